@@ -1,0 +1,21 @@
+"""Errors that a person caused or can mend. The command prints their one line; the traceback goes to the log file."""
+
+
+class FoundationError(Exception):
+    """Something the user asked for cannot be done. The message names the value, what is allowed, and what to do."""
+
+
+class ConfigError(FoundationError, ValueError):
+    """A setting that cannot be right. Refused before any work; the command ends with status 2."""
+
+
+class StoreError(FoundationError):
+    """A store that cannot be read or written."""
+
+
+class SourceError(FoundationError):
+    """An input file that cannot be taken: damaged, empty, or not what it says."""
+
+
+class CheckpointError(FoundationError):
+    """A checkpoint that cannot be loaded, or does not fit what it is loaded into."""

@@ -1,0 +1,78 @@
+"""Progress of long work: a bar on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Progress:
+    """Counts steps of a piece of work of known length.
+
+    Args:
+        total: number of steps.
+        label: what is being done, a few words.
+        unit: what one step is, for example ``file``.
+        every: on a log, seconds between two lines.
+        start: steps done before.
+
+    Example:
+        >>> with Progress(2, "counting", unit="sheep") as progress:
+        ...     progress.step(note="first")
+        ...     progress.step()
+    """
+
+    def __init__(self, total: int, label: str, unit: str = "step", every: float = 15.0, start: int = 0) -> None:
+        self.total, self.label, self.unit, self.every = total, label, unit, every
+        self.done, self.first = start, start
+        self.began = self.last = time.monotonic()
+        terminal = sys.stderr.isatty()
+        self.bar = tqdm(total=total, desc=label, unit=unit, initial=start, dynamic_ncols=True) if terminal else None
+
+    def step(self, n: int = 1, note: str = "") -> None:
+        """Say that ``n`` more steps are done."""
+        self.done += n
+        if self.bar is not None:
+            self.bar.set_postfix_str(note, refresh=False)
+            self.bar.update(n)
+        elif self.done >= self.total or time.monotonic() - self.last >= self.every:
+            self.last = time.monotonic()
+            log.info("%s", self._line(note))
+
+    def _line(self, note: str) -> str:
+        spent = time.monotonic() - self.began
+        pace = spent / max(self.done - self.first, 1)
+        left = max(self.total - self.done, 0) * pace
+        text = f"{self.label}: {self.done}/{self.total} {self.unit}, {spent:.0f} s spent, {left:.0f} s left"
+        return f"{text}, {note}" if note else text
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def progress(items: Iterable[T], label: str, unit: str = "item", total: int | None = None) -> Iterator[T]:
+    """Go through ``items`` and show how far it is.
+
+    Example:
+        >>> list(progress([1, 2], "adding"))
+        [1, 2]
+    """
+    if total is None:
+        items = list(items)
+        total = len(items)
+    with Progress(total, label, unit) as shown:
+        for item in items:
+            yield item
+            shown.step()

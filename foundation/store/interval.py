@@ -1,0 +1,115 @@
+"""Intervals of time: where a recording was observed, what state the animal was in, when trials ran."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Interval:
+    """K half-open spans ``[start, end)`` in seconds, each with values in named columns.
+
+    Args:
+        start: ``(K,)`` float64 seconds, in any order.
+        end: ``(K,)`` float64 seconds, ``end >= start``.
+        columns: name -> ``(K, ...)`` array; text columns hold ``''`` where a value is missing.
+
+    Raises:
+        ValueError: if lengths differ, a time is not finite, or an interval ends before it starts.
+
+    Example:
+        >>> states = Interval([0.0, 10.0], [10.0, 15.0], {"state": np.array(["wake", "nrem"])})
+        >>> states.slice(8.0, 12.0).end.tolist()
+        [10.0, 12.0]
+        >>> float(states.duration)
+        15.0
+    """
+
+    start: np.ndarray
+    end: np.ndarray
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        start = np.asarray(self.start, dtype=np.float64).reshape(-1)
+        end = np.asarray(self.end, dtype=np.float64).reshape(-1)
+        if start.shape != end.shape:
+            raise ValueError(f"an Interval needs as many starts as ends, got {len(start)} and {len(end)}")
+        if not (np.isfinite(start).all() and np.isfinite(end).all()):
+            raise ValueError("an Interval's starts and ends are finite seconds, got NaN or infinity")
+        if (end < start).any():
+            k = int(np.argmax(end < start))
+            raise ValueError(f"interval {k} ends before it starts: [{start[k]}, {end[k]})")
+        columns = {name: np.asarray(values) for name, values in self.columns.items()}
+        for name, values in columns.items():
+            if len(values) != len(start):
+                raise ValueError(f"column {name!r} has {len(values)} values for {len(start)} intervals")
+        object.__setattr__(self, "start", start)
+        object.__setattr__(self, "end", end)
+        object.__setattr__(self, "columns", columns)
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def duration(self) -> float:
+        """Seconds covered, counted once where intervals overlap."""
+        merged = self.union()
+        return float((merged.end - merged.start).sum())
+
+    def where(self, keep: np.ndarray) -> Interval:
+        """The intervals that a boolean mask or an index array picks, with their columns."""
+        return Interval(self.start[keep], self.end[keep], {n: v[keep] for n, v in self.columns.items()})
+
+    def slice(self, start: float, end: float) -> Interval:
+        """The intervals that overlap ``[start, end)``, clipped to it."""
+        kept = self.where((self.end > start) & (self.start < end))
+        return Interval(np.maximum(kept.start, start), np.minimum(kept.end, end), kept.columns)
+
+    def union(self) -> Interval:
+        """The same time as sorted intervals that do not touch; columns are dropped."""
+        order = np.argsort(self.start, kind="stable")
+        start, end = self.start[order], self.end[order]
+        positive = end > start
+        start, end = start[positive], end[positive]
+        if not len(start):
+            return Interval(start, end)
+        reach = np.maximum.accumulate(end)
+        first = np.concatenate([[True], start[1:] > reach[:-1]])
+        last = np.concatenate([first[1:], [True]])
+        return Interval(start[first], reach[last])
+
+    def intersect(self, other: Interval) -> Interval:
+        """The time covered by both, as sorted intervals that do not touch.
+
+        Example:
+            >>> both = Interval([0.0, 5.0], [4.0, 9.0]).intersect(Interval([3.0], [6.0]))
+            >>> both.start.tolist(), both.end.tolist()
+            ([3.0, 5.0], [4.0, 6.0])
+        """
+        mine, theirs = self.union(), other.union()
+        first = np.searchsorted(theirs.end, mine.start, side="right")
+        last = np.searchsorted(theirs.start, mine.end, side="left")
+        count = np.maximum(last - first, 0)
+        i = np.repeat(np.arange(len(mine)), count)
+        j = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + np.repeat(first, count)
+        return Interval(np.maximum(mine.start[i], theirs.start[j]), np.minimum(mine.end[i], theirs.end[j]))
+
+    def contains(self, times: np.ndarray) -> np.ndarray:
+        """Boolean per time: whether it lies in one of the intervals."""
+        merged = self.union()
+        times = np.asarray(times, dtype=np.float64)
+        k = np.searchsorted(merged.start, times, side="right") - 1
+        inside = k >= 0
+        inside[inside] = times[inside] < merged.end[k[inside]]
+        return inside
+
+    def covers(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+        """Boolean per span ``[start, end]``: whether one interval covers all of it."""
+        merged = self.union()
+        start, end = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
+        k = np.searchsorted(merged.start, start + 1e-9, side="right") - 1
+        covered = k >= 0
+        covered[covered] = end[covered] <= merged.end[k[covered]] + 1e-9
+        return covered

@@ -1,0 +1,202 @@
+"""A recording: one session's neural activity, its units, what the animal did, and where it all came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from foundation.store.interval import Interval
+from foundation.store.series import RegularTimeSeries, TimeSeries
+
+COUNTS, VALUES = "counts", "values"
+
+
+@dataclass(frozen=True)
+class Spikes:
+    """Spike trains of N units as events.
+
+    Args:
+        times: ``(S,)`` float64 seconds from the session's start; unit after unit, sorted inside each unit.
+        offsets: ``(N + 1,)`` int64; unit ``n`` has ``times[offsets[n]:offsets[n + 1]]``.
+
+    Raises:
+        ValueError: if the offsets do not fit the times, or a unit's times are unsorted or not finite.
+
+    Example:
+        >>> spikes = Spikes.from_trains([[0.1, 0.4], [], [0.2]])
+        >>> spikes.n_units, spikes.train(0).tolist(), spikes.counts.tolist()
+        (3, [0.1, 0.4], [2, 0, 1])
+    """
+
+    times: np.ndarray
+    offsets: np.ndarray
+
+    def __post_init__(self) -> None:
+        times = np.ascontiguousarray(self.times, dtype=np.float64)
+        offsets = np.ascontiguousarray(self.offsets, dtype=np.int64)
+        if len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != len(times) or (np.diff(offsets) < 0).any():
+            raise ValueError(f"offsets must rise from 0 to the {len(times)} spikes, got {offsets[:3]}...{offsets[-1:]}")
+        if not np.isfinite(times).all():
+            raise ValueError("spike times must be finite seconds, got NaN or infinity")
+        falls = np.diff(times) < 0
+        borders = offsets[1:-1]
+        falls[borders[(borders > 0) & (borders < len(times))] - 1] = False
+        if falls.any():
+            unit = int(np.searchsorted(offsets, int(np.argmax(falls)), side="right") - 1)
+            raise ValueError(f"spike times of unit {unit} are not sorted")
+        object.__setattr__(self, "times", times)
+        object.__setattr__(self, "offsets", offsets)
+
+    @classmethod
+    def from_trains(cls, trains: list[np.ndarray]) -> Spikes:
+        """Join one sorted array of seconds per unit."""
+        arrays = [np.asarray(train, dtype=np.float64) for train in trains]
+        offsets = np.concatenate([[0], np.cumsum([len(a) for a in arrays], dtype=np.int64)])
+        return cls(np.concatenate(arrays) if arrays else np.empty(0), offsets)
+
+    @property
+    def n_units(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def counts(self) -> np.ndarray:
+        """``(N,)`` spikes of each unit."""
+        return np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def train(self, unit: int) -> np.ndarray:
+        """``(S_n,)`` the sorted spike times of one unit, in seconds."""
+        return self.times[self.offsets[unit] : self.offsets[unit + 1]]
+
+
+class Units(Mapping[str, np.ndarray]):
+    """The table of a recording's units: a column per property, a row per unit.
+
+    Text columns hold ``''`` where a value is missing. The columns every reader knows are ``cell_type``, ``location``,
+    ``quality`` and ``group`` (the probe or shank); others keep the name that the source gives them.
+
+    Example:
+        >>> units = Units(2, {"cell_type": np.array(["PV", ""])})
+        >>> len(units), units.text("cell_type").tolist(), units.text("location").tolist()
+        (2, ['PV', ''], ['', ''])
+    """
+
+    def __init__(self, n_units: int, columns: Mapping[str, np.ndarray] | None = None) -> None:
+        self.n_units = int(n_units)
+        self._columns = {name: np.asarray(values) for name, values in (columns or {}).items()}
+        for name, values in self._columns.items():
+            if len(values) != self.n_units:
+                raise ValueError(f"units column {name!r} has {len(values)} values for {self.n_units} units")
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return self.n_units
+
+    def text(self, name: str) -> np.ndarray:
+        """``(N,)`` text; ``''`` where the column or the value is missing."""
+        return self._columns[name].astype(str) if name in self._columns else np.full(self.n_units, "", dtype="<U1")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a recording came from: what its identity and its citation need.
+
+    ``archive`` is ``''`` for files outside an archive; ``digest`` is the sha256 of the file's bytes.
+    """
+
+    path: str
+    digest: str
+    archive: str = ""
+    dandiset: str = ""
+    version: str = ""
+    asset: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The animal. ``key`` tells apart animals of different sources that share a name."""
+
+    id: str
+    namespace: str = ""
+    species: str = ""
+    sex: str = ""
+    age: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.id}" if self.namespace else self.id
+
+
+@dataclass
+class Recording:
+    """One session of one animal, in memory. All times are seconds from the session's start.
+
+    Args:
+        source, subject, session: identity.
+        units: the table of N units.
+        domain: where the population was observed.
+        spikes: events of N units, or None when the source has only sampled activity.
+        activity: ``(T, N)`` sampled activity (dF/F, binned counts), or None. One of the two is there.
+        activity_kind: ``counts`` (events per sample) or ``values``.
+        behavior: name -> series.
+        intervals: name -> table, for example ``trials``, ``states``, ``epochs``.
+        resolution: seconds below which the times of spikes mean nothing (0: exact).
+        quality: name -> number: what reading the file changed, for example ``spikes_dropped_nan``.
+        description, start_time, lab, institution, device: as in the file.
+
+    Raises:
+        ValueError: if there is no activity, or parts disagree on the number of units.
+    """
+
+    source: Source
+    subject: Subject
+    session: str
+    units: Units
+    domain: Interval
+    spikes: Spikes | None = None
+    activity: RegularTimeSeries | None = None
+    activity_kind: str = COUNTS
+    behavior: dict[str, TimeSeries] = field(default_factory=dict)
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    resolution: float = 0.0
+    quality: dict[str, float] = field(default_factory=dict)
+    description: str = ""
+    start_time: str = ""
+    lab: str = ""
+    institution: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.spikes is None) == (self.activity is None):
+            raise ValueError("a Recording holds either spikes or sampled activity")
+        if self.spikes is not None and self.spikes.n_units != len(self.units):
+            raise ValueError(f"{self.spikes.n_units} spike trains for {len(self.units)} units")
+        if self.activity is not None:
+            if self.activity.data.ndim != 2 or self.activity.data.shape[1] != len(self.units):
+                raise ValueError(f"activity of shape {self.activity.data.shape} for {len(self.units)} units")
+            if self.activity_kind not in (COUNTS, VALUES):
+                raise ValueError(f"activity_kind is {COUNTS!r} or {VALUES!r}, got {self.activity_kind!r}")
+            self.resolution = max(self.resolution, 1.0 / self.activity.rate)
+        self.domain = self.domain.union()
+
+    @property
+    def n_units(self) -> int:
+        return len(self.units)
+
+    @property
+    def n_spikes(self) -> int:
+        """Spikes in all; sampled counts are summed, sampled values count as none."""
+        if self.spikes is not None:
+            return len(self.spikes)
+        if self.activity is not None and self.activity_kind == COUNTS:
+            return int(np.nansum(self.activity.data))
+        return 0

@@ -1,0 +1,218 @@
+"""Committed recordings: writing one, and reading its parts when they are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import zarr
+
+from foundation.errors import StoreError
+from foundation.store.blocks import SpikeBlocks
+from foundation.store.encode import (
+    SCHEMA_VERSION,
+    Encoded,
+    EncodedArray,
+    decode,
+    decode_blocks,
+    decode_column,
+    decode_interval,
+    decode_series,
+    encode,
+)
+from foundation.store.interval import Interval
+from foundation.store.recording import COUNTS, Recording, Source, Subject, Units
+from foundation.store.series import RegularTimeSeries, TimeSeries
+from foundation.store.storage import Store, read_array
+
+
+def recording_id(source: Source, recipe_digest: str) -> str:
+    """Who a recording is: its asset (or its file's content outside an archive), the recipe and the schema.
+
+    Example:
+        >>> a = recording_id(Source(path="x.nwb", digest="ab"), "r1")
+        >>> a == recording_id(Source(path="moved/x.nwb", digest="ab"), "r1")
+        True
+        >>> a == recording_id(Source(path="x.nwb", digest="ab"), "r2")
+        False
+    """
+    origin = [source.archive, source.dandiset, source.asset, source.digest]
+    return hashlib.sha256(json.dumps([origin, recipe_digest, SCHEMA_VERSION]).encode()).hexdigest()[:20]
+
+
+def write_recording(store: Store, recording: Recording, recipe_digest: str = "") -> str:
+    """Write a recording and make it visible. The same recording again writes nothing new.
+
+    Args:
+        store: where to.
+        recording: what.
+        recipe_digest: digest of the recipe that read it.
+
+    Returns:
+        The recording's id.
+
+    Raises:
+        StoreError: if the store cannot be written; the recording is then not visible.
+    """
+    identity = recording_id(recording.source, recipe_digest)
+    encoded = encode(recording)
+    encoded.attributes["recipe"] = recipe_digest
+    digest = store.write_group(encoded)
+    record = {"id": identity, "digest": digest, "recipe": recipe_digest, **summarise(recording)}
+    try:
+        if store.commit(identity) != record:
+            store.write_json(f"commits/{identity}.json", record)
+    except OSError as error:
+        raise StoreError(f"cannot write to {store.url!r}: {error.strerror or error}") from error
+    return identity
+
+
+def summarise(recording: Recording) -> dict[str, Any]:
+    """What the catalog says of a recording: a flat row of text and numbers."""
+    units = recording.units
+    labels = [name for name in ("cell_type", "location") if (units.text(name) != "").any()]
+    labels += sorted(recording.behavior)
+    labels += [f"{name}.{c}" for name in sorted(recording.intervals) for c in sorted(recording.intervals[name].columns)]
+    sampled = recording.activity is not None
+    return {
+        "subject": recording.subject.key,
+        "species": recording.subject.species,
+        "session": recording.session,
+        "path": recording.source.path,
+        "source": asdict(recording.source),
+        "n_units": recording.n_units,
+        "n_spikes": recording.n_spikes,
+        "duration": round(recording.domain.duration, 6),
+        "kind": (recording.activity_kind if sampled else "spikes"),
+        "resolution": recording.resolution,
+        "labels": labels,
+        "lab": recording.lab,
+        "quality": {k: recording.quality[k] for k in sorted(recording.quality)},
+    }
+
+
+class StoredRecording:
+    """A committed recording, read part by part when a part is first asked for.
+
+    Args:
+        store: the store.
+        record: its commit record, or its id.
+
+    Raises:
+        StoreError: if the store has no such recording.
+    """
+
+    def __init__(self, store: Store, record: dict[str, Any] | str) -> None:
+        if isinstance(record, str):
+            found = store.commit(record)
+            if found is None:
+                raise StoreError(f"no recording {record!r} in {store.url!r}: `foundation catalog` lists them")
+            record = found
+        self.store, self.record = store, record
+        self.id: str = record["id"]
+
+    @cached_property
+    def group(self) -> zarr.Group:
+        return self.store.open_group(self.record["digest"])
+
+    @cached_property
+    def attributes(self) -> dict[str, Any]:
+        return dict(self.group.attrs)
+
+    def _arrays(self, prefix: str) -> dict[str, EncodedArray]:
+        paths = [path for path in self._paths if path.startswith(prefix)]
+        return {path: read_array(self.group, path) for path in paths}
+
+    @cached_property
+    def _paths(self) -> list[str]:
+        return sorted(path for path, item in self.group.members(max_depth=None) if isinstance(item, zarr.Array))
+
+    @property
+    def n_units(self) -> int:
+        return int(self.attributes["n_units"])
+
+    @property
+    def resolution(self) -> float:
+        """Seconds below which this recording's activity has no detail."""
+        return float(self.attributes["resolution"])
+
+    @property
+    def kind(self) -> str:
+        """``spikes``, ``counts`` or ``values``."""
+        return str(self.record["kind"])
+
+    @cached_property
+    def subject(self) -> Subject:
+        return Subject(**self.attributes["subject"])
+
+    @property
+    def session(self) -> str:
+        return str(self.attributes["session"])
+
+    @cached_property
+    def units(self) -> Units:
+        arrays = self._arrays("units/")
+        return Units(self.n_units, {p.removeprefix("units/"): decode_column(a) for p, a in arrays.items()})
+
+    @cached_property
+    def domain(self) -> Interval:
+        return decode_interval("domain", self._arrays("domain/"))
+
+    @cached_property
+    def intervals(self) -> dict[str, Interval]:
+        arrays = self._arrays("intervals/")
+        return {name: decode_interval(f"intervals/{name}", arrays) for name in self.attributes["intervals"]}
+
+    @cached_property
+    def behavior(self) -> dict[str, TimeSeries]:
+        arrays = self._arrays("behavior/")
+        return {name: decode_series(f"behavior/{name}", arrays) for name in self.attributes["behavior"]}
+
+    @cached_property
+    def spike_blocks(self) -> SpikeBlocks | None:
+        """All spikes, in blocks of time; None for sampled activity."""
+        arrays = self._arrays("spikes/")
+        return decode_blocks(arrays) if arrays else None
+
+    @cached_property
+    def activity(self) -> RegularTimeSeries | None:
+        """Sampled activity ``(T, N)``; None for spikes."""
+        if "activity/data" not in self._paths:
+            return None
+        array = read_array(self.group, "activity/data")
+        a = array.attributes
+        return RegularTimeSeries(array.data, rate=a["rate"], start=a["start"], unit=a["unit"])
+
+    @property
+    def is_counts(self) -> bool:
+        return self.kind != "values"
+
+    def load(self) -> Recording:
+        """All of it in memory, equal to what was written."""
+        attributes = {k: v for k, v in self.attributes.items() if k != "recipe"}
+        return decode(Encoded(self._arrays(""), attributes))
+
+    def verify(self) -> list[str]:
+        """Names of arrays whose bytes no longer have their digest; empty when all is well."""
+        damaged = []
+        for path in self._paths:
+            stored = self.group[path]
+            try:
+                intact = read_array(self.group, path).digest == stored.attrs.get("sha256")
+            except Exception:  # any way in which damaged bytes fail to decode is the finding itself
+                intact = False
+            if not intact:
+                damaged.append(path)
+        return damaged
+
+    def firing_rates(self) -> np.ndarray:
+        """``(N,)`` events a second over the observed time (mean value for sampled values)."""
+        if self.activity is not None:
+            mean = np.nanmean(self.activity.data, axis=0)
+            return mean * self.activity.rate if self.record["kind"] == COUNTS else mean
+        counts = read_array(self.group, "spikes/counts").data
+        return counts / max(self.domain.duration, 1e-9)
