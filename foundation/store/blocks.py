@@ -1,7 +1,7 @@
 """Spikes laid out in blocks of time, so that windows of all units and trains of one unit are both cheap to read.
 
-Inside a block spikes are sorted by (unit, time), and each block knows where each unit's spikes lie. A window of all units
-touches the blocks it overlaps; one unit touches a short run in every block.
+Inside a block spikes are sorted by (unit, time), and each block knows where each unit's spikes lie. A window of all
+units touches the blocks it overlaps; one unit touches a short run in every block.
 """
 
 from __future__ import annotations

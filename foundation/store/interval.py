@@ -49,6 +49,11 @@ class Interval:
         object.__setattr__(self, "end", end)
         object.__setattr__(self, "columns", columns)
 
+    @classmethod
+    def single(cls, start: float, end: float) -> Interval:
+        """One span ``[start, end)``."""
+        return cls(np.array([start]), np.array([end]))
+
     def __len__(self) -> int:
         return len(self.start)
 

@@ -49,7 +49,7 @@ class RegularTimeSeries:
 
     @property
     def domain(self) -> Interval:
-        return Interval([self.start], [self.start + len(self.data) / self.rate])
+        return Interval.single(self.start, self.start + len(self.data) / self.rate)
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ class IrregularTimeSeries:
     @property
     def domain(self) -> Interval:
         if not len(self.timestamps):
-            return Interval([], [])
-        return Interval([self.timestamps[0]], [self.timestamps[-1]])
+            return Interval(np.empty(0), np.empty(0))
+        return Interval.single(self.timestamps[0], self.timestamps[-1])
 
     def at(self, times: np.ndarray, max_gap: float | None = None) -> np.ndarray:
         """Samples linearly interpolated at ``times``.

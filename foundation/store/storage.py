@@ -42,7 +42,7 @@ class Store:
         create: make the store if there is none.
 
     Raises:
-        StoreError: if there is no store and ``create`` is false, if it cannot be written, or if it is of another schema.
+        StoreError: if there is no store and ``create`` is false, if it cannot be written, or if its schema is another.
 
     Example:
         >>> import tempfile

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 # Sampling rates in use, then decimal resolutions; the first that reproduces every time is taken.
-RATES = (30000.0, 20000.0, 25000.0, 24414.0625, 24000.0, 32000.0, 32552.0, 40000.0, 48828.125, 15000.0, 10000.0)
-RATES += (1000.0, 1e5, 1e6, 1e7, 1e8, 1e9)
+SAMPLING_RATES = (30000.0, 20000.0, 25000.0, 24414.0625, 24000.0, 32000.0, 32552.0, 40000.0, 48828.125, 15000.0)
+RATES = (*SAMPLING_RATES, 1e4, 1e3, 1e5, 1e6, 1e7, 1e8, 1e9)
 
 
 def to_ticks(times: np.ndarray) -> tuple[np.ndarray, float] | None:
@@ -35,7 +35,6 @@ def to_ticks(times: np.ndarray) -> tuple[np.ndarray, float] | None:
         if not np.array_equal(np.rint(probe * rate) / rate, probe):
             continue
         ticks = np.rint(times * rate)
-        # -0.0 would come back as 0.0; they are the same time.
         if np.array_equal(ticks / rate, times):
             return ticks.astype(np.int64), rate
     return None
