@@ -87,6 +87,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
         "n_units": recording.n_units,
         "n_spikes": recording.n_spikes,
         "duration": round(recording.domain.duration, 6),
+        "longest_interval": round(float(np.max(recording.domain.end - recording.domain.start, initial=0.0)), 6),
         "kind": (recording.activity_kind if sampled else "spikes"),
         "resolution": recording.resolution,
         "labels": labels,

@@ -1,0 +1,189 @@
+"""The global batch of every step, as a list of windows, from a seed: the same for any number of processes."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from foundation.data.views import ViewSpec
+from foundation.errors import ConfigError, StoreError
+from foundation.store.catalog import Catalog
+from foundation.store.interval import Interval
+from foundation.store.stored import StoredRecording
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Which windows a step draws.
+
+    Args:
+        bin_widths: seconds of a bin. A recording uses those at which a token is no shorter than its own resolution and
+            the shortest view fits its observed time.
+        tokens_per_step: budget of the global batch: units x tokens, summed over windows and views.
+        min_windows: windows in a batch at least; no more processes than this can share a step.
+        max_units: units of a window at most; a larger population is subsampled, anew each time.
+        weight_power: a recording is drawn with (units x observed seconds) to this power.
+        cache_bytes: decoded activity held in memory, per process.
+        prefetch: batches prepared ahead.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    bin_widths: list[float] = field(default_factory=lambda: [0.005, 0.025, 1.0])
+    tokens_per_step: int = 16384
+    min_windows: int = 4
+    max_units: int = 64
+    weight_power: float = 0.5
+    cache_bytes: int = 1 << 30
+    prefetch: int = 2
+
+    def __post_init__(self) -> None:
+        if not self.bin_widths or any(not 1e-4 <= w <= 3600 for w in self.bin_widths):
+            raise ConfigError(f"bin_widths is {self.bin_widths}: one or more, each from 0.0001 to 3600 seconds")
+        for name in ("tokens_per_step", "min_windows", "max_units", "cache_bytes", "prefetch"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
+        if not 0 <= self.weight_power <= 1:
+            raise ConfigError(f"weight_power is {self.weight_power}: from 0 (all alike) to 1 (by size)")
+
+
+@dataclass(frozen=True)
+class View:
+    """One segment: ``n_bins`` bins from ``start`` seconds."""
+
+    start: float
+    n_bins: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """One item of a batch: some units of one recording in one or more segments of time."""
+
+    recording: str
+    units: np.ndarray
+    bin_width: float
+    views: tuple[View, ...]
+
+
+class StepPlan:
+    """``plan(step)`` is the global batch of a step, a function of seed and step alone.
+
+    Args:
+        catalog: the recordings to draw from.
+        settings: budget, bin widths and weights.
+        spec: the views that the objective asks for.
+        bins_per_token: bins that make one token.
+        seed: of everything drawn.
+
+    Raises:
+        ConfigError: if the budget cannot hold the least number of windows.
+        StoreError: if no recording has a window that fits.
+    """
+
+    def __init__(
+        self, catalog: Catalog, settings: DataSettings, spec: ViewSpec, *, bins_per_token: int, seed: int
+    ) -> None:
+        self.settings, self.spec, self.bins_per_token, self.seed = settings, spec, bins_per_token, seed
+        self.largest = settings.max_units * spec.tokens
+        if settings.tokens_per_step < settings.min_windows * self.largest:
+            raise ConfigError(
+                f"tokens_per_step is {settings.tokens_per_step}: {settings.min_windows} windows (min_windows) of "
+                f"{settings.max_units} units (max_units) and {spec.tokens} tokens over all views need "
+                f"{settings.min_windows * self.largest}"
+            )
+        self._records = catalog.records
+        self._store = catalog.store
+        self._domains: dict[int, Interval] = {}
+        self._widths = [self._fitting_widths(record) for record in self._records]
+        self.left_out = [r["path"] for r, widths in zip(self._records, self._widths, strict=True) if not widths]
+        weights = np.array(
+            [
+                (r["n_units"] * r["duration"]) ** settings.weight_power if widths and r["n_units"] else 0.0
+                for r, widths in zip(self._records, self._widths, strict=True)
+            ]
+        )
+        if not weights.sum() > 0:
+            raise StoreError(
+                f"none of the {len(catalog)} recordings holds a window of {spec.shortest} tokens at bin widths "
+                f"{settings.bin_widths} s: give shorter views or other bin widths"
+            )
+        for path in self.left_out:
+            log.warning("%s is left out: no window of %d tokens fits its observed time", path, spec.shortest)
+        self._cumulative = np.cumsum(weights / weights.sum())
+
+    def _token_seconds(self, width: float) -> float:
+        return width * self.bins_per_token
+
+    def _fitting_widths(self, record: dict) -> list[float]:
+        return [
+            width
+            for width in self.settings.bin_widths
+            if self._token_seconds(width) >= record["resolution"] * (1 - 1e-9)
+            and self._token_seconds(width) * self.spec.shortest <= record["longest_interval"] + 1e-6
+        ]
+
+    def __call__(self, step: int) -> list[Window]:
+        """The windows of a step, in order, within the budget of tokens."""
+        windows: list[Window] = []
+        spent = 0
+        while True:
+            rng = np.random.default_rng([self.seed, step, len(windows)])
+            window = self._draw(rng)
+            cost = len(window.units) * sum(v.n_bins for v in window.views) // self.bins_per_token
+            if spent + cost > self.settings.tokens_per_step:
+                return windows
+            windows.append(window)
+            spent += cost
+
+    def _draw(self, rng: np.random.Generator) -> Window:
+        index = min(int(np.searchsorted(self._cumulative, rng.random(), side="right")), len(self._records) - 1)
+        record = self._records[index]
+        width = float(rng.choice(self._widths[index]))
+        domain = self._domain(index)
+        grid = max(width, float(record["resolution"]))
+        views: list[View] = []
+        for _ in range(self.spec.views):
+            longest = int((record["longest_interval"] + 1e-6) / self._token_seconds(width))
+            n_tokens = int(rng.integers(self.spec.shortest, min(self.spec.longest, longest) + 1))
+            near = views[0].start if views and self.spec.max_distance is not None else None
+            start = self._draw_start(rng, domain, n_tokens * self._token_seconds(width), grid, near)
+            views.append(View(start, n_tokens * self.bins_per_token))
+        n_units = int(record["n_units"])
+        units = np.arange(n_units)
+        if n_units > self.settings.max_units:
+            units = np.sort(rng.choice(n_units, self.settings.max_units, replace=False))
+        return Window(record["id"], units, width, tuple(views))
+
+    def _draw_start(
+        self, rng: np.random.Generator, domain: Interval, length: float, grid: float, near: float | None
+    ) -> float:
+        """A start on the recording's own grid, uniform over all that keep the segment inside one interval."""
+        low, high = domain.start, domain.end - length
+        if near is not None and self.spec.max_distance is not None:
+            # Stay on each interval's grid: move the lower bound up by whole grid steps.
+            first = np.maximum(0, np.ceil((near - self.spec.max_distance - low) / grid - 1e-6)) * grid
+            low, high = low + first, np.minimum(high, near + self.spec.max_distance)
+        places = np.maximum(np.floor((high - low) / grid + 1e-3).astype(np.int64) + 1, 0)
+        total = int(places.sum())
+        if total == 0:  # nothing that near, or an interval that fits but for rounding
+            if near is not None:
+                return self._draw_start(rng, domain, length, grid, None)
+            return float(domain.start[np.argmax(domain.end - domain.start)])
+        k = int(rng.integers(total))
+        i = int(np.searchsorted(np.cumsum(places), k, side="right"))
+        return float(low[i] + (k - (np.cumsum(places)[i] - places[i])) * grid)
+
+    def _domain(self, index: int) -> Interval:
+        if index not in self._domains:
+            self._domains[index] = StoredRecording(self._store, self._records[index]).domain.union()
+        return self._domains[index]
+
+
+def share_of(windows: list[Window], rank: int, world: int) -> list[Window]:
+    """The windows of one of ``world`` processes; together the processes have all, none twice."""
+    return windows[rank::world]

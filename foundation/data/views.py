@@ -1,0 +1,44 @@
+"""What an objective asks of the data: how many views of the same units, how long, and how far apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from foundation.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ViewSpec:
+    """Views of one window: segments of the same units at different times.
+
+    Args:
+        views: how many segments.
+        shortest: tokens of the shortest segment.
+        longest: tokens of the longest; each view draws its own length between the two.
+        max_distance: seconds between the starts of two views at most; None: anywhere in the recording.
+
+    Raises:
+        ConfigError: if a number is impossible.
+
+    Example:
+        >>> ViewSpec(views=2, shortest=8, longest=32).tokens
+        64
+    """
+
+    views: int = 2
+    shortest: int = 8
+    longest: int = 32
+    max_distance: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.views < 1:
+            raise ConfigError(f"views is {self.views}: at least 1")
+        if not 1 <= self.shortest <= self.longest:
+            raise ConfigError(f"shortest={self.shortest}, longest={self.longest}: need 1 <= shortest <= longest tokens")
+        if self.max_distance is not None and not self.max_distance > 0:
+            raise ConfigError(f"max_distance is {self.max_distance}: above 0 seconds, or null for anywhere")
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one unit over all views, at most."""
+        return self.views * self.longest

@@ -1,0 +1,224 @@
+"""Frozen embeddings of stored recordings: per unit and token, or one per unit."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from foundation.data.batch import WindowBatch, pad_windows
+from foundation.data.reader import ActivityReader
+from foundation.errors import ConfigError
+from foundation.hub import checkpoint_digest, load_model
+from foundation.models import EIT
+from foundation.progress import progress
+from foundation.store.catalog import Catalog
+from foundation.store.storage import Store
+from foundation.store.stored import StoredRecording
+
+log = logging.getLogger(__name__)
+TOKENS_PER_BATCH = 32768
+
+
+def read_windows(
+    recording: StoredRecording | ActivityReader,
+    starts_B: np.ndarray,
+    *,
+    bin_width: float,
+    n_bins: int,
+    units: np.ndarray | None = None,
+    bins_per_token: int = 1,
+) -> WindowBatch:
+    """Windows of one recording as a batch.
+
+    Args:
+        recording: stored, or already open.
+        starts_B: ``(B,)`` seconds at which windows begin.
+        bin_width: seconds of a bin.
+        n_bins: bins of a window.
+        units: ``(M,)`` indices; all units by default.
+        bins_per_token: windows are padded to whole tokens of this many bins.
+    """
+    reader = recording if isinstance(recording, ActivityReader) else ActivityReader(recording)
+    starts = [float(s) for s in np.asarray(starts_B).reshape(-1)]
+    return pad_windows(
+        [reader.window(start, n_bins, bin_width, units) for start in starts],
+        bin_widths=[bin_width] * len(starts),
+        starts=starts,
+        modalities=[reader.modality] * len(starts),
+        bins_per_token=bins_per_token,
+    )
+
+
+def token_times(starts_B: np.ndarray, n_tokens: int, token_seconds: float) -> np.ndarray:
+    """``(B, T)`` seconds at the middle of each token.
+
+    Example:
+        >>> token_times(np.array([10.0]), 2, 0.5).tolist()
+        [[10.25, 10.75]]
+    """
+    return np.asarray(starts_B, dtype=np.float64)[:, None] + (np.arange(n_tokens) + 0.5) * token_seconds
+
+
+@torch.no_grad()
+def embed_windows(
+    model: EIT,
+    recording: StoredRecording | ActivityReader,
+    starts_B: np.ndarray,
+    *,
+    bin_width: float,
+    n_bins: int,
+    units: np.ndarray | None = None,
+) -> np.ndarray:
+    """Embeddings of every unit at every token.
+
+    Args:
+        model: a pretrained model; it is put into evaluation mode.
+        recording, starts_B, bin_width, n_bins, units: as in `read_windows`; ``n_bins`` makes whole tokens.
+
+    Returns:
+        ``(B, M, n_bins / patch_length, D)`` float32.
+    """
+    reader = recording if isinstance(recording, ActivityReader) else ActivityReader(recording)
+    patch = model.config.patch_length
+    if n_bins % patch:
+        raise ConfigError(f"n_bins is {n_bins}: a multiple of the model's patch_length, {patch}")
+    n_units = reader.n_units if units is None else len(units)
+    starts_B = np.asarray(starts_B, dtype=np.float64).reshape(-1)
+    at_once = max(1, TOKENS_PER_BATCH // max(1, n_units * n_bins // patch))
+    model.eval()
+    parts = [np.zeros((0, n_units, n_bins // patch, model.config.dim), dtype=np.float32)]
+    for first in range(0, len(starts_B), at_once):
+        some = starts_B[first : first + at_once]
+        batch = read_windows(reader, some, bin_width=bin_width, n_bins=n_bins, units=units, bins_per_token=patch)
+        output = model(**batch.to(model.device).model_inputs())
+        parts.append(output.h_BNTD.float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def spread_starts(reader: ActivityReader, length: float, count: int, seed: int) -> np.ndarray:
+    """Up to ``count`` starts of windows of ``length`` seconds spread over the observed time, drawn without overlap.
+
+    Returns:
+        ``(B,)`` sorted seconds; empty if no interval holds a window.
+    """
+    domain = reader.domain
+    places = np.floor((domain.end - domain.start + 1e-6) / length).astype(np.int64)
+    starts = np.concatenate(
+        [s + length * np.arange(k) for s, k in zip(domain.start, places, strict=True)] or [np.empty(0)]
+    )
+    if len(starts) > count:
+        # One from each of `count` equal parts of the list: spread, and yet not on a fixed grid.
+        edges = np.linspace(0, len(starts), count + 1).astype(int)
+        rng = np.random.default_rng([seed, len(starts)])
+        starts = starts[[int(rng.integers(a, b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]]
+    return starts
+
+
+def embed_units(
+    model: EIT,
+    recording: StoredRecording | ActivityReader,
+    *,
+    bin_width: float,
+    n_bins: int,
+    max_windows: int = 64,
+    seed: int = 0,
+) -> np.ndarray:
+    """One embedding per unit: the mean over windows in which the unit was active (over all, if it never was).
+
+    Returns:
+        ``(N, D)`` float32.
+
+    Raises:
+        ConfigError: if no window fits the recording's observed time.
+    """
+    reader = recording if isinstance(recording, ActivityReader) else ActivityReader(recording)
+    starts = spread_starts(reader, n_bins * bin_width, max_windows, seed)
+    if not len(starts):
+        longest = float(np.max(reader.domain.end - reader.domain.start, initial=0.0))
+        raise ConfigError(f"a window of {n_bins} bins of {bin_width} s does not fit {longest:.3f} s of observed time")
+    h_BNTD = embed_windows(model, reader, starts, bin_width=bin_width, n_bins=n_bins)
+    z_BND = h_BNTD.mean(axis=2)
+    active_BN = np.stack([np.abs(reader.window(s, n_bins, bin_width)).sum(axis=1) > 0 for s in starts])
+    weight_BN = np.where(active_BN.any(axis=0), active_BN, True).astype(np.float64)
+    mean_ND = (z_BND * weight_BN[..., None]).sum(axis=0) / weight_BN.sum(axis=0)[:, None]
+    return mean_ND.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class EmbedSettings:
+    """What `foundation embed` writes: one embedding per unit of every recording.
+
+    Args:
+        checkpoint: folder or URL of a pretrained model.
+        store: the recordings.
+        output: a folder for one .npz per recording; null: the store's own derived/ folder.
+        bin_width: seconds of a bin.
+        tokens: tokens of a window.
+        max_windows: windows averaged per recording.
+        seed: of the choice of windows.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    checkpoint: str
+    store: str
+    output: str | None = None
+    bin_width: float = 0.005
+    tokens: int = 32
+    max_windows: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1e-4 <= self.bin_width <= 3600:
+            raise ConfigError(f"bin_width is {self.bin_width}: from 0.0001 to 3600 seconds")
+        for name in ("tokens", "max_windows"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
+
+
+def embed(settings: EmbedSettings) -> list[Path]:
+    """Write ``<recording>.npz`` with ``z_ND`` (float32), ``unit`` names and the settings, for every recording that fits.
+
+    A bin is widened to the recording's own resolution where that is coarser. Recordings without a fitting window are
+    named in the log.
+
+    Returns:
+        The files written.
+
+    Raises:
+        CheckpointError, StoreError: if the model or the store cannot be read.
+    """
+    model = load_model(settings.checkpoint)
+    patch = model.config.patch_length
+    catalog = Catalog.open(Store(settings.store))
+    digest = checkpoint_digest(settings.checkpoint)
+    folder = Path(settings.output) if settings.output else Path(catalog.store.path("derived", digest[:20]))
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for recording in progress(list(catalog), "embedding units", unit="recording"):
+        width = max(settings.bin_width, recording.resolution / patch)
+        try:
+            z_ND = embed_units(
+                model,
+                recording,
+                bin_width=width,
+                n_bins=settings.tokens * patch,
+                max_windows=settings.max_windows,
+                seed=settings.seed,
+            )
+        except ConfigError as error:
+            log.warning("%s is left out: %s", recording.record["path"], error)
+            continue
+        about = {"recording": recording.id, "path": recording.record["path"], "checkpoint": digest, "bin_width": width}
+        path = folder / f"{recording.id}.npz"
+        part = path.with_name(f".{path.name}.part.npz")
+        np.savez(part, z_ND=z_ND, about=np.array(json.dumps(about)))
+        part.replace(path)
+        written.append(path)
+    return written
