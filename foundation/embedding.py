@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +116,7 @@ def spread_starts(reader: ActivityReader, length: float, count: int, seed: int) 
         # One from each of `count` equal parts of the list: spread, and yet not on a fixed grid.
         edges = np.linspace(0, len(starts), count + 1).astype(int)
         rng = np.random.default_rng([seed, len(starts)])
-        starts = starts[[int(rng.integers(a, b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]]
+        starts = starts[[int(rng.integers(a, b)) for a, b in pairwise(edges)]]
     return starts
 
 
@@ -183,7 +184,7 @@ class EmbedSettings:
 
 
 def embed(settings: EmbedSettings) -> list[Path]:
-    """Write ``<recording>.npz`` with ``z_ND`` (float32), ``unit`` names and the settings, for every recording that fits.
+    """Write ``<recording>.npz`` for every recording that fits: ``z_ND`` (float32) and, as JSON, where it came from.
 
     A bin is widened to the recording's own resolution where that is coarser. Recordings without a fitting window are
     named in the log.
@@ -222,3 +223,8 @@ def embed(settings: EmbedSettings) -> list[Path]:
         part.replace(path)
         written.append(path)
     return written
+
+
+def listing(written: list[Path]) -> str:
+    """What `foundation embed` prints."""
+    return f"{len(written)} files in {written[0].parent}" if written else "no recording has a window that fits"

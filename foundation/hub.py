@@ -32,8 +32,8 @@ def load_model(name: str | Path) -> EIT:
     kind = _read_config(folder).get("model_type")
     if kind != EITConfig.model_type:
         raise CheckpointError(
-            f"{folder} holds a model of type {kind!r}, and {EITConfig.model_type!r} is needed: give a checkpoint made by "
-            "`foundation pretrain`"
+            f"{folder} holds a model of type {kind!r}, and {EITConfig.model_type!r} is needed: give a checkpoint "
+            "made by `foundation pretrain`"
         )
     transformers_logging.disable_progress_bar()
     try:

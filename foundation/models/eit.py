@@ -1,8 +1,8 @@
 """EIT, the embedded interaction transformer: each unit's dynamics first, then units interact.
 
-Liu et al. 2022 (arXiv 2206.06131) embed every neuron's activity over time with a module that all neurons share, then let
-neurons interact at each time. Here the interaction module has no table of neurons: it is equivariant to their order and
-blind to their number, so one checkpoint serves every population.
+Liu et al. 2022 (arXiv 2206.06131) embed every neuron's activity over time with a module that all neurons share, then
+let neurons interact at each time. Here the interaction module has no table of neurons: it is equivariant to their
+order and blind to their number, so one checkpoint serves every population.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Interaction(nn.Module):
         return over_time(self.across_time, h_BNTD, mask_BT, angles_BTP)
 
 
-def over_time(block: Block, h_BNTD: torch.Tensor, mask_BT: torch.Tensor, angles_BTP: torch.Tensor) -> torch.Tensor:
+def over_time(block: nn.Module, h_BNTD: torch.Tensor, mask_BT: torch.Tensor, angles_BTP: torch.Tensor) -> torch.Tensor:
     """Run a block over the time of every unit by itself."""
     batch, n_units, n_tokens, dim = h_BNTD.shape
     h = h_BNTD.reshape(batch * n_units, n_tokens, dim)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-
 from foundation.errors import ConfigError
 from foundation.objectives.neurpir import NeurPIR, NeurPIRSettings
 from foundation.objectives.vicreg import VICRegSettings, vicreg_terms

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 @torch.no_grad()
 def rank_me(z_MD: torch.Tensor) -> torch.Tensor:
-    """Effective rank of M embeddings: the exponential of the entropy of their singular values (arXiv 2210.02885, eq. 1).
+    """Effective rank of M embeddings: exponential of the entropy of their singular values (arXiv 2210.02885, eq. 1).
 
     Example:
         >>> round(float(rank_me(torch.eye(4))), 2), round(float(rank_me(torch.ones(4, 4))), 2)

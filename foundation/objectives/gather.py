@@ -47,5 +47,5 @@ def gather_rows(rows_MD: torch.Tensor) -> torch.Tensor:
     """
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return rows_MD
-    gathered: torch.Tensor = _GatherRows.apply(rows_MD.contiguous())  # type: ignore[no-untyped-call]
+    gathered: torch.Tensor = _GatherRows.apply(rows_MD.contiguous())
     return gathered

@@ -8,6 +8,7 @@ own settings for the projector and the weights are the defaults.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -69,7 +70,7 @@ class NeurPIR(nn.Module):
         self.settings = settings
         widths = [dim, *settings.projector]
         layers: list[nn.Module] = []
-        for i, (before, after) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for i, (before, after) in enumerate(pairwise(widths)):
             layers += [nn.Linear(before, after)] + ([nn.ReLU()] if i < len(widths) - 2 else [])
         self.projector = nn.Sequential(*layers)
 

@@ -1,0 +1,149 @@
+"""From settings dataclass to command line: parsing, logging, and what the exit status says."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import (  # type: ignore[attr-defined]
+    ActionConfigFile,
+    ArgumentError,
+    ArgumentParser,
+    Namespace,
+)
+
+from foundation.errors import ConfigError, FoundationError
+from foundation.resources import find_config
+
+log = logging.getLogger("foundation")
+BAD_USAGE, FAILED, DONE = 2, 1, 0
+OURS = "foundation"
+
+
+def build_parser(program: str, function: Callable[..., Any], settings: type) -> ArgumentParser:
+    """A parser whose options are the fields of a settings dataclass and whose help is their docstrings."""
+    summary = (function.__doc__ or "").strip().split("\n\n")[0]
+    parser = ArgumentParser(prog=program, description=summary, exit_on_error=False)
+    parser.add_argument("--config", action=ActionConfigFile, help="YAML file, or the name of a shipped config")
+    parser.add_class_arguments(settings)
+    return parser
+
+
+def parse(parser: ArgumentParser, settings: type, arguments: list[str]) -> Any:
+    """Settings from a command line.
+
+    Raises:
+        ConfigError: for an unknown key, a wrong type or an impossible value.
+        SystemExit: after ``--help`` and ``--print_config``.
+    """
+    try:
+        given: Namespace = parser.parse_args(resolve_configs(arguments))
+        fields = parser.instantiate_classes(given).as_dict()
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise ConfigError(_one_line(error)) from error
+    fields.pop("config", None)
+    return settings(**fields)
+
+
+def resolve_configs(arguments: list[str]) -> list[str]:
+    """The same arguments with names of shipped configs replaced by their files.
+
+    Example:
+        >>> resolve_configs(["--steps", "3"])
+        ['--steps', '3']
+    """
+    resolved = list(arguments)
+    for i, argument in enumerate(resolved):
+        if argument == "--config" and i + 1 < len(resolved):
+            resolved[i + 1] = str(find_config(resolved[i + 1]))
+        elif argument.startswith("--config="):
+            resolved[i] = f"--config={find_config(argument.removeprefix('--config='))}"
+    return resolved
+
+
+def run_stage(
+    program: str,
+    function: Callable[[Any], Any],
+    settings: type,
+    arguments: list[str],
+    show: Callable[[Any], str] | None = None,
+) -> int:
+    """Parse, run, print what came out, and say how it went.
+
+    Returns:
+        0 when what was asked for was done, 1 after a failure, 2 for bad usage.
+    """
+    path = start_logging()
+    try:
+        parsed = parse(build_parser(program, function, settings), settings, arguments)
+    except SystemExit as stop:  # --help, --print_config
+        return int(stop.code or 0) if not isinstance(stop.code, str) else BAD_USAGE
+    except FoundationError as error:
+        print(f"{program}: {error}\nSee `{program} --help`.", file=sys.stderr)
+        return BAD_USAGE
+    try:
+        result = function(parsed)
+    except KeyboardInterrupt:
+        print(f"{program}: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except ConfigError as error:
+        log.debug("bad usage", exc_info=True)
+        print(f"{program}: {error}", file=sys.stderr)
+        return BAD_USAGE
+    except Exception as error:  # the last stop: one line for the person, the traceback for the log
+        log.debug("failed", exc_info=True)
+        text = str(error) if isinstance(error, FoundationError) else f"{type(error).__name__}: {error}"
+        print(f"{program}: {text}\nThe traceback is in {path}", file=sys.stderr)
+        return FAILED
+    if result is not None:
+        print(show(result) if show else result)
+    return DONE if getattr(result, "ok", True) else FAILED
+
+
+def start_logging() -> Path:
+    """Messages to the terminal, everything to a file; returns the file: $FOUNDATION_LOG, or one in the state folder."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if handler.name == OURS:
+            root.removeHandler(handler)
+            handler.close()
+    path = _log_file()
+    file = logging.handlers.RotatingFileHandler(path, maxBytes=5_000_000, backupCount=2, delay=True)
+    file.setFormatter(logging.Formatter("%(asctime)s %(process)d %(name)s %(levelname)s %(message)s"))
+    file.setLevel(logging.DEBUG)
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setFormatter(logging.Formatter("%(message)s"))
+    terminal.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING)
+    handlers: tuple[logging.Handler, ...] = (file, terminal)
+    for handler in handlers:
+        handler.name = OURS
+        root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    for name in ("foundation", "ingest", "finetune"):
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    return path
+
+
+def _log_file() -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    for path in (os.environ.get("FOUNDATION_LOG"), Path(state) / "foundation" / "foundation.log"):
+        if path is None:
+            continue
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "a"):
+                return Path(path)
+        except OSError:
+            continue
+    return Path(tempfile.gettempdir()) / f"foundation-{os.getpid()}.log"
+
+
+def _one_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines)

@@ -1,0 +1,106 @@
+"""Runs in MLflow: parameters, metrics and files of one piece of work."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+def default_tracking_uri(folder: Path) -> str:
+    """$MLFLOW_TRACKING_URI, or an SQLite file in ``folder``."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+
+
+class Run:
+    """One MLflow run, new or continued.
+
+    Args:
+        uri: tracking server or ``sqlite:///file``.
+        experiment: the experiment's name; made if it is not there.
+        name: the run's name.
+        run_id: of a run to continue.
+
+    Example:
+        >>> import tempfile
+        >>> with Run(f"sqlite:///{tempfile.mkdtemp()}/mlflow.db", "docs", "example") as run:
+        ...     run.params({"lr": 0.1})
+        ...     run.metrics({"loss": 1.0}, step=0)
+        >>> len(run.id)
+        32
+    """
+
+    def __init__(self, uri: str, experiment: str, name: str, run_id: str | None = None) -> None:
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+
+        self.client = MlflowClient(tracking_uri=uri)
+        self.id = ""
+        if run_id is not None:
+            try:
+                self.client.update_run(run_id, status="RUNNING")
+                self.id = run_id
+            except MlflowException as error:
+                log.warning("run %s is not at %s any more (%s): a new one is started", run_id, uri, error)
+        if not self.id:
+            self.id = self.client.create_run(self._experiment(uri, experiment), run_name=name).info.run_id
+
+    def _experiment(self, uri: str, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        files = None
+        if uri.startswith("sqlite:///"):  # keep the run's files beside the database
+            files = (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
+        try:
+            return str(self.client.create_experiment(name, artifact_location=files))
+        except MlflowException:  # another process has just made it
+            found = self.client.get_experiment_by_name(name)
+            if found is None:
+                raise
+            return str(found.experiment_id)
+
+    def params(self, values: dict[str, Any]) -> None:
+        """Log parameters; a continued run keeps those that it has."""
+        from mlflow.entities import Param
+
+        known = self.client.get_run(self.id).data.params
+        new = [Param(name, str(value)[:6000]) for name, value in values.items() if name not in known]
+        for first in range(0, len(new), 100):
+            self.client.log_batch(self.id, params=new[first : first + 100])
+
+    def metrics(self, values: dict[str, float], step: int = 0) -> None:
+        """Log numbers of a step."""
+        import time
+
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self.client.log_batch(self.id, metrics=[Metric(name, float(v), now, step) for name, v in values.items()])
+
+    def files(self, path: Path, folder: str | None = None) -> None:
+        """Log a file, or all of a folder."""
+        if path.is_dir():
+            self.client.log_artifacts(self.id, str(path), folder)
+        else:
+            self.client.log_artifact(self.id, str(path), folder)
+
+    def close(self, status: str = "FINISHED") -> None:
+        """End the run; ``FAILED`` or ``KILLED`` say that it did not come to its end."""
+        self.client.set_terminated(self.id, status)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.close("KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED")

@@ -1,0 +1,12 @@
+"""One process of a pretraining run: what ``deepspeed --module foundation.training --config ...`` starts."""
+
+import sys
+
+from foundation.command import run_stage
+from foundation.training.settings import PretrainSettings
+from foundation.training.trainer import pretrain
+
+if __name__ == "__main__":
+    # DeepSpeed's launcher puts the process's place on the machine first; the environment says it too.
+    arguments = [a for a in sys.argv[1:] if not a.startswith("--local_rank")]
+    sys.exit(run_stage("python -m foundation.training", pretrain, PretrainSettings, arguments))

@@ -1,0 +1,56 @@
+"""The model card that lies beside the weights."""
+
+from __future__ import annotations
+
+from foundation.store.catalog import Catalog
+from foundation.training.settings import PretrainSettings
+from foundation.version import __version__
+
+
+def model_card(settings: PretrainSettings, catalog: Catalog, last: dict[str, float]) -> str:
+    """What the model is, what it has seen, and how to load it, as Markdown with the hub's header."""
+    records = catalog.records
+    subjects = {r["subject"] for r in records}
+    species = sorted({r["species"] for r in records if r["species"]}) or ["not given"]
+    licences = sorted({r["source"]["licence"] for r in records if r["source"]["licence"]}) or ["see the recordings"]
+    hours = sum(r["duration"] for r in records) / 3600
+    units = sum(r["n_units"] for r in records)
+    widths = ", ".join(f"{w:g} s" for w in settings.data.bin_widths)
+    figures = "\n".join(f"| {name} | {value:.4g} |" for name, value in sorted(last.items()))
+    return f"""---
+library_name: transformers
+license: apache-2.0
+tags: [neuroscience, neural-population, eit]
+---
+
+# EIT pretrained with {settings.objective.name}
+
+A per-neuron transformer: each unit's dynamics first, then units interact. It takes activity of any population and gives
+an embedding per unit and time (`h_BNTD`), per unit (`z_BND`) and for the population (`p_BTD`).
+
+```python
+from foundation.hub import load_model
+model = load_model("path/to/this/folder")
+```
+
+## What it has seen
+
+{len(records)} recordings of {len(subjects)} subjects ({", ".join(species)}), {units:,} units, {hours:.1f} h.
+Licences of the recordings: {", ".join(licences)}. Bin widths: {widths}; a token is
+{settings.model.patch_length} bins.
+
+## How it was trained
+
+{settings.steps} steps of up to {settings.data.tokens_per_step:,} neuron-tokens, seed {settings.seed},
+{settings.precision}, foundation {__version__}. The whole configuration is in `settings.yaml` of the run. Figures of the
+last step:
+
+| | |
+|---|---|
+{figures}
+
+## Limits
+
+The embedding says what pretraining on these recordings made of it. Recordings, species or bin widths unlike those above
+were not seen: judge it on your own labels, beside a baseline on firing rates.
+"""

@@ -1,0 +1,121 @@
+"""DeepSpeed, set up the same way for a laptop's CPU and for many GPUs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+from foundation.data.batch import WindowBatch
+from foundation.errors import FoundationError
+from foundation.models.eit import EIT
+from foundation.objectives import NeurPIR
+from foundation.training.settings import PretrainSettings
+
+
+class PretrainModule(nn.Module):
+    """Encoder and objective in one module, as DeepSpeed wants them.
+
+    Args:
+        model: the encoder.
+        objective: what is learned.
+        precision: ``fp32`` or ``bf16``; with bf16 the encoder's products are bf16 and everything else stays fp32.
+    """
+
+    def __init__(self, model: EIT, objective: NeurPIR, precision: str = "fp32") -> None:
+        super().__init__()
+        self.model, self.objective, self.precision = model, objective, precision
+
+    def forward(self, views: list[WindowBatch]) -> dict[str, torch.Tensor]:
+        """The objective's terms."""
+        kind = next(self.parameters()).device.type
+        cast = torch.autocast(kind, dtype=torch.bfloat16) if self.precision == "bf16" else nullcontext()
+        with cast:
+            return self.objective(self.model, views)
+
+
+def deepspeed_config(settings: PretrainSettings) -> dict[str, Any]:
+    """The DeepSpeed JSON of a run."""
+    optimizer = settings.optimizer
+    return {
+        # A batch is a list of windows under a budget of tokens; DeepSpeed only needs to know that it is one.
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": optimizer.clip,
+        "optimizer": {
+            "type": "AdamW",
+            "params": {
+                "lr": optimizer.learning_rate,
+                "betas": [optimizer.beta1, optimizer.beta2],
+                "eps": 1e-8,
+                "weight_decay": optimizer.weight_decay,
+                "torch_adam": True,  # DeepSpeed's own would be compiled at the first start
+            },
+        },
+        "zero_optimization": {"stage": settings.zero_stage},
+        "steps_per_print": 1_000_000_000,
+        "wall_clock_breakdown": False,
+    }
+
+
+ALONE = "FOUNDATION_ALONE"
+
+
+def is_launched() -> bool:
+    """Whether a launcher (deepspeed, torchrun) started this process as one of a group."""
+    return "RANK" in os.environ and ALONE not in os.environ
+
+
+def start_distributed() -> tuple[int, int]:
+    """Join the process group, or make one of one process. Returns (rank, world).
+
+    Raises:
+        FoundationError: if DeepSpeed is not installed.
+    """
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    try:
+        import deepspeed
+        import deepspeed.ops
+    except ImportError as error:
+        raise FoundationError(
+            f"pretraining needs DeepSpeed ({error}): pip install 'neural-foundation[train]'"
+        ) from error
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    if not torch.cuda.is_available():
+        # Shared-memory collectives would be compiled at the first start; training does not use them.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    if "RANK" not in os.environ:
+        alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", ALONE: "1"}
+        os.environ.update(alone | {"MASTER_PORT": str(free_port())})
+    deepspeed.init_distributed(verbose=False)
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def build_engine(module: PretrainModule, settings: PretrainSettings) -> Any:
+    """The DeepSpeed engine around a module. The process group must be there (`start_distributed`)."""
+    import deepspeed
+
+    decayed = [p for p in module.parameters() if p.ndim >= 2]
+    others = [p for p in module.parameters() if p.ndim < 2]
+    groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+    engine, *_ = deepspeed.initialize(model=module, model_parameters=groups, config=deepspeed_config(settings))
+    return engine
+
+
+def set_learning_rate(engine: Any, rate: float) -> None:
+    """Set the rate of all parameters for the coming step."""
+    for group in engine.optimizer.param_groups:
+        group["lr"] = rate

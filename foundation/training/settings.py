@@ -1,0 +1,168 @@
+"""Everything that a pretraining run is told."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from foundation.data.plan import DataSettings
+from foundation.errors import ConfigError
+from foundation.models.config import EITConfig
+from foundation.objectives import ObjectiveSettings
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Shape of the EIT; see `EITConfig`.
+
+    Args:
+        dim: features of a token.
+        heads: attention heads; ``dim / heads`` must be even.
+        individual_layers: layers that see one unit alone, over time.
+        interaction_layers: layers in which units see each other, each followed by one over time.
+        mlp_ratio: width of feed-forward layers over ``dim``.
+        patch_length: bins that make one token.
+        dropout: share of each branch's output dropped in training.
+        rotary_shortest: seconds, the shortest rotary period.
+        rotary_longest: seconds, the longest rotary period.
+    """
+
+    dim: int = 64
+    heads: int = 4
+    individual_layers: int = 2
+    interaction_layers: int = 1
+    mlp_ratio: float = 4.0
+    patch_length: int = 4
+    dropout: float = 0.0
+    rotary_shortest: float = 0.04
+    rotary_longest: float = 256.0
+
+    def __post_init__(self) -> None:
+        self.config()
+
+    def config(self) -> EITConfig:
+        """The model's own configuration."""
+        return EITConfig(**asdict(self))
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """AdamW with a linear warm-up and a cosine decay.
+
+    Args:
+        learning_rate: the highest rate, reached at the end of the warm-up.
+        warmup_steps: steps of the linear warm-up.
+        final_share: share of the highest rate at the last step.
+        weight_decay: of weight matrices; norms, biases and embeddings have none.
+        beta1: decay of the mean gradient.
+        beta2: decay of the mean squared gradient.
+        clip: the global gradient norm is cut to this.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    learning_rate: float = 1e-3
+    warmup_steps: int = 20
+    final_share: float = 0.1
+    weight_decay: float = 0.01
+    beta1: float = 0.9
+    beta2: float = 0.95
+    clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "clip"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}: above 0")
+        for name in ("warmup_steps", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}: 0 or more")
+        for name in ("beta1", "beta2", "final_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: from 0 to 1")
+
+
+@dataclass(frozen=True)
+class PretrainSettings:
+    """What `foundation pretrain` does.
+
+    Args:
+        store: the recordings, a folder or URL that `foundation ingest` made.
+        output: folder of the run: settings, metrics, checkpoints, and the model at the end.
+        steps: training steps.
+        seed: of weights, data order and dropout.
+        precision: ``fp32`` or ``bf16`` (weights stay fp32, products are bf16).
+        zero_stage: how DeepSpeed spreads state over processes, 0 to 3.
+        processes: processes on this machine; more than 1 starts the DeepSpeed launcher.
+        checkpoint_every: steps between checkpoints.
+        keep_checkpoints: newest checkpoints kept.
+        log_every: steps between two lines of metrics.
+        resume: ``auto`` goes on from the newest good checkpoint in ``output``; ``never`` starts anew and removes them.
+        tracking_uri: where MLflow keeps runs; null: $MLFLOW_TRACKING_URI, or an SQLite file beside ``output``.
+        experiment: MLflow experiment.
+        model: shape of the model.
+        data: which windows a step draws.
+        objective: what is learned.
+        optimizer: how.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    store: str
+    output: str
+    steps: int = 200
+    seed: int = 0
+    precision: str = "fp32"
+    zero_stage: int = 0
+    processes: int = 1
+    checkpoint_every: int = 50
+    keep_checkpoints: int = 2
+    log_every: int = 5
+    resume: str = "auto"
+    tracking_uri: str | None = None
+    experiment: str = "pretrain"
+    model: ModelSettings = field(default_factory=ModelSettings)
+    data: DataSettings = field(default_factory=DataSettings)
+    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "processes", "checkpoint_every", "keep_checkpoints", "log_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
+        for name, allowed in (("precision", ("fp32", "bf16")), ("resume", ("auto", "never"))):
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}: one of {', '.join(allowed)}")
+        if self.zero_stage not in (0, 1, 2, 3):
+            raise ConfigError(f"zero_stage is {self.zero_stage}: 0, 1, 2 or 3")
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}: 0 or more")
+        if self.processes > self.data.min_windows:
+            raise ConfigError(
+                f"processes is {self.processes}: at most data.min_windows={self.data.min_windows}, so that each "
+                "has a window"
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the weights that come out: a resumed run must have the same."""
+        whole = asdict(self)
+        whole["data"] = {k: v for k, v in whole["data"].items() if k not in ("cache_bytes", "prefetch")}
+        names = ("steps", "seed", "precision", "model", "data", "objective", "optimizer")
+        return {name: whole[name] for name in names}
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as dotted names.
+
+    Example:
+        >>> flatten({"a": {"b": 1}, "c": 2})
+        {'a.b': 1, 'c': 2}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

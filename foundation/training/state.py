@@ -1,0 +1,109 @@
+"""Weights and optimiser state in and out of a DeepSpeed engine, whole and by name, whatever the ZeRO stage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from foundation.errors import CheckpointError
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def weights(engine: Any) -> dict[str, torch.Tensor]:
+    """Every parameter in fp32 on the CPU, by name. All processes must call it."""
+    from deepspeed.utils import safe_get_full_fp32_param
+
+    found = {}
+    for name, parameter in engine.module.named_parameters():
+        full = safe_get_full_fp32_param(parameter) if _is_partitioned(parameter) else parameter.data
+        found[name] = full.detach().float().cpu().clone().contiguous()
+    return found
+
+
+def set_weights(engine: Any, tensors: dict[str, torch.Tensor]) -> None:
+    """Put parameters back.
+
+    Raises:
+        CheckpointError: if names or shapes differ.
+    """
+    from deepspeed.utils import safe_set_full_fp32_param
+
+    parameters = dict(engine.module.named_parameters())
+    _check_names(set(parameters), set(tensors))
+    for name, parameter in parameters.items():
+        value = tensors[name].to(parameter.device)
+        shape = tuple(getattr(parameter, "ds_shape", parameter.shape))
+        if tuple(value.shape) != shape:
+            raise CheckpointError(f"{name} has shape {tuple(value.shape)} in the checkpoint and {shape} in the model")
+        if _is_partitioned(parameter):
+            safe_set_full_fp32_param(parameter, value)
+        if not hasattr(parameter, "ds_id"):
+            parameter.data.copy_(value)
+
+
+def optimizer_state(engine: Any) -> dict[str, torch.Tensor]:
+    """Adam's moments of every parameter, and the number of updates, by name. All processes must call it."""
+    from deepspeed.utils import safe_get_full_optimizer_state
+
+    found = {"updates": torch.tensor(updates(engine))}
+    for name, parameter in engine.module.named_parameters():
+        for key in MOMENTS:
+            if _is_partitioned(parameter):
+                value = safe_get_full_optimizer_state(parameter, key)
+            else:
+                value = engine.optimizer.state[parameter].get(key)
+            if value is not None:
+                found[f"{name}/{key}"] = value.detach().float().cpu().clone().contiguous()
+    return found
+
+
+def set_optimizer_state(engine: Any, tensors: dict[str, torch.Tensor]) -> None:
+    """Put Adam's moments and the number of updates back.
+
+    Raises:
+        CheckpointError: if names differ.
+    """
+    from deepspeed.utils import safe_set_full_optimizer_state
+
+    count = tensors["updates"].float()
+    parameters = dict(engine.module.named_parameters())
+    _check_names({f"{n}/{k}" for n in parameters for k in MOMENTS}, set(tensors) - {"updates"})
+    for name, parameter in parameters.items():
+        for key in MOMENTS:
+            value = tensors[f"{name}/{key}"].to(parameter.device)
+            if _is_partitioned(parameter):
+                safe_set_full_optimizer_state(parameter, value, key)
+            else:
+                engine.optimizer.state[parameter][key] = value.to(parameter.dtype)
+        if not _is_partitioned(parameter):
+            engine.optimizer.state[parameter]["step"] = count.clone()
+    for state in _inner(engine).state.values():
+        state["step"] = count.clone()
+
+
+def updates(engine: Any) -> int:
+    """How often the optimiser has stepped."""
+    for state in _inner(engine).state.values():
+        if "step" in state:
+            return int(state["step"])
+    return 0
+
+
+def _inner(engine: Any) -> torch.optim.Optimizer:
+    return getattr(engine.optimizer, "optimizer", engine.optimizer)
+
+
+def _is_partitioned(parameter: nn.Parameter) -> bool:
+    return hasattr(parameter, "ds_id") or hasattr(parameter, "_hp_mapping")
+
+
+def _check_names(wanted: set[str], found: set[str]) -> None:
+    if wanted != found:
+        missing, left = sorted(wanted - found), sorted(found - wanted)
+        raise CheckpointError(
+            f"the checkpoint is of another architecture: {len(missing)} tensors missing "
+            f"({', '.join(missing[:3]) or '-'}), {len(left)} left over ({', '.join(left[:3]) or '-'})"
+        )
