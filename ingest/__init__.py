@@ -1,0 +1,1 @@
+"""Turn NWB files into a store of recordings, simulate neurons whose type is known, and sort voltage into units."""

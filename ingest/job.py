@@ -1,0 +1,194 @@
+"""The Ray job that turns NWB files into recordings of a store.
+
+One task per file: workers read, write the recording into the store and send back a receipt, never data. This one file
+is also what ``ray submit infra/ingest.yaml ingest/job.py`` copies to a cluster and runs there as a script, hence absolute
+imports of installed packages only.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foundation.errors import ConfigError, FoundationError, StoreError
+from foundation.progress import Progress
+from foundation.resources import find_config
+from foundation.store import Catalog, Source, Store, recording_id, write_recording
+from ingest.cluster import ray_cluster
+from ingest.nwb import NeedsSorting, digest_of, read_nwb
+from ingest.recipes import Recipe, load_recipe
+from ingest.report import FAILED, INGESTED, NEEDS_SORTING, SKIPPED, IngestReport, Receipt
+from ingest.sources.files import SourceFile, find_files
+
+log = logging.getLogger(__name__)
+
+REPORT = "ingest-report.json"
+
+
+@dataclass(frozen=True)
+class IngestSettings:
+    """What to ingest and where to.
+
+    Args:
+        input: a file, a folder, a glob, or an fsspec URL of NWB files.
+        store: the store's folder or fsspec URL; made if it is not there.
+        recipe: which column, table or series means what: a shipped recipe's name or a YAML file.
+        strict: refuse recordings with spike times that would otherwise be mended (sorted, or dropped).
+        workers: files that are read at the same time; by default one per CPU of the machine or cluster.
+        report: a local file for the report; it is also written into the store as ``ingest-report.json``.
+        address: the Ray cluster: its address, ``auto`` (the one on this machine) or ``local`` (a new one). By default
+            the one that this machine is part of, or else a new one.
+    """
+
+    input: str
+    store: str
+    recipe: str = "default"
+    strict: bool = False
+    workers: int | None = None
+    report: str | None = None
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("input", "store"):
+            if not getattr(self, key).strip():
+                raise ConfigError(f"{key} is {getattr(self, key)!r}: allowed is a path or a URL")
+        if self.workers is not None and self.workers < 1:
+            raise ConfigError(f"workers is {self.workers}: allowed is 1 or more, or nothing for one per CPU")
+
+
+def ingest(settings: IngestSettings) -> IngestReport:
+    """Read every file of the input into the store. Files that cannot be read are reported and stop nothing.
+
+    A file whose bytes were ingested before with the same recipe is skipped. The catalog's snapshot is refreshed
+    whatever happens.
+
+    Raises:
+        ConfigError: if the recipe or Ray cannot be used.
+        SourceError: if the input names no file.
+        StoreError: if the store cannot be written; nothing has been read then.
+    """
+    began = time.monotonic()
+    recipe = load_recipe(settings.recipe)
+    files = find_files(settings.input)
+    store = Store(settings.store, create=True)
+    try:
+        store.write_json(REPORT, {"input": settings.input, "unfinished": True})
+    except OSError as error:
+        raise StoreError(f"cannot write to {settings.store!r}: {error.strerror or error}") from error
+    receipts: list[Receipt] = []
+    try:
+        with Progress(len(files), "ingesting", unit="file") as progress:
+            for receipt in _receipts(files, settings, recipe):
+                receipts.append(receipt)
+                progress.step(note=receipt.path)
+    finally:
+        Catalog.build(store).save()
+        receipts.sort(key=lambda receipt: receipt.path)
+        report = IngestReport(settings.input, settings.store, recipe.digest, receipts, time.monotonic() - began)
+        store.write_json(REPORT, report.to_dict())
+    if settings.report is not None:
+        _write_report(Path(settings.report), report)
+    return report
+
+
+def _receipts(files: list[SourceFile], settings: IngestSettings, recipe: Recipe) -> Iterator[Receipt]:
+    """Receipts as files are done; no more tasks are in flight than can run soon."""
+    with ray_cluster(
+        min(settings.workers or len(files), len(files)) if settings.workers else None, settings.address
+    ) as ray:
+        task = ray.remote(num_cpus=1, max_retries=2)(ingest_file)
+        at_once = settings.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        limit = at_once if settings.workers else 2 * at_once
+        waiting = iter(files)
+        running: dict[Any, SourceFile] = {}
+        while True:
+            while len(running) < limit and (file := next(waiting, None)) is not None:
+                running[task.remote(file, settings.store, recipe, settings.strict)] = file
+            if not running:
+                return
+            done, _ = ray.wait(list(running), num_returns=1)
+            for reference in done:
+                file = running.pop(reference)
+                try:
+                    yield ray.get(reference)
+                except ray.exceptions.RayError as error:
+                    # The worker died again and again: out of memory, or a crash in a compiled library.
+                    yield Receipt(file.path, FAILED, note=f"the worker died: {str(error).splitlines()[0]}")
+
+
+def ingest_file(file: SourceFile, store_url: str, recipe: Recipe, strict: bool) -> Receipt:
+    """Read one file into the store, on a worker, and say what became of it."""
+    began = time.monotonic()
+    try:
+        receipt = _ingest_file(file, Store(store_url), recipe, strict)
+    except FoundationError as error:
+        receipt = {"status": FAILED, "note": str(error).removeprefix(f"{file.url}: ")}
+    except Exception as error:  # one file must not stop the others, whatever it is
+        log.exception("%s failed", file.path)
+        receipt = {"status": FAILED, "note": f"{type(error).__name__}: {error}"}
+    return Receipt(path=file.path, seconds=round(time.monotonic() - began, 3), **receipt)
+
+
+def _ingest_file(file: SourceFile, store: Store, recipe: Recipe, strict: bool) -> dict[str, Any]:
+    source = Source(path=file.path, digest=digest_of(file.url))
+    identity = recording_id(source, recipe.digest)
+    record = store.commit(identity)
+    # What strict refuses may have been committed without it: then it is read again, and refused.
+    if record is not None and not (strict and record["quality"]):
+        return {"status": SKIPPED, "id": identity, "n_units": record["n_units"], "n_spikes": record["n_spikes"]}
+    recording = read_nwb(file.url, recipe, strict=strict, source=source, namespace=file.namespace)
+    if isinstance(recording, NeedsSorting):
+        return {"status": NEEDS_SORTING, "note": str(recording)}
+    write_recording(store, recording, recipe.digest)
+    mended = ", ".join(f"{name} {number:g}" for name, number in recording.quality.items())
+    counts = {"n_units": recording.n_units, "n_spikes": recording.n_spikes}
+    return {"status": INGESTED, "id": identity, "note": mended, **counts}
+
+
+def _write_report(path: Path, report: IngestReport) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"report cannot be written to {str(path)!r}: {error.strerror or error}") from error
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run as a script: ``python ingest/job.py --config ingest/folder --input ... --store ...``."""
+    from jsonargparse import ArgumentParser
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = ArgumentParser(description="Read NWB files into a store of recordings.")
+    parser.add_argument("--config", action="config", help="a YAML file with these settings, or a shipped name")
+    parser.add_class_arguments(IngestSettings, nested_key=None)
+    try:
+        parsed = parser.parse_args(_with_config_paths(sys.argv[1:] if arguments is None else arguments))
+        settings = parsed.as_dict()
+        settings.pop("config", None)
+        report = ingest(IngestSettings(**settings))
+    except FoundationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2 if isinstance(error, ConfigError) else 1
+    sys.stdout.write(report.text() + "\n")
+    return 0 if report.ok else 1
+
+
+def _with_config_paths(arguments: list[str]) -> list[str]:
+    """The arguments with shipped names of configs replaced by their paths."""
+    found = list(arguments)
+    for i, argument in enumerate(arguments):
+        if argument.startswith("--config="):
+            found[i] = f"--config={find_config(argument.removeprefix('--config='), 'ingest')}"
+        elif i > 0 and arguments[i - 1] == "--config":
+            found[i] = str(find_config(argument, "ingest"))
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,196 @@
+"""NWB files -> recordings, as a recipe says what their tables and series mean."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import fsspec
+import h5py
+import numpy as np
+from pynwb import NWBHDF5IO, NWBFile
+
+from foundation.errors import SourceError
+from foundation.store import Recording, Source, Subject
+from ingest.activity import activity_series, read_activity
+from ingest.intervals import read_intervals, without_invalid_times
+from ingest.recipes import Recipe, load_recipe
+from ingest.series import FoundSeries, find_series, rate_of, read_behavior, voltage
+from ingest.units import has_spikes, observed_time, read_spikes, read_units
+
+log = logging.getLogger(__name__)
+
+READ_BYTES = 1 << 22
+
+
+@dataclass(frozen=True)
+class NeedsSorting:
+    """A file that holds raw voltage and no activity of units.
+
+    Args:
+        path: the file.
+        channels: number of channels.
+        rate: samples per second.
+        duration: seconds.
+    """
+
+    path: str
+    channels: int
+    rate: float
+    duration: float
+
+    def __str__(self) -> str:
+        return f"{self.channels} channels at {self.rate:g} Hz for {self.duration:.1f} s"
+
+
+def read_nwb(
+    path: str,
+    recipe: Recipe | None = None,
+    *,
+    strict: bool = False,
+    source: Source | None = None,
+    namespace: str = "",
+) -> Recording | NeedsSorting:
+    """Read an NWB file (HDF5, NWB 2).
+
+    Args:
+        path: a file or an fsspec URL.
+        recipe: what columns, tables and series mean; the shipped ``default`` if none is given.
+        strict: refuse what is otherwise mended: unsorted, missing or impossible times.
+        source: where the file comes from; by default its path and the digest of its bytes.
+        namespace: what tells its subject apart from others of the same name (``archive/dandiset``).
+
+    Returns:
+        The recording; ``NeedsSorting`` for a file with voltage alone.
+
+    Raises:
+        SourceError: if the file is damaged, is no NWB file, holds no activity, or (``strict``) needs mending. The
+            message begins with the path.
+    """
+    recipe = load_recipe("default") if recipe is None else recipe
+    source = Source(path=path, digest=digest_of(path)) if source is None else source
+    with _opened(path) as nwb:
+        return _read(nwb, recipe, strict, source, namespace)
+
+
+def digest_of(path: str) -> str:
+    """sha256 of a file's bytes, read as a stream.
+
+    Raises:
+        SourceError: if the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with fsspec.open(path, "rb") as file:
+            while block := file.read(READ_BYTES):
+                digest.update(block)
+    except Exception as error:  # each file system has its own errors
+        raise SourceError(f"{path}: cannot be read: {_line(error)}") from error
+    return digest.hexdigest()
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[NWBFile]:
+    """The open file; whatever h5py, hdmf or pynwb raise at it or at its contents becomes a `SourceError`."""
+    try:
+        with warnings.catch_warnings(), fsspec.open(path, "rb") as raw:
+            # Cached namespaces of another version, deprecated fields: nothing that a reader can mend.
+            warnings.simplefilter("ignore")
+            with h5py.File(raw, "r") as file, NWBHDF5IO(file=file, mode="r", load_namespaces=True) as io:
+                yield io.read()
+    except SourceError as error:
+        raise SourceError(f"{path}: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # damaged files fail in any layer, in any way
+        log.debug("reading %s failed", path, exc_info=True)
+        raise SourceError(f"{path}: not a readable NWB file: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+
+
+def _read(nwb: NWBFile, recipe: Recipe, strict: bool, source: Source, namespace: str) -> Recording | NeedsSorting:
+    quality: Counter[str] = Counter()
+    found = find_series(nwb)
+    sampled = activity_series(found, recipe.activity)
+    parts: dict[str, Any]
+    if has_spikes(nwb.units):
+        spikes = read_spikes(nwb.units, quality, strict)
+        domain = observed_time(nwb.units, spikes, quality)
+        parts = {"units": read_units(nwb.units, recipe.units, quality), "spikes": spikes}
+        quality["activity_series_left_out"] += len(sampled)
+    elif sampled:
+        activity = read_activity(sampled[0], recipe.activity, recipe.units, nwb.units, quality)
+        domain = activity.domain
+        parts = {"units": activity.units, "activity": activity.series, "activity_kind": activity.kind}
+        quality["activity_series_left_out"] += len(sampled) - 1
+    else:
+        return _voltage_only(source.path, found)
+    domain = without_invalid_times(nwb, domain, quality)
+    rest = [item for item in found if not any(item is other for other in sampled)]
+    return Recording(
+        source=source,
+        subject=read_subject(nwb, source.path, namespace),
+        session=session_name(nwb, source.path),
+        domain=domain,
+        behavior=read_behavior(rest, recipe.behavior, quality, strict),
+        intervals=read_intervals(nwb, recipe, domain, quality, strict),
+        resolution=_resolution(nwb, recipe),
+        quality={name: float(number) for name, number in sorted(quality.items()) if number},
+        description=str(nwb.session_description or nwb.experiment_description or "").strip(),
+        start_time=nwb.session_start_time.isoformat() if nwb.session_start_time else "",
+        lab=str(nwb.lab or ""),
+        institution=str(nwb.institution or ""),
+        **parts,
+    )
+
+
+def _voltage_only(path: str, found: list[FoundSeries]) -> NeedsSorting:
+    raw = voltage(found)
+    if raw is None or raw.series.data is None or not np.isfinite(rate_of(raw.series)):
+        raise SourceError(
+            "holds neither spike times of units nor sampled activity nor voltage that the recipe knows; "
+            f"its series are: {', '.join(item.path for item in found) or 'none'}"
+        )
+    shape, rate = np.shape(raw.series.data), rate_of(raw.series)
+    return NeedsSorting(path, shape[1] if len(shape) > 1 else 1, rate, shape[0] / rate)
+
+
+def read_subject(nwb: NWBFile, path: str, namespace: str) -> Subject:
+    """The animal; one that the file does not name is called after the file (``sub-...``, or all of its name)."""
+    stem = PurePosixPath(path).stem
+    named = re.search(r"sub-([^_/]+)", stem)
+    fallback = named.group(1) if named else stem
+    subject = nwb.subject
+    if subject is None:
+        return Subject(fallback, namespace)
+    texts = {field: str(getattr(subject, field, None) or "").strip() for field in ("species", "sex", "age")}
+    return Subject(str(subject.subject_id or "").strip() or fallback, namespace, **texts)
+
+
+def session_name(nwb: NWBFile, path: str) -> str:
+    """The session: the file's session id, or ``ses-...`` of its name, or its identifier."""
+    named = re.search(r"ses-([^_/]+)", PurePosixPath(path).stem)
+    return str(nwb.session_id or "").strip() or (named.group(1) if named else str(nwb.identifier))
+
+
+def _resolution(nwb: NWBFile, recipe: Recipe) -> float:
+    if recipe.resolution.seconds is not None:
+        return recipe.resolution.seconds
+    text = str(nwb.session_description or "")
+    for pattern in recipe.resolution.patterns:
+        found = re.search(pattern, text, re.IGNORECASE)
+        if found:
+            groups = found.groupdict()
+            return float(groups["s"]) if groups.get("s") else float(groups["ms"]) / 1000.0
+    return 0.0

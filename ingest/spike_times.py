@@ -1,0 +1,73 @@
+"""Spike trains as files give them, made fit for a recording: sorted, finite, not before the session."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from foundation.errors import SourceError
+from foundation.store import Interval, Spikes
+
+
+def clean_trains(times: np.ndarray, bounds: np.ndarray, quality: Counter[str], strict: bool = False) -> Spikes:
+    """Sort unsorted trains, drop spikes that are NaN, infinite or before the session's start, and count both.
+
+    Args:
+        times: ``(S,)`` seconds, unit after unit.
+        bounds: ``(N + 1,)`` where each unit's spikes lie.
+        quality: gets ``spikes_dropped_nan``, ``spikes_dropped_out_of_range`` and ``units_sorted``.
+        strict: refuse instead.
+
+    Raises:
+        SourceError: with ``strict``, at the first unit that is not as it should be.
+
+    Example:
+        >>> quality = Counter()
+        >>> spikes = clean_trains(np.array([2.0, 1.0, np.nan, -3.0, 4.0]), np.array([0, 3, 5]), quality)
+        >>> spikes.train(0).tolist(), spikes.train(1).tolist()
+        ([1.0, 2.0], [4.0])
+        >>> sorted(quality.items())
+        [('spikes_dropped_nan', 1), ('spikes_dropped_out_of_range', 1), ('units_sorted', 1)]
+    """
+    times = np.asarray(times, dtype=np.float64)
+    trains = []
+    for unit in range(len(bounds) - 1):
+        train = times[bounds[unit] : bounds[unit + 1]]
+        missing = np.isnan(train)
+        # Comparing NaN is False, so a missing spike is not out of range as well.
+        out_of_range = np.isinf(train) | (train < 0)
+        kept = train[~(missing | out_of_range)]
+        unsorted = bool((np.diff(kept) < 0).any())
+        if strict:
+            _refuse(unit, int(missing.sum()), int(out_of_range.sum()), unsorted)
+        quality["spikes_dropped_nan"] += int(missing.sum())
+        quality["spikes_dropped_out_of_range"] += int(out_of_range.sum())
+        quality["units_sorted"] += unsorted
+        trains.append(np.sort(kept) if unsorted else kept)
+    return Spikes.from_trains(trains)
+
+
+def _refuse(unit: int, missing: int, out_of_range: int, unsorted: bool) -> None:
+    if missing:
+        raise SourceError(f"unit {unit} has {missing} spike times that are NaN; without strict they are dropped")
+    if out_of_range:
+        raise SourceError(
+            f"unit {unit} has {out_of_range} spike times that are negative or infinite; without strict they are dropped"
+        )
+    if unsorted:
+        raise SourceError(f"spike times of unit {unit} are not sorted; without strict they are sorted")
+
+
+def count_outside(train: np.ndarray, observed: Interval) -> int:
+    """How many spikes of a train lie outside the time in which its unit was observed (both ends count as inside).
+
+    Example:
+        >>> count_outside(np.array([0.5, 2.0, 3.0]), Interval.single(1.0, 2.0))
+        2
+    """
+    merged = observed.union()
+    if not len(merged):
+        return len(train)
+    k = np.searchsorted(merged.start, train, side="right") - 1
+    return int(((k < 0) | (train > merged.end[np.maximum(k, 0)])).sum())
