@@ -44,6 +44,10 @@ def rotate(x_BHTD: torch.Tensor, angles_BTP: torch.Tensor) -> torch.Tensor:
     return turned.to(x_BHTD.dtype)
 
 
+class BranchEnd(nn.Linear):
+    """The last layer of a residual branch: the model starts it smaller, the more branches there are."""
+
+
 class Attention(nn.Module):
     """Multi-head self-attention over one axis, with keys that may be masked and times that may turn.
 
@@ -56,7 +60,7 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(dim, 3 * dim)
-        self.out = nn.Linear(dim, dim)
+        self.out = BranchEnd(dim, dim)
 
     def forward(
         self, x_BLD: torch.Tensor, mask_BL: torch.Tensor, angles_BLP: torch.Tensor | None = None
@@ -87,7 +91,7 @@ class Block(nn.Module):
         self.attention = Attention(dim, heads)
         self.mlp_norm = nn.LayerNorm(dim)
         self.mlp_in = nn.Linear(dim, hidden)
-        self.mlp_out = nn.Linear(hidden, dim)
+        self.mlp_out = BranchEnd(hidden, dim)
         self.dropout = nn.Dropout(dropout)
 
     def forward(

@@ -15,7 +15,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from foundation.models.attention import Block, rotary_angles
+from foundation.models.attention import Block, BranchEnd, rotary_angles
 from foundation.models.config import EITConfig
 
 
@@ -120,17 +120,16 @@ class EIT(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=module.in_features**-0.5)
+            # What a residual branch adds is scaled down, so that the sum of all keeps its size whatever the depth.
+            branches = 2 * (self.config.individual_layers + 2 * self.config.interaction_layers)
+            scale = branches**-0.5 if isinstance(module, BranchEnd) else 1.0
+            nn.init.normal_(module.weight, std=scale * module.in_features**-0.5)
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.5)
         elif isinstance(module, nn.LayerNorm):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
-        if isinstance(module, Block):  # the sum of all branches keeps its size, whatever the depth
-            branches = 2 * (self.config.individual_layers + 2 * self.config.interaction_layers)
-            for last in (module.attention.out, module.mlp_out):
-                nn.init.normal_(last.weight, std=(last.in_features * branches) ** -0.5)
 
     def forward(
         self,

@@ -2,11 +2,22 @@
 
 import sys
 
+from torch import distributed
+
 from foundation.command import run_stage
 from foundation.training.settings import PretrainSettings
 from foundation.training.trainer import pretrain
 
+
+def train(settings: PretrainSettings) -> None:
+    """Pretrain a model on a store, as one of the processes that a launcher started."""
+    pretrain(settings)
+    # Without this a process may end while others still talk to it, and abort.
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
 if __name__ == "__main__":
     # DeepSpeed's launcher puts the process's place on the machine first; the environment says it too.
     arguments = [a for a in sys.argv[1:] if not a.startswith("--local_rank")]
-    sys.exit(run_stage("python -m foundation.training", pretrain, PretrainSettings, arguments))
+    sys.exit(run_stage("python -m foundation.training", train, PretrainSettings, arguments))

@@ -1,0 +1,78 @@
+"""What every test shares: no way out to the network, a log of its own, and small recordings."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foundation.store import Catalog, Interval, Recording, Source, Spikes, Store, Subject, Units, write_recording
+
+LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_network():
+    """A connection to anything but this machine is an error."""
+    real = socket.socket.connect
+
+    def connect(self, address):
+        if isinstance(address, tuple) and not str(address[0]).startswith(LOOPBACK):
+            own = socket.gethostbyname(socket.gethostname())
+            if address[0] != own:
+                raise OSError(f"tests stay on this machine, and this one asked for {address}")
+        return real(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", connect)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_log(tmp_path_factory):
+    os.environ["FOUNDATION_LOG"] = str(tmp_path_factory.mktemp("log") / "foundation.log")
+
+
+def poisson_recording(seed: int, n_units: int = 12, seconds: float = 60.0, **changes) -> Recording:
+    """A population of Poisson units whose rates span a decade, on a 0.1 ms grid."""
+    rng = np.random.default_rng(seed)
+    rates = np.geomspace(2.0, 30.0, n_units)
+    trains = [np.sort(np.round(rng.uniform(0, seconds, rng.poisson(r * seconds)), 4)) for r in rates]
+    parts = {
+        "source": Source(path=f"sub-{seed}.nwb", digest=f"{seed:064x}"),
+        "subject": Subject(f"mouse{seed}", species="Mus musculus"),
+        "session": f"session{seed}",
+        "units": Units(n_units, {"cell_type": np.where(rates > 10, "fast", "slow")}),
+        "domain": Interval.single(0.0, seconds),
+        "spikes": Spikes.from_trains(trains),
+    }
+    return Recording(**(parts | changes))
+
+
+@pytest.fixture(scope="session")
+def make_recording():
+    """Builds recordings of Poisson units."""
+    return poisson_recording
+
+
+@pytest.fixture(scope="session")
+def small_store(tmp_path_factory) -> Path:
+    """A store of four recordings of twelve units; tests only read it."""
+    path = tmp_path_factory.mktemp("store") / "store"
+    store = Store(path, create=True)
+    for seed in range(4):
+        write_recording(store, poisson_recording(seed))
+    Catalog.build(store).save()
+    return path
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real recordings; a test that asks for it is skipped where there is none."""
+    folder = os.environ.get("FOUNDATION_DATA")
+    if not folder:
+        pytest.skip("FOUNDATION_DATA is not set: it names the folder of real recordings")
+    return Path(folder)

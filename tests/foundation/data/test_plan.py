@@ -1,0 +1,148 @@
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from foundation.data import DataSettings, Loader, StepPlan, ViewSpec, share_of
+from foundation.errors import ConfigError, StoreError
+from foundation.store import Catalog, Interval, RegularTimeSeries, Store, write_recording
+
+SETTINGS = DataSettings(bin_widths=[0.005, 0.025], tokens_per_step=2048, min_windows=4, max_units=8)
+SPEC = ViewSpec(views=2, shortest=4, longest=16)
+
+
+def plan_of(store, settings=SETTINGS, spec=SPEC, seed=0) -> StepPlan:
+    return StepPlan(Catalog.open(Store(store)), settings, spec, bins_per_token=4, seed=seed)
+
+
+def test_a_step_is_a_function_of_seed_and_step(small_store):
+    def said(plan, step):
+        return [(w.recording, w.units.tolist(), w.bin_width, w.views) for w in plan(step)]
+
+    first = plan_of(small_store)
+    forward = [said(first, step) for step in range(5)]
+    assert [said(plan_of(small_store), step) for step in reversed(range(5))] == forward[::-1]
+    assert forward[0] != forward[1]
+    assert said(plan_of(small_store, seed=1), 0) != forward[0]
+
+
+def test_windows_keep_to_budget_lengths_and_observed_time(tmp_path, make_recording):
+    store = Store(tmp_path / "store", create=True)
+    pieces = Interval([0.0, 10.0, 30.0], [1.0, 12.5, 31.9])
+    write_recording(store, make_recording(0, domain=pieces))
+    plan = plan_of(tmp_path / "store")
+    used = set()
+    for step in range(30):
+        windows = plan(step)
+        assert len(windows) >= SETTINGS.min_windows
+        assert sum(len(w.units) * sum(v.n_bins // 4 for v in w.views) for w in windows) <= SETTINGS.tokens_per_step
+        for w in windows:
+            assert len(w.units) == len(set(w.units.tolist())) == 8
+            for view in w.views:
+                assert 16 <= view.n_bins <= 64
+                assert pieces.covers([view.start], [view.start + view.n_bins * w.bin_width])[0]
+                used.add((w.bin_width, int(view.start // 10)))
+    # Every bin width, and every interval that holds a window, comes up.
+    assert used == {(w, k) for w in (0.005, 0.025) for k in (0, 1, 3)}
+
+
+def test_starts_lie_on_the_grid_of_a_coarse_recording(tmp_path, make_recording):
+    store = Store(tmp_path / "store", create=True)
+    trials = Interval(np.arange(1.0, 400, 4), np.arange(1.0, 400, 4) + 1.1)
+    write_recording(store, make_recording(0, seconds=400.0, domain=trials, resolution=0.1))
+    plan = plan_of(tmp_path / "store")
+    for step in range(10):
+        for w in plan(step):
+            assert w.bin_width == 0.025  # four bins of 5 ms would be finer than the recording
+            steps = np.array([(v.start - 1.0) % 4 / 0.1 for v in w.views])
+            assert np.allclose(steps, np.rint(steps), atol=1e-6)
+
+
+def test_views_stay_as_near_as_asked(small_store):
+    plan = plan_of(small_store, spec=replace(SPEC, max_distance=2.0))
+    distances = [abs(w.views[0].start - w.views[1].start) for step in range(20) for w in plan(step)]
+    assert max(distances) <= 2.0 + 1e-9
+    assert max(distances) > 1.0
+
+
+def test_larger_recordings_are_drawn_more_often_as_the_power_says(tmp_path, make_recording):
+    store = Store(tmp_path / "store", create=True)
+    write_recording(store, make_recording(0, n_units=16, seconds=100.0))
+    write_recording(store, make_recording(1, n_units=4, seconds=100.0))
+    settings = replace(SETTINGS, weight_power=0.5)
+    plan = plan_of(tmp_path / "store", settings)
+    # The first window of a step is drawn before the budget has a say.
+    drawn = Counter(plan(step)[0].recording for step in range(1500))
+    sizes = {r["id"]: r["n_units"] for r in plan._records}
+    share = sum(n for name, n in drawn.items() if sizes[name] == 16) / 1500
+    assert share == pytest.approx(2 / 3, abs=0.05)  # (16 / 4) ** 0.5 = 2 to 1
+
+
+def test_processes_share_a_step_without_overlap(small_store):
+    windows = plan_of(small_store)(3)
+    for world in (1, 2, 3):
+        parts = [share_of(windows, rank, world) for rank in range(world)]
+        assert sorted(id(w) for part in parts for w in part) == sorted(map(id, windows))
+        assert all(parts)
+
+
+def test_the_loader_gives_the_plan_in_order_whatever_the_prefetch(small_store):
+    def batches(prefetch, first):
+        settings = replace(SETTINGS, prefetch=prefetch)
+        plan = plan_of(small_store, settings)
+        loader = Loader(Catalog.open(Store(small_store)), plan)
+        return {b.step: b.views for b in loader.steps(first, 6)}
+
+    one, three, late = batches(1, 0), batches(3, 0), batches(2, 4)
+    assert list(one) == list(three) == list(range(6))
+    for step in (4, 5):
+        for a, b in zip(one[step], late[step], strict=True):
+            assert torch.equal(a.x_BNT, b.x_BNT)
+            assert torch.equal(a.dt_B, b.dt_B)
+    assert all(torch.equal(a.x_BNT, b.x_BNT) for step in one for a, b in zip(one[step], three[step], strict=True))
+
+
+def test_a_step_is_never_shared_by_more_processes_than_it_has_windows(small_store):
+    with pytest.raises(ValueError, match="raise min_windows"):
+        Loader(Catalog.open(Store(small_store)), plan_of(small_store), rank=0, world=5)
+
+
+def test_mixed_recordings_keep_their_bin_width_and_kind(tmp_path, make_recording):
+    store = Store(tmp_path / "store", create=True)
+    write_recording(store, make_recording(0))
+    values = np.random.default_rng(0).normal(size=(500, 3))
+    write_recording(
+        store,
+        make_recording(
+            1,
+            n_units=3,
+            spikes=None,
+            units=make_recording(1, n_units=3).units,
+            activity=RegularTimeSeries(values, 0.25),
+            activity_kind="values",
+            domain=Interval.single(0, 2000),
+        ),
+    )
+    settings = replace(SETTINGS, bin_widths=[0.005, 1.0])
+    catalog = Catalog.build(store)
+    loader = Loader(catalog, StepPlan(catalog, settings, SPEC, bins_per_token=4, seed=0))
+    seen = set()
+    for batch in loader.steps(0, 40):
+        view = batch.views[0]
+        seen |= {(round(float(dt), 3), int(m)) for dt, m in zip(view.dt_B, view.modality_B, strict=True)}
+        assert (view.x_BNT * ~view.mask_BN[:, :, None]).abs().sum() == 0
+        assert (view.x_BNT * ~view.mask_BT[:, None, :]).abs().sum() == 0
+    assert seen == {(0.005, 0), (1.0, 0), (1.0, 1)}
+
+
+def test_what_cannot_be_is_refused(small_store):
+    with pytest.raises(ConfigError, match="tokens_per_step is 100"):
+        plan_of(small_store, replace(SETTINGS, tokens_per_step=100))
+    with pytest.raises(StoreError, match="none of the 4 recordings"):
+        plan_of(small_store, replace(SETTINGS, bin_widths=[100.0]))
+    with pytest.raises(ConfigError, match="bin_widths is \\[-1"):
+        DataSettings(bin_widths=[-1.0])
+    with pytest.raises(ConfigError, match="shortest=5, longest=4"):
+        ViewSpec(2, 5, 4)
