@@ -27,7 +27,7 @@ def ray_cluster(workers: int | None = None, address: str | None = None) -> Itera
     Args:
         workers: processes on this machine, if Ray is started here; by default one per CPU core.
         address: a cluster's address, ``auto`` for the one that runs on this machine, ``local`` for a new one. By
-            default ``$RAY_ADDRESS``, or the cluster that ``ray start`` has made this machine part of, or else a new one.
+            default ``$RAY_ADDRESS``, or the cluster that ``ray start`` made this machine part of, or else a new one.
 
     Raises:
         ConfigError: if Ray is not installed, or there is no cluster at the address.

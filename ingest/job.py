@@ -1,8 +1,8 @@
 """The Ray job that turns NWB files into recordings of a store.
 
 One task per file: workers read, write the recording into the store and send back a receipt, never data. This one file
-is also what ``ray submit infra/ingest.yaml ingest/job.py`` copies to a cluster and runs there as a script, hence absolute
-imports of installed packages only.
+is also what ``ray submit infra/ingest.yaml ingest/job.py`` copies to a cluster and runs there as a script, hence
+absolute imports of installed packages only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import Any
 
 from foundation.errors import ConfigError, FoundationError, StoreError
 from foundation.progress import Progress
-from foundation.resources import find_config
 from foundation.store import Catalog, Source, Store, recording_id, write_recording
 from ingest.cluster import ray_cluster
 from ingest.nwb import NeedsSorting, digest_of, read_nwb
@@ -159,36 +158,7 @@ def _write_report(path: Path, report: IngestReport) -> None:
         raise ConfigError(f"report cannot be written to {str(path)!r}: {error.strerror or error}") from error
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run as a script: ``python ingest/job.py --config ingest/folder --input ... --store ...``."""
-    from jsonargparse import ArgumentParser
-
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    parser = ArgumentParser(description="Read NWB files into a store of recordings.")
-    parser.add_argument("--config", action="config", help="a YAML file with these settings, or a shipped name")
-    parser.add_class_arguments(IngestSettings, nested_key=None)
-    try:
-        parsed = parser.parse_args(_with_config_paths(sys.argv[1:] if arguments is None else arguments))
-        settings = parsed.as_dict()
-        settings.pop("config", None)
-        report = ingest(IngestSettings(**settings))
-    except FoundationError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2 if isinstance(error, ConfigError) else 1
-    sys.stdout.write(report.text() + "\n")
-    return 0 if report.ok else 1
-
-
-def _with_config_paths(arguments: list[str]) -> list[str]:
-    """The arguments with shipped names of configs replaced by their paths."""
-    found = list(arguments)
-    for i, argument in enumerate(arguments):
-        if argument.startswith("--config="):
-            found[i] = f"--config={find_config(argument.removeprefix('--config='), 'ingest')}"
-        elif i > 0 and arguments[i - 1] == "--config":
-            found[i] = str(find_config(argument, "ingest"))
-    return found
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    from foundation.command import run_stage
+
+    sys.exit(run_stage("ingest/job.py", ingest, IngestSettings, sys.argv[1:]))

@@ -79,6 +79,9 @@ class IngestReport:
         counts = {status: len(self.having(status)) for status in STATUSES}
         return {**asdict(self), "counts": counts}
 
+    def __str__(self) -> str:
+        return self.text()
+
     def text(self) -> str:
         """A table with a line per file, and the counts."""
         rows = [("status", "units", "spikes", "s", "file", "note")]
