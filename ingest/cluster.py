@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 import secrets
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +37,7 @@ def ray_cluster(workers: int | None = None, address: str | None = None) -> Itera
         raise ConfigError("ingest runs on Ray, which is not installed: pip install 'neural-foundation[ingest]'")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    starting = address == "local" or (address is None and not _runs_a_cluster())
+    starting = address == "local" or (address is None and not _part_of_cluster())
     if starting:
         _keep_token_in_memory()
     import ray
@@ -48,8 +49,10 @@ def ray_cluster(workers: int | None = None, address: str | None = None) -> Itera
     if starting:
         own = {"num_cpus": workers or os.cpu_count() or 1, "include_dashboard": False}
         own |= {"object_store_memory": OBJECT_STORE_BYTES}
+    elif address not in (None, "auto") and not _answers(str(address)):
+        raise ConfigError(f"no Ray cluster answers at address {address!r}: give HOST:PORT, 'auto' or 'local'")
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+        ray.init("local" if starting else address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"cannot use Ray at address {address!r}: {reason}") from error
@@ -59,12 +62,29 @@ def ray_cluster(workers: int | None = None, address: str | None = None) -> Itera
         ray.shutdown()
 
 
-def _runs_a_cluster() -> bool:
-    """Whether Ray would join a cluster when no address is given."""
+def _part_of_cluster() -> bool:
+    """Whether there is a cluster that Ray joins when no address is given.
+
+    ``ray start`` leaves the address in a file that a crash does not clear; Ray waits minutes for such a cluster.
+    """
     if os.environ.get("RAY_ADDRESS"):
         return True
-    folder = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir())) / "ray"
-    return (folder / "ray_current_cluster").exists()
+    note = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir())) / "ray" / "ray_current_cluster"
+    try:
+        address = note.read_text().strip()
+    except OSError:
+        return False
+    return _answers(address)
+
+
+def _answers(address: str) -> bool:
+    """Whether something listens at ``HOST:PORT``."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=5):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 def _keep_token_in_memory() -> None:

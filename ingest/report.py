@@ -40,6 +40,7 @@ class IngestReport:
         store: where it went.
         recipe: digest of the recipe.
         receipts: a receipt per file, sorted by path.
+        files: how many files there were; more than receipts if the ingest was stopped.
         seconds: time in all.
     """
 
@@ -47,6 +48,7 @@ class IngestReport:
     store: str
     recipe: str
     receipts: list[Receipt]
+    files: int
     seconds: float = 0.0
 
     def having(self, status: str) -> list[Receipt]:

@@ -19,7 +19,7 @@ class SimulateSettings:
         neurons: neurons of a network, a multiple of 10: five firing modes and two areas, evenly.
         seconds: length of each recording.
         jitter: share by which a, b, c and d of a neuron differ at most from those of its mode, 0 to 0.5.
-        drive_shift: networks differ in their constant input current by at most this (in the model's units), up and down.
+        drive_shift: by how much current, in the units of the model, networks differ at most, up and down.
         synapses: outgoing synapses of a neuron.
         coupling: strength of all synapses, 1 for the built-in one, 0 for neurons that do not hear each other.
         states: alternate wake, NREM and REM sleep, which differ in drive; otherwise wake throughout.

@@ -101,9 +101,16 @@ def _add_reaches(nwb: NWBFile, session: Session) -> None:
     velocity = session.velocity_T2[:: session.stride].astype(np.float32)
     sampled = {"rate": BEHAVIOR_RATE, "starting_time": 0.0}
     frame = "centre of the workspace"
-    hand = SpatialSeries(name="hand_position", data=position, unit="cm", reference_frame=frame, **sampled)
+    hand = SpatialSeries(
+        name="hand_position",
+        description="hand (x, y)",
+        data=position,
+        unit="centimeters",
+        reference_frame=frame,
+        **sampled,
+    )
     module.add(Position(spatial_series=hand))
-    module.add(TimeSeries(name="hand_velocity", data=velocity, unit="cm/s", **sampled))
+    module.add(TimeSeries(name="hand_velocity", data=velocity, unit="cm/s", description="hand (x, y)", **sampled))
 
 
 def _fix_ids(nwb: NWBFile) -> None:
