@@ -77,38 +77,39 @@ def ingest(settings: IngestSettings) -> IngestReport:
     files = find_files(settings.input)
     store = Store(settings.store, create=True)
     try:
-        store.write_json(REPORT, {"input": settings.input, "unfinished": True})
+        store.write_json(REPORT, IngestReport(settings.input, settings.store, recipe.digest, [], len(files)).to_dict())
     except OSError as error:
         raise StoreError(f"cannot write to {settings.store!r}: {error.strerror or error}") from error
     receipts: list[Receipt] = []
     try:
         with Progress(len(files), "ingesting", unit="file") as progress:
-            for receipt in _receipts(files, settings, recipe):
+            for receipt in _receipts(files, store, settings, recipe):
                 receipts.append(receipt)
                 progress.step(note=receipt.path)
     finally:
         Catalog.build(store).save()
         receipts.sort(key=lambda receipt: receipt.path)
-        report = IngestReport(settings.input, settings.store, recipe.digest, receipts, time.monotonic() - began)
+        seconds = round(time.monotonic() - began, 3)
+        report = IngestReport(settings.input, settings.store, recipe.digest, receipts, len(files), seconds)
         store.write_json(REPORT, report.to_dict())
     if settings.report is not None:
         _write_report(Path(settings.report), report)
     return report
 
 
-def _receipts(files: list[SourceFile], settings: IngestSettings, recipe: Recipe) -> Iterator[Receipt]:
+def _receipts(files: list[SourceFile], store: Store, settings: IngestSettings, recipe: Recipe) -> Iterator[Receipt]:
     """Receipts as files are done; no more tasks are in flight than can run soon."""
-    with ray_cluster(
-        min(settings.workers or len(files), len(files)) if settings.workers else None, settings.address
-    ) as ray:
+    # Workers may have another working folder.
+    place = store.root if store.is_local else store.url
+    with ray_cluster(settings.workers, settings.address) as ray:
         task = ray.remote(num_cpus=1, max_retries=2)(ingest_file)
-        at_once = settings.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        limit = at_once if settings.workers else 2 * at_once
+        # Twice the processors: a worker that is done finds its next file waiting.
+        limit = settings.workers or 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
         waiting = iter(files)
         running: dict[Any, SourceFile] = {}
         while True:
             while len(running) < limit and (file := next(waiting, None)) is not None:
-                running[task.remote(file, settings.store, recipe, settings.strict)] = file
+                running[task.remote(file, place, recipe, settings.strict)] = file
             if not running:
                 return
             done, _ = ray.wait(list(running), num_returns=1)
