@@ -43,6 +43,46 @@ class WindowBatch:
     def __len__(self) -> int:
         return len(self.x_BNT)
 
+    def buckets(self, waste: float = 0.3) -> list[tuple[torch.Tensor, WindowBatch]]:
+        """The batch in parts of windows of like size, so that little of what a model computes is padding.
+
+        Args:
+            waste: padding at most, as a share of what is there, before another part is begun.
+
+        Returns:
+            ``(rows, part)``: indices into this batch, and those windows with padding cut off. Every row is in one part.
+
+        Example:
+            >>> batch = pad_windows([np.ones((9, 8)), np.ones((1, 8)), np.ones((8, 8))], bin_widths=[0.1] * 3,
+            ...                     starts=[0.0] * 3, modalities=[0] * 3, bins_per_token=4)
+            >>> [(rows.tolist(), tuple(part.x_BNT.shape)) for rows, part in batch.buckets()]
+            [([0, 2], (2, 9, 8)), ([1], (1, 1, 8))]
+        """
+        units = self.mask_BN.sum(1).tolist()
+        bins = self.mask_BT.sum(1).tolist()
+        order = sorted(range(len(self)), key=lambda b: (-units[b], -bins[b], b))
+        groups: list[list[int]] = []
+        for b in order:
+            if groups:
+                rows = [*groups[-1], b]
+                padded = len(rows) * max(units[r] for r in rows) * max(bins[r] for r in rows)
+                if padded <= (1 + waste) * sum(units[r] * bins[r] for r in rows):
+                    groups[-1].append(b)
+                    continue
+            groups.append([b])
+        return [(torch.tensor(rows), self._part(rows, units, bins)) for rows in groups]
+
+    def _part(self, rows: list[int], units: list[int], bins: list[int]) -> WindowBatch:
+        n, t = max(units[r] for r in rows), max(bins[r] for r in rows)
+        return WindowBatch(
+            x_BNT=self.x_BNT[rows, :n, :t],
+            mask_BN=self.mask_BN[rows, :n],
+            mask_BT=self.mask_BT[rows, :t],
+            dt_B=self.dt_B[rows],
+            modality_B=self.modality_B[rows],
+            start_B=self.start_B[rows],
+        )
+
 
 def pad_windows(
     x_NT: list[np.ndarray], *, bin_widths: list[float], starts: list[float], modalities: list[int], bins_per_token: int

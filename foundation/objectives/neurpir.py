@@ -52,6 +52,16 @@ class NeurPIRSettings:
             raise ConfigError(f"least_events is {self.least_events}: 0 or more")
 
 
+def unit_embeddings(model: nn.Module, view: WindowBatch) -> torch.Tensor:
+    """``(B, N, D)`` embeddings of a batch's units, computed in parts of like size; 0 where padded."""
+    parts = [(rows, model(**part.model_inputs()).z_BND) for rows, part in view.buckets()]
+    batch, n_units = view.mask_BN.shape
+    z_BND = parts[0][1].new_zeros(batch, n_units, parts[0][1].shape[-1])
+    for rows, z in parts:
+        z_BND[rows, : z.shape[1]] = z
+    return z_BND
+
+
 class NeurPIR(nn.Module):
     """The objective, with its projector.
 
@@ -94,11 +104,10 @@ class NeurPIR(nn.Module):
         Raises:
             ValueError: if fewer than two units of the global batch were active in both segments.
         """
-        z_BND = [model(**view.model_inputs()).z_BND for view in views]
         counted_BN = views[0].mask_BN.clone()
         for view in views:
             counted_BN &= view.x_BNT.abs().sum(-1) >= self.settings.least_events
-        z_MD = [gather_rows(z[counted_BN]) for z in z_BND]
+        z_MD = [gather_rows(unit_embeddings(model, view)[counted_BN]) for view in views]
         if len(z_MD[0]) < 2:
             raise ValueError(
                 f"only {len(z_MD[0])} units were active in both segments of a step: raise tokens_per_step, "

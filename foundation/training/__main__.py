@@ -5,6 +5,7 @@ import sys
 from torch import distributed
 
 from foundation.command import run_stage
+from foundation.training.engine import leave_group
 from foundation.training.settings import PretrainSettings
 from foundation.training.trainer import pretrain
 
@@ -14,7 +15,7 @@ def train(settings: PretrainSettings) -> None:
     pretrain(settings)
     # Without this a process may end while others still talk to it, and abort.
     distributed.barrier()
-    distributed.destroy_process_group()
+    leave_group()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import socket
@@ -93,8 +94,16 @@ def start_distributed() -> tuple[int, int]:
     if "RANK" not in os.environ:
         alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", ALONE: "1"}
         os.environ.update(alone | {"MASTER_PORT": str(free_port())})
-    deepspeed.init_distributed(verbose=False)
+    if not torch.distributed.is_initialized():
+        deepspeed.init_distributed(verbose=False)
+        atexit.register(leave_group)  # a group that is left open can abort the process at its end
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+def leave_group() -> None:
+    """Leave the process group, if this process is in one."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def free_port() -> int:

@@ -29,6 +29,7 @@ def set_weights(engine: Any, tensors: dict[str, torch.Tensor]) -> None:
     Raises:
         CheckpointError: if names or shapes differ.
     """
+    from deepspeed.runtime.zero.partition_parameters import GatheredParameters
     from deepspeed.utils import safe_set_full_fp32_param
 
     parameters = dict(engine.module.named_parameters())
@@ -40,7 +41,11 @@ def set_weights(engine: Any, tensors: dict[str, torch.Tensor]) -> None:
             raise CheckpointError(f"{name} has shape {tuple(value.shape)} in the checkpoint and {shape} in the model")
         if _is_partitioned(parameter):
             safe_set_full_fp32_param(parameter, value)
-        if not hasattr(parameter, "ds_id"):
+        # The optimiser's copy is set; what the next forward pass uses is another one.
+        if hasattr(parameter, "ds_id"):
+            with GatheredParameters([parameter], modifier_rank=0):
+                parameter.data.copy_(value)
+        else:
             parameter.data.copy_(value)
 
 
@@ -48,6 +53,7 @@ def optimizer_state(engine: Any) -> dict[str, torch.Tensor]:
     """Adam's moments of every parameter, and the number of updates, by name. All processes must call it."""
     from deepspeed.utils import safe_get_full_optimizer_state
 
+    _link_partitions(engine)
     found = {"updates": torch.tensor(updates(engine))}
     for name, parameter in engine.module.named_parameters():
         for key in MOMENTS:
@@ -71,6 +77,8 @@ def set_optimizer_state(engine: Any, tensors: dict[str, torch.Tensor]) -> None:
     count = tensors["updates"].float()
     parameters = dict(engine.module.named_parameters())
     _check_names({f"{n}/{k}" for n in parameters for k in MOMENTS}, set(tensors) - {"updates"})
+    _make_partitions(engine)
+    _link_partitions(engine)
     for name, parameter in parameters.items():
         for key in MOMENTS:
             value = tensors[f"{name}/{key}"].to(parameter.device)
@@ -90,6 +98,25 @@ def updates(engine: Any) -> int:
         if "step" in state:
             return int(state["step"])
     return 0
+
+
+def _make_partitions(engine: Any) -> None:
+    """Give the flat partitions of ZeRO 1 to 3 the moments that they would get at their first step."""
+    flat = getattr(engine.optimizer, "single_partition_of_fp32_groups", None)
+    if flat is None:
+        flat = getattr(engine.optimizer, "fp32_partitioned_groups_flat", [])
+    for partition in flat:
+        state = _inner(engine).state[partition]
+        for key in MOMENTS:
+            state.setdefault(key, torch.zeros_like(partition))
+        state.setdefault("step", torch.tensor(0.0))
+
+
+def _link_partitions(engine: Any) -> None:
+    """Tell parameters where their moments lie: DeepSpeed does so once, before later parameter groups have any."""
+    if hasattr(engine.optimizer, "_lazy_init_hp_params_optimizer_state"):
+        engine.optimizer._hp_optimizer_states_linked = False
+        engine.optimizer._lazy_init_hp_params_optimizer_state()
 
 
 def _inner(engine: Any) -> torch.optim.Optimizer:
