@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
-from torch import nn
+from torch import distributed, nn
 
 from foundation.data.batch import WindowBatch
 from foundation.data.views import ViewSpec
@@ -31,6 +31,8 @@ class NeurPIRSettings:
         projector: widths of the projector's layers (ReLU between them).
         least_events: a unit counts in a step only if each of its segments has at least this much activity (events, or
             the sum of absolute values).
+        statistics: ``across``: variance and covariance of all units of the batch; ``within``: of what is left when each
+            window's mean is taken out, so that telling recordings apart earns nothing.
         vicreg: weights of the terms.
 
     Raises:
@@ -42,14 +44,24 @@ class NeurPIRSettings:
     max_distance: float | None = None
     projector: list[int] = field(default_factory=lambda: [256, 256, 256])
     least_events: float = 1.0
+    statistics: str = "across"
     vicreg: VICRegSettings = field(default_factory=VICRegSettings)
 
     def __post_init__(self) -> None:
         ViewSpec(2, self.shortest, self.longest, self.max_distance)
         if not self.projector or any(width < 1 for width in self.projector):
             raise ConfigError(f"projector is {self.projector}: one width or more, each at least 1")
+        if self.statistics not in ("across", "within"):
+            raise ConfigError(f"statistics is {self.statistics!r}: one of across, within")
         if self.least_events < 0:
             raise ConfigError(f"least_events is {self.least_events}: 0 or more")
+
+
+def _window_numbers(counted_BN: torch.Tensor) -> torch.Tensor:
+    """``(M,)`` a number per counted unit that is the same for units of one window, and differs between processes."""
+    rank = distributed.get_rank() if distributed.is_initialized() else 0
+    rows, _ = counted_BN.nonzero(as_tuple=True)
+    return rows + rank * 1_000_000
 
 
 def unit_embeddings(model: nn.Module, view: WindowBatch) -> torch.Tensor:
@@ -115,7 +127,8 @@ class NeurPIR(nn.Module):
             )
         # The projector runs on the rows of all processes: its gradient is then whole on each of them.
         a_MD, b_MD = (self.projector(z).float() if z.dtype == torch.bfloat16 else self.projector(z) for z in z_MD)
-        terms = vicreg_terms(a_MD, b_MD, self.settings.vicreg)
+        window_M = gather_rows(_window_numbers(counted_BN)) if self.settings.statistics == "within" else None
+        terms = vicreg_terms(a_MD, b_MD, self.settings.vicreg, window_M)
         with torch.no_grad():
             terms |= similarity_gap(*z_MD)
             terms["rankme"] = rank_me(z_MD[0])

@@ -43,11 +43,15 @@ class VICRegSettings:
                 raise ConfigError(f"{name} is {getattr(self, name)}: above 0")
 
 
-def vicreg_terms(a_MD: torch.Tensor, b_MD: torch.Tensor, settings: VICRegSettings) -> dict[str, torch.Tensor]:
+def vicreg_terms(
+    a_MD: torch.Tensor, b_MD: torch.Tensor, settings: VICRegSettings, group_M: torch.Tensor | None = None
+) -> dict[str, torch.Tensor]:
     """The three terms, unweighted, and their weighted sum as ``loss``.
 
     Args:
         a_MD, b_MD: ``(M, D)`` two views of the same M things, over the whole global batch; M at least 2.
+        settings: weights.
+        group_M: ``(M,)`` integers; if given, each group's mean is taken out before variance and covariance.
 
     Returns:
         ``invariance``: mean squared difference. ``variance``: mean hinge below the target, averaged over the views.
@@ -60,10 +64,24 @@ def vicreg_terms(a_MD: torch.Tensor, b_MD: torch.Tensor, settings: VICRegSetting
         (0.0, 0.495)
     """
     invariance = F.mse_loss(a_MD, b_MD)
+    if group_M is not None:
+        a_MD, b_MD = centred_by_group(a_MD, group_M), centred_by_group(b_MD, group_M)
     variance = (_spread(a_MD, settings) + _spread(b_MD, settings)) / 2
     covariance = _entanglement(a_MD) + _entanglement(b_MD)
     loss = settings.invariance * invariance + settings.variance * variance + settings.covariance * covariance
     return {"loss": loss, "invariance": invariance, "variance": variance, "covariance": covariance}
+
+
+def centred_by_group(x_MD: torch.Tensor, group_M: torch.Tensor) -> torch.Tensor:
+    """Rows without the mean of their group.
+
+    Example:
+        >>> centred_by_group(torch.tensor([[1.0], [3.0], [9.0]]), torch.tensor([7, 7, 2])).ravel().tolist()
+        [-1.0, 1.0, 0.0]
+    """
+    _, index_M, count_G = group_M.unique(return_inverse=True, return_counts=True)
+    total_GD = x_MD.new_zeros(len(count_G), x_MD.shape[1]).index_add(0, index_M, x_MD)
+    return x_MD - (total_GD / count_G[:, None])[index_M]
 
 
 def _spread(x_MD: torch.Tensor, settings: VICRegSettings) -> torch.Tensor:

@@ -1,0 +1,80 @@
+# `make demo` and `make test` do all the set-up. Needs Python 3.11 to 3.13, git and make; no compiler.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+FOUNDATION := $(BIN)/foundation
+
+# make demo                 simulates labelled populations first
+# make demo DATA=folder     takes the NWB files of a folder
+DATA ?=
+ifeq ($(strip $(DATA)),)
+OUT ?= demo/simulated
+INPUT = $(OUT)/nwb
+else
+OUT ?= demo/$(notdir $(abspath $(DATA)))
+INPUT = $(DATA)
+endif
+TRACKING = sqlite:///$(abspath $(OUT))/mlflow.db
+
+.PHONY: help install demo test test-full lint format coverage wheel clean
+
+help:
+	@echo "make demo [DATA=folder]  from NWB files to finetuned heads and a report"
+	@echo "make test                every test but the long campaigns"
+	@echo "make test-full           the long campaigns too; writes docs/results/test-full.md"
+	@echo "make lint                ruff and mypy"
+	@echo "make format              let ruff lay out the code"
+	@echo "make coverage            tests, and which lines they ran"
+	@echo "make wheel               build the package into dist/"
+	@echo "make clean               remove what the above made, the environment too"
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, {sys.executable} is {v[0]}.{v[1]}: name another with make PYTHON=...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV): some minutes, about 3 GB"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	@touch $@
+
+demo: $(INSTALLED)
+	@mkdir -p $(OUT)
+ifeq ($(strip $(DATA)),)
+	$(FOUNDATION) simulate izhikevich --config simulate/demo --output $(OUT)/nwb
+endif
+	@rm -f $(OUT)/incomplete
+	$(FOUNDATION) ingest --input $(INPUT) --store $(OUT)/store || touch $(OUT)/incomplete
+	$(FOUNDATION) catalog $(OUT)/store
+	$(FOUNDATION) pretrain --config pretrain/demo --store $(OUT)/store --output $(OUT)/pretrain --tracking_uri $(TRACKING)
+	$(FOUNDATION) finetune --config finetune/demo --store $(OUT)/store --checkpoint $(OUT)/pretrain \
+		--output $(OUT)/finetune --tracking_uri $(TRACKING)
+	$(FOUNDATION) report --store $(OUT)/store --checkpoint $(OUT)/pretrain --results $(OUT)/finetune --output $(OUT)/report.html
+	@test ! -e $(OUT)/incomplete || { echo "some files were not ingested: see the table above"; exit 1; }
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not long"
+
+test-full: $(INSTALLED)
+	$(BIN)/python -m pytest --junitxml=build/test-full.xml; status=$$?; \
+	$(BIN)/python tests/full_page.py build/test-full.xml docs/results/test-full.md && exit $$status
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+coverage: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not long" --cov --cov-report=term --cov-report=html
+
+wheel: $(INSTALLED)
+	$(BIN)/python -m build --wheel --no-isolation
+
+clean:
+	rm -rf $(VENV) demo build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
