@@ -18,7 +18,7 @@ class Command:
     Args:
         summary: one line for the overview.
         function, settings: what is called with what.
-        first: the setting that a first argument without ``--`` stands for.
+        first: the setting that a bare word stands for.
         show: result -> text, if its own text is not what a person wants to read.
         extra: the extra that brings what it needs.
     """
@@ -99,16 +99,16 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"foundation: no command {' '.join(arguments[:2])!r}: one of {', '.join(known)}", file=sys.stderr)
         return BAD_USAGE
     command, rest = COMMANDS[name], arguments[len(name.split()) :]
-    if command.first and rest and not rest[0].startswith("-"):
-        rest = [f"--{command.first}", *rest]
     try:
         function, settings = _load(command.function), _load(command.settings)
         show = _load(command.show) if command.show else None
     except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ("foundation", "ingest", "finetune"):
+            raise
         help_ = f"pip install 'neural-foundation[{command.extra or 'all'}]'"
         print(f"foundation {name}: the package {error.name!r} is not installed: {help_}", file=sys.stderr)
         return FAILED
-    return run_stage(f"foundation {name}", function, settings, rest, show)
+    return run_stage(f"foundation {name}", function, settings, rest, show, command.first)
 
 
 def overview() -> str:

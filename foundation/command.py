@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import logging.handlers
 import os
@@ -35,20 +36,50 @@ def build_parser(program: str, function: Callable[..., Any], settings: type) -> 
     return parser
 
 
-def parse(parser: ArgumentParser, settings: type, arguments: list[str]) -> Any:
+def parse(parser: ArgumentParser, settings: type, arguments: list[str], first: str = "") -> Any:
     """Settings from a command line.
+
+    Args:
+        parser: made by `build_parser` for these settings.
+        settings: the dataclass.
+        arguments: the words after the command.
+        first: the setting that a bare word stands for, if there is one.
 
     Raises:
         ConfigError: for an unknown key, a wrong type or an impossible value.
         SystemExit: after ``--help`` and ``--print_config``.
     """
     try:
-        given: Namespace = parser.parse_args(resolve_configs(arguments))
-        fields = parser.instantiate_classes(given).as_dict()
+        given: Namespace = parser.parse_args(resolve_configs(spell_out(arguments, settings, first)))
+        fields = parser.instantiate(given).as_dict()
     except (ArgumentError, TypeError, ValueError) as error:
         raise ConfigError(_one_line(error)) from error
     fields.pop("config", None)
     return settings(**fields)
+
+
+def spell_out(arguments: list[str], settings: type, first: str = "") -> list[str]:
+    """The same arguments with every value named: ``--flag`` as ``--flag true``, a bare word as ``--<first> word``.
+
+    Example:
+        >>> from foundation.store.listing import CatalogSettings
+        >>> spell_out(["--verify", "my/store"], CatalogSettings, first="store")
+        ['--verify', 'true', '--store', 'my/store']
+    """
+    flags = {f"--{field.name}" for field in dataclasses.fields(settings) if field.type in (bool, "bool")}
+    spelled: list[str] = []
+    words = iter(enumerate(arguments))
+    for i, word in words:
+        following = arguments[i + 1] if i + 1 < len(arguments) else ""
+        if word in flags and following.lower() not in ("true", "false"):
+            spelled += [word, "true"]
+        elif word.startswith("-"):
+            spelled.append(word)
+            if word.startswith("--") and "=" not in word and following and not following.startswith("--"):
+                spelled.append(next(words)[1])
+        else:
+            spelled += [f"--{first}", word] if first else [word]
+    return spelled
 
 
 def resolve_configs(arguments: list[str]) -> list[str]:
@@ -73,6 +104,7 @@ def run_stage(
     settings: type,
     arguments: list[str],
     show: Callable[[Any], str] | None = None,
+    first: str = "",
 ) -> int:
     """Parse, run, print what came out, and say how it went.
 
@@ -81,7 +113,7 @@ def run_stage(
     """
     path = start_logging()
     try:
-        parsed = parse(build_parser(program, function, settings), settings, arguments)
+        parsed = parse(build_parser(program, function, settings), settings, arguments, first)
     except SystemExit as stop:  # --help, --print_config
         return int(stop.code or 0) if not isinstance(stop.code, str) else BAD_USAGE
     except FoundationError as error:
