@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from pynwb import TimeSeries
 from foundation.errors import SourceError
 from foundation.store import COUNTS, VALUES, Interval, RegularTimeSeries, Units
 from ingest.names import first_match, matches, search_groups
+from ingest.quality import Quality
 from ingest.recipes import ActivityRules, UnitRules
 from ingest.series import FoundSeries, read_data
 from ingest.units import read_units
@@ -49,7 +49,7 @@ def activity_series(found: list[FoundSeries], rules: ActivityRules) -> list[Foun
 
 
 def read_activity(
-    item: FoundSeries, rules: ActivityRules, unit_rules: UnitRules, table: Any, quality: Counter[str]
+    item: FoundSeries, rules: ActivityRules, unit_rules: UnitRules, table: Any, quality: Quality
 ) -> Activity:
     """Read one series of sampled activity.
 
@@ -73,7 +73,7 @@ def read_activity(
     return Activity(series, COUNTS if counts else VALUES, units, _observed(series))
 
 
-def _on_grid(item: FoundSeries, data: np.ndarray, unit: str, quality: Counter[str]) -> RegularTimeSeries:
+def _on_grid(item: FoundSeries, data: np.ndarray, unit: str, quality: Quality) -> RegularTimeSeries:
     rate, start = item.series.rate, item.series.starting_time or 0.0
     if item.series.timestamps is None:
         if rate is None or not (np.isfinite(rate) and rate > 0):
@@ -115,7 +115,7 @@ def _observed(series: RegularTimeSeries) -> Interval:
 
 
 def _units(
-    item: FoundSeries, n_units: int, rules: ActivityRules, unit_rules: UnitRules, table: Any, quality: Counter[str]
+    item: FoundSeries, n_units: int, rules: ActivityRules, unit_rules: UnitRules, table: Any, quality: Quality
 ) -> Units:
     columns: dict[str, np.ndarray] = {"id": np.arange(n_units)}
     if table is not None and len(table) == n_units:

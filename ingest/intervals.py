@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 from pynwb import NWBFile
 from pynwb.epoch import TimeIntervals
@@ -11,6 +9,7 @@ from pynwb.epoch import TimeIntervals
 from foundation.errors import SourceError
 from foundation.store import Interval
 from ingest.names import first_match, standard_name
+from ingest.quality import Quality
 from ingest.recipes import Recipe, StateRules, TrialRules
 from ingest.tables import scalar_columns
 
@@ -29,7 +28,7 @@ def find_tables(nwb: NWBFile) -> dict[str, TimeIntervals]:
 
 
 def read_intervals(
-    nwb: NWBFile, recipe: Recipe, domain: Interval, quality: Counter[str], strict: bool
+    nwb: NWBFile, recipe: Recipe, domain: Interval, quality: Quality, strict: bool
 ) -> dict[str, Interval]:
     """All tables of intervals under their own names, and ``trials`` and ``states`` where the recipe finds them.
 
@@ -57,7 +56,7 @@ def read_intervals(
     return {name: table for name, table in sorted(read.items()) if len(table)}
 
 
-def _read_table(table: TimeIntervals, domain: Interval, quality: Counter[str], strict: bool) -> Interval:
+def _read_table(table: TimeIntervals, domain: Interval, quality: Quality, strict: bool) -> Interval:
     start = np.asarray(table["start_time"].data[:], dtype=np.float64)
     end = np.asarray(table["stop_time"].data[:], dtype=np.float64)
     columns, left_out = scalar_columns(table, skip=SPECIAL)
@@ -103,16 +102,16 @@ def _state_column(table: Interval, rules: StateRules) -> str | None:
     return first_match(rules.columns, table.columns)
 
 
-def without_invalid_times(nwb: NWBFile, domain: Interval, quality: Counter[str]) -> Interval:
+def without_invalid_times(nwb: NWBFile, domain: Interval, quality: Quality) -> Interval:
     """The domain without the file's ``invalid_times``; ``quality`` gets ``invalid_seconds``."""
     if nwb.invalid_times is None or not len(nwb.invalid_times):
         return domain
-    invalid = _read_table(nwb.invalid_times, domain, Counter(), strict=False).union()
+    invalid = _read_table(nwb.invalid_times, domain, Quality(), strict=False).union()
     edges = np.concatenate([[-np.inf], np.stack([invalid.start, invalid.end], axis=1).reshape(-1), [np.inf]])
     low, high = float(domain.start.min()) - 1, float(domain.end.max()) + 1
     edges = np.clip(edges, low, high)
     valid = domain.intersect(Interval(edges[0::2], edges[1::2]))
     if not len(valid):
         raise SourceError("invalid_times cover all of the observed time")
-    quality["invalid_seconds"] += round(domain.duration - valid.duration)
+    quality["invalid_seconds"] += domain.duration - valid.duration
     return valid

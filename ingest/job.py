@@ -7,6 +7,7 @@ absolute imports of installed packages only.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
 import sys
@@ -28,6 +29,8 @@ from ingest.sources.files import SourceFile, find_files
 log = logging.getLogger(__name__)
 
 REPORT = "ingest-report.json"
+RETRIES = 2
+_DIED = f"its worker died {RETRIES + 1} times: the file crashes its reader or takes it too long, or memory ran out"
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class IngestSettings:
         strict: refuse recordings with spike times that would otherwise be mended (sorted, or dropped).
         workers: files that are read at the same time; by default one per CPU of the machine or cluster.
         report: a local file for the report; it is also written into the store as ``ingest-report.json``.
+        timeout: seconds that a worker may take over a file, and one more for each megabyte; then it is given up.
         address: the Ray cluster: its address, ``auto`` (the one on this machine) or ``local`` (a new one). By default
             the one that this machine is part of, or else a new one.
     """
@@ -51,6 +55,7 @@ class IngestSettings:
     strict: bool = False
     workers: int | None = None
     report: str | None = None
+    timeout: float = 600.0
     address: str | None = None
 
     def __post_init__(self) -> None:
@@ -59,6 +64,8 @@ class IngestSettings:
                 raise ConfigError(f"{key} is {getattr(self, key)!r}: allowed is a path or a URL")
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"workers is {self.workers}: allowed is 1 or more, or nothing for one per CPU")
+        if not 0 < self.timeout < 1e9:
+            raise ConfigError(f"timeout is {self.timeout}: allowed is a number of seconds above 0")
 
 
 def ingest(settings: IngestSettings) -> IngestReport:
@@ -102,14 +109,14 @@ def _receipts(files: list[SourceFile], store: Store, settings: IngestSettings, r
     # Workers may have another working folder.
     place = store.root if store.is_local else store.url
     with ray_cluster(settings.workers, settings.address) as ray:
-        task = ray.remote(num_cpus=1, max_retries=2)(ingest_file)
+        task = ray.remote(num_cpus=1, max_retries=RETRIES)(ingest_file)
         # Twice the processors: a worker that is done finds its next file waiting.
         limit = settings.workers or 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
         waiting = iter(files)
         running: dict[Any, SourceFile] = {}
         while True:
             while len(running) < limit and (file := next(waiting, None)) is not None:
-                running[task.remote(file, place, recipe, settings.strict)] = file
+                running[task.remote(file, place, recipe, settings.strict, settings.timeout)] = file
             if not running:
                 return
             done, _ = ray.wait(list(running), num_returns=1)
@@ -118,13 +125,14 @@ def _receipts(files: list[SourceFile], store: Store, settings: IngestSettings, r
                 try:
                     yield ray.get(reference)
                 except ray.exceptions.RayError as error:
-                    # The worker died again and again: out of memory, or a crash in a compiled library.
-                    yield Receipt(file.path, FAILED, note=f"the worker died: {str(error).splitlines()[0]}")
+                    yield Receipt(file.path, FAILED, note=f"{_DIED} ({type(error).__name__})")
 
 
-def ingest_file(file: SourceFile, store_url: str, recipe: Recipe, strict: bool) -> Receipt:
+def ingest_file(file: SourceFile, store_url: str, recipe: Recipe, strict: bool, timeout: float) -> Receipt:
     """Read one file into the store, on a worker, and say what became of it."""
     began = time.monotonic()
+    # Damaged files can send HDF5 into an endless loop that no exception reaches: this ends the process all the same.
+    faulthandler.dump_traceback_later(timeout + file.size / 1e6, exit=True)
     try:
         receipt = _ingest_file(file, Store(store_url), recipe, strict)
     except FoundationError as error:
@@ -132,6 +140,8 @@ def ingest_file(file: SourceFile, store_url: str, recipe: Recipe, strict: bool) 
     except Exception as error:  # one file must not stop the others, whatever it is
         log.exception("%s failed", file.path)
         receipt = {"status": FAILED, "note": f"{type(error).__name__}: {error}"}
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     return Receipt(path=file.path, seconds=round(time.monotonic() - began, 3), **receipt)
 
 

@@ -6,7 +6,6 @@ import hashlib
 import logging
 import re
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from foundation.errors import SourceError
 from foundation.store import Recording, Source, Subject
 from ingest.activity import activity_series, read_activity
 from ingest.intervals import read_intervals, without_invalid_times
+from ingest.quality import Quality
 from ingest.recipes import Recipe, load_recipe
 from ingest.series import FoundSeries, find_series, rate_of, read_behavior, voltage
 from ingest.units import has_spikes, observed_time, read_spikes, read_units
@@ -120,7 +120,7 @@ def _line(error: Exception) -> str:
 
 
 def _read(nwb: NWBFile, recipe: Recipe, strict: bool, source: Source, namespace: str) -> Recording | NeedsSorting:
-    quality: Counter[str] = Counter()
+    quality = Quality()
     found = find_series(nwb)
     sampled = activity_series(found, recipe.activity)
     parts: dict[str, Any]
@@ -146,7 +146,7 @@ def _read(nwb: NWBFile, recipe: Recipe, strict: bool, source: Source, namespace:
         behavior=read_behavior(rest, recipe.behavior, quality, strict),
         intervals=read_intervals(nwb, recipe, domain, quality, strict),
         resolution=_resolution(nwb, recipe),
-        quality={name: float(number) for name, number in sorted(quality.items()) if number},
+        quality=quality.found(),
         description=str(nwb.session_description or nwb.experiment_description or "").strip(),
         start_time=nwb.session_start_time.isoformat() if nwb.session_start_time else "",
         lab=str(nwb.lab or ""),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from foundation.errors import SourceError
 from foundation.store import IrregularTimeSeries, RegularTimeSeries
 from foundation.store import TimeSeries as StoredSeries
 from ingest.names import matches, standard_name
+from ingest.quality import Quality
 from ingest.recipes import BehaviorRules
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def rate_of(series: Any) -> float:
 
 
 def read_behavior(
-    found: list[FoundSeries], rules: BehaviorRules, quality: Counter[str], strict: bool
+    found: list[FoundSeries], rules: BehaviorRules, quality: Quality, strict: bool
 ) -> dict[str, StoredSeries]:
     """The behaviour of a file: SpatialSeries and plain TimeSeries, under standard names where the recipe has one.
 
@@ -104,7 +104,7 @@ def read_behavior(
     return behavior
 
 
-def read_series(item: FoundSeries, quality: Counter[str], strict: bool) -> StoredSeries | None:
+def read_series(item: FoundSeries, quality: Quality, strict: bool) -> StoredSeries | None:
     """One series as ``(T, D)`` samples, or None if it holds no numbers or no usable time."""
     series = item.series
     data = read_data(series)

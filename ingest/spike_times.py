@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 
 from foundation.errors import SourceError
 from foundation.store import Interval, Spikes
+from ingest.quality import Quality
 
 
-def clean_trains(times: np.ndarray, bounds: np.ndarray, quality: Counter[str], strict: bool = False) -> Spikes:
+def clean_trains(times: np.ndarray, bounds: np.ndarray, quality: Quality, strict: bool = False) -> Spikes:
     """Sort unsorted trains, drop spikes that are NaN, infinite or before the session's start, and count both.
 
     Args:
@@ -23,12 +22,12 @@ def clean_trains(times: np.ndarray, bounds: np.ndarray, quality: Counter[str], s
         SourceError: with ``strict``, at the first unit that is not as it should be.
 
     Example:
-        >>> quality = Counter()
+        >>> quality = Quality()
         >>> spikes = clean_trains(np.array([2.0, 1.0, np.nan, -3.0, 4.0]), np.array([0, 3, 5]), quality)
         >>> spikes.train(0).tolist(), spikes.train(1).tolist()
         ([1.0, 2.0], [4.0])
-        >>> sorted(quality.items())
-        [('spikes_dropped_nan', 1), ('spikes_dropped_out_of_range', 1), ('units_sorted', 1)]
+        >>> quality.found()
+        {'spikes_dropped_nan': 1.0, 'spikes_dropped_out_of_range': 1.0, 'units_sorted': 1.0}
     """
     times = np.asarray(times, dtype=np.float64)
     trains = []

@@ -12,6 +12,7 @@ from hdmf.common import VectorIndex
 from foundation.errors import SourceError
 from foundation.store import Interval, Spikes, Units
 from ingest.names import first_match, matches, search_groups
+from ingest.quality import Quality
 from ingest.recipes import UnitRules
 from ingest.spike_times import clean_trains, count_outside
 from ingest.tables import as_text, ragged_bounds, scalar_columns
@@ -20,7 +21,7 @@ STANDARD = ("cell_type", "location", "quality", "group")
 SPECIAL = ("spike_times", "obs_intervals", "electrodes", "waveform_mean", "waveform_sd", "waveforms")
 
 
-def read_units(table: Any, rules: UnitRules, quality: Counter[str]) -> Units:
+def read_units(table: Any, rules: UnitRules, quality: Quality) -> Units:
     """Labels and scalar columns of a table with a row per unit (spike-sorted units, or imaged cells).
 
     Args:
@@ -99,7 +100,7 @@ def has_spikes(table: Any) -> bool:
     return table is not None and len(table) > 0 and "spike_times" in table.colnames
 
 
-def read_spikes(table: Any, quality: Counter[str], strict: bool) -> Spikes:
+def read_spikes(table: Any, quality: Quality, strict: bool) -> Spikes:
     """The spike trains of a units table.
 
     Raises:
@@ -116,7 +117,7 @@ def read_spikes(table: Any, quality: Counter[str], strict: bool) -> Spikes:
     return clean_trains(times, bounds, quality, strict)
 
 
-def observed_time(table: Any, spikes: Spikes, quality: Counter[str]) -> Interval:
+def observed_time(table: Any, spikes: Spikes, quality: Quality) -> Interval:
     """Where the population was observed.
 
     All units alike: their ``obs_intervals``. Differing: the time common to all if that is more than half of the time of
@@ -159,7 +160,7 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
     return np.array_equal(a, b)
 
 
-def _observation_intervals(table: Any, quality: Counter[str]) -> list[Interval]:
+def _observation_intervals(table: Any, quality: Quality) -> list[Interval]:
     index = table["obs_intervals"]
     spans = np.asarray(index.target.data[:], dtype=np.float64).reshape(-1, 2)
     try:

@@ -64,7 +64,7 @@ class SimulateSettings:
         check("seconds", 1.0 <= self.seconds <= 100_000.0, "1 to 100000")
         check("jitter", 0.0 <= self.jitter <= 0.5, "0 to 0.5")
         check("drive_shift", 0.0 <= self.drive_shift <= 3.0, "0 to 3")
-        check("synapses", 0 <= self.synapses < self.neurons / 2, "0 to fewer than half of the neurons")
+        check("synapses", 0 <= self.synapses < self.neurons, "0 to one fewer than neurons")
         check("coupling", 0.0 <= self.coupling <= 3.0, "0 to 3")
         for key in ("wake", "nrem", "rem"):
             check(key, math.isfinite(getattr(self, key)) and getattr(self, key) >= 2.0, "2 seconds or more")

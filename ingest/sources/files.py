@@ -18,11 +18,13 @@ class SourceFile:
     Args:
         url: where its bytes are: a local path or an fsspec URL.
         path: its name for people and for the store, relative to what was asked for.
+        size: bytes, 0 if that is not known.
         namespace: tells its subject apart from others of the same name; ``''`` outside an archive.
     """
 
     url: str
     path: str
+    size: int = 0
     namespace: str = ""
 
 
@@ -45,11 +47,11 @@ def find_files(source: str) -> list[SourceFile]:
     try:
         fs, root = fsspec.core.url_to_fs(source)
         if any(c in source for c in "*?[") and not fs.exists(root):
-            found, base = fs.glob(root), _fixed_part(root)
+            found, base = fs.glob(root, detail=True), _fixed_part(root)
         elif fs.isdir(root):
-            found, base = fs.find(root), root
+            found, base = fs.find(root, detail=True), root
         elif fs.exists(root):
-            found, base = [root], root.rpartition("/")[0]
+            found, base = {root: fs.info(root)}, root.rpartition("/")[0]
         else:
             raise SourceError(f"there is nothing at {source!r}: give a file, a folder, a glob or a URL")
     except (ImportError, ValueError, OSError) as error:
@@ -60,7 +62,10 @@ def find_files(source: str) -> list[SourceFile]:
         raise SourceError(f"no NWB file at {source!r}: names must end in {SUFFIX}")
     local = "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
     prefix = base.rstrip("/") + "/"
-    return [SourceFile(path if local else fs.unstrip_protocol(path), path.removeprefix(prefix)) for path in paths]
+    urls = [path if local else fs.unstrip_protocol(path) for path in paths]
+    sizes = [int(found[path].get("size") or 0) for path in paths]
+    names = [path.removeprefix(prefix) for path in paths]
+    return [SourceFile(*parts) for parts in zip(urls, names, sizes, strict=True)]
 
 
 def _fixed_part(pattern: str) -> str:

@@ -1,0 +1,76 @@
+"""NWB files that tests write for themselves, and one Ray for all of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from pynwb import NWBHDF5IO, NWBFile
+from pynwb.file import Subject
+
+from ingest.cluster import ray_cluster
+
+START = datetime(2021, 3, 4, 5, 6, 7, tzinfo=UTC)
+
+
+def new_nwb(**changes) -> NWBFile:
+    """An empty NWB file of a mouse, in memory."""
+    parts = {
+        "session_description": "a test",
+        "identifier": "id-1",
+        "session_start_time": START,
+        "session_id": "s1",
+        "lab": "a lab",
+        "institution": "an institution",
+        "subject": Subject(subject_id="m1", species="Mus musculus", sex="F", age="P90D"),
+    }
+    return NWBFile(**(parts | changes))
+
+
+def add_trains(nwb: NWBFile, trains, obs_intervals=None, **columns) -> NWBFile:
+    """Add a unit per train; columns hold a value per unit."""
+    for name in columns:
+        nwb.add_unit_column(name, name)
+    for n, train in enumerate(trains):
+        extra = {name: values[n] for name, values in columns.items()}
+        if obs_intervals is not None:
+            extra["obs_intervals"] = obs_intervals[n]
+        nwb.add_unit(spike_times=np.asarray(train, dtype=np.float64), **extra)
+    return nwb
+
+
+def save(nwb: NWBFile, path: Path) -> str:
+    """Write a file, making its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file, NWBHDF5IO(file=file, mode="w") as io:
+        io.write(nwb)
+    return str(path)
+
+
+class NwbMaker:
+    """Builds and writes small NWB files."""
+
+    new = staticmethod(new_nwb)
+    add_trains = staticmethod(add_trains)
+    save = staticmethod(save)
+
+
+@pytest.fixture(scope="session")
+def nwb_maker() -> NwbMaker:
+    return NwbMaker()
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes an NWB file into the test's folder and returns its path."""
+    return lambda nwb, name="a.nwb": save(nwb, tmp_path / name)
+
+
+@pytest.fixture(scope="session")
+def ray_session():
+    """One Ray of two processes for all tests."""
+    with ray_cluster(2, "local") as ray:
+        yield ray

@@ -1,0 +1,288 @@
+"""The job: what is committed, skipped, refused, and what is left behind."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+import ingest.cluster
+import ingest.job
+from foundation.errors import ConfigError, SourceError, StoreError
+from foundation.store import Catalog, Store
+from ingest.job import IngestSettings
+from ingest.job import ingest as run_ingest
+from ingest.nwb import read_nwb
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+def run(folder, store, **changes):
+    return run_ingest(IngestSettings(str(folder), str(store), **changes))
+
+
+@pytest.fixture
+def folder(tmp_path, nwb_maker):
+    """Two good files, one with unsorted spikes, one cut short, one that is text, one with voltage alone."""
+    root = tmp_path / "nwb"
+    for k in range(2):
+        nwb = nwb_maker.add_trains(nwb_maker.new(session_id=f"good{k}"), [[0.5 + k, 1.0 + k], [2.0]])
+        nwb_maker.save(nwb, root / f"sub-{k}" / "good.nwb")
+    nwb_maker.save(nwb_maker.add_trains(nwb_maker.new(session_id="mixed"), [[2.0, 1.0]]), root / "unsorted.nwb")
+    whole = (root / "sub-0" / "good.nwb").read_bytes()
+    (root / "cut.nwb").write_bytes(whole[: len(whole) // 2])
+    (root / "text.nwb").write_text("no NWB")
+    return root
+
+
+@pytest.fixture
+def good_folder(folder):
+    for name in ("cut.nwb", "text.nwb"):
+        (folder / name).unlink()
+    return folder
+
+
+def test_good_files_are_committed_and_bad_ones_reported(folder, tmp_path):
+    report = run(folder, tmp_path / "store")
+    assert not report.ok
+    assert [r.path for r in report.ingested] == ["sub-0/good.nwb", "sub-1/good.nwb", "unsorted.nwb"]
+    assert [r.path for r in report.failed] == ["cut.nwb", "text.nwb"]
+    assert "truncated" in report.failed[0].note
+    assert not any(str(folder) in r.note for r in report.failed)  # the path has a column of its own
+    store = Store(tmp_path / "store")
+    catalog = Catalog.open(store)
+    assert sorted(r["path"] for r in catalog.records) == ["sub-0/good.nwb", "sub-1/good.nwb", "unsorted.nwb"]
+    for stored in catalog:
+        assert stored.verify() == []
+        direct = read_nwb(str(folder / stored.record["path"]))
+        assert stored.load().spikes.times.tolist() == direct.spikes.times.tolist()
+    # Nothing partial: a group per commit, no leftovers.
+    assert len(list((tmp_path / "store" / "recordings").iterdir())) == 3
+    assert not list((tmp_path / "store").rglob("*.part"))
+
+
+def test_report_as_text_and_as_file(folder, tmp_path):
+    report = run(folder, tmp_path / "store", report=str(tmp_path / "out" / "report.json"))
+    saved = json.loads((tmp_path / "store" / "ingest-report.json").read_text())
+    assert saved == json.loads((tmp_path / "out" / "report.json").read_text()) == report.to_dict()
+    assert saved["counts"] == {"ingested": 3, "skipped": 0, "needs sorting": 0, "failed": 2}
+    assert saved["files"] == len(saved["receipts"]) == 5
+    text = str(report)
+    for part in ("cut.nwb", "truncated", "units_sorted 1", "5 files: 3 ingested, 0 skipped, 0 needs sorting, 2 failed"):
+        assert part in text
+
+
+def test_second_run_skips_without_reading(good_folder, tmp_path):
+    first = run(good_folder, tmp_path / "store")
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "store" / "recordings").rglob("*") if p.is_file()}
+    second = run(good_folder, tmp_path / "store")
+    assert second.ok
+    assert [(r.path, r.id, r.n_units, r.n_spikes) for r in second.skipped] == [
+        (r.path, r.id, r.n_units, r.n_spikes) for r in first.ingested
+    ]
+    assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "store" / "recordings").rglob("*") if p.is_file()}
+
+
+def test_a_moved_file_is_the_same_recording_and_a_changed_one_another(good_folder, tmp_path, nwb_maker):
+    run(good_folder, tmp_path / "store")
+    shutil.move(good_folder / "unsorted.nwb", good_folder / "moved.nwb")
+    nwb = nwb_maker.add_trains(nwb_maker.new(session_id="new"), [[7.0]])
+    nwb_maker.save(nwb, good_folder / "sub-0" / "good.nwb")
+    report = run(good_folder, tmp_path / "store")
+    assert [r.path for r in report.skipped] == ["moved.nwb", "sub-1/good.nwb"]
+    assert [r.path for r in report.ingested] == ["sub-0/good.nwb"]
+
+
+def test_another_recipe_makes_other_recordings(good_folder, tmp_path):
+    (tmp_path / "own.yaml").write_text("units: {cell_type: [klass]}")
+    first = run(good_folder, tmp_path / "store")
+    second = run(good_folder, tmp_path / "store", recipe=str(tmp_path / "own.yaml"))
+    assert len(second.ingested) == 3
+    assert {r.id for r in first.ingested}.isdisjoint(r.id for r in second.ingested)
+
+
+def test_two_runs_give_the_same_bytes(good_folder, tmp_path):
+    for name in ("one", "two"):
+        run(good_folder, tmp_path / name)
+    one, two = ({r["id"]: r for r in Catalog.open(Store(tmp_path / name)).records} for name in ("one", "two"))
+    assert one == two  # records hold the digest of all content
+
+
+def test_strict_refuses_what_would_be_mended_also_if_it_was_ingested_before(good_folder, tmp_path):
+    strict = run(good_folder, tmp_path / "strict", strict=True)
+    assert [r.path for r in strict.failed] == ["unsorted.nwb"]
+    assert "unit 0 are not sorted" in strict.failed[0].note
+    run(good_folder, tmp_path / "both")
+    again = run(good_folder, tmp_path / "both", strict=True)
+    assert [r.path for r in again.failed] == ["unsorted.nwb"]
+    assert len(again.skipped) == 2
+
+
+def test_voltage_alone_is_no_failure(tmp_path, nwb_maker):
+    from pynwb.ecephys import ElectricalSeries
+
+    nwb = nwb_maker.new()
+    group = nwb.create_electrode_group("g", "g", "CA1", nwb.create_device("probe"))
+    nwb.add_electrode(location="CA1", group=group)
+    region = nwb.create_electrode_table_region([0], "all")
+    data = np.zeros((3000, 1), np.int16)
+    nwb.add_acquisition(ElectricalSeries(name="raw", data=data, electrodes=region, rate=30000.0))
+    nwb_maker.save(nwb, tmp_path / "nwb" / "raw.nwb")
+    report = run(tmp_path / "nwb", tmp_path / "store")
+    assert report.ok
+    assert report.needs_sorting[0].note == "1 channels at 30000 Hz for 0.1 s"
+    assert len(Catalog.open(Store(tmp_path / "store"))) == 0
+
+
+def test_nothing_is_read_if_the_store_cannot_be_written(good_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(ingest.job, "ray_cluster", lambda *_: pytest.fail("work was begun"))
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError, match="file/store"):
+        run(good_folder, tmp_path / "file" / "store")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("mine")
+    with pytest.raises(StoreError, match="not a store"):
+        run(good_folder, tmp_path / "full")
+    assert sorted(p.name for p in (tmp_path / "full").iterdir()) == ["thesis.txt"]
+
+
+def test_bad_input_makes_no_store(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="no NWB file"):
+        run(tmp_path / "empty", tmp_path / "store")
+    with pytest.raises(ConfigError, match="no config 'gone'"):
+        run(tmp_path, tmp_path / "store", recipe="gone")
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(("key", "value"), [("input", " "), ("store", ""), ("workers", 0), ("timeout", 0.0)])
+def test_impossible_settings(key, value):
+    with pytest.raises(ConfigError, match=f"{key} is {value!r}: allowed is"):
+        IngestSettings(**({"input": "a", "store": "b"} | {key: value}))
+
+
+def test_the_catalog_is_refreshed_also_when_the_job_is_stopped(good_folder, tmp_path, monkeypatch):
+    whole = ingest.job._receipts
+
+    def stopped(*arguments):
+        receipts = whole(*arguments)
+        yield next(receipts)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ingest.job, "_receipts", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(good_folder, tmp_path / "store", workers=1)
+    assert len(Catalog.open(Store(tmp_path / "store"))) >= 1
+    saved = json.loads((tmp_path / "store" / "ingest-report.json").read_text())
+    assert (saved["files"], len(saved["receipts"])) == (3, 1)
+    monkeypatch.undo()
+    assert run(good_folder, tmp_path / "store").ok
+    assert len(Catalog.open(Store(tmp_path / "store"))) == 3
+
+
+def test_a_killed_worker_loses_nothing(tmp_path, nwb_maker):
+    rng = np.random.default_rng(0)
+    for k in range(8):
+        trains = [np.sort(rng.uniform(0, 600, 40_000)) for _ in range(8)]
+        nwb = nwb_maker.add_trains(nwb_maker.new(session_id=f"s{k}"), trains)
+        nwb_maker.save(nwb, tmp_path / "nwb" / f"{k:02d}.nwb")
+    done = threading.Event()
+    killed = []
+
+    def kill_some():
+        while not done.is_set() and len(killed) < 2:
+            for child in psutil.Process().children(recursive=True):
+                try:
+                    if "ingest_file" in " ".join(child.cmdline()):  # Ray names a worker after its task
+                        child.kill()
+                        killed.append(child.pid)
+                        break
+                except psutil.Error:
+                    continue
+            time.sleep(0.3)
+
+    killer = threading.Thread(target=kill_some)
+    killer.start()
+    try:
+        report = run(tmp_path / "nwb", tmp_path / "store", workers=2)
+    finally:
+        done.set()
+        killer.join()
+    assert killed
+    assert report.ok, report
+    assert len(Catalog.open(Store(tmp_path / "store"))) == 8
+    assert all(stored.verify() == [] for stored in Catalog.open(Store(tmp_path / "store")))
+
+
+def test_damaged_files_are_refused_and_harm_nothing(tmp_path, nwb_maker):
+    """Bytes flipped anywhere: some of these files crash HDF5 itself, and with it the worker."""
+    from ingest.simulate import SimulateSettings, simulate_izhikevich
+
+    settings = SimulateSettings(
+        str(tmp_path / "nwb"), networks=1, neurons=10, synapses=5, seconds=5.0, wake=2, nrem=2, rem=2
+    )
+    (path,) = simulate_izhikevich(settings)
+    whole = path.read_bytes()
+    for k in range(50, 90):
+        rng = np.random.default_rng(k)
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), 40):
+            damaged[place] ^= int(rng.integers(1, 256))
+        (tmp_path / "nwb" / f"damaged{k}.nwb").write_bytes(damaged)
+    report = run(tmp_path / "nwb", tmp_path / "store", timeout=20.0)
+    assert len(report.receipts) == 41
+    assert len(report.failed) > 5
+    assert all(r.note for r in report.failed)
+    assert path.relative_to(tmp_path / "nwb").as_posix() in [r.path for r in report.ingested]
+    catalog = Catalog.open(Store(tmp_path / "store"))
+    assert len(catalog) == len(report.ingested)
+    assert all(stored.verify() == [] for stored in catalog)
+
+
+def test_a_file_that_never_ends_is_given_up(good_folder, tmp_path):
+    os.mkfifo(good_folder / "endless.nwb")  # reading waits for a writer that never comes
+    report = run(good_folder, tmp_path / "store", timeout=1.0, workers=2)
+    assert [r.path for r in report.failed] == ["endless.nwb"]
+    assert "its worker died 3 times" in report.failed[0].note
+    assert len(report.ingested) == 3
+
+
+def test_as_a_script_copied_elsewhere(good_folder, tmp_path):
+    """What `ray submit` does: the one file, copied to a home folder and run there, with a Ray of its own."""
+    (good_folder / "text.nwb").write_text("no NWB")
+    script = tmp_path / "home" / "job.py"
+    script.parent.mkdir()
+    shutil.copy(ingest.job.__file__, script)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {"HOME": str(script.parent)}
+    arguments = ["--config", "ingest/folder", "--input", str(good_folder), "--store", "store", "--address", "local"]
+    command = [sys.executable, str(script), *arguments, "--workers", "1"]
+
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=200, env=environment, cwd=script.parent, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert "4 files: 3 ingested, 0 skipped, 0 needs sorting, 1 failed" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert len(Catalog.open(Store(script.parent / "store"))) == 3
+    assert not (script.parent / ".ray").exists()  # Ray's token is not left in the home folder
+
+
+def test_ray_that_is_not_installed(good_folder, tmp_path, monkeypatch):
+    real = ingest.cluster.importlib.util.find_spec
+    monkeypatch.setattr(
+        ingest.cluster.importlib.util, "find_spec", lambda name, *a: None if name == "ray" else real(name, *a)
+    )
+    with pytest.raises(ConfigError, match=r"pip install 'neural-foundation\[ingest\]'"):
+        run(good_folder, tmp_path / "store")
+
+
+def test_no_cluster_at_the_address():
+    code = "from ingest.cluster import ray_cluster\nwith ray_cluster(address='127.0.0.1:9'): pass"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert "no Ray cluster answers at address '127.0.0.1:9'" in done.stderr

@@ -1,0 +1,176 @@
+"""All of the real recordings through the job, against what pynwb itself reads from each file."""
+
+import warnings
+
+import numpy as np
+import pytest
+from pynwb import NWBHDF5IO
+from pynwb.behavior import Position
+
+from foundation.store import Catalog, Store
+from ingest.job import IngestSettings, ingest
+
+pytestmark = pytest.mark.real_data
+
+STATES = {"wake": "wake", "NREM": "nrem", "REM": "rem", "sleep": "sleep"}
+
+
+@pytest.fixture(scope="module")
+def report(real_data, ray_session, tmp_path_factory):
+    store = tmp_path_factory.mktemp("real") / "store"
+    return ingest(IngestSettings(str(real_data / "nwb"), str(store)))
+
+
+@pytest.fixture(scope="module")
+def stored(report):
+    return {one.record["path"]: one.load() for one in Catalog.open(Store(report.store))}
+
+
+@pytest.fixture(scope="module")
+def originals(real_data, stored):
+    """path -> open NWBFile."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        opened = {path: NWBHDF5IO(real_data / "nwb" / path, "r", load_namespaces=True) for path in stored}
+        yield {path: io.read() for path, io in opened.items()}
+        for io in opened.values():
+            io.close()
+
+
+def test_all_files_are_ingested(report, stored, real_data):
+    files = sorted(p.relative_to(real_data / "nwb").as_posix() for p in (real_data / "nwb").rglob("*.nwb"))
+    assert report.ok
+    assert len(files) >= 41
+    assert sorted(stored) == files == [r.path for r in report.ingested]
+
+
+def test_every_spike_time_is_the_files_own(stored, originals):
+    compared = 0
+    for path, nwb in originals.items():
+        if nwb.units is None:
+            assert stored[path].spikes is None
+            continue
+        assert len(stored[path].units) == len(nwb.units)
+        for n in range(len(nwb.units)):
+            train = np.asarray(nwb.units.get_unit_spike_times(n), dtype=np.float64)
+            if "units_sorted" in stored[path].quality:
+                train = np.sort(train)
+            assert stored[path].spikes.train(n).tobytes() == train.tobytes(), (path, n)
+            compared += len(train)
+    assert compared > 8_000_000
+
+
+def test_every_label_is_the_files_own(stored, originals):
+    labelled = 0
+    for path, nwb in originals.items():
+        if nwb.units is None:
+            continue
+        for name in ("cell_type", "location", "quality"):
+            if name not in nwb.units.colnames:
+                continue
+            texts = [str(text) for text in nwb.units[name].data[:]]
+            expected = ["" if text == "unknown" else text for text in texts]
+            assert stored[path].units[name].tolist() == expected, (path, name)
+            labelled += len(expected)
+        if "depth" in nwb.units.colnames:
+            assert stored[path].units["depth"].tolist() == nwb.units["depth"].data[:].tolist()
+        if "location" not in nwb.units.colnames:
+            regions = set(stored[path].units["location"].tolist())
+            texts = " ".join(map(str, nwb.electrodes["location"].data[:]))
+            assert all(region and region in texts for region in regions), (path, regions)
+    assert labelled > 150
+
+
+def test_observed_time_is_the_files_own(stored, originals):
+    for path, nwb in originals.items():
+        if nwb.units is None or "obs_intervals" not in nwb.units.colnames:
+            continue
+        spans = np.asarray(nwb.units.get_unit_obs_intervals(0))
+        inside = stored[path].domain.contains(spans[:, 0])
+        assert inside.all(), path
+        np.testing.assert_allclose(stored[path].domain.duration, (spans[:, 1] - spans[:, 0]).sum(), rtol=1e-12)
+
+
+def test_counts_are_the_files_own(stored, originals):
+    (path,) = [path for path, nwb in originals.items() if nwb.units is None]
+    series = originals[path].processing["ecephys"]["binned_spike_counts"]
+    got = stored[path]
+    assert got.activity.data.dtype == series.data.dtype
+    assert np.array_equal(got.activity.data, series.data[:])
+    assert (got.activity.rate, got.activity_kind, got.resolution) == (series.rate, "counts", 4.0)
+    assert set(got.units["location"]) == {"CA1"}
+
+
+def test_states_are_the_files_own(stored, originals):
+    found = 0
+    for path, nwb in originals.items():
+        if "sleep_states" not in nwb.intervals:
+            continue
+        table, got = nwb.intervals["sleep_states"], stored[path].intervals["states"]
+        assert got.start.tolist() == table["start_time"].data[:].tolist()
+        assert got.end.tolist() == table["stop_time"].data[:].tolist()
+        assert got.columns["state"].tolist() == [STATES[str(label)] for label in table["label"].data[:]]
+        found += 1
+    assert found == 2
+
+
+def test_trials_are_the_files_own(stored, originals):
+    found = 0
+    for path, nwb in originals.items():
+        if nwb.trials is None:
+            continue
+        got, table = stored[path].intervals["trials"], nwb.trials
+        start, stop = table["start_time"].data[:], table["stop_time"].data[:]
+        assert got.start.tolist() == start.tolist()
+        if np.isnan(stop).all():  # the ALM files give no ends: a trial runs to the next one
+            assert got.end[:-1].tolist() == start[1:].tolist()
+            assert stored[path].quality["interval_stops_inferred"] == len(start)
+        else:
+            assert got.end.tolist() == stop.tolist()
+        for name in table.colnames:
+            if name in ("start_time", "stop_time"):
+                continue
+            values = table[name].data[:]
+            if values.dtype == object:
+                assert got.columns[name].tolist() == [str(value) for value in values], (path, name)
+            else:
+                np.testing.assert_array_equal(got.columns[name], values)
+        if "target_dir" in table.colnames:
+            assert got.columns["direction"].tolist() == table["target_dir"].data[:].tolist()
+        found += 1
+    assert found == 4
+
+
+def test_behaviour_samples_are_the_files_own(stored, originals):
+    standard = {"position": "position", "hand_position": "position", "hand_velocity": "velocity"}
+    found = 0
+    for path, nwb in originals.items():
+        series = []
+        if "behavior" in nwb.processing:
+            for item in nwb.processing["behavior"].data_interfaces.values():
+                series += list(item.spatial_series.values()) if isinstance(item, Position) else [item]
+        if "lick_times" in nwb.acquisition:
+            series += list(nwb.acquisition["lick_times"].time_series.values())
+        assert len(series) == len(stored[path].behavior), path
+        for one in series:
+            got = stored[path].behavior[standard.get(one.name, one.name)]
+            times, data = one.timestamps[:], one.data[:]
+            order = np.argsort(times, kind="stable")
+            assert got.timestamps.tobytes() == times[order].tobytes(), (path, one.name)
+            assert np.array_equal(got.data.reshape(data.shape), data[order], equal_nan=True), (path, one.name)
+            assert got.unit == one.unit
+            found += 1
+    assert found == 9
+
+
+def test_resolution_of_binned_sources(stored):
+    assert {p: r.resolution for p, r in stored.items() if r.resolution and r.spikes} == {
+        p: 0.1 for p in stored if p.startswith("reach/")
+    }
+
+
+def test_what_was_mended_is_known(stored):
+    mended = {path: recording.quality for path, recording in stored.items() if recording.quality}
+    assert set(mended) == {p for p in stored if p.startswith("alm/")} | {
+        "rat-track/sub-rat/sub-rat_ses-linear-track_ecephys.nwb"
+    }

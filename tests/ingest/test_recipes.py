@@ -1,0 +1,115 @@
+"""Recipes: what is refused and how, and what the default one finds."""
+
+import pytest
+import yaml
+
+from foundation.errors import ConfigError
+from foundation.resources import config_folder, config_names
+from ingest.names import first_match, matches, search_groups, standard_name
+from ingest.recipes import Recipe, load_recipe
+
+
+def recipe_from(tmp_path, text):
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    return load_recipe(path)
+
+
+def test_shipped_recipes_load():
+    assert "recipes/default" in config_names("recipes")
+    for name in config_names("recipes"):
+        assert isinstance(load_recipe(name), Recipe)
+
+
+def test_shipped_default_comments_every_field():
+    lines = (config_folder() / "recipes" / "default.yaml").read_text().splitlines()
+    for i, line in enumerate(lines):
+        if line.strip() and not line.strip().startswith(("#", "-")) and line.startswith("  ") and line[2] != " ":
+            assert lines[i - 1].strip().startswith("#"), f"{line!r} has no comment above it"
+
+
+def test_empty_recipe_is_allowed(tmp_path):
+    assert recipe_from(tmp_path, "") == Recipe()
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("unit: {}", ["'unit'", "units", "trials"]),
+        ("units: {celltype: [a]}", ["'units.celltype'", "cell_type"]),
+        ("units: {cell_type: a}", ["units.cell_type", "'a'", "list"]),
+        ("units: {cell_type: [1]}", ["units.cell_type", "[1]", "texts"]),
+        ("units: [a]", ["units", "['a']", "mapping"]),
+        ("behavior: {max_rate: fast}", ["behavior.max_rate", "'fast'", "number"]),
+        ("behavior: {max_rate: true}", ["behavior.max_rate", "True", "number"]),
+        ("behavior: {max_rate: 0}", ["behavior.max_rate", "0", "above 0"]),
+        ("behavior: {names: [a]}", ["behavior.names", "['a']", "mapping"]),
+        ("behavior: {names: {position: p}}", ["behavior.names.position", "'p'", "list"]),
+        ("trials: {direction_unit: turns}", ["trials.direction_unit", "'turns'", "degrees"]),
+        ("resolution: {seconds: -1}", ["resolution.seconds", "-1", "0"]),
+        ("resolution: {patterns: ['(bins']}", ["resolution.patterns", "(bins", "regular expression"]),
+        ("resolution: {patterns: ['(\\d+) bins']}", ["resolution.patterns", "bins", "(?P<ms>"]),
+        ("units: {location: ['[a']}", ["units.location", "'[a'", "regular expression"]),
+        ("description: 3", ["description", "3", "text"]),
+        ("- a", ["['a']", "mapping"]),
+        ("units: {a: [", ["YAML"]),
+    ],
+)
+def test_wrong_recipe_is_refused_with_key_value_and_what_is_allowed(tmp_path, text, parts):
+    with pytest.raises(ConfigError) as caught:
+        recipe_from(tmp_path, text)
+    for part in [*parts, "r.yaml"]:
+        assert part in str(caught.value)
+
+
+def test_unknown_name_lists_the_shipped_ones():
+    with pytest.raises(ConfigError, match="recipes/default"):
+        load_recipe("defalt")
+
+
+def test_digest_is_of_the_rules_not_of_the_text(tmp_path):
+    plain = recipe_from(tmp_path, "units:\n  cell_type: [a, b]\nresolution: {seconds: 1}\n")
+    other = recipe_from(
+        tmp_path, "# words\ndescription: x\nresolution:\n  seconds: 1.0\nunits: {cell_type: ['a', b]}\n"
+    )
+    swapped = recipe_from(tmp_path, "units:\n  cell_type: [b, a]\nresolution: {seconds: 1}\n")
+    assert plain.digest == other.digest
+    assert plain.digest != swapped.digest != Recipe().digest
+    assert len(plain.digest) == 16
+
+
+def test_digest_survives_a_yaml_round_trip_of_the_default(tmp_path):
+    text = (config_folder() / "recipes" / "default.yaml").read_text()
+    again = recipe_from(tmp_path, yaml.safe_dump(yaml.safe_load(text), default_flow_style=True))
+    assert again.digest == load_recipe("default").digest
+
+
+def test_order_of_expressions_wins_over_order_of_columns():
+    assert first_match(["b", "a.*"], ["a1", "a2", "B"]) == "B"
+    assert first_match(["a.*", "b"], ["a1", "a2", "B"]) == "a1"
+    assert first_match(["a"], ["a1"]) is None  # whole names only
+    assert not matches([], "a")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("wake", "wake"), ("awake", "wake"), ("WAKE", "wake"), ("NREM", "nrem"), ("SWS", "nrem"), ("nrem", "nrem"),
+        ("Non-REM", "nrem"), ("REM", "rem"), ("sleep", "sleep"), ("IS", "IS"), ("Drowsy", "Drowsy"), ("", ""),
+    ],
+)  # fmt: skip
+def test_sleep_stages_have_standard_names(text, name):
+    assert standard_name(load_recipe("default").states.names, text) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "region"),
+    [
+        ("CA1", "CA1"),
+        (" CA1 ", "CA1"),
+        ("brain_region: ALM; brain_subregion: N/A; cortical_layer: 5", "ALM"),
+        ("Primary motor area, Layer 5", "Primary motor area, Layer 5"),
+    ],
+)
+def test_regions_are_found_in_texts(text, region):
+    assert search_groups(load_recipe("default").units.location_patterns, text) == region
