@@ -14,6 +14,14 @@ DEFAULTS = {
 }
 
 
+def name_accelerator() -> None:
+    """Tell DeepSpeed, which transformers imports where it is installed, that there is no GPU to look for."""
+    import torch
+
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+
+
 def prepare() -> None:
     """Set the switches; called when `foundation` is imported, before any of those libraries is.
 

@@ -29,6 +29,8 @@ class NeurPIRSettings:
         shortest, longest: tokens of a segment; each draws its own length between the two.
         max_distance: seconds between two segments of a unit at most; null: anywhere in its recording.
         projector: widths of the projector's layers (ReLU between them).
+        batch_norm: normalise the projector's inner layers over the global batch, as VICReg's expander does; NeurPIR's
+            released code has none.
         least_events: a unit counts in a step only if each of its segments has at least this much activity (events, or
             the sum of absolute values).
         statistics: ``across``: variance and covariance of all units of the batch; ``within``: of what is left when each
@@ -43,6 +45,7 @@ class NeurPIRSettings:
     longest: int = 32
     max_distance: float | None = None
     projector: list[int] = field(default_factory=lambda: [256, 256, 256])
+    batch_norm: bool = True
     least_events: float = 1.0
     statistics: str = "across"
     vicreg: VICRegSettings = field(default_factory=VICRegSettings)
@@ -93,7 +96,11 @@ class NeurPIR(nn.Module):
         widths = [dim, *settings.projector]
         layers: list[nn.Module] = []
         for i, (before, after) in enumerate(pairwise(widths)):
-            layers += [nn.Linear(before, after)] + ([nn.ReLU()] if i < len(widths) - 2 else [])
+            layers.append(nn.Linear(before, after))
+            if i < len(widths) - 2:
+                # The projector sees the rows of all processes, so a plain batch norm is one over the global batch.
+                layers += [nn.BatchNorm1d(after, track_running_stats=False)] if settings.batch_norm else []
+                layers.append(nn.ReLU())
         self.projector = nn.Sequential(*layers)
 
     @property

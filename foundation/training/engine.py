@@ -78,8 +78,6 @@ def start_distributed() -> tuple[int, int]:
     Raises:
         FoundationError: if DeepSpeed is not installed.
     """
-    if not torch.cuda.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     try:
         import deepspeed
         import deepspeed.ops

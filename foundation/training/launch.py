@@ -48,7 +48,6 @@ def launch(settings: PretrainSettings) -> None:
     placed = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", ALONE)
     environment = {name: value for name, value in os.environ.items() if name not in placed}
     if not torch.cuda.is_available():
-        environment.setdefault("DS_ACCELERATOR", "cpu")
         share = max(1, (os.cpu_count() or 1) // settings.processes)
         environment.setdefault("OMP_NUM_THREADS", str(share))
     log.info("%s", shlex.join(command))

@@ -1,0 +1,70 @@
+"""The README's own commands, in its order and in an empty folder: from simulated recordings to a report."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from foundation.cli import main
+
+README = Path(__file__).parents[1] / "README.md"
+COMMANDS = [shlex.split(c) for c in re.findall(r"^\| \w+ \| `foundation ([^`]+)` \|", README.read_text(), re.MULTILINE)]
+# The same commands on less data, so that they take seconds.
+SMALLER = {
+    "simulate": "--networks 2 --neurons 20 --seconds 120 --wake 20 --nrem 12 --rem 8",
+    "pretrain": "--steps 4 --model.dim 16 --model.heads 2 --data.tokens_per_step 4096 --data.max_units 16",
+    "finetune": "--bootstrap 100 --full.steps 2",
+}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """All commands run; exit status and what each printed, by name."""
+    import contextlib
+    import io
+
+    folder = tmp_path_factory.mktemp("readme")
+    results = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for words in COMMANDS:
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                status = main([*words, *SMALLER.get(words[0], "").split()])
+            results[words[0]] = (status, printed.getvalue())
+    return folder, results
+
+
+def test_every_command_ends_well(done):
+    _, results = done
+    assert list(results) == ["simulate", "ingest", "catalog", "pretrain", "embed", "finetune", "report", "doctor"]
+    assert {name: status for name, (status, _) in results.items() if status} == {}
+
+
+def test_the_catalog_names_what_was_simulated(done):
+    _, results = done
+    assert "2 recordings of 2 subjects, 40 units" in results["catalog"][1]
+    assert "cell_type, location, position, velocity" in results["catalog"][1]
+
+
+def test_every_task_has_a_score_beside_its_baselines(done):
+    _, results = done
+    for word in ("cell_type", "location", "direction", "velocity", "position", "sleep_state", "shuffled", "majority"):
+        assert word in results["finetune"][1]
+
+
+def test_the_report_is_one_page_with_pictures(done):
+    folder, _ = done
+    html = (folder / "demo" / "report.html").read_text()
+    for word in ("cell_type", "sleep_state", "<svg", "alt="):
+        assert word in html or word.replace("_", " ") in html
+    assert "http://" not in re.sub(r'xmlns[^"]*"http://[^"]*"', "", html).replace("http://www.w3.org", "")
+
+
+def test_the_python_of_the_readme_runs(done, monkeypatch, capsys):
+    folder, _ = done
+    monkeypatch.chdir(folder)
+    code = re.search(r"```python\n(.*?)```", README.read_text(), re.DOTALL).group(1)
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out.count("(20, 16)") == 2
