@@ -12,6 +12,7 @@ from pynwb import NWBHDF5IO, NWBFile
 from pynwb.file import Subject
 
 from ingest.cluster import ray_cluster
+from ingest.job import IngestSettings, ingest
 
 START = datetime(2021, 3, 4, 5, 6, 7, tzinfo=UTC)
 
@@ -74,3 +75,30 @@ def ray_session():
     """One Ray of two processes for all tests."""
     with ray_cluster(2, "local") as ray:
         yield ray
+
+
+@pytest.fixture
+def run(ray_session):
+    """Runs the job."""
+    return lambda folder, store, **changes: ingest(IngestSettings(str(folder), str(store), **changes))
+
+
+@pytest.fixture
+def folder(tmp_path, nwb_maker):
+    """Two good files, one with unsorted spikes, one cut short, one that is text, one with voltage alone."""
+    root = tmp_path / "nwb"
+    for k in range(2):
+        nwb = nwb_maker.add_trains(nwb_maker.new(session_id=f"good{k}"), [[0.5 + k, 1.0 + k], [2.0]])
+        nwb_maker.save(nwb, root / f"sub-{k}" / "good.nwb")
+    nwb_maker.save(nwb_maker.add_trains(nwb_maker.new(session_id="mixed"), [[2.0, 1.0]]), root / "unsorted.nwb")
+    whole = (root / "sub-0" / "good.nwb").read_bytes()
+    (root / "cut.nwb").write_bytes(whole[: len(whole) // 2])
+    (root / "text.nwb").write_text("no NWB")
+    return root
+
+
+@pytest.fixture
+def good_folder(folder):
+    for name in ("cut.nwb", "text.nwb"):
+        (folder / name).unlink()
+    return folder

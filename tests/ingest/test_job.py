@@ -5,11 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-import time
 
 import numpy as np
-import psutil
 import pytest
 
 import ingest.cluster
@@ -17,38 +14,10 @@ import ingest.job
 from foundation.errors import ConfigError, SourceError, StoreError
 from foundation.store import Catalog, Store
 from ingest.job import IngestSettings
-from ingest.job import ingest as run_ingest
 from ingest.nwb import read_nwb
 
-pytestmark = pytest.mark.usefixtures("ray_session")
 
-
-def run(folder, store, **changes):
-    return run_ingest(IngestSettings(str(folder), str(store), **changes))
-
-
-@pytest.fixture
-def folder(tmp_path, nwb_maker):
-    """Two good files, one with unsorted spikes, one cut short, one that is text, one with voltage alone."""
-    root = tmp_path / "nwb"
-    for k in range(2):
-        nwb = nwb_maker.add_trains(nwb_maker.new(session_id=f"good{k}"), [[0.5 + k, 1.0 + k], [2.0]])
-        nwb_maker.save(nwb, root / f"sub-{k}" / "good.nwb")
-    nwb_maker.save(nwb_maker.add_trains(nwb_maker.new(session_id="mixed"), [[2.0, 1.0]]), root / "unsorted.nwb")
-    whole = (root / "sub-0" / "good.nwb").read_bytes()
-    (root / "cut.nwb").write_bytes(whole[: len(whole) // 2])
-    (root / "text.nwb").write_text("no NWB")
-    return root
-
-
-@pytest.fixture
-def good_folder(folder):
-    for name in ("cut.nwb", "text.nwb"):
-        (folder / name).unlink()
-    return folder
-
-
-def test_good_files_are_committed_and_bad_ones_reported(folder, tmp_path):
+def test_good_files_are_committed_and_bad_ones_reported(run, folder, tmp_path):
     report = run(folder, tmp_path / "store")
     assert not report.ok
     assert [r.path for r in report.ingested] == ["sub-0/good.nwb", "sub-1/good.nwb", "unsorted.nwb"]
@@ -67,7 +36,7 @@ def test_good_files_are_committed_and_bad_ones_reported(folder, tmp_path):
     assert not list((tmp_path / "store").rglob("*.part"))
 
 
-def test_report_as_text_and_as_file(folder, tmp_path):
+def test_report_as_text_and_as_file(run, folder, tmp_path):
     report = run(folder, tmp_path / "store", report=str(tmp_path / "out" / "report.json"))
     saved = json.loads((tmp_path / "store" / "ingest-report.json").read_text())
     assert saved == json.loads((tmp_path / "out" / "report.json").read_text()) == report.to_dict()
@@ -78,7 +47,7 @@ def test_report_as_text_and_as_file(folder, tmp_path):
         assert part in text
 
 
-def test_second_run_skips_without_reading(good_folder, tmp_path):
+def test_second_run_skips_without_reading(run, good_folder, tmp_path):
     first = run(good_folder, tmp_path / "store")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "store" / "recordings").rglob("*") if p.is_file()}
     second = run(good_folder, tmp_path / "store")
@@ -89,7 +58,7 @@ def test_second_run_skips_without_reading(good_folder, tmp_path):
     assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "store" / "recordings").rglob("*") if p.is_file()}
 
 
-def test_a_moved_file_is_the_same_recording_and_a_changed_one_another(good_folder, tmp_path, nwb_maker):
+def test_a_moved_file_is_the_same_recording_and_a_changed_one_another(run, good_folder, tmp_path, nwb_maker):
     run(good_folder, tmp_path / "store")
     shutil.move(good_folder / "unsorted.nwb", good_folder / "moved.nwb")
     nwb = nwb_maker.add_trains(nwb_maker.new(session_id="new"), [[7.0]])
@@ -99,7 +68,7 @@ def test_a_moved_file_is_the_same_recording_and_a_changed_one_another(good_folde
     assert [r.path for r in report.ingested] == ["sub-0/good.nwb"]
 
 
-def test_another_recipe_makes_other_recordings(good_folder, tmp_path):
+def test_another_recipe_makes_other_recordings(run, good_folder, tmp_path):
     (tmp_path / "own.yaml").write_text("units: {cell_type: [klass]}")
     first = run(good_folder, tmp_path / "store")
     second = run(good_folder, tmp_path / "store", recipe=str(tmp_path / "own.yaml"))
@@ -107,14 +76,14 @@ def test_another_recipe_makes_other_recordings(good_folder, tmp_path):
     assert {r.id for r in first.ingested}.isdisjoint(r.id for r in second.ingested)
 
 
-def test_two_runs_give_the_same_bytes(good_folder, tmp_path):
+def test_two_runs_give_the_same_bytes(run, good_folder, tmp_path):
     for name in ("one", "two"):
         run(good_folder, tmp_path / name)
     one, two = ({r["id"]: r for r in Catalog.open(Store(tmp_path / name)).records} for name in ("one", "two"))
     assert one == two  # records hold the digest of all content
 
 
-def test_strict_refuses_what_would_be_mended_also_if_it_was_ingested_before(good_folder, tmp_path):
+def test_strict_refuses_what_would_be_mended_also_if_it_was_ingested_before(run, good_folder, tmp_path):
     strict = run(good_folder, tmp_path / "strict", strict=True)
     assert [r.path for r in strict.failed] == ["unsorted.nwb"]
     assert "unit 0 are not sorted" in strict.failed[0].note
@@ -124,7 +93,7 @@ def test_strict_refuses_what_would_be_mended_also_if_it_was_ingested_before(good
     assert len(again.skipped) == 2
 
 
-def test_voltage_alone_is_no_failure(tmp_path, nwb_maker):
+def test_voltage_alone_is_no_failure(run, tmp_path, nwb_maker):
     from pynwb.ecephys import ElectricalSeries
 
     nwb = nwb_maker.new()
@@ -140,7 +109,7 @@ def test_voltage_alone_is_no_failure(tmp_path, nwb_maker):
     assert len(Catalog.open(Store(tmp_path / "store"))) == 0
 
 
-def test_nothing_is_read_if_the_store_cannot_be_written(good_folder, tmp_path, monkeypatch):
+def test_nothing_is_read_if_the_store_cannot_be_written(run, good_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(ingest.job, "ray_cluster", lambda *_: pytest.fail("work was begun"))
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="file/store"):
@@ -152,7 +121,7 @@ def test_nothing_is_read_if_the_store_cannot_be_written(good_folder, tmp_path, m
     assert sorted(p.name for p in (tmp_path / "full").iterdir()) == ["thesis.txt"]
 
 
-def test_bad_input_makes_no_store(tmp_path):
+def test_bad_input_makes_no_store(run, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="no NWB file"):
         run(tmp_path / "empty", tmp_path / "store")
@@ -167,7 +136,7 @@ def test_impossible_settings(key, value):
         IngestSettings(**({"input": "a", "store": "b"} | {key: value}))
 
 
-def test_the_catalog_is_refreshed_also_when_the_job_is_stopped(good_folder, tmp_path, monkeypatch):
+def test_the_catalog_is_refreshed_also_when_the_job_is_stopped(run, good_folder, tmp_path, monkeypatch):
     whole = ingest.job._receipts
 
     def stopped(*arguments):
@@ -184,73 +153,6 @@ def test_the_catalog_is_refreshed_also_when_the_job_is_stopped(good_folder, tmp_
     monkeypatch.undo()
     assert run(good_folder, tmp_path / "store").ok
     assert len(Catalog.open(Store(tmp_path / "store"))) == 3
-
-
-def test_a_killed_worker_loses_nothing(tmp_path, nwb_maker):
-    rng = np.random.default_rng(0)
-    for k in range(8):
-        trains = [np.sort(rng.uniform(0, 600, 40_000)) for _ in range(8)]
-        nwb = nwb_maker.add_trains(nwb_maker.new(session_id=f"s{k}"), trains)
-        nwb_maker.save(nwb, tmp_path / "nwb" / f"{k:02d}.nwb")
-    done = threading.Event()
-    killed = []
-
-    def kill_some():
-        while not done.is_set() and len(killed) < 2:
-            for child in psutil.Process().children(recursive=True):
-                try:
-                    if "ingest_file" in " ".join(child.cmdline()):  # Ray names a worker after its task
-                        child.kill()
-                        killed.append(child.pid)
-                        break
-                except psutil.Error:
-                    continue
-            time.sleep(0.3)
-
-    killer = threading.Thread(target=kill_some)
-    killer.start()
-    try:
-        report = run(tmp_path / "nwb", tmp_path / "store", workers=2)
-    finally:
-        done.set()
-        killer.join()
-    assert killed
-    assert report.ok, report
-    assert len(Catalog.open(Store(tmp_path / "store"))) == 8
-    assert all(stored.verify() == [] for stored in Catalog.open(Store(tmp_path / "store")))
-
-
-def test_damaged_files_are_refused_and_harm_nothing(tmp_path, nwb_maker):
-    """Bytes flipped anywhere: some of these files crash HDF5 itself, and with it the worker."""
-    from ingest.simulate import SimulateSettings, simulate_izhikevich
-
-    settings = SimulateSettings(
-        str(tmp_path / "nwb"), networks=1, neurons=10, synapses=5, seconds=5.0, wake=2, nrem=2, rem=2
-    )
-    (path,) = simulate_izhikevich(settings)
-    whole = path.read_bytes()
-    for k in range(50, 90):
-        rng = np.random.default_rng(k)
-        damaged = bytearray(whole)
-        for place in rng.integers(0, len(whole), 40):
-            damaged[place] ^= int(rng.integers(1, 256))
-        (tmp_path / "nwb" / f"damaged{k}.nwb").write_bytes(damaged)
-    report = run(tmp_path / "nwb", tmp_path / "store", timeout=20.0)
-    assert len(report.receipts) == 41
-    assert len(report.failed) > 5
-    assert all(r.note for r in report.failed)
-    assert path.relative_to(tmp_path / "nwb").as_posix() in [r.path for r in report.ingested]
-    catalog = Catalog.open(Store(tmp_path / "store"))
-    assert len(catalog) == len(report.ingested)
-    assert all(stored.verify() == [] for stored in catalog)
-
-
-def test_a_file_that_never_ends_is_given_up(good_folder, tmp_path):
-    os.mkfifo(good_folder / "endless.nwb")  # reading waits for a writer that never comes
-    report = run(good_folder, tmp_path / "store", timeout=1.0, workers=2)
-    assert [r.path for r in report.failed] == ["endless.nwb"]
-    assert "its worker died 3 times" in report.failed[0].note
-    assert len(report.ingested) == 3
 
 
 def test_as_a_script_copied_elsewhere(good_folder, tmp_path):
@@ -273,7 +175,7 @@ def test_as_a_script_copied_elsewhere(good_folder, tmp_path):
     assert not (script.parent / ".ray").exists()  # Ray's token is not left in the home folder
 
 
-def test_ray_that_is_not_installed(good_folder, tmp_path, monkeypatch):
+def test_ray_that_is_not_installed(run, good_folder, tmp_path, monkeypatch):
     real = ingest.cluster.importlib.util.find_spec
     monkeypatch.setattr(
         ingest.cluster.importlib.util, "find_spec", lambda name, *a: None if name == "ray" else real(name, *a)

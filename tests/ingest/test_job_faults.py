@@ -1,0 +1,76 @@
+"""What the job does when workers die, and when files crash or hang whatever reads them."""
+
+import os
+import threading
+import time
+
+import numpy as np
+import psutil
+
+from foundation.store import Catalog, Store
+from ingest.simulate import SimulateSettings, simulate_izhikevich
+
+
+def test_a_killed_worker_loses_nothing(run, tmp_path, nwb_maker):
+    rng = np.random.default_rng(0)
+    for k in range(8):
+        trains = [np.sort(rng.uniform(0, 600, 40_000)) for _ in range(8)]
+        nwb = nwb_maker.add_trains(nwb_maker.new(session_id=f"s{k}"), trains)
+        nwb_maker.save(nwb, tmp_path / "nwb" / f"{k:02d}.nwb")
+    done = threading.Event()
+    killed = []
+
+    def kill_some():
+        while not done.is_set() and len(killed) < 2:
+            for child in psutil.Process().children(recursive=True):
+                try:
+                    if "ingest_file" in " ".join(child.cmdline()):  # Ray names a worker after its task
+                        child.kill()
+                        killed.append(child.pid)
+                        break
+                except psutil.Error:
+                    continue
+            time.sleep(0.3)
+
+    killer = threading.Thread(target=kill_some)
+    killer.start()
+    try:
+        report = run(tmp_path / "nwb", tmp_path / "store", workers=2)
+    finally:
+        done.set()
+        killer.join()
+    assert killed
+    assert report.ok, report
+    assert len(Catalog.open(Store(tmp_path / "store"))) == 8
+    assert all(stored.verify() == [] for stored in Catalog.open(Store(tmp_path / "store")))
+
+
+def test_damaged_files_are_refused_and_harm_nothing(run, tmp_path, nwb_maker):
+    """Bytes flipped anywhere: some of these files crash HDF5 itself, and with it the worker."""
+    settings = SimulateSettings(
+        str(tmp_path / "nwb"), networks=1, neurons=10, synapses=5, seconds=5.0, wake=2, nrem=2, rem=2
+    )
+    (path,) = simulate_izhikevich(settings)
+    whole = path.read_bytes()
+    for k in range(50, 90):
+        rng = np.random.default_rng(k)
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), 40):
+            damaged[place] ^= int(rng.integers(1, 256))
+        (tmp_path / "nwb" / f"damaged{k}.nwb").write_bytes(damaged)
+    report = run(tmp_path / "nwb", tmp_path / "store", timeout=20.0)
+    assert len(report.receipts) == 41
+    assert len(report.failed) > 5
+    assert all(r.note for r in report.failed)
+    assert path.relative_to(tmp_path / "nwb").as_posix() in [r.path for r in report.ingested]
+    catalog = Catalog.open(Store(tmp_path / "store"))
+    assert len(catalog) == len(report.ingested)
+    assert all(stored.verify() == [] for stored in catalog)
+
+
+def test_a_file_that_never_ends_is_given_up(run, good_folder, tmp_path):
+    os.mkfifo(good_folder / "endless.nwb")  # reading waits for a writer that never comes
+    report = run(good_folder, tmp_path / "store", timeout=1.0, workers=2)
+    assert [r.path for r in report.failed] == ["endless.nwb"]
+    assert "its worker died 3 times" in report.failed[0].note
+    assert len(report.ingested) == 3
