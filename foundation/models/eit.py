@@ -34,6 +34,14 @@ class EITOutput(ModelOutput):
     p_BTD: torch.Tensor | None = None
 
 
+class ReadIn(nn.Linear):
+    """From the bins of a token to its features."""
+
+
+class ContextIn(nn.Linear):
+    """From what holds for a whole window; starts small, so that it does not drown what differs between units."""
+
+
 class TokenEmbedding(nn.Module):
     """Patches of bins as tokens. The bin width and what the numbers are (events or values) are inputs, not guesses."""
 
@@ -42,9 +50,9 @@ class TokenEmbedding(nn.Module):
     def __init__(self, config: EITConfig) -> None:
         super().__init__()
         self.patch_length = config.patch_length
-        self.read_in = nn.Linear(config.patch_length, config.dim)
+        self.read_in = ReadIn(config.patch_length, config.dim)
         self.modality = nn.Embedding(2, config.dim)
-        self.bin_width = nn.Linear(2 * self.FREQUENCIES, config.dim)
+        self.bin_width = ContextIn(2 * self.FREQUENCIES, config.dim)
 
     def forward(self, x_BNT: torch.Tensor, dt_B: torch.Tensor, modality_B: torch.Tensor) -> torch.Tensor:
         """``(B, N, T * patch_length)`` bins to ``(B, N, T, D)`` tokens."""
@@ -123,10 +131,15 @@ class EIT(PreTrainedModel):
             # What a residual branch adds is scaled down, so that the sum of all keeps its size whatever the depth.
             branches = 2 * (self.config.individual_layers + 2 * self.config.interaction_layers)
             scale = branches**-0.5 if isinstance(module, BranchEnd) else 1.0
-            nn.init.normal_(module.weight, std=scale * module.in_features**-0.5)
+            std = scale * module.in_features**-0.5
+            if isinstance(module, ReadIn):
+                std = 1.0  # most bins hold no event, so what comes in is far smaller than the number of bins says
+            elif isinstance(module, ContextIn):
+                std *= 0.1
+            nn.init.normal_(module.weight, std=std)
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, std=0.5)
+            nn.init.normal_(module.weight, std=0.1)
         elif isinstance(module, nn.LayerNorm):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)

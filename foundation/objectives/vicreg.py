@@ -73,15 +73,16 @@ def vicreg_terms(
 
 
 def centred_by_group(x_MD: torch.Tensor, group_M: torch.Tensor) -> torch.Tensor:
-    """Rows without the mean of their group.
+    """Rows without the mean of their group; a row that is alone in its group stays as it is.
 
     Example:
         >>> centred_by_group(torch.tensor([[1.0], [3.0], [9.0]]), torch.tensor([7, 7, 2])).ravel().tolist()
-        [-1.0, 1.0, 0.0]
+        [-1.0, 1.0, 9.0]
     """
     _, index_M, count_G = group_M.unique(return_inverse=True, return_counts=True)
     total_GD = x_MD.new_zeros(len(count_G), x_MD.shape[1]).index_add(0, index_M, x_MD)
-    return x_MD - (total_GD / count_G[:, None])[index_M]
+    mean_GD = total_GD / count_G[:, None] * (count_G[:, None] > 1)
+    return x_MD - mean_GD[index_M]
 
 
 def _spread(x_MD: torch.Tensor, settings: VICRegSettings) -> torch.Tensor:
