@@ -218,8 +218,11 @@ def _typed(hint: Any, value: Any, key: str) -> Any:
         if not isinstance(value, dict):
             raise ConfigError(f"{key} is {value!r}: allowed is a mapping of names to lists of texts")
         return {str(name): _typed(list[str], item, f"{key}.{name}") for name, item in value.items()}
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+    if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            return float(value)  # YAML takes 1e-3 for a text
+        except ValueError:
+            pass
     if hint is str and isinstance(value, str):
         return value
     raise ConfigError(f"{key} is {value!r}: allowed is {'a number' if hint is float else 'a text'}")

@@ -46,6 +46,7 @@ def test_empty_recipe_is_allowed(tmp_path):
         ("behavior: {names: [a]}", ["behavior.names", "['a']", "mapping"]),
         ("behavior: {names: {position: p}}", ["behavior.names.position", "'p'", "list"]),
         ("trials: {direction_unit: turns}", ["trials.direction_unit", "'turns'", "degrees"]),
+        ("resolution: {seconds: nan}", ["resolution.seconds", "nan", "0"]),
         ("resolution: {seconds: -1}", ["resolution.seconds", "-1", "0"]),
         ("resolution: {patterns: ['(bins']}", ["resolution.patterns", "(bins", "regular expression"]),
         ("resolution: {patterns: ['(\\d+) bins']}", ["resolution.patterns", "bins", "(?P<ms>"]),
@@ -60,6 +61,12 @@ def test_wrong_recipe_is_refused_with_key_value_and_what_is_allowed(tmp_path, te
         recipe_from(tmp_path, text)
     for part in [*parts, "r.yaml"]:
         assert part in str(caught.value)
+
+
+def test_numbers_in_every_notation(tmp_path):
+    for text in ("1e-1", "1.0e-1", "0.1"):
+        assert recipe_from(tmp_path, f"resolution: {{seconds: {text}}}").resolution.seconds == 0.1
+    assert recipe_from(tmp_path, "behavior: {max_rate: 50}").behavior.max_rate == 50.0
 
 
 def test_unknown_name_lists_the_shipped_ones():

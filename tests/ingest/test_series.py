@@ -58,6 +58,10 @@ def test_a_rate_makes_a_regular_series(file_with):
     assert velocity.timestamps[:2].tolist() == [2.5, 2.5 + 1 / 30]
 
 
+def test_a_regular_series_starts_at_zero_unless_it_says_otherwise(file_with):
+    assert read_nwb(file_with(series(rate=30.0))).behavior["x"].start == 0.0
+
+
 def test_conversion_and_offset_are_applied(file_with):
     got = read_nwb(file_with(series(data=DATA.astype(np.int16), conversion=0.01, offset=-3.0))).behavior["x"]
     np.testing.assert_allclose(got.data, DATA.astype(np.float64) * 0.01 - 3.0, rtol=1e-12)
