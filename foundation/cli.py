@@ -67,7 +67,7 @@ COMMANDS = {
         "fit and score heads on a pretrained model",
         "finetune.run:finetune",
         "finetune.settings:FinetuneSettings",
-        show="finetune.report:table",
+        show="finetune.table:table",
         extra="finetune",
     ),
     "report": Command(
