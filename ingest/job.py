@@ -19,7 +19,7 @@ from typing import Any
 
 from foundation.errors import ConfigError, FoundationError, StoreError
 from foundation.progress import Progress
-from foundation.store import Catalog, Source, Store, recording_id, write_recording
+from foundation.store import Catalog, Source, Store, make_current, recording_id, write_recording
 from ingest.cluster import ray_cluster
 from ingest.nwb import NeedsSorting, digest_of, read_nwb
 from ingest.recipes import Recipe, load_recipe
@@ -151,6 +151,7 @@ def _ingest_file(file: SourceFile, store: Store, recipe: Recipe, strict: bool) -
     record = store.commit(identity)
     # What strict refuses may have been committed without it: then it is read again, and refused.
     if record is not None and not (strict and record["quality"]):
+        make_current(store, identity, source)
         return {"status": SKIPPED, "id": identity, "n_units": record["n_units"], "n_spikes": record["n_spikes"]}
     recording = read_nwb(file.url, recipe, strict=strict, source=source, namespace=file.namespace)
     if isinstance(recording, NeedsSorting):

@@ -5,7 +5,7 @@ from foundation.store.interval import Interval
 from foundation.store.recording import COUNTS, VALUES, Recording, Source, Spikes, Subject, Units
 from foundation.store.series import IrregularTimeSeries, RegularTimeSeries, TimeSeries
 from foundation.store.storage import Store
-from foundation.store.stored import StoredRecording, recording_id, write_recording
+from foundation.store.stored import StoredRecording, make_current, recording_id, write_recording
 
 __all__ = [
     "COUNTS",
@@ -22,6 +22,7 @@ __all__ = [
     "Subject",
     "TimeSeries",
     "Units",
+    "make_current",
     "recording_id",
     "write_recording",
 ]

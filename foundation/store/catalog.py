@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from foundation.errors import StoreError
+from foundation.store.recording import Source
 from foundation.store.storage import Store
-from foundation.store.stored import StoredRecording
+from foundation.store.stored import StoredRecording, is_current
 
 SNAPSHOT = "catalog.parquet"
 
@@ -43,9 +44,10 @@ class Catalog:
 
     @classmethod
     def build(cls, store: Store) -> Catalog:
-        """Read every commit record."""
+        """Read every commit record; a recording that another recipe's has replaced is left out."""
         records = [store.commit(name) for name in store.commit_ids()]
-        return cls(store, [record for record in records if record is not None])
+        present = [record for record in records if record is not None]
+        return cls(store, [record for record in present if is_current(store, record["id"], Source(**record["source"]))])
 
     def save(self) -> None:
         """Write the snapshot: flat columns for other tools, and each record whole."""

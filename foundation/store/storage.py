@@ -5,6 +5,7 @@
     store.json                    what this folder is, and its schema
     recordings/<content digest>/  one Zarr group each
     commits/<recording id>.json   makes a group visible; written last
+    current/<origin>.json         which recording of an asset counts, where recipes made several
     catalog.parquet               a snapshot of all commits
     derived/                      what was computed from recordings (embeddings, fits)
 

@@ -40,8 +40,31 @@ def recording_id(source: Source, recipe_digest: str) -> str:
         >>> a == recording_id(Source(path="x.nwb", digest="ab"), "r2")
         False
     """
-    origin = [source.archive, source.dandiset, source.asset, source.digest]
-    return hashlib.sha256(json.dumps([origin, recipe_digest, SCHEMA_VERSION]).encode()).hexdigest()[:20]
+    return _digest([_origin(source), recipe_digest, SCHEMA_VERSION])
+
+
+def _origin(source: Source) -> list[str]:
+    return [source.archive, source.dandiset, source.asset, source.digest]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:20]
+
+
+def make_current(store: Store, identity: str, source: Source) -> None:
+    """Say that this recording is the one that counts of those that different recipes made from one asset.
+
+    `Catalog` lists only recordings that count; the others stay as they are, for whoever named them by id.
+    """
+    name, value = f"current/{_digest(_origin(source))}.json", {"id": identity}
+    if store.read_json(name) != value:
+        store.write_json(name, value)
+
+
+def is_current(store: Store, identity: str, source: Source) -> bool:
+    """Whether this recording is the one that counts of its asset."""
+    found = store.read_json(f"current/{_digest(_origin(source))}.json")
+    return found is None or found["id"] == identity
 
 
 def write_recording(store: Store, recording: Recording, recipe_digest: str = "") -> str:
@@ -66,6 +89,7 @@ def write_recording(store: Store, recording: Recording, recipe_digest: str = "")
     try:
         if store.commit(identity) != record:
             store.write_json(f"commits/{identity}.json", record)
+        make_current(store, identity, recording.source)
     except OSError as error:
         raise StoreError(f"cannot write to {store.url!r}: {error.strerror or error}") from error
     return identity

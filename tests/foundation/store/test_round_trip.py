@@ -129,7 +129,14 @@ def test_two_writers_of_one_catalog_entry_leave_one(tmp_path):
 def test_a_changed_recipe_is_a_new_recording(tmp_path):
     store = Store(tmp_path / "store", create=True)
     recording = full_recording([np.array(t) for t in TRAINS])
-    assert write_recording(store, recording, "one") != write_recording(store, recording, "two")
+    one = write_recording(store, recording, "one")
+    two = write_recording(store, recording, "two")
+    assert one != two
+    # The catalog lists the newer; the older is still there for whoever named it; and it can be made current again.
+    assert [r["id"] for r in Catalog.build(store).records] == [two]
+    assert StoredRecording(store, one).n_units == 3
+    write_recording(store, recording, "one")
+    assert [r["id"] for r in Catalog.build(store).records] == [one]
 
 
 def test_a_flipped_byte_is_named(tmp_path):
