@@ -1,0 +1,200 @@
+"""Results as small JSON files, with the predictions behind them beside."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from finetune.evaluation.metrics import PRIMARY, Predictions
+from foundation.errors import FoundationError
+
+
+@dataclass(frozen=True)
+class Score:
+    """Metrics of one readout, and the 95 % interval of the first that counts (None where there is none).
+
+    Args:
+        metrics: name -> value.
+        low, high: 95 % interval of the primary metric.
+        detail: what else is to be known, for example the chosen features.
+    """
+
+    metrics: dict[str, float]
+    low: float | None = None
+    high: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How well one target is told in one mode, with everything it is to be read against.
+
+    Args:
+        task, target, title, mode: what was told, and how (``probe`` or ``full``).
+        kind: ``classes`` or ``values``.
+        score: of the model.
+        references: ``rate`` (the same readout of plain firing-rate features), ``majority`` (the commonest class, or the
+            training mean), ``shuffled`` (the probe fitted to shuffled labels), ``laboratory`` (from the laboratory
+            alone, where there are several).
+        gain, gain_low, gain_high: the model's primary metric minus that of ``rate``, with a paired 95 % interval.
+        samples, subjects: how many were told, and from how many animals.
+        parts, part_name: how many independent parts the intervals resample, and what they are.
+        classes: class -> samples; empty for values.
+        value_names: names of the values; empty for classes.
+        split: how train and test were parted.
+        interval: how the intervals were made.
+        notes: what was left out, what to bear in mind.
+        choices: what inner validation chose, by fold.
+        seconds: time taken.
+        contract: version of the evaluation contract.
+        checkpoint: digest of the pretrained model.
+        recordings: ids.
+        key: digest of everything that decides the numbers.
+    """
+
+    task: str
+    target: str
+    title: str
+    mode: str
+    kind: str
+    score: Score
+    references: dict[str, Score]
+    gain: float
+    gain_low: float | None
+    gain_high: float | None
+    samples: int
+    subjects: int
+    parts: int
+    part_name: str
+    classes: dict[str, int]
+    value_names: list[str]
+    split: str
+    interval: str
+    notes: list[str]
+    choices: dict[str, list]
+    seconds: float
+    contract: int
+    checkpoint: str
+    recordings: list[str]
+    key: str = field(default="")
+
+    @property
+    def metric(self) -> str:
+        """Name of the primary metric."""
+        return PRIMARY[self.kind]
+
+    @property
+    def value(self) -> float:
+        """The model's primary metric."""
+        return self.score.metrics[self.metric]
+
+    def reference(self, name: str) -> float | None:
+        """The primary metric of a reference; None if there is no such reference."""
+        return self.references[name].metrics[self.metric] if name in self.references else None
+
+    @property
+    def verdict(self) -> str:
+        """Against the firing-rate baseline: ``better`` or ``worse`` if the interval excludes 0, else ``equal``."""
+        if self.gain_low is not None and self.gain_low > 0:
+            return "better"
+        if self.gain_high is not None and self.gain_high < 0:
+            return "worse"
+        return "equal"
+
+
+def digest(value: Any) -> str:
+    """sha256 of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write a JSON object whole or not at all."""
+    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path, key: str | None = None) -> dict[str, Any] | None:
+    """A JSON object; None if it is missing, damaged, or of another key."""
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) and (key is None or value.get("key") == key) else None
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Predictions as a .npz of plain arrays."""
+    import io
+
+    buffer = io.BytesIO()
+    p = predictions
+    np.savez_compressed(
+        buffer,
+        y_S=p.y_S,
+        predicted_S=p.predicted_S,
+        mean_S=p.mean_S,
+        fold_S=p.fold_S,
+        cluster_S=p.cluster_S,
+        n_classes=np.array(p.n_classes),
+    )
+    write_bytes(path, buffer.getvalue())
+
+
+def read_predictions(path: Path) -> Predictions | None:
+    """The predictions that `write_predictions` wrote; None if they are missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        return Predictions(**{**arrays, "n_classes": int(arrays["n_classes"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def to_json(result: Result) -> dict[str, Any]:
+    """A result as a JSON object."""
+    return asdict(result)
+
+
+def from_json(value: dict[str, Any]) -> Result:
+    """The result that `to_json` made.
+
+    Raises:
+        FoundationError: if a field is missing or unknown.
+    """
+    try:
+        scores = {name: Score(**score) for name, score in value["references"].items()}
+        return Result(**{**value, "score": Score(**value["score"]), "references": scores})
+    except (KeyError, TypeError) as error:
+        raise FoundationError(f"not a result of this version ({error}): run `foundation finetune` again") from error
+
+
+def read_results(folder: str | Path) -> list[Result]:
+    """All results under a folder of `foundation finetune`, sorted by task, target and mode.
+
+    Raises:
+        FoundationError: if there are none, or one is of another version.
+    """
+    found = []
+    for path in sorted(Path(folder).glob("*/*/*.json")):
+        value = read_json(path)
+        if value is not None and "mode" in value and "score" in value:
+            found.append(from_json(value))
+    if not found:
+        raise FoundationError(f"there are no results in {str(folder)!r}: make them with `foundation finetune`")
+    return sorted(found, key=lambda r: (r.task, r.target, r.mode != "probe"))

@@ -1,0 +1,241 @@
+"""Every task that the store has labels for: probes, finetuning, baselines and controls, each as a result file."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from finetune.adapt import Fitted, full, gather, probe, shuffled
+from finetune.evaluation import CONTRACT_VERSION
+from finetune.evaluation.controls import by_laboratory, commonest
+from finetune.evaluation.intervals import gain, interval
+from finetune.evaluation.metrics import CLASSES, PRIMARY, Predictions, score, sums
+from finetune.evaluation.splits import Split
+from finetune.problem import Problem
+from finetune.readout import training_mean
+from finetune.result import (
+    Result,
+    Score,
+    digest,
+    from_json,
+    read_json,
+    read_predictions,
+    to_json,
+    write_json,
+    write_predictions,
+)
+from finetune.settings import TASK_NAMES, FinetuneSettings
+from finetune.tasks import TASKS, Sources
+from finetune.tracking import log_task
+from finetune.unit_problem import UnitProblem
+from foundation.data.reader import ReaderCache
+from foundation.errors import ConfigError, StoreError
+from foundation.hub import checkpoint_digest, load_model
+from foundation.models import EIT
+from foundation.progress import Progress
+from foundation.store import Catalog, Store
+
+log = logging.getLogger(__name__)
+
+
+def finetune(settings: FinetuneSettings) -> list[Result]:
+    """Tell every label in the store from a pretrained model, and write what came of it.
+
+    Results are ``<output>/<task>/<target>/<mode>.json`` with the predictions beside them. A result that is there and
+    was made with the same settings, checkpoint and recordings is used as it is.
+
+    Args:
+        settings: what to do.
+
+    Returns:
+        One result per task, target and mode.
+
+    Raises:
+        CheckpointError: if the checkpoint cannot be loaded.
+        StoreError: if the store cannot be read or holds no labels.
+        ConfigError: if a task was asked for by name and the store has no labels for it.
+    """
+    model = load_model(settings.checkpoint)
+    sources = Sources(
+        catalog := Catalog.open(Store(settings.store)),
+        ReaderCache(catalog),
+        settings.windows,
+        model.config.patch_length,
+        settings.folds,
+        settings.seed,
+    )
+    found = {name: TASKS[name](sources) for name in settings.tasks or TASK_NAMES}
+    for name, task in found.items():
+        for line in task.skipped:
+            log.info("%s", line)
+        if settings.tasks is not None and not task.problems:
+            why = "; ".join(task.skipped) or "no recording has such labels"
+            raise ConfigError(f"tasks has {name!r}, which {settings.store!r} cannot give: {why}")
+    problems = [p for task in found.values() for p in task.problems]
+    if not problems:
+        why = "; ".join(line for task in found.values() for line in task.skipped) or "no recording has any"
+        raise StoreError(f"{settings.store!r} has no labels that can be decoded ({why})")
+    work = _Work(settings, model, checkpoint_digest(settings.checkpoint))
+    results: list[Result] = []
+    with Progress(len(problems) * len(settings.modes), "finetuning", "result") as shown:
+        for name, task in found.items():
+            done: list[Result] = []
+            for problem in task.problems:
+                for result in work.target(problem):
+                    done.append(result)
+                    shown.step(note=f"{result.target} {result.mode} {result.value:.3f}")
+            if done:
+                log_task(settings, name, done)
+            results += done
+    return results
+
+
+@dataclass(frozen=True)
+class _Work:
+    settings: FinetuneSettings
+    model: EIT
+    checkpoint: str
+
+    def target(self, problem: Problem) -> list[Result]:
+        """The results of one target, those that are there taken as they are."""
+        labels = problem.labels
+        folder = Path(self.settings.output) / labels.task / labels.target
+        keys = {mode: self._key(problem, mode) for mode in self.settings.modes}
+        known = {mode: read_json(folder / f"{mode}.json", keys[mode]) for mode in self.settings.modes}
+        if all(known.values()):
+            log.info("%s %s is there already", labels.task, labels.target)
+            return [from_json(value) for value in known.values() if value is not None]
+        split = problem.split(self.settings.folds, self.settings.seed)
+        begun = time.perf_counter()
+        x_SF = problem.features(self.model)
+        embedding = time.perf_counter() - begun
+        probed = probe(problem, [x_SF], split, self.settings)
+        references, rate = self._references(problem, probed, x_SF, split, folder)
+        results = []
+        for mode in self.settings.modes:
+            value = known[mode]
+            if value is not None:
+                results.append(from_json(value))
+                continue
+            begun = time.perf_counter()
+            fitted = probed if mode == "probe" else full(problem, self.model, probed, x_SF, split, self.settings)
+            seconds = time.perf_counter() - begun + embedding
+            result = self._result(problem, mode, fitted, references, rate, split, seconds, keys[mode])
+            write_predictions(folder / f"{mode}.npz", fitted.predictions)
+            write_json(folder / f"{mode}.json", to_json(result))
+            results.append(result)
+        if isinstance(problem, UnitProblem):
+            write_map(folder / "embeddings.npz", problem, x_SF)
+        return results
+
+    def _references(
+        self, problem: Problem, probed: Fitted, x_SF: np.ndarray, split: Split, folder: Path
+    ) -> tuple[dict[str, Score], Predictions]:
+        """Baselines and control, from the folder if they are there."""
+        settings, labels = self.settings, problem.labels
+        key = self._key(problem, "references")
+        known, rate = read_json(folder / "references.json", key), read_predictions(folder / "rate.npz")
+        if known is not None and rate is not None:
+            return {name: Score(**value) for name, value in known["scores"].items()}, rate
+        names = [name for name, _ in problem.rate_features()]
+        fitted = probe(problem, [x for _, x in problem.rate_features()], split, settings)
+        rate = fitted.predictions
+        chosen = [names[f.choice] for f in fitted.folds]
+        scores = {"rate": self._score(rate, ", ".join(dict.fromkeys(chosen)))}
+        y = labels.y_S
+        if labels.kind == CLASSES:
+            said = [commonest(y, len(f.test)) for f in split.folds]
+            scores["majority"] = self._score(gather(problem, split, said), "always the commonest class")
+        else:
+            said = [training_mean(y[f.train], len(f.test), 0) for f in split.folds]
+            scores["majority"] = self._score(gather(problem, split, said), "the training mean")
+        values = shuffled(problem, probed, x_SF, split, settings.control_repeats, settings.seed)
+        low, high = np.percentile(values, (2.5, 97.5))
+        scores["shuffled"] = Score(
+            {PRIMARY[labels.kind]: float(np.mean(values))}, float(low), float(high), f"{len(values)} shuffles"
+        )
+        if problem.lab_S is not None:
+            lab = problem.lab_S
+            said = [by_laboratory(y[f.train], lab[f.train], lab[f.test]) for f in split.folds]
+            labs = len(np.unique(lab))
+            scores["laboratory"] = self._score(gather(problem, split, said), f"{labs} laboratories")
+        write_predictions(folder / "rate.npz", rate)
+        write_json(folder / "references.json", {"key": key, "scores": {n: vars(s) for n, s in scores.items()}})
+        return scores, rate
+
+    def _score(self, predictions: Predictions, detail: str = "") -> Score:
+        metrics = score(sums(predictions).sum(axis=0), predictions.kind)
+        low, high = interval(predictions, self.settings.bootstrap, self.settings.seed) or (None, None)
+        return Score({name: float(value) for name, value in metrics.items()}, low, high, detail)
+
+    def _result(
+        self,
+        problem: Problem,
+        mode: str,
+        fitted: Fitted,
+        references: dict[str, Score],
+        rate: Predictions,
+        split: Split,
+        seconds: float,
+        key: str,
+    ) -> Result:
+        labels, settings = problem.labels, self.settings
+        parts = len(np.unique(problem.cluster_S))
+        better, bounds = gain(fitted.predictions, rate, settings.bootstrap, settings.seed)
+        counts = np.bincount(labels.y_S, minlength=labels.n_classes) if labels.n_classes else np.empty(0)
+        enough = "" if parts >= 2 else " (none: there is only one)"
+        return Result(
+            task=labels.task,
+            target=labels.target,
+            title=labels.title,
+            mode=mode,
+            kind=labels.kind,
+            score=self._score(fitted.predictions),
+            references=references,
+            gain=better,
+            gain_low=bounds[0] if bounds else None,
+            gain_high=bounds[1] if bounds else None,
+            samples=len(labels.y_S),
+            subjects=problem.subjects,
+            parts=parts,
+            part_name=problem.cluster_name,
+            classes={name: int(n) for name, n in zip(labels.classes, counts, strict=True)},
+            value_names=list(labels.value_names),
+            split=split.description,
+            interval=f"95 % bootstrap over {parts} {problem.cluster_name}, {settings.bootstrap} resamples{enough}",
+            notes=labels.notes,
+            choices=fitted.choices,
+            seconds=round(seconds, 2),
+            contract=CONTRACT_VERSION,
+            checkpoint=self.checkpoint,
+            recordings=[identity for identity, _ in problem.recordings],
+            key=key,
+        )
+
+    def _key(self, problem: Problem, mode: str) -> str:
+        labels = problem.labels
+        about: dict[str, Any] = {
+            "contract": CONTRACT_VERSION,
+            "checkpoint": self.checkpoint,
+            "recordings": problem.recordings,
+            "target": [labels.task, labels.target, mode],
+            "settings": self.settings.identity(mode),
+        }
+        return digest(about)
+
+
+def write_map(path: Path, problem: UnitProblem, z_SD: np.ndarray) -> None:
+    """Embeddings of labelled units, for the report's map."""
+    import io
+
+    from finetune.result import write_bytes
+
+    buffer = io.BytesIO()
+    names = np.array(problem.labels.classes)[problem.labels.y_S]
+    np.savez_compressed(buffer, z_SD=z_SD, label_S=names, subject_S=problem.subject_S)
+    write_bytes(path, buffer.getvalue())

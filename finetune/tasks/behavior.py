@@ -1,0 +1,196 @@
+"""What the animal does, told from its population: the direction of each trial, velocity and position at each moment."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from finetune.problem import Labels
+from finetune.tasks.found import Found, Sources, target_names
+from finetune.window_problem import WindowProblem
+from finetune.windows import Windows, block_windows, observed_trials, trial_windows
+from foundation.store import Interval, IrregularTimeSeries, StoredRecording, TimeSeries
+
+SERIES = ("velocity", "position")
+MOST_DIRECTIONS = 32
+Attempt = tuple[WindowProblem | None, str]
+
+
+def find(sources: Sources) -> Found:
+    """Every recording with directions of trials, velocity or position, by itself: populations differ."""
+    found = Found()
+    for label in ("trials.direction", *SERIES):
+        recordings = sources.labelled(label)
+        for recording, name in zip(recordings, target_names(recordings), strict=True):
+            if recording.resolution > sources.windows.behavior_token + 1e-9:
+                problem, reason = (
+                    None,
+                    (
+                        f"its resolution of {recording.resolution:g} s is coarser than a token of "
+                        f"{sources.windows.behavior_token:g} s"
+                    ),
+                )
+            elif label in SERIES:
+                problem, reason = _series(recording, label, name, sources)
+            else:
+                problem, reason = _direction(recording, name, sources)
+            if problem is None:
+                found.skipped.append(f"{recording.record['path']} is left out of {label}: {reason}")
+            else:
+                found.problems.append(problem)
+    return found
+
+
+def direction_classes(direction_K: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Angles as classes, by their distinct values.
+
+    Args:
+        direction_K: ``(K,)`` radians, NaN where there is none.
+
+    Returns:
+        ``(K,)`` class indices, -1 for NaN, and names in degrees.
+
+    Example:
+        >>> y, names = direction_classes(np.array([np.pi / 2, 0.0, np.nan, 2 * np.pi]))
+        >>> y.tolist(), names
+        ([1, 0, -1, 0], ['0°', '90°'])
+    """
+    degrees = np.round(np.degrees(np.asarray(direction_K, dtype=np.float64)) % 360.0, 2) % 360.0
+    there = np.isfinite(degrees)
+    values, y = np.unique(degrees[there], return_inverse=True)
+    out = np.full(len(degrees), -1, dtype=np.int64)
+    out[there] = y
+    return out, [f"{v:g}°" for v in values]
+
+
+def _direction(recording: StoredRecording, name: str, sources: Sources) -> Attempt:
+    token = sources.windows.behavior_token
+    trials = recording.intervals["trials"]
+    y_K, classes = direction_classes(trials.columns["direction"])
+    if len(classes) > MOST_DIRECTIONS:
+        return None, f"{len(classes)} different directions are no classes (at most {MOST_DIRECTIONS})"
+    pieces, trial = observed_trials(trials, recording.domain)
+    _, first = np.unique(trial, return_index=True)  # the first observed piece of each trial
+    start, trial = pieces.start[first], trial[first]
+    tokens = np.floor((pieces.end[first] - start) / token + 1e-6).astype(np.int64)
+    usable = (tokens >= 1) & (y_K[trial] >= 0)
+    if usable.sum() < 2 * sources.folds:
+        return None, f"{int(usable.sum())} trials with a direction, fewer than two a fold"
+    # As many tokens as 95 % of the trials have, so that one short trial does not shorten all.
+    common = max(1, min(int(np.quantile(tokens[usable], 0.05, method="lower")), sources.windows.behavior_tokens))
+    notes = []
+    keep = usable & (tokens >= common)
+    if keep.sum() < usable.sum():
+        notes.append(f"{int(usable.sum() - keep.sum())} trials shorter than {common * token:g} s are left out")
+    counts = np.bincount(y_K[trial[keep]], minlength=len(classes))
+    for c in np.flatnonzero(counts < sources.folds):
+        notes.append(f"direction {classes[c]} is left out: {counts[c]} trials, fewer than the {sources.folds} folds")
+    used = np.flatnonzero(counts >= sources.folds)
+    if len(used) < 2:
+        return None, "fewer than two directions have a trial for each fold"
+    keep &= np.isin(y_K[trial], used)
+    order = np.flatnonzero(keep)
+    order = order[np.argsort(start[order], kind="stable")]
+    labels = Labels(
+        task="behavior",
+        target=f"direction-{name}",
+        title=f"Reach direction per trial, {name}",
+        y_S=np.searchsorted(used, y_K[trial[order]]),
+        classes=tuple(classes[c] for c in used),
+        notes=[*notes, f"the first {common * token:g} s of each trial"],
+    )
+    windows = Windows(start[order], np.full(len(order), common), trial[order], "trials")
+    return _problem(labels, recording, windows, np.arange(len(order)), None, sources, "trials"), ""
+
+
+def _series(recording: StoredRecording, label: str, name: str, sources: Sources) -> Attempt:
+    settings = sources.windows
+    token = settings.behavior_token
+    trials = recording.intervals.get("trials")
+    inside_trials = trials is not None and len(trials) >= 2 * sources.folds
+    if trials is not None and inside_trials:
+        windows = trial_windows(trials, recording.domain, token, settings.behavior_tokens)
+        windows = _thinned(windows, settings.max_tokens)
+    else:
+        seen = recording.domain.intersect(_span(recording.behavior[label]))
+        windows = block_windows(seen, token, settings.behavior_tokens, settings.max_tokens, 10 * sources.folds)
+    if not len(windows):
+        return None, f"no token of {token:g} s fits its observed time"
+    window_S = np.repeat(np.arange(len(windows)), windows.tokens_W)
+    token_S = np.concatenate([np.arange(n) for n in windows.tokens_W])
+    series = as_irregular(recording.behavior[label])
+    y_SK = series.at(windows.start_W[window_S] + (token_S + 0.5) * token).reshape(len(window_S), -1)
+    keep = np.isfinite(y_SK).all(axis=1)
+    notes = []
+    if (~keep).any():
+        notes.append(f"{int((~keep).sum())} time bins without a value are left out")
+    used, window_S = np.unique(window_S[keep], return_inverse=True)
+    if len(used) < 2 * sources.folds:
+        return None, f"{len(used)} windows with a value, fewer than two a fold"
+    y_SK = y_SK[keep]
+    moves = y_SK.std(axis=0) > 1e-9 * (1 + np.abs(y_SK).mean(axis=0))
+    if not moves.any():
+        return None, f"{label} never changes"
+    if not moves.all():
+        notes.append(f"{int((~moves).sum())} dimensions that never change are left out")
+    axes = [axis for axis, moving in zip(_axes(y_SK.shape[1]), moves, strict=True) if moving]
+    unit = f" ({series.unit})" if series.unit else ""
+    notes.append("inside trials" if inside_trials else "over all observed time")
+    labels = Labels(
+        task="behavior",
+        target=f"{label}-{name}",
+        title=f"{label.capitalize()}, {name}",
+        y_S=y_SK[:, moves],
+        value_names=tuple(f"{label} {axis}{unit}".replace("  ", " ") for axis in axes),
+        notes=notes,
+    )
+    what = "windows inside trials" if inside_trials else "windows"
+    return _problem(labels, recording, windows.where(used), window_S, token_S[keep], sources, what), ""
+
+
+def _problem(
+    labels: Labels,
+    recording: StoredRecording,
+    windows: Windows,
+    window_S: np.ndarray,
+    token_S: np.ndarray | None,
+    sources: Sources,
+    what: str,
+) -> WindowProblem:
+    return WindowProblem(
+        labels,
+        recording,
+        windows,
+        window_S,
+        token_S,
+        token_seconds=sources.windows.behavior_token,
+        readers=sources.readers,
+        bins_per_token=sources.bins_per_token,
+        what=what,
+    )
+
+
+def _thinned(windows: Windows, max_tokens: int) -> Windows:
+    """Whole trials, spread evenly over the recording, of about ``max_tokens`` tokens in all."""
+    total = int(windows.tokens_W.sum())
+    if total <= max_tokens:
+        return windows
+    trials = np.unique(windows.part_W)
+    wanted = max(1, len(trials) * max_tokens // total)
+    kept = trials[np.unique(np.linspace(0, len(trials) - 1, wanted).round().astype(int))]
+    return windows.where(np.isin(windows.part_W, kept))
+
+
+def as_irregular(series: TimeSeries) -> IrregularTimeSeries:
+    """A series with a timestamp per sample."""
+    if isinstance(series, IrregularTimeSeries):
+        return series
+    return IrregularTimeSeries(series.timestamps, series.data, series.unit)
+
+
+def _span(series: TimeSeries) -> Interval:
+    times = series.timestamps
+    return Interval.single(float(times[0]), float(times[-1])) if len(times) else Interval(times, times)
+
+
+def _axes(n: int) -> list[str]:
+    return [""] if n == 1 else list("xyz")[:n] if n <= 3 else [str(k) for k in range(n)]

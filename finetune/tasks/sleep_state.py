@@ -1,0 +1,91 @@
+"""Which state the animal is in, told from its population every few seconds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from finetune.problem import Labels
+from finetune.tasks.found import Found, Sources, target_names
+from finetune.window_problem import WindowProblem
+from finetune.windows import block_windows
+from foundation.store import Interval, StoredRecording
+
+
+def find(sources: Sources) -> Found:
+    """Every recording with a table of states, by itself: populations differ."""
+    found = Found()
+    recordings = sources.labelled("states.state")
+    for recording, name in zip(recordings, target_names(recordings), strict=True):
+        problem, reason = _states(recording, name, sources)
+        if problem is None:
+            found.skipped.append(f"{recording.record['path']} is left out of sleep_state: {reason}")
+        else:
+            found.problems.append(problem)
+    return found
+
+
+def states_at(states: Interval, times: np.ndarray) -> np.ndarray:
+    """The state at each time, ``''`` outside all intervals; the one that begins last where several overlap.
+
+    Example:
+        >>> states = Interval([0.0, 10.0], [10.0, 20.0], {"state": np.array(["wake", "rem"])})
+        >>> states_at(states, np.array([5.0, 10.0, 25.0])).tolist()
+        ['wake', 'rem', '']
+    """
+    text = states.columns["state"].astype(str)
+    out = np.full(len(times), "", dtype=text.dtype if len(text) else "<U1")
+    for k in np.argsort(states.start, kind="stable"):
+        out[(times >= states.start[k]) & (times < states.end[k])] = text[k]
+    return out
+
+
+def _states(recording: StoredRecording, name: str, sources: Sources) -> tuple[WindowProblem | None, str]:
+    settings = sources.windows
+    if recording.resolution > settings.sleep_token + 1e-9:
+        return (
+            None,
+            f"its resolution of {recording.resolution:g} s is coarser than a token of {settings.sleep_token:g} s",
+        )
+    windows = block_windows(
+        recording.domain, settings.sleep_token, settings.sleep_tokens, settings.max_tokens, 10 * sources.folds
+    )
+    states = recording.intervals["states"]
+    window_S = np.repeat(np.arange(len(windows)), windows.tokens_W)
+    token_S = np.concatenate([np.arange(n) for n in windows.tokens_W] or [np.empty(0, dtype=np.int64)])
+    time_S = windows.start_W[window_S] + (token_S + 0.5) * settings.sleep_token
+    text_S = states_at(states, time_S)
+    notes, kept = [], []
+    for state in sorted(set(text_S.tolist()) - {""}):
+        n = int((text_S == state).sum())
+        if n < sources.folds:
+            notes.append(f"state {state!r} is left out: {n} time bins, fewer than the {sources.folds} folds")
+            continue
+        kept.append(state)
+        bouts = int((states.columns["state"].astype(str) == state).sum())
+        if bouts < 2:
+            notes.append(f"state {state!r} occurs in one bout: it cannot be told apart from slow changes over time")
+    if len(kept) < 2:
+        return None, f"it has fewer than two states with {sources.folds} time bins"
+    keep = np.isin(text_S, kept)
+    used, window_S = np.unique(window_S[keep], return_inverse=True)
+    if len(used) < 2 * sources.folds:
+        return None, f"it has {len(used)} windows, fewer than two a fold"
+    labels = Labels(
+        task="sleep_state",
+        target=name,
+        title=f"State, {name}",
+        y_S=np.searchsorted(kept, text_S[keep]),
+        classes=tuple(kept),
+        notes=notes,
+    )
+    problem = WindowProblem(
+        labels,
+        recording,
+        windows.where(used),
+        window_S,
+        token_S[keep],
+        token_seconds=settings.sleep_token,
+        readers=sources.readers,
+        bins_per_token=sources.bins_per_token,
+    )
+    return problem, ""

@@ -1,0 +1,138 @@
+"""Labels of units: their type, their place. One sample is one unit; its feature is the unit's mean embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from finetune.evaluation.controls import permuted
+from finetune.evaluation.splits import Fold, Split, split_by_subject, split_units
+from finetune.problem import Labels, Picked, Problem
+from finetune.spike_statistics import unit_statistics
+from foundation.data.batch import WindowBatch, pad_windows
+from foundation.data.reader import ActivityReader
+from foundation.embedding import embed_units, spread_starts
+from foundation.models import EIT
+from foundation.store import StoredRecording
+
+Readers = Callable[[str], ActivityReader]
+
+
+class UnitProblem(Problem):
+    """Labelled units of any number of recordings.
+
+    Args:
+        labels: of S units.
+        recordings: that hold them.
+        recording_S: ``(S,)`` which recording.
+        unit_S: ``(S,)`` which unit of it.
+        readers: opens a recording's activity by id.
+        bin_width: seconds.
+        n_bins: of a window.
+        windows: windows that the embedding of a unit is averaged over.
+        seed: of the choice of windows.
+    """
+
+    def __init__(
+        self,
+        labels: Labels,
+        recordings: list[StoredRecording],
+        recording_S: np.ndarray,
+        unit_S: np.ndarray,
+        *,
+        readers: Readers,
+        bin_width: float,
+        n_bins: int,
+        windows: int,
+        seed: int,
+    ) -> None:
+        self.labels, self.stored, self.recording_S, self.unit_S = labels, recordings, recording_S, unit_S
+        self.readers, self.bin_width, self.n_bins, self.windows, self.seed = readers, bin_width, n_bins, windows, seed
+        self.recordings = [(r.id, r.record["digest"]) for r in recordings]
+        self.subject_S = np.array([r.record["subject"] for r in recordings])[recording_S]
+        self.subjects = len(np.unique(self.subject_S))
+        several = self.subjects > 1
+        self.cluster_S = self.subject_S if several else np.arange(len(unit_S))
+        self.cluster_name = "animals" if several else "units"
+        labs = np.array([r.record.get("lab", "") for r in recordings])
+        self.lab_S = labs[recording_S] if len(set(labs.tolist()) - {""}) > 1 else None
+        self._starts: dict[int, np.ndarray] = {}
+
+    def split(self, folds: int, seed: int) -> Split:
+        """By animal; by unit if there is but one animal."""
+        y_S = self.labels.y_S
+        return split_by_subject(self.subject_S, y_S, folds) if self.subjects > 1 else split_units(y_S, folds, seed)
+
+    def inner(self, train: np.ndarray, seed: int) -> list[Fold]:
+        """Three folds made the same way."""
+        subject, y = self.subject_S[train], self.labels.y_S[train]
+        if len(np.unique(subject)) > 1:
+            return split_by_subject(subject, y, 3).folds
+        return split_units(y, min(3, int(np.bincount(y).max())), seed).folds
+
+    def shuffle(self, y_train: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Labels dealt anew over the training units."""
+        return permuted(y_train, rng)
+
+    def features(self, model: EIT, samples: np.ndarray | None = None) -> np.ndarray:
+        """``(S, D)`` mean embeddings."""
+        samples = np.arange(len(self.unit_S)) if samples is None else samples
+        out_SD = np.zeros((len(samples), model.config.dim), dtype=np.float32)
+        for k in np.unique(self.recording_S[samples]):
+            here = self.recording_S[samples] == k
+            z_ND = embed_units(
+                model,
+                self.readers(self.stored[k].id),
+                bin_width=self.bin_width,
+                n_bins=self.n_bins,
+                max_windows=self.windows,
+                seed=self.seed,
+            )
+            out_SD[here] = z_ND[self.unit_S[samples[here]]]
+        return out_SD
+
+    def rate_features(self) -> list[tuple[str, np.ndarray]]:
+        """Rate, inter-spike intervals and their irregularity, from all that was observed of the unit."""
+        statistics: list[np.ndarray] = [np.empty(0)] * len(self.unit_S)
+        for k, recording in enumerate(self.stored):
+            here = np.flatnonzero(self.recording_S == k)
+            for sample, row in zip(here, unit_statistics(recording, self.unit_S[here]), strict=True):
+                statistics[sample] = row
+        return [("rate and inter-spike intervals", np.stack(statistics).astype(np.float32))]
+
+    def draw(
+        self, samples: np.ndarray, tokens: int, rng: np.random.Generator, bins_per_token: int
+    ) -> tuple[WindowBatch, Picked]:
+        """Windows of recordings drawn by class, each class as often; a window shows all samples of its recording."""
+        y = self.labels.y_S[samples]
+        share = 1.0 / np.bincount(y)[y]
+        share /= share.sum()
+        x: list[np.ndarray] = []
+        starts, modalities, rows, units, shown = list[float](), list[int](), [], [], []
+        used = 0
+        while not used or used < tokens:
+            k = int(self.recording_S[rng.choice(samples, p=share)])
+            reader = self.readers(self.stored[k].id)
+            if k not in self._starts:
+                self._starts[k] = spread_starts(reader, self.n_bins * self.bin_width, self.windows, self.seed)
+            start = float(rng.choice(self._starts[k]))
+            x_NT = reader.window(start, self.n_bins, self.bin_width)
+            here = samples[self.recording_S[samples] == k]
+            active = np.abs(x_NT[self.unit_S[here]]).sum(axis=1) > 0
+            here = here[active] if active.any() else here
+            rows.append(np.full(len(here), len(x)))
+            units.append(self.unit_S[here])
+            shown.append(here)
+            x.append(x_NT)
+            starts.append(start)
+            modalities.append(reader.modality)
+            used += x_NT.shape[0] * (self.n_bins // bins_per_token)
+        batch = pad_windows(
+            x,
+            bin_widths=[self.bin_width] * len(x),
+            starts=starts,
+            modalities=modalities,
+            bins_per_token=bins_per_token,
+        )
+        return batch, Picked(np.concatenate(shown), "unit", np.concatenate(rows), np.concatenate(units))
