@@ -151,7 +151,7 @@ def read_metrics(path: Path) -> dict[str, np.ndarray]:
 
 def training_curves(columns: dict[str, np.ndarray]) -> bytes:
     """The loss and its terms over steps."""
-    aside = {"learning_rate", "seconds", "data_wait", "windows_per_second", "gradient_norm", "loss"}
+    aside = {"learning_rate", "seconds", "data_wait", "windows_per_second", "gradient_norm", "loss", "units", "rankme"}
     terms = [name for name in columns if name not in aside][:8]
     with _figure(8.4, 3.0) as (figure, buffer):
         left, right = figure.subplots(1, 2)

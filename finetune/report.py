@@ -144,7 +144,8 @@ def summary(made: list[Row]) -> str:
     judged = "the finetuned model" if any("full" in row.results for row in made) else "the probe of the frozen model"
     return (
         f"Of {len(made)} things told from activity, {judged} does better than plain firing rates in "
-        f"{counts['better']}, worse in {counts['worse']}, and in {counts['equal']} the two cannot be told apart (95 % intervals)."
+        f"{counts['better']}, worse in {counts['worse']}, and in {counts['equal']} the two cannot be told apart "
+        "(95 % intervals)."
     )
 
 

@@ -34,10 +34,11 @@ class Run:
     """
 
     def __init__(self, uri: str, experiment: str, name: str, run_id: str | None = None) -> None:
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
+
+        for name in ("alembic", "mlflow", "mlflow.store.db.utils"):  # mlflow sets its own when it is imported
+            logging.getLogger(name).setLevel(logging.WARNING)
 
         self.client = MlflowClient(tracking_uri=uri)
         self.id = ""
