@@ -37,8 +37,8 @@ class Run:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
-        for name in ("alembic", "mlflow", "mlflow.store.db.utils"):  # mlflow sets its own when it is imported
-            logging.getLogger(name).setLevel(logging.WARNING)
+        for noisy in ("alembic", "mlflow", "mlflow.store.db.utils"):  # mlflow sets its own when it is imported
+            logging.getLogger(noisy).setLevel(logging.WARNING)
 
         self.client = MlflowClient(tracking_uri=uri)
         self.id = ""
