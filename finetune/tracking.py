@@ -7,7 +7,6 @@ import re
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from finetune.figures import target_figure
 from finetune.result import Result, digest, read_json, read_predictions, write_json
@@ -36,7 +35,7 @@ def log_task(settings: FinetuneSettings, task: str, results: list[Result]) -> st
     if known is not None:
         return str(known["run_id"])
     with Run(uri, settings.experiment, task) as run:
-        run.params({"task": task, "model_digest": results[0].checkpoint, **_flat(asdict(settings))})
+        run.params({"task": task, "model_digest": results[0].checkpoint, **asdict(settings)})
         numbers: dict[str, float] = {}
         for result in results:
             name = _name(f"{result.target}.{result.mode}")
@@ -68,13 +67,3 @@ def log_task(settings: FinetuneSettings, task: str, results: list[Result]) -> st
 def _name(text: str) -> str:
     """A metric name that MLflow takes."""
     return re.sub(r"[^A-Za-z0-9_\-./ ]", "-", text)
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat

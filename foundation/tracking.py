@@ -15,6 +15,22 @@ def default_tracking_uri(folder: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(folder / 'mlflow.db').resolve()}"
 
 
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as dotted names.
+
+    Example:
+        >>> flatten({"a": {"b": 1}, "c": 2})
+        {'a.b': 1, 'c': 2}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
 class Run:
     """One MLflow run, new or continued.
 
@@ -69,11 +85,11 @@ class Run:
             return str(found.experiment_id)
 
     def params(self, values: dict[str, Any]) -> None:
-        """Log parameters; a continued run keeps those that it has."""
+        """Log parameters, nested ones by dotted names; a continued run keeps those that it has."""
         from mlflow.entities import Param
 
         known = self.client.get_run(self.id).data.params
-        new = [Param(name, str(value)[:6000]) for name, value in values.items() if name not in known]
+        new = [Param(name, str(value)[:6000]) for name, value in flatten(values).items() if name not in known]
         for first in range(0, len(new), 100):
             self.client.log_batch(self.id, params=new[first : first + 100])
 

@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from foundation.errors import CheckpointError
+from foundation.tracking import flatten
 from foundation.training.state import optimizer_state, set_optimizer_state, set_weights, weights
 from foundation.version import __version__
 
@@ -130,8 +131,6 @@ def load_checkpoint(path: Path, engine: Any) -> None:
 
 
 def _check_identity(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    from foundation.training.settings import flatten
-
     a, b = flatten(found), flatten(json.loads(json.dumps(wanted)))
     other = [f"{k}: {a.get(k)!r} there, {b.get(k)!r} here" for k in sorted({*a, *b}) if a.get(k) != b.get(k)]
     if other:

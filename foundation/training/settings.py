@@ -150,19 +150,3 @@ class PretrainSettings:
         whole["data"] = {k: v for k, v in whole["data"].items() if k not in ("cache_bytes", "prefetch")}
         names = ("steps", "seed", "precision", "model", "data", "objective", "optimizer")
         return {name: whole[name] for name in names}
-
-
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as dotted names.
-
-    Example:
-        >>> flatten({"a": {"b": 1}, "c": 2})
-        {'a.b': 1, 'c': 2}
-    """
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat

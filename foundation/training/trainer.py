@@ -36,7 +36,7 @@ from foundation.training.engine import (
 )
 from foundation.training.launch import launch
 from foundation.training.schedule import learning_rate
-from foundation.training.settings import PretrainSettings, flatten
+from foundation.training.settings import PretrainSettings
 from foundation.training.state import weights
 
 log = logging.getLogger(__name__)
@@ -208,7 +208,7 @@ class Trainer:
         known = json.loads(note.read_text())["run_id"] if note.is_file() else None
         run = Run(uri, self.settings.experiment, self.output.name, known)
         note.write_text(json.dumps({"run_id": run.id, "tracking_uri": uri}))
-        run.params({**flatten(asdict(self.settings)), "world": self.world})
+        run.params({**asdict(self.settings), "world": self.world})
         return run
 
     def _write_model(self, last: dict[str, float]) -> Path:
