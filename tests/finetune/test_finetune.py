@@ -1,0 +1,166 @@
+"""From a checkpoint and labelled recordings to scores: of labels that activity tells, and of some that say nothing."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from finetune.report import ReportSettings, report
+from finetune.run import finetune
+from finetune.settings import FinetuneSettings, FullSettings, WindowSettings
+from finetune.table import table
+from foundation.errors import CheckpointError, ConfigError, StoreError
+from foundation.models import EIT, EITConfig
+from foundation.store import Catalog, Interval, IrregularTimeSeries, Spikes, Store, Units, write_recording
+
+SECONDS, N_UNITS = 480.0, 12
+
+
+def labelled(make_recording, seed: int, rng: np.random.Generator):
+    """Units that fire more awake than asleep and follow a hidden speed; two kinds that differ in rate."""
+    edges = np.arange(0, SECONDS, 40.0)
+    states = Interval(edges, edges + 40.0, {"state": np.array(["wake", "nrem"] * (len(edges) // 2))})
+    times = np.arange(0, SECONDS, 0.1)
+    velocity = np.sin(times / 1.7)[:, None] * np.array([[1.0, -0.5]])
+    awake = (times // 40 % 2 == 0).astype(float)
+    kind = np.where(np.arange(N_UNITS) % 2 == 0, "fast", "slow")
+    trains = []
+    for unit in range(N_UNITS):
+        base = 20.0 if kind[unit] == "fast" else 6.0
+        rate = base * (0.5 + awake) * (1 + 0.8 * np.sin(times / 1.7) * (1 if unit < 6 else -1))
+        counts = rng.poisson(np.maximum(rate, 0) * 0.1)
+        trains.append(np.sort(np.repeat(times, counts) + rng.uniform(0, 0.1, counts.sum())))
+    return make_recording(
+        seed,
+        n_units=N_UNITS,
+        seconds=SECONDS,
+        spikes=Spikes.from_trains(trains),
+        domain=Interval.single(0.0, SECONDS),
+        units=Units(N_UNITS, {"cell_type": kind, "location": rng.permutation(kind)}),
+        intervals={"states": states},
+        behavior={"velocity": IrregularTimeSeries(times, velocity, "cm/s")},
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, make_recording):
+    """A store of four animals, and a model that has not been trained: its features are random, and frozen."""
+    folder = tmp_path_factory.mktemp("finetune")
+    store = Store(folder / "store", create=True)
+    rng = np.random.default_rng(0)
+    for seed in range(4):
+        write_recording(store, labelled(make_recording, seed, rng))
+    Catalog.build(store).save()
+    torch.manual_seed(0)
+    EIT(EITConfig(dim=16, heads=2, individual_layers=1, interaction_layers=1)).save_pretrained(folder / "model")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def settings(place) -> FinetuneSettings:
+    return FinetuneSettings(
+        checkpoint=str(place / "model"),
+        store=str(place / "store"),
+        output=str(place / "results"),
+        folds=3,
+        bootstrap=200,
+        control_repeats=4,
+        windows=WindowSettings(unit_token=0.1, unit_tokens=16, unit_windows=16, max_tokens=600),
+        full=FullSettings(steps=3, checks=1),
+    )
+
+
+@pytest.fixture(scope="module")
+def results(settings):
+    return {(r.task, r.target, r.mode): r for r in finetune(settings)}
+
+
+def test_what_activity_tells_is_found_and_shuffled_labels_are_not(results):
+    told = {key: r for key, r in results.items() if key[0] != "location"}
+    assert {key[0] for key in told} == {"cell_type", "behavior", "sleep_state"}
+    for key, r in told.items():
+        chance = 0.0 if r.kind == "values" else 0.5
+        assert r.value > chance + 0.25, key
+        assert r.references["rate"].metrics[r.metric] > chance + 0.25, key
+        assert r.references["majority"].metrics[r.metric] == pytest.approx(chance, abs=0.02), key
+        assert r.references["shuffled"].metrics[r.metric] < chance + 0.15, key
+        assert r.score.low <= r.value <= r.score.high, key
+
+
+def test_labels_that_say_nothing_are_not_found(results):
+    r = results["location", "all", "probe"]
+    assert 0.3 < r.value < 0.7
+
+
+def test_each_result_says_how_it_was_made(results):
+    unit = results["cell_type", "all", "probe"]
+    assert (unit.samples, unit.subjects, unit.parts, unit.part_name) == (48, 4, 4, "animals")
+    assert unit.classes == {"fast": 24, "slow": 24}
+    assert "animals" in unit.split
+    timed = next(r for key, r in results.items() if key[0] == "sleep_state")
+    assert "contiguous blocks" in timed.split
+    assert timed.subjects == 1
+
+
+def test_both_modes_were_scored_on_the_same_samples(results):
+    for (task, target, mode), r in results.items():
+        if mode == "full":
+            probe = results[task, target, "probe"]
+            assert (r.samples, r.classes, r.references) == (probe.samples, probe.classes, probe.references)
+
+
+def test_what_is_there_is_taken_and_other_settings_are_not(settings, results, place):
+    files = {p: p.stat().st_mtime_ns for p in (place / "results").rglob("*.json")}
+    again = finetune(settings)
+    assert [r.score for r in again] == [r.score for r in results.values()]
+    assert {p: p.stat().st_mtime_ns for p in (place / "results").rglob("*.json")} == files
+    one = replace(settings, tasks=["cell_type"], modes=["probe"], seed=1, output=str(place / "other"))
+    assert finetune(one)[0].key != results["cell_type", "all", "probe"].key
+
+
+def test_every_task_is_an_mlflow_run_with_pictures(settings, results, place):
+    for task in ("behavior", "sleep_state"):
+        note = json.loads((place / "results" / task / "mlflow.json").read_text())
+        client = MlflowClient(note["tracking_uri"])
+        run = client.get_run(note["run_id"])
+        assert run.info.status == "FINISHED"
+        assert run.data.params["task"] == task
+        assert client.list_artifacts(note["run_id"], "pictures")
+
+
+def test_the_table_and_the_report_hold_every_score(results, place, settings):
+    text = table(list(results.values()))
+    page = report(
+        ReportSettings(settings.store, settings.checkpoint, settings.output, str(place / "report.html"))
+    ).read_text()
+    for r in results.values():
+        for shown in (text, page):
+            assert f"{r.value:.2f}" in shown
+            assert f"{r.references['shuffled'].metrics[r.metric]:.2f}" in shown
+    assert "<img" in page or "<svg" in page
+    assert 'src="http' not in page
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"tasks": ["cell_tpye"]}, "'cell_tpye': choose from"),
+        ({"folds": 1}, "folds is 1: at least 2"),
+        ({"modes": []}, "modes is empty"),
+    ],
+)
+def test_impossible_settings_are_refused(settings, change, what):
+    with pytest.raises(ConfigError, match=what):
+        replace(settings, **change)
+
+
+def test_what_is_missing_is_named(settings, tmp_path, small_store):
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        finetune(replace(settings, checkpoint=str(tmp_path)))
+    with pytest.raises(StoreError, match="there is no store"):
+        finetune(replace(settings, store=str(tmp_path / "nothing")))
+    with pytest.raises(ConfigError, match="tasks has 'sleep_state'"):
+        finetune(replace(settings, store=str(small_store), tasks=["sleep_state"], output=str(tmp_path / "o")))
