@@ -86,12 +86,20 @@ def finetune(settings: FinetuneSettings) -> list[Result]:
         for name, task in found.items():
             done: list[Result] = []
             for problem in task.problems:
-                for result in work.target(problem):
+                try:
+                    made = work.target(problem)
+                except ConfigError as error:  # too little of it to be split
+                    log.warning("%s %s is left out: %s", name, problem.labels.target, error)
+                    shown.step(len(settings.modes))
+                    continue
+                for result in made:
                     done.append(result)
                     shown.step(note=f"{result.target} {result.mode} {result.value:.3f}")
             if done:
                 log_task(settings, name, done)
             results += done
+    if not results:
+        raise StoreError(f"none of the labels in {settings.store!r} can be split into folds={settings.folds}")
     return results
 
 

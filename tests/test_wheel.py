@@ -60,9 +60,9 @@ def test_the_installed_command_runs_with_its_shipped_configs(wheel, tmp_path):
     found = subprocess.check_output([sys.executable, "-c", where], text=True, cwd=elsewhere, env=environment)
     assert found.count(str(site)) == 3
     assert str(site / "foundation" / "configs") in run("doctor")
-    small = ["--networks", "1", "--neurons", "10", "--seconds", "30", "--wake", "10", "--nrem", "6", "--rem", "4"]
+    small = ["--networks", "1", "--neurons", "20", "--seconds", "30", "--wake", "20", "--nrem", "6", "--rem", "4"]
     run("simulate", "izhikevich", "--config", "simulate/demo", "--output", "nwb", *small)
     run("ingest", "--input", "nwb", "--store", "store")
-    assert "1 recordings of 1 subjects, 10 units" in run("catalog", "store")
+    assert "1 recordings of 1 subjects, 20 units" in run("catalog", "store")
     printed = run("pretrain", "--config", "pretrain/demo", "--store", "store", "--output", "out", "--print_config")
     assert "tokens_per_step: 16384" in printed
