@@ -101,7 +101,7 @@ class FinetuneSettings:
         control_repeats: times that the probe is fitted to shuffled labels.
         components: principal components that a readout sees, at most.
         experiment: MLflow experiment.
-        tracking_uri: where MLflow keeps runs; null: $MLFLOW_TRACKING_URI, or an SQLite file in ``output``.
+        tracking_uri: where MLflow keeps runs; null: $MLFLOW_TRACKING_URI, or an SQLite file beside ``output``.
         windows: windows that labels are decoded from.
         full: finetuning of the whole model.
 

@@ -28,7 +28,7 @@ def log_task(settings: FinetuneSettings, task: str, results: list[Result]) -> st
         The id of the MLflow run.
     """
     folder = Path(settings.output)
-    uri = settings.tracking_uri or default_tracking_uri(folder)
+    uri = settings.tracking_uri or default_tracking_uri(folder.resolve().parent)
     key = digest([uri, settings.experiment, *sorted(r.key for r in results)])
     note = folder / task / "mlflow.json"
     known = read_json(note, key)

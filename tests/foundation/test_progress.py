@@ -1,0 +1,48 @@
+import io
+import logging
+import os
+import pty
+import sys
+import termios
+
+from foundation.progress import Progress, progress
+
+
+def test_a_log_gets_plain_lines_with_count_and_time_left(caplog, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with caplog.at_level(logging.INFO), Progress(3, "reading", "file", every=0.0) as shown:
+        for name in ("a.nwb", "b.nwb", "c.nwb"):
+            shown.step(note=name)
+    lines = [r.getMessage() for r in caplog.records]
+    assert [line.split(",")[0] for line in lines] == ["reading: 1/3 file", "reading: 2/3 file", "reading: 3/3 file"]
+    assert lines[-1].endswith("0 s left, c.nwb")
+
+
+def test_a_log_is_not_flooded_and_the_last_step_is_always_there(caplog, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with caplog.at_level(logging.INFO):
+        assert list(progress(range(5000), "counting")) == list(range(5000))
+    assert [r.getMessage().split(" item")[0] for r in caplog.records] == ["counting: 5000/5000"]
+
+
+def test_a_terminal_gets_a_bar(monkeypatch, caplog):
+    leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (24, 100))
+    with os.fdopen(follower, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with caplog.at_level(logging.INFO), Progress(2, "pretraining", "steps") as shown:
+            shown.step(note="loss 1.5")
+            shown.step(note="loss 1.2")
+        terminal.flush()
+        drawn = os.read(leader, 65536).decode()
+    os.close(leader)
+    assert "pretraining: 100%" in drawn
+    assert "loss 1.2" in drawn
+    assert not caplog.records
+
+
+def test_a_resumed_piece_of_work_begins_where_it_was(caplog, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with caplog.at_level(logging.INFO), Progress(10, "pretraining", "steps", every=0.0, start=8) as shown:
+        shown.step()
+    assert caplog.records[0].getMessage().startswith("pretraining: 9/10 steps")
