@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -37,7 +36,9 @@ class Catalog:
         if not store.fs.exists(path):
             return cls.build(store)
         try:
-            table = pq.read_table(io.BytesIO(store.fs.cat_file(path)))
+            # Not from a Python file object, and in this thread: otherwise one of Arrow's threads may still hold the
+            # object when the process ends, and abort it (apache/arrow 33975, 34314).
+            table = pq.read_table(pa.BufferReader(store.fs.cat_file(path)), use_threads=False, pre_buffer=False)
         except (pa.ArrowInvalid, OSError) as error:
             raise StoreError(f"{path} is damaged ({error}): rebuild it with `foundation catalog --refresh`") from error
         return cls(store, [json.loads(row) for row in table.column("record").to_pylist()])
@@ -55,9 +56,9 @@ class Catalog:
         columns: dict[str, list[Any]] = {name: [record[name] for record in self.records] for name in flat}
         columns["labels"] = [",".join(record["labels"]) for record in self.records]
         columns["record"] = [json.dumps(record, sort_keys=True) for record in self.records]
-        buffer = io.BytesIO()
+        buffer = pa.BufferOutputStream()
         pq.write_table(pa.table(columns), buffer, compression="zstd")
-        self.store.write_bytes(SNAPSHOT, buffer.getvalue())
+        self.store.write_bytes(SNAPSHOT, buffer.getvalue().to_pybytes())
 
     def __len__(self) -> int:
         return len(self.records)

@@ -143,8 +143,14 @@ class Trainer:
         return first
 
     def _train(self, first: int, run: Run | None) -> dict[str, float]:
+        settings = self.settings
+        if self.rank != 0:
+            return self._train_steps(first, run, None)
+        with Progress(settings.steps, "pretraining", "steps", start=first) as shown:
+            return self._train_steps(first, run, shown)
+
+    def _train_steps(self, first: int, run: Run | None, shown: Progress | None) -> dict[str, float]:
         settings, last = self.settings, {}
-        shown = Progress(settings.steps, "pretraining", "steps", start=first) if self.rank == 0 else None
         started = time.perf_counter()
         for batch in self.loader.steps(first, settings.steps):
             waited = time.perf_counter() - started
@@ -162,8 +168,6 @@ class Trainer:
                 save_checkpoint(
                     self.checkpoints, self.engine, step=done, identity=self.identity, keep=settings.keep_checkpoints
                 )
-        if shown is not None:
-            shown.__exit__()
         return last
 
     def step(self, step: int, views: list) -> dict[str, float]:

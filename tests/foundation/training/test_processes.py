@@ -12,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 
 from foundation.training import pretrain
@@ -66,8 +65,8 @@ def test_an_error_in_a_launched_process_is_an_error_of_the_command(tiny, tmp_pat
 def killed_and_resumed(tiny, tmp_path, seed: int) -> tuple[bytes, bytes]:
     """Weights of a run left alone, and of one killed at a random moment and run again until it is done."""
     whole = tiny(output=str(tmp_path / "whole"), steps=12, checkpoint_every=3)
-    torch.set_num_threads(1)
-    pretrain(whole)
+    done = run_command(whole, tmp_path)  # a process like the other: the same threads, started in the same way
+    assert done.returncode == 0, done.stderr
     cut = tiny(output=str(tmp_path / "cut"), steps=12, checkpoint_every=3)
     config = tmp_path / "cut.yaml"
     config.write_text(yaml.safe_dump(asdict(cut)))
