@@ -7,15 +7,16 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 import fsspec
 import h5py
 import numpy as np
 from pynwb import NWBHDF5IO, NWBFile
+from zarr.abc.store import Store as ZarrStore
 
 from foundation.errors import SourceError
 from foundation.store import Recording, Source, Subject
@@ -58,15 +59,18 @@ def read_nwb(
     strict: bool = False,
     source: Source | None = None,
     namespace: str = "",
+    content: BinaryIO | ZarrStore | None = None,
 ) -> Recording | NeedsSorting:
-    """Read an NWB file (HDF5, NWB 2).
+    """Read an NWB file (NWB 2; HDF5 or Zarr).
 
     Args:
         path: a file or an fsspec URL.
         recipe: what columns, tables and series mean; the shipped ``default`` if none is given.
         strict: refuse what is otherwise mended: unsorted, missing or impossible times.
-        source: where the file comes from; by default its path and the digest of its bytes.
+        source: where the file comes from; by default its path and the digest of its bytes (of a Zarr store: no digest).
         namespace: what tells its subject apart from others of the same name (``archive/dandiset``).
+        content: an open, seekable binary file (HDF5) or a read-only Zarr store; by default ``path`` is opened as a
+            file. It is left open.
 
     Returns:
         The recording; ``NeedsSorting`` for a file with voltage alone.
@@ -76,20 +80,27 @@ def read_nwb(
             message begins with the path.
     """
     recipe = load_recipe("default") if recipe is None else recipe
-    source = Source(path=path, digest=digest_of(path)) if source is None else source
-    with _opened(path) as nwb:
+    if source is None:
+        source = Source(path=path, digest="" if isinstance(content, ZarrStore) else digest_of(path, content))
+    with opened_nwb(path, content) as nwb:
         return _read(nwb, recipe, strict, source, namespace)
 
 
-def digest_of(path: str) -> str:
+def digest_of(path: str, content: BinaryIO | None = None) -> str:
     """sha256 of a file's bytes, read as a stream.
+
+    Args:
+        path: a file or an fsspec URL.
+        content: the open file, if it is open already; it is read from its beginning.
 
     Raises:
         SourceError: if the file cannot be read.
     """
     digest = hashlib.sha256()
     try:
-        with fsspec.open(path, "rb") as file:
+        with ExitStack() as stack:
+            file = stack.enter_context(fsspec.open(path, "rb")) if content is None else content
+            file.seek(0)
             while block := file.read(READ_BYTES):
                 digest.update(block)
     except Exception as error:  # each file system has its own errors
@@ -98,14 +109,26 @@ def digest_of(path: str) -> str:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[NWBFile]:
-    """The open file; whatever h5py, hdmf or pynwb raise at it or at its contents becomes a `SourceError`."""
+def opened_nwb(path: str, content: BinaryIO | ZarrStore | None = None) -> Iterator[NWBFile]:
+    """The open file; whatever h5py, hdmf, zarr or pynwb raise at it or at its contents becomes a `SourceError`.
+
+    Args:
+        path: a file or an fsspec URL; errors name it.
+        content: what is at that path, if it is open already: a binary file or a Zarr store.
+    """
     try:
-        with warnings.catch_warnings(), fsspec.open(path, "rb") as raw:
+        with warnings.catch_warnings(), ExitStack() as stack:
             # Cached namespaces of another version, deprecated fields: nothing that a reader can mend.
             warnings.simplefilter("ignore")
-            with h5py.File(raw, "r") as file, NWBHDF5IO(file=file, mode="r", load_namespaces=True) as io:
-                yield io.read()
+            if isinstance(content, ZarrStore):
+                from ingest.zarr_nwb import opened_zarr
+
+                yield stack.enter_context(opened_zarr(content))
+                return
+            raw = stack.enter_context(fsspec.open(path, "rb")) if content is None else content
+            file = stack.enter_context(h5py.File(raw, "r"))
+            io = stack.enter_context(NWBHDF5IO(file=file, mode="r", load_namespaces=True))
+            yield io.read()
     except SourceError as error:
         raise SourceError(f"{path}: {error}") from error
     except MemoryError:

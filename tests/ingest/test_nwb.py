@@ -1,6 +1,7 @@
 """What a file says of its animal and session, and files that are damaged or hold no activity."""
 
 import hashlib
+import io
 
 import h5py
 import numpy as np
@@ -67,6 +68,18 @@ def test_a_file_by_url_reads_the_same(write, good):
     local, remote = read_nwb(path), read_nwb(f"file://{path}")
     assert local.spikes.times.tolist() == remote.spikes.times.tolist()
     assert local.source.digest == remote.source.digest == digest_of(path)
+
+
+def test_an_open_file_reads_as_its_path_does_and_stays_open(write, good):
+    path = write(good)
+    with open(path, "rb") as file:
+        file.seek(100)
+        recording = read_nwb("elsewhere/a.nwb", content=file)
+        assert not file.closed
+    assert recording.spikes.times.tolist() == read_nwb(path).spikes.times.tolist()
+    assert recording.source == Source(path="elsewhere/a.nwb", digest=digest_of(path))
+    with pytest.raises(SourceError, match=r"^elsewhere/b\.nwb: "):
+        read_nwb("elsewhere/b.nwb", content=io.BytesIO(b"no NWB at all"))
 
 
 def voltage(nwb, rate=20000.0):
