@@ -23,6 +23,7 @@ class Progress:
         unit: what one step is, for example ``file``.
         every: on a log, seconds between two lines.
         start: steps done before.
+        scale: print large numbers short (``1.2G``), for bytes.
 
     Example:
         >>> with Progress(2, "counting", unit="sheep") as progress:
@@ -30,20 +31,23 @@ class Progress:
         ...     progress.step()
     """
 
-    def __init__(self, total: int, label: str, unit: str = "step", every: float = 15.0, start: int = 0) -> None:
-        self.total, self.label, self.unit, self.every = total, label, unit, every
+    def __init__(
+        self, total: int, label: str, unit: str = "step", every: float = 15.0, start: int = 0, scale: bool = False
+    ) -> None:
+        self.total, self.label, self.unit, self.every, self.scale = total, label, unit, every, scale
         self.done, self.first = start, start
         self.began = self.last = time.monotonic()
         terminal = sys.stderr.isatty()
-        self.bar = tqdm(total=total, desc=label, unit=unit, initial=start, dynamic_ncols=True) if terminal else None
+        shown = {"desc": label, "unit": unit, "initial": start, "unit_scale": scale, "dynamic_ncols": True}
+        self.bar = tqdm(total=total, **shown) if terminal else None
 
     def step(self, n: int = 1, note: str = "") -> None:
-        """Say that ``n`` more steps are done."""
+        """Say that ``n`` more steps are done; with 0, that something else is new, or that the work still goes on."""
         self.done += n
         if self.bar is not None:
-            self.bar.set_postfix_str(note, refresh=False)
+            self.bar.set_postfix_str(note, refresh=n == 0)
             self.bar.update(n)
-        elif self.done >= self.total or time.monotonic() - self.last >= self.every:
+        elif (n and self.done >= self.total) or time.monotonic() - self.last >= self.every:
             self.last = time.monotonic()
             log.info("%s", self._line(note))
 
@@ -51,7 +55,8 @@ class Progress:
         spent = time.monotonic() - self.began
         pace = spent / max(self.done - self.first, 1)
         left = max(self.total - self.done, 0) * pace
-        text = f"{self.label}: {self.done}/{self.total} {self.unit}, {spent:.0f} s spent, {left:.0f} s left"
+        done, total = (tqdm.format_sizeof(n) if self.scale else str(n) for n in (self.done, self.total))
+        text = f"{self.label}: {done}/{total} {self.unit}, {spent:.0f} s spent, {left:.0f} s left"
         return f"{text}, {note}" if note else text
 
     def __enter__(self) -> Progress:
