@@ -22,10 +22,12 @@ from foundation.errors import SourceError
 from foundation.store import Recording, Source, Subject
 from ingest.activity import activity_series, read_activity
 from ingest.intervals import read_intervals, without_invalid_times
+from ingest.links import refuse_outside_links
 from ingest.quality import Quality
 from ingest.recipes import Recipe, load_recipe
 from ingest.series import FoundSeries, find_series, rate_of, read_behavior, voltage
 from ingest.units import has_spikes, observed_time, read_spikes, read_units
+from ingest.versions import refuse_other_versions, version_of
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +129,8 @@ def opened_nwb(path: str, content: BinaryIO | ZarrStore | None = None) -> Iterat
                 return
             raw = stack.enter_context(fsspec.open(path, "rb")) if content is None else content
             file = stack.enter_context(h5py.File(raw, "r"))
+            refuse_other_versions(version_of(file))
+            refuse_outside_links(file)
             io = stack.enter_context(NWBHDF5IO(file=file, mode="r", load_namespaces=True))
             yield io.read()
     except SourceError as error:

@@ -11,6 +11,7 @@ from hdmf.common import VectorIndex
 
 from foundation.errors import SourceError
 from foundation.store import Interval, Spikes, Units
+from ingest.arrays import load
 from ingest.names import first_match, matches, search_groups
 from ingest.quality import Quality
 from ingest.recipes import UnitRules
@@ -107,7 +108,7 @@ def read_spikes(table: Any, quality: Quality, strict: bool) -> Spikes:
         SourceError: if the table's index does not fit its spike times; with ``strict``, if a train needs mending.
     """
     index = table["spike_times"]
-    times = np.asarray(index.target.data[:], dtype=np.float64)
+    times = np.asarray(load(index.target.data, "units/spike_times"), dtype=np.float64)
     try:
         bounds = ragged_bounds(index.data[:], len(times))
     except ValueError as error:

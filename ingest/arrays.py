@@ -1,0 +1,82 @@
+"""Arrays of NWB files, read whole only where the file holds what it declares."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import h5py
+import numpy as np
+
+from foundation.errors import SourceError
+
+# Below this many bytes nothing is asked: reading is cheaper than asking.
+SMALL = 1 << 20
+# An array that is less than a quarter written is taken for a false claim, and so is one packed tighter than this.
+LEAST_WRITTEN = 0.25
+MOST_PACKED = 20_000
+
+
+def load(data: Any, what: str) -> Any:
+    """All of a column or series: ``data[:]``, after a look at whether the file can hold it.
+
+    A file of a few kilobytes may declare an array of terabytes; reading it would take the machine down.
+
+    Args:
+        data: an HDF5 dataset, a Zarr array, a wrapper of hdmf's around one, an array or a list.
+        what: its name, for the error.
+
+    Raises:
+        SourceError: if the file holds too little of what the array's shape declares.
+
+    Example:
+        >>> load([1, 2, 3], "column")
+        [1, 2, 3]
+    """
+    refuse_false_claims(data, what)
+    return data[:]
+
+
+def refuse_false_claims(data: Any, what: str) -> None:
+    """Refuse an array whose declared shape cannot be what its file holds.
+
+    Raises:
+        SourceError: naming the array, its shape and what there is of it.
+    """
+    array = getattr(data, "dataset", data)
+    shape, dtype = getattr(array, "shape", None), getattr(array, "dtype", None)
+    if not shape or not isinstance(dtype, np.dtype) or isinstance(array, np.ndarray):
+        return
+    declared = math.prod(shape) * dtype.itemsize
+    if declared <= SMALL:
+        return
+    written, stored = _held(array, declared)
+    if written < LEAST_WRITTEN * declared or declared > MOST_PACKED * stored:
+        raise SourceError(
+            f"{what} declares {' x '.join(map(str, shape))} values ({_size(declared)}), but the file holds "
+            f"{_size(stored)} for them: damaged, or never written; nothing of it is read"
+        )
+
+
+def _held(array: Any, declared: int) -> tuple[float, float]:
+    """Bytes that were ever written, unpacked; and the bytes that they take in the file."""
+    if isinstance(array, h5py.Dataset):
+        stored = array.id.get_storage_size()
+        if stored > array.file.id.get_filesize():
+            return 0, 0
+        if array.chunks is None:
+            # A view of other datasets of this file has no bytes of its own.
+            return (declared, declared) if array.is_virtual else (stored, stored)
+        return array.id.get_num_chunks() * math.prod(array.chunks) * array.dtype.itemsize, stored
+    if hasattr(array, "nbytes_stored"):  # a Zarr array; chunks that are not there read as its fill value
+        stored = array.nbytes_stored()
+        return (declared if stored else 0), stored
+    return declared, declared
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
