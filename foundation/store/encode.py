@@ -95,6 +95,8 @@ def encode(recording: Recording) -> Encoded:
         "lab": recording.lab,
         "institution": recording.institution,
     }
+    if recording.control:
+        attributes["control"] = recording.control
     return Encoded(dict(sorted(arrays.items())), attributes)
 
 
@@ -120,6 +122,7 @@ def decode(encoded: Encoded) -> Recording:
         intervals={name: decode_interval(f"intervals/{name}", arrays) for name in attributes["intervals"]},
         resolution=attributes["resolution"],
         quality=dict(attributes["quality"]),
+        control=dict(attributes.get("control", {})),
         description=attributes["description"],
         start_time=attributes["start_time"],
         lab=attributes["lab"],

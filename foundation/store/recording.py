@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -152,6 +153,7 @@ class Recording:
         intervals: name -> table, for example ``trials``, ``states``, ``epochs``.
         resolution: seconds below which the times of spikes mean nothing (0: exact).
         quality: name -> number: what reading the file changed, for example ``spikes_dropped_nan``.
+        control: what quality control found, as JSON can hold it: units dropped and why, gaps, clock jumps.
         description, start_time, lab, institution, device: as in the file.
 
     Raises:
@@ -170,6 +172,7 @@ class Recording:
     intervals: dict[str, Interval] = field(default_factory=dict)
     resolution: float = 0.0
     quality: dict[str, float] = field(default_factory=dict)
+    control: dict[str, Any] = field(default_factory=dict)
     description: str = ""
     start_time: str = ""
     lab: str = ""
