@@ -1,7 +1,9 @@
 """Spikes laid out in blocks of time, so that windows of all units and trains of one unit are both cheap to read.
 
-Inside a block spikes are sorted by (unit, time), and each block knows where each unit's spikes lie. A window of all
-units touches the blocks it overlaps; one unit touches a short run in every block.
+Every block but the last has the same number of spikes, a power of two, so that a chunk of the stored array holds whole
+blocks and a block is read without its neighbours. Inside a block spikes are sorted by (unit, time), and each block
+knows where each unit's spikes lie. A window of all units touches the blocks it overlaps; one unit touches a short run
+in every block.
 """
 
 from __future__ import annotations
@@ -12,8 +14,7 @@ import numpy as np
 
 from foundation.store.recording import Spikes
 
-SPIKES_PER_BLOCK = 100_000
-SHORTEST_BLOCK = 10.0
+SPIKES_PER_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class SpikeBlocks:
 
     Args:
         times: ``(S,)`` seconds, block after block, inside a block unit after unit.
-        edges: ``(K + 1,)`` seconds; block ``k`` holds the spikes in ``[edges[k], edges[k + 1])``.
+        edges: ``(K + 1,)`` seconds; the spikes of block ``k`` lie in ``[edges[k], edges[k + 1]]``. Spikes of one time
+            may lie on both sides of an edge.
         offsets: ``(K, N + 1)`` int64; unit ``n`` of block ``k`` has ``times[offsets[k, n]:offsets[k, n + 1]]``.
     """
 
@@ -43,32 +45,26 @@ class SpikeBlocks:
         return Spikes(self.times[order], np.concatenate([[0], np.cumsum(counts_KN.sum(axis=0))]))
 
 
-def block_edges(spikes: Spikes, spikes_per_block: int = SPIKES_PER_BLOCK) -> np.ndarray:
-    """``(K + 1,)`` equally spaced edges that put about ``spikes_per_block`` spikes into a block of 10 s or more."""
-    if not len(spikes):
-        return np.array([0.0, SHORTEST_BLOCK])
-    first, last = float(spikes.times.min()), float(spikes.times.max())
-    span = max(last - first, 1e-9)
-    length = max(SHORTEST_BLOCK, span * spikes_per_block / len(spikes))
-    start = np.floor(first)
-    n_blocks = int(np.floor((last - start) / length)) + 1
-    return start + length * np.arange(n_blocks + 1)
-
-
 def to_blocks(spikes: Spikes, spikes_per_block: int = SPIKES_PER_BLOCK) -> SpikeBlocks:
     """Lay spikes out in blocks.
 
     Example:
-        >>> blocks = to_blocks(Spikes.from_trains([[1.0, 15.0], [2.0]]), spikes_per_block=1)
-        >>> blocks.times.tolist(), blocks.offsets.tolist()
-        ([1.0, 2.0, 15.0], [[0, 1, 2], [2, 3, 3]])
+        >>> blocks = to_blocks(Spikes.from_trains([[1.0, 15.0], [2.0]]), spikes_per_block=2)
+        >>> blocks.times.tolist(), blocks.edges.tolist(), blocks.offsets.tolist()
+        ([1.0, 2.0, 15.0], [1.0, 15.0, 15.0], [[0, 1, 2], [2, 3, 3]])
     """
-    edges = block_edges(spikes, spikes_per_block)
-    n_blocks, n_units = len(edges) - 1, spikes.n_units
-    unit = np.repeat(np.arange(n_units), spikes.counts)
-    block = np.clip(np.searchsorted(edges, spikes.times, side="right") - 1, 0, n_blocks - 1)
-    order = np.argsort(block * n_units + unit, kind="stable")
-    counts = np.bincount(block * n_units + unit, minlength=n_blocks * n_units).reshape(n_blocks, n_units)
+    n_spikes, n_units = len(spikes), spikes.n_units
+    n_blocks = max(1, -(-n_spikes // spikes_per_block))
+    in_time = np.argsort(spikes.times, kind="stable")
+    first = in_time[::spikes_per_block]
+    edges = np.concatenate([spikes.times[first], spikes.times[in_time[-1:]]]) if n_spikes else np.zeros(2)
+    block = np.empty(n_spikes, dtype=np.int64)
+    block[in_time] = np.arange(n_spikes) // spikes_per_block
+    del in_time
+    place = block * n_units + np.repeat(np.arange(n_units), spikes.counts)
+    # Trains are sorted, so a stable sort keeps time in order inside each unit of each block.
+    order = np.argsort(place, kind="stable")
+    counts = np.bincount(place, minlength=n_blocks * n_units).reshape(n_blocks, n_units)
     ends = np.cumsum(counts.reshape(-1)).reshape(n_blocks, n_units)
-    offsets = np.concatenate([ends[:, :1] - counts[:, :1], ends], axis=1).astype(np.int64)
-    return SpikeBlocks(spikes.times[order], edges, offsets)
+    starts = np.concatenate([[0], counts.sum(axis=1).cumsum()[:-1]])
+    return SpikeBlocks(spikes.times[order], edges, np.concatenate([starts[:, None], ends], axis=1).astype(np.int64))
