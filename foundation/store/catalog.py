@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from foundation.errors import StoreError
-from foundation.store.recording import Source
+from foundation.store.snapshot import SNAPSHOT, gather, order, read_snapshot, refresh, to_parquet
 from foundation.store.storage import Store
-from foundation.store.stored import StoredRecording, is_current
-
-SNAPSHOT = "catalog.parquet"
+from foundation.store.stored import StoredRecording
 
 
 class Catalog:
@@ -22,43 +15,43 @@ class Catalog:
 
     Args:
         store: the store.
-        records: their commit records, sorted by subject, session and id.
+        records: the commit records of the recordings that count, sorted by subject, session and id.
+        superseded: those of recordings that another one of the same asset has replaced.
     """
 
-    def __init__(self, store: Store, records: list[dict[str, Any]]) -> None:
+    def __init__(self, store: Store, records: list[dict[str, Any]], superseded: Sequence[dict[str, Any]] = ()) -> None:
         self.store = store
-        self.records = sorted(records, key=lambda r: (r["subject"], r["session"], r["id"]))
+        self.records = sorted(records, key=order)
+        self.superseded = list(superseded)
 
     @classmethod
     def open(cls, store: Store) -> Catalog:
         """The snapshot if there is one, otherwise what the commit records say."""
-        path = store.path(SNAPSHOT)
-        if not store.fs.exists(path):
-            return cls.build(store)
-        try:
-            # Not from a Python file object, and in this thread: otherwise one of Arrow's threads may still hold the
-            # object when the process ends, and abort it (apache/arrow 33975, 34314).
-            table = pq.read_table(pa.BufferReader(store.fs.cat_file(path)), use_threads=False, pre_buffer=False)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise StoreError(f"{path} is damaged ({error}): rebuild it with `foundation catalog --refresh`") from error
-        return cls(store, [json.loads(row) for row in table.column("record").to_pylist()])
+        found = read_snapshot(store)
+        return cls.build(store) if found is None else cls(store, *found)
 
     @classmethod
     def build(cls, store: Store) -> Catalog:
-        """Read every commit record; a recording that another recipe's has replaced is left out."""
-        records = [store.commit(name) for name in store.commit_ids()]
-        present = [record for record in records if record is not None]
-        return cls(store, [record for record in present if is_current(store, record["id"], Source(**record["source"]))])
+        """Read every commit record; a recording that another one of its asset has replaced is left out."""
+        return cls(store, *gather(store))
+
+    @classmethod
+    def refresh(cls, store: Store, full: bool = False) -> Catalog:
+        """Bring the snapshot up to date and return what it says. Only commits that are new to it are read.
+
+        Runs that do so at the same time do not lose each other's recordings.
+
+        Args:
+            store: the store.
+            full: read every commit record again.
+        """
+        return cls(store, *refresh(store, full))
 
     def save(self) -> None:
-        """Write the snapshot: flat columns for other tools, and each record whole."""
-        flat = ("id", "subject", "species", "session", "path", "n_units", "n_spikes", "duration", "kind", "lab")
-        columns: dict[str, list[Any]] = {name: [record[name] for record in self.records] for name in flat}
-        columns["labels"] = [",".join(record["labels"]) for record in self.records]
-        columns["record"] = [json.dumps(record, sort_keys=True) for record in self.records]
-        buffer = pa.BufferOutputStream()
-        pq.write_table(pa.table(columns), buffer, compression="zstd")
-        self.store.write_bytes(SNAPSHOT, buffer.getvalue().to_pybytes())
+        """Write the snapshot, unless another run has written one meanwhile: then bring that up to date."""
+        version = self.store.version(SNAPSHOT)
+        if not self.store.swap(SNAPSHOT, to_parquet(self.records, self.superseded), version):
+            refresh(self.store)
 
     def __len__(self) -> int:
         return len(self.records)

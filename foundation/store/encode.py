@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from foundation.store.recording import Recording, Source, Spikes, Subject, Units
 from foundation.store.series import IrregularTimeSeries, RegularTimeSeries, TimeSeries
 from foundation.store.ticks import from_ticks, to_ticks
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass
@@ -40,13 +41,13 @@ class EncodedArray:
     data: np.ndarray
     attributes: dict[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """sha256 over dtype, shape, bytes and attributes."""
         little = np.ascontiguousarray(self.data, dtype=self.data.dtype.newbyteorder("<"))
         head = json.dumps([little.dtype.str, little.shape, self.attributes], sort_keys=True)
         digest = hashlib.sha256(head.encode())
-        digest.update(little.tobytes())
+        digest.update(little.reshape(-1).view(np.uint8).data)
         return digest.hexdigest()
 
 

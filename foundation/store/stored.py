@@ -1,10 +1,7 @@
-"""Committed recordings: writing one, and reading its parts when they are asked for."""
+"""Committed recordings: reading the parts of one when they are asked for."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
@@ -12,9 +9,9 @@ import numpy as np
 import zarr
 
 from foundation.errors import StoreError
+from foundation.store.arrays import read_array
 from foundation.store.blocks import SpikeBlocks
 from foundation.store.encode import (
-    SCHEMA_VERSION,
     Encoded,
     EncodedArray,
     decode,
@@ -22,102 +19,11 @@ from foundation.store.encode import (
     decode_column,
     decode_interval,
     decode_series,
-    encode,
 )
 from foundation.store.interval import Interval
-from foundation.store.recording import COUNTS, Recording, Source, Subject, Units
+from foundation.store.recording import COUNTS, Recording, Subject, Units
 from foundation.store.series import RegularTimeSeries, TimeSeries
-from foundation.store.storage import Store, read_array
-
-
-def recording_id(source: Source, recipe_digest: str) -> str:
-    """Who a recording is: its asset (or its file's content outside an archive), the recipe and the schema.
-
-    Example:
-        >>> a = recording_id(Source(path="x.nwb", digest="ab"), "r1")
-        >>> a == recording_id(Source(path="moved/x.nwb", digest="ab"), "r1")
-        True
-        >>> a == recording_id(Source(path="x.nwb", digest="ab"), "r2")
-        False
-    """
-    return _digest([_origin(source), recipe_digest, SCHEMA_VERSION])
-
-
-def _origin(source: Source) -> list[str]:
-    return [source.archive, source.dandiset, source.asset, source.digest]
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:20]
-
-
-def make_current(store: Store, identity: str, source: Source) -> None:
-    """Say that this recording is the one that counts of those that different recipes made from one asset.
-
-    `Catalog` lists only recordings that count; the others stay as they are, for whoever named them by id.
-    """
-    name, value = f"current/{_digest(_origin(source))}.json", {"id": identity}
-    if store.read_json(name) != value:
-        store.write_json(name, value)
-
-
-def is_current(store: Store, identity: str, source: Source) -> bool:
-    """Whether this recording is the one that counts of its asset."""
-    found = store.read_json(f"current/{_digest(_origin(source))}.json")
-    return found is None or found["id"] == identity
-
-
-def write_recording(store: Store, recording: Recording, recipe_digest: str = "") -> str:
-    """Write a recording and make it visible. The same recording again writes nothing new.
-
-    Args:
-        store: where to.
-        recording: what.
-        recipe_digest: digest of the recipe that read it.
-
-    Returns:
-        The recording's id.
-
-    Raises:
-        StoreError: if the store cannot be written; the recording is then not visible.
-    """
-    identity = recording_id(recording.source, recipe_digest)
-    encoded = encode(recording)
-    encoded.attributes["recipe"] = recipe_digest
-    digest = store.write_group(encoded)
-    record = {"id": identity, "digest": digest, "recipe": recipe_digest, **summarise(recording)}
-    try:
-        if store.commit(identity) != record:
-            store.write_json(f"commits/{identity}.json", record)
-        make_current(store, identity, recording.source)
-    except OSError as error:
-        raise StoreError(f"cannot write to {store.url!r}: {error.strerror or error}") from error
-    return identity
-
-
-def summarise(recording: Recording) -> dict[str, Any]:
-    """What the catalog says of a recording: a flat row of text and numbers."""
-    units = recording.units
-    labels = [name for name in ("cell_type", "location") if (units.text(name) != "").any()]
-    labels += sorted(recording.behavior)
-    labels += [f"{name}.{c}" for name in sorted(recording.intervals) for c in sorted(recording.intervals[name].columns)]
-    sampled = recording.activity is not None
-    return {
-        "subject": recording.subject.key,
-        "species": recording.subject.species,
-        "session": recording.session,
-        "path": recording.source.path,
-        "source": asdict(recording.source),
-        "n_units": recording.n_units,
-        "n_spikes": recording.n_spikes,
-        "duration": round(recording.domain.duration, 6),
-        "longest_interval": round(float(np.max(recording.domain.end - recording.domain.start, initial=0.0)), 6),
-        "kind": (recording.activity_kind if sampled else "spikes"),
-        "resolution": recording.resolution,
-        "labels": labels,
-        "lab": recording.lab,
-        "quality": {k: recording.quality[k] for k in sorted(recording.quality)},
-    }
+from foundation.store.storage import Store
 
 
 class StoredRecording:
@@ -135,7 +41,7 @@ class StoredRecording:
         if isinstance(record, str):
             found = store.commit(record)
             if found is None:
-                raise StoreError(f"no recording {record!r} in {store.url!r}: `foundation catalog` lists them")
+                raise StoreError(f"no recording {record!r} in {store.name!r}: `foundation catalog` lists them")
             record = found
         self.store, self.record = store, record
         self.id: str = record["id"]

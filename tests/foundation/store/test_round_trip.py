@@ -112,7 +112,7 @@ def test_the_same_recording_again_writes_nothing_new(tmp_path):
 
 def test_a_group_without_a_commit_is_not_there(tmp_path, monkeypatch):
     store = Store(tmp_path / "store", create=True)
-    monkeypatch.setattr(Store, "write_json", lambda *_: (_ for _ in ()).throw(OSError("power cut")))
+    monkeypatch.setattr(Store, "swap", lambda *_, **__: (_ for _ in ()).throw(OSError("power cut")))
     with pytest.raises(StoreError, match="power cut"):
         write_recording(store, full_recording([np.array(t) for t in TRAINS]))
     assert len(Catalog.build(store)) == 0

@@ -1,0 +1,93 @@
+"""Writing a recording and making it visible."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from foundation.errors import StoreError
+from foundation.store.encode import encode
+from foundation.store.files import to_json
+from foundation.store.identity import origin, recording_id
+from foundation.store.recording import Recording, Source
+from foundation.store.storage import Store
+
+log = logging.getLogger(__name__)
+
+
+def write_recording(store: Store, recording: Recording, recipe_digest: str = "", current: bool = True) -> str:
+    """Write a recording and make it visible. The same recording again writes nothing new.
+
+    Args:
+        store: where to.
+        recording: what.
+        recipe_digest: digest of the recipe that read it.
+        current: make it the recording of its asset that counts.
+
+    Returns:
+        The recording's id.
+
+    Raises:
+        StoreError: if the store cannot be written; the recording is then not visible.
+    """
+    identity = recording_id(recording.source, recipe_digest)
+    encoded = encode(recording)
+    encoded.attributes["recipe"] = recipe_digest
+    digest = store.write_group(encoded)
+    record = {"id": identity, "digest": digest, "recipe": recipe_digest, **summarise(recording)}
+    try:
+        _commit(store, record)
+        if current:
+            make_current(store, identity, recording.source)
+    except OSError as error:
+        raise StoreError(f"cannot write to {store.name!r}: {error.strerror or error}") from error
+    return identity
+
+
+def _commit(store: Store, record: dict[str, Any]) -> None:
+    name = f"commits/{record['id']}.json"
+    content = to_json(record)
+    if store.swap(name, content, version=""):
+        return
+    found = store.read_json(name)
+    if found is not None and found["digest"] != record["digest"]:
+        # Nothing committed is overwritten: whoever has read it must find it again.
+        log.warning("%s is kept as it was committed, though it would be read otherwise today", record["path"])
+
+
+def make_current(store: Store, identity: str, source: Source) -> None:
+    """Say that this recording is the one that counts of those that were made from one asset.
+
+    `Catalog` lists only recordings that count; the others stay as they are, for whoever named them by id.
+    """
+    name, value = f"current/{origin(source)}.json", {"id": identity}
+    if store.read_json(name) != value:
+        store.write_json(name, value)
+
+
+def summarise(recording: Recording) -> dict[str, Any]:
+    """What the catalog says of a recording: a flat row of text and numbers."""
+    units = recording.units
+    labels = [name for name in ("cell_type", "location") if (units.text(name) != "").any()]
+    labels += sorted(recording.behavior)
+    labels += [f"{name}.{c}" for name in sorted(recording.intervals) for c in sorted(recording.intervals[name].columns)]
+    sampled = recording.activity is not None
+    return {
+        "subject": recording.subject.key,
+        "species": recording.subject.species,
+        "session": recording.session,
+        "path": recording.source.path,
+        "source": asdict(recording.source),
+        "n_units": recording.n_units,
+        "n_spikes": recording.n_spikes,
+        "duration": round(recording.domain.duration, 6),
+        "longest_interval": round(float(np.max(recording.domain.end - recording.domain.start, initial=0.0)), 6),
+        "kind": (recording.activity_kind if sampled else "spikes"),
+        "resolution": recording.resolution,
+        "labels": labels,
+        "lab": recording.lab,
+        "quality": {k: recording.quality[k] for k in sorted(recording.quality)},
+    }
