@@ -28,6 +28,7 @@ from ingest.recipes import Recipe, load_recipe
 from ingest.series import FoundSeries, find_series, rate_of, read_behavior, voltage
 from ingest.units import has_spikes, observed_time, read_spikes, read_units
 from ingest.versions import refuse_other_versions, version_of
+from ingest.zarr_nwb import digest_of_zarr, opened_zarr, zarr_at
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +67,10 @@ def read_nwb(
     """Read an NWB file (NWB 2; HDF5 or Zarr).
 
     Args:
-        path: a file or an fsspec URL.
+        path: a file, the folder of a Zarr store, or an fsspec URL of either.
         recipe: what columns, tables and series mean; the shipped ``default`` if none is given.
         strict: refuse what is otherwise mended: unsorted, missing or impossible times.
-        source: where the file comes from; by default its path and the digest of its bytes (of a Zarr store: no digest).
+        source: where the file comes from; by default its path and the digest of its bytes.
         namespace: what tells its subject apart from others of the same name (``archive/dandiset``).
         content: an open, seekable binary file (HDF5) or a read-only Zarr store; by default ``path`` is opened as a
             file. It is left open.
@@ -82,24 +83,28 @@ def read_nwb(
             message begins with the path.
     """
     recipe = load_recipe("default") if recipe is None else recipe
+    content = zarr_at(path) if content is None else content
     if source is None:
-        source = Source(path=path, digest="" if isinstance(content, ZarrStore) else digest_of(path, content))
+        source = Source(path=path, digest=digest_of(path, content))
     with opened_nwb(path, content) as nwb:
         return _read(nwb, recipe, strict, source, namespace)
 
 
-def digest_of(path: str, content: BinaryIO | None = None) -> str:
-    """sha256 of a file's bytes, read as a stream.
+def digest_of(path: str, content: BinaryIO | ZarrStore | None = None) -> str:
+    """sha256 of a file's bytes, read as a stream; of a Zarr store, over all its keys and their bytes.
 
     Args:
-        path: a file or an fsspec URL.
-        content: the open file, if it is open already; it is read from its beginning.
+        path: a file, the folder of a Zarr store, or an fsspec URL of either.
+        content: the open file, if it is open already; it is read from its beginning. Or the open store.
 
     Raises:
         SourceError: if the file cannot be read.
     """
     digest = hashlib.sha256()
+    content = zarr_at(path) if content is None else content
     try:
+        if isinstance(content, ZarrStore):
+            return digest_of_zarr(content)
         with ExitStack() as stack:
             file = stack.enter_context(fsspec.open(path, "rb")) if content is None else content
             file.seek(0)
@@ -122,9 +127,8 @@ def opened_nwb(path: str, content: BinaryIO | ZarrStore | None = None) -> Iterat
         with warnings.catch_warnings(), ExitStack() as stack:
             # Cached namespaces of another version, deprecated fields: nothing that a reader can mend.
             warnings.simplefilter("ignore")
+            content = zarr_at(path) if content is None else content
             if isinstance(content, ZarrStore):
-                from ingest.zarr_nwb import opened_zarr
-
                 yield stack.enter_context(opened_zarr(content))
                 return
             raw = stack.enter_context(fsspec.open(path, "rb")) if content is None else content
@@ -195,7 +199,7 @@ def _voltage_only(path: str, found: list[FoundSeries]) -> NeedsSorting:
 
 def read_subject(nwb: NWBFile, path: str, namespace: str) -> Subject:
     """The animal; one that the file does not name is called after the file (``sub-...``, or all of its name)."""
-    stem = PurePosixPath(path).stem
+    stem = _stem(path)
     named = re.search(r"sub-([^_/]+)", stem)
     fallback = named.group(1) if named else stem
     subject = nwb.subject
@@ -205,9 +209,14 @@ def read_subject(nwb: NWBFile, path: str, namespace: str) -> Subject:
     return Subject(str(subject.subject_id or "").strip() or fallback, namespace, **texts)
 
 
+def _stem(path: str) -> str:
+    """The name of a file or a Zarr store without ``.nwb``, ``.zarr`` or both."""
+    return PurePosixPath(PurePosixPath(path).name.removesuffix(".zarr")).stem
+
+
 def session_name(nwb: NWBFile, path: str) -> str:
     """The session: the file's session id, or ``ses-...`` of its name, or its identifier."""
-    named = re.search(r"ses-([^_/]+)", PurePosixPath(path).stem)
+    named = re.search(r"ses-([^_/]+)", _stem(path))
     return str(nwb.session_id or "").strip() or (named.group(1) if named else str(nwb.identifier))
 
 

@@ -1,0 +1,257 @@
+"""What groups and arrays a Zarr v2 store has, checked before anything is made of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import fsspec
+import numpy as np
+from zarr.abc.store import Store
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import FsspecStore, LocalStore
+
+from foundation.errors import SourceError
+from ingest.zarr_nwb.compression import COMPRESSORS
+
+CHUNK_BYTES = 1 << 30
+METADATA_BYTES = 1 << 28
+_CODE = re.compile(r"[<>|](?:[biufc](?:1|2|4|8|16)|[SUV]\d{1,9}|[mM]8(?:\[\d{0,9}\w{1,9}\])?|O)")
+_PARTS = (".zgroup", ".zarray", ".zattrs")
+
+
+@dataclass(frozen=True)
+class ArrayLayout:
+    """The metadata of an array (``.zarray``), known to be possible.
+
+    Args:
+        shape: its shape.
+        chunks: the shape of a chunk.
+        dtype: of its elements; ``object`` for text, references, and records that hold such.
+        order: ``C`` or ``F``: how a chunk's elements follow each other.
+        fill_value: as in the file.
+        filters: codecs before compression.
+        compressor: the codec of compression.
+        separator: between the numbers of a chunk's key.
+    """
+
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    dtype: np.dtype
+    order: str
+    fill_value: Any
+    filters: list[dict[str, Any]]
+    compressor: dict[str, Any] | None
+    separator: str
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Number of chunks along each dimension."""
+        return tuple(-(-n // c) for n, c in zip(self.shape, self.chunks, strict=True))
+
+    @property
+    def chunk_items(self) -> int:
+        return math.prod(self.chunks)
+
+    @property
+    def transforms(self) -> list[dict[str, Any]]:
+        """The filters before any that compress (hdmf-zarr keeps HDF5's compression among the filters)."""
+        packed = [k for k, codec in enumerate(self.filters) if codec["id"] in COMPRESSORS]
+        return self.filters[: packed[0]] if packed else self.filters
+
+    @property
+    def packing(self) -> list[dict[str, Any]]:
+        """What to undo first, in this order: the compressor, then the filters from the last to the first that packs."""
+        return [*([self.compressor] if self.compressor else []), *self.filters[len(self.transforms) :][::-1]]
+
+    def key(self, chunk: tuple[int, ...]) -> str:
+        """The key of a chunk below its array."""
+        return self.separator.join(map(str, chunk)) or "0"
+
+
+@dataclass
+class Node:
+    """A group, or an array."""
+
+    attributes: dict[str, Any] = field(default_factory=dict)
+    array: ArrayLayout | None = None
+
+
+def zarr_at(path: str) -> Store | None:
+    """The Zarr store at a folder or an fsspec URL of one, read-only; None if there is no such folder.
+
+    On other machines only names that end in ``.zarr`` are looked at: asking is slow.
+
+    Raises:
+        SourceError: if the path cannot be looked at.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> zarr_at(str(folder)) is None
+        True
+        >>> _ = (folder / ".zgroup").write_text('{"zarr_format": 2}')
+        >>> zarr_at(str(folder)).read_only
+        True
+    """
+    try:
+        fs, root = fsspec.core.url_to_fs(path)
+        local = "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
+        root = root.rstrip("/")
+        if not (local or root.endswith(".zarr")):
+            return None
+        if not any(fs.exists(f"{root}/{name}") for name in (".zgroup", ".zmetadata", "zarr.json")):
+            return None
+        return LocalStore(root, read_only=True) if local else FsspecStore.from_url(path, read_only=True)
+    except Exception as error:  # each file system has its own errors
+        raise SourceError(f"{path}: cannot be looked at: {type(error).__name__}: {error}") from error
+
+
+def digest_of_zarr(store: Store) -> str:
+    """sha256 over the keys of a store, sorted, each with the sha256 of its bytes."""
+    digest = hashlib.sha256()
+    for key in sorted(sync(_listed(store.list()))):
+        content = fetch(store, key) or b""
+        digest.update(json.dumps([key, hashlib.sha256(content).hexdigest()]).encode())
+    return digest.hexdigest()
+
+
+def fetch(store: Store, key: str) -> bytes | None:
+    """The bytes under a key, or None."""
+    return sync(fetch_async(store, key))
+
+
+async def fetch_async(store: Store, key: str) -> bytes | None:
+    """The bytes under a key, or None.
+
+    Raises:
+        SourceError: if the key is a link that leads out of a store on the local disk.
+    """
+    if isinstance(store, LocalStore):
+        root = store.root.resolve()
+        if not (root / key).resolve().is_relative_to(root):
+            raise SourceError(f"{key} is a link that leads out of the store: it is not followed")
+    found = await store.get(key, prototype=default_buffer_prototype())
+    return None if found is None else found.to_bytes()
+
+
+async def _listed(keys: AsyncIterator[str]) -> list[str]:
+    return [key async for key in keys]
+
+
+def read_layout(store: Store) -> dict[str, Node]:
+    """Every group and array of a store by its path (``''`` is the root), from ``.zmetadata`` where it is there.
+
+    Raises:
+        SourceError: if the store is no Zarr v2 group, if names would lead out of it, or if metadata are damaged.
+    """
+    nodes: dict[str, Node] = {}
+    metadata = _metadata(store)
+    for key in sorted(metadata):
+        path, _, part = key.rpartition("/")
+        if any(name in ("", ".", "..") or "\\" in name or "\0" in name for name in path.split("/")) and path:
+            raise SourceError(f"{key!r} is a name that leads out of the store")
+        value = metadata[key]
+        if not isinstance(value, dict):
+            raise SourceError(f"{key} is damaged: it holds no JSON object")
+        node = nodes.setdefault(path, Node())
+        if part == ".zarray":
+            node.array = array_layout(path, value)
+        elif part == ".zattrs":
+            node.attributes = value
+    for path in nodes:
+        kinds = {part for part in (".zarray", ".zgroup") if f"{path}/{part}".lstrip("/") in metadata}
+        parent = path.rpartition("/")[0]
+        if len(kinds) != 1 or (path and (parent not in nodes or nodes[parent].array is not None)):
+            raise SourceError(f"{path or '/'} is neither an array nor a group in a group: metadata are damaged")
+    return nodes
+
+
+def _metadata(store: Store) -> dict[str, Any]:
+    whole = _json(store, ".zmetadata")
+    if whole is not None:
+        metadata = whole.get("metadata")
+        if not isinstance(metadata, dict):
+            raise SourceError(".zmetadata is damaged: it holds no metadata")
+        return {key: value for key, value in metadata.items() if key.rpartition("/")[2] in _PARTS}
+    root = _json(store, ".zgroup")
+    if root is None:
+        version = "Zarr v3" if fetch(store, "zarr.json") is not None else "no Zarr group"
+        raise SourceError(f"this is {version}: NWB assets are read in the Zarr v2 layout of hdmf-zarr")
+    keys = [key for key in sync(_listed(store.list())) if key.rpartition("/")[2] in _PARTS]
+    return {key: _json(store, key) for key in keys}
+
+
+def _json(store: Store, key: str) -> dict[str, Any] | None:
+    content = fetch(store, key)
+    if content is None:
+        return None
+    try:
+        if len(content) > METADATA_BYTES:
+            raise ValueError(f"it has {len(content)} bytes, and at most {METADATA_BYTES} are read")
+        value = json.loads(content)
+        if not isinstance(value, dict):
+            raise ValueError("it holds no JSON object")
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{key} is damaged: {error}") from error
+    return value
+
+
+def array_layout(path: str, meta: dict[str, Any]) -> ArrayLayout:
+    """The metadata of one array, checked.
+
+    Raises:
+        SourceError: if a field is missing or impossible, or a chunk would not fit `CHUNK_BYTES`.
+
+    Example:
+        >>> meta = {"zarr_format": 2, "shape": [3, 5], "chunks": [2, 5], "dtype": "<f8", "order": "C",
+        ...         "fill_value": 0, "filters": None, "compressor": None}
+        >>> array_layout("x", meta).grid
+        (2, 1)
+        >>> array_layout("x", meta | {"chunks": [2, 10**12]})
+        Traceback (most recent call last):
+        ...
+        foundation.errors.SourceError: x/.zarray is damaged: a chunk of (2, 1000000000000) <f8 is larger than 1 GiB
+    """
+    try:
+        shape, chunks = _sizes(meta["shape"], 0), _sizes(meta["chunks"], 1)
+        dtype = _dtype(meta["dtype"])
+        filters, compressor = meta.get("filters") or [], meta.get("compressor")
+        separator = meta.get("dimension_separator", ".")
+        if meta["zarr_format"] != 2:
+            raise ValueError(f"zarr_format is {meta['zarr_format']!r}, not 2")
+        if len(shape) != len(chunks):
+            raise ValueError(f"shape {shape} and chunks {chunks} differ in their dimensions")
+        if meta["order"] not in ("C", "F") or separator not in (".", "/"):
+            raise ValueError("order or dimension_separator is not what Zarr v2 knows")
+        if not all(isinstance(c, dict) and isinstance(c.get("id"), str) for c in [*filters, compressor or {"id": ""}]):
+            raise ValueError("a codec has no id")
+        if math.prod(chunks) * dtype.itemsize > CHUNK_BYTES:
+            raise ValueError(f"a chunk of {chunks} {dtype.str} is larger than 1 GiB")
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise SourceError(f"{path}/.zarray is damaged: {reason}") from error
+    return ArrayLayout(shape, chunks, dtype, meta["order"], meta.get("fill_value"), filters, compressor, separator)
+
+
+def _sizes(value: Any, least: int) -> tuple[int, ...]:
+    if not isinstance(value, list) or not all(type(n) is int and least <= n < 2**63 for n in value) or len(value) > 32:
+        raise ValueError(f"{str(value)[:100]} is no shape")
+    return tuple(value)
+
+
+def _dtype(value: Any) -> np.dtype:
+    """The dtype of a Zarr v2 array; records that hold objects are objects."""
+    if isinstance(value, str) and _CODE.fullmatch(value):
+        return np.dtype(value)
+    if isinstance(value, list) and 0 < len(value) < 256:
+        fields = [(str(part[0]), _dtype(part[1]), *map(tuple, part[2:3])) for part in value]
+        dtype = np.dtype(fields)
+        return np.dtype(object) if dtype.hasobject else dtype
+    raise ValueError(f"{str(value)[:100]} is no dtype that can be read")
