@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from foundation.store.block_layout import gather, layout
 from foundation.store.recording import Spikes
 
 SPIKES_PER_BLOCK = 1 << 16
@@ -53,18 +54,5 @@ def to_blocks(spikes: Spikes, spikes_per_block: int = SPIKES_PER_BLOCK) -> Spike
         >>> blocks.times.tolist(), blocks.edges.tolist(), blocks.offsets.tolist()
         ([1.0, 2.0, 15.0], [1.0, 15.0, 15.0], [[0, 1, 2], [2, 3, 3]])
     """
-    n_spikes, n_units = len(spikes), spikes.n_units
-    n_blocks = max(1, -(-n_spikes // spikes_per_block))
-    in_time = np.argsort(spikes.times, kind="stable")
-    first = in_time[::spikes_per_block]
-    edges = np.concatenate([spikes.times[first], spikes.times[in_time[-1:]]]) if n_spikes else np.zeros(2)
-    block = np.empty(n_spikes, dtype=np.int64)
-    block[in_time] = np.arange(n_spikes) // spikes_per_block
-    del in_time
-    place = block * n_units + np.repeat(np.arange(n_units), spikes.counts)
-    # Trains are sorted, so a stable sort keeps time in order inside each unit of each block.
-    order = np.argsort(place, kind="stable")
-    counts = np.bincount(place, minlength=n_blocks * n_units).reshape(n_blocks, n_units)
-    ends = np.cumsum(counts.reshape(-1)).reshape(n_blocks, n_units)
-    starts = np.concatenate([[0], counts.sum(axis=1).cumsum()[:-1]])
-    return SpikeBlocks(spikes.times[order], edges, np.concatenate([starts[:, None], ends], axis=1).astype(np.int64))
+    edges, offsets_KN = layout(spikes.times, spikes.offsets, spikes_per_block)
+    return SpikeBlocks(gather(spikes.times, spikes.offsets, offsets_KN, 0, len(spikes)), edges, offsets_KN)
