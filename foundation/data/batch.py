@@ -58,8 +58,7 @@ class WindowBatch:
             >>> [(rows.tolist(), tuple(part.x_BNT.shape)) for rows, part in batch.buckets()]
             [([0, 2], (2, 9, 8)), ([1], (1, 1, 8))]
         """
-        units = self.mask_BN.sum(1).tolist()
-        bins = self.mask_BT.sum(1).tolist()
+        units, bins = (_extent(mask).tolist() for mask in (self.mask_BN, self.mask_BT))
         order = sorted(range(len(self)), key=lambda b: (-units[b], -bins[b], b))
         groups: list[list[int]] = []
         for b in order:
@@ -82,6 +81,12 @@ class WindowBatch:
             modality_B=self.modality_B[rows],
             start_B=self.start_B[rows],
         )
+
+
+def _extent(mask_BL: torch.Tensor) -> torch.Tensor:
+    """``(B,)`` up to where something is there: what is masked inside a window does not cut its end off."""
+    places = torch.arange(1, mask_BL.shape[1] + 1, device=mask_BL.device)
+    return (mask_BL * places).amax(1)
 
 
 def pad_windows(

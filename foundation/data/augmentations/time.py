@@ -1,0 +1,84 @@
+"""Augmentations of time: a window moved, cut short, or running faster or slower."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional as F
+
+from foundation.data.batch import WindowBatch
+from foundation.data.draws import Draws
+
+if TYPE_CHECKING:
+    from foundation.data.augmentations import Augmentation
+
+
+def _whole_tokens(view: WindowBatch, tokens: int) -> torch.Tensor:
+    """``(B, T / tokens)`` which tokens have all their bins."""
+    return view.mask_BT.unflatten(1, (-1, tokens)).all(-1)
+
+
+def temporal_jitter(view: WindowBatch, draws: Draws, settings: Augmentation, tokens: int) -> WindowBatch:
+    """A window moved by a whole number of bins, up to ``size`` either way; what it has no bins for is masked.
+
+    At least one token of each window stays whole. Views at other times altogether are not an augmentation: the
+    objective's ``max_distance`` draws them from the data.
+    """
+    most_B = (_whole_tokens(view, tokens).sum(1) - 1).clamp(min=0) * tokens
+    most_B = most_B.clamp(max=int(settings.size or 0))
+    shift_B = (draws.uniform() * (2 * most_B + 1)).long() - most_B
+    length = view.x_BNT.shape[-1]
+    source_BT = torch.arange(length, device=shift_B.device) + shift_B[:, None]
+    inside_BT = (source_BT >= 0) & (source_BT < length)
+    source_BT = source_BT.clamp(0, length - 1)
+    mask_BT = inside_BT & view.mask_BT.gather(1, source_BT) & view.mask_BT
+    x_BNT = view.x_BNT.gather(2, source_BT[:, None, :].expand_as(view.x_BNT))
+    return replace(view, x_BNT=x_BNT * mask_BT[:, None, :], mask_BT=mask_BT)
+
+
+def segment_length(view: WindowBatch, draws: Draws, settings: Augmentation, tokens: int) -> WindowBatch:
+    """A stretch of each window: from ``share`` to all of its tokens, at a place drawn; the rest is masked."""
+    least = float(settings.share or 0.0)
+    there_BK = _whole_tokens(view, tokens)
+    count_B = there_BK.sum(1)
+    low_B = (least * count_B - 1e-6).ceil().clamp(min=1)
+    kept_B = (low_B + draws.child("length").uniform() * (count_B - low_B + 1)).long()
+    start_B = (draws.child("start").uniform() * (count_B - kept_B + 1)).long()
+    rank_BK = there_BK.cumsum(1) - 1
+    kept_BK = there_BK & (rank_BK >= start_B[:, None]) & (rank_BK < (start_B + kept_B)[:, None])
+    mask_BT = kept_BK.repeat_interleave(tokens, dim=1)
+    return replace(view, x_BNT=view.x_BNT * mask_BT[:, None, :], mask_BT=mask_BT)
+
+
+def time_scaling(view: WindowBatch, draws: Draws, settings: Augmentation, tokens: int) -> WindowBatch:
+    """Time ``s`` times as fast, with log s uniform in +-log(size); a bin gets what fell into the time that it spans.
+
+    Counts are spread evenly over their bin and summed; values are averaged. Where ``s`` is above 1 the window ends
+    early, and what is past its end is masked; one token at least stays.
+    """
+    most = torch.tensor(float(settings.size or 1.0), device=view.x_BNT.device).log()
+    speed_B = ((2 * draws.uniform() - 1) * most).exp()
+    speed_B = torch.minimum(speed_B, (view.mask_BT.sum(1) / tokens).clamp(min=1.0))
+    length = view.x_BNT.shape[-1]
+    edges_BT = (torch.arange(length + 1, device=speed_B.device) * speed_B[:, None]).clamp(max=float(length))
+    x_BNT = _between(view.x_BNT, edges_BT)
+    # A bin is there if all of the time that it spans was observed.
+    seen_BT = _between(view.mask_BT[:, None].to(x_BNT.dtype), edges_BT)[:, 0]
+    mask_BT = (seen_BT >= speed_B[:, None] * (1 - 1e-3)) & view.mask_BT
+    values_B = view.modality_B == 1
+    x_BNT = torch.where(values_B[:, None, None], x_BNT / speed_B[:, None, None].to(x_BNT.dtype), x_BNT)
+    return replace(view, x_BNT=x_BNT * mask_BT[:, None, :], mask_BT=mask_BT)
+
+
+def _between(x_BNT: torch.Tensor, edges_BT: torch.Tensor) -> torch.Tensor:
+    """Sums of ``x_BNT`` between consecutive edges, given in bins; a bin's content is spread evenly over it."""
+    length = x_BNT.shape[-1]
+    total_BNT = F.pad(x_BNT.cumsum(-1), (1, 0))
+    whole_BT = edges_BT.long().clamp(max=length - 1)
+    shape = (*x_BNT.shape[:2], edges_BT.shape[1])
+    low = total_BNT.gather(2, whole_BT[:, None].expand(shape))
+    high = total_BNT.gather(2, (whole_BT + 1)[:, None].expand(shape))
+    at_edges = low + (high - low) * (edges_BT - whole_BT).to(x_BNT.dtype)[:, None]
+    return at_edges.diff(dim=-1)
