@@ -1,4 +1,4 @@
-"""Sampled activity of a population: binned counts, dF/F."""
+"""Sampled activity of a population: binned counts, dF/F, of one imaging plane or of several."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pynwb import TimeSeries
+from pynwb import NWBFile, TimeSeries
 
 from foundation.errors import SourceError
 from foundation.store import COUNTS, VALUES, Interval, RegularTimeSeries, Units
-from ingest.names import first_match, matches, search_groups
-from ingest.quality import Quality
-from ingest.recipes import ActivityRules, UnitRules
-from ingest.series import FoundSeries, read_data
+from ingest.arrays import load
+from ingest.names import matches, search_groups
+from ingest.notes import Notes
+from ingest.planes import join_series, join_units, sampled_together
+from ingest.recipes import ActivityRules, Recipe, UnitRules
+from ingest.series import FoundSeries, read_data, unit_of
 from ingest.units import read_units
 
 
@@ -35,7 +37,7 @@ class Activity:
 
 
 def activity_series(found: list[FoundSeries], rules: ActivityRules) -> list[FoundSeries]:
-    """The series that hold sampled activity, the preferred one first."""
+    """The series that hold sampled activity, the preferred ones first."""
     # A plain TimeSeries is activity only if it is named so: most are behaviour.
     candidates = [
         f
@@ -44,42 +46,105 @@ def activity_series(found: list[FoundSeries], rules: ActivityRules) -> list[Foun
     ]
     # A single trace is not a population.
     candidates = [f for f in candidates if f.series.data is not None and len(np.shape(f.series.data)) == 2]
-    preferred = first_match(rules.prefer, [f.path for f in candidates])
-    return sorted(candidates, key=lambda f: (f.path != preferred, f.path))
+    return sorted(candidates, key=lambda f: (_preference(f, rules), f.path))
 
 
-def read_activity(
-    item: FoundSeries, rules: ActivityRules, unit_rules: UnitRules, table: Any, quality: Quality
-) -> Activity:
-    """Read one series of sampled activity.
+def _preference(item: FoundSeries, rules: ActivityRules) -> int:
+    """The place of the first expression that finds the series; lower is better."""
+    return next((n for n, pattern in enumerate(rules.prefer) if matches([pattern], item.path)), len(rules.prefer))
+
+
+def read_activity(sampled: list[FoundSeries], recipe: Recipe, nwb: NWBFile, notes: Notes) -> Activity:
+    """Read the preferred series of sampled activity, and with it those of other imaging planes that belong to it.
 
     Args:
-        item: the series, time first.
-        rules: what makes samples counts.
-        unit_rules: which columns of the table of imaged cells hold labels.
-        table: the file's units table, used if it has a row per column of the series.
-        quality: gets ``samples_missing`` (gaps in regular time stamps, filled with NaN).
+        sampled: series, time first, the preferred one first.
+        recipe: what makes samples counts, and which columns of the table of imaged cells hold labels.
+        nwb: the file; its units table is used if it has a row per column of the series.
+        notes: gets what became of each series; counts ``samples_missing`` (gaps in regular time stamps, filled with
+            NaN), ``activity_planes_joined``, ``activity_samples_cut`` and ``activity_series_left_out``.
+
+    Returns:
+        One population. Units of several planes carry ``plane`` and ``time_offset``: how many seconds after the series'
+        own grid their plane was sampled.
 
     Raises:
         SourceError: if the series holds no numbers, or its time is not that of a regular sampling with gaps.
     """
-    data = read_data(item.series)
+    chosen, rest = _planes(sampled, recipe.activity)
+    first = chosen[0]
+    read = [_read_plane(first, recipe, nwb, notes)]
+    for item in chosen[1:]:
+        try:
+            other = _read_plane(item, recipe, nwb, notes)
+        except SourceError as error:
+            notes.leave(item.path, str(error), "activity_series_left_out")
+            continue
+        if (why := sampled_together(read[0].series, other.series)) is None and other.kind == read[0].kind:
+            read.append(other)
+        else:
+            notes.leave(item.path, why or "another kind of activity", "activity_series_left_out")
+    for item in rest:
+        notes.leave(item.path, f"{first.path} is preferred", "activity_series_left_out")
+    if len(read) == 1:
+        return read[0]
+    notes["activity_planes_joined"] += len(read)
+    series = join_series([one.series for one in read], notes)
+    offsets = [one.series.start - series.start for one in read]
+    units = join_units([one.units for one in read], offsets)
+    return Activity(series, read[0].kind, units, _observed(series))
+
+
+def _planes(sampled: list[FoundSeries], rules: ActivityRules) -> tuple[list[FoundSeries], list[FoundSeries]]:
+    """The preferred series with those that are preferred alike and have cells of their own; and the others."""
+    first = sampled[0]
+    chosen, tables = [first], [_cells(first)]
+    for item in sampled[1:]:
+        alike = _preference(item, rules) == _preference(first, rules) and item.neurodata_type == first.neurodata_type
+        cells = _cells(item)
+        if rules.join_planes and alike and cells is not None and not any(cells is table for table in tables):
+            chosen.append(item)
+            tables.append(cells)
+    return chosen, [item for item in sampled if not any(item is one for one in chosen)]
+
+
+def _cells(item: FoundSeries) -> Any:
+    """The table of the series' imaged cells, or None."""
+    return getattr(getattr(item.series, "rois", None), "table", None)
+
+
+def _read_plane(item: FoundSeries, recipe: Recipe, nwb: NWBFile, notes: Notes) -> Activity:
+    data = read_data(item)
     if data is None:
         raise SourceError(f"{item.path} holds no numbers in two dimensions")
-    unit = str(item.series.unit or "")
+    data = _time_first(item, data, notes)
+    unit = unit_of(item.series)
+    rules = recipe.activity
     counts = matches(rules.count_units, unit) or matches(rules.count_names, item.name)
-    series = _on_grid(item, data, unit, quality)
-    units = _units(item, data.shape[1], rules, unit_rules, table, quality)
-    return Activity(series, COUNTS if counts else VALUES, units, _observed(series))
+    series = _on_grid(item, data, unit, notes)
+    units = _units(item, data.shape[1], rules, recipe.units, nwb, notes)
+    kind = COUNTS if counts else VALUES
+    notes.take(item.path, f"activity ({kind}), {len(series)} samples of {data.shape[1]} units at {series.rate:g} Hz")
+    return Activity(series, kind, units, _observed(series))
 
 
-def _on_grid(item: FoundSeries, data: np.ndarray, unit: str, quality: Quality) -> RegularTimeSeries:
+def _time_first(item: FoundSeries, data: np.ndarray, notes: Notes) -> np.ndarray:
+    """Some files have cells first: told by the number of cells, where it fits the one side alone."""
+    region = getattr(item.series, "rois", None)
+    cells = None if region is None else len(region.data)
+    if cells is None or data.shape[1] == cells or data.shape[0] != cells:
+        return data
+    notes["activity_transposed"] += 1
+    return np.ascontiguousarray(data.T)
+
+
+def _on_grid(item: FoundSeries, data: np.ndarray, unit: str, notes: Notes) -> RegularTimeSeries:
     rate, start = item.series.rate, item.series.starting_time or 0.0
     if item.series.timestamps is None:
-        if rate is None or not (np.isfinite(rate) and rate > 0):
+        if rate is None or not (np.isfinite(rate) and rate > 0 and np.isfinite(start)):
             raise SourceError(f"{item.path} has neither time stamps nor a rate above 0 Hz, got {rate}")
         return RegularTimeSeries(data, rate=float(rate), start=float(start), unit=unit)
-    times = np.asarray(item.series.timestamps[:], dtype=np.float64)
+    times = np.asarray(load(item.series.timestamps, f"{item.path}/timestamps"), dtype=np.float64)
     if len(times) != len(data) or len(times) < 2:
         raise SourceError(f"{item.path} has {len(times)} time stamps for {len(data)} samples: at least 2 are needed")
     steps = np.diff(times)
@@ -88,16 +153,18 @@ def _on_grid(item: FoundSeries, data: np.ndarray, unit: str, quality: Quality) -
     period = float(np.median(steps))
     whole = np.rint(steps / period)
     if (whole < 1).any():
-        k = int(np.argmax(whole < 1))
-        raise SourceError(f"{item.path} is not sampled regularly: samples {k} and {k + 1} are {steps[k]:g} s apart")
-    # Jitter of single samples and slow drift of the clock average out over the runs between gaps.
+        raise SourceError(
+            f"{item.path} is not sampled regularly: "
+            f"steps between {steps.min():g} and {steps.max():g} s, median {period:g}"
+        )
+    # A gap is a whole number of missing samples, so the rate is that over the runs between gaps.
     period = float(steps[whole == 1].mean())
     slot = np.concatenate([[0], np.cumsum(np.rint(steps / period))]).astype(np.int64)
     drift = np.abs(times[0] + slot * period - times).max()
     if drift > period:
         raise SourceError(f"{item.path} is not sampled regularly: its time stamps leave a regular grid by {drift:g} s")
     if slot[-1] + 1 > len(data):
-        quality["samples_missing"] += int(slot[-1] + 1 - len(data))
+        notes["samples_missing"] += int(slot[-1] + 1 - len(data))
         grid = np.full((slot[-1] + 1, data.shape[1]), np.nan)
         grid[slot] = data
         data = grid
@@ -115,21 +182,24 @@ def _observed(series: RegularTimeSeries) -> Interval:
 
 
 def _units(
-    item: FoundSeries, n_units: int, rules: ActivityRules, unit_rules: UnitRules, table: Any, quality: Quality
+    item: FoundSeries, n_units: int, rules: ActivityRules, unit_rules: UnitRules, nwb: NWBFile, notes: Notes
 ) -> Units:
     columns: dict[str, np.ndarray] = {"id": np.arange(n_units)}
+    table = nwb.units
     if table is not None and len(table) == n_units:
-        columns |= dict(read_units(table, unit_rules, quality))
+        columns |= dict(read_units(table, unit_rules, notes, nwb=nwb))
     region = getattr(item.series, "rois", None)
     if region is not None:
-        cells = read_units(region.table, unit_rules, quality)
-        rows = np.asarray(region.data[:]).astype(np.int64)
+        cells = read_units(region.table, unit_rules, notes, path=str(region.table.name))
+        rows = np.asarray(load(region.data, f"{item.path}/rois")).astype(np.int64)
         if len(rows) != n_units or (len(rows) and (rows.min() < 0 or rows.max() >= len(cells))):
             raise SourceError(
                 f"{item.path} has {n_units} columns, but its region names {len(rows)} of {len(cells)} cells"
             )
         columns |= {name: values[rows] for name, values in cells.items()}
         plane = getattr(region.table, "imaging_plane", None)
+        if plane is not None:
+            columns.setdefault("plane", np.full(n_units, str(plane.name)))
         location = str(getattr(plane, "location", "") or "")
         if "location" not in columns and location and not matches(unit_rules.missing, location):
             columns["location"] = np.full(n_units, search_groups(unit_rules.location_patterns, location) or location)

@@ -2,42 +2,59 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from hdmf.common import DynamicTable
 from pynwb import NWBFile
-from pynwb.epoch import TimeIntervals
 
 from foundation.errors import SourceError
 from foundation.store import Interval
-from ingest.names import first_match, standard_name
+from ingest.names import first_match, free_name, safe_name, standard_name
+from ingest.notes import Notes
 from ingest.quality import Quality
 from ingest.recipes import Recipe, StateRules, TrialRules
-from ingest.tables import scalar_columns
+from ingest.series import find_containers
+from ingest.tables import read_column, read_columns
 
-SPECIAL = ("start_time", "stop_time", "tags", "timeseries", "tags_index", "timeseries_index")
+SPECIAL = ("start_time", "stop_time", "timestamp", "duration", "timeseries", "timeseries_index")
 
 
-def find_tables(nwb: NWBFile) -> dict[str, TimeIntervals]:
-    """Every table of intervals of the file by name, also those in processing modules."""
-    tables: dict[str, TimeIntervals] = {}
-    direct = [*(nwb.intervals or {}).values(), nwb.trials, nwb.epochs, nwb.invalid_times]
-    modules = [child for name in sorted(nwb.processing) for child in nwb.processing[name].children]
-    for table in [*direct, *modules]:
-        if isinstance(table, TimeIntervals):
-            tables.setdefault(table.name, table)
+def find_tables(nwb: NWBFile) -> dict[str, tuple[str, DynamicTable]]:
+    """Every table with times in its rows, by name: intervals, events, and tables in modules, acquisition and stimulus.
+
+    Returns:
+        name -> path and table. Of two tables of one name the second bears that of its module as well.
+    """
+    found: list[tuple[str, Any]] = [(f"intervals/{name}", table) for name, table in (nwb.intervals or {}).items()]
+    found += [(f"intervals/{table.name}", table) for table in (nwb.trials, nwb.epochs, nwb.invalid_times) if table]
+    found += [(f"events/{name}", table) for name, table in (getattr(nwb, "events", None) or {}).items()]
+    found += sorted(find_containers(nwb), key=lambda item: item[0])
+    tables: dict[str, tuple[str, DynamicTable]] = {}
+    seen: set[int] = set()
+    for path, table in found:
+        if not isinstance(table, DynamicTable) or not _has_times(table) or id(table) in seen:
+            continue
+        seen.add(id(table))
+        parent = path.split("/")[-2]
+        tables[free_name([safe_name(table.name), safe_name(f"{parent}_{table.name}")], tables)] = (path, table)
     return tables
 
 
-def read_intervals(
-    nwb: NWBFile, recipe: Recipe, domain: Interval, quality: Quality, strict: bool
-) -> dict[str, Interval]:
+def _has_times(table: DynamicTable) -> bool:
+    columns = set(table.colnames)
+    return {"start_time", "stop_time"} <= columns or "timestamp" in columns
+
+
+def read_intervals(nwb: NWBFile, recipe: Recipe, domain: Interval, notes: Notes, strict: bool) -> dict[str, Interval]:
     """All tables of intervals under their own names, and ``trials`` and ``states`` where the recipe finds them.
 
     Args:
         nwb: the open file.
         recipe: which tables are trials and states.
         domain: where the recording was observed; a last trial without an end runs to its end.
-        quality: gets ``interval_stops_inferred``, ``intervals_dropped`` (no start, or an end before the start) and
-            ``interval_columns_left_out``.
+        notes: gets what became of each table; counts ``interval_stops_inferred``, ``intervals_dropped`` (no start, or
+            an end before the start) and ``interval_columns_left_out``.
         strict: refuse what would be dropped.
 
     Raises:
@@ -45,25 +62,42 @@ def read_intervals(
     """
     tables = find_tables(nwb)
     tables.pop("invalid_times", None)
-    read = {name: _read_table(table, domain, quality, strict) for name, table in tables.items()}
-    trials = first_match(recipe.trials.tables, read)
+    read = {name: _read_table(path, table, domain, notes, strict) for name, (path, table) in tables.items()}
+    for name in [name for name, table in read.items() if table is None or not len(table)]:
+        notes.leave(tables[name][0], "empty" if read.pop(name) is not None else "times that are no numbers")
+    kept = {name: table for name, table in read.items() if table is not None}
+    names = {name: name for name in kept}
+    trials = first_match(recipe.trials.tables, kept)
     if trials is not None:
-        read["trials"] = with_direction(read.pop(trials), recipe.trials)
-    labelled = {name: column for name, table in read.items() if (column := _state_column(table, recipe.states))}
+        names[trials] = "trials"
+        _move(kept, trials, "trials", with_direction(kept[trials], recipe.trials))
+    labelled = {name: column for name, table in kept.items() if (column := _state_column(table, recipe.states))}
     states = first_match(recipe.states.tables, [name for name in labelled if name != "trials"])
     if states is not None:
-        read["states"] = with_state(read.pop(states), labelled[states], recipe.states)
-    return {name: table for name, table in sorted(read.items()) if len(table)}
+        names[states] = "states"
+        _move(kept, states, "states", with_state(kept[states], labelled[states], recipe.states))
+    for name, standard in names.items():
+        notes.take(tables[name][0], f"intervals {standard}, {len(kept[standard])} of them")
+    return dict(sorted(kept.items()))
 
 
-def _read_table(table: TimeIntervals, domain: Interval, quality: Quality, strict: bool) -> Interval:
-    start = np.asarray(table["start_time"].data[:], dtype=np.float64)
-    end = np.asarray(table["stop_time"].data[:], dtype=np.float64)
-    columns, left_out = scalar_columns(table, skip=SPECIAL)
-    quality["interval_columns_left_out"] += len(left_out)
+def _move(tables: dict[str, Interval], name: str, standard: str, table: Interval) -> None:
+    """Put a table under its standard name; one that has that name already makes way."""
+    del tables[name]
+    if standard in tables:
+        tables[free_name([f"other_{standard}"], tables)] = tables.pop(standard)
+    tables[standard] = table
+
+
+def _read_table(path: str, table: DynamicTable, domain: Interval, notes: Notes, strict: bool) -> Interval | None:
+    times = _bounds(path, table)
+    if times is None:
+        return None
+    start, end = times
+    columns = read_columns(table, path, "interval_columns_left_out", notes, SPECIAL)
     open_ended = np.isnan(end) & np.isfinite(start)
     if open_ended.any():
-        quality["interval_stops_inferred"] += int(open_ended.sum())
+        notes["interval_stops_inferred"] += int(open_ended.sum())
         last = float(domain.end.max()) if len(domain) else float(np.nanmax(start))
         starts = np.append(np.unique(start[np.isfinite(start)]), np.inf)
         following = starts[np.searchsorted(starts, start[open_ended], side="right")]
@@ -76,13 +110,27 @@ def _read_table(table: TimeIntervals, domain: Interval, quality: Quality, strict
             raise SourceError(
                 f"row {k} of table {table.name!r} runs from {start[k]} to {end[k]} s; without strict it is dropped"
             )
-        quality["intervals_dropped"] += int((~good).sum())
+        notes["intervals_dropped"] += int((~good).sum())
     return Interval(start[good], end[good], {name: values[good] for name, values in columns.items()})
+
+
+def _bounds(path: str, table: DynamicTable) -> tuple[np.ndarray, np.ndarray] | None:
+    """``(K,)`` starts and ends in seconds; events without a duration end as they start; None if they are no numbers."""
+    first, second = ("start_time", "stop_time") if "start_time" in table.colnames else ("timestamp", "duration")
+    start = read_column(table[first], f"{path}/{first}")
+    end = read_column(table[second], f"{path}/{second}") if second in table.colnames else start
+    for one in (start, end):
+        if isinstance(one, str) or one.ndim != 1 or one.dtype.kind not in "iuf" or len(one) != len(start):
+            return None
+    assert not isinstance(start, str)
+    assert not isinstance(end, str)
+    start, end = start.astype(np.float64), end.astype(np.float64)
+    return (start, start + np.nan_to_num(end)) if second == "duration" and second in table.colnames else (start, end)
 
 
 def with_direction(trials: Interval, rules: TrialRules) -> Interval:
     """Trials with the standard column ``direction`` in radians, if they have a numeric one to take it from."""
-    numeric = [name for name, values in trials.columns.items() if values.dtype.kind in "iuf"]
+    numeric = [name for name, values in trials.columns.items() if values.dtype.kind in "iuf" and values.ndim == 1]
     name = first_match(rules.direction, numeric)
     if name is None:
         return trials
@@ -99,14 +147,17 @@ def with_state(states: Interval, column: str, rules: StateRules) -> Interval:
 
 
 def _state_column(table: Interval, rules: StateRules) -> str | None:
-    return first_match(rules.columns, table.columns)
+    return first_match(rules.columns, [name for name, values in table.columns.items() if values.ndim == 1])
 
 
 def without_invalid_times(nwb: NWBFile, domain: Interval, quality: Quality) -> Interval:
     """The domain without the file's ``invalid_times``; ``quality`` gets ``invalid_seconds``."""
     if nwb.invalid_times is None or not len(nwb.invalid_times):
         return domain
-    invalid = _read_table(nwb.invalid_times, domain, Quality(), strict=False).union()
+    table = _read_table("intervals/invalid_times", nwb.invalid_times, domain, Notes(), strict=False)
+    if table is None:
+        return domain
+    invalid = table.union()
     edges = np.concatenate([[-np.inf], np.stack([invalid.start, invalid.end], axis=1).reshape(-1), [np.inf]])
     low, high = float(domain.start.min()) - 1, float(domain.end.max()) + 1
     edges = np.clip(edges, low, high)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from itertools import chain, count
 
 
 def matches(patterns: Iterable[str], name: str) -> bool:
@@ -38,3 +39,26 @@ def search_groups(patterns: Iterable[str], text: str) -> str | None:
         if found and found.groups() and found.group(1):
             return str(found.group(1)).strip()
     return None
+
+
+def safe_name(name: str) -> str:
+    """A name that can stand in a store: no path, nothing that a store keeps for itself.
+
+    Example:
+        >>> safe_name("cell_type"), safe_name("../../etc/x"), safe_name("__hidden"), safe_name("..")
+        ('cell_type', '.._.._etc_x', '_hidden', '_')
+    """
+    name = "".join("_" if char in "/\\" or not char.isprintable() else char for char in name).strip()[:200]
+    name = re.sub("^_{2,}", "_", name)
+    return "_" if not name.strip(".") or name == "zarr.json" else name
+
+
+def free_name(choices: list[str], taken: Container[str]) -> str:
+    """The first choice that is not taken, or else the last with a number.
+
+    Example:
+        >>> free_name(["a", "b"], {"a"}), free_name(["a"], {"a", "a_2"})
+        ('b', 'a_3')
+    """
+    numbered = (f"{choices[-1]}_{n}" for n in count(2))
+    return next(name for name in chain(choices, numbered) if name not in taken)

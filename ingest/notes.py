@@ -27,8 +27,10 @@ class Notes(Quality):
         >>> notes = Notes()
         >>> notes.take("units/area", "location")
         >>> notes.leave("units/waveforms", "a list in each row", "unit_columns_left_out")
-        >>> notes.taken, notes.left, notes.found()
-        ([Note(path='units/area', text='location')], [Note(path='units/waveforms', text='a list in each row')], {'unit_columns_left_out': 1.0})
+        >>> notes.taken
+        [Note(path='units/area', text='location')]
+        >>> notes.left[0].text, notes.found()
+        ('a list in each row', {'unit_columns_left_out': 1.0})
     """
 
     def __init__(self) -> None:

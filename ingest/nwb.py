@@ -21,12 +21,15 @@ from zarr.abc.store import Store as ZarrStore
 from foundation.errors import SourceError
 from foundation.store import Recording, Source, Subject
 from ingest.activity import activity_series, read_activity
+from ingest.events import read_events
 from ingest.intervals import read_intervals, without_invalid_times
 from ingest.links import refuse_outside_links
-from ingest.quality import Quality
+from ingest.notes import Notes
 from ingest.recipes import Recipe, load_recipe
+from ingest.regions import with_regions
 from ingest.series import FoundSeries, find_series, rate_of, read_behavior, voltage
-from ingest.units import has_spikes, observed_time, read_spikes, read_units
+from ingest.spikes import has_spikes, observed_time, read_spikes
+from ingest.units import read_units
 from ingest.versions import refuse_other_versions, version_of
 from ingest.zarr_nwb import digest_of_zarr, opened_zarr, zarr_at
 
@@ -63,6 +66,7 @@ def read_nwb(
     source: Source | None = None,
     namespace: str = "",
     content: BinaryIO | ZarrStore | None = None,
+    notes: Notes | None = None,
 ) -> Recording | NeedsSorting:
     """Read an NWB file (NWB 2; HDF5 or Zarr).
 
@@ -74,6 +78,7 @@ def read_nwb(
         namespace: what tells its subject apart from others of the same name (``archive/dandiset``).
         content: an open, seekable binary file (HDF5) or a read-only Zarr store; by default ``path`` is opened as a
             file. It is left open.
+        notes: gets what became of every object of the file.
 
     Returns:
         The recording; ``NeedsSorting`` for a file with voltage alone.
@@ -87,7 +92,7 @@ def read_nwb(
     if source is None:
         source = Source(path=path, digest=digest_of(path, content))
     with opened_nwb(path, content) as nwb:
-        return _read(nwb, recipe, strict, source, namespace)
+        return _read(nwb, recipe, strict, source, namespace, Notes() if notes is None else notes)
 
 
 def digest_of(path: str, content: BinaryIO | ZarrStore | None = None) -> str:
@@ -150,34 +155,41 @@ def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
 
 
-def _read(nwb: NWBFile, recipe: Recipe, strict: bool, source: Source, namespace: str) -> Recording | NeedsSorting:
-    quality = Quality()
+def _read(
+    nwb: NWBFile, recipe: Recipe, strict: bool, source: Source, namespace: str, notes: Notes
+) -> Recording | NeedsSorting:
     found = find_series(nwb)
     sampled = activity_series(found, recipe.activity)
     parts: dict[str, Any]
     if has_spikes(nwb.units):
-        spikes = read_spikes(nwb.units, quality, strict)
-        domain = observed_time(nwb.units, spikes, quality)
-        parts = {"units": read_units(nwb.units, recipe.units, quality), "spikes": spikes}
-        quality["activity_series_left_out"] += len(sampled)
+        spikes = read_spikes(nwb.units, notes, strict)
+        notes.take("units/spike_times", f"{len(spikes)} spikes of {spikes.n_units} units")
+        domain = observed_time(nwb.units, spikes, notes)
+        units = read_units(nwb.units, recipe.units, notes, nwb=nwb)
+        parts = {"spikes": spikes}
+        for item in sampled:
+            notes.leave(item.path, "sampled activity, beside spike times", "activity_series_left_out")
     elif sampled:
-        activity = read_activity(sampled[0], recipe.activity, recipe.units, nwb.units, quality)
-        domain = activity.domain
-        parts = {"units": activity.units, "activity": activity.series, "activity_kind": activity.kind}
-        quality["activity_series_left_out"] += len(sampled) - 1
+        activity = read_activity(sampled, recipe, nwb, notes)
+        domain, units = activity.domain, activity.units
+        parts = {"activity": activity.series, "activity_kind": activity.kind}
     else:
         return _voltage_only(source.path, found)
-    domain = without_invalid_times(nwb, domain, quality)
-    rest = [item for item in found if not any(item is other for other in sampled)]
+    domain = without_invalid_times(nwb, domain, notes)
+    subject = read_subject(nwb, source.path, namespace)
+    intervals = read_intervals(nwb, recipe, domain, notes, strict)
+    intervals |= read_events(found, domain, notes, intervals)
+    rest = [item for item in found if not item.is_events and not any(item is other for other in sampled)]
     return Recording(
         source=source,
-        subject=read_subject(nwb, source.path, namespace),
+        subject=subject,
         session=session_name(nwb, source.path),
+        units=with_regions(units, recipe.regions, subject.species, notes),
         domain=domain,
-        behavior=read_behavior(rest, recipe.behavior, quality, strict),
-        intervals=read_intervals(nwb, recipe, domain, quality, strict),
+        behavior=read_behavior(rest, recipe.behavior, notes, strict),
+        intervals=dict(sorted(intervals.items())),
         resolution=_resolution(nwb, recipe),
-        quality=quality.found(),
+        quality=notes.found(),
         description=str(nwb.session_description or nwb.experiment_description or "").strip(),
         start_time=nwb.session_start_time.isoformat() if nwb.session_start_time else "",
         lab=str(nwb.lab or ""),

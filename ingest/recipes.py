@@ -1,7 +1,9 @@
 """Recipes: which column, table or series of an NWB file means what.
 
 Every list of names in a recipe holds regular expressions that must match a whole name, upper and lower case alike.
-Lists are in order of preference: the first expression that finds something wins.
+Lists are in order of preference: the first expression that finds something wins. A recipe may say ``extends: default``
+(or another recipe's name, or a file beside it) and hold only what differs; ``...`` in a list stands for the items of
+the recipe that it extends.
 """
 
 from __future__ import annotations
@@ -18,10 +20,15 @@ from typing import Any
 import yaml
 
 from foundation.errors import ConfigError
-from foundation.resources import find_config
+from foundation.resources import config_names, find_config
 
 # Goes into the digest: a reader that gives other recordings from the same file and recipe takes the next number.
-READER_VERSION = 1
+READER_VERSION = 2
+ATLASES = ("auto", "allen_ccf", "none")
+# In a list of a recipe that extends another, this stands for the items of the other.
+INHERITED = "..."
+# What says nothing of how a file is read.
+_ABOUT = ("description", "verified", "dandisets")
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,12 @@ class UnitRules:
         cell_type: columns that hold the cell type.
         location: columns that hold the brain region; where they are silent the electrodes' location counts.
         quality: columns that hold the sorting quality.
-        group: columns that hold the probe or shank; where they are silent the electrodes' group counts.
+        group: columns that hold the shank or electrode group; where they are silent the electrodes' group counts.
+        probe: columns that hold the probe; where they are silent the device of the electrodes' group counts.
+        electrodes: columns that say which electrodes a unit was seen on: rows of the electrodes table, or their ids.
+        electrode_columns: columns of the electrodes table that units take over from their electrodes: the mean of
+            numbers, the most frequent of texts.
+        array_size: columns with an array in each row are kept up to this many values a row.
         location_patterns: expressions searched in a location's text; the first group of the first hit is the region.
         missing: texts that mean "not known" in cell_type, location, quality and group.
         drop: columns that are never kept.
@@ -42,9 +54,34 @@ class UnitRules:
     location: list[str] = field(default_factory=list)
     quality: list[str] = field(default_factory=list)
     group: list[str] = field(default_factory=list)
+    probe: list[str] = field(default_factory=list)
+    electrodes: list[str] = field(default_factory=list)
+    electrode_columns: list[str] = field(default_factory=list)
+    array_size: int = 1024
     location_patterns: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     drop: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.array_size < 0:
+            raise ConfigError(f"units.array_size is {self.array_size}: allowed is 0 (no arrays) or more")
+
+
+@dataclass(frozen=True)
+class RegionRules:
+    """How the names of brain regions become those of an atlas.
+
+    Args:
+        atlas: ``auto`` (the Allen CCF for mice, none for other animals), ``allen_ccf`` or ``none``.
+        names: acronym of the atlas -> texts of ``location`` that mean it.
+    """
+
+    atlas: str = "auto"
+    names: dict[str, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.atlas not in ATLASES:
+            raise ConfigError(f"regions.atlas is {self.atlas!r}: allowed are {', '.join(map(repr, ATLASES))}")
 
 
 @dataclass(frozen=True)
@@ -55,6 +92,8 @@ class ActivityRules:
         types: neurodata types that always do.
         names: names of plain TimeSeries that do.
         prefer: where several do: paths (``processing/ophys/DfOverF/...``) in order of preference.
+        join_planes: series that are preferred alike and have cells of their own (imaging planes) become one population
+            if they were sampled together.
         count_units: units of measure that say that samples are counts of events.
         count_names: names that say so.
         location_patterns: expressions searched in the series' comments; the first group is the region of all units.
@@ -63,6 +102,7 @@ class ActivityRules:
     types: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     prefer: list[str] = field(default_factory=list)
+    join_planes: bool = True
     count_units: list[str] = field(default_factory=list)
     count_names: list[str] = field(default_factory=list)
     location_patterns: list[str] = field(default_factory=list)
@@ -147,8 +187,10 @@ class Recipe:
     """Which column, table or series of a file means what.
 
     Args:
-        description: a line for people; it does not change what is read.
-        units, activity, behavior, trials, states, resolution: the rules.
+        description: a line for people; it does not change what is read, nor do the next two.
+        verified: whether the recipe was tried on the real files of its dandisets.
+        dandisets: the dandisets that it was written for.
+        units, regions, activity, behavior, trials, states, resolution: the rules.
 
     Example:
         >>> load_recipe("default").trials.tables
@@ -156,7 +198,10 @@ class Recipe:
     """
 
     description: str = ""
+    verified: bool = False
+    dandisets: list[str] = field(default_factory=list)
     units: UnitRules = UnitRules()
+    regions: RegionRules = RegionRules()
     activity: ActivityRules = ActivityRules()
     behavior: BehaviorRules = BehaviorRules()
     trials: TrialRules = TrialRules()
@@ -166,7 +211,7 @@ class Recipe:
     @property
     def digest(self) -> str:
         """Sixteen hexadecimal digits: equal rules, equal digest, however the file is laid out."""
-        rules = {name: rule for name, rule in asdict(self).items() if name != "description"}
+        rules = {name: rule for name, rule in asdict(self).items() if name not in _ABOUT}
         return hashlib.sha256(json.dumps([READER_VERSION, rules], sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -181,14 +226,60 @@ def load_recipe(name: str | Path) -> Recipe:
     """
     path = find_config(name, "recipes")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"recipe {path} cannot be read as YAML: {' '.join(str(error).split())}") from error
-    try:
-        recipe: Recipe = _build(Recipe, {} if content is None else content, "")
+        recipe: Recipe = _build(Recipe, _content(path), "")
     except ConfigError as error:
         raise ConfigError(f"recipe {path}: {error}") from error
     return recipe
+
+
+def recipe_for(dandiset: str) -> str:
+    """The name of the shipped recipe that was written for a dandiset; ``default`` where none was.
+
+    Args:
+        dandiset: its six digits.
+
+    Example:
+        >>> recipe_for("000688"), recipe_for("999999")
+        ('dandi-000688', 'default')
+    """
+    for name in config_names("recipes"):
+        content = yaml.safe_load(find_config(name).read_text(encoding="utf-8"))
+        if dandiset in (content or {}).get("dandisets", []):
+            return name.removeprefix("recipes/")
+    return "default"
+
+
+def _content(path: Path, above: tuple[Path, ...] = ()) -> Any:
+    """What a recipe's file says, on top of what the one says that it extends."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        return {}
+    base: Any = {}
+    if isinstance(content, dict) and "extends" in content:
+        name = content.pop("extends")
+        if not isinstance(name, str):
+            raise ConfigError(f"extends is {name!r}: allowed is the name of a recipe or a file")
+        found = find_config(path.parent / name if (path.parent / name).is_file() else name, "recipes").resolve()
+        if found in above or found == path.resolve():
+            raise ConfigError(f"extends is {name!r}, which extends this recipe in turn")
+        base = _content(found, (*above, path.resolve()))
+        for about in _ABOUT:
+            base.pop(about, None)
+    return _merged(base, content)
+
+
+def _merged(base: Any, content: Any) -> Any:
+    """``content`` on top of ``base``: mappings are merged, anything else takes the place of what was there."""
+    if isinstance(content, dict):
+        known = base if isinstance(base, dict) else {}
+        return known | {name: _merged(known.get(name), item) for name, item in content.items()}
+    if isinstance(content, list) and INHERITED in content:
+        place = content.index(INHERITED)
+        return [*content[:place], *(base if isinstance(base, list) else []), *content[place + 1 :]]
+    return content
 
 
 def _build(kind: Any, value: Any, key: str) -> Any:
@@ -218,6 +309,10 @@ def _typed(hint: Any, value: Any, key: str) -> Any:
         if not isinstance(value, dict):
             raise ConfigError(f"{key} is {value!r}: allowed is a mapping of names to lists of texts")
         return {str(name): _typed(list[str], item, f"{key}.{name}") for name, item in value.items()}
+    if hint is bool and isinstance(value, bool):
+        return value
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
     if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
         try:
             return float(value)  # YAML takes 1e-3 for a text
@@ -225,7 +320,8 @@ def _typed(hint: Any, value: Any, key: str) -> Any:
             pass
     if hint is str and isinstance(value, str):
         return value
-    raise ConfigError(f"{key} is {value!r}: allowed is {'a number' if hint is float else 'a text'}")
+    allowed = {float: "a number", int: "a whole number", bool: "true or false"}.get(hint, "a text")
+    raise ConfigError(f"{key} is {value!r}: allowed is {allowed}")
 
 
 def _compile(pattern: str, key: str) -> re.Pattern[str]:

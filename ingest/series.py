@@ -1,4 +1,4 @@
-"""Sampled series of an NWB file: behaviour, population activity, voltage."""
+"""Sampled series of an NWB file: behaviour, stimuli, voltage."""
 
 from __future__ import annotations
 
@@ -9,17 +9,30 @@ from typing import Any
 
 import numpy as np
 from pynwb import NWBFile, TimeSeries
-from pynwb.behavior import SpatialSeries
 from pynwb.ecephys import ElectricalSeries
+from pynwb.icephys import PatchClampSeries
+from pynwb.image import ImageSeries
+from pynwb.misc import AnnotationSeries, DecompositionSeries, IntervalSeries
+from pynwb.ophys import RoiResponseSeries
 
 from foundation.errors import SourceError
 from foundation.store import IrregularTimeSeries, RegularTimeSeries
 from foundation.store import TimeSeries as StoredSeries
-from ingest.names import matches, standard_name
+from ingest.arrays import load
+from ingest.names import free_name, matches, safe_name, standard_name
+from ingest.notes import Notes
 from ingest.quality import Quality
 from ingest.recipes import BehaviorRules
 
 log = logging.getLogger(__name__)
+
+NO_BEHAVIOR = {
+    ElectricalSeries: "voltage",
+    ImageSeries: "images",
+    PatchClampSeries: "voltage or current of a single cell",
+    DecompositionSeries: "bands of another signal",
+    RoiResponseSeries: "activity of cells",
+}
 
 
 @dataclass(frozen=True)
@@ -37,21 +50,40 @@ class FoundSeries:
     def neurodata_type(self) -> str:
         return type(self.series).__name__
 
+    @property
+    def is_events(self) -> bool:
+        """Whether it marks times or intervals, rather than sampling a quantity."""
+        return isinstance(self.series, AnnotationSeries | IntervalSeries)
+
 
 def find_series(nwb: NWBFile) -> list[FoundSeries]:
-    """Every TimeSeries in the file's acquisition and processing modules, sorted by path."""
-    found = [item for name in nwb.acquisition for item in _walk(nwb.acquisition[name], "acquisition")]
-    found += [item for name in nwb.processing for item in _walk(nwb.processing[name], "processing")]
-    return sorted(found, key=lambda item: item.path)
+    """Every TimeSeries among the file's acquired, processed and analysed data and presented stimuli, sorted by path."""
+    return sorted(
+        (FoundSeries(path, item) for path, item in find_containers(nwb) if isinstance(item, TimeSeries)),
+        key=lambda item: item.path,
+    )
 
 
-def _walk(container: Any, path: str) -> Iterator[FoundSeries]:
+def find_containers(nwb: NWBFile) -> Iterator[tuple[str, Any]]:
+    """Every container of the file's acquired, processed and analysed data and presented stimuli, with its path."""
+    places = {
+        "acquisition": nwb.acquisition,
+        "processing": nwb.processing,
+        "analysis": nwb.analysis,
+        "stimulus/presentation": nwb.stimulus,
+    }
+    for place, items in places.items():
+        for name in items or {}:
+            yield from _walk(items[name], place, set())
+
+
+def _walk(container: Any, path: str, above: set[int]) -> Iterator[tuple[str, Any]]:
     path = f"{path}/{container.name}"
-    if isinstance(container, TimeSeries):
-        yield FoundSeries(path, container)
+    yield path, container
+    if isinstance(container, TimeSeries) or id(container) in above:
         return
     for child in container.children:
-        yield from _walk(child, path)
+        yield from _walk(child, path, above | {id(container)})
 
 
 def rate_of(series: Any) -> float:
@@ -65,15 +97,15 @@ def rate_of(series: Any) -> float:
 
 
 def read_behavior(
-    found: list[FoundSeries], rules: BehaviorRules, quality: Quality, strict: bool
+    found: list[FoundSeries], rules: BehaviorRules, notes: Notes, strict: bool
 ) -> dict[str, StoredSeries]:
-    """The behaviour of a file: SpatialSeries and plain TimeSeries, under standard names where the recipe has one.
+    """The behaviour and stimuli of a file: its series, under standard names where the recipe has one.
 
     Args:
         found: the series that are not something else.
         rules: names.
-        quality: gets ``series_left_out`` (no numbers, no time, too fast, or more than two dimensions),
-            ``series_sorted`` and ``samples_dropped`` (time stamps that fall or are not finite).
+        notes: gets what became of each; counts ``series_left_out`` (no numbers, no time, too fast, images, more than
+            two dimensions), ``series_sorted`` and ``samples_dropped`` (time stamps that fall or are not finite).
         strict: refuse what would be sorted or dropped.
 
     Returns:
@@ -84,42 +116,57 @@ def read_behavior(
     """
     behavior: dict[str, StoredSeries] = {}
     for item in found:
-        if type(item.series) not in (TimeSeries, SpatialSeries) or matches(rules.drop, item.name):
-            quality["series_left_out"] += 1
-            continue
-        rate = rate_of(item.series)
-        if rate > rules.max_rate:
-            log.info("%s is sampled at %g Hz: taken for a raw signal and left out", item.path, rate)
-            quality["series_left_out"] += 1
-            continue
-        series = read_series(item, quality, strict)
-        if series is None:
-            quality["series_left_out"] += 1
+        why = why_left(item, rules)
+        series = read_series(item, notes, strict) if why is None else why
+        if isinstance(series, str):
+            notes.leave(item.path, series, "series_left_out")
             continue
         name = standard_name(rules.names, item.name)
         parent = item.path.split("/")[-2]
         # Two series with one standard name: the second keeps its own, or its container's and its own.
         choices = [name, item.name, f"{parent}_{item.name}", item.path.replace("/", "_")]
-        behavior[next(c for c in choices if c not in behavior)] = series
+        kept = free_name([safe_name(choice) for choice in choices], behavior)
+        behavior[kept] = series
+        notes.take(item.path, f"behaviour {kept}, {len(series)} samples, {series.unit or 'no unit'}")
     return behavior
 
 
-def read_series(item: FoundSeries, quality: Quality, strict: bool) -> StoredSeries | None:
-    """One series as ``(T, D)`` samples, or None if it holds no numbers or no usable time."""
+def why_left(item: FoundSeries, rules: BehaviorRules) -> str | None:
+    """Why a series is no behaviour, as far as it can be told without reading it; None if it may be one."""
     series = item.series
-    data = read_data(series)
-    if data is None:
-        return None
-    unit = "" if series.unit in (None, "unknown") else str(series.unit)
+    if isinstance(series, ImageSeries) and getattr(series, "external_file", None) is not None:
+        return "images in other files, which are never opened"
+    for kind, what in NO_BEHAVIOR.items():
+        if isinstance(series, kind):
+            return what
+    if matches(rules.drop, item.name):
+        return "the recipe drops it"
+    rate = rate_of(series)
+    if rate > rules.max_rate:
+        return f"sampled at {rate:g} Hz, above the recipe's behavior.max_rate of {rules.max_rate:g}: a raw signal"
+    shape = np.shape(series.data) if series.data is not None else ()
+    if len(shape) not in (1, 2):
+        return f"{len(shape)} dimensions: allowed are 1 and 2" if shape else "no data"
+    return None
+
+
+def read_series(item: FoundSeries, quality: Quality, strict: bool) -> StoredSeries | str:
+    """One series as ``(T, D)`` samples, or why it is none: it holds no numbers, or no usable time."""
+    series = item.series
+    unit = unit_of(series)
     if series.timestamps is None:
         rate, start = series.rate, series.starting_time or 0.0
         if rate is None or not (np.isfinite(rate) and rate > 0 and np.isfinite(start)):
-            return None
-        return RegularTimeSeries(data, rate=float(rate), start=float(start), unit=unit)
-    times = np.asarray(series.timestamps[:], dtype=np.float64)
-    if len(times) != len(data):
-        log.warning("%s has %d time stamps for %d samples: left out", item.path, len(times), len(data))
-        return None
+            return f"neither time stamps nor a rate above 0 Hz (rate {rate}, start {start})"
+        data = read_data(item)
+        return "no numbers" if data is None else RegularTimeSeries(data, float(rate), float(start), unit)
+    if len(series.timestamps) != len(series.data):
+        return f"{len(series.timestamps)} time stamps for {len(series.data)} samples"
+    times = np.asarray(load(series.timestamps, f"{item.path}/timestamps"))
+    data = read_data(item)
+    if data is None or times.ndim != 1 or times.dtype.kind not in "iuf":
+        return "no numbers"
+    times = times.astype(np.float64)
     finite = np.isfinite(times)
     falls = bool((np.diff(times[finite]) < 0).any())
     if strict and not finite.all():
@@ -128,30 +175,44 @@ def read_series(item: FoundSeries, quality: Quality, strict: bool) -> StoredSeri
         raise SourceError(f"{item.path} has time stamps that fall; without strict its samples are sorted")
     quality["samples_dropped"] += int((~finite).sum())
     quality["series_sorted"] += falls
-    times, data = times[finite], data[finite]
+    if not finite.all():
+        times, data = times[finite], data[finite]
     if falls:
         order = np.argsort(times, kind="stable")
         times, data = times[order], data[order]
     return IrregularTimeSeries(times, data, unit)
 
 
-def read_data(series: Any) -> np.ndarray | None:
-    """``(T, D)`` samples with conversion and offset applied; None unless they are numbers in one or two dimensions."""
-    data = series.data
-    if data is None or len(np.shape(data)) not in (1, 2):
+def unit_of(series: Any) -> str:
+    """The unit of measure, ``''`` where the file does not know it."""
+    return "" if series.unit in (None, "unknown") else str(series.unit)
+
+
+def read_data(item: FoundSeries) -> np.ndarray | None:
+    """``(T, D)`` samples in the series' unit; None unless they are numbers in one or two dimensions.
+
+    A value is ``data * conversion * channel_conversion + offset``; without any of the three it stays as it is.
+    """
+    series = item.series
+    if series.data is None or len(np.shape(series.data)) not in (1, 2):
         return None
-    data = np.asarray(data[:])
+    data = np.asarray(load(series.data, f"{item.path}/data"))
     if data.dtype.kind not in "biuf":
         return None
-    data = data.astype(data.dtype.newbyteorder("="))
+    data = data.astype(data.dtype.newbyteorder("="), copy=False)
     conversion = 1.0 if series.conversion is None else float(series.conversion)
     offset = 0.0 if series.offset is None else float(series.offset)
-    if (conversion, offset) != (1.0, 0.0):
-        data = data.astype(np.float64) * conversion + offset
+    channels = getattr(series, "channel_conversion", None)
+    if (conversion, offset) != (1.0, 0.0) or channels is not None:
+        data = data.astype(np.float64)
+        data *= conversion
+        if channels is not None:
+            data *= np.asarray(channels[:], dtype=np.float64)
+        data += offset
     return data[:, None] if data.ndim == 1 else data
 
 
 def voltage(found: list[FoundSeries]) -> FoundSeries | None:
-    """The fastest raw voltage of the file, if it has one."""
+    """The fastest raw voltage of the file, if it has one. Its samples are never read."""
     raw = [f for f in found if isinstance(f.series, ElectricalSeries) and f.path.startswith("acquisition/")]
     return max(raw, key=lambda f: np.nan_to_num(rate_of(f.series)), default=None)

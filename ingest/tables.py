@@ -2,50 +2,97 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from hdmf.common import DynamicTableRegion, EnumData, VectorIndex
 
+from ingest.arrays import load
+from ingest.names import free_name, safe_name
+from ingest.notes import Notes
 
-def scalar_columns(table: Any, skip: tuple[str, ...] = ()) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The columns of a table that hold one number or one text a row.
+ARRAY_SIZE = 1024
+
+
+def read_columns(
+    table: Any, path: str, counter: str, notes: Notes, skip: tuple[str, ...] = (), array_size: int = ARRAY_SIZE
+) -> dict[str, np.ndarray]:
+    """The columns of a table that a recording can hold.
 
     Args:
         table: a DynamicTable of K rows.
+        path: where it lies in the file.
+        counter: gets the number of columns that are left out.
+        notes: gets each of them, and why.
         skip: columns that are read elsewhere.
+        array_size: arrays of at most so many values a row are kept.
 
     Returns:
-        name -> ``(K,)`` array of numbers or text (``''`` where a text is missing), and the names of all other columns
-        (ragged ones, arrays, regions of other tables).
+        name -> ``(K, ...)`` array of numbers or ``(K,)`` text (``''`` where a text is missing). Lists of texts become
+        one text, joined by ``; ``.
     """
-    kept: dict[str, np.ndarray] = {}
-    left_out: list[str] = []
+    columns: dict[str, np.ndarray] = {}
     for name in table.colnames:
         if name in skip:
             continue
-        values = scalar_column(table[name])
-        if values is None:
-            left_out.append(name)
+        values = read_column(table[name], f"{path}/{name}", array_size)
+        if isinstance(values, str):
+            notes.leave(f"{path}/{name}", values, counter)
+        elif len(values) != len(table):
+            notes.leave(f"{path}/{name}", f"{len(values)} values for {len(table)} rows", counter)
         else:
-            kept[name] = values
-    return kept, left_out
+            columns[free_name([safe_name(name)], columns)] = values
+    return columns
 
 
-def scalar_column(column: Any) -> np.ndarray | None:
-    """``(K,)`` numbers or text of one column, or None if it holds anything else."""
-    if isinstance(column, VectorIndex | DynamicTableRegion):
-        return None
-    data = column.data[:]
+def read_column(column: Any, path: str, array_size: int = ARRAY_SIZE) -> np.ndarray | str:
+    """``(K, ...)`` numbers or ``(K,)`` text of one column, or why it is not kept, told from its shape where possible."""
+    if isinstance(column, VectorIndex):
+        return _lists(column, path)
+    if isinstance(column, DynamicTableRegion):
+        return "rows of another table"
+    data = column.data
     if isinstance(column, EnumData):
-        elements = as_text(column.elements.data[:])
-        return None if elements is None else elements[np.asarray(data, dtype=np.int64)]
-    array = np.asarray(data) if not isinstance(data, list) or not _holds_containers(data) else np.array(data, object)
-    if array.ndim != 1:
-        return None
+        elements = as_text(load(column.elements.data, path))
+        return "names that are no texts" if elements is None else elements[np.asarray(data[:], dtype=np.int64)]
+    shape, kind = np.shape(data), getattr(getattr(data, "dtype", None), "kind", "O")
+    if kind == "V":
+        return "references to series"
+    size = math.prod(shape[1:])
+    if size > array_size:
+        return f"{size} values in each row: more than the {array_size} that are kept"
+    return _plain(load(data, path))
+
+
+def _plain(data: Any) -> np.ndarray | str:
+    array = np.array(data, object) if isinstance(data, list) and _holds_containers(data) else np.asarray(data)
     if array.dtype.kind in "biuf":
-        return array.astype(array.dtype.newbyteorder("="))
-    return as_text(array)
+        array = array.astype(array.dtype.newbyteorder("="))
+        return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if array.ndim != 1:
+        array = array.reshape(len(array), -1)
+        if array.shape[1] != 1:
+            return "an array of texts in each row"
+        array = array[:, 0]
+    texts = as_text(array)
+    return "neither numbers nor text" if texts is None else texts
+
+
+def _lists(index: VectorIndex, path: str) -> np.ndarray | str:
+    target = index.target
+    if isinstance(target, VectorIndex):
+        return "lists of lists in each row"
+    kind = getattr(getattr(target.data, "dtype", None), "kind", "O")
+    if isinstance(target, DynamicTableRegion) or kind not in "OSU":
+        return "a list in each row"
+    texts = as_text(load(target.data, path))
+    if texts is None:
+        return "a list in each row"
+    bounds = ragged_bounds(load(index.data, path), len(texts))
+    rows = [texts[start:end].tolist() for start, end in pairwise(bounds)]
+    return np.array(["; ".join(row) for row in rows], dtype=str)
 
 
 def _holds_containers(data: list[Any]) -> bool:

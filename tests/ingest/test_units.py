@@ -82,16 +82,30 @@ def test_scalar_columns_are_kept_and_others_counted(write, nwb_maker):
     nwb.add_unit_column("good", "bool")
     nwb.add_unit_column("amplitudes", "ragged", index=True)
     nwb.add_unit_column("template", "two dimensions")
+    nwb.add_unit_column("map", "two dimensions, many values")
+    nwb.add_unit_column("peak", "a number, in brackets")
+    nwb.add_unit_column("tags", "texts", index=True)
     for n, train in enumerate(TRAINS):
         nwb.add_unit(
-            spike_times=train, depth=1.5 * n, note=f"n{n}", good=n > 0, amplitudes=[1.0] * (n + 1), template=[1.0, 2.0]
+            spike_times=train,
+            depth=1.5 * n,
+            note=f"n{n}",
+            good=n > 0,
+            amplitudes=[1.0] * (n + 1),
+            template=[1.0, n],
+            map=np.zeros((33, 33)),
+            peak=[n],
+            tags=["a", "b"][:n],
         )
     recording = read_nwb(write(nwb))
     assert recording.units["depth"].tolist() == [0.0, 1.5, 3.0]
     assert recording.units["note"].tolist() == ["n0", "n1", "n2"]
     assert recording.units["good"].tolist() == [False, True, True]
     assert recording.units["id"].tolist() == [0, 1, 2]
-    assert {"amplitudes", "template"}.isdisjoint(recording.units)
+    assert recording.units["template"].tolist() == [[1.0, 0], [1.0, 1], [1.0, 2]]
+    assert recording.units["peak"].tolist() == [0, 1, 2]
+    assert recording.units["tags"].tolist() == ["", "a", "a; b"]
+    assert {"amplitudes", "map"}.isdisjoint(recording.units)
     assert recording.quality == {"unit_columns_left_out": 2.0}
 
 

@@ -46,7 +46,7 @@ def test_nwb_1_is_refused_by_name(tmp_path, version):
 def test_a_version_that_is_not_known_yet(good):
     with h5py.File(good, "r+") as file:
         file.attrs["nwb_version"] = "3.0.0"
-    with pytest.raises(SourceError, match="'3.0.0': NWB 2 is read"):
+    with pytest.raises(SourceError, match=r"'3\.0\.0': NWB 2 is read"):
         read_nwb(good)
 
 

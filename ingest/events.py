@@ -1,0 +1,104 @@
+"""Series that mark times rather than sample a quantity, as tables of intervals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pynwb.misc import IntervalSeries
+
+from foundation.store import Interval
+from ingest.arrays import load
+from ingest.names import free_name, safe_name
+from ingest.notes import Notes
+from ingest.series import FoundSeries
+from ingest.tables import as_text
+
+
+def read_events(
+    found: list[FoundSeries], domain: Interval, notes: Notes, taken: dict[str, Interval]
+) -> dict[str, Interval]:
+    """Intervals of IntervalSeries (as BehavioralEpochs hold them) and moments of AnnotationSeries.
+
+    Args:
+        found: series, of which the others are passed over.
+        domain: an interval that does not end runs to the recording's end.
+        notes: gets what became of each; counts ``events_left_out`` (series without usable times),
+            ``interval_stops_inferred`` and ``intervals_dropped`` (ends without a start).
+        taken: tables that have their names already.
+
+    Returns:
+        name -> intervals: with the column ``value`` (the kind of interval, where a series holds several), or of no
+        length and with the column ``annotation``.
+    """
+    tables: dict[str, Interval] = {}
+    for item in found:
+        if not item.is_events:
+            continue
+        read = _intervals if isinstance(item.series, IntervalSeries) else _moments
+        table = read(item, domain, notes)
+        if isinstance(table, str):
+            notes.leave(item.path, table, "events_left_out")
+        elif len(table):
+            parent = item.path.split("/")[-2]
+            name = free_name([safe_name(item.name), safe_name(f"{parent}_{item.name}")], taken | tables)
+            tables[name] = table
+            notes.take(item.path, f"intervals {name}, {len(table)} of them")
+        else:
+            notes.leave(item.path, "empty")
+    return tables
+
+
+def _times(item: FoundSeries) -> np.ndarray | str:
+    series = item.series
+    if series.timestamps is None or series.data is None or len(series.timestamps) != len(series.data):
+        return "no time stamp for each value"
+    times = np.asarray(load(series.timestamps, f"{item.path}/timestamps"))
+    return (
+        times.astype(np.float64) if times.ndim == 1 and times.dtype.kind in "iuf" else "time stamps that are no numbers"
+    )
+
+
+def _moments(item: FoundSeries, domain: Interval, notes: Notes) -> Interval | str:
+    times = _times(item)
+    if isinstance(times, str):
+        return times
+    texts = as_text(load(item.series.data, f"{item.path}/data"))
+    good = np.isfinite(times)
+    notes["intervals_dropped"] += int((~good).sum())
+    columns = {} if texts is None else {"annotation": texts[good]}
+    return Interval(times[good], times[good], columns)
+
+
+def _intervals(item: FoundSeries, domain: Interval, notes: Notes) -> Interval | str:
+    """+k opens an interval of kind k and -k ends it; kinds may overlap one another."""
+    times = _times(item)
+    if isinstance(times, str):
+        return times
+    marks: Any = np.asarray(load(item.series.data, f"{item.path}/data"))
+    if marks.ndim != 1 or marks.dtype.kind not in "iuf":
+        return "marks that are no numbers"
+    marks = np.where(np.isfinite(marks), marks, 0).astype(np.int64)
+    rows: list[tuple[float, float, int]] = []
+    open_since: dict[int, float] = {}
+    last = float(domain.end.max()) if len(domain) else np.inf
+    for time, mark in zip(times.tolist(), marks.tolist(), strict=True):
+        kind = abs(mark)
+        if not np.isfinite(time) or not mark:
+            notes["intervals_dropped"] += 1
+        elif mark > 0:
+            if kind in open_since:  # a second start: the first one never ended
+                notes["intervals_dropped"] += 1
+            open_since[kind] = time
+        elif kind in open_since and time >= open_since[kind]:
+            rows.append((open_since.pop(kind), time, kind))
+        else:
+            notes["intervals_dropped"] += 1
+    for kind, start in open_since.items():
+        notes["interval_stops_inferred"] += 1
+        rows.append((start, max(last, start) if np.isfinite(last) else start, kind))
+    rows.sort()
+    kinds = np.array([kind for *_, kind in rows], dtype=np.int64)
+    columns = {"value": kinds} if len(set(kinds.tolist())) > 1 else {}
+    bounds = np.array([row[:2] for row in rows], dtype=np.float64).reshape(-1, 2)
+    return Interval(bounds[:, 0], bounds[:, 1], columns)
