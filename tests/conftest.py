@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 from pathlib import Path
@@ -67,6 +68,19 @@ def small_store(tmp_path_factory) -> Path:
         write_recording(store, poisson_recording(seed))
     Catalog.build(store).save()
     return path
+
+
+@pytest.fixture(scope="session")
+def store_digest():
+    """Tells stores apart by their bytes."""
+    return digest_of_store
+
+
+def digest_of_store(path: Path | str, leave_out: tuple[str, ...] = ("ingest-report.json",)) -> dict[str, str]:
+    """Name -> sha256 of every file of a local store, hidden ones too; but not the report, which tells the time."""
+    root = Path(path)
+    files = sorted(p for p in root.rglob("*") if p.is_file() and p.name not in leave_out)
+    return {p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
 @pytest.fixture(scope="session")

@@ -61,8 +61,12 @@ class Encoded:
     @property
     def digest(self) -> str:
         """sha256 over every array's digest and the attributes: equal content, equal digest."""
-        parts = {path: array.digest for path, array in self.arrays.items()}
-        return hashlib.sha256(json.dumps([parts, self.attributes], sort_keys=True).encode()).hexdigest()
+        return group_digest({path: array.digest for path, array in self.arrays.items()}, self.attributes)
+
+
+def group_digest(array_digests: dict[str, str], attributes: dict[str, Any]) -> str:
+    """sha256 over path -> digest of a group's arrays, and its attributes."""
+    return hashlib.sha256(json.dumps([array_digests, attributes], sort_keys=True).encode()).hexdigest()
 
 
 def encode(recording: Recording) -> Encoded:
@@ -75,7 +79,7 @@ def encode(recording: Recording) -> Encoded:
         attributes = {"rate": series.rate, "start": series.start, "unit": series.unit, "kind": recording.activity_kind}
         arrays["activity/data"] = EncodedArray(np.asarray(series.data), attributes)
     for name, column in recording.units.items():
-        arrays[f"units/{name}"] = _encode_column(column)
+        arrays[f"units/{name}"] = encode_column(column)
     for name, behavior in recording.behavior.items():
         arrays |= _encode_series(f"behavior/{name}", behavior)
     for name, interval in recording.intervals.items():
@@ -158,7 +162,8 @@ def decode_blocks(arrays: dict[str, EncodedArray]) -> SpikeBlocks:
     return SpikeBlocks(times, arrays["spikes/edges"].data, arrays["spikes/offsets"].data)
 
 
-def _encode_column(values: np.ndarray) -> EncodedArray:
+def encode_column(values: np.ndarray) -> EncodedArray:
+    """A column as the store holds it: text as codes, the texts in its attributes."""
     values = np.asarray(values)
     if values.dtype.kind in "USOT":
         texts = values.astype(str)
@@ -199,7 +204,7 @@ def decode_series(path: str, arrays: dict[str, EncodedArray]) -> TimeSeries:
 
 def _encode_interval(path: str, interval: Interval) -> dict[str, EncodedArray]:
     arrays = {f"{path}/start": EncodedArray(interval.start), f"{path}/end": EncodedArray(interval.end)}
-    return arrays | {f"{path}/columns/{name}": _encode_column(v) for name, v in interval.columns.items()}
+    return arrays | {f"{path}/columns/{name}": encode_column(v) for name, v in interval.columns.items()}
 
 
 def decode_interval(path: str, arrays: dict[str, EncodedArray]) -> Interval:

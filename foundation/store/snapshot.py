@@ -94,7 +94,7 @@ def refresh(store: Store, full: bool = False) -> tuple[list[Record], list[Record
     """
     for attempt in range(ATTEMPTS):
         version = store.version(SNAPSHOT)
-        current, superseded = gather(store, None if full else _known(store))
+        current, superseded = gather(store, None if full else known_records(store))
         content = to_parquet(current, superseded)
         if version == hashlib.sha256(content).hexdigest() or store.swap(SNAPSHOT, content, version):
             return current, superseded
@@ -102,7 +102,8 @@ def refresh(store: Store, full: bool = False) -> tuple[list[Record], list[Record
     raise StoreError(f"other runs swap {store.name}/{SNAPSHOT} all the time: run `foundation catalog --refresh` later")
 
 
-def _known(store: Store) -> dict[str, Record]:
+def known_records(store: Store) -> dict[str, Record]:
+    """The snapshot's records by id; none where it is missing or damaged."""
     try:
         parts = read_snapshot(store) or ([], [])
     except StoreError as error:

@@ -15,6 +15,7 @@ A recording appears whole or not at all: its group is written first, and becomes
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from foundation.store.files import Files
 from foundation.store.leases import part_folder
 
 MARKER = "store.json"
+TOUCH = 3600.0
 
 
 class Store(Files):
@@ -160,6 +162,8 @@ def check_schema(name: str, marker: dict[str, Any]) -> None:
 
 def _write_folder(target: Path, objects: Iterable[dict[str, bytes]]) -> None:
     if target.exists():  # only ever renamed into place, so it is whole
+        if time.time() - target.stat().st_mtime > TOUCH:
+            os.utime(target)  # somebody wants it again (see `clean_store`)
         return
     with part_folder(target) as folder:
         for part in objects:

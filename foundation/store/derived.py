@@ -1,0 +1,130 @@
+"""What was computed from recordings (fits, embeddings, quality): beside them, under what made it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import zarr
+
+from foundation.errors import ConfigError, StoreError
+from foundation.store.arrays import GROUP_FILE, group_objects, read_array
+from foundation.store.encode import EncodedArray, decode_column, encode_column
+from foundation.store.leases import is_part
+from foundation.store.storage import Store
+
+
+class Derived:
+    """Named arrays that were made from recordings, written once and whole.
+
+    They lie under ``derived/<digest>``, the digest being that of the kind, the settings and the inputs, so that they
+    are found again by whoever would make the same. They change nothing of a recording.
+
+    Args:
+        store: the store.
+        kind: what it is, with the version of the code that makes it where that matters, for example ``cebra-1``.
+        settings: all that the result depends on; what JSON can hold.
+        inputs: content digests of the recordings it was made from (``StoredRecording.record["digest"]``); their order
+            does not matter.
+
+    Raises:
+        ConfigError: if the settings are not JSON.
+
+    Example:
+        >>> import tempfile
+        >>> store = Store(tempfile.mkdtemp() + "/store", create=True)
+        >>> fit = Derived(store, "embedding", {"dim": 2}, inputs=["digest of a recording"])
+        >>> fit.exists()
+        False
+        >>> fit.write({"z": np.zeros((3, 2), np.float32)}, {"loss": 0.5})
+        >>> again = Derived(store, "embedding", {"dim": 2}, inputs=["digest of a recording"])
+        >>> again.read("z").shape, again.attributes["loss"]
+        ((3, 2), 0.5)
+    """
+
+    def __init__(self, store: Store, kind: str, settings: Mapping[str, Any], inputs: Sequence[str]) -> None:
+        self.store, self.kind = store, kind
+        try:
+            text = json.dumps({"kind": kind, "settings": dict(settings), "inputs": sorted(inputs)}, sort_keys=True)
+        except TypeError as error:
+            raise ConfigError(f"settings of {kind!r} cannot be stored ({error}): allowed is what JSON holds") from error
+        self.made_by: dict[str, Any] = json.loads(text)
+        self.digest = made_by_digest(self.made_by)
+
+    @property
+    def folder(self) -> str:
+        return f"derived/{self.digest}"
+
+    def exists(self) -> bool:
+        """Whether it has been written."""
+        return self.store.read_bytes(f"{self.folder}/{GROUP_FILE}") is not None
+
+    def write(self, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any] | None = None) -> None:
+        """Write it, unless it is there already.
+
+        Args:
+            arrays: name -> numbers or text; a name may hold ``/``.
+            attributes: what JSON can hold.
+
+        Raises:
+            StoreError: if the store cannot be written; nothing is there then.
+            ValueError: if a name is not that of an array.
+        """
+        for name in arrays:
+            if not name or any(part in ("", ".", "..", GROUP_FILE) for part in name.split("/")):
+                raise ValueError(f"no name for an array: {name!r}")
+        encoded: dict[str, EncodedArray] = {name: encode_column(np.asarray(a)) for name, a in arrays.items()}
+        about = {"made_by": self.made_by, **(attributes or {})}
+        if not self.exists():
+            self.store.write_objects(self.folder, group_objects(encoded, about))
+
+    @property
+    def _group(self) -> zarr.Group:
+        return self.store.open_folder(self.folder)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What `write` was given, and ``made_by``."""
+        return dict(self._group.attrs)
+
+    def names(self) -> list[str]:
+        """Names of its arrays, sorted."""
+        return sorted(path for path, item in self._group.members(max_depth=None) if isinstance(item, zarr.Array))
+
+    def read(self, name: str) -> np.ndarray:
+        """One of its arrays.
+
+        Raises:
+            StoreError: if it has not been written, has no such array, or the array's bytes are damaged.
+        """
+        group = self._group
+        if name not in self.names():
+            raise StoreError(f"{self.folder} has no array {name!r}: it has {', '.join(self.names())}")
+        damaged = StoreError(f"{self.folder}/{name} is damaged: remove the folder, and make it again")
+        try:
+            array = read_array(group, name)
+        except Exception as error:  # damaged bytes fail to decode in many ways
+            raise damaged from error
+        if array.digest != group[name].attrs["sha256"]:
+            raise damaged
+        return decode_column(array)
+
+    @classmethod
+    def find(cls, store: Store, kind: str | None = None) -> list[Derived]:
+        """All that has been written, or all of a kind, sorted by digest (lists a folder)."""
+        found = []
+        for digest in store.names("derived"):
+            about = None if is_part(digest) else store.read_json(f"derived/{digest}/{GROUP_FILE}")
+            if about is not None:
+                made_by = about["attributes"]["made_by"]
+                if kind in (None, made_by["kind"]):
+                    found.append(cls(store, made_by["kind"], made_by["settings"], made_by["inputs"]))
+        return found
+
+
+def made_by_digest(made_by: dict[str, Any]) -> str:
+    """The name under which something derived lies."""
+    return hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:32]
