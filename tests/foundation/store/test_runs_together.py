@@ -107,6 +107,7 @@ def test_large_arrays_give_the_same_bytes_from_any_thread(tmp_path, make_recordi
 
 WRITER = """
 import sys, time
+import numpy as np
 from foundation.store import Store, write_recording, Interval, Recording, Source, Spikes, Subject, Units
 from foundation.store import storage
 store = Store(sys.argv[1])
