@@ -21,6 +21,7 @@ from zarr.abc.store import Store as ZarrStore
 from foundation.errors import SourceError
 from foundation.store import Recording, Source, Subject
 from ingest.activity import activity_series, read_activity
+from ingest.control import assess
 from ingest.events import read_events
 from ingest.intervals import read_intervals, without_invalid_times
 from ingest.links import refuse_outside_links
@@ -180,7 +181,7 @@ def _read(
     intervals = read_intervals(nwb, recipe, domain, notes, strict)
     intervals |= read_events(found, domain, notes, intervals)
     rest = [item for item in found if not item.is_events and not any(item is other for other in sampled)]
-    return Recording(
+    recording = Recording(
         source=source,
         subject=subject,
         session=session_name(nwb, source.path),
@@ -196,6 +197,7 @@ def _read(
         institution=str(nwb.institution or ""),
         **parts,
     )
+    return assess(recording, recipe.control)
 
 
 def _voltage_only(path: str, found: list[FoundSeries]) -> NeedsSorting:

@@ -21,6 +21,7 @@ import yaml
 
 from foundation.errors import ConfigError
 from foundation.resources import config_names, find_config
+from ingest.control import ControlRules
 
 # Goes into the digest: a reader that gives other recordings from the same file and recipe takes the next number.
 READER_VERSION = 2
@@ -190,7 +191,7 @@ class Recipe:
         description: a line for people; it does not change what is read, nor do the next two.
         verified: whether the recipe was tried on the real files of its dandisets.
         dandisets: the dandisets that it was written for.
-        units, regions, activity, behavior, trials, states, resolution: the rules.
+        units, regions, activity, behavior, trials, states, resolution, control: the rules.
 
     Example:
         >>> load_recipe("default").trials.tables
@@ -207,6 +208,7 @@ class Recipe:
     trials: TrialRules = TrialRules()
     states: StateRules = StateRules()
     resolution: ResolutionRules = ResolutionRules()
+    control: ControlRules = ControlRules()
 
     @property
     def digest(self) -> str:

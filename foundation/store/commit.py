@@ -70,10 +70,6 @@ def make_current(store: Store, identity: str, source: Source) -> None:
 
 def summarise(recording: Recording) -> dict[str, Any]:
     """What the catalog says of a recording: a flat row of text and numbers."""
-    units = recording.units
-    labels = [name for name in ("cell_type", "location") if (units.text(name) != "").any()]
-    labels += sorted(recording.behavior)
-    labels += [f"{name}.{c}" for name in sorted(recording.intervals) for c in sorted(recording.intervals[name].columns)]
     sampled = recording.activity is not None
     return {
         "subject": recording.subject.key,
@@ -87,7 +83,8 @@ def summarise(recording: Recording) -> dict[str, Any]:
         "longest_interval": round(float(np.max(recording.domain.end - recording.domain.start, initial=0.0)), 6),
         "kind": (recording.activity_kind if sampled else "spikes"),
         "resolution": recording.resolution,
-        "labels": labels,
+        "labels": recording.labels,
         "lab": recording.lab,
         "quality": {k: recording.quality[k] for k in sorted(recording.quality)},
+        "control": dict(recording.control.get("counts", {})),
     }

@@ -196,6 +196,13 @@ class Recording:
         return len(self.units)
 
     @property
+    def labels(self) -> list[str]:
+        """What is known of it: ``cell_type``, ``location``, each behaviour, and each column of a table of intervals."""
+        known = [name for name in ("cell_type", "location") if (self.units.text(name) != "").any()]
+        tables = sorted(self.intervals.items())
+        return known + sorted(self.behavior) + [f"{name}.{c}" for name, table in tables for c in sorted(table.columns)]
+
+    @property
     def n_spikes(self) -> int:
         """Spikes in all; sampled counts are summed, sampled values count as none."""
         if self.spikes is not None:

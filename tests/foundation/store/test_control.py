@@ -27,3 +27,11 @@ def test_a_recording_without_control_is_stored_as_before(make_recording):
     assert "control" not in encoded.attributes
     assert decode(encoded).control == {}
     assert encode(dataclasses.replace(recording, control=CONTROL)).digest != encoded.digest
+
+
+def test_the_catalog_has_the_counts_and_the_labels(tmp_path, make_recording):
+    store = Store(tmp_path / "store", create=True)
+    identity = write_recording(store, make_recording(0, control={**CONTROL, "counts": {"units_dropped": 1, "gaps": 1}}))
+    record = store.commit(identity)
+    assert record["control"] == {"units_dropped": 1, "gaps": 1}
+    assert record["labels"] == make_recording(0).labels == ["cell_type"]
