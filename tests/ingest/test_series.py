@@ -4,11 +4,24 @@ import h5py
 import numpy as np
 import pytest
 from pynwb import TimeSeries
-from pynwb.behavior import BehavioralTimeSeries, CompassDirection, Position, SpatialSeries
+from pynwb.base import ImageReferences, Images
+from pynwb.behavior import (
+    BehavioralEvents,
+    BehavioralTimeSeries,
+    CompassDirection,
+    EyeTracking,
+    Position,
+    PupilTracking,
+    SpatialSeries,
+)
+from pynwb.ecephys import ElectricalSeries
+from pynwb.image import GrayscaleImage, ImageSeries, IndexSeries
 
 from foundation.errors import SourceError
 from foundation.store import IrregularTimeSeries, RegularTimeSeries
+from ingest.notes import Notes
 from ingest.nwb import read_nwb
+from ingest.series import FoundSeries, read_data
 
 DATA = np.arange(12, dtype=np.float32).reshape(6, 2)
 TIMES = np.array([0.0, 0.1, 0.25, 0.5, 1.5, 1.5])
@@ -141,3 +154,81 @@ def test_time_stamps_of_another_length_leave_the_series_out(file_with):
     recording = read_nwb(path)
     assert recording.behavior == {}
     assert recording.quality == {"series_left_out": 1.0}
+
+
+def test_every_container_of_behaviour(file_with):
+    path = file_with(
+        EyeTracking(spatial_series=spatial("eye", unit="degrees")),
+        PupilTracking(time_series=series("pupil_area", unit="mm^2")),
+        BehavioralEvents(time_series=series("licks", data=np.ones(6))),
+        BehavioralTimeSeries(time_series=[series("whisking"), series("running_speed", unit="cm/s")]),
+        CompassDirection(spatial_series=spatial("head_direction", unit="radians")),
+    )
+    behavior = read_nwb(path).behavior
+    assert {name: one.unit for name, one in behavior.items()} == {
+        "eye": "degrees",
+        "pupil_area": "mm^2",
+        "licks": "m",
+        "whisking": "m",
+        "speed": "cm/s",
+        "head_direction": "radians",
+    }
+    assert all(one.timestamps.tolist() == TIMES.tolist() for one in behavior.values())
+
+
+def test_presented_stimuli_are_series_too(write, nwb_maker):
+    nwb = nwb_maker.add_trains(nwb_maker.new(), [[0.5, 1.0]])
+    nwb.add_stimulus(series("contrast"))
+    frames = Images(name="frames", images=[GrayscaleImage(name=f"f{k}", data=np.zeros((2, 2))) for k in range(3)])
+    frames.order_of_images = ImageReferences("order_of_images", list(frames.images.values()))
+    nwb.add_stimulus_template(frames)
+    index = np.array([2, 0, 1], np.uint32)
+    shown = IndexSeries(name="shown", data=index, indexed_images=frames, rate=2.0, unit="N/A")
+    nwb.add_stimulus(shown)
+    behavior = read_nwb(write(nwb)).behavior
+    assert behavior["contrast"].data.tolist() == DATA.tolist()
+    assert behavior["shown"].data[:, 0].tolist() == [2, 0, 1]
+    assert behavior["shown"].rate == 2.0
+
+
+def test_frames_in_other_files_are_never_opened(write, nwb_maker):
+    nwb = nwb_maker.add_trains(nwb_maker.new(), [[0.5, 1.0]])
+    video = ImageSeries(
+        name="camera", external_file=["/etc/passwd"], format="external", unit="n.a.", timestamps=[0.0, 1.0]
+    )
+    nwb.add_acquisition(video)
+    notes = Notes()
+    recording = read_nwb(write(nwb), notes=notes)
+    assert recording.behavior == {}
+    assert recording.quality == {"series_left_out": 1.0}
+    assert notes.left[-1].text == "images in other files, which are never opened"
+
+
+def test_numbers_in_the_units_that_the_file_states(file_with):
+    """Against pynwb's own conversion, sample by sample."""
+    given = series("wheel", data=np.arange(-6, 6, dtype=np.int16).reshape(6, 2), conversion=2.5e-3, offset=0.125)
+    path = file_with(given)
+    np.testing.assert_array_equal(read_nwb(path).behavior["wheel"].data, given.get_data_in_units())
+
+
+def test_channels_with_a_conversion_of_their_own(nwb_maker):
+    nwb = nwb_maker.new()
+    group = nwb.create_electrode_group("g", "g", "CA1", nwb.create_device("probe"))
+    for _ in range(2):
+        nwb.add_electrode(location="CA1", group=group)
+    given = ElectricalSeries(
+        name="emg", data=np.arange(6, dtype=np.int16).reshape(3, 2), rate=10.0, conversion=0.5, offset=1.0,
+        channel_conversion=[1.0, 4.0], electrodes=nwb.create_electrode_table_region([0, 1], "all"),
+    )  # fmt: skip
+    np.testing.assert_array_equal(
+        read_data(FoundSeries("acquisition/emg", given)), [[1.0, 3.0], [2.0, 7.0], [3.0, 11.0]]
+    )
+
+
+def test_names_that_would_leave_the_store(write, nwb_maker):
+    nwb = nwb_maker.add_trains(nwb_maker.new(), [[0.5, 1.0]])
+    nwb.add_acquisition(series("wheel"))
+    path = write(nwb)
+    with h5py.File(path, "r+") as file:
+        file.move("acquisition/wheel", "acquisition/..\\..\\evil")
+    assert list(read_nwb(path).behavior) == [".._.._evil"]
