@@ -1,5 +1,20 @@
-"""What recordings there are to be had, and their bytes: one module per kind of source."""
+"""What recordings there are to be had, and their bytes: folders, objects, and archives of DANDI's kind."""
 
+from ingest.sources.access import AccessSettings
+from ingest.sources.archives import Archive
+from ingest.sources.asset import Asset
 from ingest.sources.files import SourceFile, find_files
+from ingest.sources.filters import AssetFilters
+from ingest.sources.find import find_assets
+from ingest.sources.open import open_asset
 
-__all__ = ["SourceFile", "find_files"]
+__all__ = [
+    "AccessSettings",
+    "Archive",
+    "Asset",
+    "AssetFilters",
+    "SourceFile",
+    "find_assets",
+    "find_files",
+    "open_asset",
+]

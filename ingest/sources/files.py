@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import fsspec
 
 from foundation.errors import SourceError
+from foundation.store import Source
+from ingest.sources.asset import Asset, Format
+from ingest.sources.names import entity, modalities
+from ingest.sources.patterns import fixed_part, is_glob
 
 SUFFIX = ".nwb"
+ZARR_SUFFIXES = (".nwb", ".nwb.zarr", ".zarr")
+ZARR_MARKS = (".zgroup", ".zmetadata")
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file to be ingested.
-
-    Args:
-        url: where its bytes are: a local path or an fsspec URL.
-        path: its name for people and for the store, relative to what was asked for.
-        size: bytes, 0 if that is not known.
-        namespace: tells its subject apart from others of the same name; ``''`` outside an archive.
-    """
+    """One file to be ingested (what came before `Asset`)."""
 
     url: str
     path: str
@@ -29,46 +29,82 @@ class SourceFile:
 
 
 def find_files(source: str) -> list[SourceFile]:
-    """The NWB files that ``source`` names, sorted by path.
+    """The NWB files that ``source`` names, sorted by path."""
+    return [SourceFile(asset.url, asset.path, asset.size) for asset in find_local(source)]
+
+
+def find_local(source: str) -> list[Asset]:
+    """The NWB files and Zarr folders of a file system, sorted by path.
 
     Args:
         source: a file, a folder (searched to any depth), a glob, or an fsspec URL of any of these.
 
     Raises:
         SourceError: if nothing is there, or no NWB file is in it.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> folder = pathlib.Path(tempfile.mkdtemp())
-        >>> _ = (folder / "sub-a").mkdir(), (folder / "sub-a" / "x.nwb").touch(), (folder / "notes.txt").touch()
-        >>> [file.path for file in find_files(str(folder))]
-        ['sub-a/x.nwb']
     """
     try:
         fs, root = fsspec.core.url_to_fs(source)
-        if any(c in source for c in "*?[") and not fs.exists(root):
-            found, base = fs.glob(root, detail=True), _fixed_part(root)
+        if is_glob(source) and not fs.exists(root):
+            found, base = fs.glob(root, detail=True), fixed_part(root)
+            for folder in [path for path, info in found.items() if info["type"] == "directory"]:
+                found |= fs.find(folder, detail=True)
         elif fs.isdir(root):
-            found, base = fs.find(root, detail=True), root
+            found, base = fs.find(root, detail=True), root.rstrip("/")
         elif fs.exists(root):
             found, base = {root: fs.info(root)}, root.rpartition("/")[0]
         else:
             raise SourceError(f"there is nothing at {source!r}: give a file, a folder, a glob or a URL")
     except (ImportError, ValueError, OSError) as error:
         raise SourceError(f"cannot look for files at {source!r}: {error}") from error
+    found = {path: info for path, info in found.items() if info["type"] != "directory"}
+    zarrs = _zarr_folders(found, base)
+    if base in zarrs:  # the folder that was named is itself a Zarr asset
+        base = base.rpartition("/")[0]
+    inside = tuple(f"{folder}/" for folder in zarrs)
     # A file that was named is taken whatever its name ends in; reading it will tell.
-    paths = sorted(path for path in found if path.endswith(SUFFIX) or path == root)
-    if not paths:
-        raise SourceError(f"no NWB file at {source!r}: names must end in {SUFFIX}")
+    files = {
+        path: int(info.get("size") or 0)
+        for path, info in found.items()
+        if (path.endswith(SUFFIX) or path == root) and not path.startswith(inside)
+    }
+    if not files and not zarrs:
+        raise SourceError(f"no NWB file at {source!r}: names must end in {SUFFIX}, or {SUFFIX}.zarr for a Zarr folder")
     local = "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
     prefix = base.rstrip("/") + "/"
-    urls = [path if local else fs.unstrip_protocol(path) for path in paths]
-    sizes = [int(found[path].get("size") or 0) for path in paths]
-    names = [path.removeprefix(prefix) for path in paths]
-    return [SourceFile(*parts) for parts in zip(urls, names, sizes, strict=True)]
+    assets = []
+    for path, size in sorted((files | zarrs).items()):
+        url = path if local else fs.unstrip_protocol(path)
+        assets.append(asset_of(url, path.removeprefix(prefix).lstrip("/"), size, "zarr" if path in zarrs else "hdf5"))
+    return assets
 
 
-def _fixed_part(pattern: str) -> str:
-    """The folder before a glob's first wildcard."""
-    fixed = pattern[: min(pattern.index(c) for c in "*?[" if c in pattern)]
-    return fixed.rpartition("/")[0]
+def asset_of(url: str, path: str, size: int, kind: Format) -> Asset:
+    """An asset outside an archive, with what its name says."""
+    return Asset(
+        url=url,
+        path=path,
+        size=size,
+        source=Source(path=path, digest=""),
+        format=kind,
+        subject=entity(path, "sub"),
+        session=entity(path, "ses"),
+        modality=modalities(path),
+    )
+
+
+def _zarr_folders(found: dict[str, Any], base: str) -> dict[str, int]:
+    """The folders that are Zarr assets -> bytes: those with a group's metadata and the name of one, outermost first."""
+    folders: dict[str, int] = {}
+    for path in sorted(found):
+        folder, _, name = path.rpartition("/")
+        marked = name in ZARR_MARKS and (folder.endswith(ZARR_SUFFIXES) or folder == base)
+        if marked and not any(folder.startswith(f"{outer}/") for outer in folders):
+            folders[folder] = 0
+    for path, info in found.items():
+        parts = path.split("/")
+        for n in range(1, len(parts)):
+            folder = "/".join(parts[:n])
+            if folder in folders:
+                folders[folder] += int(info.get("size") or 0)
+                break
+    return folders

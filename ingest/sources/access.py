@@ -1,0 +1,55 @@
+"""How the bytes of an asset are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from foundation.errors import ConfigError
+
+MODES = ("auto", "stream", "download")
+
+
+@dataclass(frozen=True)
+class AccessSettings:
+    """How assets on other machines are read. Local files are read where they are.
+
+    Args:
+        mode: ``stream`` (only the ranges that are asked for), ``download`` (the whole asset into the cache folder,
+            checked against its digest), or ``auto``: download what is small or will be read whole, stream the rest.
+        cache: folder of downloads; by default ``foundation/assets`` in the user's cache folder.
+        small: bytes up to which ``auto`` downloads whatever the asset holds.
+        largest: bytes above which ``auto`` never downloads.
+        stream_cache: bytes of an asset that are kept in memory while it is streamed.
+        block: bytes that are asked for at a time while streaming.
+        timeout: seconds without a byte after which a connection counts as broken.
+        attempts: how often a request is tried; a download that made progress starts counting again.
+        budget: seconds that one request and its repetitions may take, waits included.
+        first_wait: seconds before the first repetition; each next wait is up to twice as long (with jitter).
+        longest_wait: seconds that a wait takes at most, also where the server asks for more (``Retry-After``).
+    """
+
+    mode: str = "auto"
+    cache: str | None = None
+    small: int = 64 << 20
+    largest: int = 64 << 30
+    stream_cache: int = 64 << 20
+    block: int = 1 << 20
+    timeout: float = 30.0
+    attempts: int = 10
+    budget: float = 300.0
+    first_wait: float = 1.0
+    longest_wait: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ConfigError(f"mode is {self.mode!r}: allowed are {', '.join(MODES)}")
+        for key in ("small", "largest"):
+            if getattr(self, key) < 0:
+                raise ConfigError(f"{key} is {getattr(self, key)}: allowed is a number of bytes, 0 or more")
+        if not 1 << 10 <= self.block <= self.stream_cache:
+            raise ConfigError(f"block is {self.block}: allowed is 1024 bytes up to stream_cache ({self.stream_cache})")
+        if self.attempts < 1:
+            raise ConfigError(f"attempts is {self.attempts}: allowed is 1 or more")
+        for key in ("timeout", "budget", "first_wait", "longest_wait"):
+            if not 0 < getattr(self, key) < 1e7:
+                raise ConfigError(f"{key} is {getattr(self, key)}: allowed is a number of seconds above 0")

@@ -1,0 +1,78 @@
+"""One file of a source: where its bytes are, how many there are, and what is stated about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from foundation.errors import SourceError
+from foundation.store import Source
+from ingest.sources.archives import Archive
+
+Format = Literal["hdf5", "zarr"]
+
+
+@dataclass(frozen=True)
+class Asset:
+    """An NWB file that can be ingested: a local file or folder, an object, or an asset of an archive.
+
+    It holds no secret and can be sent to workers.
+
+    Args:
+        url: where its bytes are: a local path or a URL.
+        path: its name for people and for the store, relative to what was asked for (in an archive: to the dandiset).
+        size: bytes, 0 if that is not known.
+        source: what its recording's provenance says. In an archive ``digest`` is what the archive states, for example
+            ``dandi-etag:<value>``; outside one it is ``''`` until the file has been read.
+        digests: algorithm -> value, as the archive states them (``dandi-etag``, ``sha2-256``, ``dandi-zarr-checksum``).
+        format: ``hdf5`` or ``zarr``.
+        archive: the archive that it is in, or None.
+        content_url: where an open Zarr asset's entries can be had without asking the archive's API for each; or ``''``.
+        subject: of the animal, from the archive or from the path; ``''`` if not stated.
+        session: likewise.
+        species: as the archive states it.
+        modality: kinds of data, from the archive's metadata and the path (``ecephys``, ``Units``, ...).
+
+    Example:
+        >>> asset = Asset("/data/sub-a/x.nwb", "sub-a/x.nwb", 2, Source("sub-a/x.nwb", ""))
+        >>> asset.namespace, asset.format
+        ('', 'hdf5')
+    """
+
+    url: str
+    path: str
+    size: int
+    source: Source
+    digests: dict[str, str] = field(default_factory=dict)
+    format: Format = "hdf5"
+    archive: Archive | None = None
+    content_url: str = ""
+    subject: str = ""
+    session: str = ""
+    species: str = ""
+    modality: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_path(self.path)
+
+    @property
+    def namespace(self) -> str:
+        """Tells its subject apart from others of the same name: ``archive/dandiset``, or ``''`` outside an archive."""
+        return f"{self.source.archive}/{self.source.dandiset}" if self.source.archive else ""
+
+
+def check_path(path: str) -> None:
+    """Refuse a name that could lead out of the folder that it belongs into.
+
+    Raises:
+        SourceError: for an absolute path, ``..``, empty parts, backslashes and control characters.
+
+    Example:
+        >>> check_path("sub-a/../../x.nwb")
+        Traceback (most recent call last):
+        ...
+        foundation.errors.SourceError: 'sub-a/../../x.nwb' is a name that leads out of its folder: it is not taken
+    """
+    parts = path.split("/")
+    if any(part in ("", ".", "..") for part in parts) or "\\" in path or any(ord(c) < 32 for c in path):
+        raise SourceError(f"{path!r} is a name that leads out of its folder: it is not taken")
