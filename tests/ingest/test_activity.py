@@ -1,5 +1,6 @@
 """Sampled activity: binned counts and dF/F."""
 
+import h5py
 import numpy as np
 import pytest
 from pynwb import TimeSeries
@@ -8,6 +9,7 @@ from pynwb.ophys import DfOverF, Fluorescence, ImageSegmentation, OpticalChannel
 from foundation.errors import SourceError
 from foundation.store import COUNTS, VALUES
 from ingest.nwb import read_nwb
+from ingest.recipes import load_recipe
 
 COUNTS_TN = np.random.default_rng(0).poisson(2.0, (20, 3)).astype(np.int16)
 
@@ -135,3 +137,93 @@ def test_irregular_sampling_is_refused(write, nwb_maker, times):
     path = write(with_series(nwb_maker.new(), counts(timestamps=IRREGULAR[times])))
     with pytest.raises(SourceError, match="binned_spike_counts"):
         read_nwb(path)
+
+
+def plane(nwb, number, n_cells, rate=10.0, start=0.0, samples=30, unit="dF/F", location="VISp"):
+    """An imaging plane with its own cells and dF/F; returns the samples."""
+    scope = nwb.devices["scope"] if "scope" in nwb.devices else nwb.create_device("scope")
+    imaging = nwb.create_imaging_plane(
+        name=f"plane{number}",
+        optical_channel=OpticalChannel(name="c", description="c", emission_lambda=500.0),
+        description="a plane",
+        device=scope,
+        excitation_lambda=600.0,
+        indicator="GCaMP6",
+        location=location,
+    )
+    if "ophys" not in nwb.processing:
+        module = nwb.create_processing_module("ophys", "imaging")
+        module.add(ImageSegmentation())
+        module.add(DfOverF())
+    module = nwb.processing["ophys"]
+    cells = module["ImageSegmentation"].create_plane_segmentation(
+        name=f"cells{number}", description="cells", imaging_plane=imaging
+    )
+    cells.add_column("depth" if number else "kind", "one that the other planes lack")
+    for k in range(n_cells):
+        cells.add_roi(image_mask=np.zeros((2, 2)), **({"depth": float(number)} if number else {"kind": f"k{k}"}))
+    values = np.random.default_rng(number).normal(size=(samples, n_cells)).astype(np.float32)
+    region = cells.create_roi_table_region(region=list(range(n_cells)), description="cells")
+    module["DfOverF"].add_roi_response_series(
+        RoiResponseSeries(name=f"dff{number}", data=values, rois=region, unit=unit, rate=rate, starting_time=start)
+    )
+    return values
+
+
+def test_imaging_planes_that_take_turns_become_one_population(write, nwb_maker):
+    nwb = nwb_maker.new()
+    first = plane(nwb, 0, 3, start=5.0)
+    second = plane(nwb, 1, 2, start=5.05, samples=29, location="VISl")
+    recording = read_nwb(write(nwb))
+    assert recording.activity.data.dtype == np.float32
+    np.testing.assert_array_equal(recording.activity.data, np.concatenate([first[:29], second], axis=1))
+    assert (recording.activity.rate, recording.activity.start) == (10.0, 5.0)
+    units = recording.units
+    assert units["plane"].tolist() == ["plane0"] * 3 + ["plane1"] * 2
+    assert units["location"].tolist() == ["VISp"] * 3 + ["VISl"] * 2
+    assert units["region"].tolist() == units["location"].tolist()
+    assert units["id"].tolist() == [0, 1, 2, 3, 4]
+    assert units["source_id"].tolist() == [0, 1, 2, 0, 1]
+    np.testing.assert_allclose(units["time_offset"], [0, 0, 0, 0.05, 0.05])
+    assert units["kind"].tolist() == ["k0", "k1", "k2", "", ""]
+    np.testing.assert_array_equal(units["depth"], [np.nan] * 3 + [1.0] * 2)
+    assert recording.quality == {"activity_planes_joined": 2.0, "activity_samples_cut": 1.0}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"rate": 30.0}, {"start": 100.0}, {"rate": 10.05, "samples": 300}, {"unit": "a.u."}],
+)
+def test_planes_that_were_not_sampled_together_are_left_and_counted(write, nwb_maker, changes):
+    nwb = nwb_maker.new()
+    first = plane(nwb, 0, 3, samples=changes.get("samples", 30))
+    plane(nwb, 1, 2, **changes)
+    recording = read_nwb(write(nwb))
+    np.testing.assert_array_equal(recording.activity.data, first)
+    assert "time_offset" not in recording.units
+    assert recording.quality == {"activity_series_left_out": 1.0}
+
+
+def test_a_recipe_may_keep_planes_apart(write, nwb_maker, tmp_path):
+    (tmp_path / "r.yaml").write_text("extends: default\nactivity: {join_planes: false, prefer: ['.*dff1', '...']}")
+    nwb = nwb_maker.new()
+    plane(nwb, 0, 3)
+    second = plane(nwb, 1, 2)
+    recording = read_nwb(write(nwb), load_recipe(tmp_path / "r.yaml"))
+    np.testing.assert_array_equal(recording.activity.data, second)
+    assert recording.quality == {"activity_series_left_out": 1.0}
+
+
+def test_cells_first_is_turned_around(write, nwb_maker):
+    nwb = nwb_maker.new()
+    values = plane(nwb, 0, 3)
+    path = write(nwb)
+    with h5py.File(path, "r+") as file:
+        group = file["processing/ophys/DfOverF/dff0"]
+        attributes = dict(group["data"].attrs)
+        del group["data"]
+        group["data"] = values.T
+        group["data"].attrs.update(attributes)
+    recording = read_nwb(path)
+    np.testing.assert_array_equal(recording.activity.data, values)
+    assert recording.quality == {"activity_transposed": 1.0}
