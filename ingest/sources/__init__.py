@@ -6,6 +6,7 @@ from ingest.sources.asset import Asset
 from ingest.sources.files import SourceFile, find_files
 from ingest.sources.filters import AssetFilters
 from ingest.sources.find import find_assets
+from ingest.sources.listing import listing
 from ingest.sources.open import open_asset
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "SourceFile",
     "find_assets",
     "find_files",
+    "listing",
     "open_asset",
 ]

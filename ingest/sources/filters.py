@@ -1,10 +1,10 @@
-"""Which assets are taken, decided by what is known of them before a byte is read."""
+"""Which assets of a source are taken, decided before a byte of them moves."""
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from foundation.errors import ConfigError, SourceError
 from ingest.sources.asset import Asset
@@ -13,97 +13,87 @@ from ingest.sources.patterns import matches
 
 @dataclass(frozen=True)
 class AssetFilters:
-    """Which assets are taken. Every rule that is given must hold; texts may hold ``*`` and ``?``, case does not count.
+    """Which assets are taken: those for which every filter that is given holds.
 
     Args:
-        path: globs of paths, of which one must fit.
-        subject: names of subjects, as the archive states them or else as the path does (``sub-...``).
-        session: names of sessions, likewise (``ses-...``).
-        species: names of species, as the archive states them.
-        modality: kinds of data, from the archive's metadata and the path (``ecephys``, ``ophys``, ``Units`` ...).
-        least_size: bytes at least.
-        most_size: bytes at most.
-        assets: this many at most, the first by path.
-
-    Raises:
-        ConfigError: if a value is impossible.
+        subject: names of subjects; ``*`` and ``?`` stand for any letters.
+        session: names of sessions, likewise.
+        species: as the archive states it, likewise, capitals or not: ``Mus musculus``, ``*macaque*``. Files outside an
+            archive state no species before they are opened: none is taken.
+        path: globs of paths. ``*`` stays within a folder, ``**`` does not; one without ``/`` is for the file's name.
+        modality: kinds of data, one of which must be there, capitals or not: ``ecephys``, ``ophys``, ``Units``.
+        least_size: bytes that an asset has at least.
+        most_size: bytes that an asset has at most.
+        most_assets: how many are taken at most: the first by path.
     """
 
-    path: list[str] = field(default_factory=list)
     subject: list[str] = field(default_factory=list)
     session: list[str] = field(default_factory=list)
     species: list[str] = field(default_factory=list)
+    path: list[str] = field(default_factory=list)
     modality: list[str] = field(default_factory=list)
-    least_size: int = 0
+    least_size: int | None = None
     most_size: int | None = None
-    assets: int | None = None
+    most_assets: int | None = None
 
     def __post_init__(self) -> None:
-        if self.least_size < 0:
-            raise ConfigError(f"least_size is {self.least_size}: allowed is a number of bytes, 0 or more")
-        if self.most_size is not None and self.most_size < self.least_size:
-            raise ConfigError(f"most_size is {self.most_size}: allowed is least_size ({self.least_size}) bytes or more")
-        if self.assets is not None and self.assets < 1:
-            raise ConfigError(f"assets is {self.assets}: allowed is 1 or more, or nothing for all")
+        for key in ("subject", "session", "species", "path", "modality"):
+            if not all(isinstance(word, str) and word.strip() for word in getattr(self, key)):
+                raise ConfigError(f"{key} is {getattr(self, key)}: allowed are words that are not empty")
+        for key, least in (("least_size", 0), ("most_size", 0), ("most_assets", 1)):
+            value = getattr(self, key)
+            if value is not None and value < least:
+                raise ConfigError(f"{key} is {value}: allowed is {least} or more")
+        if self.least_size is not None and self.most_size is not None and self.least_size > self.most_size:
+            raise ConfigError(f"least_size is {self.least_size}: allowed is at most most_size ({self.most_size})")
 
 
-def chosen(assets: Iterable[Asset], filters: AssetFilters, source: str) -> list[Asset]:
-    """The assets that every rule lets through, sorted by path.
-
-    Args:
-        assets: what there is.
-        filters: the rules.
-        source: what was asked for, for the error.
+def chosen(assets: Sequence[Asset], filters: AssetFilters, source: str) -> list[Asset]:
+    """The assets that pass, sorted by path.
 
     Raises:
-        SourceError: if no asset is left.
+        SourceError: if none does; the message says how many each filter left out.
 
     Example:
         >>> from foundation.store import Source
-        >>> assets = [Asset(f"/d/{p}", p, 9, Source(p, ""), subject=p[4]) for p in ("sub-b/x.nwb", "sub-a/x.nwb")]
-        >>> [asset.path for asset in chosen(assets, AssetFilters(subject=["A"]), "/d")]
+        >>> assets = [Asset(f"/d/{p}", p, 9, Source(p, ""), subject=p[4]) for p in ("sub-a/x.nwb", "sub-b/x.nwb")]
+        >>> [asset.path for asset in chosen(assets, AssetFilters(subject=["a"]), "/d")]
         ['sub-a/x.nwb']
     """
-    there = sorted(assets, key=lambda asset: asset.path)
-    kept = [asset for asset in there if _passes(asset, filters)]
-    if not kept:
-        raise SourceError(
-            f"none of the {len(there)} assets at {source!r} passes the filters: "
-            "`foundation ingest --dry_run` without them lists what there is"
-        )
-    return kept[: filters.assets]
+    left_out: dict[str, int] = {}
+    taken = []
+    for asset in sorted(assets, key=lambda asset: asset.path):
+        reason = _reason(asset, filters)
+        if reason:
+            left_out[reason] = left_out.get(reason, 0) + 1
+        else:
+            taken.append(asset)
+    if not taken:
+        reasons = ", ".join(f"{count} by {reason}" for reason, count in left_out.items())
+        raise SourceError(f"the filters leave nothing of the {len(assets)} assets of {source!r}: {reasons}")
+    return taken[: filters.most_assets]
 
 
-def _passes(asset: Asset, filters: AssetFilters) -> bool:
+def _reason(asset: Asset, filters: AssetFilters) -> str:
+    """The filter that leaves an asset out, or ``''``."""
+    for key in ("subject", "session", "species"):
+        patterns, value = getattr(filters, key), getattr(asset, key)
+        if patterns and not value:
+            return f"{key} (not stated)"
+        if key == "species":
+            patterns, value = [pattern.lower() for pattern in patterns], value.lower()
+        if patterns and not any(fnmatchcase(value, pattern) for pattern in patterns):
+            return f"{key} ({'|'.join(getattr(filters, key))})"
     if filters.path and not any(matches(asset.path, pattern) for pattern in filters.path):
-        return False
-    stated: dict[str, Sequence[str]] = {
-        "subject": [asset.subject],
-        "session": [asset.session],
-        "species": [asset.species],
-        "modality": asset.modality,
-    }
-    if any(asked and not _fits(stated[key], asked) for key in stated if (asked := getattr(filters, key))):
-        return False
-    return filters.least_size <= asset.size and (filters.most_size is None or asset.size <= filters.most_size)
-
-
-def _fits(values: Sequence[str], patterns: list[str]) -> bool:
-    return any(fnmatch.fnmatchcase(v.lower(), pattern.lower()) for v in values for pattern in patterns)
-
-
-def listing(assets: Sequence[Asset]) -> str:
-    """The assets, a line each, with their sizes and the total.
-
-    Example:
-        >>> from foundation.store import Source
-        >>> print(listing([Asset("/d/a.nwb", "a.nwb", 1_500_000, Source("a.nwb", ""))]))
-        1.5 MB  a.nwb
-        1.5 MB  in 1 asset
-    """
-    total = sum(asset.size for asset in assets)
-    rows = [(asset.size, asset.path) for asset in assets]
-    rows.append((total, f"in {len(assets):,} asset{'' if len(assets) == 1 else 's'}"))
-    sizes = [f"{size / 1e6:,.1f} MB" for size, _ in rows]
-    width = max(map(len, sizes))
-    return "\n".join(f"{size.rjust(width)}  {text}" for size, (_, text) in zip(sizes, rows, strict=True))
+        return f"path ({'|'.join(filters.path)})"
+    if filters.modality:
+        stated = [kind.lower() for kind in asset.modality]
+        if not stated:
+            return "modality (not stated)"
+        if not any(fnmatchcase(kind, pattern.lower()) for kind in stated for pattern in filters.modality):
+            return f"modality ({'|'.join(filters.modality)})"
+    if filters.least_size is not None and asset.size < filters.least_size:
+        return "least_size"
+    if filters.most_size is not None and asset.size > filters.most_size:
+        return "most_size"
+    return ""

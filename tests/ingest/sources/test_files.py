@@ -4,7 +4,8 @@ import fsspec
 import pytest
 
 from foundation.errors import SourceError
-from ingest.sources import SourceFile, find_files
+from foundation.store import Source
+from ingest.sources import Asset, AssetFilters, find_assets, open_asset
 
 
 @pytest.fixture
@@ -15,63 +16,99 @@ def folder(tmp_path):
     return tmp_path
 
 
+def paths(source, **filters):
+    return [asset.path for asset in find_assets(str(source), AssetFilters(**filters))]
+
+
 def test_a_folder_is_searched_to_any_depth_and_sorted(folder):
-    found = find_files(str(folder))
-    assert [file.path for file in found] == ["sub-a/y.nwb", "sub-a/z.nwb", "sub-b/x.nwb"]
-    assert found[0] == SourceFile(str(folder / "sub-a/y.nwb"), "sub-a/y.nwb", size=2)
-    assert find_files(f"{folder}/") == found
+    found = find_assets(str(folder))
+    assert [asset.path for asset in found] == ["sub-a/y.nwb", "sub-a/z.nwb", "sub-b/x.nwb"]
+    source = Source("sub-a/y.nwb", "")
+    assert found[0] == Asset(str(folder / "sub-a/y.nwb"), "sub-a/y.nwb", 2, source, subject="a")
+    assert found[0].namespace == ""
+    assert find_assets(f"{folder}/") == found
 
 
 @pytest.mark.parametrize(
-    ("pattern", "paths"),
+    ("pattern", "expected"),
     [
         ("sub-a/*.nwb", ["y.nwb", "z.nwb"]),
         ("*/x.nwb", ["sub-b/x.nwb"]),
         ("**/*.nwb", ["sub-a/y.nwb", "sub-a/z.nwb", "sub-b/x.nwb"]),
         ("sub-[b]/*", ["sub-b/x.nwb"]),
+        ("sub-?", ["sub-a/y.nwb", "sub-a/z.nwb", "sub-b/x.nwb"]),
     ],
 )
-def test_a_glob(folder, pattern, paths):
-    assert [file.path for file in find_files(f"{folder}/{pattern}")] == paths
+def test_a_glob(folder, pattern, expected):
+    assert paths(f"{folder}/{pattern}") == expected
 
 
 def test_one_file_whatever_its_name_ends_in(folder):
-    assert [f.path for f in find_files(str(folder / "sub-b/x.nwb"))] == ["x.nwb"]
-    assert [f.path for f in find_files(str(folder / "sub-a/notes.txt"))] == ["notes.txt"]
+    assert paths(folder / "sub-b/x.nwb") == ["x.nwb"]
+    assert paths(folder / "sub-a/notes.txt") == ["notes.txt"]
 
 
 def test_a_relative_path(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    assert find_files("sub-b") == [SourceFile(str(folder / "sub-b/x.nwb"), "x.nwb", 2)]
+    (asset,) = find_assets("sub-b")
+    assert (asset.url, asset.path, asset.size) == (str(folder / "sub-b/x.nwb"), "x.nwb", 2)
 
 
 def test_a_name_with_the_signs_of_a_glob_is_a_name_first(tmp_path):
     (tmp_path / "run[1]").mkdir()
     (tmp_path / "run[1]" / "a.nwb").write_bytes(b"")
-    assert [f.path for f in find_files(str(tmp_path / "run[1]"))] == ["a.nwb"]
+    assert paths(tmp_path / "run[1]") == ["a.nwb"]
 
 
 def test_urls(folder):
     memory = fsspec.filesystem("memory")
     memory.pipe("/files-test/sub-a/y.nwb", b"1")
     try:
-        assert find_files("memory://files-test") == [SourceFile("memory:///files-test/sub-a/y.nwb", "sub-a/y.nwb", 1)]
+        (asset,) = find_assets("memory://files-test")
+        assert (asset.url, asset.path, asset.size) == ("memory:///files-test/sub-a/y.nwb", "sub-a/y.nwb", 1)
+        with open_asset(asset) as content:
+            assert content.read() == b"1"
     finally:
         memory.rm("/files-test", recursive=True)
-    assert [f.path for f in find_files(f"file://{folder}/sub-b")] == ["x.nwb"]
+    assert paths(f"file://{folder}/sub-b") == ["x.nwb"]
+
+
+def test_zarr_folders_are_assets_and_what_is_in_them_is_not(folder):
+    for name in ("session.nwb.zarr", "other.zarr/inner.zarr", "plain"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / ".zgroup").write_text('{"zarr_format": 2}')
+    (folder / "other.zarr" / ".zgroup").write_text('{"zarr_format": 2}')
+    (folder / "session.nwb.zarr" / "part.nwb").write_bytes(b"123")
+    found = find_assets(str(folder), AssetFilters(path=["*.zarr"]))
+    assert [(asset.path, asset.format, asset.size) for asset in found] == [
+        ("other.zarr", "zarr", 36),
+        ("session.nwb.zarr", "zarr", 21),
+    ]
+    (named,) = find_assets(str(folder / "session.nwb.zarr"))
+    assert named == find_assets(str(folder / "session.nwb.zarr") + "/")[0]
+    assert (named.path, named.format) == ("session.nwb.zarr", "zarr")
+    with open_asset(named) as store:
+        assert store.read_only
 
 
 @pytest.mark.parametrize("place", ["gone", "*.nwb", "sub-c/*.nwb"])
 def test_nothing_there(folder, place):
     with pytest.raises(SourceError, match=r"no NWB file at|there is nothing at"):
-        find_files(str(folder / place))
+        find_assets(str(folder / place))
 
 
 def test_an_empty_folder(tmp_path):
     with pytest.raises(SourceError, match=r"no NWB file at .*must end in \.nwb"):
-        find_files(str(tmp_path))
+        find_assets(str(tmp_path))
 
 
 def test_an_unknown_protocol():
     with pytest.raises(SourceError, match="'gopher://x'"):
-        find_files("gopher://x")
+        find_assets("gopher://x")
+
+
+def test_a_file_that_is_gone_when_it_is_opened(folder):
+    (asset,) = find_assets(str(folder / "sub-b"))
+    (folder / "sub-b/x.nwb").unlink()
+    with pytest.raises(SourceError, match=r"x\.nwb: cannot be opened"), open_asset(asset):
+        pass
