@@ -63,6 +63,6 @@ def test_the_installed_command_runs_with_its_shipped_configs(wheel, tmp_path):
     small = ["--networks", "1", "--neurons", "20", "--seconds", "30", "--wake", "20", "--nrem", "6", "--rem", "4"]
     run("simulate", "izhikevich", "--config", "simulate/demo", "--output", "nwb", *small)
     run("ingest", "--input", "nwb", "--store", "store")
-    assert "1 recordings of 1 subjects, 20 units" in run("catalog", "store")
+    assert "1 recording of 1 subject, 20 units" in run("catalog", "store")
     printed = run("pretrain", "--config", "pretrain/demo", "--store", "store", "--output", "out", "--print_config")
     assert "tokens_per_step: 16384" in printed

@@ -9,6 +9,7 @@ from foundation.store.interval import Interval
 from foundation.store.migrate import Migration, migrate_store
 from foundation.store.recording import COUNTS, VALUES, Recording, Source, Spikes, Subject, Units
 from foundation.store.series import IrregularTimeSeries, RegularTimeSeries, TimeSeries
+from foundation.store.session import Session
 from foundation.store.storage import Store
 from foundation.store.stored import StoredRecording
 from foundation.store.verify import Finding, Verification, verify_store
@@ -25,6 +26,7 @@ __all__ = [
     "Migration",
     "Recording",
     "RegularTimeSeries",
+    "Session",
     "Source",
     "Spikes",
     "Store",

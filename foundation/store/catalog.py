@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from foundation.errors import StoreError
+from foundation.store.session import Session, join_sessions
 from foundation.store.snapshot import SNAPSHOT, gather, order, read_snapshot, refresh, to_parquet
 from foundation.store.storage import Store
 from foundation.store.stored import StoredRecording
+from foundation.store.table import catalog_table
+from foundation.store.where import matching
 
 
 class Catalog:
@@ -17,10 +21,17 @@ class Catalog:
         store: the store.
         records: the commit records of the recordings that count, sorted by subject, session and id.
         superseded: those of recordings that another one of the same asset has replaced.
+        whole: whether these are all that the store has; a part of them is never saved as the store's catalog.
     """
 
-    def __init__(self, store: Store, records: list[dict[str, Any]], superseded: Sequence[dict[str, Any]] = ()) -> None:
-        self.store = store
+    def __init__(
+        self,
+        store: Store,
+        records: list[dict[str, Any]],
+        superseded: Sequence[dict[str, Any]] = (),
+        whole: bool = True,
+    ) -> None:
+        self.store, self.whole = store, whole
         self.records = sorted(records, key=order)
         self.superseded = list(superseded)
 
@@ -48,7 +59,13 @@ class Catalog:
         return cls(store, *refresh(store, full))
 
     def save(self) -> None:
-        """Write the snapshot, unless another run has written one meanwhile: then bring that up to date."""
+        """Write the snapshot, unless another run has written one meanwhile: then bring that up to date.
+
+        Raises:
+            StoreError: if these are not all recordings (see `where`).
+        """
+        if not self.whole:
+            raise StoreError(f"these are {len(self)} recordings chosen from {self.store.name!r}: not its whole catalog")
         version = self.store.version(SNAPSHOT)
         if not self.store.swap(SNAPSHOT, to_parquet(self.records, self.superseded), version):
             refresh(self.store)
@@ -60,26 +77,18 @@ class Catalog:
         for record in self.records:
             yield StoredRecording(self.store, record)
 
+    def where(self, expression: str) -> Catalog:
+        """The recordings for which an expression is true; see `foundation.store.where.matching`.
+
+        Raises:
+            ConfigError: if the expression cannot be understood.
+        """
+        return Catalog(self.store, matching(self.records, expression), whole=False)
+
+    def sessions(self) -> list[Session]:
+        """The recordings joined by subject and session: several probes, or several assets, of one session."""
+        return join_sessions(self.records)
+
     def table(self) -> str:
         """The catalog as text, a line per recording."""
-        head = ("id", "subject", "session", "kind", "units", "spikes", "hours", "labels")
-        rows = [head, *(_row(record) for record in self.records)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        units = sum(record["n_units"] for record in self.records)
-        subjects = len({record["subject"] for record in self.records})
-        lines.append(f"{len(self.records)} recordings of {subjects} subjects, {units} units")
-        return "\n".join(lines)
-
-
-def _row(record: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        record["id"],
-        record["subject"],
-        record["session"],
-        record["kind"],
-        f"{record['n_units']:,}",
-        f"{record['n_spikes']:,}",
-        f"{record['duration'] / 3600:.2f}",
-        ", ".join(record["labels"]) or "-",
-    )
+        return catalog_table(self.records)
