@@ -21,6 +21,7 @@ class StepContext:
         step: from 0.
         steps: of the whole run; 0 where there is no end in sight.
         surround_VBS: surrounding information of each view's windows (V views), or None.
+        bins_per_token: bins that make one token of the model.
 
     Example:
         >>> context = StepContext(torch.arange(2), torch.zeros(2, dtype=torch.int64), step=5, steps=11)
@@ -34,6 +35,7 @@ class StepContext:
     step: int = 0
     steps: int = 0
     surround_VBS: torch.Tensor | None = None
+    bins_per_token: int = 1
 
     @classmethod
     def alone(cls, view: WindowBatch) -> StepContext:

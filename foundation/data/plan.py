@@ -147,10 +147,11 @@ class StepPlan:
         domain = self._domain(index)
         grid = max(width, float(record["resolution"]))
         views: list[View] = []
-        for _ in range(self.spec.views):
+        for number in range(self.spec.views + self.spec.candidates):
             longest = int((record["longest_interval"] + 1e-6) / self._token_seconds(width))
             n_tokens = int(rng.integers(self.spec.shortest, min(self.spec.longest, longest) + 1))
-            near = views[0].start if views and self.spec.max_distance is not None else None
+            bound = 0 < number < self.spec.views and self.spec.max_distance is not None  # candidates are from anywhere
+            near = views[0].start if bound else None
             start = self._draw_start(rng, domain, n_tokens * self._token_seconds(width), grid, near)
             views.append(View(start, n_tokens * self.bins_per_token))
         n_units = int(record["n_units"])

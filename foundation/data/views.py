@@ -1,9 +1,10 @@
-"""What an objective asks of the data: how many views of the same units, how long, and how far apart."""
+"""What an objective asks of the data: how many views of the same units, how long, how far apart, what beside them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from foundation.data.surround import SurroundSettings
 from foundation.errors import ConfigError
 
 
@@ -16,6 +17,8 @@ class ViewSpec:
         shortest: tokens of the shortest segment.
         longest: tokens of the longest; each view draws its own length between the two.
         max_distance: seconds between the starts of two views at most; None: anywhere in the recording.
+        candidates: further segments from anywhere in the recording, that an objective may choose among.
+        surround: surrounding information of each view; None: none.
 
     Raises:
         ConfigError: if a number is impossible.
@@ -29,10 +32,14 @@ class ViewSpec:
     shortest: int = 8
     longest: int = 32
     max_distance: float | None = None
+    candidates: int = 0
+    surround: SurroundSettings | None = None
 
     def __post_init__(self) -> None:
         if self.views < 1:
             raise ConfigError(f"views is {self.views}: at least 1")
+        if self.candidates < 0:
+            raise ConfigError(f"candidates is {self.candidates}: 0 or more")
         if not 1 <= self.shortest <= self.longest:
             raise ConfigError(f"shortest={self.shortest}, longest={self.longest}: need 1 <= shortest <= longest tokens")
         if self.max_distance is not None and not self.max_distance > 0:
@@ -40,5 +47,5 @@ class ViewSpec:
 
     @property
     def tokens(self) -> int:
-        """Tokens of one unit over all views, at most."""
-        return self.views * self.longest
+        """Tokens of one unit over all views and candidates, at most."""
+        return (self.views + self.candidates) * self.longest

@@ -1,4 +1,4 @@
-"""Figures that tell whether embeddings still tell units apart."""
+"""Figures that tell whether embeddings still tell things apart; logged for every objective."""
 
 from __future__ import annotations
 
@@ -14,9 +14,45 @@ def rank_me(z_MD: torch.Tensor) -> torch.Tensor:
         >>> round(float(rank_me(torch.eye(4))), 2), round(float(rank_me(torch.ones(4, 4))), 2)
         (4.0, 1.0)
     """
+    if not bool(z_MD.isfinite().all()):
+        return z_MD.new_tensor(torch.nan)
     values = torch.linalg.svdvals(z_MD.float())
     share = values / values.sum().clamp(min=1e-12) + 1e-7
     return (-(share * share.log()).sum()).exp()
+
+
+@torch.no_grad()
+def mean_similarity(z_MD: torch.Tensor) -> torch.Tensor:
+    """Mean cosine similarity of two different rows; 1 where all embeddings have become one.
+
+    Example:
+        >>> float(mean_similarity(torch.eye(3))), float(mean_similarity(torch.ones(3, 2)))
+        (0.0, 1.0)
+    """
+    count = len(z_MD)
+    rows = F.normalize(z_MD.double(), dim=1)
+    total = rows.sum(0).square().sum() - rows.square().sum()  # of all pairs, without each row with itself
+    return (total / max(count * (count - 1), 1)).to(z_MD.dtype)
+
+
+@torch.no_grad()
+def collapse_figures(z_MD: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What is watched for every objective, from the embeddings of the global batch.
+
+    Args:
+        z_MD: ``(M, D)`` embeddings, one a row.
+
+    Returns:
+        ``rankme``: effective rank. ``std``: standard deviation over rows, the mean over features. ``similarity``: mean
+        cosine similarity of different rows. ``rows``: M.
+    """
+    z_MD = z_MD.detach().float()
+    return {
+        "rankme": rank_me(z_MD),
+        "std": z_MD.std(dim=0, correction=0).mean(),
+        "similarity": mean_similarity(z_MD),
+        "rows": torch.tensor(float(len(z_MD))),
+    }
 
 
 @torch.no_grad()
@@ -30,8 +66,8 @@ def similarity_gap(a_MD: torch.Tensor, b_MD: torch.Tensor) -> dict[str, torch.Te
         >>> float(gap["similarity_within"]), float(gap["similarity_between"])
         (1.0, 0.0)
     """
-    cosine_MM = F.normalize(a_MD.float(), dim=1) @ F.normalize(b_MD.float(), dim=1).T
-    count = len(cosine_MM)
-    within = cosine_MM.diagonal().mean()
-    between = (cosine_MM.sum() - cosine_MM.diagonal().sum()) / max(count * (count - 1), 1)
-    return {"similarity_within": within, "similarity_between": between}
+    a, b = F.normalize(a_MD.float(), dim=1), F.normalize(b_MD.float(), dim=1)
+    count = len(a)
+    within = (a * b).sum(1)
+    between = (a.sum(0) * b.sum(0)).sum() - within.sum()
+    return {"similarity_within": within.mean(), "similarity_between": between / max(count * (count - 1), 1)}

@@ -1,24 +1,30 @@
 """NeurPIR: segments of one unit at different times are to have one representation.
 
 Wu et al. 2025 (arXiv 2502.10425): a unit's intrinsic properties do not change between two segments of its activity, so
-the two are a positive pair, brought together by VICReg. Segment length is the augmentation. Written from the paper; its
-own settings for the projector and the weights are the defaults.
+the two are a positive pair, brought together by VICReg. Segment length is the augmentation. What surrounds the unit at
+the time of a segment (stimulus, behaviour, session) goes to the projector beside the segment's embedding, so that the
+embedding need not hold it. Written from the paper; the released code's settings for the projector and the weights are
+the defaults.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import torch
-from torch import distributed, nn
+from torch import nn
 
+from foundation.data.augmentations import Augmentation
 from foundation.data.batch import WindowBatch
+from foundation.data.context import StepContext
+from foundation.data.surround import SurroundSettings
 from foundation.data.views import ViewSpec
 from foundation.errors import ConfigError
-from foundation.objectives.collapse import rank_me, similarity_gap
-from foundation.objectives.gather import gather_rows
-from foundation.objectives.vicreg import VICRegSettings, vicreg_terms
+from foundation.objectives.base import Objective, two_views
+from foundation.objectives.collapse import similarity_gap
+from foundation.objectives.projector import check_widths, perceptron, wide
+from foundation.objectives.rows import check_rows, counted_units, embed_rows
+from foundation.objectives.vicreg_terms import VICRegWeights, vicreg_terms
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,8 @@ class NeurPIRSettings:
         statistics: ``across``: variance and covariance of all units of the batch; ``within``: of what is left when each
             window's mean is taken out, so that telling recordings apart earns nothing.
         vicreg: weights of the terms.
+        surround: surrounding information; null: none.
+        augmentations: of each segment, in order, beside its length.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -48,41 +56,26 @@ class NeurPIRSettings:
     batch_norm: bool = True
     least_events: float = 1.0
     statistics: str = "across"
-    vicreg: VICRegSettings = field(default_factory=VICRegSettings)
+    vicreg: VICRegWeights = field(default_factory=VICRegWeights)
+    surround: SurroundSettings | None = None
+    augmentations: list[Augmentation] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         ViewSpec(2, self.shortest, self.longest, self.max_distance)
-        if not self.projector or any(width < 1 for width in self.projector):
-            raise ConfigError(f"projector is {self.projector}: one width or more, each at least 1")
+        check_widths("projector", self.projector)
         if self.statistics not in ("across", "within"):
             raise ConfigError(f"statistics is {self.statistics!r}: one of across, within")
         if self.least_events < 0:
             raise ConfigError(f"least_events is {self.least_events}: 0 or more")
 
 
-def _window_numbers(counted_BN: torch.Tensor) -> torch.Tensor:
-    """``(M,)`` a number per counted unit that is the same for units of one window, and differs between processes."""
-    rank = distributed.get_rank() if distributed.is_initialized() else 0
-    rows, _ = counted_BN.nonzero(as_tuple=True)
-    return rows + rank * 1_000_000
-
-
-def unit_embeddings(model: nn.Module, view: WindowBatch) -> torch.Tensor:
-    """``(B, N, D)`` embeddings of a batch's units, computed in parts of like size; 0 where padded."""
-    parts = [(rows, model(**part.model_inputs()).z_BND) for rows, part in view.buckets()]
-    batch, n_units = view.mask_BN.shape
-    z_BND = parts[0][1].new_zeros(batch, n_units, parts[0][1].shape[-1])
-    for rows, z in parts:
-        z_BND[rows, : z.shape[1]] = z
-    return z_BND
-
-
-class NeurPIR(nn.Module):
+class NeurPIR(Objective):
     """The objective, with its projector.
 
     Args:
         settings: see `NeurPIRSettings`.
         dim: features of the model's unit embeddings.
+        model: not needed.
 
     Example:
         >>> objective = NeurPIR(NeurPIRSettings(projector=[8]), dim=4)
@@ -90,55 +83,47 @@ class NeurPIR(nn.Module):
         2
     """
 
-    def __init__(self, settings: NeurPIRSettings, dim: int) -> None:
+    def __init__(self, settings: NeurPIRSettings, dim: int, model: nn.Module | None = None) -> None:
         super().__init__()
         self.settings = settings
-        widths = [dim, *settings.projector]
-        layers: list[nn.Module] = []
-        for i, (before, after) in enumerate(pairwise(widths)):
-            layers.append(nn.Linear(before, after))
-            if i < len(widths) - 2:
-                # The projector sees the rows of all processes, so a plain batch norm is one over the global batch.
-                layers += [nn.BatchNorm1d(after, track_running_stats=False)] if settings.batch_norm else []
-                layers.append(nn.ReLU())
-        self.projector = nn.Sequential(*layers)
+        beside = settings.surround.features if settings.surround else 0
+        self.projector = perceptron(dim + beside, settings.projector, batch_norm=settings.batch_norm)
 
     @property
     def view_spec(self) -> ViewSpec:
-        """Two segments of the same units."""
+        """Two segments of the same units, and what surrounds them."""
         s = self.settings
-        return ViewSpec(2, s.shortest, s.longest, s.max_distance)
+        return ViewSpec(2, s.shortest, s.longest, s.max_distance, surround=s.surround)
 
-    def forward(self, model: nn.Module, views: list[WindowBatch]) -> dict[str, torch.Tensor]:
-        """Loss and diagnostics over the units of all windows of all processes.
+    def losses(
+        self, model: nn.Module, views: list[WindowBatch], context: StepContext
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """VICReg's terms over the units of all windows of all processes.
 
-        Args:
-            model: gives ``z_BND`` for a view's inputs.
-            views: two batches that show the same units row by row.
-
-        Returns:
-            ``loss`` and VICReg's terms; without gradient ``similarity_within``, ``similarity_between``, ``rankme``,
-            ``std`` (mean over features of the embeddings' standard deviation) and ``units`` that counted.
+        With ``similarity_within`` and ``similarity_between`` (the paper's first criterion) and ``units`` that counted.
 
         Raises:
-            ValueError: if fewer than two units of the global batch were active in both segments.
+            ValueError: if fewer than two units of the global batch were active in both segments, or there is no
+                surrounding information where the settings ask for it.
         """
-        counted_BN = views[0].mask_BN.clone()
-        for view in views:
-            counted_BN &= view.x_BNT.abs().sum(-1) >= self.settings.least_events
-        z_MD = [gather_rows(unit_embeddings(model, view)[counted_BN]) for view in views]
-        if len(z_MD[0]) < 2:
-            raise ValueError(
-                f"only {len(z_MD[0])} units were active in both segments of a step: raise tokens_per_step, "
-                "or lower least_events"
-            )
+        s = self.settings
+        counted_BN = counted_units(views[:2], s.least_events)
+        pair = two_views(views, self.view_spec, s.augmentations, context)
+        for view in pair:
+            counted_BN &= view.mask_BN
+        rows = embed_rows(model, pair, context, "units", counted_BN)
+        check_rows(len(rows.item_M), "units")
+        inputs = list(rows.z_VMD)
+        if s.surround is not None:
+            if context.surround_VBS is None:
+                raise ValueError("there is no surrounding information in the step's context, and settings ask for it")
+            inputs = [
+                torch.cat([z, rows.of_windows(e_BS).to(z.dtype)], dim=1)
+                for z, e_BS in zip(inputs, context.surround_VBS, strict=False)
+            ]
         # The projector runs on the rows of all processes: its gradient is then whole on each of them.
-        a_MD, b_MD = (self.projector(z).float() if z.dtype == torch.bfloat16 else self.projector(z) for z in z_MD)
-        window_M = gather_rows(_window_numbers(counted_BN)) if self.settings.statistics == "within" else None
-        terms = vicreg_terms(a_MD, b_MD, self.settings.vicreg, window_M)
-        with torch.no_grad():
-            terms |= similarity_gap(*z_MD)
-            terms["rankme"] = rank_me(z_MD[0])
-            terms["std"] = z_MD[0].float().std(dim=0).mean()
-            terms["units"] = torch.tensor(float(len(z_MD[0])))
-        return terms
+        a_MD, b_MD = (wide(self.projector(z)) for z in inputs)
+        terms = vicreg_terms(a_MD, b_MD, s.vicreg, rows.item_M if s.statistics == "within" else None)
+        terms |= similarity_gap(*(z.detach() for z in rows.z_VMD))
+        terms["units"] = torch.tensor(float(len(rows.item_M)))
+        return terms, rows.z_VMD[0]

@@ -1,97 +1,106 @@
-"""VICReg: bring two views of a thing together, keep every feature spread, and keep features apart.
+"""VICReg: two augmented views of a unit, or of a population, are to have one representation.
 
-Bardes, Ponce and LeCun 2022 (arXiv 2105.04906), equations 1 to 6.
+Bardes, Ponce and LeCun 2022 (arXiv 2105.04906). The terms are in `foundation.objectives.vicreg_terms`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
-from torch.nn import functional as F
+from torch import nn
 
+from foundation.data.augmentations import Augmentation
+from foundation.data.batch import WindowBatch
+from foundation.data.context import StepContext
+from foundation.data.views import ViewSpec
 from foundation.errors import ConfigError
+from foundation.objectives.base import Objective, two_views
+from foundation.objectives.collapse import similarity_gap
+from foundation.objectives.projector import check_widths, perceptron, wide
+from foundation.objectives.rows import check_level, check_rows, counted_units, embed_rows
+from foundation.objectives.vicreg_terms import VICRegWeights, vicreg_terms
 
 
 @dataclass(frozen=True)
 class VICRegSettings:
-    """Weights of the three terms.
+    """Settings of VICReg.
 
     Args:
-        invariance: weight of the mean squared distance between views.
-        variance: weight of the hinge on each feature's standard deviation.
-        covariance: weight of the squared covariances between features.
-        target: the standard deviation below which a feature is pushed apart.
-        eps: added to variances before the root.
+        level: ``units`` or ``population``: what has two views.
+        segments: 2: two segments of time; 1: one segment, augmented twice.
+        shortest, longest: tokens of a segment.
+        max_distance: seconds between two segments at most; null: anywhere in the recording.
+        augmentations: of each view, in order.
+        expander: widths of the expander's layers (batch norm and ReLU between them).
+        batch_norm: normalise the expander's inner layers over the global batch.
+        least_events: a unit counts only if each of its segments has at least this much activity; for ``units``.
+        weights: of the terms.
 
     Raises:
-        ConfigError: if a weight is negative or a bound is not positive.
+        ConfigError: if a value is impossible.
     """
 
-    invariance: float = 25.0
-    variance: float = 25.0
-    covariance: float = 1.0
-    target: float = 1.0
-    eps: float = 1e-4
+    level: str = "units"
+    segments: int = 2
+    shortest: int = 8
+    longest: int = 32
+    max_distance: float | None = None
+    augmentations: list[Augmentation] = field(default_factory=list)
+    expander: list[int] = field(default_factory=lambda: [256, 256, 256])
+    batch_norm: bool = True
+    least_events: float = 1.0
+    weights: VICRegWeights = field(default_factory=VICRegWeights)
 
     def __post_init__(self) -> None:
-        for name in ("invariance", "variance", "covariance"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}: 0 or more")
-        for name in ("target", "eps"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}: above 0")
+        ViewSpec(self.segments, self.shortest, self.longest, self.max_distance)
+        check_level(self.level)
+        check_widths("expander", self.expander)
+        if self.segments not in (1, 2):
+            raise ConfigError(f"segments is {self.segments}: 1 or 2")
+        if self.segments == 1 and not self.augmentations:
+            raise ConfigError("segments is 1 and augmentations is empty: two views would be one, give augmentations")
 
 
-def vicreg_terms(
-    a_MD: torch.Tensor, b_MD: torch.Tensor, settings: VICRegSettings, group_M: torch.Tensor | None = None
-) -> dict[str, torch.Tensor]:
-    """The three terms, unweighted, and their weighted sum as ``loss``.
+class VICReg(Objective):
+    """The objective, with its expander.
 
     Args:
-        a_MD, b_MD: ``(M, D)`` two views of the same M things, over the whole global batch; M at least 2.
-        settings: weights.
-        group_M: ``(M,)`` integers; if given, each group's mean is taken out before variance and covariance.
-
-    Returns:
-        ``invariance``: mean squared difference. ``variance``: mean hinge below the target, averaged over the views.
-        ``covariance``: sum of squared off-diagonal covariances over D, summed over the views.
+        settings: see `VICRegSettings`.
+        dim: features of the model's embeddings.
+        model: not needed.
 
     Example:
-        >>> a = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
-        >>> terms = vicreg_terms(a, a, VICRegSettings())
-        >>> float(terms["invariance"]), round(float(terms["variance"]), 3)
-        (0.0, 0.495)
+        >>> VICReg(VICRegSettings(expander=[8]), dim=4).view_spec.views
+        2
     """
-    invariance = F.mse_loss(a_MD, b_MD)
-    if group_M is not None:
-        a_MD, b_MD = centred_by_group(a_MD, group_M), centred_by_group(b_MD, group_M)
-    variance = (_spread(a_MD, settings) + _spread(b_MD, settings)) / 2
-    covariance = _entanglement(a_MD) + _entanglement(b_MD)
-    loss = settings.invariance * invariance + settings.variance * variance + settings.covariance * covariance
-    return {"loss": loss, "invariance": invariance, "variance": variance, "covariance": covariance}
 
+    def __init__(self, settings: VICRegSettings, dim: int, model: nn.Module | None = None) -> None:
+        super().__init__()
+        self.settings = settings
+        self.expander = perceptron(dim, settings.expander, batch_norm=settings.batch_norm)
 
-def centred_by_group(x_MD: torch.Tensor, group_M: torch.Tensor) -> torch.Tensor:
-    """Rows without the mean of their group; a row that is alone in its group stays as it is.
+    @property
+    def view_spec(self) -> ViewSpec:
+        """One or two segments of the same units."""
+        s = self.settings
+        return ViewSpec(s.segments, s.shortest, s.longest, s.max_distance)
 
-    Example:
-        >>> centred_by_group(torch.tensor([[1.0], [3.0], [9.0]]), torch.tensor([7, 7, 2])).ravel().tolist()
-        [-1.0, 1.0, 9.0]
-    """
-    _, index_M, count_G = group_M.unique(return_inverse=True, return_counts=True)
-    total_GD = x_MD.new_zeros(len(count_G), x_MD.shape[1]).index_add(0, index_M, x_MD)
-    mean_GD = total_GD / count_G[:, None] * (count_G[:, None] > 1)
-    return x_MD - mean_GD[index_M]
+    def losses(
+        self, model: nn.Module, views: list[WindowBatch], context: StepContext
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """VICReg's terms over the global batch, with ``similarity_within`` and ``similarity_between``.
 
-
-def _spread(x_MD: torch.Tensor, settings: VICRegSettings) -> torch.Tensor:
-    std = (x_MD.var(dim=0) + settings.eps).sqrt()
-    return F.relu(settings.target - std).mean()
-
-
-def _entanglement(x_MD: torch.Tensor) -> torch.Tensor:
-    centred = x_MD - x_MD.mean(dim=0)
-    covariance = centred.T @ centred / (len(x_MD) - 1)
-    off_diagonal = covariance.pow(2).sum() - covariance.diagonal().pow(2).sum()
-    return off_diagonal / x_MD.shape[1]
+        Raises:
+            ValueError: if the global batch has fewer than two units (or windows) to compare.
+        """
+        s = self.settings
+        counted_BN = counted_units(views[: s.segments], s.least_events)
+        pair = two_views(views, self.view_spec, s.augmentations, context)
+        for view in pair:
+            counted_BN &= view.mask_BN
+        rows = embed_rows(model, pair, context, s.level, counted_BN)
+        check_rows(len(rows.item_M), s.level)
+        a_MD, b_MD = (wide(self.expander(z)) for z in rows.z_VMD)
+        terms = vicreg_terms(a_MD, b_MD, s.weights)
+        return terms | similarity_gap(*(z.detach() for z in rows.z_VMD)), rows.z_VMD[0]

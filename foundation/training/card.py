@@ -23,7 +23,7 @@ license: apache-2.0
 tags: [neuroscience, neural-population, eit]
 ---
 
-# EIT pretrained with {settings.objective.name}
+# EIT pretrained with {settings.objective.title}
 
 A per-neuron transformer: each unit's dynamics first, then units interact. It takes activity of any population and gives
 an embedding per unit and time (`h_BNTD`), per unit (`z_BND`) and for the population (`p_BTD`).

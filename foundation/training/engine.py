@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from foundation.data.batch import WindowBatch
+from foundation.data.context import StepContext
 from foundation.errors import FoundationError
-from foundation.models.eit import EIT
-from foundation.objectives import NeurPIR
+from foundation.objectives import Objective
 from foundation.training.settings import PretrainSettings
 
 
@@ -28,16 +28,16 @@ class PretrainModule(nn.Module):
         precision: ``fp32`` or ``bf16``; with bf16 the encoder's products are bf16 and everything else stays fp32.
     """
 
-    def __init__(self, model: EIT, objective: NeurPIR, precision: str = "fp32") -> None:
+    def __init__(self, model: nn.Module, objective: Objective, precision: str = "fp32") -> None:
         super().__init__()
         self.model, self.objective, self.precision = model, objective, precision
 
-    def forward(self, views: list[WindowBatch]) -> dict[str, torch.Tensor]:
+    def forward(self, views: list[WindowBatch], context: StepContext | None = None) -> dict[str, torch.Tensor]:
         """The objective's terms."""
         kind = next(self.parameters()).device.type
         cast = torch.autocast(kind, dtype=torch.bfloat16) if self.precision == "bf16" else nullcontext()
         with cast:
-            return self.objective(self.model, views)
+            return self.objective(self.model, views, context)
 
 
 def deepspeed_config(settings: PretrainSettings) -> dict[str, Any]:
@@ -115,9 +115,10 @@ def build_engine(module: PretrainModule, settings: PretrainSettings) -> Any:
     """The DeepSpeed engine around a module. The process group must be there (`start_distributed`)."""
     import deepspeed
 
-    decayed = [p for p in module.parameters() if p.ndim >= 2]
-    others = [p for p in module.parameters() if p.ndim < 2]
-    groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+    trained = [p for p in module.parameters() if p.requires_grad]  # all but target networks
+    decayed = [p for p in trained if p.ndim >= 2]
+    others = [p for p in trained if p.ndim < 2]
+    groups = [g for g in ({"params": decayed}, {"params": others, "weight_decay": 0.0}) if g["params"]]
     engine, *_ = deepspeed.initialize(model=module, model_parameters=groups, config=deepspeed_config(settings))
     return engine
 

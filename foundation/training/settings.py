@@ -19,23 +19,37 @@ class ModelSettings:
         dim: features of a token.
         heads: attention heads; ``dim / heads`` must be even.
         individual_layers: layers that see one unit alone, over time.
-        interaction_layers: layers in which units see each other, each followed by one over time.
+        interaction_layers: layers in which units see each other, each followed by ``time_layers`` over time.
+        time_layers: layers over time after each layer across units.
         mlp_ratio: width of feed-forward layers over ``dim``.
+        gated_mlp: feed-forward layers are GEGLU instead of GELU.
         patch_length: bins that make one token.
         dropout: share of each branch's output dropped in training.
         rotary_shortest: seconds, the shortest rotary period.
         rotary_longest: seconds, the longest rotary period.
+        rotary_share: share of a head's features that turn with time.
+        rotate_values: values turn too, not only queries and keys.
+        count_transform: of counts before the read-in: ``log1p``, ``sqrt`` or ``none``.
+        value_transform: of sampled activity such as dF/F: ``asinh`` or ``none``.
+        inducing_points: units see each other through this many learned points; 0: every unit sees every unit.
     """
 
     dim: int = 64
     heads: int = 4
     individual_layers: int = 2
     interaction_layers: int = 1
+    time_layers: int = 1
     mlp_ratio: float = 4.0
+    gated_mlp: bool = False
     patch_length: int = 4
     dropout: float = 0.0
     rotary_shortest: float = 0.04
     rotary_longest: float = 256.0
+    rotary_share: float = 1.0
+    rotate_values: bool = False
+    count_transform: str = "log1p"
+    value_transform: str = "asinh"
+    inducing_points: int = 0
 
     def __post_init__(self) -> None:
         self.config()

@@ -13,18 +13,27 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def weights(engine: Any) -> dict[str, torch.Tensor]:
-    """Every parameter in fp32 on the CPU, by name. All processes must call it."""
+    """Every parameter in fp32 on the CPU, frozen ones too, and every buffer, by name. All processes must call it."""
+    from deepspeed.runtime.zero.partition_parameters import GatheredParameters
     from deepspeed.utils import safe_get_full_fp32_param
 
     found = {}
     for name, parameter in engine.module.named_parameters():
-        full = safe_get_full_fp32_param(parameter) if _is_partitioned(parameter) else parameter.data
+        if parameter.requires_grad and _is_partitioned(parameter):
+            full = safe_get_full_fp32_param(parameter)
+        elif hasattr(parameter, "ds_id"):  # frozen: the optimiser does not know it
+            with GatheredParameters([parameter]):
+                full = parameter.data.clone()
+        else:
+            full = parameter.data
         found[name] = full.detach().float().cpu().clone().contiguous()
+    for name, buffer in _buffers(engine).items():
+        found[name] = buffer.detach().cpu().clone().contiguous()
     return found
 
 
 def set_weights(engine: Any, tensors: dict[str, torch.Tensor]) -> None:
-    """Put parameters back.
+    """Put parameters and buffers back.
 
     Raises:
         CheckpointError: if names or shapes differ.
@@ -33,13 +42,19 @@ def set_weights(engine: Any, tensors: dict[str, torch.Tensor]) -> None:
     from deepspeed.utils import safe_set_full_fp32_param
 
     parameters = dict(engine.module.named_parameters())
-    _check_names(set(parameters), set(tensors))
+    buffers = _buffers(engine)
+    _check_names({*parameters, *buffers}, set(tensors))
+    for name, buffer in buffers.items():
+        if tensors[name].shape != buffer.shape:
+            there, here = tuple(tensors[name].shape), tuple(buffer.shape)
+            raise CheckpointError(f"{name} has shape {there} in the checkpoint and {here} in the model")
+        buffer.copy_(tensors[name])
     for name, parameter in parameters.items():
         value = tensors[name].to(parameter.device)
         shape = tuple(getattr(parameter, "ds_shape", parameter.shape))
         if tuple(value.shape) != shape:
             raise CheckpointError(f"{name} has shape {tuple(value.shape)} in the checkpoint and {shape} in the model")
-        if _is_partitioned(parameter):
+        if parameter.requires_grad and _is_partitioned(parameter):
             safe_set_full_fp32_param(parameter, value)
         # The optimiser's copy is set; what the next forward pass uses is another one.
         if hasattr(parameter, "ds_id"):
@@ -55,7 +70,7 @@ def optimizer_state(engine: Any) -> dict[str, torch.Tensor]:
 
     _link_partitions(engine)
     found = {"updates": torch.tensor(updates(engine))}
-    for name, parameter in engine.module.named_parameters():
+    for name, parameter in _trained(engine).items():
         for key in MOMENTS:
             if _is_partitioned(parameter):
                 value = safe_get_full_optimizer_state(parameter, key)
@@ -75,7 +90,7 @@ def set_optimizer_state(engine: Any, tensors: dict[str, torch.Tensor]) -> None:
     from deepspeed.utils import safe_set_full_optimizer_state
 
     count = tensors["updates"].float()
-    parameters = dict(engine.module.named_parameters())
+    parameters = _trained(engine)
     _check_names({f"{n}/{k}" for n in parameters for k in MOMENTS}, set(tensors) - {"updates"})
     _make_partitions(engine)
     _link_partitions(engine)
@@ -121,6 +136,17 @@ def _link_partitions(engine: Any) -> None:
 
 def _inner(engine: Any) -> torch.optim.Optimizer:
     return getattr(engine.optimizer, "optimizer", engine.optimizer)
+
+
+def _trained(engine: Any) -> dict[str, nn.Parameter]:
+    """Parameters that the optimiser moves; target networks are moved by their objective."""
+    return {name: p for name, p in engine.module.named_parameters() if p.requires_grad}
+
+
+def _buffers(engine: Any) -> dict[str, torch.Tensor]:
+    """Buffers that belong to the state of a module, such as the running statistics of a batch norm."""
+    kept = set(engine.module.state_dict())
+    return {name: buffer for name, buffer in engine.module.named_buffers() if name in kept}
 
 
 def _is_partitioned(parameter: nn.Parameter) -> bool:

@@ -19,13 +19,14 @@ from transformers.utils import logging as transformers_logging
 from foundation.data import Loader, StepPlan
 from foundation.errors import FoundationError, StoreError
 from foundation.models import EIT
-from foundation.objectives import build_objective
+from foundation.objectives import build_objective, own_model
 from foundation.progress import Progress
 from foundation.store.catalog import Catalog
 from foundation.store.storage import Store
 from foundation.tracking import Run, default_tracking_uri
 from foundation.training.card import model_card
 from foundation.training.checkpoint import find_resumable, load_checkpoint, save_checkpoint, save_model, select
+from foundation.training.contexts import Contexts
 from foundation.training.engine import (
     PretrainModule,
     build_engine,
@@ -85,16 +86,17 @@ class Trainer:
         self.checkpoints = self.output / "checkpoints"
         self.rank, self.world = start_distributed()
         torch.manual_seed(settings.seed)
-        model = EIT(settings.model.config())
-        objective = build_objective(settings.objective, settings.model.dim)
+        model = own_model(settings.objective) or EIT(settings.model.config())
+        objective = build_objective(settings.objective, settings.model.dim, model)
         self.plan = StepPlan(
             catalog,
             settings.data,
             objective.view_spec,
-            bins_per_token=settings.model.patch_length,
+            bins_per_token=getattr(model.config, "patch_length", 1),
             seed=settings.seed,
         )
         self.loader = Loader(catalog, self.plan, rank=self.rank, world=self.world)
+        self.contexts = Contexts(catalog, self.plan, steps=settings.steps, rank=self.rank, world=self.world)
         self.engine = build_engine(PretrainModule(model, objective, settings.precision), settings)
         self.identity = {**settings.identity(), "recordings": recordings_digest(catalog)}
 
@@ -107,6 +109,7 @@ class Trainer:
         if self.rank == 0:
             self._write_settings()
         torch.distributed.barrier()
+        self.contexts.prepare()
         run = self._open_run() if self.rank == 0 else None
         try:
             last = self._train(first, run)
@@ -181,7 +184,8 @@ class Trainer:
         set_learning_rate(self.engine, rate)
         # Dropout depends on seed, step and process only, so that a resumed run draws what the first would have.
         torch.manual_seed(int.from_bytes(hashlib.sha256(f"{settings.seed}/{step}/{self.rank}".encode()).digest()[:7]))
-        terms = self.engine([view.to(self.engine.device) for view in views])
+        context = self.contexts(step).to(self.engine.device)
+        terms = self.engine([view.to(self.engine.device) for view in views], context)
         metrics = {name: float(value.detach()) for name, value in terms.items()}
         if not math.isfinite(metrics["loss"]):
             names = sorted({w.recording for w in self.plan(step)})
@@ -191,6 +195,7 @@ class Trainer:
             )
         self.engine.backward(terms["loss"])
         self.engine.step()
+        self.engine.module.objective.after_step(self.engine.module.model, context.progress)
         norm = self.engine.get_global_grad_norm()
         metrics |= {"learning_rate": rate} | ({} if norm is None else {"gradient_norm": float(norm)})
         return metrics

@@ -67,6 +67,14 @@ def test_views_stay_as_near_as_asked(small_store):
     assert max(distances) > 1.0
 
 
+def test_candidates_are_from_anywhere(small_store):
+    plan = plan_of(small_store, spec=replace(SPEC, max_distance=2.0, candidates=1, longest=10))
+    windows = [w for step in range(20) for w in plan(step)]
+    assert {len(w.views) for w in windows} == {3}
+    assert max(abs(w.views[0].start - w.views[1].start) for w in windows) <= 2.0 + 1e-9
+    assert max(abs(w.views[0].start - w.views[2].start) for w in windows) > 30.0
+
+
 def test_larger_recordings_are_drawn_more_often_as_the_power_says(tmp_path, make_recording):
     store = Store(tmp_path / "store", create=True)
     write_recording(store, make_recording(0, n_units=16, seconds=100.0))

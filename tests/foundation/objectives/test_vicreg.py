@@ -3,11 +3,11 @@ import pytest
 import torch
 
 from foundation.errors import ConfigError
-from foundation.objectives import VICRegSettings, vicreg_terms
+from foundation.objectives import VICRegWeights, vicreg_terms
 from foundation.objectives.collapse import rank_me, similarity_gap
 
 
-def by_loops(a, b, s: VICRegSettings) -> float:
+def by_loops(a, b, s: VICRegWeights) -> float:
     """VICReg's equations 1 to 6 written out, element by element."""
     m, d = a.shape
     invariance = sum((a[i, j] - b[i, j]) ** 2 for i in range(m) for j in range(d)) / (m * d)
@@ -26,7 +26,7 @@ def by_loops(a, b, s: VICRegSettings) -> float:
 def test_terms_are_the_papers_forward_and_backward():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, 7, 4)) * np.array([0.2, 1.0, 2.0, 0.8])
-    settings = VICRegSettings(invariance=3.0, variance=2.0, covariance=0.5, target=1.1)
+    settings = VICRegWeights(invariance=3.0, variance=2.0, covariance=0.5, target=1.1)
     t = torch.tensor(a, requires_grad=True)
     loss = vicreg_terms(t, torch.tensor(b), settings)["loss"]
     assert float(loss.detach()) == pytest.approx(by_loops(a, b, settings), rel=1e-10)
@@ -41,7 +41,7 @@ def test_terms_are_the_papers_forward_and_backward():
 
 
 def test_each_term_says_what_it_is_for():
-    settings = VICRegSettings()
+    settings = VICRegWeights()
     rng = torch.Generator().manual_seed(0)
     spread = torch.randn(500, 6, generator=rng) * 1.5
     good = vicreg_terms(spread, spread, settings)
@@ -55,9 +55,9 @@ def test_each_term_says_what_it_is_for():
 
 def test_impossible_weights_are_refused():
     with pytest.raises(ConfigError, match="covariance is -1"):
-        VICRegSettings(covariance=-1.0)
+        VICRegWeights(covariance=-1.0)
     with pytest.raises(ConfigError, match=r"target is 0\.0"):
-        VICRegSettings(target=0.0)
+        VICRegWeights(target=0.0)
 
 
 def test_collapse_figures():

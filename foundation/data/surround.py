@@ -1,0 +1,241 @@
+"""Surrounding information: what a unit's circumstances were (stimulus, behaviour, session), as NeurPIR takes them in.
+
+Behaviour and intervals of a recording become channels on a regular grid; CEBRA (arXiv 2204.00673) embeds them, once per
+recording, and the embedding is kept under the store's ``derived/``. A segment's surrounding information is the
+embedding over its time, pooled to a few bins of equal length, whatever the segment's own.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from foundation.errors import ConfigError, FoundationError
+from foundation.store.derived import Derived
+from foundation.store.series import RegularTimeSeries
+from foundation.store.storage import Store
+from foundation.store.stored import StoredRecording
+
+log = logging.getLogger(__name__)
+KINDS = ("raw", "cebra")
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class SurroundSettings:
+    """How surrounding information is made.
+
+    Args:
+        kind: ``cebra``: the channels through CEBRA-Time; ``raw``: their first principal components.
+        dim: features of either.
+        bin_width: seconds of the grid.
+        pool: bins of a segment's pooled information.
+        architecture: of CEBRA's encoder; ``offset10-model`` sees 10 bins.
+        iterations: steps of CEBRA's training.
+        time_offset: bins between CEBRA's positive pairs at most.
+        batch_size: of CEBRA's training.
+        seed: of CEBRA's training.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    kind: str = "cebra"
+    dim: int = 8
+    bin_width: float = 0.1
+    pool: int = 4
+    architecture: str = "offset10-model"
+    iterations: int = 500
+    time_offset: int = 10
+    batch_size: int = 512
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigError(f"kind is {self.kind!r}: one of {', '.join(KINDS)}")
+        for name in ("dim", "pool", "iterations", "time_offset", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
+        if self.kind == "cebra" and self.dim < 2:
+            raise ConfigError("dim is 1: CEBRA's embeddings lie on a sphere, 2 or more")
+        if not 0.001 <= self.bin_width <= 60:
+            raise ConfigError(f"bin_width is {self.bin_width}: from 0.001 to 60 seconds")
+
+    @property
+    def features(self) -> int:
+        """Numbers that describe one segment: pooled features, and whether there are any."""
+        return self.dim * self.pool + 1
+
+
+def channels(recording: StoredRecording, bin_width: float) -> tuple[np.ndarray, float]:
+    """Surrounding information of a recording on a grid over its observed time.
+
+    Behaviour: every regular or irregular series, its value at the middle of each bin. Stimulus: of every table of
+    intervals, whether one is going on, and its columns of numbers while it does; text columns as one channel per value
+    (12 at most). Session: the share of it that has passed. Each channel has mean 0 and standard deviation 1; constant
+    ones are left out.
+
+    Returns:
+        ``(T, C)`` float32, and the time of the first bin's start.
+    """
+    domain = recording.domain.union()
+    start, end = float(domain.start[0]), float(domain.end[-1])
+    times_T = start + (np.arange(max(int((end - start) / bin_width), 1)) + 0.5) * bin_width
+    found = [(times_T - start) / max(end - start, bin_width)]
+    for _, series in sorted(recording.behavior.items()):
+        found += _series_channels(series, times_T)
+    for _, table in sorted(recording.intervals.items()):
+        found += _interval_channels(table, times_T)
+    x_TC = np.nan_to_num(np.stack(found, axis=1).astype(np.float64))
+    spread_C = x_TC.std(axis=0)
+    varying_C = spread_C > 1e-9 * (1 + np.abs(x_TC).max(axis=0))
+    x_TC = (x_TC[:, varying_C] - x_TC[:, varying_C].mean(axis=0)) / spread_C[varying_C]
+    return x_TC.astype(np.float32), start
+
+
+def _series_channels(series: Any, times_T: np.ndarray) -> list[np.ndarray]:
+    data = np.asarray(series.data, dtype=np.float64)
+    data = data.reshape(len(data), -1)
+    if not len(data):
+        return []
+    if isinstance(series, RegularTimeSeries):
+        stamps = series.start + np.arange(len(data)) / series.rate
+    else:
+        stamps = np.asarray(series.timestamps, dtype=np.float64)
+    return [np.interp(times_T, stamps, np.nan_to_num(column)) for column in data.T]
+
+
+def _interval_channels(table: Any, times_T: np.ndarray) -> list[np.ndarray]:
+    starts, ends = np.asarray(table.start), np.asarray(table.end)
+    if not len(starts):
+        return []
+    order = np.argsort(starts, kind="stable")
+    row_T = order[np.clip(np.searchsorted(starts[order], times_T, side="right") - 1, 0, len(starts) - 1)]
+    on_T = (times_T >= starts[row_T]) & (times_T < ends[row_T])
+    found = [on_T.astype(np.float64)]
+    for _, values in sorted(table.columns.items()):
+        values = np.asarray(values)
+        if values.ndim == 1 and values.dtype.kind in "biuf":
+            found.append(np.where(on_T, values[row_T].astype(np.float64), 0.0))
+        elif values.ndim == 1:
+            names = np.unique(values.astype(str))
+            if len(names) <= 12:
+                found += [on_T & (values.astype(str)[row_T] == name) for name in names]
+    return found
+
+
+def principal_components(x_TC: np.ndarray, dim: int) -> np.ndarray:
+    """``(T, dim)`` first principal components, each of standard deviation 1; 0 where there are fewer."""
+    out = np.zeros((len(x_TC), dim), np.float32)
+    if x_TC.shape[1]:
+        u, s, vt = np.linalg.svd(x_TC.astype(np.float64), full_matrices=False)
+        k = min(dim, int((s > 1e-6 * s[0]).sum()))
+        sign = np.sign(vt[np.arange(k), np.abs(vt[:k]).argmax(axis=1)])
+        out[:, :k] = u[:, :k] * sign * np.sqrt(len(x_TC))
+    return out
+
+
+def cebra_embedding(x_TC: np.ndarray, settings: SurroundSettings) -> np.ndarray:
+    """``(T, dim)`` CEBRA-Time embedding of channels; the same settings give the same numbers on one machine.
+
+    Raises:
+        FoundationError: if the package ``cebra`` is not installed.
+    """
+    try:
+        import cebra
+    except ImportError as error:
+        raise FoundationError(
+            f"surrounding information by CEBRA needs its package ({error}): pip install 'neural-foundation[cebra]', "
+            "or take surround.kind=raw"
+        ) from error
+    import torch
+
+    if not x_TC.shape[1]:
+        return np.zeros((len(x_TC), settings.dim), np.float32)
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        model = cebra.CEBRA(
+            model_architecture=settings.architecture,
+            batch_size=min(settings.batch_size, len(x_TC)),
+            max_iterations=settings.iterations,
+            time_offsets=settings.time_offset,
+            output_dimension=settings.dim,
+            conditional="time",
+            device="cpu",
+            verbose=False,
+        )
+        state = np.random.get_state()  # noqa: NPY002  (the package draws from NumPy's global generator)
+        np.random.seed(settings.seed)  # noqa: NPY002
+        try:
+            model.fit(x_TC)
+        finally:
+            np.random.set_state(state)  # noqa: NPY002
+        return np.asarray(model.transform(x_TC), dtype=np.float32)
+
+
+class Surroundings:
+    """Surrounding information of the recordings of a store.
+
+    Args:
+        store: the store; what is fitted is kept in its ``derived/``.
+        records: commit records of the recordings.
+        settings: how it is made.
+    """
+
+    def __init__(self, store: Store, records: list[dict[str, Any]], settings: SurroundSettings) -> None:
+        self.store, self.settings = store, settings
+        self.records = {record["id"]: record for record in records}
+        self._held: dict[str, tuple[np.ndarray, float]] = {}
+
+    def _derived(self, record: dict[str, Any]) -> Derived:
+        made_by = {k: v for k, v in asdict(self.settings).items() if k != "pool"}
+        if self.settings.kind == "raw":
+            made_by = {k: made_by[k] for k in ("kind", "dim", "bin_width")}
+        return Derived(self.store, f"surround-{VERSION}", made_by, [record["digest"]])
+
+    def missing(self) -> list[str]:
+        """Ids of recordings that have not been fitted."""
+        return [name for name, record in self.records.items() if not self._derived(record).exists()]
+
+    def fit(self, name: str) -> None:
+        """Make and keep the surrounding information of one recording, unless it is there."""
+        derived = self._derived(self.records[name])
+        if derived.exists():
+            return
+        x_TC, start = channels(StoredRecording(self.store, self.records[name]), self.settings.bin_width)
+        if self.settings.kind == "cebra":
+            e_TK = cebra_embedding(x_TC, self.settings)
+        else:
+            e_TK = principal_components(x_TC, self.settings.dim)
+        derived.write({"e": e_TK}, {"start": start, "channels": int(x_TC.shape[1])})
+
+    def __call__(self, name: str, start: float, seconds: float) -> np.ndarray:
+        """``(features,)`` pooled information of a segment; zeros where the recording has none."""
+        if name not in self._held:
+            self.fit(name)
+            derived = self._derived(self.records[name])
+            self._held[name] = derived.read("e"), float(derived.attributes["start"])
+        e_TK, first = self._held[name]
+        if not e_TK.any():
+            return np.zeros(self.settings.features, np.float32)
+        low = int((start - first) / self.settings.bin_width)
+        high = int(np.ceil((start + seconds - first) / self.settings.bin_width - 1e-9))
+        low = min(max(low, 0), len(e_TK) - 1)
+        return np.append(pooled(e_TK[low : max(high, low + 1)], self.settings.pool).ravel(), 1.0).astype(np.float32)
+
+
+def pooled(e_TK: np.ndarray, bins: int) -> np.ndarray:
+    """Adaptive average pooling over time: bin ``b`` is the mean of samples ``floor(bT/bins)`` to ``ceil((b+1)T/bins)``.
+
+    Example:
+        >>> pooled(np.array([[0.0], [1.0], [2.0], [3.0]]), 2).tolist()
+        [[0.5], [2.5]]
+        >>> pooled(np.array([[5.0]]), 3).tolist()
+        [[5.0], [5.0], [5.0]]
+    """
+    length = len(e_TK)
+    edges = [(b * length // bins, -(-(b + 1) * length // bins)) for b in range(bins)]
+    return np.stack([e_TK[low:high].mean(axis=0) for low, high in edges])

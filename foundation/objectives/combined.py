@@ -1,0 +1,81 @@
+"""Several objectives at once: a weighted sum over the same views."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from foundation.data.batch import WindowBatch
+from foundation.data.context import StepContext
+from foundation.data.views import ViewSpec
+from foundation.errors import ConfigError
+from foundation.objectives.base import Objective
+
+
+class WeightedSum(Objective):
+    """The weighted sum of objectives that ask for segments of the same lengths and distance.
+
+    Args:
+        parts: name -> objective.
+        weights: name -> weight.
+
+    Raises:
+        ConfigError: if the parts ask for segments that differ.
+    """
+
+    def __init__(self, parts: dict[str, Objective], weights: dict[str, float]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleDict(parts)
+        self.weights = dict(weights)
+        self.view_spec  # noqa: B018  (refuse what does not fit before any work)
+
+    @property
+    def view_spec(self) -> ViewSpec:
+        """Views that serve all parts."""
+        specs = {name: part.view_spec for name, part in self._objectives()}
+        for what in ("shortest", "longest", "max_distance"):
+            asked = {
+                name: getattr(spec, what) for name, spec in specs.items() if spec.views > 1 or what != "max_distance"
+            }
+            if len(set(asked.values())) > 1:
+                said = ", ".join(f"{name}.{what}={value}" for name, value in asked.items())
+                raise ConfigError(f"{said}: objectives that are summed share their views, give them one value")
+        surround = {spec.surround for spec in specs.values() if spec.surround is not None}
+        if len(surround) > 1:
+            raise ConfigError("surround differs between the objectives that are summed: give them one")
+        first = max(specs.values(), key=lambda spec: spec.views)
+        return ViewSpec(
+            views=first.views,
+            shortest=first.shortest,
+            longest=first.longest,
+            max_distance=first.max_distance,
+            candidates=max(spec.candidates for spec in specs.values()),
+            surround=next(iter(surround), None),
+        )
+
+    def _objectives(self) -> list[tuple[str, Objective]]:
+        return [(name, part) for name, part in self.parts.items() if isinstance(part, Objective)]
+
+    def losses(
+        self, model: nn.Module, views: list[WindowBatch], context: StepContext
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """``loss``, and every part's terms under its name; embeddings are the first part's."""
+        shared = self.view_spec.views
+        terms: dict[str, torch.Tensor] = {}
+        watched: list[torch.Tensor] = []
+        total: torch.Tensor | None = None
+        for name, part in self._objectives():
+            spec = part.view_spec
+            mine = views[: spec.views] + views[shared : shared + spec.candidates]
+            found, z_MD = part.losses(model, mine, context)
+            watched.append(z_MD)
+            terms |= {f"{name}/{key}": value for key, value in found.items()}
+            share = self.weights[name] * found["loss"]
+            total = share if total is None else total + share
+        assert total is not None
+        return {"loss": total, **terms}, watched[0]
+
+    def after_step(self, model: nn.Module, progress: float) -> None:
+        """Each part's own."""
+        for _, part in self._objectives():
+            part.after_step(model, progress)

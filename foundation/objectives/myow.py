@@ -1,0 +1,218 @@
+"""MYOW, mine your own view: predict another view of a window, and another window whose representation is near.
+
+Azabou et al. 2021 (arXiv 2102.10106), on top of BYOL (Grill et al. 2020, arXiv 2006.07733). With a mined weight of 0 it
+is BYOL, by the same code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from foundation.data.augmentations import Augmentation, augment
+from foundation.data.batch import WindowBatch
+from foundation.data.context import StepContext
+from foundation.data.views import ViewSpec
+from foundation.errors import ConfigError
+from foundation.objectives.average import frozen_copy, momentum_at, move_towards
+from foundation.objectives.base import Objective, two_views
+from foundation.objectives.mining import Pool, mine
+from foundation.objectives.projector import check_widths, perceptron, wide
+from foundation.objectives.rows import check_level, check_rows, counted_units, embed_rows
+
+
+@dataclass(frozen=True)
+class MYOWSettings:
+    """Settings of MYOW and BYOL.
+
+    Args:
+        level: ``population`` or ``units``: what is predicted.
+        shortest, longest: tokens of a view.
+        max_distance: seconds between the two views at most; null: anywhere in the recording.
+        augmentations: of each view, in order.
+        projector: widths of the projector's layers; empty: the identity.
+        predictor: width of the predictor's hidden layer.
+        mined_projector: widths of the second projector, which stands on the first.
+        mined_predictor: width of its predictor's hidden layer.
+        batch_norm: normalise inner layers over the global batch.
+        mined_weight: weight w of the mined loss: the losses count 1 / (1 + w) and w / (1 + w); 0: BYOL.
+        mined_from, mined_until: shares of the run between which w rises from 0.
+        candidates: candidate segments per window; all of the global batch's make up the pool.
+        candidate_augmentations: of candidates.
+        neighbours: one of so many nearest candidates is taken, at random.
+        exclusion: seconds; a candidate of the same recording must be at least so far away.
+        across_recordings: candidates of other recordings may be taken.
+        momentum: of the target network at the start.
+        momentum_schedule: ``cosine``: rises to 1 along half a cosine; ``constant``.
+        least_events: a unit counts only if each view has at least this much activity; for ``units``.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    level: str = "population"
+    shortest: int = 1
+    longest: int = 1
+    max_distance: float | None = 0.4
+    augmentations: list[Augmentation] = field(default_factory=list)
+    projector: list[int] = field(default_factory=lambda: [256, 32])
+    predictor: int = 256
+    mined_projector: list[int] = field(default_factory=lambda: [64, 16])
+    mined_predictor: int = 64
+    batch_norm: bool = True
+    mined_weight: float = 0.1
+    mined_from: float = 0.01
+    mined_until: float = 0.11
+    candidates: int = 2
+    candidate_augmentations: list[Augmentation] = field(default_factory=list)
+    neighbours: int = 3
+    exclusion: float = 1.0
+    across_recordings: bool = False
+    momentum: float = 0.9
+    momentum_schedule: str = "cosine"
+    least_events: float = 1.0
+
+    def __post_init__(self) -> None:
+        ViewSpec(2, self.shortest, self.longest, self.max_distance, self.candidates)
+        check_level(self.level)
+        check_widths("projector", self.projector, least=0)
+        check_widths("mined_projector", self.mined_projector)
+        check_widths("predictor", [self.predictor, self.mined_predictor])
+        for name in ("mined_weight", "exclusion"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}: 0 or more")
+        if self.mined_weight > 0 and (self.candidates < 1 or self.neighbours < 1):
+            raise ConfigError(f"candidates is {self.candidates}, neighbours {self.neighbours}: at least 1 to mine")
+        if not 0 <= self.mined_from <= self.mined_until <= 1:
+            raise ConfigError(
+                f"mined_from is {self.mined_from}, mined_until {self.mined_until}: need 0 <= from <= until <= 1"
+            )
+        if not 0 <= self.momentum <= 1:
+            raise ConfigError(f"momentum is {self.momentum}: from 0 to 1")
+        if self.momentum_schedule not in ("cosine", "constant"):
+            raise ConfigError(f"momentum_schedule is {self.momentum_schedule!r}: one of cosine, constant")
+
+    def weight_at(self, progress: float) -> float:
+        """The mined weight when a share of the run is done."""
+        if progress >= self.mined_until:
+            return self.mined_weight
+        return self.mined_weight * max(progress - self.mined_from, 0.0) / (self.mined_until - self.mined_from)
+
+
+def distance(a_MD: torch.Tensor, b_MD: torch.Tensor) -> torch.Tensor:
+    """Mean squared distance of the rows' directions, ``2 - 2 cos`` (BYOL, eq. 2).
+
+    Example:
+        >>> float(distance(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 3.0]])))
+        2.0
+    """
+    return (2 - 2 * F.cosine_similarity(a_MD, b_MD, dim=1)).mean()
+
+
+class MYOW(Objective):
+    """The objective, with its projectors, predictors and target networks.
+
+    Args:
+        settings: see `MYOWSettings`.
+        dim: features of the model's embeddings.
+        model: the encoder, of which the target is a copy.
+    """
+
+    def __init__(self, settings: MYOWSettings, dim: int, model: nn.Module) -> None:
+        super().__init__()
+        s = self.settings = settings
+        out = [dim, *s.projector][-1]
+        self.projector = perceptron(dim, s.projector, batch_norm=s.batch_norm)
+        self.predictor = perceptron(out, [s.predictor, out], batch_norm=s.batch_norm)
+        self.target_model = frozen_copy(model)
+        self.target_projector = frozen_copy(self.projector)
+        if s.mined_weight > 0:
+            last = s.mined_projector[-1]
+            self.mined_projector = perceptron(out, s.mined_projector, batch_norm=s.batch_norm)
+            self.mined_predictor = perceptron(last, [s.mined_predictor, last], batch_norm=s.batch_norm)
+            self.target_mined_projector = frozen_copy(self.mined_projector)
+
+    @property
+    def view_spec(self) -> ViewSpec:
+        """Two views near each other, and candidates from anywhere."""
+        s = self.settings
+        return ViewSpec(2, s.shortest, s.longest, s.max_distance, s.candidates if s.mined_weight > 0 else 0)
+
+    def losses(
+        self, model: nn.Module, views: list[WindowBatch], context: StepContext
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """``augmented`` and ``mined`` losses and their sum, with figures of what was mined.
+
+        Raises:
+            ValueError: if the global batch has fewer than two rows.
+        """
+        s = self.settings
+        pair = two_views(views, self.view_spec, s.augmentations, context)
+        counted_BN = counted_units(views[:2], s.least_events) & pair[0].mask_BN & pair[1].mask_BN
+        rows = embed_rows(model, pair, context, s.level, counted_BN)
+        check_rows(len(rows.item_M), s.level)
+        with torch.no_grad():
+            aims = embed_rows(self.target_model, pair, context, s.level, counted_BN)
+            z_aims = [wide(self.target_projector(y)) for y in aims.z_VMD]
+        z_online = [self.projector(y) for y in rows.z_VMD]
+        guess = [wide(self.predictor(z)) for z in z_online]
+        augmented = (distance(guess[0], z_aims[1]) + distance(guess[1], z_aims[0])) / 2
+        terms = {"loss": augmented, "augmented": augmented}
+        if s.mined_weight > 0:
+            weight = s.weight_at(context.progress)
+            anchors = Pool(
+                rows.z_VMD[0].detach(), rows.of_windows(context.recording_B), rows.of_windows(views[0].start_B)
+            )
+            mined, figures = self._mined(rows, anchors, z_online[0], views[2:], context)
+            terms["loss"] = augmented / (1 + weight) + mined * (weight / (1 + weight))
+            terms |= {"mined": mined, "mined_weight": torch.tensor(weight), **figures}
+        terms["momentum"] = torch.tensor(momentum_at(context.progress, s.momentum, s.momentum_schedule))
+        return terms, rows.z_VMD[0]
+
+    def _mined(self, rows, anchors, z_MD, candidates, context):  # type: ignore[no-untyped-def]
+        """Loss of predicting, from the first view, a candidate that is near it."""
+        s = self.settings
+        with torch.no_grad():
+            pool = Pool.joined([self._candidate(view, context, k) for k, view in enumerate(candidates)])
+            u = context.draws("mined neighbour").uniform(*([candidates[0].mask_BN.shape[1]] * (s.level == "units")))
+            u_M = rows.of_units(u) if s.level == "units" else rows.of_windows(u)
+            chosen_M = mine(
+                anchors, pool, u_M,
+                neighbours=s.neighbours, exclusion=s.exclusion, across_recordings=s.across_recordings,
+            )  # fmt: skip
+        found_M = chosen_M >= 0
+        if int(found_M.sum()) < 2:  # batch norm needs two rows
+            return 0.0 * z_MD.sum(), {"mined_found": found_M.float().mean()}
+        taken_M = chosen_M[found_M]
+        with torch.no_grad():
+            aim = wide(self.target_mined_projector(self.target_projector(pool.y_PD[taken_M])))
+        loss = distance(wide(self.mined_predictor(self.mined_projector(z_MD[found_M]))), aim)
+        similar = F.cosine_similarity(anchors.y_PD[found_M], pool.y_PD[taken_M], dim=1).mean()
+        return loss, {"mined_found": found_M.float().mean(), "mined_similarity": similar}
+
+    def _candidate(self, view: WindowBatch, context: StepContext, number: int) -> Pool:
+        """Representations of a view's windows by the target network, of all processes."""
+        s = self.settings
+        changed = augment(view, s.candidate_augmentations, context, 2 + number, context.bins_per_token)
+        counted_BN = counted_units([view], s.least_events) & changed.mask_BN
+        rows = embed_rows(self.target_model, [changed], context, s.level, counted_BN)
+        return Pool(rows.z_VMD[0], rows.of_windows(context.recording_B), rows.of_windows(view.start_B))
+
+    def after_step(self, model: nn.Module, progress: float) -> None:
+        """Move the target networks towards the online ones."""
+        s = self.settings
+        momentum = momentum_at(progress, s.momentum, s.momentum_schedule)
+        move_towards(self.target_model, model, momentum)
+        move_towards(self.target_projector, self.projector, momentum)
+        if s.mined_weight > 0:
+            move_towards(self.target_mined_projector, self.mined_projector, momentum)
+
+
+class BYOL(MYOW):
+    """MYOW without mined views."""
+
+    def __init__(self, settings: MYOWSettings, dim: int, model: nn.Module) -> None:
+        super().__init__(replace(settings, mined_weight=0.0), dim, model)

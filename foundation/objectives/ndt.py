@@ -1,0 +1,143 @@
+"""NDT's masked modelling: say how many events fell into bins that were hidden.
+
+Ye and Pandarinath 2021 (arXiv 2108.01210): a share of the input is set to 0, and the Poisson likelihood of what was
+there is maximised. Sampled values, which are no counts, are predicted by their mean squared error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from foundation.data.batch import WindowBatch
+from foundation.data.context import StepContext
+from foundation.data.views import ViewSpec
+from foundation.errors import ConfigError
+from foundation.objectives.base import Objective
+from foundation.objectives.gather import gather_rows
+from foundation.objectives.projector import wide
+
+HIDDEN = ("tokens", "time", "units")
+
+
+@dataclass(frozen=True)
+class NDTSettings:
+    """Settings of masked modelling.
+
+    Args:
+        shortest, longest: tokens of a window.
+        hide: what is hidden together: ``tokens`` (each unit's tokens by themselves), ``time`` (a token of all units) or
+            ``units`` (a unit throughout).
+        share: of it that is hidden.
+        units: 0: each unit's counts are read from that unit's own tokens; above 0: from the population's, for a model
+            that has no tokens of units; then every window must have exactly so many units, always the same.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    shortest: int = 8
+    longest: int = 32
+    hide: str = "tokens"
+    share: float = 0.25
+    units: int = 0
+
+    def __post_init__(self) -> None:
+        ViewSpec(1, self.shortest, self.longest)
+        if self.hide not in HIDDEN:
+            raise ConfigError(f"hide is {self.hide!r}: one of {', '.join(HIDDEN)}")
+        if not 0 < self.share < 1:
+            raise ConfigError(f"share is {self.share}: above 0 and below 1")
+        if self.units < 0:
+            raise ConfigError(f"units is {self.units}: 0 or more")
+
+
+def poisson_nll(log_rate: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    """``exp(log_rate) - count * log_rate``: minus the log-likelihood, but for what the rate does not change.
+
+    Example:
+        >>> float(poisson_nll(torch.tensor(0.0), torch.tensor(3.0)))
+        1.0
+    """
+    return log_rate.exp() - count * log_rate
+
+
+class NDT(Objective):
+    """The objective, with its read-out.
+
+    Args:
+        settings: see `NDTSettings`.
+        dim: features of the model's tokens.
+        model: gives the number of bins of a token (``config.patch_length``, 1 without).
+    """
+
+    def __init__(self, settings: NDTSettings, dim: int, model: nn.Module | None = None) -> None:
+        super().__init__()
+        self.settings = settings
+        self.bins = int(getattr(getattr(model, "config", None), "patch_length", 1))
+        self.readout = nn.Linear(dim, self.bins * max(settings.units, 1))
+
+    @property
+    def view_spec(self) -> ViewSpec:
+        """One window."""
+        return ViewSpec(1, self.settings.shortest, self.settings.longest)
+
+    def hidden(self, view: WindowBatch, context: StepContext) -> torch.Tensor:
+        """``(B, N, T)`` which bins are hidden; only bins that are there, and of every window at least one."""
+        share, hide = self.settings.share, self.settings.hide
+        n_units, n_tokens = view.mask_BN.shape[1], view.mask_BT.shape[1] // self.bins
+        draws = context.draws("hidden")
+        tokens_BT = view.mask_BT.unflatten(1, (n_tokens, -1)).all(-1)
+        there_BNT = view.mask_BN[:, :, None] & tokens_BT[:, None, :]
+        if hide == "tokens":
+            u_BNT = draws.uniform(n_units, n_tokens)
+        elif hide == "time":
+            u_BNT = draws.uniform(n_tokens)[:, None, :].expand(there_BNT.shape)
+        else:
+            u_BNT = draws.uniform(n_units)[:, :, None].expand(there_BNT.shape)
+        # Where chance hides nothing of a window, what drew the least number is hidden.
+        least_B = u_BNT.masked_fill(~there_BNT, 2.0).amin((1, 2))
+        hidden_BNT = there_BNT & (u_BNT <= torch.maximum(least_B, least_B.new_tensor(share))[:, None, None])
+        return hidden_BNT.repeat_interleave(self.bins, dim=2)
+
+    def losses(
+        self, model: nn.Module, views: list[WindowBatch], context: StepContext
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """The mean over the hidden bins of the global batch; ``hidden`` is their share.
+
+        Raises:
+            ValueError: if the population's read-out is for another number of units.
+        """
+        view = views[0]
+        hidden_BNT = self.hidden(view, context)
+        masked = replace(view, x_BNT=view.x_BNT * ~hidden_BNT)
+        losses_B = view.x_BNT.new_zeros(len(view))
+        embeddings: list[tuple[torch.Tensor, torch.Tensor]] = []
+        for rows, part in masked.buckets():
+            out = model(**part.model_inputs())
+            n_units, n_bins = part.x_BNT.shape[1:]
+            guess_BNT = wide(self._read(out, n_units))
+            true_BNT = view.x_BNT[rows, :n_units, :n_bins].to(guess_BNT.dtype)
+            values_B11 = (part.modality_B == 1)[:, None, None]
+            each = torch.where(values_B11, (guess_BNT - true_BNT) ** 2, poisson_nll(guess_BNT, true_BNT))
+            losses_B = losses_B.to(each.dtype).index_put(
+                (rows.to(each.device),), (each * hidden_BNT[rows, :n_units, :n_bins]).sum((1, 2))
+            )
+            tokens_BT = part.mask_BT.unflatten(1, (out.p_BTD.shape[1], -1)).all(-1)[..., None]
+            mean_BD = (out.p_BTD * tokens_BT).sum(1) / tokens_BT.sum(1).clamp(min=1)
+            embeddings.append((rows, mean_BD.detach()))
+        total = gather_rows(torch.stack([losses_B, hidden_BNT.sum((1, 2)).to(losses_B.dtype)], dim=1)).sum(0)
+        bins = gather_rows((view.mask_BN.sum(1) * view.mask_BT.sum(1)).to(losses_B.dtype)).sum()
+        y_BD = torch.cat([y for _, y in embeddings])[torch.cat([r for r, _ in embeddings]).argsort()]
+        return {"loss": total[0] / total[1], "hidden": (total[1] / bins).detach()}, gather_rows(y_BD)
+
+    def _read(self, out: object, n_units: int) -> torch.Tensor:
+        """``(B, N, T)`` log rates (or values) of every bin."""
+        if not self.settings.units:
+            return self.readout(out.h_BNTD).flatten(2)  # type: ignore[attr-defined]
+        if n_units != self.settings.units:
+            raise ValueError(f"a window has {n_units} units, and the read-out (ndt.units) is for {self.settings.units}")
+        p_BTX = self.readout(out.p_BTD)  # type: ignore[attr-defined]
+        return p_BTX.unflatten(-1, (n_units, self.bins)).transpose(1, 2).flatten(2)

@@ -1,0 +1,154 @@
+"""NuCLR: tell each unit from the others of its population, by two views of the whole population.
+
+Arora et al. 2025 (arXiv 2512.01199): a sample-wise decoupled contrastive loss (DCL, arXiv 2110.06848). Negatives are
+only units of the same window, from both views; the positive pair stays out of the denominator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from foundation.data.augmentations import Augmentation
+from foundation.data.batch import WindowBatch
+from foundation.data.context import StepContext
+from foundation.data.views import ViewSpec
+from foundation.errors import ConfigError
+from foundation.objectives.base import Objective, two_views
+from foundation.objectives.collapse import similarity_gap
+from foundation.objectives.gather import gather_rows
+from foundation.objectives.projector import wide
+from foundation.objectives.rows import unit_embeddings
+
+
+@dataclass(frozen=True)
+class NuCLRSettings:
+    """Settings of the contrastive loss.
+
+    Args:
+        shortest, longest: tokens of a view.
+        max_distance: seconds between two views at most; null: anywhere in the recording.
+        augmentations: of each view; the paper keeps 50 to 100 % of the units.
+        hidden, out: widths of the projector (layer norm, linear, ReLU, linear).
+        temperature: of the similarities.
+        released_form: as the released code has it: similarities inside a view are not divided by the temperature.
+        least_events: a unit is in a view only if it has at least so much activity there.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    shortest: int = 10
+    longest: int = 10
+    max_distance: float | None = 30.0
+    augmentations: list[Augmentation] = field(default_factory=lambda: [Augmentation("unit_subsampling", share=0.5)])
+    hidden: int = 256
+    out: int = 256
+    temperature: float = 0.2
+    released_form: bool = False
+    least_events: float = 1.0
+
+    def __post_init__(self) -> None:
+        ViewSpec(2, self.shortest, self.longest, self.max_distance)
+        for name in ("hidden", "out"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
+        if not self.temperature > 0:
+            raise ConfigError(f"temperature is {self.temperature}: above 0")
+
+
+def decoupled_terms(
+    a_BND: torch.Tensor,
+    b_BND: torch.Tensor,
+    in_a_BN: torch.Tensor,
+    in_b_BN: torch.Tensor,
+    *,
+    temperature: float,
+    released_form: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sum of the loss over the matched units of each window, both views as anchors, and their number.
+
+    For unit i of view a: ``-a_i.b_i / tau + log sum_{j != i} (exp(a_i.b_j / tau) + exp(a_i.a_j / tau))``, with j over
+    the units of each view; a unit without negatives does not count.
+
+    Args:
+        a_BND, b_BND: projections; row n of both is the same unit.
+        in_a_BN, in_b_BN: which units each view has.
+        temperature: tau.
+        released_form: leave tau out of the similarities inside a view.
+
+    Returns:
+        ``(B,)`` sums and ``(B,)`` counts of (unit, anchor view).
+    """
+    a, b = F.normalize(a_BND, dim=-1), F.normalize(b_BND, dim=-1)
+    n_units = a.shape[1]
+    other_NN = ~torch.eye(n_units, dtype=torch.bool, device=a.device)
+    matched_BN = in_a_BN & in_b_BN
+    losses_B, counts_B = a.new_zeros(len(a)), a.new_zeros(len(a))
+    for x, y, in_x_BN, in_y_BN in ((a, b, in_a_BN, in_b_BN), (b, a, in_b_BN, in_a_BN)):
+        cross_BNN = x @ y.transpose(1, 2) / temperature
+        inside_BNN = x @ x.transpose(1, 2) / (1.0 if released_form else temperature)
+        negatives = torch.cat([other_NN & in_y_BN[:, None, :], other_NN & in_x_BN[:, None, :]], dim=-1)
+        logits = torch.cat([cross_BNN, inside_BNN], dim=-1).masked_fill(~negatives, -torch.inf)
+        counted_BN = matched_BN & negatives.any(-1)
+        # A row without negatives is given one before the logarithm: its gradient would be no number.
+        log_sum_BN = logits.masked_fill(~counted_BN[..., None], 0.0).logsumexp(-1)
+        each_BN = log_sum_BN - cross_BNN.diagonal(dim1=1, dim2=2)
+        losses_B = losses_B + (each_BN * counted_BN).sum(1)
+        counts_B = counts_B + counted_BN.sum(1)
+    return losses_B, counts_B
+
+
+class NuCLR(Objective):
+    """The objective, with its projector.
+
+    Args:
+        settings: see `NuCLRSettings`.
+        dim: features of the model's unit embeddings.
+        model: not needed.
+    """
+
+    def __init__(self, settings: NuCLRSettings, dim: int, model: nn.Module | None = None) -> None:
+        super().__init__()
+        s = self.settings = settings
+        self.projector = nn.Sequential(
+            nn.LayerNorm(dim), nn.Linear(dim, s.hidden), nn.ReLU(), nn.Linear(s.hidden, s.out)
+        )
+
+    @property
+    def view_spec(self) -> ViewSpec:
+        """Two views of the population."""
+        s = self.settings
+        return ViewSpec(2, s.shortest, s.longest, s.max_distance)
+
+    def losses(
+        self, model: nn.Module, views: list[WindowBatch], context: StepContext
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """The mean over all matched units of the global batch, each an anchor in both views.
+
+        Raises:
+            ValueError: if no window has a matched unit with negatives.
+        """
+        s = self.settings
+        pair = two_views(views, self.view_spec, s.augmentations, context)
+        there = [
+            changed.mask_BN & (view.x_BNT.abs().sum(-1) >= s.least_events)
+            for changed, view in zip(pair, views, strict=False)
+        ]
+        z_VBND = [unit_embeddings(model, view) for view in pair]
+        a_BND, b_BND = (wide(self.projector(z)) for z in z_VBND)
+        sums_B, counts_B = decoupled_terms(
+            a_BND, b_BND, *there, temperature=s.temperature, released_form=s.released_form
+        )
+        total = gather_rows(torch.stack([sums_B, counts_B], dim=1)).sum(0)
+        if float(total[1]) < 1:
+            raise ValueError(
+                "no unit was active in both views of a step beside another one: raise tokens_per_step or max_units, "
+                "or lower least_events"
+            )
+        matched_BN = there[0] & there[1]
+        rows = [gather_rows(z[matched_BN].detach()) for z in z_VBND]
+        return {"loss": total[0] / total[1], "pairs": total[1].detach(), **similarity_gap(*rows)}, rows[0]

@@ -1,0 +1,53 @@
+"""Projectors and predictors: small perceptrons on the rows of the global batch."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from foundation.errors import ConfigError
+
+
+def perceptron(dim: int, widths: list[int], *, batch_norm: bool) -> nn.Sequential:
+    """Linear layers with ReLU between them; no widths make the identity.
+
+    It is to see the rows of all processes, as `gather_rows` gives them: a plain batch norm is then one over the global
+    batch, and its gradient is whole on each process.
+
+    Args:
+        dim: features that come in.
+        widths: of each layer.
+        batch_norm: normalise the inner layers.
+
+    Example:
+        >>> [type(layer).__name__ for layer in perceptron(4, [8, 2], batch_norm=True)]
+        ['Linear', 'BatchNorm1d', 'ReLU', 'Linear']
+        >>> len(perceptron(4, [], batch_norm=True))
+        0
+    """
+    sizes = [dim, *widths]
+    layers: list[nn.Module] = []
+    for i, (before, after) in enumerate(pairwise(sizes)):
+        layers.append(nn.Linear(before, after))
+        if i < len(sizes) - 2:
+            layers += [nn.BatchNorm1d(after, track_running_stats=False)] if batch_norm else []
+            layers.append(nn.ReLU())
+    return nn.Sequential(*layers)
+
+
+def check_widths(name: str, widths: list[int], least: int = 1) -> None:
+    """Refuse widths that make no perceptron.
+
+    Raises:
+        ConfigError: if there are fewer than ``least`` widths, or one is below 1.
+    """
+    if len(widths) < least or any(width < 1 for width in widths):
+        many = "one width or more, each at least 1" if least else "widths of at least 1, or none"
+        raise ConfigError(f"{name} is {widths}: {many}")
+
+
+def wide(z_MD: torch.Tensor) -> torch.Tensor:
+    """At least float32, for a loss: bf16 has too few digits for statistics over a batch."""
+    return z_MD.float() if z_MD.dtype in (torch.bfloat16, torch.float16) else z_MD

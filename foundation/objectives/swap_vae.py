@@ -1,0 +1,133 @@
+"""Swap-VAE: two bins near each other share their content, so it can be swapped between them; the style cannot.
+
+Liu et al. 2021 (arXiv 2111.02338). It brings its own encoder, `foundation.models.swap_vae.SwapVAEModel`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from foundation.data.augmentations import Augmentation
+from foundation.data.batch import WindowBatch
+from foundation.data.context import StepContext
+from foundation.data.views import ViewSpec
+from foundation.errors import ConfigError
+from foundation.models.swap_vae import SwapVAEConfig, SwapVAEModel
+from foundation.objectives.base import Objective, two_views
+from foundation.objectives.gather import gather_rows
+from foundation.objectives.projector import wide
+
+
+@dataclass(frozen=True)
+class SwapVAESettings:
+    """Settings of Swap-VAE.
+
+    Args:
+        units: neurons of the one population; every window must have exactly these.
+        content, style: features of each.
+        hidden: width of the inner layers.
+        hertz: rates in events a second instead of events, as in the released code.
+        max_distance: seconds between two views at most.
+        augmentations: of each view; the reconstruction is of what was there before them.
+        divergence: weight of the style's divergence from a standard normal.
+        alignment: weight of the distance between the contents of two views.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    units: int = 1
+    content: int = 64
+    style: int = 64
+    hidden: int = 128
+    hertz: bool = False
+    max_distance: float | None = 0.5
+    augmentations: list[Augmentation] = field(default_factory=list)
+    divergence: float = 10.0
+    alignment: float = 1.0
+
+    def __post_init__(self) -> None:
+        ViewSpec(2, 1, 1, self.max_distance)
+        self.config()
+        for name in ("divergence", "alignment"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}: 0 or more")
+
+    def config(self) -> SwapVAEConfig:
+        """The network's configuration."""
+        return SwapVAEConfig(
+            units=self.units, content=self.content, style=self.style, hidden=self.hidden, hertz=self.hertz
+        )
+
+
+def poisson_of_rates(rate: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    """``rate - count log(rate)``: minus the log-likelihood, but for what the rate does not change."""
+    return rate - count * (rate + 1e-8).log()
+
+
+class SwapVAE(Objective):
+    """The objective; all that is learned is in the network that it brings.
+
+    Args:
+        settings: see `SwapVAESettings`.
+        dim: not needed.
+        model: not needed.
+    """
+
+    def __init__(self, settings: SwapVAESettings, dim: int = 0, model: nn.Module | None = None) -> None:
+        super().__init__()
+        self.settings = settings
+
+    @staticmethod
+    def own_model(settings: SwapVAESettings) -> SwapVAEModel:
+        """The encoder that takes the place of the run's model."""
+        return SwapVAEModel(settings.config())
+
+    @property
+    def view_spec(self) -> ViewSpec:
+        """Two tokens near each other."""
+        return ViewSpec(2, 1, 1, self.settings.max_distance)
+
+    def losses(
+        self, model: nn.Module, views: list[WindowBatch], context: StepContext
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """``reconstruction``, ``swapped``, ``divergence``, ``alignment``: means over the windows of the global batch.
+
+        Reconstructions are means over units, the divergence is a sum over features; both are summed over the two views.
+        """
+        s = self.settings
+        if not isinstance(model, SwapVAEModel):
+            raise TypeError(f"Swap-VAE brings its own encoder, and was given a {type(model).__name__}")
+        pair = two_views(views, self.view_spec, s.augmentations, context)
+        true = [wide(model.activity(v.x_BNT, v.mask_BT, v.dt_B)) for v in views[:2]]
+        outs = [model(**view.model_inputs()) for view in pair]
+        styles = [self._sample(out, context, k) for k, out in enumerate(outs)]
+        kept_B = swapped_B = divergence_B = torch.zeros((), device=true[0].device)
+        for k, out in enumerate(outs):
+            kept = wide(model.decode(out.content_BC, styles[k]))
+            swapped = wide(model.decode(outs[1 - k].content_BC, styles[k]))
+            kept_B = kept_B + poisson_of_rates(kept, true[k]).mean(1)
+            swapped_B = swapped_B + poisson_of_rates(swapped, true[k]).mean(1)
+            mean, log_var = wide(out.mean_BS), wide(out.log_var_BS)
+            divergence_B = divergence_B + 0.5 * (mean**2 + log_var.exp() - 1 - log_var).sum(1)
+        apart_B = 2 - 2 * F.cosine_similarity(wide(outs[0].content_BC), wide(outs[1].content_BC), dim=1)
+        terms_B4 = torch.stack([kept_B, swapped_B, divergence_B, apart_B], dim=1)
+        kept, swapped, divergence, alignment = gather_rows(terms_B4).mean(0)
+        terms = {
+            "loss": kept + swapped + s.divergence * divergence + s.alignment * alignment,
+            "reconstruction": kept,
+            "swapped": swapped,
+            "divergence": divergence,
+            "alignment": alignment,
+        }
+        return terms, gather_rows(outs[0].p_BTD[:, 0].detach())
+
+    def _sample(self, out: object, context: StepContext, number: int) -> torch.Tensor:
+        """A style drawn for each window."""
+        mean, log_var = out.mean_BS, out.log_var_BS  # type: ignore[attr-defined]
+        noise = context.draws("style", number).normal(mean.shape[1]).to(mean.dtype)
+        return mean + (0.5 * log_var).exp() * noise
