@@ -6,7 +6,7 @@ import yaml
 from foundation.errors import ConfigError
 from foundation.resources import config_folder, config_names
 from ingest.names import first_match, matches, search_groups, standard_name
-from ingest.recipes import Recipe, load_recipe
+from ingest.recipes import Recipe, load_recipe, recipe_for
 
 
 def recipe_from(tmp_path, text):
@@ -120,3 +120,65 @@ def test_sleep_stages_have_standard_names(text, name):
 )
 def test_regions_are_found_in_texts(text, region):
     assert search_groups(load_recipe("default").units.location_patterns, text) == region
+
+
+def test_a_recipe_extends_another(tmp_path):
+    default = load_recipe("default")
+    own = recipe_from(
+        tmp_path,
+        "extends: default\nunits:\n  cell_type: [klass, '...', last]\n  quality: [grade]\n"
+        "behavior: {names: {gaze: [eye]}}\n",
+    )
+    assert own.units.cell_type == ["klass", *default.units.cell_type, "last"]
+    assert own.units.quality == ["grade"]
+    assert own.units.location == default.units.location
+    assert own.behavior.names == default.behavior.names | {"gaze": ["eye"]}
+    assert own.description == ""  # what a recipe says of itself is its own
+    assert own.digest != default.digest
+    assert recipe_from(tmp_path, "extends: default").digest == default.digest
+
+
+def test_a_recipe_extends_a_file_beside_it(tmp_path):
+    (tmp_path / "lab.yaml").write_text("extends: default\nunits: {drop: [secret]}")
+    (tmp_path / "task.yaml").write_text("extends: lab.yaml\nunits: {drop: ['...', private]}")
+    assert load_recipe(tmp_path / "task.yaml").units.drop == ["secret", "private"]
+
+
+def test_recipes_that_extend_each_other_are_refused(tmp_path):
+    (tmp_path / "a.yaml").write_text("extends: b.yaml")
+    (tmp_path / "b.yaml").write_text("extends: a.yaml")
+    with pytest.raises(ConfigError, match="which extends this recipe in turn"):
+        load_recipe(tmp_path / "a.yaml")
+    (tmp_path / "c.yaml").write_text("extends: c.yaml")
+    with pytest.raises(ConfigError, match="which extends this recipe in turn"):
+        load_recipe(tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize("text", ["extends: nothing", "extends: [default]", "extends: 3"])
+def test_what_cannot_be_extended_is_refused(tmp_path, text):
+    with pytest.raises(ConfigError, match=r"r\.yaml"):
+        recipe_from(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("units: {array_size: 1.5}", ["units.array_size", "1.5", "whole number"]),
+        ("units: {array_size: -1}", ["units.array_size", "-1", "0"]),
+        ("activity: {join_planes: 1}", ["activity.join_planes", "1", "true or false"]),
+        ("regions: {atlas: waxholm}", ["regions.atlas", "'waxholm'", "'allen_ccf'"]),
+        ("verified: maybe", ["verified", "'maybe'", "true or false"]),
+        ("dandisets: [17]", ["dandisets", "[17]", "texts"]),
+    ],
+)
+def test_wrong_new_settings_are_refused(tmp_path, text, parts):
+    with pytest.raises(ConfigError) as caught:
+        recipe_from(tmp_path, text)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_recipe_for_a_dandiset():
+    assert recipe_for("000140") == "dandi-000140"
+    assert load_recipe(recipe_for("000140")).digest == load_recipe("dandi-000128").digest
+    assert recipe_for("123456") == recipe_for("") == "default"
