@@ -44,6 +44,16 @@ def test_all_files_are_ingested(report, stored, real_data):
     assert sorted(stored) == files == [r.path for r in report.ingested]
 
 
+def test_every_animal_and_session_is_the_files_own(stored, originals):
+    for path, nwb in originals.items():
+        got = stored[path]
+        assert (got.subject.id, got.subject.species) == (nwb.subject.subject_id, nwb.subject.species)
+        assert got.subject.sex == (nwb.subject.sex or "")
+        assert got.start_time == nwb.session_start_time.isoformat()
+        assert got.description == (nwb.session_description or nwb.experiment_description).strip()
+        assert got.session == nwb.session_id or not nwb.session_id
+
+
 def test_every_spike_time_is_the_files_own(stored, originals):
     compared = 0
     for path, nwb in originals.items():
@@ -60,35 +70,79 @@ def test_every_spike_time_is_the_files_own(stored, originals):
     assert compared > 8_000_000
 
 
-def test_every_label_is_the_files_own(stored, originals):
+def frames_of_electrodes(units, n):
+    """The rows of the electrodes table that pynwb gives for a unit."""
+    return units["electrodes"][n]
+
+
+def test_every_label_and_column_is_the_files_own(stored, originals):
     labelled = 0
     for path, nwb in originals.items():
         if nwb.units is None:
             continue
-        for name in ("cell_type", "location", "quality"):
-            if name not in nwb.units.colnames:
-                continue
-            texts = [str(text) for text in nwb.units[name].data[:]]
-            expected = ["" if text == "unknown" else text for text in texts]
-            assert stored[path].units[name].tolist() == expected, (path, name)
-            labelled += len(expected)
-        if "depth" in nwb.units.colnames:
-            assert stored[path].units["depth"].tolist() == nwb.units["depth"].data[:].tolist()
-        if "location" not in nwb.units.colnames:
-            regions = set(stored[path].units["location"].tolist())
-            texts = " ".join(map(str, nwb.electrodes["location"].data[:]))
-            assert all(region and region in texts for region in regions), (path, regions)
-    assert labelled > 150
+        got, table = stored[path].units, nwb.units
+        assert got["id"].tolist() == list(table.id[:])
+        rows = [frames_of_electrodes(table, n) for n in range(len(table))]
+        expected = {
+            "group": [row["group_name"].mode()[0] for row in rows],
+            "probe": [row["group"].iloc[0].device.name for row in rows],
+        }
+        for name in ("cell_type", "quality", "location"):
+            if name in table.colnames:
+                texts = [str(text) for text in table[name][:]]
+                expected[name] = ["" if text == "unknown" else text for text in texts]
+        if "location" not in table.colnames:
+            stated = [str(row["location"].mode()[0]) for row in rows]
+            if path.startswith("alm/"):  # "brain_region: ALM; ..."
+                assert all(
+                    f"brain_region: {region}" in text for region, text in zip(got["location"], stated, strict=True)
+                )
+            else:
+                expected["location"] = stated
+        for name, values in expected.items():
+            assert got[name].tolist() == values, (path, name)
+            labelled += len(values)
+        numbers = {name: table[name][:] for name in table.colnames if name == "depth"}
+        for name in ("x", "y", "z"):
+            means = np.array([row[name].astype(float).mean() for row in rows])
+            if np.isfinite(means).any():
+                numbers[name] = means
+        for name, values in numbers.items():
+            np.testing.assert_array_equal(got[name], values, err_msg=f"{path} {name}")
+        own = {name for name in got if not name.startswith("qc_")}
+        silent = {"source_location"} if not any(got.text("location")) else set()
+        assert own == set(expected) | set(numbers) | {"id", "location"} | silent | (
+            {"region", "region_id"} if "region" in got else set()
+        ), path
+    assert labelled == 1_600
+
+
+def test_every_region_is_known_and_is_the_mouses_alone(stored):
+    """No location of these recordings of mice is a mystery to the atlas, and none of other animals is put into it."""
+    for path, recording in stored.items():
+        assert ("region" in recording.units) == (recording.subject.species == "Mus musculus"), path
+        if "region" in recording.units:
+            known = recording.units["region"] != ""
+            assert np.array_equal(known, recording.units.text("location") != ""), path
+            assert np.array_equal(known, recording.units["region_id"] > 0), path
 
 
 def test_observed_time_is_the_files_own(stored, originals):
     for path, nwb in originals.items():
-        if nwb.units is None or "obs_intervals" not in nwb.units.colnames:
+        if nwb.units is None:
             continue
-        spans = np.asarray(nwb.units.get_unit_obs_intervals(0))
-        inside = stored[path].domain.contains(spans[:, 0])
-        assert inside.all(), path
-        np.testing.assert_allclose(stored[path].domain.duration, (spans[:, 1] - spans[:, 0]).sum(), rtol=1e-12)
+        got = stored[path]
+        if "obs_intervals" not in nwb.units.colnames:
+            times = nwb.units["spike_times"].target[:]
+            assert got.domain.start.tolist() == [times.min()]
+            assert got.domain.end.tolist() == [np.nextafter(times.max(), np.inf)]
+            continue
+        # Every unit of these files was observed alike.
+        spans = {tuple(map(tuple, nwb.units.get_unit_obs_intervals(n))) for n in range(len(nwb.units))}
+        assert len(spans) == 1
+        spans = np.asarray(spans.pop())
+        assert got.domain.start.tolist() == spans[np.r_[True, spans[1:, 0] > spans[:-1, 1]], 0].tolist(), path
+        np.testing.assert_allclose(got.domain.duration, (spans[:, 1] - spans[:, 0]).sum(), rtol=1e-12)
 
 
 def test_counts_are_the_files_own(stored, originals):
@@ -110,6 +164,8 @@ def test_states_are_the_files_own(stored, originals):
         assert got.start.tolist() == table["start_time"].data[:].tolist()
         assert got.end.tolist() == table["stop_time"].data[:].tolist()
         assert got.columns["state"].tolist() == [STATES[str(label)] for label in table["label"].data[:]]
+        assert got.columns["label"].tolist() == [str(label) for label in table["label"].data[:]]
+        assert set(got.columns) == {"state", "label"}
         found += 1
     assert found == 2
 
@@ -138,7 +194,15 @@ def test_trials_are_the_files_own(stored, originals):
         if "target_dir" in table.colnames:
             assert got.columns["direction"].tolist() == table["target_dir"].data[:].tolist()
         found += 1
+        names = set(table.colnames) - {"start_time", "stop_time"}
+        assert set(got.columns) == names | ({"direction"} if "target_dir" in names else set()), path
     assert found == 4
+
+
+def test_no_table_is_made_up_or_lost(stored, originals):
+    standard = {"trials": "trials", "sleep_states": "states"}
+    for path, nwb in originals.items():
+        assert sorted(stored[path].intervals) == sorted(standard[name] for name in nwb.intervals), path
 
 
 def test_behaviour_samples_are_the_files_own(stored, originals):
@@ -154,11 +218,12 @@ def test_behaviour_samples_are_the_files_own(stored, originals):
         assert len(series) == len(stored[path].behavior), path
         for one in series:
             got = stored[path].behavior[standard.get(one.name, one.name)]
-            times, data = one.timestamps[:], one.data[:]
+            times, data = one.timestamps[:], one.get_data_in_units()
             order = np.argsort(times, kind="stable")
             assert got.timestamps.tobytes() == times[order].tobytes(), (path, one.name)
             assert np.array_equal(got.data.reshape(data.shape), data[order], equal_nan=True), (path, one.name)
             assert got.unit == one.unit
+            assert got.data.dtype == one.data.dtype or one.conversion != 1.0 or one.offset
             found += 1
     assert found == 9
 
