@@ -3,8 +3,8 @@
 from foundation.environment import name_accelerator
 from foundation.models.config import EITConfig
 from foundation.models.eit import EIT, EITOutput
-from foundation.models.swap_vae import SwapVAEConfig, SwapVAEModel
+from foundation.models.scaling import param_groups
 
 name_accelerator()
 
-__all__ = ["EIT", "EITConfig", "EITOutput", "SwapVAEConfig", "SwapVAEModel"]
+__all__ = ["EIT", "EITConfig", "EITOutput", "param_groups"]

@@ -1,12 +1,20 @@
-"""Attention with positions in seconds, and the pre-norm block that every module of EIT is made of."""
+"""Attention with positions in seconds."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+
+class Phases(NamedTuple):
+    """Cosine and sine of the angles by which pairs of features turn, ``(..., T, pairs)`` each."""
+
+    cos: torch.Tensor
+    sin: torch.Tensor
 
 
 def rotary_angles(seconds_BT: torch.Tensor, n_pairs: int, shortest: float, longest: float) -> torch.Tensor:
@@ -29,22 +37,44 @@ def rotary_angles(seconds_BT: torch.Tensor, n_pairs: int, shortest: float, longe
     return seconds_BT.float()[..., None] * (2 * math.pi / periods)
 
 
-def rotate(x_BHTD: torch.Tensor, angles_BTP: torch.Tensor) -> torch.Tensor:
-    """Turn pairs of features ``(d, d + D/2)`` of every head by the angles of their time.
+def phases(angles: torch.Tensor, dtype: torch.dtype = torch.float32) -> Phases:
+    """Cosine and sine of angles, computed once for all layers."""
+    return Phases(angles.cos().to(dtype), angles.sin().to(dtype))
+
+
+def rotate(x_THD: torch.Tensor, turn_TP: Phases) -> torch.Tensor:
+    """Turn pairs of features ``(d, d + P)`` of every head by the angles of their time; the rest stays.
+
+    Args:
+        x_THD: ``(..., T, H, D)`` features of H heads.
+        turn_TP: ``(..., T, P)`` phases, ``2 * P`` at most D; leading axes broadcast.
 
     Example:
-        >>> x = torch.randn(2, 3, 5, 8)
-        >>> turned = rotate(x, torch.rand(2, 5, 4))
+        >>> x = torch.randn(2, 5, 3, 8)
+        >>> turned = rotate(x, phases(torch.rand(2, 5, 4)))
         >>> torch.allclose(turned.norm(dim=-1), x.norm(dim=-1), atol=1e-5)
         True
     """
-    cos, sin = angles_BTP.cos()[:, None], angles_BTP.sin()[:, None]
-    first, second = x_BHTD.to(cos.dtype).chunk(2, dim=-1)
-    turned = torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
-    return turned.to(x_BHTD.dtype)
+    cos, sin = (part[..., None, :] for part in turn_TP)
+    n_pairs = cos.shape[-1]
+    x = x_THD.to(cos.dtype)
+    first, second, rest = x[..., :n_pairs], x[..., n_pairs : 2 * n_pairs], x[..., 2 * n_pairs :]
+    turned = [torch.addcmul(first * cos, second, sin, value=-1), torch.addcmul(second * cos, first, sin)]
+    return torch.cat([*turned, rest] if rest.shape[-1] else turned, dim=-1).to(x_THD.dtype)
 
 
-class BranchEnd(nn.Linear):
+def key_mask(mask_BL: torch.Tensor | None) -> torch.Tensor | None:
+    """``(B, 1, 1, L)`` for attention; a row in which nothing is there sees everything, for no row may see nothing."""
+    if mask_BL is None:
+        return None
+    return (mask_BL | ~mask_BL.any(-1, keepdim=True))[:, None, None, :]
+
+
+class Hidden(nn.Linear):
+    """A matrix whose inputs grow in number with the width of the model: its rate falls with width (`param_groups`)."""
+
+
+class BranchEnd(Hidden):
     """The last layer of a residual branch: the model starts it smaller, the more branches there are."""
 
 
@@ -54,49 +84,49 @@ class Attention(nn.Module):
     Args:
         dim: features D.
         heads: heads; must divide ``dim``.
+        rotate_values: values are turned too, and turned back where they arrive, so that what is brought over depends on
+            the time between the two as well.
+    """
+
+    def __init__(self, dim: int, heads: int, rotate_values: bool = False) -> None:
+        super().__init__()
+        self.heads, self.rotate_values = heads, rotate_values
+        self.qkv = Hidden(dim, 3 * dim)
+        self.out = BranchEnd(dim, dim)
+
+    def forward(self, x_BLD: torch.Tensor, mask_BL: torch.Tensor | None, turn: Phases | None = None) -> torch.Tensor:
+        """Mix L positions; keys where ``mask_BL`` is false are not seen."""
+        qkv = self.qkv(x_BLD).unflatten(-1, (3 * self.heads, -1))
+        turned, kept = qkv.split([n * self.heads for n in ((3, 0) if self.rotate_values else (2, 1))], dim=-2)
+        if turn is not None:
+            turned = rotate(turned, turn)
+        heads_first = [part.flatten(0, -4).transpose(1, 2) for part in (turned, kept)]
+        q, k, v = [piece for part in heads_first for piece in part.split(self.heads, dim=1) if piece.shape[1]]
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=key_mask(mask_BL)).transpose(1, 2)
+        if turn is not None and self.rotate_values:
+            mixed = rotate(mixed.reshape(*x_BLD.shape[:-1], self.heads, -1), Phases(turn.cos, -turn.sin))
+        return self.out(mixed.reshape(x_BLD.shape))
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of some rows to others.
+
+    Args:
+        dim: features D.
+        heads: heads; must divide ``dim``.
     """
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim)
+        self.q = Hidden(dim, dim)
+        self.kv = Hidden(dim, 2 * dim)
         self.out = BranchEnd(dim, dim)
 
-    def forward(
-        self, x_BLD: torch.Tensor, mask_BL: torch.Tensor, angles_BLP: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Mix L positions; keys where ``mask_BL`` is false are not seen. At least one key of a row must be there."""
-        batch, length, dim = x_BLD.shape
-        q, k, v = self.qkv(x_BLD).view(batch, length, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
-        if angles_BLP is not None:
-            q, k = rotate(q, angles_BLP), rotate(k, angles_BLP)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask_BL[:, None, None, :])
-        return self.out(mixed.transpose(1, 2).reshape(batch, length, dim))
-
-
-class Block(nn.Module):
-    """Attention and a feed-forward layer, each added to what comes in after a layer norm (pre-norm).
-
-    Args:
-        dim: features D.
-        heads: attention heads.
-        mlp_ratio: width of the feed-forward layer over ``dim``.
-        dropout: share of each branch's output dropped in training.
-    """
-
-    def __init__(self, dim: int, heads: int, mlp_ratio: float, dropout: float) -> None:
-        super().__init__()
-        hidden = int(dim * mlp_ratio)
-        self.attention_norm = nn.LayerNorm(dim)
-        self.attention = Attention(dim, heads)
-        self.mlp_norm = nn.LayerNorm(dim)
-        self.mlp_in = nn.Linear(dim, hidden)
-        self.mlp_out = BranchEnd(hidden, dim)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(
-        self, x_BLD: torch.Tensor, mask_BL: torch.Tensor, angles_BLP: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Same shape in and out."""
-        x_BLD = x_BLD + self.dropout(self.attention(self.attention_norm(x_BLD), mask_BL, angles_BLP))
-        return x_BLD + self.dropout(self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(x_BLD)))))
+    def forward(self, x_BLD: torch.Tensor, y_BMD: torch.Tensor, mask_BM: torch.Tensor | None = None) -> torch.Tensor:
+        """What L rows take from M rows; those where ``mask_BM`` is false are not seen."""
+        q = self.q(x_BLD).unflatten(-1, (self.heads, -1)).flatten(0, -4).transpose(1, 2)
+        kv = self.kv(y_BMD).unflatten(-1, (2 * self.heads, -1)).flatten(0, -4).transpose(1, 2)
+        k, v = kv.split(self.heads, dim=1)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=key_mask(mask_BM))
+        return self.out(mixed.transpose(1, 2).reshape(x_BLD.shape))

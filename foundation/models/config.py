@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import yaml
 from transformers import PretrainedConfig
 
 from foundation.errors import ConfigError
+from foundation.resources import config_names, find_config
+
+COUNT_TRANSFORMS = ("log1p", "sqrt", "none")
+VALUE_TRANSFORMS = ("asinh", "none")
 
 
 class EITConfig(PretrainedConfig):
@@ -16,11 +21,23 @@ class EITConfig(PretrainedConfig):
         dim: features of a token.
         heads: attention heads; ``dim / heads`` must be even.
         individual_layers: layers that see one unit alone, over time.
-        interaction_layers: layers in which units see each other, each followed by one over time.
+        interaction_layers: layers in which units see each other, each followed by ``time_layers`` over time.
+        time_layers: layers over time after each layer across units.
         mlp_ratio: width of feed-forward layers over ``dim``.
+        gated_mlp: feed-forward layers are GEGLU instead of GELU.
         patch_length: bins that make one token.
         dropout: share of each branch's output dropped in training.
         rotary_shortest, rotary_longest: seconds, the range of rotary periods.
+        rotary_share: share of a head's features that turn with time.
+        rotate_values: values turn too, not only queries and keys.
+        count_transform: of counts before the read-in: ``log1p``, ``sqrt`` or ``none``.
+        value_transform: of sampled activity such as dF/F: ``asinh`` or ``none``.
+        inducing_points: units see each other through this many learned points, so that cost grows linearly with units;
+            0: every unit sees every unit.
+        context_channels: names of channels of context that may join the interaction, for example
+            ``[stimulus/contrast, behavior/wheel, session/a]``; their places in this list are their ids.
+        unit_tables: how many known units each session's table holds; `EIT.add_units` makes them.
+        unit_names: the known units, table after table.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -38,11 +55,21 @@ class EITConfig(PretrainedConfig):
         heads: int = 4,
         individual_layers: int = 2,
         interaction_layers: int = 1,
+        time_layers: int = 1,
         mlp_ratio: float = 4.0,
+        gated_mlp: bool = False,
         patch_length: int = 4,
         dropout: float = 0.0,
         rotary_shortest: float = 0.04,
         rotary_longest: float = 256.0,
+        rotary_share: float = 1.0,
+        rotate_values: bool = False,
+        count_transform: str = "log1p",
+        value_transform: str = "asinh",
+        inducing_points: int = 0,
+        context_channels: list[str] | None = None,
+        unit_tables: list[int] | None = None,
+        unit_names: list[str] | None = None,
         **kwargs: Any,
     ) -> None:
         for name, value in (("dim", dim), ("heads", heads), ("patch_length", patch_length)):
@@ -55,6 +82,9 @@ class EITConfig(PretrainedConfig):
                 f"individual_layers is {individual_layers} and interaction_layers {interaction_layers}: "
                 "0 or more each, and at least one in all"
             )
+        for name, value in (("time_layers", time_layers), ("inducing_points", inducing_points)):
+            if value < 0:
+                raise ConfigError(f"{name} is {value}: 0 or more")
         if not 0 <= dropout < 1:
             raise ConfigError(f"dropout is {dropout}: from 0 to below 1")
         if not mlp_ratio > 0:
@@ -63,13 +93,61 @@ class EITConfig(PretrainedConfig):
             raise ConfigError(
                 f"rotary_shortest is {rotary_shortest} and rotary_longest {rotary_longest}: need 0 < shortest < longest"
             )
+        if not 0 < rotary_share <= 1 or int(dim // heads * rotary_share) < 2:
+            raise ConfigError(
+                f"rotary_share is {rotary_share}: above 0, to 1, and at least 2 of {dim // heads} features of a head"
+            )
+        for name, transform, allowed in (
+            ("count_transform", count_transform, COUNT_TRANSFORMS),
+            ("value_transform", value_transform, VALUE_TRANSFORMS),
+        ):
+            if transform not in allowed:
+                raise ConfigError(f"{name} is {transform!r}: one of {', '.join(allowed)}")
+        channels, tables, names = list(context_channels or []), list(unit_tables or []), list(unit_names or [])
+        if len(set(channels)) < len(channels):
+            raise ConfigError(f"context_channels is {channels}: each name once")
+        if sum(tables) != len(names) or len(set(names)) < len(names):
+            raise ConfigError(
+                f"unit_tables hold {sum(tables)} units and unit_names {len(set(names))}: the same, each once"
+            )
         self.dim = dim
         self.heads = heads
         self.individual_layers = individual_layers
         self.interaction_layers = interaction_layers
+        self.time_layers = time_layers
         self.mlp_ratio = mlp_ratio
+        self.gated_mlp = gated_mlp
         self.patch_length = patch_length
         self.dropout = dropout
         self.rotary_shortest = rotary_shortest
         self.rotary_longest = rotary_longest
+        self.rotary_share = rotary_share
+        self.rotate_values = rotate_values
+        self.count_transform = count_transform
+        self.value_transform = value_transform
+        self.inducing_points = inducing_points
+        self.context_channels = channels
+        self.unit_tables = tables
+        self.unit_names = names
         super().__init__(**kwargs)
+
+    @classmethod
+    def named(cls, name: str, **changes: Any) -> EITConfig:
+        """The shape of a shipped config, ``configs/model/<name>.yaml``, with changes.
+
+        Raises:
+            ConfigError: if there is none of that name, or a change is impossible.
+
+        Example:
+            >>> EITConfig.named("eit-tiny", patch_length=20).dim
+            64
+        """
+        if f"model/{name}" not in config_names("model"):
+            allowed = ", ".join(n.removeprefix("model/") for n in config_names("model"))
+            raise ConfigError(f"no model {name!r}: one of {allowed}")
+        return cls(**(yaml.safe_load(find_config(f"model/{name}").read_text())["model"] | changes))
+
+    @property
+    def branches(self) -> int:
+        """Residual branches that a token passes."""
+        return 2 * (self.individual_layers + (1 + self.time_layers) * self.interaction_layers)

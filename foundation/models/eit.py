@@ -2,12 +2,13 @@
 
 Liu et al. 2022 (arXiv 2206.06131) embed every neuron's activity over time with a module that all neurons share, then
 let neurons interact at each time. Here the interaction module has no table of neurons: it is equivariant to their
-order and blind to their number, so one checkpoint serves every population.
+order and blind to their number, so one checkpoint serves every population. What may join it: tokens of context, and
+embeddings of known units.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,8 +16,11 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from foundation.models.attention import Block, BranchEnd, rotary_angles
+from foundation.models.attention import BranchEnd, Phases, phases, rotary_angles
+from foundation.models.blocks import Block, InducedBlock
 from foundation.models.config import EITConfig
+from foundation.models.tokens import ContextEmbedding, ContextIn, ReadIn, TokenEmbedding
+from foundation.models.units import UnitEmbedding
 
 
 @dataclass
@@ -34,69 +38,27 @@ class EITOutput(ModelOutput):
     p_BTD: torch.Tensor | None = None
 
 
-class ReadIn(nn.Linear):
-    """From the bins of a token to its features."""
-
-
-class ContextIn(nn.Linear):
-    """From what holds for a whole window; starts small, so that it does not drown what differs between units."""
-
-
-class TokenEmbedding(nn.Module):
-    """Patches of bins as tokens. The bin width and what the numbers are (events or values) are inputs, not guesses."""
-
-    FREQUENCIES = 8
-
-    def __init__(self, config: EITConfig) -> None:
-        super().__init__()
-        self.patch_length = config.patch_length
-        self.read_in = ReadIn(config.patch_length, config.dim)
-        self.modality = nn.Embedding(2, config.dim)
-        self.bin_width = ContextIn(2 * self.FREQUENCIES, config.dim)
-
-    def forward(self, x_BNT: torch.Tensor, dt_B: torch.Tensor, modality_B: torch.Tensor) -> torch.Tensor:
-        """``(B, N, T * patch_length)`` bins to ``(B, N, T, D)`` tokens."""
-        values = modality_B[:, None, None] == 1
-        # Counts span decades and are never negative; sampled values may be either side of 0.
-        scaled = torch.where(values, torch.asinh(x_BNT), torch.log1p(x_BNT.clamp(min=0)))
-        patches = scaled.unflatten(-1, (-1, self.patch_length))
-        weight = self.read_in.weight
-        context = self.modality(modality_B) + self.bin_width(self._width_features(dt_B).to(weight.dtype))
-        return self.read_in(patches.to(weight.dtype)) + context[:, None, None, :]
-
-    def _width_features(self, dt_B: torch.Tensor) -> torch.Tensor:
-        decades = torch.log10(dt_B.float())[:, None]
-        k = torch.arange(self.FREQUENCIES, device=dt_B.device, dtype=torch.float32)
-        angles = decades * (2.0**k) * (math.pi / 8)
-        return torch.cat([angles.sin(), angles.cos()], dim=-1)
-
-
 class Interaction(nn.Module):
     """Units see each other at each time, then each sees its own time again."""
 
     def __init__(self, config: EITConfig) -> None:
         super().__init__()
-        shape = (config.dim, config.heads, config.mlp_ratio, config.dropout)
-        self.across_units = Block(*shape)
-        self.across_time = Block(*shape)
+        self.across_units = InducedBlock(config) if config.inducing_points else Block(config)
+        self.across_time = nn.ModuleList(Block(config) for _ in range(config.time_layers))
 
-    def forward(
-        self, h_BNTD: torch.Tensor, mask_BN: torch.Tensor, mask_BT: torch.Tensor, angles_BTP: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, h_BNTD: torch.Tensor, mask_BN: torch.Tensor, mask_BT: torch.Tensor, turn: Phases) -> torch.Tensor:
         """Same shape in and out."""
-        batch, n_units, n_tokens, dim = h_BNTD.shape
-        h = h_BNTD.transpose(1, 2).reshape(batch * n_tokens, n_units, dim)
-        h = self.across_units(h, mask_BN.repeat_interleave(n_tokens, dim=0))
-        h_BNTD = h.view(batch, n_tokens, n_units, dim).transpose(1, 2)
-        return over_time(self.across_time, h_BNTD, mask_BT, angles_BTP)
+        n_tokens = h_BNTD.shape[2]
+        h_BTND = self.across_units(h_BNTD.transpose(1, 2), mask_BN.repeat_interleave(n_tokens, dim=0))
+        h_BNTD = h_BTND.transpose(1, 2)
+        for block in self.across_time:
+            h_BNTD = over_time(block, h_BNTD, mask_BT, turn)
+        return h_BNTD
 
 
-def over_time(block: nn.Module, h_BNTD: torch.Tensor, mask_BT: torch.Tensor, angles_BTP: torch.Tensor) -> torch.Tensor:
-    """Run a block over the time of every unit by itself."""
-    batch, n_units, n_tokens, dim = h_BNTD.shape
-    h = h_BNTD.reshape(batch * n_units, n_tokens, dim)
-    mask, angles = (a.repeat_interleave(n_units, dim=0) for a in (mask_BT, angles_BTP))
-    return block(h, mask, angles).view(batch, n_units, n_tokens, dim)
+def over_time(block: nn.Module, h_BNTD: torch.Tensor, mask_BT: torch.Tensor, turn: Phases) -> torch.Tensor:
+    """Run a block over the time of every unit by itself; ``turn`` holds ``(B, 1, T, pairs)``."""
+    return block(h_BNTD, mask_BT.repeat_interleave(h_BNTD.shape[1], dim=0), turn)
 
 
 class EIT(PreTrainedModel):
@@ -116,21 +78,24 @@ class EIT(PreTrainedModel):
     config_class = EITConfig
     base_model_prefix = "eit"
     main_input_name = "x_BNT"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _no_split_modules = ("Block", "InducedBlock")
 
     def __init__(self, config: EITConfig) -> None:
         super().__init__(config)
         self.embed = TokenEmbedding(config)
-        shape = (config.dim, config.heads, config.mlp_ratio, config.dropout)
-        self.individual = nn.ModuleList(Block(*shape) for _ in range(config.individual_layers))
+        self.individual = nn.ModuleList(Block(config) for _ in range(config.individual_layers))
         self.interaction = nn.ModuleList(Interaction(config) for _ in range(config.interaction_layers))
         self.norm = nn.LayerNorm(config.dim)
+        self.context = ContextEmbedding(config) if config.context_channels else None
+        self.units = UnitEmbedding(config.unit_tables, config.dim)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear):
             # What a residual branch adds is scaled down, so that the sum of all keeps its size whatever the depth.
-            branches = 2 * (self.config.individual_layers + 2 * self.config.interaction_layers)
-            scale = branches**-0.5 if isinstance(module, BranchEnd) else 1.0
+            scale = self.config.branches**-0.5 if isinstance(module, BranchEnd) else 1.0
             std = scale * module.in_features**-0.5
             if isinstance(module, ReadIn):
                 std = 1.0  # most bins hold no event, so what comes in is far smaller than the number of bins says
@@ -140,9 +105,41 @@ class EIT(PreTrainedModel):
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.1)
+        elif isinstance(module, InducedBlock):
+            nn.init.normal_(module.points)
+        elif isinstance(module, UnitEmbedding):
+            for table_ND in module.tables:
+                nn.init.normal_(table_ND, std=0.1)
         elif isinstance(module, nn.LayerNorm):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
+
+    def add_units(self, names: Sequence[str], *, freeze_rest: bool = True) -> torch.Tensor:
+        """Embeddings for the units of one more session; those of earlier units stay as they are.
+
+        Args:
+            names: of the new units, for example ``<recording>/<unit>``.
+            freeze_rest: nothing but the new embeddings takes gradients from now on.
+
+        Returns:
+            ``(M,)`` their ids, for ``unit_id_BN``.
+
+        Raises:
+            ConfigError: if a name is known already, or none is given.
+
+        Example:
+            >>> model = EIT(EITConfig(dim=16, heads=2))
+            >>> model.add_units(["a/0", "a/1"]).tolist(), model.add_units(["b/0"]).tolist()
+            ([0, 1], [2])
+        """
+        first = len(self.config.unit_names)
+        known = EITConfig(unit_tables=[first, len(names)], unit_names=[*self.config.unit_names, *names])  # checks names
+        if freeze_rest:
+            self.requires_grad_(False)
+        self.units.add(len(names), like=self.norm.weight)
+        self.config.unit_tables = [*self.config.unit_tables, len(names)]
+        self.config.unit_names = known.unit_names
+        return torch.arange(first, first + len(names))
 
     def forward(
         self,
@@ -151,6 +148,10 @@ class EIT(PreTrainedModel):
         mask_BT: torch.Tensor,
         dt_B: torch.Tensor,
         modality_B: torch.Tensor,
+        unit_id_BN: torch.Tensor | None = None,
+        context_BCT: torch.Tensor | None = None,
+        context_id_BC: torch.Tensor | None = None,
+        mask_BC: torch.Tensor | None = None,
         **_: object,
     ) -> EITOutput:
         """Embed windows.
@@ -161,27 +162,45 @@ class EIT(PreTrainedModel):
             mask_BT: ``(B, T * patch_length)`` bool, which bins are there; a token is there if all its bins are.
             dt_B: ``(B,)`` seconds, the width of a bin.
             modality_B: ``(B,)`` 0 for counts, 1 for values.
+            unit_id_BN: ``(B, N)`` ids of known units (`add_units`), -1 for unknown ones.
+            context_BCT: ``(B, C, T * patch_length)`` channels of stimulus, behaviour and session in the same bins.
+            context_id_BC: ``(B, C)`` places of the channels in ``config.context_channels``.
+            mask_BC: ``(B, C)`` bool, which channels are there; by default all.
 
         Raises:
-            ValueError: if the bins do not make whole tokens.
+            ValueError: if the bins do not make whole tokens, or context is given to a model that knows no channel.
         """
         patch = self.config.patch_length
         if x_BNT.shape[-1] % patch:
             raise ValueError(f"{x_BNT.shape[-1]} bins do not make whole tokens of {patch} bins (patch_length)")
         tokens_BT = mask_BT.unflatten(-1, (-1, patch)).all(-1)
-        seconds_BT = torch.arange(tokens_BT.shape[1], device=dt_B.device) * dt_B.float()[:, None] * patch
-        pairs = self.config.dim // self.config.heads // 2
-        angles_BTP = rotary_angles(seconds_BT, pairs, self.config.rotary_shortest, self.config.rotary_longest)
         h_BNTD = self.embed(x_BNT, dt_B, modality_B)
+        turn = self._turn(tokens_BT.shape[1], dt_B, torch.promote_types(h_BNTD.dtype, torch.float32))
         for block in self.individual:
-            h_BNTD = over_time(block, h_BNTD, tokens_BT, angles_BTP)
+            h_BNTD = over_time(block, h_BNTD, tokens_BT, turn)
+        if unit_id_BN is not None:
+            h_BNTD = h_BNTD + self.units(unit_id_BN)[:, :, None]
+        n_units, seen_BN = h_BNTD.shape[1], mask_BN
+        if context_BCT is not None:
+            if self.context is None or context_id_BC is None:
+                raise ValueError("context needs config.context_channels, and context_id_BC to say which is which")
+            h_BNTD = torch.cat([h_BNTD, self.context(context_BCT, context_id_BC)], dim=1)
+            mask_BC = torch.ones_like(context_id_BC, dtype=torch.bool) if mask_BC is None else mask_BC
+            seen_BN = torch.cat([mask_BN, mask_BC], dim=1)
         for interaction in self.interaction:
-            h_BNTD = interaction(h_BNTD, mask_BN, tokens_BT, angles_BTP)
+            h_BNTD = interaction(h_BNTD, seen_BN, tokens_BT, turn)
         there = (mask_BN[:, :, None] & tokens_BT[:, None, :])[..., None]
-        h_BNTD = self.norm(h_BNTD) * there
+        h_BNTD = self.norm(h_BNTD[:, :n_units]) * there
         z_BND = h_BNTD.sum(2) / tokens_BT.sum(1).clamp(min=1)[:, None, None]
         p_BTD = h_BNTD.sum(1) / mask_BN.sum(1).clamp(min=1)[:, None, None]
         return EITOutput(h_BNTD=h_BNTD, z_BND=z_BND, p_BTD=p_BTD)
+
+    def _turn(self, n_tokens: int, dt_B: torch.Tensor, dtype: torch.dtype) -> Phases:
+        config = self.config
+        seconds_BT = torch.arange(n_tokens, device=dt_B.device) * dt_B.float()[:, None] * config.patch_length
+        pairs = int(config.dim // config.heads * config.rotary_share) // 2
+        angles = rotary_angles(seconds_BT[:, None], pairs, config.rotary_shortest, config.rotary_longest)
+        return phases(angles, dtype)
 
 
 AutoConfig.register("eit", EITConfig, exist_ok=True)

@@ -5,7 +5,7 @@ from transformers import AutoConfig, AutoModel
 from foundation.errors import CheckpointError, ConfigError
 from foundation.hub import load_model
 from foundation.models import EIT, EITConfig
-from foundation.models.attention import rotary_angles, rotate
+from foundation.models.attention import Phases, phases, rotary_angles, rotate
 
 
 @pytest.fixture(scope="module")
@@ -73,22 +73,58 @@ def test_bin_width_modality_and_order_in_time_are_seen(model):
 
 def test_shifting_time_changes_phases_only():
     torch.manual_seed(0)
-    q, k = torch.randn(2, 1, 3, 7, 16, dtype=torch.float64)
+    q, k = torch.randn(2, 1, 7, 3, 16, dtype=torch.float64)
     times = torch.rand(1, 7).cumsum(1) * 5
 
     def scores(shift):
-        angles = rotary_angles(times + shift, 8, 0.04, 256.0).double()
-        return rotate(q, angles) @ rotate(k, angles).transpose(-1, -2)
+        turn = phases(rotary_angles(times + shift, 8, 0.04, 256.0), torch.float64)
+        return torch.einsum("blhd,bmhd->bhlm", rotate(q, turn), rotate(k, turn))
 
     torch.testing.assert_close(scores(0.0), scores(0.75), rtol=1e-3, atol=2e-3)  # float32 angles
-    assert (scores(0.0) - q @ k.transpose(-1, -2)).abs().max() > 0.1
+    assert (scores(0.0) - torch.einsum("blhd,bmhd->bhlm", q, k)).abs().max() > 0.1
+
+
+def test_shifting_time_changes_phases_only_to_the_last_bit_that_counts():
+    angles = torch.rand(1, 7, 8, dtype=torch.float64) * 6
+    x = torch.randn(1, 7, 3, 16, dtype=torch.float64)
+    shift = torch.rand(8, dtype=torch.float64)
+    moved, still = (rotate(x, phases(a, torch.float64)) for a in (angles + shift, angles))
+    # a shift of all times is one more turn of each pair: lengths and everything else stay
+    torch.testing.assert_close(moved, rotate(still, phases(shift.expand(1, 7, 8), torch.float64)), rtol=0, atol=1e-13)
+    pairs = torch.complex(*x.chunk(2, -1)) * torch.exp(1j * angles)[..., None, :]
+    torch.testing.assert_close(still, torch.cat([pairs.real, pairs.imag], -1), rtol=0, atol=1e-13)
 
 
 def test_heads_do_not_mix_in_the_rotation():
-    q = torch.randn(2, 3, 7, 8)
-    angles = rotary_angles(torch.rand(2, 7), 4, 0.04, 256.0)
+    q = torch.randn(2, 7, 3, 8)
+    turn = phases(rotary_angles(torch.rand(2, 7), 4, 0.04, 256.0))
     order = torch.tensor([2, 0, 1])
-    assert torch.equal(rotate(q, angles)[:, order], rotate(q[:, order], angles))
+    assert torch.equal(rotate(q, turn)[:, :, order], rotate(q[:, :, order], turn))
+    half = Phases(turn.cos[..., :2], turn.sin[..., :2])
+    assert torch.equal(rotate(q, half)[..., 4:], q[..., 4:])
+    assert (rotate(q, half)[:, 1:, :, :4] - q[:, 1:, :, :4]).abs().max() > 0.1
+
+
+def test_heads_permuted_in_the_weights_change_nothing(model):
+    from foundation.models.attention import Attention
+
+    torch.manual_seed(0)
+    attention, moved = Attention(32, 4).double(), Attention(32, 4).double()
+    order = torch.tensor([2, 0, 3, 1])
+    qkv, bias = attention.qkv.weight.view(3, 4, 8, 32), attention.qkv.bias.view(3, 4, 8)
+    moved.load_state_dict(
+        {
+            "qkv.weight": qkv[:, order].reshape(96, 32),
+            "qkv.bias": bias[:, order].reshape(96),
+            "out.weight": attention.out.weight.view(32, 4, 8)[:, order].reshape(32, 32),
+            "out.bias": attention.out.bias,
+        }
+    )
+    x, mask = torch.randn(2, 6, 32, dtype=torch.float64), torch.ones(2, 6, dtype=torch.bool)
+    turn = phases(rotary_angles(torch.arange(6.0).expand(2, 6) / 10, 4, 0.04, 256.0), torch.float64)
+    plain = attention(x, mask, turn)
+    torch.testing.assert_close(moved(x, mask, turn), plain, rtol=0, atol=1e-12)
+    assert (attention(x, mask) - plain).abs().max() > 1e-3
 
 
 def test_the_start_of_training_has_one_size_at_any_depth():
