@@ -1,12 +1,14 @@
-"""What `foundation catalog` prints."""
+"""What `foundation catalog` prints, checks and writes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from foundation.progress import progress
+from foundation.errors import ConfigError
 from foundation.store.catalog import Catalog
+from foundation.store.migrate import migrate_store
 from foundation.store.storage import Store
+from foundation.store.verify import verify_store
 
 
 @dataclass(frozen=True)
@@ -15,13 +17,29 @@ class CatalogSettings:
 
     Args:
         store: folder or URL of the store.
+        where: which recordings to list, for example "species == 'Mus musculus' and n_units > 50"; see docs/quality.md.
+        page: an HTML file to write, with a raster and a histogram of rates of each recording.
+        limit: at most so many recordings get pictures on the page.
         refresh: read all commit records again and write the snapshot anew.
-        verify: read every array and compare it with its digest.
+        verify: read every array and compare it with its digest; damage is named, and ends the command with status 1.
+        migrate: bring a store of an older schema up to date first, while no one else writes to it.
     """
 
     store: str
+    where: str | None = None
+    page: str | None = None
+    limit: int = 100
     refresh: bool = False
     verify: bool = False
+    migrate: bool = False
+
+    def __post_init__(self) -> None:
+        for key in ("where", "page"):
+            value = getattr(self, key)
+            if value is not None and not value.strip():
+                raise ConfigError(f"{key} is {value!r}: allowed is a text with something in it, or nothing at all")
+        if self.limit < 0:
+            raise ConfigError(f"limit is {self.limit}: allowed is 0 or more")
 
 
 @dataclass(frozen=True)
@@ -39,17 +57,21 @@ def list_catalog(settings: CatalogSettings) -> Listing:
     """List the recordings of a store: subject, session, units, spikes, hours, labels.
 
     Raises:
-        StoreError: if there is no store.
+        StoreError: if there is no store, or it cannot be brought up to date.
+        ConfigError: if ``where`` cannot be understood, or the page cannot be written.
+        FoundationError: if the page needs a package that is not installed.
     """
+    if settings.page is not None:
+        from foundation.catalog_page import write_page  # only the page needs what draws it
+    lines = [str(migrate_store(settings.store))] if settings.migrate else []
     store = Store(settings.store)
-    if settings.refresh:
-        catalog = Catalog.build(store)
-        catalog.save()
-    else:
-        catalog = Catalog.open(store)
-    text = catalog.table()
+    catalog = Catalog.refresh(store, full=True) if settings.refresh else Catalog.open(store)
+    if settings.where is not None:
+        catalog = catalog.where(settings.where)
+    lines.append(catalog.table())
+    if settings.page is not None:
+        lines.append(f"page: {write_page(catalog, settings.page, settings.limit, settings.where or '')}")
     if not settings.verify:
-        return Listing(text)
-    damaged = {r.record["path"]: r.verify() for r in progress(list(catalog), "verifying", unit="recording")}
-    lines = [f"damaged: {path}: {', '.join(arrays)}" for path, arrays in damaged.items() if arrays]
-    return Listing("\n".join([text, *(lines or ["every array has its digest"])]), ok=not lines)
+        return Listing("\n".join(lines))
+    verification = verify_store(store)
+    return Listing("\n".join([*lines, str(verification)]), verification.ok)
