@@ -29,8 +29,8 @@ def param_groups(module: nn.Module, learning_rate: float, weight_decay: float) -
         weight_decay: of matrices.
 
     Returns:
-        Groups with ``params``, ``lr``, ``weight_decay``, and ``lr_scale``, the share of the nominal rate that a schedule
-        must keep. No group is empty.
+        Groups with ``params``, ``lr``, ``weight_decay``, and ``lr_scale``, the share of the nominal rate that a
+        schedule must keep. No group is empty.
 
     Example:
         >>> from foundation.models import EIT, EITConfig

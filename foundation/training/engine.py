@@ -15,6 +15,7 @@ from torch import nn
 from foundation.data.batch import WindowBatch
 from foundation.data.context import StepContext
 from foundation.errors import FoundationError
+from foundation.models.scaling import param_groups
 from foundation.objectives import Objective
 from foundation.training.settings import PretrainSettings
 
@@ -115,15 +116,12 @@ def build_engine(module: PretrainModule, settings: PretrainSettings) -> Any:
     """The DeepSpeed engine around a module. The process group must be there (`start_distributed`)."""
     import deepspeed
 
-    trained = [p for p in module.parameters() if p.requires_grad]  # all but target networks
-    decayed = [p for p in trained if p.ndim >= 2]
-    others = [p for p in trained if p.ndim < 2]
-    groups = [g for g in ({"params": decayed}, {"params": others, "weight_decay": 0.0}) if g["params"]]
+    groups = param_groups(module, settings.optimizer.learning_rate, settings.optimizer.weight_decay)
     engine, *_ = deepspeed.initialize(model=module, model_parameters=groups, config=deepspeed_config(settings))
     return engine
 
 
 def set_learning_rate(engine: Any, rate: float) -> None:
-    """Set the rate of all parameters for the coming step."""
+    """Set the nominal rate for the coming step; each group keeps its share of it (`param_groups`)."""
     for group in engine.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("lr_scale", 1.0)
