@@ -17,6 +17,7 @@ class AccessSettings:
         mode: ``stream`` (only the ranges that are asked for), ``download`` (the whole asset into the cache folder,
             checked against its digest), or ``auto``: download what is small or will be read whole, stream the rest.
         cache: folder of downloads; by default ``foundation/assets`` in the user's cache folder.
+        cache_size: bytes that the cache holds at most; what was not used for longest is removed from it.
         small: bytes up to which ``auto`` downloads whatever the asset holds.
         largest: bytes above which ``auto`` never downloads.
         stream_cache: bytes of an asset that are kept in memory while it is streamed.
@@ -30,6 +31,7 @@ class AccessSettings:
 
     mode: str = "auto"
     cache: str | None = None
+    cache_size: int = 100 << 30
     small: int = 64 << 20
     largest: int = 64 << 30
     stream_cache: int = 64 << 20
@@ -43,7 +45,7 @@ class AccessSettings:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise ConfigError(f"mode is {self.mode!r}: allowed are {', '.join(MODES)}")
-        for key in ("small", "largest"):
+        for key in ("cache_size", "small", "largest"):
             if getattr(self, key) < 0:
                 raise ConfigError(f"{key} is {getattr(self, key)}: allowed is a number of bytes, 0 or more")
         if not 1 << 10 <= self.block <= self.stream_cache:

@@ -32,6 +32,7 @@ class Asset:
         session: likewise.
         species: as the archive states it.
         modality: kinds of data, from the archive's metadata and the path (``ecephys``, ``Units``, ...).
+        measured: the types of NWB objects that the archive says are in it (``Units``, ``ElectricalSeries``, ...).
 
     Example:
         >>> asset = Asset("/data/sub-a/x.nwb", "sub-a/x.nwb", 2, Source("sub-a/x.nwb", ""))
@@ -51,6 +52,7 @@ class Asset:
     session: str = ""
     species: str = ""
     modality: tuple[str, ...] = ()
+    measured: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_path(self.path)
@@ -58,7 +60,7 @@ class Asset:
     @property
     def namespace(self) -> str:
         """Tells its subject apart from others of the same name: ``archive/dandiset``, or ``''`` outside an archive."""
-        return f"{self.source.archive}/{self.source.dandiset}" if self.source.archive else ""
+        return f"{self.source.archive}/{self.source.dandiset}".strip("/")
 
 
 def check_path(path: str) -> None:

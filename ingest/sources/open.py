@@ -1,18 +1,45 @@
-"""The content of an asset, open for reading."""
+"""The content of an asset, open for reading: where it is, downloaded, or streamed."""
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import BinaryIO
+from contextlib import ExitStack, contextmanager
+from typing import BinaryIO, cast
 
 import fsspec
 from zarr.abc.store import Store as ZarrStore
+from zarr.storage import LocalStore
 
 from foundation.errors import SourceError
 from ingest.sources.access import AccessSettings
 from ingest.sources.asset import Asset
+from ingest.sources.cache import free_bytes, locked, make_room, place_of
+from ingest.sources.download import cached_file, download
+from ingest.sources.remote import FsspecFile, HttpFile, RemoteBytes
+from ingest.sources.session import PatientSession
+from ingest.sources.stream import RangeReader
+from ingest.sources.zarr_download import download_zarr
+from ingest.sources.zarr_entries import fetch_entry, list_entries
+from ingest.sources.zarr_remote import RemoteZarr
 from ingest.zarr_nwb import zarr_at
+
+log = logging.getLogger(__name__)
+
+# Series that make files large and of which ingest reads next to nothing: raw voltage, and pictures.
+BULK = frozenset(
+    (
+        "ElectricalSeries",
+        "TwoPhotonSeries",
+        "OnePhotonSeries",
+        "ImageSeries",
+        "CurrentClampSeries",
+        "VoltageClampSeries",
+        "OpticalSeries",
+        "LFP",
+    )
+)
 
 
 @contextmanager
@@ -35,15 +62,97 @@ def open_asset(asset: Asset, access: AccessSettings | None = None) -> Iterator[B
         ...     content.read(4)
         b'some'
     """
+    access = access or AccessSettings()
+    with ExitStack() as stack:
+        if asset.archive is None and is_local(asset.url):
+            yield stack.enter_context(_local(asset))
+            return
+        session = stack.enter_context(PatientSession(access, asset.archive))
+        if asset.format == "zarr":
+            yield stack.enter_context(_zarr(asset, access, session))
+            return
+        path = cached_file(access, asset.digests, asset.size)
+        if path is None:
+            remote = _remote(asset, session)
+            if how(asset, remote.size, access) == "stream":
+                yield cast(BinaryIO, stack.enter_context(RangeReader(remote, access.block, access.stream_cache)))
+                return
+            path = download(remote, asset.digests, access)
+        yield stack.enter_context(path.open("rb"))
+
+
+def is_local(url: str) -> bool:
+    """Whether a file is on this machine."""
+    return "://" not in url or url.startswith("file://")
+
+
+def how(asset: Asset, size: int, access: AccessSettings) -> str:
+    """Whether an asset is streamed or downloaded.
+
+    ``auto`` downloads what is small, for one request is faster than many, and what will be read whole: when the archive
+    says what was measured, and it is neither raw voltage nor pictures. It streams the rest, and what the disk does not
+    take.
+
+    Example:
+        >>> from foundation.store import Source
+        >>> units = Asset("https://x", "x.nwb", 10**9, Source("x.nwb", ""), measured=("Units",))
+        >>> raw = Asset("https://x", "x.nwb", 10**9, Source("x.nwb", ""), measured=("Units", "ElectricalSeries"))
+        >>> how(units, 10**9, AccessSettings(cache="/")), how(raw, 10**9, AccessSettings(cache="/"))
+        ('download', 'stream')
+    """
+    if access.mode != "auto":
+        return access.mode
+    whole = bool(asset.measured) and not BULK.intersection(asset.measured) and size <= access.largest
+    return "download" if (size <= access.small or whole) and size <= free_bytes(access) else "stream"
+
+
+def _remote(asset: Asset, session: PatientSession) -> RemoteBytes:
+    if asset.url.startswith(("http://", "https://")):
+        return HttpFile(asset.url, session, asset.path, asset.size if asset.archive is not None else None)
+    return FsspecFile(asset.url, session, asset.path)
+
+
+@contextmanager
+def _local(asset: Asset) -> Iterator[BinaryIO | ZarrStore]:
     if asset.format == "zarr":
-        store = zarr_at(asset.url)
-        if store is None:
-            raise SourceError(f"{asset.path}: there is no Zarr folder at {asset.url!r} any more")
-        yield store
+        yield _zarr_folder(asset)
         return
     try:
-        opened = fsspec.open(asset.url, "rb").open()
+        file = cast(BinaryIO, fsspec.open(asset.url, "rb").open())
     except OSError as error:
         raise SourceError(f"{asset.path}: cannot be opened: {error}") from error
-    with opened as file:
+    with file:
         yield file
+
+
+def _zarr_folder(asset: Asset) -> ZarrStore:
+    store = zarr_at(asset.url)
+    if store is None:
+        raise SourceError(f"{asset.path}: there is no Zarr folder at {asset.url!r}")
+    return store
+
+
+@contextmanager
+def _zarr(asset: Asset, access: AccessSettings, session: PatientSession) -> Iterator[ZarrStore]:
+    """A Zarr asset of an archive, or a folder of another file system."""
+    if asset.archive is None:
+        yield _zarr_folder(asset)
+        return
+    entries = None
+    place = place_of(access, asset.digests, asset.url)
+    if asset.digests and (place.is_dir() or access.mode == "download"):
+        # Held while it is read, so that no other process makes room by removing it.
+        with locked(place, asset.path):
+            if not place.is_dir():
+                entries = list_entries(asset, session)
+                files = entries
+                download_zarr(
+                    place, files, lambda key: fetch_entry(asset, key, files[key], session), asset.path, access
+                )
+            os.utime(place)
+            make_room(access, place)
+            yield LocalStore(place, read_only=True)
+        return
+    entries = list_entries(asset, session)
+    found = entries
+    yield RemoteZarr(found, lambda key: fetch_entry(asset, key, found[key], session), access.stream_cache, asset.path)
