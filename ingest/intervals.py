@@ -95,6 +95,8 @@ def _read_table(path: str, table: DynamicTable, domain: Interval, notes: Notes, 
         return None
     start, end = times
     columns = read_columns(table, path, "interval_columns_left_out", notes, SPECIAL)
+    if "timeseries" in table.colnames:
+        notes.leave(f"{path}/timeseries", "references to series, which are read on their own")
     open_ended = np.isnan(end) & np.isfinite(start)
     if open_ended.any():
         notes["interval_stops_inferred"] += int(open_ended.sum())

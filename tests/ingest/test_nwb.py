@@ -2,12 +2,13 @@
 
 import hashlib
 import io
+import tracemalloc
 
 import h5py
 import numpy as np
 import pytest
 from pynwb import TimeSeries
-from pynwb.ecephys import ElectricalSeries
+from pynwb.ecephys import LFP, ElectricalSeries
 
 from foundation.errors import SourceError
 from foundation.store import Source, Subject
@@ -97,6 +98,28 @@ def test_voltage_alone_needs_sorting(write, nwb_maker):
     path = write(voltage(nwb_maker.new()))
     found = read_nwb(path)
     assert found == NeedsSorting(path, channels=4, rate=20000.0, duration=0.05)
+
+
+def test_voltage_is_never_loaded(write, nwb_maker):
+    nwb = nwb_maker.add_trains(nwb_maker.new(), [[0.5]])
+    group = nwb.create_electrode_group("g", "g", "CA1", nwb.create_device("probe"))
+    nwb.add_electrode(location="CA1", group=group)
+    region = nwb.create_electrode_table_region([0], "all")
+    samples = np.zeros((1 << 24, 1), np.int16)  # 32 MB
+    nwb.add_acquisition(ElectricalSeries(name="raw", data=samples, electrodes=region, rate=30000.0))
+    module = nwb.create_processing_module("ecephys", "filtered")
+    module.add(LFP(electrical_series=ElectricalSeries(name="lfp", data=samples, electrodes=region, rate=1000.0)))
+    nwb.add_acquisition(TimeSeries(name="microphone", data=samples[:, 0], unit="V", rate=30000.0))
+    path = write(nwb)
+    read_nwb(path, source=Source(path, "known"))  # what a first read loads of libraries does not count
+    tracemalloc.start()
+    try:
+        recording = read_nwb(path, source=Source(path, "known"))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert recording.quality == {"series_left_out": 3.0}
+    assert peak < 16e6
 
 
 def test_voltage_beside_units_is_no_reason_to_sort(write, nwb_maker):
