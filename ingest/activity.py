@@ -18,6 +18,9 @@ from ingest.recipes import ActivityRules, Recipe, UnitRules
 from ingest.series import FoundSeries, read_data, unit_of
 from ingest.units import read_units
 
+# Counts of events in all; above this a float64 no longer tells one from the next.
+MOST_COUNTED = 2.0**53
+
 
 @dataclass(frozen=True)
 class Activity:
@@ -124,6 +127,9 @@ def _read_plane(item: FoundSeries, recipe: Recipe, nwb: NWBFile, notes: Notes) -
     series = _on_grid(item, data, unit, notes)
     units = _units(item, data.shape[1], rules, recipe.units, nwb, notes)
     kind = COUNTS if counts else VALUES
+    total = float(np.nansum(data, dtype=np.float64)) if counts else 0.0
+    if not 0 <= total < MOST_COUNTED:
+        raise SourceError(f"{item.path} says that it holds counts, but they sum to {total:g}")
     notes.take(item.path, f"activity ({kind}), {len(series)} samples of {data.shape[1]} units at {series.rate:g} Hz")
     return Activity(series, kind, units, _observed(series))
 

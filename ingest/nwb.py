@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import fsspec
 import h5py
 import numpy as np
+from hdmf.build.errors import ConstructError
 from pynwb import NWBHDF5IO, NWBFile
 from zarr.abc.store import Store as ZarrStore
 
@@ -153,6 +154,8 @@ def opened_nwb(path: str, content: BinaryIO | ZarrStore | None = None) -> Iterat
 
 
 def _line(error: Exception) -> str:
+    if isinstance(error, ConstructError) and len(error.args) == 2:  # as text it is all that it could not construct
+        error = ValueError(f"{getattr(error.args[0], 'path', '')}: {error.args[1]}")
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
 
 

@@ -227,3 +227,12 @@ def test_cells_first_is_turned_around(write, nwb_maker):
     recording = read_nwb(path)
     np.testing.assert_array_equal(recording.activity.data, values)
     assert recording.quality == {"activity_transposed": 1.0}
+
+
+@pytest.mark.parametrize("absurd", [np.inf, -5.0, 1e300])
+def test_counts_that_no_neurons_make(write, nwb_maker, absurd):
+    nwb = nwb_maker.new()
+    data = np.full((10, 2), absurd)
+    nwb.add_acquisition(TimeSeries(name="binned_spike_counts", data=data, unit="counts", rate=1.0))
+    with pytest.raises(SourceError, match="binned_spike_counts says that it holds counts, but they sum to"):
+        read_nwb(write(nwb))

@@ -183,3 +183,13 @@ def test_index_that_does_not_fit_the_spike_times(write, good, index, message):
         file["units/spike_times_index"][...] = index
     with pytest.raises(SourceError, match=f"units.spike_times_index is damaged: .*{message}"):
         read_nwb(path)
+
+
+def test_what_cannot_be_constructed_is_named_in_a_line(write, good):
+    path = write(good)
+    with h5py.File(path, "r+") as file:
+        del file["general/subject/age"].attrs["reference"]
+        file["general/subject/age"].attrs["reference"] = "never"
+    with pytest.raises(SourceError, match=r"root/general/subject: .*reference") as caught:
+        read_nwb(path)
+    assert len(str(caught.value)) < len(path) + 400
