@@ -3,7 +3,6 @@
 from ingest.sources.access import AccessSettings
 from ingest.sources.archives import Archive
 from ingest.sources.asset import Asset
-from ingest.sources.files import SourceFile, find_files
 from ingest.sources.filters import AssetFilters
 from ingest.sources.find import find_assets
 from ingest.sources.listing import listing
@@ -14,9 +13,7 @@ __all__ = [
     "Archive",
     "Asset",
     "AssetFilters",
-    "SourceFile",
     "find_assets",
-    "find_files",
     "listing",
     "open_asset",
 ]

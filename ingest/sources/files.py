@@ -2,46 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import fsspec
 
 from foundation.errors import SourceError
 from foundation.store import Source
+from ingest.sources.access import AccessSettings
 from ingest.sources.asset import Asset, Format
 from ingest.sources.names import entity, modalities
 from ingest.sources.patterns import fixed_part, is_glob
+from ingest.sources.remote import HttpFile
+from ingest.sources.session import PatientSession
 
 SUFFIX = ".nwb"
 ZARR_SUFFIXES = (".nwb", ".nwb.zarr", ".zarr")
 ZARR_MARKS = (".zgroup", ".zmetadata")
 
 
-@dataclass(frozen=True)
-class SourceFile:
-    """One file to be ingested (what came before `Asset`)."""
-
-    url: str
-    path: str
-    size: int = 0
-    namespace: str = ""
-
-
-def find_files(source: str) -> list[SourceFile]:
-    """The NWB files that ``source`` names, sorted by path."""
-    return [SourceFile(asset.url, asset.path, asset.size) for asset in find_local(source)]
-
-
-def find_local(source: str) -> list[Asset]:
+def find_local(source: str, access: AccessSettings) -> list[Asset]:
     """The NWB files and Zarr folders of a file system, sorted by path.
 
     Args:
         source: a file, a folder (searched to any depth), a glob, or an fsspec URL of any of these.
+        access: how often and how long a web server is asked.
 
     Raises:
         SourceError: if nothing is there, or no NWB file is in it.
     """
+    if re.match(r"https?://", source) and not is_glob(source) and not source.endswith("/"):
+        return [_on_the_web(source, access)]
     try:
         fs, root = fsspec.core.url_to_fs(source)
         if is_glob(source) and not fs.exists(root):
@@ -76,6 +68,13 @@ def find_local(source: str) -> list[Asset]:
         url = path if local else fs.unstrip_protocol(path)
         assets.append(asset_of(url, path.removeprefix(prefix).lstrip("/"), size, "zarr" if path in zarrs else "hdf5"))
     return assets
+
+
+def _on_the_web(url: str, access: AccessSettings) -> Asset:
+    """One file behind a URL; asked for its size alone, as listing would fetch all of it."""
+    name = unquote(urlsplit(url).path).rpartition("/")[2] or "asset.nwb"
+    with PatientSession(access) as session:
+        return asset_of(url, name, HttpFile(url, session, name).size, "hdf5")
 
 
 def asset_of(url: str, path: str, size: int, kind: Format) -> Asset:

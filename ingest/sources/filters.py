@@ -80,9 +80,11 @@ def _reason(asset: Asset, filters: AssetFilters) -> str:
         patterns, value = getattr(filters, key), getattr(asset, key)
         if patterns and not value:
             return f"{key} (not stated)"
-        if key == "species":
-            patterns, value = [pattern.lower() for pattern in patterns], value.lower()
-        if patterns and not any(fnmatchcase(value, pattern) for pattern in patterns):
+        values = [value]
+        if key == "species":  # "Mus musculus - House mouse"
+            values = [part.lower() for part in (value, *value.split(" - "))]
+            patterns = [pattern.lower() for pattern in patterns]
+        if patterns and not any(fnmatchcase(value, pattern) for value in values for pattern in patterns):
             return f"{key} ({'|'.join(getattr(filters, key))})"
     if filters.path and not any(matches(asset.path, pattern) for pattern in filters.path):
         return f"path ({'|'.join(filters.path)})"

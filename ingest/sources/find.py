@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ingest.sources.archives import Archive
+from ingest.sources.access import AccessSettings
+from ingest.sources.addresses import parse_address
+from ingest.sources.archives import Archive, known_archives
 from ingest.sources.asset import Asset
 from ingest.sources.files import find_local
 from ingest.sources.filters import AssetFilters, chosen
 
 
-def find_assets(source: str, filters: AssetFilters | None = None, archives: Sequence[Archive] = ()) -> list[Asset]:
+def find_assets(
+    source: str,
+    filters: AssetFilters | None = None,
+    archives: Sequence[Archive] = (),
+    access: AccessSettings | None = None,
+) -> list[Asset]:
     """The NWB assets that ``source`` names and ``filters`` leave, sorted by path. No asset's bytes are read.
 
     Args:
-        source: a file, a folder (searched to any depth), a glob, or an fsspec URL of any of these.
+        source: ``dandi://<archive>/<dandiset>[@version][/folder, file or glob]``, the address of a dandiset or an asset
+            on an archive's pages or API, a file, a folder (searched to any depth), a glob, or an fsspec URL of these.
         filters: which of them are taken; by default all.
         archives: archives besides the built-in ``dandi`` and ``dandi-sandbox``.
+        access: how often and how long an archive is asked.
 
     Raises:
+        ConfigError: for an archive that is not known.
         SourceError: if nothing is there, it may not be read, or no asset is left.
 
     Example:
@@ -28,4 +38,11 @@ def find_assets(source: str, filters: AssetFilters | None = None, archives: Sequ
         >>> [(asset.path, asset.subject, asset.modality) for asset in find_assets(str(folder))]
         [('sub-a/sub-a_ecephys.nwb', 'a', ('ecephys',))]
     """
-    return chosen(find_local(source), filters or AssetFilters(), source)
+    address = parse_address(source, known_archives(archives))
+    if address is not None:
+        from ingest.sources.dandi import find_in_archive  # takes half a second, which local files need not wait for
+
+        found = find_in_archive(address, access or AccessSettings())
+    else:
+        found = find_local(source, access or AccessSettings())
+    return chosen(found, filters or AssetFilters(), source)

@@ -21,12 +21,26 @@ def fixed_part(pattern: str) -> str:
         >>> fixed_part("sub-a/ses-*/x.nwb"), fixed_part("*.nwb")
         ('sub-a', '')
     """
-    fixed = pattern[: min(pattern.index(c) for c in WILDCARDS if c in pattern)]
-    return fixed.rpartition("/")[0]
+    return before_wildcards(pattern).rpartition("/")[0]
 
 
-def matches(path: str, pattern: str) -> bool:
-    """Whether a path, or a folder that it is in, has the form of a glob. One without ``/`` is for the name alone.
+def before_wildcards(pattern: str) -> str:
+    """What every path begins with that has the form of a glob.
+
+    Example:
+        >>> before_wildcards("sub-a/ses-*/x.nwb"), before_wildcards("sub-a/x.nwb")
+        ('sub-a/ses-', 'sub-a/x.nwb')
+    """
+    return pattern[: min((pattern.index(c) for c in WILDCARDS if c in pattern), default=len(pattern))]
+
+
+def matches(path: str, pattern: str, by_name: bool = True) -> bool:
+    """Whether a path, or a folder that it is in, has the form of a glob.
+
+    Args:
+        path: relative to the folder that the glob begins in.
+        pattern: ``*`` stays within a folder, ``**`` does not.
+        by_name: a glob without ``/`` is for the file's name, whatever folder it is in.
 
     Example:
         >>> matches("sub-a/ses-1/x.nwb", "sub-?/**"), matches("sub-a/ses-1/x.nwb", "sub-?/*.nwb")
@@ -34,7 +48,7 @@ def matches(path: str, pattern: str) -> bool:
         >>> matches("sub-a/x.nwb", "*.nwb"), matches("sub-a/x.nwb", "sub-[ab]/")
         (True, True)
     """
-    if "/" not in pattern:
+    if by_name and "/" not in pattern:
         path = path.rpartition("/")[2]
     expression = re.compile(glob_translate(pattern.rstrip("/")))
     parts = path.split("/")

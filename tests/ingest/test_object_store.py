@@ -6,7 +6,7 @@ from foundation.store import Catalog, Store
 from ingest.job import ingest_file
 from ingest.nwb import read_nwb
 from ingest.recipes import load_recipe
-from ingest.sources import find_files
+from ingest.sources import find_assets
 
 boto3 = pytest.importorskip("boto3", reason="boto3 is not installed: pip install 'moto[server]'")
 moto = pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[server]'")
@@ -31,7 +31,7 @@ def bucket(monkeypatch):
 def test_from_bucket_to_bucket(bucket, write, nwb_maker):
     path = write(nwb_maker.add_trains(nwb_maker.new(), [[0.5, 1.0], [2.0]], cell_type=["PV", "SST"]))
     boto3.client("s3").upload_file(path, "recordings", "nwb/sub-m1/a.nwb")
-    (file,) = find_files(f"{bucket}/nwb")
+    (file,) = find_assets(f"{bucket}/nwb")
     assert (file.url, file.path) == (f"{bucket}/nwb/sub-m1/a.nwb", "sub-m1/a.nwb")
     Store(f"{bucket}/store", create=True)
     recipe = load_recipe("default")
