@@ -131,7 +131,7 @@ class Store(Files):
             StoreError: if it is not there.
         """
         try:
-            return zarr.open_group(self._zarr_store(folder), mode="r")
+            return zarr.open_group(self._zarr_store(folder), mode="r", zarr_format=3)
         except (FileNotFoundError, KeyError) as error:
             raise StoreError(
                 f"{folder} is missing from {self.name!r}: `foundation catalog --verify` says more"
