@@ -18,6 +18,8 @@ from ingest.unit_quality import unit_figures
 log = logging.getLogger(__name__)
 
 PREFIX = "qc_"
+# Silence of all units is looked for in recordings of so many units and more.
+LEAST_UNITS = 5
 LEAST = {"least_rate": "rate", "least_presence": "presence_ratio", "least_snr": "snr"}
 MOST = {
     "most_isi_violations": "isi_violations",
@@ -46,7 +48,8 @@ class ControlRules:
         amplitude_cutoff: columns that hold the share of spikes missed.
         refractory: seconds within which no neuron fires twice.
         presence_bin: seconds of a bin of the presence ratio.
-        silence: seconds without a spike of any unit that are reported, if they are unlikely at the population's rate.
+        silence: seconds without a spike of any unit that are reported, if that is unlikely at the population's rate and
+            there are five units or more.
         jump: seconds that a regular series pauses before that is called a jump of its clock.
     """
 
@@ -108,7 +111,7 @@ def assess(recording: Recording, rules: ControlRules) -> Recording:
         "units_dropped": len(lost),
         "duplicate_spikes": int(figures.duplicates.sum()),
         "gaps": session["gaps"]["count"],
-        "silences": session["silences"]["count"],
+        "silences": session["silences"]["count"] if session["silences"] else 0,
         "clock_jumps": sum(found["count"] for found in session["clock_jumps"].values()),
     }
     control = {
@@ -187,13 +190,14 @@ def _apply(
 
 def _session(recording: Recording, rules: ControlRules) -> dict[str, Any]:
     domain = recording.domain
-    none = domain.where(np.zeros(len(domain), dtype=bool))
-    silent = none if recording.spikes is None else silences(recording.spikes, domain, rules.silence)
+    # A neuron or two may well rest for minutes, and sampled activity has no silence.
+    looked = recording.spikes is not None and recording.n_units >= LEAST_UNITS
+    silent = silences(recording.spikes, domain, rules.silence) if looked and recording.spikes is not None else None
     jumps = {name: clock_jumps(series, domain, rules.jump) for name, series in sorted(recording.behavior.items())}
     return {
         "duration": round(domain.duration, 6),
         "gaps": spans(gaps(domain)),
-        "silences": spans(silent),
+        "silences": None if silent is None else spans(silent),
         "clock_jumps": {name: spans(found) for name, found in jumps.items() if len(found)},
     }
 

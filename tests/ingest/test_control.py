@@ -127,8 +127,8 @@ def test_faults_of_the_session_are_reported(make_recording):
     train = np.sort(np.concatenate([times, [5.0, 5.0, 5.5]]))
     recording = make_recording(
         0,
-        spikes=Spikes.from_trains([train]),
-        units=Units(1),
+        spikes=Spikes.from_trains([train] + [times] * 4),
+        units=Units(5),
         domain=Interval([0.0, 70.0], [60.0, 80.0]),
         behavior={"position": IrregularTimeSeries(times, times[:, None])},
     )
@@ -145,6 +145,12 @@ def test_faults_of_the_session_are_reported(make_recording):
     }
     assert found.quality == {}  # nothing was changed
     assert remarks(found) == "duplicate_spikes 3, silences 2, clock_jumps 1"
+
+
+def test_of_few_units_silence_says_nothing(recording):
+    found = assess(recording, ControlRules(silence=0.1))
+    assert found.control["silences"] is None
+    assert found.control["counts"]["silences"] == 0
 
 
 def test_remarks_name_what_was_changed_and_what_was_not_applied(recording):
