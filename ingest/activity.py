@@ -14,7 +14,8 @@ from ingest.arrays import load
 from ingest.names import matches, search_groups
 from ingest.notes import Notes
 from ingest.planes import join_series, join_units, sampled_together
-from ingest.recipes import ActivityRules, Recipe, UnitRules
+from ingest.recipes import Recipe
+from ingest.rules import ActivityRules, UnitRules
 from ingest.series import FoundSeries, read_data, unit_of
 from ingest.units import read_units
 

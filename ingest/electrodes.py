@@ -90,7 +90,7 @@ def _from_column(name: str, table: Any, electrodes: Any) -> UnitElectrodes | Non
     ids = np.asarray(load(region.data, f"units/{name}"))
     if electrodes is None or ids.ndim != 1 or ids.dtype.kind not in "iu" or isinstance(table[name], VectorIndex):
         return None
-    row_of = {int(one): row for row, one in enumerate(electrodes.id.data[:])}
+    row_of = {int(one): row for row, one in enumerate(load(electrodes.id.data, "electrodes/id"))}
     found = [[row_of[int(one)]] if int(one) in row_of else [] for one in ids]
     if not any(found):
         return None

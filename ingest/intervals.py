@@ -13,7 +13,8 @@ from foundation.store import Interval
 from ingest.names import first_match, free_name, safe_name, standard_name
 from ingest.notes import Notes
 from ingest.quality import Quality
-from ingest.recipes import Recipe, StateRules, TrialRules
+from ingest.recipes import Recipe
+from ingest.rules import StateRules, TrialRules
 from ingest.series import find_containers
 from ingest.tables import read_column, read_columns
 

@@ -7,6 +7,7 @@ import math
 import h5py
 
 from foundation.errors import SourceError
+from ingest.arrays import refuse_false_claims
 
 # A single value is read as soon as a file is opened, so its size is looked at before.
 LARGEST_VALUE = 1 << 24
@@ -23,7 +24,8 @@ def refuse_outside_links(file: h5py.File) -> None:
         file: an open HDF5 file. Nothing is followed and no data is read.
 
     Raises:
-        SourceError: naming the link and where it leads; also for a single value of absurd size.
+        SourceError: naming the link and where it leads; also for a single value of absurd size, and for lists of texts
+            that the file cannot hold, as these are read while a file is opened.
     """
     seen = set()
     pending: list[tuple[str, h5py.h5g.GroupID]] = [("", h5py.h5g.open(file.id, b"/"))]
@@ -61,6 +63,9 @@ def _check_dataset(path: str, dataset: h5py.h5d.DatasetID) -> None:
         size = dataset.get_type().get_size()
         if size > LARGEST_VALUE:
             raise SourceError(f"{path} is a single value of {size} bytes: allowed are {LARGEST_VALUE}")
+    elif dataset.get_type().get_class() in (h5py.h5t.STRING, h5py.h5t.VLEN, h5py.h5t.REFERENCE):
+        # Lists of texts and references may be read while a file is opened; numbers are looked at when they are read.
+        refuse_false_claims(h5py.Dataset(dataset), path)
 
 
 def _refusal(path: str, kind: str, target: str) -> str:

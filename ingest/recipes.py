@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import types
 import typing
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -22,165 +21,23 @@ import yaml
 from foundation.errors import ConfigError
 from foundation.resources import config_names, find_config
 from ingest.control import ControlRules
+from ingest.rules import (
+    ActivityRules,
+    BehaviorRules,
+    RegionRules,
+    ResolutionRules,
+    StateRules,
+    TrialRules,
+    UnitRules,
+    compiled,
+)
 
 # Goes into the digest: a reader that gives other recordings from the same file and recipe takes the next number.
 READER_VERSION = 2
-ATLASES = ("auto", "allen_ccf", "none")
 # In a list of a recipe that extends another, this stands for the items of the other.
 INHERITED = "..."
 # What says nothing of how a file is read.
 _ABOUT = ("description", "verified", "dandisets")
-
-
-@dataclass(frozen=True)
-class UnitRules:
-    """What the columns of the units table (or of a table of imaged cells) mean.
-
-    Args:
-        cell_type: columns that hold the cell type.
-        location: columns that hold the brain region; where they are silent the electrodes' location counts.
-        quality: columns that hold the sorting quality.
-        group: columns that hold the shank or electrode group; where they are silent the electrodes' group counts.
-        probe: columns that hold the probe; where they are silent the device of the electrodes' group counts.
-        electrodes: columns that say which electrodes a unit was seen on: rows of the electrodes table, or their ids.
-        electrode_columns: columns of the electrodes table that units take over from their electrodes: the mean of
-            numbers, the most frequent of texts.
-        array_size: columns with an array in each row are kept up to this many values a row.
-        location_patterns: expressions searched in a location's text; the first group of the first hit is the region.
-        missing: texts that mean "not known" in cell_type, location, quality and group.
-        drop: columns that are never kept.
-    """
-
-    cell_type: list[str] = field(default_factory=list)
-    location: list[str] = field(default_factory=list)
-    quality: list[str] = field(default_factory=list)
-    group: list[str] = field(default_factory=list)
-    probe: list[str] = field(default_factory=list)
-    electrodes: list[str] = field(default_factory=list)
-    electrode_columns: list[str] = field(default_factory=list)
-    array_size: int = 1024
-    location_patterns: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    drop: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        if self.array_size < 0:
-            raise ConfigError(f"units.array_size is {self.array_size}: allowed is 0 (no arrays) or more")
-
-
-@dataclass(frozen=True)
-class RegionRules:
-    """How the names of brain regions become those of an atlas.
-
-    Args:
-        atlas: ``auto`` (the Allen CCF for mice, none for other animals), ``allen_ccf`` or ``none``.
-        names: acronym of the atlas -> texts of ``location`` that mean it.
-    """
-
-    atlas: str = "auto"
-    names: dict[str, list[str]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.atlas not in ATLASES:
-            raise ConfigError(f"regions.atlas is {self.atlas!r}: allowed are {', '.join(map(repr, ATLASES))}")
-
-
-@dataclass(frozen=True)
-class ActivityRules:
-    """Which series hold sampled activity of a population, (time, unit).
-
-    Args:
-        types: neurodata types that always do.
-        names: names of plain TimeSeries that do.
-        prefer: where several do: paths (``processing/ophys/DfOverF/...``) in order of preference.
-        join_planes: series that are preferred alike and have cells of their own (imaging planes) become one population
-            if they were sampled together.
-        count_units: units of measure that say that samples are counts of events.
-        count_names: names that say so.
-        location_patterns: expressions searched in the series' comments; the first group is the region of all units.
-    """
-
-    types: list[str] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-    prefer: list[str] = field(default_factory=list)
-    join_planes: bool = True
-    count_units: list[str] = field(default_factory=list)
-    count_names: list[str] = field(default_factory=list)
-    location_patterns: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class BehaviorRules:
-    """Which series are behaviour, and their standard names.
-
-    Args:
-        names: standard name -> names of series; a series that none matches keeps its own name.
-        drop: names of series that are never kept.
-        max_rate: samples per second above which a series is a raw signal rather than behaviour.
-    """
-
-    names: dict[str, list[str]] = field(default_factory=dict)
-    drop: list[str] = field(default_factory=list)
-    max_rate: float = 2000.0
-
-    def __post_init__(self) -> None:
-        if not self.max_rate > 0:
-            raise ConfigError(f"behavior.max_rate is {self.max_rate}: allowed is a number of Hz above 0")
-
-
-@dataclass(frozen=True)
-class TrialRules:
-    """The table of trials.
-
-    Args:
-        tables: names of tables that hold trials.
-        direction: numeric columns that hold the direction of movement.
-        direction_unit: ``radians`` or ``degrees``; the standard column ``direction`` is in radians.
-    """
-
-    tables: list[str] = field(default_factory=list)
-    direction: list[str] = field(default_factory=list)
-    direction_unit: str = "radians"
-
-    def __post_init__(self) -> None:
-        if self.direction_unit not in ("radians", "degrees"):
-            raise ConfigError(f"trials.direction_unit is {self.direction_unit!r}: allowed are 'radians' and 'degrees'")
-
-
-@dataclass(frozen=True)
-class StateRules:
-    """The table of the animal's states.
-
-    Args:
-        tables: names of tables that hold states, if they have one of ``columns``.
-        columns: columns that hold the state.
-        names: standard name -> texts that mean it; a text that none matches stays as it is.
-    """
-
-    tables: list[str] = field(default_factory=list)
-    columns: list[str] = field(default_factory=list)
-    names: dict[str, list[str]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ResolutionRules:
-    """Below how many seconds spike times mean nothing.
-
-    Args:
-        seconds: a fixed number for every file; None: what the file says.
-        patterns: expressions searched in the session's description, with a group named ``s`` or ``ms`` for the number.
-    """
-
-    seconds: float | None = None
-    patterns: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        if self.seconds is not None and not self.seconds >= 0:
-            raise ConfigError(f"resolution.seconds is {self.seconds}: allowed is 0 (exact) or more, or null")
-        for pattern in self.patterns:
-            groups = set(_compile(pattern, "resolution.patterns").groupindex)
-            if len(groups & {"s", "ms"}) != 1:
-                raise ConfigError(f"resolution.patterns: {pattern!r} needs one group named (?P<s>...) or (?P<ms>...)")
 
 
 @dataclass(frozen=True)
@@ -201,14 +58,14 @@ class Recipe:
     description: str = ""
     verified: bool = False
     dandisets: list[str] = field(default_factory=list)
-    units: UnitRules = UnitRules()
-    regions: RegionRules = RegionRules()
-    activity: ActivityRules = ActivityRules()
-    behavior: BehaviorRules = BehaviorRules()
-    trials: TrialRules = TrialRules()
-    states: StateRules = StateRules()
-    resolution: ResolutionRules = ResolutionRules()
-    control: ControlRules = ControlRules()
+    units: UnitRules = field(default_factory=UnitRules)
+    regions: RegionRules = field(default_factory=RegionRules)
+    activity: ActivityRules = field(default_factory=ActivityRules)
+    behavior: BehaviorRules = field(default_factory=BehaviorRules)
+    trials: TrialRules = field(default_factory=TrialRules)
+    states: StateRules = field(default_factory=StateRules)
+    resolution: ResolutionRules = field(default_factory=ResolutionRules)
+    control: ControlRules = field(default_factory=ControlRules)
 
     @property
     def digest(self) -> str:
@@ -305,7 +162,7 @@ def _typed(hint: Any, value: Any, key: str) -> Any:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise ConfigError(f"{key} is {value!r}: allowed is a list of texts")
         for item in value:
-            _compile(item, key)
+            compiled(item, key)
         return value
     if origin is dict:
         if not isinstance(value, dict):
@@ -324,10 +181,3 @@ def _typed(hint: Any, value: Any, key: str) -> Any:
         return value
     allowed = {float: "a number", int: "a whole number", bool: "true or false"}.get(hint, "a text")
     raise ConfigError(f"{key} is {value!r}: allowed is {allowed}")
-
-
-def _compile(pattern: str, key: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise ConfigError(f"{key}: {pattern!r} is not a regular expression ({error})") from error

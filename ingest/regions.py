@@ -14,7 +14,7 @@ from foundation.resources import config_folder
 from foundation.store import Units
 from ingest.names import free_name, matches
 from ingest.notes import Notes
-from ingest.recipes import RegionRules
+from ingest.rules import RegionRules
 
 UNKNOWN_ID = -1
 _MOUSE = re.compile(r".*\b(mus musculus|ncbitaxon_10090)\b.*|((house|laboratory|lab) )?mouse", re.IGNORECASE)

@@ -22,7 +22,7 @@ from ingest.arrays import load
 from ingest.names import free_name, matches, safe_name, standard_name
 from ingest.notes import Notes
 from ingest.quality import Quality
-from ingest.recipes import BehaviorRules
+from ingest.rules import BehaviorRules
 
 log = logging.getLogger(__name__)
 

@@ -48,7 +48,7 @@ def read_columns(
 
 
 def read_column(column: Any, path: str, array_size: int = ARRAY_SIZE) -> np.ndarray | str:
-    """``(K, ...)`` numbers or ``(K,)`` text of one column, or why it is not kept, told from its shape where possible."""
+    """``(K, ...)`` numbers or ``(K,)`` text of one column, or why it is not kept, told from its shape if possible."""
     if isinstance(column, VectorIndex):
         return _lists(column, path)
     if isinstance(column, DynamicTableRegion):
@@ -56,7 +56,7 @@ def read_column(column: Any, path: str, array_size: int = ARRAY_SIZE) -> np.ndar
     data = column.data
     if isinstance(column, EnumData):
         elements = as_text(load(column.elements.data, path))
-        return "names that are no texts" if elements is None else elements[np.asarray(data[:], dtype=np.int64)]
+        return "names that are no texts" if elements is None else elements[np.asarray(load(data, path), dtype=np.int64)]
     shape, kind = np.shape(data), getattr(getattr(data, "dtype", None), "kind", "O")
     if kind == "V":
         return "references to series"

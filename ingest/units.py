@@ -8,10 +8,11 @@ import numpy as np
 from pynwb import NWBFile
 
 from foundation.store import Units
+from ingest.arrays import load
 from ingest.electrodes import UnitElectrodes, device_names, group_names, unit_electrodes
 from ingest.names import first_match, free_name, matches, safe_name, search_groups
 from ingest.notes import Notes
-from ingest.recipes import UnitRules
+from ingest.rules import UnitRules
 from ingest.tables import read_columns
 
 STANDARD = ("cell_type", "location", "quality", "group", "probe")
@@ -43,7 +44,7 @@ def read_units(table: Any, rules: UnitRules, notes: Notes, path: str = "units", 
     if electrodes is not None and "location" in electrodes.table.colnames:
         from_electrodes["location"] = electrodes.values("location")
 
-    columns: dict[str, np.ndarray] = {"id": np.asarray(table.id.data[:]).astype(np.int64)}
+    columns: dict[str, np.ndarray] = {"id": np.asarray(load(table.id.data, f"{path}/id")).astype(np.int64)}
     taken: dict[str, list[str]] = {}
     for standard in STANDARD:
         values, name = _standard(standard, found, rules)

@@ -78,6 +78,17 @@ def test_a_small_file_that_declares_terabytes_of_spikes(good, layout):
         read_nwb(good)
 
 
+@pytest.mark.parametrize("name", ["file_create_date", "general/keywords"])
+def test_terabytes_of_texts_that_are_read_while_a_file_is_opened(good, name):
+    with h5py.File(good, "r+") as file:
+        if name in file:
+            del file[name]
+        file.require_group("general")
+        file.create_dataset(name, (10**12,), h5py.string_dtype(), chunks=(1 << 20,))
+    with pytest.raises(SourceError, match=rf"/{name} declares 1000000000000 values"):
+        read_nwb(good)
+
+
 def test_a_bomb_of_well_packed_zeros(tmp_path):
     with h5py.File(tmp_path / "bomb.h5", "w") as file:
         packed = file.create_dataset("zeros", (1 << 27,), "f8", chunks=(1 << 26,))

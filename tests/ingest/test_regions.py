@@ -7,8 +7,9 @@ from pynwb.file import Subject
 from foundation.store import Units
 from ingest.notes import Notes
 from ingest.nwb import read_nwb
-from ingest.recipes import RegionRules, load_recipe
+from ingest.recipes import load_recipe
 from ingest.regions import allen_ccf, atlas_for, with_regions
+from ingest.rules import RegionRules
 
 TRAINS = [[0.5], [1.0], [2.0], [3.0]]
 # Numbers of the ontology as papers and tools have them, written down apart from the table.
