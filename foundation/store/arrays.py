@@ -28,20 +28,22 @@ GROUP_FILE = "zarr.json"
 def group_objects(arrays: dict[str, EncodedArray], attributes: dict[str, Any]) -> Iterator[dict[str, bytes]]:
     """The objects of a Zarr group, name -> bytes: those of one array after another, the group's own last.
 
-    Equal arrays and attributes give equal bytes in equal order; no more than one array is held encoded.
+    Equal arrays and attributes give equal bytes in equal order. No more than one shard is held encoded.
 
     Example:
         >>> objects = group_objects({"units/depth": EncodedArray(np.arange(3.0))}, {"schema": 2})
-        >>> [sorted(part) for part in objects]
-        [['units/depth/c/0', 'units/depth/zarr.json'], ['units/zarr.json'], ['zarr.json']]
+        >>> [name for part in objects for name in part]
+        ['units/depth/c/0', 'units/depth/zarr.json', 'units/zarr.json', 'zarr.json']
     """
     metadata: dict[str, Buffer] = {}
     zarr.create_group(MemoryStore(metadata), attributes=attributes)
     for path in sorted(arrays):
         objects: dict[str, Buffer] = {}
-        _write_array(MemoryStore(objects), path, arrays[path])
-        metadata |= {name: content for name, content in objects.items() if name.endswith(f"/{GROUP_FILE}")}
-        yield {name: objects[name].to_bytes() for name in sorted(objects) if name.startswith(f"{path}/")}
+        for _ in _write_array(MemoryStore(objects), path, arrays[path]):
+            chunks = sorted(name for name in objects if not name.endswith(GROUP_FILE))
+            yield {name: objects.pop(name).to_bytes() for name in chunks}
+        yield {f"{path}/{GROUP_FILE}": objects[f"{path}/{GROUP_FILE}"].to_bytes()}
+        metadata |= {name: content for name, content in objects.items() if name != GROUP_FILE}
     own = {f"{path}/{GROUP_FILE}" for path in arrays} | {GROUP_FILE}
     yield {name: metadata[name].to_bytes() for name in sorted(metadata) if name not in own}
     with warnings.catch_warnings():
@@ -52,8 +54,9 @@ def group_objects(arrays: dict[str, EncodedArray], attributes: dict[str, Any]) -
     yield {GROUP_FILE: metadata[GROUP_FILE].to_bytes()}
 
 
-def _write_array(target: MemoryStore, path: str, array: EncodedArray) -> None:
-    data = np.ascontiguousarray(array.data)
+def _write_array(target: MemoryStore, path: str, array: EncodedArray) -> Iterator[None]:
+    """Write an array shard by shard, and stop after each."""
+    data = np.asarray(array.data)
     row_bytes = data.dtype.itemsize * int(np.prod(data.shape[1:], dtype=np.int64))
     rows = max(1, min(SPIKES_PER_BLOCK, CHUNK_BYTES // max(1, row_bytes)))  # so that a chunk holds a block of spikes
     chunk = (min(rows, max(1, data.shape[0])), *(max(1, n) for n in data.shape[1:]))
@@ -71,7 +74,10 @@ def _write_array(target: MemoryStore, path: str, array: EncodedArray) -> None:
         attributes={**array.attributes, "sha256": array.digest},
     )
     if data.size:
-        stored[...] = data
+        step = (shard or chunk)[0]
+        for first in range(0, data.shape[0], step):
+            stored[first : first + step] = data[first : first + step]
+            yield
 
 
 def codec(dtype: np.dtype) -> BloscCodec:

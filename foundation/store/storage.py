@@ -32,6 +32,7 @@ from foundation.store.leases import part_folder
 
 MARKER = "store.json"
 TOUCH = 3600.0
+BATCH_BYTES = 1 << 25
 
 
 class Store(Files):
@@ -115,10 +116,17 @@ class Store(Files):
 
     def _put_objects(self, target: str, objects: Iterable[dict[str, bytes]]) -> None:
         whole = self.fs.exists(f"{target}/{GROUP_FILE}")
+        waiting: dict[str, bytes] = {}
         for part in objects:
             # The last one is written in any case: its age says that somebody wants the group (see `clean_store`).
-            if not whole or GROUP_FILE in part:
-                self.fs.pipe({f"{target}/{name}": content for name, content in part.items()})
+            last = part.pop(GROUP_FILE, None)
+            if not whole:
+                waiting |= {f"{target}/{name}": content for name, content in part.items()}
+            if waiting and (last is not None or sum(map(len, waiting.values())) > BATCH_BYTES):
+                self.fs.pipe(waiting)  # many at a time
+                waiting = {}
+            if last is not None:
+                self.fs.pipe_file(f"{target}/{GROUP_FILE}", last)
 
     def open_group(self, digest: str) -> zarr.Group:
         """The Zarr group of a recording, for reading."""
