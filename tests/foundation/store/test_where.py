@@ -1,6 +1,8 @@
 """Choosing recordings by an expression: what it means, what is refused and how, and that nothing is ever executed."""
 
+import re
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -162,3 +164,12 @@ def test_a_chosen_part_is_a_catalog_that_is_never_saved_as_the_whole(small_store
     with pytest.raises(StoreError, match="2 recordings chosen"):
         part.save()
     assert len(Catalog.open(Store(small_store))) == 4
+
+
+def test_the_expressions_of_the_documentation_are_understood():
+    text = (Path(__file__).parents[3] / "docs" / "quality.md").read_text()
+    shown = re.findall(r'--where "([^"]+)"', text)
+    assert len(shown) >= 4
+    known = {"clock_jumps": 0, "units_dropped": 0}
+    for expression in shown:
+        matching([{**record, "control": known} for record in RECORDS], expression)
