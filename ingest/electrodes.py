@@ -109,11 +109,31 @@ def group_names(table: Any, electrodes: UnitElectrodes | None) -> np.ndarray | N
     return electrodes.values("group") if "group" in electrodes.table.colnames else None
 
 
-def device_names(groups: np.ndarray | None, nwb: NWBFile | None) -> np.ndarray | None:
-    """``(N,)`` names of the devices that electrode groups belong to; None where no group has one."""
+def devices(groups: np.ndarray | None, nwb: NWBFile | None) -> dict[str, np.ndarray]:
+    """What is known of the devices that electrode groups belong to.
+
+    Returns:
+        ``probe``, the devices' names, and ``probe_description``, their maker, model and description: ``(N,)`` texts
+        each, without those of which nothing is known.
+    """
     if groups is None or nwb is None:
-        return None
-    devices = {name: group.device for name, group in (nwb.electrode_groups or {}).items()}
-    names = {name: str(device.name) for name, device in devices.items() if device is not None}
-    texts = np.array([names.get(group, "") for group in groups.tolist()], dtype=str)
-    return texts if (texts != "").any() else None
+        return {}
+    known = {name: group.device for name, group in (nwb.electrode_groups or {}).items() if group.device is not None}
+    texts = {
+        "probe": {name: str(device.name) for name, device in known.items()},
+        "probe_description": {name: _description(device) for name, device in known.items()},
+    }
+    columns = {
+        column: np.array([of.get(group, "") for group in groups.tolist()], dtype=str) for column, of in texts.items()
+    }
+    return {column: values for column, values in columns.items() if (values != "").any()}
+
+
+def _description(device: Any) -> str:
+    parts = [
+        getattr(device, "manufacturer", None),
+        getattr(device, "model", None),
+        getattr(device, "description", None),
+    ]
+    texts = [" ".join(str(getattr(part, "name", part)).split()) for part in parts if part]
+    return "; ".join(dict.fromkeys(texts))

@@ -9,7 +9,7 @@ from pynwb import NWBFile
 
 from foundation.store import Units
 from ingest.arrays import load
-from ingest.electrodes import UnitElectrodes, device_names, group_names, unit_electrodes
+from ingest.electrodes import UnitElectrodes, devices, group_names, unit_electrodes
 from ingest.names import first_match, free_name, matches, safe_name, search_groups
 from ingest.notes import Notes
 from ingest.rules import UnitRules
@@ -30,8 +30,9 @@ def read_units(table: Any, rules: UnitRules, notes: Notes, path: str = "units", 
         nwb: the file, for its electrodes and devices.
 
     Returns:
-        ``id``; ``cell_type``, ``location``, ``quality``, ``group`` and ``probe`` as far as they are known; what the
-        units' electrodes say (``x``, ``y``, ``z``...); and every other column that fits, under its own name.
+        ``id``; ``cell_type``, ``location``, ``quality``, ``group``, ``probe`` and ``probe_description`` as far as they
+        are known; what the units' electrodes say (``x``, ``y``, ``z``...); and every other column that fits, under its
+        own name.
     """
     electrodes = unit_electrodes(table, rules.electrodes, None if nwb is None else nwb.electrodes)
     skip = (*SPECIAL, *([] if electrodes is None else [electrodes.column]))
@@ -40,7 +41,8 @@ def read_units(table: Any, rules: UnitRules, notes: Notes, path: str = "units", 
         notes.leave(f"{path}/{name}", "the recipe drops it")
     found = read_columns(table, path, "unit_columns_left_out", notes, (*skip, *dropped), rules.array_size)
     groups = group_names(table, electrodes)
-    from_electrodes = {"group": groups, "probe": device_names(groups, nwb)}
+    probes = devices(groups, nwb)
+    from_electrodes = {"group": groups, "probe": probes.get("probe")}
     if electrodes is not None and "location" in electrodes.table.colnames:
         from_electrodes["location"] = electrodes.values("location")
 
@@ -69,6 +71,8 @@ def read_units(table: Any, rules: UnitRules, notes: Notes, path: str = "units", 
         kept = free_name([name, f"source_{name}"], columns)
         columns[kept] = values
         notes.take(f"{path}/{name}", f"column {kept}")
+    if "probe_description" in probes:
+        columns.setdefault("probe_description", probes["probe_description"])
     if electrodes is not None:
         columns |= _electrode_columns(electrodes, rules, columns, notes)
     return Units(len(table), columns)

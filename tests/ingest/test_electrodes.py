@@ -15,7 +15,7 @@ def two_probes(nwb_maker):
     nwb.add_electrode_column("rel_y", "depth along the probe")
     nwb.add_electrode_column("pin", "a pin of the connector")
     for p in range(2):
-        device = nwb.create_device(f"probe{p}", description=f"probe number {p}")
+        device = nwb.create_device(f"probe{p}", description=f"probe number {p}", manufacturer="Imec")
         for s in range(2):
             group = nwb.create_electrode_group(f"p{p}s{s}", "a shank", "?", device)
             for e in range(2):
@@ -33,6 +33,7 @@ def test_units_of_two_probes_know_theirs(write, two_probes):
     recording = read_nwb(write(two_probes))
     units = recording.units
     assert units["probe"].tolist() == ["probe0", "probe1", "probe0"]
+    assert units["probe_description"].tolist() == [f"Imec; probe number {k}" for k in (0, 1, 0)]
     assert units["group"].tolist() == ["p0s0", "p1s1", "p0s1"]
     assert units["location"].tolist() == ["CA1", "VISp5", "CA1"]
     assert units["region"].tolist() == ["CA1", "VISp", "CA1"]
