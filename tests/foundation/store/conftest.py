@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -52,3 +54,19 @@ def store_of_schema_1(tmp_path) -> Path:
     with zipfile.ZipFile(STORE_V1) as archive:
         archive.extractall(tmp_path / "v1")
     return tmp_path / "v1"
+
+
+@pytest.fixture
+def few_of_schema_1(store_of_schema_1) -> Path:
+    """The same with three recordings: those of one file, which two recipes read, and of another."""
+    kept = set()
+    for name in (store_of_schema_1 / "commits").iterdir():
+        record = json.loads(name.read_text(encoding="utf-8"))
+        if record["path"] in ("sub-a/a.nwb", "sub-c/c.nwb"):
+            kept.add(record["digest"])
+        else:
+            name.unlink()
+    for group in (store_of_schema_1 / "recordings").iterdir():
+        if group.name not in kept:
+            shutil.rmtree(group)
+    return store_of_schema_1
