@@ -1,0 +1,167 @@
+"""CEBRA (Schneider et al. 2023) by its authors' package, kept as config.json and safetensors instead of a pickle.
+
+The package is an optional extra; its licence file names a patent application of EPFL: read it before commercial use.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from foundation.errors import CheckpointError, ConfigError, FoundationError
+
+
+@dataclass(frozen=True)
+class CEBRASettings:
+    """How CEBRA is fitted.
+
+    Args:
+        architecture: ``offset1-model``, ``offset5-model``, ``offset10-model`` or ``offset36-model``: bins seen at once.
+        dim: features of the embedding.
+        hidden: hidden features.
+        time_offsets: bins between what counts as near in time.
+        temperature: of InfoNCE.
+        learning_rate: of Adam.
+        batch_size: samples of a step.
+        steps: training steps.
+        seed: of weights and batches.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    architecture: str = "offset10-model"
+    dim: int = 8
+    hidden: int = 32
+    time_offsets: int = 10
+    temperature: float = 1.0
+    learning_rate: float = 3e-4
+    batch_size: int = 512
+    steps: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        allowed = tuple(f"offset{n}-model" for n in (1, 5, 10, 36))
+        if self.architecture not in allowed:
+            raise ConfigError(f"architecture is {self.architecture!r}: one of {', '.join(allowed)}")
+        for name in ("dim", "hidden", "time_offsets", "batch_size", "steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
+
+
+class CEBRAEncoder:
+    """CEBRA of one population: contrastive in time, or with behaviour.
+
+    Args:
+        settings: see `CEBRASettings`.
+    """
+
+    def __init__(self, settings: CEBRASettings = CEBRASettings()) -> None:
+        self.settings = settings
+        self.network: Any = None
+        self.n_units = 0
+
+    def fit(self, x_TN: np.ndarray, behavior_T: np.ndarray | None = None) -> CEBRAEncoder:
+        """Fit to activity ``(T, N)``; with behaviour, ``(T,)`` classes or ``(T, K)`` values, near means near in those.
+
+        Raises:
+            FoundationError: if the package is not there.
+        """
+        settings = self.settings
+        torch.manual_seed(settings.seed)
+        np.random.seed(settings.seed)  # noqa: NPY002  the package draws from it
+        estimator = _package().CEBRA(
+            model_architecture=settings.architecture,
+            output_dimension=settings.dim,
+            num_hidden_units=settings.hidden,
+            time_offsets=settings.time_offsets,
+            temperature=settings.temperature,
+            learning_rate=settings.learning_rate,
+            batch_size=settings.batch_size,
+            max_iterations=settings.steps,
+            conditional="time" if behavior_T is None else "time_delta",
+            device="cpu",
+            verbose=False,
+        )
+        x = np.ascontiguousarray(x_TN, dtype=np.float32)
+        with _seeded(settings.seed):
+            estimator.fit(x) if behavior_T is None else estimator.fit(x, np.asarray(behavior_T))
+        self.network, self.n_units = estimator.model_.eval(), x.shape[1]
+        return self
+
+    @torch.no_grad()
+    def transform(self, x_TN: np.ndarray) -> np.ndarray:
+        """``(T, D)`` float32 embeddings of unit length; the ends see their own edge repeated.
+
+        Raises:
+            ValueError: if it is not fitted, or the population is another.
+        """
+        if self.network is None or x_TN.shape[1] != self.n_units:
+            raise ValueError(f"this CEBRA is fitted to {self.n_units} units and was given {x_TN.shape[1]}")
+        offset = self.network.get_offset()
+        padded_TN = np.pad(np.asarray(x_TN, np.float32), ((offset.left, offset.right - 1), (0, 0)), mode="edge")
+        return self.network(torch.from_numpy(padded_TN.T.copy())[None])[0].T.numpy().copy()
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json and model.safetensors."""
+        if self.network is None:
+            raise ValueError("this CEBRA is not fitted: there is nothing to save")
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        about = {"model_type": "cebra", "n_units": self.n_units, "settings": asdict(self.settings)}
+        (folder / "config.json").write_text(json.dumps(about, indent=1))
+        save_file({k: v.contiguous() for k, v in self.network.state_dict().items()}, folder / "model.safetensors")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> CEBRAEncoder:
+        """Read what `save_pretrained` wrote.
+
+        Raises:
+            CheckpointError: if it is damaged or of another model.
+        """
+        try:
+            about = json.loads((Path(folder) / "config.json").read_text())
+            encoder = cls(CEBRASettings(**about["settings"]))
+            settings, encoder.n_units = encoder.settings, about["n_units"]
+            init = _package().models.init
+            encoder.network = init(settings.architecture, encoder.n_units, settings.hidden, settings.dim).eval()
+            encoder.network.load_state_dict(load_file(Path(folder) / "model.safetensors"))
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise CheckpointError(f"cannot load a CEBRA from {folder}: {error}") from error
+        return encoder
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Give the package's samplers a seed: left alone, each takes a new one from the system, whatever it is told."""
+    from cebra.distributions.base import HasGenerator
+
+    begin = HasGenerator.__init__
+
+    def begin_seeded(self: Any, *given: Any, **named: Any) -> None:
+        begin(self, *given, **named)
+        self.generator.manual_seed(seed)
+
+    HasGenerator.__init__ = begin_seeded
+    try:
+        yield
+    finally:
+        HasGenerator.__init__ = begin
+
+
+def _package() -> Any:
+    try:
+        import cebra
+        import cebra.models
+    except ImportError as error:
+        raise FoundationError(f"CEBRA needs its package ({error}): pip install 'neural-foundation[cebra]'") from error
+    return cebra

@@ -1,0 +1,101 @@
+"""What every model of one known population shares: windows of its activity in, a class at every time out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import PretrainedConfig, PreTrainedModel
+from transformers.utils import ModelOutput
+
+from foundation.errors import ConfigError
+
+
+@dataclass
+class DecoderOutput(ModelOutput):
+    """What a decoder says of B windows of T bins.
+
+    Args:
+        loss: of training, where labels are given (or none are needed).
+        logits_BTC: for each of C classes.
+        p_BTD: the population at every bin, what the last layer reads.
+    """
+
+    loss: torch.Tensor | None = None
+    logits_BTC: torch.Tensor | None = None
+    p_BTD: torch.Tensor | None = None
+
+
+class DecoderConfig(PretrainedConfig):
+    """What every decoder must know; each adds its own.
+
+    Args:
+        n_units: units of the population.
+        n_bins: bins of a window.
+        n_classes: classes.
+        dropout: see each model.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    def __init__(
+        self, n_units: int = 1, n_bins: int = 2, n_classes: int = 8, dropout: float = 0.5, **kwargs: Any
+    ) -> None:
+        for name, value in (("n_units", n_units), ("n_bins", n_bins), ("n_classes", n_classes)):
+            if value < 1:
+                raise ConfigError(f"{name} is {value}: at least 1")
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"dropout is {dropout}: from 0 to below 1")
+        self.n_units, self.n_bins, self.n_classes, self.dropout = n_units, n_bins, n_classes, dropout
+        super().__init__(**kwargs)
+
+
+class Decoder(PreTrainedModel):
+    """Base of the decoders: `from_pretrained`, `save_pretrained` and AutoModel as for EIT; torch's own initialisation.
+
+    A subclass has ``config_class`` and ``forward(x_BNT, labels_BT=None, **_) -> DecoderOutput``, where ``x_BNT`` is
+    ``(B, N, T)`` activity and ``labels_BT`` int64 classes.
+    """
+
+    base_model_prefix = "decoder"
+    main_input_name = "x_BNT"
+    _supports_sdpa = True
+
+    def _init_weights(self, module: nn.Module) -> None:
+        reset = getattr(module, "reset_parameters", None)
+        if callable(reset):
+            reset()
+
+    def classify(self, logits_BTC: torch.Tensor, labels_BT: torch.Tensor | None) -> torch.Tensor | None:
+        """Mean cross-entropy over windows and bins, where labels are given."""
+        return None if labels_BT is None else F.cross_entropy(logits_BTC.flatten(0, 1), labels_BT.flatten())
+
+    def check(self, x_BNT: torch.Tensor) -> None:
+        """Raises: ValueError if the windows are of another population or length."""
+        wanted = (self.config.n_units, self.config.n_bins)
+        if tuple(x_BNT.shape[1:]) != wanted:
+            raise ValueError(
+                f"windows of {x_BNT.shape[1]} units and {x_BNT.shape[2]} bins: this model takes {wanted[0]} units and "
+                f"{wanted[1]} bins"
+            )
+
+
+class Table(nn.Module):
+    """A learned row per unit or bin, standard normal at the start."""
+
+    def __init__(self, rows: int, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(rows, dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the rows anew."""
+        nn.init.normal_(self.weight)
+
+    def forward(self) -> torch.Tensor:
+        """``(rows, D)``."""
+        return self.weight
