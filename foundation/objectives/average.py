@@ -20,7 +20,7 @@ def whole(parameters: list[nn.Parameter], changed_by: int | None) -> Any:
     """A context in which parameters are whole on every process, and keep what one process makes of them, if any."""
     if not any(hasattr(p, "ds_id") for p in parameters):
         return nullcontext()
-    from deepspeed.zero import GatheredParameters
+    from deepspeed.runtime.zero.partition_parameters import GatheredParameters
 
     return GatheredParameters(parameters, modifier_rank=changed_by)
 

@@ -18,6 +18,7 @@ from foundation.errors import ConfigError
 from foundation.objectives.base import Objective
 from foundation.objectives.gather import gather_rows
 from foundation.objectives.projector import wide
+from foundation.objectives.rows import parts_for_all, smallest_window
 
 HIDDEN = ("tokens", "time", "units")
 
@@ -115,7 +116,8 @@ class NDT(Objective):
         masked = replace(view, x_BNT=view.x_BNT * ~hidden_BNT)
         losses_B = view.x_BNT.new_zeros(len(view))
         embeddings: list[tuple[torch.Tensor, torch.Tensor]] = []
-        for rows, part in masked.buckets():
+        parts, idle = parts_for_all(masked)
+        for rows, part in parts:
             out = model(**part.model_inputs())
             n_units, n_bins = part.x_BNT.shape[1:]
             guess_BNT = wide(self._read(out, n_units))
@@ -128,6 +130,9 @@ class NDT(Objective):
             tokens_BT = part.mask_BT.unflatten(1, (out.p_BTD.shape[1], -1)).all(-1)[..., None]
             mean_BD = (out.p_BTD * tokens_BT).sum(1) / tokens_BT.sum(1).clamp(min=1)
             embeddings.append((rows, mean_BD.detach()))
+        for _ in range(idle):
+            part = smallest_window(parts)
+            losses_B = losses_B + 0.0 * self._read(model(**part.model_inputs()), part.x_BNT.shape[1]).sum()
         total = gather_rows(torch.stack([losses_B, hidden_BNT.sum((1, 2)).to(losses_B.dtype)], dim=1)).sum(0)
         bins = gather_rows((view.mask_BN.sum(1) * view.mask_BT.sum(1)).to(losses_B.dtype)).sum()
         y_BD = torch.cat([y for _, y in embeddings])[torch.cat([r for r, _ in embeddings]).argsort()]

@@ -144,7 +144,7 @@ class NuCLR(Objective):
             a_BND, b_BND, *there, temperature=s.temperature, released_form=s.released_form
         )
         total = gather_rows(torch.stack([sums_B, counts_B], dim=1)).sum(0)
-        if float(total[1]) < 1:
+        if total[1].detach() < 1:
             raise ValueError(
                 "no unit was active in both views of a step beside another one: raise tokens_per_step or max_units, "
                 "or lower least_events"

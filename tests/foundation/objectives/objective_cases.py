@@ -1,0 +1,221 @@
+"""A small global batch and every objective on it: what the golden losses and the tests across processes are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from torch import nn
+
+from foundation.data import WindowBatch, pad_windows
+from foundation.data.augmentations import Augmentation
+from foundation.data.context import StepContext
+from foundation.data.surround import SurroundSettings
+from foundation.models.batch_norm import GlobalBatchNorm
+from foundation.objectives import (
+    MYOWSettings,
+    NDTSettings,
+    NeurPIRSettings,
+    NuCLRSettings,
+    Objective,
+    ObjectiveSettings,
+    SwapVAESettings,
+    VICRegSettings,
+    build_objective,
+    own_model,
+)
+
+DIM, PATCH, WINDOWS, UNITS = 8, 2, 7, 6
+DROPOUT = Augmentation("neuron_dropout", share=0.3)
+NOISE = Augmentation("noise", size=0.3, chance=0.7)
+SMALL_MYOW = {
+    "projector": [12, 6], "predictor": 10, "mined_projector": [7, 5], "mined_predictor": 6, "mined_weight": 0.7,
+    "mined_from": 0.0, "mined_until": 0.0, "exclusion": 5.0, "augmentations": [DROPOUT],
+    "candidate_augmentations": [NOISE],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """An objective and the encoder it is tried with."""
+
+    settings: ObjectiveSettings
+    encoder: str = "tokens"  # tokens, or mlp: batch norm inside, one number of units
+
+
+CASES = {
+    "neurpir": Case(ObjectiveSettings("neurpir", neurpir=NeurPIRSettings(2, 4, projector=[16, 8]))),
+    "neurpir_surround": Case(
+        ObjectiveSettings(
+            "neurpir",
+            neurpir=NeurPIRSettings(
+                2, 4, projector=[16, 8], statistics="within", surround=SurroundSettings(dim=2, pool=2)
+            ),
+        )
+    ),
+    "vicreg_units": Case(
+        ObjectiveSettings(
+            "vicreg",
+            vicreg=VICRegSettings(segments=1, shortest=4, longest=4, expander=[16, 8], augmentations=[DROPOUT]),
+        )
+    ),
+    "vicreg_population": Case(
+        ObjectiveSettings(
+            "vicreg",
+            vicreg=VICRegSettings(level="population", shortest=2, longest=4, expander=[8, 6], augmentations=[NOISE]),
+        )
+    ),
+    "myow": Case(ObjectiveSettings("myow", myow=MYOWSettings(**SMALL_MYOW)), encoder="mlp"),
+    "myow_units": Case(
+        ObjectiveSettings(
+            "myow", myow=MYOWSettings(**(SMALL_MYOW | {"level": "units", "shortest": 2, "longest": 4, "projector": []}))
+        )
+    ),
+    "byol": Case(ObjectiveSettings("byol", myow=MYOWSettings(**SMALL_MYOW)), encoder="mlp"),
+    "swap_vae": Case(
+        ObjectiveSettings(
+            "swap_vae",
+            swap_vae=SwapVAESettings(units=UNITS, content=3, style=4, hidden=9, hertz=True, augmentations=[DROPOUT]),
+        )
+    ),
+    "ndt": Case(ObjectiveSettings("ndt", ndt=NDTSettings(2, 4))),
+    "ndt_time": Case(ObjectiveSettings("ndt", ndt=NDTSettings(4, 4, hide="time", units=UNITS)), encoder="mlp"),
+    "nuclr": Case(ObjectiveSettings("nuclr", nuclr=NuCLRSettings(2, 4, hidden=9, out=7))),
+    "nuclr_released": Case(ObjectiveSettings("nuclr", nuclr=NuCLRSettings(2, 4, hidden=9, out=7, released_form=True))),
+    "sum": Case(
+        ObjectiveSettings(
+            weights={"neurpir": 1.0, "ndt": 0.5},
+            neurpir=NeurPIRSettings(2, 4, projector=[16, 8]),
+            ndt=NDTSettings(2, 4),
+        )
+    ),
+}
+
+
+class TokenEncoder(nn.Module):
+    """An encoder with the interface of EIT, small enough that its figures are pinned here and nowhere else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(patch_length=PATCH)
+        self.read_in = nn.Linear(PATCH, DIM)
+        self.others = nn.Linear(DIM, DIM)
+
+    def forward(self, x_BNT, mask_BN, mask_BT, dt_B, modality_B, **_):
+        tokens_BT = mask_BT.unflatten(1, (-1, PATCH)).all(-1)
+        there = (mask_BN[:, :, None] & tokens_BT[:, None, :])[..., None]
+        h = self.read_in(3 * x_BNT.clamp(min=0).log1p().unflatten(-1, (-1, PATCH))) * there
+        others = h.sum(1, keepdim=True) / mask_BN.sum(1).clamp(min=1)[:, None, None, None]
+        h = torch.tanh(h + self.others(others)) * there
+        z = h.sum(2) / tokens_BT.sum(1).clamp(min=1)[:, None, None]
+        p = h.sum(1) / mask_BN.sum(1).clamp(min=1)[:, None, None]
+        return SimpleNamespace(h_BNTD=h, z_BND=z, p_BTD=p)
+
+
+class PopulationEncoder(nn.Module):
+    """A perceptron over one population, with a batch norm inside; one token a window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(patch_length=PATCH)
+        self.first, self.norm, self.last = nn.Linear(UNITS, 9), GlobalBatchNorm(9), nn.Linear(9, DIM)
+
+    def forward(self, x_BNT, mask_BN, mask_BT, dt_B, modality_B, **_):
+        x_BTN = x_BNT.unflatten(-1, (-1, PATCH)).sum(-1).transpose(1, 2)
+        h = self.norm(self.first(x_BTN).flatten(0, 1)).relu()
+        return SimpleNamespace(p_BTD=self.last(h).unflatten(0, x_BTN.shape[:2]))
+
+
+def build(case: Case, dtype: torch.dtype = torch.float32, seed: int = 0) -> tuple[nn.Module, Objective]:
+    """Encoder and objective with weights of a seed."""
+    torch.manual_seed(seed)
+    model = own_model(case.settings) or (TokenEncoder() if case.encoder == "tokens" else PopulationEncoder())
+    model = model.to(torch.float64)
+    objective = build_objective(case.settings, DIM, model).to(torch.float64)
+    for module in (model, objective):  # the same numbers in every dtype
+        for p in module.parameters():
+            if p.requires_grad:
+                p.data.copy_(p.data + 0.05 * torch.randn(p.shape, dtype=torch.float32))
+    return model.to(dtype), objective.to(dtype)
+
+
+def global_batch(
+    objective: Objective, case: Case, step: int, dtype: torch.dtype = torch.float32
+) -> tuple[list[WindowBatch], StepContext]:
+    """Seven windows of two recordings, of unequal sizes where the encoder allows it."""
+    spec = objective.view_spec
+    rng = np.random.default_rng([5, step])
+    same = case.encoder == "mlp" or case.settings.name == "swap_vae"
+    n_units = [UNITS if same else int(rng.integers(4, 9)) for _ in range(WINDOWS)]
+    rates = [rng.gamma(2.0, 1.0, (n, 1)) for n in n_units]
+    views = []
+    starts = rng.uniform(0, 40, WINDOWS).round(1)
+    for k in range(spec.views + spec.candidates):
+        lengths = [
+            PATCH * (spec.longest if same else int(rng.integers(spec.shortest, spec.longest + 1))) for _ in n_units
+        ]
+        x = [
+            1.0 * rng.poisson(rate * rng.gamma(4.0, 0.25), (len(rate), t))
+            for rate, t in zip(rates, lengths, strict=True)
+        ]
+        views.append(
+            pad_windows(
+                x,
+                bin_widths=[0.1] * WINDOWS,
+                starts=list(starts + 0.2 * k if k < spec.views else rng.uniform(0, 40, WINDOWS).round(1)),
+                modalities=[0] * WINDOWS,
+                bins_per_token=PATCH,
+            )
+        )
+        views[-1].x_BNT = views[-1].x_BNT.to(dtype)
+    surround = None
+    if spec.surround is not None:
+        e = rng.normal(size=(spec.views, WINDOWS, spec.surround.features))
+        surround = torch.from_numpy(e.astype(np.float32))
+    context = StepContext(
+        item_B=torch.arange(WINDOWS),
+        recording_B=torch.tensor([0, 0, 1, 0, 1, 1, 0]),
+        seed=3,
+        step=step,
+        steps=20,
+        surround_VBS=surround,
+        bins_per_token=PATCH,
+    )
+    return views, context
+
+
+def share(
+    views: list[WindowBatch], context: StepContext, rank: int, world: int
+) -> tuple[list[WindowBatch], StepContext]:
+    """The windows of one of several processes."""
+    rows = torch.arange(WINDOWS)[rank::world]
+
+    def of(view: WindowBatch) -> WindowBatch:
+        names = ("x_BNT", "mask_BN", "mask_BT", "dt_B", "modality_B", "start_B")
+        return WindowBatch(**{name: getattr(view, name)[rows] for name in names})
+
+    surround = None if context.surround_VBS is None else context.surround_VBS[:, rows]
+    mine = StepContext(
+        context.item_B[rows], context.recording_B[rows], context.seed, context.step, context.steps, surround,
+        context.bins_per_token,
+    )  # fmt: skip
+    return [of(view) for view in views], mine
+
+
+def train(case: Case, steps: int, dtype: torch.dtype) -> list[float]:
+    """Losses of some steps by AdamW, with moving averages."""
+    model, objective = build(case, dtype)
+    trained = [p for p in [*model.parameters(), *objective.parameters()] if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=3e-3)
+    found = []
+    for step in range(steps):
+        views, context = global_batch(objective, case, step, dtype)
+        terms = objective(model, views, context)
+        optimizer.zero_grad()
+        terms["loss"].backward()
+        optimizer.step()
+        objective.after_step(model, context.progress)
+        found.append(float(terms["loss"].detach()))
+    return found
