@@ -19,7 +19,7 @@ from dandi.consts import DandiInstance
 from dandi.dandiapi import DandiAPIClient
 from dandi.exceptions import BadCliVersionError, CliVersionTooOldError
 from dandi.utils import ServerInfo
-from semantic_version import Version
+from packaging.version import Version
 
 log = logging.getLogger(__name__)
 # What goes wrong is raised here, and named.

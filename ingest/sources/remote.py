@@ -9,10 +9,11 @@ from urllib.parse import urljoin
 
 import fsspec
 import requests
+import urllib3
 
 from foundation.errors import SourceError
 from ingest.sources.retry import PassingError, cause_of, persistently
-from ingest.sources.session import BREAKS, PatientSession
+from ingest.sources.session import PatientSession
 
 PIECE = 1 << 20
 REDIRECTS = 5
@@ -222,13 +223,11 @@ class FsspecFile:
 
 
 def _body(response: requests.Response, most: int) -> Iterator[bytes]:
-    """The bytes of an answer, at most as many as belong to it."""
+    """The bytes of an answer as they come, so that none is lost when the connection breaks; at most ``most``."""
     try:
         with response:
-            for piece in response.iter_content(PIECE):
-                yield piece[:most]
+            while most > 0 and (piece := response.raw.read1(min(PIECE, most), decode_content=False)):
+                yield piece
                 most -= len(piece)
-                if most <= 0:
-                    return
-    except BREAKS as error:
+    except (urllib3.exceptions.HTTPError, OSError) as error:
         raise PassingError(cause_of(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from pynwb.file import Subject
 
 from ingest.cluster import ray_cluster
 from ingest.job import IngestSettings, ingest
+
+# Test modules import nothing of each other: the archive's fixtures come from here.
+sys.path.insert(0, str(Path(__file__).parent / "archive"))
+from archive_fixture import archive_server, lab, quick  # noqa: F401
 
 START = datetime(2021, 3, 4, 5, 6, 7, tzinfo=UTC)
 

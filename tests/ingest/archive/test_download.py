@@ -1,0 +1,260 @@
+"""Downloads: resumed, checked, whole or not there at all."""
+
+import hashlib
+import multiprocessing
+import threading
+
+import numpy as np
+import pytest
+
+from foundation.errors import SourceError
+from ingest.sources import find_assets, open_asset
+from ingest.sources.cache import part_of, place_of
+
+DATA = np.random.default_rng(3).bytes(300_001)
+PATH = "sub-a/sub-a.nwb"
+
+
+@pytest.fixture
+def stocked(archive_server):
+    archive_server.contents.add_dandiset("000001")
+    archive_server.contents.add("000001", PATH, DATA)
+    return archive_server
+
+
+@pytest.fixture
+def asset(stocked, lab, quick):
+    (found,) = find_assets("dandi://lab/000001", archives=[lab], access=quick())
+    stocked.storage.requests.clear()
+    stocked.api.requests.clear()
+    return found
+
+
+def content(asset, access):
+    with open_asset(asset, access) as file:
+        return file.read()
+
+
+def ranges(server):
+    return [request.headers.get("range") for request in server.storage.requests]
+
+
+def left(asset, access):
+    """Is there anything under the final name, and anything under the partial one?"""
+    place = place_of(access, asset.digests, "")
+    return place.exists(), part_of(place).exists()
+
+
+def test_a_download_is_kept_and_not_repeated(stocked, asset, quick):
+    access = quick(mode="download")
+    assert content(asset, access) == DATA
+    assert ranges(stocked) == [None]
+    assert content(asset, access) == DATA
+    assert len(stocked.storage.requests) == 1
+    assert left(asset, access) == (True, False)
+
+
+def test_a_connection_cut_at_every_tenth_goes_on_from_there(stocked, asset, quick):
+    tenth = len(DATA) // 10
+    for _ in range(9):
+        stocked.fail_storage(cut=tenth)
+    assert content(asset, quick(mode="download")) == DATA
+    assert ranges(stocked) == [None, *(f"bytes={n * tenth}-" for n in range(1, 10))]
+
+
+@pytest.mark.parametrize("tenth", range(1, 10))
+def test_a_run_that_ends_at_a_tenth_is_gone_on_from_by_the_next(stocked, asset, quick, tenth):
+    have = len(DATA) * tenth // 10
+    stocked.fail_storage(cut=have)
+    stocked.fail_storage(times=99, cut=0)
+    stocked.fail_api("/download/", times=0)
+    with pytest.raises(SourceError, match=rf"{PATH}: given up after 2 attempts .* after {have} of {len(DATA)} bytes"):
+        content(asset, quick(mode="download", attempts=2))
+    assert left(asset, quick()) == (False, True)
+    stocked.storage.faults.clear()
+    stocked.storage.requests.clear()
+    assert content(asset, quick(mode="download")) == DATA
+    assert ranges(stocked) == [f"bytes={have}-"]
+    assert left(asset, quick()) == (True, False)
+
+
+@pytest.mark.parametrize("where", ["api", "storage"])
+@pytest.mark.parametrize("status", [429, 503])
+def test_bursts_of_failures_pass(stocked, asset, quick, status, where):
+    fail = stocked.fail_api if where == "api" else stocked.fail_storage
+    fail("", times=4, status=status, headers={"Retry-After": "0"})
+    assert content(asset, quick(mode="download")) == DATA
+
+
+def test_retry_after_is_honoured_and_bounded(stocked, asset, quick, monkeypatch):
+    waits = []
+    monkeypatch.setattr("tenacity.nap.time.sleep", waits.append)
+    stocked.fail_storage(status=503, headers={"Retry-After": "7"})
+    stocked.fail_storage(status=429, headers={"Retry-After": "100000"})
+    assert content(asset, quick(mode="download", longest_wait=9.0, budget=60.0)) == DATA
+    assert waits == [7.0, 9.0]
+
+
+def test_the_budget_ends_what_does_not_pass(stocked, asset, quick):
+    stocked.fail_storage(times=999, status=503, headers={"Retry-After": "1"})
+    with pytest.raises(SourceError, match=rf"{PATH}: given up after \d+ attempts in \d s, the last with: HTTP 503"):
+        content(asset, quick(mode="download", attempts=1000, longest_wait=0.05, budget=0.3))
+    assert len(stocked.storage.requests) <= 7
+
+
+def test_wrong_bytes_are_refused_and_both_digests_named(stocked, asset, quick):
+    stocked.fail_storage(times=9, flip=True)
+    wrong = bytes([DATA[0] ^ 1]) + DATA[1:]
+    found, stated = (hashlib.sha256(data).hexdigest() for data in (wrong, DATA))
+    with pytest.raises(SourceError, match=rf"{PATH}: its sha2-256 is {found}, but {stated} is stated"):
+        content(asset, quick(mode="download"))
+    assert left(asset, quick()) == (False, False)
+
+
+def test_the_dandi_etag_alone_is_checked_too(stocked, asset, lab, quick):
+    stated = {"dandi:dandi-etag": "0" * 32 + "-1"}
+    stocked.contents.add("000001", "other.nwb", DATA, digest=stated)
+    (other,) = find_assets("dandi://lab/000001/other.nwb", archives=[lab], access=quick())
+    with pytest.raises(
+        SourceError, match=rf"its dandi-etag is {asset.digests['dandi-etag']}, but {'0' * 32}-1 is stated"
+    ):
+        content(other, quick(mode="download"))
+
+
+def test_a_part_of_other_bytes_is_downloaded_again_as_a_whole(stocked, asset, quick):
+    access = quick(mode="download")
+    part = part_of(place_of(access, asset.digests, ""))
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"x" * 1000)
+    assert content(asset, access) == DATA
+    assert ranges(stocked) == ["bytes=1000-", None]
+
+
+@pytest.mark.parametrize("had", [len(DATA), len(DATA) + 5])
+def test_a_part_that_is_complete_or_too_long(stocked, asset, quick, had):
+    access = quick(mode="download")
+    part = part_of(place_of(access, asset.digests, ""))
+    part.parent.mkdir(parents=True)
+    part.write_bytes((DATA + b"extra")[:had])
+    assert content(asset, access) == DATA
+    assert ranges(stocked) == ([] if had == len(DATA) else [None])
+
+
+def test_a_server_that_ignores_ranges_is_not_appended_to(stocked, asset, quick):
+    stocked.fail_storage(cut=100_000)
+    stocked.fail_storage(whole=True, cut=150_000)
+    stocked.fail_storage(whole=True)
+    assert content(asset, quick(mode="download")) == DATA
+    assert ranges(stocked) == [None, "bytes=100000-", "bytes=150000-"]
+
+
+def test_a_server_that_answers_with_another_range_is_refused(stocked, asset, quick):
+    stocked.fail_storage(cut=100_000)
+    stocked.fail_storage(status=206, headers={"Content-Range": f"bytes 5-{len(DATA) - 1}/{len(DATA)}"})
+    with pytest.raises(SourceError, match="asked for bytes from 100000, its server answers 'bytes 5-"):
+        content(asset, quick(mode="download"))
+    assert left(asset, quick())[0] is False
+
+
+def test_content_of_another_size_is_refused(stocked, asset, quick):
+    next(iter(stocked.contents.assets.values())).data = DATA + b"more"
+    with pytest.raises(SourceError, match=f"{len(DATA) + 4} bytes where {len(DATA)} were stated"):
+        content(asset, quick(mode="download"))
+
+
+def test_content_that_changes_between_two_parts_is_not_put_together(stocked, asset, quick):
+    stored = next(iter(stocked.contents.assets.values()))
+    other = bytes(len(DATA))
+    stocked.fail_storage(cut=100_000)
+    stocked.fail_storage(call=lambda: setattr(stored, "data", other))
+    with pytest.raises(SourceError, match=r"it changed while it was read|is stated"):
+        content(asset, quick(mode="download"))
+    assert left(asset, quick())[0] is False
+
+
+def test_an_asset_that_vanishes_between_listing_and_reading(stocked, asset, quick):
+    stocked.contents.remove("000001", PATH)
+    for mode in ("download", "stream"):
+        with pytest.raises(SourceError, match=rf"{PATH}: it is gone .*\(404\): removed or replaced"):
+            content(asset, quick(mode=mode))
+
+
+def test_an_asset_that_vanishes_from_storage_under_way(stocked, asset, quick):
+    stocked.fail_storage(cut=100_000)
+    stocked.fail_storage(call=lambda: stocked.contents.remove("000001", PATH))
+    with pytest.raises(SourceError, match="it is gone"):
+        content(asset, quick(mode="download"))
+    assert left(asset, quick())[0] is False
+
+
+def test_a_path_that_is_another_asset_now(stocked, asset, lab, quick):
+    """The draft moves on: what was listed is gone, and what is there now is another asset with another identity."""
+    new = stocked.contents.replace("000001", PATH, b"new")
+    with pytest.raises(SourceError, match="it is gone"):
+        content(asset, quick(mode="download"))
+    (again,) = find_assets("dandi://lab/000001", archives=[lab], access=quick())
+    assert (again.source.asset, content(again, quick(mode="download"))) == (new.identity, b"new")
+    assert again.source.digest != asset.source.digest
+
+
+def test_addresses_that_expire_are_asked_for_again(stocked, asset, quick):
+    stocked.fail_storage(cut=100_000)
+    stocked.fail_storage(call=stocked.expire)
+    assert content(asset, quick(mode="download")) == DATA
+    assert sum("/download/" in request.path for request in stocked.api.requests) == 2
+
+
+def test_a_disk_that_is_too_small(stocked, asset, quick, monkeypatch):
+    monkeypatch.setattr("ingest.sources.download.free_bytes", lambda access: 1000)
+    with pytest.raises(SourceError, match=rf"{PATH}: {len(DATA)} bytes are to come, and 1000 are free"):
+        content(asset, quick(mode="download"))
+    monkeypatch.setattr("ingest.sources.open.free_bytes", lambda access: 1000)
+    assert content(asset, quick(mode="auto")) == DATA  # streamed
+
+
+def test_many_at_once_download_once(stocked, asset, quick):
+    access, found = quick(mode="download"), []
+    threads = [threading.Thread(target=lambda: found.append(content(asset, access))) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [DATA] * 5
+    assert len(stocked.storage.requests) == 1
+
+
+def _in_process(asset, access, queue):
+    with open_asset(asset, access) as file:
+        queue.put(hashlib.sha256(file.read()).hexdigest())
+
+
+def test_processes_do_not_harm_each_other(stocked, asset, quick):
+    for _ in range(3):
+        stocked.fail_storage(cut=50_000)
+    spawn = multiprocessing.get_context("fork")
+    queue = spawn.Queue()
+    processes = [spawn.Process(target=_in_process, args=(asset, quick(mode="download"), queue)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    assert [queue.get(timeout=60) for _ in processes] == [hashlib.sha256(DATA).hexdigest()] * 2
+    for process in processes:
+        process.join()
+    assert ranges(stocked) == [None, "bytes=50000-", "bytes=100000-", "bytes=150000-"]
+
+
+def test_the_cache_stays_within_its_size(stocked, lab, quick):
+    for n in range(4):
+        stocked.contents.add("000001", f"b{n}.nwb", DATA[n:])
+    access = quick(mode="download", cache_size=2 * len(DATA))
+    found = find_assets("dandi://lab/000001/b*.nwb", archives=[lab], access=access)
+    for asset in found:
+        content(asset, access)
+    kept = [asset.path for asset in found if place_of(access, asset.digests, "").exists()]
+    assert kept == ["b2.nwb", "b3.nwb"]
+
+
+def test_an_empty_asset(stocked, lab, quick):
+    stocked.contents.add("000001", "empty.nwb", b"")
+    (asset,) = find_assets("dandi://lab/000001/empty.nwb", archives=[lab], access=quick())
+    for mode in ("download", "stream"):
+        assert content(asset, quick(mode=mode)) == b""

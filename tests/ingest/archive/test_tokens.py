@@ -1,0 +1,153 @@
+"""Embargoed dandisets: the token goes to its archive's API, and nowhere else."""
+
+import logging
+import pickle
+
+import keyring
+import pytest
+from keyring.backend import KeyringBackend
+
+from foundation.errors import SourceError
+from ingest.sources import AssetFilters, find_assets, open_asset
+
+TOKEN = "0123456789abcdef-the-owners"
+DATA = b"embargoed bytes" * 100
+
+
+@pytest.fixture
+def embargoed(archive_server):
+    contents = archive_server.contents
+    contents.tokens.update({TOKEN: "owner", "another-valid-token": "stranger"})
+    contents.add_dandiset("000001", embargoed=True, owners=("owner",))
+    contents.add("000001", "sub-a/a.nwb", DATA)
+    contents.add("000001", "sub-a/b.nwb.zarr", files={".zgroup": b"{}", "x/.zarray": b"[]"})
+    contents.add_dandiset("000002")
+    contents.add("000002", "open.nwb", b"open")
+    return archive_server
+
+
+@pytest.fixture
+def find(embargoed, lab, quick):
+    return lambda source, **filters: find_assets(source, AssetFilters(**filters), [lab], quick())
+
+
+def sent(server):
+    return [request.headers["authorization"] for request in server.requests if "authorization" in request.headers]
+
+
+def test_without_a_token(find):
+    with pytest.raises(SourceError, match=r"archive lab wants a token \(401; embargoed data\).* variable LAB_TOKEN"):
+        find("dandi://lab/000001")
+
+
+def test_with_a_wrong_token(find, monkeypatch):
+    monkeypatch.setenv("LAB_TOKEN", "stale-token")
+    with pytest.raises(SourceError, match=r"does not take the token in the variable LAB_TOKEN \(401\)") as caught:
+        find("dandi://lab/000001")
+    assert "stale-token" not in str(caught.value)
+
+
+def test_with_a_token_of_someone_who_is_no_owner(find, monkeypatch):
+    monkeypatch.setenv("LAB_TOKEN", "another-valid-token")
+    with pytest.raises(SourceError, match="the token in the variable LAB_TOKEN is valid, but its owner is not among"):
+        find("dandi://lab/000001")
+
+
+@pytest.mark.parametrize("mode", ["download", "stream"])
+def test_with_the_owners_token(find, embargoed, quick, monkeypatch, caplog, mode):
+    monkeypatch.setenv("LAB_TOKEN", f" {TOKEN}\n")
+    caplog.set_level(logging.DEBUG)
+    blob, zarr = find("dandi://lab/000001")
+    with open_asset(blob, quick(mode=mode)) as file:
+        assert file.read() == DATA
+    with open_asset(zarr, quick(mode=mode)) as store:
+        assert store.read_only
+        assert {key: store.get_sync(key) for key in ()} == {}
+    assert set(sent(embargoed.api)) == {f"token {TOKEN}"}
+    assert embargoed.storage.requests
+    assert sent(embargoed.storage) == []
+    assert not any(TOKEN in f"{request.raw_query} {request.headers}" for request in embargoed.storage.requests)
+    assert TOKEN not in caplog.text
+    assert TOKEN.encode() not in pickle.dumps([blob, zarr])
+
+
+def test_a_stale_token_is_not_sent_where_none_is_needed(find, embargoed, quick, monkeypatch):
+    monkeypatch.setenv("LAB_TOKEN", "stale-token")
+    (asset,) = find("dandi://lab/000002")
+    with open_asset(asset, quick()) as file:
+        assert file.read() == b"open"
+    assert sent(embargoed.api) == []
+
+
+def test_a_token_of_another_archive_is_not_used(find, monkeypatch):
+    monkeypatch.setenv("DANDI_API_KEY", TOKEN)
+    monkeypatch.setenv("LAB_API_KEY", TOKEN)
+    with pytest.raises(SourceError, match="wants a token"):
+        find("dandi://lab/000001")
+
+
+def test_a_page_that_sends_us_to_another_host_gets_no_token(find, embargoed, monkeypatch):
+    monkeypatch.setenv("LAB_TOKEN", TOKEN)
+    embargoed.fail_api(
+        "/assets/?path", status=302, headers={"Location": f"{embargoed.storage.url}/elsewhere/"}, times=9
+    )
+    embargoed.fail_api(
+        "/assets/?order", status=302, headers={"Location": f"{embargoed.storage.url}/elsewhere/"}, times=9
+    )
+    with pytest.raises(SourceError):
+        find("dandi://lab/000001")
+    assert [request.path for request in embargoed.storage.requests] == ["/elsewhere/"]
+    assert sent(embargoed.storage) == []
+
+
+class Ring(KeyringBackend):
+    priority = 1
+
+    def get_password(self, service, username):
+        return TOKEN if (service, username) == ("dandi-api-lab", "key") else None
+
+    def set_password(self, service, username, password):
+        raise AssertionError("nothing is stored")
+
+    def delete_password(self, service, username):
+        raise AssertionError("nothing is deleted")
+
+
+class EncryptedRing(Ring):
+    def get_password(self, service, username):
+        raise AssertionError("it would ask for a password")
+
+
+def test_the_keyring_is_asked_where_the_variable_is_not_set(find, embargoed, monkeypatch):
+    keyring.set_keyring(Ring())
+    assert len(find("dandi://lab/000001")) == 2
+    monkeypatch.setenv("LAB_TOKEN", "stale-token")
+    with pytest.raises(SourceError, match="in the variable LAB_TOKEN"):
+        find("dandi://lab/000001")
+
+
+def test_a_keyring_that_would_ask_a_question_is_left_alone(find):
+    keyring.set_keyring(EncryptedRing())
+    with pytest.raises(SourceError, match="wants a token"):
+        find("dandi://lab/000001")
+
+
+def test_a_token_with_characters_that_no_token_has_is_not_shown(find, monkeypatch):
+    monkeypatch.setenv("LAB_TOKEN", "first\nsecond-secret")
+    with pytest.raises(SourceError, match="holds characters that no token has") as caught:
+        find("dandi://lab/000001")
+    assert "secret" not in str(caught.value)
+
+
+def test_presigned_addresses_are_in_no_message_and_no_log(find, embargoed, quick, monkeypatch, caplog):
+    monkeypatch.setenv("LAB_TOKEN", TOKEN)
+    caplog.set_level(logging.DEBUG, logger="ingest")
+    blob = find("dandi://lab/000001/sub-a/a.nwb")[0]
+    embargoed.fail_storage(times=9, cut=0)
+    with pytest.raises(SourceError, match="given up") as caught, open_asset(blob, quick(mode="download")):
+        pass
+    assert "Signature" not in str(caught.value) + caplog.text
+    embargoed.storage.stop()
+    with pytest.raises(SourceError, match="given up") as caught, open_asset(blob, quick(mode="download")):
+        pass
+    assert "Signature" not in str(caught.value) + caplog.text
