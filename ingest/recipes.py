@@ -38,6 +38,8 @@ READER_VERSION = 2
 INHERITED = "..."
 # What says nothing of how a file is read.
 _ABOUT = ("description", "verified", "dandisets")
+# Ten times as fast where PyYAML has it.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def recipe_for(dandiset: str) -> str:
         ('dandi-000688', 'default')
     """
     for name in config_names("recipes"):
-        content = yaml.safe_load(find_config(name).read_text(encoding="utf-8"))
+        content = yaml.load(find_config(name).read_text(encoding="utf-8"), _LOADER)
         if dandiset in (content or {}).get("dandisets", []):
             return name.removeprefix("recipes/")
     return "default"
@@ -111,7 +113,7 @@ def recipe_for(dandiset: str) -> str:
 def _content(path: Path, above: tuple[Path, ...] = ()) -> Any:
     """What a recipe's file says, on top of what the one says that it extends."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _LOADER)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
     if content is None:
