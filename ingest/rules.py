@@ -94,14 +94,24 @@ class BehaviorRules:
     Args:
         names: standard name -> names of series; a series that none matches keeps its own name.
         drop: names of series that are never kept.
+        missing: names of series -> numbers that stand for a missing sample in them, as the file stores it (before its
+            conversion); they become NaN.
         max_rate: samples per second above which a series is a raw signal rather than behaviour.
     """
 
     names: dict[str, list[str]] = field(default_factory=dict)
     drop: list[str] = field(default_factory=list)
+    missing: dict[str, list[str]] = field(default_factory=dict)
     max_rate: float = 2000.0
 
     def __post_init__(self) -> None:
+        for name, values in self.missing.items():
+            compiled(name, "behavior.missing")
+            for value in values:
+                try:
+                    float(value)
+                except ValueError:
+                    raise ConfigError(f"behavior.missing.{name} is {value!r}: allowed are numbers, as texts") from None
         if not self.max_rate > 0:
             raise ConfigError(f"behavior.max_rate is {self.max_rate}: allowed is a number of Hz above 0")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,7 +117,7 @@ def read_behavior(
     behavior: dict[str, StoredSeries] = {}
     for item in found:
         why = why_left(item, rules)
-        series = read_series(item, notes, strict) if why is None else why
+        series = read_series(item, notes, strict, missing_values(rules, item.name)) if why is None else why
         if isinstance(series, str):
             notes.leave(item.path, series, "series_left_out")
             continue
@@ -150,7 +150,12 @@ def why_left(item: FoundSeries, rules: BehaviorRules) -> str | None:
     return None
 
 
-def read_series(item: FoundSeries, quality: Quality, strict: bool) -> StoredSeries | str:
+def missing_values(rules: BehaviorRules, name: str) -> list[float]:
+    """The numbers that stand for a missing sample in a series, in the units of the file."""
+    return [float(value) for pattern, values in rules.missing.items() if matches([pattern], name) for value in values]
+
+
+def read_series(item: FoundSeries, quality: Quality, strict: bool, missing: Sequence[float] = ()) -> StoredSeries | str:
     """One series as ``(T, D)`` samples, or why it is none: it holds no numbers, or no usable time."""
     series = item.series
     unit = unit_of(series)
@@ -158,12 +163,12 @@ def read_series(item: FoundSeries, quality: Quality, strict: bool) -> StoredSeri
         rate, start = series.rate, series.starting_time or 0.0
         if rate is None or not (np.isfinite(rate) and rate > 0 and np.isfinite(start)):
             return f"neither time stamps nor a rate above 0 Hz (rate {rate}, start {start})"
-        data = read_data(item)
+        data = read_data(item, missing)
         return "no numbers" if data is None else RegularTimeSeries(data, float(rate), float(start), unit)
     if len(series.timestamps) != len(series.data):
         return f"{len(series.timestamps)} time stamps for {len(series.data)} samples"
     times = np.asarray(load(series.timestamps, f"{item.path}/timestamps"))
-    data = read_data(item)
+    data = read_data(item, missing)
     if data is None or times.ndim != 1 or times.dtype.kind not in "iuf":
         return "no numbers"
     times = times.astype(np.float64)
@@ -188,10 +193,11 @@ def unit_of(series: Any) -> str:
     return "" if series.unit in (None, "unknown") else str(series.unit)
 
 
-def read_data(item: FoundSeries) -> np.ndarray | None:
+def read_data(item: FoundSeries, missing: Sequence[float] = ()) -> np.ndarray | None:
     """``(T, D)`` samples in the series' unit; None unless they are numbers in one or two dimensions.
 
-    A value is ``data * conversion * channel_conversion + offset``; without any of the three it stays as it is.
+    A value is ``data * conversion * channel_conversion + offset``; without any of the three it stays as it is. Samples
+    that the file has as one of ``missing`` are NaN.
     """
     series = item.series
     if series.data is None or len(np.shape(series.data)) not in (1, 2):
@@ -200,6 +206,8 @@ def read_data(item: FoundSeries) -> np.ndarray | None:
     if data.dtype.kind not in "biuf":
         return None
     data = data.astype(data.dtype.newbyteorder("="), copy=False)
+    if missing:
+        data = np.where(np.isin(data, missing), np.nan, data)
     conversion = 1.0 if series.conversion is None else float(series.conversion)
     offset = 0.0 if series.offset is None else float(series.offset)
     channels = getattr(series, "channel_conversion", None)

@@ -21,6 +21,7 @@ from foundation.errors import SourceError
 from foundation.store import IrregularTimeSeries, RegularTimeSeries
 from ingest.notes import Notes
 from ingest.nwb import read_nwb
+from ingest.recipes import load_recipe
 from ingest.series import FoundSeries, read_data
 
 DATA = np.arange(12, dtype=np.float32).reshape(6, 2)
@@ -232,3 +233,14 @@ def test_names_that_would_leave_the_store(write, nwb_maker):
     with h5py.File(path, "r+") as file:
         file.move("acquisition/wheel", "acquisition/..\\..\\evil")
     assert list(read_nwb(path).behavior) == [".._.._evil"]
+
+
+def test_numbers_that_stand_for_a_missing_sample(file_with, tmp_path):
+    (tmp_path / "r.yaml").write_text("extends: default\nbehavior: {missing: {'.*LED': ['-1', '-2.5']}}")
+    data = np.array([[0, -1], [-1, -1], [2, 3], [4, 5], [6, 7], [8, 9]], dtype=np.int16)
+    given = series("RedLED", data=data, conversion=0.5)
+    path = file_with(given, series("other", data=data))
+    behavior = read_nwb(path, load_recipe(tmp_path / "r.yaml")).behavior
+    expected = np.where(data == -1, np.nan, data * 0.5)
+    np.testing.assert_array_equal(behavior["RedLED"].data, expected)
+    assert behavior["other"].data.tolist() == data.tolist()
