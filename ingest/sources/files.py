@@ -15,6 +15,7 @@ from ingest.sources.asset import Asset, Format
 from ingest.sources.names import entity, modalities
 from ingest.sources.patterns import fixed_part, is_glob
 from ingest.sources.remote import HttpFile
+from ingest.sources.retry import cause_of
 from ingest.sources.session import PatientSession
 
 SUFFIX = ".nwb"
@@ -46,8 +47,10 @@ def find_local(source: str, access: AccessSettings) -> list[Asset]:
             found, base = {root: fs.info(root)}, root.rpartition("/")[0]
         else:
             raise SourceError(f"there is nothing at {source!r}: give a file, a folder, a glob or a URL")
-    except (ImportError, ValueError, OSError) as error:
-        raise SourceError(f"cannot look for files at {source!r}: {error}") from error
+    except SourceError:
+        raise
+    except Exception as error:  # each file system's client has errors of its own
+        raise SourceError(f"cannot look for files at {source!r}: {cause_of(error)}") from error
     found = {path: info for path, info in found.items() if info["type"] != "directory"}
     zarrs = _zarr_folders(found, base)
     if base in zarrs:  # the folder that was named is itself a Zarr asset

@@ -56,7 +56,8 @@ class PatientSession(requests.Session):
         response = self._answer(method, url, options)
         if self.archive is not None and same_origin(url, self.archive.api_url):
             assert isinstance(self.auth, ArchiveToken)
-            if response.status_code == 401 and self.auth.fetch():
+            sent = "Authorization" in response.request.headers
+            if response.status_code == 401 and not sent and self.auth.ready():
                 response.close()
                 response = self._answer(method, url, options)
             if response.status_code in (401, 403):

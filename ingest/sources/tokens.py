@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import threading
 from urllib.parse import urlsplit
 
 import requests
@@ -29,13 +30,14 @@ class ArchiveToken(AuthBase):
         self.archive = archive
         self.where = ""
         self._token: str | None = None
+        self._lock = threading.Lock()
 
-    def fetch(self) -> bool:
-        """Get the token ready for use; False if there is none, or if it is in use already."""
-        if self._token is not None:
-            return False
-        self._token, self.where = token_of(self.archive)
-        return self._token is not None
+    def ready(self) -> bool:
+        """From now on requests carry the token; False if there is none."""
+        with self._lock:
+            if self._token is None:
+                self._token, self.where = token_of(self.archive)
+            return self._token is not None
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if self._token is not None and same_origin(str(request.url), self.archive.api_url):

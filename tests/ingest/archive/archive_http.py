@@ -1,5 +1,6 @@
 """Two small HTTP servers on loopback, which remember every request and can be told to fail."""
 
+import contextlib
 import gzip
 import json
 import threading
@@ -65,6 +66,8 @@ class Server:
 def _handler(server, respond):
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+        wbufsize = -1
 
         def do_GET(self):
             parts = urlsplit(self.path)
@@ -102,7 +105,9 @@ def _handler(server, respond):
                 self.close_connection = True
                 self.connection.shutdown(2)
                 return
-            self.wfile.write(body)
+            with contextlib.suppress(ConnectionError):  # they have read enough
+                self.wfile.write(body)
+                self.wfile.flush()
 
         def log_message(self, *args):
             pass

@@ -1,8 +1,6 @@
 """Downloads: resumed, checked, whole or not there at all."""
 
 import hashlib
-import multiprocessing
-import threading
 
 import numpy as np
 import pytest
@@ -202,55 +200,6 @@ def test_addresses_that_expire_are_asked_for_again(stocked, asset, quick):
     stocked.fail_storage(call=stocked.expire)
     assert content(asset, quick(mode="download")) == DATA
     assert sum("/download/" in request.path for request in stocked.api.requests) == 2
-
-
-def test_a_disk_that_is_too_small(stocked, asset, quick, monkeypatch):
-    monkeypatch.setattr("ingest.sources.download.free_bytes", lambda access: 1000)
-    with pytest.raises(SourceError, match=rf"{PATH}: {len(DATA)} bytes are to come, and 1000 are free"):
-        content(asset, quick(mode="download"))
-    monkeypatch.setattr("ingest.sources.open.free_bytes", lambda access: 1000)
-    assert content(asset, quick(mode="auto")) == DATA  # streamed
-
-
-def test_many_at_once_download_once(stocked, asset, quick):
-    access, found = quick(mode="download"), []
-    threads = [threading.Thread(target=lambda: found.append(content(asset, access))) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == [DATA] * 5
-    assert len(stocked.storage.requests) == 1
-
-
-def _in_process(asset, access, queue):
-    with open_asset(asset, access) as file:
-        queue.put(hashlib.sha256(file.read()).hexdigest())
-
-
-def test_processes_do_not_harm_each_other(stocked, asset, quick):
-    for _ in range(3):
-        stocked.fail_storage(cut=50_000)
-    spawn = multiprocessing.get_context("fork")
-    queue = spawn.Queue()
-    processes = [spawn.Process(target=_in_process, args=(asset, quick(mode="download"), queue)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    assert [queue.get(timeout=60) for _ in processes] == [hashlib.sha256(DATA).hexdigest()] * 2
-    for process in processes:
-        process.join()
-    assert ranges(stocked) == [None, "bytes=50000-", "bytes=100000-", "bytes=150000-"]
-
-
-def test_the_cache_stays_within_its_size(stocked, lab, quick):
-    for n in range(4):
-        stocked.contents.add("000001", f"b{n}.nwb", DATA[n:])
-    access = quick(mode="download", cache_size=2 * len(DATA))
-    found = find_assets("dandi://lab/000001/b*.nwb", archives=[lab], access=access)
-    for asset in found:
-        content(asset, access)
-    kept = [asset.path for asset in found if place_of(access, asset.digests, "").exists()]
-    assert kept == ["b2.nwb", "b3.nwb"]
 
 
 def test_an_empty_asset(stocked, lab, quick):

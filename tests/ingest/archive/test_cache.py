@@ -1,0 +1,88 @@
+"""The cache of downloads, shared by threads and processes, and bounded."""
+
+import hashlib
+import multiprocessing
+import threading
+
+import numpy as np
+import pytest
+
+from foundation.errors import SourceError
+from ingest.sources import find_assets, open_asset
+from ingest.sources.cache import place_of
+
+DATA = np.random.default_rng(3).bytes(300_001)
+PATH = "sub-a/sub-a.nwb"
+
+
+@pytest.fixture
+def stocked(archive_server):
+    archive_server.contents.add_dandiset("000001")
+    archive_server.contents.add("000001", PATH, DATA)
+    return archive_server
+
+
+@pytest.fixture
+def asset(stocked, lab, quick):
+    (found,) = find_assets("dandi://lab/000001", archives=[lab], access=quick())
+    stocked.storage.requests.clear()
+    stocked.api.requests.clear()
+    return found
+
+
+def content(asset, access):
+    with open_asset(asset, access) as file:
+        return file.read()
+
+
+def ranges(server):
+    return [request.headers.get("range") for request in server.storage.requests]
+
+
+def test_a_disk_that_is_too_small(stocked, asset, quick, monkeypatch):
+    monkeypatch.setattr("ingest.sources.download.free_bytes", lambda access: 1000)
+    with pytest.raises(SourceError, match=rf"{PATH}: {len(DATA)} bytes are to come, and 1000 are free"):
+        content(asset, quick(mode="download"))
+    monkeypatch.setattr("ingest.sources.open.free_bytes", lambda access: 1000)
+    assert content(asset, quick(mode="auto")) == DATA  # streamed
+
+
+def test_many_at_once_download_once(stocked, asset, quick):
+    access, found = quick(mode="download"), []
+    threads = [threading.Thread(target=lambda: found.append(content(asset, access))) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [DATA] * 5
+    assert len(stocked.storage.requests) == 1
+
+
+def _in_process(asset, access, queue):
+    with open_asset(asset, access) as file:
+        queue.put(hashlib.sha256(file.read()).hexdigest())
+
+
+def test_processes_do_not_harm_each_other(stocked, asset, quick):
+    for _ in range(3):
+        stocked.fail_storage(cut=50_000)
+    spawn = multiprocessing.get_context("fork")
+    queue = spawn.Queue()
+    processes = [spawn.Process(target=_in_process, args=(asset, quick(mode="download"), queue)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    assert [queue.get(timeout=60) for _ in processes] == [hashlib.sha256(DATA).hexdigest()] * 2
+    for process in processes:
+        process.join()
+    assert ranges(stocked) == [None, "bytes=50000-", "bytes=100000-", "bytes=150000-"]
+
+
+def test_the_cache_stays_within_its_size(stocked, lab, quick):
+    for n in range(4):
+        stocked.contents.add("000001", f"b{n}.nwb", DATA[n:])
+    access = quick(mode="download", cache_size=2 * len(DATA))
+    found = find_assets("dandi://lab/000001/b*.nwb", archives=[lab], access=access)
+    for asset in found:
+        content(asset, access)
+    kept = [asset.path for asset in found if place_of(access, asset.digests, "").exists()]
+    assert kept == ["b2.nwb", "b3.nwb"]

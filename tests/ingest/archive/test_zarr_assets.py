@@ -1,0 +1,164 @@
+"""Zarr assets of an archive: entries listed, fetched and checked one by one."""
+
+import tarfile
+from pathlib import Path
+
+import pytest
+from zarr.core.sync import sync
+
+from foundation.errors import SourceError
+from ingest.nwb import read_nwb
+from ingest.sources import find_assets, open_asset
+from ingest.sources.cache import part_of, place_of
+from ingest.zarr_nwb.layout import digest_of_zarr, fetch
+
+PACKED = Path(__file__).parent.parent / "data" / "session.nwb.zarr.tar.xz"
+SMALL = {".zgroup": b'{"zarr_format": 2}', "units/.zgroup": b"{}", "units/x/0.0": b"12345", "units/x/.zarray": b"[]"}
+
+
+@pytest.fixture
+def stocked(archive_server):
+    archive_server.contents.add_dandiset("000001")
+    archive_server.contents.add("000001", "sub-a/a.nwb.zarr", files=dict(SMALL))
+    archive_server.contents.add("000001", "sub-a/picture.ome.zarr", files={".zgroup": b"{}"})
+    archive_server.zarr_page = 3
+    return archive_server
+
+
+@pytest.fixture
+def asset(stocked, lab, quick):
+    (found,) = find_assets("dandi://lab/000001", archives=[lab], access=quick())
+    return found
+
+
+def stored_of(server):
+    return next(a for a in server.contents.assets.values() if a.path == "sub-a/a.nwb.zarr")
+
+
+@pytest.mark.parametrize("mode", ["stream", "download", "auto"])
+def test_every_entry_is_there_and_nothing_else(stocked, asset, quick, mode):
+    assert (asset.format, asset.size) == ("zarr", sum(map(len, SMALL.values())))
+    assert asset.source.digest == f"dandi-zarr-checksum:{asset.digests['dandi-zarr-checksum']}"
+    with open_asset(asset, quick(mode=mode)) as store:
+        assert store.read_only
+        assert {key: fetch(store, key) for key in SMALL} == SMALL
+        assert fetch(store, "units/none") is None
+
+        async def names(keys):
+            return sorted([key async for key in keys])
+
+        assert sync(names(store.list())) == sorted(SMALL)
+        assert sync(names(store.list_dir("units"))) == [".zgroup", "x"]
+        assert sync(names(store.list_prefix("units/x/"))) == ["units/x/.zarray", "units/x/0.0"]
+        assert digest_of_zarr(store) == digest_of_zarr(store)
+        with pytest.raises(ValueError, match="read-only"):
+            sync(store.delete("units/x/0.0"))
+
+
+def test_a_session_written_by_hdmf_zarr_reads_the_same_from_the_archive(stocked, lab, quick, tmp_path):
+    with tarfile.open(PACKED) as packed:
+        packed.extractall(tmp_path, filter="data")
+    folder = min((path.parent for path in tmp_path.rglob(".zgroup")), key=lambda path: len(path.parts))
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    stocked.zarr_page = 100
+    stocked.contents.add("000001", "sub-b/s.nwb.zarr", files=files)
+    (asset,) = find_assets("dandi://lab/000001/sub-b", archives=[lab], access=quick())
+    local = read_nwb(str(folder))
+    for mode in ("stream", "download"):
+        with open_asset(asset, quick(mode=mode)) as store:
+            read = read_nwb(asset.url, source=asset.source, namespace=asset.namespace, content=store)
+        assert read.n_units == local.n_units
+        assert read.spikes.times.tolist() == local.spikes.times.tolist()
+        assert read.subject.key.startswith("lab/000001/")
+
+
+def test_open_assets_are_read_from_storage_without_asking_the_api_for_each(stocked, asset, quick):
+    with open_asset(asset, quick(mode="stream")) as store:
+        before = len(stocked.api.requests)
+        fetch(store, "units/x/0.0")
+        fetch(store, "units/x/0.0")
+    assert len(stocked.api.requests) == before
+    assert len(stocked.storage.requests) == 1  # the second came from memory
+
+
+def test_where_storage_refuses_the_api_is_asked(stocked, asset, quick):
+    stocked.fail_storage("/zarr/", status=403)
+    with open_asset(asset, quick(mode="stream")) as store:
+        assert fetch(store, "units/x/0.0") == b"12345"
+
+
+@pytest.mark.parametrize("mode", ["stream", "download"])
+@pytest.mark.parametrize("fault", [{"status": 503, "times": 3}, {"cut": 2, "times": 3}])
+def test_failures_pass(stocked, asset, quick, mode, fault):
+    stocked.fail_storage("0.0", **fault)
+    with open_asset(asset, quick(mode=mode)) as store:
+        assert fetch(store, "units/x/0.0") == b"12345"
+
+
+def test_an_entry_of_other_bytes_is_refused(stocked, asset, quick):
+    stocked.fail_storage("0.0", times=9, flip=True)
+    with (
+        open_asset(asset, quick(mode="stream")) as store,
+        pytest.raises(SourceError, match=r"0\.0: its md5 is \w+, but"),
+    ):
+        fetch(store, "units/x/0.0")
+    access = quick(mode="download")
+    with pytest.raises(SourceError, match=r"a\.nwb\.zarr/units/x/0\.0: its md5 is \w+, but"), open_asset(asset, access):
+        pass
+    assert not place_of(access, asset.digests, "").exists()
+
+
+def test_a_download_goes_on_with_what_is_missing(stocked, asset, quick):
+    access = quick(mode="download", attempts=2)
+    stocked.fail_storage("0.0", times=99, status=503)
+    with pytest.raises(SourceError, match=r"0\.0: given up after 2 attempts"), open_asset(asset, access):
+        pass
+    place = place_of(access, asset.digests, "")
+    assert not place.exists()
+    part = part_of(place)
+    (part / "units").mkdir(parents=True, exist_ok=True)
+    (part / "units/stray").write_bytes(b"of an earlier time")
+    (part / ".zgroup").write_bytes(b"other bytes")
+    stocked.storage.faults.clear()
+    with open_asset(asset, access) as store:
+        assert {key: fetch(store, key) for key in SMALL} == SMALL
+    assert not (place / "units/stray").exists()
+    before = len(stocked.storage.requests)
+    with open_asset(asset, access) as store:
+        assert fetch(store, "units/x/0.0") == b"12345"
+    assert len(stocked.storage.requests) == before
+
+
+def test_entries_that_are_not_those_of_the_checksum(stocked, asset, quick):
+    stored_of(stocked).files["units/x/0.1"] = b"uploaded since"
+    message = r"dandi-zarr-checksum of its files is .*-5--\d+, but .*-4--\d+ is stated"
+    for mode in ("stream", "download"):
+        with pytest.raises(SourceError, match=message), open_asset(asset, quick(mode=mode)):
+            pass
+
+
+@pytest.mark.parametrize("key", ["../../x", "/etc/x", "units/../../x", "a\\..\\x"])
+@pytest.mark.parametrize("mode", ["stream", "download"])
+def test_keys_that_lead_out_of_their_folder(stocked, lab, quick, key, mode):
+    stocked.contents.add("000001", "sub-b/b.nwb.zarr", files={".zgroup": b"{}", key: b"1"})
+    (asset,) = find_assets("dandi://lab/000001/sub-b", archives=[lab], access=quick())
+    with pytest.raises(SourceError, match="a name that leads out of its folder"), open_asset(asset, quick(mode=mode)):
+        pass
+
+
+def test_an_upload_that_is_not_finished(stocked, lab, quick):
+    stocked.contents.add("000001", "sub-b/b.nwb.zarr", files={}, digest={})
+    (asset,) = find_assets("dandi://lab/000001/sub-b", archives=[lab], access=quick())
+    assert asset.source.digest == f"asset:{asset.source.asset}"
+    with pytest.raises(SourceError, match="no checksum of it yet"), open_asset(asset, quick()):
+        pass
+
+
+def test_an_asset_that_vanishes(stocked, asset, quick):
+    stocked.contents.remove("000001", "sub-a/a.nwb.zarr")
+    for mode in ("stream", "download"):
+        with (
+            pytest.raises(SourceError, match=r"it is gone from its place \(404\)"),
+            open_asset(asset, quick(mode=mode)),
+        ):
+            pass
