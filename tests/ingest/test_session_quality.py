@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foundation.store import Interval, IrregularTimeSeries, RegularTimeSeries, Spikes
@@ -49,6 +49,7 @@ def test_silence_at_the_ends_counts_and_a_quiet_unit_is_not_silent():
     assert len(silences(Spikes.from_trains([[]]), Interval.single(0, 10), 1.0)) == 0
 
 
+@settings(deadline=None)  # the first call compiles, and machines are shared
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=80), st.floats(1.0, 90.0))
 def test_silences_are_the_long_steps_between_sorted_spikes(ticks, least):
     times = np.sort(np.array(ticks) / 8)

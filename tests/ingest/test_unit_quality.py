@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foundation.store import Interval, Recording, RegularTimeSeries, Source, Spikes, Subject, Units
@@ -83,6 +83,7 @@ times = st.lists(st.integers(0, 400), max_size=60).map(lambda t: sorted(x / 4 fo
 domains = st.lists(st.tuples(st.integers(0, 90), st.integers(1, 30)), min_size=1, max_size=4)
 
 
+@settings(deadline=None)  # the first call compiles, and machines are shared
 @given(st.lists(times, min_size=1, max_size=4), domains, st.sampled_from([5.0, 20.0]), st.sampled_from([0.5, 1.6]))
 def test_as_the_slow_way_says(trains, spans, presence_bin, refractory):
     domain = Interval(np.array([s for s, _ in spans], float), np.array([s + d for s, d in spans], float))
@@ -145,15 +146,15 @@ def test_ten_million_spikes_of_a_thousand_units_take_seconds():
     rng = np.random.default_rng(0)
     spikes = Spikes(np.sort(rng.uniform(0, 3600, (1000, 10_000)), axis=1).reshape(-1), np.arange(1001) * 10_000)
     figures([[1.0]], Interval.single(0, 10))  # compiled
-    began = time.perf_counter()
+    began = time.process_time()
     found = train_figures(spikes, Interval.single(0, 3600))
-    assert time.perf_counter() - began < 5.0  # 0.1 s on a quiet machine
+    assert time.process_time() - began < 5.0  # 0.1 s on a quiet machine
     np.testing.assert_allclose(found.rate, 10_000 / 3600)
 
 
 def test_a_train_of_one_time_is_not_slow():
-    began = time.perf_counter()
+    began = time.process_time()
     found = figures([np.full(2_000_000, 5.0), 5 + np.arange(2_000_000) * 1e-10], Interval.single(0, 10))
-    assert time.perf_counter() - began < 5.0
+    assert time.process_time() - began < 5.0
     assert found.duplicates[0] == 1_999_999
     assert found.contamination[1] == 1.0

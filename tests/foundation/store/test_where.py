@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foundation.errors import ConfigError, FoundationError, StoreError
@@ -139,6 +139,7 @@ def test_a_long_chain_is_no_trouble():
 WORDS = ["n_units", "species", "==", "<", "in", "(", ")", "[", "]", "'a'", "3", "and", "or", "not", ".", ",", "-"]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60) | st.lists(st.sampled_from(WORDS)).map(" ".join))
 def test_any_text_gives_recordings_or_a_plain_error(expression):
     try:
@@ -150,9 +151,9 @@ def test_any_text_gives_recordings_or_a_plain_error(expression):
 
 def test_ten_thousand_rows_take_well_under_a_second():
     records = [{**RECORDS[k % 3], "id": str(k), "n_units": k} for k in range(10_000)]
-    began = time.perf_counter()
+    began = time.process_time()
     found = matching(records, "species == 'Mus musculus' and n_units > 50 and 'position' in labels and hours < 10")
-    assert time.perf_counter() - began < 0.5  # 0.05 s on a quiet machine
+    assert time.process_time() - began < 0.5  # 0.05 s on a quiet machine
     assert len(found) == sum(k % 3 != 1 and k > 50 for k in range(10_000))
 
 
