@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from foundation.data.batch import WindowBatch, pad_windows
+from foundation.data.batch import WindowBatch
 from foundation.data.reader import ActivityReader
 from foundation.errors import ConfigError
 from foundation.hub import checkpoint_digest, load_model
@@ -45,14 +45,8 @@ def read_windows(
         bins_per_token: windows are padded to whole tokens of this many bins.
     """
     reader = recording if isinstance(recording, ActivityReader) else ActivityReader(recording)
-    starts = [float(s) for s in np.asarray(starts_B).reshape(-1)]
-    return pad_windows(
-        [reader.window(start, n_bins, bin_width, units) for start in starts],
-        bin_widths=[bin_width] * len(starts),
-        starts=starts,
-        modalities=[reader.modality] * len(starts),
-        bins_per_token=bins_per_token,
-    )
+    starts_B = np.asarray(starts_B, dtype=np.float64).reshape(-1)
+    return reader.batch(reader.windows(starts_B, n_bins, bin_width, units), bins_per_token=bins_per_token)
 
 
 def token_times(starts_B: np.ndarray, n_tokens: int, token_seconds: float) -> np.ndarray:

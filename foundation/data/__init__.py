@@ -1,23 +1,50 @@
-"""From a store to batches: plan of a step, windows, views, loader."""
+"""From a store to batches: samplers, plan of a step, windows, views, loader.
 
-from foundation.data.batch import WindowBatch, pad_windows, read_views
+catalog = Catalog.open(Store("store"))
+sampler = RandomSampler(intervals=sampling_intervals(catalog), duration=1.0, bin_width=0.01, seed=0)
+for batch in Loader(catalog, sampler, batch_size=64, workers=2).steps(0, 1000):
+    batch.x_BNT, batch.mask_BN, batch.start_B
+"""
+
+from foundation.data.batch import PackedBatch, WindowBatch, pad_windows
 from foundation.data.loader import Loader, StepBatch
 from foundation.data.plan import DataSettings, StepPlan, View, Window, share_of
-from foundation.data.reader import ActivityReader, ReaderCache
+from foundation.data.reader import ActivityReader, ReaderCache, WindowReader
+from foundation.data.samplers import (
+    BlockSampler,
+    FixedSampler,
+    LabelSampler,
+    RandomSampler,
+    Sampler,
+    TrialSampler,
+    block_spans,
+    sampling_intervals,
+)
 from foundation.data.views import ViewSpec
+from foundation.data.windows import WindowTable
 
 __all__ = [
     "ActivityReader",
+    "BlockSampler",
     "DataSettings",
+    "FixedSampler",
+    "LabelSampler",
     "Loader",
+    "PackedBatch",
+    "RandomSampler",
     "ReaderCache",
+    "Sampler",
     "StepBatch",
     "StepPlan",
+    "TrialSampler",
     "View",
     "ViewSpec",
     "Window",
     "WindowBatch",
+    "WindowReader",
+    "WindowTable",
+    "block_spans",
     "pad_windows",
-    "read_views",
+    "sampling_intervals",
     "share_of",
 ]

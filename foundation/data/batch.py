@@ -1,14 +1,13 @@
-"""Windows as padded tensors."""
+"""Windows as tensors: padded, or packed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-
-from foundation.data.plan import Window
-from foundation.data.reader import ActivityReader, ReaderCache
 
 
 @dataclass
@@ -16,12 +15,15 @@ class WindowBatch:
     """B windows of activity, padded to N units and T bins.
 
     Args:
-        x_BNT: float32, events (or mean value) of each unit in each bin; 0 where padded.
+        x_BNT: events (or mean value) of each unit in each bin; 0 where padded. Counts are small integers (uint8, or
+            int32 where a bin holds more than 255) until `cast` or `model_inputs`, so that little moves to the device.
         mask_BN: bool, which units are there.
         mask_BT: bool, which bins are there.
         dt_B: float32 seconds, the width of a bin.
         modality_B: int64, 0 counts, 1 values.
         start_B: float64 seconds from the session's start; for the reader of results, not for the model.
+        recording_B: int64, which of the plan's recordings; None where windows were put together by hand.
+        label_B: int64, what the sampler says of a window (row of the trial, code of the label), or -1; None likewise.
     """
 
     x_BNT: torch.Tensor
@@ -30,15 +32,26 @@ class WindowBatch:
     dt_B: torch.Tensor
     modality_B: torch.Tensor
     start_B: torch.Tensor
+    recording_B: torch.Tensor | None = None
+    label_B: torch.Tensor | None = None
 
     def model_inputs(self) -> dict[str, torch.Tensor]:
-        """The arguments of a model's forward."""
-        names = ("x_BNT", "mask_BN", "mask_BT", "dt_B", "modality_B")
-        return {name: getattr(self, name) for name in names}
+        """The arguments of a model's forward; counts become float32 on the device where they are."""
+        names = ("mask_BN", "mask_BT", "dt_B", "modality_B")
+        x_BNT = self.x_BNT if self.x_BNT.is_floating_point() else self.x_BNT.float()
+        return {"x_BNT": x_BNT, **{name: getattr(self, name) for name in names}}
+
+    def cast(self, dtype: torch.dtype = torch.float32) -> WindowBatch:
+        """The same batch with activity of another type: what objectives and augmentations calculate with."""
+        return replace(self, x_BNT=self.x_BNT.to(dtype))
 
     def to(self, device: torch.device | str) -> WindowBatch:
         """The same batch on a device."""
-        return WindowBatch(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
+        return _each(self, lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> WindowBatch:
+        """The same batch in memory from which a GPU copies while both go on."""
+        return _each(self, torch.Tensor.pin_memory)
 
     def __len__(self) -> int:
         return len(self.x_BNT)
@@ -73,6 +86,7 @@ class WindowBatch:
 
     def _part(self, rows: list[int], units: list[int], bins: list[int]) -> WindowBatch:
         n, t = max(units[r] for r in rows), max(bins[r] for r in rows)
+        recording_B, label_B = (None if v is None else v[rows] for v in (self.recording_B, self.label_B))
         return WindowBatch(
             x_BNT=self.x_BNT[rows, :n, :t],
             mask_BN=self.mask_BN[rows, :n],
@@ -80,6 +94,8 @@ class WindowBatch:
             dt_B=self.dt_B[rows],
             modality_B=self.modality_B[rows],
             start_B=self.start_B[rows],
+            recording_B=recording_B,
+            label_B=label_B,
         )
 
 
@@ -87,6 +103,48 @@ def _extent(mask_BL: torch.Tensor) -> torch.Tensor:
     """``(B,)`` up to where something is there: what is masked inside a window does not cut its end off."""
     places = torch.arange(1, mask_BL.shape[1] + 1, device=mask_BL.device)
     return (mask_BL * places).amax(1)
+
+
+@dataclass
+class PackedBatch:
+    """B windows of activity whose units lie one after another: M units in all, none of them padding.
+
+    Args:
+        x_MT: as in `WindowBatch`; ``x_MT[offsets[b]:offsets[b + 1]]`` are the units of window b.
+        offsets: ``(B + 1,)`` int64.
+        window_M: int64, which window each unit is of.
+        mask_BT, dt_B, modality_B, start_B, recording_B, label_B: as in `WindowBatch`.
+    """
+
+    x_MT: torch.Tensor
+    offsets: torch.Tensor
+    window_M: torch.Tensor
+    mask_BT: torch.Tensor
+    dt_B: torch.Tensor
+    modality_B: torch.Tensor
+    start_B: torch.Tensor
+    recording_B: torch.Tensor
+    label_B: torch.Tensor
+
+    def to(self, device: torch.device | str) -> PackedBatch:
+        """The same batch on a device."""
+        return _each(self, lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> PackedBatch:
+        """The same batch in memory from which a GPU copies while both go on."""
+        return _each(self, torch.Tensor.pin_memory)
+
+    def __len__(self) -> int:
+        return len(self.dt_B)
+
+
+Batch = TypeVar("Batch", WindowBatch, PackedBatch)
+
+
+def _each(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+    values: dict[str, Any] = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    changed: Any = {name: None if v is None else change(v) for name, v in values.items()}
+    return type(batch)(**changed)
 
 
 def pad_windows(
@@ -118,24 +176,3 @@ def pad_windows(
         modality_B=torch.tensor(modalities, dtype=torch.int64),
         start_B=torch.tensor(starts, dtype=torch.float64),
     )
-
-
-def read_views(windows: list[Window], readers: ReaderCache, bins_per_token: int) -> list[WindowBatch]:
-    """One batch per view; row b of every batch shows the same units of the same window."""
-    open_readers: list[ActivityReader] = [readers(w.recording) for w in windows]
-    batches = []
-    for k in range(len(windows[0].views)):
-        x = [
-            reader.window(w.views[k].start, w.views[k].n_bins, w.bin_width, w.units)
-            for w, reader in zip(windows, open_readers, strict=True)
-        ]
-        batches.append(
-            pad_windows(
-                x,
-                bin_widths=[w.bin_width for w in windows],
-                starts=[w.views[k].start for w in windows],
-                modalities=[reader.modality for reader in open_readers],
-                bins_per_token=bins_per_token,
-            )
-        )
-    return batches

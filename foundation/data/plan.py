@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from foundation.data.views import ViewSpec
+from foundation.data.windows import WindowTable, to_nanoseconds
 from foundation.errors import ConfigError, StoreError
 from foundation.store.catalog import Catalog
 from foundation.store.interval import Interval
@@ -27,8 +28,9 @@ class DataSettings:
         min_windows: windows in a batch at least; no more processes than this can share a step.
         max_units: units of a window at most; a larger population is subsampled, anew each time.
         weight_power: a recording is drawn with (units x observed seconds) to this power.
-        cache_bytes: decoded activity held in memory, per process.
-        prefetch: batches prepared ahead.
+        cache_bytes: decoded activity held in memory, per process (and per worker); see docs/data.md.
+        prefetch: batches prepared ahead (by each worker).
+        workers: processes that read and bin; 0: a thread beside the training step.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -41,6 +43,7 @@ class DataSettings:
     weight_power: float = 0.5
     cache_bytes: int = 1 << 30
     prefetch: int = 2
+    workers: int = 0
 
     def __post_init__(self) -> None:
         if not self.bin_widths or any(not 1e-4 <= w <= 3600 for w in self.bin_widths):
@@ -48,6 +51,8 @@ class DataSettings:
         for name in ("tokens_per_step", "min_windows", "max_units", "cache_bytes", "prefetch"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
+        if not 0 <= self.workers <= 256:
+            raise ConfigError(f"workers is {self.workers}: from 0 to 256")
         if not 0 <= self.weight_power <= 1:
             raise ConfigError(f"weight_power is {self.weight_power}: from 0 (all alike) to 1 (by size)")
 
@@ -97,6 +102,8 @@ class StepPlan:
                 f"{settings.min_windows * self.largest}"
             )
         self._records = catalog.records
+        self.recordings = tuple(record["id"] for record in catalog.records)
+        self._place = {name: i for i, name in enumerate(self.recordings)}
         self._store = catalog.store
         self._domains: dict[int, Interval] = {}
         self._widths = [self._fitting_widths(record) for record in self._records]
@@ -139,6 +146,25 @@ class StepPlan:
                 return windows
             windows.append(window)
             spent += cost
+
+    def tables(self, step: int, rank: int = 0, world: int = 1) -> list[WindowTable]:
+        """The windows of a step of one of ``world`` processes as flat arrays, a table for each view."""
+        windows = share_of(self(step), rank, world)
+        units = np.concatenate([w.units for w in windows])
+        offsets = np.concatenate([[0], np.cumsum([len(w.units) for w in windows])])
+        recording_B = np.array([self._place[w.recording] for w in windows], dtype=np.int64)
+        return [
+            WindowTable(
+                recording_B=recording_B,
+                start_B=to_nanoseconds(np.array([w.views[k].start for w in windows])),
+                n_bins_B=np.array([w.views[k].n_bins for w in windows], dtype=np.int64),
+                width_B=to_nanoseconds(np.array([w.bin_width for w in windows])),
+                label_B=np.full(len(windows), -1, dtype=np.int64),
+                unit_offsets=offsets,
+                unit_index=units,
+            )
+            for k in range(self.spec.views + self.spec.candidates)
+        ]
 
     def _draw(self, rng: np.random.Generator) -> Window:
         index = min(int(np.searchsorted(self._cumulative, rng.random(), side="right")), len(self._records) - 1)

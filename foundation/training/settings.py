@@ -161,6 +161,6 @@ class PretrainSettings:
     def identity(self) -> dict[str, Any]:
         """What decides the weights that come out: a resumed run must have the same."""
         whole = asdict(self)
-        whole["data"] = {k: v for k, v in whole["data"].items() if k not in ("cache_bytes", "prefetch")}
+        whole["data"] = {k: v for k, v in whole["data"].items() if k not in ("cache_bytes", "prefetch", "workers")}
         names = ("steps", "seed", "precision", "model", "data", "objective", "optimizer")
         return {name: whole[name] for name in names}

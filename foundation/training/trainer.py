@@ -185,7 +185,7 @@ class Trainer:
         # Dropout depends on seed, step and process only, so that a resumed run draws what the first would have.
         torch.manual_seed(int.from_bytes(hashlib.sha256(f"{settings.seed}/{step}/{self.rank}".encode()).digest()[:7]))
         context = self.contexts(step).to(self.engine.device)
-        terms = self.engine([view.to(self.engine.device) for view in views], context)
+        terms = self.engine([view.to(self.engine.device).cast() for view in views], context)
         metrics = {name: float(value.detach()) for name, value in terms.items()}
         if not math.isfinite(metrics["loss"]):
             names = sorted({w.recording for w in self.plan(step)})

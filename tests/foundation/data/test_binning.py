@@ -1,11 +1,16 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
-from hypothesis import given
+import torch
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foundation.data import ActivityReader
-from foundation.data.binning import rebin
+from foundation.data import ActivityReader, WindowReader, WindowTable
+from foundation.data.kernels import rebin_samples
+from foundation.data.source import SpikeSource
 from foundation.store import (
+    Catalog,
     Interval,
     Recording,
     RegularTimeSeries,
@@ -17,6 +22,7 @@ from foundation.store import (
     Units,
     write_recording,
 )
+from foundation.store.blocks import to_blocks
 
 
 def stored(tmp_path, **parts) -> StoredRecording:
@@ -25,29 +31,107 @@ def stored(tmp_path, **parts) -> StoredRecording:
     return StoredRecording(store, write_recording(store, Recording(**(base | parts))))
 
 
+def plain(trains, start, n_bins, width):
+    """Spikes at integer times counted one bin after another."""
+    return np.array(
+        [[((t >= start + k * width) & (t < start + (k + 1) * width)).sum() for k in range(n_bins)] for t in trains]
+    )
+
+
+def table(recording, start, n_bins, width, units=None) -> WindowTable:
+    offsets = index = None
+    if units is not None:
+        offsets = np.concatenate([[0], np.cumsum([len(u) for u in units])])
+        index = np.concatenate(units).astype(np.int64)
+    columns = [np.asarray(v, dtype=np.int64) for v in (recording, start, n_bins, width)]
+    return WindowTable(*columns, -np.ones(len(recording), dtype=np.int64), offsets, index)
+
+
 def test_bins_hold_what_a_plain_loop_counts(tmp_path):
     rng = np.random.default_rng(1)
     # On a 1 ms grid, so that spikes fall on borders of bins: each belongs to the bin that it opens.
     ticks = [np.sort(rng.integers(0, 60_000, n)) for n in (0, 50, 4000, 90_000)]
-    reader = ActivityReader(
-        stored(
-            tmp_path,
-            units=Units(4),
-            domain=Interval.single(0, 60),
-            spikes=Spikes.from_trains([t / 1000 for t in ticks]),
-        )
-    )
+    spikes = Spikes.from_trains([t / 1000 for t in ticks])
+    assert len(to_blocks(spikes).edges) > 2  # windows cross blocks
+    reader = ActivityReader(stored(tmp_path, units=Units(4), domain=Interval.single(0, 60), spikes=spikes))
     for start, n_bins, width in [(0, 50, 10), (12_345, 7, 3), (29_990, 40, 25), (59_000, 100, 20), (-500, 60, 10)]:
-        expected = np.zeros((4, n_bins))
-        for unit, train in enumerate(ticks):
-            for tick in train:
-                if start <= tick < start + n_bins * width:
-                    expected[unit, (tick - start) // width] += 1
+        expected = plain(ticks, start, n_bins, width)
         found = reader.window(start / 1000, n_bins, width / 1000)
         np.testing.assert_array_equal(found, expected)
         np.testing.assert_array_equal(
             reader.window(start / 1000, n_bins, width / 1000, np.array([2, 0])), expected[[2, 0]]
         )
+
+
+@pytest.fixture(scope="module")
+def catalog(mixed_store):
+    folder, trains = mixed_store
+    return Catalog.open(Store(folder)), trains
+
+
+window = st.tuples(
+    st.integers(0, 2),  # recording
+    st.integers(-2000, 121_000),  # start in ms
+    st.integers(1, 60),  # bins
+    st.integers(1, 700),  # ms of a bin
+)
+
+
+@given(
+    windows=st.lists(window, min_size=1, max_size=12),
+    subset=st.booleans(),
+    packed=st.booleans(),
+    cache=st.sampled_from([1, 200_000, 1 << 24]),
+    data=st.data(),
+)
+@settings(max_examples=60, deadline=None)
+def test_any_batch_is_what_a_plain_loop_counts(catalog, windows, subset, packed, cache, data):
+    catalog, trains = catalog
+    spikes = [r for r in catalog.records if r["kind"] == "spikes"]
+    reader = WindowReader(catalog.store, spikes, cache)
+    r, start, n_bins, width = zip(*windows, strict=True)
+    units = None
+    if subset:
+        units = [
+            np.array(data.draw(st.permutations(range(min(spikes[i]["n_units"], 12)))))[: data.draw(st.integers(1, 12))]
+            for i in r
+        ]
+    ms = 1_000_000
+    rows = table(r, np.array(start) * ms, n_bins, np.array(width) * ms, units)
+    batch = reader.read_packed(rows, bins_per_token=4) if packed else reader.read(rows, bins_per_token=4)
+    for b, (i, s, n, w) in enumerate(windows):
+        expected = plain(trains[spikes[i]["path"]], s * ms, n, w * ms)
+        expected = expected if units is None else expected[units[b]]
+        if packed:
+            low, high = batch.offsets[b : b + 2].tolist()
+            found = batch.x_MT[low:high]
+            assert (batch.window_M[low:high] == b).all()
+        else:
+            found = batch.x_BNT[b]
+            assert batch.mask_BN[b].sum() == len(expected)
+            assert batch.mask_BN[b, : len(expected)].all()
+            assert not found[len(expected) :].any()
+            found = found[: len(expected)]
+        assert batch.mask_BT[b].sum() == n
+        np.testing.assert_array_equal(found[:, :n], expected)
+        assert not found[:, n:].any()
+    assert max(n_bins) <= batch.mask_BT.shape[1] < max(n_bins) + 4
+
+
+def test_more_than_255_spikes_in_a_bin_widen_the_batch(tmp_path):
+    # 255 in one window's bins, 256 and 70,000 in the others'.
+    times = np.concatenate([np.full(n, k + 0.5) for k, n in enumerate((255, 256, 70_000))])
+    stored(tmp_path, units=Units(1), domain=Interval.single(0, 3), spikes=Spikes.from_trains([times]))
+    catalog = Catalog.build(Store(tmp_path / "store"))
+    reader = WindowReader(catalog.store, catalog.records)
+    second = 1_000_000_000
+    small = reader.read(table([0], [0], [1], [second]))
+    assert (small.x_BNT.dtype, small.x_BNT.item(), reader.widened) == (torch.uint8, 255, 0)
+    large = reader.read(table([0, 0, 0], [0, second, 2 * second], [1] * 3, [second] * 3))
+    assert (large.x_BNT.dtype, large.x_BNT.ravel().tolist()) == (torch.int32, [255, 256, 70_000])
+    assert reader.widened == 1
+    inputs = large.model_inputs()["x_BNT"]
+    assert (inputs.dtype, inputs.max().item()) == (torch.float32, 70_000)
 
 
 def test_bins_of_a_tenth_of_a_second_do_not_drift(tmp_path):
@@ -65,12 +149,60 @@ def test_samples_are_spread_and_merged_without_loss(tmp_path):
     np.testing.assert_array_equal(reader.window(0.0, 40, 4.0), counts.T)
     np.testing.assert_allclose(reader.window(8.0, 8, 1.0)[0], np.repeat(counts[2:4, 0], 4) / 4, rtol=1e-6)
     np.testing.assert_allclose(reader.window(8.0, 2, 8.0)[1], counts[2:6, 1].reshape(2, 2).sum(1), rtol=1e-6)
+    # Units in another order, before the start and after the end.
+    np.testing.assert_array_equal(reader.window(-4.0, 2, 4.0, np.array([1, 0]))[:, 1], counts[0, ::-1])
+    assert not reader.window(-4.0, 1, 4.0).any()
+    assert not reader.window(160.0, 3, 4.0).any()
 
 
-@given(st.floats(-3, 12), st.floats(0.05, 5.0), st.integers(1, 30))
-def test_rebinning_conserves_counts(position, samples_per_bin, n_bins):
-    data = np.arange(1.0, 11.0)[:, None]
-    out = rebin(data, position, samples_per_bin, n_bins, mean=False)
-    low, high = np.clip([position, position + n_bins * samples_per_bin], 0, 10)
-    exact = sum((k + 1) * max(0.0, min(high, k + 1) - max(low, k)) for k in range(10))
-    assert out.sum() == pytest.approx(exact, abs=1e-6)
+def test_values_are_averaged_and_missing_ones_are_none(tmp_path):
+    values = np.array([[1.0, 5.0], [3.0, np.nan], [5.0, 7.0], [7.0, 9.0]])
+    reader = ActivityReader(
+        stored(
+            tmp_path,
+            units=Units(2),
+            domain=Interval.single(0, 0.4),
+            activity=RegularTimeSeries(values, 10.0),
+            activity_kind="values",
+        )
+    )
+    np.testing.assert_allclose(reader.window(0.0, 2, 0.2), [[2.0, 6.0], [2.5, 8.0]], rtol=1e-6)
+    np.testing.assert_allclose(reader.window(0.05, 1, 0.1), [[2.0], [2.5]], rtol=1e-6)
+
+
+@given(st.floats(-3, 12), st.floats(0.05, 5.0), st.integers(1, 30), st.integers(1, 10))
+@settings(deadline=None)
+def test_rebinning_conserves_counts_in_any_blocks(position, samples_per_bin, n_bins, rows):
+    data = np.arange(1.0, 11.0, dtype=np.float32)[:, None]
+    blocks = [np.ascontiguousarray(data[k : k + rows]) for k in range(0, 10, rows)]
+    n, one, zero = len(blocks), np.ones(1), np.zeros(1, dtype=np.int64)
+    out = np.zeros(n_bins, dtype=np.float64)
+    rebin_samples(
+        zero, zero, zero + n, one * position, one * samples_per_bin, one, zero + n_bins, zero, zero - 1, zero,
+        np.array([b.ctypes.data for b in blocks]), np.array([len(b) for b in blocks]), np.arange(0, 10, rows),
+        np.ones(n, dtype=np.int64), out, n_bins,
+    )  # fmt: skip
+    edges = np.clip(position + np.arange(n_bins + 1) * samples_per_bin, 0, 10)
+    exact = [
+        sum((k + 1) * max(0.0, min(high, k + 1) - max(low, k)) for k in range(10)) for low, high in pairwise(edges)
+    ]
+    np.testing.assert_allclose(out, exact, atol=1e-6)
+
+
+def test_blocks_hold_equally_many_spikes_and_decode_in_order_of_time(tmp_path):
+    rng = np.random.default_rng(0)
+    trains = [np.sort(rng.integers(0, 5_000, 45_000)) / 1000 for _ in range(3)]  # many spikes of one time
+    source = SpikeSource(
+        stored(tmp_path, units=Units(3), domain=Interval.single(0, 5), spikes=Spikes.from_trains(trains))
+    )
+    keys = [source.decode(k) for k in range(len(source.low_K))]
+    assert [len(k) for k in keys] == [65536, 65536, 135_000 - 2 * 65536]
+    found = [[] for _ in trains]
+    for k, block in enumerate(keys):
+        assert (np.diff(block) >= 0).all()
+        time, unit = (block >> source.shift) + source.base_K[k], block & ((1 << source.shift) - 1)
+        assert source.low_K[k] <= time.min() <= time.max() <= source.high_K[k]
+        for n in range(3):
+            found[n].append(time[unit == n])
+    for train, parts in zip(trains, found, strict=True):
+        np.testing.assert_array_equal(np.concatenate(parts), np.rint(train * 1e9))

@@ -1,0 +1,124 @@
+"""Decoded blocks of many recordings, no more bytes of them than was allowed."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from foundation.data.source import SampleSource, Source, open_source
+from foundation.errors import ConfigError
+from foundation.store.storage import Store
+from foundation.store.stored import StoredRecording
+
+COUNTS_MODALITY, VALUES_MODALITY = 0, 1
+
+
+class BlockCache:
+    """Blocks decoded when a window needs them; the least recently used are dropped first.
+
+    Recordings are opened when a window first needs them. What is known of blocks lies in flat arrays over all blocks of
+    all opened recordings (about 60 bytes a block), which the compiled loops read; ``address_K`` is 0 where a block is
+    not decoded.
+
+    Args:
+        store: where recordings lie.
+        records: their commit records.
+        max_bytes: of decoded blocks, exceeded by one block at most. What open recordings need beside their blocks may
+            take an eighth of this more.
+
+    Raises:
+        ConfigError: if ``max_bytes`` is not above 0.
+    """
+
+    def __init__(self, store: Store, records: Sequence[dict[str, Any]], max_bytes: int) -> None:
+        if max_bytes < 1:
+            raise ConfigError(f"cache_bytes is {max_bytes}: above 0 bytes")
+        self.store, self.records, self.max_bytes = store, records, max_bytes
+        self.held = self.decodes = self.largest_held = 0
+        self.now = 0
+        n = len(records)
+        self.first_R, self.count_R = np.full(n, -1, dtype=np.int64), np.zeros(n, dtype=np.int64)
+        self.n_units_R = np.array([record["n_units"] for record in records], dtype=np.int64)
+        self.modality_R = np.array([VALUES_MODALITY if r["kind"] == "values" else 0 for r in records], dtype=np.int64)
+        self.sampled_R = np.array([record["kind"] != "spikes" for record in records], dtype=bool)
+        self.rate_R, self.start_R = np.ones(n), np.zeros(n)
+        empty = np.zeros(0, dtype=np.int64)
+        self.low_K, self.high_K, self.base_K, self.shift_K = empty, empty, empty, empty
+        self.recording_K, self.units_K, self.address_K, self.length_K, self.used_K = empty, empty, empty, empty, empty
+        self._blocks: dict[int, np.ndarray] = {}
+        self._sources: OrderedDict[int, Source] = OrderedDict()
+
+    def open(self, recordings: np.ndarray) -> None:
+        """Know the blocks of these recordings."""
+        new_B = self.first_R[recordings] < 0
+        if not new_B.any():
+            return
+        missing = [int(r) for r in np.unique(recordings[new_B])]
+        parts: dict[str, list[np.ndarray]] = {}
+        known = len(self.low_K)
+        for r in missing:
+            source = self._source(r)
+            count = len(source.low_K)
+            self.first_R[r], self.count_R[r] = known, count
+            known += count
+            if isinstance(source, SampleSource):
+                self.rate_R[r], self.start_R[r] = source.rate, source.start
+            full, zero = np.ones(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+            new = {"low_K": source.low_K, "high_K": source.high_K, "base_K": source.base_K}
+            new |= {"shift_K": full * source.shift, "recording_K": full * r, "units_K": full * self.n_units_R[r]}
+            new |= {"address_K": zero, "length_K": zero, "used_K": zero}
+            for name, values in new.items():
+                parts.setdefault(name, []).append(values)
+        for name, arrays in parts.items():
+            setattr(self, name, np.concatenate([getattr(self, name), *arrays]))
+
+    def _source(self, r: int) -> Source:
+        if r in self._sources:
+            self._sources.move_to_end(r)
+            return self._sources[r]
+        source = open_source(StoredRecording(self.store, self.records[r]))
+        self._sources[r] = source
+        held = sum(s.nbytes for s in self._sources.values())
+        while held > self.max_bytes // 8 and len(self._sources) > 1:
+            held -= self._sources.popitem(last=False)[1].nbytes
+        return source
+
+    def decode(self, k: int, kept: set[int]) -> bool:
+        """Decode a block if it is not, and drop others for it.
+
+        Args:
+            k: which block.
+            kept: blocks that must stay; ``k`` joins them.
+
+        Returns:
+            Whether what must stay is within the allowed bytes. If not, it is over by less than block ``k``, and the
+            caller uses what it has before it asks for more.
+        """
+        kept.add(k)
+        self.now += 1
+        self.used_K[k] = self.now
+        if self.address_K[k]:
+            return True
+        r = int(self.recording_K[k])
+        block = self._source(r).decode(k - int(self.first_R[r]))
+        self.decodes += 1
+        self._blocks[k] = block
+        self.address_K[k], self.length_K[k] = block.ctypes.data, len(block)
+        self.held += block.nbytes
+        self.largest_held = max(self.largest_held, self.held)
+        return self.drop(kept)
+
+    def drop(self, kept: set[int]) -> bool:
+        """Drop the least recently used blocks until the allowed bytes are kept to; False if ``kept`` alone exceeds."""
+        if self.held <= self.max_bytes:
+            return True
+        for k in sorted(self._blocks.keys() - kept, key=lambda k: (self.used_K[k], k)):
+            self.held -= self._blocks.pop(k).nbytes
+            self.address_K[k] = 0
+            if self.held <= self.max_bytes:
+                return True
+        # A single block may be larger than all that is allowed.
+        return len(kept) == 1 and len(self._blocks) == 1
