@@ -103,10 +103,10 @@ def _columns(units: dict[str, np.ndarray], reserved: tuple[str, ...]) -> dict[st
 
 
 def _series(pynwb: Any, name: str, series: TimeSeries) -> Any:
-    data, unit = np.asarray(series.data), series.unit or UNKNOWN
+    about: dict[str, Any] = {"name": name, "data": np.asarray(series.data), "unit": series.unit or UNKNOWN}
     if isinstance(series, RegularTimeSeries):
-        return pynwb.TimeSeries(name, data=data, unit=unit, rate=float(series.rate), starting_time=float(series.start))
-    return pynwb.TimeSeries(name, data=data, unit=unit, timestamps=series.timestamps)
+        return pynwb.TimeSeries(**about, rate=float(series.rate), starting_time=float(series.start))
+    return pynwb.TimeSeries(**about, timestamps=series.timestamps)
 
 
 def _add_table(pynwb: Any, nwb: Any, name: str, table: Interval) -> None:

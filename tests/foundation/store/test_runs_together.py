@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -125,17 +126,19 @@ write_recording(store, recording)
 """
 
 
-def start_writer(store, seconds):
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, store, str(seconds)], stdout=subprocess.PIPE, text=True)
-    assert writer.stdout.readline() == "half\n"
-    return writer
+@contextmanager
+def writer_at_half(store, seconds):
+    """A process that stops for so long in the middle of writing a recording."""
+    command = [sys.executable, "-c", WRITER, store, str(seconds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout.readline() == "half\n"
+        yield writer
 
 
 def test_what_a_killed_writer_left_is_removed(tmp_path, store_digest):
     store = Store(tmp_path / "store", create=True)
-    writer = start_writer(store.url, 60)
-    writer.send_signal(signal.SIGKILL)
-    writer.wait()
+    with writer_at_half(store.url, 60) as writer:
+        writer.send_signal(signal.SIGKILL)
     (left,) = verify_store(store).left
     assert left.endswith(".part")
     assert clean_store(store).parts == [left]
@@ -144,10 +147,10 @@ def test_what_a_killed_writer_left_is_removed(tmp_path, store_digest):
 
 def test_what_a_living_writer_needs_is_not_removed(tmp_path):
     store = Store(tmp_path / "store", create=True)
-    writer = start_writer(store.url, 3)
-    for _ in range(10):
-        assert clean_store(store, older_than=0.0).parts == []
-    assert writer.wait(timeout=60) == 0
+    with writer_at_half(store.url, 3) as writer:
+        for _ in range(10):
+            assert clean_store(store, older_than=0.0).parts == []
+        assert writer.wait(timeout=60) == 0
     Catalog.refresh(store)
     verification = verify_store(store)
     assert (verification.ok, verification.recordings, verification.left) == (True, 1, [])

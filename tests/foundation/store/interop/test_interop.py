@@ -160,6 +160,7 @@ def test_real_recordings_as_nwb_and_back(real_data, tmp_path, folder):
         assert_equal(one, write_and_read(one, tmp_path))
 
 
+@pytest.mark.filterwarnings("ignore:Some starts and ends are equal")
 @pytest.mark.parametrize("kind", ["spikes", "values"])
 def test_pynapple(tmp_path, kind):
     nap = pytest.importorskip("pynapple")
@@ -194,6 +195,7 @@ def test_pynapple(tmp_path, kind):
     assert found["trials"]["choice"].tolist() == ["left", "", "right"]
 
 
+@pytest.mark.filterwarnings("ignore:Some starts and ends are equal")
 def test_pynapple_keeps_time_support_where_all_spikes_are_observed():
     pytest.importorskip("pynapple")
     one = recording(domain=Interval([0.0], [55.0]))
