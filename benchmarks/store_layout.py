@@ -42,8 +42,8 @@ of at most 512 KiB; 64 chunks a shard.
 - pcodec makes spikes a fifth to three tenths smaller and time stamps a third as large. It is not taken: its name is not
   one that the Zarr v3 specification lists, and a reader needs a package more. blosc is part of the specification, and
   every Zarr v3 reader decodes it.
-- Differences (`delta+`) make spikes an eighth to a quarter smaller. They are not in the specification either, are slower
-  to read, shut out the faster pipeline, and do not give floats back bit for bit.
+- Differences (`delta+`) make spikes an eighth to a quarter smaller. They are not in the specification either, are
+  slower to read, shut out the faster pipeline, and do not give floats back bit for bit.
 - Level 3 writes integers faster than level 5, for one to six percent of size. Shuffled bits beat shuffled bytes for
   sampled floats in size, and are no slower.
 - A shard costs about half a millisecond a part against one file a chunk, and makes 64 times fewer objects.
