@@ -22,6 +22,7 @@ from foundation.store.stored import StoredRecording
 log = logging.getLogger(__name__)
 KINDS = ("raw", "cebra")
 VERSION = 1
+SHORTEST = 20  # bins: CEBRA cannot be fitted to fewer than its receptive field
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class SurroundSettings:
         pool: bins of a segment's pooled information.
         architecture: of CEBRA's encoder; ``offset10-model`` sees 10 bins.
         iterations: steps of CEBRA's training.
-        time_offset: bins between CEBRA's positive pairs at most.
+        time_offset: bins between the two of CEBRA's positive pairs.
         batch_size: of CEBRA's training.
         seed: of CEBRA's training.
 
@@ -141,6 +142,8 @@ def principal_components(x_TC: np.ndarray, dim: int) -> np.ndarray:
 def cebra_embedding(x_TC: np.ndarray, settings: SurroundSettings) -> np.ndarray:
     """``(T, dim)`` CEBRA-Time embedding of channels; the same settings give the same numbers on one machine.
 
+    Zeros where there is nothing to embed, or too little of it.
+
     Raises:
         FoundationError: if the package ``cebra`` is not installed.
     """
@@ -153,27 +156,30 @@ def cebra_embedding(x_TC: np.ndarray, settings: SurroundSettings) -> np.ndarray:
         ) from error
     import torch
 
-    if not x_TC.shape[1]:
+    if not x_TC.shape[1] or len(x_TC) <= SHORTEST + settings.time_offset:
         return np.zeros((len(x_TC), settings.dim), np.float32)
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        model = cebra.CEBRA(
-            model_architecture=settings.architecture,
-            batch_size=min(settings.batch_size, len(x_TC)),
-            max_iterations=settings.iterations,
-            time_offsets=settings.time_offset,
-            output_dimension=settings.dim,
+        x = torch.from_numpy(x_TC)
+        dataset = cebra.data.TensorDataset(x, continuous=x)
+        model = cebra.models.init(settings.architecture, x.shape[1], 32, settings.dim, True)
+        dataset.configure_for(model)
+        loader = cebra.data.ContinuousDataLoader(
+            dataset=dataset,
             conditional="time",
-            device="cpu",
-            verbose=False,
+            time_offset=settings.time_offset,
+            num_steps=settings.iterations,
+            batch_size=min(settings.batch_size, len(x)),
         )
-        state = np.random.get_state()  # noqa: NPY002  (the package draws from NumPy's global generator)
-        np.random.seed(settings.seed)  # noqa: NPY002
-        try:
-            model.fit(x_TC)
-        finally:
-            np.random.set_state(state)  # noqa: NPY002
-        return np.asarray(model.transform(x_TC), dtype=np.float32)
+        # The package seeds its sampler from the machine's entropy, whatever it is told.
+        loader.distribution.generator.manual_seed(settings.seed)
+        criterion = cebra.models.criterions.FixedCosineInfoNCE(temperature=1.0)
+        optimizer = torch.optim.Adam(model.parameters(), lr=3e-4)
+        solver = cebra.solver.init(
+            "single-session", model=model, criterion=criterion, optimizer=optimizer, tqdm_on=False
+        )
+        solver.fit(loader)
+        return np.ascontiguousarray(solver.transform(x).numpy(), dtype=np.float32)
 
 
 class Surroundings:

@@ -49,6 +49,8 @@ class Objective(nn.Module):
         """
         if context is None:
             context = StepContext.alone(views[0])
+        # Counts come as small integers; augmentations and sums over them need real numbers.
+        views = [view if view.x_BNT.is_floating_point() else view.cast() for view in views]
         terms, z_MD = self.losses(model, views, context)
         return terms | collapse_figures(z_MD)
 

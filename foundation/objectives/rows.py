@@ -43,7 +43,8 @@ def parts_for_all(view: WindowBatch) -> tuple[list[tuple[torch.Tensor, WindowBat
 def smallest_window(parts: list[tuple[torch.Tensor, WindowBatch]]) -> WindowBatch:
     """One window, for a run of the model whose result counts for nothing."""
     part = parts[-1][1]
-    return replace(part, **{f.name: getattr(part, f.name)[:1] for f in fields(part)})
+    known = {f.name: getattr(part, f.name) for f in fields(part)}
+    return replace(part, **{name: tensor[:1] for name, tensor in known.items() if tensor is not None})
 
 
 def unit_embeddings(model: nn.Module, view: WindowBatch) -> torch.Tensor:

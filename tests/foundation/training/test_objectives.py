@@ -1,0 +1,125 @@
+"""Every objective in the trainer: it learns, its target networks are in the checkpoint, and it goes on exactly."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel
+
+from foundation.data.augmentations import Augmentation
+from foundation.data.surround import SurroundSettings
+from foundation.errors import ConfigError
+from foundation.objectives import (
+    MYOWSettings,
+    NDTSettings,
+    NeurPIRSettings,
+    NuCLRSettings,
+    ObjectiveSettings,
+    SwapVAESettings,
+    VICRegSettings,
+)
+from foundation.training import pretrain
+from foundation.training.checkpoint import list_checkpoints
+
+DROPOUT = [Augmentation("neuron_dropout", share=0.3, random=True)]
+MYOW = MYOWSettings(
+    shortest=4, longest=6, augmentations=DROPOUT, projector=[16, 8], predictor=16, mined_projector=[8, 8],
+    mined_predictor=8, mined_weight=0.5, mined_until=0.3, candidates=1,
+)  # fmt: skip
+OBJECTIVES = {
+    "neurpir": ObjectiveSettings(
+        neurpir=NeurPIRSettings(4, 8, projector=[32, 32], surround=SurroundSettings(kind="raw", dim=2, pool=2))
+    ),
+    "vicreg": ObjectiveSettings(
+        "vicreg", vicreg=VICRegSettings(level="population", shortest=4, longest=8, expander=[32], augmentations=DROPOUT)
+    ),
+    "myow": ObjectiveSettings("myow", myow=MYOW),
+    "byol": ObjectiveSettings("byol", myow=MYOW),
+    "swap_vae": ObjectiveSettings("swap_vae", swap_vae=SwapVAESettings(units=12, content=4, style=4, hidden=16)),
+    "ndt": ObjectiveSettings("ndt", ndt=NDTSettings(4, 8)),
+    "nuclr": ObjectiveSettings("nuclr", nuclr=NuCLRSettings(4, 6, hidden=16, out=16)),
+    "sum": ObjectiveSettings(
+        weights={"neurpir": 1.0, "ndt": 0.5}, neurpir=NeurPIRSettings(4, 8, projector=[32]), ndt=NDTSettings(4, 8)
+    ),
+}
+
+
+def metrics(output) -> list[dict]:
+    return [json.loads(line) for line in (Path(output) / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def of(tiny, small_store, tmp_path):
+    """Settings of a short run with an objective, on a store of its own: surrounding information is written there."""
+    shutil.copytree(small_store, tmp_path / "store")
+
+    def build(name, **changes):
+        return tiny(
+            objective=OBJECTIVES[name], store=str(tmp_path / "store"), output=str(tmp_path / f"run-{name}"), **changes
+        )
+
+    return build
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_trains_and_is_watched(of, name):
+    settings = of(name, steps=12, checkpoint_every=12)
+    folder = pretrain(settings)
+    lines = metrics(settings.output)
+    assert sum(m["loss"] for m in lines[-4:]) < sum(m["loss"] for m in lines[:4])
+    assert {"rankme", "std", "similarity", "rows"} <= set(lines[-1])
+    model = AutoModel.from_pretrained(folder)
+    assert type(model).__name__ == ("SwapVAEModel" if name == "swap_vae" else "EIT")
+    assert f"pretrained with {settings.objective.title}" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("name", "stage"), [("myow", 0), ("myow", 3), ("swap_vae", 0), ("neurpir", 2)])
+def test_a_resumed_run_ends_in_the_same_weights_target_and_all(of, name, stage):
+    settings = of(name, zero_stage=stage, keep_checkpoints=9)
+    pretrain(settings)
+    folder = Path(settings.output)
+    last = list_checkpoints(folder / "checkpoints")[0]
+    kept = {p.name: p.read_bytes() for p in [last / "objective.safetensors", last / "model" / "model.safetensors"]}
+    losses = [m["loss"] for m in metrics(settings.output)]
+    if name == "myow":
+        tensors = load_file(last / "objective.safetensors")
+        model = load_file(last / "model" / "model.safetensors")
+        targets = {k.removeprefix("target_model."): t for k, t in tensors.items() if k.startswith("target_model.")}
+        assert set(targets) == set(model)
+        assert all(not torch.equal(targets[k], model[k]) for k in model if model[k].ndim > 1)
+    shutil.rmtree(last)
+    shutil.rmtree(folder / "model")
+    pretrain(settings)
+    assert [m["loss"] for m in metrics(settings.output)] == losses
+    assert {
+        p.name: p.read_bytes() for p in [last / "objective.safetensors", last / "model" / "model.safetensors"]
+    } == kept
+
+
+def test_swap_vaes_running_statistics_are_in_its_model(of):
+    settings = of("swap_vae", steps=4)
+    tensors = load_file(pretrain(settings) / "model.safetensors")
+    running = [t for name, t in tensors.items() if name.endswith("running_mean_D")]
+    assert len(running) == 4
+    assert all(t.abs().sum() > 0 for t in running)
+
+
+def test_what_cannot_be_summed_is_refused():
+    with pytest.raises(ConfigError, match=r"weights names 'neurpire': allowed are byol"):
+        ObjectiveSettings(weights={"neurpire": 1.0})
+    with pytest.raises(ConfigError, match=r"weights\.ndt is 0\.0: above 0"):
+        ObjectiveSettings(weights={"ndt": 0.0})
+    with pytest.raises(ConfigError, match="brings its own encoder"):
+        ObjectiveSettings(weights={"swap_vae": 1.0, "ndt": 1.0})
+
+
+def test_objectives_that_ask_for_other_views_are_refused_before_any_work(of, tmp_path):
+    settings = of("sum")
+    other = ObjectiveSettings(
+        weights={"neurpir": 1.0, "ndt": 1.0}, neurpir=NeurPIRSettings(4, 8), ndt=NDTSettings(4, 9)
+    )
+    with pytest.raises(ConfigError, match=r"neurpir\.longest=8, ndt\.longest=9"):
+        pretrain(type(settings)(**{**settings.__dict__, "objective": other}))
