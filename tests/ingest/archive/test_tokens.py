@@ -5,10 +5,12 @@ import pickle
 
 import keyring
 import pytest
+import requests
 from keyring.backend import KeyringBackend
 
 from foundation.errors import SourceError
 from ingest.sources import AssetFilters, find_assets, open_asset
+from ingest.sources.tokens import ArchiveToken
 
 TOKEN = "0123456789abcdef-the-owners"
 DATA = b"embargoed bytes" * 100
@@ -58,6 +60,7 @@ def test_with_the_owners_token(find, embargoed, quick, monkeypatch, caplog, mode
     monkeypatch.setenv("LAB_TOKEN", f" {TOKEN}\n")
     caplog.set_level(logging.DEBUG)
     blob, zarr = find("dandi://lab/000001")
+    assert zarr.content_url == ""  # the storage gives embargoed content to presigned addresses alone
     with open_asset(blob, quick(mode=mode)) as file:
         assert file.read() == DATA
     with open_asset(zarr, quick(mode=mode)) as store:
@@ -113,8 +116,10 @@ class Ring(KeyringBackend):
 
 
 class EncryptedRing(Ring):
+    asked = 0
+
     def get_password(self, service, username):
-        raise AssertionError("it would ask for a password")
+        type(self).asked += 1  # it would ask for a password on the terminal
 
 
 def test_the_keyring_is_asked_where_the_variable_is_not_set(find, embargoed, monkeypatch):
@@ -129,6 +134,7 @@ def test_a_keyring_that_would_ask_a_question_is_left_alone(find):
     keyring.set_keyring(EncryptedRing())
     with pytest.raises(SourceError, match="wants a token"):
         find("dandi://lab/000001")
+    assert EncryptedRing.asked == 0
 
 
 def test_a_token_with_characters_that_no_token_has_is_not_shown(find, monkeypatch):
@@ -150,3 +156,13 @@ def test_presigned_addresses_are_in_no_message_and_no_log(find, embargoed, quick
     with pytest.raises(SourceError, match="given up") as caught, open_asset(blob, quick(mode="download")):
         pass
     assert "Signature" not in str(caught.value) + caplog.text
+
+
+@pytest.mark.parametrize("stated", ["http://127.0.0.1:1/api/x", "https://127.0.0.1/api", "http://api.example.org/api"])
+def test_a_token_is_put_on_requests_to_its_archive_alone(embargoed, lab, monkeypatch, stated):
+    monkeypatch.setenv("LAB_TOKEN", TOKEN)
+    token = ArchiveToken(lab)
+    assert token.ready()
+    assert "Authorization" not in token(requests.Request("GET", stated).prepare()).headers
+    assert token(requests.Request("GET", f"{lab.api_url}/x").prepare()).headers["Authorization"] == f"token {TOKEN}"
+    assert TOKEN.encode() not in pickle.dumps(token)
