@@ -26,8 +26,8 @@ class BlockCache:
     Args:
         store: where recordings lie.
         records: their commit records.
-        max_bytes: of decoded blocks, exceeded by one block at most. What open recordings need beside their blocks may
-            take an eighth of this more.
+        max_bytes: of decoded blocks (or one block, if that is larger), exceeded by one block while it is decoded. What
+            open recordings need beside their blocks may take an eighth of this more.
 
     Raises:
         ConfigError: if ``max_bytes`` is not above 0.
