@@ -1,0 +1,95 @@
+"""The page of the EIT table, from whatever runs are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from finetune.reproduce.runs import RunResult, read_all, trial_interval
+
+TITLES = {
+    "linear": "logistic regression of the window (floor)",
+    "mlp": "MLP",
+    "gru": "GRU",
+    "ndt": "NDT (self-supervised)",
+    "ndt-sup": "NDT-Sup",
+    "eit-t": "EIT (T)",
+    "eit": "EIT",
+}
+# Liu et al. 2022, table 1: columns C-1 and M-1 are the sessions of these animals.
+PUBLISHED = {
+    ("Chewie", 2): {"mlp": 74.22, "gru": 75.78, "ndt": 59.90, "ndt-sup": 80.47, "eit-t": 76.04, "eit": 79.69},
+    ("Chewie", 6): {"mlp": 78.91, "gru": 84.72, "ndt": 64.93, "ndt-sup": 87.33, "eit-t": 83.33, "eit": 88.36},
+}
+INTRODUCTION = """Accuracy of 8 reach directions per time step, in percent. Protocol of Liu et al. 2022 (arXiv
+2206.06131): 100 ms bins in Hz, the first 8 of each trial, trials split 80/20 in the order in which they were recorded,
+units that do not vary in training left out, each unit's mean taken out of training and test trials separately, windows
+of T bins, Adam with a rate of 1e-4 and 16 windows a batch.
+
+How long a model trains is one rule for all, fixed before any run: the last fifth of the training trials is held out,
+the epoch of the best figure on it (mean of 5 epochs; accuracy, or the loss of masked bins for NDT without labels) is
+found, with 40 epochs of patience and 400 at most, and the model is trained anew on all training trials for as many. The
+interval is a bootstrap over test trials of the mean over seeds; it does not hold what other training trials would
+change."""
+
+
+def eit_page(folder: Path, command: str) -> str:
+    """Markdown of all tables under ``folder``, a table for each of its folders of runs."""
+    parts = ["# EIT on reaching trials", INTRODUCTION, f"```\n{command}\n```"]
+    for table in sorted(p for p in folder.iterdir() if p.is_dir()):
+        rows = read_all(table)
+        if rows:
+            parts.append(_table(table.name, rows))
+    if len(parts) == 3:
+        parts.append("No run is there yet.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(name: str, rows: dict[str, list[RunResult]]) -> str:
+    first = next(iter(rows.values()))[0]
+    subject, bins, detail = first.config["subject"], first.config["bins"], first.detail
+    published = PUBLISHED.get((subject, bins), {})
+    lines = [
+        f"## {name}: {subject}, T = {bins}",
+        "",
+        f"{detail['train']} training and {detail['test']} test trials; recording {first.digests[subject][:12]}.",
+        "",
+        "| | mean | spread over seeds | 95 % interval over trials | seeds | epochs | published | seconds a run |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    order = [*TITLES, *sorted(set(rows) - set(TITLES))]
+    lines += [_row(row, rows[row], published.get(row)) for row in order if row in rows]
+    missing = [TITLES[row] for row in TITLES if row not in rows]
+    if missing:
+        lines += ["", f"Not run yet: {', '.join(missing)}."]
+    return "\n".join(lines) + _verdict(rows, published)
+
+
+def _row(name: str, results: list[RunResult], published: float | None) -> str:
+    values = np.array([r.accuracy for r in results]) * 100
+    low, high = trial_interval(results)
+    spread = f"{values.std(ddof=1):.2f} ({values.min():.2f} to {values.max():.2f})" if len(values) > 1 else "-"
+    epochs = sorted(r.detail["epochs"] for r in results if "epochs" in r.detail)
+    epoch_text = f"{epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else (str(epochs[0]) if epochs else "-")
+    title = TITLES.get(name, name.replace("transfer-", "EIT (T), individual module frozen, trained on "))
+    seconds = np.mean([r.detail["seconds"] for r in results])
+    shown = f"{published:.2f}" if published is not None else "-"
+    return (
+        f"| {title} | {values.mean():.2f} | {spread} | {100 * low:.1f} to {100 * high:.1f} | {len(results)} | "
+        f"{epoch_text} | {shown} | {seconds:,.0f} |"
+    )
+
+
+def _verdict(rows: dict[str, list[RunResult]], published: dict[str, float]) -> str:
+    """Which rows fall short of the paper or of the floor."""
+    means = {name: float(np.mean([r.accuracy for r in results])) * 100 for name, results in rows.items()}
+    said = []
+    if "linear" in means:
+        below = [TITLES.get(n, n) for n, mean in means.items() if n != "linear" and mean <= means["linear"]]
+        if below:
+            said.append(f"Not above the floor: {', '.join(below)}.")
+    short = [f"{TITLES[n]} by {p - means[n]:.2f}" for n, p in published.items() if n in means and means[n] < p]
+    if short:
+        said.append(f"Below the published figure: {', '.join(short)}.")
+    return "".join(f"\n\n{text}" for text in said)

@@ -1,0 +1,223 @@
+"""The EIT table: its windows, its rule, its runs that go on, and its page."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from finetune.reproduce import EITTable, ReproduceSettings, reproduce
+from finetune.reproduce.decoding import Rule, fit, validate
+from finetune.reproduce.eit import find_recording, floor, right_by_trial
+from finetune.reproduce.reaching import Trials, cut, read_trials, split
+from finetune.reproduce.runs import read_all
+from foundation.command import build_parser, parse
+from foundation.errors import ConfigError, FoundationError
+from foundation.models.baselines import MLPDecoder, MLPDecoderConfig
+from foundation.resources import config_names
+from foundation.store import Catalog, Interval, Source, Spikes, Store, Subject, Units, write_recording
+
+N_TRIALS, N_UNITS = 40, 9
+QUICK = Rule(most_epochs=4, patience=2, smooth=2, learning_rate=3e-3)
+
+
+def reaching_recording(make_recording, subject, seed):
+    """Trials 4 s apart of 9 bins of 0.1 s; a unit prefers each of 8 directions, the last is silent in training."""
+    rng = np.random.default_rng(seed)
+    start = 1.0 + 4.0 * np.arange(N_TRIALS)
+    label = np.concatenate([rng.permutation(8) for _ in range(N_TRIALS // 8)])  # each direction once in eight
+    rate = 3 + 40 * (label[:, None] == np.arange(8))
+    trains = []
+    for unit in range(8):
+        counts = rng.poisson(rate[:, unit, None] * 0.1, (N_TRIALS, 9))
+        trial, place = np.nonzero(counts)
+        repeats = counts[trial, place]
+        at = start[trial] + 0.1 * place
+        times = np.concatenate([t + 0.1 * (np.arange(n) + 0.5) / n for t, n in zip(at, repeats, strict=True)])
+        trains.append(np.sort(times))
+    trains.append(np.array([start[-1] + 0.05]))
+    return make_recording(
+        0,
+        source=Source(path=f"sub-{subject}.nwb", digest=f"{seed:064x}"),
+        subject=Subject(subject, species="Macaca mulatta"),
+        units=Units(N_UNITS),
+        domain=Interval(start, start + 0.9),
+        spikes=Spikes.from_trains(trains),
+        intervals={"trials": Interval(start, start + 0.9, {"target_id": label})},
+    ), label
+
+
+@pytest.fixture(scope="module")
+def reaching(make_recording, tmp_path_factory):
+    path = tmp_path_factory.mktemp("reaching") / "store"
+    store = Store(path, create=True)
+    labels = {}
+    for seed, subject in enumerate(("Chewie", "Mihi")):
+        recording, labels[subject] = reaching_recording(make_recording, subject, seed)
+        write_recording(store, recording)
+    Catalog.build(store).save()
+    return path, labels
+
+
+def table(reaching, tmp_path, **changes):
+    settings = EITTable(models=["linear", "mlp"], seeds=[1, 2], rule=QUICK)
+    settings = EITTable(**({f: getattr(settings, f) for f in settings.__dataclass_fields__} | changes))
+    return ReproduceSettings(
+        store=str(reaching[0]), output=str(tmp_path / "runs"), name="t", page=str(tmp_path / "page.md"), eit=settings
+    )
+
+
+def test_trials_are_cut_as_the_paper_says(reaching):
+    path, labels = reaching
+    trials = read_trials(find_recording(Catalog.open(Store(path)), "Chewie"))
+    assert trials.rate_RNT.shape == (40, 9, 9)
+    assert trials.label_R.tolist() == labels["Chewie"].tolist()
+    assert set(np.unique(np.rint(trials.rate_RNT * 0.1 * 1e4) / 1e4 % 1)) == {0.0}  # whole events in each bin
+    train, test = split(trials)
+    assert train.rate_RNT.shape == (32, 8, 8)  # in order; without the unit that is silent in training; 8 bins
+    assert test.label_R.tolist() == labels["Chewie"][32:].tolist()
+    windows = cut(test, 2)
+    assert len(windows) == 8 * 6
+    assert windows.trial_W.tolist() == np.repeat(np.arange(8), 6).tolist()
+    by_hand = test.rate_RNT - test.rate_RNT.mean((0, 2))[None, :, None]
+    np.testing.assert_allclose(windows.x_WNT[6 * 3 + 5], by_hand[3, :, 5:7], rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(windows.count_WNT[6 * 3 + 5], np.rint(test.rate_RNT[3, :, 5:7] * 0.1))
+    assert len(cut(test, 6)) == 8 * 3
+    with pytest.raises(ConfigError, match="bins is 9: at most 8"):
+        cut(test, 9)
+
+
+def test_the_floor_tells_directions_and_shuffled_ones_not(reaching):
+    train, test = split(read_trials(find_recording(Catalog.open(Store(reaching[0])), "Chewie")))
+    predicted_WT, _ = floor(train, test, 6)
+    assert right_by_trial(predicted_WT, cut(test, 6)).mean() > 0.8
+    mixed = Trials(train.rate_RNT, np.random.default_rng(0).permutation(train.label_R))
+    predicted_WT, _ = floor(mixed, test, 6)
+    assert right_by_trial(predicted_WT, cut(test, 6)).mean() < 0.5
+
+
+def test_how_long_a_model_trains_is_found_without_the_test_trials(reaching, monkeypatch):
+    from finetune.reproduce import decoding
+
+    train, _ = split(read_trials(find_recording(Catalog.open(Store(reaching[0])), "Chewie")))
+    seen = []
+    figures = iter([0.1, 0.3, 0.5, 0.4, 0.2, 0.2, 0.2, 0.2])
+
+    def figure(model, cuts):
+        seen.append(len(cuts))
+        return next(figures)
+
+    monkeypatch.setattr(decoding, "validate", figure)
+    trained = []
+    epoch = decoding._Training.epoch
+    monkeypatch.setattr(decoding._Training, "epoch", lambda self: (trained.append(len(self.x)), epoch(self))[1])
+    rule = Rule(most_epochs=10, patience=3, smooth=2)
+    _, detail = fit(lambda: MLPDecoder(MLPDecoderConfig(n_units=8)), train, 2, rule, 0)
+    # means of two: 0.2, 0.4, 0.45, 0.3, ...: the fourth epoch is the best, and three more pass without a better one
+    assert detail["epochs"] == 4
+    assert seen == [6 * 6] * 7
+    assert trained == [26 * 6] * 7 + [32 * 6] * 4
+    _, detail = fit(lambda: MLPDecoder(MLPDecoderConfig(n_units=8)), train, 2, Rule(epochs=2), 0)
+    assert detail == {"epochs": 2, "validation": []}
+
+
+@pytest.mark.parametrize("name", ["mlp", "gru", "ndt", "ndt-sup", "eit-t", "eit"])
+def test_every_model_runs_and_its_result_is_kept(reaching, tmp_path, name):
+    settings = table(reaching, tmp_path, models=[name], seeds=[3], rule=Rule(most_epochs=2, patience=1))
+    folder = reproduce(settings)
+    [result] = read_all(folder)[name]
+    assert len(result.right_R) == 8
+    assert result.accuracy == pytest.approx(np.mean(result.right_R))
+    assert result.detail["epochs"] in (1, 2)
+    assert (tmp_path / "page.md").read_text().count("| 1 |") >= 1
+
+
+def test_a_table_goes_on_where_it_was_and_never_mixes(reaching, tmp_path):
+    settings = table(reaching, tmp_path)
+    folder = reproduce(settings)
+    files = {p.name: p.read_bytes() for p in folder.glob("*.json")}
+    assert sorted(files) == ["linear-seed0.json", "mlp-seed1.json", "mlp-seed2.json"]
+    (folder / "mlp-seed2.json").unlink()
+    before = (folder / "mlp-seed1.json").stat().st_mtime_ns
+    reproduce(settings)
+    assert (folder / "mlp-seed1.json").stat().st_mtime_ns == before
+    again, first = (json.loads(b) for b in ((folder / "mlp-seed2.json").read_bytes(), files["mlp-seed2.json"]))
+    assert again["right_R"] == first["right_R"]  # the same seed, the same figures
+    assert json.loads(files["mlp-seed1.json"])["detail"]["validation"] != first["detail"]["validation"]
+    with pytest.raises(FoundationError, match="another configuration"):
+        reproduce(table(reaching, tmp_path, rule=Rule(most_epochs=3, patience=2, smooth=2)))
+    assert {p.name for p in folder.iterdir()} == set(files)
+    (folder / "mlp-seed1.json").write_text("{")
+    with pytest.raises(FoundationError, match="not a result"):
+        reproduce(settings)
+
+
+def test_the_page_says_what_is_there_and_what_is_not(reaching, tmp_path):
+    reproduce(table(reaching, tmp_path))
+    page = (tmp_path / "page.md").read_text()
+    assert "32 training and 8 test trials" in page
+    assert "Not run yet: GRU, NDT (self-supervised), NDT-Sup, EIT (T), EIT." in page
+    assert "| MLP |" in page
+    assert "74.22" in page
+    assert "Not above the floor: MLP." in page
+    assert str(tmp_path) not in page
+
+
+def test_a_frozen_module_of_another_animal_gets_a_head(reaching, tmp_path):
+    settings = table(reaching, tmp_path, models=["linear"], seeds=[0], transfer_from="Mihi")
+    folder = reproduce(settings)
+    [result] = read_all(folder)["transfer-Mihi"]
+    assert set(result.digests) == {"Chewie", "Mihi"}
+    assert result.detail["source_epochs"] >= 1
+    assert "individual module frozen, trained on Mihi" in (tmp_path / "page.md").read_text()
+
+
+def test_validation_of_masked_bins_does_not_depend_on_draws(reaching):
+    from finetune.reproduce.decoding import MODELS
+
+    train, _ = split(read_trials(find_recording(Catalog.open(Store(reaching[0])), "Chewie")))
+    model, windows = MODELS["ndt"](8, 2), cut(train, 2)
+    state = torch.get_rng_state()
+    assert validate(model, windows) == validate(model, windows)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_what_is_missing_is_named(reaching, tmp_path):
+    with pytest.raises(ConfigError, match="0 recordings of subject 'Jenkins'"):
+        reproduce(table(reaching, tmp_path, subject="Jenkins"))
+    with pytest.raises(ConfigError, match="models has 'resnet'"):
+        EITTable(models=["resnet"])
+    with pytest.raises(ConfigError, match=r"name is '\.\./x'"):
+        ReproduceSettings(store="s", output="o", name="../x")
+
+
+@pytest.mark.parametrize("name", [n for n in config_names("reproduce") if n.startswith("reproduce/eit-")])
+def test_shipped_tables_are_settings(name):
+    given = ["--config", name, "--store", "s"]
+    settings = parse(build_parser("reproduce", reproduce, ReproduceSettings), ReproduceSettings, given)
+    assert f"reproduce/{settings.name}" == name
+    assert settings.eit.rule == Rule()
+
+
+@pytest.mark.real_data
+def test_chewie_has_the_published_trials_units_and_floor(real_data, tmp_path):
+    pytest.importorskip("pynwb")
+    from ingest.nwb import read_nwb
+    from ingest.recipes import load_recipe
+
+    store = Store(tmp_path / "store", create=True)
+    recording = read_nwb(
+        real_data / "nwb/reach/sub-Chewie/sub-Chewie_ses-20131003_ecephys.nwb",
+        load_recipe("default"),
+        strict=False,
+        source=Source(path="sub-Chewie.nwb", digest="0" * 64),
+        namespace="",
+    )
+    write_recording(store, recording)
+    Catalog.build(store).save()
+    train, test = split(read_trials(find_recording(Catalog.open(store), "Chewie")))
+    assert train.rate_RNT.shape == (127, 163, 8)
+    assert len(test) == 32
+    for n_bins, low, high in ((2, 0.68, 0.75), (6, 0.75, 0.83)):
+        predicted_WT, _ = floor(train, test, n_bins)
+        assert low <= right_by_trial(predicted_WT, cut(test, n_bins)).mean() <= high
