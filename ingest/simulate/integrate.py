@@ -64,7 +64,9 @@ def _run(  # type: ignore[no-untyped-def]  # pragma: no cover  (compiled)
     v, u = np.full(n_units, -65.0), np.empty(n_units)
     for n in range(n_units):
         u[n] = abcd_N4[n, 1] * v[n]
-    arriving, coming = np.zeros(n_units), np.zeros(n_units)
+    arriving, coming, drawn = np.zeros(n_units), np.zeros(n_units), np.zeros(n_units)
+    n_areas = len(move_AT2)
+    moved_A = np.zeros(n_areas)
     steps = np.empty(max(1024, n_units * n_steps // 20), dtype=np.int32)
     units = np.empty(len(steps), dtype=np.int32)
     n_spikes = 0
@@ -80,12 +82,19 @@ def _run(  # type: ignore[no-untyped-def]  # pragma: no cover  (compiled)
                 u[n] += abcd_N4[n, 3]
                 for k in range(offsets[n], offsets[n + 1]):
                     coming[targets[k]] += weights[k]
+        for k in range(n_areas):
+            moved_A[k] = np.sqrt(move_AT2[k, t, 0] * move_AT2[k, t, 0] + move_AT2[k, t, 1] * move_AT2[k, t, 1])
         for n in range(n_units):
-            x, y = move_AT2[area_N[n], t, 0], move_AT2[area_N[n], t, 1]
-            current = drive_N[n] + drive_T[t] + noise_N[n] * noise_T[t] * rng.standard_normal() + arriving[n]
-            current += tuning_N2[n, 0] * x + tuning_N2[n, 1] * y + speed_N[n] * np.sqrt(x * x + y * y)
-            v[n] += 0.5 * (0.04 * v[n] * v[n] + 5.0 * v[n] + 140.0 - u[n] + current)
-            v[n] += 0.5 * (0.04 * v[n] * v[n] + 5.0 * v[n] + 140.0 - u[n] + current)
-            u[n] += abcd_N4[n, 0] * (abcd_N4[n, 1] * v[n] - u[n])
-            arriving[n], coming[n] = coming[n], 0.0
+            drawn[n] = rng.standard_normal()
+        for n in range(n_units):  # no call in it: compiled to vector instructions
+            area, voltage, recovery = area_N[n], v[n], u[n]
+            x, y = move_AT2[area, t, 0], move_AT2[area, t, 1]
+            current = drive_N[n] + drive_T[t] + noise_N[n] * noise_T[t] * drawn[n] + arriving[n]
+            current += tuning_N2[n, 0] * x + tuning_N2[n, 1] * y + speed_N[n] * moved_A[area]
+            voltage += 0.5 * (0.04 * voltage * voltage + 5.0 * voltage + 140.0 - recovery + current)
+            voltage += 0.5 * (0.04 * voltage * voltage + 5.0 * voltage + 140.0 - recovery + current)
+            u[n] = recovery + abcd_N4[n, 0] * (abcd_N4[n, 1] * voltage - recovery)
+            v[n] = voltage
+            arriving[n] = coming[n]
+            coming[n] = 0.0
     return steps[:n_spikes], units[:n_spikes]
