@@ -41,12 +41,12 @@ class Block(GradientCheckpointingLayer):
         self.mlp = FeedForward(config)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x_BLD: torch.Tensor, mask_BL: torch.Tensor, turn: Phases | None = None) -> torch.Tensor:
+    def forward(self, x_BLD: torch.Tensor, mask_BL: torch.Tensor | None, turn: Phases | None = None) -> torch.Tensor:
         """Same shape in and out.
 
         Args:
             x_BLD: ``(..., L, D)``; rows of the leading axes do not see each other.
-            mask_BL: ``(rows, L)`` with the leading axes as one; which of the L are seen.
+            mask_BL: ``(rows, L)`` with the leading axes as one; which of the L are seen. None: all.
             turn: ``(..., L, pairs)`` phases of their times, or None if they have none.
         """
         x_BLD = x_BLD + self.dropout(self.attention(self.attention_norm(x_BLD), mask_BL, turn))
@@ -72,7 +72,7 @@ class InducedBlock(GradientCheckpointingLayer):
         self.mlp = FeedForward(config)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x_BLD: torch.Tensor, mask_BL: torch.Tensor, turn: Phases | None = None) -> torch.Tensor:
+    def forward(self, x_BLD: torch.Tensor, mask_BL: torch.Tensor | None, turn: Phases | None = None) -> torch.Tensor:
         """As `Block`; ``turn`` must be None."""
         seen_BLD = self.gather_norm(x_BLD)
         points_BID = self.points.expand(*x_BLD.shape[:-2], -1, -1)

@@ -46,19 +46,28 @@ class Interaction(nn.Module):
         self.across_units = InducedBlock(config) if config.inducing_points else Block(config)
         self.across_time = nn.ModuleList(Block(config) for _ in range(config.time_layers))
 
-    def forward(self, h_BNTD: torch.Tensor, mask_BN: torch.Tensor, mask_BT: torch.Tensor, turn: Phases) -> torch.Tensor:
+    def forward(
+        self, h_BNTD: torch.Tensor, mask_BN: torch.Tensor | None, mask_BT: torch.Tensor | None, turn: Phases
+    ) -> torch.Tensor:
         """Same shape in and out."""
-        n_tokens = h_BNTD.shape[2]
-        h_BTND = self.across_units(h_BNTD.transpose(1, 2), mask_BN.repeat_interleave(n_tokens, dim=0))
+        h_BTND = self.across_units(h_BNTD.transpose(1, 2), _each(mask_BN, h_BNTD.shape[2]))
         h_BNTD = h_BTND.transpose(1, 2)
         for block in self.across_time:
             h_BNTD = over_time(block, h_BNTD, mask_BT, turn)
         return h_BNTD
 
 
-def over_time(block: nn.Module, h_BNTD: torch.Tensor, mask_BT: torch.Tensor, turn: Phases) -> torch.Tensor:
+def over_time(block: nn.Module, h_BNTD: torch.Tensor, mask_BT: torch.Tensor | None, turn: Phases) -> torch.Tensor:
     """Run a block over the time of every unit by itself; ``turn`` holds ``(B, 1, T, pairs)``."""
-    return block(h_BNTD, mask_BT.repeat_interleave(h_BNTD.shape[1], dim=0), turn)
+    return block(h_BNTD, _each(mask_BT, h_BNTD.shape[1]), turn)
+
+
+def _each(mask_BL: torch.Tensor | None, times: int) -> torch.Tensor | None:
+    return None if mask_BL is None else mask_BL.repeat_interleave(times, dim=0)
+
+
+def _all(like: torch.Tensor) -> torch.Tensor:
+    return torch.ones_like(like, dtype=torch.bool)
 
 
 class EIT(PreTrainedModel):
@@ -144,8 +153,8 @@ class EIT(PreTrainedModel):
     def forward(
         self,
         x_BNT: torch.Tensor,
-        mask_BN: torch.Tensor,
-        mask_BT: torch.Tensor,
+        mask_BN: torch.Tensor | None,
+        mask_BT: torch.Tensor | None,
         dt_B: torch.Tensor,
         modality_B: torch.Tensor,
         unit_id_BN: torch.Tensor | None = None,
@@ -158,8 +167,10 @@ class EIT(PreTrainedModel):
 
         Args:
             x_BNT: ``(B, N, T * patch_length)`` activity in bins, 0 where padded.
-            mask_BN: ``(B, N)`` bool, which units are there; at least one a window.
-            mask_BT: ``(B, T * patch_length)`` bool, which bins are there; a token is there if all its bins are.
+            mask_BN: ``(B, N)`` bool, which units are there; at least one a window. None: all, without a mask, which is
+                what flash attention on a GPU needs.
+            mask_BT: ``(B, T * patch_length)`` bool, which bins are there; a token is there if all its bins are. None:
+                all, without a mask.
             dt_B: ``(B,)`` seconds, the width of a bin.
             modality_B: ``(B,)`` 0 for counts, 1 for values.
             unit_id_BN: ``(B, N)`` ids of known units (`add_units`), -1 for unknown ones.
@@ -173,9 +184,9 @@ class EIT(PreTrainedModel):
         patch = self.config.patch_length
         if x_BNT.shape[-1] % patch:
             raise ValueError(f"{x_BNT.shape[-1]} bins do not make whole tokens of {patch} bins (patch_length)")
-        tokens_BT = mask_BT.unflatten(-1, (-1, patch)).all(-1)
+        tokens_BT = None if mask_BT is None else mask_BT.unflatten(-1, (-1, patch)).all(-1)
         h_BNTD = self.embed(x_BNT, dt_B, modality_B)
-        turn = self._turn(tokens_BT.shape[1], dt_B, torch.promote_types(h_BNTD.dtype, torch.float32))
+        turn = self._turn(h_BNTD.shape[2], dt_B, torch.promote_types(h_BNTD.dtype, torch.float32))
         for block in self.individual:
             h_BNTD = over_time(block, h_BNTD, tokens_BT, turn)
         if unit_id_BN is not None:
@@ -185,14 +196,17 @@ class EIT(PreTrainedModel):
             if self.context is None or context_id_BC is None:
                 raise ValueError("context needs config.context_channels, and context_id_BC to say which is which")
             h_BNTD = torch.cat([h_BNTD, self.context(context_BCT, context_id_BC)], dim=1)
-            mask_BC = torch.ones_like(context_id_BC, dtype=torch.bool) if mask_BC is None else mask_BC
-            seen_BN = torch.cat([mask_BN, mask_BC], dim=1)
+            if mask_BN is not None or mask_BC is not None:
+                parts = [(mask_BN, h_BNTD[:, :n_units, 0, 0]), (mask_BC, h_BNTD[:, n_units:, 0, 0])]
+                seen_BN = torch.cat([_all(like) if mask is None else mask for mask, like in parts], dim=1)
         for interaction in self.interaction:
             h_BNTD = interaction(h_BNTD, seen_BN, tokens_BT, turn)
-        there = (mask_BN[:, :, None] & tokens_BT[:, None, :])[..., None]
-        h_BNTD = self.norm(h_BNTD[:, :n_units]) * there
-        z_BND = h_BNTD.sum(2) / tokens_BT.sum(1).clamp(min=1)[:, None, None]
-        p_BTD = h_BNTD.sum(1) / mask_BN.sum(1).clamp(min=1)[:, None, None]
+        h_BNTD = self.norm(h_BNTD[:, :n_units])
+        there_BN = _all(h_BNTD[:, :, 0, 0]) if mask_BN is None else mask_BN
+        there_BT = _all(h_BNTD[:, 0, :, 0]) if tokens_BT is None else tokens_BT
+        h_BNTD = h_BNTD * (there_BN[:, :, None] & there_BT[:, None, :])[..., None]
+        z_BND = h_BNTD.sum(2) / there_BT.sum(1).clamp(min=1)[:, None, None]
+        p_BTD = h_BNTD.sum(1) / there_BN.sum(1).clamp(min=1)[:, None, None]
         return EITOutput(h_BNTD=h_BNTD, z_BND=z_BND, p_BTD=p_BTD)
 
     def _turn(self, n_tokens: int, dt_B: torch.Tensor, dtype: torch.dtype) -> Phases:

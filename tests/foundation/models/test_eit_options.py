@@ -72,6 +72,17 @@ def test_padding_changes_nothing_whatever_is_on(changes):
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
+@pytest.mark.parametrize("changes", [{}, EVERYTHING])
+def test_no_mask_is_a_mask_of_everything(changes):
+    model, given = build(**changes), inputs(channels=len(changes.get("context_channels", [])))
+    plain = model(**given)
+    for missing in (("mask_BN",), ("mask_BT",), ("mask_BN", "mask_BT")):
+        found = model(**given | dict.fromkeys(missing))
+        torch.testing.assert_close(found.h_BNTD, plain.h_BNTD, rtol=0, atol=1e-12)
+        torch.testing.assert_close(found.z_BND, plain.z_BND, rtol=0, atol=1e-12)
+        torch.testing.assert_close(found.p_BTD, plain.p_BTD, rtol=0, atol=1e-12)
+
+
 def test_a_window_of_which_nothing_is_there_is_zero_and_not_nan():
     model, given = build(), inputs()
     plain = model(**given)
