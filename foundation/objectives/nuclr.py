@@ -31,7 +31,7 @@ class NuCLRSettings:
     Args:
         shortest, longest: tokens of a view.
         max_distance: seconds between two views at most; null: anywhere in the recording.
-        augmentations: of each view; the paper keeps 50 to 100 % of the units.
+        augmentations: of each view; the paper keeps 50 to 100 % of the units (``unit_subsampling``, share 0.5).
         hidden, out: widths of the projector (layer norm, linear, ReLU, linear).
         temperature: of the similarities.
         released_form: as the released code has it: similarities inside a view are not divided by the temperature.
@@ -44,7 +44,7 @@ class NuCLRSettings:
     shortest: int = 10
     longest: int = 10
     max_distance: float | None = 30.0
-    augmentations: list[Augmentation] = field(default_factory=lambda: [Augmentation("unit_subsampling", share=0.5)])
+    augmentations: list[Augmentation] = field(default_factory=list)
     hidden: int = 256
     out: int = 256
     temperature: float = 0.2

@@ -29,6 +29,7 @@ from foundation.objectives import (
 
 DIM, PATCH, WINDOWS, UNITS = 8, 2, 7, 6
 DROPOUT = Augmentation("neuron_dropout", share=0.3)
+HALF = Augmentation("unit_subsampling", share=0.5)
 NOISE = Augmentation("noise", size=0.3, chance=0.7)
 SMALL_MYOW = {
     "projector": [12, 6], "predictor": 10, "mined_projector": [7, 5], "mined_predictor": 6, "mined_weight": 0.7,
@@ -82,8 +83,10 @@ CASES = {
     ),
     "ndt": Case(ObjectiveSettings("ndt", ndt=NDTSettings(2, 4))),
     "ndt_time": Case(ObjectiveSettings("ndt", ndt=NDTSettings(4, 4, hide="time", units=UNITS)), encoder="mlp"),
-    "nuclr": Case(ObjectiveSettings("nuclr", nuclr=NuCLRSettings(2, 4, hidden=9, out=7))),
-    "nuclr_released": Case(ObjectiveSettings("nuclr", nuclr=NuCLRSettings(2, 4, hidden=9, out=7, released_form=True))),
+    "nuclr": Case(ObjectiveSettings("nuclr", nuclr=NuCLRSettings(2, 4, hidden=9, out=7, augmentations=[HALF]))),
+    "nuclr_released": Case(
+        ObjectiveSettings("nuclr", nuclr=NuCLRSettings(2, 4, hidden=9, out=7, released_form=True, augmentations=[HALF]))
+    ),
     "sum": Case(
         ObjectiveSettings(
             weights={"neurpir": 1.0, "ndt": 0.5},

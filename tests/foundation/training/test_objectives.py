@@ -40,7 +40,10 @@ OBJECTIVES = {
     "byol": ObjectiveSettings("byol", myow=MYOW),
     "swap_vae": ObjectiveSettings("swap_vae", swap_vae=SwapVAESettings(units=12, content=4, style=4, hidden=16)),
     "ndt": ObjectiveSettings("ndt", ndt=NDTSettings(4, 8)),
-    "nuclr": ObjectiveSettings("nuclr", nuclr=NuCLRSettings(4, 6, hidden=16, out=16)),
+    "nuclr": ObjectiveSettings(
+        "nuclr",
+        nuclr=NuCLRSettings(4, 6, hidden=16, out=16, augmentations=[Augmentation("unit_subsampling", share=0.5)]),
+    ),
     "sum": ObjectiveSettings(
         weights={"neurpir": 1.0, "ndt": 0.5}, neurpir=NeurPIRSettings(4, 8, projector=[32]), ndt=NDTSettings(4, 8)
     ),
@@ -51,15 +54,20 @@ def metrics(output) -> list[dict]:
     return [json.loads(line) for line in (Path(output) / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """One MLflow database for all runs of this file: making one takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('runs')}/mlflow.db"
+
+
 @pytest.fixture
-def of(tiny, small_store, tmp_path):
+def of(tiny, small_store, tmp_path, runs):
     """Settings of a short run with an objective, on a store of its own: surrounding information is written there."""
     shutil.copytree(small_store, tmp_path / "store")
 
     def build(name, **changes):
-        return tiny(
-            objective=OBJECTIVES[name], store=str(tmp_path / "store"), output=str(tmp_path / f"run-{name}"), **changes
-        )
+        places = {"store": str(tmp_path / "store"), "output": str(tmp_path / f"run-{name}"), "tracking_uri": runs}
+        return tiny(objective=OBJECTIVES[name], **places, **changes)
 
     return build
 

@@ -1,0 +1,70 @@
+"""How far content and style part: what a linear read-out finds of a target, and of the dynamics, in each of them.
+
+Swap-VAE (arXiv 2111.02338) is to leave what an animal aims at in the content, and how it gets there in the style.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def ridge(x_MD: np.ndarray, y_MK: np.ndarray, penalty: float) -> np.ndarray:
+    """``(D + 1, K)`` weights of a linear read-out with an intercept that is not penalised."""
+    mean_D, mean_K = x_MD.mean(axis=0), y_MK.mean(axis=0)
+    centred = x_MD - mean_D
+    gram = centred.T @ centred + penalty * len(x_MD) * np.eye(x_MD.shape[1])
+    weights = np.linalg.solve(gram, centred.T @ (y_MK - mean_K))
+    return np.concatenate([weights, (mean_K - mean_D @ weights)[None]])
+
+
+def parting(
+    content_MC: np.ndarray,
+    style_MS: np.ndarray,
+    target_M: np.ndarray,
+    dynamics_MK: np.ndarray,
+    trial_M: np.ndarray,
+    *,
+    train_share: float = 0.8,
+    penalty: float = 1e-3,
+) -> dict[str, float]:
+    """Accuracy for the target and variance explained of the dynamics, from content and from style.
+
+    Args:
+        content_MC, style_MS: of M windows.
+        target_M: what the trial was aimed at, one of some classes.
+        dynamics_MK: what changes within a trial, for example velocity, or the time since the movement's start.
+        trial_M: number of each window's trial, in order of time.
+        train_share: share of the trials, the first ones, that the read-outs are fitted to.
+        penalty: of the ridge regression, on features of standard deviation 1.
+
+    Returns:
+        ``content_target``, ``style_target`` (balanced accuracy; ``chance`` beside them), ``content_dynamics`` and
+        ``style_dynamics`` (R2, the mean over K), on the last trials; and ``parting``: what content has more of the
+        target than style, in accuracy, plus what style has more of the dynamics than content, in R2.
+
+    Raises:
+        ValueError: if there are too few trials for both parts.
+    """
+    trials = np.unique(trial_M)
+    cut = round(train_share * len(trials))
+    if not 0 < cut < len(trials):
+        raise ValueError(f"{len(trials)} trials cannot be cut at {train_share}: some are needed on both sides")
+    train_M = np.isin(trial_M, trials[:cut])
+    classes, code_M = np.unique(target_M, return_inverse=True)
+    one_hot_MC = np.eye(len(classes))[code_M]
+    found = {"chance": 1.0 / len(classes)}
+    for name, x_MD in (("content", content_MC), ("style", style_MS)):
+        x_MD = np.asarray(x_MD, dtype=np.float64)
+        spread_D = x_MD[train_M].std(axis=0)
+        x_MD = (x_MD - x_MD[train_M].mean(axis=0)) / np.where(spread_D > 1e-12, spread_D, 1.0)
+        ones = np.concatenate([x_MD, np.ones((len(x_MD), 1))], axis=1)
+        guess_M = (ones @ ridge(x_MD[train_M], one_hot_MC[train_M], penalty)).argmax(axis=1)
+        test_M = ~train_M
+        hits = [(guess_M == k)[test_M & (code_M == k)].mean() for k in np.unique(code_M[test_M])]
+        found[f"{name}_target"] = float(np.mean(hits))
+        fit_MK = ones @ ridge(x_MD[train_M], dynamics_MK[train_M], penalty)
+        error_K = ((dynamics_MK - fit_MK)[test_M] ** 2).mean(axis=0)
+        found[f"{name}_dynamics"] = float(np.mean(1 - error_K / dynamics_MK[test_M].var(axis=0)))
+    more_target = found["content_target"] - found["style_target"]
+    more_dynamics = found["style_dynamics"] - found["content_dynamics"]
+    return found | {"parting": more_target + more_dynamics}
