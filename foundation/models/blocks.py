@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -9,6 +11,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from foundation.models.attention import Attention, BranchEnd, CrossAttention, Hidden, Phases
 from foundation.models.config import EITConfig
+
+TOKENS_PER_PART = 16384
 
 
 class FeedForward(nn.Module):
@@ -53,7 +57,39 @@ class Block(GradientCheckpointingLayer):
         return x_BLD + self.dropout(self.mlp(self.mlp_norm(x_BLD)))
 
 
-class InducedBlock(GradientCheckpointingLayer):
+class Gather(GradientCheckpointingLayer):
+    """Learned points take from rows."""
+
+    def __init__(self, config: EITConfig) -> None:
+        super().__init__()
+        self.points = nn.Parameter(torch.empty(config.inducing_points, config.dim))
+        self.points_norm, self.rows_norm = nn.LayerNorm(config.dim), nn.LayerNorm(config.dim)
+        self.attention = CrossAttention(config.dim, config.heads)
+
+    def forward(self, x_BLD: torch.Tensor, mask_BL: torch.Tensor | None) -> torch.Tensor:
+        """``(..., I, D)`` points."""
+        points_BID = self.points.expand(*x_BLD.shape[:-2], -1, -1)
+        return points_BID + self.attention(self.points_norm(points_BID), self.rows_norm(x_BLD), mask_BL)
+
+
+class Give(GradientCheckpointingLayer):
+    """Rows take from points, each row alone."""
+
+    def __init__(self, config: EITConfig) -> None:
+        super().__init__()
+        self.points_norm, self.rows_norm = nn.LayerNorm(config.dim), nn.LayerNorm(config.dim)
+        self.attention = CrossAttention(config.dim, config.heads)
+        self.mlp_norm = nn.LayerNorm(config.dim)
+        self.mlp = FeedForward(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x_BLD: torch.Tensor, points_BID: torch.Tensor) -> torch.Tensor:
+        """Rows, same shape in and out."""
+        x_BLD = x_BLD + self.dropout(self.attention(self.rows_norm(x_BLD), self.points_norm(points_BID)))
+        return x_BLD + self.dropout(self.mlp(self.mlp_norm(x_BLD)))
+
+
+class InducedBlock(nn.Module):
     """Rows see each other through a few learned points: time and memory grow linearly with the number of rows.
 
     Points attend to rows, then rows to points (the induced set attention of Set Transformer, arXiv 1810.00825, with
@@ -62,20 +98,27 @@ class InducedBlock(GradientCheckpointingLayer):
 
     def __init__(self, config: EITConfig) -> None:
         super().__init__()
-        self.points = nn.Parameter(torch.empty(config.inducing_points, config.dim))
-        self.points_norm = nn.LayerNorm(config.dim)
-        self.gather_norm = nn.LayerNorm(config.dim)
-        self.gather = CrossAttention(config.dim, config.heads)
-        self.given_norm = nn.LayerNorm(config.dim)
-        self.give = CrossAttention(config.dim, config.heads)
-        self.mlp_norm = nn.LayerNorm(config.dim)
-        self.mlp = FeedForward(config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.gather, self.give = Gather(config), Give(config)
 
-    def forward(self, x_BLD: torch.Tensor, mask_BL: torch.Tensor | None, turn: Phases | None = None) -> torch.Tensor:
-        """As `Block`; ``turn`` must be None."""
-        seen_BLD = self.gather_norm(x_BLD)
-        points_BID = self.points.expand(*x_BLD.shape[:-2], -1, -1)
-        points_BID = points_BID + self.gather(self.points_norm(points_BID), seen_BLD, mask_BL)
-        x_BLD = x_BLD + self.dropout(self.give(seen_BLD, self.given_norm(points_BID)))
-        return x_BLD + self.dropout(self.mlp(self.mlp_norm(x_BLD)))
+    def forward(self, x_BLD: torch.Tensor, mask_BL: torch.Tensor | None) -> torch.Tensor:
+        """As `Block`, without phases."""
+        points_BID = self.gather(x_BLD, mask_BL)
+        return in_parts(self.give, lambda part_BLD: self.give(part_BLD, points_BID), x_BLD, dim=-2)
+
+
+def in_parts(layer: nn.Module, run: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, dim: int) -> torch.Tensor:
+    """``run(x)``, in parts along an axis where what a layer holds while it works may be let go part by part.
+
+    That is where it is checkpointed, or no gradients are asked for. What is held is then that of one part.
+
+    Args:
+        layer: what ``run`` calls.
+        run: gives for each place along ``dim`` what it would give alone.
+        x: ``(..., D)`` tokens.
+        dim: the axis.
+    """
+    held = torch.is_grad_enabled() and not (layer.training and getattr(layer, "gradient_checkpointing", False))
+    n_parts = -(-(x.numel() // x.shape[-1]) // TOKENS_PER_PART)
+    if held or n_parts < 2 or torch.compiler.is_compiling():
+        return run(x)
+    return torch.cat([run(part) for part in x.chunk(n_parts, dim=dim)], dim=dim)

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from foundation.models.attention import BranchEnd, Phases, phases, rotary_angles
-from foundation.models.blocks import Block, InducedBlock
+from foundation.models.blocks import Block, Gather, InducedBlock, in_parts
 from foundation.models.config import EITConfig
 from foundation.models.tokens import ContextEmbedding, ContextIn, ReadIn, TokenEmbedding
 from foundation.models.units import UnitEmbedding
@@ -43,7 +43,7 @@ class Interaction(nn.Module):
 
     def __init__(self, config: EITConfig) -> None:
         super().__init__()
-        self.across_units = InducedBlock(config) if config.inducing_points else Block(config)
+        self.across_units: Block | InducedBlock = InducedBlock(config) if config.inducing_points else Block(config)
         self.across_time = nn.ModuleList(Block(config) for _ in range(config.time_layers))
 
     def forward(
@@ -59,7 +59,7 @@ class Interaction(nn.Module):
 
 def over_time(block: nn.Module, h_BNTD: torch.Tensor, mask_BT: torch.Tensor | None, turn: Phases) -> torch.Tensor:
     """Run a block over the time of every unit by itself; ``turn`` holds ``(B, 1, T, pairs)``."""
-    return block(h_BNTD, _each(mask_BT, h_BNTD.shape[1]), turn)
+    return in_parts(block, lambda part_BNTD: block(part_BNTD, _each(mask_BT, part_BNTD.shape[1]), turn), h_BNTD, dim=1)
 
 
 def _each(mask_BL: torch.Tensor | None, times: int) -> torch.Tensor | None:
@@ -89,7 +89,7 @@ class EIT(PreTrainedModel):
     main_input_name = "x_BNT"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    _no_split_modules = ("Block", "InducedBlock")
+    _no_split_modules = ("Block", "Gather", "Give")
 
     def __init__(self, config: EITConfig) -> None:
         super().__init__(config)
@@ -114,7 +114,7 @@ class EIT(PreTrainedModel):
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.1)
-        elif isinstance(module, InducedBlock):
+        elif isinstance(module, Gather):
             nn.init.normal_(module.points)
         elif isinstance(module, UnitEmbedding):
             for table_ND in module.tables:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from foundation.models.attention import Hidden
-from foundation.models.blocks import InducedBlock
+from foundation.models.blocks import Gather
 from foundation.models.units import UnitEmbedding
 
 BASE_WIDTH = 64
@@ -46,7 +46,7 @@ def param_groups(module: nn.Module, learning_rate: float, weight_decay: float) -
             scales |= {m.weight: BASE_WIDTH / width for m in part.modules() if isinstance(m, Hidden)}
         if isinstance(part, nn.Embedding | UnitEmbedding):
             undecayed |= set(part.parameters())
-        elif isinstance(part, InducedBlock):
+        elif isinstance(part, Gather):
             undecayed.add(part.points)
     groups: dict[tuple[float, bool], list[torch.Tensor]] = {}
     for parameter in module.parameters():

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from foundation.errors import ConfigError
 from foundation.models import EIT, EITConfig
+from foundation.models.blocks import Block
 
 SMALL = {"dim": 32, "heads": 4, "individual_layers": 1, "interaction_layers": 1}
 
@@ -189,6 +190,20 @@ def test_with_inducing_points_cost_is_a_straight_line_in_units():
 def test_checkpointed_gradients_are_the_same(changes):
     model, given = build(**changes).train(), inputs()
     expected = gradients(model, given)
+    model.gradient_checkpointing_enable()
+    for a, b in zip(gradients(model, given), expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+def test_large_populations_go_in_parts_and_nothing_changes(monkeypatch):
+    model, given = build(inducing_points=3).train(), inputs(n_units=7)
+    expected, out = gradients(model, given), model(**given).h_BNTD
+    monkeypatch.setattr("foundation.models.blocks.TOKENS_PER_PART", 9)
+    calls = []
+    hooks = [m.register_forward_pre_hook(lambda m, x: calls.append(m)) for m in model.modules() if isinstance(m, Block)]
+    with torch.no_grad():
+        torch.testing.assert_close(model(**given).h_BNTD, out, rtol=0, atol=1e-12)
+    assert len(calls) > 2 * len(hooks)
     model.gradient_checkpointing_enable()
     for a, b in zip(gradients(model, given), expected, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)

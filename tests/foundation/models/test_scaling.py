@@ -88,7 +88,7 @@ def test_every_trained_parameter_is_in_one_group():
     assert sorted(grouped) == sorted(trained)
     decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
     assert id(model.embed.read_in.weight) in decayed
-    for p in (model.embed.modality.weight, *model.units.tables, model.interaction[0].across_units.points):
+    for p in (model.embed.modality.weight, *model.units.tables, model.interaction[0].across_units.gather.points):
         assert id(p) not in decayed
     assert all(g["lr"] * g["weight_decay"] in (0.0, 1e-5) for g in groups)
 
