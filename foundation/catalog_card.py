@@ -148,7 +148,7 @@ def stretch(domain: Interval, seconds: float) -> tuple[float, float]:
 
 def spikes_between(recording: StoredRecording, start: float, end: float) -> tuple[np.ndarray, np.ndarray]:
     """``(S,)`` times and units of the spikes in ``[start, end)``; only blocks that overlap it are read."""
-    spikes = StoredSpikes(recording.group)
+    spikes = StoredSpikes(recording)
     low, high = spikes.edges[:-1] < end, spikes.edges[1:] >= start
     times, units = [np.empty(0)], [np.empty(0, dtype=np.int64)]
     for k in np.flatnonzero(low & high):

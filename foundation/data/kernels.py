@@ -26,6 +26,22 @@ def _pointer(typing_context: Any, address: Any) -> Any:
 
 
 @numba.njit(cache=True, nogil=True)
+def spike_keys(ticks: np.ndarray, rate: float, base: int, ends_N: np.ndarray, shift: int, keys: np.ndarray) -> None:
+    """Keys of a block's spikes, unit after unit; times are rounded to nanoseconds as `to_nanoseconds` does.
+
+    Args:
+        ticks: ``(S,)`` times; seconds are ticks over ``rate``.
+        base: nanoseconds of the block's first spike.
+        ends_N: ``(N + 1,)`` unit n has ``ticks[ends_N[n]:ends_N[n + 1]]``.
+        shift: bits of a unit.
+        keys: ``(S,)`` int64, written.
+    """
+    for unit in range(len(ends_N) - 1):
+        for s in range(ends_N[unit], ends_N[unit + 1]):
+            keys[s] = ((np.int64(np.rint(ticks[s] / rate * 1e9)) - base) << shift) | unit
+
+
+@numba.njit(cache=True, nogil=True)
 def locate(
     recording_B: np.ndarray,
     start_B: np.ndarray,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Protocol
 
@@ -18,6 +18,8 @@ from foundation.data.samplers.sampler import Sampler
 from foundation.data.windows import WindowTable
 from foundation.errors import ConfigError
 from foundation.store.catalog import Catalog
+
+DRAWN_TOGETHER = 16  # steps whose windows are drawn at once: drawing few costs as much as drawing many
 
 
 class Plan(Protocol):
@@ -44,6 +46,7 @@ class SamplerPlan:
     sampler: Sampler
     batch_size: int
     end: int | None = None
+    _drawn: list[tuple[int, WindowTable]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def recordings(self) -> Sequence[str]:
@@ -51,9 +54,14 @@ class SamplerPlan:
 
     def tables(self, step: int, rank: int = 0, world: int = 1) -> list[WindowTable]:
         """The share of one of ``world`` processes in a step, as the only view."""
-        last = (step + 1) * self.batch_size
-        table = self.sampler.windows(step * self.batch_size, last if self.end is None else min(last, self.end))
-        return [table if world == 1 else table.part(slice(rank, None, world))]
+        first = step - step % DRAWN_TOGETHER
+        if not self._drawn or self._drawn[0][0] != first:
+            numbers = [first * self.batch_size, (first + DRAWN_TOGETHER) * self.batch_size]
+            if self.end is not None:
+                numbers = [min(n, self.end) for n in numbers]
+            self._drawn[:] = [(first, self.sampler.windows(*numbers))]
+        begin = (step - first) * self.batch_size
+        return [self._drawn[0][1].part(slice(begin + rank, begin + self.batch_size, world))]
 
 
 @dataclass

@@ -7,8 +7,10 @@ from typing import Protocol
 import numpy as np
 import zarr
 
+from foundation.data.kernels import spike_keys
 from foundation.data.windows import to_nanoseconds
 from foundation.errors import StoreError
+from foundation.store.chunks import Chunks
 from foundation.store.stored import StoredRecording
 from foundation.store.stored_spikes import StoredSpikes
 
@@ -47,7 +49,7 @@ class SpikeSource:
     """
 
     def __init__(self, recording: StoredRecording) -> None:
-        self.spikes = StoredSpikes(recording.group)
+        self.spikes = StoredSpikes(recording)
         edges = to_nanoseconds(self.spikes.edges)
         self.low_K, self.high_K = edges[:-1], edges[1:]
         self.base_K = self.low_K
@@ -61,11 +63,9 @@ class SpikeSource:
         return int(self.spikes.offsets.nbytes)
 
     def decode(self, k: int) -> np.ndarray:
-        times, counts = self.spikes.block(k)
-        keys = to_nanoseconds(times)
-        keys -= self.base_K[k]
-        keys <<= self.shift
-        keys |= np.repeat(np.arange(len(counts)), counts)
+        ticks, ends_N = self.spikes.ticks(k), self.spikes.offsets[k] - self.spikes.offsets[k, 0]
+        keys = np.empty(len(ticks), dtype=np.int64)
+        spike_keys(ticks, self.spikes.rate, self.base_K[k], ends_N, self.shift, keys)
         keys.sort()
         return keys
 
@@ -76,9 +76,9 @@ class SampleSource:
     def __init__(self, recording: StoredRecording) -> None:
         stored = recording.group["activity/data"]
         assert isinstance(stored, zarr.Array)
-        self.id, self._stored = recording.id, stored
+        self._chunks = Chunks(recording.store, f"recordings/{recording.record['digest']}/activity/data", stored)
         self.rate, self.start = float(stored.attrs["rate"]), float(stored.attrs["start"])  # type: ignore[arg-type]
-        rows = int(stored.chunks[0])
+        rows = self._chunks.rows
         self.base_K = np.arange(0, stored.shape[0], rows, dtype=np.int64)
         last = np.minimum(self.base_K + rows, stored.shape[0])
         # A microsecond more on both sides, since a border need not be a whole nanosecond.
@@ -91,12 +91,4 @@ class SampleSource:
         return 0
 
     def decode(self, k: int) -> np.ndarray:
-        rows = int(self._stored.chunks[0])
-        try:
-            values = np.asarray(self._stored[k * rows : (k + 1) * rows])
-        except Exception as error:  # damaged bytes fail to decode in many ways
-            raise StoreError(
-                f"samples of recording {self.id} cannot be read ({error}): `foundation catalog --verify` names what is "
-                "damaged"
-            ) from error
-        return np.ascontiguousarray(np.nan_to_num(values), dtype=np.float32)
+        return np.ascontiguousarray(np.nan_to_num(self._chunks[k]), dtype=np.float32)

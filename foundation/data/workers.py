@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader, Dataset
 
+from foundation.data.shipping import Parcel, pack, unpack
 from foundation.errors import ConfigError, FoundationError
 from foundation.store.catalog import Catalog
 from foundation.store.storage import Store
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from foundation.data.plan import StepPlan
 
 ENDLESS = 1 << 62
+STEPS_TOGETHER = 4
 
 
 class Steps(Dataset):
@@ -38,14 +40,15 @@ class Steps(Dataset):
         self.url, self.settings, self.plan, self.run = url, settings, plan, run
         self._loader: Loader | None = None
 
-    def __getitem__(self, steps: tuple[int, int]) -> list[StepBatch]:
+    def __getitem__(self, steps: tuple[int, int]) -> Parcel:
         from foundation.data.loader import Loader
 
         if self._loader is None:
             records = self.settings["records"]
             rest = {name: value for name, value in self.settings.items() if name != "records"}
             self._loader = Loader(Catalog(Store(self.url), records), **rest)
-        return [self._loader._load(self.plan, step) for step in range(*steps)]
+        made = [self._loader._load(self.plan, step) for step in range(*steps)]
+        return pack([(batch.step, batch.views) for batch in made])
 
 
 class Runs:
@@ -75,7 +78,10 @@ def in_workers(loader: Loader, plan: StepPlan | SamplerPlan, first: int, last: i
         raise ConfigError(
             f"workers is {loader.workers}: a store at {loader.catalog.store.url!r} is seen by no other process"
         )
-    run = getattr(loader.sampler, "steps_together", lambda batch_size: 1)(getattr(plan, "batch_size", 1))
+    from foundation.data.loader import StepBatch
+
+    together = getattr(loader.sampler, "steps_together", None)
+    run = together(getattr(plan, "batch_size", 1)) if together else min(loader.prefetch, STEPS_TOGETHER)
     settings = {
         "records": loader.records, "sampler": loader.sampler, "batch_size": getattr(plan, "batch_size", 1),
         "rank": loader.rank, "world": loader.world, "workers": 0, "prefetch": 0, "cache_bytes": loader.cache_bytes,
@@ -90,8 +96,9 @@ def in_workers(loader: Loader, plan: StepPlan | SamplerPlan, first: int, last: i
         multiprocessing_context="forkserver",
     )
     try:
-        for batches in made:
-            yield from batches
+        for parcel in made:
+            for step, views in unpack(parcel):
+                yield StepBatch(step, views)
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise

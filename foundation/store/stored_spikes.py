@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 import zarr
 
-from foundation.errors import StoreError
+from foundation.store.chunks import Chunks
+from foundation.store.stored import StoredRecording
 from foundation.store.ticks import from_ticks
 
 
@@ -15,19 +16,19 @@ class StoredSpikes:
     """Blocks of spikes that are read when they are asked for; see `SpikeBlocks` for what a block is.
 
     Args:
-        group: the recording's Zarr group.
+        recording: a recording of spikes.
 
     Raises:
-        StoreError: if the group's arrays are not those of spikes, or a block cannot be read.
+        StoreError: if a block cannot be read.
     """
 
-    def __init__(self, group: zarr.Group) -> None:
-        self.group = group
-        name = "spikes/ticks" if "spikes/ticks" in group else "spikes/times"
-        stored = group[name]
+    def __init__(self, recording: StoredRecording) -> None:
+        self.group = recording.group
+        name = "spikes/ticks" if "spikes/ticks" in self.group else "spikes/times"
+        stored = self.group[name]
         assert isinstance(stored, zarr.Array)
-        self._stored = stored
-        self._rate = float(np.asarray(stored.attrs["rate"])) if name == "spikes/ticks" else None
+        self._chunks = Chunks(recording.store, f"recordings/{recording.record['digest']}/{name}", stored)
+        self.rate = float(np.asarray(stored.attrs["rate"])) if name == "spikes/ticks" else 1.0
 
     @cached_property
     def edges(self) -> np.ndarray:
@@ -39,23 +40,21 @@ class StoredSpikes:
         """``(K, N + 1)`` int64: where each unit's spikes lie in each block."""
         return np.asarray(self.group["spikes/offsets"][...], dtype=np.int64)  # type: ignore[index]
 
+    def ticks(self, k: int) -> np.ndarray:
+        """``(S,)`` the spikes of block ``k``, unit after unit; seconds are these over `rate`."""
+        low, high = int(self.offsets[k, 0]), int(self.offsets[k, -1])
+        rows, parts = self._chunks.rows, []
+        for chunk in range(low // rows, -(-high // rows)):
+            first = chunk * rows
+            parts.append(self._chunks[chunk][max(low - first, 0) : high - first])
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate(parts) if parts else np.empty(0)
+
     @property
     def n_blocks(self) -> int:
         return len(self.edges) - 1
 
     def block(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """One block.
-
-        Returns:
-            ``times`` ``(S,)`` float64 seconds, unit after unit, and ``counts`` ``(N,)`` spikes of each unit.
-        """
-        offsets = self.offsets[k]
-        try:
-            values = np.asarray(self._stored[int(offsets[0]) : int(offsets[-1])])
-        except Exception as error:  # damaged bytes fail to decode in many ways
-            raise StoreError(
-                f"block {k} of the spikes in {self.group.store_path} cannot be read ({error}): "
-                "`foundation catalog --verify` names what is damaged"
-            ) from error
-        times = values.astype(np.float64, copy=False) if self._rate is None else from_ticks(values, self._rate)
-        return times, np.diff(offsets)
+        """``times`` ``(S,)`` the same in float64 seconds, and ``counts`` ``(N,)`` spikes of each unit."""
+        return from_ticks(self.ticks(k), self.rate), np.diff(self.offsets[k])

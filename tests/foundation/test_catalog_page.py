@@ -185,7 +185,7 @@ def test_only_blocks_that_are_shown_are_read(tmp_path, monkeypatch, make_recordi
     start, end = stretch(stored.domain, 20.0)
     assert (start, end) == (290.0, 310.0)
     times, unit = spikes_between(stored, start, end)
-    assert len(read) <= 2 < StoredSpikes(stored.group).n_blocks
+    assert len(read) <= 2 < StoredSpikes(stored).n_blocks
     for n, train in enumerate(trains):
         assert np.sort(times[unit == n]).tolist() == train[(train >= start) & (train < end)].tolist()
     monkeypatch.setattr(StoredRecording, "spike_blocks", property(lambda _: pytest.fail("all spikes were read")))
