@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
+from transformers import AutoModel, PretrainedConfig
 
 from foundation.errors import ConfigError
 from foundation.objectives.base import Objective
@@ -69,11 +70,20 @@ class ObjectiveSettings:
                 raise ConfigError(f"weights names {name!r}: allowed are {', '.join(sorted(OBJECTIVES))}")
             if not weight > 0:
                 raise ConfigError(f"weights.{name} is {weight}: above 0, or leave it out")
-        alone = [name for name in self.weights if hasattr(OBJECTIVES[name][0], "own_model")]
+        alone = [name for name in self.weights if self._own_config(name) is not None]
         if alone and len(self.weights) > 1:
             raise ConfigError(
                 f"weights names {alone[0]}, which brings its own encoder: it cannot be summed with others"
             )
+
+    def _own_config(self, name: str) -> PretrainedConfig | None:
+        kind, key = OBJECTIVES[name]
+        config: PretrainedConfig | None = kind.own_config(getattr(self, key))
+        return config
+
+    def own_config(self) -> PretrainedConfig | None:
+        """Shape of the encoder that the objective brings; None: it takes any."""
+        return self._own_config(next(iter(self.weights or [self.name])))
 
     @property
     def title(self) -> str:
@@ -83,9 +93,8 @@ class ObjectiveSettings:
 
 def own_model(settings: ObjectiveSettings) -> nn.Module | None:
     """The encoder that the objective brings; None: it takes any."""
-    names = list(settings.weights or [settings.name])
-    build, key = OBJECTIVES[names[0]]
-    return build.own_model(getattr(settings, key)) if hasattr(build, "own_model") else None
+    config = settings.own_config()
+    return None if config is None else AutoModel.from_config(config)
 
 
 def build_objective(settings: ObjectiveSettings, dim: int, model: nn.Module | None = None) -> Objective:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
+from transformers import PretrainedConfig
 
 from foundation.data.augmentations import Augmentation, augment
 from foundation.data.batch import WindowBatch
@@ -19,6 +22,11 @@ class Objective(nn.Module):
     batch: on N processes the loss is the one of the same windows on one process, and so are its gradients once they are
     averaged over processes.
     """
+
+    @staticmethod
+    def own_config(settings: Any) -> PretrainedConfig | None:
+        """Shape of the encoder that the objective brings, in place of the run's model; None: it takes any."""
+        return None
 
     @property
     def view_spec(self) -> ViewSpec:

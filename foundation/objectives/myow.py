@@ -17,6 +17,7 @@ from foundation.data.batch import WindowBatch
 from foundation.data.context import StepContext
 from foundation.data.views import ViewSpec
 from foundation.errors import ConfigError
+from foundation.models.population_mlp import PopulationMLPConfig
 from foundation.objectives.average import frozen_copy, momentum_at, move_towards
 from foundation.objectives.base import Objective, two_views
 from foundation.objectives.mining import Pool, mine
@@ -30,6 +31,9 @@ class MYOWSettings:
 
     Args:
         level: ``population`` or ``units``: what is predicted.
+        encoder: widths of a perceptron over the neurons of one population that takes the place of the run's model, as
+            MYOW was published with; empty: the run's model.
+        units: neurons of that population; every window must have exactly these.
         shortest, longest: tokens of a view.
         max_distance: seconds between the two views at most; null: anywhere in the recording.
         augmentations: of each view, in order.
@@ -54,6 +58,8 @@ class MYOWSettings:
     """
 
     level: str = "population"
+    encoder: list[int] = field(default_factory=list)
+    units: int = 1
     shortest: int = 1
     longest: int = 1
     max_distance: float | None = 0.4
@@ -79,6 +85,9 @@ class MYOWSettings:
         ViewSpec(2, self.shortest, self.longest, self.max_distance, self.candidates)
         check_level(self.level)
         check_widths("projector", self.projector, least=0)
+        check_widths("encoder", self.encoder, least=0)
+        if self.encoder:
+            self._check_encoder()
         check_widths("mined_projector", self.mined_projector)
         check_widths("predictor", [self.predictor, self.mined_predictor])
         for name in ("mined_weight", "exclusion"):
@@ -94,6 +103,19 @@ class MYOWSettings:
             raise ConfigError(f"momentum is {self.momentum}: from 0 to 1")
         if self.momentum_schedule not in ("cosine", "constant"):
             raise ConfigError(f"momentum_schedule is {self.momentum_schedule!r}: one of cosine, constant")
+
+    def _check_encoder(self) -> None:
+        if self.level != "population" or self.shortest != self.longest or self.units < 1:
+            raise ConfigError(
+                f"level is {self.level!r}, shortest {self.shortest}, longest {self.longest}, units {self.units}: a "
+                "perceptron (encoder) takes populations of known units (1 or more) and windows of one length"
+            )
+        cut = {"unit_subsampling", "temporal_jitter", "segment_length", "time_scaling"}
+        names = [a.name for a in [*self.augmentations, *self.candidate_augmentations] if a.name in cut]
+        if names:
+            raise ConfigError(
+                f"augmentations has {names[0]}: not with a perceptron (encoder), whose input has one size"
+            )
 
     def weight_at(self, progress: float) -> float:
         """The mined weight when a share of the run is done."""
@@ -134,6 +156,11 @@ class MYOW(Objective):
             self.mined_projector = perceptron(out, s.mined_projector, batch_norm=s.batch_norm)
             self.mined_predictor = perceptron(last, [s.mined_predictor, last], batch_norm=s.batch_norm)
             self.target_mined_projector = frozen_copy(self.mined_projector)
+
+    @staticmethod
+    def own_config(settings: MYOWSettings) -> PopulationMLPConfig | None:
+        """Shape of the perceptron, if the settings ask for one."""
+        return PopulationMLPConfig(units=settings.units, widths=settings.encoder) if settings.encoder else None
 
     @property
     def view_spec(self) -> ViewSpec:

@@ -83,9 +83,9 @@ class SwapVAE(Objective):
         self.settings = settings
 
     @staticmethod
-    def own_model(settings: SwapVAESettings) -> SwapVAEModel:
-        """The encoder that takes the place of the run's model."""
-        return SwapVAEModel(settings.config())
+    def own_config(settings: SwapVAESettings) -> SwapVAEConfig:
+        """Shape of the encoder that takes the place of the run's model."""
+        return settings.config()
 
     @property
     def view_spec(self) -> ViewSpec:

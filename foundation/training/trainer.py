@@ -87,7 +87,7 @@ class Trainer:
         self.rank, self.world = start_distributed()
         torch.manual_seed(settings.seed)
         model = own_model(settings.objective) or EIT(settings.model.config())
-        objective = build_objective(settings.objective, settings.model.dim, model)
+        objective = build_objective(settings.objective, getattr(model.config, "dim", settings.model.dim), model)
         self.plan = StepPlan(
             catalog,
             settings.data,

@@ -32,7 +32,7 @@ def test_it_parses_beside_a_run_builds_and_survives_being_written(name, tmp_path
         from foundation.models import EIT, EITConfig
 
         model = EIT(EITConfig(dim=8, heads=2))
-    objective = build_objective(settings.objective, 8, model)
+    objective = build_objective(settings.objective, getattr(model.config, "dim", 8), model)
     assert objective.view_spec.tokens >= 1
     written = tmp_path / "launch.yaml"  # what launched processes read
     written.write_text(yaml.safe_dump(asdict(settings)))

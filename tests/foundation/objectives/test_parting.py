@@ -4,6 +4,7 @@ import torch
 
 from foundation.data import pad_windows
 from foundation.data.context import StepContext
+from foundation.models import SwapVAEModel
 from foundation.objectives import SwapVAE, SwapVAESettings
 from foundation.objectives.parting import parting
 
@@ -41,7 +42,7 @@ def test_a_trained_swap_vae_parts_the_target_from_the_dynamics():
     counts, trial, target, phase = reaches()
     torch.manual_seed(0)
     settings = SwapVAESettings(units=20, content=8, style=4, hidden=32, divergence=0.05, alignment=1.0)
-    model, objective = SwapVAE.own_model(settings), SwapVAE(settings)
+    model, objective = SwapVAEModel(settings.config()), SwapVAE(settings)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     rng = np.random.default_rng(0)
 

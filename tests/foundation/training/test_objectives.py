@@ -37,6 +37,9 @@ OBJECTIVES = {
         "vicreg", vicreg=VICRegSettings(level="population", shortest=4, longest=8, expander=[32], augmentations=DROPOUT)
     ),
     "myow": ObjectiveSettings("myow", myow=MYOW),
+    "myow_mlp": ObjectiveSettings(
+        "myow", myow=MYOWSettings(encoder=[16, 16], units=12, mined_until=0.3, projector=[8], mined_projector=[8])
+    ),
     "byol": ObjectiveSettings("byol", myow=MYOW),
     "swap_vae": ObjectiveSettings("swap_vae", swap_vae=SwapVAESettings(units=12, content=4, style=4, hidden=16)),
     "ndt": ObjectiveSettings("ndt", ndt=NDTSettings(4, 8)),
@@ -80,7 +83,7 @@ def test_every_objective_trains_and_is_watched(of, name):
     assert sum(m["loss"] for m in lines[-4:]) < sum(m["loss"] for m in lines[:4])
     assert {"rankme", "std", "similarity", "rows"} <= set(lines[-1])
     model = AutoModel.from_pretrained(folder)
-    assert type(model).__name__ == ("SwapVAEModel" if name == "swap_vae" else "EIT")
+    assert type(model).__name__ == {"swap_vae": "SwapVAEModel", "myow_mlp": "PopulationMLP"}.get(name, "EIT")
     assert f"pretrained with {settings.objective.title}" in (folder / "README.md").read_text()
 
 

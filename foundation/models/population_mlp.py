@@ -1,0 +1,96 @@
+"""The encoder that MYOW was published with: a perceptron over the neurons of one population, bin by bin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers.utils import ModelOutput
+
+from foundation.errors import ConfigError
+from foundation.models.batch_norm import GlobalBatchNorm
+
+
+class PopulationMLPConfig(PretrainedConfig):
+    """Shape of the perceptron.
+
+    Args:
+        units: neurons N of the one population that it is for.
+        widths: of its layers; batch norm and ReLU after each but the last.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    model_type = "population_mlp"
+
+    def __init__(self, units: int = 1, widths: list[int] | None = None, **kwargs: Any) -> None:
+        widths = [128, 128, 128, 128] if widths is None else list(widths)
+        if units < 1 or not widths or min(widths) < 1:
+            raise ConfigError(f"units is {units} and widths {widths}: at least 1 each, and one width or more")
+        self.units, self.widths, self.dim, self.patch_length = units, widths, widths[-1], 1
+        super().__init__(**kwargs)
+
+
+@dataclass
+class PopulationMLPOutput(ModelOutput):
+    """What the perceptron says of B windows.
+
+    Args:
+        p_BTD: the population at every bin.
+    """
+
+    p_BTD: torch.Tensor | None = None
+
+
+class PopulationMLP(PreTrainedModel):
+    """The perceptron; batch norm is over all bins of the global batch, so all windows must be of one length.
+
+    Args:
+        config: its shape.
+
+    Example:
+        >>> model = PopulationMLP(PopulationMLPConfig(units=3, widths=[8, 4]))
+        >>> tuple(model(torch.ones(5, 3, 2), mask_BN=None, mask_BT=torch.ones(5, 2, dtype=bool)).p_BTD.shape)
+        (5, 2, 4)
+    """
+
+    config_class = PopulationMLPConfig
+    base_model_prefix = "population_mlp"
+    main_input_name = "x_BNT"
+
+    def __init__(self, config: PopulationMLPConfig) -> None:
+        super().__init__(config)
+        layers: list[nn.Module] = []
+        width = config.units
+        for i, following in enumerate(config.widths):
+            layers += [GlobalBatchNorm(width), nn.ReLU()] if i else []
+            layers.append(nn.Linear(width, following))
+            width = following
+        self.layers = nn.Sequential(*layers)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """torch's own initialisation, as in the released code."""
+
+    def forward(
+        self, x_BNT: torch.Tensor, mask_BN: torch.Tensor, mask_BT: torch.Tensor, **_: object
+    ) -> PopulationMLPOutput:
+        """Embed every bin; see `EIT.forward` for the arguments.
+
+        Raises:
+            ValueError: if windows have another number of units, or differ in length while it is trained.
+        """
+        if x_BNT.shape[1] != self.config.units:
+            raise ValueError(f"windows of {x_BNT.shape[1]} units, and this model is for {self.config.units} (units)")
+        if self.training and not bool(mask_BT.all()):
+            raise ValueError("windows of unequal length in one batch: this model takes windows of one length")
+        p_MD = self.layers(x_BNT.transpose(1, 2).flatten(0, 1))
+        return PopulationMLPOutput(p_BTD=p_MD.unflatten(0, (len(x_BNT), -1)))
+
+
+AutoConfig.register("population_mlp", PopulationMLPConfig, exist_ok=True)
+AutoModel.register(PopulationMLPConfig, PopulationMLP, exist_ok=True)
