@@ -58,7 +58,7 @@ def reproduce(settings: ReproduceSettings) -> Path:
     if not len(catalog):
         raise StoreError(f"the store at {settings.store!r} has no recordings: fill it with `foundation ingest`")
     folder = Path(settings.output) / settings.name
-    command = f"foundation reproduce --config reproduce/{settings.name} --store {Path(settings.store).name}"
+    command = f"foundation reproduce --config reproduce/{settings.name} --store store"
     try:
         run_eit(settings.eit, catalog, folder)
     finally:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,10 +30,9 @@ units that do not vary in training left out, each unit's mean taken out of train
 of T bins, Adam with a rate of 1e-4 and 16 windows a batch.
 
 How long a model trains is one rule for all, fixed before any run: the last fifth of the training trials is held out,
-the epoch of the best figure on it (mean of 5 epochs; accuracy, or the loss of masked bins for NDT without labels) is
-found, with 40 epochs of patience and 400 at most, and the model is trained anew on all training trials for as many. The
-interval is a bootstrap over test trials of the mean over seeds; it does not hold what other training trials would
-change."""
+the epoch of the best figure on it is found (accuracy, or the loss of masked bins for NDT without labels), and the model
+is trained anew on all training trials for as many. Test trials are used once, at the end. The interval is a bootstrap
+over test trials of the mean over seeds; it does not hold what other training trials would change."""
 
 
 def eit_page(folder: Path, command: str) -> str:
@@ -50,10 +51,14 @@ def _table(name: str, rows: dict[str, list[RunResult]]) -> str:
     first = next(iter(rows.values()))[0]
     subject, bins, detail = first.config["subject"], first.config["bins"], first.detail
     published = PUBLISHED.get((subject, bins), {})
+    rules = {
+        json.dumps(r.config["rule"], sort_keys=True) for found in rows.values() for r in found if "rule" in r.config
+    }
     lines = [
         f"## {name}: {subject}, T = {bins}",
         "",
-        f"{detail['train']} training and {detail['test']} test trials; recording {first.digests[subject][:12]}.",
+        f"{detail['train']} training and {detail['test']} test trials; recording {first.digests[subject][:12]}."
+        + "".join(_rule(json.loads(rule)) for rule in sorted(rules)),
         "",
         "| | mean | spread over seeds | 95 % interval over trials | seeds | epochs | published | seconds a run |",
         "|---|---|---|---|---|---|---|---|",
@@ -64,6 +69,15 @@ def _table(name: str, rows: dict[str, list[RunResult]]) -> str:
     if missing:
         lines += ["", f"Not run yet: {', '.join(missing)}."]
     return "\n".join(lines) + _verdict(rows, published)
+
+
+def _rule(rule: dict[str, Any]) -> str:
+    if rule["epochs"] is not None:
+        return f" {rule['epochs']} epochs for every model."
+    return (
+        f" Figures on what is held out are means of {rule['smooth']} epochs; {rule['patience']} epochs without a better "
+        f"one end the search, {rule['most_epochs']} at most."
+    )
 
 
 def _row(name: str, results: list[RunResult], published: float | None) -> str:

@@ -157,6 +157,7 @@ def test_the_page_says_what_is_there_and_what_is_not(reaching, tmp_path):
     page = (tmp_path / "page.md").read_text()
     assert "32 training and 8 test trials" in page
     assert "Not run yet: GRU, NDT (self-supervised), NDT-Sup, EIT (T), EIT." in page
+    assert "means of 2 epochs; 2 epochs without a better one end the search, 4 at most." in page
     assert "| MLP |" in page
     assert "74.22" in page
     assert "Not above the floor: MLP." in page
