@@ -75,8 +75,8 @@ def _rule(rule: dict[str, Any]) -> str:
     if rule["epochs"] is not None:
         return f" {rule['epochs']} epochs for every model."
     return (
-        f" Figures on what is held out are means of {rule['smooth']} epochs; {rule['patience']} epochs without a better "
-        f"one end the search, {rule['most_epochs']} at most."
+        f" Figures on what is held out are means of {rule['smooth']} epochs; {rule['patience']} epochs without a "
+        f"better one end the search, {rule['most_epochs']} at most."
     )
 
 

@@ -1,11 +1,13 @@
 """A wide model's matrices learn at their share of the rate, under every way that DeepSpeed holds parameters."""
 
+import json
+
 import pytest
 import torch
 
 from foundation.models import EIT, param_groups
 from foundation.objectives import build_objective
-from foundation.training import ModelSettings
+from foundation.training import ModelSettings, pretrain
 from foundation.training.engine import PretrainModule, build_engine, set_learning_rate, start_distributed
 
 
@@ -23,3 +25,14 @@ def test_the_schedule_keeps_each_groups_share(tiny, stage):
     found = engine.optimizer.param_groups
     assert sorted({g["lr"] for g in found}) == [0.01, 0.02]
     assert {(g["lr"], g["weight_decay"]) for g in found} == {(g["lr"], g["weight_decay"]) for g in wanted}
+
+
+def test_inducing_points_are_spread_over_processes_as_the_rest_is(tiny, tmp_path):
+    shape = ModelSettings(dim=128, heads=4, individual_layers=1, interaction_layers=1, inducing_points=3)
+    losses = []
+    for stage in (0, 3):
+        settings = tiny(model=shape, zero_stage=stage, steps=2, output=str(tmp_path / str(stage)))
+        pretrain(settings)
+        lines = (tmp_path / str(stage) / "metrics.jsonl").read_text().splitlines()
+        losses.append([json.loads(line)["loss"] for line in lines])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
