@@ -51,7 +51,9 @@ def pack(steps: list[tuple[int, list[WindowBatch] | list[PackedBatch]]]) -> Parc
                     place += -(-tensor.numel() * tensor.element_size() // ALIGNED) * ALIGNED
             said.append((type(view), found))
         described.append((step, said))
-    buffer = torch.empty(place, dtype=torch.uint8)
+    # Made in shared memory, as PyTorch's own collation in workers does, so that nothing is copied on its way there.
+    storage = torch.UntypedStorage._new_shared(place)
+    buffer = torch.empty(0, dtype=torch.uint8).set_(storage)
     for at, tensor in pieces:
         raw = tensor.contiguous().reshape(-1).view(torch.uint8)
         buffer[at : at + len(raw)] = raw
