@@ -152,6 +152,7 @@ def _from_json(content: bytes, count: int) -> list[Any]:
     """numcodecs' ``json2``: the values as one list, then the dtype and the shape."""
     try:
         *values, dtype, shape = json.loads(content)
+        json.dumps(values, ensure_ascii=False).encode()
         while len(shape) > 1:
             values, shape = [value for row in values for value in row], [shape[0] * shape[1], *shape[2:]]
     except (ValueError, TypeError, RecursionError) as error:

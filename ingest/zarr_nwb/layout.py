@@ -155,6 +155,8 @@ def read_layout(store: Store) -> dict[str, Node]:
     metadata = _metadata(store)
     for key in sorted(metadata):
         path, _, part = key.rpartition("/")
+        if key.encode("utf-8", "replace") != key.encode("utf-8", "surrogateescape"):
+            raise SourceError(f"{key!r} is a name that is no text")
         if any(name in ("", ".", "..") or "\\" in name or "\0" in name for name in path.split("/")) and path:
             raise SourceError(f"{key!r} is a name that leads out of the store")
         value = metadata[key]
@@ -198,6 +200,8 @@ def _json(store: Store, key: str) -> dict[str, Any] | None:
         value = json.loads(content)
         if not isinstance(value, dict):
             raise ValueError("it holds no JSON object")
+        if b"\\ud" in content.lower():  # half a character, which no text holds and no table takes
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{key} is damaged: {error}") from error
     return value

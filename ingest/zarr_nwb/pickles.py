@@ -196,9 +196,16 @@ def _build(target: Any, state: Any) -> None:
 
 
 def _check(value: Any, depth: int) -> None:
+    if type(value) is str:
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise SourceError(f"a pickle is damaged: it holds what is no text ({error})") from error
     if value is None or type(value) in (str, bytes, int, float, bool):
         return
     if type(value) is dict and len(value) <= 8 and depth > 0:
+        for part in (*value, *value.values()):
+            _check(part, 0)
         if all(type(key) is str and (text is None or type(text) is str) for key, text in value.items()):
             return
     elif type(value) in (tuple, list) and depth > 0:

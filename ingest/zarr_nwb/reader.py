@@ -70,7 +70,7 @@ class _ZarrIO(HDMFIO):
         for path, node in kept.items():
             builder = self._builders[path]
             for name, value in node.attributes.items():
-                if name not in RESERVED:
+                if name not in RESERVED and value is not None:
                     builder.set_attribute(name, self._attribute(path, name, value))
             for link in node.attributes.get("zarr_link") or []:
                 self._link(path, builder, link)

@@ -52,10 +52,23 @@ class Folder:
         self.chunk(f"{path}/0", content)
 
 
-@pytest.fixture
-def copy(whole, tmp_path) -> Folder:
-    place = tmp_path / "session.nwb.zarr"
+@pytest.fixture(scope="session")
+def light(whole, tmp_path_factory) -> Path:
+    """The fixture without the specifications that pynwb has itself: most of its files."""
+    place = tmp_path_factory.mktemp("light") / "session.nwb.zarr"
     shutil.copytree(whole, place)
+    for name in ("core", "hdmf-common", "hdmf-experimental"):
+        shutil.rmtree(place / "specifications" / name)
+    metadata = json.loads((place / ".zmetadata").read_text())
+    metadata["metadata"] = {key: value for key, value in metadata["metadata"].items() if (place / key).exists()}
+    (place / ".zmetadata").write_text(json.dumps(metadata))
+    return place
+
+
+@pytest.fixture
+def copy(light, tmp_path) -> Folder:
+    place = tmp_path / "session.nwb.zarr"
+    shutil.copytree(light, place)
     return Folder(place)
 
 

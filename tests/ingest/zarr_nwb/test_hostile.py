@@ -135,3 +135,28 @@ def test_symbolic_links_out_of_the_folder(copy, tmp_path, what):
     (copy.place / what).symlink_to(outside)
     message = refused(copy, "is a link that leads out of the store: it is not followed")
     assert CANARY.decode() not in message
+
+
+def test_names_and_texts_with_half_characters(copy):
+    """JSON can say half a character; it would break every table of text that it came into."""
+    whole = (copy.place / ".zmetadata").read_text()
+    (copy.place / ".zmetadata").write_text(whole.replace("processing/behavior/speed", "processing/behavior/sp\\udcff"))
+    refused(copy, "zmetadata is damaged: .*surrogates")
+    (copy.place / ".zmetadata").unlink()
+    (copy.place / "processing/behavior/speed").rename(copy.place / "processing/behavior/sp\udcff")
+    refused(copy, "is a name that is no text")
+
+
+def test_pickled_and_json_texts_with_half_characters(copy):
+    array = np.array(["a\ud800"] * 6, dtype=object)
+    copy.change("units/cell_type/.zarray", filters=[{"id": "pickle"}])
+    copy.objects("units/cell_type", pickle.dumps(array))
+    refused(copy, "units/cell_type: a pickle is damaged: it holds what is no text")
+    copy.change("units/cell_type/.zarray", filters=[{"id": "json2"}])
+    copy.objects("units/cell_type", json.dumps([*array, "|O", [6]]).encode())
+    refused(copy, "units/cell_type: a chunk is damaged")
+
+
+def test_an_attribute_that_is_null_is_none_at_all(copy):
+    copy.change("processing/behavior/speed/.zattrs", comments=None)
+    assert "speed" in read_nwb(str(copy)).behavior

@@ -12,6 +12,7 @@ from zarr.storage import LocalStore, MemoryStore, WrapperStore
 from foundation.store import Source
 from foundation.store.encode import encode
 from ingest.nwb import digest_of, opened_nwb, read_nwb
+from ingest.sources import find_assets, open_asset
 
 UNITS = "units"
 
@@ -104,10 +105,17 @@ def test_the_same_from_other_stores(whole, tmp_path, kind):
     assert encode(read_nwb("a.nwb.zarr", content=store, source=Source("a", "d"))).digest == expected
 
 
-def test_the_digest_is_that_of_all_bytes(whole, copy):
-    assert digest_of(str(whole)) == digest_of(str(copy)) == read_nwb(str(copy)).source.digest
+def test_a_folder_is_found_among_others_and_opened(whole):
+    (asset,) = find_assets(str(whole.parent))
+    assert (asset.format, asset.path) == ("zarr", "session.nwb.zarr")
+    with open_asset(asset) as content:
+        assert read_nwb(asset.url, content=content).n_units == 6
+
+
+def test_the_digest_is_that_of_all_bytes(light, copy):
+    assert digest_of(str(light)) == digest_of(str(copy)) == read_nwb(str(copy)).source.digest
     copy.chunk("units/depth/1", b"x")
-    assert digest_of(str(whole)) != digest_of(str(copy))
+    assert digest_of(str(light)) != digest_of(str(copy))
 
 
 def test_names_of_subject_and_session_come_from_the_folder(copy):
