@@ -12,7 +12,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from foundation.models.attention import Attention, BranchEnd, CrossAttention, Hidden, Phases
 from foundation.models.config import EITConfig
 
-TOKENS_PER_PART = 16384
+TOKENS_PER_PART = 4096
 
 
 class FeedForward(nn.Module):
