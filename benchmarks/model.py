@@ -163,8 +163,8 @@ def populations(page: Page, most: int, threads: int, points: int = 32, tokens: i
         page.say(
             f"eit-small with {points} inducing points, one window of {tokens} patches, forward and backward with "
             f"gradient checkpointing, each in a process of its own. A straight line explains {fits[0]:.2%} of the "
-            f"variance of time, {fits[1]:.2%} of that of CPU time and {fits[2]:.2%} of that of memory; from 300 units on "
-            f"they grow as units to the power {slopes[0]:.2f}, {slopes[1]:.2f} and {slopes[2]:.2f}."
+            f"variance of time, {fits[1]:.2%} of that of CPU time and {fits[2]:.2%} of that of memory; from 300 units "
+            f"on they grow as units to the power {slopes[0]:.2f}, {slopes[1]:.2f} and {slopes[2]:.2f}."
         )
 
 
