@@ -118,6 +118,26 @@ def test_any_batch_is_what_a_plain_loop_counts(catalog, windows, subset, packed,
     assert max(n_bins) <= batch.mask_BT.shape[1] < max(n_bins) + 4
 
 
+def test_windows_that_begin_or_end_where_a_block_does(tmp_path):
+    rng = np.random.default_rng(0)
+    trains = [np.sort(rng.integers(0, 5_000, 45_000)) * 1_000_000 for _ in range(3)]
+    spikes = Spikes.from_trains([t / 1e9 for t in trains])
+    stored(tmp_path, units=Units(3), domain=Interval.single(0, 5), spikes=spikes)
+    catalog = Catalog.build(Store(tmp_path / "store"))
+    edges = np.rint(to_blocks(spikes).edges * 1e9).astype(np.int64)
+    at_edge = [[(t == edge).sum() for t in trains] for edge in edges]
+    assert len(edges) == 4
+    assert np.min(np.sum(at_edge, axis=1)) > 3  # spikes of one time on both sides
+    width, ms = 1000, 1_000_000
+    starts = np.concatenate([edges, edges - 10 * ms, edges - 10 * ms + 1, edges + 1])
+    batch = WindowReader(catalog.store, catalog.records).read(
+        table(np.zeros_like(starts), starts, np.full_like(starts, 10 * ms // width), np.full_like(starts, width))
+    )
+    for b, start in enumerate(starts):
+        whole = [((t >= start) & (t < start + 10 * ms)).sum() for t in trains]
+        assert batch.x_BNT[b].int().sum(1).tolist() == whole
+
+
 def test_more_than_255_spikes_in_a_bin_widen_the_batch(tmp_path):
     # 255 in one window's bins, 256 and 70,000 in the others'.
     times = np.concatenate([np.full(n, k + 0.5) for k, n in enumerate((255, 256, 70_000))])
