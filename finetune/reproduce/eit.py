@@ -78,7 +78,7 @@ def run_eit(settings: EITTable, catalog: Catalog, folder: Path) -> None:
     trials = read_trials(recording)
     train, test = split(trials)
     log.info("%d trials for training, %d for testing, %d units", len(train), len(test), train.rate_RNT.shape[1])
-    digests = {settings.subject: recording.record["digest"]}
+    digests = {settings.subject: source_digest(recording)}
     base: dict[str, Any] = {"version": VERSION, "subject": settings.subject, "bins": settings.bins}
 
     def once(name: str, seed: int, config: dict, used: dict, made: Callable[[], tuple[Any, dict]]) -> None:
@@ -104,7 +104,7 @@ def run_eit(settings: EITTable, catalog: Catalog, folder: Path) -> None:
             source = find_recording(catalog, settings.transfer_from)
             config = base | {"model": TRANSFER, "from": settings.transfer_from, "seed": seed}
             config |= {"rule": asdict(settings.rule)}
-            used = digests | {settings.transfer_from: source.record["digest"]}
+            used = digests | {settings.transfer_from: source_digest(source)}
             name = f"{TRANSFER}-{settings.transfer_from}"
             once(name, seed, config, used, partial(transfer_run, source, train, test, settings, seed))
 
@@ -119,6 +119,11 @@ def find_recording(catalog: Catalog, subject: str) -> StoredRecording:
     if len(found) != 1:
         raise ConfigError(f"the store has {len(found)} recordings of subject {subject!r}: one is needed")
     return found[0]
+
+
+def source_digest(recording: StoredRecording) -> str:
+    """Digest of the file that a recording was read from, which stays when the store's schema or a recipe does not."""
+    return recording.record["source"]["digest"] or recording.record["digest"]
 
 
 def right_by_trial(predicted_WT: np.ndarray, cuts: Cuts) -> np.ndarray:

@@ -57,7 +57,7 @@ def _table(name: str, rows: dict[str, list[RunResult]]) -> str:
     lines = [
         f"## {name}: {subject}, T = {bins}",
         "",
-        f"{detail['train']} training and {detail['test']} test trials; recording {first.digests[subject][:12]}."
+        f"{detail['train']} training and {detail['test']} test trials; file {first.digests[subject][:12]}."
         + "".join(_rule(json.loads(rule)) for rule in sorted(rules)),
         "",
         "| | mean | spread over seeds | 95 % interval over trials | seeds | epochs | published | seconds a run |",
