@@ -178,7 +178,8 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(arguments.threads)
-    page = Page("Speed of EIT on the CPU", "python benchmarks/model.py", ("torch", "transformers", "torch_brain"))
+    command = f"python benchmarks/model.py --rounds {arguments.rounds} --threads {arguments.threads}"
+    page = Page("Speed of EIT on the CPU", command, ("torch", "transformers", "torch_brain"))
     page.say(f"{arguments.threads} threads on every side; medians of {arguments.rounds} rounds in turns.")
     shares(page, arguments.rounds, arguments.sizes)
     published_shape(page, arguments.rounds)
