@@ -137,12 +137,13 @@ def test_names_do_not_lead_out_of_the_shipped_configs():
 
 
 SETTINGS = {"pretrain": "pretrain", "ingest": "ingest", "finetune": "finetune", "simulate": "simulate izhikevich"}
+SETTINGS |= {"objective": "pretrain", "model": "pretrain"}  # parts of a pretraining run
 
 
 @pytest.mark.parametrize("name", [n for n in config_names() if not n.startswith("recipes/")])
 def test_every_shipped_config_is_taken_by_its_command(name, capsys):
     command = COMMANDS[SETTINGS[name.split("/")[0]]]
     rest = {"pretrain": NEEDED, "finetune": ("--checkpoint", "c", *NEEDED), "ingest": ("--input", "i", "--store", "s")}
-    needed = rest.get(name.split("/")[0], ())
+    needed = rest.get(SETTINGS[name.split("/")[0]], ())
     words = SETTINGS[name.split("/")[0]].split()
     assert main([*words, *needed, "--config", name, "--print_config"]) == 0, (command, capsys.readouterr().err)
