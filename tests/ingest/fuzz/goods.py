@@ -7,7 +7,10 @@ import sys
 import tarfile
 import warnings
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
+from unittest.mock import patch
+from uuid import UUID
 
 import h5py
 import numpy as np
@@ -37,7 +40,8 @@ def _save(nwb: NWBFile, path: Path) -> Path:
 
 
 def _new(name: str) -> NWBFile:
-    return NWBFile(session_description=name, identifier=name, session_start_time=datetime(2020, 1, 2, tzinfo=UTC))
+    start = datetime(2020, 1, 2, tzinfo=UTC)
+    return NWBFile(session_description=name, identifier=name, session_start_time=start, file_create_date=start)
 
 
 def _units() -> NWBFile:
@@ -67,17 +71,19 @@ def _units() -> NWBFile:
 def make_goods(folder: Path) -> list[Path]:
     """The good files, sorted so that a number always means the same one."""
     folder.mkdir(parents=True)
-    with warnings.catch_warnings():
+    number = count(1)
+    # The same bytes every time: object ids are otherwise drawn.
+    with warnings.catch_warnings(), patch("hdmf.container.uuid4", lambda: UUID(int=next(number))):
         warnings.simplefilter("ignore")
         written = [_save(session(), folder / "a-session.nwb")]
         written.append(_save(_units(), folder / "b-units.nwb"))
-        counts = _new("counts")
+        counted = _new("counts")
         series = TimeSeries(
             name="binned_spike_counts", data=np.arange(600).reshape(100, 6) % 4, unit="counts", rate=0.25
         )
-        counts.create_processing_module("ecephys", "counts").add(series)
-        counts.add_epoch(0.0, 200.0, ["wake"])
-        written.append(_save(counts, folder / "c-counts.nwb"))
+        counted.create_processing_module("ecephys", "counts").add(series)
+        counted.add_epoch(0.0, 200.0, ["wake"])
+        written.append(_save(counted, folder / "c-counts.nwb"))
         voltage = _new("voltage")
         group = voltage.create_electrode_group("g", "g", "CA1", voltage.create_device("probe"))
         for _ in range(4):

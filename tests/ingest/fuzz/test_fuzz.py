@@ -29,6 +29,8 @@ def campaign(first, count, place, *more):
     assert all(answer["note"] for answer in refused)
     assert found["outcomes"].get("ingested", 0) > count / 20
     assert len(refused) > count / 5
+    # HDF5 itself may loop on changed bytes; the worker's own limit ends that, and it stays rare.
+    assert found["outcomes"].get("given up", 0) <= count / 100
     return found
 
 

@@ -47,6 +47,7 @@ def session(folder=None) -> NWBFile:
         session_description="spikes, tracking and imaging",
         identifier="zarr-1",
         session_start_time=START,
+        file_create_date=START,
         session_id="z1",
         lab="a lab",
         institution="an institution",
