@@ -114,12 +114,14 @@ def link_out(file: h5py.File, rng: np.random.Generator, outside: Path) -> None:
     """Links to a file beside this one's folder, in the place of what is read from it: times, or anything."""
     names = [name for name in items(file, h5py.Dataset) if name.endswith(("spike_times", "timestamps", "start_time"))]
     name = pick(rng, names if names and rng.random() < 0.7 else items(file, h5py.Dataset))
+    there = str(outside)
     target = pick(
-        rng, [str(outside), str(outside), f"../../../outside/{outside.name}", f"/../..{outside}", f"file://{outside}"]
+        rng,
+        [there, there, there, f"../../../{outside.parent.name}/{outside.name}", f"/../..{there}", f"file://{there}"],
     )
     start = outside.read_bytes().index(np.float64(CANARY_TIME).tobytes() * 100)
     shape, dtype = file[name].shape, file[name].dtype
-    how = int(rng.integers(4))
+    how = int(pick(rng, [0, 1, 1, 1, 2, 3]))  # of these HDF5 itself would follow the second
     if how == 0 or dtype.kind == "O" or not shape:
         del file[name]
         file[name] = h5py.ExternalLink(target, "/units/spike_times")
@@ -231,6 +233,7 @@ TREE = [
     strange_name,
     strange_name,
     deep,
+    link_out,
     link_out,
     link_out,
     link_inside,

@@ -82,9 +82,6 @@ class Child:
 
 def run(first: int, count: int, processes: int, folder: Path) -> list[dict]:
     """Every mutation from ``first`` on; answers in their order."""
-    (folder / "outside").mkdir(parents=True)
-    outside = folder / "outside" / "canary.nwb"
-    make_canary(outside)
     goods = make_goods(folder / "good")
     seeds: queue.Queue[int] = queue.Queue()
     for seed in range(first, first + count):
@@ -93,7 +90,10 @@ def run(first: int, count: int, processes: int, folder: Path) -> list[dict]:
 
     def work(k: int) -> None:
         place = folder / f"mutated{k}"
-        place.mkdir()
+        outside = folder / f"outside{k}" / "canary.nwb"
+        for made in (place, outside.parent):
+            made.mkdir()
+        make_canary(outside)
         child = Child([str(place), str(outside), *map(str, goods)])
         while True:
             try:

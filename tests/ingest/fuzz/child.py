@@ -109,7 +109,9 @@ def one(seed: int, goods: list[Path], folder: Path, outside: Path, watch: Watch,
     """Mutate, ingest, and look at the store."""
     place, root = folder / str(seed) / "in", folder / str(seed) / "store"
     place.mkdir(parents=True)
+    canary = outside.read_bytes()
     path, what = mutate(seed, goods, place, outside)
+    outside.write_bytes(canary)  # HDF5 writes to a file outside when a dataset is laid there
     work = Work(str(root), load_recipe("default"), timeout=SECONDS)
     store = Store(str(root), create=True)
     before = _tree(folder / str(seed)) | _tree(outside.parent)
