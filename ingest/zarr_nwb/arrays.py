@@ -14,6 +14,7 @@ import numpy as np
 import zarr
 from hdmf.query import HDMFDataset
 from zarr.abc.store import Store
+from zarr.core.sync import sync
 from zarr.storage import WrapperStore
 
 from foundation.errors import SourceError
@@ -95,7 +96,7 @@ class LazyArray(HDMFDataset):
         """The first and the last chunk must be there: a shape of terabytes is not taken at its word."""
         if self.size:
             for chunk in ((0,) * self.ndim, tuple(n - 1 for n in self.layout.grid)):
-                if fetch(self.store, f"{self.path}/{self.layout.key(chunk)}") is None:
+                if not sync(self.store.exists(f"{self.path}/{self.layout.key(chunk)}")):
                     raise SourceError(missing(self.layout.key(chunk)))
 
     def _objects(self) -> np.ndarray:
