@@ -70,6 +70,12 @@ COMMANDS = {
         show="finetune.table:table",
         extra="finetune",
     ),
+    "reproduce": Command(
+        "run the published experiment of a paper and print its table",
+        "finetune.reproduce:reproduce",
+        "finetune.reproduce:ReproduceSettings",
+        extra="finetune",
+    ),
     "report": Command(
         "make one page of figures and pictures",
         "finetune.report:report",

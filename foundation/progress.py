@@ -38,8 +38,11 @@ class Progress:
         self.done, self.first = start, start
         self.began = self.last = time.monotonic()
         terminal = sys.stderr.isatty()
-        shown = {"desc": label, "unit": unit, "initial": start, "unit_scale": scale, "dynamic_ncols": True}
-        self.bar = tqdm(total=total, **shown) if terminal else None
+        self.bar = (
+            tqdm(total=total, desc=label, unit=unit, initial=start, unit_scale=scale, dynamic_ncols=True)
+            if terminal
+            else None
+        )
 
     def step(self, n: int = 1, note: str = "") -> None:
         """Say that ``n`` more steps are done; with 0, that something else is new, or that the work still goes on."""

@@ -1,25 +1,29 @@
-"""What an ingest did: a line per file."""
+"""What an ingest did: a receipt per asset, and the table that a person reads."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-INGESTED, SKIPPED, NEEDS_SORTING, FAILED = "ingested", "skipped", "needs sorting", "failed"
-STATUSES = (INGESTED, SKIPPED, NEEDS_SORTING, FAILED)
+INGESTED, SKIPPED, LEFT_OUT, NEEDS_SORTING, FAILED = "ingested", "skipped", "left out", "needs sorting", "failed"
+STATUSES = (INGESTED, SKIPPED, LEFT_OUT, NEEDS_SORTING, FAILED)
+# Above this many assets the text names only those with which something is not as hoped for.
+FEW = 60
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of one file.
+    """What became of one asset.
 
     Args:
-        path: the file, relative to what was asked for.
-        status: ``ingested``, ``skipped`` (it was there), ``needs sorting`` (voltage alone) or ``failed``.
+        path: the asset, relative to what was asked for.
+        status: ``ingested``, ``skipped`` (it was there), ``left out`` (by the rules of what is kept), ``needs sorting``
+            (voltage alone) or ``failed``.
         id: the recording's id, ``''`` if there is none.
         n_units, n_spikes: what was found.
+        size: bytes of the asset, 0 if not known.
         seconds: time that it took.
-        note: why it failed, what was mended, or what the voltage is.
+        note: why it failed or was left out, what was mended, or what the voltage is.
     """
 
     path: str
@@ -27,6 +31,7 @@ class Receipt:
     id: str = ""
     n_units: int = 0
     n_spikes: int = 0
+    size: int = 0
     seconds: float = 0.0
     note: str = ""
 
@@ -39,8 +44,8 @@ class IngestReport:
         input: what was asked for.
         store: where it went.
         recipe: digest of the recipe.
-        receipts: a receipt per file, sorted by path.
-        files: how many files there were; more than receipts if the ingest was stopped.
+        receipts: a receipt per asset, sorted by path.
+        files: how many assets there were; more than receipts if the ingest was stopped.
         seconds: time in all.
     """
 
@@ -64,6 +69,10 @@ class IngestReport:
         return self.having(SKIPPED)
 
     @property
+    def left_out(self) -> list[Receipt]:
+        return self.having(LEFT_OUT)
+
+    @property
     def needs_sorting(self) -> list[Receipt]:
         return self.having(NEEDS_SORTING)
 
@@ -85,23 +94,30 @@ class IngestReport:
         return self.text()
 
     def text(self) -> str:
-        """A table with a line per file, and the counts."""
-        rows = [("status", "units", "spikes", "s", "file", "note")]
-        rows += [
-            (
-                r.status,
-                f"{r.n_units:,}" if r.id else "-",
-                f"{r.n_spikes:,}" if r.id else "-",
-                f"{r.seconds:.1f}",
-                r.path,
-                r.note,
-            )
-            for r in self.receipts
-        ]
-        widths = [max(len(row[i]) for row in rows) for i in range(5)]
+        """A table with a line per asset (of many: only of those that failed or were not taken), and the counts."""
+        shown = self.receipts
+        if len(shown) > FEW:
+            shown = [receipt for receipt in shown if receipt.status not in (INGESTED, SKIPPED)]
+        rows = [("status", "units", "spikes", "s", "file", "note"), *map(_row, shown)] if shown else []
+        widths = [max(len(row[i]) for row in rows) for i in range(5)] if rows else []
         lines = [
             "  ".join([*(cell.ljust(width) for cell, width in zip(row[:5], widths, strict=True)), row[5]]).rstrip()
             for row in rows
         ]
         counts = ", ".join(f"{len(self.having(status))} {status}" for status in STATUSES)
-        return "\n".join([*lines, f"{len(self.receipts)} files: {counts}; {self.seconds:.1f} s; store {self.store}"])
+        size = sum(receipt.size for receipt in self.receipts)
+        pace = f", {size / 1e6 / self.seconds:.1f} MB/s" if self.seconds > 0 and size else ""
+        end = f"{len(self.receipts)} files: {counts}; {self.seconds:.1f} s{pace}; store {self.store}"
+        return "\n".join([*lines, end])
+
+
+def _row(receipt: Receipt) -> tuple[str, ...]:
+    counted = bool(receipt.n_units or receipt.id)
+    return (
+        receipt.status,
+        f"{receipt.n_units:,}" if counted else "-",
+        f"{receipt.n_spikes:,}" if counted else "-",
+        f"{receipt.seconds:.1f}",
+        receipt.path,
+        receipt.note,
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from foundation.command import build_parser, parse
 from foundation.resources import config_folder, config_names
 from ingest.job import IngestSettings
 from ingest.simulate import SimulateSettings
@@ -36,11 +37,12 @@ def test_cluster_description_is_one_that_ray_takes(tmp_path):
 def test_shipped_configs_fit_their_settings_and_comment_every_field(name):
     path = config_folder() / f"{name}.yaml"
     settings = IngestSettings if name.startswith("ingest/") else SimulateSettings
-    values = yaml.safe_load(path.read_text())
-    settings(**values)
+    parsed = parse(build_parser("test", print, settings), settings, ["--config", str(path)])
+    assert isinstance(parsed, settings)
     lines = path.read_text().splitlines()
     last = ""
     for line in lines:
+        line = line.strip()
         if line and not line.startswith("#"):
             key = line.split(":")[0]
             assert last.startswith("#") or key in ("nrem", "rem"), f"{key} has no comment above it"

@@ -14,7 +14,10 @@ import ingest.job
 from foundation.errors import ConfigError, SourceError, StoreError
 from foundation.store import Catalog, Store
 from ingest.job import IngestSettings
+from ingest.keep import KeepRules
 from ingest.nwb import read_nwb
+from ingest.report import IngestReport, Receipt
+from ingest.sources import AssetFilters
 
 
 def test_good_files_are_committed_and_bad_ones_reported(run, folder, tmp_path):
@@ -40,10 +43,11 @@ def test_report_as_text_and_as_file(run, folder, tmp_path):
     report = run(folder, tmp_path / "store", report=str(tmp_path / "out" / "report.json"))
     saved = json.loads((tmp_path / "store" / "ingest-report.json").read_text())
     assert saved == json.loads((tmp_path / "out" / "report.json").read_text()) == report.to_dict()
-    assert saved["counts"] == {"ingested": 3, "skipped": 0, "needs sorting": 0, "failed": 2}
+    assert saved["counts"] == {"ingested": 3, "skipped": 0, "left out": 0, "needs sorting": 0, "failed": 2}
     assert saved["files"] == len(saved["receipts"]) == 5
     text = str(report)
-    for part in ("cut.nwb", "truncated", "units_sorted 1", "5 files: 3 ingested, 0 skipped, 0 needs sorting, 2 failed"):
+    counts = "5 files: 3 ingested, 0 skipped, 0 left out, 0 needs sorting, 2 failed"
+    for part in ("cut.nwb", "truncated", "units_sorted 1", counts):
         assert part in text
 
 
@@ -137,14 +141,14 @@ def test_impossible_settings(key, value):
 
 
 def test_the_catalog_is_refreshed_also_when_the_job_is_stopped(run, good_folder, tmp_path, monkeypatch):
-    whole = ingest.job._receipts
+    whole = ingest.job.run_tasks
 
-    def stopped(*arguments):
-        receipts = whole(*arguments)
+    def stopped(*arguments, **others):
+        receipts = whole(*arguments, **others)
         yield next(receipts)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ingest.job, "_receipts", stopped)
+    monkeypatch.setattr(ingest.job, "run_tasks", stopped)
     with pytest.raises(KeyboardInterrupt):
         run(good_folder, tmp_path / "store", workers=1)
     assert len(Catalog.open(Store(tmp_path / "store"))) >= 1
@@ -169,7 +173,7 @@ def test_as_a_script_copied_elsewhere(good_folder, tmp_path):
         command, capture_output=True, text=True, timeout=200, env=environment, cwd=script.parent, check=False
     )
     assert done.returncode == 1, done.stderr
-    assert "4 files: 3 ingested, 0 skipped, 0 needs sorting, 1 failed" in done.stdout
+    assert "4 files: 3 ingested, 0 skipped, 0 left out, 0 needs sorting, 1 failed" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert len(Catalog.open(Store(script.parent / "store"))) == 3
     assert not (script.parent / ".ray").exists()  # Ray's token is not left in the home folder
@@ -188,3 +192,50 @@ def test_no_cluster_at_the_address():
     code = "from ingest.cluster import ray_cluster\nwith ray_cluster(address='127.0.0.1:9'): pass"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert "no Ray cluster answers at address '127.0.0.1:9'" in done.stderr
+
+
+def test_of_many_files_only_those_that_were_not_taken_are_listed():
+    receipts = [Receipt(f"{k:03d}.nwb", "ingested", id="x", size=10**6) for k in range(100)]
+    report = IngestReport("in", "store", "r", [*receipts, Receipt("bad.nwb", "failed", note="why")], 101, seconds=2.0)
+    text = str(report)
+    assert "050.nwb" not in text
+    assert "bad.nwb" in text
+    assert "why" in text
+    assert "101 files: 100 ingested" in text
+    assert "50.0 MB/s" in text
+
+
+def test_dry_run_reads_nothing(good_folder, tmp_path):
+    settings = IngestSettings(str(good_folder), dry_run=True, filters=AssetFilters(path=["unsorted*"]))
+    lines = str(ingest.job.ingest(settings)).splitlines()
+    assert lines[1].startswith("unsorted.nwb")
+    assert lines[-1].startswith("1 asset")
+    assert list(tmp_path.iterdir()) == [good_folder]
+
+
+def test_explain_reads_one_file_and_writes_nothing(good_folder, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    text = str(ingest.job.ingest(IngestSettings(explain=str(good_folder / "unsorted.nwb"))))
+    assert "1 unit" in text
+    assert "units_sorted 1" in text
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_is_not_worth_keeping_is_left_out_and_said(run, good_folder, tmp_path):
+    report = run(good_folder, tmp_path / "store", keep=KeepRules(least_units=2))
+    assert report.ok
+    assert [(r.path, r.note) for r in report.left_out] == [("unsorted.nwb", "1 units, least_units is 2")]
+    assert len(Catalog.open(Store(tmp_path / "store"))) == 2
+
+
+def test_filters_decide_before_bytes_are_read(run, good_folder, tmp_path):
+    report = run(good_folder, tmp_path / "store", filters=AssetFilters(subject=["1"]))
+    assert [r.path for r in report.receipts] == ["sub-1/good.nwb"]
+
+
+def test_strict_skips_what_it_would_not_refuse(run, good_folder, tmp_path):
+    first = run(good_folder, tmp_path / "store")
+    assert len(first.ingested) == 3
+    second = run(good_folder, tmp_path / "store", strict=True)
+    assert [r.path for r in second.skipped] == ["sub-0/good.nwb", "sub-1/good.nwb"]
+    assert [r.path for r in second.failed] == ["unsorted.nwb"]

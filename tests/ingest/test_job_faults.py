@@ -24,7 +24,7 @@ def test_a_killed_worker_loses_nothing(run, tmp_path, nwb_maker):
         while not done.is_set() and len(killed) < 2:
             for child in psutil.Process().children(recursive=True):
                 try:
-                    if "ingest_file" in " ".join(child.cmdline()):  # Ray names a worker after its task
+                    if "ray::ingest" in " ".join(child.cmdline()):  # Ray names a worker after its task
                         child.kill()
                         killed.append(child.pid)
                         break

@@ -3,10 +3,10 @@
 import pytest
 
 from foundation.store import Catalog, Store
-from ingest.job import ingest_file
 from ingest.nwb import read_nwb
 from ingest.recipes import load_recipe
 from ingest.sources import find_assets
+from ingest.work import Work
 
 boto3 = pytest.importorskip("boto3", reason="boto3 is not installed: pip install 'moto[server]'")
 moto = pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[server]'")
@@ -35,9 +35,10 @@ def test_from_bucket_to_bucket(bucket, write, nwb_maker):
     assert (file.url, file.path) == (f"{bucket}/nwb/sub-m1/a.nwb", "sub-m1/a.nwb")
     Store(f"{bucket}/store", create=True)
     recipe = load_recipe("default")
-    receipt = ingest_file(file, f"{bucket}/store", recipe, strict=False, timeout=60.0)
+    work = Work(f"{bucket}/store", recipe)
+    receipt = work(file)
     assert (receipt.status, receipt.n_units, receipt.n_spikes) == ("ingested", 2, 3)
-    assert ingest_file(file, f"{bucket}/store", recipe, strict=False, timeout=60.0).status == "skipped"
+    assert work(file).status == "skipped"
     (stored,) = Catalog.build(Store(f"{bucket}/store"))
     local = read_nwb(path)
     assert stored.verify() == []

@@ -1,0 +1,71 @@
+"""What a person sees of a running ingest."""
+
+from __future__ import annotations
+
+import time
+
+from tqdm import tqdm
+
+from foundation.progress import Progress
+from ingest.report import FAILED, Receipt
+from ingest.schedule import Running
+from ingest.sources import Asset
+
+# Work that an asset is whatever its size, so that the time left is also right for many small files.
+LEAST_BYTES = 1_000_000
+SLOW = 20.0
+
+
+class Watch:
+    """Assets, units, spikes, bytes a second, time left and failures so far, also while every worker is silent.
+
+    Args:
+        assets: what will be ingested.
+
+    Example:
+        >>> from foundation.store import Source
+        >>> with Watch([Asset("/data/a.nwb", "a.nwb", 5, Source("a.nwb", ""))]) as watch:
+        ...     watch.done(Receipt("a.nwb", "ingested", n_units=3, n_spikes=70, size=5))
+        ...     watch.note
+        '1/1 assets, 3 units, 70.0 spikes, 0 failed'
+    """
+
+    def __init__(self, assets: list[Asset]) -> None:
+        self.assets = len(assets)
+        self.receipts = self.units = self.spikes = self.failed = 0
+        self.bytes = 0
+        self.slowest = ""
+        total = sum(max(asset.size, LEAST_BYTES) for asset in assets)
+        self.progress = Progress(total, "ingesting", unit="B", scale=True)
+
+    @property
+    def note(self) -> str:
+        parts = [
+            f"{self.receipts}/{self.assets} assets",
+            f"{self.units:,} units",
+            f"{tqdm.format_sizeof(self.spikes)} spikes",
+            f"{self.failed} failed",
+        ]
+        return ", ".join([*parts, self.slowest] if self.slowest else parts)
+
+    def done(self, receipt: Receipt) -> None:
+        """Count an asset that is done."""
+        self.receipts += 1
+        self.units += receipt.n_units
+        self.spikes += receipt.n_spikes
+        self.failed += receipt.status == FAILED
+        self.bytes += receipt.size
+        self.progress.step(max(receipt.size, LEAST_BYTES), self.note)
+
+    def waiting(self, running: list[Running]) -> None:
+        """Show that the work goes on, and what has been running for long."""
+        oldest = min(running, key=lambda task: task.since, default=None)
+        seconds = time.monotonic() - oldest.since if oldest else 0.0
+        self.slowest = f"{oldest.asset.path} for {seconds:.0f} s" if oldest and seconds > SLOW else ""
+        self.progress.step(0, self.note)
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.__exit__()

@@ -1,0 +1,101 @@
+"""What a worker does with one asset: read it, write the recording into the store, and say what became of it."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from foundation.errors import FoundationError
+from foundation.store import Source, Store, make_current, recording_id, write_recording
+from ingest.control import remarks
+from ingest.keep import KeepRules, why_not
+from ingest.nwb import NeedsSorting, digest_of, read_nwb
+from ingest.recipes import Recipe
+from ingest.report import FAILED, INGESTED, LEFT_OUT, NEEDS_SORTING, SKIPPED, Receipt
+from ingest.sources import AccessSettings, Asset, open_asset
+
+log = logging.getLogger(__name__)
+
+# What reading does without `strict` and refuses with it, as counted in a recording's quality.
+MENDED = (
+    "spikes_dropped_nan",
+    "spikes_dropped_out_of_range",
+    "units_sorted",
+    "intervals_dropped",
+    "samples_dropped",
+    "series_sorted",
+)
+
+
+@dataclass(frozen=True)
+class Work:
+    """How assets become recordings; called with an asset, on a worker.
+
+    Args:
+        store: where to.
+        recipe: what columns, tables and series mean.
+        strict: refuse what would otherwise be mended.
+        keep: which recordings are kept.
+        access: how bytes are read.
+        timeout: seconds for an asset, and one more for each megabyte; then the process ends itself.
+    """
+
+    store: str
+    recipe: Recipe
+    strict: bool = False
+    keep: KeepRules = field(default_factory=KeepRules)
+    access: AccessSettings = field(default_factory=AccessSettings)
+    timeout: float = 600.0
+
+    def __call__(self, asset: Asset) -> Receipt:
+        """The asset's receipt, whatever happens; only a process that dies or runs out of memory gives none."""
+        began = time.monotonic()
+        # Damaged files can send HDF5 into an endless loop that no exception reaches: this ends the process.
+        faulthandler.dump_traceback_later(self.timeout + asset.size / 1e6, exit=True)
+        try:
+            receipt = self._ingest(asset)
+        except FoundationError as error:
+            note = str(error).removeprefix(f"{asset.url}: ").removeprefix(f"{asset.path}: ")
+            receipt = {"status": FAILED, "note": note}
+        except MemoryError:
+            raise
+        except Exception as error:  # one asset must not stop the others, whatever it is
+            log.exception("%s failed", asset.path)
+            receipt = {"status": FAILED, "note": f"{type(error).__name__}: {error}"}
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+        seconds = round(time.monotonic() - began, 3)
+        return Receipt(path=asset.path, size=asset.size, seconds=seconds, **receipt)
+
+    def _ingest(self, asset: Asset) -> dict[str, Any]:
+        store, source = Store(self.store), asset.source
+        if source.digest and (receipt := self._known(store, source)):
+            return receipt
+        with open_asset(asset, self.access) as content:
+            if not source.digest:
+                source = replace(source, digest=digest_of(asset.url, content))
+                if receipt := self._known(store, source):
+                    return receipt
+            recording = read_nwb(
+                asset.url, self.recipe, strict=self.strict, source=source, namespace=asset.namespace, content=content
+            )
+            if isinstance(recording, NeedsSorting):
+                return {"status": NEEDS_SORTING, "note": str(recording)}
+            counts = {"n_units": recording.n_units, "n_spikes": recording.n_spikes}
+            if reason := why_not(recording, self.keep):
+                return {"status": LEFT_OUT, "note": reason, **counts}
+            identity = write_recording(store, recording, self.recipe.digest)
+        return {"status": INGESTED, "id": identity, "note": remarks(recording), **counts}
+
+    def _known(self, store: Store, source: Source) -> dict[str, Any] | None:
+        """The receipt of a recording that is in the store already."""
+        identity = recording_id(source, self.recipe.digest)
+        record = store.commit(identity)
+        # What strict refuses may have been committed without it: then it is read again, and refused.
+        if record is None or (self.strict and any(name in record["quality"] for name in MENDED)):
+            return None
+        make_current(store, identity, source)
+        return {"status": SKIPPED, "id": identity, "n_units": record["n_units"], "n_spikes": record["n_spikes"]}
