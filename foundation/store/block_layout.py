@@ -89,6 +89,8 @@ def _cuts(
             smallest = min(smallest, times[offsets_N[n]])
             largest = max(largest, times[offsets_N[n + 1] - 1])
     scale = n_slices / (float(largest) - float(smallest)) if largest > smallest else 0.0
+    if not scale < 1e300:  # spikes less than an atom of time apart: one slice holds them all
+        scale = 0.0
     counts = np.zeros(n_slices, dtype=np.int64)
     for i in range(len(times)):
         counts[min(int((float(times[i]) - float(smallest)) * scale), n_slices - 1)] += 1

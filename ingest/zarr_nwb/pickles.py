@@ -71,10 +71,10 @@ def unpickled_objects(stream: bytes, count: int) -> list[Any]:
         >>> import pickle, numpy
         >>> unpickled_objects(pickle.dumps(numpy.array(["CA1", None], dtype=object)), 2)
         ['CA1', None]
-        >>> unpickled_objects(pickle.dumps(print), 1)
+        >>> unpickled_objects(pickle.dumps(len), 1)
         Traceback (most recent call last):
         ...
-        foundation.errors.SourceError: a pickle names builtins.print: only NumPy arrays of plain values are read
+        foundation.errors.SourceError: a pickle names builtins.len: only NumPy arrays of plain values are read
     """
     reader = _Reader()
     try:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from foundation.errors import StoreError
@@ -178,6 +178,7 @@ def test_a_damaged_catalog_is_named(tmp_path):
         Catalog.open(store)
 
 
+@example([[-2.3e-311, -2.3e-311, -0.0, 0.0], [], []], 1)
 @given(st.lists(st.lists(st.floats(-5, 400), max_size=30).map(sorted), min_size=1, max_size=5), st.integers(1, 40))
 def test_blocks_hold_each_spike_once_in_its_block(trains, per_block):
     spikes = Spikes.from_trains([np.array(t) for t in trains])
