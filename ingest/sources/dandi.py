@@ -56,7 +56,7 @@ def _dandiset(client: DandiAPIClient, address: Address) -> RemoteDandiset:
         raise SourceError(f"there is no dandiset {address.dandiset} in archive {address.archive.name}") from error
     if not address.version:
         published = dandiset.most_recent_published_version is not None
-        kind = "its newest published version" if published else "its draft, as no version is published"
+        kind = "its newest published version" if published else "as no version is published"
         log.info("%s: no version was asked for: %s is taken, %s", name, dandiset.version_id, kind)
         return dandiset
     if address.version == dandiset.draft_version.identifier:
