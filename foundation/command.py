@@ -61,11 +61,14 @@ def parse(parser: ArgumentParser, settings: type, arguments: list[str], first: s
 def spell_out(arguments: list[str], settings: type, first: str = "") -> list[str]:
     """The same arguments with every value named: ``--flag`` as ``--flag true``, a bare word as ``--<first> word``.
 
+    ``--dry-run`` is ``--dry_run``.
+
     Example:
         >>> from foundation.store.listing import CatalogSettings
         >>> spell_out(["--verify", "my/store"], CatalogSettings, first="store")
         ['--verify', 'true', '--store', 'my/store']
     """
+    arguments = [_underscored(word) for word in arguments]
     flags = {f"--{field.name}" for field in dataclasses.fields(settings) if field.type in (bool, "bool")}
     spelled: list[str] = []
     words = iter(enumerate(arguments))
@@ -160,6 +163,11 @@ def start_logging() -> Path:
     for name in ("foundation", "ingest", "finetune"):
         logging.getLogger(name).setLevel(logging.DEBUG)
     return path
+
+
+def _underscored(word: str) -> str:
+    name, equals, value = word.partition("=")
+    return f"--{name[2:].replace('-', '_')}{equals}{value}" if name.startswith("--") else word
 
 
 def _log_file() -> Path:

@@ -13,16 +13,16 @@ def listing(assets: Sequence[Asset]) -> str:
     Example:
         >>> from foundation.store import Source
         >>> print(listing([Asset("/d/a.nwb", "a.nwb", 1_500_000, Source("a.nwb", ""))]))
-        path            size  format
-        a.nwb         1.5 MB  hdf5
-        1 asset       1.5 MB
+        path              size  format
+        a.nwb           1.5 MB  hdf5
+        1 asset         1.5 MB
     """
     width = max([len(asset.path) for asset in assets] + [12])
-    lines = [f"{'path':{width}}{'size':>8}  format"]
+    lines = [f"{'path':{width}}{'size':>10}  format"]
     for asset in assets:
-        lines.append(f"{asset.path:{width}}{size_text(asset.size):>8}  {asset.format}")
+        lines.append(f"{asset.path:{width}}{size_text(asset.size):>10}  {asset.format}")
     count = f"{len(assets):,} asset{'' if len(assets) == 1 else 's'}"
-    lines.append(f"{count:{width}}{size_text(sum(asset.size for asset in assets)):>8}")
+    lines.append(f"{count:{width}}{size_text(sum(asset.size for asset in assets)):>10}")
     origins = sorted({_origin(asset) for asset in assets if asset.namespace})
     return "\n".join([*origins, *lines])
 

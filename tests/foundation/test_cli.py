@@ -65,6 +65,11 @@ def test_bad_usage_is_refused_before_any_work_with_key_value_and_what_is_allowed
     assert not output.exists()
 
 
+def test_hyphens_in_the_name_of_an_option_are_taken():
+    settings = settings_of(*NEEDED, "--optimizer.learning-rate", "3e-4", "--log-every=7")
+    assert (settings.optimizer.learning_rate, settings.log_every) == (3e-4, 7)
+
+
 def test_an_unknown_key_in_a_file_is_refused(tmp_path, capsys):
     file = tmp_path / "mine.yaml"
     file.write_text("model:\n  dimm: 32\n")
