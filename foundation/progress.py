@@ -35,7 +35,7 @@ class Progress:
         self, total: int, label: str, unit: str = "step", every: float = 15.0, start: int = 0, scale: bool = False
     ) -> None:
         self.total, self.label, self.unit, self.every, self.scale = total, label, unit, every, scale
-        self.done, self.first = start, start
+        self.done, self.first, self.said_last = start, start, False
         self.began = self.last = time.monotonic()
         terminal = sys.stderr.isatty()
         self.bar = (
@@ -50,16 +50,29 @@ class Progress:
         if self.bar is not None:
             self.bar.set_postfix_str(note, refresh=n == 0)
             self.bar.update(n)
-        elif (n and self.done >= self.total) or time.monotonic() - self.last >= self.every:
+        elif self._finished() or time.monotonic() - self.last >= self.every:
             self.last = time.monotonic()
             log.info("%s", self._line(note))
+
+    def skip(self, n: int) -> None:
+        """Say that ``n`` steps need not be done; the time left is estimated from the others."""
+        self.done += n
+        self.first += n
+        if self.bar is not None:
+            self.bar.n += n
+            self.bar.initial += n
+
+    def _finished(self) -> bool:
+        last, self.said_last = self.said_last, self.said_last or self.done >= self.total
+        return self.said_last and not last
 
     def _line(self, note: str) -> str:
         spent = time.monotonic() - self.began
         pace = spent / max(self.done - self.first, 1)
         left = max(self.total - self.done, 0) * pace
         done, total = (tqdm.format_sizeof(n) if self.scale else str(n) for n in (self.done, self.total))
-        text = f"{self.label}: {done}/{total} {self.unit}, {spent:.0f} s spent, {left:.0f} s left"
+        rate = f" at {tqdm.format_sizeof(1 / pace)}{self.unit}/s" if self.scale and self.done > self.first else ""
+        text = f"{self.label}: {done}/{total} {self.unit}{rate}, {spent:.0f} s spent, {left:.0f} s left"
         return f"{text}, {note}" if note else text
 
     def __enter__(self) -> Progress:

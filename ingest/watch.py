@@ -7,12 +7,10 @@ import time
 from tqdm import tqdm
 
 from foundation.progress import Progress
-from ingest.report import FAILED, Receipt
+from ingest.report import FAILED, SKIPPED, Receipt
 from ingest.schedule import Running
 from ingest.sources import Asset
 
-# Work that an asset is whatever its size, so that the time left is also right for many small files.
-LEAST_BYTES = 1_000_000
 SLOW = 20.0
 
 
@@ -27,15 +25,14 @@ class Watch:
         >>> with Watch([Asset("/data/a.nwb", "a.nwb", 5, Source("a.nwb", ""))]) as watch:
         ...     watch.done(Receipt("a.nwb", "ingested", n_units=3, n_spikes=70, size=5))
         ...     watch.note
-        '1/1 assets, 3 units, 70.0 spikes, 0 failed'
+        '1/1 assets, 3 units, 70 spikes, 0 failed'
     """
 
     def __init__(self, assets: list[Asset]) -> None:
         self.assets = len(assets)
         self.receipts = self.units = self.spikes = self.failed = 0
-        self.bytes = 0
         self.slowest = ""
-        total = sum(max(asset.size, LEAST_BYTES) for asset in assets)
+        total = sum(asset.size for asset in assets)
         self.progress = Progress(total, "ingesting", unit="B", scale=True)
 
     @property
@@ -43,7 +40,7 @@ class Watch:
         parts = [
             f"{self.receipts}/{self.assets} assets",
             f"{self.units:,} units",
-            f"{tqdm.format_sizeof(self.spikes)} spikes",
+            f"{self.spikes if self.spikes < 10_000 else tqdm.format_sizeof(self.spikes)} spikes",
             f"{self.failed} failed",
         ]
         return ", ".join([*parts, self.slowest] if self.slowest else parts)
@@ -54,8 +51,9 @@ class Watch:
         self.units += receipt.n_units
         self.spikes += receipt.n_spikes
         self.failed += receipt.status == FAILED
-        self.bytes += receipt.size
-        self.progress.step(max(receipt.size, LEAST_BYTES), self.note)
+        if receipt.status == SKIPPED:  # took no time, and says nothing about the pace of the rest
+            self.progress.skip(receipt.size)
+        self.progress.step(0 if receipt.status == SKIPPED else receipt.size, self.note)
 
     def waiting(self, running: list[Running]) -> None:
         """Show that the work goes on, and what has been running for long."""
