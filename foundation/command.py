@@ -112,7 +112,8 @@ def run_stage(
     """Parse, run, print what came out, and say how it went.
 
     Returns:
-        0 when what was asked for was done, 1 after a failure, 2 for bad usage.
+        0 when what was asked for was done, 1 after a failure, 2 for bad usage, 75 where a run was told to stop and is
+        to be started again.
     """
     path = start_logging()
     try:
@@ -135,7 +136,7 @@ def run_stage(
         log.debug("failed", exc_info=True)
         text = str(error) if isinstance(error, FoundationError) else f"{type(error).__name__}: {error}"
         print(f"{program}: {text}\nThe traceback is in {path}", file=sys.stderr)
-        return FAILED
+        return int(getattr(error, "status", FAILED))
     if result is not None:
         print(show(result) if show else result)
     return DONE if getattr(result, "ok", True) else FAILED

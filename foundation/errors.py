@@ -19,3 +19,12 @@ class SourceError(FoundationError):
 
 class CheckpointError(FoundationError):
     """A checkpoint that cannot be loaded, or does not fit what it is loaded into."""
+
+
+class RequeueError(FoundationError):
+    """A run that was told to stop before its end (preemption): it has saved what it has, and is to be started again.
+
+    The command ends with ``status``, the code that says "for now" (EX_TEMPFAIL of sysexits.h).
+    """
+
+    status = 75

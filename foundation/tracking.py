@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
+GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")  # no run, or one that was deleted
 
 
 def default_tracking_uri(folder: Path) -> str:
@@ -63,6 +64,8 @@ class Run:
                 self.client.update_run(run_id, status="RUNNING")
                 self.id = run_id
             except MlflowException as error:
+                if error.error_code not in GONE:
+                    raise
                 log.warning("run %s is not at %s any more (%s): a new one is started", run_id, uri, error)
         if not self.id:
             self.id = self.client.create_run(self._experiment(uri, experiment), run_name=name).info.run_id
@@ -101,6 +104,14 @@ class Run:
 
         now = int(time.time() * 1000)
         self.client.log_batch(self.id, metrics=[Metric(name, float(v), now, step) for name, v in values.items()])
+
+    def metric_lines(self, lines: list[dict[str, Any]]) -> None:
+        """Log numbers of many steps: objects with ``values``, ``step`` and ``time`` (milliseconds since 1970)."""
+        from mlflow.entities import Metric
+
+        found = [Metric(k, float(v), line["time"], line["step"]) for line in lines for k, v in line["values"].items()]
+        for first in range(0, len(found), 1000):
+            self.client.log_batch(self.id, metrics=found[first : first + 1000])
 
     def files(self, path: Path, folder: str | None = None) -> None:
         """Log a file, or all of a folder."""

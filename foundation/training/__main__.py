@@ -1,5 +1,7 @@
 """One process of a pretraining run: what ``deepspeed --module foundation.training --config ...`` starts."""
 
+import logging
+import os
 import sys
 
 from torch import distributed
@@ -21,4 +23,10 @@ def train(settings: PretrainSettings) -> None:
 if __name__ == "__main__":
     # DeepSpeed's launcher puts the process's place on the machine first; the environment says it too.
     arguments = [a for a in sys.argv[1:] if not a.startswith("--local_rank")]
-    sys.exit(run_stage("python -m foundation.training", train, PretrainSettings, arguments))
+    status = run_stage("python -m foundation.training", train, PretrainSettings, arguments)
+    if status:
+        # Others may be gone in the middle of a message: leaving their group in good order could take for ever.
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import os
 import socket
 from contextlib import nullcontext
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -48,7 +50,8 @@ def deepspeed_config(settings: PretrainSettings) -> dict[str, Any]:
         # A batch is a list of windows under a budget of tokens; DeepSpeed only needs to know that it is one.
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
-        "gradient_clipping": optimizer.clip,
+        # Under ZeRO 0 `take_step` clips, which tells the norm before the weights are touched.
+        "gradient_clipping": optimizer.clip if settings.zero_stage else 0.0,
         "optimizer": {
             "type": "AdamW",
             "params": {
@@ -73,8 +76,11 @@ def is_launched() -> bool:
     return "RANK" in os.environ and ALONE not in os.environ
 
 
-def start_distributed() -> tuple[int, int]:
+def start_distributed(timeout: float = 1800.0) -> tuple[int, int]:
     """Join the process group, or make one of one process. Returns (rank, world).
+
+    Args:
+        timeout: seconds after which processes give up waiting for one that does not answer.
 
     Raises:
         FoundationError: if DeepSpeed is not installed.
@@ -94,7 +100,7 @@ def start_distributed() -> tuple[int, int]:
         alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", ALONE: "1"}
         os.environ.update(alone | {"MASTER_PORT": str(free_port())})
     if not torch.distributed.is_initialized():
-        deepspeed.init_distributed(verbose=False)
+        deepspeed.init_distributed(verbose=False, timeout=timedelta(seconds=timeout))
         atexit.register(leave_group)  # a group that is left open can abort the process at its end
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
 
@@ -125,3 +131,27 @@ def set_learning_rate(engine: Any, rate: float) -> None:
     """Set the nominal rate for the coming step; each group keeps its share of it (`param_groups`)."""
     for group in engine.optimizer.param_groups:
         group["lr"] = rate * group.get("lr_scale", 1.0)
+
+
+def take_step(engine: Any, clip: float) -> tuple[float, bool]:
+    """Move the weights along the gradients that lie ready, unless these are not finite: then nothing changes.
+
+    The norm is that of the whole gradient, so all processes decide alike.
+
+    Args:
+        engine: after its backward pass.
+        clip: the global gradient norm is cut to this.
+
+    Returns:
+        The gradient's norm, and whether the weights were moved.
+    """
+    if engine.zero_optimization_stage() == 0:
+        parameters = [p for p in engine.module.parameters() if p.grad is not None]
+        norm = float(nn.utils.clip_grad_norm_(parameters, clip))
+        if not math.isfinite(norm):
+            for parameter in parameters:
+                parameter.grad = None  # AdamW leaves alone what has none
+        engine.step()
+        return norm, math.isfinite(norm)
+    engine.step()
+    return float(engine.get_global_grad_norm()), not engine.optimizer.overflow

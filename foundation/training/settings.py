@@ -9,6 +9,8 @@ from foundation.data.plan import DataSettings
 from foundation.errors import ConfigError
 from foundation.models.config import EITConfig
 from foundation.objectives import ObjectiveSettings
+from foundation.training.safety_settings import SafetySettings
+from foundation.training.saving_settings import SavingSettings
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,8 @@ class PretrainSettings:
         data: which windows a step draws.
         objective: what is learned.
         optimizer: how.
+        saving: where checkpoints are kept, and which besides the newest.
+        safety: when the run tries again, calls for help, and stops.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -140,6 +144,8 @@ class PretrainSettings:
     data: DataSettings = field(default_factory=DataSettings)
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    saving: SavingSettings = field(default_factory=SavingSettings)
+    safety: SafetySettings = field(default_factory=SafetySettings)
 
     def __post_init__(self) -> None:
         for name in ("steps", "processes", "checkpoint_every", "keep_checkpoints", "log_every"):

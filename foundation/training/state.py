@@ -12,8 +12,11 @@ from foundation.errors import CheckpointError
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def weights(engine: Any) -> dict[str, torch.Tensor]:
-    """Every parameter in fp32 on the CPU, frozen ones too, and every buffer, by name. All processes must call it."""
+def weights(engine: Any, keep: bool = True) -> dict[str, torch.Tensor]:
+    """Every parameter in fp32 on the CPU, frozen ones too, and every buffer, by name. All processes must call it.
+
+    A process that does not want them (``keep``) takes part in putting them together, and gets nothing.
+    """
     from deepspeed.runtime.zero.partition_parameters import GatheredParameters
     from deepspeed.utils import safe_get_full_fp32_param
 
@@ -26,10 +29,15 @@ def weights(engine: Any) -> dict[str, torch.Tensor]:
                 full = parameter.data.clone()
         else:
             full = parameter.data
-        found[name] = full.detach().float().cpu().clone().contiguous()
-    for name, buffer in _buffers(engine).items():
-        found[name] = buffer.detach().cpu().clone().contiguous()
+        if keep:
+            found[name] = _copied(full.float())
+    for name, buffer in _buffers(engine).items() if keep else ():
+        found[name] = _copied(buffer)
     return found
+
+
+def _copied(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().to("cpu", copy=True).contiguous()
 
 
 def set_weights(engine: Any, tensors: dict[str, torch.Tensor]) -> None:
@@ -64,39 +72,59 @@ def set_weights(engine: Any, tensors: dict[str, torch.Tensor]) -> None:
             parameter.data.copy_(value)
 
 
-def optimizer_state(engine: Any) -> dict[str, torch.Tensor]:
-    """Adam's moments of every parameter, and the number of updates, by name. All processes must call it."""
-    from deepspeed.utils import safe_get_full_optimizer_state
+def own_moments(engine: Any) -> dict[str, torch.Tensor]:
+    """What this process holds of Adam's moments, as flat pieces ``<parameter>/<moment>/<first element>``.
 
+    Together the processes hold everything once. Where each has all (ZeRO 0), each gives the parameters of its turn.
+    The first process's ``updates`` says how often the optimiser has stepped.
+    """
+    rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    _make_partitions(engine)
     _link_partitions(engine)
-    found = {"updates": torch.tensor(updates(engine))}
-    for name, parameter in _trained(engine).items():
+    found = {"updates": torch.tensor(updates(engine))} if rank == 0 else {}
+    for number, (name, parameter) in enumerate(_trained(engine).items()):
         for key in MOMENTS:
-            if _is_partitioned(parameter):
-                value = safe_get_full_optimizer_state(parameter, key)
-            else:
-                value = engine.optimizer.state[parameter].get(key)
-            if value is not None:
-                found[f"{name}/{key}"] = value.detach().float().cpu().clone().contiguous()
+            piece = _own_piece(engine, parameter, key, number % world == rank)
+            if piece is not None and piece[1].numel():
+                found[f"{name}/{key}/{piece[0]}"] = _copied(piece[1].float())
     return found
 
 
-def set_optimizer_state(engine: Any, tensors: dict[str, torch.Tensor]) -> None:
-    """Put Adam's moments and the number of updates back.
+def _own_piece(engine: Any, parameter: nn.Parameter, key: str, turn: bool) -> tuple[int, torch.Tensor] | None:
+    """First element and values of a process's piece of a moment."""
+    from deepspeed.utils import safe_get_local_optimizer_state
+
+    if hasattr(parameter, "ds_id"):  # ZeRO 3: every parameter is cut into equal pieces, the last one padded
+        size = parameter.ds_tensor.ds_numel
+        start = torch.distributed.get_rank() * size
+        held = safe_get_local_optimizer_state(parameter, key).flatten()
+        return start, held[: max(0, min(size, parameter.ds_numel - start))]
+    if hasattr(parameter, "_hp_mapping"):  # ZeRO 1 and 2: parameters laid end to end are cut into equal pieces
+        mapping = parameter._hp_mapping
+        return None if mapping is None else (mapping.lp_fragment_address.start, mapping.get_optim_state_fragment(key))
+    if not turn:
+        return None
+    value = engine.optimizer.state[parameter].get(key)
+    return 0, (torch.zeros_like(parameter) if value is None else value).flatten()
+
+
+def set_moments(engine: Any, shards: list[dict[str, torch.Tensor]]) -> None:
+    """Put Adam's moments and the number of updates back, from the pieces of all processes.
 
     Raises:
-        CheckpointError: if names differ.
+        CheckpointError: if names differ, or pieces do not make up the whole.
     """
     from deepspeed.utils import safe_set_full_optimizer_state
 
-    count = tensors["updates"].float()
     parameters = _trained(engine)
-    _check_names({f"{n}/{k}" for n in parameters for k in MOMENTS}, set(tensors) - {"updates"})
+    count, pieces = _sorted_out(shards)
+    _check_names({f"{n}/{k}" for n in parameters for k in MOMENTS}, set(pieces))
     _make_partitions(engine)
     _link_partitions(engine)
     for name, parameter in parameters.items():
+        shape = tuple(getattr(parameter, "ds_shape", parameter.shape))
         for key in MOMENTS:
-            value = tensors[f"{name}/{key}"].to(parameter.device)
+            value = _joined(f"{name}/{key}", pieces[f"{name}/{key}"], shape).to(parameter.device)
             if _is_partitioned(parameter):
                 safe_set_full_optimizer_state(parameter, value, key)
             else:
@@ -105,6 +133,30 @@ def set_optimizer_state(engine: Any, tensors: dict[str, torch.Tensor]) -> None:
             engine.optimizer.state[parameter]["step"] = count.clone()
     for state in _inner(engine).state.values():
         state["step"] = count.clone()
+
+
+def _sorted_out(shards: list[dict[str, torch.Tensor]]) -> tuple[torch.Tensor, dict[str, dict[int, torch.Tensor]]]:
+    """The number of updates, and for each moment its pieces by their first element."""
+    count: torch.Tensor | None = None
+    pieces: dict[str, dict[int, torch.Tensor]] = {}
+    for shard in shards:
+        for name, tensor in shard.items():
+            if name == "updates":
+                count = tensor.float()
+                continue
+            moment, _, start = name.rpartition("/")
+            pieces.setdefault(moment, {})[int(start)] = tensor
+    if count is None:
+        raise CheckpointError("the checkpoint does not say how often the optimiser has stepped (updates)")
+    return count, pieces
+
+
+def _joined(name: str, pieces: dict[int, torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor:
+    in_order = [pieces[start] for start in sorted(pieces)]
+    ends = [0, *(start + len(pieces[start]) for start in sorted(pieces))]
+    if ends[:-1] != sorted(pieces) or ends[-1] != torch.Size(shape).numel():
+        raise CheckpointError(f"the checkpoint's pieces of {name} do not make up {shape}")
+    return torch.cat(in_order).reshape(shape)
 
 
 def updates(engine: Any) -> int:

@@ -3,42 +3,43 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import math
 import os
-import shutil
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
-import yaml
 from transformers.utils import logging as transformers_logging
 
 from foundation.data import Loader, StepPlan
-from foundation.errors import FoundationError, StoreError
+from foundation.data.loader import StepBatch
+from foundation.errors import FoundationError, RequeueError, StoreError
 from foundation.models import EIT
 from foundation.objectives import build_objective, own_model
 from foundation.progress import Progress
 from foundation.store.catalog import Catalog
 from foundation.store.storage import Store
-from foundation.tracking import Run, default_tracking_uri
+from foundation.tracking import default_tracking_uri
+from foundation.training.batches import Batches
 from foundation.training.card import model_card
-from foundation.training.checkpoint import find_resumable, load_checkpoint, save_checkpoint, save_model, select
+from foundation.training.checkpoint import Checkpoints, load_checkpoint, select
 from foundation.training.contexts import Contexts
-from foundation.training.engine import (
-    PretrainModule,
-    build_engine,
-    deepspeed_config,
-    is_launched,
-    set_learning_rate,
-    start_distributed,
-)
+from foundation.training.control import Control
+from foundation.training.engine import PretrainModule, build_engine, is_launched, start_distributed
+from foundation.training.figures import System, Throughput, count_samples
 from foundation.training.launch import launch
-from foundation.training.schedule import learning_rate
+from foundation.training.run_folder import RunFolder
+from foundation.training.saver import Saver
 from foundation.training.settings import PretrainSettings
+from foundation.training.signals import StopSignals
 from foundation.training.state import weights
+from foundation.training.suspects import find_suspects, listed
+from foundation.training.tracker import Tracker
+from foundation.training.update import update
+from foundation.training.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,9 @@ def pretrain(settings: PretrainSettings) -> Path:
     Raises:
         StoreError: if the store is missing or empty.
         CheckpointError: if ``output`` holds a run with other settings or recordings.
-        FoundationError: if the loss is not finite, or a process ends with an error.
+        RequeueError: if the run was told to stop; it has saved its state.
+        FoundationError: if loss or gradients stay not finite, data or checkpoints cannot be read or written after
+            repeated attempts, or a process ends with an error.
     """
     output = Path(settings.output)
     if settings.processes > 1 and not is_launched():
@@ -82,172 +85,238 @@ class Trainer:
 
     def __init__(self, settings: PretrainSettings, catalog: Catalog) -> None:
         self.settings, self.catalog = settings, catalog
-        self.output = Path(settings.output)
-        self.checkpoints = self.output / "checkpoints"
-        self.rank, self.world = start_distributed()
+        self.folder = RunFolder(settings.output)
+        self.rank, self.world = start_distributed(settings.safety.timeout)
+        self.control = Control(settings.safety.timeout)
         torch.manual_seed(settings.seed)
         model = own_model(settings.objective) or EIT(settings.model.config())
         objective = build_objective(settings.objective, getattr(model.config, "dim", settings.model.dim), model)
-        self.plan = StepPlan(
-            catalog,
-            settings.data,
-            objective.view_spec,
-            bins_per_token=getattr(model.config, "patch_length", 1),
-            seed=settings.seed,
-        )
+        bins = getattr(model.config, "patch_length", 1)
+        self.plan = StepPlan(catalog, settings.data, objective.view_spec, bins_per_token=bins, seed=settings.seed)
         self.loader = Loader(catalog, self.plan, rank=self.rank, world=self.world)
         self.contexts = Contexts(catalog, self.plan, steps=settings.steps, rank=self.rank, world=self.world)
         self.engine = build_engine(PretrainModule(model, objective, settings.precision), settings)
         self.identity = {**settings.identity(), "recordings": recordings_digest(catalog)}
+        self.checkpoints = Checkpoints(settings.saving.place or self.folder.path / "checkpoints")
+        self.saver = Saver(self.checkpoints, self.control, settings, self.identity)
+        self.throughput = Throughput(bins)
+        self.skipped = self.skipped_in_row = 0
+        self.metrics: dict[str, float] = {}
+        self.run_id: str | None = None
+        self.tracker: Tracker | None = None
 
     def run(self) -> Path:
         """Train to the last step and write the model."""
-        first = self._resume()
-        if first >= self.settings.steps and (self.output / "model" / "config.json").is_file():
-            log.info("%s is trained already (%d steps)", self.output, first)
-            return self.output / "model"
-        if self.rank == 0:
-            self._write_settings()
-        torch.distributed.barrier()
-        self.contexts.prepare()
-        run = self._open_run() if self.rank == 0 else None
-        try:
-            last = self._train(first, run)
-            model = self._write_model(last)
-            if run is not None:
-                run.files(self.output / "settings.yaml")
-                run.files(self.output / "deepspeed.json")
-                run.files(model, "model")
-        except BaseException as error:
-            if run is not None:
-                run.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-            raise
-        if run is not None:
-            run.close()
-        torch.distributed.barrier()
+        with ExitStack() as stack:
+            if self.rank == 0:
+                stack.enter_context(self.folder.held())
+            self.signals = stack.enter_context(StopSignals(watch_parent=is_launched()))
+            first = self._resume()
+            if first >= self.settings.steps and (self.folder.model / "config.json").is_file():
+                log.info("%s is trained already (%d steps)", self.folder.path, first)
+                return self.folder.model
+            if self.rank == 0:
+                self.folder.write_settings(self.settings)
+                self.tracker = self._open_tracker()
+            self.contexts.prepare()
+            try:
+                model = self._train(first)
+            except BaseException as error:
+                if self.tracker is not None:
+                    stopped = isinstance(error, KeyboardInterrupt | RequeueError)
+                    self.tracker.close("KILLED" if stopped else "FAILED")
+                raise
+            if self.tracker is not None:
+                for path in (self.folder.path / "settings.yaml", self.folder.path / "deepspeed.json"):
+                    self.tracker.files(path)
+                self.tracker.files(model, "model")
+                self.tracker.close()
+            self.control.of_first(None)
         return model
 
     def _resume(self) -> int:
         if self.settings.resume == "never":
             if self.rank == 0:
-                for name in ("checkpoints", "model"):
-                    shutil.rmtree(self.output / name, ignore_errors=True)
-                for name in ("metrics.jsonl", "run.json"):
-                    (self.output / name).unlink(missing_ok=True)
-            torch.distributed.barrier()
-        found = find_resumable(self.checkpoints, self.identity)
+                self.folder.clear()
+                for name in [*self.checkpoints.names(), *self.checkpoints.unfinished()]:
+                    self.checkpoints.files.remove(name)
+        self.saver.clean()
+        # One process looks, and all take what it found.
+        found, refused = None, None
+        if self.rank == 0:
+            try:
+                found = self.checkpoints.resumable(self.identity)
+            except FoundationError as error:
+                refused = error
+        if self.control.any(refused is not None)[0]:
+            raise refused or FoundationError("the first process refused to go on")
+        found = self.control.of_first(found)
         first = 0
         if found is not None:
-            path, first = found
-            load_checkpoint(path, self.engine)
-            log.info("going on from step %d (%s)", first, path)
+            name, first = found
+            state = load_checkpoint(self.checkpoints, name, self.engine)
+            self.skipped, self.skipped_in_row = state["skipped"], state["skipped_in_row"]
+            self.metrics, self.run_id = state["metrics"], state["run_id"]
+            self.saver.saved_step = first
+            log.info("going on from step %d (%s)", first, self.checkpoints.where(name))
         if self.rank == 0:
-            _keep_metrics(self.output / "metrics.jsonl", first)
-        return first
+            self.folder.keep_lines(first)
+        return int(first)
 
-    def _train(self, first: int, run: Run | None) -> dict[str, float]:
+    def _open_tracker(self) -> Tracker:
+        uri = self.settings.tracking_uri or default_tracking_uri(self.folder.path.resolve().parent)
+        tracker = Tracker(self.folder.path, uri, self.settings.experiment, self.folder.path.name, self.run_id)
+        tracker.params({**asdict(self.settings), "world": self.world})
+        return tracker
+
+    def _train(self, first: int) -> Path:
         settings = self.settings
-        if self.rank != 0:
-            return self._train_steps(first, run, None)
-        with Progress(settings.steps, "pretraining", "steps", start=first) as shown:
-            return self._train_steps(first, run, shown)
-
-    def _train_steps(self, first: int, run: Run | None, shown: Progress | None) -> dict[str, float]:
-        settings, last = self.settings, {}
-        started = time.perf_counter()
-        for batch in self.loader.steps(first, settings.steps):
-            waited = time.perf_counter() - started
-            metrics = self.step(batch.step, batch.views)
-            done = batch.step + 1
-            seconds = time.perf_counter() - started
-            started = time.perf_counter()
-            if self.rank == 0 and (done % settings.log_every == 0 or done == settings.steps):
-                windows = len(batch.views[0]) * self.world
-                last = {**metrics, "seconds": seconds, "data_wait": waited, "windows_per_second": windows / seconds}
-                self._log(done, last, run)
-            if shown is not None:
-                shown.step(note=f"loss {metrics['loss']:.3f}")
-            if done % settings.checkpoint_every == 0 or done == settings.steps:
-                save_checkpoint(
-                    self.checkpoints, self.engine, step=done, identity=self.identity, keep=settings.keep_checkpoints
+        with ExitStack() as stack:
+            self.watchdog = stack.enter_context(
+                Watchdog(
+                    self.folder.path / "stacks",
+                    rank=self.rank,
+                    factor=settings.safety.watchdog_factor,
+                    least=settings.safety.watchdog_seconds,
                 )
-        return last
-
-    def step(self, step: int, views: list) -> dict[str, float]:
-        """One update from this process's share of a step's windows.
-
-        Raises:
-            FoundationError: if the loss is not finite.
-        """
-        settings = self.settings
-        rate = learning_rate(step, settings.steps, settings.optimizer)
-        set_learning_rate(self.engine, rate)
-        # Dropout depends on seed, step and process only, so that a resumed run draws what the first would have.
-        torch.manual_seed(int.from_bytes(hashlib.sha256(f"{settings.seed}/{step}/{self.rank}".encode()).digest()[:7]))
-        context = self.contexts(step).to(self.engine.device)
-        terms = self.engine([view.to(self.engine.device).cast() for view in views], context)
-        metrics = {name: float(value.detach()) for name, value in terms.items()}
-        if not math.isfinite(metrics["loss"]):
-            names = sorted({w.recording for w in self.plan(step)})
-            raise FoundationError(
-                f"the loss of step {step} is {metrics['loss']} (recordings {', '.join(names)}): lower "
-                "optimizer.learning_rate, or look for bad values with `foundation catalog --verify`"
             )
-        self.engine.backward(terms["loss"])
-        self.engine.step()
-        self.engine.module.objective.after_step(self.engine.module.model, context.progress)
-        norm = self.engine.get_global_grad_norm()
-        metrics |= {"learning_rate": rate} | ({} if norm is None else {"gradient_norm": float(norm)})
+            shown = None
+            if self.rank == 0:
+                shown = stack.enter_context(Progress(settings.steps, "pretraining", "steps", start=first))
+                self.system = System(self.folder.path)
+            batches = Batches(self.loader, first, settings.steps, settings.safety)
+            stack.callback(batches.close)
+            self._train_steps(first, batches, shown)
+            self.watchdog.pause()
+            self._save(settings.steps)
+            self.saver.wait()
+            self._stop_if_asked(settings.steps, None)
+            whole = weights(self.engine, keep=self.rank == 0)
+            if self.rank == 0:
+                card = model_card(settings, self.catalog, self.metrics)
+                self.folder.write_model(self.engine.module.model, select(whole, "model."), card)
+        return self.folder.model
+
+    def _train_steps(self, first: int, batches: Batches, shown: Progress | None) -> None:
+        settings = self.settings
+        for step in range(first, settings.steps):
+            self.watchdog.beat(step)
+            began = time.perf_counter()
+            batch = batches.next()
+            waited = time.perf_counter() - began
+            self._stop_if_asked(step, batches)
+            assert batch is not None
+            metrics = self._step_and_count(batch, waited, measured=step == first)
+            done = step + 1
+            if done % settings.log_every == 0 or done == settings.steps:
+                self._log(done, metrics)
+            if shown is not None:
+                shown.step(note=self._note(metrics))
+            if done % settings.checkpoint_every == 0 and done < settings.steps:
+                self.watchdog.pause()
+                self._save(done)
+
+    def _step_and_count(self, batch: StepBatch, waited: float, measured: bool) -> dict[str, float]:
+        tokens = sum(count_samples(view) for view in batch.views) // self.throughput.bins_per_token
+        if measured and self.rank == 0:
+            metrics = self.throughput.measure(
+                lambda: self.step(batch.step, batch.views), tokens, self.engine.device, self.settings.precision
+            )
+        else:
+            metrics = self.step(batch.step, batch.views)
+        self.throughput.add(batch.views, waited)
         return metrics
 
-    def _log(self, step: int, metrics: dict[str, float], run: Run | None) -> None:
-        with open(self.output / "metrics.jsonl", "a") as file:
-            file.write(json.dumps({"step": step, **metrics}) + "\n")
-        if run is not None:
-            run.metrics(metrics, step)
+    def _stop_if_asked(self, step: int, batches: Batches | None) -> None:
+        """Stop in all processes if one has a reason; before the step ``step``, or at the end."""
+        why = self.signals.asked if step < self.settings.steps else ""
+        unread = None if batches is None else batches.failure
+        asked, unreadable, unwritten = self.control.any(bool(why), unread is not None, bool(self.saver.failure))
+        if unwritten:
+            failure = next(f for f in self.control.of_all(self.saver.failure) if f)
+            names = self.checkpoints.names()
+            last = self.checkpoints.where(names[0]) if names else "none"
+            raise FoundationError(
+                f"{failure}. The last good checkpoint is {last}; mend it, and the same command goes on from there"
+            )
+        if not (asked or unreadable):
+            return
+        self.watchdog.pause()
+        self._save(step)
+        self.saver.wait()
+        self._stop_if_unwritten()
+        if unreadable:
+            reasons = self.control.of_all(None if unread is None else f"{type(unread).__name__}: {unread}")
+            reason = next(r for r in reasons if r)
+            raise StoreError(
+                f"the windows of step {step} cannot be read ({reason}); {step} steps are saved, and the same command "
+                "goes on from there"
+            ) from unread
+        reason = next(r for r in self.control.of_all(why) if r)
+        raise RequeueError(f"stopped by {reason} after {step} steps, which are saved: the same command goes on")
 
-    def _write_settings(self) -> None:
-        self.output.mkdir(parents=True, exist_ok=True)
-        (self.output / "settings.yaml").write_text(yaml.safe_dump(asdict(self.settings), sort_keys=False))
-        (self.output / "deepspeed.json").write_text(json.dumps(deepspeed_config(self.settings), indent=1))
+    def _stop_if_unwritten(self) -> None:
+        if self.control.any(bool(self.saver.failure))[0]:
+            raise FoundationError(next(f for f in self.control.of_all(self.saver.failure) if f))
 
-    def _open_run(self) -> Run:
-        uri = self.settings.tracking_uri or default_tracking_uri(self.output.resolve().parent)
-        note = self.output / "run.json"
-        known = json.loads(note.read_text())["run_id"] if note.is_file() else None
-        run = Run(uri, self.settings.experiment, self.output.name, known)
-        note.write_text(json.dumps({"run_id": run.id, "tracking_uri": uri}))
-        run.params({**asdict(self.settings), "world": self.world})
-        return run
+    def step(self, step: int, views: list) -> dict[str, float]:
+        """One update from this process's share of a step's windows; one that is not finite is skipped and counted.
 
-    def _write_model(self, last: dict[str, float]) -> Path:
-        tensors = weights(self.engine)
-        target = self.output / "model"
+        Raises:
+            FoundationError: if too many steps in a row were skipped.
+        """
+        context = self.contexts(step).to(self.engine.device)
+        views = [view.to(self.engine.device).cast() for view in views]
+        metrics, moved = update(self.engine, views, context, self.settings, self.rank)
+        self.skipped_in_row = 0 if moved else self.skipped_in_row + 1
+        if not moved:
+            self.skipped += 1
+            self._report_skipped(step, views, metrics)
+        return metrics | {"skipped_steps": float(self.skipped)}
+
+    def _report_skipped(self, step: int, views: list, metrics: dict[str, float]) -> None:
+        paths = {record["id"]: record["path"] for record in self.catalog.records}
+        kind, names = find_suspects(self.engine.module, views, self.plan(step), paths, self.control)
+        text = f"loss {metrics['loss']}, gradient norm {metrics['gradient_norm']}"
+        said = {"input": "input not finite", "embedding": "embedding not finite", "batch": "all of the step"}[kind]
         if self.rank == 0:
-            part = self.output / ".model.part"
-            shutil.rmtree(part, ignore_errors=True)
-            save_model(self.engine.module.model, select(tensors, "model."), part)
-            (part / "README.md").write_text(model_card(self.settings, self.catalog, last))
-            shutil.rmtree(target, ignore_errors=True)
-            os.replace(part, target)
-        return target
+            log.warning("step %d is skipped (%s). Windows (%s): %s", step, text, said, listed(names))
+            report = {"loss": str(metrics["loss"]), "gradient_norm": str(metrics["gradient_norm"])}
+            self.folder.add_skipped(step + 1, {**report, "suspects": kind, "windows": names})
+        if self.skipped_in_row > self.settings.safety.max_skipped:
+            raise FoundationError(
+                f"{self.skipped_in_row} steps in a row up to step {step} were not finite ({text}; windows, {said}: "
+                f"{listed(names)}): lower optimizer.learning_rate, or look for bad values with "
+                "`foundation catalog --verify`; all are listed in skipped.jsonl"
+            )
+
+    def _save(self, step: int) -> None:
+        """Save the state after ``step`` steps, unless it is saved already."""
+        if step == self.saver.saved_step:
+            return
+        state = {
+            "skipped": self.skipped,
+            "skipped_in_row": self.skipped_in_row,
+            "metrics": self.metrics,
+            "run_id": self.tracker.id if self.tracker is not None else None,
+        }
+        self.throughput.stalled += self.saver.save(self.engine, step, state)
+
+    def _log(self, step: int, metrics: dict[str, float]) -> None:
+        figures = self.throughput.figures(self.control)
+        self.metrics = metrics | figures
+        if self.rank != 0:
+            return
+        self.folder.add_metrics(step, self.metrics)
+        assert self.tracker is not None
+        self.tracker.metrics(self.metrics | self.system.figures(), step)
+
+    def _note(self, metrics: dict[str, Any]) -> str:
+        rate = self.metrics.get("neuron_tokens_per_second")
+        return f"loss {metrics['loss']:.3f}" + (f", {rate:,.0f} tokens/s" if rate else "")
 
 
 def recordings_digest(catalog: Catalog) -> str:
     """sha256 over the recordings' content: what data a run was given."""
     digests = sorted(record["digest"] for record in catalog.records)
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
-
-
-def _keep_metrics(path: Path, steps: int) -> None:
-    """Drop lines of steps that a resumed run will take again, and a last line that was cut off."""
-    if not path.is_file():
-        return
-    kept = []
-    for line in path.read_text().splitlines():
-        try:
-            if json.loads(line)["step"] <= steps:
-                kept.append(line)
-        except (ValueError, KeyError):
-            continue
-    path.write_text("".join(line + "\n" for line in kept))

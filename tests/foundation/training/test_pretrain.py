@@ -100,13 +100,13 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(tiny, caplog):
     pretrain(settings)
     expected = model_bytes(settings.output)
     newest = list_checkpoints(Path(settings.output) / "checkpoints")[0]
-    weights = newest / "optimizer.safetensors"
+    weights = newest / "optimizer" / "00000-of-00001.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(bytes(content))
     with caplog.at_level("INFO"):
         pretrain(settings)
-    assert "step-00000006 is damaged (optimizer.safetensors has other bytes" in caplog.text
+    assert "step-00000006 is damaged (optimizer/00000-of-00001.safetensors has other bytes" in caplog.text
     assert "going on from step 4" in caplog.text
     assert model_bytes(settings.output) == expected
 

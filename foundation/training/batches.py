@@ -1,0 +1,66 @@
+"""The batches of a run, one after another; a store that is away for a moment is asked again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from foundation.data.loader import Loader, StepBatch
+from foundation.errors import ConfigError
+from foundation.training.retry import retried
+from foundation.training.safety_settings import SafetySettings
+
+log = logging.getLogger(__name__)
+
+
+class Batches:
+    """This process's share of the steps ``first`` to ``last - 1``.
+
+    Args:
+        loader: reads them, ahead of time.
+        first, last: steps.
+        safety: how often reading is tried again.
+    """
+
+    def __init__(self, loader: Loader, first: int, last: int, safety: SafetySettings) -> None:
+        self.loader, self.step, self.last, self.safety = loader, first, last, safety
+        self.failure: Exception | None = None
+        self._ahead: Iterator[StepBatch] | None = None
+
+    def next(self) -> StepBatch | None:
+        """The next step's batch; None at the end, or where it cannot be read (``failure`` says why).
+
+        Raises:
+            ConfigError: if what is asked for can never be read.
+        """
+        if self.step >= self.last:
+            return None
+        try:
+            batch = retried(
+                self._read,
+                f"reading the windows of step {self.step}",
+                retries=self.safety.retries,
+                pause=self.safety.pause,
+            )
+        except ConfigError:
+            raise
+        except Exception as error:
+            self.failure = error
+            return None
+        self.step += 1
+        return batch
+
+    def close(self) -> None:
+        """Stop reading ahead."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and hasattr(ahead, "close"):
+            ahead.close()
+
+    def _read(self) -> StepBatch:
+        if self._ahead is None:
+            self._ahead = self.loader.steps(self.step, self.last)
+        try:
+            return next(self._ahead)
+        except Exception:
+            self._ahead = None  # what raised is at its end
+            raise

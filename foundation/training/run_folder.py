@@ -1,0 +1,115 @@
+"""The folder of a run: its settings, its metrics, its model; one run at a time writes there."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from foundation.errors import FoundationError
+
+from foundation.training.checkpoint import Tensors, write_model
+from foundation.training.engine import deepspeed_config
+from foundation.training.settings import PretrainSettings
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+class RunFolder:
+    """What the first process of a run writes beside its checkpoints.
+
+    Args:
+        path: the run's output.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.metrics_file = self.path / "metrics.jsonl"
+        self.model = self.path / "model"
+
+    @contextmanager
+    def held(self, patience: float = 60.0) -> Iterator[None]:
+        """While it is entered, no other run writes to this folder.
+
+        Raises:
+            FoundationError: if another one still does after ``patience`` seconds.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(self.path / ".lock", "w") as file:
+            end = time.monotonic() + patience
+            while fcntl is not None:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > end:
+                        raise FoundationError(
+                            f"another run is writing to {self.path}: wait for it, stop it, or name another output"
+                        ) from None
+                    time.sleep(0.1)
+                except OSError:  # a file system without locks
+                    break
+            yield
+
+    def clear(self) -> None:
+        """Remove what earlier runs left, but for checkpoints that are kept elsewhere."""
+        for name in ("checkpoints", "model", "stacks", "tracking"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        for name in ("metrics.jsonl", "skipped.jsonl", "run.json"):
+            (self.path / name).unlink(missing_ok=True)
+
+    def write_settings(self, settings: PretrainSettings) -> None:
+        """settings.yaml, and the DeepSpeed configuration that was made from it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / "settings.yaml").write_text(yaml.safe_dump(asdict(settings), sort_keys=False))
+        (self.path / "deepspeed.json").write_text(json.dumps(deepspeed_config(settings), indent=1))
+
+    def add_metrics(self, step: int, metrics: dict[str, float]) -> None:
+        """One line of metrics.jsonl; what is not finite is left out."""
+        self._add(self.metrics_file, {"step": step} | {k: v for k, v in metrics.items() if math.isfinite(v)})
+
+    def add_skipped(self, step: int, report: dict[str, Any]) -> None:
+        """One line of skipped.jsonl: a step that did not count, and why."""
+        self._add(self.path / "skipped.jsonl", {"step": step, **report})
+
+    def _add(self, file: Path, line: dict[str, Any]) -> None:
+        with open(file, "a") as out:
+            out.write(json.dumps(line) + "\n")
+
+    def keep_lines(self, steps: int) -> None:
+        """Drop lines of steps that a resumed run will take again, and a last line that was cut off."""
+        for file in (self.metrics_file, self.path / "skipped.jsonl"):
+            if not file.is_file():
+                continue
+            kept = []
+            for line in file.read_text().splitlines():
+                try:
+                    if json.loads(line)["step"] <= steps:
+                        kept.append(line)
+                except (ValueError, KeyError):
+                    continue
+            part = file.with_name(f".{file.name}.part")
+            part.write_text("".join(line + "\n" for line in kept))
+            os.replace(part, file)
+
+    def write_model(self, model: Any, tensors: Tensors, card: str) -> Path:
+        """The folder of the trained model."""
+        part = self.path / ".model.part"
+        shutil.rmtree(part, ignore_errors=True)
+        write_model(model, tensors, part)
+        (part / "README.md").write_text(card)
+        shutil.rmtree(self.model, ignore_errors=True)
+        os.replace(part, self.model)
+        return self.model

@@ -1,0 +1,41 @@
+"""What a run does when something goes wrong around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from foundation.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class SafetySettings:
+    """When a run tries again, when it calls for help, and when it stops.
+
+    Args:
+        max_skipped: steps in a row that may be skipped for a loss or gradient that is not finite; one more stops the
+            run.
+        retries: how often reading data or writing a checkpoint is tried again.
+        pause: seconds before the first repetition; each further pause is twice as long.
+        watchdog_factor: a step that takes so many times the median writes what every process is doing to the folder
+            ``stacks``; 0: never.
+        watchdog_seconds: but no step that takes less than this.
+        timeout: seconds after which processes give up waiting for one that does not answer.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    max_skipped: int = 10
+    retries: int = 3
+    pause: float = 1.0
+    watchdog_factor: float = 20.0
+    watchdog_seconds: float = 60.0
+    timeout: float = 1800.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_skipped", "retries", "pause", "watchdog_factor"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}: 0 or more")
+        for name in ("watchdog_seconds", "timeout"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}: above 0 seconds")

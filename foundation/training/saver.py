@@ -1,0 +1,165 @@
+"""Writes checkpoints beside training, from all processes at once, and keeps the ones that are wanted."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+import uuid
+from typing import Any
+
+from foundation.errors import CheckpointError, StoreError
+from foundation.training.checkpoint import Checkpoints, commit, model_config, sha256, snapshot, to_bytes
+from foundation.training.control import Control
+from foundation.training.retry import retried
+from foundation.training.rotation import Saved, to_keep
+from foundation.training.settings import PretrainSettings
+from foundation.version import __version__
+
+log = logging.getLogger(__name__)
+
+
+class Saver:
+    """Saves the checkpoints of a run.
+
+    Each process writes what it holds, and a receipt that names its files and their digests. The first process waits for
+    all receipts and then writes the manifest, which makes the checkpoint one. No process waits for another one in
+    between, so this runs in a thread while training goes on.
+
+    Args:
+        place: where checkpoints lie.
+        control: to the other processes.
+        settings: of the run.
+        identity: what decides the weights: settings and recordings.
+    """
+
+    def __init__(
+        self, place: Checkpoints, control: Control, settings: PretrainSettings, identity: dict[str, Any]
+    ) -> None:
+        self.place, self.control, self.settings, self.identity = place, control, settings, identity
+        self.failure = ""
+        self.saved_step = -1
+        self.seconds = 0.0
+        self._thread: threading.Thread | None = None
+
+    def clean(self) -> None:
+        """Remove what earlier runs left half-written. All processes call it."""
+        if self.control.rank == 0:
+            for name in self.place.unfinished():
+                log.info("removing %s, which was not finished", self.place.where(name))
+                self.place.files.remove(name)
+        self.control.of_first(None)
+
+    def save(self, engine: Any, step: int, state: dict[str, Any]) -> float:
+        """Save the state after ``step`` steps. All processes call it.
+
+        Returns:
+            Seconds for which training stood still.
+        """
+        began = time.perf_counter()
+        self.wait()
+        name = f"step-{step:08d}"
+        if self.control.rank == 0:
+            self._try(lambda: self.place.files.remove(name), f"clearing {name}")
+        token = self.control.of_first(uuid.uuid4().hex)
+        if self.control.any(bool(self.failure))[0]:
+            return time.perf_counter() - began
+        parts = snapshot(engine)
+        config = model_config(engine.module.model) if self.control.rank == 0 else b""
+        self.saved_step = step
+        self._thread = threading.Thread(
+            target=self._write_all, args=(name, token, step, parts, config, state), name="saver", daemon=True
+        )
+        self._thread.start()
+        if not self.settings.saving.asynchronous:
+            self.wait()
+        return time.perf_counter() - began
+
+    def wait(self) -> None:
+        """Wait until this process has written its part of the last checkpoint; the first one: until all is there."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _write_all(
+        self, name: str, token: str, step: int, parts: dict[str, Any], config: bytes, state: dict[str, Any]
+    ) -> None:
+        began = time.perf_counter()
+        try:
+            digests = {}
+            if config:
+                digests["model/config.json"] = self._write(f"{name}/model/config.json", config)
+            for file in list(parts):
+                digests[file] = self._write(f"{name}/{file}", to_bytes(parts.pop(file)))
+            if self.control.rank != 0:
+                receipt = {"token": token, "files": digests}
+                self._try(lambda: self.place.files.write_json(self._receipt(name, self.control.rank), receipt), name)
+                return
+            for rank in range(1, self.control.world):
+                digests |= self._await(name, rank, token)
+            manifest = {
+                "step": step,
+                "version": __version__,
+                "identity": self.identity,
+                "files": digests,
+                "state": state,
+                "world": self.control.world,
+                "time": time.time(),
+            }
+            self._try(lambda: commit(self.place, name, manifest), f"committing {name}")
+            if self.control.world > 1:
+                self.place.files.remove(f"{name}/receipts")
+            self._rotate()
+            self.seconds = time.perf_counter() - began
+        except Exception as error:
+            log.debug("saving failed", exc_info=True)
+            self.failure = f"{self.place.where(name)} cannot be written ({type(error).__name__}: {error})"
+            if self.control.rank == 0:
+                try:
+                    self.place.files.remove(name)
+                except Exception as also:
+                    log.debug("and its rest stays: %s", also)
+
+    def _write(self, name: str, content: bytes) -> str:
+        self._try(lambda: self.place.files.write_bytes(name, content), f"writing {name}")
+        return sha256(content)
+
+    def _try(self, action: Any, what: str) -> None:
+        safety = self.settings.safety
+        retried(action, what, retries=safety.retries, pause=safety.pause)
+
+    def _receipt(self, name: str, rank: int) -> str:
+        return f"{name}/receipts/{rank:05d}.json"
+
+    def _await(self, name: str, rank: int, token: str) -> dict[str, str]:
+        """The files of another process's part, once they are there."""
+        end = time.monotonic() + self.settings.saving.patience
+        while True:
+            receipt = self.place.files.read_json(self._receipt(name, rank))
+            if receipt is not None and receipt["token"] == token:
+                return dict(receipt["files"])
+            if time.monotonic() > end:
+                raise CheckpointError(
+                    f"no part of process {rank} within {self.settings.saving.patience:g} s (saving.patience): "
+                    "saving.place must be storage that all machines share"
+                )
+            time.sleep(0.02 if self.place.files.is_local else 0.5)
+
+    def _rotate(self) -> None:
+        saving = self.settings.saving
+        saved = []
+        for name in self.place.names():
+            try:
+                manifest = self.place.manifest(name)
+            except (StoreError, CheckpointError) as error:
+                log.warning("%s is damaged and stays where it is: %s", self.place.where(name), error)
+                continue
+            metric = manifest["state"].get("metrics", {}).get(saving.best, math.nan) if saving.best else math.nan
+            saved.append(Saved(name, manifest["step"], manifest["time"], metric))
+        keep = to_keep(saved, newest=self.settings.keep_checkpoints, hours=saving.keep_hours, highest=saving.highest)
+        for s in saved:
+            if s.name not in keep:
+                # The manifest goes first: what is left of a removal that is cut short is no checkpoint.
+                self.place.files.remove(f"{s.name}/checkpoint.json")
+                self.place.files.remove(s.name)

@@ -1,0 +1,51 @@
+"""Signals that ask a run to stop: a cluster's preemption, a person's ``kill``, a launcher that is gone."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from types import FrameType
+
+log = logging.getLogger(__name__)
+ASKING = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class StopSignals:
+    """While it is entered, SIGTERM and SIGUSR1 only set ``asked``, the reason; without them it is empty.
+
+    A process of a group is asked to stop as well when the launcher that started it is gone: nobody would see its end,
+    and a second run could be started in the same place.
+
+    Example:
+        >>> with StopSignals() as signals:
+        ...     os.kill(os.getpid(), signal.SIGUSR1)
+        ...     signals.asked
+        'SIGUSR1'
+    """
+
+    def __init__(self, watch_parent: bool = False) -> None:
+        self._asked = ""
+        self._parent = os.getppid() if watch_parent else 0
+        self._before: dict[int, object] = {}
+
+    @property
+    def asked(self) -> str:
+        """Why the run is to stop."""
+        if not self._asked and self._parent and os.getppid() != self._parent:
+            self._asked = "the end of its launcher"
+        return self._asked
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            for number in ASKING:
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _ask(self, number: int, _: FrameType | None) -> None:
+        self._asked = signal.Signals(number).name

@@ -1,0 +1,53 @@
+"""One update of the weights."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any
+
+import torch
+
+from foundation.data.batch import WindowBatch
+from foundation.data.context import StepContext
+from foundation.training.engine import set_learning_rate, take_step
+from foundation.training.schedule import learning_rate
+from foundation.training.settings import PretrainSettings
+
+
+def update(
+    engine: Any, views: list[WindowBatch], context: StepContext, settings: PretrainSettings, rank: int
+) -> tuple[dict[str, float], bool]:
+    """Forward, backward, and a step of the optimiser; all processes call it.
+
+    A step whose loss or gradient is not finite changes nothing: neither weights nor moments, neither target networks
+    nor running statistics.
+
+    Args:
+        engine: DeepSpeed's engine around a `PretrainModule`.
+        views: this process's share of the step's windows, on the device.
+        context: whose windows these are.
+        settings: of the run.
+        rank: of this process.
+
+    Returns:
+        The objective's terms with ``learning_rate`` and ``gradient_norm``, and whether the weights were moved.
+    """
+    step = context.step
+    rate = learning_rate(step, settings.steps, settings.optimizer)
+    set_learning_rate(engine, rate)
+    # Dropout depends on seed, step and process only, so that a resumed run draws what the first would have.
+    torch.manual_seed(int.from_bytes(hashlib.sha256(f"{settings.seed}/{step}/{rank}".encode()).digest()[:7]))
+    buffers = [(buffer, buffer.detach().clone()) for buffer in engine.module.buffers()]
+    terms = engine(views, context)
+    loss = terms["loss"]
+    # A loss that is not finite makes every gradient so, in every process: all then decide alike, by the norm.
+    engine.backward(loss * torch.where(loss.detach().isfinite(), 1.0, math.nan))
+    norm, moved = take_step(engine, settings.optimizer.clip)
+    if moved:
+        engine.module.objective.after_step(engine.module.model, context.progress)
+    else:
+        for buffer, before in buffers:
+            buffer.copy_(before)
+    values = torch.stack([value.detach().double().reshape(()) for value in terms.values()]).tolist()
+    return dict(zip(terms, values, strict=True)) | {"learning_rate": rate, "gradient_norm": norm}, moved
