@@ -121,6 +121,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def sha256(content: bytes) -> str:
+    """The digest that manifests hold."""
     return hashlib.sha256(content).hexdigest()
 
 
@@ -140,7 +141,7 @@ def model_config(model: Any) -> bytes:
     config = copy.deepcopy(model.config)
     config.architectures = [type(model).__name__]
     config.dtype = "float32"
-    return config.to_json_string().encode()  # type: ignore[no-any-return]
+    return config.to_json_string().encode()
 
 
 def to_bytes(tensors: Tensors) -> bytes:

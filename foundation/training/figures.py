@@ -8,15 +8,27 @@ from typing import Any
 
 import psutil
 import torch
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop, sdpa_flop
+from torch.utils.flop_counter import FlopCounterMode
 
 from foundation.data.batch import WindowBatch
 from foundation.training.control import Control
 
+Shape = tuple[int, ...]
+
+
+def _forward_flops(q_BHSD: Shape, k_BHSD: Shape, *_: Any, **__: Any) -> int:
+    batch, heads, queries, width = q_BHSD
+    return 4 * batch * heads * queries * k_BHSD[-2] * width
+
+
+def _backward_flops(_: Shape, q_BHSD: Shape, k_BHSD: Shape, *__: Any, **___: Any) -> int:
+    return _forward_flops(q_BHSD, k_BHSD) * 5 // 2  # five products where forward has two
+
+
 # What torch's counter leaves out on the CPU.
 ATTENTION = {
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: sdpa_backward_flop,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _forward_flops,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _backward_flops,
 }
 
 
@@ -51,10 +63,10 @@ class Throughput:
         """Figures since the last call. All processes call it.
 
         Returns:
-            ``seconds`` of a step; ``windows_per_second``, ``neuron_tokens_per_second``, ``samples_per_second`` (a sample is
-            a bin of a unit) of all processes, and ``..._per_device``; ``data_wait_share``, the largest share of its time
-            that a process waited for data; ``checkpoint_share`` likewise for checkpoints; ``flop_utilisation``, the
-            first process's FLOP/s over those of one large matrix product, where it was measured.
+            ``seconds`` of a step; ``windows_per_second``, ``neuron_tokens_per_second``, ``samples_per_second`` (a
+            sample is a bin of a unit) of all processes, and ``..._per_device``; ``data_wait_share``, the largest share
+            of its time that a process waited for data; ``checkpoint_share`` likewise for checkpoints;
+            ``flop_utilisation``, the first process's FLOP/s over those of one large matrix product.
         """
         seconds = max(time.perf_counter() - self.began, 1e-9)
         parts = control.of_all([self.windows, self.tokens, self.samples, self.waited, self.stalled])

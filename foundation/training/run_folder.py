@@ -16,7 +16,6 @@ from typing import Any
 import yaml
 
 from foundation.errors import FoundationError
-
 from foundation.training.checkpoint import Tensors, write_model
 from foundation.training.engine import deepspeed_config
 from foundation.training.settings import PretrainSettings

@@ -12,7 +12,7 @@ class SavingSettings:
     """How checkpoints are written and which are kept besides the newest ones (``keep_checkpoints``).
 
     Args:
-        place: a folder or fsspec URL (``s3://...``) that all processes can write to; null: ``checkpoints`` in the output.
+        place: a folder or fsspec URL (``s3://...``) that all machines share; null: ``checkpoints`` in the output.
         asynchronous: a thread writes while training goes on; training waits only while the state is copied.
         keep_hours: keep one checkpoint for each so many hours; 0: none.
         best: a metric such as ``validation/loss``: the checkpoint where it was best is kept; empty: none.

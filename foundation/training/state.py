@@ -90,7 +90,7 @@ def own_moments(engine: Any) -> dict[str, torch.Tensor]:
     return found
 
 
-def _own_piece(engine: Any, parameter: nn.Parameter, key: str, turn: bool) -> tuple[int, torch.Tensor] | None:
+def _own_piece(engine: Any, parameter: Any, key: str, turn: bool) -> tuple[int, torch.Tensor] | None:
     """First element and values of a process's piece of a moment."""
     from deepspeed.utils import safe_get_local_optimizer_state
 

@@ -69,4 +69,4 @@ def _embeddings(module: Any, view: WindowBatch) -> torch.Tensor:
 def _each(values: Any) -> list[bool]:
     """For each window, whether any of its values in any view is not finite."""
     bad = [~value.flatten(1).isfinite().all(1).cpu() for value in values]
-    return torch.stack(bad).any(0).tolist()  # type: ignore[no-any-return]
+    return torch.stack(bad).any(0).tolist()

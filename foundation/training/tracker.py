@@ -72,7 +72,7 @@ class Tracker:
             self.last_step = max(self.last_step, int(line.get("step", -1)))
         self._write_note()
         self._mark_sent()
-        self._file = open(self.queue, "a")
+        self._file = open(self.queue, "a")  # noqa: SIM115 (open as long as the run)
         if self.queue.stat().st_size and not self.queue.read_bytes().endswith(b"\n"):
             self._file.write("\n")  # a line that a crash has cut off
         self._run: Run | None = None
@@ -115,8 +115,8 @@ class Tracker:
         left = self._sent < self.queue.stat().st_size
         if left:
             log.warning(
-                "the tracking server at %s is away: what it has not got is in %s, and goes there when the run goes on or "
-                "by `foundation runs --send %s`", self.uri, self.queue, self.folder,
+                "the tracking server at %s is away: what it has not got waits in %s, for the run to go on or for "
+                "`foundation runs --send %s`", self.uri, self.queue, self.folder,
             )  # fmt: skip
         return not left
 

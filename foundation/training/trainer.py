@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import time
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -25,17 +24,19 @@ from foundation.store.storage import Store
 from foundation.tracking import default_tracking_uri
 from foundation.training.batches import Batches
 from foundation.training.card import model_card
-from foundation.training.checkpoint import Checkpoints, load_checkpoint, select
+from foundation.training.checkpoint import Checkpoints, select
 from foundation.training.contexts import Contexts
 from foundation.training.control import Control
 from foundation.training.engine import PretrainModule, build_engine, is_launched, start_distributed
 from foundation.training.figures import System, Throughput, count_samples
 from foundation.training.launch import launch
+from foundation.training.resuming import resume
 from foundation.training.run_folder import RunFolder
 from foundation.training.saver import Saver
 from foundation.training.settings import PretrainSettings
 from foundation.training.signals import StopSignals
 from foundation.training.state import weights
+from foundation.training.stopping import stop_if_asked
 from foundation.training.suspects import find_suspects, listed
 from foundation.training.tracker import Tracker
 from foundation.training.update import update
@@ -135,33 +136,19 @@ class Trainer:
         return model
 
     def _resume(self) -> int:
-        if self.settings.resume == "never":
-            if self.rank == 0:
-                self.folder.clear()
-                for name in [*self.checkpoints.names(), *self.checkpoints.unfinished()]:
-                    self.checkpoints.files.remove(name)
+        if self.settings.resume == "never" and self.rank == 0:
+            self.folder.clear()
+            for name in [*self.checkpoints.names(), *self.checkpoints.unfinished()]:
+                self.checkpoints.files.remove(name)
         self.saver.clean()
-        # One process looks, and all take what it found.
-        found, refused = None, None
-        if self.rank == 0:
-            try:
-                found = self.checkpoints.resumable(self.identity)
-            except FoundationError as error:
-                refused = error
-        if self.control.any(refused is not None)[0]:
-            raise refused or FoundationError("the first process refused to go on")
-        found = self.control.of_first(found)
-        first = 0
-        if found is not None:
-            name, first = found
-            state = load_checkpoint(self.checkpoints, name, self.engine)
+        first, state = resume(self.checkpoints, self.control, self.identity, self.engine)
+        if state:
             self.skipped, self.skipped_in_row = state["skipped"], state["skipped_in_row"]
             self.metrics, self.run_id = state["metrics"], state["run_id"]
             self.saver.saved_step = first
-            log.info("going on from step %d (%s)", first, self.checkpoints.where(name))
         if self.rank == 0:
             self.folder.keep_lines(first)
-        return int(first)
+        return first
 
     def _open_tracker(self) -> Tracker:
         uri = self.settings.tracking_uri or default_tracking_uri(self.folder.path.resolve().parent)
@@ -190,7 +177,7 @@ class Trainer:
             self.watchdog.pause()
             self._save(settings.steps)
             self.saver.wait()
-            self._stop_if_asked(settings.steps, None)
+            self._stop_if_asked(settings.steps)
             whole = weights(self.engine, keep=self.rank == 0)
             if self.rank == 0:
                 card = model_card(settings, self.catalog, self.metrics)
@@ -227,37 +214,15 @@ class Trainer:
         self.throughput.add(batch.views, waited)
         return metrics
 
-    def _stop_if_asked(self, step: int, batches: Batches | None) -> None:
-        """Stop in all processes if one has a reason; before the step ``step``, or at the end."""
-        why = self.signals.asked if step < self.settings.steps else ""
-        unread = None if batches is None else batches.failure
-        asked, unreadable, unwritten = self.control.any(bool(why), unread is not None, bool(self.saver.failure))
-        if unwritten:
-            failure = next(f for f in self.control.of_all(self.saver.failure) if f)
-            names = self.checkpoints.names()
-            last = self.checkpoints.where(names[0]) if names else "none"
-            raise FoundationError(
-                f"{failure}. The last good checkpoint is {last}; mend it, and the same command goes on from there"
-            )
-        if not (asked or unreadable):
-            return
-        self.watchdog.pause()
-        self._save(step)
-        self.saver.wait()
-        self._stop_if_unwritten()
-        if unreadable:
-            reasons = self.control.of_all(None if unread is None else f"{type(unread).__name__}: {unread}")
-            reason = next(r for r in reasons if r)
-            raise StoreError(
-                f"the windows of step {step} cannot be read ({reason}); {step} steps are saved, and the same command "
-                "goes on from there"
-            ) from unread
-        reason = next(r for r in self.control.of_all(why) if r)
-        raise RequeueError(f"stopped by {reason} after {step} steps, which are saved: the same command goes on")
+    def _stop_if_asked(self, step: int, batches: Batches | None = None) -> None:
+        def save() -> None:
+            self.watchdog.pause()
+            self._save(step)
+            self.saver.wait()
 
-    def _stop_if_unwritten(self) -> None:
-        if self.control.any(bool(self.saver.failure))[0]:
-            raise FoundationError(next(f for f in self.control.of_all(self.saver.failure) if f))
+        asked = self.signals.asked if batches is not None else ""  # at the end there is nothing to stop
+        unread = batches.failure if batches is not None else None
+        stop_if_asked(step, self.control, self.saver, asked=asked, unread=unread, save=save)
 
     def step(self, step: int, views: list) -> dict[str, float]:
         """One update from this process's share of a step's windows; one that is not finite is skipped and counted.
