@@ -1,117 +1,26 @@
-"""How a pretrained model is turned to a task: a probe of the frozen model, or finetuning of all its weights."""
+"""Finetuning of all weights of a pretrained model, from the head of its probe."""
 
 from __future__ import annotations
 
 import copy
 import logging
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from finetune.evaluation.metrics import Predictions
 from finetune.evaluation.splits import Fold, Split
+from finetune.probe import Fitted, FittedFold, gather
 from finetune.problem import Problem
-from finetune.readout import Basis, Readout, choose_strength, fit, inner_score, make_basis, training_mean
+from finetune.readout import Basis, Readout, fit, inner_score, make_basis, training_mean
 from finetune.settings import FinetuneSettings, FullSettings
 from foundation.models import EIT
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class FittedFold:
-    """The readout of one fold, with what it was fitted to.
-
-    Args:
-        fold: training and test samples.
-        readout: fitted to all training samples.
-        scores_SC: ``(S_train, C)`` the training samples in the readout's basis.
-        strength: chosen by inner validation.
-        choice: index of the chosen features.
-    """
-
-    fold: Fold
-    readout: Readout
-    scores_SC: np.ndarray
-    strength: float
-    choice: int
-
-
-@dataclass
-class Fitted:
-    """Predictions of all folds, and how they came about."""
-
-    predictions: Predictions
-    choices: dict[str, list] = field(default_factory=dict)
-    folds: list[FittedFold] = field(default_factory=list)
-
-
-def probe(problem: Problem, features: Sequence[np.ndarray], split: Split, settings: FinetuneSettings) -> Fitted:
-    """A linear readout per fold, chosen inside the training samples and applied once to the test samples.
-
-    Args:
-        problem: what is to be told.
-        features: alternatives, each ``(S, F)``; the inner folds choose one, and the strength of its penalty.
-        split: the outer folds.
-        settings: components and seed.
-    """
-    labels = problem.labels
-    fitted = []
-    for fold in split.folds:
-        y_train, inner = labels.y_S[fold.train], problem.inner(fold.train, settings.seed)
-        best: tuple[float, FittedFold] | None = None
-        for choice, x_SF in enumerate(features):
-            basis = make_basis(x_SF[fold.train], settings.components, settings.seed)
-            scores_SC = basis(x_SF[fold.train])
-            strength, value = choose_strength(basis, scores_SC, y_train, inner, labels.n_classes)
-            if best is None or value > best[0] + 1e-6:
-                readout = fit(basis, scores_SC, y_train, strength, labels.n_classes)
-                best = value, FittedFold(fold, readout, scores_SC, strength, choice)
-        assert best is not None
-        fitted.append(best[1])
-    predictions = gather(problem, split, [f.readout.predict(features[f.choice][f.fold.test]) for f in fitted])
-    choices = {"strength": [f.strength for f in fitted]}
-    return Fitted(predictions, choices, fitted)
-
-
-def gather(problem: Problem, split: Split, predicted: Sequence[np.ndarray]) -> Predictions:
-    """Predictions of all folds, fold after fold."""
-    y_S, n_classes = problem.labels.y_S, problem.labels.n_classes
-    test = [fold.test for fold in split.folds]
-    together = np.concatenate(test)
-    return Predictions(
-        y_S=y_S[together],
-        predicted_S=np.concatenate(list(predicted)),
-        mean_S=np.concatenate([training_mean(y_S[f.train], len(f.test), n_classes) for f in split.folds]),
-        fold_S=np.concatenate([np.full(len(t), k) for k, t in enumerate(test)]),
-        cluster_S=problem.cluster_S[together],
-        n_classes=n_classes,
-    )
-
-
-def shuffled(problem: Problem, fitted: Fitted, x_SF: np.ndarray, split: Split, repeats: int, seed: int) -> list[float]:
-    """The primary metric of the same probe when its training labels are shuffled; test labels are the true ones.
-
-    Basis and strength stay as the true labels chose them.
-    """
-    from finetune.evaluation.metrics import primary
-
-    test_scores = [f.readout.basis(x_SF[f.fold.test]) for f in fitted.folds]
-    values = []
-    for repeat in range(repeats):
-        rng = np.random.default_rng([seed, 7, repeat])
-        predicted = []
-        for f, scores in zip(fitted.folds, test_scores, strict=True):
-            y = problem.shuffle(problem.labels.y_S[f.fold.train], rng)
-            readout = fit(f.readout.basis, f.scores_SC, y, f.strength, problem.labels.n_classes)
-            predicted.append(readout.decide(scores))
-        values.append(primary(gather(problem, split, predicted)))
-    return values
 
 
 class Head(nn.Module):

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from finetune.adapt import Fitted, full, gather, probe, shuffled
+from finetune.adapt import full
 from finetune.evaluation import CONTRACT_VERSION
 from finetune.evaluation.controls import by_laboratory, commonest
 from finetune.evaluation.intervals import gain, interval
 from finetune.evaluation.metrics import CLASSES, PRIMARY, Predictions, score, sums
 from finetune.evaluation.splits import Split
+from finetune.probe import Fitted, gather, probe, shuffled
 from finetune.problem import Problem
 from finetune.readout import training_mean
 from finetune.result import (
