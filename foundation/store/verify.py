@@ -14,13 +14,16 @@ from foundation.store.arrays import GROUP_FILE, read_array
 from foundation.store.cleaning import left_parts
 from foundation.store.derived import made_by_digest
 from foundation.store.encode import group_digest
+from foundation.store.group_files import stray_files, what_is_wrong
 from foundation.store.identity import recording_id
 from foundation.store.leases import is_part
+from foundation.store.record_check import Held, differences
 from foundation.store.recording import Source
 from foundation.store.snapshot import read_snapshot
-from foundation.store.storage import Store
+from foundation.store.storage import MARKER, Store
 
 THREADS = 4
+PARTS = (MARKER, "catalog.parquet", "ingest-report.json", "recordings", "commits", "current", "derived")
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Verification:
     Args:
         recordings, arrays, bytes: how many were checked; bytes as decoded.
         findings: what a reader would miss, or read wrongly.
-        left: what killed processes left behind; no reader sees it.
+        left: what killed processes left behind, and whatever else is no part of a store; no reader sees it.
     """
 
     recordings: int
@@ -56,7 +59,7 @@ class Verification:
 
     def __str__(self) -> str:
         lines = [str(finding) for finding in self.findings]
-        lines += [f"left behind, harmless: {name}" for name in self.left]
+        lines += [f"left behind, harmless, no reader sees it: {name}" for name in self.left]
         checked = f"{self.recordings} recordings, {self.arrays} arrays, {self.bytes / 1e6:,.1f} MB"
         summary = f"every array has its digest: {checked}" if self.ok else f"{len(self.findings)} damaged; {checked}"
         return "\n".join([*lines, summary])
@@ -77,29 +80,31 @@ def verify_store(store: Store, threads: int = THREADS) -> Verification:
     groups = [name for name in store.names("recordings") if not is_part(name)]
     derived = [name for name in store.names("derived") if not is_part(name)]
     findings, records = _read_commits(store)
-    arrays = size = 0
+    arrays, size, left = 0, 0, _stray_names(store)
     with ThreadPoolExecutor(threads) as pool:
         checks = pool.map(partial(_check_recording, store), records)
         others = pool.map(partial(_check_derived, store), derived)
         total = len(records) + len(derived)
         for checked in progress(chain(checks, others), "verifying", unit="recording", total=total):
             findings += checked.findings
-            arrays, size = arrays + checked.arrays, size + checked.bytes
+            arrays, size, left = arrays + checked.arrays, size + checked.bytes, left + checked.left
     findings += _check_catalog(store, records)
     findings += _check_pointers(store, {record["id"] for record in records})
     named = {record["digest"] for record in records}
-    left = [f"recordings/{digest}" for digest in groups if digest not in named]
+    left += [f"recordings/{digest}" for digest in groups if digest not in named]
     return Verification(len(records), arrays, size, findings, [*left, *left_parts(store)])
 
 
 @dataclass(frozen=True)
 class _Group:
-    """A Zarr group as it was read: its attributes, digests of its arrays, decoded bytes, what is damaged."""
+    """A Zarr group as it was read: attributes, digests of its arrays, decoded bytes, what is damaged, what is stray."""
 
     attributes: dict[str, Any]
     digests: dict[str, str]
     bytes: int
     damaged: list[str]
+    held: Held = field(default_factory=Held)
+    stray: list[str] = field(default_factory=list)
 
 
 def _read_group(store: Store, folder: str) -> _Group:
@@ -112,20 +117,22 @@ def _read_group(store: Store, folder: str) -> _Group:
         group = store.open_folder(folder)
     except Exception as error:  # any way in which damaged metadata fails to be read is the finding itself
         return _Group({}, {}, 0, [f"{GROUP_FILE} cannot be read ({type(error).__name__})"])
-    damaged, digests, size = [], {}, 0
+    damaged, digests, size, held = [], {}, 0, Held()
     for path, copy in sorted(members.items()):
         if not _says(store, f"{folder}/{path}/{GROUP_FILE}", copy):
             damaged.append(f"{path}/{GROUP_FILE}")
+            continue  # nobody knows then how large the array is that would be read
         if copy["node_type"] != "array":
             continue
         try:
             array = read_array(group, path)
             digests[path], size = array.digest, size + array.data.nbytes
+            held.see(path, array)
         except Exception:  # as above
             digests[path] = ""
         if digests[path] != copy["attributes"].get("sha256"):
-            damaged.append(path)
-    return _Group(attributes, digests, size, damaged)
+            damaged.append(what_is_wrong(store, folder, group, path))
+    return _Group(attributes, digests, size, damaged, held, stray_files(store, folder, members, group))
 
 
 def _says(store: Store, name: str, copy: dict[str, Any]) -> bool:
@@ -157,6 +164,15 @@ def _read_commits(store: Store) -> tuple[list[Finding], list[dict[str, Any]]]:
     return findings, records
 
 
+def _stray_names(store: Store) -> list[str]:
+    """Files and folders beside those that a store has."""
+    stray = [name for name in store.names(".") if name not in PARTS and not is_part(name)]
+    for folder in ("commits", "current"):
+        names = [name for name in store.names(folder) if not name.endswith(".json") and not is_part(name)]
+        stray += [f"{folder}/{name}" for name in names]
+    return stray
+
+
 def _check_recording(store: Store, record: dict[str, Any]) -> Verification:
     digest, where = record["digest"], record["path"]
     group = _read_group(store, f"recordings/{digest}")
@@ -164,10 +180,10 @@ def _check_recording(store: Store, record: dict[str, Any]) -> Verification:
     if not damaged and group_digest(group.digests, group.attributes) != digest:
         damaged.append("its attributes, or its list of arrays")
     if not damaged:
-        same = ("source", "session", "n_units", "resolution", "lab", "quality", "recipe")
-        differ = [name for name in same if group.attributes[name] != record[name]]
+        differ = differences(record, group.attributes, group.held)
         damaged += [f"its commit record says another {name} than its group" for name in differ]
-    return Verification(1, len(group.digests), group.bytes, [Finding(where, what) for what in damaged])
+    findings = [Finding(where, what) for what in damaged]
+    return Verification(1, len(group.digests), group.bytes, findings, group.stray)
 
 
 def _check_derived(store: Store, digest: str) -> Verification:
@@ -176,7 +192,7 @@ def _check_derived(store: Store, digest: str) -> Verification:
     if not damaged and made_by_digest(group.attributes["made_by"]) != digest:
         damaged.append("its attributes")
     findings = [Finding(f"derived/{digest}", what) for what in damaged]
-    return Verification(0, len(group.digests), group.bytes, findings)
+    return Verification(0, len(group.digests), group.bytes, findings, group.stray)
 
 
 def _check_catalog(store: Store, records: list[dict[str, Any]]) -> list[Finding]:

@@ -3,9 +3,20 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
-from foundation.store import Catalog, Derived, Store, make_current, verify_store, write_recording
+from foundation.store import (
+    Catalog,
+    Derived,
+    Interval,
+    RegularTimeSeries,
+    Store,
+    Units,
+    make_current,
+    verify_store,
+    write_recording,
+)
 from foundation.store.listing import CatalogSettings, list_catalog
 
 
@@ -41,12 +52,70 @@ def test_a_flipped_byte_in_any_array(store, name):
     content = bytearray(store.read_bytes(f"recordings/{digest}/{name}"))
     content[len(content) // 2] ^= 0x10
     store.write_bytes(f"recordings/{digest}/{name}", bytes(content))
-    assert found(store) == [("sub-1.nwb", name.split("/c/")[0])]
+    ((where, what),) = found(store)
+    array, chunk = name.split("/c/")
+    assert where == "sub-1.nwb"
+    assert what in (f"{array}: c/{chunk} cannot be decoded", f"{array}: other values than those it was written with")
 
 
-def test_a_chunk_that_is_gone(store):
-    store.remove(f"recordings/{group_of(store)}/spikes/ticks/c/0")
-    assert found(store) == [("sub-1.nwb", "spikes/ticks")]
+@pytest.mark.parametrize("name", ["spikes/ticks/c/0", "spikes/offsets/c/0/0", "units/cell_type/c/0", "domain/end/c/0"])
+def test_a_chunk_that_is_gone(store, name):
+    """zarr reads it as zeros, without a word."""
+    store.remove(f"recordings/{group_of(store)}/{name}")
+    array, chunk = name.split("/c/")
+    assert found(store) == [("sub-1.nwb", f"{array}: c/{chunk} not there")]
+
+
+def test_one_of_several_shards_that_is_gone_or_cut_short(tmp_path, make_recording):
+    store = Store(tmp_path / "large", create=True)
+    rate = np.random.default_rng(0).random((9_000_000, 1), np.float32)
+    series = RegularTimeSeries(rate, rate=1e5, start=0.0, unit="V")
+    write_recording(store, make_recording(1, n_units=2, seconds=90.0, behavior={"fast": series}))
+    folder = f"recordings/{group_of(store)}/behavior/fast/data/c"
+    names = store.names(folder)
+    assert len(names) > 2
+    last = f"{folder}/{names[1]}/0"
+    content = store.read_bytes(last)
+    store.write_bytes(last, content[: len(content) // 2])
+    assert found(store) == [("sub-1.nwb", f"behavior/fast/data: c/{names[1]}/0 cannot be decoded")]
+    store.remove(last)
+    assert found(store) == [("sub-1.nwb", f"behavior/fast/data: c/{names[1]}/0 not there")]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_chunk_that_is_cut_short(store, share):
+    name = f"recordings/{group_of(store)}/spikes/ticks/c/0"
+    content = store.read_bytes(name)
+    store.write_bytes(name, content[: int(len(content) * share)])
+    assert found(store) == [("sub-1.nwb", "spikes/ticks: c/0 cannot be decoded")]
+
+
+def test_a_column_of_zeros_has_no_file_and_is_whole(tmp_path, make_recording):
+    store = Store(tmp_path / "zeros", create=True)
+    write_recording(store, make_recording(1, n_units=3, units=Units(3, {"depth": np.zeros(3)})))
+    assert store.names(f"recordings/{group_of(store)}/units/depth") == ["zarr.json"]
+    assert verify_store(store).ok
+
+
+def test_stray_files_are_named_and_harm_nobody(store):
+    digest = group_of(store)
+    (derived,) = Derived.find(store)
+    strays = [
+        "notes.txt",
+        "commits/readme",
+        "current/x.tmp",
+        f"recordings/{digest}/spikes/ticks/c/7",
+        f"recordings/{digest}/spikes/offsets/c/0/1",
+        f"recordings/{digest}/spikes/ticks/c/00",
+        f"recordings/{digest}/extra/zarr.json",
+        f"{derived.folder}/a.npy",
+    ]
+    for name in strays:
+        store.write_bytes(name, b"{}")
+    verification = verify_store(store)
+    assert verification.ok
+    assert sorted(verification.left) == sorted(strays)
+    assert "left behind, harmless, no reader sees it: notes.txt" in str(verification)
 
 
 def test_metadata_of_an_array(store):
@@ -55,6 +124,14 @@ def test_metadata_of_an_array(store):
     assert found(store) == [("sub-1.nwb", "spikes/ticks/zarr.json")]
     store.remove(name)
     assert found(store) == [("sub-1.nwb", "spikes/ticks/zarr.json")]
+
+
+def test_a_length_that_no_memory_holds(store):
+    """Nothing is read of an array whose two descriptions differ: nobody knows how large it is."""
+    name = f"recordings/{group_of(store)}/zarr.json"
+    huge = {"shape": [10**15]}
+    edit_json(store, name, lambda v: v["consolidated_metadata"]["metadata"]["spikes/ticks"].update(huge))
+    assert ("sub-1.nwb", "spikes/ticks/zarr.json") in found(store)
 
 
 def test_attributes_of_a_group(store):
@@ -85,6 +162,52 @@ def test_commit_records(store):
     assert found(store)[0][0] == f"commits/{first}.json"
     edit_json(store, f"commits/{second}.json", lambda record: record.update(recipe="other"))
     assert (f"commits/{second}.json", "its id is not that of its source and recipe") in found(store)
+
+
+@pytest.mark.parametrize("field", ["subject", "species", "kind", "path", "session", "lab"])
+def test_a_word_of_a_commit_record(store, field):
+    """A flipped bit in it may leave JSON that reads well, and gives a recording to another animal."""
+    first = store.commit_ids()[0]
+    edit_json(store, f"commits/{first}.json", lambda record: record.update({field: record[field] + "x"}))
+    assert any(what == f"its commit record says another {field} than its group" for _, what in found(store))
+
+
+@pytest.mark.parametrize("field", ["n_units", "n_spikes", "duration", "longest_interval", "resolution"])
+def test_a_number_of_a_commit_record(store, field):
+    first = store.commit_ids()[0]
+    edit_json(store, f"commits/{first}.json", lambda record: record.update({field: record[field] + 1}))
+    Catalog.refresh(store, full=True)
+    assert [what for _, what in found(store)] == [f"its commit record says another {field} than its group"]
+
+
+def test_labels_and_counts_of_a_commit_record(tmp_path, make_recording):
+    """What the record says is taken from the group in another way than when it was written: both agree."""
+    store = Store(tmp_path / "labels", create=True)
+    tables = {name: Interval([0.0], [9.0], {"b": np.array(["x"]), "a": np.ones(1)}) for name in ("trials", "epochs")}
+    series = {name: RegularTimeSeries(np.ones((9, 2)), rate=1.0, start=0.0, unit="m") for name in ("position", "lick")}
+    identity = write_recording(store, make_recording(1, n_units=2, intervals=tables, behavior=series))
+    values = RegularTimeSeries(np.full((9, 2), 3.0), rate=1.0, start=0.0, unit="1")
+    for seed, kind in ((2, "counts"), (3, "values")):
+        changes = {"spikes": None, "activity": values, "activity_kind": kind, "control": {"counts": {"gaps": 2}}}
+        write_recording(store, make_recording(seed, n_units=2, **changes))
+    assert verify_store(store).ok
+    edit_json(store, f"commits/{identity}.json", lambda record: record["labels"].pop())
+    assert [what for _, what in found(store)] == ["its commit record says another labels than its group"]
+
+
+def test_a_commit_record_that_is_gone(store):
+    """Its group is left, and what names it is found, also when the catalog was made anew since."""
+    first = store.commit_ids()[0]
+    digest = store.commit(first)["digest"]
+    store.remove(f"commits/{first}.json")
+    lost = [what for where, what in found(store) if where == "catalog.parquet"]
+    assert len(lost) == 1
+    assert "which has no commit" in lost[0]
+    Catalog.refresh(store, full=True)
+    ((where, what),) = found(store)
+    assert where.startswith("current/")
+    assert what == f"names {first!r}, which has no commit"
+    assert f"recordings/{digest}" in verify_store(store).left
 
 
 def test_the_catalog(store, make_recording):
@@ -121,4 +244,4 @@ def test_the_command_says_so_and_fails(store):
     store.remove(f"recordings/{group_of(store)}/spikes/ticks/c/0")
     listing = list_catalog(CatalogSettings(store.url, verify=True))
     assert not listing.ok
-    assert "damaged: sub-1.nwb: spikes/ticks" in str(listing)
+    assert "damaged: sub-1.nwb: spikes/ticks: c/0 not there" in str(listing)

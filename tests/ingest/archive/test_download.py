@@ -77,7 +77,7 @@ def test_a_run_that_ends_at_a_tenth_is_gone_on_from_by_the_next(stocked, asset, 
 
 
 @pytest.mark.parametrize("where", ["api", "storage"])
-@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_bursts_of_failures_pass(stocked, asset, quick, status, where):
     fail = stocked.fail_api if where == "api" else stocked.fail_storage
     fail("", times=4, status=status, headers={"Retry-After": "0"})

@@ -81,7 +81,7 @@ def test_an_address_that_expires_is_asked_for_again(stocked, asset, stream):
         assert sum("/download/" in request.path for request in stocked.api.requests) == 2
 
 
-@pytest.mark.parametrize("fault", [{"status": 429}, {"status": 503}, {"cut": 100}, {"cut": 0}])
+@pytest.mark.parametrize("fault", [*({"status": n} for n in (408, 429, 500, 502, 503, 504)), {"cut": 100}, {"cut": 0}])
 def test_failures_pass(stocked, asset, stream, fault):
     with open_asset(asset, stream) as file:
         stocked.fail_storage(times=3, **fault)
