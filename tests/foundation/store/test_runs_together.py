@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import signal
 import subprocess
 import sys
@@ -55,6 +56,32 @@ def test_a_swap_that_lost_its_race_is_done_again(place, make_recording, monkeypa
     assert len(Catalog.refresh(store)) == 3
     assert calls == [2, 3]
     assert len(Catalog.open(Store(place))) == 3
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux tells a handle's file")
+def test_what_is_committed_is_on_the_disk_before(tmp_path, make_recording, monkeypatch):
+    """As a power cut would need it: every file and folder of a group is synced before its commit record is renamed."""
+    synced, order = set(), []
+    sync, replace = os.fsync, os.replace
+
+    def fsync(handle):
+        sync(handle)
+        synced.add(Path(f"/proc/self/fd/{handle}").resolve())
+
+    def rename(source, target):
+        order.append((Path(target), set(synced)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", rename)
+    store = Store(tmp_path / "store", create=True)
+    synced.clear()
+    identity = write_recording(store, make_recording(0, n_units=3))
+    (before,) = [paths for target, paths in order if target.parent.name == "commits"]
+    group = Path(store.path("recordings", store.commit(identity)["digest"]))
+    (part,) = [path for path in before if path.parent == group.parent and path.name.startswith(f".{group.name}")]
+    assert {part / path.relative_to(group) for path in group.rglob("*")} <= before
+    assert group.parent in before
 
 
 def test_a_file_is_swapped_only_if_it_is_what_it_was(place):
