@@ -85,7 +85,9 @@ def make_card(recording: StoredRecording, part: str) -> Card:
 
 def _activity(recording: StoredRecording, rates: np.ndarray) -> Picture:
     shown = min(recording.n_units, MOST_UNITS)
-    which = "all" if shown == recording.n_units else f"the first {shown} of"
+    units = count(recording.n_units, "unit")
+    which = f"all {units}" if shown == recording.n_units else f"the first {shown} of {units}"
+    which = "the one unit" if recording.n_units == 1 else which
     domain = recording.domain
     if recording.kind != "spikes":
         return _sampled(recording, shown, which)
@@ -98,7 +100,7 @@ def _activity(recording: StoredRecording, rates: np.ndarray) -> Picture:
     seen = row[unit] >= 0
     png = figures.raster(times[seen], row[unit[seen]], labels[order], start, end, domain)
     alt = (
-        f"Raster of {which} {count(recording.n_units, 'unit')}, {seen.sum():,} spikes, "
+        f"Raster of {which}, {seen.sum():,} spikes, "
         f"from {start:,.1f} to {end:,.1f} s{by}; time that was not observed is grey."
     )
     return Picture(png, alt)
@@ -121,11 +123,9 @@ def _sampled(recording: StoredRecording, shown: int, which: str) -> Picture:
     high = int(np.clip(round((end - first) * rate), low, stored.shape[0]))  # type: ignore[union-attr]
     x_TM = np.asarray(stored[low:high, :shown], dtype=np.float64)  # type: ignore[index]
     what = "counts" if recording.is_counts else "values"
-    alt = (
-        f"Map of sampled {what} of {which} {count(recording.n_units, 'unit')}, "
-        f"from {start:,.1f} to {end:,.1f} s, a sample every {1 / rate:g} s."
-    )
-    return Picture(figures.activity_map(x_TM, first + low / rate, rate), alt)
+    label = "counts a sample" if recording.is_counts else f"value ({stored.attrs['unit'] or 'unit not stated'})"
+    alt = f"Map of sampled {what} of {which}, from {start:,.1f} to {end:,.1f} s, a sample every {1 / rate:g} s."
+    return Picture(figures.activity_map(x_TM, first + low / rate, rate, label), alt)
 
 
 def stretch(domain: Interval, seconds: float) -> tuple[float, float]:

@@ -102,6 +102,16 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.3g} min" if seconds < 3600 else f"{seconds / 3600:.3g} h"
 
 
+def figure(number: float) -> str:
+    """A number in a narrow column: three digits, of small ones two.
+
+    Example:
+        >>> figure(16.482), figure(0.00059631), figure(0.0)
+        ('16.5', '0.0006', '0')
+    """
+    return f"{number:.3g}" if abs(number) >= 0.01 else f"{number:.2g}"
+
+
 def spread_of(recording: StoredRecording, name: str) -> tuple[str, str, str, str, str] | None:
     """Least, median and most of a figure of the units, and how many have it; None if none has."""
     values = column_of(recording, name)
@@ -109,7 +119,7 @@ def spread_of(recording: StoredRecording, name: str) -> tuple[str, str, str, str
         return None
     title, unit = FIGURES[name]
     finite = values[np.isfinite(values)]
-    least, median, most = (f"{number:.3g}" for number in np.percentile(finite, (0, 50, 100)))
+    least, median, most = (figure(number) for number in np.percentile(finite, (0, 50, 100)))
     return f"{title} ({unit})" if unit else title, least, median, most, f"{len(finite):,} of {len(values):,}"
 
 

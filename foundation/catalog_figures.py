@@ -79,13 +79,14 @@ def raster(
     return buffer.getvalue()
 
 
-def activity_map(x_TM: np.ndarray, start: float, rate: float) -> bytes:
+def activity_map(x_TM: np.ndarray, start: float, rate: float, label: str) -> bytes:
     """Sampled activity of M units.
 
     Args:
         x_TM: ``(T, M)`` samples; NaN stay white.
         start: seconds of the first.
         rate: samples per second.
+        label: what the samples are.
     """
     with _figure(7.4, float(np.clip(1.1 + 0.045 * x_TM.shape[1], 1.7, 4.6))) as (figure, buffer):
         axes = figure.add_subplot()
@@ -97,6 +98,7 @@ def activity_map(x_TM: np.ndarray, start: float, rate: float) -> bytes:
         _whole_ticks(axes, x_TM.shape[1])
         bar = figure.colorbar(shown, ax=axes, fraction=0.03, pad=0.01)
         bar.outline.set_visible(False)
+        bar.set_label(label, fontsize=8, color=INK, parse_math=False)
     return buffer.getvalue()
 
 

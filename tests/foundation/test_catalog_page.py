@@ -138,8 +138,8 @@ def test_every_recording_has_pictures_with_words(catalog):
     assert len(shown) == 5  # of sampled values no rates are known
     assert all(len(alt) > 40 and picture.width > 300 for picture, alt in shown)
     alts = [alt for _, alt in shown]
-    assert sum(alt.startswith("Raster of all 12 units") for alt in alts) == 1
-    assert sum(alt.startswith("Map of sampled counts of all 4 units") for alt in alts) == 1
+    assert sum(alt.startswith("Raster of all 12 units, ") for alt in alts) == 1
+    assert sum(alt.startswith("Map of sampled counts of all 4 units, ") for alt in alts) == 1
     assert sum("Histogram of the firing rates" in alt for alt in alts) == 2
 
 
@@ -256,3 +256,25 @@ def test_the_table_is_found_in_and_sorted_by_keyboard_or_mouse(small_store, tmp_
     assert body["data-sort"] == "descending"
     records = sorted(Catalog.open(Store(small_store)).records, key=lambda r: -r["n_spikes"])
     assert body["data-order"].split(",") == [r["subject"] for r in records]
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_nothing_is_cut_off_in_a_wide_window(catalog, tmp_path):
+    """Tables of the cards fit their columns, and pictures are there when the page is first painted."""
+    text = render(catalog)
+    assert 'decoding="async"' not in text
+    wide = """<script>
+    document.querySelectorAll("article").forEach((a) => { a.style.contentVisibility = "visible"; });
+    const boxes = [...document.querySelectorAll(".columns .wide")];
+    document.body.dataset.boxes = boxes.length;
+    document.body.dataset.cut = boxes.filter((b) => b.scrollWidth > b.clientWidth).length;
+    document.querySelectorAll(".columns td.n").forEach((cell, k) => { if (k % 4 < 3) cell.textContent = "0.0059"; });
+    document.body.dataset.cut_long = boxes.filter((b) => b.scrollWidth > b.clientWidth).length;
+    </script></body>"""
+    page = tmp_path / "page.html"
+    page.write_text(text.replace("</body>", wide))
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1300,900", "--dump-dom"]
+    done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, check=True, timeout=120)
+    body = Page(done.stdout).of("body")[0]
+    assert int(body["data-boxes"]) > 0
+    assert (body["data-cut"], body["data-cut_long"]) == ("0", "0")
