@@ -42,6 +42,8 @@ def write_page(catalog: Catalog, path: str | Path, limit: int = 100, chosen_by: 
         ConfigError: if the file cannot be written.
     """
     target = Path(path)
+    if target.is_dir():
+        raise ConfigError(f"page is {str(path)!r}, which is a folder: allowed is the name of an HTML file")
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

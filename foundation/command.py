@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import logging.handlers
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -24,6 +25,16 @@ from foundation.resources import find_config
 
 log = logging.getLogger("foundation")
 BAD_USAGE, FAILED, DONE = 2, 1, 0
+# What jsonargparse expects, in the words of who gives it.
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "list": "a list in brackets, such as [a, b]",
+    "dict": "a mapping",
+    "NoneType": "null",
+}
 OURS = "foundation"
 
 
@@ -82,6 +93,7 @@ def spell_out(arguments: list[str], settings: type, first: str = "") -> list[str
                 spelled.append(next(words)[1])
         else:
             spelled += [f"--{first}", word] if first else [word]
+            first = ""  # a second one is one too many
     return spelled
 
 
@@ -186,5 +198,10 @@ def _log_file() -> Path:
 
 
 def _one_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines)
+    line = " ".join(part.strip() for part in str(error).splitlines() if part.strip())
+    found = re.match(r'Parser key "([^"]+)":', line)
+    wanted = [kind for kind in re.findall(r"Expected an? <class '(\w+)'>", line) if kind in KINDS]
+    value = re.findall(r"(?:Got|Given) value: (.*?)(?=$| Expected| - |(?<=\S) Given)", line)
+    if not (found and wanted and value):
+        return line
+    return f"{found[1]} is {value[-1]!r}: allowed is {' or '.join(KINDS[kind] for kind in dict.fromkeys(wanted))}"

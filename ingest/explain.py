@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -11,7 +12,8 @@ from foundation.errors import SourceError
 from foundation.store import Recording, Source
 from ingest.notes import Note, Notes
 from ingest.nwb import NeedsSorting, read_nwb
-from ingest.recipes import Recipe, load_recipe
+from ingest.recipes import Recipe, load_recipe, recipe_for
+from ingest.sources import AccessSettings, Archive, Asset, find_assets, open_asset
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Explanation:
         taken: what objects of the file became.
         left: what was left, and why.
         quality: what reading changed or left out, as numbers.
+        refused: whether there is no recording because the file cannot be read.
     """
 
     path: str
@@ -31,6 +34,12 @@ class Explanation:
     taken: list[Note] = field(default_factory=list)
     left: list[Note] = field(default_factory=list)
     quality: dict[str, float] = field(default_factory=dict)
+    refused: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether an ingest would not fail; the command ends with status 1 if it would."""
+        return not self.refused
 
     def __str__(self) -> str:
         width = max((len(note.path) for note in [*self.taken, *self.left]), default=0)
@@ -44,27 +53,69 @@ class Explanation:
 
 
 def explain(
-    path: str, recipe: Recipe | None = None, *, content: BinaryIO | ZarrStore | None = None, strict: bool = False
+    path: str,
+    recipe: Recipe | None = None,
+    *,
+    content: BinaryIO | ZarrStore | None = None,
+    strict: bool = False,
+    archives: Sequence[Archive] = (),
+    access: AccessSettings | None = None,
 ) -> Explanation:
     """Read a file as an ingest would, and say what became of each object in it. Nothing is written.
 
     Args:
-        path: a file or an fsspec URL.
-        recipe: what columns, tables and series mean; the shipped ``default`` if none is given.
+        path: a file, an fsspec URL, or an asset of an archive (``dandi://<archive>/<dandiset>[@version]/<path>``).
+        recipe: what columns, tables and series mean; if none is given, the shipped one that was written for the asset's
+            dandiset, or else ``default``.
         content: what is at that path, if it is open already.
         strict: as the ingest would be.
+        archives: archives besides the built-in ones.
+        access: how an asset on another machine is read.
 
     Returns:
         What is taken and left. A file that an ingest would refuse gives the reason as its result.
+
+    Raises:
+        SourceError: if there is nothing at the path, or more than one asset.
     """
-    notes = Notes()
-    recipe = load_recipe("default") if recipe is None else recipe
+    if content is not None:
+        return _explain(Asset(path, path, 0, Source(path, "")), path, recipe, content, strict)
+    assets = find_assets(path, archives=archives, access=access)
+    if len(assets) != 1:
+        raise SourceError(f"{path} holds {len(assets)} assets: name one of them, such as {_address(assets[0])}")
     try:
-        read = read_nwb(path, recipe, strict=strict, source=Source(path, ""), content=content, notes=notes)
+        with open_asset(assets[0], access) as opened:
+            return _explain(assets[0], path, recipe, opened, strict)
+    except SourceError as error:
+        return Explanation(path, _refused(error, path), refused=True)
+
+
+def _explain(
+    asset: Asset, path: str, recipe: Recipe | None, content: BinaryIO | ZarrStore, strict: bool
+) -> Explanation:
+    notes = Notes()
+    recipe = load_recipe(recipe_for(asset.source.dandiset)) if recipe is None else recipe
+    refused = False
+    try:
+        read = read_nwb(
+            path, recipe, strict=strict, source=asset.source, namespace=asset.namespace, content=content, notes=notes
+        )
         result = _sorting(read) if isinstance(read, NeedsSorting) else _summary(read)
     except SourceError as error:
-        result = f"refused: {str(error).removeprefix(f'{path}: ')}"
-    return Explanation(path, result, notes.taken, notes.left, notes.found())
+        result, refused = _refused(error, path), True
+    return Explanation(path, result, notes.taken, notes.left, notes.found(), refused)
+
+
+def _refused(error: SourceError, path: str) -> str:
+    return f"refused: {str(error).removeprefix(f'{path}: ')}"
+
+
+def _address(asset: Asset) -> str:
+    """What names one asset of a folder, a dandiset or a glob."""
+    source = asset.source
+    if asset.archive is None:
+        return asset.url
+    return f"dandi://{asset.archive.name}/{source.dandiset}@{source.version}/{asset.path}"
 
 
 def _sorting(found: NeedsSorting) -> str:

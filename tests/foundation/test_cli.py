@@ -44,7 +44,9 @@ def test_a_shipped_config_is_found_by_name_with_and_without_its_folder_and_endin
     ("arguments", "said"),
     [
         (["--modle.dim", "3"], ["modle.dim"]),
-        (["--model.dim", "many"], ["model.dim", "many", "int"]),
+        (["--model.dim", "many"], ["model.dim is 'many': allowed is a whole number\n"]),
+        (["--data.max_units", "x"], ["data.max_units is 'x': allowed is a whole number"]),
+        (["--data.bin_widths", "0.1"], ["data.bin_widths is '0.1': allowed is a list in brackets, such as [a, b]"]),
         (["--model.dim", "0"], ["dim is 0", "at least 1"]),
         (["--model.heads", "5"], ["dim is 64 and heads 5"]),
         (["--precision", "fp8"], ["'fp8'", "fp32, bf16"]),

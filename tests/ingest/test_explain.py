@@ -1,11 +1,17 @@
 """What a recipe would take from a file and what it would leave."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pynwb import TimeSeries
 
+from foundation.cli import main
+from foundation.errors import SourceError
 from ingest.explain import explain
 from ingest.nwb import read_nwb
+from ingest.recipes import load_recipe
 
 
 @pytest.fixture
@@ -77,3 +83,37 @@ def test_voltage_alone(write, nwb_maker):
     nwb.add_acquisition(ElectricalSeries(name="raw", data=np.zeros((100, 1)), electrodes=region, rate=20000.0))
     found = explain(write(nwb))
     assert found.result == "voltage alone, which needs sorting first: 1 channels at 20000 Hz for 0.0 s"
+
+
+def test_an_asset_of_an_archive(archive_server, lab, quick, path):
+    contents = archive_server.contents
+    contents.add_dandiset("000003")
+    for name in ("sub-a/a.nwb", "sub-b/b.nwb"):
+        contents.add("000003", name, Path(path).read_bytes())
+    contents.add("000003", "sub-b/text.nwb", b"no NWB")
+    address = "dandi://lab/000003/sub-a"
+    for mode in ("stream", "download"):
+        found = explain(address, archives=[lab], access=quick(mode=mode))
+        assert (found.path, found.ok) == (address, True)
+        assert found.result == explain(path, load_recipe("dandi-000003")).result.replace(" of m1", " of lab/000003/m1")
+    with pytest.raises(SourceError, match="holds 3 assets: name one of them, such as dandi://lab/000003@draft/sub-a/a"):
+        explain("dandi://lab/000003", archives=[lab], access=quick())
+    found = explain("dandi://lab/000003/sub-b/text.nwb", archives=[lab], access=quick())
+    assert not found.ok
+    assert found.result.startswith("refused: not a readable NWB file")
+
+
+def test_the_command_says_whether_an_ingest_would_fail(path, tmp_path, capsys):
+    assert main(["ingest", "--explain", path]) == 0
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "text.nwb").write_text("no NWB")
+    assert main(["ingest", "--explain", str(tmp_path / "folder" / "text.nwb")]) == 1
+    assert "refused: not a readable NWB file" in capsys.readouterr().out
+    shutil.copy(path, tmp_path / "folder" / "good.nwb")
+    for source, said in (
+        (tmp_path / "nothing.nwb", "there is nothing at"),
+        (tmp_path / "folder", "holds 2 assets: name one of them, such as "),
+        ("dandi://nowhere/000003", "archive 'nowhere'"),
+    ):
+        assert main(["ingest", "--explain", str(source)]) in (1, 2)
+        assert said in capsys.readouterr().err

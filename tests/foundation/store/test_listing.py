@@ -35,6 +35,29 @@ def test_settings_that_cannot_be_are_bad_usage(store, capsys, option, value):
     assert option[2:] in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["{store}", "{store}"], "unrecognized arguments"),
+        (["{store}", "--page", "{store}"], "which is a folder: allowed is the name of an HTML file"),
+        (["{store}", "--limit", "few"], "limit is 'few': allowed is a whole number"),
+        (["{store}", "--where", "n_units > 'a'"], "n_units is a number, this is a text"),
+        (["{store}", "--verfy"], "unrecognized arguments: --verfy"),
+        (["{store}/nothing"], "there is no store at"),
+        (["{store}/nothing", "--verify"], "there is no store at"),
+        (["{store}/nothing", "--refresh"], "there is no store at"),
+        (["{store}/nothing", "--migrate"], "there is no store at"),
+        (["bogus://x"], "cannot use 'bogus://x' as a store"),
+    ],
+)
+def test_wrong_words_give_one_clear_line(store, capsys, words, said):
+    assert main(["catalog", *(word.format(store=store) for word in words)]) in (1, 2)
+    message = capsys.readouterr().err
+    assert said in message
+    assert "Error" not in message
+    assert len(message.splitlines()) <= 4
+
+
 def test_damage_is_named_and_ends_with_status_1(store, capsys):
     assert main(["catalog", str(store), "--verify"]) == 0
     assert "every array has its digest" in capsys.readouterr().out
