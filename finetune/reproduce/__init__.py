@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from finetune.reproduce.eit import EITTable, run_eit
+from finetune.reproduce.neurpir import NeurPIRTable, run_neurpir
+from finetune.reproduce.neurpir_page import neurpir_page
 from finetune.reproduce.page import eit_page
 from foundation.errors import ConfigError, StoreError
 from foundation.store.catalog import Catalog
 from foundation.store.storage import Store
 
-EXPERIMENTS = ("eit",)
+# name, which is also the setting's -> what fills its table (settings, catalog, folder), and its page (folder, command)
+EXPERIMENTS: dict[str, tuple[Callable[[Any, Catalog, Path], None], Callable[[Path, str], str]]] = {
+    "eit": (run_eit, eit_page),
+    "neurpir": (run_neurpir, neurpir_page),
+}
 
 
 @dataclass(frozen=True)
@@ -23,8 +31,9 @@ class ReproduceSettings:
         output: folder of all tables of the experiment: a folder of small JSON files for each.
         name: of this table, a folder in ``output``.
         page: the page that is written from all tables in ``output``; null: none.
-        experiment: ``eit``.
+        experiment: ``eit`` or ``neurpir``.
         eit: the EIT table.
+        neurpir: the table of firing modes.
 
     Raises:
         ConfigError: if there is no such experiment.
@@ -36,6 +45,7 @@ class ReproduceSettings:
     page: str | None = None
     experiment: str = "eit"
     eit: EITTable = field(default_factory=EITTable)
+    neurpir: NeurPIRTable = field(default_factory=NeurPIRTable)
 
     def __post_init__(self) -> None:
         if self.experiment not in EXPERIMENTS:
@@ -52,18 +62,19 @@ def reproduce(settings: ReproduceSettings) -> Path:
 
     Raises:
         StoreError: if the store is empty.
-        ConfigError: if it has no recording of the table's animal.
+        ConfigError: if it does not have the recordings of the table.
     """
     catalog = Catalog.open(Store(settings.store))
     if not len(catalog):
         raise StoreError(f"the store at {settings.store!r} has no recordings: fill it with `foundation ingest`")
     folder = Path(settings.output) / settings.name
     command = f"foundation reproduce --config reproduce/{settings.name} --store store"
+    run, page_of = EXPERIMENTS[settings.experiment]
     try:
-        run_eit(settings.eit, catalog, folder)
+        run(getattr(settings, settings.experiment), catalog, folder)
     finally:
         if settings.page is not None and Path(settings.output).is_dir():
             page = Path(settings.page)
             page.parent.mkdir(parents=True, exist_ok=True)
-            page.write_text(eit_page(Path(settings.output), command))
+            page.write_text(page_of(Path(settings.output), command))
     return folder

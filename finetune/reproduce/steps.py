@@ -1,0 +1,87 @@
+"""How many steps a model trains: one rule for all, on networks held out of the training networks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from foundation.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StepRule:
+    """How long a model trains, the same for all.
+
+    The model is trained on some of the training networks. After every ``every`` steps the balanced accuracy on the
+    others is taken, as the mean over the last ``smooth`` times; training ends when that has not become better for
+    ``patience`` times, or at ``most_steps``. Then the model is trained anew on all training networks for as many steps
+    as the best had.
+
+    Args:
+        most_steps: steps at most.
+        every: steps between two looks at the held-out networks.
+        patience: looks without anything better.
+        smooth: looks of the mean.
+        steps: this many instead, and nothing is held out (as published, where there is a GPU).
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    most_steps: int = 200
+    every: int = 40
+    patience: int = 2
+    smooth: int = 2
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("most_steps", "every", "patience", "smooth", "steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}: at least 1")
+        if self.every > self.most_steps:
+            raise ConfigError(f"every is {self.every}: at most most_steps, {self.most_steps}")
+
+
+class Training(Protocol):
+    """A model in training."""
+
+    def run(self, steps: int) -> None:
+        """Go on for so many steps."""
+
+
+def best_steps(training: Training, score: Callable[[], float], rule: StepRule) -> tuple[int, list[float]]:
+    """The steps that the rule finds, and the figure of every look.
+
+    Args:
+        training: of a new model.
+        score: its figure on what is held out, as it stands.
+        rule: the rule.
+
+    Example:
+        >>> class Nothing:
+        ...     def run(self, steps):
+        ...         pass
+        >>> figures = iter([0.1, 0.5, 0.7, 0.2, 0.2])
+        >>> best_steps(Nothing(), lambda: next(figures), StepRule(most_steps=50, every=10, patience=2))
+        (30, [0.1, 0.5, 0.7, 0.2, 0.2])
+    """
+    figures: list[float] = []
+    best, kept = -np.inf, rule.every
+    for step in range(rule.every, rule.most_steps + 1, rule.every):
+        training.run(rule.every)
+        figures.append(score())
+        smoothed = float(np.mean(figures[-rule.smooth :]))
+        enough = len(figures) >= min(rule.smooth, rule.most_steps // rule.every)
+        if enough and smoothed > best + 1e-9:
+            best, kept = smoothed, step
+        if step - kept >= rule.patience * rule.every:
+            break
+    log.info("%d steps (%.3f held out)", kept, best)
+    return kept, figures
