@@ -120,7 +120,7 @@ class Cut:
 
 
 def run_neurpir(settings: NeurPIRTable, catalog: Catalog, folder: Path) -> None:
-    """Make the runs that are not there yet, seed after seed, and write a file each.
+    """Make the runs that are not there yet, seed after seed and row after row, and write a file each.
 
     Raises:
         ConfigError: if the store has too few networks.
@@ -129,7 +129,7 @@ def run_neurpir(settings: NeurPIRTable, catalog: Catalog, folder: Path) -> None:
     torch.set_num_threads(settings.threads)
     cuts = {level: Cut.of(catalog, level, settings) for level in settings.levels}
     for seed in sorted({*settings.seeds, *settings.ablation_seeds}):
-        rows = [(level, row) for level in cuts for row in settings.rows if seed in settings.seeds]
+        rows = [(level, row) for row in settings.rows for level in cuts if seed in settings.seeds]
         if seed in settings.ablation_seeds:
             rows += [(settings.ablation_level, row) for row in settings.ablations]
         for level, row in dict.fromkeys(rows):
