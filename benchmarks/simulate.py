@@ -25,7 +25,7 @@ TARGET = 60.0  # seconds of one core for 2,000 neurons and 10 minutes
 CASES = ((500, 60.0, 10), (2000, 60.0, 10), (2000, 600.0, 10), (2000, 600.0, 20))
 WHAT = """A step is 1 ms, the voltage takes two half steps in it. *Core seconds* are processor time of the whole process
 while a network is drawn, its session is made, and it is integrated; compiling is left out (it is measured by itself
-below). Figures are medians of {rounds} rounds."""
+below). Figures are medians over rounds ({rounds})."""
 
 
 def once(neurons: int, seconds: float, synapses: int) -> dict[str, Any]:

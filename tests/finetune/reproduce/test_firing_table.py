@@ -267,6 +267,11 @@ def test_the_shipped_table_is_settings_and_its_networks_are_shipped():
     given = ["--config", "reproduce/neurpir-izhikevich", "--store", "s"]
     settings = parse(build_parser("reproduce", reproduce, ReproduceSettings), ReproduceSettings, given)
     assert settings.neurpir == NeurPIRTable()
+    given[1] = "reproduce/neurpir-first-rule"
+    first = parse(build_parser("reproduce", reproduce, ReproduceSettings), ReproduceSettings, given)
+    assert replace(first.neurpir, rows=settings.neurpir.rows, ablations=settings.neurpir.ablations) == replace(
+        settings.neurpir, rule=first.neurpir.rule
+    )
     for level, name in settings.neurpir.levels.items():
         arguments = ["--config", f"simulate/neurpir-{level}"]
         simulated = parse(build_parser("simulate", simulated_of, SimulateSettings), SimulateSettings, arguments)
