@@ -57,6 +57,14 @@ COMMANDS = {
         "foundation.training:PretrainSettings",
         extra="train",
     ),
+    "runs": Command(
+        "list runs with their state and figures",
+        "foundation.runs:list_runs",
+        "foundation.runs:RunsSettings",
+        first="place",
+        show="foundation.runs:table",
+        extra="train",
+    ),
     "embed": Command(
         "write an embedding of every unit",
         "foundation.embedding:embed",

@@ -16,9 +16,11 @@ from torch import nn
 
 from foundation.data.batch import WindowBatch
 from foundation.data.context import StepContext
-from foundation.errors import FoundationError
+from foundation.errors import ConfigError, FoundationError
+from foundation.models import EIT
 from foundation.models.scaling import param_groups
-from foundation.objectives import Objective
+from foundation.objectives import Objective, build_objective, own_model
+from foundation.training.recompute import InParts
 from foundation.training.settings import PretrainSettings
 
 
@@ -29,23 +31,41 @@ class PretrainModule(nn.Module):
         model: the encoder.
         objective: what is learned.
         precision: ``fp32`` or ``bf16``; with bf16 the encoder's products are bf16 and everything else stays fp32.
+        parts: the encoder goes through a batch in so many parts; see `InParts`.
     """
 
-    def __init__(self, model: nn.Module, objective: Objective, precision: str = "fp32") -> None:
+    def __init__(self, model: nn.Module, objective: Objective, precision: str = "fp32", parts: int = 1) -> None:
         super().__init__()
-        self.model, self.objective, self.precision = model, objective, precision
+        self.model, self.objective, self.precision, self.parts = model, objective, precision, parts
 
     def forward(self, views: list[WindowBatch], context: StepContext | None = None) -> dict[str, torch.Tensor]:
         """The objective's terms."""
         kind = next(self.parameters()).device.type
         cast = torch.autocast(kind, dtype=torch.bfloat16) if self.precision == "bf16" else nullcontext()
         with cast:
-            return self.objective(self.model, views, context)
+            model = self.model if self.parts == 1 else InParts(self.model, self.parts)
+            return self.objective(model, views, context)
+
+
+def build_module(settings: PretrainSettings) -> PretrainModule:
+    """Encoder and objective of a run, with the weights that its seed gives."""
+    torch.manual_seed(settings.seed)
+    model = own_model(settings.objective) or EIT(settings.model.config())
+    objective = build_objective(settings.objective, getattr(model.config, "dim", settings.model.dim), model)
+    if settings.engine.activation_checkpointing:
+        if not getattr(model, "supports_gradient_checkpointing", False):
+            raise ConfigError(f"engine.activation_checkpointing: {type(model).__name__} cannot do it")
+        enable: Any = model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
+    return PretrainModule(model, objective, settings.precision, settings.engine.accumulate)
 
 
 def deepspeed_config(settings: PretrainSettings) -> dict[str, Any]:
     """The DeepSpeed JSON of a run."""
     optimizer = settings.optimizer
+    zero: dict[str, Any] = {"stage": settings.zero_stage}
+    if settings.engine.offload == "cpu":
+        zero["offload_optimizer"] = {"device": "cpu"}
     return {
         # A batch is a list of windows under a budget of tokens; DeepSpeed only needs to know that it is one.
         "train_micro_batch_size_per_gpu": 1,
@@ -60,9 +80,11 @@ def deepspeed_config(settings: PretrainSettings) -> dict[str, Any]:
                 "eps": 1e-8,
                 "weight_decay": optimizer.weight_decay,
                 "torch_adam": True,  # DeepSpeed's own would be compiled at the first start
+                "fused": torch.cuda.is_available() and settings.engine.offload == "none",
             },
         },
-        "zero_optimization": {"stage": settings.zero_stage},
+        "zero_optimization": zero,
+        "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 1_000_000_000,
         "wall_clock_breakdown": False,
     }

@@ -7,15 +7,19 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 import yaml
 
-from foundation.errors import FoundationError
+from foundation.errors import FoundationError, RequeueError
 from foundation.training.engine import ALONE, free_port
+from foundation.training.lineage import ask_to_stop
+from foundation.training.run_folder import RunFolder
 from foundation.training.settings import PretrainSettings
+from foundation.training.signals import StopSignals
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +39,10 @@ def launch_command(settings: PretrainSettings, config: Path) -> list[str]:
 
 
 def launch(settings: PretrainSettings) -> None:
-    """Write the settings, print the command, run it and wait.
+    """Write the settings, print the command, run it and wait. SIGTERM and SIGUSR1 go on to the training processes.
 
     Raises:
+        RequeueError: if the run was told to stop; it has saved its state.
         FoundationError: if a process ends with an error; the message names the exit status.
     """
     output = Path(settings.output)
@@ -53,8 +58,21 @@ def launch(settings: PretrainSettings) -> None:
     log.info("%s", shlex.join(command))
     # The launcher's module instead of its script: found also where the environment's bin folder is not on PATH.
     started = [sys.executable, "-m", "deepspeed.launcher.runner", *command[1:]]
-    status = subprocess.run(started, env=environment, check=False).returncode
-    if status:
+    folder = RunFolder(output)
+    trained_before = folder.finished.is_file() and settings.resume != "never"
+    with StopSignals() as signals, subprocess.Popen(started, env=environment) as process:
+        passed_on = False
+        while process.poll() is None:
+            if signals.asked and not passed_on:
+                log.info("%s: asking the training processes to save and stop", signals.asked)
+                ask_to_stop(process.pid)
+                passed_on = True
+            time.sleep(0.05)
+    status = process.returncode
+    if status == RequeueError.status:
+        raise RequeueError("stopped before the end; what was done is saved, and the same command goes on from there")
+    # DeepSpeed's runner ends with 0 when a signal ends what it has started.
+    if status or not (trained_before or folder.finished.is_file()):
         raise FoundationError(
             f"pretraining on {settings.processes} processes ended with status {status}: what went wrong is in the "
             f"lines above; the same command goes on from the last checkpoint in {output}"

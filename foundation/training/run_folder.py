@@ -37,6 +37,7 @@ class RunFolder:
         self.path = Path(path)
         self.metrics_file = self.path / "metrics.jsonl"
         self.model = self.path / "model"
+        self.finished = self.path / "finished.json"
 
     @contextmanager
     def held(self, patience: float = 60.0) -> Iterator[None]:
@@ -66,8 +67,19 @@ class RunFolder:
         """Remove what earlier runs left, but for checkpoints that are kept elsewhere."""
         for name in ("checkpoints", "model", "stacks", "tracking"):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        for name in ("metrics.jsonl", "skipped.jsonl", "run.json"):
+        for name in ("metrics.jsonl", "skipped.jsonl", "run.json", "finished.json"):
             (self.path / name).unlink(missing_ok=True)
+
+    def finish(self, steps: int) -> None:
+        """Note that the run came to its end: a launcher's exit status does not always tell."""
+        self.finished.write_text(json.dumps({"steps": steps}))
+
+    def finished_at(self) -> int:
+        """Steps after which the run came to its end; -1 if it has not."""
+        try:
+            return int(json.loads(self.finished.read_text())["steps"])
+        except (OSError, ValueError, KeyError):
+            return -1
 
     def write_settings(self, settings: PretrainSettings) -> None:
         """settings.yaml, and the DeepSpeed configuration that was made from it."""

@@ -9,8 +9,10 @@ from foundation.data.plan import DataSettings
 from foundation.errors import ConfigError
 from foundation.models.config import EITConfig
 from foundation.objectives import ObjectiveSettings
+from foundation.training.engine_settings import EngineSettings
 from foundation.training.safety_settings import SafetySettings
 from foundation.training.saving_settings import SavingSettings
+from foundation.training.validation_settings import ValidationSettings
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,8 @@ class PretrainSettings:
         optimizer: how.
         saving: where checkpoints are kept, and which besides the newest.
         safety: when the run tries again, calls for help, and stops.
+        validation: what is measured on recordings that are held out.
+        engine: how a step is fitted into memory.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -146,6 +150,8 @@ class PretrainSettings:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     saving: SavingSettings = field(default_factory=SavingSettings)
     safety: SafetySettings = field(default_factory=SafetySettings)
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
 
     def __post_init__(self) -> None:
         for name in ("steps", "processes", "checkpoint_every", "keep_checkpoints", "log_every"):
@@ -158,6 +164,15 @@ class PretrainSettings:
             raise ConfigError(f"zero_stage is {self.zero_stage}: 0, 1, 2 or 3")
         if self.seed < 0:
             raise ConfigError(f"seed is {self.seed}: 0 or more")
+        if self.engine.offload == "cpu" and not self.zero_stage:
+            raise ConfigError("engine.offload is 'cpu': zero_stage 1, 2 or 3 is needed, and it is 0")
+        if self.engine.accumulate > 1 and self.zero_stage == 3:
+            raise ConfigError(
+                f"engine.accumulate is {self.engine.accumulate}: 1 under zero_stage 3; take "
+                "engine.activation_checkpointing"
+            )
+        if self.validation.patience and not self.saving.best:
+            raise ConfigError("validation.patience needs saving.best: the metric that is to get better")
         if self.processes > self.data.min_windows:
             raise ConfigError(
                 f"processes is {self.processes}: at most data.min_windows={self.data.min_windows}, so that each "

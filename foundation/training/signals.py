@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import threading
 from types import FrameType
+
+from foundation.training.lineage import Launchers
 
 log = logging.getLogger(__name__)
 ASKING = (signal.SIGTERM, signal.SIGUSR1)
@@ -15,25 +16,29 @@ ASKING = (signal.SIGTERM, signal.SIGUSR1)
 class StopSignals:
     """While it is entered, SIGTERM and SIGUSR1 only set ``asked``, the reason; without them it is empty.
 
-    A process of a group is asked to stop as well when the launcher that started it is gone: nobody would see its end,
-    and a second run could be started in the same place.
+    A launched process is asked to stop as well when a launcher above it is gone: nobody would see its end, and a second
+    run could be started in the same place.
+
+    Args:
+        launched: whether a launcher started this process.
 
     Example:
+        >>> import os
         >>> with StopSignals() as signals:
         ...     os.kill(os.getpid(), signal.SIGUSR1)
         ...     signals.asked
         'SIGUSR1'
     """
 
-    def __init__(self, watch_parent: bool = False) -> None:
+    def __init__(self, launched: bool = False) -> None:
         self._asked = ""
-        self._parent = os.getppid() if watch_parent else 0
+        self._launchers = Launchers() if launched else None
         self._before: dict[int, object] = {}
 
     @property
     def asked(self) -> str:
         """Why the run is to stop."""
-        if not self._asked and self._parent and os.getppid() != self._parent:
+        if not self._asked and self._launchers is not None and self._launchers.gone:
             self._asked = "the end of its launcher"
         return self._asked
 

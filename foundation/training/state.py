@@ -47,7 +47,7 @@ def set_weights(engine: Any, tensors: dict[str, torch.Tensor]) -> None:
         CheckpointError: if names or shapes differ.
     """
     from deepspeed.runtime.zero.partition_parameters import GatheredParameters
-    from deepspeed.utils import safe_set_full_fp32_param
+    from deepspeed.utils import safe_set_full_fp32_param, safe_set_local_fp32_param
 
     parameters = dict(engine.module.named_parameters())
     buffers = _buffers(engine)
@@ -62,7 +62,9 @@ def set_weights(engine: Any, tensors: dict[str, torch.Tensor]) -> None:
         shape = tuple(getattr(parameter, "ds_shape", parameter.shape))
         if tuple(value.shape) != shape:
             raise CheckpointError(f"{name} has shape {tuple(value.shape)} in the checkpoint and {shape} in the model")
-        if parameter.requires_grad and _is_partitioned(parameter):
+        if parameter.requires_grad and hasattr(parameter, "ds_id"):
+            safe_set_local_fp32_param(parameter, _own_part(parameter, value))
+        elif parameter.requires_grad and _is_partitioned(parameter):
             safe_set_full_fp32_param(parameter, value)
         # The optimiser's copy is set; what the next forward pass uses is another one.
         if hasattr(parameter, "ds_id"):
@@ -114,7 +116,7 @@ def set_moments(engine: Any, shards: list[dict[str, torch.Tensor]]) -> None:
     Raises:
         CheckpointError: if names differ, or pieces do not make up the whole.
     """
-    from deepspeed.utils import safe_set_full_optimizer_state
+    from deepspeed.utils import safe_set_full_optimizer_state, safe_set_local_optimizer_state
 
     parameters = _trained(engine)
     count, pieces = _sorted_out(shards)
@@ -125,7 +127,9 @@ def set_moments(engine: Any, shards: list[dict[str, torch.Tensor]]) -> None:
         shape = tuple(getattr(parameter, "ds_shape", parameter.shape))
         for key in MOMENTS:
             value = _joined(f"{name}/{key}", pieces[f"{name}/{key}"], shape).to(parameter.device)
-            if _is_partitioned(parameter):
+            if hasattr(parameter, "ds_id"):
+                safe_set_local_optimizer_state(parameter, _own_part(parameter, value), key)
+            elif _is_partitioned(parameter):
                 safe_set_full_optimizer_state(parameter, value, key)
             else:
                 engine.optimizer.state[parameter][key] = value.to(parameter.dtype)
@@ -157,6 +161,16 @@ def _joined(name: str, pieces: dict[int, torch.Tensor], shape: tuple[int, ...]) 
     if ends[:-1] != sorted(pieces) or ends[-1] != torch.Size(shape).numel():
         raise CheckpointError(f"the checkpoint's pieces of {name} do not make up {shape}")
     return torch.cat(in_order).reshape(shape)
+
+
+def _own_part(parameter: Any, value: torch.Tensor) -> torch.Tensor:
+    """This process's piece of a parameter under ZeRO 3, which cuts equal pieces and pads the last one.
+
+    DeepSpeed's own ``safe_set_full_...`` fails where the pieces do not come out even (3 processes, 64 values).
+    """
+    flat, size = value.flatten(), parameter.ds_tensor.ds_numel
+    padded = torch.cat([flat, flat.new_zeros(size * torch.distributed.get_world_size() - len(flat))])
+    return padded[torch.distributed.get_rank() * size :][:size]
 
 
 def updates(engine: Any) -> int:

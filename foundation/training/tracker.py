@@ -75,6 +75,7 @@ class Tracker:
         self._file = open(self.queue, "a")  # noqa: SIM115 (open as long as the run)
         if self.queue.stat().st_size and not self.queue.read_bytes().endswith(b"\n"):
             self._file.write("\n")  # a line that a crash has cut off
+            self._file.flush()
         self._run: Run | None = None
         self._away_since: float | None = None
         self._more, self._ending = threading.Event(), threading.Event()
@@ -154,7 +155,7 @@ class Tracker:
     def _send_some(self) -> bool:
         """Send the next lines; False if there are none."""
         lines, end = self._lines(self._sent, AT_ONCE)
-        if not lines:
+        if end == self._sent:
             return False
         if self._run is None:
             self._run = Run(self.uri, self.experiment, self.name, self.id)

@@ -10,24 +10,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers.utils import logging as transformers_logging
 
 from foundation.data import Loader, StepPlan
 from foundation.data.loader import StepBatch
 from foundation.errors import FoundationError, RequeueError, StoreError
-from foundation.models import EIT
-from foundation.objectives import build_objective, own_model
 from foundation.progress import Progress
 from foundation.store.catalog import Catalog
 from foundation.store.storage import Store
 from foundation.tracking import default_tracking_uri
 from foundation.training.batches import Batches
+from foundation.training.best import Best
 from foundation.training.card import model_card
 from foundation.training.checkpoint import Checkpoints, select
 from foundation.training.contexts import Contexts
 from foundation.training.control import Control
-from foundation.training.engine import PretrainModule, build_engine, is_launched, start_distributed
+from foundation.training.engine import build_engine, build_module, is_launched, start_distributed
 from foundation.training.figures import System, Throughput, count_samples
 from foundation.training.launch import launch
 from foundation.training.resuming import resume
@@ -40,6 +38,7 @@ from foundation.training.stopping import stop_if_asked
 from foundation.training.suspects import find_suspects, listed
 from foundation.training.tracker import Tracker
 from foundation.training.update import update
+from foundation.training.validation import Validator, split
 from foundation.training.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -85,23 +84,29 @@ class Trainer:
     """
 
     def __init__(self, settings: PretrainSettings, catalog: Catalog) -> None:
-        self.settings, self.catalog = settings, catalog
+        self.settings = settings
+        self.catalog, held_out = split(catalog, settings.validation.held_out)
         self.folder = RunFolder(settings.output)
         self.rank, self.world = start_distributed(settings.safety.timeout)
         self.control = Control(settings.safety.timeout)
-        torch.manual_seed(settings.seed)
-        model = own_model(settings.objective) or EIT(settings.model.config())
-        objective = build_objective(settings.objective, getattr(model.config, "dim", settings.model.dim), model)
-        bins = getattr(model.config, "patch_length", 1)
-        self.plan = StepPlan(catalog, settings.data, objective.view_spec, bins_per_token=bins, seed=settings.seed)
-        self.loader = Loader(catalog, self.plan, rank=self.rank, world=self.world)
-        self.contexts = Contexts(catalog, self.plan, steps=settings.steps, rank=self.rank, world=self.world)
-        self.engine = build_engine(PretrainModule(model, objective, settings.precision), settings)
-        self.identity = {**settings.identity(), "recordings": recordings_digest(catalog)}
+        module = build_module(settings)
+        bins = getattr(module.model.config, "patch_length", 1)
+        spec = module.objective.view_spec
+        self.plan = StepPlan(self.catalog, settings.data, spec, bins_per_token=bins, seed=settings.seed)
+        self.loader = Loader(self.catalog, self.plan, rank=self.rank, world=self.world)
+        self.contexts = Contexts(self.catalog, self.plan, steps=settings.steps, rank=self.rank, world=self.world)
+        self.validator = None
+        if settings.validation.every:
+            self.validator = Validator(
+                settings, self.catalog, held_out, self.plan, self.control, lambda: build_module(settings)
+            )
+        self.engine = build_engine(module, settings)
+        self.identity = {**settings.identity(), "recordings": recordings_digest(self.catalog)}
         self.checkpoints = Checkpoints(settings.saving.place or self.folder.path / "checkpoints")
         self.saver = Saver(self.checkpoints, self.control, settings, self.identity)
         self.throughput = Throughput(bins)
         self.skipped = self.skipped_in_row = 0
+        self.best = Best(settings.saving.best, settings.saving.highest)
         self.metrics: dict[str, float] = {}
         self.run_id: str | None = None
         self.tracker: Tracker | None = None
@@ -111,15 +116,18 @@ class Trainer:
         with ExitStack() as stack:
             if self.rank == 0:
                 stack.enter_context(self.folder.held())
-            self.signals = stack.enter_context(StopSignals(watch_parent=is_launched()))
+            self.signals = stack.enter_context(StopSignals(is_launched()))
             first = self._resume()
-            if first >= self.settings.steps and (self.folder.model / "config.json").is_file():
+            ended = first >= self.settings.steps or first == self.folder.finished_at()
+            if ended and (self.folder.model / "config.json").is_file():
                 log.info("%s is trained already (%d steps)", self.folder.path, first)
                 return self.folder.model
             if self.rank == 0:
                 self.folder.write_settings(self.settings)
                 self.tracker = self._open_tracker()
             self.contexts.prepare()
+            if self.validator is not None:
+                self.validator.prepare()
             try:
                 model = self._train(first)
             except BaseException as error:
@@ -145,6 +153,7 @@ class Trainer:
         if state:
             self.skipped, self.skipped_in_row = state["skipped"], state["skipped_in_row"]
             self.metrics, self.run_id = state["metrics"], state["run_id"]
+            self.best.load(state["best"])
             self.saver.saved_step = first
         if self.rank == 0:
             self.folder.keep_lines(first)
@@ -173,20 +182,25 @@ class Trainer:
                 self.system = System(self.folder.path)
             batches = Batches(self.loader, first, settings.steps, settings.safety)
             stack.callback(batches.close)
-            self._train_steps(first, batches, shown)
+            done = self._train_steps(first, batches, shown)
             self.watchdog.pause()
-            self._save(settings.steps)
+            self._save(done)
             self.saver.wait()
-            self._stop_if_asked(settings.steps)
+            self._stop_if_asked(done)
             whole = weights(self.engine, keep=self.rank == 0)
             if self.rank == 0:
                 card = model_card(settings, self.catalog, self.metrics)
                 self.folder.write_model(self.engine.module.model, select(whole, "model."), card)
+                self.folder.finish(done)
         return self.folder.model
 
-    def _train_steps(self, first: int, batches: Batches, shown: Progress | None) -> None:
-        settings = self.settings
+    def _train_steps(self, first: int, batches: Batches, shown: Progress | None) -> int:
+        """Train from step ``first`` on; returns the number of steps done at the end."""
+        settings, patience = self.settings, self.settings.validation.patience
         for step in range(first, settings.steps):
+            if patience and self.best.since >= patience:
+                log.info("%s has not got better in %d validations: the end", self.best.metric, patience)
+                return step
             self.watchdog.beat(step)
             began = time.perf_counter()
             batch = batches.next()
@@ -195,13 +209,29 @@ class Trainer:
             assert batch is not None
             metrics = self._step_and_count(batch, waited, measured=step == first)
             done = step + 1
-            if done % settings.log_every == 0 or done == settings.steps:
-                self._log(done, metrics)
+            validated = self._validate(done)
+            if done % settings.log_every == 0 or done == settings.steps or validated:
+                self._log(done, metrics | validated)
             if shown is not None:
                 shown.step(note=self._note(metrics))
-            if done % settings.checkpoint_every == 0 and done < settings.steps:
+            better = self.best.better(validated or self.metrics) if self._is_judged(done, validated) else False
+            if (better or done % settings.checkpoint_every == 0) and done < settings.steps:
                 self.watchdog.pause()
                 self._save(done)
+        return settings.steps
+
+    def _is_judged(self, done: int, validated: dict[str, float]) -> bool:
+        """Whether the metric that tells the best may be new: after a validation, or with a checkpoint."""
+        return self.best.metric in (validated or (self.metrics if done % self.settings.checkpoint_every == 0 else {}))
+
+    def _validate(self, done: int) -> dict[str, float]:
+        if self.validator is None or done % self.settings.validation.every:
+            return {}
+        self.watchdog.pause()
+        began = time.perf_counter()
+        found = self.validator(self.engine)
+        self.throughput.began += time.perf_counter() - began  # it is no training
+        return found
 
     def _step_and_count(self, batch: StepBatch, waited: float, measured: bool) -> dict[str, float]:
         tokens = sum(count_samples(view) for view in batch.views) // self.throughput.bins_per_token
@@ -263,6 +293,7 @@ class Trainer:
             "skipped": self.skipped,
             "skipped_in_row": self.skipped_in_row,
             "metrics": self.metrics,
+            "best": self.best.state(),
             "run_id": self.tracker.id if self.tracker is not None else None,
         }
         self.throughput.stalled += self.saver.save(self.engine, step, state)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
 import pytest
+import yaml
 
 from foundation.data import DataSettings
 from foundation.objectives import NeurPIRSettings, ObjectiveSettings
 from foundation.training import ModelSettings, OptimizerSettings, PretrainSettings
+from foundation.training.engine import free_port
 
 
 @pytest.fixture
@@ -28,3 +37,54 @@ def tiny(small_store, tmp_path):
         return PretrainSettings(**(base | changes))
 
     return build
+
+
+PLACED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "FOUNDATION_ALONE")
+
+
+@pytest.fixture
+def outside(tmp_path):
+    """Environment of a process of its own: of this one, without what places it in a process group."""
+
+    def build(**changes) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if name not in PLACED}
+        return kept | {"FOUNDATION_LOG": str(tmp_path / "log"), "OMP_NUM_THREADS": "1"} | changes
+
+    return build
+
+
+@pytest.fixture
+def ranks(tmp_path, outside):
+    """Starts the processes of a run without a launcher; what still lives at the end is killed."""
+    started = []
+
+    def start(settings, world=2, **changes) -> list[subprocess.Popen]:
+        config = tmp_path / f"{Path(settings.output).name}-ranks.yaml"
+        config.write_text(yaml.safe_dump(asdict(settings)))
+        place = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        for rank in range(world):
+            own = outside(RANK=str(rank), LOCAL_RANK=str(rank), **place, **changes)
+            command = [sys.executable, "-m", "foundation.training", "--config", str(config)]
+            errors = open(tmp_path / f"rank-{rank}.err", "w")  # noqa: SIM115
+            started.append(subprocess.Popen(command, env=own, stderr=errors))
+            errors.close()
+        return started[-world:]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def until():
+    """Waits for something to become true."""
+
+    def wait(what, seconds=120.0, every=0.02):
+        end = time.monotonic() + seconds
+        while not what():
+            assert time.monotonic() < end, "waited in vain"
+            time.sleep(every)
+
+    return wait

@@ -2,12 +2,9 @@
 
 import json
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -60,47 +57,6 @@ def test_an_error_in_a_launched_process_is_an_error_of_the_command(tiny, tmp_pat
     assert done.returncode == 1
     assert "is missing from" in done.stderr
     assert not (tmp_path / "bad" / "model").exists()
-
-
-def killed_and_resumed(tiny, tmp_path, seed: int) -> tuple[bytes, bytes]:
-    """Weights of a run left alone, and of one killed at a random moment and run again until it is done."""
-    whole = tiny(output=str(tmp_path / "whole"), steps=12, checkpoint_every=3)
-    done = run_command(whole, tmp_path)  # a process like the other: the same threads, started in the same way
-    assert done.returncode == 0, done.stderr
-    cut = tiny(output=str(tmp_path / "cut"), steps=12, checkpoint_every=3)
-    config = tmp_path / "cut.yaml"
-    config.write_text(yaml.safe_dump(asdict(cut)))
-    rng = random.Random(seed)
-    target = rng.randint(1, 11)
-    command = [sys.executable, "-m", "foundation", "pretrain", "--config", str(config)]
-    with subprocess.Popen(command, env=environment(tmp_path), stderr=subprocess.DEVNULL) as process:
-        lines = Path(cut.output) / "metrics.jsonl"
-        deadline = time.monotonic() + 200
-        while process.poll() is None and time.monotonic() < deadline:
-            if lines.is_file() and len(lines.read_text().splitlines()) >= target:
-                time.sleep(rng.random() * 0.1)
-                break
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode in (-signal.SIGKILL, 0)
-    assert process.returncode != 0 or target > 9  # only a kill near the end may come too late
-    done = run_command(cut, tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert [json.loads(line)["step"] for line in lines.read_text().splitlines()] == list(range(1, 13))
-    weights = [Path(s.output) / "model" / "model.safetensors" for s in (whole, cut)]
-    return weights[0].read_bytes(), weights[1].read_bytes()
-
-
-def test_a_killed_run_ends_in_the_weights_of_one_left_alone(tiny, tmp_path):
-    alone, resumed = killed_and_resumed(tiny, tmp_path, seed=int.from_bytes(os.urandom(2)))
-    assert alone == resumed
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("seed", range(10))
-def test_any_kill_ends_in_the_weights_of_one_left_alone(tiny, tmp_path, seed):
-    alone, resumed = killed_and_resumed(tiny, tmp_path, seed)
-    assert alone == resumed
 
 
 def test_training_needs_no_compiler(tiny, tmp_path):

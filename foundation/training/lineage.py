@@ -1,0 +1,82 @@
+"""The processes that a launched process comes from, and those that come from a launcher."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import psutil
+
+LAUNCHERS = ("deepspeed", "torchrun", "torch.distributed", "foundation")
+PAUSE = 1.0  # seconds between two looks
+
+
+class Launchers:
+    """The launchers above this process, as they were when it was made: its parent, and what started that.
+
+    Example:
+        >>> Launchers().gone
+        False
+    """
+
+    def __init__(self) -> None:
+        self._watched: list[psutil.Process] = []
+        self._looked, self._gone = time.monotonic(), False
+        process = psutil.Process().parent()
+        while process is not None and process.pid > 1:
+            if self._watched and not _is_launcher(process):
+                break
+            self._watched.append(process)
+            process = process.parent()
+
+    @property
+    def gone(self) -> bool:
+        """Whether any of them has ended."""
+        if not self._gone and time.monotonic() - self._looked >= PAUSE:
+            self._looked = time.monotonic()
+            self._gone = not all(_lives(process) for process in self._watched)
+        return self._gone
+
+
+def trained_below(pid: int) -> list[psutil.Process]:
+    """The training processes that a launcher has started."""
+    try:
+        return [p for p in psutil.Process(pid).children(recursive=True) if _is_training(p)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def ask_to_stop(pid: int) -> None:
+    """Ask the training processes below a launcher to save and stop; the launcher then ends with their status."""
+    for process in trained_below(pid):
+        try:
+            os.kill(process.pid, signal.SIGTERM)
+        except ProcessLookupError:
+            continue
+
+
+def _is_launcher(process: psutil.Process) -> bool:
+    try:
+        return any(name in word for word in process.cmdline()[:4] for name in LAUNCHERS)
+    except psutil.Error:
+        return False
+
+
+def _is_training(process: psutil.Process) -> bool:
+    try:
+        words = process.cmdline()
+        return "foundation.training" in words and "deepspeed.launcher.launch" not in words and _has_rank(process)
+    except psutil.Error:
+        return False
+
+
+def _has_rank(process: psutil.Process) -> bool:
+    return "RANK" in process.environ()
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

@@ -1,0 +1,52 @@
+"""An encoder that goes through a batch in parts and keeps nothing of them but what comes out.
+
+Gradient accumulation adds the gradients of several losses. Where a loss couples all windows of a step, that is another
+gradient than that of the whole. Here only the encoder is run in parts: what comes out is put together for one loss, and
+in the backward pass each part is computed again by itself. The gradient is that of the whole step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+
+class InParts:
+    """Stands for an encoder in an objective's forward pass.
+
+    Args:
+        model: the encoder; its outputs are tensors whose first axis is the window.
+        parts: into which a batch is cut.
+
+    Example:
+        >>> from foundation.models import EIT, EITConfig
+        >>> model = EIT(EITConfig(dim=16, heads=2))
+        >>> whole = {"x_BNT": torch.ones(3, 2, 8), "mask_BN": torch.ones(3, 2, dtype=bool),
+        ...          "mask_BT": torch.ones(3, 8, dtype=bool), "dt_B": torch.full((3,), 0.02),
+        ...          "modality_B": torch.zeros(3, dtype=torch.int64)}
+        >>> bool(torch.allclose(InParts(model, 2)(**whole).z_BND, model(**whole).z_BND, atol=1e-6))
+        True
+    """
+
+    def __init__(self, model: nn.Module, parts: int) -> None:
+        self._model, self._parts = model, parts
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def __call__(self, **inputs: torch.Tensor) -> Any:
+        windows = len(next(iter(inputs.values())))
+        rows = [r for r in torch.arange(windows).tensor_split(self._parts) if len(r)]
+        found = []
+        for part in rows:
+            given: dict[str, Any] = {name: value[part[0] : part[-1] + 1] for name, value in inputs.items()}
+            if torch.is_grad_enabled():
+                found.append(checkpoint(self._model, use_reentrant=False, **given))
+            else:
+                found.append(self._model(**given))
+        whole = type(found[0])
+        names = [name for name in found[0] if isinstance(found[0][name], torch.Tensor)]
+        return whole(**{name: torch.cat([part[name] for part in found]) for name in names})

@@ -1,0 +1,146 @@
+"""Tracking that training never waits for: a real server that is stopped and started, and one that never comes."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from foundation.cli import main
+from foundation.training import pretrain
+from foundation.training.engine import free_port
+from foundation.training.tracker import Tracker, send_rest
+from foundation.training.trainer import Trainer
+
+
+class Server:
+    """``mlflow server`` on this machine, with its database in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        command = [
+            sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1",
+            "--backend-store-uri", f"sqlite:///{self.folder}/server.db",
+            "--artifacts-destination", str(self.folder / "files"),
+        ]  # fmt: skip
+        with open(self.folder / "server.log", "a") as out:
+            self.process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
+
+    def wait(self) -> None:
+        end = time.monotonic() + 200
+        while time.monotonic() < end:
+            try:
+                with urllib.request.urlopen(f"{self.uri}/health", timeout=2) as answer:
+                    if answer.status == 200:
+                        return
+            except OSError:
+                time.sleep(0.2)
+        raise AssertionError((self.folder / "server.log").read_text())
+
+    def stop(self) -> None:
+        if self.process is not None:
+            os.killpg(self.process.pid, 9)
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def server(tmp_path):
+    found = Server(tmp_path)
+    found.start()
+    yield found
+    found.stop()
+
+
+def lines(settings) -> list[dict]:
+    return [json.loads(line) for line in (Path(settings.output) / "metrics.jsonl").read_text().splitlines()]
+
+
+def history(uri: str, run: str, name: str) -> dict[int, float]:
+    found = MlflowClient(uri).get_metric_history(run, name)
+    assert len({m.step for m in found}) == len(found), "a step was logged twice"
+    return {m.step: m.value for m in found}
+
+
+def test_a_server_that_is_stopped_and_started_misses_no_metric(tiny, server, monkeypatch):
+    """Away from step 10 to step 30 of one run and then resumed: one MLflow run, every metric of every step."""
+    settings = tiny(steps=40, checkpoint_every=5, tracking_uri=server.uri)
+    server.wait()
+    step = Trainer.step
+
+    def with_outage(self, number, views):
+        if number == 10:
+            end = time.monotonic() + 60
+            while not self.tracker.id and time.monotonic() < end:  # it was there
+                time.sleep(0.05)
+            server.stop()
+        if number == 30:
+            server.start()
+        return step(self, number, views)
+
+    monkeypatch.setattr(Trainer, "step", with_outage)
+    pretrain(settings)
+    monkeypatch.undo()
+    server.wait()
+    run = json.loads((Path(settings.output) / "run.json").read_text())["run_id"]
+    if not send_rest(Path(settings.output)):
+        pytest.fail("what waited could not be sent")
+    for _ in range(2):
+        found = lines(settings)
+        assert [line["step"] for line in found] == list(range(1, 41))
+        for name in ("loss", "gradient_norm", "learning_rate", "rankme", "neuron_tokens_per_second"):
+            assert set(history(server.uri, run, name)) == set(range(1, 41))
+        assert history(server.uri, run, "loss") == {line["step"]: line["loss"] for line in found}
+        assert set(history(server.uri, run, "system/cpu_percent")) == set(range(1, 41))
+        state = MlflowClient(server.uri).get_run(run)
+        assert state.info.status == "FINISHED"
+        assert state.data.params["steps"] == "40"
+        # Once more, from an earlier checkpoint: the same run goes on and no step is logged twice.
+        shutil.rmtree(Path(settings.output) / "checkpoints" / "step-00000040")
+        shutil.rmtree(Path(settings.output) / "model")
+        pretrain(settings)
+        assert json.loads((Path(settings.output) / "run.json").read_text())["run_id"] == run
+
+
+def test_training_ends_without_the_server_and_the_rest_is_sent_later(tmp_path, caplog):
+    uri = f"sqlite:///{tmp_path}/away/mlflow.db"
+    (tmp_path / "away").touch()  # a file where the database's folder should be
+    tracker = Tracker(tmp_path / "run", uri, "pretrain", "run", patience=0.1)
+    tracker.params({"steps": 2, "model": {"dim": 16}})
+    for step in (1, 2):
+        tracker.metrics({"loss": 1.0 / step, "bad": float("nan")}, step=step)
+    assert not tracker.close()
+    assert "away: what it has not got waits in" in caplog.text
+    with open(tracker.queue, "a") as file:
+        file.write('{"kind": "metr')  # a crash in the middle of a line
+    (tmp_path / "away").unlink()
+    (tmp_path / "away").mkdir()
+    assert send_rest(tmp_path / "run")
+    run = json.loads((tmp_path / "run" / "run.json").read_text())["run_id"]
+    assert history(uri, run, "loss") == {1: 1.0, 2: 0.5}
+    assert MlflowClient(uri).get_run(run).info.status == "FINISHED"
+    assert MlflowClient(uri).get_run(run).data.params == {"steps": "2", "model.dim": "16"}
+
+
+def test_runs_are_listed_with_state_and_figures(tiny, tmp_path, capsys):
+    settings = tiny(steps=3, output=str(tmp_path / "runs" / "first"))
+    pretrain(settings)
+    assert main(["runs", str(tmp_path / "runs")]) == 0
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split()[:4] == ["run", "experiment", "state", "step"]
+    assert row.split()[:4] == ["first", "pretrain", "finished", "3"]
+    assert row.split()[4] == f"{lines(settings)[-1]['loss']:.4g}"
+    assert main(["runs", str(tmp_path / "nothing")]) == 1
+    assert "mlflow.db is missing" in capsys.readouterr().err
+    assert main(["runs", str(tmp_path / "runs"), "--experiment", "other"]) == 2
+    assert "experiment is 'other'" in capsys.readouterr().err

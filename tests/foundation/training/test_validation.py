@@ -1,0 +1,86 @@
+"""Validation on held-out recordings, the best checkpoint, and the end of a run that no longer gets better."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from foundation.errors import ConfigError
+from foundation.store import Catalog, Store
+from foundation.training import OptimizerSettings, pretrain
+from foundation.training.checkpoint import list_checkpoints
+from foundation.training.saving_settings import SavingSettings
+from foundation.training.validation import split
+from foundation.training.validation_settings import ValidationSettings
+
+HELD_OUT = ValidationSettings(every=3, held_out="subject == 'mouse3'", steps=2, label="cell_type", bin_width=0.025)
+
+
+def lines(settings) -> list[dict]:
+    return [json.loads(line) for line in (Path(settings.output) / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_held_out_recordings_are_measured_and_never_trained_on(tiny, tmp_path):
+    settings = tiny(steps=60, checkpoint_every=60, log_every=10, validation=HELD_OUT)
+    catalog = Catalog.open(Store(settings.store))
+    training, held_out = split(catalog, HELD_OUT.held_out)
+    assert [r["subject"] for r in held_out.records] == ["mouse3"]
+    assert len(training) == 3
+    pretrain(settings)
+    found = lines(settings)
+    measured = [line for line in found if "validation/loss" in line]
+    assert [line["step"] for line in measured] == list(range(3, 61, 3))
+    assert measured[-1]["validation/loss"] < measured[0]["validation/loss"]
+    # Rates of fast and slow units differ: a probe on any embedding of activity tells them apart.
+    assert measured[-1]["validation/cell_type"] > 0.8
+    assert measured[-1]["validation/cell_type_chance"] == 0.5
+    without = tiny(output=str(tmp_path / "without"), steps=60, checkpoint_every=60, log_every=10)
+    other = pretrain(
+        tiny(
+            output=str(tmp_path / "rare"),
+            steps=60,
+            checkpoint_every=60,
+            validation=ValidationSettings(60, HELD_OUT.held_out),
+        )
+    )
+    assert (other / "model.safetensors").read_bytes() == (
+        Path(settings.output) / "model/model.safetensors"
+    ).read_bytes()
+    assert pretrain(without).joinpath("model.safetensors").read_bytes() != (other / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("stage", [0, 3])
+def test_the_best_checkpoint_stays_and_a_run_that_gets_no_better_ends(tiny, stage, caplog):
+    """With a rate that only destroys, the first validation is the best one."""
+    settings = tiny(
+        steps=60, checkpoint_every=2, keep_checkpoints=1, zero_stage=stage, log_every=1,
+        optimizer=OptimizerSettings(learning_rate=0.0625, warmup_steps=0, final_share=1.0),
+        saving=SavingSettings(best="validation/loss"),
+        validation=ValidationSettings(every=1, held_out="subject == 'mouse3'", steps=1, patience=4),
+    )  # fmt: skip
+    with caplog.at_level("INFO"):
+        pretrain(settings)
+    found = lines(settings)
+    values = [line["validation/loss"] for line in found]
+    best = min(range(len(values)), key=values.__getitem__)
+    assert len(values) == best + 1 + 4 < 60
+    assert "validation/loss has not got better in 4 validations" in caplog.text
+    names = [p.name for p in list_checkpoints(Path(settings.output) / "checkpoints")]
+    assert names == [f"step-{len(values):08d}", f"step-{best + 1:08d}"]
+    # It is at its end, and one that was killed before it had written its model is as well.
+    weights = (Path(settings.output) / "model/model.safetensors").read_bytes()
+    shutil.rmtree(Path(settings.output) / "model")
+    pretrain(settings)
+    assert (Path(settings.output) / "model/model.safetensors").read_bytes() == weights
+    assert lines(settings) == found
+    with caplog.at_level("INFO"):
+        pretrain(settings)
+    assert "is trained already" in caplog.text
+
+
+def test_what_cannot_be_validated_is_refused(tiny):
+    with pytest.raises(ConfigError, match=r"held_out is \"subject == 'nobody'\": it names 0 of 4 recordings"):
+        pretrain(tiny(validation=ValidationSettings(every=1, held_out="subject == 'nobody'")))
+    with pytest.raises(ConfigError, match=r"patience needs saving\.best"):
+        tiny(validation=ValidationSettings(every=1, held_out="n_units > 0", patience=1))
