@@ -23,9 +23,10 @@ class StoredSpikes:
     """
 
     def __init__(self, recording: StoredRecording) -> None:
-        self.group = recording.group
-        name = "spikes/ticks" if "spikes/ticks" in self.group else "spikes/times"
-        stored = self.group[name]
+        # The group itself is not kept: its metadata are many times larger than those of three arrays.
+        group = recording.group
+        name = "spikes/ticks" if "spikes/ticks" in group else "spikes/times"
+        stored, self._edges, self._offsets = group[name], group["spikes/edges"], group["spikes/offsets"]
         assert isinstance(stored, zarr.Array)
         self._chunks = Chunks(recording.store, f"recordings/{recording.record['digest']}/{name}", stored)
         self.rate = float(np.asarray(stored.attrs["rate"])) if name == "spikes/ticks" else 1.0
@@ -33,12 +34,12 @@ class StoredSpikes:
     @cached_property
     def edges(self) -> np.ndarray:
         """``(K + 1,)`` seconds; the spikes of block ``k`` lie in ``[edges[k], edges[k + 1]]``."""
-        return np.asarray(self.group["spikes/edges"][...], dtype=np.float64)  # type: ignore[index]
+        return np.asarray(self._edges[...], dtype=np.float64)  # type: ignore[index]
 
     @cached_property
     def offsets(self) -> np.ndarray:
         """``(K, N + 1)`` int64: where each unit's spikes lie in each block."""
-        return np.asarray(self.group["spikes/offsets"][...], dtype=np.int64)  # type: ignore[index]
+        return np.asarray(self._offsets[...], dtype=np.int64)  # type: ignore[index]
 
     def ticks(self, k: int) -> np.ndarray:
         """``(S,)`` the spikes of block ``k``, unit after unit; seconds are these over `rate`."""
