@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from finetune.reproduce.eit import EITTable, run_eit
+from finetune.reproduce.myow import MYOWTable, run_myow
+from finetune.reproduce.myow_page import myow_page
 from finetune.reproduce.neurpir import NeurPIRTable, run_neurpir
 from finetune.reproduce.neurpir_page import neurpir_page
 from finetune.reproduce.page import eit_page
@@ -19,6 +21,7 @@ from foundation.store.storage import Store
 EXPERIMENTS: dict[str, tuple[Callable[[Any, Catalog, Path], None], Callable[[Path, str], str]]] = {
     "eit": (run_eit, eit_page),
     "neurpir": (run_neurpir, neurpir_page),
+    "myow": (run_myow, myow_page),
 }
 
 
@@ -31,9 +34,10 @@ class ReproduceSettings:
         output: folder of all tables of the experiment: a folder of small JSON files for each.
         name: of this table, a folder in ``output``.
         page: the page that is written from all tables in ``output``; null: none.
-        experiment: ``eit`` or ``neurpir``.
+        experiment: ``eit``, ``neurpir`` or ``myow``.
         eit: the EIT table.
         neurpir: the table of firing modes.
+        myow: the tables of MYOW and its rivals.
 
     Raises:
         ConfigError: if there is no such experiment.
@@ -46,6 +50,7 @@ class ReproduceSettings:
     experiment: str = "eit"
     eit: EITTable = field(default_factory=EITTable)
     neurpir: NeurPIRTable = field(default_factory=NeurPIRTable)
+    myow: MYOWTable = field(default_factory=MYOWTable)
 
     def __post_init__(self) -> None:
         if self.experiment not in EXPERIMENTS:

@@ -108,6 +108,8 @@ class CEBRAEncoder:
         if self.network is None or x_TN.shape[1] != self.n_units:
             raise ValueError(f"this CEBRA is fitted to {self.n_units} units and was given {x_TN.shape[1]}")
         offset = self.network.get_offset()
+        if len(offset) == 1:  # the package's models of one bin take bins as rows
+            return self.network(torch.from_numpy(np.ascontiguousarray(x_TN, dtype=np.float32))).numpy().copy()
         padded_TN = np.pad(np.asarray(x_TN, np.float32), ((offset.left, offset.right - 1), (0, 0)), mode="edge")
         return self.network(torch.from_numpy(padded_TN.T.copy())[None])[0].T.numpy().copy()
 

@@ -1,0 +1,146 @@
+"""Recordings as bins of one population, with labels and a split in time: reaches, or hours of wake and sleep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from foundation.data.reader import ActivityReader
+from foundation.errors import ConfigError
+from foundation.store.stored import StoredRecording
+
+REACH_SECONDS, SLEEP_SECONDS, BLOCK_SECONDS = 0.1, 4.0, 600.0
+LEAST_SPEED, LEAST_SPREAD = 5.0, 1e-3
+TRAIN_SHARE, SLEEP_TRAIN_SHARE = 0.8, 0.7
+STATES = ("wake", "nrem", "rem")
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Bins of one population, in order of time.
+
+    Args:
+        count_MN: ``(M, N)`` float32 events.
+        start_M: ``(M,)`` seconds.
+        group_M: ``(M,)`` trial, or block of ten minutes: what is resampled, and never cut in two by a split of trials.
+        label_M: ``(M,)`` direction in radians, or number of the state.
+        scored_M: ``(M,)`` bool, whether a bin counts when labels are read: all are seen without labels.
+        width: seconds of a bin.
+    """
+
+    count_MN: np.ndarray
+    start_M: np.ndarray
+    group_M: np.ndarray
+    label_M: np.ndarray
+    scored_M: np.ndarray
+    width: float
+
+    def __len__(self) -> int:
+        return len(self.start_M)
+
+    def where(self, rows_M: np.ndarray) -> Bins:
+        """Some of the bins."""
+        names = ("count_MN", "start_M", "group_M", "label_M", "scored_M")
+        return replace(self, **{name: getattr(self, name)[rows_M] for name in names})
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A recording split in time.
+
+    Args:
+        learn: what models are trained on while it is found how long.
+        held: what says how long.
+        train: what the model that is tested is trained on.
+        test: used once, at the end.
+        whole: all bins, for the map of states.
+    """
+
+    learn: Bins
+    held: Bins
+    train: Bins
+    test: Bins
+    whole: Bins
+
+
+def read_reaches(recording: StoredRecording) -> Parts:
+    """Bins of 0.1 s that were observed, of every trial; the first four fifths of the trials are for training.
+
+    Bins in which the hand moves faster than 5 (the recording's unit) count when directions are read.
+
+    Raises:
+        ConfigError: if the recording has no trials with a direction, or no velocity.
+    """
+    trials, velocity = recording.intervals.get("trials"), recording.behavior.get("velocity")
+    if trials is None or "direction" not in trials.columns or velocity is None:
+        raise ConfigError(f"{recording.record['path']} has no trials with a direction and velocity: reaches are needed")
+    reader = ActivityReader(recording)
+    rows: list[np.ndarray] = []
+    starts: list[float] = []
+    group: list[int] = []
+    for trial, (low, high) in enumerate(zip(trials.start, trials.end, strict=True)):
+        seen = reader.domain.slice(float(low), float(high))
+        for start, end in zip(seen.start, seen.end, strict=True):
+            n_bins = int(np.floor((end - start) / REACH_SECONDS + 1e-6))
+            if n_bins:
+                rows.append(reader.window(float(start), n_bins, REACH_SECONDS).T)
+                starts += (float(start) + REACH_SECONDS * np.arange(n_bins)).tolist()
+                group += [trial] * n_bins
+    start_M, group_M = np.array(starts), np.array(group)
+    bins = Bins(
+        np.concatenate(rows).astype(np.float32), start_M, group_M,
+        np.asarray(trials.columns["direction"], dtype=np.float64)[group_M],
+        _speed(velocity, start_M) > LEAST_SPEED, REACH_SECONDS,
+    )  # fmt: skip
+    n_train = int(len(trials.start) * TRAIN_SHARE)
+    n_learn = n_train - n_train // 5
+    learn, held = group_M < n_learn, (group_M >= n_learn) & (group_M < n_train)
+    return _parts(bins, learn, held, group_M < n_train, group_M >= n_train)
+
+
+def read_sleep(recording: StoredRecording) -> Parts:
+    """Bins of 4 s with a state; the first 70 % of the first 80 % are for training and the last 20 % for testing.
+
+    Raises:
+        ConfigError: if the recording has no intervals of states.
+    """
+    states = recording.intervals.get("states")
+    if states is None or "state" not in states.columns:
+        raise ConfigError(
+            f"{recording.record['path']} has no intervals called states: hours of wake and sleep are needed"
+        )
+    reader = ActivityReader(recording)
+    start, end = float(states.start[0]), float(states.end[-1])
+    n_bins = round((end - start) / SLEEP_SECONDS)
+    start_M = start + SLEEP_SECONDS * np.arange(n_bins)
+    interval_M = np.searchsorted(states.start, start_M + SLEEP_SECONDS / 2, side="right") - 1
+    known = np.array([STATES.index(s) if s in STATES else -1 for s in states.columns["state"].astype(str)])
+    label_M = np.where(start_M < np.asarray(states.end)[interval_M], known[interval_M], -1)
+    block_M = (start_M - start) // BLOCK_SECONDS
+    count_MN = reader.window(start, n_bins, SLEEP_SECONDS).T.astype(np.float32)
+    bins = Bins(count_MN, start_M, block_M.astype(int), label_M, label_M >= 0, SLEEP_SECONDS)
+    place_M = np.arange(n_bins)
+    n_train = int(n_bins * TRAIN_SHARE)
+    n_learn = int(n_train * SLEEP_TRAIN_SHARE)
+    learn, held = place_M < n_learn, (place_M >= n_learn) & (place_M < n_train)
+    return _parts(bins, learn, held, learn, place_M >= n_train)
+
+
+def _speed(velocity: object, start_M: np.ndarray) -> np.ndarray:
+    """Mean speed of the samples of each bin; the sample nearest to its middle where there is none inside."""
+    times = np.asarray(velocity.timestamps)  # type: ignore[attr-defined]
+    speed = np.linalg.norm(np.asarray(velocity.data, dtype=np.float64), axis=1)  # type: ignore[attr-defined]
+    low, high = np.searchsorted(times, start_M - 1e-6), np.searchsorted(times, start_M + REACH_SECONDS - 1e-6)
+    total = np.concatenate([[0.0], np.cumsum(speed)])
+    nearest = np.abs(times[np.clip(np.stack([low - 1, low]), 0, len(times) - 1)] - start_M - REACH_SECONDS / 2).argmin(
+        0
+    )
+    alone = speed[np.clip(low - 1 + nearest, 0, len(times) - 1)]
+    return np.where(high > low, (total[high] - total[low]) / np.maximum(high - low, 1), alone)
+
+
+def _parts(bins: Bins, learn: np.ndarray, held: np.ndarray, train: np.ndarray, test: np.ndarray) -> Parts:
+    """The parts, of the units that vary in training."""
+    bins = replace(bins, count_MN=bins.count_MN[:, bins.count_MN[learn].std(0) > LEAST_SPREAD])
+    return Parts(bins.where(learn), bins.where(held), bins.where(train), bins.where(test), bins)
