@@ -10,6 +10,7 @@ from pynwb import NWBFile, TimeSeries
 
 from foundation.errors import SourceError
 from foundation.store import COUNTS, VALUES, Interval, RegularTimeSeries, Units
+from foundation.store.scratch import PIECE_BYTES, empty, let_go, pieces
 from ingest.arrays import load
 from ingest.names import matches, search_groups
 from ingest.notes import Notes
@@ -128,7 +129,7 @@ def _read_plane(item: FoundSeries, recipe: Recipe, nwb: NWBFile, notes: Notes) -
     series = _on_grid(item, data, unit, notes)
     units = _units(item, data.shape[1], rules, recipe.units, nwb, notes)
     kind = COUNTS if counts else VALUES
-    total = float(np.nansum(data, dtype=np.float64)) if counts else 0.0
+    total = sum(float(np.nansum(data[piece], dtype=np.float64)) for piece in pieces(data)) if counts else 0.0
     if not 0 <= total < MOST_COUNTED:
         raise SourceError(f"{item.path} says that it holds counts, but they sum to {total:g}")
     notes.take(item.path, f"activity ({kind}), {len(series)} samples of {data.shape[1]} units at {series.rate:g} Hz")
@@ -142,7 +143,13 @@ def _time_first(item: FoundSeries, data: np.ndarray, notes: Notes) -> np.ndarray
     if cells is None or data.shape[1] == cells or data.shape[0] != cells:
         return data
     notes["activity_transposed"] += 1
-    return np.ascontiguousarray(data.T)
+    turned = empty(data.shape[::-1], data.dtype)
+    rows = max(1, PIECE_BYTES // (data.dtype.itemsize * max(1, data.shape[0])))
+    for first in range(0, data.shape[1], rows):
+        turned[first : first + rows] = data[:, first : first + rows].T
+        let_go(turned)
+        let_go(data)
+    return turned
 
 
 def _on_grid(item: FoundSeries, data: np.ndarray, unit: str, notes: Notes) -> RegularTimeSeries:
@@ -172,8 +179,12 @@ def _on_grid(item: FoundSeries, data: np.ndarray, unit: str, notes: Notes) -> Re
         raise SourceError(f"{item.path} is not sampled regularly: its time stamps leave a regular grid by {drift:g} s")
     if slot[-1] + 1 > len(data):
         notes["samples_missing"] += int(slot[-1] + 1 - len(data))
-        grid = np.full((slot[-1] + 1, data.shape[1]), np.nan)
-        grid[slot] = data
+        grid = empty((int(slot[-1]) + 1, data.shape[1]), np.float64)
+        for piece in pieces(grid):
+            grid[piece] = np.nan
+        for piece in pieces(data):
+            grid[slot[piece]] = data[piece]
+            let_go(grid)
         data = grid
     return RegularTimeSeries(data, rate=1.0 / period, start=float(times[0]), unit=unit)
 
@@ -182,7 +193,7 @@ def _observed(series: RegularTimeSeries) -> Interval:
     """The time of samples that hold a number in any unit."""
     if series.data.dtype.kind != "f" or not len(series):
         return series.domain
-    present = ~np.isnan(series.data).all(axis=1)
+    present = np.concatenate([~np.isnan(series.data[piece]).all(axis=1) for piece in pieces(series.data)])
     edges = np.diff(np.concatenate([[False], present, [False]]).astype(np.int8))
     first, last = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
     return Interval(series.start + first / series.rate, series.start + last / series.rate)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import h5py
 import numpy as np
 
 from foundation.errors import SourceError
+from foundation.store.scratch import PIECE_BYTES, empty, let_go
 
 # Below this many bytes nothing is asked: reading is cheaper than asking.
 SMALL = 1 << 20
@@ -35,6 +37,39 @@ def load(data: Any, what: str) -> Any:
     """
     refuse_false_claims(data, what)
     return data[:]
+
+
+def load_slowly(data: Any, what: str, change: Callable[[np.ndarray], np.ndarray] = lambda part: part) -> np.ndarray:
+    """All of an array of numbers, some megabytes at a time; a large one lies beside memory (see `scratch.empty`).
+
+    Args:
+        data: as in `load`.
+        what: its name, for the error.
+        change: applied to each piece: rows stay rows.
+
+    Raises:
+        SourceError: if the file holds too little of what the array's shape declares.
+        StoreError: if there is no room for a large one.
+
+    Example:
+        >>> load_slowly([1, 2, 3], "column", lambda part: part * 2.0).tolist()
+        [2.0, 4.0, 6.0]
+    """
+    refuse_false_claims(data, what)
+    shape, dtype = getattr(data, "shape", None), getattr(data, "dtype", None)
+    if not shape or not isinstance(dtype, np.dtype) or math.prod(shape) * dtype.itemsize <= PIECE_BYTES:
+        return change(np.asarray(data[:]))
+    row_bytes = dtype.itemsize * math.prod(shape[1:])
+    rows = max(1, PIECE_BYTES // max(1, row_bytes))
+    chunks = getattr(data, "chunks", None)
+    if chunks:  # no chunk is unpacked twice
+        rows = -(-rows // chunks[0]) * chunks[0]
+    like = change(np.asarray(data[:0]))
+    loaded = empty((shape[0], *like.shape[1:]), like.dtype)
+    for low in range(0, shape[0], rows):
+        loaded[low : low + rows] = change(np.asarray(data[low : low + rows]))
+        let_go(loaded)
+    return loaded
 
 
 def refuse_false_claims(data: Any, what: str) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from foundation.errors import ConfigError
-from foundation.store import Recording, Spikes, Units
+from foundation.store import Recording, Units
+from foundation.store.scratch import empty, let_go, pieces
 from ingest.names import first_match, matches
 from ingest.session_quality import clock_jumps, gaps, silences, spans
 from ingest.unit_quality import unit_figures
@@ -89,7 +90,7 @@ def assess(recording: Recording, rules: ControlRules) -> Recording:
     ``source_qc_...``. ``control`` says what was found and what was dropped, ``quality`` counts the dropped ones.
 
     Example:
-        >>> from foundation.store import Interval, Source, Subject
+        >>> from foundation.store import Interval, Source, Spikes, Subject
         >>> recording = Recording(Source("a.nwb", "0"), Subject("m"), "s", Units(2), Interval.single(0.0, 10.0),
         ...                       Spikes.from_trains([[1.0, 2.0, 3.0], [5.0]]))
         >>> kept = assess(recording, ControlRules(least_rate=0.2))
@@ -205,11 +206,12 @@ def _session(recording: Recording, rules: ControlRules) -> dict[str, Any]:
 def _only(recording: Recording, keep: np.ndarray) -> Recording:
     """The recording with some of its units."""
     units = Units(int(keep.sum()), {name: values[keep] for name, values in recording.units.items()})
-    if recording.spikes is None:
-        assert recording.activity is not None  # a recording has spikes or samples
-        return replace(
-            recording, units=units, activity=replace(recording.activity, data=recording.activity.data[:, keep])
-        )
-    counts = recording.spikes.counts
-    offsets = np.concatenate([[0], np.cumsum(counts[keep])])
-    return replace(recording, units=units, spikes=Spikes(recording.spikes.times[np.repeat(keep, counts)], offsets))
+    if recording.spikes is not None:
+        return replace(recording, units=units, spikes=recording.spikes.where(keep))
+    assert recording.activity is not None  # a recording has spikes or samples
+    all_TN = recording.activity.data
+    kept_TM = empty((len(all_TN), int(keep.sum())), all_TN.dtype)
+    for piece in pieces(all_TN):
+        kept_TM[piece] = all_TN[piece][:, keep]
+        let_go(kept_TM)
+    return replace(recording, units=units, activity=replace(recording.activity, data=kept_TM))

@@ -19,7 +19,7 @@ from hdmf.build.errors import ConstructError
 from pynwb import NWBHDF5IO, NWBFile
 from zarr.abc.store import Store as ZarrStore
 
-from foundation.errors import SourceError
+from foundation.errors import SourceError, StoreError
 from foundation.store import Recording, Source, Subject
 from ingest.activity import activity_series, read_activity
 from ingest.control import assess
@@ -146,7 +146,7 @@ def opened_nwb(path: str, content: BinaryIO | ZarrStore | None = None) -> Iterat
             yield io.read()
     except SourceError as error:
         raise SourceError(f"{path}: {error}") from error
-    except MemoryError:
+    except (MemoryError, StoreError):
         raise
     except Exception as error:  # damaged files fail in any layer, in any way
         log.debug("reading %s failed", path, exc_info=True)

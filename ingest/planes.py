@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from foundation.store import RegularTimeSeries, Units
+from foundation.store.scratch import empty, let_go, pieces
 from ingest.quality import Quality
 
 
@@ -37,7 +38,12 @@ def join_series(series: list[RegularTimeSeries], quality: Quality) -> RegularTim
     length = min(len(one) for one in series)
     quality["activity_samples_cut"] += sum(len(one) - length for one in series)
     earliest = min(series, key=lambda one: one.start)
-    data = np.concatenate([one.data[:length] for one in series], axis=1)
+    parts = [one.data[:length] for one in series]
+    data = empty((length, sum(part.shape[1] for part in parts)), np.result_type(*parts))
+    for piece in pieces(data):
+        np.concatenate([part[piece] for part in parts], axis=1, out=data[piece])
+        for part in parts:
+            let_go(part)
     return RegularTimeSeries(data, rate=earliest.rate, start=earliest.start, unit=earliest.unit)
 
 

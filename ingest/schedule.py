@@ -15,10 +15,10 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 # What a worker takes before it has read anything, and what a file of some size takes while it is read: measured on
-# page docs/benchmarks/ingest.md. Voltage is never loaded, so that a large file need not take much: hence the bound.
-BASE_BYTES = 600_000_000
-BYTES_PER_BYTE = 3
-BOUND_BYTES = 4_000_000_000
+# page docs/benchmarks/ingest.md. Spikes and samples pass in pieces; tables of units and trials are held whole.
+BASE_BYTES = 700_000_000
+SHARE = 10
+BOUND_BYTES = 1_000_000_000
 HEARTBEAT = 1.0
 
 
@@ -37,9 +37,9 @@ def memory_for(size: int) -> int:
 
     Example:
         >>> memory_for(0), memory_for(100_000_000), memory_for(10**12)
-        (600000000, 900000000, 4600000000)
+        (700000000, 710000000, 1700000000)
     """
-    return BASE_BYTES + min(BYTES_PER_BYTE * size, BOUND_BYTES)
+    return BASE_BYTES + min(size // SHARE, BOUND_BYTES)
 
 
 def run_tasks(

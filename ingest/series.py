@@ -18,7 +18,7 @@ from pynwb.ophys import RoiResponseSeries
 from foundation.errors import SourceError
 from foundation.store import IrregularTimeSeries, RegularTimeSeries
 from foundation.store import TimeSeries as StoredSeries
-from ingest.arrays import load
+from ingest.arrays import load_slowly
 from ingest.names import free_name, matches, safe_name, standard_name
 from ingest.notes import Notes
 from ingest.quality import Quality
@@ -167,11 +167,11 @@ def read_series(item: FoundSeries, quality: Quality, strict: bool, missing: Sequ
         return "no numbers" if data is None else RegularTimeSeries(data, float(rate), float(start), unit)
     if len(series.timestamps) != len(series.data):
         return f"{len(series.timestamps)} time stamps for {len(series.data)} samples"
-    times = np.asarray(load(series.timestamps, f"{item.path}/timestamps"))
+    times = load_slowly(series.timestamps, f"{item.path}/timestamps")
     data = read_data(item, missing)
     if data is None or times.ndim != 1 or times.dtype.kind not in "iuf":
         return "no numbers"
-    times = times.astype(np.float64)
+    times = times.astype(np.float64, copy=False)
     finite = np.isfinite(times)
     falls = bool((np.diff(times[finite]) < 0).any())
     if strict and not finite.all():
@@ -202,21 +202,28 @@ def read_data(item: FoundSeries, missing: Sequence[float] = ()) -> np.ndarray | 
     series = item.series
     if series.data is None or len(np.shape(series.data)) not in (1, 2):
         return None
-    data = np.asarray(load(series.data, f"{item.path}/data"))
-    if data.dtype.kind not in "biuf":
-        return None
-    data = data.astype(data.dtype.newbyteorder("="), copy=False)
-    if missing:
-        data = np.where(np.isin(data, missing), np.nan, data)
     conversion = 1.0 if series.conversion is None else float(series.conversion)
     offset = 0.0 if series.offset is None else float(series.offset)
-    channels = getattr(series, "channel_conversion", None)
-    if (conversion, offset) != (1.0, 0.0) or channels is not None:
-        data = data.astype(np.float64)
-        data *= conversion
-        if channels is not None:
-            data *= np.asarray(channels[:], dtype=np.float64)
-        data += offset
+    given = getattr(series, "channel_conversion", None)
+    channels = None if given is None else np.asarray(given[:], dtype=np.float64)
+
+    def converted(data: np.ndarray) -> np.ndarray:
+        if data.dtype.kind not in "biuf":
+            return data
+        data = data.astype(data.dtype.newbyteorder("="), copy=False)
+        if missing:
+            data = np.where(np.isin(data, missing), np.nan, data)
+        if (conversion, offset) != (1.0, 0.0) or channels is not None:
+            data = data.astype(np.float64)
+            data *= conversion
+            if channels is not None:
+                data *= channels
+            data += offset
+        return data
+
+    data = load_slowly(series.data, f"{item.path}/data", converted)
+    if data.dtype.kind not in "biuf":
+        return None
     return data[:, None] if data.ndim == 1 else data
 
 

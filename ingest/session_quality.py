@@ -8,6 +8,7 @@ import numba
 import numpy as np
 
 from foundation.store import Interval, IrregularTimeSeries, Spikes, TimeSeries
+from foundation.store.scratch import pieces
 
 LISTED = 20
 # A silence must be this many times longer than the mean time between two spikes of the population.
@@ -70,7 +71,8 @@ def silences(spikes: Spikes, domain: Interval, least: float) -> Interval:
     # No stretch can hide inside a bin that is at most half as long.
     n_bins = int(min(max(1.0, np.ceil(2 * (last - first) / least)), MOST_BINS))
     low, high = np.full(n_bins, np.inf), np.full(n_bins, -np.inf)
-    _extremes(spikes.times, first, last, low, high)
+    for piece in pieces(spikes.times):
+        _extremes(spikes.times[piece], first, last, low, high)
     filled = np.isfinite(low)
     start = np.concatenate([[first], high[filled]])
     end = np.concatenate([low[filled], [last]])

@@ -6,6 +6,8 @@ import numpy as np
 
 from foundation.errors import SourceError
 from foundation.store import Interval, Spikes
+from foundation.store.recording import first_fall
+from foundation.store.scratch import empty, let_go, pieces
 from ingest.quality import Quality
 
 
@@ -32,7 +34,7 @@ def clean_trains(times: np.ndarray, bounds: np.ndarray, quality: Quality, strict
     times = np.asarray(times, dtype=np.float64)
     if _is_clean(times, bounds):
         return Spikes(times, bounds)
-    trains = []
+    clean, offsets = empty(int(max(bounds[-1] - bounds[0], 0)), np.float64), [0]
     for unit in range(len(bounds) - 1):
         train = times[bounds[unit] : bounds[unit + 1]]
         missing = np.isnan(train)
@@ -45,20 +47,22 @@ def clean_trains(times: np.ndarray, bounds: np.ndarray, quality: Quality, strict
         quality["spikes_dropped_nan"] += int(missing.sum())
         quality["spikes_dropped_out_of_range"] += int(out_of_range.sum())
         quality["units_sorted"] += unsorted
-        trains.append(np.sort(kept) if unsorted else kept)
-    return Spikes.from_trains(trains)
+        offsets.append(offsets[-1] + len(kept))
+        clean[offsets[-2] : offsets[-1]] = np.sort(kept) if unsorted else kept
+        let_go(times)
+        let_go(clean)
+    return Spikes(clean[: offsets[-1]], np.array(offsets))
 
 
 def _is_clean(times: np.ndarray, bounds: np.ndarray) -> bool:
     """Whether trains need no mending; told without a copy of the times, as nearly all files are clean."""
     if bounds[0] != 0 or bounds[-1] != len(times):
         return False
-    if not np.isfinite(times).all() or (len(times) and times.min() < 0):
-        return False
-    falls = times[1:] < times[:-1]
-    borders = np.unique(bounds[1:-1])
-    falls[borders[(borders > 0) & (borders < len(times))] - 1] = False
-    return not falls.any()
+    for piece in pieces(times):
+        part = times[piece]
+        if not np.isfinite(part).all() or part.min() < 0:
+            return False
+    return first_fall(times, bounds) is None
 
 
 def _refuse(unit: int, missing: int, out_of_range: int, unsorted: bool) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 
 from foundation.errors import SourceError
 from foundation.store import Interval, Spikes
-from ingest.arrays import load
+from foundation.store.scratch import let_go
+from ingest.arrays import load, load_slowly
 from ingest.quality import Quality
 from ingest.spike_times import clean_trains, count_outside
 from ingest.tables import ragged_bounds
@@ -27,7 +28,7 @@ def read_spikes(table: Any, quality: Quality, strict: bool) -> Spikes:
         SourceError: if the table's index does not fit its spike times; with ``strict``, if a train needs mending.
     """
     index = table["spike_times"]
-    times = np.asarray(load(index.target.data, "units/spike_times"), dtype=np.float64)
+    times = load_slowly(index.target.data, "units/spike_times", lambda part: part.astype(np.float64, copy=False))
     try:
         bounds = ragged_bounds(load(index.data, "units/spike_times_index"), len(times))
     except ValueError as error:
@@ -58,10 +59,12 @@ def observed_time(table: Any, spikes: Spikes, quality: Quality) -> Interval:
         if not len(spikes):
             raise SourceError("none of the units has a spike or an observation interval")
         # Intervals are half open: the last spike is inside.
-        return Interval.single(float(spikes.times.min()), float(np.nextafter(spikes.times.max(), np.inf)))
+        first_spike, last_spike = spikes.span
+        return Interval.single(first_spike, float(np.nextafter(last_spike, np.inf)))
     for unit, observed in enumerate(per_unit):
         if len(observed):
             quality["spikes_outside_observation"] += count_outside(spikes.train(unit), observed)
+            let_go(spikes.times)
     first = stated[0]
     differing = [o for o in stated[1:] if not (_same(o.start, first.start) and _same(o.end, first.end))]
     if not differing:

@@ -8,6 +8,7 @@ import numba
 import numpy as np
 
 from foundation.store import COUNTS, Interval, Recording, RegularTimeSeries, Spikes
+from foundation.store.scratch import let_go, runs
 
 # Two times closer than this are called equal to a limit: what is left of 1.5 ms after a subtraction of floats.
 ROUNDING = 1e-9
@@ -76,7 +77,11 @@ def train_figures(
     counts = np.zeros((spikes.n_units, 6), dtype=np.int64)
     if seconds > 0:
         bins = (seconds / n_bins, n_bins)
-        _count(spikes.times, spikes.offsets, observed.start, observed.end, before, *bins, refractory - ROUNDING, counts)
+        for first, last in runs(spikes.offsets):
+            low, high = spikes.offsets[first], spikes.offsets[last]
+            some = (spikes.times[low:high], spikes.offsets[first : last + 1] - low)
+            _count(*some, observed.start, observed.end, before, *bins, refractory - ROUNDING, counts[first:last])
+            let_go(spikes.times)
     inside, present, duplicates, intervals, short, pairs = counts.T
     distinct = inside - duplicates
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -154,6 +159,7 @@ def _count_figures(series: RegularTimeSeries, domain: Interval, presence_bin: fl
         if not len(rows):
             continue
         block = np.asarray(series.data[rows[0] : rows[-1] + 1])[rows - rows[0]].astype(np.float64)
+        let_go(series.data)
         here = np.isfinite(block)
         events += np.where(here, block, 0.0).sum(axis=0)
         samples += here.sum(axis=0)

@@ -19,6 +19,7 @@ from zarr.storage import MemoryStore
 
 from foundation.store.blocks import SPIKES_PER_BLOCK
 from foundation.store.encode import EncodedArray
+from foundation.store.scratch import let_go
 
 CHUNK_BYTES = 1 << 19
 SHARD_CHUNKS = 64
@@ -77,6 +78,7 @@ def _write_array(target: MemoryStore, path: str, array: EncodedArray) -> Iterato
         step = (shard or chunk)[0]
         for first in range(0, data.shape[0], step):
             stored[first : first + step] = data[first : first + step]
+            let_go(data)
             yield
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numba
 import numpy as np
 
+from foundation.store.scratch import empty, let_go, pieces
+
 # Slices of time per block in the first, rough count; the spikes of one slice are then put in order.
 SLICES_PER_BLOCK = 32
+BLOCKS_AT_ONCE = 16
 
 
 def layout(times: np.ndarray, offsets_N: np.ndarray, spikes_per_block: int) -> tuple[np.ndarray, np.ndarray]:
@@ -31,38 +36,79 @@ def layout(times: np.ndarray, offsets_N: np.ndarray, spikes_per_block: int) -> t
     offsets_N = np.ascontiguousarray(offsets_N, dtype=np.int64)
     if not n_spikes:
         return np.zeros(2), np.zeros((1, n_units + 1), dtype=np.int64)
-    cuts_KN, first = _cuts(times, offsets_N, spikes_per_block, n_blocks, n_blocks * SLICES_PER_BLOCK)
+    fired = np.diff(offsets_N) > 0
+    smallest = times[offsets_N[:-1][fired]].min()
+    largest = times[offsets_N[1:][fired] - 1].max()
+    let_go(times)
+    n_slices = n_blocks * SLICES_PER_BLOCK
+    scale = n_slices / (float(largest) - float(smallest)) if largest > smallest else 0.0
+    if not scale < 1e300:  # spikes less than an atom of time apart: one slice holds them all
+        scale = 0.0
+    counts = np.zeros(n_slices, dtype=np.int64)
+    for piece in pieces(times):
+        _count(times[piece], float(smallest), scale, counts)
+    cuts_KN = np.empty((n_blocks + 1, n_units), dtype=np.int64)
+    cuts_KN[0], cuts_KN[n_blocks] = offsets_N[:-1], offsets_N[1:]
+    first = np.empty(n_blocks, dtype=times.dtype)
+    first[0] = smallest
+    reached = np.zeros(2, dtype=np.int64)
+    start_N = offsets_N[:-1].copy()
+    for k in range(1, n_blocks, BLOCKS_AT_ONCE):
+        blocks = (k, min(k + BLOCKS_AT_ONCE, n_blocks))
+        _cut(
+            times,
+            offsets_N,
+            spikes_per_block,
+            blocks,
+            (float(smallest), scale),
+            counts,
+            reached,
+            start_N,
+            cuts_KN,
+            first,
+        )
+        let_go(times)
     counts_KN = np.diff(cuts_KN, axis=0)
     ends_KN = np.cumsum(counts_KN.reshape(-1)).reshape(n_blocks, n_units)
     starts_K = ends_KN[:, :1] - counts_KN[:, :1] if n_units else np.zeros((n_blocks, 1), dtype=np.int64)
-    edges = np.append(first, times[_last(times, offsets_N)])
+    edges = np.append(first, largest)
     return edges, np.concatenate([starts_K, ends_KN], axis=1)
 
 
-def gather(values: np.ndarray, offsets_N: np.ndarray, offsets_KN: np.ndarray, low: int, high: int) -> np.ndarray:
-    """Values of spikes ``low`` to ``high - 1`` in the order of the blocks, from values unit after unit.
+def gather(
+    values: np.ndarray,
+    offsets_N: np.ndarray,
+    offsets_KN: np.ndarray,
+    dtype: np.dtype | type | None = None,
+    change: Callable[[np.ndarray], np.ndarray] = lambda part: part,
+) -> np.ndarray:
+    """Values in the order of the blocks, from values unit after unit.
 
     Args:
         values: ``(S,)`` one a spike, unit after unit.
         offsets_N, offsets_KN: as in `layout`.
-        low, high: which spikes, counted block after block.
+        dtype: of the result; by default that of the values.
+        change: applied to some blocks at a time; it may change them in place.
+
+    Returns:
+        ``(S,)``, beside memory if it is large (`foundation.store.scratch`).
+
+    Example:
+        >>> edges, offsets_KN = layout(np.array([1.0, 15.0, 2.0]), np.array([0, 2, 3]), 2)
+        >>> gather(np.array([10, 150, 20]), np.array([0, 2, 3]), offsets_KN).tolist()
+        [10, 20, 150]
     """
-    out = np.empty(high - low, dtype=values.dtype)
-    skipped_KN = np.cumsum(np.diff(offsets_KN, axis=1), axis=0)
-    first, last = (int(np.searchsorted(offsets_KN[:, -1], place, side="right")) for place in (low, max(low, high - 1)))
-    before_N = skipped_KN[first - 1] if first else np.zeros(offsets_KN.shape[1] - 1, dtype=np.int64)
-    _gather(values, offsets_N, offsets_KN, before_N, first, min(last, len(offsets_KN) - 1), low, high, out)
+    out = empty(len(values), values.dtype if dtype is None else dtype)
+    place_N = np.array(offsets_N[:-1], dtype=np.int64)
+    for first in range(0, len(offsets_KN), BLOCKS_AT_ONCE):
+        some_KN = offsets_KN[first : first + BLOCKS_AT_ONCE]
+        low, high = int(some_KN[0, 0]), int(some_KN[-1, -1])
+        part = np.empty(high - low, dtype=values.dtype)
+        _gather(values, some_KN, place_N, low, part)
+        out[low:high] = change(part)
+        let_go(values)
+        let_go(out)
     return out
-
-
-@numba.njit(cache=True, nogil=True)
-def _last(times: np.ndarray, offsets_N: np.ndarray) -> int:
-    best = -1
-    for n in range(len(offsets_N) - 1):
-        end = offsets_N[n + 1] - 1
-        if end >= offsets_N[n] and (best < 0 or times[end] > times[best]):
-            best = end
-    return best
 
 
 @numba.njit(cache=True, nogil=True)
@@ -78,31 +124,42 @@ def _search(times: np.ndarray, low: int, high: int, value: float) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _cuts(
-    times: np.ndarray, offsets_N: np.ndarray, spikes_per_block: int, n_blocks: int, n_slices: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """``cuts_KN (K + 1, N)``: where each unit's train is cut into blocks; and the first time of every block."""
-    n_units = len(offsets_N) - 1
-    smallest, largest = times[offsets_N[0]], times[offsets_N[0]]
-    for n in range(n_units):
-        if offsets_N[n + 1] > offsets_N[n]:
-            smallest = min(smallest, times[offsets_N[n]])
-            largest = max(largest, times[offsets_N[n + 1] - 1])
-    scale = n_slices / (float(largest) - float(smallest)) if largest > smallest else 0.0
-    if not scale < 1e300:  # spikes less than an atom of time apart: one slice holds them all
-        scale = 0.0
-    counts = np.zeros(n_slices, dtype=np.int64)
+def _slice(time: float, smallest: float, scale: float, n_slices: int) -> int:
+    if scale == 0.0:
+        return 0
+    return min(int((float(time) - smallest) * scale), n_slices - 1)
+
+
+@numba.njit(cache=True, nogil=True)
+def _count(times: np.ndarray, smallest: float, scale: float, counts: np.ndarray) -> None:
+    """Add the spikes of every slice of time to ``counts``."""
     for i in range(len(times)):
-        counts[min(int((float(times[i]) - float(smallest)) * scale), n_slices - 1)] += 1
-    cuts_KN = np.empty((n_blocks + 1, n_units), dtype=np.int64)
-    cuts_KN[0] = offsets_N[:-1]
-    cuts_KN[n_blocks] = offsets_N[1:]
-    first = np.empty(n_blocks, dtype=times.dtype)
-    first[0] = smallest
-    before = 0
-    slice_ = 0
-    start_N = offsets_N[:-1].copy()  # where this slice begins in every train
-    for k in range(1, n_blocks):
+        counts[_slice(times[i], smallest, scale, len(counts))] += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _cut(
+    times: np.ndarray,
+    offsets_N: np.ndarray,
+    spikes_per_block: int,
+    blocks: tuple[int, int],
+    grid: tuple[float, float],
+    counts: np.ndarray,
+    reached: np.ndarray,
+    start_N: np.ndarray,
+    cuts_KN: np.ndarray,
+    first: np.ndarray,
+) -> None:
+    """Fill ``cuts_KN (K + 1, N)``, where each train is cut into blocks, and the first time of each of some blocks.
+
+    ``reached`` is the slice of time that the blocks have come to and the spikes before it, ``start_N`` where it begins
+    in every train: they go on from one call to the next.
+    """
+    n_units, n_slices = len(offsets_N) - 1, len(counts)
+    smallest, scale = grid
+    slice_, before = reached
+    end_N = np.empty(n_units, dtype=np.int64)  # where the slice ends in every train
+    for k in range(blocks[0], blocks[1]):
         rank = k * spikes_per_block
         while before + counts[slice_] <= rank:
             before += counts[slice_]
@@ -111,53 +168,46 @@ def _cuts(
         inside = np.empty(counts[slice_], dtype=times.dtype)
         filled = 0
         for n in range(n_units):
-            i = start_N[n]
-            high = offsets_N[n + 1]
-            # Trains are sorted and so are slices: skip what lies in slices before.
-            low, top = i, high
+            low, high = start_N[n], offsets_N[n + 1]
+            # Trains are sorted and so are slices: skip what lies in slices before, in steps that double, so that only
+            # what is near is looked at.
+            step = 1
+            while low + step <= high and _slice(times[low + step - 1], smallest, scale, n_slices) < slice_:
+                low += step
+                step *= 2
+            top = min(low + step - 1, high)
             while low < top:
                 middle = (low + top) // 2
-                if min(int((float(times[middle]) - float(smallest)) * scale), n_slices - 1) < slice_:
+                if _slice(times[middle], smallest, scale, n_slices) < slice_:
                     low = middle + 1
                 else:
                     top = middle
             start_N[n] = low
-            while low < high and min(int((float(times[low]) - float(smallest)) * scale), n_slices - 1) == slice_:
+            while low < high and _slice(times[low], smallest, scale, n_slices) == slice_:
                 inside[filled] = times[low]
                 filled += 1
                 low += 1
+            end_N[n] = low
         edge = np.sort(inside)[rank - before]
         first[k] = edge
         # Spikes before the edge are in earlier blocks; of those at the edge, so many as are missing, unit after unit.
         missing = rank
         for n in range(n_units):
-            cuts_KN[k, n] = _search(times, start_N[n], offsets_N[n + 1], edge)
+            cuts_KN[k, n] = _search(times, start_N[n], end_N[n], edge)
             missing -= cuts_KN[k, n] - offsets_N[n]
         for n in range(n_units):
             while missing > 0 and cuts_KN[k, n] < offsets_N[n + 1] and times[cuts_KN[k, n]] == edge:
                 cuts_KN[k, n] += 1
                 missing -= 1
-    return cuts_KN, first
+    reached[0], reached[1] = slice_, before
 
 
 @numba.njit(cache=True, nogil=True)
-def _gather(
-    values: np.ndarray,
-    offsets_N: np.ndarray,
-    offsets_KN: np.ndarray,
-    before_N: np.ndarray,
-    first: int,
-    last: int,
-    low: int,
-    high: int,
-    out: np.ndarray,
-) -> None:
-    place_N = offsets_N[:-1] + before_N
-    for k in range(first, last + 1):
+def _gather(values: np.ndarray, offsets_KN: np.ndarray, place_N: np.ndarray, low: int, out: np.ndarray) -> None:
+    """Fill ``out`` with some blocks; ``place_N`` is where each unit's next value lies, and moves on."""
+    for k in range(len(offsets_KN)):
         for n in range(len(place_N)):
             begin, end = offsets_KN[k, n], offsets_KN[k, n + 1]
-            source = place_N[n] - begin
-            place_N[n] += end - begin
-            start, stop = max(begin, low), min(end, high)
-            if start < stop:
-                out[start - low : stop - low] = values[source + start : source + stop]
+            start = place_N[n]
+            out[begin - low : end - low] = values[start : start + end - begin]
+            place_N[n] = start + end - begin

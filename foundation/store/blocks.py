@@ -55,4 +55,4 @@ def to_blocks(spikes: Spikes, spikes_per_block: int = SPIKES_PER_BLOCK) -> Spike
         ([1.0, 2.0, 15.0], [1.0, 15.0, 15.0], [[0, 1, 2], [2, 3, 3]])
     """
     edges, offsets_KN = layout(spikes.times, spikes.offsets, spikes_per_block)
-    return SpikeBlocks(gather(spikes.times, spikes.offsets, offsets_KN, 0, len(spikes)), edges, offsets_KN)
+    return SpikeBlocks(gather(spikes.times, spikes.offsets, offsets_KN), edges, offsets_KN)

@@ -25,11 +25,13 @@ from typing import Any
 
 import numpy as np
 
-from foundation.store.blocks import SpikeBlocks, to_blocks
+from foundation.store.block_layout import gather, layout
+from foundation.store.blocks import SPIKES_PER_BLOCK, SpikeBlocks
 from foundation.store.interval import Interval
 from foundation.store.recording import Recording, Source, Spikes, Subject, Units
+from foundation.store.scratch import pieces
 from foundation.store.series import IrregularTimeSeries, RegularTimeSeries, TimeSeries
-from foundation.store.ticks import from_ticks, to_ticks
+from foundation.store.ticks import from_ticks, tick_rate
 
 SCHEMA_VERSION = 2
 
@@ -44,10 +46,12 @@ class EncodedArray:
     @cached_property
     def digest(self) -> str:
         """sha256 over dtype, shape, bytes and attributes."""
-        little = np.ascontiguousarray(self.data, dtype=self.data.dtype.newbyteorder("<"))
-        head = json.dumps([little.dtype.str, little.shape, self.attributes], sort_keys=True)
+        data = np.atleast_1d(self.data)
+        little = data.dtype.newbyteorder("<")
+        head = json.dumps([little.str, data.shape, self.attributes], sort_keys=True)
         digest = hashlib.sha256(head.encode())
-        digest.update(little.reshape(-1).view(np.uint8).data)
+        for piece in pieces(data):
+            digest.update(np.ascontiguousarray(data[piece], dtype=little).reshape(-1).view(np.uint8).data)
         return digest.hexdigest()
 
 
@@ -136,19 +140,22 @@ def decode(encoded: Encoded) -> Recording:
 
 
 def _encode_spikes(spikes: Spikes) -> dict[str, EncodedArray]:
-    blocks = to_blocks(spikes)
+    edges, offsets_KN = layout(spikes.times, spikes.offsets, SPIKES_PER_BLOCK)
     arrays = {
-        "spikes/edges": EncodedArray(blocks.edges),
-        "spikes/offsets": EncodedArray(blocks.offsets),
+        "spikes/edges": EncodedArray(edges),
+        "spikes/offsets": EncodedArray(offsets_KN),
         "spikes/counts": EncodedArray(spikes.counts),
     }
-    exact = to_ticks(blocks.times)
-    if exact is None:
-        arrays["spikes/times"] = EncodedArray(blocks.times)
-    else:
-        ticks, rate = exact
-        small = len(ticks) == 0 or (ticks.min() > -(2**31) and ticks.max() < 2**31)
-        arrays["spikes/ticks"] = EncodedArray(ticks.astype(np.int32) if small else ticks, {"rate": rate})
+    rate = tick_rate(spikes.times)
+    if rate is None:
+        arrays["spikes/times"] = EncodedArray(gather(spikes.times, spikes.offsets, offsets_KN))
+        return arrays
+    first, last = (np.rint(seconds * rate) for seconds in (spikes.span if len(spikes) else (0.0, 0.0)))
+    dtype = np.int32 if first > -(2**31) and last < 2**31 else np.int64
+    ticks = gather(
+        spikes.times, spikes.offsets, offsets_KN, dtype, lambda part: np.rint(part * rate, out=part).astype(dtype)
+    )
+    arrays["spikes/ticks"] = EncodedArray(ticks, {"rate": rate})
     return arrays
 
 

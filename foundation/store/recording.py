@@ -9,9 +9,26 @@ from typing import Any
 import numpy as np
 
 from foundation.store.interval import Interval
+from foundation.store.scratch import empty, let_go, pieces
 from foundation.store.series import RegularTimeSeries, TimeSeries
 
 COUNTS, VALUES = "counts", "values"
+
+
+def first_fall(times: np.ndarray, offsets: np.ndarray) -> int | None:
+    """The first spike that is followed by an earlier one of the same unit; None if all trains are sorted.
+
+    Example:
+        >>> first_fall(np.array([1.0, 2.0, 0.5, 0.4]), np.array([0, 2, 4]))
+        2
+    """
+    last_N = offsets[1:-1] - 1  # the last spike of a unit may be followed by an earlier one of the next
+    for piece in pieces(times):
+        part = times[piece.start : piece.stop + 1]
+        falls = np.flatnonzero(part[1:] < part[:-1]) + piece.start
+        if len(falls) and len(falls := np.setdiff1d(falls, last_N)):
+            return int(falls[0])
+    return None
 
 
 @dataclass(frozen=True)
@@ -39,13 +56,12 @@ class Spikes:
         offsets = np.ascontiguousarray(self.offsets, dtype=np.int64)
         if len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != len(times) or (np.diff(offsets) < 0).any():
             raise ValueError(f"offsets must rise from 0 to the {len(times)} spikes, got {offsets[:3]}...{offsets[-1:]}")
-        if not np.isfinite(times).all():
-            raise ValueError("spike times must be finite seconds, got NaN or infinity")
-        falls = np.diff(times) < 0
-        borders = offsets[1:-1]
-        falls[borders[(borders > 0) & (borders < len(times))] - 1] = False
-        if falls.any():
-            unit = int(np.searchsorted(offsets, int(np.argmax(falls)), side="right") - 1)
+        for piece in pieces(times):
+            if not np.isfinite(times[piece]).all():
+                raise ValueError("spike times must be finite seconds, got NaN or infinity")
+        fall = first_fall(times, offsets)
+        if fall is not None:
+            unit = int(np.searchsorted(offsets, fall, side="right") - 1)
             raise ValueError(f"spike times of unit {unit} are not sorted")
         object.__setattr__(self, "times", times)
         object.__setattr__(self, "offsets", offsets)
@@ -65,6 +81,36 @@ class Spikes:
     def counts(self) -> np.ndarray:
         """``(N,)`` spikes of each unit."""
         return np.diff(self.offsets)
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Seconds of the first and of the last spike of all units.
+
+        Raises:
+            ValueError: if there is no spike.
+        """
+        if not len(self):
+            raise ValueError("there is no spike")
+        fired = self.counts > 0
+        first_N, last_N = self.times[self.offsets[:-1][fired]], self.times[self.offsets[1:][fired] - 1]
+        let_go(self.times)
+        return float(first_N.min()), float(last_N.max())
+
+    def where(self, keep_N: np.ndarray) -> Spikes:
+        """The trains of some units.
+
+        Example:
+            >>> Spikes.from_trains([[0.1, 0.4], [], [0.2]]).where(np.array([False, True, True])).times.tolist()
+            [0.2]
+        """
+        offsets = np.concatenate([[0], np.cumsum(self.counts[keep_N])])
+        times = empty(int(offsets[-1]), np.float64)
+        for place, unit in zip(offsets, np.flatnonzero(keep_N), strict=False):
+            train = self.train(int(unit))
+            times[place : place + len(train)] = train
+            let_go(times)
+            let_go(self.times)
+        return Spikes(times, offsets)
 
     def __len__(self) -> int:
         return len(self.times)

@@ -80,8 +80,9 @@ class IrregularTimeSeries:
             raise ValueError(f"{len(timestamps)} timestamps for {len(self.data)} samples")
         if not np.isfinite(timestamps).all():
             raise ValueError("timestamps must be finite seconds, got NaN or infinity")
-        if (np.diff(timestamps) < 0).any():
-            k = int(np.argmax(np.diff(timestamps) < 0))
+        falls = timestamps[1:] < timestamps[:-1]
+        if falls.any():
+            k = int(np.argmax(falls))
             raise ValueError(f"timestamps decrease after sample {k}: {timestamps[k]} -> {timestamps[k + 1]}")
         object.__setattr__(self, "timestamps", timestamps)
 
