@@ -33,13 +33,20 @@ def test_cluster_description_is_one_that_ray_takes(tmp_path):
     assert config["max_workers"] == len(config["provider"]["worker_ips"])
 
 
+# What people copy and change: every field is explained. Others are settings of one experiment.
+TO_START_FROM = ("ingest/archive", "ingest/folder", "simulate/demo")
+
+
 @pytest.mark.parametrize("name", [*config_names("ingest"), *config_names("simulate")])
-def test_shipped_configs_fit_their_settings_and_comment_every_field(name):
+def test_shipped_configs_fit_their_settings_and_are_explained(name):
     path = config_folder() / f"{name}.yaml"
     settings = IngestSettings if name.startswith("ingest/") else SimulateSettings
     parsed = parse(build_parser("test", print, settings), settings, ["--config", str(path)])
     assert isinstance(parsed, settings)
     lines = path.read_text().splitlines()
+    assert lines[0].startswith("# ")
+    if name not in TO_START_FROM:
+        return
     last = ""
     for line in lines:
         line = line.strip()
