@@ -28,6 +28,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from foundation.errors import CheckpointError
+from foundation.store.catalog import Catalog
 from foundation.store.files import Files, to_json
 from foundation.tracking import flatten
 from foundation.training.state import own_moments, set_moments, set_weights, weights
@@ -202,6 +203,12 @@ def _check_identity(where: str, found: dict[str, Any], wanted: dict[str, Any]) -
             f"{where} is of a run with other settings or recordings ({'; '.join(other[:4])}): name another output, "
             "or start anew with --resume never"
         )
+
+
+def recordings_digest(catalog: Catalog) -> str:
+    """sha256 over the recordings' content: what data a run was given."""
+    digests = sorted(record["digest"] for record in catalog.records)
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def sync(path: Path) -> None:

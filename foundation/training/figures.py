@@ -83,10 +83,11 @@ class Throughput:
         self._start()
         return found
 
-    def measure(self, step: Any, tokens: int, device: torch.device, precision: str) -> Any:
+    def measure(self, step: Any, views: list[WindowBatch], device: torch.device, precision: str) -> Any:
         """Run a step while counting its FLOPs, and time a large matrix product to compare with."""
         with FlopCounterMode(display=False, custom_mapping=ATTENTION) as counter:
             result = step()
+        tokens = sum(count_samples(view) for view in views) // self.bins_per_token
         self.flops_per_token = counter.get_total_flops() / max(tokens, 1)
         self.peak = product_flops(device, torch.bfloat16 if precision == "bf16" else torch.float32)
         return result

@@ -61,7 +61,10 @@ class Saver:
         self.wait()
         name = f"step-{step:08d}"
         if self.control.rank == 0:
-            self._try(lambda: self.place.files.remove(name), f"clearing {name}")
+            try:
+                self._try(lambda: self.place.files.remove(name), f"clearing {name}")
+            except Exception as error:
+                self._fail(name, error)
         token = self.control.of_first(uuid.uuid4().hex)
         if self.control.any(bool(self.failure))[0]:
             return time.perf_counter() - began
@@ -113,13 +116,16 @@ class Saver:
             self._rotate()
             self.seconds = time.perf_counter() - began
         except Exception as error:
-            log.debug("saving failed", exc_info=True)
-            self.failure = f"{self.place.where(name)} cannot be written ({type(error).__name__}: {error})"
+            self._fail(name, error)
             if self.control.rank == 0:
                 try:
                     self.place.files.remove(name)
                 except Exception as also:
                     log.debug("and its rest stays: %s", also)
+
+    def _fail(self, name: str, error: Exception) -> None:
+        log.debug("saving failed", exc_info=True)
+        self.failure = f"{self.place.where(name)} cannot be written ({type(error).__name__}: {error})"
 
     def _write(self, name: str, content: bytes) -> str:
         self._try(lambda: self.place.files.write_bytes(name, content), f"writing {name}")

@@ -18,10 +18,12 @@ import math
 import os
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from foundation.tracking import Run
+from foundation.tracking import Run, default_tracking_uri
+from foundation.training.settings import PretrainSettings
 
 log = logging.getLogger(__name__)
 AT_ONCE = 500  # lines sent together
@@ -195,6 +197,14 @@ class Tracker:
     def _write_note(self) -> None:
         note = {"run_id": self.id, "tracking_uri": self.uri, "experiment": self.experiment, "name": self.name}
         _write(self._note, note)
+
+
+def open_tracker(settings: PretrainSettings, folder: Path, known: str | None, world: int) -> Tracker:
+    """The MLflow run of a pretraining run, with its settings; ``known`` is the one that a checkpoint names."""
+    uri = settings.tracking_uri or default_tracking_uri(folder.resolve().parent)
+    tracker = Tracker(folder, uri, settings.experiment, folder.name, known)
+    tracker.params({**asdict(settings), "world": world})
+    return tracker
 
 
 def send_rest(folder: Path) -> bool:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +12,29 @@ from transformers.utils import logging as transformers_logging
 
 from foundation.data import Loader, StepPlan
 from foundation.data.loader import StepBatch
-from foundation.errors import FoundationError, RequeueError, StoreError
+from foundation.errors import RequeueError, StoreError
 from foundation.progress import Progress
 from foundation.store.catalog import Catalog
 from foundation.store.storage import Store
-from foundation.tracking import default_tracking_uri
 from foundation.training.batches import Batches
 from foundation.training.best import Best
 from foundation.training.card import model_card
-from foundation.training.checkpoint import Checkpoints, select
+from foundation.training.checkpoint import Checkpoints, recordings_digest, select
 from foundation.training.contexts import Contexts
 from foundation.training.control import Control
 from foundation.training.engine import build_engine, build_module, is_launched, start_distributed
-from foundation.training.figures import System, Throughput, count_samples
+from foundation.training.figures import System, Throughput
 from foundation.training.launch import launch
 from foundation.training.resuming import resume
 from foundation.training.run_folder import RunFolder
 from foundation.training.saver import Saver
 from foundation.training.settings import PretrainSettings
 from foundation.training.signals import StopSignals
+from foundation.training.skipping import Skips
 from foundation.training.state import weights
 from foundation.training.stopping import stop_if_asked
-from foundation.training.suspects import find_suspects, listed
-from foundation.training.tracker import Tracker
+from foundation.training.suspects import find_suspects
+from foundation.training.tracker import Tracker, open_tracker
 from foundation.training.update import update
 from foundation.training.validation import Validator, split
 from foundation.training.watchdog import Watchdog
@@ -105,7 +103,8 @@ class Trainer:
         self.checkpoints = Checkpoints(settings.saving.place or self.folder.path / "checkpoints")
         self.saver = Saver(self.checkpoints, self.control, settings, self.identity)
         self.throughput = Throughput(bins)
-        self.skipped = self.skipped_in_row = 0
+        self.skips = Skips(settings.safety.max_skipped)
+        self.paths = {record["id"]: record["path"] for record in self.catalog.records}
         self.best = Best(settings.saving.best, settings.saving.highest)
         self.metrics: dict[str, float] = {}
         self.run_id: str | None = None
@@ -124,7 +123,7 @@ class Trainer:
                 return self.folder.model
             if self.rank == 0:
                 self.folder.write_settings(self.settings)
-                self.tracker = self._open_tracker()
+                self.tracker = open_tracker(self.settings, self.folder.path, self.run_id, self.world)
             self.contexts.prepare()
             if self.validator is not None:
                 self.validator.prepare()
@@ -151,19 +150,13 @@ class Trainer:
         self.saver.clean()
         first, state = resume(self.checkpoints, self.control, self.identity, self.engine)
         if state:
-            self.skipped, self.skipped_in_row = state["skipped"], state["skipped_in_row"]
+            self.skips.total, self.skips.in_row = state["skipped"], state["skipped_in_row"]
             self.metrics, self.run_id = state["metrics"], state["run_id"]
             self.best.load(state["best"])
             self.saver.saved_step = first
         if self.rank == 0:
             self.folder.keep_lines(first)
         return first
-
-    def _open_tracker(self) -> Tracker:
-        uri = self.settings.tracking_uri or default_tracking_uri(self.folder.path.resolve().parent)
-        tracker = Tracker(self.folder.path, uri, self.settings.experiment, self.folder.path.name, self.run_id)
-        tracker.params({**asdict(self.settings), "world": self.world})
-        return tracker
 
     def _train(self, first: int) -> Path:
         settings = self.settings
@@ -234,10 +227,9 @@ class Trainer:
         return found
 
     def _step_and_count(self, batch: StepBatch, waited: float, measured: bool) -> dict[str, float]:
-        tokens = sum(count_samples(view) for view in batch.views) // self.throughput.bins_per_token
         if measured and self.rank == 0:
             metrics = self.throughput.measure(
-                lambda: self.step(batch.step, batch.views), tokens, self.engine.device, self.settings.precision
+                lambda: self.step(batch.step, batch.views), batch.views, self.engine.device, self.settings.precision
             )
         else:
             metrics = self.step(batch.step, batch.views)
@@ -263,35 +255,20 @@ class Trainer:
         context = self.contexts(step).to(self.engine.device)
         views = [view.to(self.engine.device).cast() for view in views]
         metrics, moved = update(self.engine, views, context, self.settings, self.rank)
-        self.skipped_in_row = 0 if moved else self.skipped_in_row + 1
-        if not moved:
-            self.skipped += 1
-            self._report_skipped(step, views, metrics)
-        return metrics | {"skipped_steps": float(self.skipped)}
-
-    def _report_skipped(self, step: int, views: list, metrics: dict[str, float]) -> None:
-        paths = {record["id"]: record["path"] for record in self.catalog.records}
-        kind, names = find_suspects(self.engine.module, views, self.plan(step), paths, self.control)
-        text = f"loss {metrics['loss']}, gradient norm {metrics['gradient_norm']}"
-        said = {"input": "input not finite", "embedding": "embedding not finite", "batch": "all of the step"}[kind]
-        if self.rank == 0:
-            log.warning("step %d is skipped (%s). Windows (%s): %s", step, text, said, listed(names))
-            report = {"loss": str(metrics["loss"]), "gradient_norm": str(metrics["gradient_norm"])}
-            self.folder.add_skipped(step + 1, {**report, "suspects": kind, "windows": names})
-        if self.skipped_in_row > self.settings.safety.max_skipped:
-            raise FoundationError(
-                f"{self.skipped_in_row} steps in a row up to step {step} were not finite ({text}; windows, {said}: "
-                f"{listed(names)}): lower optimizer.learning_rate, or look for bad values with "
-                "`foundation catalog --verify`; all are listed in skipped.jsonl"
-            )
+        if moved:
+            self.skips.in_row = 0
+        else:
+            windows = find_suspects(self.engine.module, views, self.plan(step), self.paths, self.control)
+            self.skips.add(step, metrics, *windows, folder=self.folder if self.rank == 0 else None)
+        return metrics | {"skipped_steps": float(self.skips.total)}
 
     def _save(self, step: int) -> None:
         """Save the state after ``step`` steps, unless it is saved already."""
         if step == self.saver.saved_step:
             return
         state = {
-            "skipped": self.skipped,
-            "skipped_in_row": self.skipped_in_row,
+            "skipped": self.skips.total,
+            "skipped_in_row": self.skips.in_row,
             "metrics": self.metrics,
             "best": self.best.state(),
             "run_id": self.tracker.id if self.tracker is not None else None,
@@ -310,9 +287,3 @@ class Trainer:
     def _note(self, metrics: dict[str, Any]) -> str:
         rate = self.metrics.get("neuron_tokens_per_second")
         return f"loss {metrics['loss']:.3f}" + (f", {rate:,.0f} tokens/s" if rate else "")
-
-
-def recordings_digest(catalog: Catalog) -> str:
-    """sha256 over the recordings' content: what data a run was given."""
-    digests = sorted(record["digest"] for record in catalog.records)
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
