@@ -76,7 +76,7 @@ def is_writing(settings) -> bool:
 def strike(run: Started, settings, name: str, rng: random.Random) -> None:
     """Kill one process of a run, at a random moment or while a checkpoint is being written."""
     target = min(steps_done(settings) + rng.randint(1, 12), STEPS - 20)
-    end = time.monotonic() + 200
+    end = time.monotonic() + 500
     while steps_done(settings) < target:
         assert run.processes[0].poll() is None, run.said.read_text()
         assert time.monotonic() < end, run.said.read_text()
