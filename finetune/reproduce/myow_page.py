@@ -17,6 +17,8 @@ TITLES = {
     "swap_vae": "Swap-VAE",
     "cebra": "CEBRA (time)",
 }
+# 1,000 epochs of reaches, and 800 of sleep, in steps of the published batches.
+PUBLISHED_STEPS = {"reach": 4000, "sleep": 9600}
 INTRODUCTION = """Features of one bin are
 learned without labels (but for the supervised baseline), frozen, and read by a linear
 layer. Protocol of Azabou et al. 2021 (arXiv 2102.10106).
@@ -139,6 +141,15 @@ def _verdict(rows: dict[str, list[RunResult]]) -> str:
         below = [TITLES[n] for n in learned if n != against and against in means and means[n] <= means[against]]
         if below:
             said.append(f"Not above {title}: {', '.join(below)}.")
+    learned_runs = [r for n in learned for r in rows[n] if "training" in r.config]
+    if learned_runs:
+        published = PUBLISHED_STEPS[learned_runs[0].config["task"]]
+        most = learned_runs[0].config["training"]["most_steps"]
+        if most < published:
+            said.append(
+                f"A run is of {most} steps at most, and of about {published:,} as published for MYOW: figures that "
+                "fall short may be so for that alone."
+            )
     return "".join(f"\n\n{text}" for text in said)
 
 
