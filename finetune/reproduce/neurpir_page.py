@@ -57,8 +57,9 @@ there is a GPU.
 
 - Before the table, twelve short trainings (up to 200 steps, seed 0, `jitter10`) were looked at on the held-out
   training networks, never on test networks: seven of NeurPIR without surrounding information and five of NuCLR, with
-  bins of 2, 5 and 10 ms, tokens of 10, 20 and 50 bins, and rates of 0.001 and 0.003. The shape that was kept is where
-  NeurPIR did best, so it was chosen more for NeurPIR than for NuCLR. The principal components use the same bins.
+  bins of 2, 5 and 10 ms, tokens of 10, 20 and 50 bins, rates of 0.001 and 0.003, and once a third layer. The shape
+  that was kept is where NeurPIR did best, so it was chosen more for NeurPIR than for NuCLR. The principal components
+  use the same bins.
 - The rule was first 300 steps at most, a look every 30, ended by 4 looks without a better one. Under it the intervals,
   the components (of 50 bins of 10 ms), LOLCAT and the parameters were run once on the test networks. It was then made
   shorter, for want of processor time, before any NeurPIR or NuCLR was tested. This costs LOLCAT, which was better
@@ -210,4 +211,9 @@ def _verdict(here: dict[str, list[RunResult]]) -> str:
         behind = [TITLES[r] for r in rivals if means[r] < means["neurpir"]]
         said += [f"NeurPIR is behind {', '.join(ahead)}."] if ahead else []
         said += [f"NeurPIR is ahead of {', '.join(behind)}."] if behind else []
+    if "neurpir" in means and len(here["neurpir"]) == 1:
+        said.append("With one seed a row, a difference between learned rows may be chance: see the intervals.")
+    missing = [TITLES[row] for row in TITLES if row not in here and row != "nuclr-released"]
+    if missing:
+        said.append(f"Not run at this level: {', '.join(missing)}.")
     return "".join(f"\n\n{text}" for text in said)

@@ -238,6 +238,7 @@ def test_the_page_says_what_is_there(networks_store, tmp_path):
     assert "taken every 2 steps as the mean of 1 looks" in page
     assert page.count("| LOLCAT (learns from labels) |") == 2
     assert "Not above the 26 interval features: " in page
+    assert "Not run at this level: NuCLR, NeurPIR, without CEBRA" in page
     assert str(tmp_path) not in page
     found = read_all(folder)
     [oracle], [isi] = found["plain-oracle"], found["plain-isi"]
