@@ -53,7 +53,9 @@ def ingest(settings: IngestSettings) -> Any:
         return run_on_cluster(settings)
     chosen = None if settings.recipe == AUTO else load_recipe(settings.recipe)
     if settings.explain is not None:
-        return explain(settings.explain, chosen, strict=settings.strict)
+        return explain(
+            settings.explain, chosen, strict=settings.strict, archives=settings.archives, access=settings.access
+        )
     assets = find_assets(settings.input, settings.filters, settings.archives, settings.access)
     if settings.dry_run:
         return listing(assets)

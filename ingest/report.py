@@ -105,9 +105,10 @@ class IngestReport:
             for row in rows
         ]
         counts = ", ".join(f"{len(self.having(status))} {status}" for status in STATUSES)
+        files = f"{len(self.receipts)} file{'' if len(self.receipts) == 1 else 's'}"
         size = sum(receipt.size for receipt in self.receipts)
         pace = f", {size / 1e6 / self.seconds:.1f} MB/s" if self.seconds > 0 and size else ""
-        end = f"{len(self.receipts)} files: {counts}; {self.seconds:.1f} s{pace}; store {self.store}"
+        end = f"{files}: {counts}; {self.seconds:.1f} s{pace}; store {self.store}"
         return "\n".join([*lines, end])
 
 

@@ -52,6 +52,8 @@ def empty(shape: int | tuple[int, ...], dtype: np.dtype | type | str) -> np.ndar
             f"{size / 1e9:.1f} GB of temporary space in {tempfile.gettempdir()} cannot be had: "
             f"{error.strerror or error}; make room, or name another folder in the variable TMPDIR"
         ) from error
+    if hasattr(mmap, "MADV_RANDOM"):  # else a look at one value brings megabytes into memory
+        held.madvise(mmap.MADV_RANDOM)
     return np.frombuffer(held, dtype=dtype).reshape(shape)
 
 

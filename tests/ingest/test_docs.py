@@ -44,7 +44,7 @@ def test_every_command_ends_well_and_does_what_its_comment_says(done):
     assert "2 files: 2 ingested, 0 skipped" in first
     assert "2 files: 0 ingested, 2 skipped" in again
     assert "2 files: 0 ingested, 2 skipped" in third
-    assert "1 files: 1 ingested" in strict
+    assert "1 file: 1 ingested" in strict
     assert "2 recordings" in table
     assert "every array has its digest: 2 recordings" in verified
     assert (folder / "report.json").is_file()
