@@ -1,4 +1,4 @@
-"""Several processes on this machine, by DeepSpeed's own launcher."""
+"""Several processes on this machine, or on several that are reached by ssh, by DeepSpeed's own launcher."""
 
 from __future__ import annotations
 
@@ -14,47 +14,78 @@ from pathlib import Path
 import torch
 import yaml
 
-from foundation.errors import FoundationError, RequeueError
+from foundation.errors import ConfigError, FoundationError, RequeueError
 from foundation.training.engine import ALONE, free_port
+from foundation.training.hosts import (
+    check_here,
+    check_hosts,
+    environment_lines,
+    is_secret,
+    stop_command,
+    write_hostfile,
+)
+from foundation.training.launch_settings import host_list
 from foundation.training.lineage import ask_to_stop
 from foundation.training.run_folder import RunFolder
 from foundation.training.settings import PretrainSettings
 from foundation.training.signals import StopSignals
 
 log = logging.getLogger(__name__)
+PLACED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", ALONE)
 
 
-def launch_command(settings: PretrainSettings, config: Path) -> list[str]:
+def launch_command(settings: PretrainSettings, config: Path, attempt: int = 0) -> list[str]:
     """The arguments of the ``deepspeed`` command for a run whose settings are in a file.
+
+    Args:
+        settings: of the run. With ``hosts`` the command names the hostfile beside ``config``.
+        config: the file.
+        attempt: how often the run was started before; several machines meet at another port each time.
 
     Example:
         >>> settings = PretrainSettings(store="s", output="o", processes=2)
         >>> " ".join(launch_command(settings, Path("o/launch.yaml"))[-4:])
         '--module foundation.training --config o/launch.yaml'
+        >>> settings = PretrainSettings(store="s", output="o", processes=2, hosts="a,b")
+        >>> " ".join(launch_command(settings, Path("o/launch.yaml"))[:5])
+        'deepspeed --hostfile o/hostfile --master_port 29500'
     """
-    kind = "--num_gpus" if torch.cuda.is_available() else "--num_accelerators"
-    count = str(settings.processes)
-    port = str(free_port())
-    return ["deepspeed", kind, count, "--master_port", port, "--module", "foundation.training", "--config", str(config)]
+    command = ["deepspeed"]
+    if settings.hosts:
+        launching = settings.launching
+        command += ["--hostfile", str(config.with_name("hostfile")), "--master_port", str(launching.port + attempt)]
+        command += ["--master_addr", launching.address] if launching.address else []
+        command += ["--ssh_port", str(launching.ssh_port)] if launching.ssh_port else []
+        command += ["--force_multi"] if len(host_list(settings.hosts)) == 1 else []
+    else:
+        kind = "--num_gpus" if torch.cuda.is_available() else "--num_accelerators"
+        command += [kind, str(settings.processes), "--master_port", str(free_port())]
+    return [*command, "--module", "foundation.training", "--config", str(config)]
 
 
-def launch(settings: PretrainSettings) -> None:
+def launch(settings: PretrainSettings, attempt: int = 0) -> None:
     """Write the settings, print the command, run it and wait. SIGTERM and SIGUSR1 go on to the training processes.
 
+    Args:
+        settings: of the run.
+        attempt: how often it was started before.
+
     Raises:
+        ConfigError: if there are fewer GPUs than processes.
         RequeueError: if the run was told to stop; it has saved its state.
-        FoundationError: if a process ends with an error; the message names the exit status.
+        FoundationError: if a machine cannot be reached or a process ends with an error; the message names the exit
+            status.
     """
-    output = Path(settings.output)
+    check_here(settings)
+    output = Path(settings.output).absolute() if settings.hosts else Path(settings.output)
     output.mkdir(parents=True, exist_ok=True)
     config = output / "launch.yaml"
     config.write_text(yaml.safe_dump(asdict(settings), sort_keys=False))
-    command = launch_command(settings, config)
-    placed = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", ALONE)
-    environment = {name: value for name, value in os.environ.items() if name not in placed}
-    if not torch.cuda.is_available():
-        share = max(1, (os.cpu_count() or 1) // settings.processes)
-        environment.setdefault("OMP_NUM_THREADS", str(share))
+    environment = launch_environment(settings, output)
+    if settings.hosts:
+        check_hosts(settings, config)
+        write_hostfile(settings, output / "hostfile")
+    command = launch_command(settings, config, attempt)
     log.info("%s", shlex.join(command))
     # The launcher's module instead of its script: found also where the environment's bin folder is not on PATH.
     started = [sys.executable, "-m", "deepspeed.launcher.runner", *command[1:]]
@@ -65,7 +96,10 @@ def launch(settings: PretrainSettings) -> None:
         while process.poll() is None:
             if signals.asked and not passed_on:
                 log.info("%s: asking the training processes to save and stop", signals.asked)
-                ask_to_stop(process.pid)
+                if settings.hosts:
+                    subprocess.run(stop_command(settings, config), env=environment, check=False)
+                else:
+                    ask_to_stop(process.pid)
                 passed_on = True
             time.sleep(0.05)
     status = process.returncode
@@ -73,7 +107,28 @@ def launch(settings: PretrainSettings) -> None:
         raise RequeueError("stopped before the end; what was done is saved, and the same command goes on from there")
     # DeepSpeed's runner ends with 0 when a signal ends what it has started.
     if status or not (trained_before or folder.finished.is_file()):
-        raise FoundationError(
-            f"pretraining on {settings.processes} processes ended with status {status}: what went wrong is in the "
-            f"lines above; the same command goes on from the last checkpoint in {output}"
+        where = f" on each of {settings.hosts}" if settings.hosts else ""
+        raise (ConfigError if status == 2 else FoundationError)(
+            f"pretraining on {settings.processes} processes{where} ended with status {status}: what went wrong is in "
+            f"the lines above; the same command goes on from the last checkpoint in {output}"
         )
+
+
+def launch_environment(settings: PretrainSettings, output: Path) -> dict[str, str]:
+    """The environment of the launcher. What other machines are to know of it is written to ``launch.env`` in a folder.
+
+    DeepSpeed passes MLFLOW variables on in a command line that it prints; secrets among them are left out, and each
+    machine must have its own.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in PLACED}
+    if not torch.cuda.is_available():
+        share = max(1, (os.cpu_count() or 1) // settings.processes)
+        environment.setdefault("OMP_NUM_THREADS", str(share))
+    if settings.hosts:
+        environment = {n: v for n, v in environment.items() if not (n.startswith("MLFLOW") and is_secret(n))}
+        name = environment.get("DS_ENV_FILE", ".deepspeed_env")
+        own = [Path.home() / name, Path(name)]
+        environment["DS_ENV_FILE"] = str(output / "launch.env")
+        lines = environment_lines(environment, own)
+        (output / "launch.env").write_text("".join(line + "\n" for line in lines))
+    return environment

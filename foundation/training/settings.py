@@ -10,6 +10,7 @@ from foundation.errors import ConfigError
 from foundation.models.config import EITConfig
 from foundation.objectives import ObjectiveSettings
 from foundation.training.engine_settings import EngineSettings
+from foundation.training.launch_settings import LaunchSettings, host_list
 from foundation.training.safety_settings import SafetySettings
 from foundation.training.saving_settings import SavingSettings
 from foundation.training.validation_settings import ValidationSettings
@@ -111,7 +112,9 @@ class PretrainSettings:
         seed: of weights, data order and dropout.
         precision: ``fp32`` or ``bf16`` (weights stay fp32, products are bf16).
         zero_stage: how DeepSpeed spreads state over processes, 0 to 3.
-        processes: processes on this machine; more than 1 starts the DeepSpeed launcher.
+        processes: processes on this machine, or on each of ``hosts``; more than 1 starts the DeepSpeed launcher.
+        hosts: machines to run on, such as ``a,b``, reached by ssh; empty: this one.
+        restarts: how often a run that fails is started again from its newest good checkpoint.
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: newest checkpoints kept.
         log_every: steps between two lines of metrics.
@@ -126,6 +129,7 @@ class PretrainSettings:
         safety: when the run tries again, calls for help, and stops.
         validation: what is measured on recordings that are held out.
         engine: how a step is fitted into memory.
+        launching: how the machines of ``hosts`` are reached.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -138,6 +142,8 @@ class PretrainSettings:
     precision: str = "fp32"
     zero_stage: int = 0
     processes: int = 1
+    hosts: str = ""
+    restarts: int = 0
     checkpoint_every: int = 50
     keep_checkpoints: int = 2
     log_every: int = 5
@@ -152,6 +158,7 @@ class PretrainSettings:
     safety: SafetySettings = field(default_factory=SafetySettings)
     validation: ValidationSettings = field(default_factory=ValidationSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
+    launching: LaunchSettings = field(default_factory=LaunchSettings)
 
     def __post_init__(self) -> None:
         for name in ("steps", "processes", "checkpoint_every", "keep_checkpoints", "log_every"):
@@ -173,11 +180,20 @@ class PretrainSettings:
             )
         if self.validation.patience and not self.saving.best:
             raise ConfigError("validation.patience needs saving.best: the metric that is to get better")
-        if self.processes > self.data.min_windows:
+        if self.restarts < 0:
+            raise ConfigError(f"restarts is {self.restarts}: 0 or more")
+        machines = max(1, len(host_list(self.hosts)))
+        if machines * self.processes > self.data.min_windows:
+            on = f" on each of {machines} hosts" if self.hosts else ""
             raise ConfigError(
-                f"processes is {self.processes}: at most data.min_windows={self.data.min_windows}, so that each "
-                "has a window"
+                f"processes is {self.processes}{on}: at most data.min_windows={self.data.min_windows} in all, so that "
+                "each has a window"
             )
+
+    @property
+    def needs_launcher(self) -> bool:
+        """Whether `foundation pretrain` starts processes of its own for this."""
+        return self.processes > 1 or bool(self.hosts) or self.restarts > 0
 
     def identity(self) -> dict[str, Any]:
         """What decides the weights that come out: a resumed run must have the same."""

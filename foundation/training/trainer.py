@@ -24,7 +24,7 @@ from foundation.training.contexts import Contexts
 from foundation.training.control import Control
 from foundation.training.engine import build_engine, build_module, is_launched, start_distributed
 from foundation.training.figures import System, Throughput
-from foundation.training.launch import launch
+from foundation.training.restarts import launch_with_restarts
 from foundation.training.resuming import resume
 from foundation.training.run_folder import RunFolder
 from foundation.training.saver import Saver
@@ -45,8 +45,8 @@ log = logging.getLogger(__name__)
 def pretrain(settings: PretrainSettings) -> Path:
     """Pretrain a model on a store; go on where an earlier run in the same output was.
 
-    With ``processes`` above 1 this starts the DeepSpeed launcher and waits for it; each process it starts comes back
-    here.
+    With ``processes`` above 1, ``hosts`` or ``restarts`` this starts the DeepSpeed launcher and waits for it; each
+    process it starts comes back here.
 
     Args:
         settings: see `PretrainSettings`.
@@ -62,8 +62,8 @@ def pretrain(settings: PretrainSettings) -> Path:
             repeated attempts, or a process ends with an error.
     """
     output = Path(settings.output)
-    if settings.processes > 1 and not is_launched():
-        launch(settings)
+    if settings.needs_launcher and not is_launched():
+        launch_with_restarts(settings)
         return output / "model"
     catalog = Catalog.open(Store(settings.store))
     if not len(catalog):
