@@ -36,7 +36,7 @@ def written(tiny, tmp_path):
     """Settings of a short run, in run.yaml."""
     if reason := missing():
         pytest.skip(reason)
-    settings = tiny(output=str(tmp_path / "run"), steps=4)
+    settings = tiny(output=str(tmp_path / "run"), steps=4, tracking_uri=f"sqlite:///{tmp_path}/machine/home/mlflow.db")
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(asdict(settings)))
     return settings
 

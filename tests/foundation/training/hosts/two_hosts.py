@@ -22,7 +22,8 @@ def missing() -> str:
     for tool in ("/usr/sbin/sshd", "ip", "unshare", "pdsh", "ssh", "ssh-keygen"):
         if shutil.which(tool) is None:
             return f"two hosts need {tool}, which is not installed"
-    probe = ["unshare", "--mount", "--net", "--pid", "--fork", *"ip link add name eth0 type veth peer name eth1".split()]
+    link = ["ip", "link", "add", "name", "eth0", "type", "veth", "peer", "name", "eth1"]
+    probe = ["unshare", "--mount", "--net", "--pid", "--fork", *link]
     if subprocess.run(probe, capture_output=True, check=False).returncode != 0:
         return "two hosts need network namespaces, which this machine does not give"
     return ""

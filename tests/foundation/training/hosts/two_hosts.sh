@@ -13,8 +13,10 @@ if [ "${1:-}" != --inside ]; then
 fi
 
 folder=$2
-mkdir -p "$folder/home/.ssh" "$folder/etc" /run/netns /run/sshd
+mkdir -p "$folder/home" "$folder/etc" /run/netns /run/sshd
 mount --make-rprivate /
+mount -t tmpfs tmpfs "$folder/home"  # a database there is quick
+mkdir "$folder/home/.ssh"
 mount -t tmpfs tmpfs /run/netns
 sed "s|^\(root:[^:]*:[^:]*:[^:]*:[^:]*:\)[^:]*|\1$folder/home|" /etc/passwd > "$folder/etc/passwd"
 printf '127.0.0.1 localhost\n10.77.0.1 host-a\n10.77.0.2 host-b\n10.77.0.3 host-c\n' > "$folder/etc/hosts"

@@ -1,0 +1,168 @@
+"""What is started where, how often, and what is refused before anything is."""
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from foundation.errors import ConfigError, FoundationError, RequeueError
+from foundation.training import restarts
+from foundation.training.hosts import check_here, stop_command, write_hostfile
+from foundation.training.launch import launch_command, launch_environment
+from foundation.training.launch_settings import LaunchSettings
+from foundation.training.restarts import launch_with_restarts
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"hosts": "a,,b"}, "hosts is 'a,,b'"),
+        ({"hosts": "a,-oProxyCommand=x"}, "names or addresses"),
+        ({"hosts": "a,a"}, "each machine once"),
+        ({"hosts": "a,b", "processes": 3}, "processes is 3 on each of 2 hosts: at most data.min_windows=4 in all"),
+        ({"restarts": -1}, "restarts is -1: 0 or more"),
+    ],
+)
+def test_impossible_settings_are_refused(tiny, changes, said):
+    with pytest.raises(ConfigError, match=said):
+        tiny(**changes)
+    with pytest.raises(ConfigError, match=r"launching.port is 0: from 1 to 65535"):
+        LaunchSettings(port=0)
+
+
+def test_the_command_for_several_machines(tiny, tmp_path):
+    settings = tiny(hosts="a,me@10.0.0.2", processes=2, launching=LaunchSettings(ssh_port=2222, address="10.0.0.1"))
+    hostfile = write_hostfile(settings, tmp_path / "hostfile")
+    assert hostfile.read_text() == "a slots=2\nme@10.0.0.2 slots=2\n"
+    command = launch_command(settings, tmp_path / "launch.yaml", attempt=2)
+    assert command == [
+        *["deepspeed", "--hostfile", str(hostfile), "--master_port", "29502", "--master_addr", "10.0.0.1"],
+        *["--ssh_port", "2222", "--module", "foundation.training", "--config", str(tmp_path / "launch.yaml")],
+    ]
+    assert "--force_multi" in launch_command(tiny(hosts="a"), tmp_path / "launch.yaml")
+
+
+def test_deepspeed_reads_the_command_and_the_hostfile(tiny, tmp_path):
+    from deepspeed.launcher.runner import fetch_hostfile, parse_args
+
+    settings = tiny(hosts="a,b", processes=2)
+    write_hostfile(settings, tmp_path / "hostfile")
+    read = parse_args(launch_command(settings, tmp_path / "launch.yaml")[1:])
+    assert dict(fetch_hostfile(read.hostfile)) == {"a": 2, "b": 2}
+    assert (read.module, read.user_script, read.user_args[0]) == (True, "foundation.training", "--config")
+    shipped = fetch_hostfile(str(Path(__file__).parents[3] / "infra" / "hostfile"))
+    assert dict(shipped) == {"node-1": 8, "node-2": 8}
+
+
+def test_where_a_run_is_started_is_no_part_of_what_it_is(tiny):
+    here, there = tiny(), tiny(hosts="a,b", processes=2, restarts=3, launching=LaunchSettings(port=4000))
+    assert here.identity() == there.identity()
+
+
+def test_secrets_stay_on_this_machine(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "abc")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
+    monkeypatch.setenv("NCCL_DEBUG", "INFO")
+    environment = launch_environment(tiny(hosts="a,b"), tmp_path)
+    assert "abc" not in environment.values()
+    assert environment["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
+    lines = (tmp_path / "launch.env").read_text().splitlines()
+    assert "NCCL_DEBUG=INFO" in lines
+    assert all(line.count("=") >= 1 for line in lines)
+    assert launch_environment(tiny(processes=2), tmp_path)["MLFLOW_TRACKING_TOKEN"] == "abc"
+
+
+def test_a_missing_program_and_missing_gpus_are_said(tiny, monkeypatch):
+    monkeypatch.setenv("PATH", "/none")
+    with pytest.raises(FoundationError, match="reached by ssh, which is not installed here: apt-get install"):
+        check_here(tiny(hosts="a,b"))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(ConfigError, match="processes is 2: this machine has 1 GPU"):
+        check_here(tiny(processes=2))
+
+
+def test_asking_hosts_to_stop_matches_training_and_not_its_launchers(tiny):
+    import re
+    import shlex
+
+    said = stop_command(tiny(hosts="a,b"), Path("/runs/a+b/launch.yaml"))
+    assert said[:5] == ["pdsh", "-R", "ssh", "-w", "a,b"]
+    pattern = shlex.split(said[5])[-1]
+    rest = "--config /runs/a+b/launch.yaml"
+    assert re.search(pattern, f"python -u -m foundation.training --local_rank=1 {rest}")
+    assert not re.search(pattern, f"python -m deepspeed.launcher.launch --module foundation.training {rest}")
+    assert not re.search(pattern, said[5])
+
+
+class Launches:
+    """Notes what is launched, and fails as it is told."""
+
+    def __init__(self, *errors):
+        self.errors, self.seen = list(errors), []
+
+    def __call__(self, settings, attempt):
+        self.seen.append((settings.resume, attempt))
+        if error := self.errors.pop(0):
+            raise error
+
+
+@pytest.mark.parametrize(
+    ("errors", "raised", "seen"),
+    [
+        ([FoundationError("x"), FoundationError("y"), None], None, [("never", 0), ("auto", 1), ("auto", 2)]),
+        ([FoundationError("x")] * 2 + [FoundationError("last")], "last", [("never", 0), ("auto", 1), ("auto", 2)]),
+        ([ConfigError("bad")], "bad", [("never", 0)]),
+        ([RequeueError("told to")], "told to", [("never", 0)]),
+    ],
+)
+def test_a_failed_run_is_started_again_as_often_as_it_says(tiny, monkeypatch, errors, raised, seen):
+    launches = Launches(*errors)
+    monkeypatch.setattr(restarts, "launch", launches)
+    settings = tiny(restarts=2, resume="never")
+    if raised is None:
+        launch_with_restarts(settings, pause=0)
+    else:
+        with pytest.raises(FoundationError, match=raised):
+            launch_with_restarts(settings, pause=0)
+    assert launches.seen == seen
+
+
+@pytest.mark.long
+def test_a_killed_process_is_restarted_and_ends_in_the_weights_of_a_run_left_alone(tiny, tmp_path):
+    """A process that kills itself once: a wrapper around the module stands in for a machine that fails."""
+    import subprocess
+    import sys
+    from dataclasses import asdict
+
+    (tmp_path / "sitecustomize.py").write_text(KILLED_ONCE)
+    settings = tiny(output=str(tmp_path / "run"), steps=8, restarts=1)
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(asdict(settings)))
+    (tmp_path / "whole.yaml").write_text(yaml.safe_dump(asdict(settings) | {"output": str(tmp_path / "whole")}))
+    placed = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "FOUNDATION_ALONE")
+    kept = {name: value for name, value in os.environ.items() if name not in placed}
+    path = f"{tmp_path}:{Path(__file__).parents[3]}"
+    kept |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "KILL_AFTER": str(tmp_path / "run" / "metrics.jsonl")}
+    said = {}
+    for name in ("whole", "run"):
+        command = [sys.executable, "-m", "foundation", "pretrain", "--config", str(tmp_path / f"{name}.yaml")]
+        done = subprocess.run(command, env=kept, capture_output=True, text=True, timeout=280, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        said[name] = done.stderr
+    assert "restart 1 of 1" in said["run"]
+    assert "restart" not in said["whole"]
+    whole, cut = ((tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("whole", "run"))
+    assert whole == cut
+
+
+KILLED_ONCE = """
+import os, signal, sys, threading, time
+lines = os.environ["KILL_AFTER"]
+def watch():
+    while not os.path.exists(lines) or open(lines).read().count("\\n") < 5:
+        time.sleep(0.01)
+    open(lines + ".killed", "w").close()
+    os.kill(os.getpid(), signal.SIGKILL)
+if "RANK" in os.environ and not os.path.exists(lines + ".killed"):
+    threading.Thread(target=watch, daemon=True).start()
+"""
