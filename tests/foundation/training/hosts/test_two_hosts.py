@@ -45,6 +45,7 @@ def losses(folder: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.long
 def test_two_hosts_take_the_steps_of_one(written, tmp_path):
     """By the command that infra/README.md shows, with infra/hostfile, and by `foundation pretrain --hosts`."""
     text = (ROOT / "infra" / "hostfile").read_text()
@@ -70,6 +71,7 @@ def test_two_hosts_take_the_steps_of_one(written, tmp_path):
     ]
 
 
+@pytest.mark.long
 def test_what_hosts_lack_is_said_in_plain_words(written, tmp_path):
     done = on_two_hosts(tmp_path, REFUSED.format(folder=tmp_path))
     assert done.stdout.splitlines() == ["status 1", "status 1", "status 1"], done.stderr
