@@ -33,8 +33,9 @@ released. Class-balanced logistic regression to wake, NREM and REM; F1 weighted 
 there. Intervals: bootstrap over blocks of ten minutes. The codes of the states were inferred from their
 transitions by those who put the recording together: a class is a guess, however well it is told.
 
-The most steps that a model may take were cut from 2,000 to 600 and then 300, for time, when no more than a trial of 40
-steps had been seen. Within that, how long a model trains is one rule for all: with the last fifth of the training trials
+The most steps that a model may take were cut from 2,000 to 600 and then 300, for time, when no more than a
+trial of 40 steps had been seen. Within that, how long a model trains is one rule for all: with the last fifth of the
+training trials
 held out (for sleep, with what lies between training and test), the readout's figure on it is taken every so
 many steps (CEBRA, which cannot be looked at on its way: after a quarter of the steps, half, and all), and the
 model is trained anew on the training part for as many steps as the best had; the readout's penalty is that of
