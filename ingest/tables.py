@@ -31,7 +31,7 @@ def read_columns(
 
     Returns:
         name -> ``(K, ...)`` array of numbers or ``(K,)`` text (``''`` where a text is missing). Lists of texts become
-        one text, joined by ``; ``.
+        one text, joined by ``; ``; lists of numbers become rows of the longest list's length, with NaN at their ends.
     """
     columns: dict[str, np.ndarray] = {}
     for name in table.colnames:
@@ -50,7 +50,7 @@ def read_columns(
 def read_column(column: Any, path: str, array_size: int = ARRAY_SIZE) -> np.ndarray | str:
     """``(K, ...)`` numbers or ``(K,)`` text of one column, or why it is not kept, told from its shape if possible."""
     if isinstance(column, VectorIndex):
-        return _lists(column, path)
+        return _lists(column, path, array_size)
     if isinstance(column, DynamicTableRegion):
         return "rows of another table"
     data = column.data
@@ -80,19 +80,32 @@ def _plain(data: Any) -> np.ndarray | str:
     return "neither numbers nor text" if texts is None else texts
 
 
-def _lists(index: VectorIndex, path: str) -> np.ndarray | str:
+def _lists(index: VectorIndex, path: str, array_size: int) -> np.ndarray | str:
     target = index.target
     if isinstance(target, VectorIndex):
         return "lists of lists in each row"
-    kind = getattr(getattr(target.data, "dtype", None), "kind", "O")
-    if isinstance(target, DynamicTableRegion) or kind not in "OSU":
-        return "a list in each row"
+    if isinstance(target, DynamicTableRegion):
+        return "rows of another table"
+    bounds = ragged_bounds(load(index.data, path), len(target.data))
+    if getattr(getattr(target.data, "dtype", None), "kind", "O") in "biuf":
+        longest = int(np.diff(bounds).max(initial=0))
+        size = longest * math.prod(np.shape(target.data)[1:])
+        if size > array_size:
+            return f"a list in each row, of up to {size} values: more than the {array_size} that are kept"
+        return _padded(np.asarray(load(target.data, path)), bounds, longest)
     texts = as_text(load(target.data, path))
     if texts is None:
         return "a list in each row"
-    bounds = ragged_bounds(load(index.data, path), len(texts))
     rows = [texts[start:end].tolist() for start, end in pairwise(bounds)]
     return np.array(["; ".join(row) for row in rows], dtype=str)
+
+
+def _padded(values: np.ndarray, bounds: np.ndarray, longest: int) -> np.ndarray:
+    """``(K, longest, ...)`` float64, NaN after the end of each row's list."""
+    padded = np.full((len(bounds) - 1, longest, *values.shape[1:]), np.nan)
+    for row, (start, end) in enumerate(pairwise(bounds)):
+        padded[row, : end - start] = values[start:end]
+    return padded
 
 
 def _holds_containers(data: list[Any]) -> bool:

@@ -21,7 +21,7 @@ def path(write, nwb_maker):
     for name in ("area", "depth"):
         nwb.add_unit_column(name, name)
     for n, area in enumerate(["CA1", "atlantis", "VISp5"]):
-        nwb.add_unit(spike_times=[0.5 + n, 9.0], area=area, depth=1.5 * n, amplitudes=[1.0] * (n + 1))
+        nwb.add_unit(spike_times=[0.5 + n, 9.0], area=area, depth=1.5 * n, amplitudes=[1.0] * (2000 + n))
     nwb.add_acquisition(TimeSeries(name="wheel", data=[1.0, 2.0], unit="cm", rate=10.0))
     nwb.add_acquisition(TimeSeries(name="raw", data=np.zeros(30), unit="V", rate=30000.0))
     nwb.add_trial(start_time=0.0, stop_time=1.0)
@@ -42,7 +42,7 @@ def test_all_that_is_taken_and_all_that_is_left(path):
         "location 'VISp5'": "region VISp (385, Primary visual area)",
     }
     assert left == {
-        "units/amplitudes": "a list in each row",
+        "units/amplitudes": "a list in each row, of up to 2002 values: more than the 1024 that are kept",
         "acquisition/raw": "sampled at 30000 Hz, above the recipe's behavior.max_rate of 2000: a raw signal",
         "location 'atlantis'": "no such name in the atlas: region stays unknown",
     }

@@ -103,10 +103,15 @@ def test_states_in_a_processing_module_and_other_tables_beside(write, nwb):
     assert intervals["light_pulses"].columns["power"].tolist() == [7]
 
 
-def test_ragged_columns_are_left_out_and_counted(write, nwb):
-    nwb.add_trial_column("licks", "ragged", index=True)
-    nwb.add_trial(start_time=0.0, stop_time=1.0, licks=[0.1, 0.2])
-    nwb.add_trial(start_time=1.0, stop_time=2.0, licks=[1.1])
+def test_lists_are_rows_of_one_length_and_lists_of_lists_are_left_out_and_counted(write, nwb):
+    nwb.add_trial_column("licks", "times", index=True)
+    nwb.add_trial_column("targets", "positions", index=True)
+    nwb.add_trial_column("bouts", "lists of times", index=2)
+    nwb.add_trial(start_time=0.0, stop_time=1.0, licks=[0.1, 0.2], targets=[[1, 2], [3, 4]], bouts=[[0.1], [0.2]])
+    nwb.add_trial(start_time=1.0, stop_time=2.0, licks=[1.1], targets=[[5, 6]], bouts=[[1.1]])
     recording = read_nwb(write(nwb))
-    assert recording.intervals["trials"].columns == {}
+    columns = recording.intervals["trials"].columns
+    np.testing.assert_array_equal(columns["licks"], [[0.1, 0.2], [1.1, np.nan]])
+    np.testing.assert_array_equal(columns["targets"], [[[1, 2], [3, 4]], [[5, 6], [np.nan, np.nan]]])
+    assert set(columns) == {"licks", "targets"}
     assert recording.quality == {"interval_columns_left_out": 1.0}

@@ -272,7 +272,8 @@ def test_mc_maze(read, dandiset):
     assert set(recording.behavior) == {"position", "velocity", "cursor_position", "eye_position"}
     assert recording.behavior["position"].unit == "mm"
     assert recording.intervals["trials"].columns["split"].tolist() == ["train", "val"]
-    assert recording.quality == {"interval_columns_left_out": 1.0}  # target_pos: rows of their own length
+    assert recording.intervals["trials"].columns["target_pos"].ndim == 3  # targets of each trial, NaN at the end
+    assert recording.quality == {}
 
 
 def test_mc_rtt(read):
@@ -295,7 +296,7 @@ def test_steinmetz(read):
     }  # fmt: skip
     assert recording.behavior["wheel_position"].rate == 2500.0
     assert set(recording.intervals) == {"trials", "spontaneous", "wheel_moves"}
-    assert recording.quality == {"series_left_out": 1.0, "unit_columns_left_out": 2.0}
+    assert recording.quality == {"series_left_out": 1.0, "unit_columns_left_out": 1.0}
 
 
 def test_ibl(read):

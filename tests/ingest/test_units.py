@@ -81,6 +81,7 @@ def test_scalar_columns_are_kept_and_others_counted(write, nwb_maker):
     nwb.add_unit_column("note", "text")
     nwb.add_unit_column("good", "bool")
     nwb.add_unit_column("amplitudes", "ragged", index=True)
+    nwb.add_unit_column("each", "ragged, many values", index=True)
     nwb.add_unit_column("template", "two dimensions")
     nwb.add_unit_column("map", "two dimensions, many values")
     nwb.add_unit_column("peak", "a number, in brackets")
@@ -92,6 +93,7 @@ def test_scalar_columns_are_kept_and_others_counted(write, nwb_maker):
             note=f"n{n}",
             good=n > 0,
             amplitudes=[1.0] * (n + 1),
+            each=[0.0] * (1025 if n else 1),
             template=[1.0, n],
             map=np.zeros((33, 33)),
             peak=[n],
@@ -105,7 +107,9 @@ def test_scalar_columns_are_kept_and_others_counted(write, nwb_maker):
     assert recording.units["template"].tolist() == [[1.0, 0], [1.0, 1], [1.0, 2]]
     assert recording.units["peak"].tolist() == [0, 1, 2]
     assert recording.units["tags"].tolist() == ["", "a", "a; b"]
-    assert {"amplitudes", "map"}.isdisjoint(recording.units)
+    # Lists of numbers are rows of one length, with NaN at their ends; long ones are left out.
+    np.testing.assert_array_equal(recording.units["amplitudes"], np.where(np.tri(3), 1.0, np.nan))
+    assert {"each", "map"}.isdisjoint(recording.units)
     assert recording.quality == {"unit_columns_left_out": 2.0}
 
 
