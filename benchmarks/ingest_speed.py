@@ -222,14 +222,15 @@ def growth(page: Page, folder: Path) -> None:
 
 
 MEASURE = """
-import resource, sys
+import re, sys
 from ingest.recipes import load_recipe
 from ingest.sources import find_assets
 from ingest.work import Work
 (asset,) = find_assets(sys.argv[1])
 receipt = Work(sys.argv[2], load_recipe("default"), timeout=3000)(asset)
 assert receipt.status == "ingested", receipt
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, receipt.seconds)
+peak = re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read()).group(1)
+print(peak, receipt.seconds)
 """
 
 
