@@ -8,8 +8,8 @@ from torch import distributed
 
 from foundation.command import run_stage
 from foundation.training.engine import leave_group
+from foundation.training.job import pretrain
 from foundation.training.settings import PretrainSettings
-from foundation.training.trainer import pretrain
 
 
 def train(settings: PretrainSettings) -> None:

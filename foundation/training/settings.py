@@ -111,6 +111,7 @@ class PretrainSettings:
         steps: training steps.
         seed: of weights, data order and dropout.
         precision: ``fp32`` or ``bf16`` (weights stay fp32, products are bf16).
+        deterministic: take only kernels that sum in a fixed order, so that weights are the same on CUDA, bit for bit.
         zero_stage: how DeepSpeed spreads state over processes, 0 to 3.
         processes: processes on this machine, or on each of ``hosts``; more than 1 starts the DeepSpeed launcher.
         hosts: machines to run on, such as ``a,b``, reached by ssh; empty: this one.
@@ -140,6 +141,7 @@ class PretrainSettings:
     steps: int = 200
     seed: int = 0
     precision: str = "fp32"
+    deterministic: bool = False
     zero_stage: int = 0
     processes: int = 1
     hosts: str = ""

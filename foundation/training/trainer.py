@@ -1,4 +1,4 @@
-"""Pretraining: from a store of recordings to a model folder."""
+"""One process of a pretraining run: what it is made of, and what it does step by step."""
 
 from __future__ import annotations
 
@@ -6,25 +6,20 @@ import logging
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
-
-from transformers.utils import logging as transformers_logging
 
 from foundation.data import Loader, StepPlan
 from foundation.data.loader import StepBatch
-from foundation.errors import RequeueError, StoreError
 from foundation.progress import Progress
 from foundation.store.catalog import Catalog
-from foundation.store.storage import Store
 from foundation.training.batches import Batches
 from foundation.training.best import Best
 from foundation.training.card import model_card
 from foundation.training.checkpoint import Checkpoints, recordings_digest, select
 from foundation.training.contexts import Contexts
 from foundation.training.control import Control
+from foundation.training.determinism import deterministic
 from foundation.training.engine import build_engine, build_module, is_launched, start_distributed
-from foundation.training.figures import System, Throughput
-from foundation.training.restarts import launch_with_restarts
+from foundation.training.reports import Reports
 from foundation.training.resuming import resume
 from foundation.training.run_folder import RunFolder
 from foundation.training.saver import Saver
@@ -34,43 +29,11 @@ from foundation.training.skipping import Skips
 from foundation.training.state import weights
 from foundation.training.stopping import stop_if_asked
 from foundation.training.suspects import find_suspects
-from foundation.training.tracker import Tracker, open_tracker
 from foundation.training.update import update
 from foundation.training.validation import Validator, split
 from foundation.training.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
-
-
-def pretrain(settings: PretrainSettings) -> Path:
-    """Pretrain a model on a store; go on where an earlier run in the same output was.
-
-    With ``processes`` above 1, ``hosts`` or ``restarts`` this starts the DeepSpeed launcher and waits for it; each
-    process it starts comes back here.
-
-    Args:
-        settings: see `PretrainSettings`.
-
-    Returns:
-        The folder of the model: config.json, model.safetensors and a model card (README.md).
-
-    Raises:
-        StoreError: if the store is missing or empty.
-        CheckpointError: if ``output`` holds a run with other settings or recordings.
-        RequeueError: if the run was told to stop; it has saved its state.
-        FoundationError: if loss or gradients stay not finite, data or checkpoints cannot be read or written after
-            repeated attempts, or a process ends with an error.
-    """
-    output = Path(settings.output)
-    if settings.needs_launcher and not is_launched():
-        launch_with_restarts(settings)
-        return output / "model"
-    catalog = Catalog.open(Store(settings.store))
-    if not len(catalog):
-        raise StoreError(f"the store at {settings.store!r} has no recordings: fill it with `foundation ingest`")
-    transformers_logging.disable_progress_bar()
-    trainer = Trainer(settings, catalog)
-    return trainer.run()
 
 
 class Trainer:
@@ -102,17 +65,15 @@ class Trainer:
         self.identity = {**settings.identity(), "recordings": recordings_digest(self.catalog)}
         self.checkpoints = Checkpoints(settings.saving.place or self.folder.path / "checkpoints")
         self.saver = Saver(self.checkpoints, self.control, settings, self.identity)
-        self.throughput = Throughput(bins)
+        self.reports = Reports(self.folder, self.control, bins)
         self.skips = Skips(settings.safety.max_skipped)
         self.paths = {record["id"]: record["path"] for record in self.catalog.records}
         self.best = Best(settings.saving.best, settings.saving.highest)
-        self.metrics: dict[str, float] = {}
-        self.run_id: str | None = None
-        self.tracker: Tracker | None = None
 
     def run(self) -> Path:
         """Train to the last step and write the model."""
         with ExitStack() as stack:
+            stack.enter_context(deterministic(self.settings.deterministic))
             if self.rank == 0:
                 stack.enter_context(self.folder.held())
             self.signals = stack.enter_context(StopSignals(is_launched()))
@@ -122,23 +83,16 @@ class Trainer:
                 log.info("%s is trained already (%d steps)", self.folder.path, first)
                 return self.folder.model
             if self.rank == 0:
-                self.folder.write_settings(self.settings)
-                self.tracker = open_tracker(self.settings, self.folder.path, self.run_id, self.world)
+                self.reports.open(self.settings)
             self.contexts.prepare()
             if self.validator is not None:
                 self.validator.prepare()
             try:
                 model = self._train(first)
             except BaseException as error:
-                if self.tracker is not None:
-                    stopped = isinstance(error, KeyboardInterrupt | RequeueError)
-                    self.tracker.close("KILLED" if stopped else "FAILED")
+                self.reports.close(error)
                 raise
-            if self.tracker is not None:
-                for path in (self.folder.path / "settings.yaml", self.folder.path / "deepspeed.json"):
-                    self.tracker.files(path)
-                self.tracker.files(model, "model")
-                self.tracker.close()
+            self.reports.close()
             self.control.of_first(None)
         return model
 
@@ -151,7 +105,7 @@ class Trainer:
         first, state = resume(self.checkpoints, self.control, self.identity, self.engine)
         if state:
             self.skips.total, self.skips.in_row = state["skipped"], state["skipped_in_row"]
-            self.metrics, self.run_id = state["metrics"], state["run_id"]
+            self.reports.load(state["metrics"], state["run_id"])
             self.best.load(state["best"])
             self.saver.saved_step = first
         if self.rank == 0:
@@ -172,7 +126,6 @@ class Trainer:
             shown = None
             if self.rank == 0:
                 shown = stack.enter_context(Progress(settings.steps, "pretraining", "steps", start=first))
-                self.system = System(self.folder.path)
             batches = Batches(self.loader, first, settings.steps, settings.safety)
             stack.callback(batches.close)
             done = self._train_steps(first, batches, shown)
@@ -182,7 +135,7 @@ class Trainer:
             self._stop_if_asked(done)
             whole = weights(self.engine, keep=self.rank == 0)
             if self.rank == 0:
-                card = model_card(settings, self.catalog, self.metrics)
+                card = model_card(settings, self.catalog, self.reports.latest)
                 self.folder.write_model(self.engine.module.model, select(whole, "model."), card)
                 self.folder.finish(done)
         return self.folder.model
@@ -204,10 +157,10 @@ class Trainer:
             done = step + 1
             validated = self._validate(done)
             if done % settings.log_every == 0 or done == settings.steps or validated:
-                self._log(done, metrics | validated)
+                self.reports.log(done, metrics | validated)
             if shown is not None:
-                shown.step(note=self._note(metrics))
-            better = self.best.better(validated or self.metrics) if self._is_judged(done, validated) else False
+                shown.step(note=self.reports.note(metrics))
+            better = self.best.better(validated or self.reports.latest) if self._is_judged(done, validated) else False
             if (better or done % settings.checkpoint_every == 0) and done < settings.steps:
                 self.watchdog.pause()
                 self._save(done)
@@ -215,7 +168,9 @@ class Trainer:
 
     def _is_judged(self, done: int, validated: dict[str, float]) -> bool:
         """Whether the metric that tells the best may be new: after a validation, or with a checkpoint."""
-        return self.best.metric in (validated or (self.metrics if done % self.settings.checkpoint_every == 0 else {}))
+        return self.best.metric in (
+            validated or (self.reports.latest if done % self.settings.checkpoint_every == 0 else {})
+        )
 
     def _validate(self, done: int) -> dict[str, float]:
         if self.validator is None or done % self.settings.validation.every:
@@ -223,17 +178,17 @@ class Trainer:
         self.watchdog.pause()
         began = time.perf_counter()
         found = self.validator(self.engine)
-        self.throughput.began += time.perf_counter() - began  # it is no training
+        self.reports.throughput.began += time.perf_counter() - began  # it is no training
         return found
 
     def _step_and_count(self, batch: StepBatch, waited: float, measured: bool) -> dict[str, float]:
         if measured and self.rank == 0:
-            metrics = self.throughput.measure(
+            metrics = self.reports.throughput.measure(
                 lambda: self.step(batch.step, batch.views), batch.views, self.engine.device, self.settings.precision
             )
         else:
             metrics = self.step(batch.step, batch.views)
-        self.throughput.add(batch.views, waited)
+        self.reports.throughput.add(batch.views, waited)
         return metrics
 
     def _stop_if_asked(self, step: int, batches: Batches | None = None) -> None:
@@ -269,21 +224,8 @@ class Trainer:
         state = {
             "skipped": self.skips.total,
             "skipped_in_row": self.skips.in_row,
-            "metrics": self.metrics,
+            "metrics": self.reports.latest,
             "best": self.best.state(),
-            "run_id": self.tracker.id if self.tracker is not None else None,
+            "run_id": self.reports.run_id,
         }
-        self.throughput.stalled += self.saver.save(self.engine, step, state)
-
-    def _log(self, step: int, metrics: dict[str, float]) -> None:
-        figures = self.throughput.figures(self.control)
-        self.metrics = metrics | figures
-        if self.rank != 0:
-            return
-        self.folder.add_metrics(step, self.metrics)
-        assert self.tracker is not None
-        self.tracker.metrics(self.metrics | self.system.figures(), step)
-
-    def _note(self, metrics: dict[str, Any]) -> str:
-        rate = self.metrics.get("neuron_tokens_per_second")
-        return f"loss {metrics['loss']:.3f}" + (f", {rate:,.0f} tokens/s" if rate else "")
+        self.reports.throughput.stalled += self.saver.save(self.engine, step, state)

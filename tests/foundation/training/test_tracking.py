@@ -81,7 +81,7 @@ def test_a_server_that_is_stopped_and_started_misses_no_metric(tiny, server, mon
     def with_outage(self, number, views):
         if number == 10:
             end = time.monotonic() + 60
-            while not self.tracker.id and time.monotonic() < end:  # it was there
+            while not self.reports.run_id and time.monotonic() < end:  # it was there
                 time.sleep(0.05)
             server.stop()
         if number == 30:

@@ -1,0 +1,45 @@
+"""Pretraining: from a store of recordings to a model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers.utils import logging as transformers_logging
+
+from foundation.errors import StoreError
+from foundation.store.catalog import Catalog
+from foundation.store.storage import Store
+from foundation.training.engine import is_launched
+from foundation.training.restarts import launch_with_restarts
+from foundation.training.settings import PretrainSettings
+from foundation.training.trainer import Trainer
+
+
+def pretrain(settings: PretrainSettings) -> Path:
+    """Pretrain a model on a store; go on where an earlier run in the same output was.
+
+    With ``processes`` above 1, ``hosts`` or ``restarts`` this starts the DeepSpeed launcher and waits for it; each
+    process it starts comes back here.
+
+    Args:
+        settings: see `PretrainSettings`.
+
+    Returns:
+        The folder of the model: config.json, model.safetensors and a model card (README.md).
+
+    Raises:
+        StoreError: if the store is missing or empty.
+        CheckpointError: if ``output`` holds a run with other settings or recordings.
+        RequeueError: if the run was told to stop; it has saved its state.
+        FoundationError: if loss or gradients stay not finite, data or checkpoints cannot be read or written after
+            repeated attempts, or a process ends with an error.
+    """
+    output = Path(settings.output)
+    if settings.needs_launcher and not is_launched():
+        launch_with_restarts(settings)
+        return output / "model"
+    catalog = Catalog.open(Store(settings.store))
+    if not len(catalog):
+        raise StoreError(f"the store at {settings.store!r} has no recordings: fill it with `foundation ingest`")
+    transformers_logging.disable_progress_bar()
+    return Trainer(settings, catalog).run()
