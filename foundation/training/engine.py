@@ -20,6 +20,7 @@ from foundation.errors import ConfigError, FoundationError
 from foundation.models import EIT
 from foundation.models.scaling import param_groups
 from foundation.objectives import Objective, build_objective, own_model
+from foundation.training.joining import Joining
 from foundation.training.recompute import InParts
 from foundation.training.settings import PretrainSettings
 
@@ -98,11 +99,12 @@ def is_launched() -> bool:
     return "RANK" in os.environ and ALONE not in os.environ
 
 
-def start_distributed(timeout: float = 1800.0) -> tuple[int, int]:
+def start_distributed(timeout: float = 1800.0, joining: float = 300.0) -> tuple[int, int]:
     """Join the process group, or make one of one process. Returns (rank, world).
 
     Args:
         timeout: seconds after which processes give up waiting for one that does not answer.
+        joining: seconds after which this process ends if the others are not all there.
 
     Raises:
         FoundationError: if DeepSpeed is not installed.
@@ -122,7 +124,8 @@ def start_distributed(timeout: float = 1800.0) -> tuple[int, int]:
         alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", ALONE: "1"}
         os.environ.update(alone | {"MASTER_PORT": str(free_port())})
     if not torch.distributed.is_initialized():
-        deepspeed.init_distributed(verbose=False, timeout=timedelta(seconds=timeout))
+        with Joining(joining):
+            deepspeed.init_distributed(verbose=False, timeout=timedelta(seconds=timeout))
         atexit.register(leave_group)  # a group that is left open can abort the process at its end
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
 

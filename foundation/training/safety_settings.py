@@ -20,6 +20,7 @@ class SafetySettings:
             ``stacks``; 0: never.
         watchdog_seconds: but no step that takes less than this.
         timeout: seconds after which processes give up waiting for one that does not answer.
+        joining: seconds after which a process ends at the start of a run if the others are not all there.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -31,11 +32,12 @@ class SafetySettings:
     watchdog_factor: float = 20.0
     watchdog_seconds: float = 60.0
     timeout: float = 1800.0
+    joining: float = 300.0
 
     def __post_init__(self) -> None:
         for name in ("max_skipped", "retries", "pause", "watchdog_factor"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}: 0 or more")
-        for name in ("watchdog_seconds", "timeout"):
+        for name in ("watchdog_seconds", "timeout", "joining"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}: above 0 seconds")

@@ -48,7 +48,7 @@ class Trainer:
         self.settings = settings
         self.catalog, held_out = split(catalog, settings.validation.held_out)
         self.folder = RunFolder(settings.output)
-        self.rank, self.world = start_distributed(settings.safety.timeout)
+        self.rank, self.world = start_distributed(settings.safety.timeout, settings.safety.joining)
         self.control = Control(settings.safety.timeout)
         module = build_module(settings)
         bins = getattr(module.model.config, "patch_length", 1)

@@ -44,7 +44,6 @@ def on_two_hosts(folder: Path, commands: str, timeout: float = 280) -> subproces
         "PYTHONPATH": str(SOURCES),
         "LANG": "C.UTF-8",
         "OMP_NUM_THREADS": "1",
-        "GLOO_SOCKET_IFNAME": "eth0",
         "FOUNDATION_LOG": str(folder / "log"),
         "MLFLOW_TRACKING_PASSWORD": "not-to-be-shown",
     }

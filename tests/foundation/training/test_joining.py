@@ -1,0 +1,56 @@
+"""How the processes of a run find each other, and what happens where one never comes."""
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
+import psutil
+import pytest
+import yaml
+
+from foundation.training.engine import free_port
+from foundation.training.joining import Joining, interface_towards
+from foundation.training.safety_settings import SafetySettings
+
+
+def own_addresses() -> list[tuple[str, str]]:
+    """Addresses of this machine that others could use, and their interfaces."""
+    every = [(name, a) for name, addresses in psutil.net_if_addrs().items() for a in addresses]
+    return [(name, a.address) for name, a in every if a.family == socket.AF_INET and not a.address.startswith("127.")]
+
+
+def test_the_interface_is_the_one_that_has_the_address():
+    addresses = own_addresses()
+    if not addresses:
+        pytest.skip("this machine has no network besides the loopback")
+    address = addresses[0][1]
+    asked = f"from foundation.training.joining import interface_towards as i; print(i({address!r}))"
+    # A process of its own: here, tests may connect to the loopback alone.
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() in [name for name, own in addresses if own == address]
+
+
+def test_the_loopback_is_no_way_to_others():
+    assert interface_towards("localhost") == ""
+    assert interface_towards("no-such-machine.invalid") == ""
+
+
+def test_what_a_person_names_is_kept(monkeypatch):
+    monkeypatch.setenv("MASTER_ADDR", (own_addresses() or [("", "127.0.0.1")])[0][1])
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "mine")
+    with Joining(60):
+        assert os.environ["GLOO_SOCKET_IFNAME"] == "mine"
+
+
+def test_a_process_does_not_wait_for_ever_for_another(tiny, tmp_path, outside):
+    settings = replace(tiny(), safety=SafetySettings(joining=2))
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(asdict(settings)))
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    command = [sys.executable, "-m", "foundation.training", "--config", str(tmp_path / "run.yaml")]
+    environment = outside(RANK="0", LOCAL_RANK="0", WORLD_SIZE="2", **place)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == 1
+    assert "process 0 of 2: the others did not all join" in done.stderr
+    assert "within 2 s (safety.joining)" in done.stderr
