@@ -39,13 +39,13 @@ def load(data: Any, what: str) -> Any:
     return data[:]
 
 
-def load_slowly(data: Any, what: str, change: Callable[[np.ndarray], np.ndarray] = lambda part: part) -> np.ndarray:
+def load_slowly(data: Any, what: str, change: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
     """All of an array of numbers, some megabytes at a time; a large one lies beside memory (see `scratch.empty`).
 
     Args:
         data: as in `load`.
         what: its name, for the error.
-        change: applied to each piece: rows stay rows.
+        change: applied to each piece: rows stay rows. None takes the values as they are.
 
     Raises:
         SourceError: if the file holds too little of what the array's shape declares.
@@ -56,18 +56,23 @@ def load_slowly(data: Any, what: str, change: Callable[[np.ndarray], np.ndarray]
         [2.0, 4.0, 6.0]
     """
     refuse_false_claims(data, what)
+    changed = (lambda part: part) if change is None else change
     shape, dtype = getattr(data, "shape", None), getattr(data, "dtype", None)
     if not shape or not isinstance(dtype, np.dtype) or math.prod(shape) * dtype.itemsize <= PIECE_BYTES:
-        return change(np.asarray(data[:]))
+        return changed(np.asarray(data[:]))
     row_bytes = dtype.itemsize * math.prod(shape[1:])
     rows = max(1, PIECE_BYTES // max(1, row_bytes))
     chunks = getattr(data, "chunks", None)
     if chunks:  # no chunk is unpacked twice
         rows = -(-rows // chunks[0]) * chunks[0]
-    like = change(np.asarray(data[:0]))
+    like = changed(np.asarray(data[:0]))
     loaded = empty((shape[0], *like.shape[1:]), like.dtype)
     for low in range(0, shape[0], rows):
-        loaded[low : low + rows] = change(np.asarray(data[low : low + rows]))
+        piece = slice(low, min(low + rows, shape[0]))
+        if change is None and isinstance(data, h5py.Dataset):
+            data.read_direct(loaded, piece, piece)  # without a copy
+        else:
+            loaded[piece] = changed(np.asarray(data[piece]))
         let_go(loaded)
     return loaded
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from foundation.store.scratch import MEMORY
 from ingest.report import FAILED, Receipt
 from ingest.sources import Asset
 
@@ -15,7 +16,8 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 # What a worker takes before it has read anything, and what a file of some size takes while it is read: measured on
-# page docs/benchmarks/ingest.md. Spikes and samples pass in pieces; tables of units and trials are held whole.
+# page docs/benchmarks/ingest.md. Spikes and samples take `scratch.MEMORY` at most; tables of units and trials are held
+# whole.
 BASE_BYTES = 700_000_000
 SHARE = 10
 BOUND_BYTES = 1_000_000_000
@@ -37,9 +39,9 @@ def memory_for(size: int) -> int:
 
     Example:
         >>> memory_for(0), memory_for(100_000_000), memory_for(10**12)
-        (700000000, 710000000, 1700000000)
+        (700000000, 910000000, 2236870912)
     """
-    return BASE_BYTES + min(size // SHARE, BOUND_BYTES)
+    return BASE_BYTES + min(2 * size, MEMORY) + min(size // SHARE, BOUND_BYTES)
 
 
 def run_tasks(

@@ -8,12 +8,14 @@ import numba
 import numpy as np
 
 from foundation.store import Interval, IrregularTimeSeries, Spikes, TimeSeries
-from foundation.store.scratch import pieces
+from foundation.store.scratch import let_go, pieces
 
 LISTED = 20
 # A silence must be this many times longer than the mean time between two spikes of the population.
 UNLIKELY = 50.0
 MOST_BINS = 1_000_000
+# Nearly always no more than these trains must be looked at to see that there is no silence.
+TRAINS = 16
 # A series is one of a clock if most of its steps are about as long as their median; a wheel's or a lick's are not.
 REGULAR, TOLERANCE, PERIODS = 0.9, 0.5, 10.0
 
@@ -64,12 +66,15 @@ def silences(spikes: Spikes, domain: Interval, least: float) -> Interval:
     """
     observed = domain.union()
     seconds = observed.duration
+    none = Interval(np.empty(0), np.empty(0))
     if not len(spikes) or seconds <= 0:
-        return Interval(np.empty(0), np.empty(0))
+        return none
     least = max(least, UNLIKELY * seconds / len(spikes))
     first, last = float(observed.start[0]), float(observed.end[-1])
     # No stretch can hide inside a bin that is at most half as long.
     n_bins = int(min(max(1.0, np.ceil(2 * (last - first) / least)), MOST_BINS))
+    if n_bins < MOST_BINS and _no_bin_is_empty(spikes, first, last, n_bins):
+        return none
     low, high = np.full(n_bins, np.inf), np.full(n_bins, -np.inf)
     for piece in pieces(spikes.times):
         _extremes(spikes.times[piece], first, last, low, high)
@@ -79,6 +84,19 @@ def silences(spikes: Spikes, domain: Interval, least: float) -> Interval:
     long = end - start > least
     found = Interval(start[long], end[long]).intersect(observed)
     return found.where(found.end - found.start > least)
+
+
+def _no_bin_is_empty(spikes: Spikes, first: float, last: float, n_bins: int) -> bool:
+    """Whether every one of equal bins of ``[first, last]`` is seen to have a spike in the longest trains alone."""
+    filled = np.zeros(n_bins, dtype=bool)
+    for unit in np.argsort(-spikes.counts, kind="stable")[:TRAINS].tolist():
+        train = spikes.train(unit)
+        train = train[np.searchsorted(train, first) : np.searchsorted(train, last, side="right")]
+        filled[np.minimum(((train - first) / (last - first) * n_bins).astype(np.int64), n_bins - 1)] = True
+        let_go(spikes.times)
+        if filled.all():
+            return True
+    return False
 
 
 @numba.njit(cache=True, nogil=True)

@@ -28,7 +28,7 @@ def read_spikes(table: Any, quality: Quality, strict: bool) -> Spikes:
         SourceError: if the table's index does not fit its spike times; with ``strict``, if a train needs mending.
     """
     index = table["spike_times"]
-    times = load_slowly(index.target.data, "units/spike_times", lambda part: part.astype(np.float64, copy=False))
+    times = load_slowly(index.target.data, "units/spike_times")
     try:
         bounds = ragged_bounds(load(index.data, "units/spike_times_index"), len(times))
     except ValueError as error:

@@ -13,6 +13,8 @@ from foundation.store.scratch import let_go, runs
 # Two times closer than this are called equal to a limit: what is left of 1.5 ms after a subtraction of floats.
 ROUNDING = 1e-9
 MOST_BINS = 1 << 40
+# Nearer than this share of a bin to its end, the bin of a spike is computed; before, it is that of the spike before.
+BORDER = 1e-3
 
 
 @dataclass(frozen=True)
@@ -112,40 +114,55 @@ def _count(
     Intervals and pairs lie inside one observed interval. ``before_K``: observed seconds before each interval.
     """
     for n in range(len(offsets) - 1):
-        first = offsets[n]
-        k, last_bin = 0, -1
-        left, held = first, 0  # `held` distinct spikes in times[left:j] are near enough to spike j
-        previous = -1  # the last distinct spike of the same observed interval
+        begin, last_bin = offsets[n], -1
         inside, present, duplicates, intervals, short, pairs = 0, 0, 0, 0, 0, 0
-        for j in range(first, offsets[n + 1]):
-            while k < len(start_K) and times[j] >= end_K[k]:
-                k += 1
-                left, held, previous = j, 0, -1
-            if k == len(start_K):
-                break
-            if times[j] < start_K[k]:
-                left = j + 1
-                continue
-            inside += 1
-            place = min(int((before_K[k] + times[j] - start_K[k]) / bin_seconds), n_bins - 1)
-            if place != last_bin:
-                present += 1
-                last_bin = place
-            if previous >= 0 and times[previous] == times[j]:
-                duplicates += 1
-                continue
-            while left < j and times[j] - times[left] >= refractory:
-                if left == first or times[left] != times[left - 1]:
-                    held -= 1
-                left += 1
-            if previous >= 0:
+        for k in range(len(start_K)):
+            begin = _search(times, begin, offsets[n + 1], start_K[k])
+            end = _search(times, begin, offsets[n + 1], end_K[k])
+            inside += end - begin
+            border = -np.inf  # before this time a spike is in the last bin for sure
+            left, held = begin, 0  # `held` distinct spikes in times[left:j] are near enough to spike j
+            for j in range(begin, end):
+                time = times[j]
+                if time >= border:
+                    place = min(int((before_K[k] + time - start_K[k]) / bin_seconds), n_bins - 1)
+                    if place != last_bin:
+                        present += 1
+                        last_bin = place
+                    border = start_K[k] - before_K[k] + (place + 1 - BORDER) * bin_seconds
+                if j == begin:
+                    held = 1
+                    continue
+                step = time - times[j - 1]
+                if step >= refractory:
+                    left, held = j, 1
+                    intervals += 1
+                    continue
+                if step == 0.0:
+                    duplicates += 1
+                    continue
+                while time - times[left] >= refractory:
+                    if left == begin or times[left] != times[left - 1]:
+                        held -= 1
+                    left += 1
                 intervals += 1
-                if times[j] - times[previous] < refractory:
-                    short += 1
-            pairs += held
-            held += 1
-            previous = j
+                short += 1
+                pairs += held
+                held += 1
+            begin = end
         out_N6[n] = (inside, present, duplicates, intervals, short, pairs)
+
+
+@numba.njit(cache=True, nogil=True)
+def _search(times: np.ndarray, low: int, high: int, value: float) -> int:
+    """The first spike of ``low`` to ``high - 1`` that is not before ``value``."""
+    while low < high:
+        middle = (low + high) // 2
+        if times[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def _count_figures(series: RegularTimeSeries, domain: Interval, presence_bin: float) -> UnitFigures:

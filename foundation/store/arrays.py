@@ -86,7 +86,7 @@ def codec(dtype: np.dtype) -> BloscCodec:
     """Shuffled bytes for integers (ticks, counts), shuffled bits for floats (samples), then zstd."""
     if dtype.kind == "f":
         return BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle")
-    return BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")
+    return BloscCodec(cname="zstd", clevel=2, shuffle="shuffle")
 
 
 def read_array(group: zarr.Group, path: str) -> EncodedArray:

@@ -31,7 +31,7 @@ from foundation.store.interval import Interval
 from foundation.store.recording import Recording, Source, Spikes, Subject, Units
 from foundation.store.scratch import pieces
 from foundation.store.series import IrregularTimeSeries, RegularTimeSeries, TimeSeries
-from foundation.store.ticks import from_ticks, tick_rate
+from foundation.store.ticks import from_ticks, to_ticks
 
 SCHEMA_VERSION = 2
 
@@ -140,23 +140,18 @@ def decode(encoded: Encoded) -> Recording:
 
 
 def _encode_spikes(spikes: Spikes) -> dict[str, EncodedArray]:
-    edges, offsets_KN = layout(spikes.times, spikes.offsets, SPIKES_PER_BLOCK)
+    found = to_ticks(spikes.times)
+    values, rate = (spikes.times, None) if found is None else found
+    edges, offsets_KN = layout(values, spikes.offsets, SPIKES_PER_BLOCK)
+    in_blocks = gather(values, spikes.offsets, offsets_KN)
     arrays = {
-        "spikes/edges": EncodedArray(edges),
+        "spikes/edges": EncodedArray(edges if rate is None else from_ticks(edges, rate)),
         "spikes/offsets": EncodedArray(offsets_KN),
         "spikes/counts": EncodedArray(spikes.counts),
     }
-    rate = tick_rate(spikes.times)
     if rate is None:
-        arrays["spikes/times"] = EncodedArray(gather(spikes.times, spikes.offsets, offsets_KN))
-        return arrays
-    first, last = (np.rint(seconds * rate) for seconds in (spikes.span if len(spikes) else (0.0, 0.0)))
-    dtype = np.int32 if first > -(2**31) and last < 2**31 else np.int64
-    ticks = gather(
-        spikes.times, spikes.offsets, offsets_KN, dtype, lambda part: np.rint(part * rate, out=part).astype(dtype)
-    )
-    arrays["spikes/ticks"] = EncodedArray(ticks, {"rate": rate})
-    return arrays
+        return arrays | {"spikes/times": EncodedArray(in_blocks)}
+    return arrays | {"spikes/ticks": EncodedArray(in_blocks, {"rate": rate})}
 
 
 def decode_blocks(arrays: dict[str, EncodedArray]) -> SpikeBlocks:

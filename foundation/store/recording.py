@@ -9,26 +9,11 @@ from typing import Any
 import numpy as np
 
 from foundation.store.interval import Interval
-from foundation.store.scratch import empty, let_go, pieces
+from foundation.store.scratch import empty, let_go
 from foundation.store.series import RegularTimeSeries, TimeSeries
+from foundation.store.train_order import first_wrong
 
 COUNTS, VALUES = "counts", "values"
-
-
-def first_fall(times: np.ndarray, offsets: np.ndarray) -> int | None:
-    """The first spike that is followed by an earlier one of the same unit; None if all trains are sorted.
-
-    Example:
-        >>> first_fall(np.array([1.0, 2.0, 0.5, 0.4]), np.array([0, 2, 4]))
-        2
-    """
-    last_N = offsets[1:-1] - 1  # the last spike of a unit may be followed by an earlier one of the next
-    for piece in pieces(times):
-        part = times[piece.start : piece.stop + 1]
-        falls = np.flatnonzero(part[1:] < part[:-1]) + piece.start
-        if len(falls) and len(falls := np.setdiff1d(falls, last_N)):
-            return int(falls[0])
-    return None
 
 
 @dataclass(frozen=True)
@@ -56,12 +41,11 @@ class Spikes:
         offsets = np.ascontiguousarray(self.offsets, dtype=np.int64)
         if len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != len(times) or (np.diff(offsets) < 0).any():
             raise ValueError(f"offsets must rise from 0 to the {len(times)} spikes, got {offsets[:3]}...{offsets[-1:]}")
-        for piece in pieces(times):
-            if not np.isfinite(times[piece]).all():
-                raise ValueError("spike times must be finite seconds, got NaN or infinity")
-        fall = first_fall(times, offsets)
-        if fall is not None:
-            unit = int(np.searchsorted(offsets, fall, side="right") - 1)
+        wrong = first_wrong(times, offsets)
+        if wrong is not None:
+            if not np.isfinite(times[wrong]):
+                raise ValueError(f"spike times must be finite seconds, got {times[wrong]}")
+            unit = int(np.searchsorted(offsets, wrong, side="right") - 1)
             raise ValueError(f"spike times of unit {unit} are not sorted")
         object.__setattr__(self, "times", times)
         object.__setattr__(self, "offsets", offsets)

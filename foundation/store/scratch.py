@@ -1,8 +1,9 @@
 """Arrays larger than memory should hold: in files without a name, taken up and let go piece by piece.
 
-A recording is worked on as ordinary arrays, however large its file is. Those above `LARGE` bytes lie in a temporary
-file (``$TMPDIR``) that has no name, so that it is gone with the last array on it, also when the process is killed. What
-has been worked on is let go: its pages stay in the file and no longer count as memory of the process.
+A recording is worked on as ordinary arrays, however large its file is. Those of `LARGE` bytes and more share `MEMORY`
+bytes of memory; what does not fit there lies in a temporary file (``$TMPDIR``) without a name, so that it is gone with
+the last array on it, also when the process is killed. What has been worked on there is let go: its pages stay in the
+file and no longer count as memory of the process.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 import mmap
 import os
 import tempfile
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,11 +20,16 @@ import numpy as np
 from foundation.errors import StoreError
 
 LARGE = 1 << 24
+MEMORY = 1 << 29
 PIECE_BYTES = 1 << 23
 
 
+# Large arrays in memory, as long as somebody uses them.
+_held: list[weakref.ref[np.ndarray]] = []
+
+
 def empty(shape: int | tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:
-    """An array of undefined content: in memory if it is small, otherwise in a temporary file.
+    """An array of undefined content: in memory if it is small or there is room for it, otherwise in a temporary file.
 
     Raises:
         StoreError: if there is no room for the file.
@@ -37,8 +44,13 @@ def empty(shape: int | tuple[int, ...], dtype: np.dtype | type | str) -> np.ndar
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
-    if size <= LARGE:
+    if size < LARGE:
         return np.empty(shape, dtype)
+    in_use = [array for held in _held if (array := held()) is not None]
+    if sum(array.nbytes for array in in_use) + size <= MEMORY:
+        array = np.empty(shape, dtype)
+        _held[:] = map(weakref.ref, [*in_use, array])
+        return array
     try:
         with tempfile.TemporaryFile() as file:
             # Room is taken now: a write to a full disk through a mapping would end the process.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 
-from foundation.store.scratch import pieces
+from foundation.store.scratch import empty, let_go, pieces
 
 # Sampling rates in use, then decimal resolutions; the first that reproduces every time is taken.
 SAMPLING_RATES = (30000.0, 20000.0, 25000.0, 24414.0625, 24000.0, 32000.0, 32552.0, 40000.0, 48828.125, 15000.0)
 RATES = (*SAMPLING_RATES, 1e4, 1e3, 1e5, 1e6, 1e7, 1e8, 1e9)
+LATEST = 1e9
+# A rate is tried on so many spikes before it is tried on all.
+FIRST = 4096
 
 
 def to_ticks(times: np.ndarray) -> tuple[np.ndarray, float] | None:
@@ -18,7 +22,8 @@ def to_ticks(times: np.ndarray) -> tuple[np.ndarray, float] | None:
         times: ``(S,)`` float64 seconds.
 
     Returns:
-        ``(ticks, rate)`` with int64 ticks, or None when no known rate reproduces the times.
+        ``(ticks, rate)``, or None when no known rate reproduces the times. Ticks are int32 where all of them fit,
+        otherwise int64, and lie beside memory if they are large (`foundation.store.scratch`).
 
     Example:
         >>> ticks, rate = to_ticks(np.array([0.04435, 0.0511]))
@@ -27,31 +32,40 @@ def to_ticks(times: np.ndarray) -> tuple[np.ndarray, float] | None:
         >>> to_ticks(np.array([0.1234567890123])) is None
         True
     """
-    times = np.asarray(times, dtype=np.float64)
-    rate = tick_rate(times)
-    return None if rate is None else (np.rint(times * rate).astype(np.int64), rate)
-
-
-def tick_rate(times: np.ndarray) -> float | None:
-    """The first known rate of which all times are whole ticks, bit for bit; None if there is none.
-
-    Example:
-        >>> tick_rate(np.array([0.04435, 0.0511]))
-        20000.0
-    """
-    largest = max((float(np.abs(times[piece]).max()) for piece in pieces(times)), default=0.0)
-    if largest > 1e9:
+    times = np.ascontiguousarray(times, dtype=np.float64)
+    largest = max((_largest(times[piece]) for piece in pieces(times)), default=0.0)
+    if largest > LATEST:
         return None
     for rate in RATES:
-        if largest * rate > 2.0**53 or not _whole(times[:4096], rate):
+        if largest * rate > 2.0**53 or not _fill(times[:FIRST], rate, np.empty(min(FIRST, len(times)), np.int64)):
             continue
-        if all(_whole(times[piece], rate) for piece in pieces(times)):
-            return rate
+        ticks = empty(len(times), np.int32 if np.rint(largest * rate) < 2**31 else np.int64)
+        if _fill_slowly(times, rate, ticks):
+            return ticks, rate
     return None
 
 
-def _whole(times: np.ndarray, rate: float) -> bool:
-    return np.array_equal(np.rint(times * rate) / rate, times)
+def _largest(times: np.ndarray) -> float:
+    return max(-float(times.min()), float(times.max()))
+
+
+def _fill_slowly(times: np.ndarray, rate: float, ticks: np.ndarray) -> bool:
+    for piece in pieces(times):
+        if not _fill(times[piece], rate, ticks[piece]):
+            return False
+        let_go(ticks)
+    return True
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill(times: np.ndarray, rate: float, ticks: np.ndarray) -> bool:
+    """Write ticks; whether they give every time back."""
+    wrong = 0
+    for i in range(len(times)):  # without a branch, so that it is compiled to vectors
+        tick = np.rint(times[i] * rate)
+        wrong += tick / rate != times[i]
+        ticks[i] = tick
+    return wrong == 0
 
 
 def from_ticks(ticks: np.ndarray, rate: float) -> np.ndarray:

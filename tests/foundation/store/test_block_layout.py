@@ -45,7 +45,6 @@ def test_blocks_are_those_that_sorting_gives(trains, size):
     assert edges.tolist() == expected_edges.tolist()
     assert offsets_KN.tolist() == expected_KN.tolist()
     assert gather(times, offsets_N, offsets_KN).tolist() == values.tolist()
-    assert gather(times, offsets_N, offsets_KN, np.int64, np.floor).tolist() == np.floor(values).tolist()
 
 
 @pytest.mark.parametrize("power", [1, 8])

@@ -14,7 +14,30 @@ from foundation.store import scratch
 from foundation.store.scratch import LARGE, empty, let_go, pieces, runs
 
 
-def test_a_small_array_is_in_memory_and_a_large_one_is_not(tmp_path, monkeypatch):
+@pytest.fixture
+def no_room(monkeypatch):
+    """No large array may lie in memory."""
+    monkeypatch.setattr(scratch, "MEMORY", 0)
+
+
+def in_a_file(array: np.ndarray) -> bool:
+    return array.base is not None
+
+
+def test_large_arrays_share_memory_and_the_rest_lies_in_files(monkeypatch):
+    monkeypatch.setattr(scratch, "MEMORY", 3 * LARGE)
+    monkeypatch.setattr(scratch, "_held", [])
+    first, second = empty(LARGE, np.uint8), empty((2, LARGE // 2), np.uint8)[1:]
+    assert not in_a_file(first)
+    assert in_a_file(empty(LARGE + 1, np.uint8))
+    third = empty(LARGE, np.uint8)
+    assert not in_a_file(third)
+    assert in_a_file(empty(LARGE, np.uint8))
+    del second  # a view held all of it
+    assert not in_a_file(empty(LARGE, np.uint8))
+
+
+def test_a_small_array_is_in_memory_and_a_large_one_is_not(tmp_path, monkeypatch, no_room):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert empty(10, np.int32).base is None
     large = empty((LARGE // 8 + 1, 1), np.float64)
@@ -26,7 +49,9 @@ def test_a_small_array_is_in_memory_and_a_large_one_is_not(tmp_path, monkeypatch
 def test_what_is_let_go_is_still_there_and_takes_no_memory():
     code = """
 import numpy as np
+from foundation.store import scratch
 from foundation.store.scratch import empty, let_go, pieces
+scratch.MEMORY = 0
 def resident(): return int(open("/proc/self/statm").read().split()[1]) * 4096
 array = empty(40_000_000, np.float64)  # 320 MB
 before = resident()
@@ -49,7 +74,7 @@ def test_a_view_of_memory_is_left_alone():
     assert array.tolist() == list(range(10))
 
 
-def test_a_full_disk_is_an_error_and_not_a_death(monkeypatch):
+def test_a_full_disk_is_an_error_and_not_a_death(monkeypatch, no_room):
     def full(*_):
         raise OSError(28, "No space left on device")
 
