@@ -57,6 +57,13 @@ COMMANDS = {
         "foundation.training:PretrainSettings",
         extra="train",
     ),
+    "plan": Command(
+        "say what a training step costs on other hardware, and what would hold it up",
+        "foundation.scaling:plan",
+        "foundation.scaling:PlanSettings",
+        show="foundation.scaling:table",
+        extra="train",
+    ),
     "runs": Command(
         "list runs with their state and figures",
         "foundation.runs:list_runs",

@@ -1,0 +1,45 @@
+import pytest
+
+from foundation.scaling.zero import MAX_LIVE, sent, states
+
+P = 10_000_000
+GB = 1e9
+
+
+@pytest.mark.parametrize("world", [1, 2, 8, 1024])
+def test_memory_is_that_of_the_paper_with_everything_in_fp32(world):
+    """Rajbhandari et al. 2020, figure 1: 4 bytes each of weights, gradients, and both moments; the stages cut them."""
+    for stage in range(4):
+        found = states(P, stage, world)
+        assert found.weights == 4 * P / (world if stage == 3 else 1)
+        assert found.gradients == 4 * P / (world if stage >= 2 else 1)
+        assert found.optimizer == (12 * P / world if stage else 8 * P)
+        assert found.host == 0
+        assert found.device == found.weights + found.gradients + found.optimizer + found.buffers
+
+
+def test_an_offloaded_optimiser_lies_in_the_memory_of_the_node():
+    here, there = states(P, 2, 4), states(P, 2, 4, offload=True)
+    assert there.optimizer == 0
+    assert there.host == here.optimizer + 4 * P / 4
+    assert there.weights == here.weights
+
+
+def test_a_target_network_has_weights_alone():
+    assert states(P, 0, 4, frozen=P).device - states(P, 0, 4).device == 4 * P
+    assert states(P, 3, 4, frozen=P).frozen == P
+
+
+@pytest.mark.parametrize("stage", range(4))
+def test_nothing_is_sent_by_one_process(stage):
+    assert sent(P, stage, 1) == 0
+
+
+@pytest.mark.parametrize("world", [2, 3, 1000])
+def test_bytes_on_the_network_are_those_of_rings(world):
+    once = (world - 1) / world * 4 * P  # gathering or scattering P numbers
+    assert sent(P, 0, world) == pytest.approx(2 * once)  # all-reduce
+    assert sent(P, 1, world) == sent(P, 2, world) == pytest.approx(3 * once)  # all-reduce, and gathering the weights
+    assert sent(P, 3, world) == pytest.approx(2 * once)  # gathering once, reduce-scatter
+    large = 2 * MAX_LIVE
+    assert sent(large, 3, world) == pytest.approx(3 * (world - 1) / world * 4 * large)
