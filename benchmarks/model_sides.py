@@ -20,13 +20,16 @@ from foundation.models.baselines import EITPublished, EITPublishedConfig
 from foundation.models.baselines.wide_attention import WideAttention
 
 RATE = 8.0  # Hz, of simulated units
+MEAN_RATE = 3.0  # Hz, of the units of Chewie's recording
 
 
-def windows(batch: int, n_units: int, n_bins: int, bin_width: float, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Poisson counts of units of `RATE`, as EIT takes them."""
+def windows(
+    batch: int, n_units: int, n_bins: int, bin_width: float, seed: int = 0, rate: float = RATE
+) -> dict[str, torch.Tensor]:
+    """Poisson counts of units of one rate, as EIT takes them."""
     generator = torch.Generator().manual_seed(seed)
     return {
-        "x_BNT": torch.poisson(torch.full((batch, n_units, n_bins), RATE * bin_width), generator=generator),
+        "x_BNT": torch.poisson(torch.full((batch, n_units, n_bins), rate * bin_width), generator=generator),
         "mask_BN": torch.ones(batch, n_units, dtype=torch.bool),
         "mask_BT": torch.ones(batch, n_bins, dtype=torch.bool),
         "dt_B": torch.full((batch,), bin_width),
@@ -74,14 +77,36 @@ class Drawn(nn.Module):
         return self.out((weights @ v).transpose(1, 2).reshape(batch, length, -1))
 
 
-def published(drawn: bool) -> EITPublished:
-    """EIT as published, 163 units and T = 2, dropout off; with attention as it is drawn, or as it is here."""
+def published(drawn: bool, dropout: float = 0.0) -> EITPublished:
+    """EIT as published, 163 units and T = 2; with attention as it is drawn, or as it is here."""
     torch.manual_seed(0)
-    model = EITPublished(EITPublishedConfig(n_units=163, n_bins=2, dropout=0.0, head_dropout=0.0))
+    model = EITPublished(EITPublishedConfig(n_units=163, n_bins=2, dropout=dropout, head_dropout=dropout))
     if drawn:
         for block in (*model.individual.blocks, *model.interaction.blocks):
             block.attention = Drawn(block.attention)
     return model.train()
+
+
+def training_step(drawn: bool) -> Callable[[], None]:
+    """A step of Adam of the published EIT on spike counts, with dropout: as drawn by hand, or as it is here."""
+    model = published(drawn, dropout=0.5)
+    if drawn:
+        model.individual._repeats = lambda x_RT: False
+        for name, module in list(model.named_modules()):
+            if isinstance(module, nn.Dropout):
+                model.set_submodule(name, nn.Dropout(module.p))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=not drawn)
+    counts_BNT = windows(16, 163, 2, 0.1, rate=MEAN_RATE)["x_BNT"]
+    generator = torch.Generator().manual_seed(1)
+    x_BNT = counts_BNT * 10 - 10 * torch.rand(163, 1, generator=generator)  # Hz, less a mean of each unit's own
+    labels_BT = torch.randint(0, 8, (16, 2), generator=generator)
+
+    def run() -> None:
+        optimizer.zero_grad()
+        model(x_BNT, labels_BT).loss.backward()
+        optimizer.step()
+
+    return run
 
 
 def poyo(parameters: int, n_units: int, seconds: float, dim: int, latents: int) -> tuple[nn.Module, int]:

@@ -128,7 +128,7 @@ class _Training:
         self.x, self.counts = torch.from_numpy(cuts.x_WNT), torch.from_numpy(cuts.count_WNT)
         self.labels = torch.from_numpy(cuts.label_W)[:, None].expand(-1, self.x.shape[-1])
         trained = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(trained, lr=rule.learning_rate)
+        self.optimizer = torch.optim.Adam(trained, lr=rule.learning_rate, fused=True)
         self.generator = torch.Generator().manual_seed(seed)
 
     def epoch(self) -> None:

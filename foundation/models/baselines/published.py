@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModel
 
 from foundation.errors import ConfigError
 from foundation.models.baselines.decoder import Decoder, DecoderConfig, DecoderOutput, Table
+from foundation.models.baselines.dropout import Dropout
 from foundation.models.baselines.wide_attention import WideBlock
 
 
@@ -72,8 +73,28 @@ class EITPublishedOutput(DecoderOutput):
     individual_logits_BTC: torch.Tensor | None = None
 
 
+def distinct_rows(x_RT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The place of one of each set of equal rows of float32, and which of them every row is.
+
+    Example:
+        >>> place, which = distinct_rows(torch.tensor([[1.0, 2.0], [0.0, 0.0], [1.0, 2.0]]))
+        >>> place.shape, bool(which[0] == which[2]), bool(which[0] == which[1])
+        (torch.Size([2]), True, False)
+    """
+    bits_RT = x_RT.contiguous().view(torch.int32).long() & 0xFFFFFFFF
+    which_R = torch.zeros(len(x_RT), dtype=torch.int64, device=x_RT.device)
+    for bits_R in bits_RT.unbind(1):  # rows that are alike so far, told apart by one more column
+        which_R = torch.unique(which_R << 32 | bits_R, return_inverse=True)[1]
+    place = which_R.new_empty(int(which_R.max()) + 1)
+    return place.scatter_(0, which_R, torch.arange(len(x_RT), device=x_RT.device)), which_R
+
+
 class IndividualModule(nn.Module):
-    """Each unit alone over time, by weights that all units share: it knows neither their number nor their names."""
+    """Each unit alone over time, by weights that all units share: it knows neither their number nor their names.
+
+    Nothing is random in it, and bins of few events make many windows of one batch the same to the bit. On a processor
+    each is computed once.
+    """
 
     def __init__(self, config: EITPublishedConfig) -> None:
         super().__init__()
@@ -84,11 +105,23 @@ class IndividualModule(nn.Module):
 
     def forward(self, x_BNT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens ``(B, N, T, D)``, and one number of each ``(B, N, T)``."""
-        h = self.read_in(x_BNT.flatten(0, 1)[..., None])
+        x_RT, which_R = x_BNT.flatten(0, 1), None
+        if self._repeats(x_RT):
+            place, which_R = distinct_rows(x_RT)
+            x_RT = x_RT[place]
+        h = self.read_in(x_RT[..., None])
         for block in self.blocks:
             h = block(h)
-        h_BNTD = h.unflatten(0, x_BNT.shape[:2])
-        return h_BNTD, self.bottleneck(h_BNTD)[..., 0]
+        z = self.bottleneck(h)[..., 0]
+        if which_R is not None:
+            h, z = h.index_select(0, which_R), z.index_select(0, which_R)
+        return h.unflatten(0, x_BNT.shape[:2]), z.unflatten(0, x_BNT.shape[:2])
+
+    @staticmethod
+    def _repeats(x_RT: torch.Tensor) -> bool:
+        """Whether it pays to look for windows that are the same."""
+        plain = x_RT.device.type == "cpu" and x_RT.dtype == torch.float32 and not x_RT.requires_grad
+        return plain and len(x_RT) > 1 and not torch.compiler.is_compiling()
 
 
 class InteractionModule(nn.Module):
@@ -127,15 +160,13 @@ class EITPublished(Decoder):
     def __init__(self, config: EITPublishedConfig) -> None:
         super().__init__(config)
         self.individual = IndividualModule(config)
-        self.individual_head = nn.Sequential(
-            nn.Dropout(config.head_dropout), nn.Linear(config.n_units, config.n_classes)
-        )
+        self.individual_head = nn.Sequential(Dropout(config.head_dropout), nn.Linear(config.n_units, config.n_classes))
         self.interaction = self.head = None
         if config.interaction_layers:
             self.interaction = InteractionModule(config)
             self.head = nn.Sequential(
                 nn.LayerNorm(config.n_units),
-                nn.Dropout(config.head_dropout),
+                Dropout(config.head_dropout),
                 nn.Linear(config.n_units, config.n_classes),
             )
         self.post_init()

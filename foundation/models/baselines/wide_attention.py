@@ -7,6 +7,8 @@ from torch import nn
 from torch.nn import functional as F
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from foundation.models.baselines.dropout import Dropout
+
 
 class WideAttention(nn.Module):
     """Multi-head self-attention with heads of any width; queries, keys and values have no bias.
@@ -73,7 +75,7 @@ class WideBlock(GradientCheckpointingLayer):
         self.residual = residual
         self.attention_norm, self.mlp_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.attention = WideAttention(dim, heads, head_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.up, self.down = nn.Linear(dim, int(dim * mlp_ratio)), nn.Linear(int(dim * mlp_ratio), dim)
 
     def forward(self, x_BLD: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,8 @@ from foundation.models.baselines import (
     MLPDecoderConfig,
     NDTConfig,
 )
+from foundation.models.baselines.dropout import Dropout
+from foundation.models.baselines.published import distinct_rows
 from foundation.models.baselines.wide_attention import WideAttention
 
 SMALL = {"n_units": 7, "n_bins": 3, "n_classes": 4}
@@ -89,6 +91,59 @@ def test_folded_attention_is_attention_forward_and_gradient():
     wide = WideAttention(80, heads=2, head_dim=64)
     y = torch.randn(2, 3, 80)
     assert torch.equal(wide(y), wide.plain(y))
+
+
+@pytest.mark.parametrize("n_bins", [1, 2, 6])
+def test_windows_that_are_the_same_are_computed_once_and_nothing_changes(n_bins, monkeypatch):
+    torch.manual_seed(0)
+    counts = torch.poisson(torch.full((16, 20, n_bins), 0.3))
+    x = counts * 10 - torch.rand(20)[:, None]  # a mean of each unit's own is taken out
+    place, which = distinct_rows(x.flatten(0, 1))
+    known = {tuple(row) for row in x.flatten(0, 1).tolist()}
+    assert len(place) == len(known) < 16 * 20
+    assert torch.equal(x.flatten(0, 1)[place][which], x.flatten(0, 1))
+    model = build("eit", n_units=20, n_bins=n_bins, dropout=0.0, head_dropout=0.0)
+    labels = torch.randint(0, 4, (16, n_bins))
+    seen = []
+    model.individual.blocks[0].register_forward_hook(lambda _, given, out: seen.append(len(given[0])))
+
+    def run():
+        model.zero_grad()
+        out = model(x, labels)
+        out.loss.backward()
+        return out.logits_BTC.detach(), [p.grad.clone() for p in model.parameters()]
+
+    once, gradients = run()
+    monkeypatch.setattr(model.individual, "_repeats", lambda x: False)
+    expected, wanted = run()
+    assert seen == [len(place), 16 * 20]
+    torch.testing.assert_close(once, expected, rtol=0, atol=1e-5)
+    for a, b in zip(gradients, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_a_gradient_of_the_input_is_there_for_whoever_asks():
+    model = build("eit-t")
+    x = torch.zeros(2, 7, 3, requires_grad=True)
+    model.eval()(x, torch.zeros(2, 3, dtype=torch.int64)).loss.backward()
+    assert x.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_dropout_drops_its_share_and_keeps_the_mean(share):
+    torch.manual_seed(0)
+    x = torch.randn(400, 500, requires_grad=True)
+    kept = Dropout(share)(x)
+    assert (kept == 0).float().mean() == pytest.approx(share, abs=0.005)
+    torch.testing.assert_close(kept[kept != 0], x[kept != 0] / (1 - share))
+    kept.sum().backward()
+    assert torch.equal(x.grad != 0, kept != 0)  # the gradient goes where the values went
+    # neighbours, rows and columns are dropped independently
+    dropped = (kept == 0).double() - share
+    for other in (dropped.roll(1, 0), dropped.roll(1, 1)):
+        assert (dropped * other).mean().abs() < 0.003
+    assert torch.equal(Dropout(share).eval()(x), x)
+    assert torch.equal(Dropout(0.0)(x), x)
 
 
 def test_the_published_shape_has_the_published_parameters():
