@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import time
 from collections.abc import Callable
@@ -15,11 +14,12 @@ import numpy as np
 import torch
 
 from finetune.reproduce.decoding import MODELS, Rule, fit, predict, represent
+from finetune.reproduce.kept import trained_eit, weights_folder
 from finetune.reproduce.reaching import Cuts, Trials, cut, read_trials, split
 from finetune.reproduce.readout import choose_strength, fit_linear
 from finetune.reproduce.runs import RunResult, key_of, run_once
 from foundation.errors import ConfigError
-from foundation.models.baselines import EITPublished
+from foundation.models.baselines import Decoder, EITPublished
 from foundation.store.catalog import Catalog
 from foundation.store.stored import StoredRecording
 
@@ -40,6 +40,8 @@ class EITTable:
         transfer_from: another animal: its individual module is trained, frozen, and only a head trained on ``subject``;
             null: no such row.
         threads: of torch.
+        weights: folder in which trained EITs are kept for transfers; null: ``foundation/weights`` in the user's cache
+            folder.
         rule: how long a model trains.
 
     Raises:
@@ -52,6 +54,7 @@ class EITTable:
     seeds: list[int] = field(default_factory=lambda: [15, 16, 17, 18, 19])
     transfer_from: str | None = None
     threads: int = 1
+    weights: str | None = None
     rule: Rule = field(default_factory=Rule)
 
     def __post_init__(self) -> None:
@@ -79,14 +82,15 @@ def run_eit(settings: EITTable, catalog: Catalog, folder: Path) -> None:
     train, test = split(trials)
     log.info("%d trials for training, %d for testing, %d units", len(train), len(test), train.rate_RNT.shape[1])
     digests = {settings.subject: source_digest(recording)}
-    base: dict[str, Any] = {"version": VERSION, "subject": settings.subject, "bins": settings.bins}
+    base = base_config(settings.subject, settings.bins)
 
     def once(name: str, seed: int, config: dict, used: dict, made: Callable[[], tuple[Any, dict]]) -> None:
         def run() -> RunResult:
             began = time.perf_counter()
             predicted_WT, detail = made()
             right_R = right_by_trial(predicted_WT, cut(test, settings.bins))
-            detail |= {"seconds": round(time.perf_counter() - began, 1), "train": len(train), "test": len(test)}
+            detail = {"seconds": round(time.perf_counter() - began, 1)} | detail
+            detail |= {"train": len(train), "test": len(test)}
             log.info("%s, seed %d: %.4f (%s)", name, seed, np.mean(right_R), detail["seconds"])
             mean = float(np.mean(right_R))
             return RunResult(name, seed, key_of(config, used), config, used, mean, right_R.tolist(), detail)
@@ -99,7 +103,7 @@ def run_eit(settings: EITTable, catalog: Catalog, folder: Path) -> None:
     for seed in settings.seeds:
         for name in [m for m in MODELS if m in settings.models]:
             config = base | {"model": name, "seed": seed, "rule": asdict(settings.rule)}
-            once(name, seed, config, digests, partial(model_run, name, train, test, settings, seed))
+            once(name, seed, config, digests, partial(model_run, name, train, test, settings, seed, digests))
         if settings.transfer_from is not None:
             source = find_recording(catalog, settings.transfer_from)
             config = base | {"model": TRANSFER, "from": settings.transfer_from, "seed": seed}
@@ -107,6 +111,11 @@ def run_eit(settings: EITTable, catalog: Catalog, folder: Path) -> None:
             used = digests | {settings.transfer_from: source_digest(source)}
             name = f"{TRANSFER}-{settings.transfer_from}"
             once(name, seed, config, used, partial(transfer_run, source, train, test, settings, seed))
+
+
+def base_config(subject: str, bins: int) -> dict[str, Any]:
+    """What every run on a recording has in its configuration."""
+    return {"version": VERSION, "subject": subject, "bins": bins}
 
 
 def find_recording(catalog: Catalog, subject: str) -> StoredRecording:
@@ -141,10 +150,32 @@ def floor(train: Trials, test: Trials, n_bins: int) -> tuple[np.ndarray, dict]:
     return np.repeat(predicted_W[:, None], n_bins, axis=1), {"strength": strength}
 
 
-def model_run(name: str, train: Trials, test: Trials, settings: EITTable, seed: int) -> tuple[np.ndarray, dict]:
+def fit_eit(
+    subject: str, train: Trials, settings: EITTable, seed: int, digests: dict[str, str]
+) -> tuple[EITPublished, dict]:
+    """EIT trained on an animal, or as an earlier run of the same configuration and data left it."""
+    n_bins, n_units = settings.bins, train.rate_RNT.shape[1]
+    config = base_config(subject, n_bins) | {"model": "eit", "seed": seed, "rule": asdict(settings.rule)}
+
+    def made() -> tuple[EITPublished, dict]:
+        began = time.perf_counter()
+        model, detail = fit(lambda: MODELS["eit"](n_units, n_bins), train, n_bins, settings.rule, seed)
+        assert isinstance(model, EITPublished)
+        return model, detail | {"seconds": round(time.perf_counter() - began, 1)}
+
+    return trained_eit(weights_folder(settings.weights), config, digests, made)
+
+
+def model_run(
+    name: str, train: Trials, test: Trials, settings: EITTable, seed: int, digests: dict[str, str]
+) -> tuple[np.ndarray, dict]:
     """A model from its first weights to its predictions of the test windows."""
     n_bins, n_units = settings.bins, train.rate_RNT.shape[1]
-    model, detail = fit(lambda: MODELS[name](n_units, n_bins), train, n_bins, settings.rule, seed)
+    model: Decoder
+    if name == "eit":
+        model, detail = fit_eit(settings.subject, train, settings, seed, digests)
+    else:
+        model, detail = fit(lambda: MODELS[name](n_units, n_bins), train, n_bins, settings.rule, seed)
     tested = cut(test, n_bins)
     if name != "ndt":
         return predict(model, tested), detail
@@ -163,10 +194,9 @@ def transfer_run(
     """EIT trained on another animal; its individual module frozen, and a head trained on this one."""
     n_bins, n_units = settings.bins, train.rate_RNT.shape[1]
     theirs, _ = split(read_trials(source))
-    there, first = fit(lambda: MODELS["eit"](theirs.rate_RNT.shape[1], n_bins), theirs, n_bins, settings.rule, seed)
-    assert isinstance(there, EITPublished)
-    frozen = copy.deepcopy(there)
-    model, detail = fit(lambda: frozen.transfer(n_units), train, n_bins, settings.rule, seed)
+    subject = source.subject.id
+    there, first = fit_eit(subject, theirs, settings, seed, {subject: source_digest(source)})
+    model, detail = fit(lambda: there.transfer(n_units), train, n_bins, settings.rule, seed)
     return predict(model, cut(test, n_bins)), detail | {"source_epochs": first["epochs"]}
 
 

@@ -1,6 +1,7 @@
 """The EIT table: its windows, its rule, its runs that go on, and its page."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from finetune.reproduce import EITTable, ReproduceSettings, reproduce
 from finetune.reproduce.decoding import Rule, fit, validate
 from finetune.reproduce.eit import find_recording, floor, right_by_trial
+from finetune.reproduce.kept import weights_folder
 from finetune.reproduce.reaching import Trials, cut, read_trials, split
 from finetune.reproduce.runs import read_all
 from foundation.command import build_parser, parse
@@ -60,7 +62,7 @@ def reaching(make_recording, tmp_path_factory):
 
 
 def table(reaching, tmp_path, **changes):
-    settings = EITTable(models=["linear", "mlp"], seeds=[1, 2], rule=QUICK)
+    settings = EITTable(models=["linear", "mlp"], seeds=[1, 2], rule=QUICK, weights=str(tmp_path / "weights"))
     settings = EITTable(**({f: getattr(settings, f) for f in settings.__dataclass_fields__} | changes))
     return ReproduceSettings(
         store=str(reaching[0]), output=str(tmp_path / "runs"), name="t", page=str(tmp_path / "page.md"), eit=settings
@@ -171,6 +173,42 @@ def test_a_frozen_module_of_another_animal_gets_a_head(reaching, tmp_path):
     assert set(result.digests) == {"Chewie", "Mihi"}
     assert result.detail["source_epochs"] >= 1
     assert "individual module frozen, trained on Mihi" in (tmp_path / "page.md").read_text()
+
+
+def test_a_transfer_takes_the_weights_of_the_run_that_trained_its_source(reaching, tmp_path, monkeypatch):
+    from finetune.reproduce import eit
+
+    short = {"seeds": [0], "rule": Rule(most_epochs=2, patience=1)}
+    apart = table(reaching, tmp_path / "apart", models=["linear"], transfer_from="Mihi", **short)
+    [wanted] = read_all(reproduce(apart))["transfer-Mihi"]
+    [source] = read_all(reproduce(table(reaching, tmp_path / "mihi", subject="Mihi", models=["eit"], **short)))["eit"]
+    [kept] = (tmp_path / "mihi/weights").iterdir()
+    assert kept.name == f"eit-{source.key}"
+    assert {p.name for p in kept.iterdir()} == {"config.json", "model.safetensors", "run.json"}
+
+    trained = []
+    fit = eit.fit
+    monkeypatch.setattr(eit, "fit", lambda build, *rest: (trained.append(build()), fit(build, *rest))[1])
+    weights = str(tmp_path / "mihi/weights")
+    again = table(reaching, tmp_path / "again", models=["linear"], transfer_from="Mihi", weights=weights, **short)
+    [found] = read_all(reproduce(again))["transfer-Mihi"]
+    assert [model.config.interaction_layers for model in trained] == [0]  # the head alone
+    assert (found.right_R, found.key) == (wanted.right_R, wanted.key)
+    assert found.detail["source_epochs"] == wanted.detail["source_epochs"] == source.detail["epochs"]
+    # another rule, other weights
+    other = short | {"rule": Rule(epochs=1), "transfer_from": "Mihi", "weights": weights, "models": ["linear"]}
+    reproduce(table(reaching, tmp_path / "other", **other))
+    assert len(list((tmp_path / "mihi/weights").iterdir())) == 2
+    (kept / "model.safetensors").write_bytes(b"torn")
+    with pytest.raises(FoundationError, match=r"not a kept EIT.*remove it to train it again"):
+        reproduce(table(reaching, tmp_path / "torn", **(other | short)))
+    assert not list((tmp_path / "torn").glob("runs/**/transfer-*"))
+
+
+def test_weights_are_kept_in_the_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert weights_folder(None) == tmp_path / "foundation/weights"
+    assert weights_folder("here") == Path("here")
 
 
 def test_validation_of_masked_bins_does_not_depend_on_draws(reaching):
