@@ -29,8 +29,8 @@ from pynwb.behavior import SpatialSeries
 from pynwb.file import Subject
 from zarr.codecs import BloscCodec
 
+from foundation.cluster import ray_cluster
 from foundation.store import Store
-from ingest.cluster import ray_cluster
 from ingest.recipes import load_recipe
 from ingest.schedule import run_tasks
 from ingest.sources import find_assets

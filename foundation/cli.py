@@ -64,6 +64,12 @@ COMMANDS = {
         show="foundation.scaling:table",
         extra="train",
     ),
+    "sweep": Command(
+        "pretrain small models of several sizes on several amounts of data, and fit a power law",
+        "foundation.sweep:sweep",
+        "foundation.sweep:SweepSettings",
+        extra="sweep",
+    ),
     "runs": Command(
         "list runs with their state and figures",
         "foundation.runs:list_runs",

@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from foundation.cluster import ray_cluster
 from foundation.errors import ConfigError, StoreError
 from foundation.store import Catalog, Store
 from foundation.store.cleaning import clean_store
-from ingest.cluster import ray_cluster
 from ingest.explain import explain
 from ingest.recipes import Recipe, load_recipe, recipe_for
 from ingest.report import IngestReport, Receipt

@@ -120,7 +120,8 @@ def start_distributed(timeout: float = 1800.0, joining: float = 300.0) -> tuple[
     if not torch.cuda.is_available():
         # Shared-memory collectives would be compiled at the first start; training does not use them.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    if "RANK" not in os.environ:
+    inherited = ALONE in os.environ and not torch.distributed.is_initialized()  # from a process that was alone, too
+    if "RANK" not in os.environ or inherited:
         alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", ALONE: "1"}
         os.environ.update(alone | {"MASTER_PORT": str(free_port())})
     if not torch.distributed.is_initialized():

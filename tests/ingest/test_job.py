@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-import ingest.cluster
+import foundation.cluster
 import ingest.job
 from foundation.errors import ConfigError, SourceError, StoreError
 from foundation.store import Catalog, Store
@@ -180,16 +180,16 @@ def test_as_a_script_copied_elsewhere(good_folder, tmp_path):
 
 
 def test_ray_that_is_not_installed(run, good_folder, tmp_path, monkeypatch):
-    real = ingest.cluster.importlib.util.find_spec
+    real = foundation.cluster.importlib.util.find_spec
     monkeypatch.setattr(
-        ingest.cluster.importlib.util, "find_spec", lambda name, *a: None if name == "ray" else real(name, *a)
+        foundation.cluster.importlib.util, "find_spec", lambda name, *a: None if name == "ray" else real(name, *a)
     )
     with pytest.raises(ConfigError, match=r"pip install 'neural-foundation\[ingest\]'"):
         run(good_folder, tmp_path / "store")
 
 
 def test_no_cluster_at_the_address():
-    code = "from ingest.cluster import ray_cluster\nwith ray_cluster(address='127.0.0.1:9'): pass"
+    code = "from foundation.cluster import ray_cluster\nwith ray_cluster(address='127.0.0.1:9'): pass"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert "no Ray cluster answers at address '127.0.0.1:9'" in done.stderr
 

@@ -1,4 +1,4 @@
-"""Ray as ingest uses it: joined if there is a cluster, started on this machine if not, never louder than needed."""
+"""Ray for ingestion and sweeps: joined if there is a cluster, started here if not, never louder than needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from foundation.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-# Receipts are small: the least that Ray accepts is plenty.
+# What workers send back is small: the least that Ray accepts is plenty.
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 
 
@@ -34,7 +34,7 @@ def ray_cluster(workers: int | None = None, address: str | None = None) -> Itera
         ConfigError: if Ray is not installed, or there is no cluster at the address.
     """
     if importlib.util.find_spec("ray") is None:
-        raise ConfigError("ingest runs on Ray, which is not installed: pip install 'neural-foundation[ingest]'")
+        raise ConfigError("this runs on Ray, which is not installed: pip install 'neural-foundation[ingest]'")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     starting = address == "local" or (address is None and not _part_of_cluster())

@@ -1,0 +1,33 @@
+"""Trials of a law that is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from foundation.sweep.fit import Law
+from foundation.sweep.trial import Measured, Trial
+
+
+@pytest.fixture
+def true_law() -> Law:
+    return Law(floor=0.2, model_scale=3.0, data_scale=40.0, alpha=0.5, beta=0.6, error=0.0)
+
+
+@pytest.fixture
+def trials_of(true_law):
+    """Builds trials of five sizes and five amounts (or fewer), whose log loss is off by so much noise."""
+
+    def build(noise=0.0, seed=0, sizes=5, amounts=5) -> list[Measured]:
+        rng = np.random.default_rng(seed)
+        points = [(k, j, 1_000 * 4**k, 100_000 * 3**j) for k in range(sizes) for j in range(amounts)]
+        return [
+            Measured(
+                Trial(k, j, 0), n, d, 4, 10, true_law(n, d) * math.exp(noise * rng.standard_normal()), 1.0, ""
+            )
+            for k, j, n, d in points
+        ]  # fmt: skip
+
+    return build
