@@ -29,7 +29,7 @@ def missing() -> str:
     return ""
 
 
-def on_two_hosts(folder: Path, commands: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+def on_two_hosts(folder: Path, commands: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
     """Runs lines of bash on host-a, in a folder of their own, with the `foundation` and `deepspeed` of this Python."""
     machine = folder / "machine"
     machine.mkdir()
