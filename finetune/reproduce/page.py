@@ -96,14 +96,37 @@ def _row(name: str, results: list[RunResult], published: float | None) -> str:
 
 
 def _verdict(rows: dict[str, list[RunResult]], published: dict[str, float]) -> str:
-    """Which rows fall short of the paper or of the floor."""
+    """Which rows fall short of the paper or of the floor, and on what that rests."""
     means = {name: float(np.mean([r.accuracy for r in results])) * 100 for name, results in rows.items()}
     said = []
     if "linear" in means:
         below = [TITLES.get(n, n) for n, mean in means.items() if n != "linear" and mean <= means["linear"]]
         if below:
             said.append(f"Not above the floor: {', '.join(below)}.")
-    short = [f"{TITLES[n]} by {p - means[n]:.2f}" for n, p in published.items() if n in means and means[n] < p]
+    short = [n for n in TITLES if n in published and n in means and means[n] < published[n]]
     if short:
-        said.append(f"Below the published figure: {', '.join(short)}.")
+        n_test = len(rows[short[0]][0].right_R)
+        said.append(
+            f"Below the published figure (a test trial is {100 / n_test:.1f} points):\n\n"
+            + "\n".join(_shortfall(n, rows[n], published[n]) for n in short)
+        )
     return "".join(f"\n\n{text}" for text in said)
+
+
+def _shortfall(name: str, results: list[RunResult], published: float) -> str:
+    """By how much a row falls short, and what was tried."""
+    gap = published - float(np.mean([r.accuracy for r in results])) * 100
+    low, high = trial_interval(results)
+    within = "lies within" if 100 * low <= published <= 100 * high else "lies outside"
+    seeds = ", ".join(str(r.seed) for r in results)
+    rules = {json.dumps(r.config["rule"], sort_keys=True) for r in results}
+    tried = " and ".join(sorted(_tried(json.loads(rule)) for rule in rules))
+    return (
+        f"- {TITLES[name]} by {gap:.2f}. Tried: {tried}, {'seed' if len(results) == 1 else 'seeds'} {seeds}. "
+        f"The published figure {within} the interval over trials."
+    )
+
+
+def _tried(rule: dict[str, Any]) -> str:
+    length = f"{rule['epochs']} epochs" if rule["epochs"] is not None else "the rule of the held-out trials for epochs"
+    return f"{length}, a rate of {rule['learning_rate']:g}, {rule['batch_size']} windows a batch"

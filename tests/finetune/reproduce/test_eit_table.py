@@ -11,8 +11,9 @@ from finetune.reproduce import EITTable, ReproduceSettings, reproduce
 from finetune.reproduce.decoding import Rule, fit, validate
 from finetune.reproduce.eit import find_recording, floor, right_by_trial
 from finetune.reproduce.kept import weights_folder
+from finetune.reproduce.page import eit_page
 from finetune.reproduce.reaching import Trials, cut, read_trials, split
-from finetune.reproduce.runs import read_all
+from finetune.reproduce.runs import RunResult, read_all
 from foundation.command import build_parser, parse
 from foundation.errors import ConfigError, FoundationError
 from foundation.models.baselines import MLPDecoder, MLPDecoderConfig
@@ -164,6 +165,30 @@ def test_the_page_says_what_is_there_and_what_is_not(reaching, tmp_path):
     assert "74.22" in page
     assert "Not above the floor: MLP." in page
     assert str(tmp_path) not in page
+
+
+def test_the_page_says_how_far_a_row_falls_short_and_what_was_tried(tmp_path):
+    from dataclasses import asdict, replace
+
+    config = {"subject": "Chewie", "bins": 2, "rule": asdict(Rule(epochs=400))}
+    detail = {"train": 127, "test": 32, "epochs": 400, "seconds": 1.0}
+    one = RunResult("eit", 15, "k", config, {"Chewie": "0" * 64}, 0.5, [0.0, 1.0] * 16, detail)
+    two = replace(one, seed=16, config=config | {"rule": asdict(Rule())})
+    enough = replace(one, name="mlp", accuracy=0.75, right_R=[0.75] * 32)
+    (tmp_path / "t").mkdir()
+    for result in (one, two, enough, replace(one, name="gru", accuracy=0.75, right_R=[0.5, 1.0] * 16)):
+        (tmp_path / f"t/{result.name}-seed{result.seed}.json").write_text(json.dumps(asdict(result)))
+    page = eit_page(tmp_path, "")
+    assert "a test trial is 3.1 points" in page
+    assert (
+        "- EIT by 29.69. Tried: 400 epochs, a rate of 0.0001, 16 windows a batch and the rule of the held-out trials "
+        "for epochs, a rate of 0.0001, 16 windows a batch, seeds 15, 16. The published figure lies outside the interval"
+    ) in page
+    assert (
+        "- GRU by 0.78. Tried: 400 epochs, a rate of 0.0001, 16 windows a batch, seed 15. The published figure " in page
+    )
+    assert "lies within" in page.split("- GRU by")[1].split("\n")[0]
+    assert "- MLP by" not in page
 
 
 def test_a_frozen_module_of_another_animal_gets_a_head(reaching, tmp_path):
