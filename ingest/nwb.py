@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import re
 import warnings
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import fsspec
 import h5py
@@ -36,8 +37,6 @@ from ingest.versions import refuse_other_versions, version_of
 from ingest.zarr_nwb import digest_of_zarr, opened_zarr, zarr_at
 
 log = logging.getLogger(__name__)
-
-READ_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,6 @@ def digest_of(path: str, content: BinaryIO | ZarrStore | None = None) -> str:
     Raises:
         SourceError: if the file cannot be read.
     """
-    digest = hashlib.sha256()
     content = zarr_at(path) if content is None else content
     try:
         if isinstance(content, ZarrStore):
@@ -115,11 +113,9 @@ def digest_of(path: str, content: BinaryIO | ZarrStore | None = None) -> str:
         with ExitStack() as stack:
             file = stack.enter_context(fsspec.open(path, "rb")) if content is None else content
             file.seek(0)
-            while block := file.read(READ_BYTES):
-                digest.update(block)
+            return hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
     except Exception as error:  # each file system has its own errors
         raise SourceError(f"{path}: cannot be read: {_line(error)}") from error
-    return digest.hexdigest()
 
 
 @contextmanager

@@ -77,7 +77,8 @@ def _write_array(target: MemoryStore, path: str, array: EncodedArray) -> Iterato
     if data.size:
         step = (shard or chunk)[0]
         for first in range(0, data.shape[0], step):
-            stored[first : first + step] = data[first : first + step]
+            with zarr.config.set({"codec_pipeline.batch_size": SHARD_CHUNKS}):  # not a task of its own for each chunk
+                stored[first : first + step] = data[first : first + step]
             let_go(data)
             yield
 

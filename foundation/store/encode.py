@@ -140,7 +140,7 @@ def decode(encoded: Encoded) -> Recording:
 
 
 def _encode_spikes(spikes: Spikes) -> dict[str, EncodedArray]:
-    found = to_ticks(spikes.times)
+    found = to_ticks(spikes.times, max(map(abs, spikes.span)) if len(spikes) else 0.0)
     values, rate = (spikes.times, None) if found is None else found
     edges, offsets_KN = layout(values, spikes.offsets, SPIKES_PER_BLOCK)
     in_blocks = gather(values, spikes.offsets, offsets_KN)

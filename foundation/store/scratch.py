@@ -12,8 +12,8 @@ import math
 import mmap
 import os
 import tempfile
-import weakref
 from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,8 +24,40 @@ MEMORY = 1 << 29
 PIECE_BYTES = 1 << 23
 
 
-# Large arrays in memory, as long as somebody uses them.
-_held: list[weakref.ref[np.ndarray]] = []
+class _Block:
+    """Memory of one large array, which goes back to be used again when nothing lies in it any more.
+
+    A system that clears gigabytes of fresh pages for every file takes longer for it than reading the file does.
+    """
+
+    in_use = 0
+    spare: ClassVar[list[mmap.mmap]] = []
+
+    def __init__(self, memory: mmap.mmap) -> None:
+        self.memory = memory
+        address = np.frombuffer(memory, np.uint8).ctypes.data
+        self.__array_interface__ = {"shape": (len(memory),), "typestr": "|u1", "data": (address, False), "version": 3}
+        type(self).in_use += len(memory)
+
+    def __del__(self) -> None:
+        type(self).in_use -= len(self.memory)
+        self.spare.append(self.memory)
+
+    @classmethod
+    def take(cls, size: int) -> _Block | None:
+        """A block of ``size`` bytes or up to twice as many; None if there is no room."""
+        cls.spare.sort(key=len)
+        for k, memory in enumerate(cls.spare):
+            if size <= len(memory) <= 2 * size:
+                return cls(cls.spare.pop(k))
+        while cls.spare and cls.in_use + sum(map(len, cls.spare)) + size > MEMORY:
+            cls.spare.pop(0)
+        if cls.in_use + size > MEMORY:
+            return None
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        return cls(memory)
 
 
 def empty(shape: int | tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:
@@ -46,11 +78,8 @@ def empty(shape: int | tuple[int, ...], dtype: np.dtype | type | str) -> np.ndar
     size = math.prod(shape) * dtype.itemsize
     if size < LARGE:
         return np.empty(shape, dtype)
-    in_use = [array for held in _held if (array := held()) is not None]
-    if sum(array.nbytes for array in in_use) + size <= MEMORY:
-        array = np.empty(shape, dtype)
-        _held[:] = map(weakref.ref, [*in_use, array])
-        return array
+    if (block := _Block.take(size)) is not None:
+        return np.asarray(block)[:size].view(dtype).reshape(shape)
     try:
         with tempfile.TemporaryFile() as file:
             # Room is taken now: a write to a full disk through a mapping would end the process.

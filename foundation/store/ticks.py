@@ -15,11 +15,12 @@ LATEST = 1e9
 FIRST = 4096
 
 
-def to_ticks(times: np.ndarray) -> tuple[np.ndarray, float] | None:
+def to_ticks(times: np.ndarray, largest: float | None = None) -> tuple[np.ndarray, float] | None:
     """Integer ticks and their rate, when ``ticks / rate`` equals ``times`` bit for bit.
 
     Args:
         times: ``(S,)`` float64 seconds.
+        largest: the greatest distance of a time from 0, where it is known.
 
     Returns:
         ``(ticks, rate)``, or None when no known rate reproduces the times. Ticks are int32 where all of them fit,
@@ -33,7 +34,8 @@ def to_ticks(times: np.ndarray) -> tuple[np.ndarray, float] | None:
         True
     """
     times = np.ascontiguousarray(times, dtype=np.float64)
-    largest = max((_largest(times[piece]) for piece in pieces(times)), default=0.0)
+    if largest is None:
+        largest = max((_largest(times[piece]) for piece in pieces(times)), default=0.0)
     if largest > LATEST:
         return None
     for rate in RATES:
