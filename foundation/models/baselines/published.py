@@ -19,6 +19,8 @@ from foundation.models.baselines.decoder import Decoder, DecoderConfig, DecoderO
 from foundation.models.baselines.dropout import Dropout
 from foundation.models.baselines.wide_attention import WideBlock
 
+REPEATING_BINS = 16  # longer windows of activity are hardly ever the same
+
 
 class EITPublishedConfig(DecoderConfig):
     """Shape of the published EIT.
@@ -120,8 +122,9 @@ class IndividualModule(nn.Module):
     @staticmethod
     def _repeats(x_RT: torch.Tensor) -> bool:
         """Whether it pays to look for windows that are the same."""
+        short = 1 < len(x_RT) and x_RT.shape[1] <= REPEATING_BINS
         plain = x_RT.device.type == "cpu" and x_RT.dtype == torch.float32 and not x_RT.requires_grad
-        return plain and len(x_RT) > 1 and not torch.compiler.is_compiling()
+        return short and plain and not torch.compiler.is_compiling()
 
 
 class InteractionModule(nn.Module):

@@ -260,7 +260,7 @@ def test_shipped_tables_are_settings(name):
     given = ["--config", name, "--store", "s"]
     settings = parse(build_parser("reproduce", reproduce, ReproduceSettings), ReproduceSettings, given)
     assert f"reproduce/{settings.name}" == name
-    assert settings.eit.rule == Rule()
+    assert settings.eit.rule == (Rule(epochs=400) if name.endswith("-400") else Rule())
 
 
 @pytest.mark.real_data
