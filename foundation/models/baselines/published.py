@@ -122,7 +122,7 @@ class IndividualModule(nn.Module):
     @staticmethod
     def _repeats(x_RT: torch.Tensor) -> bool:
         """Whether it pays to look for windows that are the same."""
-        short = 1 < len(x_RT) and x_RT.shape[1] <= REPEATING_BINS
+        short = len(x_RT) > 1 and x_RT.shape[1] <= REPEATING_BINS
         plain = x_RT.device.type == "cpu" and x_RT.dtype == torch.float32 and not x_RT.requires_grad
         return short and plain and not torch.compiler.is_compiling()
 
