@@ -18,6 +18,7 @@ from foundation.data.batch import WindowBatch
 from foundation.data.context import StepContext
 from foundation.errors import ConfigError, FoundationError
 from foundation.models import EIT
+from foundation.models.batch_norm import GlobalBatchNorm
 from foundation.models.scaling import param_groups
 from foundation.objectives import Objective, build_objective, own_model
 from foundation.training.joining import Joining
@@ -58,6 +59,11 @@ def build_module(settings: PretrainSettings) -> PretrainModule:
             raise ConfigError(f"engine.activation_checkpointing: {type(model).__name__} cannot do it")
         enable: Any = model.gradient_checkpointing_enable
         enable({"use_reentrant": False})
+    if settings.engine.accumulate > 1 and any(isinstance(part, GlobalBatchNorm) for part in model.modules()):
+        raise ConfigError(
+            f"engine.accumulate is {settings.engine.accumulate}: 1 for {type(model).__name__}, whose batch norm takes "
+            "its statistics over the whole step"
+        )
     return PretrainModule(model, objective, settings.precision, settings.engine.accumulate)
 
 

@@ -16,7 +16,7 @@ class EngineSettings:
         activation_checkpointing: each block of the encoder is computed again in the backward pass.
         accumulate: the encoder goes through a step's windows in so many parts. Losses couple the windows of a step, so
             embeddings of all parts are kept, the loss is taken over them at once, and each part is computed again in
-            the backward pass: the gradient is that of the whole step. Not under ZeRO 3.
+            the backward pass: the gradient is that of the whole step. Not for encoders with a batch norm.
 
     Raises:
         ConfigError: if a value is impossible.

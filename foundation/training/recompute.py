@@ -3,6 +3,9 @@
 Gradient accumulation adds the gradients of several losses. Where a loss couples all windows of a step, that is another
 gradient than that of the whole. Here only the encoder is run in parts: what comes out is put together for one loss, and
 in the backward pass each part is computed again by itself. The gradient is that of the whole step.
+
+Under ZeRO 3 each run of the encoder gathers its weights from all processes, forward and again in the backward pass. So
+all processes run it equally often: one that has fewer windows than parts runs it on one window more, for nothing.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ class InParts:
 
     def __init__(self, model: nn.Module, parts: int) -> None:
         self._model, self._parts = model, parts
+        self._spread = any(hasattr(parameter, "ds_id") for parameter in model.parameters())
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
@@ -40,13 +44,15 @@ class InParts:
     def __call__(self, **inputs: torch.Tensor) -> Any:
         windows = len(next(iter(inputs.values())))
         rows = [r for r in torch.arange(windows).tensor_split(self._parts) if len(r)]
-        found = []
-        for part in rows:
-            given: dict[str, Any] = {name: value[part[0] : part[-1] + 1] for name, value in inputs.items()}
-            if torch.is_grad_enabled():
-                found.append(checkpoint(self._model, use_reentrant=False, **given))
-            else:
-                found.append(self._model(**given))
-        whole = type(found[0])
+        found = [self._run({name: value[part[0] : part[-1] + 1] for name, value in inputs.items()}) for part in rows]
         names = [name for name in found[0] if isinstance(found[0][name], torch.Tensor)]
-        return whole(**{name: torch.cat([part[name] for part in found]) for name in names})
+        tensors = {name: torch.cat([part[name] for part in found]) for name in names}
+        for _ in range(self._parts - len(rows) if self._spread else 0):
+            idle = self._run({name: value[:1] for name, value in inputs.items()})
+            tensors = {name: tensor + 0.0 * idle[name].sum() for name, tensor in tensors.items()}
+        return type(found[0])(**tensors)
+
+    def _run(self, inputs: dict[str, Any]) -> Any:
+        if torch.is_grad_enabled():
+            return checkpoint(self._model, use_reentrant=False, **inputs)
+        return self._model(**inputs)

@@ -175,11 +175,6 @@ class PretrainSettings:
             raise ConfigError(f"seed is {self.seed}: 0 or more")
         if self.engine.offload == "cpu" and not self.zero_stage:
             raise ConfigError("engine.offload is 'cpu': zero_stage 1, 2 or 3 is needed, and it is 0")
-        if self.engine.accumulate > 1 and self.zero_stage == 3:
-            raise ConfigError(
-                f"engine.accumulate is {self.engine.accumulate}: 1 under zero_stage 3; take "
-                "engine.activation_checkpointing"
-            )
         if self.validation.patience and not self.saving.best:
             raise ConfigError("validation.patience needs saving.best: the metric that is to get better")
         if self.restarts < 0:
