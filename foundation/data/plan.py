@@ -207,7 +207,7 @@ class StepPlan:
 
     def _domain(self, index: int) -> Interval:
         if index not in self._domains:
-            self._domains[index] = StoredRecording(self._store, self._records[index]).domain.union()
+            self._domains[index] = StoredRecording(self._store, self._records[index]).observed
         return self._domains[index]
 
 

@@ -180,7 +180,7 @@ class ActivityReader:
         self.recording = recording
         self.n_units = recording.n_units
         self.resolution = recording.resolution
-        self.domain = recording.domain.union()
+        self.domain = recording.observed
         self.modality = COUNTS_MODALITY if recording.is_counts else VALUES_MODALITY
         self._reader = reader or WindowReader(recording.store, [recording.record])
         self._place = place

@@ -12,6 +12,7 @@ from foundation.errors import StoreError
 from foundation.store.encode import encode
 from foundation.store.files import to_json
 from foundation.store.identity import origin, recording_id
+from foundation.store.observed import listed
 from foundation.store.recording import Recording, Source
 from foundation.store.storage import Store
 
@@ -81,6 +82,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
         "n_spikes": recording.n_spikes,
         "duration": round(recording.domain.duration, 6),
         "longest_interval": round(float(np.max(recording.domain.end - recording.domain.start, initial=0.0)), 6),
+        "observed": listed(recording.domain),
         "kind": (recording.activity_kind if sampled else "spikes"),
         "resolution": recording.resolution,
         "labels": recording.labels,

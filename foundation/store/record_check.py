@@ -9,6 +9,7 @@ import numpy as np
 
 from foundation.store.encode import EncodedArray, decode_column, decode_interval
 from foundation.store.interval import Interval
+from foundation.store.observed import listed
 from foundation.store.recording import COUNTS, Subject
 
 # Small arrays that the record speaks of.
@@ -75,7 +76,9 @@ def differences(record: dict[str, Any], attributes: dict[str, Any], held: Held) 
         "n_spikes": held.n_spikes,
         "duration": round(domain.duration, 6),
         "longest_interval": round(float(np.max(domain.end - domain.start, initial=0.0)), 6),
+        "observed": listed(domain),
         "labels": held.labels(attributes),
     }
-    record = {"control": {}} | record
+    # What older software did not write.
+    record = {"control": {}, "observed": said["observed"]} | record
     return [name for name, value in said.items() if record.get(name) != value]

@@ -21,6 +21,7 @@ from foundation.store.encode import (
     decode_series,
 )
 from foundation.store.interval import Interval
+from foundation.store.observed import from_record
 from foundation.store.recording import COUNTS, Recording, Subject, Units
 from foundation.store.series import RegularTimeSeries, TimeSeries
 from foundation.store.storage import Store
@@ -92,6 +93,12 @@ class StoredRecording:
     @cached_property
     def domain(self) -> Interval:
         return decode_interval("domain", self._arrays("domain/"))
+
+    @cached_property
+    def observed(self) -> Interval:
+        """The domain as intervals that do not touch; mostly known from the catalog, without opening the recording."""
+        found = from_record(self.record)
+        return self.domain.union() if found is None else found
 
     @cached_property
     def intervals(self) -> dict[str, Interval]:

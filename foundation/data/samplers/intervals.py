@@ -20,7 +20,7 @@ def sampling_intervals(catalog: Catalog, table: str | None = None, *, clip: bool
     found = {}
     for recording in catalog:
         if table is None:
-            found[recording.id] = recording.domain.union()
+            found[recording.id] = recording.observed
         elif table in recording.intervals:
             rows = recording.intervals[table]
             found[recording.id] = clipped(rows, recording.domain) if clip else rows

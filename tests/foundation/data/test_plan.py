@@ -1,3 +1,4 @@
+import shutil
 from collections import Counter
 from dataclasses import replace
 
@@ -154,3 +155,19 @@ def test_what_cannot_be_is_refused(small_store):
         DataSettings(bin_widths=[-1.0])
     with pytest.raises(ConfigError, match="shortest=5, longest=4"):
         ViewSpec(2, 5, 4)
+
+
+def test_a_step_is_drawn_without_opening_a_recording(tmp_path, make_recording):
+    """A thousand processes that each opened all recordings of a step would wait for the store alone."""
+    store = Store(tmp_path / "store", create=True)
+    gaps = Interval([0.0, 30.0, 40.0], [20.0, 40.0, 55.25])
+    for seed, domain in enumerate((None, gaps)):
+        write_recording(store, make_recording(seed, **({} if domain is None else {"domain": domain})))
+    catalog = Catalog.refresh(store)
+    drawn = [plan_of(tmp_path / "store")(step) for step in range(20)]
+    for record in catalog.records:
+        del record["observed"]  # as older software wrote it: the recordings are opened
+    opened = [StepPlan(catalog, SETTINGS, SPEC, bins_per_token=4, seed=0)(step) for step in range(20)]
+    shutil.rmtree(tmp_path / "store" / "recordings")
+    closed = [plan_of(tmp_path / "store")(step) for step in range(20)]
+    assert repr(closed) == repr(drawn) == repr(opened)

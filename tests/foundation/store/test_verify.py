@@ -180,6 +180,17 @@ def test_a_number_of_a_commit_record(store, field):
     assert [what for _, what in found(store)] == [f"its commit record says another {field} than its group"]
 
 
+def test_observed_time_of_a_commit_record(store):
+    """Windows are drawn by what the record says, so that it must be what the group says; older records have none."""
+    first = store.commit_ids()[0]
+    edit_json(store, f"commits/{first}.json", lambda record: record.pop("observed"))
+    Catalog.refresh(store, full=True)
+    assert found(store) == []
+    edit_json(store, f"commits/{first}.json", lambda record: record.update(observed=[[0.0, 1e6]]))
+    Catalog.refresh(store, full=True)
+    assert [what for _, what in found(store)] == ["its commit record says another observed than its group"]
+
+
 def test_labels_and_counts_of_a_commit_record(tmp_path, make_recording):
     """What the record says is taken from the group in another way than when it was written: both agree."""
     store = Store(tmp_path / "labels", create=True)
