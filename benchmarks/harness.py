@@ -115,7 +115,10 @@ def versions(packages: Iterable[str]) -> str:
 def load() -> str:
     """How busy the machine is, so that a figure taken beside other work can be told."""
     one, five, _ = os.getloadavg()
-    return f"load {one:.1f} over the last minute, {five:.1f} over five"
+    said = f"load {one:.1f} over the last minute, {five:.1f} over five"
+    if hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR):
+        said += ", in real-time scheduling (before all other work of the machine)"
+    return said
 
 
 class Page:
