@@ -177,7 +177,7 @@ class EncoderCost:
         if over_time:
             parts.append(self._turn(rows, backward))
         else:
-            parts.append(Work(0.0, rows * 4 * d * FULL * backward, 2 * backward))  # units and time change places
+            parts.append(Work(0.0, rows * 4 * d * FULL, 2 * backward))  # units and time change places
         return total(parts)
 
     def _turn(self, rows: float, backward: bool) -> Work:

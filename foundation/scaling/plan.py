@@ -110,7 +110,7 @@ class Plan:
     @property
     def fits(self) -> bool:
         """Whether a step fits into the memory of a device and of its node."""
-        return self.cost.memory <= self.hardware.memory and self.cost.states.host <= self.hardware.host_memory
+        return self.cost.memory <= self.hardware.memory and self.cost.host_memory <= self.hardware.host_memory
 
     @property
     def rate(self) -> float:

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from foundation.data.source import open_source
 from foundation.errors import FoundationError
+from foundation.scaling.between import LENGTH, Between
 from foundation.scaling.hardware import HERE, Hardware
 from foundation.store import Interval, Recording, Source, Spikes, Store, Subject, Units, write_recording
 from foundation.store.stored import StoredRecording
@@ -99,12 +100,12 @@ def products(device: torch.device, dtype: torch.dtype, dim: int) -> float:
     """FLOP/s of a feed-forward layer's products: forward, and for the gradients of its input and its weight."""
     rows = ROWS[device.type]
     x, w = torch.randn(rows, dim, device=device, dtype=dtype), torch.randn(4 * dim, dim, device=device, dtype=dtype)
-    y = torch.randn(rows, 4 * dim, device=device, dtype=dtype)
+    y, bias = torch.randn(rows, 4 * dim, device=device, dtype=dtype), torch.zeros(4 * dim, device=device, dtype=dtype)
     times = max(1, round(2e9 / (6 * rows * dim * 4 * dim)))
 
     def work() -> None:
         for _ in range(times):
-            F.linear(x, w)
+            F.linear(x, w, bias)
             y @ w
             y.T @ x
 
@@ -112,33 +113,16 @@ def products(device: torch.device, dtype: torch.dtype, dim: int) -> float:
 
 
 def moves(device: torch.device, dim: int) -> float:
-    """Bytes/s that the operations between products read and write, in the mix in which a block has them."""
-    rows = ROWS[device.type]
-    x = torch.randn(rows, dim, device=device)
-    wide, weight = torch.randn(rows, 4 * dim, device=device), torch.ones(dim, device=device)
-    grad = torch.randn_like(wide)
-
-    def work() -> None:
-        F.layer_norm(x, (dim,), weight, weight)
-        F.gelu(wide)
-        torch.ops.aten.gelu_backward(grad, wide)
-        grad.sum(0)
-        torch.cat([x, x], dim=1)
-        torch.addcmul(x * x, x, x)
-        x + x
-
-    return rows * dim * 4 * (2 + 8 + 12 + 4 + 4 + 7 + 3) / _timed(work, device)
+    """Bytes/s that the operations between the products of blocks read and write."""
+    rows = ROWS[device.type] * 256 // max(256, dim)
+    work = Between(rows, dim, device)
+    return work.counted().bytes / _timed(work, device)
 
 
 def calls(device: torch.device) -> float:
-    """Seconds to start an operation."""
-    x = torch.zeros(8, device=device)
-
-    def work() -> None:
-        for _ in range(500):
-            x.add_(1.0)
-
-    return _timed(work, device) / 500
+    """Seconds to start an operation: of blocks so small that there is nothing else to do."""
+    work = Between(LENGTH, 4, device)
+    return _timed(work, device, 20) / work.counted().calls
 
 
 def messages(device: torch.device) -> tuple[float, float]:

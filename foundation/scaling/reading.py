@@ -14,6 +14,7 @@ from foundation.store.blocks import SPIKES_PER_BLOCK
 DECODED = 8  # bytes of a spike in memory
 PLANNED_READS, OPENED_READS, BLOCK_READS = 3, 2, 2  # metadata and observed time; edges and offsets; index and chunk
 OPENED_BYTES = 8400  # of metadata, for each of the two
+RECORD_BYTES = 5_700  # of a recording's catalog record and of its place in the plan, in memory
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Reading:
         stored: bytes that it reads.
         decoded: bytes that these become.
         reads: requests to the store.
+        catalog: bytes of its node's memory in which it and its workers know the recordings.
     """
 
     opened: float
@@ -75,6 +77,7 @@ class Reading:
     stored: float
     decoded: float
     reads: float
+    catalog: float = 0.0
 
     def seconds(self, hardware: Hardware, workers: int) -> float:
         """The longer of waiting for the store and of working on what comes, by ``workers`` processes (0: a thread)."""
@@ -115,4 +118,5 @@ def reading(archive: ArchiveSettings, own: StepShape, windows: int, steps: int, 
         stored=blocks * per_block * archive.bytes_per_spike + (opened + own_opened) * OPENED_BYTES,
         decoded=blocks * per_block * DECODED,
         reads=PLANNED_READS * opened + OPENED_READS * own_opened + BLOCK_READS * blocks,
+        catalog=float(1 + data.workers) * archive.recordings * RECORD_BYTES,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from foundation.models.config import EITConfig
 from foundation.scaling.encoder import EncoderCost
@@ -58,6 +58,11 @@ class StepCost:
     def memory(self) -> float:
         """Bytes of a device."""
         return self.states.device + self.activations
+
+    @property
+    def host_memory(self) -> float:
+        """Bytes of a node's memory, for each of its devices: what is offloaded, and the catalog."""
+        return self.states.host + self.reading.catalog
 
     @property
     def flops(self) -> float:
@@ -227,8 +232,3 @@ def step_seconds(cost: StepCost, settings: PretrainSettings, hardware: Hardware,
         hidden=gradients if beside else 0.0,
         store=cost.reading.seconds(hardware, settings.data.workers),
     )
-
-
-def without_store(seconds: StepSeconds) -> StepSeconds:
-    """The same from a store that costs nothing."""
-    return replace(seconds, store=0.0)

@@ -50,11 +50,12 @@ def _memory(plan: Plan) -> list[Row]:
         ("activations", si(cost.activations, "B"), ""),
         ("memory of a device", si(cost.memory, "B"), f"{fits} into {si(hardware.memory, 'B')}"),
     ]
-    if cost.states.host:
-        fits = "fits" if cost.states.host <= hardware.host_memory else "does not fit"
-        rows.append(
-            ("memory of the node", si(cost.states.host, "B"), f"{fits} into {si(hardware.host_memory, 'B')} a device")
-        )
+    fits = "fits" if cost.host_memory <= hardware.host_memory else "does not fit"
+    rows += [
+        ("optimiser, offloaded", si(cost.states.host, "B"), "in the memory of the node"),
+        ("catalog", si(cost.reading.catalog, "B"), "in the memory of the node, with those of workers"),
+        ("memory of the node", si(cost.host_memory, "B"), f"{fits} into {si(hardware.host_memory, 'B')} a device"),
+    ]
     return [row for row in rows if row[1] != "0 B"]
 
 
@@ -88,7 +89,9 @@ def _time(plan: Plan) -> list[Row]:
 
 def _verdict(plan: Plan) -> list[str]:
     lines = [f"bottleneck: {plan.seconds.bottleneck}"]
-    if not plan.fits:
+    if plan.cost.host_memory > plan.hardware.host_memory:
+        lines.append("does not fit into the memory of the node: lower data.workers, or plan a smaller archive")
+    if plan.cost.memory > plan.hardware.memory:
         lines.append("does not fit: raise zero_stage, or give engine.activation_checkpointing, accumulate or offload")
     if plan.settings.batch == "device" and plan.cost.world > 1:
         data = plan.run.data

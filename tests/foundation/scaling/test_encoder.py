@@ -1,12 +1,9 @@
-from collections import defaultdict
-
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from foundation.models import EIT, EITConfig
+from foundation.scaling.between import Moved
 from foundation.scaling.encoder import EncoderCost
 from foundation.training.figures import ATTENTION
 
@@ -20,8 +17,6 @@ SHAPES = [
     {"time_layers": 2, "individual_layers": 1},
     {"interaction_layers": 0},
 ]
-PRODUCTS = ("addmm", "mm", "bmm")
-VIEWS = ("view", "transpose", "t", "unsqueeze", "expand", "slice", "select", "detach", "split", "split_with_sizes")
 
 
 def pair(checkpointing=False, **changes) -> tuple[EIT, dict[str, torch.Tensor]]:
@@ -64,32 +59,13 @@ def test_flops_are_those_that_torch_counts(changes, checkpointing):
     assert cost.backward(PART).flops + again == backward.get_total_flops()
 
 
-class Moved(TorchDispatchMode):
-    """Bytes that operations other than products read and write, and how many there were."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bytes: dict[str, int] = defaultdict(int)
-        self.calls = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        out = function(*args, **(kwargs or {}))
-        name = function.__name__.split(".")[0]
-        if name.removeprefix("_unsafe_") not in VIEWS:
-            self.calls += 1
-            if name not in PRODUCTS:
-                tensors = [x for x in tree_leaves((args, out)) if isinstance(x, torch.Tensor)]
-                self.bytes[name] += sum(x.numel() * x.element_size() for x in tensors)
-        return out
-
-
 @pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize("changes", SHAPES[:5])
 def test_bytes_and_calls_beside_products_are_those_that_torch_makes(changes, bf16):
     model, given = pair(**changes)
     cost = EncoderCost(model.config, "bf16" if bf16 else "fp32")
     for found, said in zip(passes(model, given, Moved, bf16), (cost.forward(PART), cost.backward(PART)), strict=True):
-        assert said.moved == pytest.approx(sum(found.bytes.values()), rel=0.15)
+        assert said.moved == pytest.approx(found.bytes, rel=0.15)
         assert said.calls == pytest.approx(found.calls, rel=0.35)
 
 

@@ -1,0 +1,119 @@
+"""Plans for 8, 64 and 1,024 GPUs on an archive of 10^6 recordings: the tables of docs/scaling.md.
+
+python benchmarks/scaling.py                  # writes them into docs/scaling.md
+python benchmarks/scaling.py --check          # says whether they are what the model says
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from foundation.command import build_parser, parse
+from foundation.scaling import Plan, PlanSettings, plan, step_seconds
+from foundation.scaling.table import si
+
+PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
+BEGIN, END = "<!-- begin -->\n", "<!-- end -->\n"
+NODES = (1, 8, 128)
+COMMON = "--config pretrain/demo --gpus 8 --precision bf16 --steps 100000 --data.workers 8"
+RUNS = {
+    "eit-base": "--config model/eit-base --model.patch_length 20 --data.tokens_per_step 65536",
+    "eit-large": "--config model/eit-large --model.patch_length 20 --zero_stage 1",
+}
+HEAD = ["GPUs", "windows a step", "fullest over mean", "TFLOP of a process", "memory of a device", "of it activations",
+        "memory of a node", "sent by a process", "read by a process", "reads"]  # fmt: skip
+TIMES = ["GPUs", "encoder", "objective", "optimiser", "network", "store", "step", "neuron-tokens/s", "FLOP utilisation",
+         "bottleneck", "once the store keeps up"]  # fmt: skip
+
+
+def planned(options: str, nodes: int) -> Plan:
+    """What ``foundation plan`` makes of its options."""
+    arguments = [*options.split(), "--nodes", str(nodes)]
+    return plan(parse(build_parser("plan", plan, PlanSettings), PlanSettings, arguments))
+
+
+def size(found: Plan) -> list[str]:
+    cost, read = found.cost, found.cost.reading
+    fits = "" if cost.memory <= found.hardware.memory else " (does not fit)"
+    node = cost.host_memory * found.settings.gpus
+    fits_node = "" if cost.host_memory <= found.hardware.host_memory else " (does not fit)"
+    return [
+        f"{cost.world:,}", f"{found.windows:,}", f"{found.imbalance:.2f}", f"{cost.flops / 1e12:.3g}",
+        si(cost.memory, "B") + fits, si(cost.activations, "B"), si(node, "B") + fits_node,
+        si(cost.gradients_sent + cost.rows_sent, "B"), si(read.stored, "B"), f"{read.reads:,.0f}",
+    ]  # fmt: skip
+
+
+def times(found: Plan) -> list[str]:
+    s = found.seconds
+    # The same step from a store that costs nothing: what would be the bottleneck next.
+    nothing = replace(found.cost.reading, opened=0.0, own=0.0, blocks=0.0, stored=0.0, decoded=0.0, reads=0.0)
+    kept_up = step_seconds(replace(found.cost, reading=nothing), found.run, found.hardware, found.settings.gpus)
+    parts = (s.encoder, s.objective, s.optimizer, s.network + s.hidden, s.store)
+    return [
+        f"{found.cost.world:,}", *(si(part, "s") for part in parts),
+        si(s.step, "s"), si(found.rate, ""), f"{found.utilisation:.1%}", s.bottleneck,
+        f"{si(kept_up.step, 's')}, {kept_up.bottleneck}",
+    ]  # fmt: skip
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rows]) + "\n"
+
+
+def pieces() -> Iterator[str]:
+    for name, options in RUNS.items():
+        found = [planned(f"{COMMON} {options}", nodes) for nodes in NODES]
+        first = found[0]
+        yield (
+            f"### {name}, {first.cost.parameters / 1e6:,.0f} M parameters, ZeRO {first.run.zero_stage}, bf16, H100\n\n"
+            f"`foundation plan {COMMON} {options} --nodes {NODES[-1]}`, and with "
+            f"{' and '.join(str(n) for n in NODES[:-1])} nodes.\n\n"
+        )
+        yield table(HEAD, [size(one) for one in found]) + "\n"
+        yield table(TIMES, [times(one) for one in found]) + "\n"
+    nodes = NODES[-1]
+    options = f"{COMMON} {RUNS['eit-large']}"
+    rows = []
+    for stage in range(4):
+        one = planned(options.replace("--zero_stage 1", f"--zero_stage {stage}"), nodes)
+        states, network = one.cost.states, one.seconds.network + one.seconds.hidden
+        rows.append(
+            [str(stage), *(si(b, "B") for b in (states.weights, states.gradients, states.optimizer, states.buffers)),
+             si(one.cost.gradients_sent, "B"), si(one.cost.rows_sent, "B"), si(network, "s")]
+        )  # fmt: skip
+    yield f"### ZeRO on {nodes * 8:,} GPUs, eit-large\n\n"
+    yield table(
+        ["ZeRO", "weights", "gradients", "optimiser", "buffers", "sent: gradients, weights", "sent: rows", "network"],
+        rows,
+    )
+
+
+def rendered() -> str:
+    """The page with its tables made anew."""
+    text = PAGE.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{''.join(pieces())}\n{END}{rest.split(END)[1]}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; end with 1 where the page is not up to date"
+    )
+    arguments = parser.parse_args()
+    page = rendered()
+    if arguments.check:
+        same = page == PAGE.read_text(encoding="utf-8")
+        print("docs/scaling.md is up to date" if same else "docs/scaling.md is not: python benchmarks/scaling.py")
+        return 0 if same else 1
+    PAGE.write_text(page, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
