@@ -167,8 +167,8 @@ def overhead(page: Page, store: str, folder: Path, rounds: int, size: str) -> No
     page.say(
         f"{size}, patches of 20 bins, NeurPIR, {WINDOWS} windows of {UNITS} units and two views of {TOKENS} tokens, "
         "fp32, one process of one thread. The trainer's own loop with everything in it (the loader's thread, watchdog, "
-        "signals, tracking every 5 steps); after each step the same module takes one on the same batch in a loop of forward, "
-        f"backward, clipping, AdamW. {rounds} pairs. *Between* is what the trainer does between two steps."
+        "signals, tracking every 5 steps); after each step the same module takes one on the same batch in a loop of "
+        f"forward, backward, clipping, AdamW. {rounds} pairs. *Between* is what the trainer does between two steps."
     )
     head = [
         "ZeRO",
