@@ -255,8 +255,9 @@ def memory(page: Page, folder: Path) -> None:
         shutil.rmtree(store)
     page.heading("Memory")
     page.say(
-        "Peak resident memory of a process that ingests one file. Imports alone take 220 MB. Large arrays lie "
-        "meanwhile in a file without a name in $TMPDIR, as large as the decoded arrays of the recording."
+        "Peak resident memory of a process that ingests one file. Imports alone take 220 MB. Large arrays share 512 "
+        "MiB (`foundation.store.scratch`); those that do not fit there lie meanwhile in a file without a name in "
+        "$TMPDIR."
     )
     page.table(["file", "MB", "peak MB", "seconds"], rows)
 

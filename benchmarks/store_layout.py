@@ -45,8 +45,8 @@ of at most 512 KiB; 64 chunks a shard.
 - Differences (`delta+`) make spikes an eighth to a quarter smaller. They are not in the specification either, are
   slower to read, shut out the faster pipeline, and do not give floats back bit for bit.
 - Level 2 writes integers 1.4 to 1.6 times as fast as level 5 and up to a tenth faster than level 3, for three to eight
-  percent of size against 5 and none to five against 3. Shuffled bits beat shuffled bytes for sampled floats in size, and
-  are hardly slower.
+  percent of size against 5 and none to five against 3. Shuffled bits beat shuffled bytes for sampled floats in size,
+  and are hardly slower.
 - A shard costs about half a millisecond a part against one file a chunk, and makes 64 times fewer objects.
 - The pipeline of `zarrs` reads a part in about half the time. The bytes are the same, so whoever reads may take it
   (`zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"})`); the store does not need it."""
