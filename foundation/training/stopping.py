@@ -49,10 +49,10 @@ def _raise_unwritten(control: Control, saver: Saver) -> None:
     why = _first(control.of_all(saver.failure))
     try:
         names = saver.place.names()
-    except Exception:  # the place that is away
-        names = []
-    last = f"the last good checkpoint is {saver.place.where(names[0])}" if names else "there is no checkpoint"
-    raise FoundationError(f"{why}; {last}: make room there, and the same command goes on")
+        last = f"the last good checkpoint is {saver.place.where(names[0])}" if names else "there is no checkpoint"
+    except Exception:  # the place is away
+        last = "which checkpoints are there cannot be told now"
+    raise FoundationError(f"{why}; {last}: see to it that it can be written, and the same command goes on")
 
 
 def _first(reasons: list[str]) -> str:
