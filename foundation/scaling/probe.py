@@ -25,7 +25,7 @@ from foundation.scaling.between import LENGTH, Between
 from foundation.scaling.hardware import HERE, Hardware
 from foundation.store import Interval, Recording, Source, Spikes, Store, Subject, Units, write_recording
 from foundation.store.stored import StoredRecording
-from foundation.training.engine import free_port
+from foundation.training.joining import free_port
 
 ROWS = {"cpu": 4096, "cuda": 65_536}
 MESSAGE = 16 << 20  # bytes of what is summed over processes

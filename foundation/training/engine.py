@@ -6,7 +6,6 @@ import atexit
 import logging
 import math
 import os
-import socket
 from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
@@ -21,7 +20,7 @@ from foundation.models import EIT
 from foundation.models.batch_norm import GlobalBatchNorm
 from foundation.models.scaling import param_groups
 from foundation.objectives import Objective, build_objective, own_model
-from foundation.training.joining import Joining
+from foundation.training.joining import Joining, free_port, leave_store_of_torchrun
 from foundation.training.recompute import InParts
 from foundation.training.settings import PretrainSettings
 
@@ -132,6 +131,7 @@ def start_distributed(timeout: float = 1800.0, joining: float = 300.0) -> tuple[
         os.environ.update(alone | {"MASTER_PORT": str(free_port())})
     if not torch.distributed.is_initialized():
         with Joining(joining):
+            leave_store_of_torchrun()
             deepspeed.init_distributed(verbose=False, timeout=timedelta(seconds=timeout))
         atexit.register(leave_group)  # a group that is left open can abort the process at its end
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
@@ -141,13 +141,6 @@ def leave_group() -> None:
     """Leave the process group, if this process is in one."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-
-
-def free_port() -> int:
-    """A TCP port of this machine that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def build_engine(module: PretrainModule, settings: PretrainSettings) -> Any:

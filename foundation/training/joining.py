@@ -7,11 +7,14 @@ import os
 import socket
 import sys
 import threading
+import time
 from ipaddress import ip_address
 
 import psutil
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 log = logging.getLogger(__name__)
+MEETING = "foundation/port"  # under it, torchrun's store says where the processes of an attempt meet
 
 
 class Joining:
@@ -83,3 +86,43 @@ def interface_towards(address: str) -> str:
         if any(a.family == family and a.address.split("%")[0] == own for a in addresses):
             return str(name)
     return ""
+
+
+def leave_store_of_torchrun(pause: float = 0.2) -> None:
+    """Under torchrun, let the processes of this attempt meet at a port of their own.
+
+    torchrun keeps one store for all its attempts. Addresses of processes that it killed stay there, and those that it
+    started in their place would call them (github.com/pytorch/pytorch/issues/135712). The first process of an attempt
+    opens another store; the old one only says where.
+
+    Args:
+        pause: seconds between two looks.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True):
+        return
+    address = os.environ["MASTER_ADDR"]
+    told = TCPStore(address, int(os.environ["MASTER_PORT"]), is_master=False)
+    if os.environ["RANK"] == "0":
+        port = free_port()
+        told.set(MEETING, str(port))
+    else:
+        port = int(told.get(MEETING))
+        while not _listens(address, port):  # the one of an attempt that is over, or not there yet
+            time.sleep(pause)
+            port = int(told.get(MEETING))
+    os.environ |= {"MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": str(False)}
+
+
+def _listens(address: str, port: int) -> bool:
+    try:
+        with socket.create_connection((address, port), timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

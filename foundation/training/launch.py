@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from foundation.errors import ConfigError, FoundationError, RequeueError
-from foundation.training.engine import ALONE, free_port
+from foundation.training.engine import ALONE
 from foundation.training.hosts import (
     check_here,
     check_hosts,
@@ -24,6 +24,7 @@ from foundation.training.hosts import (
     stop_command,
     write_hostfile,
 )
+from foundation.training.joining import free_port
 from foundation.training.launch_settings import host_list
 from foundation.training.lineage import ask_to_stop
 from foundation.training.run_folder import RunFolder

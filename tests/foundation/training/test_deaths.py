@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from foundation.training.checkpoint import MANIFEST
-from foundation.training.engine import free_port
+from foundation.training.joining import free_port
 
 VICTIMS = ("rank 0", "rank 1", "launcher", "command", "rank 0 during a checkpoint")
 STEPS = 120

@@ -9,9 +9,9 @@ from dataclasses import asdict, replace
 import psutil
 import pytest
 import yaml
+from torch.distributed import TCPStore
 
-from foundation.training.engine import free_port
-from foundation.training.joining import Joining, interface_towards
+from foundation.training.joining import MEETING, Joining, free_port, interface_towards
 from foundation.training.safety_settings import SafetySettings
 
 
@@ -54,3 +54,29 @@ def test_a_process_does_not_wait_for_ever_for_another(tiny, tmp_path, outside):
     assert done.returncode == 1
     assert "process 0 of 2: the others did not all join" in done.stderr
     assert "within 2 s (safety.joining)" in done.stderr
+
+
+MEETS = """
+import os
+from torch.distributed import TCPStore
+from foundation.training import joining
+joining.leave_store_of_torchrun()
+TCPStore("127.0.0.1", int(os.environ["MASTER_PORT"]), world_size=2, is_master=os.environ["RANK"] == "0")
+print(os.environ["MASTER_PORT"], os.environ["TORCHELASTIC_USE_AGENT_STORE"])
+"""
+
+
+def test_processes_that_torchrun_starts_again_do_not_meet_where_the_lost_ones_did(outside):
+    agent = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    agent.set(MEETING, str(free_port()))  # where nobody listens any more
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(agent.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", MEETS], env=outside(RANK=rank, **place), stdout=subprocess.PIPE, text=True
+        )
+        for rank in "10"
+    ]
+    said = [process.communicate(timeout=120)[0] for process in started]
+    assert said[0] == said[1]
+    assert said[0].split() == [agent.get(MEETING).decode(), "False"]
+    assert said[0].split()[0] != str(agent.port)

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from foundation.cli import main
 from foundation.training import pretrain
-from foundation.training.engine import free_port
+from foundation.training.joining import free_port
 from foundation.training.tracker import Tracker, send_rest
 from foundation.training.trainer import Trainer
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from foundation.training.engine import free_port
+from foundation.training.joining import free_port
 
 SCRIPT = Path(__file__).with_name("world_processes.py")
 

@@ -22,8 +22,11 @@ SOURCES = Path(foundation.__file__).parents[1]
 FUNCTIONS = """
 submit() {{ sbatch --parsable --chdir {folder} --output {folder}/"$1".log "${{@:2}}"; }}
 pretrain() {{ submit "$1" --ntasks-per-node 2 {script} --config {folder}/run.yaml --output {folder}/"$1"; }}
-steps() {{  # waits until a run has done so many
-  until [ "$(wc -l 2> /dev/null < {folder}/"$1"/metrics.jsonl || echo 0)" -ge "$2" ]; do sleep 0.02; done
+steps() {{  # waits until the run of $job has done so many, or ended
+  until [ "$(wc -l 2> /dev/null < {folder}/"$1"/metrics.jsonl || echo 0)" -ge "$2" ]; do
+    sleep 0.1
+    if scontrol show job "$job" | grep -Eq 'JobState=(COMPLETED|FAILED|CANCELLED)'; then break; fi
+  done
 }}
 ended() {{  # waits for the end of a job
   until scontrol show job "$1" | grep -Eq 'JobState=(COMPLETED|FAILED|CANCELLED|TIMEOUT|PREEMPTED|NODE_FAIL)'; do

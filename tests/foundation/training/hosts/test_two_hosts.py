@@ -13,7 +13,8 @@ from two_hosts import missing, on_two_hosts
 
 ROOT = Path(__file__).parents[4]
 TOGETHER = """
-foundation pretrain --config {folder}/run.yaml --output {folder}/by_foundation --hosts host-a,host-b
+foundation pretrain --config {folder}/run.yaml --output {folder}/by_foundation --hosts host-a,host-b \\
+  --launching.patience 600
 echo "foundation: $?"
 deepspeed --hostfile {folder}/hostfile --module foundation.training --config {folder}/run.yaml \\
   --output {folder}/by_deepspeed
@@ -29,21 +30,24 @@ echo "status $?"
 PATH={folder}/machine/bin:/none foundation pretrain --config {folder}/run.yaml --hosts host-a,host-b
 echo "status $?"
 """
-LOST = """
-pretrain=(foundation pretrain --config run.yaml --output)
-steps() {{  # waits until a run has done so many
-  until [ "$(wc -l 2> /dev/null < "$1"/metrics.jsonl || echo 0)" -ge "$2" ]; do sleep 0.02; done
+FUNCTIONS = """
+pretrain=(foundation pretrain --config run.yaml --launching.patience 600 --output)
+steps() {{  # waits until the run that was started last has done so many, or ended
+  until [ "$(wc -l 2> /dev/null < "$1"/metrics.jsonl || echo 0)" -ge "$2" ] || ! kill -0 $!; do sleep 0.1; done
 }}
+kill_on_host_b() {{  # the training process
+  for process in $(ip netns pids host-b); do
+    if grep -qz '^RANK=' /proc/"$process"/environ; then kill -KILL "$process"; fi
+  done
+}}
+"""
+LOST = """
 "${{pretrain[@]}}" {folder}/alone --processes 2
 echo "alone: $?"
 
 "${{pretrain[@]}}" {folder}/lost --hosts host-a,host-b --restarts 1 &
 steps lost 12
-for process in $(ip netns pids host-b); do
-  if grep -qz '^--local_rank' /proc/"$process"/cmdline && ! grep -qz launcher /proc/"$process"/cmdline; then
-    kill -KILL "$process"
-  fi
-done
+kill_on_host_b
 wait $!
 echo "lost: $?"
 
@@ -55,6 +59,23 @@ echo "stopped: $?"
 "${{pretrain[@]}}" {folder}/stopped --hosts host-a,host-b --resume auto
 echo "went on: $?"
 """
+TORCHRUN = """
+"${{pretrain[@]}}" {folder}/alone --processes 2
+echo "alone: $?"
+
+launch() {{
+  ip netns exec "$1" torchrun --nnodes 2 --node-rank "$2" --nproc-per-node 1 --master-addr host-a --master-port 29600 \\
+    --max-restarts 3 --module foundation.training --config run.yaml --output {folder}/torchrun
+}}
+launch host-a 0 &
+launch host-b 1 &
+steps torchrun 12
+kill_on_host_b
+wait %1
+echo "host-a: $?"
+wait %2
+echo "host-b: $?"
+"""
 
 
 @pytest.fixture
@@ -65,6 +86,16 @@ def written(tiny, tmp_path):
     settings = tiny(output=str(tmp_path / "run"), steps=4, tracking_uri=f"sqlite:///{tmp_path}/machine/home/mlflow.db")
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(asdict(settings)))
     return settings
+
+
+@pytest.fixture
+def longer(tiny, tmp_path):
+    """Settings of a run that is long enough to be broken off, in run.yaml."""
+    if reason := missing():
+        pytest.skip(reason)
+    tracking = f"sqlite:///{tmp_path}/machine/home/mlflow.db"
+    settings = tiny(output=str(tmp_path / "run"), steps=60, checkpoint_every=5, tracking_uri=tracking)
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(asdict(settings)))
 
 
 def losses(folder: Path) -> list[float]:
@@ -110,14 +141,9 @@ def test_what_hosts_lack_is_said_in_plain_words(written, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.timeout(1000)
-def test_a_process_lost_on_the_other_host_and_a_stop_from_outside(tiny, tmp_path):
+def test_a_process_lost_on_the_other_host_and_a_stop_from_outside(longer, tmp_path):
     """One run loses a process of host-b and restarts; one is told to stop and started again; both end as one host's."""
-    if reason := missing():
-        pytest.skip(reason)
-    tracking = f"sqlite:///{tmp_path}/machine/home/mlflow.db"
-    settings = tiny(output=str(tmp_path / "run"), steps=60, checkpoint_every=5, tracking_uri=tracking)
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(asdict(settings)))
-    done = on_two_hosts(tmp_path, LOST.format(folder=tmp_path))
+    done = on_two_hosts(tmp_path, (FUNCTIONS + LOST).format(folder=tmp_path))
     said = done.stdout + done.stderr
     for name, status in (("alone", 0), ("lost", 0), ("stopped", 75), ("went on", 0)):
         assert f"{name}: {status}\n" in done.stdout, said[-6000:]
@@ -127,3 +153,17 @@ def test_a_process_lost_on_the_other_host_and_a_stop_from_outside(tiny, tmp_path
     for name in ("lost", "stopped"):
         assert losses(tmp_path / name) == losses(tmp_path / "alone")
         assert (tmp_path / name / "model" / "model.safetensors").read_bytes() == whole
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1000)
+def test_torchrun_on_two_hosts_goes_on_after_a_process_is_lost(longer, tmp_path):
+    """As infra/k8s/pretrain.yaml has it: a torchrun on each machine, which starts its own processes again."""
+    done = on_two_hosts(tmp_path, (FUNCTIONS + TORCHRUN).format(folder=tmp_path))
+    said = done.stdout + done.stderr
+    for name in ("alone", "host-a", "host-b"):
+        assert f"{name}: 0\n" in done.stdout, said[-6000:]
+    assert "going on from step" in done.stderr
+    assert losses(tmp_path / "torchrun") == losses(tmp_path / "alone")
+    models = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("torchrun", "alone")]
+    assert models[0] == models[1]

@@ -1,0 +1,73 @@
+"""Runs that torchrun starts: it starts all processes again when one is lost, and hands on a stop."""
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+
+@pytest.fixture
+def torchrun(tmp_path, outside):
+    """Starts a run of two processes under torchrun; what still lives at the end is killed."""
+    started = []
+
+    def start(settings) -> subprocess.Popen:
+        config = tmp_path / f"{Path(settings.output).name}.yaml"
+        config.write_text(yaml.safe_dump(asdict(settings)))
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        command += ["--max-restarts", "1", "--module", "foundation.training", "--config", str(config)]
+        with open(tmp_path / "said.txt", "a") as out:
+            process = subprocess.Popen([*command, "--resume", "auto"], env=outside(), stdout=out, stderr=out)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            for below in [*psutil.Process(process.pid).children(recursive=True), process]:
+                below.kill()
+        process.wait()
+
+
+def losses(settings) -> list[float]:
+    lines = Path(settings.output) / "metrics.jsonl"
+    whole = lines.read_text().rpartition("\n")[0] if lines.is_file() else ""
+    return [json.loads(line)["loss"] for line in whole.splitlines()]
+
+
+def model(settings) -> bytes:
+    return (Path(settings.output) / "model" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.long
+def test_torchrun_goes_on_from_the_last_checkpoint_after_a_process_is_killed(tiny, tmp_path, ranks, torchrun, until):
+    shape = {"steps": 60, "checkpoint_every": 5}
+    alone, cut = tiny(output=str(tmp_path / "alone"), **shape), tiny(output=str(tmp_path / "cut"), **shape)
+    assert [process.wait(200) for process in ranks(alone)] == [0, 0]
+    run = torchrun(cut)
+    until(lambda: len(losses(cut)) >= 12 or run.poll() is not None, seconds=300)
+    victim = next(p for p in psutil.Process(run.pid).children(recursive=True) if p.environ().get("RANK") == "1")
+    victim.kill()
+    assert run.wait(300) == 0, (tmp_path / "said.txt").read_text()
+    assert "going on from step" in (tmp_path / "said.txt").read_text()
+    assert losses(cut) == losses(alone)
+    assert model(cut) == model(alone)
+
+
+@pytest.mark.long
+def test_a_stop_that_torchrun_gets_saves_the_run(tiny, tmp_path, torchrun, until):
+    settings = tiny(steps=400, checkpoint_every=1000)
+    run = torchrun(settings)
+    until(lambda: len(losses(settings)) >= 3 or run.poll() is not None, seconds=300)
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(100) != 0  # what started it starts it again
+    said = (tmp_path / "said.txt").read_text()
+    assert "stopped by SIGTERM after" in said
+    assert len(list((Path(settings.output) / "checkpoints").iterdir())) == 1
+    assert 3 <= len(losses(settings)) < 400
