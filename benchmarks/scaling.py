@@ -14,6 +14,7 @@ from pathlib import Path
 
 from foundation.command import build_parser, parse
 from foundation.scaling import Plan, PlanSettings, plan, step_seconds
+from foundation.scaling.reading import Reading
 from foundation.scaling.table import si
 
 PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
@@ -26,8 +27,8 @@ RUNS = {
 }
 HEAD = ["GPUs", "windows a step", "fullest over mean", "TFLOP of a process", "memory of a device", "of it activations",
         "memory of a node", "sent by a process", "read by a process", "reads"]  # fmt: skip
-TIMES = ["GPUs", "encoder", "objective", "optimiser", "network", "store", "step", "neuron-tokens/s", "FLOP utilisation",
-         "bottleneck", "once the store keeps up"]  # fmt: skip
+TIMES = ["GPUs", "encoder", "objective", "optimiser", "network", "drawing", "store", "step", "neuron-tokens/s",
+         "FLOP utilisation", "bottleneck", "once windows come in time"]  # fmt: skip
 
 
 def planned(options: str, nodes: int) -> Plan:
@@ -50,10 +51,10 @@ def size(found: Plan) -> list[str]:
 
 def times(found: Plan) -> list[str]:
     s = found.seconds
-    # The same step from a store that costs nothing: what would be the bottleneck next.
-    nothing = replace(found.cost.reading, opened=0.0, own=0.0, blocks=0.0, stored=0.0, decoded=0.0, reads=0.0)
+    # The same step where drawing and reading cost nothing: what would be the bottleneck next.
+    nothing = Reading()
     kept_up = step_seconds(replace(found.cost, reading=nothing), found.run, found.hardware, found.settings.gpus)
-    parts = (s.encoder, s.objective, s.optimizer, s.network + s.hidden, s.store)
+    parts = (s.encoder, s.objective, s.optimizer, s.network + s.hidden, s.drawing, s.store)
     return [
         f"{found.cost.world:,}", *(si(part, "s") for part in parts),
         si(s.step, "s"), si(found.rate, ""), f"{found.utilisation:.1%}", s.bottleneck,

@@ -44,7 +44,6 @@ from foundation.training import ModelSettings, PretrainSettings
 from foundation.training.engine import free_port
 
 UNITS, TOKENS, WINDOWS = 32, 12, 6  # of a window, of each of its two views, and windows of a process
-NOTHING = Reading(0, 0, 0, 0, 0, 0)
 SIDES = str(Path(__file__).with_name("trainer_sides.py"))
 BATCHES = 4
 MINUTE = 60.0
@@ -268,7 +267,7 @@ def cost_of(settings: PretrainSettings, world: int) -> Any:
     catalog = Catalog.open(Store(settings.store))
     plan = StepPlan(catalog, settings.data, view_spec(settings), bins_per_token=20, seed=0)
     shape = planned(plan, 0)
-    return step_cost(settings, shape.share(0, world), shape.rows, world, NOTHING, fused=False)
+    return step_cost(settings, shape.share(0, world), shape.rows, world, Reading(drawn=len(shape)), fused=False)
 
 
 def middle(found: list[Hardware]) -> Hardware:

@@ -40,6 +40,7 @@ class Hardware:
         store_reads: reads in flight of each process.
         decode_bandwidth: decoded bytes/s of one process that reads recordings.
         open_seconds: seconds of a processor to open a recording.
+        draw_seconds: seconds of a processor to draw a window.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -65,6 +66,7 @@ class Hardware:
     store_reads: int = 1
     decode_bandwidth: float = 3e8
     open_seconds: float = 3e-3
+    draw_seconds: float = 7e-5
 
     def __post_init__(self) -> None:
         if self.kind not in ("gpu", "cpu"):

@@ -141,7 +141,7 @@ def plan(settings: PlanSettings) -> Plan:
     hardware = measure(settings.gpus, dim=config.dim) if here else load_hardware(settings.hardware)
     rank, imbalance = slowest(shape, world)
     own = shape.share(rank, world)
-    read = reading(settings.archive, own, len(shape), run.steps, run.data)
+    read = reading(settings.archive, own, len(shape), run.data)
     cost = step_cost(run, own, shape.rows, world, read, fused=hardware.kind == "gpu")
     seconds = step_seconds(cost, run, hardware, settings.gpus)
     return Plan(settings, run, hardware, cost, seconds, len(shape), shape.neuron_tokens, imbalance)

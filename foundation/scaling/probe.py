@@ -19,11 +19,13 @@ import torch
 from torch import distributed
 from torch.nn import functional as F
 
+from foundation.data import DataSettings, StepPlan
 from foundation.data.source import open_source
+from foundation.data.views import ViewSpec
 from foundation.errors import FoundationError
 from foundation.scaling.between import LENGTH, Between
 from foundation.scaling.hardware import HERE, Hardware
-from foundation.store import Interval, Recording, Source, Spikes, Store, Subject, Units, write_recording
+from foundation.store import Catalog, Interval, Recording, Source, Spikes, Store, Subject, Units, write_recording
 from foundation.store.stored import StoredRecording
 from foundation.training.joining import free_port
 
@@ -135,7 +137,7 @@ def messages(device: torch.device) -> tuple[float, float]:
 
 
 def reads(folder: Path) -> dict[str, float]:
-    """Bytes/s of the files beneath a store in the page cache, of decoding, and seconds to open a recording."""
+    """Bytes/s of a store's files in the page cache and of decoding; seconds to open a recording, to draw a window."""
     rng, seconds = np.random.default_rng(0), 600.0
     trains = [np.sort(np.round(rng.uniform(0, seconds, rng.poisson(5 * seconds)), 4)) for _ in range(163)]
     store = Store(folder / f"store-{os.getpid()}", create=True)
@@ -154,13 +156,17 @@ def reads(folder: Path) -> dict[str, float]:
     reading = _timed(lambda: [path.read_bytes() for path in files], cpu)
 
     def open_again() -> None:
-        StoredRecording(store, stored.record).domain.union()
+        open_source(StoredRecording(store, stored.record))
 
     opening = _timed(open_again, cpu)
+    data = DataSettings(bin_widths=[0.005], tokens_per_step=64 * 1000, max_units=64)
+    plan = StepPlan(Catalog.build(store), data, ViewSpec(2, 10, 10), bins_per_token=20, seed=0)
+    drawing = _timed(lambda: plan(0), cpu) / len(plan(0))
     return {
         "store_bandwidth": size / reading,
         "decode_bandwidth": decoded / decoding,
         "open_seconds": opening,
+        "draw_seconds": drawing,
     }
 
 

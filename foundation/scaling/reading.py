@@ -12,9 +12,9 @@ from foundation.scaling.shapes import StepShape
 from foundation.store.blocks import SPIKES_PER_BLOCK
 
 DECODED = 8  # bytes of a spike in memory
-PLANNED_READS, OPENED_READS, BLOCK_READS = 3, 2, 2  # metadata and observed time; edges and offsets; index and chunk
-OPENED_BYTES = 8400  # of metadata, for each of the two
-RECORD_BYTES = 5_700  # of a recording's catalog record and of its place in the plan, in memory
+OPENED_READS, BLOCK_READS = 3, 2  # metadata, edges and offsets; a shard's index and a chunk
+OPENED_BYTES = 8_500  # of metadata, most of it
+RECORD_BYTES = 3_500  # of a recording's catalog record and of its place in the plan, in memory
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ class ArchiveSettings:
 
 @dataclass(frozen=True)
 class Reading:
-    """What one process reads for a step, the mean over a run.
+    """What one process reads for a step.
 
     Args:
-        opened: recordings that it opens to say which windows the step has: those of all processes, the first time.
-        own: recordings that it opens to read its own windows.
+        drawn: windows that it draws: all of the step, of which it then takes its own.
+        opened: recordings that it opens to read its own windows.
         blocks: that it decodes.
         stored: bytes that it reads.
         decoded: bytes that these become.
@@ -71,52 +71,51 @@ class Reading:
         catalog: bytes of its node's memory in which it and its workers know the recordings.
     """
 
-    opened: float
-    own: float
-    blocks: float
-    stored: float
-    decoded: float
-    reads: float
+    drawn: float = 0.0
+    opened: float = 0.0
+    blocks: float = 0.0
+    stored: float = 0.0
+    decoded: float = 0.0
+    reads: float = 0.0
     catalog: float = 0.0
 
     def seconds(self, hardware: Hardware, workers: int) -> float:
-        """The longer of waiting for the store and of working on what comes, by ``workers`` processes (0: a thread)."""
+        """Waiting for the store, and working on what comes, by ``workers`` processes (0: a thread)."""
         hands = max(workers, 1)
         waiting = max(
             self.stored / hardware.store_bandwidth,
             self.reads * hardware.store_seconds / (hardware.store_reads * hands),
         )
-        # Every worker draws the windows of its own steps, so that opening is shared as decoding is.
-        working = (self.opened + self.own) * hardware.open_seconds + self.decoded / hardware.decode_bandwidth
+        working = (
+            self.drawn * hardware.draw_seconds
+            + self.opened * hardware.open_seconds
+            + self.decoded / hardware.decode_bandwidth
+        )
         return waiting + working / hands
 
 
-def reading(archive: ArchiveSettings, own: StepShape, windows: int, steps: int, data: DataSettings) -> Reading:
+def reading(archive: ArchiveSettings, own: StepShape, windows: int, data: DataSettings) -> Reading:
     """What one process reads for a step.
 
     Args:
         archive: the recordings.
         own: this process's windows.
         windows: of the whole step.
-        steps: of the run; a recording's observed time is read once in a run by every process (and worker).
         data: its cache and workers.
     """
-    drawn = windows * steps / max(data.workers, 1)
-    seen = archive.recordings * -math.expm1(-drawn / archive.recordings)
-    opened = seen * max(data.workers, 1) / steps
     per_block = min(archive.spikes, SPIKES_PER_BLOCK)
     cached = min(1.0, data.cache_bytes / (archive.recordings * archive.spikes * DECODED))
     kept_open = min(1.0, data.cache_bytes / 8 / (DECODED * (archive.units + 1) * archive.recordings))
     spans = 1 + own.seconds_BV / archive.block_seconds
     most = max(1.0, archive.seconds / archive.block_seconds)
     blocks = float(spans.clip(max=most).sum()) * (1 - cached)
-    own_opened = len(own) * (1 - kept_open)
+    opened = len(own) * (1 - kept_open)
     return Reading(
+        drawn=windows,
         opened=opened,
-        own=own_opened,
         blocks=blocks,
-        stored=blocks * per_block * archive.bytes_per_spike + (opened + own_opened) * OPENED_BYTES,
+        stored=blocks * per_block * archive.bytes_per_spike + opened * OPENED_BYTES,
         decoded=blocks * per_block * DECODED,
-        reads=PLANNED_READS * opened + OPENED_READS * own_opened + BLOCK_READS * blocks,
+        reads=OPENED_READS * opened + BLOCK_READS * blocks,
         catalog=float(1 + data.workers) * archive.recordings * RECORD_BYTES,
     )

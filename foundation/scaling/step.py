@@ -85,7 +85,8 @@ class StepSeconds:
         optimizer: the update.
         network: messages that nothing else goes on beside.
         hidden: messages that go on beside the backward pass.
-        store: reading and decoding, beside everything else.
+        drawing: which windows the step has: every process draws all, before it begins.
+        store: drawing, reading and decoding what comes next, beside everything else.
     """
 
     encoder: float
@@ -93,6 +94,7 @@ class StepSeconds:
     optimizer: float
     network: float
     hidden: float
+    drawing: float
     store: float
 
     @property
@@ -103,15 +105,18 @@ class StepSeconds:
     @property
     def step(self) -> float:
         """Seconds of a step: that of the device with what it waits for, or of the store where that takes longer."""
-        return max(max(self.compute, self.hidden) + self.network, self.store)
+        return max(max(self.compute, self.hidden) + self.network + self.drawing, self.store)
 
     @property
     def bottleneck(self) -> str:
-        """What takes longest: ``compute`` (and which part of it), ``network`` or ``store``."""
-        network = self.network + self.hidden
-        slowest = max(("compute", self.compute), ("network", network), ("store", self.store), key=lambda pair: pair[1])
-        if slowest[0] != "compute":
-            return slowest[0]
+        """What takes longest: ``compute`` (and which part of it), ``network``, ``drawing`` or ``store``."""
+        seconds = {"compute": self.compute, "network": self.network + self.hidden}
+        seconds |= {"drawing": self.drawing, "store": self.store}
+        slowest = max(seconds, key=lambda name: seconds[name])
+        if slowest == "store" and self.drawing > self.store / 2:
+            return "drawing"  # which is most of what the loader does, too
+        if slowest != "compute":
+            return slowest
         parts = {"encoder": self.encoder, "objective": self.objective, "optimizer": self.optimizer}
         return f"compute ({max(parts, key=lambda name: parts[name])})"
 
@@ -230,5 +235,6 @@ def step_seconds(cost: StepCost, settings: PretrainSettings, hardware: Hardware,
         optimizer=optimizer,
         network=rows + waiting + (0.0 if beside else gradients),
         hidden=gradients if beside else 0.0,
+        drawing=cost.reading.drawn * hardware.draw_seconds,
         store=cost.reading.seconds(hardware, settings.data.workers),
     )

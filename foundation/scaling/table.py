@@ -65,7 +65,7 @@ def _moved(plan: Plan) -> list[Row]:
         ("network, gradients and weights", si(cost.gradients_sent, "B"), "sent by each process, and received"),
         ("network, rows", si(cost.rows_sent, "B"), f"embeddings of all; {cost.collectives} messages in all"),
         ("store", si(read.stored, "B"), f"{read.blocks:,.1f} blocks, {read.reads:,.0f} reads of each process"),
-        ("recordings opened", f"{read.opened + read.own:,.1f}", f"{read.opened:,.1f} of them only to draw the step"),
+        ("windows drawn", f"{read.drawn:,.0f}", "by every process: those of the whole step"),
     ]
 
 
@@ -77,6 +77,7 @@ def _time(plan: Plan) -> list[Row]:
         ("time of objective", si(s.objective, "s"), ""),
         ("time of optimiser", si(s.optimizer, "s"), ""),
         ("time of network", si(network, "s"), "beside the backward pass" if s.hidden else "after the backward pass"),
+        ("time of drawing", si(s.drawing, "s"), "before the step"),
         ("time of store", si(s.store, "s"), "beside the step"),
         (
             "time of a step",

@@ -1,5 +1,7 @@
 """A whole step of each objective on a store: its FLOPs, parameters and time against what happens."""
 
+import json
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -17,7 +19,7 @@ from foundation.objectives import (
     SwapVAESettings,
     VICRegSettings,
 )
-from foundation.scaling.reading import ArchiveSettings, Reading, reading
+from foundation.scaling.reading import RECORD_BYTES, ArchiveSettings, Reading, reading
 from foundation.scaling.shapes import drawn, planned, slowest
 from foundation.scaling.step import step_cost
 from foundation.store import Catalog, Store
@@ -44,7 +46,7 @@ OBJECTIVES = {
     ),
 }
 SPEC = ViewSpec(2, 4, 12)
-NOTHING = Reading(0, 0, 0, 0, 0, 0)
+NOTHING = Reading()
 
 
 def run_of(store, objective: ObjectiveSettings, **changes) -> PretrainSettings:
@@ -126,14 +128,30 @@ def test_windows_are_dealt_as_processes_take_them(small_store):
     assert more == pytest.approx(max(tokens) * 3 / sum(tokens))
 
 
-def test_a_step_is_opened_by_every_process_and_read_by_one():
+def test_a_step_is_drawn_by_every_process_and_read_by_one():
     archive, data = ArchiveSettings(recordings=100_000, units=50, seconds=100.0), DataSettings(cache_bytes=1)
     shape = drawn(data, SPEC, units=50, bins_per_token=4, seed=0)
-    few, many = (reading(archive, shape, windows, 10, data) for windows in (len(shape), 8 * len(shape)))
-    assert many.opened > 6 * few.opened
-    assert (many.blocks, many.own) == (few.blocks, few.own)
+    few, many = (reading(archive, shape, windows, data) for windows in (len(shape), 8 * len(shape)))
+    assert many.drawn == 8 * few.drawn
+    assert (many.blocks, many.opened, many.stored) == (few.blocks, few.opened, few.stored)
     assert few.blocks > 1.99 * len(shape)  # a block at least for each view of each window
-    long = reading(archive, shape, 8 * len(shape), 1_000_000, data)
-    assert long.opened == pytest.approx(100_000 / 1_000_000)  # once in a run
-    warm = reading(archive, shape, len(shape), 10, replace(data, cache_bytes=1 << 40))
-    assert (warm.blocks, warm.own) == (0, 0)
+    warm = reading(archive, shape, len(shape), replace(data, cache_bytes=1 << 40))
+    assert (warm.blocks, warm.opened, warm.stored) == (0, 0, 0)
+    alone, helped = few.catalog, reading(archive, shape, 1, replace(data, workers=3)).catalog
+    assert helped == 4 * alone
+
+
+def test_the_catalog_in_memory_is_as_large_as_it_is_taken_to_be(small_store):
+    """Records that differ, as those of an archive do, and their plan."""
+    catalog = Catalog.open(Store(small_store))
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        records = [json.loads(json.dumps(catalog.records[0] | {"id": f"{k:020x}"})) for k in range(2000)]
+        many = Catalog(catalog.store, records)
+        plan = StepPlan(many, DataSettings(bin_widths=[0.025], max_units=12), SPEC, bins_per_token=4, seed=0)
+        held = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert len(plan.recordings) == 2000
+    assert held / 2000 == pytest.approx(RECORD_BYTES, rel=0.25)
