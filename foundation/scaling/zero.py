@@ -14,7 +14,8 @@ stage  weights and gradients        optimiser                                   
 Rajbhandari et al. 2020 (arXiv 1910.02054), sections 5 and 7, have 2 (N - 1) / N for the stages 1 and 2: gradients
 reduced to their owners, weights gathered. DeepSpeed 0.19 reduces gradients to everyone first
 (``use_multi_rank_bucket_allreduce``), which is half as much again. A model below ``MAX_LIVE`` parameters stays gathered
-from the forward to the backward pass under stage 3, so that its weights come once instead of twice.
+from the forward to the backward pass under stage 3, so that its weights come once instead of twice. From stage 1 on
+there is a buffer of ``BUCKET`` numbers for gradients on their way; memory that a CPU has not touched yet costs nothing.
 """
 
 from __future__ import annotations
@@ -71,8 +72,7 @@ def states(parameters: int, stage: int, world: int, *, frozen: int = 0, offload:
     buffers = 0.0
     if stage:
         moments, master = moments / world, whole / world
-        bucket = float(FULL * min(parameters, BUCKET))
-        buffers = bucket
+        buffers = float(FULL * BUCKET)  # allocated whole, however small the model
     if stage >= 2:
         gradients = whole / world
     if stage == 3:

@@ -1,6 +1,14 @@
-import pytest
+import gc
 
-from foundation.scaling.zero import MAX_LIVE, sent, states
+import pytest
+import torch
+
+from foundation.data import DataSettings
+from foundation.objectives import NeurPIRSettings, ObjectiveSettings
+from foundation.scaling.zero import BUCKET, MAX_LIVE, sent, states
+from foundation.store import Catalog, Store
+from foundation.training import ModelSettings, PretrainSettings
+from foundation.training.trainer import Trainer
 
 P = 10_000_000
 GB = 1e9
@@ -43,3 +51,43 @@ def test_bytes_on_the_network_are_those_of_rings(world):
     assert sent(P, 3, world) == pytest.approx(2 * once)  # gathering once, reduce-scatter
     large = 2 * MAX_LIVE
     assert sent(large, 3, world) == pytest.approx(3 * (world - 1) / world * 4 * large)
+
+
+def test_the_buffer_of_gradients_is_allocated_whole():
+    assert states(P, 0, 4).buffers == 0
+    assert states(P, 1, 4).buffers == states(P, 2, 4).buffers == 4 * BUCKET
+    assert states(P, 3, 4).buffers == 4 * BUCKET + 4 * P
+
+
+def held() -> int:
+    """Bytes of all tensors that there are."""
+    gc.collect()
+    tensors = [t for t in gc.get_objects() if isinstance(t, torch.Tensor)]
+    tensors += [t.grad for t in tensors if t.is_leaf and t.grad is not None]
+    return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("stage", range(4))
+def test_what_an_engine_holds_between_two_steps_is_what_the_model_says(small_store, tmp_path, stage):
+    settings = PretrainSettings(
+        store=str(small_store),
+        output=str(tmp_path / "run"),
+        zero_stage=stage,
+        model=ModelSettings(dim=128, heads=2),
+        data=DataSettings(bin_widths=[0.025], tokens_per_step=768, min_windows=4, max_units=12),
+        objective=ObjectiveSettings(neurpir=NeurPIRSettings(shortest=4, longest=8, projector=[32])),
+    )
+    before = held()
+    trainer = Trainer(settings, Catalog.open(Store(settings.store)))
+    views = trainer.loader.load(0).views
+    trainer.step(0, views)
+    count = sum(getattr(p, "ds_numel", p.numel()) for p in trainer.engine.module.parameters())
+    found = held() - before - sum(view.x_BNT.nbytes for view in views)
+    said = states(count, stage, 1)
+    # Gradients are let go after a step, and so is the buffer, which stage 3 alone keeps.
+    kept = said.weights + said.optimizer + (said.buffers if stage == 3 else 0)
+    trainer.engine.destroy()
+    assert found - (4 * BUCKET if stage == 3 else 0) == pytest.approx(
+        kept - (4 * BUCKET if stage == 3 else 0), rel=0.06
+    )
