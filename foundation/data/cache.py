@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from foundation.store.storage import Store
 from foundation.store.stored import StoredRecording
 
 COUNTS_MODALITY, VALUES_MODALITY = 0, 1
+# Requests that wait for a store on other machines at a time: it answers in tens of milliseconds.
+AT_ONCE = 16
 
 
 class BlockCache:
@@ -26,8 +29,9 @@ class BlockCache:
     Args:
         store: where recordings lie.
         records: their commit records.
-        max_bytes: of decoded blocks (or one block, if that is larger), exceeded by one block while it is decoded. What
-            open recordings need beside their blocks may take an eighth of this more.
+        max_bytes: of decoded blocks (or one block, if that is larger), exceeded by one block while it is decoded, and
+            where the store is not on this machine by 16 that are read ahead. What open recordings need beside their
+            blocks may take an eighth of this more.
 
     Raises:
         ConfigError: if ``max_bytes`` is not above 0.
@@ -50,6 +54,8 @@ class BlockCache:
         self.recording_K, self.units_K, self.address_K, self.length_K, self.used_K = empty, empty, empty, empty, empty
         self._blocks: dict[int, np.ndarray] = {}
         self._sources: OrderedDict[int, Source] = OrderedDict()
+        self._pool = None if store.is_local else ThreadPoolExecutor(AT_ONCE, thread_name_prefix="store")
+        self._coming: dict[int, Future[np.ndarray]] = {}
 
     def open(self, recordings: np.ndarray) -> None:
         """Know the blocks of these recordings."""
@@ -59,8 +65,9 @@ class BlockCache:
         missing = [int(r) for r in np.unique(recordings[new_B])]
         parts: dict[str, list[np.ndarray]] = {}
         known = len(self.low_K)
-        for r in missing:
-            source = self._source(r)
+        opened = self._pool.map(self._opened, missing) if self._pool else map(self._opened, missing)
+        for r, source in zip(missing, opened, strict=True):
+            self._keep(r, source)
             count = len(source.low_K)
             self.first_R[r], self.count_R[r] = known, count
             known += count
@@ -79,12 +86,36 @@ class BlockCache:
         if r in self._sources:
             self._sources.move_to_end(r)
             return self._sources[r]
-        source = open_source(StoredRecording(self.store, self.records[r]))
+        source = self._opened(r)
+        self._keep(r, source)
+        return source
+
+    def _opened(self, r: int) -> Source:
+        return open_source(StoredRecording(self.store, self.records[r]))
+
+    def _keep(self, r: int, source: Source) -> None:
         self._sources[r] = source
         held = sum(s.nbytes for s in self._sources.values())
         while held > self.max_bytes // 8 and len(self._sources) > 1:
             held -= self._sources.popitem(last=False)[1].nbytes
-        return source
+
+    def ask_for(self, blocks: Sequence[int]) -> None:
+        """Begin to read the next blocks that will be needed, where the store is not on this machine."""
+        if self._pool is None:
+            return
+        for k in blocks:
+            if len(self._coming) == AT_ONCE:
+                return
+            if not self.address_K[k] and k not in self._coming:
+                self._coming[k] = self._pool.submit(self._decoded, *self._where(k))
+
+    def _where(self, k: int) -> tuple[Source, int]:
+        r = int(self.recording_K[k])
+        return self._source(r), k - int(self.first_R[r])
+
+    @staticmethod
+    def _decoded(source: Source, k: int) -> np.ndarray:
+        return source.decode(k)
 
     def decode(self, k: int, kept: set[int]) -> bool:
         """Decode a block if it is not, and drop others for it.
@@ -102,8 +133,12 @@ class BlockCache:
         self.used_K[k] = self.now
         if self.address_K[k]:
             return True
-        r = int(self.recording_K[k])
-        block = self._source(r).decode(k - int(self.first_R[r]))
+        coming = self._coming.pop(k, None)
+        try:
+            block = self._decoded(*self._where(k)) if coming is None else coming.result()
+        except Exception:
+            self._coming.clear()  # of a batch that there will not be
+            raise
         self.decodes += 1
         self._blocks[k] = block
         self.address_K[k], self.length_K[k] = block.ctypes.data, len(block)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from foundation.data.batch import PackedBatch, WindowBatch
-from foundation.data.cache import COUNTS_MODALITY, VALUES_MODALITY, BlockCache
+from foundation.data.cache import AT_ONCE, COUNTS_MODALITY, VALUES_MODALITY, BlockCache
 from foundation.data.kernels import fill_masks, locate
 from foundation.data.target import Target
 from foundation.data.windows import NANOSECONDS, WindowTable, to_nanoseconds
@@ -133,7 +133,9 @@ class WindowReader:
         window_I, block_I = window_I[order], block_I[order]
         full, first, kept = False, 0, set[int]()
         starts = np.flatnonzero(np.diff(block_I, prepend=-1))
-        for k, end in zip(block_I[starts].tolist(), [*starts[1:].tolist(), len(block_I)], strict=True):
+        blocks = block_I[starts].tolist()
+        for i, (k, end) in enumerate(zip(blocks, [*starts[1:].tolist(), len(block_I)], strict=True)):
+            self.cache.ask_for(blocks[i : i + AT_ONCE])
             if self._timed("decoding", self.cache.decode, k, kept) and end < len(block_I):
                 continue
             part = slice(first, end)
