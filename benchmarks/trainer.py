@@ -41,7 +41,7 @@ from foundation.scaling.shapes import planned
 from foundation.scaling.table import si
 from foundation.store import Catalog, Interval, Recording, Source, Store, Subject, Units, write_recording
 from foundation.training import ModelSettings, PretrainSettings
-from foundation.training.engine import free_port
+from foundation.training.joining import free_port
 
 UNITS, TOKENS, WINDOWS = 32, 12, 6  # of a window, of each of its two views, and windows of a process
 SIDES = str(Path(__file__).with_name("trainer_sides.py"))
