@@ -127,6 +127,9 @@ def launch_environment(settings: PretrainSettings, output: Path) -> dict[str, st
         environment.setdefault("OMP_NUM_THREADS", str(share))
     if settings.hosts:
         environment = {n: v for n, v in environment.items() if not (n.startswith("MLFLOW") and is_secret(n))}
+        # An ssh that asks: without it the launcher would wait for ever for a machine that has vanished.
+        given = environment.get("PDSH_SSH_ARGS_APPEND", "")
+        environment["PDSH_SSH_ARGS_APPEND"] = f"{given} -o ServerAliveInterval=15 -o ServerAliveCountMax=4".strip()
         name = environment.get("DS_ENV_FILE", ".deepspeed_env")
         own = [Path.home() / name, Path(name)]
         environment["DS_ENV_FILE"] = str(output / "launch.env")

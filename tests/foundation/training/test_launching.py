@@ -129,6 +129,7 @@ def test_a_failed_run_is_started_again_as_often_as_it_says(tiny, monkeypatch, er
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_a_killed_process_is_restarted_and_ends_in_the_weights_of_a_run_left_alone(tiny, tmp_path):
     """A process that kills itself once: a wrapper around the module stands in for a machine that fails."""
     import subprocess
@@ -146,7 +147,7 @@ def test_a_killed_process_is_restarted_and_ends_in_the_weights_of_a_run_left_alo
     said = {}
     for name in ("whole", "run"):
         command = [sys.executable, "-m", "foundation", "pretrain", "--config", str(tmp_path / f"{name}.yaml")]
-        done = subprocess.run(command, env=kept, capture_output=True, text=True, timeout=280, check=False)
+        done = subprocess.run(command, env=kept, capture_output=True, text=True, timeout=900, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
         said[name] = done.stderr
     assert "restart 1 of 1" in said["run"]

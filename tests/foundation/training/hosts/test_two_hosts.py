@@ -1,6 +1,7 @@
 """Training on two hosts that are reached by ssh."""
 
 import json
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -75,6 +76,18 @@ wait %1
 echo "host-a: $?"
 wait %2
 echo "host-b: $?"
+"""
+VANISHED = """
+"${{pretrain[@]}}" {folder}/run --hosts host-a,host-b --safety.timeout 60 &
+steps run 12
+ip -n host-b link set eth0 down
+SECONDS=0
+wait $!
+echo "vanished: $?"
+echo "after $SECONDS s" >&2
+ip -n host-b link set eth0 up
+"${{pretrain[@]}}" {folder}/run --hosts host-a,host-b --safety.timeout 60
+echo "went on: $?"
 """
 
 
@@ -167,3 +180,16 @@ def test_torchrun_on_two_hosts_goes_on_after_a_process_is_lost(longer, tmp_path)
     assert losses(tmp_path / "torchrun") == losses(tmp_path / "alone")
     models = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("torchrun", "alone")]
     assert models[0] == models[1]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1000)
+def test_a_host_that_vanishes_ends_the_run_within_the_stated_time(longer, tmp_path):
+    """Its cable is pulled: no connection is closed, nobody answers."""
+    done = on_two_hosts(tmp_path, (FUNCTIONS + VANISHED).format(folder=tmp_path))
+    assert done.stdout.count("vanished: 1\n") == done.stdout.count("went on: 0\n") == 1, done.stdout + done.stderr
+    assert "ended with status" in done.stderr
+    took = int(re.search(r"after (\d+) s", done.stderr)[1])
+    assert 30 < took < 60 + 60 + 60, done.stderr  # safety.timeout, the launcher's patience with ssh, and a slow machine
+    assert "going on from step" in done.stderr
+    assert len(losses(tmp_path / "run")) == 60
