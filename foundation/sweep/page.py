@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,15 +11,16 @@ import yaml
 
 from foundation.objectives import OBJECTIVES
 from foundation.store.leases import write_whole
-from foundation.sweep.fit import STEEPEST, Fit
+from foundation.sweep.fit import HUBER, Fit
 from foundation.sweep.outcome import Outcome, law_text, trial_table
 from foundation.sweep.picture import picture
+from foundation.sweep.trial import Measured
 from foundation.version import __version__
 
 PLACES = ("store", "output", "page", "runs", "tracking_uri", "workers", "gpus", "address")
 WHAT = """Each row is a model trained from nothing: N is the number of parameters of its encoder, D the number of
 neuron-tokens (one token of one neuron) of the recordings that it was trained on. Every trial goes through its
-recordings {passes:g} times, so that steps grow with data. The loss is that of the objective `{objective}` on
+recordings {passes}, so that steps grow with data. The loss is that of the objective `{objective}` on
 {held_out} held-out recordings, the same windows for every trial of a seed; for masked modelling that is the Poisson
 loss of a hidden bin in nats, but for a term that no model can change. `law` is what the fitted law says in its
 place."""
@@ -27,7 +29,9 @@ LIMITS = """- The models have {least:,} to {most:,} parameters and saw {few:,} t
   ground for planning them.
 - The populations are simulated: at most {recordings} small networks of one kind. What they share is simpler than what
   brains share, and how fast the loss falls with such data says nothing of recordings.
-- One learning rate and one schedule serve all sizes, and {seeds}. A trial that was trained badly bends the law.
+- One learning rate and one schedule serve all sizes, and {seeds}.
+- The trial with the least data takes {steps} steps, the one with the most {most_steps:,}. At the short end the loss
+  tells of how fast a model learns as much as of how much there is to learn from.
 - The law's form is taken from the literature on language (arXiv 2203.15556, section 3.3). That it fits is no proof of
   it: it has five numbers, and losses here span a factor of {span:.3f} only."""
 
@@ -56,18 +60,20 @@ def render(outcome: Outcome, shown: str) -> str:
         least=min(sizes), most=max(sizes), few=min(amounts), many=max(amounts),
         recordings=max(m.trial.recordings for m in measured),
         seeds="each point was trained once" if seeds == 1 else f"each point was trained {seeds} times",
+        steps=min(m.steps for m in measured), most_steps=max(m.steps for m in measured),
         span=max(losses) / min(losses),
     )  # fmt: skip
-    what = WHAT.format(passes=settings.passes, objective=" + ".join(names), held_out=measured[0].held_out)
+    passes = "once" if settings.passes == 1 else f"{settings.passes:g} times"
+    what = WHAT.format(passes=passes, objective=" + ".join(names), held_out=measured[0].held_out)
     parts = [
         "# Loss against size and data",
-        f"Rendered by `foundation sweep`, version {__version__}: {len(measured)} trials, "
-        f"{sum(m.seconds for m in measured) / 60:.0f} minutes of one core.",
+        f"Rendered by `foundation sweep`, version {__version__}: {len(measured)} trials, which took "
+        f"{sum(m.seconds for m in measured) / 60:.0f} minutes in all.",
         what,
         f"![Loss against neuron-tokens and against parameters]({shown})",
         "## The law",
         law_text(outcome.fit),
-        *_remarks(outcome.fit),
+        *_remarks(outcome.fit, measured),
         "## How little this says",
         limits,
         "## Trials",
@@ -78,20 +84,29 @@ def render(outcome: Outcome, shown: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _remarks(fit: Fit | None) -> list[str]:
+def _remarks(fit: Fit | None, measured: Sequence[Measured]) -> list[str]:
     """What is to be said of a law's numbers."""
     if fit is None:
         return []
     found = [
-        f"Least squares on the logarithm of the loss; its error there is {fit.law.error:.4f} (root mean square). The "
-        f"interval is the middle 95 % of {fit.resamples} fits to trials drawn with replacement."
+        f"Fitted on the logarithm of the loss, by least squares with Huber's loss for errors beyond {HUBER:g}. Half of "
+        f"the trials lie within {100 * fit.law.error:.1f} % of it. The interval is the middle 95 % of {fit.resamples} "
+        "fits to trials drawn with replacement."
     ]
-    for name, what in (("alpha", "size"), ("beta", "data")):
+    law = fit.law
+    terms = (
+        ("alpha", "size", [law.model_scale / m.parameters**law.alpha for m in measured]),
+        ("beta", "data", [law.data_scale / m.tokens**law.beta for m in measured]),
+    )
+    for name, what, parts in terms:
         low, high = fit.intervals[name]
-        if high > STEEPEST * 0.99 or low < 0.01:
+        drop = max(parts) - min(parts)
+        if drop < max(law.error, 0.001) * law.floor:
+            found.append(f"By the law the loss hardly changes with {what}: {name} says nothing.")
+        elif high - low > getattr(law, name):
             found.append(
-                f"The interval of {name} reaches the bounds of the fit (0 to {STEEPEST:g}): these trials do not tell "
-                f"how the loss falls with {what}."
+                f"The interval of {name} is wider than {name} itself: these trials do not tell how fast the loss falls "
+                f"with {what}."
             )
     if fit.largest is not None:
         one, foretold = fit.largest

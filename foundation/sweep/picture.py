@@ -38,6 +38,7 @@ def picture(measured: Sequence[Measured], fit: Fit | None) -> bytes:
         axes.set_xlabel(x)
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.3f}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.legend(title=legend, fontsize=7, title_fontsize=7, frameon=False)
         axes.tick_params(colors=INK, labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import huber
 
-from foundation.sweep.fit import Law, fit_law, fit_with_intervals
+from foundation.sweep.fit import HUBER, Law, fit_law, fit_with_intervals
 
 NUMBERS = ("floor", "model_scale", "data_scale", "alpha", "beta")
 
@@ -23,29 +24,37 @@ def test_the_fit_is_the_least_there_is(true_law, trials_of):
     law = fit_law(measured)
 
     def cost(law: Law) -> float:
-        return sum((math.log(m.loss) - math.log(law(m.parameters, m.tokens))) ** 2 for m in measured)
+        return sum(huber(HUBER, math.log(m.loss) - math.log(law(m.parameters, m.tokens))) for m in measured)
 
-    assert cost(law) == pytest.approx(len(measured) * law.error**2, rel=1e-6)
-    assert cost(law) <= cost(true_law)
+    assert cost(law) < cost(true_law)
     for name in NUMBERS:
-        for factor in (0.999, 1.001):
+        for factor in (0.99, 1.01):
             assert cost(replace(law, **{name: getattr(law, name) * factor})) >= cost(law)
+
+
+def test_a_trial_that_came_out_badly_hardly_moves_the_law(true_law, trials_of):
+    measured = trials_of(noise=0.002)
+    measured[0] = replace(measured[0], loss=3 * measured[0].loss)
+    law = fit_law(measured)
+    assert law.alpha == pytest.approx(true_law.alpha, abs=0.1)
+    assert law.beta == pytest.approx(true_law.beta, abs=0.1)
+    assert law.floor == pytest.approx(true_law.floor, rel=0.05)
 
 
 def test_the_interval_holds_the_truth_about_as_often_as_it_says(true_law, trials_of):
     held = {"floor": 0, "alpha": 0, "beta": 0}
-    for seed in range(4):
-        fit = fit_with_intervals(trials_of(noise=0.005, seed=seed), resamples=100, seed=seed)
+    for seed in range(3):
+        fit = fit_with_intervals(trials_of(noise=0.005, seed=seed), resamples=40, seed=seed)
         assert fit is not None
         for name in held:
             low, high = fit.intervals[name]
             assert low <= getattr(fit.law, name) <= high
             held[name] += low <= getattr(true_law, name) <= high
-    assert min(held.values()) >= 3
+    assert min(held.values()) >= 2
 
 
 def test_more_noise_widens_the_interval_and_the_largest_trial_is_foretold(trials_of):
-    quiet, loud = (fit_with_intervals(trials_of(noise=noise), resamples=100, seed=0) for noise in (0.002, 0.02))
+    quiet, loud = (fit_with_intervals(trials_of(noise=noise), resamples=40, seed=0) for noise in (0.002, 0.02))
     assert quiet is not None
     assert loud is not None
     for name in ("alpha", "beta"):
@@ -54,10 +63,10 @@ def test_more_noise_widens_the_interval_and_the_largest_trial_is_foretold(trials
     one, foretold = quiet.largest
     assert (one.parameters, one.tokens) == (256_000, 8_100_000)
     assert foretold == pytest.approx(one.loss, rel=0.02)
-    assert quiet == fit_with_intervals(trials_of(noise=0.002), resamples=100, seed=0)
-    assert quiet != fit_with_intervals(trials_of(noise=0.002), resamples=100, seed=1)
+    assert quiet == fit_with_intervals(trials_of(noise=0.002), resamples=40, seed=0)
+    assert quiet != fit_with_intervals(trials_of(noise=0.002), resamples=40, seed=1)
 
 
 @pytest.mark.parametrize(("sizes", "amounts"), [(2, 5), (5, 2), (1, 1)])
 def test_too_few_trials_give_no_law(trials_of, sizes, amounts):
-    assert fit_with_intervals(trials_of(sizes=sizes, amounts=amounts), resamples=100, seed=0) is None
+    assert fit_with_intervals(trials_of(sizes=sizes, amounts=amounts), resamples=40, seed=0) is None

@@ -108,15 +108,19 @@ def test_trials_of_another_sweep_are_refused(small, tmp_path, trials_of):
 
 def test_a_law_stands_on_the_page_with_its_intervals_and_its_limits(small, true_law, trials_of):
     measured = trials_of(noise=0.01)
-    fit = fit_with_intervals(measured, resamples=100, seed=0)
+    fit = fit_with_intervals(measured, resamples=30, seed=0)
     page = render(Outcome(small, measured, fit), "scaling.png")
     low, high = fit.intervals["alpha"]
     assert f"| alpha, of parameters | {fit.law.alpha:.4f} | {low:.4f} to {high:.4f} |" in page
-    assert "the middle 95 % of 100 fits" in page
-    assert "reaches the bounds" not in page
+    assert "the middle 95 % of 30 fits" in page
+    assert "do not tell" not in page
+    assert "says nothing." not in page
     flat = [replace(m, loss=true_law(16_000, m.tokens)) for m in measured]  # size changes nothing
-    page = render(Outcome(small, flat, fit_with_intervals(flat, resamples=100, seed=0)), "scaling.png")
-    assert "The interval of alpha reaches the bounds of the fit" in page
+    page = render(Outcome(small, flat, fit_with_intervals(flat, resamples=30, seed=0)), "scaling.png")
+    assert "hardly changes with size: alpha says nothing" in page
+    loud = trials_of(noise=0.2)
+    page = render(Outcome(small, loud, fit_with_intervals(loud, resamples=30, seed=0)), "scaling.png")
+    assert "these trials do not tell how fast the loss falls with data" in page
 
 
 def test_the_cheap_trials_come_first(small):
@@ -152,3 +156,9 @@ def test_too_few_recordings_are_told_before_any_work(small, tmp_path):
     with pytest.raises(ConfigError, match="recordings names 4: at most 3, which are there and not held out"):
         sweep(replace(small, recordings=[1, 4]))
     assert not (tmp_path / "sweep").exists()
+
+
+def test_an_interruption_that_ray_tune_swallows_is_one(small, monkeypatch):
+    monkeypatch.setattr("foundation.sweep.campaign._take", lambda settings, left, folder: None)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(small)
