@@ -159,11 +159,20 @@ def ssh_options(settings: PretrainSettings) -> list[str]:
 def stop_command(settings: PretrainSettings, config: Path) -> list[str]:
     """The pdsh command that asks a run's training processes on all machines to save and stop.
 
-    Its pattern is one that the shells which carry it do not match themselves.
+    Its pattern is one that the shells which carry it do not match themselves. It ends with 0 if there were some on
+    each machine.
     """
     path = re.sub(r"[^\w/-]", ".", str(config))
     pattern = f"[f]oundation.training --local_rank=[0-9]* --config {path}$"
-    return ["pdsh", "-R", "ssh", "-w", ",".join(host_list(settings.hosts)), f"pkill -TERM -f {shlex.quote(pattern)}"]
+    return [
+        "pdsh",
+        "-R",
+        "ssh",
+        "-S",
+        "-w",
+        ",".join(host_list(settings.hosts)),
+        f"pkill -TERM -f {shlex.quote(pattern)}",
+    ]
 
 
 def _gpus(count: int) -> str:

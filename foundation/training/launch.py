@@ -33,6 +33,7 @@ from foundation.training.signals import StopSignals
 
 log = logging.getLogger(__name__)
 PLACED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", ALONE)
+ASK_EVERY = 1.0  # seconds
 
 
 def launch_command(settings: PretrainSettings, config: Path, attempt: int = 0) -> list[str]:
@@ -93,26 +94,30 @@ def launch(settings: PretrainSettings, attempt: int = 0) -> None:
     folder = RunFolder(output)
     trained_before = folder.finished.is_file() and settings.resume != "never"
     with StopSignals() as signals, subprocess.Popen(started, env=environment) as process:
-        passed_on = False
+        passed_on, again = False, 0.0
         while process.poll() is None:
-            if signals.asked and not passed_on:
-                log.info("%s: asking the training processes to save and stop", signals.asked)
+            if signals.asked and not passed_on and time.monotonic() >= again:
+                if not again:
+                    log.info("%s: asking the training processes to save and stop", signals.asked)
                 if settings.hosts:
-                    subprocess.run(stop_command(settings, config), env=environment, check=False)
+                    passed_on = (
+                        subprocess.run(stop_command(settings, config), env=environment, check=False).returncode == 0
+                    )
                 else:
-                    ask_to_stop(process.pid)
-                passed_on = True
+                    passed_on = ask_to_stop(process.pid)
+                again = time.monotonic() + ASK_EVERY  # they may not be there yet
             time.sleep(0.05)
     status = process.returncode
-    if status == RequeueError.status:
-        raise RequeueError("stopped before the end; what was done is saved, and the same command goes on from there")
     # DeepSpeed's runner ends with 0 when a signal ends what it has started.
-    if status or not (trained_before or folder.finished.is_file()):
-        where = f" on each of {settings.hosts}" if settings.hosts else ""
-        raise (ConfigError if status == 2 else FoundationError)(
-            f"pretraining on {settings.processes} processes{where} ended with status {status}: what went wrong is in "
-            f"the lines above; the same command goes on from the last checkpoint in {output}"
-        )
+    if status == 0 and (trained_before or folder.finished.is_file()):
+        return
+    if status == RequeueError.status or signals.asked:
+        raise RequeueError("stopped before the end; what was done is saved, and the same command goes on from there")
+    where = f" on each of {settings.hosts}" if settings.hosts else ""
+    raise (ConfigError if status == 2 else FoundationError)(
+        f"pretraining on {settings.processes} processes{where} ended with status {status}: what went wrong is in "
+        f"the lines above; the same command goes on from the last checkpoint in {output}"
+    )
 
 
 def launch_environment(settings: PretrainSettings, output: Path) -> dict[str, str]:

@@ -47,13 +47,20 @@ def trained_below(pid: int) -> list[psutil.Process]:
         return []
 
 
-def ask_to_stop(pid: int) -> None:
-    """Ask the training processes below a launcher to save and stop; the launcher then ends with their status."""
+def ask_to_stop(pid: int) -> bool:
+    """Ask the training processes below a launcher to save and stop; the launcher then ends with their status.
+
+    Returns:
+        Whether there were any.
+    """
+    asked = False
     for process in trained_below(pid):
         try:
             os.kill(process.pid, signal.SIGTERM)
         except ProcessLookupError:
             continue
+        asked = True
+    return asked
 
 
 def _is_launcher(process: psutil.Process) -> bool:

@@ -1,6 +1,10 @@
 """What is started where, how often, and what is refused before anything is."""
 
 import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -87,12 +91,12 @@ def test_asking_hosts_to_stop_matches_training_and_not_its_launchers(tiny):
     import shlex
 
     said = stop_command(tiny(hosts="a,b"), Path("/runs/a+b/launch.yaml"))
-    assert said[:5] == ["pdsh", "-R", "ssh", "-w", "a,b"]
-    pattern = shlex.split(said[5])[-1]
+    assert said[:6] == ["pdsh", "-R", "ssh", "-S", "-w", "a,b"]
+    pattern = shlex.split(said[6])[-1]
     rest = "--config /runs/a+b/launch.yaml"
     assert re.search(pattern, f"python -u -m foundation.training --local_rank=1 {rest}")
     assert not re.search(pattern, f"python -m deepspeed.launcher.launch --module foundation.training {rest}")
-    assert not re.search(pattern, said[5])
+    assert not re.search(pattern, said[6])
 
 
 class Launches:
@@ -128,14 +132,26 @@ def test_a_failed_run_is_started_again_as_often_as_it_says(tiny, monkeypatch, er
     assert launches.seen == seen
 
 
+def test_a_stop_before_the_processes_are_there_is_not_lost(tiny, tmp_path, outside):
+    """And a run that was told to stop is not started again by itself."""
+    settings = tiny(steps=100_000, processes=2, restarts=3)
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(asdict(settings)))
+    command = [sys.executable, "-m", "foundation", "pretrain", "--config", str(tmp_path / "run.yaml")]
+    with subprocess.Popen(command, env=outside(), stderr=subprocess.PIPE, text=True) as run:
+        line = run.stderr.readline()
+        assert "deepspeed --num_accelerators 2" in line, line
+        time.sleep(0.5)
+        run.terminate()
+        said = run.stderr.read()
+    assert run.returncode == 75, said
+    assert "SIGTERM: asking the training processes" in said
+    assert "restart" not in said
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_a_killed_process_is_restarted_and_ends_in_the_weights_of_a_run_left_alone(tiny, tmp_path):
     """A process that kills itself once: a wrapper around the module stands in for a machine that fails."""
-    import subprocess
-    import sys
-    from dataclasses import asdict
-
     (tmp_path / "sitecustomize.py").write_text(KILLED_ONCE)
     settings = tiny(output=str(tmp_path / "run"), steps=8, restarts=1)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(asdict(settings)))
