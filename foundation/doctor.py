@@ -18,6 +18,7 @@ PACKAGES = {
     "": ("torch", "transformers", "safetensors", "zarr", "numcodecs", "fsspec", "numpy", "numba", "pyarrow"),
     "ingest": ("ray", "pynwb", "dandi", "s3fs"),
     "train": ("deepspeed", "mlflow-skinny"),
+    "sweep": ("ray", "pandas", "scipy", "matplotlib"),
     "finetune": ("mlflow", "scikit-learn", "matplotlib", "jinja2"),
 }
 
