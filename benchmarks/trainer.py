@@ -267,7 +267,7 @@ def cost_of(settings: PretrainSettings, world: int) -> Any:
     catalog = Catalog.open(Store(settings.store))
     plan = StepPlan(catalog, settings.data, view_spec(settings), bins_per_token=20, seed=0)
     shape = planned(plan, 0)
-    return step_cost(settings, shape.share(0, world), shape.rows, world, Reading(drawn=len(shape)), fused=False)
+    return step_cost(settings, shape.share(0, world), shape.rows, world, Reading(drawn=len(shape)), gpu=False)
 
 
 def middle(found: list[Hardware]) -> Hardware:
@@ -343,6 +343,10 @@ def main() -> None:
     arguments = parser.parse_args()
     command = f"python benchmarks/trainer.py --rounds {arguments.rounds} --size {arguments.size}"
     page = Page("The trainer on the CPU", command, ("torch", "deepspeed", "transformers", "mlflow-skinny"))
+    if os.getloadavg()[0] > 1:
+        page.say(
+            "**The machine was busy with other work: times are rough, and what does not hold may hold without it.**"
+        )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         store = make_store(folder)

@@ -142,6 +142,6 @@ def plan(settings: PlanSettings) -> Plan:
     rank, imbalance = slowest(shape, world)
     own = shape.share(rank, world)
     read = reading(settings.archive, own, len(shape), run.data)
-    cost = step_cost(run, own, shape.rows, world, read, fused=hardware.kind == "gpu")
+    cost = step_cost(run, own, shape.rows, world, read, gpu=hardware.kind == "gpu")
     seconds = step_seconds(cost, run, hardware, settings.gpus)
     return Plan(settings, run, hardware, cost, seconds, len(shape), shape.neuron_tokens, imbalance)

@@ -127,7 +127,7 @@ def encoder_cost(settings: PretrainSettings) -> EncoderCost:
 
 
 def step_cost(
-    settings: PretrainSettings, own: StepShape, rows: int, world: int, read: Reading, fused: bool = True
+    settings: PretrainSettings, own: StepShape, rows: int, world: int, read: Reading, gpu: bool = True
 ) -> StepCost:
     """What a step costs the process with these windows.
 
@@ -137,7 +137,7 @@ def step_cost(
         rows: units over all windows of all processes.
         world: processes.
         read: what it reads of the store.
-        fused: whether the optimiser is one operation (on a GPU, not offloaded).
+        gpu: whether devices are GPUs: their optimiser is one operation, and NCCL sends.
     """
     encoder, engine = encoder_cost(settings), settings.engine
     config: EITConfig = encoder.config
@@ -158,7 +158,7 @@ def step_cost(
     parameters = encoder.parameters + objective.parameters
     frozen = objective.frozen + (encoder.parameters if objective.targets else 0)
     offload = engine.offload == "cpu"
-    moved, offloaded = _update(settings.zero_stage, parameters, frozen, world, fused and not offload, offload)
+    moved, offloaded = _update(settings.zero_stage, parameters, frozen, world, gpu and not offload, offload)
     tensors = TENSORS * (config.individual_layers + config.interaction_layers * (1 + config.time_layers)) + 10
     stage = settings.zero_stage
     messages = math.ceil(parameters / BUCKET) * (1 if stage == 0 else 2)
@@ -171,10 +171,10 @@ def step_cost(
         backward=total([encoder.backward(part) for part in trained]),
         recomputed=total([again, blocks_again]),
         objective=objective,
-        optimizer=Work(0.0, moved, tensors * (2 if fused and not offload else 14)),
+        optimizer=Work(0.0, moved, tensors * (2 if gpu and not offload else 14)),
         states=states(parameters, stage, world, frozen=frozen, offload=offload),
         activations=held + objective.held + 3 * padded * config.patch_length * FULL,
-        gradients_sent=sent(parameters, stage, world, frozen),
+        gradients_sent=sent(parameters, stage, world, frozen, gloo=not gpu),
         rows_sent=objective.gathered,
         collectives=(messages + objective.collectives) if world > 1 else 0,
         reading=read,

@@ -87,8 +87,10 @@ def states(parameters: int, stage: int, world: int, *, frozen: int = 0, offload:
     )
 
 
-def sent(parameters: int, stage: int, world: int, frozen: int = 0) -> float:
+def sent(parameters: int, stage: int, world: int, frozen: int = 0, gloo: bool = False) -> float:
     """Bytes that each process sends (and receives) in a step for weights and gradients.
+
+    With ``gloo``, which CPUs use, stage 3 sends gradients twice: it scatters what it has reduced for everyone.
 
     Example:
         >>> [sent(1000, stage, 2) / 4000 for stage in (0, 1, 2, 3)]
@@ -97,4 +99,5 @@ def sent(parameters: int, stage: int, world: int, frozen: int = 0) -> float:
     one_way = (world - 1) / world * FULL
     if stage < 3:
         return one_way * parameters * (2 if stage == 0 else 3)
-    return one_way * (parameters * (2 if parameters + frozen <= MAX_LIVE else 3) + frozen)
+    gathered = 1 if parameters + frozen <= MAX_LIVE else 2
+    return one_way * (parameters * (gathered + 1 + gloo) + frozen)

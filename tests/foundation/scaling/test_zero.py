@@ -49,6 +49,8 @@ def test_bytes_on_the_network_are_those_of_rings(world):
     assert sent(P, 0, world) == pytest.approx(2 * once)  # all-reduce
     assert sent(P, 1, world) == sent(P, 2, world) == pytest.approx(3 * once)  # all-reduce, and gathering the weights
     assert sent(P, 3, world) == pytest.approx(2 * once)  # gathering once, reduce-scatter
+    assert sent(P, 3, world, gloo=True) == pytest.approx(3 * once)  # gathering once, all-reduce in its place
+    assert sent(P, 1, world, gloo=True) == sent(P, 1, world)
     large = 2 * MAX_LIVE
     assert sent(large, 3, world) == pytest.approx(3 * (world - 1) / world * 4 * large)
 
