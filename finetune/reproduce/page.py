@@ -67,7 +67,8 @@ def _table(name: str, rows: dict[str, list[RunResult]]) -> str:
     ]
     order = [*TITLES, *sorted(set(rows) - set(TITLES))]
     lines += [_row(row, rows[row], published.get(row)) for row in order if row in rows]
-    missing = [TITLES[row] for row in TITLES if row not in rows]
+    transfers = any(row not in TITLES for row in rows)  # a table of its own, of other rows
+    missing = [TITLES[row] for row in TITLES if row not in rows and not transfers]
     if missing:
         lines += ["", f"Not run yet: {', '.join(missing)}."]
     return "\n".join(lines) + _verdict(rows, published)
@@ -82,17 +83,20 @@ def _rule(rule: dict[str, Any]) -> str:
     )
 
 
+def _title(name: str) -> str:
+    return TITLES.get(name, name.replace("transfer-", "EIT (T), individual module frozen, trained on "))
+
+
 def _row(name: str, results: list[RunResult], published: float | None) -> str:
     values = np.array([r.accuracy for r in results]) * 100
     low, high = trial_interval(results)
     spread = f"{values.std(ddof=1):.2f} ({values.min():.2f} to {values.max():.2f})" if len(values) > 1 else "-"
     epochs = sorted(r.detail["epochs"] for r in results if "epochs" in r.detail)
     epoch_text = f"{epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else (str(epochs[0]) if epochs else "-")
-    title = TITLES.get(name, name.replace("transfer-", "EIT (T), individual module frozen, trained on "))
     seconds = np.mean([r.detail["seconds"] for r in results])
     shown = f"{published:.2f}" if published is not None else "-"
     return (
-        f"| {title} | {values.mean():.2f} | {spread} | {100 * low:.1f} to {100 * high:.1f} | {len(results)} | "
+        f"| {_title(name)} | {values.mean():.2f} | {spread} | {100 * low:.1f} to {100 * high:.1f} | {len(results)} | "
         f"{epoch_text} | {shown} | {seconds:,.0f} |"
     )
 
@@ -102,7 +106,7 @@ def _verdict(rows: dict[str, list[RunResult]], published: dict[str, float]) -> s
     means = {name: float(np.mean([r.accuracy for r in results])) * 100 for name, results in rows.items()}
     said = []
     if "linear" in means:
-        below = [TITLES.get(n, n) for n, mean in means.items() if n != "linear" and mean <= means["linear"]]
+        below = [_title(n) for n, mean in means.items() if n != "linear" and mean <= means["linear"]]
         if below:
             said.append(f"Not above the floor: {', '.join(below)}.")
     short = [n for n in TITLES if n in published and n in means and means[n] < published[n]]
