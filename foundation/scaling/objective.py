@@ -215,7 +215,13 @@ def _myow(settings: Any, dim: int, patch: int, rows: Rows, name: str) -> Objecti
         more = [perceptron_work(s, everyone, settings.batch_norm) for s in sizes]
         counts += more
         pool = float(everyone) * everyone * settings.candidates
-        works += [more[0][0], more[1][0], more[0][0] * (1 / 3), Work(2.0 * pool * dim, pool * FULL * 8, 60)]
+        works += [
+            more[0][0],
+            more[1][0],
+            more[0][0] * (1 / 3),
+            target[0] * (1 / 6),
+            Work(2.0 * pool * dim, pool * FULL * 8, 60),
+        ]
         frozen += more[0][2]
     seen = 2 + (settings.candidates if mined else 0)
     return ObjectiveCost(

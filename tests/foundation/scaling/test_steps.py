@@ -29,19 +29,23 @@ from foundation.training.engine import build_module
 from foundation.training.figures import ATTENTION
 from foundation.training.settings import EngineSettings
 
+WIDE = {"projector": [2048, 512], "predictor": 2048}
 OBJECTIVES = {
-    "neurpir": ObjectiveSettings(neurpir=NeurPIRSettings(shortest=4, longest=12, projector=[32, 48])),
-    "vicreg units": ObjectiveSettings("vicreg", vicreg=VICRegSettings(shortest=4, longest=12, expander=[64, 32])),
+    "neurpir": ObjectiveSettings(neurpir=NeurPIRSettings(shortest=4, longest=12, projector=[512, 384])),
+    "vicreg units": ObjectiveSettings("vicreg", vicreg=VICRegSettings(shortest=4, longest=12, expander=[512, 384])),
     "vicreg population": ObjectiveSettings(
-        "vicreg", vicreg=VICRegSettings(level="population", shortest=4, longest=12, batch_norm=False)
+        "vicreg",
+        vicreg=VICRegSettings(level="population", shortest=4, longest=12, batch_norm=False, expander=[2048, 1024]),
     ),
-    "nuclr": ObjectiveSettings("nuclr", nuclr=NuCLRSettings(hidden=32, out=16)),
+    "nuclr": ObjectiveSettings("nuclr", nuclr=NuCLRSettings(hidden=1024, out=768)),
     "ndt": ObjectiveSettings("ndt", ndt=NDTSettings(shortest=4, longest=12)),
-    "byol": ObjectiveSettings("byol", myow=MYOWSettings(shortest=4, longest=4, max_distance=None)),
-    "myow": ObjectiveSettings("myow", myow=MYOWSettings(shortest=4, longest=4, max_distance=None, mined_from=0.0)),
+    "byol": ObjectiveSettings("byol", myow=MYOWSettings(shortest=4, longest=4, max_distance=None, **WIDE)),
+    "myow": ObjectiveSettings(
+        "myow", myow=MYOWSettings(shortest=4, longest=4, max_distance=None, mined_from=0.0, **WIDE)
+    ),
     "sum": ObjectiveSettings(
         weights={"neurpir": 1.0, "ndt": 0.5},
-        neurpir=NeurPIRSettings(shortest=4, longest=12),
+        neurpir=NeurPIRSettings(shortest=4, longest=12, projector=[512, 384]),
         ndt=NDTSettings(shortest=4, longest=12),
     ),
 }
@@ -51,7 +55,7 @@ NOTHING = Reading()
 
 def run_of(store, objective: ObjectiveSettings, **changes) -> PretrainSettings:
     base = {
-        "model": ModelSettings(dim=64, heads=2, individual_layers=1, interaction_layers=1),
+        "model": ModelSettings(dim=32, heads=2, individual_layers=1, interaction_layers=1),
         "data": DataSettings(bin_widths=[0.025], tokens_per_step=3000, min_windows=4, max_units=12),
         "objective": objective,
         "steps": 10,
@@ -75,13 +79,17 @@ def test_flops_and_parameters_of_a_step_are_those_that_torch_counts(small_store,
     settings = run_of(small_store, OBJECTIVES[name], engine=EngineSettings(accumulate=accumulate))
     module, plan, forward = step_of(settings)
     shape = planned(plan, 3)
-    cost = step_cost(settings, shape, shape.rows, 1, NOTHING)
+    with FlopCounterMode(display=False, custom_mapping=ATTENTION) as counter:
+        terms = forward()
+        terms["loss"].backward()
+    # Units without an event have no row; the model does not know of them.
+    rows = int(terms["rows"]) if name in ("neurpir", "vicreg units", "sum") else shape.rows
+    cost = step_cost(settings, shape, rows, 1, NOTHING)
     trained = [p for p in module.parameters() if p.requires_grad]
     assert cost.parameters == sum(p.numel() for p in trained)
     assert cost.states.frozen == 4 * (sum(p.numel() for p in module.parameters()) - cost.parameters)
-    with FlopCounterMode(display=False, custom_mapping=ATTENTION) as counter:
-        forward()["loss"].backward()
-    assert cost.flops == pytest.approx(counter.get_total_flops(), rel=0.03)
+    assert cost.flops == pytest.approx(counter.get_total_flops(), rel=0.02)
+    assert cost.objective.work.flops > 0.25 * cost.flops or name == "ndt"  # which is seen, then
     if accumulate == 2:
         assert cost.recomputed.flops > 0.2 * cost.forward.flops
 
