@@ -123,7 +123,7 @@ def fit_law(measured: Sequence[Measured], near: Law | None = None) -> Law:
         a = math.log(near.model_scale) - near.alpha * mean_n
         b = math.log(near.data_scale) - near.beta * mean_d
         starts.append([math.log(near.floor), a, near.alpha, b, near.beta])
-    spread = list(product((0.1, 0.4, 1.0, 2.0), (0.1, 0.4, 1.0, 2.0), (0.5, 0.95)))
+    spread = list(product((0.2, 1.0), (0.2, 1.0), (0.5, 0.95)))
     for alpha, beta, share in spread if near is None else [(0.5, 0.5, 0.5)]:
         rest = least + math.log((1 - share) / 2)
         starts.append([least + math.log(share), rest, alpha, rest, beta])

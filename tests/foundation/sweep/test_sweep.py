@@ -108,18 +108,18 @@ def test_trials_of_another_sweep_are_refused(small, tmp_path, trials_of):
 
 def test_a_law_stands_on_the_page_with_its_intervals_and_its_limits(small, true_law, trials_of):
     measured = trials_of(noise=0.01)
-    fit = fit_with_intervals(measured, resamples=30, seed=0)
+    fit = fit_with_intervals(measured, resamples=10, seed=0)
     page = render(Outcome(small, measured, fit), "scaling.png")
     low, high = fit.intervals["alpha"]
     assert f"| alpha, of parameters | {fit.law.alpha:.4f} | {low:.4f} to {high:.4f} |" in page
-    assert "the middle 95 % of 30 fits" in page
+    assert "the middle 95 % of 10 fits" in page
     assert "do not tell" not in page
     assert "says nothing." not in page
     flat = [replace(m, loss=true_law(16_000, m.tokens)) for m in measured]  # size changes nothing
-    page = render(Outcome(small, flat, fit_with_intervals(flat, resamples=30, seed=0)), "scaling.png")
+    page = render(Outcome(small, flat, fit_with_intervals(flat, resamples=10, seed=0)), "scaling.png")
     assert "hardly changes with size: alpha says nothing" in page
     loud = trials_of(noise=0.2)
-    page = render(Outcome(small, loud, fit_with_intervals(loud, resamples=30, seed=0)), "scaling.png")
+    page = render(Outcome(small, loud, fit_with_intervals(loud, resamples=10, seed=0)), "scaling.png")
     assert "these trials do not tell how fast the loss falls with data" in page
 
 
