@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed import distributed_c10d
 
 from foundation.data.batch import WindowBatch
 from foundation.data.context import StepContext
@@ -149,6 +150,9 @@ def build_engine(module: PretrainModule, settings: PretrainSettings) -> Any:
 
     groups = param_groups(module, settings.optimizer.learning_rate, settings.optimizer.weight_decay)
     engine, *_ = deepspeed.initialize(model=module, model_parameters=groups, config=deepspeed_config(settings))
+    # DeepSpeed makes groups of its own, in which torch would wait for half an hour.
+    for group in distributed_c10d._world.pg_map:
+        distributed_c10d._set_pg_timeout(timedelta(seconds=settings.safety.timeout), group)
     return engine
 
 

@@ -1,16 +1,20 @@
 """How the processes of a run find each other, and what happens where one never comes."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from datetime import timedelta
 
 import psutil
 import pytest
+import torch
 import yaml
-from torch.distributed import TCPStore
+from torch.distributed import TCPStore, distributed_c10d
 
+from foundation.training.engine import build_engine, build_module, start_distributed
 from foundation.training.joining import MEETING, Joining, free_port, interface_towards
 from foundation.training.safety_settings import SafetySettings
 
@@ -58,6 +62,7 @@ def test_a_process_does_not_wait_for_ever_for_another(tiny, tmp_path, outside):
 
 MEETS = """
 import os
+import signal
 from torch.distributed import TCPStore
 from foundation.training import joining
 joining.leave_store_of_torchrun()
@@ -80,3 +85,25 @@ def test_processes_that_torchrun_starts_again_do_not_meet_where_the_lost_ones_di
     assert said[0] == said[1]
     assert said[0].split() == [agent.get(MEETING).decode(), "False"]
     assert said[0].split()[0] != str(agent.port)
+
+
+@pytest.mark.parametrize("stage", [0, 2])
+def test_all_groups_wait_as_long_as_it_says(tiny, stage):
+    """DeepSpeed's own too, in which gradients are summed."""
+    settings = replace(tiny(zero_stage=stage), safety=SafetySettings(timeout=77))
+    start_distributed()
+    build_engine(build_module(settings), settings)
+    groups = list(distributed_c10d._world.pg_map)
+    assert len(groups) > 1
+    assert {g._get_backend(torch.device("cpu")).options._timeout for g in groups} == {timedelta(seconds=77)}
+
+
+def test_nobody_waits_for_ever_for_a_process_that_does_not_answer(tiny, ranks, tmp_path, until):
+    """A stopped process keeps its connections open, as a machine that has vanished does."""
+    settings = replace(tiny(steps=100_000), safety=SafetySettings(timeout=15))
+    lines = tmp_path / "run" / "metrics.jsonl"
+    waiting, stopped = ranks(settings)
+    until(lambda: (lines.is_file() and lines.read_text().count("\n") >= 3) or waiting.poll() is not None)
+    stopped.send_signal(signal.SIGSTOP)
+    assert waiting.wait(60) == 1
+    assert "imed out" in (tmp_path / "rank-0.err").read_text()
