@@ -122,6 +122,8 @@ def _count(
             inside += end - begin
             border = -np.inf  # before this time a spike is in the last bin for sure
             left, held = begin, 0  # `held` distinct spikes in times[left:j] are near enough to spike j
+            near = -1  # the last spike that was near to the one before it
+            previous = -np.inf
             for j in range(begin, end):
                 time = times[j]
                 if time >= border:
@@ -130,25 +132,25 @@ def _count(
                         present += 1
                         last_bin = place
                     border = start_K[k] - before_K[k] + (place + 1 - BORDER) * bin_seconds
-                if j == begin:
-                    held = 1
+                step = time - previous
+                previous = time
+                if step >= refractory:  # so nearly always
                     continue
-                step = time - times[j - 1]
-                if step >= refractory:
-                    left, held = j, 1
-                    intervals += 1
-                    continue
+                if near != j - 1:
+                    left, held = j - 1, 1
+                near = j
                 if step == 0.0:
                     duplicates += 1
+                    intervals -= 1
                     continue
                 while time - times[left] >= refractory:
                     if left == begin or times[left] != times[left - 1]:
                         held -= 1
                     left += 1
-                intervals += 1
                 short += 1
                 pairs += held
                 held += 1
+            intervals += max(end - begin - 1, 0)
             begin = end
         out_N6[n] = (inside, present, duplicates, intervals, short, pairs)
 
