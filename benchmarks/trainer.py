@@ -267,7 +267,8 @@ def cost_of(settings: PretrainSettings, world: int) -> Any:
     catalog = Catalog.open(Store(settings.store))
     plan = StepPlan(catalog, settings.data, view_spec(settings), bins_per_token=20, seed=0)
     shape = planned(plan, 0)
-    return step_cost(settings, shape.share(0, world), shape.rows, world, Reading(drawn=len(shape)), gpu=False)
+    read = Reading(outlined=len(shape), drawn=len(shape) // world)
+    return step_cost(settings, shape.share(0, world), shape.rows, world, read, gpu=False)
 
 
 def middle(found: list[Hardware]) -> Hardware:

@@ -8,7 +8,8 @@ for batch in Loader(catalog, sampler, batch_size=64, workers=2).steps(0, 1000):
 
 from foundation.data.batch import PackedBatch, WindowBatch, pad_windows
 from foundation.data.loader import Loader, StepBatch
-from foundation.data.plan import DataSettings, StepPlan, View, Window, share_of
+from foundation.data.outline import deal
+from foundation.data.plan import DataSettings, StepPlan, View, Window
 from foundation.data.reader import ActivityReader, ReaderCache, WindowReader
 from foundation.data.samplers import (
     BlockSampler,
@@ -44,7 +45,7 @@ __all__ = [
     "WindowReader",
     "WindowTable",
     "block_spans",
+    "deal",
     "pad_windows",
     "sampling_intervals",
-    "share_of",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from foundation.data.outline import Outline, Outlines, deal
 from foundation.data.views import ViewSpec
 from foundation.data.windows import WindowTable, to_nanoseconds
 from foundation.errors import ConfigError, StoreError
@@ -103,59 +104,59 @@ class StepPlan:
             )
         self._records = catalog.records
         self.recordings = tuple(record["id"] for record in catalog.records)
-        self._place = {name: i for i, name in enumerate(self.recordings)}
         self._store = catalog.store
         self._domains: dict[int, Interval] = {}
-        self._widths = [self._fitting_widths(record) for record in self._records]
-        self.left_out = [r["path"] for r, widths in zip(self._records, self._widths, strict=True) if not widths]
-        weights = np.array(
-            [
-                (r["n_units"] * r["duration"]) ** settings.weight_power if widths and r["n_units"] else 0.0
-                for r, widths in zip(self._records, self._widths, strict=True)
-            ]
+        n_units_R, seconds_R, resolution_R, interval_R = (
+            np.array([record[name] for record in self._records])
+            for name in ("n_units", "duration", "resolution", "longest_interval")
         )
-        if not weights.sum() > 0:
+        token_W = np.array(settings.bin_widths) * bins_per_token
+        longest_RW = ((interval_R[:, None] + 1e-6) / token_W).astype(np.int64)
+        fits_RW = (token_W >= resolution_R[:, None] * (1 - 1e-9)) & (longest_RW >= spec.shortest)
+        fits_R = fits_RW.any(1)
+        self.left_out = [self._records[r]["path"] for r in np.flatnonzero(~fits_R)]
+        weight_R = np.where(fits_R & (n_units_R > 0), (n_units_R * seconds_R) ** settings.weight_power, 0.0)
+        if not weight_R.sum() > 0:
             raise StoreError(
                 f"none of the {len(catalog)} recordings holds a window of {spec.shortest} tokens at bin widths "
                 f"{settings.bin_widths} s: give shorter views or other bin widths"
             )
         for path in self.left_out:
             log.warning("%s is left out: no window of %d tokens fits its observed time", path, spec.shortest)
-        self._cumulative = np.cumsum(weights / weights.sum())
+        self.outline = Outlines(
+            cumulative_R=np.cumsum(weight_R / weight_R.sum()),
+            units_R=np.minimum(n_units_R, settings.max_units),
+            fits_RW=fits_RW,
+            longest_RW=longest_RW,
+            shortest=spec.shortest,
+            longest=spec.longest,
+            views=spec.views + spec.candidates,
+            budget=settings.tokens_per_step,
+            seed=seed,
+        )
 
-    def _token_seconds(self, width: float) -> float:
-        return width * self.bins_per_token
+    def __call__(self, step: int, rank: int = 0, world: int = 1) -> list[Window]:
+        """The windows of a step that one of ``world`` processes has, in order; the whole step is within the budget."""
+        return self.draw(step, *self.share(step, rank, world))
 
-    def _fitting_widths(self, record: dict) -> list[float]:
-        return [
-            width
-            for width in self.settings.bin_widths
-            if self._token_seconds(width) >= record["resolution"] * (1 - 1e-9)
-            and self._token_seconds(width) * self.spec.shortest <= record["longest_interval"] + 1e-6
-        ]
+    def share(self, step: int, rank: int = 0, world: int = 1) -> tuple[Outline, np.ndarray]:
+        """What all windows of a step are, and the numbers of those that one of ``world`` processes has."""
+        outline = self.outline(step)
+        return outline, np.flatnonzero(deal(outline.cost_M, world) == rank)
 
-    def __call__(self, step: int) -> list[Window]:
-        """The windows of a step, in order, within the budget of tokens."""
-        windows: list[Window] = []
-        spent = 0
-        while True:
-            rng = np.random.default_rng([self.seed, step, len(windows)])
-            window = self._draw(rng)
-            cost = len(window.units) * sum(v.n_bins for v in window.views) // self.bins_per_token
-            if spent + cost > self.settings.tokens_per_step:
-                return windows
-            windows.append(window)
-            spent += cost
+    def draw(self, step: int, outline: Outline, numbers: np.ndarray) -> list[Window]:
+        """The windows of a step that have these numbers."""
+        return [self._draw(step, outline, int(number)) for number in numbers]
 
     def tables(self, step: int, rank: int = 0, world: int = 1) -> list[WindowTable]:
         """The windows of a step of one of ``world`` processes as flat arrays, a table for each view."""
-        windows = share_of(self(step), rank, world)
+        outline, numbers = self.share(step, rank, world)
+        windows = self.draw(step, outline, numbers)
         units = np.concatenate([w.units for w in windows])
         offsets = np.concatenate([[0], np.cumsum([len(w.units) for w in windows])])
-        recording_B = np.array([self._place[w.recording] for w in windows], dtype=np.int64)
         return [
             WindowTable(
-                recording_B=recording_B,
+                recording_B=outline.recording_M[numbers],
                 start_B=to_nanoseconds(np.array([w.views[k].start for w in windows])),
                 n_bins_B=np.array([w.views[k].n_bins for w in windows], dtype=np.int64),
                 width_B=to_nanoseconds(np.array([w.bin_width for w in windows])),
@@ -166,20 +167,19 @@ class StepPlan:
             for k in range(self.spec.views + self.spec.candidates)
         ]
 
-    def _draw(self, rng: np.random.Generator) -> Window:
-        index = min(int(np.searchsorted(self._cumulative, rng.random(), side="right")), len(self._records) - 1)
+    def _draw(self, step: int, outline: Outline, number: int) -> Window:
+        rng = np.random.default_rng([self.seed, step, number, 1])
+        index = int(outline.recording_M[number])
         record = self._records[index]
-        width = float(rng.choice(self._widths[index]))
+        width = self.settings.bin_widths[outline.width_M[number]]
         domain = self._domain(index)
         grid = max(width, float(record["resolution"]))
         views: list[View] = []
-        for number in range(self.spec.views + self.spec.candidates):
-            longest = int((record["longest_interval"] + 1e-6) / self._token_seconds(width))
-            n_tokens = int(rng.integers(self.spec.shortest, min(self.spec.longest, longest) + 1))
-            bound = 0 < number < self.spec.views and self.spec.max_distance is not None  # candidates are from anywhere
+        for place, n_tokens in enumerate(outline.tokens_MV[number].tolist()):
+            bound = 0 < place < self.spec.views and self.spec.max_distance is not None  # candidates are from anywhere
             near = views[0].start if bound else None
-            start = self._draw_start(rng, domain, n_tokens * self._token_seconds(width), grid, near)
-            views.append(View(start, n_tokens * self.bins_per_token))
+            n_bins = n_tokens * self.bins_per_token
+            views.append(View(self._draw_start(rng, domain, n_bins * width, grid, near), n_bins))
         n_units = int(record["n_units"])
         units = np.arange(n_units)
         if n_units > self.settings.max_units:
@@ -209,8 +209,3 @@ class StepPlan:
         if index not in self._domains:
             self._domains[index] = StoredRecording(self._store, self._records[index]).observed
         return self._domains[index]
-
-
-def share_of(windows: list[Window], rank: int, world: int) -> list[Window]:
-    """The windows of one of ``world`` processes; together the processes have all, none twice."""
-    return windows[rank::world]

@@ -40,7 +40,8 @@ class Hardware:
         store_reads: reads in flight of each process.
         decode_bandwidth: decoded bytes/s of one process that reads recordings.
         open_seconds: seconds of a processor to open a recording.
-        draw_seconds: seconds of a processor to draw a window.
+        outline_seconds: seconds of a processor to draw what a window of a step is: recording, bin width, lengths.
+        draw_seconds: seconds of a processor to draw the rest of a window: where it starts, which units.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -66,6 +67,7 @@ class Hardware:
     store_reads: int = 1
     decode_bandwidth: float = 3e8
     open_seconds: float = 3e-3
+    outline_seconds: float = 8e-7
     draw_seconds: float = 7e-5
 
     def __post_init__(self) -> None:

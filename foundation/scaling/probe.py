@@ -137,7 +137,7 @@ def messages(device: torch.device) -> tuple[float, float]:
 
 
 def reads(folder: Path) -> dict[str, float]:
-    """Bytes/s of a store's files in the page cache and of decoding; seconds to open a recording, to draw a window."""
+    """Bytes/s of a store's files in the page cache and of decoding; seconds to open a recording and to draw windows."""
     rng, seconds = np.random.default_rng(0), 600.0
     trains = [np.sort(np.round(rng.uniform(0, seconds, rng.poisson(5 * seconds)), 4)) for _ in range(163)]
     store = Store(folder / f"store-{os.getpid()}", create=True)
@@ -161,11 +161,14 @@ def reads(folder: Path) -> dict[str, float]:
     opening = _timed(open_again, cpu)
     data = DataSettings(bin_widths=[0.005], tokens_per_step=64 * 1000, max_units=64)
     plan = StepPlan(Catalog.build(store), data, ViewSpec(2, 10, 10), bins_per_token=20, seed=0)
-    drawing = _timed(lambda: plan(0), cpu) / len(plan(0))
+    outline = plan.outline(0)
+    outlining = _timed(lambda: plan.outline(0), cpu) / len(outline)
+    drawing = _timed(lambda: plan.draw(0, outline, np.arange(len(outline))), cpu) / len(outline)
     return {
         "store_bandwidth": size / reading,
         "decode_bandwidth": decoded / decoding,
         "open_seconds": opening,
+        "outline_seconds": outlining,
         "draw_seconds": drawing,
     }
 

@@ -62,7 +62,8 @@ class Reading:
     """What one process reads for a step.
 
     Args:
-        drawn: windows that it draws: all of the step, of which it then takes its own.
+        outlined: windows of the step, of which it learns whose they are and what they cost.
+        drawn: windows that it draws whole: its own.
         opened: recordings that it opens to read its own windows.
         blocks: that it decodes.
         stored: bytes that it reads.
@@ -71,6 +72,7 @@ class Reading:
         catalog: bytes of its node's memory in which it and its workers know the recordings.
     """
 
+    outlined: float = 0.0
     drawn: float = 0.0
     opened: float = 0.0
     blocks: float = 0.0
@@ -87,7 +89,8 @@ class Reading:
             self.reads * hardware.store_seconds / (hardware.store_reads * hands),
         )
         working = (
-            self.drawn * hardware.draw_seconds
+            self.outlined * hardware.outline_seconds
+            + self.drawn * hardware.draw_seconds
             + self.opened * hardware.open_seconds
             + self.decoded / hardware.decode_bandwidth
         )
@@ -111,7 +114,8 @@ def reading(archive: ArchiveSettings, own: StepShape, windows: int, data: DataSe
     blocks = float(spans.clip(max=most).sum()) * (1 - cached)
     opened = len(own) * (1 - kept_open)
     return Reading(
-        drawn=windows,
+        outlined=windows,
+        drawn=len(own),
         opened=opened,
         blocks=blocks,
         stored=blocks * per_block * archive.bytes_per_spike + opened * OPENED_BYTES,

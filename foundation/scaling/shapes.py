@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from foundation.data.batch import WindowBatch
+from foundation.data.outline import deal
 from foundation.data.plan import DataSettings, StepPlan
 from foundation.data.views import ViewSpec
 
@@ -32,8 +33,8 @@ class StepShape:
         return len(self.units_B)
 
     def share(self, rank: int, world: int) -> StepShape:
-        """The windows of one of ``world`` processes, dealt as `foundation.data.plan.share_of` does."""
-        mine = slice(rank, None, world)
+        """The windows of one of ``world`` processes, dealt as training deals them."""
+        mine = deal(self.costs, world) == rank
         return StepShape(self.units_B[mine], self.tokens_BV[mine], self.seconds_BV[mine])
 
     def parts(self, view: int) -> list[Part]:
@@ -52,9 +53,14 @@ class StepShape:
         return [(int(b), int(n), int(t)) for b, n, t in shapes]
 
     @property
+    def costs(self) -> np.ndarray:
+        """Units x tokens of each window over all views, without padding."""
+        return self.units_B * self.tokens_BV.sum(1)
+
+    @property
     def neuron_tokens(self) -> int:
         """Units x tokens over all windows and views, without padding."""
-        return int((self.units_B[:, None] * self.tokens_BV).sum())
+        return int(self.costs.sum())
 
     @property
     def rows(self) -> int:
@@ -99,5 +105,5 @@ def planned(plan: StepPlan, step: int) -> StepShape:
 
 def slowest(shape: StepShape, world: int) -> tuple[int, float]:
     """The process with the most neuron-tokens, for which all others wait, and how many more it has than the mean."""
-    each_R = np.array([shape.share(rank, world).neuron_tokens for rank in range(world)])
+    each_R = np.bincount(deal(shape.costs, world), weights=shape.costs, minlength=world)
     return int(each_R.argmax()), float(each_R.max() / each_R.mean())

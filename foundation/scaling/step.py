@@ -12,12 +12,12 @@ from foundation.scaling.objective import ObjectiveCost, Rows, objective_cost
 from foundation.scaling.reading import Reading
 from foundation.scaling.shapes import Part, StepShape
 from foundation.scaling.work import Work, total
-from foundation.scaling.zero import BUCKET, FULL, States, sent, states
+from foundation.scaling.zero import FULL, States, sent, states
+from foundation.training.engine import BUCKET
 from foundation.training.settings import PretrainSettings
 
 TENSORS = 12  # of a block
 ADAM, FUSED = 84, 28  # bytes that AdamW moves for a parameter, operation by operation, and in one
-SINGULAR_SHARE = 0.1  # of the rate of products: half of the work goes a column at a time
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class StepSeconds:
         optimizer: the update.
         network: messages that nothing else goes on beside.
         hidden: messages that go on beside the backward pass.
-        drawing: which windows the step has: every process draws all, before it begins.
+        drawing: which windows the step has, and which of them are a process's own: before it begins.
         store: drawing, reading and decoding what comes next, beside everything else.
     """
 
@@ -216,7 +216,7 @@ def step_seconds(cost: StepCost, settings: PretrainSettings, hardware: Hardware,
     """
     precision = settings.precision
     encoder = total([cost.forward, cost.backward, cost.recomputed]).seconds(hardware, precision)
-    singular = cost.objective.singular / (hardware.matmul_fp32 * hardware.share * SINGULAR_SHARE)
+    singular = cost.objective.singular / (hardware.matmul_fp32 * hardware.share)
     objective = cost.objective.work.seconds(hardware, precision) + singular
     optimizer = cost.optimizer.seconds(hardware)
     if cost.offloaded:
@@ -235,6 +235,6 @@ def step_seconds(cost: StepCost, settings: PretrainSettings, hardware: Hardware,
         optimizer=optimizer,
         network=rows + waiting + (0.0 if beside else gradients),
         hidden=gradients if beside else 0.0,
-        drawing=cost.reading.drawn * hardware.draw_seconds,
+        drawing=cost.reading.outlined * hardware.outline_seconds,
         store=cost.reading.seconds(hardware, settings.data.workers),
     )

@@ -65,7 +65,7 @@ def _moved(plan: Plan) -> list[Row]:
         ("network, gradients and weights", si(cost.gradients_sent, "B"), "sent by each process, and received"),
         ("network, rows", si(cost.rows_sent, "B"), f"embeddings of all; {cost.collectives} messages in all"),
         ("store", si(read.stored, "B"), f"{read.blocks:,.1f} blocks, {read.reads:,.0f} reads of each process"),
-        ("windows drawn", f"{read.drawn:,.0f}", "by every process: those of the whole step"),
+        ("windows drawn", f"{read.drawn:,.0f}", f"by each process: its own of the {read.outlined:,.0f} of the step"),
     ]
 
 

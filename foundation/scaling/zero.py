@@ -22,8 +22,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from foundation.training.engine import BUCKET
+
 FULL = 4
-BUCKET = 500_000_000  # elements that are reduced together; `reduce_bucket_size`
 MAX_LIVE = 1_000_000_000  # parameters that may stay gathered; `stage3_max_live_parameters`
 
 

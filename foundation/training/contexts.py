@@ -7,7 +7,7 @@ import torch
 from torch import distributed
 
 from foundation.data.context import StepContext
-from foundation.data.plan import StepPlan, share_of
+from foundation.data.plan import StepPlan
 from foundation.data.surround import Surroundings
 from foundation.progress import progress
 from foundation.store.catalog import Catalog
@@ -25,7 +25,6 @@ class Contexts:
 
     def __init__(self, catalog: Catalog, plan: StepPlan, *, steps: int, rank: int = 0, world: int = 1) -> None:
         self.plan, self.steps, self.rank, self.world = plan, steps, rank, world
-        self.number = {record["id"]: k for k, record in enumerate(catalog.records)}
         surround = plan.spec.surround
         self.surroundings = None if surround is None else Surroundings(catalog.store, catalog.records, surround)
 
@@ -40,11 +39,10 @@ class Contexts:
             distributed.barrier()
 
     def __call__(self, step: int) -> StepContext:
-        windows = self.plan(step)
-        mine = share_of(windows, self.rank, self.world)
-        item_B = torch.arange(len(windows))[self.rank :: self.world]
+        outline, numbers = self.plan.share(step, self.rank, self.world)
         surround_VBS = None
         if self.surroundings is not None:
+            mine = self.plan.draw(step, outline, numbers)
             surround_VBS = torch.from_numpy(
                 np.stack(
                     [
@@ -54,8 +52,8 @@ class Contexts:
                 )
             )
         return StepContext(
-            item_B=item_B,
-            recording_B=torch.tensor([self.number[w.recording] for w in mine]),
+            item_B=torch.from_numpy(numbers),
+            recording_B=torch.from_numpy(outline.recording_M[numbers]),
             seed=self.plan.seed,
             step=step,
             steps=self.steps,

@@ -25,6 +25,8 @@ from foundation.training.joining import Joining, free_port, leave_store_of_torch
 from foundation.training.recompute import InParts
 from foundation.training.settings import PretrainSettings
 
+BUCKET = 50_000_000  # gradients that go out together; DeepSpeed keeps a buffer for as many, 2 GB if left to itself
+
 
 class PretrainModule(nn.Module):
     """Encoder and objective in one module, as DeepSpeed wants them.
@@ -70,7 +72,7 @@ def build_module(settings: PretrainSettings) -> PretrainModule:
 def deepspeed_config(settings: PretrainSettings) -> dict[str, Any]:
     """The DeepSpeed JSON of a run."""
     optimizer = settings.optimizer
-    zero: dict[str, Any] = {"stage": settings.zero_stage}
+    zero: dict[str, Any] = {"stage": settings.zero_stage, "reduce_bucket_size": BUCKET}
     if settings.engine.offload == "cpu":
         zero["offload_optimizer"] = {"device": "cpu"}
     return {

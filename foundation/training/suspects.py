@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from foundation.data.batch import WindowBatch
-from foundation.data.plan import Window, share_of
+from foundation.data.plan import Window
 from foundation.objectives.rows import unit_embeddings
 from foundation.training.control import Control
 
@@ -23,23 +23,21 @@ def find_suspects(
     Args:
         module: encoder and objective.
         views: this process's share of the step, on the device.
-        windows: of the whole step.
+        windows: this process's share of the step's.
         paths: id of a recording -> its path.
         control: to the other processes; all must call this.
 
     Returns:
         ``input``, ``embedding`` or ``batch``, and the windows in words.
     """
-    mine = share_of(windows, control.rank, control.world)
     # Embeddings first: every process must run the model equally often, whatever the others found.
     bad_embedding = _each(_embeddings(module, view) for view in views)
     bad_input = _each(view.x_BNT for view in views)
     for kind, bad_B in (("input", bad_input), ("embedding", bad_embedding)):
-        named = [in_words(window, paths) for window, bad in zip(mine, bad_B, strict=False) if bad]
-        found = [name for part in control.of_all(named) for name in part]
+        found = _of_all(control, [in_words(window, paths) for window, bad in zip(windows, bad_B, strict=True) if bad])
         if found:
             return kind, found
-    return "batch", [in_words(window, paths) for window in windows]
+    return "batch", _of_all(control, [in_words(window, paths) for window in windows])
 
 
 def in_words(window: Window, paths: dict[str, str]) -> str:
@@ -53,6 +51,10 @@ def listed(names: list[str]) -> str:
     """The first few, and how many more there are."""
     rest = len(names) - LISTED
     return "; ".join(names[:LISTED]) + (f"; and {rest} more" if rest > 0 else "")
+
+
+def _of_all(control: Control, names: list[str]) -> list[str]:
+    return [name for part in control.of_all(names) for name in part]
 
 
 def _embeddings(module: Any, view: WindowBatch) -> torch.Tensor:

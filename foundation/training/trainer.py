@@ -213,8 +213,9 @@ class Trainer:
         if moved:
             self.skips.in_row = 0
         else:
-            windows = find_suspects(self.engine.module, views, self.plan(step), self.paths, self.control)
-            self.skips.add(step, metrics, *windows, folder=self.folder if self.rank == 0 else None)
+            windows = self.plan(step, self.rank, self.world)
+            suspects = find_suspects(self.engine.module, views, windows, self.paths, self.control)
+            self.skips.add(step, metrics, *suspects, folder=self.folder if self.rank == 0 else None)
         return metrics | {"skipped_steps": float(self.skips.total)}
 
     def _save(self, step: int) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from foundation.data import DataSettings, Loader, StepPlan, ViewSpec, share_of
+from foundation.data import DataSettings, Loader, StepPlan, ViewSpec, deal
 from foundation.errors import ConfigError, StoreError
 from foundation.store import Catalog, Interval, RegularTimeSeries, Store, write_recording
 
@@ -90,11 +90,57 @@ def test_larger_recordings_are_drawn_more_often_as_the_power_says(tmp_path, make
 
 
 def test_processes_share_a_step_without_overlap(small_store):
-    windows = plan_of(small_store)(3)
+    plan = plan_of(small_store)
+    windows = sorted(map(repr, plan(3)))
     for world in (1, 2, 3):
-        parts = [share_of(windows, rank, world) for rank in range(world)]
-        assert sorted(id(w) for part in parts for w in part) == sorted(map(id, windows))
-        assert all(parts)
+        parts = [plan(3, rank, world) for rank in range(world)]
+        assert sorted(repr(w) for part in parts for w in part) == windows
+        assert {len(part) for part in parts} <= {len(windows) // world, -(-len(windows) // world)}
+
+
+def test_a_process_draws_its_own_windows_alone(small_store, monkeypatch):
+    """With a thousand processes a step has tens of thousands of windows: each is drawn once, not a thousand times."""
+    plan = plan_of(small_store, replace(SETTINGS, tokens_per_step=1 << 16))
+    drawn = []
+    draw = StepPlan._draw
+    monkeypatch.setattr(StepPlan, "_draw", lambda *asked: drawn.append(asked[-1]) or draw(*asked))
+    whole = len(plan.outline(0))
+    assert whole > 300  # more than one block of numbers
+    share = plan(0, rank=3, world=50)
+    assert len(share) == len(drawn) == pytest.approx(whole / 50, abs=1)
+    assert [repr(plan(0)[n]) for n in drawn[: len(share)]] == [repr(w) for w in share]
+
+
+def test_windows_are_dealt_evenly(small_store):
+    """All processes wait for the one that has most to do."""
+    outline = plan_of(small_store, replace(SETTINGS, tokens_per_step=1 << 15)).outline(0)
+    cost_M = outline.cost_M
+    owner_M = deal(cost_M, 16)
+    dealt = np.bincount(owner_M, weights=cost_M)
+    in_turn = np.array([cost_M[rank::16].sum() for rank in range(16)])
+    assert dealt.max() / dealt.mean() < 1.05 < in_turn.max() / in_turn.mean()
+    assert np.ptp(np.bincount(owner_M)) <= 1
+
+
+def test_all_that_an_outline_may_hold_comes_up(tmp_path, make_recording):
+    """Recordings by their weights, each bin width that fits alike, each length alike."""
+    store = Store(tmp_path / "store", create=True)
+    write_recording(store, make_recording(0, n_units=16, seconds=100.0))
+    write_recording(store, make_recording(1, n_units=4, seconds=100.0))
+    write_recording(store, make_recording(2, n_units=4, seconds=100.0, resolution=0.1))  # 5 ms would be too fine
+    plan = plan_of(tmp_path / "store", replace(SETTINGS, weight_power=0.0))
+    steps = [plan.outline(step) for step in range(600)]
+    # The first windows of a step are drawn before the budget has a say.
+    recording, width, tokens = (
+        np.concatenate([getattr(step, name)[:4] for step in steps]) for name in ("recording_M", "width_M", "tokens_MV")
+    )
+    assert np.bincount(recording) / len(recording) == pytest.approx([1 / 3] * 3, abs=0.04)
+    coarse = int(np.flatnonzero([r["resolution"] == 0.1 for r in plan._records])[0])
+    assert set(width[recording == coarse]) == {1}
+    assert np.bincount(width[recording != coarse]) / (recording != coarse).sum() == pytest.approx([0.5, 0.5], abs=0.05)
+    lengths = np.bincount(tokens.ravel())[4:]
+    assert len(lengths) == 13
+    assert lengths / lengths.sum() == pytest.approx([1 / 13] * 13, abs=0.02)
 
 
 def test_the_loader_gives_the_plan_in_order_whatever_the_prefetch(small_store):

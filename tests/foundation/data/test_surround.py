@@ -104,9 +104,10 @@ def test_contexts_give_every_view_its_own_whatever_the_process(store):
     one, context = plan(3), whole(3)
     assert context.surround_VBS.shape == (2, len(one), RAW.features)
     assert context.progress == pytest.approx(3 / 9)
-    for rank in range(3):
-        part = Contexts(catalog, plan, steps=10, rank=rank, world=3)(3)
-        assert part.item_B.tolist() == list(range(len(one)))[rank::3]
+    parts = [Contexts(catalog, plan, steps=10, rank=rank, world=3)(3) for rank in range(3)]
+    assert sorted(n for part in parts for n in part.item_B.tolist()) == list(range(len(one)))
+    for rank, part in enumerate(parts):
+        assert [repr(one[n]) for n in part.item_B] == [repr(window) for window in plan(3, rank, 3)]
         assert torch.equal(part.surround_VBS, context.surround_VBS[:, part.item_B])
         assert torch.equal(part.recording_B, context.recording_B[part.item_B])
 

@@ -122,13 +122,13 @@ def test_a_step_that_does_not_fit_is_told():
         ({"store_seconds": 60.0}, "store"),
         ({"store_bandwidth": 1e3}, "store"),
         ({"decode_bandwidth": 1e3}, "store"),
-        ({"draw_seconds": 10.0}, "drawing"),
+        ({"outline_seconds": 10.0}, "drawing"),
     ],
 )
 def test_the_slowest_part_is_named(tmp_path, changes, bottleneck):
     base = {"name": "mine", "source": "me", "kind": "gpu", "matmul_fp32": 1e12, "memory": 1e15}
     base |= {"store_bandwidth": 1e12, "decode_bandwidth": 1e12, "open_seconds": 0.0}
-    base |= {"draw_seconds": 0.0}
+    base |= {"draw_seconds": 0.0, "outline_seconds": 0.0}
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(base | changes))
     found = plan(PlanSettings(hardware=str(file), nodes=1, gpus=8, archive=ArchiveSettings(recordings=1000)))

@@ -136,12 +136,12 @@ def test_windows_are_dealt_as_processes_take_them(small_store):
     assert more == pytest.approx(max(tokens) * 3 / sum(tokens))
 
 
-def test_a_step_is_drawn_by_every_process_and_read_by_one():
+def test_a_step_is_outlined_by_every_process_and_drawn_and_read_by_one():
     archive, data = ArchiveSettings(recordings=100_000, units=50, seconds=100.0), DataSettings(cache_bytes=1)
     shape = drawn(data, SPEC, units=50, bins_per_token=4, seed=0)
     few, many = (reading(archive, shape, windows, data) for windows in (len(shape), 8 * len(shape)))
-    assert many.drawn == 8 * few.drawn
-    assert (many.blocks, many.opened, many.stored) == (few.blocks, few.opened, few.stored)
+    assert many.outlined == 8 * few.outlined
+    assert (many.drawn, many.blocks, many.opened, many.stored) == (few.drawn, few.blocks, few.opened, few.stored)
     assert few.blocks > 1.99 * len(shape)  # a block at least for each view of each window
     warm = reading(archive, shape, len(shape), replace(data, cache_bytes=1 << 40))
     assert (warm.blocks, warm.opened, warm.stored) == (0, 0, 0)

@@ -5,9 +5,10 @@ import torch
 
 from foundation.data import DataSettings
 from foundation.objectives import NeurPIRSettings, ObjectiveSettings
-from foundation.scaling.zero import BUCKET, MAX_LIVE, sent, states
+from foundation.scaling.zero import MAX_LIVE, sent, states
 from foundation.store import Catalog, Store
 from foundation.training import ModelSettings, PretrainSettings
+from foundation.training.engine import BUCKET
 from foundation.training.trainer import Trainer
 
 P = 10_000_000

@@ -1,0 +1,100 @@
+"""What the windows of a step are before they are drawn whole: recording, bin width, lengths.
+
+That is all that the budget of a step depends on. It is drawn for the windows of all processes at once, in arrays, so
+that each process learns which windows are its own, and draws where they start and which units they have of these alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+BLOCK = 256  # windows whose numbers are drawn together
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The M windows of a step.
+
+    Args:
+        recording_M: place of the recording in the catalog.
+        width_M: place of the bin width in the settings.
+        tokens_MV: tokens of each view and candidate.
+        cost_M: units x tokens over all of them.
+    """
+
+    recording_M: np.ndarray
+    width_M: np.ndarray
+    tokens_MV: np.ndarray
+    cost_M: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.cost_M)
+
+
+def deal(cost_M: np.ndarray, world: int) -> np.ndarray:
+    """Which of ``world`` processes has each window.
+
+    Windows are dealt from the largest to the smallest, there and back, so that no process has much more to do than
+    another: all wait for the one with most. Each has as many windows as another, or one more.
+
+    Args:
+        cost_M: units x tokens of each window.
+        world: processes.
+
+    Example:
+        >>> deal(np.array([5, 1, 8, 2, 7, 1]), world=2).tolist()
+        [1, 0, 0, 0, 1, 1]
+    """
+    there_and_back = np.concatenate([np.arange(world), np.arange(world)[::-1]])
+    owner_M = np.empty(len(cost_M), dtype=np.int64)
+    owner_M[np.argsort(-cost_M, kind="stable")] = np.resize(there_and_back, len(cost_M))
+    return owner_M
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """``outlines(step)`` is the `Outline` of a step, a function of seed and step alone.
+
+    Args:
+        cumulative_R: chance of each recording and all before it.
+        units_R: units of a window of each recording.
+        fits_RW: whether a window of each recording may have each bin width.
+        longest_RW: tokens of its longest segment.
+        shortest, longest: tokens of a view.
+        views: how many, candidates included.
+        budget: units x tokens of a step.
+        seed: of everything drawn.
+    """
+
+    cumulative_R: np.ndarray
+    units_R: np.ndarray
+    fits_RW: np.ndarray
+    longest_RW: np.ndarray
+    shortest: int
+    longest: int
+    views: int
+    budget: int
+    seed: int
+
+    def __call__(self, step: int) -> Outline:
+        """Windows one after another, up to the first that would exceed the budget."""
+        parts: list[Outline] = []
+        spent = 0
+        while spent <= self.budget:
+            parts.append(self._block(step, len(parts)))
+            spent += int(parts[-1].cost_M.sum())
+        whole = [np.concatenate([getattr(part, name) for part in parts]) for name in Outline.__dataclass_fields__]
+        count = int(np.searchsorted(np.cumsum(whole[-1]), self.budget, side="right"))
+        return Outline(*(values[:count] for values in whole))
+
+    def _block(self, step: int, number: int) -> Outline:
+        u_MK = np.random.default_rng([self.seed, step, number]).random((BLOCK, 2 + self.views))
+        recording_M = np.searchsorted(self.cumulative_R, u_MK[:, 0], side="right").clip(max=len(self.cumulative_R) - 1)
+        fits_MW = self.fits_RW[recording_M]
+        chosen_M = (u_MK[:, 1] * fits_MW.sum(1)).astype(np.int64)  # which of those that fit
+        width_M = (np.cumsum(fits_MW, axis=1) > chosen_M[:, None]).argmax(1)
+        most_M1 = np.minimum(self.longest, self.longest_RW[recording_M, width_M])[:, None]
+        tokens_MV = self.shortest + (u_MK[:, 2:] * (most_M1 - self.shortest + 1)).astype(np.int64)
+        return Outline(recording_M, width_M, tokens_MV, self.units_R[recording_M] * tokens_MV.sum(1))
