@@ -17,7 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 
 import h5py
@@ -122,7 +124,10 @@ def large_files(page: Page, folder: Path, rounds: int) -> None:
     plain = lambda: plain_loop(Path(assets[0].url), folder / "plain")  # noqa: E731
     alone = in_turns({"plain": plain, "ingest": one}, rounds=rounds)
 
-    with ray_cluster(2, "local") as ray:
+    with ray_cluster(2, "local") as ray, ProcessPoolExecutor(2, get_context("spawn")) as processes:
+
+        def plain_twice() -> None:
+            list(processes.map(plain_loop, [Path(a.url) for a in assets], [folder / "plain", folder / "plain-too"]))
 
         def by_workers(chosen: list) -> float:
             work = fresh()
@@ -133,15 +138,19 @@ def large_files(page: Page, folder: Path, rounds: int) -> None:
 
         # Both workers have imported what they need before anything is timed.
         sides = {"plain": plain, "1 worker": lambda: by_workers(assets[:1]), "2 workers": lambda: by_workers(assets)}
+        sides["plain twice"] = plain_twice
         workers_times = in_turns(sides, rounds=rounds, warmup=2)
     page.heading("Large files")
     page.say(
         f"Files of {size:.0f} MB: {LARGE_SPIKES:,} spikes of {LARGE_UNITS} units and a position at 100 Hz, "
         "uncompressed as pynwb writes them, in the page cache. Ingest also takes the sha256 of the file and of every "
-        "array, checks every spike, and sorts the spikes into blocks of time. Ray's start is not counted."
+        "array, checks every spike, and sorts the spikes into blocks of time. Ray's start is not counted. "
+        "Two plain loops at once, each of a process and a file of its own, show what this machine gives to two of "
+        "anything."
     )
     rows = [
         ["plain loop", float(np.median(alone["plain"])), size / float(np.median(alone["plain"])), "1"],
+        _row("two plain loops at once", workers_times["plain twice"], workers_times["plain"], size * 2, 2),
         _row("ingest, in this process", alone["ingest"], alone["plain"], size, 1),
         _row("ingest, Ray, 1 worker", workers_times["1 worker"], workers_times["plain"], size, 1),
         _row("ingest, Ray, 2 workers, 2 files", workers_times["2 workers"], workers_times["plain"], 2 * size, 2),

@@ -7,37 +7,52 @@ import json
 import logging
 import tempfile
 from pathlib import Path
+from typing import TypeVar, overload
 
 import fsspec
 from safetensors import SafetensorError
+from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from foundation.errors import CheckpointError, ConfigError
-from foundation.models import EIT, EITConfig
+from foundation.models import EIT
 
 log = logging.getLogger(__name__)
+Model = TypeVar("Model", bound=PreTrainedModel)
 
 
-def load_model(name: str | Path) -> EIT:
+@overload
+def load_model(name: str | Path) -> EIT: ...
+@overload
+def load_model(name: str | Path, architecture: type[Model]) -> Model: ...
+def load_model(name: str | Path, architecture: type[PreTrainedModel] = EIT) -> PreTrainedModel:
     """A pretrained model, in evaluation mode on the CPU.
 
     Args:
         name: a folder with config.json and model.safetensors, the output folder of `foundation pretrain`, or any fsspec
             URL of one (``s3://...``).
+        architecture: of the model: `EIT`, or one that an objective brings (`PopulationMLP`, `SwapVAEModel`).
 
     Raises:
         CheckpointError: if there is none, it is damaged, or it is of another architecture.
+
+    Example:
+        >>> from foundation.models import PopulationMLP, PopulationMLPConfig
+        >>> folder = tempfile.mkdtemp()
+        >>> PopulationMLP(PopulationMLPConfig(units=12, widths=[16, 8])).save_pretrained(folder)
+        >>> load_model(folder, PopulationMLP).config.dim
+        8
     """
     folder = find_checkpoint(name)
-    kind = _read_config(folder).get("model_type")
-    if kind != EITConfig.model_type:
+    kind, needed = _read_config(folder).get("model_type"), architecture.config_class.model_type
+    if kind != needed:
         raise CheckpointError(
-            f"{folder} holds a model of type {kind!r}, and {EITConfig.model_type!r} is needed: give a checkpoint "
-            "made by `foundation pretrain`"
+            f"{folder} holds a model of type {kind!r}, and {needed!r} is needed: give a checkpoint made by "
+            "`foundation pretrain`, or the architecture that it has"
         )
     transformers_logging.disable_progress_bar()
     try:
-        model, found = EIT.from_pretrained(folder, output_loading_info=True, use_safetensors=True)
+        model, found = architecture.from_pretrained(folder, output_loading_info=True, use_safetensors=True)
     except (OSError, SafetensorError, ConfigError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"cannot load {folder}: {error}") from error
     wrong = sorted({*found["missing_keys"], *found["unexpected_keys"], *(k[0] for k in found["mismatched_keys"])})

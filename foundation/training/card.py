@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from transformers import PreTrainedModel
+
 from foundation.store.catalog import Catalog
 from foundation.training.settings import PretrainSettings
 from foundation.version import __version__
 
+ABOUT = {
+    "EIT": """A per-neuron transformer: each unit's dynamics first, then units interact. It takes activity of any
+population and gives an embedding per unit and time (`h_BNTD`), per unit (`z_BND`) and for the population (`p_BTD`).""",
+    "PopulationMLP": """A perceptron over the units of one population, bin by bin: it takes activity of the population
+that it was made for, in the order of its units, and no other.""",
+    "SwapVAEModel": """A population's bin as content and style, and the bin again from the two. It takes activity of the
+population that it was made for, in the order of its units, and no other.""",
+}
 
-def model_card(settings: PretrainSettings, catalog: Catalog, last: dict[str, float]) -> str:
+
+def model_card(settings: PretrainSettings, catalog: Catalog, last: dict[str, float], model: PreTrainedModel) -> str:
     """What the model is, what it has seen, and how to load it, as Markdown with the hub's header."""
+    kind = type(model).__name__
+    naming, argument = ("", "") if kind == "EIT" else (f"from foundation.models import {kind}\n", f", {kind}")
     records = catalog.records
     subjects = {r["subject"] for r in records}
     species = sorted({r["species"] for r in records if r["species"]}) or ["not given"]
@@ -20,24 +33,23 @@ def model_card(settings: PretrainSettings, catalog: Catalog, last: dict[str, flo
     return f"""---
 library_name: transformers
 license: apache-2.0
-tags: [neuroscience, neural-population, eit]
+tags: [neuroscience, neural-population, {model.config.model_type}]
 ---
 
-# EIT pretrained with {settings.objective.title}
+# {kind} pretrained with {settings.objective.title}
 
-A per-neuron transformer: each unit's dynamics first, then units interact. It takes activity of any population and gives
-an embedding per unit and time (`h_BNTD`), per unit (`z_BND`) and for the population (`p_BTD`).
+{ABOUT[kind]}
 
 ```python
 from foundation.hub import load_model
-model = load_model("path/to/this/folder")
+{naming}model = load_model("path/to/this/folder"{argument})
 ```
 
 ## What it has seen
 
 {len(records)} recordings of {len(subjects)} subjects ({", ".join(species)}), {units:,} units, {hours:.1f} h.
 Licences of the recordings: {", ".join(licences)}. Bin widths: {widths}; a token is
-{settings.model.patch_length} bins.
+{getattr(model.config, "patch_length", 1)} bins.
 
 ## How it was trained
 

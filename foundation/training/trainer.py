@@ -135,7 +135,7 @@ class Trainer:
             self._stop_if_asked(done)
             whole = weights(self.engine, keep=self.rank == 0)
             if self.rank == 0:
-                card = model_card(settings, self.catalog, self.reports.latest)
+                card = model_card(settings, self.catalog, self.reports.latest, self.engine.module.model)
                 self.folder.write_model(self.engine.module.model, select(whole, "model."), card)
                 self.folder.finish(done)
         return self.folder.model

@@ -1,6 +1,7 @@
 """Every objective in the trainer: it learns, its target networks are in the checkpoint, and it goes on exactly."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -84,7 +85,11 @@ def test_every_objective_trains_and_is_watched(of, name):
     assert {"rankme", "std", "similarity", "rows"} <= set(lines[-1])
     model = AutoModel.from_pretrained(folder)
     assert type(model).__name__ == {"swap_vae": "SwapVAEModel", "myow_mlp": "PopulationMLP"}.get(name, "EIT")
-    assert f"pretrained with {settings.objective.title}" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert f"# {type(model).__name__} pretrained with {settings.objective.title}" in card
+    # What the card says of loading it is so.
+    exec(re.search(r"```python\n(.*?)```", card, re.S)[1].replace("path/to/this/folder", str(folder)), said := {})
+    assert type(said["model"]) is type(model)
 
 
 @pytest.mark.parametrize(("name", "stage"), [("myow", 0), ("myow", 3), ("swap_vae", 0), ("neurpir", 2)])
