@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import get_cosine_schedule_with_warmup
 
 from finetune.reproduce.bins import Bins
+from finetune.reproduce.bins_settings import Training
+from finetune.reproduce.lars import LARS
 from foundation.data.batch import WindowBatch
 from foundation.data.context import StepContext
-from foundation.errors import ConfigError
-from foundation.models.baselines.cebra import CEBRAEncoder, CEBRASettings
+from foundation.models.baselines.cebra import CEBRAEncoder
 from foundation.models.population_mlp import PopulationMLP, PopulationMLPConfig
 from foundation.objectives import (
-    MYOWSettings,
     ObjectiveSettings,
-    SwapVAESettings,
     build_objective,
     own_model,
 )
@@ -28,52 +29,6 @@ from foundation.objectives import (
 LABELLED, CEBRA = "supervised", "cebra"
 LEARNED = ("myow", "byol", "swap_vae", LABELLED, CEBRA)
 Encoder = Callable[[Bins], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Training:
-    """How encoders of bins are trained.
-
-    Args:
-        most_steps: steps of a whole run, to which schedules are laid out.
-        every: steps between two looks at what is held out.
-        steps: this many steps instead, and nothing is held out; null: found by the rule.
-        batch_size: bins of a step.
-        optimizer: ``adamw`` or ``sgd``, of MYOW, BYOL and the supervised baseline.
-        learning_rate: of that optimizer.
-        momentum: of ``sgd``.
-        weight_decay: of that optimizer.
-        swap_vae_learning_rate: of Adam, for Swap-VAE.
-        myow: settings of MYOW; BYOL is the same without mining. Units are put in.
-        swap_vae: settings of Swap-VAE. Units are put in.
-        cebra: settings of CEBRA; seed and steps are put in.
-
-    Raises:
-        ConfigError: if a value is impossible.
-    """
-
-    most_steps: int = 4000
-    every: int = 200
-    steps: int | None = None
-    batch_size: int = 256
-    optimizer: str = "adamw"
-    learning_rate: float = 1e-3
-    momentum: float = 0.9
-    weight_decay: float = 1e-6
-    swap_vae_learning_rate: float = 5e-4
-    myow: MYOWSettings = field(default_factory=lambda: MYOWSettings(encoder=[128, 128, 128, 128]))
-    swap_vae: SwapVAESettings = field(default_factory=lambda: SwapVAESettings(hertz=True))
-    cebra: CEBRASettings = field(default_factory=lambda: CEBRASettings(architecture="offset1-model"))
-
-    def __post_init__(self) -> None:
-        for name in ("most_steps", "every", "steps", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}: at least 1")
-        if self.optimizer not in ("adamw", "sgd"):
-            raise ConfigError(f"optimizer is {self.optimizer!r}: one of adamw, sgd")
-        if not self.myow.encoder:
-            raise ConfigError("myow.encoder is empty: widths of a perceptron are needed")
 
 
 def train(name: str, bins: Bins, task: str, settings: Training, seed: int, steps: int) -> Iterator[tuple[int, Encoder]]:
@@ -158,6 +113,8 @@ def _encode(model: nn.Module, bins: Bins, scale_N: torch.Tensor) -> torch.Tensor
 
 
 def _optimizer(parameters: list[nn.Parameter], s: Training) -> torch.optim.Optimizer:
+    if s.optimizer == "lars":
+        return LARS(parameters, lr=s.learning_rate, momentum=s.momentum, weight_decay=s.weight_decay)
     if s.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=s.learning_rate, momentum=s.momentum, weight_decay=s.weight_decay)
     return torch.optim.AdamW(parameters, lr=s.learning_rate, weight_decay=s.weight_decay)
@@ -168,6 +125,7 @@ class _Objective:
 
     def __init__(self, name: str, data: _Data, settings: Training, seed: int) -> None:
         self.data, self.settings, self.seed = data, settings, seed
+        self.schedule: LambdaLR | None = None
         n_units = data.x_MN.shape[1]
         chosen = ObjectiveSettings(
             name=name,
@@ -183,6 +141,8 @@ class _Objective:
             self.optimizer: torch.optim.Optimizer = torch.optim.Adam(trained, lr=settings.swap_vae_learning_rate)
         else:
             self.optimizer = _optimizer(trained, settings)
+            if settings.warmup is not None:
+                self.schedule = get_cosine_schedule_with_warmup(self.optimizer, settings.warmup, settings.most_steps)
 
     def step(self, step: int, generator: torch.Generator) -> None:
         """One step on bins drawn anew, with a partner each and candidates from anywhere."""
@@ -197,6 +157,8 @@ class _Objective:
         self.optimizer.zero_grad()
         self.objective(self.model, views, context)["loss"].backward()
         self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.step()
         self.objective.after_step(self.model, context.progress)
 
     def encode(self, bins: Bins) -> np.ndarray:
@@ -212,7 +174,7 @@ class _Supervised:
         widths = settings.myow.encoder
         self.model = PopulationMLP(PopulationMLPConfig(units=data.x_MN.shape[1], widths=widths))
         self.head = nn.Sequential(nn.ReLU(), nn.Linear(widths[-1], 2 if task == "reach" else 3))
-        self.optimizer = _optimizer([*self.model.parameters(), *self.head.parameters()], settings)
+        self.optimizer = _optimizer([*self.model.parameters(), *self.head.parameters()], settings.for_labels())
         self.rows_M = torch.from_numpy(np.flatnonzero(data.bins.scored_M))
         label_M = torch.from_numpy(data.bins.label_M)
         self.aim_M: Any = torch.stack([label_M.cos(), label_M.sin()], 1).float() if task == "reach" else label_M.long()

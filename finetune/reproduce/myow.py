@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from finetune.reproduce.bins import Bins, Parts, read_reaches, read_sleep
-from finetune.reproduce.bins_training import LEARNED, Encoder, Training, train
+from finetune.reproduce.bins_settings import Training
+from finetune.reproduce.bins_training import LEARNED, Encoder, train
 from finetune.reproduce.eit import find_recording, source_digest
 from finetune.reproduce.runs import RunResult, key_of, run_once
 from finetune.reproduce.state_map import draw_map
@@ -80,8 +81,14 @@ def run_myow(settings: MYOWTable, catalog: Catalog, folder: Path) -> None:
         if SHUFFLED in settings.models:
             _once(folder, SHUFFLED, seed, base | {"model": SHUFFLED, "seed": seed}, digests, parts, settings)
         for name in [m for m in LEARNED if m in settings.models]:
-            config = base | {"model": name, "seed": seed, "training": asdict(settings.training)}
+            config = base | {"model": name, "seed": seed, "training": _said(settings.training)}
             _once(folder, name, seed, config, digests, parts, settings)
+
+
+def _said(training: Training) -> dict[str, Any]:
+    """The settings as a run's file has them: without those that came later, where they change nothing."""
+    later = ("supervised_learning_rate", "warmup")
+    return {name: value for name, value in asdict(training).items() if value is not None or name not in later}
 
 
 def _once(

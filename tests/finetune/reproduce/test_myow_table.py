@@ -7,7 +7,8 @@ import pytest
 
 from finetune.reproduce import MYOWTable, ReproduceSettings, reproduce
 from finetune.reproduce.bins import read_reaches, read_sleep
-from finetune.reproduce.bins_training import LEARNED, Training, _Data
+from finetune.reproduce.bins_settings import Training
+from finetune.reproduce.bins_training import LEARNED, _Data
 from finetune.reproduce.eit import find_recording
 from finetune.reproduce.myow import _shuffled
 from finetune.reproduce.myow_page import interval
@@ -204,8 +205,12 @@ def test_what_is_wrong_is_named(recordings):
         MYOWTable(task="maze")
     with pytest.raises(ConfigError, match="models has 'resnet'"):
         MYOWTable(models=["resnet"])
-    with pytest.raises(ConfigError, match="optimizer is 'lars': one of adamw, sgd"):
+    with pytest.raises(ConfigError, match="optimizer is 'adam': one of adamw, sgd, lars"):
+        Training(optimizer="adam")
+    with pytest.raises(ConfigError, match="the supervised baseline needs a rate of its own"):
         Training(optimizer="lars")
+    with pytest.raises(ConfigError, match="warmup is 5000: from 0 to most_steps, 4000"):
+        Training(warmup=5000)
     with pytest.raises(ConfigError, match="reaches are needed"):
         read_reaches(found(recordings, "mouse"))
     with pytest.raises(ConfigError, match="hours of wake and sleep are needed"):
@@ -218,4 +223,9 @@ def test_shipped_tables_are_settings(name):
     settings = parse(build_parser("reproduce", reproduce, ReproduceSettings), ReproduceSettings, given)
     assert f"reproduce/{settings.name}" == name
     assert settings.experiment == "myow"
-    assert settings.myow.training.steps is None
+    published = {"steps": 4000, "most_steps": 4000, "optimizer": "lars", "learning_rate": 0.8, "warmup": 40}
+    training = dataclasses.asdict(settings.myow.training)
+    if name.endswith("-published"):
+        assert {key: training[key] for key in published} == published
+    else:
+        assert training["steps"] is None
