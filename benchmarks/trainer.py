@@ -37,7 +37,7 @@ from foundation.scaling import Hardware, step_cost, step_seconds
 from foundation.scaling.plan import view_spec
 from foundation.scaling.probe import measure
 from foundation.scaling.reading import Reading
-from foundation.scaling.shapes import planned
+from foundation.scaling.shapes import planned, slowest
 from foundation.scaling.table import si
 from foundation.store import Catalog, Interval, Recording, Source, Store, Subject, Units, write_recording
 from foundation.training import ModelSettings, PretrainSettings
@@ -268,7 +268,7 @@ def cost_of(settings: PretrainSettings, world: int) -> Any:
     plan = StepPlan(catalog, settings.data, view_spec(settings), bins_per_token=20, seed=0)
     shape = planned(plan, 0)
     read = Reading(outlined=len(shape), drawn=len(shape) // world)
-    return step_cost(settings, shape.share(0, world), shape.rows, world, read, gpu=False)
+    return step_cost(settings, shape.share(slowest(shape, world)[0], world), shape.rows, world, read, gpu=False)
 
 
 def middle(found: list[Hardware]) -> Hardware:

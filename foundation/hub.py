@@ -47,8 +47,8 @@ def load_model(name: str | Path, architecture: type[PreTrainedModel] = EIT) -> P
     kind, needed = _read_config(folder).get("model_type"), architecture.config_class.model_type
     if kind != needed:
         raise CheckpointError(
-            f"{folder} holds a model of type {kind!r}, and {needed!r} is needed: give a checkpoint made by "
-            "`foundation pretrain`, or the architecture that it has"
+            f"{folder} holds a model of type {kind!r}, and {needed!r} is needed: give a checkpoint of that type, or in "
+            "Python the architecture that this one has, as load_model's second argument"
         )
     transformers_logging.disable_progress_bar()
     try:

@@ -53,6 +53,8 @@ class Training:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} is {value}: at least 1")
+        if self.steps is not None and self.steps > self.most_steps:
+            raise ConfigError(f"steps is {self.steps}: at most most_steps, {self.most_steps}")
         if self.optimizer not in ("adamw", "sgd", "lars"):
             raise ConfigError(f"optimizer is {self.optimizer!r}: one of adamw, sgd, lars")
         if self.warmup is not None and not 0 <= self.warmup <= self.most_steps:

@@ -126,7 +126,7 @@ def _learned(name: str, parts: Parts, settings: MYOWTable, seed: int) -> tuple[E
         steps = max(figures, key=lambda pair: (pair[0][0], -pair[1]))[1]
     *_, (_, encode) = train(name, parts.train, settings.task, replace(t, every=steps), seed, steps)
     chosen = [found for found, done in figures if done == steps]
-    setting = chosen[0][1] if chosen else settings_of(settings.task)[len(settings_of(settings.task)) // 2]
+    setting = (chosen[0] if chosen else choose(settings.task, encode, parts.learn, parts.held))[1]
     return encode, setting, {"steps": steps, "validation": [[done, round(f[0], 5)] for f, done in figures]}
 
 

@@ -44,6 +44,8 @@ macro F1 in percent; chance is 20.
   shares of 13 lengths of interval), with a paired bootstrap over test networks.
 - **Encoder** of NeurPIR, its ablations and NuCLR:
 {encoder}
+- **Windows** of NeurPIR, its ablations and NuCLR with seed 0 were drawn by an earlier rule of the same distribution:
+  those runs cannot be made again to the digit.
 - No published figure stands beside these: what was at hand of the paper has none for networks never seen."""
 CHOICES = """## What is chosen here and not by the papers
 

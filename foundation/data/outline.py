@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 BLOCK = 256  # windows whose numbers are drawn together
+WINDOWS = 2  # raised whenever a seed draws other windows than before: a run that was begun before does not go on
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Outlines:
     """``outlines(step)`` is the `Outline` of a step, a function of seed and step alone.
 
     Args:
-        cumulative_R: chance of each recording and all before it.
+        cumulative_R: chance of each recording and all before it; 1 from the last that may be drawn.
         units_R: units of a window of each recording.
         fits_RW: whether a window of each recording may have each bin width.
         longest_RW: tokens of its longest segment.
@@ -91,7 +92,7 @@ class Outlines:
 
     def _block(self, step: int, number: int) -> Outline:
         u_MK = np.random.default_rng([self.seed, step, number]).random((BLOCK, 2 + self.views))
-        recording_M = np.searchsorted(self.cumulative_R, u_MK[:, 0], side="right").clip(max=len(self.cumulative_R) - 1)
+        recording_M = np.searchsorted(self.cumulative_R, u_MK[:, 0], side="right")  # below 1, as u is
         fits_MW = self.fits_RW[recording_M]
         chosen_M = (u_MK[:, 1] * fits_MW.sum(1)).astype(np.int64)  # which of those that fit
         width_M = (np.cumsum(fits_MW, axis=1) > chosen_M[:, None]).argmax(1)

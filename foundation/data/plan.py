@@ -123,8 +123,9 @@ class StepPlan:
             )
         for path in self.left_out:
             log.warning("%s is left out: no window of %d tokens fits its observed time", path, spec.shortest)
+        cumulative_R = np.cumsum(weight_R)
         self.outline = Outlines(
-            cumulative_R=np.cumsum(weight_R / weight_R.sum()),
+            cumulative_R=cumulative_R / cumulative_R[-1],
             units_R=np.minimum(n_units_R, settings.max_units),
             fits_RW=fits_RW,
             longest_RW=longest_RW,
@@ -140,7 +141,16 @@ class StepPlan:
         return self.draw(step, *self.share(step, rank, world))
 
     def share(self, step: int, rank: int = 0, world: int = 1) -> tuple[Outline, np.ndarray]:
-        """What all windows of a step are, and the numbers of those that one of ``world`` processes has."""
+        """What all windows of a step are, and the numbers of those that one of ``world`` processes has.
+
+        Raises:
+            ConfigError: if there are more processes than a step has windows for.
+        """
+        if not 0 <= rank < world <= self.settings.min_windows:
+            raise ConfigError(
+                f"rank={rank}, world={world}: need 0 <= rank < world, and no more processes than min_windows, "
+                f"{self.settings.min_windows}"
+            )
         outline = self.outline(step)
         return outline, np.flatnonzero(deal(outline.cost_M, world) == rank)
 

@@ -22,8 +22,8 @@ def rank_me(z_MD: torch.Tensor) -> torch.Tensor:
     # in float32, and many times faster. A part at a time, since a global batch may be large.
     tall_MD = z_MD if len(z_MD) >= z_MD.shape[1] else z_MD.T
     gram_DD = tall_MD.new_zeros(tall_MD.shape[1], tall_MD.shape[1], dtype=torch.float64)
-    for part in tall_MD.split(ROWS):
-        gram_DD.addmm_(part.T.double(), part.double())
+    for part in map(torch.Tensor.double, tall_MD.split(ROWS)):
+        gram_DD.addmm_(part.T, part)
     values = torch.linalg.eigvalsh(gram_DD).clamp(min=0).sqrt()
     share = values / values.sum().clamp(min=1e-12) + 1e-7
     return (-(share * share.log()).sum()).exp().to(z_MD.dtype)

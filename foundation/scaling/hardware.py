@@ -67,7 +67,7 @@ class Hardware:
     store_reads: int = 1
     decode_bandwidth: float = 3e8
     open_seconds: float = 3e-3
-    outline_seconds: float = 8e-7
+    outline_seconds: float = 1e-6
     draw_seconds: float = 7e-5
 
     def __post_init__(self) -> None:

@@ -47,7 +47,7 @@ class ObjectiveCost:
         parameters: of projectors, predictors and read-outs that are trained.
         frozen: of target networks, the encoder's copy left out.
         work: on this process, forward and backward.
-        singular: FLOPs of the singular values that tell of collapse.
+        singular: FLOPs of the effective rank that tells of collapse.
         gathered: bytes that this process receives of the others' rows.
         held: bytes kept for the backward pass.
         collectives: messages between all processes.
@@ -125,7 +125,8 @@ def vicreg_work(rows: float, width: int) -> Work:
 def singular_values(rows: float, dim: int) -> float:
     """FLOPs of the singular values of ``(rows, dim)``, as many in fp32 as take the time of these in fp64.
 
-    Products of columns with columns, at half the rate; then eigenvalues, most of which goes a column at a time.
+    Products of columns with columns, at half the rate; then eigenvalues, most of which goes a column at a time: taken
+    to be at a tenth of the rate.
     """
     tall, narrow = max(rows, dim), min(rows, dim)
     return 2 * 2.0 * tall * narrow**2 + 10 * 4 / 3 * narrow**3

@@ -159,11 +159,11 @@ def reads(folder: Path) -> dict[str, float]:
         open_source(StoredRecording(store, stored.record))
 
     opening = _timed(open_again, cpu)
-    data = DataSettings(bin_widths=[0.005], tokens_per_step=64 * 1000, max_units=64)
+    data = DataSettings(bin_widths=[0.005], tokens_per_step=64 * 20 * 8192, min_windows=8, max_units=64)
     plan = StepPlan(Catalog.build(store), data, ViewSpec(2, 10, 10), bins_per_token=20, seed=0)
-    outline = plan.outline(0)
-    outlining = _timed(lambda: plan.outline(0), cpu) / len(outline)
-    drawing = _timed(lambda: plan.draw(0, outline, np.arange(len(outline))), cpu) / len(outline)
+    outline, own = plan.share(0, 0, 8)
+    outlining = _timed(lambda: plan.share(0, 0, 8), cpu) / len(outline)
+    drawing = _timed(lambda: plan.draw(0, outline, own[:64]), cpu) / 64
     return {
         "store_bandwidth": size / reading,
         "decode_bandwidth": decoded / decoding,

@@ -96,11 +96,10 @@ def drawn(settings: DataSettings, spec: ViewSpec, *, units: int, bins_per_token:
 
 def planned(plan: StepPlan, step: int) -> StepShape:
     """A step of a store, as it would be trained."""
-    windows = plan(step)
-    bins_BV = np.array([[view.n_bins for view in window.views] for window in windows])
-    widths_B = np.array([window.bin_width for window in windows])
-    units_B = np.array([len(window.units) for window in windows])
-    return StepShape(units_B, bins_BV // plan.bins_per_token, bins_BV * widths_B[:, None])
+    outline = plan.outline(step)
+    token_B = np.array(plan.settings.bin_widths)[outline.width_M] * plan.bins_per_token
+    units_B = plan.outline.units_R[outline.recording_M]
+    return StepShape(units_B, outline.tokens_MV, outline.tokens_MV * token_B[:, None])
 
 
 def slowest(shape: StepShape, world: int) -> tuple[int, float]:

@@ -17,6 +17,7 @@ from foundation.training.engine import BUCKET
 from foundation.training.settings import PretrainSettings
 
 TENSORS = 12  # of a block
+STAGE_0_BUCKET = 500_000_000  # gradients that DeepSpeed sends together without ZeRO, whatever its settings say
 ADAM, FUSED = 84, 28  # bytes that AdamW moves for a parameter, operation by operation, and in one
 
 
@@ -66,7 +67,7 @@ class StepCost:
 
     @property
     def flops(self) -> float:
-        """Of everything that a step computes, but for singular values."""
+        """Of everything that a step computes, but for the effective rank."""
         return (self.forward + self.backward + self.recomputed + self.objective.work).flops
 
     @property
@@ -161,7 +162,7 @@ def step_cost(
     moved, offloaded = _update(settings.zero_stage, parameters, frozen, world, gpu and not offload, offload)
     tensors = TENSORS * (config.individual_layers + config.interaction_layers * (1 + config.time_layers)) + 10
     stage = settings.zero_stage
-    messages = math.ceil(parameters / BUCKET) * (1 if stage == 0 else 2)
+    messages = 2 * math.ceil(parameters / BUCKET) if stage else math.ceil(parameters / STAGE_0_BUCKET)
     if stage == 3:
         messages += tensors
     return StepCost(

@@ -38,7 +38,7 @@ tags: [neuroscience, neural-population, {model.config.model_type}]
 
 # {kind} pretrained with {settings.objective.title}
 
-{ABOUT[kind]}
+{ABOUT.get(kind, "See the architecture's own documentation.")}
 
 ```python
 from foundation.hub import load_model

@@ -25,7 +25,8 @@ from foundation.training.joining import Joining, free_port, leave_store_of_torch
 from foundation.training.recompute import InParts
 from foundation.training.settings import PretrainSettings
 
-BUCKET = 50_000_000  # gradients that go out together; DeepSpeed keeps a buffer for as many, 2 GB if left to itself
+# Gradients that go out together from stage 1 on, where DeepSpeed keeps a buffer for as many: 2 GB if left to itself.
+BUCKET = 50_000_000
 
 
 class PretrainModule(nn.Module):

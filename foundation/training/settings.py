@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from foundation.data.outline import WINDOWS
 from foundation.data.plan import DataSettings
 from foundation.errors import ConfigError
 from foundation.models.config import EITConfig
@@ -197,4 +198,4 @@ class PretrainSettings:
         whole = asdict(self)
         whole["data"] = {k: v for k, v in whole["data"].items() if k not in ("cache_bytes", "prefetch", "workers")}
         names = ("steps", "seed", "precision", "model", "data", "objective", "optimizer")
-        return {name: whole[name] for name in names}
+        return {name: whole[name] for name in names} | {"windows": WINDOWS}

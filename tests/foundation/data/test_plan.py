@@ -100,7 +100,7 @@ def test_processes_share_a_step_without_overlap(small_store):
 
 def test_a_process_draws_its_own_windows_alone(small_store, monkeypatch):
     """With a thousand processes a step has tens of thousands of windows: each is drawn once, not a thousand times."""
-    plan = plan_of(small_store, replace(SETTINGS, tokens_per_step=1 << 16))
+    plan = plan_of(small_store, replace(SETTINGS, tokens_per_step=1 << 16, min_windows=50))
     drawn = []
     draw = StepPlan._draw
     monkeypatch.setattr(StepPlan, "_draw", lambda *asked: drawn.append(asked[-1]) or draw(*asked))
@@ -109,6 +109,25 @@ def test_a_process_draws_its_own_windows_alone(small_store, monkeypatch):
     share = plan(0, rank=3, world=50)
     assert len(share) == len(drawn) == pytest.approx(whole / 50, abs=1)
     assert [repr(plan(0)[n]) for n in drawn[: len(share)]] == [repr(w) for w in share]
+
+
+def test_a_share_that_cannot_be_is_refused(small_store):
+    for rank, world in ((2, 2), (-1, 2), (0, 5)):
+        with pytest.raises(ConfigError, match="no more processes than min_windows, 4"):
+            plan_of(small_store)(0, rank, world)
+
+
+def test_a_recording_that_may_not_be_drawn_never_is(tmp_path, make_recording):
+    """The last one above all: sums of weights end a little below or above 1."""
+    store = Store(tmp_path / "store", create=True)
+    for seed in range(3):
+        write_recording(store, make_recording(seed, seconds=100.0))
+    write_recording(store, make_recording(3, seconds=100.0, resolution=50.0))  # no bin width is as coarse
+    plan = plan_of(tmp_path / "store")
+    last = [r["resolution"] == 50.0 for r in plan._records].index(True)
+    assert plan.outline.cumulative_R.max() == 1.0
+    assert np.searchsorted(plan.outline.cumulative_R, np.nextafter(1, 0), side="right") != last
+    assert not any((plan.outline(step).recording_M == last).any() for step in range(50))
 
 
 def test_windows_are_dealt_evenly(small_store):

@@ -64,6 +64,11 @@ def test_collapse_figures():
     rng = torch.Generator().manual_seed(0)
     z = torch.randn(400, 8, generator=rng)
     assert 7.5 < float(rank_me(z)) <= 8.01
+    for rows in (5, 40, 300):  # fewer rows than features, and more
+        some = torch.randn(rows, 40) @ torch.diag(torch.logspace(0, -5, 40))
+        values = torch.linalg.svdvals(some.double())
+        share = values / values.sum()
+        assert float(rank_me(some)) == pytest.approx(float((-(share * share.log()).sum()).exp()), rel=1e-3)
     assert float(rank_me(z[:, :1] @ torch.ones(1, 8))) == pytest.approx(1.0, abs=0.01)
     gap = similarity_gap(z, z + 0.1 * torch.randn(400, 8, generator=rng))
     assert float(gap["similarity_within"]) > 0.95

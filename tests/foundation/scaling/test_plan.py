@@ -123,6 +123,7 @@ def test_a_step_that_does_not_fit_is_told():
         ({"store_bandwidth": 1e3}, "store"),
         ({"decode_bandwidth": 1e3}, "store"),
         ({"outline_seconds": 10.0}, "drawing"),
+        ({"draw_seconds": 10.0}, "store"),
     ],
 )
 def test_the_slowest_part_is_named(tmp_path, changes, bottleneck):

@@ -78,9 +78,9 @@ def test_four_trials_from_the_command_to_the_page_and_on_from_there(small, tmp_p
     assert all(f"| {one['loss']:.4f} |" in text for one in found.values())
     assert small.store not in text
     assert (folder / "scaling.png").read_bytes()[:4] == b"\x89PNG"
-    # What Ray ran comes to the same loss here.
+    # What Ray ran comes to the same loss here, where torch may have other threads and so other sums.
     here = measure(replace(small, runs=str(tmp_path / "again")), Trial(8, 1, 0))
-    assert here.loss == found["width8-recordings1-seed0"]["loss"]
+    assert here.loss == pytest.approx(found["width8-recordings1-seed0"]["loss"], rel=1e-6)
 
 
 def test_what_is_there_needs_no_ray(small, tmp_path, trials_of):
