@@ -48,10 +48,11 @@ after fewer. Nothing is held out while models train; the readout's penalty alone
 training trials, of which the supervised baseline has seen the labels and no other row has. They were begun when figures
 of the other tables had been seen.
 
-What differs from the publication: in the other tables, AdamW in place of LARS and fewer steps (see each); a unit is
-divided by its spread before all augmentations, which is the published order but for a shift; CEBRA sees one bin at a
-time, like the others, and takes trials as one stretch of time. Figures of the paper are not printed: its tables were
-not at hand when this page was made, and figures from memory are none."""
+What differs from the publication: in the other tables, AdamW in place of LARS and fewer steps (see each); a ridge
+regression reads features out in place of a linear layer trained for 100 epochs; LARS trusts a layer by 0.001, as
+BYOL's does; a unit is divided by its spread before all augmentations, which is the published order but for a shift;
+CEBRA sees one bin at a time, like the others, and takes trials as one stretch of time. Figures of the paper are not
+printed: its tables were not at hand when this page was made, and figures from memory are none."""
 
 
 def myow_page(folder: Path, command: str) -> str:
