@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -42,8 +43,12 @@ class LARS(torch.optim.Optimizer):
         super().__init__(parameters, defaults)
 
     @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]
-        """Move the weights along their gradients."""
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Move the weights along their gradients, after a closure that makes these, whose loss is given back."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is None:
@@ -60,3 +65,4 @@ class LARS(torch.optim.Optimizer):
                     state["velocity"] = torch.zeros_like(p)
                 state["velocity"].mul_(group["momentum"]).add_(rate * move)
                 p.sub_(state["velocity"])
+        return loss

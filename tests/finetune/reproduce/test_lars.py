@@ -49,3 +49,17 @@ def test_the_size_of_a_gradient_does_not_matter_to_a_layer():
         moved.append(float((layer.weight.detach() - 0.5).norm()))
     assert moved[0] == pytest.approx(moved[1], rel=1e-5)
     assert moved[0] == pytest.approx(1e-3 * 3.0, rel=1e-4)  # a thousandth of the norm of 36 weights of 0.5
+
+
+def test_a_closure_is_called_and_its_loss_given_back():
+    layer = nn.Linear(3, 1)
+    optimizer = LARS(layer.parameters(), lr=0.1)
+    before = layer.weight.detach().clone()
+
+    def closure():
+        loss = layer(torch.ones(1, 3)).square().sum()
+        loss.backward()
+        return loss
+
+    assert float(optimizer.step(closure).detach()) > 0
+    assert not torch.equal(layer.weight.detach(), before)

@@ -10,6 +10,7 @@ import torch
 from mlflow import MlflowClient
 from safetensors.torch import load_file
 
+from foundation.data.outline import WINDOWS
 from foundation.errors import CheckpointError, ConfigError, StoreError
 from foundation.hub import load_model
 from foundation.store import Store
@@ -109,6 +110,14 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(tiny, caplog):
     assert "step-00000006 is damaged (optimizer/00000-of-00001.safetensors has other bytes" in caplog.text
     assert "going on from step 4" in caplog.text
     assert model_bytes(settings.output) == expected
+
+
+def test_a_run_whose_seed_drew_other_windows_is_refused(tiny, monkeypatch):
+    settings = tiny()
+    pretrain(settings)
+    monkeypatch.setattr("foundation.training.settings.WINDOWS", WINDOWS + 1)
+    with pytest.raises(CheckpointError, match=rf"windows: {WINDOWS} there, {WINDOWS + 1} here"):
+        pretrain(settings)
 
 
 def test_a_run_with_other_settings_is_refused(tiny):
