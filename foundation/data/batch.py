@@ -74,14 +74,17 @@ class WindowBatch:
         units, bins = (_extent(mask).tolist() for mask in (self.mask_BN, self.mask_BT))
         order = sorted(range(len(self)), key=lambda b: (-units[b], -bins[b], b))
         groups: list[list[int]] = []
+        longest = there = 0
         for b in order:
-            if groups:
-                rows = [*groups[-1], b]
-                padded = len(rows) * max(units[r] for r in rows) * max(bins[r] for r in rows)
-                if padded <= (1 + waste) * sum(units[r] * bins[r] for r in rows):
+            size = units[b] * bins[b]
+            if groups:  # the first of a part has the most units
+                padded = (len(groups[-1]) + 1) * units[groups[-1][0]] * max(longest, bins[b])
+                if padded <= (1 + waste) * (there + size):
                     groups[-1].append(b)
+                    longest, there = max(longest, bins[b]), there + size
                     continue
             groups.append([b])
+            longest, there = bins[b], size
         return [(torch.tensor(rows), self._part(rows, units, bins)) for rows in groups]
 
     def _part(self, rows: list[int], units: list[int], bins: list[int]) -> WindowBatch:

@@ -121,7 +121,9 @@ class MYOWSettings:
         """The mined weight when a share of the run is done."""
         if progress >= self.mined_until:
             return self.mined_weight
-        return self.mined_weight * max(progress - self.mined_from, 0.0) / (self.mined_until - self.mined_from)
+        if progress <= self.mined_from:
+            return 0.0
+        return self.mined_weight * (progress - self.mined_from) / (self.mined_until - self.mined_from)
 
 
 def distance(a_MD: torch.Tensor, b_MD: torch.Tensor) -> torch.Tensor:

@@ -97,7 +97,7 @@ class SwapVAE(Objective):
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """``reconstruction``, ``swapped``, ``divergence``, ``alignment``: means over the windows of the global batch.
 
-        Reconstructions are means over units, the divergence is a sum over features; both are summed over the two views.
+        Reconstructions are sums over units, the divergence is a sum over features; both are means of the two views.
         """
         s = self.settings
         if not isinstance(model, SwapVAEModel):
@@ -110,10 +110,10 @@ class SwapVAE(Objective):
         for k, out in enumerate(outs):
             kept = wide(model.decode(out.content_BC, styles[k]))
             swapped = wide(model.decode(outs[1 - k].content_BC, styles[k]))
-            kept_B = kept_B + poisson_of_rates(kept, true[k]).mean(1)
-            swapped_B = swapped_B + poisson_of_rates(swapped, true[k]).mean(1)
+            kept_B = kept_B + poisson_of_rates(kept, true[k]).sum(1) / 2
+            swapped_B = swapped_B + poisson_of_rates(swapped, true[k]).sum(1) / 2
             mean, log_var = wide(out.mean_BS), wide(out.log_var_BS)
-            divergence_B = divergence_B + 0.5 * (mean**2 + log_var.exp() - 1 - log_var).sum(1)
+            divergence_B = divergence_B + 0.25 * (mean**2 + log_var.exp() - 1 - log_var).sum(1)
         apart_B = 2 - 2 * F.cosine_similarity(wide(outs[0].content_BC), wide(outs[1].content_BC), dim=1)
         terms_B4 = torch.stack([kept_B, swapped_B, divergence_B, apart_B], dim=1)
         kept, swapped, divergence, alignment = gather_rows(terms_B4).mean(0)

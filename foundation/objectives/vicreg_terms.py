@@ -1,6 +1,7 @@
 """VICReg: bring two views of a thing together, keep every feature spread, and keep features apart.
 
-Bardes, Ponce and LeCun 2022 (arXiv 2105.04906), equations 1 to 6.
+Bardes, Ponce and LeCun 2022 (arXiv 2105.04906), as the authors released it: the distance is a mean over features where
+the paper's equation sums them, and the variance term is the mean of the two views where it adds them.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from finetune.reproduce.bins_settings import Training
 from finetune.reproduce.bins_training import LEARNED, _Data
 from finetune.reproduce.eit import find_recording
 from finetune.reproduce.myow import _shuffled
-from finetune.reproduce.myow_page import interval
+from finetune.reproduce.myow_page import PUBLISHED_STEPS, interval
 from finetune.reproduce.runs import read_all
 from finetune.reproduce.states_readout import score
 from foundation.command import build_parser, parse
@@ -29,6 +29,7 @@ from foundation.store import (
     Units,
     write_recording,
 )
+from foundation.training import PretrainSettings, pretrain
 
 N_TRIALS, N_UNITS = 40, 8
 QUICK = Training(most_steps=4, every=2, batch_size=16, myow=MYOWSettings(encoder=[8, 8], exclusion=2.0))
@@ -223,9 +224,15 @@ def test_shipped_tables_are_settings(name):
     settings = parse(build_parser("reproduce", reproduce, ReproduceSettings), ReproduceSettings, given)
     assert f"reproduce/{settings.name}" == name
     assert settings.experiment == "myow"
-    published = {"steps": 4000, "most_steps": 4000, "optimizer": "lars", "learning_rate": 0.8, "warmup": 40}
-    training = dataclasses.asdict(settings.myow.training)
-    if name.endswith("-published"):
-        assert {key: training[key] for key in published} == published
+    training = settings.myow.training
+    assert training.steps == (4000 if name.endswith("-published") else None)
+    assert training.most_steps == PUBLISHED_STEPS[settings.myow.task]
+    if settings.myow.task == "reach":
+        assert (training.optimizer, training.learning_rate, training.warmup) == ("lars", 0.8, 40)
+        recipe = "objective/myow-monkey"
     else:
-        assert training["steps"] is None
+        assert (training.optimizer, training.learning_rate, training.warmup) == ("sgd", 1e-3, 1200)
+        recipe = "objective/myow-sleep-mouse"
+    given = ["--config", "pretrain/demo", "--config", recipe, "--store", "s", "--output", "o"]
+    shipped = parse(build_parser("pretrain", pretrain, PretrainSettings), PretrainSettings, given).objective.myow
+    assert settings.myow.training.myow == dataclasses.replace(shipped, exclusion=settings.myow.training.myow.exclusion)

@@ -14,8 +14,7 @@ from objective_cases import CASES, Case, build, global_batch
 from torch import nn
 
 from foundation.data.augmentations import augment
-from foundation.data.context import StepContext
-from foundation.objectives import MYOWSettings, NuCLRSettings, ObjectiveSettings, SwapVAESettings
+from foundation.objectives import MYOWSettings, NuCLRSettings, ObjectiveSettings, SwapVAESettings, VICRegSettings
 from foundation.objectives.mining import Pool, mine
 from foundation.objectives.ndt import NDT, NDTSettings
 from foundation.objectives.nuclr import NuCLR, decoupled_terms
@@ -200,6 +199,13 @@ def test_byol_and_myow():
         slopes_agree(by_loops, y, y.grad, n=5)
 
 
+def test_the_weight_of_mined_views_rises_between_two_shares_of_the_run():
+    rising = MYOWSettings(mined_weight=0.4, mined_from=0.2, mined_until=0.6)
+    assert [rising.weight_at(p) for p in (0.0, 0.2, 0.3, 0.5, 0.6, 1.0)] == pytest.approx([0, 0, 0.1, 0.3, 0.4, 0.4])
+    at_once = MYOWSettings(mined_weight=0.4, mined_from=0.5, mined_until=0.5)
+    assert [at_once.weight_at(p) for p in (0.0, 0.49, 0.5, 0.9)] == [0, 0, 0.4, 0.4]
+
+
 def test_mining_leaves_out_what_is_near_in_time_and_other_recordings():
     rng = np.random.default_rng(0)
     y, c = torch.tensor(rng.normal(size=(20, 3))), torch.tensor(rng.normal(size=(40, 3)))
@@ -301,11 +307,11 @@ def test_swap_vae():
 
         def nll(contents, styles, aims):
             decoded = perceptron_softplus(model.decoder, [c + s for c, s in zip(contents, styles, strict=True)])
-            return sum(r - a * math.log(r + 1e-8) for rr, aa in zip(decoded, aims, strict=True) for r, a in zip(rr, aa, strict=True)) / (7 * 6)  # noqa: E501  # fmt: skip
+            return sum(r - a * math.log(r + 1e-8) for rr, aa in zip(decoded, aims, strict=True) for r, a in zip(rr, aa, strict=True)) / 7  # noqa: E501  # fmt: skip
 
-        loss = sum(nll(content[k], style[k], true[k]) + nll(content[1 - k], style[k], true[k]) for k in range(2))
+        loss = sum(nll(content[k], style[k], true[k]) + nll(content[1 - k], style[k], true[k]) for k in range(2)) / 2
         for k in range(2):
-            loss += 10.0 * sum(0.5 * (m * m + math.exp(v) - 1 - v) for mm, vv in zip(mean[k], log_var[k], strict=True) for m, v in zip(mm, vv, strict=True)) / 7  # noqa: E501  # fmt: skip
+            loss += 10.0 / 2 * sum(0.5 * (m * m + math.exp(v) - 1 - v) for mm, vv in zip(mean[k], log_var[k], strict=True) for m, v in zip(mm, vv, strict=True)) / 7  # noqa: E501  # fmt: skip
         return loss + sum(2 - 2 * cosine(a, b) for a, b in zip(*content, strict=True)) / 7
 
     x = views[0].x_BNT.clone().requires_grad_()
@@ -383,11 +389,25 @@ def test_vicreg_and_neurpir(name):
 
 
 def test_a_weighted_sum_is_one():
-    case = CASES["sum"]
+    """Loss and gradient are those of the parts by themselves: first views for all, candidates for who mines them."""
+    weights = {"ndt": 0.5, "myow": 2.0, "vicreg": 0.1}
+    myow = CASES["myow_units"].settings.myow
+    vicreg = VICRegSettings(shortest=2, longest=4, expander=[8], max_distance=myow.max_distance)
+    case = Case(ObjectiveSettings(weights=weights, ndt=NDTSettings(2, 4), myow=myow, vicreg=vicreg))
     model, objective = build(case, torch.float64)
     views, context = global_batch(objective, case, 0, torch.float64)
-    terms = objective(model, views, context)
-    assert float(terms["loss"].detach()) == pytest.approx(
-        float(terms["neurpir/loss"].detach()) + 0.5 * float(terms["ndt/loss"].detach()), rel=1e-12
-    )
-    assert isinstance(context, StepContext)
+    assert len(views) == 4
+    seen = {"ndt": views[:1], "myow": views, "vicreg": views[:2]}
+    loss = objective(model, views, context)["loss"]
+    loss.backward()
+    parts = objective.parts.named_children()
+    total, slopes = 0.0, {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+    for name, part in parts:
+        mine = part(model, seen[name], context)["loss"]
+        found = torch.autograd.grad(mine, list(model.parameters()))
+        for place, slope in zip(slopes, found, strict=True):
+            slopes[place] += weights[name] * slope
+        total += weights[name] * float(mine.detach())
+    assert float(loss.detach()) == pytest.approx(total, rel=1e-12)
+    for name, p in model.named_parameters():
+        torch.testing.assert_close(p.grad, slopes[name], rtol=1e-10, atol=1e-12)

@@ -45,18 +45,14 @@ def catalog(small_store):
 
 
 def test_neurpir_in_float64(catalog):
-    golden = json.loads(GOLDEN.read_text())["neurpir"]
-    assert losses(catalog, torch.float64, 20) == pytest.approx(golden, rel=1e-8)
+    golden, found = json.loads(GOLDEN.read_text())["neurpir"], losses(catalog, torch.float64, 20)
+    assert found == pytest.approx(golden, rel=1e-8)
+    assert sum(found[-5:]) < 0.9 * sum(found[:5])  # it learns
 
 
 def test_neurpir_in_float32_at_the_first_step(catalog):
     golden = json.loads(GOLDEN.read_text())["neurpir"]
     assert losses(catalog, torch.float32, 1)[0] == pytest.approx(golden[0], rel=1e-5)
-
-
-def test_learning_lowers_the_loss():
-    golden = json.loads(GOLDEN.read_text())["neurpir"]
-    assert sum(golden[-5:]) < 0.9 * sum(golden[:5])
 
 
 def write_golden(folder: Path) -> None:

@@ -38,10 +38,10 @@ def test_what_lies_in_each_part_is_found_there_and_only_there():
 
 
 def test_a_trained_swap_vae_parts_the_target_from_the_dynamics():
-    """Two bins of one trial share where the reach goes, not how far it has come."""
+    """Two bins of one trial share where the reach goes, not how far it has come. The weights are the published ones."""
     counts, trial, target, phase = reaches()
     torch.manual_seed(0)
-    settings = SwapVAESettings(units=20, content=8, style=4, hidden=32, divergence=0.05, alignment=1.0)
+    settings = SwapVAESettings(units=20, content=8, style=4, hidden=32, hertz=True)
     model, objective = SwapVAEModel(settings.config()), SwapVAE(settings)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     rng = np.random.default_rng(0)
@@ -70,4 +70,5 @@ def test_a_trained_swap_vae_parts_the_target_from_the_dynamics():
     found = parting(out.content_BC.numpy(), out.mean_BS.numpy(), target, phase, trial)
     assert found["content_target"] > 0.8
     assert found["content_target"] > found["style_target"] + 0.2
-    assert found["style_dynamics"] > found["content_dynamics"] + 0.2
+    assert found["style_dynamics"] > max(found["content_dynamics"], 0.6)  # at these weights the style has not collapsed
+    assert found["parting"] > 0.4

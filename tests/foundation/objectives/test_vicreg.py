@@ -8,7 +8,7 @@ from foundation.objectives.collapse import rank_me, similarity_gap
 
 
 def by_loops(a, b, s: VICRegWeights) -> float:
-    """VICReg's equations 1 to 6 written out, element by element."""
+    """VICReg, as its authors released it, written out element by element."""
     m, d = a.shape
     invariance = sum((a[i, j] - b[i, j]) ** 2 for i in range(m) for j in range(d)) / (m * d)
     variance = covariance = 0.0
