@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from finetune.reproduce.bins import Bins, Parts, read_reaches, read_sleep
+from finetune.reproduce.bins import TRAIN_SHARE, Bins, Parts, read_reaches, read_sleep
 from finetune.reproduce.bins_settings import Training
 from finetune.reproduce.bins_training import LEARNED, Encoder, train
 from finetune.reproduce.eit import find_recording, source_digest
@@ -19,6 +19,7 @@ from finetune.reproduce.runs import RunResult, key_of, run_once
 from finetune.reproduce.state_map import draw_map
 from finetune.reproduce.states_readout import WIDER, error_of, fit_readout, predict, score, settings_of
 from foundation.errors import ConfigError
+from foundation.objectives.parting import parting
 from foundation.store.catalog import Catalog
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,8 @@ def _once(
         if settings.task == "sleep" and name in LEARNED:
             picture = folder / f"{name}-map.svg" if seed == min(settings.seeds) else None
             detail |= draw_map(encode(parts.whole), parts.whole, picture, seed)
+        if settings.task == "reach" and name == "swap_vae":
+            detail["parting"] = _parting(encode(parts.whole), parts.whole, settings.training.swap_vae.content)
         detail |= figures | {"setting": setting, "seconds": round(time.perf_counter() - began, 1)}
         detail |= {"units": parts.train.count_MN.shape[1]}
         detail |= {"train": int(parts.train.scored_M.sum()), "test": int(parts.test.scored_M.sum())}
@@ -150,6 +153,15 @@ def read_labels(task: str, encode: Encoder, setting: float, train: Bins, test: B
     """What a linear layer that is fitted to the training bins says of the scored test bins."""
     model = fit_readout(task, encode(train)[train.scored_M], train.label_M[train.scored_M], setting)
     return predict(task, model, encode(test)[test.scored_M])
+
+
+def _parting(y_MD: np.ndarray, bins: Bins, content: int) -> dict[str, float]:
+    """What content and style each say of a reach's direction, and of the seconds since the trial's first bin."""
+    _, direction_M = np.unique(bins.label_M.round(6), return_inverse=True)
+    first_M = np.searchsorted(bins.group_M, bins.group_M)  # bins are in order of trials
+    since_M1 = (bins.start_M - bins.start_M[first_M])[:, None]
+    found = parting(y_MD[:, :content], y_MD[:, content:], direction_M, since_M1, bins.group_M, train_share=TRAIN_SHARE)
+    return {key: round(value, 5) for key, value in found.items()}
 
 
 def _shuffled(bins: Bins, seed: int) -> Bins:

@@ -127,7 +127,7 @@ def _table(table: Path, rows: dict[str, list[RunResult]]) -> str:
     missing = [title for row, title in TITLES.items() if row not in rows]
     if missing:
         lines += ["", f"Not run yet: {', '.join(missing)}."]
-    return "\n".join(lines) + _verdict(rows) + _maps(table, rows)
+    return "\n".join(lines) + _verdict(rows) + _parted(rows) + _maps(table, rows)
 
 
 def _row(name: str, results: list[RunResult]) -> str:
@@ -168,6 +168,20 @@ def _verdict(rows: dict[str, list[RunResult]]) -> str:
                 "fall short may be so for that alone."
             )
     return "".join(f"\n\n{text}" for text in said)
+
+
+def _parted(rows: dict[str, list[RunResult]]) -> str:
+    """How far Swap-VAE's content and style part."""
+    found = [r.detail["parting"] for r in rows.get("swap_vae", []) if "parting" in r.detail]
+    if not found:
+        return ""
+    mean = {key: float(np.mean([one[key] for one in found])) for key in found[0]}
+    return (
+        "\n\nHow far content and style part, in all bins of the test trials: Swap-VAE's content tells the direction of "
+        f"{100 * mean['content_target']:.1f} % of them and its style of {100 * mean['style_target']:.1f} % (chance "
+        f"{100 * mean['chance']:.1f}); of the variance of the time since the trial's first bin, content explains "
+        f"{100 * mean['content_dynamics']:.0f} % and style {100 * mean['style_dynamics']:.0f} %."
+    )
 
 
 def _maps(table: Path, rows: dict[str, list[RunResult]]) -> str:

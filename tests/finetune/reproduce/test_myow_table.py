@@ -164,6 +164,8 @@ def test_every_row_is_made_and_its_result_kept(recordings, tmp_path, name, task)
     assert low <= result.accuracy <= high
     page = (tmp_path / "page.md").read_text()
     assert str(tmp_path) not in page
+    assert ("parting" in result.detail) == (name == "swap_vae" and task == "reach")
+    assert ("Swap-VAE's content tells the direction of" in page) == ("parting" in result.detail)
     if task == "sleep":
         assert np.sum(result.detail["clusters"]) == 400
         assert (folder / f"{name}-map.svg").is_file()
