@@ -20,6 +20,7 @@ from finetune.reproduce.firing_training import (
     EncoderTraining,
     FiringEncoder,
     LOLCATTraining,
+    Recipe,
     criterion,
     embed,
     find_recipe,
@@ -136,6 +137,16 @@ def run_neurpir(settings: NeurPIRTable, catalog: Catalog, folder: Path) -> None:
             _once(settings, cuts[level], row, 0 if row in FIXED else seed, folder)
 
 
+def _said(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as a run's file has it: without settings that came later, where they change nothing."""
+    later = {"apart": False, "condition": None}
+    said = asdict(recipe)
+    for name, defaults in (("neurpir", later), ("vicreg", later | {"statistics": "across"})):
+        settings = said["objective"][name]
+        said["objective"][name] = {k: v for k, v in settings.items() if k not in defaults or v != defaults[k]}
+    return said
+
+
 def _once(settings: NeurPIRTable, cut: Cut, row: str, seed: int, folder: Path) -> None:
     config: dict[str, Any] = {"version": VERSION, "level": cut.level, "row": row, "seed": seed}
     config |= {"test": len(cut.test), "held": len(cut.held), "train": len(cut.train)}
@@ -144,7 +155,7 @@ def _once(settings: NeurPIRTable, cut: Cut, row: str, seed: int, folder: Path) -
     if row not in FIXED:
         config |= {"rule": asdict(settings.rule)}
     if row not in (*FIXED, "lolcat"):
-        config |= {"encoder": asdict(settings.encoder), "recipe": asdict(find_recipe(row, settings.encoder))}
+        config |= {"encoder": asdict(settings.encoder), "recipe": _said(find_recipe(row, settings.encoder))}
     digests = {cut.level: Networks.of([*cut.train.recordings, *cut.test.recordings]).digest}
     name = f"{cut.level}-{row}"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from foundation.data.outline import Outline, Outlines, deal
+from foundation.data.starts import draw_start, same_condition
 from foundation.data.views import ViewSpec
 from foundation.data.windows import WindowTable, to_nanoseconds
 from foundation.errors import ConfigError, StoreError
@@ -106,6 +107,7 @@ class StepPlan:
         self.recordings = tuple(record["id"] for record in catalog.records)
         self._store = catalog.store
         self._domains: dict[int, Interval] = {}
+        self._tables: dict[int, dict[str, Interval]] = {}
         n_units_R, seconds_R, resolution_R, interval_R = (
             np.array([record[name] for record in self._records])
             for name in ("n_units", "duration", "resolution", "longest_interval")
@@ -186,34 +188,55 @@ class StepPlan:
         grid = max(width, float(record["resolution"]))
         views: list[View] = []
         for place, n_tokens in enumerate(outline.tokens_MV[number].tolist()):
-            bound = 0 < place < self.spec.views and self.spec.max_distance is not None  # candidates are from anywhere
-            near = views[0].start if bound else None
             n_bins = n_tokens * self.bins_per_token
-            views.append(View(self._draw_start(rng, domain, n_bins * width, grid, near), n_bins))
+            bound = 0 < place < self.spec.views  # candidates are from anywhere
+            near = (views[0].start, self.spec.max_distance) if bound and self.spec.max_distance is not None else None
+            taken = self._taken(index, views, width) if bound else None
+            views.append(View(self._draw_start(rng, domain, n_bins * width, grid, near, taken), n_bins))
         n_units = int(record["n_units"])
         units = np.arange(n_units)
         if n_units > self.settings.max_units:
             units = np.sort(rng.choice(n_units, self.settings.max_units, replace=False))
         return Window(record["id"], units, width, tuple(views))
 
+    def _taken(self, index: int, views: list[View], width: float) -> Interval | None:
+        """Time that the next view of a window leaves out: that of earlier ones, and that under the first's label."""
+        taken: list[Interval] = []
+        if self.spec.apart:
+            taken += [Interval.single(view.start, view.start + view.n_bins * width) for view in views]
+        if self.spec.condition is not None:
+            middle = views[0].start + views[0].n_bins * width / 2
+            same = same_condition(self._intervals(index), self.spec.condition, middle)
+            taken += [] if same is None else [same]
+        if not taken:
+            return None
+        return Interval(np.concatenate([t.start for t in taken]), np.concatenate([t.end for t in taken]))
+
     def _draw_start(
-        self, rng: np.random.Generator, domain: Interval, length: float, grid: float, near: float | None
+        self,
+        rng: np.random.Generator,
+        domain: Interval,
+        length: float,
+        grid: float,
+        near: tuple[float, float] | None,
+        taken: Interval | None,
     ) -> float:
-        """A start on the recording's own grid, uniform over all that keep the segment inside one interval."""
-        low, high = domain.start, domain.end - length
-        if near is not None and self.spec.max_distance is not None:
-            # Stay on each interval's grid: move the lower bound up by whole grid steps.
-            first = np.maximum(0, np.ceil((near - self.spec.max_distance - low) / grid - 1e-6)) * grid
-            low, high = low + first, np.minimum(high, near + self.spec.max_distance)
-        places = np.maximum(np.floor((high - low) / grid + 1e-3).astype(np.int64) + 1, 0)
-        total = int(places.sum())
-        if total == 0:  # nothing that near, or an interval that fits but for rounding
-            if near is not None:
-                return self._draw_start(rng, domain, length, grid, None)
-            return float(domain.start[np.argmax(domain.end - domain.start)])
-        k = int(rng.integers(total))
-        i = int(np.searchsorted(np.cumsum(places), k, side="right"))
-        return float(low[i] + (k - (np.cumsum(places)[i] - places[i])) * grid)
+        """A start; where nothing is near enough one from further away, and where nothing else is left from anywhere."""
+        for bound, barred in ((near, taken), (None, taken), (None, None)):
+            start = draw_start(rng, domain, length, grid, bound, barred)
+            if start is not None:
+                return start
+        return float(domain.start[np.argmax(domain.end - domain.start)])  # an interval that fits but for rounding
+
+    def _intervals(self, index: int) -> dict[str, Interval]:
+        if index not in self._tables:
+            table, column = (self.spec.condition or ".").split(".")
+            found = StoredRecording(self._store, self._records[index]).intervals.get(table)
+            if found is None or column not in found.columns:
+                log.info("%s has no %s: its views have whatever condition", self._records[index]["path"], table)
+                found = None
+            self._tables[index] = {} if found is None else {table: found}
+        return self._tables[index]
 
     def _domain(self, index: int) -> Interval:
         if index not in self._domains:

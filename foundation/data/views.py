@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from foundation.data.starts import check_condition
 from foundation.data.surround import SurroundSettings
 from foundation.errors import ConfigError
 
@@ -19,6 +20,9 @@ class ViewSpec:
         max_distance: seconds between the starts of two views at most; None: anywhere in the recording.
         candidates: further segments from anywhere in the recording, that an objective may choose among.
         surround: surrounding information of each view; None: none.
+        apart: views do not overlap in time, where the recording has room for that.
+        condition: ``table.column`` of intervals, such as ``states.state``: later views have another label than the
+            first has in its middle, where the recording has such a table and time enough; None: whatever holds.
 
     Raises:
         ConfigError: if a number is impossible.
@@ -34,6 +38,8 @@ class ViewSpec:
     max_distance: float | None = None
     candidates: int = 0
     surround: SurroundSettings | None = None
+    apart: bool = False
+    condition: str | None = None
 
     def __post_init__(self) -> None:
         if self.views < 1:
@@ -44,6 +50,7 @@ class ViewSpec:
             raise ConfigError(f"shortest={self.shortest}, longest={self.longest}: need 1 <= shortest <= longest tokens")
         if self.max_distance is not None and not self.max_distance > 0:
             raise ConfigError(f"max_distance is {self.max_distance}: above 0 seconds, or null for anywhere")
+        check_condition(self.condition)
 
     @property
     def tokens(self) -> int:

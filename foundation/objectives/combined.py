@@ -33,10 +33,9 @@ class WeightedSum(Objective):
     def view_spec(self) -> ViewSpec:
         """Views that serve all parts."""
         specs = {name: part.view_spec for name, part in self._objectives()}
-        for what in ("shortest", "longest", "max_distance"):
-            asked = {
-                name: getattr(spec, what) for name, spec in specs.items() if spec.views > 1 or what != "max_distance"
-            }
+        for what in ("shortest", "longest", "max_distance", "apart", "condition"):
+            length = what in ("shortest", "longest")
+            asked = {name: getattr(spec, what) for name, spec in specs.items() if spec.views > 1 or length}
             if len(set(asked.values())) > 1:
                 said = ", ".join(f"{name}.{what}={value}" for name, value in asked.items())
                 raise ConfigError(f"{said}: objectives that are summed share their views, give them one value")
@@ -51,6 +50,8 @@ class WeightedSum(Objective):
             max_distance=first.max_distance,
             candidates=max(spec.candidates for spec in specs.values()),
             surround=next(iter(surround), None),
+            apart=first.apart,
+            condition=first.condition,
         )
 
     def _objectives(self) -> list[tuple[str, Objective]]:

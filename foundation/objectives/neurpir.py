@@ -34,6 +34,9 @@ class NeurPIRSettings:
     Args:
         shortest, longest: tokens of a segment; each draws its own length between the two.
         max_distance: seconds between two segments of a unit at most; null: anywhere in its recording.
+        apart: the two segments do not overlap in time, where the recording has room for that.
+        condition: ``table.column`` of intervals, such as ``states.state``: the second segment has another label than
+            the first, where the recording has such a table; null: whatever holds.
         projector: widths of the projector's layers (ReLU between them).
         batch_norm: normalise the projector's inner layers over the global batch, as VICReg's expander does; NeurPIR's
             released code has none.
@@ -52,6 +55,8 @@ class NeurPIRSettings:
     shortest: int = 8
     longest: int = 32
     max_distance: float | None = None
+    apart: bool = False
+    condition: str | None = None
     projector: list[int] = field(default_factory=lambda: [256, 256, 256])
     batch_norm: bool = True
     least_events: float = 1.0
@@ -61,7 +66,7 @@ class NeurPIRSettings:
     augmentations: list[Augmentation] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        ViewSpec(2, self.shortest, self.longest, self.max_distance)
+        ViewSpec(2, self.shortest, self.longest, self.max_distance, condition=self.condition)
         check_widths("projector", self.projector)
         if self.statistics not in ("across", "within"):
             raise ConfigError(f"statistics is {self.statistics!r}: one of across, within")
@@ -93,7 +98,9 @@ class NeurPIR(Objective):
     def view_spec(self) -> ViewSpec:
         """Two segments of the same units, and what surrounds them."""
         s = self.settings
-        return ViewSpec(2, s.shortest, s.longest, s.max_distance, surround=s.surround)
+        return ViewSpec(
+            2, s.shortest, s.longest, s.max_distance, surround=s.surround, apart=s.apart, condition=s.condition
+        )
 
     def losses(
         self, model: nn.Module, views: list[WindowBatch], context: StepContext

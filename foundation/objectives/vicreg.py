@@ -31,10 +31,15 @@ class VICRegSettings:
         segments: 2: two segments of time; 1: one segment, augmented twice.
         shortest, longest: tokens of a segment.
         max_distance: seconds between two segments at most; null: anywhere in the recording.
+        apart: the two segments do not overlap in time, where the recording has room for that.
+        condition: ``table.column`` of intervals, such as ``states.state``: the second segment has another label than
+            the first, where the recording has such a table; null: whatever holds.
         augmentations: of each view, in order.
         expander: widths of the expander's layers (batch norm and ReLU between them).
         batch_norm: normalise the expander's inner layers over the global batch.
         least_events: a unit counts only if each of its segments has at least this much activity; for ``units``.
+        statistics: ``across``: variance and covariance of all rows of the batch; ``within``: of what is left when each
+            window's mean is taken out, so that telling recordings apart earns nothing; ``within`` is for ``units``.
         weights: of the terms.
 
     Raises:
@@ -46,15 +51,20 @@ class VICRegSettings:
     shortest: int = 8
     longest: int = 32
     max_distance: float | None = None
+    apart: bool = False
+    condition: str | None = None
     augmentations: list[Augmentation] = field(default_factory=list)
     expander: list[int] = field(default_factory=lambda: [256, 256, 256])
     batch_norm: bool = True
     least_events: float = 1.0
+    statistics: str = "across"
     weights: VICRegWeights = field(default_factory=VICRegWeights)
 
     def __post_init__(self) -> None:
-        ViewSpec(self.segments, self.shortest, self.longest, self.max_distance)
+        ViewSpec(self.segments, self.shortest, self.longest, self.max_distance, condition=self.condition)
         check_level(self.level)
+        if self.statistics not in ("across", "within") or (self.statistics == "within" and self.level != "units"):
+            raise ConfigError(f"statistics is {self.statistics!r}: across, or for level units within")
         check_widths("expander", self.expander)
         if self.segments not in (1, 2):
             raise ConfigError(f"segments is {self.segments}: 1 or 2")
@@ -84,7 +94,7 @@ class VICReg(Objective):
     def view_spec(self) -> ViewSpec:
         """One or two segments of the same units."""
         s = self.settings
-        return ViewSpec(s.segments, s.shortest, s.longest, s.max_distance)
+        return ViewSpec(s.segments, s.shortest, s.longest, s.max_distance, apart=s.apart, condition=s.condition)
 
     def losses(
         self, model: nn.Module, views: list[WindowBatch], context: StepContext
@@ -102,5 +112,5 @@ class VICReg(Objective):
         rows = embed_rows(model, pair, context, s.level, counted_BN)
         check_rows(len(rows.item_M), s.level)
         a_MD, b_MD = (wide(self.expander(z)) for z in rows.z_VMD)
-        terms = vicreg_terms(a_MD, b_MD, s.weights)
+        terms = vicreg_terms(a_MD, b_MD, s.weights, rows.item_M if s.statistics == "within" else None)
         return terms | similarity_gap(*(z.detach() for z in rows.z_VMD)), rows.z_VMD[0]

@@ -101,6 +101,22 @@ class Interval:
         j = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + np.repeat(first, count)
         return Interval(np.maximum(mine.start[i], theirs.start[j]), np.minimum(mine.end[i], theirs.end[j]))
 
+    def without(self, other: Interval) -> Interval:
+        """The time covered by this alone, as sorted intervals that do not touch each other.
+
+        Example:
+            >>> rest = Interval([0.0], [9.0]).without(Interval([3.0, 8.0], [4.0, 12.0]))
+            >>> rest.start.tolist(), rest.end.tolist()
+            ([0.0, 4.0], [3.0, 8.0])
+        """
+        mine, theirs = self.union(), other.union()
+        if not len(mine) or not len(theirs):
+            return mine
+        low, high = mine.start[0], mine.end[-1]
+        start = np.concatenate([[low], theirs.end.clip(low, high)])
+        end = np.concatenate([theirs.start.clip(low, high), [high]])
+        return mine.intersect(Interval(start, np.maximum(start, end)))
+
     def contains(self, times: np.ndarray) -> np.ndarray:
         """Boolean per time: whether it lies in one of the intervals."""
         merged = self.union()

@@ -130,6 +130,54 @@ def test_a_recording_that_may_not_be_drawn_never_is(tmp_path, make_recording):
     assert not any((plan.outline(step).recording_M == last).any() for step in range(50))
 
 
+def test_segments_that_are_to_be_apart_never_overlap(small_store):
+    """Anywhere else in the recording, though; and where there is no room, anywhere at all."""
+    plan, alike = plan_of(small_store, spec=replace(SPEC, apart=True)), plan_of(small_store)
+    overlaps, distance = {True: 0, False: 0}, []
+    for step in range(30):
+        for source in (plan, alike):
+            for window in source(step):
+                a, b = ((v.start, v.start + v.n_bins * window.bin_width) for v in window.views)
+                overlaps[source is plan] += min(a[1], b[1]) - max(a[0], b[0]) > 1e-9
+                distance.append(abs(a[0] - b[0]))
+                assert all(
+                    abs(v.start / window.bin_width - round(v.start / window.bin_width)) < 1e-6 for v in window.views
+                )
+    assert overlaps[True] == 0 < overlaps[False]
+    assert max(distance) > 30
+    tight = plan_of(
+        small_store, replace(SETTINGS, bin_widths=[0.5]), replace(SPEC, apart=True, shortest=20, longest=20)
+    )
+    a, b = tight(0)[0].views  # segments of 40 of 60 seconds
+    assert abs(a.start - b.start) <= 20
+
+
+def test_a_second_segment_is_of_another_condition(tmp_path, make_recording):
+    store = Store(tmp_path / "store", create=True)
+    starts = np.array([0.0, 20.0, 30.0])
+    states = Interval(starts, np.array([20.0, 30.0, 50.0]), {"state": np.array(["wake", "nrem", "wake"])})
+    write_recording(store, make_recording(0, seconds=60.0, intervals={"states": states}))
+    spec = replace(SPEC, condition="states.state", longest=8)
+    plan, seen = plan_of(tmp_path / "store", spec=spec), set()
+
+    def label(time):
+        row = np.flatnonzero((states.start <= time) & (time < states.end))
+        return str(states.columns["state"][row[0]]) if len(row) else ""
+
+    for step in range(60):
+        for window in plan(step):
+            first, second = window.views
+            where = [label(t) for t in (second.start + 1e-6, second.start + second.n_bins * window.bin_width - 1e-6)]
+            middle = label(first.start + first.n_bins * window.bin_width / 2)
+            assert not middle or middle not in where
+            seen.add((middle, where[0]))
+    assert seen >= {("wake", "nrem"), ("wake", ""), ("nrem", "wake"), ("nrem", ""), ("", "wake"), ("", "nrem")}
+    other = plan_of(tmp_path / "store", spec=replace(SPEC, condition="trials.stimulus"))  # a table that is not there
+    assert [w.views for w in other(0)] == [w.views for w in plan_of(tmp_path / "store")(0)]
+    with pytest.raises(ConfigError, match="condition is 'states': the name of a table of intervals and of one of its"):
+        ViewSpec(condition="states")
+
+
 def test_windows_are_dealt_evenly(small_store):
     """All processes wait for the one that has most to do."""
     outline = plan_of(small_store, replace(SETTINGS, tokens_per_step=1 << 15)).outline(0)
