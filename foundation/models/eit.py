@@ -70,6 +70,13 @@ def _all(like: torch.Tensor) -> torch.Tensor:
     return torch.ones_like(like, dtype=torch.bool)
 
 
+def _blank(x_BNT: torch.Tensor, mask_BN: torch.Tensor | None, mask_BT: torch.Tensor | None) -> torch.Tensor:
+    """0 where nothing is there, whatever stood there: a NaN times 0 is one."""
+    if mask_BN is not None:
+        x_BNT = x_BNT.masked_fill(~mask_BN[:, :, None], 0)
+    return x_BNT if mask_BT is None else x_BNT.masked_fill(~mask_BT[:, None, :], 0)
+
+
 class EIT(PreTrainedModel):
     """The foundation model: `from_pretrained`, `save_pretrained` and AutoModel work as for any transformers model.
 
@@ -166,7 +173,7 @@ class EIT(PreTrainedModel):
         """Embed windows.
 
         Args:
-            x_BNT: ``(B, N, T * patch_length)`` activity in bins, 0 where padded.
+            x_BNT: ``(B, N, T * patch_length)`` activity in bins; what is masked may hold anything.
             mask_BN: ``(B, N)`` bool, which units are there; at least one a window. None: all, without a mask, which is
                 what flash attention on a GPU needs.
             mask_BT: ``(B, T * patch_length)`` bool, which bins are there; a token is there if all its bins are. None:
@@ -185,7 +192,7 @@ class EIT(PreTrainedModel):
         if x_BNT.shape[-1] % patch:
             raise ValueError(f"{x_BNT.shape[-1]} bins do not make whole tokens of {patch} bins (patch_length)")
         tokens_BT = None if mask_BT is None else mask_BT.unflatten(-1, (-1, patch)).all(-1)
-        h_BNTD = self.embed(x_BNT, dt_B, modality_B)
+        h_BNTD = self.embed(_blank(x_BNT, mask_BN, mask_BT), dt_B, modality_B)
         turn = self._turn(h_BNTD.shape[2], dt_B, torch.promote_types(h_BNTD.dtype, torch.float32))
         for block in self.individual:
             h_BNTD = over_time(block, h_BNTD, tokens_BT, turn)
@@ -195,6 +202,7 @@ class EIT(PreTrainedModel):
         if context_BCT is not None:
             if self.context is None or context_id_BC is None:
                 raise ValueError("context needs config.context_channels, and context_id_BC to say which is which")
+            context_BCT = _blank(context_BCT, mask_BC, mask_BT)
             h_BNTD = torch.cat([h_BNTD, self.context(context_BCT, context_id_BC)], dim=1)
             if mask_BN is not None or mask_BC is not None:
                 parts = [(mask_BN, h_BNTD[:, :n_units, 0, 0]), (mask_BC, h_BNTD[:, n_units:, 0, 0])]

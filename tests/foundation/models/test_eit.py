@@ -36,10 +36,11 @@ def test_permuting_units_permutes_the_output_and_nothing_else(model):
     assert (plain.z_BND[:, 0] - plain.z_BND[:, 1]).abs().max() > 1e-3
 
 
-def test_padding_changes_nothing_whatever_it_holds(model):
+@pytest.mark.parametrize("value", [7.0, -3.0, float("nan"), float("inf")])
+def test_padding_changes_nothing_whatever_it_holds(model, value):
     given = inputs()
     plain = model(**given)
-    junk = torch.full((2, 8, 40), 7.0, dtype=torch.float64)
+    junk = torch.full((2, 8, 40), value, dtype=torch.float64)
     junk[:, :5, :24] = given["x_BNT"]
     mask_BN, mask_BT = torch.zeros(2, 8, dtype=torch.bool), torch.zeros(2, 40, dtype=torch.bool)
     mask_BN[:, :5] = True

@@ -57,12 +57,12 @@ def test_padding_changes_nothing_whatever_is_on(changes):
     plain = model(**given)
     mask_BN, mask_BT = torch.arange(8) < 5, torch.arange(24) < 16
     padded = given | {
-        "x_BNT": torch.nn.functional.pad(given["x_BNT"], (0, 8, 0, 3), value=9.0),
+        "x_BNT": torch.nn.functional.pad(given["x_BNT"], (0, 8, 0, 3), value=float("nan")),
         "mask_BN": mask_BN.expand(2, -1),
         "mask_BT": mask_BT.expand(2, -1),
     }
     if channels:
-        padded["context_BCT"] = torch.nn.functional.pad(given["context_BCT"], (0, 8, 0, 2), value=9.0)
+        padded["context_BCT"] = torch.nn.functional.pad(given["context_BCT"], (0, 8, 0, 2), value=float("nan"))
         padded["context_id_BC"] = torch.nn.functional.pad(given["context_id_BC"], (0, 2))
         padded["mask_BC"] = (torch.arange(channels + 2) < channels).expand(2, -1)
     found = model(**padded)

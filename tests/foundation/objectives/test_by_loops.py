@@ -66,6 +66,21 @@ def slopes_agree(loss_of, x: torch.Tensor, grad: torch.Tensor, n: int = 6, seed:
         assert float(grad[place]) == pytest.approx(slope, rel=2e-5, abs=1e-7)
 
 
+def weights_agree(loss_of, module: nn.Module, n: int = 8, seed: int = 0) -> None:
+    """Central differences of the loops, which read the module's weights anew, against the weights' own gradients."""
+    rng = np.random.default_rng(seed)
+    learned = [p for p in module.parameters() if p.requires_grad and p.grad is not None]
+    assert learned
+    for p in [learned[k] for k in rng.permutation(len(learned))[:n]]:
+        place = np.unravel_index(int(rng.integers(p.numel())), p.shape)
+        kept, losses = float(p.data[place]), []
+        for step in (STEP, -STEP):
+            p.data[place] = kept + step
+            losses.append(loss_of())
+        p.data[place] = kept
+        assert float(p.grad[place]) == pytest.approx((losses[0] - losses[1]) / (2 * STEP), rel=2e-5, abs=1e-7)
+
+
 class Given(nn.Module):
     """An encoder whose embeddings are its input, so that gradients arrive at what it is given."""
 
@@ -197,6 +212,7 @@ def test_byol_and_myow():
         assert float(loss.detach()) == pytest.approx(by_loops(y.detach()), rel=1e-10)
         loss.backward()
         slopes_agree(by_loops, y, y.grad, n=5)
+        weights_agree(lambda by_loops=by_loops, y=y: by_loops(y.detach()), objective)
 
 
 def test_the_weight_of_mined_views_rises_between_two_shares_of_the_run():
@@ -239,9 +255,9 @@ def test_ndt(hide, modality):
     view.modality_B[:] = modality
     hidden = objective.hidden(view, context)
     h = torch.randn(7, 6, 4, 8, dtype=torch.float64, requires_grad=True)
-    w, b = objective.readout.weight.detach().tolist(), objective.readout.bias.detach().tolist()
 
     def by_loops(tokens) -> float:
+        w, b = objective.readout.weight.detach().tolist(), objective.readout.bias.detach().tolist()
         total, count = 0.0, 0
         for i in range(7):
             for n in range(6):
@@ -269,6 +285,7 @@ def test_ndt(hide, modality):
     assert float(loss.detach()) == pytest.approx(by_loops(h.detach()), rel=1e-12)
     loss.backward()
     slopes_agree(by_loops, h, h.grad)
+    weights_agree(lambda: by_loops(h.detach()), objective)
 
 
 def test_ndt_hides_its_share_whole():
@@ -320,6 +337,7 @@ def test_swap_vae():
     assert float(loss.detach()) == pytest.approx(by_loops(x.detach()), rel=1e-9)
     loss.backward()
     slopes_agree(by_loops, x, x.grad)
+    weights_agree(lambda: by_loops(x.detach()), model)
 
 
 def perceptron_softplus(layers, rows):
@@ -386,6 +404,7 @@ def test_vicreg_and_neurpir(name):
     assert float(loss.detach()) == pytest.approx(by_loops(e.detach()), rel=1e-10)
     loss.backward()
     slopes_agree(by_loops, e, e.grad, n=4)
+    weights_agree(lambda: by_loops(e.detach()), objective, n=4)
 
 
 def test_a_weighted_sum_is_one():
