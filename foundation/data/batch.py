@@ -89,14 +89,15 @@ class WindowBatch:
 
     def _part(self, rows: list[int], units: list[int], bins: list[int]) -> WindowBatch:
         n, t = max(units[r] for r in rows), max(bins[r] for r in rows)
-        recording_B, label_B = (None if v is None else v[rows] for v in (self.recording_B, self.label_B))
+        some = slice(None) if rows == list(range(len(self))) else rows  # all of them, as they are: nothing is copied
+        recording_B, label_B = (None if v is None else v[some] for v in (self.recording_B, self.label_B))
         return WindowBatch(
-            x_BNT=self.x_BNT[rows, :n, :t],
-            mask_BN=self.mask_BN[rows, :n],
-            mask_BT=self.mask_BT[rows, :t],
-            dt_B=self.dt_B[rows],
-            modality_B=self.modality_B[rows],
-            start_B=self.start_B[rows],
+            x_BNT=self.x_BNT[some, :n, :t],
+            mask_BN=self.mask_BN[some, :n],
+            mask_BT=self.mask_BT[some, :t],
+            dt_B=self.dt_B[some],
+            modality_B=self.modality_B[some],
+            start_B=self.start_B[some],
             recording_B=recording_B,
             label_B=label_B,
         )
