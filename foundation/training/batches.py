@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from foundation.data.loader import Loader, StepBatch
 from foundation.errors import ConfigError
@@ -20,10 +20,18 @@ class Batches:
         loader: reads them, ahead of time.
         first, last: steps.
         safety: how often reading is tried again.
+        beside: reads what else a step needs, by its number; None: nothing.
     """
 
-    def __init__(self, loader: Loader, first: int, last: int, safety: SafetySettings) -> None:
-        self.loader, self.step, self.last, self.safety = loader, first, last, safety
+    def __init__(
+        self,
+        loader: Loader,
+        first: int,
+        last: int,
+        safety: SafetySettings,
+        beside: Callable[[int], object] | None = None,
+    ) -> None:
+        self.loader, self.step, self.last, self.safety, self.beside = loader, first, last, safety, beside
         self.failure: Exception | None = None
         self._ahead: Iterator[StepBatch] | None = None
 
@@ -60,7 +68,10 @@ class Batches:
         if self._ahead is None:
             self._ahead = self.loader.steps(self.step, self.last)
         try:
-            return next(self._ahead)
+            batch = next(self._ahead)
+            if self.beside is not None:
+                self.beside(self.step)
+            return batch
         except Exception:
             self._ahead = None  # what raised is at its end
             raise

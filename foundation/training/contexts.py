@@ -27,6 +27,7 @@ class Contexts:
         self.plan, self.steps, self.rank, self.world = plan, steps, rank, world
         surround = plan.spec.surround
         self.surroundings = None if surround is None else Surroundings(catalog.store, catalog.records, surround)
+        self._last: StepContext | None = None
 
     def prepare(self) -> None:
         """Fit surrounding information that is not in the store yet; all processes call it, the first one works."""
@@ -39,6 +40,11 @@ class Contexts:
             distributed.barrier()
 
     def __call__(self, step: int) -> StepContext:
+        if self._last is None or self._last.step != step:  # read with the step's windows, asked for with the step
+            self._last = self._made(step)
+        return self._last
+
+    def _made(self, step: int) -> StepContext:
         outline, numbers = self.plan.share(step, self.rank, self.world)
         surround_VBS = None
         if self.surroundings is not None:

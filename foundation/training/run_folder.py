@@ -18,6 +18,7 @@ import yaml
 from foundation.errors import FoundationError
 from foundation.training.checkpoint import Tensors, write_model
 from foundation.training.engine import deepspeed_config
+from foundation.training.lines import Lines
 from foundation.training.settings import PretrainSettings
 
 try:
@@ -35,7 +36,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.metrics_file = self.path / "metrics.jsonl"
+        self.metrics, self.skipped = Lines(self.path / "metrics.jsonl"), Lines(self.path / "skipped.jsonl")
         self.model = self.path / "model"
         self.finished = self.path / "finished.json"
 
@@ -89,19 +90,15 @@ class RunFolder:
 
     def add_metrics(self, step: int, metrics: dict[str, float]) -> None:
         """One line of metrics.jsonl; what is not finite is left out."""
-        self._add(self.metrics_file, {"step": step} | {k: v for k, v in metrics.items() if math.isfinite(v)})
+        self.metrics.add({"step": step} | {k: v for k, v in metrics.items() if math.isfinite(v)})
 
     def add_skipped(self, step: int, report: dict[str, Any]) -> None:
         """One line of skipped.jsonl: a step that did not count, and why."""
-        self._add(self.path / "skipped.jsonl", {"step": step, **report})
-
-    def _add(self, file: Path, line: dict[str, Any]) -> None:
-        with open(file, "a") as out:
-            out.write(json.dumps(line) + "\n")
+        self.skipped.add({"step": step, **report})
 
     def keep_lines(self, steps: int) -> None:
         """Drop lines of steps that a resumed run will take again, and a last line that was cut off."""
-        for file in (self.metrics_file, self.path / "skipped.jsonl"):
+        for file in (self.metrics.path, self.skipped.path):
             if not file.is_file():
                 continue
             kept = []

@@ -126,7 +126,7 @@ class Trainer:
             shown = None
             if self.rank == 0:
                 shown = stack.enter_context(Progress(settings.steps, "pretraining", "steps", start=first))
-            batches = Batches(self.loader, first, settings.steps, settings.safety)
+            batches = Batches(self.loader, first, settings.steps, settings.safety, beside=self.contexts)
             stack.callback(batches.close)
             done = self._train_steps(first, batches, shown)
             self.watchdog.pause()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 
 from foundation.data import Loader, StepPlan
 from foundation.embedding import embed_units
-from foundation.errors import ConfigError
+from foundation.errors import ConfigError, StoreError
 from foundation.store.catalog import Catalog
 from foundation.store.stored import StoredRecording
 from foundation.store.where import matching
@@ -20,6 +21,7 @@ from foundation.training.contexts import Contexts
 from foundation.training.control import Control
 from foundation.training.engine import PretrainModule
 from foundation.training.probe import balanced_accuracy
+from foundation.training.retry import retried
 from foundation.training.settings import PretrainSettings
 from foundation.training.state import weights
 
@@ -42,6 +44,10 @@ def split(catalog: Catalog, held_out: str) -> tuple[Catalog, Catalog]:
             "must be some to train on and some to validate on"
         )
     return Catalog(catalog.store, parts[0], whole=False), Catalog(catalog.store, parts[1], whole=False)
+
+
+class UnreadError(StoreError):
+    """A validation cannot be made, because a process cannot read what it needs."""
 
 
 class Validator:
@@ -75,6 +81,7 @@ class Validator:
         self.contexts = Contexts(held_out, own, steps=0, rank=control.rank, world=control.world)
         self.build = build
         self._module: PretrainModule | None = None
+        self._failure = ""
 
     def prepare(self) -> None:
         """Fit surrounding information that is not in the store yet."""
@@ -82,18 +89,48 @@ class Validator:
 
     @torch.no_grad()
     def __call__(self, engine: Any) -> dict[str, float]:
-        """``validation/loss``, and ``validation/<label>`` with its ``_chance``. All processes call it."""
+        """``validation/loss``, and ``validation/<label>`` with its ``_chance``. All processes call it.
+
+        Nothing, where one of them cannot read what it needs.
+        """
         module = self._copy_of(engine)
         steps = self.settings.validation.steps
         total = 0.0
-        for step in range(steps):
-            views = [view.to(engine.device).cast() for view in self.loader.load(step).views]
-            total += float(module(views, self.contexts(step).to(engine.device))["loss"])
-        found = {"validation/loss": total / steps}
-        if self.settings.validation.label:
-            found |= self._probe(module.model)
+        try:
+            for step in range(steps):
+                batch, context = self._read(partial(self._window, step))
+                self._agree()
+                views = [view.to(engine.device).cast() for view in batch.views]
+                total += float(module(views, context.to(engine.device))["loss"])
+            found = {"validation/loss": total / steps}
+            if self.settings.validation.label:
+                found |= self._probe(module.model)
+        except UnreadError as unread:
+            log.warning("a validation is left out: %s", unread)
+            return {}
         # What the first process measured counts, so that all decide alike.
         return {name: float(value) for name, value in self.control.of_first(found).items()}
+
+    def _window(self, step: int) -> tuple[Any, Any]:
+        return self.loader.load(step), self.contexts(step)
+
+    def _read(self, action: Callable[[], Any]) -> Any:
+        """What ``action`` reads, in the end; None if it cannot be read, which `_agree` then says to all."""
+        safety = self.settings.safety
+        try:
+            return retried(action, "reading for validation", retries=safety.retries, pause=safety.pause)
+        except ConfigError:
+            raise
+        except Exception as error:
+            self._failure = f"{type(error).__name__}: {error}"
+            return None, None
+
+    def _agree(self) -> None:
+        """Raise `UnreadError` in all processes if one could not read what it needs."""
+        why, self._failure = self._failure, ""
+        reasons = [reason for reason in self.control.of_all(why) if reason]
+        if reasons:
+            raise UnreadError(reasons[0])
 
     def _copy_of(self, engine: Any) -> PretrainModule:
         whole = weights(engine)
@@ -125,12 +162,20 @@ class Validator:
             recording = StoredRecording(catalog.store, record)
             width = max(chosen.bin_width, recording.resolution / model.config.patch_length)
             n_bins = chosen.tokens * model.config.patch_length
+            read = partial(self._labelled, model, recording, width, n_bins)
             try:
-                z_ND = embed_units(model, recording, bin_width=width, n_bins=n_bins, max_windows=chosen.windows)
+                z_ND, labels = self._read(read)
             except ConfigError as error:
                 log.debug("%s is left out of the probe: %s", record["path"], error)
                 continue
-            labels = recording.units.text(chosen.label)
+            if z_ND is None:
+                break
             mine += [[z.tolist(), str(text)] for z, text in zip(z_ND, labels, strict=True) if text]
+        self._agree()
         rows = [row for part in self.control.of_all(mine) for row in part]
         return np.array([z for z, _ in rows]), np.array([text for _, text in rows])
+
+    def _labelled(self, model: Any, recording: StoredRecording, width: float, n_bins: int) -> tuple[Any, Any]:
+        chosen = self.settings.validation
+        z_ND = embed_units(model, recording, bin_width=width, n_bins=n_bins, max_windows=chosen.windows)
+        return z_ND, recording.units.text(chosen.label)

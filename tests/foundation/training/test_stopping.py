@@ -17,6 +17,7 @@ from foundation.store import Catalog, RegularTimeSeries, Store, write_recording
 from foundation.training import ModelSettings, OptimizerSettings, pretrain
 from foundation.training.batches import Batches
 from foundation.training.checkpoint import Checkpoints, list_checkpoints
+from foundation.training.run_folder import RunFolder
 from foundation.training.safety_settings import SafetySettings
 from foundation.training.trainer import Trainer
 
@@ -166,6 +167,49 @@ def test_a_full_disk_stops_the_run_with_the_last_checkpoint_whole(tiny, tmp_path
     assert place.damage(newest) == ""
     assert place.unfinished() == []
     assert not list((Path(settings.output) / "checkpoints").rglob("*.part"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_lines_that_find_no_room_wait_and_the_run_goes_on(tiny, caplog):
+    """A disk that is full when metrics are written, and has room again at the last of them."""
+    settings = tiny(steps=6, log_every=1)
+    file = Path(settings.output) / "metrics.jsonl"
+    file.parent.mkdir(parents=True)
+    file.symlink_to("/dev/full")
+    add, seen = RunFolder.add_metrics, []
+
+    def one_more(self, step, metrics):
+        seen.append(step)
+        if len(seen) == 6:
+            file.unlink()
+        add(self, step, metrics)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunFolder, "add_metrics", one_more)
+        pretrain(settings)
+    assert [line["step"] for line in lines(settings)] == [1, 2, 3, 4, 5, 6]
+    assert caplog.text.count("cannot be written ([Errno 28] No space left on device): its lines wait") == 1
+
+
+def test_what_is_read_beside_a_batch_is_read_again_with_it(tiny):
+    settings = tiny()
+    trainer = Trainer(settings, Catalog.open(Store(settings.store)))
+    asked = []
+
+    def beside(step):
+        asked.append(step)
+        if len(asked) == 2:
+            raise OSError("busy")
+
+    batches = Batches(trainer.loader, 0, 4, SafetySettings(retries=1, pause=0.01), beside)
+    plain = Batches(trainer.loader, 0, 4, SafetySettings())
+    for _ in range(4):
+        one, other = batches.next(), plain.next()
+        assert one.step == other.step
+        assert torch.equal(one.views[0].x_BNT, other.views[0].x_BNT)
+    assert asked == [0, 1, 1, 2, 3]
+    assert batches.next() is None
+    assert batches.failure is None
 
 
 def test_a_store_that_goes_away_stops_the_run_and_one_that_comes_back_does_not(

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from foundation.data import Loader
 from foundation.errors import ConfigError
 from foundation.store import Catalog, Store
 from foundation.training import OptimizerSettings, pretrain
 from foundation.training.checkpoint import list_checkpoints
+from foundation.training.safety_settings import SafetySettings
 from foundation.training.saving_settings import SavingSettings
 from foundation.training.validation import split
 from foundation.training.validation_settings import ValidationSettings
@@ -84,3 +86,29 @@ def test_what_cannot_be_validated_is_refused(tiny):
         pretrain(tiny(validation=ValidationSettings(every=1, held_out="subject == 'nobody'")))
     with pytest.raises(ConfigError, match=r"patience needs saving\.best"):
         tiny(validation=ValidationSettings(every=1, held_out="n_units > 0", patience=1))
+
+
+def test_a_validation_that_cannot_be_read_is_left_out_and_one_that_is_read_late_is_not(tiny, monkeypatch, caplog):
+    """Training needs neither, and goes on."""
+    whole = tiny(steps=9, validation=HELD_OUT)
+    pretrain(whole)
+    load, asked = Loader.load, []
+
+    def away(self, step):
+        asked.append(step)
+        if len(asked) == 1 or 3 <= len(asked) <= 5:  # once, and then for good
+            raise TimeoutError("no answer")
+        return load(self, step)
+
+    monkeypatch.setattr(Loader, "load", away)
+    settings = tiny(
+        output=whole.output + "-late", steps=9, validation=HELD_OUT, safety=SafetySettings(retries=1, pause=0.01)
+    )
+    pretrain(settings)
+    measured = [[line for line in lines(s) if "validation/loss" in line] for s in (whole, settings)]
+    assert [line["step"] for line in measured[0]] == [3, 6, 9]
+    assert [line["step"] for line in measured[1]] == [6, 9]
+    for late in measured[1]:
+        there = next(line for line in measured[0] if line["step"] == late["step"])
+        assert late["validation/loss"] == there["validation/loss"]
+    assert "a validation is left out: TimeoutError: no answer" in caplog.text
