@@ -113,6 +113,20 @@ def test_a_step_that_is_not_finite_changes_nothing_and_its_windows_are_named(tin
     assert all(np.isfinite(line.get("loss", 0.0)) for line in lines(settings))
 
 
+def test_two_processes_skip_what_one_would_though_one_alone_has_the_bad_windows(tiny, poisoned, ranks, tmp_path):
+    shape = ModelSettings(dim=16, heads=2, individual_layers=1, interaction_layers=1, value_transform="none")
+    one, two = (
+        tiny(store=poisoned, zero_stage=2, steps=STEPS, model=shape, output=str(tmp_path / name), log_every=1)
+        for name in ("one", "two")
+    )
+    pretrain(one)
+    assert [process.wait(240) for process in ranks(two)] == [0, 0]
+    skipped = [[(s["step"], sorted(s["windows"])) for s in lines(run, "skipped.jsonl")] for run in (one, two)]
+    assert skipped[0] == skipped[1] != []
+    kept = [[line["loss"] for line in lines(run) if "loss" in line] for run in (one, two)]
+    assert kept[1] == pytest.approx(kept[0], rel=1e-4)
+
+
 def test_a_window_whose_input_is_not_finite_is_named(tiny, monkeypatch):
     settings = tiny()
     load = Batches.next
