@@ -47,9 +47,9 @@ def train(name: str, bins: Bins, task: str, settings: Training, seed: int, steps
 
 
 def _train_cebra(bins: Bins, settings: Training, seed: int, steps: int) -> Iterator[tuple[int, Encoder]]:
-    """A fit at a quarter of the steps, at half and at all: the package trains from the start each time."""
+    """A fit at all of the steps, at half, and so on to a 64th: the package trains from the start each time."""
     scale_N = bins.count_MN.std(0) + 1e-6
-    wanted = {steps} if settings.every >= steps else {max(steps // 4, 1), max(steps // 2, 1), steps}
+    wanted = {steps} if settings.every >= steps else {max(steps // 2**k, 1) for k in range(7)}
     for count in sorted(wanted):
         encoder = CEBRAEncoder(replace(settings.cebra, seed=seed, steps=count)).fit(bins.count_MN / scale_N)
         yield count, lambda other, encoder=encoder: encoder.transform(other.count_MN / scale_N)  # type: ignore[misc]

@@ -35,7 +35,7 @@ transitions by those who put the recording together: a class is a guess, however
 
 How long a model trains is one rule for all, laid out before any of these runs: with the last fifth of the training
 trials held out (for sleep, with what lies between training and test), the readout's figure on it is taken every tenth
-of the published length (CEBRA, which cannot be looked at on its way: after a quarter, half, and all of it), and the
+of the published length (CEBRA, which cannot be looked at on its way: after a 64th of it, a 32nd, and so on), and the
 model is trained anew on the training part for as many steps as the best had; the readout's penalty is that of the
 best. For sleep that part is the same. Test bins are used once, at the end. Intervals do not hold what other training
 trials would change. In tables whose name ends in *published* every model has the published length instead, and the
