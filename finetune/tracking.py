@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from finetune.figures import target_figure
 from finetune.result import Result, digest, read_json, read_predictions, write_json
 from finetune.settings import FinetuneSettings
+from foundation.credentials import without_user
 from foundation.tracking import Run, default_tracking_uri
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def log_task(settings: FinetuneSettings, task: str, results: list[Result]) -> st
     """
     folder = Path(settings.output)
     uri = settings.tracking_uri or default_tracking_uri(folder.resolve().parent)
-    key = digest([uri, settings.experiment, *sorted(r.key for r in results)])
+    key = digest([without_user(uri), settings.experiment, *sorted(r.key for r in results)])
     note = folder / task / "mlflow.json"
     known = read_json(note, key)
     if known is not None:
@@ -38,7 +38,7 @@ def log_task(settings: FinetuneSettings, task: str, results: list[Result]) -> st
         run.params({"task": task, "model_digest": results[0].checkpoint, **asdict(settings)})
         numbers: dict[str, float] = {}
         for result in results:
-            name = _name(f"{result.target}.{result.mode}")
+            name = f"{result.target}.{result.mode}"
             numbers |= {f"{name}.{metric}": value for metric, value in result.score.metrics.items()}
             for bound, value in (("low", result.score.low), ("high", result.score.high)):
                 if value is not None:
@@ -48,7 +48,7 @@ def log_task(settings: FinetuneSettings, task: str, results: list[Result]) -> st
             for reference in result.references:
                 value = result.reference(reference)
                 if value is not None:
-                    numbers[_name(f"{result.target}.{reference}.{result.metric}")] = value
+                    numbers[f"{result.target}.{reference}.{result.metric}"] = value
         run.metrics(numbers)
         with tempfile.TemporaryDirectory() as temporary:
             for result in results:
@@ -60,10 +60,6 @@ def log_task(settings: FinetuneSettings, task: str, results: list[Result]) -> st
                     run.files(picture, "pictures")
                 run.files(place / f"{result.mode}.json", f"results/{result.target}")
         identity = run.id
-    write_json(note, {"key": key, "run_id": identity, "tracking_uri": uri, "experiment": settings.experiment})
+    where = without_user(uri)
+    write_json(note, {"key": key, "run_id": identity, "tracking_uri": where, "experiment": settings.experiment})
     return identity
-
-
-def _name(text: str) -> str:
-    """A metric name that MLflow takes."""
-    return re.sub(r"[^A-Za-z0-9_\-./ ]", "-", text)

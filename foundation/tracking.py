@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import posixpath
+import re
+import time
 from pathlib import Path
 from typing import Any
 
+from foundation.credentials import public, without_user
+
 log = logging.getLogger(__name__)
 GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")  # no run, or one that was deleted
+LONGEST_NAME = 250  # characters that MLflow takes
 
 
 def default_tracking_uri(folder: Path) -> str:
@@ -30,6 +37,24 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = value
     return flat
+
+
+def accepted_name(name: str) -> str:
+    """The name under which MLflow takes a metric or a parameter: its own, or one like it that no other name becomes.
+
+    Example:
+        >>> accepted_name("validation/type 2")
+        'validation/type 2'
+        >>> accepted_name("validation/type (A|B)"), accepted_name("validation/type [A|B]")
+        ('validation/type -A-B--1fc7c9aa', 'validation/type -A-B--d6cd3f15')
+    """
+    like = re.sub(r"[^\w/.\- :]", "-", name)
+    if posixpath.normpath(like) != like or like == "." or like.startswith(("..", "/")):  # a path to somewhere else
+        like = "-" + like.lstrip(".").replace("/", "-")
+    if like == name and len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{like[: LONGEST_NAME - len(digest) - 1]}-{digest}"
 
 
 class Run:
@@ -66,7 +91,8 @@ class Run:
             except MlflowException as error:
                 if error.error_code not in GONE:
                     raise
-                log.warning("run %s is not at %s any more (%s): a new one is started", run_id, uri, error)
+                where, why = without_user(uri), without_user(str(error))
+                log.warning("run %s is not at %s any more (%s): a new one is started", run_id, where, why)
         if not self.id:
             self.id = self.client.create_run(self._experiment(uri, experiment), run_name=name).info.run_id
 
@@ -88,28 +114,31 @@ class Run:
             return str(found.experiment_id)
 
     def params(self, values: dict[str, Any]) -> None:
-        """Log parameters, nested ones by dotted names; a continued run keeps those that it has."""
+        """Log parameters, nested ones by dotted names; a continued run keeps those that it has.
+
+        Names and passwords in URLs are left out.
+        """
         from mlflow.entities import Param
 
         known = self.client.get_run(self.id).data.params
-        new = [Param(name, str(value)[:6000]) for name, value in flatten(values).items() if name not in known]
+        given = {accepted_name(name): value for name, value in flatten(public(values)).items()}
+        new = [Param(name, str(value)[:6000]) for name, value in given.items() if name not in known]
         for first in range(0, len(new), 100):
             self.client.log_batch(self.id, params=new[first : first + 100])
 
     def metrics(self, values: dict[str, float], step: int = 0) -> None:
         """Log numbers of a step."""
-        import time
-
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        self.client.log_batch(self.id, metrics=[Metric(name, float(v), now, step) for name, v in values.items()])
+        self.metric_lines([{"values": values, "step": step, "time": int(time.time() * 1000)}])
 
     def metric_lines(self, lines: list[dict[str, Any]]) -> None:
         """Log numbers of many steps: objects with ``values``, ``step`` and ``time`` (milliseconds since 1970)."""
         from mlflow.entities import Metric
 
-        found = [Metric(k, float(v), line["time"], line["step"]) for line in lines for k, v in line["values"].items()]
+        found = [
+            Metric(accepted_name(name), float(value), line["time"], line["step"])
+            for line in lines
+            for name, value in line["values"].items()
+        ]
         for first in range(0, len(found), 1000):
             self.client.log_batch(self.id, metrics=found[first : first + 1000])
 

@@ -5,9 +5,11 @@
     tracking/
       queue.jsonl     what is to be logged, a JSON object a line
       sent.json       how far it has been sent
+      server.json     the server's whole URL if there is a name or password in it; its owner alone can read it
     run.json          which MLflow run this is
 
 If the tracking server is away, lines wait; they are sent when it is back, by this run or the one that goes on from it.
+What it refuses for good is left out.
 """
 
 from __future__ import annotations
@@ -18,16 +20,20 @@ import math
 import os
 import threading
 import time
+import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from foundation.credentials import holds_user, public, without_user, write_private
 from foundation.tracking import Run, default_tracking_uri
+from foundation.training.sending import is_refusal, read_lines, send, send_singly
 from foundation.training.settings import PretrainSettings
 
 log = logging.getLogger(__name__)
 AT_ONCE = 500  # lines sent together
 LONGEST_PAUSE = 20.0
+SERVER = "tracking/server.json"
 HTTP = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
 
@@ -56,6 +62,7 @@ class Tracker:
         self.folder, self.uri, self.experiment, self.name, self.patience = folder, uri, experiment, name, patience
         for variable, value in HTTP.items():
             os.environ.setdefault(variable, value)
+        self.place = without_user(uri)
         self.queue, self._mark, self._note = (
             folder / "tracking/queue.jsonl",
             folder / "tracking/sent.json",
@@ -63,22 +70,28 @@ class Tracker:
         )
         self.queue.parent.mkdir(parents=True, exist_ok=True)
         found = _read(self._note)
-        same = found.get("tracking_uri") == uri
+        same = without_user(found.get("tracking_uri", "")) == self.place  # under another password too
         self.id: str | None = (found.get("run_id") if same else None) or known
         mark = _read(self._mark) if same else {}
         self._sent, self.last_step = int(mark.get("sent", 0)), int(mark.get("last_step", -1))
         if not same or not self.queue.is_file() or self._sent >= self.queue.stat().st_size:
             self.queue.write_bytes(b"")
             self._sent = 0
-        for line in self._lines(self._sent)[0]:
+        for line in read_lines(self.queue, self._sent)[0]:
             self.last_step = max(self.last_step, int(line.get("step", -1)))
         self._write_note()
+        if holds_user(uri):  # `send_rest` needs it
+            write_private(folder / SERVER, json.dumps({"tracking_uri": uri}))
+        else:
+            (folder / SERVER).unlink(missing_ok=True)
         self._mark_sent()
         self._file = open(self.queue, "a")  # noqa: SIM115 (open as long as the run)
         if self.queue.stat().st_size and not self.queue.read_bytes().endswith(b"\n"):
             self._file.write("\n")  # a line that a crash has cut off
             self._file.flush()
         self._run: Run | None = None
+        self._error: Exception | None = None
+        self._refused: set[str] = set()
         self._away_since: float | None = None
         self._more, self._ending = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._send_all, name="tracker", daemon=True)
@@ -86,7 +99,7 @@ class Tracker:
 
     def params(self, values: dict[str, Any]) -> None:
         """Log settings; a run that goes on keeps those that it has."""
-        self._add({"kind": "params", "values": json.loads(json.dumps(values, default=str))})
+        self._add({"kind": "params", "values": public(json.loads(json.dumps(values, default=str)))})
 
     def metrics(self, values: dict[str, float], step: int) -> None:
         """Log numbers of a step; a step that is taken again after a restart is not logged again."""
@@ -104,7 +117,7 @@ class Tracker:
         """End the run; ``FAILED`` or ``KILLED`` say that it did not come to its end.
 
         Returns:
-            Whether all was sent. What was not stays in the queue.
+            Whether all was sent, but for what the server refuses. What was not stays in the queue.
         """
         self._add({"kind": "status", "status": status})
         return self.finish()
@@ -117,9 +130,12 @@ class Tracker:
         self._file.close()
         left = self._sent < self.queue.stat().st_size
         if left:
+            state = "is away"
+            if self._error is not None and is_refusal(self._error):
+                state = f"does not take the run ({_short(self._error)})"
             log.warning(
-                "the tracking server at %s is away: what it has not got waits in %s, for the run to go on or for "
-                "`foundation runs --send %s`", self.uri, self.queue, self.folder,
+                "the tracking server at %s %s: what it has not got waits in %s, for the run to go on or for "
+                "`foundation runs --send %s`", self.place, state, self.queue, self.folder,
             )  # fmt: skip
         return not left
 
@@ -143,10 +159,11 @@ class Tracker:
                 self._more.wait()
                 self._more.clear()
             except Exception as error:  # whatever it is, training goes on
+                self._error = error
                 if self._away_since is None:
                     self._away_since = time.monotonic()
-                    log.warning("tracking at %s: %s; metrics wait in %s", self.uri, _short(error), self.queue)
-                log.debug("tracking", exc_info=True)
+                    log.warning("tracking at %s: %s; metrics wait in %s", self.place, _short(error), self.queue)
+                log.debug("tracking: %s", without_user(traceback.format_exc()))
                 self._run = None
                 if self._ending.wait(pause):
                     if time.monotonic() - self._away_since > self.patience:
@@ -156,46 +173,41 @@ class Tracker:
 
     def _send_some(self) -> bool:
         """Send the next lines; False if there are none."""
-        lines, end = self._lines(self._sent, AT_ONCE)
+        lines, end = read_lines(self.queue, self._sent, AT_ONCE)
         if end == self._sent:
             return False
-        if self._run is None:
-            self._run = Run(self.uri, self.experiment, self.name, self.id)
-            self.id = self._run.id
-            self._write_note()
-        run = self._run
-        run.metric_lines([line for line in lines if line["kind"] == "metrics"])
-        for line in lines:
-            if line["kind"] == "params":
-                run.params(line["values"])
-            elif line["kind"] == "files" and Path(line["path"]).exists():
-                run.files(Path(line["path"]), line["folder"])
-            elif line["kind"] == "status":
-                run.close(line["status"])
+        run = self._run or self._open()
+        try:
+            send(run, lines)
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            # Opened anew: it may be the run itself that is refused, as it was deleted; a new one then takes all lines.
+            self._leave_out(send_singly(self._open(), lines))
         self._sent = end
         self._mark_sent()
         return True
 
-    def _lines(self, start: int, most: int = 1 << 60) -> tuple[list[dict[str, Any]], int]:
-        """Whole lines from a place in the queue on, and where the last of them ends."""
-        lines: list[dict[str, Any]] = []
-        with open(self.queue, "rb") as file:
-            file.seek(start)
-            for raw in file:
-                if not raw.endswith(b"\n") or len(lines) >= most:
-                    break
-                start += len(raw)
-                try:
-                    lines.append(json.loads(raw))
-                except ValueError:  # cut off by a crash, and written on by the next run
-                    log.warning("%s holds a line that is damaged", self.queue)
-        return lines, start
+    def _open(self) -> Run:
+        self._run = None
+        self._run = Run(self.uri, self.experiment, self.name, self.id)
+        self.id = self._run.id
+        self._write_note()
+        return self._run
+
+    def _leave_out(self, refused: dict[str, Exception]) -> None:
+        """Name what is refused for the first time."""
+        new = {name: error for name, error in refused.items() if name not in self._refused}
+        self._refused |= new.keys()
+        if new:
+            why = _short(next(iter(new.values())))
+            log.warning("tracking at %s refuses %s, which is left out there: %s", self.place, ", ".join(new), why)
 
     def _mark_sent(self) -> None:
         _write(self._mark, {"sent": self._sent, "last_step": self.last_step})
 
     def _write_note(self) -> None:
-        note = {"run_id": self.id, "tracking_uri": self.uri, "experiment": self.experiment, "name": self.name}
+        note = {"run_id": self.id, "tracking_uri": self.place, "experiment": self.experiment, "name": self.name}
         _write(self._note, note)
 
 
@@ -212,7 +224,10 @@ def send_rest(folder: Path) -> bool:
     note = _read(folder / "run.json")
     if not note:
         raise FileNotFoundError(f"{folder / 'run.json'}: no run in {folder}")
-    tracker = Tracker(folder, note["tracking_uri"], note["experiment"], note["name"], patience=5.0)
+    uri = _read(folder / SERVER).get("tracking_uri", "")
+    if without_user(uri) != note["tracking_uri"]:
+        uri = note["tracking_uri"]
+    tracker = Tracker(folder, uri, note["experiment"], note["name"], patience=5.0)
     return tracker.finish()
 
 
@@ -230,4 +245,4 @@ def _write(path: Path, value: dict[str, Any]) -> None:
 
 
 def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
+    return f"{type(error).__name__}: {without_user(str(error)).splitlines()[0][:200] if str(error) else ''}"

@@ -10,11 +10,15 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import requests
 from mlflow import MlflowClient
 
 from foundation.cli import main
+from foundation.tracking import Run, accepted_name
 from foundation.training import pretrain
+from foundation.training import tracker as tracker_module
 from foundation.training.joining import free_port
+from foundation.training.sending import is_refusal
 from foundation.training.tracker import Tracker, send_rest
 from foundation.training.trainer import Trainer
 
@@ -130,6 +134,117 @@ def test_training_ends_without_the_server_and_the_rest_is_sent_later(tmp_path, c
     assert history(uri, run, "loss") == {1: 1.0, 2: 0.5}
     assert MlflowClient(uri).get_run(run).info.status == "FINISHED"
     assert MlflowClient(uri).get_run(run).data.params == {"steps": "2", "model.dim": "16"}
+
+
+def logged(folder: Path, uri: str):
+    """The MLflow run of a folder."""
+    return MlflowClient(uri).get_run(json.loads((folder / "run.json").read_text())["run_id"])
+
+
+def test_names_that_mlflow_refuses_arrive_under_names_of_their_own(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    names = ["validation/type (A|B)", "validation/type [A|B]", "../up", "/root", "a//b", "", "x" * 300, "y/" * 200]
+    with_values = {name: float(k) for k, name in enumerate(names)}
+    tracker = Tracker(tmp_path / "run", uri, "pretrain", "run", patience=0.1)
+    tracker.params({"labels": {"(a)": 1, "[a]": 2}})
+    tracker.metrics({"loss": 1.0} | with_values, step=1)
+    assert tracker.close()
+    found = logged(tmp_path / "run", uri)
+    assert found.data.metrics == {"loss": 1.0} | {accepted_name(name): value for name, value in with_values.items()}
+    assert len(found.data.metrics) == len(names) + 1
+    assert sorted(found.data.params.values()) == ["1", "2"]
+    assert found.info.status == "FINISHED"
+
+
+def test_what_the_server_refuses_for_good_is_named_once_and_holds_up_nothing(tmp_path, caplog, monkeypatch):
+    """Of several batches: of a line that is refused, the values that are not arrive."""
+    monkeypatch.setattr("foundation.tracking.accepted_name", lambda name: name)
+    monkeypatch.setattr(tracker_module, "AT_ONCE", 5)
+    files = Run.files
+
+    def with_limit(self, path, folder=None):
+        if folder == "too large":
+            raise answer(413)
+        files(self, path, folder)
+
+    monkeypatch.setattr(Run, "files", with_limit)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tracker = Tracker(tmp_path / "run", uri, "pretrain", "run", patience=0.1)
+    tracker.params({"steps": 12, "model": {"dim": 16, "(bad)": 1}})
+    tracker.files(Path(__file__), "too large")
+    for step in range(1, 13):
+        tracker.metrics({"loss": 1.0 / step, "type (A|B)": 0.5}, step=step)
+    tracker.files(Path(__file__), "tests")
+    assert tracker.close()
+    found = logged(tmp_path / "run", uri)
+    assert history(uri, found.info.run_id, "loss") == {step: 1.0 / step for step in range(1, 13)}
+    assert found.data.params == {"steps": "12", "model.dim": "16"}
+    assert MlflowClient(uri).list_artifacts(found.info.run_id, "tests")
+    assert found.info.status == "FINISHED"
+    said = [record.getMessage() for record in caplog.records if "refuses" in record.getMessage()]
+    for name in ("param 'model.(bad)'", f"file {Path(__file__).resolve()}", "metric 'type (A|B)'"):
+        assert sum(name in message for message in said) == 1, said
+    assert "away" not in caplog.text
+
+
+def test_lines_for_a_run_that_was_deleted_go_to_a_new_one(tmp_path, until):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tracker = Tracker(tmp_path / "run", uri, "pretrain", "run", patience=0.1)
+    tracker.metrics({"loss": 1.0}, step=1)
+    until(lambda: tracker._sent == tracker.queue.stat().st_size)
+    first = tracker.id
+    MlflowClient(uri).delete_run(first)
+    tracker.metrics({"loss": 0.5}, step=2)
+    assert tracker.close()
+    found = logged(tmp_path / "run", uri)
+    assert found.info.run_id != first
+    assert history(uri, found.info.run_id, "loss") == {2: 0.5}
+
+
+def answer(status: int) -> requests.HTTPError:
+    """What sending a file raises."""
+    response = requests.Response()
+    response.status_code = status
+    return requests.HTTPError(response=response)
+
+
+@pytest.mark.parametrize(("status", "refused"), [(400, True), (413, True), (401, False), (429, False), (503, False)])
+def test_a_file_is_left_out_only_where_the_answer_will_not_change(status, refused):
+    assert is_refusal(answer(status)) == refused
+    assert not is_refusal(requests.ConnectionError())
+    assert not is_refusal(OSError(28, "No space left on device"))
+
+
+def test_an_experiment_that_was_deleted_loses_nothing(tmp_path, caplog):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(uri)
+    client.delete_experiment(experiment := client.create_experiment("pretrain"))
+    tracker = Tracker(tmp_path / "run", uri, "pretrain", "run", patience=0.1)
+    tracker.metrics({"loss": 1.0}, step=1)
+    assert not tracker.close()
+    assert "does not take the run" in caplog.text
+    client.restore_experiment(experiment)
+    assert send_rest(tmp_path / "run")
+    assert logged(tmp_path / "run", uri).data.metrics == {"loss": 1.0}
+
+
+def test_a_password_in_the_servers_url_is_in_no_log_and_in_no_file_that_others_read(tmp_path, caplog, monkeypatch):
+    uri = f"http://me:s3cret@127.0.0.1:{free_port()}"
+    caplog.set_level("DEBUG", logger="foundation")
+    tracker = Tracker(tmp_path, uri, "pretrain", "run", patience=0.1)
+    tracker.params({"tracking_uri": uri, "saving": {"place": "s3://key:s3cret@bucket/run"}})
+    assert not tracker.close()
+    assert "127.0.0.1" in caplog.text
+    assert "s3cret" not in caplog.text
+    holding = [path for path in tmp_path.rglob("*") if path.is_file() and "s3cret" in path.read_text()]
+    assert [(path.name, path.stat().st_mode & 0o777) for path in holding] == [("server.json", 0o600)]
+    asked = []
+    monkeypatch.setattr(Run, "__init__", lambda self, uri, *rest: asked.append(uri) or 1 / 0)
+    assert not send_rest(tmp_path)
+    assert set(asked) == {uri}
+    again = Tracker(tmp_path, uri.replace("s3cret", "other"), "pretrain", "run", patience=0.1)
+    again.finish()
+    assert len(again.queue.read_text().splitlines()) == 2, "another password is no other server"
 
 
 def test_runs_are_listed_with_state_and_figures(tiny, tmp_path, capsys):
