@@ -76,11 +76,11 @@ def finetune(settings: FinetuneSettings) -> list[Result]:
             log.info("%s", line)
         if settings.tasks is not None and not task.problems:
             why = "; ".join(task.skipped) or "no recording has such labels"
-            raise ConfigError(f"tasks has {name!r}, which {settings.store!r} cannot give: {why}")
+            raise ConfigError(f"tasks has {name!r}, which {catalog.store.name!r} cannot give: {why}")
     problems = [p for task in found.values() for p in task.problems]
     if not problems:
         why = "; ".join(line for task in found.values() for line in task.skipped) or "no recording has any"
-        raise StoreError(f"{settings.store!r} has no labels that can be decoded ({why})")
+        raise StoreError(f"{catalog.store.name!r} has no labels that can be decoded ({why})")
     work = _Work(settings, model, checkpoint_digest(settings.checkpoint))
     results: list[Result] = []
     with Progress(len(problems) * len(settings.modes), "finetuning", "result") as shown:
@@ -100,7 +100,7 @@ def finetune(settings: FinetuneSettings) -> list[Result]:
                 log_task(settings, name, done)
             results += done
     if not results:
-        raise StoreError(f"none of the labels in {settings.store!r} can be split into folds={settings.folds}")
+        raise StoreError(f"none of the labels in {catalog.store.name!r} can be split into folds={settings.folds}")
     return results
 
 

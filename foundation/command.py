@@ -20,6 +20,7 @@ from jsonargparse import (  # type: ignore[attr-defined]
     Namespace,
 )
 
+from foundation.credentials import without_user
 from foundation.errors import ConfigError, FoundationError
 from foundation.resources import find_config
 
@@ -36,6 +37,13 @@ KINDS = {
     "NoneType": "null",
 }
 OURS = "foundation"
+
+
+class _Discreet(logging.Formatter):
+    """Leaves out names and passwords in URLs: other packages' messages and tracebacks have them too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_user(super().format(record))
 
 
 def build_parser(program: str, function: Callable[..., Any], settings: type) -> ArgumentParser:
@@ -133,7 +141,7 @@ def run_stage(
     except SystemExit as stop:  # --help, --print_config
         return int(stop.code or 0) if not isinstance(stop.code, str) else BAD_USAGE
     except FoundationError as error:
-        print(f"{program}: {error}\nSee `{program} --help`.", file=sys.stderr)
+        print(f"{program}: {without_user(str(error))}\nSee `{program} --help`.", file=sys.stderr)
         return BAD_USAGE
     try:
         result = function(parsed)
@@ -142,12 +150,12 @@ def run_stage(
         return 130
     except ConfigError as error:
         log.debug("bad usage", exc_info=True)
-        print(f"{program}: {error}", file=sys.stderr)
+        print(f"{program}: {without_user(str(error))}", file=sys.stderr)
         return BAD_USAGE
     except Exception as error:  # the last stop: one line for the person, the traceback for the log
         log.debug("failed", exc_info=True)
         text = str(error) if isinstance(error, FoundationError) else f"{type(error).__name__}: {error}"
-        print(f"{program}: {text}\nThe traceback is in {path}", file=sys.stderr)
+        print(f"{program}: {without_user(text)}\nThe traceback is in {path}", file=sys.stderr)
         return int(getattr(error, "status", FAILED))
     if result is not None:
         print(show(result) if show else result)
@@ -163,10 +171,10 @@ def start_logging() -> Path:
             handler.close()
     path = _log_file()
     file = logging.handlers.RotatingFileHandler(path, maxBytes=5_000_000, backupCount=2, delay=True)
-    file.setFormatter(logging.Formatter("%(asctime)s %(process)d %(name)s %(levelname)s %(message)s"))
+    file.setFormatter(_Discreet("%(asctime)s %(process)d %(name)s %(levelname)s %(message)s"))
     file.setLevel(logging.DEBUG)
     terminal = logging.StreamHandler(sys.stderr)
-    terminal.setFormatter(logging.Formatter("%(message)s"))
+    terminal.setFormatter(_Discreet("%(message)s"))
     terminal.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING)
     handlers: tuple[logging.Handler, ...] = (file, terminal)
     for handler in handlers:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from foundation.credentials import without_user
 from foundation.errors import ConfigError, FoundationError
 from foundation.tracking import default_tracking_uri
 
@@ -59,12 +60,12 @@ def list_runs(settings: RunsSettings) -> list[dict[str, Any]]:
         names = {e.experiment_id: e.name for e in client.search_experiments()}
         if settings.experiment and settings.experiment not in names.values():
             known = ", ".join(sorted(names.values()))
-            raise ConfigError(f"experiment is {settings.experiment!r}: {uri} has {known}")
+            raise ConfigError(f"experiment is {settings.experiment!r}: {without_user(uri)} has {known}")
         wanted = [i for i, name in names.items() if settings.experiment in ("", name)]
         found = client.search_runs(wanted, max_results=settings.most, order_by=["attributes.start_time DESC"])
         return [_summary(client, run, names) for run in found]
     except MlflowException as error:
-        raise FoundationError(f"cannot list the runs at {uri}: {error}") from error
+        raise FoundationError(without_user(f"cannot list the runs at {uri}: {error}")) from error
 
 
 def tracking_uri(place: str | None) -> str:

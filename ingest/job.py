@@ -83,7 +83,7 @@ def _ingest(settings: IngestSettings, assets: list[Asset], recipe: Recipe) -> In
     try:
         store.write_json(REPORT, report_of([]).to_dict())
     except OSError as error:
-        raise StoreError(f"cannot write to {settings.store!r}: {error.strerror or error}") from error
+        raise StoreError(f"cannot write to {store.name!r}: {error.strerror or error}") from error
     # Workers may have another working folder.
     place = store.root if store.is_local else store.url
     work = Work(place, recipe, settings.strict, settings.keep, settings.access, settings.timeout)

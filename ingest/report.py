@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from foundation.credentials import public, without_user
+
 INGESTED, SKIPPED, LEFT_OUT, NEEDS_SORTING, FAILED = "ingested", "skipped", "left out", "needs sorting", "failed"
 STATUSES = (INGESTED, SKIPPED, LEFT_OUT, NEEDS_SORTING, FAILED)
 # Above this many assets the text names only those with which something is not as hoped for.
@@ -86,9 +88,9 @@ class IngestReport:
         return not self.failed
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON can hold it."""
+        """The report as JSON can hold it, without names and passwords in URLs."""
         counts = {status: len(self.having(status)) for status in STATUSES}
-        return {**asdict(self), "counts": counts}
+        return {**public(asdict(self)), "counts": counts}
 
     def __str__(self) -> str:
         return self.text()
@@ -109,7 +111,7 @@ class IngestReport:
         size = sum(receipt.size for receipt in self.receipts)
         pace = f", {size / 1e6 / self.seconds:.1f} MB/s" if self.seconds > 0 and size else ""
         end = f"{files}: {counts}; {self.seconds:.1f} s{pace}; store {self.store}"
-        return "\n".join([*lines, end])
+        return without_user("\n".join([*lines, end]))
 
 
 def _row(receipt: Receipt) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import yaml
 
 import ingest
+from foundation.credentials import holds_user, write_private
 from foundation.errors import ConfigError
 from foundation.resources import find_config
 from ingest.settings import AUTO, IngestSettings
@@ -75,9 +76,12 @@ def _write(settings: IngestSettings, folder: Path) -> list[Path]:
         settings = replace(settings, recipe=f"./{copy.name}")
         files.append(copy)
     values = dataclasses.asdict(replace(settings, cluster=None))
-    text = yaml.safe_dump(values, sort_keys=False).encode()
-    config = folder / f"foundation-ingest-{_short(text)}.yaml"
-    config.write_bytes(text)
+    text = yaml.safe_dump(values, sort_keys=False)
+    config = folder / f"foundation-ingest-{_short(text.encode())}.yaml"
+    if holds_user(text):  # the job needs the names and passwords in its URLs; rsync keeps the mode
+        write_private(config, text)
+    else:
+        config.write_text(text)
     return [config, *files]
 
 

@@ -71,7 +71,7 @@ def reproduce(settings: ReproduceSettings) -> Path:
     """
     catalog = Catalog.open(Store(settings.store))
     if not len(catalog):
-        raise StoreError(f"the store at {settings.store!r} has no recordings: fill it with `foundation ingest`")
+        raise StoreError(f"the store at {catalog.store.name!r} has no recordings: fill it with `foundation ingest`")
     folder = Path(settings.output) / settings.name
     command = f"foundation reproduce --config reproduce/{settings.name} --store store"
     run, page_of = EXPERIMENTS[settings.experiment]

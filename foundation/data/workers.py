@@ -76,7 +76,7 @@ def in_workers(loader: Loader, plan: StepPlan | SamplerPlan, first: int, last: i
     """
     if loader.catalog.store.url.startswith("memory:"):
         raise ConfigError(
-            f"workers is {loader.workers}: a store at {loader.catalog.store.url!r} is seen by no other process"
+            f"workers is {loader.workers}: a store at {loader.catalog.store.name!r} is seen by no other process"
         )
     from foundation.data.loader import StepBatch
 

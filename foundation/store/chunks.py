@@ -62,7 +62,7 @@ class Chunks:
             return rows[: self._array.shape[0] - first]
         except Exception as error:  # damaged bytes fail in many ways
             raise StoreError(
-                f"chunk {k} of {self._folder} in {self._store.url!r} cannot be read ({error}): `foundation catalog "
+                f"chunk {k} of {self._folder} in {self._store.name!r} cannot be read ({error}): `foundation catalog "
                 "--verify` names what is damaged"
             ) from error
 

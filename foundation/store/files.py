@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from typing import Any
 
 import fsspec
 
+from foundation.credentials import without_user
 from foundation.errors import StoreError
 from foundation.store.leases import locked, write_whole
 
@@ -57,7 +57,7 @@ class Files:
     @property
     def name(self) -> str:
         """The URL without a user's name and password, for messages."""
-        return re.sub(r"(?<=://)[^/@]*@", "", self.url)
+        return without_user(self.url)
 
     def path(self, *parts: str) -> str:
         return "/".join([self.root.rstrip("/"), *parts])

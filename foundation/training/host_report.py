@@ -12,7 +12,7 @@ from foundation.version import __version__
 
 
 def host_report(config: str) -> dict[str, object]:
-    """Versions, GPUs, and whether this machine sees a file.
+    """Versions, GPUs, and whether this machine sees a file and may read it.
 
     Example:
         >>> host_report("/nowhere")["sees_config"]
@@ -22,7 +22,7 @@ def host_report(config: str) -> dict[str, object]:
         "foundation": __version__,
         "torch": torch.__version__,
         "gpus": torch.cuda.device_count(),
-        "sees_config": os.path.isfile(config),
+        "sees_config": os.path.isfile(config) and os.access(config, os.R_OK),
     }
 
 

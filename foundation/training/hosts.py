@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from foundation.credentials import holds_user
 from foundation.errors import ConfigError, FoundationError
 from foundation.training.launch_settings import host_list
 from foundation.training.settings import PretrainSettings
@@ -45,19 +46,21 @@ def environment_lines(environment: Mapping[str, str], files: list[Path]) -> list
         >>> environment_lines({"GLOO_SOCKET_IFNAME": "eth0", "HF_TOKEN": "abc", "HOME": "/root"}, [])
         ['GLOO_SOCKET_IFNAME=eth0']
     """
-    names = sorted(n for n in environment if n.startswith(PASSED_ON) and not is_secret(n))
+    names = sorted(n for n in environment if n.startswith(PASSED_ON) and not is_secret(n, environment[n]))
     own = [line.strip() for file in files if file.is_file() for line in file.read_text().splitlines() if "=" in line]
     return [f"{name}={environment[name]}" for name in names] + own
 
 
-def is_secret(name: str) -> bool:
-    """Whether an environment variable's name says that its value is nobody else's business.
+def is_secret(name: str, value: str) -> bool:
+    """Whether an environment variable's value is nobody else's business: by its name, or as a URL with a password.
 
     Example:
-        >>> is_secret("MLFLOW_TRACKING_TOKEN"), is_secret("MLFLOW_TRACKING_URI")
+        >>> is_secret("MLFLOW_TRACKING_TOKEN", "a"), is_secret("MLFLOW_TRACKING_URI", "http://mlflow:5000")
         (True, False)
+        >>> is_secret("MLFLOW_TRACKING_URI", "http://me:password@mlflow:5000")
+        True
     """
-    return any(word in name.upper() for word in SECRET)
+    return any(word in name.upper() for word in SECRET) or holds_user(value)
 
 
 def check_here(settings: PretrainSettings) -> None:
@@ -105,7 +108,8 @@ def check_hosts(settings: PretrainSettings, config: Path) -> None:
             )
         if not report["sees_config"]:
             raise FoundationError(
-                f"host {host} does not see {config}: output must be a folder that all machines see under the same path"
+                f"host {host} does not see {config}, or may not read it: output must be a folder that all machines see "
+                "under the same path, for the same user"
             )
         if report["gpus"] and settings.processes > report["gpus"]:
             raise ConfigError(

@@ -40,6 +40,6 @@ def pretrain(settings: PretrainSettings) -> Path:
         return output / "model"
     catalog = Catalog.open(Store(settings.store))
     if not len(catalog):
-        raise StoreError(f"the store at {settings.store!r} has no recordings: fill it with `foundation ingest`")
+        raise StoreError(f"the store at {catalog.store.name!r} has no recordings: fill it with `foundation ingest`")
     transformers_logging.disable_progress_bar()
     return Trainer(settings, catalog).run()

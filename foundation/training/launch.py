@@ -8,12 +8,13 @@ import shlex
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 import yaml
 
+from foundation.credentials import holds_user, write_private
 from foundation.errors import ConfigError, FoundationError, RequeueError
 from foundation.training.engine import ALONE
 from foundation.training.hosts import (
@@ -34,6 +35,8 @@ from foundation.training.signals import StopSignals
 log = logging.getLogger(__name__)
 PLACED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", ALONE)
 ASK_EVERY = 1.0  # seconds
+TRACKING = "MLFLOW_TRACKING_URI"
+PRINTED = ("MLFLOW", "MV2", "NCCL", "PYTHON", "UCX")  # what DeepSpeed passes on by itself
 
 
 def launch_command(settings: PretrainSettings, config: Path, attempt: int = 0) -> list[str]:
@@ -82,7 +85,7 @@ def launch(settings: PretrainSettings, attempt: int = 0) -> None:
     output = Path(settings.output).absolute() if settings.hosts else Path(settings.output)
     output.mkdir(parents=True, exist_ok=True)
     config = output / "launch.yaml"
-    config.write_text(yaml.safe_dump(asdict(settings), sort_keys=False))
+    write_config(settings, config)
     environment = launch_environment(settings, output)
     if settings.hosts:
         check_hosts(settings, config)
@@ -120,18 +123,38 @@ def launch(settings: PretrainSettings, attempt: int = 0) -> None:
     )
 
 
+def write_config(settings: PretrainSettings, path: Path) -> None:
+    """The file from which all processes take their settings.
+
+    What stands in $MLFLOW_TRACKING_URI with a password comes in too where the environment does not take it to them.
+    """
+    uri = os.environ.get(TRACKING, "")
+    if settings.hosts and settings.tracking_uri is None and is_secret(TRACKING, uri):
+        settings = replace(settings, tracking_uri=uri)
+    text = yaml.safe_dump(asdict(settings), sort_keys=False)
+    if holds_user(text):  # the processes need the whole URLs, and run as the owner of the file
+        write_private(path, f"# Holds a name or a password: its owner alone can read it.\n{text}")
+    else:
+        path.write_text(text)
+
+
 def launch_environment(settings: PretrainSettings, output: Path) -> dict[str, str]:
     """The environment of the launcher. What other machines are to know of it is written to ``launch.env`` in a folder.
 
-    DeepSpeed passes MLFLOW variables on in a command line that it prints; secrets among them are left out, and each
-    machine must have its own.
+    DeepSpeed passes some variables on in a command line that it prints. Secrets among MLFLOW's are left out, and each
+    machine must have its own; so are values of any that are URLs with a password.
     """
     environment = {name: value for name, value in os.environ.items() if name not in PLACED}
     if not torch.cuda.is_available():
         share = max(1, (os.cpu_count() or 1) // settings.processes)
         environment.setdefault("OMP_NUM_THREADS", str(share))
     if settings.hosts:
-        environment = {n: v for n, v in environment.items() if not (n.startswith("MLFLOW") and is_secret(n))}
+        environment = {
+            name: value
+            for name, value in environment.items()
+            if not (name.startswith("MLFLOW") and is_secret(name, value))
+            and not (name.startswith(PRINTED) and holds_user(value))
+        }
         # An ssh that asks: without it the launcher would wait for ever for a machine that has vanished.
         given = environment.get("PDSH_SSH_ARGS_APPEND", "")
         environment["PDSH_SSH_ARGS_APPEND"] = f"{given} -o ServerAliveInterval=15 -o ServerAliveCountMax=4".strip()
@@ -139,5 +162,6 @@ def launch_environment(settings: PretrainSettings, output: Path) -> dict[str, st
         own = [Path.home() / name, Path(name)]
         environment["DS_ENV_FILE"] = str(output / "launch.env")
         lines = environment_lines(environment, own)
-        (output / "launch.env").write_text("".join(line + "\n" for line in lines))
+        # The launcher on this machine alone reads it, and the user's own lines may be secrets.
+        write_private(output / "launch.env", "".join(line + "\n" for line in lines))
     return environment

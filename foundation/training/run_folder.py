@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from foundation.credentials import public
 from foundation.errors import FoundationError
 from foundation.training.checkpoint import Tensors, write_model
 from foundation.training.engine import deepspeed_config
@@ -83,9 +84,9 @@ class RunFolder:
             return -1
 
     def write_settings(self, settings: PretrainSettings) -> None:
-        """settings.yaml, and the DeepSpeed configuration that was made from it."""
+        """settings.yaml, without names and passwords in URLs, and the DeepSpeed configuration that was made from it."""
         self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / "settings.yaml").write_text(yaml.safe_dump(asdict(settings), sort_keys=False))
+        (self.path / "settings.yaml").write_text(yaml.safe_dump(public(asdict(settings)), sort_keys=False))
         (self.path / "deepspeed.json").write_text(json.dumps(deepspeed_config(settings), indent=1))
 
     def add_metrics(self, step: int, metrics: dict[str, float]) -> None:

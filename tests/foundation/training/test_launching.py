@@ -1,21 +1,26 @@
 """What is started where, how often, and what is refused before anything is."""
 
+import logging
 import os
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import yaml
 
+from foundation.cli import main
+from foundation.command import build_parser, parse
 from foundation.errors import ConfigError, FoundationError, RequeueError
-from foundation.training import restarts
+from foundation.training import PretrainSettings, restarts
 from foundation.training.hosts import check_here, stop_command, write_hostfile
-from foundation.training.launch import launch_command, launch_environment
+from foundation.training.launch import PRINTED, launch_command, launch_environment, write_config
 from foundation.training.launch_settings import LaunchSettings
 from foundation.training.restarts import launch_with_restarts
+from foundation.training.run_folder import RunFolder
+from foundation.training.saving_settings import SavingSettings
 
 
 @pytest.mark.parametrize(
@@ -75,6 +80,56 @@ def test_secrets_stay_on_this_machine(tiny, tmp_path, monkeypatch):
     assert "NCCL_DEBUG=INFO" in lines
     assert all(line.count("=") >= 1 for line in lines)
     assert launch_environment(tiny(processes=2), tmp_path)["MLFLOW_TRACKING_TOKEN"] == "abc"
+
+
+def test_a_password_in_a_url_is_a_secret_that_reaches_the_processes_in_a_file_of_their_owner(
+    tiny, tmp_path, monkeypatch
+):
+    uri = "http://me:s3cret@mlflow:5000"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("HF_ENDPOINT", uri)
+    monkeypatch.setenv("NCCL_NET_URL", uri)
+    settings = tiny(hosts="a,b", saving=SavingSettings(place="s3://key:s3cret@bucket/run"))
+    environment = launch_environment(settings, tmp_path)
+    assert not [name for name in environment if name.startswith(PRINTED) and "s3cret" in environment[name]]
+    assert "s3cret" not in (tmp_path / "launch.env").read_text()
+    config = tmp_path / "launch.yaml"
+    config.write_text("of an earlier start")
+    write_config(settings, config)
+    assert config.stat().st_mode & 0o777 == 0o600
+    command = ["--config", str(config)]
+    assert parse(build_parser("test", print, PretrainSettings), PretrainSettings, command) == replace(
+        settings, tracking_uri=uri
+    )
+    assert launch_environment(tiny(processes=2), tmp_path)["MLFLOW_TRACKING_URI"] == uri
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    write_config(tiny(hosts="a,b"), tmp_path / "open.yaml")
+    (tmp_path / "other").touch()
+    assert (tmp_path / "open.yaml").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_the_settings_that_are_shared_hold_no_password_and_a_run_is_the_same_under_another(tiny, tmp_path):
+    settings = tiny(store="s3://key:s3cret@bucket/store", tracking_uri="http://me:s3cret@mlflow:5000")
+    folder = RunFolder(tmp_path)
+    folder.write_settings(settings)
+    written = "".join(path.read_text() for path in tmp_path.iterdir())
+    assert "s3://bucket/store" in written
+    assert "s3cret" not in written
+    assert settings.identity() == tiny().identity()
+
+
+def test_what_the_command_line_says_and_logs_holds_no_password(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FOUNDATION_LOG", str(tmp_path / "log"))
+    store = "memory://me:s3cret@host/store"
+    assert main(["pretrain", "--store", store, "--output", str(tmp_path / "run")]) == 1
+    assert main(["pretrain", "--store", store, "--output", str(tmp_path / "run"), "--steps", store]) == 2
+    try:
+        raise ValueError(f"{store} is away")
+    except ValueError:
+        logging.getLogger("foundation").warning("at %s", store, exc_info=True)
+    said = capsys.readouterr().err + (tmp_path / "log").read_text()
+    assert "host/store is away" in said
+    assert "s3cret" not in said
 
 
 def test_a_missing_program_and_missing_gpus_are_said(tiny, monkeypatch):
