@@ -1,6 +1,7 @@
 """Shipped scripts, images and manifests, checked by the validators of their kinds."""
 
 import os
+import re
 import shlex
 import stat
 import subprocess
@@ -57,6 +58,38 @@ def test_the_compose_file_is_well_formed():
     assert {"store", "mlflow", "ray-head", "ray-worker"} <= set(services)
     named = {word for s in services.values() for word in s.get("depends_on", {})}
     assert named <= set(services)
+
+
+def test_the_pretraining_service_is_a_command_that_parses_with_the_arguments_that_are_shown():
+    from foundation.command import build_parser, parse
+    from foundation.training import PretrainSettings
+
+    text = (INFRA / "docker" / "compose.yaml").read_text()
+    service = yaml.safe_load(text)["services"]["pretrain"]
+    shown = re.search(r"run --rm pretrain (.+)", text)[1]
+    words = [*service["entrypoint"], *service.get("command", []), *shlex.split(shown)]
+    assert words[:2] == ["foundation", "pretrain"]
+    settings = parse(build_parser("test", print, PretrainSettings), PretrainSettings, words[2:])
+    assert settings.output.startswith("/runs/")
+    assert "runs:/runs" in service["volumes"]
+
+
+def test_the_image_holds_what_the_mlflow_server_needs_for_files_on_s3():
+    """MLflow brings no boto3, and its server imports it where files go to S3."""
+    services = yaml.safe_load((INFRA / "docker" / "compose.yaml").read_text())["services"]
+    assert "--artifacts-destination s3://" in services["mlflow"]["command"]
+    installed = re.search(r"pip install (.+?)(?: \\)?\n", (INFRA / "docker" / "Dockerfile").read_text())[1]
+    assert "boto3" in shlex.split(installed)
+    assert re.search(r"^boto3==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+
+
+def test_pods_that_mount_a_volume_may_write_to_it():
+    """The image's user is not root, to whom a fresh volume belongs."""
+    user = int(re.search(r"^USER (\d+)$", (INFRA / "docker" / "Dockerfile").read_text(), re.MULTILINE)[1])
+    found = [pod["spec"] for m in manifests() if m["kind"] in ("PyTorchJob", "RayJob") for pod in pods(m)]
+    mounting = [spec for spec in found if any("persistentVolumeClaim" in volume for volume in spec.get("volumes", []))]
+    assert len(mounting) == 2
+    assert [spec.get("securityContext", {}).get("fsGroup") for spec in mounting] == [user, user]
 
 
 def test_manifests_fit_the_schemas_of_kubernetes():
