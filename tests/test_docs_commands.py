@@ -1,4 +1,7 @@
-"""Every `foundation` command of the documentation is one that the command line takes, with those options and values."""
+"""Every command of the documentation is one that its program takes, with those options and values.
+
+Of `foundation`, and of the launchers that start the processes of a run.
+"""
 
 import re
 import shlex
@@ -7,39 +10,56 @@ from pathlib import Path
 import pytest
 
 from foundation.cli import COMMANDS, _load
-from foundation.command import build_parser, parse
+from foundation.command import build_parser, parse, spell_out
+from foundation.training import PretrainSettings
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "infra" / "README.md"]
+LAUNCHERS = ("deepspeed", "torchrun", "sbatch")
 OWN = {
     "my-ingest.yaml": "input: nwb\nstore: store\n",
     "my-recipe.yaml": "extends: default\n",
     "my-lab.yaml": "extends: default\n",
+    "my-run.yaml": "store: store\noutput: run\ndata:\n  min_windows: 16\n",
 }
 
 
-def commands(page):
-    """Lines of blocks of bash, and what stands in backticks in the text."""
+def commands(page, *programs):
+    """Lines of blocks of shell, and what stands in backticks in the text; without variables that are set before."""
     text = page.read_text(encoding="utf-8")
-    blocks = "\n".join(re.findall(r"```bash\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ")
-    inline = re.findall(r"`(foundation [^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
-    lines = [line.strip() for line in [*blocks.splitlines(), *inline]]
-    found = [shlex.split(line, comments=True) for line in lines if line.startswith("foundation ")]
-    return [words[1:] for words in found if "..." not in words and "<command>" not in words]
+    blocks = "\n".join(re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ")
+    inline = re.findall(r"`([^`\n]+ [^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    lines = [re.sub(r"^(?:[A-Z_]+=\S* )+", "", line.strip()) for line in [*blocks.splitlines(), *inline]]
+    found = [shlex.split(line, comments=True) for line in lines if line.startswith(tuple(f"{p} " for p in programs))]
+    return [words for words in found if "..." not in words and "<command>" not in words]
 
 
-CASES = [(page.name, words) for page in PAGES for words in commands(page)]
+def cases(*programs):
+    return [(str(page.relative_to(ROOT)), words) for page in PAGES for words in commands(page, *programs)]
+
+
+CASES = [(page, words[1:]) for page, words in cases("foundation")]
+LAUNCHED = [(page, words) for page, words in cases(*LAUNCHERS) if len(words) > 2]  # two words: it is spoken of
+
+
+def names(found):
+    return [f"{page}-{' '.join(words)}"[:90] for page, words in found]
+
+
+@pytest.fixture
+def own_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, content in OWN.items():
+        Path(name).write_text(content)
 
 
 def name_of(words):
     return next((name for name in COMMANDS if words[: len(name.split())] == name.split()), None)
 
 
-@pytest.mark.parametrize(("page", "words"), CASES, ids=[f"{page}-{' '.join(words)}"[:90] for page, words in CASES])
-def test_the_command_is_one_that_there_is(page, words, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name, content in OWN.items():
-        Path(name).write_text(content)
+@pytest.mark.parametrize(("page", "words"), CASES, ids=names(CASES))
+@pytest.mark.usefixtures("own_files")
+def test_the_command_is_one_that_there_is(page, words):
     name = name_of(words)
     assert name is not None or words == ["--version"], f"{page}: no command {words[0]}"
     if name is None:
@@ -51,9 +71,41 @@ def test_the_command_is_one_that_there_is(page, words, tmp_path, monkeypatch):
         rest = ["STORE", *rest]
     command = COMMANDS[name]
     settings = _load(command.settings)
-    parse(build_parser(name, _load(command.function), settings), settings, rest, command.first)
+    parser = build_parser(name, _load(command.function), settings)
+    if len(rest) == 1 and rest[0].startswith("--") and spell_out(rest, settings) == rest:
+        assert rest[0] in parser.format_help().split()  # an option is spoken of, without its value
+        return
+    parse(parser, settings, rest, command.first)
+
+
+def started(words):
+    """The module that a launcher starts, and the arguments that it gets."""
+    if words[0] == "deepspeed":
+        from deepspeed.launcher.runner import parse_args
+
+        read = parse_args(words[1:])
+        return (read.user_script, read.user_args) if read.module else (None, [])
+    if words[0] == "torchrun":
+        from torch.distributed.run import get_args_parser
+
+        read = get_args_parser().parse_args(words[1:])
+        return (read.training_script, read.training_script_args) if read.module else (None, [])
+    script = "infra/slurm/pretrain.sbatch"
+    assert (ROOT / script).is_file()
+    return "foundation.training", words[words.index(script) + 1 :]
+
+
+@pytest.mark.parametrize(("page", "words"), LAUNCHED, ids=names(LAUNCHED))
+@pytest.mark.usefixtures("own_files")
+def test_the_launched_command_is_one_that_training_takes(page, words):
+    module, arguments = started(words)
+    assert module == "foundation.training", page
+    settings = parse(build_parser(module, print, PretrainSettings), PretrainSettings, arguments)
+    assert settings.store
 
 
 def test_there_are_commands_to_look_at():
     assert len(CASES) > 40
+    assert {page for page, _ in CASES} >= {"README.md", "infra/README.md"}
+    assert {words[0] for _, words in LAUNCHED} == set(LAUNCHERS)
     assert {name_of(words) for _, words in CASES} >= {"ingest", "catalog", "pretrain", "finetune"}
