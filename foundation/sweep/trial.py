@@ -17,7 +17,7 @@ from foundation.store.files import to_json
 from foundation.store.leases import write_whole
 from foundation.store.storage import Store
 from foundation.sweep.settings import SweepSettings
-from foundation.training.checkpoint import recordings_digest
+from foundation.training.identity import recordings_digest
 from foundation.training.settings import PretrainSettings
 from foundation.training.trainer import Trainer
 from foundation.training.validation import split

@@ -17,25 +17,29 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import logging
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from foundation.errors import CheckpointError
-from foundation.store.catalog import Catalog
+from foundation.errors import CheckpointError, FoundationError, StoreError
 from foundation.store.files import Files, to_json
-from foundation.tracking import flatten
+from foundation.training.identity import check_identity
+from foundation.training.retry import retried
 from foundation.training.state import own_moments, set_moments, set_weights, weights
 
 log = logging.getLogger(__name__)
 MANIFEST = "checkpoint.json"
+DAMAGE = (CheckpointError, StoreError, FileNotFoundError)  # all else is a place that cannot be read now
+T = TypeVar("T")
 Tensors = dict[str, torch.Tensor]
+Content = tuple[dict[str, Any], dict[str, bytes]]  # manifest, and the bytes of the files
 
 
 class Checkpoints:
@@ -43,10 +47,13 @@ class Checkpoints:
 
     Args:
         place: a folder, or an fsspec URL.
+        retries: how often reading is tried again where it fails.
+        pause: seconds before the first repetition; each further pause is twice as long.
     """
 
-    def __init__(self, place: str | Path) -> None:
-        self.files = Files(place)
+    def __init__(self, place: str | Path, retries: int = 0, pause: float = 0.0) -> None:
+        self.files, self.retries, self.pause = Files(place), retries, pause
+        self.damaged: set[str] = set()  # what `resumable` found so
 
     def names(self) -> list[str]:
         """Committed ones, the newest first."""
@@ -63,27 +70,42 @@ class Checkpoints:
         """A checkpoint's place, for messages and for `foundation.hub`."""
         return f"{self.files.name.rstrip('/')}/{name}"
 
+    def sure(self, action: Callable[[], T], what: str) -> T:
+        """Call ``action``, again where it fails for a reason that may pass; see `retried`."""
+        unless = (FoundationError, FileNotFoundError)
+        return retried(action, what, retries=self.retries, pause=self.pause, unless=unless)
+
+    def remove(self, name: str) -> None:
+        """Remove a checkpoint, its manifest first: what is left of a removal that is cut short is no checkpoint."""
+        self.files.remove(f"{name}/{MANIFEST}")
+        self.files.remove(name)
+        self.damaged.discard(name)
+
     def manifest(self, name: str) -> dict[str, Any]:
         """What checkpoint.json says.
 
         Raises:
             StoreError, CheckpointError: if it is damaged or not there.
         """
-        found = self.files.read_json(f"{name}/{MANIFEST}")
-        if found is None or not {"step", "files", "identity", "state"} <= found.keys():
-            raise CheckpointError(f"{self.where(name)}/{MANIFEST} is missing or says too little")
+        file = f"{name}/{MANIFEST}"
+        found = self.sure(lambda: self.files.read_json(file), f"reading {self.where(file)}")
+        kinds = {"step": int, "files": dict, "identity": dict, "state": dict}
+        if found is None or not all(isinstance(found.get(key), kind) for key, kind in kinds.items()):
+            raise CheckpointError(f"{self.where(file)} is missing or says too little")
         return found
 
-    def read(self, name: str) -> tuple[dict[str, Any], dict[str, bytes]]:
+    def read(self, name: str) -> Content:
         """Manifest and files of a checkpoint, every one compared with its digest.
 
         Raises:
             CheckpointError, StoreError: if anything is missing or has other bytes; the message says which.
+            OSError: or whatever else reading ended in, once no repetition has helped: that is no damage.
         """
         manifest = self.manifest(name)
         contents = {}
         for file, digest in manifest["files"].items():
-            content = self.files.read_bytes(f"{name}/{file}")
+            read = partial(self.files.read_bytes, f"{name}/{file}")
+            content = self.sure(read, f"reading {self.where(name)}/{file}")
             if content is None:
                 raise CheckpointError(f"{file} is missing")
             if sha256(content) != digest:
@@ -92,27 +114,39 @@ class Checkpoints:
         return manifest, contents
 
     def damage(self, name: str) -> str:
-        """What is wrong with a checkpoint, or nothing."""
+        """What is wrong with a checkpoint, or nothing. That it cannot be read now is an error: see `read`."""
         try:
             self.read(name)
-        except Exception as error:
+        except DAMAGE as error:
             return str(error)
         return ""
 
-    def resumable(self, identity: dict[str, Any]) -> tuple[str, int] | None:
-        """The newest checkpoint whose files are intact, and its step; None if there is none. Damaged ones are named.
+    def resumable(self, identity: dict[str, Any]) -> tuple[str, Content] | None:
+        """The newest checkpoint whose files are intact, and what it holds; None if there are no checkpoints.
+
+        Damaged ones are named in the log and in ``damaged``.
 
         Raises:
-            CheckpointError: if it belongs to a run with other settings or recordings.
+            CheckpointError: if it belongs to a run with other settings or recordings, or all are damaged.
+            OSError: or whatever else reading ended in, once no repetition has helped.
         """
-        for name in self.names():
-            damage = self.damage(name)
-            if damage:
-                log.warning("%s is damaged (%s): the one before it is taken", self.where(name), damage)
+        damage = {}
+        for name in self.sure(self.names, f"listing {self.files.name}"):
+            try:
+                manifest, contents = self.read(name)
+            except DAMAGE as error:
+                log.warning("%s is damaged (%s): the one before it is taken", self.where(name), error)
+                damage[name] = str(error)
                 continue
-            manifest = self.manifest(name)
-            _check_identity(self.where(name), manifest["identity"], identity)
-            return name, int(manifest["step"])
+            check_identity(self.where(name), manifest["identity"], identity)
+            self.damaged = set(damage)
+            return name, (manifest, contents)
+        if damage:
+            what = "; ".join(f"{name}: {why}" for name, why in list(damage.items())[:4])
+            raise CheckpointError(
+                f"no checkpoint in {self.files.name} is whole, of {len(damage)} ({what}): move them away to start from "
+                "step 0, or use --resume never, which removes them"
+            )
         return None
 
 
@@ -169,8 +203,14 @@ def select(tensors: Tensors, prefix: str) -> Tensors:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
-def load_checkpoint(place: Checkpoints, name: str, engine: Any) -> dict[str, Any]:
+def load_checkpoint(place: Checkpoints, name: str, engine: Any, content: Content | None = None) -> dict[str, Any]:
     """Put weights and Adam's moments back. All processes call it.
+
+    Args:
+        place: where it lies.
+        name: of the checkpoint.
+        engine: takes weights and moments.
+        content: what `Checkpoints.read` gave, where this process has read it already.
 
     Returns:
         The counters that were saved with it.
@@ -179,36 +219,20 @@ def load_checkpoint(place: Checkpoints, name: str, engine: Any) -> dict[str, Any
         CheckpointError: if a tensor is missing, left over, or of another shape, or a file is not what was written.
     """
     try:
-        manifest, contents = place.read(name)
+        manifest, contents = content or place.read(name)
         tensors: Tensors = {}
         shards: list[Tensors] = []
-        for file, content in contents.items():
+        for file, data in contents.items():
             if file.startswith("optimizer/"):
-                shards.append(load(content))
+                shards.append(load(data))
             elif file.endswith(".safetensors"):
                 prefix = "model." if file.startswith("model/") else "objective."
-                tensors |= {f"{prefix}{k}": t for k, t in load(content).items()}
+                tensors |= {f"{prefix}{k}": t for k, t in load(data).items()}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read {place.where(name)}: {error}") from error
     set_weights(engine, tensors)
     set_moments(engine, shards)
     return dict(manifest["state"])
-
-
-def _check_identity(where: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    a, b = flatten(found), flatten(json.loads(json.dumps(wanted)))
-    other = [f"{k}: {a.get(k)!r} there, {b.get(k)!r} here" for k in sorted({*a, *b}) if a.get(k) != b.get(k)]
-    if other:
-        raise CheckpointError(
-            f"{where} is of a run with other settings or recordings ({'; '.join(other[:4])}): name another output, "
-            "or start anew with --resume never"
-        )
-
-
-def recordings_digest(catalog: Catalog) -> str:
-    """sha256 over the recordings' content: what data a run was given."""
-    digests = sorted(record["digest"] for record in catalog.records)
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def sync(path: Path) -> None:

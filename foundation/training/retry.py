@@ -13,7 +13,14 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-def retried(action: Callable[[], T], what: str, *, retries: int, pause: float) -> T:
+def retried(
+    action: Callable[[], T],
+    what: str,
+    *,
+    retries: int,
+    pause: float,
+    unless: tuple[type[Exception], ...] = (ConfigError,),
+) -> T:
     """Call ``action`` until it goes well, at most ``retries`` times again, after pauses that double.
 
     Args:
@@ -21,9 +28,10 @@ def retried(action: Callable[[], T], what: str, *, retries: int, pause: float) -
         what: what is being done, for the log.
         retries: repetitions at most.
         pause: seconds before the first.
+        unless: errors that no repetition mends: they are raised at once.
 
     Raises:
-        Exception: what the last attempt raised. A `ConfigError` is raised at once: no repetition mends it.
+        Exception: what the last attempt raised.
 
     Example:
         >>> left = iter([OSError("busy"), None])
@@ -38,7 +46,7 @@ def retried(action: Callable[[], T], what: str, *, retries: int, pause: float) -
     for attempt in range(retries + 1):
         try:
             return action()
-        except ConfigError:
+        except unless:
             raise
         except Exception as error:
             if attempt == retries:

@@ -1,9 +1,17 @@
-"""Which checkpoints stay."""
+"""Which checkpoints stay, and the removal of the others."""
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+
+from foundation.training.checkpoint import DAMAGE, Checkpoints
+from foundation.training.settings import PretrainSettings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,3 +56,54 @@ def to_keep(saved: list[Saved], *, newest: int, hours: float = 0.0, highest: boo
     if measured:
         kept.add((max if highest else min)(measured, key=lambda s: s.metric).name)
     return kept
+
+
+class Rotation:
+    """Removes the checkpoints of a run that need not stay.
+
+    A removal that fails does not fail the run, whose checkpoints are good: the log tells, and it is tried again after
+    the next checkpoint. Those that were found damaged (`Checkpoints.damaged`) take no good one's place, and go once
+    there is a newer one.
+
+    Args:
+        place: where checkpoints lie.
+        settings: of the run.
+    """
+
+    def __init__(self, place: Checkpoints, settings: PretrainSettings) -> None:
+        self.place, self.settings = place, settings
+        self._unwanted: set[str] = set()
+
+    def rotate(self, *left: str) -> None:
+        """Remove what need not stay, and what else is ``left`` over from saving."""
+        self._unwanted |= {*left}
+        self._attempt(self._look, f"looking which checkpoints stay in {self.place.files.name}")
+        for name in sorted(self._unwanted):
+            what = f"removing {self.place.where(name)}"
+            if self._attempt(partial(self.place.sure, partial(self.place.remove, name), what), what):
+                self._unwanted.discard(name)
+
+    def _look(self) -> None:
+        saving = self.settings.saving
+        saved = []
+        for name in self.place.sure(self.place.names, f"listing {self.place.files.name}"):
+            if name in self.place.damaged:
+                continue
+            try:
+                manifest = self.place.manifest(name)
+            except DAMAGE as error:
+                log.warning("%s is damaged and stays where it is: %s", self.place.where(name), error)
+                continue
+            metric = manifest["state"].get("metrics", {}).get(saving.best, math.nan) if saving.best else math.nan
+            saved.append(Saved(name, manifest["step"], manifest["time"], metric))
+        keep = to_keep(saved, newest=self.settings.keep_checkpoints, hours=saving.keep_hours, highest=saving.highest)
+        self._unwanted |= {s.name for s in saved} - keep
+        self._unwanted |= {name for name in self.place.damaged if name < max(keep, default="")}
+
+    def _attempt(self, action: Callable[[], None], what: str) -> bool:
+        try:
+            action()
+        except Exception as error:
+            log.warning("%s failed (%s: %s): again after the next checkpoint", what, type(error).__name__, error)
+            return False
+        return True

@@ -14,7 +14,7 @@ class SafetySettings:
     Args:
         max_skipped: steps in a row that may be skipped for a loss or gradient that is not finite; one more stops the
             run.
-        retries: how often reading data or writing a checkpoint is tried again.
+        retries: how often reading data, and reading or writing a checkpoint, is tried again.
         pause: seconds before the first repetition; each further pause is twice as long.
         watchdog_factor: a step that takes so many times the median writes what every process is doing to the folder
             ``stacks``; 0: never.

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 import uuid
 from typing import Any
 
-from foundation.errors import CheckpointError, StoreError
+from foundation.errors import CheckpointError
 from foundation.training.checkpoint import Checkpoints, commit, model_config, sha256, snapshot, to_bytes
 from foundation.training.control import Control
 from foundation.training.retry import retried
-from foundation.training.rotation import Saved, to_keep
+from foundation.training.rotation import Rotation
 from foundation.training.settings import PretrainSettings
 from foundation.version import __version__
 
@@ -38,6 +37,7 @@ class Saver:
         self, place: Checkpoints, control: Control, settings: PretrainSettings, identity: dict[str, Any]
     ) -> None:
         self.place, self.control, self.settings, self.identity = place, control, settings, identity
+        self.rotation = Rotation(place, settings)
         self.failure = ""
         self.saved_step = -1
         self.seconds = 0.0
@@ -46,10 +46,16 @@ class Saver:
     def clean(self) -> None:
         """Remove what earlier runs left half-written. All processes call it."""
         if self.control.rank == 0:
-            for name in self.place.unfinished():
-                log.info("removing %s, which was not finished", self.place.where(name))
-                self.place.files.remove(name)
+            try:
+                self.place.sure(self._clean, f"removing what was not finished in {self.place.files.name}")
+            except Exception as error:
+                log.warning("what was not finished stays (%s: %s)", type(error).__name__, error)
         self.control.of_first(None)
+
+    def _clean(self) -> None:
+        for name in self.place.unfinished():
+            log.info("removing %s, which was not finished", self.place.where(name))
+            self.place.remove(name)
 
     def save(self, engine: Any, step: int, state: dict[str, Any]) -> float:
         """Save the state after ``step`` steps. All processes call it.
@@ -62,17 +68,19 @@ class Saver:
         name = f"step-{step:08d}"
         if self.control.rank == 0:
             try:
-                self._try(lambda: self.place.files.remove(name), f"clearing {name}")
+                self._try(lambda: self.place.remove(name), f"clearing {name}")
             except Exception as error:
                 self._fail(name, error)
         token = self.control.of_first(uuid.uuid4().hex)
         if self.control.any(bool(self.failure))[0]:
             return time.perf_counter() - began
         parts = snapshot(engine)
-        config = model_config(engine.module.model) if self.control.rank == 0 else b""
+        texts = {}
+        if self.control.rank == 0:
+            texts["model/config.json"] = model_config(engine.module.model)
         self.saved_step = step
         self._thread = threading.Thread(
-            target=self._write_all, args=(name, token, step, parts, config, state), name="saver", daemon=True
+            target=self._write_all, args=(name, token, step, parts, texts, state), name="saver", daemon=True
         )
         self._thread.start()
         if not self.settings.saving.asynchronous:
@@ -86,13 +94,11 @@ class Saver:
             self._thread = None
 
     def _write_all(
-        self, name: str, token: str, step: int, parts: dict[str, Any], config: bytes, state: dict[str, Any]
+        self, name: str, token: str, step: int, parts: dict[str, Any], texts: dict[str, bytes], state: dict[str, Any]
     ) -> None:
         began = time.perf_counter()
         try:
-            digests = {}
-            if config:
-                digests["model/config.json"] = self._write(f"{name}/model/config.json", config)
+            digests = {file: self._write(f"{name}/{file}", text) for file, text in texts.items()}
             for file in list(parts):
                 digests[file] = self._write(f"{name}/{file}", to_bytes(parts.pop(file)))
             if self.control.rank != 0:
@@ -111,15 +117,13 @@ class Saver:
                 "time": time.time(),
             }
             self._try(lambda: commit(self.place, name, manifest), f"committing {name}")
-            if self.control.world > 1:
-                self.place.files.remove(f"{name}/receipts")
-            self._rotate()
+            self.rotation.rotate(*([f"{name}/receipts"] if self.control.world > 1 else []))
             self.seconds = time.perf_counter() - began
         except Exception as error:
             self._fail(name, error)
             if self.control.rank == 0:
                 try:
-                    self.place.files.remove(name)
+                    self.place.remove(name)
                 except Exception as also:
                     log.debug("and its rest stays: %s", also)
 
@@ -151,21 +155,3 @@ class Saver:
                     "saving.place must be storage that all machines share"
                 )
             time.sleep(0.02 if self.place.files.is_local else 0.5)
-
-    def _rotate(self) -> None:
-        saving = self.settings.saving
-        saved = []
-        for name in self.place.names():
-            try:
-                manifest = self.place.manifest(name)
-            except (StoreError, CheckpointError) as error:
-                log.warning("%s is damaged and stays where it is: %s", self.place.where(name), error)
-                continue
-            metric = manifest["state"].get("metrics", {}).get(saving.best, math.nan) if saving.best else math.nan
-            saved.append(Saved(name, manifest["step"], manifest["time"], metric))
-        keep = to_keep(saved, newest=self.settings.keep_checkpoints, hours=saving.keep_hours, highest=saving.highest)
-        for s in saved:
-            if s.name not in keep:
-                # The manifest goes first: what is left of a removal that is cut short is no checkpoint.
-                self.place.files.remove(f"{s.name}/checkpoint.json")
-                self.place.files.remove(s.name)

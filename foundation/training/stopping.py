@@ -48,7 +48,7 @@ def stop_if_asked(
 def _raise_unwritten(control: Control, saver: Saver) -> None:
     why = _first(control.of_all(saver.failure))
     try:
-        names = saver.place.names()
+        names = [name for name in saver.place.names() if name not in saver.place.damaged]
         last = f"the last good checkpoint is {saver.place.where(names[0])}" if names else "there is no checkpoint"
     except Exception:  # the place is away
         last = "which checkpoints are there cannot be told now"
