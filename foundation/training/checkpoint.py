@@ -6,6 +6,7 @@
       model/                              config.json and model.safetensors: loads with `from_pretrained`
       objective.safetensors               projectors, predictors, target networks
       optimizer/00000-of-00002.safetensors  what each process holds of Adam's moments
+      deepspeed.json                      what DeepSpeed was given
       checkpoint.json                     step, settings, counters, sha256 of every file; without it there is none
 
 They lie in a folder or under any fsspec URL. Weights are whole and moments say where they belong, so a checkpoint loads

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import Any
 from foundation.errors import CheckpointError
 from foundation.training.checkpoint import Checkpoints, commit, model_config, sha256, snapshot, to_bytes
 from foundation.training.control import Control
+from foundation.training.engine import deepspeed_config
 from foundation.training.retry import retried
 from foundation.training.rotation import Rotation
 from foundation.training.settings import PretrainSettings
@@ -78,6 +80,7 @@ class Saver:
         texts = {}
         if self.control.rank == 0:
             texts["model/config.json"] = model_config(engine.module.model)
+            texts["deepspeed.json"] = json.dumps(deepspeed_config(self.settings), indent=1).encode()
         self.saved_step = step
         self._thread = threading.Thread(
             target=self._write_all, args=(name, token, step, parts, texts, state), name="saver", daemon=True
@@ -114,6 +117,7 @@ class Saver:
                 "files": digests,
                 "state": state,
                 "world": self.control.world,
+                "zero_stage": self.settings.zero_stage,
                 "time": time.time(),
             }
             self._try(lambda: commit(self.place, name, manifest), f"committing {name}")

@@ -1,5 +1,6 @@
 """What a run makes of checkpoints that are damaged, and of ones that cannot be read just now."""
 
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -9,10 +10,14 @@ import pytest
 from foundation.errors import CheckpointError
 from foundation.store.files import Files
 from foundation.training import pretrain
-from foundation.training.checkpoint import Checkpoints
+from foundation.training.checkpoint import Checkpoints, sha256
 from foundation.training.safety_settings import SafetySettings
 
 WHOLE = "step-00000004"
+
+
+def model_bytes(output) -> bytes:
+    return (Path(output) / "model" / "model.safetensors").read_bytes()
 
 
 @pytest.fixture
@@ -91,3 +96,24 @@ def test_where_all_checkpoints_are_damaged_the_run_does_not_begin_anew(trained):
         shutil.move(place.files.path(name), place.files.path(f"damaged-{name}"))
     pretrain(settings)
     assert place.damage(WHOLE) == ""
+
+
+def test_what_deepspeed_was_given_lies_beside_the_weights(trained):
+    settings, place = trained
+    manifest = place.manifest(WHOLE)
+    content = place.files.read_bytes(f"{WHOLE}/deepspeed.json")
+    assert json.loads(content)["zero_optimization"]["stage"] == manifest["zero_stage"] == settings.zero_stage
+    assert manifest["files"]["deepspeed.json"] == sha256(content)
+    assert content == (Path(settings.output) / "deepspeed.json").read_bytes()
+
+
+def test_a_checkpoint_without_deepspeed_json_loads(trained, caplog):
+    settings, place = trained
+    manifest = place.manifest(WHOLE)
+    del manifest["files"]["deepspeed.json"], manifest["zero_stage"]
+    place.files.write_json(f"{WHOLE}/checkpoint.json", manifest)
+    place.files.remove(f"{WHOLE}/deepspeed.json")
+    with caplog.at_level("INFO"):
+        pretrain(settings)
+    assert "going on from step 4" in caplog.text
+    assert model_bytes(settings.output) == place.files.read_bytes(f"{WHOLE}/model/model.safetensors")

@@ -121,7 +121,7 @@ def test_newer_checkpoints_that_are_damaged_take_no_place_of_good_ones(build):
     saver = build(keep_checkpoints=3)
     save(saver, 10, 90, 100)
     for step in (90, 100):
-        saver.place.files.write_bytes(f"step-{step:08d}/model/config.json", b"damaged")
+        saver.place.files.write_bytes(f"step-{step:08d}/deepspeed.json", b"damaged")
     again = build(keep_checkpoints=2)
     name, _ = again.place.resumable({})
     assert name == "step-00000010"
