@@ -11,8 +11,10 @@ from foundation.store.catalog import Catalog
 from foundation.store.storage import Store
 from foundation.training.engine import is_launched
 from foundation.training.restarts import launch_with_restarts
+from foundation.training.resuming import never_once
 from foundation.training.settings import PretrainSettings
 from foundation.training.trainer import Trainer
+from foundation.training.validation import split
 
 
 def pretrain(settings: PretrainSettings) -> Path:
@@ -35,11 +37,24 @@ def pretrain(settings: PretrainSettings) -> Path:
             repeated attempts, or a process ends with an error.
     """
     output = Path(settings.output)
+    settings = never_once(settings)
     if settings.needs_launcher and not is_launched():
+        if settings.resume == "never":  # nothing is removed for a run that has nothing to train on
+            split(open_catalog(settings.store), settings.validation.held_out)
         launch_with_restarts(settings)
         return output / "model"
-    catalog = Catalog.open(Store(settings.store))
-    if not len(catalog):
-        raise StoreError(f"the store at {catalog.store.name!r} has no recordings: fill it with `foundation ingest`")
+    catalog = open_catalog(settings.store)
     transformers_logging.disable_progress_bar()
     return Trainer(settings, catalog).run()
+
+
+def open_catalog(store: str) -> Catalog:
+    """The recordings of a store.
+
+    Raises:
+        StoreError: if the store is missing or empty.
+    """
+    catalog = Catalog.open(Store(store))
+    if not len(catalog):
+        raise StoreError(f"the store at {catalog.store.name!r} has no recordings: fill it with `foundation ingest`")
+    return catalog

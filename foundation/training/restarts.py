@@ -7,7 +7,10 @@ import time
 from dataclasses import replace
 
 from foundation.errors import ConfigError, FoundationError, RequeueError
+from foundation.training.hosts import check_here
 from foundation.training.launch import launch
+from foundation.training.resuming import checkpoints_of, clear
+from foundation.training.run_folder import RunFolder
 from foundation.training.settings import PretrainSettings
 
 log = logging.getLogger(__name__)
@@ -18,16 +21,21 @@ def launch_with_restarts(settings: PretrainSettings, pause: float = 5.0) -> None
 
     What cannot get better is not tried again: impossible settings, and a run that was told to stop.
 
+    What ``resume: never`` removes is removed here, once, before the first start: every start then goes on from what
+    there is, however early the one before it failed.
+
     Args:
-        settings: of the run. ``resume: never`` holds for the first start only.
+        settings: of the run.
         pause: seconds before the first restart; each further one waits twice as long, up to five minutes.
 
     Raises:
-        FoundationError: the last failure.
+        FoundationError: the last failure; at once if another run is writing to the output that is to be cleared.
     """
+    if settings.resume == "never":
+        settings = _cleared(settings)
     for attempt in range(settings.restarts + 1):
         try:
-            return launch(settings if attempt == 0 else replace(settings, resume="auto"), attempt)
+            return launch(settings, attempt)
         except (ConfigError, RequeueError):
             raise
         except FoundationError as error:
@@ -37,3 +45,11 @@ def launch_with_restarts(settings: PretrainSettings, pause: float = 5.0) -> None
             log.warning("%s", error)
             log.warning("restart %d of %d in %g s", attempt + 1, settings.restarts, wait)
             time.sleep(wait)
+
+
+def _cleared(settings: PretrainSettings) -> PretrainSettings:
+    check_here(settings)  # a run that cannot be started here costs no other one
+    folder = RunFolder(settings.output)
+    with folder.held():
+        clear(folder, checkpoints_of(settings))
+    return replace(settings, resume="auto")

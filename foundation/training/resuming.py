@@ -3,13 +3,46 @@
 from __future__ import annotations
 
 import logging
+import os
+from dataclasses import replace
 from typing import Any
 
 from foundation.errors import CheckpointError, FoundationError
 from foundation.training.checkpoint import Checkpoints, Content, load_checkpoint
 from foundation.training.control import Control
+from foundation.training.run_folder import RunFolder
+from foundation.training.settings import PretrainSettings
 
 log = logging.getLogger(__name__)
+STARTED_AGAIN = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")  # how often, from torchrun and from Slurm
+
+
+def checkpoints_of(settings: PretrainSettings) -> Checkpoints:
+    """Where the checkpoints of a run lie."""
+    place = settings.saving.place or RunFolder(settings.output).path / "checkpoints"
+    return Checkpoints(place, settings.safety.retries, settings.safety.pause)
+
+
+def clear(folder: RunFolder, place: Checkpoints) -> None:
+    """Remove what earlier runs left, so that the next one starts anew. The folder must be held."""
+    for name in [*place.names(), *place.unfinished()]:
+        place.remove(name)
+    folder.clear()
+
+
+def never_once(settings: PretrainSettings) -> PretrainSettings:
+    """Settings for this start: ``resume: never`` holds for the first one, not for those that torchrun or Slurm add.
+
+    Example:
+        >>> settings = PretrainSettings(store="s", output="o", resume="never")
+        >>> never_once(settings).resume
+        'never'
+    """
+    again = next((name for name in STARTED_AGAIN if os.environ.get(name, "").strip() not in ("", "0")), "")
+    if settings.resume != "never" or not again:
+        return settings
+    log.info("resume is never, and %s is %s: what is there is gone on from", again, os.environ[again])
+    return replace(settings, resume="auto")
 
 
 def resume(place: Checkpoints, control: Control, identity: dict[str, Any], engine: Any) -> tuple[int, dict[str, Any]]:

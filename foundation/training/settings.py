@@ -120,7 +120,8 @@ class PretrainSettings:
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: newest checkpoints kept.
         log_every: steps between two lines of metrics.
-        resume: ``auto`` goes on from the newest good checkpoint in ``output``; ``never`` starts anew and removes them.
+        resume: ``auto`` goes on from the newest good checkpoint in ``output``; ``never`` starts anew and removes them,
+            once: what starts the run again by itself goes on.
         tracking_uri: where MLflow keeps runs; null: $MLFLOW_TRACKING_URI, or an SQLite file beside ``output``.
         experiment: MLflow experiment.
         model: shape of the model.

@@ -14,14 +14,14 @@ from foundation.store.catalog import Catalog
 from foundation.training.batches import Batches
 from foundation.training.best import Best
 from foundation.training.card import model_card
-from foundation.training.checkpoint import Checkpoints, select
+from foundation.training.checkpoint import select
 from foundation.training.contexts import Contexts
 from foundation.training.control import Control
 from foundation.training.determinism import deterministic
 from foundation.training.engine import build_engine, build_module, is_launched, start_distributed
 from foundation.training.identity import recordings_digest
 from foundation.training.reports import Reports
-from foundation.training.resuming import resume
+from foundation.training.resuming import checkpoints_of, clear, resume
 from foundation.training.run_folder import RunFolder
 from foundation.training.saver import Saver
 from foundation.training.settings import PretrainSettings
@@ -64,8 +64,7 @@ class Trainer:
             )
         self.engine = build_engine(module, settings)
         self.identity = {**settings.identity(), "recordings": recordings_digest(self.catalog)}
-        place = settings.saving.place or self.folder.path / "checkpoints"
-        self.checkpoints = Checkpoints(place, settings.safety.retries, settings.safety.pause)
+        self.checkpoints = checkpoints_of(settings)
         self.saver = Saver(self.checkpoints, self.control, settings, self.identity)
         self.reports = Reports(self.folder, self.control, bins)
         self.skips = Skips(settings.safety.max_skipped)
@@ -100,9 +99,7 @@ class Trainer:
 
     def _resume(self) -> int:
         if self.settings.resume == "never" and self.rank == 0:
-            for name in [*self.checkpoints.names(), *self.checkpoints.unfinished()]:
-                self.checkpoints.remove(name)
-            self.folder.clear()
+            clear(self.folder, self.checkpoints)
         self.saver.clean()
         first, state = resume(self.checkpoints, self.control, self.identity, self.engine)
         if state:

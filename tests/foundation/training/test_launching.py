@@ -1,7 +1,6 @@
 """What is started where, how often, and what is refused before anything is."""
 
 import logging
-import os
 import subprocess
 import sys
 import time
@@ -13,12 +12,11 @@ import yaml
 
 from foundation.cli import main
 from foundation.command import build_parser, parse
-from foundation.errors import ConfigError, FoundationError, RequeueError
-from foundation.training import PretrainSettings, restarts
+from foundation.errors import ConfigError, FoundationError
+from foundation.training import PretrainSettings
 from foundation.training.hosts import check_here, stop_command, write_hostfile
 from foundation.training.launch import PRINTED, launch_command, launch_environment, write_config
 from foundation.training.launch_settings import LaunchSettings
-from foundation.training.restarts import launch_with_restarts
 from foundation.training.run_folder import RunFolder
 from foundation.training.saving_settings import SavingSettings
 
@@ -154,39 +152,6 @@ def test_asking_hosts_to_stop_matches_training_and_not_its_launchers(tiny):
     assert not re.search(pattern, said[6])
 
 
-class Launches:
-    """Notes what is launched, and fails as it is told."""
-
-    def __init__(self, *errors):
-        self.errors, self.seen = list(errors), []
-
-    def __call__(self, settings, attempt):
-        self.seen.append((settings.resume, attempt))
-        if error := self.errors.pop(0):
-            raise error
-
-
-@pytest.mark.parametrize(
-    ("errors", "raised", "seen"),
-    [
-        ([FoundationError("x"), FoundationError("y"), None], None, [("never", 0), ("auto", 1), ("auto", 2)]),
-        ([FoundationError("x")] * 2 + [FoundationError("last")], "last", [("never", 0), ("auto", 1), ("auto", 2)]),
-        ([ConfigError("bad")], "bad", [("never", 0)]),
-        ([RequeueError("told to")], "told to", [("never", 0)]),
-    ],
-)
-def test_a_failed_run_is_started_again_as_often_as_it_says(tiny, monkeypatch, errors, raised, seen):
-    launches = Launches(*errors)
-    monkeypatch.setattr(restarts, "launch", launches)
-    settings = tiny(restarts=2, resume="never")
-    if raised is None:
-        launch_with_restarts(settings, pause=0)
-    else:
-        with pytest.raises(FoundationError, match=raised):
-            launch_with_restarts(settings, pause=0)
-    assert launches.seen == seen
-
-
 def test_a_stop_before_the_processes_are_there_is_not_lost(tiny, tmp_path, outside):
     """And a run that was told to stop is not started again by itself."""
     settings = tiny(steps=100_000, processes=2, restarts=3)
@@ -201,40 +166,3 @@ def test_a_stop_before_the_processes_are_there_is_not_lost(tiny, tmp_path, outsi
     assert run.returncode == 75, said
     assert "SIGTERM: asking the training processes" in said
     assert "restart" not in said
-
-
-@pytest.mark.long
-@pytest.mark.timeout(1800)
-def test_a_killed_process_is_restarted_and_ends_in_the_weights_of_a_run_left_alone(tiny, tmp_path):
-    """A process that kills itself once: a wrapper around the module stands in for a machine that fails."""
-    (tmp_path / "sitecustomize.py").write_text(KILLED_ONCE)
-    settings = tiny(output=str(tmp_path / "run"), steps=8, restarts=1)
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(asdict(settings)))
-    (tmp_path / "whole.yaml").write_text(yaml.safe_dump(asdict(settings) | {"output": str(tmp_path / "whole")}))
-    placed = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "FOUNDATION_ALONE")
-    kept = {name: value for name, value in os.environ.items() if name not in placed}
-    path = f"{tmp_path}:{Path(__file__).parents[3]}"
-    kept |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "KILL_AFTER": str(tmp_path / "run" / "metrics.jsonl")}
-    said = {}
-    for name in ("whole", "run"):
-        command = [sys.executable, "-m", "foundation", "pretrain", "--config", str(tmp_path / f"{name}.yaml")]
-        done = subprocess.run(command, env=kept, capture_output=True, text=True, timeout=900, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
-        said[name] = done.stderr
-    assert "restart 1 of 1" in said["run"]
-    assert "restart" not in said["whole"]
-    whole, cut = ((tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("whole", "run"))
-    assert whole == cut
-
-
-KILLED_ONCE = """
-import os, signal, sys, threading, time
-lines = os.environ["KILL_AFTER"]
-def watch():
-    while not os.path.exists(lines) or open(lines).read().count("\\n") < 5:
-        time.sleep(0.01)
-    open(lines + ".killed", "w").close()
-    os.kill(os.getpid(), signal.SIGKILL)
-if "RANK" in os.environ and not os.path.exists(lines + ".killed"):
-    threading.Thread(target=watch, daemon=True).start()
-"""
