@@ -176,7 +176,7 @@ class MYOW(Objective):
         """``augmented`` and ``mined`` losses and their sum, with figures of what was mined.
 
         Raises:
-            ValueError: if the global batch has fewer than two rows.
+            TooFewRowsError: if the global batch has fewer than two rows.
         """
         s = self.settings
         pair = two_views(views, self.view_spec, s.augmentations, context)

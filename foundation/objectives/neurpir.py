@@ -110,8 +110,8 @@ class NeurPIR(Objective):
         With ``similarity_within`` and ``similarity_between`` (the paper's first criterion) and ``units`` that counted.
 
         Raises:
-            ValueError: if fewer than two units of the global batch were active in both segments, or there is no
-                surrounding information where the settings ask for it.
+            TooFewRowsError: if fewer than two units of the global batch were active in both segments.
+            ValueError: if there is no surrounding information where the settings ask for it.
         """
         s = self.settings
         counted_BN = counted_units(views[:2], s.least_events)

@@ -21,7 +21,7 @@ from foundation.objectives.base import Objective, two_views
 from foundation.objectives.collapse import similarity_gap
 from foundation.objectives.gather import gather_rows
 from foundation.objectives.projector import wide
-from foundation.objectives.rows import unit_embeddings
+from foundation.objectives.rows import TooFewRowsError, unit_embeddings
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class NuCLR(Objective):
         """The mean over all matched units of the global batch, each an anchor in both views.
 
         Raises:
-            ValueError: if no window has a matched unit with negatives.
+            TooFewRowsError: if no window has a matched unit with negatives.
         """
         s = self.settings
         pair = two_views(views, self.view_spec, s.augmentations, context)
@@ -145,7 +145,7 @@ class NuCLR(Objective):
         )
         total = gather_rows(torch.stack([sums_B, counts_B], dim=1)).sum(0)
         if total[1].detach() < 1:
-            raise ValueError(
+            raise TooFewRowsError(
                 "no unit was active in both views of a step beside another one: raise tokens_per_step or max_units, "
                 "or lower least_events"
             )

@@ -16,6 +16,10 @@ from foundation.objectives.gather import gather_rows
 LEVELS = ("units", "population")
 
 
+class TooFewRowsError(ValueError):
+    """A step whose global batch holds too little to compare. All processes find the same, and raise it alike."""
+
+
 def check_level(level: str) -> None:
     """Refuse a level that there is not.
 
@@ -141,8 +145,8 @@ def check_rows(count: int, level: str) -> None:
     """Refuse a step that has nothing to compare.
 
     Raises:
-        ValueError: if fewer than two rows are there.
+        TooFewRowsError: if fewer than two rows are there.
     """
     if count < 2:
         what = "units were active in both segments" if level == "units" else "windows are in the global batch"
-        raise ValueError(f"only {count} {what} of a step: raise tokens_per_step, or lower least_events")
+        raise TooFewRowsError(f"only {count} {what} of a step: raise tokens_per_step, or lower least_events")

@@ -102,7 +102,7 @@ class VICReg(Objective):
         """VICReg's terms over the global batch, with ``similarity_within`` and ``similarity_between``.
 
         Raises:
-            ValueError: if the global batch has fewer than two units (or windows) to compare.
+            TooFewRowsError: if the global batch has fewer than two units (or windows) to compare.
         """
         s = self.settings
         counted_BN = counted_units(views[: s.segments], s.least_events)

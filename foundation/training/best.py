@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from foundation.errors import ConfigError
+
 
 class Best:
     """The best value so far of the metric by which checkpoints are judged.
@@ -23,6 +25,17 @@ class Best:
         self.metric, self.highest = metric, highest
         self.value: float | None = None
         self.since = 0
+
+    def check(self, metrics: dict[str, float]) -> None:
+        """Refuse a metric that there is not, once there are figures of a step that counted.
+
+        Raises:
+            ConfigError: if it has never been there.
+        """
+        if self.value is None and self.metric not in metrics and math.isfinite(metrics.get("loss", math.nan)):
+            raise ConfigError(
+                f"saving.best is {self.metric!r}, which is not measured: one of {', '.join(sorted(metrics))}"
+            )
 
     def better(self, metrics: dict[str, float]) -> bool:
         """Take new figures; whether they are the best so far. Figures without the metric change nothing."""

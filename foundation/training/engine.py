@@ -21,6 +21,7 @@ from foundation.models import EIT
 from foundation.models.batch_norm import GlobalBatchNorm
 from foundation.models.scaling import param_groups
 from foundation.objectives import Objective, build_objective, own_model
+from foundation.objectives.rows import TooFewRowsError
 from foundation.training.joining import Joining, free_port, leave_store_of_torchrun
 from foundation.training.recompute import InParts
 from foundation.training.settings import PretrainSettings
@@ -37,19 +38,29 @@ class PretrainModule(nn.Module):
         objective: what is learned.
         precision: ``fp32`` or ``bf16``; with bf16 the encoder's products are bf16 and everything else stays fp32.
         parts: the encoder goes through a batch in so many parts; see `InParts`.
+
+    Attributes:
+        quiet: why the last batch could not be compared; empty: it could.
     """
 
     def __init__(self, model: nn.Module, objective: Objective, precision: str = "fp32", parts: int = 1) -> None:
         super().__init__()
         self.model, self.objective, self.precision, self.parts = model, objective, precision, parts
+        self.quiet = ""
 
     def forward(self, views: list[WindowBatch], context: StepContext | None = None) -> dict[str, torch.Tensor]:
-        """The objective's terms."""
+        """The objective's terms; of a batch with too little to compare a ``loss`` alone, NaN and without a gradient."""
         kind = next(self.parameters()).device.type
         cast = torch.autocast(kind, dtype=torch.bfloat16) if self.precision == "bf16" else nullcontext()
         with cast:
             model = self.model if self.parts == 1 else InParts(self.model, self.parts)
-            return self.objective(model, views, context)
+            try:
+                terms: dict[str, torch.Tensor] = self.objective(model, views, context)
+                self.quiet = ""
+            except TooFewRowsError as error:  # DeepSpeed's hooks want to see the end of every forward pass
+                self.quiet = str(error)
+                terms = {"loss": torch.tensor(math.nan)}
+        return terms
 
 
 def build_module(settings: PretrainSettings) -> PretrainModule:

@@ -12,8 +12,8 @@ class SafetySettings:
     """When a run tries again, when it calls for help, and when it stops.
 
     Args:
-        max_skipped: steps in a row that may be skipped for a loss or gradient that is not finite; one more stops the
-            run.
+        max_skipped: steps in a row that may be skipped for a loss or gradient that is not finite, or because too
+            little was active to compare; one more stops the run.
         retries: how often reading data, and reading or writing a checkpoint, is tried again.
         pause: seconds before the first repetition; each further pause is twice as long.
         watchdog_factor: a step that takes so many times the median writes what every process is doing to the folder

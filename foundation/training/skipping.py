@@ -1,4 +1,4 @@
-"""Steps that did not count, because a loss or gradient was not finite."""
+"""Steps that did not count: a loss or gradient was not finite, or there was too little to compare."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Skips:
         self.most, self.total, self.in_row = most, 0, 0
 
     def add(
-        self, step: int, metrics: dict[str, float], kind: str, windows: list[str], folder: RunFolder | None
+        self, step: int, metrics: dict[str, float], kind: str, windows: list[str], folder: RunFolder | None, quiet: str
     ) -> None:
         """Count a skipped step and say which windows are to blame; see `find_suspects`.
 
@@ -32,20 +32,25 @@ class Skips:
             metrics: of the step.
             kind, windows: what is wrong with which windows.
             folder: where the first process writes it down.
+            quiet: why the step could not be compared; empty: it was not finite.
 
         Raises:
             FoundationError: if it is one too many.
         """
         self.total += 1
         self.in_row += 1
-        text = f"loss {metrics['loss']}, gradient norm {metrics['gradient_norm']}"
+        text = quiet or f"loss {metrics['loss']}, gradient norm {metrics['gradient_norm']}"
         if folder is not None:
             log.warning("step %d is skipped (%s). Windows (%s): %s", step, text, SAID[kind], listed(windows))
-            report = {"loss": str(metrics["loss"]), "gradient_norm": str(metrics["gradient_norm"])}
-            folder.add_skipped(step + 1, {**report, "suspects": kind, "windows": windows})
+            report = {name: str(metrics[name]) for name in ("loss", "gradient_norm")}
+            why = quiet or "loss or gradient not finite"
+            folder.add_skipped(step + 1, {"why": why, **report, "suspects": kind, "windows": windows})
         if self.in_row > self.most:
+            what, mend = "were not finite", "lower optimizer.learning_rate, or look for bad values with "
+            mend += "`foundation catalog --verify`; "
+            if quiet:  # which says what to do
+                what, mend = "had too little to compare", ""
             raise FoundationError(
-                f"{self.in_row} steps in a row up to step {step} were not finite ({text}; windows, {SAID[kind]}: "
-                f"{listed(windows)}): lower optimizer.learning_rate, or look for bad values with "
-                "`foundation catalog --verify`; all are listed in skipped.jsonl"
+                f"{self.in_row} steps in a row up to step {step} {what} ({text}; windows, {SAID[kind]}: "
+                f"{listed(windows)}): {mend}all are listed in skipped.jsonl"
             )

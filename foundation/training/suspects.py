@@ -37,6 +37,11 @@ def find_suspects(
         found = _of_all(control, [in_words(window, paths) for window, bad in zip(windows, bad_B, strict=True) if bad])
         if found:
             return kind, found
+    return all_of(windows, paths, control)
+
+
+def all_of(windows: list[Window], paths: dict[str, str], control: Control) -> tuple[str, list[str]]:
+    """``batch``, and all windows of the step in words. All processes call it with their shares."""
     return "batch", _of_all(control, [in_words(window, paths) for window in windows])
 
 

@@ -29,7 +29,7 @@ from foundation.training.signals import StopSignals
 from foundation.training.skipping import Skips
 from foundation.training.state import weights
 from foundation.training.stopping import stop_if_asked
-from foundation.training.suspects import find_suspects
+from foundation.training.suspects import all_of, find_suspects
 from foundation.training.update import update
 from foundation.training.validation import Validator, split
 from foundation.training.watchdog import Watchdog
@@ -80,12 +80,13 @@ class Trainer:
             self.signals = stack.enter_context(StopSignals(is_launched()))
             first = self._resume()
             ended = first >= self.settings.steps or first == self.folder.finished_at()
-            if ended and (self.folder.model / "config.json").is_file():
+            # What the first process sees counts: on other machines a file may seem to be there a while longer.
+            if self.control.of_first(ended and (self.folder.model / "config.json").is_file()):
                 log.info("%s is trained already (%d steps)", self.folder.path, first)
                 return self.folder.model
             if self.rank == 0:
                 self.reports.open(self.settings)
-            self.contexts.prepare()
+            self.contexts.prepare(self.control)
             if self.validator is not None:
                 self.validator.prepare()
             try:
@@ -159,17 +160,27 @@ class Trainer:
                 self.reports.log(done, metrics | validated)
             if shown is not None:
                 shown.step(note=self.reports.note(metrics))
-            better = self.best.better(validated or self.reports.latest) if self._is_judged(done, validated) else False
-            if (better or done % settings.checkpoint_every == 0) and done < settings.steps:
+            if (self._is_better(done, validated) or done % settings.checkpoint_every == 0) and done < settings.steps:
                 self.watchdog.pause()
                 self._save(done)
         return settings.steps
 
-    def _is_judged(self, done: int, validated: dict[str, float]) -> bool:
-        """Whether the metric that tells the best may be new: after a validation, or with a checkpoint."""
-        return self.best.metric in (
-            validated or (self.reports.latest if done % self.settings.checkpoint_every == 0 else {})
-        )
+    def _is_better(self, done: int, validated: dict[str, float]) -> bool:
+        """Whether the weights are the best so far; judged after a validation, or with a checkpoint.
+
+        All processes call it, and the first one's figures count: rates are each one's own.
+
+        Raises:
+            ConfigError: if there is no such metric.
+        """
+        metric, saves = self.best.metric, done % self.settings.checkpoint_every == 0
+        if metric.startswith("validation/") and self.validator is not None:
+            saves = False  # it is new after a validation only
+        if not metric or not (validated or saves):
+            return False
+        latest = self.control.of_first(self.reports.latest)
+        self.best.check(latest)
+        return (metric in validated or saves) and self.best.better(latest)
 
     def _validate(self, done: int) -> dict[str, float]:
         if self.validator is None or done % self.settings.validation.every:
@@ -201,7 +212,7 @@ class Trainer:
         stop_if_asked(step, self.control, self.saver, asked=asked, unread=unread, save=save)
 
     def step(self, step: int, views: list) -> dict[str, float]:
-        """One update from this process's share of a step's windows; one that is not finite is skipped and counted.
+        """One update from this process's share of a step's windows; one that cannot count is skipped and counted.
 
         Raises:
             FoundationError: if too many steps in a row were skipped.
@@ -213,8 +224,12 @@ class Trainer:
             self.skips.in_row = 0
         else:
             windows = self.plan(step, self.rank, self.world)
-            suspects = find_suspects(self.engine.module, views, windows, self.paths, self.control)
-            self.skips.add(step, metrics, *suspects, folder=self.folder if self.rank == 0 else None)
+            quiet = self.engine.module.quiet
+            if quiet:
+                suspects = all_of(windows, self.paths, self.control)
+            else:
+                suspects = find_suspects(self.engine.module, views, windows, self.paths, self.control)
+            self.skips.add(step, metrics, *suspects, folder=self.folder if self.rank == 0 else None, quiet=quiet)
         return metrics | {"skipped_steps": float(self.skips.total)}
 
     def _save(self, step: int) -> None:

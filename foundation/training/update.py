@@ -21,7 +21,7 @@ def update(
     """Forward, backward, and a step of the optimiser; all processes call it.
 
     A step whose loss or gradient is not finite changes nothing: neither weights nor moments, neither target networks
-    nor running statistics.
+    nor running statistics. Nor does one whose global batch holds too little to compare; the module's ``quiet`` says so.
 
     Args:
         engine: DeepSpeed's engine around a `PretrainModule`.
@@ -41,13 +41,21 @@ def update(
     buffers = [(buffer, buffer.detach().clone()) for buffer in engine.module.buffers()]
     terms = engine(views, context)
     loss = terms["loss"]
+    if engine.module.quiet:  # in every process: rows are of the global batch
+        engine.empty_partition_cache()  # under ZeRO 3, what the backward pass would have let go of
+        _put_back(buffers)
+        return {"loss": math.nan, "learning_rate": rate, "gradient_norm": math.nan}, False
     # A loss that is not finite makes every gradient so, in every process: all then decide alike, by the norm.
     engine.backward(loss * torch.where(loss.detach().isfinite(), 1.0, math.nan))
     norm, moved = take_step(engine, settings.optimizer.clip)
     if moved:
         engine.module.objective.after_step(engine.module.model, context.progress)
     else:
-        for buffer, before in buffers:
-            buffer.copy_(before)
+        _put_back(buffers)
     values = torch.stack([value.detach().double().reshape(()) for value in terms.values()]).tolist()
     return dict(zip(terms, values, strict=True)) | {"learning_rate": rate, "gradient_norm": norm}, moved
+
+
+def _put_back(buffers: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    for buffer, before in buffers:
+        buffer.copy_(before)

@@ -84,8 +84,8 @@ class Validator:
         self._failure = ""
 
     def prepare(self) -> None:
-        """Fit surrounding information that is not in the store yet."""
-        self.contexts.prepare()
+        """Fit surrounding information that is not in the store yet. All processes call it."""
+        self.contexts.prepare(self.control)
 
     @torch.no_grad()
     def __call__(self, engine: Any) -> dict[str, float]:
@@ -95,14 +95,18 @@ class Validator:
         """
         module = self._copy_of(engine)
         steps = self.settings.validation.steps
-        total = 0.0
+        losses = []
         try:
             for step in range(steps):
                 batch, context = self._read(partial(self._window, step))
                 self._agree()
                 views = [view.to(engine.device).cast() for view in batch.views]
-                total += float(module(views, context.to(engine.device))["loss"])
-            found = {"validation/loss": total / steps}
+                loss = float(module(views, context.to(engine.device))["loss"])
+                if module.quiet:
+                    log.warning("step %d of %d of the validation does not count: %s", step + 1, steps, module.quiet)
+                else:
+                    losses.append(loss)
+            found = {"validation/loss": sum(losses) / len(losses) if losses else math.nan}
             if self.settings.validation.label:
                 found |= self._probe(module.model)
         except UnreadError as unread:

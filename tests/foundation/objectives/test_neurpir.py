@@ -5,6 +5,7 @@ from foundation.data import pad_windows
 from foundation.errors import ConfigError
 from foundation.models import EIT, EITConfig
 from foundation.objectives import NeurPIR, NeurPIRSettings, ObjectiveSettings
+from foundation.objectives.rows import TooFewRowsError
 
 
 def views(x_a, x_b):
@@ -30,7 +31,7 @@ def test_units_silent_in_one_segment_do_not_count(pair):
     quiet[0, 1] = 0
     assert float(objective(model, views(x, x))["units"]) == 12
     assert float(objective(model, views(x, quiet))["units"]) == 11
-    with pytest.raises(ValueError, match="only 0 units were active"):
+    with pytest.raises(TooFewRowsError, match="only 0 units were active"):
         objective(model, views(x, torch.zeros_like(x)))
 
 

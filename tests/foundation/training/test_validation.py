@@ -112,3 +112,55 @@ def test_a_validation_that_cannot_be_read_is_left_out_and_one_that_is_read_late_
         there = next(line for line in measured[0] if line["step"] == late["step"])
         assert late["validation/loss"] == there["validation/loss"]
     assert "a validation is left out: TimeoutError: no answer" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("best", "validation", "said"),
+    [
+        ("validation/los", ValidationSettings(every=3, held_out="subject == 'mouse3'", steps=1, patience=2), "n/loss"),
+        ("lose", ValidationSettings(every=3, held_out="subject == 'mouse3'", steps=1, patience=2), "validation/loss"),
+        ("validation/loss", ValidationSettings(), "loss, neuron_tokens"),
+    ],
+)
+def test_a_metric_that_is_not_measured_is_refused_when_it_should_be_judged(tiny, best, validation, said):
+    settings = tiny(steps=60, checkpoint_every=4, saving=SavingSettings(best=best), validation=validation)
+    with pytest.raises(ConfigError, match=f"saving.best is '{best}', which is not measured: one of .*{said}"):
+        pretrain(settings)
+    assert len(lines(settings)) == (3 if validation.every else 4)
+
+
+def test_a_metric_of_training_is_judged_with_each_checkpoint_beside_validations(tiny):
+    validation = ValidationSettings(every=2, held_out="subject == 'mouse3'", steps=1, patience=3)
+    constant = OptimizerSettings(learning_rate=0.0625, warmup_steps=0, final_share=1.0)
+    settings = tiny(
+        steps=60,
+        checkpoint_every=2,
+        optimizer=constant,
+        saving=SavingSettings(best="learning_rate"),
+        validation=validation,
+    )
+    pretrain(settings)
+    assert len(lines(settings)) == 2 + 3 * 2  # the rate is constant, so the first checkpoint is the best
+
+
+BLIND = """
+import os
+from foundation.training.run_folder import RunFolder
+if os.environ.get("RANK") == "1":
+    RunFolder.finished_at = lambda self: -1
+"""
+
+
+def test_all_processes_take_what_the_first_one_measured_and_saw(tiny, tmp_path, ranks):
+    """Only the first one knows its utilisation; and the other one does not see yet that the run has ended."""
+    (tmp_path / "sitecustomize.py").write_text(BLIND)
+    settings = tiny(
+        steps=400, checkpoint_every=1, saving=SavingSettings(best="flop_utilisation"),
+        validation=ValidationSettings(patience=1), safety=SafetySettings(timeout=60.0),
+    )  # fmt: skip
+    for _ in range(2):
+        processes = ranks(settings, PYTHONPATH=f"{tmp_path}:{Path(__file__).parents[3]}")
+        assert [p.wait(200) for p in processes] == [0, 0], (tmp_path / "rank-1.err").read_text()
+    assert "flop_utilisation has not got better" not in (tmp_path / "rank-0.err").read_text()
+    assert "is trained already" in (tmp_path / "rank-0.err").read_text()
+    assert len(lines(settings)) < 400
