@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import distributed
 
 from foundation.data.context import StepContext
 from foundation.data.plan import StepPlan
 from foundation.data.surround import Surroundings
 from foundation.progress import progress
 from foundation.store.catalog import Catalog
+from foundation.training.control import Control
+from foundation.training.own_part import do_own_part
 
 
 class Contexts:
@@ -29,15 +30,29 @@ class Contexts:
         self.surroundings = None if surround is None else Surroundings(catalog.store, catalog.records, surround)
         self._last: StepContext | None = None
 
-    def prepare(self) -> None:
-        """Fit surrounding information that is not in the store yet; all processes call it, the first one works."""
+    def prepare(self, control: Control | None = None) -> None:
+        """Fit surrounding information that is not in the store yet; all processes call it, and each fits its share.
+
+        Args:
+            control: to the other processes; without it this one fits all.
+
+        Raises:
+            FoundationError: if it cannot be fitted, in this process or in another one.
+        """
         if self.surroundings is None:
             return
-        if self.rank == 0:
-            for name in progress(self.surroundings.missing(), "surrounding information", unit="recording"):
-                self.surroundings.fit(name)
-        if distributed.is_initialized():
-            distributed.barrier()
+        if control is None or control.world == 1:
+            self._fit(self.surroundings.missing())
+            return
+        missing = control.of_first(self.surroundings.missing() if control.rank == 0 else None)
+        share = missing[control.rank :: control.world]
+        do_own_part(lambda: self._fit(share), control)
+
+    def _fit(self, names: list[str]) -> None:
+        assert self.surroundings is not None
+        shown = progress(names, "surrounding information", unit="recording") if self.rank == 0 else names
+        for name in shown:
+            self.surroundings.fit(name)
 
     def __call__(self, step: int) -> StepContext:
         if self._last is None or self._last.step != step:  # read with the step's windows, asked for with the step
