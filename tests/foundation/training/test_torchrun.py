@@ -60,7 +60,6 @@ def test_torchrun_goes_on_from_the_last_checkpoint_after_a_process_is_killed(tin
     assert model(cut) == model(alone)
 
 
-@pytest.mark.long
 def test_a_stop_that_torchrun_gets_saves_the_run(tiny, tmp_path, torchrun, until):
     settings = tiny(steps=400, checkpoint_every=1000)
     run = torchrun(settings)

@@ -115,7 +115,6 @@ def losses(folder: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.long
 @pytest.mark.timeout(1000)
 def test_two_hosts_take_the_steps_of_one(written, tmp_path):
     """By the command that infra/README.md shows, with infra/hostfile, and by `foundation pretrain --hosts`."""

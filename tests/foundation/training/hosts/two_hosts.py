@@ -10,6 +10,12 @@ from pathlib import Path
 
 import foundation
 
+# What two_hosts.sh does first; some containers allow namespaces and then refuse one of these.
+PROBE = """
+mount --make-rprivate / && mount -t tmpfs tmpfs /run && mkdir /run/netns &&
+ip netns add host-a && ip netns add host-b && ip link add eth0 netns host-a type veth peer name eth0 netns host-b &&
+ip netns exec host-a true
+"""
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
 SOURCES = Path(foundation.__file__).parents[1]
@@ -22,8 +28,7 @@ def missing() -> str:
     for tool in ("/usr/sbin/sshd", "ip", "unshare", "pdsh", "ssh", "ssh-keygen"):
         if shutil.which(tool) is None:
             return f"two hosts need {tool}, which is not installed"
-    link = ["ip", "link", "add", "name", "eth0", "type", "veth", "peer", "name", "eth1"]
-    probe = ["unshare", "--mount", "--net", "--pid", "--fork", *link]
+    probe = ["unshare", "--pid", "--mount", "--net", "--fork", "--kill-child", "--mount-proc", "sh", "-c", PROBE]
     if subprocess.run(probe, capture_output=True, check=False).returncode != 0:
         return "two hosts need network namespaces, which this machine does not give"
     return ""
