@@ -70,7 +70,7 @@ def test_damaged_files_are_refused_and_harm_nothing(run, tmp_path, nwb_maker):
 
 def test_a_file_that_never_ends_is_given_up(run, good_folder, tmp_path):
     os.mkfifo(good_folder / "endless.nwb")  # reading waits for a writer that never comes
-    report = run(good_folder, tmp_path / "store", timeout=1.0, workers=2)
+    report = run(good_folder, tmp_path / "store", timeout=4.0, workers=2)
     assert [r.path for r in report.failed] == ["endless.nwb"]
     assert "its worker died 3 times" in report.failed[0].note
     assert len(report.ingested) == 3
