@@ -41,6 +41,8 @@ best. For sleep that part is the same. Test bins are used once, at the end. Inte
 trials would change. In tables whose name ends in *published* every model has the published length instead, and the
 readout's penalty alone is chosen, on the last fifth of the training trials.
 
+Seconds are those of the clock, on one thread of a machine with other work.
+
 **What is as released**: on reaches, LARS with a rate that rises for 10 epochs and falls as a cosine, dropout and
 noise alike for both bins of a pair, candidates augmented by themselves, 1,000 epochs; on sleep, SGD with a rate that
 rises for 100 epochs, no first projector, mined views that count as much as the others from the 10th epoch on, a
