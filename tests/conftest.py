@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +13,6 @@ import pytest
 from foundation.store import Catalog, Interval, Recording, Source, Spikes, Store, Subject, Units, write_recording
 
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
-ENDED: list[int] = []
-
-
-def pytest_sessionfinish(exitstatus):
-    ENDED.append(int(exitstatus))
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_unconfigure():
-    """End at once, with the status of the tests: a whole suite leaves gigabytes, and threads of many C++ libraries.
-
-    Taking all that apart took minutes after the last test, and once ended in a crash of a library's thread.
-    """
-    if ENDED:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(ENDED[-1])
 
 
 @pytest.fixture(autouse=True, scope="session")
