@@ -82,14 +82,8 @@ def run_myow(settings: MYOWTable, catalog: Catalog, folder: Path) -> None:
         if SHUFFLED in settings.models:
             _once(folder, SHUFFLED, seed, base | {"model": SHUFFLED, "seed": seed}, digests, parts, settings)
         for name in [m for m in LEARNED if m in settings.models]:
-            config = base | {"model": name, "seed": seed, "training": _said(settings.training)}
+            config = base | {"model": name, "seed": seed, "training": asdict(settings.training)}
             _once(folder, name, seed, config, digests, parts, settings)
-
-
-def _said(training: Training) -> dict[str, Any]:
-    """The settings as a run's file has them: without those that came later, where they change nothing."""
-    later = ("supervised_learning_rate", "warmup")
-    return {name: value for name, value in asdict(training).items() if value is not None or name not in later}
 
 
 def _once(

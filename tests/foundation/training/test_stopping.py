@@ -12,11 +12,14 @@ import psutil
 import pytest
 import torch
 
+from foundation.data.surround import SurroundSettings
 from foundation.errors import FoundationError, RequeueError
+from foundation.objectives import NeurPIRSettings, ObjectiveSettings
 from foundation.store import Catalog, RegularTimeSeries, Store, write_recording
 from foundation.training import ModelSettings, OptimizerSettings, pretrain
 from foundation.training.batches import Batches
 from foundation.training.checkpoint import Checkpoints, list_checkpoints
+from foundation.training.contexts import Contexts
 from foundation.training.run_folder import RunFolder
 from foundation.training.safety_settings import SafetySettings
 from foundation.training.trainer import Trainer
@@ -224,6 +227,28 @@ def test_what_is_read_beside_a_batch_is_read_again_with_it(tiny):
     assert asked == [0, 1, 1, 2, 3]
     assert batches.next() is None
     assert batches.failure is None
+
+
+def test_surrounding_information_that_is_read_late_changes_nothing(tiny, tmp_path, monkeypatch):
+    """It is read with the step's windows, and again with them."""
+    objective = ObjectiveSettings("neurpir", neurpir=NeurPIRSettings(4, 8, surround=SurroundSettings("raw", dim=2)))
+    whole, late = (
+        tiny(output=str(tmp_path / name), objective=objective, safety=SafetySettings(retries=1, pause=0.01))
+        for name in ("whole", "late")
+    )
+    pretrain(whole)
+    made, asked = Contexts._made, []
+
+    def busy(self, step):
+        asked.append(step)
+        if len(asked) == 2:
+            raise OSError("busy")
+        return made(self, step)
+
+    monkeypatch.setattr(Contexts, "_made", busy)
+    pretrain(late)
+    assert asked[:3] == [0, 1, 1]
+    assert model_bytes(late.output) == model_bytes(whole.output)
 
 
 def test_a_store_that_goes_away_stops_the_run_and_one_that_comes_back_does_not(
