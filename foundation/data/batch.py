@@ -72,6 +72,9 @@ class WindowBatch:
             [([0, 2], (2, 9, 8)), ([1], (1, 1, 8))]
         """
         units, bins = (_extent(mask).tolist() for mask in (self.mask_BN, self.mask_BT))
+        if units and min(units) == max(units) and min(bins) == max(bins):
+            rows = list(range(len(self)))
+            return [(torch.arange(len(self)), self._part(rows, units, bins))]
         order = sorted(range(len(self)), key=lambda b: (-units[b], -bins[b], b))
         groups: list[list[int]] = []
         longest = there = 0

@@ -7,6 +7,12 @@ from typing import Any
 import torch
 from torch import distributed as dist
 from torch import nn
+from torch.nn import functional as F
+
+
+def several_processes() -> bool:
+    """Whether this is one process of a group of two or more."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 class _SumOverProcesses(torch.autograd.Function):
@@ -27,7 +33,7 @@ class _SumOverProcesses(torch.autograd.Function):
 
 def sum_over_processes(x: torch.Tensor) -> torch.Tensor:
     """The sum of a tensor over all processes, with gradients; the tensor itself outside a process group."""
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    if not several_processes():
         return x
     total: torch.Tensor = _SumOverProcesses.apply(x.contiguous())
     return total
@@ -70,6 +76,10 @@ class GlobalBatchNorm(nn.Module):
             scale_D = self.weight * (self.running_var_D + self.eps).rsqrt()
             return (x_MD - self.running_mean_D) * scale_D + self.bias
         wide = x_MD if x_MD.dtype == torch.float64 else x_MD.float()
+        if not several_processes() and len(wide) > 1:
+            return F.batch_norm(
+                wide, self.running_mean_D, self.running_var_D, self.weight, self.bias, True, self.momentum, self.eps
+            ).to(x_MD.dtype)
         # Two sums, one after the other: the variance from squared distances loses no digits to a large mean.
         count = torch.full((1,), float(len(wide)), dtype=wide.dtype, device=wide.device)
         sums = sum_over_processes(torch.cat([wide.sum(0), count]))

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import distributed as dist
 
+from foundation.models.batch_norm import several_processes
+
 
 class _GatherRows(torch.autograd.Function):
     """Every process computes the same loss from the gathered rows, and gradients are then averaged over processes.
@@ -45,7 +47,7 @@ def gather_rows(rows_MD: torch.Tensor) -> torch.Tensor:
         >>> gather_rows(torch.ones(2, 3)).shape
         torch.Size([2, 3])
     """
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    if not several_processes():
         return rows_MD
     gathered: torch.Tensor = _GatherRows.apply(rows_MD.contiguous())
     return gathered

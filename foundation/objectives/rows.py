@@ -11,6 +11,7 @@ from torch import nn
 from foundation.data.batch import WindowBatch
 from foundation.data.context import StepContext
 from foundation.errors import ConfigError
+from foundation.models.batch_norm import several_processes
 from foundation.objectives.gather import gather_rows
 
 LEVELS = ("units", "population")
@@ -37,7 +38,7 @@ def parts_for_all(view: WindowBatch) -> tuple[list[tuple[torch.Tensor, WindowBat
     statistics: processes whose parts differ in number would wait for each other for ever.
     """
     parts = view.buckets()
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    if not several_processes():
         return parts, 0
     most = torch.tensor([len(parts)], device=view.x_BNT.device)
     dist.all_reduce(most, op=dist.ReduceOp.MAX)
