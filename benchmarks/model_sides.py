@@ -25,13 +25,13 @@ MEAN_RATE = 3.0  # Hz, of the units of Chewie's recording
 
 def windows(
     batch: int, n_units: int, n_bins: int, bin_width: float, seed: int = 0, rate: float = RATE
-) -> dict[str, torch.Tensor]:
-    """Poisson counts of units of one rate, as EIT takes them."""
+) -> dict[str, Any]:
+    """Poisson counts of units of one rate, as EIT takes them: all there, so without masks, as objectives pass them."""
     generator = torch.Generator().manual_seed(seed)
     return {
         "x_BNT": torch.poisson(torch.full((batch, n_units, n_bins), rate * bin_width), generator=generator),
-        "mask_BN": torch.ones(batch, n_units, dtype=torch.bool),
-        "mask_BT": torch.ones(batch, n_bins, dtype=torch.bool),
+        "mask_BN": None,
+        "mask_BT": None,
         "dt_B": torch.full((batch,), bin_width),
         "modality_B": torch.zeros(batch, dtype=torch.int64),
     }

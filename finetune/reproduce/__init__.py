@@ -14,6 +14,7 @@ from finetune.reproduce.neurpir import NeurPIRTable, run_neurpir
 from finetune.reproduce.neurpir_page import neurpir_page
 from finetune.reproduce.page import eit_page
 from foundation.errors import ConfigError, StoreError
+from foundation.resources import config_names
 from foundation.store.catalog import Catalog
 from foundation.store.storage import Store
 
@@ -59,6 +60,14 @@ class ReproduceSettings:
             raise ConfigError(f"name is {self.name!r}: a plain name")
 
 
+def commands(output: Path) -> str:
+    """What makes the tables of a folder, a line each: those that a shipped config is named for."""
+    shipped = config_names("reproduce")
+    names = [f"reproduce/{table.name}" for table in sorted(output.iterdir()) if table.is_dir()]
+    found = [name for name in names if name in shipped] or ["your-table.yaml"]
+    return "\n".join(f"foundation reproduce --config {name} --store store" for name in found)
+
+
 def reproduce(settings: ReproduceSettings) -> Path:
     """Make the runs of a table that are not there yet, and write the page of all that are.
 
@@ -73,7 +82,6 @@ def reproduce(settings: ReproduceSettings) -> Path:
     if not len(catalog):
         raise StoreError(f"the store at {catalog.store.name!r} has no recordings: fill it with `foundation ingest`")
     folder = Path(settings.output) / settings.name
-    command = f"foundation reproduce --config reproduce/{settings.name} --store store"
     run, page_of = EXPERIMENTS[settings.experiment]
     try:
         run(getattr(settings, settings.experiment), catalog, folder)
@@ -81,5 +89,5 @@ def reproduce(settings: ReproduceSettings) -> Path:
         if settings.page is not None and Path(settings.output).is_dir():
             page = Path(settings.page)
             page.parent.mkdir(parents=True, exist_ok=True)
-            page.write_text(page_of(Path(settings.output), command))
+            page.write_text(page_of(Path(settings.output), commands(Path(settings.output))))
     return folder

@@ -22,6 +22,8 @@ class Training:
         learning_rate: of that optimizer.
         momentum: of ``sgd`` and ``lars``.
         weight_decay: of that optimizer.
+        adapt_scales: ``lars`` sets a rate for the scales of norms too, and lets them decay: the released script means
+            to leave them out, but looks for a name that they do not have.
         supervised_learning_rate: of AdamW, for the supervised baseline beside ``lars``.
         warmup: steps in which MYOW's and BYOL's rate rises, to fall as a cosine to 0 at ``most_steps``; null: it stays.
         swap_vae_learning_rate: of Adam, for Swap-VAE.
@@ -41,6 +43,7 @@ class Training:
     learning_rate: float = 1e-3
     momentum: float = 0.9
     weight_decay: float = 1e-6
+    adapt_scales: bool = False
     supervised_learning_rate: float | None = None
     warmup: int | None = None
     swap_vae_learning_rate: float = 5e-4

@@ -112,9 +112,16 @@ def _encode(model: nn.Module, bins: Bins, scale_N: torch.Tensor) -> torch.Tensor
     return y_MD
 
 
-def _optimizer(parameters: list[nn.Parameter], s: Training) -> torch.optim.Optimizer:
+def _optimizer(modules: list[nn.Module], s: Training) -> torch.optim.Optimizer:
+    named = [(n, p) for module in modules for n, p in module.named_parameters() if p.requires_grad]
+    parameters = [p for _, p in named]
     if s.optimizer == "lars":
-        return LARS(parameters, lr=s.learning_rate, momentum=s.momentum, weight_decay=s.weight_decay)
+        groups: list[Any] = parameters
+        if s.adapt_scales:
+            biases = [p for n, p in named if n.endswith("bias")]
+            others = [p for n, p in named if not n.endswith("bias")]
+            groups = [{"params": biases, "adapted": False}, {"params": others, "adapted": True}]
+        return LARS(groups, lr=s.learning_rate, momentum=s.momentum, weight_decay=s.weight_decay)
     if s.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=s.learning_rate, momentum=s.momentum, weight_decay=s.weight_decay)
     return torch.optim.AdamW(parameters, lr=s.learning_rate, weight_decay=s.weight_decay)
@@ -136,11 +143,11 @@ class _Objective:
         assert model is not None
         self.model: nn.Module = model
         self.objective = build_objective(chosen, getattr(model.config, "dim", 0), model)
-        trained = [p for p in [*model.parameters(), *self.objective.parameters()] if p.requires_grad]
         if name == "swap_vae":
+            trained = [p for p in [*model.parameters(), *self.objective.parameters()] if p.requires_grad]
             self.optimizer: torch.optim.Optimizer = torch.optim.Adam(trained, lr=settings.swap_vae_learning_rate)
         else:
-            self.optimizer = _optimizer(trained, settings)
+            self.optimizer = _optimizer([model, self.objective], settings)
             if settings.warmup is not None:
                 self.schedule = get_cosine_schedule_with_warmup(self.optimizer, settings.warmup, settings.most_steps)
 
@@ -174,7 +181,7 @@ class _Supervised:
         widths = settings.myow.encoder
         self.model = PopulationMLP(PopulationMLPConfig(units=data.x_MN.shape[1], widths=widths))
         self.head = nn.Sequential(nn.ReLU(), nn.Linear(widths[-1], 2 if task == "reach" else 3))
-        self.optimizer = _optimizer([*self.model.parameters(), *self.head.parameters()], settings.for_labels())
+        self.optimizer = _optimizer([self.model, self.head], settings.for_labels())
         self.rows_M = torch.from_numpy(np.flatnonzero(data.bins.scored_M))
         label_M = torch.from_numpy(data.bins.label_M)
         self.aim_M: Any = torch.stack([label_M.cos(), label_M.sin()], 1).float() if task == "reach" else label_M.long()

@@ -82,8 +82,18 @@ MODELS: dict[str, Callable[[int, int], Decoder]] = {
 }
 
 
-def fit(build: Callable[[], Decoder], trials: Trials, n_bins: int, rule: Rule, seed: int) -> tuple[Decoder, dict]:
-    """A trained decoder, and how it came about (``epochs``, and ``validation``, the figure of every epoch)."""
+def fit(
+    build: Callable[[], Decoder],
+    trials: Trials,
+    n_bins: int,
+    rule: Rule,
+    seed: int,
+    look: Callable[[Decoder, int], None] | None = None,
+) -> tuple[Decoder, dict]:
+    """A trained decoder, and how it came about (``epochs``, and ``validation``, the figure of every epoch).
+
+    ``look`` is shown the model after every epoch of its last training; nothing depends on what it sees.
+    """
     figures: list[float] = []
     epochs = rule.epochs
     if epochs is None:
@@ -92,8 +102,10 @@ def fit(build: Callable[[], Decoder], trials: Trials, n_bins: int, rule: Rule, s
         epochs = _best_epochs(build, cut(learn, n_bins), cut(held, n_bins), rule, seed, figures)
     model = _start(build, seed)
     train = _Training(model, cut(trials, n_bins), rule, seed)
-    for _ in range(epochs):
+    for epoch in range(1, epochs + 1):
         train.epoch()
+        if look is not None:
+            look(model, epoch)
     return model.eval(), {"epochs": epochs, "validation": [round(value, 5) for value in figures]}
 
 

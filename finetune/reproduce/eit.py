@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from finetune.reproduce.decoding import MODELS, Rule, fit, predict, represent
+from finetune.reproduce.decoding import MODELS, Rule, fit, predict, represent, validate
 from finetune.reproduce.kept import trained_eit, weights_folder
 from finetune.reproduce.reaching import Cuts, Trials, cut, read_trials, split
 from finetune.reproduce.readout import choose_strength, fit_linear
@@ -43,6 +43,8 @@ class EITTable:
         weights: folder in which trained EITs are kept for transfers; null: ``foundation/weights`` in the user's cache
             folder.
         rule: how long a model trains.
+        trace: the test figure after every fifth epoch, which the released script logs, is kept beside the row's own,
+            the last; for models with labels. It shows what choosing an epoch on test trials would give.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -56,6 +58,7 @@ class EITTable:
     threads: int = 1
     weights: str | None = None
     rule: Rule = field(default_factory=Rule)
+    trace: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.bins <= 8:
@@ -103,6 +106,7 @@ def run_eit(settings: EITTable, catalog: Catalog, folder: Path) -> None:
     for seed in settings.seeds:
         for name in [m for m in MODELS if m in settings.models]:
             config = base | {"model": name, "seed": seed, "rule": asdict(settings.rule)}
+            config |= {"trace": True} if settings.trace else {}
             once(name, seed, config, digests, partial(model_run, name, train, test, settings, seed, digests))
         if settings.transfer_from is not None:
             source = find_recording(catalog, settings.transfer_from)
@@ -172,11 +176,17 @@ def model_run(
     """A model from its first weights to its predictions of the test windows."""
     n_bins, n_units = settings.bins, train.rate_RNT.shape[1]
     model: Decoder
-    if name == "eit":
+    tested, traced = cut(test, n_bins), {}
+
+    def look(model: Decoder, epoch: int) -> None:
+        if settings.trace and name != "ndt" and epoch % 5 == 0:
+            traced[epoch] = round(validate(model, tested), 5)
+
+    if name == "eit" and not settings.trace:
         model, detail = fit_eit(settings.subject, train, settings, seed, digests)
     else:
-        model, detail = fit(lambda: MODELS[name](n_units, n_bins), train, n_bins, settings.rule, seed)
-    tested = cut(test, n_bins)
+        model, detail = fit(lambda: MODELS[name](n_units, n_bins), train, n_bins, settings.rule, seed, look)
+    detail |= {"traced": traced} if traced else {}
     if name != "ndt":
         return predict(model, tested), detail
     # What is learned without labels is read by a linear layer of the frozen features of every time step.

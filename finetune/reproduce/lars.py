@@ -13,10 +13,11 @@ class LARS(torch.optim.Optimizer):
     """Momentum with a rate for each layer, in proportion to its weights over their gradient.
 
     You, Gitman and Ginsburg 2017 (arXiv 1708.03888), algorithm 1. As in BYOL (arXiv 2006.07733), biases and the scales
-    of norms take the plain rate and do not decay.
+    of norms take the plain rate and do not decay, unless a group of parameters says otherwise: ``adapted`` is then
+    whether all of it takes the rates of layers.
 
     Args:
-        parameters: that are trained.
+        parameters: that are trained, or groups of them.
         lr: the global rate.
         momentum: of the update.
         weight_decay: of the weights of layers.
@@ -33,13 +34,13 @@ class LARS(torch.optim.Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[nn.Parameter],
+        parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
         lr: float,
         momentum: float = 0.9,
         weight_decay: float = 1e-6,
         trust: float = 1e-3,
     ) -> None:
-        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust}
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "adapted": None}
         super().__init__(parameters, defaults)
 
     @torch.no_grad()
@@ -54,7 +55,7 @@ class LARS(torch.optim.Optimizer):
                 if p.grad is None:
                     continue
                 move, rate = p.grad, group["lr"]
-                if p.ndim > 1:
+                if p.ndim > 1 if group["adapted"] is None else group["adapted"]:
                     size, slope = p.norm(), p.grad.norm()
                     against = slope + group["weight_decay"] * size
                     known = (size > 0) & (against > 0)

@@ -82,8 +82,16 @@ def run_myow(settings: MYOWTable, catalog: Catalog, folder: Path) -> None:
         if SHUFFLED in settings.models:
             _once(folder, SHUFFLED, seed, base | {"model": SHUFFLED, "seed": seed}, digests, parts, settings)
         for name in [m for m in LEARNED if m in settings.models]:
-            config = base | {"model": name, "seed": seed, "training": asdict(settings.training)}
+            config = base | {"model": name, "seed": seed, "training": _said(name, settings.training)}
             _once(folder, name, seed, config, digests, parts, settings)
+
+
+def _said(name: str, training: Training) -> dict[str, Any]:
+    """How a row is trained as its file has it: without a setting that came later, where it changes nothing."""
+    said = asdict(training)
+    if name not in ("myow", "byol") or training.optimizer != "lars" or not training.adapt_scales:
+        del said["adapt_scales"]
+    return said
 
 
 def _once(

@@ -56,61 +56,6 @@ class WindowBatch:
     def __len__(self) -> int:
         return len(self.x_BNT)
 
-    def buckets(self, waste: float = 0.3) -> list[tuple[torch.Tensor, WindowBatch]]:
-        """The batch in parts of windows of like size, so that little of what a model computes is padding.
-
-        Args:
-            waste: padding at most, as a share of what is there, before another part is begun.
-
-        Returns:
-            ``(rows, part)``: indices into this batch, and those windows with padding cut off. Every row is in one part.
-
-        Example:
-            >>> batch = pad_windows([np.ones((9, 8)), np.ones((1, 8)), np.ones((8, 8))], bin_widths=[0.1] * 3,
-            ...                     starts=[0.0] * 3, modalities=[0] * 3, bins_per_token=4)
-            >>> [(rows.tolist(), tuple(part.x_BNT.shape)) for rows, part in batch.buckets()]
-            [([0, 2], (2, 9, 8)), ([1], (1, 1, 8))]
-        """
-        units, bins = (_extent(mask).tolist() for mask in (self.mask_BN, self.mask_BT))
-        if units and min(units) == max(units) and min(bins) == max(bins):
-            rows = list(range(len(self)))
-            return [(torch.arange(len(self)), self._part(rows, units, bins))]
-        order = sorted(range(len(self)), key=lambda b: (-units[b], -bins[b], b))
-        groups: list[list[int]] = []
-        longest = there = 0
-        for b in order:
-            size = units[b] * bins[b]
-            if groups:  # the first of a part has the most units
-                padded = (len(groups[-1]) + 1) * units[groups[-1][0]] * max(longest, bins[b])
-                if padded <= (1 + waste) * (there + size):
-                    groups[-1].append(b)
-                    longest, there = max(longest, bins[b]), there + size
-                    continue
-            groups.append([b])
-            longest, there = bins[b], size
-        return [(torch.tensor(rows), self._part(rows, units, bins)) for rows in groups]
-
-    def _part(self, rows: list[int], units: list[int], bins: list[int]) -> WindowBatch:
-        n, t = max(units[r] for r in rows), max(bins[r] for r in rows)
-        some = slice(None) if rows == list(range(len(self))) else rows  # all of them, as they are: nothing is copied
-        recording_B, label_B = (None if v is None else v[some] for v in (self.recording_B, self.label_B))
-        return WindowBatch(
-            x_BNT=self.x_BNT[some, :n, :t],
-            mask_BN=self.mask_BN[some, :n],
-            mask_BT=self.mask_BT[some, :t],
-            dt_B=self.dt_B[some],
-            modality_B=self.modality_B[some],
-            start_B=self.start_B[some],
-            recording_B=recording_B,
-            label_B=label_B,
-        )
-
-
-def _extent(mask_BL: torch.Tensor) -> torch.Tensor:
-    """``(B,)`` up to where something is there: what is masked inside a window does not cut its end off."""
-    places = torch.arange(1, mask_BL.shape[1] + 1, device=mask_BL.device)
-    return (mask_BL * places).amax(1)
-
 
 @dataclass
 class PackedBatch:

@@ -77,7 +77,7 @@ class PopulationMLP(PreTrainedModel):
         """torch's own initialisation, as in the released code."""
 
     def forward(
-        self, x_BNT: torch.Tensor, mask_BN: torch.Tensor, mask_BT: torch.Tensor, **_: object
+        self, x_BNT: torch.Tensor, mask_BN: torch.Tensor | None, mask_BT: torch.Tensor | None, **_: object
     ) -> PopulationMLPOutput:
         """Embed every bin; see `EIT.forward` for the arguments.
 
@@ -86,7 +86,7 @@ class PopulationMLP(PreTrainedModel):
         """
         if x_BNT.shape[1] != self.config.units:
             raise ValueError(f"windows of {x_BNT.shape[1]} units, and this model is for {self.config.units} (units)")
-        if self.training and not bool(mask_BT.all()):
+        if self.training and mask_BT is not None and not bool(mask_BT.all()):
             raise ValueError("windows of unequal length in one batch: this model takes windows of one length")
         p_MD = self.layers(x_BNT.transpose(1, 2).flatten(0, 1))
         return PopulationMLPOutput(p_BTD=p_MD.unflatten(0, (len(x_BNT), -1)))

@@ -18,7 +18,7 @@ from foundation.errors import ConfigError
 from foundation.objectives.base import Objective
 from foundation.objectives.gather import gather_rows
 from foundation.objectives.projector import wide
-from foundation.objectives.rows import parts_for_all, smallest_window
+from foundation.objectives.rows import parts_for_all
 
 HIDDEN = ("tokens", "time", "units")
 
@@ -117,8 +117,9 @@ class NDT(Objective):
         losses_B = view.x_BNT.new_zeros(len(view))
         embeddings: list[tuple[torch.Tensor, torch.Tensor]] = []
         parts, idle = parts_for_all(masked)
-        for rows, part in parts:
-            out = model(**part.model_inputs())
+        for bucket in parts:
+            rows, part = bucket.rows_B, bucket.windows
+            out = model(**bucket.model_inputs())
             n_units, n_bins = part.x_BNT.shape[1:]
             guess_BNT = wide(self._read(out, n_units))
             true_BNT = view.x_BNT[rows, :n_units, :n_bins].to(guess_BNT.dtype)
@@ -131,8 +132,8 @@ class NDT(Objective):
             mean_BD = (out.p_BTD * tokens_BT).sum(1) / tokens_BT.sum(1).clamp(min=1)
             embeddings.append((rows, mean_BD.detach()))
         for _ in range(idle):
-            part = smallest_window(parts)
-            losses_B = losses_B + 0.0 * self._read(model(**part.model_inputs()), part.x_BNT.shape[1]).sum()
+            one = parts[-1].first()
+            losses_B = losses_B + 0.0 * self._read(model(**one.model_inputs()), one.windows.x_BNT.shape[1]).sum()
         total = gather_rows(torch.stack([losses_B, hidden_BNT.sum((1, 2)).to(losses_B.dtype)], dim=1)).sum(0)
         bins = gather_rows((view.mask_BN.sum(1) * view.mask_BT.sum(1)).to(losses_B.dtype)).sum()
         y_BD = torch.cat([y for _, y in embeddings])[torch.cat([r for r, _ in embeddings]).argsort()]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import torch
 from torch import distributed as dist
 from torch import nn
 
 from foundation.data.batch import WindowBatch
+from foundation.data.buckets import Bucket, buckets
 from foundation.data.context import StepContext
 from foundation.errors import ConfigError
 from foundation.models.batch_norm import several_processes
@@ -31,13 +32,13 @@ def check_level(level: str) -> None:
         raise ConfigError(f"level is {level!r}: one of {', '.join(LEVELS)}")
 
 
-def parts_for_all(view: WindowBatch) -> tuple[list[tuple[torch.Tensor, WindowBatch]], int]:
+def parts_for_all(view: WindowBatch) -> tuple[list[Bucket], int]:
     """A batch in parts of like size, and how often the model must run besides to run equally often everywhere.
 
     Under ZeRO-3 every run of a model gathers its weights from all processes, and a batch norm over the global batch its
     statistics: processes whose parts differ in number would wait for each other for ever.
     """
-    parts = view.buckets()
+    parts = buckets(view)
     if not several_processes():
         return parts, 0
     most = torch.tensor([len(parts)], device=view.x_BNT.device)
@@ -45,23 +46,16 @@ def parts_for_all(view: WindowBatch) -> tuple[list[tuple[torch.Tensor, WindowBat
     return parts, int(most) - len(parts)
 
 
-def smallest_window(parts: list[tuple[torch.Tensor, WindowBatch]]) -> WindowBatch:
-    """One window, for a run of the model whose result counts for nothing."""
-    part = parts[-1][1]
-    known = {f.name: getattr(part, f.name) for f in fields(part)}
-    return replace(part, **{name: tensor[:1] for name, tensor in known.items() if tensor is not None})
-
-
 def unit_embeddings(model: nn.Module, view: WindowBatch) -> torch.Tensor:
     """``(B, N, D)`` embeddings of a batch's units, computed in parts of like size; 0 where padded."""
     parts, idle = parts_for_all(view)
-    z_parts = [(rows, model(**part.model_inputs()).z_BND) for rows, part in parts]
+    z_parts = [(part.rows_B, model(**part.model_inputs()).z_BND) for part in parts]
     batch, n_units = view.mask_BN.shape
     z_BND = z_parts[0][1].new_zeros(batch, n_units, z_parts[0][1].shape[-1])
     for rows, z in z_parts:
         z_BND[rows, : z.shape[1]] = z
     for _ in range(idle):
-        z_BND = z_BND + 0.0 * model(**smallest_window(parts).model_inputs()).z_BND.sum()
+        z_BND = z_BND + 0.0 * model(**parts[-1].first().model_inputs()).z_BND.sum()
     return z_BND
 
 
@@ -69,16 +63,16 @@ def population_embeddings(model: nn.Module, view: WindowBatch) -> torch.Tensor:
     """``(B, D)`` embeddings of a batch's populations: the mean over the tokens that are there."""
     y_BD: torch.Tensor | None = None
     parts, idle = parts_for_all(view)
-    for rows, part in parts:
+    for part in parts:
         p_BTD = model(**part.model_inputs()).p_BTD
-        tokens_BT = part.mask_BT.unflatten(1, (p_BTD.shape[1], -1)).all(-1)
+        tokens_BT = part.windows.mask_BT.unflatten(1, (p_BTD.shape[1], -1)).all(-1)
         mean_BD = (p_BTD * tokens_BT[..., None]).sum(1) / tokens_BT.sum(1).clamp(min=1)[:, None]
         if y_BD is None:
             y_BD = mean_BD.new_zeros(len(view), mean_BD.shape[-1])
-        y_BD[rows] = mean_BD
+        y_BD[part.rows_B] = mean_BD
     assert y_BD is not None
     for _ in range(idle):
-        y_BD = y_BD + 0.0 * model(**smallest_window(parts).model_inputs()).p_BTD.sum()
+        y_BD = y_BD + 0.0 * model(**parts[-1].first().model_inputs()).p_BTD.sum()
     return y_BD
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from foundation.data.batch import WindowBatch
+from foundation.data.buckets import buckets
 from foundation.data.outline import deal
 from foundation.data.plan import DataSettings, StepPlan
 from foundation.data.views import ViewSpec
@@ -49,7 +50,7 @@ class StepShape:
             modality_B=torch.zeros(batch, dtype=torch.int64),
             start_B=torch.zeros(batch),
         )
-        shapes = [tuple(part.x_BNT.shape) for _, part in there.buckets()]
+        shapes = [tuple(part.windows.x_BNT.shape) for part in buckets(there)]
         return [(int(b), int(n), int(t)) for b, n, t in shapes]
 
     @property

@@ -41,14 +41,14 @@ class InParts:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def __call__(self, **inputs: torch.Tensor) -> Any:
-        windows = len(next(iter(inputs.values())))
+    def __call__(self, x_BNT: torch.Tensor, **others: torch.Tensor | None) -> Any:
+        windows, inputs = len(x_BNT), {"x_BNT": x_BNT, **others}
         rows = [r for r in torch.arange(windows).tensor_split(self._parts) if len(r)]
-        found = [self._run({name: value[part[0] : part[-1] + 1] for name, value in inputs.items()}) for part in rows]
+        found = [self._run(_some(inputs, slice(part[0], part[-1] + 1))) for part in rows]
         names = [name for name in found[0] if isinstance(found[0][name], torch.Tensor)]
         tensors = {name: torch.cat([part[name] for part in found]) for name in names}
         for _ in range(self._parts - len(rows) if self._spread else 0):
-            idle = self._run({name: value[:1] for name, value in inputs.items()})
+            idle = self._run(_some(inputs, slice(1)))
             tensors = {name: tensor + 0.0 * idle[name].sum() for name, tensor in tensors.items()}
         return type(found[0])(**tensors)
 
@@ -56,3 +56,7 @@ class InParts:
         if torch.is_grad_enabled():
             return checkpoint(self._model, use_reentrant=False, **inputs)
         return self._model(**inputs)
+
+
+def _some(inputs: dict[str, torch.Tensor | None], rows: slice) -> dict[str, torch.Tensor | None]:
+    return {name: None if value is None else value[rows] for name, value in inputs.items()}

@@ -90,6 +90,27 @@ def test_trials_are_cut_as_the_paper_says(reaching):
         cut(test, 9)
 
 
+def test_a_trace_changes_nothing_and_is_kept_beside_the_last_figure(reaching, tmp_path):
+    store = reaching[0]
+    found = {}
+    for trace in (False, True):
+        settings = ReproduceSettings(
+            store=str(store), output=str(tmp_path / str(trace)), name="t", page=str(tmp_path / f"{trace}.md"),
+            eit=EITTable(models=["mlp", "ndt"], seeds=[1], rule=Rule(epochs=11, learning_rate=3e-3), trace=trace),
+        )  # fmt: skip
+        found[trace] = read_all(reproduce(settings))
+    plain, traced = found[False]["mlp"][0], found[True]["mlp"][0]
+    assert traced.right_R == plain.right_R
+    assert "traced" not in plain.detail
+    assert list(traced.detail["traced"]) == ["5", "10"]
+    assert all(0 <= value <= 1 for value in traced.detail["traced"].values())
+    assert traced.key != plain.key
+    assert "traced" not in found[True]["ndt"][0].detail  # it has no classes of its own
+    said = f"chosen on the test trials: MLP {100 * max(traced.detail['traced'].values()):.2f} (epoch "
+    assert said in (tmp_path / "True.md").read_text()
+    assert "chosen on the test trials" not in (tmp_path / "False.md").read_text()
+
+
 def test_the_floor_tells_directions_and_shuffled_ones_not(reaching):
     train, test = split(read_trials(find_recording(Catalog.open(Store(reaching[0])), "Chewie")))
     predicted_WT, _ = floor(train, test, 6)

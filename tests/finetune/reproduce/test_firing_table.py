@@ -11,8 +11,8 @@ from finetune.reproduce.firing_features import component_features, interval_feat
 from finetune.reproduce.firing_training import EncoderTraining, FiringEncoder, LOLCATTraining, embed, find_recipe
 from finetune.reproduce.networks import MODES, find_networks, right_by_network
 from finetune.reproduce.neurpir import Cut, read_out
-from finetune.reproduce.neurpir_page import gain_over, macro_f1
-from finetune.reproduce.runs import read_all
+from finetune.reproduce.neurpir_page import _against, gain_over, macro_f1
+from finetune.reproduce.runs import RunResult, read_all
 from finetune.reproduce.steps import StepRule, best_steps
 from foundation.command import build_parser, parse
 from foundation.errors import ConfigError, FoundationError
@@ -249,6 +249,22 @@ def test_the_page_says_what_is_there(networks_store, tmp_path):
     # Labels that say nothing give nothing; whole modes may be exchanged by chance, so this holds in the mean only.
     results = [result for rows in found.values() for result in rows]
     assert np.mean([r.detail["shuffled"] for r in results]) < 0.4 < np.mean([r.accuracy for r in results])
+
+
+def test_a_row_is_ahead_only_where_the_interval_of_the_difference_says_so():
+    def row(name, right_R):
+        return [RunResult(name, 0, "", {}, {}, float(np.mean(right_R)), right_R, {})]
+
+    ours = row("neurpir", [0.9, 0.8, 0.9, 0.8])
+    rivals = {
+        "pca": row("pca", [0.7, 0.6, 0.7, 0.7]),
+        "lolcat": row("lolcat", [0.95, 0.9, 0.99, 0.9]),
+        "nuclr": row("nuclr", [0.8, 0.9, 0.8, 0.89]),
+    }
+    said = _against(ours, rivals)
+    assert "ahead of principal components of binned activity (+17.5, +12.5 to +20.0)." in said
+    assert "behind LOLCAT (learns from labels) (-8.5, " in said
+    assert "not told apart from NuCLR (+0.3, " in said
 
 
 def test_what_is_wrong_is_named():

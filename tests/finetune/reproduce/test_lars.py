@@ -6,12 +6,13 @@ from torch import nn
 from finetune.reproduce.lars import LARS
 
 
-def by_loops(weights, gradients_S, rates_S, momentum, decay, trust):
+def by_loops(weights, gradients_S, rates_S, momentum, decay, trust, adapted=None):
     """Algorithm 1 of arXiv 1708.03888 in plain numpy; arrays of one dimension take the plain rate and do not decay."""
+    adapted = weights.ndim > 1 if adapted is None else adapted
     w, v = weights.copy(), np.zeros_like(weights)
     for g, rate in zip(gradients_S, rates_S, strict=True):
         local, pull = 1.0, g
-        if w.ndim > 1:
+        if adapted:
             norm, slope = np.sqrt((w**2).sum()), np.sqrt((g**2).sum())
             local = trust * norm / (slope + decay * norm) if norm > 0 and slope + decay * norm > 0 else 1.0
             pull = g + decay * w
@@ -22,7 +23,8 @@ def by_loops(weights, gradients_S, rates_S, momentum, decay, trust):
 
 @pytest.mark.parametrize("shape", [(3, 4), (5,)])
 @pytest.mark.parametrize("scale", [1.0, 0.0])  # of the weights at first: none have no norm to go by
-def test_steps_are_those_of_the_paper(shape, scale):
+@pytest.mark.parametrize("adapted", [None, True, False])
+def test_steps_are_those_of_the_paper(shape, scale, adapted):
     rng = np.random.default_rng(0)
     start, gradients_S, rates_S = (
         rng.normal(size=shape) * scale,
@@ -30,12 +32,12 @@ def test_steps_are_those_of_the_paper(shape, scale):
         [0.8, 0.6, 0.4, 0.2, 0.1],
     )
     weights = nn.Parameter(torch.from_numpy(start.copy()))
-    optimizer = LARS([weights], lr=0.0, momentum=0.9, weight_decay=0.05, trust=0.02)
+    optimizer = LARS([{"params": [weights], "adapted": adapted}], lr=0.0, momentum=0.9, weight_decay=0.05, trust=0.02)
     for g, rate in zip(gradients_S, rates_S, strict=True):
         weights.grad = torch.from_numpy(g.copy())
         optimizer.param_groups[0]["lr"] = rate
         optimizer.step()
-    expected = by_loops(start, gradients_S, rates_S, 0.9, 0.05, 0.02)
+    expected = by_loops(start, gradients_S, rates_S, 0.9, 0.05, 0.02, adapted)
     assert np.allclose(weights.detach().numpy(), expected, rtol=1e-12, atol=0)
 
 

@@ -8,7 +8,7 @@ import pytest
 from finetune.reproduce import MYOWTable, ReproduceSettings, reproduce
 from finetune.reproduce.bins import read_reaches, read_sleep
 from finetune.reproduce.bins_settings import Training
-from finetune.reproduce.bins_training import LEARNED, _Data
+from finetune.reproduce.bins_training import LEARNED, _Data, _Objective
 from finetune.reproduce.eit import find_recording
 from finetune.reproduce.myow import _shuffled
 from finetune.reproduce.myow_page import PUBLISHED_STEPS, interval
@@ -197,6 +197,32 @@ def test_a_table_goes_on_where_it_was_and_never_mixes(recordings, tmp_path):
         reproduce(table(recordings, tmp_path, training=dataclasses.replace(QUICK, every=1)))
     page = (tmp_path / "page.md").read_text()
     assert "Not run yet: supervised baseline, MYOW, Swap-VAE, CEBRA (time)." in page
+
+
+def test_scales_of_norms_take_the_rates_of_layers_where_asked_and_biases_never(recordings):
+    bins = read_reaches(found(recordings, "Chewie")).train
+    data = _Data(bins, raw=False, reach=True, max_distance=0.4)
+    lars = dataclasses.replace(QUICK, optimizer="lars", supervised_learning_rate=1e-3, adapt_scales=True)
+    run = _Objective("myow", data, lars, seed=0)
+    named = [*run.model.named_parameters(), *run.objective.named_parameters()]
+    adapted = {id(p): group["adapted"] for group in run.optimizer.param_groups for p in group["params"]}
+    assert {id(p) for _, p in named if p.requires_grad} == set(adapted)
+    assert all(adapted[id(p)] != n.endswith("bias") for n, p in named if p.requires_grad)
+    assert any(p.ndim == 1 and adapted[id(p)] for _, p in named if p.requires_grad)
+    by_shape = _Objective("myow", data, dataclasses.replace(lars, adapt_scales=False), seed=0)
+    assert [group["adapted"] for group in by_shape.optimizer.param_groups] == [None]
+
+
+def test_a_setting_of_myow_alone_leaves_the_other_rows_as_they_are(recordings, tmp_path):
+    lars = dataclasses.replace(QUICK, optimizer="lars", supervised_learning_rate=1e-3)
+    folder = reproduce(table(recordings, tmp_path, models=["supervised", "byol"], training=lars))
+    before = read_all(folder)
+    (folder / "byol-seed0.json").unlink()
+    changed = dataclasses.replace(lars, adapt_scales=True)
+    after = read_all(reproduce(table(recordings, tmp_path, models=["supervised", "byol"], training=changed)))
+    assert after["supervised"] == before["supervised"]
+    assert after["byol"][0].key != before["byol"][0].key
+    assert after["byol"][0].config["training"]["adapt_scales"]
 
 
 def test_errors_of_directions_go_round_the_circle():

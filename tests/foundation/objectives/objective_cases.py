@@ -107,6 +107,8 @@ class TokenEncoder(nn.Module):
         self.others = nn.Linear(DIM, DIM)
 
     def forward(self, x_BNT, mask_BN, mask_BT, dt_B, modality_B, **_):
+        mask_BN = torch.ones_like(x_BNT[:, :, 0], dtype=torch.bool) if mask_BN is None else mask_BN
+        mask_BT = torch.ones_like(x_BNT[:, 0], dtype=torch.bool) if mask_BT is None else mask_BT
         tokens_BT = mask_BT.unflatten(1, (-1, PATCH)).all(-1)
         there = (mask_BN[:, :, None] & tokens_BT[:, None, :])[..., None]
         h = self.read_in(3 * x_BNT.clamp(min=0).log1p().unflatten(-1, (-1, PATCH))) * there

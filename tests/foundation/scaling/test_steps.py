@@ -8,6 +8,7 @@ import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
 from foundation.data import DataSettings, Loader, StepPlan
+from foundation.data.buckets import buckets
 from foundation.data.views import ViewSpec
 from foundation.errors import ConfigError
 from foundation.objectives import (
@@ -110,7 +111,8 @@ def test_the_shape_of_a_step_is_that_of_its_batch(small_store):
         shape = planned(plan, step)
         batch = Loader(catalog, plan, prefetch=0).load(step)
         for k, view in enumerate(batch.views):
-            assert shape.parts(k) == [(*part.x_BNT.shape[:2], part.x_BNT.shape[2] // 4) for _, part in view.buckets()]
+            sizes = [part.windows.x_BNT.shape for part in buckets(view)]
+            assert shape.parts(k) == [(b, n, t // 4) for b, n, t in sizes]
         assert shape.neuron_tokens == sum(int((v.mask_BN.sum(1) * v.mask_BT.sum(1)).sum()) // 4 for v in batch.views)
 
 
