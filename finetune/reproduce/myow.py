@@ -15,7 +15,7 @@ from finetune.reproduce.bins import TRAIN_SHARE, Bins, Parts, read_reaches, read
 from finetune.reproduce.bins_settings import Training
 from finetune.reproduce.bins_training import LEARNED, Encoder, train
 from finetune.reproduce.eit import find_recording, source_digest
-from finetune.reproduce.runs import RunResult, key_of, run_once
+from finetune.reproduce.runs import RunResult, key_of, read_all, run_once
 from finetune.reproduce.state_map import draw_map
 from finetune.reproduce.states_readout import WIDER, error_of, fit_readout, predict, score, settings_of
 from foundation.errors import ConfigError
@@ -104,7 +104,9 @@ def _once(
         said_M = read_labels(settings.task, encode, setting, used, parts.test)
         figures = _figures(settings.task, said_M, parts.test)
         if settings.task == "sleep" and name in LEARNED:
-            picture = folder / f"{name}-map.svg" if seed == min(settings.seeds) else None
+            # The page shows the map of the row's first seed, whichever seeds a command was given.
+            first = all(seed < other.seed for other in read_all(folder).get(name, []))
+            picture = folder / f"{name}-map.svg" if first else None
             detail |= draw_map(encode(parts.whole), parts.whole, picture, seed)
         if settings.task == "reach" and name == "swap_vae":
             detail["parting"] = _parting(encode(parts.whole), parts.whole, settings.training.swap_vae.content)
