@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from foundation.models.baselines import (
 )
 
 log = logging.getLogger(__name__)
+Model = TypeVar("Model", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -83,25 +85,27 @@ MODELS: dict[str, Callable[[int, int], Decoder]] = {
 
 
 def fit(
-    build: Callable[[], Decoder],
+    build: Callable[[], Model],
     trials: Trials,
     n_bins: int,
     rule: Rule,
     seed: int,
-    look: Callable[[Decoder, int], None] | None = None,
-) -> tuple[Decoder, dict]:
+    look: Callable[[Model, int], None] | None = None,
+    see: Callable[[Cuts], Cuts] = lambda cuts: cuts,
+) -> tuple[Model, dict]:
     """A trained decoder, and how it came about (``epochs``, and ``validation``, the figure of every epoch).
 
-    ``look`` is shown the model after every epoch of its last training; nothing depends on what it sees.
+    ``look`` is shown the model after every epoch of its last training; nothing depends on what it sees. ``see`` gives
+    the windows as the model takes them.
     """
     figures: list[float] = []
     epochs = rule.epochs
     if epochs is None:
         n_held = len(trials) // 5
         learn, held = trials.where(slice(-n_held)), trials.where(slice(-n_held, None))
-        epochs = _best_epochs(build, cut(learn, n_bins), cut(held, n_bins), rule, seed, figures)
+        epochs = _best_epochs(build, see(cut(learn, n_bins)), see(cut(held, n_bins)), rule, seed, figures)
     model = _start(build, seed)
-    train = _Training(model, cut(trials, n_bins), rule, seed)
+    train = _Training(model, see(cut(trials, n_bins)), rule, seed)
     for epoch in range(1, epochs + 1):
         train.epoch()
         if look is not None:
@@ -110,7 +114,7 @@ def fit(
 
 
 def _best_epochs(
-    build: Callable[[], Decoder], learn: Cuts, held: Cuts, rule: Rule, seed: int, figures: list[float]
+    build: Callable[[], Model], learn: Cuts, held: Cuts, rule: Rule, seed: int, figures: list[float]
 ) -> int:
     model = _start(build, seed)
     train = _Training(model, learn, rule, seed)
@@ -127,7 +131,7 @@ def _best_epochs(
     return kept
 
 
-def _start(build: Callable[[], Decoder], seed: int) -> Decoder:
+def _start(build: Callable[[], Model], seed: int) -> Model:
     torch.manual_seed(seed)
     return build()
 
@@ -135,7 +139,7 @@ def _start(build: Callable[[], Decoder], seed: int) -> Decoder:
 class _Training:
     """Epochs of Adam over shuffled windows."""
 
-    def __init__(self, model: Decoder, cuts: Cuts, rule: Rule, seed: int) -> None:
+    def __init__(self, model: nn.Module, cuts: Cuts, rule: Rule, seed: int) -> None:
         self.model, self.rule = model, rule
         self.x, self.counts = torch.from_numpy(cuts.x_WNT), torch.from_numpy(cuts.count_WNT)
         self.labels = torch.from_numpy(cuts.label_W)[:, None].expand(-1, self.x.shape[-1])

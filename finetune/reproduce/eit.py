@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from finetune.reproduce.decoding import MODELS, Rule, fit, predict, represent, validate
+from finetune.reproduce.frozen import FrozenHead, seen_through
 from finetune.reproduce.kept import trained_eit, weights_folder
 from finetune.reproduce.reaching import Cuts, Trials, cut, read_trials, split
 from finetune.reproduce.readout import choose_strength, fit_linear
-from finetune.reproduce.runs import RunResult, key_of, run_once
+from finetune.reproduce.runs import RunResult, finished, key_of, run_once
 from foundation.errors import ConfigError
 from foundation.models.baselines import Decoder, EITPublished
 from foundation.store.catalog import Catalog
@@ -107,14 +108,20 @@ def run_eit(settings: EITTable, catalog: Catalog, folder: Path) -> None:
         for name in [m for m in MODELS if m in settings.models]:
             config = base | {"model": name, "seed": seed, "rule": asdict(settings.rule)}
             config |= {"trace": True} if settings.trace else {}
-            once(name, seed, config, digests, partial(model_run, name, train, test, settings, seed, digests))
+            once(
+                name,
+                seed,
+                config,
+                digests,
+                partial(model_run, name, train, test, settings, seed, digests, folder.parent),
+            )
         if settings.transfer_from is not None:
             source = find_recording(catalog, settings.transfer_from)
             config = base | {"model": TRANSFER, "from": settings.transfer_from, "seed": seed}
             config |= {"rule": asdict(settings.rule)}
             used = digests | {settings.transfer_from: source_digest(source)}
             name = f"{TRANSFER}-{settings.transfer_from}"
-            once(name, seed, config, used, partial(transfer_run, source, train, test, settings, seed))
+            once(name, seed, config, used, partial(transfer_run, source, train, test, settings, seed, folder.parent))
 
 
 def base_config(subject: str, bins: int) -> dict[str, Any]:
@@ -155,15 +162,22 @@ def floor(train: Trials, test: Trials, n_bins: int) -> tuple[np.ndarray, dict]:
 
 
 def fit_eit(
-    subject: str, train: Trials, settings: EITTable, seed: int, digests: dict[str, str]
+    subject: str, train: Trials, settings: EITTable, seed: int, digests: dict[str, str], tables: Path
 ) -> tuple[EITPublished, dict]:
-    """EIT trained on an animal, or as an earlier run of the same configuration and data left it."""
+    """EIT trained on an animal, or as an earlier run of the same configuration and data left it.
+
+    Where the weights of such a run are gone but its result is still in one of the ``tables``, the result says how many
+    epochs were best, and these alone are trained again.
+    """
     n_bins, n_units = settings.bins, train.rate_RNT.shape[1]
     config = base_config(subject, n_bins) | {"model": "eit", "seed": seed, "rule": asdict(settings.rule)}
 
     def made() -> tuple[EITPublished, dict]:
         began = time.perf_counter()
-        model, detail = fit(lambda: MODELS["eit"](n_units, n_bins), train, n_bins, settings.rule, seed)
+        known = finished(tables, "eit", seed, key_of(config, digests))
+        rule = replace(settings.rule, epochs=known.detail["epochs"]) if known else settings.rule
+        model, detail = fit(lambda: MODELS["eit"](n_units, n_bins), train, n_bins, rule, seed)
+        detail |= {"validation": known.detail["validation"]} if known else {}
         assert isinstance(model, EITPublished)
         return model, detail | {"seconds": round(time.perf_counter() - began, 1)}
 
@@ -171,7 +185,7 @@ def fit_eit(
 
 
 def model_run(
-    name: str, train: Trials, test: Trials, settings: EITTable, seed: int, digests: dict[str, str]
+    name: str, train: Trials, test: Trials, settings: EITTable, seed: int, digests: dict[str, str], tables: Path
 ) -> tuple[np.ndarray, dict]:
     """A model from its first weights to its predictions of the test windows."""
     n_bins, n_units = settings.bins, train.rate_RNT.shape[1]
@@ -183,7 +197,7 @@ def model_run(
             traced[epoch] = round(validate(model, tested), 5)
 
     if name == "eit" and not settings.trace:
-        model, detail = fit_eit(settings.subject, train, settings, seed, digests)
+        model, detail = fit_eit(settings.subject, train, settings, seed, digests, tables)
     else:
         model, detail = fit(lambda: MODELS[name](n_units, n_bins), train, n_bins, settings.rule, seed, look)
     detail |= {"traced": traced} if traced else {}
@@ -199,15 +213,16 @@ def model_run(
 
 
 def transfer_run(
-    source: StoredRecording, train: Trials, test: Trials, settings: EITTable, seed: int
+    source: StoredRecording, train: Trials, test: Trials, settings: EITTable, seed: int, tables: Path
 ) -> tuple[np.ndarray, dict]:
     """EIT trained on another animal; its individual module frozen, and a head trained on this one."""
     n_bins, n_units = settings.bins, train.rate_RNT.shape[1]
     theirs, _ = split(read_trials(source))
     subject = source.subject.id
-    there, first = fit_eit(subject, theirs, settings, seed, {subject: source_digest(source)})
-    model, detail = fit(lambda: there.transfer(n_units), train, n_bins, settings.rule, seed)
-    return predict(model, cut(test, n_bins)), detail | {"source_epochs": first["epochs"]}
+    there, first = fit_eit(subject, theirs, settings, seed, {subject: source_digest(source)}, tables)
+    see = partial(seen_through, there.transfer(n_units))
+    model, detail = fit(lambda: FrozenHead(there.transfer(n_units)), train, n_bins, settings.rule, seed, see=see)
+    return predict(model, see(cut(test, n_bins))), detail | {"source_epochs": first["epochs"]}
 
 
 def _held_out(train: Trials) -> tuple[Trials, Trials]:

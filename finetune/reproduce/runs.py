@@ -88,6 +88,12 @@ def read(path: Path) -> RunResult:
         raise FoundationError(f"{path} is not a result: {error}; remove it to run it again") from error
 
 
+def finished(tables: Path, name: str, seed: int, key: str) -> RunResult | None:
+    """The result of a run with that key in any of the tables, one folder each, if one of them has it."""
+    found = (read(path) for path in sorted(tables.glob(f"*/{name}-seed{seed}.json")))
+    return next((result for result in found if result.key == key), None)
+
+
 def read_all(folder: Path) -> dict[str, list[RunResult]]:
     """All results of a folder by row, sorted by seed."""
     rows: dict[str, list[RunResult]] = {}

@@ -1,22 +1,27 @@
 """The EIT table: its windows, its rule, its runs that go on, and its page."""
 
 import json
+import shutil
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from finetune.reproduce import EITTable, ReproduceSettings, reproduce
-from finetune.reproduce.decoding import Rule, fit, validate
+from finetune.reproduce.decoding import Rule, fit, predict, validate
 from finetune.reproduce.eit import find_recording, floor, right_by_trial
+from finetune.reproduce.frozen import FrozenHead, seen_through
 from finetune.reproduce.kept import weights_folder
 from finetune.reproduce.page import eit_page
 from finetune.reproduce.reaching import Trials, cut, read_trials, split
 from finetune.reproduce.runs import RunResult, read_all
 from foundation.command import build_parser, parse
 from foundation.errors import ConfigError, FoundationError
-from foundation.models.baselines import MLPDecoder, MLPDecoderConfig
+from foundation.models.baselines import EITPublished, EITPublishedConfig, MLPDecoder, MLPDecoderConfig
 from foundation.resources import config_names
 from foundation.store import Catalog, Interval, Source, Spikes, Store, Subject, Units, write_recording
 
@@ -189,7 +194,7 @@ def test_the_page_says_what_is_there_and_what_is_not(reaching, tmp_path):
 
 
 def test_the_page_says_how_far_a_row_falls_short_and_what_was_tried(tmp_path):
-    from dataclasses import asdict, replace
+    from dataclasses import asdict
 
     config = {"subject": "Chewie", "bins": 2, "rule": asdict(Rule(epochs=400))}
     detail = {"train": 127, "test": 32, "epochs": 400, "seconds": 1.0}
@@ -237,11 +242,13 @@ def test_a_transfer_takes_the_weights_of_the_run_that_trained_its_source(reachin
 
     trained = []
     fit = eit.fit
-    monkeypatch.setattr(eit, "fit", lambda build, *rest: (trained.append(build()), fit(build, *rest))[1])
+    monkeypatch.setattr(
+        eit, "fit", lambda build, *rest, **more: (trained.append(build()), fit(build, *rest, **more))[1]
+    )
     weights = str(tmp_path / "mihi/weights")
     again = table(reaching, tmp_path / "again", models=["linear"], transfer_from="Mihi", weights=weights, **short)
     [found] = read_all(reproduce(again))["transfer-Mihi"]
-    assert [model.config.interaction_layers for model in trained] == [0]  # the head alone
+    assert [type(model) for model in trained] == [FrozenHead]  # the head alone
     assert (found.right_R, found.key) == (wanted.right_R, wanted.key)
     assert found.detail["source_epochs"] == wanted.detail["source_epochs"] == source.detail["epochs"]
     # another rule, other weights
@@ -252,6 +259,41 @@ def test_a_transfer_takes_the_weights_of_the_run_that_trained_its_source(reachin
     with pytest.raises(FoundationError, match=r"not a kept EIT.*remove it to train it again"):
         reproduce(table(reaching, tmp_path / "torn", **(other | short)))
     assert not list((tmp_path / "torn").glob("runs/**/transfer-*"))
+
+
+def test_a_source_whose_weights_are_gone_is_trained_for_the_epochs_its_result_says(reaching, tmp_path, monkeypatch):
+    from finetune.reproduce import eit
+
+    short = {"seeds": [0], "rule": Rule(most_epochs=3, patience=1, smooth=1, learning_rate=3e-3)}
+    mihi = replace(table(reaching, tmp_path, subject="Mihi", models=["eit"], **short), name="mihi")
+    [source] = read_all(reproduce(mihi))["eit"]
+    [kept] = (tmp_path / "weights").iterdir()
+    wanted = load_file(kept / "model.safetensors")
+    shutil.rmtree(kept)
+    rules = []
+    fit = eit.fit
+    monkeypatch.setattr(eit, "fit", lambda *given, **more: (rules.append(given[3].epochs), fit(*given, **more))[1])
+    [found] = read_all(reproduce(table(reaching, tmp_path, models=["linear"], transfer_from="Mihi", **short)))[
+        "transfer-Mihi"
+    ]
+    assert rules == [source.detail["epochs"], None]  # nothing is searched anew but the head's own epochs
+    assert found.detail["source_epochs"] == source.detail["epochs"]
+    again = load_file(kept / "model.safetensors")
+    assert all(torch.equal(again[name], wanted[name]) for name in wanted)
+
+
+def test_a_head_on_what_was_seen_once_is_that_on_the_frozen_module(reaching):
+    train, _ = split(read_trials(find_recording(Catalog.open(Store(reaching[0])), "Chewie")))
+    torch.manual_seed(0)
+    there = EITPublished(EITPublishedConfig(n_units=5, n_bins=2)).eval()
+    rule = Rule(most_epochs=3, patience=3, smooth=1, learning_rate=3e-3)
+    whole, one = fit(lambda: there.transfer(8), train, 2, rule, 1)
+    see = partial(seen_through, there.transfer(8))
+    head, two = fit(lambda: FrozenHead(there.transfer(8)), train, 2, rule, 1, see=see)
+    assert one == two
+    torch.testing.assert_close(head.head[1].weight, whole.individual_head[1].weight, rtol=1e-4, atol=1e-5)
+    windows = cut(train, 2)
+    np.testing.assert_array_equal(predict(head, see(windows)), predict(whole, windows))
 
 
 def test_weights_are_kept_in_the_cache_folder(monkeypatch, tmp_path):
