@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -45,6 +45,8 @@ class Rule:
         epochs: this many instead, and nothing is held out (the published 400, where there is a GPU).
         learning_rate: of Adam.
         batch_size: windows of a step.
+        shuffle: windows come in another order each epoch; else as they were recorded, the windows of a trial one after
+            another, as the released EIT has it at T = 6.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -56,6 +58,7 @@ class Rule:
     epochs: int | None = None
     learning_rate: float = 1e-4
     batch_size: int = 16
+    shuffle: bool = True
 
     def __post_init__(self) -> None:
         for name in ("most_epochs", "patience", "smooth", "epochs", "batch_size"):
@@ -64,6 +67,13 @@ class Rule:
                 raise ConfigError(f"{name} is {value}: at least 1")
         if not self.learning_rate > 0:
             raise ConfigError(f"learning_rate is {self.learning_rate}: above 0")
+
+    def config(self) -> dict[str, Any]:
+        """What a run's configuration says of it; shuffling, which is the rule, is not said."""
+        said = asdict(self)
+        if said["shuffle"]:
+            del said["shuffle"]
+        return said
 
 
 def _eit(n_units: int, n_bins: int, layers: int) -> EITPublished:
@@ -137,7 +147,7 @@ def _start(build: Callable[[], Model], seed: int) -> Model:
 
 
 class _Training:
-    """Epochs of Adam over shuffled windows."""
+    """Epochs of Adam over windows."""
 
     def __init__(self, model: nn.Module, cuts: Cuts, rule: Rule, seed: int) -> None:
         self.model, self.rule = model, rule
@@ -150,7 +160,9 @@ class _Training:
     def epoch(self) -> None:
         """Every window once; what is left of a batch is dropped if it is a lone window (batch norm needs two)."""
         self.model.train()
-        for rows in torch.randperm(len(self.x), generator=self.generator).split(self.rule.batch_size):
+        n = len(self.x)
+        order = torch.randperm(n, generator=self.generator) if self.rule.shuffle else torch.arange(n)
+        for rows in order.split(self.rule.batch_size):
             if len(rows) < 2:
                 continue
             self.optimizer.zero_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,7 @@ def run_eit(settings: EITTable, catalog: Catalog, folder: Path) -> None:
     log.info("%d trials for training, %d for testing, %d units", len(train), len(test), train.rate_RNT.shape[1])
     digests = {settings.subject: source_digest(recording)}
     base = base_config(settings.subject, settings.bins)
+    trained = partial(fit_eit, settings, folder.parent)
 
     def once(name: str, seed: int, config: dict, used: dict, made: Callable[[], tuple[Any, dict]]) -> None:
         def run() -> RunResult:
@@ -106,22 +107,17 @@ def run_eit(settings: EITTable, catalog: Catalog, folder: Path) -> None:
         once(FLOOR, 0, config, digests, partial(floor, train, test, settings.bins))
     for seed in settings.seeds:
         for name in [m for m in MODELS if m in settings.models]:
-            config = base | {"model": name, "seed": seed, "rule": asdict(settings.rule)}
+            config = base | {"model": name, "seed": seed, "rule": settings.rule.config()}
             config |= {"trace": True} if settings.trace else {}
-            once(
-                name,
-                seed,
-                config,
-                digests,
-                partial(model_run, name, train, test, settings, seed, digests, folder.parent),
-            )
+            eit = partial(trained, recording, train, seed)
+            once(name, seed, config, digests, partial(model_run, name, train, test, settings, seed, eit))
         if settings.transfer_from is not None:
             source = find_recording(catalog, settings.transfer_from)
             config = base | {"model": TRANSFER, "from": settings.transfer_from, "seed": seed}
-            config |= {"rule": asdict(settings.rule)}
+            config |= {"rule": settings.rule.config()}
             used = digests | {settings.transfer_from: source_digest(source)}
             name = f"{TRANSFER}-{settings.transfer_from}"
-            once(name, seed, config, used, partial(transfer_run, source, train, test, settings, seed, folder.parent))
+            once(name, seed, config, used, partial(transfer_run, source, train, test, settings, seed, trained))
 
 
 def base_config(subject: str, bins: int) -> dict[str, Any]:
@@ -162,15 +158,17 @@ def floor(train: Trials, test: Trials, n_bins: int) -> tuple[np.ndarray, dict]:
 
 
 def fit_eit(
-    subject: str, train: Trials, settings: EITTable, seed: int, digests: dict[str, str], tables: Path
+    settings: EITTable, tables: Path, recording: StoredRecording, train: Trials, seed: int
 ) -> tuple[EITPublished, dict]:
-    """EIT trained on an animal, or as an earlier run of the same configuration and data left it.
+    """EIT trained on a recording's trials, or as an earlier run of the same configuration and data left it.
 
     Where the weights of such a run are gone but its result is still in one of the ``tables``, the result says how many
     epochs were best, and these alone are trained again.
     """
     n_bins, n_units = settings.bins, train.rate_RNT.shape[1]
-    config = base_config(subject, n_bins) | {"model": "eit", "seed": seed, "rule": asdict(settings.rule)}
+    subject = recording.subject.id
+    config = base_config(subject, n_bins) | {"model": "eit", "seed": seed, "rule": settings.rule.config()}
+    digests = {subject: source_digest(recording)}
 
     def made() -> tuple[EITPublished, dict]:
         began = time.perf_counter()
@@ -185,9 +183,9 @@ def fit_eit(
 
 
 def model_run(
-    name: str, train: Trials, test: Trials, settings: EITTable, seed: int, digests: dict[str, str], tables: Path
+    name: str, train: Trials, test: Trials, settings: EITTable, seed: int, eit: Callable[[], tuple[EITPublished, dict]]
 ) -> tuple[np.ndarray, dict]:
-    """A model from its first weights to its predictions of the test windows."""
+    """A model from its first weights to its predictions of the test windows; ``eit`` gives a trained EIT."""
     n_bins, n_units = settings.bins, train.rate_RNT.shape[1]
     model: Decoder
     tested, traced = cut(test, n_bins), {}
@@ -197,7 +195,7 @@ def model_run(
             traced[epoch] = round(validate(model, tested), 5)
 
     if name == "eit" and not settings.trace:
-        model, detail = fit_eit(settings.subject, train, settings, seed, digests, tables)
+        model, detail = eit()
     else:
         model, detail = fit(lambda: MODELS[name](n_units, n_bins), train, n_bins, settings.rule, seed, look)
     detail |= {"traced": traced} if traced else {}
@@ -213,13 +211,17 @@ def model_run(
 
 
 def transfer_run(
-    source: StoredRecording, train: Trials, test: Trials, settings: EITTable, seed: int, tables: Path
+    source: StoredRecording,
+    train: Trials,
+    test: Trials,
+    settings: EITTable,
+    seed: int,
+    trained: Callable[[StoredRecording, Trials, int], tuple[EITPublished, dict]],
 ) -> tuple[np.ndarray, dict]:
     """EIT trained on another animal; its individual module frozen, and a head trained on this one."""
     n_bins, n_units = settings.bins, train.rate_RNT.shape[1]
     theirs, _ = split(read_trials(source))
-    subject = source.subject.id
-    there, first = fit_eit(subject, theirs, settings, seed, {subject: source_digest(source)}, tables)
+    there, first = trained(source, theirs, seed)
     see = partial(seen_through, there.transfer(n_units))
     model, detail = fit(lambda: FrozenHead(there.transfer(n_units)), train, n_bins, settings.rule, seed, see=see)
     return predict(model, see(cut(test, n_bins))), detail | {"source_epochs": first["epochs"]}

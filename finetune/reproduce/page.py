@@ -33,9 +33,10 @@ How long a model trains is one rule for all, fixed before any run: the last fift
 the epoch of the best figure on it is found (accuracy, or the loss of masked bins for NDT without labels), and the
 model is trained anew on all training trials for as many. Test trials are used once, at the end; but the test accuracy
 of EIT (T) at T = 2 was traced over 200 epochs in search of a fault, with no setting chosen from it (from epoch 50 on
-it moves between 72 and 77). Tables whose name ends in *400* have the published 400 epochs for every model. The
-interval is a bootstrap over test trials of the mean over seeds; it does not hold what other training trials would
-change.
+it moves between 72 and 77). Tables whose name ends in *400* have the published 400 epochs for every model; the one
+whose name ends in *in-order* does not shuffle windows, as the released code at T = 6, and was laid out when the other
+figures were known. The interval is a bootstrap over test trials of the mean over seeds; it does not hold what other
+training trials would change.
 Each row says how many seeds it rests on. Seconds are those of the clock, on one thread of a machine with other work and
 of code that has become faster meanwhile: docs/benchmarks/published-eit.md is about speed."""
 
@@ -70,8 +71,9 @@ def _table(name: str, rows: dict[str, list[RunResult]]) -> str:
     ]
     order = [*TITLES, *sorted(set(rows) - set(TITLES))]
     lines += [_row(row, rows[row], published.get(row)) for row in order if row in rows]
-    transfers = any(row not in TITLES for row in rows)  # a table of its own, of other rows
-    missing = [TITLES[row] for row in TITLES if row not in rows and not transfers]
+    # Transfers, and windows in order, are tables of their own, of fewer rows.
+    fewer = any(row not in TITLES for row in rows) or any(not json.loads(r).get("shuffle", True) for r in rules)
+    missing = [TITLES[row] for row in TITLES if row not in rows and not fewer]
     if missing:
         lines += ["", f"Not run yet: {', '.join(missing)}."]
     return "\n".join(lines) + _traced(rows) + _verdict(rows, published)
@@ -95,11 +97,12 @@ def _traced(rows: dict[str, list[RunResult]]) -> str:
 
 
 def _rule(rule: dict[str, Any]) -> str:
+    order = "" if rule.get("shuffle", True) else " Windows come in the order in which they were recorded, unshuffled."
     if rule["epochs"] is not None:
-        return f" {rule['epochs']} epochs for every model."
+        return f" {rule['epochs']} epochs for every model.{order}"
     return (
         f" Figures on what is held out are means of {rule['smooth']} epochs; {rule['patience']} epochs without a "
-        f"better one end the search, {rule['most_epochs']} at most."
+        f"better one end the search, {rule['most_epochs']} at most.{order}"
     )
 
 
@@ -155,4 +158,5 @@ def _shortfall(name: str, results: list[RunResult], published: float) -> str:
 
 def _tried(rule: dict[str, Any]) -> str:
     length = f"{rule['epochs']} epochs" if rule["epochs"] is not None else "the rule of the held-out trials for epochs"
-    return f"{length}, a rate of {rule['learning_rate']:g}, {rule['batch_size']} windows a batch"
+    order = "" if rule.get("shuffle", True) else ", not shuffled"
+    return f"{length}, a rate of {rule['learning_rate']:g}, {rule['batch_size']} windows a batch{order}"

@@ -116,6 +116,39 @@ def test_a_trace_changes_nothing_and_is_kept_beside_the_last_figure(reaching, tm
     assert "chosen on the test trials" not in (tmp_path / "False.md").read_text()
 
 
+def test_windows_in_order_are_those_of_the_trials_one_after_another(reaching, tmp_path):
+    train, _ = split(read_trials(find_recording(Catalog.open(Store(reaching[0])), "Chewie")))
+    cuts = cut(train, 6)
+
+    class Watched(MLPDecoder):
+        def forward(self, x_BNT, **more):
+            seen.append(x_BNT)
+            return super().forward(x_BNT, **more)
+
+    windows = {}
+    for shuffle in (False, True):
+        seen = []
+        rule = Rule(epochs=2, shuffle=shuffle)
+        fit(lambda: Watched(MLPDecoderConfig(n_units=8, n_bins=6)), train, 6, rule, 0)
+        windows[shuffle] = torch.cat(seen).numpy().reshape(2, *cuts.x_WNT.shape)  # fewer than two are left of no epoch
+    np.testing.assert_array_equal(windows[False], np.stack([cuts.x_WNT, cuts.x_WNT]))
+    assert (windows[True][0] != windows[True][1]).any()
+    np.testing.assert_array_equal(np.sort(windows[True][0], axis=0), np.sort(cuts.x_WNT, axis=0))
+
+
+def test_a_rule_is_said_as_it_was_before_it_could_keep_the_order(reaching, tmp_path):
+    assert "shuffle" not in Rule().config()  # keys of earlier results stay
+    assert Rule(shuffle=False).config() == Rule().config() | {"shuffle": False}
+    settings = ReproduceSettings(
+        store=str(reaching[0]), output=str(tmp_path / "o"), name="t", page=str(tmp_path / "page.md"),
+        eit=EITTable(models=["mlp"], seeds=[1], rule=Rule(epochs=1, shuffle=False)),
+    )  # fmt: skip
+    assert read_all(reproduce(settings))["mlp"][0].config["rule"]["shuffle"] is False
+    page = (tmp_path / "page.md").read_text()
+    assert "1 epochs for every model. Windows come in the order in which they were recorded, unshuffled." in page
+    assert "Not run yet" not in page
+
+
 def test_the_floor_tells_directions_and_shuffled_ones_not(reaching):
     train, test = split(read_trials(find_recording(Catalog.open(Store(reaching[0])), "Chewie")))
     predicted_WT, _ = floor(train, test, 6)
@@ -196,10 +229,10 @@ def test_the_page_says_what_is_there_and_what_is_not(reaching, tmp_path):
 def test_the_page_says_how_far_a_row_falls_short_and_what_was_tried(tmp_path):
     from dataclasses import asdict
 
-    config = {"subject": "Chewie", "bins": 2, "rule": asdict(Rule(epochs=400))}
+    config = {"subject": "Chewie", "bins": 2, "rule": Rule(epochs=400).config()}
     detail = {"train": 127, "test": 32, "epochs": 400, "seconds": 1.0}
     one = RunResult("eit", 15, "k", config, {"Chewie": "0" * 64}, 0.5, [0.0, 1.0] * 16, detail)
-    two = replace(one, seed=16, config=config | {"rule": asdict(Rule())})
+    two = replace(one, seed=16, config=config | {"rule": Rule().config()})
     enough = replace(one, name="mlp", accuracy=0.75, right_R=[0.75] * 32)
     (tmp_path / "t").mkdir()
     for result in (one, two, enough, replace(one, name="gru", accuracy=0.75, right_R=[0.5, 1.0] * 16)):
@@ -326,7 +359,7 @@ def test_shipped_tables_are_settings(name):
     given = ["--config", name, "--store", "s"]
     settings = parse(build_parser("reproduce", reproduce, ReproduceSettings), ReproduceSettings, given)
     assert f"reproduce/{settings.name}" == name
-    assert settings.eit.rule == (Rule(epochs=400) if name.endswith("-400") else Rule())
+    assert settings.eit.rule == Rule(epochs=400 if name.endswith("-400") else None, shuffle=not name.endswith("-order"))
 
 
 @pytest.mark.real_data
