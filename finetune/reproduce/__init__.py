@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,16 +15,19 @@ from finetune.reproduce.myow_page import myow_page
 from finetune.reproduce.neurpir import NeurPIRTable, run_neurpir
 from finetune.reproduce.neurpir_page import neurpir_page
 from finetune.reproduce.page import eit_page
+from finetune.reproduce.runs import read_all
 from foundation.errors import ConfigError, StoreError
 from foundation.resources import config_names
 from foundation.store.catalog import Catalog
 from foundation.store.storage import Store
 
-# name, which is also the setting's -> what fills its table (settings, catalog, folder), and its page (folder, command)
-EXPERIMENTS: dict[str, tuple[Callable[[Any, Catalog, Path], None], Callable[[Path, str], str]]] = {
-    "eit": (run_eit, eit_page),
-    "neurpir": (run_neurpir, neurpir_page),
-    "myow": (run_myow, myow_page),
+log = logging.getLogger(__name__)
+# name, which is also the setting's -> what fills its table (settings, catalog, folder), its page (folder, command), and
+# what only the configurations of its runs have
+EXPERIMENTS: dict[str, tuple[Callable[[Any, Catalog, Path], None], Callable[[Path, str], str], str]] = {
+    "eit": (run_eit, eit_page, "bins"),
+    "neurpir": (run_neurpir, neurpir_page, "level"),
+    "myow": (run_myow, myow_page, "task"),
 }
 
 
@@ -76,18 +81,43 @@ def reproduce(settings: ReproduceSettings) -> Path:
 
     Raises:
         StoreError: if the store is empty.
-        ConfigError: if it does not have the recordings of the table.
+        ConfigError: if it does not have the recordings of the table, or the output has tables of another experiment.
+        FoundationError: if a result of another configuration is in the way, or a model does not train.
     """
     catalog = Catalog.open(Store(settings.store))
     if not len(catalog):
         raise StoreError(f"the store at {catalog.store.name!r} has no recordings: fill it with `foundation ingest`")
     folder = Path(settings.output) / settings.name
-    run, page_of = EXPERIMENTS[settings.experiment]
+    run, _, mark = EXPERIMENTS[settings.experiment]
+    _check_tables(Path(settings.output), settings.experiment, mark)
     try:
         run(getattr(settings, settings.experiment), catalog, folder)
-    finally:
-        if settings.page is not None and Path(settings.output).is_dir():
-            page = Path(settings.page)
-            page.parent.mkdir(parents=True, exist_ok=True)
-            page.write_text(page_of(Path(settings.output), commands(Path(settings.output))))
+    except BaseException:
+        try:
+            _write_page(settings)
+        except Exception:
+            log.exception("the page was not written")  # what ended the runs is what is to be told
+        raise
+    _write_page(settings)
     return folder
+
+
+def _check_tables(output: Path, experiment: str, mark: str) -> None:
+    for table in sorted(output.iterdir()) if output.is_dir() else []:
+        found = [result for results in read_all(table).values() for result in results] if table.is_dir() else []
+        if any(mark not in result.config for result in found):
+            raise ConfigError(
+                f"output is {output}: {table.name} there is of another experiment than {experiment!r}; give each "
+                "experiment a folder of its own"
+            )
+
+
+def _write_page(settings: ReproduceSettings) -> None:
+    output = Path(settings.output)
+    if settings.page is None or not output.is_dir():
+        return
+    page = Path(settings.page)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    part = page.with_name(f".{page.name}.part")
+    part.write_text(EXPERIMENTS[settings.experiment][1](output, commands(output)))
+    os.replace(part, page)

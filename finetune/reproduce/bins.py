@@ -70,7 +70,7 @@ def read_reaches(recording: StoredRecording) -> Parts:
     Bins in which the hand moves faster than 5 (the recording's unit) count when directions are read.
 
     Raises:
-        ConfigError: if the recording has no trials with a direction, or no velocity.
+        ConfigError: if the recording has no trials with a direction, no velocity, or no observed bin in a trial.
     """
     trials, velocity = recording.intervals.get("trials"), recording.behavior.get("velocity")
     if trials is None or "direction" not in trials.columns or velocity is None:
@@ -87,6 +87,8 @@ def read_reaches(recording: StoredRecording) -> Parts:
                 rows.append(reader.window(float(start), n_bins, REACH_SECONDS).T)
                 starts += (float(start) + REACH_SECONDS * np.arange(n_bins)).tolist()
                 group += [trial] * n_bins
+    if not rows:
+        raise ConfigError(f"{recording.record['path']} has no observed bin of {REACH_SECONDS} s in any trial")
     start_M, group_M = np.array(starts), np.array(group)
     bins = Bins(
         np.concatenate(rows).astype(np.float32), start_M, group_M,
@@ -103,10 +105,11 @@ def read_sleep(recording: StoredRecording) -> Parts:
     """Bins of 4 s with a state; the first 70 % of the first 80 % are for training and the last 20 % for testing.
 
     Raises:
-        ConfigError: if the recording has no intervals of states.
+        ConfigError: if the recording has no intervals of states, fewer than two states in its
+            training part, or none in another part.
     """
     states = recording.intervals.get("states")
-    if states is None or "state" not in states.columns:
+    if states is None or "state" not in states.columns or not len(states.start):
         raise ConfigError(
             f"{recording.record['path']} has no intervals called states: hours of wake and sleep are needed"
         )
@@ -124,6 +127,13 @@ def read_sleep(recording: StoredRecording) -> Parts:
     n_train = int(n_bins * TRAIN_SHARE)
     n_learn = int(n_train * SLEEP_TRAIN_SHARE)
     learn, held = place_M < n_learn, (place_M >= n_learn) & (place_M < n_train)
+    present = {STATES[label] for label in np.unique(label_M[learn & bins.scored_M])}
+    if len(present) < 2 or not (held & bins.scored_M).any() or not bins.scored_M[n_train:].any():
+        raise ConfigError(
+            f"{recording.record['path']} has {', '.join(sorted(present)) or 'no state'} in the first {n_learn} bins of "
+            f"{SLEEP_SECONDS:g} s: at least two states are needed there, one in the other bins of the first {n_train}, "
+            f"and one in the last {n_bins - n_train}"
+        )
     return _parts(bins, learn, held, learn, place_M >= n_train)
 
 

@@ -15,6 +15,7 @@ from transformers import get_cosine_schedule_with_warmup
 
 from finetune.reproduce.bins import Bins
 from finetune.reproduce.bins_settings import Training
+from finetune.reproduce.decoding import check_finite
 from finetune.reproduce.lars import LARS
 from foundation.data.batch import WindowBatch
 from foundation.data.context import StepContext
@@ -162,7 +163,9 @@ class _Objective:
         zero_B = torch.zeros(size, dtype=torch.int64)
         context = StepContext(torch.arange(size), zero_B, seed=self.seed, step=step, steps=self.settings.most_steps)
         self.optimizer.zero_grad()
-        self.objective(self.model, views, context)["loss"].backward()
+        loss = self.objective(self.model, views, context)["loss"]
+        check_finite(loss.item(), self.optimizer.param_groups[0]["lr"])
+        loss.backward()
         self.optimizer.step()
         if self.schedule is not None:
             self.schedule.step()
@@ -197,7 +200,9 @@ class _Supervised:
         said = self.head(self.model(**self.data.view(rows_B).model_inputs()).p_BTD[:, 0])
         aim = self.aim_M[rows_B]
         self.optimizer.zero_grad()
-        (F.mse_loss(said, aim) if self.task == "reach" else F.cross_entropy(said, aim)).backward()
+        loss = F.mse_loss(said, aim) if self.task == "reach" else F.cross_entropy(said, aim)
+        check_finite(loss.item(), self.optimizer.param_groups[0]["lr"])
+        loss.backward()
         self.optimizer.step()
 
     def encode(self, bins: Bins) -> np.ndarray:

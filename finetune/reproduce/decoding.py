@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from finetune.reproduce.reaching import Cuts, Trials, cut
-from foundation.errors import ConfigError
+from foundation.errors import ConfigError, FoundationError
 from foundation.models.baselines import (
     NDT,
     Decoder,
@@ -65,8 +66,8 @@ class Rule:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} is {value}: at least 1")
-        if not self.learning_rate > 0:
-            raise ConfigError(f"learning_rate is {self.learning_rate}: above 0")
+        if not 0 < self.learning_rate < math.inf:
+            raise ConfigError(f"learning_rate is {self.learning_rate}: above 0, and finite")
 
     def config(self) -> dict[str, Any]:
         """What a run's configuration says of it; shuffling, which is the rule, is not said."""
@@ -107,11 +108,17 @@ def fit(
 
     ``look`` is shown the model after every epoch of its last training; nothing depends on what it sees. ``see`` gives
     the windows as the model takes them.
+
+    Raises:
+        ConfigError: if there are too few trials to hold a fifth out.
+        FoundationError: if the loss is no longer finite.
     """
     figures: list[float] = []
     epochs = rule.epochs
     if epochs is None:
         n_held = len(trials) // 5
+        if not n_held:
+            raise ConfigError(f"{len(trials)} training trials: at least 5, of which one is held out")
         learn, held = trials.where(slice(-n_held)), trials.where(slice(-n_held, None))
         epochs = _best_epochs(build, see(cut(learn, n_bins)), see(cut(held, n_bins)), rule, seed, figures)
     model = _start(build, seed)
@@ -162,6 +169,7 @@ class _Training:
         self.model.train()
         n = len(self.x)
         order = torch.randperm(n, generator=self.generator) if self.rule.shuffle else torch.arange(n)
+        whole = torch.zeros(())
         for rows in order.split(self.rule.batch_size):
             if len(rows) < 2:
                 continue
@@ -169,6 +177,18 @@ class _Training:
             out = self.model(self.x[rows], labels_BT=self.labels[rows], counts_BNT=self.counts[rows])
             out.loss.backward()
             self.optimizer.step()
+            whole += out.loss.detach()
+        check_finite(float(whole), self.rule.learning_rate)
+
+
+def check_finite(loss: float, learning_rate: float) -> None:
+    """Refuse to go on with a model that has diverged.
+
+    Raises:
+        FoundationError: if the loss is infinite or no number.
+    """
+    if not math.isfinite(loss):
+        raise FoundationError(f"the loss became {loss} at a learning rate of {learning_rate:g}: lower it")
 
 
 @torch.no_grad()

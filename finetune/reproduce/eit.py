@@ -71,6 +71,10 @@ class EITTable:
             raise ConfigError(f"seeds is {self.seeds}: one or more, each 0 or more")
         if self.threads < 1:
             raise ConfigError(f"threads is {self.threads}: at least 1")
+        if self.bins == 1 and "ndt" in self.models:
+            raise ConfigError("bins is 1 and models has 'ndt': it masks one bin of a window and reads the others")
+        if self.transfer_from == self.subject:
+            raise ConfigError(f"transfer_from is {self.transfer_from!r}: another animal than subject, or null")
 
 
 def run_eit(settings: EITTable, catalog: Catalog, folder: Path) -> None:
@@ -228,7 +232,7 @@ def transfer_run(
 
 
 def _held_out(train: Trials) -> tuple[Trials, Trials]:
-    n_held = len(train) // 5
+    n_held = max(len(train) // 5, 1)
     return train.where(slice(-n_held)), train.where(slice(-n_held, None))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from finetune.reproduce.decoding import check_finite
 from finetune.reproduce.networks import MODES, Networks
 from foundation.command import build_parser, parse
 from foundation.data import Loader, StepPlan
@@ -156,6 +157,7 @@ class EncoderTraining:
         """Go on for so many steps."""
         self.model.train()
         o = self.recipe.optimizer
+        whole = torch.zeros(())
         for _ in range(steps):
             for group in self.optimizer.param_groups:
                 group["lr"] = o.learning_rate * min(1.0, (self.step + 1) / max(o.warmup_steps, 1))
@@ -167,6 +169,8 @@ class EncoderTraining:
             self.optimizer.step()
             self.objective.after_step(self.model, 0.0)
             self.step += 1
+            whole += loss.detach()
+        check_finite(float(whole), o.learning_rate)
 
 
 def embed(model: EIT, networks: Networks, encoder: FiringEncoder, windows: int | None = None) -> np.ndarray:
@@ -197,7 +201,9 @@ def criterion(model: EIT, networks: Networks, encoder: FiringEncoder) -> dict[st
 
 
 class LOLCATTraining:
-    """LOLCAT learning firing modes from snippets of 3 s.
+    """LOLCAT learning firing modes from snippets of 3 s, as published.
+
+    Its settings stand here and not in a run's configuration: with others, `neurpir.VERSION` must change.
 
     Args:
         networks: what it learns from.
@@ -207,6 +213,7 @@ class LOLCATTraining:
     """
 
     SCALES = (Timescale(),)
+    RATE = 1e-3
 
     def __init__(self, networks: Networks, y_S: np.ndarray, seed: int, batch: int = 64) -> None:
         torch.manual_seed(seed)
@@ -215,7 +222,7 @@ class LOLCATTraining:
         self.model.fit_scale(self.histograms, self.masks)
         self.y_S, self.batch = torch.from_numpy(y_S), batch
         self.weight_S = 1.0 / torch.bincount(self.y_S, minlength=len(MODES)).clamp(min=1)[self.y_S]
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3, weight_decay=0.01)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=self.RATE, weight_decay=0.01)
 
     def snippets(self, networks: Networks) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Histograms and masks of all units."""
@@ -237,8 +244,10 @@ class LOLCATTraining:
             rows = torch.multinomial(self.weight_S, min(self.batch, len(self.y_S)))
             out = self.model([h[rows] for h in self.histograms], [m[rows] for m in self.masks])
             self.optimizer.zero_grad()
-            F.cross_entropy(out.logits_BC, self.y_S[rows]).backward()
+            loss = F.cross_entropy(out.logits_BC, self.y_S[rows])
+            loss.backward()
             self.optimizer.step()
+        check_finite(loss.item(), self.RATE)
 
     @torch.no_grad()
     def say(self, networks: Networks) -> np.ndarray:

@@ -12,6 +12,7 @@ from foundation.store.stored import StoredRecording
 
 BIN_SECONDS = 0.1
 BINS = 8
+DIRECTIONS = 8
 TRAIN_SHARE = 0.8
 LEAST_SPREAD = 1e-3
 
@@ -72,11 +73,16 @@ def read_trials(recording: StoredRecording) -> Trials:
     """The first bins that were observed in a row of every trial, as many as the shortest trial has.
 
     Raises:
-        ConfigError: if the recording has no trials with ``target_id``, or one of them has no observed bin.
+        ConfigError: if the recording has no trials with ``target_id``, one of these is no direction from 0 to 7, or a
+            trial has no observed bin.
     """
     trials = recording.intervals.get("trials")
     if trials is None or "target_id" not in trials.columns or not len(trials.start):
         raise ConfigError(f"{recording.record['path']} has no trials with a target_id: reaching trials are needed")
+    label_R = trials.columns["target_id"].astype(np.int64)
+    wrong = label_R[(label_R < 0) | (label_R >= DIRECTIONS)]
+    if len(wrong):
+        raise ConfigError(f"{recording.record['path']} has target_id {wrong[0]}: from 0 to {DIRECTIONS - 1}")
     reader = ActivityReader(recording)
     starts, lengths = [], []
     for start, stop in zip(trials.start, trials.end, strict=True):
@@ -89,7 +95,7 @@ def read_trials(recording: StoredRecording) -> Trials:
         lengths.append(int(n_bins[longest]))
     shortest = min(lengths)
     rates = [reader.window(start, shortest, BIN_SECONDS) / BIN_SECONDS for start in starts]
-    return Trials(np.stack(rates).astype(np.float32), trials.columns["target_id"].astype(np.int64))
+    return Trials(np.stack(rates).astype(np.float32), label_R)
 
 
 def split(trials: Trials) -> tuple[Trials, Trials]:

@@ -239,6 +239,7 @@ def test_the_page_says_what_is_there(networks_store, tmp_path):
     assert page.count("| LOLCAT (learns from labels) |") == 2
     assert "Not above the 26 interval features: " in page
     assert "Not run at this level: NuCLR, NeurPIR, without CEBRA" in page
+    assert page.endswith("\nNot run: `neurpir-first-rule`, `neurpir-longer`.\n")
     assert str(tmp_path) not in page
     found = read_all(folder)
     [oracle], [isi] = found["plain-oracle"], found["plain-isi"]

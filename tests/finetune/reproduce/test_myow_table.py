@@ -96,6 +96,33 @@ def recordings(make_recording, tmp_path_factory):
     return path, label
 
 
+def test_sleep_of_one_state_and_reaches_that_nobody_saw_are_named(make_recording, tmp_path):
+    asleep = sleeping(make_recording)
+    states = asleep.intervals["states"]
+    one = Interval(states.start, states.end, {"state": np.full(len(states.start), "wake")})
+    monkey, _ = reaches(make_recording)
+    unseen = Interval(np.array([0.0]), np.array([0.5]))  # before the first trial
+    store = Store(tmp_path / "store", create=True)
+    for recording in (
+        dataclasses.replace(asleep, intervals={"states": one}),
+        dataclasses.replace(monkey, domain=unseen, spikes=Spikes.from_trains([np.array([0.1])] * N_UNITS)),
+    ):
+        write_recording(store, recording)
+    catalog = Catalog.build(store)
+    with pytest.raises(ConfigError, match=r"has wake in the first \d+ bins of 4 s: at least two states"):
+        read_sleep(find_recording(catalog, "mouse"))
+    with pytest.raises(ConfigError, match=r"no observed bin of 0.1 s in any trial"):
+        read_reaches(find_recording(catalog, "Chewie"))
+
+
+def test_an_objective_that_diverges_is_no_result(recordings, tmp_path):
+    wild = dataclasses.replace(QUICK, optimizer="sgd", learning_rate=1e30)
+    for model in ("byol", "supervised"):
+        with pytest.raises(FoundationError, match="lower it"):
+            reproduce(table(recordings, tmp_path, models=[model], training=wild))
+    assert not list(tmp_path.rglob("*.json"))
+
+
 def table(recordings, tmp_path, **changes):
     settings = dataclasses.replace(
         MYOWTable(models=["linear", "shuffled", "byol"], seeds=[0], training=QUICK), **changes
