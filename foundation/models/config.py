@@ -8,6 +8,7 @@ import yaml
 from transformers import PretrainedConfig
 
 from foundation.errors import ConfigError
+from foundation.models.shape_checks import check_number, check_whole, check_width, listed_names, listed_wholes
 from foundation.resources import config_names, find_config
 
 COUNT_TRANSFORMS = ("log1p", "sqrt", "none")
@@ -72,23 +73,16 @@ class EITConfig(PretrainedConfig):
         unit_names: list[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        for name, value in (("dim", dim), ("heads", heads), ("patch_length", patch_length)):
-            if value < 1:
-                raise ConfigError(f"{name} is {value}: at least 1")
+        check_whole(1, dim=dim, heads=heads, patch_length=patch_length)
+        check_whole(0, individual_layers=individual_layers, interaction_layers=interaction_layers)
+        check_whole(0, time_layers=time_layers, inducing_points=inducing_points)
         if dim % heads or (dim // heads) % 2:
             raise ConfigError(f"dim is {dim} and heads {heads}: each head needs an even number of features")
-        if individual_layers < 0 or interaction_layers < 0 or individual_layers + interaction_layers < 1:
-            raise ConfigError(
-                f"individual_layers is {individual_layers} and interaction_layers {interaction_layers}: "
-                "0 or more each, and at least one in all"
-            )
-        for name, value in (("time_layers", time_layers), ("inducing_points", inducing_points)):
-            if value < 0:
-                raise ConfigError(f"{name} is {value}: 0 or more")
-        if not 0 <= dropout < 1:
-            raise ConfigError(f"dropout is {dropout}: from 0 to below 1")
-        if not mlp_ratio > 0:
-            raise ConfigError(f"mlp_ratio is {mlp_ratio}: above 0")
+        if individual_layers + interaction_layers < 1:
+            raise ConfigError("individual_layers is 0 and interaction_layers 0: at least one in all")
+        check_number(0, 1, dropout=dropout)
+        check_width(dim, mlp_ratio=mlp_ratio)
+        check_number(rotary_shortest=rotary_shortest, rotary_longest=rotary_longest, rotary_share=rotary_share)
         if not 0 < rotary_shortest < rotary_longest:
             raise ConfigError(
                 f"rotary_shortest is {rotary_shortest} and rotary_longest {rotary_longest}: need 0 < shortest < longest"
@@ -103,7 +97,9 @@ class EITConfig(PretrainedConfig):
         ):
             if transform not in allowed:
                 raise ConfigError(f"{name} is {transform!r}: one of {', '.join(allowed)}")
-        channels, tables, names = list(context_channels or []), list(unit_tables or []), list(unit_names or [])
+        channels = listed_names("context_channels", context_channels or [])
+        tables = listed_wholes(0, "unit_tables", unit_tables or [])
+        names = listed_names("unit_names", unit_names or [])
         if len(set(channels)) < len(channels):
             raise ConfigError(f"context_channels is {channels}: each name once")
         if sum(tables) != len(names) or len(set(names)) < len(names):

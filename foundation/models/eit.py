@@ -16,11 +16,13 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from foundation.errors import ConfigError
 from foundation.models.attention import BranchEnd, Phases, phases, rotary_angles
 from foundation.models.blocks import Block, Gather, InducedBlock, in_parts
 from foundation.models.config import EITConfig
 from foundation.models.tokens import ContextEmbedding, ContextIn, ReadIn, TokenEmbedding
 from foundation.models.units import UnitEmbedding
+from foundation.models.window_checks import check_ids, check_windows
 
 
 @dataclass
@@ -141,13 +143,15 @@ class EIT(PreTrainedModel):
             ``(M,)`` their ids, for ``unit_id_BN``.
 
         Raises:
-            ConfigError: if a name is known already, or none is given.
+            ConfigError: if a name is known already, none is given, or a plain string is.
 
         Example:
             >>> model = EIT(EITConfig(dim=16, heads=2))
             >>> model.add_units(["a/0", "a/1"]).tolist(), model.add_units(["b/0"]).tolist()
             ([0, 1], [2])
         """
+        if isinstance(names, str) or not len(names):
+            raise ConfigError(f"names is {names!r}: a list of at least one name of a unit")
         first = len(self.config.unit_names)
         known = EITConfig(unit_tables=[first, len(names)], unit_names=[*self.config.unit_names, *names])  # checks names
         if freeze_rest:
@@ -168,14 +172,13 @@ class EIT(PreTrainedModel):
         context_BCT: torch.Tensor | None = None,
         context_id_BC: torch.Tensor | None = None,
         mask_BC: torch.Tensor | None = None,
-        **_: object,
     ) -> EITOutput:
         """Embed windows.
 
         Args:
             x_BNT: ``(B, N, T * patch_length)`` activity in bins; what is masked may hold anything.
-            mask_BN: ``(B, N)`` bool, which units are there; at least one a window. None: all, without a mask, which is
-                what flash attention on a GPU needs.
+            mask_BN: ``(B, N)`` bool, which units are there; of a window of none all is 0. None: all, without a mask,
+                which is what flash attention on a GPU needs.
             mask_BT: ``(B, T * patch_length)`` bool, which bins are there; a token is there if all its bins are. None:
                 all, without a mask.
             dt_B: ``(B,)`` seconds, the width of a bin.
@@ -186,22 +189,25 @@ class EIT(PreTrainedModel):
             mask_BC: ``(B, C)`` bool, which channels are there; by default all.
 
         Raises:
-            ValueError: if the bins do not make whole tokens, or context is given to a model that knows no channel.
+            ValueError: if there is no bin, or no unit and no ``mask_BN``, bins do not make whole tokens, or context is
+                given to a model that knows no channel; and, on the CPU, if a width, modality or channel is impossible.
+            TypeError: if there is no argument of a name.
         """
         patch = self.config.patch_length
-        if x_BNT.shape[-1] % patch:
-            raise ValueError(f"{x_BNT.shape[-1]} bins do not make whole tokens of {patch} bins (patch_length)")
+        check_windows(x_BNT, mask_BN, patch, dt_B, modality_B)
         tokens_BT = None if mask_BT is None else mask_BT.unflatten(-1, (-1, patch)).all(-1)
         h_BNTD = self.embed(_blank(x_BNT, mask_BN, mask_BT), dt_B, modality_B)
         turn = self._turn(h_BNTD.shape[2], dt_B, torch.promote_types(h_BNTD.dtype, torch.float32))
         for block in self.individual:
             h_BNTD = over_time(block, h_BNTD, tokens_BT, turn)
         if unit_id_BN is not None:
-            h_BNTD = h_BNTD + self.units(unit_id_BN)[:, :, None]
+            h_BNTD = h_BNTD + self.units(unit_id_BN, h_BNTD.dtype)[:, :, None]
         n_units, seen_BN = h_BNTD.shape[1], mask_BN
         if context_BCT is not None:
             if self.context is None or context_id_BC is None:
                 raise ValueError("context needs config.context_channels, and context_id_BC to say which is which")
+            channels = len(self.config.context_channels)
+            check_ids("context_id_BC", context_id_BC, channels, f"0 to {channels - 1}, places in context_channels")
             context_BCT = _blank(context_BCT, mask_BC, mask_BT)
             h_BNTD = torch.cat([h_BNTD, self.context(context_BCT, context_id_BC)], dim=1)
             if mask_BN is not None or mask_BC is not None:
@@ -211,9 +217,10 @@ class EIT(PreTrainedModel):
             h_BNTD = interaction(h_BNTD, seen_BN, tokens_BT, turn)
         h_BNTD = self.norm(h_BNTD[:, :n_units])
         there_BN = _all(h_BNTD[:, :, 0, 0]) if mask_BN is None else mask_BN
-        there_BT = _all(h_BNTD[:, 0, :, 0]) if tokens_BT is None else tokens_BT
-        h_BNTD = h_BNTD * (there_BN[:, :, None] & there_BT[:, None, :])[..., None]
-        z_BND = h_BNTD.sum(2) / there_BT.sum(1).clamp(min=1)[:, None, None]
+        if tokens_BT is None:
+            tokens_BT = h_BNTD.new_ones(len(h_BNTD), h_BNTD.shape[2], dtype=torch.bool)
+        h_BNTD = h_BNTD * (there_BN[:, :, None] & tokens_BT[:, None, :])[..., None]
+        z_BND = h_BNTD.sum(2) / tokens_BT.sum(1).clamp(min=1)[:, None, None]
         p_BTD = h_BNTD.sum(1) / there_BN.sum(1).clamp(min=1)[:, None, None]
         return EITOutput(h_BNTD=h_BNTD, z_BND=z_BND, p_BTD=p_BTD)
 

@@ -12,6 +12,7 @@ from transformers.utils import ModelOutput
 
 from foundation.errors import ConfigError
 from foundation.models.batch_norm import GlobalBatchNorm
+from foundation.models.shape_checks import check_whole, listed_wholes
 
 
 class PopulationMLPConfig(PretrainedConfig):
@@ -28,9 +29,10 @@ class PopulationMLPConfig(PretrainedConfig):
     model_type = "population_mlp"
 
     def __init__(self, units: int = 1, widths: list[int] | None = None, **kwargs: Any) -> None:
-        widths = [128, 128, 128, 128] if widths is None else list(widths)
-        if units < 1 or not widths or min(widths) < 1:
-            raise ConfigError(f"units is {units} and widths {widths}: at least 1 each, and one width or more")
+        check_whole(1, units=units)
+        widths = listed_wholes(1, "widths", [128, 128, 128, 128] if widths is None else widths)
+        if not widths:
+            raise ConfigError("widths is []: one width or more")
         self.units, self.widths, self.dim, self.patch_length = units, widths, widths[-1], 1
         super().__init__(**kwargs)
 
@@ -77,9 +79,14 @@ class PopulationMLP(PreTrainedModel):
         """torch's own initialisation, as in the released code."""
 
     def forward(
-        self, x_BNT: torch.Tensor, mask_BN: torch.Tensor | None, mask_BT: torch.Tensor | None, **_: object
+        self,
+        x_BNT: torch.Tensor,
+        mask_BN: torch.Tensor | None,
+        mask_BT: torch.Tensor | None,
+        dt_B: torch.Tensor | None = None,
+        modality_B: torch.Tensor | None = None,
     ) -> PopulationMLPOutput:
-        """Embed every bin; see `EIT.forward` for the arguments.
+        """Embed every bin; see `EIT.forward` for the arguments. Of bin width and modality nothing is seen.
 
         Raises:
             ValueError: if windows have another number of units, or differ in length while it is trained.

@@ -13,8 +13,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from foundation.errors import ConfigError
 from foundation.models.batch_norm import GlobalBatchNorm
+from foundation.models.shape_checks import check_whole
 
 
 class SwapVAEConfig(PretrainedConfig):
@@ -36,9 +36,7 @@ class SwapVAEConfig(PretrainedConfig):
     def __init__(
         self, units: int = 1, content: int = 64, style: int = 64, hidden: int = 128, hertz: bool = False, **kwargs: Any
     ) -> None:
-        for name, value in (("units", units), ("content", content), ("style", style), ("hidden", hidden)):
-            if value < 1:
-                raise ConfigError(f"{name} is {value}: at least 1")
+        check_whole(1, units=units, content=content, style=style, hidden=hidden)
         self.units, self.content, self.style, self.hidden, self.hertz = units, content, style, hidden, hertz
         super().__init__(**kwargs)
 
@@ -115,7 +113,6 @@ class SwapVAEModel(PreTrainedModel):
         mask_BT: torch.Tensor,
         dt_B: torch.Tensor,
         modality_B: torch.Tensor | None = None,
-        **_: object,
     ) -> SwapVAEOutput:
         """Encode windows; see `EIT.forward` for the arguments."""
         encoded = self.encoder(self.activity(x_BNT, mask_BT, dt_B))

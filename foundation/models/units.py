@@ -41,8 +41,8 @@ class UnitEmbedding(nn.Module):
         table_ND = nn.Parameter(zeros_ND if like is None else zeros_ND.to(like))
         self.register_parameter(f"table_{len(self.tables)}", table_ND)
 
-    def forward(self, unit_id_BN: torch.Tensor) -> torch.Tensor:
-        """``(B, N)`` ids to ``(B, N, D)``; 0 for -1.
+    def forward(self, unit_id_BN: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """``(B, N)`` ids to ``(B, N, D)``; 0 for -1. Without tables ``dtype`` is that of the zeros.
 
         Raises:
             ValueError: if there are no known units, or an id is beyond the last.
@@ -51,7 +51,7 @@ class UnitEmbedding(nn.Module):
         if not torch.compiler.is_compiling() and int(unit_id_BN.max()) >= n_known:
             raise ValueError(f"unit_id_BN holds {int(unit_id_BN.max())}: this model knows {n_known} units (add_units)")
         if not n_known:
-            return torch.zeros(*unit_id_BN.shape, self.dim, device=unit_id_BN.device)
+            return torch.zeros(*unit_id_BN.shape, self.dim, device=unit_id_BN.device, dtype=dtype)
         table_RD = torch.cat(self.tables)
         known = unit_id_BN >= 0
         return F.embedding(unit_id_BN.clamp(min=0), table_RD) * known[..., None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,8 +69,8 @@ class ObjectiveSettings:
         for name, weight in self.weights.items():
             if name not in OBJECTIVES:
                 raise ConfigError(f"weights names {name!r}: allowed are {', '.join(sorted(OBJECTIVES))}")
-            if not weight > 0:
-                raise ConfigError(f"weights.{name} is {weight}: above 0, or leave it out")
+            if not 0 < weight < math.inf:
+                raise ConfigError(f"weights.{name} is {weight}: above 0, and finite, or leave it out")
         alone = [name for name in self.weights if self._own_config(name) is not None]
         if alone and len(self.weights) > 1:
             raise ConfigError(
@@ -84,6 +85,12 @@ class ObjectiveSettings:
     def own_config(self) -> PretrainedConfig | None:
         """Shape of the encoder that the objective brings; None: it takes any."""
         return self._own_config(next(iter(self.weights or [self.name])))
+
+    def own_units(self) -> dict[str, int]:
+        """Units of the one population that the objective is made for, under their settings' names; empty: any."""
+        kinds = [OBJECTIVES[name] for name in self.weights or [self.name]]
+        found = {key: kind.own_units(getattr(self, key)) for kind, key in kinds}
+        return {f"{key}.units": units for key, units in found.items() if units is not None}
 
     @property
     def title(self) -> str:

@@ -28,6 +28,12 @@ class Objective(nn.Module):
         """Shape of the encoder that the objective brings, in place of the run's model; None: it takes any."""
         return None
 
+    @classmethod
+    def own_units(cls, settings: Any) -> int | None:
+        """Units of the one population that it is made for: its encoder's; None: it takes any population."""
+        units: int | None = getattr(cls.own_config(settings), "units", None)
+        return units
+
     @property
     def view_spec(self) -> ViewSpec:
         """The views that it asks of the data."""

@@ -62,6 +62,8 @@ def mine(
         >>> int(mine(anchor, pool, torch.zeros(1), neighbours=1, exclusion=1.0, across_recordings=False))
         1
     """
+    if not len(pool.y_PD):  # then in every process: the pool is of all of them
+        return torch.full((len(anchors.y_PD),), -1, device=pool.y_PD.device)
     cosine_MP = F.normalize(anchors.y_PD, dim=1) @ F.normalize(pool.y_PD, dim=1).T
     same_MP = anchors.recording_P[:, None] == pool.recording_P[None, :]
     near_MP = (anchors.start_P[:, None] - pool.start_P[None, :]).abs() < exclusion

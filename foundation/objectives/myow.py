@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from foundation.data.augmentations import Augmentation, augment
 from foundation.data.batch import WindowBatch
+from foundation.data.bounds import check_number
 from foundation.data.context import StepContext
 from foundation.data.views import ViewSpec
 from foundation.errors import ConfigError
@@ -33,7 +34,7 @@ class MYOWSettings:
         level: ``population`` or ``units``: what is predicted.
         encoder: widths of a perceptron over the neurons of one population that takes the place of the run's model, as
             MYOW was published with; empty: the run's model.
-        units: neurons of that population; every window must have exactly these.
+        units: neurons of that population; a run draws from the one recording that has exactly these.
         shortest, longest: tokens of a view.
         max_distance: seconds between the two views at most; null: anywhere in the recording.
         augmentations: of each view, in order.
@@ -90,9 +91,8 @@ class MYOWSettings:
             self._check_encoder()
         check_widths("mined_projector", self.mined_projector)
         check_widths("predictor", [self.predictor, self.mined_predictor])
-        for name in ("mined_weight", "exclusion"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}: 0 or more")
+        for name in ("mined_weight", "exclusion", "least_events"):
+            check_number(name, getattr(self, name), 0)
         if self.mined_weight > 0 and (self.candidates < 1 or self.neighbours < 1):
             raise ConfigError(f"candidates is {self.candidates}, neighbours {self.neighbours}: at least 1 to mine")
         if not 0 <= self.mined_from <= self.mined_until <= 1:

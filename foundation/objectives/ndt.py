@@ -33,7 +33,7 @@ class NDTSettings:
             ``units`` (a unit throughout).
         share: of it that is hidden.
         units: 0: each unit's counts are read from that unit's own tokens; above 0: from the population's, for a model
-            that has no tokens of units; then every window must have exactly so many units, always the same.
+            that has no tokens of units; a run then draws from the one recording that has exactly so many units.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -79,6 +79,11 @@ class NDT(Objective):
         self.settings = settings
         self.bins = int(getattr(getattr(model, "config", None), "patch_length", 1))
         self.readout = nn.Linear(dim, self.bins * max(settings.units, 1))
+
+    @classmethod
+    def own_units(cls, settings: NDTSettings) -> int | None:
+        """Units of the population that the read-out is for, if the settings ask for one."""
+        return settings.units or None
 
     @property
     def view_spec(self) -> ViewSpec:

@@ -16,6 +16,7 @@ from torch import nn
 
 from foundation.data.augmentations import Augmentation
 from foundation.data.batch import WindowBatch
+from foundation.data.bounds import check_number
 from foundation.data.context import StepContext
 from foundation.data.surround import SurroundSettings
 from foundation.data.views import ViewSpec
@@ -70,8 +71,7 @@ class NeurPIRSettings:
         check_widths("projector", self.projector)
         if self.statistics not in ("across", "within"):
             raise ConfigError(f"statistics is {self.statistics!r}: one of across, within")
-        if self.least_events < 0:
-            raise ConfigError(f"least_events is {self.least_events}: 0 or more")
+        check_number("least_events", self.least_events, 0)
 
 
 class NeurPIR(Objective):

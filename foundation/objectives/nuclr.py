@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from foundation.data.augmentations import Augmentation
 from foundation.data.batch import WindowBatch
+from foundation.data.bounds import check_number
 from foundation.data.context import StepContext
 from foundation.data.views import ViewSpec
 from foundation.errors import ConfigError
@@ -56,8 +57,8 @@ class NuCLRSettings:
         for name in ("hidden", "out"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
-        if not self.temperature > 0:
-            raise ConfigError(f"temperature is {self.temperature}: above 0")
+        check_number("temperature", self.temperature, above=0)
+        check_number("least_events", self.least_events, 0)
 
 
 def decoupled_terms(

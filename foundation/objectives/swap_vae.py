@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from foundation.data.augmentations import Augmentation
 from foundation.data.batch import WindowBatch
+from foundation.data.bounds import check_number
 from foundation.data.context import StepContext
 from foundation.data.views import ViewSpec
-from foundation.errors import ConfigError
 from foundation.models.swap_vae import SwapVAEConfig, SwapVAEModel
 from foundation.objectives.base import Objective, two_views
 from foundation.objectives.gather import gather_rows
@@ -27,7 +27,7 @@ class SwapVAESettings:
     """Settings of Swap-VAE.
 
     Args:
-        units: neurons of the one population; every window must have exactly these.
+        units: neurons of the one population; a run draws from the one recording that has exactly these.
         content, style: features of each.
         hidden: width of the inner layers.
         hertz: rates in events a second instead of events, as in the released code.
@@ -54,8 +54,7 @@ class SwapVAESettings:
         ViewSpec(2, 1, 1, self.max_distance)
         self.config()
         for name in ("divergence", "alignment"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}: 0 or more")
+            check_number(name, getattr(self, name), 0)
 
     def config(self) -> SwapVAEConfig:
         """The network's configuration."""

@@ -12,6 +12,7 @@ from torch import nn
 
 from foundation.data.augmentations import Augmentation
 from foundation.data.batch import WindowBatch
+from foundation.data.bounds import check_number
 from foundation.data.context import StepContext
 from foundation.data.views import ViewSpec
 from foundation.errors import ConfigError
@@ -66,6 +67,7 @@ class VICRegSettings:
         if self.statistics not in ("across", "within") or (self.statistics == "within" and self.level != "units"):
             raise ConfigError(f"statistics is {self.statistics!r}: across, or for level units within")
         check_widths("expander", self.expander)
+        check_number("least_events", self.least_events, 0)
         if self.segments not in (1, 2):
             raise ConfigError(f"segments is {self.segments}: 1 or 2")
         if self.segments == 1 and not self.augmentations:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from foundation.errors import ConfigError
+from foundation.data.bounds import check_number
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class VICRegWeights:
         eps: added to variances before the root.
 
     Raises:
-        ConfigError: if a weight is negative or a bound is not positive.
+        ConfigError: if a weight is negative, a bound is not positive, or one is not finite.
     """
 
     invariance: float = 25.0
@@ -37,11 +37,9 @@ class VICRegWeights:
 
     def __post_init__(self) -> None:
         for name in ("invariance", "variance", "covariance"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}: 0 or more")
+            check_number(name, getattr(self, name), 0)
         for name in ("target", "eps"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}: above 0")
+            check_number(name, getattr(self, name), above=0)
 
 
 def vicreg_terms(

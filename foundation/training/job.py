@@ -10,11 +10,11 @@ from foundation.errors import StoreError
 from foundation.store.catalog import Catalog
 from foundation.store.storage import Store
 from foundation.training.engine import is_launched
+from foundation.training.recordings import choose_recordings
 from foundation.training.restarts import launch_with_restarts
 from foundation.training.resuming import never_once
 from foundation.training.settings import PretrainSettings
 from foundation.training.trainer import Trainer
-from foundation.training.validation import split
 
 
 def pretrain(settings: PretrainSettings) -> Path:
@@ -30,17 +30,19 @@ def pretrain(settings: PretrainSettings) -> Path:
         The folder of the model: config.json, model.safetensors and a model card (README.md).
 
     Raises:
+        ConfigError: if the recordings are not what the objective is made for, or none is left to train on.
         StoreError: if the store is missing or empty.
         CheckpointError: if ``output`` holds a run with other settings or recordings.
         RequeueError: if the run was told to stop; it has saved its state.
         FoundationError: if loss or gradients stay not finite, data or checkpoints cannot be read or written after
-            repeated attempts, or a process ends with an error.
+            repeated attempts, no step counted, or a process ends with an error.
     """
     output = Path(settings.output)
     settings = never_once(settings)
     if settings.needs_launcher and not is_launched():
-        if settings.resume == "never":  # nothing is removed for a run that has nothing to train on
-            split(open_catalog(settings.store), settings.validation.held_out)
+        # Nothing is removed for a run that has nothing to train on, nothing made for one with another population.
+        if settings.resume == "never" or settings.objective.own_units():
+            choose_recordings(settings, open_catalog(settings.store))
         launch_with_restarts(settings)
         return output / "model"
     catalog = open_catalog(settings.store)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from foundation.data.bounds import check_number
 from foundation.errors import ConfigError
 
 
@@ -36,8 +37,7 @@ class SafetySettings:
 
     def __post_init__(self) -> None:
         for name in ("max_skipped", "retries", "pause", "watchdog_factor"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}: 0 or more")
+            check_number(name, getattr(self, name), 0)
         for name in ("watchdog_seconds", "timeout", "joining"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}: above 0 seconds")

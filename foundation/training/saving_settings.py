@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from foundation.data.bounds import check_number
 from foundation.errors import ConfigError
 
 
@@ -31,7 +32,6 @@ class SavingSettings:
     patience: float = 600.0
 
     def __post_init__(self) -> None:
-        if self.keep_hours < 0:
-            raise ConfigError(f"keep_hours is {self.keep_hours}: 0 or more")
+        check_number("keep_hours", self.keep_hours, 0)
         if not self.patience > 0:
             raise ConfigError(f"patience is {self.patience}: above 0 seconds")

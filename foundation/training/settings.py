@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from foundation.data.bounds import check_number
 from foundation.data.outline import WINDOWS
 from foundation.data.plan import DataSettings
 from foundation.errors import ConfigError
@@ -91,12 +92,11 @@ class OptimizerSettings:
     clip: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "clip"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}: above 0")
+        check_number("learning_rate", self.learning_rate, above=0)
+        if not self.clip > 0:  # .inf: nothing is cut
+            raise ConfigError(f"clip is {self.clip}: above 0")
         for name in ("warmup_steps", "weight_decay"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}: 0 or more")
+            check_number(name, getattr(self, name), 0)
         for name in ("beta1", "beta2", "final_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: from 0 to 1")

@@ -21,6 +21,7 @@ class Skips:
 
     def __init__(self, most: int) -> None:
         self.most, self.total, self.in_row = most, 0, 0
+        self.last = "it was before the run went on"
 
     def add(
         self, step: int, metrics: dict[str, float], kind: str, windows: list[str], folder: RunFolder | None, quiet: str
@@ -39,7 +40,7 @@ class Skips:
         """
         self.total += 1
         self.in_row += 1
-        text = quiet or f"loss {metrics['loss']}, gradient norm {metrics['gradient_norm']}"
+        text = self.last = quiet or f"loss {metrics['loss']}, gradient norm {metrics['gradient_norm']}"
         if folder is not None:
             log.warning("step %d is skipped (%s). Windows (%s): %s", step, text, SAID[kind], listed(windows))
             report = {name: str(metrics[name]) for name in ("loss", "gradient_norm")}
@@ -53,4 +54,19 @@ class Skips:
             raise FoundationError(
                 f"{self.in_row} steps in a row up to step {step} {what} ({text}; windows, {SAID[kind]}: "
                 f"{listed(windows)}): {mend}all are listed in skipped.jsonl"
+            )
+
+    def check_end(self, steps: int) -> None:
+        """Refuse the end of a run in which no step counted: its weights are those of its start.
+
+        Args:
+            steps: that were done, those before the run went on included.
+
+        Raises:
+            FoundationError: if all of them were skipped.
+        """
+        if self.total >= steps:
+            raise FoundationError(
+                f"none of {steps} steps counted, so nothing was learned and no model is written; of the last one: "
+                f"{self.last}. All are listed in skipped.jsonl: mend what they say, and begin anew with --resume never"
             )

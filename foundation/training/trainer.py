@@ -20,6 +20,7 @@ from foundation.training.control import Control
 from foundation.training.determinism import deterministic
 from foundation.training.engine import build_engine, build_module, is_launched, start_distributed
 from foundation.training.identity import recordings_digest
+from foundation.training.recordings import choose_recordings
 from foundation.training.reports import Reports
 from foundation.training.resuming import checkpoints_of, clear, resume
 from foundation.training.run_folder import RunFolder
@@ -31,7 +32,7 @@ from foundation.training.state import weights
 from foundation.training.stopping import stop_if_asked
 from foundation.training.suspects import all_of, find_suspects
 from foundation.training.update import update
-from foundation.training.validation import Validator, split
+from foundation.training.validation import Validator
 from foundation.training.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class Trainer:
 
     def __init__(self, settings: PretrainSettings, catalog: Catalog) -> None:
         self.settings = settings
-        self.catalog, held_out = split(catalog, settings.validation.held_out)
+        self.catalog, held_out = choose_recordings(settings, catalog)
         self.folder = RunFolder(settings.output)
         self.rank, self.world = start_distributed(settings.safety.timeout, settings.safety.joining)
         self.control = Control(settings.safety.timeout)
@@ -130,6 +131,7 @@ class Trainer:
             stack.callback(batches.close)
             done = self._train_steps(first, batches, shown)
             self.watchdog.pause()
+            self.skips.check_end(done)
             self._save(done)
             self.saver.wait()
             self._stop_if_asked(done)

@@ -6,6 +6,7 @@ any number of processes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,7 @@ from foundation.data.augmentations.noise import noise, pepper
 from foundation.data.augmentations.time import segment_length, temporal_jitter, time_scaling
 from foundation.data.augmentations.units import neuron_dropout, unit_subsampling
 from foundation.data.batch import WindowBatch
+from foundation.data.bounds import check_number
 from foundation.data.context import StepContext
 from foundation.data.draws import Draws
 from foundation.errors import ConfigError
@@ -74,9 +76,9 @@ class Augmentation:
             raise ConfigError(f"share of {self.name} is {self.share}: from 0 to 1")
         if self.random and self.name != "neuron_dropout":
             raise ConfigError(f"random of {self.name} is true: only neuron_dropout has it")
-        low = {"noise": 0.0, "temporal_jitter": 0.0, "time_scaling": 1.0}.get(self.name)
-        if low is not None and self.size is not None and not self.size >= low:
-            raise ConfigError(f"size of {self.name} is {self.size}: {low:g} or more")
+        if self.size is not None:
+            least = {"noise": 0.0, "temporal_jitter": 0.0, "time_scaling": 1.0}.get(self.name, -math.inf)
+            check_number(f"size of {self.name}", self.size, least)
 
 
 def augment(

@@ -20,16 +20,26 @@ def _whole_tokens(view: WindowBatch, tokens: int) -> torch.Tensor:
     return view.mask_BT.unflatten(1, (-1, tokens)).all(-1)
 
 
+def _longest_run(view: WindowBatch, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """``(B,)`` the first bin of a token from which most bins follow without a gap, and how many these are."""
+    length = view.mask_BT.shape[1]
+    bins = torch.arange(length, device=view.mask_BT.device)
+    gap_BT = torch.where(view.mask_BT, length, bins).flip(1).cummin(1).values.flip(1)  # the next one
+    run_BK = (gap_BT - bins)[:, ::tokens]
+    return run_BK.argmax(1) * tokens, run_BK.amax(1)
+
+
 def temporal_jitter(view: WindowBatch, draws: Draws, settings: Augmentation, tokens: int) -> WindowBatch:
     """A window moved by a whole number of bins, up to ``size`` either way; what it has no bins for is masked.
 
-    At least one token of each window stays whole. Views at other times altogether are not an augmentation: the
-    objective's ``max_distance`` draws them from the data.
+    At least one token of each window stays whole, if one was: a window moves by less than its longest run of whole
+    tokens, so one whose tokens are whole only by themselves, or not at all, stays where it is. Views at other times
+    altogether are not an augmentation: the objective's ``max_distance`` draws them from the data.
     """
-    most_B = (_whole_tokens(view, tokens).sum(1) - 1).clamp(min=0) * tokens
-    most_B = most_B.clamp(max=int(settings.size or 0))
-    shift_B = (draws.uniform() * (2 * most_B + 1)).long() - most_B
+    most_B = (_longest_run(view, tokens)[1] // tokens - 1).clamp(min=0) * tokens
     length = view.x_BNT.shape[-1]
+    most_B = most_B.clamp(max=min(int(settings.size or 0), length))
+    shift_B = (draws.uniform() * (2 * most_B + 1)).long() - most_B
     source_BT = torch.arange(length, device=shift_B.device) + shift_B[:, None]
     inside_BT = (source_BT >= 0) & (source_BT < length)
     source_BT = source_BT.clamp(0, length - 1)
@@ -55,14 +65,17 @@ def segment_length(view: WindowBatch, draws: Draws, settings: Augmentation, toke
 def time_scaling(view: WindowBatch, draws: Draws, settings: Augmentation, tokens: int) -> WindowBatch:
     """Time ``s`` times as fast, with log s uniform in +-log(size); a bin gets what fell into the time that it spans.
 
-    Counts are spread evenly over their bin and summed; values are averaged. Where ``s`` is above 1 the window ends
-    early, and what is past its end is masked; one token at least stays.
+    Counts are spread evenly over their bin and summed; values are averaged. Time runs from the first bin, or where
+    bins are masked from the first token of the longest run of bins that are there; the speed is such that this token
+    stays whole, if it was. Where ``s`` is above 1 the window ends early, and what is past its end is masked.
     """
     most = torch.tensor(float(settings.size or 1.0), device=view.x_BNT.device).log()
     speed_B = ((2 * draws.uniform() - 1) * most).exp()
-    speed_B = torch.minimum(speed_B, (view.mask_BT.sum(1) / tokens).clamp(min=1.0))
+    first_B, run_B = _longest_run(view, tokens)
+    speed_B = torch.minimum(speed_B, (run_B / tokens).clamp(min=1.0))
     length = view.x_BNT.shape[-1]
-    edges_BT = (torch.arange(length + 1, device=speed_B.device) * speed_B[:, None]).clamp(max=float(length))
+    from_first_BT = torch.arange(length + 1, device=speed_B.device) - first_B[:, None]
+    edges_BT = (first_B[:, None] + from_first_BT * speed_B[:, None]).clamp(min=0.0, max=float(length))
     x_BNT = _between(view.x_BNT, edges_BT)
     # A bin is there if all of the time that it spans was observed.
     seen_BT = _between(view.mask_BT[:, None].to(x_BNT.dtype), edges_BT)[:, 0]

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from foundation.errors import ConfigError
+from foundation.models.shape_checks import check_number, check_whole
 
 
 @dataclass
@@ -45,11 +45,8 @@ class DecoderConfig(PretrainedConfig):
     def __init__(
         self, n_units: int = 1, n_bins: int = 2, n_classes: int = 8, dropout: float = 0.5, **kwargs: Any
     ) -> None:
-        for name, value in (("n_units", n_units), ("n_bins", n_bins), ("n_classes", n_classes)):
-            if value < 1:
-                raise ConfigError(f"{name} is {value}: at least 1")
-        if not 0 <= dropout < 1:
-            raise ConfigError(f"dropout is {dropout}: from 0 to below 1")
+        check_whole(1, n_units=n_units, n_bins=n_bins, n_classes=n_classes)
+        check_number(0, 1, dropout=dropout)
         self.n_units, self.n_bins, self.n_classes, self.dropout = n_units, n_bins, n_classes, dropout
         super().__init__(**kwargs)
 
@@ -57,8 +54,9 @@ class DecoderConfig(PretrainedConfig):
 class Decoder(PreTrainedModel):
     """Base of the decoders: `from_pretrained`, `save_pretrained` and AutoModel as for EIT; torch's own initialisation.
 
-    A subclass has ``config_class`` and ``forward(x_BNT, labels_BT=None, **_) -> DecoderOutput``, where ``x_BNT`` is
-    ``(B, N, T)`` activity and ``labels_BT`` int64 classes.
+    A subclass has ``config_class`` and ``forward(x_BNT, labels_BT=None, counts_BNT=None) -> DecoderOutput``, where
+    ``x_BNT`` is ``(B, N, T)`` activity, ``labels_BT`` int64 classes and ``counts_BNT`` the events in each bin: all take
+    them, so that one loop trains all, and `NDT` alone learns from them.
     """
 
     base_model_prefix = "decoder"

@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 from transformers.utils import ModelOutput
 
 from foundation.errors import ConfigError
+from foundation.models.shape_checks import check_number, check_whole, listed_wholes
 
 
 class LOLCATConfig(PretrainedConfig):
@@ -30,6 +31,9 @@ class LOLCATConfig(PretrainedConfig):
         heads: attention heads, each with values of ``dim / heads``.
         dropout: of what the classifier reads.
         snippet_dropout: in training, a share of a unit's snippets up to this is left out, drawn for each unit.
+
+    Raises:
+        ConfigError: if a value is impossible.
     """
 
     model_type = "lolcat"
@@ -44,14 +48,14 @@ class LOLCATConfig(PretrainedConfig):
         snippet_dropout: float = 0.5,
         **kwargs: Any,
     ) -> None:
-        self.n_features = list(n_features or [90])
-        if any(n < 1 for n in self.n_features) or n_classes < 2:
-            raise ConfigError(f"n_features is {n_features} and n_classes {n_classes}: at least 1 each, and 2 classes")
-        if heads < 1 or dim % heads:
+        self.n_features = listed_wholes(1, "n_features", [90] if n_features is None else n_features)
+        if not self.n_features:
+            raise ConfigError("n_features is []: one timescale or more")
+        check_whole(2, n_classes=n_classes)
+        check_whole(1, dim=dim, heads=heads)
+        if dim % heads:
             raise ConfigError(f"dim is {dim} and heads {heads}: heads must divide dim")
-        for name, value in (("dropout", dropout), ("snippet_dropout", snippet_dropout)):
-            if not 0 <= value < 1:
-                raise ConfigError(f"{name} is {value}: from 0 to below 1")
+        check_number(0, 1, dropout=dropout, snippet_dropout=snippet_dropout)
         self.n_classes, self.dim, self.heads = n_classes, dim, heads
         self.dropout, self.snippet_dropout = dropout, snippet_dropout
         super().__init__(**kwargs)
@@ -136,7 +140,14 @@ class LOLCAT(PreTrainedModel):
             reset()
 
     def fit_scale(self, histograms: Sequence[torch.Tensor], masks: Sequence[torch.Tensor]) -> None:
-        """Take the scaling of histograms from training units."""
+        """Take the scaling of histograms from training units.
+
+        Raises:
+            ValueError: if masks leave no snippet of a timescale.
+        """
+        for scale, mask_BS in enumerate(masks):
+            if not mask_BS.any():
+                raise ValueError(f"masks[{scale}] leaves none of {mask_BS.numel()} snippets: at least one a timescale")
         for encoder, x_BSF, mask_BS in zip(self.encoders, histograms, masks, strict=True):
             assert isinstance(encoder, SnippetEncoder)
             encoder.fit(x_BSF, mask_BS)
@@ -147,7 +158,6 @@ class LOLCAT(PreTrainedModel):
         masks: Sequence[torch.Tensor] | None = None,
         labels_B: torch.Tensor | None = None,
         weight_C: torch.Tensor | None = None,
-        **_: object,
     ) -> LOLCATOutput:
         """Classes of B units.
 
@@ -156,11 +166,20 @@ class LOLCAT(PreTrainedModel):
             masks: ``(B, S)`` bool of each, which snippets count; by default all.
             labels_B: int64 classes.
             weight_C: weights of classes in the loss.
+
+        Raises:
+            ValueError: if a unit has no snippet that counts.
         """
         if masks is None:
             masks = [torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) for x in histograms]
         h_BSD = torch.cat([encode(x) for encode, x in zip(self.encoders, histograms, strict=True)], dim=1)
-        mask_BS = self._leave_out(torch.cat(list(masks), dim=1))
+        mask_BS = torch.cat(list(masks), dim=1)
+        if not torch.compiler.is_compiling() and not mask_BS.any(1).all():
+            without = (~mask_BS.any(1)).nonzero()[:, 0].tolist()
+            raise ValueError(
+                f"units {without[:5]} of the batch ({len(without)} in all) have no snippet: leave them out"
+            )
+        mask_BS = self._leave_out(mask_BS)
         scores_BHS = torch.stack([gate(h_BSD)[..., 0] for gate in self.gates], dim=1)
         attention_BHS = scores_BHS.masked_fill(~mask_BS[:, None], -torch.inf).softmax(-1)
         values = [

@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel
 
-from foundation.errors import ConfigError
 from foundation.models.baselines.decoder import Decoder, DecoderConfig, DecoderOutput, Table
 from foundation.models.baselines.wide_attention import WideBlock
+from foundation.models.shape_checks import check_number, check_whole, check_width
 
 
 class NDTConfig(DecoderConfig):
@@ -44,11 +44,12 @@ class NDTConfig(DecoderConfig):
         mask_share: float = 0.5,
         **kwargs: Any,
     ) -> None:
-        if not 0 < mask_share < 1:
-            raise ConfigError(f"mask_share is {mask_share}: above 0 and below 1")
+        check_whole(1, widening=widening, layers=layers, heads=heads, head_dim=head_dim)
+        check_number(0, 1, low_too=False, mask_share=mask_share)
         self.widening, self.layers, self.heads, self.head_dim = widening, layers, heads, head_dim
         self.mlp_ratio, self.supervised, self.mask_share = mlp_ratio, supervised, mask_share
         super().__init__(dropout=dropout, **kwargs)
+        check_width(widening * self.n_units, mlp_ratio=mlp_ratio)
 
 
 class NDT(Decoder):
@@ -80,7 +81,6 @@ class NDT(Decoder):
         x_BNT: torch.Tensor,
         labels_BT: torch.Tensor | None = None,
         counts_BNT: torch.Tensor | None = None,
-        **_: object,
     ) -> DecoderOutput:
         """Classes at every bin; see `Decoder`. ``p_BTD`` are log rates.
 

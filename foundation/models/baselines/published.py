@@ -14,10 +14,10 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
-from foundation.errors import ConfigError
 from foundation.models.baselines.decoder import Decoder, DecoderConfig, DecoderOutput, Table
 from foundation.models.baselines.dropout import Dropout
 from foundation.models.baselines.wide_attention import WideBlock
+from foundation.models.shape_checks import check_number, check_whole, check_width
 
 REPEATING_BINS = 16  # longer windows of activity are hardly ever the same
 
@@ -54,11 +54,11 @@ class EITPublishedConfig(DecoderConfig):
         individual_weight: float = 0.5,
         **kwargs: Any,
     ) -> None:
-        for name, value in (("dim", dim), ("heads", heads), ("head_dim", head_dim)):
-            if value < 1:
-                raise ConfigError(f"{name} is {value}: at least 1")
-        if not 0 <= head_dropout < 1:
-            raise ConfigError(f"head_dropout is {head_dropout}: from 0 to below 1")
+        check_whole(1, dim=dim, heads=heads, head_dim=head_dim, individual_layers=individual_layers)
+        check_whole(0, interaction_layers=interaction_layers)
+        check_width(dim, individual_ratio=individual_ratio, interaction_ratio=interaction_ratio)
+        check_number(0, 1, head_dropout=head_dropout)
+        check_number(0, individual_weight=individual_weight)
         self.dim = dim
         self.individual_layers, self.interaction_layers = individual_layers, interaction_layers
         self.heads, self.head_dim = heads, head_dim
@@ -174,7 +174,9 @@ class EITPublished(Decoder):
             )
         self.post_init()
 
-    def forward(self, x_BNT: torch.Tensor, labels_BT: torch.Tensor | None = None, **_: object) -> EITPublishedOutput:
+    def forward(
+        self, x_BNT: torch.Tensor, labels_BT: torch.Tensor | None = None, counts_BNT: torch.Tensor | None = None
+    ) -> EITPublishedOutput:
         """Classes at every bin; see `Decoder`."""
         if x_BNT.shape[1] != self.config.n_units:
             raise ValueError(f"windows of {x_BNT.shape[1]} units: this model knows {self.config.n_units}")

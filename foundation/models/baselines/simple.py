@@ -9,6 +9,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel
 
 from foundation.models.baselines.decoder import Decoder, DecoderConfig, DecoderOutput
+from foundation.models.shape_checks import check_whole
 
 
 class MLPDecoderConfig(DecoderConfig):
@@ -24,6 +25,7 @@ class MLPDecoderConfig(DecoderConfig):
     model_type = "mlp-decoder"
 
     def __init__(self, dropout: float = 0.2, dim: int = 128, layers: int = 1, **kwargs: Any) -> None:
+        check_whole(1, dim=dim, layers=layers)
         self.dim, self.layers = dim, layers
         super().__init__(dropout=dropout, **kwargs)
 
@@ -50,7 +52,9 @@ class MLPDecoder(Decoder):
         self.head = nn.Linear(config.dim, config.n_classes)
         self.post_init()
 
-    def forward(self, x_BNT: torch.Tensor, labels_BT: torch.Tensor | None = None, **_: object) -> DecoderOutput:
+    def forward(
+        self, x_BNT: torch.Tensor, labels_BT: torch.Tensor | None = None, counts_BNT: torch.Tensor | None = None
+    ) -> DecoderOutput:
         """Classes at every bin; see `Decoder`."""
         self.check(x_BNT)
         p_BTD = self.hidden(x_BNT.transpose(1, 2).flatten(1)).unflatten(-1, (self.config.n_bins, -1))
@@ -70,6 +74,7 @@ class GRUDecoderConfig(DecoderConfig):
     model_type = "gru-decoder"
 
     def __init__(self, dropout: float = 0.2, dim: int = 256, **kwargs: Any) -> None:
+        check_whole(1, dim=dim)
         self.dim = dim
         super().__init__(dropout=dropout, **kwargs)
 
@@ -91,7 +96,9 @@ class GRUDecoder(Decoder):
         self.head = nn.Linear(2 * config.dim, config.n_classes)
         self.post_init()
 
-    def forward(self, x_BNT: torch.Tensor, labels_BT: torch.Tensor | None = None, **_: object) -> DecoderOutput:
+    def forward(
+        self, x_BNT: torch.Tensor, labels_BT: torch.Tensor | None = None, counts_BNT: torch.Tensor | None = None
+    ) -> DecoderOutput:
         """Classes at every bin; see `Decoder`."""
         p_BTD = self.recurrent(x_BNT.transpose(1, 2))[0]
         logits_BTC = self.head(self.dropout(p_BTD))

@@ -80,7 +80,10 @@ def snippet_batch(
 
     Raises:
         ConfigError: if no snippet of some timescale fits.
+        ValueError: if there is no unit or no timescale.
     """
+    if not len(trains) or not len(scales):
+        raise ValueError(f"{len(trains)} trains and {len(scales)} scales: at least one of each")
     histograms, masks = [], []
     for scale in scales:
         starts = scale.starts(*domain)

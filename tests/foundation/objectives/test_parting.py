@@ -35,6 +35,10 @@ def test_what_lies_in_each_part_is_found_there_and_only_there():
     assert turned["parting"] == pytest.approx(-found["parting"])
     with pytest.raises(ValueError, match="cannot be cut"):
         parting(content, style, target, phase, np.zeros(len(trial)))
+    for value in (0.1, np.nan):
+        still = np.where(trial[:, None] >= 64, value, phase)
+        with pytest.raises(ValueError, match="on the last 16 of 80 trials: each must change"):
+            parting(content, style, target, np.hstack([phase, still]), trial)
 
 
 def test_a_trained_swap_vae_parts_the_target_from_the_dynamics():

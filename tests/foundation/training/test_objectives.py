@@ -24,6 +24,7 @@ from foundation.objectives import (
 )
 from foundation.training import pretrain
 from foundation.training.checkpoint import list_checkpoints
+from foundation.training.validation_settings import ValidationSettings
 
 DROPOUT = [Augmentation("neuron_dropout", share=0.3, random=True)]
 MYOW = MYOWSettings(
@@ -71,6 +72,8 @@ def of(tiny, small_store, tmp_path, runs):
 
     def build(name, **changes):
         places = {"store": str(tmp_path / "store"), "output": str(tmp_path / f"run-{name}"), "tracking_uri": runs}
+        if OBJECTIVES[name].own_units():  # one population
+            places["validation"] = ValidationSettings(held_out="session != 'session0'")
         return tiny(objective=OBJECTIVES[name], **places, **changes)
 
     return build

@@ -16,6 +16,8 @@ from foundation.hub import load_model
 from foundation.store import Store
 from foundation.training import OptimizerSettings, pretrain
 from foundation.training.checkpoint import list_checkpoints
+from foundation.training.safety_settings import SafetySettings
+from foundation.training.saving_settings import SavingSettings
 from foundation.training.schedule import learning_rate
 
 
@@ -157,6 +159,18 @@ def test_stores_without_recordings_are_refused(tiny, tmp_path):
 def test_impossible_settings_are_refused(tiny, change, what):
     with pytest.raises(ConfigError, match=what):
         tiny(**change)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
+def test_numbers_that_are_none_are_refused(value):
+    for kind, name in (
+        (OptimizerSettings, "learning_rate"),
+        (OptimizerSettings, "weight_decay"),
+        (SafetySettings, "pause"),
+        (SavingSettings, "keep_hours"),
+    ):
+        with pytest.raises(ConfigError, match=f"{name} is {value}: .*, and finite"):
+            kind(**{name: value})
 
 
 def test_the_rate_rises_then_falls_along_a_cosine():

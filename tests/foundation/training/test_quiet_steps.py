@@ -96,6 +96,38 @@ def test_too_many_quiet_steps_in_a_row_end_the_run(tiny, silence):
     assert len(lines(settings, "skipped.jsonl")) == 4
 
 
+def test_a_run_in_which_no_step_counted_fails_and_leaves_no_model(tiny, silence):
+    settings = tiny(steps=3)
+    folder = Path(settings.output)
+    silence(range(3))
+    for _ in range(2):  # the second one goes on from a checkpoint
+        with pytest.raises(FoundationError, match=r"none of 3 steps counted.*the last one: only 0 units were active"):
+            pretrain(settings)
+        assert not (folder / "model").exists()
+        assert not (folder / "finished.json").exists()
+        assert len(lines(settings, "skipped.jsonl")) == 3
+    silence(range(2))
+    pretrain(tiny(steps=3, output=f"{folder}-2"))  # one is enough
+
+
+def test_a_run_whose_losses_were_never_finite_fails(tiny, monkeypatch):
+    load = Batches.next
+
+    def poisoned(self):
+        batch = load(self)
+        if batch is not None:
+            batch.views = [view.cast() for view in batch.views]
+            for view in batch.views:
+                view.x_BNT[0, 0, 0] = float("inf")
+        return batch
+
+    monkeypatch.setattr(Batches, "next", poisoned)
+    settings = tiny(steps=2)
+    with pytest.raises(FoundationError, match=r"none of 2 steps counted.*the last one: loss nan, gradient norm nan"):
+        pretrain(settings)
+    assert not (Path(settings.output) / "finished.json").exists()
+
+
 def test_quiet_windows_of_a_validation_do_not_count(tiny, monkeypatch, caplog):
     validation = ValidationSettings(every=3, held_out="subject == 'mouse3'", steps=2)
     settings = tiny(steps=3, validation=validation)

@@ -202,6 +202,48 @@ def test_time_runs_faster_and_slower():
     assert torch.allclose(values.x_BNT[:, 0, :20], slope_B[:, None] * k, rtol=2e-2, atol=0.3)
 
 
+def a_token_stays(view, changed):
+    had, has = (v.mask_BT.unflatten(1, (-1, 4)).all(-1).any(-1) for v in (view, changed))
+    assert int(had.sum()) > 100
+    return bool(has[had].all())
+
+
+@pytest.mark.parametrize("size", [2.0, 5.0])
+@pytest.mark.parametrize("name", ["time_scaling", "temporal_jitter"])
+def test_a_token_stays_in_a_chain_and_where_there_are_gaps(name, size):
+    last = Augmentation(name, size=size if name == "time_scaling" else 4 * size)
+    view = batch(400, 2)
+    for chain in (
+        [Augmentation("segment_length", share=0.25), last],
+        [Augmentation("temporal_jitter", size=7), last],
+        [Augmentation("segment_length", share=0.0), Augmentation("time_scaling", size=2.0), last],
+    ):
+        assert a_token_stays(view, done(view, *chain))
+    token_T, bin_T = torch.arange(32) // 4, torch.arange(32)
+    rng = torch.Generator().manual_seed(0)
+    for there in (
+        token_T % 2 == 1,
+        bin_T % 8 != 7,
+        (bin_T >= 3) & (bin_T < 12),
+        (bin_T < 3) | (bin_T > 25),
+        torch.rand(400, 32, generator=rng) < 0.8,
+    ):
+        gaps = replace(view, mask_BT=there.expand(400, 32), x_BNT=view.x_BNT * there.expand(400, 32)[:, None])
+        assert a_token_stays(gaps, done(gaps, last))
+
+
+def test_time_runs_from_the_first_token_of_the_longest_stretch():
+    view = batch(500, 1, 32, modality=1, make=lambda shape: np.arange(0.5, 32.5)[None])
+    view.mask_BT[:, :12] = view.mask_BT[:, 28:] = False
+    scaled = done(view, Augmentation("time_scaling", size=9.0))
+    assert scaled.mask_BT[:, 12:16].all()
+    step_B = scaled.x_BNT[:, 0, 13] - scaled.x_BNT[:, 0, 12]
+    assert float(step_B.max()) == pytest.approx(4.0, abs=0.01)  # 16 bins are there, and a token is 4
+    fast_B = step_B > 1
+    assert int(fast_B.sum()) > 200
+    assert torch.allclose((scaled.x_BNT[:, 0, 12] - step_B / 2)[fast_B], torch.tensor(12.0), atol=0.2)
+
+
 def test_impossible_settings_are_refused_with_what_is_allowed():
     for change, what in [
         ({"name": "blur"}, "'blur': one of neuron_dropout"),
@@ -212,6 +254,10 @@ def test_impossible_settings_are_refused_with_what_is_allowed():
         ({"name": "time_scaling", "size": 0.5}, "1 or more"),
         ({"name": "pepper", "size": 1.0, "share": 0.5, "random": True}, "only neuron_dropout"),
         ({"name": "noise", "size": 1.0, "chance": 2.0}, "chance is 2.0"),
+        ({"name": "noise", "size": np.inf}, "size of noise is inf: 0 or more, and finite"),
+        ({"name": "pepper", "size": np.nan, "share": 0.5}, "size of pepper is nan: a finite number"),
+        ({"name": "temporal_jitter", "size": np.inf}, "size of temporal_jitter is inf"),
+        ({"name": "time_scaling", "size": np.nan}, "1 or more"),
     ]:
         with pytest.raises(ConfigError) as caught:
             Augmentation(**change)

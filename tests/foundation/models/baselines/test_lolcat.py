@@ -116,3 +116,27 @@ def test_bins_that_never_vary_become_zero():
     assert model.encoders[0].scale_F[2] == 0
     scaled = (x - model.encoders[0].mean_F) * model.encoders[0].scale_F
     torch.testing.assert_close(scaled[..., :2].std((0, 1), unbiased=False), torch.ones(2))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_unit_without_a_snippet_is_refused(training):
+    model = LOLCAT(LOLCATConfig(n_features=[4, 5], dim=8, heads=2)).train(training)
+    histograms = [torch.rand(3, 2, 4), torch.rand(3, 2, 5)]
+    masks = [torch.ones(3, 2, dtype=torch.bool) for _ in range(2)]
+    masks[0][1:] = False
+    assert model(histograms, masks).logits_BC.isfinite().all()  # one timescale is enough
+    masks[1][1] = False
+    with pytest.raises(ValueError, match=r"units \[1\] of the batch \(1 in all\) have no snippet"):
+        model(histograms, masks)
+
+
+def test_a_scale_is_fitted_to_a_snippet_or_more():
+    model = LOLCAT(LOLCATConfig(n_features=[4, 5], dim=8, heads=2))
+    histograms = [torch.rand(3, 2, 4), torch.rand(3, 2, 5)]
+    masks = [torch.ones(3, 2, dtype=torch.bool), torch.zeros(3, 2, dtype=torch.bool)]
+    with pytest.raises(ValueError, match=r"masks\[1\] leaves none of 6 snippets"):
+        model.fit_scale(histograms, masks)
+    assert model.encoders[0].mean_F.abs().max() == 0  # nothing is fitted by half
+    for trains, scales in (([], [Timescale()]), ([np.empty(0)], [])):
+        with pytest.raises(ValueError, match=f"{len(trains)} trains and {len(scales)} scales: at least one of each"):
+            snippet_batch(trains, (0.0, 12.0), scales)

@@ -1,0 +1,52 @@
+"""Numbers that are none are refused: a NaN is below nothing."""
+
+import math
+
+import pytest
+
+from foundation.errors import ConfigError
+from foundation.objectives import (
+    MYOWSettings,
+    NeurPIRSettings,
+    NuCLRSettings,
+    ObjectiveSettings,
+    SwapVAESettings,
+    VICRegSettings,
+    VICRegWeights,
+)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (VICRegWeights, ["invariance", "variance", "covariance", "target", "eps"]),
+        (MYOWSettings, ["mined_weight", "exclusion", "least_events"]),
+        (SwapVAESettings, ["divergence", "alignment"]),
+        (NeurPIRSettings, ["least_events"]),
+        (VICRegSettings, ["least_events"]),
+        (NuCLRSettings, ["least_events", "temperature"]),
+    ],
+)
+def test_what_is_no_number_of_things_is_refused(kind, names, value):
+    for name in names:
+        with pytest.raises(ConfigError, match=f"^{name} is {value}: .*, and finite"):
+            kind(**{name: value})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0, 0.0])
+def test_weights_of_a_sum_are_numbers_above_nothing(value):
+    with pytest.raises(ConfigError, match=rf"weights\.ndt is {value}: above 0, and finite, or leave it out"):
+        ObjectiveSettings(weights={"neurpir": 1.0, "ndt": value})
+
+
+def test_an_objective_says_which_population_it_is_made_for():
+    perceptron = MYOWSettings(encoder=[8], units=7)
+    for settings, units in [
+        (ObjectiveSettings("myow", myow=perceptron), {"myow.units": 7}),
+        (ObjectiveSettings("byol", myow=perceptron), {"myow.units": 7}),
+        (ObjectiveSettings("myow", myow=MYOWSettings(units=7)), {}),
+        (ObjectiveSettings("swap_vae", swap_vae=SwapVAESettings(units=5)), {"swap_vae.units": 5}),
+        (ObjectiveSettings("neurpir"), {}),
+    ]:
+        assert settings.own_units() == units
