@@ -8,7 +8,7 @@ import yaml
 from transformers import PretrainedConfig
 
 from foundation.errors import ConfigError
-from foundation.models.shape_checks import check_number, check_whole, check_width, listed_names, listed_wholes
+from foundation.models.shape_checks import check_range, check_whole, check_width, listed_names, listed_wholes
 from foundation.resources import config_names, find_config
 
 COUNT_TRANSFORMS = ("log1p", "sqrt", "none")
@@ -80,9 +80,9 @@ class EITConfig(PretrainedConfig):
             raise ConfigError(f"dim is {dim} and heads {heads}: each head needs an even number of features")
         if individual_layers + interaction_layers < 1:
             raise ConfigError("individual_layers is 0 and interaction_layers 0: at least one in all")
-        check_number(0, 1, dropout=dropout)
+        check_range(0, 1, dropout=dropout)
         check_width(dim, mlp_ratio=mlp_ratio)
-        check_number(rotary_shortest=rotary_shortest, rotary_longest=rotary_longest, rotary_share=rotary_share)
+        check_range(rotary_shortest=rotary_shortest, rotary_longest=rotary_longest, rotary_share=rotary_share)
         if not 0 < rotary_shortest < rotary_longest:
             raise ConfigError(
                 f"rotary_shortest is {rotary_shortest} and rotary_longest {rotary_longest}: need 0 < shortest < longest"

@@ -25,12 +25,12 @@ def check_whole(least: int, **settings: Any) -> None:
             raise ConfigError(f"{name} is {value!r}: a whole number, at least {least}")
 
 
-def check_number(low: float = 0.0, high: float = math.inf, *, low_too: bool = True, **settings: Any) -> None:
+def check_range(low: float = 0.0, high: float = math.inf, *, low_too: bool = True, **settings: Any) -> None:
     """Refuse what is not a finite number from ``low`` (``low_too`` unset: above it) to below ``high``.
 
     Example:
-        >>> check_number(0, 1, dropout=0.5)
-        >>> check_number(low_too=False, mlp_ratio=float("nan"))
+        >>> check_range(0, 1, dropout=0.5)
+        >>> check_range(low_too=False, mlp_ratio=float("nan"))
         Traceback (most recent call last):
         ...
         foundation.errors.ConfigError: mlp_ratio is nan: a finite number above 0
@@ -45,7 +45,7 @@ def check_number(low: float = 0.0, high: float = math.inf, *, low_too: bool = Tr
 
 def check_width(dim: int, **ratios: Any) -> None:
     """Refuse ratios by which ``dim`` features make a feed-forward layer of none."""
-    check_number(low_too=False, **ratios)
+    check_range(low_too=False, **ratios)
     for name, ratio in ratios.items():
         if int(dim * ratio) < 1:
             raise ConfigError(f"{name} is {ratio!r}: at least 1 / {dim}, as a layer over {dim} features must have one")

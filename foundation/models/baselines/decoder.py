@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from foundation.models.shape_checks import check_number, check_whole
+from foundation.models.shape_checks import check_range, check_whole
 
 
 @dataclass
@@ -46,7 +46,7 @@ class DecoderConfig(PretrainedConfig):
         self, n_units: int = 1, n_bins: int = 2, n_classes: int = 8, dropout: float = 0.5, **kwargs: Any
     ) -> None:
         check_whole(1, n_units=n_units, n_bins=n_bins, n_classes=n_classes)
-        check_number(0, 1, dropout=dropout)
+        check_range(0, 1, dropout=dropout)
         self.n_units, self.n_bins, self.n_classes, self.dropout = n_units, n_bins, n_classes, dropout
         super().__init__(**kwargs)
 

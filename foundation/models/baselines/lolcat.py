@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 from transformers.utils import ModelOutput
 
 from foundation.errors import ConfigError
-from foundation.models.shape_checks import check_number, check_whole, listed_wholes
+from foundation.models.shape_checks import check_range, check_whole, listed_wholes
 
 
 class LOLCATConfig(PretrainedConfig):
@@ -55,7 +55,7 @@ class LOLCATConfig(PretrainedConfig):
         check_whole(1, dim=dim, heads=heads)
         if dim % heads:
             raise ConfigError(f"dim is {dim} and heads {heads}: heads must divide dim")
-        check_number(0, 1, dropout=dropout, snippet_dropout=snippet_dropout)
+        check_range(0, 1, dropout=dropout, snippet_dropout=snippet_dropout)
         self.n_classes, self.dim, self.heads = n_classes, dim, heads
         self.dropout, self.snippet_dropout = dropout, snippet_dropout
         super().__init__(**kwargs)

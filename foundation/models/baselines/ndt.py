@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModel
 
 from foundation.models.baselines.decoder import Decoder, DecoderConfig, DecoderOutput, Table
 from foundation.models.baselines.wide_attention import WideBlock
-from foundation.models.shape_checks import check_number, check_whole, check_width
+from foundation.models.shape_checks import check_range, check_whole, check_width
 
 
 class NDTConfig(DecoderConfig):
@@ -45,7 +45,7 @@ class NDTConfig(DecoderConfig):
         **kwargs: Any,
     ) -> None:
         check_whole(1, widening=widening, layers=layers, heads=heads, head_dim=head_dim)
-        check_number(0, 1, low_too=False, mask_share=mask_share)
+        check_range(0, 1, low_too=False, mask_share=mask_share)
         self.widening, self.layers, self.heads, self.head_dim = widening, layers, heads, head_dim
         self.mlp_ratio, self.supervised, self.mask_share = mlp_ratio, supervised, mask_share
         super().__init__(dropout=dropout, **kwargs)

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModel
 from foundation.models.baselines.decoder import Decoder, DecoderConfig, DecoderOutput, Table
 from foundation.models.baselines.dropout import Dropout
 from foundation.models.baselines.wide_attention import WideBlock
-from foundation.models.shape_checks import check_number, check_whole, check_width
+from foundation.models.shape_checks import check_range, check_whole, check_width
 
 REPEATING_BINS = 16  # longer windows of activity are hardly ever the same
 
@@ -57,8 +57,8 @@ class EITPublishedConfig(DecoderConfig):
         check_whole(1, dim=dim, heads=heads, head_dim=head_dim, individual_layers=individual_layers)
         check_whole(0, interaction_layers=interaction_layers)
         check_width(dim, individual_ratio=individual_ratio, interaction_ratio=interaction_ratio)
-        check_number(0, 1, head_dropout=head_dropout)
-        check_number(0, individual_weight=individual_weight)
+        check_range(0, 1, head_dropout=head_dropout)
+        check_range(0, individual_weight=individual_weight)
         self.dim = dim
         self.individual_layers, self.interaction_layers = individual_layers, interaction_layers
         self.heads, self.head_dim = heads, head_dim
