@@ -13,8 +13,8 @@ import pytest
 from foundation.store import Catalog, Interval, Recording, Source, Spikes, Store, Subject, Units, write_recording
 
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
-# Tests that start processes of their own, or watch the clock: `make test` runs them one after another, and the others
-# in two processes side by side.
+# Tests that start processes of their own, or watch the clock: `make test` runs them one after another, and the others in
+# two processes side by side.
 ALONE = (
     "benchmarks/",
     "foundation/data/test_loader.py",
