@@ -53,10 +53,8 @@ endif
 	$(FOUNDATION) report --store $(OUT)/store --checkpoint $(OUT)/pretrain --results $(OUT)/finetune --output $(OUT)/report.html
 	@test ! -e $(OUT)/incomplete || { echo "some files were not ingested: see the table above"; exit 1; }
 
-# Tests that start no processes run in two side by side, one thread each; then the others, one after another.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long and not alone" -n 2 --dist loadfile; beside=$$?; \
-	$(BIN)/python -m pytest -m "alone and not long" && exit $$beside
+	$(BIN)/python -m pytest -m "not long"
 
 test-full: $(INSTALLED)
 	$(BIN)/python -m pytest --junitxml=build/test-full.xml; status=$$?; \

@@ -13,45 +13,6 @@ import pytest
 from foundation.store import Catalog, Interval, Recording, Source, Spikes, Store, Subject, Units, write_recording
 
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
-# Tests that start processes of their own, or watch the clock: `make test` runs them one after another, and the others in
-# two processes side by side.
-ALONE = (
-    "benchmarks/",
-    "foundation/data/test_loader.py",
-    "foundation/data/test_remote.py",
-    "foundation/objectives/test_objective_processes.py",
-    "foundation/scaling/",
-    "foundation/store/test_runs_together.py",
-    "foundation/sweep/",
-    "foundation/training/hosts/",
-    *(
-        f"foundation/training/test_{name}.py"
-        for name in ("deaths", "joining", "launching", "own_part", "processes", "restarts", "stopping", "torchrun")
-    ),
-    "foundation/training/test_tracking.py",
-    "foundation/training/test_worlds.py",
-    "infra/",
-    "ingest/archive/",
-    "ingest/cluster/",
-    "ingest/fuzz/",
-    "ingest/test_archive_job.py",
-    "ingest/test_chaos.py",
-    "ingest/test_job.py",
-    "ingest/test_job_faults.py",
-    "ingest/test_memory.py",
-    "ingest/test_schedule.py",
-    "test_docs_commands.py",
-    "test_readme.py",
-    "test_wheel.py",
-)
-
-
-def pytest_collection_modifyitems(items):
-    """Mark the tests of `ALONE`."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here) and str(item.path.relative_to(here)).startswith(ALONE):
-            item.add_marker(pytest.mark.alone)
 
 
 @pytest.fixture(autouse=True, scope="session")
