@@ -18,6 +18,7 @@ from foundation.errors import StoreError
 from foundation.store.storage import Store
 
 ABSENT = (1 << 64) - 1
+BLOSC_HEADER = 16  # bytes, of which the last four are the length of all, the header included
 SHARDED = ["sharding_indexed"]
 PLAIN = ["bytes", "blosc"]
 INDEX = ["bytes", "crc32c"]
@@ -58,6 +59,8 @@ class Chunks:
             shape = (self.rows, *self._array.shape[1:])
             if content is None:
                 return np.full(shape, self._array.fill_value, dtype=self._dtype)[: self._array.shape[0] - first]
+            if is_cut(content):
+                raise ValueError(f"it is cut short: {len(content)} bytes are there")
             rows = np.frombuffer(blosc.decompress(content), dtype=self._dtype).reshape(shape)
             return rows[: self._array.shape[0] - first]
         except Exception as error:  # damaged bytes fail in many ways
@@ -87,6 +90,11 @@ class Chunks:
         if len(content) != length:
             raise ValueError(f"{len(content)} of its {length} bytes are there")
         return content
+
+
+def is_cut(content: bytes) -> bool:
+    """Whether bytes that blosc has encoded end too early: it does not look, and reads on in whatever memory follows."""
+    return len(content) < BLOSC_HEADER or len(content) < int.from_bytes(content[12:BLOSC_HEADER], "little")
 
 
 def _is_ours(described: dict[str, Any], array: zarr.Array) -> bool:

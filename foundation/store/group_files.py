@@ -10,6 +10,7 @@ from typing import Any
 import zarr
 
 from foundation.store.arrays import GROUP_FILE
+from foundation.store.chunks import is_cut
 from foundation.store.storage import Store
 
 
@@ -40,6 +41,8 @@ def what_is_wrong(store: Store, folder: str, group: zarr.Group, path: str) -> st
     array = group[path]
     assert isinstance(array, zarr.Array)
     sizes = array.shards or array.chunks
+    described: dict[str, Any] = array.metadata.to_dict()
+    plain = described["codecs"][-1]["name"] == "blosc"  # no shards, which have an index of their own
     absent, broken = [], []
     for name in chunk_names(array):
         if not store.fs.exists(store.path(folder, path, name)):
@@ -47,6 +50,9 @@ def what_is_wrong(store: Store, folder: str, group: zarr.Group, path: str) -> st
             continue
         index = [int(part) for part in name.split("/")[1:]]
         try:
+            if plain and is_cut(store.fs.cat_file(store.path(folder, path, name))):
+                broken.append(name)
+                continue
             array[tuple(slice(i * size, (i + 1) * size) for i, size in zip(index, sizes, strict=True))]
         except Exception:  # any way in which damaged bytes fail to decode
             broken.append(name)

@@ -57,6 +57,20 @@ def test_spikes_of_a_store_anywhere(place, make_recording):
         np.testing.assert_array_equal(np.concatenate(trains[n]), recording.spikes.train(n))
 
 
+def test_a_chunk_that_is_cut_short_is_not_decoded_from_what_follows_it_in_memory(tmp_path):
+    store = Store(tmp_path / "store", create=True)
+    array = zarr.create_array(str(tmp_path / "store" / "a"), shape=(64,), chunks=(64,), dtype="<i8", **BLOSC)
+    array[:] = np.random.default_rng(0).integers(0, 1 << 60, 64)
+    chunks = Chunks(store, "a", array)
+    np.testing.assert_array_equal(chunks[0], array[:])
+    path = tmp_path / "store" / "a" / "c" / "0"
+    content = path.read_bytes()
+    for length in (0, 15, 16, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(StoreError, match=f"cut short: {length} bytes are there"):
+            chunks[0]
+
+
 @pytest.mark.parametrize("damage", ["index", "chunk", "short"])
 def test_damage_is_named(tmp_path, make_recording, damage):
     store = Store(tmp_path / "store", create=True)
