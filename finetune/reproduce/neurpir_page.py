@@ -76,7 +76,8 @@ there is a GPU. LOLCAT reads snippets of 3 s alone, the published timescale, tho
 
 def neurpir_page(folder: Path, command: str) -> str:
     """Markdown of all tables under ``folder``, a table for each level of each of its folders of runs."""
-    tables = {p.name: read_all(p) for p in sorted(folder.iterdir()) if p.is_dir()}
+    folders = sorted((p for p in folder.iterdir() if p.is_dir()), key=lambda p: (p.name in FURTHER, p.name))
+    tables = {p.name: read_all(p) for p in folders}
     tables = {name: rows for name, rows in tables.items() if rows}
     parts = ["# NeurPIR: firing modes of simulated neurons"]
     if not tables:
