@@ -25,6 +25,7 @@ from foundation.models.baselines import (
     MLPDecoderConfig,
     NDTConfig,
 )
+from foundation.setting_checks import check_range
 
 log = logging.getLogger(__name__)
 Model = TypeVar("Model", bound=nn.Module)
@@ -66,8 +67,7 @@ class Rule:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} is {value}: at least 1")
-        if not 0 < self.learning_rate < math.inf:
-            raise ConfigError(f"learning_rate is {self.learning_rate}: above 0, and finite")
+        check_range(low_too=False, learning_rate=self.learning_rate)
 
     def config(self) -> dict[str, Any]:
         """What a run's configuration says of it; shuffling, which is the rule, is not said."""

@@ -8,8 +8,8 @@ import yaml
 from transformers import PretrainedConfig
 
 from foundation.errors import ConfigError
-from foundation.models.shape_checks import check_range, check_whole, check_width, listed_names, listed_wholes
 from foundation.resources import config_names, find_config
+from foundation.setting_checks import check_range, check_whole, check_width, listed_names, listed_wholes
 
 COUNT_TRANSFORMS = ("log1p", "sqrt", "none")
 VALUE_TRANSFORMS = ("asinh", "none")

@@ -12,7 +12,7 @@ from transformers.utils import ModelOutput
 
 from foundation.errors import ConfigError
 from foundation.models.batch_norm import GlobalBatchNorm
-from foundation.models.shape_checks import check_whole, listed_wholes
+from foundation.setting_checks import check_whole, listed_wholes
 
 
 class PopulationMLPConfig(PretrainedConfig):

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 from transformers.utils import ModelOutput
 
 from foundation.models.batch_norm import GlobalBatchNorm
-from foundation.models.shape_checks import check_whole
+from foundation.setting_checks import check_whole
 
 
 class SwapVAEConfig(PretrainedConfig):

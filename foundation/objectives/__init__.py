@@ -70,7 +70,7 @@ class ObjectiveSettings:
             if name not in OBJECTIVES:
                 raise ConfigError(f"weights names {name!r}: allowed are {', '.join(sorted(OBJECTIVES))}")
             if not 0 < weight < math.inf:
-                raise ConfigError(f"weights.{name} is {weight}: above 0, and finite, or leave it out")
+                raise ConfigError(f"weights.{name} is {weight}: a finite number above 0, or leave it out")
         alone = [name for name in self.weights if self._own_config(name) is not None]
         if alone and len(self.weights) > 1:
             raise ConfigError(

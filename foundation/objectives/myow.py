@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 from foundation.data.augmentations import Augmentation, augment
 from foundation.data.batch import WindowBatch
-from foundation.data.bounds import check_number
 from foundation.data.context import StepContext
 from foundation.data.views import ViewSpec
 from foundation.errors import ConfigError
@@ -24,6 +23,7 @@ from foundation.objectives.base import Objective, two_views
 from foundation.objectives.mining import Pool, mine
 from foundation.objectives.projector import check_widths, perceptron, wide
 from foundation.objectives.rows import check_level, check_rows, counted_units, embed_rows
+from foundation.setting_checks import check_range
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,7 @@ class MYOWSettings:
             self._check_encoder()
         check_widths("mined_projector", self.mined_projector)
         check_widths("predictor", [self.predictor, self.mined_predictor])
-        for name in ("mined_weight", "exclusion", "least_events"):
-            check_number(name, getattr(self, name), 0)
+        check_range(mined_weight=self.mined_weight, exclusion=self.exclusion, least_events=self.least_events)
         if self.mined_weight > 0 and (self.candidates < 1 or self.neighbours < 1):
             raise ConfigError(f"candidates is {self.candidates}, neighbours {self.neighbours}: at least 1 to mine")
         if not 0 <= self.mined_from <= self.mined_until <= 1:

@@ -16,7 +16,6 @@ from torch import nn
 
 from foundation.data.augmentations import Augmentation
 from foundation.data.batch import WindowBatch
-from foundation.data.bounds import check_number
 from foundation.data.context import StepContext
 from foundation.data.surround import SurroundSettings
 from foundation.data.views import ViewSpec
@@ -26,6 +25,7 @@ from foundation.objectives.collapse import similarity_gap
 from foundation.objectives.projector import check_widths, perceptron, wide
 from foundation.objectives.rows import check_rows, counted_units, embed_rows
 from foundation.objectives.vicreg_terms import VICRegWeights, vicreg_terms
+from foundation.setting_checks import check_range
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class NeurPIRSettings:
         check_widths("projector", self.projector)
         if self.statistics not in ("across", "within"):
             raise ConfigError(f"statistics is {self.statistics!r}: one of across, within")
-        check_number("least_events", self.least_events, 0)
+        check_range(least_events=self.least_events)
 
 
 class NeurPIR(Objective):

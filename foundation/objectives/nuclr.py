@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 from foundation.data.augmentations import Augmentation
 from foundation.data.batch import WindowBatch
-from foundation.data.bounds import check_number
 from foundation.data.context import StepContext
 from foundation.data.views import ViewSpec
 from foundation.errors import ConfigError
@@ -23,6 +22,7 @@ from foundation.objectives.collapse import similarity_gap
 from foundation.objectives.gather import gather_rows
 from foundation.objectives.projector import wide
 from foundation.objectives.rows import TooFewRowsError, unit_embeddings
+from foundation.setting_checks import check_range
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class NuCLRSettings:
         for name in ("hidden", "out"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
-        check_number("temperature", self.temperature, above=0)
-        check_number("least_events", self.least_events, 0)
+        check_range(low_too=False, temperature=self.temperature)
+        check_range(least_events=self.least_events)
 
 
 def decoupled_terms(

@@ -13,13 +13,13 @@ from torch.nn import functional as F
 
 from foundation.data.augmentations import Augmentation
 from foundation.data.batch import WindowBatch
-from foundation.data.bounds import check_number
 from foundation.data.context import StepContext
 from foundation.data.views import ViewSpec
 from foundation.models.swap_vae import SwapVAEConfig, SwapVAEModel
 from foundation.objectives.base import Objective, two_views
 from foundation.objectives.gather import gather_rows
 from foundation.objectives.projector import wide
+from foundation.setting_checks import check_range
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ class SwapVAESettings:
     def __post_init__(self) -> None:
         ViewSpec(2, 1, 1, self.max_distance)
         self.config()
-        for name in ("divergence", "alignment"):
-            check_number(name, getattr(self, name), 0)
+        check_range(divergence=self.divergence, alignment=self.alignment)
 
     def config(self) -> SwapVAEConfig:
         """The network's configuration."""

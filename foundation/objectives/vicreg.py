@@ -12,7 +12,6 @@ from torch import nn
 
 from foundation.data.augmentations import Augmentation
 from foundation.data.batch import WindowBatch
-from foundation.data.bounds import check_number
 from foundation.data.context import StepContext
 from foundation.data.views import ViewSpec
 from foundation.errors import ConfigError
@@ -21,6 +20,7 @@ from foundation.objectives.collapse import similarity_gap
 from foundation.objectives.projector import check_widths, perceptron, wide
 from foundation.objectives.rows import check_level, check_rows, counted_units, embed_rows
 from foundation.objectives.vicreg_terms import VICRegWeights, vicreg_terms
+from foundation.setting_checks import check_range
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class VICRegSettings:
         if self.statistics not in ("across", "within") or (self.statistics == "within" and self.level != "units"):
             raise ConfigError(f"statistics is {self.statistics!r}: across, or for level units within")
         check_widths("expander", self.expander)
-        check_number("least_events", self.least_events, 0)
+        check_range(least_events=self.least_events)
         if self.segments not in (1, 2):
             raise ConfigError(f"segments is {self.segments}: 1 or 2")
         if self.segments == 1 and not self.augmentations:

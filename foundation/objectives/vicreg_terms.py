@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from foundation.data.bounds import check_number
+from foundation.setting_checks import check_range
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,8 @@ class VICRegWeights:
     eps: float = 1e-4
 
     def __post_init__(self) -> None:
-        for name in ("invariance", "variance", "covariance"):
-            check_number(name, getattr(self, name), 0)
-        for name in ("target", "eps"):
-            check_number(name, getattr(self, name), above=0)
+        check_range(invariance=self.invariance, variance=self.variance, covariance=self.covariance)
+        check_range(low_too=False, target=self.target, eps=self.eps)
 
 
 def vicreg_terms(

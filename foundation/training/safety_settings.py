@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from foundation.data.bounds import check_number
 from foundation.errors import ConfigError
+from foundation.setting_checks import check_range
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,9 @@ class SafetySettings:
     joining: float = 300.0
 
     def __post_init__(self) -> None:
-        for name in ("max_skipped", "retries", "pause", "watchdog_factor"):
-            check_number(name, getattr(self, name), 0)
+        check_range(
+            max_skipped=self.max_skipped, retries=self.retries, pause=self.pause, watchdog_factor=self.watchdog_factor
+        )
         for name in ("watchdog_seconds", "timeout", "joining"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}: above 0 seconds")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from foundation.data.bounds import check_number
 from foundation.errors import ConfigError
+from foundation.setting_checks import check_range
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,6 @@ class SavingSettings:
     patience: float = 600.0
 
     def __post_init__(self) -> None:
-        check_number("keep_hours", self.keep_hours, 0)
+        check_range(keep_hours=self.keep_hours)
         if not self.patience > 0:
             raise ConfigError(f"patience is {self.patience}: above 0 seconds")

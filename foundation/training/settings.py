@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from foundation.data.bounds import check_number
 from foundation.data.outline import WINDOWS
 from foundation.data.plan import DataSettings
 from foundation.errors import ConfigError
 from foundation.models.config import EITConfig
 from foundation.objectives import ObjectiveSettings
+from foundation.setting_checks import check_range
 from foundation.training.engine_settings import EngineSettings
 from foundation.training.launch_settings import LaunchSettings, host_list
 from foundation.training.safety_settings import SafetySettings
@@ -92,11 +92,10 @@ class OptimizerSettings:
     clip: float = 1.0
 
     def __post_init__(self) -> None:
-        check_number("learning_rate", self.learning_rate, above=0)
+        check_range(low_too=False, learning_rate=self.learning_rate)
         if not self.clip > 0:  # .inf: nothing is cut
             raise ConfigError(f"clip is {self.clip}: above 0")
-        for name in ("warmup_steps", "weight_decay"):
-            check_number(name, getattr(self, name), 0)
+        check_range(warmup_steps=self.warmup_steps, weight_decay=self.weight_decay)
         for name in ("beta1", "beta2", "final_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: from 0 to 1")

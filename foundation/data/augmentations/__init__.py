@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -16,10 +17,10 @@ from foundation.data.augmentations.noise import noise, pepper
 from foundation.data.augmentations.time import segment_length, temporal_jitter, time_scaling
 from foundation.data.augmentations.units import neuron_dropout, unit_subsampling
 from foundation.data.batch import WindowBatch
-from foundation.data.bounds import check_number
 from foundation.data.context import StepContext
 from foundation.data.draws import Draws
 from foundation.errors import ConfigError
+from foundation.setting_checks import check_range
 
 # name -> (what does it, whether it asks for a share, whether it asks for a size)
 AUGMENTATIONS: dict[str, tuple[Callable[..., WindowBatch], bool, bool]] = {
@@ -78,7 +79,8 @@ class Augmentation:
             raise ConfigError(f"random of {self.name} is true: only neuron_dropout has it")
         if self.size is not None:
             least = {"noise": 0.0, "temporal_jitter": 0.0, "time_scaling": 1.0}.get(self.name, -math.inf)
-            check_number(f"size of {self.name}", self.size, least)
+            named: dict[str, Any] = {f"size of {self.name}": self.size}
+            check_range(least, **named)
 
 
 def augment(

@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 from transformers.utils import ModelOutput
 
 from foundation.errors import ConfigError
-from foundation.models.shape_checks import check_range, check_whole, listed_wholes
+from foundation.setting_checks import check_range, check_whole, listed_wholes
 
 
 class LOLCATConfig(PretrainedConfig):

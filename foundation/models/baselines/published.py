@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModel
 from foundation.models.baselines.decoder import Decoder, DecoderConfig, DecoderOutput, Table
 from foundation.models.baselines.dropout import Dropout
 from foundation.models.baselines.wide_attention import WideBlock
-from foundation.models.shape_checks import check_range, check_whole, check_width
+from foundation.setting_checks import check_range, check_whole, check_width
 
 REPEATING_BINS = 16  # longer windows of activity are hardly ever the same
 

@@ -9,7 +9,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel
 
 from foundation.models.baselines.decoder import Decoder, DecoderConfig, DecoderOutput
-from foundation.models.shape_checks import check_whole
+from foundation.setting_checks import check_whole
 
 
 class MLPDecoderConfig(DecoderConfig):

@@ -1,4 +1,7 @@
-"""What the settings of a model's shape may be. All refuse with a ConfigError that says name, value, what is allowed."""
+"""What the numbers and names of settings may be. All refuse with a ConfigError: name, value, what is allowed.
+
+A NaN is below nothing, so a plain ``value < 0`` lets it pass; these do not.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 from foundation.errors import ConfigError
 
 
-def check_whole(least: int, **settings: Any) -> None:
+def check_whole(least: int, /, **settings: Any) -> None:
     """Refuse what is not a whole number of ``least`` or more.
 
     Example:
@@ -25,7 +28,7 @@ def check_whole(least: int, **settings: Any) -> None:
             raise ConfigError(f"{name} is {value!r}: a whole number, at least {least}")
 
 
-def check_range(low: float = 0.0, high: float = math.inf, *, low_too: bool = True, **settings: Any) -> None:
+def check_range(low: float = 0.0, high: float = math.inf, /, *, low_too: bool = True, **settings: Any) -> None:
     """Refuse what is not a finite number from ``low`` (``low_too`` unset: above it) to below ``high``.
 
     Example:
@@ -38,9 +41,9 @@ def check_range(low: float = 0.0, high: float = math.inf, *, low_too: bool = Tru
     for name, value in settings.items():
         real = not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
         if not real or not low <= value < high or (value == low and not low_too):
-            allowed = f"from {low:g}" if low_too else f"above {low:g}"
+            allowed = f" from {low:g}" if low_too else f" above {low:g}"
             to = f" to below {high:g}" if high < math.inf else ""
-            raise ConfigError(f"{name} is {value!r}: a finite number {allowed}{to}")
+            raise ConfigError(f"{name} is {value!r}: a finite number{allowed if low > -math.inf else ''}{to}")
 
 
 def check_width(dim: int, **ratios: Any) -> None:
@@ -61,9 +64,8 @@ def listed(name: str, values: Any) -> list[Any]:
 def listed_wholes(least: int, name: str, values: Any) -> list[int]:
     """A list of whole numbers of ``least`` or more."""
     found = listed(name, values)
-    for value in found:
-        if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
-            raise ConfigError(f"{name} is {found}: a list of whole numbers, each at least {least}")
+    for place, value in enumerate(found):
+        check_whole(least, **{f"{name}[{place}]": value})
     return found
 
 
