@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from finetune.reproduce.eit import EITTable, run_eit
+from finetune.reproduce.eit import run_eit
+from finetune.reproduce.eit_table import EITTable
 from finetune.reproduce.myow import MYOWTable, run_myow
 from finetune.reproduce.myow_page import myow_page
 from finetune.reproduce.neurpir import NeurPIRTable, run_neurpir

@@ -14,7 +14,7 @@ import torch
 from finetune.reproduce.bins import TRAIN_SHARE, Bins, Parts, read_reaches, read_sleep
 from finetune.reproduce.bins_settings import Training
 from finetune.reproduce.bins_training import LEARNED, Encoder, train
-from finetune.reproduce.eit import find_recording, source_digest
+from finetune.reproduce.recordings import find_recording, source_digest
 from finetune.reproduce.runs import RunResult, key_of, read_all, run_once
 from finetune.reproduce.state_map import draw_map
 from finetune.reproduce.states_readout import WIDER, error_of, fit_readout, predict, score, settings_of

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finetune.reproduce.eit import source_digest
+from finetune.reproduce.recordings import source_digest
 from foundation.errors import ConfigError
 from foundation.store.catalog import Catalog
 from foundation.store.stored import StoredRecording

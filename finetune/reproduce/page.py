@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from finetune.reproduce.eit_table import CONTROL
 from finetune.reproduce.runs import RunResult, read_all, trial_interval
 
 TITLES = {
@@ -35,10 +36,11 @@ model is trained anew on all training trials for as many. Test trials are used o
 of EIT (T) at T = 2 was traced over 200 epochs in search of a fault, with no setting chosen from it (from epoch 50 on
 it moves between 72 and 77). Tables whose name ends in *400* have the published 400 epochs for every model; the one
 whose name ends in *in-order* does not shuffle windows, as the released code at T = 6, and was laid out when the other
-figures were known. The interval is a bootstrap over test trials of the mean over seeds; it does not hold what other
-training trials would change.
-Each row says how many seeds it rests on. Seconds are those of the clock, on one thread of a machine with other work and
-of code that has become faster meanwhile: docs/benchmarks/published-eit.md is about speed."""
+figures were known. *Shuffled* is the row's first seed made once more with the directions of the training trials dealt
+anew among them; chance is 12.5. The interval is a bootstrap over test trials of the mean over seeds; it does not hold
+what other training trials would change. Each row says how many seeds it rests on. Seconds are those of the clock, on
+one thread of a machine with other work and of code that has become faster meanwhile:
+docs/benchmarks/published-eit.md is about speed."""
 
 
 def eit_page(folder: Path, command: str) -> str:
@@ -46,14 +48,16 @@ def eit_page(folder: Path, command: str) -> str:
     parts = ["# EIT on reaching trials", INTRODUCTION, f"```\n{command}\n```"]
     for table in sorted(p for p in folder.iterdir() if p.is_dir()):
         rows = read_all(table)
-        if rows:
+        if any(not row.endswith(CONTROL) for row in rows):
             parts.append(_table(table.name, rows))
     if len(parts) == 3:
         parts.append("No run is there yet.")
     return "\n\n".join(parts) + "\n"
 
 
-def _table(name: str, rows: dict[str, list[RunResult]]) -> str:
+def _table(name: str, every: dict[str, list[RunResult]]) -> str:
+    controls = {row: found for row, found in every.items() if row.endswith(CONTROL)}
+    rows = {row: found for row, found in every.items() if row not in controls}
     first = next(iter(rows.values()))[0]
     subject, bins, detail = first.config["subject"], first.config["bins"], first.detail
     published = PUBLISHED.get((subject, bins), {})
@@ -66,11 +70,12 @@ def _table(name: str, rows: dict[str, list[RunResult]]) -> str:
         f"{detail['train']} training and {detail['test']} test trials; file {first.digests[subject][:12]}."
         + "".join(_rule(json.loads(rule)) for rule in sorted(rules)),
         "",
-        "| | mean | spread over seeds | 95 % interval over trials | seeds | epochs | published | seconds a run |",
-        "|---|---|---|---|---|---|---|---|",
+        "| | mean | spread over seeds | 95 % interval over trials | shuffled | seeds | epochs | published | "
+        "seconds a run |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     order = [*TITLES, *sorted(set(rows) - set(TITLES))]
-    lines += [_row(row, rows[row], published.get(row)) for row in order if row in rows]
+    lines += [_row(row, rows[row], controls.get(row + CONTROL), published.get(row)) for row in order if row in rows]
     # Transfers, and windows in order, are tables of their own, of fewer rows.
     fewer = any(row not in TITLES for row in rows) or any(not json.loads(r).get("shuffle", True) for r in rules)
     missing = [TITLES[row] for row in TITLES if row not in rows and not fewer]
@@ -110,17 +115,18 @@ def _title(name: str) -> str:
     return TITLES.get(name, name.replace("transfer-", "EIT (T), individual module frozen, trained on "))
 
 
-def _row(name: str, results: list[RunResult], published: float | None) -> str:
+def _row(name: str, results: list[RunResult], control: list[RunResult] | None, published: float | None) -> str:
     values = np.array([r.accuracy for r in results]) * 100
     low, high = trial_interval(results)
     spread = f"{values.std(ddof=1):.2f} ({values.min():.2f} to {values.max():.2f})" if len(values) > 1 else "-"
     epochs = sorted(r.detail["epochs"] for r in results if "epochs" in r.detail)
     epoch_text = f"{epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else (str(epochs[0]) if epochs else "-")
     seconds = np.mean([r.detail["seconds"] for r in results])
+    shuffled = f"{100 * np.mean([r.accuracy for r in control]):.1f}" if control else "-"
     shown = f"{published:.2f}" if published is not None else "-"
     return (
-        f"| {_title(name)} | {values.mean():.2f} | {spread} | {100 * low:.1f} to {100 * high:.1f} | {len(results)} | "
-        f"{epoch_text} | {shown} | {seconds:,.0f} |"
+        f"| {_title(name)} | {values.mean():.2f} | {spread} | {100 * low:.1f} to {100 * high:.1f} | {shuffled} | "
+        f"{len(results)} | {epoch_text} | {shown} | {seconds:,.0f} |"
     )
 
 

@@ -44,6 +44,10 @@ class Trials:
         """Their first bins."""
         return replace(self, rate_RNT=self.rate_RNT[..., :n_bins])
 
+    def dealt(self, seed: int) -> Trials:
+        """The same trials, whose directions are dealt anew among them."""
+        return replace(self, label_R=np.random.default_rng(seed).permutation(self.label_R))
+
     def centred(self) -> Trials:
         """Each unit without its mean over these trials and their bins."""
         return replace(self, rate_RNT=self.rate_RNT - self.rate_RNT.mean(axis=(0, 2), keepdims=True))

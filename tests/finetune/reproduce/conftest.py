@@ -68,7 +68,7 @@ def table(reaching, quick):
     """Settings of a table of two models whose runs, weights and page lie in a folder of the test's."""
 
     def settings(folder: Path, **changes) -> ReproduceSettings:
-        base = EITTable(models=["linear", "mlp"], seeds=[1, 2], rule=quick, weights=str(folder / "weights"))
+        base = EITTable(models=["linear", "mlp"], seeds=[1, 2], rule=quick, weights=str(folder / "weights"), controls=0)
         given = {f.name: getattr(base, f.name) for f in fields(base)} | changes
         return ReproduceSettings(
             store=str(reaching[0]), output=str(folder / "runs"), name="t", page=str(folder / "page.md"),

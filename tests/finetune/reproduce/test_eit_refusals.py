@@ -7,8 +7,8 @@ import pytest
 
 from finetune.reproduce import EITTable, ReproduceSettings, reproduce
 from finetune.reproduce.decoding import Rule, fit
-from finetune.reproduce.eit import find_recording
 from finetune.reproduce.reaching import read_trials, split
+from finetune.reproduce.recordings import find_recording
 from foundation.errors import ConfigError, FoundationError
 from foundation.models.baselines import MLPDecoder, MLPDecoderConfig
 from foundation.store import Catalog, Interval, Store, write_recording

@@ -5,8 +5,8 @@ import torch
 
 from finetune.reproduce import EITTable, ReproduceSettings, reproduce
 from finetune.reproduce.decoding import Rule, fit, validate
-from finetune.reproduce.eit import find_recording
 from finetune.reproduce.reaching import cut, read_trials, split
+from finetune.reproduce.recordings import find_recording
 from finetune.reproduce.runs import read_all
 from foundation.models.baselines import MLPDecoder, MLPDecoderConfig
 from foundation.store import Catalog, Store

@@ -8,9 +8,10 @@ import pytest
 
 from finetune.reproduce import ReproduceSettings, reproduce
 from finetune.reproduce.decoding import Rule
-from finetune.reproduce.eit import find_recording, floor, right_by_trial
+from finetune.reproduce.eit_rows import floor, right_by_trial
 from finetune.reproduce.page import eit_page
 from finetune.reproduce.reaching import Trials, cut, read_trials, split
+from finetune.reproduce.recordings import find_recording
 from finetune.reproduce.runs import RunResult, read_all
 from foundation.command import build_parser, parse
 from foundation.errors import ConfigError, FoundationError
@@ -79,6 +80,31 @@ def test_a_table_goes_on_where_it_was_and_never_mixes(table, tmp_path):
     (folder / "mlp-seed1.json").write_text("{")
     with pytest.raises(FoundationError, match="not a result"):
         reproduce(settings)
+
+
+def test_controls_are_the_first_seed_with_directions_dealt_anew(table, reaching, tmp_path):
+    plain = read_all(reproduce(table(tmp_path / "plain", models=["linear", "eit"], transfer_from="Mihi")))
+    asked = table(tmp_path / "both", models=["linear", "eit"], transfer_from="Mihi", controls=1)
+    both = read_all(reproduce(asked))
+    assert set(both) - set(plain) == {"linear-shuffled", "eit-shuffled", "transfer-Mihi-shuffled"}
+    for name, found in plain.items():  # a control changes nothing of the row beside it, nor what was made before
+        assert [(r.key, r.right_R) for r in both[name]] == [(r.key, r.right_R) for r in found]
+        [control] = both[f"{name}-shuffled"]
+        assert control.seed == found[0].seed
+        assert control.config == found[0].config | {"directions": "dealt anew"}
+        assert control.accuracy < found[0].accuracy - 0.2
+    assert len(list((tmp_path / "both/weights").iterdir())) == 4  # two seeds of two animals, none of a control
+    page = (tmp_path / "both/page.md").read_text()
+    [row] = [line for line in page.splitlines() if line.startswith("| EIT |")]
+    assert row.split(" | ")[4] == f"{100 * both['eit-shuffled'][0].accuracy:.1f}"
+    assert "eit-shuffled" not in page
+    train, _ = split(read_trials(find_recording(Catalog.open(Store(reaching[0])), "Chewie")))
+    dealt = train.dealt(1)
+    assert sorted(dealt.label_R) == sorted(train.label_R)
+    assert (dealt.label_R != train.label_R).any()
+    assert (dealt.label_R == train.dealt(1).label_R).all()
+    with pytest.raises(ConfigError, match="controls is -1: a whole number, at least 0"):
+        table(tmp_path, controls=-1)
 
 
 def test_the_page_says_what_is_there_and_what_is_not(table, tmp_path):

@@ -9,9 +9,9 @@ from finetune.reproduce import MYOWTable, ReproduceSettings, reproduce
 from finetune.reproduce.bins import read_reaches, read_sleep
 from finetune.reproduce.bins_settings import Training
 from finetune.reproduce.bins_training import LEARNED, _Data, _Objective
-from finetune.reproduce.eit import find_recording
 from finetune.reproduce.myow import _shuffled
 from finetune.reproduce.myow_page import PUBLISHED_STEPS, interval
+from finetune.reproduce.recordings import find_recording
 from finetune.reproduce.runs import read_all
 from finetune.reproduce.states_readout import score
 from foundation.command import build_parser, parse
