@@ -22,7 +22,7 @@ from foundation.objectives.average import frozen_copy, momentum_at, move_towards
 from foundation.objectives.base import Objective, two_views
 from foundation.objectives.mining import Pool, mine
 from foundation.objectives.projector import check_widths, perceptron, wide
-from foundation.objectives.rows import check_level, check_rows, counted_units, embed_rows
+from foundation.objectives.rows import Rows, check_level, check_rows, counted_units, embed_rows
 from foundation.setting_checks import check_range
 
 
@@ -200,7 +200,9 @@ class MYOW(Objective):
         terms["momentum"] = torch.tensor(momentum_at(context.progress, s.momentum, s.momentum_schedule))
         return terms, rows.z_VMD[0]
 
-    def _mined(self, rows, anchors, z_MD, candidates, context):  # type: ignore[no-untyped-def]
+    def _mined(
+        self, rows: Rows, anchors: Pool, z_MD: torch.Tensor, candidates: list[WindowBatch], context: StepContext
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Loss of predicting, from the first view, a candidate that is near it."""
         s = self.settings
         with torch.no_grad():

@@ -103,7 +103,7 @@ class SwapVAE(Objective):
         pair = two_views(views, self.view_spec, s.augmentations, context)
         true = [wide(model.activity(v.x_BNT, v.mask_BT, v.dt_B)) for v in views[:2]]
         outs = [model(**view.model_inputs()) for view in pair]
-        styles = [self._sample(out, context, k) for k, out in enumerate(outs)]
+        styles = [self._sample(out.mean_BS, out.log_var_BS, context, k) for k, out in enumerate(outs)]
         kept_B = swapped_B = divergence_B = torch.zeros((), device=true[0].device)
         for k, out in enumerate(outs):
             kept = wide(model.decode(out.content_BC, styles[k]))
@@ -124,8 +124,8 @@ class SwapVAE(Objective):
         }
         return terms, gather_rows(outs[0].p_BTD[:, 0].detach())
 
-    def _sample(self, out: object, context: StepContext, number: int) -> torch.Tensor:
+    @staticmethod
+    def _sample(mean_BS: torch.Tensor, log_var_BS: torch.Tensor, context: StepContext, number: int) -> torch.Tensor:
         """A style drawn for each window."""
-        mean, log_var = out.mean_BS, out.log_var_BS  # type: ignore[attr-defined]
-        noise = context.draws("style", number).normal(mean.shape[1]).to(mean.dtype)
-        return mean + (0.5 * log_var).exp() * noise
+        noise = context.draws("style", number).normal(mean_BS.shape[1]).to(mean_BS.dtype)
+        return mean_BS + (0.5 * log_var_BS).exp() * noise
