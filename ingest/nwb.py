@@ -28,6 +28,7 @@ from ingest.events import read_events
 from ingest.intervals import read_intervals, without_invalid_times
 from ingest.links import refuse_outside_links
 from ingest.notes import Notes
+from ingest.quality import refuse_losses
 from ingest.recipes import Recipe, load_recipe
 from ingest.regions import with_regions
 from ingest.series import FoundSeries, find_series, rate_of, read_behavior, voltage
@@ -196,6 +197,8 @@ def _read(
         institution=str(nwb.institution or ""),
         **parts,
     )
+    if strict:
+        refuse_losses(recording.quality)
     return assess(recording, recipe.control)
 
 

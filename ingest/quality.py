@@ -3,6 +3,42 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
+
+from foundation.errors import SourceError
+
+# Counters of what reading lost or had to mend; `strict` refuses a recording that has any of them.
+LOSSES = frozenset(
+    {
+        "intervals_dropped",
+        "obs_intervals_dropped",
+        "samples_dropped",
+        "series_sorted",
+        "spikes_dropped_nan",
+        "spikes_dropped_out_of_range",
+        "units_sorted",
+    }
+)
+
+
+def refuse_losses(found: Mapping[str, float]) -> None:
+    """Raise if reading lost or mended anything.
+
+    Args:
+        found: counter name -> number, as `Quality.found` returns it.
+
+    Raises:
+        SourceError: naming each counter of `LOSSES` that is not 0.
+
+    Example:
+        >>> refuse_losses({"regions_unknown": 2.0})
+        >>> refuse_losses({"samples_dropped": 3.0})
+        Traceback (most recent call last):
+        foundation.errors.SourceError: samples_dropped is 3: expected 0 with strict; without strict this is mended
+    """
+    lost = [f"{name} is {number:g}" for name, number in sorted(found.items()) if name in LOSSES and number]
+    if lost:
+        raise SourceError(f"{', '.join(lost)}: expected 0 with strict; without strict this is mended")
 
 
 class Quality(defaultdict[str, float]):

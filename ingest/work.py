@@ -13,21 +13,12 @@ from foundation.store import Source, Store, make_current, recording_id, write_re
 from ingest.control import remarks
 from ingest.keep import KeepRules, why_not
 from ingest.nwb import NeedsSorting, digest_of, read_nwb
+from ingest.quality import LOSSES
 from ingest.recipes import Recipe
 from ingest.report import FAILED, INGESTED, LEFT_OUT, NEEDS_SORTING, SKIPPED, Receipt
 from ingest.sources import AccessSettings, Asset, open_asset
 
 log = logging.getLogger(__name__)
-
-# What reading does without `strict` and refuses with it, as counted in a recording's quality.
-MENDED = (
-    "spikes_dropped_nan",
-    "spikes_dropped_out_of_range",
-    "units_sorted",
-    "intervals_dropped",
-    "samples_dropped",
-    "series_sorted",
-)
 
 
 @dataclass(frozen=True)
@@ -95,7 +86,7 @@ class Work:
         identity = recording_id(source, self.recipe.digest)
         record = store.commit(identity)
         # What strict refuses may have been committed without it: then it is read again, and refused.
-        if record is None or (self.strict and any(name in record["quality"] for name in MENDED)):
+        if record is None or (self.strict and LOSSES & set(record["quality"])):
             return None
         make_current(store, identity, source)
         return {"status": SKIPPED, "id": identity, "n_units": record["n_units"], "n_spikes": record["n_spikes"]}
