@@ -27,28 +27,31 @@ def refuse_outside_links(file: h5py.File) -> None:
         SourceError: naming the link and where it leads; also for a single value of absurd size, and for lists of texts
             that the file cannot hold, as these are read while a file is opened.
     """
-    seen = set()
+    # Addresses come from the links: `h5o.get_info` would read every dataset's whole index of chunks.
+    seen: set[int] = set()
     pending: list[tuple[str, h5py.h5g.GroupID]] = [("", h5py.h5g.open(file.id, b"/"))]
     while pending:
         path, group = pending.pop()
         for name in group:
             here = f"{path}/{name.decode('utf-8', 'replace')}"
-            kind = group.links.get_info(name).type
-            if kind == h5py.h5l.TYPE_EXTERNAL:
+            link = group.links.get_info(name)
+            if link.type == h5py.h5l.TYPE_EXTERNAL:
                 target, inside = group.links.get_val(name)
                 raise SourceError(_refusal(here, "a link", f"{_text(inside)} of {_text(target)!r}"))
-            if kind == h5py.h5l.TYPE_SOFT:
+            if link.type == h5py.h5l.TYPE_SOFT:
                 continue
-            if kind != h5py.h5l.TYPE_HARD:
-                raise SourceError(f"{here} is a link of an unknown kind ({kind}): allowed are links inside the file")
-            info = h5py.h5o.get_info(group, name)
-            if (info.fileno, info.addr) in seen:
+            if link.type != h5py.h5l.TYPE_HARD:
+                raise SourceError(
+                    f"{here} is a link of an unknown kind ({link.type}): allowed are links inside the file"
+                )
+            if link.u in seen:
                 continue
-            seen.add((info.fileno, info.addr))
-            if info.type == h5py.h5o.TYPE_GROUP:
-                pending.append((here, h5py.h5g.open(group, name)))
-            elif info.type == h5py.h5o.TYPE_DATASET:
-                _check_dataset(here, h5py.h5d.open(group, name))
+            seen.add(link.u)
+            item = h5py.h5o.open(group, name)
+            if isinstance(item, h5py.h5g.GroupID):
+                pending.append((here, item))
+            elif isinstance(item, h5py.h5d.DatasetID):
+                _check_dataset(here, item)
 
 
 def _check_dataset(path: str, dataset: h5py.h5d.DatasetID) -> None:

@@ -1,5 +1,7 @@
 """Files that reach for other files, and files that declare what they do not hold."""
 
+import io
+
 import h5py
 import numpy as np
 import pytest
@@ -114,3 +116,24 @@ def test_a_single_value_of_absurd_size(good):
         h5py.h5d.create(file["processing"].id, b"huge", kind, h5py.h5s.create(h5py.h5s.SCALAR))
         with pytest.raises(SourceError, match="/processing/huge is a single value of 134217728 bytes"):
             refuse_outside_links(file)
+
+
+def test_links_are_checked_without_reading_the_index_of_chunks(tmp_path):
+    class Counted(io.FileIO):
+        count = 0
+
+        def readinto(self, buffer):
+            Counted.count += len(buffer)
+            return super().readinto(buffer)
+
+    path = tmp_path / "chunks.h5"
+    with h5py.File(path, "w") as file:
+        voltage = file.create_dataset("acquisition/voltage", (20_000,), "i2", chunks=(1,))
+        for n in range(len(voltage)):
+            voltage.id.write_direct_chunk((n,), b"\0\1")
+    with Counted(path) as raw, h5py.File(raw, "r") as file:
+        Counted.count = 0
+        refuse_outside_links(file)
+        assert Counted.count < 10_000
+        assert file["acquisition/voltage"].id.get_num_chunks() == 20_000
+        assert Counted.count > 500_000  # the index alone
