@@ -15,9 +15,9 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from finetune.reproduce.models import EITPublished, EITPublishedConfig
+from finetune.reproduce.models.wide_attention import WideAttention
 from foundation.models import EIT, EITConfig
-from foundation.models.baselines import EITPublished, EITPublishedConfig
-from foundation.models.baselines.wide_attention import WideAttention
 
 RATE = 8.0  # Hz, of simulated units
 MEAN_RATE = 3.0  # Hz, of the units of Chewie's recording

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from finetune.reproduce.eit import run_eit
-from finetune.reproduce.eit_table import EITTable
-from finetune.reproduce.myow import MYOWTable, run_myow
-from finetune.reproduce.myow_page import myow_page
-from finetune.reproduce.neurpir import NeurPIRTable, run_neurpir
-from finetune.reproduce.neurpir_page import neurpir_page
-from finetune.reproduce.page import eit_page
-from finetune.reproduce.runs import read_all
+from finetune.reproduce.common.run_results import read_all
+from finetune.reproduce.eit.eit_page import eit_page
+from finetune.reproduce.eit.eit_runs import run_eit
+from finetune.reproduce.eit.eit_table import EITTable
+from finetune.reproduce.myow.myow_page import myow_page
+from finetune.reproduce.myow.myow_runs import MYOWTable, run_myow
+from finetune.reproduce.neurpir.neurpir_page import neurpir_page
+from finetune.reproduce.neurpir.neurpir_runs import NeurPIRTable, run_neurpir
 from foundation.errors import ConfigError, StoreError
 from foundation.resources import config_names
 from foundation.store.catalog import Catalog

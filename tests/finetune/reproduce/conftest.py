@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from finetune.reproduce import EITTable, ReproduceSettings
-from finetune.reproduce.decoding import Rule
+from finetune.reproduce.eit.decoding import Rule
 from foundation.store import Catalog, Interval, Source, Spikes, Store, Subject, Units, write_recording
 
 N_TRIALS, N_UNITS = 40, 9

@@ -3,9 +3,7 @@
 import pytest
 import torch
 
-from foundation.errors import ConfigError
-from foundation.models import EIT, EITConfig, PopulationMLP, PopulationMLPConfig, SwapVAEConfig, SwapVAEModel
-from foundation.models.baselines import (
+from finetune.reproduce.models import (
     LOLCAT,
     NDT,
     EITPublished,
@@ -17,6 +15,8 @@ from foundation.models.baselines import (
     MLPDecoderConfig,
     NDTConfig,
 )
+from foundation.errors import ConfigError
+from foundation.models import EIT, EITConfig, PopulationMLP, PopulationMLPConfig, SwapVAEConfig, SwapVAEModel
 
 NAN, INF = float("nan"), float("inf")
 WINDOWS = {

@@ -1,0 +1,1 @@
+"""What every paper's table shares: results of runs, and the recordings they are made of."""

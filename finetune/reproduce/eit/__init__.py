@@ -1,0 +1,1 @@
+"""The tables of the EIT paper (arXiv 2206.06131)."""

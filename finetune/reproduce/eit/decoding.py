@@ -1,0 +1,205 @@
+"""Training of a decoder by one rule for all: how long is found on a validation cut of the training trials."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from finetune.reproduce.common.divergence import check_finite
+from finetune.reproduce.eit.reaching_trials import Cuts, Trials, cut
+from finetune.reproduce.models import (
+    NDT,
+    Decoder,
+    EITPublished,
+    EITPublishedConfig,
+    GRUDecoder,
+    GRUDecoderConfig,
+    MLPDecoder,
+    MLPDecoderConfig,
+    NDTConfig,
+)
+from foundation.errors import ConfigError
+from foundation.setting_checks import check_range
+
+log = logging.getLogger(__name__)
+Model = TypeVar("Model", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How long a model trains, the same for all.
+
+    The last fifth of the training trials is held out, the model is trained on the rest, and after every epoch its
+    figure on what is held out is taken (accuracy; for a model without labels the loss of masked bins), as the mean over
+    the last ``smooth`` epochs. Training ends when that has not become better for ``patience`` epochs, or at
+    ``most_epochs``. Then the model is trained anew on all training trials for as many epochs as the best had.
+
+    Args:
+        most_epochs: epochs at most.
+        patience: epochs without anything better.
+        smooth: epochs of the mean.
+        epochs: this many instead, and nothing is held out (the published 400, where there is a GPU).
+        learning_rate: of Adam.
+        batch_size: windows of a step.
+        shuffle: windows come in another order each epoch; else as they were recorded, the windows of a trial one after
+            another, as the released EIT has it at T = 6.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    most_epochs: int = 400
+    patience: int = 40
+    smooth: int = 5
+    epochs: int | None = None
+    learning_rate: float = 1e-4
+    batch_size: int = 16
+    shuffle: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("most_epochs", "patience", "smooth", "epochs", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}: at least 1")
+        check_range(low_too=False, learning_rate=self.learning_rate)
+
+    def config(self) -> dict[str, Any]:
+        """What a run's configuration says of it; shuffling, which is the rule, is not said."""
+        said = asdict(self)
+        if said["shuffle"]:
+            del said["shuffle"]
+        return said
+
+
+def _eit(n_units: int, n_bins: int, layers: int) -> EITPublished:
+    return EITPublished(EITPublishedConfig(n_units=n_units, n_bins=n_bins, interaction_layers=layers))
+
+
+def _ndt(n_units: int, n_bins: int, supervised: bool) -> NDT:
+    return NDT(NDTConfig(n_units=n_units, n_bins=n_bins, supervised=supervised, mask_share=1 / n_bins))
+
+
+MODELS: dict[str, Callable[[int, int], Decoder]] = {
+    "mlp": lambda n, t: MLPDecoder(MLPDecoderConfig(n_units=n, n_bins=t)),
+    "gru": lambda n, t: GRUDecoder(GRUDecoderConfig(n_units=n, n_bins=t)),
+    "ndt": lambda n, t: _ndt(n, t, supervised=False),
+    "ndt-sup": lambda n, t: _ndt(n, t, supervised=True),
+    "eit-t": lambda n, t: _eit(n, t, layers=0),
+    "eit": lambda n, t: _eit(n, t, layers=2),
+}
+
+
+def fit(
+    build: Callable[[], Model],
+    trials: Trials,
+    n_bins: int,
+    rule: Rule,
+    seed: int,
+    look: Callable[[Model, int], None] | None = None,
+    see: Callable[[Cuts], Cuts] = lambda cuts: cuts,
+) -> tuple[Model, dict]:
+    """A trained decoder, and how it came about (``epochs``, and ``validation``, the figure of every epoch).
+
+    ``look`` is shown the model after every epoch of its last training; nothing depends on what it sees. ``see`` gives
+    the windows as the model takes them.
+
+    Raises:
+        ConfigError: if there are too few trials to hold a fifth out.
+        FoundationError: if the loss is no longer finite.
+    """
+    figures: list[float] = []
+    epochs = rule.epochs
+    if epochs is None:
+        n_held = len(trials) // 5
+        if not n_held:
+            raise ConfigError(f"{len(trials)} training trials: at least 5, of which one is held out")
+        learn, held = trials.where(slice(-n_held)), trials.where(slice(-n_held, None))
+        epochs = _best_epochs(build, see(cut(learn, n_bins)), see(cut(held, n_bins)), rule, seed, figures)
+    model = _start(build, seed)
+    train = _Training(model, see(cut(trials, n_bins)), rule, seed)
+    for epoch in range(1, epochs + 1):
+        train.epoch()
+        if look is not None:
+            look(model, epoch)
+    return model.eval(), {"epochs": epochs, "validation": [round(value, 5) for value in figures]}
+
+
+def _best_epochs(
+    build: Callable[[], Model], learn: Cuts, held: Cuts, rule: Rule, seed: int, figures: list[float]
+) -> int:
+    model = _start(build, seed)
+    train = _Training(model, learn, rule, seed)
+    best, kept = -np.inf, 1
+    for epoch in range(1, rule.most_epochs + 1):
+        train.epoch()
+        figures.append(validate(model, held))
+        smoothed = float(np.mean(figures[-rule.smooth :]))
+        if epoch >= min(rule.smooth, rule.most_epochs) and smoothed > best + 1e-9:
+            best, kept = smoothed, epoch
+        if epoch - kept >= rule.patience:
+            break
+    log.info("%d epochs (%.3f held out)", kept, best)
+    return kept
+
+
+def _start(build: Callable[[], Model], seed: int) -> Model:
+    torch.manual_seed(seed)
+    return build()
+
+
+class _Training:
+    """Epochs of Adam over windows."""
+
+    def __init__(self, model: nn.Module, cuts: Cuts, rule: Rule, seed: int) -> None:
+        self.model, self.rule = model, rule
+        self.x, self.counts = torch.from_numpy(cuts.x_WNT), torch.from_numpy(cuts.count_WNT)
+        self.labels = torch.from_numpy(cuts.label_W)[:, None].expand(-1, self.x.shape[-1])
+        trained = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(trained, lr=rule.learning_rate, fused=True)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def epoch(self) -> None:
+        """Every window once; what is left of a batch is dropped if it is a lone window (batch norm needs two)."""
+        self.model.train()
+        n = len(self.x)
+        order = torch.randperm(n, generator=self.generator) if self.rule.shuffle else torch.arange(n)
+        whole = torch.zeros(())
+        for rows in order.split(self.rule.batch_size):
+            if len(rows) < 2:
+                continue
+            self.optimizer.zero_grad()
+            out = self.model(self.x[rows], labels_BT=self.labels[rows], counts_BNT=self.counts[rows])
+            out.loss.backward()
+            self.optimizer.step()
+            whole += out.loss.detach()
+        check_finite(float(whole), self.rule.learning_rate)
+
+
+@torch.no_grad()
+def validate(model: nn.Module, cuts: Cuts) -> float:
+    """Accuracy per time step on windows held out; for a model without labels, minus the loss of masked bins."""
+    model.eval()
+    if isinstance(model, NDT) and not model.config.supervised:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)  # the same bins are masked after every epoch
+            counts = torch.from_numpy(cuts.count_WNT)
+            return -float(model(torch.from_numpy(cuts.x_WNT), counts_BNT=counts).loss)
+    return float((predict(model, cuts) == cuts.label_W[:, None]).mean())
+
+
+@torch.no_grad()
+def predict(model: nn.Module, cuts: Cuts) -> np.ndarray:
+    """``(W, T)`` classes."""
+    return model.eval()(torch.from_numpy(cuts.x_WNT)).logits_BTC.argmax(-1).numpy()
+
+
+@torch.no_grad()
+def represent(model: nn.Module, cuts: Cuts) -> np.ndarray:
+    """``(W, T, D)`` what the model's last layer reads."""
+    return model.eval()(torch.from_numpy(cuts.x_WNT)).p_BTD.numpy()

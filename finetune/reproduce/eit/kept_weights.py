@@ -1,0 +1,66 @@
+"""Trained EITs kept in a cache folder, so that a transfer does not train its source again."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from finetune.reproduce.common.run_results import key_of
+from finetune.reproduce.models import EITPublished
+from foundation.errors import FoundationError
+
+log = logging.getLogger(__name__)
+
+
+def weights_folder(given: str | None) -> Path:
+    """The folder given, or ``foundation/weights`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    if given is not None:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foundation" / "weights"
+
+
+def trained_eit(
+    folder: Path, config: dict, digests: dict[str, str], train: Callable[[], tuple[EITPublished, dict]]
+) -> tuple[EITPublished, dict]:
+    """The EIT that a run of this configuration and data left here, or what ``train`` makes, which is then kept.
+
+    Args:
+        folder: of kept weights; each run has a folder of its own there, ``config.json``, ``model.safetensors`` and
+            ``run.json``, named by the digest of what follows.
+        config: of the run, seed and rule included.
+        digests: of its data.
+        train: gives a trained model and how it came about, JSON values.
+
+    Raises:
+        FoundationError: if what is kept is damaged.
+    """
+    kept = folder / f"eit-{key_of(config, digests)}"
+    if kept.is_dir():
+        try:
+            detail = json.loads((kept / "run.json").read_text())["detail"]
+            model = EITPublished.from_pretrained(kept, local_files_only=True).eval()
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise FoundationError(f"{kept} is not a kept EIT: {error}; remove it to train it again") from error
+        log.info("weights of %s, seed %s, from %s", config["subject"], config["seed"], kept)
+        return model, detail
+    model, detail = train()
+    folder.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{kept.name}.", dir=folder))
+    try:
+        model.save_pretrained(part)
+        (part / "run.json").write_text(json.dumps({"config": config, "digests": digests, "detail": detail}, indent=1))
+        try:
+            part.rename(kept)
+        except OSError:
+            if not kept.is_dir():  # else another process was faster, with the same
+                raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return model, detail

@@ -1,0 +1,78 @@
+"""How encoders of bins are trained for the tables of MYOW."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from finetune.reproduce.models.cebra_encoder import CEBRASettings
+from foundation.errors import ConfigError
+from foundation.objectives import MYOWSettings, SwapVAESettings
+
+
+@dataclass(frozen=True)
+class Training:
+    """How encoders of bins are trained.
+
+    Args:
+        most_steps: steps of a whole run, to which schedules are laid out.
+        every: steps between two looks at what is held out.
+        steps: this many steps instead, and nothing is held out; null: found by the rule.
+        batch_size: bins of a step.
+        optimizer: ``adamw``, ``sgd`` or ``lars``, of MYOW and BYOL; of the supervised baseline too, but for ``lars``.
+        learning_rate: of that optimizer.
+        momentum: of ``sgd`` and ``lars``.
+        weight_decay: of that optimizer.
+        adapt_scales: ``lars`` sets a rate for the scales of norms too, and lets them decay: the released script means
+            to leave them out, but looks for a name that they do not have.
+        supervised_learning_rate: of AdamW, for the supervised baseline beside ``lars``.
+        warmup: steps in which MYOW's and BYOL's rate rises, to fall as a cosine to 0 at ``most_steps``; null: it stays.
+        swap_vae_learning_rate: of Adam, for Swap-VAE.
+        myow: settings of MYOW; BYOL is the same without mining. Units are put in.
+        swap_vae: settings of Swap-VAE. Units are put in.
+        cebra: settings of CEBRA; seed and steps are put in.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    most_steps: int = 4000
+    every: int = 200
+    steps: int | None = None
+    batch_size: int = 256
+    optimizer: str = "adamw"
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 1e-6
+    adapt_scales: bool = False
+    supervised_learning_rate: float | None = None
+    warmup: int | None = None
+    swap_vae_learning_rate: float = 5e-4
+    myow: MYOWSettings = field(default_factory=lambda: MYOWSettings(encoder=[128, 128, 128, 128]))
+    swap_vae: SwapVAESettings = field(default_factory=lambda: SwapVAESettings(hertz=True))
+    cebra: CEBRASettings = field(default_factory=lambda: CEBRASettings(architecture="offset1-model"))
+
+    def __post_init__(self) -> None:
+        for name in ("most_steps", "every", "steps", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}: at least 1")
+        if self.steps is not None and self.steps > self.most_steps:
+            raise ConfigError(f"steps is {self.steps}: at most most_steps, {self.most_steps}")
+        if self.optimizer not in ("adamw", "sgd", "lars"):
+            raise ConfigError(f"optimizer is {self.optimizer!r}: one of adamw, sgd, lars")
+        if self.warmup is not None and not 0 <= self.warmup <= self.most_steps:
+            raise ConfigError(f"warmup is {self.warmup}: from 0 to most_steps, {self.most_steps}")
+        if (self.optimizer == "lars") != (self.supervised_learning_rate is not None):
+            raise ConfigError(
+                f"optimizer is {self.optimizer} and supervised_learning_rate {self.supervised_learning_rate}: with "
+                "lars, and with it alone, the supervised baseline needs a rate of its own"
+            )
+        if not self.myow.encoder:
+            raise ConfigError("myow.encoder is empty: widths of a perceptron are needed")
+
+    def for_labels(self) -> Training:
+        """The same, with the supervised baseline's optimiser."""
+        if self.supervised_learning_rate is None:
+            return self
+        rate = self.supervised_learning_rate
+        return replace(self, optimizer="adamw", learning_rate=rate, supervised_learning_rate=None)

@@ -1,0 +1,192 @@
+"""The tables of the MYOW paper (arXiv 2102.10106) on neural recordings: monkeys' reaches, a mouse's 12 hours."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from finetune.reproduce.common.find_recording import find_recording, source_digest
+from finetune.reproduce.common.run_results import RunResult, key_of, read_all, run_once
+from finetune.reproduce.myow.bins_readout import WIDER, error_of, fit_readout, predict, score, settings_of
+from finetune.reproduce.myow.bins_settings import Training
+from finetune.reproduce.myow.bins_training import LEARNED, Encoder, train
+from finetune.reproduce.myow.labelled_bins import TRAIN_SHARE, Bins, Parts, read_reaches, read_sleep
+from finetune.reproduce.myow.state_map import draw_map
+from foundation.errors import ConfigError
+from foundation.objectives.parting import parting
+from foundation.store.catalog import Catalog
+
+log = logging.getLogger(__name__)
+FLOOR, SHUFFLED = "linear", "shuffled"
+TASKS = {"reach": read_reaches, "sleep": read_sleep}
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class MYOWTable:
+    """Which runs of a MYOW table are made.
+
+    Args:
+        subject: the animal whose recording is read.
+        task: ``reach`` (directions, within pi/8) or ``sleep`` (wake, NREM, REM, weighted F1).
+        models: rows: ``myow``, ``byol``, ``swap_vae``, ``cebra``, ``supervised``; ``linear`` is the floor of events
+            alone, ``shuffled`` the floor with labels of other trials.
+        seeds: of weights and batches; each makes a run of every row but ``linear``.
+        threads: of torch.
+        training: how encoders are trained.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    subject: str = "Chewie"
+    task: str = "reach"
+    models: list[str] = field(default_factory=lambda: [FLOOR, SHUFFLED, *LEARNED])
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
+    threads: int = 1
+    training: Training = field(default_factory=Training)
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ConfigError(f"task is {self.task!r}: one of {', '.join(TASKS)}")
+        unknown = sorted(set(self.models) - {FLOOR, SHUFFLED, *LEARNED})
+        if unknown:
+            raise ConfigError(f"models has {unknown[0]!r}: one of {', '.join([FLOOR, SHUFFLED, *LEARNED])}")
+        if not self.seeds or min(self.seeds) < 0:
+            raise ConfigError(f"seeds is {self.seeds}: one or more, each 0 or more")
+        if self.threads < 1:
+            raise ConfigError(f"threads is {self.threads}: at least 1")
+
+
+def run_myow(settings: MYOWTable, catalog: Catalog, folder: Path) -> None:
+    """Make the runs that are not there yet, seed after seed, and write a file each.
+
+    Raises:
+        ConfigError: if the store has no such recording.
+        FoundationError: if a result of another configuration is in the way.
+    """
+    torch.set_num_threads(settings.threads)
+    recording = find_recording(catalog, settings.subject)
+    parts = TASKS[settings.task](recording)
+    digests = {settings.subject: source_digest(recording)}
+    base = {"version": VERSION, "subject": settings.subject, "task": settings.task}
+    if FLOOR in settings.models:
+        _once(folder, FLOOR, 0, base | {"model": FLOOR}, digests, parts, settings)
+    for seed in settings.seeds:
+        if SHUFFLED in settings.models:
+            _once(folder, SHUFFLED, seed, base | {"model": SHUFFLED, "seed": seed}, digests, parts, settings)
+        for name in [m for m in LEARNED if m in settings.models]:
+            config = base | {"model": name, "seed": seed, "training": _said(name, settings.training)}
+            _once(folder, name, seed, config, digests, parts, settings)
+
+
+def _said(name: str, training: Training) -> dict[str, Any]:
+    """How a row is trained as its file has it: without a setting that came later, where it changes nothing."""
+    said = asdict(training)
+    if name not in ("myow", "byol") or training.optimizer != "lars" or not training.adapt_scales:
+        del said["adapt_scales"]
+    return said
+
+
+def _once(
+    folder: Path, name: str, seed: int, config: dict, digests: dict[str, str], parts: Parts, settings: MYOWTable
+) -> None:
+    def run() -> RunResult:
+        began = time.perf_counter()
+        encode, setting, detail = _learned(name, parts, settings, seed)
+        used = _shuffled(parts.train, seed) if name == SHUFFLED else parts.train
+        said_M = read_labels(settings.task, encode, setting, used, parts.test)
+        figures = _figures(settings.task, said_M, parts.test)
+        if settings.task == "sleep" and name in LEARNED:
+            # The page shows the map of the row's first seed, whichever seeds a command was given.
+            first = all(seed < other.seed for other in read_all(folder).get(name, []))
+            picture = folder / f"{name}-map.svg" if first else None
+            detail |= draw_map(encode(parts.whole), parts.whole, picture, seed)
+        if settings.task == "reach" and name == "swap_vae":
+            detail["parting"] = _parting(encode(parts.whole), parts.whole, settings.training.swap_vae.content)
+        detail |= figures | {"setting": setting, "seconds": round(time.perf_counter() - began, 1)}
+        detail |= {"units": parts.train.count_MN.shape[1]}
+        detail |= {"train": int(parts.train.scored_M.sum()), "test": int(parts.test.scored_M.sum())}
+        accuracy, right_R = detail.pop("score"), detail.pop("right_R")
+        log.info("%s, seed %d: %.4f (%s s)", name, seed, accuracy, detail["seconds"])
+        return RunResult(name, seed, key_of(config, digests), config, digests, accuracy, right_R, detail)
+
+    run_once(folder, name, seed, config, digests, run)
+
+
+def _learned(name: str, parts: Parts, settings: MYOWTable, seed: int) -> tuple[Encoder, float, dict[str, Any]]:
+    """An encoder, the readout's setting, and how they came about: the test part is not seen."""
+    if name in (FLOOR, SHUFFLED):
+        learn = _shuffled(parts.learn, seed) if name == SHUFFLED else parts.learn
+        return _events, choose(settings.task, _events, learn, parts.held)[1], {}
+    t, figures = settings.training, []
+    steps = t.steps
+    if steps is None:
+        for done, encode in train(name, parts.learn, settings.task, t, seed, t.most_steps):
+            figures.append((choose(settings.task, encode, parts.learn, parts.held), done))
+        steps = max(figures, key=lambda pair: (pair[0][0], -pair[1]))[1]
+    *_, (_, encode) = train(name, parts.train, settings.task, replace(t, every=steps), seed, steps)
+    chosen = [found for found, done in figures if done == steps]
+    setting = (chosen[0] if chosen else choose(settings.task, encode, parts.learn, parts.held))[1]
+    return encode, setting, {"steps": steps, "validation": [[done, round(f[0], 5)] for f, done in figures]}
+
+
+def _events(bins: Bins) -> np.ndarray:
+    """The events themselves: the floor."""
+    return bins.count_MN
+
+
+def choose(task: str, encode: Encoder, learn: Bins, held: Bins) -> tuple[float, float]:
+    """The best figure on what is held out, and the readout's setting that has it."""
+    scored = held.scored_M
+    x_LF, x_HF = encode(learn)[learn.scored_M], encode(held)[scored]
+    found = []
+    for setting in settings_of(task):
+        model = fit_readout(task, x_LF, learn.label_M[learn.scored_M], setting)
+        found.append((score(task, predict(task, model, x_HF), held.label_M[scored]), setting))
+    return max(found)
+
+
+def read_labels(task: str, encode: Encoder, setting: float, train: Bins, test: Bins) -> np.ndarray:
+    """What a linear layer that is fitted to the training bins says of the scored test bins."""
+    model = fit_readout(task, encode(train)[train.scored_M], train.label_M[train.scored_M], setting)
+    return predict(task, model, encode(test)[test.scored_M])
+
+
+def _parting(y_MD: np.ndarray, bins: Bins, content: int) -> dict[str, float]:
+    """What content and style each say of a reach's direction, and of the seconds since the trial's first bin."""
+    _, direction_M = np.unique(bins.label_M.round(6), return_inverse=True)
+    first_M = np.searchsorted(bins.group_M, bins.group_M)  # bins are in order of trials
+    since_M1 = (bins.start_M - bins.start_M[first_M])[:, None]
+    found = parting(y_MD[:, :content], y_MD[:, content:], direction_M, since_M1, bins.group_M, train_share=TRAIN_SHARE)
+    return {key: round(value, 5) for key, value in found.items()}
+
+
+def _shuffled(bins: Bins, seed: int) -> Bins:
+    """Bins with labels of other trials (or blocks), whose order is drawn."""
+    groups = np.random.default_rng(seed).permutation(np.unique(bins.group_M))
+    return replace(bins, label_M=np.concatenate([bins.label_M[bins.group_M == g] for g in groups]))
+
+
+def _figures(task: str, said_M: np.ndarray, test: Bins) -> dict[str, Any]:
+    """Figures of the test part, and by trial (or block) what an interval over these needs."""
+    label_M, group_M = test.label_M[test.scored_M], test.group_M[test.scored_M]
+    groups = np.unique(group_M)
+    value = score(task, said_M, label_M)
+    if task == "reach":
+        error_M = error_of(said_M, label_M)
+        right_R = [score(task, said_M[group_M == g], label_M[group_M == g]) for g in groups]
+        bins_R = [int((group_M == g).sum()) for g in groups]
+        return {"score": value, "right_R": right_R, "bins_R": bins_R, "wider": float((error_M < WIDER).mean())}
+    tables = [
+        np.histogram2d(label_M[group_M == g], said_M[group_M == g], bins=3, range=[[-0.5, 2.5]] * 2)[0].astype(int)
+        for g in groups
+    ]
+    right_R = [float(np.trace(t) / t.sum()) for t in tables]
+    return {"score": value, "right_R": right_R, "tables_R": [t.tolist() for t in tables]}

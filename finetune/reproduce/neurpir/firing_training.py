@@ -1,0 +1,256 @@
+"""Encoders that learn from unlabelled networks, and LOLCAT, which learns from labels: both step by step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from finetune.reproduce.common.divergence import check_finite
+from finetune.reproduce.models import LOLCAT, LOLCATConfig, Timescale, snippet_batch
+from finetune.reproduce.neurpir.simulated_networks import MODES, Networks
+from foundation.command import build_parser, parse
+from foundation.data import Loader, StepPlan
+from foundation.data.plan import DataSettings
+from foundation.data.reader import ReaderCache
+from foundation.embedding import embed_units, embed_windows, spread_starts
+from foundation.errors import ConfigError
+from foundation.models import EIT, EITConfig
+from foundation.objectives import ObjectiveSettings, build_objective
+from foundation.objectives.collapse import similarity_gap
+from foundation.training.contexts import Contexts
+from foundation.training.settings import OptimizerSettings
+
+
+@dataclass(frozen=True)
+class FiringEncoder:
+    """The encoder of all objectives, how it is fed, and how its frozen embeddings are read.
+
+    Args:
+        dim: features of a token, and of a unit's embedding.
+        heads: attention heads.
+        individual_layers: layers that see one unit alone, over time.
+        interaction_layers: layers in which units see each other.
+        patch_length: bins of a token.
+        bin_width: seconds.
+        max_units: units of a window at most.
+        windows: windows of a step at least; as many more as fit in the same number of tokens.
+        tokens: of a view of NuCLR, and of the windows that are embedded.
+        projector: widths of NeurPIR's projector, in place of those of its config; empty: those.
+        cebra_iterations: steps of CEBRA's training, in place of those of NeurPIR's config; null: those.
+        learning_rate: of AdamW, in place of the config's; null: that.
+        looks: windows of a network that are embedded when the held-out networks are looked at; at the end all are.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    dim: int = 64
+    heads: int = 4
+    individual_layers: int = 2
+    interaction_layers: int = 0
+    patch_length: int = 20
+    bin_width: float = 0.005
+    max_units: int = 50
+    windows: int = 2
+    tokens: int = 20
+    projector: list[int] = field(default_factory=lambda: [256, 256, 256])
+    cebra_iterations: int | None = 200
+    learning_rate: float | None = 3e-3
+    looks: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("max_units", "windows", "tokens", "cebra_iterations", "looks"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}: at least 1")
+
+    def model(self) -> EIT:
+        """A new one, from torch's seed."""
+        return EIT(
+            EITConfig(
+                dim=self.dim,
+                heads=self.heads,
+                individual_layers=self.individual_layers,
+                interaction_layers=self.interaction_layers,
+                patch_length=self.patch_length,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a shipped ``objective/...`` config says.
+
+    Args:
+        objective: what is learned.
+        optimizer: AdamW.
+    """
+
+    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+
+
+def find_recipe(name: str, encoder: FiringEncoder) -> Recipe:
+    """The config ``objective/<name>`` with the changes that the encoder asks for.
+
+    Raises:
+        ConfigError: if there is none.
+
+    Example:
+        >>> find_recipe("neurpir-no-variance", FiringEncoder()).objective.neurpir.vicreg.variance
+        0.0
+    """
+    arguments = ["--config", f"objective/{name}"]
+    if name.startswith("nuclr"):
+        arguments += [f"--objective.nuclr.{length}={encoder.tokens}" for length in ("shortest", "longest")]
+    elif encoder.projector:
+        arguments.append(f"--objective.neurpir.projector={encoder.projector}")
+    if encoder.learning_rate is not None:
+        arguments.append(f"--optimizer.learning_rate={encoder.learning_rate}")
+    recipe: Recipe = parse(build_parser("recipe", Recipe, Recipe), Recipe, arguments)
+    surround = recipe.objective.neurpir.surround
+    if surround is None or surround.kind != "cebra" or encoder.cebra_iterations is None:
+        return recipe
+    arguments.append(f"--objective.neurpir.surround.iterations={encoder.cebra_iterations}")
+    changed: Recipe = parse(build_parser("recipe", Recipe, Recipe), Recipe, arguments)
+    return changed
+
+
+class EncoderTraining:
+    """An encoder learning from networks without their labels.
+
+    Args:
+        networks: what it learns from.
+        recipe: objective and optimiser; the rate rises over ``warmup_steps`` and stays.
+        encoder: its shape.
+        seed: of weights and windows.
+    """
+
+    def __init__(self, networks: Networks, recipe: Recipe, encoder: FiringEncoder, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.recipe, self.step = recipe, 0
+        self.model = encoder.model()
+        self.objective = build_objective(recipe.objective, encoder.dim, self.model)
+        spec = self.objective.view_spec
+        data = DataSettings(
+            bin_widths=[encoder.bin_width],
+            tokens_per_step=encoder.windows * encoder.max_units * spec.tokens,
+            min_windows=encoder.windows,
+            max_units=encoder.max_units,
+            weight_power=0.0,
+        )
+        catalog = networks.catalog
+        plan = StepPlan(catalog, data, spec, bins_per_token=encoder.patch_length, seed=seed)
+        self.loader = Loader(catalog, plan, prefetch=0)
+        self.contexts = Contexts(catalog, plan, steps=0)
+        self.contexts.prepare()
+        self.parameters = [*self.model.parameters(), *self.objective.parameters()]
+        o = recipe.optimizer
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=o.learning_rate, betas=(o.beta1, o.beta2), weight_decay=o.weight_decay
+        )
+
+    def run(self, steps: int) -> None:
+        """Go on for so many steps."""
+        self.model.train()
+        o = self.recipe.optimizer
+        whole = torch.zeros(())
+        for _ in range(steps):
+            for group in self.optimizer.param_groups:
+                group["lr"] = o.learning_rate * min(1.0, (self.step + 1) / max(o.warmup_steps, 1))
+            batch = self.loader.load(self.step)
+            loss = self.objective(self.model, batch.views, self.contexts(self.step))["loss"]
+            self.optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.parameters, o.clip)
+            self.optimizer.step()
+            self.objective.after_step(self.model, 0.0)
+            self.step += 1
+            whole += loss.detach()
+        check_finite(float(whole), o.learning_rate)
+
+
+def embed(model: EIT, networks: Networks, encoder: FiringEncoder, windows: int | None = None) -> np.ndarray:
+    """``(S, D)`` frozen embeddings: the mean over windows in which the unit was active; over all windows by default."""
+    readers = ReaderCache(networks.catalog)
+    n_bins, most = encoder.tokens * encoder.patch_length, windows or 10**6
+
+    def of(name: str) -> np.ndarray:
+        return embed_units(model, readers(name), bin_width=encoder.bin_width, n_bins=n_bins, max_windows=most)
+
+    return np.concatenate([of(recording.id) for recording in networks.recordings])
+
+
+def criterion(model: EIT, networks: Networks, encoder: FiringEncoder) -> dict[str, float]:
+    """NeurPIR's first criterion: similarity of the two halves of a unit's time, and of halves of different units.
+
+    Of as many windows as a look has.
+    """
+    readers, halves = ReaderCache(networks.catalog), []
+    n_bins = encoder.tokens * encoder.patch_length
+    for recording in networks.recordings:
+        reader = readers(recording.id)
+        starts = spread_starts(reader, n_bins * encoder.bin_width, encoder.looks, 0)
+        z_WND = embed_windows(model, reader, starts, bin_width=encoder.bin_width, n_bins=n_bins).mean(axis=2)
+        halves.append([z_WND[: len(starts) // 2].mean(0), z_WND[len(starts) // 2 :].mean(0)])
+    first, second = (torch.from_numpy(np.concatenate(z)) for z in zip(*halves, strict=True))
+    return {name: round(float(value), 4) for name, value in similarity_gap(first, second).items()}
+
+
+class LOLCATTraining:
+    """LOLCAT learning firing modes from snippets of 3 s, as published.
+
+    Its settings stand here and not in a run's configuration: with others, `neurpir.VERSION` must change.
+
+    Args:
+        networks: what it learns from.
+        y_S: their labels (given apart, so that shuffled ones can be).
+        seed: of weights, batches and dropout.
+        batch: units of a step, each mode as often.
+    """
+
+    SCALES = (Timescale(),)
+    RATE = 1e-3
+
+    def __init__(self, networks: Networks, y_S: np.ndarray, seed: int, batch: int = 64) -> None:
+        torch.manual_seed(seed)
+        self.histograms, self.masks = self.snippets(networks)
+        self.model = LOLCAT(LOLCATConfig(n_features=[s.bins for s in self.SCALES], n_classes=len(MODES)))
+        self.model.fit_scale(self.histograms, self.masks)
+        self.y_S, self.batch = torch.from_numpy(y_S), batch
+        self.weight_S = 1.0 / torch.bincount(self.y_S, minlength=len(MODES)).clamp(min=1)[self.y_S]
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=self.RATE, weight_decay=0.01)
+
+    def snippets(self, networks: Networks) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Histograms and masks of all units."""
+        parts = []
+        for recording in networks.recordings:
+            blocks, domain = recording.spike_blocks, recording.domain
+            assert blocks is not None  # simulated networks have spikes
+            spikes = blocks.to_spikes()
+            trains = [spikes.train(unit) for unit in range(recording.n_units)]
+            parts.append(snippet_batch(trains, (float(domain.start[0]), float(domain.end[-1])), self.SCALES))
+        shortest = [min(h[k].shape[1] for h, _ in parts) for k in range(len(self.SCALES))]
+        histograms = [torch.cat([h[k][:, :n] for h, _ in parts]) for k, n in enumerate(shortest)]
+        return histograms, [torch.cat([m[k][:, :n] for _, m in parts]) for k, n in enumerate(shortest)]
+
+    def run(self, steps: int) -> None:
+        """Go on for so many steps."""
+        self.model.train()
+        for _ in range(steps):
+            rows = torch.multinomial(self.weight_S, min(self.batch, len(self.y_S)))
+            out = self.model([h[rows] for h in self.histograms], [m[rows] for m in self.masks])
+            self.optimizer.zero_grad()
+            loss = F.cross_entropy(out.logits_BC, self.y_S[rows])
+            loss.backward()
+            self.optimizer.step()
+        check_finite(loss.item(), self.RATE)
+
+    @torch.no_grad()
+    def say(self, networks: Networks) -> np.ndarray:
+        """``(S,)`` what it calls the units of other networks."""
+        said: np.ndarray = self.model.eval()(*self.snippets(networks)).logits_BC.argmax(-1).numpy()
+        return said

@@ -1,0 +1,261 @@
+"""Five firing modes from frozen embeddings on networks never seen (NeurPIR, arXiv 2502.10425, section 4.1)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from finetune.evaluation.controls import permuted
+from finetune.evaluation.splits import split_by_subject
+from finetune.readout import choose_strength, fit, make_basis
+from finetune.reproduce.common.run_results import RunResult, key_of, run_once
+from finetune.reproduce.neurpir.firing_features import component_features, interval_features, parameter_features
+from finetune.reproduce.neurpir.firing_training import (
+    EncoderTraining,
+    FiringEncoder,
+    LOLCATTraining,
+    Recipe,
+    criterion,
+    embed,
+    find_recipe,
+)
+from finetune.reproduce.neurpir.simulated_networks import MODES, Networks, find_networks, right_by_network
+from finetune.reproduce.neurpir.step_rule import StepRule, best_steps
+from foundation.errors import ConfigError
+from foundation.store.catalog import Catalog
+
+log = logging.getLogger(__name__)
+VERSION = 1
+FIXED = ("isi", "pca", "oracle")  # nothing in them is drawn: one run, seed 0
+ABLATIONS = (
+    "neurpir-no-cebra",
+    "neurpir-no-variance",
+    "neurpir-no-covariance",
+    "neurpir-no-surround",
+    "neurpir-fixed-length",
+)
+ROWS = (*FIXED, "lolcat", "nuclr", "nuclr-released", "neurpir", *ABLATIONS)
+
+
+@dataclass(frozen=True)
+class NeurPIRTable:
+    """Which runs of the table of firing modes are made.
+
+    Args:
+        levels: difficulty -> what the names of its networks begin with.
+        rows: of every level: ``isi``, ``pca``, ``oracle`` (the parameters themselves), ``lolcat``, and names of
+            ``objective/...`` configs: ``nuclr``, ``neurpir`` and its ablations.
+        seeds: of weights and batches; each makes a run of every row.
+        ablations: further rows, of one level.
+        ablation_level: that level.
+        ablation_seeds: their seeds.
+        test: networks of each level that are tested, the last ones.
+        held: networks held out of the others for the rule, the last ones.
+        threads: of torch.
+        rule: how long a model trains.
+        encoder: of all objectives.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    levels: dict[str, str] = field(
+        default_factory=lambda: {name: f"{name}net" for name in ("jitter0", "jitter10", "jitter20", "shift20")}
+    )
+    rows: list[str] = field(default_factory=lambda: [*FIXED, "lolcat", "nuclr", "neurpir"])
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
+    ablations: list[str] = field(default_factory=lambda: list(ABLATIONS))
+    ablation_level: str = "jitter10"
+    ablation_seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    test: int = 6
+    held: int = 2
+    threads: int = 1
+    rule: StepRule = field(default_factory=StepRule)
+    encoder: FiringEncoder = field(default_factory=FiringEncoder)
+
+    def __post_init__(self) -> None:
+        for name in ("rows", "ablations"):
+            unknown = sorted(set(getattr(self, name)) - set(ROWS))
+            if unknown:
+                raise ConfigError(f"{name} has {unknown[0]!r}: one of {', '.join(ROWS)}")
+        if not self.levels:
+            raise ConfigError("levels is empty: give a name and what the networks' names begin with")
+        if self.ablations and self.ablation_level not in self.levels:
+            raise ConfigError(f"ablation_level is {self.ablation_level!r}: one of {', '.join(self.levels)}")
+        if not self.seeds or min([*self.seeds, *self.ablation_seeds]) < 0:
+            raise ConfigError(f"seeds is {self.seeds}: one or more, each 0 or more")
+        for name in ("test", "held", "threads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The networks of one level: ``train`` is ``learn`` and ``held`` together."""
+
+    level: str
+    learn: Networks
+    held: Networks
+    train: Networks
+    test: Networks
+
+    @classmethod
+    def of(cls, catalog: Catalog, level: str, table: NeurPIRTable) -> Cut:
+        """Whole networks to each side, in order.
+
+        Raises:
+            ConfigError: if the store has too few.
+        """
+        found = find_networks(catalog, table.levels[level], table.test + table.held + 2)
+        n_train = len(found) - table.test
+        parts = (slice(n_train - table.held), slice(n_train - table.held, n_train), slice(n_train))
+        learn, held, train = (found.part(rows) for rows in parts)
+        return cls(level, learn, held, train, found.part(slice(n_train, None)))
+
+
+def run_neurpir(settings: NeurPIRTable, catalog: Catalog, folder: Path) -> None:
+    """Make the runs that are not there yet, seed after seed and row after row, and write a file each.
+
+    Raises:
+        ConfigError: if the store has too few networks.
+        FoundationError: if a result of another configuration is in the way, or ``cebra`` is not installed.
+    """
+    torch.set_num_threads(settings.threads)
+    cuts = {level: Cut.of(catalog, level, settings) for level in settings.levels}
+    for seed in sorted({*settings.seeds, *settings.ablation_seeds}):
+        rows = [(level, row) for row in settings.rows for level in cuts if seed in settings.seeds]
+        if seed in settings.ablation_seeds:
+            rows += [(settings.ablation_level, row) for row in settings.ablations]
+        for level, row in dict.fromkeys(rows):
+            _once(settings, cuts[level], row, 0 if row in FIXED else seed, folder)
+
+
+def _said(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as a run's file has it: without settings that came later, where they change nothing."""
+    later = {"apart": False, "condition": None}
+    said = asdict(recipe)
+    for name, defaults in (("neurpir", later), ("vicreg", later | {"statistics": "across"})):
+        settings = said["objective"][name]
+        said["objective"][name] = {k: v for k, v in settings.items() if k not in defaults or v != defaults[k]}
+    return said
+
+
+def _once(settings: NeurPIRTable, cut: Cut, row: str, seed: int, folder: Path) -> None:
+    config: dict[str, Any] = {"version": VERSION, "level": cut.level, "row": row, "seed": seed}
+    config |= {"test": len(cut.test), "held": len(cut.held), "train": len(cut.train)}
+    if row == "pca":
+        config |= {"encoder": {k: getattr(settings.encoder, k) for k in ("dim", "patch_length", "bin_width")}}
+    if row not in FIXED:
+        config |= {"rule": asdict(settings.rule)}
+    if row not in (*FIXED, "lolcat"):
+        config |= {"encoder": asdict(settings.encoder), "recipe": _said(find_recipe(row, settings.encoder))}
+    digests = {cut.level: Networks.of([*cut.train.recordings, *cut.test.recordings]).digest}
+    name = f"{cut.level}-{row}"
+
+    def run() -> RunResult:
+        began = time.perf_counter()
+        said_S, shuffled_S, detail = make_row(row, cut, settings, seed)
+        right_G = right_by_network(said_S, cut.test)
+        detail |= {
+            "said": "".join(map(str, said_S)),
+            "true": "".join(map(str, cut.test.y_S)),
+            "units": np.bincount(cut.test.network_S).tolist(),
+            "shuffled": float(right_by_network(shuffled_S, cut.test).mean()),
+            "seconds": round(time.perf_counter() - began, 1),
+        }
+        log.info("%s, seed %d: %.4f (%s s)", name, seed, right_G.mean(), detail["seconds"])
+        key = key_of(config, digests)
+        return RunResult(name, seed, key, config, digests, float(right_G.mean()), right_G.tolist(), detail)
+
+    run_once(folder, name, seed, config, digests, run)
+
+
+def make_row(row: str, cut: Cut, settings: NeurPIRTable, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """What one row says of the test networks, what it says when its training labels were shuffled, and how it came."""
+    if row == "lolcat":
+        return _lolcat(cut, settings.rule, seed)
+    detail: dict[str, Any] = {}
+    if row == "pca":
+        e = settings.encoder
+        train_SF, test_SF = component_features(
+            cut.train,
+            cut.test,
+            bin_width=e.bin_width,
+            patch_length=e.patch_length,
+            components=e.dim // 2,
+            seed=seed,
+        )
+    elif row in FIXED:
+        features = {"isi": interval_features, "oracle": parameter_features}[row]
+        train_SF, test_SF = features(cut.train), features(cut.test)
+    else:
+        train_SF, test_SF, detail = _encoder(row, cut, settings, seed)
+    rng = np.random.default_rng(seed)
+    said_S, strength = read_out(train_SF, cut.train.y_S, cut.train, test_SF, seed)
+    shuffled_S, _ = read_out(train_SF, permuted(cut.train.y_S, rng), cut.train, test_SF, seed)
+    return said_S, shuffled_S, detail | {"strength": strength}
+
+
+def read_out(
+    train_SF: np.ndarray, y_S: np.ndarray, train: Networks, test_SF: np.ndarray, seed: int
+) -> tuple[np.ndarray, float]:
+    """Modes of the test units by a linear readout, its penalty chosen on folds of whole training networks."""
+    basis = make_basis(train_SF, components=train_SF.shape[1], seed=seed)
+    scores_SC = basis(train_SF)
+    inner = split_by_subject(train.network_S, y_S, 3).folds
+    strength, _ = choose_strength(basis, scores_SC, y_S, inner, len(MODES))
+    return fit(basis, scores_SC, y_S, strength, len(MODES)).predict(test_SF), strength
+
+
+def _steps(settings: StepRule, training: Any, score: Callable[[], float]) -> tuple[int, dict[str, Any]]:
+    if settings.steps is not None:
+        return settings.steps, {"steps": settings.steps, "validation": []}
+    steps, figures = best_steps(training(), score, settings)
+    return steps, {"steps": steps, "validation": [round(value, 5) for value in figures]}
+
+
+def _encoder(row: str, cut: Cut, settings: NeurPIRTable, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    encoder, recipe = settings.encoder, find_recipe(row, settings.encoder)
+    made: list[EncoderTraining] = []
+
+    def start() -> EncoderTraining:
+        made.append(EncoderTraining(cut.learn, recipe, encoder, seed))
+        return made[-1]
+
+    def score() -> float:
+        learn_SF, held_SF = (embed(made[-1].model, part, encoder, encoder.looks) for part in (cut.learn, cut.held))
+        basis = make_basis(learn_SF, components=encoder.dim, seed=seed)
+        readout = fit(basis, basis(learn_SF), cut.learn.y_S, 1.0, len(MODES))
+        return float(right_by_network(readout.predict(held_SF), cut.held).mean())
+
+    steps, detail = _steps(settings.rule, start, score)
+    training = EncoderTraining(cut.train, recipe, encoder, seed)
+    training.run(steps)
+    features = [embed(training.model, part, encoder) for part in (cut.train, cut.test)]
+    return features[0], features[1], detail | criterion(training.model, cut.test, encoder)
+
+
+def _lolcat(cut: Cut, rule: StepRule, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    made: list[LOLCATTraining] = []
+
+    def start() -> LOLCATTraining:
+        made.append(LOLCATTraining(cut.learn, cut.learn.y_S, seed))
+        return made[-1]
+
+    def score() -> float:
+        return float(right_by_network(made[-1].say(cut.held), cut.held).mean())
+
+    steps, detail = _steps(rule, start, score)
+    said = []
+    for y_S in (cut.train.y_S, permuted(cut.train.y_S, np.random.default_rng(seed))):
+        training = LOLCATTraining(cut.train, y_S, seed)
+        training.run(steps)
+        said.append(training.say(cut.test))
+    return said[0], said[1], detail

@@ -1,0 +1,104 @@
+"""How long a model of the EIT table trains, in which order it sees its windows, and what is told of it meanwhile."""
+
+import numpy as np
+import torch
+
+from finetune.reproduce import EITTable, ReproduceSettings, reproduce
+from finetune.reproduce.common.find_recording import find_recording
+from finetune.reproduce.common.run_results import read_all
+from finetune.reproduce.eit.decoding import Rule, fit, validate
+from finetune.reproduce.eit.reaching_trials import cut, read_trials, split
+from finetune.reproduce.models import MLPDecoder, MLPDecoderConfig
+from foundation.store import Catalog, Store
+
+N_TRIALS, N_UNITS = 40, 9
+QUICK = Rule(most_epochs=4, patience=2, smooth=2, learning_rate=3e-3)
+
+
+def test_a_trace_changes_nothing_and_is_kept_beside_the_last_figure(reaching, tmp_path):
+    store = reaching[0]
+    found = {}
+    for trace in (False, True):
+        settings = ReproduceSettings(
+            store=str(store), output=str(tmp_path / str(trace)), name="t", page=str(tmp_path / f"{trace}.md"),
+            eit=EITTable(models=["mlp", "ndt"], seeds=[1], rule=Rule(epochs=11, learning_rate=3e-3), trace=trace),
+        )  # fmt: skip
+        found[trace] = read_all(reproduce(settings))
+    plain, traced = found[False]["mlp"][0], found[True]["mlp"][0]
+    assert traced.right_R == plain.right_R
+    assert "traced" not in plain.detail
+    assert list(traced.detail["traced"]) == ["5", "10"]
+    assert all(0 <= value <= 1 for value in traced.detail["traced"].values())
+    assert traced.key != plain.key
+    assert "traced" not in found[True]["ndt"][0].detail  # it has no classes of its own
+    said = f"chosen on the test trials: MLP {100 * max(traced.detail['traced'].values()):.2f} (epoch "
+    assert said in (tmp_path / "True.md").read_text()
+    assert "chosen on the test trials" not in (tmp_path / "False.md").read_text()
+
+
+def test_windows_in_order_are_those_of_the_trials_one_after_another(reaching, tmp_path):
+    train, _ = split(read_trials(find_recording(Catalog.open(Store(reaching[0])), "Chewie")))
+    cuts = cut(train, 6)
+
+    class Watched(MLPDecoder):
+        def forward(self, x_BNT, **more):
+            seen.append(x_BNT)
+            return super().forward(x_BNT, **more)
+
+    windows = {}
+    for shuffle in (False, True):
+        seen = []
+        rule = Rule(epochs=2, shuffle=shuffle)
+        fit(lambda: Watched(MLPDecoderConfig(n_units=8, n_bins=6)), train, 6, rule, 0)
+        windows[shuffle] = torch.cat(seen).numpy().reshape(2, *cuts.x_WNT.shape)  # fewer than two are left of no epoch
+    np.testing.assert_array_equal(windows[False], np.stack([cuts.x_WNT, cuts.x_WNT]))
+    assert (windows[True][0] != windows[True][1]).any()
+    np.testing.assert_array_equal(np.sort(windows[True][0], axis=0), np.sort(cuts.x_WNT, axis=0))
+
+
+def test_a_rule_is_said_as_it_was_before_it_could_keep_the_order(reaching, tmp_path):
+    assert "shuffle" not in Rule().config()  # keys of earlier results stay
+    assert Rule(shuffle=False).config() == Rule().config() | {"shuffle": False}
+    settings = ReproduceSettings(
+        store=str(reaching[0]), output=str(tmp_path / "o"), name="t", page=str(tmp_path / "page.md"),
+        eit=EITTable(models=["mlp"], seeds=[1], rule=Rule(epochs=1, shuffle=False)),
+    )  # fmt: skip
+    assert read_all(reproduce(settings))["mlp"][0].config["rule"]["shuffle"] is False
+    page = (tmp_path / "page.md").read_text()
+    assert "1 epochs for every model. Windows come in the order in which they were recorded, unshuffled." in page
+    assert "Not run yet" not in page
+
+
+def test_how_long_a_model_trains_is_found_without_the_test_trials(reaching, monkeypatch):
+    from finetune.reproduce.eit import decoding
+
+    train, _ = split(read_trials(find_recording(Catalog.open(Store(reaching[0])), "Chewie")))
+    seen = []
+    figures = iter([0.1, 0.3, 0.5, 0.4, 0.2, 0.2, 0.2, 0.2])
+
+    def figure(model, cuts):
+        seen.append(len(cuts))
+        return next(figures)
+
+    monkeypatch.setattr(decoding, "validate", figure)
+    trained = []
+    epoch = decoding._Training.epoch
+    monkeypatch.setattr(decoding._Training, "epoch", lambda self: (trained.append(len(self.x)), epoch(self))[1])
+    rule = Rule(most_epochs=10, patience=3, smooth=2)
+    _, detail = fit(lambda: MLPDecoder(MLPDecoderConfig(n_units=8)), train, 2, rule, 0)
+    # means of two: 0.2, 0.4, 0.45, 0.3, ...: the fourth epoch is the best, and three more pass without a better one
+    assert detail["epochs"] == 4
+    assert seen == [6 * 6] * 7
+    assert trained == [26 * 6] * 7 + [32 * 6] * 4
+    _, detail = fit(lambda: MLPDecoder(MLPDecoderConfig(n_units=8)), train, 2, Rule(epochs=2), 0)
+    assert detail == {"epochs": 2, "validation": []}
+
+
+def test_validation_of_masked_bins_does_not_depend_on_draws(reaching):
+    from finetune.reproduce.eit.decoding import MODELS
+
+    train, _ = split(read_trials(find_recording(Catalog.open(Store(reaching[0])), "Chewie")))
+    model, windows = MODELS["ndt"](8, 2), cut(train, 2)
+    state = torch.get_rng_state()
+    assert validate(model, windows) == validate(model, windows)
+    assert torch.equal(torch.get_rng_state(), state)

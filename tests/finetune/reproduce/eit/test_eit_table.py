@@ -1,0 +1,175 @@
+"""The EIT table: its windows, its floor, its runs that go on, and its page."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from finetune.reproduce import ReproduceSettings, reproduce
+from finetune.reproduce.common.find_recording import find_recording
+from finetune.reproduce.common.run_results import RunResult, read_all
+from finetune.reproduce.eit.decoding import Rule
+from finetune.reproduce.eit.eit_page import eit_page
+from finetune.reproduce.eit.eit_rows import floor, right_by_trial
+from finetune.reproduce.eit.reaching_trials import Trials, cut, read_trials, split
+from foundation.command import build_parser, parse
+from foundation.errors import ConfigError, FoundationError
+from foundation.resources import config_names
+from foundation.store import Catalog, Source, Store, write_recording
+
+N_TRIALS, N_UNITS = 40, 9
+QUICK = Rule(most_epochs=4, patience=2, smooth=2, learning_rate=3e-3)
+
+
+def test_trials_are_cut_as_the_paper_says(reaching):
+    path, labels = reaching
+    trials = read_trials(find_recording(Catalog.open(Store(path)), "Chewie"))
+    assert trials.rate_RNT.shape == (40, 9, 9)
+    assert trials.label_R.tolist() == labels["Chewie"].tolist()
+    assert set(np.unique(np.rint(trials.rate_RNT * 0.1 * 1e4) / 1e4 % 1)) == {0.0}  # whole events in each bin
+    train, test = split(trials)
+    assert train.rate_RNT.shape == (32, 8, 8)  # in order; without the unit that is silent in training; 8 bins
+    assert test.label_R.tolist() == labels["Chewie"][32:].tolist()
+    windows = cut(test, 2)
+    assert len(windows) == 8 * 6
+    assert windows.trial_W.tolist() == np.repeat(np.arange(8), 6).tolist()
+    by_hand = test.rate_RNT - test.rate_RNT.mean((0, 2))[None, :, None]
+    np.testing.assert_allclose(windows.x_WNT[6 * 3 + 5], by_hand[3, :, 5:7], rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(windows.count_WNT[6 * 3 + 5], np.rint(test.rate_RNT[3, :, 5:7] * 0.1))
+    assert len(cut(test, 6)) == 8 * 3
+    with pytest.raises(ConfigError, match="bins is 9: at most 8"):
+        cut(test, 9)
+
+
+def test_the_floor_tells_directions_and_shuffled_ones_not(reaching):
+    train, test = split(read_trials(find_recording(Catalog.open(Store(reaching[0])), "Chewie")))
+    predicted_WT, _ = floor(train, test, 6)
+    assert right_by_trial(predicted_WT, cut(test, 6)).mean() > 0.8
+    mixed = Trials(train.rate_RNT, np.random.default_rng(0).permutation(train.label_R))
+    predicted_WT, _ = floor(mixed, test, 6)
+    assert right_by_trial(predicted_WT, cut(test, 6)).mean() < 0.5
+
+
+@pytest.mark.parametrize("name", ["mlp", "gru", "ndt", "ndt-sup", "eit-t", "eit"])
+def test_every_model_runs_and_its_result_is_kept(table, tmp_path, name):
+    settings = table(tmp_path, models=[name], seeds=[3], rule=Rule(most_epochs=2, patience=1))
+    folder = reproduce(settings)
+    [result] = read_all(folder)[name]
+    assert len(result.right_R) == 8
+    assert result.accuracy == pytest.approx(np.mean(result.right_R))
+    assert result.detail["epochs"] in (1, 2)
+    assert (tmp_path / "page.md").read_text().count("| 1 |") >= 1
+
+
+def test_a_table_goes_on_where_it_was_and_never_mixes(table, tmp_path):
+    settings = table(tmp_path)
+    folder = reproduce(settings)
+    files = {p.name: p.read_bytes() for p in folder.glob("*.json")}
+    assert sorted(files) == ["linear-seed0.json", "mlp-seed1.json", "mlp-seed2.json"]
+    (folder / "mlp-seed2.json").unlink()
+    before = (folder / "mlp-seed1.json").stat().st_mtime_ns
+    reproduce(settings)
+    assert (folder / "mlp-seed1.json").stat().st_mtime_ns == before
+    again, first = (json.loads(b) for b in ((folder / "mlp-seed2.json").read_bytes(), files["mlp-seed2.json"]))
+    assert again["right_R"] == first["right_R"]  # the same seed, the same figures
+    assert json.loads(files["mlp-seed1.json"])["detail"]["validation"] != first["detail"]["validation"]
+    with pytest.raises(FoundationError, match="another configuration"):
+        reproduce(table(tmp_path, rule=Rule(most_epochs=3, patience=2, smooth=2)))
+    assert {p.name for p in folder.iterdir()} == set(files)
+    (folder / "mlp-seed1.json").write_text("{")
+    with pytest.raises(FoundationError, match="not a result"):
+        reproduce(settings)
+
+
+def test_controls_are_the_first_seed_with_directions_dealt_anew(table, reaching, tmp_path):
+    plain = read_all(reproduce(table(tmp_path / "plain", models=["linear", "eit"], transfer_from="Mihi")))
+    asked = table(tmp_path / "both", models=["linear", "eit"], transfer_from="Mihi", controls=1)
+    both = read_all(reproduce(asked))
+    assert set(both) - set(plain) == {"linear-shuffled", "eit-shuffled", "transfer-Mihi-shuffled"}
+    for name, found in plain.items():  # a control changes nothing of the row beside it, nor what was made before
+        assert [(r.key, r.right_R) for r in both[name]] == [(r.key, r.right_R) for r in found]
+        [control] = both[f"{name}-shuffled"]
+        assert control.seed == found[0].seed
+        assert control.config == found[0].config | {"directions": "dealt anew"}
+        assert control.accuracy < found[0].accuracy - 0.2
+    assert len(list((tmp_path / "both/weights").iterdir())) == 4  # two seeds of two animals, none of a control
+    page = (tmp_path / "both/page.md").read_text()
+    [row] = [line for line in page.splitlines() if line.startswith("| EIT |")]
+    assert row.split(" | ")[4] == f"{100 * both['eit-shuffled'][0].accuracy:.1f}"
+    assert "eit-shuffled" not in page
+    train, _ = split(read_trials(find_recording(Catalog.open(Store(reaching[0])), "Chewie")))
+    dealt = train.dealt(1)
+    assert sorted(dealt.label_R) == sorted(train.label_R)
+    assert (dealt.label_R != train.label_R).any()
+    assert (dealt.label_R == train.dealt(1).label_R).all()
+    with pytest.raises(ConfigError, match="controls is -1: a whole number, at least 0"):
+        table(tmp_path, controls=-1)
+
+
+def test_the_page_says_what_is_there_and_what_is_not(table, tmp_path):
+    reproduce(table(tmp_path))
+    page = (tmp_path / "page.md").read_text()
+    assert "32 training and 8 test trials" in page
+    assert "Not run yet: GRU, NDT (self-supervised), NDT-Sup, EIT (T), EIT." in page
+    assert "means of 2 epochs; 2 epochs without a better one end the search, 4 at most." in page
+    assert "| MLP |" in page
+    assert "74.22" in page
+    assert "Not above the floor: MLP." in page
+    assert str(tmp_path) not in page
+
+
+def test_the_page_says_how_far_a_row_falls_short_and_what_was_tried(tmp_path):
+    from dataclasses import asdict
+
+    config = {"subject": "Chewie", "bins": 2, "rule": Rule(epochs=400).config()}
+    detail = {"train": 127, "test": 32, "epochs": 400, "seconds": 1.0}
+    one = RunResult("eit", 15, "k", config, {"Chewie": "0" * 64}, 0.5, [0.0, 1.0] * 16, detail)
+    two = replace(one, seed=16, config=config | {"rule": Rule().config()})
+    enough = replace(one, name="mlp", accuracy=0.75, right_R=[0.75] * 32)
+    (tmp_path / "t").mkdir()
+    for result in (one, two, enough, replace(one, name="gru", accuracy=0.75, right_R=[0.5, 1.0] * 16)):
+        (tmp_path / f"t/{result.name}-seed{result.seed}.json").write_text(json.dumps(asdict(result)))
+    page = eit_page(tmp_path, "")
+    assert "a test trial is 3.1 points" in page
+    assert (
+        "- EIT by 29.69. Tried: 400 epochs, a rate of 0.0001, 16 windows a batch and the rule of the held-out trials "
+        "for epochs, a rate of 0.0001, 16 windows a batch, seeds 15, 16. The published figure lies outside the interval"
+    ) in page
+    assert (
+        "- GRU by 0.78. Tried: 400 epochs, a rate of 0.0001, 16 windows a batch, seed 15. The published figure " in page
+    )
+    assert "lies within" in page.split("- GRU by")[1].split("\n")[0]
+    assert "- MLP by" not in page
+
+
+@pytest.mark.parametrize("name", [n for n in config_names("reproduce") if n.startswith("reproduce/eit-")])
+def test_shipped_tables_are_settings(name):
+    given = ["--config", name, "--store", "s"]
+    settings = parse(build_parser("reproduce", reproduce, ReproduceSettings), ReproduceSettings, given)
+    assert f"reproduce/{settings.name}" == name
+    assert settings.eit.rule == Rule(epochs=400 if name.endswith("-400") else None, shuffle=not name.endswith("-order"))
+
+
+@pytest.mark.real_data
+def test_chewie_has_the_published_trials_units_and_floor(real_data, tmp_path):
+    pytest.importorskip("pynwb")
+    from ingest.nwb import read_nwb
+    from ingest.recipes import load_recipe
+
+    store = Store(tmp_path / "store", create=True)
+    recording = read_nwb(
+        real_data / "nwb/reach/sub-Chewie/sub-Chewie_ses-20131003_ecephys.nwb",
+        load_recipe("default"),
+        strict=False,
+        source=Source(path="sub-Chewie.nwb", digest="0" * 64),
+        namespace="",
+    )
+    write_recording(store, recording)
+    Catalog.build(store).save()
+    train, test = split(read_trials(find_recording(Catalog.open(store), "Chewie")))
+    assert train.rate_RNT.shape == (127, 163, 8)
+    assert len(test) == 32
+    for n_bins, low, high in ((2, 0.68, 0.75), (6, 0.75, 0.83)):
+        predicted_WT, _ = floor(train, test, n_bins)
+        assert low <= right_by_trial(predicted_WT, cut(test, n_bins)).mean() <= high
