@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from zarr.abc.store import Store as ZarrStore
@@ -83,6 +83,9 @@ def explain(
     assets = find_assets(path, archives=archives, access=access)
     if len(assets) != 1:
         raise SourceError(f"{path} holds {len(assets)} assets: name one of them, such as {_address(assets[0])}")
+    access = access or AccessSettings()
+    if access.mode == "auto" and assets[0].size > access.small:  # little of it is read, and no digest is computed
+        access = replace(access, mode="stream")
     try:
         with open_asset(assets[0], access) as opened:
             return _explain(assets[0], path, recipe, opened, strict)

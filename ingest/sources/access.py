@@ -35,7 +35,7 @@ class AccessSettings:
     small: int = 64 << 20
     largest: int = 64 << 30
     stream_cache: int = 64 << 20
-    block: int = 1 << 20
+    block: int = 256 << 10
     timeout: float = 30.0
     attempts: int = 10
     budget: float = 300.0

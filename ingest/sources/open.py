@@ -89,21 +89,23 @@ def is_local(url: str) -> bool:
 def how(asset: Asset, size: int, access: AccessSettings) -> str:
     """Whether an asset is streamed or downloaded.
 
-    ``auto`` downloads what is small, for one request is faster than many, and what will be read whole: when the archive
-    says what was measured, and it is neither raw voltage nor pictures. It streams the rest, and what the disk does not
-    take.
+    ``auto`` downloads what is small, for one request is faster than many, and what will be read whole: files outside an
+    archive, whose digest has to be computed, and assets of which the archive says what was measured, if that is neither
+    raw voltage nor pictures. It streams the rest, and what the disk does not take.
 
     Example:
         >>> from foundation.store import Source
-        >>> units = Asset("https://x", "x.nwb", 10**9, Source("x.nwb", ""), measured=("Units",))
-        >>> raw = Asset("https://x", "x.nwb", 10**9, Source("x.nwb", ""), measured=("Units", "ElectricalSeries"))
+        >>> source = Source("x.nwb", "dandi-etag:0123-1")
+        >>> units = Asset("https://x", "x.nwb", 10**9, source, measured=("Units",))
+        >>> raw = Asset("https://x", "x.nwb", 10**9, source, measured=("Units", "ElectricalSeries"))
         >>> how(units, 10**9, AccessSettings(cache="/")), how(raw, 10**9, AccessSettings(cache="/"))
         ('download', 'stream')
     """
     if access.mode != "auto":
         return access.mode
-    whole = bool(asset.measured) and not BULK.intersection(asset.measured) and size <= access.largest
-    return "download" if (size <= access.small or whole) and size <= free_bytes(access) else "stream"
+    whole = not asset.source.digest or (bool(asset.measured) and not BULK.intersection(asset.measured))
+    download = size <= access.small or (whole and size <= access.largest)
+    return "download" if download and size <= free_bytes(access) else "stream"
 
 
 def _remote(asset: Asset, session: PatientSession) -> RemoteBytes:

@@ -8,13 +8,16 @@ from collections import OrderedDict
 
 from ingest.sources.remote import RemoteBytes
 
-MOST_AHEAD = 16
+# Bytes that one request asks for at most, and how many of them may be a guess: blocks that nobody has asked for yet.
+LONGEST = 16 << 20
+MOST_AHEAD = 4 << 20
 
 
 class RangeReader(io.RawIOBase):
     """Reads ranges of a remote file, in blocks; the last used blocks stay in memory.
 
-    Where blocks are read one after the other, more are asked for at a time: up to 16 blocks, or a quarter of the cache.
+    Blocks that are read together come in one request of up to 16 MiB, or a quarter of the cache. Where reads follow each
+    other, each request also brings the next blocks: twice as many each time, up to 4 MiB.
 
     Args:
         remote: gives the bytes.
@@ -37,6 +40,8 @@ class RangeReader(io.RawIOBase):
         self._room = max(1, cache // block)
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self._at = 0
+        self._most = max(1, min(LONGEST // block, self._room // 4))
+        self._most_ahead = max(1, min(MOST_AHEAD // block, self._most))
         self._next, self._ahead = -1, 1
         self._lock = threading.RLock()
 
@@ -84,9 +89,8 @@ class RangeReader(io.RawIOBase):
         if index in self._blocks:
             self._blocks.move_to_end(index)
             return self._blocks[index]
-        self._ahead = min(2 * self._ahead, MOST_AHEAD) if index == self._next else 1
-        most = max(1, min(MOST_AHEAD, self._room // 4))
-        count = min(max(last - index + 1, self._ahead), most, -(-self.size // self._block) - index)
+        self._ahead = min(2 * self._ahead, self._most_ahead) if index == self._next else 1
+        count = min(max(last - index + 1, self._ahead), self._most, -(-self.size // self._block) - index)
         for k in range(1, count):
             if index + k in self._blocks:
                 count = k
