@@ -16,8 +16,8 @@ MOST_AHEAD = 4 << 20
 class RangeReader(io.RawIOBase):
     """Reads ranges of a remote file, in blocks; the last used blocks stay in memory.
 
-    Blocks that are read together come in one request of up to 16 MiB, or a quarter of the cache. Where reads follow each
-    other, each request also brings the next blocks: twice as many each time, up to 4 MiB.
+    Blocks that are read together come in one request of up to 16 MiB, or a quarter of the cache. Where reads follow
+    each other, a request also brings the next blocks: twice as many each time, up to 4 MiB.
 
     Args:
         remote: gives the bytes.

@@ -14,7 +14,7 @@ CHUNK = (ROWS, 8)
 
 @pytest.fixture
 def voltage_file(tmp_path, nwb_maker):
-    """An NWB file of 66 MB of voltage in 2,000 chunks, whose index lies scattered between them, and 0.4 MB of spikes."""
+    """An NWB file of 66 MB of voltage in 2,000 chunks, with their index between them, and 0.4 MB of spikes."""
     rng = np.random.default_rng(0)
     trains = [np.sort(rng.uniform(0, 15, 1000)) for _ in range(50)]
     nwb = nwb_maker.add_trains(nwb_maker.new(), trains)
