@@ -110,7 +110,8 @@ def how(asset: Asset, size: int, access: AccessSettings) -> str:
 
 def _remote(asset: Asset, session: PatientSession) -> RemoteBytes:
     if asset.url.startswith(("http://", "https://")):
-        return HttpFile(asset.url, session, asset.path, asset.size if asset.archive is not None else None)
+        size = asset.size if asset.archive is not None else None
+        return HttpFile(asset.url, session, asset.path, size, asset.digests.get("dandi-etag", ""))
     return FsspecFile(asset.url, session, asset.path)
 
 

@@ -17,6 +17,8 @@ from ingest.sources.session import PatientSession
 
 PIECE = 1 << 20
 REDIRECTS = 5
+# The entity tag that S3 gives to what was uploaded in parts.
+_MULTIPART = re.compile(r'"[0-9a-fA-F]{32}-\d+"')
 
 
 class RefusedError(SourceError):
@@ -54,10 +56,12 @@ class HttpFile:
         session: holds the archive's token back from all other hosts.
         name: for messages.
         size: bytes, if that is known; asked for otherwise, by a range, as presigned URLs refuse HEAD.
+        etag: the ``dandi-etag`` that the archive states. S3 sends the same value as the entity tag of every answer, so
+            content that is not the stated one is refused with the first of them. Empty if none is stated.
     """
 
-    def __init__(self, url: str, session: PatientSession, name: str, size: int | None = None) -> None:
-        self.url, self.session, self.name = url, session, name
+    def __init__(self, url: str, session: PatientSession, name: str, size: int | None = None, etag: str = "") -> None:
+        self.url, self.session, self.name, self.etag = url, session, name, etag.lower()
         self.tag = self.changed = ""
         self._place: str | None = None
         self.size = self._ask_size() if size is None else size
@@ -165,6 +169,13 @@ class HttpFile:
 
     def _remember(self, response: requests.Response) -> None:
         tag = response.headers.get("ETag", "")
+        found = tag.strip('"').lower()
+        if self.etag and _MULTIPART.fullmatch(tag) and found != self.etag:
+            response.close()
+            raise SourceError(
+                f"{self.name}: its storage has content with dandi-etag {found}, but {self.etag} is stated: the "
+                "bytes are not the stated ones, and are not used"
+            )
         if tag.startswith('"'):  # a weak one says nothing about bytes
             self.tag = self.tag or tag
         self.changed = self.changed or response.headers.get("Last-Modified", "")

@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 
 from foundation.errors import SourceError
+from foundation.store import Store
 from ingest.nwb import read_nwb
+from ingest.recipes import load_recipe
 from ingest.sources import Asset, find_assets, open_asset
 from ingest.sources.cache import place_of
 from ingest.sources.open import how
+from ingest.work import Work
 
 DATA = np.random.default_rng(4).bytes(1_000_003)
 BLOCK = 1 << 14
@@ -190,3 +193,26 @@ def test_auto_goes_by_size_and_by_what_will_be_read(quick, asset, size, measured
     big = Asset("https://x/a.nwb", "a.nwb", size, asset.source, measured=measured)
     assert how(big, size, quick(mode="auto", largest=10**11)) == expected
     assert how(big, size, quick(mode="stream")) == "stream"
+
+
+@pytest.mark.parametrize("mode", ["stream", "download"])
+def test_content_that_is_not_the_stated_one_is_refused_with_the_first_answer(stocked, asset, quick, mode, tmp_path):
+    stored = next(iter(stocked.contents.assets.values()))
+    stored.data = DATA[:500_000] + bytes([DATA[500_000] ^ 1]) + DATA[500_001:]
+    stated = asset.digests["dandi-etag"]
+    access = quick(mode=mode, block=BLOCK)
+    message = rf"a\.nwb: its storage has content with dandi-etag \w+-1, but {stated} is stated"
+    with pytest.raises(SourceError, match=message), open_asset(asset, access) as file:
+        file.read(10)
+    assert len(stocked.storage.requests) == 1
+    store = Store(tmp_path / "store", create=True)
+    receipt = Work(str(tmp_path / "store"), load_recipe("default"), access=access)(asset)
+    assert receipt.status == "failed"
+    assert f"but {stated} is stated" in receipt.note
+    assert store.commit_ids() == []
+
+
+def test_an_entity_tag_of_another_kind_is_not_compared(stocked, asset, stream):
+    stocked.uploads_in_parts = False  # S3's entity tag is then the md5 of the bytes
+    with open_asset(asset, stream) as file:
+        assert file.read(10) == DATA[:10]
