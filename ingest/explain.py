@@ -97,7 +97,7 @@ def _explain(
     asset: Asset, path: str, recipe: Recipe | None, content: BinaryIO | ZarrStore, strict: bool
 ) -> Explanation:
     notes = Notes()
-    recipe = load_recipe(recipe_for(asset.source.dandiset)) if recipe is None else recipe
+    recipe = load_recipe(recipe_for(asset.source.dandiset, asset.numbered_by)) if recipe is None else recipe
     refused = False
     try:
         read = read_nwb(

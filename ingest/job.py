@@ -59,15 +59,15 @@ def ingest(settings: IngestSettings) -> Any:
     assets = find_assets(settings.input, settings.filters, settings.archives, settings.access)
     if settings.dry_run:
         return listing(assets)
-    return _ingest(settings, assets, chosen or _recipe_of(assets))
+    return _ingest(settings, assets, chosen or recipe_of(assets))
 
 
-def _recipe_of(assets: list[Asset]) -> Recipe:
-    """The recipe that was written for the assets' dandiset, or else the default."""
+def recipe_of(assets: list[Asset]) -> Recipe:
+    """Load the recipe that was written for the assets' dandiset, or else the default."""
     dandiset = assets[0].source.dandiset
-    name = recipe_for(dandiset)
+    name = recipe_for(dandiset, assets[0].numbered_by)
     if dandiset:
-        log.info("dandiset %s is read with the recipe %s", dandiset, name)
+        log.info("dandiset %s is read with the recipe %s", assets[0].namespace, name)
     return load_recipe(name)
 
 

@@ -38,6 +38,8 @@ READER_VERSION = 2
 INHERITED = "..."
 # What says nothing of how a file is read.
 _ABOUT = ("description", "verified", "dandisets")
+# The archive whose dandisets the shipped recipes were written for.
+DANDI = "dandi"
 # Ten times as fast where PyYAML has it.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -49,7 +51,7 @@ class Recipe:
     Args:
         description: a line for people; it does not change what is read, nor do the next two.
         verified: whether the recipe was tried on the real files of its dandisets.
-        dandisets: the dandisets that it was written for.
+        dandisets: the dandisets of the archive ``dandi`` that it was written for.
         units, regions, activity, behavior, trials, states, resolution, control: the rules.
 
     Example:
@@ -93,17 +95,18 @@ def load_recipe(name: str | Path) -> Recipe:
     return recipe
 
 
-def recipe_for(dandiset: str) -> str:
-    """The name of the shipped recipe that was written for a dandiset; ``default`` where none was.
+def recipe_for(dandiset: str, archive: str = DANDI) -> str:
+    """Return the name of the shipped recipe that was written for a dandiset; ``default`` where none was.
 
     Args:
         dandiset: its six digits.
+        archive: the archive that the number belongs to; every archive counts its dandisets from 000001.
 
     Example:
-        >>> recipe_for("000688"), recipe_for("999999")
-        ('dandi-000688', 'default')
+        >>> recipe_for("000688"), recipe_for("999999"), recipe_for("000688", "lab")
+        ('dandi-000688', 'default', 'default')
     """
-    for name in config_names("recipes"):
+    for name in config_names("recipes") if archive == DANDI else ():
         content = yaml.load(find_config(name).read_text(encoding="utf-8"), _LOADER)
         if dandiset in (content or {}).get("dandisets", []):
             return name.removeprefix("recipes/")

@@ -22,12 +22,15 @@ class Archive:
             with ``_API_KEY``, as ``DANDI_API_KEY``. Where it is not set, the keyring is asked (service
             ``dandi-api-<name>``, user ``key``, as the dandi command keeps it).
         web_url: its pages, for example ``https://dandiarchive.org``, so that their addresses can be given as input.
+        mirrors: the archive whose dandisets it holds under the same numbers, such as ``dandi``: they are read with the
+            recipes for those. The numbers of any other archive are its own.
     """
 
     name: str
     api_url: str
     token_variable: str = ""
     web_url: str = ""
+    mirrors: str = ""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

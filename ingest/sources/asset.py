@@ -62,6 +62,11 @@ class Asset:
         """Tells its subject apart from others of the same name: ``archive/dandiset``, or ``''`` outside an archive."""
         return f"{self.source.archive}/{self.source.dandiset}".strip("/")
 
+    @property
+    def numbered_by(self) -> str:
+        """The archive that gave its dandiset the number: its own, or the one that its archive mirrors; or ``''``."""
+        return "" if self.archive is None else self.archive.mirrors or self.archive.name
+
 
 def check_path(path: str) -> None:
     """Refuse a name that could lead out of the folder that it belongs into.

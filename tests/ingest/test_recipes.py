@@ -5,8 +5,12 @@ import yaml
 
 from foundation.errors import ConfigError
 from foundation.resources import config_folder, config_names
+from foundation.store import Source
+from ingest.job import recipe_of
 from ingest.names import first_match, matches, search_groups, standard_name
 from ingest.recipes import Recipe, load_recipe, recipe_for
+from ingest.sources import Archive, Asset
+from ingest.sources.archives import known_archives
 
 
 def recipe_from(tmp_path, text):
@@ -183,3 +187,18 @@ def test_recipe_for_a_dandiset():
     assert recipe_for("000140") == "dandi-000140"
     assert load_recipe(recipe_for("000140")).digest == load_recipe("dandi-000128").digest
     assert recipe_for("123456") == recipe_for("") == "default"
+
+
+@pytest.mark.parametrize(
+    ("archive", "recipe"),
+    [
+        (known_archives()["dandi"], "dandi-000003"),
+        (known_archives()["dandi-sandbox"], "default"),
+        (Archive("lab", "https://dandi.lab.org/api"), "default"),
+        (Archive("mirror", "https://mirror.lab.org/api", mirrors="dandi"), "dandi-000003"),
+    ],
+)
+def test_a_dandiset_of_another_archive_has_a_number_of_its_own(archive, recipe):
+    source = Source("sub-a/a.nwb", "", archive=archive.name, dandiset="000003")
+    asset = Asset("https://x", "sub-a/a.nwb", 5, source, archive=archive)
+    assert recipe_of([asset]) == load_recipe(recipe)
