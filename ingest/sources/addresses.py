@@ -20,6 +20,9 @@ _API = (
     re.compile(rf"/dandisets/{_DANDISET}/versions/{_VERSION}/assets/{_ASSET}(?:/download|/info)?/?"),
     re.compile(rf"/assets/{_ASSET}(?:/download|/info)?/?"),
 )
+_IDENTIFIER = re.compile(rf"(?P<name>[A-Za-z][A-Za-z0-9.-]*):{_DANDISET}(?:/{_VERSION})?(?P<rest>/.*)?")
+# Paths that name a dandiset, wherever an archive keeps its API and its pages.
+_DANDISETS = tuple(re.compile(f".*?{pattern.pattern}") for pattern in (_WEB, _API[0]))
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def parse_address(source: str, archives: dict[str, Archive]) -> Address | None:
 
     Raises:
         ConfigError: for an archive that is not known.
-        SourceError: for an address of an archive that is not understood.
+        SourceError: for an address of an archive that is not understood, and for an identifier such as DANDI:000003.
 
     Example:
         >>> from ingest.sources.archives import known_archives
@@ -64,6 +67,13 @@ def parse_address(source: str, archives: dict[str, Archive]) -> Address | None:
     """
     if source.lower().startswith("dandi://"):
         return _short(source, archives)
+    if found := _IDENTIFIER.fullmatch(source):
+        name = found["name"].lower() if found["name"].lower() in archives else "<archive>"
+        version = f"@{found['version']}" if found["version"] else ""
+        raise SourceError(
+            f"{source!r} is the identifier of a dandiset: write dandi://{name}/{found['dandiset']}{version}"
+            f"{found['rest'] or ''}"
+        )
     if not source.lower().startswith(("http://", "https://")):
         return None
     url = source.replace("/#/", "/", 1)
@@ -79,6 +89,12 @@ def parse_address(source: str, archives: dict[str, Archive]) -> Address | None:
                 f"{source!r} is at archive {archive.name}, but names no dandiset or asset there: give the address of a "
                 f"dandiset, a version, a folder of its files or an asset, or {FORM}"
             )
+    parts = urlsplit(url)
+    if any(pattern.fullmatch(parts.path) for pattern in _DANDISETS):
+        raise ConfigError(
+            f"{source!r} names a dandiset at {parts.netloc.rpartition('@')[2]}, which is no known archive: known are "
+            f"{', '.join(archives)}; give others in the setting archives (name, api_url, web_url, token_variable)"
+        )
     return None
 
 

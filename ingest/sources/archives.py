@@ -50,9 +50,18 @@ class Archive:
         object.__setattr__(self, "token_variable", variable)
 
 
+# Those that the dandi client knows, under its names and with its variables for tokens.
 BUILT_IN = (
     Archive("dandi", "https://api.dandiarchive.org/api", web_url="https://dandiarchive.org"),
     Archive("dandi-sandbox", "https://api.sandbox.dandiarchive.org/api", web_url="https://sandbox.dandiarchive.org"),
+    Archive("ember-dandi", "https://api-dandi.emberarchive.org/api", web_url="https://dandi.emberarchive.org"),
+    Archive(
+        "ember-dandi-sandbox",
+        "https://api-dandi.sandbox.emberarchive.org/api",
+        web_url="https://dandi.sandbox.emberarchive.org",
+    ),
+    Archive("linc", "https://api.lincbrain.org/api", web_url="https://lincbrain.org"),
+    Archive("linc-staging", "https://staging-api.lincbrain.org/api", web_url="https://staging.lincbrain.org"),
 )
 
 
@@ -60,23 +69,23 @@ def known_archives(own: Sequence[Archive] = ()) -> dict[str, Archive]:
     """The archives by name: the built-in ones and one's own.
 
     Raises:
-        ConfigError: if two share a name or a token's variable: a token belongs to one archive.
+        ConfigError: if two at different addresses share a name or a token's variable: a token belongs to one archive.
 
     Example:
-        >>> sorted(known_archives([Archive("lab", "https://dandi.lab.org/api")]))
-        ['dandi', 'dandi-sandbox', 'lab']
+        >>> list(known_archives([Archive("lab", "https://dandi.lab.org/api")]))
+        ['dandi', 'dandi-sandbox', 'ember-dandi', 'ember-dandi-sandbox', 'linc', 'linc-staging', 'lab']
     """
     known: dict[str, Archive] = {}
     for archive in (*BUILT_IN, *own):
-        if archive.name in known and known[archive.name] != archive:
+        if archive.name in known and known[archive.name].api_url != archive.api_url:
             raise ConfigError(f"there are two archives called {archive.name!r}: give one's own another name")
         known[archive.name] = archive
-    variables: dict[str, str] = {}
+    variables: dict[str, Archive] = {}
     for archive in known.values():
-        other = variables.setdefault(archive.token_variable, archive.name)
-        if other != archive.name:
+        other = variables.setdefault(archive.token_variable, archive)
+        if other.api_url != archive.api_url:
             raise ConfigError(
-                f"archives {other} and {archive.name} share the token variable {archive.token_variable}: "
+                f"archives {other.name} and {archive.name} share the token variable {archive.token_variable}: "
                 "a token is sent to one archive alone, so give each a variable of its own"
             )
     return known

@@ -25,8 +25,8 @@ from ingest.sources.access import AccessSettings
 log = logging.getLogger(__name__)
 
 SPARE = 64 << 20
-# The strongest first.
-KINDS = ("sha2-256", "dandi-etag", "dandi-zarr-checksum")
+# An archive states the first two with the asset. It computes sha2-256 later: that would give a content two places.
+KINDS = ("dandi-etag", "dandi-zarr-checksum", "sha2-256")
 
 
 def cache_folder(access: AccessSettings) -> Path:

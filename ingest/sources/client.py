@@ -38,7 +38,6 @@ def connect(archive: Archive, access: AccessSettings) -> DandiAPIClient:
     client = DandiAPIClient(dandi_instance=DandiInstance(archive.name, archive.web_url or None, archive.api_url))
     client.session.close()
     client.session = PatientSession(access, archive)
-    client.session.headers["User-Agent"] = "neural-foundation"
     try:
         info = ServerInfo.model_validate(client.server_info)
         least, bad = Version(info.cli_minimal_version), [Version(version) for version in info.cli_bad_versions]

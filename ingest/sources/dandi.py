@@ -19,7 +19,7 @@ from ingest.sources.addresses import Address
 from ingest.sources.asset import Asset
 from ingest.sources.client import connect
 from ingest.sources.metadata import asset_from, is_nwb, licence_of
-from ingest.sources.patterns import before_wildcards, is_glob, matches
+from ingest.sources.patterns import before_wildcards, braces_hint, is_glob, matches
 from ingest.sources.retry import cause_of
 
 log = logging.getLogger(__name__)
@@ -69,19 +69,25 @@ def _dandiset(client: DandiAPIClient, address: Address) -> RemoteDandiset:
 
 
 def _rows(client: DandiAPIClient, dandiset: RemoteDandiset, address: Address) -> list[dict[str, Any]]:
-    """The archive's list of assets; listed again where a draft changed in the meantime, so that none is missed."""
+    """Return the archive's list of assets; listed again where a draft changed in the meantime, so that none is missed.
+
+    An asset that changes gets another id. A list is taken if the draft was left alone meanwhile, or if the list before
+    held the same ids.
+    """
     # The archive knows prefixes, and takes them for capitals and small letters alike: the exact choice is made here.
     prefix = before_wildcards(address.within)
     query = {"path": prefix or None, "order": "path", "metadata": "true"}
-    before = _state(dandiset)
+    before, known = _state(dandiset), None
     for _ in range(LISTINGS):
         # The client takes the size of a page from the first one: a server may give fewer than it is asked for.
-        rows = list(client.paginate(f"{dandiset.version_api_path}assets/", params=dict(query)))
+        found = client.paginate(f"{dandiset.version_api_path}assets/", params=dict(query))
+        rows = {str(row["asset_id"]): row for row in found}
         after = _state(dandiset)
-        if before == after:
-            return list({row["asset_id"]: row for row in rows}.values())
+        # The server's own validation touches a draft too, and changes no asset of it.
+        if before == after or known == rows.keys():
+            return list(rows.values())
         log.info("%s changed while it was listed: it is listed again", dandiset)
-        before = after
+        before, known = after, rows.keys()
     raise SourceError(
         f"the draft of {address.archive.name}/{address.dandiset} changes faster than it can be listed: try again when "
         "its upload is finished, or name a published version"
@@ -108,7 +114,7 @@ def _within(rows: list[dict[str, Any]], address: Address, version: str) -> list[
     if not meant:
         near = sorted({row["path"][: row["path"].find("/", len(within)) + 1] or row["path"] for row in rows})[:3]
         hint = f"; similar: {', '.join(near)} (write {within}* for a beginning of names)" if near else ""
-        raise SourceError(f"there is no folder, file or glob {within!r} in {where}{hint}")
+        raise SourceError(f"there is no folder, file or glob {within!r} in {where}{braces_hint(within) or hint}")
     taken = [row for row in meant if is_nwb(row)]
     if not taken:
         raise SourceError(f"none of the {len(meant)} assets in {where}{'/' + within if within else ''} is an NWB asset")

@@ -31,8 +31,8 @@ def cached_file(access: AccessSettings, digests: dict[str, str], size: int) -> P
 def download(remote: RemoteBytes, digests: dict[str, str], access: AccessSettings) -> Path:
     """The local path of a file's bytes, downloaded and checked unless they are there already.
 
-    A part from an earlier run is gone on from. If what was put together from parts has not the stated digest, it is
-    downloaded once more as a whole; a second difference is an error, and nothing is kept.
+    A part from an earlier run is gone on from. Bytes that are not the stated ones are downloaded once more as a whole;
+    a second difference is an error, and nothing is kept.
 
     Args:
         remote: gives the bytes.
@@ -52,13 +52,10 @@ def download(remote: RemoteBytes, digests: dict[str, str], access: AccessSetting
             return place
         if not vouched:
             part.unlink(missing_ok=True)
-        resumed = part.exists() and part.stat().st_size > 0
         _fill(part, remote, access)
         try:
             _checked(part, digests, remote.name)
         except SourceError as error:
-            if not resumed:
-                raise
             log.info("%s; all of it is downloaded again", error)
             _fill(part, remote, access)
             _checked(part, digests, remote.name)

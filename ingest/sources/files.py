@@ -13,7 +13,7 @@ from foundation.store import Source
 from ingest.sources.access import AccessSettings
 from ingest.sources.asset import Asset, Format
 from ingest.sources.names import entity, modalities
-from ingest.sources.patterns import fixed_part, is_glob
+from ingest.sources.patterns import braces_hint, fixed_part, is_glob
 from ingest.sources.remote import HttpFile
 from ingest.sources.retry import cause_of
 from ingest.sources.session import PatientSession
@@ -46,7 +46,8 @@ def find_local(source: str, access: AccessSettings) -> list[Asset]:
         elif fs.exists(root):
             found, base = {root: fs.info(root)}, root.rpartition("/")[0]
         else:
-            raise SourceError(f"there is nothing at {source!r}: give a file, a folder, a glob or a URL")
+            hint = braces_hint(source) or ": give a file, a folder, a glob or a URL"
+            raise SourceError(f"there is nothing at {source!r}{hint}")
     except SourceError:
         raise
     except Exception as error:  # each file system's client has errors of its own
@@ -63,7 +64,8 @@ def find_local(source: str, access: AccessSettings) -> list[Asset]:
         if (path.endswith(SUFFIX) or path == root) and not path.startswith(inside)
     }
     if not files and not zarrs:
-        raise SourceError(f"no NWB file at {source!r}: names must end in {SUFFIX}, or {SUFFIX}.zarr for a Zarr folder")
+        hint = braces_hint(source) or f": names must end in {SUFFIX}, or {SUFFIX}.zarr for a Zarr folder"
+        raise SourceError(f"no NWB file at {source!r}{hint}")
     local = "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
     prefix = base.rstrip("/") + "/"
     assets = []

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from foundation.errors import ConfigError, SourceError
 from ingest.sources.asset import Asset
-from ingest.sources.patterns import matches
+from ingest.sources.patterns import braces_hint, matches
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ def chosen(assets: Sequence[Asset], filters: AssetFilters, source: str) -> list[
             taken.append(asset)
     if not taken:
         reasons = ", ".join(f"{count} by {reason}" for reason, count in left_out.items())
-        raise SourceError(f"the filters leave nothing of the {len(assets)} assets of {source!r}: {reasons}")
+        hint = braces_hint(*filters.path)
+        raise SourceError(f"the filters leave nothing of the {len(assets)} assets of {source!r}: {reasons}{hint}")
     return taken[: filters.most_assets]
 
 

@@ -24,7 +24,7 @@ def find_assets(
         source: ``dandi://<archive>/<dandiset>[@version][/folder, file or glob]``, the address of a dandiset or an asset
             on an archive's pages or API, a file, a folder (searched to any depth), a glob, or an fsspec URL of these.
         filters: which of them are taken; by default all.
-        archives: archives besides the built-in ``dandi`` and ``dandi-sandbox``.
+        archives: archives besides the built-in ones (DANDI, EMBER, LINC and their sandboxes).
         access: how often and how long an archive is asked.
 
     Raises:

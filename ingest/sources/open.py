@@ -21,7 +21,7 @@ from ingest.sources.remote import FsspecFile, HttpFile, RemoteBytes
 from ingest.sources.session import PatientSession
 from ingest.sources.stream import RangeReader
 from ingest.sources.zarr_download import download_zarr
-from ingest.sources.zarr_entries import fetch_entry, list_entries
+from ingest.sources.zarr_entries import EntryFetcher, list_entries
 from ingest.sources.zarr_remote import RemoteZarr
 from ingest.zarr_nwb import zarr_at
 
@@ -141,21 +141,16 @@ def _zarr(asset: Asset, access: AccessSettings, session: PatientSession) -> Iter
     if asset.archive is None:
         yield _zarr_folder(asset)
         return
-    entries = None
     place = place_of(access, asset.digests, asset.url)
     if asset.digests and (place.is_dir() or access.mode == "download"):
         # Held while it is read, so that no other process makes room by removing it.
         with locked(place, asset.path):
             if not place.is_dir():
                 entries = list_entries(asset, session)
-                files = entries
-                download_zarr(
-                    place, files, lambda key: fetch_entry(asset, key, files[key], session), asset.path, access
-                )
+                download_zarr(place, entries, EntryFetcher(asset, entries, session), asset.path, access)
             os.utime(place)
             make_room(access, place)
             yield LocalStore(place, read_only=True)
         return
     entries = list_entries(asset, session)
-    found = entries
-    yield RemoteZarr(found, lambda key: fetch_entry(asset, key, found[key], session), access.stream_cache, asset.path)
+    yield RemoteZarr(entries, EntryFetcher(asset, entries, session), access.stream_cache, asset.path)

@@ -34,6 +34,20 @@ def before_wildcards(pattern: str) -> str:
     return pattern[: min((pattern.index(c) for c in WILDCARDS if c in pattern), default=len(pattern))]
 
 
+def braces_hint(*patterns: str) -> str:
+    """Return the end of an error about globs that fit nothing: shells expand braces, globs here do not; or ``''``.
+
+    Example:
+        >>> braces_hint("sub-{a,b}/*.nwb")
+        '; braces are no wildcards here: write *, ? or [ab], or give a list of globs (filters.path)'
+        >>> braces_hint("sub-a/*.nwb")
+        ''
+    """
+    if not any("{" in pattern and "}" in pattern for pattern in patterns):
+        return ""
+    return "; braces are no wildcards here: write *, ? or [ab], or give a list of globs (filters.path)"
+
+
 def matches(path: str, pattern: str, by_name: bool = True) -> bool:
     """Whether a path, or a folder that it is in, has the form of a glob.
 

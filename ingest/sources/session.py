@@ -9,11 +9,13 @@ import requests
 from requests.exceptions import ChunkedEncodingError, ConnectionError, ContentDecodingError, SSLError, Timeout
 
 from foundation.errors import SourceError
+from foundation.version import __version__
 from ingest.sources.access import AccessSettings
 from ingest.sources.archives import Archive
 from ingest.sources.retry import PassingError, asked_wait, cause_of, persistently
 from ingest.sources.tokens import ArchiveToken, same_origin
 
+USER_AGENT = f"neural-foundation/{__version__}"
 BREAKS = (ConnectionError, Timeout, ChunkedEncodingError, ContentDecodingError)
 
 
@@ -28,6 +30,7 @@ class PatientSession(requests.Session):
     def __init__(self, access: AccessSettings, archive: Archive | None = None) -> None:
         super().__init__()
         self.access, self.archive = access, archive
+        self.headers["User-Agent"] = USER_AGENT
         if archive is not None:
             self.auth = ArchiveToken(archive)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,11 @@ from ingest.sources.remote import HttpFile, RefusedError
 from ingest.sources.retry import PassingError, persistently
 from ingest.sources.session import PatientSession
 
+log = logging.getLogger(__name__)
+
 CHECKSUM = "dandi-zarr-checksum"
 PAGES = 1_000_000
+ATTEMPTS = 2
 
 
 @dataclass(frozen=True)
@@ -76,33 +81,64 @@ def checksum(entries: dict[str, Entry]) -> str:
     return str(tree.process())
 
 
-def fetch_entry(asset: Asset, key: str, entry: Entry, session: PatientSession) -> bytes:
-    """The bytes of one entry, checked against its md5.
+class EntryFetcher:
+    """Fetches the entries of one Zarr asset, each checked against its md5.
 
-    Open assets are read from where the archive says that their content is, without asking its API for each entry; where
-    that is refused, the API is asked.
+    Open assets are read from where the archive says that their content is, without asking its API for each entry. Where
+    that is refused once, the API is asked for this entry and for all that follow.
 
-    Raises:
-        SourceError: if the bytes cannot be had, or are not the stated ones.
+    Args:
+        asset: the Zarr asset.
+        entries: key -> size and md5, from `list_entries`.
+        session: of the asset's archive.
     """
-    name = f"{asset.path}/{key}"
-    if not entry.size:
-        return b""
-    data = None
-    if asset.content_url:
-        try:
-            url = asset.content_url.rstrip("/") + "/" + quote(key)
-            data = HttpFile(url, session, name, entry.size).read(0, entry.size)
-        except RefusedError:
-            data = None
-    if data is None:
-        url = f"{asset.url}files/?prefix={quote(key, safe='')}&download=true"
-        data = HttpFile(url, session, name, entry.size).read(0, entry.size)
-    found = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    # Entries that were uploaded in parts have a digest of digests: their sizes are all that can be checked.
-    if re.fullmatch(r"[0-9a-f]{32}", entry.md5) and found != entry.md5:
+
+    def __init__(self, asset: Asset, entries: dict[str, Entry], session: PatientSession) -> None:
+        self.asset, self.entries, self.session = asset, entries, session
+        self._direct: bool | None = None if asset.content_url else False
+        self._lock = threading.Lock()
+
+    def __call__(self, key: str) -> bytes:
+        """Return the bytes of an entry. Bytes that are not the stated ones are fetched once more.
+
+        Raises:
+            SourceError: if the bytes cannot be had, or are not the stated ones.
+        """
+        entry, name = self.entries[key], f"{self.asset.path}/{key}"
+        if not entry.size:
+            return b""
+        found = ""
+        for _ in range(ATTEMPTS):
+            data = self._fetch(key, name, entry.size)
+            found = hashlib.md5(data, usedforsecurity=False).hexdigest()
+            # Entries that were uploaded in parts have a digest of digests: their sizes are all that can be checked.
+            if found == entry.md5 or not re.fullmatch(r"[0-9a-f]{32}", entry.md5):
+                return data
+            log.info("%s: its md5 is %s, but %s is stated", name, found, entry.md5)
         raise SourceError(f"{name}: its md5 is {found}, but {entry.md5} is stated: the bytes are not used")
-    return data
+
+    def _fetch(self, key: str, name: str, size: int) -> bytes:
+        if self._direct is None:
+            with self._lock:  # one entry finds out, the others wait
+                if self._direct is None:
+                    data = self._directly(key, name, size)
+                    self._direct = data is not None
+                    if data is not None:
+                        return data
+        if self._direct and (data := self._directly(key, name, size)) is not None:
+            return data
+        self._direct = False
+        url = f"{self.asset.url}files/?prefix={quote(key, safe='')}&download=true"
+        return HttpFile(url, self.session, name, size).read(0, size)
+
+    def _directly(self, key: str, name: str, size: int) -> bytes | None:
+        """Return the bytes from where the archive says that its content is; None if that is refused."""
+        url = f"{self.asset.content_url.rstrip('/')}/{quote(key)}"
+        try:
+            return HttpFile(url, self.session, name, size).read(0, size)
+        except RefusedError as error:
+            log.info("%s; the archive's API is asked for the entries of %s instead", error, self.asset.path)
+            return None
 
 
 def _page(url: str, asset: Asset, session: PatientSession) -> Any:

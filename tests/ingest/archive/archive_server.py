@@ -26,6 +26,7 @@ class ArchiveServer:
         self.page_size, self.zarr_page = 100, 1000
         self.lists_metadata = True
         self.uploads_in_parts = True
+        self.storage_is_private = False  # gives nothing but to presigned addresses, open or not
         self.least_client, self.bad_clients = "0.60.0", []
         self.stated_api = None
         self._signatures = set()
@@ -210,7 +211,8 @@ class ArchiveServer:
         if asset is None:
             return 404, {"Content-Type": "application/xml"}, b"<Error><Code>NoSuchKey</Code></Error>"
         signature = request.query.get("X-Amz-Signature")
-        if signature not in self._signatures and (signature or self.contents.dandiset_of(asset).embargoed):
+        closed = self.storage_is_private or self.contents.dandiset_of(asset).embargoed
+        if signature not in self._signatures and (signature or closed):
             return 403, {"Content-Type": "application/xml"}, b"<Error><Code>AccessDenied</Code></Error>"
         if request.method == "HEAD":
             return 403, {}, b""  # a presigned GET address refuses it

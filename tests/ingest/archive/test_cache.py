@@ -3,6 +3,7 @@
 import hashlib
 import multiprocessing
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,6 +46,13 @@ def test_a_disk_that_is_too_small(stocked, asset, quick, monkeypatch):
         content(asset, quick(mode="download"))
     monkeypatch.setattr("ingest.sources.open.free_bytes", lambda access: 1000)
     assert content(asset, quick(mode="auto")) == DATA  # streamed
+
+
+def test_a_content_has_one_place_before_and_after_its_sha256_is_known(stocked, asset, quick):
+    access = quick(mode="download")
+    fresh = replace(asset, digests={"dandi-etag": asset.digests["dandi-etag"]})
+    assert content(fresh, access) == content(asset, access) == DATA
+    assert len(stocked.storage.requests) == 1
 
 
 def test_many_at_once_download_once(stocked, asset, quick):

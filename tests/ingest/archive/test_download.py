@@ -109,6 +109,13 @@ def test_wrong_bytes_are_refused_and_both_digests_named(stocked, asset, quick):
     assert left(asset, quick()) == (False, False)
 
 
+def test_a_fresh_download_of_wrong_bytes_gets_a_second_try(stocked, asset, quick):
+    stocked.fail_storage(flip=True)
+    assert content(asset, quick(mode="download")) == DATA
+    assert ranges(stocked) == [None, None]
+    assert left(asset, quick()) == (True, False)
+
+
 def test_the_dandi_etag_alone_is_checked_too(stocked, asset, lab, quick):
     stated = {"dandi:dandi-etag": "0" * 32 + "-1"}
     stocked.uploads_in_parts = False  # the storage's entity tag says nothing

@@ -4,6 +4,7 @@ import pytest
 
 from foundation.errors import ConfigError, SourceError
 from ingest.sources import Archive, AssetFilters, find_assets, listing
+from ingest.sources.archives import BUILT_IN, known_archives
 
 VERSION = "0.240101.1200"
 
@@ -169,12 +170,48 @@ def test_addresses_that_are_none(find, source):
 
 
 def test_unknown_and_doubtful_archives(find, lab):
-    with pytest.raises(ConfigError, match=r"'nowhere' .* not known: allowed are dandi, dandi-sandbox, lab"):
+    with pytest.raises(ConfigError, match=r"'nowhere' .* not known: allowed are dandi, dandi-sandbox, .*, lab"):
         find("dandi://nowhere/000001")
     with pytest.raises(ConfigError, match="two archives called 'dandi'"):
         find_assets("x", archives=[Archive("dandi", "https://example.org/api")])
     with pytest.raises(ConfigError, match="share the token variable DANDI_API_KEY"):
         find_assets("x", archives=[Archive("mine", "https://example.org/api", "DANDI_API_KEY")])
+
+
+def test_archives_of_the_dandi_client_are_known(find):
+    from dandi.consts import known_instances
+
+    theirs = {name: (one.api, one.gui) for name, one in known_instances.items() if "local" not in name}
+    assert {archive.name: (archive.api_url, archive.web_url) for archive in BUILT_IN} == theirs
+    own = Archive("linc", "https://api.lincbrain.org/api")  # what was configured before it was known
+    assert known_archives([own])["linc"] == own
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("DANDI:000002", r"identifier of a dandiset: write dandi://dandi/000002$"),
+        ("dandi:000002/0.210812.1448", r"write dandi://dandi/000002@0\.210812\.1448$"),
+        ("OTHER:000002", r"write dandi://<archive>/000002$"),
+        ("https://dandi.other.org/dandiset/000002/draft", r"dandiset at dandi\.other\.org, which is no known archive"),
+        (
+            "https://api.other.org/api/dandisets/000002/",
+            r"api\.other\.org, which is no known archive: known are dandi, ",
+        ),
+    ],
+)
+def test_addresses_that_need_another_form(find, source, message):
+    with pytest.raises((SourceError, ConfigError), match=message):
+        find(source)
+
+
+def test_braces_in_globs_are_named(find, tmp_path):
+    (tmp_path / "a.nwb").touch()
+    for source in ("dandi://lab/000001@draft/sub-{1,2}/*.nwb", f"{tmp_path}/{{a,b}}.nwb", f"{tmp_path}/{{a,b}}*"):
+        with pytest.raises(SourceError, match="braces are no wildcards here"):
+            find(source)
+    with pytest.raises(SourceError, match="braces are no wildcards here"):
+        find("dandi://lab/000001@draft", path=["sub-{1,2}/*.nwb"])
 
 
 def test_a_server_that_lists_no_metadata_is_asked_for_each(find, filled):
@@ -187,6 +224,17 @@ def test_a_draft_that_changes_while_it_is_listed_is_listed_again(find, filled):
     filled.fail_api("page=2", call=lambda: filled.contents.replace("000001", "sub-7/sub-7_ses-a_ecephys.nwb", new))
     (changed,) = find("dandi://lab/000001@draft", subject=["7"])
     assert changed.size == len(new)
+
+
+def test_a_draft_that_only_the_servers_validation_touches_is_taken(find, filled):
+    def validate():
+        filled.contents.dandisets["000001"].changes += 1
+
+    filled.fail_api("/assets/?path", times=99, call=validate)
+    filled.fail_api("/assets/?order", times=99, call=validate)
+    assert len(find("dandi://lab/000001@draft")) == 9
+    pages = [request for request in filled.api.requests if request.path.endswith("/assets/")]
+    assert len(pages) == 2 * 4
 
 
 def test_a_draft_that_never_rests_is_given_up(find, filled):

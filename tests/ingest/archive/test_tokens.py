@@ -9,6 +9,7 @@ import requests
 from keyring.backend import KeyringBackend
 
 from foundation.errors import SourceError
+from foundation.version import __version__
 from ingest.sources import AssetFilters, find_assets, open_asset
 from ingest.sources.tokens import ArchiveToken
 
@@ -71,6 +72,14 @@ def test_with_the_owners_token(find, embargoed, quick, monkeypatch, caplog, mode
     assert not any(TOKEN in f"{request.raw_query} {request.headers}" for request in embargoed.storage.requests)
     assert TOKEN not in caplog.text
     assert TOKEN.encode() not in pickle.dumps([blob, zarr])
+
+
+def test_every_request_says_who_asks(find, embargoed, quick):
+    for mode in ("stream", "download"):
+        with open_asset(find("dandi://lab/000002")[0], quick(mode=mode)) as file:
+            file.read(1)
+    agents = {request.headers["user-agent"] for request in [*embargoed.api.requests, *embargoed.storage.requests]}
+    assert agents == {f"neural-foundation/{__version__}"}
 
 
 def test_a_stale_token_is_not_sent_where_none_is_needed(find, embargoed, quick, monkeypatch):

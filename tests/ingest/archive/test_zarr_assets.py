@@ -95,6 +95,22 @@ def test_failures_pass(stocked, asset, quick, mode, fault):
         assert fetch(store, "units/x/0.0") == b"12345"
 
 
+@pytest.mark.parametrize("mode", ["stream", "download"])
+def test_a_storage_that_refuses_open_entries_is_asked_once_for_an_asset(stocked, asset, quick, mode):
+    stocked.storage_is_private = True
+    with open_asset(asset, quick(mode=mode)) as store:
+        assert {key: fetch(store, key) for key in SMALL} == SMALL
+    refused = [request for request in stocked.storage.requests if "X-Amz-Signature" not in request.query]
+    assert len(refused) == 1
+    assert len(stocked.storage.requests) == 1 + len(SMALL)
+
+
+def test_an_entry_of_other_bytes_is_fetched_once_more(stocked, asset, quick):
+    with open_asset(asset, quick(mode="stream")) as store:
+        stocked.fail_storage("0.0", flip=True)
+        assert fetch(store, "units/x/0.0") == b"12345"
+
+
 def test_an_entry_of_other_bytes_is_refused(stocked, asset, quick):
     stocked.fail_storage("0.0", times=9, flip=True)
     with (
