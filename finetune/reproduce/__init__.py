@@ -1,15 +1,13 @@
-"""Tables of papers, run by run: one file per experiment, results as small files, pages rendered from what is there."""
+"""Tables of papers, run by run: a folder for each paper, a file of results for each table, a page of all tables."""
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from finetune.reproduce.common.run_results import read_all
+from finetune.reproduce.common.run_results import read_all, tables_of
 from finetune.reproduce.eit.eit_page import eit_page
 from finetune.reproduce.eit.eit_runs import run_eit
 from finetune.reproduce.eit.eit_table import EITTable
@@ -19,16 +17,36 @@ from finetune.reproduce.neurpir.neurpir_page import neurpir_page
 from finetune.reproduce.neurpir.neurpir_runs import NeurPIRTable, run_neurpir
 from foundation.errors import ConfigError, StoreError
 from foundation.resources import config_names
+from foundation.result_lines import SUFFIX
 from foundation.store.catalog import Catalog
+from foundation.store.leases import write_whole
 from foundation.store.storage import Store
 
 log = logging.getLogger(__name__)
-# name, which is also the setting's -> what fills its table (settings, catalog, folder), its page (folder, command), and
-# what only the configurations of its runs have
-EXPERIMENTS: dict[str, tuple[Callable[[Any, Catalog, Path], None], Callable[[Path, str], str], str]] = {
-    "eit": (run_eit, eit_page, "bins"),
-    "neurpir": (run_neurpir, neurpir_page, "level"),
-    "myow": (run_myow, myow_page, "task"),
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What makes the tables of a paper.
+
+    Args:
+        run: fills a table: (settings, catalog, table's file), and ``pictures`` where the experiment draws any.
+        page: renders all tables of a folder: (folder, commands), and ``pictures``.
+        mark: a key that only the configurations of this experiment's runs have.
+        draws: whether there are pictures.
+    """
+
+    run: Callable[..., None]
+    page: Callable[..., str]
+    mark: str
+    draws: bool = False
+
+
+# By name, which is also the name of the experiment's settings.
+EXPERIMENTS = {
+    "eit": Experiment(run_eit, eit_page, "bins"),
+    "neurpir": Experiment(run_neurpir, neurpir_page, "level"),
+    "myow": Experiment(run_myow, myow_page, "task", draws=True),
 }
 
 
@@ -38,9 +56,10 @@ class ReproduceSettings:
 
     Args:
         store: the recordings, made by `foundation ingest`.
-        output: folder of all tables of the experiment: a folder of small JSON files for each.
-        name: of this table, a folder in ``output``.
-        page: the page that is written from all tables in ``output``; null: none.
+        output: folder of all tables of the experiment: a JSON Lines file for each, with a line for each run.
+        name: of this table, the file's name without ``.jsonl``.
+        page: the page that is written from all tables in ``output``; null: none. Pictures go into a folder of the
+            page's name beside the page.
         experiment: ``eit``, ``neurpir`` or ``myow``.
         eit: the EIT table.
         neurpir: the table of firing modes.
@@ -67,9 +86,9 @@ class ReproduceSettings:
 
 
 def commands(output: Path) -> str:
-    """What makes the tables of a folder, a line each: those that a shipped config is named for."""
+    """Return what makes the tables of a folder, a line each: the tables that a shipped config is named for."""
     shipped = config_names("reproduce")
-    names = [f"reproduce/{table.name}" for table in sorted(output.iterdir()) if table.is_dir()]
+    names = [f"reproduce/{table.stem}" for table in tables_of(output)]
     found = [name for name in names if name in shipped] or ["your-table.yaml"]
     return "\n".join(f"foundation reproduce --config {name} --store store" for name in found)
 
@@ -78,7 +97,7 @@ def reproduce(settings: ReproduceSettings) -> Path:
     """Make the runs of a table that are not there yet, and write the page of all that are.
 
     Returns:
-        The folder of the table.
+        The file of the table's results.
 
     Raises:
         StoreError: if the store is empty.
@@ -88,11 +107,13 @@ def reproduce(settings: ReproduceSettings) -> Path:
     catalog = Catalog.open(Store(settings.store))
     if not len(catalog):
         raise StoreError(f"the store at {catalog.store.name!r} has no recordings: fill it with `foundation ingest`")
-    folder = Path(settings.output) / settings.name
-    run, _, mark = EXPERIMENTS[settings.experiment]
-    _check_tables(Path(settings.output), settings.experiment, mark)
+    experiment = EXPERIMENTS[settings.experiment]
+    table = Path(settings.output) / f"{settings.name}{SUFFIX}"
+    _check_tables(Path(settings.output), settings.experiment)
+    pictures = _pictures(settings)
+    drawn = {"pictures": pictures / settings.name} if pictures is not None else {}
     try:
-        run(getattr(settings, settings.experiment), catalog, folder)
+        experiment.run(getattr(settings, settings.experiment), catalog, table, **drawn)
     except BaseException:
         try:
             _write_page(settings)
@@ -100,25 +121,30 @@ def reproduce(settings: ReproduceSettings) -> Path:
             log.exception("the page was not written")  # what ended the runs is what is to be told
         raise
     _write_page(settings)
-    return folder
+    return table
 
 
-def _check_tables(output: Path, experiment: str, mark: str) -> None:
-    for table in sorted(output.iterdir()) if output.is_dir() else []:
-        found = [result for results in read_all(table).values() for result in results] if table.is_dir() else []
-        if any(mark not in result.config for result in found):
+def _check_tables(output: Path, experiment: str) -> None:
+    for table in tables_of(output):
+        found = [result for results in read_all(table).values() for result in results]
+        if any(EXPERIMENTS[experiment].mark not in result.config for result in found):
             raise ConfigError(
-                f"output is {output}: {table.name} there is of another experiment than {experiment!r}; give each "
+                f"output is {output}: {table.stem} there is of another experiment than {experiment!r}; give each "
                 "experiment a folder of its own"
             )
 
 
+def _pictures(settings: ReproduceSettings) -> Path | None:
+    """The folder of pictures beside the page; None if the experiment draws none or there is no page."""
+    if settings.page is None or not EXPERIMENTS[settings.experiment].draws:
+        return None
+    return Path(settings.page).with_suffix("")
+
+
 def _write_page(settings: ReproduceSettings) -> None:
-    output = Path(settings.output)
+    output, pictures = Path(settings.output), _pictures(settings)
     if settings.page is None or not output.is_dir():
         return
-    page = Path(settings.page)
-    page.parent.mkdir(parents=True, exist_ok=True)
-    part = page.with_name(f".{page.name}.part")
-    part.write_text(EXPERIMENTS[settings.experiment][1](output, commands(output)))
-    os.replace(part, page)
+    drawn = {"pictures": pictures} if pictures is not None else {}
+    page = EXPERIMENTS[settings.experiment].page(output, commands(output), **drawn)
+    write_whole(Path(settings.page), page.encode())

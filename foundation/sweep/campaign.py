@@ -77,7 +77,7 @@ class Collect(tune.Callback):
     """Writes what trials came to as it comes in, and tells how far they are.
 
     Args:
-        folder: of the JSON files.
+        folder: of the results.
         progress: counts trials.
     """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -37,13 +36,12 @@ LIMITS = """- The models have {least:,} to {most:,} parameters and saw {few:,} t
 
 
 def write_page(outcome: Outcome) -> Path:
-    """Write the picture into the output, and the page."""
-    folder = Path(outcome.settings.output)
-    page = Path(outcome.settings.page or folder / "scaling.md")
-    shown = folder / "scaling.png"
+    """Write the page, and its picture beside it."""
+    page = Path(outcome.settings.page or Path(outcome.settings.output) / "scaling.md")
+    shown = page.with_suffix(".png")
     write_whole(shown, picture(outcome.measured, outcome.fit))
     page.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(page, render(outcome, os.path.relpath(shown, page.parent)).encode())
+    write_whole(page, render(outcome, shown.name).encode())
     return page
 
 

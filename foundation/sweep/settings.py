@@ -16,8 +16,8 @@ class SweepSettings:
 
     Args:
         store: the recordings, a folder or URL that `foundation ingest` made.
-        output: folder of what comes out: a small JSON file for each trial, a picture and a page. The same command goes
-            on where it was.
+        output: folder of what comes out: a JSON Lines file with a line for each trial, and a page with a picture. The
+            same command goes on where it was.
         held_out: which recordings the loss is measured on, as in `foundation catalog --where`; never trained on.
         widths: ``model.dim`` of the trials.
         recordings: on how many recordings a trial trains: the first ones of those that are not held out.

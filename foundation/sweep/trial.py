@@ -9,12 +9,10 @@ import shutil
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from foundation.errors import ConfigError, FoundationError
+from foundation.result_lines import SUFFIX, put_result, read_results
 from foundation.store.catalog import Catalog
-from foundation.store.files import to_json
-from foundation.store.leases import write_whole
 from foundation.store.storage import Store
 from foundation.sweep.settings import SweepSettings
 from foundation.training.identity import recordings_digest
@@ -24,6 +22,7 @@ from foundation.training.validation import split
 from foundation.training.validation_settings import ValidationSettings
 
 LOSS = "validation/loss"
+TRIALS = f"trials{SUFFIX}"
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a trial came to, as its JSON file holds it.
+    """What a trial came to, as its line of the results holds it.
 
     Args:
         trial: which one.
@@ -148,30 +147,39 @@ def measure(settings: SweepSettings, trial: Trial) -> Measured:
 
 
 def write(folder: Path, measured: Measured) -> None:
-    """A trial's JSON file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(_file(folder, measured.trial), to_json(asdict(measured)))
+    """Add what a trial came to, in place of an earlier line of the same trial."""
+    put_result(folder / TRIALS, asdict(measured) | {"name": measured.trial.name}, key=("name",))
+
+
+def read_trials(folder: Path) -> dict[Trial, Measured]:
+    """Return what every trial in a folder came to.
+
+    Raises:
+        ConfigError: if a line of the results is damaged.
+    """
+    found: dict[Trial, Measured] = {}
+    try:
+        for line in read_results(folder / TRIALS):
+            fields = {name: value for name, value in line.items() if name != "name"}
+            measured = Measured(**(fields | {"trial": Trial(**fields["trial"])}))
+            found[measured.trial] = measured
+    except (FoundationError, TypeError, KeyError) as error:
+        raise ConfigError(
+            f"{folder / TRIALS} is damaged ({error}): remove the line, and the trial is run again"
+        ) from error
+    return found
 
 
 def read(folder: Path, trial: Trial, digest: str) -> Measured | None:
-    """What a trial came to; None if it has not been taken.
+    """Return what a trial came to, or None if it has not been run.
 
     Raises:
-        ConfigError: if it was taken with other settings or recordings, or its file is damaged.
+        ConfigError: if it was run with other settings or recordings, or its line is damaged.
     """
-    try:
-        found: dict[str, Any] = json.loads(_file(folder, trial).read_text())
-        measured = Measured(**(found | {"trial": Trial(**found["trial"])}))
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError, KeyError) as error:
-        raise ConfigError(f"{_file(folder, trial)} is damaged ({error}): remove it, and it is taken anew") from error
-    if measured.digest != digest:
+    measured = read_trials(folder).get(trial)
+    if measured is not None and measured.digest != digest:
         raise ConfigError(
-            f"{_file(folder, trial)} is of other settings or recordings: name another output, or remove the file"
+            f"{trial.name} in {folder / TRIALS} is of other settings or recordings: name another output, or remove "
+            "the line"
         )
     return measured
-
-
-def _file(folder: Path, trial: Trial) -> Path:
-    return folder / f"{trial.name}.json"

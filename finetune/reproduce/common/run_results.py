@@ -1,10 +1,9 @@
-"""Runs of a table: one small JSON file each, so that a table fills up over days and a stopped one goes on."""
+"""Runs of a table: a line of a JSON Lines file each, so that a table fills up over days and a stopped one goes on."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from foundation.errors import FoundationError
+from foundation.result_lines import SUFFIX, put_result, read_results
 
 
 @dataclass(frozen=True)
@@ -52,53 +52,62 @@ def key_of(config: dict[str, Any], digests: dict[str, str]) -> str:
 
 
 def run_once(
-    folder: Path, name: str, seed: int, config: dict[str, Any], digests: dict[str, str], run: Callable[[], RunResult]
+    table: Path, name: str, seed: int, config: dict[str, Any], digests: dict[str, str], run: Callable[[], RunResult]
 ) -> RunResult:
-    """The result of an earlier run with the same key, or of ``run``, written to ``folder``.
+    """Return the result of an earlier run with the same key, or make the run and add its result to the table.
 
     Raises:
-        FoundationError: if there is a result of that name with another key: it is not written over.
+        FoundationError: if the table has a result of that name and seed with another key; it is not replaced.
     """
-    path = folder / f"{name}-seed{seed}.json"
     key = key_of(config, digests)
-    if path.is_file():
-        found = read(path)
-        if found.key != key:
-            raise FoundationError(
-                f"{path} is of another configuration or other data: move it away, or give another output"
-            )
-        return found
+    for found in read_all(table).get(name, []):
+        if found.seed == seed:
+            if found.key != key:
+                raise FoundationError(
+                    f"{name}, seed {seed}, of {table} is of another configuration or other data: move the file away, "
+                    "or give another output"
+                )
+            return found
     result = run()
-    folder.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(asdict(result), indent=1) + "\n")
-    os.replace(part, path)
+    put_result(table, asdict(result), key=("name", "seed"))
     return result
 
 
-def read(path: Path) -> RunResult:
-    """A result from its file.
+def tables_of(folder: Path) -> list[Path]:
+    """Return the tables of a folder, sorted by name.
 
     Raises:
-        FoundationError: if it is damaged.
+        FoundationError: if the folder holds results of the former kind, a folder of JSON files for each table.
     """
-    try:
-        return RunResult(**json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
-        raise FoundationError(f"{path} is not a result: {error}; remove it to run it again") from error
+    former = sorted(folder.glob("*/*-seed*.json")) if folder.is_dir() else []
+    if former:
+        raise FoundationError(
+            f"{former[0]} is a result of an earlier version: expected one {SUFFIX} file for each table in {folder}; "
+            "join the JSON files of each folder, one a line, or give another output"
+        )
+    return sorted(folder.glob(f"*{SUFFIX}"), key=lambda table: table.stem)
 
 
 def finished(tables: Path, name: str, seed: int, key: str) -> RunResult | None:
-    """The result of a run with that key in any of the tables, one folder each, if one of them has it."""
-    found = (read(path) for path in sorted(tables.glob(f"*/{name}-seed{seed}.json")))
+    """Return the result of a run with that key from any table of the folder, or None if there is none."""
+    found = (result for table in tables_of(tables) for result in read_all(table).get(name, []) if result.seed == seed)
     return next((result for result in found if result.key == key), None)
 
 
-def read_all(folder: Path) -> dict[str, list[RunResult]]:
-    """All results of a folder by row, sorted by seed."""
+def read_all(table: Path) -> dict[str, list[RunResult]]:
+    """Return all results of a table by row, sorted by seed.
+
+    Raises:
+        FoundationError: if a line is not a result.
+    """
     rows: dict[str, list[RunResult]] = {}
-    for path in sorted(folder.glob("*-seed*.json")):
-        result = read(path)
+    for number, line in enumerate(read_results(table), 1):
+        try:
+            result = RunResult(**line)
+        except TypeError as error:
+            raise FoundationError(
+                f"{table}, line {number}, is not a result ({error}): remove the line, and its run is made again"
+            ) from error
         rows.setdefault(result.name, []).append(result)
     return {name: sorted(found, key=lambda r: r.seed) for name, found in rows.items()}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from finetune.reproduce.common.run_results import RunResult, read_all, trial_interval
+from finetune.reproduce.common.run_results import RunResult, read_all, tables_of, trial_interval
 from finetune.reproduce.eit.eit_table import CONTROL
 
 TITLES = {
@@ -44,12 +44,12 @@ docs/benchmarks/published-eit.md is about speed."""
 
 
 def eit_page(folder: Path, command: str) -> str:
-    """Markdown of all tables under ``folder``, a table for each of its folders of runs."""
+    """Markdown of all tables under ``folder``, a section for each."""
     parts = ["# EIT on reaching trials", INTRODUCTION, f"```\n{command}\n```"]
-    for table in sorted(p for p in folder.iterdir() if p.is_dir()):
+    for table in tables_of(folder):
         rows = read_all(table)
         if any(not row.endswith(CONTROL) for row in rows):
-            parts.append(_table(table.name, rows))
+            parts.append(_table(table.stem, rows))
     if len(parts) == 3:
         parts.append("No run is there yet.")
     return "\n\n".join(parts) + "\n"

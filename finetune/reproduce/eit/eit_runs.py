@@ -35,8 +35,8 @@ class Run:
     made: Callable[[Trials, Trials], tuple[np.ndarray, dict]]
 
 
-def run_eit(settings: EITTable, catalog: Catalog, folder: Path) -> None:
-    """Make the runs that are not there yet, seed after seed and controls last, and write a file each.
+def run_eit(settings: EITTable, catalog: Catalog, table: Path) -> None:
+    """Make the runs that are not there yet, seed after seed and controls last, and add them to the table.
 
     Raises:
         ConfigError: if the store has no such recording.
@@ -45,12 +45,12 @@ def run_eit(settings: EITTable, catalog: Catalog, folder: Path) -> None:
     torch.set_num_threads(settings.threads)
     train, test = split(read_trials(find_recording(catalog, settings.subject)))
     log.info("%d trials for training, %d for testing, %d units", len(train), len(test), train.rate_RNT.shape[1])
-    for run in planned(settings, catalog, folder.parent):
-        _make(run, train, test, settings.bins, folder)
+    for run in planned(settings, catalog, table.parent):
+        _make(run, train, test, settings.bins, table)
     if settings.controls:
         fewer = replace(settings, seeds=settings.seeds[: settings.controls], trace=False)
-        for run in planned(fewer, catalog, folder.parent, control=True):
-            _make(run, train.dealt(run.seed), test, settings.bins, folder)
+        for run in planned(fewer, catalog, table.parent, control=True):
+            _make(run, train.dealt(run.seed), test, settings.bins, table)
 
 
 def planned(settings: EITTable, catalog: Catalog, tables: Path, *, control: bool = False) -> Iterator[Run]:
@@ -78,7 +78,7 @@ def planned(settings: EITTable, catalog: Catalog, tables: Path, *, control: bool
             yield Run(f"{TRANSFER}-{settings.transfer_from}{end}", seed, config, used, made)
 
 
-def _make(run: Run, train: Trials, test: Trials, n_bins: int, folder: Path) -> None:
+def _make(run: Run, train: Trials, test: Trials, n_bins: int, table: Path) -> None:
     def made() -> RunResult:
         began = time.perf_counter()
         predicted_WT, detail = run.made(train, test)
@@ -89,4 +89,4 @@ def _make(run: Run, train: Trials, test: Trials, n_bins: int, folder: Path) -> N
         log.info("%s, seed %d: %.4f (%s)", run.name, run.seed, mean, detail["seconds"])
         return RunResult(run.name, run.seed, key, run.config, run.digests, mean, right_R.tolist(), detail)
 
-    run_once(folder, run.name, run.seed, run.config, run.digests, made)
+    run_once(table, run.name, run.seed, run.config, run.digests, made)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from finetune.reproduce.common.run_results import RunResult, read_all
+from finetune.reproduce.common.run_results import RunResult, read_all, tables_of
 
 TITLES = {
     "linear": "linear readout of events (floor)",
@@ -69,13 +69,19 @@ other tables were made anew; four times the steps, and a readout trained on augm
 there that could be told from chance."""
 
 
-def myow_page(folder: Path, command: str) -> str:
-    """Markdown of all tables under ``folder``, a table for each of its folders of runs."""
+def myow_page(folder: Path, command: str, pictures: Path | None = None) -> str:
+    """Return the page in Markdown: a section for each table of the folder.
+
+    Args:
+        folder: of the tables.
+        command: what makes them.
+        pictures: the folder beside the page that holds a folder of pictures for each table; None: the page shows none.
+    """
     parts = ["# MYOW on reaches and on wake and sleep", INTRODUCTION, f"```\n{command}\n```"]
-    for table in sorted(p for p in folder.iterdir() if p.is_dir()):
+    for table in tables_of(folder):
         rows = read_all(table)
         if rows:
-            parts.append(_table(table, rows))
+            parts.append(_table(table.stem, rows, pictures))
     if len(parts) == 3:
         parts.append("No run is there yet.")
     return "\n\n".join(parts) + "\n"
@@ -108,7 +114,7 @@ def _resampled(result: RunResult, weight_SR: np.ndarray) -> np.ndarray:
     return (f1_SC * true_SC).sum(1) / true_SC.sum(1)
 
 
-def _table(table: Path, rows: dict[str, list[RunResult]]) -> str:
+def _table(name: str, rows: dict[str, list[RunResult]], pictures: Path | None) -> str:
     first = next(iter(rows.values()))[0]
     subject, sleep, detail = first.config["subject"], first.config["task"] == "sleep", first.detail
     learned = [r for found in rows.values() for r in found if "training" in r.config]
@@ -123,7 +129,7 @@ def _table(table: Path, rows: dict[str, list[RunResult]]) -> str:
     what = "weighted F1" if sleep else "right"
     last = "agreement of clusters" if sleep else "wider"
     lines = [
-        f"## {table.name}: {subject}",
+        f"## {name}: {subject}",
         "",
         f"{detail['train']} scored bins for training and {detail['test']} for testing, {detail['units']} units; "
         f"file {first.digests[subject][:12]}.{rule}",
@@ -135,7 +141,7 @@ def _table(table: Path, rows: dict[str, list[RunResult]]) -> str:
     missing = [title for row, title in TITLES.items() if row not in rows]
     if missing and "linear" in rows:  # a table of other rows has no floor of its own
         lines += ["", f"Not run yet: {', '.join(missing)}."]
-    return "\n".join(lines) + _verdict(rows) + _parted(rows) + _maps(table, rows)
+    return "\n".join(lines) + _verdict(rows) + _parted(rows) + _maps(name, rows, pictures)
 
 
 def _row(name: str, results: list[RunResult]) -> str:
@@ -192,9 +198,9 @@ def _parted(rows: dict[str, list[RunResult]]) -> str:
     )
 
 
-def _maps(table: Path, rows: dict[str, list[RunResult]]) -> str:
+def _maps(table: str, rows: dict[str, list[RunResult]], pictures: Path | None) -> str:
     name = "myow"
-    if name not in rows or not (table / f"{name}-map.svg").is_file():
+    if name not in rows or pictures is None or not (pictures / table / f"{name}-map.svg").is_file():
         return ""
     first = rows[name][0]
     lines = [
@@ -202,7 +208,7 @@ def _maps(table: Path, rows: dict[str, list[RunResult]]) -> str:
         "",
         f"### The map that {TITLES[name]} finds without labels",
         "",
-        f"![Map of states]({table.parent.name}/{table.name}/{name}-map.svg)",
+        f"![Map of states]({pictures.name}/{table}/{name}-map.svg)",
         "",
         f"Features of all bins of seed {first.seed}, clustered by k-means; nothing here has seen a label. Agreement of "
         "clusters and states (adjusted mutual information, 0 as by chance, 1 the same): "

@@ -64,8 +64,14 @@ class MYOWTable:
             raise ConfigError(f"threads is {self.threads}: at least 1")
 
 
-def run_myow(settings: MYOWTable, catalog: Catalog, folder: Path) -> None:
-    """Make the runs that are not there yet, seed after seed, and write a file each.
+def run_myow(settings: MYOWTable, catalog: Catalog, table: Path, pictures: Path | None = None) -> None:
+    """Make the runs that are not there yet, seed after seed, and add them to the table.
+
+    Args:
+        settings: of the table.
+        catalog: the store's recordings.
+        table: the JSON Lines file of results.
+        pictures: folder of the maps of states; None: none is drawn.
 
     Raises:
         ConfigError: if the store has no such recording.
@@ -77,13 +83,13 @@ def run_myow(settings: MYOWTable, catalog: Catalog, folder: Path) -> None:
     digests = {settings.subject: source_digest(recording)}
     base = {"version": VERSION, "subject": settings.subject, "task": settings.task}
     if FLOOR in settings.models:
-        _once(folder, FLOOR, 0, base | {"model": FLOOR}, digests, parts, settings)
+        _once(table, pictures, FLOOR, 0, base | {"model": FLOOR}, digests, parts, settings)
     for seed in settings.seeds:
         if SHUFFLED in settings.models:
-            _once(folder, SHUFFLED, seed, base | {"model": SHUFFLED, "seed": seed}, digests, parts, settings)
+            _once(table, pictures, SHUFFLED, seed, base | {"model": SHUFFLED, "seed": seed}, digests, parts, settings)
         for name in [m for m in LEARNED if m in settings.models]:
             config = base | {"model": name, "seed": seed, "training": _said(name, settings.training)}
-            _once(folder, name, seed, config, digests, parts, settings)
+            _once(table, pictures, name, seed, config, digests, parts, settings)
 
 
 def _said(name: str, training: Training) -> dict[str, Any]:
@@ -95,7 +101,14 @@ def _said(name: str, training: Training) -> dict[str, Any]:
 
 
 def _once(
-    folder: Path, name: str, seed: int, config: dict, digests: dict[str, str], parts: Parts, settings: MYOWTable
+    table: Path,
+    pictures: Path | None,
+    name: str,
+    seed: int,
+    config: dict,
+    digests: dict[str, str],
+    parts: Parts,
+    settings: MYOWTable,
 ) -> None:
     def run() -> RunResult:
         began = time.perf_counter()
@@ -105,8 +118,8 @@ def _once(
         figures = _figures(settings.task, said_M, parts.test)
         if settings.task == "sleep" and name in LEARNED:
             # The page shows the map of the row's first seed, whichever seeds a command was given.
-            first = all(seed < other.seed for other in read_all(folder).get(name, []))
-            picture = folder / f"{name}-map.svg" if first else None
+            first = all(seed < other.seed for other in read_all(table).get(name, []))
+            picture = pictures / f"{name}-map.svg" if pictures is not None and first else None
             detail |= draw_map(encode(parts.whole), parts.whole, picture, seed)
         if settings.task == "reach" and name == "swap_vae":
             detail["parting"] = _parting(encode(parts.whole), parts.whole, settings.training.swap_vae.content)
@@ -117,7 +130,7 @@ def _once(
         log.info("%s, seed %d: %.4f (%s s)", name, seed, accuracy, detail["seconds"])
         return RunResult(name, seed, key_of(config, digests), config, digests, accuracy, right_R, detail)
 
-    run_once(folder, name, seed, config, digests, run)
+    run_once(table, name, seed, config, digests, run)
 
 
 def _learned(name: str, parts: Parts, settings: MYOWTable, seed: int) -> tuple[Encoder, float, dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from finetune.evaluation.metrics import Predictions, score, sums
-from finetune.reproduce.common.run_results import RunResult, read_all, trial_interval
+from finetune.reproduce.common.run_results import RunResult, read_all, tables_of, trial_interval
 
 TITLES = {
     "isi": "26 interval features",
@@ -75,9 +75,9 @@ there is a GPU. LOLCAT reads snippets of 3 s alone, the published timescale, tho
 
 
 def neurpir_page(folder: Path, command: str) -> str:
-    """Markdown of all tables under ``folder``, a table for each level of each of its folders of runs."""
-    folders = sorted((p for p in folder.iterdir() if p.is_dir()), key=lambda p: (p.name in FURTHER, p.name))
-    tables = {p.name: read_all(p) for p in folders}
+    """Markdown of all tables under ``folder``, a section for each level of each."""
+    found = sorted(tables_of(folder), key=lambda table: (table.stem in FURTHER, table.stem))
+    tables = {table.stem: read_all(table) for table in found}
     tables = {name: rows for name, rows in tables.items() if rows}
     parts = ["# NeurPIR: firing modes of simulated neurons"]
     if not tables:

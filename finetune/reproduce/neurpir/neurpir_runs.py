@@ -120,8 +120,8 @@ class Cut:
         return cls(level, learn, held, train, found.part(slice(n_train, None)))
 
 
-def run_neurpir(settings: NeurPIRTable, catalog: Catalog, folder: Path) -> None:
-    """Make the runs that are not there yet, seed after seed and row after row, and write a file each.
+def run_neurpir(settings: NeurPIRTable, catalog: Catalog, table: Path) -> None:
+    """Make the runs that are not there yet, seed after seed and row after row, and add them to the table.
 
     Raises:
         ConfigError: if the store has too few networks.
@@ -134,7 +134,7 @@ def run_neurpir(settings: NeurPIRTable, catalog: Catalog, folder: Path) -> None:
         if seed in settings.ablation_seeds:
             rows += [(settings.ablation_level, row) for row in settings.ablations]
         for level, row in dict.fromkeys(rows):
-            _once(settings, cuts[level], row, 0 if row in FIXED else seed, folder)
+            _once(settings, cuts[level], row, 0 if row in FIXED else seed, table)
 
 
 def _said(recipe: Recipe) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def _said(recipe: Recipe) -> dict[str, Any]:
     return said
 
 
-def _once(settings: NeurPIRTable, cut: Cut, row: str, seed: int, folder: Path) -> None:
+def _once(settings: NeurPIRTable, cut: Cut, row: str, seed: int, table: Path) -> None:
     config: dict[str, Any] = {"version": VERSION, "level": cut.level, "row": row, "seed": seed}
     config |= {"test": len(cut.test), "held": len(cut.held), "train": len(cut.train)}
     if row == "pca":
@@ -174,7 +174,7 @@ def _once(settings: NeurPIRTable, cut: Cut, row: str, seed: int, folder: Path) -
         key = key_of(config, digests)
         return RunResult(name, seed, key, config, digests, float(right_G.mean()), right_G.tolist(), detail)
 
-    run_once(folder, name, seed, config, digests, run)
+    run_once(table, name, seed, config, digests, run)
 
 
 def make_row(row: str, cut: Cut, settings: NeurPIRTable, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:

@@ -1,5 +1,6 @@
 """A small store of two animals that reach, and the EIT table over it."""
 
+import json
 from dataclasses import fields
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from finetune.reproduce import EITTable, ReproduceSettings
 from finetune.reproduce.eit.decoding import Rule
+from foundation.result_lines import read_results
 from foundation.store import Catalog, Interval, Source, Spikes, Store, Subject, Units, write_recording
 
 N_TRIALS, N_UNITS = 40, 9
@@ -55,6 +57,18 @@ def reaching(reaching_recording, tmp_path_factory) -> tuple[Path, dict[str, np.n
         write_recording(store, recording)
     Catalog.build(store).save()
     return path, labels
+
+
+@pytest.fixture(scope="session")
+def forget():
+    """Removes a run from a table, and marks the runs that stay: a run that is made again loses the mark."""
+
+    def forget(table: Path, name: str, seed: int) -> None:
+        stay = [line for line in read_results(table) if (line["name"], line["seed"]) != (name, seed)]
+        marked = [line | {"detail": line["detail"] | {"seconds": 987.5}} for line in stay]
+        table.write_text("".join(json.dumps(line) + "\n" for line in marked))
+
+    return forget
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """A sweep of four trials, from the command to the page; what is done is not done again."""
 
-import json
 from dataclasses import asdict, replace
 
 import pytest
@@ -14,7 +13,7 @@ from foundation.sweep import SweepSettings, sweep
 from foundation.sweep.fit import fit_with_intervals
 from foundation.sweep.outcome import Outcome
 from foundation.sweep.page import render
-from foundation.sweep.trial import Trial, digest_of, measure, prepare, read, trials, write
+from foundation.sweep.trial import Trial, digest_of, measure, prepare, read, read_trials, trials, write
 from foundation.training import ModelSettings
 
 
@@ -55,14 +54,14 @@ def test_four_trials_from_the_command_to_the_page_and_on_from_there(small, tmp_p
     blocked.touch()
     assert main(command) == 1
     assert "1 of 3 trials failed: width8-recordings2-seed0 (FileExistsError" in capsys.readouterr().err
-    assert len(list(folder.glob("*.json"))) == 3
+    assert len(read_trials(folder)) == 3
     assert not page.exists()
     blocked.unlink()
     # The rest needs no Ray: what failed is done here.
     write(folder, measure(small, Trial(8, 2, 0)))
     assert main([*command, "--address", "127.0.0.1:9"]) == 0
     assert "Too few trials for a law" in capsys.readouterr().out
-    found = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+    found = {trial.name: asdict(one) for trial, one in read_trials(folder).items()}
     assert set(found) == {f"width{w}-recordings{r}-seed0" for w in (4, 8) for r in (1, 2)}
     assert found["width4-recordings1-seed0"] == asdict(known)
     assert len({one["loss"] for one in found.values()}) == 4
@@ -73,11 +72,11 @@ def test_four_trials_from_the_command_to_the_page_and_on_from_there(small, tmp_p
     assert found["width8-recordings1-seed0"]["parameters"] > 2 * found["width4-recordings1-seed0"]["parameters"]
     assert not list((folder / "runs").glob("width*"))
     text = page.read_text()
-    assert "](../sweep/scaling.png)" in text
+    assert "](scaling.png)" in text
     assert "## How little this says" in text
     assert all(f"| {one['loss']:.4f} |" in text for one in found.values())
     assert small.store not in text
-    assert (folder / "scaling.png").read_bytes()[:4] == b"\x89PNG"
+    assert page.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
     # What Ray ran comes to the same loss here, where torch may have other threads and so other sums.
     here = measure(replace(small, runs=str(tmp_path / "again")), Trial(8, 1, 0))
     assert here.loss == pytest.approx(found["width8-recordings1-seed0"]["loss"], rel=1e-6)
@@ -101,8 +100,8 @@ def test_trials_of_another_sweep_are_refused(small, tmp_path, trials_of):
     other = replace(small, validation_steps=3)
     with pytest.raises(ConfigError, match="of other settings or recordings: name another output"):
         sweep(other)
-    (tmp_path / "sweep" / f"{trial.name}.json").write_text("{")
-    with pytest.raises(ConfigError, match=r"width4-recordings1-seed0\.json is damaged"):
+    (tmp_path / "sweep" / "trials.jsonl").write_text("{")
+    with pytest.raises(ConfigError, match=r"trials\.jsonl is damaged"):
         sweep(small)
 
 

@@ -25,7 +25,7 @@ def test_a_model_that_diverges_is_no_result(reaching, tmp_path, model):
     )  # fmt: skip
     with pytest.raises(FoundationError, match=r"the loss became (nan|inf) at a learning rate of 1e\+30: lower it"):
         reproduce(settings)
-    assert not list(tmp_path.rglob("*.json"))
+    assert not list(tmp_path.rglob("*.jsonl"))
 
 
 def test_tables_of_another_experiment_are_refused_before_anything_runs(reaching, tmp_path):
@@ -39,7 +39,7 @@ def test_tables_of_another_experiment_are_refused_before_anything_runs(reaching,
         with pytest.raises(ConfigError, match=rf"t there is of another experiment than '{other}'"):
             reproduce(replace(base, experiment=other, name="u"))
     assert (tmp_path / "page.md").read_text() == page
-    assert not (tmp_path / "o/u").exists()
+    assert not list((tmp_path / "o").glob("u*"))
 
 
 def test_what_ended_the_runs_is_told_though_the_page_fails_too(reaching, tmp_path):

@@ -1,6 +1,5 @@
 """The EIT table: its windows, its floor, its runs that go on, and its page."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +15,7 @@ from finetune.reproduce.eit.reaching_trials import Trials, cut, read_trials, spl
 from foundation.command import build_parser, parse
 from foundation.errors import ConfigError, FoundationError
 from foundation.resources import config_names
+from foundation.result_lines import put_result
 from foundation.store import Catalog, Source, Store, write_recording
 
 N_TRIALS, N_UNITS = 40, 9
@@ -62,22 +62,21 @@ def test_every_model_runs_and_its_result_is_kept(table, tmp_path, name):
     assert (tmp_path / "page.md").read_text().count("| 1 |") >= 1
 
 
-def test_a_table_goes_on_where_it_was_and_never_mixes(table, tmp_path):
+def test_a_table_goes_on_where_it_was_and_never_mixes(table, tmp_path, forget):
     settings = table(tmp_path)
     folder = reproduce(settings)
-    files = {p.name: p.read_bytes() for p in folder.glob("*.json")}
-    assert sorted(files) == ["linear-seed0.json", "mlp-seed1.json", "mlp-seed2.json"]
-    (folder / "mlp-seed2.json").unlink()
-    before = (folder / "mlp-seed1.json").stat().st_mtime_ns
-    reproduce(settings)
-    assert (folder / "mlp-seed1.json").stat().st_mtime_ns == before
-    again, first = (json.loads(b) for b in ((folder / "mlp-seed2.json").read_bytes(), files["mlp-seed2.json"]))
-    assert again["right_R"] == first["right_R"]  # the same seed, the same figures
-    assert json.loads(files["mlp-seed1.json"])["detail"]["validation"] != first["detail"]["validation"]
+    first = read_all(folder)
+    assert {name: [result.seed for result in rows] for name, rows in first.items()} == {"linear": [0], "mlp": [1, 2]}
+    forget(folder, "mlp", 2)
+    kept, again = read_all(reproduce(settings))["mlp"]
+    assert kept.detail["seconds"] == 987.5 != again.detail["seconds"]
+    assert again.right_R == first["mlp"][1].right_R  # the same seed, the same figures
+    assert kept.detail["validation"] != again.detail["validation"]
+    whole = folder.read_bytes()
     with pytest.raises(FoundationError, match="another configuration"):
         reproduce(table(tmp_path, rule=Rule(most_epochs=3, patience=2, smooth=2)))
-    assert {p.name for p in folder.iterdir()} == set(files)
-    (folder / "mlp-seed1.json").write_text("{")
+    assert folder.read_bytes() == whole
+    folder.write_text("{")
     with pytest.raises(FoundationError, match="not a result"):
         reproduce(settings)
 
@@ -127,9 +126,8 @@ def test_the_page_says_how_far_a_row_falls_short_and_what_was_tried(tmp_path):
     one = RunResult("eit", 15, "k", config, {"Chewie": "0" * 64}, 0.5, [0.0, 1.0] * 16, detail)
     two = replace(one, seed=16, config=config | {"rule": Rule().config()})
     enough = replace(one, name="mlp", accuracy=0.75, right_R=[0.75] * 32)
-    (tmp_path / "t").mkdir()
     for result in (one, two, enough, replace(one, name="gru", accuracy=0.75, right_R=[0.5, 1.0] * 16)):
-        (tmp_path / f"t/{result.name}-seed{result.seed}.json").write_text(json.dumps(asdict(result)))
+        put_result(tmp_path / "t.jsonl", asdict(result), key=("name", "seed"))
     page = eit_page(tmp_path, "")
     assert "a test trial is 3.1 points" in page
     assert (

@@ -1,6 +1,5 @@
 """The table of firing modes on tiny simulated networks: split, features, rule, models; how it goes on; its page."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -207,29 +206,25 @@ def test_neurpir_itself_takes_its_surroundings_through_cebra(networks_store, tmp
     assert result.detail["validation"] == []
 
 
-def test_a_table_goes_on_where_it_was_and_never_mixes(networks_store, tmp_path):
+def test_a_table_goes_on_where_it_was_and_never_mixes(networks_store, tmp_path, forget):
     settings = settings_for(
         networks_store, tmp_path, rows=["isi", "lolcat"], seeds=[0, 1], ablations=["pca"], ablation_level="plain"
     )
     folder = reproduce(settings)
-    files = {p.name: p.read_bytes() for p in folder.glob("*.json")}
-    assert sorted(files) == [
-        "plain-isi-seed0.json",
-        "plain-lolcat-seed0.json",
-        "plain-lolcat-seed1.json",
-        "plain-pca-seed0.json",
-    ]
-    (folder / "plain-lolcat-seed1.json").unlink()
-    before = (folder / "plain-lolcat-seed0.json").stat().st_mtime_ns
-    reproduce(settings)
-    assert (folder / "plain-lolcat-seed0.json").stat().st_mtime_ns == before
-    again, first = (
-        json.loads(b) for b in ((folder / "plain-lolcat-seed1.json").read_bytes(), files["plain-lolcat-seed1.json"])
-    )
-    assert again["detail"]["said"] == first["detail"]["said"]
+    first = read_all(folder)
+    assert {name: [result.seed for result in rows] for name, rows in first.items()} == {
+        "plain-isi": [0],
+        "plain-lolcat": [0, 1],
+        "plain-pca": [0],
+    }
+    forget(folder, "plain-lolcat", 1)
+    kept, again = read_all(reproduce(settings))["plain-lolcat"]
+    assert kept.detail["seconds"] == 987.5 != again.detail["seconds"]
+    assert again.detail["said"] == first["plain-lolcat"][1].detail["said"]
+    whole = folder.read_bytes()
     with pytest.raises(FoundationError, match="another configuration"):
         reproduce(settings_for(networks_store, tmp_path, rows=["lolcat"], rule=replace(QUICK, most_steps=6)))
-    assert {p.name for p in folder.iterdir()} == set(files)
+    assert folder.read_bytes() == whole
 
 
 def test_the_page_says_what_is_there(networks_store, tmp_path):
