@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Any
 
 from foundation.command import BAD_USAGE, DONE, FAILED, run_stage
 from foundation.version import __version__
+
+HELP = ("-h", "--help")
 
 
 @dataclass(frozen=True)
@@ -117,14 +120,14 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments[:1] == ["--version"]:
         print(f"foundation {__version__}")
         return DONE
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(overview())
+    if arguments[:1] == ["help"]:  # `help ingest` is `ingest --help`
+        arguments = [*arguments[1:], "--help"]
+    if not arguments or arguments[0] in HELP:
+        print(overview(COMMANDS))
         return DONE if arguments else BAD_USAGE
     name = next((n for n in COMMANDS if arguments[: len(n.split())] == n.split()), "")
     if not name:
-        known = [n for n in COMMANDS if n.split()[0] == arguments[0]] or list(COMMANDS)
-        print(f"foundation: no command {' '.join(arguments[:2])!r}: one of {', '.join(known)}", file=sys.stderr)
-        return BAD_USAGE
+        return _no_command(arguments)
     command, rest = COMMANDS[name], arguments[len(name.split()) :]
     try:
         function, settings = _load(command.function), _load(command.settings)
@@ -138,10 +141,35 @@ def main(arguments: list[str] | None = None) -> int:
     return run_stage(f"foundation {name}", function, settings, rest, show, command.first)
 
 
-def overview() -> str:
-    """The commands, a line each."""
-    width = max(len(name) for name in COMMANDS)
-    lines = [f"  {name.ljust(width)}  {command.summary}" for name, command in COMMANDS.items()]
+def _no_command(arguments: list[str]) -> int:
+    """Answer words that are no command: list what a group such as `simulate` holds, or name the nearest command."""
+    group = {n: command for n, command in COMMANDS.items() if n.split()[0] == arguments[0] != n}
+    if group and arguments[1:2] and arguments[1] in HELP:
+        print(overview(group))
+        return DONE
+    words = [word for word in arguments[:2] if not word.startswith("-")]
+    nearest = _nearest(words)
+    hint = f": did you mean `foundation {nearest}`?" if nearest else f": one of {', '.join(group or COMMANDS)}"
+    print(f"foundation: no command {' '.join(words or arguments[:1])!r}{hint}\nSee `foundation help`.", file=sys.stderr)
+    return BAD_USAGE
+
+
+def _nearest(words: list[str]) -> str:
+    """The command that was probably meant; empty if none is near.
+
+    Example:
+        >>> _nearest(["pretrian", "my/store"]), _nearest(["simulate", "izhikevic"]), _nearest(["fly"])
+        ('pretrain', 'simulate izhikevich', '')
+    """
+    lower = [word.lower() for word in words]
+    tried = [" ".join(lower), *lower[:1]]
+    return next((n for text in tried for n in difflib.get_close_matches(text, COMMANDS, n=1, cutoff=0.65)), "")
+
+
+def overview(commands: dict[str, Command]) -> str:
+    """Return how commands are called, and what each does in a line."""
+    width = max(len(name) for name in commands)
+    lines = [f"  {name.ljust(width)}  {command.summary}" for name, command in commands.items()]
     return "\n".join(
         [
             "usage: foundation <command> [--config FILE] [--option VALUE ...]",
@@ -150,7 +178,7 @@ def overview() -> str:
             "",
             *lines,
             "",
-            "`foundation <command> --help` lists its options; each can stand in the YAML file of --config.",
+            "`foundation help <command>` lists its options; each can stand in the YAML file of --config.",
         ]
     )
 

@@ -68,12 +68,13 @@ class Progress:
 
     def _line(self, note: str) -> str:
         spent = time.monotonic() - self.began
-        pace = spent / max(self.done - self.first, 1)
-        left = max(self.total - self.done, 0) * pace
         done, total = (tqdm.format_sizeof(n) if self.scale else str(n) for n in (self.done, self.total))
-        rate = f" at {tqdm.format_sizeof(1 / pace)}{self.unit}/s" if self.scale and self.done > self.first else ""
-        text = f"{self.label}: {done}/{total} {self.unit}{rate}, {spent:.0f} s spent, {left:.0f} s left"
-        return f"{text}, {note}" if note else text
+        steps, to_do = self.done - self.first, max(self.total - self.done, 0)
+        rate = f" at {tqdm.format_sizeof(steps / spent)}{self.unit}/s" if self.scale and steps > 0 < spent else ""
+        parts = [f"{self.label}: {done}/{total} {self.unit}{rate}", f"{spent:.0f} s spent"]
+        if steps > 0 or not to_do:  # before the first step there is no pace to tell the time left from
+            parts.append(f"{to_do * spent / max(steps, 1):.0f} s left")
+        return ", ".join([*parts, note] if note else parts)
 
     def __enter__(self) -> Progress:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -60,4 +61,5 @@ def recording_name(recording: StoredRecording) -> str:
 def target_names(recordings: list[StoredRecording]) -> list[str]:
     """A name for each recording, told apart by its id where two share one."""
     names = [recording_name(r) for r in recordings]
-    return [f"{n}-{r.id[:6]}" if names.count(n) > 1 else n for n, r in zip(names, recordings, strict=True)]
+    shared = Counter(names)
+    return [f"{n}-{r.id[:6]}" if shared[n] > 1 else n for n, r in zip(names, recordings, strict=True)]

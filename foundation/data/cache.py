@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -52,8 +53,11 @@ class BlockCache:
         empty = np.zeros(0, dtype=np.int64)
         self.low_K, self.high_K, self.base_K, self.shift_K = empty, empty, empty, empty
         self.recording_K, self.units_K, self.address_K, self.length_K, self.used_K = empty, empty, empty, empty, empty
+        self._known = 0  # blocks of all opened recordings; the arrays over blocks may be longer
         self._blocks: dict[int, np.ndarray] = {}
+        self._order: list[tuple[int, int]] = []  # a heap: when a decoded block was used, at the earliest, and the block
         self._sources: OrderedDict[int, Source] = OrderedDict()
+        self._source_bytes = 0
         self._pool = None if store.is_local else ThreadPoolExecutor(AT_ONCE, thread_name_prefix="store")
         self._coming: dict[int, Future[np.ndarray]] = {}
 
@@ -64,7 +68,7 @@ class BlockCache:
             return
         missing = [int(r) for r in np.unique(recordings[new_B])]
         parts: dict[str, list[np.ndarray]] = {}
-        known = len(self.low_K)
+        known = self._known
         opened = self._pool.map(self._opened, missing) if self._pool else map(self._opened, missing)
         for r, source in zip(missing, opened, strict=True):
             self._keep(r, source)
@@ -80,7 +84,10 @@ class BlockCache:
             for name, values in new.items():
                 parts.setdefault(name, []).append(values)
         for name, arrays in parts.items():
-            setattr(self, name, np.concatenate([getattr(self, name), *arrays]))
+            if known > len(getattr(self, name)):  # twice as long: each block is then copied about once in all
+                setattr(self, name, np.resize(getattr(self, name), 2 * known))
+            getattr(self, name)[self._known : known] = np.concatenate(arrays)
+        self._known = known
 
     def _source(self, r: int) -> Source:
         if r in self._sources:
@@ -95,9 +102,9 @@ class BlockCache:
 
     def _keep(self, r: int, source: Source) -> None:
         self._sources[r] = source
-        held = sum(s.nbytes for s in self._sources.values())
-        while held > self.max_bytes // 8 and len(self._sources) > 1:
-            held -= self._sources.popitem(last=False)[1].nbytes
+        self._source_bytes += source.nbytes
+        while self._source_bytes > self.max_bytes // 8 and len(self._sources) > 1:
+            self._source_bytes -= self._sources.popitem(last=False)[1].nbytes
 
     def ask_for(self, blocks: Sequence[int]) -> None:
         """Begin to read the next blocks that will be needed, where the store is not on this machine."""
@@ -141,6 +148,7 @@ class BlockCache:
             raise
         self.decodes += 1
         self._blocks[k] = block
+        heapq.heappush(self._order, (self.now, k))
         self.address_K[k], self.length_K[k] = block.ctypes.data, len(block)
         self.held += block.nbytes
         self.largest_held = max(self.largest_held, self.held)
@@ -148,12 +156,20 @@ class BlockCache:
 
     def drop(self, kept: set[int]) -> bool:
         """Drop the least recently used blocks until the allowed bytes are kept to; False if ``kept`` alone exceeds."""
-        if self.held <= self.max_bytes:
-            return True
-        for k in sorted(self._blocks.keys() - kept, key=lambda k: (self.used_K[k], k)):
+        passed: list[tuple[int, int]] = []
+        while self.held > self.max_bytes and self._order:
+            since, k = self._order[0]
+            used = int(self.used_K[k])
+            if since < used:  # it was used again since: its place in the order is further back
+                heapq.heapreplace(self._order, (used, k))
+                continue
+            heapq.heappop(self._order)
+            if k in kept:
+                passed.append((used, k))
+                continue
             self.held -= self._blocks.pop(k).nbytes
             self.address_K[k] = 0
-            if self.held <= self.max_bytes:
-                return True
+        for place in passed:
+            heapq.heappush(self._order, place)
         # A single block may be larger than all that is allowed.
-        return len(kept) == 1 and len(self._blocks) == 1
+        return self.held <= self.max_bytes or (len(kept) == 1 and len(self._blocks) == 1)

@@ -7,11 +7,12 @@ that each process learns which windows are its own, and draws where they start a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 BLOCK = 256  # windows whose numbers are drawn together
-WINDOWS = 2  # raised whenever a seed draws other windows than before: a run that was begun before does not go on
+WINDOWS = 3  # raised whenever a seed draws other windows than before: a run that was begun before does not go on
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,26 @@ def deal(cost_M: np.ndarray, world: int) -> np.ndarray:
     return owner_M
 
 
+def fitted(cost_M: np.ndarray, budget: int, largest: int) -> int:
+    """Return how many windows, one after another, a step takes of an endless list of random ones.
+
+    A step ends with the window after which the largest possible one would no longer fit. The decision never looks at
+    the next window: stopping before the first window that exceeds the budget would drop large windows more often than
+    small ones, and large populations would get less than their share (Wald's equation holds for this rule, not for
+    that one).
+
+    Args:
+        cost_M: units x tokens of each window.
+        budget: units x tokens of a step.
+        largest: the most that one window can cost.
+
+    Example:
+        >>> fitted(np.array([3, 1, 3, 3]), budget=8, largest=3), fitted(np.array([2, 2, 2, 2, 2]), budget=8, largest=2)
+        (3, 4)
+    """
+    return int(np.searchsorted(np.cumsum(cost_M), budget - largest, side="right")) + 1
+
+
 @dataclass(frozen=True)
 class Outlines:
     """``outlines(step)`` is the `Outline` of a step, a function of seed and step alone.
@@ -79,15 +100,22 @@ class Outlines:
     budget: int
     seed: int
 
+    @cached_property
+    def largest(self) -> int:
+        """The most units x tokens that one window can have."""
+        most_R = np.minimum(np.where(self.fits_RW, self.longest_RW, 0).max(axis=1), self.longest)
+        drawn_R = np.diff(self.cumulative_R, prepend=0.0) > 0
+        return int((self.units_R * most_R)[drawn_R].max()) * self.views
+
     def __call__(self, step: int) -> Outline:
-        """Windows one after another, up to the first that would exceed the budget."""
+        """The windows of a step; see `fitted`."""
         parts: list[Outline] = []
         spent = 0
         while spent <= self.budget:
             parts.append(self._block(step, len(parts)))
             spent += int(parts[-1].cost_M.sum())
         whole = [np.concatenate([getattr(part, name) for part in parts]) for name in Outline.__dataclass_fields__]
-        count = int(np.searchsorted(np.cumsum(whole[-1]), self.budget, side="right"))
+        count = fitted(whole[-1], self.budget, self.largest)
         return Outline(*(values[:count] for values in whole))
 
     def _block(self, step: int, number: int) -> Outline:

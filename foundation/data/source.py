@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-import zarr
 
 from foundation.data.kernels import spike_keys
 from foundation.data.windows import to_nanoseconds
@@ -74,9 +73,14 @@ class SampleSource:
     """Blocks of samples, one for each chunk of the stored array; missing samples are 0."""
 
     def __init__(self, recording: StoredRecording) -> None:
-        stored = recording.group["activity/data"]
-        assert isinstance(stored, zarr.Array)
-        self._chunks = Chunks(recording.store, f"recordings/{recording.record['digest']}/activity/data", stored)
+        digest, name = recording.record["digest"], "activity/data"
+        stored = recording.store.open_arrays(digest, [name]).get(name)
+        if stored is None:
+            raise StoreError(
+                f"recording {recording.id} in {recording.store.name!r} has no {name}: `foundation catalog --verify` "
+                "names what is damaged"
+            )
+        self._chunks = Chunks(recording.store, f"recordings/{digest}/{name}", stored)
         self.rate, self.start = float(stored.attrs["rate"]), float(stored.attrs["start"])  # type: ignore[arg-type]
         rows = self._chunks.rows
         self.base_K = np.arange(0, stored.shape[0], rows, dtype=np.int64)

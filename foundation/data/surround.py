@@ -21,7 +21,7 @@ from foundation.store.stored import StoredRecording
 
 log = logging.getLogger(__name__)
 KINDS = ("raw", "cebra")
-VERSION = 1
+VERSION = 2  # raised whenever a recording's information changes
 SHORTEST = 20  # bins: CEBRA cannot be fitted to fewer than its receptive field
 
 
@@ -113,9 +113,8 @@ def _interval_channels(table: Any, times_T: np.ndarray) -> list[np.ndarray]:
     starts, ends = np.asarray(table.start), np.asarray(table.end)
     if not len(starts):
         return []
-    order = np.argsort(starts, kind="stable")
-    row_T = order[np.clip(np.searchsorted(starts[order], times_T, side="right") - 1, 0, len(starts) - 1)]
-    on_T = (times_T >= starts[row_T]) & (times_T < ends[row_T])
+    row_T = _innermost(starts, ends, times_T)
+    on_T = row_T >= 0
     found = [on_T.astype(np.float64)]
     for _, values in sorted(table.columns.items()):
         values = np.asarray(values)
@@ -126,6 +125,20 @@ def _interval_channels(table: Any, times_T: np.ndarray) -> list[np.ndarray]:
             if len(names) <= 12:
                 found += [on_T & (values.astype(str)[row_T] == name) for name in names]
     return found
+
+
+def _innermost(starts: np.ndarray, ends: np.ndarray, times_T: np.ndarray) -> np.ndarray:
+    """``(T,)`` the row that holds at each time, -1 for none; of several the one that begins last, then the shortest.
+
+    Args:
+        starts, ends: of the rows, in any order; rows may overlap and lie inside each other.
+        times_T: sorted times.
+    """
+    row_T = np.full(len(times_T), -1, dtype=np.int64)
+    first, last = np.searchsorted(times_T, starts), np.searchsorted(times_T, ends)
+    for row in np.lexsort((-ends, starts)):  # later ones over earlier ones
+        row_T[first[row] : last[row]] = row
+    return row_T
 
 
 def principal_components(x_TC: np.ndarray, dim: int) -> np.ndarray:

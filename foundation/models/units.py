@@ -39,7 +39,7 @@ class UnitEmbedding(nn.Module):
         """A table for ``size`` more units, beginning at zero: a unit that is new behaves as an unknown one does."""
         zeros_ND = torch.zeros(size, self.dim)
         table_ND = nn.Parameter(zeros_ND if like is None else zeros_ND.to(like))
-        self.register_parameter(f"table_{len(self.tables)}", table_ND)
+        self.register_parameter(f"table_{len(self._parameters)}", table_ND)
 
     def forward(self, unit_id_BN: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
         """``(B, N)`` ids to ``(B, N, D)``; 0 for -1. Without tables ``dtype`` is that of the zeros.

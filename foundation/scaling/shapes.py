@@ -9,7 +9,7 @@ import torch
 
 from foundation.data.batch import WindowBatch
 from foundation.data.buckets import buckets
-from foundation.data.outline import deal
+from foundation.data.outline import deal, fitted
 from foundation.data.plan import DataSettings, StepPlan
 from foundation.data.views import ViewSpec
 
@@ -88,8 +88,7 @@ def drawn(settings: DataSettings, spec: ViewSpec, *, units: int, bins_per_token:
     n_views, n_units = spec.views + spec.candidates, min(units, settings.max_units)
     most = settings.tokens_per_step // (n_units * n_views * spec.shortest) + 1
     tokens_BV = rng.integers(spec.shortest, spec.longest + 1, (most, n_views))
-    spent_B = np.cumsum(tokens_BV.sum(1) * n_units)
-    count = int(np.searchsorted(spent_B, settings.tokens_per_step, side="right"))
+    count = fitted(tokens_BV.sum(1) * n_units, settings.tokens_per_step, n_units * n_views * spec.longest)
     widths_B = rng.choice(settings.bin_widths, most)[:count] * bins_per_token
     tokens_BV = tokens_BV[:count]
     return StepShape(np.full(count, n_units), tokens_BV, tokens_BV * widths_B[:, None])

@@ -69,6 +69,11 @@ class Chunks:
                 "--verify` names what is damaged"
             ) from error
 
+    def whole(self) -> np.ndarray:
+        """All rows."""
+        parts = [self[k] for k in range(self.count)]
+        return np.concatenate(parts) if parts else np.empty(self._array.shape, dtype=self._dtype)
+
     def _content(self, k: int) -> bytes | None:
         """The encoded bytes of a chunk; None if it was never written."""
         shard, place = divmod(k, self._per_shard)

@@ -22,7 +22,7 @@ from typing import Any
 
 import zarr
 from zarr.abc.store import Store as ZarrStore
-from zarr.storage import FsspecStore, LocalStore
+from zarr.storage import FsspecStore, LocalStore, StorePath
 
 from foundation.errors import StoreError
 from foundation.store.arrays import GROUP_FILE, group_objects
@@ -144,6 +144,29 @@ class Store(Files):
             raise StoreError(
                 f"{folder} is missing from {self.name!r}: `foundation catalog --verify` says more"
             ) from error
+
+    def open_arrays(self, digest: str, paths: Iterable[str]) -> dict[str, zarr.Array]:
+        """Open those of the named arrays that a recording has, for reading.
+
+        The group's own file describes all of its arrays. It is read here, in the calling thread: zarr would hand every
+        step to its event loop and wait for it, which takes many times longer than the reading.
+
+        Raises:
+            StoreError: if the recording's group is not there.
+        """
+        folder = f"recordings/{digest}"
+        group = self.read_json(f"{folder}/{GROUP_FILE}")
+        described = ((group or {}).get("consolidated_metadata") or {}).get("metadata")
+        if not described:
+            opened = self.open_folder(folder)
+            found = {path: opened[path] for path in paths if path in opened}
+            return {path: array for path, array in found.items() if isinstance(array, zarr.Array)}
+        place = self._zarr_store(folder)
+        return {
+            path: zarr.Array(zarr.AsyncArray(described[path], StorePath(place, path)))
+            for path in paths
+            if described.get(path, {}).get("node_type") == "array"
+        }
 
     def _zarr_store(self, name: str) -> ZarrStore:
         if self.is_local:

@@ -65,12 +65,12 @@ class StoredRecording:
 
     @property
     def n_units(self) -> int:
-        return int(self.attributes["n_units"])
+        return int(self.record["n_units"])
 
     @property
     def resolution(self) -> float:
         """Seconds below which this recording's activity has no detail."""
-        return float(self.attributes["resolution"])
+        return float(self.record["resolution"])
 
     @property
     def kind(self) -> str:

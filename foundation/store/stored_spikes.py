@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
-import zarr
 
+from foundation.errors import StoreError
 from foundation.store.chunks import Chunks
 from foundation.store.stored import StoredRecording
 from foundation.store.ticks import from_ticks
+
+ARRAYS = ("spikes/ticks", "spikes/times", "spikes/edges", "spikes/offsets")
 
 
 class StoredSpikes:
@@ -24,22 +26,31 @@ class StoredSpikes:
 
     def __init__(self, recording: StoredRecording) -> None:
         # The group itself is not kept: its metadata are many times larger than those of three arrays.
-        group = recording.group
-        name = "spikes/ticks" if "spikes/ticks" in group else "spikes/times"
-        stored, self._edges, self._offsets = group[name], group["spikes/edges"], group["spikes/offsets"]
-        assert isinstance(stored, zarr.Array)
-        self._chunks = Chunks(recording.store, f"recordings/{recording.record['digest']}/{name}", stored)
-        self.rate = float(np.asarray(stored.attrs["rate"])) if name == "spikes/ticks" else 1.0
+        digest = recording.record["digest"]
+        arrays = recording.store.open_arrays(digest, ARRAYS)
+        name = "spikes/ticks" if "spikes/ticks" in arrays else "spikes/times"
+        missing = [path for path in (name, "spikes/edges", "spikes/offsets") if path not in arrays]
+        if missing:
+            raise StoreError(
+                f"recording {recording.id} in {recording.store.name!r} has no {', '.join(missing)}: "
+                "`foundation catalog --verify` names what is damaged"
+            )
+
+        def chunks(path: str) -> Chunks:
+            return Chunks(recording.store, f"recordings/{digest}/{path}", arrays[path])
+
+        self._chunks, self._edges, self._offsets = chunks(name), chunks("spikes/edges"), chunks("spikes/offsets")
+        self.rate = float(np.asarray(arrays[name].attrs["rate"])) if name == "spikes/ticks" else 1.0
 
     @cached_property
     def edges(self) -> np.ndarray:
         """``(K + 1,)`` seconds; the spikes of block ``k`` lie in ``[edges[k], edges[k + 1]]``."""
-        return np.asarray(self._edges[...], dtype=np.float64)  # type: ignore[index]
+        return np.asarray(self._edges.whole(), dtype=np.float64)
 
     @cached_property
     def offsets(self) -> np.ndarray:
         """``(K, N + 1)`` int64: where each unit's spikes lie in each block."""
-        return np.asarray(self._offsets[...], dtype=np.int64)  # type: ignore[index]
+        return np.asarray(self._offsets.whole(), dtype=np.int64)
 
     def ticks(self, k: int) -> np.ndarray:
         """``(S,)`` the spikes of block ``k``, unit after unit; seconds are these over `rate`."""

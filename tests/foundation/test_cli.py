@@ -4,7 +4,7 @@ import sys
 import pytest
 import yaml
 
-from foundation.cli import COMMANDS, main
+from foundation.cli import COMMANDS, main, overview
 from foundation.command import build_parser, parse
 from foundation.errors import ConfigError
 from foundation.resources import config_names, find_config
@@ -120,6 +120,39 @@ def test_no_command_and_a_wrong_one(capsys):
     assert "'pretrian'" in capsys.readouterr().err
     assert main(["simulate", "hodgkin"]) == 2
     assert "simulate izhikevich" in capsys.readouterr().err
+
+
+def test_help_is_a_command(capsys):
+    assert main(["help"]) == 0
+    assert capsys.readouterr().out.strip() == overview(COMMANDS)
+    assert main(["help", "catalog"]) == 0
+    asked = capsys.readouterr().out
+    assert main(["catalog", "--help"]) == 0
+    assert capsys.readouterr().out == asked
+
+
+@pytest.mark.parametrize("words", [["simulate", "--help"], ["simulate", "-h"], ["help", "simulate"]])
+def test_a_group_of_commands_lists_what_it_holds(words, capsys):
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert "simulate izhikevich  simulate labelled populations" in printed
+    assert "pretrain" not in printed.replace("Pretrain once", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["pretrian", "--store", "s"], "pretrain"),
+        (["ingset"], "ingest"),
+        (["catalogue", "my/store"], "catalog"),
+        (["Finetune"], "finetune"),
+        (["simulate", "izikevich"], "simulate izhikevich"),
+        (["help", "docter"], "doctor"),
+    ],
+)
+def test_a_mistyped_command_is_told_the_nearest(words, meant, capsys):
+    assert main(words) == 2
+    assert f"did you mean `foundation {meant}`?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", COMMANDS)

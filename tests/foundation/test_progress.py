@@ -34,7 +34,9 @@ def test_a_terminal_gets_a_bar(monkeypatch, caplog):
             shown.step(note="loss 1.5")
             shown.step(note="loss 1.2")
         terminal.flush()
-        drawn = os.read(leader, 65536).decode()
+        drawn = ""
+        while "loss 1.2" not in drawn:  # a terminal hands out what is written in pieces
+            drawn += os.read(leader, 65536).decode()
     os.close(leader)
     assert "pretraining: 100%" in drawn
     assert "loss 1.2" in drawn
@@ -46,3 +48,25 @@ def test_a_resumed_piece_of_work_begins_where_it_was(caplog, monkeypatch):
     with caplog.at_level(logging.INFO), Progress(10, "pretraining", "steps", every=0.0, start=8) as shown:
         shown.step()
     assert caplog.records[0].getMessage().startswith("pretraining: 9/10 steps")
+
+
+def test_no_time_left_is_told_before_a_first_step(caplog, monkeypatch):
+    """Of 400 MB none is there after 2 s: a pace of 2 s a byte would be years."""
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with caplog.at_level(logging.INFO), Progress(400_000_000, "ingesting", "B", every=0.0, scale=True) as shown:
+        shown.began -= 2.0
+        shown.step(0, note="a.nwb for 2 s")
+        shown.skip(100_000_000)  # what was there before tells nothing of the pace either
+        shown.step(0)
+        shown.step(100_000_000)
+    before, skipped, after = (r.getMessage() for r in caplog.records)
+    assert before == "ingesting: 0.00/400M B, 2 s spent, a.nwb for 2 s"
+    assert skipped == "ingesting: 100M/400M B, 2 s spent"
+    assert after == "ingesting: 200M/400M B at 50.0MB/s, 2 s spent, 4 s left"
+
+
+def test_work_that_is_all_done_has_no_time_left(caplog, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with caplog.at_level(logging.INFO), Progress(3, "reading", "file", start=3) as shown:
+        shown.step(0)
+    assert [r.getMessage() for r in caplog.records] == ["reading: 3/3 file, 0 s spent, 0 s left"]

@@ -22,7 +22,9 @@ from foundation.data import (
     block_spans,
     sampling_intervals,
 )
+from foundation.data.cache import BlockCache
 from foundation.data.samplers.sampler import Shape
+from foundation.data.source import SpikeSource
 from foundation.errors import ConfigError, FoundationError
 from foundation.store import Catalog, Store, write_recording
 from foundation.store.stored import StoredRecording
@@ -172,6 +174,55 @@ def test_decoded_blocks_never_take_more_than_was_allowed_and_one_block(tmp_path,
     whole = expected.reader.cache
     assert whole.held > 4_000_000  # what was kept in bounds did not fit by itself
     assert whole.decodes == len(whole._blocks) < cache.decodes
+
+
+class CountedReads(np.ndarray):
+    """An array that counts how often its items are read."""
+
+    reads = 0
+
+    def __getitem__(self, key):
+        CountedReads.reads += 1
+        return super().__getitem__(key)
+
+
+@pytest.fixture
+def many_small(tmp_path, make_recording):
+    """A cache that holds 100 blocks of 200 recordings, which are one recording, of one block, under 200 names."""
+    store = Store(tmp_path / "store", create=True)
+    write_recording(store, make_recording(0, n_units=2, seconds=20.0))
+    record = Catalog.build(store).records[0]
+    size = BlockCache(store, [record], 1 << 30)
+    size.open(np.array([0]))
+    size.decode(0, set())
+    return BlockCache(store, [record] * 200, 100 * size.held)
+
+
+def test_opening_a_recording_does_not_look_at_all_that_are_open(many_small, monkeypatch):
+    looks = []
+    size = SpikeSource.nbytes.fget
+    monkeypatch.setattr(SpikeSource, "nbytes", property(lambda source: looks.append(1) or size(source)))
+    for r in range(200):
+        many_small.open(np.array([r]))
+    assert len(looks) <= 2 * 200
+    assert sum(size(source) for source in many_small._sources.values()) <= many_small.max_bytes // 8
+
+
+def test_the_least_recently_used_block_is_dropped_without_looking_at_all(many_small):
+    cache, rng = many_small, np.random.default_rng(0)
+    cache.open(np.arange(200))
+    cache.used_K = cache.used_K.view(CountedReads)
+    CountedReads.reads = 0
+    expected: dict[int, None] = {}  # in the order of use
+    for k in rng.integers(0, 200, 1000).tolist():
+        assert cache.decode(k, set())
+        expected.pop(k, None)
+        expected[k] = None
+        while len(expected) > 100:
+            expected.pop(next(iter(expected)))
+        assert set(cache._blocks) == set(expected)
+    assert cache.decodes > 400
+    assert CountedReads.reads < 5 * 1000  # sorting 100 blocks each time would be 100 times the decodes
 
 
 def test_block_aligned_windows_decode_each_block_once_an_epoch(tmp_path, make_recording):

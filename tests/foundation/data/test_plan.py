@@ -210,6 +210,22 @@ def test_all_that_an_outline_may_hold_comes_up(tmp_path, make_recording):
     assert lengths / lengths.sum() == pytest.approx([1 / 13] * 13, abs=0.02)
 
 
+def test_the_budget_takes_no_share_from_large_populations(tmp_path, make_recording):
+    """Two recordings that are drawn alike have half of the windows each, whatever their size."""
+    store = Store(tmp_path / "store", create=True)
+    write_recording(store, make_recording(0, n_units=64))
+    write_recording(store, make_recording(1, n_units=2))
+    settings = DataSettings(bin_widths=[0.025], tokens_per_step=8192, min_windows=4, max_units=64, weight_power=0.0)
+    plan = plan_of(tmp_path / "store", settings, ViewSpec(views=1, shortest=16, longest=16))
+    large = int(np.argmax([r["n_units"] for r in plan._records]))
+    taken = [plan.outline(step).recording_M for step in range(3000)]
+    assert all(len(recording_M) >= 8 for recording_M in taken)
+    assert max(int(plan.outline(step).cost_M.sum()) for step in range(100)) <= 8192
+    windows = sum(map(len, taken))
+    share = sum(int((recording_M == large).sum()) for recording_M in taken) / windows
+    assert abs(share - 0.5) < 4 * np.sqrt(0.25 / windows)
+
+
 def test_the_loader_gives_the_plan_in_order_whatever_the_prefetch(small_store):
     def batches(prefetch, first):
         settings = replace(SETTINGS, prefetch=prefetch)

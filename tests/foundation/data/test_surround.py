@@ -8,6 +8,7 @@ import torch
 
 from foundation.data import DataSettings, StepPlan
 from foundation.data.surround import (
+    VERSION,
     Surroundings,
     SurroundSettings,
     cebra_embedding,
@@ -60,6 +61,20 @@ def test_channels_are_behaviour_trials_and_session(store):
     assert len(np.unique(target[on > 0].round(4))) == 6
 
 
+def test_an_interval_goes_on_after_one_inside_it_has_ended(tmp_path, make_recording):
+    """Outer [0, 50) with 7, inner [10, 20) with 9, another [45, 55) with 8, and [45, 48) with 5, given in any order."""
+    start, end = np.array([10.0, 45.0, 0.0, 45.0]), np.array([20.0, 48.0, 50.0, 55.0])
+    table = Interval(start, end, {"level": np.array([9.0, 5.0, 7.0, 8.0])})
+    store = Store(tmp_path / "store", create=True)
+    write_recording(store, make_recording(0, intervals={"stimuli": table}))
+    x_TC, _ = channels(next(iter(Catalog.build(store))), 0.1)
+    t = (np.arange(len(x_TC)) + 0.5) * 0.1
+    on, level = x_TC[:, 1], x_TC[:, 2]
+    np.testing.assert_array_equal(on > 0, t < 55)
+    expected = np.select([t < 10, t < 20, t < 45, t < 48, t < 55], [7, 9, 7, 5, 8], 0)
+    assert np.corrcoef(level, expected)[0, 1] > 0.9999
+
+
 def test_raw_information_is_principal_components(store):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 5)) @ np.diag([5.0, 3.0, 1.0, 0.1, 0.0])
@@ -81,7 +96,7 @@ def test_segments_are_pooled_and_a_recording_without_any_says_so(store):
     assert a[-1] == b[-1] == 1.0
     assert not np.allclose(a, b)
     e = Derived(
-        store, "surround-1", {"kind": "raw", "dim": 3, "bin_width": 0.1}, [records_digest(records, with_hand)]
+        store, f"surround-{VERSION}", {"kind": "raw", "dim": 3, "bin_width": 0.1}, [records_digest(records, with_hand)]
     ).read("e")
     assert np.allclose(b[:-1], pooled(e[300:312], 2).ravel())
     assert len(around.missing()) == 1

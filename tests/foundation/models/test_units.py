@@ -7,6 +7,7 @@ import torch
 
 from foundation.errors import ConfigError
 from foundation.models import EIT, EITConfig
+from foundation.models.units import UnitEmbedding
 
 
 def build() -> EIT:
@@ -59,3 +60,13 @@ def test_names_that_cannot_be_are_refused_and_nothing_changes(names, what):
     assert model.config.to_dict() == config
     assert model.state_dict().keys() == state.keys()
     assert all(p.requires_grad for p in model.parameters())
+
+
+def test_a_table_is_added_without_looking_at_those_before(monkeypatch):
+    units = UnitEmbedding([1] * 3, dim=2)
+    monkeypatch.setattr(UnitEmbedding, "tables", property(lambda _: pytest.fail("all tables were listed")))
+    units.add(4)
+    assert [(name, tuple(table.shape)) for name, table in units.named_parameters()][-2:] == [
+        ("table_2", (1, 2)),
+        ("table_3", (4, 2)),
+    ]
