@@ -12,6 +12,8 @@ from finetune.evaluation.splits import Fold, Split
 from finetune.problem import Problem
 from finetune.readout import Readout, choose_strength, fit, make_basis, training_mean
 from finetune.settings import FinetuneSettings
+from foundation.errors import ConfigError
+from foundation.store.finite import is_finite
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,14 @@ def probe(problem: Problem, features: Sequence[np.ndarray], split: Split, settin
         features: alternatives, each ``(S, F)``; the inner folds choose one, and the strength of its penalty.
         split: the outer folds.
         settings: components and seed.
+
+    Raises:
+        ConfigError: if a feature or a value to be told is not finite.
     """
     labels = problem.labels
+    for what, values in [("features", x_SF) for x_SF in features] + [("labels", labels.y_S)]:
+        if wrong := int((~is_finite(values)).sum()):
+            raise ConfigError(f"{what} hold {wrong} values that are not finite: expected numbers that float32 holds")
     fitted = []
     for fold in split.folds:
         y_train, inner = labels.y_S[fold.train], problem.inner(fold.train, settings.seed)

@@ -11,6 +11,7 @@ import numpy as np
 from foundation import catalog_figures as figures
 from foundation.catalog_facts import FIGURES, column_of, facts_of, known_of, provenance_of, quality_of, spread_of
 from foundation.store import Interval, StoredRecording
+from foundation.store.finite import missing_as_nan
 from foundation.store.stored_spikes import StoredSpikes
 from foundation.store.table import count
 
@@ -121,7 +122,7 @@ def _sampled(recording: StoredRecording, shown: int, which: str) -> Picture:
     start, end = stretch(recording.domain, max(SECONDS, SAMPLES / rate))
     low = int(np.clip(round((start - first) * rate), 0, stored.shape[0]))  # type: ignore[union-attr]
     high = int(np.clip(round((end - first) * rate), low, stored.shape[0]))  # type: ignore[union-attr]
-    x_TM = np.asarray(stored[low:high, :shown], dtype=np.float64)  # type: ignore[index]
+    x_TM, _ = missing_as_nan(np.asarray(stored[low:high, :shown], dtype=np.float64))  # type: ignore[index]
     what = "counts" if recording.is_counts else "values"
     label = "counts a sample" if recording.is_counts else f"value ({stored.attrs['unit'] or 'unit not stated'})"
     alt = f"Map of sampled {what} of {which}, from {start:,.1f} to {end:,.1f} s, a sample every {1 / rate:g} s."

@@ -13,7 +13,7 @@ import torch
 
 from foundation.data.batch import WindowBatch
 from foundation.data.reader import ActivityReader
-from foundation.errors import ConfigError
+from foundation.errors import CheckpointError, ConfigError
 from foundation.hub import checkpoint_digest, load_model
 from foundation.models import EIT
 from foundation.progress import progress
@@ -77,6 +77,10 @@ def embed_windows(
 
     Returns:
         ``(B, M, n_bins / patch_length, D)`` float32.
+
+    Raises:
+        ConfigError: if ``n_bins`` is no multiple of the model's ``patch_length``.
+        CheckpointError: if the model gives embeddings that are not finite.
     """
     reader = recording if isinstance(recording, ActivityReader) else ActivityReader(recording)
     patch = model.config.patch_length
@@ -92,7 +96,13 @@ def embed_windows(
         batch = read_windows(reader, some, bin_width=bin_width, n_bins=n_bins, units=units, bins_per_token=patch)
         output = model(**batch.to(model.device).model_inputs())
         parts.append(output.h_BNTD.float().cpu().numpy())
-    return np.concatenate(parts)
+    h_BNTD = np.concatenate(parts)
+    if wrong := int((~np.isfinite(h_BNTD)).sum()):
+        raise CheckpointError(
+            f"recording {reader.recording.id}: {wrong} of {h_BNTD.size} values of its embeddings are not finite; "
+            "the model diverged, or the recording holds values too large for it"
+        )
+    return h_BNTD
 
 
 def spread_starts(reader: ActivityReader, length: float, count: int, seed: int) -> np.ndarray:
@@ -180,8 +190,8 @@ class EmbedSettings:
 def embed(settings: EmbedSettings) -> list[Path]:
     """Write ``<recording>.npz`` for every recording that fits: ``z_ND`` (float32) and, as JSON, where it came from.
 
-    A bin is widened to the recording's own resolution where that is coarser. Recordings without a fitting window are
-    named in the log.
+    A bin is widened to the recording's own resolution where that is coarser. Recordings without a fitting window, or
+    with embeddings that are not finite, are named in the log.
 
     Returns:
         The files written.
@@ -207,7 +217,7 @@ def embed(settings: EmbedSettings) -> list[Path]:
                 max_windows=settings.max_windows,
                 seed=settings.seed,
             )
-        except ConfigError as error:
+        except (CheckpointError, ConfigError) as error:
             log.warning("%s is left out: %s", recording.record["path"], error)
             continue
         about = {"recording": recording.id, "path": recording.record["path"], "checkpoint": digest, "bin_width": width}

@@ -10,6 +10,7 @@ from pynwb import NWBFile, TimeSeries
 
 from foundation.errors import SourceError
 from foundation.store import COUNTS, VALUES, Interval, RegularTimeSeries, Units
+from foundation.store.finite import is_finite
 from foundation.store.scratch import PIECE_BYTES, empty, let_go, pieces
 from ingest.arrays import load
 from ingest.names import matches, search_groups
@@ -17,7 +18,7 @@ from ingest.notes import Notes
 from ingest.planes import join_series, join_units, sampled_together
 from ingest.recipes import Recipe
 from ingest.rules import ActivityRules, UnitRules
-from ingest.series import FoundSeries, read_data, unit_of
+from ingest.series import FoundSeries, impossible_conversion, infinite_text, read_data, unit_of
 from ingest.units import read_units
 
 # Counts of events in all; above this a float64 no longer tells one from the next.
@@ -67,7 +68,9 @@ def read_activity(sampled: list[FoundSeries], recipe: Recipe, nwb: NWBFile, note
         recipe: what makes samples counts, and which columns of the table of imaged cells hold labels.
         nwb: the file; its units table is used if it has a row per column of the series.
         notes: gets what became of each series; counts ``samples_missing`` (gaps in regular time stamps, filled with
-            NaN), ``activity_planes_joined``, ``activity_samples_cut`` and ``activity_series_left_out``.
+            NaN), ``values_not_finite`` (infinite ones, which become NaN), ``activity_planes_joined``,
+            ``activity_samples_cut``, ``samples_dropped`` (those without a finite time stamp) and
+            ``activity_series_left_out``.
 
     Returns:
         One population. Units of several planes carry ``plane`` and ``time_offset``: how many seconds after the series'
@@ -119,7 +122,10 @@ def _cells(item: FoundSeries) -> Any:
 
 
 def _read_plane(item: FoundSeries, recipe: Recipe, nwb: NWBFile, notes: Notes) -> Activity:
-    data = read_data(item)
+    if (why := impossible_conversion(item.series)) is not None:
+        raise SourceError(f"{item.path} has an impossible {why}")
+    infinite = notes["values_not_finite"]
+    data = read_data(item, quality=notes)
     if data is None:
         raise SourceError(f"{item.path} holds no numbers in two dimensions")
     data = _time_first(item, data, notes)
@@ -129,11 +135,32 @@ def _read_plane(item: FoundSeries, recipe: Recipe, nwb: NWBFile, notes: Notes) -
     series = _on_grid(item, data, unit, notes)
     units = _units(item, data.shape[1], rules, recipe.units, nwb, notes)
     kind = COUNTS if counts else VALUES
-    total = sum(float(np.nansum(data[piece], dtype=np.float64)) for piece in pieces(data)) if counts else 0.0
-    if not 0 <= total < MOST_COUNTED:
-        raise SourceError(f"{item.path} says that it holds counts, but they sum to {total:g}")
-    notes.take(item.path, f"activity ({kind}), {len(series)} samples of {data.shape[1]} units at {series.rate:g} Hz")
-    return Activity(series, kind, units, _observed(series))
+    if counts:
+        _refuse_impossible_counts(item.path, data)
+    observed = _observed(series)
+    if not len(observed):
+        raise SourceError(f"{item.path} holds no number: each of its {data.size} samples is missing or not finite")
+    absurd = infinite_text(notes["values_not_finite"] - infinite)
+    shape = f"{len(series)} samples of {data.shape[1]} units at {series.rate:g} Hz"
+    notes.take(item.path, f"activity ({kind}), {shape}{absurd}")
+    return Activity(series, kind, units, observed)
+
+
+def _refuse_impossible_counts(path: str, data: np.ndarray) -> None:
+    """Raise if ``(T, N)`` counts are negative, or more in all than a float64 can count."""
+    total, least, below = 0.0, 0.0, 0
+    for piece in pieces(data):
+        part = data[piece]
+        total += float(np.nansum(part, dtype=np.float64))
+        if negative := int((part < 0).sum()):
+            below, least = below + negative, min(least, float(np.nanmin(part)))
+    if below:
+        raise SourceError(
+            f"{path} says that it holds counts, but {below} of its samples are below 0 (the least is {least:g}): "
+            "expected 0 or more"
+        )
+    if not total < MOST_COUNTED:
+        raise SourceError(f"{path} says that it holds counts, but they sum to {total:g}: expected less than 2**53")
 
 
 def _time_first(item: FoundSeries, data: np.ndarray, notes: Notes) -> np.ndarray:
@@ -161,9 +188,15 @@ def _on_grid(item: FoundSeries, data: np.ndarray, unit: str, notes: Notes) -> Re
     times = np.asarray(load(item.series.timestamps, f"{item.path}/timestamps"), dtype=np.float64)
     if len(times) != len(data) or len(times) < 2:
         raise SourceError(f"{item.path} has {len(times)} time stamps for {len(data)} samples: at least 2 are needed")
+    present = is_finite(times)
+    dropped = len(times) - int(present.sum())
+    notes["samples_dropped"] += dropped
+    times = times[present]
+    if len(times) < 2:
+        raise SourceError(f"{item.path} has {len(times)} finite time stamps: at least 2 are needed")
     steps = np.diff(times)
-    if not (np.isfinite(times).all() and (steps > 0).all()):
-        raise SourceError(f"{item.path} has time stamps that do not rise or are not finite")
+    if not (steps > 0).all():
+        raise SourceError(f"{item.path} has time stamps that do not rise")
     period = float(np.median(steps))
     whole = np.rint(steps / period)
     if (whole < 1).any():
@@ -177,13 +210,16 @@ def _on_grid(item: FoundSeries, data: np.ndarray, unit: str, notes: Notes) -> Re
     drift = np.abs(times[0] + slot * period - times).max()
     if drift > period:
         raise SourceError(f"{item.path} is not sampled regularly: its time stamps leave a regular grid by {drift:g} s")
-    if slot[-1] + 1 > len(data):
-        notes["samples_missing"] += int(slot[-1] + 1 - len(data))
+    if dropped or slot[-1] + 1 > len(data):
+        notes["samples_missing"] += int(slot[-1] + 1 - len(times))
         grid = empty((int(slot[-1]) + 1, data.shape[1]), np.float64)
         for piece in pieces(grid):
             grid[piece] = np.nan
+        place = np.full(len(data), -1, dtype=np.int64)
+        place[present] = slot
         for piece in pieces(data):
-            grid[slot[piece]] = data[piece]
+            kept = place[piece] >= 0
+            grid[place[piece][kept]] = data[piece][kept]
             let_go(grid)
         data = grid
     return RegularTimeSeries(data, rate=1.0 / period, start=float(times[0]), unit=unit)

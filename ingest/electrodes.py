@@ -10,6 +10,7 @@ import numpy as np
 from hdmf.common import DynamicTableRegion, VectorIndex
 from pynwb import NWBFile
 
+from foundation.store.finite import is_finite
 from ingest.arrays import load
 from ingest.names import matches
 from ingest.tables import as_text, ragged_bounds, read_column
@@ -46,7 +47,7 @@ class UnitElectrodes:
 
     def _means(self, numbers: np.ndarray) -> np.ndarray:
         each = [numbers[self.rows[start:end]] for start, end in self._spans()]
-        each = [one[np.isfinite(one)] for one in each]
+        each = [one[is_finite(one)] for one in each]
         return np.array([one.mean() if len(one) else np.nan for one in each])
 
     def _spans(self) -> list[tuple[int, int]]:

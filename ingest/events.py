@@ -8,11 +8,15 @@ import numpy as np
 from pynwb.misc import IntervalSeries
 
 from foundation.store import Interval
+from foundation.store.finite import missing_as_nan
 from ingest.arrays import load
 from ingest.names import free_name, safe_name
 from ingest.notes import Notes
 from ingest.series import FoundSeries
 from ingest.tables import as_text
+
+# Marks of an IntervalSeries are small whole numbers; a number beyond this is no kind of interval.
+MAX_KIND = 2**31
 
 
 def read_events(
@@ -24,7 +28,8 @@ def read_events(
         found: series, of which the others are passed over.
         domain: an interval that does not end runs to the recording's end.
         notes: gets what became of each; counts ``events_left_out`` (series without usable times),
-            ``interval_stops_inferred`` and ``intervals_dropped`` (ends without a start).
+            ``interval_stops_inferred`` and ``intervals_dropped`` (ends without a start, and times or
+            marks that are not finite).
         taken: tables that have their names already.
 
     Returns:
@@ -54,9 +59,9 @@ def _times(item: FoundSeries) -> np.ndarray | str:
     if series.timestamps is None or series.data is None or len(series.timestamps) != len(series.data):
         return "no time stamp for each value"
     times = np.asarray(load(series.timestamps, f"{item.path}/timestamps"))
-    return (
-        times.astype(np.float64) if times.ndim == 1 and times.dtype.kind in "iuf" else "time stamps that are no numbers"
-    )
+    if times.ndim != 1 or times.dtype.kind not in "iuf":
+        return "time stamps that are no numbers"
+    return missing_as_nan(times.astype(np.float64))[0]
 
 
 def _moments(item: FoundSeries, domain: Interval, notes: Notes) -> Interval | str:
@@ -78,7 +83,7 @@ def _intervals(item: FoundSeries, domain: Interval, notes: Notes) -> Interval | 
     marks: Any = np.asarray(load(item.series.data, f"{item.path}/data"))
     if marks.ndim != 1 or marks.dtype.kind not in "iuf":
         return "marks that are no numbers"
-    marks = np.where(np.isfinite(marks), marks, 0).astype(np.int64)
+    marks = np.where(np.isfinite(marks) & (np.abs(marks) < MAX_KIND), marks, 0).astype(np.int64)
     rows: list[tuple[float, float, int]] = []
     open_since: dict[int, float] = {}
     last = float(domain.end.max()) if len(domain) else np.inf

@@ -16,7 +16,7 @@ from ingest.quality import Quality
 from ingest.recipes import Recipe
 from ingest.rules import StateRules, TrialRules
 from ingest.series import find_containers
-from ingest.tables import read_column, read_columns
+from ingest.tables import finite_values, read_column, read_columns
 
 SPECIAL = ("start_time", "stop_time", "timestamp", "duration", "timeseries", "timeseries_index")
 
@@ -55,7 +55,8 @@ def read_intervals(nwb: NWBFile, recipe: Recipe, domain: Interval, notes: Notes,
         recipe: which tables are trials and states.
         domain: where the recording was observed; a last trial without an end runs to its end.
         notes: gets what became of each table; counts ``interval_stops_inferred``, ``intervals_dropped`` (no start, or
-            an end before the start) and ``interval_columns_left_out``.
+            an end before the start), ``interval_columns_left_out`` and ``values_not_finite`` (infinite times and
+            values, taken as missing).
         strict: refuse what would be dropped.
 
     Raises:
@@ -91,7 +92,7 @@ def _move(tables: dict[str, Interval], name: str, standard: str, table: Interval
 
 
 def _read_table(path: str, table: DynamicTable, domain: Interval, notes: Notes, strict: bool) -> Interval | None:
-    times = _bounds(path, table)
+    times = _bounds(path, table, notes)
     if times is None:
         return None
     start, end = times
@@ -117,7 +118,7 @@ def _read_table(path: str, table: DynamicTable, domain: Interval, notes: Notes, 
     return Interval(start[good], end[good], {name: values[good] for name, values in columns.items()})
 
 
-def _bounds(path: str, table: DynamicTable) -> tuple[np.ndarray, np.ndarray] | None:
+def _bounds(path: str, table: DynamicTable, notes: Notes) -> tuple[np.ndarray, np.ndarray] | None:
     """``(K,)`` starts and ends in seconds; events without a duration end as they start; None if they are no numbers."""
     first, second = ("start_time", "stop_time") if "start_time" in table.colnames else ("timestamp", "duration")
     start = read_column(table[first], f"{path}/{first}")
@@ -127,8 +128,11 @@ def _bounds(path: str, table: DynamicTable) -> tuple[np.ndarray, np.ndarray] | N
             return None
     assert not isinstance(start, str)
     assert not isinstance(end, str)
-    start, end = start.astype(np.float64), end.astype(np.float64)
-    return (start, start + np.nan_to_num(end)) if second == "duration" and second in table.colnames else (start, end)
+    start = finite_values(start.astype(np.float64), f"{path}/{first}", notes)
+    if second not in table.colnames:
+        return start, start.copy()
+    end = finite_values(end.astype(np.float64), f"{path}/{second}", notes)
+    return (start, start + np.where(np.isnan(end), 0.0, end)) if second == "duration" else (start, end)
 
 
 def with_direction(trials: Interval, rules: TrialRules) -> Interval:
@@ -157,7 +161,10 @@ def without_invalid_times(nwb: NWBFile, domain: Interval, quality: Quality) -> I
     """The domain without the file's ``invalid_times``; ``quality`` gets ``invalid_seconds``."""
     if nwb.invalid_times is None or not len(nwb.invalid_times):
         return domain
-    table = _read_table("intervals/invalid_times", nwb.invalid_times, domain, Notes(), strict=False)
+    notes = Notes()  # of its own: the table is no part of the recording
+    table = _read_table("intervals/invalid_times", nwb.invalid_times, domain, notes, strict=False)
+    for loss in ("intervals_dropped", "values_not_finite"):
+        quality[loss] += notes[loss]
     if table is None:
         return domain
     invalid = table.union()

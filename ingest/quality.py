@@ -10,6 +10,7 @@ from foundation.errors import SourceError
 # Counters of what reading lost or had to mend; `strict` refuses a recording that has any of them.
 LOSSES = frozenset(
     {
+        "conversions_impossible",
         "intervals_dropped",
         "obs_intervals_dropped",
         "samples_dropped",
@@ -17,6 +18,7 @@ LOSSES = frozenset(
         "spikes_dropped_nan",
         "spikes_dropped_out_of_range",
         "units_sorted",
+        "values_not_finite",
     }
 )
 

@@ -18,6 +18,7 @@ from pynwb.ophys import RoiResponseSeries
 from foundation.errors import SourceError
 from foundation.store import IrregularTimeSeries, RegularTimeSeries
 from foundation.store import TimeSeries as StoredSeries
+from foundation.store.finite import is_finite, missing_as_nan
 from ingest.arrays import load_slowly
 from ingest.names import free_name, matches, safe_name, standard_name
 from ingest.notes import Notes
@@ -105,7 +106,9 @@ def read_behavior(
         found: the series that are not something else.
         rules: names.
         notes: gets what became of each; counts ``series_left_out`` (no numbers, no time, too fast, images, more than
-            two dimensions), ``series_sorted`` and ``samples_dropped`` (time stamps that fall or are not finite).
+            two dimensions), ``series_sorted`` and ``samples_dropped`` (time stamps that fall or are not finite), and
+            ``values_not_finite`` (samples that are infinite or too large for float32: they become NaN) and
+            ``conversions_impossible`` (series left out, because their conversion or offset is 0 or not finite).
         strict: refuse what would be sorted or dropped.
 
     Returns:
@@ -117,6 +120,9 @@ def read_behavior(
     behavior: dict[str, StoredSeries] = {}
     for item in found:
         why = why_left(item, rules)
+        if why is None and (why := impossible_conversion(item.series)) is not None:
+            notes["conversions_impossible"] += 1
+        infinite = notes["values_not_finite"]
         series = read_series(item, notes, strict, missing_values(rules, item.name)) if why is None else why
         if isinstance(series, str):
             notes.leave(item.path, series, "series_left_out")
@@ -127,7 +133,8 @@ def read_behavior(
         choices = [name, item.name, f"{parent}_{item.name}", item.path.replace("/", "_")]
         kept = free_name([safe_name(choice) for choice in choices], behavior)
         behavior[kept] = series
-        notes.take(item.path, f"behaviour {kept}, {len(series)} samples, {series.unit or 'no unit'}")
+        absurd = infinite_text(notes["values_not_finite"] - infinite)
+        notes.take(item.path, f"behaviour {kept}, {len(series)} samples, {series.unit or 'no unit'}{absurd}")
     return behavior
 
 
@@ -150,6 +157,25 @@ def why_left(item: FoundSeries, rules: BehaviorRules) -> str | None:
     return None
 
 
+def impossible_conversion(series: Any) -> str | None:
+    """Return which of a series' conversions cannot be, as ``conversion nan: ...``; None if all of them can.
+
+    Example:
+        >>> impossible_conversion(TimeSeries(name="x", data=[1], unit="m", rate=1.0, conversion=0.0))
+        'conversion 0: expected a finite number other than 0'
+    """
+    conversion, offset = getattr(series, "conversion", None), getattr(series, "offset", None)
+    channels = getattr(series, "channel_conversion", None)
+    for name, value in (("conversion", conversion), ("channel_conversion", channels)):
+        numbers = np.ones(1) if value is None else np.atleast_1d(np.asarray(value[:] if np.ndim(value) else value))
+        wrong = ~is_finite(numbers) | (numbers == 0)
+        if wrong.any():
+            return f"{name} {numbers[wrong][0]:g}: expected a finite number other than 0"
+    if offset is not None and not is_finite(np.asarray(offset, dtype=np.float64)):
+        return f"offset {offset:g}: expected a finite number"
+    return None
+
+
 def missing_values(rules: BehaviorRules, name: str) -> list[float]:
     """The numbers that stand for a missing sample in a series, in the units of the file."""
     return [float(value) for pattern, values in rules.missing.items() if matches([pattern], name) for value in values]
@@ -163,16 +189,16 @@ def read_series(item: FoundSeries, quality: Quality, strict: bool, missing: Sequ
         rate, start = series.rate, series.starting_time or 0.0
         if rate is None or not (np.isfinite(rate) and rate > 0 and np.isfinite(start)):
             return f"neither time stamps nor a rate above 0 Hz (rate {rate}, start {start})"
-        data = read_data(item, missing)
+        data = read_data(item, missing, quality)
         return "no numbers" if data is None else RegularTimeSeries(data, float(rate), float(start), unit)
     if len(series.timestamps) != len(series.data):
         return f"{len(series.timestamps)} time stamps for {len(series.data)} samples"
     times = load_slowly(series.timestamps, f"{item.path}/timestamps")
-    data = read_data(item, missing)
+    data = read_data(item, missing, quality)
     if data is None or times.ndim != 1 or times.dtype.kind not in "iuf":
         return "no numbers"
     times = times.astype(np.float64, copy=False)
-    finite = np.isfinite(times)
+    finite = is_finite(times)
     falls = bool((np.diff(times[finite]) < 0).any())
     if strict and not finite.all():
         raise SourceError(f"{item.path} has time stamps that are not finite; without strict their samples are dropped")
@@ -193,11 +219,22 @@ def unit_of(series: Any) -> str:
     return "" if series.unit in (None, "unknown") else str(series.unit)
 
 
-def read_data(item: FoundSeries, missing: Sequence[float] = ()) -> np.ndarray | None:
+def infinite_text(count: float) -> str:
+    """Return what `--explain` adds to a series with so many samples that are not finite.
+
+    Example:
+        >>> infinite_text(2), infinite_text(0)
+        (', 2 not finite: missing', '')
+    """
+    return f", {count:g} not finite: missing" if count else ""
+
+
+def read_data(item: FoundSeries, missing: Sequence[float] = (), quality: Quality | None = None) -> np.ndarray | None:
     """``(T, D)`` samples in the series' unit; None unless they are numbers in one or two dimensions.
 
     A value is ``data * conversion * channel_conversion + offset``; without any of the three it stays as it is. Samples
-    that the file has as one of ``missing`` are NaN.
+    that the file has as one of ``missing`` are NaN, and so are those that are infinite or too large for float32, which
+    ``quality`` counts as ``values_not_finite``.
     """
     series = item.series
     if series.data is None or len(np.shape(series.data)) not in (1, 2):
@@ -215,10 +252,14 @@ def read_data(item: FoundSeries, missing: Sequence[float] = ()) -> np.ndarray | 
             data = np.where(np.isin(data, missing), np.nan, data)
         if (conversion, offset) != (1.0, 0.0) or channels is not None:
             data = data.astype(np.float64)
-            data *= conversion
-            if channels is not None:
-                data *= channels
-            data += offset
+            with np.errstate(over="ignore", invalid="ignore"):  # what overflows is missing
+                data *= conversion
+                if channels is not None:
+                    data *= channels
+                data += offset
+        data, infinite = missing_as_nan(data)
+        if quality is not None:
+            quality["values_not_finite"] += infinite
         return data
 
     data = load_slowly(series.data, f"{item.path}/data", converted)

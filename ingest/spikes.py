@@ -9,6 +9,7 @@ import numpy as np
 
 from foundation.errors import SourceError
 from foundation.store import Interval, Spikes
+from foundation.store.finite import is_finite
 from foundation.store.scratch import let_go
 from ingest.arrays import load, load_slowly
 from ingest.quality import Quality
@@ -90,7 +91,7 @@ def _observation_intervals(table: Any, quality: Quality) -> list[Interval]:
         raise SourceError(f"units.obs_intervals_index is damaged: {error}") from error
     if len(bounds) != len(table) + 1:
         raise SourceError(f"units.obs_intervals_index is damaged: {len(bounds) - 1} rows for {len(table)} units")
-    good = np.isfinite(spans).all(axis=1) & (spans[:, 1] > spans[:, 0])
+    good = is_finite(spans).all(axis=1) & (spans[:, 1] > spans[:, 0])
     quality["obs_intervals_dropped"] += int((~good).sum())
     per_unit = []
     for start, end in pairwise(bounds):

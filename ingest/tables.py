@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from hdmf.common import DynamicTableRegion, EnumData, VectorIndex
 
+from foundation.store.finite import missing_as_nan
 from ingest.arrays import load
 from ingest.names import free_name, safe_name
 from ingest.notes import Notes
@@ -25,7 +26,7 @@ def read_columns(
         table: a DynamicTable of K rows.
         path: where it lies in the file.
         counter: gets the number of columns that are left out.
-        notes: gets each of them, and why.
+        notes: gets each of them, and why; counts ``values_not_finite``, which become NaN.
         skip: columns that are read elsewhere.
         array_size: arrays of at most so many values a row are kept.
 
@@ -43,8 +44,17 @@ def read_columns(
         elif len(values) != len(table):
             notes.leave(f"{path}/{name}", f"{len(values)} values for {len(table)} rows", counter)
         else:
-            columns[free_name([safe_name(name)], columns)] = values
+            columns[free_name([safe_name(name)], columns)] = finite_values(values, f"{path}/{name}", notes)
     return columns
+
+
+def finite_values(values: np.ndarray, path: str, notes: Notes) -> np.ndarray:
+    """Return a column with NaN for numbers that are not finite; ``notes`` gets its path and ``values_not_finite``."""
+    finite, count = missing_as_nan(values)
+    if count:
+        notes.take(path, f"{count} of its values are not finite: missing")
+        notes["values_not_finite"] += count
+    return finite
 
 
 def read_column(column: Any, path: str, array_size: int = ARRAY_SIZE) -> np.ndarray | str:

@@ -10,6 +10,7 @@ from foundation.data.kernels import spike_keys
 from foundation.data.windows import to_nanoseconds
 from foundation.errors import StoreError
 from foundation.store.chunks import Chunks
+from foundation.store.finite import is_finite
 from foundation.store.stored import StoredRecording
 from foundation.store.stored_spikes import StoredSpikes
 
@@ -70,7 +71,11 @@ class SpikeSource:
 
 
 class SampleSource:
-    """Blocks of samples, one for each chunk of the stored array; missing samples are 0."""
+    """Blocks of samples, one for each chunk of the stored array.
+
+    Missing samples are 0, and so are those that are not finite in float32 and counts below 0, which stores of earlier
+    releases may hold.
+    """
 
     def __init__(self, recording: StoredRecording) -> None:
         digest, name = recording.record["digest"], "activity/data"
@@ -89,10 +94,13 @@ class SampleSource:
         self.low_K = to_nanoseconds(self.start + self.base_K / self.rate) - 1000
         self.high_K = to_nanoseconds(self.start + last / self.rate) + 1000
         self.shift = 0
+        self._counts = recording.is_counts
 
     @property
     def nbytes(self) -> int:
         return 0
 
     def decode(self, k: int) -> np.ndarray:
-        return np.ascontiguousarray(np.nan_to_num(self._chunks[k]), dtype=np.float32)
+        stored = self._chunks[k]
+        samples = np.ascontiguousarray(np.where(is_finite(stored), stored, 0), dtype=np.float32)
+        return np.maximum(samples, 0, out=samples) if self._counts else samples

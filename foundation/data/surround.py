@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from foundation.errors import ConfigError, FoundationError
+from foundation.errors import ConfigError, FoundationError, StoreError
 from foundation.store.derived import Derived
+from foundation.store.finite import is_finite
 from foundation.store.series import RegularTimeSeries
 from foundation.store.storage import Store
 from foundation.store.stored import StoredRecording
@@ -90,7 +91,7 @@ def channels(recording: StoredRecording, bin_width: float) -> tuple[np.ndarray, 
         found += _series_channels(series, times_T)
     for _, table in sorted(recording.intervals.items()):
         found += _interval_channels(table, times_T)
-    x_TC = np.nan_to_num(np.stack(found, axis=1).astype(np.float64))
+    x_TC = _finite_or_zero(np.stack(found, axis=1).astype(np.float64))
     spread_C = x_TC.std(axis=0)
     varying_C = spread_C > 1e-9 * (1 + np.abs(x_TC).max(axis=0))
     x_TC = (x_TC[:, varying_C] - x_TC[:, varying_C].mean(axis=0)) / spread_C[varying_C]
@@ -106,7 +107,12 @@ def _series_channels(series: Any, times_T: np.ndarray) -> list[np.ndarray]:
         stamps = series.start + np.arange(len(data)) / series.rate
     else:
         stamps = np.asarray(series.timestamps, dtype=np.float64)
-    return [np.interp(times_T, stamps, np.nan_to_num(column)) for column in data.T]
+    return [np.interp(times_T, stamps, _finite_or_zero(column)) for column in data.T]
+
+
+def _finite_or_zero(values: np.ndarray) -> np.ndarray:
+    """Values with 0 for those that are missing, infinite or too large for float32."""
+    return np.where(is_finite(values), values, 0.0)
 
 
 def _interval_channels(table: Any, times_T: np.ndarray) -> list[np.ndarray]:
@@ -232,11 +238,20 @@ class Surroundings:
         derived.write({"e": e_TK}, {"start": start, "channels": int(x_TC.shape[1])})
 
     def __call__(self, name: str, start: float, seconds: float) -> np.ndarray:
-        """``(features,)`` pooled information of a segment; zeros where the recording has none."""
+        """Return ``(features,)`` pooled information of a segment; zeros where the recording has none.
+
+        Raises:
+            StoreError: if what was fitted is damaged, or holds values that are not finite.
+        """
         if name not in self._held:
             self.fit(name)
             derived = self._derived(self.records[name])
-            self._held[name] = derived.read("e"), float(derived.attributes["start"])
+            e_TK = derived.read("e")
+            if not is_finite(e_TK).all():
+                raise StoreError(
+                    f"{derived.folder}/e has values that are not finite: remove the folder, and make it again"
+                )
+            self._held[name] = e_TK, float(derived.attributes["start"])
         e_TK, first = self._held[name]
         if not e_TK.any():
             return np.zeros(self.settings.features, np.float32)

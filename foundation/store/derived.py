@@ -13,6 +13,7 @@ import zarr
 from foundation.errors import ConfigError, StoreError
 from foundation.store.arrays import GROUP_FILE, group_objects, read_array
 from foundation.store.encode import EncodedArray, decode_column, encode_column
+from foundation.store.finite import is_finite
 from foundation.store.leases import is_part
 from foundation.store.storage import Store
 
@@ -70,12 +71,18 @@ class Derived:
             attributes: what JSON can hold.
 
         Raises:
-            StoreError: if the store cannot be written; nothing is there then.
+            StoreError: if an array holds values that are not finite, or the store cannot be written; nothing is there
+                then.
             ValueError: if a name is not that of an array.
         """
         for name in arrays:
             if not name or any(part in ("", ".", "..", GROUP_FILE) for part in name.split("/")):
                 raise ValueError(f"no name for an array: {name!r}")
+            if wrong := int((~is_finite(np.asarray(arrays[name]))).sum()):
+                raise StoreError(
+                    f"{self.kind} array {name!r} has {wrong} values that are not finite: expected numbers that float32 "
+                    "holds; look for infinite or missing samples in what it was made from, or for a model that diverged"
+                )
         encoded: dict[str, EncodedArray] = {name: encode_column(np.asarray(a)) for name, a in arrays.items()}
         about = {"made_by": self.made_by, **(attributes or {})}
         if not self.exists():

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from foundation.store.encode import EncodedArray, decode_column, decode_interval
+from foundation.store.finite import total
 from foundation.store.interval import Interval
 from foundation.store.observed import listed
 from foundation.store.recording import COUNTS, Subject
@@ -43,7 +44,7 @@ class Held:
         if path == "activity/data":
             self.kind = array.attributes["kind"]
         if path in SUMMED and self.kind in ("spikes", COUNTS):
-            self.n_spikes = int(np.nansum(array.data))
+            self.n_spikes = int(total(array.data))
 
     def domain(self) -> Interval:
         """The observed time."""

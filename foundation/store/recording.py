@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from foundation.store.finite import total
 from foundation.store.interval import Interval
 from foundation.store.scratch import empty, let_go
 from foundation.store.series import RegularTimeSeries, TimeSeries
@@ -238,7 +239,7 @@ class Recording:
         if self.spikes is not None:
             return len(self.spikes)
         if self.activity is not None and self.activity_kind == COUNTS:
-            return int(np.nansum(self.activity.data))
+            return int(total(self.activity.data))
         return 0
 
     def to_pynapple(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from foundation.store.encode import (
     decode_interval,
     decode_series,
 )
+from foundation.store.finite import missing_as_nan
 from foundation.store.interval import Interval
 from foundation.store.observed import from_record
 from foundation.store.recording import COUNTS, Recording, Subject, Units
@@ -29,6 +30,9 @@ from foundation.store.storage import Store
 
 class StoredRecording:
     """A committed recording, read part by part when a part is first asked for.
+
+    Behaviour, intervals, columns of units and sampled activity come with NaN where the store holds a number that is
+    infinite or too large for float32, as stores of earlier releases may; `load` gives what was written.
 
     Args:
         store: the store.
@@ -59,6 +63,11 @@ class StoredRecording:
         paths = [path for path in self._paths if path.startswith(prefix)]
         return {path: read_array(self.group, path) for path in paths}
 
+    def _finite(self, prefix: str) -> dict[str, EncodedArray]:
+        """Arrays with NaN in place of values that are not finite."""
+        arrays = self._arrays(prefix)
+        return {path: EncodedArray(missing_as_nan(a.data)[0], a.attributes) for path, a in arrays.items()}
+
     @cached_property
     def _paths(self) -> list[str]:
         return sorted(path for path, item in self.group.members(max_depth=None) if isinstance(item, zarr.Array))
@@ -87,7 +96,7 @@ class StoredRecording:
 
     @cached_property
     def units(self) -> Units:
-        arrays = self._arrays("units/")
+        arrays = self._finite("units/")
         return Units(self.n_units, {p.removeprefix("units/"): decode_column(a) for p, a in arrays.items()})
 
     @cached_property
@@ -102,12 +111,12 @@ class StoredRecording:
 
     @cached_property
     def intervals(self) -> dict[str, Interval]:
-        arrays = self._arrays("intervals/")
+        arrays = self._finite("intervals/")
         return {name: decode_interval(f"intervals/{name}", arrays) for name in self.attributes["intervals"]}
 
     @cached_property
     def behavior(self) -> dict[str, TimeSeries]:
-        arrays = self._arrays("behavior/")
+        arrays = self._finite("behavior/")
         return {name: decode_series(f"behavior/{name}", arrays) for name in self.attributes["behavior"]}
 
     @cached_property
@@ -123,7 +132,7 @@ class StoredRecording:
             return None
         array = read_array(self.group, "activity/data")
         a = array.attributes
-        return RegularTimeSeries(array.data, rate=a["rate"], start=a["start"], unit=a["unit"])
+        return RegularTimeSeries(missing_as_nan(array.data)[0], rate=a["rate"], start=a["start"], unit=a["unit"])
 
     @property
     def is_counts(self) -> bool:

@@ -1,0 +1,54 @@
+"""Numbers that are infinite, or that float32 cannot hold: they count as missing samples, as NaN does."""
+
+from __future__ import annotations
+
+import numpy as np
+
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def is_finite(values: np.ndarray) -> np.ndarray:
+    """Return True for each number that stays finite as float32; whole numbers and booleans always do.
+
+    Example:
+        >>> is_finite(np.array([0.0, -1e38, 1e300, np.inf, np.nan])).tolist()
+        [True, True, False, False, False]
+    """
+    values = np.asarray(values)
+    if values.dtype.kind not in "fc":
+        return np.ones(values.shape, dtype=bool)
+    finite: np.ndarray = np.isfinite(values)
+    return finite & (np.abs(values) <= LARGEST) if values.dtype.itemsize > 4 else finite
+
+
+def missing_as_nan(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the values with NaN in place of those that are infinite or too large for float32, and their number.
+
+    NaN stay and are not counted. Without such values the array itself is returned, not a copy.
+
+    Example:
+        >>> values, count = missing_as_nan(np.array([1.0, np.inf, np.nan, -1e300]))
+        >>> values.tolist(), count
+        ([1.0, nan, nan, nan], 2)
+    """
+    if values.dtype.kind != "f" or not values.size:
+        return values, 0
+    # Reductions that pass over NaN, so that the usual array costs two reads and no copy.
+    high, low = np.fmax.reduce(values, axis=None), np.fmin.reduce(values, axis=None)
+    if is_finite(high) | np.isnan(high) and is_finite(low) | np.isnan(low):
+        return values, 0
+    absurd = ~(is_finite(values) | np.isnan(values))
+    return np.where(absurd, values.dtype.type(np.nan), values), int(absurd.sum())
+
+
+def total(values: np.ndarray) -> float | int:
+    """Return the sum of the finite values: an int for whole numbers.
+
+    Example:
+        >>> total(np.array([1.0, np.nan, np.inf, 2.0])), total(np.array([3, 4]))
+        (3.0, 7)
+    """
+    values = np.asarray(values)
+    if values.dtype.kind != "f":
+        return int(values.sum())
+    return float(np.where(is_finite(values), values, 0).sum())
