@@ -14,6 +14,7 @@ from foundation.store.finite import is_finite
 from ingest.arrays import load
 from ingest.names import matches
 from ingest.tables import as_text, ragged_bounds, read_column
+from ingest.texts import plain_text
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,10 @@ def devices(groups: np.ndarray | None, nwb: NWBFile | None) -> dict[str, np.ndar
     """
     if groups is None or nwb is None:
         return {}
-    known = {name: group.device for name, group in (nwb.electrode_groups or {}).items() if group.device is not None}
+    given = (nwb.electrode_groups or {}).items()
+    known = {plain_text(name): group.device for name, group in given if group.device is not None}
     texts = {
-        "probe": {name: str(device.name) for name, device in known.items()},
+        "probe": {name: plain_text(device.name) for name, device in known.items()},
         "probe_description": {name: _description(device) for name, device in known.items()},
     }
     columns = {

@@ -13,7 +13,7 @@ from ingest.arrays import load
 from ingest.names import free_name, safe_name
 from ingest.notes import Notes
 from ingest.series import FoundSeries
-from ingest.tables import as_text
+from ingest.tables import as_text, enum_names
 
 # Marks of an IntervalSeries are small whole numbers; a number beyond this is no kind of interval.
 MAX_KIND = 2**31
@@ -68,7 +68,10 @@ def _moments(item: FoundSeries, domain: Interval, notes: Notes) -> Interval | st
     times = _times(item)
     if isinstance(times, str):
         return times
-    texts = as_text(load(item.series.data, f"{item.path}/data"))
+    data = item.series.data
+    names = enum_names(data)
+    values = load(data, f"{item.path}/data")
+    texts = as_text(values if names is None else [names.get(int(value)) for value in values])
     good = np.isfinite(times)
     notes["intervals_dropped"] += int((~good).sum())
     columns = {} if texts is None else {"annotation": texts[good]}
@@ -76,14 +79,21 @@ def _moments(item: FoundSeries, domain: Interval, notes: Notes) -> Interval | st
 
 
 def _intervals(item: FoundSeries, domain: Interval, notes: Notes) -> Interval | str:
-    """+k opens an interval of kind k and -k ends it; kinds may overlap one another."""
+    """Read marks: +k opens an interval of kind k and -k ends it; kinds may overlap one another.
+
+    A series of 0 and positive marks alone says what goes on from each time to the next: 0 is nothing, and a change ends
+    what went on before.
+    """
     times = _times(item)
     if isinstance(times, str):
         return times
     marks: Any = np.asarray(load(item.series.data, f"{item.path}/data"))
-    if marks.ndim != 1 or marks.dtype.kind not in "iuf":
+    if marks.ndim != 1 or marks.dtype.kind not in "biuf":
         return "marks that are no numbers"
+    levels = bool((marks == 0).any()) and not (marks < 0).any() and bool((marks < MAX_KIND).all())
     marks = np.where(np.isfinite(marks) & (np.abs(marks) < MAX_KIND), marks, 0).astype(np.int64)
+    if levels:
+        times, marks = _as_marks(times, marks)
     rows: list[tuple[float, float, int]] = []
     open_since: dict[int, float] = {}
     last = float(domain.end.max()) if len(domain) else np.inf
@@ -107,3 +117,12 @@ def _intervals(item: FoundSeries, domain: Interval, notes: Notes) -> Interval | 
     columns = {"value": kinds} if len(set(kinds.tolist())) > 1 else {}
     bounds = np.array([row[:2] for row in rows], dtype=np.float64).reshape(-1, 2)
     return Interval(bounds[:, 0], bounds[:, 1], columns)
+
+
+def _as_marks(times: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Times and marks of a series of levels: -k where level k ends, +k where it begins."""
+    before = np.concatenate([[0], levels[:-1]])
+    changes = np.flatnonzero(levels != before)
+    marks = np.stack([-before[changes], levels[changes]], axis=1).reshape(-1)
+    moments = np.repeat(times[changes], 2)
+    return moments[marks != 0], marks[marks != 0]

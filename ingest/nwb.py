@@ -31,8 +31,12 @@ from ingest.notes import Notes
 from ingest.quality import refuse_losses
 from ingest.recipes import Recipe, load_recipe
 from ingest.regions import with_regions
+from ingest.resolution import resolution_of
 from ingest.series import FoundSeries, find_series, rate_of, read_behavior, voltage
-from ingest.spikes import has_spikes, observed_time, read_spikes
+from ingest.session_start import session_start
+from ingest.spikes import observed_time, read_spikes
+from ingest.texts import plain_text, unwrap_single_texts
+from ingest.unit_tables import find_units
 from ingest.units import read_units
 from ingest.versions import refuse_other_versions, version_of
 from ingest.zarr_nwb import digest_of_zarr, opened_zarr, zarr_at
@@ -140,7 +144,8 @@ def opened_nwb(path: str, content: BinaryIO | ZarrStore | None = None) -> Iterat
             refuse_other_versions(version_of(file))
             refuse_outside_links(file)
             io = stack.enter_context(NWBHDF5IO(file=file, mode="r", load_namespaces=True))
-            yield io.read()
+            unwrap_single_texts(io.read_builder())
+            yield io.read(skip_version_check=True)
     except SourceError as error:
         raise SourceError(f"{path}: {error}") from error
     except (MemoryError, StoreError):
@@ -162,11 +167,13 @@ def _read(
     found = find_series(nwb)
     sampled = activity_series(found, recipe.activity)
     parts: dict[str, Any]
-    if has_spikes(nwb.units):
-        spikes = read_spikes(nwb.units, notes, strict)
-        notes.take("units/spike_times", f"{len(spikes)} spikes of {spikes.n_units} units")
-        domain = observed_time(nwb.units, spikes, notes)
-        units = read_units(nwb.units, recipe.units, notes, nwb=nwb)
+    if (table := find_units(nwb, recipe.units, notes)) is not None:
+        path, rows = table
+        spikes = read_spikes(rows, path, notes, strict)
+        notes.take(f"{path}/spike_times", f"{len(spikes)} spikes of {spikes.n_units} units")
+        domain = observed_time(rows, path, spikes, notes)
+        resolution = resolution_of(nwb, recipe.resolution, notes, rows, spikes)
+        units = read_units(rows, recipe.units, notes, path, nwb)
         parts = {"spikes": spikes}
         for item in sampled:
             notes.leave(item.path, "sampled activity, beside spike times", "activity_series_left_out")
@@ -174,6 +181,7 @@ def _read(
         activity = read_activity(sampled, recipe, nwb, notes)
         domain, units = activity.domain, activity.units
         parts = {"activity": activity.series, "activity_kind": activity.kind}
+        resolution = resolution_of(nwb, recipe.resolution, notes)
     else:
         return _voltage_only(source.path, found)
     domain = without_invalid_times(nwb, domain, notes)
@@ -181,6 +189,7 @@ def _read(
     intervals = read_intervals(nwb, recipe, domain, notes, strict)
     intervals |= read_events(found, domain, notes, intervals)
     rest = [item for item in found if not item.is_events and not any(item is other for other in sampled)]
+    start = session_start(nwb)
     recording = Recording(
         source=source,
         subject=subject,
@@ -189,12 +198,12 @@ def _read(
         domain=domain,
         behavior=read_behavior(rest, recipe.behavior, notes, strict),
         intervals=dict(sorted(intervals.items())),
-        resolution=_resolution(nwb, recipe),
+        resolution=resolution,
         quality=notes.found(),
-        description=str(nwb.session_description or nwb.experiment_description or "").strip(),
-        start_time=nwb.session_start_time.isoformat() if nwb.session_start_time else "",
-        lab=str(nwb.lab or ""),
-        institution=str(nwb.institution or ""),
+        description=plain_text(nwb.session_description) or plain_text(nwb.experiment_description),
+        start_time="" if start is None else start.isoformat(),
+        lab=plain_text(nwb.lab),
+        institution=plain_text(nwb.institution),
         **parts,
     )
     if strict:
@@ -221,8 +230,8 @@ def read_subject(nwb: NWBFile, path: str, namespace: str) -> Subject:
     subject = nwb.subject
     if subject is None:
         return Subject(fallback, namespace)
-    texts = {field: str(getattr(subject, field, None) or "").strip() for field in ("species", "sex", "age")}
-    return Subject(str(subject.subject_id or "").strip() or fallback, namespace, **texts)
+    texts = {field: plain_text(getattr(subject, field, None)) for field in ("species", "sex", "age")}
+    return Subject(plain_text(subject.subject_id) or fallback, namespace, **texts)
 
 
 def _stem(path: str) -> str:
@@ -233,16 +242,4 @@ def _stem(path: str) -> str:
 def session_name(nwb: NWBFile, path: str) -> str:
     """The session: the file's session id, or ``ses-...`` of its name, or its identifier."""
     named = re.search(r"ses-([^_/]+)", _stem(path))
-    return str(nwb.session_id or "").strip() or (named.group(1) if named else str(nwb.identifier))
-
-
-def _resolution(nwb: NWBFile, recipe: Recipe) -> float:
-    if recipe.resolution.seconds is not None:
-        return recipe.resolution.seconds
-    text = str(nwb.session_description or "")
-    for pattern in recipe.resolution.patterns:
-        found = re.search(pattern, text, re.IGNORECASE)
-        if found:
-            groups = found.groupdict()
-            return float(groups["s"]) if groups.get("s") else float(groups["ms"]) / 1000.0
-    return 0.0
+    return plain_text(nwb.session_id) or (named.group(1) if named else plain_text(nwb.identifier))

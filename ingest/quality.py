@@ -18,6 +18,7 @@ LOSSES = frozenset(
         "spikes_dropped_nan",
         "spikes_dropped_out_of_range",
         "units_sorted",
+        "units_tables_left_out",
         "values_not_finite",
     }
 )

@@ -15,6 +15,8 @@ class UnitRules:
     """What the columns of the units table (or of a table of imaged cells) mean.
 
     Args:
+        tables: which table is taken where several have spike times: paths (``processing/ecephys/units``) in order of
+            preference; empty: the file's own ``units``, else the first.
         cell_type: columns that hold the cell type.
         location: columns that hold the brain region; where they are silent the electrodes' location counts.
         quality: columns that hold the sorting quality.
@@ -29,6 +31,7 @@ class UnitRules:
         drop: columns that are never kept.
     """
 
+    tables: list[str] = field(default_factory=list)
     cell_type: list[str] = field(default_factory=list)
     location: list[str] = field(default_factory=list)
     quality: list[str] = field(default_factory=list)

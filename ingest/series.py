@@ -24,6 +24,7 @@ from ingest.names import free_name, matches, safe_name, standard_name
 from ingest.notes import Notes
 from ingest.quality import Quality
 from ingest.rules import BehaviorRules
+from ingest.texts import plain_text
 
 log = logging.getLogger(__name__)
 
@@ -216,7 +217,8 @@ def read_series(item: FoundSeries, quality: Quality, strict: bool, missing: Sequ
 
 def unit_of(series: Any) -> str:
     """The unit of measure, ``''`` where the file does not know it."""
-    return "" if series.unit in (None, "unknown") else str(series.unit)
+    unit = plain_text(series.unit)
+    return "" if unit == "unknown" else unit
 
 
 def infinite_text(count: float) -> str:

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from hdmf.common import VectorIndex
 
 from foundation.errors import SourceError
 from foundation.store import Interval, Spikes
@@ -17,29 +18,61 @@ from ingest.spike_times import clean_trains, count_outside
 from ingest.tables import ragged_bounds
 
 
-def has_spikes(table: Any) -> bool:
-    """Whether a units table exists and holds spike trains."""
-    return table is not None and len(table) > 0 and "spike_times" in table.colnames
+def read_spikes(table: Any, path: str, quality: Quality, strict: bool) -> Spikes:
+    """Read the spike trains of a units table.
 
-
-def read_spikes(table: Any, quality: Quality, strict: bool) -> Spikes:
-    """The spike trains of a units table.
+    Args:
+        table: the units table.
+        path: where it lies in the file.
+        quality: gets what was mended, as `clean_trains` counts it.
+        strict: refuse what would be mended.
 
     Raises:
         SourceError: if the table's index does not fit its spike times; with ``strict``, if a train needs mending.
     """
-    index = table["spike_times"]
-    times = load_slowly(index.target.data, "units/spike_times")
-    try:
-        bounds = ragged_bounds(load(index.data, "units/spike_times_index"), len(times))
-    except ValueError as error:
-        raise SourceError(f"units.spike_times_index is damaged: {error}") from error
-    if len(bounds) != len(table) + 1:
-        raise SourceError(f"units.spike_times_index is damaged: {len(bounds) - 1} rows for {len(table)} units")
+    times, bounds = _stored_trains(table, path)
     return clean_trains(times, bounds, quality, strict)
 
 
-def observed_time(table: Any, spikes: Spikes, quality: Quality) -> Interval:
+def _stored_trains(table: Any, path: str) -> tuple[np.ndarray, np.ndarray]:
+    """``(S,)`` times as the file has them, unit after unit, and ``(N + 1,)`` where each unit's lie."""
+    column = table["spike_times"]
+    if isinstance(column, VectorIndex):
+        times = load_slowly(column.target.data, f"{path}/spike_times")
+        bounds = _bounds(column, len(times), len(table), f"{path}.spike_times_index")
+        return times, bounds
+    times = load_slowly(column.data, f"{path}/spike_times")
+    if times.ndim not in (1, 2) or len(times) != len(table) or times.dtype.kind not in "iuf":
+        raise SourceError(
+            f"{path}/spike_times has shape {times.shape} and no index: expected an index, a time for each of "
+            f"{len(table)} units, or a row of times for each, filled up with NaN"
+        )
+    return _unpadded(times.reshape(len(times), -1))
+
+
+def _unpadded(times_NK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Times of a matrix with a row per unit, without the NaN (or, after a later time, the 0) at the end of each row."""
+    after = np.where(np.isnan(times_NK), 0, times_NK) > 0
+    after |= times_NK < 0
+    # A row of one column is one spike, which may well be at 0.
+    lengths = times_NK.shape[1] - np.argmax(after[:, ::-1], axis=1)
+    empty = ~after.any(axis=1)
+    lengths[empty] = (times_NK[empty, :1] == 0).sum(axis=1)
+    kept = np.arange(times_NK.shape[1]) < lengths[:, None]
+    return times_NK[kept], np.concatenate([[0], np.cumsum(lengths)])
+
+
+def _bounds(index: VectorIndex, total: int, n_units: int, name: str) -> np.ndarray:
+    try:
+        bounds = ragged_bounds(load(index.data, name), total)
+    except ValueError as error:
+        raise SourceError(f"{name} is damaged: {error}") from error
+    if len(bounds) != n_units + 1:
+        raise SourceError(f"{name} is damaged: {len(bounds) - 1} rows for {n_units} units")
+    return bounds
+
+
+def observed_time(table: Any, path: str, spikes: Spikes, quality: Quality) -> Interval:
     """Where the population was observed.
 
     All units alike: their ``obs_intervals``. Differing: the time common to all if that is more than half of the time of
@@ -47,6 +80,7 @@ def observed_time(table: Any, spikes: Spikes, quality: Quality) -> Interval:
 
     Args:
         table: the units table.
+        path: where it lies in the file.
         spikes: its spike trains.
         quality: gets ``obs_intervals_dropped`` (damaged), ``obs_intervals_differ`` (units that differ from the first),
             ``spikes_outside_observation`` (kept all the same).
@@ -54,7 +88,7 @@ def observed_time(table: Any, spikes: Spikes, quality: Quality) -> Interval:
     Raises:
         SourceError: if there is neither an observation interval nor a spike.
     """
-    per_unit = _observation_intervals(table, quality) if "obs_intervals" in table.colnames else []
+    per_unit = _observation_intervals(table, path, quality) if "obs_intervals" in table.colnames else []
     stated = [observed for observed in per_unit if len(observed)]
     if not stated:
         if not len(spikes):
@@ -82,15 +116,17 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
     return np.array_equal(a, b)
 
 
-def _observation_intervals(table: Any, quality: Quality) -> list[Interval]:
-    index = table["obs_intervals"]
-    spans = np.asarray(load(index.target.data, "units/obs_intervals"), dtype=np.float64).reshape(-1, 2)
-    try:
-        bounds = ragged_bounds(load(index.data, "units/obs_intervals_index"), len(spans))
-    except ValueError as error:
-        raise SourceError(f"units.obs_intervals_index is damaged: {error}") from error
-    if len(bounds) != len(table) + 1:
-        raise SourceError(f"units.obs_intervals_index is damaged: {len(bounds) - 1} rows for {len(table)} units")
+def _observation_intervals(table: Any, path: str, quality: Quality) -> list[Interval]:
+    column = table["obs_intervals"]
+    indexed = isinstance(column, VectorIndex)
+    data = load((column.target if indexed else column).data, f"{path}/obs_intervals")
+    spans = np.asarray(data, dtype=np.float64).reshape(-1, 2)
+    if indexed:
+        bounds = _bounds(column, len(spans), len(table), f"{path}.obs_intervals_index")
+    elif len(spans) == len(table):  # an interval for each unit
+        bounds = np.arange(len(table) + 1)
+    else:
+        raise SourceError(f"{path}/obs_intervals has {len(spans)} intervals for {len(table)} units and no index")
     good = is_finite(spans).all(axis=1) & (spans[:, 1] > spans[:, 0])
     quality["obs_intervals_dropped"] += int((~good).sum())
     per_unit = []

@@ -6,6 +6,7 @@ import math
 from itertools import pairwise
 from typing import Any
 
+import h5py
 import numpy as np
 from hdmf.common import DynamicTableRegion, EnumData, VectorIndex
 
@@ -13,6 +14,7 @@ from foundation.store.finite import missing_as_nan
 from ingest.arrays import load
 from ingest.names import free_name, safe_name
 from ingest.notes import Notes
+from ingest.texts import plain_text
 
 ARRAY_SIZE = 1024
 
@@ -64,9 +66,8 @@ def read_column(column: Any, path: str, array_size: int = ARRAY_SIZE) -> np.ndar
     if isinstance(column, DynamicTableRegion):
         return "rows of another table"
     data = column.data
-    if isinstance(column, EnumData):
-        elements = as_text(load(column.elements.data, path))
-        return "names that are no texts" if elements is None else elements[np.asarray(load(data, path), dtype=np.int64)]
+    if (names := _names_of(column)) is not None:
+        return _named(np.asarray(load(data, path)), names, path)
     shape, kind = np.shape(data), getattr(getattr(data, "dtype", None), "kind", "O")
     if kind == "V":
         return "references to series"
@@ -76,11 +77,43 @@ def read_column(column: Any, path: str, array_size: int = ARRAY_SIZE) -> np.ndar
     return _plain(load(data, path))
 
 
+def _names_of(column: Any) -> Any:
+    """What the numbers of a column stand for: number -> name of an HDF5 enum, names of an EnumData; None if nothing."""
+    if isinstance(column, EnumData):
+        return load(column.elements.data, "the names of an EnumData")
+    return enum_names(column.data)
+
+
+def enum_names(data: Any) -> dict[int, str] | None:
+    """Number -> name of an HDF5 enum; None for any other array."""
+    dtype = getattr(data, "dtype", None)
+    names = h5py.check_enum_dtype(dtype) if isinstance(dtype, np.dtype) else None
+    return None if names is None else {int(number): plain_text(name) for name, number in names.items()}
+
+
+def _named(numbers: np.ndarray, names: Any, path: str) -> np.ndarray | str:
+    """The names of numbers; truth values where the names are ``true`` and ``false``; '' where a number has no name."""
+    if not isinstance(names, dict):
+        texts = as_text(names)
+        if texts is None:
+            return "names that are no texts"
+        names = dict(enumerate(texts.tolist()))
+    if numbers.ndim == 2 and numbers.shape[1] == 1:
+        numbers = numbers[:, 0]
+    if numbers.ndim != 1:
+        return "an array of names in each row"
+    if {name.lower() for name in names.values()} == {"false", "true"}:
+        return np.array([names.get(number, "").lower() == "true" for number in numbers.tolist()], dtype=bool)
+    return np.array([names.get(number, "") for number in numbers.tolist()], dtype=str)
+
+
 def _plain(data: Any) -> np.ndarray | str:
     array = np.array(data, object) if isinstance(data, list) and _holds_containers(data) else np.asarray(data)
     if array.dtype.kind in "biuf":
         array = array.astype(array.dtype.newbyteorder("="))
         return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if array.ndim == 2 and array.dtype in (np.dtype("S1"), np.dtype("U1")):  # characters, as MATLAB writes words
+        array = np.ascontiguousarray(array).view(f"{array.dtype.kind}{max(1, array.shape[1])}")
     if array.ndim != 1:
         array = array.reshape(len(array), -1)
         if array.shape[1] != 1:
@@ -97,6 +130,9 @@ def _lists(index: VectorIndex, path: str, array_size: int) -> np.ndarray | str:
     if isinstance(target, DynamicTableRegion):
         return "rows of another table"
     bounds = ragged_bounds(load(index.data, path), len(target.data))
+    if (names := _names_of(target)) is not None:
+        named = _named(np.asarray(load(target.data, path)), names, path)
+        return named if isinstance(named, str) else _joined(named.astype(str), bounds)
     if getattr(getattr(target.data, "dtype", None), "kind", "O") in "biuf":
         longest = int(np.diff(bounds).max(initial=0))
         size = longest * math.prod(np.shape(target.data)[1:])
@@ -106,6 +142,10 @@ def _lists(index: VectorIndex, path: str, array_size: int) -> np.ndarray | str:
     texts = as_text(load(target.data, path))
     if texts is None:
         return "a list in each row"
+    return _joined(texts, bounds)
+
+
+def _joined(texts: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     rows = [texts[start:end].tolist() for start, end in pairwise(bounds)]
     return np.array(["; ".join(row) for row in rows], dtype=str)
 
@@ -125,26 +165,25 @@ def _holds_containers(data: list[Any]) -> bool:
 def as_text(values: Any) -> np.ndarray | None:
     """Text of an array of texts, bytes, or objects with a name; None if there is something else in it.
 
+    Blanks and NULs around a text are padding and go.
+
     Example:
-        >>> as_text([b"CA1", "CA3", None]).tolist()
+        >>> as_text([b"CA1\0\0", "CA3  ", None]).tolist()
         ['CA1', 'CA3', '']
         >>> as_text([[1, 2], "CA3"]) is None
         True
     """
     texts = []
     for value in values:
-        if isinstance(value, bytes):
-            texts.append(value.decode("utf-8", "replace"))
-        elif isinstance(value, str):
-            texts.append(str(value))
+        if isinstance(value, bytes | str):
+            texts.append(plain_text(value))
         elif value is None or (isinstance(value, float) and np.isnan(value)):
             texts.append("")
         elif isinstance(getattr(value, "name", None), str):  # a reference to an electrode group or a device
-            texts.append(value.name)
+            texts.append(plain_text(value.name))
         else:
             return None
-    # NUL ends a text in NumPy's fixed-width arrays; no label holds one on purpose.
-    return np.array([text.replace("\0", "") for text in texts], dtype=str)
+    return np.array(texts, dtype=str)
 
 
 def ragged_bounds(index: np.ndarray, total: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 
 from foundation.errors import SourceError
+from ingest.texts import plain_text, single_text
 
 
 def refuse_other_versions(version: Any) -> None:
@@ -25,8 +26,9 @@ def refuse_other_versions(version: Any) -> None:
         Traceback (most recent call last):
         foundation.errors.SourceError: is of version 'NWB-1.0.6': NWB 2 is read; NWB 1 files need to be converted ...
     """
-    if isinstance(version, bytes):
-        version = version.decode("utf-8", "replace")
+    version = single_text(version)
+    if isinstance(version, str | bytes):
+        version = plain_text(version)
     if not isinstance(version, str):
         raise SourceError("is no NWB file: it does not say its nwb_version; NWB 2 is read")
     number = re.search(r"\d+", version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,9 +16,11 @@ from foundation.data.device import ahead_on
 from foundation.data.plan import StepPlan
 from foundation.data.reader import WindowReader
 from foundation.data.samplers.sampler import Sampler
-from foundation.data.windows import WindowTable
+from foundation.data.windows import NANOSECONDS, WindowTable
 from foundation.errors import ConfigError
 from foundation.store.catalog import Catalog
+
+log = logging.getLogger(__name__)
 
 DRAWN_TOGETHER = 16  # steps whose windows are drawn at once: drawing few costs as much as drawing many
 
@@ -180,6 +183,8 @@ class Loader:
                 f"the catalog has no recording {unknown[0]}: open the catalog that the sampler was made of"
             )
         self.records = [known[name] for name in self.plan.recordings]
+        if isinstance(self.plan, SamplerPlan):
+            _warn_of_coarse_times(self.records, sampler)
         self.reader = WindowReader(catalog.store, self.records, self.cache_bytes)
 
     def load(self, step: int) -> StepBatch:
@@ -227,6 +232,22 @@ class Loader:
             finally:
                 for future in waiting:
                     future.cancel()
+
+
+def _warn_of_coarse_times(records: list[dict[str, Any]], sampler: Any) -> None:
+    """Warn of recordings whose times mean nothing below a resolution that is longer than the sampler's bins."""
+    shape = getattr(sampler, "shape", None)
+    if shape is None:
+        return
+    bin_width = shape.width / NANOSECONDS
+    coarse = [record for record in records if record["resolution"] > bin_width * (1 + 1e-6)]
+    if coarse:
+        worst = max(coarse, key=lambda record: record["resolution"])
+        log.warning(
+            "bin_width is %g s, finer than the resolution of %d of %d recordings (%g s in %s): "
+            "give a bin_width and a grid no shorter than that, or leave them out",
+            *(bin_width, len(coarse), len(records), worst["resolution"], worst["path"]),
+        )
 
 
 def _numbers(first: int, last: int | None) -> Iterator[int]:

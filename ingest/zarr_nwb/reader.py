@@ -16,6 +16,7 @@ from pynwb import NWBFile, get_type_map
 from zarr.abc.store import Store
 
 from foundation.errors import SourceError
+from ingest.texts import unwrap_single_texts
 from ingest.versions import refuse_other_versions
 from ingest.zarr_nwb.arrays import LazyArray
 from ingest.zarr_nwb.layout import Node, read_layout
@@ -41,6 +42,7 @@ def opened_zarr(store: Store) -> Iterator[NWBFile]:
     types = get_type_map()
     _load_namespaces(store, nodes, types)
     with _ZarrIO(store, nodes, BuildManager(types)) as io:
+        unwrap_single_texts(io.read_builder())
         yield io.read()
 
 

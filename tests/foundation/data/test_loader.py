@@ -354,3 +354,13 @@ def test_what_cannot_be_is_refused(mixed, tmp_path, make_recording):
     assert len(next(Loader(other, own, batch_size=4).steps(0))) == 4
     with pytest.raises(ConfigError, match="seen by no other process"):
         next(Loader(other, own, batch_size=4, workers=1).steps(0))
+
+
+def test_bins_finer_than_the_resolution_are_warned_of(mixed, caplog):
+    intervals = sampling_intervals(mixed)
+    Loader(mixed, FixedSampler(intervals=intervals, duration=0.4, bin_width=0.05), batch_size=4)
+    (record,) = caplog.records
+    assert "bin_width is 0.05 s, finer than the resolution of 2 of 6 recordings (4 s in " in record.getMessage()
+    caplog.clear()
+    Loader(mixed, FixedSampler(intervals=intervals, duration=8.0, bin_width=4.0), batch_size=4)
+    assert not caplog.records

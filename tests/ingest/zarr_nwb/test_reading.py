@@ -125,3 +125,11 @@ def test_names_of_subject_and_session_come_from_the_folder(copy):
     assert read_nwb(str(place)).session == "day3"
     place = place.rename(place.with_name("sub-x_ses-day4.nwb.zarr"))
     assert read_nwb(str(place)).session == "day4"
+
+
+def test_a_version_and_a_resolution_as_matlab_writes_them(copy):
+    copy.change(".zattrs", nwb_version=["2.9.0"])
+    copy.change("units/spike_times/.zattrs", resolution=0.05)
+    recording = read_nwb(str(copy))
+    assert recording.resolution == 0.05
+    assert recording.session == "z1"
