@@ -3,6 +3,8 @@
 import sys
 
 from foundation.cli import main
+from foundation.import_path import drop_working_folder
 
 if __name__ == "__main__":
+    drop_working_folder()
     sys.exit(main())

@@ -5,20 +5,19 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-import secrets
+import signal
 import socket
-import tempfile
+import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from foundation.cluster_start import AUTH_MODE, has_token, ray_folder, read_auth_mode, start_ray
 from foundation.errors import ConfigError
 
 log = logging.getLogger(__name__)
-
-# What workers send back is small: the least that Ray accepts is plenty.
-OBJECT_STORE_BYTES = 100 * 1024 * 1024
 
 
 @contextmanager
@@ -32,49 +31,111 @@ def ray_cluster(workers: int | None = None, address: str | None = None) -> Itera
 
     Raises:
         ConfigError: if Ray is not installed, or there is no cluster at the address.
+        FoundationError: if Ray does not start.
     """
     if importlib.util.find_spec("ray") is None:
         raise ConfigError("this runs on Ray, which is not installed: pip install 'neural-foundation[ingest]'")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    starting = address == "local" or (address is None and not _part_of_cluster())
-    if starting:
-        _keep_token_in_memory()
     import ray
 
     if ray.is_initialized():
         yield ray
         return
-    own: dict[str, Any] = {}
-    if starting:
-        own = {"num_cpus": workers or os.cpu_count() or 1, "include_dashboard": False}
-        own |= {"object_store_memory": OBJECT_STORE_BYTES}
-    elif address not in (None, "auto") and not _answers(str(address)):
-        raise ConfigError(f"no Ray cluster answers at address {address!r}: give HOST:PORT, 'auto' or 'local'")
+    found = address if address not in (None, "auto") else _running_cluster()
+    if address == "auto" and found is None:
+        raise ConfigError(
+            "address is 'auto', and no Ray cluster of yours runs on this machine: `ray start --head` starts one, "
+            "HOST:PORT names another, 'local' makes one for this command"
+        )
+    handler = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init("local" if starting else address, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"cannot use Ray at address {address!r}: {reason}") from error
-    try:
+        if found in (None, "local"):
+            start_ray(ray, workers, _job())
+        else:
+            _join(ray, str(found), automatic=address in (None, "auto"))
+        _restore(handler)
         yield ray
     finally:
         ray.shutdown()
+        _restore(handler)
 
 
-def _part_of_cluster() -> bool:
-    """Whether there is a cluster that Ray joins when no address is given.
+def _join(ray: Any, address: str, *, automatic: bool) -> None:
+    """Connect to a cluster that runs.
+
+    Args:
+        ray: the module.
+        address: of the cluster.
+        automatic: whether the address was found on this machine. A token that this user has is shown to such a cluster,
+            as Ray does; to one that was named only if $RAY_AUTH_MODE says so.
+
+    Raises:
+        ConfigError: if nothing answers there, or it refuses.
+    """
+    if not _answers(address):
+        raise ConfigError(f"no Ray cluster answers at address {address!r}: give HOST:PORT, 'auto' or 'local'")
+    if automatic and AUTH_MODE not in os.environ and has_token():
+        os.environ[AUTH_MODE] = "token"
+        read_auth_mode()
+    # A cluster's client has a job of its own on the head, whose settings are made there.
+    job = {} if "://" in address else {"job_config": _job()}
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **job)
+    except Exception as error:  # Ray raises a bare Exception when it gives up waiting
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"cannot use Ray at address {address!r}: {reason}") from error
+
+
+def _job() -> Any:
+    """Settings of a Ray job whose workers import installed packages alone.
+
+    Ray puts the driver's working folder first on the import path of every worker, unless the job has one of its own.
+    """
+    from ray.job_config import JobConfig
+
+    class InstalledPackagesOnly(JobConfig):
+        def _runtime_env_has_working_dir(self) -> bool:
+            return True
+
+    return InstalledPackagesOnly()
+
+
+def _restore(handler: Any) -> None:
+    """Put a handler of SIGTERM back that stood before: Ray replaces it by one that ends the process."""
+    if callable(handler) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _running_cluster() -> str | None:
+    """The address of the cluster to join when none is given: ``$RAY_ADDRESS``, or what ``ray start`` has noted.
 
     ``ray start`` leaves the address in a file that a crash does not clear; Ray waits minutes for such a cluster.
     """
-    if os.environ.get("RAY_ADDRESS"):
-        return True
-    note = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir())) / "ray" / "ray_current_cluster"
+    named = os.environ.get("RAY_ADDRESS")
+    if named and named != "auto":
+        return named
+    address = _noted_address(ray_folder() / "ray" / "ray_current_cluster")
+    return address if address and _answers(address) else None
+
+
+def _noted_address(note: Path) -> str | None:
+    """The address in Ray's note, unless another user has written it: anyone can put a file into a shared ``/tmp``."""
     try:
-        address = note.read_text().strip()
+        descriptor = os.open(note, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
-        return False
-    return _answers(address)
+        return None
+    with os.fdopen(descriptor) as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_mode & stat.S_IWOTH or status.st_uid not in (os.getuid(), 0):
+            log.warning(
+                "%s names a Ray cluster, but user %d, or anybody, may have written it: it is not joined; --address "
+                "HOST:PORT joins it",
+                note,
+                status.st_uid,
+            )
+            return None
+        return file.read(300).strip()
 
 
 def _answers(address: str) -> bool:
@@ -85,14 +146,3 @@ def _answers(address: str) -> bool:
             return True
     except (OSError, ValueError):
         return False
-
-
-def _keep_token_in_memory() -> None:
-    """Have Ray's processes know each other by a random token of this process.
-
-    Left alone, Ray writes one into the home folder, where later clusters pick it up.
-    """
-    if os.environ.get("RAY_AUTH_MODE", "token") != "token":
-        return
-    if not any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)

@@ -22,6 +22,7 @@ from jsonargparse import (  # type: ignore[attr-defined]
 
 from foundation.credentials import without_user
 from foundation.errors import ConfigError, FoundationError
+from foundation.import_path import safe_path
 from foundation.resources import find_config
 
 log = logging.getLogger("foundation")
@@ -144,7 +145,8 @@ def run_stage(
         print(f"{program}: {without_user(str(error))}\nSee `{program} --help`.", file=sys.stderr)
         return BAD_USAGE
     try:
-        result = function(parsed)
+        with safe_path():
+            result = function(parsed)
     except KeyboardInterrupt:
         print(f"{program}: stopped; the same command goes on from here", file=sys.stderr)
         return 130

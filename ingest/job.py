@@ -7,9 +7,18 @@ absolute imports of installed packages only.
 
 from __future__ import annotations
 
+import os
+import sys
+
+# Python searches the folder of a script first, or with `-m` the working folder. There, for example in the home folder
+# that this file was copied into, lie the user's own files, which may have names of installed packages.
+if __name__ == "__main__" and not sys.flags.safe_path:
+    _first = os.path.realpath(sys.path[0])
+    if _first != os.path.dirname(os.path.dirname(os.path.realpath(__file__))):
+        del sys.path[0]
+
 import json
 import logging
-import sys
 import time
 from pathlib import Path
 from typing import Any

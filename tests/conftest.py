@@ -53,6 +53,16 @@ def poisson_recording(seed: int, n_units: int = 12, seconds: float = 60.0, **cha
     return Recording(**(parts | changes))
 
 
+@pytest.fixture
+def poisoned_folder(tmp_path) -> Path:
+    """A working folder with files of the packages' names; importing any of them leaves a file ``imported``."""
+    folder = tmp_path / "my_analysis"
+    folder.mkdir()
+    for name in ("foundation", "ingest", "finetune"):
+        (folder / f"{name}.py").write_text(f"open({str(folder / 'imported')!r}, 'a').write('{name} ')\n")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def make_recording():
     """Builds recordings of Poisson units."""

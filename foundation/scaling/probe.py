@@ -56,7 +56,7 @@ def measure(devices: int = 1, dim: int = 256) -> Hardware:
                 "MASTER_PORT": str(port),
                 "MASTER_ADDR": "127.0.0.1",
             }
-            command = [sys.executable, "-c", f"from {__name__} import main; main({dim}, {folder!r})"]
+            command = [sys.executable, "-P", "-c", f"from {__name__} import main; main({dim}, {folder!r})"]
             started.append(subprocess.Popen(command, env=os.environ | place, stdout=subprocess.PIPE, text=True))
         said = [process.communicate()[0] for process in started]
     if any(process.returncode for process in started):

@@ -7,6 +7,7 @@ import sys
 from torch import distributed
 
 from foundation.command import run_stage
+from foundation.import_path import drop_working_folder
 from foundation.training.engine import leave_group
 from foundation.training.job import pretrain
 from foundation.training.settings import PretrainSettings
@@ -21,6 +22,7 @@ def train(settings: PretrainSettings) -> None:
 
 
 if __name__ == "__main__":
+    drop_working_folder()
     # DeepSpeed's launcher puts the process's place on the machine first; the environment says it too.
     arguments = [a for a in sys.argv[1:] if not a.startswith("--local_rank")]
     status = run_stage("python -m foundation.training", train, PretrainSettings, arguments)

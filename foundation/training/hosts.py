@@ -129,7 +129,7 @@ def ask(host: str, settings: PretrainSettings, config: Path) -> dict[str, Any]:
     """
     python = os.environ.get("PYTHONPATH")
     words = [*(["env", f"PYTHONPATH={python}"] if python else []), sys.executable]
-    report = shlex.join([*words, "-m", "foundation.training.host_report", str(config)])
+    report = shlex.join([*words, "-P", "-m", "foundation.training.host_report", str(config)])
     command = ["ssh", *ssh_options(settings), host, f"cd {shlex.quote(os.getcwd())} && {report}"]
     patience = settings.launching.patience
     try:

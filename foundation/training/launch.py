@@ -16,6 +16,7 @@ import yaml
 
 from foundation.credentials import holds_user, write_private
 from foundation.errors import ConfigError, FoundationError, RequeueError
+from foundation.import_path import SAFE_PATH
 from foundation.training.engine import ALONE
 from foundation.training.hosts import (
     check_here,
@@ -148,6 +149,7 @@ def launch_environment(settings: PretrainSettings, output: Path) -> dict[str, st
     if not torch.cuda.is_available():
         share = max(1, (os.cpu_count() or 1) // settings.processes)
         environment.setdefault("OMP_NUM_THREADS", str(share))
+    environment[SAFE_PATH] = "1"
     if settings.hosts:
         environment = {
             name: value
@@ -161,7 +163,8 @@ def launch_environment(settings: PretrainSettings, output: Path) -> dict[str, st
         name = environment.get("DS_ENV_FILE", ".deepspeed_env")
         own = [Path.home() / name, Path(name)]
         environment["DS_ENV_FILE"] = str(output / "launch.env")
-        lines = environment_lines(environment, own)
+        # DeepSpeed puts the working folder first on PYTHONPATH; a line of this file counts more.
+        lines = [f"PYTHONPATH={environment.get('PYTHONPATH', '')}", *environment_lines(environment, own)]
         # The launcher on this machine alone reads it, and the user's own lines may be secrets.
         write_private(output / "launch.env", "".join(line + "\n" for line in lines))
     return environment

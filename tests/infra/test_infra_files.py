@@ -130,8 +130,8 @@ def test_the_jobs_of_the_manifests_are_commands_that_parse(tmp_path, capsys):
     assert int(words[words.index("--nproc-per-node") + 1]) == gpus
     assert settings.data.min_windows == 2 * gpus  # a window for each process of both pods
     words = shlex.split(found["RayJob"]["spec"]["entrypoint"])
-    assert words[:3] == ["python", "-m", "ingest.job"]
-    parse(build_parser("test", print, IngestSettings), IngestSettings, words[3:])
+    assert words[:4] == ["python", "-P", "-m", "ingest.job"]
+    parse(build_parser("test", print, IngestSettings), IngestSettings, words[4:])
 
 
 def test_the_slurm_script_starts_each_task_as_a_process_of_the_group(tmp_path):
@@ -152,5 +152,5 @@ def test_the_slurm_script_starts_each_task_as_a_process_of_the_group(tmp_path):
     script = [INFRA / "slurm" / "pretrain.sbatch", "--config", "my run.yaml"]
     done = subprocess.run(["bash", *script], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 75, done.stderr
-    assert done.stdout.splitlines()[0] == "3 1 4 n1 23456 -m foundation.training --config my run.yaml"
+    assert done.stdout.splitlines()[0] == "3 1 4 n1 23456 -P -m foundation.training --config my run.yaml"
     assert (tmp_path / "queue").read_text() == "requeue 123456\n"

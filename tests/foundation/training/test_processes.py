@@ -21,12 +21,12 @@ def environment(tmp_path, **changes) -> dict[str, str]:
     return kept | {"FOUNDATION_LOG": str(tmp_path / "log"), "OMP_NUM_THREADS": "1"} | changes
 
 
-def run_command(settings, tmp_path, **changes) -> subprocess.CompletedProcess:
+def run_command(settings, tmp_path, cwd=None, **changes) -> subprocess.CompletedProcess:
     config = tmp_path / f"{Path(settings.output).name}.yaml"
     config.write_text(yaml.safe_dump(asdict(settings)))
-    command = [sys.executable, "-m", "foundation", "pretrain", "--config", str(config)]
+    command = [sys.executable, "-P", "-m", "foundation", "pretrain", "--config", str(config)]
     return subprocess.run(
-        command, check=False, env=environment(tmp_path, **changes), capture_output=True, text=True, timeout=300
+        command, check=False, env=environment(tmp_path, **changes), capture_output=True, text=True, timeout=300, cwd=cwd
     )
 
 
@@ -34,10 +34,11 @@ def losses(output) -> list[float]:
     return [json.loads(line)["loss"] for line in (Path(output) / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_two_processes_take_the_steps_of_one(tiny, tmp_path):
+def test_two_processes_take_the_steps_of_one(tiny, tmp_path, poisoned_folder):
     one, two = tiny(output=str(tmp_path / "one"), steps=5), tiny(output=str(tmp_path / "two"), steps=5, processes=2)
     pretrain(one)
-    done = run_command(two, tmp_path)
+    done = run_command(two, tmp_path, cwd=poisoned_folder)
+    assert not (poisoned_folder / "imported").exists()
     assert done.returncode == 0, done.stderr
     assert "deepspeed --num_accelerators 2" in done.stderr
     assert "--module foundation.training --config" in done.stderr

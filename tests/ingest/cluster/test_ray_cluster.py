@@ -26,7 +26,7 @@ echo "== cluster"
 foundation ingest --cluster {cluster} --config {out}/own.yaml --recipe {out}/recipe.yaml
 echo "== job"
 ray job submit --address http://127.0.0.1:8265 -- \\
-  python -m ingest.job --config ingest/folder --input {nwb} --store {out}/job
+  python -P -m ingest.job --config ingest/folder --input {nwb} --store {out}/job
 echo "== failing"
 if foundation ingest --cluster {cluster} --input {nwb}/none --store {out}/none; then exit 9; fi
 echo "== tasks"
