@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
+from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -12,15 +15,22 @@ from foundation.errors import SourceError
 from foundation.store import Source
 from ingest.sources.access import AccessSettings
 from ingest.sources.asset import Asset, Format
+from ingest.sources.local_folders import (
+    SUFFIX,
+    ZARR_MARKS,
+    ZARR_SUFFIXES,
+    Found,
+    is_hidden,
+    search,
+    why_absent,
+)
 from ingest.sources.names import entity, modalities
 from ingest.sources.patterns import braces_hint, fixed_part, is_glob
 from ingest.sources.remote import HttpFile
 from ingest.sources.retry import cause_of
 from ingest.sources.session import PatientSession
 
-SUFFIX = ".nwb"
-ZARR_SUFFIXES = (".nwb", ".nwb.zarr", ".zarr")
-ZARR_MARKS = (".zgroup", ".zmetadata")
+log = logging.getLogger(__name__)
 
 
 def find_local(source: str, access: AccessSettings) -> list[Asset]:
@@ -37,14 +47,22 @@ def find_local(source: str, access: AccessSettings) -> list[Asset]:
         return [_on_the_web(source, access)]
     try:
         fs, root = fsspec.core.url_to_fs(source)
+        local = "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
+        below = _below_local if local else partial(_below, fs)
+        remarks: list[str] = []
         if is_glob(source) and not fs.exists(root):
-            found, base = fs.glob(root, detail=True), fixed_part(root)
-            for folder in [path for path, info in found.items() if info["type"] == "directory"]:
-                found |= fs.find(folder, detail=True)
+            base = fixed_part(root)
+            matched = {path: info for path, info in fs.glob(root, detail=True).items() if not _hidden(path, base, root)}
+            folders = [p for p, info in matched.items() if info["type"] == "directory" or (local and os.path.isdir(p))]
+            found, remarks = below(folders)
+            found |= {path: info for path, info in matched.items() if path not in folders}
         elif fs.isdir(root):
-            found, base = fs.find(root, detail=True), root.rstrip("/")
+            base = root.rstrip("/")
+            found, remarks = below([base or root])
         elif fs.exists(root):
             found, base = {root: fs.info(root)}, root.rpartition("/")[0]
+        elif local and (reason := why_absent(root)):
+            raise SourceError(f"{source}: {reason}")
         else:
             hint = braces_hint(source) or ": give a file, a folder, a glob or a URL"
             raise SourceError(f"there is nothing at {source!r}{hint}")
@@ -65,14 +83,45 @@ def find_local(source: str, access: AccessSettings) -> list[Asset]:
     }
     if not files and not zarrs:
         hint = braces_hint(source) or f": names must end in {SUFFIX}, or {SUFFIX}.zarr for a Zarr folder"
-        raise SourceError(f"no NWB file at {source!r}{hint}")
-    local = "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
+        raise SourceError("; ".join([f"no NWB file at {source!r}{hint}", *remarks]))
+    for remark in remarks:
+        log.info("%s: %s", source, remark)
     prefix = base.rstrip("/") + "/"
     assets = []
     for path, size in sorted((files | zarrs).items()):
         url = path if local else fs.unstrip_protocol(path)
         assets.append(asset_of(url, path.removeprefix(prefix).lstrip("/"), size, "zarr" if path in zarrs else "hdf5"))
     return assets
+
+
+def _below_local(folders: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """Files in folders of this machine, and what was left out."""
+    found = search(folders)
+    return found.files, found.remarks()
+
+
+def _below(fs: Any, folders: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """Files in folders of another file system, and what was left out."""
+    files: dict[str, Any] = {}
+    for folder in folders:
+        files |= fs.find(folder, detail=True)
+    base = folders[0] if len(folders) == 1 else ""
+    inside = tuple(f"{zarr}/" for zarr in _zarr_folders(files, base))
+    found = Found()
+    for path, info in files.items():
+        folder = next(folder for folder in folders if path.startswith(folder))
+        if path.startswith(inside) or not _hidden(path, folder):
+            found.files[path] = info
+        elif path.endswith(SUFFIX):
+            found.hidden.append(path)
+    return found.files, found.remarks()
+
+
+def _hidden(path: str, base: str, pattern: str = "") -> bool:
+    """Whether a file below ``base`` is left out for a name with a dot; not where a glob itself has such a name."""
+    named = is_hidden(pattern.removeprefix(base).lstrip("/"))
+    folder, _, name = path.removeprefix(base).lstrip("/").rpartition("/")
+    return not named and (is_hidden(folder) or (name.startswith(".") and name not in ZARR_MARKS))
 
 
 def _on_the_web(url: str, access: AccessSettings) -> Asset:

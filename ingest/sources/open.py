@@ -17,6 +17,7 @@ from ingest.sources.access import AccessSettings
 from ingest.sources.asset import Asset
 from ingest.sources.cache import free_bytes, locked, make_room, place_of
 from ingest.sources.download import cached_file, download
+from ingest.sources.local_folders import why_absent
 from ingest.sources.remote import FsspecFile, HttpFile, RemoteBytes
 from ingest.sources.session import PatientSession
 from ingest.sources.stream import RangeReader
@@ -120,6 +121,9 @@ def _local(asset: Asset) -> Iterator[BinaryIO | ZarrStore]:
     if asset.format == "zarr":
         yield _zarr_folder(asset)
         return
+    path = asset.url.removeprefix("file://")
+    if reason := why_absent(path):
+        raise SourceError(f"{asset.path}: {reason}")
     try:
         file = cast(BinaryIO, fsspec.open(asset.url, "rb").open())
     except OSError as error:

@@ -1,5 +1,7 @@
 """Which files a folder, a glob, a file or a URL names."""
 
+import os
+
 import fsspec
 import pytest
 
@@ -112,3 +114,69 @@ def test_a_file_that_is_gone_when_it_is_opened(folder):
     (folder / "sub-b/x.nwb").unlink()
     with pytest.raises(SourceError, match=r"x\.nwb: cannot be opened"), open_asset(asset):
         pass
+
+
+def test_links_to_folders_are_followed_once_and_without_loops(folder, tmp_path_factory, caplog):
+    other = tmp_path_factory.mktemp("other_disk")
+    (other / "w.nwb").write_bytes(b"1")
+    (folder / "0-first").symlink_to(folder / "sub-a")  # a second name, which sorts before the first
+    (folder / "disk").symlink_to(other)
+    (folder / "sub-b" / "up").symlink_to(folder)
+    (other / "back").symlink_to(folder / "sub-b")
+    with caplog.at_level("INFO", "ingest"):
+        assert paths(folder) == ["disk/w.nwb", "sub-a/y.nwb", "sub-a/z.nwb", "sub-b/x.nwb"]
+    assert "these links lead to folders that were: " in caplog.text
+    assert "0-first" in caplog.text
+    (other / "back").unlink()
+    assert paths(f"{folder}/disk") == ["w.nwb"]
+    assert paths(f"{folder}/d*") == ["disk/w.nwb"]
+
+
+def test_hidden_files_and_folders_are_left_out_and_said(folder, caplog):
+    for name in ("sub-a/._y.nwb", ".ipynb_checkpoints/x-checkpoint.nwb", ".git/annex/objects/K.nwb/K.nwb"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"1")
+    with caplog.at_level("INFO", "ingest"):
+        assert paths(folder) == ["sub-a/y.nwb", "sub-a/z.nwb", "sub-b/x.nwb"]
+    assert all(name in caplog.text for name in ("._y.nwb", ".ipynb_checkpoints", ".git"))
+    assert paths(f"{folder}/sub-a/*.nwb") == ["y.nwb", "z.nwb"]
+    assert paths(f"{folder}/**") == ["sub-a/y.nwb", "sub-a/z.nwb", "sub-b/x.nwb"]
+    assert paths(f"{folder}/sub-a/.*.nwb") == ["._y.nwb"]  # asked for by name
+    assert paths(folder / "sub-a" / "._y.nwb") == ["._y.nwb"]
+    for name in ("y.nwb", "z.nwb"):
+        (folder / "sub-a" / name).unlink()
+    with pytest.raises(SourceError, match=r"no NWB file .*; left out, as their names begin with a dot: .*\._y\.nwb"):
+        find_assets(f"{folder}/sub-a")
+
+
+def test_hidden_objects_of_another_file_system_are_left_out():
+    fs = fsspec.filesystem("memory")
+    for name in ("a.nwb", "._a.nwb", "day/.snapshot/a.nwb", "b.nwb.zarr/.zgroup", "b.nwb.zarr/units/.zarray"):
+        fs.pipe(f"/hidden/{name}", b"1")
+    assert paths("memory://hidden") == ["a.nwb", "b.nwb.zarr"]
+    assert [asset.size for asset in find_assets("memory://hidden")] == [1, 2]
+
+
+def test_content_that_git_annex_has_not_fetched_is_named(folder, caplog):
+    (folder / "sub-a" / "locked.nwb").symlink_to("../.git/annex/objects/aa/bb/MD5E-s5--0.nwb/MD5E-s5--0.nwb")
+    (folder / "sub-a" / "unlocked.nwb").write_text("/annex/objects/MD5E-s5--0.nwb\n")
+    (folder / "sub-a" / "gone.nwb").symlink_to("/nowhere/x.nwb")
+    with caplog.at_level("INFO", "ingest"):
+        found = {asset.path: asset for asset in find_assets(str(folder))}
+    assert "`datalad get` fetches them" in caplog.text
+    for name, why in [
+        ("locked", "datalad get"),
+        ("unlocked", "datalad get"),
+        ("gone", "is a link to '/nowhere/x.nwb'"),
+    ]:
+        with pytest.raises(SourceError, match=f"sub-a/{name}.nwb: .*{why}"), open_asset(found[f"sub-a/{name}.nwb"]):
+            pass
+    with pytest.raises(SourceError, match="datalad get"):
+        find_assets(str(folder / "sub-a" / "locked.nwb"))
+
+
+def test_a_pipe_is_not_opened_and_a_closed_folder_is_said(folder, caplog):
+    os.mkfifo(folder / "sub-a" / "pipe.nwb")
+    with caplog.at_level("INFO", "ingest"):
+        assert paths(folder) == ["sub-a/y.nwb", "sub-a/z.nwb", "sub-b/x.nwb"]
+    assert "no regular files: " in caplog.text

@@ -1,0 +1,179 @@
+"""What lies in a folder of this machine: links are followed without loops, and what is left out is said."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+SUFFIX = ".nwb"
+ZARR_SUFFIXES = (".nwb", ".nwb.zarr", ".zarr")
+ZARR_MARKS = (".zgroup", ".zmetadata")
+NAMED = 3  # examples in a message
+# What git-annex leaves in place of a file that is not here: a link, or in an unlocked repository a small text.
+ANNEX, ANNEX_POINTER = "annex/objects", b"/annex/objects/"
+
+
+@dataclass
+class Found:
+    """What a search has found, and what it has left out.
+
+    Args:
+        files: path -> what fsspec says about a file: its size and type.
+        hidden: NWB files and folders whose names begin with a dot: AppleDouble files, notebook checkpoints, ``.git``.
+        again: links to folders that were searched already, or lead back to where they are.
+        closed: folders that this user may not read.
+        absent: links whose file is not there.
+        special: pipes, sockets and devices with the name of an NWB file.
+    """
+
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    hidden: list[str] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    special: list[str] = field(default_factory=list)
+
+    def remarks(self) -> list[str]:
+        """Sentences about what was left out, for a person."""
+        parts = [
+            ("left out, as their names begin with a dot", self.hidden),
+            ("not searched again, as these links lead to folders that were", self.again),
+            ("not searched, as this user may not read them", self.closed),
+            ("without content, as these links lead to files that are not there (git-annex: `datalad get` fetches them)",
+             self.absent),
+            ("left out, as they are no regular files", self.special),
+        ]  # fmt: skip
+        return [f"{text}: {_examples(paths)}" for text, paths in parts if paths]
+
+
+def search(roots: list[str]) -> Found:
+    """Find the files below folders, in their links to folders too; each folder is searched once.
+
+    Args:
+        roots: the folders.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> (folder / "day1").mkdir(), (folder / "day1" / "a.nwb").touch(), (folder / "day1" / "._a.nwb").touch()
+        (None, None, None)
+        >>> (folder / "loop").symlink_to(folder)
+        >>> found = search([str(folder)])
+        >>> [os.path.basename(path) for path in found.files], [os.path.basename(path) for path in found.hidden]
+        (['a.nwb'], ['._a.nwb'])
+        >>> [os.path.basename(path) for path in found.again]
+        ['loop']
+    """
+    found = Found()
+    seen: set[tuple[int, int]] = set()
+    # Folders under their own names first: a link is another name only of what has none of its own here.
+    waiting = sorted(roots, key=os.path.islink)
+    while waiting:
+        folder = waiting.pop(0)
+        if (identity := _identity(folder)) in seen:
+            found.again.extend([folder] if os.path.islink(folder) else [])
+            continue
+        seen.add(identity)
+        below, links = _scan(folder, found, named=folder in roots)
+        waiting = [*below, *waiting, *links]
+    return found
+
+
+def is_hidden(path: str) -> bool:
+    """Whether a name in a relative path begins with a dot.
+
+    Example:
+        >>> is_hidden("sub-a/._x.nwb"), is_hidden(".git/annex/x.nwb"), is_hidden("sub-a/x.nwb")
+        (True, True, False)
+    """
+    return any(part.startswith(".") for part in path.split("/"))
+
+
+def why_absent(path: str) -> str:
+    """Why a local file has no content, and what to do about it; ``''`` if it has some.
+
+    Example:
+        >>> why_absent(os.devnull)
+        ''
+    """
+    if os.path.islink(path) and not os.path.exists(path):
+        target = os.readlink(path)
+        if ANNEX not in target:
+            return f"it is a link to {target!r}, which does not exist"
+    else:
+        try:
+            with open(path, "rb") as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode) or not file.read(100).startswith(ANNEX_POINTER):
+                    return ""
+        except OSError:
+            return ""
+    return "its content was not fetched from git-annex: `datalad get` or `git annex get` with its path fetches it"
+
+
+def _scan(folder: str, found: Found, named: bool) -> tuple[list[str], list[str]]:
+    """Note a folder's files; return the folders in it, and the links to folders."""
+    try:
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+    except OSError:
+        found.closed.append(folder)
+        return [], []
+    marked = any(entry.name in ZARR_MARKS for entry in entries)
+    if marked and (named or folder.endswith(ZARR_SUFFIXES)):
+        _take_zarr(folder, found)
+        return [], []
+    below: list[str] = []
+    links: list[str] = []
+    for entry in entries:
+        path = f"{folder.rstrip('/')}/{entry.name}"
+        is_folder, is_link = entry.is_dir(), entry.is_symlink()
+        if entry.name.startswith("."):
+            if is_folder or entry.name.endswith(SUFFIX):
+                found.hidden.append(path)
+        elif is_folder:
+            (links if is_link else below).append(path)
+        else:
+            _take(path, entry, found)
+    return below, links
+
+
+def _take(path: str, entry: os.DirEntry[str], found: Found) -> None:
+    try:
+        status = entry.stat()
+    except OSError:
+        if entry.is_symlink():
+            found.absent.extend([path] if path.endswith(SUFFIX) else [])
+        status = None
+    if status is not None and not stat.S_ISREG(status.st_mode):
+        found.special.extend([path] if path.endswith(SUFFIX) else [])
+        return
+    found.files[path] = {"name": path, "size": status.st_size if status else 0, "type": "file"}
+
+
+def _take_zarr(folder: str, found: Found) -> None:
+    """Note every file of a Zarr folder; links to folders in it are not followed."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = f"{place}/{name}"
+            size = os.lstat(path).st_size
+            found.files[path] = {"name": path, "size": size, "type": "file"}
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    """What a folder is, whatever its name; it is (0, 0) for one that has gone meanwhile."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return (0, 0)
+    return (status.st_dev, status.st_ino)
+
+
+def _examples(paths: list[str]) -> str:
+    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    return ", ".join(paths[:NAMED]) + more
