@@ -11,14 +11,15 @@ from pynwb import NWBFile, TimeSeries
 from foundation.errors import SourceError
 from foundation.store import COUNTS, VALUES, Interval, RegularTimeSeries, Units
 from foundation.store.finite import is_finite
-from foundation.store.scratch import PIECE_BYTES, empty, let_go, pieces
+from foundation.store.scratch import empty, let_go, pieces
 from ingest.arrays import load
+from ingest.layout import advice, population_axis, stated_axis, time_stamps, turned
 from ingest.names import matches, search_groups
 from ingest.notes import Notes
 from ingest.planes import join_series, join_units, sampled_together
 from ingest.recipes import Recipe
 from ingest.rules import ActivityRules, UnitRules
-from ingest.series import FoundSeries, impossible_conversion, infinite_text, read_data, unit_of
+from ingest.series import FoundSeries, impossible_conversion, infinite_text, missing_values, read_data, unit_of
 from ingest.units import read_units
 
 # Counts of events in all; above this a float64 no longer tells one from the next.
@@ -50,9 +51,13 @@ def activity_series(found: list[FoundSeries], rules: ActivityRules) -> list[Foun
         for f in found
         if f.neurodata_type in rules.types or (type(f.series) is TimeSeries and matches(rules.names, f.name))
     ]
-    # A single trace is not a population.
-    candidates = [f for f in candidates if f.series.data is not None and len(np.shape(f.series.data)) == 2]
+    # A single trace is not a population, unless it says that it is that of a cell.
+    candidates = [f for f in candidates if len(np.shape(f.series.data)) == 2 or (_cells(f) and _is_trace(f))]
     return sorted(candidates, key=lambda f: (_preference(f, rules), f.path))
+
+
+def _is_trace(item: FoundSeries) -> bool:
+    return len(np.shape(item.series.data)) == 1
 
 
 def _preference(item: FoundSeries, rules: ActivityRules) -> int:
@@ -68,7 +73,8 @@ def read_activity(sampled: list[FoundSeries], recipe: Recipe, nwb: NWBFile, note
         recipe: what makes samples counts, and which columns of the table of imaged cells hold labels.
         nwb: the file; its units table is used if it has a row per column of the series.
         notes: gets what became of each series; counts ``samples_missing`` (gaps in regular time stamps, filled with
-            NaN), ``values_not_finite`` (infinite ones, which become NaN), ``activity_planes_joined``,
+            NaN), ``activity_transposed``, ``rois_unnamed`` (columns that the region of cells does not name),
+            ``values_not_finite`` (infinite ones, which become NaN), ``activity_planes_joined``,
             ``activity_samples_cut``, ``samples_dropped`` (those without a finite time stamp) and
             ``activity_series_left_out``.
 
@@ -125,14 +131,15 @@ def _read_plane(item: FoundSeries, recipe: Recipe, nwb: NWBFile, notes: Notes) -
     if (why := impossible_conversion(item.series)) is not None:
         raise SourceError(f"{item.path} has an impossible {why}")
     infinite = notes["values_not_finite"]
-    data = read_data(item, quality=notes)
+    data = read_data(item, missing_values(recipe.activity, item.name), notes)
     if data is None:
         raise SourceError(f"{item.path} holds no numbers in two dimensions")
-    data = _time_first(item, data, notes)
+    stamps = time_stamps(item.series, item.path)
+    data = _time_first(item, data, stamps, recipe, nwb, notes)
     unit = unit_of(item.series)
     rules = recipe.activity
     counts = matches(rules.count_units, unit) or matches(rules.count_names, item.name)
-    series = _on_grid(item, data, unit, notes)
+    series = _on_grid(item, data, stamps, unit, notes)
     units = _units(item, data.shape[1], rules, recipe.units, nwb, notes)
     kind = COUNTS if counts else VALUES
     if counts:
@@ -157,35 +164,43 @@ def _refuse_impossible_counts(path: str, data: np.ndarray) -> None:
     if below:
         raise SourceError(
             f"{path} says that it holds counts, but {below} of its samples are below 0 (the least is {least:g}): "
-            "expected 0 or more"
+            "expected 0 or more; `activity: {missing: {<name of the series>: [<number>]}}` in a recipe names a number "
+            "that stands for missing samples"
         )
     if not total < MOST_COUNTED:
         raise SourceError(f"{path} says that it holds counts, but they sum to {total:g}: expected less than 2**53")
 
 
-def _time_first(item: FoundSeries, data: np.ndarray, notes: Notes) -> np.ndarray:
-    """Some files have cells first: told by the number of cells, where it fits the one side alone."""
-    region = getattr(item.series, "rois", None)
-    cells = None if region is None else len(region.data)
-    if cells is None or data.shape[1] == cells or data.shape[0] != cells:
-        return data
-    notes["activity_transposed"] += 1
-    turned = empty(data.shape[::-1], data.dtype)
-    rows = max(1, PIECE_BYTES // (data.dtype.itemsize * max(1, data.shape[0])))
-    for first in range(0, data.shape[1], rows):
-        turned[first : first + rows] = data[:, first : first + rows].T
-        let_go(turned)
-        let_go(data)
-    return turned
+def _time_first(
+    item: FoundSeries, data: np.ndarray, stamps: Any, recipe: Recipe, nwb: NWBFile, notes: Notes
+) -> np.ndarray:
+    """Return ``(T, N)`` samples of a series that may have cells first.
+
+    Raises:
+        SourceError: if neither the file nor the recipe says which axis is time.
+    """
+    region, table = getattr(item.series, "rois", None), nwb.units
+    rows = len(region.data) if region is not None else len(table) if table is not None else None
+    axis = stated_axis(item.path, item.name, recipe.layout)
+    if axis is None:
+        axis = population_axis(data.shape, None if stamps is None else len(stamps), rows)
+    if axis is None:
+        shape = " x ".join(map(str, data.shape))
+        raise SourceError(
+            f"{item.path} is {shape}, and neither time stamps nor a table of cells says which of the two is time; "
+            f"{advice(item.path)}"
+        )
+    notes["activity_transposed"] += axis
+    return turned(data) if axis else data
 
 
-def _on_grid(item: FoundSeries, data: np.ndarray, unit: str, notes: Notes) -> RegularTimeSeries:
+def _on_grid(item: FoundSeries, data: np.ndarray, stamps: Any, unit: str, notes: Notes) -> RegularTimeSeries:
     rate, start = item.series.rate, item.series.starting_time or 0.0
-    if item.series.timestamps is None:
+    if stamps is None:
         if rate is None or not (np.isfinite(rate) and rate > 0 and np.isfinite(start)):
             raise SourceError(f"{item.path} has neither time stamps nor a rate above 0 Hz, got {rate}")
         return RegularTimeSeries(data, rate=float(rate), start=float(start), unit=unit)
-    times = np.asarray(load(item.series.timestamps, f"{item.path}/timestamps"), dtype=np.float64)
+    times = np.asarray(load(stamps, f"{item.path}/timestamps"), dtype=np.float64)
     if len(times) != len(data) or len(times) < 2:
         raise SourceError(f"{item.path} has {len(times)} time stamps for {len(data)} samples: at least 2 are needed")
     present = is_finite(times)
@@ -246,11 +261,15 @@ def _units(
     if region is not None:
         cells = read_units(region.table, unit_rules, notes, path=str(region.table.name))
         rows = np.asarray(load(region.data, f"{item.path}/rois")).astype(np.int64)
-        if len(rows) != n_units or (len(rows) and (rows.min() < 0 or rows.max() >= len(cells))):
+        if len(rows) > n_units or (len(rows) and (rows.min() < 0 or rows.max() >= len(cells))):
             raise SourceError(
                 f"{item.path} has {n_units} columns, but its region names {len(rows)} of {len(cells)} cells"
             )
-        columns |= {name: values[rows] for name, values in cells.items()}
+        notes["rois_unnamed"] += n_units - len(rows)
+        columns |= {name: values[rows] for name, values in cells.items()} if len(rows) == n_units else {}
+        if 0 < len(rows) < n_units:
+            columns |= {name: _padded(values[rows], n_units) for name, values in cells.items() if name != "id"}
+            columns["source_id"] = _padded(cells["id"][rows], n_units)
         plane = getattr(region.table, "imaging_plane", None)
         if plane is not None:
             columns.setdefault("plane", np.full(n_units, str(plane.name)))
@@ -261,3 +280,11 @@ def _units(
     if "location" not in columns and said and not matches(unit_rules.missing, said):
         columns["location"] = np.full(n_units, said)
     return Units(n_units, columns)
+
+
+def _padded(values: np.ndarray, n_units: int) -> np.ndarray:
+    """Return a column with ``''``, or NaN, for the last units, which it does not speak of."""
+    if values.dtype.kind == "U":
+        return np.concatenate([values, np.full(n_units - len(values), "", dtype=values.dtype)])
+    rest = np.full((n_units - len(values), *values.shape[1:]), np.nan)
+    return np.concatenate([values.astype(np.float64), rest])

@@ -10,6 +10,7 @@ from pynwb.misc import IntervalSeries
 from foundation.store import Interval
 from foundation.store.finite import missing_as_nan
 from ingest.arrays import load
+from ingest.layout import time_stamps
 from ingest.names import free_name, safe_name
 from ingest.notes import Notes
 from ingest.series import FoundSeries
@@ -55,10 +56,10 @@ def read_events(
 
 
 def _times(item: FoundSeries) -> np.ndarray | str:
-    series = item.series
-    if series.timestamps is None or series.data is None or len(series.timestamps) != len(series.data):
+    series, stamps = item.series, time_stamps(item.series, item.path)
+    if stamps is None or series.data is None or len(stamps) != np.size(series.data):
         return "no time stamp for each value"
-    times = np.asarray(load(series.timestamps, f"{item.path}/timestamps"))
+    times = np.asarray(load(stamps, f"{item.path}/timestamps"))
     if times.ndim != 1 or times.dtype.kind not in "iuf":
         return "time stamps that are no numbers"
     return missing_as_nan(times.astype(np.float64))[0]
@@ -70,7 +71,7 @@ def _moments(item: FoundSeries, domain: Interval, notes: Notes) -> Interval | st
         return times
     data = item.series.data
     names = enum_names(data)
-    values = load(data, f"{item.path}/data")
+    values = np.asarray(load(data, f"{item.path}/data"), dtype=object).reshape(-1)
     texts = as_text(values if names is None else [names.get(int(value)) for value in values])
     good = np.isfinite(times)
     notes["intervals_dropped"] += int((~good).sum())
@@ -87,8 +88,8 @@ def _intervals(item: FoundSeries, domain: Interval, notes: Notes) -> Interval | 
     times = _times(item)
     if isinstance(times, str):
         return times
-    marks: Any = np.asarray(load(item.series.data, f"{item.path}/data"))
-    if marks.ndim != 1 or marks.dtype.kind not in "biuf":
+    marks: Any = np.asarray(load(item.series.data, f"{item.path}/data")).reshape(-1)
+    if marks.dtype.kind not in "biuf":
         return "marks that are no numbers"
     levels = bool((marks == 0).any()) and not (marks < 0).any() and bool((marks < MAX_KIND).all())
     marks = np.where(np.isfinite(marks) & (np.abs(marks) < MAX_KIND), marks, 0).astype(np.int64)

@@ -196,7 +196,7 @@ def _read(
         session=session_name(nwb, source.path),
         units=with_regions(units, recipe.regions, subject.species, notes),
         domain=domain,
-        behavior=read_behavior(rest, recipe.behavior, notes, strict),
+        behavior=read_behavior(rest, recipe, notes, strict, domain.duration),
         intervals=dict(sorted(intervals.items())),
         resolution=resolution,
         quality=notes.found(),

@@ -12,7 +12,9 @@ LOSSES = frozenset(
     {
         "conversions_impossible",
         "intervals_dropped",
+        "layouts_unknown",
         "obs_intervals_dropped",
+        "rois_unnamed",
         "samples_dropped",
         "series_sorted",
         "spikes_dropped_nan",

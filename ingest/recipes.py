@@ -24,6 +24,7 @@ from ingest.control import ControlRules
 from ingest.rules import (
     ActivityRules,
     BehaviorRules,
+    LayoutRules,
     RegionRules,
     ResolutionRules,
     StateRules,
@@ -37,7 +38,11 @@ READER_VERSION = 2
 # In a list of a recipe that extends another, this stands for the items of the other.
 INHERITED = "..."
 # Rules that came later: they go into the digest only where a recipe uses them, as recordings are known by it.
-LATER = ("units.tables",)
+LATER = (
+    "activity.missing",
+    "layout",
+    "units.tables",
+)
 # What says nothing of how a file is read.
 _ABOUT = ("description", "verified", "dandisets")
 # The archive whose dandisets the shipped recipes were written for.
@@ -54,7 +59,7 @@ class Recipe:
         description: a line for people; it does not change what is read, nor do the next two.
         verified: whether the recipe was tried on the real files of its dandisets.
         dandisets: the dandisets of the archive ``dandi`` that it was written for.
-        units, regions, activity, behavior, trials, states, resolution, control: the rules.
+        units, regions, activity, layout, behavior, trials, states, resolution, control: the rules.
 
     Example:
         >>> load_recipe("default").trials.tables
@@ -67,6 +72,7 @@ class Recipe:
     units: UnitRules = field(default_factory=UnitRules)
     regions: RegionRules = field(default_factory=RegionRules)
     activity: ActivityRules = field(default_factory=ActivityRules)
+    layout: LayoutRules = field(default_factory=LayoutRules)
     behavior: BehaviorRules = field(default_factory=BehaviorRules)
     trials: TrialRules = field(default_factory=TrialRules)
     states: StateRules = field(default_factory=StateRules)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -78,6 +79,7 @@ class ActivityRules:
             if they were sampled together.
         count_units: units of measure that say that samples are counts of events.
         count_names: names that say so.
+        missing: names of series -> numbers that stand for a missing sample in them, as in `BehaviorRules`.
         location_patterns: expressions searched in the series' comments; the first group is the region of all units.
     """
 
@@ -87,7 +89,24 @@ class ActivityRules:
     join_planes: bool = True
     count_units: list[str] = field(default_factory=list)
     count_names: list[str] = field(default_factory=list)
+    missing: dict[str, list[str]] = field(default_factory=dict)
     location_patterns: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        check_missing(self.missing, "activity.missing")
+
+
+@dataclass(frozen=True)
+class LayoutRules:
+    """Which axis of a series is time, for files that do not say it.
+
+    Args:
+        time_first: paths or names of series of (time, units) or (time, dimensions), as NWB has it.
+        time_last: paths or names of series that lie on their side.
+    """
+
+    time_first: list[str] = field(default_factory=list)
+    time_last: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -108,13 +127,7 @@ class BehaviorRules:
     max_rate: float = 2000.0
 
     def __post_init__(self) -> None:
-        for name, values in self.missing.items():
-            compiled(name, "behavior.missing")
-            for value in values:
-                try:
-                    float(value)
-                except ValueError:
-                    raise ConfigError(f"behavior.missing.{name} is {value!r}: allowed are numbers, as texts") from None
+        check_missing(self.missing, "behavior.missing")
         if not self.max_rate > 0:
             raise ConfigError(f"behavior.max_rate is {self.max_rate}: allowed is a number of Hz above 0")
 
@@ -166,12 +179,23 @@ class ResolutionRules:
     patterns: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.seconds is not None and not self.seconds >= 0:
+        if self.seconds is not None and not 0 <= self.seconds < math.inf:
             raise ConfigError(f"resolution.seconds is {self.seconds}: allowed is 0 (exact) or more, or null")
         for pattern in self.patterns:
             groups = set(compiled(pattern, "resolution.patterns").groupindex)
             if len(groups & {"s", "ms"}) != 1:
                 raise ConfigError(f"resolution.patterns: {pattern!r} needs one group named (?P<s>...) or (?P<ms>...)")
+
+
+def check_missing(missing: dict[str, list[str]], key: str) -> None:
+    """Raise a `ConfigError` unless the names are regular expressions and the values are numbers."""
+    for name, values in missing.items():
+        compiled(name, key)
+        for value in values:
+            try:
+                float(value)
+            except ValueError:
+                raise ConfigError(f"{key}.{name} is {value!r}: allowed are numbers, as texts") from None
 
 
 def compiled(pattern: str, key: str) -> re.Pattern[str]:

@@ -20,10 +20,12 @@ from foundation.store import IrregularTimeSeries, RegularTimeSeries
 from foundation.store import TimeSeries as StoredSeries
 from foundation.store.finite import is_finite, missing_as_nan
 from ingest.arrays import load_slowly
+from ingest.layout import advice, behavior_axis, stated_axis, time_stamps, turned
 from ingest.names import free_name, matches, safe_name, standard_name
 from ingest.notes import Notes
 from ingest.quality import Quality
-from ingest.rules import BehaviorRules
+from ingest.recipes import Recipe
+from ingest.rules import ActivityRules, BehaviorRules
 from ingest.texts import plain_text
 
 log = logging.getLogger(__name__)
@@ -92,25 +94,27 @@ def rate_of(series: Any) -> float:
     """Samples per second: the file's rate, or that of its timestamps; NaN if it has neither."""
     if series.rate is not None:
         return float(series.rate)
-    times = series.timestamps
+    times = time_stamps(series, series.name)
     if times is None or len(times) < 2 or not float(times[-1]) > float(times[0]):
         return float("nan")
     return (len(times) - 1) / (float(times[-1]) - float(times[0]))
 
 
 def read_behavior(
-    found: list[FoundSeries], rules: BehaviorRules, notes: Notes, strict: bool
+    found: list[FoundSeries], recipe: Recipe, notes: Notes, strict: bool, observed: float = 0.0
 ) -> dict[str, StoredSeries]:
     """The behaviour and stimuli of a file: its series, under standard names where the recipe has one.
 
     Args:
         found: the series that are not something else.
-        rules: names.
+        recipe: names of behaviour, and which axis of a series is time.
         notes: gets what became of each; counts ``series_left_out`` (no numbers, no time, too fast, images, more than
             two dimensions), ``series_sorted`` and ``samples_dropped`` (time stamps that fall or are not finite), and
             ``values_not_finite`` (samples that are infinite or too large for float32: they become NaN) and
-            ``conversions_impossible`` (series left out, because their conversion or offset is 0 or not finite).
+            ``conversions_impossible`` (series left out, because their conversion or offset is 0 or not finite),
+            ``series_transposed`` and ``layouts_unknown`` (series left out, because nothing says which axis is time).
         strict: refuse what would be sorted or dropped.
+        observed: seconds for which the recording was observed, if that is known.
 
     Returns:
         name -> series of ``(T, D)`` samples in the series' unit, with its conversion and offset applied.
@@ -119,12 +123,16 @@ def read_behavior(
         SourceError: with ``strict``, if time stamps fall or are not finite.
     """
     behavior: dict[str, StoredSeries] = {}
+    rules = recipe.behavior
     for item in found:
         why = why_left(item, rules)
         if why is None and (why := impossible_conversion(item.series)) is not None:
             notes["conversions_impossible"] += 1
-        infinite = notes["values_not_finite"]
-        series = read_series(item, notes, strict, missing_values(rules, item.name)) if why is None else why
+        infinite, on_side = notes["values_not_finite"], notes["series_transposed"]
+        series: StoredSeries | str = why or ""
+        if why is None:
+            axis = stated_axis(item.path, item.name, recipe.layout)
+            series = read_series(item, notes, strict, missing_values(rules, item.name), axis, observed)
         if isinstance(series, str):
             notes.leave(item.path, series, "series_left_out")
             continue
@@ -134,8 +142,9 @@ def read_behavior(
         choices = [name, item.name, f"{parent}_{item.name}", item.path.replace("/", "_")]
         kept = free_name([safe_name(choice) for choice in choices], behavior)
         behavior[kept] = series
-        absurd = infinite_text(notes["values_not_finite"] - infinite)
-        notes.take(item.path, f"behaviour {kept}, {len(series)} samples, {series.unit or 'no unit'}{absurd}")
+        remarks = ", turned to (time, dimension)" if notes["series_transposed"] > on_side else ""
+        remarks += infinite_text(notes["values_not_finite"] - infinite)
+        notes.take(item.path, f"behaviour {kept}, {len(series)} samples, {series.unit or 'no unit'}{remarks}")
     return behavior
 
 
@@ -177,27 +186,51 @@ def impossible_conversion(series: Any) -> str | None:
     return None
 
 
-def missing_values(rules: BehaviorRules, name: str) -> list[float]:
+def missing_values(rules: ActivityRules | BehaviorRules, name: str) -> list[float]:
     """The numbers that stand for a missing sample in a series, in the units of the file."""
     return [float(value) for pattern, values in rules.missing.items() if matches([pattern], name) for value in values]
 
 
-def read_series(item: FoundSeries, quality: Quality, strict: bool, missing: Sequence[float] = ()) -> StoredSeries | str:
-    """One series as ``(T, D)`` samples, or why it is none: it holds no numbers, or no usable time."""
-    series = item.series
-    unit = unit_of(series)
-    if series.timestamps is None:
-        rate, start = series.rate, series.starting_time or 0.0
-        if rate is None or not (np.isfinite(rate) and rate > 0 and np.isfinite(start)):
-            return f"neither time stamps nor a rate above 0 Hz (rate {rate}, start {start})"
-        data = read_data(item, missing, quality)
-        return "no numbers" if data is None else RegularTimeSeries(data, float(rate), float(start), unit)
-    if len(series.timestamps) != len(series.data):
-        return f"{len(series.timestamps)} time stamps for {len(series.data)} samples"
-    times = load_slowly(series.timestamps, f"{item.path}/timestamps")
+def read_series(
+    item: FoundSeries,
+    quality: Quality,
+    strict: bool,
+    missing: Sequence[float] = (),
+    axis: int | None = None,
+    observed: float = 0.0,
+) -> StoredSeries | str:
+    """One series as ``(T, D)`` samples, or why it is none: it holds no numbers, or no usable time.
+
+    Args:
+        item: the series.
+        quality: counts what was mended or dropped.
+        strict: refuse time stamps that fall or are not finite.
+        missing: numbers that stand for a missing sample.
+        axis: the axis of time, where a recipe states it.
+        observed: seconds for which the recording was observed; 0 if that is not known.
+    """
+    series, stamps = item.series, time_stamps(item.series, item.path)
+    unit, shape = unit_of(series), np.shape(series.data)
+    rate, start = series.rate, series.starting_time or 0.0
+    if stamps is None and (rate is None or not (np.isfinite(rate) and rate > 0 and np.isfinite(start))):
+        return f"neither time stamps nor a rate above 0 Hz (rate {rate}, start {start})"
+    if axis is None:
+        axis = behavior_axis(shape, None if stamps is None else len(stamps), rate, observed)
+    if axis is None:
+        quality["layouts_unknown"] += 1
+        return f"{' x '.join(map(str, shape))}, and nothing says which of the two is time; {advice(item.path)}"
+    axis = min(axis, len(shape) - 1)
+    if stamps is not None and len(stamps) != shape[axis]:
+        return f"{len(stamps)} time stamps for {shape[axis]} samples"
+    times = None if stamps is None else load_slowly(stamps, f"{item.path}/timestamps")
     data = read_data(item, missing, quality)
-    if data is None or times.ndim != 1 or times.dtype.kind not in "iuf":
+    if data is None or (times is not None and (times.ndim != 1 or times.dtype.kind not in "iuf")):
         return "no numbers"
+    if axis:
+        quality["series_transposed"] += 1
+        data = turned(data)
+    if times is None:
+        return RegularTimeSeries(data, float(rate), float(start), unit)
     times = times.astype(np.float64, copy=False)
     finite = is_finite(times)
     falls = bool((np.diff(times[finite]) < 0).any())
