@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import os
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from foundation.credentials import without_user
 from foundation.errors import FoundationError
 from foundation.store import Source, Store, make_current, recording_id, write_recording
 from ingest.control import remarks
@@ -63,12 +65,12 @@ class Work:
 
     def _ingest(self, asset: Asset) -> dict[str, Any]:
         store, source = Store(self.store), asset.source
-        if source.digest and (receipt := self._known(store, source)):
+        if source.digest and (receipt := self._known(store, asset, source)):
             return receipt
         with open_asset(asset, self.access) as content:
             if not source.digest:
                 source = replace(source, digest=digest_of(asset.url, content))
-                if receipt := self._known(store, source):
+                if receipt := self._known(store, asset, source):
                     return receipt
             recording = read_nwb(
                 asset.url, self.recipe, strict=self.strict, source=source, namespace=asset.namespace, content=content
@@ -78,15 +80,29 @@ class Work:
             counts = {"n_units": recording.n_units, "n_spikes": recording.n_spikes}
             if reason := why_not(recording, self.keep):
                 return {"status": LEFT_OUT, "note": reason, **counts}
-            identity = write_recording(store, recording, self.recipe.digest)
+            identity = write_recording(store, recording, self.recipe.digest, place=place_of(asset))
         return {"status": INGESTED, "id": identity, "note": remarks(recording), **counts}
 
-    def _known(self, store: Store, source: Source) -> dict[str, Any] | None:
+    def _known(self, store: Store, asset: Asset, source: Source) -> dict[str, Any] | None:
         """The receipt of a recording that is in the store already."""
         identity = recording_id(source, self.recipe.digest)
         record = store.commit(identity)
         # What strict refuses may have been committed without it: then it is read again, and refused.
         if record is None or (self.strict and LOSSES & set(record["quality"])):
             return None
-        make_current(store, identity, source)
+        make_current(store, record, place_of(asset))
         return {"status": SKIPPED, "id": identity, "n_units": record["n_units"], "n_spikes": record["n_spikes"]}
+
+
+def place_of(asset: Asset) -> str:
+    """Return where a file outside an archive lies: its absolute path, links followed, or its URL; empty in an archive.
+
+    Example:
+        >>> place_of(Asset("http://me:secret@host/a.nwb", "a.nwb", 5, Source("a.nwb", "")))
+        'http://host/a.nwb'
+        >>> place_of(Asset("https://host/x/a.nwb", "a.nwb", 5, Source("a.nwb", "etag", archive="dandi")))
+        ''
+    """
+    if asset.source.archive:
+        return ""
+    return without_user(asset.url) if "://" in asset.url else os.path.realpath(asset.url)

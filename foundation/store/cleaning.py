@@ -15,7 +15,7 @@ from foundation.store.storage import Store
 
 log = logging.getLogger(__name__)
 
-FOLDERS = ("", "commits", "current", "recordings", "derived")
+FOLDERS = ("", "commits", "current", "superseded", "recordings", "derived")
 
 
 @dataclass(frozen=True)

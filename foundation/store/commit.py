@@ -11,7 +11,7 @@ import numpy as np
 from foundation.errors import StoreError
 from foundation.store.encode import encode
 from foundation.store.files import to_json
-from foundation.store.identity import origin, recording_id
+from foundation.store.identity import origin, place_key, recording_id
 from foundation.store.observed import listed
 from foundation.store.recording import Recording, Source
 from foundation.store.storage import Store
@@ -19,7 +19,9 @@ from foundation.store.storage import Store
 log = logging.getLogger(__name__)
 
 
-def write_recording(store: Store, recording: Recording, recipe_digest: str = "", current: bool = True) -> str:
+def write_recording(
+    store: Store, recording: Recording, recipe_digest: str = "", current: bool = True, place: str = ""
+) -> str:
     """Write a recording and make it visible. The same recording again writes nothing new.
 
     Args:
@@ -27,6 +29,7 @@ def write_recording(store: Store, recording: Recording, recipe_digest: str = "",
         recording: what.
         recipe_digest: digest of the recipe that read it.
         current: make it the recording of its asset that counts.
+        place: where its file lies; see `make_current`.
 
     Returns:
         The recording's id.
@@ -42,7 +45,7 @@ def write_recording(store: Store, recording: Recording, recipe_digest: str = "",
     try:
         _commit(store, record)
         if current:
-            make_current(store, identity, recording.source)
+            make_current(store, record, place)
     except OSError as error:
         raise StoreError(f"cannot write to {store.name!r}: {error.strerror or error}") from error
     return identity
@@ -59,14 +62,34 @@ def _commit(store: Store, record: dict[str, Any]) -> None:
         log.warning("%s is kept as it was committed, though it would be read otherwise today", record["path"])
 
 
-def make_current(store: Store, identity: str, source: Source) -> None:
+def make_current(store: Store, record: dict[str, Any], place: str = "") -> None:
     """Say that this recording is the one that counts of those that were made from one asset.
 
-    `Catalog` lists only recordings that count; the others stay as they are, for whoever named them by id.
+    `Catalog` lists only recordings that count; the others stay as they are, for whoever named them by id. A file
+    outside an archive that was edited is another asset, as its content is: it supersedes what the same place held
+    before of the same session.
+
+    Args:
+        store: the store.
+        record: its commit record.
+        place: the file's absolute path or URL; empty for assets of an archive, which their archive names.
     """
-    name, value = f"current/{origin(source)}.json", {"id": identity}
-    if store.read_json(name) != value:
-        store.write_json(name, value)
+    identity = record["id"]
+    _point(store, f"current/{origin(Source(**record['source']))}.json", identity)
+    if not place:
+        return
+    name = f"current/{place_key(place, record['subject'], record['session'])}.json"
+    before = (store.read_json(name) or {}).get("id", identity)
+    if before != identity:
+        # In this order: a process that is killed in between does so again next time.
+        store.remove(f"superseded/{identity}.json")
+        _point(store, f"superseded/{before}.json", identity)
+    _point(store, name, identity)
+
+
+def _point(store: Store, name: str, identity: str) -> None:
+    if store.read_json(name) != {"id": identity}:
+        store.write_json(name, {"id": identity})
 
 
 def summarise(recording: Recording) -> dict[str, Any]:

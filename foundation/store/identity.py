@@ -41,5 +41,17 @@ def origin(source: Source) -> str:
     return _digest([source.digest])
 
 
+def place_key(place: str, subject: str, session: str) -> str:
+    """Return the name of what was read from one place: of the recordings of one session there, the newest counts.
+
+    Another animal or another session at the same place (a file that each session overwrites) is another name.
+
+    Args:
+        place: the file's absolute path, links followed, or its URL.
+        subject, session: of the recording.
+    """
+    return _digest(["place", place, subject, session])
+
+
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:20]

@@ -64,18 +64,26 @@ def order(record: Record) -> tuple[str, str, str]:
 
 
 def _split(store: Store, records: list[Record]) -> tuple[list[Record], list[Record]]:
-    """Those that count and those that do not. Only an asset of several recordings needs its pointer read."""
+    """Those that count and those that do not. Only an asset of several recordings needs its pointer read.
+
+    A recording that was read from a place where there is a newer one (``superseded/``) does not count as long as the
+    newer one is there.
+    """
     origins = [origin(Source(**record["source"])) for record in records]
     several: dict[str, list[str]] = {}
     for record, key in zip(records, origins, strict=True):
         several.setdefault(key, []).append(record["id"])
     keys = [key for key, identities in several.items() if len(identities) > 1]
     pointers = dict(zip(keys, store.read_many([f"current/{key}.json" for key in keys]), strict=True))
+    known = {record["id"] for record in records}
+    replaced = [name.removesuffix(".json") for name in store.names("superseded") if name.endswith(".json")]
+    newer = dict(zip(replaced, store.read_many([f"superseded/{i}.json" for i in replaced]), strict=True))
     current: list[Record] = []
     superseded: list[Record] = []
     for record, key in zip(records, origins, strict=True):
-        pointer = pointers.get(key)
+        pointer, by = pointers.get(key), newer.get(record["id"])
         counts = pointer is None or pointer["id"] == record["id"] or pointer["id"] not in several[key]
+        counts &= by is None or by["id"] not in known
         (current if counts else superseded).append(record)
     return current, superseded
 

@@ -5,7 +5,8 @@
     store.json                    what this folder is, and its schema
     recordings/<content digest>/  one Zarr group each
     commits/<recording id>.json   makes a group visible; written last
-    current/<origin>.json         which recording of an asset counts, where there are several
+    current/<origin>.json         which recording of an asset, or of a place, counts, where there are several
+    superseded/<id>.json          which recording replaces one that was read from the same place
     catalog.parquet               a snapshot of all commits
     derived/<digest>/             what was computed from recordings (embeddings, fits)
 

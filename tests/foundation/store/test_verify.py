@@ -17,6 +17,7 @@ from foundation.store import (
     verify_store,
     write_recording,
 )
+from foundation.store.commit import summarise
 from foundation.store.listing import CatalogSettings, list_catalog
 
 
@@ -236,7 +237,8 @@ def test_the_catalog(store, make_recording):
 
 
 def test_a_pointer_to_nothing(store, make_recording):
-    make_current(store, "0" * 20, make_recording(0).source)
+    recording = make_recording(0)
+    make_current(store, {"id": "0" * 20, **summarise(recording)})
     ((where, what),) = found(store)
     assert where.startswith("current/")
     assert "0" * 20 in what
