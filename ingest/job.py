@@ -34,6 +34,7 @@ from ingest.schedule import run_tasks
 from ingest.settings import AUTO, IngestSettings
 from ingest.ship import run_on_cluster
 from ingest.sources import Asset, find_assets, listing
+from ingest.warm_up import compile_loops
 from ingest.watch import Watch
 from ingest.work import Work
 
@@ -98,6 +99,7 @@ def _ingest(settings: IngestSettings, assets: list[Asset], recipe: Recipe) -> In
     work = Work(place, recipe, settings.strict, settings.keep, settings.access, settings.timeout)
     receipts: list[Receipt] = []
     try:
+        compile_loops()
         with ray_cluster(settings.workers, settings.address) as ray, Watch(assets) as watch:
             for receipt in run_tasks(ray, assets, work, limit=settings.workers, waiting=watch.waiting):
                 receipts.append(receipt)

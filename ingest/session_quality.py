@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from foundation.compiled import compiled
 from foundation.store import Interval, IrregularTimeSeries, Spikes, TimeSeries
 from foundation.store.scratch import let_go, pieces
 
@@ -99,7 +99,7 @@ def _no_bin_is_empty(spikes: Spikes, first: float, last: float, n_bins: int) -> 
     return False
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _extremes(times: np.ndarray, first: float, last: float, low: np.ndarray, high: np.ndarray) -> None:
     """The first and the last spike of each of equal bins of ``[first, last]``."""
     n_bins = len(low)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
+from foundation.compiled import compiled
 from foundation.store import COUNTS, Interval, Recording, RegularTimeSeries, Spikes
 from foundation.store.scratch import let_go, runs
 
@@ -97,7 +97,7 @@ def train_figures(
     return UnitFigures(rate, presence, violations, contamination, duplicates.copy())
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _count(
     times: np.ndarray,
     offsets: np.ndarray,
@@ -155,7 +155,7 @@ def _count(
         out_N6[n] = (inside, present, duplicates, intervals, short, pairs)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _search(times: np.ndarray, low: int, high: int, value: float) -> int:
     """The first spike of ``low`` to ``high - 1`` that is not before ``value``."""
     while low < high:

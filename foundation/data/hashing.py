@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from foundation.compiled import compiled
 
 # Steele, Lea and Flood, OOPSLA 2014.
 GAMMA, FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _mix(key: np.uint64, position: np.uint64) -> np.uint64:
     x = key + (position + np.uint64(1)) * np.uint64(GAMMA)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(FIRST)
@@ -17,7 +18,7 @@ def _mix(key: np.uint64, position: np.uint64) -> np.uint64:
     return x ^ (x >> np.uint64(31))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def mix(key_R: np.ndarray, position_P: np.ndarray, mixed_RP: np.ndarray) -> None:
     """A key for each of P positions of each of R keys.
 
@@ -35,7 +36,7 @@ def mix(key_R: np.ndarray, position_P: np.ndarray, mixed_RP: np.ndarray) -> None
             mixed_RP[r, p] = _mix(key_R[r], position_P[p])
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def mix_on(key_R: np.ndarray, position_P: np.ndarray, mixed_R: np.ndarray) -> None:
     """A key for each of R keys, mixed with P numbers one after another.
 
@@ -50,7 +51,7 @@ def mix_on(key_R: np.ndarray, position_P: np.ndarray, mixed_R: np.ndarray) -> No
             mixed_R[r] = _mix(mixed_R[r], position_P[p])
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def to_unit(key_R: np.ndarray, u_R: np.ndarray) -> None:
     """A number in [0, 1) of 24 bits for each key.
 

@@ -14,6 +14,8 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
+from foundation.compiled import compiled
+
 
 @intrinsic
 def _pointer(typing_context: Any, address: Any) -> Any:
@@ -25,7 +27,7 @@ def _pointer(typing_context: Any, address: Any) -> Any:
     return types.voidptr(types.int64), build
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def spike_keys(ticks: np.ndarray, rate: float, base: int, ends_N: np.ndarray, shift: int, keys: np.ndarray) -> None:
     """Keys of a block's spikes, unit after unit; times are rounded to nanoseconds as `to_nanoseconds` does.
 
@@ -41,7 +43,7 @@ def spike_keys(ticks: np.ndarray, rate: float, base: int, ends_N: np.ndarray, sh
             keys[s] = ((np.int64(np.rint(ticks[s] / rate * 1e9)) - base) << shift) | unit
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def locate(
     recording_B: np.ndarray,
     start_B: np.ndarray,
@@ -81,7 +83,7 @@ def locate(
     return decoded
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def count_spikes(
     window_I: np.ndarray,
     from_I: np.ndarray,
@@ -158,7 +160,7 @@ def count_spikes(
     return over
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def rebin_samples(
     window_I: np.ndarray,
     from_I: np.ndarray,
@@ -204,7 +206,7 @@ def rebin_samples(
                             x[(row_B[b] + row) * n_columns + column] += share * data[sample - base_K[k], unit]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def fill_masks(n_units_B: np.ndarray, n_bins_B: np.ndarray, mask_BN: np.ndarray, mask_BT: np.ndarray) -> None:
     """True for the units and the bins that each window has."""
     for b in range(len(n_units_B)):

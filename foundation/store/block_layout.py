@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from foundation.compiled import compiled
 from foundation.store.scratch import empty, let_go, pieces
 
 # Slices of time per block in the first, rough count; the spikes of one slice are then put in order.
@@ -99,7 +99,7 @@ def gather(values: np.ndarray, offsets_N: np.ndarray, offsets_KN: np.ndarray) ->
     return out
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _search(times: np.ndarray, low: int, high: int, value: float) -> int:
     """The first spike of ``low`` to ``high - 1`` that is not before ``value``."""
     while low < high:
@@ -111,14 +111,14 @@ def _search(times: np.ndarray, low: int, high: int, value: float) -> int:
     return low
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _slice(time: float, smallest: float, scale: float, n_slices: int) -> int:
     if scale == 0.0:
         return 0
     return min(int((float(time) - smallest) * scale), n_slices - 1)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _count(times: np.ndarray, smallest: float, scale: float, apart_4S: np.ndarray) -> None:
     """Add the spikes of every slice of time to four counts in turn: neighbours of a train need not wait for each other.
 
@@ -128,7 +128,7 @@ def _count(times: np.ndarray, smallest: float, scale: float, apart_4S: np.ndarra
         apart_4S[i % 4, _slice(times[i], smallest, scale, apart_4S.shape[1])] += 1
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _cut(
     times: np.ndarray,
     offsets_N: np.ndarray,
@@ -197,7 +197,7 @@ def _cut(
     reached[0], reached[1] = slice_, before
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _gather(values: np.ndarray, offsets_KN: np.ndarray, place_N: np.ndarray, out: np.ndarray) -> None:
     """Fill in some blocks of ``out``; ``place_N`` is where each unit's next value lies, and moves on."""
     for k in range(len(offsets_KN)):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from foundation.compiled import compiled
 from foundation.store.scratch import empty, let_go, pieces
 
 # Sampling rates in use, then decimal resolutions; the first that reproduces every time is taken.
@@ -59,7 +59,7 @@ def _fill_slowly(times: np.ndarray, rate: float, ticks: np.ndarray) -> bool:
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _fill(times: np.ndarray, rate: float, ticks: np.ndarray) -> bool:
     """Write ticks; whether they give every time back."""
     wrong = 0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from foundation.compiled import compiled
 from foundation.store.scratch import pieces
 
 
@@ -28,7 +28,7 @@ def first_wrong(times: np.ndarray, offsets: np.ndarray) -> int | None:
     return None
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _first_wrong(times: np.ndarray, offsets: np.ndarray, low: int, high: int) -> int:
     """The same for the spikes ``low`` to ``high - 1``; -1 if there is none."""
     n = np.searchsorted(offsets, low, side="right") - 1

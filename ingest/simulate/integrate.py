@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from foundation.compiled import compiled
 from ingest.simulate.network import Network
 from ingest.simulate.session import STEP, Session
 
@@ -44,7 +44,7 @@ def integrate(network: Network, session: Session, rng: np.random.Generator) -> l
     return np.split(steps[order] / round(1.0 / STEP), np.cumsum(counts)[:-1])
 
 
-@numba.njit(cache=False)
+@compiled(cache=False)
 def _run(  # type: ignore[no-untyped-def]  # pragma: no cover  (compiled)
     abcd_N4,
     noise_N,
