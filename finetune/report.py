@@ -22,6 +22,7 @@ from finetune.report_sections import (
 from finetune.result import Result, read_predictions, read_results, write_bytes
 from finetune.settings import ReportSettings
 from finetune.table import COLUMNS, Row, cell, gain_text, rows, sample_text
+from foundation.printable import in_page
 from foundation.progress import progress
 from foundation.store import Catalog, Store
 from foundation.version import __version__
@@ -76,7 +77,11 @@ def write_report(
         The file.
     """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("finetune"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("finetune"),
+        autoescape=True,
+        finalize=in_page,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     made = rows(results)
     columns = [name for name in COLUMNS if any(name in row.scores for row in made)]

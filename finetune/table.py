@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from finetune.evaluation.metrics import TITLES
 from finetune.result import Result, Score
+from foundation.printable import printable
 
 COLUMNS = {
     "rate": "firing rates",
@@ -90,6 +91,7 @@ def table(results: list[Result]) -> str:
             for name in shown
         ]
         lines.append([first.task, first.target, TITLES[first.metric], sample_text(first), *cells])
+    lines = [[printable(cell) for cell in line] for line in lines]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     text = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines]
     return "\n".join([*text, "[a, b]: 95 % interval; *: the best of firing rates and the model"])

@@ -10,7 +10,7 @@ from pathlib import Path
 from finetune.figures import target_figure
 from finetune.result import Result, digest, read_json, read_predictions, write_json
 from finetune.settings import FinetuneSettings
-from foundation.credentials import without_user
+from foundation.credentials import without_secrets
 from foundation.tracking import Run, default_tracking_uri
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def log_task(settings: FinetuneSettings, task: str, results: list[Result]) -> st
     """
     folder = Path(settings.output)
     uri = settings.tracking_uri or default_tracking_uri(folder.resolve().parent)
-    key = digest([without_user(uri), settings.experiment, *sorted(r.key for r in results)])
+    key = digest([without_secrets(uri), settings.experiment, *sorted(r.key for r in results)])
     note = folder / task / "mlflow.json"
     known = read_json(note, key)
     if known is not None:
@@ -60,6 +60,6 @@ def log_task(settings: FinetuneSettings, task: str, results: list[Result]) -> st
                     run.files(picture, "pictures")
                 run.files(place / f"{result.mode}.json", f"results/{result.target}")
         identity = run.id
-    where = without_user(uri)
+    where = without_secrets(uri)
     write_json(note, {"key": key, "run_id": identity, "tracking_uri": where, "experiment": settings.experiment})
     return identity

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import ConfigError, FoundationError
+from foundation.printable import in_page
 from foundation.progress import progress
 from foundation.store import Catalog, StoredRecording
 from foundation.store.table import count
@@ -73,7 +74,11 @@ def render(catalog: Catalog, limit: int = 100, chosen_by: str = "") -> str:
         for record in progress(shown, "drawing", unit="recording")
     ]
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("foundation"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("foundation"),
+        autoescape=True,
+        finalize=in_page,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["count"] = count
     return environment.get_template("catalog.html.j2").render(

@@ -20,9 +20,10 @@ from jsonargparse import (  # type: ignore[attr-defined]
     Namespace,
 )
 
-from foundation.credentials import without_user
+from foundation.credentials import without_secrets
 from foundation.errors import ConfigError, FoundationError
 from foundation.import_path import safe_path
+from foundation.printable import printable_lines
 from foundation.resources import find_config
 
 log = logging.getLogger("foundation")
@@ -41,10 +42,20 @@ OURS = "foundation"
 
 
 class _Discreet(logging.Formatter):
-    """Leaves out names and passwords in URLs: other packages' messages and tracebacks have them too."""
+    """Leaves out secrets in URLs and control characters: other packages' messages and tracebacks have them too."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return without_user(super().format(record))
+        return presentable(super().format(record))
+
+
+def presentable(text: str) -> str:
+    r"""Return a text as a terminal or a log may show it: no secrets of URLs in it, no control characters.
+
+    Example:
+        >>> presentable("session a\x1b[2J of http://me:password@host")
+        'session a\\x1b[2J of http://host'
+    """
+    return printable_lines(without_secrets(text))
 
 
 def build_parser(program: str, function: Callable[..., Any], settings: type) -> ArgumentParser:
@@ -142,7 +153,7 @@ def run_stage(
     except SystemExit as stop:  # --help, --print_config
         return int(stop.code or 0) if not isinstance(stop.code, str) else BAD_USAGE
     except FoundationError as error:
-        print(f"{program}: {without_user(str(error))}\nSee `{program} --help`.", file=sys.stderr)
+        print(f"{program}: {presentable(str(error))}\nSee `{program} --help`.", file=sys.stderr)
         return BAD_USAGE
     try:
         with safe_path():
@@ -152,15 +163,15 @@ def run_stage(
         return 130
     except ConfigError as error:
         log.debug("bad usage", exc_info=True)
-        print(f"{program}: {without_user(str(error))}", file=sys.stderr)
+        print(f"{program}: {presentable(str(error))}", file=sys.stderr)
         return BAD_USAGE
     except Exception as error:  # the last stop: one line for the person, the traceback for the log
         log.debug("failed", exc_info=True)
         text = str(error) if isinstance(error, FoundationError) else f"{type(error).__name__}: {error}"
-        print(f"{program}: {without_user(text)}\nThe traceback is in {path}", file=sys.stderr)
+        print(f"{program}: {presentable(text)}\nThe traceback is in {path}", file=sys.stderr)
         return int(getattr(error, "status", FAILED))
     if result is not None:
-        print(show(result) if show else result)
+        print(presentable(show(result) if show else str(result)))
     return DONE if getattr(result, "ok", True) else FAILED
 
 

@@ -1,4 +1,9 @@
-"""Names and passwords in URLs such as ``http://me:password@host``: kept out of what others read."""
+"""Secrets in URLs (names, passwords and queries): kept out of what others read.
+
+``http://me:password@host/file?token=abc`` becomes ``http://host/file?***``. Passwords may hold characters that a URL
+should have escaped (``/``, ``#``, ``?``, ``@``, blanks): SQLAlchemy accepts them, and other libraries repeat them in
+their errors. Where a text is ambiguous, more of it is left out: ``http://host:80/a@b`` becomes ``http://***@b``.
+"""
 
 from __future__ import annotations
 
@@ -7,43 +12,69 @@ import re
 from pathlib import Path
 from typing import Any
 
-USER = re.compile(r"(?<=://)[^/?#\s]*@")
+HIDDEN = "***"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
+# Where the next URL of a line begins: a password may hold ``://``, but hardly after one of these.
+_NEXT = re.compile(r"(?<=[\s'\"(<\[{,;|])[A-Za-z][A-Za-z0-9+.\-]*://|(?<=::)[A-Za-z][A-Za-z0-9+.\-]*://")
+_NAMED, _NAMED_WHOLE = re.compile(r"[^/?#\s@:]*:"), re.compile(r"[^/?#@:]*:")
+_USER = re.compile(r"[^/?#\s]*@")
+_UNESCAPED = re.compile(r"[/?#\s]")
+# A query or a fragment with names and values; libraries also repeat it without the host that it belongs to.
+_NAMES_AND_VALUES = re.compile(r"[?#][\w.~+$%\[\]-]+=\S*")
+_QUERY, _WEB_QUERY = re.compile(r"[?#][\w.~+$%\[\]-]+="), re.compile(r"\?\S|#[\w.~+$%\[\]-]+=")
+_BLANK = re.compile(r"\s|$")
+_CLOSING = re.compile(r"[\])}>'\",.:;]*$")
 
 
-def without_user(text: str) -> str:
-    """A URL, or a text with URLs in it, without names and passwords.
+def without_secrets(text: str) -> str:
+    """Return a text, such as a message, without the names, passwords and queries of the URLs in it.
 
     Example:
-        >>> without_user("http://me:password@host:5000 is away")
-        'http://host:5000 is away'
-        >>> without_user("s3://bucket/a@b")
-        's3://bucket/a@b'
+        >>> without_secrets("http://me:pass/word@host:5000/a is away")
+        'http://***@host:5000/a is away'
+        >>> without_secrets("cannot open 'https://me:password@host/a.nwb?token=abc': 403")
+        "cannot open 'https://host/a.nwb?***': 403"
+        >>> without_secrets("s3://bucket/sub-?/a@b"), without_secrets("dandi://dandi/000003@draft")
+        ('s3://bucket/sub-?/a@b', 'dandi://dandi/000003@draft')
     """
-    return USER.sub("", text)
+    if "://" not in text and "=" not in text:
+        return text
+    return "\n".join(map(_line_without_secrets, text.split("\n")))
 
 
-def holds_user(text: str) -> bool:
-    """Whether a text holds a URL with a name or a password.
+def without_secrets_in_url(value: str) -> str:
+    """Return a value without secrets: a URL ends where the value does, so that its query may hold blanks.
 
     Example:
-        >>> holds_user("http://me:password@host"), holds_user("http://host")
+        >>> without_secrets_in_url("https://host/a.nwb?password=two words")
+        'https://host/a.nwb?***'
+    """
+    start = _SCHEME.match(value)
+    return start[0] + _hide(start[0], value[start.end() :], whole=True) if start else without_secrets(value)
+
+
+def holds_secret(values: Any) -> bool:
+    """Whether a text, or settings with texts in them, hold a URL with a name, a password or a query.
+
+    Example:
+        >>> holds_secret("http://me:password@host"), holds_secret({"store": "http://host"})
         (True, False)
     """
-    return USER.search(text) is not None
+    return bool(public(values) != values)
 
 
 def public(values: Any) -> Any:
-    """The same settings without names and passwords, however deep the texts lie that hold them.
+    """Return the same settings without secrets in URLs, however deep the texts lie that hold them.
 
     Example:
         >>> public({"store": "s3://key:secret@bucket/a", "saving": {"place": None}, "steps": 2})
         {'store': 's3://bucket/a', 'saving': {'place': None}, 'steps': 2}
     """
     if isinstance(values, dict):
-        return {name: public(value) for name, value in values.items()}
+        return {public(name): public(value) for name, value in values.items()}
     if isinstance(values, list | tuple):
         return type(values)([public(value) for value in values])
-    return without_user(values) if isinstance(values, str) else values
+    return without_secrets_in_url(values) if isinstance(values, str) else values
 
 
 def write_private(path: Path, text: str) -> None:
@@ -51,3 +82,55 @@ def write_private(path: Path, text: str) -> None:
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
+
+
+def _line_without_secrets(line: str) -> str:
+    first = _SCHEME.search(line)
+    if first is None:
+        return _hide_values(line)
+    starts = [first.start(), *(n.start() for n in _NEXT.finditer(line, first.end()))]
+    parts = [_hide_values(line[: starts[0]])]
+    for start, stop in zip(starts, [*starts[1:], len(line)], strict=True):
+        scheme = _SCHEME.match(line, start)
+        assert scheme is not None
+        quote = line[start - 1] if start and line[start - 1] in "'\"" else ""
+        parts.append(scheme[0] + _hide(scheme[0], line[scheme.end() : stop], quote))
+    return "".join(parts)
+
+
+def _hide(scheme: str, rest: str, quote: str = "", whole: bool = False) -> str:
+    """What follows ``scheme://`` in a line, without secrets.
+
+    Args:
+        scheme: with ``://``.
+        rest: up to the next URL or the end of the line.
+        quote: before the URL, which then ends with the next one.
+        whole: the URL ends where ``rest`` does.
+    """
+    user, named = _USER.match(rest), (_NAMED_WHOLE if whole else _NAMED).match(rest)
+    quoted = rest.rfind(quote) if quote and quote in rest else len(rest)
+    end = rest.rfind("@", 0, quoted) + 1 if named else user.end() if user else 0
+    mark = f"{HIDDEN}@" if _UNESCAPED.search(rest, 0, end) else ""
+    rest = rest[end:]
+    # Elsewhere than on the web, ? without a name and a value is a wildcard.
+    query = (_WEB_QUERY if scheme.lower().startswith("http") else _QUERY).search(rest)
+    if query is None:
+        return mark + _hide_values(rest)
+    place = query.start()
+    shown = f"{mark}{rest[: place + 1]}{HIDDEN}"
+    if whole:
+        return shown
+    blank = _BLANK.search(rest, max(rest.find(quote, place) if quote else place, place))
+    stop = blank.start() if blank else len(rest)
+    return f"{shown}{_closing(rest[place:stop])}{_hide_values(rest[stop:])}"
+
+
+def _hide_values(text: str) -> str:
+    """A text without the values of queries whose host stands elsewhere, as in ``with url: /a?token=abc``."""
+    return _NAMES_AND_VALUES.sub(lambda m: f"{m[0][0]}{HIDDEN}{_closing(m[0])}", text)
+
+
+def _closing(text: str) -> str:
+    """Brackets, quotes and full stops that follow a URL rather than belong to it."""
+    found = _CLOSING.search(text, 1)
+    return found[0] if found else ""

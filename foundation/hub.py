@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from foundation.credentials import without_user
+from foundation.credentials import without_secrets
 from foundation.errors import CheckpointError, ConfigError
 from foundation.models import EIT
 
@@ -75,13 +75,13 @@ def find_checkpoint(name: str | Path) -> Path:
             filesystem, path = fsspec.core.url_to_fs(text)
             filesystem.get(path.rstrip("/") + "/", f"{target}/", recursive=True)
         except (OSError, ValueError, ImportError) as error:
-            raise CheckpointError(without_user(f"cannot fetch {text}: {error}")) from error
+            raise CheckpointError(without_secrets(f"cannot fetch {text}: {error}")) from error
         text = str(target)
     for folder in (Path(text), Path(text) / "model"):
         if (folder / "config.json").is_file() and (folder / "model.safetensors").is_file():
             return folder
     raise CheckpointError(
-        f"no checkpoint at {without_user(str(name))!r}: a folder with config.json and model.safetensors is needed, "
+        f"no checkpoint at {without_secrets(str(name))!r}: a folder with config.json and model.safetensors is needed, "
         "as `foundation pretrain` writes it"
     )
 

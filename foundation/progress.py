@@ -10,6 +10,9 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from foundation.credentials import without_secrets
+from foundation.printable import printable
+
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -48,7 +51,7 @@ class Progress:
         """Say that ``n`` more steps are done; with 0, that something else is new, or that the work still goes on."""
         self.done += n
         if self.bar is not None:
-            self.bar.set_postfix_str(note, refresh=n == 0)
+            self.bar.set_postfix_str(printable(without_secrets(note)), refresh=n == 0)
             self.bar.update(n)
         elif self._finished() or time.monotonic() - self.last >= self.every:
             self.last = time.monotonic()

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foundation.credentials import without_user
+from foundation.credentials import without_secrets
 from foundation.errors import ConfigError, FoundationError
+from foundation.printable import printable
 from foundation.tracking import default_tracking_uri
 
 FIGURES = {"loss": "loss", "neuron_tokens_per_second": "tokens/s", "skipped_steps": "skipped"}
@@ -60,12 +61,12 @@ def list_runs(settings: RunsSettings) -> list[dict[str, Any]]:
         names = {e.experiment_id: e.name for e in client.search_experiments()}
         if settings.experiment and settings.experiment not in names.values():
             known = ", ".join(sorted(names.values()))
-            raise ConfigError(f"experiment is {settings.experiment!r}: {without_user(uri)} has {known}")
+            raise ConfigError(f"experiment is {settings.experiment!r}: {without_secrets(uri)} has {known}")
         wanted = [i for i, name in names.items() if settings.experiment in ("", name)]
         found = client.search_runs(wanted, max_results=settings.most, order_by=["attributes.start_time DESC"])
         return [_summary(client, run, names) for run in found]
     except MlflowException as error:
-        raise FoundationError(without_user(f"cannot list the runs at {uri}: {error}")) from error
+        raise FoundationError(without_secrets(f"cannot list the runs at {uri}: {error}")) from error
 
 
 def tracking_uri(place: str | None) -> str:
@@ -108,6 +109,7 @@ def table(runs: list[dict[str, Any]]) -> str:
         rows.append(
             [run["name"], run["experiment"], run["state"].lower(), step, *figures, _span(took), began, run["id"][:8]]
         )
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from foundation.credentials import public, without_user
+from foundation.credentials import public, without_secrets
 
 log = logging.getLogger(__name__)
 GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")  # no run, or one that was deleted
@@ -91,7 +91,7 @@ class Run:
             except MlflowException as error:
                 if error.error_code not in GONE:
                     raise
-                where, why = without_user(uri), without_user(str(error))
+                where, why = without_secrets(uri), without_secrets(str(error))
                 log.warning("run %s is not at %s any more (%s): a new one is started", run_id, where, why)
         if not self.id:
             self.id = self.client.create_run(self._experiment(uri, experiment), run_name=name).info.run_id
@@ -116,7 +116,7 @@ class Run:
     def params(self, values: dict[str, Any]) -> None:
         """Log parameters, nested ones by dotted names; a continued run keeps those that it has.
 
-        Names and passwords in URLs are left out.
+        Secrets in URLs are left out.
         """
         from mlflow.entities import Param
 

@@ -9,6 +9,7 @@ from typing import BinaryIO
 from zarr.abc.store import Store as ZarrStore
 
 from foundation.errors import SourceError
+from foundation.printable import printable
 from foundation.store import Recording, Source
 from ingest.notes import Note, Notes
 from ingest.nwb import NeedsSorting, read_nwb
@@ -42,14 +43,14 @@ class Explanation:
         return not self.refused
 
     def __str__(self) -> str:
-        width = max((len(note.path) for note in [*self.taken, *self.left]), default=0)
+        width = max((len(printable(note.path)) for note in [*self.taken, *self.left]), default=0)
         lines = [self.path, f"  {self.result}"]
         for title, notes in (("taken", self.taken), ("left", self.left)):
             if notes:
-                lines += ["", title, *[f"  {note.path.ljust(width)}  {note.text}" for note in notes]]
+                lines += ["", title, *[f"  {printable(note.path).ljust(width)}  {note.text}" for note in notes]]
         if self.quality:
             lines += ["", "counted", *[f"  {name} {number:g}" for name, number in self.quality.items()]]
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 
 def explain(

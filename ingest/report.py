@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from foundation.credentials import public, without_user
+from foundation.credentials import public, without_secrets
+from foundation.printable import printable
 
 INGESTED, SKIPPED, LEFT_OUT, NEEDS_SORTING, FAILED = "ingested", "skipped", "left out", "needs sorting", "failed"
 STATUSES = (INGESTED, SKIPPED, LEFT_OUT, NEEDS_SORTING, FAILED)
@@ -88,7 +89,7 @@ class IngestReport:
         return not self.failed
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON can hold it, without names and passwords in URLs."""
+        """The report as JSON can hold it, without secrets in URLs."""
         counts = {status: len(self.having(status)) for status in STATUSES}
         return {**public(asdict(self)), "counts": counts}
 
@@ -111,7 +112,7 @@ class IngestReport:
         size = sum(receipt.size for receipt in self.receipts)
         pace = f", {size / 1e6 / self.seconds:.1f} MB/s" if self.seconds > 0 and size else ""
         end = f"{files}: {counts}; {self.seconds:.1f} s{pace}; store {self.store}"
-        return without_user("\n".join([*lines, end]))
+        return without_secrets("\n".join([*lines, end]))
 
 
 def _row(receipt: Receipt) -> tuple[str, ...]:
@@ -121,6 +122,6 @@ def _row(receipt: Receipt) -> tuple[str, ...]:
         f"{receipt.n_units:,}" if counted else "-",
         f"{receipt.n_spikes:,}" if counted else "-",
         f"{receipt.seconds:.1f}",
-        receipt.path,
-        receipt.note,
+        printable(receipt.path),
+        printable(receipt.note),
     )

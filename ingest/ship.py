@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 import ingest
-from foundation.credentials import holds_user, write_private
+from foundation.credentials import holds_secret, write_private
 from foundation.errors import ConfigError
 from foundation.resources import find_config
 from ingest.settings import AUTO, IngestSettings
@@ -78,7 +78,7 @@ def _write(settings: IngestSettings, folder: Path) -> list[Path]:
     values = dataclasses.asdict(replace(settings, cluster=None))
     text = yaml.safe_dump(values, sort_keys=False)
     config = folder / f"foundation-ingest-{_short(text.encode())}.yaml"
-    if holds_user(text):  # the job needs the names and passwords in its URLs; rsync keeps the mode
+    if holds_secret(values):  # the job needs the secrets in its URLs; rsync keeps the mode
         write_private(config, text)
     else:
         config.write_text(text)

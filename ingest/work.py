@@ -6,11 +6,13 @@ import faulthandler
 import logging
 import os
 import time
+import traceback
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from foundation.credentials import without_user
+from foundation.credentials import without_secrets
 from foundation.errors import FoundationError
+from foundation.printable import printable
 from foundation.store import Source, Store, make_current, recording_id, write_recording
 from ingest.control import remarks
 from ingest.keep import KeepRules, why_not
@@ -56,7 +58,8 @@ class Work:
         except MemoryError:
             raise
         except Exception as error:  # one asset must not stop the others, whatever it is
-            log.exception("%s failed", asset.path)
+            # A worker's log has not the formatter of this software, which leaves out what is in URLs.
+            log.error("%s failed: %s", printable(asset.path), without_secrets(traceback.format_exc()))
             receipt = {"status": FAILED, "note": f"{type(error).__name__}: {error}"}
         finally:
             faulthandler.cancel_dump_traceback_later()
@@ -105,4 +108,4 @@ def place_of(asset: Asset) -> str:
     """
     if asset.source.archive:
         return ""
-    return without_user(asset.url) if "://" in asset.url else os.path.realpath(asset.url)
+    return without_secrets(asset.url) if "://" in asset.url else os.path.realpath(asset.url)

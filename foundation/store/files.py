@@ -18,7 +18,7 @@ from typing import Any
 
 import fsspec
 
-from foundation.credentials import without_user
+from foundation.credentials import without_secrets
 from foundation.errors import StoreError
 from foundation.store.leases import locked, write_whole
 
@@ -56,8 +56,8 @@ class Files:
 
     @property
     def name(self) -> str:
-        """The URL without a user's name and password, for messages."""
-        return without_user(self.url)
+        """The URL without a user's name, a password or a query, for messages."""
+        return without_secrets(self.url)
 
     def path(self, *parts: str) -> str:
         return "/".join([self.root.rstrip("/"), *parts])
@@ -149,6 +149,16 @@ class Files:
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted({str(name).rstrip("/").rsplit("/", 1)[-1] for name in found} - {""})
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of every file below a folder, by its path from there; none where there is no such folder."""
+        root = self.path(folder)
+        self.fs.invalidate_cache(root)
+        try:
+            found = self.fs.find(root, detail=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        return {str(path).removeprefix(f"{root}/"): int(info["size"] or 0) for path, info in found.items()}
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder, if it is there."""

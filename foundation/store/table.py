@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from foundation.printable import printable
 from foundation.store.session import join_sessions
 
 
@@ -36,6 +37,7 @@ def catalog_table(records: list[dict[str, Any]]) -> str:
         "hours": [f"{r['duration'] / 3600:.2f}" for r in records],
         "labels": [", ".join(r["labels"]) or "-" for r in records],
     }
+    columns = {name: [printable(cell) for cell in cells] for name, cells in columns.items()}
     widths = [max(map(len, [name, *cells])) for name, cells in columns.items()]
     rows = [tuple(columns), *zip(*columns.values(), strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -23,7 +23,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -34,6 +34,9 @@ from foundation.store.files import Files, to_json
 from foundation.training.identity import check_identity
 from foundation.training.retry import retried
 from foundation.training.state import own_moments, set_moments, set_weights, weights
+
+if TYPE_CHECKING:
+    from foundation.training.place_lock import Lease
 
 log = logging.getLogger(__name__)
 MANIFEST = "checkpoint.json"
@@ -55,6 +58,7 @@ class Checkpoints:
     def __init__(self, place: str | Path, retries: int = 0, pause: float = 0.0) -> None:
         self.files, self.retries, self.pause = Files(place), retries, pause
         self.damaged: set[str] = set()  # what `resumable` found so
+        self.lease: Lease | None = None  # see `place_lock.held_place`
 
     def names(self) -> list[str]:
         """Committed ones, the newest first."""
@@ -81,6 +85,23 @@ class Checkpoints:
         self.files.remove(f"{name}/{MANIFEST}")
         self.files.remove(name)
         self.damaged.discard(name)
+
+    def check_whole(self, name: str, sizes: dict[str, int]) -> None:
+        """Raise unless the files of a checkpoint lie there with the bytes that were written: one listing.
+
+        Args:
+            name: of the checkpoint.
+            sizes: file -> bytes.
+
+        Raises:
+            CheckpointError: if one is missing or has another size, or another run has taken the place over.
+        """
+        if self.lease is not None and self.lease.lost:
+            raise CheckpointError(f"{self.files.name} was taken over by another run")
+        found = self.sure(lambda: self.files.sizes(name), f"listing {self.where(name)}")
+        for file, size in sizes.items():
+            if found.get(file) != size:
+                raise CheckpointError(f"{file} of {size} bytes was written, and {found.get(file, 0)} bytes are there")
 
     def manifest(self, name: str) -> dict[str, Any]:
         """What checkpoint.json says.

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from foundation.credentials import holds_user
+from foundation.credentials import holds_secret
 from foundation.errors import ConfigError, FoundationError
 from foundation.training.launch_settings import host_list
 from foundation.training.settings import PretrainSettings
@@ -60,7 +60,7 @@ def is_secret(name: str, value: str) -> bool:
         >>> is_secret("MLFLOW_TRACKING_URI", "http://me:password@mlflow:5000")
         True
     """
-    return any(word in name.upper() for word in SECRET) or holds_user(value)
+    return any(word in name.upper() for word in SECRET) or holds_secret(value)
 
 
 def check_here(settings: PretrainSettings) -> None:

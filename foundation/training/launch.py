@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from foundation.credentials import holds_user, write_private
+from foundation.credentials import holds_secret, write_private
 from foundation.errors import ConfigError, FoundationError, RequeueError
 from foundation.import_path import SAFE_PATH
 from foundation.training.engine import ALONE
@@ -133,9 +133,10 @@ def write_config(settings: PretrainSettings, path: Path) -> None:
     if settings.hosts and settings.tracking_uri is None and is_secret(TRACKING, uri):
         settings = replace(settings, tracking_uri=uri)
     text = yaml.safe_dump(asdict(settings), sort_keys=False)
-    if holds_user(text):  # the processes need the whole URLs, and run as the owner of the file
+    if holds_secret(asdict(settings)):  # the processes need the whole URLs, and run as the owner of the file
         write_private(path, f"# Holds a name or a password: its owner alone can read it.\n{text}")
     else:
+        path.unlink(missing_ok=True)  # of an earlier start, and perhaps of its owner alone
         path.write_text(text)
 
 
@@ -155,7 +156,7 @@ def launch_environment(settings: PretrainSettings, output: Path) -> dict[str, st
             name: value
             for name, value in environment.items()
             if not (name.startswith("MLFLOW") and is_secret(name, value))
-            and not (name.startswith(PRINTED) and holds_user(value))
+            and not (name.startswith(PRINTED) and holds_secret(value))
         }
         # An ssh that asks: without it the launcher would wait for ever for a machine that has vanished.
         given = environment.get("PDSH_SSH_ARGS_APPEND", "")

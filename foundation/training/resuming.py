@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 from foundation.errors import CheckpointError, FoundationError
 from foundation.training.checkpoint import Checkpoints, Content, load_checkpoint
 from foundation.training.control import Control
+from foundation.training.place_lock import held_place
 from foundation.training.run_folder import RunFolder
 from foundation.training.settings import PretrainSettings
 
@@ -21,6 +23,25 @@ def checkpoints_of(settings: PretrainSettings) -> Checkpoints:
     """Where the checkpoints of a run lie."""
     place = settings.saving.place or RunFolder(settings.output).path / "checkpoints"
     return Checkpoints(place, settings.safety.retries, settings.safety.pause)
+
+
+def hold(stack: ExitStack, folder: RunFolder, place: Checkpoints, control: Control) -> None:
+    """Hold a run's folder and the place of its checkpoints until the stack is left; all processes call it.
+
+    Raises:
+        FoundationError: in all processes, if another run writes to one of them.
+    """
+    refused: FoundationError | None = None
+    if control.rank == 0:
+        try:
+            stack.enter_context(folder.held())
+            stack.enter_context(held_place(place, str(folder.path)))
+        except FoundationError as error:
+            refused = error
+        except Exception as error:
+            refused = _unreadable(place, error)
+    if control.any(refused is not None)[0]:
+        raise refused or FoundationError("the first process refused to start: its message says why")
 
 
 def clear(folder: RunFolder, place: Checkpoints) -> None:
@@ -63,11 +84,7 @@ def resume(place: Checkpoints, control: Control, identity: dict[str, Any], engin
         except FoundationError as error:
             refused = error
         except Exception as error:
-            refused = CheckpointError(
-                f"the checkpoints in {place.files.name} cannot be read ({type(error).__name__}: {error}): see to it "
-                "that they can be, and the same command goes on"
-            )
-            refused.__cause__ = error
+            refused = _unreadable(place, error)
     if control.any(refused is not None)[0]:
         raise refused or FoundationError("the first process refused to go on: its message says why")
     chosen = control.of_first(None if found is None else (found[0], found[1][0]["step"]))
@@ -77,3 +94,12 @@ def resume(place: Checkpoints, control: Control, identity: dict[str, Any], engin
     state = load_checkpoint(place, name, engine, None if found is None else found[1])
     log.info("going on from step %d (%s)", steps, place.where(name))
     return int(steps), state
+
+
+def _unreadable(place: Checkpoints, error: Exception) -> CheckpointError:
+    refused = CheckpointError(
+        f"the checkpoints in {place.files.name} cannot be read ({type(error).__name__}: {error}): see to it "
+        "that they can be, and the same command goes on"
+    )
+    refused.__cause__ = error
+    return refused

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,16 +15,11 @@ from typing import Any
 import yaml
 
 from foundation.credentials import public
-from foundation.errors import FoundationError
 from foundation.training.checkpoint import Tensors, write_model
 from foundation.training.engine import deepspeed_config
 from foundation.training.lines import Lines
+from foundation.training.place_lock import LOCK, locked_file
 from foundation.training.settings import PretrainSettings
-
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
 
 
 class RunFolder:
@@ -49,26 +43,16 @@ class RunFolder:
             FoundationError: if another one still does after ``patience`` seconds.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / ".lock", "w") as file:
-            end = time.monotonic() + patience
-            while fcntl is not None:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > end:
-                        raise FoundationError(
-                            f"another run is writing to {self.path}: wait for it, stop it, or name another output"
-                        ) from None
-                    time.sleep(0.1)
-                except OSError:  # a file system without locks
-                    break
+        refusal = f"another run is writing to {self.path}: wait for it, stop it, or name another output"
+        with locked_file(self.path / LOCK, refusal, patience):
             yield
 
     def clear(self) -> None:
         """Remove what earlier runs left, but for checkpoints that are kept elsewhere."""
-        for name in ("checkpoints", "model", "stacks", "tracking"):
+        for name in ("model", "stacks", "tracking"):
             shutil.rmtree(self.path / name, ignore_errors=True)
+        for path in (self.path / "checkpoints").glob("step-*"):  # the lock beside them is held
+            shutil.rmtree(path, ignore_errors=True)
         for name in ("metrics.jsonl", "skipped.jsonl", "run.json", "finished.json"):
             (self.path / name).unlink(missing_ok=True)
 
@@ -84,7 +68,7 @@ class RunFolder:
             return -1
 
     def write_settings(self, settings: PretrainSettings) -> None:
-        """settings.yaml, without names and passwords in URLs, and the DeepSpeed configuration that was made from it."""
+        """settings.yaml, without secrets in URLs, and the DeepSpeed configuration that was made from it."""
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "settings.yaml").write_text(yaml.safe_dump(public(asdict(settings)), sort_keys=False))
         (self.path / "deepspeed.json").write_text(json.dumps(deepspeed_config(settings), indent=1))

@@ -101,15 +101,19 @@ class Saver:
     ) -> None:
         began = time.perf_counter()
         try:
-            digests = {file: self._write(f"{name}/{file}", text) for file, text in texts.items()}
-            for file in list(parts):
-                digests[file] = self._write(f"{name}/{file}", to_bytes(parts.pop(file)))
+            digests, sizes = {}, {}
+            for file in [*texts, *parts]:
+                content = texts[file] if file in texts else to_bytes(parts.pop(file))
+                digests[file], sizes[file] = self._write(f"{name}/{file}", content), len(content)
             if self.control.rank != 0:
-                receipt = {"token": token, "files": digests}
+                receipt = {"token": token, "files": digests, "sizes": sizes}
                 self._try(lambda: self.place.files.write_json(self._receipt(name, self.control.rank), receipt), name)
                 return
             for rank in range(1, self.control.world):
-                digests |= self._await(name, rank, token)
+                received = self._await(name, rank, token)
+                digests |= received["files"]
+                sizes |= received["sizes"]
+            self.place.check_whole(name, sizes)  # before it counts, and before an older one goes
             manifest = {
                 "step": step,
                 "version": __version__,
@@ -146,13 +150,13 @@ class Saver:
     def _receipt(self, name: str, rank: int) -> str:
         return f"{name}/receipts/{rank:05d}.json"
 
-    def _await(self, name: str, rank: int, token: str) -> dict[str, str]:
-        """The files of another process's part, once they are there."""
+    def _await(self, name: str, rank: int, token: str) -> dict[str, Any]:
+        """The receipt of another process's part, once it is there."""
         end = time.monotonic() + self.settings.saving.patience
         while True:
             receipt = self.place.files.read_json(self._receipt(name, rank))
             if receipt is not None and receipt["token"] == token:
-                return dict(receipt["files"])
+                return receipt
             if time.monotonic() > end:
                 raise CheckpointError(
                     f"no part of process {rank} within {self.settings.saving.patience:g} s (saving.patience): "

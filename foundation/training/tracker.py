@@ -25,8 +25,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from foundation.credentials import holds_user, public, without_user, write_private
+from foundation.credentials import holds_secret, public, without_secrets, write_private
 from foundation.tracking import Run, default_tracking_uri
+from foundation.training.run_folder import RunFolder
 from foundation.training.sending import is_refusal, read_lines, send, send_singly
 from foundation.training.settings import PretrainSettings
 
@@ -62,7 +63,7 @@ class Tracker:
         self.folder, self.uri, self.experiment, self.name, self.patience = folder, uri, experiment, name, patience
         for variable, value in HTTP.items():
             os.environ.setdefault(variable, value)
-        self.place = without_user(uri)
+        self.place = without_secrets(uri)
         self.queue, self._mark, self._note = (
             folder / "tracking/queue.jsonl",
             folder / "tracking/sent.json",
@@ -70,7 +71,7 @@ class Tracker:
         )
         self.queue.parent.mkdir(parents=True, exist_ok=True)
         found = _read(self._note)
-        same = without_user(found.get("tracking_uri", "")) == self.place  # under another password too
+        same = without_secrets(found.get("tracking_uri", "")) == self.place  # under another password too
         self.id: str | None = (found.get("run_id") if same else None) or known
         mark = _read(self._mark) if same else {}
         self._sent, self.last_step = int(mark.get("sent", 0)), int(mark.get("last_step", -1))
@@ -80,7 +81,7 @@ class Tracker:
         for line in read_lines(self.queue, self._sent)[0]:
             self.last_step = max(self.last_step, int(line.get("step", -1)))
         self._write_note()
-        if holds_user(uri):  # `send_rest` needs it
+        if holds_secret(uri):  # `send_rest` needs it
             write_private(folder / SERVER, json.dumps({"tracking_uri": uri}))
         else:
             (folder / SERVER).unlink(missing_ok=True)
@@ -163,7 +164,7 @@ class Tracker:
                 if self._away_since is None:
                     self._away_since = time.monotonic()
                     log.warning("tracking at %s: %s; metrics wait in %s", self.place, _short(error), self.queue)
-                log.debug("tracking: %s", without_user(traceback.format_exc()))
+                log.debug("tracking: %s", without_secrets(traceback.format_exc()))
                 self._run = None
                 if self._ending.wait(pause):
                     if time.monotonic() - self._away_since > self.patience:
@@ -220,15 +221,21 @@ def open_tracker(settings: PretrainSettings, folder: Path, known: str | None, wo
 
 
 def send_rest(folder: Path) -> bool:
-    """Send what a run that has ended could not; True if nothing is left."""
+    """Send what a run that has ended could not; True if nothing is left.
+
+    Raises:
+        FileNotFoundError: if there is no run in the folder.
+        FoundationError: if the run is not at its end.
+    """
     note = _read(folder / "run.json")
     if not note:
         raise FileNotFoundError(f"{folder / 'run.json'}: no run in {folder}")
     uri = _read(folder / SERVER).get("tracking_uri", "")
-    if without_user(uri) != note["tracking_uri"]:
+    if without_secrets(uri) != note["tracking_uri"]:
         uri = note["tracking_uri"]
-    tracker = Tracker(folder, uri, note["experiment"], note["name"], patience=5.0)
-    return tracker.finish()
+    with RunFolder(folder).held(patience=1.0):  # a run that is still at it sends its lines itself
+        tracker = Tracker(folder, uri, note["experiment"], note["name"], patience=5.0)
+        return tracker.finish()
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -245,4 +252,4 @@ def _write(path: Path, value: dict[str, Any]) -> None:
 
 
 def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {without_user(str(error)).splitlines()[0][:200] if str(error) else ''}"
+    return f"{type(error).__name__}: {without_secrets(str(error)).splitlines()[0][:200] if str(error) else ''}"

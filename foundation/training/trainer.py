@@ -22,7 +22,7 @@ from foundation.training.engine import build_engine, build_module, is_launched, 
 from foundation.training.identity import recordings_digest
 from foundation.training.recordings import choose_recordings
 from foundation.training.reports import Reports
-from foundation.training.resuming import checkpoints_of, clear, resume
+from foundation.training.resuming import checkpoints_of, clear, hold, resume
 from foundation.training.run_folder import RunFolder
 from foundation.training.saver import Saver
 from foundation.training.settings import PretrainSettings
@@ -76,8 +76,7 @@ class Trainer:
         """Train to the last step and write the model."""
         with ExitStack() as stack:
             stack.enter_context(deterministic(self.settings.deterministic))
-            if self.rank == 0:
-                stack.enter_context(self.folder.held())
+            hold(stack, self.folder, self.checkpoints, self.control)
             self.signals = stack.enter_context(StopSignals(is_launched()))
             first = self._resume()
             ended = first >= self.settings.steps or first == self.folder.finished_at()
@@ -102,8 +101,8 @@ class Trainer:
     def _resume(self) -> int:
         if self.settings.resume == "never" and self.rank == 0:
             clear(self.folder, self.checkpoints)
-        self.saver.clean()
         first, state = resume(self.checkpoints, self.control, self.identity, self.engine)
+        self.saver.clean()  # not before it is known that the place is this run's
         if state:
             self.skips.total, self.skips.in_row = state["skipped"], state["skipped_in_row"]
             self.reports.load(state["metrics"], state["run_id"])

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import fsspec
 
+from foundation.credentials import without_secrets_in_url
 from foundation.errors import SourceError
 from foundation.store import Source
 from ingest.sources.access import AccessSettings
@@ -133,6 +134,7 @@ def _on_the_web(url: str, access: AccessSettings) -> Asset:
 
 def asset_of(url: str, path: str, size: int, kind: Format) -> Asset:
     """An asset outside an archive, with what its name says."""
+    path = without_secrets_in_url(path)  # a web page may link to a file on another server
     return Asset(
         url=url,
         path=path,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from foundation.printable import printable
 from ingest.sources.asset import Asset
 
 
@@ -17,10 +18,11 @@ def listing(assets: Sequence[Asset]) -> str:
         a.nwb           1.5 MB  hdf5
         1 asset         1.5 MB
     """
-    width = max([len(asset.path) for asset in assets] + [12])
+    paths = [printable(asset.path) for asset in assets]
+    width = max([*map(len, paths), 12])
     lines = [f"{'path':{width}}{'size':>10}  format"]
-    for asset in assets:
-        lines.append(f"{asset.path:{width}}{size_text(asset.size):>10}  {asset.format}")
+    for path, asset in zip(paths, assets, strict=True):
+        lines.append(f"{path:{width}}{size_text(asset.size):>10}  {asset.format}")
     count = f"{len(assets):,} asset{'' if len(assets) == 1 else 's'}"
     lines.append(f"{count:{width}}{size_text(sum(asset.size for asset in assets)):>10}")
     origins = sorted({_origin(asset) for asset in assets if asset.namespace})

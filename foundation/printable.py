@@ -1,0 +1,45 @@
+"""Texts from files, archives and servers, safe to print, to log and to put into a page."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+# Control characters of C0 and C1, marks that turn the direction of writing, separators of lines, halves of characters.
+_CONTROL = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_IN_LINES = re.compile(f"[{_CONTROL}]")
+_IN_A_LINE = re.compile(f"[\t\n{_CONTROL}]")
+
+
+def printable(text: str) -> str:
+    r"""Return a text on one line, with control characters written as escapes: a terminal obeys none of them.
+
+    Example:
+        >>> print(printable("mouse\x1b[2J\nfailed"))
+        mouse\x1b[2J\nfailed
+    """
+    return _IN_A_LINE.sub(_escape, text)
+
+
+def printable_lines(text: str) -> str:
+    r"""Return a text of several lines: as `printable`, but tabs and ends of lines stay.
+
+    Example:
+        >>> printable_lines("a\n\x07b")
+        'a\n\\x07b'
+    """
+    return _IN_LINES.sub(_escape, text)
+
+
+def in_page(value: Any) -> Any:
+    r"""Return what a template puts into a page (Jinja's ``finalize``): texts without control characters.
+
+    Example:
+        >>> in_page("a\x1b[2J"), in_page(3)
+        ('a\\x1b[2J', 3)
+    """
+    return type(value)(printable_lines(value)) if isinstance(value, str) else value
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
