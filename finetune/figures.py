@@ -6,7 +6,6 @@ import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -134,10 +133,10 @@ def activity_map(x_NT: np.ndarray, bin_width: float, unit: str) -> bytes:
     return buffer.getvalue()
 
 
-def read_metrics(path: Path) -> dict[str, np.ndarray]:
+def read_metrics(text: str) -> dict[str, np.ndarray]:
     """The columns of a metrics.jsonl: name -> ``(L, 2)`` steps and values; lines that cannot be read are left out."""
     columns: dict[str, list[tuple[float, float]]] = {}
-    for line in path.read_text().splitlines():
+    for line in text.splitlines():
         try:
             row = json.loads(line)
             step = float(row.pop("step"))

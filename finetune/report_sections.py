@@ -12,7 +12,7 @@ import numpy as np
 from finetune.figures import activity_map, raster, read_metrics, training_curves, unit_map
 from foundation.data.reader import ActivityReader
 from foundation.errors import CheckpointError
-from foundation.hub import find_checkpoint
+from foundation.hub import read_beside
 from foundation.store import Catalog
 
 log = logging.getLogger(__name__)
@@ -121,16 +121,13 @@ def activity_sections(catalog: Catalog, seconds: float) -> list[Section]:
 def pretraining_sections(checkpoint: str) -> list[Section]:
     """Curves from the metrics.jsonl beside the model; none for a model that comes without."""
     try:
-        folder = find_checkpoint(checkpoint)
+        text = read_beside(checkpoint, "metrics.jsonl")
     except CheckpointError as error:
         log.warning("no pretraining curves: %s", error)
         return []
-    for path in (folder.parent / "metrics.jsonl", folder / "metrics.jsonl"):
-        if path.is_file():
-            columns = read_metrics(path)
-            break
-    else:
+    if text is None:
         return []
+    columns = read_metrics(text)
     if "loss" not in columns:
         return []
     (first, begin), (last, end) = columns["loss"][0], columns["loss"][-1]
