@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from foundation.errors import ConfigError
+from foundation.setting_checks import check_local
 
 TASK_NAMES = ("behavior", "cell_type", "location", "sleep_state")
 MODES = ("probe", "full")
@@ -125,6 +126,7 @@ class FinetuneSettings:
     full: FullSettings = field(default_factory=FullSettings)
 
     def __post_init__(self) -> None:
+        check_local(output=self.output)
         for key, names, allowed in (("tasks", self.tasks, TASK_NAMES), ("modes", self.modes, MODES)):
             for name in names or ():
                 if name not in allowed:
@@ -167,6 +169,7 @@ class ReportSettings:
     raster_seconds: float = 10.0
 
     def __post_init__(self) -> None:
+        check_local(results=self.results, output=self.output)
         if not 0.1 <= self.raster_seconds <= 3600:
             raise ConfigError(f"raster_seconds is {self.raster_seconds}: from 0.1 to 3600")
         if not self.output.endswith((".html", ".htm")):

@@ -85,7 +85,6 @@ COMMANDS = {
         "write an embedding of every unit",
         "foundation.embedding:embed",
         "foundation.embedding:EmbedSettings",
-        show="foundation.embedding:listing",
     ),
     "finetune": Command(
         "fit and score heads on a pretrained model",

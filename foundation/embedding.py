@@ -4,25 +4,45 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from foundation.data.batch import WindowBatch
 from foundation.data.reader import ActivityReader
-from foundation.errors import CheckpointError, ConfigError
+from foundation.errors import CheckpointError, ConfigError, FoundationError
 from foundation.hub import checkpoint_digest, load_model
 from foundation.models import EIT
 from foundation.progress import progress
+from foundation.setting_checks import check_local
 from foundation.store.catalog import Catalog
+from foundation.store.derived import Derived
 from foundation.store.storage import Store
 from foundation.store.stored import StoredRecording
+from foundation.store.table import count
 
 log = logging.getLogger(__name__)
 TOKENS_PER_BATCH = 32768
+KIND = "unit-embedding-1"  # of `Derived`; the number changes with what it holds
+SHOWN = 5  # recordings named in an error
+
+
+class NoWindowError(ConfigError):
+    """No window fits a recording's observed time.
+
+    Args:
+        message: what is said.
+        longest: seconds of the longest stretch of observed time.
+    """
+
+    def __init__(self, message: str, longest: float) -> None:
+        super().__init__(message)
+        self.longest = longest
 
 
 def read_windows(
@@ -139,13 +159,15 @@ def embed_units(
         ``(N, D)`` float32.
 
     Raises:
-        ConfigError: if no window fits the recording's observed time.
+        NoWindowError: if no window fits the recording's observed time.
     """
     reader = recording if isinstance(recording, ActivityReader) else ActivityReader(recording)
     starts = spread_starts(reader, n_bins * bin_width, max_windows, seed)
     if not len(starts):
         longest = float(np.max(reader.domain.end - reader.domain.start, initial=0.0))
-        raise ConfigError(f"a window of {n_bins} bins of {bin_width} s does not fit {longest:.3f} s of observed time")
+        raise NoWindowError(
+            f"a window of {n_bins} bins of {bin_width} s does not fit {longest:.3f} s of observed time", longest
+        )
     h_BNTD = embed_windows(model, reader, starts, bin_width=bin_width, n_bins=n_bins)
     z_BND = h_BNTD.mean(axis=2)
     active_BN = np.stack([np.abs(reader.window(s, n_bins, bin_width)).sum(axis=1) > 0 for s in starts])
@@ -161,7 +183,7 @@ class EmbedSettings:
     Args:
         checkpoint: folder or URL of a pretrained model.
         store: the recordings.
-        output: a folder for one .npz per recording; null: the store's own derived/ folder.
+        output: a local folder for one .npz per recording; null: the store itself, under derived/ (see `Derived`).
         bin_width: seconds of a bin.
         tokens: tokens of a window.
         max_windows: windows averaged per recording.
@@ -185,29 +207,53 @@ class EmbedSettings:
         for name in ("tokens", "max_windows"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
+        check_local(output=self.output)
 
 
-def embed(settings: EmbedSettings) -> list[Path]:
-    """Write ``<recording>.npz`` for every recording that fits: ``z_ND`` (float32) and, as JSON, where it came from.
+@dataclass(frozen=True)
+class Embedded:
+    """What `embed` wrote.
 
-    A bin is widened to the recording's own resolution where that is coarser. Recordings without a fitting window, or
-    with embeddings that are not finite, are named in the log.
+    Args:
+        where: the folder, or the store's name.
+        names: of the files in it, or of the folders of the store (``derived/<digest>``).
+    """
 
-    Returns:
-        The files written.
+    where: str
+    names: list[str]
+
+    def __str__(self) -> str:
+        kind = "file" if all(name.endswith(".npz") for name in self.names) else "embedding"
+        return f"{count(len(self.names), kind)} in {self.where}"
+
+
+def embed(settings: EmbedSettings) -> Embedded:
+    """Write an embedding of every unit of every recording that has a window, and where it came from.
+
+    With ``output`` each recording gets a file ``<recording>.npz`` there: ``z_ND`` (float32), and as JSON ``about``.
+    Otherwise it is something derived of the store: kind `KIND`, array ``z_ND``, found by ``Derived.find(store, KIND)``.
+    A bin is widened to the recording's own resolution where that is coarser. Recordings without a fitting window are
+    named in the log, with settings that would fit, and so are those whose embeddings are not finite.
 
     Raises:
         CheckpointError, StoreError: if the model or the store cannot be read.
+        FoundationError: if no recording has a window that fits.
     """
     model = load_model(settings.checkpoint)
     patch = model.config.patch_length
     catalog = Catalog.open(Store(settings.store))
     digest = checkpoint_digest(settings.checkpoint)
-    folder = Path(settings.output) if settings.output else Path(catalog.store.path("derived", digest[:20]))
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
+    written: list[str] = []
+    misfits: list[Misfit] = []
+    refused: list[str] = []
     for recording in progress(list(catalog), "embedding units", unit="recording"):
         width = max(settings.bin_width, recording.resolution / patch)
+        made_by = {"checkpoint": digest, "bin_width": width, "tokens": settings.tokens}
+        made_by |= {"max_windows": settings.max_windows, "seed": settings.seed}
+        derived = Derived(catalog.store, KIND, made_by, [recording.record["digest"]])
+        if settings.output is None and derived.exists():
+            written.append(derived.folder)
+            continue
         try:
             z_ND = embed_units(
                 model,
@@ -217,18 +263,95 @@ def embed(settings: EmbedSettings) -> list[Path]:
                 max_windows=settings.max_windows,
                 seed=settings.seed,
             )
-        except (CheckpointError, ConfigError) as error:
-            log.warning("%s is left out: %s", recording.record["path"], error)
+        except NoWindowError as error:
+            misfits.append(Misfit(recording.record["path"], error.longest, width, settings.tokens, patch))
+            log.warning("%s is left out: %s", recording.record["path"], misfits[-1])
             continue
-        about = {"recording": recording.id, "path": recording.record["path"], "checkpoint": digest, "bin_width": width}
-        path = folder / f"{recording.id}.npz"
-        part = path.with_name(f".{path.name}.part.npz")
-        np.savez(part, z_ND=z_ND, about=np.array(json.dumps(about)))
-        part.replace(path)
-        written.append(path)
-    return written
+        except CheckpointError as error:  # its embeddings are not finite
+            log.warning("%s is left out: %s", recording.record["path"], error)
+            refused.append(f"{recording.record['path']}: {error}")
+            continue
+        about = {"recording": recording.id, "path": recording.record["path"]}
+        if settings.output is None:
+            derived.write({"z_ND": z_ND}, about)
+            written.append(derived.folder)
+        else:
+            written.append(
+                _write_file(Path(settings.output), z_ND, {**about, "checkpoint": digest, "bin_width": width})
+            )
+    if not written:
+        raise FoundationError(_nothing(catalog.store.name, misfits, refused))
+    return Embedded(catalog.store.name if settings.output is None else settings.output, written)
 
 
-def listing(written: list[Path]) -> str:
-    """What `foundation embed` prints."""
-    return f"{len(written)} files in {written[0].parent}" if written else "no recording has a window that fits"
+@dataclass(frozen=True)
+class Misfit:
+    """A recording that is too short for a window, and the settings under which it would not be.
+
+    Args:
+        path: of the recording.
+        longest: seconds of its longest stretch of observed time.
+        width: seconds of a bin.
+        tokens: of a window.
+        patch: bins of a token.
+
+    Example:
+        >>> print(Misfit("a.nwb", 0.5, 0.005, 32, 4))
+        0.5 s are observed without a gap, and a window takes 0.64 s: --tokens 25 or --bin_width 0.0039 would fit
+    """
+
+    path: str
+    longest: float
+    width: float
+    tokens: int
+    patch: int
+
+    @property
+    def fitting_tokens(self) -> int:
+        """Tokens that a window may have at most."""
+        return math.floor((self.longest + 1e-6) / (self.width * self.patch))
+
+    @property
+    def fitting_width(self) -> float:
+        """Seconds that a bin may have at most, rounded down to two digits."""
+        exact = self.longest / (self.tokens * self.patch)
+        unit = 10.0 ** (math.floor(math.log10(exact)) - 1) if exact > 0 else 1.0
+        return round(math.floor(exact / unit + 1e-9) * unit, 12)
+
+    def __str__(self) -> str:
+        fitting = [f"--tokens {self.fitting_tokens}"] if self.fitting_tokens else []
+        if self.fitting_width >= 1e-4:
+            fitting.append(f"--bin_width {self.fitting_width:g}")
+        window = self.tokens * self.patch * self.width
+        need = f"{self.longest:.4g} s are observed without a gap, and a window takes {window:.4g} s"
+        return f"{need}: {' or '.join(fitting) or 'no setting'} would fit"
+
+
+def _nothing(store: str, misfits: list[Misfit], refused: list[str]) -> str:
+    """Why nothing was embedded, and what would be."""
+    if not misfits and not refused:
+        return f"{store!r} holds no recording: there is nothing to embed"
+    if not misfits:
+        return "\n".join(
+            [f"no recording of {store!r} has embeddings that are finite", *(f"  {r}" for r in refused[:SHOWN])]
+        )
+    lines = [f"no recording of {store!r} has a window that fits", *(f"  {line}" for line in refused[:SHOWN])]
+    lines += [f"  {misfit.path}: {misfit}" for misfit in misfits[:SHOWN]]
+    if len(misfits) > SHOWN:
+        lines.append(f"  and {len(misfits) - SHOWN} more")
+    fewest, most = (pick(misfit.fitting_tokens for misfit in misfits) for pick in (min, max))
+    if fewest:
+        lines.append(f"--tokens {fewest} fits all {count(len(misfits), 'recording')}")
+    elif most:
+        fit = sum(misfit.fitting_tokens > 0 for misfit in misfits)
+        lines.append(f"--tokens 1 fits {fit} of {count(len(misfits), 'recording')}")
+    return "\n".join(lines)
+
+
+def _write_file(folder: Path, z_ND: np.ndarray, about: dict[str, Any]) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{about['recording']}.npz"
+    part = path.with_name(f".{path.name}.part.npz")
+    np.savez(part, z_ND=z_ND, about=np.array(json.dumps(about)))
+    part.replace(path)
+    return path.name

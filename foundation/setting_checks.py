@@ -28,6 +28,21 @@ def check_whole(least: int, /, **settings: Any) -> None:
             raise ConfigError(f"{name} is {value!r}: a whole number, at least {least}")
 
 
+def check_local(**settings: str | None) -> None:
+    """Refuse a URL where only a local path can be written: it would make a folder called ``s3:``.
+
+    Example:
+        >>> check_local(output="runs/a", page=None)
+        >>> check_local(output="s3://bucket/a")
+        Traceback (most recent call last):
+        ...
+        foundation.errors.ConfigError: output is 's3://bucket/a': expected a local path, not a URL
+    """
+    for name, value in settings.items():
+        if value is not None and "://" in value:
+            raise ConfigError(f"{name} is {value!r}: expected a local path, not a URL")
+
+
 def check_range(low: float = 0.0, high: float = math.inf, /, *, low_too: bool = True, **settings: Any) -> None:
     """Refuse what is not a finite number from ``low`` (``low_too`` unset: above it) to below ``high``.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from foundation.errors import ConfigError
+from foundation.setting_checks import check_local
 from ingest.keep import KeepRules
 from ingest.sources import AccessSettings, Archive, AssetFilters
 
@@ -53,6 +54,7 @@ class IngestSettings:
     cluster: str | None = None
 
     def __post_init__(self) -> None:
+        check_local(report=self.report)
         needed = [] if self.explain is not None else ["input"] if self.dry_run else ["input", "store"]
         for key in needed:
             if not getattr(self, key).strip():

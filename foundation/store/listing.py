@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from foundation.errors import ConfigError
+from foundation.setting_checks import check_local
 from foundation.store.catalog import Catalog
 from foundation.store.migrate import migrate_store
 from foundation.store.storage import Store
@@ -34,6 +35,7 @@ class CatalogSettings:
     migrate: bool = False
 
     def __post_init__(self) -> None:
+        check_local(page=self.page)
         for key in ("where", "page"):
             value = getattr(self, key)
             if value is not None and not value.strip():

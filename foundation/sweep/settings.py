@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from foundation.data.plan import DataSettings
 from foundation.errors import ConfigError
 from foundation.objectives import ObjectiveSettings, own_model
+from foundation.setting_checks import check_local
 from foundation.training.settings import ModelSettings, OptimizerSettings
 
 
@@ -64,6 +65,7 @@ class SweepSettings:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
 
     def __post_init__(self) -> None:
+        check_local(output=self.output, page=self.page, runs=self.runs)
         for name, least in (("widths", 1), ("recordings", 1), ("seeds", 0)):
             values = getattr(self, name)
             if not values or min(values) < least or len(set(values)) < len(values):

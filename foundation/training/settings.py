@@ -10,7 +10,7 @@ from foundation.data.plan import DataSettings
 from foundation.errors import ConfigError
 from foundation.models.config import EITConfig
 from foundation.objectives import ObjectiveSettings
-from foundation.setting_checks import check_range
+from foundation.setting_checks import check_local, check_range
 from foundation.training.engine_settings import EngineSettings
 from foundation.training.launch_settings import LaunchSettings, host_list
 from foundation.training.safety_settings import SafetySettings
@@ -164,6 +164,7 @@ class PretrainSettings:
     launching: LaunchSettings = field(default_factory=LaunchSettings)
 
     def __post_init__(self) -> None:
+        check_local(output=self.output)
         for name in ("steps", "processes", "checkpoint_every", "keep_checkpoints", "log_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")

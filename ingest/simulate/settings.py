@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from foundation.errors import ConfigError
+from foundation.setting_checks import check_local
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class SimulateSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_local(output=self.output)
+
         def check(key: str, good: bool, allowed: str) -> None:
             if not good:
                 raise ConfigError(f"{key} is {getattr(self, key)!r}: allowed is {allowed}")
