@@ -75,13 +75,12 @@ def test_a_refused_run_leaves_anothers_checkpoint_in_flight_alone(tiny, tmp_path
 
 
 def test_a_run_with_other_settings_is_refused_before_it_removes_what_is_not_finished(tiny, tmp_path):
-    settings = tiny(steps=4, output=str(tmp_path / "a"), saving=SavingSettings(place=str(tmp_path / "shared")))
-    pretrain(settings)
     place = Checkpoints(tmp_path / "shared")
-    (tmp_path / "shared" / "step-00000004" / MANIFEST).unlink()
-    other = OptimizerSettings(learning_rate=1e-3)
+    manifest = {"step": 2, "files": {}, "identity": {"steps": 7}, "state": {}}
+    place.files.write_json(f"step-00000002/{MANIFEST}", manifest)
+    place.files.write_bytes("step-00000004/deepspeed.json", b"{}")
     with pytest.raises(CheckpointError, match="other settings"):
-        pretrain(tiny(steps=4, output=str(tmp_path / "b"), saving=settings.saving, optimizer=other))
+        pretrain(tiny(saving=SavingSettings(place=str(tmp_path / "shared"))))
     assert place.unfinished() == ["step-00000004"]
 
 
