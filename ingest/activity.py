@@ -20,6 +20,7 @@ from ingest.planes import join_series, join_units, sampled_together
 from ingest.recipes import Recipe
 from ingest.rules import ActivityRules, UnitRules
 from ingest.series import FoundSeries, impossible_conversion, infinite_text, missing_values, read_data, unit_of
+from ingest.unfinished import BEING_WRITTEN, fill_run, refuse_unwritten
 from ingest.units import read_units
 
 # Counts of events in all; above this a float64 no longer tells one from the next.
@@ -130,6 +131,7 @@ def _cells(item: FoundSeries) -> Any:
 def _read_plane(item: FoundSeries, recipe: Recipe, nwb: NWBFile, notes: Notes) -> Activity:
     if (why := impossible_conversion(item.series)) is not None:
         raise SourceError(f"{item.path} has an impossible {why}")
+    refuse_unwritten(item.series.data, f"{item.path}/data")
     infinite = notes["values_not_finite"]
     data = read_data(item, missing_values(recipe.activity, item.name), notes)
     if data is None:
@@ -203,6 +205,9 @@ def _on_grid(item: FoundSeries, data: np.ndarray, stamps: Any, unit: str, notes:
     times = np.asarray(load(stamps, f"{item.path}/timestamps"), dtype=np.float64)
     if len(times) != len(data) or len(times) < 2:
         raise SourceError(f"{item.path} has {len(times)} time stamps for {len(data)} samples: at least 2 are needed")
+    refuse_unwritten(stamps, f"{item.path}/timestamps")
+    if run := fill_run(times):
+        raise SourceError(f"{item.path}/timestamps: the last {run} of {len(times)} are 0: {BEING_WRITTEN}")
     present = is_finite(times)
     dropped = len(times) - int(present.sum())
     notes["samples_dropped"] += dropped

@@ -11,6 +11,7 @@ import numpy as np
 
 from foundation.errors import SourceError
 from foundation.store.scratch import PIECE_BYTES, empty, let_go
+from ingest.hdf5_filters import missing_filters_named
 
 # Below this many bytes nothing is asked: reading is cheaper than asking.
 SMALL = 1 << 20
@@ -29,14 +30,16 @@ def load(data: Any, what: str) -> Any:
         what: its name, for the error.
 
     Raises:
-        SourceError: if the file holds too little of what the array's shape declares.
+        SourceError: if the file holds too little of what the array's shape declares, or is compressed by a filter that
+            is not installed.
 
     Example:
         >>> load([1, 2, 3], "column")
         [1, 2, 3]
     """
     refuse_false_claims(data, what)
-    return data[:]
+    with missing_filters_named(data, what):
+        return data[:]
 
 
 def load_slowly(data: Any, what: str, change: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
@@ -56,6 +59,11 @@ def load_slowly(data: Any, what: str, change: Callable[[np.ndarray], np.ndarray]
         [2.0, 4.0, 6.0]
     """
     refuse_false_claims(data, what)
+    with missing_filters_named(data, what):
+        return _loaded(data, change)
+
+
+def _loaded(data: Any, change: Callable[[np.ndarray], np.ndarray] | None) -> np.ndarray:
     changed = (lambda part: part) if change is None else change
     shape, dtype = getattr(data, "shape", None), getattr(data, "dtype", None)
     if not shape or not isinstance(dtype, np.dtype) or math.prod(shape) * dtype.itemsize <= PIECE_BYTES:

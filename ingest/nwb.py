@@ -16,7 +16,6 @@ from typing import Any, BinaryIO, cast
 import fsspec
 import h5py
 import numpy as np
-from hdmf.build.errors import ConstructError
 from pynwb import NWBHDF5IO, NWBFile
 from zarr.abc.store import Store as ZarrStore
 
@@ -25,9 +24,12 @@ from foundation.store import Recording, Source, Subject
 from ingest.activity import activity_series, read_activity
 from ingest.control import assess
 from ingest.events import read_events
+from ingest.file_kind import refuse_other_kinds
+from ingest.hdf5_filters import use_plugins
 from ingest.intervals import read_intervals, without_invalid_times
 from ingest.links import refuse_outside_links
 from ingest.notes import Notes
+from ingest.plain_errors import in_plain_words
 from ingest.quality import refuse_losses
 from ingest.recipes import Recipe, load_recipe
 from ingest.regions import with_regions
@@ -36,6 +38,7 @@ from ingest.series import FoundSeries, find_series, rate_of, read_behavior, volt
 from ingest.session_start import session_start
 from ingest.spikes import observed_time, read_spikes
 from ingest.texts import plain_text, unwrap_single_texts
+from ingest.unfinished import refuse_changed, refuse_unfinished, state_of
 from ingest.unit_tables import find_units
 from ingest.units import read_units
 from ingest.versions import refuse_other_versions, version_of
@@ -95,10 +98,13 @@ def read_nwb(
     """
     recipe = load_recipe("default") if recipe is None else recipe
     content = zarr_at(path) if content is None else content
+    before = state_of(path)
     if source is None:
         source = Source(path=path, digest=digest_of(path, content))
     with opened_nwb(path, content) as nwb:
-        return _read(nwb, recipe, strict, source, namespace, Notes() if notes is None else notes)
+        read = _read(nwb, recipe, strict, source, namespace, Notes() if notes is None else notes)
+    refuse_changed(path, before)
+    return read
 
 
 def digest_of(path: str, content: BinaryIO | ZarrStore | None = None) -> str:
@@ -120,7 +126,7 @@ def digest_of(path: str, content: BinaryIO | ZarrStore | None = None) -> str:
             file.seek(0)
             return hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
     except Exception as error:  # each file system has its own errors
-        raise SourceError(f"{path}: cannot be read: {_line(error)}") from error
+        raise SourceError(f"{path}: cannot be read: {in_plain_words(error)}") from error
 
 
 @contextmanager
@@ -140,6 +146,9 @@ def opened_nwb(path: str, content: BinaryIO | ZarrStore | None = None) -> Iterat
                 yield stack.enter_context(opened_zarr(content))
                 return
             raw = stack.enter_context(fsspec.open(path, "rb")) if content is None else content
+            refuse_unfinished(path, raw)
+            refuse_other_kinds(raw)
+            use_plugins()
             file = stack.enter_context(h5py.File(raw, "r"))
             refuse_other_versions(version_of(file))
             refuse_outside_links(file)
@@ -152,13 +161,7 @@ def opened_nwb(path: str, content: BinaryIO | ZarrStore | None = None) -> Iterat
         raise
     except Exception as error:  # damaged files fail in any layer, in any way
         log.debug("reading %s failed", path, exc_info=True)
-        raise SourceError(f"{path}: not a readable NWB file: {_line(error)}") from error
-
-
-def _line(error: Exception) -> str:
-    if isinstance(error, ConstructError) and len(error.args) == 2:  # as text it is all that it could not construct
-        error = ValueError(f"{getattr(error.args[0], 'path', '')}: {error.args[1]}")
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+        raise SourceError(f"{path}: not a readable NWB file: {in_plain_words(error)}") from error
 
 
 def _read(

@@ -17,6 +17,7 @@ LOSSES = frozenset(
         "rois_unnamed",
         "samples_dropped",
         "series_sorted",
+        "series_unfinished",
         "spikes_dropped_nan",
         "spikes_dropped_out_of_range",
         "units_sorted",

@@ -27,6 +27,7 @@ from ingest.quality import Quality
 from ingest.recipes import Recipe
 from ingest.rules import ActivityRules, BehaviorRules
 from ingest.texts import plain_text
+from ingest.unfinished import BEING_WRITTEN, fill_run, unwritten
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,8 @@ def read_behavior(
             two dimensions), ``series_sorted`` and ``samples_dropped`` (time stamps that fall or are not finite), and
             ``values_not_finite`` (samples that are infinite or too large for float32: they become NaN) and
             ``conversions_impossible`` (series left out, because their conversion or offset is 0 or not finite),
-            ``series_transposed`` and ``layouts_unknown`` (series left out, because nothing says which axis is time).
+            ``series_transposed``, ``layouts_unknown`` (series left out, because nothing says which axis is time) and
+            ``series_unfinished`` (series left out, because their writer has not finished them).
         strict: refuse what would be sorted or dropped.
         observed: seconds for which the recording was observed, if that is known.
 
@@ -223,6 +225,9 @@ def read_series(
     if stamps is not None and len(stamps) != shape[axis]:
         return f"{len(stamps)} time stamps for {shape[axis]} samples"
     times = None if stamps is None else load_slowly(stamps, f"{item.path}/timestamps")
+    if (why := _unfinished(item, stamps, times)) is not None:
+        quality["series_unfinished"] += 1
+        return f"{why}: {BEING_WRITTEN}"
     data = read_data(item, missing, quality)
     if data is None or (times is not None and (times.ndim != 1 or times.dtype.kind not in "iuf")):
         return "no numbers"
@@ -246,6 +251,15 @@ def read_series(
         order = np.argsort(times, kind="stable")
         times, data = times[order], data[order]
     return IrregularTimeSeries(times, data, unit)
+
+
+def _unfinished(item: FoundSeries, stamps: Any, times: np.ndarray | None) -> str | None:
+    """What of a series its writer has not written yet; None if nothing is seen to lack."""
+    for data in (item.series.data, stamps):
+        if (why := unwritten(data)) is not None:
+            return why
+    run = 0 if times is None else fill_run(times)
+    return f"the last {run} of its time stamps are 0" if run > 1 else None
 
 
 def unit_of(series: Any) -> str:

@@ -16,6 +16,7 @@ from ingest.arrays import load, load_slowly
 from ingest.quality import Quality
 from ingest.spike_times import clean_trains, count_outside
 from ingest.tables import ragged_bounds
+from ingest.unfinished import refuse_unfinished_index, refuse_unfinished_trains
 
 
 def read_spikes(table: Any, path: str, quality: Quality, strict: bool) -> Spikes:
@@ -40,6 +41,7 @@ def _stored_trains(table: Any, path: str) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(column, VectorIndex):
         times = load_slowly(column.target.data, f"{path}/spike_times")
         bounds = _bounds(column, len(times), len(table), f"{path}.spike_times_index")
+        refuse_unfinished_trains(column.target.data, times, bounds, f"{path}/spike_times")
         return times, bounds
     times = load_slowly(column.data, f"{path}/spike_times")
     if times.ndim not in (1, 2) or len(times) != len(table) or times.dtype.kind not in "iuf":
@@ -63,8 +65,10 @@ def _unpadded(times_NK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _bounds(index: VectorIndex, total: int, n_units: int, name: str) -> np.ndarray:
+    ends = load(index.data, name)
+    refuse_unfinished_index(ends, name)
     try:
-        bounds = ragged_bounds(load(index.data, name), total)
+        bounds = ragged_bounds(ends, total)
     except ValueError as error:
         raise SourceError(f"{name} is damaged: {error}") from error
     if len(bounds) != n_units + 1:
