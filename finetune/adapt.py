@@ -168,20 +168,18 @@ def _train(
     ]
     optimizer = torch.optim.AdamW(groups)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings.steps))
-    weight_K = None
-    if labels.n_classes:
-        counts = np.bincount(labels.y_S[samples], minlength=labels.n_classes)
-        weight_K = torch.as_tensor(len(samples) / np.maximum(counts, 1) / labels.n_classes, dtype=torch.float32)
     every = max(1, settings.steps // settings.checks)
     for update in range(updates):
         model.train()
         batch, picked = problem.draw(samples, settings.tokens_per_step, rng, model.config.patch_length)
         out_RK = head(picked.features(model(**batch.model_inputs()).h_BNTD))
         target = labels.y_S[picked.samples]
-        if weight_K is not None:
-            loss = F.cross_entropy(out_RK, torch.as_tensor(target), weight=weight_K)
+        if labels.n_classes:
+            loss_R = F.cross_entropy(out_RK, torch.as_tensor(target), reduction="none")
         else:
-            loss = F.mse_loss(out_RK, torch.as_tensor(target / tuned.spread_K, dtype=torch.float32))
+            wanted_RK = torch.as_tensor(target / tuned.spread_K, dtype=torch.float32)
+            loss_R = F.mse_loss(out_RK, wanted_RK, reduction="none").mean(dim=1)
+        loss = (loss_R * torch.as_tensor(picked.weight, dtype=torch.float32)).sum()  # classes are balanced in `draw`
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_([*model.parameters(), *head.parameters()], 1.0)

@@ -93,19 +93,34 @@ def gather(problem: Problem, split: Split, predicted: Sequence[np.ndarray]) -> P
     )
 
 
-def shuffled(problem: Problem, fitted: Fitted, x_SF: np.ndarray, split: Split, repeats: int, seed: int) -> list[float]:
-    """The primary metric of the same probe when its training labels are shuffled; test labels are the true ones.
+def shuffled(problem: Problem, fitted: Fitted, x_SF: np.ndarray, settings: FinetuneSettings) -> tuple[list[float], str]:
+    """The primary metric of the same probe on labels that say nothing, and in words how these were dealt.
 
-    Basis and strength stay as the true labels chose them.
+    Labels of training and test samples are dealt together, once for all folds, and samples are split anew where the
+    split depends on them: the whole procedure is repeated, as it is for the true labels. Strengths stay as the true
+    labels chose them.
+
+    Args:
+        problem: what is told.
+        fitted: the probe of the true labels.
+        x_SF: its features.
+        settings: how often, components, folds and seed.
     """
-    test_scores = [f.readout.basis(x_SF[f.fold.test]) for f in fitted.folds]
-    values = []
-    for repeat in range(repeats):
-        rng = np.random.default_rng([seed, 7, repeat])
+    dealt, how = problem.shuffles(settings.control_repeats, settings.seed)
+    tested = [f.readout.basis(x_SF[f.fold.test]) for f in fitted.folds]
+    n_classes, values = problem.labels.n_classes, []
+    for y_S in dealt:
+        other = problem.relabelled(y_S)
+        again = other.split(settings.folds, settings.seed)
         predicted = []
-        for f, scores in zip(fitted.folds, test_scores, strict=True):
-            y = problem.shuffle(problem.labels.y_S[f.fold.train], rng)
-            readout = fit(f.readout.basis, f.scores_SC, y, f.strength, problem.labels.n_classes)
-            predicted.append(readout.decide(scores))
-        values.append(primary(gather(problem, split, predicted)))
-    return values
+        for k, fold in enumerate(again.folds):
+            f = fitted.folds[k % len(fitted.folds)]
+            if np.array_equal(fold.train, f.fold.train):
+                basis, train_SC, test_SC = f.readout.basis, f.scores_SC, tested[k]
+            else:
+                basis = make_basis(x_SF[fold.train], settings.components, settings.seed)
+                train_SC, test_SC = basis(x_SF[fold.train]), basis(x_SF[fold.test])
+            readout = fit(basis, train_SC, y_S[fold.train], f.strength, n_classes)
+            predicted.append(readout.decide(test_SC))
+        values.append(primary(gather(other, again, predicted)))
+    return values, how

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -74,8 +76,14 @@ class Problem(ABC):
         """Folds inside training samples, as indices into ``train``; made as the outer ones are."""
 
     @abstractmethod
-    def shuffle(self, y_train: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Training labels that say nothing, in a way that keeps what is not their meaning."""
+    def shuffles(self, repeats: int, seed: int) -> tuple[list[np.ndarray], str]:
+        """``repeats`` times the labels, dealt anew over what is independent, and in words how."""
+
+    def relabelled(self, y_S: np.ndarray) -> Self:
+        """The same samples with other labels."""
+        other = copy.copy(self)
+        other.labels = replace(self.labels, y_S=y_S)
+        return other
 
     @abstractmethod
     def features(self, model: EIT, samples: np.ndarray | None = None) -> np.ndarray:
@@ -89,7 +97,10 @@ class Problem(ABC):
     def draw(
         self, samples: np.ndarray, tokens: int, rng: np.random.Generator, bins_per_token: int
     ) -> tuple[WindowBatch, Picked]:
-        """Windows of about ``tokens`` units x tokens for one update, and which samples they show."""
+        """Windows of about ``tokens`` units x tokens for one update, and which samples they show.
+
+        The weights of the samples add up so that over many draws each class has the same share of the loss.
+        """
 
 
 @dataclass(frozen=True)
@@ -102,12 +113,14 @@ class Picked:
             tokens).
         row: ``(R,)`` window in the batch.
         column: ``(R,)`` unit or token in the window; unused for ``window``.
+        weight: ``(R,)`` weight of each in the sum that is the loss.
     """
 
     samples: np.ndarray
     how: str
     row: np.ndarray
     column: np.ndarray
+    weight: np.ndarray
 
     def features(self, h_BNTD: torch.Tensor) -> torch.Tensor:
         """``(R, F)`` in the order of `Problem.features`."""

@@ -40,7 +40,7 @@ class Result:
         kind: ``classes`` or ``values``.
         score: of the model.
         references: ``rate`` (the same readout of plain firing-rate features), ``majority`` (the commonest class, or the
-            training mean), ``shuffled`` (the probe fitted to shuffled labels), ``laboratory`` (from the laboratory
+            training mean), ``shuffled`` (the same probe on shuffled labels), ``laboratory`` (from the laboratory
             alone, where there are several).
         gain, gain_low, gain_high: the model's primary metric minus that of ``rate``, with a paired 95 % interval.
         samples, subjects: how many were told, and from how many animals.

@@ -13,7 +13,7 @@ import numpy as np
 from finetune.adapt import full
 from finetune.evaluation import CONTRACT_VERSION
 from finetune.evaluation.controls import by_laboratory, commonest
-from finetune.evaluation.intervals import gain, interval
+from finetune.evaluation.intervals import control_interval, control_level, gain, interval
 from finetune.evaluation.metrics import CLASSES, PRIMARY, Predictions, score, sums
 from finetune.evaluation.splits import Split
 from finetune.probe import Fitted, gather, probe, shuffled
@@ -163,11 +163,9 @@ class _Work:
         else:
             said = [training_mean(y[f.train], len(f.test), 0) for f in split.folds]
             scores["majority"] = self._score(gather(problem, split, said), "the training mean")
-        values = shuffled(problem, probed, x_SF, split, settings.control_repeats, settings.seed)
-        low, high = np.percentile(values, (2.5, 97.5))
-        scores["shuffled"] = Score(
-            {PRIMARY[labels.kind]: float(np.mean(values))}, float(low), float(high), f"{len(values)} shuffles"
-        )
+        values, how = shuffled(problem, probed, x_SF, settings)
+        low, high = control_interval(values)
+        scores["shuffled"] = Score({PRIMARY[labels.kind]: float(np.mean(values))}, low, high, _control(values, how))
         if problem.lab_S is not None:
             lab = problem.lab_S
             said = [by_laboratory(y[f.train], lab[f.train], lab[f.test]) for f in split.folds]
@@ -236,6 +234,12 @@ class _Work:
             "settings": self.settings.identity(mode),
         }
         return digest(about)
+
+
+def _control(values: list[float], how: str) -> str:
+    level = control_level(len(values))
+    fewer = "" if level >= 0.95 else f" (so few that their interval is one of {level:.0%})"
+    return f"labels dealt {len(values)} times {how}{fewer}"
 
 
 def write_map(path: Path, problem: UnitProblem, z_SD: np.ndarray) -> None:

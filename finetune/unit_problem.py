@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from finetune.evaluation.controls import permuted
+from finetune.evaluation.controls import arrangements, permuted, permuted_over_animals
 from finetune.evaluation.splits import Fold, Split, split_by_subject, split_units
 from finetune.problem import Labels, Picked, Problem
 from finetune.spike_statistics import unit_statistics
@@ -17,6 +17,7 @@ from foundation.models import EIT
 from foundation.store import StoredRecording
 
 Readers = Callable[[str], ActivityReader]
+LEAST_ARRANGEMENTS = 40
 
 
 class UnitProblem(Problem):
@@ -71,9 +72,17 @@ class UnitProblem(Problem):
             return split_by_subject(subject, y, 3).folds
         return split_units(y, min(3, int(np.bincount(y).max())), seed).folds
 
-    def shuffle(self, y_train: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Labels dealt anew over the training units."""
-        return permuted(y_train, rng)
+    def shuffles(self, repeats: int, seed: int) -> tuple[list[np.ndarray], str]:
+        """Labels dealt anew among the units of each animal, and whole among animals that have one class each."""
+        y_S, subject_S = self.labels.y_S, self.subject_S
+        rngs = [np.random.default_rng([seed, 7, repeat]) for repeat in range(repeats)]
+        if self.subjects == 1:
+            return [permuted(y_S, rng) for rng in rngs], "over units"
+        how = "over the units of each animal, and over animals with one class"
+        n = arrangements(y_S, subject_S)
+        if n < LEAST_ARRANGEMENTS:
+            how += f"; there are only {n} ways to deal them: no score can be told from those"
+        return [permuted_over_animals(y_S, subject_S, rng) for rng in rngs], how
 
     def features(self, model: EIT, samples: np.ndarray | None = None) -> np.ndarray:
         """``(S, D)`` mean embeddings."""
@@ -104,12 +113,17 @@ class UnitProblem(Problem):
     def draw(
         self, samples: np.ndarray, tokens: int, rng: np.random.Generator, bins_per_token: int
     ) -> tuple[WindowBatch, Picked]:
-        """Windows of recordings drawn by class, each class as often; a window shows all samples of its recording."""
+        """Windows of recordings drawn by class, each class as often; a window shows all samples of its recording.
+
+        In a window a sample weighs as much as it did in the draw, and all windows weigh the same. A class has thus the
+        same share of the loss however its units are spread over recordings.
+        """
         y = self.labels.y_S[samples]
         share = 1.0 / np.bincount(y)[y]
         share /= share.sum()
         x: list[np.ndarray] = []
-        starts, modalities, rows, units, shown = list[float](), list[int](), [], [], []
+        starts, modalities = list[float](), list[int]()
+        rows, units, shown, weights = [], [], [], []
         used = 0
         while not used or used < tokens:
             k = int(self.recording_S[rng.choice(samples, p=share)])
@@ -118,9 +132,11 @@ class UnitProblem(Problem):
                 self._starts[k] = spread_starts(reader, self.n_bins * self.bin_width, self.windows, self.seed)
             start = float(rng.choice(self._starts[k]))
             x_NT = reader.window(start, self.n_bins, self.bin_width)
-            here = samples[self.recording_S[samples] == k]
-            active = np.abs(x_NT[self.unit_S[here]]).sum(axis=1) > 0
-            here = here[active] if active.any() else here
+            inside = np.flatnonzero(self.recording_S[samples] == k)
+            active = np.abs(x_NT[self.unit_S[samples[inside]]]).sum(axis=1) > 0
+            inside = inside[active] if active.any() else inside
+            here = samples[inside]
+            weights.append(share[inside] / share[inside].sum())
             rows.append(np.full(len(here), len(x)))
             units.append(self.unit_S[here])
             shown.append(here)
@@ -135,4 +151,5 @@ class UnitProblem(Problem):
             modalities=modalities,
             bins_per_token=bins_per_token,
         )
-        return batch, Picked(np.concatenate(shown), "unit", np.concatenate(rows), np.concatenate(units))
+        weight = np.concatenate(weights) / len(x)
+        return batch, Picked(np.concatenate(shown), "unit", np.concatenate(rows), np.concatenate(units), weight)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from finetune.evaluation.controls import permuted, shifted
+from finetune.evaluation.controls import come_in_runs, permuted, turned
 from finetune.evaluation.splits import Fold, Split, split_by_time
 from finetune.problem import Labels, Picked, Problem
 from finetune.windows import Windows
@@ -84,9 +84,14 @@ class WindowProblem(Problem):
             np.flatnonzero(np.isin(self.window_S, fold.train)), np.flatnonzero(np.isin(self.window_S, fold.test))
         )
 
-    def shuffle(self, y_train: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Trials are dealt anew; a time series is turned."""
-        return permuted(y_train, rng) if self.token_S is None else shifted(y_train, rng)
+    def shuffles(self, repeats: int, seed: int) -> tuple[list[np.ndarray], str]:
+        """Trials are dealt anew; a time series is turned, and so are trials whose classes come in runs."""
+        y_S = self.labels.y_S
+        if self.token_S is not None:
+            return [turned(y_S, repeat, repeats) for repeat in range(repeats)], "turned in time"
+        if come_in_runs(y_S):
+            return [turned(y_S, k, repeats) for k in range(repeats)], "turned over trials, whose classes come in runs"
+        return [permuted(y_S, np.random.default_rng([seed, 7, repeat])) for repeat in range(repeats)], "over trials"
 
     def features(self, model: EIT, samples: np.ndarray | None = None) -> np.ndarray:
         """``(S, N * D)`` all units at the sample's token, or ``(S, T * N * D)`` at all tokens of its window."""
@@ -140,7 +145,10 @@ class WindowProblem(Problem):
     def draw(
         self, samples: np.ndarray, tokens: int, rng: np.random.Generator, bins_per_token: int
     ) -> tuple[WindowBatch, Picked]:
-        """Windows in random order, each at most once, with all of their samples that may be shown."""
+        """Windows in random order, each at most once, with all of their samples that may be shown.
+
+        Samples are drawn as often as they are there, so that those of a rare class weigh more.
+        """
         reader = self.readers(self.recording.id)
         order = rng.permutation(np.unique(self.window_S[samples]))
         used = np.cumsum(self.windows.tokens_W[order] * reader.n_units)
@@ -158,6 +166,11 @@ class WindowProblem(Problem):
         )
         shown = samples[np.isin(self.window_S[samples], chosen)]
         row = np.searchsorted(chosen, self.window_S[shown])
+        weight = np.full(len(shown), 1.0 / len(shown))
+        if self.labels.n_classes:
+            counts = np.bincount(self.labels.y_S[samples], minlength=self.labels.n_classes)
+            there = np.count_nonzero(counts)
+            weight *= len(samples) / (there * counts[self.labels.y_S[shown]])
         if self.token_S is None:
-            return batch, Picked(shown, "window", row, np.zeros_like(row))
-        return batch, Picked(shown, "token", row, self.token_S[shown])
+            return batch, Picked(shown, "window", row, np.zeros_like(row), weight)
+        return batch, Picked(shown, "token", row, self.token_S[shown], weight)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 
@@ -15,18 +17,73 @@ def permuted(y_S: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return y_S[rng.permutation(len(y_S))]
 
 
-def shifted(y_S: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A time series turned by a random part of its length, so that it keeps its course but not its moments.
+def permuted_over_animals(y_S: np.ndarray, subject_S: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Classes of units dealt anew inside each animal; animals with one class exchange theirs whole.
 
-    The shift is at least a tenth of the length from both ends.
+    Units of an animal resemble each other whatever their class. A label that is constant in an animal is therefore one
+    draw and not as many as the animal has units.
 
     Example:
-        >>> shifted(np.arange(4), np.random.default_rng(0)).tolist() in ([1, 2, 3, 0], [2, 3, 0, 1], [3, 0, 1, 2])
+        >>> y, subject = np.array([0, 0, 0, 1, 1]), np.array(["a", "a", "a", "b", "b"])
+        >>> permuted_over_animals(y, subject, np.random.default_rng(1)).tolist() in ([0, 0, 0, 1, 1], [1, 1, 1, 0, 0])
         True
     """
+    out = y_S.copy()
+    constant = []
+    for subject in np.unique(subject_S):
+        here = np.flatnonzero(subject_S == subject)
+        out[here] = rng.permutation(y_S[here])
+        if len(np.unique(y_S[here])) == 1:
+            constant.append(here)
+    classes = rng.permutation([int(y_S[here[0]]) for here in constant])
+    for here, label in zip(constant, classes, strict=True):
+        out[here] = label
+    return out
+
+
+def arrangements(y_S: np.ndarray, subject_S: np.ndarray) -> int:
+    """Count the different results that `permuted_over_animals` can have.
+
+    Example:
+        >>> arrangements(np.array([0, 0, 1, 1, 0, 1]), np.array(["a", "a", "b", "b", "c", "c"]))
+        4
+    """
+    inside = [y_S[subject_S == subject] for subject in np.unique(subject_S)]
+    constant = [int(y[0]) for y in inside if len(np.unique(y)) == 1]
+    return math.prod(_orders(y) for y in [*inside, np.array(constant, dtype=np.int64)])
+
+
+def _orders(y: np.ndarray) -> int:
+    return math.factorial(len(y)) // math.prod(math.factorial(int(n)) for n in np.bincount(y))
+
+
+def turned(y_S: np.ndarray, repeat: int, repeats: int) -> np.ndarray:
+    """A time series turned by ``repeat + 1`` of ``repeats + 1`` equal parts of its length.
+
+    It keeps its course, so that it is as smooth as it was. The turns are as far from each other, and from no turn at
+    all, as that many can be: a series whose course repeats within a part of its length would otherwise meet itself.
+    Together with no turn they are a group, which makes the true labels' rank among them exact for a series that is as
+    likely to begin at any of its moments.
+
+    Example:
+        >>> [turned(np.arange(4), repeat, 3).tolist() for repeat in range(3)]
+        [[3, 0, 1, 2], [2, 3, 0, 1], [1, 2, 3, 0]]
+    """
     n = len(y_S)
-    least = max(1, n // 10)
-    return np.roll(y_S, int(rng.integers(least, max(least + 1, n - least + 1))), axis=0)
+    return np.roll(y_S, max(1, round(n * (repeat + 1) / (repeats + 1))), axis=0)
+
+
+def come_in_runs(y_S: np.ndarray) -> bool:
+    """True if neighbouring samples share their class more often than in 99 of 100 random orders.
+
+    Example:
+        >>> come_in_runs(np.repeat([0, 1], 20)), come_in_runs(np.tile([0, 1, 1, 0], 10))
+        (True, False)
+    """
+    rng = np.random.default_rng(len(y_S))
+    pairs = int((y_S[1:] == y_S[:-1]).sum())
+    orders = (rng.permutation(y_S) for _ in range(400))
+    return sum(int((y[1:] == y[:-1]).sum()) >= pairs for y in orders) < 4
 
 
 def commonest(y_S: np.ndarray, n: int) -> np.ndarray:

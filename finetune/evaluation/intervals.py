@@ -40,6 +40,30 @@ def gain(ours: Predictions, theirs: Predictions, resamples: int, seed: int) -> t
     return value, _percentiles(drawn[0] - drawn[1])
 
 
+def control_interval(values: list[float]) -> tuple[float, float]:
+    """Interval that holds the score of the true labels in 95 % of cases if these say nothing.
+
+    The score is then as likely to have any rank among those of the shuffles. With 39 shuffles the interval reaches from
+    the lowest to the highest; with fewer it does too, and holds less than 95 % (`control_level`).
+
+    Example:
+        >>> control_interval([float(k) for k in range(39)])
+        (0.0, 38.0)
+    """
+    low, high = np.percentile(values, LEVEL, method="weibull")
+    return float(low), float(high)
+
+
+def control_level(repeats: int) -> float:
+    """Share of cases that `control_interval` of this many shuffles holds.
+
+    Example:
+        >>> control_level(39), control_level(9)
+        (0.95, 0.8)
+    """
+    return min(0.95, (repeats - 1) / (repeats + 1))
+
+
 def _resampled(parts: np.ndarray, kind: str, resamples: int, seed: int) -> np.ndarray | None:
     """``(resamples,)`` the primary metric; the same seed and number of parts draw the same parts."""
     n = len(parts)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from finetune.evaluation.controls import by_laboratory, permuted, shifted
+from finetune.evaluation.controls import arrangements, by_laboratory, permuted, permuted_over_animals, turned
 from finetune.evaluation.splits import split_by_subject, split_by_time, split_units
 from foundation.errors import ConfigError
 
@@ -62,13 +62,26 @@ def test_what_cannot_be_split_is_refused():
 def test_controls_keep_the_labels_and_lose_their_place():
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1], 50)
-    for control in (permuted, shifted):
-        other = control(y, rng)
+    for other in (permuted(y, rng), turned(y, 3, 39)):
         assert sorted(other.tolist()) == y.tolist()
         assert (other != y).any()
-    moved = shifted(np.arange(100), rng)
-    assert (np.diff(moved) == 1).sum() == 98  # the course of the series is kept
-    assert 10 <= moved[0] <= 90
+    turns = [turned(np.arange(100), repeat, 9) for repeat in range(9)]
+    assert all((np.diff(turn) == 1).sum() == 98 for turn in turns)  # the course of the series is kept
+    assert sorted(int(turn[0]) for turn in turns) == list(range(10, 100, 10))
+
+
+def test_animals_with_one_class_are_dealt_whole_and_others_inside():
+    subject = np.repeat(["a", "b", "c", "d"], [5, 3, 4, 6])
+    y = np.concatenate([np.zeros(5), np.ones(3), np.zeros(4), [0, 0, 0, 1, 1, 2]]).astype(int)
+    seen = set()
+    for seed in range(40):
+        dealt = permuted_over_animals(y, subject, np.random.default_rng(seed))
+        whole = [set(dealt[subject == name].tolist()) for name in "abc"]
+        assert sorted(map(tuple, whole)) == [(0,), (0,), (1,)]
+        assert sorted(dealt[subject == "d"].tolist()) == [0, 0, 0, 1, 1, 2]
+        seen.add(tuple(dealt.tolist()))
+    assert arrangements(y, subject) == 3 * 60
+    assert len(seen) > 20
 
 
 def test_the_laboratory_alone_tells_what_is_nested_in_it():

@@ -47,8 +47,9 @@ class Rule:
         epochs: this many instead, and nothing is held out (the published 400, where there is a GPU).
         learning_rate: of Adam.
         batch_size: windows of a step.
-        shuffle: windows come in another order each epoch; else as they were recorded, the windows of a trial one after
-            another, as the released EIT has it at T = 6.
+        shuffle: windows come in another order each epoch; else trial by trial.
+            The released EIT does not shuffle at T = 6 either, but its windows come start by start: all trials' first
+            window, then all trials' second, and so on.
 
     Raises:
         ConfigError: if a value is impossible.

@@ -35,7 +35,9 @@ the epoch of the best figure on it is found (accuracy, or the loss of masked bin
 model is trained anew on all training trials for as many. Test trials are used once, at the end; but the test accuracy
 of EIT (T) at T = 2 was traced over 200 epochs in search of a fault, with no setting chosen from it (from epoch 50 on
 it moves between 72 and 77). Tables whose name ends in *400* have the published 400 epochs for every model; the one
-whose name ends in *in-order* does not shuffle windows, as the released code at T = 6, and was laid out when the other
+whose name ends in *in-order* does not shuffle windows: they come trial by trial, the windows of a trial one after
+another. The released code does not shuffle at T = 6 either, but its windows come start by start (all trials' first
+window, then all trials' second, and so on); that order has not been run here. The table was laid out when the other
 figures were known. *Shuffled* is the row's first seed made once more with the directions of the training trials dealt
 anew among them; chance is 12.5. The interval is a bootstrap over test trials of the mean over seeds; it does not hold
 what other training trials would change. Each row says how many seeds it rests on. Seconds are those of the clock, on
@@ -102,7 +104,7 @@ def _traced(rows: dict[str, list[RunResult]]) -> str:
 
 
 def _rule(rule: dict[str, Any]) -> str:
-    order = "" if rule.get("shuffle", True) else " Windows come in the order in which they were recorded, unshuffled."
+    order = "" if rule.get("shuffle", True) else " Windows come trial by trial, unshuffled."
     if rule["epochs"] is not None:
         return f" {rule['epochs']} epochs for every model.{order}"
     return (

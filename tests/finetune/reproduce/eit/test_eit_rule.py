@@ -65,7 +65,7 @@ def test_a_rule_is_said_as_it_was_before_it_could_keep_the_order(reaching, tmp_p
     )  # fmt: skip
     assert read_all(reproduce(settings))["mlp"][0].config["rule"]["shuffle"] is False
     page = (tmp_path / "page.md").read_text()
-    assert "1 epochs for every model. Windows come in the order in which they were recorded, unshuffled." in page
+    assert "1 epochs for every model. Windows come trial by trial, unshuffled." in page
     assert "Not run yet" not in page
 
 

@@ -1,0 +1,130 @@
+"""On labels that say nothing the probe leaves the control's 95 % interval in one of twenty data sets, and no more."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from finetune import probe, readout
+from finetune.evaluation.intervals import control_interval
+from finetune.evaluation.metrics import primary
+from finetune.problem import Labels
+from finetune.settings import FinetuneSettings
+from finetune.unit_problem import UnitProblem
+from finetune.window_problem import WindowProblem
+from finetune.windows import Windows
+
+SETS = 60
+SETTINGS = FinetuneSettings("model", "store", "results", folds=2)
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch):
+    """Least squares of one strength: what is tested is how labels are dealt, not how a readout is fitted."""
+    monkeypatch.setattr(readout, "STRENGTHS", {"classes": (0.1,), "values": (0.1,)})
+    for module in (readout, probe):
+        monkeypatch.setattr(module, "fit", least_squares)
+
+
+def least_squares(basis, scores_SC, y_S, strength, n_classes, start=None):
+    """A readout that weighs each class the same, in closed form."""
+    weight_S = 1.0 / np.bincount(y_S)[y_S] if n_classes else np.full(len(y_S), 1.0)
+    weight_S = weight_S / weight_S.sum()
+    target_SK = np.eye(n_classes)[y_S] if n_classes else y_S
+    mean_C, mean_K = weight_S @ scores_SC, weight_S @ target_SK
+    centred = (scores_SC - mean_C) * weight_S[:, None]
+    power = centred.T @ (scores_SC - mean_C) + strength * np.eye(len(mean_C))
+    weight_CK = np.linalg.solve(power, centred.T @ (target_SK - mean_K))
+    kind = "classes" if n_classes else "values"
+    return readout.Readout(basis, weight_CK, mean_K - mean_C @ weight_CK, kind)
+
+
+def stand_in(name):
+    return SimpleNamespace(id=name, record={"subject": name, "session": name, "digest": name, "path": name})
+
+
+def unit_problem(y_S, animals, units):
+    names = [f"mouse{a:02}" for a in range(animals)]
+    labels = Labels("cell_type", "all", "Cell type", y_S, classes=("a", "b"))
+    return UnitProblem(
+        labels,
+        [stand_in(name) for name in names],
+        np.repeat(np.arange(animals), units),
+        np.tile(np.arange(units), animals),
+        readers=None,
+        bin_width=0.1,
+        n_bins=1,
+        windows=1,
+        seed=0,
+    )
+
+
+def units(rng, mixed, animals=10, per_animal=6):
+    """Units that resemble the others of their animal; a class says nothing."""
+    size = animals * per_animal
+    x_SF = rng.normal(size=(size, 3)) + np.repeat(rng.normal(size=(animals, 3)), per_animal, axis=0)
+    if mixed:
+        y_S = rng.permutation(np.arange(size) % 2)
+    else:
+        y_S = np.repeat(rng.permutation(np.arange(animals) % 2), per_animal)
+    return unit_problem(y_S, animals, per_animal), x_SF
+
+
+def smooth(rng, size, dims, memory):
+    """Slow noise, which resembles itself over ``memory`` samples."""
+    white = rng.normal(size=(size + 4 * memory, dims))
+    kernel = np.exp(-np.arange(4 * memory) / memory)
+    return np.stack([np.convolve(x, kernel, mode="valid")[:size] for x in white.T], axis=1)
+
+
+def window_problem(labels, n_windows, tokens, by_token):
+    start_W = np.arange(n_windows) * float(tokens)
+    windows = Windows(start_W, np.full(n_windows, tokens), np.arange(n_windows), "trials")
+    window_S = np.repeat(np.arange(n_windows), tokens if by_token else 1)
+    token_S = np.tile(np.arange(tokens), n_windows) if by_token else None
+    return WindowProblem(
+        labels, stand_in("a"), windows, window_S, token_S, token_seconds=1.0, readers=None, bins_per_token=1
+    )
+
+
+def trials(rng):
+    y_S = rng.integers(0, 2, 60)
+    labels = Labels("behavior", "direction", "Direction", y_S, classes=("a", "b"))
+    return window_problem(labels, 60, 2, by_token=False), smooth(rng, 60, 3, 5)
+
+
+def values(rng):
+    labels = Labels("behavior", "velocity", "Velocity", smooth(rng, 600, 1, 6), value_names=("x",))
+    return window_problem(labels, 60, 10, by_token=True), smooth(rng, 600, 4, 6)
+
+
+def states(rng):
+    y_S = (smooth(rng, 400, 1, 3)[:, 0] > 0).astype(np.int64)
+    labels = Labels("sleep_state", "a", "State", y_S, classes=("a", "b"))
+    return window_problem(labels, 50, 8, by_token=True), smooth(rng, 400, 2, 3)
+
+
+KINDS = {
+    "units of animals with one class each": lambda rng: units(rng, mixed=False),
+    "units of animals with both classes": lambda rng: units(rng, mixed=True),
+    "trials": trials,
+    "values over time": values,
+    "states over time": states,
+}
+
+
+def outside(make, seed):
+    rng = np.random.default_rng([seed, 16])
+    problem, x_SF = make(rng)
+    x_SF = x_SF.astype(np.float32)
+    fitted = probe.probe(problem, [x_SF], problem.split(SETTINGS.folds, SETTINGS.seed), SETTINGS)
+    low, high = control_interval(probe.shuffled(problem, fitted, x_SF, SETTINGS)[0])
+    return not low <= primary(fitted.predictions) <= high
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_labels_that_say_nothing_lie_outside_the_control_in_one_of_twenty_sets(kind):
+    count = sum(outside(KINDS[kind], seed) for seed in range(SETS))
+    low, high = binom.interval(0.99, SETS, 0.05)
+    assert low <= count <= high, f"{count} of {SETS}"
