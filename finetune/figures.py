@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
@@ -24,15 +25,19 @@ BLUES = LinearSegmentedColormap.from_list("recall", ["#FFFFFF", "#CFE3F1", "#007
 
 @contextmanager
 def _figure(width: float, height: float) -> Iterator[tuple[Figure, io.BytesIO]]:
-    """A figure of that many inches, and the buffer that holds its PNG afterwards."""
-    figure, buffer = Figure(figsize=(width, height), layout="constrained", facecolor="white"), io.BytesIO()
-    FigureCanvasAgg(figure)
-    yield figure, buffer
-    for axes in figure.axes:
-        axes.tick_params(colors=INK, labelsize=9)
-        axes.spines[["top", "right"]].set_visible(False)
-    # No date or version in the file: the same data give the same bytes.
-    figure.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
+    """A figure of that many inches, and the buffer that holds its PNG afterwards.
+
+    Texts come from files: a dollar sign in them is no formula.
+    """
+    with matplotlib.rc_context({"text.parse_math": False}):
+        figure, buffer = Figure(figsize=(width, height), layout="constrained", facecolor="white"), io.BytesIO()
+        FigureCanvasAgg(figure)
+        yield figure, buffer
+        for axes in figure.axes:
+            axes.tick_params(colors=INK, labelsize=9)
+            axes.spines[["top", "right"]].set_visible(False)
+        # No date or version in the file: the same data give the same bytes.
+        figure.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
 
 
 def target_figure(result: Result, predictions: Predictions) -> bytes:
@@ -148,25 +153,50 @@ def read_metrics(text: str) -> dict[str, np.ndarray]:
     return {name: np.array(rows) for name, rows in columns.items()}
 
 
+ASIDE = {"learning_rate", "seconds", "data_wait", "windows_per_second", "gradient_norm", "loss", "units", "rankme"}
+
+
+def scales(columns: dict[str, np.ndarray], widest: float = 30.0) -> list[list[str]]:
+    """Names of the terms, those together whose typical sizes lie within a factor of ``widest``; the smallest first.
+
+    Example:
+        >>> near, far = np.array([[0, 0.9], [1, 1.1]]), np.array([[0, 500.0], [1, 500.0]])
+        >>> scales({"loss": near, "reconstruction": near, "rows": far, "contrast": 2 * near})
+        [['reconstruction', 'contrast'], ['rows']]
+    """
+    size = {}
+    for name, rows in columns.items():
+        values = np.abs(rows[:, 1][np.isfinite(rows[:, 1])])
+        if name not in ASIDE and len(values):
+            size[name] = float(np.median(values)) or float(values.max())
+    groups: list[list[str]] = []
+    for name in sorted(size, key=lambda name: size[name]):
+        smallest = next((size[other] for other in groups[-1] if size[other]), size[name]) if groups else -1.0
+        if size[name] <= widest * smallest:
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+    return groups
+
+
 def training_curves(columns: dict[str, np.ndarray]) -> bytes:
-    """The loss and its terms over steps."""
-    aside = {"learning_rate", "seconds", "data_wait", "windows_per_second", "gradient_norm", "loss", "units", "rankme"}
-    terms = [name for name in columns if name not in aside][:8]
-    with _figure(8.4, 3.0) as (figure, buffer):
-        left, right = figure.subplots(1, 2)
-        if "loss" in columns:
-            left.plot(*columns["loss"].T, color=COLOURS[0], lw=1.6)
-        left.set_ylabel("loss")
-        for k, name in enumerate(terms):
-            right.plot(
-                *columns[name].T, color=COLOURS[k % 8], lw=1.3, ls=("-", "--")[k // 4], label=name.replace("_", " ")
-            )
-        right.set_ylabel("terms and diagnostics")
-        if terms:
-            right.legend(frameon=False, fontsize=7)
-        for axes in (left, right):
+    """The loss, and its terms and diagnostics over steps, a panel for each scale."""
+    panels = [["loss"], *scales(columns)]
+    n_rows = -(-len(panels) // 2)
+    with _figure(8.4, 3.0 * n_rows) as (figure, buffer):
+        every = figure.subplots(n_rows, 2, squeeze=False).ravel()
+        for axes, names in zip(every, panels, strict=False):
+            for k, name in enumerate(names):
+                style = {"color": COLOURS[k % 8], "ls": ("-", "--", ":", "-.")[k // 4 % 4], "lw": 1.4}
+                axes.plot(*columns[name].T, label=name.replace("_", " "), **style)
+            if len(names) == 1:
+                axes.set_ylabel(names[0].replace("_", " "))
+            else:
+                axes.legend(frameon=False, fontsize=7)
             axes.set_xlabel("step")
             axes.grid(color=GRID, lw=0.5)
+        for axes in every[len(panels) :]:
+            axes.remove()
     return buffer.getvalue()
 
 
@@ -179,9 +209,11 @@ def unit_map(z_SD: np.ndarray, label_S: np.ndarray, title: str) -> tuple[bytes, 
     from sklearn.decomposition import PCA
     from sklearn.preprocessing import StandardScaler
 
-    pca = PCA(2, svd_solver="full").fit(scaled := StandardScaler().fit_transform(z_SD))
+    with np.errstate(invalid="ignore"):
+        pca = PCA(2, svd_solver="full").fit(scaled := StandardScaler().fit_transform(z_SD))
     xy = pca.transform(scaled)
-    share = float(pca.explained_variance_ratio_.sum())
+    ratio = np.nan_to_num(pca.explained_variance_ratio_)  # no variance at all: no share of it
+    share = float(ratio.sum())
     with _figure(7.4, 4.6) as (figure, buffer):
         axes = figure.add_subplot()
         names, counts = np.unique(label_S, return_counts=True)
@@ -198,7 +230,7 @@ def unit_map(z_SD: np.ndarray, label_S: np.ndarray, title: str) -> tuple[bytes, 
                 marker=MARKERS[(k + k // 8) % 8],
                 label=f"{name} ({here.sum()})",
             )
-        first, second = pca.explained_variance_ratio_
+        first, second = ratio
         axes.set_xlabel(f"principal component 1 ({first:.0%} of variance)")
         axes.set_ylabel(f"principal component 2 ({second:.0%})")
         axes.set_title(title, fontsize=10, loc="left")

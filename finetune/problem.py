@@ -58,6 +58,7 @@ class Problem(ABC):
         subjects: animals.
         recordings: (id, digest) of each recording.
         lab_S: ``(S,)`` laboratory of each sample, or None.
+        view: what else the readouts see or do not see, as the end of a sentence.
     """
 
     labels: Labels
@@ -66,10 +67,19 @@ class Problem(ABC):
     subjects: int
     recordings: list[tuple[str, str]]
     lab_S: np.ndarray | None = None
+    view: str = ""
 
     @abstractmethod
     def split(self, folds: int, seed: int) -> Split:
         """The outer folds, over samples."""
+
+    @abstractmethod
+    def check(self, split: Split) -> None:
+        """Raise if a split has the same data on both sides.
+
+        Raises:
+            StoreError: naming what stands on both.
+        """
 
     @abstractmethod
     def inner(self, train: np.ndarray, seed: int) -> list[Fold]:

@@ -65,6 +65,8 @@ def _principal_axes(x_SF: np.ndarray, kept: int, seed: int) -> tuple[np.ndarray,
         # With fewer samples than features the axes come exactly, and sooner, from the samples' inner products.
         power, u_SC = eigh((x_SF @ x_SF.T).astype(np.float64), subset_by_index=[n_samples - kept, n_samples - 1])
         keep = power > max(power[-1], 1e-12) * 1e-6
+        if not keep.any():  # constant features: one axis along which nothing moves
+            return np.eye(n_features, 1, dtype=np.float32), 0.0
         power, u_SC = power[keep][::-1], u_SC[:, keep][:, ::-1]
         axes_FC = x_SF.T @ (u_SC / np.sqrt(power)).astype(np.float32)
         return np.ascontiguousarray(axes_FC), float(np.sqrt(power[0] / n_samples))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jinja2
 
+from finetune.current import read_current
 from finetune.evaluation import CONTRACT_VERSION
 from finetune.evaluation.metrics import TITLES
 from finetune.figures import target_figure
@@ -16,12 +17,15 @@ from finetune.report_sections import (
     Section,
     activity_sections,
     ingested_section,
+    left_out_sections,
     maps_sections,
     pretraining_sections,
 )
-from finetune.result import Result, read_predictions, read_results, write_bytes
+from finetune.result import Result, read_predictions, write_bytes
 from finetune.settings import ReportSettings
 from finetune.table import COLUMNS, Row, cell, gain_text, rows, sample_text
+from foundation.errors import CheckpointError, FoundationError
+from foundation.hub import checkpoint_digest
 from foundation.printable import in_page
 from foundation.progress import progress
 from foundation.store import Catalog, Store
@@ -41,19 +45,32 @@ def report(settings: ReportSettings) -> Path:
 
     Raises:
         StoreError: if the store cannot be read.
-        FoundationError: if there are no results.
+        FoundationError: if there are no results of this checkpoint, or none that is current.
     """
-    results = read_results(settings.results)
     catalog = Catalog.open(Store(settings.store))
+    checkpoint = _digest(settings.checkpoint)
+    current = read_current(settings.results, checkpoint, {r["id"]: r["digest"] for r in catalog.records})
+    for place, reason in current.stale:
+        log.warning("%s is left out: it is %s", place, reason)
     sections = [
+        *left_out_sections(current),
         ingested_section(catalog),
         *activity_sections(catalog, settings.raster_seconds),
         *pretraining_sections(settings.checkpoint),
-        *maps_sections(Path(settings.results)),
+        *maps_sections(Path(settings.results), current.results),
     ]
-    path = write_report(results, settings.output, sections, folder=settings.results, title=settings.title)
+    path = write_report(current.results, settings.output, sections, folder=settings.results, title=settings.title)
     log.info("report: %s", path)
     return path
+
+
+def _digest(checkpoint: str) -> str | None:
+    """The digest of a checkpoint; None with a warning if it cannot be read, and its results can still be shown."""
+    try:
+        return checkpoint_digest(checkpoint)
+    except CheckpointError as error:
+        log.warning("results are not compared with the checkpoint: %s", error)
+        return None
 
 
 def write_report(
@@ -75,7 +92,13 @@ def write_report(
 
     Returns:
         The file.
+
+    Raises:
+        FoundationError: if the results are of several checkpoints.
     """
+    checkpoints = {result.checkpoint[:12] for result in results}
+    if len(checkpoints) > 1:
+        raise FoundationError(f"results are of checkpoints {', '.join(sorted(checkpoints))}: a report is of one")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("finetune"),
         autoescape=True,
@@ -92,7 +115,7 @@ def write_report(
         columns=[COLUMNS[name] for name in columns],
         groups=_groups(made, columns),
         tasks=_tasks(made, Path(folder) if folder is not None else None),
-        checkpoint=results[0].checkpoint[:12] if results else "",
+        checkpoint=next(iter(checkpoints), ""),
         contract=CONTRACT_VERSION,
         version=__version__,
     )
@@ -111,8 +134,8 @@ def summary(made: list[Row]) -> str:
         counts[(row.results.get("full") or row.first).verdict] += 1
     judged = "the finetuned model" if any("full" in row.results for row in made) else "the probe of the frozen model"
     return (
-        f"Of {len(made)} things told from activity, {judged} does better than plain firing rates in "
-        f"{counts['better']}, worse in {counts['worse']}, and in {counts['equal']} the two cannot be told apart "
+        f"Of {len(made)} decoding target{'s' if len(made) != 1 else ''}, {judged} is better than plain firing rates on "
+        f"{counts['better']} and worse on {counts['worse']}; on {counts['equal']} the difference is not clear "
         "(95 % intervals)."
     )
 
@@ -142,7 +165,7 @@ def _tasks(made: list[Row], folder: Path | None) -> list[dict]:
             "gains": [(COLUMNS[mode], result.verdict, gain_text(result)) for mode, result in row.results.items()],
             "facts": _facts(shown),
             "notes": notes,
-            "picture": _picture(shown, folder),
+            "picture": _picture(shown, folder, notes),
         }
         tasks.setdefault(shown.task, []).append(target)
     return [{"title": TASK_TITLES.get(task, task), "targets": targets} for task, targets in tasks.items()]
@@ -158,6 +181,8 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         ("samples", f"{sample_text(result)}, {result.subjects} animal{'s' if result.subjects != 1 else ''}"),
         ("split", result.split),
         ("interval", result.interval),
+        ("readout", result.readout),
+        ("shuffled labels", result.references["shuffled"].detail),
     ]
     if result.classes:
         facts.insert(1, ("classes", ", ".join(f"{name} {n:,}" for name, n in result.classes.items())))
@@ -169,13 +194,20 @@ def _facts(result: Result) -> list[tuple[str, str]]:
     return facts
 
 
-def _picture(result: Result, folder: Path | None) -> Picture | None:
+def _picture(result: Result, folder: Path | None, notes: list[str]) -> Picture | None:
+    """The picture of a result; none, with a note, if it cannot be drawn."""
     if folder is None:
         return None
-    predictions = read_predictions(folder / result.task / result.target / f"{result.mode}.npz")
+    predictions = read_predictions(folder / result.task / result.target / f"{result.mode}.npz", result.key)
     if predictions is None:
+        return None
+    try:
+        png = target_figure(result, predictions)
+    except Exception as error:  # the report is more than one picture
+        log.warning("no picture of %s %s: %s: %s", result.target, result.mode, type(error).__name__, error)
+        notes.append(f"no picture: {type(error).__name__}")
         return None
     score = cell(result.score, result.metric)
     what = "Confusion matrix" if result.classes else "Predicted against true values"
     alt = f"{what} of {result.title}, {COLUMNS[result.mode]}: {TITLES[result.metric]} {score}."
-    return Picture(target_figure(result, predictions), alt, f"{what}, {COLUMNS[result.mode]}: {score}")
+    return Picture(png, alt, f"{what}, {COLUMNS[result.mode]}: {score}")

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from finetune.current import Current
 from finetune.figures import activity_map, raster, read_metrics, training_curves, unit_map
+from finetune.result import Result
 from foundation.data.reader import ActivityReader
 from foundation.errors import CheckpointError
 from foundation.hub import read_beside
@@ -56,6 +58,19 @@ class Section:
     table: list[list[str]] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
     folded: bool = False
+
+
+def left_out_sections(current: Current) -> list[Section]:
+    """A table of what the report does not show: targets that failed, and results of other checkpoints or settings."""
+    lines = [[place, f"stale: {reason}"] for place, reason in current.stale]
+    lines += [
+        [f"{e.task} {e.target}".strip(), f"{'failed' if e.failed else 'left out'}: {e.reason}"]
+        for e in current.left_out
+    ]
+    if not lines:
+        return []
+    text = f"{len(lines)} result{'s' if len(lines) != 1 else ''} or targets that this report does not show."
+    return [Section("Not shown", [text], ["what", "why"], lines)]
 
 
 def ingested_section(catalog: Catalog) -> Section:
@@ -138,18 +153,21 @@ def pretraining_sections(checkpoint: str) -> list[Section]:
             f" The embeddings use about {rank[-1, 1]:.1f} dimensions in effect (RankMe); "
             "a value near 1 would mean that they had collapsed."
         )
-    alt = f"Two line plots over training steps: the loss, and its terms and diagnostics. {text}"
+    alt = f"Line plots over training steps: the loss, and its terms and diagnostics, a plot per scale. {text}"
     return [Section("Pretraining", [text], pictures=[Picture(training_curves(columns), alt)])]
 
 
-def maps_sections(folder: Path) -> list[Section]:
-    """Where the frozen model puts units, coloured by their labels."""
+def maps_sections(folder: Path, results: list[Result]) -> list[Section]:
+    """Where the frozen model puts units, coloured by their labels; of targets that have results."""
     pictures = []
+    shown = {result.task: result.checkpoint for result in results}
     for task in ("cell_type", "location"):
         path = folder / task / "all" / "embeddings.npz"
-        if not path.is_file():
+        if task not in shown or not path.is_file():
             continue
         with np.load(path, allow_pickle=False) as stored:
+            if "checkpoint" not in stored or str(stored["checkpoint"]) != shown[task]:
+                continue
             z_SD, label_S = stored["z_SD"], stored["label_S"]
         png, share = unit_map(z_SD, label_S, TASK_TITLES[task])
         alt = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,9 @@ class Result:
         seconds: time taken.
         contract: version of the evaluation contract.
         checkpoint: digest of the pretrained model.
-        recordings: ids.
+        settings: digest of the settings that decide the numbers.
+        recordings: id -> digest of each recording.
+        readout: what of the features the model's readout sees, and what that of firing rates sees.
         key: digest of everything that decides the numbers.
     """
 
@@ -81,7 +84,9 @@ class Result:
     seconds: float
     contract: int
     checkpoint: str
-    recordings: list[str]
+    settings: str
+    recordings: dict[str, str]
+    readout: str
     key: str = field(default="")
 
     @property
@@ -106,6 +111,42 @@ class Result:
         if self.gain_high is not None and self.gain_high < 0:
             return "worse"
         return "equal"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A target without results.
+
+    Args:
+        task, target: which.
+        reason: in words.
+        failed: whether something went wrong; False if there is too little of it to be split.
+    """
+
+    task: str
+    target: str
+    reason: str
+    failed: bool = True
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `foundation finetune` gives.
+
+    Args:
+        results: one per task, target and mode.
+        left_out: targets without results, or with some of them.
+        waiting: folders whose tracking has not reached the server.
+    """
+
+    results: list[Result]
+    left_out: list[LeftOut] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """False if a target failed."""
+        return not any(entry.failed for entry in self.left_out)
 
 
 def digest(value: Any) -> str:
@@ -138,8 +179,8 @@ def read_json(path: Path, key: str | None = None) -> dict[str, Any] | None:
     return value if isinstance(value, dict) and (key is None or value.get("key") == key) else None
 
 
-def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Predictions as a .npz of plain arrays."""
+def write_predictions(path: Path, predictions: Predictions, key: str) -> None:
+    """Predictions as a .npz of plain arrays, with the key of their result."""
     import io
 
     buffer = io.BytesIO()
@@ -152,17 +193,20 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         fold_S=p.fold_S,
         cluster_S=p.cluster_S,
         n_classes=np.array(p.n_classes),
+        key=np.array(key),
     )
     write_bytes(path, buffer.getvalue())
 
 
-def read_predictions(path: Path) -> Predictions | None:
-    """The predictions that `write_predictions` wrote; None if they are missing or damaged."""
+def read_predictions(path: Path, key: str) -> Predictions | None:
+    """The predictions that `write_predictions` wrote; None if they are missing, damaged, or of another key."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
+        if str(arrays.pop("key")) != key:
+            return None
         return Predictions(**{**arrays, "n_classes": int(arrays["n_classes"])})
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         return None
 
 
@@ -182,19 +226,3 @@ def from_json(value: dict[str, Any]) -> Result:
         return Result(**{**value, "score": Score(**value["score"]), "references": scores})
     except (KeyError, TypeError) as error:
         raise FoundationError(f"not a result of this version ({error}): run `foundation finetune` again") from error
-
-
-def read_results(folder: str | Path) -> list[Result]:
-    """All results under a folder of `foundation finetune`, sorted by task, target and mode.
-
-    Raises:
-        FoundationError: if there are none, or one is of another version.
-    """
-    found = []
-    for path in sorted(Path(folder).glob("*/*/*.json")):
-        value = read_json(path)
-        if value is not None and "mode" in value and "score" in value:
-            found.append(from_json(value))
-    if not found:
-        raise FoundationError(f"there are no results in {str(folder)!r}: make them with `foundation finetune`")
-    return sorted(found, key=lambda r: (r.task, r.target, r.mode != "probe"))

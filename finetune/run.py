@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from finetune.adapt import full
+from finetune.current import settings_digest, write_note
 from finetune.evaluation import CONTRACT_VERSION
 from finetune.evaluation.controls import by_laboratory, commonest
 from finetune.evaluation.intervals import control_interval, control_level, gain, interval
@@ -20,6 +22,8 @@ from finetune.probe import Fitted, gather, probe, shuffled
 from finetune.problem import Problem
 from finetune.readout import training_mean
 from finetune.result import (
+    Evaluation,
+    LeftOut,
     Result,
     Score,
     digest,
@@ -31,11 +35,11 @@ from finetune.result import (
     write_predictions,
 )
 from finetune.settings import TASK_NAMES, FinetuneSettings
-from finetune.tasks import TASKS, Sources
-from finetune.tracking import log_task
+from finetune.tasks import TASKS, Found, Sources
+from finetune.tracking import PATIENCE, log_task
 from finetune.unit_problem import UnitProblem
 from foundation.data.reader import ReaderCache
-from foundation.errors import ConfigError, StoreError
+from foundation.errors import ConfigError, FoundationError, StoreError
 from foundation.hub import checkpoint_digest, load_model
 from foundation.models import EIT
 from foundation.progress import Progress
@@ -44,17 +48,22 @@ from foundation.store import Catalog, Store
 log = logging.getLogger(__name__)
 
 
-def finetune(settings: FinetuneSettings) -> list[Result]:
-    """Tell every label in the store from a pretrained model, and write what came of it.
+class TooLittleError(FoundationError):
+    """A target of which there is too little to be split."""
+
+
+def finetune(settings: FinetuneSettings) -> Evaluation:
+    """Evaluate every labelled task in the store with a pretrained model and write the results.
 
     Results are ``<output>/<task>/<target>/<mode>.json`` with the predictions beside them. A result that is there and
-    was made with the same settings, checkpoint and recordings is used as it is.
+    was made with the same settings, checkpoint and recordings is used as it is. A target that fails is reported with
+    its reason, and the others are finished.
 
     Args:
         settings: what to do.
 
     Returns:
-        One result per task, target and mode.
+        One result per task, target and mode, and the targets without.
 
     Raises:
         CheckpointError: if the checkpoint cannot be loaded.
@@ -70,38 +79,52 @@ def finetune(settings: FinetuneSettings) -> list[Result]:
         settings.folds,
         settings.seed,
     )
-    found = {name: TASKS[name](sources) for name in settings.tasks or TASK_NAMES}
-    for name, task in found.items():
-        for line in task.skipped:
+    names = list(settings.tasks or TASK_NAMES)
+    left_out: list[LeftOut] = []
+    found: dict[str, Found] = {}
+    for name in names:
+        try:
+            found[name] = TASKS[name](sources)
+        except Exception as error:  # the other tasks are done
+            left_out.append(_failure(name, "", error))
+            continue
+        left_out += found[name].failed
+        for line in found[name].skipped:
             log.info("%s", line)
-        if settings.tasks is not None and not task.problems:
-            why = "; ".join(task.skipped) or "no recording has such labels"
+        if settings.tasks is not None and not found[name].problems and not found[name].failed:
+            why = "; ".join(found[name].skipped) or "no recording has such labels"
             raise ConfigError(f"tasks has {name!r}, which {catalog.store.name!r} cannot give: {why}")
     problems = [p for task in found.values() for p in task.problems]
-    if not problems:
+    if not problems and not left_out:
         why = "; ".join(line for task in found.values() for line in task.skipped) or "no recording has any"
         raise StoreError(f"{catalog.store.name!r} has no labels that can be decoded ({why})")
     work = _Work(settings, model, checkpoint_digest(settings.checkpoint))
     results: list[Result] = []
+    waiting: list[str] = []
     with Progress(len(problems) * len(settings.modes), "finetuning", "result") as shown:
         for name, task in found.items():
             done: list[Result] = []
             for problem in task.problems:
+                left = len(settings.modes)
                 try:
-                    made = work.target(problem)
-                except ConfigError as error:  # too little of it to be split
+                    for result in work.target(problem):
+                        done.append(result)
+                        shown.step(note=f"{result.target} {result.mode} {result.value:.3f}")
+                        left -= 1
+                except TooLittleError as error:
                     log.warning("%s %s is left out: %s", name, problem.labels.target, error)
-                    shown.step(len(settings.modes))
-                    continue
-                for result in made:
-                    done.append(result)
-                    shown.step(note=f"{result.target} {result.mode} {result.value:.3f}")
+                    left_out.append(LeftOut(name, problem.labels.target, str(error), failed=False))
+                except Exception as error:  # the other targets are done
+                    left_out.append(_failure(name, problem.labels.target, error))
+                shown.step(left)
             if done:
-                log_task(settings, name, done)
+                sent = log_task(settings, name, done, patience=0.0 if waiting else PATIENCE)
+                waiting += [] if sent is None else [sent]
             results += done
-    if not results:
+    write_note(settings, work.checkpoint, names, left_out)
+    if not results and not any(entry.failed for entry in left_out):
         raise StoreError(f"none of the labels in {catalog.store.name!r} can be split into folds={settings.folds}")
-    return results
+    return Evaluation(results, left_out, waiting)
 
 
 @dataclass(frozen=True)
@@ -110,37 +133,40 @@ class _Work:
     model: EIT
     checkpoint: str
 
-    def target(self, problem: Problem) -> list[Result]:
-        """The results of one target, those that are there taken as they are."""
+    def target(self, problem: Problem) -> Iterator[Result]:
+        """Yield the results of one target, those that are there as they are."""
         labels = problem.labels
         folder = Path(self.settings.output) / labels.task / labels.target
         keys = {mode: self._key(problem, mode) for mode in self.settings.modes}
         known = {mode: read_json(folder / f"{mode}.json", keys[mode]) for mode in self.settings.modes}
         if all(known.values()):
             log.info("%s %s is there already", labels.task, labels.target)
-            return [from_json(value) for value in known.values() if value is not None]
-        split = problem.split(self.settings.folds, self.settings.seed)
+            yield from (from_json(value) for value in known.values() if value is not None)
+            return
+        try:
+            split = problem.split(self.settings.folds, self.settings.seed)
+        except ConfigError as error:
+            raise TooLittleError(str(error)) from error
+        problem.check(split)
         begun = time.perf_counter()
         x_SF = problem.features(self.model)
         embedding = time.perf_counter() - begun
         probed = probe(problem, [x_SF], split, self.settings)
         references, rate = self._references(problem, probed, x_SF, split, folder)
-        results = []
+        if isinstance(problem, UnitProblem):
+            write_map(folder / "embeddings.npz", problem, x_SF, self.checkpoint)
         for mode in self.settings.modes:
             value = known[mode]
             if value is not None:
-                results.append(from_json(value))
+                yield from_json(value)
                 continue
             begun = time.perf_counter()
             fitted = probed if mode == "probe" else full(problem, self.model, probed, x_SF, split, self.settings)
             seconds = time.perf_counter() - begun + embedding
-            result = self._result(problem, mode, fitted, references, rate, split, seconds, keys[mode])
-            write_predictions(folder / f"{mode}.npz", fitted.predictions)
+            result = self._result(problem, mode, fitted, references, rate, split, x_SF.shape[1], seconds, keys[mode])
+            write_predictions(folder / f"{mode}.npz", fitted.predictions, keys[mode])
             write_json(folder / f"{mode}.json", to_json(result))
-            results.append(result)
-        if isinstance(problem, UnitProblem):
-            write_map(folder / "embeddings.npz", problem, x_SF)
-        return results
+            yield result
 
     def _references(
         self, problem: Problem, probed: Fitted, x_SF: np.ndarray, split: Split, folder: Path
@@ -148,7 +174,7 @@ class _Work:
         """Baselines and control, from the folder if they are there."""
         settings, labels = self.settings, problem.labels
         key = self._key(problem, "references")
-        known, rate = read_json(folder / "references.json", key), read_predictions(folder / "rate.npz")
+        known, rate = read_json(folder / "references.json", key), read_predictions(folder / "rate.npz", key)
         if known is not None and rate is not None:
             return {name: Score(**value) for name, value in known["scores"].items()}, rate
         names = [name for name, _ in problem.rate_features()]
@@ -171,7 +197,7 @@ class _Work:
             said = [by_laboratory(y[f.train], lab[f.train], lab[f.test]) for f in split.folds]
             labs = len(np.unique(lab))
             scores["laboratory"] = self._score(gather(problem, split, said), f"{labs} laboratories")
-        write_predictions(folder / "rate.npz", rate)
+        write_predictions(folder / "rate.npz", rate, key)
         write_json(folder / "references.json", {"key": key, "scores": {n: vars(s) for n, s in scores.items()}})
         return scores, rate
 
@@ -188,6 +214,7 @@ class _Work:
         references: dict[str, Score],
         rate: Predictions,
         split: Split,
+        n_features: int,
         seconds: float,
         key: str,
     ) -> Result:
@@ -220,9 +247,22 @@ class _Work:
             seconds=round(seconds, 2),
             contract=CONTRACT_VERSION,
             checkpoint=self.checkpoint,
-            recordings=[identity for identity, _ in problem.recordings],
+            settings=settings_digest(settings, mode),
+            recordings=dict(problem.recordings),
+            readout=self._readout(problem, n_features, split),
             key=key,
         )
+
+    def _readout(self, problem: Problem, n_features: int, split: Split) -> str:
+        """What of the features the readout sees."""
+        most, samples = self.settings.components, max(len(fold.train) for fold in split.folds)
+        if n_features <= most:
+            seen = f"all {n_features:,} features"
+        elif samples <= most + 1:
+            seen = f"what the training samples span of {n_features:,} features"
+        else:
+            seen = f"{most} principal components of {n_features:,} features"
+        return f"the model's readout sees {seen}{problem.view}"
 
     def _key(self, problem: Problem, mode: str) -> str:
         labels = problem.labels
@@ -242,13 +282,22 @@ def _control(values: list[float], how: str) -> str:
     return f"labels dealt {len(values)} times {how}{fewer}"
 
 
-def write_map(path: Path, problem: UnitProblem, z_SD: np.ndarray) -> None:
-    """Embeddings of labelled units, for the report's map."""
+def _failure(task: str, target: str, error: Exception) -> LeftOut:
+    """What the table says of a target that failed; the traceback goes to the log file."""
+    log.debug("%s %s", task, target, exc_info=error)
+    text = str(error) if isinstance(error, FoundationError) else f"{type(error).__name__}: {error}"
+    reason = " ".join(text.split())[:300] or type(error).__name__
+    log.warning("%s %s failed: %s", task, target, reason)
+    return LeftOut(task, target, reason)
+
+
+def write_map(path: Path, problem: UnitProblem, z_SD: np.ndarray, checkpoint: str) -> None:
+    """Embeddings of labelled units by a checkpoint, for the report's map."""
     import io
 
     from finetune.result import write_bytes
 
     buffer = io.BytesIO()
     names = np.array(problem.labels.classes)[problem.labels.y_S]
-    np.savez_compressed(buffer, z_SD=z_SD, label_S=names, subject_S=problem.subject_S)
+    np.savez_compressed(buffer, z_SD=z_SD, label_S=names, subject_S=problem.subject_S, checkpoint=np.array(checkpoint))
     write_bytes(path, buffer.getvalue())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from finetune.evaluation.metrics import TITLES
-from finetune.result import Result, Score
+from finetune.result import Evaluation, LeftOut, Result, Score
 from foundation.printable import printable
 
 COLUMNS = {
@@ -79,9 +79,28 @@ def sample_text(result: Result) -> str:
     return f"{result.samples:,} of {result.parts} {result.part_name}" if not parts else f"{result.samples:,}{parts}"
 
 
-def table(results: list[Result]) -> str:
-    """All scores as a table for the terminal: a row per target, the best of model and rates marked with ``*``."""
-    made = rows(results)
+def table(evaluation: Evaluation) -> str:
+    """All scores as a table for the terminal: a row per target, the best of model and rates marked with ``*``.
+
+    Below it: targets without results, and what the tracking server has not got.
+    """
+    below = [left_out_text(entry) for entry in evaluation.left_out]
+    below += [f"tracking waits in {place}: `foundation runs --send {place}` sends it" for place in evaluation.waiting]
+    return "\n".join([*(_table(rows(evaluation.results)) if evaluation.results else []), *below])
+
+
+def left_out_text(entry: LeftOut) -> str:
+    """Why a target has no results.
+
+    Example:
+        >>> left_out_text(LeftOut("cell_type", "all", "no unit fires"))
+        'cell_type all failed: no unit fires'
+    """
+    name = f"{entry.task} {entry.target}".strip()
+    return printable(f"{name} {'failed' if entry.failed else 'is left out'}: {entry.reason}")
+
+
+def _table(made: list[Row]) -> list[str]:
     shown = [name for name in COLUMNS if any(name in row.scores for row in made)]
     lines = [["task", "target", "metric", "samples", *(COLUMNS[name] for name in shown)]]
     for row in made:
@@ -94,4 +113,4 @@ def table(results: list[Result]) -> str:
     lines = [[printable(cell) for cell in line] for line in lines]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     text = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join([*text, "[a, b]: 95 % interval; *: the best of firing rates and the model"])
+    return [*text, "[a, b]: 95 % interval; *: the best of firing rates and the model"]

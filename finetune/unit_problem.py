@@ -9,10 +9,12 @@ import numpy as np
 from finetune.evaluation.controls import arrangements, permuted, permuted_over_animals
 from finetune.evaluation.splits import Fold, Split, split_by_subject, split_units
 from finetune.problem import Labels, Picked, Problem
+from finetune.same_units import Duplicates
 from finetune.spike_statistics import unit_statistics
 from foundation.data.batch import WindowBatch, pad_windows
 from foundation.data.reader import ActivityReader
 from foundation.embedding import embed_units, spread_starts
+from foundation.errors import StoreError
 from foundation.models import EIT
 from foundation.store import StoredRecording
 
@@ -64,6 +66,20 @@ class UnitProblem(Problem):
         """By animal; by unit if there is but one animal."""
         y_S = self.labels.y_S
         return split_by_subject(self.subject_S, y_S, folds) if self.subjects > 1 else split_units(y_S, folds, seed)
+
+    def check(self, split: Split) -> None:
+        """Raise StoreError if one neuron stands on both sides of a fold, however it came into the store twice."""
+        found = Duplicates(self.stored, self.recording_S, self.unit_S)
+        for fold in split.folds:
+            same = found.across(fold.train, fold.test)
+            if same is not None:
+                a, b = (self._place(sample) for sample in same)
+                raise StoreError(f"{a} and {b} are the same neuron, on both sides of the split: keep one of the two")
+
+    def _place(self, sample: int) -> str:
+        recording, unit = self.stored[self.recording_S[sample]], int(self.unit_S[sample])
+        identity = int(recording.units["id"][unit]) if "id" in recording.units else unit
+        return f"unit {identity} of {recording.record['path']}"
 
     def inner(self, train: np.ndarray, seed: int) -> list[Fold]:
         """Three folds made the same way."""

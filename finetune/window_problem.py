@@ -55,6 +55,9 @@ class WindowProblem(Problem):
         self.cluster_S, self.cluster_name = windows.part_W[window_S], windows.part_name
         self.subjects = 1
         self.recordings = [(recording.id, recording.record["digest"])]
+        if token_S is not None:
+            lags = 2 * int(windows.tokens_W.max()) - 1
+            self.view = f" of the sample's own token; that of firing rates may see {lags} tokens around it"
 
     def split(self, folds: int, seed: int) -> Split:
         """Contiguous blocks of windows, a window's length or more between train and test."""
@@ -74,6 +77,9 @@ class WindowProblem(Problem):
             side = position[window_of_train]
             made.append(Fold(np.flatnonzero(side == 0), np.flatnonzero(side == 1)))
         return made
+
+    def check(self, split: Split) -> None:
+        """Time of one recording is split with a gap: there is nothing to check."""
 
     def _split(self, windows: np.ndarray, folds: int) -> Split:
         start, end = self.windows.start_W[windows], self.end_W[windows]

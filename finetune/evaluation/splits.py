@@ -73,11 +73,13 @@ def split_units(y_S: np.ndarray, folds: int, seed: int) -> Split:
     """Units of one animal, each class spread evenly: says nothing of other animals.
 
     Raises:
-        ConfigError: if no class has as many units as there are folds.
+        ConfigError: if no class has as many units as there are folds, or there are fewer than two folds.
     """
     from sklearn.model_selection import StratifiedKFold
 
     counts = np.bincount(y_S)
+    if folds < 2:
+        raise ConfigError(f"no class has more than {counts.max(initial=0)} units of one animal: at least 2 are needed")
     if counts.max(initial=0) < folds:
         raise ConfigError(f"folds is {folds}: more than the {counts.max(initial=0)} units of the largest class")
     maker = StratifiedKFold(folds, shuffle=True, random_state=seed)

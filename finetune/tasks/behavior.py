@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from finetune.problem import Labels
-from finetune.tasks.found import Found, Sources, target_names
+from finetune.tasks.found import Attempt, Found, Sources, target_names
 from finetune.window_problem import WindowProblem
 from finetune.windows import Windows, block_windows, observed_trials, trial_windows
 from foundation.store import Interval, IrregularTimeSeries, StoredRecording, TimeSeries
 
 SERIES = ("velocity", "position")
 MOST_DIRECTIONS = 32
-Attempt = tuple[WindowProblem | None, str]
 
 
 def find(sources: Sources) -> Found:
@@ -21,22 +22,7 @@ def find(sources: Sources) -> Found:
     for label in ("trials.direction", *SERIES):
         recordings = sources.labelled(label)
         for recording, name in zip(recordings, target_names(recordings), strict=True):
-            if recording.resolution > sources.windows.behavior_token + 1e-9:
-                problem, reason = (
-                    None,
-                    (
-                        f"its resolution of {recording.resolution:g} s is coarser than a token of "
-                        f"{sources.windows.behavior_token:g} s"
-                    ),
-                )
-            elif label in SERIES:
-                problem, reason = _series(recording, label, name, sources)
-            else:
-                problem, reason = _direction(recording, name, sources)
-            if problem is None:
-                found.skipped.append(f"{recording.record['path']} is left out of {label}: {reason}")
-            else:
-                found.problems.append(problem)
+            found.add("behavior", recording, label, partial(_attempt, recording, label, name, sources))
     return found
 
 
@@ -60,6 +46,13 @@ def direction_classes(direction_K: np.ndarray) -> tuple[np.ndarray, list[str]]:
     out = np.full(len(degrees), -1, dtype=np.int64)
     out[there] = y
     return out, [f"{v:g}°" for v in values]
+
+
+def _attempt(recording: StoredRecording, label: str, name: str, sources: Sources) -> Attempt:
+    token = sources.windows.behavior_token
+    if recording.resolution > token + 1e-9:
+        return None, f"its resolution of {recording.resolution:g} s is coarser than a token of {token:g} s"
+    return _series(recording, label, name, sources) if label in SERIES else _direction(recording, name, sources)
 
 
 def _direction(recording: StoredRecording, name: str, sources: Sources) -> Attempt:

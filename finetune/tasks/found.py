@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from finetune.problem import Problem
+from finetune.result import LeftOut
 from finetune.settings import WindowSettings
 from foundation.data.reader import ActivityReader
 from foundation.store import Catalog, StoredRecording
+
+log = logging.getLogger(__name__)
+Attempt = tuple[Problem | None, str]
 
 
 @dataclass(frozen=True)
@@ -39,10 +44,32 @@ class Sources:
 
 @dataclass
 class Found:
-    """Problems of one task, and why other recordings with its labels are not among them."""
+    """Problems of one task, and why other recordings with its labels are not among them.
+
+    Args:
+        problems: to be decoded.
+        skipped: recordings that do not have enough of a label, with the reason.
+        failed: recordings whose labels could not be read.
+    """
 
     problems: list[Problem] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    failed: list[LeftOut] = field(default_factory=list)
+
+    def add(self, task: str, recording: StoredRecording, label: str, attempt: Callable[[], Attempt]) -> None:
+        """Add what ``attempt`` makes of a label of one recording; an error there leaves the others as they are."""
+        try:
+            problem, reason = attempt()
+        except Exception as error:
+            log.debug("%s of %s", label, recording.record["path"], exc_info=error)
+            log.warning("%s of %s failed: %s: %s", label, recording.record["path"], type(error).__name__, error)
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            self.failed.append(LeftOut(task, f"{label} of {recording.record['path']}", reason))
+            return
+        if problem is None:
+            self.skipped.append(f"{recording.record['path']} is left out of {label}: {reason}")
+        else:
+            self.problems.append(problem)
 
 
 def recording_name(recording: StoredRecording) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from finetune.problem import Labels
-from finetune.tasks.found import Found, Sources, target_names
+from finetune.tasks.found import Attempt, Found, Sources, target_names
 from finetune.window_problem import WindowProblem
 from finetune.windows import block_windows
 from foundation.store import Interval, StoredRecording
@@ -16,11 +18,7 @@ def find(sources: Sources) -> Found:
     found = Found()
     recordings = sources.labelled("states.state")
     for recording, name in zip(recordings, target_names(recordings), strict=True):
-        problem, reason = _states(recording, name, sources)
-        if problem is None:
-            found.skipped.append(f"{recording.record['path']} is left out of sleep_state: {reason}")
-        else:
-            found.problems.append(problem)
+        found.add("sleep_state", recording, "sleep_state", partial(_states, recording, name, sources))
     return found
 
 
@@ -39,7 +37,7 @@ def states_at(states: Interval, times: np.ndarray) -> np.ndarray:
     return out
 
 
-def _states(recording: StoredRecording, name: str, sources: Sources) -> tuple[WindowProblem | None, str]:
+def _states(recording: StoredRecording, name: str, sources: Sources) -> Attempt:
     settings = sources.windows
     if recording.resolution > settings.sleep_token + 1e-9:
         return (

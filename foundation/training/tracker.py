@@ -220,7 +220,7 @@ def open_tracker(settings: PretrainSettings, folder: Path, known: str | None, wo
     return tracker
 
 
-def send_rest(folder: Path) -> bool:
+def send_rest(folder: Path, patience: float = 5.0) -> bool:
     """Send what a run that has ended could not; True if nothing is left.
 
     Raises:
@@ -234,7 +234,7 @@ def send_rest(folder: Path) -> bool:
     if without_secrets(uri) != note["tracking_uri"]:
         uri = note["tracking_uri"]
     with RunFolder(folder).held(patience=1.0):  # a run that is still at it sends its lines itself
-        tracker = Tracker(folder, uri, note["experiment"], note["name"], patience=5.0)
+        tracker = Tracker(folder, uri, note["experiment"], note["name"], patience=patience)
         return tracker.finish()
 
 

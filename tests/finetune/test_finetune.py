@@ -9,6 +9,7 @@ import torch
 from mlflow import MlflowClient
 
 from finetune.report import ReportSettings, report
+from finetune.result import Evaluation
 from finetune.run import finetune
 from finetune.settings import FinetuneSettings, FullSettings, WindowSettings
 from finetune.table import table
@@ -75,7 +76,7 @@ def settings(place) -> FinetuneSettings:
 
 @pytest.fixture(scope="module")
 def results(settings):
-    return {(r.task, r.target, r.mode): r for r in finetune(settings)}
+    return {(r.task, r.target, r.mode): r for r in finetune(settings).results}
 
 
 def test_what_activity_tells_is_found_and_shuffled_labels_are_not(results):
@@ -114,11 +115,11 @@ def test_both_modes_were_scored_on_the_same_samples(results):
 
 def test_what_is_there_is_taken_and_other_settings_are_not(settings, results, place):
     files = {p: p.stat().st_mtime_ns for p in (place / "results").rglob("*.json")}
-    again = finetune(settings)
+    again = finetune(settings).results
     assert [r.score for r in again] == [r.score for r in results.values()]
     assert {p: p.stat().st_mtime_ns for p in (place / "results").rglob("*.json")} == files
     one = replace(settings, tasks=["cell_type"], modes=["probe"], seed=1, output=str(place / "other"))
-    assert finetune(one)[0].key != results["cell_type", "all", "probe"].key
+    assert finetune(one).results[0].key != results["cell_type", "all", "probe"].key
 
 
 def test_every_task_is_an_mlflow_run_with_pictures(settings, results, place):
@@ -132,7 +133,7 @@ def test_every_task_is_an_mlflow_run_with_pictures(settings, results, place):
 
 
 def test_the_table_and_the_report_hold_every_score(results, place, settings):
-    text = table(list(results.values()))
+    text = table(Evaluation(list(results.values())))
     page = report(
         ReportSettings(settings.store, settings.checkpoint, settings.output, str(place / "report.html"))
     ).read_text()

@@ -1,0 +1,147 @@
+"""A target that fails is reported with its reason; the others are finished, written, and tracked when that can be."""
+
+import json
+import shutil
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from finetune.report import ReportSettings, report
+from finetune.run import finetune
+from finetune.settings import FinetuneSettings, FullSettings, WindowSettings
+from finetune.table import table
+from finetune.tasks import Found
+from finetune.tracking import log_task
+from foundation.cli import main
+from foundation.models import EIT, EITConfig
+from foundation.store import Catalog, Store, Units, write_recording
+from foundation.training.tracker import send_rest
+
+FORMULA = r"$\foo{$"
+AWAY = "http://127.0.0.1:9"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, make_recording):
+    """Two animals with one unit of each cell type, and regions of which one is named like a formula."""
+    folder = tmp_path_factory.mktemp("left-out")
+    store = Store(folder / "store", create=True)
+    kind = np.array(["a", "b"] + [""] * 6)
+    region = np.array([FORMULA, "CA1"] * 4)
+    for seed in range(2):
+        units = Units(8, {"cell_type": kind, "location": region})
+        write_recording(store, make_recording(seed, n_units=8, units=units))
+    Catalog.build(store).save()
+    torch.manual_seed(0)
+    EIT(EITConfig(dim=16, heads=2, individual_layers=1, interaction_layers=1)).save_pretrained(folder / "model")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def settings(place):
+    return FinetuneSettings(
+        checkpoint=str(place / "model"),
+        store=str(place / "store"),
+        output=str(place / "results"),
+        modes=["probe"],
+        tasks=["cell_type", "location"],
+        folds=2,
+        bootstrap=100,
+        control_repeats=3,
+        tracking_uri=AWAY,
+        windows=WindowSettings(unit_token=0.1, unit_tokens=16, unit_windows=4),
+        full=FullSettings(steps=1, checks=1),
+    )
+
+
+@pytest.fixture(scope="module")
+def evaluation(settings):
+    return finetune(settings)
+
+
+def test_a_target_that_fails_is_reported_and_the_others_are_finished(evaluation, settings):
+    assert [(r.task, list(r.classes)) for r in evaluation.results] == [("location", [FORMULA, "CA1"])]
+    (failed,) = evaluation.left_out
+    assert (failed.task, failed.failed) == ("cell_type", True)
+    assert "at least 2 are needed" in failed.reason
+    assert not evaluation.ok
+    text = table(evaluation)
+    assert "cell_type all failed: no class has more than 1 units" in text
+    assert "location" in text
+    assert (Path(settings.output) / "location/all/probe.json").is_file()
+
+
+def test_what_a_server_that_is_away_has_not_got_waits_and_is_sent_later(evaluation, settings, place):
+    (waiting,) = evaluation.waiting
+    assert f"`foundation runs --send {waiting}`" in table(evaluation)
+    lines = [json.loads(line) for line in (Path(waiting) / "tracking/queue.jsonl").read_text().splitlines()]
+    assert {"params", "metrics", "files", "status"} == {line["kind"] for line in lines}
+    assert any(line["kind"] == "files" and line["path"].endswith("all.probe.png") for line in lines)
+    note = json.loads((Path(waiting) / "run.json").read_text())
+    database = f"sqlite:///{place}/mlflow.db"
+    (Path(waiting) / "run.json").write_text(json.dumps({**note, "tracking_uri": database}))
+    assert send_rest(Path(waiting))
+    run = MlflowClient(database).get_run(json.loads((Path(waiting) / "run.json").read_text())["run_id"])
+    assert run.info.status == "FINISHED"
+    assert "all.probe.balanced_accuracy" in run.data.metrics
+
+
+@pytest.mark.parametrize("fault", ["another release", "deleted experiment"])
+def test_a_database_that_does_not_take_the_run_ends_nothing(evaluation, settings, tmp_path, place, fault):
+    database = tmp_path / "mlflow.db"
+    if (place / "mlflow.db").is_file():
+        shutil.copy(place / "mlflow.db", database)  # made by the test before: laying one out takes seconds
+    uri = f"sqlite:///{database}"
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(settings.experiment)
+    identity = experiment.experiment_id if experiment else client.create_experiment(settings.experiment)
+    if fault == "another release":
+        with sqlite3.connect(database) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+        moved = tmp_path / "moved.db"  # one that no store of this process has open
+        shutil.copy(database, moved)
+        uri = f"sqlite:///{moved}"
+    else:
+        client.delete_experiment(identity)
+    output = tmp_path / "results"
+    shutil.copytree(settings.output, output, ignore=shutil.ignore_patterns("tracking"))
+    waiting = log_task(
+        replace(settings, tracking_uri=uri, output=str(output)), "location", evaluation.results, patience=0
+    )
+    assert waiting is not None
+    assert (Path(waiting) / "tracking/queue.jsonl").stat().st_size
+
+
+def test_the_report_names_what_failed_and_what_the_readouts_see(evaluation, settings, place):
+    page = report(ReportSettings(settings.store, settings.checkpoint, settings.output, str(place / "page.html")))
+    text = page.read_text()
+    assert "failed: no class has more than 1 units" in text
+    assert "all 16 features" in text
+    assert "principal components" in text
+    assert FORMULA in text
+
+
+def test_a_recording_whose_labels_cannot_be_read_leaves_the_others(place):
+    def broken():
+        raise ValueError("states of two lengths")
+
+    found = Found()
+    first, second = Catalog.open(Store(place / "store"))
+    found.add("sleep_state", first, "sleep_state", broken)
+    found.add("sleep_state", second, "sleep_state", lambda: (None, "too short"))
+    assert [entry.reason for entry in found.failed] == ["ValueError: states of two lengths"]
+    assert found.skipped == ["sub-1.nwb is left out of sleep_state: too short"]
+
+
+def test_the_exit_status_says_that_a_target_failed(evaluation, settings, capsys):
+    given = ["--checkpoint", settings.checkpoint, "--store", settings.store, "--output", settings.output]
+    given += ["--modes", "[probe]", "--tasks", "[cell_type, location]", "--folds", "2", "--bootstrap", "100"]
+    given += ["--control_repeats", "3", "--windows.unit_token", "0.1", "--windows.unit_tokens", "16"]
+    given += ["--windows.unit_windows", "4", "--tracking_uri", AWAY]
+    assert main(["finetune", *given]) == 1
+    assert "cell_type all failed" in capsys.readouterr().out
