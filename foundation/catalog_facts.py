@@ -48,7 +48,7 @@ def facts_of(recording: StoredRecording) -> list[tuple[str, str]]:
 def provenance_of(recording: StoredRecording) -> list[tuple[str, str]]:
     """Where it came from: names and values."""
     source = recording.record["source"]
-    names = ("archive", "dandiset", "version", "path", "asset", "licence", "digest")
+    names = ("archive", "dandiset", "version", "path", "asset", "embargo", "licence", "digest")
     found = [(name, str(source.get(name, ""))) for name in names]
     found += [("recording", recording.id), ("recipe", recording.record["recipe"])]
     return [(name, value or "not stated") for name, value in found if value or name == "licence"]

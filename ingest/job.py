@@ -27,8 +27,10 @@ from foundation.cluster import ray_cluster
 from foundation.errors import ConfigError, StoreError
 from foundation.store import Catalog, Store
 from foundation.store.cleaning import clean_store
+from foundation.store.membership import VersionAssets
 from ingest.explain import explain
 from ingest.recipes import Recipe, load_recipe, recipe_for
+from ingest.relist import hold_to, list_again, outdated
 from ingest.report import IngestReport, Receipt
 from ingest.schedule import run_tasks
 from ingest.settings import AUTO, IngestSettings
@@ -85,29 +87,33 @@ def _ingest(settings: IngestSettings, assets: list[Asset], recipe: Recipe) -> In
     began = time.monotonic()
     store = Store(settings.store, create=True)
 
-    def report_of(receipts: list[Receipt]) -> IngestReport:
+    def report_of(receipts: list[Receipt], outdated: list[str]) -> IngestReport:
         seconds = round(time.monotonic() - began, 3)
         ordered = sorted(receipts, key=lambda receipt: receipt.path)
-        return IngestReport(settings.input, settings.store, recipe.digest, ordered, len(assets), seconds)
+        return IngestReport(settings.input, settings.store, recipe.digest, ordered, len(assets), seconds, outdated)
 
     try:
-        store.write_json(REPORT, report_of([]).to_dict())
+        store.write_json(REPORT, report_of([], []).to_dict())
     except OSError as error:
         raise StoreError(f"cannot write to {store.name!r}: {error.strerror or error}") from error
     # Workers may have another working folder.
     place = store.root if store.is_local else store.url
     work = Work(place, recipe, settings.strict, settings.keep, settings.access, settings.timeout)
     receipts: list[Receipt] = []
+    listed: VersionAssets | None = None
     try:
         compile_loops()
         with ray_cluster(settings.workers, settings.address) as ray, Watch(assets) as watch:
             for receipt in run_tasks(ray, assets, work, limit=settings.workers, waiting=watch.waiting):
                 receipts.append(receipt)
                 watch.done(receipt)
+        listed = list_again(settings.input, assets, settings.archives, settings.access)
+        if listed is not None:
+            receipts = hold_to(listed, store, assets, receipts)
     finally:
         clean_store(store)
-        Catalog.refresh(store)
-        report = report_of(receipts)
+        catalog = Catalog.refresh(store)
+        report = report_of(receipts, [] if listed is None else outdated(listed, catalog))
         store.write_json(REPORT, report.to_dict())
     if settings.report is not None:
         _write_report(Path(settings.report), report)

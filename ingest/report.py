@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from foundation.credentials import public, without_secrets
@@ -50,6 +50,7 @@ class IngestReport:
         receipts: a receipt per asset, sorted by path.
         files: how many assets there were; more than receipts if the ingest was stopped.
         seconds: time in all.
+        outdated: paths of recordings of earlier ingests whose assets the version holds no longer. They still count.
     """
 
     input: str
@@ -58,6 +59,7 @@ class IngestReport:
     receipts: list[Receipt]
     files: int
     seconds: float = 0.0
+    outdated: list[str] = field(default_factory=list)
 
     def having(self, status: str) -> list[Receipt]:
         """The receipts with a status."""
@@ -111,8 +113,17 @@ class IngestReport:
         files = f"{len(self.receipts)} file{'' if len(self.receipts) == 1 else 's'}"
         size = sum(receipt.size for receipt in self.receipts)
         pace = f", {size / 1e6 / self.seconds:.1f} MB/s" if self.seconds > 0 and size else ""
+        if self.outdated:
+            lines.append(
+                f"{len(self.outdated)} recordings of earlier ingests are of assets that {self.input} holds no longer "
+                f"({_few(self.outdated)}): `foundation catalog --prune` retires them"
+            )
         end = f"{files}: {counts}; {self.seconds:.1f} s{pace}; store {self.store}"
         return without_secrets("\n".join([*lines, end]))
+
+
+def _few(paths: list[str]) -> str:
+    return ", ".join([*map(printable, paths[:3]), *(["..."] if len(paths) > 3 else [])])
 
 
 def _row(receipt: Receipt) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from foundation.errors import StoreError
+from foundation.store.membership import add_versions
 from foundation.store.session import Session, join_sessions
 from foundation.store.snapshot import SNAPSHOT, gather, order, read_snapshot, refresh, to_parquet
 from foundation.store.storage import Store
@@ -20,7 +21,8 @@ class Catalog:
     Args:
         store: the store.
         records: the commit records of the recordings that count, sorted by subject, session and id.
-        superseded: those of recordings that another one of the same asset has replaced.
+        superseded: those of recordings that another one of the same asset has replaced, and of those that were
+            retired because their version holds them no longer.
         whole: whether these are all that the store has; a part of them is never saved as the store's catalog.
     """
 
@@ -83,7 +85,8 @@ class Catalog:
         Raises:
             ConfigError: if the expression cannot be understood.
         """
-        return Catalog(self.store, matching(self.records, expression), whole=False)
+        chosen = {record["id"] for record in matching(add_versions(self.store, self.records), expression)}
+        return Catalog(self.store, [record for record in self.records if record["id"] in chosen], whole=False)
 
     def sessions(self) -> list[Session]:
         """The recordings joined by subject and session: several probes, or several assets, of one session."""

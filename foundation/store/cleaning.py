@@ -15,7 +15,7 @@ from foundation.store.storage import Store
 
 log = logging.getLogger(__name__)
 
-FOLDERS = ("", "commits", "current", "superseded", "recordings", "derived")
+FOLDERS = ("", "commits", "current", "superseded", "retired", "versions", "recordings", "derived")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from foundation.errors import StoreError
 from foundation.store.encode import encode
 from foundation.store.files import to_json
 from foundation.store.identity import origin, place_key, recording_id
+from foundation.store.membership import recall
 from foundation.store.observed import listed
 from foundation.store.recording import Recording, Source
 from foundation.store.storage import Store
@@ -67,7 +67,7 @@ def make_current(store: Store, record: dict[str, Any], place: str = "") -> None:
 
     `Catalog` lists only recordings that count; the others stay as they are, for whoever named them by id. A file
     outside an archive that was edited is another asset, as its content is: it supersedes what the same place held
-    before of the same session.
+    before of the same session. One that was retired counts again.
 
     Args:
         store: the store.
@@ -75,6 +75,7 @@ def make_current(store: Store, record: dict[str, Any], place: str = "") -> None:
         place: the file's absolute path or URL; empty for assets of an archive, which their archive names.
     """
     identity = record["id"]
+    recall(store, identity)
     _point(store, f"current/{origin(Source(**record['source']))}.json", identity)
     if not place:
         return
@@ -100,7 +101,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
         "species": recording.subject.species,
         "session": recording.session,
         "path": recording.source.path,
-        "source": asdict(recording.source),
+        "source": recording.source.to_dict(),
         "n_units": recording.n_units,
         "n_spikes": recording.n_spikes,
         "duration": round(recording.domain.duration, 6),

@@ -91,7 +91,7 @@ def encode(recording: Recording) -> Encoded:
     arrays |= _encode_interval("domain", recording.domain)
     attributes = {
         "schema": SCHEMA_VERSION,
-        "source": asdict(recording.source),
+        "source": recording.source.to_dict(),
         "subject": asdict(recording.subject),
         "session": recording.session,
         "n_units": recording.n_units,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -142,7 +142,8 @@ class Units(Mapping[str, np.ndarray]):
 class Source:
     """Where a recording came from: what its identity and its citation need.
 
-    ``archive`` is ``''`` for files outside an archive; ``digest`` is the sha256 of the file's bytes.
+    ``archive`` is ``''`` for files outside an archive; ``digest`` is the sha256 of the file's bytes. ``embargo`` is
+    ``embargoed`` where the asset was not public when it was read, and ``''`` otherwise.
     """
 
     path: str
@@ -152,6 +153,11 @@ class Source:
     version: str = ""
     asset: str = ""
     licence: str = ""
+    embargo: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the fields as the store keeps them: ``embargo`` only where there is one."""
+        return {name: value for name, value in asdict(self).items() if value or name != "embargo"}
 
 
 @dataclass(frozen=True)

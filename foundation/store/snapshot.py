@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from foundation.errors import StoreError
 from foundation.store.identity import origin
+from foundation.store.membership import retired
 from foundation.store.recording import Source
 from foundation.store.storage import Store
 
@@ -49,7 +50,7 @@ def read_snapshot(store: Store) -> tuple[list[Record], list[Record]] | None:
 
 
 def gather(store: Store, known: dict[str, Record] | None = None) -> tuple[list[Record], list[Record]]:
-    """Records that count and records that were superseded, from the commits; those already known are not read again."""
+    """Records that count and those that do not (superseded or retired); those already known are not read again."""
     known = known or {}
     identities = store.commit_ids()
     new = [identity for identity in identities if identity not in known]
@@ -69,6 +70,7 @@ def _split(store: Store, records: list[Record]) -> tuple[list[Record], list[Reco
     A recording that was read from a place where there is a newer one (``superseded/``) does not count as long as the
     newer one is there.
     """
+    withdrawn = retired(store)
     origins = [origin(Source(**record["source"])) for record in records]
     several: dict[str, list[str]] = {}
     for record, key in zip(records, origins, strict=True):
@@ -83,7 +85,7 @@ def _split(store: Store, records: list[Record]) -> tuple[list[Record], list[Reco
     for record, key in zip(records, origins, strict=True):
         pointer, by = pointers.get(key), newer.get(record["id"])
         counts = pointer is None or pointer["id"] == record["id"] or pointer["id"] not in several[key]
-        counts &= by is None or by["id"] not in known
+        counts &= (by is None or by["id"] not in known) and record["id"] not in withdrawn
         (current if counts else superseded).append(record)
     return current, superseded
 

@@ -23,7 +23,8 @@ from foundation.store.snapshot import read_snapshot
 from foundation.store.storage import MARKER, Store
 
 THREADS = 4
-PARTS = (MARKER, "catalog.parquet", "ingest-report.json", "recordings", "commits", "current", "superseded", "derived")
+FILES = (MARKER, "catalog.parquet", "ingest-report.json")
+FOLDERS = ("recordings", "commits", "current", "superseded", "retired", "versions", "derived")
 
 
 @dataclass(frozen=True)
@@ -166,8 +167,8 @@ def _read_commits(store: Store) -> tuple[list[Finding], list[dict[str, Any]]]:
 
 def _stray_names(store: Store) -> list[str]:
     """Files and folders beside those that a store has."""
-    stray = [name for name in store.names(".") if name not in PARTS and not is_part(name)]
-    for folder in ("commits", "current", "superseded"):
+    stray = [name for name in store.names(".") if name not in (*FILES, *FOLDERS) and not is_part(name)]
+    for folder in ("commits", "current", "superseded", "retired", "versions"):
         names = [name for name in store.names(folder) if not name.endswith(".json") and not is_part(name)]
         stray += [f"{folder}/{name}" for name in names]
     return stray
@@ -221,7 +222,7 @@ def _check_catalog(store: Store, records: list[dict[str, Any]]) -> list[Finding]
 
 
 def _check_pointers(store: Store, identities: set[str]) -> list[Finding]:
-    folders = ("current", "superseded")
+    folders = ("current", "superseded", "retired")
     names = [f"{folder}/{name}" for folder in folders for name in store.names(folder) if name.endswith(".json")]
     findings = []
     for name in names:

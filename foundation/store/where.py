@@ -34,9 +34,9 @@ def matching(records: list[dict[str, Any]], expression: str) -> list[dict[str, A
 
     Columns are those of a catalog's records: ``subject``, ``species``, ``session``, ``path``, ``kind``, ``lab``,
     ``n_units``, ``n_spikes``, ``duration`` (seconds), ``hours``, ``labels``, ..., those of its source (``dandiset``,
-    ``version``, ``licence``, ...), counts of quality control (``units_dropped``, ``gaps``, ...) and
-    ``quality.<name>``, which is 0 where nothing was mended. A comparison with something that a record does not have is
-    false, but for ``!=`` and ``not in``.
+    ``version``, ``licence``, ``embargo``, ...), ``versions`` (a list: those of its dandiset that hold it), counts of
+    quality control (``units_dropped``, ``gaps``, ...) and ``quality.<name>``, which is 0 where nothing was mended. A
+    comparison with something that a record does not have is false, but for ``!=`` and ``not in``.
 
     Args:
         records: commit records.
@@ -60,11 +60,13 @@ def columns(record: dict[str, Any]) -> Row:
 
     Example:
         >>> columns({"n_units": 3, "duration": 7200.0, "source": {"licence": "MIT"}, "quality": {"units_sorted": 1.0}})
-        {'n_units': 3, 'duration': 7200.0, 'hours': 2.0, 'licence': 'MIT', 'quality.units_sorted': 1.0}
+        {'n_units': 3, 'duration': 7200.0, 'hours': 2.0, 'embargo': '', 'licence': 'MIT', 'quality.units_sorted': 1.0}
     """
     row = {name: value for name, value in record.items() if not isinstance(value, dict)}
     if "duration" in row:
         row["hours"] = row["duration"] / 3600
+    if "source" in record:
+        row["embargo"] = record["source"].get("embargo", "")
     for part in ("source", "control"):
         for name, value in record.get(part, {}).items():
             row.setdefault(name, value)

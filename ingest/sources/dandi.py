@@ -14,11 +14,12 @@ from dandi.exceptions import NotFoundError
 from pydantic import ValidationError
 
 from foundation.errors import SourceError
+from foundation.store.membership import VersionAssets
 from ingest.sources.access import AccessSettings
 from ingest.sources.addresses import Address
 from ingest.sources.asset import Asset
 from ingest.sources.client import connect
-from ingest.sources.metadata import asset_from, is_nwb, licence_of
+from ingest.sources.metadata import DandisetFacts, asset_from, is_nwb, licence_of
 from ingest.sources.patterns import before_wildcards, braces_hint, is_glob, matches
 from ingest.sources.retry import cause_of
 
@@ -38,13 +39,29 @@ def find_in_archive(address: Address, access: AccessSettings) -> list[Asset]:
         if not address.dandiset:
             return [_single_asset(client, address)]
         dandiset = _dandiset(client, address)
-        licence = licence_of(dandiset.get_raw_metadata())
+        about = DandisetFacts(
+            dandiset.version_id, licence_of(dandiset.get_raw_metadata()), dandiset.embargo_status.value != "OPEN"
+        )
         if address.asset:
             row = client.get(f"{dandiset.version_api_path}assets/{address.asset}/info/")
-            return [asset_from(row, row.get("metadata") or {}, address, dandiset.version_id, licence)]
+            return [asset_from(row, row.get("metadata") or {}, address, about)]
         rows = _within(_rows(client, dandiset, address), address, dandiset.version_id)
         pairs = list(zip(rows, _metadata(client, dandiset, rows), strict=True))
-        return [asset_from(row, metadata, address, dandiset.version_id, licence) for row, metadata in pairs]
+        return [asset_from(row, metadata, address, about) for row, metadata in pairs]
+
+
+def list_version(address: Address, access: AccessSettings) -> VersionAssets:
+    """List the assets of a version of a dandiset: ids and paths, of the folder or glob that the address names.
+
+    Raises:
+        SourceError: if there is no such dandiset or version, or it may not be read.
+    """
+    with connect(address.archive, access) as client, _explained(address):
+        dandiset = _dandiset(client, address)
+        rows = _rows(client, dandiset, address, metadata=False)
+        assets = {str(row["asset_id"]): str(row["path"]) for row in rows}
+        prefix = before_wildcards(address.within)
+        return VersionAssets(address.archive.name, address.dandiset, dandiset.version_id, assets, prefix)
 
 
 def _dandiset(client: DandiAPIClient, address: Address) -> RemoteDandiset:
@@ -68,7 +85,9 @@ def _dandiset(client: DandiAPIClient, address: Address) -> RemoteDandiset:
         raise SourceError(f"{name} has no version {address.version}: there are {known}") from error
 
 
-def _rows(client: DandiAPIClient, dandiset: RemoteDandiset, address: Address) -> list[dict[str, Any]]:
+def _rows(
+    client: DandiAPIClient, dandiset: RemoteDandiset, address: Address, metadata: bool = True
+) -> list[dict[str, Any]]:
     """Return the archive's list of assets; listed again where a draft changed in the meantime, so that none is missed.
 
     An asset that changes gets another id. A list is taken if the draft was left alone meanwhile, or if the list before
@@ -76,7 +95,7 @@ def _rows(client: DandiAPIClient, dandiset: RemoteDandiset, address: Address) ->
     """
     # The archive knows prefixes, and takes them for capitals and small letters alike: the exact choice is made here.
     prefix = before_wildcards(address.within)
-    query = {"path": prefix or None, "order": "path", "metadata": "true"}
+    query = {"path": prefix or None, "order": "path", "metadata": str(metadata).lower()}
     before, known = _state(dandiset), None
     for _ in range(LISTINGS):
         # The client takes the size of a page from the first one: a server may give fewer than it is asked for.
@@ -137,7 +156,7 @@ def _metadata(client: DandiAPIClient, dandiset: RemoteDandiset, rows: list[dict[
 def _single_asset(client: DandiAPIClient, address: Address) -> Asset:
     row = client.get(f"/assets/{address.asset}/info/")
     log.info("asset %s was named without its dandiset: its recording will not say which it is in", address.asset)
-    return asset_from(row, row.get("metadata") or {}, address, "", "")
+    return asset_from(row, row.get("metadata") or {}, address, DandisetFacts())
 
 
 @contextmanager

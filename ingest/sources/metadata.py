@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from foundation.errors import SourceError
@@ -37,15 +38,29 @@ def licence_of(metadata: dict[str, Any]) -> str:
     return ", ".join(_text(value).removeprefix("spdx:") for value in _list(metadata.get("license")))
 
 
-def asset_from(row: dict[str, Any], metadata: dict[str, Any], address: Address, version: str, licence: str) -> Asset:
+@dataclass(frozen=True)
+class DandisetFacts:
+    """What is the same for all assets of a version of a dandiset.
+
+    Args:
+        version: the version; ``''`` where an asset was named without its dandiset.
+        licence: its licences.
+        embargoed: whether it is not public, or not yet.
+    """
+
+    version: str = ""
+    licence: str = ""
+    embargoed: bool = False
+
+
+def asset_from(row: dict[str, Any], metadata: dict[str, Any], address: Address, dandiset: DandisetFacts) -> Asset:
     """An asset from its row in an archive's list and its metadata.
 
     Args:
         row: ``asset_id``, ``path``, ``size``, and ``blob`` or ``zarr``.
         metadata: of the asset, as the archive keeps them; any part may be missing.
         address: what was asked for.
-        version: of the dandiset.
-        licence: of the dandiset.
+        dandiset: what it shares with the dandiset's other assets.
 
     Raises:
         SourceError: if the archive's answer cannot be right, or the path leads out of its folder.
@@ -81,9 +96,10 @@ def asset_from(row: dict[str, Any], metadata: dict[str, Any], address: Address, 
             digest=f"{kind}:{stated}" if stated else f"asset:{identity}",
             archive=archive.name,
             dandiset=address.dandiset,
-            version=version,
+            version=dandiset.version,
             asset=identity,
-            licence=licence,
+            licence=dandiset.licence,
+            embargo="embargoed" if dandiset.embargoed or _is_embargoed(metadata) else "",
         ),
         digests=digests,
         format="zarr" if zarr else "hdf5",
@@ -99,11 +115,18 @@ def asset_from(row: dict[str, Any], metadata: dict[str, Any], address: Address, 
 
 def _content_url(metadata: dict[str, Any], api_url: str) -> str:
     """Where the content is, beside the archive's API; not for embargoed assets, which only the API gives."""
-    access = [_dict(entry).get("status") for entry in _list(metadata.get("access"))]
-    if any(status != "dandi:OpenAccess" for status in access):
+    if any(status != "dandi:OpenAccess" for status in _access(metadata)):
         return ""
     urls = [url for url in _list(metadata.get("contentUrl")) if isinstance(url, str)]
     return next((url for url in urls if re.match(r"https?://", url) and not same_origin(url, api_url)), "")
+
+
+def _is_embargoed(metadata: dict[str, Any]) -> bool:
+    return "dandi:EmbargoedAccess" in _access(metadata)
+
+
+def _access(metadata: dict[str, Any]) -> list[Any]:
+    return [_dict(entry).get("status") for entry in _list(metadata.get("access"))]
 
 
 def _names(value: Any) -> list[str]:

@@ -91,7 +91,11 @@ def test_what_expressions_mean(expression, found):
     ("expression", "place", "problem"),
     [
         ("n_unit > 5", "n_unit", "n_unit is no column, did you mean n_units?"),
-        ("session == 'é' and xyzzy == 1", "xyzzy", "xyzzy is no column; columns are dandiset, duration, hours, id"),
+        (
+            "session == 'é' and xyzzy == 1",
+            "xyzzy",
+            "xyzzy is no column; columns are dandiset, duration, embargo, hours, id",
+        ),
         ("n_units > 'many'", "'many'", "n_units is a number, this is a text"),
         ("labels > ['a']", "['a']", "neither more nor less"),
         ("n_units", "n_units", "this is a number: compare it with something"),

@@ -21,6 +21,7 @@ class StoredAsset:
     metadata: dict = field(default_factory=dict)
     content: str = ""
     created: str = ""
+    dandiset: str = ""
 
     @property
     def size(self):
@@ -92,19 +93,23 @@ class Contents:
         stated = stated if digest is None else digest
         asset = StoredAsset(identity, path, data, files, {"digest": stated, **metadata}, content, START.isoformat())
         asset.metadata["path"] = path
+        asset.dandiset = dandiset
         self.assets[identity] = asset
         self.dandisets[dandiset].versions["draft"].append(asset)
         self.dandisets[dandiset].changes += 1
         return asset
 
     def remove(self, dandiset, path):
-        """Take an asset out of the draft; nothing of it is served any more."""
+        """Take an asset out of the draft; under its id it is served as before."""
         draft = self.dandisets[dandiset].versions["draft"]
         (asset,) = [asset for asset in draft if asset.path == path]
         draft.remove(asset)
-        if not any(asset in assets for assets in self.dandisets[dandiset].versions.values()):
-            del self.assets[asset.identity]
         self.dandisets[dandiset].changes += 1
+        return asset
+
+    def purge(self, dandiset, path):
+        """Take an asset out of the draft, and collect the garbage: nothing of it is served any more."""
+        del self.assets[self.remove(dandiset, path).identity]
 
     def replace(self, dandiset, path, data):
         """The same path with other bytes, as an asset with another id."""
@@ -116,10 +121,7 @@ class Contents:
         stored.versions[version] = list(stored.versions["draft"])
 
     def dandiset_of(self, asset):
-        for dandiset in self.dandisets.values():
-            if any(asset in assets for assets in dandiset.versions.values()):
-                return dandiset
-        return None
+        return self.dandisets[asset.dandiset]
 
     def by_content(self, content):
         return next((asset for asset in self.assets.values() if asset.content == content), None)

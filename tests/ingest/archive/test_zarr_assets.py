@@ -171,7 +171,7 @@ def test_an_upload_that_is_not_finished(stocked, lab, quick):
 
 
 def test_an_asset_that_vanishes(stocked, asset, quick):
-    stocked.contents.remove("000001", "sub-a/a.nwb.zarr")
+    stocked.contents.purge("000001", "sub-a/a.nwb.zarr")
     for mode in ("stream", "download"):
         with (
             pytest.raises(SourceError, match=r"it is gone from its place \(404\)"),
