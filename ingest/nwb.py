@@ -29,15 +29,18 @@ from ingest.hdf5_filters import use_plugins
 from ingest.intervals import read_intervals, without_invalid_times
 from ingest.links import refuse_outside_links
 from ingest.notes import Notes
+from ingest.other_times import find_trials, other_times
 from ingest.plain_errors import in_plain_words
 from ingest.quality import refuse_losses
 from ingest.recipes import Recipe, load_recipe
 from ingest.regions import with_regions
 from ingest.resolution import resolution_of
 from ingest.series import FoundSeries, find_series, rate_of, read_behavior, voltage
-from ingest.session_start import session_start
+from ingest.session_start import session_start, unix_time
+from ingest.spike_times import seconds_of
 from ingest.spikes import observed_time, read_spikes
 from ingest.texts import plain_text, unwrap_single_texts
+from ingest.time_units import suspicion
 from ingest.unfinished import refuse_changed, refuse_unfinished, state_of
 from ingest.unit_tables import find_units
 from ingest.units import read_units
@@ -172,10 +175,19 @@ def _read(
     parts: dict[str, Any]
     if (table := find_units(nwb, recipe.units, notes)) is not None:
         path, rows = table
-        spikes = read_spikes(rows, path, notes, strict)
-        notes.take(f"{path}/spike_times", f"{len(spikes)} spikes of {spikes.n_units} units")
-        domain = observed_time(rows, path, spikes, notes)
+        rules = recipe.spike_times
+        seconds = seconds_of(rules, unix_time(nwb) if rules.since_1970 else 0.0)
+        trials = find_trials(nwb, recipe)
+        trains = read_spikes(rows, path, notes, strict, rules=rules, seconds=seconds, trials=trials)
+        spikes = trains.spikes
+        domain = observed_time(rows, path, trains, notes, seconds)
         resolution = resolution_of(nwb, recipe.resolution, notes, rows, spikes)
+        if rules.check and (why := suspicion(spikes, other_times(nwb, found, recipe, rows), resolution)) is not None:
+            if strict:
+                raise SourceError(f"{path}: {why}")
+            log.warning("%s: %s: %s", source.path, path, why)
+            notes.take(f"{path}/spike_times", f"SUSPICIOUS: {why}")
+            notes["spike_times_suspicious"] += 1
         units = read_units(rows, recipe.units, notes, path, nwb)
         parts = {"spikes": spikes}
         for item in sampled:

@@ -20,6 +20,7 @@ LOSSES = frozenset(
         "series_unfinished",
         "spikes_dropped_nan",
         "spikes_dropped_out_of_range",
+        "spike_times_suspicious",
         "units_sorted",
         "units_tables_left_out",
         "values_not_finite",

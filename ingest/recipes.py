@@ -27,6 +27,7 @@ from ingest.rules import (
     LayoutRules,
     RegionRules,
     ResolutionRules,
+    SpikeTimeRules,
     StateRules,
     TrialRules,
     UnitRules,
@@ -41,6 +42,7 @@ INHERITED = "..."
 LATER = (
     "activity.missing",
     "layout",
+    "spike_times",
     "units.tables",
 )
 # What says nothing of how a file is read.
@@ -59,7 +61,7 @@ class Recipe:
         description: a line for people; it does not change what is read, nor do the next two.
         verified: whether the recipe was tried on the real files of its dandisets.
         dandisets: the dandisets of the archive ``dandi`` that it was written for.
-        units, regions, activity, layout, behavior, trials, states, resolution, control: the rules.
+        units, spike_times, regions, activity, layout, behavior, trials, states, resolution, control: the rules.
 
     Example:
         >>> load_recipe("default").trials.tables
@@ -70,6 +72,7 @@ class Recipe:
     verified: bool = False
     dandisets: list[str] = field(default_factory=list)
     units: UnitRules = field(default_factory=UnitRules)
+    spike_times: SpikeTimeRules = field(default_factory=SpikeTimeRules)
     regions: RegionRules = field(default_factory=RegionRules)
     activity: ActivityRules = field(default_factory=ActivityRules)
     layout: LayoutRules = field(default_factory=LayoutRules)

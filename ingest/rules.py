@@ -51,6 +51,35 @@ class UnitRules:
 
 
 @dataclass(frozen=True)
+class SpikeTimeRules:
+    """How stored spike times become seconds from the session's start: ``time * scale + offset``.
+
+    Args:
+        scale: seconds of a stored 1: 0.001 for milliseconds, 3.3333333333333335e-05 for samples at 30 kHz. Where
+            ``1 / scale`` is a whole number, times are divided by it.
+        offset: seconds added after that.
+        since_1970: true for times that count from 1970; the session's start is subtracted.
+        trials: columns that hold the trial of each spike, for times that begin anew in every trial: rows of the table
+            of trials, their ids, or their numbers from 1.
+        check: warn of times that are unlikely to be seconds, and refuse them if strict.
+    """
+
+    scale: float = 1.0
+    offset: float = 0.0
+    since_1970: bool = False
+    trials: list[str] = field(
+        default_factory=lambda: ["(spike_?)?trials?(_?(ids?|numbers?|index|indices))?", "(spikes?_)?in_trials?"]
+    )
+    check: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale < math.inf:
+            raise ConfigError(f"spike_times.scale is {self.scale}: allowed is a number of seconds above 0")
+        if not math.isfinite(self.offset):
+            raise ConfigError(f"spike_times.offset is {self.offset}: allowed is a finite number of seconds")
+
+
+@dataclass(frozen=True)
 class RegionRules:
     """How the names of brain regions become those of an atlas.
 

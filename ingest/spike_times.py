@@ -2,12 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from foundation.errors import SourceError
 from foundation.store import Interval, Spikes
-from foundation.store.scratch import empty, let_go
+from foundation.store.scratch import empty, let_go, pieces
 from ingest.quality import Quality
+from ingest.rules import SpikeTimeRules
+
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+def seconds_of(rules: SpikeTimeRules, unix_start: float = 0.0) -> Change | None:
+    """Return what makes stored times seconds from the session's start; None where they are.
+
+    Args:
+        rules: what the stored times mean.
+        unix_start: the session's start in seconds since 1970, for rules that want it.
+
+    Example:
+        >>> change = seconds_of(SpikeTimeRules(scale=1 / 30000, offset=2.0))
+        >>> change(np.array([0, 45000])).tolist()
+        [2.0, 3.5]
+    """
+    shift = rules.offset - (unix_start if rules.since_1970 else 0.0)
+    if rules.scale == 1.0 and not shift:
+        return None
+    # Dividing by 30,000 gives the very numbers that other readers have; multiplying by 1 / 30,000 does not.
+    whole = round(1 / rules.scale)
+    divides = whole >= 1 and abs(1 / rules.scale - whole) <= 1e-9 * whole
+
+    def change(times: np.ndarray) -> np.ndarray:
+        if times.dtype.kind not in "iuf":
+            return times
+        times = times.astype(np.float64)
+        times = times / whole if divides else times * rules.scale
+        return times + shift if shift else times
+
+    return change
+
+
+def change_slowly(times: np.ndarray, change: Change) -> np.ndarray:
+    """Return changed times, made some megabytes at a time; many lie beside memory (see `scratch.empty`)."""
+    changed = empty(len(times), np.float64)
+    for piece in pieces(times):
+        changed[piece] = change(times[piece])
+        let_go(changed)
+    return changed
 
 
 def clean_trains(times: np.ndarray, bounds: np.ndarray, quality: Quality, strict: bool = False) -> Spikes:

@@ -2,54 +2,169 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from hdmf.common import VectorIndex
+from hdmf.common import DynamicTableRegion, VectorIndex
 
 from foundation.errors import SourceError
 from foundation.store import Interval, Spikes
 from foundation.store.finite import is_finite
 from foundation.store.scratch import let_go
 from ingest.arrays import load, load_slowly
+from ingest.names import matches
+from ingest.notes import Notes
 from ingest.quality import Quality
-from ingest.spike_times import clean_trains, count_outside
+from ingest.rules import SpikeTimeRules
+from ingest.spike_times import Change, change_slowly, clean_trains, count_outside
 from ingest.tables import ragged_bounds
+from ingest.trial_times import Trials, refuse_piles, unfold
 from ingest.unfinished import refuse_unfinished_index, refuse_unfinished_trains
 
 
-def read_spikes(table: Any, path: str, quality: Quality, strict: bool) -> Spikes:
+@dataclass(frozen=True)
+class SpikeTrains:
+    """The trains of a units table.
+
+    Args:
+        spikes: clean trains, in seconds from the session's start.
+        windows: the trials that times were laid out by, where they began anew in each; else None.
+    """
+
+    spikes: Spikes
+    windows: Interval | None = None
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Times as the file has them, in seconds.
+
+    Args:
+        times: ``(S,)``, unit after unit.
+        bounds: ``(N + 1,)`` where each unit's lie.
+        lists: ``(S,)`` which of its unit's lists each time is in, where units have a list for each trial.
+        lists_per_unit: ``(N,)`` how many.
+    """
+
+    times: np.ndarray
+    bounds: np.ndarray
+    lists: np.ndarray | None = None
+    lists_per_unit: np.ndarray | None = None
+
+
+def read_spikes(
+    table: Any,
+    path: str,
+    notes: Notes,
+    strict: bool,
+    *,
+    rules: SpikeTimeRules,
+    seconds: Change | None = None,
+    trials: Trials | None = None,
+) -> SpikeTrains:
     """Read the spike trains of a units table.
 
     Args:
         table: the units table.
         path: where it lies in the file.
-        quality: gets what was mended, as `clean_trains` counts it.
+        notes: gets what was mended, as `clean_trains` counts it, and ``spike_times_unfolded`` where times began anew in
+            every trial.
         strict: refuse what would be mended.
+        rules: which columns name the trial of each spike, and whether times are checked.
+        seconds: makes stored times seconds (see `seconds_of`); None where they are.
+        trials: the trials of the file.
 
     Raises:
-        SourceError: if the table's index does not fit its spike times; with ``strict``, if a train needs mending.
+        SourceError: if the table's index does not fit its spike times, or times begin anew in every trial and the file
+            does not say in which; with ``strict``, if a train needs mending.
     """
-    times, bounds = _stored_trains(table, path)
-    return clean_trains(times, bounds, quality, strict)
+    stored = _stored_trains(table, path, seconds)
+    times, bounds = stored.times, stored.bounds
+    trials = trials if trials is not None else _observed_trials(table, path)
+    windows = None
+    if trials is not None:
+        rows = _trial_of_each_spike(table, path, rules, stored, trials)
+        laid = None if rows is None else unfold(times, bounds, rows, trials)
+        if laid is not None:
+            times, windows = laid, _windows(trials)
+            notes["spike_times_unfolded"] += 1
+        elif rules.check:
+            refuse_piles(times, bounds, trials)
+    spikes = clean_trains(times, bounds, notes, strict)
+    how = "" if windows is None else f", which began anew in each of {len(trials or ())} trials"
+    notes.take(f"{path}/spike_times", f"{len(spikes)} spikes of {spikes.n_units} units{how}")
+    return SpikeTrains(spikes, windows)
 
 
-def _stored_trains(table: Any, path: str) -> tuple[np.ndarray, np.ndarray]:
-    """``(S,)`` times as the file has them, unit after unit, and ``(N + 1,)`` where each unit's lie."""
+def _windows(trials: Trials) -> Interval | None:
+    good = np.isfinite(trials.start) & (trials.stop > trials.start)
+    return Interval(trials.start[good], trials.stop[good]).union() if good.any() else None
+
+
+def _observed_trials(table: Any, path: str) -> Trials | None:
+    """The intervals of observation of the first unit, which may stand for trials."""
+    if "obs_intervals" not in table.colnames:
+        return None
+    first = _observation_intervals(table, path, Quality())[0]
+    return Trials(first.start, first.end) if len(first) > 1 else None
+
+
+def _trial_of_each_spike(
+    table: Any, path: str, rules: SpikeTimeRules, stored: _Stored, trials: Trials
+) -> np.ndarray | None:
+    """``(S,)`` the row of each spike's trial, from a list of times for each trial or a column; None without either."""
+    if stored.lists is not None:
+        return stored.lists if np.all(stored.lists_per_unit == len(trials)) else None
+    for name in table.colnames:
+        column = table[name]
+        if name == "spike_times" or not matches(rules.trials, name) or not isinstance(column, VectorIndex):
+            continue
+        if isinstance(column.target, VectorIndex) or len(column.target.data) != len(stored.times):
+            continue
+        named = np.asarray(load(column.target.data, f"{path}/{name}"))
+        ends = np.asarray(load(column.data, f"{path}/{name}_index")).astype(np.int64)
+        if named.ndim != 1 or named.dtype.kind not in "iuf" or not np.array_equal(ends, stored.bounds[1:]):
+            continue
+        whole = np.rint(named) if np.isfinite(named).all() else None
+        if whole is not None and (whole == named).all():
+            numbers = whole.astype(np.int64)
+            return numbers if isinstance(column.target, DynamicTableRegion) else trials.rows(numbers)
+    return None
+
+
+def _stored_trains(table: Any, path: str, seconds: Change | None) -> _Stored:
     column = table["spike_times"]
-    if isinstance(column, VectorIndex):
-        times = load_slowly(column.target.data, f"{path}/spike_times")
-        bounds = _bounds(column, len(times), len(table), f"{path}.spike_times_index")
-        refuse_unfinished_trains(column.target.data, times, bounds, f"{path}/spike_times")
-        return times, bounds
+    if not isinstance(column, VectorIndex):
+        return _without_index(column, path, len(table), seconds)
+    lists, inner = None, column.target
+    if isinstance(inner, VectorIndex):  # a list of times for each unit and trial
+        inner, lists = inner.target, inner
+    times = load_slowly(inner.data, f"{path}/spike_times")
+    times = times.reshape(-1) if times.ndim == 2 and times.shape[1] == 1 else times
+    n_rows = len(table) if lists is None else len(lists.data)
+    ends = _bounds(column if lists is None else lists, len(times), n_rows, f"{path}.spike_times_index")
+    refuse_unfinished_trains(inner.data, times, ends, f"{path}/spike_times")
+    times = times if seconds is None else change_slowly(times, seconds)
+    if lists is None:
+        return _Stored(times, ends)
+    per_unit = _bounds(column, len(ends) - 1, len(table), f"{path}.spike_times_index_index")
+    number = np.arange(per_unit[-1]) - np.repeat(per_unit[:-1], np.diff(per_unit))
+    return _Stored(
+        times, ends[per_unit], np.repeat(number, np.diff(ends)[: per_unit[-1]]), np.diff(per_unit).astype(np.int64)
+    )
+
+
+def _without_index(column: Any, path: str, n_units: int, seconds: Change | None) -> _Stored:
     times = load_slowly(column.data, f"{path}/spike_times")
-    if times.ndim not in (1, 2) or len(times) != len(table) or times.dtype.kind not in "iuf":
+    if times.ndim not in (1, 2) or len(times) != n_units or times.dtype.kind not in "iuf":
         raise SourceError(
             f"{path}/spike_times has shape {times.shape} and no index: expected an index, a time for each of "
-            f"{len(table)} units, or a row of times for each, filled up with NaN"
+            f"{n_units} units, or a row of times for each, filled up with NaN"
         )
-    return _unpadded(times.reshape(len(times), -1))
+    times, bounds = _unpadded(times.reshape(n_units, -1))
+    return _Stored(times if seconds is None else change_slowly(times, seconds), bounds)
 
 
 def _unpadded(times_NK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -76,23 +191,32 @@ def _bounds(index: VectorIndex, total: int, n_units: int, name: str) -> np.ndarr
     return bounds
 
 
-def observed_time(table: Any, path: str, spikes: Spikes, quality: Quality) -> Interval:
+def observed_time(
+    table: Any, path: str, trains: SpikeTrains, quality: Quality, seconds: Change | None = None
+) -> Interval:
     """Where the population was observed.
 
     All units alike: their ``obs_intervals``. Differing: the time common to all if that is more than half of the time of
-    any, otherwise the time of any. Without ``obs_intervals``: from the first spike to the last.
+    any, otherwise the time of any. Without ``obs_intervals``: from the first spike to the last, or the trials where
+    times began anew in each. Intervals are taken in the unit of the spike times where they fit them better so.
 
     Args:
         table: the units table.
         path: where it lies in the file.
-        spikes: its spike trains.
+        trains: its spike trains.
+        seconds: what made the stored times seconds.
         quality: gets ``obs_intervals_dropped`` (damaged), ``obs_intervals_differ`` (units that differ from the first),
             ``spikes_outside_observation`` (kept all the same).
 
     Raises:
         SourceError: if there is neither an observation interval nor a spike.
     """
+    spikes = trains.spikes
     per_unit = _observation_intervals(table, path, quality) if "obs_intervals" in table.colnames else []
+    if seconds is not None and len(spikes):
+        per_unit = _in_unit_of_spikes(per_unit, seconds, spikes.span[1])
+    if trains.windows is not None and not any(len(o) and o.end.max() >= trains.windows.start.max() for o in per_unit):
+        return trains.windows
     stated = [observed for observed in per_unit if len(observed)]
     if not stated:
         if not len(spikes):
@@ -114,6 +238,15 @@ def observed_time(table: Any, path: str, spikes: Spikes, quality: Quality) -> In
         common = common.intersect(observed)
     union = Interval(np.concatenate([o.start for o in stated]), np.concatenate([o.end for o in stated])).union()
     return common if common.duration > union.duration / 2 else union
+
+
+def _in_unit_of_spikes(per_unit: list[Interval], seconds: Change, last: float) -> list[Interval]:
+    """Intervals in seconds: as they are, or converted as the spike times were, whichever ends nearer the last spike."""
+    end = max((float(observed.end.max()) for observed in per_unit if len(observed)), default=0.0)
+    converted = float(seconds(np.array([end]))[0])
+    if not per_unit or abs(converted - last) >= abs(end - last):
+        return per_unit
+    return [Interval(seconds(observed.start), seconds(observed.end)) for observed in per_unit]
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:

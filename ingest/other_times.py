@@ -1,0 +1,98 @@
+"""What a file says of time besides its spikes: its trials, and where trials, behaviour and other series end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hdmf.common import VectorIndex
+from pynwb import NWBFile
+from pynwb.ecephys import ElectricalSeries
+
+from foundation.store.finite import is_finite
+from ingest.intervals import find_tables
+from ingest.names import first_match, matches
+from ingest.recipes import Recipe
+from ingest.series import FoundSeries, rate_of, why_left
+from ingest.tables import read_column
+from ingest.time_units import OtherTimes
+from ingest.trial_times import Trials
+
+# Tables of intervals whose rows are no moments of the session.
+NOT_TRIALS = ("invalid_times",)
+
+
+def find_trials(nwb: NWBFile, recipe: Recipe) -> Trials | None:
+    """Return the trials of the table that the recipe names; None without one, or without numbers in it."""
+    tables = {name: table for name, (_, table) in find_tables(nwb).items() if name not in NOT_TRIALS}
+    name = first_match(recipe.trials.tables, tables)
+    if name is None:
+        return None
+    table = tables[name]
+    start, stop = _numbers(table, "start_time"), _numbers(table, "stop_time")
+    if start is None or stop is None or len(start) != len(stop):
+        return None
+    named = [_numbers(table, column) for column in table.colnames if matches(recipe.spike_times.trials, column)]
+    named.append(_whole(table.id))
+    return Trials(start, stop, tuple(one for one in named if one is not None and len(one) == len(start)))
+
+
+def other_times(nwb: NWBFile, found: list[FoundSeries], recipe: Recipe, units: Any) -> OtherTimes:
+    """Return where tables of intervals, behaviour and voltage end. Of voltage no time stamp is read.
+
+    Args:
+        nwb: the open file.
+        found: its series.
+        recipe: which series are behaviour.
+        units: the units table.
+    """
+    ends: list[float] = []
+    for _, table in find_tables(nwb).values():
+        for name in ("start_time", "stop_time", "timestamp"):
+            times = _numbers(table, name) if name in table.colnames else None
+            if times is not None and len(times := times[is_finite(times)]):
+                ends.append(float(times.max()))
+    rates: list[float] = []
+    for item in found:
+        if isinstance(item.series, ElectricalSeries):
+            rates += [float(item.series.rate)] if item.series.rate else []
+        elif why_left(item, recipe.behavior) is not None and not item.is_events:
+            continue
+        end = _end(item.series)
+        ends += [end] if np.isfinite(end) else []
+    return OtherTimes(ends, _observed_end(units), [rate for rate in rates if np.isfinite(rate)])
+
+
+def _end(series: Any) -> float:
+    """Seconds of a series' last sample; NaN where it has none, or voltage without a rate."""
+    if series.data is None or not len(np.shape(series.data)) or not len(series.data):
+        return np.nan
+    if series.timestamps is not None:
+        last = np.nan if isinstance(series, ElectricalSeries) or not len(series.timestamps) else series.timestamps[-1]
+        return float(last) if isinstance(last, int | float | np.number) else np.nan
+    rate = rate_of(series)
+    return float(series.starting_time or 0.0) + len(series.data) / rate if rate > 0 else np.nan
+
+
+def _observed_end(units: Any) -> float | None:
+    if "obs_intervals" not in units.colnames:
+        return None
+    column = units["obs_intervals"]
+    spans = read_column(column.target if isinstance(column, VectorIndex) else column, "units/obs_intervals")
+    if isinstance(spans, str) or spans.dtype.kind not in "iuf" or not len(spans := spans[is_finite(spans)]):
+        return None
+    return float(spans.max())
+
+
+def _numbers(table: Any, name: str) -> np.ndarray | None:
+    if name not in table.colnames:
+        return None
+    values = read_column(table[name], name)
+    return (
+        None if isinstance(values, str) or values.ndim != 1 or values.dtype.kind not in "iuf" else values.astype(float)
+    )
+
+
+def _whole(column: Any) -> np.ndarray | None:
+    values = np.asarray(column.data[:])
+    return values.astype(np.int64) if values.ndim == 1 and values.dtype.kind in "iu" else None
