@@ -123,7 +123,8 @@ def _address(asset: Asset) -> str:
 
 
 def _sorting(found: NeedsSorting) -> str:
-    return f"voltage alone, which needs sorting first: {found}"
+    what = "voltage alone, which needs sorting first" if found.channels else "no voltage and no units"
+    return f"{what}: {found}"
 
 
 def _summary(recording: Recording) -> str:

@@ -23,6 +23,7 @@ from foundation.errors import SourceError, StoreError
 from foundation.store import Recording, Source, Subject
 from ingest.activity import activity_series, read_activity
 from ingest.control import assess
+from ingest.detected import Detected, find_detected, is_stub, read_detected
 from ingest.events import read_events
 from ingest.file_kind import refuse_other_kinds
 from ingest.hdf5_filters import use_plugins
@@ -52,22 +53,25 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class NeedsSorting:
-    """A file that holds raw voltage and no activity of units.
+    """A file that holds raw voltage or detected events, and no activity of units.
 
     Args:
         path: the file.
-        channels: number of channels.
+        channels: number of channels; 0 without voltage.
         rate: samples per second.
         duration: seconds.
+        events: what events are there, and the recipe's line that has them read as spikes; ``''`` if there are none.
     """
 
     path: str
     channels: int
     rate: float
     duration: float
+    events: str = ""
 
     def __str__(self) -> str:
-        return f"{self.channels} channels at {self.rate:g} Hz for {self.duration:.1f} s"
+        voltage = f"{self.channels} channels at {self.rate:g} Hz for {self.duration:.1f} s" if self.channels else ""
+        return "; ".join(part for part in (voltage, self.events) if part)
 
 
 def read_nwb(
@@ -93,7 +97,7 @@ def read_nwb(
         notes: gets what became of every object of the file.
 
     Returns:
-        The recording; ``NeedsSorting`` for a file with voltage alone.
+        The recording; ``NeedsSorting`` for a file with voltage or detected events alone.
 
     Raises:
         SourceError: if the file is damaged, is no NWB file, holds no activity, or (``strict``) needs mending. The
@@ -171,7 +175,9 @@ def _read(
     nwb: NWBFile, recipe: Recipe, strict: bool, source: Source, namespace: str, notes: Notes
 ) -> Recording | NeedsSorting:
     found = find_series(nwb)
-    sampled = activity_series(found, recipe.activity)
+    sampled, detected = activity_series(found, recipe.activity), find_detected(nwb)
+    found = [item for item in found if not any(item.series is one.container for one in detected)]
+    chosen: list[Detected] = []
     parts: dict[str, Any]
     if (table := find_units(nwb, recipe.units, notes)) is not None:
         path, rows = table
@@ -192,13 +198,22 @@ def _read(
         parts = {"spikes": spikes}
         for item in sampled:
             notes.leave(item.path, "sampled activity, beside spike times", "activity_series_left_out")
+    elif chosen := [item for item in detected if item.is_read(recipe.units)]:
+        spikes, domain, units = read_detected(chosen, nwb, recipe.units, notes, strict)
+        resolution = resolution_of(nwb, recipe.resolution, notes)
+        parts = {"spikes": spikes}
+        for other in sampled:
+            notes.leave(other.path, "sampled activity, beside spike times", "activity_series_left_out")
     elif sampled:
         activity = read_activity(sampled, recipe, nwb, notes)
         domain, units = activity.domain, activity.units
         parts = {"activity": activity.series, "activity_kind": activity.kind}
         resolution = resolution_of(nwb, recipe.resolution, notes)
     else:
-        return _voltage_only(source.path, found)
+        return _not_sorted(source.path, found, detected)
+    for events in detected:
+        if not any(events is one for one in chosen):
+            notes.leave(events.path, f"{events}; {events.advice}", "series_left_out" if events.is_series else "")
     domain = without_invalid_times(nwb, domain, notes)
     subject = read_subject(nwb, source.path, namespace)
     intervals = read_intervals(nwb, recipe, domain, notes, strict)
@@ -226,15 +241,19 @@ def _read(
     return assess(recording, recipe.control)
 
 
-def _voltage_only(path: str, found: list[FoundSeries]) -> NeedsSorting:
-    raw = voltage(found)
+def _not_sorted(path: str, found: list[FoundSeries], detected: list[Detected]) -> NeedsSorting:
+    """Say what there is to sort in a file without activity of units."""
+    events = "; ".join(f"{item.path}: {item}: {item.advice}" for item in detected)
+    raw = voltage([item for item in found if not is_stub(item.series, detected)])
     if raw is None or raw.series.data is None or not np.isfinite(rate_of(raw.series)):
+        if events:
+            return NeedsSorting(path, 0, 0.0, 0.0, events)
         raise SourceError(
             "holds neither spike times of units nor sampled activity nor voltage that the recipe knows; "
             f"its series are: {', '.join(item.path for item in found) or 'none'}"
         )
     shape, rate = np.shape(raw.series.data), rate_of(raw.series)
-    return NeedsSorting(path, shape[1] if len(shape) > 1 else 1, rate, shape[0] / rate)
+    return NeedsSorting(path, shape[1] if len(shape) > 1 else 1, rate, shape[0] / rate, events)
 
 
 def read_subject(nwb: NWBFile, path: str, namespace: str) -> Subject:

@@ -43,6 +43,7 @@ LATER = (
     "activity.missing",
     "layout",
     "spike_times",
+    "units.events",
     "units.tables",
 )
 # What says nothing of how a file is read.

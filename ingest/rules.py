@@ -18,6 +18,8 @@ class UnitRules:
     Args:
         tables: which table is taken where several have spike times: paths (``processing/ecephys/units``) in order of
             preference; empty: the file's own ``units``, else the first.
+        events: names or paths of threshold crossings (SpikeEventSeries) and detected events (EventDetection) that are
+            read as spikes where a file has no units table.
         cell_type: columns that hold the cell type.
         location: columns that hold the brain region; where they are silent the electrodes' location counts.
         quality: columns that hold the sorting quality.
@@ -33,6 +35,7 @@ class UnitRules:
     """
 
     tables: list[str] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
     cell_type: list[str] = field(default_factory=list)
     location: list[str] = field(default_factory=list)
     quality: list[str] = field(default_factory=list)
