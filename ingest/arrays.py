@@ -98,8 +98,23 @@ def refuse_false_claims(data: Any, what: str) -> None:
     declared = math.prod(shape) * dtype.itemsize
     if declared <= SMALL:
         return
-    written, stored = _held(array, declared)
-    if written < LEAST_WRITTEN * declared or declared > MOST_PACKED * stored:
+    refuse_too_little(what, shape, declared, *_held(array, declared))
+
+
+def refuse_too_little(what: str, shape: tuple[int, ...], declared: int, written: float, stored: float) -> None:
+    """Refuse an array of which too little was written.
+
+    Args:
+        what: its name, for the error.
+        shape: that it declares.
+        declared: bytes of such a shape.
+        written: bytes that were ever written, unpacked.
+        stored: bytes that they take.
+
+    Raises:
+        SourceError: naming the array, its shape and what there is of it.
+    """
+    if declared > SMALL and (written < LEAST_WRITTEN * declared or declared > MOST_PACKED * stored):
         raise SourceError(
             f"{what} declares {' x '.join(map(str, shape))} values ({_size(declared)}), but the file holds "
             f"{_size(stored)} for them: damaged, or never written; nothing of it is read"
@@ -116,9 +131,9 @@ def _held(array: Any, declared: int) -> tuple[float, float]:
             # A view of other datasets of this file has no bytes of its own.
             return (declared, declared) if array.is_virtual else (stored, stored)
         return array.id.get_num_chunks() * math.prod(array.chunks) * array.dtype.itemsize, stored
-    if hasattr(array, "nbytes_stored"):  # a Zarr array; chunks that are not there read as its fill value
-        stored = array.nbytes_stored()
-        return (declared if stored else 0), stored
+    if hasattr(array, "held_bytes"):  # of a Zarr asset
+        found: tuple[float, float] = array.held_bytes
+        return found
     return declared, declared
 
 

@@ -21,6 +21,7 @@ from ingest.quality import LOSSES
 from ingest.recipes import Recipe
 from ingest.report import FAILED, INGESTED, LEFT_OUT, NEEDS_SORTING, SKIPPED, Receipt
 from ingest.sources import AccessSettings, Asset, open_asset
+from ingest.sources.meter import METER
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Work:
     def __call__(self, asset: Asset) -> Receipt:
         """The asset's receipt, whatever happens; only a process that dies or runs out of memory gives none."""
         began = time.monotonic()
+        METER.reset()
         # Damaged files can send HDF5 into an endless loop that no exception reaches: this ends the process.
         faulthandler.dump_traceback_later(self.timeout + asset.size / 1e6, exit=True)
         try:

@@ -18,6 +18,7 @@ from ingest.sources.asset import Asset
 from ingest.sources.cache import free_bytes, locked, make_room, place_of
 from ingest.sources.download import cached_file, download
 from ingest.sources.local_folders import why_absent
+from ingest.sources.meter import MeteredFile
 from ingest.sources.remote import FsspecFile, HttpFile, RemoteBytes
 from ingest.sources.session import PatientSession
 from ingest.sources.stream import RangeReader
@@ -79,7 +80,9 @@ def open_asset(asset: Asset, access: AccessSettings | None = None) -> Iterator[B
                 yield cast(BinaryIO, stack.enter_context(RangeReader(remote, access.block, access.stream_cache)))
                 return
             path = download(remote, asset.digests, access)
-        yield stack.enter_context(path.open("rb"))
+            yield stack.enter_context(path.open("rb"))
+            return
+        yield cast(BinaryIO, stack.enter_context(MeteredFile(path.open("rb"))))
 
 
 def is_local(url: str) -> bool:
@@ -128,8 +131,8 @@ def _local(asset: Asset) -> Iterator[BinaryIO | ZarrStore]:
         file = cast(BinaryIO, fsspec.open(asset.url, "rb").open())
     except OSError as error:
         raise SourceError(f"{asset.path}: cannot be opened: {error}") from error
-    with file:
-        yield file
+    with MeteredFile(file) as metered:
+        yield cast(BinaryIO, metered)
 
 
 def _zarr_folder(asset: Asset) -> ZarrStore:
@@ -157,4 +160,5 @@ def _zarr(asset: Asset, access: AccessSettings, session: PatientSession) -> Iter
             yield LocalStore(place, read_only=True)
         return
     entries = list_entries(asset, session)
-    yield RemoteZarr(entries, EntryFetcher(asset, entries, session), access.stream_cache, asset.path)
+    sizes = {key: entry.size for key, entry in entries.items()}
+    yield RemoteZarr(sizes, EntryFetcher(asset, entries, session), access.stream_cache, asset.path)

@@ -12,6 +12,7 @@ import requests
 import urllib3
 
 from foundation.errors import SourceError
+from ingest.sources.meter import METER
 from ingest.sources.retry import PassingError, cause_of, persistently
 from ingest.sources.session import PatientSession
 
@@ -211,6 +212,7 @@ class FsspecFile:
 
         def once() -> bytes:
             data = bytes(self._call(self._fs.cat_file, self._path, start=start, end=stop))
+            METER.count(len(data))
             if len(data) != stop - start:
                 raise PassingError(f"{len(data)} bytes came where {stop - start} were asked for")
             return data
@@ -238,6 +240,7 @@ def _body(response: requests.Response, most: int) -> Iterator[bytes]:
     try:
         with response:
             while most > 0 and (piece := response.raw.read1(min(PIECE, most), decode_content=False)):
+                METER.count(len(piece))
                 yield piece
                 most -= len(piece)
     except (urllib3.exceptions.HTTPError, OSError) as error:

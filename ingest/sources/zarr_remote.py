@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
@@ -16,7 +16,7 @@ class RemoteZarr(Store):
     """Reads the entries of a Zarr asset by their keys; the last used ones stay in memory, up to a bound.
 
     Args:
-        keys: of all entries.
+        sizes: key -> bytes of all entries.
         fetch: gives the bytes of a key, checked.
         cache: bytes that are kept at most.
         name: for messages.
@@ -26,9 +26,9 @@ class RemoteZarr(Store):
     supports_deletes = False
     supports_listing = True
 
-    def __init__(self, keys: Iterable[str], fetch: Callable[[str], bytes], cache: int, name: str) -> None:
+    def __init__(self, sizes: Mapping[str, int], fetch: Callable[[str], bytes], cache: int, name: str) -> None:
         super().__init__(read_only=True)
-        self._keys = frozenset(keys)
+        self._keys = dict(sizes)
         self._fetch, self._room, self.name = fetch, cache, name
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._held = 0
@@ -55,6 +55,10 @@ class RemoteZarr(Store):
     ) -> list[Buffer | None]:
         """Parts of the bytes under keys."""
         return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
+
+    async def getsize(self, key: str) -> int:
+        """Bytes of an entry, as the archive lists it."""
+        return self._keys[key]
 
     async def exists(self, key: str) -> bool:
         """Whether there is such a key."""

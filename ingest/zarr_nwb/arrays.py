@@ -7,6 +7,7 @@ import json
 import math
 import struct
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numcodecs
@@ -18,8 +19,9 @@ from zarr.core.sync import sync
 from zarr.storage import WrapperStore
 
 from foundation.errors import SourceError
+from ingest.arrays import SMALL, refuse_too_little
 from ingest.zarr_nwb.compression import expand
-from ingest.zarr_nwb.layout import CHUNK_BYTES, ArrayLayout, fetch, fetch_async
+from ingest.zarr_nwb.layout import CHUNK_BYTES, ArrayLayout, fetch, fetch_async, stored_sizes
 from ingest.zarr_nwb.pickles import unpickled_objects
 
 # What numcodecs does to plain numbers. Any other filter is refused, and so are compressors that `expand` does not know.
@@ -93,11 +95,24 @@ class LazyArray(HDMFDataset):
         return zarr.open_array(_Chunks(self.store, self.path, self.layout), mode="r", zarr_format=2)
 
     def _refuse_false_claims(self) -> None:
-        """The first and the last chunk must be there: a shape of terabytes is not taken at its word."""
+        """Refuse a shape that the chunks do not bear out: the first and the last must be there, and enough bytes.
+
+        A shape of terabytes is not taken at its word, and neither are chunks that pack thousands of times too well.
+        """
         if self.size:
             for chunk in ((0,) * self.ndim, tuple(n - 1 for n in self.layout.grid)):
                 if not sync(self.store.exists(f"{self.path}/{self.layout.key(chunk)}")):
                     raise SourceError(missing(self.layout.key(chunk)))
+        declared = self.size * self.layout.dtype.itemsize
+        if declared > SMALL:
+            refuse_too_little("it", self.shape, declared, *self.held_bytes)
+
+    @cached_property
+    def held_bytes(self) -> tuple[int, int]:
+        """Bytes of the chunks that are there, unpacked and as they are stored; from one listing."""
+        sizes = stored_sizes(self.store, self.path)
+        chunks = [size for name, size in sizes.items() if not name.rpartition("/")[2].startswith(".z")]
+        return len(chunks) * self.layout.chunk_items * self.layout.dtype.itemsize, sum(chunks)
 
     def _objects(self) -> np.ndarray:
         layout = self.layout

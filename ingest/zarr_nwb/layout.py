@@ -141,6 +141,25 @@ async def fetch_async(store: Store, key: str) -> bytes | None:
     return None if found is None else found.to_bytes()
 
 
+def stored_sizes(store: Store, path: str) -> dict[str, int]:
+    """Bytes of every file below a path of a store, by its key from there, without reading any."""
+    return sync(_stored_sizes(store, path))
+
+
+async def _stored_sizes(store: Store, path: str) -> dict[str, int]:
+    if isinstance(store, LocalStore):
+        folder = store.root / path
+        return {
+            file.relative_to(folder).as_posix(): file.stat().st_size for file in folder.rglob("*") if file.is_file()
+        }
+    if isinstance(store, FsspecStore):
+        root = f"{store.path.rstrip('/')}/{path}"
+        found = await store.fs._find(root, detail=True)
+        return {name.removeprefix(root).lstrip("/"): int(info.get("size") or 0) for name, info in found.items()}
+    keys = [key async for key in store.list_prefix(f"{path}/")]
+    return {key.removeprefix(f"{path}/"): await store.getsize(key) for key in keys}
+
+
 async def _listed(keys: AsyncIterator[str]) -> list[str]:
     return [key async for key in keys]
 
