@@ -17,6 +17,10 @@ class SourceError(FoundationError):
     """An input file that cannot be taken: damaged, empty, or not what it says."""
 
 
+class UnreachableError(SourceError):
+    """The bytes of an input cannot be had at the moment: what has been read of it says nothing about its content."""
+
+
 class CheckpointError(FoundationError):
     """A checkpoint that cannot be loaded, or does not fit what it is loaded into."""
 

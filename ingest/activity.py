@@ -54,16 +54,16 @@ def activity_series(found: list[FoundSeries], rules: ActivityRules) -> list[Foun
     ]
     # A single trace is not a population, unless it says that it is that of a cell.
     candidates = [f for f in candidates if len(np.shape(f.series.data)) == 2 or (_cells(f) and _is_trace(f))]
-    return sorted(candidates, key=lambda f: (_preference(f, rules), f.path))
+    return sorted(candidates, key=lambda f: (preference(f.path, rules), f.path))
 
 
 def _is_trace(item: FoundSeries) -> bool:
     return len(np.shape(item.series.data)) == 1
 
 
-def _preference(item: FoundSeries, rules: ActivityRules) -> int:
-    """The place of the first expression that finds the series; lower is better."""
-    return next((n for n, pattern in enumerate(rules.prefer) if matches([pattern], item.path)), len(rules.prefer))
+def preference(path: str, rules: ActivityRules) -> int:
+    """The place of the first expression that finds the series at a path; lower is better."""
+    return next((n for n, pattern in enumerate(rules.prefer) if matches([pattern], path)), len(rules.prefer))
 
 
 def read_activity(sampled: list[FoundSeries], recipe: Recipe, nwb: NWBFile, notes: Notes) -> Activity:
@@ -115,7 +115,8 @@ def _planes(sampled: list[FoundSeries], rules: ActivityRules) -> tuple[list[Foun
     first = sampled[0]
     chosen, tables = [first], [_cells(first)]
     for item in sampled[1:]:
-        alike = _preference(item, rules) == _preference(first, rules) and item.neurodata_type == first.neurodata_type
+        alike = item.neurodata_type == first.neurodata_type
+        alike = alike and preference(item.path, rules) == preference(first.path, rules)
         cells = _cells(item)
         if rules.join_planes and alike and cells is not None and not any(cells is table for table in tables):
             chosen.append(item)

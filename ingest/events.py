@@ -42,7 +42,11 @@ def read_events(
         if not item.is_events:
             continue
         read = _intervals if isinstance(item.series, IntervalSeries) else _moments
-        table = read(item, domain, notes)
+        table: Interval | str | None = None
+        with notes.part(item.path, item.neurodata_type):
+            table = read(item, domain, notes)
+        if table is None:
+            continue
         if isinstance(table, str):
             notes.leave(item.path, table, "events_left_out")
         elif len(table):

@@ -64,7 +64,10 @@ def read_intervals(nwb: NWBFile, recipe: Recipe, domain: Interval, notes: Notes,
     """
     tables = find_tables(nwb)
     tables.pop("invalid_times", None)
-    read = {name: _read_table(path, table, domain, notes, strict) for name, (path, table) in tables.items()}
+    read: dict[str, Interval | None] = {}
+    for name, (path, table) in tables.items():
+        with notes.part(path, type(table).__name__, strict=strict):
+            read[name] = _read_table(path, table, domain, notes, strict)
     for name in [name for name, table in read.items() if table is None or not len(table)]:
         notes.leave(tables[name][0], "empty" if read.pop(name) is not None else "times that are no numbers")
     kept = {name: table for name, table in read.items() if table is not None}

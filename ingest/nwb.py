@@ -7,7 +7,7 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -16,21 +16,24 @@ from typing import Any, BinaryIO, cast
 import fsspec
 import h5py
 import numpy as np
-from pynwb import NWBHDF5IO, NWBFile
+from pynwb import NWBHDF5IO, NWBFile, get_type_map
 from zarr.abc.store import Store as ZarrStore
 
 from foundation.errors import SourceError, StoreError
 from foundation.store import Recording, Source, Subject
-from ingest.activity import activity_series, read_activity
+from ingest.activity import activity_series, preference, read_activity
+from ingest.construct import constructed
 from ingest.control import assess
 from ingest.detected import Detected, find_detected, is_stub, read_detected
 from ingest.events import read_events
 from ingest.file_kind import refuse_other_kinds
+from ingest.hdf5_builders import SPECIFICATIONS, Hdf5Builders
 from ingest.hdf5_filters import use_plugins
 from ingest.intervals import read_intervals, without_invalid_times
 from ingest.links import refuse_outside_links
-from ingest.notes import Notes
+from ingest.notes import Notes, is_damage, reason
 from ingest.other_times import find_trials, other_times
+from ingest.parts import PartManager
 from ingest.plain_errors import in_plain_words
 from ingest.quality import refuse_losses
 from ingest.recipes import Recipe, load_recipe
@@ -40,12 +43,13 @@ from ingest.series import FoundSeries, find_series, rate_of, read_behavior, volt
 from ingest.session_start import session_start, unix_time
 from ingest.spike_times import seconds_of
 from ingest.spikes import observed_time, read_spikes
-from ingest.texts import plain_text, unwrap_single_texts
+from ingest.texts import plain_text
 from ingest.time_units import suspicion
 from ingest.unfinished import refuse_changed, refuse_unfinished, state_of
 from ingest.unit_tables import find_units
 from ingest.units import read_units
 from ingest.versions import refuse_other_versions, version_of
+from ingest.watched_file import WatchedFile
 from ingest.zarr_nwb import digest_of_zarr, opened_zarr, zarr_at
 
 log = logging.getLogger(__name__)
@@ -108,8 +112,9 @@ def read_nwb(
     before = state_of(path)
     if source is None:
         source = Source(path=path, digest=digest_of(path, content))
-    with opened_nwb(path, content) as nwb:
-        read = _read(nwb, recipe, strict, source, namespace, Notes() if notes is None else notes)
+    notes = Notes() if notes is None else notes
+    with opened_nwb(path, content, notes) as nwb:
+        read = _read(nwb, recipe, strict, source, namespace, notes)
     refuse_changed(path, before)
     return read
 
@@ -137,31 +142,34 @@ def digest_of(path: str, content: BinaryIO | ZarrStore | None = None) -> str:
 
 
 @contextmanager
-def opened_nwb(path: str, content: BinaryIO | ZarrStore | None = None) -> Iterator[NWBFile]:
-    """The open file; whatever h5py, hdmf, zarr or pynwb raise at it or at its contents becomes a `SourceError`.
+def opened_nwb(path: str, content: BinaryIO | ZarrStore | None = None, notes: Notes | None = None) -> Iterator[NWBFile]:
+    """The open file, without the parts that cannot be read. Errors of h5py, hdmf, zarr and pynwb become `SourceError`.
 
     Args:
         path: a file or an fsspec URL; errors name it.
         content: what is at that path, if it is open already: a binary file or a Zarr store.
+        notes: gets the parts that are left out.
     """
+    notes = Notes() if notes is None else notes
     try:
         with warnings.catch_warnings(), ExitStack() as stack:
             # Cached namespaces of another version, deprecated fields: nothing that a reader can mend.
             warnings.simplefilter("ignore")
             content = zarr_at(path) if content is None else content
             if isinstance(content, ZarrStore):
-                yield stack.enter_context(opened_zarr(content))
+                yield stack.enter_context(opened_zarr(content, notes))
                 return
             raw = stack.enter_context(fsspec.open(path, "rb")) if content is None else content
             refuse_unfinished(path, raw)
             refuse_other_kinds(raw)
             use_plugins()
-            file = stack.enter_context(h5py.File(raw, "r"))
+            watched = WatchedFile(raw)
+            stack.callback(watched.refuse_failure)
+            file = stack.enter_context(h5py.File(watched, "r"))
             refuse_other_versions(version_of(file))
-            refuse_outside_links(file)
-            io = stack.enter_context(NWBHDF5IO(file=file, mode="r", load_namespaces=True))
-            unwrap_single_texts(io.read_builder())
-            yield io.read(skip_version_check=True)
+            builders = stack.enter_context(Hdf5Builders(file, PartManager(_types(file, notes)), notes))
+            builders.read_builder()
+            yield constructed(builders, builders.unread, notes)
     except SourceError as error:
         raise SourceError(f"{path}: {error}") from error
     except (MemoryError, StoreError):
@@ -169,6 +177,23 @@ def opened_nwb(path: str, content: BinaryIO | ZarrStore | None = None) -> Iterat
     except Exception as error:  # damaged files fail in any layer, in any way
         log.debug("reading %s failed", path, exc_info=True)
         raise SourceError(f"{path}: not a readable NWB file: {in_plain_words(error)}") from error
+
+
+def _types(file: h5py.File, notes: Notes) -> Any:
+    """The types of NWB and of the extensions whose definitions are in the file."""
+    place = file.attrs.get(SPECIFICATIONS)
+    if not isinstance(place, h5py.Reference) or not place:
+        return get_type_map()
+    refuse_outside_links(file[place])
+    try:
+        types = get_type_map()
+        NWBHDF5IO.load_namespaces(types, file=file)
+    except Exception as error:  # a definition may be damaged in any way
+        if not is_damage(error):
+            raise
+        notes.lose(file[place].name.strip("/"), f"definitions of types that cannot be used: {reason(error)}")
+        return get_type_map()
+    return types
 
 
 def _read(
@@ -205,11 +230,13 @@ def _read(
         for other in sampled:
             notes.leave(other.path, "sampled activity, beside spike times", "activity_series_left_out")
     elif sampled:
+        _refuse_lost_activity(notes, recipe, sampled)
         activity = read_activity(sampled, recipe, nwb, notes)
         domain, units = activity.domain, activity.units
         parts = {"activity": activity.series, "activity_kind": activity.kind}
         resolution = resolution_of(nwb, recipe.resolution, notes)
     else:
+        _refuse_lost_activity(notes, recipe)
         return _not_sorted(source.path, found, detected)
     for events in detected:
         if not any(events is one for one in chosen):
@@ -239,6 +266,17 @@ def _read(
     if strict:
         refuse_losses(recording.quality)
     return assess(recording, recipe.control)
+
+
+def _refuse_lost_activity(notes: Notes, recipe: Recipe, sampled: Sequence[FoundSeries] = ()) -> None:
+    """Raise if activity that would be read in the first place is among what cannot be read."""
+    best = min((preference(item.path, recipe.activity) for item in sampled), default=len(recipe.activity.prefer))
+    for part in notes.damaged:
+        units = part.neurodata_type == "Units" or part.path.rpartition("/")[2] in ("spike_times", "spike_times_index")
+        activity = part.neurodata_type in recipe.activity.types
+        if units or (activity and preference(part.path, recipe.activity) <= best):
+            why = next((note.text for note in notes.left if part.path.startswith(note.path)), "a part of it is damaged")
+            raise SourceError(f"{part.path}, which holds activity, cannot be read: {why}")
 
 
 def _not_sorted(path: str, found: list[FoundSeries], detected: list[Detected]) -> NeedsSorting:
@@ -276,4 +314,4 @@ def _stem(path: str) -> str:
 def session_name(nwb: NWBFile, path: str) -> str:
     """The session: the file's session id, or ``ses-...`` of its name, or its identifier."""
     named = re.search(r"ses-([^_/]+)", _stem(path))
-    return plain_text(nwb.session_id) or (named.group(1) if named else plain_text(nwb.identifier))
+    return plain_text(nwb.session_id) or (named.group(1) if named else plain_text(nwb.identifier) or _stem(path))

@@ -12,6 +12,7 @@ from pynwb.ecephys import ElectricalSeries
 from foundation.store.finite import is_finite
 from ingest.intervals import find_tables
 from ingest.names import first_match, matches
+from ingest.notes import Notes
 from ingest.recipes import Recipe
 from ingest.series import FoundSeries, rate_of, why_left
 from ingest.tables import read_column
@@ -24,6 +25,12 @@ NOT_TRIALS = ("invalid_times",)
 
 def find_trials(nwb: NWBFile, recipe: Recipe) -> Trials | None:
     """Return the trials of the table that the recipe names; None without one, or without numbers in it."""
+    with Notes().part("trials"):  # one that is damaged is noted by its reader
+        return _trials(nwb, recipe)
+    return None
+
+
+def _trials(nwb: NWBFile, recipe: Recipe) -> Trials | None:
     tables = {name: table for name, (_, table) in find_tables(nwb).items() if name not in NOT_TRIALS}
     name = first_match(recipe.trials.tables, tables)
     if name is None:
@@ -47,19 +54,22 @@ def other_times(nwb: NWBFile, found: list[FoundSeries], recipe: Recipe, units: A
         units: the units table.
     """
     ends: list[float] = []
-    for _, table in find_tables(nwb).values():
+    damaged = Notes()  # its readers note it
+    for path, table in find_tables(nwb).values():
         for name in ("start_time", "stop_time", "timestamp"):
-            times = _numbers(table, name) if name in table.colnames else None
-            if times is not None and len(times := times[is_finite(times)]):
-                ends.append(float(times.max()))
+            with damaged.part(path):
+                times = _numbers(table, name) if name in table.colnames else None
+                if times is not None and len(times := times[is_finite(times)]):
+                    ends.append(float(times.max()))
     rates: list[float] = []
     for item in found:
-        if isinstance(item.series, ElectricalSeries):
-            rates += [float(item.series.rate)] if item.series.rate else []
-        elif why_left(item, recipe.behavior) is not None and not item.is_events:
-            continue
-        end = _end(item.series)
-        ends += [end] if np.isfinite(end) else []
+        with damaged.part(item.path):
+            if isinstance(item.series, ElectricalSeries):
+                rates += [float(item.series.rate)] if item.series.rate else []
+            elif why_left(item, recipe.behavior) is not None and not item.is_events:
+                continue
+            end = _end(item.series)
+            ends += [end] if np.isfinite(end) else []
     return OtherTimes(ends, _observed_end(units), [rate for rate in rates if np.isfinite(rate)])
 
 

@@ -10,10 +10,12 @@ from foundation.errors import SourceError
 # Counters of what reading lost or had to mend; `strict` refuses a recording that has any of them.
 LOSSES = frozenset(
     {
+        "column_values_dropped",
         "conversions_impossible",
         "intervals_dropped",
         "layouts_unknown",
         "obs_intervals_dropped",
+        "parts_left_out",
         "rois_unnamed",
         "samples_dropped",
         "series_sorted",
@@ -21,6 +23,11 @@ LOSSES = frozenset(
         "spikes_dropped_nan",
         "spikes_dropped_out_of_range",
         "spike_times_suspicious",
+        "spikes_dropped_without_unit",
+        "table_ids_numbered",
+        "table_rows_cut",
+        "texts_filled_in",
+        "texts_not_utf8",
         "units_sorted",
         "units_tables_left_out",
         "values_not_finite",

@@ -127,14 +127,18 @@ def read_behavior(
     behavior: dict[str, StoredSeries] = {}
     rules = recipe.behavior
     for item in found:
-        why = why_left(item, rules)
-        if why is None and (why := impossible_conversion(item.series)) is not None:
-            notes["conversions_impossible"] += 1
         infinite, on_side = notes["values_not_finite"], notes["series_transposed"]
-        series: StoredSeries | str = why or ""
-        if why is None:
-            axis = stated_axis(item.path, item.name, recipe.layout)
-            series = read_series(item, notes, strict, missing_values(rules, item.name), axis, observed)
+        series: StoredSeries | str | None = None
+        with notes.part(item.path, item.neurodata_type, strict=strict):
+            why = why_left(item, rules)
+            if why is None and (why := impossible_conversion(item.series)) is not None:
+                notes["conversions_impossible"] += 1
+            series = why
+            if why is None:
+                axis = stated_axis(item.path, item.name, recipe.layout)
+                series = read_series(item, notes, strict, missing_values(rules, item.name), axis, observed)
+        if series is None:
+            continue
         if isinstance(series, str):
             notes.leave(item.path, series, "series_left_out")
             continue

@@ -9,6 +9,7 @@ from typing import Any
 from pynwb import NWBFile
 
 from foundation.errors import SourceError
+from ingest.mending import NO_DATE
 from ingest.texts import plain_text
 
 
@@ -21,6 +22,8 @@ def session_start(nwb: NWBFile) -> datetime | None:
     text = _text(nwb)
     if not text:
         return start
+    if text == NO_DATE:
+        return None
     try:
         return datetime.fromisoformat(text)
     except ValueError:  # pynwb understood it otherwise; the name of a time zone means its machine's own

@@ -70,7 +70,7 @@ def read_spikes(
         table: the units table.
         path: where it lies in the file.
         notes: gets what was mended, as `clean_trains` counts it, and ``spike_times_unfolded`` where times began anew in
-            every trial.
+            every trial; counts ``spikes_dropped_without_unit``: those behind the last unit's end.
         strict: refuse what would be mended.
         rules: which columns name the trial of each spike, and whether times are checked.
         seconds: makes stored times seconds (see `seconds_of`); None where they are.
@@ -82,6 +82,9 @@ def read_spikes(
     """
     stored = _stored_trains(table, path, seconds)
     times, bounds = stored.times, stored.bounds
+    if lost := len(times) - int(bounds[-1]):
+        notes.leave(f"{path}/spike_times, its end", f"{lost} spikes behind the end of the last unit's")
+        notes["spikes_dropped_without_unit"] += lost
     trials = trials if trials is not None else _observed_trials(table, path)
     windows = None
     if trials is not None:
@@ -264,6 +267,8 @@ def _observation_intervals(table: Any, path: str, quality: Quality) -> list[Inte
         bounds = np.arange(len(table) + 1)
     else:
         raise SourceError(f"{path}/obs_intervals has {len(spans)} intervals for {len(table)} units and no index")
+    quality["obs_intervals_dropped"] += len(spans) - int(bounds[-1])
+    spans = spans[: bounds[-1]]
     good = is_finite(spans).all(axis=1) & (spans[:, 1] > spans[:, 0])
     quality["obs_intervals_dropped"] += int((~good).sum())
     per_unit = []

@@ -28,7 +28,8 @@ def read_columns(
         table: a DynamicTable of K rows.
         path: where it lies in the file.
         counter: gets the number of columns that are left out.
-        notes: gets each of them, and why; counts ``values_not_finite``, which become NaN.
+        notes: gets each of them, and why; counts ``values_not_finite``, which become NaN, and
+            ``parts_left_out``, columns that cannot be read.
         skip: columns that are read elsewhere.
         array_size: arrays of at most so many values a row are kept.
 
@@ -40,13 +41,17 @@ def read_columns(
     for name in table.colnames:
         if name in skip:
             continue
-        values = read_column(table[name], f"{path}/{name}", array_size)
-        if isinstance(values, str):
-            notes.leave(f"{path}/{name}", values, counter)
-        elif len(values) != len(table):
-            notes.leave(f"{path}/{name}", f"{len(values)} values for {len(table)} rows", counter)
-        else:
-            columns[free_name([safe_name(name)], columns)] = finite_values(values, f"{path}/{name}", notes)
+        with notes.part(f"{path}/{name}"):
+            values = read_column(table[name], f"{path}/{name}", array_size)
+            if isinstance(values, str):
+                notes.leave(f"{path}/{name}", values, counter)
+            elif len(values) != len(table):
+                notes.leave(f"{path}/{name}", f"{len(values)} values for {len(table)} rows", counter)
+            else:
+                columns[free_name([safe_name(name)], columns)] = finite_values(values, f"{path}/{name}", notes)
+                if lost := _without_row(table[name]):
+                    notes.leave(f"{path}/{name}, its end", f"{lost} values behind the end of the last row's")
+                    notes["column_values_dropped"] += lost
     return columns
 
 
@@ -148,6 +153,14 @@ def _lists(index: VectorIndex, path: str, array_size: int) -> np.ndarray | str:
 def _joined(texts: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     rows = [texts[start:end].tolist() for start, end in pairwise(bounds)]
     return np.array(["; ".join(row) for row in rows], dtype=str)
+
+
+def _without_row(column: Any) -> int:
+    """How many values of a ragged column lie behind the end of its last row."""
+    if not isinstance(column, VectorIndex) or isinstance(column.target, VectorIndex):
+        return 0
+    total = len(column.target.data)
+    return total - (int(column.data[-1]) if len(column.data) else 0)
 
 
 def _padded(values: np.ndarray, bounds: np.ndarray, longest: int) -> np.ndarray:

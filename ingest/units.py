@@ -25,7 +25,8 @@ def read_units(table: Any, rules: UnitRules, notes: Notes, path: str = "units", 
     Args:
         table: a DynamicTable.
         rules: which columns hold which label.
-        notes: gets what each column became, or why it was left; counts the latter as ``unit_columns_left_out``.
+        notes: gets what each column became, or why it was left; counts the latter as ``unit_columns_left_out``, and
+            what cannot be read as ``parts_left_out``.
         path: where the table lies in the file.
         nwb: the file, for its electrodes and devices.
 
@@ -34,19 +35,27 @@ def read_units(table: Any, rules: UnitRules, notes: Notes, path: str = "units", 
         are known; what the units' electrodes say (``x``, ``y``, ``z``...); and every other column that fits, under its
         own name.
     """
-    electrodes = unit_electrodes(table, rules.electrodes, None if nwb is None else nwb.electrodes)
+    electrodes = None
+    with notes.part(f"{path}/electrodes"):
+        electrodes = unit_electrodes(table, rules.electrodes, None if nwb is None else nwb.electrodes)
     skip = (*SPECIAL, *([] if electrodes is None else [electrodes.column]))
     dropped = tuple(name for name in table.colnames if matches(rules.drop, name))
     for name in dropped:
         notes.leave(f"{path}/{name}", "the recipe drops it")
     found = read_columns(table, path, "unit_columns_left_out", notes, (*skip, *dropped), rules.array_size)
-    groups = group_names(table, electrodes)
-    probes = devices(groups, nwb)
-    from_electrodes = {"group": groups, "probe": probes.get("probe")}
+    probes: dict[str, np.ndarray] = {}
+    from_electrodes: dict[str, np.ndarray | None] = {}
+    with notes.part("electrodes, groups of"):
+        groups = group_names(table, electrodes)
+        probes = devices(groups, nwb)
+        from_electrodes = {"group": groups, "probe": probes.get("probe")}
     if electrodes is not None and "location" in electrodes.table.colnames:
-        from_electrodes["location"] = electrodes.values("location")
+        with notes.part("electrodes/location"):
+            from_electrodes["location"] = electrodes.values("location")
 
-    columns: dict[str, np.ndarray] = {"id": np.asarray(load(table.id.data, f"{path}/id")).astype(np.int64)}
+    columns: dict[str, np.ndarray] = {"id": np.arange(len(table))}
+    with notes.part(f"{path}/id"):
+        columns["id"] = np.asarray(load(table.id.data, f"{path}/id")).astype(np.int64)
     taken: dict[str, list[str]] = {}
     for standard in STANDARD:
         values, name = _standard(standard, found, rules)
@@ -106,7 +115,9 @@ def _electrode_columns(
     for name in electrodes.table.colnames:
         if not matches(rules.electrode_columns, name):
             continue
-        values = electrodes.values(name)
+        values = None
+        with notes.part(f"electrodes/{name}"):
+            values = electrodes.values(name)
         if values is None or (values.dtype.kind == "f" and not np.isfinite(values).any()):
             continue
         own = free_name([safe_name(name), safe_name(f"electrode_{name}")], columns | kept)

@@ -17,7 +17,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore
 
-from foundation.errors import SourceError
+from foundation.errors import SourceError, UnreachableError
 from ingest.zarr_nwb.compression import COMPRESSORS
 
 CHUNK_BYTES = 1 << 30
@@ -77,10 +77,15 @@ class ArrayLayout:
 
 @dataclass
 class Node:
-    """A group, or an array."""
+    """A group, or an array, or an array whose metadata are damaged."""
 
     attributes: dict[str, Any] = field(default_factory=dict)
     array: ArrayLayout | None = None
+    damage: str = ""
+
+    @property
+    def is_array(self) -> bool:
+        return self.array is not None or bool(self.damage)
 
 
 def zarr_at(path: str) -> Store | None:
@@ -137,7 +142,10 @@ async def fetch_async(store: Store, key: str) -> bytes | None:
         root = store.root.resolve()
         if not (root / key).resolve().is_relative_to(root):
             raise SourceError(f"{key} is a link that leads out of the store: it is not followed")
-    found = await store.get(key, prototype=default_buffer_prototype())
+    try:
+        found = await store.get(key, prototype=default_buffer_prototype())
+    except Exception as error:  # each store has its own errors
+        raise UnreachableError(f"{key}: {error}") from error
     return None if found is None else found.to_bytes()
 
 
@@ -183,13 +191,16 @@ def read_layout(store: Store) -> dict[str, Node]:
             raise SourceError(f"{key} is damaged: it holds no JSON object")
         node = nodes.setdefault(path, Node())
         if part == ".zarray":
-            node.array = array_layout(path, value)
+            try:
+                node.array = array_layout(path, value)
+            except SourceError as error:
+                node.damage = str(error)
         elif part == ".zattrs":
             node.attributes = value
     for path in nodes:
         kinds = {part for part in (".zarray", ".zgroup") if f"{path}/{part}".lstrip("/") in metadata}
         parent = path.rpartition("/")[0]
-        if len(kinds) != 1 or (path and (parent not in nodes or nodes[parent].array is not None)):
+        if len(kinds) != 1 or (path and (parent not in nodes or nodes[parent].is_array)):
             raise SourceError(f"{path or '/'} is neither an array nor a group in a group: metadata are damaged")
     return nodes
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from hdmf.backends.errors import UnsupportedOperation
 from hdmf.backends.io import HDMFIO
-from hdmf.build import Builder, BuildManager, DatasetBuilder, GroupBuilder, LinkBuilder
+from hdmf.build import BuildManager, DatasetBuilder, GroupBuilder, LinkBuilder
 from hdmf.spec import SpecReader
 from pynwb import NWBFile, get_type_map
 from zarr.abc.store import Store
 
 from foundation.errors import SourceError
-from ingest.texts import unwrap_single_texts
+from ingest.construct import constructed
+from ingest.notes import Notes, is_damage, reason
+from ingest.parts import PartManager, Unread, refuse_circle
 from ingest.versions import refuse_other_versions
 from ingest.zarr_nwb.arrays import LazyArray
 from ingest.zarr_nwb.layout import Node, read_layout
@@ -28,22 +30,21 @@ RESERVED = (SPECIFICATIONS, "zarr_dtype", "zarr_link", "_ARRAY_DIMENSIONS")
 
 
 @contextmanager
-def opened_zarr(store: Store) -> Iterator[NWBFile]:
+def opened_zarr(store: Store, notes: Notes) -> Iterator[NWBFile]:
     """The NWB file in a Zarr v2 store, as hdmf-zarr lays it out. Large arrays are read when they are asked for.
 
     Args:
         store: open for reading; nothing is written, and nothing outside it is read.
+        notes: gets the parts that cannot be read, which are left out.
 
     Raises:
         SourceError: if the store is no NWB file, is damaged, or holds what is not read (see docs/sources.md).
     """
     nodes = read_layout(store)
     refuse_other_versions(nodes[""].attributes.get("nwb_version"))
-    types = get_type_map()
-    _load_namespaces(store, nodes, types)
-    with _ZarrIO(store, nodes, BuildManager(types)) as io:
-        unwrap_single_texts(io.read_builder())
-        yield io.read()
+    with _ZarrIO(store, nodes, PartManager(_types(store, nodes, notes))) as io:
+        io.read_builder()
+        yield constructed(io, io.unread, notes)
 
 
 class _ZarrIO(HDMFIO):
@@ -51,7 +52,8 @@ class _ZarrIO(HDMFIO):
 
     def __init__(self, store: Store, nodes: dict[str, Node], manager: BuildManager) -> None:
         self._store, self._nodes = store, nodes
-        self._builders: dict[str, Builder] = {}
+        self._builders: dict[str, Any] = {}
+        self.unread: list[Unread] = []
         super().__init__(manager=manager, source="zarr")
 
     def read_builder(self) -> GroupBuilder:
@@ -68,23 +70,47 @@ class _ZarrIO(HDMFIO):
         }
         # Parents sort before their children, and all objects are there before the first reference is looked up.
         for path in sorted(kept):
-            self._builders[path] = self._builder(path, kept[path])
+            parent = self._builders.get(path.rpartition("/")[0])
+            self._fenced(path, parent, lambda path=path: self._add(path, kept[path]))  # type: ignore[misc]
         for path, node in kept.items():
-            builder = self._builders[path]
+            builder = self._builders.get(path)
+            if builder is None:
+                continue
             for name, value in node.attributes.items():
                 if name not in RESERVED and value is not None:
-                    builder.set_attribute(name, self._attribute(path, name, value))
+                    self._fenced(
+                        f"{path}@{name}",
+                        builder,
+                        lambda b=builder, n=name, v=value: b.set_attribute(n, self._attribute(v)),  # type: ignore[misc]
+                    )
             for link in node.attributes.get("zarr_link") or []:
-                self._link(path, builder, link)
+                target = link.get("name") if isinstance(link, dict) else None
+                self._fenced(
+                    f"{path}/{target}",
+                    builder,
+                    lambda p=path, b=builder, one=link: self._link(p, b, one),  # type: ignore[misc]
+                )
 
-    def _builder(self, path: str, node: Node) -> Builder:
+    def _fenced(self, path: str, holder: Any, read: Callable[[], None]) -> None:
+        """Read one object; if it is damaged, remember that instead."""
+        try:
+            read()
+        except Exception as error:  # damage shows in any layer, in any way
+            if holder is None or not is_damage(error):
+                raise
+            self.unread.append(Unread(path, reason(error).removeprefix(f"{path}: "), holder))
+
+    def _add(self, path: str, node: Node) -> None:
+        if node.damage:
+            raise SourceError(node.damage)
         parent_path, _, name = path.rpartition("/")
+        builder: GroupBuilder | DatasetBuilder
         builder = self._dataset(path, node) if node.array else GroupBuilder(name=name or "root", source=self.source)
         builder.location = f"/{parent_path}"
         if path:
             parent = self._builders[parent_path]
             (parent.set_dataset if node.array else parent.set_group)(builder)
-        return builder
+        self._builders[path] = builder
 
     def _dataset(self, path: str, node: Node) -> DatasetBuilder:
         assert node.array is not None
@@ -97,7 +123,7 @@ class _ZarrIO(HDMFIO):
             dtype = kind
         elif kind == "scalar":
             if array.size != 1:
-                raise SourceError(f"{path} is a single value, but has shape {array.shape}")
+                raise SourceError(f"a single value of shape {array.shape}")
             data = np.asarray(array[...]).reshape(-1)[0]
         elif array.dtype == object and "neurodata_type" not in node.attributes:
             data = array[...].tolist()
@@ -105,28 +131,23 @@ class _ZarrIO(HDMFIO):
             name=path.rpartition("/")[2], data=data, dtype=dtype, maxshape=node.array.shape, source=self.source
         )
 
-    def _attribute(self, path: str, name: str, value: Any) -> Any:
+    def _attribute(self, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
         if not is_reference(value.get("value")):
-            raise SourceError(f"attribute {name} of {path or '/'} is neither a value nor a reference")
-        try:
-            return self._target(value["value"])
-        except SourceError as error:
-            raise SourceError(f"attribute {name} of {path or '/'} is {error}") from error
+            raise SourceError("neither a value nor a reference")
+        return self._target(value["value"])
 
-    def _link(self, path: str, builder: Builder, link: Any) -> None:
+    def _link(self, path: str, builder: Any, link: Any) -> None:
         if not is_reference(link) or not isinstance(link.get("name"), str) or not isinstance(builder, GroupBuilder):
-            raise SourceError(f"{path or '/'} has a link without a name or a target")
-        try:
-            target = self._target(link)
-        except SourceError as error:
-            raise SourceError(f"{path}/{link['name']} is {error}") from error
+            raise SourceError("a link without a name or a target")
+        target = self._target(link)
+        refuse_circle(target, builder)
         made = LinkBuilder(builder=target, name=link["name"], source=self.source)
         made.location = f"/{path}"
         builder.set_link(made)
 
-    def _target(self, reference: Any) -> Builder:
+    def _target(self, reference: Any) -> Any:
         return find_target(reference, self._builders, self._nodes[""].attributes.get("object_id"))
 
     def _container(self, reference: Any) -> Any:
@@ -169,6 +190,19 @@ class _Specifications(SpecReader):
 
     def read_namespace(self, namespace_path: str) -> Any:
         return self.read_spec(namespace_path)["namespaces"]
+
+
+def _types(store: Store, nodes: dict[str, Node], notes: Notes) -> Any:
+    """The types of NWB and of the extensions whose definitions are in the store."""
+    types = get_type_map()
+    try:
+        _load_namespaces(store, nodes, types)
+    except Exception as error:  # a definition may be damaged in any way
+        if not is_damage(error):
+            raise
+        notes.lose("specifications", f"definitions of types that cannot be used: {reason(error)}")
+        return get_type_map()
+    return types
 
 
 def _load_namespaces(store: Store, nodes: dict[str, Node], types: Any) -> None:

@@ -9,6 +9,7 @@ import pytest
 from foundation.errors import SourceError
 from ingest.arrays import load
 from ingest.links import refuse_outside_links
+from ingest.notes import Notes
 from ingest.nwb import read_nwb
 
 
@@ -43,7 +44,24 @@ def virtual_elsewhere(file, secret):
 def test_nothing_outside_the_file_is_opened(good, secret, plant):
     with h5py.File(good, "r+") as file:
         plant(file, secret)
-    with pytest.raises(SourceError, match=r"/processing/stolen is .* outside the file, in .*secret\.h5"):
+    notes = Notes()
+    recording = read_nwb(good, notes=notes)
+    assert recording.spikes.times.tolist() == [0.5, 1.0, 2.0]
+    assert recording.quality == {"parts_left_out": 1.0}
+    (left,) = notes.left
+    assert left.path == "processing/stolen"
+    assert "outside the file, in" in left.text
+    assert "secret.h5" in left.text
+    with pytest.raises(SourceError, match="parts_left_out is 1: expected 0 with strict"):
+        read_nwb(good, strict=True)
+
+
+@pytest.mark.parametrize("name", ["spike_times", "spike_times_index"])
+def test_spike_times_outside_the_file_are_refused(good, secret, name):
+    with h5py.File(good, "r+") as file:
+        del file[f"units/{name}"]
+        file[f"units/{name}"] = h5py.ExternalLink(str(secret), "/numbers")
+    with pytest.raises(SourceError, match=rf"units/{name} cannot be read: a link outside the file, in .*secret\.h5"):
         read_nwb(good)
 
 
@@ -87,8 +105,9 @@ def test_terabytes_of_texts_that_are_read_while_a_file_is_opened(good, name):
             del file[name]
         file.require_group("general")
         file.create_dataset(name, (10**12,), h5py.string_dtype(), chunks=(1 << 20,))
-    with pytest.raises(SourceError, match=rf"/{name} declares 1000000000000 values"):
-        read_nwb(good)
+    notes = Notes()
+    read_nwb(good, notes=notes)
+    assert "declares 1000000000000 values" in {note.path: note.text for note in notes.left}[name]
 
 
 def test_a_bomb_of_well_packed_zeros(tmp_path):

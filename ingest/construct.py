@@ -1,0 +1,197 @@
+"""An NWBFile of all parts of a file that can be constructed; the others are left out by name."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from hdmf.backends.io import HDMFIO
+from hdmf.build import DatasetBuilder, GroupBuilder
+from hdmf.spec import AttributeSpec, DatasetSpec
+from pynwb import NWBFile
+
+from foundation.errors import SourceError
+from ingest.mending import DATES, NO_DATE, mend, refuse_if_vital
+from ingest.notes import Damage, Notes, reason
+from ingest.parts import AnyBuilder, PartError, PartManager, Unread, path_of, remove, take_out, walk
+from ingest.table_rows import column_names, drop_column
+from ingest.texts import unwrap_single_texts
+
+log = logging.getLogger(__name__)
+
+# Each part that fails costs another round.
+MOST_ROUNDS = 500
+# Members of a series that neither its values nor its time depend on.
+REMARKS = ("description", "comments", "control", "control_description")
+IDENTITY = ("namespace", "neurodata_type", "object_id", "nwb_version")
+
+
+def constructed(io: HDMFIO, unread: list[Unread], notes: Notes) -> NWBFile:
+    """Return the file that hdmf's builders describe, without the parts that cannot be read or constructed.
+
+    pynwb constructs all objects of a file or none: here an object that fails is taken out, and the rest is tried again.
+    Texts that NWB demands and that no number depends on are filled in.
+
+    Args:
+        io: the open file; its manager is a `PartManager`.
+        unread: what ``io.read_builder()`` could not read.
+        notes: gets each part that is left out, and why; counts ``parts_left_out``, ``texts_filled_in``, and what `mend`
+            counts.
+
+    Raises:
+        SourceError: if the units' spike times cannot be read, or nothing can.
+    """
+    root = io.read_builder()
+    manager = io.manager
+    assert isinstance(manager, PartManager)
+    for item in unread:
+        _leave_unread(root, item, manager, notes)
+    with notes.part("the file's texts"):
+        unwrap_single_texts(root)
+    mend(root, manager, notes)
+    for _ in range(MOST_ROUNDS):
+        try:
+            nwb = manager.construct(root)
+        except PartError as failure:
+            log.debug("%s cannot be constructed", path_of(failure.builder), exc_info=True)
+            manager.clear_cache()
+            _mend_failure(root, failure, manager, notes)
+        else:
+            nwb.read_io = io
+            return nwb
+    raise SourceError(f"more than {MOST_ROUNDS} of its parts cannot be read")
+
+
+def _leave_unread(root: GroupBuilder, item: Unread, manager: PartManager, notes: Notes) -> None:
+    """Leave out a part that could not be read; a series or a column without one of its parts is left out whole."""
+    refuse_if_vital(item.path, item.why)
+    holder: Any = item.holder
+    while holder is not None and manager.get_builder_dt(holder) is None:
+        holder = holder.parent
+    if holder is not None and (manager.is_a(holder, "TimeSeries") or manager.is_a(holder, "VectorData")):
+        within = item.path.removeprefix(path_of(holder)).lstrip("/@")
+        _leave_out(root, holder, f"{within}: {item.why}", manager, notes)
+    else:
+        notes.lose(item.path, item.why)
+
+
+def _leave_out(root: GroupBuilder, builder: AnyBuilder, why: str, manager: PartManager, notes: Notes) -> None:
+    path = path_of(builder)
+    refuse_if_vital(path, why)
+    notes.lose(path, why, manager.get_builder_dt(builder) or "")
+    if isinstance(builder, GroupBuilder):  # what it holds is lost with it
+        notes.damaged += [Damage(path_of(inner), manager.get_builder_dt(inner) or "") for inner in walk(builder)]
+    take_out(root, builder)
+
+
+def _mend_failure(root: GroupBuilder, failure: PartError, manager: PartManager, notes: Notes) -> None:
+    """Fill in a text if that is all that an object lacks; otherwise leave out as little of it as helps."""
+    builder, why = failure.builder, reason(failure.error)
+    path = path_of(builder)
+    if filled := _fill_in(builder, why, manager):
+        notes.leave(path or "the file", f"{', '.join(filled)}: not given, left empty", "texts_filled_in")
+        return
+    for names in _suspects(builder, why, manager):
+        kept = _members(builder)
+        for name in names:
+            _remove(builder, name, manager)
+        if _constructs(builder, manager):
+            for name in names:
+                refuse_if_vital(f"{path}/{name}", why)
+                notes.lose(f"{path}/{name}".lstrip("/"), why)
+            return
+        for members, before in kept:
+            members.clear()
+            members.update(before)
+    if builder is root:
+        raise SourceError(why)
+    _leave_out(root, builder, why, manager, notes)
+
+
+def _constructs(builder: AnyBuilder, manager: PartManager) -> bool:
+    """Return whether an object can be constructed, once texts that it lacks are filled in."""
+    for _ in range(10):
+        try:
+            manager.construct(builder)
+        except PartError as failure:
+            if failure.builder is not builder or not _fill_in(builder, reason(failure.error), manager):
+                return False
+        else:
+            return True
+        finally:
+            manager.clear_cache()
+    return False
+
+
+def _fill_in(builder: AnyBuilder, why: str, manager: PartManager) -> list[str]:
+    """Give an object the texts that its type demands and that it lacks; return their names."""
+    filled = []
+    for argument in re.findall(r"missing argument '(\w+)'", why):
+        spec = manager.type_map.get_map(builder).get_carg_spec(argument)
+        place = _place(builder, spec, manager)
+        if place is None or spec.dtype not in ("text", "utf8", "ascii", "isodatetime") or spec.shape is not None:
+            return []
+        holder, name = place
+        value = NO_DATE if spec.dtype == "isodatetime" else ""
+        if isinstance(spec, AttributeSpec):
+            holder.set_attribute(name, value)
+        elif isinstance(holder, GroupBuilder):
+            holder.set_dataset(DatasetBuilder(name, data=value, source=holder.source))
+        filled.append(name)
+    return filled
+
+
+def _place(builder: AnyBuilder, spec: Any, manager: PartManager) -> tuple[AnyBuilder, str] | None:
+    """Return the group or dataset that holds what a spec describes, and its name there; None if there is no such."""
+    top = manager.type_map.get_map(builder).spec
+    if not isinstance(spec, AttributeSpec | DatasetSpec) or getattr(spec, "data_type", None) is not None:
+        return None
+    names: list[str] = []
+    while spec is not None and spec is not top:
+        names.insert(0, spec.name)
+        spec = spec.parent
+    holder: Any = builder
+    for name in names[:-1]:
+        holder = None if holder is None or name is None else {**holder.groups, **holder.datasets}.get(name)
+    return None if holder is None or not names or names[-1] is None else (holder, names[-1])
+
+
+def _suspects(builder: AnyBuilder, why: str, manager: PartManager) -> Iterator[list[str]]:
+    """Yield members without which an object may be constructed: those that the error names, then each by itself."""
+    if not isinstance(builder, GroupBuilder):
+        return
+    if manager.is_a(builder, "DynamicTable"):
+        yield from ([name] for name in column_names(builder))
+        return
+    own = [name for name in (*builder.datasets, *builder.links, *builder.attributes) if name not in IDENTITY]
+    general = builder.groups.get("general") if builder.parent is None else None
+    own += [f"general/{name}" for name in general.datasets] if general is not None else []
+    if manager.is_a(builder, "TimeSeries"):
+        own = [name for name in own if name in REMARKS]
+    named = re.findall(r"incorrect (?:type|shape) for '?(\w+)", why)
+    if found := [name for name in own if name.rpartition("/")[2] in named]:
+        yield found
+    yield from ([name] for name in own)
+
+
+def _remove(builder: AnyBuilder, name: str, manager: PartManager) -> None:
+    assert isinstance(builder, GroupBuilder)
+    if manager.is_a(builder, "DynamicTable"):
+        drop_column(builder, name)
+        return
+    if builder.parent is None and name in DATES:
+        builder.datasets[name] = DatasetBuilder(name, data=DATES[name], parent=builder, source=builder.source)
+        return
+    group, _, member = name.rpartition("/")
+    remove(builder.groups[group] if group else builder, member)
+
+
+def _members(builder: AnyBuilder) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Every dictionary of a group's members that `_remove` may change, with a copy of each."""
+    if not isinstance(builder, GroupBuilder):
+        return []
+    groups = [builder, *([builder.groups["general"]] if "general" in builder.groups else [])]
+    found = [members for one in groups for members in (one.groups, one.datasets, one.links, one.attributes)]
+    return [(members, dict(members)) for members in [*found, *(one.obj_type for one in groups)]]

@@ -1,0 +1,111 @@
+"""What of a file's builders is mended before pynwb constructs them: types that are not known, ids, tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hdmf.build import DatasetBuilder, GroupBuilder
+
+from foundation.errors import SourceError
+from ingest.notes import Notes
+from ingest.parts import AnyBuilder, PartManager, path_of, take_out, walk
+from ingest.table_rows import drop_column, mend_rows
+
+# Places of which NWB itself says what lies there: an extension's type that is not known is read as NWB's.
+PLACES = {
+    "units": "Units",
+    "general/subject": "Subject",
+    "general/extracellular_ephys/electrodes": "DynamicTable",
+    "intervals/trials": "TimeIntervals",
+    "intervals/epochs": "TimeIntervals",
+    "intervals/invalid_times": "TimeIntervals",
+}
+# Dates that pynwb reads without asking whether they are there; what stands where the file gives none that can be read.
+NO_DATE = "0001-01-01T00:00:00+00:00"
+DATES: dict[str, Any] = {
+    "session_start_time": NO_DATE,
+    "timestamps_reference_time": NO_DATE,
+    "file_create_date": [NO_DATE],
+}
+VITAL = ("units", "units/spike_times", "units/spike_times_index")
+
+
+def refuse_if_vital(path: str, why: str) -> None:
+    """Raise if a part that cannot be read holds the units' spike times.
+
+    Raises:
+        SourceError: naming the part and what is wrong with it.
+    """
+    if path.partition("@")[0].strip("/") in VITAL:
+        raise SourceError(f"{path.strip('/')} cannot be read: {why}")
+
+
+def mend(root: GroupBuilder, manager: PartManager, notes: Notes) -> None:
+    """Change a file's builders so that pynwb can construct them, as far as no number has to be made up for it.
+
+    Args:
+        root: of the whole file.
+        manager: knows the types.
+        notes: gets what is changed or left out; counts ``parts_left_out``, ``texts_filled_in`` and what `mend_rows`
+            counts.
+
+    Raises:
+        SourceError: if the units' spike times are lost.
+    """
+    for builder in list(walk(root)):
+        if why := _why_unknown(builder, manager):
+            _leave_unknown(root, builder, why, manager, notes)
+    for builder in list(walk(root)):
+        if isinstance(builder, GroupBuilder) and manager.is_a(builder, "DynamicTable"):
+            mend_rows(builder, manager, notes)
+    if "general" not in root.groups:
+        root.set_group(GroupBuilder("general", source=root.source))
+    for name in [name for name in DATES if name not in root.datasets]:
+        root.set_dataset(DatasetBuilder(name, data=DATES[name], source=root.source))
+        if not any(note.path == name for note in notes.left):
+            notes.leave(name, "not given, left empty", "texts_filled_in")
+    _text_of_number(root, "general/subject/subject_id", notes)
+
+
+def _why_unknown(builder: AnyBuilder, manager: PartManager) -> str:
+    """Why the type of an object is not known; ``''`` if it is, or if the object has none."""
+    name, namespace = manager.get_builder_dt(builder), manager.get_builder_ns(builder)
+    if name is None or namespace is None:
+        return ""
+    catalog = manager.namespace_catalog
+    if namespace not in catalog.namespaces:
+        return f"its type {name} is one of the extension {namespace}, whose definition is not in the file"
+    try:
+        catalog.get_hierarchy(namespace, name)
+    except (KeyError, ValueError, TypeError) as error:
+        return f"its type {name} is not in the definition of {namespace} ({error})"
+    return ""
+
+
+def _leave_unknown(root: GroupBuilder, builder: AnyBuilder, why: str, manager: PartManager, notes: Notes) -> None:
+    path = path_of(builder)
+    if path in PLACES:
+        builder.set_attribute("namespace", "core")
+        builder.set_attribute("neurodata_type", PLACES[path])
+        notes.leave(f"{path}@neurodata_type", f"{why}: read as {PLACES[path]}", "parts_left_out")
+        return
+    refuse_if_vital(path, why)
+    if builder.parent is None or not any(builder is one for one in walk(root)):
+        return  # it lay in a part that is left out already
+    notes.lose(path, why, manager.get_builder_dt(builder) or "")
+    if manager.is_a(builder.parent, "DynamicTable"):
+        drop_column(builder.parent, builder.name)
+    take_out(root, builder)
+
+
+def _text_of_number(root: GroupBuilder, path: str, notes: Notes) -> None:
+    """Make a text of a number where NWB wants a text."""
+    builder = root.get(path)
+    value = getattr(builder, "data", None)
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.reshape(-1)[0]
+    if isinstance(value, int | float | np.number) and not isinstance(value, bool | np.bool_):
+        text = str(int(value)) if float(value).is_integer() else str(value)
+        builder["data"] = text
+        notes.leave(path, f"the number {value}: read as the text {text!r}", "texts_filled_in")
