@@ -11,6 +11,7 @@ from finetune.evaluation import CONTRACT_VERSION
 from finetune.result import LeftOut, Result, digest, from_json, read_json, write_json
 from finetune.settings import MODES, FinetuneSettings
 from foundation.errors import FoundationError
+from foundation.store import Catalog
 
 NOTE = "finetune.json"
 
@@ -28,6 +29,11 @@ class Current:
     results: list[Result]
     stale: list[tuple[str, str]]
     left_out: list[LeftOut]
+
+
+def digests(catalog: Catalog) -> dict[str, str]:
+    """Id -> digest of the recordings that a store holds."""
+    return {record["id"]: record["digest"] for record in catalog.records}
 
 
 def settings_digest(settings: FinetuneSettings, mode: str) -> str:

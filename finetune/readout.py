@@ -70,7 +70,8 @@ def _principal_axes(x_SF: np.ndarray, kept: int, seed: int) -> tuple[np.ndarray,
         power, u_SC = power[keep][::-1], u_SC[:, keep][:, ::-1]
         axes_FC = x_SF.T @ (u_SC / np.sqrt(power)).astype(np.float32)
         return np.ascontiguousarray(axes_FC), float(np.sqrt(power[0] / n_samples))
-    pca = PCA(kept, svd_solver="randomized", iterated_power=2, random_state=seed).fit(x_SF)
+    with np.errstate(invalid="ignore"):  # constant features: no variance that shares could be of
+        pca = PCA(kept, svd_solver="randomized", iterated_power=2, random_state=seed).fit(x_SF)
     return np.ascontiguousarray(pca.components_.T, dtype=np.float32), float(np.sqrt(pca.explained_variance_[0]))
 
 

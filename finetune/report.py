@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jinja2
 
-from finetune.current import read_current
+from finetune.current import digests, read_current
 from finetune.evaluation import CONTRACT_VERSION
 from finetune.evaluation.metrics import TITLES
 from finetune.figures import target_figure
@@ -49,7 +49,7 @@ def report(settings: ReportSettings) -> Path:
     """
     catalog = Catalog.open(Store(settings.store))
     checkpoint = _digest(settings.checkpoint)
-    current = read_current(settings.results, checkpoint, {r["id"]: r["digest"] for r in catalog.records})
+    current = read_current(settings.results, checkpoint, digests(catalog))
     for place, reason in current.stale:
         log.warning("%s is left out: it is %s", place, reason)
     sections = [

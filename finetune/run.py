@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from finetune.adapt import full
-from finetune.current import settings_digest, write_note
+from finetune.current import digests, read_current, settings_digest, write_note
 from finetune.evaluation import CONTRACT_VERSION
 from finetune.evaluation.controls import by_laboratory, commonest
 from finetune.evaluation.intervals import control_interval, control_level, gain, interval
@@ -124,6 +124,9 @@ def finetune(settings: FinetuneSettings) -> Evaluation:
     write_note(settings, work.checkpoint, names, left_out)
     if not results and not any(entry.failed for entry in left_out):
         raise StoreError(f"none of the labels in {catalog.store.name!r} can be split into folds={settings.folds}")
+    if results:
+        for place, reason in read_current(settings.output, work.checkpoint, digests(catalog)).stale:
+            log.info("%s in %s is not part of this: it is %s", place, settings.output, reason)
     return Evaluation(results, left_out, waiting)
 
 

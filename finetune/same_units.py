@@ -12,7 +12,7 @@ from foundation.store import StoredRecording
 
 MIN_SHARE = 0.5  # of what is compared that must be equal
 TOLERANCE = 1e-3  # s between spikes that count as one
-MIN_SPIKES = 3  # equal trains of fewer spikes are no evidence
+MIN_EVENTS = 10  # fewer equal spikes, or samples off the median, are no evidence
 COMPARED = 1000  # first spikes or samples of a unit
 
 
@@ -41,7 +41,8 @@ class Duplicates:
         for k, recording in enumerate(recordings):
             samples = np.flatnonzero(recording_S == k)
             for sample, activity in zip(samples.tolist(), _activities(recording, unit_S[samples]), strict=True):
-                if len(activity) >= MIN_SPIKES and activity.min() != activity.max():
+                events = len(activity) if self._spiking[k] else np.count_nonzero(activity != np.median(activity))
+                if events >= MIN_EVENTS:
                     by_content[hashlib.sha256(activity.tobytes()).hexdigest()].append(sample)
                 if sample in compared:
                     self._first[sample] = activity[:COMPARED].copy()
@@ -86,14 +87,15 @@ def spikes_shared(x: np.ndarray, y: np.ndarray) -> float:
     """Share of the spikes in common time, of the train with fewer, that the other has too.
 
     Example:
-        >>> spikes_shared(np.array([1.0, 2.0, 3.0, 9.0]), np.array([1.5, 2.0, 3.0, 3.5, 4.0])) > 0.6
-        True
+        >>> x = np.arange(20.0)
+        >>> spikes_shared(x, x[:15]), spikes_shared(x, x + 0.5)
+        (1.0, 0.0)
     """
-    if min(len(x), len(y)) < MIN_SPIKES:
+    if min(len(x), len(y)) < MIN_EVENTS:
         return 0.0
     last = min(x[-1], y[-1])
     few, many = sorted((x[x <= last], y[y <= last]), key=len)
-    if len(few) < MIN_SPIKES:
+    if len(few) < MIN_EVENTS:
         return 0.0
     after = np.minimum(np.searchsorted(many, few - TOLERANCE), len(many) - 1)
     return float((np.abs(many[after] - few) <= TOLERANCE).mean())
@@ -103,10 +105,11 @@ def samples_shared(x: np.ndarray, y: np.ndarray) -> float:
     """Share of equal samples among those where either is not at its median.
 
     Example:
-        >>> samples_shared(np.array([0.0, 0.0, 1.0, 2.0, 0.0]), np.array([0.0, 0.0, 1.0, 3.0, 0.0]))
-        0.5
+        >>> x = np.concatenate([np.zeros(30), np.arange(1.0, 21.0)])
+        >>> samples_shared(x, x), samples_shared(x, x[::-1])
+        (1.0, 0.0)
     """
     n = min(len(x), len(y))
     x, y = x[:n], y[:n]
     moving = (x != np.median(x)) | (y != np.median(y)) if n else np.zeros(0, dtype=bool)
-    return float((x[moving] == y[moving]).mean()) if moving.any() else 0.0
+    return float((x[moving] == y[moving]).mean()) if moving.sum() >= MIN_EVENTS else 0.0

@@ -1,15 +1,27 @@
 """A report is of one checkpoint, of the last settings, and of recordings that the store has; the rest is named."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from finetune.current import read_current, settings_digest, write_note
 from finetune.evaluation import CONTRACT_VERSION
+from finetune.evaluation.metrics import Predictions
 from finetune.report import summary, write_report
 from finetune.report_sections import left_out_sections, maps_sections
-from finetune.result import LeftOut, Result, Score, digest, read_json, to_json, write_json
+from finetune.result import (
+    LeftOut,
+    Result,
+    Score,
+    digest,
+    read_json,
+    read_predictions,
+    to_json,
+    write_json,
+    write_predictions,
+)
 from finetune.settings import FinetuneSettings
 from finetune.table import rows
 from foundation.errors import FoundationError
@@ -42,8 +54,6 @@ def write(settings, *results):
 
 
 def settings_path(settings, r):
-    from pathlib import Path
-
     return Path(settings.output) / r.task / r.target / f"{r.mode}.json"
 
 
@@ -119,6 +129,13 @@ def test_a_map_of_another_checkpoint_is_not_drawn(settings, tmp_path):
     np.savez(tmp_path / "cell_type/all/embeddings.npz", z_SD=z_SD, label_S=label_S, checkpoint=np.array(A))
     assert maps_sections(tmp_path, [result(settings, "cell_type", "all", checkpoint=B)]) == []
     assert len(maps_sections(tmp_path, [result(settings, "cell_type", "all", checkpoint=A)])) == 1
+
+
+def test_predictions_of_another_result_are_not_taken(tmp_path):
+    none = np.zeros(2)
+    write_predictions(tmp_path / "rate.npz", Predictions(np.arange(2), np.arange(2), none, none, none, 2), "key")
+    assert read_predictions(tmp_path / "rate.npz", "key") is not None
+    assert read_predictions(tmp_path / "rate.npz", "other") is None
 
 
 def test_the_summary_counts_targets(settings):

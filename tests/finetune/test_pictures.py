@@ -42,10 +42,12 @@ def test_each_scale_has_a_panel():
     assert training_curves({"loss": columns["loss"]}).startswith(PNG)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("samples", [12, 60])
 @pytest.mark.parametrize("components", [4, 40])
-def test_constant_features_give_a_readout_at_chance(components):
-    x_SF = np.full((12, 20), 3.0, dtype=np.float32)
+def test_constant_features_give_a_readout_at_chance(components, samples):
+    x_SF = np.full((samples, 20), 3.0, dtype=np.float32)
     basis = make_basis(x_SF, components, seed=0)
-    y_S = np.arange(12) % 2
+    y_S = np.arange(samples) % 2
     said = fit(basis, basis(x_SF), y_S, 1.0, 2).predict(x_SF)
     assert len(set(said.tolist())) == 1
