@@ -48,10 +48,12 @@ def place_of(access: AccessSettings, digests: dict[str, str], identity: str) -> 
         >>> place_of(AccessSettings(cache="/c"), {"sha2-256": "../../etc"}, "").as_posix()
         '/c/sha2-256-74ccf3c5b4c19a8167f9a3d1dd63e0e4'
     """
-    kind = next((kind for kind in KINDS if kind in digests), "")
-    # The value comes from a server: only its own digest becomes a file's name.
-    value = digests[kind].lower() if kind else identity
-    return cache_folder(access) / f"{kind or 'url'}-{hashlib.sha256(value.encode()).hexdigest()[:32]}"
+    stated = [(kind, digests[kind].lower()) for kind in KINDS if kind in digests] or [("url", identity)]
+    # The values come from a server: only their own digests become names of files.
+    names = [f"{kind}-{hashlib.sha256(value.encode()).hexdigest()[:32]}" for kind, value in stated]
+    places = [cache_folder(access) / name for name in names]
+    # Earlier releases named a download by its sha2-256, where that was stated.
+    return next((place for place in places if place.exists()), places[0])
 
 
 def part_of(place: Path) -> Path:

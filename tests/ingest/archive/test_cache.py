@@ -53,6 +53,10 @@ def test_a_content_has_one_place_before_and_after_its_sha256_is_known(stocked, a
     fresh = replace(asset, digests={"dandi-etag": asset.digests["dandi-etag"]})
     assert content(fresh, access) == content(asset, access) == DATA
     assert len(stocked.storage.requests) == 1
+    place = place_of(access, asset.digests, "")
+    place.rename(place_of(access, {"sha2-256": asset.digests["sha2-256"]}, ""))  # where earlier releases kept it
+    assert content(asset, access) == DATA
+    assert len(stocked.storage.requests) == 1
 
 
 def test_many_at_once_download_once(stocked, asset, quick):
