@@ -42,7 +42,7 @@ def ray_cluster(workers: int | None = None, address: str | None = None) -> Itera
     if ray.is_initialized():
         yield ray
         return
-    found = address if address not in (None, "auto") else _running_cluster()
+    found = address if address not in (None, "auto") else running_cluster()
     if address == "auto" and found is None:
         raise ConfigError(
             "address is 'auto', and no Ray cluster of yours runs on this machine: `ray start --head` starts one, "
@@ -107,7 +107,7 @@ def _restore(handler: Any) -> None:
         signal.signal(signal.SIGTERM, handler)
 
 
-def _running_cluster() -> str | None:
+def running_cluster() -> str | None:
     """The address of the cluster to join when none is given: ``$RAY_ADDRESS``, or what ``ray start`` has noted.
 
     ``ray start`` leaves the address in a file that a crash does not clear; Ray waits minutes for such a cluster.

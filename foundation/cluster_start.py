@@ -32,6 +32,10 @@ SESSION_BYTES = 75
 AUTH_MODE = "RAY_AUTH_MODE"
 
 
+class RayStartError(FoundationError):
+    """Ray that does not start on this machine."""
+
+
 def start_ray(ray: Any, workers: int | None, job: Any, patience: tuple[int, ...] = PATIENCE) -> None:
     """Start Ray for this process and connect to it; it listens on the loopback device alone and asks for a token.
 
@@ -42,7 +46,7 @@ def start_ray(ray: Any, workers: int | None, job: Any, patience: tuple[int, ...]
         patience: seconds for each try.
 
     Raises:
-        FoundationError: if Ray does not start.
+        RayStartError: if Ray does not start.
     """
     options: dict[str, Any] = {
         "num_cpus": workers or os.cpu_count() or 1,
@@ -68,7 +72,7 @@ def start_ray(ray: Any, workers: int | None, job: Any, patience: tuple[int, ...]
             if attempt < len(patience):
                 log.info("Ray has not started (%s): trying again, for %d s at most", reason, patience[attempt])
                 continue
-            raise FoundationError(
+            raise RayStartError(
                 f"Ray did not start on this machine in {len(patience)} tries, the last of {seconds} s ({reason}): wait "
                 "until the machine is less busy, and give the same command again; or name a cluster that runs with "
                 "--address"

@@ -25,6 +25,7 @@ from foundation.errors import ConfigError, FoundationError
 from foundation.import_path import safe_path
 from foundation.printable import printable_lines
 from foundation.resources import find_config
+from foundation.stopping import StopRequests
 
 log = logging.getLogger("foundation")
 BAD_USAGE, FAILED, DONE = 2, 1, 0
@@ -56,6 +57,19 @@ def presentable(text: str) -> str:
         'session a\\x1b[2J of http://host'
     """
     return printable_lines(without_secrets(text))
+
+
+class _Short(_Discreet):
+    """Leaves out tracebacks as well: they are for the log file."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        cached, record.exc_text = record.exc_text, None
+        text = super().format(record)
+        record.exc_text = cached
+        return text.rstrip("\n")
 
 
 def build_parser(program: str, function: Callable[..., Any], settings: type) -> ArgumentParser:
@@ -145,7 +159,7 @@ def run_stage(
 
     Returns:
         0 when what was asked for was done, 1 after a failure, 2 for bad usage, 75 where a run was told to stop and is
-        to be started again.
+        to be started again, 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP (128 and the signal's number).
     """
     path = start_logging()
     try:
@@ -155,12 +169,17 @@ def run_stage(
     except FoundationError as error:
         print(f"{program}: {presentable(str(error))}\nSee `{program} --help`.", file=sys.stderr)
         return BAD_USAGE
+    requests = StopRequests()
     try:
-        with safe_path():
+        with requests, safe_path():
             result = function(parsed)
-    except KeyboardInterrupt:
-        print(f"{program}: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        done = getattr(stop, "result", None)
+        if done is not None:
+            print(show(done) if show else done, flush=True)
+        by = f" by {requests.name}" if requests.name else ""
+        print(f"{program}: stopped{by}; the same command goes on from here", file=sys.stderr)
+        return requests.status
     except ConfigError as error:
         log.debug("bad usage", exc_info=True)
         print(f"{program}: {presentable(str(error))}", file=sys.stderr)
@@ -187,7 +206,7 @@ def start_logging() -> Path:
     file.setFormatter(_Discreet("%(asctime)s %(process)d %(name)s %(levelname)s %(message)s"))
     file.setLevel(logging.DEBUG)
     terminal = logging.StreamHandler(sys.stderr)
-    terminal.setFormatter(_Discreet("%(message)s"))
+    terminal.setFormatter(_Short("%(message)s"))
     terminal.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING)
     handlers: tuple[logging.Handler, ...] = (file, terminal)
     for handler in handlers:

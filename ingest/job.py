@@ -20,19 +20,24 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 import json
 import logging
 import time
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from foundation.cluster import ray_cluster
+from foundation.cluster import ray_cluster, running_cluster
+from foundation.cluster_start import RayStartError
 from foundation.errors import ConfigError, StoreError
+from foundation.stopping import Stopped
 from foundation.store import Catalog, Store
 from foundation.store.cleaning import clean_store
 from foundation.store.membership import VersionAssets
+from foundation.store.snapshot import read_snapshot
 from ingest.explain import explain
 from ingest.recipes import Recipe, load_recipe, recipe_for
 from ingest.relist import hold_to, list_again, outdated
-from ingest.report import IngestReport, Receipt
-from ingest.schedule import run_tasks
+from ingest.report import INGESTED, IngestReport, Receipt
+from ingest.schedule import run_here, run_tasks
 from ingest.settings import AUTO, IngestSettings
 from ingest.ship import run_on_cluster
 from ingest.sources import Asset, find_assets, listing
@@ -44,6 +49,7 @@ __all__ = ["IngestSettings", "ingest"]
 log = logging.getLogger(__name__)
 
 REPORT = "ingest-report.json"
+SAVE_EVERY = 30.0  # seconds between two reports while it runs
 
 
 def ingest(settings: IngestSettings) -> Any:
@@ -60,6 +66,7 @@ def ingest(settings: IngestSettings) -> Any:
         ConfigError: if the recipe, the archive or Ray cannot be used.
         SourceError: if the input names no asset.
         StoreError: if the store cannot be written; nothing has been read then.
+        Stopped: after Ctrl-C or a signal, with the report of what was committed by then.
     """
     if settings.cluster is not None:
         return run_on_cluster(settings)
@@ -100,24 +107,87 @@ def _ingest(settings: IngestSettings, assets: list[Asset], recipe: Recipe) -> In
     place = store.root if store.is_local else store.url
     work = Work(place, recipe, settings.strict, settings.keep, settings.access, settings.timeout)
     receipts: list[Receipt] = []
-    listed: VersionAssets | None = None
-    try:
-        compile_loops()
-        with ray_cluster(settings.workers, settings.address) as ray, Watch(assets) as watch:
-            for receipt in run_tasks(ray, assets, work, limit=settings.workers, waiting=watch.waiting):
-                receipts.append(receipt)
-                watch.done(receipt)
-        listed = list_again(settings.input, assets, settings.archives, settings.access)
-        if listed is not None:
-            receipts = hold_to(listed, store, assets, receipts)
-    finally:
+    saved, pause = time.monotonic(), SAVE_EVERY
+
+    def end(stopped: bool, listed: VersionAssets | None = None) -> IngestReport:
         clean_store(store)
+        before = {record["id"] for part in read_snapshot(store) or () for record in part} if stopped else set()
         catalog = Catalog.refresh(store)
+        if stopped:
+            receipts.extend(_committed_since(catalog, before, assets, receipts))
         report = report_of(receipts, [] if listed is None else outdated(listed, catalog))
         store.write_json(REPORT, report.to_dict())
-    if settings.report is not None:
-        _write_report(Path(settings.report), report)
-    return report
+        if settings.report is not None:
+            _write_report(Path(settings.report), report)
+        return report
+
+    try:
+        compile_loops()
+        with closing(_receipts(settings, assets, work)) as arriving:
+            for receipt in arriving:
+                receipts.append(receipt)
+                if time.monotonic() - saved > pause:  # what a driver that is killed leaves behind
+                    began_saving = time.monotonic()
+                    store.write_json(REPORT, report_of(receipts, []).to_dict())
+                    saved = time.monotonic()
+                    pause = max(SAVE_EVERY, 20 * (saved - began_saving))
+        listed = list_again(settings.input, assets, settings.archives, settings.access)
+        if listed is not None:
+            receipts[:] = hold_to(listed, store, assets, receipts)
+    except KeyboardInterrupt as stop:
+        raise Stopped(end(stopped=True)) from stop
+    except BaseException:
+        end(stopped=True)
+        raise
+    return end(stopped=False, listed=listed)
+
+
+def _receipts(settings: IngestSettings, assets: list[Asset], work: Work) -> Generator[Receipt, None, None]:
+    """Do the work and yield a receipt for each asset: on Ray, or in this process where Ray is not worth its start."""
+    alone = settings.workers == 0 or (len(assets) == 1 and settings.address is None and running_cluster() is None)
+    with Watch(assets) as watch:
+        if alone:
+            for receipt in run_here(assets, work, watch.waiting):
+                watch.done(receipt)
+                yield receipt
+            return
+        with (
+            _cluster(settings) as ray,
+            closing(run_tasks(ray, assets, work, limit=settings.workers, waiting=watch.waiting)) as arriving,
+        ):
+            for receipt in arriving:
+                watch.done(receipt)
+                yield receipt
+
+
+@contextmanager
+def _cluster(settings: IngestSettings) -> Iterator[Any]:
+    """Ray, connected; where it does not start, the error names the way without it."""
+    with ExitStack() as stack:
+        try:
+            ray = stack.enter_context(ray_cluster(settings.workers, settings.address))
+        except RayStartError as error:
+            raise RayStartError(f"{error}; or --workers 0, which reads one file after another without Ray") from error
+        yield ray
+
+
+def _committed_since(
+    catalog: Catalog, before: set[str], assets: list[Asset], receipts: list[Receipt]
+) -> Iterator[Receipt]:
+    """Receipts for assets that workers committed, and whose own receipt did not arrive before the job was stopped."""
+    said = {receipt.path for receipt in receipts}
+    unsaid = {asset.path: asset for asset in assets if asset.path not in said}
+    for record in catalog.records:
+        asset = unsaid.get(record["path"])
+        if asset is not None and record["id"] not in before and _is_of(record["source"], asset):
+            yield Receipt(
+                asset.path, INGESTED, record["id"], record["n_units"], record["n_spikes"], asset.size,
+                note="committed as the job was stopped",
+            )  # fmt: skip
+
+
+def _is_of(source: dict[str, Any], asset: Asset) -> bool:
+    return all(source.get(name, "") == getattr(asset.source, name) for name in ("archive", "dandiset", "asset"))
 
 
 def _write_report(path: Path, report: IngestReport) -> None:

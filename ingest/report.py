@@ -110,7 +110,8 @@ class IngestReport:
             for row in rows
         ]
         counts = ", ".join(f"{len(self.having(status))} {status}" for status in STATUSES)
-        files = f"{len(self.receipts)} file{'' if len(self.receipts) == 1 else 's'}"
+        done = f"{len(self.receipts)} of " if len(self.receipts) < self.files else ""
+        files = f"{done}{self.files} file{'' if self.files == 1 else 's'}"
         size = sum(receipt.size for receipt in self.receipts)
         pace = f", {size / 1e6 / self.seconds:.1f} MB/s" if self.seconds > 0 and size else ""
         if self.outdated:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from foundation.cluster_share import ClusterShare
 from foundation.store.scratch import MEMORY
 from ingest.report import FAILED, Receipt
 from ingest.sources import Asset
@@ -26,12 +32,19 @@ HEARTBEAT = 1.0
 
 @dataclass
 class Running:
-    """A task in flight: its asset, how often it was begun, and since when it runs."""
+    """A task in flight.
+
+    Args:
+        asset: what it works on.
+        attempt: how often it was begun.
+        memory: bytes that it may take.
+        since: when a worker took it up (`time.monotonic`); None while it waits for one.
+    """
 
     asset: Asset
     attempt: int
     memory: int
-    since: float
+    since: float | None = None
 
 
 def memory_for(size: int) -> int:
@@ -51,55 +64,113 @@ def run_tasks(
     *,
     limit: int | None = None,
     waiting: Callable[[list[Running]], None] = lambda running: None,
-) -> Iterator[Receipt]:
+) -> Generator[Receipt, None, None]:
     """Have Ray's workers do the work on every asset; receipts come as they are done.
 
     A worker that dies, or runs out of memory, is given its asset again with twice the memory (as much as the largest
     machine has); after three deaths the asset is reported as failed. Nothing but receipts passes Ray's object store.
+    Tasks that are in flight when the iteration is given up are cancelled.
 
     Args:
         ray: the connected module.
         assets: what to work on; the largest are begun first, so that none is left to a single worker at the end.
         work: called on a worker with an asset.
-        limit: tasks in flight at most; by default twice the processors, so that a free worker finds its next task.
-        waiting: called at least once a second with what is running.
+        limit: tasks in flight at most; never more than this run's share of the cluster (`ClusterShare`).
+        waiting: called at least once a second with what is in flight.
     """
     largest = _largest_machine(ray)
-    limit = limit or 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
 
-    @ray.remote(num_cpus=1, max_retries=0)
-    def ingest_asset(asset: Asset) -> Receipt:
-        return work(asset)
+    @ray.remote(num_cpus=1, max_retries=0, num_returns="streaming")
+    def ingest_asset(asset: Asset) -> Iterator[Receipt | None]:
+        yield None  # says that a worker has taken it up
+        yield work(asset)
 
-    order = iter(sorted(assets, key=lambda asset: (-asset.size, asset.path)))
+    left = deque(sorted(assets, key=lambda asset: (-asset.size, asset.path)))
     running: dict[Any, Running] = {}
+    most, asked = 0, float("-inf")
 
     def start(asset: Asset, attempt: int, memory: int) -> None:
         memory = min(memory, largest)
-        reference = ingest_asset.options(name=f"ingest {asset.path}", memory=memory).remote(asset)
-        running[reference] = Running(asset, attempt, memory, time.monotonic())
+        task = ingest_asset.options(name=f"ingest {asset.path}", memory=memory).remote(asset)
+        running[task] = Running(asset, attempt, memory)
 
-    while True:
-        while len(running) < limit and (asset := next(order, None)) is not None:
-            start(asset, 1, memory_for(asset.size))
-        if not running:
-            return
-        waiting(list(running.values()))
-        done, _ = ray.wait(list(running), num_returns=1, timeout=HEARTBEAT)
-        for reference in done:
-            was = running.pop(reference)
+    with ClusterShare(ray) as share:
+        try:
+            while left or running:
+                if time.monotonic() - asked >= HEARTBEAT:
+                    asked = time.monotonic()
+                    most = min(share.tasks(len(left) + len(running)), limit or sys.maxsize)
+                while left and len(running) < most:
+                    asset = left.popleft()
+                    start(asset, 1, memory_for(asset.size))
+                waiting(list(running.values()))
+                done, _ = ray.wait(list(running), num_returns=1, timeout=HEARTBEAT)
+                for task in done:
+                    try:
+                        receipt = ray.get(next(task))
+                    except ray.exceptions.RayError as error:
+                        was = running.pop(task)
+                        cause = _cause(error)
+                        if cause and was.attempt < ATTEMPTS:
+                            tries = f"attempt {was.attempt} of {ATTEMPTS}"
+                            log.info("%s: worker died (%s), %s", was.asset.path, cause, tries)
+                            start(was.asset, was.attempt + 1, 2 * was.memory)
+                            continue
+                        # Without a cause the work itself failed, and would fail again.
+                        note = _gave_up(cause, was.memory) if cause else " ".join(str(error).split())[-500:]
+                        yield Receipt(was.asset.path, FAILED, size=was.asset.size, note=note)
+                        continue
+                    if receipt is None:
+                        running[task].since = time.monotonic()
+                    else:
+                        del running[task]
+                        yield receipt
+        finally:
+            for task in running:
+                if ray.is_initialized():
+                    ray.cancel(task, force=True)
+
+
+def run_here(
+    assets: list[Asset],
+    work: Callable[[Asset], Receipt],
+    waiting: Callable[[list[Running]], None] = lambda running: None,
+) -> Generator[Receipt, None, None]:
+    """Do the work on one asset after another in this process, without Ray.
+
+    Nothing is tried again with more memory, and a file that crashes its reader ends the process.
+
+    Args:
+        assets: what to work on.
+        work: called with an asset.
+        waiting: called about once a second with what is worked on.
+    """
+    for asset in sorted(assets, key=lambda asset: (-asset.size, asset.path)):
+        running = Running(asset, 1, 0, time.monotonic())
+        with _beating(partial(waiting, [running])):
             try:
-                yield ray.get(reference)
-            except ray.exceptions.RayError as error:
-                cause = _cause(error)
-                if not cause:  # the work itself failed, and would fail again
-                    yield Receipt(was.asset.path, FAILED, size=was.asset.size, note=" ".join(str(error).split())[-500:])
-                    continue
-                log.info("%s: worker died (%s), attempt %d of %d", was.asset.path, cause, was.attempt, ATTEMPTS)
-                if was.attempt < ATTEMPTS:
-                    start(was.asset, was.attempt + 1, 2 * was.memory)
-                else:
-                    yield Receipt(was.asset.path, FAILED, size=was.asset.size, note=_gave_up(cause, was.memory))
+                receipt = work(asset)
+            except MemoryError:
+                receipt = Receipt(asset.path, FAILED, size=asset.size, note="memory ran out")
+        yield receipt
+
+
+@contextmanager
+def _beating(call: Callable[[], None]) -> Iterator[None]:
+    """Call a function every heartbeat in a thread of its own."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(HEARTBEAT):
+            call()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _largest_machine(ray: Any) -> int:

@@ -28,7 +28,8 @@ class IngestSettings:
         archives: archives of one's own, besides those that the dandi client knows.
         dry_run: print what would be taken, with sizes, and read nothing.
         explain: a file: print what the recipe takes from it and what it leaves, and write nothing.
-        workers: files that are read at the same time; by default one per CPU of the machine or cluster.
+        workers: files that are read at the same time; by default one per CPU of the machine or cluster. With 0 they are
+            read one after another in this process, without Ray, as a single file is.
         report: a local file for the report; it is also written into the store as ``ingest-report.json``.
         timeout: seconds that a worker may take over a file, and one more for each megabyte; then it is given up.
         address: the Ray cluster: its address, ``auto`` (the one on this machine) or ``local`` (a new one). By default
@@ -59,8 +60,8 @@ class IngestSettings:
         for key in needed:
             if not getattr(self, key).strip():
                 raise ConfigError(f"{key} is {getattr(self, key)!r}: allowed is a path or a URL")
-        if self.workers is not None and self.workers < 1:
-            raise ConfigError(f"workers is {self.workers}: allowed is 1 or more, or nothing for one per CPU")
+        if self.workers is not None and self.workers < 0:
+            raise ConfigError(f"workers is {self.workers}: expected 0 or more, or nothing for one per CPU")
         if not 0 < self.timeout < 1e9:
             raise ConfigError(f"timeout is {self.timeout}: allowed is a number of seconds above 0")
         if self.cluster is not None and self.address is not None:

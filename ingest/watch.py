@@ -57,9 +57,13 @@ class Watch:
 
     def waiting(self, running: list[Running]) -> None:
         """Show that the work goes on, and what has been running for long."""
-        oldest = min(running, key=lambda task: task.since, default=None)
-        seconds = time.monotonic() - oldest.since if oldest else 0.0
-        self.slowest = f"{oldest.asset.path} for {seconds:.0f} s" if oldest and seconds > SLOW else ""
+        # Time in Ray's queue, or behind another run on the cluster, is not time that an asset takes.
+        at_work = [(task.since, task.asset.path) for task in running if task.since is not None]
+        since, path = min(at_work, default=(time.monotonic(), ""))
+        seconds = time.monotonic() - since
+        self.slowest = f"{path} for {seconds:.0f} s" if seconds > SLOW else ""
+        if running and not at_work:
+            self.slowest = "waiting for a worker"
         self.progress.step(0, self.note)
 
     def __enter__(self) -> Watch:

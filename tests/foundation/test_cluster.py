@@ -31,25 +31,25 @@ def note(tmp_path, monkeypatch, listening):
 
 
 def test_the_cluster_of_this_machine_is_joined_if_this_user_or_root_noted_it(note, listening, caplog):
-    assert cluster._running_cluster() == listening
+    assert cluster.running_cluster() == listening
     note.chmod(0o666)
     with caplog.at_level(logging.WARNING):
-        assert cluster._running_cluster() is None
+        assert cluster.running_cluster() is None
     assert "it is not joined; --address HOST:PORT" in caplog.text
     note.unlink()
-    assert cluster._running_cluster() is None
+    assert cluster.running_cluster() is None
 
 
 def test_a_note_of_another_user_and_a_link_are_not_followed(note, listening, tmp_path):
     (tmp_path / "elsewhere").write_text(listening)
     note.unlink()
     note.symlink_to(tmp_path / "elsewhere")
-    assert cluster._running_cluster() is None
+    assert cluster.running_cluster() is None
     if os.geteuid() == 0:
         note.unlink()
         note.write_text(listening)
         os.chown(note, 12345, 12345)
-        assert cluster._running_cluster() is None
+        assert cluster.running_cluster() is None
 
 
 def test_auto_without_a_cluster_is_bad_usage(tmp_path, monkeypatch):

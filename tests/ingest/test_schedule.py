@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from functools import partial
 from itertools import pairwise
@@ -9,7 +11,7 @@ from pathlib import Path
 
 from foundation.store import Source
 from ingest.report import INGESTED, Receipt
-from ingest.schedule import ATTEMPTS, memory_for, run_tasks
+from ingest.schedule import ATTEMPTS, memory_for, run_here, run_tasks
 from ingest.sources import Asset
 
 
@@ -111,3 +113,86 @@ def test_a_silent_worker_does_not_silence_the_driver(ray_session, tmp_path):
     list(run_tasks(ray_session, assets(1), long, waiting=seen.append))
     assert sum(len(running) == 1 for running in seen) >= 2
     assert seen[0][0].asset.path == "0.nwb"
+
+
+def test_time_in_the_queue_is_no_time_at_work(ray_session, tmp_path):
+    seen = []
+
+    def note(running):
+        seen.extend((task.asset.path, task.since) for task in running)
+
+    list(run_tasks(ray_session, assets(*[1] * 5), partial(slow, tmp_path), waiting=note))
+    queued = {path for path, since in seen if since is None}
+    assert len(queued) >= 3  # two processors, five tasks
+    for path, since in seen:
+        if since is not None:
+            began = float((tmp_path / path).read_text().split()[0])
+            assert time.time() - (time.monotonic() - since) - began < 1.5
+
+
+def test_a_second_run_gets_its_share_while_the_first_goes_on(ray_session, tmp_path):
+    (tmp_path / "first").mkdir()
+    driver = subprocess.Popen(
+        [sys.executable, "-c", FIRST_RUN, ray_session.get_runtime_context().gcs_address, str(tmp_path / "first")],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=os.environ | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},  # or else Ray does not look for it on 127.0.0.1
+    )  # fmt: skip
+    with driver:
+        deadline = time.monotonic() + 200
+        while len(list((tmp_path / "first").iterdir())) < 2:
+            assert driver.poll() is None, driver.stdout.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        list(run_tasks(ray_session, assets(*[1] * 4), partial(slow, tmp_path)))
+        begun = len(list((tmp_path / "first").iterdir()))
+        assert driver.poll() is None
+        driver.kill()
+    assert begun < 1000  # it had two minutes of work for two processors, all of which it would have done first
+
+
+FIRST_RUN = """
+import sys, time
+from functools import partial
+from pathlib import Path
+from foundation.cluster import ray_cluster
+from foundation.store import Source
+from ingest.report import INGESTED, Receipt
+from ingest.schedule import run_tasks
+from ingest.sources import Asset
+
+def slow(folder, asset):
+    began = time.time()
+    time.sleep(0.25)
+    (folder / asset.path).write_text(f"{began} {time.time()}")
+    return Receipt(asset.path, INGESTED)
+
+assets = [Asset(f"/data/{k}.nwb", f"{k}.nwb", 1, Source(f"{k}.nwb", "")) for k in range(1000)]
+with ray_cluster(address=sys.argv[1]) as ray:
+    list(run_tasks(ray, assets, partial(slow, Path(sys.argv[2]))))
+"""
+
+
+def test_what_is_in_flight_is_cancelled_when_a_run_is_given_up(ray_session, tmp_path):
+    receipts = run_tasks(ray_session, assets(*[1] * 6), partial(slow, tmp_path))
+    next(receipts)
+    receipts.close()
+    time.sleep(1.5)
+    assert len(list(tmp_path.iterdir())) < 6
+    (receipt,) = run_tasks(ray_session, assets(1), partial(note_memory, tmp_path))
+    assert receipt.status == INGESTED
+
+
+def test_without_ray_an_asset_after_the_other_is_done_here(tmp_path):
+    def work(asset: Asset) -> Receipt:
+        if asset.size == 2:
+            raise MemoryError
+        (tmp_path / asset.path).write_text(str(os.getpid()))
+        time.sleep(1.2 if asset.size == 1 else 0.0)
+        return Receipt(asset.path, INGESTED)
+
+    seen = []
+    receipts = list(run_here(assets(1, 2, 3), work, seen.append))
+    assert [(r.path, r.status) for r in receipts] == [("2.nwb", INGESTED), ("1.nwb", "failed"), ("0.nwb", INGESTED)]
+    assert "memory ran out" in receipts[1].note
+    assert (tmp_path / "0.nwb").read_text() == str(os.getpid())
+    assert seen[-1][0].asset.path == "0.nwb"
