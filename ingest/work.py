@@ -7,6 +7,7 @@ import logging
 import os
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -51,7 +52,8 @@ class Work:
         began = time.monotonic()
         METER.reset()
         # Damaged files can send HDF5 into an endless loop that no exception reaches: this ends the process.
-        faulthandler.dump_traceback_later(self.timeout + asset.size / 1e6, exit=True)
+        with suppress(OSError):  # without Ray, standard error may be no file, and then nothing ends the process
+            faulthandler.dump_traceback_later(self.timeout + asset.size / 1e6, exit=True)
         try:
             receipt = self._ingest(asset)
         except FoundationError as error:

@@ -8,6 +8,7 @@ import re
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,7 @@ def many(tmp_path, nwb_maker):
     """Files enough for a signal to come between the first and the last."""
     folder = tmp_path / "nwb"
     first = nwb_maker.save(nwb_maker.add_trains(nwb_maker.new(), [[0.5, 1.0], [2.0]]), folder / "000.nwb")
-    content = open(first, "rb").read()
+    content = Path(first).read_bytes()
     for k in range(1, 40):  # each has a place of its own, and a digest of its own
         (folder / f"{k:03d}.nwb").write_bytes(content + bytes(k))
     return folder
@@ -36,13 +37,17 @@ def harmless():
         signal.signal(number, handler)
 
 
+def commits_in(store: Path) -> int:
+    return len(list((store / "commits").glob("[0-9a-f]*.json")))
+
+
 def send_after(store, commits: int, number: int) -> threading.Thread:
     """Send this process a signal when the store has so many recordings."""
 
     def wait() -> None:
         deadline = time.monotonic() + 200
         while time.monotonic() < deadline:
-            if (store / "commits").is_dir() and len(os.listdir(store / "commits")) >= commits:
+            if commits_in(store) >= commits:
                 os.kill(os.getpid(), number)
                 return
             time.sleep(0.01)
@@ -60,7 +65,7 @@ def test_what_was_committed_is_reported(many, tmp_path, capsys, harmless, ray_se
     assert main(words) == status
     sender.join()
     out, err = capsys.readouterr()
-    committed = len(os.listdir(store / "commits"))
+    committed = commits_in(store)
     assert 3 <= committed < 40
     report = json.loads((store / "ingest-report.json").read_text())
     assert (report["counts"]["ingested"], report["files"]) == (committed, 40)
