@@ -45,7 +45,7 @@ ifeq ($(strip $(DATA)),)
 	$(FOUNDATION) simulate izhikevich --config simulate/demo --output $(OUT)/nwb
 endif
 	@rm -f $(OUT)/incomplete
-	$(FOUNDATION) ingest --input $(INPUT) --store $(OUT)/store || touch $(OUT)/incomplete
+	$(FOUNDATION) ingest --input $(INPUT) --store $(OUT)/store || { test $$? -eq 1 && touch $(OUT)/incomplete; }
 	$(FOUNDATION) catalog $(OUT)/store
 	$(FOUNDATION) pretrain --config pretrain/demo --store $(OUT)/store --output $(OUT)/pretrain --tracking_uri $(TRACKING)
 	$(FOUNDATION) finetune --config finetune/demo --store $(OUT)/store --checkpoint $(OUT)/pretrain \
