@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from foundation.models.checkpoint_check import CONFIG, WEIGHTS, check_config, re
 
 log = logging.getLogger(__name__)
 FILES = (CONFIG, WEIGHTS)
+MANIFEST = "checkpoint.json"  # of a checkpoint of a run, beside its folder ``model``
 _digests: dict[tuple[str, ...], str] = {}  # of what was fetched in this process
 Model = TypeVar("Model", bound=PreTrainedModel)
 
@@ -102,6 +104,9 @@ def local_checkpoint(name: str | Path) -> Iterator[Path]:
             place.fetch(target)
         except (OSError, ValueError, ImportError) as error:
             raise CheckpointError(without_secrets(f"cannot fetch {_shown(name)}: {error}")) from error
+        for file, digest in place.stated().items():
+            if hashlib.sha256((target / file).read_bytes()).hexdigest() != digest:
+                raise CheckpointError(f"{file} of {_shown(name)} has other bytes than its run wrote: it is damaged")
         _digests[place.version()] = _digest_of(target)
         yield target
 
@@ -179,6 +184,15 @@ class _Remote:
     def version(self) -> tuple[str, ...]:
         """What is different when the files are, as far as the file system tells."""
         return (self.url, *(str(self.fs.ukey(path)) for path in self.files().values()))
+
+    def stated(self) -> dict[str, str]:
+        """Name -> sha256 of the files as the manifest of a run's checkpoint states them; empty where there is none."""
+        root = self.root.rstrip("/") if self.folder else self.root.rstrip("/").removesuffix("/model")
+        try:
+            files = json.loads(self.fs.cat_file(f"{root}/{MANIFEST}{self.query}"))["files"]
+            return {file: str(files[f"model/{file}"]) for file in FILES if f"model/{file}" in files}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
 
     def fetch(self, target: Path) -> None:
         """Copy the files into a local folder."""

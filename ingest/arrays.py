@@ -18,6 +18,8 @@ SMALL = 1 << 20
 # An array that is less than a quarter written is taken for a false claim, and so is one packed tighter than this.
 LEAST_WRITTEN = 0.25
 MOST_PACKED = 20_000
+# What is worth an attack is judged more strictly: no recording of this size packs so well.
+LARGE, MOST_PACKED_LARGE = 1 << 30, 2_000
 
 
 def load(data: Any, what: str) -> Any:
@@ -114,7 +116,8 @@ def refuse_too_little(what: str, shape: tuple[int, ...], declared: int, written:
     Raises:
         SourceError: naming the array, its shape and what there is of it.
     """
-    if declared > SMALL and (written < LEAST_WRITTEN * declared or declared > MOST_PACKED * stored):
+    most_packed = MOST_PACKED if declared < LARGE else MOST_PACKED_LARGE
+    if declared > SMALL and (written < LEAST_WRITTEN * declared or declared > most_packed * stored):
         raise SourceError(
             f"{what} declares {' x '.join(map(str, shape))} values ({_size(declared)}), but the file holds "
             f"{_size(stored)} for them: damaged, or never written; nothing of it is read"

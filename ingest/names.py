@@ -6,9 +6,12 @@ import re
 from collections.abc import Container, Iterable
 from itertools import chain, count
 
+from ingest.pattern_cost import LONGEST_NAME, LONGEST_TEXT
+
 
 def matches(patterns: Iterable[str], name: str) -> bool:
     """Whether one of the expressions matches the whole name, upper and lower case alike."""
+    name = name[:LONGEST_NAME]
     return any(re.fullmatch(pattern, name, re.IGNORECASE) for pattern in patterns)
 
 
@@ -17,7 +20,7 @@ def first_match(patterns: Iterable[str], names: Iterable[str]) -> str | None:
     names = list(names)
     for pattern in patterns:
         for name in names:
-            if re.fullmatch(pattern, name, re.IGNORECASE):
+            if re.fullmatch(pattern, name[:LONGEST_NAME], re.IGNORECASE):
                 return name
     return None
 
@@ -35,7 +38,7 @@ def standard_name(names: dict[str, list[str]], name: str) -> str:
 def search_groups(patterns: Iterable[str], text: str) -> str | None:
     """The first group of the first expression that is found in ``text``, stripped; None where none is."""
     for pattern in patterns:
-        found = re.search(pattern, text, re.IGNORECASE)
+        found = re.search(pattern, text[:LONGEST_TEXT], re.IGNORECASE)
         if found and found.groups() and found.group(1):
             return str(found.group(1)).strip()
     return None

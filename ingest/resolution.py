@@ -10,6 +10,7 @@ from pynwb import NWBFile
 
 from foundation.store import Spikes
 from ingest.notes import Notes
+from ingest.pattern_cost import LONGEST_TEXT
 from ingest.rules import ResolutionRules
 from ingest.texts import plain_text
 
@@ -45,7 +46,7 @@ def resolution_of(
 
 def _described(text: str, rules: ResolutionRules) -> float:
     for pattern in rules.patterns:
-        if found := re.search(pattern, text, re.IGNORECASE):
+        if found := re.search(pattern, text[:LONGEST_TEXT], re.IGNORECASE):
             groups = found.groupdict()
             return float(groups["s"]) if groups.get("s") else float(groups["ms"]) / 1000.0
     return 0.0

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 
 from foundation.errors import ConfigError
+from ingest.pattern_cost import takes_long
 
 ATLASES = ("auto", "allen_ccf", "none")
 
@@ -234,9 +235,15 @@ def compiled(pattern: str, key: str) -> re.Pattern[str]:
     """A regular expression.
 
     Raises:
-        ConfigError: naming the key, if it is none.
+        ConfigError: naming the key, if it is none, or if there are texts on which it takes long.
     """
     try:
-        return re.compile(pattern)
-    except re.error as error:
+        expression = re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
         raise ConfigError(f"{key}: {pattern!r} is not a regular expression ({error})") from error
+    if takes_long(pattern, searched=key.endswith("patterns")):
+        raise ConfigError(
+            f"{key}: {pattern!r} takes long on some texts: expected no repetitions inside each other or one after "
+            r"the other that match the same characters, such as \s*[^;]+\s*"
+        )
+    return expression

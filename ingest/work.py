@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from foundation.credentials import without_secrets
+from foundation.credentials import without_secrets, without_secrets_in_url
 from foundation.errors import FoundationError
 from foundation.printable import printable
 from foundation.store import Source, Store, make_current, recording_id, write_recording
@@ -112,4 +112,4 @@ def place_of(asset: Asset) -> str:
     """
     if asset.source.archive:
         return ""
-    return without_secrets(asset.url) if "://" in asset.url else os.path.realpath(asset.url)
+    return without_secrets_in_url(asset.url) if "://" in asset.url else os.path.realpath(asset.url)

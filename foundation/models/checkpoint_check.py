@@ -77,12 +77,7 @@ def check_config(folder: Path, architecture: type[PreTrainedModel]) -> None:
     for key, name in _attention(given):
         if name not in (None, *ATTENTION):
             raise CheckpointError(f"{path}: {key} is {name!r}: expected one of {', '.join(ATTENTION)}")
-    most = max([HARMLESS, len(shapes), *(size for shape in shapes.values() for size in shape)])
-    for key, number in _numbers(given):
-        if not abs(number) <= most:
-            raise CheckpointError(
-                f"{path}: {key} is {number}: expected at most {most}, as the largest of its {len(shapes)} weights has"
-            )
+    check_numbers(path, given, shapes)
     try:
         config = architecture.config_class(**given)
         layers = int(getattr(config, "branches", 0))
@@ -97,6 +92,25 @@ def check_config(folder: Path, architecture: type[PreTrainedModel]) -> None:
     wrong = sorted(name for name in wanted.keys() | shapes.keys() if wanted.get(name) != shapes.get(name))
     if wrong:
         raise CheckpointError(f"{folder} does not fit its config.json: {', '.join(wrong[:5])} ({len(wrong)} weights)")
+
+
+def check_numbers(path: Path, given: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> None:
+    """Raise if a number of a config.json is larger than any size of the weights, or than their number.
+
+    Args:
+        path: of the config.json, for the error.
+        given: what it says.
+        shapes: of the weights.
+
+    Raises:
+        CheckpointError: naming the field.
+    """
+    most = max([HARMLESS, len(shapes), *(size for shape in shapes.values() for size in shape)])
+    for key, number in _numbers(given):
+        if not abs(number) <= most:
+            raise CheckpointError(
+                f"{path}: {key} is {number}: expected at most {most}, as the largest of its {len(shapes)} weights has"
+            )
 
 
 def _attention(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:

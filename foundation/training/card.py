@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from transformers import PreTrainedModel
 
+from foundation.printable import printable
 from foundation.store.catalog import Catalog
 from foundation.training.settings import PretrainSettings
 from foundation.version import __version__
@@ -24,8 +25,10 @@ def model_card(settings: PretrainSettings, catalog: Catalog, last: dict[str, flo
     naming, argument = ("", "") if kind == "EIT" else (f"from foundation.models import {kind}\n", f", {kind}")
     records = catalog.records
     subjects = {r["subject"] for r in records}
-    species = sorted({r["species"] for r in records if r["species"]}) or ["not given"]
-    licences = sorted({r["source"]["licence"] for r in records if r["source"]["licence"]}) or ["see the recordings"]
+    species = sorted({printable(r["species"]) for r in records if r["species"]}) or ["not given"]
+    licences = sorted({printable(r["source"]["licence"]) for r in records if r["source"]["licence"]}) or [
+        "see the recordings"
+    ]
     hours = sum(r["duration"] for r in records) / 3600
     units = sum(r["n_units"] for r in records)
     widths = ", ".join(f"{w:g} s" for w in settings.data.bin_widths)

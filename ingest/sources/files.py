@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from functools import partial
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import fsspec
 
@@ -26,7 +25,7 @@ from ingest.sources.local_folders import (
     why_absent,
 )
 from ingest.sources.names import entity, modalities
-from ingest.sources.patterns import braces_hint, fixed_part, is_glob
+from ingest.sources.patterns import braces_hint, fixed_part, is_glob, on_the_web, web_path
 from ingest.sources.remote import HttpFile
 from ingest.sources.retry import cause_of
 from ingest.sources.session import PatientSession
@@ -44,7 +43,7 @@ def find_local(source: str, access: AccessSettings) -> list[Asset]:
     Raises:
         SourceError: if nothing is there, or no NWB file is in it.
     """
-    if re.match(r"https?://", source) and not is_glob(source) and not source.endswith("/"):
+    if on_the_web(source) and not is_glob(source) and not web_path(source).endswith("/"):
         return [_on_the_web(source, access)]
     try:
         fs, root = fsspec.core.url_to_fs(source)
@@ -127,7 +126,7 @@ def _hidden(path: str, base: str, pattern: str = "") -> bool:
 
 def _on_the_web(url: str, access: AccessSettings) -> Asset:
     """One file behind a URL; asked for its size alone, as listing would fetch all of it."""
-    name = unquote(urlsplit(url).path).rpartition("/")[2] or "asset.nwb"
+    name = unquote(web_path(url)).rpartition("/")[2] or "asset.nwb"
     with PatientSession(access) as session:
         return asset_of(url, name, HttpFile(url, session, name).size, "hdf5")
 

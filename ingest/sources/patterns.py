@@ -7,11 +7,34 @@ import re
 from fsspec.utils import glob_translate
 
 WILDCARDS = "*?["
+WEB_WILDCARDS = "*["
 
 
 def is_glob(path: str) -> bool:
-    """Whether a path has wildcards."""
+    """Return whether a path has wildcards. On the web ``?`` begins a query, which has none.
+
+    Example:
+        >>> is_glob("sub-?/x.nwb"), is_glob("https://host/x.nwb?sig=a*b"), is_glob("https://host/sub-*/x.nwb?sig=a")
+        (True, False, True)
+    """
+    if on_the_web(path):
+        return any(c in web_path(path) for c in WEB_WILDCARDS)
     return any(c in path for c in WILDCARDS)
+
+
+def on_the_web(path: str) -> bool:
+    """Return whether a path is the URL of a web server."""
+    return path.lower().startswith(("http://", "https://"))
+
+
+def web_path(url: str) -> str:
+    """Return the path of a web server's URL, without its query.
+
+    Example:
+        >>> web_path("https://host/a/x.nwb?sig=a/b")
+        '/a/x.nwb'
+    """
+    return re.sub(r"^https?://[^/?#]*|[?#].*$", "", url, flags=re.IGNORECASE | re.DOTALL)
 
 
 def fixed_part(pattern: str) -> str:

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from finetune.reproduce.common.run_results import key_of
 from finetune.reproduce.models import EITPublished
 from foundation.errors import FoundationError
+from foundation.models.checkpoint_check import check_config
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ def trained_eit(
     if kept.is_dir():
         try:
             detail = json.loads((kept / "run.json").read_text())["detail"]
+            check_config(kept, EITPublished)
             model = EITPublished.from_pretrained(kept, local_files_only=True).eval()
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise FoundationError(f"{kept} is not a kept EIT: {error}; remove it to train it again") from error

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from foundation.errors import CheckpointError, ConfigError, FoundationError
+from foundation.models.checkpoint_check import check_numbers, weight_shapes
 
 
 @dataclass(frozen=True)
@@ -134,10 +135,12 @@ class CEBRAEncoder:
             about = json.loads((Path(folder) / "config.json").read_text())
             encoder = cls(CEBRASettings(**about["settings"]))
             settings, encoder.n_units = encoder.settings, about["n_units"]
+            sizes = {"n_units": encoder.n_units, "hidden": settings.hidden, "dim": settings.dim}
+            check_numbers(Path(folder) / "config.json", sizes, weight_shapes(Path(folder)))
             init = _package().models.init
             encoder.network = init(settings.architecture, encoder.n_units, settings.hidden, settings.dim).eval()
             encoder.network.load_state_dict(load_file(Path(folder) / "model.safetensors"))
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        except (CheckpointError, OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(f"cannot load a CEBRA from {folder}: {error}") from error
         return encoder
 

@@ -1,5 +1,6 @@
 """A config.json is judged by the weights beside it before anything is built, and a checkpoint is fetched once."""
 
+import hashlib
 import json
 import tempfile
 import threading
@@ -139,6 +140,27 @@ def test_a_model_behind_a_url_is_fetched_once_and_nothing_else_is(saved, tmp_pat
     memory.put(f"{tmp_path}/b/", f"/{tmp_path.name}/model/", recursive=True)
     assert load_model(url).config.dim == 32
     assert checkpoint_digest(url) == checkpoint_digest(tmp_path / "b"), "another content, another digest"
+    memory.rm(f"/{tmp_path.name}", recursive=True)
+
+
+def test_a_fetched_checkpoint_is_compared_with_the_digests_of_its_run(saved, tmp_path):
+    step = tmp_path / "step-00000002"
+    step.mkdir()
+    saved.rename(step / "model")
+    weights = hashlib.sha256((step / "model" / "model.safetensors").read_bytes()).hexdigest()
+    memory = fsspec.filesystem("memory")
+    memory.put(str(step), f"/{tmp_path.name}", recursive=True)
+    for digest in (weights, "0" * 64):
+        manifest = json.dumps({"files": {"model/model.safetensors": digest}})
+        memory.pipe_file(f"/{tmp_path.name}/checkpoint.json", manifest.encode())
+        for url in (f"memory://{tmp_path.name}", f"memory://{tmp_path.name}/model"):
+            if digest == weights:
+                assert load_model(url).config.dim == 16
+            else:
+                with pytest.raises(
+                    CheckpointError, match=r"model\.safetensors of .* has other bytes than its run wrote"
+                ):
+                    load_model(url)
     memory.rm(f"/{tmp_path.name}", recursive=True)
 
 

@@ -1,6 +1,9 @@
 """Which files a folder, a glob, a file or a URL names."""
 
 import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import fsspec
 import pytest
@@ -180,3 +183,49 @@ def test_a_pipe_is_not_opened_and_a_closed_folder_is_said(folder, caplog):
     with caplog.at_level("INFO", "ingest"):
         assert paths(folder) == ["sub-a/y.nwb", "sub-a/z.nwb", "sub-b/x.nwb"]
     assert "no regular files: " in caplog.text
+
+
+class Presigned(BaseHTTPRequestHandler):
+    """A large object behind a URL that is signed for GET alone; counts the bytes that it has sent."""
+
+    size = 300_000_000
+    sent = 0
+    asked: ClassVar[list[str]] = []
+
+    def do_HEAD(self):
+        self.send_error(403)
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        if "X-Amz-Signature=a*b%5Bc/" not in self.path:
+            self.send_error(403)
+            return
+        wanted = self.headers.get("Range", f"bytes=0-{self.size - 1}").removeprefix("bytes=").split("-")
+        first, last = int(wanted[0]), min(int(wanted[1] or self.size - 1), self.size - 1)
+        self.send_response(206 if "Range" in self.headers else 200)
+        self.send_header("Content-Range", f"bytes {first}-{last}/{self.size}")
+        self.send_header("Content-Length", str(last - first + 1))
+        self.end_headers()
+        while first <= last:
+            piece = bytes(min(1 << 16, last - first + 1))
+            self.wfile.write(piece)
+            type(self).sent += len(piece)
+            first += len(piece)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_presigned_url_is_listed_without_its_bytes_and_named_without_its_secret():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Presigned)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/a/x.nwb?part=1&X-Amz-Signature=a*b%5Bc/"
+        (asset,) = find_assets(url)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert (asset.url, asset.path, asset.size) == (url, "x.nwb", 300_000_000)
+    assert asset.source == Source("x.nwb", "")
+    assert Presigned.sent <= 1
+    assert len(Presigned.asked) == 1

@@ -15,7 +15,7 @@ from foundation.errors import SourceError
 from ingest.notes import Notes
 from ingest.nwb import read_nwb
 from ingest.zarr_nwb.arrays import LazyArray
-from ingest.zarr_nwb.layout import read_layout
+from ingest.zarr_nwb.layout import array_layout, read_layout
 
 TIMES = "units/spike_times"
 GROUPS = "general/extracellular_ephys/electrodes/group"
@@ -185,3 +185,19 @@ def test_references_that_are_none(copy):
     copy.change("units/electrode_group/.zarray", filters=[{"id": "vlen-utf8"}])
     copy.objects("units/electrode_group", bytes(numcodecs.VLenUTF8().encode(np.array(["a"] * 6, dtype=object))))
     left_out(copy, "electrodes, groups of", "electrode_group: 'a' is no reference")
+
+
+@pytest.mark.parametrize("read", ["whole", "part"])
+def test_a_small_store_that_declares_gigabytes_of_zeros(tmp_path, read):
+    chunk, count = 1 << 23, 256  # 64 MiB a chunk
+    blosc = numcodecs.Blosc("zstd", clevel=9)
+    packed = blosc.encode(np.zeros(chunk))
+    layout = {"zarr_format": 2, "shape": [chunk * count], "chunks": [chunk], "dtype": "<f8", "order": "C"}
+    layout |= {"fill_value": None, "filters": None, "compressor": blosc.get_config()}
+    (tmp_path / "times").mkdir()
+    for n in range(count):
+        (tmp_path / "times" / str(n)).write_bytes(packed)
+    assert len(packed) * count < 2e6
+    array = LazyArray(LocalStore(tmp_path, read_only=True), "times", array_layout("times", layout))
+    with pytest.raises(SourceError, match=r"declares 2147483648 values \(17.2 GB\), but the file holds"):
+        array[:] if read == "whole" else array[:10]
