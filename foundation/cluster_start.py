@@ -18,6 +18,7 @@ import psutil
 
 from foundation.errors import FoundationError
 from foundation.import_path import safe_path
+from foundation.socket_folder import is_short, short_folder
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +26,7 @@ log = logging.getLogger(__name__)
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 # Seconds that Ray may take to start, at the first try and at the second. Ray itself gives up after 30.
 PATIENCE = (120, 300)
-# Bytes that the path of a Unix socket may have, and those that Ray adds to its folder:
-# /ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.
-SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
+# Bytes that Ray adds to the paths of its sockets: /ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.
 SESSION_BYTES = 75
 AUTH_MODE = "RAY_AUTH_MODE"
 
@@ -181,22 +180,9 @@ def _socket_folder() -> dict[str, str]:
     Raises:
         FoundationError: if no folder with a short path can be written.
     """
-    chosen = ray_folder()
-    if len(os.fsencode(str(chosen.absolute()))) + SESSION_BYTES <= SOCKET_BYTES:
+    if is_short(ray_folder(), SESSION_BYTES):
         return {}
-    short = Path("/tmp") / f"ray-{os.getuid()}"
-    try:
-        short.mkdir(mode=0o700, exist_ok=True)
-        if short.is_symlink() or short.stat().st_uid != os.getuid():
-            raise PermissionError(f"{short} belongs to another user")
-    except OSError as error:
-        raise FoundationError(
-            f"the folder for temporary files, {str(chosen)!r}, is too long for Ray's sockets (they may have "
-            f"{SOCKET_BYTES} bytes), and {str(short)!r} cannot be used ({error}): set RAY_TMPDIR to a folder with a "
-            f"path of {SOCKET_BYTES - SESSION_BYTES} bytes or fewer"
-        ) from error
-    log.debug("%s is too long for Ray's sockets: they are in %s", chosen, short)
-    return {"_temp_dir": str(short)}
+    return {"_temp_dir": str(short_folder())}
 
 
 def ray_folder() -> Path:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from foundation.data.shipping import Parcel, pack, unpack
 from foundation.errors import ConfigError, FoundationError
+from foundation.socket_folder import shorten_sockets
 from foundation.store.catalog import Catalog
 from foundation.store.storage import Store
 
@@ -80,6 +81,7 @@ def in_workers(loader: Loader, plan: StepPlan | SamplerPlan, first: int, last: i
         )
     from foundation.data.loader import StepBatch
 
+    shorten_sockets()
     together = getattr(loader.sampler, "steps_together", None)
     run = together(getattr(plan, "batch_size", 1)) if together else min(loader.prefetch, STEPS_TOGETHER)
     settings = {

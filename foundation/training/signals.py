@@ -10,11 +10,13 @@ from types import FrameType
 from foundation.training.lineage import Launchers
 
 log = logging.getLogger(__name__)
-ASKING = (signal.SIGTERM, signal.SIGUSR1)
+ASKING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
 class StopSignals:
-    """While it is entered, SIGTERM and SIGUSR1 only set ``asked``, the reason; without them it is empty.
+    """While it is entered, SIGTERM, SIGUSR1 and SIGHUP only set ``asked``, the reason; without them it is empty.
+
+    A signal that is ignored, as SIGHUP is below ``nohup``, stays so.
 
     A launched process is asked to stop as well when a launcher above it is gone: nobody would see its end, and a second
     run could be started in the same place.
@@ -45,7 +47,8 @@ class StopSignals:
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
             for number in ASKING:
-                self._before[number] = signal.signal(number, self._ask)
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(self, *_: object) -> None:

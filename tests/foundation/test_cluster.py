@@ -1,9 +1,12 @@
 """Which Ray is joined, and what people see where it does not start."""
 
 import logging
+import multiprocessing
 import os
 import socket
 import sys
+import tempfile
+from multiprocessing.connection import Listener
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from foundation import cluster, cluster_start
 from foundation.errors import ConfigError, FoundationError
 from foundation.import_path import drop_working_folder, safe_path
+from foundation.socket_folder import SOCKET_BYTES, shorten_sockets
 
 
 @pytest.fixture
@@ -89,8 +93,18 @@ def test_a_long_temporary_folder_is_replaced_by_a_short_one_of_this_user(tmp_pat
     assert cluster_start._socket_folder() == {}
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("d" * 120)))
     (short,) = cluster_start._socket_folder().values()
-    assert len(short) + cluster_start.SESSION_BYTES <= cluster_start.SOCKET_BYTES
+    assert len(short) + cluster_start.SESSION_BYTES <= SOCKET_BYTES
     assert os.stat(short).st_uid == os.getuid()
+
+
+def test_processes_of_the_loader_meet_in_a_short_folder_too(tmp_path, monkeypatch):
+    config = vars(multiprocessing.current_process())["_config"]
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("d" * 120)))
+    monkeypatch.delitem(config, "tempdir", raising=False)
+    shorten_sockets()
+    with Listener(family="AF_UNIX") as listener:
+        assert len(str(listener.address)) <= SOCKET_BYTES
+    del config["tempdir"]
 
 
 def test_the_working_folder_is_left_out_of_imports(tmp_path, monkeypatch):
