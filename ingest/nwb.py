@@ -42,7 +42,7 @@ from ingest.resolution import resolution_of
 from ingest.series import FoundSeries, find_series, rate_of, read_behavior, voltage
 from ingest.session_start import session_start, unix_time
 from ingest.spike_times import seconds_of
-from ingest.spikes import observed_time, read_spikes
+from ingest.spikes import observation_intervals, observed_time, read_spikes
 from ingest.texts import plain_text
 from ingest.time_units import suspicion
 from ingest.unfinished import refuse_changed, refuse_unfinished, state_of
@@ -208,16 +208,18 @@ def _read(
         path, rows = table
         rules = recipe.spike_times
         seconds = seconds_of(rules, unix_time(nwb) if rules.since_1970 else 0.0)
-        trials = find_trials(nwb, recipe)
+        observed = observation_intervals(rows, path, notes)
+        trials = find_trials(nwb, recipe, observed)
         trains = read_spikes(rows, path, notes, strict, rules=rules, seconds=seconds, trials=trials)
         spikes = trains.spikes
-        domain = observed_time(rows, path, trains, notes, seconds)
+        domain = observed_time(observed, trains, notes, seconds)
         resolution = resolution_of(nwb, recipe.resolution, notes, rows, spikes)
-        if rules.check and (why := suspicion(spikes, other_times(nwb, found, recipe, rows), resolution)) is not None:
+        others = other_times(nwb, found, recipe, observed)
+        if rules.check and (why := suspicion(spikes, others, resolution)) is not None:
             if strict:
                 raise SourceError(f"{path}: {why}")
             log.warning("%s: %s: %s", source.path, path, why)
-            notes.take(f"{path}/spike_times", f"SUSPICIOUS: {why}")
+            notes.take(f"{path}/spike_times", f"suspicious: {why}")
             notes["spike_times_suspicious"] += 1
         units = read_units(rows, recipe.units, notes, path, nwb)
         parts = {"spikes": spikes}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from hdmf.common import VectorIndex
 from pynwb import NWBFile
 from pynwb.ecephys import ElectricalSeries
 
+from foundation.store import Interval
 from foundation.store.finite import is_finite
 from ingest.intervals import find_tables
 from ingest.names import first_match, matches
@@ -23,18 +23,27 @@ from ingest.trial_times import Trials
 NOT_TRIALS = ("invalid_times",)
 
 
-def find_trials(nwb: NWBFile, recipe: Recipe) -> Trials | None:
-    """Return the trials of the table that the recipe names; None without one, or without numbers in it."""
+def find_trials(nwb: NWBFile, recipe: Recipe, observed: list[Interval]) -> Trials | None:
+    """Return the trials of the table that the recipe names, or else the first unit's intervals of observation.
+
+    Args:
+        nwb: the open file.
+        recipe: which table holds trials.
+        observed: intervals of observation of each unit.
+
+    Returns:
+        None without either, or without numbers in the table.
+    """
     with Notes().part("trials"):  # one that is damaged is noted by its reader
-        return _trials(nwb, recipe)
+        return _trials(nwb, recipe, observed)
     return None
 
 
-def _trials(nwb: NWBFile, recipe: Recipe) -> Trials | None:
+def _trials(nwb: NWBFile, recipe: Recipe, observed: list[Interval]) -> Trials | None:
     tables = {name: table for name, (_, table) in find_tables(nwb).items() if name not in NOT_TRIALS}
     name = first_match(recipe.trials.tables, tables)
     if name is None:
-        return None
+        return Trials(observed[0].start, observed[0].end) if observed and len(observed[0]) > 1 else None
     table = tables[name]
     start, stop = _numbers(table, "start_time"), _numbers(table, "stop_time")
     if start is None or stop is None or len(start) != len(stop):
@@ -44,14 +53,14 @@ def _trials(nwb: NWBFile, recipe: Recipe) -> Trials | None:
     return Trials(start, stop, tuple(one for one in named if one is not None and len(one) == len(start)))
 
 
-def other_times(nwb: NWBFile, found: list[FoundSeries], recipe: Recipe, units: Any) -> OtherTimes:
+def other_times(nwb: NWBFile, found: list[FoundSeries], recipe: Recipe, observed: list[Interval]) -> OtherTimes:
     """Return where tables of intervals, behaviour and voltage end. Of voltage no time stamp is read.
 
     Args:
         nwb: the open file.
         found: its series.
         recipe: which series are behaviour.
-        units: the units table.
+        observed: intervals of observation of each unit.
     """
     ends: list[float] = []
     damaged = Notes()  # its readers note it
@@ -70,7 +79,8 @@ def other_times(nwb: NWBFile, found: list[FoundSeries], recipe: Recipe, units: A
                 continue
             end = _end(item.series)
             ends += [end] if np.isfinite(end) else []
-    return OtherTimes(ends, _observed_end(units), [rate for rate in rates if np.isfinite(rate)])
+    observed_end = max((float(one.end.max()) for one in observed if len(one)), default=None)
+    return OtherTimes(ends, observed_end, [rate for rate in rates if np.isfinite(rate)])
 
 
 def _end(series: Any) -> float:
@@ -82,16 +92,6 @@ def _end(series: Any) -> float:
         return float(last) if isinstance(last, int | float | np.number) else np.nan
     rate = rate_of(series)
     return float(series.starting_time or 0.0) + len(series.data) / rate if rate > 0 else np.nan
-
-
-def _observed_end(units: Any) -> float | None:
-    if "obs_intervals" not in units.colnames:
-        return None
-    column = units["obs_intervals"]
-    spans = read_column(column.target if isinstance(column, VectorIndex) else column, "units/obs_intervals")
-    if isinstance(spans, str) or spans.dtype.kind not in "iuf" or not len(spans := spans[is_finite(spans)]):
-        return None
-    return float(spans.max())
 
 
 def _numbers(table: Any, name: str) -> np.ndarray | None:

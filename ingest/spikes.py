@@ -85,7 +85,6 @@ def read_spikes(
     if lost := len(times) - int(bounds[-1]):
         notes.leave(f"{path}/spike_times, its end", f"{lost} spikes behind the end of the last unit's")
         notes["spikes_dropped_without_unit"] += lost
-    trials = trials if trials is not None else _observed_trials(table, path)
     windows = None
     if trials is not None:
         rows = _trial_of_each_spike(table, path, rules, stored, trials)
@@ -104,14 +103,6 @@ def read_spikes(
 def _windows(trials: Trials) -> Interval | None:
     good = np.isfinite(trials.start) & (trials.stop > trials.start)
     return Interval(trials.start[good], trials.stop[good]).union() if good.any() else None
-
-
-def _observed_trials(table: Any, path: str) -> Trials | None:
-    """The intervals of observation of the first unit, which may stand for trials."""
-    if "obs_intervals" not in table.colnames:
-        return None
-    first = _observation_intervals(table, path, Quality())[0]
-    return Trials(first.start, first.end) if len(first) > 1 else None
 
 
 def _trial_of_each_spike(
@@ -195,7 +186,7 @@ def _bounds(index: VectorIndex, total: int, n_units: int, name: str) -> np.ndarr
 
 
 def observed_time(
-    table: Any, path: str, trains: SpikeTrains, quality: Quality, seconds: Change | None = None
+    per_unit: list[Interval], trains: SpikeTrains, quality: Quality, seconds: Change | None = None
 ) -> Interval:
     """Where the population was observed.
 
@@ -204,18 +195,16 @@ def observed_time(
     times began anew in each. Intervals are taken in the unit of the spike times where they fit them better so.
 
     Args:
-        table: the units table.
-        path: where it lies in the file.
-        trains: its spike trains.
+        per_unit: what the file says of each unit, as `observation_intervals` returns it.
+        trains: the spike trains.
+        quality: gets ``obs_intervals_differ`` (units that differ from the first) and ``spikes_outside_observation``
+            (kept all the same).
         seconds: what made the stored times seconds.
-        quality: gets ``obs_intervals_dropped`` (damaged), ``obs_intervals_differ`` (units that differ from the first),
-            ``spikes_outside_observation`` (kept all the same).
 
     Raises:
         SourceError: if there is neither an observation interval nor a spike.
     """
     spikes = trains.spikes
-    per_unit = _observation_intervals(table, path, quality) if "obs_intervals" in table.colnames else []
     if seconds is not None and len(spikes):
         per_unit = _in_unit_of_spikes(per_unit, seconds, spikes.span[1])
     if trains.windows is not None and not any(len(o) and o.end.max() >= trains.windows.start.max() for o in per_unit):
@@ -256,7 +245,19 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
     return np.array_equal(a, b)
 
 
-def _observation_intervals(table: Any, path: str, quality: Quality) -> list[Interval]:
+def observation_intervals(table: Any, path: str, quality: Quality) -> list[Interval]:
+    """Return each unit's ``obs_intervals`` as the file has them; an empty list where it has none.
+
+    Args:
+        table: the units table.
+        path: where it lies in the file.
+        quality: gets ``obs_intervals_dropped`` (without an end after their start).
+
+    Raises:
+        SourceError: if they fit the units neither by an index nor one by one.
+    """
+    if "obs_intervals" not in table.colnames:
+        return []
     column = table["obs_intervals"]
     indexed = isinstance(column, VectorIndex)
     data = load((column.target if indexed else column).data, f"{path}/obs_intervals")
