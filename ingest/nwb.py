@@ -44,7 +44,7 @@ from ingest.session_start import session_start, unix_time
 from ingest.spike_times import seconds_of
 from ingest.spikes import observation_intervals, observed_time, read_spikes
 from ingest.texts import plain_text
-from ingest.time_units import suspicion
+from ingest.time_units import strangers, suspicion
 from ingest.unfinished import refuse_changed, refuse_unfinished, state_of
 from ingest.unit_tables import find_units
 from ingest.units import read_units
@@ -221,6 +221,11 @@ def _read(
             log.warning("%s: %s: %s", source.path, path, why)
             notes.take(f"{path}/spike_times", f"suspicious: {why}")
             notes["spike_times_suspicious"] += 1
+        elif rules.check:
+            for other, why in strangers(spikes, others).items():
+                log.warning("%s: %s %s", source.path, other, why)
+                notes.take(other, f"suspicious: {why}")
+                notes["other_times_suspicious"] += 1
         units = read_units(rows, recipe.units, notes, path, nwb)
         parts = {"spikes": spikes}
         for item in sampled:

@@ -62,14 +62,14 @@ def other_times(nwb: NWBFile, found: list[FoundSeries], recipe: Recipe, observed
         recipe: which series are behaviour.
         observed: intervals of observation of each unit.
     """
-    ends: list[float] = []
+    ends: dict[str, float] = {}
     damaged = Notes()  # its readers note it
     for path, table in find_tables(nwb).values():
         for name in ("start_time", "stop_time", "timestamp"):
             with damaged.part(path):
-                times = _numbers(table, name) if name in table.colnames else None
+                times = _numbers(table, name)
                 if times is not None and len(times := times[is_finite(times)]):
-                    ends.append(float(times.max()))
+                    ends[path] = max(float(times.max()), ends.get(path, 0.0))
     rates: list[float] = []
     for item in found:
         with damaged.part(item.path):
@@ -78,7 +78,8 @@ def other_times(nwb: NWBFile, found: list[FoundSeries], recipe: Recipe, observed
             elif why_left(item, recipe.behavior) is not None and not item.is_events:
                 continue
             end = _end(item.series)
-            ends += [end] if np.isfinite(end) else []
+            if np.isfinite(end):
+                ends[item.path] = end
     observed_end = max((float(one.end.max()) for one in observed if len(one)), default=None)
     return OtherTimes(ends, observed_end, [rate for rate in rates if np.isfinite(rate)])
 

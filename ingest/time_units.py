@@ -24,6 +24,8 @@ MAX_SLOW_RATE, MIN_SLOW_UNITS, MIN_SLOW_INTERVALS = 0.05, 5, 100
 REFRACTORY, MIN_EXPECTED, MAX_FOUND_SHARE = 0.5, 20.0, 0.1
 # Other times end near the last spike, or so many times earlier that the unit must differ.
 AGREEING, MIN_RATIO = 20.0, 500.0
+# Other times are judged by so many spikes of so many seconds.
+MIN_OTHERS_SPIKES, MIN_OTHERS_SECONDS = 100, 20.0
 # Where other times agree, whole numbers are told from recordings of more than six hours alone.
 MIN_LONG = 21_600.0
 # Trains of steps that hardly vary are not a neuron's, and say nothing.
@@ -40,12 +42,12 @@ class OtherTimes:
     """What a file says of time besides its spikes.
 
     Args:
-        ends: last times of trials, behaviour and other series, in seconds.
+        ends: path of trials, behaviour and other series -> their last time, in seconds.
         observed_end: last time of the units' observation, which may be in the unit of the spikes.
         rates: sampling rates of voltage, Hz.
     """
 
-    ends: list[float] = field(default_factory=list)
+    ends: dict[str, float] = field(default_factory=dict)
     observed_end: float | None = None
     rates: list[float] = field(default_factory=list)
 
@@ -82,9 +84,9 @@ def suspicion(spikes: Spikes, others: OtherTimes, resolution: float = 0.0) -> st
     Example:
         >>> rng = np.random.default_rng(0)
         >>> trains = [np.sort(rng.uniform(0, 60, 300)) for _ in range(6)]
-        >>> suspicion(Spikes.from_trains(trains), OtherTimes([58.0])) is None
+        >>> suspicion(Spikes.from_trains(trains), OtherTimes({"trials": 58.0})) is None
         True
-        >>> print(suspicion(Spikes.from_trains([train * 1000 for train in trains]), OtherTimes([58.0])))
+        >>> print(suspicion(Spikes.from_trains([train * 1000 for train in trains]), OtherTimes({"trials": 58.0})))
         ... # doctest: +ELLIPSIS
         spike times end at ... s where the file's other times end at 58 s; ...: likely \
 milliseconds (the last spike then is at 60.0 s); if so, the recipe's line is `spike_times: {scale: 0.001}`
@@ -113,11 +115,31 @@ milliseconds (the last spike then is at 60.0 s); if so, the recipe's line is `sp
     )
 
 
+def strangers(spikes: Spikes, others: OtherTimes) -> dict[str, str]:
+    """Return the path of each table and series that goes on far beyond the last spike -> what to say of it.
+
+    Their times may be in another unit than the spikes', or count from 1970; no recipe mends them.
+
+    Example:
+        >>> train = np.arange(0, 60, 0.1)
+        >>> strangers(Spikes.from_trains([train]), OtherTimes({"intervals/trials": 58000.0, "licks": 50.0}))
+        {'intervals/trials': 'ends at 58000 s, and the last spike is at 60 s: its times may be in another unit'}
+    """
+    if len(spikes) < MIN_OTHERS_SPIKES or spikes.span[1] < MIN_OTHERS_SECONDS:
+        return {}
+    last = spikes.span[1]
+    return {
+        path: f"ends at {end:.0f} s, and the last spike is at {last:.0f} s: its times may be in another unit"
+        for path, end in others.ends.items()
+        if end >= MIN_RATIO * last
+    }
+
+
 def _reasons(
     look: _Look, last: float, others: OtherTimes, resolution: float, n_units: int
 ) -> tuple[list[str], float | None]:
     """What speaks against seconds, and how many times earlier the file's other times end, where that is known."""
-    ends = [end for end in others.ends if end > 0]
+    ends = [end for end in others.ends.values() if end > 0]
     agree = any(last / AGREEING <= end <= last * AGREEING for end in ends)
     everything = [*ends, *([others.observed_end] if others.observed_end else [])]
     latest = max(everything, default=0.0)
@@ -173,7 +195,7 @@ def _factor(ratio: float | None, look: _Look, rates: list[float]) -> float:
 def _since_1970(spikes: Spikes, others: OtherTimes) -> str | None:
     """What to say of times that count from 1970 in a file whose other times do not."""
     first, last = spikes.span
-    if any(end >= UNIX_YEARS[0] for end in others.ends):
+    if any(end >= UNIX_YEARS[0] for end in others.ends.values()):
         return None
     for scale in (1.0, 1e-3, 1e-6, 1e-9):
         if UNIX_YEARS[0] <= first * scale <= last * scale <= UNIX_YEARS[1]:

@@ -10,7 +10,7 @@ from ingest.nwb import read_nwb
 from ingest.recipes import load_recipe
 from ingest.time_units import OtherTimes, suspicion
 
-BESIDE = OtherTimes([58.0])
+BESIDE = OtherTimes({"trials": 58.0})
 
 
 def neurons(n_units, rate, seconds, refractory=0.002, seed=0):
@@ -37,7 +37,7 @@ def said(trains, others=None, resolution=0.0):
         (1e9, True, "likely nanoseconds"),
     ],
 )
-@pytest.mark.parametrize("others", [BESIDE, OtherTimes(), OtherTimes([], 60.0)], ids=["trials", "alone", "observed"])
+@pytest.mark.parametrize("others", [BESIDE, OtherTimes(), OtherTimes({}, 60.0)], ids=["trials", "alone", "observed"])
 def test_times_in_another_unit_are_found_with_their_factor(factor, whole, name, others):
     trains = [train * factor for train in neurons(20, 5.0, 60.0)]
     why = said([np.rint(train) for train in trains] if whole else trains, others)
@@ -59,27 +59,30 @@ def test_samples_at_the_rate_of_the_files_voltage():
 
 def test_a_whole_file_in_milliseconds_is_found_by_whole_numbers():
     trains = [np.rint(train * 1000) for train in neurons(20, 5.0, 60.0)]
-    assert "are whole numbers" in said(trains, OtherTimes([58_000.0]))
+    assert "are whole numbers" in said(trains, OtherTimes({"trials": 58_000.0}))
 
 
 @pytest.mark.parametrize(("factor", "keys"), [(1.0, "since_1970: true"), (1e3, "scale: 0.001, since_1970: true")])
 def test_times_since_1970_are_found(factor, keys):
     trains = [(train + 1.6e9) * factor for train in neurons(5, 5.0, 60.0)]
     assert f"`spike_times: {{{keys}}}`" in said(trains, BESIDE)
-    assert said(trains, OtherTimes([(1.6e9 + 58) * factor])) is None or factor > 1
+    assert said(trains, OtherTimes({"trials": (1.6e9 + 58) * factor})) is None or factor > 1
 
 
 GOOD = {
-    "ten units at 0.1 Hz for three hours, a minute of trials": (neurons(10, 0.1, 10_800.0), OtherTimes([60.0])),
-    "ten units at 0.1 Hz for three hours, a stimulus of 5 s": (neurons(10, 0.1, 10_800.0), OtherTimes([5.0])),
-    "two hours without trials": (neurons(30, 1.0, 7200.0), OtherTimes([60.0])),
+    "ten units at 0.1 Hz for three hours, a minute of trials": (
+        neurons(10, 0.1, 10_800.0),
+        OtherTimes({"trials": 60.0}),
+    ),
+    "ten units at 0.1 Hz for three hours, a stimulus of 5 s": (neurons(10, 0.1, 10_800.0), OtherTimes({"trials": 5.0})),
+    "two hours without trials": (neurons(30, 1.0, 7200.0), OtherTimes({"trials": 60.0})),
     "three silent units": (neurons(3, 0.03, 10_800.0), OtherTimes()),
-    "twelve hours of sleep": (neurons(10, 0.5, 43_200.0), OtherTimes([30.0])),
+    "twelve hours of sleep": (neurons(10, 0.5, 43_200.0), OtherTimes({"trials": 30.0})),
     "pacemakers": ([np.cumsum(np.random.default_rng(n).normal(1.0, 0.1, 3600)) for n in range(6)], OtherTimes()),
     "regular trains": ([np.arange(0.0, 5000.0, 5.0)] * 6, OtherTimes()),
-    "few spikes": ([[0.5, 1.0, 900.0], [2.0], []], OtherTimes([1.0])),
+    "few spikes": ([[0.5, 1.0, 900.0], [2.0], []], OtherTimes({"trials": 1.0})),
     "dense units": (neurons(5, 80.0, 60.0), OtherTimes()),
-    "all since 1970": ([train + 1.6e9 for train in neurons(5, 5.0, 60.0)], OtherTimes([1.6e9 + 50])),
+    "all since 1970": ([train + 1.6e9 for train in neurons(5, 5.0, 60.0)], OtherTimes({"trials": 1.6e9 + 50})),
     "no spikes": ([[], []], BESIDE),
 }
 
@@ -92,7 +95,19 @@ def test_good_times_are_left_in_peace(kind):
 def test_rare_events_of_imaging_beside_its_behaviour():
     # Events are at least two frames of 1 s apart, and units fire every 50 s.
     trains = [np.floor(train) for train in neurons(50, 0.02, 1800.0, refractory=2.0)]
-    assert said(trains, OtherTimes([1790.0])) is None
+    assert said(trains, OtherTimes({"trials": 1790.0})) is None
+
+
+@pytest.mark.parametrize("end", [58_000.0, 1.6e9 + 58], ids=["milliseconds", "since 1970"])
+def test_other_times_in_another_unit_are_named(write, nwb_maker, end, caplog):
+    nwb = nwb_maker.add_trains(nwb_maker.new(), neurons(5, 5.0, 60.0))
+    for k in range(4):
+        nwb.add_trial(start_time=end - 10 + k, stop_time=end - 9 + k)
+    path = write(nwb)
+    assert read_nwb(path).quality == {"other_times_suspicious": 1.0}
+    assert "intervals/trials ends at " in caplog.text
+    with pytest.raises(SourceError, match="other_times_suspicious is 1"):
+        read_nwb(path, strict=True)
 
 
 @pytest.fixture

@@ -127,9 +127,10 @@ def test_names_of_subject_and_session_come_from_the_folder(copy):
     assert read_nwb(str(place)).session == "day4"
 
 
-def test_a_version_and_a_resolution_as_matlab_writes_them(copy):
+def test_texts_as_arrays_of_one_and_a_resolution(copy):
     copy.change(".zattrs", nwb_version=["2.9.0"])
     copy.change("units/spike_times/.zattrs", resolution=0.05)
+    copy.change("general/session_id/.zattrs", zarr_dtype=None)  # an array of one text
     recording = read_nwb(str(copy))
     assert recording.resolution == 0.05
     assert recording.session == "z1"
