@@ -222,9 +222,9 @@ def _read(
             notes.take(f"{path}/spike_times", f"suspicious: {why}")
             notes["spike_times_suspicious"] += 1
         elif rules.check:
-            for other, why in strangers(spikes, others).items():
-                log.warning("%s: %s %s", source.path, other, why)
-                notes.take(other, f"suspicious: {why}")
+            for stranger, why in strangers(spikes, others).items():
+                log.warning("%s: %s %s", source.path, stranger, why)
+                notes.take(stranger, f"suspicious: {why}")
                 notes["other_times_suspicious"] += 1
         units = read_units(rows, recipe.units, notes, path, nwb)
         parts = {"spikes": spikes}

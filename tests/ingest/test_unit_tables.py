@@ -82,14 +82,17 @@ def test_an_interval_for_each_unit_without_an_index(write, nwb_maker):
     assert recording.domain.end.tolist() == [10.0]
 
 
-def test_obs_intervals_that_fit_no_unit_are_refused(write, nwb_maker):
+def test_obs_intervals_that_fit_no_unit_are_left(write, nwb_maker):
     def drop_index(file):
         del file["units/obs_intervals_index"]
 
     nwb = nwb_maker.add_trains(nwb_maker.new(), TRAINS, [[[0.0, 3.0], [4.0, 10.0]]] * 3)
     path = changed(write(nwb), drop_index)
-    with pytest.raises(SourceError, match="obs_intervals"):
-        read_nwb(path)
+    notes = Notes()
+    assert trains_of(read_nwb(path, notes=notes)) == TRAINS
+    assert [note.path for note in notes.left] == ["units/obs_intervals"]
+    with pytest.raises(SourceError, match="parts_left_out"):
+        read_nwb(path, strict=True)
 
 
 @pytest.mark.parametrize(
