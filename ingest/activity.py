@@ -19,7 +19,15 @@ from ingest.notes import Notes
 from ingest.planes import join_series, join_units, sampled_together
 from ingest.recipes import Recipe
 from ingest.rules import ActivityRules, UnitRules
-from ingest.series import FoundSeries, impossible_conversion, infinite_text, missing_values, read_data, unit_of
+from ingest.series import (
+    FoundSeries,
+    impossible_conversion,
+    infinite_text,
+    is_sampling,
+    missing_values,
+    read_data,
+    unit_of,
+)
 from ingest.unfinished import BEING_WRITTEN, fill_run, refuse_unwritten
 from ingest.units import read_units
 
@@ -184,6 +192,8 @@ def _time_first(
     """
     region, table = getattr(item.series, "rois", None), nwb.units
     rows = len(region.data) if region is not None else len(table) if table is not None else None
+    if not data.size:
+        raise SourceError(f"{item.path} is empty: {' x '.join(map(str, data.shape))} samples")
     axis = stated_axis(item.path, item.name, recipe.layout)
     if axis is None:
         axis = population_axis(data.shape, None if stamps is None else len(stamps), rows)
@@ -200,8 +210,8 @@ def _time_first(
 def _on_grid(item: FoundSeries, data: np.ndarray, stamps: Any, unit: str, notes: Notes) -> RegularTimeSeries:
     rate, start = item.series.rate, item.series.starting_time or 0.0
     if stamps is None:
-        if rate is None or not (np.isfinite(rate) and rate > 0 and np.isfinite(start)):
-            raise SourceError(f"{item.path} has neither time stamps nor a rate above 0 Hz, got {rate}")
+        if rate is None or not is_sampling(rate, start):
+            raise SourceError(f"{item.path} has neither time stamps nor a rate above 0 Hz (rate {rate}, start {start})")
         return RegularTimeSeries(data, rate=float(rate), start=float(start), unit=unit)
     times = np.asarray(load(stamps, f"{item.path}/timestamps"), dtype=np.float64)
     if len(times) != len(data) or len(times) < 2:

@@ -16,6 +16,7 @@ LOSSES = frozenset(
         "layouts_unknown",
         "obs_intervals_dropped",
         "parts_left_out",
+        "rates_impossible",
         "rois_unnamed",
         "other_times_suspicious",
         "samples_dropped",

@@ -18,7 +18,7 @@ from pynwb.ophys import RoiResponseSeries
 from foundation.errors import SourceError
 from foundation.store import IrregularTimeSeries, RegularTimeSeries
 from foundation.store import TimeSeries as StoredSeries
-from foundation.store.finite import is_finite, missing_as_nan
+from foundation.store.finite import LARGEST, is_finite, missing_as_nan
 from ingest.arrays import load_slowly
 from ingest.layout import advice, behavior_axis, stated_axis, time_stamps, turned
 from ingest.names import free_name, matches, safe_name, standard_name
@@ -30,6 +30,9 @@ from ingest.texts import plain_text
 from ingest.unfinished import BEING_WRITTEN, fill_run, unwritten
 
 log = logging.getLogger(__name__)
+
+# Hz; what is slower than a sample in thirty years, or faster than any converter, is no sampling.
+MIN_RATE, MAX_RATE = 1e-9, 1e9
 
 NO_BEHAVIOR = {
     ElectricalSeries: "voltage",
@@ -113,8 +116,9 @@ def read_behavior(
             two dimensions), ``series_sorted`` and ``samples_dropped`` (time stamps that fall or are not finite), and
             ``values_not_finite`` (samples that are infinite or too large for float32: they become NaN) and
             ``conversions_impossible`` (series left out, because their conversion or offset is 0 or not finite),
-            ``series_transposed``, ``layouts_unknown`` (series left out, because nothing says which axis is time) and
-            ``series_unfinished`` (series left out, because their writer has not finished them).
+            ``series_transposed``, ``layouts_unknown`` (series left out, because nothing says which axis is time),
+            ``series_unfinished`` (series left out, because their writer has not finished them) and ``rates_impossible``
+            (series left out, because their rate or start is not finite, or no rate of samples).
         strict: refuse what would be sorted or dropped.
         observed: seconds for which the recording was observed, if that is known.
 
@@ -218,7 +222,8 @@ def read_series(
     series, stamps = item.series, time_stamps(item.series, item.path)
     unit, shape = unit_of(series), np.shape(series.data)
     rate, start = series.rate, series.starting_time or 0.0
-    if stamps is None and (rate is None or not (np.isfinite(rate) and rate > 0 and np.isfinite(start))):
+    if stamps is None and not is_sampling(rate, start):
+        quality["rates_impossible"] += rate is not None and rate != 0
         return f"neither time stamps nor a rate above 0 Hz (rate {rate}, start {start})"
     if axis is None:
         axis = behavior_axis(shape, None if stamps is None else len(stamps), rate, observed)
@@ -264,6 +269,16 @@ def _unfinished(item: FoundSeries, stamps: Any, times: np.ndarray | None) -> str
             return why
     run = 0 if times is None else fill_run(times)
     return f"the last {run} of its time stamps are 0" if run > 1 else None
+
+
+def is_sampling(rate: float | None, start: float) -> bool:
+    """Return whether samples can be taken at a rate in Hz from a start in seconds.
+
+    Example:
+        >>> is_sampling(30.0, 0.0), is_sampling(None, 0.0), is_sampling(1e300, 0.0), is_sampling(30.0, float("inf"))
+        (True, False, False, False)
+    """
+    return rate is not None and MIN_RATE <= rate <= MAX_RATE and abs(start) <= LARGEST
 
 
 def unit_of(series: Any) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from foundation.errors import SourceError
 from foundation.store import Interval, Spikes
+from foundation.store.finite import LARGEST, is_finite
 from foundation.store.scratch import empty, let_go, pieces
 from ingest.quality import Quality
 from ingest.rules import SpikeTimeRules
@@ -81,7 +82,7 @@ def clean_trains(times: np.ndarray, bounds: np.ndarray, quality: Quality, strict
         train = times[bounds[unit] : bounds[unit + 1]]
         missing = np.isnan(train)
         # Comparing NaN is False, so a missing spike is not out of range as well.
-        out_of_range = np.isinf(train) | (train < 0)
+        out_of_range = ~missing & (~is_finite(train) | (train < 0))
         kept = train[~(missing | out_of_range)]
         unsorted = bool((np.diff(kept) < 0).any())
         if strict:
@@ -102,7 +103,7 @@ def _as_they_are(times: np.ndarray, bounds: np.ndarray) -> Spikes | None:
         spikes = Spikes(times, bounds)
     except ValueError:
         return None
-    return spikes if not len(spikes) or spikes.span[0] >= 0 else None
+    return spikes if not len(spikes) or (spikes.span[0] >= 0 and spikes.span[1] <= LARGEST) else None
 
 
 def _refuse(unit: int, missing: int, out_of_range: int, unsorted: bool) -> None:

@@ -1,5 +1,6 @@
 """Numbers that are infinite or too large for float32, anywhere in a file: missing, counted, refused by strict."""
 
+import h5py
 import numpy as np
 import pytest
 from pynwb import TimeSeries
@@ -133,6 +134,42 @@ def test_invalid_times_that_do_not_end(write, spiking):
     recording = read_nwb(write(nwb))
     assert recording.domain.end.tolist() == [7.0]
     assert recording.quality == {"invalid_seconds": 3.0, "values_not_finite": 1.0}
+
+
+@pytest.mark.parametrize("absurd", ABSURD)
+def test_spikes_and_observed_time(write, nwb_maker, absurd):
+    nwb = nwb_maker.add_trains(
+        nwb_maker.new(), [[1.0, 2.0, absurd], [3.0]], [[[0.0, 10.0], [20.0, absurd]], [[5.0, 5.0]]]
+    )
+    recording = read_nwb(write(nwb))
+    assert sorted(recording.spikes.times.tolist()) == [1.0, 2.0, 3.0]
+    assert recording.domain.end.tolist() == [10.0]
+    assert recording.quality == {"spikes_dropped_out_of_range": 1.0, "obs_intervals_dropped": 2.0}
+
+
+@pytest.mark.parametrize(
+    "change", [{"rate": np.nan}, {"rate": 1e300}, {"rate": 1e-300}, {"rate": 10.0, "start": 1e300}]
+)
+def test_rates_that_cannot_be(write, nwb_maker, spiking, change):
+    def written(nwb, name):
+        path = write(nwb, f"{name}.nwb")
+        with h5py.File(path, "r+") as file:
+            start = file[f"acquisition/{name}/starting_time"]
+            start.attrs["rate"], start[()] = change["rate"], change.get("start", 0.0)
+        return path
+
+    activity = nwb_maker.new()
+    activity.add_acquisition(TimeSeries(name="dff", data=dff(), unit="dF/F", rate=10.0))
+    with pytest.raises(SourceError, match="dff has neither time stamps nor a rate above 0 Hz"):
+        read_nwb(written(activity, "dff"))
+    nwb = spiking()
+    nwb.add_acquisition(TimeSeries(name="speed", data=np.arange(5.0), unit="m/s", rate=10.0))
+    path = written(nwb, "speed")
+    recording = read_nwb(path)
+    assert recording.behavior == {}
+    # A rate above the recipe's highest is a raw signal, whatever it is.
+    assert recording.quality["series_left_out"] == 1.0
+    assert change["rate"] == 1e300 or recording.quality["rates_impossible"] == 1.0
 
 
 @pytest.mark.parametrize(
