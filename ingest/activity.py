@@ -13,7 +13,7 @@ from foundation.store import COUNTS, VALUES, Interval, RegularTimeSeries, Units
 from foundation.store.finite import is_finite
 from foundation.store.scratch import empty, let_go, pieces
 from ingest.arrays import load
-from ingest.layout import advice, population_axis, stated_axis, time_stamps, turned
+from ingest.layout import advice, population_axis, stated_axis, turned
 from ingest.names import matches, search_groups
 from ingest.notes import Notes
 from ingest.planes import join_series, join_units, sampled_together
@@ -145,7 +145,7 @@ def _read_plane(item: FoundSeries, recipe: Recipe, nwb: NWBFile, notes: Notes) -
     data = read_data(item, missing_values(recipe.activity, item.name), notes)
     if data is None:
         raise SourceError(f"{item.path} holds no numbers in two dimensions")
-    stamps = time_stamps(item.series, item.path)
+    stamps = item.series.timestamps
     data = _time_first(item, data, stamps, recipe, nwb, notes)
     unit = unit_of(item.series)
     rules = recipe.activity

@@ -13,6 +13,7 @@ from hdmf.spec import AttributeSpec, DatasetSpec
 from pynwb import NWBFile
 
 from foundation.errors import SourceError
+from ingest.layout import flatten_time_stamps
 from ingest.mending import DATES, NO_DATE, mend, refuse_if_vital
 from ingest.notes import Damage, Notes, reason
 from ingest.parts import AnyBuilder, PartError, PartManager, Unread, path_of, remove, take_out, walk
@@ -50,6 +51,8 @@ def constructed(io: HDMFIO, unread: list[Unread], notes: Notes) -> NWBFile:
         _leave_unread(root, item, manager, notes)
     with notes.part("the file's texts"):
         unwrap_single_texts(root)
+    with notes.part("the file's time stamps"):
+        flatten_time_stamps(root)
     mend(root, manager, notes)
     for _ in range(MOST_ROUNDS):
         try:

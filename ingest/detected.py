@@ -14,7 +14,6 @@ from foundation.errors import SourceError
 from foundation.store import Interval, Spikes, Units
 from ingest.arrays import load
 from ingest.electrodes import UnitElectrodes
-from ingest.layout import time_stamps
 from ingest.names import matches, search_groups
 from ingest.notes import Notes
 from ingest.rules import UnitRules
@@ -126,7 +125,7 @@ def _events(item: Detected) -> tuple[np.ndarray, np.ndarray]:
     """``(E,)`` seconds of events, and the channel of each, -1 where the file does not say it."""
     one = item.container
     if isinstance(one, SpikeEventSeries):
-        times = np.asarray(load(time_stamps(one, item.path), f"{item.path}/timestamps"), dtype=np.float64)
+        times = np.asarray(load(one.timestamps, f"{item.path}/timestamps"), dtype=np.float64)
         return times, np.full(len(times), -1)
     indices = _source_indices(item)
     if one.times is not None:
@@ -146,7 +145,7 @@ def _source_indices(item: Detected) -> np.ndarray:
 
 def _seconds(series: Any, samples: np.ndarray, path: str) -> np.ndarray:
     """Return when samples of a voltage were taken."""
-    stamps = time_stamps(series, path)
+    stamps = series.timestamps
     if stamps is not None:
         if len(samples) and samples.max() >= len(stamps):
             raise SourceError(f"{path} names sample {samples.max()}, but its voltage has {len(stamps)} time stamps")

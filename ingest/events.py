@@ -10,7 +10,6 @@ from pynwb.misc import IntervalSeries
 from foundation.store import Interval
 from foundation.store.finite import missing_as_nan
 from ingest.arrays import load
-from ingest.layout import time_stamps
 from ingest.names import free_name, safe_name
 from ingest.notes import Notes
 from ingest.series import FoundSeries
@@ -60,7 +59,7 @@ def read_events(
 
 
 def _times(item: FoundSeries) -> np.ndarray | str:
-    series, stamps = item.series, time_stamps(item.series, item.path)
+    series, stamps = item.series, item.series.timestamps
     if stamps is None or series.data is None or len(stamps) != np.size(series.data):
         return "no time stamp for each value"
     times = np.asarray(load(stamps, f"{item.path}/timestamps"))

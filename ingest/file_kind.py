@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import RawIOBase
 from typing import BinaryIO
 
 from foundation.errors import SourceError
@@ -31,7 +32,7 @@ KINDS: tuple[tuple[bytes, str], ...] = (
 )
 
 
-def refuse_other_kinds(file: BinaryIO) -> None:
+def refuse_other_kinds(file: BinaryIO | RawIOBase) -> None:
     """Raise unless HDF5 begins in a file, naming what is there instead.
 
     Args:
@@ -48,7 +49,7 @@ def refuse_other_kinds(file: BinaryIO) -> None:
         foundation.errors.SourceError: not a readable NWB file: it is a web page, and not the file: ...
     """
     file.seek(0)
-    head = file.read(HEAD)
+    head = file.read(HEAD) or b""
     place = 0
     while place <= MAX_PLACE:
         file.seek(place)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import numpy as np
+from hdmf.build import GroupBuilder
 
 from foundation.store.scratch import PIECE_BYTES, empty, let_go
 from ingest.arrays import load
@@ -101,10 +101,18 @@ def turned(data: np.ndarray) -> np.ndarray:
     return result
 
 
-def time_stamps(series: Any, path: str) -> Any:
-    """Return the time stamps of a series, flat where the file has them as a column or a row; None if it has none."""
-    stamps = series.timestamps
-    if stamps is None:
-        return None
-    shape = np.shape(stamps)
-    return np.asarray(load(stamps, f"{path}/timestamps")).reshape(-1) if len(shape) == 2 and 1 in shape else stamps
+def flatten_time_stamps(root: GroupBuilder) -> None:
+    """Flatten time stamps that a file has as a column or a row, of which pynwb constructs no series.
+
+    Args:
+        root: the file as hdmf's builders; changed in place.
+    """
+    pending = [root]
+    while pending:
+        group = pending.pop()
+        pending += group.groups.values()
+        stamps = group.datasets.get("timestamps")
+        shape = () if stamps is None else np.shape(stamps.data)
+        if stamps is not None and len(shape) == 2 and 1 in shape:
+            flat = np.asarray(load(stamps.data, f"{group.name}/timestamps")).reshape(-1)
+            stamps["data"] = flat  # the builder's own setter refuses to overwrite

@@ -131,7 +131,7 @@ def reason(error: BaseException) -> str:
     text = "".join(char if char.isprintable() else " " for char in str(error))
     text = " ".join(text.split())[:400]
     if isinstance(error, OSError) and ("can't open directory" in text or "required filter" in text):
-        return "compressed by a filter that is not installed"
+        return "compressed by a filter that is not installed: pip install hdf5plugin"
     if isinstance(error, UnicodeDecodeError):
         return f"a text that is not {error.encoding.upper()}"
     return text if isinstance(error, SourceError) else f"{type(error).__name__}: {text}"

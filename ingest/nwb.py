@@ -160,11 +160,11 @@ def opened_nwb(path: str, content: BinaryIO | ZarrStore | None = None, notes: No
                 yield stack.enter_context(opened_zarr(content, notes))
                 return
             raw = stack.enter_context(fsspec.open(path, "rb")) if content is None else content
-            refuse_unfinished(path, raw)
-            refuse_other_kinds(raw)
-            use_plugins()
             watched = WatchedFile(raw)
             stack.callback(watched.refuse_failure)
+            refuse_unfinished(path, watched)
+            refuse_other_kinds(watched)
+            use_plugins()
             file = stack.enter_context(h5py.File(watched, "r"))
             refuse_other_versions(version_of(file))
             builders = stack.enter_context(Hdf5Builders(file, PartManager(_types(file, notes)), notes))

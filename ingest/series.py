@@ -20,7 +20,7 @@ from foundation.store import IrregularTimeSeries, RegularTimeSeries
 from foundation.store import TimeSeries as StoredSeries
 from foundation.store.finite import LARGEST, is_finite, missing_as_nan
 from ingest.arrays import load_slowly
-from ingest.layout import advice, behavior_axis, stated_axis, time_stamps, turned
+from ingest.layout import advice, behavior_axis, stated_axis, turned
 from ingest.names import free_name, matches, safe_name, standard_name
 from ingest.notes import Notes
 from ingest.quality import Quality
@@ -98,7 +98,7 @@ def rate_of(series: Any) -> float:
     """Samples per second: the file's rate, or that of its timestamps; NaN if it has neither."""
     if series.rate is not None:
         return float(series.rate)
-    times = time_stamps(series, series.name)
+    times = series.timestamps
     if times is None or len(times) < 2 or not float(times[-1]) > float(times[0]):
         return float("nan")
     return (len(times) - 1) / (float(times[-1]) - float(times[0]))
@@ -219,7 +219,7 @@ def read_series(
         axis: the axis of time, where a recipe states it.
         observed: seconds for which the recording was observed; 0 if that is not known.
     """
-    series, stamps = item.series, time_stamps(item.series, item.path)
+    series, stamps = item.series, item.series.timestamps
     unit, shape = unit_of(series), np.shape(series.data)
     rate, start = series.rate, series.starting_time or 0.0
     if stamps is None and not is_sampling(rate, start):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from io import RawIOBase
 from typing import Any, BinaryIO
 
 import h5py
@@ -19,7 +20,7 @@ MIN_RUN = 8
 BEING_WRITTEN = "the file is being written, or its writer ended before it was done"
 
 
-def refuse_unfinished(path: str, file: BinaryIO) -> None:
+def refuse_unfinished(path: str, file: BinaryIO | RawIOBase) -> None:
     """Raise if a file says that it is being written or fetched.
 
     Args:
@@ -30,7 +31,7 @@ def refuse_unfinished(path: str, file: BinaryIO) -> None:
         SourceError: naming the mark.
     """
     file.seek(0)
-    head = file.read(12)
+    head = file.read(12) or b""
     file.seek(0)
     # Of the superblock's versions 3 has the mark that a file is open for writing; HDF5 takes it away at closing.
     if head.startswith(HDF5) and len(head) == 12 and head[8] >= 3 and head[11] & 1:

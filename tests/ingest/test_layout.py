@@ -167,6 +167,29 @@ def test_a_short_series_of_many_dimensions_is_as_it_says(with_hand):
     np.testing.assert_array_equal(read_nwb(with_hand(data)).behavior["hand"].data, data)
 
 
+def flip(path, series, shape):
+    """Give the time stamps of a series another shape."""
+    with h5py.File(path, "r+") as file:
+        stamps = file[series]["timestamps"]
+        values, attributes = stamps[:], dict(stamps.attrs)
+        del file[series]["timestamps"]
+        file[series]["timestamps"] = values.reshape(shape)
+        file[series]["timestamps"].attrs.update(attributes)
+    return path
+
+
+@pytest.mark.parametrize("shape", [(-1, 1), (1, -1)])
+def test_time_stamps_as_a_column_or_a_row(with_hand, write, nwb_maker, shape):
+    times = np.arange(600.0) / 10
+    recording = read_nwb(flip(with_hand(HAND_TD, timestamps=times), "acquisition/hand", shape), strict=True)
+    hand = recording.behavior["hand"]
+    np.testing.assert_array_equal(hand.timestamps, times)
+    np.testing.assert_array_equal(hand.data, HAND_TD)
+    path = write(counts(nwb_maker.new(), COUNTS_TN, timestamps=times[:60]), "counts.nwb")
+    recording = read_nwb(flip(path, "acquisition/spike_counts", shape), strict=True)
+    assert recording.activity.data.tolist() == COUNTS_TN.tolist()
+
+
 def test_a_recipe_without_these_rules_keeps_its_digest(tmp_path):
     (tmp_path / "recipe.yaml").write_text("extends: default\nlayout: {time_last: [hand]}\n", encoding="utf-8")
     assert load_recipe("default").digest == "c05d2b035f2d0161"
