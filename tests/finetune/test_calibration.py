@@ -15,7 +15,7 @@ from finetune.unit_problem import UnitProblem
 from finetune.window_problem import WindowProblem
 from finetune.windows import Windows
 
-SETS = 60
+SETS = 50
 SETTINGS = FinetuneSettings("model", "store", "results", folds=2)
 
 
@@ -94,6 +94,13 @@ def trials(rng):
     return window_problem(labels, 60, 2, by_token=False), smooth(rng, 60, 3, 5)
 
 
+def blocked_trials(rng):
+    """Classes in blocks of trials, and activity that drifts as slowly."""
+    y_S = np.repeat(rng.integers(0, 2, 40), rng.integers(4, 9, 40))[:160]
+    labels = Labels("behavior", "direction", "Direction", y_S, classes=("a", "b"))
+    return window_problem(labels, 160, 2, by_token=False), smooth(rng, 160, 3, 8)
+
+
 def values(rng):
     labels = Labels("behavior", "velocity", "Velocity", smooth(rng, 600, 1, 6), value_names=("x",))
     return window_problem(labels, 60, 10, by_token=True), smooth(rng, 600, 4, 6)
@@ -109,6 +116,7 @@ KINDS = {
     "units of animals with one class each": lambda rng: units(rng, mixed=False),
     "units of animals with both classes": lambda rng: units(rng, mixed=True),
     "trials": trials,
+    "trials in blocks": blocked_trials,
     "values over time": values,
     "states over time": states,
 }
