@@ -13,6 +13,7 @@ from foundation.store import COUNTS, VALUES, Interval, RegularTimeSeries, Units
 from foundation.store.finite import is_finite
 from foundation.store.scratch import empty, let_go, pieces
 from ingest.arrays import load
+from ingest.inventory import place_of
 from ingest.layout import advice, population_axis, stated_axis, turned
 from ingest.names import matches, search_groups
 from ingest.notes import Notes
@@ -275,7 +276,7 @@ def _units(
         columns |= dict(read_units(table, unit_rules, notes, nwb=nwb))
     region = getattr(item.series, "rois", None)
     if region is not None:
-        cells = read_units(region.table, unit_rules, notes, path=str(region.table.name))
+        cells = read_units(region.table, unit_rules, notes, path=place_of(nwb, region.table))
         rows = np.asarray(load(region.data, f"{item.path}/rois")).astype(np.int64)
         if len(rows) > n_units or (len(rows) and (rows.min() < 0 or rows.max() >= len(cells))):
             raise SourceError(

@@ -12,7 +12,7 @@ from foundation.errors import SourceError
 from foundation.printable import printable
 from foundation.store import Recording, Source
 from ingest.notes import Note, Notes
-from ingest.nwb import NeedsSorting, read_nwb
+from ingest.nwb import NeedsSorting, NoActivity, read_nwb
 from ingest.recipes import Recipe, load_recipe, recipe_for
 from ingest.sources import AccessSettings, Archive, Asset, find_assets, open_asset
 
@@ -104,7 +104,7 @@ def _explain(
         read = read_nwb(
             path, recipe, strict=strict, source=asset.source, namespace=asset.namespace, content=content, notes=notes
         )
-        result = _sorting(read) if isinstance(read, NeedsSorting) else _summary(read)
+        result = _result(read)
     except SourceError as error:
         result, refused = _refused(error, path), True
     return Explanation(path, result, notes.taken, notes.left, notes.found(), refused)
@@ -120,6 +120,12 @@ def _address(asset: Asset) -> str:
     if asset.archive is None:
         return asset.url
     return f"dandi://{asset.archive.name}/{source.dandiset}@{source.version}/{asset.path}"
+
+
+def _result(read: Recording | NeedsSorting | NoActivity) -> str:
+    if isinstance(read, NoActivity):
+        return f"left out: {read}"
+    return _sorting(read) if isinstance(read, NeedsSorting) else _summary(read)
 
 
 def _sorting(found: NeedsSorting) -> str:

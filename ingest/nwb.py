@@ -30,6 +30,7 @@ from ingest.file_kind import refuse_other_kinds
 from ingest.hdf5_builders import SPECIFICATIONS, Hdf5Builders
 from ingest.hdf5_filters import use_plugins
 from ingest.intervals import read_intervals, without_invalid_times
+from ingest.inventory import leave_the_rest
 from ingest.links import refuse_outside_links
 from ingest.notes import Notes, is_damage, reason
 from ingest.other_times import find_trials, other_times
@@ -78,6 +79,25 @@ class NeedsSorting:
         return "; ".join(part for part in (voltage, self.events) if part)
 
 
+@dataclass(frozen=True)
+class NoActivity:
+    """A file that holds no activity of units and nothing that could be sorted: behaviour or video alone, for example.
+
+    Args:
+        path: the file.
+        series: paths of its series, ``''`` without any.
+    """
+
+    path: str
+    series: str
+
+    def __str__(self) -> str:
+        return (
+            "holds neither spike times of units nor sampled activity nor voltage that the recipe knows; "
+            f"its series are: {self.series or 'none'}"
+        )
+
+
 def read_nwb(
     path: str,
     recipe: Recipe | None = None,
@@ -87,7 +107,7 @@ def read_nwb(
     namespace: str = "",
     content: BinaryIO | ZarrStore | None = None,
     notes: Notes | None = None,
-) -> Recording | NeedsSorting:
+) -> Recording | NeedsSorting | NoActivity:
     """Read an NWB file (NWB 2; HDF5 or Zarr).
 
     Args:
@@ -101,7 +121,8 @@ def read_nwb(
         notes: gets what became of every object of the file.
 
     Returns:
-        The recording; ``NeedsSorting`` for a file with voltage or detected events alone.
+        The recording; ``NoActivity`` for a file with behaviour or video alone; ``NeedsSorting`` for one with voltage or
+        detected events alone.
 
     Raises:
         SourceError: if the file is damaged, is no NWB file, holds no activity, or (``strict``) needs mending. The
@@ -115,6 +136,7 @@ def read_nwb(
     notes = Notes() if notes is None else notes
     with opened_nwb(path, content, notes) as nwb:
         read = _read(nwb, recipe, strict, source, namespace, notes)
+        leave_the_rest(nwb, notes)
     refuse_changed(path, before)
     return read
 
@@ -198,7 +220,7 @@ def _types(file: h5py.File, notes: Notes) -> Any:
 
 def _read(
     nwb: NWBFile, recipe: Recipe, strict: bool, source: Source, namespace: str, notes: Notes
-) -> Recording | NeedsSorting:
+) -> Recording | NeedsSorting | NoActivity:
     found = find_series(nwb)
     sampled, detected = activity_series(found, recipe.activity), find_detected(nwb)
     found = [item for item in found if not any(item.series is one.container for one in detected)]
@@ -213,6 +235,8 @@ def _read(
         trains = read_spikes(rows, path, notes, strict, rules=rules, seconds=seconds, trials=trials)
         spikes = trains.spikes
         domain = observed_time(observed, trains, notes, seconds)
+        if "obs_intervals" in rows.colnames and not any(one.path == f"{path}/obs_intervals" for one in notes.left):
+            notes.take(f"{path}/obs_intervals", f"{domain.duration:.1f} s in which the population was observed")
         resolution = resolution_of(nwb, recipe.resolution, notes, rows, spikes)
         others = other_times(nwb, found, recipe, observed)
         if rules.check and (why := suspicion(spikes, others, resolution)) is not None:
@@ -249,7 +273,11 @@ def _read(
         if not any(events is one for one in chosen):
             notes.leave(events.path, f"{events}; {events.advice}", "series_left_out" if events.is_series else "")
     domain = without_invalid_times(nwb, domain, notes)
+    if nwb.invalid_times is not None:
+        notes.take("intervals/invalid_times", "taken out of the observed time")
     subject = read_subject(nwb, source.path, namespace)
+    if nwb.subject is not None:
+        notes.take("general/subject", f"subject {subject.key}")
     intervals = read_intervals(nwb, recipe, domain, notes, strict)
     intervals |= read_events(found, domain, notes, intervals)
     rest = [item for item in found if not item.is_events and not any(item is other for other in sampled)]
@@ -286,17 +314,14 @@ def _refuse_lost_activity(notes: Notes, recipe: Recipe, sampled: Sequence[FoundS
             raise SourceError(f"{part.path}, which holds activity, cannot be read: {why}")
 
 
-def _not_sorted(path: str, found: list[FoundSeries], detected: list[Detected]) -> NeedsSorting:
-    """Say what there is to sort in a file without activity of units."""
+def _not_sorted(path: str, found: list[FoundSeries], detected: list[Detected]) -> NeedsSorting | NoActivity:
+    """Say what there is to sort in a file without activity of units, or what there is otherwise."""
     events = "; ".join(f"{item.path}: {item}: {item.advice}" for item in detected)
     raw = voltage([item for item in found if not is_stub(item.series, detected)])
     if raw is None or raw.series.data is None or not np.isfinite(rate_of(raw.series)):
         if events:
             return NeedsSorting(path, 0, 0.0, 0.0, events)
-        raise SourceError(
-            "holds neither spike times of units nor sampled activity nor voltage that the recipe knows; "
-            f"its series are: {', '.join(item.path for item in found) or 'none'}"
-        )
+        return NoActivity(path, ", ".join(item.path for item in found))
     shape, rate = np.shape(raw.series.data), rate_of(raw.series)
     return NeedsSorting(path, shape[1] if len(shape) > 1 else 1, rate, shape[0] / rate, events)
 

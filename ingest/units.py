@@ -35,10 +35,14 @@ def read_units(table: Any, rules: UnitRules, notes: Notes, path: str = "units", 
         are known; what the units' electrodes say (``x``, ``y``, ``z``...); and every other column that fits, under its
         own name.
     """
-    electrodes = None
+    electrodes, n_damaged = None, len(notes.damaged)
     with notes.part(f"{path}/electrodes"):
         electrodes = unit_electrodes(table, rules.electrodes, None if nwb is None else nwb.electrodes)
-    skip = (*SPECIAL, *([] if electrodes is None else [electrodes.column]))
+    if electrodes is not None:
+        notes.take(f"{path}/{electrodes.column}", "the electrodes of each unit")
+    unread = rules.electrodes if len(notes.damaged) > n_damaged else []
+    named = [name for name in table.colnames if matches(unread, name)] if electrodes is None else [electrodes.column]
+    skip = (*SPECIAL, *named)
     dropped = tuple(name for name in table.colnames if matches(rules.drop, name))
     for name in dropped:
         notes.leave(f"{path}/{name}", "the recipe drops it")

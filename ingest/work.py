@@ -17,7 +17,7 @@ from foundation.printable import printable
 from foundation.store import Source, Store, make_current, recording_id, write_recording
 from ingest.control import remarks
 from ingest.keep import KeepRules, why_not
-from ingest.nwb import NeedsSorting, digest_of, read_nwb
+from ingest.nwb import NeedsSorting, NoActivity, digest_of, read_nwb
 from ingest.quality import LOSSES
 from ingest.recipes import Recipe
 from ingest.report import FAILED, INGESTED, LEFT_OUT, NEEDS_SORTING, SKIPPED, Receipt
@@ -84,6 +84,8 @@ class Work:
             )
             if isinstance(recording, NeedsSorting):
                 return {"status": NEEDS_SORTING, "note": str(recording)}
+            if isinstance(recording, NoActivity):
+                return {"status": LEFT_OUT, "note": str(recording)}
             counts = {"n_units": recording.n_units, "n_spikes": recording.n_spikes}
             if reason := why_not(recording, self.keep):
                 return {"status": LEFT_OUT, "note": reason, **counts}

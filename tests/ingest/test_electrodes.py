@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from foundation.errors import SourceError
+from ingest.notes import Notes
 from ingest.nwb import read_nwb
 from ingest.recipes import load_recipe
 
@@ -100,5 +100,9 @@ def test_electrodes_that_are_not_there(write, two_probes):
     path = write(two_probes)
     with h5py.File(path, "r+") as file:
         file["units/electrodes"][...] = 99
-    with pytest.raises(SourceError, match="electrode 99, but the table of electrodes has 8 rows"):
-        read_nwb(path)
+    notes = Notes()
+    recording = read_nwb(path, notes=notes)
+    assert recording.quality["parts_left_out"] == 1
+    assert "location" not in recording.units
+    left = {note.path: note.text for note in notes.left}
+    assert "electrode 99, but the table of electrodes has 8 rows" in left["units/electrodes"]

@@ -33,6 +33,7 @@ def test_all_that_is_taken_and_all_that_is_left(path):
     taken = {note.path: note.text for note in found.taken}
     left = {note.path: note.text for note in found.left}
     assert taken == {
+        "general/subject": "subject m1",
         "units/spike_times": "6 spikes of 3 units",
         "units/area": "location, known of 3 of 3",
         "units/depth": "column depth",

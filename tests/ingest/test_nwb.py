@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import tracemalloc
 
 import h5py
@@ -11,9 +12,13 @@ from pynwb import TimeSeries
 from pynwb.ecephys import LFP, ElectricalSeries
 
 from foundation.errors import SourceError
-from foundation.store import Source, Subject
+from foundation.store import Source, Store, Subject
+from ingest.explain import explain
 from ingest.notes import Notes
-from ingest.nwb import NeedsSorting, digest_of, read_nwb
+from ingest.nwb import NeedsSorting, NoActivity, digest_of, read_nwb
+from ingest.recipes import load_recipe
+from ingest.sources import find_assets
+from ingest.work import Work
 
 
 @pytest.fixture
@@ -128,13 +133,17 @@ def test_voltage_beside_units_is_no_reason_to_sort(write, nwb_maker):
     assert recording.n_units == 1
 
 
-def test_neither_units_nor_activity_nor_voltage(write, nwb_maker):
+def test_behaviour_alone_is_left_out_and_no_failure(write, nwb_maker, tmp_path):
     nwb = nwb_maker.new()
     nwb.add_acquisition(TimeSeries(name="lick", data=[1.0, 2.0], unit="V", rate=10.0))
     path = write(nwb)
-    with pytest.raises(SourceError, match=r"neither spike times .*acquisition/lick") as caught:
-        read_nwb(path)
-    assert str(caught.value).startswith(f"{path}: ")
+    found = read_nwb(path)
+    assert isinstance(found, NoActivity)
+    assert re.search(r"neither spike times .*acquisition/lick", str(found))
+    assert explain(path).ok
+    Store(tmp_path / "store", create=True)
+    receipt = Work(str(tmp_path / "store"), load_recipe("default"))(find_assets(path)[0])
+    assert (receipt.status, receipt.note) == ("left out", str(found))
 
 
 def test_units_without_a_single_spike(write, nwb_maker):
