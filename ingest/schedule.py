@@ -8,15 +8,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from foundation.cluster_share import ClusterShare
 from foundation.store.scratch import MEMORY
 from ingest.report import FAILED, Receipt
 from ingest.sources import Asset
+from ingest.sources.meter import METER
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +40,14 @@ class Running:
         attempt: how often it was begun.
         memory: bytes that it may take.
         since: when a worker took it up (`time.monotonic`); None while it waits for one.
+        bytes: how many of the asset's bytes have come so far.
     """
 
     asset: Asset
     attempt: int
     memory: int
     since: float | None = None
+    bytes: int = 0
 
 
 def memory_for(size: int) -> int:
@@ -81,9 +84,9 @@ def run_tasks(
     largest = _largest_machine(ray)
 
     @ray.remote(num_cpus=1, max_retries=0, num_returns="streaming")
-    def ingest_asset(asset: Asset) -> Iterator[Receipt | None]:
-        yield None  # says that a worker has taken it up
-        yield work(asset)
+    def ingest_asset(asset: Asset) -> Iterator[Receipt | int]:
+        yield 0  # says that a worker has taken it up
+        yield from _with_bytes(work, asset)
 
     left = deque(sorted(assets, key=lambda asset: (-asset.size, asset.path)))
     running: dict[Any, Running] = {}
@@ -120,8 +123,9 @@ def run_tasks(
                         note = _gave_up(cause, was.memory) if cause else " ".join(str(error).split())[-500:]
                         yield Receipt(was.asset.path, FAILED, size=was.asset.size, note=note)
                         continue
-                    if receipt is None:
-                        running[task].since = time.monotonic()
+                    if isinstance(receipt, int):
+                        running[task].since = running[task].since or time.monotonic()
+                        running[task].bytes = receipt
                     else:
                         del running[task]
                         yield receipt
@@ -146,13 +150,32 @@ def run_here(
         waiting: called about once a second with what is worked on.
     """
     for asset in sorted(assets, key=lambda asset: (-asset.size, asset.path)):
+        METER.reset()
         running = Running(asset, 1, 0, time.monotonic())
-        with _beating(partial(waiting, [running])):
+
+        def beat(running: Running = running) -> None:
+            running.bytes = METER.bytes
+            waiting([running])
+
+        with _beating(beat):
             try:
                 receipt = work(asset)
             except MemoryError:
                 receipt = Receipt(asset.path, FAILED, size=asset.size, note="memory ran out")
         yield receipt
+
+
+def _with_bytes(work: Callable[[Asset], Receipt], asset: Asset) -> Iterator[Receipt | int]:
+    """Do the work in a thread; yield the bytes that have come whenever there are more of them, then the receipt."""
+    METER.reset()
+    said = 0
+    with ThreadPoolExecutor(1) as pool:
+        receipt = pool.submit(work, asset)
+        while not wait([receipt], timeout=HEARTBEAT).done:
+            if METER.bytes != said:
+                said = METER.bytes
+                yield said
+    yield receipt.result()
 
 
 @contextmanager

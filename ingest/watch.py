@@ -12,10 +12,14 @@ from ingest.schedule import Running
 from ingest.sources import Asset
 
 SLOW = 20.0
+# Of an asset's bytes, those that come before its receipt: when all are here, there is work to do yet.
+MOST_READ = 0.9
 
 
 class Watch:
     """Assets, units, spikes, bytes a second, time left and failures so far, also while every worker is silent.
+
+    The bytes of an asset count as they come, up to nine tenths of it; the last tenth counts with its receipt.
 
     Args:
         assets: what will be ingested.
@@ -32,6 +36,7 @@ class Watch:
         self.assets = len(assets)
         self.receipts = self.units = self.spikes = self.failed = 0
         self.slowest = ""
+        self.reading: dict[str, int] = {}
         total = sum(asset.size for asset in assets)
         self.progress = Progress(total, "ingesting", unit="B", scale=True)
 
@@ -51,9 +56,10 @@ class Watch:
         self.units += receipt.n_units
         self.spikes += receipt.n_spikes
         self.failed += receipt.status == FAILED
+        rest = max(0, receipt.size - self.reading.pop(receipt.path, 0))
         if receipt.status == SKIPPED:  # took no time, and says nothing about the pace of the rest
-            self.progress.skip(receipt.size)
-        self.progress.step(0 if receipt.status == SKIPPED else receipt.size, self.note)
+            self.progress.skip(rest)
+        self.progress.step(0 if receipt.status == SKIPPED else rest, self.note)
 
     def waiting(self, running: list[Running]) -> None:
         """Show that the work goes on, and what has been running for long."""
@@ -64,7 +70,13 @@ class Watch:
         self.slowest = f"{path} for {seconds:.0f} s" if seconds > SLOW else ""
         if running and not at_work:
             self.slowest = "waiting for a worker"
-        self.progress.step(0, self.note)
+        self.progress.step(sum(self._more(task) for task in running), self.note)
+
+    def _more(self, task: Running) -> int:
+        """Bytes of an asset that came since the last time; those that a dead worker read are not counted twice."""
+        path, known = task.asset.path, self.reading.get(task.asset.path, 0)
+        self.reading[path] = max(known, min(task.bytes, int(MOST_READ * task.asset.size)))
+        return self.reading[path] - known
 
     def __enter__(self) -> Watch:
         return self

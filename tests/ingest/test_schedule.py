@@ -9,10 +9,14 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 from foundation.store import Source
 from ingest.report import INGESTED, Receipt
-from ingest.schedule import ATTEMPTS, memory_for, run_here, run_tasks
+from ingest.schedule import ATTEMPTS, HEARTBEAT, memory_for, run_here, run_tasks
 from ingest.sources import Asset
+from ingest.sources.meter import METER
+from ingest.watch import Watch
 
 
 def assets(*sizes: int) -> list[Asset]:
@@ -196,3 +200,30 @@ def test_without_ray_an_asset_after_the_other_is_done_here(tmp_path):
     assert "memory ran out" in receipts[1].note
     assert (tmp_path / "0.nwb").read_text() == str(os.getpid())
     assert seen[-1][0].asset.path == "0.nwb"
+
+
+def read_by_halves(asset: Asset) -> Receipt:
+    for _ in range(2):
+        METER.count(asset.size // 2)
+        time.sleep(1.5 * HEARTBEAT)
+    return Receipt(asset.path, INGESTED, size=asset.size)
+
+
+@pytest.mark.parametrize("where", ["on Ray", "here"])
+def test_bytes_inside_an_asset_count_as_they_come(ray_session, where):
+    (asset,) = assets(1000)
+    watch, seen = Watch([asset]), []
+
+    def waiting(running):
+        watch.waiting(running)
+        seen.append(watch.progress.done)
+
+    if where == "on Ray":
+        receipts = run_tasks(ray_session, [asset], read_by_halves, waiting=waiting)
+    else:
+        receipts = run_here([asset], read_by_halves, waiting)
+    for receipt in receipts:
+        watch.done(receipt)
+    assert 500 in seen
+    assert max(seen) <= 900  # the rest counts with the receipt
+    assert watch.progress.done == 1000

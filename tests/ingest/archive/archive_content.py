@@ -6,6 +6,7 @@ import json
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -130,6 +131,7 @@ class Contents:
         return str(uuid.UUID(int=next(self._numbers) << 64 | 0x4000_8000_0000_0000_0000, version=4))
 
 
+@lru_cache(maxsize=8)
 def etag_of(data, part=64 << 20):
     """The etag that S3 gives an upload in parts."""
     parts = [data[start : start + part] for start in range(0, len(data), part)] or [b""]
