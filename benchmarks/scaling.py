@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from foundation.command import build_parser, parse
-from foundation.scaling import Plan, PlanSettings, plan, step_seconds
+from foundation.scaling import Plan, PlanSettings, step_seconds
+from foundation.scaling.plan import plan
 from foundation.scaling.reading import Reading
 from foundation.scaling.table import si
 

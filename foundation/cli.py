@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
+import importlib.util
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from foundation.command import BAD_USAGE, DONE, FAILED, run_stage
+from foundation.errors import FoundationError
 from foundation.version import __version__
 
 HELP = ("-h", "--help")
@@ -16,7 +20,10 @@ HELP = ("-h", "--help")
 
 @dataclass(frozen=True)
 class Command:
-    """Where a command's function, its settings and the printing of its result are, as ``module:name``.
+    """Where a command's function, its settings and the printing of its result are defined, as ``module:name``.
+
+    Settings lie in modules that are quick to import; those of functions are imported when the command runs, so that
+    ``--help`` and bad usage are answered at once.
 
     Args:
         summary: one line for the overview.
@@ -37,40 +44,40 @@ class Command:
 COMMANDS = {
     "simulate izhikevich": Command(
         "simulate labelled populations and write them as NWB",
-        "ingest.simulate:simulate_izhikevich",
-        "ingest.simulate:SimulateSettings",
-        show="ingest.simulate:listing",
+        "ingest.simulate.run:simulate_izhikevich",
+        "ingest.simulate.settings:SimulateSettings",
+        show="ingest.simulate.run:listing",
         extra="ingest",
     ),
     "ingest": Command(
         "read NWB files into a store, in parallel",
         "ingest.job:ingest",
-        "ingest.job:IngestSettings",
+        "ingest.settings:IngestSettings",
         extra="ingest",
     ),
     "catalog": Command(
         "list the recordings of a store",
         "foundation.store.listing:list_catalog",
-        "foundation.store.listing:CatalogSettings",
+        "foundation.store.listing_settings:CatalogSettings",
         first="store",
     ),
     "pretrain": Command(
         "pretrain a model on a store",
-        "foundation.training:pretrain",
-        "foundation.training:PretrainSettings",
+        "foundation.training.job:pretrain",
+        "foundation.training.settings:PretrainSettings",
         extra="train",
     ),
     "plan": Command(
         "say what a training step costs on other hardware, and what would hold it up",
-        "foundation.scaling:plan",
-        "foundation.scaling:PlanSettings",
-        show="foundation.scaling:table",
+        "foundation.scaling.plan:plan",
+        "foundation.scaling.plan_settings:PlanSettings",
+        show="foundation.scaling.table:table",
         extra="train",
     ),
     "sweep": Command(
         "pretrain small models of several sizes on several amounts of data, and fit a power law",
-        "foundation.sweep:sweep",
-        "foundation.sweep:SweepSettings",
+        "foundation.sweep.campaign:sweep",
+        "foundation.sweep.settings:SweepSettings",
         extra="sweep",
     ),
     "runs": Command(
@@ -84,7 +91,7 @@ COMMANDS = {
     "embed": Command(
         "write an embedding of every unit",
         "foundation.embedding:embed",
-        "foundation.embedding:EmbedSettings",
+        "foundation.embed_settings:EmbedSettings",
     ),
     "finetune": Command(
         "fit and score heads on a pretrained model",
@@ -95,14 +102,14 @@ COMMANDS = {
     ),
     "reproduce": Command(
         "run the published experiment of a paper and print its table",
-        "finetune.reproduce:reproduce",
-        "finetune.reproduce:ReproduceSettings",
+        "finetune.reproduce.paper_tables:reproduce",
+        "finetune.reproduce.reproduce_settings:ReproduceSettings",
         extra="finetune",
     ),
     "report": Command(
         "make one page of figures and pictures",
         "finetune.report:report",
-        "finetune.report:ReportSettings",
+        "finetune.settings:ReportSettings",
         extra="finetune",
     ),
     "doctor": Command(
@@ -129,15 +136,49 @@ def main(arguments: list[str] | None = None) -> int:
         return _no_command(arguments)
     command, rest = COMMANDS[name], arguments[len(name.split()) :]
     try:
-        function, settings = _load(command.function), _load(command.settings)
-        show = _load(command.show) if command.show else None
+        settings = _load(command.settings)
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] in ("foundation", "ingest", "finetune"):
-            raise
-        help_ = f"pip install 'neural-foundation[{command.extra or 'all'}]'"
-        print(f"foundation {name}: the package {error.name!r} is not installed: {help_}", file=sys.stderr)
+        print(f"foundation {name}: {_not_installed(error, command)}", file=sys.stderr)
         return FAILED
+
+    def function(given: Any) -> Any:
+        try:
+            run = _load(command.function)
+        except ModuleNotFoundError as error:
+            raise FoundationError(_not_installed(error, command)) from error
+        return run(given)
+
+    def show(result: Any) -> str:
+        text: str = _load(command.show)(result) if command.show else str(result)
+        return text
+
+    function.__doc__ = docstring(command.function)
     return run_stage(f"foundation {name}", function, settings, rest, show, command.first)
+
+
+def _not_installed(error: ModuleNotFoundError, command: Command) -> str:
+    if (error.name or "").split(".")[0] in ("foundation", "ingest", "finetune"):
+        raise error
+    return f"the package {error.name!r} is not installed: pip install 'neural-foundation[{command.extra or 'all'}]'"
+
+
+def docstring(place: str) -> str:
+    """Return the docstring of a function without importing its module.
+
+    Args:
+        place: ``module:name``.
+
+    Example:
+        >>> docstring("foundation.training.job:pretrain").splitlines()[0][:28]
+        'Pretrain a model on a store;'
+    """
+    module, name = place.split(":")
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return ""
+    parts = ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
+    found = [part for part in parts if isinstance(part, ast.FunctionDef) and part.name == name]
+    return (ast.get_docstring(found[0]) or "") if found else ""
 
 
 def _no_command(arguments: list[str]) -> int:

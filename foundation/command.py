@@ -109,7 +109,7 @@ def spell_out(arguments: list[str], settings: type, first: str = "") -> list[str
     ``--dry-run`` is ``--dry_run``.
 
     Example:
-        >>> from foundation.store.listing import CatalogSettings
+        >>> from foundation.store.listing_settings import CatalogSettings
         >>> spell_out(["--verify", "my/store"], CatalogSettings, first="store")
         ['--verify', 'true', '--store', 'my/store']
     """

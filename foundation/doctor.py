@@ -9,7 +9,6 @@ import shutil
 from dataclasses import dataclass
 
 import psutil
-import torch
 
 from foundation.resources import config_folder, config_names
 from foundation.version import __version__
@@ -81,6 +80,8 @@ def _version(name: str) -> str:
 
 
 def _device() -> str:
+    import torch
+
     if torch.cuda.is_available():
         names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
         return f"{torch.cuda.device_count()} GPU: {', '.join(sorted(names))} (CUDA {torch.version.cuda})"

@@ -15,11 +15,11 @@ import torch
 
 from foundation.data.batch import WindowBatch
 from foundation.data.reader import ActivityReader
+from foundation.embed_settings import EmbedSettings
 from foundation.errors import CheckpointError, ConfigError, FoundationError
 from foundation.hub import checkpoint_digest, load_model
 from foundation.models import EIT
 from foundation.progress import progress
-from foundation.setting_checks import check_local
 from foundation.store.catalog import Catalog
 from foundation.store.derived import Derived
 from foundation.store.storage import Store
@@ -174,40 +174,6 @@ def embed_units(
     weight_BN = np.where(active_BN.any(axis=0), active_BN, True).astype(np.float64)
     mean_ND = (z_BND * weight_BN[..., None]).sum(axis=0) / weight_BN.sum(axis=0)[:, None]
     return mean_ND.astype(np.float32)
-
-
-@dataclass(frozen=True)
-class EmbedSettings:
-    """What `foundation embed` writes: one embedding per unit of every recording.
-
-    Args:
-        checkpoint: folder or URL of a pretrained model.
-        store: the recordings.
-        output: a local folder for one .npz per recording; null: the store itself, under derived/ (see `Derived`).
-        bin_width: seconds of a bin.
-        tokens: tokens of a window.
-        max_windows: windows averaged per recording.
-        seed: of the choice of windows.
-
-    Raises:
-        ConfigError: if a value is impossible.
-    """
-
-    checkpoint: str
-    store: str
-    output: str | None = None
-    bin_width: float = 0.005
-    tokens: int = 32
-    max_windows: int = 64
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 1e-4 <= self.bin_width <= 3600:
-            raise ConfigError(f"bin_width is {self.bin_width}: from 0.0001 to 3600 seconds")
-        for name in ("tokens", "max_windows"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
-        check_local(output=self.output)
 
 
 @dataclass(frozen=True)

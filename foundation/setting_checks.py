@@ -98,3 +98,27 @@ def listed_names(name: str, values: Any) -> list[str]:
         if not isinstance(value, str):
             raise ConfigError(f"{name} holds {value!r}: a list of strings")
     return found
+
+
+def check_widths(name: str, widths: list[int], least: int = 1) -> None:
+    """Refuse widths that make no perceptron.
+
+    Raises:
+        ConfigError: if there are fewer than ``least`` widths, or one is below 1.
+    """
+    if len(widths) < least or any(width < 1 for width in widths):
+        many = "one width or more, each at least 1" if least else "widths of at least 1, or none"
+        raise ConfigError(f"{name} is {widths}: {many}")
+
+
+LEVELS = ("units", "population")
+
+
+def check_level(level: str) -> None:
+    """Refuse a level that there is not.
+
+    Raises:
+        ConfigError: if the level is neither ``units`` nor ``population``.
+    """
+    if level not in LEVELS:
+        raise ConfigError(f"level is {level!r}: one of {', '.join(LEVELS)}")

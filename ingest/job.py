@@ -40,7 +40,8 @@ from ingest.report import INGESTED, IngestReport, Receipt
 from ingest.schedule import run_here, run_tasks
 from ingest.settings import AUTO, IngestSettings
 from ingest.ship import run_on_cluster
-from ingest.sources import Asset, find_assets, listing
+from ingest.sources import Asset, find_assets
+from ingest.sources.listing import listing
 from ingest.warm_up import compile_loops
 from ingest.watch import Watch
 from ingest.work import Work

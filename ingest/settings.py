@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 
 from foundation.errors import ConfigError
 from foundation.setting_checks import check_local
-from ingest.keep import KeepRules
-from ingest.sources import AccessSettings, Archive, AssetFilters
+from ingest.keep_settings import KeepRules
+from ingest.sources.access import AccessSettings
+from ingest.sources.archives import Archive
+from ingest.sources.filter_settings import AssetFilters
 
 AUTO = "auto"
 

@@ -16,7 +16,8 @@ from foundation.errors import FoundationError
 from foundation.printable import printable
 from foundation.store import Source, Store, make_current, recording_id, write_recording
 from ingest.control import remarks
-from ingest.keep import KeepRules, why_not
+from ingest.keep import why_not
+from ingest.keep_settings import KeepRules
 from ingest.nwb import NeedsSorting, NoActivity, digest_of, read_nwb
 from ingest.quality import LOSSES
 from ingest.recipes import Recipe

@@ -1,150 +1,33 @@
 """Tables of papers, run by run: a folder for each paper, a file of results for each table, a page of all tables."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from foundation.lazy import lazy_attributes
 
-from finetune.reproduce.common.run_results import read_all, tables_of
-from finetune.reproduce.eit.eit_page import eit_page
-from finetune.reproduce.eit.eit_runs import run_eit
-from finetune.reproduce.eit.eit_table import EITTable
-from finetune.reproduce.myow.myow_page import myow_page
-from finetune.reproduce.myow.myow_runs import MYOWTable, run_myow
-from finetune.reproduce.neurpir.neurpir_page import neurpir_page
-from finetune.reproduce.neurpir.neurpir_runs import NeurPIRTable, run_neurpir
-from foundation.errors import ConfigError, StoreError
-from foundation.resources import config_names
-from foundation.result_lines import SUFFIX
-from foundation.store.catalog import Catalog
-from foundation.store.leases import write_whole
-from foundation.store.storage import Store
+if TYPE_CHECKING:
+    from finetune.reproduce.eit.eit_table import EITTable
+    from finetune.reproduce.myow.bins_settings import MYOWTable
+    from finetune.reproduce.neurpir.neurpir_settings import NeurPIRTable
+    from finetune.reproduce.paper_tables import EXPERIMENTS, Experiment, commands, reproduce
+    from finetune.reproduce.reproduce_settings import ReproduceSettings
 
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """What makes the tables of a paper.
-
-    Args:
-        run: fills a table: (settings, catalog, table's file), and ``pictures`` where the experiment draws any.
-        page: renders all tables of a folder: (folder, commands), and ``pictures``.
-        mark: a key that only the configurations of this experiment's runs have.
-        draws: whether there are pictures.
-    """
-
-    run: Callable[..., None]
-    page: Callable[..., str]
-    mark: str
-    draws: bool = False
-
-
-# By name, which is also the name of the experiment's settings.
-EXPERIMENTS = {
-    "eit": Experiment(run_eit, eit_page, "bins"),
-    "neurpir": Experiment(run_neurpir, neurpir_page, "level"),
-    "myow": Experiment(run_myow, myow_page, "task", draws=True),
-}
-
-
-@dataclass(frozen=True)
-class ReproduceSettings:
-    """Which table is filled up, and where.
-
-    Args:
-        store: the recordings, made by `foundation ingest`.
-        output: folder of all tables of the experiment: a JSON Lines file for each, with a line for each run.
-        name: of this table, the file's name without ``.jsonl``.
-        page: the page that is written from all tables in ``output``; null: none. Pictures go into a folder of the
-            page's name beside the page.
-        experiment: ``eit``, ``neurpir`` or ``myow``.
-        eit: the EIT table.
-        neurpir: the table of firing modes.
-        myow: the tables of MYOW and its rivals.
-
-    Raises:
-        ConfigError: if there is no such experiment.
-    """
-
-    store: str
-    output: str
-    name: str
-    page: str | None = None
-    experiment: str = "eit"
-    eit: EITTable = field(default_factory=EITTable)
-    neurpir: NeurPIRTable = field(default_factory=NeurPIRTable)
-    myow: MYOWTable = field(default_factory=MYOWTable)
-
-    def __post_init__(self) -> None:
-        if self.experiment not in EXPERIMENTS:
-            raise ConfigError(f"experiment is {self.experiment!r}: one of {', '.join(EXPERIMENTS)}")
-        if not self.name or Path(self.name).name != self.name or self.name.startswith("."):
-            raise ConfigError(f"name is {self.name!r}: a plain name")
-
-
-def commands(output: Path) -> str:
-    """Return what makes the tables of a folder, a line each: the tables that a shipped config is named for."""
-    shipped = config_names("reproduce")
-    names = [f"reproduce/{table.stem}" for table in tables_of(output)]
-    found = [name for name in names if name in shipped] or ["your-table.yaml"]
-    return "\n".join(f"foundation reproduce --config {name} --store store" for name in found)
-
-
-def reproduce(settings: ReproduceSettings) -> Path:
-    """Make the runs of a table that are not there yet, and write the page of all that are.
-
-    Returns:
-        The file of the table's results.
-
-    Raises:
-        StoreError: if the store is empty.
-        ConfigError: if it does not have the recordings of the table, or the output has tables of another experiment.
-        FoundationError: if a result of another configuration is in the way, or a model does not train.
-    """
-    catalog = Catalog.open(Store(settings.store))
-    if not len(catalog):
-        raise StoreError(f"the store at {catalog.store.name!r} has no recordings: fill it with `foundation ingest`")
-    experiment = EXPERIMENTS[settings.experiment]
-    table = Path(settings.output) / f"{settings.name}{SUFFIX}"
-    _check_tables(Path(settings.output), settings.experiment)
-    pictures = _pictures(settings)
-    drawn = {"pictures": pictures / settings.name} if pictures is not None else {}
-    try:
-        experiment.run(getattr(settings, settings.experiment), catalog, table, **drawn)
-    except BaseException:
-        try:
-            _write_page(settings)
-        except Exception:
-            log.exception("the page was not written")  # what ended the runs is what is to be told
-        raise
-    _write_page(settings)
-    return table
-
-
-def _check_tables(output: Path, experiment: str) -> None:
-    for table in tables_of(output):
-        found = [result for results in read_all(table).values() for result in results]
-        if any(EXPERIMENTS[experiment].mark not in result.config for result in found):
-            raise ConfigError(
-                f"output is {output}: {table.stem} there is of another experiment than {experiment!r}; give each "
-                "experiment a folder of its own"
-            )
-
-
-def _pictures(settings: ReproduceSettings) -> Path | None:
-    """The folder of pictures beside the page; None if the experiment draws none or there is no page."""
-    if settings.page is None or not EXPERIMENTS[settings.experiment].draws:
-        return None
-    return Path(settings.page).with_suffix("")
-
-
-def _write_page(settings: ReproduceSettings) -> None:
-    output, pictures = Path(settings.output), _pictures(settings)
-    if settings.page is None or not output.is_dir():
-        return
-    drawn = {"pictures": pictures} if pictures is not None else {}
-    page = EXPERIMENTS[settings.experiment].page(output, commands(output), **drawn)
-    write_whole(Path(settings.page), page.encode())
+__all__ = [
+    "EITTable",
+    "EXPERIMENTS",
+    "Experiment",
+    "MYOWTable",
+    "NeurPIRTable",
+    "ReproduceSettings",
+    "commands",
+    "reproduce",
+]
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "finetune.reproduce.eit.eit_table": ["EITTable"],
+        "finetune.reproduce.myow.bins_settings": ["MYOWTable"],
+        "finetune.reproduce.neurpir.neurpir_settings": ["NeurPIRTable"],
+        "finetune.reproduce.paper_tables": ["EXPERIMENTS", "Experiment", "commands", "reproduce"],
+        "finetune.reproduce.reproduce_settings": ["ReproduceSettings"],
+    },
+)

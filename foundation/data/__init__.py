@@ -6,23 +6,29 @@ for batch in Loader(catalog, sampler, batch_size=64, workers=2).steps(0, 1000):
     batch.x_BNT, batch.mask_BN, batch.start_B
 """
 
-from foundation.data.batch import PackedBatch, WindowBatch, pad_windows
-from foundation.data.loader import Loader, StepBatch
-from foundation.data.outline import deal
-from foundation.data.plan import DataSettings, StepPlan, View, Window
-from foundation.data.reader import ActivityReader, ReaderCache, WindowReader
-from foundation.data.samplers import (
-    BlockSampler,
-    FixedSampler,
-    LabelSampler,
-    RandomSampler,
-    Sampler,
-    TrialSampler,
-    block_spans,
-    sampling_intervals,
-)
-from foundation.data.views import ViewSpec
-from foundation.data.windows import WindowTable
+from typing import TYPE_CHECKING
+
+from foundation.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from foundation.data.batch import PackedBatch, WindowBatch, pad_windows
+    from foundation.data.data_settings import DataSettings
+    from foundation.data.loader import Loader, StepBatch
+    from foundation.data.outline import deal
+    from foundation.data.plan import StepPlan, View, Window
+    from foundation.data.reader import ActivityReader, ReaderCache, WindowReader
+    from foundation.data.samplers import (
+        BlockSampler,
+        FixedSampler,
+        LabelSampler,
+        RandomSampler,
+        Sampler,
+        TrialSampler,
+        block_spans,
+        sampling_intervals,
+    )
+    from foundation.data.views import ViewSpec
+    from foundation.data.windows import WindowTable
 
 __all__ = [
     "ActivityReader",
@@ -49,3 +55,26 @@ __all__ = [
     "pad_windows",
     "sampling_intervals",
 ]
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "foundation.data.batch": ["PackedBatch", "WindowBatch", "pad_windows"],
+        "foundation.data.data_settings": ["DataSettings"],
+        "foundation.data.loader": ["Loader", "StepBatch"],
+        "foundation.data.outline": ["deal"],
+        "foundation.data.plan": ["StepPlan", "View", "Window"],
+        "foundation.data.reader": ["ActivityReader", "ReaderCache", "WindowReader"],
+        "foundation.data.samplers": [
+            "BlockSampler",
+            "FixedSampler",
+            "LabelSampler",
+            "RandomSampler",
+            "Sampler",
+            "TrialSampler",
+            "block_spans",
+            "sampling_intervals",
+        ],
+        "foundation.data.views": ["ViewSpec"],
+        "foundation.data.windows": ["WindowTable"],
+    },
+)

@@ -8,12 +8,13 @@ embedding over its time, pooled to a few bins of equal length, whatever the segm
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from foundation.errors import ConfigError, FoundationError, StoreError
+from foundation.data.surround_settings import SurroundSettings
+from foundation.errors import FoundationError, StoreError
 from foundation.store.derived import Derived
 from foundation.store.finite import is_finite
 from foundation.store.series import RegularTimeSeries
@@ -21,55 +22,8 @@ from foundation.store.storage import Store
 from foundation.store.stored import StoredRecording
 
 log = logging.getLogger(__name__)
-KINDS = ("raw", "cebra")
 VERSION = 2  # raised whenever a recording's information changes
 SHORTEST = 20  # bins: CEBRA cannot be fitted to fewer than its receptive field
-
-
-@dataclass(frozen=True)
-class SurroundSettings:
-    """How surrounding information is made.
-
-    Args:
-        kind: ``cebra``: the channels through CEBRA-Time; ``raw``: their first principal components.
-        dim: features of either.
-        bin_width: seconds of the grid.
-        pool: bins of a segment's pooled information.
-        architecture: of CEBRA's encoder; ``offset10-model`` sees 10 bins.
-        iterations: steps of CEBRA's training.
-        time_offset: bins between the two of CEBRA's positive pairs.
-        batch_size: of CEBRA's training.
-        seed: of CEBRA's training.
-
-    Raises:
-        ConfigError: if a value is impossible.
-    """
-
-    kind: str = "cebra"
-    dim: int = 8
-    bin_width: float = 0.1
-    pool: int = 4
-    architecture: str = "offset10-model"
-    iterations: int = 500
-    time_offset: int = 10
-    batch_size: int = 512
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ConfigError(f"kind is {self.kind!r}: one of {', '.join(KINDS)}")
-        for name in ("dim", "pool", "iterations", "time_offset", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
-        if self.kind == "cebra" and self.dim < 2:
-            raise ConfigError("dim is 1: CEBRA's embeddings lie on a sphere, 2 or more")
-        if not 0.001 <= self.bin_width <= 60:
-            raise ConfigError(f"bin_width is {self.bin_width}: from 0.001 to 60 seconds")
-
-    @property
-    def features(self) -> int:
-        """Numbers that describe one segment: pooled features, and whether there are any."""
-        return self.dim * self.pool + 1
 
 
 def channels(recording: StoredRecording, bin_width: float) -> tuple[np.ndarray, float]:

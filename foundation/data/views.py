@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from foundation.data.starts import check_condition
-from foundation.data.surround import SurroundSettings
+from foundation.data.surround_settings import SurroundSettings
 from foundation.errors import ConfigError
 
 

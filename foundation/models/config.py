@@ -8,11 +8,9 @@ import yaml
 from transformers import PretrainedConfig
 
 from foundation.errors import ConfigError
+from foundation.model_checks import check_shape
 from foundation.resources import config_names, find_config
-from foundation.setting_checks import check_range, check_whole, check_width, listed_names, listed_wholes
-
-COUNT_TRANSFORMS = ("log1p", "sqrt", "none")
-VALUE_TRANSFORMS = ("asinh", "none")
+from foundation.setting_checks import listed_names, listed_wholes
 
 
 class EITConfig(PretrainedConfig):
@@ -73,30 +71,24 @@ class EITConfig(PretrainedConfig):
         unit_names: list[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        check_whole(1, dim=dim, heads=heads, patch_length=patch_length)
-        check_whole(0, individual_layers=individual_layers, interaction_layers=interaction_layers)
-        check_whole(0, time_layers=time_layers, inducing_points=inducing_points)
-        if dim % heads or (dim // heads) % 2:
-            raise ConfigError(f"dim is {dim} and heads {heads}: each head needs an even number of features")
-        if individual_layers + interaction_layers < 1:
-            raise ConfigError("individual_layers is 0 and interaction_layers 0: at least one in all")
-        check_range(0, 1, dropout=dropout)
-        check_width(dim, mlp_ratio=mlp_ratio)
-        check_range(rotary_shortest=rotary_shortest, rotary_longest=rotary_longest, rotary_share=rotary_share)
-        if not 0 < rotary_shortest < rotary_longest:
-            raise ConfigError(
-                f"rotary_shortest is {rotary_shortest} and rotary_longest {rotary_longest}: need 0 < shortest < longest"
-            )
-        if not 0 < rotary_share <= 1 or int(dim // heads * rotary_share) < 2:
-            raise ConfigError(
-                f"rotary_share is {rotary_share}: above 0, to 1, and at least 2 of {dim // heads} features of a head"
-            )
-        for name, transform, allowed in (
-            ("count_transform", count_transform, COUNT_TRANSFORMS),
-            ("value_transform", value_transform, VALUE_TRANSFORMS),
-        ):
-            if transform not in allowed:
-                raise ConfigError(f"{name} is {transform!r}: one of {', '.join(allowed)}")
+        check_shape(
+            dim=dim,
+            heads=heads,
+            individual_layers=individual_layers,
+            interaction_layers=interaction_layers,
+            time_layers=time_layers,
+            mlp_ratio=mlp_ratio,
+            gated_mlp=gated_mlp,
+            patch_length=patch_length,
+            dropout=dropout,
+            rotary_shortest=rotary_shortest,
+            rotary_longest=rotary_longest,
+            rotary_share=rotary_share,
+            rotate_values=rotate_values,
+            count_transform=count_transform,
+            value_transform=value_transform,
+            inducing_points=inducing_points,
+        )
         channels = listed_names("context_channels", context_channels or [])
         tables = listed_wholes(0, "unit_tables", unit_tables or [])
         names = listed_names("unit_names", unit_names or [])

@@ -6,123 +6,23 @@ is BYOL, by the same code.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from foundation.data.augmentations import Augmentation, augment
+from foundation.data.augmentations import augment
 from foundation.data.batch import WindowBatch
 from foundation.data.context import StepContext
 from foundation.data.views import ViewSpec
-from foundation.errors import ConfigError
 from foundation.models.population_mlp import PopulationMLPConfig
 from foundation.objectives.average import frozen_copy, momentum_at, move_towards
 from foundation.objectives.base import Objective, two_views
+from foundation.objectives.method_settings import MYOWSettings
 from foundation.objectives.mining import Pool, mine
-from foundation.objectives.projector import check_widths, perceptron, wide
-from foundation.objectives.rows import Rows, check_level, check_rows, counted_units, embed_rows
-from foundation.setting_checks import check_range
-
-
-@dataclass(frozen=True)
-class MYOWSettings:
-    """Settings of MYOW and BYOL.
-
-    Args:
-        level: ``population`` or ``units``: what is predicted.
-        encoder: widths of a perceptron over the neurons of one population that takes the place of the run's model, as
-            MYOW was published with; empty: the run's model.
-        units: neurons of that population; a run draws from the one recording that has exactly these.
-        shortest, longest: tokens of a view.
-        max_distance: seconds between the two views at most; null: anywhere in the recording.
-        augmentations: of each view, in order.
-        projector: widths of the projector's layers; empty: the identity.
-        predictor: width of the predictor's hidden layer.
-        mined_projector: widths of the second projector, which stands on the first.
-        mined_predictor: width of its predictor's hidden layer.
-        batch_norm: normalise inner layers over the global batch.
-        mined_weight: weight w of the mined loss: the losses count 1 / (1 + w) and w / (1 + w); 0: BYOL.
-        mined_from, mined_until: shares of the run between which w rises from 0.
-        candidates: candidate segments per window; all of the global batch's make up the pool.
-        candidate_augmentations: of candidates.
-        neighbours: one of so many nearest candidates is taken, at random.
-        exclusion: seconds; a candidate of the same recording must be at least so far away.
-        across_recordings: candidates of other recordings may be taken.
-        momentum: of the target network at the start.
-        momentum_schedule: ``cosine``: rises to 1 along half a cosine; ``constant``.
-        least_events: a unit counts only if each view has at least this much activity; for ``units``.
-
-    Raises:
-        ConfigError: if a value is impossible.
-    """
-
-    level: str = "population"
-    encoder: list[int] = field(default_factory=list)
-    units: int = 1
-    shortest: int = 1
-    longest: int = 1
-    max_distance: float | None = 0.4
-    augmentations: list[Augmentation] = field(default_factory=list)
-    projector: list[int] = field(default_factory=lambda: [256, 32])
-    predictor: int = 256
-    mined_projector: list[int] = field(default_factory=lambda: [64, 16])
-    mined_predictor: int = 64
-    batch_norm: bool = True
-    mined_weight: float = 0.1
-    mined_from: float = 0.01
-    mined_until: float = 0.11
-    candidates: int = 2
-    candidate_augmentations: list[Augmentation] = field(default_factory=list)
-    neighbours: int = 3
-    exclusion: float = 1.0
-    across_recordings: bool = False
-    momentum: float = 0.9
-    momentum_schedule: str = "cosine"
-    least_events: float = 1.0
-
-    def __post_init__(self) -> None:
-        ViewSpec(2, self.shortest, self.longest, self.max_distance, self.candidates)
-        check_level(self.level)
-        check_widths("projector", self.projector, least=0)
-        check_widths("encoder", self.encoder, least=0)
-        if self.encoder:
-            self._check_encoder()
-        check_widths("mined_projector", self.mined_projector)
-        check_widths("predictor", [self.predictor, self.mined_predictor])
-        check_range(mined_weight=self.mined_weight, exclusion=self.exclusion, least_events=self.least_events)
-        if self.mined_weight > 0 and (self.candidates < 1 or self.neighbours < 1):
-            raise ConfigError(f"candidates is {self.candidates}, neighbours {self.neighbours}: at least 1 to mine")
-        if not 0 <= self.mined_from <= self.mined_until <= 1:
-            raise ConfigError(
-                f"mined_from is {self.mined_from}, mined_until {self.mined_until}: need 0 <= from <= until <= 1"
-            )
-        if not 0 <= self.momentum <= 1:
-            raise ConfigError(f"momentum is {self.momentum}: from 0 to 1")
-        if self.momentum_schedule not in ("cosine", "constant"):
-            raise ConfigError(f"momentum_schedule is {self.momentum_schedule!r}: one of cosine, constant")
-
-    def _check_encoder(self) -> None:
-        if self.level != "population" or self.shortest != self.longest or self.units < 1:
-            raise ConfigError(
-                f"level is {self.level!r}, shortest {self.shortest}, longest {self.longest}, units {self.units}: a "
-                "perceptron (encoder) takes populations of known units (1 or more) and windows of one length"
-            )
-        cut = {"unit_subsampling", "temporal_jitter", "segment_length", "time_scaling"}
-        names = [a.name for a in [*self.augmentations, *self.candidate_augmentations] if a.name in cut]
-        if names:
-            raise ConfigError(
-                f"augmentations has {names[0]}: not with a perceptron (encoder), whose input has one size"
-            )
-
-    def weight_at(self, progress: float) -> float:
-        """The mined weight when a share of the run is done."""
-        if progress >= self.mined_until:
-            return self.mined_weight
-        if progress <= self.mined_from:
-            return 0.0
-        return self.mined_weight * (progress - self.mined_from) / (self.mined_until - self.mined_from)
+from foundation.objectives.projector import perceptron, wide
+from foundation.objectives.rows import Rows, check_rows, counted_units, embed_rows
 
 
 def distance(a_MD: torch.Tensor, b_MD: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ there is maximised. Sampled values, which are no counts, are predicted by their 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -14,45 +14,11 @@ from torch import nn
 from foundation.data.batch import WindowBatch
 from foundation.data.context import StepContext
 from foundation.data.views import ViewSpec
-from foundation.errors import ConfigError
 from foundation.objectives.base import Objective
 from foundation.objectives.gather import gather_rows
+from foundation.objectives.method_settings import NDTSettings
 from foundation.objectives.projector import wide
 from foundation.objectives.rows import parts_for_all
-
-HIDDEN = ("tokens", "time", "units")
-
-
-@dataclass(frozen=True)
-class NDTSettings:
-    """Settings of masked modelling.
-
-    Args:
-        shortest, longest: tokens of a window.
-        hide: what is hidden together: ``tokens`` (each unit's tokens by themselves), ``time`` (a token of all units) or
-            ``units`` (a unit throughout).
-        share: of it that is hidden.
-        units: 0: each unit's counts are read from that unit's own tokens; above 0: from the population's, for a model
-            that has no tokens of units; a run then draws from the one recording that has exactly so many units.
-
-    Raises:
-        ConfigError: if a value is impossible.
-    """
-
-    shortest: int = 8
-    longest: int = 32
-    hide: str = "tokens"
-    share: float = 0.25
-    units: int = 0
-
-    def __post_init__(self) -> None:
-        ViewSpec(1, self.shortest, self.longest)
-        if self.hide not in HIDDEN:
-            raise ConfigError(f"hide is {self.hide!r}: one of {', '.join(HIDDEN)}")
-        if not 0 < self.share < 1:
-            raise ConfigError(f"share is {self.share}: above 0 and below 1")
-        if self.units < 0:
-            raise ConfigError(f"units is {self.units}: 0 or more")
 
 
 def poisson_nll(log_rate: torch.Tensor, count: torch.Tensor) -> torch.Tensor:

@@ -9,69 +9,18 @@ the defaults.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import torch
 from torch import nn
 
-from foundation.data.augmentations import Augmentation
 from foundation.data.batch import WindowBatch
 from foundation.data.context import StepContext
-from foundation.data.surround import SurroundSettings
 from foundation.data.views import ViewSpec
-from foundation.errors import ConfigError
 from foundation.objectives.base import Objective, two_views
 from foundation.objectives.collapse import similarity_gap
-from foundation.objectives.projector import check_widths, perceptron, wide
+from foundation.objectives.method_settings import NeurPIRSettings
+from foundation.objectives.projector import perceptron, wide
 from foundation.objectives.rows import check_rows, counted_units, embed_rows
-from foundation.objectives.vicreg_terms import VICRegWeights, vicreg_terms
-from foundation.setting_checks import check_range
-
-
-@dataclass(frozen=True)
-class NeurPIRSettings:
-    """Settings of NeurPIR.
-
-    Args:
-        shortest, longest: tokens of a segment; each draws its own length between the two.
-        max_distance: seconds between two segments of a unit at most; null: anywhere in its recording.
-        apart: the two segments do not overlap in time, where the recording has room for that.
-        condition: ``table.column`` of intervals, such as ``states.state``: the second segment has another label than
-            the first, where the recording has such a table; null: whatever holds.
-        projector: widths of the projector's layers (ReLU between them).
-        batch_norm: normalise the projector's inner layers over the global batch, as VICReg's expander does; NeurPIR's
-            released code has none.
-        least_events: a unit counts in a step only if each of its segments has at least this much activity (events, or
-            the sum of absolute values).
-        statistics: ``across``: variance and covariance of all units of the batch; ``within``: of what is left when each
-            window's mean is taken out, so that telling recordings apart earns nothing.
-        vicreg: weights of the terms.
-        surround: surrounding information; null: none.
-        augmentations: of each segment, in order, beside its length.
-
-    Raises:
-        ConfigError: if a value is impossible.
-    """
-
-    shortest: int = 8
-    longest: int = 32
-    max_distance: float | None = None
-    apart: bool = False
-    condition: str | None = None
-    projector: list[int] = field(default_factory=lambda: [256, 256, 256])
-    batch_norm: bool = True
-    least_events: float = 1.0
-    statistics: str = "across"
-    vicreg: VICRegWeights = field(default_factory=VICRegWeights)
-    surround: SurroundSettings | None = None
-    augmentations: list[Augmentation] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        ViewSpec(2, self.shortest, self.longest, self.max_distance, condition=self.condition)
-        check_widths("projector", self.projector)
-        if self.statistics not in ("across", "within"):
-            raise ConfigError(f"statistics is {self.statistics!r}: one of across, within")
-        check_range(least_events=self.least_events)
+from foundation.objectives.vicreg_terms import vicreg_terms
 
 
 class NeurPIR(Objective):

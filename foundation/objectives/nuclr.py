@@ -6,59 +6,19 @@ only units of the same window, from both views; the positive pair stays out of t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from foundation.data.augmentations import Augmentation
 from foundation.data.batch import WindowBatch
 from foundation.data.context import StepContext
 from foundation.data.views import ViewSpec
-from foundation.errors import ConfigError
 from foundation.objectives.base import Objective, two_views
 from foundation.objectives.collapse import similarity_gap
 from foundation.objectives.gather import gather_rows
+from foundation.objectives.method_settings import NuCLRSettings
 from foundation.objectives.projector import wide
 from foundation.objectives.rows import TooFewRowsError, unit_embeddings
-from foundation.setting_checks import check_range
-
-
-@dataclass(frozen=True)
-class NuCLRSettings:
-    """Settings of the contrastive loss.
-
-    Args:
-        shortest, longest: tokens of a view.
-        max_distance: seconds between two views at most; null: anywhere in the recording.
-        augmentations: of each view; the paper keeps 50 to 100 % of the units (``unit_subsampling``, share 0.5).
-        hidden, out: widths of the projector (layer norm, linear, ReLU, linear).
-        temperature: of the similarities.
-        released_form: as the released code has it: similarities inside a view are not divided by the temperature.
-        least_events: a unit is in a view only if it has at least so much activity there.
-
-    Raises:
-        ConfigError: if a value is impossible.
-    """
-
-    shortest: int = 10
-    longest: int = 10
-    max_distance: float | None = 30.0
-    augmentations: list[Augmentation] = field(default_factory=list)
-    hidden: int = 256
-    out: int = 256
-    temperature: float = 0.2
-    released_form: bool = False
-    least_events: float = 1.0
-
-    def __post_init__(self) -> None:
-        ViewSpec(2, self.shortest, self.longest, self.max_distance)
-        for name in ("hidden", "out"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
-        check_range(low_too=False, temperature=self.temperature)
-        check_range(least_events=self.least_events)
 
 
 def decoupled_terms(

@@ -7,8 +7,6 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from foundation.errors import ConfigError
-
 
 def perceptron(dim: int, widths: list[int], *, batch_norm: bool) -> nn.Sequential:
     """Linear layers with ReLU between them; no widths make the identity.
@@ -35,17 +33,6 @@ def perceptron(dim: int, widths: list[int], *, batch_norm: bool) -> nn.Sequentia
             layers += [nn.BatchNorm1d(after, track_running_stats=False)] if batch_norm else []
             layers.append(nn.ReLU())
     return nn.Sequential(*layers)
-
-
-def check_widths(name: str, widths: list[int], least: int = 1) -> None:
-    """Refuse widths that make no perceptron.
-
-    Raises:
-        ConfigError: if there are fewer than ``least`` widths, or one is below 1.
-    """
-    if len(widths) < least or any(width < 1 for width in widths):
-        many = "one width or more, each at least 1" if least else "widths of at least 1, or none"
-        raise ConfigError(f"{name} is {widths}: {many}")
 
 
 def wide(z_MD: torch.Tensor) -> torch.Tensor:

@@ -11,25 +11,12 @@ from torch import nn
 from foundation.data.batch import WindowBatch
 from foundation.data.buckets import Bucket, buckets
 from foundation.data.context import StepContext
-from foundation.errors import ConfigError
 from foundation.models.batch_norm import several_processes
 from foundation.objectives.gather import gather_rows
-
-LEVELS = ("units", "population")
 
 
 class TooFewRowsError(ValueError):
     """A step whose global batch holds too little to compare. All processes find the same, and raise it alike."""
-
-
-def check_level(level: str) -> None:
-    """Refuse a level that there is not.
-
-    Raises:
-        ConfigError: if the level is neither ``units`` nor ``population``.
-    """
-    if level not in LEVELS:
-        raise ConfigError(f"level is {level!r}: one of {', '.join(LEVELS)}")
 
 
 def parts_for_all(view: WindowBatch) -> tuple[list[Bucket], int]:

@@ -5,61 +5,18 @@ Liu et al. 2021 (arXiv 2111.02338). It brings its own encoder, `foundation.model
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from foundation.data.augmentations import Augmentation
 from foundation.data.batch import WindowBatch
 from foundation.data.context import StepContext
 from foundation.data.views import ViewSpec
 from foundation.models.swap_vae import SwapVAEConfig, SwapVAEModel
 from foundation.objectives.base import Objective, two_views
 from foundation.objectives.gather import gather_rows
+from foundation.objectives.method_settings import SwapVAESettings
 from foundation.objectives.projector import wide
-from foundation.setting_checks import check_range
-
-
-@dataclass(frozen=True)
-class SwapVAESettings:
-    """Settings of Swap-VAE.
-
-    Args:
-        units: neurons of the one population; a run draws from the one recording that has exactly these.
-        content, style: features of each.
-        hidden: width of the inner layers.
-        hertz: rates in events a second instead of events, as in the released code.
-        max_distance: seconds between two views at most.
-        augmentations: of each view; the reconstruction is of what was there before them.
-        divergence: weight of the style's divergence from a standard normal.
-        alignment: weight of the distance between the contents of two views.
-
-    Raises:
-        ConfigError: if a value is impossible.
-    """
-
-    units: int = 1
-    content: int = 64
-    style: int = 64
-    hidden: int = 128
-    hertz: bool = False
-    max_distance: float | None = 0.5
-    augmentations: list[Augmentation] = field(default_factory=list)
-    divergence: float = 10.0
-    alignment: float = 1.0
-
-    def __post_init__(self) -> None:
-        ViewSpec(2, 1, 1, self.max_distance)
-        self.config()
-        check_range(divergence=self.divergence, alignment=self.alignment)
-
-    def config(self) -> SwapVAEConfig:
-        """The network's configuration."""
-        return SwapVAEConfig(
-            units=self.units, content=self.content, style=self.style, hidden=self.hidden, hertz=self.hertz
-        )
 
 
 def poisson_of_rates(rate: torch.Tensor, count: torch.Tensor) -> torch.Tensor:

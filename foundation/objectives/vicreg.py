@@ -5,73 +5,18 @@ Bardes, Ponce and LeCun 2022 (arXiv 2105.04906). The terms are in `foundation.ob
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import torch
 from torch import nn
 
-from foundation.data.augmentations import Augmentation
 from foundation.data.batch import WindowBatch
 from foundation.data.context import StepContext
 from foundation.data.views import ViewSpec
-from foundation.errors import ConfigError
 from foundation.objectives.base import Objective, two_views
 from foundation.objectives.collapse import similarity_gap
-from foundation.objectives.projector import check_widths, perceptron, wide
-from foundation.objectives.rows import check_level, check_rows, counted_units, embed_rows
-from foundation.objectives.vicreg_terms import VICRegWeights, vicreg_terms
-from foundation.setting_checks import check_range
-
-
-@dataclass(frozen=True)
-class VICRegSettings:
-    """Settings of VICReg.
-
-    Args:
-        level: ``units`` or ``population``: what has two views.
-        segments: 2: two segments of time; 1: one segment, augmented twice.
-        shortest, longest: tokens of a segment.
-        max_distance: seconds between two segments at most; null: anywhere in the recording.
-        apart: the two segments do not overlap in time, where the recording has room for that.
-        condition: ``table.column`` of intervals, such as ``states.state``: the second segment has another label than
-            the first, where the recording has such a table; null: whatever holds.
-        augmentations: of each view, in order.
-        expander: widths of the expander's layers (batch norm and ReLU between them).
-        batch_norm: normalise the expander's inner layers over the global batch.
-        least_events: a unit counts only if each of its segments has at least this much activity; for ``units``.
-        statistics: ``across``: variance and covariance of all rows of the batch; ``within``: of what is left when each
-            window's mean is taken out, so that telling recordings apart earns nothing; ``within`` is for ``units``.
-        weights: of the terms.
-
-    Raises:
-        ConfigError: if a value is impossible.
-    """
-
-    level: str = "units"
-    segments: int = 2
-    shortest: int = 8
-    longest: int = 32
-    max_distance: float | None = None
-    apart: bool = False
-    condition: str | None = None
-    augmentations: list[Augmentation] = field(default_factory=list)
-    expander: list[int] = field(default_factory=lambda: [256, 256, 256])
-    batch_norm: bool = True
-    least_events: float = 1.0
-    statistics: str = "across"
-    weights: VICRegWeights = field(default_factory=VICRegWeights)
-
-    def __post_init__(self) -> None:
-        ViewSpec(self.segments, self.shortest, self.longest, self.max_distance, condition=self.condition)
-        check_level(self.level)
-        if self.statistics not in ("across", "within") or (self.statistics == "within" and self.level != "units"):
-            raise ConfigError(f"statistics is {self.statistics!r}: across, or for level units within")
-        check_widths("expander", self.expander)
-        check_range(least_events=self.least_events)
-        if self.segments not in (1, 2):
-            raise ConfigError(f"segments is {self.segments}: 1 or 2")
-        if self.segments == 1 and not self.augmentations:
-            raise ConfigError("segments is 1 and augmentations is empty: two views would be one, give augmentations")
+from foundation.objectives.method_settings import VICRegSettings
+from foundation.objectives.projector import perceptron, wide
+from foundation.objectives.rows import check_rows, counted_units, embed_rows
+from foundation.objectives.vicreg_terms import vicreg_terms
 
 
 class VICReg(Objective):

@@ -6,38 +6,10 @@ the paper's equation sums them, and the variance term is the mean of the two vie
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch.nn import functional as F
 
-from foundation.setting_checks import check_range
-
-
-@dataclass(frozen=True)
-class VICRegWeights:
-    """Weights of the three terms.
-
-    Args:
-        invariance: weight of the mean squared distance between views.
-        variance: weight of the hinge on each feature's standard deviation.
-        covariance: weight of the squared covariances between features.
-        target: the standard deviation below which a feature is pushed apart.
-        eps: added to variances before the root.
-
-    Raises:
-        ConfigError: if a weight is negative, a bound is not positive, or one is not finite.
-    """
-
-    invariance: float = 25.0
-    variance: float = 25.0
-    covariance: float = 1.0
-    target: float = 1.0
-    eps: float = 1e-4
-
-    def __post_init__(self) -> None:
-        check_range(invariance=self.invariance, variance=self.variance, covariance=self.covariance)
-        check_range(low_too=False, target=self.target, eps=self.eps)
+from foundation.objectives.method_settings import VICRegWeights
 
 
 def vicreg_terms(

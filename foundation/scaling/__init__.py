@@ -1,10 +1,14 @@
 """What a training step costs on hardware that need not be there: `foundation plan`."""
 
-from foundation.scaling.hardware import Hardware, load_hardware
-from foundation.scaling.plan import Plan, PlanSettings, plan
-from foundation.scaling.reading import ArchiveSettings
-from foundation.scaling.step import StepCost, StepSeconds, step_cost, step_seconds
-from foundation.scaling.table import table
+from typing import TYPE_CHECKING
+
+from foundation.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from foundation.scaling.hardware import Hardware, load_hardware
+    from foundation.scaling.plan import Plan
+    from foundation.scaling.plan_settings import ArchiveSettings, PlanSettings
+    from foundation.scaling.step import StepCost, StepSeconds, step_cost, step_seconds
 
 __all__ = [
     "ArchiveSettings",
@@ -14,8 +18,15 @@ __all__ = [
     "StepCost",
     "StepSeconds",
     "load_hardware",
-    "plan",
     "step_cost",
     "step_seconds",
-    "table",
 ]
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "foundation.scaling.hardware": ["Hardware", "load_hardware"],
+        "foundation.scaling.plan": ["Plan"],
+        "foundation.scaling.plan_settings": ["ArchiveSettings", "PlanSettings"],
+        "foundation.scaling.step": ["StepCost", "StepSeconds", "step_cost", "step_seconds"],
+    },
+)

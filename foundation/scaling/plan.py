@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass
 
 import torch
 
 from foundation.data.views import ViewSpec
-from foundation.errors import ConfigError
 from foundation.models import EIT
 from foundation.objectives import build_objective, own_model
 from foundation.scaling.hardware import HERE, Hardware, load_hardware
+from foundation.scaling.plan_settings import PlanSettings
 from foundation.scaling.probe import measure
-from foundation.scaling.reading import ArchiveSettings, reading
+from foundation.scaling.reading import reading
 from foundation.scaling.shapes import drawn, slowest
 from foundation.scaling.step import StepCost, StepSeconds, step_cost, step_seconds
 from foundation.training.settings import PretrainSettings
@@ -25,62 +25,6 @@ def view_spec(settings: PretrainSettings) -> ViewSpec:
     with torch.device("meta"):
         model = own_model(settings.objective) or EIT(settings.model.config())
         return build_objective(settings.objective, settings.model.dim, model).view_spec
-
-
-@dataclass(frozen=True)
-class PlanSettings(PretrainSettings):
-    """What `foundation plan` prints: the settings of a run (`PretrainSettings`), and where it would run.
-
-    Args:
-        store: not read; an archive is described by ``archive``.
-        output: not written.
-        nodes: machines.
-        gpus: devices of each; a process runs on each device.
-        hardware: name of a description, such as ``h100``, a YAML file, or ``this-machine``, which is measured now.
-        batch: what ``data.tokens_per_step`` is: ``device``: each device's share, so that a step grows with the number
-            of devices; ``step``: the whole step's, as `foundation pretrain` takes it.
-        archive: the recordings that are drawn from.
-
-    Raises:
-        ConfigError: if a value is impossible.
-    """
-
-    store: str = ""
-    output: str = ""
-    nodes: int = 1
-    gpus: int = 8
-    hardware: str = "h100"
-    batch: str = "device"
-    archive: ArchiveSettings = field(default_factory=ArchiveSettings)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("nodes", "gpus"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
-        if self.nodes * self.gpus > 65_536:
-            raise ConfigError(f"nodes is {self.nodes} and gpus {self.gpus}: at most 65536 devices in all")
-        if self.batch not in ("device", "step"):
-            raise ConfigError(f"batch is {self.batch!r}: one of device, step")
-
-    def run(self) -> PretrainSettings:
-        """The run as it would be trained: its step is that of all devices."""
-        world = self.nodes * self.gpus
-        plain = {f.name: getattr(self, f.name) for f in fields(PretrainSettings)}
-        if self.batch == "device":
-            data = replace(
-                self.data,
-                tokens_per_step=self.data.tokens_per_step * world,
-                min_windows=self.data.min_windows * world,
-            )
-            plain["data"] = data
-        elif world > self.data.min_windows:
-            raise ConfigError(
-                f"nodes is {self.nodes} and gpus {self.gpus}: at most data.min_windows={self.data.min_windows} devices "
-                "in all, so that each has a window; give batch: device, or raise data.min_windows and "
-                "data.tokens_per_step"
-            )
-        return PretrainSettings(**plain)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from foundation.data.plan import DataSettings
-from foundation.errors import ConfigError
+from foundation.data.data_settings import DataSettings
 from foundation.scaling.hardware import Hardware
+from foundation.scaling.plan_settings import ArchiveSettings
 from foundation.scaling.shapes import StepShape
 from foundation.store.blocks import SPIKES_PER_BLOCK
 
@@ -15,46 +14,6 @@ DECODED = 8  # bytes of a spike in memory
 OPENED_READS, BLOCK_READS = 3, 2  # metadata, edges and offsets; a shard's index and a chunk
 OPENED_BYTES = 8_500  # of metadata, most of it
 RECORD_BYTES = 3_500  # of a recording's catalog record and of its place in the plan, in memory
-
-
-@dataclass(frozen=True)
-class ArchiveSettings:
-    """Recordings that are alike, which a run draws from.
-
-    Args:
-        recordings: how many.
-        units: of each.
-        seconds: of each.
-        rate: spikes per second of a unit.
-        bytes_per_spike: in the store, compressed (docs/benchmarks/store-layout.md has 1.9 to 5.3).
-
-    Raises:
-        ConfigError: if a value is impossible.
-    """
-
-    recordings: int = 1_000_000
-    units: int = 163
-    seconds: float = 3600.0
-    rate: float = 5.0
-    bytes_per_spike: float = 2.2
-
-    def __post_init__(self) -> None:
-        for name in ("recordings", "units"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"archive.{name} is {getattr(self, name)}: at least 1")
-        for name in ("seconds", "rate", "bytes_per_spike"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"archive.{name} is {getattr(self, name)}: above 0")
-
-    @property
-    def spikes(self) -> float:
-        """Of one recording."""
-        return self.units * self.rate * self.seconds
-
-    @property
-    def block_seconds(self) -> float:
-        """Seconds that one block of spikes spans."""
-        return min(SPIKES_PER_BLOCK / (self.units * self.rate), self.seconds)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ import torch
 
 from foundation.data.batch import WindowBatch
 from foundation.data.buckets import buckets
+from foundation.data.data_settings import DataSettings
 from foundation.data.outline import deal, fitted
-from foundation.data.plan import DataSettings, StepPlan
+from foundation.data.plan import StepPlan
 from foundation.data.views import ViewSpec
 
 Part = tuple[int, int, int]  # windows, units and tokens, with padding

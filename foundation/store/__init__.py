@@ -1,22 +1,26 @@
 """Recordings in memory and in a Zarr v3 store."""
 
-from foundation.store.catalog import Catalog
-from foundation.store.cleaning import Cleaned, clean_store
-from foundation.store.commit import make_current, write_recording
-from foundation.store.derived import Derived
-from foundation.store.identity import recording_id
-from foundation.store.interval import Interval
-from foundation.store.migrate import Migration, migrate_store
-from foundation.store.recording import COUNTS, VALUES, Recording, Source, Spikes, Subject, Units
-from foundation.store.series import IrregularTimeSeries, RegularTimeSeries, TimeSeries
-from foundation.store.session import Session
-from foundation.store.storage import Store
-from foundation.store.stored import StoredRecording
-from foundation.store.verify import Finding, Verification, verify_store
+from typing import TYPE_CHECKING
+
+from foundation.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from foundation.store.catalog import Catalog
+    from foundation.store.cleaning import Cleaned, clean_store
+    from foundation.store.commit import make_current, write_recording
+    from foundation.store.derived import Derived
+    from foundation.store.identity import recording_id
+    from foundation.store.interval import Interval
+    from foundation.store.migrate import Migration, migrate_store
+    from foundation.store.recording import COUNTS, VALUES, Recording, Source, Spikes, Subject, Units
+    from foundation.store.series import IrregularTimeSeries, RegularTimeSeries, TimeSeries
+    from foundation.store.session import Session
+    from foundation.store.storage import Store
+    from foundation.store.stored import StoredRecording
+    from foundation.store.verify import Finding, Verification, verify_store
 
 __all__ = [
     "COUNTS",
-    "VALUES",
     "Catalog",
     "Cleaned",
     "Derived",
@@ -34,6 +38,7 @@ __all__ = [
     "Subject",
     "TimeSeries",
     "Units",
+    "VALUES",
     "Verification",
     "clean_store",
     "make_current",
@@ -42,3 +47,21 @@ __all__ = [
     "verify_store",
     "write_recording",
 ]
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "foundation.store.catalog": ["Catalog"],
+        "foundation.store.cleaning": ["Cleaned", "clean_store"],
+        "foundation.store.commit": ["make_current", "write_recording"],
+        "foundation.store.derived": ["Derived"],
+        "foundation.store.identity": ["recording_id"],
+        "foundation.store.interval": ["Interval"],
+        "foundation.store.migrate": ["Migration", "migrate_store"],
+        "foundation.store.recording": ["COUNTS", "VALUES", "Recording", "Source", "Spikes", "Subject", "Units"],
+        "foundation.store.series": ["IrregularTimeSeries", "RegularTimeSeries", "TimeSeries"],
+        "foundation.store.session": ["Session"],
+        "foundation.store.storage": ["Store"],
+        "foundation.store.stored": ["StoredRecording"],
+        "foundation.store.verify": ["Finding", "Verification", "verify_store"],
+    },
+)

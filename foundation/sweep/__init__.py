@@ -1,7 +1,24 @@
 """Sweeps over size of model and amount of data, and the power law that fits what comes out."""
 
-from foundation.sweep.campaign import sweep
-from foundation.sweep.outcome import Outcome
-from foundation.sweep.settings import SweepSettings
+from typing import TYPE_CHECKING
 
-__all__ = ["Outcome", "SweepSettings", "sweep"]
+from foundation.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from foundation.sweep.campaign import sweep
+    from foundation.sweep.outcome import Outcome
+    from foundation.sweep.settings import SweepSettings
+
+__all__ = [
+    "Outcome",
+    "SweepSettings",
+    "sweep",
+]
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "foundation.sweep.campaign": ["sweep"],
+        "foundation.sweep.outcome": ["Outcome"],
+        "foundation.sweep.settings": ["SweepSettings"],
+    },
+)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from foundation.data.plan import DataSettings
+from foundation.data.data_settings import DataSettings
 from foundation.errors import ConfigError
-from foundation.objectives import ObjectiveSettings, own_model
+from foundation.objectives.settings import ObjectiveSettings
 from foundation.setting_checks import check_local
 from foundation.training.settings import ModelSettings, OptimizerSettings
 
@@ -81,7 +81,7 @@ class SweepSettings:
             raise ConfigError(f"gpus is {self.gpus}: 0 or more")
         if not self.held_out.strip():
             raise ConfigError("held_out is empty: it says which recordings the loss is measured on")
-        if own_model(self.objective) is not None:
+        if self.objective.own_config() is not None:
             raise ConfigError(
                 f"objective is {self.objective.title}: it brings its own encoder, whose width no trial sets"
             )

@@ -1,7 +1,26 @@
 """The DeepSpeed trainer. Needs no package of ingest or finetuning."""
 
-from foundation.training.job import pretrain
-from foundation.training.settings import ModelSettings, OptimizerSettings, PretrainSettings
-from foundation.training.trainer import Trainer
+from typing import TYPE_CHECKING
 
-__all__ = ["ModelSettings", "OptimizerSettings", "PretrainSettings", "Trainer", "pretrain"]
+from foundation.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from foundation.training.job import pretrain
+    from foundation.training.settings import ModelSettings, OptimizerSettings, PretrainSettings
+    from foundation.training.trainer import Trainer
+
+__all__ = [
+    "ModelSettings",
+    "OptimizerSettings",
+    "PretrainSettings",
+    "Trainer",
+    "pretrain",
+]
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "foundation.training.job": ["pretrain"],
+        "foundation.training.settings": ["ModelSettings", "OptimizerSettings", "PretrainSettings"],
+        "foundation.training.trainer": ["Trainer"],
+    },
+)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from foundation.data.data_settings import DataSettings
 from foundation.data.outline import WINDOWS
-from foundation.data.plan import DataSettings
 from foundation.errors import ConfigError
-from foundation.models.config import EITConfig
-from foundation.objectives import ObjectiveSettings
+from foundation.model_checks import check_shape
+from foundation.objectives.settings import ObjectiveSettings
 from foundation.setting_checks import check_local, check_range
 from foundation.training.engine_settings import EngineSettings
 from foundation.training.launch_settings import LaunchSettings, host_list
@@ -59,10 +59,12 @@ class ModelSettings:
     inducing_points: int = 0
 
     def __post_init__(self) -> None:
-        self.config()
+        check_shape(**asdict(self))
 
-    def config(self) -> EITConfig:
-        """The model's own configuration."""
+    def config(self) -> Any:
+        """Return the model's own configuration, an `EITConfig`, whose module takes seconds to import."""
+        from foundation.models.config import EITConfig
+
         return EITConfig(**asdict(self))
 
 

@@ -1,6 +1,22 @@
 """Simulated populations whose cell types, areas, states and movements are known, as NWB files."""
 
-from ingest.simulate.run import listing, simulate_izhikevich
-from ingest.simulate.settings import SimulateSettings
+from typing import TYPE_CHECKING
 
-__all__ = ["SimulateSettings", "listing", "simulate_izhikevich"]
+from foundation.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from ingest.simulate.run import listing, simulate_izhikevich
+    from ingest.simulate.settings import SimulateSettings
+
+__all__ = [
+    "SimulateSettings",
+    "listing",
+    "simulate_izhikevich",
+]
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "ingest.simulate.run": ["listing", "simulate_izhikevich"],
+        "ingest.simulate.settings": ["SimulateSettings"],
+    },
+)

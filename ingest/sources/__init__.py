@@ -1,12 +1,16 @@
 """What recordings there are to be had, and their bytes: folders, objects, and archives of DANDI's kind."""
 
-from ingest.sources.access import AccessSettings
-from ingest.sources.archives import Archive
-from ingest.sources.asset import Asset
-from ingest.sources.filters import AssetFilters
-from ingest.sources.find import find_assets
-from ingest.sources.listing import listing
-from ingest.sources.open import open_asset
+from typing import TYPE_CHECKING
+
+from foundation.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from ingest.sources.access import AccessSettings
+    from ingest.sources.archives import Archive
+    from ingest.sources.asset import Asset
+    from ingest.sources.filter_settings import AssetFilters
+    from ingest.sources.find import find_assets
+    from ingest.sources.open import open_asset
 
 __all__ = [
     "AccessSettings",
@@ -14,6 +18,16 @@ __all__ = [
     "Asset",
     "AssetFilters",
     "find_assets",
-    "listing",
     "open_asset",
 ]
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "ingest.sources.access": ["AccessSettings"],
+        "ingest.sources.archives": ["Archive"],
+        "ingest.sources.asset": ["Asset"],
+        "ingest.sources.filter_settings": ["AssetFilters"],
+        "ingest.sources.find": ["find_assets"],
+        "ingest.sources.open": ["open_asset"],
+    },
+)

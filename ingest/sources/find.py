@@ -9,7 +9,8 @@ from ingest.sources.addresses import parse_address
 from ingest.sources.archives import Archive, known_archives
 from ingest.sources.asset import Asset
 from ingest.sources.files import find_local
-from ingest.sources.filters import AssetFilters, chosen
+from ingest.sources.filter_settings import AssetFilters
+from ingest.sources.filters import chosen
 
 
 def find_assets(

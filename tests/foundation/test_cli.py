@@ -1,10 +1,11 @@
+import inspect
 import subprocess
 import sys
 
 import pytest
 import yaml
 
-from foundation.cli import COMMANDS, main, overview
+from foundation.cli import COMMANDS, _load, docstring, main, overview
 from foundation.command import build_parser, parse
 from foundation.errors import ConfigError
 from foundation.resources import config_names, find_config
@@ -161,6 +162,28 @@ def test_every_command_explains_its_options(name, capsys):
     printed = capsys.readouterr().out
     assert f"usage: foundation {name}" in printed
     assert "(type: " in printed or name == "doctor"
+
+
+HELPS = """
+import sys
+from foundation.cli import COMMANDS, main
+for name in COMMANDS:
+    assert main([*name.split(), "--help"]) == 0
+    heavy = "torch deepspeed ray mlflow transformers pynwb hdmf numba zarr pandas matplotlib sklearn".split()
+    print(name, *[package for package in heavy if package in sys.modules], sep=": ", file=sys.stderr)
+"""
+
+
+def test_no_help_imports_what_takes_seconds():
+    done = subprocess.run([sys.executable, "-P", "-c", HELPS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines() == list(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_begins_with_the_docstring_of_the_function(name):
+    command = COMMANDS[name]
+    assert docstring(command.function) == inspect.getdoc(_load(command.function))
 
 
 def test_python_m_foundation_is_the_command():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from finetune.reproduce.eit.decoding import MODELS, Rule
+from finetune.reproduce.eit.training_rule import NAMES, Rule
 from foundation.errors import ConfigError
 from foundation.setting_checks import check_whole
 
@@ -38,7 +38,7 @@ class EITTable:
 
     subject: str = "Chewie"
     bins: int = 2
-    models: list[str] = field(default_factory=lambda: [FLOOR, *MODELS])
+    models: list[str] = field(default_factory=lambda: [FLOOR, *NAMES])
     seeds: list[int] = field(default_factory=lambda: [15, 16, 17, 18, 19])
     transfer_from: str | None = None
     threads: int = 1
@@ -50,9 +50,9 @@ class EITTable:
     def __post_init__(self) -> None:
         if not 1 <= self.bins <= 8:
             raise ConfigError(f"bins is {self.bins}: from 1 to 8")
-        unknown = sorted(set(self.models) - {FLOOR, *MODELS})
+        unknown = sorted(set(self.models) - {FLOOR, *NAMES})
         if unknown:
-            raise ConfigError(f"models has {unknown[0]!r}: one of {', '.join([FLOOR, *MODELS])}")
+            raise ConfigError(f"models has {unknown[0]!r}: one of {', '.join([FLOOR, *NAMES])}")
         if not self.seeds or min(self.seeds) < 0:
             raise ConfigError(f"seeds is {self.seeds}: one or more, each 0 or more")
         check_whole(1, threads=self.threads)

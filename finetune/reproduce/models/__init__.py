@@ -1,6 +1,7 @@
 """Models that EIT is measured against, one file each. All but CEBRA are transformers models."""
 
-from finetune.reproduce.models.cebra_encoder import CEBRAEncoder, CEBRASettings
+from finetune.reproduce.cebra_settings import CEBRASettings
+from finetune.reproduce.models.cebra_encoder import CEBRAEncoder
 from finetune.reproduce.models.decoder import Decoder, DecoderConfig, DecoderOutput
 from finetune.reproduce.models.lolcat import LOLCAT, LOLCATConfig
 from finetune.reproduce.models.ndt_decoder import NDT, NDTConfig

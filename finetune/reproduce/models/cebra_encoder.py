@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,46 +17,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from foundation.errors import CheckpointError, ConfigError, FoundationError
+from finetune.reproduce.cebra_settings import CEBRASettings
+from foundation.errors import CheckpointError, FoundationError
 from foundation.models.checkpoint_check import check_numbers, weight_shapes
-
-
-@dataclass(frozen=True)
-class CEBRASettings:
-    """How CEBRA is fitted.
-
-    Args:
-        architecture: ``offset1-model``, ``offset5-model``, ``offset10-model`` or ``offset36-model``: bins seen at once.
-        dim: features of the embedding.
-        hidden: hidden features.
-        time_offsets: bins between what counts as near in time.
-        temperature: of InfoNCE.
-        learning_rate: of Adam.
-        batch_size: samples of a step.
-        steps: training steps.
-        seed: of weights and batches.
-
-    Raises:
-        ConfigError: if a value is impossible.
-    """
-
-    architecture: str = "offset10-model"
-    dim: int = 8
-    hidden: int = 32
-    time_offsets: int = 10
-    temperature: float = 1.0
-    learning_rate: float = 3e-4
-    batch_size: int = 512
-    steps: int = 1000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        allowed = tuple(f"offset{n}-model" for n in (1, 5, 10, 36))
-        if self.architecture not in allowed:
-            raise ConfigError(f"architecture is {self.architecture!r}: one of {', '.join(allowed)}")
-        for name in ("dim", "hidden", "time_offsets", "batch_size", "steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
 
 
 class CEBRAEncoder:
@@ -66,8 +29,8 @@ class CEBRAEncoder:
         settings: see `CEBRASettings`.
     """
 
-    def __init__(self, settings: CEBRASettings = CEBRASettings()) -> None:
-        self.settings = settings
+    def __init__(self, settings: CEBRASettings | None = None) -> None:
+        self.settings = CEBRASettings() if settings is None else settings
         self.network: Any = None
         self.n_units = 0
 

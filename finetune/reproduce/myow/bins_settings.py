@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from finetune.reproduce.models.cebra_encoder import CEBRASettings
+from finetune.reproduce.cebra_settings import CEBRASettings
 from foundation.errors import ConfigError
-from foundation.objectives import MYOWSettings, SwapVAESettings
+from foundation.objectives.method_settings import MYOWSettings, SwapVAESettings
+
+FLOOR, SHUFFLED = "linear", "shuffled"
+LABELLED, CEBRA = "supervised", "cebra"
+LEARNED = ("myow", "byol", "swap_vae", LABELLED, CEBRA)
+TASK_NAMES = ("reach", "sleep")
 
 
 @dataclass(frozen=True)
@@ -76,3 +81,39 @@ class Training:
             return self
         rate = self.supervised_learning_rate
         return replace(self, optimizer="adamw", learning_rate=rate, supervised_learning_rate=None)
+
+
+@dataclass(frozen=True)
+class MYOWTable:
+    """Which runs of a MYOW table are made.
+
+    Args:
+        subject: the animal whose recording is read.
+        task: ``reach`` (directions, within pi/8) or ``sleep`` (wake, NREM, REM, weighted F1).
+        models: rows: ``myow``, ``byol``, ``swap_vae``, ``cebra``, ``supervised``; ``linear`` is the floor of events
+            alone, ``shuffled`` the floor with labels of other trials.
+        seeds: of weights and batches; each makes a run of every row but ``linear``.
+        threads: of torch.
+        training: how encoders are trained.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    subject: str = "Chewie"
+    task: str = "reach"
+    models: list[str] = field(default_factory=lambda: [FLOOR, SHUFFLED, *LEARNED])
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
+    threads: int = 1
+    training: Training = field(default_factory=Training)
+
+    def __post_init__(self) -> None:
+        if self.task not in TASK_NAMES:
+            raise ConfigError(f"task is {self.task!r}: one of {', '.join(TASK_NAMES)}")
+        unknown = sorted(set(self.models) - {FLOOR, SHUFFLED, *LEARNED})
+        if unknown:
+            raise ConfigError(f"models has {unknown[0]!r}: one of {', '.join([FLOOR, SHUFFLED, *LEARNED])}")
+        if not self.seeds or min(self.seeds) < 0:
+            raise ConfigError(f"seeds is {self.seeds}: one or more, each 0 or more")
+        if self.threads < 1:
+            raise ConfigError(f"threads is {self.threads}: at least 1")

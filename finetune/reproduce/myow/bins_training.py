@@ -15,7 +15,7 @@ from transformers import get_cosine_schedule_with_warmup
 
 from finetune.reproduce.common.divergence import check_finite
 from finetune.reproduce.models.cebra_encoder import CEBRAEncoder
-from finetune.reproduce.myow.bins_settings import Training
+from finetune.reproduce.myow.bins_settings import CEBRA, LABELLED, Training
 from finetune.reproduce.myow.labelled_bins import Bins
 from finetune.reproduce.myow.lars import LARS
 from foundation.data.batch import WindowBatch
@@ -27,8 +27,6 @@ from foundation.objectives import (
     own_model,
 )
 
-LABELLED, CEBRA = "supervised", "cebra"
-LEARNED = ("myow", "byol", "swap_vae", LABELLED, CEBRA)
 Encoder = Callable[[Bins], np.ndarray]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,54 +14,16 @@ import torch
 from finetune.reproduce.common.find_recording import find_recording, source_digest
 from finetune.reproduce.common.run_results import RunResult, key_of, read_all, run_once
 from finetune.reproduce.myow.bins_readout import WIDER, error_of, fit_readout, predict, score, settings_of
-from finetune.reproduce.myow.bins_settings import Training
-from finetune.reproduce.myow.bins_training import LEARNED, Encoder, train
+from finetune.reproduce.myow.bins_settings import FLOOR, LEARNED, SHUFFLED, MYOWTable, Training
+from finetune.reproduce.myow.bins_training import Encoder, train
 from finetune.reproduce.myow.labelled_bins import TRAIN_SHARE, Bins, Parts, read_reaches, read_sleep
 from finetune.reproduce.myow.state_map import draw_map
-from foundation.errors import ConfigError
 from foundation.objectives.parting import parting
 from foundation.store.catalog import Catalog
 
 log = logging.getLogger(__name__)
-FLOOR, SHUFFLED = "linear", "shuffled"
 TASKS = {"reach": read_reaches, "sleep": read_sleep}
 VERSION = 1
-
-
-@dataclass(frozen=True)
-class MYOWTable:
-    """Which runs of a MYOW table are made.
-
-    Args:
-        subject: the animal whose recording is read.
-        task: ``reach`` (directions, within pi/8) or ``sleep`` (wake, NREM, REM, weighted F1).
-        models: rows: ``myow``, ``byol``, ``swap_vae``, ``cebra``, ``supervised``; ``linear`` is the floor of events
-            alone, ``shuffled`` the floor with labels of other trials.
-        seeds: of weights and batches; each makes a run of every row but ``linear``.
-        threads: of torch.
-        training: how encoders are trained.
-
-    Raises:
-        ConfigError: if a value is impossible.
-    """
-
-    subject: str = "Chewie"
-    task: str = "reach"
-    models: list[str] = field(default_factory=lambda: [FLOOR, SHUFFLED, *LEARNED])
-    seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
-    threads: int = 1
-    training: Training = field(default_factory=Training)
-
-    def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise ConfigError(f"task is {self.task!r}: one of {', '.join(TASKS)}")
-        unknown = sorted(set(self.models) - {FLOOR, SHUFFLED, *LEARNED})
-        if unknown:
-            raise ConfigError(f"models has {unknown[0]!r}: one of {', '.join([FLOOR, SHUFFLED, *LEARNED])}")
-        if not self.seeds or min(self.seeds) < 0:
-            raise ConfigError(f"seeds is {self.seeds}: one or more, each 0 or more")
-        if self.threads < 1:
-            raise ConfigError(f"threads is {self.threads}: at least 1")
 
 
 def run_myow(settings: MYOWTable, catalog: Catalog, table: Path, pictures: Path | None = None) -> None:

@@ -10,74 +10,18 @@ from torch.nn import functional as F
 
 from finetune.reproduce.common.divergence import check_finite
 from finetune.reproduce.models import LOLCAT, LOLCATConfig, Timescale, snippet_batch
+from finetune.reproduce.neurpir.neurpir_settings import FiringEncoder
 from finetune.reproduce.neurpir.simulated_networks import MODES, Networks
 from foundation.command import build_parser, parse
 from foundation.data import Loader, StepPlan
-from foundation.data.plan import DataSettings
+from foundation.data.data_settings import DataSettings
 from foundation.data.reader import ReaderCache
 from foundation.embedding import embed_units, embed_windows, spread_starts
-from foundation.errors import ConfigError
-from foundation.models import EIT, EITConfig
+from foundation.models import EIT
 from foundation.objectives import ObjectiveSettings, build_objective
 from foundation.objectives.collapse import similarity_gap
 from foundation.training.contexts import Contexts
 from foundation.training.settings import OptimizerSettings
-
-
-@dataclass(frozen=True)
-class FiringEncoder:
-    """The encoder of all objectives, how it is fed, and how its frozen embeddings are read.
-
-    Args:
-        dim: features of a token, and of a unit's embedding.
-        heads: attention heads.
-        individual_layers: layers that see one unit alone, over time.
-        interaction_layers: layers in which units see each other.
-        patch_length: bins of a token.
-        bin_width: seconds.
-        max_units: units of a window at most.
-        windows: windows of a step at least; as many more as fit in the same number of tokens.
-        tokens: of a view of NuCLR, and of the windows that are embedded.
-        projector: widths of NeurPIR's projector, in place of those of its config; empty: those.
-        cebra_iterations: steps of CEBRA's training, in place of those of NeurPIR's config; null: those.
-        learning_rate: of AdamW, in place of the config's; null: that.
-        looks: windows of a network that are embedded when the held-out networks are looked at; at the end all are.
-
-    Raises:
-        ConfigError: if a value is impossible.
-    """
-
-    dim: int = 64
-    heads: int = 4
-    individual_layers: int = 2
-    interaction_layers: int = 0
-    patch_length: int = 20
-    bin_width: float = 0.005
-    max_units: int = 50
-    windows: int = 2
-    tokens: int = 20
-    projector: list[int] = field(default_factory=lambda: [256, 256, 256])
-    cebra_iterations: int | None = 200
-    learning_rate: float | None = 3e-3
-    looks: int = 8
-
-    def __post_init__(self) -> None:
-        for name in ("max_units", "windows", "tokens", "cebra_iterations", "looks"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}: at least 1")
-
-    def model(self) -> EIT:
-        """A new one, from torch's seed."""
-        return EIT(
-            EITConfig(
-                dim=self.dim,
-                heads=self.heads,
-                individual_layers=self.individual_layers,
-                interaction_layers=self.interaction_layers,
-                patch_length=self.patch_length,
-            )
-        )
 
 
 @dataclass(frozen=True)

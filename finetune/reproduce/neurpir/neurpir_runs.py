@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,81 +19,19 @@ from finetune.reproduce.common.run_results import RunResult, key_of, run_once
 from finetune.reproduce.neurpir.firing_features import component_features, interval_features, parameter_features
 from finetune.reproduce.neurpir.firing_training import (
     EncoderTraining,
-    FiringEncoder,
     LOLCATTraining,
     Recipe,
     criterion,
     embed,
     find_recipe,
 )
+from finetune.reproduce.neurpir.neurpir_settings import FIXED, NeurPIRTable
 from finetune.reproduce.neurpir.simulated_networks import MODES, Networks, find_networks, right_by_network
 from finetune.reproduce.neurpir.step_rule import StepRule, best_steps
-from foundation.errors import ConfigError
 from foundation.store.catalog import Catalog
 
 log = logging.getLogger(__name__)
 VERSION = 1
-FIXED = ("isi", "pca", "oracle")  # nothing in them is drawn: one run, seed 0
-ABLATIONS = (
-    "neurpir-no-cebra",
-    "neurpir-no-variance",
-    "neurpir-no-covariance",
-    "neurpir-no-surround",
-    "neurpir-fixed-length",
-)
-ROWS = (*FIXED, "lolcat", "nuclr", "nuclr-released", "neurpir", *ABLATIONS)
-
-
-@dataclass(frozen=True)
-class NeurPIRTable:
-    """Which runs of the table of firing modes are made.
-
-    Args:
-        levels: difficulty -> what the names of its networks begin with.
-        rows: of every level: ``isi``, ``pca``, ``oracle`` (the parameters themselves), ``lolcat``, and names of
-            ``objective/...`` configs: ``nuclr``, ``neurpir`` and its ablations.
-        seeds: of weights and batches; each makes a run of every row.
-        ablations: further rows, of one level.
-        ablation_level: that level.
-        ablation_seeds: their seeds.
-        test: networks of each level that are tested, the last ones.
-        held: networks held out of the others for the rule, the last ones.
-        threads: of torch.
-        rule: how long a model trains.
-        encoder: of all objectives.
-
-    Raises:
-        ConfigError: if a value is impossible.
-    """
-
-    levels: dict[str, str] = field(
-        default_factory=lambda: {name: f"{name}net" for name in ("jitter0", "jitter10", "jitter20", "shift20")}
-    )
-    rows: list[str] = field(default_factory=lambda: [*FIXED, "lolcat", "nuclr", "neurpir"])
-    seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
-    ablations: list[str] = field(default_factory=lambda: list(ABLATIONS))
-    ablation_level: str = "jitter10"
-    ablation_seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
-    test: int = 6
-    held: int = 2
-    threads: int = 1
-    rule: StepRule = field(default_factory=StepRule)
-    encoder: FiringEncoder = field(default_factory=FiringEncoder)
-
-    def __post_init__(self) -> None:
-        for name in ("rows", "ablations"):
-            unknown = sorted(set(getattr(self, name)) - set(ROWS))
-            if unknown:
-                raise ConfigError(f"{name} has {unknown[0]!r}: one of {', '.join(ROWS)}")
-        if not self.levels:
-            raise ConfigError("levels is empty: give a name and what the networks' names begin with")
-        if self.ablations and self.ablation_level not in self.levels:
-            raise ConfigError(f"ablation_level is {self.ablation_level!r}: one of {', '.join(self.levels)}")
-        if not self.seeds or min([*self.seeds, *self.ablation_seeds]) < 0:
-            raise ConfigError(f"seeds is {self.seeds}: one or more, each 0 or more")
-        for name in ("test", "held", "threads"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
 
 
 @dataclass(frozen=True)

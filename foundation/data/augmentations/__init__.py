@@ -6,81 +6,28 @@ any number of processes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import torch
 
+from foundation.data.augmentation_settings import Augmentation
 from foundation.data.augmentations.noise import noise, pepper
 from foundation.data.augmentations.time import segment_length, temporal_jitter, time_scaling
 from foundation.data.augmentations.units import neuron_dropout, unit_subsampling
 from foundation.data.batch import WindowBatch
 from foundation.data.context import StepContext
 from foundation.data.draws import Draws
-from foundation.errors import ConfigError
-from foundation.setting_checks import check_range
 
-# name -> (what does it, whether it asks for a share, whether it asks for a size)
-AUGMENTATIONS: dict[str, tuple[Callable[..., WindowBatch], bool, bool]] = {
-    "neuron_dropout": (neuron_dropout, True, False),
-    "unit_subsampling": (unit_subsampling, True, False),
-    "noise": (noise, False, True),
-    "pepper": (pepper, True, True),
-    "temporal_jitter": (temporal_jitter, False, True),
-    "segment_length": (segment_length, True, False),
-    "time_scaling": (time_scaling, False, True),
+AUGMENTATIONS: dict[str, Callable[..., WindowBatch]] = {
+    "neuron_dropout": neuron_dropout,
+    "unit_subsampling": unit_subsampling,
+    "noise": noise,
+    "pepper": pepper,
+    "temporal_jitter": temporal_jitter,
+    "segment_length": segment_length,
+    "time_scaling": time_scaling,
 }
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """One augmentation; a list of them is applied in order.
-
-    Args:
-        name: ``neuron_dropout`` sets units to 0 (chance ``share`` each; with ``random`` each window draws its chance
-            from 0 to ``share``); ``unit_subsampling`` takes units out of the window and keeps a share of at least
-            ``share``; ``noise`` adds normal noise of standard deviation ``size``; ``pepper`` adds ``size`` to a share
-            ``share`` of all bins; ``temporal_jitter`` moves a window by up to ``size`` bins; ``segment_length`` keeps a
-            stretch of at least ``share`` of a window's tokens; ``time_scaling`` lets time run up to ``size`` times
-            faster or slower.
-        chance: the share of windows that get it.
-        share: see above.
-        size: see above.
-        random: see above.
-        same: the same draw for all views of a window, so that the augmentation itself never tells views apart.
-
-    Raises:
-        ConfigError: if there is no such augmentation, or a value is impossible.
-    """
-
-    name: str
-    chance: float = 1.0
-    share: float | None = None
-    size: float | None = None
-    random: bool = False
-    same: bool = False
-
-    def __post_init__(self) -> None:
-        if self.name not in AUGMENTATIONS:
-            raise ConfigError(f"name is {self.name!r}: one of {', '.join(sorted(AUGMENTATIONS))}")
-        if not 0 <= self.chance <= 1:
-            raise ConfigError(f"chance is {self.chance}: from 0 to 1")
-        for key, wanted in zip(("share", "size"), AUGMENTATIONS[self.name][1:], strict=True):
-            value = getattr(self, key)
-            if wanted and value is None:
-                raise ConfigError(f"{key} of {self.name} is not given: a number is needed")
-            if not wanted and value is not None:
-                raise ConfigError(f"{key} of {self.name} is {value}: it has none, leave it out")
-        if self.share is not None and not 0 <= self.share <= 1:
-            raise ConfigError(f"share of {self.name} is {self.share}: from 0 to 1")
-        if self.random and self.name != "neuron_dropout":
-            raise ConfigError(f"random of {self.name} is true: only neuron_dropout has it")
-        if self.size is not None:
-            least = {"noise": 0.0, "temporal_jitter": 0.0, "time_scaling": 1.0}.get(self.name, -math.inf)
-            named: dict[str, Any] = {f"size of {self.name}": self.size}
-            check_range(least, **named)
 
 
 def augment(
@@ -107,7 +54,7 @@ def augment(
     for place, settings in enumerate(augmentations):
         draws = context.draws(settings.name, place)
         draws = draws if settings.same else draws.child("view", number)
-        applied = AUGMENTATIONS[settings.name][0](view, draws, settings, tokens)
+        applied = AUGMENTATIONS[settings.name](view, draws, settings, tokens)
         view = _for_some(view, applied, draws, settings.chance)
     return view
 

@@ -6,7 +6,8 @@ import torch
 
 from finetune.spike_statistics import unit_statistics
 from foundation.data import ActivityReader
-from foundation.data.surround import Surroundings, SurroundSettings, channels
+from foundation.data.surround import Surroundings, channels
+from foundation.data.surround_settings import SurroundSettings
 from foundation.embedding import embed_units, embed_windows
 from foundation.errors import CheckpointError, StoreError
 from foundation.models import EIT, EITConfig

@@ -14,8 +14,9 @@ from objective_cases import CASES, Case, build, global_batch
 
 from foundation.data.augmentations import augment
 from foundation.objectives import MYOWSettings, NuCLRSettings, ObjectiveSettings, SwapVAESettings, VICRegSettings
+from foundation.objectives.method_settings import NDTSettings
 from foundation.objectives.mining import Pool, mine
-from foundation.objectives.ndt import NDT, NDTSettings
+from foundation.objectives.ndt import NDT
 from foundation.objectives.nuclr import NuCLR, decoupled_terms
 
 

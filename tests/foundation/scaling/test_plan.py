@@ -9,8 +9,10 @@ import yaml
 from foundation.cli import main
 from foundation.errors import ConfigError
 from foundation.resources import config_names
-from foundation.scaling import ArchiveSettings, Hardware, PlanSettings, load_hardware, plan, table
+from foundation.scaling import ArchiveSettings, Hardware, PlanSettings, load_hardware
 from foundation.scaling.hardware import hardware_names
+from foundation.scaling.plan import plan
+from foundation.scaling.table import table
 from foundation.scaling.work import Work
 from foundation.training import ModelSettings
 from foundation.training.settings import EngineSettings

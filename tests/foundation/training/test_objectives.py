@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel
 
 from foundation.data.augmentations import Augmentation
-from foundation.data.surround import SurroundSettings
+from foundation.data.surround_settings import SurroundSettings
 from foundation.errors import ConfigError
 from foundation.objectives import (
     MYOWSettings,

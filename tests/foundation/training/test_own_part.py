@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from foundation.data import DataSettings, StepPlan, ViewSpec
-from foundation.data.surround import Surroundings, SurroundSettings
+from foundation.data.surround import Surroundings
+from foundation.data.surround_settings import SurroundSettings
 from foundation.errors import FoundationError
 from foundation.store import Catalog, Store
 from foundation.training.contexts import Contexts

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import torch
 
-from foundation.data.surround import SurroundSettings
+from foundation.data.surround_settings import SurroundSettings
 from foundation.errors import FoundationError, RequeueError
 from foundation.objectives import NeurPIRSettings, ObjectiveSettings
 from foundation.store import Catalog, RegularTimeSeries, Store, write_recording

@@ -3,8 +3,9 @@
 import pytest
 
 from foundation.errors import ConfigError, SourceError
-from ingest.sources import Archive, AssetFilters, find_assets, listing
+from ingest.sources import Archive, AssetFilters, find_assets
 from ingest.sources.archives import BUILT_IN, known_archives
+from ingest.sources.listing import listing
 
 VERSION = "0.240101.1200"
 

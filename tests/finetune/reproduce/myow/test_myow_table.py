@@ -9,8 +9,8 @@ from finetune.reproduce import MYOWTable, ReproduceSettings, reproduce
 from finetune.reproduce.common.find_recording import find_recording
 from finetune.reproduce.common.run_results import read_all
 from finetune.reproduce.myow.bins_readout import score
-from finetune.reproduce.myow.bins_settings import Training
-from finetune.reproduce.myow.bins_training import LEARNED, _Data, _Objective
+from finetune.reproduce.myow.bins_settings import LEARNED, Training
+from finetune.reproduce.myow.bins_training import _Data, _Objective
 from finetune.reproduce.myow.labelled_bins import read_reaches, read_sleep
 from finetune.reproduce.myow.myow_page import PUBLISHED_STEPS, interval
 from finetune.reproduce.myow.myow_runs import _shuffled

@@ -1,0 +1,115 @@
+"""Fill the tables of a paper, run by run, and write the page of all that are there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetune.reproduce.common.run_results import read_all, tables_of
+from finetune.reproduce.eit.eit_page import eit_page
+from finetune.reproduce.eit.eit_runs import run_eit
+from finetune.reproduce.myow.myow_page import myow_page
+from finetune.reproduce.myow.myow_runs import run_myow
+from finetune.reproduce.neurpir.neurpir_page import neurpir_page
+from finetune.reproduce.neurpir.neurpir_runs import run_neurpir
+from finetune.reproduce.reproduce_settings import ReproduceSettings
+from foundation.errors import ConfigError, StoreError
+from foundation.resources import config_names
+from foundation.result_lines import SUFFIX
+from foundation.store.catalog import Catalog
+from foundation.store.leases import write_whole
+from foundation.store.storage import Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What makes the tables of a paper.
+
+    Args:
+        run: fills a table: (settings, catalog, table's file), and ``pictures`` where the experiment draws any.
+        page: renders all tables of a folder: (folder, commands), and ``pictures``.
+        mark: a key that only the configurations of this experiment's runs have.
+        draws: whether there are pictures.
+    """
+
+    run: Callable[..., None]
+    page: Callable[..., str]
+    mark: str
+    draws: bool = False
+
+
+# By name, which is also the name of the experiment's settings.
+EXPERIMENTS = {
+    "eit": Experiment(run_eit, eit_page, "bins"),
+    "neurpir": Experiment(run_neurpir, neurpir_page, "level"),
+    "myow": Experiment(run_myow, myow_page, "task", draws=True),
+}
+
+
+def commands(output: Path) -> str:
+    """Return what makes the tables of a folder, a line each: the tables that a shipped config is named for."""
+    shipped = config_names("reproduce")
+    names = [f"reproduce/{table.stem}" for table in tables_of(output)]
+    found = [name for name in names if name in shipped] or ["your-table.yaml"]
+    return "\n".join(f"foundation reproduce --config {name} --store store" for name in found)
+
+
+def reproduce(settings: ReproduceSettings) -> Path:
+    """Make the runs of a table that are not there yet, and write the page of all that are.
+
+    Returns:
+        The file of the table's results.
+
+    Raises:
+        StoreError: if the store is empty.
+        ConfigError: if it does not have the recordings of the table, or the output has tables of another experiment.
+        FoundationError: if a result of another configuration is in the way, or a model does not train.
+    """
+    catalog = Catalog.open(Store(settings.store))
+    if not len(catalog):
+        raise StoreError(f"the store at {catalog.store.name!r} has no recordings: fill it with `foundation ingest`")
+    experiment = EXPERIMENTS[settings.experiment]
+    table = Path(settings.output) / f"{settings.name}{SUFFIX}"
+    _check_tables(Path(settings.output), settings.experiment)
+    pictures = _pictures(settings)
+    drawn = {"pictures": pictures / settings.name} if pictures is not None else {}
+    try:
+        experiment.run(getattr(settings, settings.experiment), catalog, table, **drawn)
+    except BaseException:
+        try:
+            _write_page(settings)
+        except Exception:
+            log.exception("the page was not written")  # what ended the runs is what is to be told
+        raise
+    _write_page(settings)
+    return table
+
+
+def _check_tables(output: Path, experiment: str) -> None:
+    for table in tables_of(output):
+        found = [result for results in read_all(table).values() for result in results]
+        if any(EXPERIMENTS[experiment].mark not in result.config for result in found):
+            raise ConfigError(
+                f"output is {output}: {table.stem} there is of another experiment than {experiment!r}; give each "
+                "experiment a folder of its own"
+            )
+
+
+def _pictures(settings: ReproduceSettings) -> Path | None:
+    """The folder of pictures beside the page; None if the experiment draws none or there is no page."""
+    if settings.page is None or not EXPERIMENTS[settings.experiment].draws:
+        return None
+    return Path(settings.page).with_suffix("")
+
+
+def _write_page(settings: ReproduceSettings) -> None:
+    output, pictures = Path(settings.output), _pictures(settings)
+    if settings.page is None or not output.is_dir():
+        return
+    drawn = {"pictures": pictures} if pictures is not None else {}
+    page = EXPERIMENTS[settings.experiment].page(output, commands(output), **drawn)
+    write_whole(Path(settings.page), page.encode())

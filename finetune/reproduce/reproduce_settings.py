@@ -1,0 +1,48 @@
+"""What `foundation reproduce` is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from finetune.reproduce.eit.eit_table import EITTable
+from finetune.reproduce.myow.bins_settings import MYOWTable
+from finetune.reproduce.neurpir.neurpir_settings import NeurPIRTable
+from foundation.errors import ConfigError
+
+NAMES = ("eit", "neurpir", "myow")
+
+
+@dataclass(frozen=True)
+class ReproduceSettings:
+    """Which table is filled up, and where.
+
+    Args:
+        store: the recordings, made by `foundation ingest`.
+        output: folder of all tables of the experiment: a JSON Lines file for each, with a line for each run.
+        name: of this table, the file's name without ``.jsonl``.
+        page: the page that is written from all tables in ``output``; null: none. Pictures go into a folder of the
+            page's name beside the page.
+        experiment: ``eit``, ``neurpir`` or ``myow``.
+        eit: the EIT table.
+        neurpir: the table of firing modes.
+        myow: the tables of MYOW and its rivals.
+
+    Raises:
+        ConfigError: if there is no such experiment.
+    """
+
+    store: str
+    output: str
+    name: str
+    page: str | None = None
+    experiment: str = "eit"
+    eit: EITTable = field(default_factory=EITTable)
+    neurpir: NeurPIRTable = field(default_factory=NeurPIRTable)
+    myow: MYOWTable = field(default_factory=MYOWTable)
+
+    def __post_init__(self) -> None:
+        if self.experiment not in NAMES:
+            raise ConfigError(f"experiment is {self.experiment!r}: one of {', '.join(NAMES)}")
+        if not self.name or Path(self.name).name != self.name or self.name.startswith("."):
+            raise ConfigError(f"name is {self.name!r}: a plain name")

@@ -1,0 +1,70 @@
+"""What an augmentation is told; what it does is in `foundation.data.augmentations`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from foundation.errors import ConfigError
+from foundation.setting_checks import check_range
+
+# name -> (whether it asks for a share, whether it asks for a size)
+NEEDS = {
+    "neuron_dropout": (True, False),
+    "unit_subsampling": (True, False),
+    "noise": (False, True),
+    "pepper": (True, True),
+    "temporal_jitter": (False, True),
+    "segment_length": (True, False),
+    "time_scaling": (False, True),
+}
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """One augmentation; a list of them is applied in order.
+
+    Args:
+        name: ``neuron_dropout`` sets units to 0 (chance ``share`` each; with ``random`` each window draws its chance
+            from 0 to ``share``); ``unit_subsampling`` takes units out of the window and keeps a share of at least
+            ``share``; ``noise`` adds normal noise of standard deviation ``size``; ``pepper`` adds ``size`` to a share
+            ``share`` of all bins; ``temporal_jitter`` moves a window by up to ``size`` bins; ``segment_length`` keeps a
+            stretch of at least ``share`` of a window's tokens; ``time_scaling`` lets time run up to ``size`` times
+            faster or slower.
+        chance: the share of windows that get it.
+        share: see above.
+        size: see above.
+        random: see above.
+        same: the same draw for all views of a window, so that the augmentation itself never tells views apart.
+
+    Raises:
+        ConfigError: if there is no such augmentation, or a value is impossible.
+    """
+
+    name: str
+    chance: float = 1.0
+    share: float | None = None
+    size: float | None = None
+    random: bool = False
+    same: bool = False
+
+    def __post_init__(self) -> None:
+        if self.name not in NEEDS:
+            raise ConfigError(f"name is {self.name!r}: one of {', '.join(sorted(NEEDS))}")
+        if not 0 <= self.chance <= 1:
+            raise ConfigError(f"chance is {self.chance}: from 0 to 1")
+        for key, wanted in zip(("share", "size"), NEEDS[self.name], strict=True):
+            value = getattr(self, key)
+            if wanted and value is None:
+                raise ConfigError(f"{key} of {self.name} is not given: a number is needed")
+            if not wanted and value is not None:
+                raise ConfigError(f"{key} of {self.name} is {value}: it has none, leave it out")
+        if self.share is not None and not 0 <= self.share <= 1:
+            raise ConfigError(f"share of {self.name} is {self.share}: from 0 to 1")
+        if self.random and self.name != "neuron_dropout":
+            raise ConfigError(f"random of {self.name} is true: only neuron_dropout has it")
+        if self.size is not None:
+            least = {"noise": 0.0, "temporal_jitter": 0.0, "time_scaling": 1.0}.get(self.name, -math.inf)
+            named: dict[str, Any] = {f"size of {self.name}": self.size}
+            check_range(least, **named)

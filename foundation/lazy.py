@@ -1,0 +1,32 @@
+"""Packages whose parts are imported when they are first asked for, so that `--help` does not wait for PyTorch."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+
+def lazy_attributes(package: str, names: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
+    """Return a package's ``__getattr__`` (PEP 562) that imports what it is asked for.
+
+    Args:
+        package: its ``__name__``.
+        names: module of the package -> what of it the package shows. A name may not be that of a module, which would
+            hide it.
+
+    Example:
+        >>> lazy_attributes("foundation", {"foundation.version": ["__version__"]})("__version__").count(".") >= 1
+        True
+    """
+    place = {name: module for module, shown in names.items() for name in shown}
+
+    def get(name: str) -> Any:
+        if name not in place:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(place[name]), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return get

@@ -1,0 +1,347 @@
+"""What each objective can be told. Light to import: `foundation pretrain --help` shows it without PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from foundation.data.augmentation_settings import Augmentation
+from foundation.data.surround_settings import SurroundSettings
+from foundation.data.views import ViewSpec
+from foundation.errors import ConfigError
+from foundation.setting_checks import check_level, check_range, check_whole, check_widths
+
+
+@dataclass(frozen=True)
+class VICRegWeights:
+    """Weights of the three terms.
+
+    Args:
+        invariance: weight of the mean squared distance between views.
+        variance: weight of the hinge on each feature's standard deviation.
+        covariance: weight of the squared covariances between features.
+        target: the standard deviation below which a feature is pushed apart.
+        eps: added to variances before the root.
+
+    Raises:
+        ConfigError: if a weight is negative, a bound is not positive, or one is not finite.
+    """
+
+    invariance: float = 25.0
+    variance: float = 25.0
+    covariance: float = 1.0
+    target: float = 1.0
+    eps: float = 1e-4
+
+    def __post_init__(self) -> None:
+        check_range(invariance=self.invariance, variance=self.variance, covariance=self.covariance)
+        check_range(low_too=False, target=self.target, eps=self.eps)
+
+
+@dataclass(frozen=True)
+class NeurPIRSettings:
+    """Settings of NeurPIR.
+
+    Args:
+        shortest, longest: tokens of a segment; each draws its own length between the two.
+        max_distance: seconds between two segments of a unit at most; null: anywhere in its recording.
+        apart: the two segments do not overlap in time, where the recording has room for that.
+        condition: ``table.column`` of intervals, such as ``states.state``: the second segment has another label than
+            the first, where the recording has such a table; null: whatever holds.
+        projector: widths of the projector's layers (ReLU between them).
+        batch_norm: normalise the projector's inner layers over the global batch, as VICReg's expander does; NeurPIR's
+            released code has none.
+        least_events: a unit counts in a step only if each of its segments has at least this much activity (events, or
+            the sum of absolute values).
+        statistics: ``across``: variance and covariance of all units of the batch; ``within``: of what is left when each
+            window's mean is taken out, so that telling recordings apart earns nothing.
+        vicreg: weights of the terms.
+        surround: surrounding information; null: none.
+        augmentations: of each segment, in order, beside its length.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    shortest: int = 8
+    longest: int = 32
+    max_distance: float | None = None
+    apart: bool = False
+    condition: str | None = None
+    projector: list[int] = field(default_factory=lambda: [256, 256, 256])
+    batch_norm: bool = True
+    least_events: float = 1.0
+    statistics: str = "across"
+    vicreg: VICRegWeights = field(default_factory=VICRegWeights)
+    surround: SurroundSettings | None = None
+    augmentations: list[Augmentation] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        ViewSpec(2, self.shortest, self.longest, self.max_distance, condition=self.condition)
+        check_widths("projector", self.projector)
+        if self.statistics not in ("across", "within"):
+            raise ConfigError(f"statistics is {self.statistics!r}: one of across, within")
+        check_range(least_events=self.least_events)
+
+
+@dataclass(frozen=True)
+class VICRegSettings:
+    """Settings of VICReg.
+
+    Args:
+        level: ``units`` or ``population``: what has two views.
+        segments: 2: two segments of time; 1: one segment, augmented twice.
+        shortest, longest: tokens of a segment.
+        max_distance: seconds between two segments at most; null: anywhere in the recording.
+        apart: the two segments do not overlap in time, where the recording has room for that.
+        condition: ``table.column`` of intervals, such as ``states.state``: the second segment has another label than
+            the first, where the recording has such a table; null: whatever holds.
+        augmentations: of each view, in order.
+        expander: widths of the expander's layers (batch norm and ReLU between them).
+        batch_norm: normalise the expander's inner layers over the global batch.
+        least_events: a unit counts only if each of its segments has at least this much activity; for ``units``.
+        statistics: ``across``: variance and covariance of all rows of the batch; ``within``: of what is left when each
+            window's mean is taken out, so that telling recordings apart earns nothing; ``within`` is for ``units``.
+        weights: of the terms.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    level: str = "units"
+    segments: int = 2
+    shortest: int = 8
+    longest: int = 32
+    max_distance: float | None = None
+    apart: bool = False
+    condition: str | None = None
+    augmentations: list[Augmentation] = field(default_factory=list)
+    expander: list[int] = field(default_factory=lambda: [256, 256, 256])
+    batch_norm: bool = True
+    least_events: float = 1.0
+    statistics: str = "across"
+    weights: VICRegWeights = field(default_factory=VICRegWeights)
+
+    def __post_init__(self) -> None:
+        ViewSpec(self.segments, self.shortest, self.longest, self.max_distance, condition=self.condition)
+        check_level(self.level)
+        if self.statistics not in ("across", "within") or (self.statistics == "within" and self.level != "units"):
+            raise ConfigError(f"statistics is {self.statistics!r}: across, or for level units within")
+        check_widths("expander", self.expander)
+        check_range(least_events=self.least_events)
+        if self.segments not in (1, 2):
+            raise ConfigError(f"segments is {self.segments}: 1 or 2")
+        if self.segments == 1 and not self.augmentations:
+            raise ConfigError("segments is 1 and augmentations is empty: two views would be one, give augmentations")
+
+
+@dataclass(frozen=True)
+class MYOWSettings:
+    """Settings of MYOW and BYOL.
+
+    Args:
+        level: ``population`` or ``units``: what is predicted.
+        encoder: widths of a perceptron over the neurons of one population that takes the place of the run's model, as
+            MYOW was published with; empty: the run's model.
+        units: neurons of that population; a run draws from the one recording that has exactly these.
+        shortest, longest: tokens of a view.
+        max_distance: seconds between the two views at most; null: anywhere in the recording.
+        augmentations: of each view, in order.
+        projector: widths of the projector's layers; empty: the identity.
+        predictor: width of the predictor's hidden layer.
+        mined_projector: widths of the second projector, which stands on the first.
+        mined_predictor: width of its predictor's hidden layer.
+        batch_norm: normalise inner layers over the global batch.
+        mined_weight: weight w of the mined loss: the losses count 1 / (1 + w) and w / (1 + w); 0: BYOL.
+        mined_from, mined_until: shares of the run between which w rises from 0.
+        candidates: candidate segments per window; all of the global batch's make up the pool.
+        candidate_augmentations: of candidates.
+        neighbours: one of so many nearest candidates is taken, at random.
+        exclusion: seconds; a candidate of the same recording must be at least so far away.
+        across_recordings: candidates of other recordings may be taken.
+        momentum: of the target network at the start.
+        momentum_schedule: ``cosine``: rises to 1 along half a cosine; ``constant``.
+        least_events: a unit counts only if each view has at least this much activity; for ``units``.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    level: str = "population"
+    encoder: list[int] = field(default_factory=list)
+    units: int = 1
+    shortest: int = 1
+    longest: int = 1
+    max_distance: float | None = 0.4
+    augmentations: list[Augmentation] = field(default_factory=list)
+    projector: list[int] = field(default_factory=lambda: [256, 32])
+    predictor: int = 256
+    mined_projector: list[int] = field(default_factory=lambda: [64, 16])
+    mined_predictor: int = 64
+    batch_norm: bool = True
+    mined_weight: float = 0.1
+    mined_from: float = 0.01
+    mined_until: float = 0.11
+    candidates: int = 2
+    candidate_augmentations: list[Augmentation] = field(default_factory=list)
+    neighbours: int = 3
+    exclusion: float = 1.0
+    across_recordings: bool = False
+    momentum: float = 0.9
+    momentum_schedule: str = "cosine"
+    least_events: float = 1.0
+
+    def __post_init__(self) -> None:
+        ViewSpec(2, self.shortest, self.longest, self.max_distance, self.candidates)
+        check_level(self.level)
+        check_widths("projector", self.projector, least=0)
+        check_widths("encoder", self.encoder, least=0)
+        if self.encoder:
+            self._check_encoder()
+        check_widths("mined_projector", self.mined_projector)
+        check_widths("predictor", [self.predictor, self.mined_predictor])
+        check_range(mined_weight=self.mined_weight, exclusion=self.exclusion, least_events=self.least_events)
+        if self.mined_weight > 0 and (self.candidates < 1 or self.neighbours < 1):
+            raise ConfigError(f"candidates is {self.candidates}, neighbours {self.neighbours}: at least 1 to mine")
+        if not 0 <= self.mined_from <= self.mined_until <= 1:
+            raise ConfigError(
+                f"mined_from is {self.mined_from}, mined_until {self.mined_until}: need 0 <= from <= until <= 1"
+            )
+        if not 0 <= self.momentum <= 1:
+            raise ConfigError(f"momentum is {self.momentum}: from 0 to 1")
+        if self.momentum_schedule not in ("cosine", "constant"):
+            raise ConfigError(f"momentum_schedule is {self.momentum_schedule!r}: one of cosine, constant")
+
+    def _check_encoder(self) -> None:
+        if self.level != "population" or self.shortest != self.longest or self.units < 1:
+            raise ConfigError(
+                f"level is {self.level!r}, shortest {self.shortest}, longest {self.longest}, units {self.units}: a "
+                "perceptron (encoder) takes populations of known units (1 or more) and windows of one length"
+            )
+        cut = {"unit_subsampling", "temporal_jitter", "segment_length", "time_scaling"}
+        names = [a.name for a in [*self.augmentations, *self.candidate_augmentations] if a.name in cut]
+        if names:
+            raise ConfigError(
+                f"augmentations has {names[0]}: not with a perceptron (encoder), whose input has one size"
+            )
+
+    def weight_at(self, progress: float) -> float:
+        """The mined weight when a share of the run is done."""
+        if progress >= self.mined_until:
+            return self.mined_weight
+        if progress <= self.mined_from:
+            return 0.0
+        return self.mined_weight * (progress - self.mined_from) / (self.mined_until - self.mined_from)
+
+
+HIDDEN = ("tokens", "time", "units")
+
+
+@dataclass(frozen=True)
+class NDTSettings:
+    """Settings of masked modelling.
+
+    Args:
+        shortest, longest: tokens of a window.
+        hide: what is hidden together: ``tokens`` (each unit's tokens by themselves), ``time`` (a token of all units) or
+            ``units`` (a unit throughout).
+        share: of it that is hidden.
+        units: 0: each unit's counts are read from that unit's own tokens; above 0: from the population's, for a model
+            that has no tokens of units; a run then draws from the one recording that has exactly so many units.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    shortest: int = 8
+    longest: int = 32
+    hide: str = "tokens"
+    share: float = 0.25
+    units: int = 0
+
+    def __post_init__(self) -> None:
+        ViewSpec(1, self.shortest, self.longest)
+        if self.hide not in HIDDEN:
+            raise ConfigError(f"hide is {self.hide!r}: one of {', '.join(HIDDEN)}")
+        if not 0 < self.share < 1:
+            raise ConfigError(f"share is {self.share}: above 0 and below 1")
+        if self.units < 0:
+            raise ConfigError(f"units is {self.units}: 0 or more")
+
+
+@dataclass(frozen=True)
+class NuCLRSettings:
+    """Settings of the contrastive loss.
+
+    Args:
+        shortest, longest: tokens of a view.
+        max_distance: seconds between two views at most; null: anywhere in the recording.
+        augmentations: of each view; the paper keeps 50 to 100 % of the units (``unit_subsampling``, share 0.5).
+        hidden, out: widths of the projector (layer norm, linear, ReLU, linear).
+        temperature: of the similarities.
+        released_form: as the released code has it: similarities inside a view are not divided by the temperature.
+        least_events: a unit is in a view only if it has at least so much activity there.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    shortest: int = 10
+    longest: int = 10
+    max_distance: float | None = 30.0
+    augmentations: list[Augmentation] = field(default_factory=list)
+    hidden: int = 256
+    out: int = 256
+    temperature: float = 0.2
+    released_form: bool = False
+    least_events: float = 1.0
+
+    def __post_init__(self) -> None:
+        ViewSpec(2, self.shortest, self.longest, self.max_distance)
+        for name in ("hidden", "out"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
+        check_range(low_too=False, temperature=self.temperature)
+        check_range(least_events=self.least_events)
+
+
+@dataclass(frozen=True)
+class SwapVAESettings:
+    """Settings of Swap-VAE.
+
+    Args:
+        units: neurons of the one population; a run draws from the one recording that has exactly these.
+        content, style: features of each.
+        hidden: width of the inner layers.
+        hertz: rates in events a second instead of events, as in the released code.
+        max_distance: seconds between two views at most.
+        augmentations: of each view; the reconstruction is of what was there before them.
+        divergence: weight of the style's divergence from a standard normal.
+        alignment: weight of the distance between the contents of two views.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    units: int = 1
+    content: int = 64
+    style: int = 64
+    hidden: int = 128
+    hertz: bool = False
+    max_distance: float | None = 0.5
+    augmentations: list[Augmentation] = field(default_factory=list)
+    divergence: float = 10.0
+    alignment: float = 1.0
+
+    def __post_init__(self) -> None:
+        ViewSpec(2, 1, 1, self.max_distance)
+        check_whole(1, units=self.units, content=self.content, style=self.style, hidden=self.hidden)
+        check_range(divergence=self.divergence, alignment=self.alignment)
+
+    def config(self) -> Any:
+        """Return the network's configuration, a `SwapVAEConfig`."""
+        from foundation.models.swap_vae import SwapVAEConfig
+
+        return SwapVAEConfig(
+            units=self.units, content=self.content, style=self.style, hidden=self.hidden, hertz=self.hertz
+        )
