@@ -7,6 +7,7 @@ import time
 import numpy as np
 import psutil
 
+import ingest.job
 from foundation.store import Catalog, Store
 from ingest.simulate import SimulateSettings, simulate_izhikevich
 
@@ -68,9 +69,19 @@ def test_damaged_files_are_refused_and_harm_nothing(run, tmp_path, nwb_maker):
     assert all(stored.verify() == [] for stored in catalog)
 
 
-def test_a_file_that_never_ends_is_given_up(run, good_folder, tmp_path):
-    os.mkfifo(good_folder / "endless.nwb")  # reading waits for a writer that never comes
-    report = run(good_folder, tmp_path / "store", timeout=4.0, workers=2)
+def test_a_file_that_never_ends_is_given_up(run, good_folder, tmp_path, monkeypatch):
+    endless = good_folder / "endless.nwb"
+    endless.write_bytes(b"a regular file, or it would be left out")
+    find = ingest.job.find_assets
+
+    def find_and_replace(*arguments):
+        found = find(*arguments)
+        endless.unlink()
+        os.mkfifo(endless)  # reading waits for a writer that never comes
+        return found
+
+    monkeypatch.setattr(ingest.job, "find_assets", find_and_replace)
+    report = run(good_folder, tmp_path / "store", timeout=8.0, workers=2)
     assert [r.path for r in report.failed] == ["endless.nwb"]
     assert "its worker died 3 times" in report.failed[0].note
     assert len(report.ingested) == 3
