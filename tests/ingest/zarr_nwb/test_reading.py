@@ -9,8 +9,10 @@ from pynwb.base import TimeSeriesReference
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, MemoryStore, WrapperStore
 
+from foundation.errors import SourceError
 from foundation.store import Source
 from foundation.store.encode import encode
+from ingest.notes import Notes
 from ingest.nwb import digest_of, opened_nwb, read_nwb
 from ingest.sources import find_assets, open_asset
 
@@ -134,3 +136,23 @@ def test_texts_as_arrays_of_one_and_a_resolution(copy):
     recording = read_nwb(str(copy))
     assert recording.resolution == 0.05
     assert recording.session == "z1"
+
+
+def test_one_damaged_part_costs_that_part_alone(copy):
+    """The same behaviour as with HDF5 (tests/ingest/test_parts.py)."""
+    copy.change("processing/behavior/speed/.zattrs", namespace="ndx-mine", neurodata_type="MySeries")
+    copy.change("units/depth/.zarray", compressor={"id": "wavpack"})
+    copy.change("units/.zattrs", colnames=[*copy.attributes("units/.zattrs")["colnames"], "nowhere"])
+    copy.change("general/subject/age/.zarray", shape="many")
+    notes = Notes()
+    recording = read_nwb(str(copy), notes=notes)
+    assert recording.n_spikes == 315
+    assert "speed" not in recording.behavior
+    left = {note.path: note.text for note in notes.left}
+    assert "ndx-mine, whose definition is not in the file" in left["processing/behavior/speed"]
+    assert "wavpack" in left["units/depth"]
+    assert left["units/nowhere"] == "named as a column, but not in the file"
+    assert "is no shape" in left["general/subject/age"]
+    assert recording.quality["parts_left_out"] == 4
+    with pytest.raises(SourceError, match="parts_left_out is 4: expected 0 with strict"):
+        read_nwb(str(copy), strict=True)
