@@ -28,7 +28,8 @@ def campaign(first, count, place, *more):
     refused = [answer for answer in found["answers"] if answer["status"] == "failed"]
     assert all(answer["note"] for answer in refused)
     assert found["outcomes"].get("ingested", 0) > count / 20
-    assert len(refused) > count / 5
+    # Damage outside the spikes is left out by name, and is no refusal.
+    assert len(refused) > count / 10
     # HDF5 itself may loop on changed bytes; the worker's own limit ends that, and it stays rare.
     assert found["outcomes"].get("given up", 0) <= count / 100
     return found
