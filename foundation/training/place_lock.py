@@ -31,6 +31,7 @@ except ImportError:  # not on Windows
 log = logging.getLogger(__name__)
 LOCK, LEASE = ".lock", "lease.json"
 RENEWED_EVERY = 15.0  # seconds
+PATIENCE = 60.0  # seconds: processes of a run that has just ended may hold its lock a while longer
 LEFT_AFTER = 3 * RENEWED_EVERY  # a lease that is so old has lost its holder
 
 
@@ -58,13 +59,13 @@ def locked_file(path: Path, refusal: str, patience: float) -> Iterator[bool]:
 
 
 @contextmanager
-def held_place(place: Checkpoints, holder: str, patience: float = 1.0) -> Iterator[None]:
+def held_place(place: Checkpoints, holder: str, patience: float | None = None) -> Iterator[None]:
     """Hold the place of a run's checkpoints; nothing in it is touched before.
 
     Args:
         place: where they lie. While a lease is held, `Checkpoints.lease` is it.
         holder: who holds it: the run's output. A lease of the same holder on the same machine is taken over at once.
-        patience: seconds for which a lock is waited for.
+        patience: seconds for which a lock is waited for; None: `PATIENCE`.
 
     Raises:
         FoundationError: if another run holds it.
@@ -77,7 +78,9 @@ def held_place(place: Checkpoints, holder: str, patience: float = 1.0) -> Iterat
             folder = Path(place.files.root)
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                is_held = stack.enter_context(locked_file(folder / LOCK, refusal, patience))
+                is_held = stack.enter_context(
+                    locked_file(folder / LOCK, refusal, PATIENCE if patience is None else patience)
+                )
             except OSError as error:  # nothing can be written there: saving will say so, or find it mended
                 log.debug("%s cannot be locked: %s", name, error)
                 is_held = True

@@ -55,7 +55,8 @@ def in_flight(settings, stack: ExitStack, locked: bool = True) -> tuple[Trainer,
 
 
 @pytest.mark.parametrize("change", ["settings", "nothing", "never"])
-def test_a_refused_run_leaves_anothers_checkpoint_in_flight_alone(tiny, tmp_path, change):
+def test_a_refused_run_leaves_anothers_checkpoint_in_flight_alone(tiny, tmp_path, change, monkeypatch):
+    monkeypatch.setattr(place_lock, "PATIENCE", 0.5)
     saving = SavingSettings(place=str(tmp_path / "shared"))
     other = {
         "settings": {"optimizer": OptimizerSettings(learning_rate=1e-3)},
