@@ -35,7 +35,7 @@ from ingest.rules import (
 )
 
 # Goes into the digest: a reader that gives other recordings from the same file and recipe takes the next number.
-READER_VERSION = 2
+READER_VERSION = 3
 # In a list of a recipe that extends another, this stands for the items of the other.
 INHERITED = "..."
 # Rules that came later: they go into the digest only where a recipe uses them, as recordings are known by it.
