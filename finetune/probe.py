@@ -65,15 +65,15 @@ def probe(problem: Problem, features: Sequence[np.ndarray], split: Split, settin
         y_train, inner = labels.y_S[fold.train], problem.inner(fold.train, settings.seed)
         best: tuple[float, FittedFold] | None = None
         for choice, x_SF in enumerate(features):
-            basis = make_basis(x_SF[fold.train], settings.components, settings.seed)
-            scores_SC = basis(x_SF[fold.train])
+            basis = make_basis(x_SF, settings.components, settings.seed, rows=fold.train)
+            scores_SC = basis(x_SF, rows=fold.train)
             strength, value = choose_strength(basis, scores_SC, y_train, inner, labels.n_classes)
             if best is None or value > best[0] + 1e-6:
                 readout = fit(basis, scores_SC, y_train, strength, labels.n_classes)
                 best = value, FittedFold(fold, readout, scores_SC, strength, choice)
         assert best is not None
         fitted.append(best[1])
-    predictions = gather(problem, split, [f.readout.predict(features[f.choice][f.fold.test]) for f in fitted])
+    predictions = gather(problem, split, [f.readout.predict(features[f.choice], rows=f.fold.test) for f in fitted])
     choices = {"strength": [f.strength for f in fitted]}
     return Fitted(predictions, choices, fitted)
 
@@ -107,7 +107,7 @@ def shuffled(problem: Problem, fitted: Fitted, x_SF: np.ndarray, settings: Finet
         settings: how often, components, folds and seed.
     """
     dealt, how = problem.shuffles(settings.control_repeats, settings.seed)
-    tested = [f.readout.basis(x_SF[f.fold.test]) for f in fitted.folds]
+    tested = [f.readout.basis(x_SF, rows=f.fold.test) for f in fitted.folds]
     n_classes, values = problem.labels.n_classes, []
     for y_S in dealt:
         other = problem.relabelled(y_S)
@@ -118,8 +118,8 @@ def shuffled(problem: Problem, fitted: Fitted, x_SF: np.ndarray, settings: Finet
             if np.array_equal(fold.train, f.fold.train):
                 basis, train_SC, test_SC = f.readout.basis, f.scores_SC, tested[k]
             else:
-                basis = make_basis(x_SF[fold.train], settings.components, settings.seed)
-                train_SC, test_SC = basis(x_SF[fold.train]), basis(x_SF[fold.test])
+                basis = make_basis(x_SF, settings.components, settings.seed, rows=fold.train)
+                train_SC, test_SC = basis(x_SF, rows=fold.train), basis(x_SF, rows=fold.test)
             readout = fit(basis, train_SC, y_S[fold.train], f.strength, n_classes)
             predicted.append(readout.decide(test_SC))
         values.append(primary(gather(other, again, predicted)))

@@ -6,13 +6,12 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh
-from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from finetune.evaluation.metrics import CLASSES, PRIMARY, VALUES, Predictions, score, sums
 from finetune.evaluation.splits import Fold
+from finetune.principal_axes import Standardised, exact_axes, randomised_axes
 
 STRENGTHS = {CLASSES: (1e-2, 1e-1, 1.0, 10.0), VALUES: (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)}
 LARGEST_GRAM = 3000
@@ -33,46 +32,39 @@ class Basis:
     components_FC: np.ndarray | None
     gain: float
 
-    def __call__(self, x_SF: np.ndarray) -> np.ndarray:
-        """``(S, C)`` scores."""
-        x_SF = (x_SF - self.mean_F) / self.scale_F
-        scores = x_SF if self.components_FC is None else x_SF @ self.components_FC
-        return scores * self.gain
+    def __call__(self, x_SF: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+        """Return ``(S, C)`` scores of some rows of ``x_SF``, by default of all, a part after another."""
+        standard = Standardised(x_SF, self.mean_F, self.scale_F, rows)
+        width = len(self.mean_F) if self.components_FC is None else self.components_FC.shape[1]
+        scores_SC = np.empty((len(standard), width), dtype=np.float32)
+        for part in standard.parts():
+            x_PF = standard.rows_of(part)
+            scores_SC[part] = x_PF if self.components_FC is None else x_PF @ self.components_FC
+        scores_SC *= np.float32(self.gain)
+        return scores_SC
 
 
-def make_basis(x_SF: np.ndarray, components: int, seed: int) -> Basis:
-    """A basis of at most ``components`` axes for training inputs ``(S, F)``.
+def make_basis(x_SF: np.ndarray, components: int, seed: int, rows: np.ndarray | None = None) -> Basis:
+    """Return a basis of at most ``components`` axes for training inputs: some rows of ``x_SF``, by default all.
 
-    Where the samples span no more axes than that, nothing of the training inputs is lost.
+    Where the samples span no more axes than that, nothing of the training inputs is lost. The inputs are read in parts
+    and never copied whole: features of many units take gigabytes.
     """
-    mean_F = x_SF.mean(axis=0, dtype=np.float64).astype(np.float32)
-    scale_F = x_SF.std(axis=0, dtype=np.float64).astype(np.float32)
-    scale_F[scale_F < 1e-6] = 1.0
-    standard = ((x_SF - mean_F) / scale_F).astype(np.float32)
-    n_samples, n_features = standard.shape
+    standard = Standardised.of(x_SF, rows)
+    n_samples, n_features = len(standard), x_SF.shape[1]
     if n_features <= components:
-        spread = float(np.linalg.norm(standard, 2)) / np.sqrt(n_samples)
-        return Basis(mean_F, scale_F, None, 1.0 / max(spread, 1e-6))
+        gram_FF = np.zeros((n_features, n_features))
+        for part in standard.parts():
+            x_PF = standard.rows_of(part).astype(np.float64)
+            gram_FF += x_PF.T @ x_PF
+        spread = np.sqrt(max(float(np.linalg.eigvalsh(gram_FF)[-1]), 0.0) / n_samples)
+        return Basis(standard.mean_F, standard.scale_F, None, 1.0 / max(spread, 1e-6))
     kept = max(1, min(components, n_samples - 1))
-    components_FC, spread = _principal_axes(standard, kept, seed)
-    return Basis(mean_F, scale_F, components_FC, 1.0 / max(spread, 1e-6))
-
-
-def _principal_axes(x_SF: np.ndarray, kept: int, seed: int) -> tuple[np.ndarray, float]:
-    """``(F, kept)`` the strongest principal axes of centred data, and the standard deviation along the first."""
-    n_samples, n_features = x_SF.shape
     if n_samples < n_features and n_samples <= LARGEST_GRAM:
-        # With fewer samples than features the axes come exactly, and sooner, from the samples' inner products.
-        power, u_SC = eigh((x_SF @ x_SF.T).astype(np.float64), subset_by_index=[n_samples - kept, n_samples - 1])
-        keep = power > max(power[-1], 1e-12) * 1e-6
-        if not keep.any():  # constant features: one axis along which nothing moves
-            return np.eye(n_features, 1, dtype=np.float32), 0.0
-        power, u_SC = power[keep][::-1], u_SC[:, keep][:, ::-1]
-        axes_FC = x_SF.T @ (u_SC / np.sqrt(power)).astype(np.float32)
-        return np.ascontiguousarray(axes_FC), float(np.sqrt(power[0] / n_samples))
-    with np.errstate(invalid="ignore"):  # constant features: no variance that shares could be of
-        pca = PCA(kept, svd_solver="randomized", iterated_power=2, random_state=seed).fit(x_SF)
-    return np.ascontiguousarray(pca.components_.T, dtype=np.float32), float(np.sqrt(pca.explained_variance_[0]))
+        components_FC, spread = exact_axes(standard, kept)
+    else:
+        components_FC, spread = randomised_axes(standard, kept, seed)
+    return Basis(standard.mean_F, standard.scale_F, components_FC, 1.0 / max(spread, 1e-6))
 
 
 @dataclass(frozen=True)
@@ -90,9 +82,9 @@ class Readout:
     bias_K: np.ndarray
     kind: str
 
-    def predict(self, x_SF: np.ndarray) -> np.ndarray:
-        """``(S,)`` class indices or ``(S, K)`` values."""
-        return self.decide(self.basis(x_SF))
+    def predict(self, x_SF: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+        """Return ``(S,)`` class indices or ``(S, K)`` values of some rows of ``x_SF``, by default of all."""
+        return self.decide(self.basis(x_SF, rows))
 
     def decide(self, scores_SC: np.ndarray) -> np.ndarray:
         """The same from scores."""

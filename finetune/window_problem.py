@@ -12,7 +12,7 @@ from finetune.problem import Labels, Picked, Problem
 from finetune.windows import Windows
 from foundation.data.batch import WindowBatch, pad_windows
 from foundation.data.reader import VALUES_MODALITY, ActivityReader
-from foundation.embedding import embed_windows
+from foundation.embedding import embedded_parts
 from foundation.models import EIT
 from foundation.store import StoredRecording
 
@@ -109,19 +109,19 @@ class WindowProblem(Problem):
         needed = np.unique(self.window_S[samples])
         for tokens in np.unique(self.windows.tokens_W[needed]):
             chosen = needed[self.windows.tokens_W[needed] == tokens]
-            h_BNTD = embed_windows(
+            for part, h_PNTD in embedded_parts(
                 model,
                 reader,
                 self.windows.start_W[chosen],
                 bin_width=self.bin_width,
                 n_bins=int(tokens) * self.patch,
-            )
-            here = np.flatnonzero(np.isin(self.window_S[samples], chosen))
-            row = np.searchsorted(chosen, self.window_S[samples[here]])
-            if self.token_S is None:
-                out_SF[here] = h_BNTD[row].transpose(0, 2, 1, 3).reshape(len(here), -1)
-            else:
-                out_SF[here] = h_BNTD[row, :, self.token_S[samples[here]]].reshape(len(here), -1)
+            ):
+                here = np.flatnonzero(np.isin(self.window_S[samples], chosen[part]))
+                row = np.searchsorted(chosen[part], self.window_S[samples[here]])
+                if self.token_S is None:
+                    out_SF[here] = h_PNTD[row].transpose(0, 2, 1, 3).reshape(len(here), -1)
+                else:
+                    out_SF[here] = h_PNTD[row, :, self.token_S[samples[here]]].reshape(len(here), -1)
         return out_SF
 
     def rate_features(self) -> list[tuple[str, np.ndarray]]:

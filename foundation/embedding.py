@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -79,7 +80,6 @@ def token_times(starts_B: np.ndarray, n_tokens: int, token_seconds: float) -> np
     return np.asarray(starts_B, dtype=np.float64)[:, None] + (np.arange(n_tokens) + 0.5) * token_seconds
 
 
-@torch.no_grad()
 def embed_windows(
     model: EIT,
     recording: StoredRecording | ActivityReader,
@@ -103,26 +103,47 @@ def embed_windows(
         CheckpointError: if the model gives embeddings that are not finite.
     """
     reader = recording if isinstance(recording, ActivityReader) else ActivityReader(recording)
+    n_units, n_tokens = reader.n_units if units is None else len(units), n_bins // model.config.patch_length
+    starts_B = np.asarray(starts_B, dtype=np.float64).reshape(-1)
+    h_BNTD = np.zeros((len(starts_B), n_units, n_tokens, model.config.dim), dtype=np.float32)
+    for part, h_PNTD in embedded_parts(model, reader, starts_B, bin_width=bin_width, n_bins=n_bins, units=units):
+        h_BNTD[part] = h_PNTD
+    return h_BNTD
+
+
+@torch.no_grad()
+def embedded_parts(
+    model: EIT,
+    reader: ActivityReader,
+    starts_B: np.ndarray,
+    *,
+    bin_width: float,
+    n_bins: int,
+    units: np.ndarray | None = None,
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Embed windows a batch after another, for whoever cannot hold the embeddings of all.
+
+    Arguments and errors are those of `embed_windows`.
+
+    Yields:
+        Which windows, and their ``(P, M, n_bins / patch_length, D)`` float32 embeddings.
+    """
     patch = model.config.patch_length
     if n_bins % patch:
         raise ConfigError(f"n_bins is {n_bins}: a multiple of the model's patch_length, {patch}")
     n_units = reader.n_units if units is None else len(units)
-    starts_B = np.asarray(starts_B, dtype=np.float64).reshape(-1)
     at_once = max(1, TOKENS_PER_BATCH // max(1, n_units * n_bins // patch))
     model.eval()
-    parts = [np.zeros((0, n_units, n_bins // patch, model.config.dim), dtype=np.float32)]
     for first in range(0, len(starts_B), at_once):
         some = starts_B[first : first + at_once]
         batch = read_windows(reader, some, bin_width=bin_width, n_bins=n_bins, units=units, bins_per_token=patch)
-        output = model(**batch.to(model.device).model_inputs())
-        parts.append(output.h_BNTD.float().cpu().numpy())
-    h_BNTD = np.concatenate(parts)
-    if wrong := int((~np.isfinite(h_BNTD)).sum()):
-        raise CheckpointError(
-            f"recording {reader.recording.id}: {wrong} of {h_BNTD.size} values of its embeddings are not finite; "
-            "the model diverged, or the recording holds values too large for it"
-        )
-    return h_BNTD
+        h_PNTD = model(**batch.to(model.device).model_inputs()).h_BNTD.float().cpu().numpy()
+        if wrong := int((~np.isfinite(h_PNTD)).sum()):
+            raise CheckpointError(
+                f"recording {reader.recording.id}: {wrong} of {h_PNTD.size} values of its embeddings are not finite; "
+                "the model diverged, or the recording holds values too large for it"
+            )
+        yield slice(first, first + len(some)), h_PNTD
 
 
 def spread_starts(reader: ActivityReader, length: float, count: int, seed: int) -> np.ndarray:
