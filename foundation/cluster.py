@@ -42,6 +42,7 @@ def ray_cluster(workers: int | None = None, address: str | None = None) -> Itera
     if ray.is_initialized():
         yield ray
         return
+    named = (os.environ.get("RAY_ADDRESS") or "auto") != "auto" or address not in (None, "auto")
     found = address if address not in (None, "auto") else running_cluster()
     if address == "auto" and found is None:
         raise ConfigError(
@@ -53,7 +54,7 @@ def ray_cluster(workers: int | None = None, address: str | None = None) -> Itera
         if found in (None, "local"):
             start_ray(ray, workers, _job())
         else:
-            _join(ray, str(found), automatic=address in (None, "auto"))
+            _join(ray, str(found), automatic=not named)
         _restore(handler)
         yield ray
     finally:
@@ -67,8 +68,9 @@ def _join(ray: Any, address: str, *, automatic: bool) -> None:
     Args:
         ray: the module.
         address: of the cluster.
-        automatic: whether the address was found on this machine. A token that this user has is shown to such a cluster,
-            as Ray does; to one that was named only if $RAY_AUTH_MODE says so.
+        automatic: True if the address was found on this machine, False if the user or $RAY_ADDRESS named it. A token of
+            this user is shown to a cluster that was found, as Ray does; to one that was named only if $RAY_AUTH_MODE
+            says so.
 
     Raises:
         ConfigError: if nothing answers there, or it refuses.

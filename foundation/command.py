@@ -176,7 +176,7 @@ def run_stage(
     except KeyboardInterrupt as stop:
         done = getattr(stop, "result", None)
         if done is not None:
-            print(show(done) if show else done, flush=True)
+            print(presentable(show(done) if show else str(done)), flush=True)
         by = f" by {requests.name}" if requests.name else ""
         print(f"{program}: stopped{by}; the same command goes on from here", file=sys.stderr)
         return requests.status

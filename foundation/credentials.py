@@ -49,8 +49,12 @@ def without_secrets_in_url(value: str) -> str:
         >>> without_secrets_in_url("https://host/a.nwb?password=two words")
         'https://host/a.nwb?***'
     """
-    start = _SCHEME.match(value)
-    return start[0] + _hide(start[0], value[start.end() :], whole=True) if start else without_secrets(value)
+    if not _SCHEME.match(value):
+        return without_secrets(value)
+    # Chained URLs (``zip://a.nwb::https://host/b.zip``), and several in one value, hold secrets of their own.
+    starts = [0, *(following.start() for following in _NEXT.finditer(value, 1))]
+    parts = [value[start:stop] for start, stop in zip(starts, [*starts[1:], len(value)], strict=True)]
+    return "".join(map(_url_without_secrets, parts))
 
 
 def holds_secret(values: Any) -> bool:
@@ -82,6 +86,14 @@ def write_private(path: Path, text: str) -> None:
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
+
+
+def _url_without_secrets(url: str) -> str:
+    """A URL that ends where the text does, without secrets; ``::`` or a blank before the next URL stays."""
+    scheme = _SCHEME.match(url)
+    assert scheme is not None
+    end = len(url.rstrip()) if not url.endswith("::") else len(url) - 2
+    return scheme[0] + _hide(scheme[0], url[scheme.end() : end], whole=True) + url[end:]
 
 
 def _line_without_secrets(line: str) -> str:

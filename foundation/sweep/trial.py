@@ -155,8 +155,15 @@ def read_trials(folder: Path) -> dict[Trial, Measured]:
     """Return what every trial in a folder came to.
 
     Raises:
-        ConfigError: if a line of the results is damaged.
+        ConfigError: if a line of the results is damaged, or the folder holds trials of an earlier version, a JSON file
+            for each.
     """
+    former = sorted(folder.glob("width*-recordings*-seed*.json"))
+    if former:
+        raise ConfigError(
+            f"{former[0]} is a trial of an earlier version: expected its JSON as a line of {folder / TRIALS}; name "
+            "another output, or join the files there, one a line"
+        )
     found: dict[Trial, Measured] = {}
     try:
         for line in read_results(folder / TRIALS):

@@ -56,6 +56,20 @@ def test_a_note_of_another_user_and_a_link_are_not_followed(note, listening, tmp
         assert cluster.running_cluster() is None
 
 
+@pytest.mark.parametrize("environment", [True, False])
+def test_a_cluster_that_the_environment_names_is_not_taken_for_one_of_this_machine(note, monkeypatch, environment):
+    import ray
+
+    joined = []
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster, "_join", lambda ray, address, *, automatic: joined.append((address, automatic)))
+    if environment:
+        monkeypatch.setenv("RAY_ADDRESS", "remote:6379")
+    with cluster.ray_cluster():
+        pass
+    assert joined == [("remote:6379", False) if environment else (note.read_text(), True)]
+
+
 def test_auto_without_a_cluster_is_bad_usage(tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))

@@ -27,7 +27,9 @@ from ingest.report import FAILED, IngestReport, Receipt
 PIECES = st.text(string.ascii_letters + string.digits + "/#?@:%&=+;,._~-", max_size=12)
 SECRETS = PIECES.map(lambda middle: f"QX{middle}XQ")
 SPACED = st.text(string.ascii_letters + string.digits + "/#?@:%&=+ '", max_size=12).map(lambda m: f"QX{m}XQ")
-SCHEMES = st.sampled_from(["http", "https", "s3", "postgresql", "mysql+pymysql", "ftp", "simplecache::s3"])
+SCHEMES = st.sampled_from(
+    ["http", "https", "s3", "postgresql", "mysql+pymysql", "ftp", "simplecache::s3", "zip://x/y::https"]
+)
 NAMES = st.sampled_from(["token", "X-Amz-Signature", "sas", "sig", "password", "odbc_connect", "anything"])
 HINTS = ("QX", "XQ")
 QUICK = settings(max_examples=60, deadline=None)
@@ -50,6 +52,17 @@ def test_a_password_in_a_url_is_in_no_message(scheme, secret):
         assert "host:5000/folder" in without_secrets(text)
     assert not leaks(str(public({"store": url, "list": [url]})))
     assert holds_secret({"store": {"place": url}})
+
+
+def test_every_url_of_a_chain_and_of_a_list_is_without_secrets():
+    for url, shown in (
+        ("zip://dir/a.nwb::https://me:QX@host/x.zip", "zip://dir/a.nwb::https://host/x.zip"),
+        ("zip://a.nwb::https://host/x.zip?token=QX", "zip://a.nwb::https://host/x.zip?***"),
+        ("http://a/b http://u:QX@host/c", "http://a/b http://host/c"),
+        ("filecache::s3://key:QX@bucket/a", "filecache::s3://bucket/a"),
+    ):
+        assert public(url) == shown
+        assert holds_secret(url)
 
 
 @QUICK

@@ -105,6 +105,13 @@ def test_trials_of_another_sweep_are_refused(small, tmp_path, trials_of):
         sweep(small)
 
 
+def test_trials_of_an_earlier_version_are_named(small, tmp_path):
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "width4-recordings1-seed0.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"width4-recordings1-seed0\.json is a trial of an earlier version"):
+        sweep(small)
+
+
 def test_a_law_stands_on_the_page_with_its_intervals_and_its_limits(small, true_law, trials_of):
     measured = trials_of(noise=0.01)
     fit = fit_with_intervals(measured, resamples=10, seed=0)
