@@ -50,7 +50,7 @@ def _trials(nwb: NWBFile, recipe: Recipe, observed: list[Interval]) -> Trials | 
         return None
     named = [_numbers(table, column) for column in table.colnames if matches(recipe.spike_times.trials, column)]
     named.append(_whole(table.id))
-    return Trials(start, stop, tuple(one for one in named if one is not None and len(one) == len(start)))
+    return Trials(start, stop, tuple(one for one in named if one is not None and len(one) == len(start)), table)
 
 
 def other_times(nwb: NWBFile, found: list[FoundSeries], recipe: Recipe, observed: list[Interval]) -> OtherTimes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -20,8 +21,10 @@ from ingest.quality import Quality
 from ingest.rules import SpikeTimeRules
 from ingest.spike_times import Change, change_slowly, clean_trains, count_outside
 from ingest.tables import ragged_bounds
-from ingest.trial_times import Trials, refuse_piles, unfold
+from ingest.trial_times import Trials, refuse_unlabelled_trials, unfold
 from ingest.unfinished import refuse_unfinished_index, refuse_unfinished_trains
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ def read_spikes(
         table: the units table.
         path: where it lies in the file.
         notes: gets what was mended, as `clean_trains` counts it, and ``spike_times_unfolded`` where times began anew in
-            every trial; counts ``spikes_dropped_without_unit``: those behind the last unit's end.
+            every trial; counts ``spikes_dropped_without_unit`` (those behind the last unit's end) and
+            ``spike_times_suspicious`` where sorted times may begin anew in every trial.
         strict: refuse what would be mended.
         rules: which columns name the trial of each spike, and whether times are checked.
         seconds: makes stored times seconds (see `seconds_of`); None where they are.
@@ -78,7 +82,7 @@ def read_spikes(
 
     Raises:
         SourceError: if the table's index does not fit its spike times, or times begin anew in every trial and the file
-            does not say in which; with ``strict``, if a train needs mending.
+            does not say in which; with ``strict``, if a train needs mending or may be of piled trials.
     """
     stored = _stored_trains(table, path, seconds)
     times, bounds = stored.times, stored.bounds
@@ -93,11 +97,21 @@ def read_spikes(
             times, windows = laid, _windows(trials)
             notes["spike_times_unfolded"] += 1
         elif rules.check:
-            refuse_piles(times, bounds, trials)
+            _warn(refuse_unlabelled_trials(times, bounds, trials), f"{path}/spike_times", notes, strict)
     spikes = clean_trains(times, bounds, notes, strict)
     how = "" if windows is None else f", which began anew in each of {len(trials or ())} trials"
     notes.take(f"{path}/spike_times", f"{len(spikes)} spikes of {spikes.n_units} units{how}")
     return SpikeTrains(spikes, windows)
+
+
+def _warn(why: str | None, path: str, notes: Notes, strict: bool) -> None:
+    if why is None:
+        return
+    if strict:
+        raise SourceError(f"{path}: {why}")
+    log.warning("%s: %s", path, why)
+    notes.take(path, f"suspicious: {why}")
+    notes["spike_times_suspicious"] += 1
 
 
 def _windows(trials: Trials) -> Interval | None:
@@ -124,7 +138,9 @@ def _trial_of_each_spike(
         whole = np.rint(named) if np.isfinite(named).all() else None
         if whole is not None and (whole == named).all():
             numbers = whole.astype(np.int64)
-            return numbers if isinstance(column.target, DynamicTableRegion) else trials.rows(numbers)
+            if isinstance(column.target, DynamicTableRegion):
+                return trials.region_rows(numbers, column.target.table)
+            return trials.rows(numbers)
     return None
 
 
@@ -165,10 +181,11 @@ def _unpadded(times_NK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Times of a matrix with a row per unit, without the NaN (or, after a later time, the 0) at the end of each row."""
     after = np.where(np.isnan(times_NK), 0, times_NK) > 0
     after |= times_NK < 0
-    # A row of one column is one spike, which may well be at 0.
     lengths = times_NK.shape[1] - np.argmax(after[:, ::-1], axis=1)
     empty = ~after.any(axis=1)
-    lengths[empty] = (times_NK[empty, :1] == 0).sum(axis=1)
+    # A time at 0 is a spike where NaN fills the rest of the row, or the row has no rest.
+    filled_with_zeros = ~np.isnan(times_NK).any(axis=1) & (times_NK.shape[1] > 1)
+    lengths[empty] = ((times_NK[:, 0] == 0) & ~filled_with_zeros)[empty]
     kept = np.arange(times_NK.shape[1]) < lengths[:, None]
     return times_NK[kept], np.concatenate([[0], np.cumsum(lengths)])
 

@@ -81,18 +81,87 @@ def test_a_list_of_times_for_each_trial(write, nwb_maker):
     assert_laid_out(read_nwb(path, strict=True))
 
 
-@pytest.mark.parametrize("order", ["trial after trial", "sorted"])
-def test_piled_trials_are_refused(write, nwb_maker, order):
+def test_piled_trials_are_refused(write, nwb_maker):
     nwb = with_trials(nwb_maker.new())
     for unit in in_trials():
-        train = np.concatenate(unit)
-        nwb.add_unit(spike_times=np.sort(np.repeat(train, 4) + np.tile([0, 1e-4, 2e-4, 3e-4], len(train))))
-        if order == "trial after trial":
-            nwb.units["spike_times"].target.data[-4 * len(train) :] = [float(t) for t in np.tile(train, 4)]
+        nwb.add_unit(spike_times=np.concatenate(unit))
     with pytest.raises(
         SourceError, match=r"begin anew in every trial: .* 8 trials begin from 0 to 70 s; .*spike_times"
     ):
         read_nwb(write(nwb))
+
+
+def test_piled_trials_that_were_sorted_are_warned_of(write, nwb_maker, caplog):
+    nwb = with_trials(nwb_maker.new())
+    for unit in in_trials():
+        train = np.concatenate(unit)
+        nwb.add_unit(spike_times=np.sort(np.repeat(train, 4) + np.tile([0, 1e-4, 2e-4, 3e-4], len(train))))
+    path = write(nwb)
+    assert read_nwb(path).quality == {"spike_times_suspicious": 1.0}
+    assert "may begin anew in every trial" in caplog.text
+    with pytest.raises(SourceError, match="units/spike_times: spike times may begin anew in every trial"):
+        read_nwb(path, strict=True)
+
+
+def fast(seconds, rate, seed=0):
+    """A sorted train of multi-unit activity without a refractory period."""
+    return np.sort(np.random.default_rng(seed).uniform(0, seconds, int(rate * seconds)))
+
+
+def test_fast_units_beside_trials_in_milliseconds_are_no_pile(write, nwb_maker):
+    nwb = nwb_maker.add_trains(nwb_maker.new(), [fast(80, 60, seed) for seed in range(3)])
+    for start in STARTS:
+        nwb.add_trial(start_time=1000 * start, stop_time=1000 * (start + LENGTH))
+    assert read_nwb(write(nwb)).quality == {"other_times_suspicious": 1.0}
+
+
+def test_fast_units_that_were_recorded_in_the_first_block_are_read(write, nwb_maker):
+    nwb = nwb_maker.add_trains(nwb_maker.new(), [fast(30, 60, seed) for seed in range(3)])
+    for start in 30.0 * np.arange(12):
+        nwb.add_trial(start_time=start, stop_time=start + 30.0)
+    recording = read_nwb(write(nwb))
+    assert recording.n_spikes == 3 * 1800
+    assert recording.quality == {"spike_times_suspicious": 1.0}
+
+
+def in_region(nwb, rows, table):
+    """Units of which a region of a table names the trial of each spike."""
+    for unit in in_trials(1):
+        times = np.concatenate(unit)
+        nwb.add_unit_column("trials", "trial of each spike", index=True, table=table)
+        nwb.add_unit(spike_times=np.sort(times), trials=rows)
+    return nwb
+
+
+def test_a_region_that_names_the_trial_of_each_spike(write, nwb_maker):
+    nwb = with_trials(nwb_maker.new())
+    times = np.concatenate(in_trials(1)[0])
+    order = np.argsort(times)
+    path = write(in_region(nwb, np.repeat(np.arange(8), 12)[order].tolist(), nwb.trials))
+    recording = read_nwb(path, strict=True)
+    assert recording.quality["spike_times_unfolded"] == 1.0
+    np.testing.assert_allclose(recording.spikes.train(0), np.sort(times + np.repeat(STARTS, 12)))
+
+
+@pytest.mark.parametrize("wrong", [8, 2**31 - 1, -1])
+def test_a_region_with_a_row_that_is_no_trial_is_passed_over(write, nwb_maker, wrong):
+    nwb = with_trials(nwb_maker.new())
+    path = write(in_region(nwb, np.repeat(np.arange(8), 12).tolist(), nwb.trials))
+    with h5py.File(path, "r+") as file:
+        rows, attributes = file["units/trials"][:].astype(np.int64), dict(file["units/trials"].attrs)
+        rows[5] = wrong
+        del file["units/trials"]
+        file["units/trials"] = rows
+        file["units/trials"].attrs.update(attributes)
+    assert "spike_times_unfolded" not in read_nwb(path).quality
+
+
+def test_a_region_of_another_table_names_no_trials(write, nwb_maker):
+    nwb = with_trials(nwb_maker.new())
+    for k in range(8):
+        nwb.add_epoch(start_time=float(k), stop_time=k + 1.0)
+    path = write(in_region(nwb, np.repeat(np.arange(8), 12).tolist(), nwb.epochs))
+    assert "spike_times_unfolded" not in read_nwb(path).quality
 
 
 @pytest.mark.parametrize("absolute", [True, False], ids=["in their trials", "unsorted"])

@@ -101,9 +101,20 @@ def test_obs_intervals_that_fit_no_unit_are_left(write, nwb_maker):
         ([0.0, 2.0, 3.0], [[0.0], [2.0], [3.0]]),
         ([[0.5, 1.0, 9.0], [2.0, np.nan, np.nan], [3.0, 4.0, np.nan]], TRAINS),
         ([[0.0, 1.0, 9.0], [2.0, 0.0, 0.0], [np.nan, np.nan, np.nan]], [[0.0, 1.0, 9.0], [2.0], []]),
+        ([[0.5, 1.0, 9.0], [0.0, 0.0, 0.0], [3.0, 0.0, 0.0]], [[0.5, 1.0, 9.0], [], [3.0]]),
+        ([[0.5, 1.0, 9.0], [0.0, np.nan, np.nan], [np.nan, np.nan, np.nan]], [[0.5, 1.0, 9.0], [0.0], []]),
         (np.array([[5], [6], [7]]), [[5.0], [6.0], [7.0]]),
+        (np.array([[0], [6], [7]]), [[0.0], [6.0], [7.0]]),
     ],
-    ids=["one spike a unit", "filled up with NaN", "filled up with 0", "integers in a column"],
+    ids=[
+        "one spike a unit",
+        "filled up with NaN",
+        "filled up with 0",
+        "a silent unit filled up with 0",
+        "a spike at 0 filled up with NaN",
+        "integers in a column",
+        "a spike at 0 in a column",
+    ],
 )
 def test_spike_times_without_an_index(write, nwb_maker, stored, expected):
     path = write(nwb_maker.add_trains(nwb_maker.new(), TRAINS, depth=[1.0, 2.0, 3.0]))
