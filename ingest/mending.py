@@ -9,7 +9,7 @@ from hdmf.build import DatasetBuilder, GroupBuilder
 
 from foundation.errors import SourceError
 from ingest.notes import Notes
-from ingest.parts import AnyBuilder, PartManager, path_of, take_out, walk
+from ingest.parts import AnyBuilder, PartManager, is_inside, path_of, take_out, walk
 from ingest.table_rows import drop_column, mend_rows
 
 # Places of which NWB itself says what lies there: an extension's type that is not known is read as NWB's.
@@ -53,12 +53,8 @@ def mend(root: GroupBuilder, manager: PartManager, notes: Notes) -> None:
     Raises:
         SourceError: if the units' spike times are lost.
     """
-    for builder in list(walk(root)):
-        if why := _why_unknown(builder, manager):
-            _leave_unknown(root, builder, why, manager, notes)
-    for builder in list(walk(root)):
-        if isinstance(builder, GroupBuilder) and manager.is_a(builder, "DynamicTable"):
-            mend_rows(builder, manager, notes)
+    _leave_unknown(root, manager, notes)
+    _mend_tables(root, manager, notes)
     if "general" not in root.groups:
         root.set_group(GroupBuilder("general", source=root.source))
     for name in [name for name in DATES if name not in root.datasets]:
@@ -83,20 +79,48 @@ def _why_unknown(builder: AnyBuilder, manager: PartManager) -> str:
     return ""
 
 
-def _leave_unknown(root: GroupBuilder, builder: AnyBuilder, why: str, manager: PartManager, notes: Notes) -> None:
-    path = path_of(builder)
-    if path in PLACES:
-        builder.set_attribute("namespace", "core")
-        builder.set_attribute("neurodata_type", PLACES[path])
-        notes.leave(f"{path}@neurodata_type", f"{why}: read as {PLACES[path]}", "parts_left_out")
-        return
-    refuse_if_vital(path, why)
-    if builder.parent is None or not any(builder is one for one in walk(root)):
-        return  # it lay in a part that is left out already
-    notes.lose(path, why, manager.get_builder_dt(builder) or "")
-    if manager.is_a(builder.parent, "DynamicTable"):
-        drop_column(builder.parent, builder.name)
-    take_out(root, builder)
+def _leave_unknown(root: GroupBuilder, manager: PartManager, notes: Notes) -> None:
+    """Take out all objects whose type is not known; those of which NWB says what they are get NWB's type."""
+    doomed: dict[int, AnyBuilder] = {}
+    for builder in list(walk(root)):
+        why = _why_unknown(builder, manager)
+        if not why or is_inside(builder, doomed) or not _is_held(builder):
+            continue
+        path = path_of(builder)
+        if path in PLACES:
+            builder.set_attribute("namespace", "core")
+            builder.set_attribute("neurodata_type", PLACES[path])
+            notes.leave(f"{path}@neurodata_type", f"{why}: read as {PLACES[path]}", "parts_left_out")
+            continue
+        refuse_if_vital(path, why)
+        notes.lose(path, why, manager.get_builder_dt(builder) or "")
+        if manager.is_a(builder.parent, "DynamicTable"):
+            drop_column(builder.parent, builder.name)
+        doomed[id(builder)] = builder
+    take_out(root, *doomed.values())
+
+
+def _is_held(builder: AnyBuilder) -> bool:
+    """Return whether a builder still lies in its group: it may have gone with the column that it indexes."""
+    holder = builder.parent
+    return holder is not None and any(
+        builder is members.get(builder.name) for members in (holder.groups, holder.datasets)
+    )
+
+
+def _mend_tables(root: GroupBuilder, manager: PartManager, notes: Notes) -> None:
+    """Make all tables whole; one of units beside the file's own that cannot be made whole is left out."""
+    for builder in list(walk(root)):
+        if not isinstance(builder, GroupBuilder) or not manager.is_a(builder, "DynamicTable"):
+            continue
+        try:
+            mend_rows(builder, manager, notes)
+        except SourceError as error:
+            path = path_of(builder)
+            if path == "units":
+                raise
+            notes.lose(path, str(error), manager.get_builder_dt(builder) or "")
+            take_out(root, builder)
 
 
 def _text_of_number(root: GroupBuilder, path: str, notes: Notes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -105,8 +105,21 @@ def walk(builder: GroupBuilder) -> Iterator[AnyBuilder]:
             yield from walk(child)
 
 
-def take_out(root: GroupBuilder, gone: AnyBuilder) -> None:
-    """Remove a builder from the tree, and with it every link and attribute that leads to it."""
+def is_inside(builder: AnyBuilder, doomed: Container[int]) -> bool:
+    """Return whether a builder, or a group in which it lies, is one of those with these ids (as of `id`)."""
+    here: Builder | None = builder
+    while here is not None:
+        if id(here) in doomed:
+            return True
+        here = here.parent
+    return False
+
+
+def take_out(root: GroupBuilder, *builders: AnyBuilder) -> None:
+    """Remove builders from the tree, and with them every link and attribute that leads to one, in a single walk."""
+    if not builders:
+        return
+    gone = {id(builder) for builder in builders}
     for holder in [root, *walk(root)]:
         _forget(holder.attributes, holder, gone)
         if isinstance(holder, GroupBuilder):
@@ -121,10 +134,10 @@ def remove(holder: GroupBuilder, name: str) -> None:
     holder.obj_type.pop(name, None)
 
 
-def _forget(members: dict[str, Any], holder: AnyBuilder, gone: AnyBuilder) -> None:
+def _forget(members: dict[str, Any], holder: AnyBuilder, gone: set[int]) -> None:
     for name, member in list(members.items()):
         target = member.builder if isinstance(member, LinkBuilder | ReferenceBuilder) else member
-        if target is gone:
+        if id(target) in gone:
             del members[name]
             if isinstance(holder, GroupBuilder):
                 holder.obj_type.pop(name, None)

@@ -8,6 +8,7 @@ from hdmf.common import DynamicTable, VectorIndex
 from pynwb import NWBFile
 from pynwb.misc import Units
 
+from foundation.errors import SourceError
 from ingest.names import matches
 from ingest.notes import Notes
 from ingest.rules import UnitRules
@@ -28,10 +29,17 @@ def find_units(nwb: NWBFile, rules: UnitRules, notes: Notes) -> tuple[str, Any] 
 
     Returns:
         The path and the table; None if no table has spike times.
+
+    Raises:
+        SourceError: if the table that the recipe prefers is damaged, and another would be read in its place.
     """
     found: list[tuple[str, Any]] = [("units", nwb.units)] if has_spikes(nwb.units) else []
     elsewhere = [(path, item) for path, item in find_containers(nwb) if has_spikes(item) and _is_of_units(item)]
     found += sorted(elsewhere, key=lambda item: item[0])
+    for part in notes.damaged:
+        rank = _rank(part.path, rules)
+        if part.neurodata_type == "Units" and rank < min((_rank(path, rules) for path, _ in found), default=rank):
+            raise SourceError(f"{part.path}, which the recipe's units.tables names, cannot be read")
     unique = list({id(table): (path, table) for path, table in reversed(found)}.values())[::-1]
     if not unique:
         return None
@@ -42,6 +50,12 @@ def find_units(nwb: NWBFile, rules: UnitRules, notes: Notes) -> tuple[str, Any] 
             why = f"a table of {len(table)} units beside {taken[0]}; the recipe's units.tables chooses"
             notes.leave(path, why, "" if named else "units_tables_left_out")
     return taken
+
+
+def _rank(path: str, rules: UnitRules) -> int:
+    """Which expression of the recipe's ``units.tables`` names a table: the first is preferred; their number if none."""
+    named = [matches([pattern], path) for pattern in rules.tables]
+    return named.index(True) if True in named else len(named)
 
 
 def has_spikes(table: Any) -> bool:
