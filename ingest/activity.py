@@ -29,7 +29,7 @@ from ingest.series import (
     read_data,
     unit_of,
 )
-from ingest.unfinished import BEING_WRITTEN, fill_run, refuse_unwritten
+from ingest.unfinished import BEING_WRITTEN, fill_run, is_sparse, refuse_unwritten, without_value
 from ingest.units import read_units
 
 # Counts of events in all; above this a float64 no longer tells one from the next.
@@ -83,10 +83,11 @@ def read_activity(sampled: list[FoundSeries], recipe: Recipe, nwb: NWBFile, note
         recipe: what makes samples counts, and which columns of the table of imaged cells hold labels.
         nwb: the file; its units table is used if it has a row per column of the series.
         notes: gets what became of each series; counts ``samples_missing`` (gaps in regular time stamps, filled with
-            NaN), ``activity_transposed``, ``rois_unnamed`` (columns that the region of cells does not name),
-            ``values_not_finite`` (infinite ones, which become NaN), ``activity_planes_joined``,
-            ``activity_samples_cut``, ``samples_dropped`` (those without a finite time stamp) and
-            ``activity_series_left_out``.
+            NaN, and samples of chunks that a sparse writer never wrote), ``activity_transposed``, ``rois_unnamed``
+            (columns that the region of cells does not name), ``values_not_finite`` (infinite ones, which become NaN),
+            ``activity_planes_joined``, ``activity_samples_cut``, ``samples_dropped`` (those without a finite time
+            stamp), ``activity_series_left_out`` (series that do not belong to it) and ``parts_left_out`` (planes that
+            cannot be read).
 
     Returns:
         One population. Units of several planes carry ``plane`` and ``time_offset``: how many seconds after the series'
@@ -99,10 +100,10 @@ def read_activity(sampled: list[FoundSeries], recipe: Recipe, nwb: NWBFile, note
     first = chosen[0]
     read = [_read_plane(first, recipe, nwb, notes)]
     for item in chosen[1:]:
-        try:
+        other: Activity | None = None
+        with notes.part(item.path, item.neurodata_type):
             other = _read_plane(item, recipe, nwb, notes)
-        except SourceError as error:
-            notes.leave(item.path, str(error), "activity_series_left_out")
+        if other is None:
             continue
         if (why := sampled_together(read[0].series, other.series)) is None and other.kind == read[0].kind:
             read.append(other)
@@ -141,13 +142,16 @@ def _cells(item: FoundSeries) -> Any:
 def _read_plane(item: FoundSeries, recipe: Recipe, nwb: NWBFile, notes: Notes) -> Activity:
     if (why := impossible_conversion(item.series)) is not None:
         raise SourceError(f"{item.path} has an impossible {why}")
-    refuse_unwritten(item.series.data, f"{item.path}/data")
+    sparse = is_sparse(item.series.data)
+    if not sparse:
+        refuse_unwritten(item.series.data, f"{item.path}/data")
     infinite = notes["values_not_finite"]
     data = read_data(item, missing_values(recipe.activity, item.name), notes)
     if data is None:
         raise SourceError(f"{item.path} holds no numbers in two dimensions")
     stamps = item.series.timestamps
     data = _time_first(item, data, stamps, recipe, nwb, notes)
+    notes["samples_missing"] += without_value(data) if sparse else 0
     unit = unit_of(item.series)
     rules = recipe.activity
     counts = matches(rules.count_units, unit) or matches(rules.count_names, item.name)

@@ -27,7 +27,7 @@ def read_events(
     Args:
         found: series, of which the others are passed over.
         domain: an interval that does not end runs to the recording's end.
-        notes: gets what became of each; counts ``events_left_out`` (series without usable times),
+        notes: gets what became of each; counts ``parts_left_out`` (series without usable times),
             ``interval_stops_inferred`` and ``intervals_dropped`` (ends without a start, and times or
             marks that are not finite).
         taken: tables that have their names already.
@@ -40,6 +40,9 @@ def read_events(
     for item in found:
         if not item.is_events:
             continue
+        if _is_empty(item.series):
+            notes.leave(item.path, "empty")
+            continue
         read = _intervals if isinstance(item.series, IntervalSeries) else _moments
         table: Interval | str | None = None
         with notes.part(item.path, item.neurodata_type):
@@ -47,7 +50,7 @@ def read_events(
         if table is None:
             continue
         if isinstance(table, str):
-            notes.leave(item.path, table, "events_left_out")
+            notes.lose(item.path, table, item.neurodata_type)
         elif len(table):
             parent = item.path.split("/")[-2]
             name = free_name([safe_name(item.name), safe_name(f"{parent}_{item.name}")], taken | tables)
@@ -56,6 +59,11 @@ def read_events(
         else:
             notes.leave(item.path, "empty")
     return tables
+
+
+def _is_empty(series: Any) -> bool:
+    data, stamps = series.data, series.timestamps
+    return (data is None or not np.size(data)) and (stamps is None or not len(stamps))
 
 
 def _times(item: FoundSeries) -> np.ndarray | str:

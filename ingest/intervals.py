@@ -12,12 +12,12 @@ from foundation.errors import SourceError
 from foundation.store import Interval
 from ingest.names import first_match, free_name, safe_name, standard_name
 from ingest.notes import Notes
-from ingest.quality import Quality
 from ingest.recipes import Recipe
 from ingest.rules import StateRules, TrialRules
 from ingest.series import find_containers
 from ingest.tables import finite_values, read_column, read_columns
 
+NO_TIMES = "times that are no numbers"
 SPECIAL = ("start_time", "stop_time", "timestamp", "duration", "timeseries", "timeseries_index")
 
 
@@ -55,8 +55,8 @@ def read_intervals(nwb: NWBFile, recipe: Recipe, domain: Interval, notes: Notes,
         recipe: which tables are trials and states.
         domain: where the recording was observed; a last trial without an end runs to its end.
         notes: gets what became of each table; counts ``interval_stops_inferred``, ``intervals_dropped`` (no start, or
-            an end before the start), ``interval_columns_left_out`` and ``values_not_finite`` (infinite times and
-            values, taken as missing).
+            an end before the start), ``interval_columns_left_out``, ``values_not_finite`` (infinite times and values,
+            taken as missing) and ``parts_left_out`` (tables whose times are no numbers).
         strict: refuse what would be dropped.
 
     Raises:
@@ -68,9 +68,15 @@ def read_intervals(nwb: NWBFile, recipe: Recipe, domain: Interval, notes: Notes,
     for name, (path, table) in tables.items():
         with notes.part(path, type(table).__name__, strict=strict):
             read[name] = _read_table(path, table, domain, notes, strict)
-    for name in [name for name, table in read.items() if table is None or not len(table)]:
-        notes.leave(tables[name][0], "empty" if read.pop(name) is not None else "times that are no numbers")
-    kept = {name: table for name, table in read.items() if table is not None}
+    kept: dict[str, Interval] = {}
+    for name, found in read.items():
+        path, table = tables[name]
+        if found is None:
+            notes.lose(path, NO_TIMES, type(table).__name__)
+        elif not len(found):
+            notes.leave(path, "empty")
+        else:
+            kept[name] = found
     names = {name: name for name in kept}
     trials = first_match(recipe.trials.tables, kept)
     if trials is not None:
@@ -160,15 +166,16 @@ def _state_column(table: Interval, rules: StateRules) -> str | None:
     return first_match(rules.columns, [name for name, values in table.columns.items() if values.ndim == 1])
 
 
-def without_invalid_times(nwb: NWBFile, domain: Interval, quality: Quality) -> Interval:
-    """The domain without the file's ``invalid_times``; ``quality`` gets ``invalid_seconds``."""
+def without_invalid_times(nwb: NWBFile, domain: Interval, notes: Notes) -> Interval:
+    """Return the domain without the file's ``invalid_times``; ``notes`` gets ``invalid_seconds`` and what is lost."""
     if nwb.invalid_times is None or not len(nwb.invalid_times):
         return domain
-    notes = Notes()  # of its own: the table is no part of the recording
-    table = _read_table("intervals/invalid_times", nwb.invalid_times, domain, notes, strict=False)
+    own = Notes()  # the table is no part of the recording
+    table = _read_table("intervals/invalid_times", nwb.invalid_times, domain, own, strict=False)
     for loss in ("intervals_dropped", "values_not_finite"):
-        quality[loss] += notes[loss]
+        notes[loss] += own[loss]
     if table is None:
+        notes.lose("intervals/invalid_times", NO_TIMES, type(nwb.invalid_times).__name__)
         return domain
     invalid = table.union()
     edges = np.concatenate([[-np.inf], np.stack([invalid.start, invalid.end], axis=1).reshape(-1), [np.inf]])
@@ -177,5 +184,5 @@ def without_invalid_times(nwb: NWBFile, domain: Interval, quality: Quality) -> I
     valid = domain.intersect(Interval(edges[0::2], edges[1::2]))
     if not len(valid):
         raise SourceError("invalid_times cover all of the observed time")
-    quality["invalid_seconds"] += domain.duration - valid.duration
+    notes["invalid_seconds"] += domain.duration - valid.duration
     return valid

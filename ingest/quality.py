@@ -17,6 +17,7 @@ LOSSES = frozenset(
         "obs_intervals_dropped",
         "parts_left_out",
         "rates_impossible",
+        "resolution_ignored",
         "rois_unnamed",
         "other_times_suspicious",
         "samples_dropped",

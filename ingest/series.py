@@ -27,7 +27,7 @@ from ingest.quality import Quality
 from ingest.recipes import Recipe
 from ingest.rules import ActivityRules, BehaviorRules
 from ingest.texts import plain_text
-from ingest.unfinished import BEING_WRITTEN, fill_run, unwritten
+from ingest.unfinished import BEING_WRITTEN, fill_run, is_sparse, unwritten, without_value
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,19 @@ class FoundSeries:
     def is_events(self) -> bool:
         """Whether it marks times or intervals, rather than sampling a quantity."""
         return isinstance(self.series, AnnotationSeries | IntervalSeries)
+
+
+@dataclass(frozen=True)
+class Left:
+    """Why a series was left out.
+
+    Args:
+        why: the reason, for people.
+        counter: counts it; ``''`` for a damaged one, which `Notes.lose` counts.
+    """
+
+    why: str
+    counter: str = "series_left_out"
 
 
 def find_series(nwb: NWBFile) -> list[FoundSeries]:
@@ -112,13 +125,14 @@ def read_behavior(
     Args:
         found: the series that are not something else.
         recipe: names of behaviour, and which axis of a series is time.
-        notes: gets what became of each; counts ``series_left_out`` (no numbers, no time, too fast, images, more than
-            two dimensions), ``series_sorted`` and ``samples_dropped`` (time stamps that fall or are not finite), and
-            ``values_not_finite`` (samples that are infinite or too large for float32: they become NaN) and
-            ``conversions_impossible`` (series left out, because their conversion or offset is 0 or not finite),
-            ``series_transposed``, ``layouts_unknown`` (series left out, because nothing says which axis is time),
-            ``series_unfinished`` (series left out, because their writer has not finished them) and ``rates_impossible``
-            (series left out, because their rate or start is not finite, or no rate of samples).
+        notes: gets what became of each, and counts it. Mended: ``series_sorted`` and ``samples_dropped`` (time stamps
+            that fall or are not finite), ``values_not_finite`` (samples that are infinite or too large for float32:
+            they become NaN), ``samples_missing`` (samples without a value, of chunks that a sparse writer never wrote)
+            and ``series_transposed``. A series that is left out is counted once: ``series_left_out`` (no numbers, too
+            fast, images, more than two dimensions), ``parts_left_out`` (time stamps that do not fit its samples),
+            ``conversions_impossible`` (a conversion or offset of 0 or not finite), ``layouts_unknown`` (nothing says
+            which axis is time), ``series_unfinished`` (its writer has not finished it) or ``rates_impossible`` (a rate
+            or start that is not finite, or no rate of samples).
         strict: refuse what would be sorted or dropped.
         observed: seconds for which the recording was observed, if that is known.
 
@@ -132,19 +146,22 @@ def read_behavior(
     rules = recipe.behavior
     for item in found:
         infinite, on_side = notes["values_not_finite"], notes["series_transposed"]
-        series: StoredSeries | str | None = None
+        series: StoredSeries | Left | None = None
         with notes.part(item.path, item.neurodata_type, strict=strict):
-            why = why_left(item, rules)
-            if why is None and (why := impossible_conversion(item.series)) is not None:
-                notes["conversions_impossible"] += 1
-            series = why
-            if why is None:
+            if (why := why_left(item, rules)) is not None:
+                series = Left(why)
+            elif (why := impossible_conversion(item.series)) is not None:
+                series = Left(why, "conversions_impossible")
+            else:
                 axis = stated_axis(item.path, item.name, recipe.layout)
                 series = read_series(item, notes, strict, missing_values(rules, item.name), axis, observed)
         if series is None:
             continue
-        if isinstance(series, str):
-            notes.leave(item.path, series, "series_left_out")
+        if isinstance(series, Left):
+            if series.counter:
+                notes.leave(item.path, series.why, series.counter)
+            else:
+                notes.lose(item.path, series.why, item.neurodata_type)
             continue
         name = standard_name(rules.names, item.name)
         parent = item.path.split("/")[-2]
@@ -208,8 +225,8 @@ def read_series(
     missing: Sequence[float] = (),
     axis: int | None = None,
     observed: float = 0.0,
-) -> StoredSeries | str:
-    """One series as ``(T, D)`` samples, or why it is none: it holds no numbers, or no usable time.
+) -> StoredSeries | Left:
+    """Return one series as ``(T, D)`` samples, or why it is left out: it holds no numbers, or no usable time.
 
     Args:
         item: the series.
@@ -223,26 +240,29 @@ def read_series(
     unit, shape = unit_of(series), np.shape(series.data)
     rate, start = series.rate, series.starting_time or 0.0
     if stamps is None and not is_sampling(rate, start):
-        quality["rates_impossible"] += rate is not None and rate != 0
-        return f"neither time stamps nor a rate above 0 Hz (rate {rate}, start {start})"
+        counter = "series_left_out" if rate == 0 else "" if rate is None else "rates_impossible"
+        return Left(f"neither time stamps nor a rate above 0 Hz (rate {rate}, start {start})", counter)
     if axis is None:
         axis = behavior_axis(shape, None if stamps is None else len(stamps), rate, observed)
     if axis is None:
-        quality["layouts_unknown"] += 1
-        return f"{' x '.join(map(str, shape))}, and nothing says which of the two is time; {advice(item.path)}"
+        sides = " x ".join(map(str, shape))
+        return Left(f"{sides}, and nothing says which of the two is time; {advice(item.path)}", "layouts_unknown")
     axis = min(axis, len(shape) - 1)
     if stamps is not None and len(stamps) != shape[axis]:
-        return f"{len(stamps)} time stamps for {shape[axis]} samples"
+        return Left(f"{len(stamps)} time stamps for {shape[axis]} samples", "")
     times = None if stamps is None else load_slowly(stamps, f"{item.path}/timestamps")
     if (why := _unfinished(item, stamps, times)) is not None:
-        quality["series_unfinished"] += 1
-        return f"{why}: {BEING_WRITTEN}"
+        return Left(f"{why}: {BEING_WRITTEN}", "series_unfinished")
+    if times is not None and (times.ndim != 1 or times.dtype.kind not in "iuf"):
+        return Left("time stamps that are no numbers", "")
     data = read_data(item, missing, quality)
-    if data is None or (times is not None and (times.ndim != 1 or times.dtype.kind not in "iuf")):
-        return "no numbers"
+    if data is None:
+        return Left("no numbers")
     if axis:
         quality["series_transposed"] += 1
         data = turned(data)
+    if is_sparse(series.data):
+        quality["samples_missing"] += without_value(data)
     if times is None:
         return RegularTimeSeries(data, float(rate), float(start), unit)
     times = times.astype(np.float64, copy=False)
@@ -265,7 +285,7 @@ def read_series(
 def _unfinished(item: FoundSeries, stamps: Any, times: np.ndarray | None) -> str | None:
     """What of a series its writer has not written yet; None if nothing is seen to lack."""
     for data in (item.series.data, stamps):
-        if (why := unwritten(data)) is not None:
+        if (why := unwritten(data)) is not None and (data is stamps or not is_sparse(data)):
             return why
     run = 0 if times is None else fill_run(times)
     return f"the last {run} of its time stamps are 0" if run > 1 else None

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from foundation.errors import SourceError
+from foundation.store.scratch import pieces
 from ingest.file_kind import HDF5
 
 # What browsers and tools lay beside a file, under its name, for as long as they fetch it.
@@ -82,6 +83,22 @@ def unwritten(data: Any) -> str | None:
     declared = math.prod(-(-length // chunk) for length, chunk in zip(array.shape, array.chunks, strict=True))
     written = int(array.id.get_num_chunks())
     return None if written >= declared else f"{declared - written} of its {declared} chunks were never written"
+
+
+def is_sparse(data: Any) -> bool:
+    """Return whether chunks of samples were never written and read as NaN, so that their samples are merely missing."""
+    array = getattr(data, "dataset", data)
+    return unwritten(array) is not None and array.dtype.kind == "f" and bool(np.isnan(array.fillvalue))
+
+
+def without_value(data: np.ndarray) -> int:
+    """Return how many of ``(T, N)`` samples are NaN in all of their dimensions.
+
+    Example:
+        >>> without_value(np.array([[1.0, np.nan], [np.nan, np.nan]]))
+        1
+    """
+    return sum(int(np.isnan(data[piece]).all(axis=1).sum()) for piece in pieces(data))
 
 
 def refuse_unwritten(data: Any, what: str) -> None:

@@ -204,6 +204,20 @@ def test_planes_that_were_not_sampled_together_are_left_and_counted(write, nwb_m
     assert recording.quality == {"activity_series_left_out": 1.0}
 
 
+def test_a_damaged_second_plane_is_counted_and_refused_with_strict(write, nwb_maker):
+    nwb = nwb_maker.new()
+    first = plane(nwb, 0, 3)
+    plane(nwb, 1, 2)
+    path = write(nwb)
+    with h5py.File(path, "r+") as file:
+        file["processing/ophys/DfOverF/dff1/data"].attrs["conversion"] = 0.0
+    recording = read_nwb(path)
+    np.testing.assert_array_equal(recording.activity.data, first)
+    assert recording.quality == {"parts_left_out": 1.0}
+    with pytest.raises(SourceError, match="parts_left_out is 1"):
+        read_nwb(path, strict=True)
+
+
 def test_a_recipe_may_keep_planes_apart(write, nwb_maker, tmp_path):
     (tmp_path / "r.yaml").write_text("extends: default\nactivity: {join_planes: false, prefer: ['.*dff1', '...']}")
     nwb = nwb_maker.new()

@@ -1,11 +1,13 @@
 """Events and epochs that are kept as series or as tables of moments."""
 
+import h5py
 import numpy as np
 import pytest
 from pynwb.behavior import BehavioralEpochs
 from pynwb.epoch import TimeIntervals
 from pynwb.misc import AnnotationSeries, IntervalSeries
 
+from foundation.errors import SourceError
 from ingest.notes import Notes
 from ingest.nwb import read_nwb
 
@@ -44,6 +46,23 @@ def test_marks_without_a_partner_are_counted(write, nwb):
     recording = read_nwb(write(epochs(nwb, series)))
     assert (recording.intervals["m"].start.tolist(), recording.intervals["m"].end.tolist()) == ([3.0], [40.0])
     assert recording.quality == {"interval_stops_inferred": 1.0, "intervals_dropped": 4.0}
+
+
+def test_marks_without_a_time_each_are_counted_and_refused_with_strict(write, nwb):
+    path = write(epochs(nwb, marks("m", [1.0, 2.0, 3.0, 4.0], [1, -1, 1, -1])))
+    with h5py.File(path, "r+") as file:
+        series = file["processing/behavior/BehavioralEpochs/m"]
+        stamps, attributes = series["timestamps"][:-1], dict(series["timestamps"].attrs)
+        del series["timestamps"]
+        series["timestamps"] = stamps
+        series["timestamps"].attrs.update(attributes)
+    assert read_nwb(path).quality == {"parts_left_out": 1.0}
+    with pytest.raises(SourceError, match="parts_left_out is 1"):
+        read_nwb(path, strict=True)
+
+
+def test_a_series_without_marks_is_no_loss(write, nwb):
+    assert read_nwb(write(epochs(nwb, marks("m", [], []))), strict=True).quality == {}
 
 
 def test_annotations_are_moments(write, nwb):

@@ -1,5 +1,6 @@
 """Trials, states and other tables of intervals."""
 
+import h5py
 import numpy as np
 import pytest
 from pynwb.epoch import TimeIntervals
@@ -115,3 +116,24 @@ def test_lists_are_rows_of_one_length_and_lists_of_lists_are_left_out_and_counte
     np.testing.assert_array_equal(columns["targets"], [[[1, 2], [3, 4]], [[5, 6], [np.nan, np.nan]]])
     assert set(columns) == {"licks", "targets"}
     assert recording.quality == {"interval_columns_left_out": 1.0}
+
+
+def times_as_texts(path, name):
+    """Store the starts of a table as texts, as a spreadsheet does."""
+    with h5py.File(path, "r+") as file:
+        column = file[name]
+        texts, attributes = [f"{value:g} s" for value in column[:]], dict(column.attrs)
+        del file[name]
+        file.create_dataset(name, data=np.array(texts, dtype=object), dtype=h5py.string_dtype())
+        file[name].attrs.update(attributes)
+    return path
+
+
+@pytest.mark.parametrize("name", ["trials", "invalid_times"])
+def test_tables_whose_times_are_texts_are_counted_and_refused_with_strict(write, nwb, name):
+    nwb.add_trial(start_time=1.0, stop_time=2.0)
+    nwb.add_invalid_time_interval(start_time=3.0, stop_time=4.0)
+    path = times_as_texts(write(nwb), f"intervals/{name}/start_time")
+    assert read_nwb(path).quality["parts_left_out"] == 1.0
+    with pytest.raises(SourceError, match="parts_left_out is 1"):
+        read_nwb(path, strict=True)

@@ -157,7 +157,7 @@ def test_behaviour_with_time_stamps_is_turned(with_hand):
 def test_behaviour_with_a_rate_is_left_with_the_line_that_mends_it(with_hand, tmp_path, data):
     path = with_hand(data)
     found = explain(path)
-    assert found.quality == {"series_left_out": 1.0, "layouts_unknown": 1.0}
+    assert found.quality == {"layouts_unknown": 1.0}
     assert f"{len(data)} x 600, and nothing says which of the two is time" in found.left[0].text
     recording = read_nwb(path, recipe_of(tmp_path, found.left[0].text))
     np.testing.assert_array_equal(recording.behavior["hand"].data, data.T)

@@ -154,7 +154,9 @@ def test_time_stamps_of_another_length_leave_the_series_out(file_with):
     shorten(path, "processing/behavior/x/timestamps")
     recording = read_nwb(path)
     assert recording.behavior == {}
-    assert recording.quality == {"series_left_out": 1.0}
+    assert recording.quality == {"parts_left_out": 1.0}
+    with pytest.raises(SourceError, match="parts_left_out is 1"):
+        read_nwb(path, strict=True)
 
 
 def test_every_container_of_behaviour(file_with):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from pynwb.misc import AnnotationSeries, IntervalSeries
 
+from foundation.errors import SourceError
 from ingest.nwb import read_nwb
 from ingest.texts import plain_text
 
@@ -99,6 +100,9 @@ def test_what_is_no_resolution_is_ignored(write, nwb_maker, stated, count):
     nwb.units.resolution = stated
     recording = read_nwb(write(nwb))
     assert (recording.resolution, recording.quality) == (0.0, count)
+    if count:
+        with pytest.raises(SourceError, match="resolution_ignored is 1"):
+            read_nwb(write(nwb), strict=True)
 
 
 @pytest.fixture

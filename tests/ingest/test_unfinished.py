@@ -79,9 +79,38 @@ def test_behaviour_that_is_not_finished_is_left_and_named(good, name, why):
     left = {note.path: note.text for note in found.left}["acquisition/speed"]
     assert left.startswith(why)
     assert left.endswith("the file is being written, or its writer ended before it was done")
-    assert found.quality == {"series_left_out": 1.0, "series_unfinished": 1.0}
+    assert found.quality == {"series_unfinished": 1.0}
     with pytest.raises(SourceError, match="series_unfinished is 1"):
         read_nwb(path, strict=True)
+
+
+def all_but_the_middle(made, values):
+    made[:25], made[50:] = values[:25], values[50:]
+
+
+def test_behaviour_of_which_a_sparse_writer_left_out_chunks(good):
+    path = rewrite(good, "acquisition/speed/data", all_but_the_middle, chunks=(25,), fillvalue=np.nan)
+    recording = read_nwb(path, strict=True)
+    assert np.flatnonzero(np.isnan(recording.behavior["speed"].data[:, 0])).tolist() == list(range(25, 50))
+    assert recording.quality == {"samples_missing": 25.0}
+
+
+def test_activity_of_which_a_sparse_writer_left_out_chunks(write, nwb_maker):
+    nwb = nwb_maker.new()
+    data = np.random.default_rng(0).normal(size=(100, 3))
+    nwb.add_acquisition(TimeSeries(name="dff", data=data, unit="dF/F", rate=10.0))
+    path = rewrite(write(nwb), "acquisition/dff/data", all_but_the_middle, chunks=(25, 3), fillvalue=np.nan)
+    recording = read_nwb(path, strict=True)
+    assert recording.domain.duration == pytest.approx(7.5)
+    assert recording.quality == {"samples_missing": 25.0}
+
+
+def test_times_that_were_never_written_are_unfinished_whatever_their_fill_value(good):
+    path = rewrite(good, "acquisition/speed/timestamps", all_but_the_middle, chunks=(25,), fillvalue=np.nan)
+    assert read_nwb(path).quality == {"series_unfinished": 1.0}
+    path = rewrite(good, "units/spike_times", half, chunks=(500,), fillvalue=np.nan)
+    with pytest.raises(SourceError, match="units/spike_times: 1 of its 2 chunks were never written"):
+        read_nwb(path)
 
 
 def test_activity_that_is_not_finished(write, nwb_maker):
