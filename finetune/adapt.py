@@ -83,7 +83,7 @@ def full(
     score there is best; 0 is among them. A second run on all training samples then takes that many updates.
 
     Args:
-        problem: what is to be told.
+        problem: what is to be predicted.
         model: pretrained; it stays as it is.
         probed: the probe on the same folds.
         x_SF: the frozen features that the probe was fitted to.

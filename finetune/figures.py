@@ -48,7 +48,7 @@ def target_figure(result: Result, predictions: Predictions) -> bytes:
 
 
 def confusion(predictions: Predictions, classes: list[str], title: str) -> bytes:
-    """Share of each true class that was told as each class, and counts."""
+    """Share of each true class that was predicted as each class, and counts."""
     counts_CC = sums(predictions).sum(axis=0)
     share_CC = counts_CC / np.maximum(counts_CC.sum(axis=1, keepdims=True), 1)
     size = min(7.5, 2.6 + 0.55 * len(classes))
@@ -62,7 +62,7 @@ def confusion(predictions: Predictions, classes: list[str], title: str) -> bytes
                     axes.text(j, i, f"{counts_CC[i, j]:,}", ha="center", va="center", color=colour, fontsize=8)
         axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
         axes.set_yticks(range(len(classes)), classes)
-        axes.set_xlabel("told as")
+        axes.set_xlabel("predicted")
         axes.set_ylabel("true")
         axes.set_title(title, fontsize=10, loc="left")
         bar = figure.colorbar(shown, ax=axes, fraction=0.046)

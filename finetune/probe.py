@@ -48,13 +48,13 @@ def probe(problem: Problem, features: Sequence[np.ndarray], split: Split, settin
     """A linear readout per fold, chosen inside the training samples and applied once to the test samples.
 
     Args:
-        problem: what is to be told.
+        problem: what is to be predicted.
         features: alternatives, each ``(S, F)``; the inner folds choose one, and the strength of its penalty.
         split: the outer folds.
         settings: components and seed.
 
     Raises:
-        ConfigError: if a feature or a value to be told is not finite.
+        ConfigError: if a feature or a value to be predicted is not finite.
     """
     labels = problem.labels
     for what, values in [("features", x_SF) for x_SF in features] + [("labels", labels.y_S)]:
@@ -101,7 +101,7 @@ def shuffled(problem: Problem, fitted: Fitted, x_SF: np.ndarray, settings: Finet
     labels chose them.
 
     Args:
-        problem: what is told.
+        problem: what is predicted.
         fitted: the probe of the true labels.
         x_SF: its features.
         settings: how often, components, folds and seed.

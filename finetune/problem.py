@@ -52,7 +52,7 @@ class Problem(ABC):
     """Labelled samples of one target. Subclasses know where the samples' activity is.
 
     Attributes:
-        labels: what is to be told.
+        labels: what is to be predicted.
         cluster_S: ``(S,)`` the part of the data that each sample belongs to; parts are independent of each other.
         cluster_name: what such a part is: animals, trials, time blocks, units.
         subjects: animals.
@@ -87,7 +87,7 @@ class Problem(ABC):
 
     @abstractmethod
     def shuffles(self, repeats: int, seed: int) -> tuple[list[np.ndarray], str]:
-        """``repeats`` times the labels, dealt anew over what is independent, and in words how."""
+        """``repeats`` times the labels (fewer where few turns exist), dealt anew, and in words over what."""
 
     def relabelled(self, y_S: np.ndarray) -> Self:
         """The same samples with other labels."""

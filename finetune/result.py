@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from finetune.evaluation.metrics import PRIMARY, Predictions
 from foundation.errors import FoundationError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,17 +37,17 @@ class Score:
 
 @dataclass(frozen=True)
 class Result:
-    """How well one target is told in one mode, with everything it is to be read against.
+    """How well one target is predicted in one mode, with everything it is to be read against.
 
     Args:
-        task, target, title, mode: what was told, and how (``probe`` or ``full``).
+        task, target, title, mode: what was predicted, and how (``probe`` or ``full``).
         kind: ``classes`` or ``values``.
         score: of the model.
         references: ``rate`` (the same readout of plain firing-rate features), ``majority`` (the commonest class, or the
             training mean), ``shuffled`` (the same probe on shuffled labels), ``laboratory`` (from the laboratory
             alone, where there are several).
         gain, gain_low, gain_high: the model's primary metric minus that of ``rate``, with a paired 95 % interval.
-        samples, subjects: how many were told, and from how many animals.
+        samples, subjects: how many were predicted, and from how many animals.
         parts, part_name: how many independent parts the intervals resample, and what they are.
         classes: class -> samples; empty for values.
         value_names: names of the values; empty for classes.
@@ -120,13 +123,29 @@ class LeftOut:
     Args:
         task, target: which.
         reason: in words.
-        failed: whether something went wrong; False if there is too little of it to be split.
+        failed: whether something went wrong; False if there is too little data for its folds.
     """
 
     task: str
     target: str
     reason: str
     failed: bool = True
+
+    @classmethod
+    def failure(cls, task: str, target: str, error: Exception) -> Self:
+        """Return the entry of a target that failed; the traceback goes to the log file.
+
+        Example:
+            >>> LeftOut.failure("location", "all", FoundationError("no unit fires")).reason
+            'no unit fires'
+            >>> LeftOut.failure("location", "all", ValueError("no unit")).reason
+            'ValueError: no unit'
+        """
+        log.debug("%s %s", task, target, exc_info=error)
+        text = str(error) if isinstance(error, FoundationError) else f"{type(error).__name__}: {error}"
+        reason = " ".join(text.split())[:300] or type(error).__name__
+        log.warning("%s failed: %s", f"{task} {target}".strip(), reason)
+        return cls(task, target, reason)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from finetune.evaluation import CONTRACT_VERSION
 from finetune.evaluation.controls import by_laboratory, commonest
 from finetune.evaluation.intervals import control_interval, control_level, gain, interval
 from finetune.evaluation.metrics import CLASSES, PRIMARY, Predictions, score, sums
-from finetune.evaluation.splits import Split
+from finetune.evaluation.splits import Split, TooLittleError
 from finetune.probe import Fitted, gather, probe, shuffled
 from finetune.problem import Problem
 from finetune.readout import training_mean
@@ -39,7 +39,7 @@ from finetune.tasks import TASKS, Found, Sources
 from finetune.tracking import PATIENCE, log_task
 from finetune.unit_problem import UnitProblem
 from foundation.data.reader import ReaderCache
-from foundation.errors import ConfigError, FoundationError, StoreError
+from foundation.errors import ConfigError, StoreError
 from foundation.hub import checkpoint_digest, load_model
 from foundation.models import EIT
 from foundation.progress import Progress
@@ -48,16 +48,12 @@ from foundation.store import Catalog, Store
 log = logging.getLogger(__name__)
 
 
-class TooLittleError(FoundationError):
-    """A target of which there is too little to be split."""
-
-
 def finetune(settings: FinetuneSettings) -> Evaluation:
     """Evaluate every labelled task in the store with a pretrained model and write the results.
 
     Results are ``<output>/<task>/<target>/<mode>.json`` with the predictions beside them. A result that is there and
-    was made with the same settings, checkpoint and recordings is used as it is. A target that fails is reported with
-    its reason, and the others are finished.
+    was made with the same settings, checkpoint and recordings is used as it is. A target that fails or has too
+    little data is reported with its reason, and the others are finished.
 
     Args:
         settings: what to do.
@@ -67,7 +63,7 @@ def finetune(settings: FinetuneSettings) -> Evaluation:
 
     Raises:
         CheckpointError: if the checkpoint cannot be loaded.
-        StoreError: if the store cannot be read or holds no labels.
+        StoreError: if the store cannot be read, holds no labels, or has too little of every one.
         ConfigError: if a task was asked for by name and the store has no labels for it.
     """
     model = load_model(settings.checkpoint)
@@ -86,7 +82,7 @@ def finetune(settings: FinetuneSettings) -> Evaluation:
         try:
             found[name] = TASKS[name](sources)
         except Exception as error:  # the other tasks are done
-            left_out.append(_failure(name, "", error))
+            left_out.append(LeftOut.failure(name, "", error))
             continue
         left_out += found[name].failed
         for line in found[name].skipped:
@@ -115,7 +111,7 @@ def finetune(settings: FinetuneSettings) -> Evaluation:
                     log.warning("%s %s is left out: %s", name, problem.labels.target, error)
                     left_out.append(LeftOut(name, problem.labels.target, str(error), failed=False))
                 except Exception as error:  # the other targets are done
-                    left_out.append(_failure(name, problem.labels.target, error))
+                    left_out.append(LeftOut.failure(name, problem.labels.target, error))
                 shown.step(left)
             if done:
                 sent = log_task(settings, name, done, patience=0.0 if waiting else PATIENCE)
@@ -123,7 +119,8 @@ def finetune(settings: FinetuneSettings) -> Evaluation:
             results += done
     write_note(settings, work.checkpoint, names, left_out)
     if not results and not any(entry.failed for entry in left_out):
-        raise StoreError(f"none of the labels in {catalog.store.name!r} can be split into folds={settings.folds}")
+        why = "; ".join(f"{entry.task} {entry.target}: {entry.reason}" for entry in left_out)
+        raise StoreError(f"{catalog.store.name!r} has too little of every label to be evaluated ({why})")
     if results:
         for place, reason in read_current(settings.output, work.checkpoint, digests(catalog)).stale:
             log.info("%s in %s is not part of this: it is %s", place, settings.output, reason)
@@ -146,11 +143,10 @@ class _Work:
             log.info("%s %s is there already", labels.task, labels.target)
             yield from (from_json(value) for value in known.values() if value is not None)
             return
-        try:
-            split = problem.split(self.settings.folds, self.settings.seed)
-        except ConfigError as error:
-            raise TooLittleError(str(error)) from error
+        split = problem.split(self.settings.folds, self.settings.seed)
         problem.check(split)
+        for fold in split.folds:  # too little for the inner folds is known before anything is embedded
+            problem.inner(fold.train, self.settings.seed)
         begun = time.perf_counter()
         x_SF = problem.features(self.model)
         embedding = time.perf_counter() - begun
@@ -283,15 +279,6 @@ def _control(values: list[float], how: str) -> str:
     level = control_level(len(values))
     fewer = "" if level >= 0.95 else f" (so few that their interval is one of {level:.0%})"
     return f"labels dealt {len(values)} times {how}{fewer}"
-
-
-def _failure(task: str, target: str, error: Exception) -> LeftOut:
-    """What the table says of a target that failed; the traceback goes to the log file."""
-    log.debug("%s %s", task, target, exc_info=error)
-    text = str(error) if isinstance(error, FoundationError) else f"{type(error).__name__}: {error}"
-    reason = " ".join(text.split())[:300] or type(error).__name__
-    log.warning("%s %s failed: %s", task, target, reason)
-    return LeftOut(task, target, reason)
 
 
 def write_map(path: Path, problem: UnitProblem, z_SD: np.ndarray, checkpoint: str) -> None:

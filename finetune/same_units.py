@@ -41,7 +41,7 @@ class Duplicates:
         for k, recording in enumerate(recordings):
             samples = np.flatnonzero(recording_S == k)
             for sample, activity in zip(samples.tolist(), _activities(recording, unit_S[samples]), strict=True):
-                events = len(activity) if self._spiking[k] else np.count_nonzero(activity != np.median(activity))
+                events = len(activity) if self._spiking[k] else int(off_median(activity).sum())
                 if events >= MIN_EVENTS:
                     by_content[hashlib.sha256(activity.tobytes()).hexdigest()].append(sample)
                 if sample in compared:
@@ -101,8 +101,19 @@ def spikes_shared(x: np.ndarray, y: np.ndarray) -> float:
     return float((np.abs(many[after] - few) <= TOLERANCE).mean())
 
 
+def off_median(x: np.ndarray) -> np.ndarray:
+    """Return which samples are finite and not at the median of the finite ones.
+
+    Example:
+        >>> off_median(np.array([0.0, np.nan, 0.0, 1.0])).tolist(), off_median(np.full(2, np.nan)).tolist()
+        ([False, False, False, True], [False, False])
+    """
+    finite = np.isfinite(x)
+    return finite & (x != np.median(x[finite])) if finite.any() else finite
+
+
 def samples_shared(x: np.ndarray, y: np.ndarray) -> float:
-    """Share of equal samples among those where either is not at its median.
+    """Return the share of equal samples among those where either is off its median and both are finite.
 
     Example:
         >>> x = np.concatenate([np.zeros(30), np.arange(1.0, 21.0)])
@@ -111,5 +122,5 @@ def samples_shared(x: np.ndarray, y: np.ndarray) -> float:
     """
     n = min(len(x), len(y))
     x, y = x[:n], y[:n]
-    moving = (x != np.median(x)) | (y != np.median(y)) if n else np.zeros(0, dtype=bool)
+    moving = (off_median(x) | off_median(y)) & np.isfinite(x) & np.isfinite(y)
     return float((x[moving] == y[moving]).mean()) if moving.sum() >= MIN_EVENTS else 0.0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from finetune.evaluation.controls import arrangements, permuted, permuted_over_animals
+from finetune.evaluation.controls import arrangements, few_ways, orders, permuted, permuted_over_animals
 from finetune.evaluation.splits import Fold, Split, split_by_subject, split_units
 from finetune.problem import Labels, Picked, Problem
 from finetune.same_units import Duplicates
@@ -19,7 +19,6 @@ from foundation.models import EIT
 from foundation.store import StoredRecording
 
 Readers = Callable[[str], ActivityReader]
-LEAST_ARRANGEMENTS = 40
 
 
 class UnitProblem(Problem):
@@ -93,11 +92,9 @@ class UnitProblem(Problem):
         y_S, subject_S = self.labels.y_S, self.subject_S
         rngs = [np.random.default_rng([seed, 7, repeat]) for repeat in range(repeats)]
         if self.subjects == 1:
-            return [permuted(y_S, rng) for rng in rngs], "over units"
-        how = "over the units of each animal, and over animals with one class"
-        n = arrangements(y_S, subject_S)
-        if n < LEAST_ARRANGEMENTS:
-            how += f"; there are only {n} ways to deal them: no score can be told from those"
+            return [permuted(y_S, rng) for rng in rngs], f"over units{few_ways(orders(y_S))}"
+        ways = few_ways(arrangements(y_S, subject_S))
+        how = f"over the units of each animal, and over animals with one class{ways}"
         return [permuted_over_animals(y_S, subject_S, rng) for rng in rngs], how
 
     def features(self, model: EIT, samples: np.ndarray | None = None) -> np.ndarray:

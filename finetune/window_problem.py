@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from finetune.evaluation.controls import come_in_runs, permuted, turned
+from finetune.evaluation.controls import all_turned, come_in_runs, few_ways, orders, permuted, turns
 from finetune.evaluation.splits import Fold, Split, split_by_time
 from finetune.problem import Labels, Picked, Problem
 from finetune.windows import Windows
@@ -94,10 +94,12 @@ class WindowProblem(Problem):
         """Trials are dealt anew; a time series is turned, and so are trials whose classes come in runs."""
         y_S = self.labels.y_S
         if self.token_S is not None:
-            return [turned(y_S, repeat, repeats) for repeat in range(repeats)], "turned in time"
+            return all_turned(y_S, repeats), f"turned in time{few_ways(turns(y_S))}"
         if come_in_runs(y_S):
-            return [turned(y_S, k, repeats) for k in range(repeats)], "turned over trials, whose classes come in runs"
-        return [permuted(y_S, np.random.default_rng([seed, 7, repeat])) for repeat in range(repeats)], "over trials"
+            how = f"turned over trials, whose classes come in runs{few_ways(turns(y_S))}"
+            return all_turned(y_S, repeats), how
+        dealt = [permuted(y_S, np.random.default_rng([seed, 7, repeat])) for repeat in range(repeats)]
+        return dealt, f"over trials{few_ways(orders(y_S))}"
 
     def features(self, model: EIT, samples: np.ndarray | None = None) -> np.ndarray:
         """``(S, N * D)`` all units at the sample's token, or ``(S, T * N * D)`` at all tokens of its window."""

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+MIN_WAYS = 40  # to deal labels, the true ones among them: 39 others make an interval of 95 %
+
 
 def permuted(y_S: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Labels dealt anew to the samples, each used once. For samples that are independent of each other.
@@ -50,27 +52,65 @@ def arrangements(y_S: np.ndarray, subject_S: np.ndarray) -> int:
     """
     inside = [y_S[subject_S == subject] for subject in np.unique(subject_S)]
     constant = [int(y[0]) for y in inside if len(np.unique(y)) == 1]
-    return math.prod(_orders(y) for y in [*inside, np.array(constant, dtype=np.int64)])
+    return math.prod(orders(y) for y in [*inside, np.array(constant, dtype=np.int64)])
 
 
-def _orders(y: np.ndarray) -> int:
+def orders(y: np.ndarray) -> int:
+    """Count the different results that `permuted` can have.
+
+    Example:
+        >>> orders(np.array([0, 0, 1, 1]))
+        6
+    """
     return math.factorial(len(y)) // math.prod(math.factorial(int(n)) for n in np.bincount(y))
 
 
 def turned(y_S: np.ndarray, repeat: int, repeats: int) -> np.ndarray:
-    """A time series turned by ``repeat + 1`` of ``repeats + 1`` equal parts of its length.
+    """A time series turned by ``repeat + 1`` of ``repeats + 1`` equal parts of its course, by one sample at least.
 
-    It keeps its course, so that it is as smooth as it was. The turns are as far from each other, and from no turn at
-    all, as that many can be: a series whose course repeats within a part of its length would otherwise meet itself.
-    Together with no turn they are a group, which makes the true labels' rank among them exact for a series that is as
-    likely to begin at any of its moments.
+    Its course is its length, or its period if it repeats itself exactly: no turn gives the true labels. It stays as
+    smooth as it was. The turns are as far from each other, and from no turn at all, as that many can be: a series whose
+    course repeats within a part of its length would otherwise meet itself. Together with no turn they are a group,
+    which makes the true labels' rank among them exact for a series that is as likely to begin at any of its moments.
 
     Example:
         >>> [turned(np.arange(4), repeat, 3).tolist() for repeat in range(3)]
         [[3, 0, 1, 2], [2, 3, 0, 1], [1, 2, 3, 0]]
     """
+    n = turns(y_S)
+    return np.roll(y_S, min(max(1, round(n * (repeat + 1) / (repeats + 1))), n - 1), axis=0)
+
+
+def all_turned(y_S: np.ndarray, repeats: int) -> list[np.ndarray]:
+    """Return a series turned ``repeats`` times, or once by each of its turns if there are fewer.
+
+    Example:
+        >>> [y.tolist() for y in all_turned(np.arange(3), 39)]
+        [[2, 0, 1], [1, 2, 0]]
+    """
+    repeats = max(1, min(repeats, turns(y_S) - 1))
+    return [turned(y_S, repeat, repeats) for repeat in range(repeats)]
+
+
+def turns(y_S: np.ndarray) -> int:
+    """Count the different series that turning gives, no turn among them.
+
+    Example:
+        >>> turns(np.array([0, 0, 1, 1, 1])), turns(np.array([0, 1, 1, 0, 1, 1]))
+        (5, 3)
+    """
     n = len(y_S)
-    return np.roll(y_S, max(1, round(n * (repeat + 1) / (repeats + 1))), axis=0)
+    return next(d for d in range(1, n + 1) if n % d == 0 and np.array_equal(np.roll(y_S, d, axis=0), y_S))
+
+
+def few_ways(ways: int) -> str:
+    """Say that labels can be dealt in few ways only, as the end of a sentence; nothing if there are enough.
+
+    Example:
+        >>> few_ways(8), few_ways(40)
+        ('; there are only 8 ways to deal them, too few to judge a score by', '')
+    """
+    return f"; there are only {ways} ways to deal them, too few to judge a score by" if ways < MIN_WAYS else ""
 
 
 def come_in_runs(y_S: np.ndarray) -> bool:
@@ -92,7 +132,7 @@ def commonest(y_S: np.ndarray, n: int) -> np.ndarray:
 
 
 def by_laboratory(y_train: np.ndarray, lab_train: np.ndarray, lab_test: np.ndarray) -> np.ndarray:
-    """The class that is most over-represented in each sample's laboratory: what can be told without any activity.
+    """The class that is most over-represented in each sample's laboratory: what can be predicted without any activity.
 
     Each class counts the same, however many samples it has, because the metric does so too. Laboratories not seen in
     training get the commonest class.

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foundation.errors import ConfigError
+from foundation.errors import FoundationError
+
+
+class TooLittleError(FoundationError):
+    """A target with too little data for its outer or inner folds: it is left out, which is no failure."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ def split_by_subject(subject_S: np.ndarray, y_S: np.ndarray, folds: int) -> Spli
         folds: number of folds, at most.
 
     Raises:
-        ConfigError: if there are fewer than two animals.
+        TooLittleError: if there are fewer than two animals.
 
     Example:
         >>> split = split_by_subject(np.array(["a", "a", "b", "c", "d"]), np.array([0, 1, 0, 1, 1]), folds=2)
@@ -47,7 +51,7 @@ def split_by_subject(subject_S: np.ndarray, y_S: np.ndarray, folds: int) -> Spli
     subjects = np.unique(subject_S)
     n_folds = min(folds, len(subjects))
     if n_folds < 2:
-        raise ConfigError(f"a split by animal needs two animals, got {len(subjects)}")
+        raise TooLittleError(f"a split by animal needs two animals, got {len(subjects)}")
     classes = np.unique(y_S)
     has_AC = np.array([[bool(((subject_S == s) & (y_S == c)).any()) for c in classes] for s in subjects])
     samples_A = np.array([(subject_S == s).sum() for s in subjects])
@@ -73,15 +77,17 @@ def split_units(y_S: np.ndarray, folds: int, seed: int) -> Split:
     """Units of one animal, each class spread evenly: says nothing of other animals.
 
     Raises:
-        ConfigError: if no class has as many units as there are folds, or there are fewer than two folds.
+        TooLittleError: if no class has as many units as there are folds, or there are fewer than two folds.
     """
     from sklearn.model_selection import StratifiedKFold
 
     counts = np.bincount(y_S)
     if folds < 2:
-        raise ConfigError(f"no class has more than {counts.max(initial=0)} units of one animal: at least 2 are needed")
+        raise TooLittleError(
+            f"no class has more than {counts.max(initial=0)} units of one animal: at least 2 are needed"
+        )
     if counts.max(initial=0) < folds:
-        raise ConfigError(f"folds is {folds}: more than the {counts.max(initial=0)} units of the largest class")
+        raise TooLittleError(f"folds is {folds}: more than the {counts.max(initial=0)} units of the largest class")
     maker = StratifiedKFold(folds, shuffle=True, random_state=seed)
     made = [Fold(train, test) for train, test in maker.split(y_S, y_S)]
     return Split(made, f"{folds} folds of units of one animal: other animals are not tested")
@@ -97,7 +103,7 @@ def split_by_time(start_W: np.ndarray, end_W: np.ndarray, folds: int, gap: float
         what: what a window is, for the description.
 
     Raises:
-        ConfigError: if there are fewer windows than folds, or a fold would have nothing to learn from.
+        TooLittleError: if there are fewer windows than folds, or a fold would have nothing to learn from.
 
     Example:
         >>> split = split_by_time(np.arange(6.0), np.arange(6.0) + 1.0, folds=2, gap=1.0)
@@ -105,7 +111,7 @@ def split_by_time(start_W: np.ndarray, end_W: np.ndarray, folds: int, gap: float
         ([0, 1, 2], [4, 5])
     """
     if len(start_W) < folds:
-        raise ConfigError(f"folds is {folds}: more than the {len(start_W)} {what} there are")
+        raise TooLittleError(f"folds is {folds}: more than the {len(start_W)} {what} there are")
     order = np.argsort(start_W, kind="stable")
     made = []
     for block in np.array_split(order, folds):
@@ -113,6 +119,6 @@ def split_by_time(start_W: np.ndarray, end_W: np.ndarray, folds: int, gap: float
         near = (end_W > first - gap + 1e-9) & (start_W < last + gap - 1e-9)
         train = order[~near[order]]
         if not len(train):
-            raise ConfigError(f"folds is {folds}: a gap of {gap:g} s leaves nothing to learn from")
+            raise TooLittleError(f"folds is {folds}: a gap of {gap:g} s leaves nothing to learn from")
         made.append(Fold(train, block))
     return Split(made, f"{folds} contiguous blocks of {what} in time, {gap:g} s or more between train and test")

@@ -1,4 +1,4 @@
-"""What the animal does, told from its population: the direction of each trial, velocity and position at each moment."""
+"""Predict behaviour from a recording's population: direction of each trial, velocity and position at each moment."""
 
 from __future__ import annotations
 

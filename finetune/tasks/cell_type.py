@@ -1,4 +1,4 @@
-"""Which type a unit is of, told from its activity."""
+"""Which type a unit is of, predicted from its activity."""
 
 from __future__ import annotations
 

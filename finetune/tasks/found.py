@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -14,7 +13,6 @@ from finetune.settings import WindowSettings
 from foundation.data.reader import ActivityReader
 from foundation.store import Catalog, StoredRecording
 
-log = logging.getLogger(__name__)
 Attempt = tuple[Problem | None, str]
 
 
@@ -61,10 +59,7 @@ class Found:
         try:
             problem, reason = attempt()
         except Exception as error:
-            log.debug("%s of %s", label, recording.record["path"], exc_info=error)
-            log.warning("%s of %s failed: %s: %s", label, recording.record["path"], type(error).__name__, error)
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            self.failed.append(LeftOut(task, f"{label} of {recording.record['path']}", reason))
+            self.failed.append(LeftOut.failure(task, f"{label} of {recording.record['path']}", error))
             return
         if problem is None:
             self.skipped.append(f"{recording.record['path']} is left out of {label}: {reason}")

@@ -1,4 +1,4 @@
-"""Which brain region a unit is in, told from its activity."""
+"""Which brain region a unit is in, predicted from its activity."""
 
 from __future__ import annotations
 

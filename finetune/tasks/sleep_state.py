@@ -1,4 +1,4 @@
-"""Which state the animal is in, told from its population every few seconds."""
+"""Which state the animal is in, predicted from its population every few seconds."""
 
 from __future__ import annotations
 

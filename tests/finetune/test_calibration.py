@@ -131,6 +131,28 @@ def outside(make, seed):
     return not low <= primary(fitted.predictions) <= high
 
 
+def short(y_S, by_token=False):
+    labels = Labels("behavior", "direction", "Direction", y_S, classes=("a", "b"))
+    return window_problem(labels, len(y_S), 1, by_token)
+
+
+FEW = {
+    "units of one animal": (lambda: unit_problem(np.array([0, 0, 0, 1, 1]), 1, 5), 10, 39),
+    "units of two animals": (lambda: unit_problem(np.array([0, 0, 1, 0, 1, 1]), 2, 3), 9, 39),
+    "trials": (lambda: short(np.array([0, 1, 1, 0, 1])), 10, 39),
+    "trials in runs": (lambda: short(np.repeat([0, 1], 10)), 20, 19),
+    "states": (lambda: short(np.array([0, 0, 1, 0, 1, 1, 0, 1]), by_token=True), 8, 7),
+}
+
+
+@pytest.mark.parametrize("kind", FEW)
+def test_few_ways_to_deal_the_labels_are_counted(kind):
+    make, ways, expected = FEW[kind]
+    dealt, how = make().shuffles(39, 0)
+    assert len(dealt) == expected
+    assert f"there are only {ways} ways to deal them" in how
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_labels_that_say_nothing_lie_outside_the_control_in_one_of_twenty_sets(kind):
     count = sum(outside(KINDS[kind], seed) for seed in range(SETS))

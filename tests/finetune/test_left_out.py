@@ -1,9 +1,11 @@
-"""A target that fails is reported with its reason; the others are finished, written, and tracked when that can be."""
+"""Targets that fail, or have too little data, are reported with their reason; the others are finished and tracked."""
 
 import json
+import re
 import shutil
 import sqlite3
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,9 @@ from finetune.table import table
 from finetune.tasks import Found
 from finetune.tracking import log_task
 from foundation.cli import main
+from foundation.errors import SourceError, StoreError
 from foundation.models import EIT, EITConfig
-from foundation.store import Catalog, Store, Units, write_recording
+from foundation.store import Catalog, Source, Store, Subject, Units, write_recording
 from foundation.training.tracker import send_rest
 
 FORMULA = r"$\foo{$"
@@ -64,14 +67,14 @@ def evaluation(settings):
     return finetune(settings)
 
 
-def test_a_target_that_fails_is_reported_and_the_others_are_finished(evaluation, settings):
+def test_a_target_with_too_little_data_is_left_out_and_the_others_are_finished(evaluation, settings):
     assert [(r.task, list(r.classes)) for r in evaluation.results] == [("location", [FORMULA, "CA1"])]
-    (failed,) = evaluation.left_out
-    assert (failed.task, failed.failed) == ("cell_type", True)
-    assert "at least 2 are needed" in failed.reason
-    assert not evaluation.ok
+    (little,) = evaluation.left_out
+    assert (little.task, little.failed) == ("cell_type", False)
+    assert "at least 2 are needed" in little.reason
+    assert evaluation.ok
     text = table(evaluation)
-    assert "cell_type all failed: no class has more than 1 units" in text
+    assert "cell_type all is left out: no class has more than 1 units" in text
     assert "location" in text
     assert (Path(settings.output) / "location/all/probe.json").is_file()
 
@@ -117,31 +120,57 @@ def test_a_database_that_does_not_take_the_run_ends_nothing(evaluation, settings
     assert (Path(waiting) / "tracking/queue.jsonl").stat().st_size
 
 
-def test_the_report_names_what_failed_and_what_the_readouts_see(evaluation, settings, place):
+def test_the_report_names_what_is_left_out_and_what_the_readouts_see(evaluation, settings, place):
     page = report(ReportSettings(settings.store, settings.checkpoint, settings.output, str(place / "page.html")))
     text = page.read_text()
-    assert "failed: no class has more than 1 units" in text
+    assert "left out: no class has more than 1 units" in text
     assert "all 16 features" in text
     assert "principal components" in text
     assert FORMULA in text
 
 
 def test_a_recording_whose_labels_cannot_be_read_leaves_the_others(place):
-    def broken():
-        raise ValueError("states of two lengths")
+    def broken(error):
+        raise error
 
     found = Found()
     first, second = Catalog.open(Store(place / "store"))
-    found.add("sleep_state", first, "sleep_state", broken)
+    found.add("sleep_state", first, "sleep_state", partial(broken, ValueError("states of two lengths")))
+    found.add("sleep_state", first, "sleep_state", partial(broken, SourceError("states is damaged")))
     found.add("sleep_state", second, "sleep_state", lambda: (None, "too short"))
-    assert [entry.reason for entry in found.failed] == ["ValueError: states of two lengths"]
+    assert [entry.reason for entry in found.failed] == ["ValueError: states of two lengths", "states is damaged"]
     assert found.skipped == ["sub-1.nwb is left out of sleep_state: too short"]
 
 
-def test_the_exit_status_says_that_a_target_failed(evaluation, settings, capsys):
+def test_a_target_that_fails_ends_with_status_1_and_the_others_are_finished(settings, make_recording, tmp_path, capsys):
+    store = Store(tmp_path / "store", create=True)
+    for k, placed in enumerate((range(2, 6), range(6, 10))):  # one animal twice; no neuron has a region in both
+        region = np.array([("CA1", "CA3")[n % 2] if n in placed else "" for n in range(10)])
+        units = Units(10, {"cell_type": np.array(["a", "b"] + [""] * 8), "location": region})
+        source = Source(path=f"{k}.nwb", digest=str(k) * 64)
+        recording = make_recording(0, n_units=10, units=units, source=source, subject=Subject(f"m{k}"))
+        write_recording(store, recording)
+    Catalog.build(store).save()
+    copied = replace(settings, store=str(tmp_path / "store"), output=str(tmp_path / "results"))
+    assert main(["finetune", *command(copied)]) == 1
+    shown = capsys.readouterr().out
+    assert re.search("cell_type all failed: unit . of ..nwb and unit . of ..nwb are the same", shown)
+    assert (tmp_path / "results/location/all/probe.json").is_file()
+
+
+def test_a_target_with_too_little_data_ends_with_status_0(evaluation, settings, capsys):
+    assert main(["finetune", *command(settings)]) == 0
+    assert "cell_type all is left out" in capsys.readouterr().out
+
+
+def test_a_run_that_leaves_every_target_out_says_why(settings, tmp_path):
+    with pytest.raises(StoreError, match="cell_type all: no class has more than 1 units"):
+        finetune(replace(settings, tasks=["cell_type"], output=str(tmp_path)))
+
+
+def command(settings):
     given = ["--checkpoint", settings.checkpoint, "--store", settings.store, "--output", settings.output]
     given += ["--modes", "[probe]", "--tasks", "[cell_type, location]", "--folds", "2", "--bootstrap", "100"]
     given += ["--control_repeats", "3", "--windows.unit_token", "0.1", "--windows.unit_tokens", "16"]
     given += ["--windows.unit_windows", "4", "--tracking_uri", AWAY]
-    assert main(["finetune", *given]) == 1
-    assert "cell_type all failed" in capsys.readouterr().out
+    return given

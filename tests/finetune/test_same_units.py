@@ -4,9 +4,22 @@ import numpy as np
 import pytest
 
 from finetune.problem import Labels
+from finetune.same_units import samples_shared
 from finetune.unit_problem import UnitProblem
 from foundation.errors import StoreError
-from foundation.store import Catalog, Source, Spikes, Store, Subject, Units, write_recording
+from foundation.store import (
+    VALUES,
+    Catalog,
+    Interval,
+    Recording,
+    RegularTimeSeries,
+    Source,
+    Spikes,
+    Store,
+    Subject,
+    Units,
+    write_recording,
+)
 
 N = 8
 
@@ -78,3 +91,46 @@ def test_two_probes_that_number_their_units_alike_are_taken(make_recording, tmp_
 def test_other_sessions_and_animals_are_taken(make_recording, tmp_path):
     others = [recording(make_recording, k, session=str(k), subject=f"mouse{k % 2}") for k in range(1, 4)]
     check(problem(tmp_path, *others))
+
+
+def sampled(subject, activity_TN):
+    return Recording(
+        source=Source(path=f"{subject}.nwb", digest=subject.rjust(64, "0")),
+        subject=Subject(subject),
+        session="1",
+        domain=Interval.single(0.0, len(activity_TN) / 10.0),
+        units=Units(N, {"id": np.arange(N)}),
+        activity=RegularTimeSeries(activity_TN, 10.0),
+        activity_kind=VALUES,
+    )
+
+
+def activities(unit):
+    """Noise of two animals, of which one unit is the same."""
+    first, second = np.random.default_rng(0).normal(size=(2, 200, N))
+    first[:, 3] = second[:, 3] = unit
+    return first, second
+
+
+@pytest.mark.parametrize("level", [np.nan, 0.0])
+def test_units_that_hold_no_signal_but_nan_are_not_one_neuron(tmp_path, level):
+    nothing = np.full(200, level)
+    nothing[50:80] = np.nan
+    first, second = activities(nothing)
+    check(problem(tmp_path, sampled("a", first), sampled("b", second)))
+
+
+def test_a_copy_of_samples_with_nan_is_refused(tmp_path):
+    signal = np.random.default_rng(1).normal(size=200)
+    signal[50:80] = np.nan
+    first, second = activities(signal)
+    with pytest.raises(StoreError, match=r"unit 3 of .\.nwb and unit 3 of .\.nwb are the same neuron"):
+        check(problem(tmp_path, sampled("a", first), sampled("b", second)))
+
+
+def test_samples_are_shared_where_both_are_finite():
+    rng = np.random.default_rng(2)
+    x = np.where(np.arange(100) < 60, 0.0, rng.normal(size=100))
+    gaps = np.where(rng.random(100) < 0.3, np.nan, x)
+    assert samples_shared(gaps, gaps) == samples_shared(gaps, x) == 1.0
+    assert samples_shared(np.full(100, np.nan), np.full(100, np.nan)) == 0.0

@@ -3,9 +3,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from finetune.evaluation.controls import arrangements, by_laboratory, permuted, permuted_over_animals, turned
-from finetune.evaluation.splits import split_by_subject, split_by_time, split_units
-from foundation.errors import ConfigError
+from finetune.evaluation.controls import (
+    all_turned,
+    arrangements,
+    by_laboratory,
+    permuted,
+    permuted_over_animals,
+    turned,
+    turns,
+)
+from finetune.evaluation.splits import TooLittleError, split_by_subject, split_by_time, split_units
 
 
 def covers_each_sample_once(split, n: int) -> bool:
@@ -17,7 +24,7 @@ def test_no_animal_is_on_both_sides(pairs, folds):
     subject = np.array([f"m{s}" for s, _ in pairs])
     y = np.array([c for _, c in pairs])
     if len(set(subject)) < 2:
-        with pytest.raises(ConfigError, match="two animals"):
+        with pytest.raises(TooLittleError, match="two animals"):
             split_by_subject(subject, y, folds)
         return
     split = split_by_subject(subject, y, folds)
@@ -53,9 +60,9 @@ def test_blocks_of_time_keep_their_gap(starts, length, gap):
 
 
 def test_what_cannot_be_split_is_refused():
-    with pytest.raises(ConfigError, match="folds is 5: more than the 3"):
+    with pytest.raises(TooLittleError, match="folds is 5: more than the 3"):
         split_by_time(np.arange(3.0), np.arange(3.0) + 1, 5, 0.0)
-    with pytest.raises(ConfigError, match="folds is 4"):
+    with pytest.raises(TooLittleError, match="folds is 4"):
         split_units(np.array([0, 0, 1, 1]), 4, 0)
 
 
@@ -68,6 +75,23 @@ def test_controls_keep_the_labels_and_lose_their_place():
     turns = [turned(np.arange(100), repeat, 9) for repeat in range(9)]
     assert all((np.diff(turn) == 1).sum() == 98 for turn in turns)  # the course of the series is kept
     assert sorted(int(turn[0]) for turn in turns) == list(range(10, 100, 10))
+
+
+@pytest.mark.parametrize("n", [2, 8, 10, 19, 20, 21, 39, 40, 100])
+def test_the_true_labels_are_not_among_the_turns_of_a_short_series(n):
+    y = np.arange(n)
+    for repeat in range(39):
+        assert (turned(y, repeat, 39) != y).any()
+    shuffles = {tuple(other.tolist()) for other in all_turned(y, 39)}
+    assert len(shuffles) == len(all_turned(y, 39)) == min(39, n - 1)
+    assert turns(y) == n
+
+
+def test_a_series_that_repeats_itself_is_turned_inside_its_period():
+    y = np.tile([0, 0, 0, 1, 1], 20)
+    assert turns(y) == 5
+    assert len(all_turned(y, 39)) == 4
+    assert all((other != y).any() for other in all_turned(y, 39))
 
 
 def test_animals_with_one_class_are_dealt_whole_and_others_inside():
