@@ -81,10 +81,24 @@ class Checkpoints:
         return retried(action, what, retries=self.retries, pause=self.pause, unless=unless)
 
     def remove(self, name: str) -> None:
-        """Remove a checkpoint, its manifest first: what is left of a removal that is cut short is no checkpoint."""
+        """Remove a checkpoint, its manifest first: what is left of a removal that is cut short is no checkpoint.
+
+        Raises:
+            CheckpointError: if another run has taken the place over: the checkpoint may be its own.
+        """
+        self.check_held()
         self.files.remove(f"{name}/{MANIFEST}")
         self.files.remove(name)
         self.damaged.discard(name)
+
+    def check_held(self) -> None:
+        """Raise if another run has taken the place over.
+
+        Raises:
+            CheckpointError: if the lease on the place is lost.
+        """
+        if self.lease is not None and self.lease.lost:
+            raise CheckpointError(f"{self.files.name} was taken over by another run")
 
     def check_whole(self, name: str, sizes: dict[str, int]) -> None:
         """Raise unless the files of a checkpoint lie there with the bytes that were written: one listing.
@@ -96,8 +110,7 @@ class Checkpoints:
         Raises:
             CheckpointError: if one is missing or has another size, or another run has taken the place over.
         """
-        if self.lease is not None and self.lease.lost:
-            raise CheckpointError(f"{self.files.name} was taken over by another run")
+        self.check_held()
         found = self.sure(lambda: self.files.sizes(name), f"listing {self.where(name)}")
         for file, size in sizes.items():
             if found.get(file) != size:

@@ -29,9 +29,10 @@ except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
-LOCK, LEASE = ".lock", "lease.json"
+LOCK, PLACE_LOCK, LEASE = ".lock", ".checkpoints.lock", "lease.json"  # two locks: a run's output may be its place
 RENEWED_EVERY = 15.0  # seconds
 PATIENCE = 60.0  # seconds: processes of a run that has just ended may hold its lock a while longer
+PARTING = 10.0  # seconds in which a lease is given back; one that is not counts as left after a while
 LEFT_AFTER = 3 * RENEWED_EVERY  # a lease that is so old has lost its holder
 
 
@@ -79,7 +80,7 @@ def held_place(place: Checkpoints, holder: str, patience: float | None = None) -
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 is_held = stack.enter_context(
-                    locked_file(folder / LOCK, refusal, PATIENCE if patience is None else patience)
+                    locked_file(folder / PLACE_LOCK, refusal, PATIENCE if patience is None else patience)
                 )
             except OSError as error:  # nothing can be written there: saving will say so, or find it mended
                 log.debug("%s cannot be locked: %s", name, error)
@@ -106,9 +107,8 @@ class Lease:
         self.holder = f"{socket.gethostname()}:{without_secrets_in_url(os.path.abspath(holder))}"
         self.lost = False
         self._own, self._turn = uuid.uuid4().hex, 0
-        self._version = ""
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
     def __enter__(self) -> Lease:
         end = time.monotonic() + 3 * self.every
@@ -126,10 +126,9 @@ class Lease:
 
     def __exit__(self, *_: object) -> None:
         self._ending.set()
-        self._thread.join()
-        if not self.lost:
-            with suppress(Exception):  # what is left of it counts for a while only
-                self.place.remove(LEASE)
+        self._thread.join(PARTING)  # a request to a place that is away may take minutes
+        if self._thread.is_alive():
+            log.debug("the lease of %s is not given back yet: the place does not answer", self.place.name)
 
     def _holder(self) -> str:
         found = self.place.read_json(LEASE)
@@ -138,21 +137,36 @@ class Lease:
     def _write(self, version: str) -> bool:
         self._turn += 1
         content = json.dumps({"holder": self.holder, "run": self._own, "turn": self._turn}).encode()
-        if self.place.is_local:  # where nothing can be locked: the comparison and the write are two steps
-            if self.place.version(LEASE) != version:
-                return False
-            self.place.write_bytes(LEASE, content)
-        elif not self.place.swap(LEASE, content, version):
+        if not self.place.is_local:
+            return self.place.swap(LEASE, content, version)
+        if self.place.version(LEASE) != version:  # where nothing can be locked: comparing and writing are two steps
             return False
-        self._version = self.place.version(LEASE)
+        self.place.write_bytes(LEASE, content)
         return True
 
-    def _renew(self) -> None:
+    def _own_version(self) -> str:
+        """The version of the lease; ``''`` if it is no longer this run's."""
+        version = self.place.version(LEASE)  # before the content: another run's version is never taken for our own
+        found = self.place.read_json(LEASE)
+        return version if found is not None and found.get("run") == self._own else ""
+
+    def _renew(self) -> bool:
+        """Write the lease anew; return False if it is no longer this run's.
+
+        Its version is read each time, since a write may go through and yet fail: the answer was lost.
+        """
+        version = self._own_version()
+        return bool(version) and (self._write(version) or bool(self._own_version()))
+
+    def _keep(self) -> None:
         while not self._ending.wait(self.every):
             try:
-                if not self._write(self._version):
+                if not self._renew():
                     self.lost = True
                     log.error("%s was taken over by another run while this one did not answer", self.place.name)
                     return
             except Exception as error:  # a place that is away; saving tells the person
                 log.debug("the lease of %s was not renewed: %s", self.place.name, error)
+        with suppress(Exception):  # what is left of it counts for a while only
+            if self._own_version():
+                self.place.remove(LEASE)

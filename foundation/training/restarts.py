@@ -9,6 +9,7 @@ from dataclasses import replace
 from foundation.errors import ConfigError, FoundationError, RequeueError
 from foundation.training.hosts import check_here
 from foundation.training.launch import launch
+from foundation.training.place_lock import held_place
 from foundation.training.resuming import checkpoints_of, clear
 from foundation.training.run_folder import RunFolder
 from foundation.training.settings import PretrainSettings
@@ -29,7 +30,8 @@ def launch_with_restarts(settings: PretrainSettings, pause: float = 5.0) -> None
         pause: seconds before the first restart; each further one waits twice as long, up to five minutes.
 
     Raises:
-        FoundationError: the last failure; at once if another run is writing to the output that is to be cleared.
+        FoundationError: the last failure; at once if another run is writing to the output or the
+            place of checkpoints that is to be cleared.
     """
     if settings.resume == "never":
         settings = _cleared(settings)
@@ -49,7 +51,7 @@ def launch_with_restarts(settings: PretrainSettings, pause: float = 5.0) -> None
 
 def _cleared(settings: PretrainSettings) -> PretrainSettings:
     check_here(settings)  # a run that cannot be started here costs no other one
-    folder = RunFolder(settings.output)
-    with folder.held():
-        clear(folder, checkpoints_of(settings))
+    folder, place = RunFolder(settings.output), checkpoints_of(settings)
+    with folder.held(), held_place(place, str(folder.path)):
+        clear(folder, place)
     return replace(settings, resume="auto")

@@ -7,9 +7,10 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
-from foundation.errors import CheckpointError
+from foundation.errors import CheckpointError, ConfigError
 from foundation.training.checkpoint import Checkpoints, commit, model_config, sha256, snapshot, to_bytes
 from foundation.training.control import Control
 from foundation.training.engine import deepspeed_config
@@ -131,7 +132,7 @@ class Saver:
             self._fail(name, error)
             if self.control.rank == 0:
                 try:
-                    self.place.remove(name)
+                    self.place.remove(name)  # which a lost lease forbids
                 except Exception as also:
                     log.debug("and its rest stays: %s", also)
 
@@ -143,9 +144,15 @@ class Saver:
         self._try(lambda: self.place.files.write_bytes(name, content), f"writing {name}")
         return sha256(content)
 
-    def _try(self, action: Any, what: str) -> None:
-        safety = self.settings.safety
-        retried(action, what, retries=safety.retries, pause=safety.pause)
+    def _try(self, action: Callable[[], None], what: str) -> None:
+        """Change something in the place, again where that fails, as long as no other run has taken the place over."""
+
+        def change() -> None:
+            self.place.check_held()
+            action()
+
+        safety, unless = self.settings.safety, (ConfigError, CheckpointError)
+        retried(change, what, retries=safety.retries, pause=safety.pause, unless=unless)
 
     def _receipt(self, name: str, rank: int) -> str:
         return f"{name}/receipts/{rank:05d}.json"

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pytest
 
 from foundation.errors import CheckpointError, FoundationError
 from foundation.store import Catalog, Store
+from foundation.store.files import Files
 from foundation.training import OptimizerSettings, place_lock, pretrain
 from foundation.training.checkpoint import MANIFEST, Checkpoints
 from foundation.training.place_lock import LEASE, Lease, held_place
+from foundation.training.restarts import launch_with_restarts
 from foundation.training.resuming import hold
 from foundation.training.run_folder import RunFolder
 from foundation.training.saving_settings import SavingSettings
@@ -140,3 +143,115 @@ def test_what_a_run_is_writing_is_not_sent_by_another_process(tmp_path):
     with RunFolder(tmp_path).held(), pytest.raises(FoundationError, match="another run is writing"):
         send_rest(Path(tmp_path))
     assert tracker.finish()
+
+
+class Unreliable(Files):
+    """A place that loses one answer, or answers only when it may."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.loses = ""
+        self.may, self.asked = threading.Event(), threading.Event()
+        self.may.set()
+
+    def _answer(self, question: str) -> None:
+        self.asked.set()
+        assert self.may.wait(5)
+        if self.loses == question:
+            self.loses = ""
+            raise OSError("the answer was lost")
+
+    def version(self, name: str) -> str:
+        found = super().version(name)
+        self._answer("version")
+        return found
+
+    def swap(self, name: str, content: bytes, version: str) -> bool:
+        with self._lock():
+            is_swapped = Files.version(self, name) == version
+            if is_swapped:
+                self.write_bytes(name, content)
+        self._answer("swap")
+        return is_swapped
+
+
+@pytest.mark.parametrize("question", ["version", "swap"])
+def test_a_lost_answer_does_not_lose_the_lease(memory, until, question):
+    place = Unreliable(memory)
+    with Lease(place, "a", "held by another", every=0.02) as lease:
+        place.loses = question
+        until(lambda: not place.loses, 10)
+        turn = lease._turn
+        until(lambda: lease.lost or lease._turn > turn + 3, 10)
+        assert not lease.lost
+        assert json.loads(place.read_bytes(LEASE))["turn"] > turn
+    assert place.read_bytes(LEASE) is None
+
+
+def test_a_place_that_does_not_answer_holds_up_no_end(memory, monkeypatch):
+    monkeypatch.setattr(place_lock, "PARTING", 0.1)
+    place = Unreliable(memory)
+    with Lease(place, "a", "held by another", every=0.02) as lease:
+        place.may.clear()
+        place.asked.clear()
+        assert place.asked.wait(10)
+        began = time.monotonic()
+    assert time.monotonic() - began < 2
+    place.may.set()
+    lease._thread.join(10)
+    assert place.read_bytes(LEASE) is None, "it is given back once the place answers"
+
+
+def test_a_lease_that_was_taken_over_unseen_is_not_removed(memory):
+    place = Checkpoints(memory).files
+    with Lease(place, "a", "held by another", every=60):
+        place.write_bytes(LEASE, b'{"holder": "b"}')
+    assert json.loads(place.read_bytes(LEASE)) == {"holder": "b"}
+
+
+def test_a_run_that_lost_its_lease_leaves_the_new_holders_checkpoints_alone(tiny, tmp_path, memory, until):
+    settings = tiny(output=str(tmp_path / "a"), saving=SavingSettings(place=memory))
+    theirs = Checkpoints(memory)
+
+    def saved(name: str) -> bool:
+        files = [f"{name}/model/model.safetensors", f"{name}/objective.safetensors", f"{name}/{MANIFEST}"]
+        return all(theirs.files.read_bytes(file) == b"{}" for file in files)
+
+    with ExitStack() as stack:
+        first, place = in_flight(settings, stack, locked=False)
+        place.lease = stack.enter_context(Lease(place.files, "a", "held by another", every=0.02))
+        theirs.files.write_bytes(LEASE, b'{"holder": "b"}')
+        until(lambda: place.lease.lost, 10)
+        for name in ("step-00000001", "step-00000002"):
+            for file in ("model/model.safetensors", "objective.safetensors", MANIFEST):
+                theirs.files.write_bytes(f"{name}/{file}", b"{}")
+        place.may.set()
+        first.saver.wait()
+        assert "taken over" in first.saver.failure
+        assert saved("step-00000001")
+        first.saver.failure = ""
+        first.saver.save(first.engine, 2, {})
+        first.saver.wait()
+        assert "taken over" in first.saver.failure
+        assert saved("step-00000002")
+        with pytest.raises(CheckpointError, match="taken over"):
+            place.remove("step-00000002")
+
+
+def test_the_output_may_be_the_place_of_the_checkpoints(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    place = Checkpoints(folder.path)
+    with folder.held(), held_place(place, "a", patience=0.1):
+        assert place.names() == place.unfinished() == []
+        with pytest.raises(FoundationError, match="another run"), held_place(Checkpoints(folder.path), "b", 0.1):
+            pass
+
+
+def test_starting_anew_removes_nothing_from_a_place_that_another_run_holds(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(place_lock, "PATIENCE", 0.1)
+    place = Checkpoints(tmp_path / "shared")
+    place.files.write_bytes(f"step-00000002/{MANIFEST}", b"{}")
+    settings = tiny(resume="never", saving=SavingSettings(place=str(tmp_path / "shared")))
+    with held_place(place, "another"), pytest.raises(FoundationError, match="another run is writing its checkpoints"):
+        launch_with_restarts(settings)
+    assert place.names() == ["step-00000002"]
