@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from pynwb import NWBFile
 from pynwb.ecephys import ElectricalSeries
+from pynwb.ophys import OnePhotonSeries, RoiResponseSeries, TwoPhotonSeries
 
 from foundation.store import Interval
 from foundation.store.finite import is_finite
@@ -21,6 +22,10 @@ from ingest.trial_times import Trials
 
 # Tables of intervals whose rows are no moments of the session.
 NOT_TRIALS = ("invalid_times",)
+# Imaging was taken along with the events of its cells.
+IMAGING = (RoiResponseSeries, TwoPhotonSeries, OnePhotonSeries)
+# Of a series so many time stamps are looked at for fractions.
+MAX_STAMPS = 100
 
 
 def find_trials(nwb: NWBFile, recipe: Recipe, observed: list[Interval]) -> Trials | None:
@@ -54,7 +59,7 @@ def _trials(nwb: NWBFile, recipe: Recipe, observed: list[Interval]) -> Trials | 
 
 
 def other_times(nwb: NWBFile, found: list[FoundSeries], recipe: Recipe, observed: list[Interval]) -> OtherTimes:
-    """Return where tables of intervals, behaviour and voltage end. Of voltage no time stamp is read.
+    """Return where tables of intervals, behaviour, imaging and voltage end. Of voltage no time stamp is read.
 
     Args:
         nwb: the open file.
@@ -63,6 +68,7 @@ def other_times(nwb: NWBFile, found: list[FoundSeries], recipe: Recipe, observed
         observed: intervals of observation of each unit.
     """
     ends: dict[str, float] = {}
+    in_seconds: set[str] = set()
     damaged = Notes()  # its readers note it
     for path, table in find_tables(nwb).values():
         for name in ("start_time", "stop_time", "timestamp"):
@@ -70,18 +76,21 @@ def other_times(nwb: NWBFile, found: list[FoundSeries], recipe: Recipe, observed
                 times = _numbers(table, name)
                 if times is not None and len(times := times[is_finite(times)]):
                     ends[path] = max(float(times.max()), ends.get(path, 0.0))
+                    in_seconds |= {path} if _has_fractions(times) else set()
     rates: list[float] = []
     for item in found:
         with damaged.part(item.path):
             if isinstance(item.series, ElectricalSeries):
                 rates += [float(item.series.rate)] if item.series.rate else []
-            elif why_left(item, recipe.behavior) is not None and not item.is_events:
+            elif not (isinstance(item.series, IMAGING) or item.is_events or why_left(item, recipe.behavior) is None):
                 continue
             end = _end(item.series)
             if np.isfinite(end):
                 ends[item.path] = end
+                in_seconds |= {item.path} if _is_in_seconds(item.series) else set()
     observed_end = max((float(one.end.max()) for one in observed if len(one)), default=None)
-    return OtherTimes(ends, observed_end, [rate for rate in rates if np.isfinite(rate)])
+    rates = [rate for rate in rates if np.isfinite(rate)]
+    return OtherTimes(ends, observed_end, rates, frozenset(in_seconds))
 
 
 def _end(series: Any) -> float:
@@ -93,6 +102,17 @@ def _end(series: Any) -> float:
         return float(last) if isinstance(last, int | float | np.number) else np.nan
     rate = rate_of(series)
     return float(series.starting_time or 0.0) + len(series.data) / rate if rate > 0 else np.nan
+
+
+def _is_in_seconds(series: Any) -> bool:
+    """Return whether a series has a rate in Hz, or fractions among its first time stamps."""
+    if series.timestamps is None:
+        return True
+    return _has_fractions(np.asarray(series.timestamps[:MAX_STAMPS], dtype=np.float64))
+
+
+def _has_fractions(times: np.ndarray) -> bool:
+    return bool((times != np.rint(times)).any())
 
 
 def _numbers(table: Any, name: str) -> np.ndarray | None:

@@ -26,7 +26,8 @@ REFRACTORY, MIN_EXPECTED, MAX_FOUND_SHARE = 0.5, 20.0, 0.1
 AGREEING, MIN_RATIO = 20.0, 500.0
 # Other times are judged by so many spikes of so many seconds.
 MIN_OTHERS_SPIKES, MIN_OTHERS_SECONDS = 100, 20.0
-# Where other times agree, whole numbers are told from recordings of more than six hours alone.
+# Without other times that end earlier, only recordings of more than six hours are suspected: in milliseconds a shorter
+# one would be of less than 22 s, while rare spikes and events of slow imaging look the same.
 MIN_LONG = 21_600.0
 # Trains of steps that hardly vary are not a neuron's, and say nothing.
 MIN_SPREAD = 0.05
@@ -45,11 +46,21 @@ class OtherTimes:
         ends: path of trials, behaviour and other series -> their last time, in seconds.
         observed_end: last time of the units' observation, which may be in the unit of the spikes.
         rates: sampling rates of voltage, Hz.
+        in_seconds: paths of those whose times are seconds for certain: fractions, or counted by a rate in Hz.
     """
 
     ends: dict[str, float] = field(default_factory=dict)
     observed_end: float | None = None
     rates: list[float] = field(default_factory=list)
+    in_seconds: frozenset[str] = frozenset()
+
+    def agreeing(self, last: float) -> list[str]:
+        """Return the paths of those that end near a last spike."""
+        return [path for path, end in self.ends.items() if end > 0 and last / AGREEING <= end <= last * AGREEING]
+
+    def is_in_seconds(self, path: str) -> bool:
+        """Return whether the times at a path are no whole numbers of a finer unit."""
+        return path in self.in_seconds or not self.ends[path].is_integer()
 
 
 @dataclass(frozen=True)
@@ -140,14 +151,16 @@ def _reasons(
 ) -> tuple[list[str], float | None]:
     """What speaks against seconds, and how many times earlier the file's other times end, where that is known."""
     ends = [end for end in others.ends.values() if end > 0]
-    agree = any(last / AGREEING <= end <= last * AGREEING for end in ends)
+    agree = others.agreeing(last)
     everything = [*ends, *([others.observed_end] if others.observed_end else [])]
     latest = max(everything, default=0.0)
     reasons, ratio = [], None
     if latest and last >= MIN_RATIO * latest:
         reasons.append(f"end at {last:.0f} s where the file's other times end at {latest:g} s")
         ratio = last / latest
-    if look.whole and resolution < 1 and (not agree or last > MIN_LONG):
+    if not reasons and last <= MIN_LONG:
+        return [], None
+    if look.whole and resolution < 1 and not any(others.is_in_seconds(path) for path in agree):
         reasons.append("are whole numbers")
     if agree:
         return reasons, ratio

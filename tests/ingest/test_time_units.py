@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pynwb.ophys import ImageSegmentation, OpticalChannel, PlaneSegmentation, RoiResponseSeries
 
 from foundation.errors import ConfigError, SourceError
 from foundation.store import Spikes
@@ -90,6 +91,44 @@ GOOD = {
 @pytest.mark.parametrize("kind", GOOD)
 def test_good_times_are_left_in_peace(kind):
     assert said(*GOOD[kind]) is None
+
+
+@pytest.mark.parametrize("hours", [1, 8])
+def test_events_of_slow_imaging(hours):
+    trains = [np.floor(train) for train in neurons(50, 0.02, 3600.0 * hours, refractory=2.0)]
+    end = 3600.0 * hours - 10
+    assert said(trains, OtherTimes({"trials": end + 0.25})) is None
+    assert said(trains, OtherTimes({"imaging": end}, in_seconds=frozenset({"imaging"}))) is None
+    assert (said(trains) is None) == (hours == 1)
+
+
+@pytest.mark.parametrize("timing", [{"rate": 1.0}, {"timestamps": np.arange(28_800) + 0.25}], ids=["rate", "stamps"])
+def test_imaging_says_that_events_of_its_cells_are_in_seconds(write, nwb_maker, timing):
+    trains = [np.floor(train) for train in neurons(5, 0.02, 28_800.0, refractory=2.0)]
+    nwb = nwb_maker.add_trains(nwb_maker.new(), trains)
+    imaging = nwb.create_imaging_plane(
+        name="plane",
+        optical_channel=OpticalChannel(name="c", description="c", emission_lambda=500.0),
+        description="a plane",
+        device=nwb.create_device("scope"),
+        excitation_lambda=600.0,
+        indicator="GCaMP6",
+        location="VISp",
+    )
+    cells = PlaneSegmentation(name="cells", description="cells", imaging_plane=imaging)
+    cells.add_roi(image_mask=np.zeros((2, 2)))
+    module = nwb.create_processing_module("ophys", "imaging")
+    module.add(ImageSegmentation(plane_segmentations=[cells]))
+    region = cells.create_roi_table_region(region=[0], description="cells")
+    data = np.zeros((28_800, 1), np.float32)
+    module.add(RoiResponseSeries(name="dff", data=data, rois=region, unit="dF/F", **timing))
+    assert read_nwb(write(nwb), strict=True).quality == {"activity_series_left_out": 1.0}
+
+
+def test_rare_spikes_of_an_hour_without_other_times():
+    assert said(neurons(8, 0.03, 3600.0)) is None
+    rng = np.random.default_rng(0)
+    assert said([np.sort(rng.uniform(0, 3600, 144)) for _ in range(8)]) is None
 
 
 def test_rare_events_of_imaging_beside_its_behaviour():
