@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from hdmf.backends.io import HDMFIO
 from hdmf.build import DatasetBuilder, GroupBuilder
@@ -16,13 +16,13 @@ from foundation.errors import SourceError
 from ingest.layout import flatten_time_stamps
 from ingest.mending import DATES, NO_DATE, mend, refuse_if_vital
 from ingest.notes import Damage, Notes, reason
-from ingest.parts import AnyBuilder, PartError, PartManager, Unread, path_of, remove, take_out, walk
+from ingest.parts import AnyBuilder, PartError, PartManager, Unread, is_inside, path_of, remove, take_out, walk
 from ingest.table_rows import column_names, drop_column
 from ingest.texts import unwrap_single_texts
 
 log = logging.getLogger(__name__)
 
-# Each part that fails costs another round.
+# Each kind of failure that takes parts out costs another round.
 MOST_ROUNDS = 500
 # Members of a series that neither its values nor its time depend on.
 REMARKS = ("description", "comments", "control", "control_description")
@@ -47,55 +47,86 @@ def constructed(io: HDMFIO, unread: list[Unread], notes: Notes) -> NWBFile:
     root = io.read_builder()
     manager = io.manager
     assert isinstance(manager, PartManager)
-    for item in unread:
-        _leave_unread(root, item, manager, notes)
+    take_out(root, *(gone for item in unread if (gone := _leave_unread(item, manager, notes)) is not None))
     with notes.part("the file's texts"):
         unwrap_single_texts(root)
     with notes.part("the file's time stamps"):
         flatten_time_stamps(root)
     mend(root, manager, notes)
-    for _ in range(MOST_ROUNDS):
+    rounds = 0
+    while rounds < MOST_ROUNDS:
         try:
             nwb = manager.construct(root)
         except PartError as failure:
             log.debug("%s cannot be constructed", path_of(failure.builder), exc_info=True)
-            manager.clear_cache()
-            _mend_failure(root, failure, manager, notes)
+            lost = notes["parts_left_out"]
+            _mend_failures(root, [failure, *_alike(root, failure, manager)], manager, notes)
+            rounds += notes["parts_left_out"] > lost
         else:
             nwb.read_io = io
             return nwb
     raise SourceError(f"more than {MOST_ROUNDS} of its parts cannot be read")
 
 
-def _leave_unread(root: GroupBuilder, item: Unread, manager: PartManager, notes: Notes) -> None:
-    """Leave out a part that could not be read; a series or a column without one of its parts is left out whole."""
+def _leave_unread(item: Unread, manager: PartManager, notes: Notes) -> AnyBuilder | None:
+    """Note a part that could not be read; return the series or column to be taken out whole for want of it."""
     refuse_if_vital(item.path, item.why)
     holder: Any = item.holder
     while holder is not None and manager.get_builder_dt(holder) is None:
         holder = holder.parent
     if holder is not None and (manager.is_a(holder, "TimeSeries") or manager.is_a(holder, "VectorData")):
         within = item.path.removeprefix(path_of(holder)).lstrip("/@")
-        _leave_out(root, holder, f"{within}: {item.why}", manager, notes)
-    else:
-        notes.lose(item.path, item.why)
+        _lose(holder, f"{within}: {item.why}", manager, notes)
+        return cast(AnyBuilder, holder)
+    notes.lose(item.path, item.why)
+    return None
 
 
-def _leave_out(root: GroupBuilder, builder: AnyBuilder, why: str, manager: PartManager, notes: Notes) -> None:
+def _lose(builder: AnyBuilder, why: str, manager: PartManager, notes: Notes) -> None:
+    """Note an object that is to be taken out, with all that it holds."""
     path = path_of(builder)
     refuse_if_vital(path, why)
     notes.lose(path, why, manager.get_builder_dt(builder) or "")
     if isinstance(builder, GroupBuilder):  # what it holds is lost with it
         notes.damaged += [Damage(path_of(inner), manager.get_builder_dt(inner) or "") for inner in walk(builder)]
-    take_out(root, builder)
 
 
-def _mend_failure(root: GroupBuilder, failure: PartError, manager: PartManager, notes: Notes) -> None:
-    """Fill in a text if that is all that an object lacks; otherwise leave out as little of it as helps."""
+def _alike(root: GroupBuilder, failure: PartError, manager: PartManager) -> list[PartError]:
+    """Return the failures of the other objects of a type of which one cannot be constructed."""
+    kind = (manager.get_builder_ns(failure.builder), manager.get_builder_dt(failure.builder))
+    found = []
+    for builder in walk(root):
+        if builder is failure.builder or (manager.get_builder_ns(builder), manager.get_builder_dt(builder)) != kind:
+            continue
+        try:
+            manager.construct(builder)
+        except PartError as other:
+            if other.builder is builder:
+                found.append(other)
+    return found
+
+
+def _mend_failures(root: GroupBuilder, failures: list[PartError], manager: PartManager, notes: Notes) -> None:
+    """Mend each of several objects, and take out those that cannot be mended, all in one walk."""
+    manager.clear_cache()
+    doomed: dict[int, AnyBuilder] = {}
+    for failure in failures:
+        if not is_inside(failure.builder, doomed) and not _mend_failure(root, failure, manager, notes):
+            doomed[id(failure.builder)] = failure.builder
+    take_out(root, *doomed.values())
+
+
+def _mend_failure(root: GroupBuilder, failure: PartError, manager: PartManager, notes: Notes) -> bool:
+    """Fill in a text if that is all that an object lacks; otherwise leave out as little of it as helps.
+
+    Returns:
+        Whether the object stays; if not, ``notes`` have it, and it is to be taken out.
+    """
     builder, why = failure.builder, reason(failure.error)
     path = path_of(builder)
     if filled := _fill_in(builder, why, manager):
         notes.leave(path or "the file", f"{', '.join(filled)}: not given, left empty", "texts_filled_in")
-        return
+        return True
     for names in _suspects(builder, why, manager):
         kept = _members(builder)
         for name in names:
@@ -104,13 +135,14 @@ def _mend_failure(root: GroupBuilder, failure: PartError, manager: PartManager, 
             for name in names:
                 refuse_if_vital(f"{path}/{name}", why)
                 notes.lose(f"{path}/{name}".lstrip("/"), why)
-            return
+            return True
         for members, before in kept:
             members.clear()
             members.update(before)
     if builder is root:
         raise SourceError(why)
-    _leave_out(root, builder, why, manager, notes)
+    _lose(builder, why, manager, notes)
+    return False
 
 
 def _constructs(builder: AnyBuilder, manager: PartManager) -> bool:
@@ -138,12 +170,26 @@ def _fill_in(builder: AnyBuilder, why: str, manager: PartManager) -> list[str]:
             return []
         holder, name = place
         value = NO_DATE if spec.dtype == "isodatetime" else ""
+        if _value(holder, name) == value:
+            return []  # it was filled in already, and did not help
+        kind = "attributes" if isinstance(spec, AttributeSpec) else "datasets"
+        if isinstance(holder, GroupBuilder) and holder.obj_type.get(name, kind) != kind:
+            return []  # something else has the name
         if isinstance(spec, AttributeSpec):
             holder.set_attribute(name, value)
         elif isinstance(holder, GroupBuilder):
             holder.set_dataset(DatasetBuilder(name, data=value, source=holder.source))
+        else:
+            return []
         filled.append(name)
     return filled
+
+
+def _value(holder: AnyBuilder, name: str) -> Any:
+    """Return what a group or dataset has under a name: an attribute, or the data of a dataset; None if nothing."""
+    dataset = holder.datasets.get(name) if isinstance(holder, GroupBuilder) else None
+    value = holder.attributes.get(name) if dataset is None else dataset.data
+    return value if isinstance(value, str) else None
 
 
 def _place(builder: AnyBuilder, spec: Any, manager: PartManager) -> tuple[AnyBuilder, str] | None:

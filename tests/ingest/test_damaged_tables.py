@@ -10,6 +10,7 @@ from foundation.errors import SourceError
 from ingest import parts
 from ingest.notes import Notes
 from ingest.nwb import read_nwb
+from ingest.parts import PartManager
 from ingest.recipes import load_recipe
 
 TRAINS = [[0.5, 1.0, 9.0], [2.0], [3.0, 4.0]]
@@ -85,3 +86,28 @@ def test_objects_of_unknown_types_are_taken_out_in_a_single_walk(write, nwb_make
     assert "depth" not in recording.units
     assert notes.found() == {"parts_left_out": 21.0}
     assert sum(walks) <= 2
+
+
+@pytest.mark.parametrize("damage", ["no description", "no device"])
+def test_failures_of_a_kind_are_mended_in_one_round(write, nwb_maker, monkeypatch, damage):
+    nwb = nwb_maker.add_trains(nwb_maker.new(), TRAINS)
+    device = nwb.create_device("probe")
+    for n in range(12):
+        nwb.create_electrode_group(f"shank{n}", "a shank", "CA1", device)
+    path = write(nwb)
+    with h5py.File(path, "r+") as file:
+        for n in range(12):
+            group = file[f"general/extracellular_ephys/shank{n}"]
+            del (group.attrs if damage == "no description" else group)[damage.removeprefix("no ")]
+    rounds, construct = [], PartManager.construct
+
+    def counted(manager, builder):
+        rounds.append(builder.name == "root")
+        return construct(manager, builder)
+
+    monkeypatch.setattr(PartManager, "construct", counted)
+    monkeypatch.setattr("ingest.construct.MOST_ROUNDS", 1 if damage == "no description" else 2)
+    notes = Notes()
+    assert trains_of(read_nwb(path, notes=notes)) == TRAINS
+    assert notes.found() == {"texts_filled_in" if damage == "no description" else "parts_left_out": 12.0}
+    assert sum(rounds) == 2
