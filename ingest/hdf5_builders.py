@@ -18,6 +18,7 @@ from ingest.notes import Notes, is_damage, reason
 from ingest.parts import Unread, refuse_circle
 
 SPECIFICATIONS = ".specloc"
+REMOVED = "a reference to an object that was removed or is damaged"
 
 
 class Hdf5Builders(NWBHDF5IO):
@@ -58,6 +59,8 @@ class Hdf5Builders(NWBHDF5IO):
         Raises:
             SourceError: if the object was left out.
         """
+        if h5obj.name is None:
+            raise SourceError(REMOVED)
         if h5obj.id not in self._built:
             raise SourceError(f"a reference to {h5obj.name}, which was left out")
         return self._built[h5obj.id]
@@ -98,6 +101,8 @@ class Hdf5Builders(NWBHDF5IO):
 
     def _object(self, item: Any, parent: GroupBuilder | None = None) -> GroupBuilder | DatasetBuilder:
         """The builder of an object, made once, whatever names it has."""
+        if item.name is None:
+            raise SourceError(REMOVED)
         if item.id not in self._built:
             name = posixpath.basename(item.name)
             if isinstance(item, h5py.Group):
@@ -130,7 +135,7 @@ class Hdf5Builders(NWBHDF5IO):
         if shape == ():
             value = dataset[()]
             if isinstance(value, h5py.Reference):
-                reference = ReferenceBuilder(self._object(dataset.file[value]))
+                reference = ReferenceBuilder(self._object(_target(dataset.file, value)))
                 return reference, reference.dtype
             return self._text(value), dataset.dtype
         if kind == "O" and len(dataset):
@@ -151,7 +156,7 @@ class Hdf5Builders(NWBHDF5IO):
             try:
                 value = item.attrs[name]
                 if isinstance(value, h5py.Reference):
-                    value = self._object(item.file[value])
+                    value = self._object(_target(item.file, value))
                 builder.set_attribute(name, self._text(value))
             except Exception as error:  # as above
                 if not is_damage(error):
@@ -166,3 +171,15 @@ class Hdf5Builders(NWBHDF5IO):
         text = raw.decode("utf-8", "replace")
         self._notes["texts_not_utf8"] += text.encode() != raw
         return text
+
+
+def _target(file: h5py.File, reference: h5py.Reference) -> h5py.Group | h5py.Dataset:
+    """The object that a reference leads to.
+
+    Raises:
+        SourceError: if its place in the file holds no object.
+    """
+    try:
+        return file[reference]
+    except KeyError as error:
+        raise SourceError(REMOVED) from error

@@ -8,6 +8,7 @@ import numpy as np
 from hdmf.build import DatasetBuilder, GroupBuilder
 
 from foundation.errors import SourceError
+from ingest.flat_columns import flatten_columns, pair_indices
 from ingest.notes import Notes
 from ingest.parts import AnyBuilder, PartManager, is_inside, path_of, take_out, walk
 from ingest.table_rows import drop_column, mend_rows
@@ -113,6 +114,8 @@ def _mend_tables(root: GroupBuilder, manager: PartManager, notes: Notes) -> None
     for builder in list(walk(root)):
         if not isinstance(builder, GroupBuilder) or not manager.is_a(builder, "DynamicTable"):
             continue
+        pair_indices(builder, manager, notes)
+        flatten_columns(builder, manager)
         try:
             mend_rows(builder, manager, notes)
         except SourceError as error:

@@ -78,7 +78,7 @@ def mend_rows(table: GroupBuilder, manager: PartManager, notes: Notes) -> None:
         return
     times = [length for name, length in lengths.items() if name in ROW_TIMES and length is not None]
     if lengths.get("spike_times") is not None and manager.is_a(table, "Units"):
-        whole = rows = _rows_of_trains(path, column_parts(table, "spike_times")[-1], lengths, ids)
+        whole = rows = _rows_of_trains(table, lengths, ids)
     elif times:
         whole, rows = max(times), min(times)
     else:
@@ -100,16 +100,36 @@ def mend_rows(table: GroupBuilder, manager: PartManager, notes: Notes) -> None:
         notes.leave(f"{path}/id", f"{ids} ids for {rows} rows: the rows are numbered", "table_ids_numbered")
 
 
-def _rows_of_trains(path: str, index: str, lengths: dict[str, int | None], ids: int | None) -> int:
-    """The number of spike trains, if anything else in the table agrees with it, or nothing else is there."""
+def _rows_of_trains(table: GroupBuilder, lengths: dict[str, int | None], ids: int | None) -> int:
+    """The number of spike trains, if another column or the ids agree with it, or no column does not.
+
+    Ids alone do not count against an index that fits the spike times.
+    """
     trains = lengths["spike_times"]
     assert trains is not None
-    others = [length for name, length in lengths.items() if name != "spike_times" and length is not None]
-    others += [ids] if ids else []
-    if others and trains not in others:
-        rows = _most_common(others, ids)
-        raise SourceError(f"{path}.{index} is damaged: {trains} rows for {rows} units")
-    return trains
+    columns = [length for name, length in lengths.items() if name != "spike_times" and length is not None]
+    others = [*columns, *([ids] if ids else [])]
+    if not others or trains in others or (not columns and _index_fits(table)):
+        return trains
+    index, rows = column_parts(table, "spike_times")[-1], _most_common(others, ids)
+    raise SourceError(f"{path_of(table)}.{index} is damaged: {trains} rows for {rows} units")
+
+
+def _index_fits(table: GroupBuilder) -> bool:
+    """Return whether the index of the spike times divides them all among units, the first of which has a spike.
+
+    An index that begins with 0 may be one of starts and ends, which has a row more than there are units.
+    """
+    index = column_parts(table, "spike_times")[1:]
+    if len(index) != 1 or index[0] not in table.datasets:
+        return False
+    try:
+        ends = np.asarray(load(table.datasets[index[0]].data, f"{path_of(table)}/{index[0]}"))
+    except Exception:  # what cannot be read fits nothing
+        return False
+    if ends.ndim != 1 or not len(ends) or ends.dtype.kind not in "iu":
+        return False
+    return bool(ends[0] > 0 and (ends[1:] >= ends[:-1]).all() and ends[-1] == _length(table, "spike_times"))
 
 
 def _most_common(lengths: list[int], ids: int | None) -> int:

@@ -38,10 +38,10 @@ def single_text(value: Any) -> Any:
 
 
 def unwrap_single_texts(root: GroupBuilder) -> None:
-    """Replace arrays of one text, as MATLAB writes them, where NWB wants a text.
+    """Replace arrays of one text, as MATLAB writes them, where NWB wants a text; and a text where NWB wants a list.
 
     Looked at are all attributes, and the datasets of the file's root and of ``general`` that are no objects of their
-    own. Lists by specification (`LISTS`) are left alone.
+    own. A list by specification (`LISTS`) stays one; an attribute that is one text becomes a list of it.
 
     Args:
         root: the file as hdmf's builders; changed in place.
@@ -54,7 +54,9 @@ def unwrap_single_texts(root: GroupBuilder) -> None:
             continue
         seen.add(id(builder))
         for name, value in builder.attributes.items():
-            if name not in LISTS and (one := single_text(value)) is not value:
+            if name in LISTS and isinstance(value, str | bytes):
+                builder.attributes[name] = np.array([_decoded(value)], dtype=object)
+            elif name not in LISTS and (one := single_text(value)) is not value:
                 builder.attributes[name] = _decoded(one)
         if isinstance(builder, GroupBuilder):
             pending += [(f"{path}/{name}", item) for name, item in builder.groups.items()]
