@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hdmf.build.errors import ConstructError
 
 from foundation.errors import SourceError, StoreError, UnreachableError
+from ingest.plain_errors import FILTER, filter_is_missing
 from ingest.quality import Quality
 
 
@@ -130,8 +131,8 @@ def reason(error: BaseException) -> str:
         )
     text = "".join(char if char.isprintable() else " " for char in str(error))
     text = " ".join(text.split())[:400]
-    if isinstance(error, OSError) and ("can't open directory" in text or "required filter" in text):
-        return "compressed by a filter that is not installed: pip install hdf5plugin"
+    if filter_is_missing(error):
+        return FILTER
     if isinstance(error, UnicodeDecodeError):
         return f"a text that is not {error.encoding.upper()}"
     return text if isinstance(error, SourceError) else f"{type(error).__name__}: {text}"

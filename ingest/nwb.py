@@ -19,7 +19,9 @@ import numpy as np
 from pynwb import NWBHDF5IO, NWBFile, get_type_map
 from zarr.abc.store import Store as ZarrStore
 
+from foundation.credentials import without_secrets
 from foundation.errors import SourceError, StoreError
+from foundation.printable import printable
 from foundation.store import Recording, Source, Subject
 from ingest.activity import activity_series, preference, read_activity
 from ingest.construct import constructed
@@ -242,12 +244,12 @@ def _read(
         if rules.check and (why := suspicion(spikes, others, resolution)) is not None:
             if strict:
                 raise SourceError(f"{path}: {why}")
-            log.warning("%s: %s: %s", source.path, path, why)
+            log.warning("%s: %s: %s", _shown(source.path), printable(path), printable(why))
             notes.take(f"{path}/spike_times", f"suspicious: {why}")
             notes["spike_times_suspicious"] += 1
         elif rules.check:
             for stranger, why in strangers(spikes, others).items():
-                log.warning("%s: %s %s", source.path, stranger, why)
+                log.warning("%s: %s %s", _shown(source.path), printable(stranger), printable(why))
                 notes.take(stranger, f"suspicious: {why}")
                 notes["other_times_suspicious"] += 1
         units = read_units(rows, recipe.units, notes, path, nwb)
@@ -301,6 +303,11 @@ def _read(
     if strict:
         refuse_losses(recording.quality)
     return assess(recording, recipe.control)
+
+
+def _shown(source: str) -> str:
+    """A file's path or URL as a log may show it: workers write logs without the formatter of the main process."""
+    return printable(without_secrets(source))
 
 
 def _refuse_lost_activity(notes: Notes, recipe: Recipe, sampled: Sequence[FoundSeries] = ()) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hdmf.build.errors import ConstructError
-
-FILTER = "a part of it is compressed by an HDF5 filter that is not installed: pip install hdf5plugin"
+FILTER = "compressed by an HDF5 filter that is not installed: pip install hdf5plugin"
 _TRUNCATED = re.compile(r"truncated file: eof = (\d+).*stored_eof = (\d+)")
 _NAMESPACE = re.compile(r"'([\w.-]+)' not a namespace")
 _TYPE = re.compile(r"No specification for '([\w.-]+)' in namespace '([\w.-]+)'")
@@ -21,15 +19,13 @@ def in_plain_words(error: BaseException) -> str:
         >>> in_plain_words(KeyError("'ndx-mine' not a namespace"))
         'it uses the extension ndx-mine, whose definition is not in it: pip install ndx-mine, or ask who wrote it'
     """
-    if isinstance(error, ConstructError) and len(error.args) == 2:  # as text it is all that it could not construct
-        error = ValueError(f"{getattr(error.args[0], 'path', '')}: {error.args[1]}")
     text = " ".join(str(error).split())
     if found := _TRUNCATED.search(text):
         has, needs = (int(number) for number in found.groups())
         return f"truncated: {has:,} of its {needs:,} bytes are there; fetch or copy it again"
     if "already open for write" in text:
         return "it is being written: wait until its writer has closed it"
-    if isinstance(error, OSError) and ("can't open directory" in text or "required filter" in text):
+    if filter_is_missing(error):
         return FILTER
     if found := _NAMESPACE.search(text):
         return _extension(found.group(1))
@@ -38,6 +34,13 @@ def in_plain_words(error: BaseException) -> str:
     if found := _ATTRIBUTE.search(text):
         return f"a {found.group(1)} in it is not laid out as NWB has it (no {found.group(2)}); write it anew with pynwb"
     return f"{type(error).__name__}: {text}"[:MAX_LENGTH]
+
+
+def filter_is_missing(error: BaseException) -> bool:
+    """Return whether HDF5 failed for want of a compression filter."""
+    return isinstance(error, OSError) and any(
+        words in str(error) for words in ("can't open directory", "required filter")
+    )
 
 
 def _extension(name: str) -> str:

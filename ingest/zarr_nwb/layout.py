@@ -77,15 +77,11 @@ class ArrayLayout:
 
 @dataclass
 class Node:
-    """A group, or an array, or an array whose metadata are damaged."""
+    """A group, or an array, or an object whose metadata are damaged."""
 
     attributes: dict[str, Any] = field(default_factory=dict)
     array: ArrayLayout | None = None
     damage: str = ""
-
-    @property
-    def is_array(self) -> bool:
-        return self.array is not None or bool(self.damage)
 
 
 def zarr_at(path: str) -> Store | None:
@@ -176,7 +172,8 @@ def read_layout(store: Store) -> dict[str, Node]:
     """Every group and array of a store by its path (``''`` is the root), from ``.zmetadata`` where it is there.
 
     Raises:
-        SourceError: if the store is no Zarr v2 group, if names would lead out of it, or if metadata are damaged.
+        SourceError: if the store is no Zarr v2 group, if names would lead out of it, or if metadata of the whole are
+            damaged. An object whose own metadata are has the reason as its ``damage``.
     """
     nodes: dict[str, Node] = {}
     metadata = _metadata(store)
@@ -187,22 +184,47 @@ def read_layout(store: Store) -> dict[str, Node]:
         if any(name in ("", ".", "..") or "\\" in name or "\0" in name for name in path.split("/")) and path:
             raise SourceError(f"{key!r} is a name that leads out of the store")
         value = metadata[key]
-        if not isinstance(value, dict):
-            raise SourceError(f"{key} is damaged: it holds no JSON object")
         node = nodes.setdefault(path, Node())
-        if part == ".zarray":
+        if not isinstance(value, dict):
+            why = value if isinstance(value, SourceError) else SourceError(f"{key} is damaged: it holds no JSON object")
+            if not path:
+                raise why
+            node.damage = str(why)
+        elif part == ".zarray":
             try:
                 node.array = array_layout(path, value)
             except SourceError as error:
                 node.damage = str(error)
         elif part == ".zattrs":
             node.attributes = value
-    for path in nodes:
+    for path in [*nodes]:
+        if path.rpartition("/")[0] not in nodes:
+            nodes.setdefault(_first_missing(path, nodes), Node())
+    for path, node in nodes.items():
         kinds = {part for part in (".zarray", ".zgroup") if f"{path}/{part}".lstrip("/") in metadata}
+        if len(kinds) != 1:
+            _set_damage(path, node)
         parent = path.rpartition("/")[0]
-        if len(kinds) != 1 or (path and (parent not in nodes or nodes[parent].is_array)):
-            raise SourceError(f"{path or '/'} is neither an array nor a group in a group: metadata are damaged")
+        if path and parent in nodes and nodes[parent].array is not None:
+            _set_damage(parent, nodes[parent])
     return nodes
+
+
+def _first_missing(path: str, nodes: dict[str, Node]) -> str:
+    """The first group, from the root on, that a path leads through and a store does not hold."""
+    here = ""
+    for name in path.split("/"):
+        if here not in nodes:
+            break
+        here = f"{here}/{name}".lstrip("/")
+    return here
+
+
+def _set_damage(path: str, node: Node) -> None:
+    why = f"{path or '/'} is neither an array nor a group in a group: metadata are damaged"
+    if not path:
+        raise SourceError(why)
+    node.damage = node.damage or why
 
 
 def _metadata(store: Store) -> dict[str, Any]:
@@ -217,7 +239,17 @@ def _metadata(store: Store) -> dict[str, Any]:
         version = "Zarr v3" if fetch(store, "zarr.json") is not None else "no Zarr group"
         raise SourceError(f"this is {version}: NWB assets are read in the Zarr v2 layout of hdmf-zarr")
     keys = [key for key in sync(_listed(store.list())) if key.rpartition("/")[2] in _PARTS]
-    return {key: _json(store, key) for key in keys}
+    return {key: _json_or_error(store, key) for key in keys}
+
+
+def _json_or_error(store: Store, key: str) -> dict[str, Any] | SourceError | None:
+    """The JSON object under a key, or what is wrong with it."""
+    try:
+        return _json(store, key)
+    except UnreachableError:
+        raise
+    except SourceError as error:
+        return error
 
 
 def _json(store: Store, key: str) -> dict[str, Any] | None:

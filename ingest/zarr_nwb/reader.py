@@ -17,7 +17,7 @@ from zarr.abc.store import Store
 
 from foundation.errors import SourceError
 from ingest.construct import constructed
-from ingest.notes import Notes, is_damage, reason
+from ingest.notes import Damage, Notes, is_damage, reason
 from ingest.parts import PartManager, Unread, refuse_circle
 from ingest.versions import refuse_other_versions
 from ingest.zarr_nwb.arrays import LazyArray
@@ -44,6 +44,7 @@ def opened_zarr(store: Store, notes: Notes) -> Iterator[NWBFile]:
     refuse_other_versions(nodes[""].attributes.get("nwb_version"))
     with _ZarrIO(store, nodes, PartManager(_types(store, nodes, notes))) as io:
         io.read_builder()
+        notes.damaged += io.lost
         yield constructed(io, io.unread, notes)
 
 
@@ -54,6 +55,7 @@ class _ZarrIO(HDMFIO):
         self._store, self._nodes = store, nodes
         self._builders: dict[str, Any] = {}
         self.unread: list[Unread] = []
+        self.lost: list[Damage] = []
         super().__init__(manager=manager, source="zarr")
 
     def read_builder(self) -> GroupBuilder:
@@ -70,6 +72,9 @@ class _ZarrIO(HDMFIO):
         }
         # Parents sort before their children, and all objects are there before the first reference is looked up.
         for path in sorted(kept):
+            if path and path.rpartition("/")[0] not in self._builders:
+                self._lose(path, kept[path])
+                continue
             parent = self._builders.get(path.rpartition("/")[0])
             self._fenced(path, parent, lambda path=path: self._add(path, kept[path]))  # type: ignore[misc]
         for path, node in kept.items():
@@ -90,6 +95,10 @@ class _ZarrIO(HDMFIO):
                     builder,
                     lambda p=path, b=builder, one=link: self._link(p, b, one),  # type: ignore[misc]
                 )
+
+    def _lose(self, path: str, node: Node) -> None:
+        """Remember what lay in a group that could not be read."""
+        self.lost.append(Damage(path, str(node.attributes.get("neurodata_type", ""))))
 
     def _fenced(self, path: str, holder: Any, read: Callable[[], None]) -> None:
         """Read one object; if it is damaged, remember that instead."""

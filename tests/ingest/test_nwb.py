@@ -206,3 +206,20 @@ def test_what_cannot_be_constructed_is_named_in_a_line(write, good):
     assert left.path == "general/subject/age"
     assert "reference" in left.text
     assert len(left.text) < 400
+
+
+def test_warnings_show_neither_control_characters_nor_secrets(write, nwb_maker, caplog):
+    trains = [np.cumsum(np.random.default_rng(k).uniform(30.0, 200.0, 150)) for k in range(6)]  # milliseconds
+    nwb = nwb_maker.add_trains(nwb_maker.new(), trains)
+    for k in range(4):
+        nwb.add_trial(start_time=4.0 * k, stop_time=4.0 * k + 3.0)
+    path = write(nwb)
+    with h5py.File(path, "r+") as file:
+        file.require_group("processing/ecephys").attrs.update(
+            namespace="core", neurodata_type="ProcessingModule", description="sorted", object_id="m"
+        )
+        file.move("units", "processing/ecephys/raw\x1b[2J")
+    recording = read_nwb(path, source=Source("https://me:password@host/a.nwb?token=abc", "d"))
+    assert recording.quality == {"spike_times_suspicious": 1.0}
+    assert "https://host/a.nwb?***: processing/ecephys/raw\\x1b[2J: " in caplog.text
+    assert not [word for word in ("\x1b", "password", "abc") if word in caplog.text]

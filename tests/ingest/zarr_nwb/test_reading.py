@@ -159,3 +159,52 @@ def test_one_damaged_part_costs_that_part_alone(copy):
     assert recording.quality["parts_left_out"] == 4
     with pytest.raises(SourceError, match="parts_left_out is 4: expected 0 with strict"):
         read_nwb(str(copy), strict=True)
+
+
+SPEED = "processing/behavior/speed"
+
+
+def without_whole(copy, key, content):
+    """Let a store of a key for each object have other metadata under one key, or none."""
+    (copy.place / ".zmetadata").unlink()
+    if content is None:
+        (copy.place / key).unlink()
+    else:
+        (copy.place / key).write_text(content)
+
+
+@pytest.mark.parametrize(
+    ("key", "content", "message"),
+    [
+        (f"{SPEED}/.zattrs", "[1, 2]", "zattrs is damaged: it holds no JSON object"),
+        (f"{SPEED}/data/.zarray", "{cut", "zarray is damaged"),
+        (f"{SPEED}/.zgroup", None, "neither an array nor a group in a group"),
+        (f"{SPEED}/.zarray", '{"zarr_format": 2}', "zarray is damaged"),
+    ],
+)
+def test_damaged_metadata_of_one_object_cost_that_object_alone(copy, key, content, message):
+    without_whole(copy, key, content)
+    notes = Notes()
+    recording = read_nwb(str(copy), notes=notes)
+    assert recording.n_spikes == 315
+    assert "speed" not in recording.behavior
+    left = {note.path: note.text for note in notes.left}
+    assert message in left[SPEED]
+
+
+def test_a_group_without_any_metadata_costs_what_it_holds(copy):
+    without_whole(copy, "processing/behavior/.zgroup", None)
+    (copy.place / "processing/behavior/.zattrs").unlink()
+    notes = Notes()
+    recording = read_nwb(str(copy), notes=notes)
+    assert recording.n_spikes == 315
+    assert "speed" not in recording.behavior
+    assert "neither an array" in {note.path: note.text for note in notes.left}["processing/behavior"]
+    assert SPEED in {part.path for part in notes.damaged}
+
+
+@pytest.mark.parametrize(("key", "content"), [(".zattrs", "[]"), (".zgroup", "7"), ("units/.zattrs", "[]")])
+def test_damaged_metadata_of_the_whole_or_of_the_units_are_refused(copy, key, content):
+    without_whole(copy, key, content)
+    with pytest.raises(SourceError, match="is damaged: it holds no JSON object"):
+        read_nwb(str(copy))
