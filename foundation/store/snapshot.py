@@ -39,12 +39,14 @@ def read_snapshot(store: Store) -> tuple[list[Record], list[Record]] | None:
         # Not from a Python file object, and in this thread: otherwise one of Arrow's threads may still hold the
         # object when the process ends, and abort it (apache/arrow 33975, 34314).
         columns = ["record", "current"]
-        table = pq.read_table(pa.BufferReader(content), columns=columns, use_threads=False, pre_buffer=False)
+        # `read_table` goes through Arrow's datasets, whose threads abort a process that ends soon after.
+        with pq.ParquetFile(pa.BufferReader(content), pre_buffer=False) as file:
+            table = file.read(columns=columns, use_threads=False)
+        rows, counts = (table.column(name).to_pylist() for name in columns)
     except (pa.ArrowInvalid, OSError, KeyError) as error:
         where = f"{store.name}/{SNAPSHOT}"
         raise StoreError(f"{where} is damaged ({error}): rebuild it with `foundation catalog --refresh`") from error
-    records = [json.loads(row) for row in table.column("record").to_pylist()]
-    counts = table.column("current").to_pylist()
+    records = [json.loads(row) for row in rows]
     pairs = list(zip(records, counts, strict=True))
     return [record for record, yes in pairs if yes], [record for record, yes in pairs if not yes]
 

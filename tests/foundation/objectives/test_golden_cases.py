@@ -20,7 +20,8 @@ def pinned(name: str) -> list[float]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_twenty_steps_in_float64(name):
-    assert train(CASES[name], 20, torch.float64) == pytest.approx(pinned(name), rel=1e-8)
+    # Twenty steps make up to 3e-8 of what processors round in another way.
+    assert train(CASES[name], 20, torch.float64) == pytest.approx(pinned(name), rel=1e-7)
 
 
 @pytest.mark.parametrize("name", CASES)
