@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -101,7 +102,7 @@ class NoActivity:
 
 
 def read_nwb(
-    path: str,
+    path: str | os.PathLike[str],
     recipe: Recipe | None = None,
     *,
     strict: bool = False,
@@ -130,6 +131,7 @@ def read_nwb(
         SourceError: if the file is damaged, is no NWB file, holds no activity, or (``strict``) needs mending. The
             message begins with the path.
     """
+    path = os.fspath(path)
     recipe = load_recipe("default") if recipe is None else recipe
     content = zarr_at(path) if content is None else content
     before = state_of(path)

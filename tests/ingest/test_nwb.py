@@ -4,6 +4,7 @@ import hashlib
 import io
 import re
 import tracemalloc
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -223,3 +224,8 @@ def test_warnings_show_neither_control_characters_nor_secrets(write, nwb_maker, 
     assert recording.quality == {"spike_times_suspicious": 1.0}
     assert "https://host/a.nwb?***: processing/ecephys/raw\\x1b[2J: " in caplog.text
     assert not [word for word in ("\x1b", "password", "abc") if word in caplog.text]
+
+
+def test_a_path_object_is_read_as_its_text_is(write, good):
+    path = write(good)
+    assert read_nwb(Path(path)).source == read_nwb(path).source

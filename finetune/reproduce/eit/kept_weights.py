@@ -48,7 +48,7 @@ def trained_eit(
             detail = json.loads((kept / "run.json").read_text())["detail"]
             check_config(kept, EITPublished)
             model = EITPublished.from_pretrained(kept, local_files_only=True).eval()
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, FoundationError) as error:
             raise FoundationError(f"{kept} is not a kept EIT: {error}; remove it to train it again") from error
         log.info("weights of %s, seed %s, from %s", config["subject"], config["seed"], kept)
         return model, detail
