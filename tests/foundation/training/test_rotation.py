@@ -37,7 +37,7 @@ def build(tiny, tmp_path, monkeypatch):
         def snapshot(engine):
             for rank in range(1, world):
                 name = f"step-{engine.step:08d}/receipts/{rank:05d}.json"
-                place.files.write_json(name, {"token": "token", "files": {}})
+                place.files.write_json(name, {"token": "token", "files": {}, "sizes": {}})
             return {"optimizer/00000-of-00001.safetensors": {"a": torch.ones(3)}}
 
         monkeypatch.setattr(saver_module, "snapshot", snapshot)

@@ -83,11 +83,11 @@ def test_usr1_in_the_middle_of_a_run_and_the_weights_of_one_left_alone(tiny, tmp
 
 @pytest.fixture
 def poisoned(small_store, tmp_path, make_recording):
-    """A store whose recording of sampled activity holds infinite values, which come to the model as very large ones."""
+    """A store whose recording of sampled activity holds numbers that are finite, but too large for the model."""
     shutil.copytree(small_store, tmp_path / "poisoned")
     store = Store(tmp_path / "poisoned")
     values = np.random.default_rng(0).normal(size=(1200, 12)).astype(np.float32)
-    values[150::300, 3] = np.inf  # at 7.5, 22.5, 37.5 and 52.5 s
+    values[150::300, 3] = 3e38  # at 7.5, 22.5, 37.5 and 52.5 s
     rate = RegularTimeSeries(values, 20.0, 0.0)
     write_recording(store, make_recording(9, spikes=None, activity=rate, activity_kind="values"))
     Catalog.build(store).save()
