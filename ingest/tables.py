@@ -181,7 +181,7 @@ def as_text(values: Any) -> np.ndarray | None:
     Blanks and NULs around a text are padding and go.
 
     Example:
-        >>> as_text([b"CA1\0\0", "CA3  ", None]).tolist()
+        >>> as_text([b"CA1", "CA3  ", None]).tolist()
         ['CA1', 'CA3', '']
         >>> as_text([[1, 2], "CA3"]) is None
         True
