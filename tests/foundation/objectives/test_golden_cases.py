@@ -20,8 +20,9 @@ def pinned(name: str) -> list[float]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_twenty_steps_in_float64(name):
-    # Twenty steps make up to 3e-8 of what processors round in another way.
-    assert train(CASES[name], 20, torch.float64) == pytest.approx(pinned(name), rel=1e-7)
+    # Swap-VAE alone makes 3e-8 of what processors round in another way.
+    rel = 1e-7 if name == "swap_vae" else 1e-8
+    assert train(CASES[name], 20, torch.float64) == pytest.approx(pinned(name), rel=rel)
 
 
 @pytest.mark.parametrize("name", CASES)
