@@ -151,11 +151,12 @@ class Tracker:
     def _send_all(self) -> None:
         pause = 1.0
         while True:
+            ending = self._ending.is_set()  # asked first: a line may be added between the last reading and the end
             try:
                 if self._send_some():
                     pause, self._away_since = 1.0, None
                     continue
-                if self._ending.is_set():
+                if ending:
                     return
                 self._more.wait()
                 self._more.clear()

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -154,6 +155,28 @@ def test_names_that_mlflow_refuses_arrive_under_names_of_their_own(tmp_path):
     assert len(found.data.metrics) == len(names) + 1
     assert sorted(found.data.params.values()) == ["1", "2"]
     assert found.info.status == "FINISHED"
+
+
+def test_a_line_added_just_before_the_end_is_sent(tmp_path, monkeypatch):
+    """The thread has read an empty queue; the last lines and the end come before it asks whether it should stop."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    send_some, read_empty, ended = Tracker._send_some, threading.Event(), threading.Event()
+
+    def late(self):
+        sent = send_some(self)
+        if not sent and not read_empty.is_set():
+            read_empty.set()
+            ended.wait(60)
+        return sent
+
+    monkeypatch.setattr(Tracker, "_send_some", late)
+    tracker = Tracker(tmp_path / "run", uri, "pretrain", "run", patience=0.1)
+    assert read_empty.wait(60)
+    tracker.metrics({"loss": 1.0}, step=1)
+    ending = tracker._ending.set
+    monkeypatch.setattr(tracker._ending, "set", lambda: (ending(), ended.set()))
+    assert tracker.close()
+    assert logged(tmp_path / "run", uri).data.metrics == {"loss": 1.0}
 
 
 def test_what_the_server_refuses_for_good_is_named_once_and_holds_up_nothing(tmp_path, caplog, monkeypatch):
