@@ -47,7 +47,10 @@ Catalog.build(store).save()
 CACHE = """
 import sys, time
 import numpy as np
-from foundation.data.cache import BlockCache
+try:
+    from foundation.data.reading.block_cache import BlockCache
+except ImportError:  # the earlier checkout
+    from foundation.data.cache import BlockCache
 from foundation.store import Catalog, Store
 store, count, what = Store(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 [record] = Catalog.open(store).records

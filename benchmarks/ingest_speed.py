@@ -31,12 +31,12 @@ from pynwb.behavior import SpatialSeries
 from pynwb.file import Subject
 from zarr.codecs import BloscCodec
 
-from foundation.cluster import ray_cluster
+from foundation.common.ray_cluster import ray_cluster
 from foundation.store import Store
-from ingest.recipes import load_recipe
-from ingest.schedule import run_tasks
+from ingest.recipe.recipes import load_recipe
+from ingest.run.task_schedule import run_tasks
+from ingest.run.worker import Work
 from ingest.sources import find_assets
-from ingest.work import Work
 
 START = datetime(2021, 1, 1, tzinfo=UTC)
 LARGE_SPIKES, LARGE_UNITS, LARGE_SECONDS = 25_000_000, 400, 7200.0
@@ -234,9 +234,9 @@ def growth(page: Page, folder: Path) -> None:
 
 MEASURE = """
 import re, sys
-from ingest.recipes import load_recipe
+from ingest.recipe.recipes import load_recipe
 from ingest.sources import find_assets
-from ingest.work import Work
+from ingest.run.worker import Work
 (asset,) = find_assets(sys.argv[1])
 receipt = Work(sys.argv[2], load_recipe("default"), timeout=3000)(asset)
 assert receipt.status == "ingested", receipt
@@ -265,7 +265,7 @@ def memory(page: Page, folder: Path) -> None:
     page.heading("Memory")
     page.say(
         "Peak resident memory of a process that ingests one file. Imports alone take 220 MB. Large arrays share 512 "
-        "MiB (`foundation.store.scratch`); those that do not fit there lie meanwhile in a file without a name in "
+        "MiB (`foundation.store.format.spill`); those that do not fit there lie meanwhile in a file without a name in "
         "$TMPDIR."
     )
     page.table(["file", "MB", "peak MB", "seconds"], rows)

@@ -26,7 +26,7 @@ from harness import Page, Ratio, in_turns, ratio_of
 from loader_sides import BATCH, BIN, DURATION, Slices, Steps, TorchBrain, forget, write_both
 
 from foundation.data import BlockSampler, Loader, RandomSampler, Sampler, block_spans, sampling_intervals
-from foundation.data.order import distance_from_uniform, places_in_batches
+from foundation.data.shuffle_quality import distance_from_uniform, places_in_batches
 from foundation.store import Catalog, Store, write_recording
 
 WINDOW = {"duration": DURATION, "bin_width": BIN, "seed": 0}
@@ -146,11 +146,11 @@ def order(page: Page, catalog: Catalog, cache: int) -> None:
     page.table(["order", "windows per decode", "distance", "places in a batch", "in a uniform batch"], rows)
     page.say(
         f"{n_blocks} blocks, each as large as 65,536 spikes. Distance: 0 for a uniform order, 1 for the order of time "
-        "(`foundation.data.order.distance_from_uniform`: how near in the order windows are that follow each other in "
-        "time). Places: different stretches of 80 s in a batch of 64. The cache holds a twentieth of all blocks, or "
-        "one more than the buffer where that is more. An epoch of this order leaves out the ends of blocks that are "
-        f"shorter than a window ({100 * aligned(catalog).left_out:.1f} % of the time, with jitter), and no window "
-        "reaches over a block's end; every nanosecond can be a start for `RandomSampler`."
+        "(`foundation.data.shuffle_quality.distance_from_uniform`: how near in the order windows are that follow each "
+        "other in time). Places: different stretches of 80 s in a batch of 64. The cache holds a twentieth of all "
+        "blocks, or one more than the buffer where that is more. An epoch of this order leaves out the ends of "
+        f"blocks that are shorter than a window ({100 * aligned(catalog).left_out:.1f} % of the time, with jitter), "
+        "and no window reaches over a block's end; every nanosecond can be a start for `RandomSampler`."
     )
 
 
@@ -218,7 +218,7 @@ def real(page: Page, folder: Path, rounds: int) -> None:
         return
     # A benchmark of the same name in this folder would hide the package.
     sys.path[:] = [place for place in sys.path if Path(place).resolve() != Path(__file__).resolve().parent]
-    from ingest.nwb import read_nwb
+    from ingest.nwb.read_nwb import read_nwb
 
     page.heading("Real recordings")
     store = Store(folder / "real", create=True)

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from foundation.command import build_parser, parse
-from foundation.scaling import Plan, PlanSettings, step_seconds
-from foundation.scaling.plan import plan
-from foundation.scaling.reading import Reading
-from foundation.scaling.table import si
+from foundation.common.command import build_parser, parse
+from foundation.cost_model import Plan, PlanSettings, step_seconds
+from foundation.cost_model.cost_plan import plan
+from foundation.cost_model.cost_table import si
+from foundation.cost_model.reading_cost import Reading
 
 PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
 BEGIN, END = "<!-- begin -->\n", "<!-- end -->\n"

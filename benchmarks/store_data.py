@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from foundation.store.blocks import to_blocks
+from foundation.store.format.spike_blocks import to_blocks
+from foundation.store.format.spike_ticks import to_ticks
 from foundation.store.recording import Spikes
-from foundation.store.ticks import to_ticks
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def calcium(n_units: int = 500, n_frames: int = 30_000) -> np.ndarray:
 
 
 def real_data(folder: Path) -> Iterator[Data]:
-    from ingest.nwb import read_nwb
+    from ingest.nwb.read_nwb import read_nwb
 
     def read(name: str) -> list[Any]:
         return [r for p in sorted((folder / "nwb" / name).rglob("*.nwb")) if hasattr(r := read_nwb(str(p)), "units")]

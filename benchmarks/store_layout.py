@@ -28,16 +28,16 @@ from store_data import Data, calcium, real_data, sampled_data, simulated_spikes,
 from zarr.codecs import BloscCodec, ZstdCodec
 from zarr.codecs.numcodecs import Delta, PCodec
 
-from foundation.store.blocks import SPIKES_PER_BLOCK
+from foundation.store.format.spike_blocks import SPIKES_PER_BLOCK
 
 PIPELINES = {"zarr": "zarr.core.codec_pipeline.BatchedCodecPipeline", "zarrs": "zarrs.ZarrsCodecPipeline"}
 PARTS = 40  # random parts that are read in a round
 WHAT = """MB are 10^6 decoded bytes. A *part* is what the loader asks for: one block of spikes of all units, or 10 s of
 samples, at a random place. Figures are medians of {rounds} rounds in which the candidates take turns, on a warm page
 cache. Bits are shuffled only where `bitshuffle` says so; the number is zstd's level."""
-CHOICE = """Chosen (`foundation/store/arrays.py`): blosc with zstd and shuffled bytes, level 2, for integers (ticks,
-counts, codes), and with shuffled bits, level 5, for floats; chunks of 65,536 rows, which are one block of spikes, and
-of at most 512 KiB; 64 chunks a shard.
+CHOICE = """Chosen (`foundation/store/format/zarr_arrays.py`): blosc with zstd and shuffled bytes, level 2, for integers
+(ticks, counts, codes), and with shuffled bits, level 5, for floats; chunks of 65,536 rows, which are one block of
+spikes, and of at most 512 KiB; 64 chunks a shard.
 
 - pcodec makes spikes a fifth to three tenths smaller and time stamps a third as large. It is not taken: its name is not
   one that the Zarr v3 specification lists, and a reader needs a package more. blosc is part of the specification, and

@@ -21,7 +21,7 @@ from pynwb import NWBHDF5IO, NWBFile
 from pynwb.ecephys import ElectricalSeries
 from pynwb.file import Subject
 
-from ingest.nwb import read_nwb
+from ingest.nwb.read_nwb import read_nwb
 from ingest.sources import AccessSettings, Archive, find_assets, open_asset
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "ingest" / "archive"))

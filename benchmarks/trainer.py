@@ -30,18 +30,18 @@ import yaml
 from harness import Page, Ratio, in_turns, ratio_of
 from store_data import simulated_spikes
 
+from foundation.cost_model import Hardware, step_cost, step_seconds
+from foundation.cost_model.cost_plan import view_spec
+from foundation.cost_model.cost_table import si
+from foundation.cost_model.hardware_probe import measure
+from foundation.cost_model.reading_cost import Reading
+from foundation.cost_model.step_shapes import planned, slowest
 from foundation.data import DataSettings, StepPlan
 from foundation.models import EITConfig
 from foundation.objectives import NeurPIRSettings, ObjectiveSettings
-from foundation.scaling import Hardware, step_cost, step_seconds
-from foundation.scaling.plan import view_spec
-from foundation.scaling.probe import measure
-from foundation.scaling.reading import Reading
-from foundation.scaling.shapes import planned, slowest
-from foundation.scaling.table import si
 from foundation.store import Catalog, Interval, Recording, Source, Store, Subject, Units, write_recording
 from foundation.training import ModelSettings, PretrainSettings
-from foundation.training.joining import free_port
+from foundation.training.distributed.rendezvous import free_port
 
 UNITS, TOKENS, WINDOWS = 32, 12, 6  # of a window, of each of its two views, and windows of a process
 SIDES = str(Path(__file__).with_name("trainer_sides.py"))

@@ -20,11 +20,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from foundation.command import build_parser, parse
-from foundation.models.scaling import param_groups
+from foundation.common.command import build_parser, parse
+from foundation.models.learning_rates import param_groups
 from foundation.store import Catalog, Store
 from foundation.training import PretrainSettings, pretrain
-from foundation.training.engine import build_module, leave_group
+from foundation.training.distributed.engine import build_module, leave_group
 from foundation.training.trainer import Trainer
 
 BATCHES = 4

@@ -1,5 +1,5 @@
 """From a pretrained checkpoint and labels to scores, heads and a report."""
 
-from finetune.settings import FinetuneSettings, FullSettings, ReportSettings, WindowSettings
+from finetune.finetune_settings import FinetuneSettings, FullSettings, ReportSettings, WindowSettings
 
 __all__ = ["FinetuneSettings", "FullSettings", "ReportSettings", "WindowSettings"]

@@ -13,8 +13,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from finetune.evaluation.metrics import PRIMARY, Predictions
-from foundation.errors import FoundationError
+from foundation.common.errors import FoundationError
+from foundation.evaluation.metrics import PRIMARY, Predictions
 
 log = logging.getLogger(__name__)
 

@@ -2,8 +2,8 @@
 
 import sys
 
-from foundation.cli import main
-from foundation.import_path import drop_working_folder
+from foundation.cli.commands import main
+from foundation.common.import_path import drop_working_folder
 
 if __name__ == "__main__":
     drop_working_folder()

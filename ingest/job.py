@@ -25,26 +25,26 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from foundation.cluster import ray_cluster, running_cluster
-from foundation.cluster_start import RayStartError
-from foundation.errors import ConfigError, StoreError
-from foundation.stopping import Stopped
+from foundation.common.errors import ConfigError, StoreError
+from foundation.common.interrupts import Stopped
+from foundation.common.ray_cluster import ray_cluster, running_cluster
+from foundation.common.ray_start import RayStartError
 from foundation.store import Catalog, Store
-from foundation.store.cleaning import clean_store
-from foundation.store.membership import VersionAssets
-from foundation.store.snapshot import read_snapshot
-from ingest.explain import explain
-from ingest.recipes import Recipe, load_recipe, recipe_for
-from ingest.relist import hold_to, list_again, outdated
-from ingest.report import INGESTED, IngestReport, Receipt
-from ingest.schedule import run_here, run_tasks
-from ingest.settings import AUTO, IngestSettings
-from ingest.ship import run_on_cluster
+from foundation.store.commit.garbage_collection import clean_store
+from foundation.store.commit.membership import VersionAssets
+from foundation.store.commit.snapshot import read_snapshot
+from ingest.ingest_settings import AUTO, IngestSettings
+from ingest.recipe.explain import explain
+from ingest.recipe.recipes import Recipe, load_recipe, recipe_for
+from ingest.run.ingest_progress import Watch
+from ingest.run.ingest_report import INGESTED, IngestReport, Receipt
+from ingest.run.relist import hold_to, list_again, outdated
+from ingest.run.remote_submit import run_on_cluster
+from ingest.run.task_schedule import run_here, run_tasks
+from ingest.run.warm_up import compile_loops
+from ingest.run.worker import Work
 from ingest.sources import Asset, find_assets
-from ingest.sources.listing import listing
-from ingest.warm_up import compile_loops
-from ingest.watch import Watch
-from ingest.work import Work
+from ingest.sources.asset_listing import listing
 
 __all__ = ["IngestSettings", "ingest"]
 log = logging.getLogger(__name__)
@@ -200,6 +200,6 @@ def _write_report(path: Path, report: IngestReport) -> None:
 
 
 if __name__ == "__main__":
-    from foundation.command import run_stage
+    from foundation.common.command import run_stage
 
     sys.exit(run_stage("ingest/job.py", ingest, IngestSettings, sys.argv[1:]))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from foundation.cli import COMMANDS, _load
-from foundation.command import build_parser, parse, spell_out
+from foundation.cli.commands import COMMANDS, _load
+from foundation.common.command import build_parser, parse, spell_out
 from foundation.training import PretrainSettings
 
 ROOT = Path(__file__).parents[1]

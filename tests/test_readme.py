@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from foundation.cli import main
+from foundation.cli.commands import main
 
 README = Path(__file__).parents[1] / "README.md"
 COMMANDS = [shlex.split(c) for c in re.findall(r"^\| \w+ \| `foundation ([^`]+)` \|", README.read_text(), re.MULTILINE)]

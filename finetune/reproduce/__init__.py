@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from foundation.lazy import lazy_attributes
+from foundation.common.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from finetune.reproduce.eit.eit_table import EITTable

@@ -15,11 +15,11 @@ from finetune.reproduce.myow.myow_runs import run_myow
 from finetune.reproduce.neurpir.neurpir_page import neurpir_page
 from finetune.reproduce.neurpir.neurpir_runs import run_neurpir
 from finetune.reproduce.reproduce_settings import ReproduceSettings
-from foundation.errors import ConfigError, StoreError
-from foundation.resources import config_names
-from foundation.result_lines import SUFFIX
+from foundation.common.errors import ConfigError, StoreError
+from foundation.common.jsonl_results import SUFFIX
+from foundation.common.locks import write_whole
+from foundation.common.resources import config_names
 from foundation.store.catalog import Catalog
-from foundation.store.leases import write_whole
 from foundation.store.storage import Store
 
 log = logging.getLogger(__name__)

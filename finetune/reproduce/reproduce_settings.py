@@ -8,7 +8,7 @@ from pathlib import Path
 from finetune.reproduce.eit.eit_table import EITTable
 from finetune.reproduce.myow.bins_settings import MYOWTable
 from finetune.reproduce.neurpir.neurpir_settings import NeurPIRTable
-from foundation.errors import ConfigError
+from foundation.common.errors import ConfigError
 
 NAMES = ("eit", "neurpir", "myow")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from finetune.tasks import behavior, cell_type, location, sleep_state
-from finetune.tasks.found import Found, Sources
+from finetune.tasks.task import Found, Sources
 
 TASKS: dict[str, Callable[[Sources], Found]] = {
     "behavior": behavior.find,

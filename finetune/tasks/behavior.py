@@ -6,10 +6,10 @@ from functools import partial
 
 import numpy as np
 
-from finetune.problem import Labels
-from finetune.tasks.found import Attempt, Found, Sources, target_names
-from finetune.window_problem import WindowProblem
-from finetune.windows import Windows, block_windows, observed_trials, trial_windows
+from finetune.tasks.decoding_task import Labels
+from finetune.tasks.task import Attempt, Found, Sources, target_names
+from finetune.tasks.trial_windows import Windows, block_windows, observed_trials, trial_windows
+from finetune.tasks.window_task import WindowProblem
 from foundation.store import Interval, IrregularTimeSeries, StoredRecording, TimeSeries
 
 SERIES = ("velocity", "position")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from finetune.tasks.found import Found, Sources
+from finetune.tasks.task import Found, Sources
 from finetune.tasks.unit_labels import find_units
 
 

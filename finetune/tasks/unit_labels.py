@@ -6,10 +6,10 @@ from collections import Counter
 
 import numpy as np
 
-from finetune.problem import Labels
-from finetune.tasks.found import Found, Sources
-from finetune.unit_problem import UnitProblem
-from foundation.embedding import spread_starts
+from finetune.tasks.decoding_task import Labels
+from finetune.tasks.task import Found, Sources
+from finetune.tasks.unit_task import UnitProblem
+from foundation.embedding.frozen_embeddings import spread_starts
 from foundation.store import StoredRecording
 
 

@@ -8,15 +8,12 @@ for batch in Loader(catalog, sampler, batch_size=64, workers=2).steps(0, 1000):
 
 from typing import TYPE_CHECKING
 
-from foundation.lazy import lazy_attributes
+from foundation.common.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from foundation.data.batch import PackedBatch, WindowBatch, pad_windows
-    from foundation.data.data_settings import DataSettings
-    from foundation.data.loader import Loader, StepBatch
-    from foundation.data.outline import deal
-    from foundation.data.plan import StepPlan, View, Window
-    from foundation.data.reader import ActivityReader, ReaderCache, WindowReader
+    from foundation.data.loading.loader import Loader, StepBatch
+    from foundation.data.reading.reader import ActivityReader, ReaderCache, WindowReader
     from foundation.data.samplers import (
         BlockSampler,
         FixedSampler,
@@ -27,7 +24,10 @@ if TYPE_CHECKING:
         block_spans,
         sampling_intervals,
     )
-    from foundation.data.views import ViewSpec
+    from foundation.data.steps.data_settings import DataSettings
+    from foundation.data.steps.step_outline import deal
+    from foundation.data.steps.step_plan import StepPlan, View, Window
+    from foundation.data.steps.views import ViewSpec
     from foundation.data.windows import WindowTable
 
 __all__ = [
@@ -59,11 +59,11 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "foundation.data.batch": ["PackedBatch", "WindowBatch", "pad_windows"],
-        "foundation.data.data_settings": ["DataSettings"],
-        "foundation.data.loader": ["Loader", "StepBatch"],
-        "foundation.data.outline": ["deal"],
-        "foundation.data.plan": ["StepPlan", "View", "Window"],
-        "foundation.data.reader": ["ActivityReader", "ReaderCache", "WindowReader"],
+        "foundation.data.steps.data_settings": ["DataSettings"],
+        "foundation.data.loading.loader": ["Loader", "StepBatch"],
+        "foundation.data.steps.step_outline": ["deal"],
+        "foundation.data.steps.step_plan": ["StepPlan", "View", "Window"],
+        "foundation.data.reading.reader": ["ActivityReader", "ReaderCache", "WindowReader"],
         "foundation.data.samplers": [
             "BlockSampler",
             "FixedSampler",
@@ -74,7 +74,7 @@ __getattr__ = lazy_attributes(
             "block_spans",
             "sampling_intervals",
         ],
-        "foundation.data.views": ["ViewSpec"],
+        "foundation.data.steps.views": ["ViewSpec"],
         "foundation.data.windows": ["WindowTable"],
     },
 )

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from foundation.errors import ConfigError
-from foundation.setting_checks import check_range
+from foundation.common.errors import ConfigError
+from foundation.common.setting_checks import check_range
 
 # name -> (whether it asks for a share, whether it asks for a size)
 NEEDS = {

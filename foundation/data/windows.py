@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from foundation.errors import ConfigError
+from foundation.common.errors import ConfigError
 
 NANOSECONDS = 1_000_000_000
 

@@ -1,11 +1,11 @@
 """Models of neural populations, as transformers models."""
 
-from foundation.environment import name_accelerator
+from foundation.common.environment import name_accelerator
 from foundation.models.config import EITConfig
 from foundation.models.eit import EIT, EITOutput
+from foundation.models.learning_rates import param_groups
 from foundation.models.population_mlp import PopulationMLP, PopulationMLPConfig
-from foundation.models.scaling import param_groups
-from foundation.models.swap_vae import SwapVAEConfig, SwapVAEModel
+from foundation.models.swap_vae_network import SwapVAEConfig, SwapVAEModel
 
 name_accelerator()
 

@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
-from foundation.errors import CheckpointError, ConfigError
+from foundation.common.errors import CheckpointError, ConfigError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 CONFIG_BYTES = 1 << 24  # names of units are in it

@@ -16,12 +16,12 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from foundation.errors import ConfigError
+from foundation.common.errors import ConfigError
 from foundation.models.attention import BranchEnd, Phases, phases, rotary_angles
-from foundation.models.blocks import Block, Gather, InducedBlock, in_parts
 from foundation.models.config import EITConfig
 from foundation.models.tokens import ContextEmbedding, ContextIn, ReadIn, TokenEmbedding
-from foundation.models.units import UnitEmbedding
+from foundation.models.transformer_blocks import Block, Gather, InducedBlock, in_parts
+from foundation.models.unit_embeddings import UnitEmbedding
 from foundation.models.window_checks import check_ids, check_windows
 
 

@@ -10,9 +10,9 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from foundation.errors import ConfigError
+from foundation.common.errors import ConfigError
+from foundation.common.setting_checks import check_whole, listed_wholes
 from foundation.models.batch_norm import GlobalBatchNorm
-from foundation.setting_checks import check_whole, listed_wholes
 
 
 class PopulationMLPConfig(PretrainedConfig):

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from foundation.lazy import lazy_attributes
+from foundation.common.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from foundation.objectives.base import Objective
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from foundation.objectives.ndt import NDT
     from foundation.objectives.neurpir import NeurPIR
     from foundation.objectives.nuclr import NuCLR
-    from foundation.objectives.settings import ObjectiveSettings
+    from foundation.objectives.objective_settings import ObjectiveSettings
     from foundation.objectives.swap_vae import SwapVAE
     from foundation.objectives.vicreg import VICReg
 
@@ -66,7 +66,7 @@ __getattr__ = lazy_attributes(
         "foundation.objectives.ndt": ["NDT"],
         "foundation.objectives.neurpir": ["NeurPIR"],
         "foundation.objectives.nuclr": ["NuCLR"],
-        "foundation.objectives.settings": ["ObjectiveSettings"],
+        "foundation.objectives.objective_settings": ["ObjectiveSettings"],
         "foundation.objectives.swap_vae": ["SwapVAE"],
         "foundation.objectives.vicreg": ["VICReg"],
     },

@@ -10,9 +10,9 @@ from transformers import PretrainedConfig
 
 from foundation.data.augmentations import Augmentation, augment
 from foundation.data.batch import WindowBatch
-from foundation.data.context import StepContext
-from foundation.data.views import ViewSpec
-from foundation.objectives.collapse import collapse_figures
+from foundation.data.steps.step_context import StepContext
+from foundation.data.steps.views import ViewSpec
+from foundation.objectives.parts.collapse import collapse_figures
 
 
 class Objective(nn.Module):

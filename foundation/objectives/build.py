@@ -13,7 +13,7 @@ from foundation.objectives.myow import BYOL, MYOW
 from foundation.objectives.ndt import NDT
 from foundation.objectives.neurpir import NeurPIR
 from foundation.objectives.nuclr import NuCLR
-from foundation.objectives.settings import ObjectiveSettings
+from foundation.objectives.objective_settings import ObjectiveSettings
 from foundation.objectives.swap_vae import SwapVAE
 from foundation.objectives.vicreg import VICReg
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from foundation.common.errors import ConfigError
 from foundation.data.batch import WindowBatch
-from foundation.data.context import StepContext
-from foundation.data.views import ViewSpec
-from foundation.errors import ConfigError
+from foundation.data.steps.step_context import StepContext
+from foundation.data.steps.views import ViewSpec
 from foundation.objectives.base import Objective
 
 

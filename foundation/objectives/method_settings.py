@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from foundation.common.errors import ConfigError
+from foundation.common.setting_checks import check_level, check_range, check_whole, check_widths
 from foundation.data.augmentation_settings import Augmentation
-from foundation.data.surround_settings import SurroundSettings
-from foundation.data.views import ViewSpec
-from foundation.errors import ConfigError
-from foundation.setting_checks import check_level, check_range, check_whole, check_widths
+from foundation.data.covariate_settings import SurroundSettings
+from foundation.data.steps.views import ViewSpec
 
 
 @dataclass(frozen=True)
@@ -340,7 +340,7 @@ class SwapVAESettings:
 
     def config(self) -> Any:
         """Return the network's configuration, a `SwapVAEConfig`."""
-        from foundation.models.swap_vae import SwapVAEConfig
+        from foundation.models.swap_vae_network import SwapVAEConfig
 
         return SwapVAEConfig(
             units=self.units, content=self.content, style=self.style, hidden=self.hidden, hertz=self.hertz

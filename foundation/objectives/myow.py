@@ -14,15 +14,15 @@ from torch.nn import functional as F
 
 from foundation.data.augmentations import augment
 from foundation.data.batch import WindowBatch
-from foundation.data.context import StepContext
-from foundation.data.views import ViewSpec
+from foundation.data.steps.step_context import StepContext
+from foundation.data.steps.views import ViewSpec
 from foundation.models.population_mlp import PopulationMLPConfig
-from foundation.objectives.average import frozen_copy, momentum_at, move_towards
 from foundation.objectives.base import Objective, two_views
 from foundation.objectives.method_settings import MYOWSettings
-from foundation.objectives.mining import Pool, mine
-from foundation.objectives.projector import perceptron, wide
-from foundation.objectives.rows import Rows, check_rows, counted_units, embed_rows
+from foundation.objectives.parts.ema import frozen_copy, momentum_at, move_towards
+from foundation.objectives.parts.mining import Pool, mine
+from foundation.objectives.parts.projector import perceptron, wide
+from foundation.objectives.parts.rows import Rows, check_rows, counted_units, embed_rows
 
 
 def distance(a_MD: torch.Tensor, b_MD: torch.Tensor) -> torch.Tensor:

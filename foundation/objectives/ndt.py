@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 from foundation.data.batch import WindowBatch
-from foundation.data.context import StepContext
-from foundation.data.views import ViewSpec
+from foundation.data.steps.step_context import StepContext
+from foundation.data.steps.views import ViewSpec
 from foundation.objectives.base import Objective
-from foundation.objectives.gather import gather_rows
 from foundation.objectives.method_settings import NDTSettings
-from foundation.objectives.projector import wide
-from foundation.objectives.rows import parts_for_all
+from foundation.objectives.parts.gather import gather_rows
+from foundation.objectives.parts.projector import wide
+from foundation.objectives.parts.rows import parts_for_all
 
 
 def poisson_nll(log_rate: torch.Tensor, count: torch.Tensor) -> torch.Tensor:

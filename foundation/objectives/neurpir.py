@@ -13,14 +13,14 @@ import torch
 from torch import nn
 
 from foundation.data.batch import WindowBatch
-from foundation.data.context import StepContext
-from foundation.data.views import ViewSpec
+from foundation.data.steps.step_context import StepContext
+from foundation.data.steps.views import ViewSpec
 from foundation.objectives.base import Objective, two_views
-from foundation.objectives.collapse import similarity_gap
 from foundation.objectives.method_settings import NeurPIRSettings
-from foundation.objectives.projector import perceptron, wide
-from foundation.objectives.rows import check_rows, counted_units, embed_rows
-from foundation.objectives.vicreg_terms import vicreg_terms
+from foundation.objectives.parts.collapse import similarity_gap
+from foundation.objectives.parts.projector import perceptron, wide
+from foundation.objectives.parts.rows import check_rows, counted_units, embed_rows
+from foundation.objectives.parts.vicreg_terms import vicreg_terms
 
 
 class NeurPIR(Objective):

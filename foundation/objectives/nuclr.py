@@ -11,14 +11,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from foundation.data.batch import WindowBatch
-from foundation.data.context import StepContext
-from foundation.data.views import ViewSpec
+from foundation.data.steps.step_context import StepContext
+from foundation.data.steps.views import ViewSpec
 from foundation.objectives.base import Objective, two_views
-from foundation.objectives.collapse import similarity_gap
-from foundation.objectives.gather import gather_rows
 from foundation.objectives.method_settings import NuCLRSettings
-from foundation.objectives.projector import wide
-from foundation.objectives.rows import TooFewRowsError, unit_embeddings
+from foundation.objectives.parts.collapse import similarity_gap
+from foundation.objectives.parts.gather import gather_rows
+from foundation.objectives.parts.projector import wide
+from foundation.objectives.parts.rows import TooFewRowsError, unit_embeddings
 
 
 def decoupled_terms(

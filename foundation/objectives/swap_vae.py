@@ -1,6 +1,6 @@
 """Swap-VAE: two bins near each other share their content, so it can be swapped between them; the style cannot.
 
-Liu et al. 2021 (arXiv 2111.02338). It brings its own encoder, `foundation.models.swap_vae.SwapVAEModel`.
+Liu et al. 2021 (arXiv 2111.02338). It brings its own encoder, `foundation.models.swap_vae_network.SwapVAEModel`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from foundation.data.batch import WindowBatch
-from foundation.data.context import StepContext
-from foundation.data.views import ViewSpec
-from foundation.models.swap_vae import SwapVAEConfig, SwapVAEModel
+from foundation.data.steps.step_context import StepContext
+from foundation.data.steps.views import ViewSpec
+from foundation.models.swap_vae_network import SwapVAEConfig, SwapVAEModel
 from foundation.objectives.base import Objective, two_views
-from foundation.objectives.gather import gather_rows
 from foundation.objectives.method_settings import SwapVAESettings
-from foundation.objectives.projector import wide
+from foundation.objectives.parts.gather import gather_rows
+from foundation.objectives.parts.projector import wide
 
 
 def poisson_of_rates(rate: torch.Tensor, count: torch.Tensor) -> torch.Tensor:

@@ -2,22 +2,22 @@
 
 from typing import TYPE_CHECKING
 
-from foundation.lazy import lazy_attributes
+from foundation.common.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from foundation.store.catalog import Catalog
-    from foundation.store.cleaning import Cleaned, clean_store
-    from foundation.store.commit import make_current, write_recording
+    from foundation.store.commit.garbage_collection import Cleaned, clean_store
+    from foundation.store.commit.migrate import Migration, migrate_store
+    from foundation.store.commit.recording_writer import make_current, write_recording
+    from foundation.store.commit.verify import Finding, Verification, verify_store
     from foundation.store.derived import Derived
-    from foundation.store.identity import recording_id
+    from foundation.store.format.identity import recording_id
     from foundation.store.interval import Interval
-    from foundation.store.migrate import Migration, migrate_store
     from foundation.store.recording import COUNTS, VALUES, Recording, Source, Spikes, Subject, Units
     from foundation.store.series import IrregularTimeSeries, RegularTimeSeries, TimeSeries
     from foundation.store.session import Session
     from foundation.store.storage import Store
     from foundation.store.stored import StoredRecording
-    from foundation.store.verify import Finding, Verification, verify_store
 
 __all__ = [
     "COUNTS",
@@ -51,17 +51,17 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "foundation.store.catalog": ["Catalog"],
-        "foundation.store.cleaning": ["Cleaned", "clean_store"],
-        "foundation.store.commit": ["make_current", "write_recording"],
+        "foundation.store.commit.garbage_collection": ["Cleaned", "clean_store"],
+        "foundation.store.commit.recording_writer": ["make_current", "write_recording"],
         "foundation.store.derived": ["Derived"],
-        "foundation.store.identity": ["recording_id"],
+        "foundation.store.format.identity": ["recording_id"],
         "foundation.store.interval": ["Interval"],
-        "foundation.store.migrate": ["Migration", "migrate_store"],
+        "foundation.store.commit.migrate": ["Migration", "migrate_store"],
         "foundation.store.recording": ["COUNTS", "VALUES", "Recording", "Source", "Spikes", "Subject", "Units"],
         "foundation.store.series": ["IrregularTimeSeries", "RegularTimeSeries", "TimeSeries"],
         "foundation.store.session": ["Session"],
         "foundation.store.storage": ["Store"],
         "foundation.store.stored": ["StoredRecording"],
-        "foundation.store.verify": ["Finding", "Verification", "verify_store"],
+        "foundation.store.commit.verify": ["Finding", "Verification", "verify_store"],
     },
 )

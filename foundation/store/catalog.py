@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from foundation.errors import StoreError
-from foundation.store.membership import add_versions
+from foundation.catalog.catalog_table import catalog_table
+from foundation.common.errors import StoreError
+from foundation.store.commit.membership import add_versions
+from foundation.store.commit.snapshot import SNAPSHOT, gather, order, read_snapshot, refresh, to_parquet
+from foundation.store.query import matching
 from foundation.store.session import Session, join_sessions
-from foundation.store.snapshot import SNAPSHOT, gather, order, read_snapshot, refresh, to_parquet
 from foundation.store.storage import Store
 from foundation.store.stored import StoredRecording
-from foundation.store.table import catalog_table
-from foundation.store.where import matching
 
 
 class Catalog:
@@ -80,7 +80,7 @@ class Catalog:
             yield StoredRecording(self.store, record)
 
     def where(self, expression: str) -> Catalog:
-        """The recordings for which an expression is true; see `foundation.store.where.matching`.
+        """The recordings for which an expression is true; see `foundation.store.query.matching`.
 
         Raises:
             ConfigError: if the expression cannot be understood.

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import zarr
 
-from foundation.errors import ConfigError, StoreError
-from foundation.store.arrays import GROUP_FILE, group_objects, read_array
-from foundation.store.encode import EncodedArray, decode_column, encode_column
-from foundation.store.finite import is_finite
-from foundation.store.leases import is_part
+from foundation.common.errors import ConfigError, StoreError
+from foundation.common.locks import is_part
+from foundation.store.format.encode import EncodedArray, decode_column, encode_column
+from foundation.store.format.finite import is_finite
+from foundation.store.format.zarr_arrays import GROUP_FILE, group_objects, read_array
 from foundation.store.storage import Store
 
 

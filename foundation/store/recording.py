@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from foundation.store.finite import total
+from foundation.store.format.finite import total
+from foundation.store.format.spill import empty, let_go
+from foundation.store.format.train_order import first_wrong
 from foundation.store.interval import Interval
-from foundation.store.scratch import empty, let_go
 from foundation.store.series import RegularTimeSeries, TimeSeries
-from foundation.store.train_order import first_wrong
 
 COUNTS, VALUES = "counts", "values"
 
@@ -249,19 +249,19 @@ class Recording:
         return 0
 
     def to_pynapple(self) -> dict[str, Any]:
-        """This recording as pynapple's objects, by name; see `foundation.store.interop.to_pynapple`."""
-        from foundation.store.interop.to_pynapple import to_pynapple
+        """This recording as pynapple's objects, by name; see `foundation.interop.to_pynapple`."""
+        from foundation.interop.to_pynapple import to_pynapple
 
         return to_pynapple(self)
 
     def to_torch_brain(self) -> Any:
-        """This recording as torch_brain's ``Data``; see `foundation.store.interop.to_torch_brain`."""
-        from foundation.store.interop.to_torch_brain import to_torch_brain
+        """This recording as torch_brain's ``Data``; see `foundation.interop.to_torch_brain`."""
+        from foundation.interop.to_torch_brain import to_torch_brain
 
         return to_torch_brain(self)
 
     def to_nwb(self) -> Any:
-        """This recording as a ``pynwb.NWBFile``; see `foundation.store.interop.to_nwb`."""
-        from foundation.store.interop.to_nwb import to_nwb
+        """This recording as a ``pynwb.NWBFile``; see `foundation.interop.to_nwb`."""
+        from foundation.interop.to_nwb import to_nwb
 
         return to_nwb(self)

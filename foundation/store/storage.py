@@ -25,11 +25,11 @@ import zarr
 from zarr.abc.store import Store as ZarrStore
 from zarr.storage import FsspecStore, LocalStore, StorePath
 
-from foundation.errors import StoreError
-from foundation.store.arrays import GROUP_FILE, group_objects
-from foundation.store.encode import SCHEMA_VERSION, Encoded
-from foundation.store.files import Files
-from foundation.store.leases import onto_disk, part_folder
+from foundation.common.errors import StoreError
+from foundation.common.locks import onto_disk, part_folder
+from foundation.store.commit.atomic_files import Files
+from foundation.store.format.encode import SCHEMA_VERSION, Encoded
+from foundation.store.format.zarr_arrays import GROUP_FILE, group_objects
 
 MARKER = "store.json"
 TOUCH = 3600.0

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 import zarr
 
-from foundation.errors import StoreError
-from foundation.store.arrays import read_array
-from foundation.store.blocks import SpikeBlocks
-from foundation.store.encode import (
+from foundation.common.errors import StoreError
+from foundation.store.format.encode import (
     Encoded,
     EncodedArray,
     decode,
@@ -20,9 +18,11 @@ from foundation.store.encode import (
     decode_interval,
     decode_series,
 )
-from foundation.store.finite import missing_as_nan
+from foundation.store.format.finite import missing_as_nan
+from foundation.store.format.observed_time import from_record
+from foundation.store.format.spike_blocks import SpikeBlocks
+from foundation.store.format.zarr_arrays import read_array
 from foundation.store.interval import Interval
-from foundation.store.observed import from_record
 from foundation.store.recording import COUNTS, Recording, Subject, Units
 from foundation.store.series import RegularTimeSeries, TimeSeries
 from foundation.store.storage import Store

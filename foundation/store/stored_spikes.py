@@ -6,10 +6,10 @@ from functools import cached_property
 
 import numpy as np
 
-from foundation.errors import StoreError
-from foundation.store.chunks import Chunks
+from foundation.common.errors import StoreError
+from foundation.store.format.chunk_reader import Chunks
+from foundation.store.format.spike_ticks import from_ticks
 from foundation.store.stored import StoredRecording
-from foundation.store.ticks import from_ticks
 
 ARRAYS = ("spikes/ticks", "spikes/times", "spikes/edges", "spikes/offsets")
 

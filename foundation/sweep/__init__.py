@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from foundation.lazy import lazy_attributes
+from foundation.common.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from foundation.sweep.campaign import sweep
-    from foundation.sweep.outcome import Outcome
-    from foundation.sweep.settings import SweepSettings
+    from foundation.sweep.sweep_outcome import Outcome
+    from foundation.sweep.sweep_settings import SweepSettings
 
 __all__ = [
     "Outcome",
@@ -18,7 +18,7 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "foundation.sweep.campaign": ["sweep"],
-        "foundation.sweep.outcome": ["Outcome"],
-        "foundation.sweep.settings": ["SweepSettings"],
+        "foundation.sweep.sweep_outcome": ["Outcome"],
+        "foundation.sweep.sweep_settings": ["SweepSettings"],
     },
 )

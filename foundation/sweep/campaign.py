@@ -11,14 +11,14 @@ from typing import Any
 
 from ray import tune
 
-from foundation.cluster import ray_cluster
-from foundation.errors import FoundationError
-from foundation.progress import Progress
-from foundation.sweep.fit import fit_with_intervals
-from foundation.sweep.outcome import Outcome
-from foundation.sweep.page import write_page
-from foundation.sweep.settings import SweepSettings
-from foundation.sweep.trial import Measured, Trial, digest_of, measure, prepare, read, trials, write
+from foundation.common.errors import FoundationError
+from foundation.common.progress import Progress
+from foundation.common.ray_cluster import ray_cluster
+from foundation.sweep.power_law import fit_with_intervals
+from foundation.sweep.sweep_outcome import Outcome
+from foundation.sweep.sweep_page import write_page
+from foundation.sweep.sweep_settings import SweepSettings
+from foundation.sweep.sweep_trial import Measured, Trial, digest_of, measure, prepare, read, trials, write
 
 log = logging.getLogger(__name__)
 MEASURED = "measured"

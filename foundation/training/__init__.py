@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from foundation.lazy import lazy_attributes
+from foundation.common.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from foundation.training.job import pretrain
-    from foundation.training.settings import ModelSettings, OptimizerSettings, PretrainSettings
+    from foundation.training.pretrain_job import pretrain
+    from foundation.training.settings.pretrain_settings import ModelSettings, OptimizerSettings, PretrainSettings
     from foundation.training.trainer import Trainer
 
 __all__ = [
@@ -19,8 +19,8 @@ __all__ = [
 __getattr__ = lazy_attributes(
     __name__,
     {
-        "foundation.training.job": ["pretrain"],
-        "foundation.training.settings": ["ModelSettings", "OptimizerSettings", "PretrainSettings"],
+        "foundation.training.pretrain_job": ["pretrain"],
+        "foundation.training.settings.pretrain_settings": ["ModelSettings", "OptimizerSettings", "PretrainSettings"],
         "foundation.training.trainer": ["Trainer"],
     },
 )

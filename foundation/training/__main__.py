@@ -6,11 +6,11 @@ import sys
 
 from torch import distributed
 
-from foundation.command import run_stage
-from foundation.import_path import drop_working_folder
-from foundation.training.engine import leave_group
-from foundation.training.job import pretrain
-from foundation.training.settings import PretrainSettings
+from foundation.common.command import run_stage
+from foundation.common.import_path import drop_working_folder
+from foundation.training.distributed.engine import leave_group
+from foundation.training.pretrain_job import pretrain
+from foundation.training.settings.pretrain_settings import PretrainSettings
 
 
 def train(settings: PretrainSettings) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 
-from foundation.data.loader import Loader, StepBatch
-from foundation.errors import ConfigError
-from foundation.training.retry import retried
-from foundation.training.safety_settings import SafetySettings
+from foundation.common.errors import ConfigError
+from foundation.data.loading.loader import Loader, StepBatch
+from foundation.training.checkpoint.retrying import retried
+from foundation.training.settings.safety_settings import SafetySettings
 
 log = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import yaml
 
-from foundation.credentials import public
-from foundation.training.checkpoint import Tensors, write_model
-from foundation.training.engine import deepspeed_config
-from foundation.training.lines import Lines
-from foundation.training.place_lock import LOCK, locked_file
-from foundation.training.settings import PretrainSettings
+from foundation.common.credentials import public
+from foundation.training.checkpoint.checkpoint import Tensors, write_model
+from foundation.training.checkpoint.place_lock import LOCK, locked_file
+from foundation.training.distributed.engine import deepspeed_config
+from foundation.training.monitor.appended_lines import Lines
+from foundation.training.settings.pretrain_settings import PretrainSettings
 
 
 class RunFolder:

@@ -7,33 +7,33 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from foundation.common.progress import Progress
 from foundation.data import Loader, StepPlan
-from foundation.data.loader import StepBatch
-from foundation.progress import Progress
+from foundation.data.loading.loader import StepBatch
 from foundation.store.catalog import Catalog
+from foundation.training.bad_windows import all_of, find_suspects
+from foundation.training.batch_contexts import Contexts
 from foundation.training.batches import Batches
-from foundation.training.best import Best
-from foundation.training.card import model_card
-from foundation.training.checkpoint import select
-from foundation.training.contexts import Contexts
-from foundation.training.control import Control
+from foundation.training.checkpoint.checkpoint import select
+from foundation.training.checkpoint.resuming import checkpoints_of, clear, hold, resume
+from foundation.training.checkpoint.saver import Saver
 from foundation.training.determinism import deterministic
-from foundation.training.engine import build_engine, build_module, is_launched, start_distributed
-from foundation.training.identity import recordings_digest
-from foundation.training.recordings import choose_recordings
-from foundation.training.reports import Reports
-from foundation.training.resuming import checkpoints_of, clear, hold, resume
+from foundation.training.distributed.deepspeed_state import weights
+from foundation.training.distributed.engine import build_engine, build_module, is_launched, start_distributed
+from foundation.training.distributed.process_messages import Control
+from foundation.training.launch.signals import StopSignals
+from foundation.training.model_card import model_card
+from foundation.training.monitor.early_stopping import Best
+from foundation.training.monitor.stopping import stop_if_asked
+from foundation.training.monitor.training_reports import Reports
+from foundation.training.monitor.watchdog import Watchdog
 from foundation.training.run_folder import RunFolder
-from foundation.training.saver import Saver
-from foundation.training.settings import PretrainSettings
-from foundation.training.signals import StopSignals
-from foundation.training.skipping import Skips
-from foundation.training.state import weights
-from foundation.training.stopping import stop_if_asked
-from foundation.training.suspects import all_of, find_suspects
+from foundation.training.run_identity import recordings_digest
+from foundation.training.settings.pretrain_settings import PretrainSettings
+from foundation.training.skipped_steps import Skips
+from foundation.training.training_recordings import choose_recordings
 from foundation.training.update import update
-from foundation.training.validation import Validator
-from foundation.training.watchdog import Watchdog
+from foundation.training.validation.validate import Validator
 
 log = logging.getLogger(__name__)
 

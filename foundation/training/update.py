@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from foundation.data.batch import WindowBatch
-from foundation.data.context import StepContext
-from foundation.training.engine import set_learning_rate, take_step
+from foundation.data.steps.step_context import StepContext
+from foundation.training.distributed.engine import set_learning_rate, take_step
 from foundation.training.schedule import learning_rate
-from foundation.training.settings import PretrainSettings
+from foundation.training.settings.pretrain_settings import PretrainSettings
 
 
 def update(

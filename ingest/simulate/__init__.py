@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from foundation.lazy import lazy_attributes
+from foundation.common.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from ingest.simulate.run import listing, simulate_izhikevich
-    from ingest.simulate.settings import SimulateSettings
+    from ingest.simulate.simulate_job import listing, simulate_izhikevich
+    from ingest.simulate.simulate_settings import SimulateSettings
 
 __all__ = [
     "SimulateSettings",
@@ -16,7 +16,7 @@ __all__ = [
 __getattr__ = lazy_attributes(
     __name__,
     {
-        "ingest.simulate.run": ["listing", "simulate_izhikevich"],
-        "ingest.simulate.settings": ["SimulateSettings"],
+        "ingest.simulate.simulate_job": ["listing", "simulate_izhikevich"],
+        "ingest.simulate.simulate_settings": ["SimulateSettings"],
     },
 )

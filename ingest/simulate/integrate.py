@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from foundation.compiled import compiled
-from ingest.simulate.network import Network
-from ingest.simulate.session import STEP, Session
+from foundation.common.compiled import compiled
+from ingest.simulate.simulated_network import Network
+from ingest.simulate.simulated_session import STEP, Session
 
 
 def integrate(network: Network, session: Session, rng: np.random.Generator) -> list[np.ndarray]:

@@ -2,15 +2,15 @@
 
 from typing import TYPE_CHECKING
 
-from foundation.lazy import lazy_attributes
+from foundation.common.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from ingest.sources.access import AccessSettings
-    from ingest.sources.archives import Archive
     from ingest.sources.asset import Asset
-    from ingest.sources.filter_settings import AssetFilters
-    from ingest.sources.find import find_assets
-    from ingest.sources.open import open_asset
+    from ingest.sources.asset_filter_settings import AssetFilters
+    from ingest.sources.dandi.archives import Archive
+    from ingest.sources.find_assets import find_assets
+    from ingest.sources.open_asset import open_asset
 
 __all__ = [
     "AccessSettings",
@@ -24,10 +24,10 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "ingest.sources.access": ["AccessSettings"],
-        "ingest.sources.archives": ["Archive"],
+        "ingest.sources.dandi.archives": ["Archive"],
         "ingest.sources.asset": ["Asset"],
-        "ingest.sources.filter_settings": ["AssetFilters"],
-        "ingest.sources.find": ["find_assets"],
-        "ingest.sources.open": ["open_asset"],
+        "ingest.sources.asset_filter_settings": ["AssetFilters"],
+        "ingest.sources.find_assets": ["find_assets"],
+        "ingest.sources.open_asset": ["open_asset"],
     },
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from foundation.errors import ConfigError
+from foundation.common.errors import ConfigError
 
 MODES = ("auto", "stream", "download")
 

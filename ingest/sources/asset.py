@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from foundation.errors import SourceError
+from foundation.common.errors import SourceError
 from foundation.store import Source
-from ingest.sources.archives import Archive
+from ingest.sources.dandi.archives import Archive
 
 Format = Literal["hdf5", "zarr"]
 
@@ -75,10 +75,10 @@ def check_path(path: str) -> None:
         SourceError: for an absolute path, ``..``, empty parts, backslashes and control characters.
 
     Example:
-        >>> check_path("sub-a/../../x.nwb")
+        >>> check_path("sub-a/../x.nwb")
         Traceback (most recent call last):
         ...
-        foundation.errors.SourceError: 'sub-a/../../x.nwb' is a name that leads out of its folder: it is not taken
+        foundation.common.errors.SourceError: 'sub-a/../x.nwb' is a name that leads out of its folder: it is not taken
     """
     parts = path.split("/")
     if any(part in ("", ".", "..") for part in parts) or "\\" in path or any(ord(c) < 32 for c in path):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from foundation.errors import SourceError
+from foundation.common.errors import SourceError
 
 BLOCK = 1 << 22
 

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from finetune import probe, readout
-from finetune.evaluation.intervals import control_interval
-from finetune.evaluation.metrics import primary
-from finetune.problem import Labels
-from finetune.settings import FinetuneSettings
-from finetune.unit_problem import UnitProblem
-from finetune.window_problem import WindowProblem
-from finetune.windows import Windows
+from finetune.finetune_settings import FinetuneSettings
+from finetune.heads import head_probe as probe
+from finetune.tasks.decoding_task import Labels
+from finetune.tasks.trial_windows import Windows
+from finetune.tasks.unit_task import UnitProblem
+from finetune.tasks.window_task import WindowProblem
+from foundation.evaluation import linear_readout as readout
+from foundation.evaluation.confidence_intervals import control_interval
+from foundation.evaluation.metrics import primary
 
 SETS = 50
 SETTINGS = FinetuneSettings("model", "store", "results", folds=2)

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from finetune.current import read_current, settings_digest, write_note
-from finetune.evaluation import CONTRACT_VERSION
-from finetune.evaluation.metrics import Predictions
-from finetune.report import summary, write_report
-from finetune.report_sections import left_out_sections, maps_sections
+from finetune.current_results import read_current, settings_digest, write_note
+from finetune.finetune_settings import FinetuneSettings
+from finetune.report.html_report import summary, write_report
+from finetune.report.report_sections import left_out_sections, maps_sections
+from finetune.report.score_table import rows
 from finetune.result import (
     LeftOut,
     Result,
@@ -22,9 +22,9 @@ from finetune.result import (
     write_json,
     write_predictions,
 )
-from finetune.settings import FinetuneSettings
-from finetune.table import rows
-from foundation.errors import FoundationError
+from foundation.common.errors import FoundationError
+from foundation.evaluation import CONTRACT_VERSION
+from foundation.evaluation.metrics import Predictions
 
 A, B = "a" * 64, "b" * 64
 STORE = {"one": "1", "two": "2"}

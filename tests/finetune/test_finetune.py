@@ -8,12 +8,12 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from finetune.report import ReportSettings, report
+from finetune.finetune_job import finetune
+from finetune.finetune_settings import FinetuneSettings, FullSettings, WindowSettings
+from finetune.report.html_report import ReportSettings, report
+from finetune.report.score_table import table
 from finetune.result import Evaluation
-from finetune.run import finetune
-from finetune.settings import FinetuneSettings, FullSettings, WindowSettings
-from finetune.table import table
-from foundation.errors import CheckpointError, ConfigError, StoreError
+from foundation.common.errors import CheckpointError, ConfigError, StoreError
 from foundation.models import EIT, EITConfig
 from foundation.store import Catalog, Interval, IrregularTimeSeries, Spikes, Store, Units, write_recording
 

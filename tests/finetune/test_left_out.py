@@ -13,17 +13,17 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from finetune.report import ReportSettings, report
-from finetune.run import finetune
-from finetune.settings import FinetuneSettings, FullSettings, WindowSettings
-from finetune.table import table
+from finetune.finetune_job import finetune
+from finetune.finetune_settings import FinetuneSettings, FullSettings, WindowSettings
+from finetune.finetune_tracking import log_task
+from finetune.report.html_report import ReportSettings, report
+from finetune.report.score_table import table
 from finetune.tasks import Found
-from finetune.tracking import log_task
-from foundation.cli import main
-from foundation.errors import SourceError, StoreError
+from foundation.cli.commands import main
+from foundation.common.errors import SourceError, StoreError
 from foundation.models import EIT, EITConfig
 from foundation.store import Catalog, Source, Store, Subject, Units, write_recording
-from foundation.training.tracker import send_rest
+from foundation.training.monitor.tracker import send_rest
 
 FORMULA = r"$\foo{$"
 AWAY = "http://127.0.0.1:9"

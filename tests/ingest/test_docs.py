@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from foundation.cli import main
+from foundation.cli.commands import main
 
 PAGE = Path(__file__).parents[2] / "docs" / "ingest.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -83,7 +83,7 @@ def anchors(page):
 
 @pytest.mark.parametrize("status", ["ingested", "skipped", "left out", "needs sorting", "failed"])
 def test_every_status_is_explained(status):
-    from ingest.report import STATUSES
+    from ingest.run.ingest_report import STATUSES
 
     assert status in STATUSES
     assert f"| {status} |" in TEXT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from foundation.errors import FoundationError
+from foundation.common.errors import FoundationError
 
 
 def check_finite(loss: float, learning_rate: float) -> None:
@@ -21,7 +21,7 @@ def check_finite(loss: float, learning_rate: float) -> None:
         >>> check_finite(0.5, 1e-3)
         >>> check_finite(float("nan"), 1e-3)
         Traceback (most recent call last):
-        foundation.errors.FoundationError: the loss became nan at a learning rate of 0.001: lower it
+        foundation.common.errors.FoundationError: the loss became nan at a learning rate of 0.001: lower it
     """
     if not math.isfinite(loss):
         raise FoundationError(f"the loss became {loss} at a learning rate of {learning_rate:g}: lower it")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foundation.errors import ConfigError
+from foundation.common.errors import ConfigError
 from foundation.store.catalog import Catalog
 from foundation.store.stored import StoredRecording
 

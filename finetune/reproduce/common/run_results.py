@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from foundation.errors import FoundationError
-from foundation.result_lines import SUFFIX, put_result, read_results
+from foundation.common.errors import FoundationError
+from foundation.common.jsonl_results import SUFFIX, put_result, read_results
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from finetune.reproduce.models import (
     MLPDecoderConfig,
     NDTConfig,
 )
-from foundation.errors import ConfigError
+from foundation.common.errors import ConfigError
 
 log = logging.getLogger(__name__)
 Model = TypeVar("Model", bound=nn.Module)

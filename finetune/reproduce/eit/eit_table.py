@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from finetune.reproduce.eit.training_rule import NAMES, Rule
-from foundation.errors import ConfigError
-from foundation.setting_checks import check_whole
+from foundation.common.errors import ConfigError
+from foundation.common.setting_checks import check_whole
 
 FLOOR, TRANSFER = "linear", "transfer"
 CONTROL = "-shuffled"  # ends the name of a row for which the directions of training trials were dealt anew

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from finetune.reproduce.common.run_results import key_of
 from finetune.reproduce.models import EITPublished
-from foundation.errors import FoundationError
+from foundation.common.errors import FoundationError
 from foundation.models.checkpoint_check import check_config
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from foundation.data.reader import ActivityReader
-from foundation.errors import ConfigError
+from foundation.common.errors import ConfigError
+from foundation.data.reading.reader import ActivityReader
 from foundation.store.stored import StoredRecording
 
 BIN_SECONDS = 0.1

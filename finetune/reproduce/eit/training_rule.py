@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from foundation.errors import ConfigError
-from foundation.setting_checks import check_range
+from foundation.common.errors import ConfigError
+from foundation.common.setting_checks import check_range
 
 NAMES = ("mlp", "gru", "ndt", "ndt-sup", "eit-t", "eit")
 

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from finetune.reproduce.cebra_settings import CEBRASettings
-from foundation.errors import CheckpointError, FoundationError
+from foundation.common.errors import CheckpointError, FoundationError
 from foundation.models.checkpoint_check import check_numbers, weight_shapes
 
 

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from foundation.errors import ConfigError
-from foundation.setting_checks import check_range, check_whole, listed_wholes
+from foundation.common.errors import ConfigError
+from foundation.common.setting_checks import check_range, check_whole, listed_wholes
 
 
 class LOLCATConfig(PretrainedConfig):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from foundation.errors import ConfigError
+from foundation.common.errors import ConfigError
 
 
 @dataclass(frozen=True)

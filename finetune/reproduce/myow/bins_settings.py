@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from finetune.reproduce.cebra_settings import CEBRASettings
-from foundation.errors import ConfigError
+from foundation.common.errors import ConfigError
 from foundation.objectives.method_settings import MYOWSettings, SwapVAESettings
 
 FLOOR, SHUFFLED = "linear", "shuffled"

@@ -18,7 +18,7 @@ from finetune.reproduce.myow.bins_settings import FLOOR, LEARNED, SHUFFLED, MYOW
 from finetune.reproduce.myow.bins_training import Encoder, train
 from finetune.reproduce.myow.labelled_bins import TRAIN_SHARE, Bins, Parts, read_reaches, read_sleep
 from finetune.reproduce.myow.state_map import draw_map
-from foundation.objectives.parting import parting
+from foundation.objectives.parts.disentanglement import parting
 from foundation.store.catalog import Catalog
 
 log = logging.getLogger(__name__)

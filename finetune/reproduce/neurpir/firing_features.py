@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from finetune.reproduce.neurpir.simulated_networks import Networks
-from finetune.spike_statistics import unit_statistics
-from foundation.data.reader import ActivityReader
+from finetune.tasks.spike_statistics import unit_statistics
+from foundation.data.reading.reader import ActivityReader
 
 # Edges in seconds: 13 bins of equal width in the logarithm, from one step of the simulation to what is a pause.
 EDGES = np.geomspace(0.001, 10.0, 14)

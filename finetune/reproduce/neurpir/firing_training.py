@@ -12,16 +12,16 @@ from finetune.reproduce.common.divergence import check_finite
 from finetune.reproduce.models import LOLCAT, LOLCATConfig, Timescale, snippet_batch
 from finetune.reproduce.neurpir.neurpir_settings import FiringEncoder
 from finetune.reproduce.neurpir.simulated_networks import MODES, Networks
-from foundation.command import build_parser, parse
+from foundation.common.command import build_parser, parse
 from foundation.data import Loader, StepPlan
-from foundation.data.data_settings import DataSettings
-from foundation.data.reader import ReaderCache
-from foundation.embedding import embed_units, embed_windows, spread_starts
+from foundation.data.reading.reader import ReaderCache
+from foundation.data.steps.data_settings import DataSettings
+from foundation.embedding.frozen_embeddings import embed_units, embed_windows, spread_starts
 from foundation.models import EIT
 from foundation.objectives import ObjectiveSettings, build_objective
-from foundation.objectives.collapse import similarity_gap
-from foundation.training.contexts import Contexts
-from foundation.training.settings import OptimizerSettings
+from foundation.objectives.parts.collapse import similarity_gap
+from foundation.training.batch_contexts import Contexts
+from foundation.training.settings.pretrain_settings import OptimizerSettings
 
 
 @dataclass(frozen=True)

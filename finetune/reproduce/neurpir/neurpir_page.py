@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from finetune.evaluation.metrics import Predictions, score, sums
 from finetune.reproduce.common.run_results import RunResult, read_all, tables_of, trial_interval
+from foundation.evaluation.metrics import Predictions, score, sums
 
 TITLES = {
     "isi": "26 interval features",
@@ -41,8 +41,9 @@ macro F1 in percent; chance is 20.
 - **Interval**: a bootstrap over the {test} test networks of the mean over seeds. With so few networks it is rough, and
   it does not hold what other training networks would change.
 - **Shuffled** is the same row with the training labels dealt anew.
-- **Against intervals** is the gain over the 26 interval features (13 statistics of `finetune.spike_statistics` and the
-  shares of 13 lengths of interval), with a paired bootstrap over test networks.
+- **Against intervals** is the gain over the 26 interval features (13 statistics of
+  `finetune.tasks.spike_statistics` and the shares of 13 lengths of interval), with a paired bootstrap over test
+  networks.
 - **Encoder** of NeurPIR, its ablations and NuCLR:
 {encoder}
 - **Windows** of NeurPIR, its ablations and NuCLR with seed 0 were drawn by an earlier rule of the same distribution:

@@ -12,9 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from finetune.evaluation.controls import permuted
-from finetune.evaluation.splits import split_by_subject
-from finetune.readout import choose_strength, fit, make_basis
 from finetune.reproduce.common.run_results import RunResult, key_of, run_once
 from finetune.reproduce.neurpir.firing_features import component_features, interval_features, parameter_features
 from finetune.reproduce.neurpir.firing_training import (
@@ -28,6 +25,9 @@ from finetune.reproduce.neurpir.firing_training import (
 from finetune.reproduce.neurpir.neurpir_settings import FIXED, NeurPIRTable
 from finetune.reproduce.neurpir.simulated_networks import MODES, Networks, find_networks, right_by_network
 from finetune.reproduce.neurpir.step_rule import StepRule, best_steps
+from foundation.evaluation.controls import permuted
+from foundation.evaluation.linear_readout import choose_strength, fit, make_basis
+from foundation.evaluation.splits import split_by_subject
 from foundation.store.catalog import Catalog
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from finetune.reproduce.neurpir.step_rule import StepRule
-from foundation.errors import ConfigError
+from foundation.common.errors import ConfigError
 
 FIXED = ("isi", "pca", "oracle")  # nothing in them is drawn: one run, seed 0
 ABLATIONS = (

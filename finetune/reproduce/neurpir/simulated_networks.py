@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from finetune.reproduce.common.find_recording import source_digest
-from foundation.errors import ConfigError
+from foundation.common.errors import ConfigError
 from foundation.store.catalog import Catalog
 from foundation.store.stored import StoredRecording
 

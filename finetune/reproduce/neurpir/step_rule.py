@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from foundation.errors import ConfigError
+from foundation.common.errors import ConfigError
 
 log = logging.getLogger(__name__)
 

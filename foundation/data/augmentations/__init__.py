@@ -16,8 +16,8 @@ from foundation.data.augmentations.noise import noise, pepper
 from foundation.data.augmentations.time import segment_length, temporal_jitter, time_scaling
 from foundation.data.augmentations.units import neuron_dropout, unit_subsampling
 from foundation.data.batch import WindowBatch
-from foundation.data.context import StepContext
-from foundation.data.draws import Draws
+from foundation.data.keyed_random import Draws
+from foundation.data.steps.step_context import StepContext
 
 AUGMENTATIONS: dict[str, Callable[..., WindowBatch]] = {
     "neuron_dropout": neuron_dropout,

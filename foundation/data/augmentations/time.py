@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from foundation.data.batch import WindowBatch
-from foundation.data.draws import Draws
+from foundation.data.keyed_random import Draws
 
 if TYPE_CHECKING:
     from foundation.data.augmentations import Augmentation

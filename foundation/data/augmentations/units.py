@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from foundation.data.batch import WindowBatch
-from foundation.data.draws import Draws
+from foundation.data.keyed_random import Draws
 
 if TYPE_CHECKING:
     from foundation.data.augmentations import Augmentation

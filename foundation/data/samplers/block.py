@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from foundation.common.errors import ConfigError
 from foundation.data.samplers.sampler import Shape, Spans, check_seed, grid_of, no_window, uniforms
 from foundation.data.windows import WindowTable
-from foundation.errors import ConfigError
 from foundation.store.interval import Interval
 
 LEAST_WINDOWS = 10  # windows side by side in a segment, at least
@@ -23,7 +23,7 @@ class BlockSampler:
     as long as ``buffer`` segments fit the loader's cache. Windows tile the observed time inside a segment and do not
     reach into the next, so the last part of a segment that is shorter than a window is left out (`left_out`, a share of
     the observed time); with jitter each epoch shifts the tiling, as in `FixedSampler`. How far this order is from a
-    uniform one is what `foundation.data.order.distance_from_uniform` measures.
+    uniform one is what `foundation.data.shuffle_quality.distance_from_uniform` measures.
 
     Args:
         intervals: recording id -> where windows may lie (`sampling_intervals`).

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from foundation.common.errors import ConfigError
 from foundation.data.samplers.sampler import Places, Shape, Spans, check_seed, grid_of, no_window, uniforms
 from foundation.data.windows import WindowTable
-from foundation.errors import ConfigError
 from foundation.store.interval import Interval
 
 

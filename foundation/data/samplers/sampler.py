@@ -8,8 +8,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from foundation.common.errors import ConfigError
 from foundation.data.windows import WindowTable, bins_of, to_nanoseconds
-from foundation.errors import ConfigError
 from foundation.store.interval import Interval
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from foundation.common.errors import ConfigError
 from foundation.data.samplers.epochs import Epochs
 from foundation.data.samplers.sampler import Shape, Spans, check_seed, no_window
 from foundation.data.windows import WindowTable, to_nanoseconds
-from foundation.errors import ConfigError
 from foundation.store.interval import Interval
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from finetune.reproduce import EXPERIMENTS, commands
 from finetune.reproduce.common.run_results import tables_of
-from foundation.errors import FoundationError
+from foundation.common.errors import FoundationError
 
 ROOT = Path(__file__).parents[3]
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foundation.data import ActivityReader, WindowReader, WindowTable
-from foundation.data.kernels import rebin_samples
-from foundation.data.source import SpikeSource
+from foundation.data.reading.binning import rebin_samples
+from foundation.data.reading.block_source import SpikeSource
 from foundation.store import (
     Catalog,
     Interval,
@@ -22,7 +22,7 @@ from foundation.store import (
     Units,
     write_recording,
 )
-from foundation.store.blocks import to_blocks
+from foundation.store.format.spike_blocks import to_blocks
 
 
 def stored(tmp_path, **parts) -> StoredRecording:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from foundation.common.errors import ConfigError, FoundationError
 from foundation.data import (
     BlockSampler,
     DataSettings,
@@ -22,10 +23,9 @@ from foundation.data import (
     block_spans,
     sampling_intervals,
 )
-from foundation.data.cache import BlockCache
+from foundation.data.reading.block_cache import BlockCache
+from foundation.data.reading.block_source import SpikeSource
 from foundation.data.samplers.sampler import Shape
-from foundation.data.source import SpikeSource
-from foundation.errors import ConfigError, FoundationError
 from foundation.store import Catalog, Store, write_recording
 from foundation.store.stored import StoredRecording
 
@@ -246,12 +246,12 @@ WORKERS = """
 import os, signal, sys
 import multiprocessing
 from foundation.data import FixedSampler, Loader, sampling_intervals
-from foundation.errors import FoundationError
+from foundation.common.errors import FoundationError
 from foundation.store import Catalog, Store
 
 class Reports(FixedSampler):
     def windows(self, first, last):
-        import foundation.data.cache
+        import foundation.data.reading.block_cache
         with open(sys.argv[2], "a") as file:
             file.write(f"{os.getpid()} {os.getppid()} {multiprocessing.get_start_method(allow_none=True)}\\n")
         if sys.argv[3] == "die" and first >= 800:

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.spike_statistics import unit_statistics
+from finetune.tasks.spike_statistics import unit_statistics
+from foundation.common.errors import CheckpointError, StoreError
 from foundation.data import ActivityReader
-from foundation.data.surround import Surroundings, channels
-from foundation.data.surround_settings import SurroundSettings
-from foundation.embedding import embed_units, embed_windows
-from foundation.errors import CheckpointError, StoreError
+from foundation.data.covariate_settings import SurroundSettings
+from foundation.data.covariates import Surroundings, channels
+from foundation.embedding.frozen_embeddings import embed_units, embed_windows
 from foundation.models import EIT, EITConfig
 from foundation.store import Interval, RegularTimeSeries, Store, StoredRecording, Units, write_recording
 from foundation.store.derived import Derived

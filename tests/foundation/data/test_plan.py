@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from foundation.common.errors import ConfigError, StoreError
 from foundation.data import DataSettings, Loader, StepPlan, ViewSpec, deal
-from foundation.errors import ConfigError, StoreError
 from foundation.store import Catalog, Interval, RegularTimeSeries, Store, write_recording
 
 SETTINGS = DataSettings(bin_widths=[0.005, 0.025], tokens_per_step=2048, min_windows=4, max_units=8)

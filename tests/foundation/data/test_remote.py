@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from foundation.data.cache import AT_ONCE
-from foundation.data.reader import WindowReader
+from foundation.common.errors import StoreError
+from foundation.data.reading.block_cache import AT_ONCE
+from foundation.data.reading.reader import WindowReader
 from foundation.data.windows import WindowTable, to_nanoseconds
-from foundation.errors import StoreError
 from foundation.store import Catalog, Spikes, Store, write_recording
 
 

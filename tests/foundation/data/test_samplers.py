@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from foundation.common.errors import ConfigError
 from foundation.data import BlockSampler, FixedSampler, LabelSampler, RandomSampler, Sampler, TrialSampler
-from foundation.data.order import distance_from_uniform, places_in_batches
 from foundation.data.samplers.intervals import clipped
-from foundation.errors import ConfigError
+from foundation.data.shuffle_quality import distance_from_uniform, places_in_batches
 from foundation.store import Interval
 
 PIECES = {"a": Interval([0.0, 50.0], [10.0, 90.0]), "b": Interval([5.0, 20.0], [5.5, 40.0])}

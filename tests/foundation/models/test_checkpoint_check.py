@@ -14,8 +14,8 @@ import fsspec
 import pytest
 import torch
 
-from foundation.errors import CheckpointError
-from foundation.hub import checkpoint_digest, load_model, read_beside
+from foundation.common.errors import CheckpointError
+from foundation.hub.checkpoints import checkpoint_digest, load_model, read_beside
 from foundation.models import EIT, EITConfig, PopulationMLP, PopulationMLPConfig
 
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel
 
-from foundation.errors import CheckpointError, ConfigError
-from foundation.hub import load_model
+from foundation.common.errors import CheckpointError, ConfigError
+from foundation.hub.checkpoints import load_model
 from foundation.models import EIT, EITConfig
 from foundation.models.attention import Phases, phases, rotary_angles, rotate
 

@@ -15,7 +15,7 @@ from finetune.reproduce.models import (
     MLPDecoderConfig,
     NDTConfig,
 )
-from foundation.errors import ConfigError
+from foundation.common.errors import ConfigError
 from foundation.models import EIT, EITConfig, PopulationMLP, PopulationMLPConfig, SwapVAEConfig, SwapVAEModel
 
 NAN, INF = float("nan"), float("inf")

@@ -12,8 +12,14 @@ import torch
 from objective_cases import CASES, build, global_batch, share
 
 from foundation.training import OptimizerSettings, PretrainSettings
-from foundation.training.engine import PretrainModule, build_engine, leave_group, set_learning_rate, start_distributed
-from foundation.training.state import weights
+from foundation.training.distributed.deepspeed_state import weights
+from foundation.training.distributed.engine import (
+    PretrainModule,
+    build_engine,
+    leave_group,
+    set_learning_rate,
+    start_distributed,
+)
 
 
 def two_steps(name: str, stage: int, rank: int, world: int) -> dict[str, torch.Tensor]:

@@ -15,9 +15,9 @@ from objective_cases import CASES, Case, build, global_batch
 from foundation.data.augmentations import augment
 from foundation.objectives import MYOWSettings, NuCLRSettings, ObjectiveSettings, SwapVAESettings, VICRegSettings
 from foundation.objectives.method_settings import NDTSettings
-from foundation.objectives.mining import Pool, mine
 from foundation.objectives.ndt import NDT
 from foundation.objectives.nuclr import NuCLR, decoupled_terms
+from foundation.objectives.parts.mining import Pool, mine
 
 
 def equal_windows(case: Case, objective, step=0):

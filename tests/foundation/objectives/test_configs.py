@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from foundation.command import build_parser, parse
+from foundation.common.command import build_parser, parse
+from foundation.common.resources import config_folder
 from foundation.objectives import NeurPIRSettings, build_objective, own_model
-from foundation.resources import config_folder
 from foundation.training import PretrainSettings, pretrain
 
 NAMES = sorted(path.stem for path in (Path(config_folder()) / "objective").glob("*.yaml"))

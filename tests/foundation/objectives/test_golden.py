@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from foundation.data import Loader, StepPlan
-from foundation.data.plan import DataSettings
+from foundation.data.steps.step_plan import DataSettings
 from foundation.models import EIT, EITConfig
 from foundation.objectives import NeurPIRSettings, ObjectiveSettings, build_objective
 

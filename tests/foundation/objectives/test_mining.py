@@ -1,7 +1,7 @@
 import torch
 from objective_cases import CASES, build, global_batch
 
-from foundation.objectives.mining import Pool, mine
+from foundation.objectives.parts.mining import Pool, mine
 
 
 def test_of_no_candidates_none_is_taken():

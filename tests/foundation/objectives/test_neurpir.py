@@ -1,11 +1,11 @@
 import pytest
 import torch
 
+from foundation.common.errors import ConfigError
 from foundation.data import pad_windows
-from foundation.errors import ConfigError
 from foundation.models import EIT, EITConfig
 from foundation.objectives import NeurPIR, NeurPIRSettings, ObjectiveSettings
-from foundation.objectives.rows import TooFewRowsError
+from foundation.objectives.parts.rows import TooFewRowsError
 
 
 def views(x_a, x_b):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from objective_cases import CASES, build, global_batch
 
-from foundation.training.joining import free_port
+from foundation.training.distributed.rendezvous import free_port
 
 HERE = Path(__file__).parent
 VARIANTS = {"nuclr_released", "ndt_time", "vicreg_population", "sum"}  # of what is there: in the long campaign only

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from foundation.errors import ConfigError
+from foundation.common.errors import ConfigError
 from foundation.objectives import (
     MYOWSettings,
     NeurPIRSettings,

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from foundation.errors import ConfigError
+from foundation.common.errors import ConfigError
 from foundation.objectives import VICRegWeights
-from foundation.objectives.collapse import rank_me, similarity_gap
-from foundation.objectives.vicreg_terms import vicreg_terms
+from foundation.objectives.parts.collapse import rank_me, similarity_gap
+from foundation.objectives.parts.vicreg_terms import vicreg_terms
 
 
 def by_loops(a, b, s: VICRegWeights) -> float:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from foundation.errors import StoreError
+from foundation.common.errors import StoreError
 from foundation.store import (
     Catalog,
     Interval,
@@ -18,8 +18,8 @@ from foundation.store import (
     Units,
     write_recording,
 )
-from foundation.store.blocks import to_blocks
-from foundation.store.ticks import from_ticks, to_ticks
+from foundation.store.format.spike_blocks import to_blocks
+from foundation.store.format.spike_ticks import from_ticks, to_ticks
 
 
 def full_recording(trains) -> Recording:

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from foundation.sweep.fit import Law
-from foundation.sweep.trial import Measured, Trial
+from foundation.sweep.power_law import Law
+from foundation.sweep.sweep_trial import Measured, Trial
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.special import huber
 
-from foundation.sweep.fit import HUBER, Law, fit_law, fit_with_intervals
+from foundation.sweep.power_law import HUBER, Law, fit_law, fit_with_intervals
 
 NUMBERS = ("floor", "model_scale", "data_scale", "alpha", "beta")
 

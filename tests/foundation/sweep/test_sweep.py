@@ -6,15 +6,15 @@ from dataclasses import asdict, replace
 import pytest
 import yaml
 
-from foundation.cli import main
+from foundation.cli.commands import main
+from foundation.common.errors import ConfigError
 from foundation.data import DataSettings
-from foundation.errors import ConfigError
 from foundation.objectives import MYOWSettings, NDTSettings, ObjectiveSettings, SwapVAESettings
 from foundation.sweep import SweepSettings, sweep
-from foundation.sweep.fit import fit_with_intervals
-from foundation.sweep.outcome import Outcome
-from foundation.sweep.page import render
-from foundation.sweep.trial import Trial, digest_of, measure, prepare, read, read_trials, trials, write
+from foundation.sweep.power_law import fit_with_intervals
+from foundation.sweep.sweep_outcome import Outcome
+from foundation.sweep.sweep_page import render
+from foundation.sweep.sweep_trial import Trial, digest_of, measure, prepare, read, read_trials, trials, write
 from foundation.training import ModelSettings
 
 

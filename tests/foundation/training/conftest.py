@@ -15,7 +15,7 @@ import yaml
 from foundation.data import DataSettings
 from foundation.objectives import NeurPIRSettings, ObjectiveSettings
 from foundation.training import ModelSettings, OptimizerSettings, PretrainSettings
-from foundation.training.joining import free_port
+from foundation.training.distributed.rendezvous import free_port
 
 
 @pytest.fixture

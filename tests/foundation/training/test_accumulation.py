@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from foundation.errors import ConfigError
+from foundation.common.errors import ConfigError
 from foundation.objectives import ObjectiveSettings, SwapVAESettings
 from foundation.training import ModelSettings, pretrain
-from foundation.training.engine import build_module
-from foundation.training.engine_settings import EngineSettings
+from foundation.training.distributed.engine import build_module
+from foundation.training.settings.engine_settings import EngineSettings
 
 
 def steps(settings) -> list[float]:

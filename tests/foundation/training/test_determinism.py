@@ -9,7 +9,7 @@ import torch
 
 from foundation.objectives import MYOWSettings, NeurPIRSettings, ObjectiveSettings
 from foundation.training import Trainer, pretrain
-from foundation.training.checkpoint import list_checkpoints
+from foundation.training.checkpoint.checkpoint import list_checkpoints
 from foundation.training.determinism import WORKSPACE, deterministic
 
 OBJECTIVES = {

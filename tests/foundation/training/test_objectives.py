@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel
 
+from foundation.common.errors import ConfigError
 from foundation.data.augmentations import Augmentation
-from foundation.data.surround_settings import SurroundSettings
-from foundation.errors import ConfigError
+from foundation.data.covariate_settings import SurroundSettings
 from foundation.objectives import (
     MYOWSettings,
     NDTSettings,
@@ -23,8 +23,8 @@ from foundation.objectives import (
     VICRegSettings,
 )
 from foundation.training import pretrain
-from foundation.training.checkpoint import list_checkpoints
-from foundation.training.validation_settings import ValidationSettings
+from foundation.training.checkpoint.checkpoint import list_checkpoints
+from foundation.training.settings.validation_settings import ValidationSettings
 
 DROPOUT = [Augmentation("neuron_dropout", share=0.3, random=True)]
 MYOW = MYOWSettings(

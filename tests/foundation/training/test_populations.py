@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from foundation.common.errors import ConfigError
 from foundation.data import DataSettings
-from foundation.errors import ConfigError
 from foundation.objectives import MYOWSettings, NDTSettings, NeurPIRSettings, ObjectiveSettings, SwapVAESettings
 from foundation.store import Catalog, Store, write_recording
 from foundation.training import pretrain
-from foundation.training.recordings import choose_recordings
-from foundation.training.validation_settings import ValidationSettings
+from foundation.training.settings.validation_settings import ValidationSettings
+from foundation.training.training_recordings import choose_recordings
 
 ONE = ValidationSettings(held_out="session != 'session0'")
 

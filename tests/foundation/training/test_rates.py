@@ -8,7 +8,7 @@ import torch
 from foundation.models import EIT, param_groups
 from foundation.objectives import build_objective
 from foundation.training import ModelSettings, pretrain
-from foundation.training.engine import PretrainModule, build_engine, set_learning_rate, start_distributed
+from foundation.training.distributed.engine import PretrainModule, build_engine, set_learning_rate, start_distributed
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from foundation.errors import SourceError
+from foundation.common.errors import SourceError
 from ingest.sources import find_assets, open_asset
-from ingest.sources.cache import place_of
+from ingest.sources.download_cache import place_of
 
 DATA = np.random.default_rng(3).bytes(300_001)
 PATH = "sub-a/sub-a.nwb"
@@ -41,10 +41,10 @@ def ranges(server):
 
 
 def test_a_disk_that_is_too_small(stocked, asset, quick, monkeypatch):
-    monkeypatch.setattr("ingest.sources.download.free_bytes", lambda access: 1000)
+    monkeypatch.setattr("ingest.sources.http.download.free_bytes", lambda access: 1000)
     with pytest.raises(SourceError, match=rf"{PATH}: {len(DATA)} bytes are to come, and 1000 are free"):
         content(asset, quick(mode="download"))
-    monkeypatch.setattr("ingest.sources.open.free_bytes", lambda access: 1000)
+    monkeypatch.setattr("ingest.sources.open_asset.free_bytes", lambda access: 1000)
     assert content(asset, quick(mode="auto")) == DATA  # streamed
 
 

@@ -5,9 +5,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from foundation.errors import SourceError
+from foundation.common.errors import SourceError
 from ingest.sources import find_assets, open_asset
-from ingest.sources.cache import part_of, place_of
+from ingest.sources.download_cache import part_of, place_of
 
 DATA = np.random.default_rng(3).bytes(300_001)
 PATH = "sub-a/sub-a.nwb"

@@ -2,10 +2,10 @@
 
 import pytest
 
-from foundation.errors import ConfigError, SourceError
+from foundation.common.errors import ConfigError, SourceError
 from ingest.sources import Archive, AssetFilters, find_assets
-from ingest.sources.archives import BUILT_IN, known_archives
-from ingest.sources.listing import listing
+from ingest.sources.asset_listing import listing
+from ingest.sources.dandi.archives import BUILT_IN, known_archives
 
 VERSION = "0.240101.1200"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ingest.sources import find_assets, open_asset
-from ingest.sources.meter import METER
+from ingest.sources.http.byte_meter import METER
 
 DATA = np.random.default_rng(3).bytes(300_000)
 

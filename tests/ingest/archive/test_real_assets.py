@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ingest.nwb import read_nwb
+from ingest.nwb.read_nwb import read_nwb
 from ingest.sources import find_assets, open_asset
 
 

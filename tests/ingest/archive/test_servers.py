@@ -2,7 +2,7 @@
 
 import pytest
 
-from foundation.errors import SourceError
+from foundation.common.errors import SourceError
 from ingest.sources import Archive, find_assets
 
 VERSION = "0.240101.1200"

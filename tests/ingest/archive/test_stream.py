@@ -4,14 +4,14 @@ import h5py
 import numpy as np
 import pytest
 
-from foundation.errors import SourceError
+from foundation.common.errors import SourceError
 from foundation.store import Store
-from ingest.nwb import read_nwb
-from ingest.recipes import load_recipe
+from ingest.nwb.read_nwb import read_nwb
+from ingest.recipe.recipes import load_recipe
+from ingest.run.worker import Work
 from ingest.sources import Asset, find_assets, open_asset
-from ingest.sources.cache import place_of
-from ingest.sources.open import how
-from ingest.work import Work
+from ingest.sources.download_cache import place_of
+from ingest.sources.open_asset import how
 
 DATA = np.random.default_rng(4).bytes(1_000_003)
 BLOCK = 1 << 14

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from pynwb.ecephys import ElectricalSeries
 
-from ingest.nwb import read_nwb
+from ingest.nwb.read_nwb import read_nwb
 from ingest.sources import find_assets, open_asset
 
 CHANNELS, ROWS, CHUNKS = 64, 2048, 250

@@ -8,10 +8,10 @@ import pytest
 import requests
 from keyring.backend import KeyringBackend
 
-from foundation.errors import SourceError
+from foundation.common.errors import SourceError
 from foundation.version import __version__
 from ingest.sources import AssetFilters, find_assets, open_asset
-from ingest.sources.tokens import ArchiveToken
+from ingest.sources.dandi.archive_tokens import ArchiveToken
 
 TOKEN = "0123456789abcdef-the-owners"
 DATA = b"embargoed bytes" * 100

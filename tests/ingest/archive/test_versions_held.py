@@ -2,15 +2,15 @@
 
 import pytest
 
-from foundation.errors import ConfigError
+from foundation.catalog.catalog_listing import CatalogSettings, list_catalog
+from foundation.common.errors import ConfigError
 from foundation.store import Catalog, Store
-from foundation.store.listing import CatalogSettings, list_catalog
-from foundation.store.verify import verify_store
+from foundation.store.commit.verify import verify_store
 from ingest.job import IngestSettings, ingest
-from ingest.recipes import load_recipe
-from ingest.relist import hold_to, list_again, outdated
+from ingest.recipe.recipes import load_recipe
+from ingest.run.relist import hold_to, list_again, outdated
+from ingest.run.worker import Work
 from ingest.sources import find_assets
-from ingest.work import Work
 
 PUBLISHED = "0.240101.1200"
 TOKEN = "0123456789abcdef-the-owners"

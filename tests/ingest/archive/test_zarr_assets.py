@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from zarr.core.sync import sync
 
-from foundation.errors import SourceError
-from ingest.nwb import read_nwb
+from foundation.common.errors import SourceError
+from ingest.nwb.read_nwb import read_nwb
+from ingest.nwb.zarr_v2.zarr_v2_layout import digest_of_zarr, fetch
 from ingest.sources import find_assets, open_asset
-from ingest.sources.cache import part_of, place_of
-from ingest.zarr_nwb.layout import digest_of_zarr, fetch
+from ingest.sources.download_cache import part_of, place_of
 
 PACKED = Path(__file__).parent.parent / "data" / "session.nwb.zarr.tar.xz"
 SMALL = {".zgroup": b'{"zarr_format": 2}', "units/.zgroup": b"{}", "units/x/0.0": b"12345", "units/x/.zarray": b"[]"}

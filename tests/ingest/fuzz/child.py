@@ -19,11 +19,11 @@ from broken_hdf5 import CANARY_TEXT, CANARY_TIME
 from mutate import mutate
 
 from foundation.store import Catalog, Store
-from foundation.store.encode import encode
-from foundation.store.verify import verify_store
-from ingest.recipes import load_recipe
+from foundation.store.commit.verify import verify_store
+from foundation.store.format.encode import encode
+from ingest.recipe.recipes import load_recipe
+from ingest.run.worker import Work
 from ingest.sources import find_assets
-from ingest.work import Work
 
 MEMORY = 6 << 30
 SECONDS = 30.0

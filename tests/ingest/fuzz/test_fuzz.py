@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from foundation.store import Catalog, Store
-from foundation.store.verify import verify_store
+from foundation.store.commit.verify import verify_store
 
 HERE = Path(__file__).parent
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import fsspec
 import pytest
 
-from foundation.errors import SourceError
+from foundation.common.errors import SourceError
 from foundation.store import Source
 from ingest.sources import Asset, AssetFilters, find_assets, open_asset
 

@@ -10,7 +10,7 @@ from finetune.reproduce.common.find_recording import find_recording
 from finetune.reproduce.eit.decoding import Rule, fit
 from finetune.reproduce.eit.reaching_trials import read_trials, split
 from finetune.reproduce.models import MLPDecoder, MLPDecoderConfig
-from foundation.errors import ConfigError, FoundationError
+from foundation.common.errors import ConfigError, FoundationError
 from foundation.store import Catalog, Interval, Store, write_recording
 
 N_TRIALS, N_UNITS = 40, 9

@@ -12,10 +12,10 @@ from finetune.reproduce.eit.decoding import Rule
 from finetune.reproduce.eit.eit_page import eit_page
 from finetune.reproduce.eit.eit_rows import floor, right_by_trial
 from finetune.reproduce.eit.reaching_trials import Trials, cut, read_trials, split
-from foundation.command import build_parser, parse
-from foundation.errors import ConfigError, FoundationError
-from foundation.resources import config_names
-from foundation.result_lines import put_result
+from foundation.common.command import build_parser, parse
+from foundation.common.errors import ConfigError, FoundationError
+from foundation.common.jsonl_results import put_result
+from foundation.common.resources import config_names
 from foundation.store import Catalog, Source, Store, write_recording
 
 N_TRIALS, N_UNITS = 40, 9
@@ -152,8 +152,8 @@ def test_shipped_tables_are_settings(name):
 @pytest.mark.real_data
 def test_chewie_has_the_published_trials_units_and_floor(real_data, tmp_path):
     pytest.importorskip("pynwb")
-    from ingest.nwb import read_nwb
-    from ingest.recipes import load_recipe
+    from ingest.nwb.read_nwb import read_nwb
+    from ingest.recipe.recipes import load_recipe
 
     store = Store(tmp_path / "store", create=True)
     recording = read_nwb(

@@ -18,7 +18,7 @@ from finetune.reproduce.eit.frozen_module import FrozenHead, seen_through
 from finetune.reproduce.eit.kept_weights import weights_folder
 from finetune.reproduce.eit.reaching_trials import cut, read_trials, split
 from finetune.reproduce.models import EITPublished, EITPublishedConfig
-from foundation.errors import FoundationError
+from foundation.common.errors import FoundationError
 from foundation.store import Catalog, Store
 
 N_TRIALS, N_UNITS = 40, 9

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from finetune.reproduce.models import CEBRAEncoder, CEBRASettings
-from foundation.errors import CheckpointError, ConfigError
+from foundation.common.errors import CheckpointError, ConfigError
 
 pytest.importorskip("cebra")
 QUICK = CEBRASettings(architecture="offset5-model", dim=3, hidden=16, steps=150, batch_size=128)

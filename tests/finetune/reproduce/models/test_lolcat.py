@@ -4,7 +4,7 @@ import torch
 from transformers import AutoModel
 
 from finetune.reproduce.models import LOLCAT, LOLCATConfig, Timescale, interval_histograms, snippet_batch
-from foundation.errors import ConfigError
+from foundation.common.errors import ConfigError
 
 SCALES = (Timescale(3.0, 30), Timescale(12.0, 24, step=6.0))
 

@@ -14,10 +14,10 @@ from finetune.reproduce.myow.bins_training import _Data, _Objective
 from finetune.reproduce.myow.labelled_bins import read_reaches, read_sleep
 from finetune.reproduce.myow.myow_page import PUBLISHED_STEPS, interval
 from finetune.reproduce.myow.myow_runs import _shuffled
-from foundation.command import build_parser, parse
-from foundation.errors import ConfigError, FoundationError
+from foundation.common.command import build_parser, parse
+from foundation.common.errors import ConfigError, FoundationError
+from foundation.common.resources import config_names
 from foundation.objectives import MYOWSettings
-from foundation.resources import config_names
 from foundation.store import (
     Catalog,
     Interval,

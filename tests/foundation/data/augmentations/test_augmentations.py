@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from foundation.common.errors import ConfigError
 from foundation.data import pad_windows
 from foundation.data.augmentations import AUGMENTATIONS, Augmentation, augment
-from foundation.data.context import StepContext
-from foundation.data.draws import Draws
-from foundation.errors import ConfigError
+from foundation.data.keyed_random import Draws
+from foundation.data.steps.step_context import StepContext
 
 EACH = [
     Augmentation("neuron_dropout", share=0.4),

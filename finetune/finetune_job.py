@@ -1,0 +1,293 @@
+"""Every task that the store has labels for: probes, finetuning, baselines and controls, each as a result file."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from finetune.current_results import digests, read_current, settings_digest, write_note
+from finetune.finetune_settings import TASK_NAMES, FinetuneSettings
+from finetune.finetune_tracking import PATIENCE, log_task
+from finetune.heads.full_finetuning import full
+from finetune.heads.head_probe import Fitted, gather, probe, shuffled
+from finetune.result import (
+    Evaluation,
+    LeftOut,
+    Result,
+    Score,
+    digest,
+    from_json,
+    read_json,
+    read_predictions,
+    to_json,
+    write_json,
+    write_predictions,
+)
+from finetune.tasks import TASKS, Found, Sources
+from finetune.tasks.decoding_task import Problem
+from finetune.tasks.unit_task import UnitProblem
+from foundation.common.errors import ConfigError, StoreError
+from foundation.common.progress import Progress
+from foundation.data.reading.reader import ReaderCache
+from foundation.evaluation import CONTRACT_VERSION
+from foundation.evaluation.confidence_intervals import control_interval, control_level, gain, interval
+from foundation.evaluation.controls import by_laboratory, commonest
+from foundation.evaluation.linear_readout import training_mean
+from foundation.evaluation.metrics import CLASSES, PRIMARY, Predictions, score, sums
+from foundation.evaluation.splits import Split, TooLittleError
+from foundation.hub.checkpoints import checkpoint_digest, load_model
+from foundation.models import EIT
+from foundation.store import Catalog, Store
+
+log = logging.getLogger(__name__)
+
+
+def finetune(settings: FinetuneSettings) -> Evaluation:
+    """Evaluate every labelled task in the store with a pretrained model and write the results.
+
+    Results are ``<output>/<task>/<target>/<mode>.json`` with the predictions beside them. A result that is there and
+    was made with the same settings, checkpoint and recordings is used as it is. A target that fails or has too
+    little data is reported with its reason, and the others are finished.
+
+    Args:
+        settings: what to do.
+
+    Returns:
+        One result per task, target and mode, and the targets without.
+
+    Raises:
+        CheckpointError: if the checkpoint cannot be loaded.
+        StoreError: if the store cannot be read, holds no labels, or has too little of every one.
+        ConfigError: if a task was asked for by name and the store has no labels for it.
+    """
+    model = load_model(settings.checkpoint)
+    sources = Sources(
+        catalog := Catalog.open(Store(settings.store)),
+        ReaderCache(catalog),
+        settings.windows,
+        model.config.patch_length,
+        settings.folds,
+        settings.seed,
+    )
+    names = list(settings.tasks or TASK_NAMES)
+    left_out: list[LeftOut] = []
+    found: dict[str, Found] = {}
+    for name in names:
+        try:
+            found[name] = TASKS[name](sources)
+        except Exception as error:  # the other tasks are done
+            left_out.append(LeftOut.failure(name, "", error))
+            continue
+        left_out += found[name].failed
+        for line in found[name].skipped:
+            log.info("%s", line)
+        if settings.tasks is not None and not found[name].problems and not found[name].failed:
+            why = "; ".join(found[name].skipped) or "no recording has such labels"
+            raise ConfigError(f"tasks has {name!r}, which {catalog.store.name!r} cannot give: {why}")
+    problems = [p for task in found.values() for p in task.problems]
+    if not problems and not left_out:
+        why = "; ".join(line for task in found.values() for line in task.skipped) or "no recording has any"
+        raise StoreError(f"{catalog.store.name!r} has no labels that can be decoded ({why})")
+    work = _Work(settings, model, checkpoint_digest(settings.checkpoint))
+    results: list[Result] = []
+    waiting: list[str] = []
+    with Progress(len(problems) * len(settings.modes), "finetuning", "result") as shown:
+        for name, task in found.items():
+            done: list[Result] = []
+            for problem in task.problems:
+                left = len(settings.modes)
+                try:
+                    for result in work.target(problem):
+                        done.append(result)
+                        shown.step(note=f"{result.target} {result.mode} {result.value:.3f}")
+                        left -= 1
+                except TooLittleError as error:
+                    log.warning("%s %s is left out: %s", name, problem.labels.target, error)
+                    left_out.append(LeftOut(name, problem.labels.target, str(error), failed=False))
+                except Exception as error:  # the other targets are done
+                    left_out.append(LeftOut.failure(name, problem.labels.target, error))
+                shown.step(left)
+            if done:
+                sent = log_task(settings, name, done, patience=0.0 if waiting else PATIENCE)
+                waiting += [] if sent is None else [sent]
+            results += done
+    write_note(settings, work.checkpoint, names, left_out)
+    if not results and not any(entry.failed for entry in left_out):
+        why = "; ".join(f"{entry.task} {entry.target}: {entry.reason}" for entry in left_out)
+        raise StoreError(f"{catalog.store.name!r} has too little of every label to be evaluated ({why})")
+    if results:
+        for place, reason in read_current(settings.output, work.checkpoint, digests(catalog)).stale:
+            log.info("%s in %s is not part of this: it is %s", place, settings.output, reason)
+    return Evaluation(results, left_out, waiting)
+
+
+@dataclass(frozen=True)
+class _Work:
+    settings: FinetuneSettings
+    model: EIT
+    checkpoint: str
+
+    def target(self, problem: Problem) -> Iterator[Result]:
+        """Yield the results of one target, those that are there as they are."""
+        labels = problem.labels
+        folder = Path(self.settings.output) / labels.task / labels.target
+        keys = {mode: self._key(problem, mode) for mode in self.settings.modes}
+        known = {mode: read_json(folder / f"{mode}.json", keys[mode]) for mode in self.settings.modes}
+        if all(known.values()):
+            log.info("%s %s is there already", labels.task, labels.target)
+            yield from (from_json(value) for value in known.values() if value is not None)
+            return
+        split = problem.split(self.settings.folds, self.settings.seed)
+        problem.check(split)
+        for fold in split.folds:  # too little for the inner folds is known before anything is embedded
+            problem.inner(fold.train, self.settings.seed)
+        begun = time.perf_counter()
+        x_SF = problem.features(self.model)
+        embedding = time.perf_counter() - begun
+        probed = probe(problem, [x_SF], split, self.settings)
+        references, rate = self._references(problem, probed, x_SF, split, folder)
+        if isinstance(problem, UnitProblem):
+            write_map(folder / "embeddings.npz", problem, x_SF, self.checkpoint)
+        for mode in self.settings.modes:
+            value = known[mode]
+            if value is not None:
+                yield from_json(value)
+                continue
+            begun = time.perf_counter()
+            fitted = probed if mode == "probe" else full(problem, self.model, probed, x_SF, split, self.settings)
+            seconds = time.perf_counter() - begun + embedding
+            result = self._result(problem, mode, fitted, references, rate, split, x_SF.shape[1], seconds, keys[mode])
+            write_predictions(folder / f"{mode}.npz", fitted.predictions, keys[mode])
+            write_json(folder / f"{mode}.json", to_json(result))
+            yield result
+
+    def _references(
+        self, problem: Problem, probed: Fitted, x_SF: np.ndarray, split: Split, folder: Path
+    ) -> tuple[dict[str, Score], Predictions]:
+        """Baselines and control, from the folder if they are there."""
+        settings, labels = self.settings, problem.labels
+        key = self._key(problem, "references")
+        known, rate = read_json(folder / "references.json", key), read_predictions(folder / "rate.npz", key)
+        if known is not None and rate is not None:
+            return {name: Score(**value) for name, value in known["scores"].items()}, rate
+        names = [name for name, _ in problem.rate_features()]
+        fitted = probe(problem, [x for _, x in problem.rate_features()], split, settings)
+        rate = fitted.predictions
+        chosen = [names[f.choice] for f in fitted.folds]
+        scores = {"rate": self._score(rate, ", ".join(dict.fromkeys(chosen)))}
+        y = labels.y_S
+        if labels.kind == CLASSES:
+            said = [commonest(y, len(f.test)) for f in split.folds]
+            scores["majority"] = self._score(gather(problem, split, said), "always the commonest class")
+        else:
+            said = [training_mean(y[f.train], len(f.test), 0) for f in split.folds]
+            scores["majority"] = self._score(gather(problem, split, said), "the training mean")
+        values, how = shuffled(problem, probed, x_SF, settings)
+        low, high = control_interval(values)
+        scores["shuffled"] = Score({PRIMARY[labels.kind]: float(np.mean(values))}, low, high, _control(values, how))
+        if problem.lab_S is not None:
+            lab = problem.lab_S
+            said = [by_laboratory(y[f.train], lab[f.train], lab[f.test]) for f in split.folds]
+            labs = len(np.unique(lab))
+            scores["laboratory"] = self._score(gather(problem, split, said), f"{labs} laboratories")
+        write_predictions(folder / "rate.npz", rate, key)
+        write_json(folder / "references.json", {"key": key, "scores": {n: vars(s) for n, s in scores.items()}})
+        return scores, rate
+
+    def _score(self, predictions: Predictions, detail: str = "") -> Score:
+        metrics = score(sums(predictions).sum(axis=0), predictions.kind)
+        low, high = interval(predictions, self.settings.bootstrap, self.settings.seed) or (None, None)
+        return Score({name: float(value) for name, value in metrics.items()}, low, high, detail)
+
+    def _result(
+        self,
+        problem: Problem,
+        mode: str,
+        fitted: Fitted,
+        references: dict[str, Score],
+        rate: Predictions,
+        split: Split,
+        n_features: int,
+        seconds: float,
+        key: str,
+    ) -> Result:
+        labels, settings = problem.labels, self.settings
+        parts = len(np.unique(problem.cluster_S))
+        better, bounds = gain(fitted.predictions, rate, settings.bootstrap, settings.seed)
+        counts = np.bincount(labels.y_S, minlength=labels.n_classes) if labels.n_classes else np.empty(0)
+        enough = "" if parts >= 2 else " (none: there is only one)"
+        return Result(
+            task=labels.task,
+            target=labels.target,
+            title=labels.title,
+            mode=mode,
+            kind=labels.kind,
+            score=self._score(fitted.predictions),
+            references=references,
+            gain=better,
+            gain_low=bounds[0] if bounds else None,
+            gain_high=bounds[1] if bounds else None,
+            samples=len(labels.y_S),
+            subjects=problem.subjects,
+            parts=parts,
+            part_name=problem.cluster_name,
+            classes={name: int(n) for name, n in zip(labels.classes, counts, strict=True)},
+            value_names=list(labels.value_names),
+            split=split.description,
+            interval=f"95 % bootstrap over {parts} {problem.cluster_name}, {settings.bootstrap} resamples{enough}",
+            notes=labels.notes,
+            choices=fitted.choices,
+            seconds=round(seconds, 2),
+            contract=CONTRACT_VERSION,
+            checkpoint=self.checkpoint,
+            settings=settings_digest(settings, mode),
+            recordings=dict(problem.recordings),
+            readout=self._readout(problem, n_features, split),
+            key=key,
+        )
+
+    def _readout(self, problem: Problem, n_features: int, split: Split) -> str:
+        """What of the features the readout sees."""
+        most, samples = self.settings.components, max(len(fold.train) for fold in split.folds)
+        if n_features <= most:
+            seen = f"all {n_features:,} features"
+        elif samples <= most + 1:
+            seen = f"what the training samples span of {n_features:,} features"
+        else:
+            seen = f"{most} principal components of {n_features:,} features"
+        return f"the model's readout sees {seen}{problem.view}"
+
+    def _key(self, problem: Problem, mode: str) -> str:
+        labels = problem.labels
+        about: dict[str, Any] = {
+            "contract": CONTRACT_VERSION,
+            "checkpoint": self.checkpoint,
+            "recordings": problem.recordings,
+            "target": [labels.task, labels.target, mode],
+            "settings": self.settings.identity(mode),
+        }
+        return digest(about)
+
+
+def _control(values: list[float], how: str) -> str:
+    level = control_level(len(values))
+    fewer = "" if level >= 0.95 else f" (so few that their interval is one of {level:.0%})"
+    return f"labels dealt {len(values)} times {how}{fewer}"
+
+
+def write_map(path: Path, problem: UnitProblem, z_SD: np.ndarray, checkpoint: str) -> None:
+    """Embeddings of labelled units by a checkpoint, for the report's map."""
+    import io
+
+    from finetune.result import write_bytes
+
+    buffer = io.BytesIO()
+    names = np.array(problem.labels.classes)[problem.labels.y_S]
+    np.savez_compressed(buffer, z_SD=z_SD, label_S=names, subject_S=problem.subject_S, checkpoint=np.array(checkpoint))
+    write_bytes(path, buffer.getvalue())

@@ -1,0 +1,98 @@
+"""One MLflow run per task: settings, scores and pictures. A server that is away does not hold finetuning up."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetune.finetune_settings import FinetuneSettings
+from finetune.report.result_pictures import target_figure
+from finetune.result import Result, digest, read_json, read_predictions, write_bytes, write_json
+from foundation.common.credentials import without_secrets
+from foundation.common.mlflow_run import default_tracking_uri
+
+if TYPE_CHECKING:
+    from foundation.training.monitor.tracker import Tracker
+
+log = logging.getLogger(__name__)
+PATIENCE = 10.0
+
+
+def log_task(settings: FinetuneSettings, task: str, results: list[Result], patience: float = PATIENCE) -> str | None:
+    """Log the results of a task, unless just these are logged already.
+
+    What is logged goes through a queue on disk, as in pretraining: it waits there for a server that is away, or that
+    does not take it, until the same command runs again or ``foundation runs --send`` sends it.
+
+    Args:
+        settings: of the whole run.
+        task: name of the task, and of the MLflow run.
+        results: its results.
+        patience: seconds to wait for a server that is away.
+
+    Returns:
+        None if all was sent, else the folder that holds what waits.
+    """
+    from foundation.training.monitor.tracker import Tracker, send_rest
+
+    folder = Path(settings.output)
+    uri = settings.tracking_uri or default_tracking_uri(folder.resolve().parent)
+    where = without_secrets(uri)
+    key = digest([where, settings.experiment, *sorted(r.key for r in results)])
+    note = folder / task / "mlflow.json"
+    if read_json(note, key) is not None:
+        return None
+    place = folder / task / "tracking" / key[:12]
+    try:
+        if (place / "complete").is_file():  # all is in the queue
+            sent = send_rest(place, patience)
+        else:
+            tracker = Tracker(place, uri, settings.experiment, task, patience=patience)
+            tracker.params({"task": task, "model_digest": results[0].checkpoint, **asdict(settings)})
+            tracker.metrics(_numbers(results), step=0)
+            for result in results:
+                _add_files(tracker, folder, result)
+            (place / "complete").touch()
+            sent = tracker.close()
+    except Exception as error:  # the results are written: tracking is the lesser part
+        log.debug("tracking", exc_info=error)
+        log.warning("%s is not tracked: %s", task, without_secrets(f"{type(error).__name__}: {error}"))
+        return str(place)
+    if not sent:
+        return str(place)
+    identity = json.loads((place / "run.json").read_text())["run_id"]
+    write_json(note, {"key": key, "run_id": identity, "tracking_uri": where, "experiment": settings.experiment})
+    return None
+
+
+def _numbers(results: list[Result]) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    for result in results:
+        name = f"{result.target}.{result.mode}"
+        numbers |= {f"{name}.{metric}": value for metric, value in result.score.metrics.items()}
+        for bound, value in (("low", result.score.low), ("high", result.score.high)):
+            if value is not None:
+                numbers[f"{name}.{result.metric}.{bound}"] = value
+        numbers[f"{name}.gain_over_rate"] = result.gain
+        numbers[f"{name}.seconds"] = result.seconds
+        for reference in result.references:
+            value = result.reference(reference)
+            if value is not None:
+                numbers[f"{result.target}.{reference}.{result.metric}"] = value
+    return numbers
+
+
+def _add_files(tracker: Tracker, folder: Path, result: Result) -> None:
+    place = folder / result.task / result.target
+    predictions = read_predictions(place / f"{result.mode}.npz", result.key)
+    if predictions is not None:
+        picture = folder / result.task / "pictures" / f"{result.target}.{result.mode}.png"
+        try:
+            write_bytes(picture, target_figure(result, predictions))
+            tracker.files(picture, "pictures")
+        except Exception as error:  # the numbers are logged without it
+            log.warning("no picture of %s %s: %s: %s", result.target, result.mode, type(error).__name__, error)
+    tracker.files(place / f"{result.mode}.json", f"results/{result.target}")

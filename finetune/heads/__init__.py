@@ -1,0 +1,1 @@
+"""Heads on a pretrained model: linear probes and full finetuning."""

@@ -1,0 +1,198 @@
+"""Finetuning of all weights of a pretrained model, from the head of its probe."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from finetune.finetune_settings import FinetuneSettings, FullSettings
+from finetune.heads.head_probe import Fitted, FittedFold, gather
+from finetune.tasks.decoding_task import Problem
+from foundation.evaluation.linear_readout import Basis, Readout, fit, inner_score, make_basis, training_mean
+from foundation.evaluation.splits import Fold, Split
+from foundation.models import EIT
+
+log = logging.getLogger(__name__)
+
+
+class Head(nn.Module):
+    """A readout as a trainable layer: its basis stays, its weights learn.
+
+    Args:
+        readout: where the weights start.
+        spread_K: standard deviation of the training values; ones for classes.
+    """
+
+    mean_F: torch.Tensor
+    scale_F: torch.Tensor
+    components_FC: torch.Tensor | None
+
+    def __init__(self, readout: Readout, spread_K: np.ndarray) -> None:
+        super().__init__()
+        basis = readout.basis
+        weight_CK, bias_K = readout.weight_CK / spread_K, readout.bias_K / spread_K
+        # A class that training does not have: a logit far below the others instead of none at all.
+        bias_K = np.where(np.isfinite(bias_K), bias_K, -30.0)
+        self.register_buffer("mean_F", torch.as_tensor(basis.mean_F))
+        self.register_buffer("scale_F", torch.as_tensor(basis.scale_F))
+        components = None if basis.components_FC is None else torch.as_tensor(basis.components_FC)
+        self.register_buffer("components_FC", components)
+        self.gain = float(basis.gain)
+        self.linear = nn.Linear(*weight_CK.shape)
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.as_tensor(weight_CK.T))
+            self.linear.bias.copy_(torch.as_tensor(bias_K))
+
+    def forward(self, x_RF: torch.Tensor) -> torch.Tensor:
+        """``(R, K)`` logits, or values over their spread."""
+        x_RF = (x_RF - self.mean_F) / self.scale_F
+        if self.components_FC is not None:
+            x_RF = x_RF @ self.components_FC
+        return self.linear(x_RF * self.gain)
+
+
+@dataclass
+class _Tuned:
+    """A model and its head on their way."""
+
+    model: EIT
+    head: Head
+    spread_K: np.ndarray
+
+    def predict(self, problem: Problem, samples: np.ndarray) -> np.ndarray:
+        x_SF = problem.features(self.model, samples)
+        with torch.no_grad():
+            out_SK = self.head(torch.as_tensor(x_SF)).numpy()
+        return out_SK.argmax(axis=1) if problem.labels.n_classes else out_SK * self.spread_K
+
+
+def full(
+    problem: Problem, model: EIT, probed: Fitted, x_SF: np.ndarray, split: Split, settings: FinetuneSettings
+) -> Fitted:
+    """All weights finetuned, fold by fold, from the probe's own head (Kumar et al. 2022, arXiv 2202.10054, LP-FT).
+
+    Inside the training samples the first inner fold is held out: a run on the others says after how many updates the
+    score there is best; 0 is among them. A second run on all training samples then takes that many updates.
+
+    Args:
+        problem: what is to be predicted.
+        model: pretrained; it stays as it is.
+        probed: the probe on the same folds.
+        x_SF: the frozen features that the probe was fitted to.
+        split: the outer folds.
+        settings: of the finetuning.
+    """
+    predicted, updates = [], []
+    for k, done in enumerate(probed.folds):
+        train = done.fold.train
+        inner = problem.inner(train, settings.seed)[0]
+        kept = _best_updates(problem, model, done, train, inner, x_SF, settings, seed=settings.seed + k)
+        updates.append(kept)
+        tuned = _start(problem, model, done.readout, train)
+        if kept:
+            _train(problem, tuned, train, settings.full, kept, settings.seed + k)
+            predicted.append(tuned.predict(problem, done.fold.test))
+        else:
+            predicted.append(done.readout.predict(x_SF[done.fold.test]))
+        log.info("%s: fold %d of %d, %d updates kept", problem.labels.target, k + 1, len(probed.folds), kept)
+    return Fitted(gather(problem, split, predicted), {"updates": updates})
+
+
+def _best_updates(
+    problem: Problem,
+    model: EIT,
+    done: FittedFold,
+    train: np.ndarray,
+    inner: Fold,
+    x_SF: np.ndarray,
+    settings: FinetuneSettings,
+    seed: int,
+) -> int:
+    """How many updates give the best score on the inner validation samples."""
+    n_classes = problem.labels.n_classes
+    learn, held = train[inner.train], train[inner.test]
+    y = problem.labels.y_S
+    basis: Basis = make_basis(x_SF[learn], settings.components, settings.seed)
+    readout = fit(basis, basis(x_SF[learn]), y[learn], done.strength, n_classes)
+    mean = training_mean(y[learn], len(held), n_classes)
+    best, kept, worse = inner_score(y[held], readout.predict(x_SF[held]), mean, n_classes), 0, 0
+    tuned = _start(problem, model, readout, learn)
+
+    def check(done_updates: int) -> bool:
+        nonlocal best, kept, worse
+        value = inner_score(y[held], tuned.predict(problem, held), mean, n_classes)
+        if value > best + 1e-6:
+            best, kept, worse = value, done_updates, 0
+        else:
+            worse += 1
+        return worse >= settings.full.patience
+
+    _train(problem, tuned, learn, settings.full, settings.full.steps, seed, check)
+    return kept
+
+
+def _start(problem: Problem, model: EIT, readout: Readout, train: np.ndarray) -> _Tuned:
+    labels = problem.labels
+    spread_K = np.ones(labels.n_classes) if labels.n_classes else np.maximum(labels.y_S[train].std(axis=0), 1e-9)
+    return _Tuned(copy.deepcopy(model), Head(readout, spread_K), spread_K)
+
+
+def _train(
+    problem: Problem,
+    tuned: _Tuned,
+    samples: np.ndarray,
+    settings: FullSettings,
+    updates: int,
+    seed: int,
+    check: Callable[[int], bool] | None = None,
+) -> None:
+    """``updates`` updates of the schedule that ``settings.steps`` spans; ``check`` may end it."""
+    labels = problem.labels
+    model, head = tuned.model, tuned.head
+    rng = np.random.default_rng([seed, 11])
+    torch.manual_seed(seed)
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "lr": settings.learning_rate, "weight_decay": settings.weight_decay},
+        {"params": others, "lr": settings.learning_rate, "weight_decay": 0.0},
+        {"params": list(head.linear.parameters()), "lr": settings.head_learning_rate, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings.steps))
+    every = max(1, settings.steps // settings.checks)
+    for update in range(updates):
+        model.train()
+        batch, picked = problem.draw(samples, settings.tokens_per_step, rng, model.config.patch_length)
+        out_RK = head(picked.features(model(**batch.model_inputs()).h_BNTD))
+        target = labels.y_S[picked.samples]
+        if labels.n_classes:
+            loss_R = F.cross_entropy(out_RK, torch.as_tensor(target), reduction="none")
+        else:
+            wanted_RK = torch.as_tensor(target / tuned.spread_K, dtype=torch.float32)
+            loss_R = F.mse_loss(out_RK, wanted_RK, reduction="none").mean(dim=1)
+        loss = (loss_R * torch.as_tensor(picked.weight, dtype=torch.float32)).sum()  # classes are balanced in `draw`
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_([*model.parameters(), *head.parameters()], 1.0)
+        optimizer.step()
+        schedule.step()
+        if check is not None and (update + 1) % every == 0 and check(update + 1):
+            return
+
+
+def _rate(step: int, steps: int) -> float:
+    """Share of the highest rate: up over the first tenth, down to a tenth along a cosine."""
+    warm = max(1, steps // 10)
+    if step < warm:
+        return (step + 1) / warm
+    along = min(1.0, (step - warm) / max(1, steps - warm))
+    return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * along))

@@ -1,0 +1,1 @@
+"""The report: scores as text, pictures and one HTML page."""

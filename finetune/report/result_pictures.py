@@ -1,0 +1,238 @@
+"""Pictures of results, as PNG bytes: legible in print, in the dark, and to colour-blind readers."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from finetune.result import Result
+from foundation.evaluation.metrics import CLASSES, Predictions, sums
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart, without yellow (too pale on white).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F")
+MARKERS = "osD^vPX*"
+INK, GRID = "#222222", "#DDDDDD"
+BLUES = LinearSegmentedColormap.from_list("recall", ["#FFFFFF", "#CFE3F1", "#0072B2", "#003B5C"])
+
+
+@contextmanager
+def _figure(width: float, height: float) -> Iterator[tuple[Figure, io.BytesIO]]:
+    """A figure of that many inches, and the buffer that holds its PNG afterwards.
+
+    Texts come from files: a dollar sign in them is no formula.
+    """
+    with matplotlib.rc_context({"text.parse_math": False}):
+        figure, buffer = Figure(figsize=(width, height), layout="constrained", facecolor="white"), io.BytesIO()
+        FigureCanvasAgg(figure)
+        yield figure, buffer
+        for axes in figure.axes:
+            axes.tick_params(colors=INK, labelsize=9)
+            axes.spines[["top", "right"]].set_visible(False)
+        # No date or version in the file: the same data give the same bytes.
+        figure.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
+
+
+def target_figure(result: Result, predictions: Predictions) -> bytes:
+    """The picture that belongs to a result: a confusion matrix, or predicted against true."""
+    if predictions.kind == CLASSES:
+        return confusion(predictions, list(result.classes), result.title)
+    return predicted_against_true(predictions, result.value_names, result.title)
+
+
+def confusion(predictions: Predictions, classes: list[str], title: str) -> bytes:
+    """Share of each true class that was predicted as each class, and counts."""
+    counts_CC = sums(predictions).sum(axis=0)
+    share_CC = counts_CC / np.maximum(counts_CC.sum(axis=1, keepdims=True), 1)
+    size = min(7.5, 2.6 + 0.55 * len(classes))
+    with _figure(size + 0.6, size) as (figure, buffer):
+        axes = figure.add_subplot()
+        shown = axes.imshow(share_CC, vmin=0, vmax=1, cmap=BLUES)
+        for i in range(len(classes)):
+            for j in range(len(classes)):
+                if counts_CC[i, j]:
+                    colour = "white" if share_CC[i, j] > 0.45 else INK
+                    axes.text(j, i, f"{counts_CC[i, j]:,}", ha="center", va="center", color=colour, fontsize=8)
+        axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
+        axes.set_yticks(range(len(classes)), classes)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("true")
+        axes.set_title(title, fontsize=10, loc="left")
+        bar = figure.colorbar(shown, ax=axes, fraction=0.046)
+        bar.set_label("share of the true class")
+        bar.outline.set_visible(False)
+    return buffer.getvalue()
+
+
+def predicted_against_true(predictions: Predictions, names: list[str], title: str) -> bytes:
+    """For each dimension: true and predicted over a stretch of tested time, and one against the other."""
+    n_dims = predictions.y_S.shape[1]
+    first_fold = np.flatnonzero(predictions.fold_S == predictions.fold_S[0])[:150]
+    with _figure(8.4, 2.5 * n_dims + 0.3) as (figure, buffer):
+        grid = figure.add_gridspec(n_dims, 2, width_ratios=(2.4, 1))
+        for k in range(n_dims):
+            true, said = predictions.y_S[:, k], predictions.predicted_S[:, k]
+            course = figure.add_subplot(grid[k, 0])
+            course.plot(true[first_fold], color=INK, lw=1.4, label="true")
+            course.plot(said[first_fold], color=COLOURS[1], lw=1.2, ls="--", label="predicted")
+            course.set_ylabel(names[k] if k < len(names) else f"dimension {k}")
+            course.grid(color=GRID, lw=0.5)
+            if k == 0:
+                course.set_title(f"{title}: first tested time bins", fontsize=10, loc="left")
+                course.legend(frameon=False, fontsize=8, ncols=2, loc="upper right")
+            if k == n_dims - 1:
+                course.set_xlabel("time bin")
+            cloud = figure.add_subplot(grid[k, 1])
+            cloud.scatter(true, said, s=4, alpha=0.25, color=COLOURS[0], edgecolors="none", rasterized=True)
+            low, high = np.percentile(true, (0.5, 99.5))
+            cloud.plot([low, high], [low, high], color=INK, lw=1)
+            margin = 0.15 * max(high - low, 1e-9)
+            cloud.set_xlim(low - margin, high + margin)
+            cloud.set_ylim(low - margin, high + margin)
+            cloud.set_xlabel("true")
+            cloud.set_ylabel("predicted")
+    return buffer.getvalue()
+
+
+def raster(times: list[np.ndarray], start: float, seconds: float) -> bytes:
+    """Spikes of all units.
+
+    Args:
+        times: per unit, seconds from the session's start.
+        start, seconds: the stretch that is shown.
+    """
+    with _figure(8.4, min(5.5, 1.6 + 0.05 * len(times))) as (figure, buffer):
+        axes = figure.add_subplot()
+        length = 0.9 if len(times) < 100 else 1.2
+        axes.eventplot([t - start for t in times], colors=INK, lineoffsets=1.0, linelengths=length, linewidths=0.6)
+        axes.set_xlim(0, seconds)
+        axes.set_ylim(-0.7, len(times) - 0.3)
+        axes.set_xlabel(f"time from {start:.1f} s of the session (s)")
+        axes.set_ylabel("unit")
+    return buffer.getvalue()
+
+
+def activity_map(x_NT: np.ndarray, bin_width: float, unit: str) -> bytes:
+    """Sampled activity of all units.
+
+    Args:
+        x_NT: ``(N, T)`` samples.
+        bin_width: seconds of a sample.
+        unit: what the samples are.
+    """
+    with _figure(8.4, min(5.5, 1.8 + 0.05 * len(x_NT))) as (figure, buffer):
+        axes = figure.add_subplot()
+        top = max(float(np.nanpercentile(x_NT, 99)), 1e-9)
+        extent = (0.0, x_NT.shape[1] * bin_width, len(x_NT) - 0.5, -0.5)
+        shown = axes.imshow(x_NT, aspect="auto", cmap="cividis", vmin=0, vmax=top, extent=extent, interpolation="none")
+        axes.set_xlabel("time (s)")
+        axes.set_ylabel("unit")
+        figure.colorbar(shown, ax=axes, fraction=0.03).set_label(unit or "activity")
+    return buffer.getvalue()
+
+
+def read_metrics(text: str) -> dict[str, np.ndarray]:
+    """The columns of a metrics.jsonl: name -> ``(L, 2)`` steps and values; lines that cannot be read are left out."""
+    columns: dict[str, list[tuple[float, float]]] = {}
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+            step = float(row.pop("step"))
+        except (ValueError, KeyError, AttributeError):
+            continue
+        for name, value in row.items():
+            if isinstance(value, int | float):
+                columns.setdefault(name, []).append((step, float(value)))
+    return {name: np.array(rows) for name, rows in columns.items()}
+
+
+ASIDE = {"learning_rate", "seconds", "data_wait", "windows_per_second", "gradient_norm", "loss", "units", "rankme"}
+
+
+def scales(columns: dict[str, np.ndarray], widest: float = 30.0) -> list[list[str]]:
+    """Names of the terms, those together whose typical sizes lie within a factor of ``widest``; the smallest first.
+
+    Example:
+        >>> near, far = np.array([[0, 0.9], [1, 1.1]]), np.array([[0, 500.0], [1, 500.0]])
+        >>> scales({"loss": near, "reconstruction": near, "rows": far, "contrast": 2 * near})
+        [['reconstruction', 'contrast'], ['rows']]
+    """
+    size = {}
+    for name, rows in columns.items():
+        values = np.abs(rows[:, 1][np.isfinite(rows[:, 1])])
+        if name not in ASIDE and len(values):
+            size[name] = float(np.median(values)) or float(values.max())
+    groups: list[list[str]] = []
+    for name in sorted(size, key=lambda name: size[name]):
+        smallest = next((size[other] for other in groups[-1] if size[other]), size[name]) if groups else -1.0
+        if size[name] <= widest * smallest:
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+    return groups
+
+
+def training_curves(columns: dict[str, np.ndarray]) -> bytes:
+    """The loss, and its terms and diagnostics over steps, a panel for each scale."""
+    panels = [["loss"], *scales(columns)]
+    n_rows = -(-len(panels) // 2)
+    with _figure(8.4, 3.0 * n_rows) as (figure, buffer):
+        every = figure.subplots(n_rows, 2, squeeze=False).ravel()
+        for axes, names in zip(every, panels, strict=False):
+            for k, name in enumerate(names):
+                style = {"color": COLOURS[k % 8], "ls": ("-", "--", ":", "-.")[k // 4 % 4], "lw": 1.4}
+                axes.plot(*columns[name].T, label=name.replace("_", " "), **style)
+            if len(names) == 1:
+                axes.set_ylabel(names[0].replace("_", " "))
+            else:
+                axes.legend(frameon=False, fontsize=7)
+            axes.set_xlabel("step")
+            axes.grid(color=GRID, lw=0.5)
+        for axes in every[len(panels) :]:
+            axes.remove()
+    return buffer.getvalue()
+
+
+def unit_map(z_SD: np.ndarray, label_S: np.ndarray, title: str) -> tuple[bytes, float]:
+    """Embeddings of units on their first two principal components, coloured and marked by label.
+
+    Returns:
+        The picture, and the share of variance that the two components hold.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import StandardScaler
+
+    with np.errstate(invalid="ignore"):
+        pca = PCA(2, svd_solver="full").fit(scaled := StandardScaler().fit_transform(z_SD))
+    xy = pca.transform(scaled)
+    ratio = np.nan_to_num(pca.explained_variance_ratio_)  # no variance at all: no share of it
+    share = float(ratio.sum())
+    with _figure(7.4, 4.6) as (figure, buffer):
+        axes = figure.add_subplot()
+        names, counts = np.unique(label_S, return_counts=True)
+        for k, name in enumerate(names[np.argsort(-counts, kind="stable")]):
+            here = label_S == name
+            axes.scatter(
+                xy[here, 0],
+                xy[here, 1],
+                s=26,
+                alpha=0.8,
+                linewidths=0.3,
+                edgecolors="white",
+                color=COLOURS[k % 8],
+                marker=MARKERS[(k + k // 8) % 8],
+                label=f"{name} ({here.sum()})",
+            )
+        first, second = ratio
+        axes.set_xlabel(f"principal component 1 ({first:.0%} of variance)")
+        axes.set_ylabel(f"principal component 2 ({second:.0%})")
+        axes.set_title(title, fontsize=10, loc="left")
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return buffer.getvalue(), share

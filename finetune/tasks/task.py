@@ -1,0 +1,87 @@
+"""What tasks are given, and what they give back."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from finetune.finetune_settings import WindowSettings
+from finetune.result import LeftOut
+from finetune.tasks.decoding_task import Problem
+from foundation.data.reading.reader import ActivityReader
+from foundation.store import Catalog, StoredRecording
+
+Attempt = tuple[Problem | None, str]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The store and how it is to be read.
+
+    Args:
+        catalog: the recordings.
+        readers: opens a recording's activity by id.
+        windows: lengths of windows and tokens.
+        bins_per_token: the model's patch_length.
+        folds, seed: of the evaluation.
+    """
+
+    catalog: Catalog
+    readers: Callable[[str], ActivityReader]
+    windows: WindowSettings
+    bins_per_token: int
+    folds: int
+    seed: int
+
+    def labelled(self, label: str) -> list[StoredRecording]:
+        """Recordings whose catalog row names a label."""
+        return [r for r in self.catalog if label in r.record["labels"]]
+
+
+@dataclass
+class Found:
+    """Problems of one task, and why other recordings with its labels are not among them.
+
+    Args:
+        problems: to be decoded.
+        skipped: recordings that do not have enough of a label, with the reason.
+        failed: recordings whose labels could not be read.
+    """
+
+    problems: list[Problem] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: list[LeftOut] = field(default_factory=list)
+
+    def add(self, task: str, recording: StoredRecording, label: str, attempt: Callable[[], Attempt]) -> None:
+        """Add what ``attempt`` makes of a label of one recording; an error there leaves the others as they are."""
+        try:
+            problem, reason = attempt()
+        except Exception as error:
+            self.failed.append(LeftOut.failure(task, f"{label} of {recording.record['path']}", error))
+            return
+        if problem is None:
+            self.skipped.append(f"{recording.record['path']} is left out of {label}: {reason}")
+        else:
+            self.problems.append(problem)
+
+
+def recording_name(recording: StoredRecording) -> str:
+    """A short name of a recording that a folder can have.
+
+    Example:
+        >>> class R: record = {"subject": "lab/mouse 1", "session": "a", "id": "f00d"}
+        >>> recording_name(R())
+        'lab-mouse-1-a'
+    """
+    record = recording.record
+    text = f"{record['subject']}-{record['session']}" if record["session"] else str(record["subject"])
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:60] or record["id"]
+
+
+def target_names(recordings: list[StoredRecording]) -> list[str]:
+    """A name for each recording, told apart by its id where two share one."""
+    names = [recording_name(r) for r in recordings]
+    shared = Counter(names)
+    return [f"{n}-{r.id[:6]}" if shared[n] > 1 else n for n, r in zip(names, recordings, strict=True)]

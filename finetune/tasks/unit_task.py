@@ -1,0 +1,168 @@
+"""Labels of units: their type, their place. One sample is one unit; its feature is the unit's mean embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from finetune.tasks.decoding_task import Labels, Picked, Problem
+from finetune.tasks.same_units import Duplicates
+from finetune.tasks.spike_statistics import unit_statistics
+from foundation.common.errors import StoreError
+from foundation.data.batch import WindowBatch, pad_windows
+from foundation.data.reading.reader import ActivityReader
+from foundation.embedding.frozen_embeddings import embed_units, spread_starts
+from foundation.evaluation.controls import arrangements, few_ways, orders, permuted, permuted_over_animals
+from foundation.evaluation.splits import Fold, Split, split_by_subject, split_units
+from foundation.models import EIT
+from foundation.store import StoredRecording
+
+Readers = Callable[[str], ActivityReader]
+
+
+class UnitProblem(Problem):
+    """Labelled units of any number of recordings.
+
+    Args:
+        labels: of S units.
+        recordings: that hold them.
+        recording_S: ``(S,)`` which recording.
+        unit_S: ``(S,)`` which unit of it.
+        readers: opens a recording's activity by id.
+        bin_width: seconds.
+        n_bins: of a window.
+        windows: windows that the embedding of a unit is averaged over.
+        seed: of the choice of windows.
+    """
+
+    def __init__(
+        self,
+        labels: Labels,
+        recordings: list[StoredRecording],
+        recording_S: np.ndarray,
+        unit_S: np.ndarray,
+        *,
+        readers: Readers,
+        bin_width: float,
+        n_bins: int,
+        windows: int,
+        seed: int,
+    ) -> None:
+        self.labels, self.stored, self.recording_S, self.unit_S = labels, recordings, recording_S, unit_S
+        self.readers, self.bin_width, self.n_bins, self.windows, self.seed = readers, bin_width, n_bins, windows, seed
+        self.recordings = [(r.id, r.record["digest"]) for r in recordings]
+        self.subject_S = np.array([r.record["subject"] for r in recordings])[recording_S]
+        self.subjects = len(np.unique(self.subject_S))
+        several = self.subjects > 1
+        self.cluster_S = self.subject_S if several else np.arange(len(unit_S))
+        self.cluster_name = "animals" if several else "units"
+        labs = np.array([r.record.get("lab", "") for r in recordings])
+        self.lab_S = labs[recording_S] if len(set(labs.tolist()) - {""}) > 1 else None
+        self._starts: dict[int, np.ndarray] = {}
+
+    def split(self, folds: int, seed: int) -> Split:
+        """By animal; by unit if there is but one animal."""
+        y_S = self.labels.y_S
+        return split_by_subject(self.subject_S, y_S, folds) if self.subjects > 1 else split_units(y_S, folds, seed)
+
+    def check(self, split: Split) -> None:
+        """Raise StoreError if one neuron stands on both sides of a fold, however it came into the store twice."""
+        found = Duplicates(self.stored, self.recording_S, self.unit_S)
+        for fold in split.folds:
+            same = found.across(fold.train, fold.test)
+            if same is not None:
+                a, b = (self._place(sample) for sample in same)
+                raise StoreError(f"{a} and {b} are the same neuron, on both sides of the split: keep one of the two")
+
+    def _place(self, sample: int) -> str:
+        recording, unit = self.stored[self.recording_S[sample]], int(self.unit_S[sample])
+        identity = int(recording.units["id"][unit]) if "id" in recording.units else unit
+        return f"unit {identity} of {recording.record['path']}"
+
+    def inner(self, train: np.ndarray, seed: int) -> list[Fold]:
+        """Three folds made the same way."""
+        subject, y = self.subject_S[train], self.labels.y_S[train]
+        if len(np.unique(subject)) > 1:
+            return split_by_subject(subject, y, 3).folds
+        return split_units(y, min(3, int(np.bincount(y).max())), seed).folds
+
+    def shuffles(self, repeats: int, seed: int) -> tuple[list[np.ndarray], str]:
+        """Labels dealt anew among the units of each animal, and whole among animals that have one class each."""
+        y_S, subject_S = self.labels.y_S, self.subject_S
+        rngs = [np.random.default_rng([seed, 7, repeat]) for repeat in range(repeats)]
+        if self.subjects == 1:
+            return [permuted(y_S, rng) for rng in rngs], f"over units{few_ways(orders(y_S))}"
+        ways = few_ways(arrangements(y_S, subject_S))
+        how = f"over the units of each animal, and over animals with one class{ways}"
+        return [permuted_over_animals(y_S, subject_S, rng) for rng in rngs], how
+
+    def features(self, model: EIT, samples: np.ndarray | None = None) -> np.ndarray:
+        """``(S, D)`` mean embeddings."""
+        samples = np.arange(len(self.unit_S)) if samples is None else samples
+        out_SD = np.zeros((len(samples), model.config.dim), dtype=np.float32)
+        for k in np.unique(self.recording_S[samples]):
+            here = self.recording_S[samples] == k
+            z_ND = embed_units(
+                model,
+                self.readers(self.stored[k].id),
+                bin_width=self.bin_width,
+                n_bins=self.n_bins,
+                max_windows=self.windows,
+                seed=self.seed,
+            )
+            out_SD[here] = z_ND[self.unit_S[samples[here]]]
+        return out_SD
+
+    def rate_features(self) -> list[tuple[str, np.ndarray]]:
+        """Rate, inter-spike intervals and their irregularity, from all that was observed of the unit."""
+        statistics: list[np.ndarray] = [np.empty(0)] * len(self.unit_S)
+        for k, recording in enumerate(self.stored):
+            here = np.flatnonzero(self.recording_S == k)
+            for sample, row in zip(here, unit_statistics(recording, self.unit_S[here]), strict=True):
+                statistics[sample] = row
+        return [("rate and inter-spike intervals", np.stack(statistics).astype(np.float32))]
+
+    def draw(
+        self, samples: np.ndarray, tokens: int, rng: np.random.Generator, bins_per_token: int
+    ) -> tuple[WindowBatch, Picked]:
+        """Windows of recordings drawn by class, each class as often; a window shows all samples of its recording.
+
+        In a window a sample weighs as much as it did in the draw, and all windows weigh the same. A class has thus the
+        same share of the loss however its units are spread over recordings.
+        """
+        y = self.labels.y_S[samples]
+        share = 1.0 / np.bincount(y)[y]
+        share /= share.sum()
+        x: list[np.ndarray] = []
+        starts, modalities = list[float](), list[int]()
+        rows, units, shown, weights = [], [], [], []
+        used = 0
+        while not used or used < tokens:
+            k = int(self.recording_S[rng.choice(samples, p=share)])
+            reader = self.readers(self.stored[k].id)
+            if k not in self._starts:
+                self._starts[k] = spread_starts(reader, self.n_bins * self.bin_width, self.windows, self.seed)
+            start = float(rng.choice(self._starts[k]))
+            x_NT = reader.window(start, self.n_bins, self.bin_width)
+            inside = np.flatnonzero(self.recording_S[samples] == k)
+            active = np.abs(x_NT[self.unit_S[samples[inside]]]).sum(axis=1) > 0
+            inside = inside[active] if active.any() else inside
+            here = samples[inside]
+            weights.append(share[inside] / share[inside].sum())
+            rows.append(np.full(len(here), len(x)))
+            units.append(self.unit_S[here])
+            shown.append(here)
+            x.append(x_NT)
+            starts.append(start)
+            modalities.append(reader.modality)
+            used += x_NT.shape[0] * (self.n_bins // bins_per_token)
+        batch = pad_windows(
+            x,
+            bin_widths=[self.bin_width] * len(x),
+            starts=starts,
+            modalities=modalities,
+            bins_per_token=bins_per_token,
+        )
+        weight = np.concatenate(weights) / len(x)
+        return batch, Picked(np.concatenate(shown), "unit", np.concatenate(rows), np.concatenate(units), weight)

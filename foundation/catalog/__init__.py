@@ -1,0 +1,1 @@
+"""The `foundation catalog` command: its listing, its table and its page with pictures."""

@@ -1,0 +1,124 @@
+"""The catalog as one HTML page that needs nothing beside it: a table, and a card with pictures for each recording."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+from foundation.catalog.catalog_table import count
+from foundation.common.errors import ConfigError, FoundationError
+from foundation.common.printable import in_page
+from foundation.common.progress import progress
+from foundation.store import Catalog, StoredRecording
+from foundation.version import __version__
+
+try:
+    import jinja2
+
+    from foundation.catalog.catalog_card import Card, make_card
+except ModuleNotFoundError as error:
+    raise FoundationError(
+        f"the page needs the package {error.name!r}: pip install 'neural-foundation[finetune]'"
+    ) from error
+
+log = logging.getLogger(__name__)
+
+
+def write_page(catalog: Catalog, path: str | Path, limit: int = 100, chosen_by: str = "") -> Path:
+    """Write the page, whole or not at all.
+
+    Args:
+        catalog: its recordings.
+        path: the HTML file.
+        limit: at most so many recordings get a card; the table has them all.
+        chosen_by: the expression that chose them, if one did.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: if the file cannot be written.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise ConfigError(f"page is {str(path)!r}, which is a folder: allowed is the name of an HTML file")
+    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+    except OSError as error:
+        raise ConfigError(f"page cannot be written to {str(path)!r}: {error.strerror or error}") from error
+    try:
+        part.write_text(render(catalog, limit, chosen_by), encoding="utf-8")
+        os.replace(part, target)
+    except OSError as error:
+        raise ConfigError(f"page cannot be written to {str(path)!r}: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    log.info("page: %s", target)
+    return target
+
+
+def render(catalog: Catalog, limit: int = 100, chosen_by: str = "") -> str:
+    """The page as text. Equal stores give equal pages."""
+    parts: dict[str, str] = {}
+    for session in catalog.sessions():
+        if len(session.records) > 1:
+            parts |= {r["id"]: f"{k + 1} of {len(session.records)}" for k, r in enumerate(session.records)}
+    shown = catalog.records[:limit]
+    cards = [
+        _card(StoredRecording(catalog.store, record), parts.get(record["id"], ""))
+        for record in progress(shown, "drawing", unit="recording")
+    ]
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("foundation"),
+        autoescape=True,
+        finalize=in_page,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["count"] = count
+    return environment.get_template("catalog.html.j2").render(
+        name=catalog.store.name.rstrip("/").rsplit("/", 1)[-1],
+        totals=_totals(catalog),
+        records=catalog.records,
+        parts=parts,
+        cards=cards,
+        drawn={card.record["id"] for card in cards},
+        any_dropped=any(_dropped(record) for record in catalog.records),
+        archived=any(record["source"]["dandiset"] for record in catalog.records),
+        chosen_by=chosen_by,
+        version=__version__,
+    )
+
+
+def _card(recording: StoredRecording, part: str) -> Card:
+    try:
+        return make_card(recording, part)
+    except (FoundationError, OSError, ValueError, KeyError, RuntimeError) as error:  # how damaged bytes fail to decode
+        log.warning("%s cannot be shown: %s", recording.record["path"], error)
+        log.debug("drawing failed", exc_info=True)
+        return Card(recording.record, part, problem=f"{type(error).__name__}: {error}")
+
+
+def _dropped(record: dict[str, Any]) -> int:
+    return int(record.get("control", {}).get("units_dropped", 0))
+
+
+def _totals(catalog: Catalog) -> list[tuple[str, str]]:
+    """Words and numbers for the head of the page."""
+    records = catalog.records
+    totals = [
+        ("recordings", len(records)),
+        ("sessions", len(catalog.sessions())),
+        ("subjects", len({record["subject"] for record in records})),
+        ("species", len({record["species"] for record in records if record["species"]})),
+        ("units", sum(record["n_units"] for record in records)),
+        ("units dropped", sum(map(_dropped, records))),
+        ("spikes", sum(record["n_spikes"] for record in records)),
+    ]
+    hours = sum(record["duration"] for record in records) / 3600
+    return [(name, f"{number:,}") for name, number in totals] + [("hours observed", f"{hours:,.1f}")]

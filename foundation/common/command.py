@@ -1,0 +1,247 @@
+"""From settings dataclass to command line: parsing, logging, and what the exit status says."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import logging.handlers
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import (  # type: ignore[attr-defined]
+    ActionConfigFile,
+    ArgumentError,
+    ArgumentParser,
+    Namespace,
+)
+
+from foundation.common.credentials import without_secrets
+from foundation.common.errors import ConfigError, FoundationError
+from foundation.common.import_path import safe_path
+from foundation.common.interrupts import StopRequests
+from foundation.common.printable import printable_lines
+from foundation.common.resources import find_config
+
+log = logging.getLogger("foundation")
+BAD_USAGE, FAILED, DONE = 2, 1, 0
+# What jsonargparse expects, in the words of who gives it.
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "list": "a list in brackets, such as [a, b]",
+    "dict": "a mapping",
+    "NoneType": "null",
+}
+OURS = "foundation"
+
+
+class _Discreet(logging.Formatter):
+    """Leaves out secrets in URLs and control characters: other packages' messages and tracebacks have them too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return presentable(super().format(record))
+
+
+def presentable(text: str) -> str:
+    r"""Return a text as a terminal or a log may show it: no secrets of URLs in it, no control characters.
+
+    Example:
+        >>> presentable("session a\x1b[2J of http://me:password@host")
+        'session a\\x1b[2J of http://host'
+    """
+    return printable_lines(without_secrets(text))
+
+
+class _Short(_Discreet):
+    """Leaves out tracebacks as well: they are for the log file."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        cached, record.exc_text = record.exc_text, None
+        text = super().format(record)
+        record.exc_text = cached
+        return text.rstrip("\n")
+
+
+def build_parser(program: str, function: Callable[..., Any], settings: type) -> ArgumentParser:
+    """A parser whose options are the fields of a settings dataclass and whose help is their docstrings."""
+    summary = (function.__doc__ or "").strip().split("\n\n")[0]
+    parser = ArgumentParser(prog=program, description=summary, exit_on_error=False)
+    parser.add_argument("--config", action=ActionConfigFile, help="YAML file, or the name of a shipped config")
+    parser.add_class_arguments(settings)
+    return parser
+
+
+def parse(parser: ArgumentParser, settings: type, arguments: list[str], first: str = "") -> Any:
+    """Settings from a command line.
+
+    Args:
+        parser: made by `build_parser` for these settings.
+        settings: the dataclass.
+        arguments: the words after the command.
+        first: the setting that a bare word stands for, if there is one.
+
+    Raises:
+        ConfigError: for an unknown key, a wrong type or an impossible value.
+        SystemExit: after ``--help`` and ``--print_config``.
+    """
+    try:
+        given: Namespace = parser.parse_args(resolve_configs(spell_out(arguments, settings, first)))
+        fields = parser.instantiate(given).as_dict()
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise ConfigError(_one_line(error)) from error
+    fields.pop("config", None)
+    return settings(**fields)
+
+
+def spell_out(arguments: list[str], settings: type, first: str = "") -> list[str]:
+    """The same arguments with every value named: ``--flag`` as ``--flag true``, a bare word as ``--<first> word``.
+
+    ``--dry-run`` is ``--dry_run``.
+
+    Example:
+        >>> from foundation.catalog.catalog_settings import CatalogSettings
+        >>> spell_out(["--verify", "my/store"], CatalogSettings, first="store")
+        ['--verify', 'true', '--store', 'my/store']
+    """
+    arguments = [_underscored(word) for word in arguments]
+    flags = {f"--{field.name}" for field in dataclasses.fields(settings) if field.type in (bool, "bool")}
+    spelled: list[str] = []
+    words = iter(enumerate(arguments))
+    for i, word in words:
+        following = arguments[i + 1] if i + 1 < len(arguments) else ""
+        if word in flags and following.lower() not in ("true", "false"):
+            spelled += [word, "true"]
+        elif word.startswith("-"):
+            spelled.append(word)
+            if word.startswith("--") and "=" not in word and following and not following.startswith("--"):
+                spelled.append(next(words)[1])
+        else:
+            spelled += [f"--{first}", word] if first else [word]
+            first = ""  # a second one is one too many
+    return spelled
+
+
+def resolve_configs(arguments: list[str]) -> list[str]:
+    """The same arguments with names of shipped configs replaced by their files.
+
+    Example:
+        >>> resolve_configs(["--steps", "3"])
+        ['--steps', '3']
+    """
+    resolved = list(arguments)
+    for i, argument in enumerate(resolved):
+        if argument == "--config" and i + 1 < len(resolved):
+            resolved[i + 1] = str(find_config(resolved[i + 1]))
+        elif argument.startswith("--config="):
+            resolved[i] = f"--config={find_config(argument.removeprefix('--config='))}"
+    return resolved
+
+
+def run_stage(
+    program: str,
+    function: Callable[[Any], Any],
+    settings: type,
+    arguments: list[str],
+    show: Callable[[Any], str] | None = None,
+    first: str = "",
+) -> int:
+    """Parse, run, print what came out, and say how it went.
+
+    Returns:
+        0 when what was asked for was done, 1 after a failure, 2 for bad usage, 75 where a run was told to stop and is
+        to be started again, 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP (128 and the signal's number).
+    """
+    path = start_logging()
+    try:
+        parsed = parse(build_parser(program, function, settings), settings, arguments, first)
+    except SystemExit as stop:  # --help, --print_config
+        return int(stop.code or 0) if not isinstance(stop.code, str) else BAD_USAGE
+    except FoundationError as error:
+        print(f"{program}: {presentable(str(error))}\nSee `{program} --help`.", file=sys.stderr)
+        return BAD_USAGE
+    requests = StopRequests()
+    try:
+        with requests, safe_path():
+            result = function(parsed)
+    except KeyboardInterrupt as stop:
+        done = getattr(stop, "result", None)
+        if done is not None:
+            print(presentable(show(done) if show else str(done)), flush=True)
+        by = f" by {requests.name}" if requests.name else ""
+        print(f"{program}: stopped{by}; the same command goes on from here", file=sys.stderr)
+        return requests.status
+    except ConfigError as error:
+        log.debug("bad usage", exc_info=True)
+        print(f"{program}: {presentable(str(error))}", file=sys.stderr)
+        return BAD_USAGE
+    except Exception as error:  # the last stop: one line for the person, the traceback for the log
+        log.debug("failed", exc_info=True)
+        text = str(error) if isinstance(error, FoundationError) else f"{type(error).__name__}: {error}"
+        print(f"{program}: {presentable(text)}\nThe traceback is in {path}", file=sys.stderr)
+        return int(getattr(error, "status", FAILED))
+    if result is not None:
+        print(presentable(show(result) if show else str(result)))
+    return DONE if getattr(result, "ok", True) else FAILED
+
+
+def start_logging() -> Path:
+    """Messages to the terminal, everything to a file; returns the file: $FOUNDATION_LOG, or one in the state folder."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if handler.name == OURS:
+            root.removeHandler(handler)
+            handler.close()
+    path = _log_file()
+    file = logging.handlers.RotatingFileHandler(path, maxBytes=5_000_000, backupCount=2, delay=True)
+    file.setFormatter(_Discreet("%(asctime)s %(process)d %(name)s %(levelname)s %(message)s"))
+    file.setLevel(logging.DEBUG)
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setFormatter(_Short("%(message)s"))
+    terminal.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING)
+    handlers: tuple[logging.Handler, ...] = (file, terminal)
+    for handler in handlers:
+        handler.name = OURS
+        root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    for name in ("foundation", "ingest", "finetune"):
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    return path
+
+
+def _underscored(word: str) -> str:
+    name, equals, value = word.partition("=")
+    return f"--{name[2:].replace('-', '_')}{equals}{value}" if name.startswith("--") else word
+
+
+def _log_file() -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    for path in (os.environ.get("FOUNDATION_LOG"), Path(state) / "foundation" / "foundation.log"):
+        if path is None:
+            continue
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "a"):
+                return Path(path)
+        except OSError:
+            continue
+    return Path(tempfile.gettempdir()) / f"foundation-{os.getpid()}.log"
+
+
+def _one_line(error: Exception) -> str:
+    line = " ".join(part.strip() for part in str(error).splitlines() if part.strip())
+    found = re.match(r'Parser key "([^"]+)":', line)
+    wanted = [kind for kind in re.findall(r"Expected an? <class '(\w+)'>", line) if kind in KINDS]
+    value = re.findall(r"(?:Got|Given) value: (.*?)(?=$| Expected| - |(?<=\S) Given)", line)
+    if not (found and wanted and value):
+        return line
+    return f"{found[1]} is {value[-1]!r}: allowed is {' or '.join(KINDS[kind] for kind in dict.fromkeys(wanted))}"

@@ -1,0 +1,191 @@
+"""Ray started on this machine alone: seen by nobody else, patient with a busy machine, and never a bare exception."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from foundation.common.errors import FoundationError
+from foundation.common.import_path import safe_path
+from foundation.common.socket_folder import is_short, short_folder
+
+log = logging.getLogger(__name__)
+
+# What workers send back is small: the least that Ray accepts is plenty.
+OBJECT_STORE_BYTES = 100 * 1024 * 1024
+# Seconds that Ray may take to start, at the first try and at the second. Ray itself gives up after 30.
+PATIENCE = (120, 300)
+# Bytes that Ray adds to the paths of its sockets: /ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.
+SESSION_BYTES = 75
+AUTH_MODE = "RAY_AUTH_MODE"
+
+
+class RayStartError(FoundationError):
+    """Ray that does not start on this machine."""
+
+
+def start_ray(ray: Any, workers: int | None, job: Any, patience: tuple[int, ...] = PATIENCE) -> None:
+    """Start Ray for this process and connect to it; it listens on the loopback device alone and asks for a token.
+
+    Args:
+        ray: the module.
+        workers: processes; by default one per CPU core.
+        job: Ray's `JobConfig`.
+        patience: seconds for each try.
+
+    Raises:
+        RayStartError: if Ray does not start.
+    """
+    options: dict[str, Any] = {
+        "num_cpus": workers or os.cpu_count() or 1,
+        "include_dashboard": False,
+        "object_store_memory": OBJECT_STORE_BYTES,
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "job_config": job,
+        **_socket_folder(),
+    }
+    require_token()
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    for attempt, seconds in enumerate(patience, 1):
+        try:
+            with _loopback(), _waiting(ray, seconds), safe_path():
+                ray.init("local", **options)
+            return
+        except Exception as error:  # Ray raises a bare Exception when it gives up waiting
+            reason = " ".join(str(error).split())[:300]
+            log.debug("Ray did not start", exc_info=True)
+            ray.shutdown()
+            _end_children(before)
+            if attempt < len(patience):
+                log.info("Ray has not started (%s): trying again, for %d s at most", reason, patience[attempt])
+                continue
+            raise RayStartError(
+                f"Ray did not start on this machine in {len(patience)} tries, the last of {seconds} s ({reason}): wait "
+                "until the machine is less busy, and give the same command again; or name a cluster that runs with "
+                "--address"
+            ) from error
+
+
+def require_token() -> None:
+    """Have Ray's processes know each other by a token: the user's own, or else a random one of this process.
+
+    Left alone, Ray writes one into the home folder, where later clusters pick it up. A mode that the environment
+    states is kept.
+    """
+    mode = os.environ[AUTH_MODE] = os.environ.get(AUTH_MODE) or "token"
+    if mode.lower() != "token":
+        log.warning("%s is %r: any program on this machine can run code through this Ray", AUTH_MODE, mode)
+    elif not any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    read_auth_mode()
+
+
+def read_auth_mode() -> None:
+    """Have Ray read mode and token from the environment: it keeps what it found when it was imported."""
+    raylet: Any = importlib.import_module("ray._raylet")
+    raylet.Config.initialize("")
+    raylet.AuthenticationTokenLoader.instance().reset_cache()
+
+
+def has_token() -> bool:
+    """True if Ray finds a token of this user: in the environment, or in the home folder."""
+    raylet: Any = importlib.import_module("ray._raylet")
+    return bool(raylet.AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True))
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """Have Ray start on 127.0.0.1, as it does on macOS and Windows; elsewhere it listens on every interface."""
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def _waiting(ray: Any, seconds: int) -> Iterator[None]:
+    """Have Ray wait so long for its own processes; the 30 seconds for the raylet are not a setting."""
+    services = ray._private.services
+    get_node, deadline = services.get_node, time.monotonic() + seconds
+
+    def wait_for_node(*arguments: Any) -> Any:
+        while True:
+            try:
+                return get_node(*arguments)
+            except RuntimeError:
+                if time.monotonic() > deadline or not _raylet_lives():
+                    raise
+                time.sleep(0.2)
+
+    limits = {
+        "RAY_gcs_server_port_wait_time_s": seconds,
+        "RAY_agent_register_timeout_ms": 1000 * seconds,
+        "RAY_worker_register_timeout_seconds": seconds,
+    }
+    added = [name for name in limits if name not in os.environ]
+    os.environ.update({name: str(limits[name]) for name in added})
+    services.get_node = wait_for_node
+    try:
+        yield
+    finally:
+        services.get_node = get_node
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _raylet_lives() -> bool:
+    """True while a raylet below this process runs: without one there is nothing to wait for."""
+    for child in psutil.Process().children():
+        try:
+            if "raylet" in child.name() and child.status() != psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.Error:
+            continue
+    return False
+
+
+def _end_children(before: set[int]) -> None:
+    """End what a failed start has left: processes below this one that were not there ``before`` and are Ray's."""
+    started = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
+    ours = []
+    for child in started:
+        try:
+            if any(mark in " ".join(child.cmdline()) for mark in ("/ray/", "ray::")):
+                child.kill()
+                ours.append(child)
+        except psutil.Error:
+            continue
+    psutil.wait_procs(ours, timeout=10)
+
+
+def _socket_folder() -> dict[str, str]:
+    """The option that has Ray keep its sockets in a short folder, where its own choice is too long for a socket.
+
+    Raises:
+        FoundationError: if no folder with a short path can be written.
+    """
+    if is_short(ray_folder(), SESSION_BYTES):
+        return {}
+    return {"_temp_dir": str(short_folder())}
+
+
+def ray_folder() -> Path:
+    """The folder in which Ray keeps a folder ``ray`` with sessions and the address of the cluster that runs here."""
+    own = os.environ.get("RAY_TMPDIR")
+    return Path(own or (tempfile.gettempdir() if sys.platform.startswith("linux") else "/tmp"))

@@ -1,0 +1,49 @@
+"""Configs by name: ``pretrain/demo`` finds the shipped file wherever the package is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from foundation.common.errors import ConfigError
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def config_folder() -> Path:
+    """The folder of shipped configs: inside the installed package, or beside it in a checkout."""
+    installed = _PACKAGE / "configs"
+    return installed if installed.is_dir() else _PACKAGE.parent / "configs"
+
+
+def config_names(folder: str = "") -> list[str]:
+    """Names of the shipped configs under ``folder``, without ``.yaml``.
+
+    Example:
+        >>> "recipes/default" in config_names("recipes")
+        True
+    """
+    root = config_folder()
+    return sorted(p.relative_to(root).with_suffix("").as_posix() for p in (root / folder).rglob("*.yaml"))
+
+
+def find_config(name: str | Path, folder: str = "") -> Path:
+    """The file that ``name`` means: a path of the user's own, or a shipped config.
+
+    Args:
+        name: a path to a file, or a shipped name such as ``pretrain/demo`` (``.yaml`` and a leading ``configs/`` may
+            be there or not).
+        folder: where a bare name is also looked for, for example ``recipes``.
+
+    Raises:
+        ConfigError: if there is no such file or name; the message lists the shipped names.
+    """
+    given = Path(name)
+    if given.is_file():
+        return given
+    bare = given.as_posix().removeprefix("configs/").removesuffix(".yaml")
+    root = config_folder().resolve()
+    for candidate in (root / f"{bare}.yaml", root / folder / f"{bare}.yaml"):
+        if candidate.is_file() and candidate.resolve().is_relative_to(root):
+            return candidate
+    allowed = ", ".join(config_names(folder)) or "none"
+    raise ConfigError(f"no config {str(name)!r}: give a file, or one of the shipped names: {allowed}")

@@ -1,0 +1,124 @@
+"""What the numbers and names of settings may be. All refuse with a ConfigError: name, value, what is allowed.
+
+A NaN is below nothing, so a plain ``value < 0`` lets it pass; these do not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
+
+from foundation.common.errors import ConfigError
+
+
+def check_whole(least: int, /, **settings: Any) -> None:
+    """Refuse what is not a whole number of ``least`` or more.
+
+    Example:
+        >>> check_whole(1, dim=64, heads=4)
+        >>> check_whole(1, dim=16.0)
+        Traceback (most recent call last):
+        ...
+        foundation.common.errors.ConfigError: dim is 16.0: a whole number, at least 1
+    """
+    for name, value in settings.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+            raise ConfigError(f"{name} is {value!r}: a whole number, at least {least}")
+
+
+def check_local(**settings: str | None) -> None:
+    """Refuse a URL where only a local path can be written: it would make a folder called ``s3:``.
+
+    Example:
+        >>> check_local(output="runs/a", page=None)
+        >>> check_local(output="s3://bucket/a")
+        Traceback (most recent call last):
+        ...
+        foundation.common.errors.ConfigError: output is 's3://bucket/a': expected a local path, not a URL
+    """
+    for name, value in settings.items():
+        if value is not None and "://" in value:
+            raise ConfigError(f"{name} is {value!r}: expected a local path, not a URL")
+
+
+def check_range(low: float = 0.0, high: float = math.inf, /, *, low_too: bool = True, **settings: Any) -> None:
+    """Refuse what is not a finite number from ``low`` (``low_too`` unset: above it) to below ``high``.
+
+    Example:
+        >>> check_range(0, 1, dropout=0.5)
+        >>> check_range(low_too=False, mlp_ratio=float("nan"))
+        Traceback (most recent call last):
+        ...
+        foundation.common.errors.ConfigError: mlp_ratio is nan: a finite number above 0
+    """
+    for name, value in settings.items():
+        real = not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+        if not real or not low <= value < high or (value == low and not low_too):
+            allowed = f" from {low:g}" if low_too else f" above {low:g}"
+            to = f" to below {high:g}" if high < math.inf else ""
+            raise ConfigError(f"{name} is {value!r}: a finite number{allowed if low > -math.inf else ''}{to}")
+
+
+def check_width(dim: int, **ratios: Any) -> None:
+    """Refuse ratios by which ``dim`` features make a feed-forward layer of none."""
+    check_range(low_too=False, **ratios)
+    for name, ratio in ratios.items():
+        if int(dim * ratio) < 1:
+            raise ConfigError(f"{name} is {ratio!r}: at least 1 / {dim}, as a layer over {dim} features must have one")
+
+
+def listed(name: str, values: Any) -> list[Any]:
+    """The values as a list; a plain string is not one."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ConfigError(f"{name} is {values!r}: a list")
+    return list(values)
+
+
+def listed_wholes(least: int, name: str, values: Any) -> list[int]:
+    """A list of whole numbers of ``least`` or more."""
+    found = listed(name, values)
+    for place, value in enumerate(found):
+        check_whole(least, **{f"{name}[{place}]": value})
+    return found
+
+
+def listed_names(name: str, values: Any) -> list[str]:
+    """A list of strings.
+
+    Example:
+        >>> listed_names("unit_names", "abc")
+        Traceback (most recent call last):
+        ...
+        foundation.common.errors.ConfigError: unit_names is 'abc': a list
+    """
+    found = listed(name, values)
+    for value in found:
+        if not isinstance(value, str):
+            raise ConfigError(f"{name} holds {value!r}: a list of strings")
+    return found
+
+
+def check_widths(name: str, widths: list[int], least: int = 1) -> None:
+    """Refuse widths that make no perceptron.
+
+    Raises:
+        ConfigError: if there are fewer than ``least`` widths, or one is below 1.
+    """
+    if len(widths) < least or any(width < 1 for width in widths):
+        many = "one width or more, each at least 1" if least else "widths of at least 1, or none"
+        raise ConfigError(f"{name} is {widths}: {many}")
+
+
+LEVELS = ("units", "population")
+
+
+def check_level(level: str) -> None:
+    """Refuse a level that there is not.
+
+    Raises:
+        ConfigError: if the level is neither ``units`` nor ``population``.
+    """
+    if level not in LEVELS:
+        raise ConfigError(f"level is {level!r}: one of {', '.join(LEVELS)}")

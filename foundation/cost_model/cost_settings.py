@@ -1,0 +1,107 @@
+"""What `foundation plan` is told."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields, replace
+
+from foundation.common.errors import ConfigError
+from foundation.training.settings.pretrain_settings import PretrainSettings
+
+
+@dataclass(frozen=True)
+class ArchiveSettings:
+    """Recordings that are alike, which a run draws from.
+
+    Args:
+        recordings: how many.
+        units: of each.
+        seconds: of each.
+        rate: spikes per second of a unit.
+        bytes_per_spike: in the store, compressed (docs/benchmarks/store-layout.md has 1.9 to 5.3).
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    recordings: int = 1_000_000
+    units: int = 163
+    seconds: float = 3600.0
+    rate: float = 5.0
+    bytes_per_spike: float = 2.2
+
+    def __post_init__(self) -> None:
+        for name in ("recordings", "units"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"archive.{name} is {getattr(self, name)}: at least 1")
+        for name in ("seconds", "rate", "bytes_per_spike"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"archive.{name} is {getattr(self, name)}: above 0")
+
+    @property
+    def spikes(self) -> float:
+        """Of one recording."""
+        return self.units * self.rate * self.seconds
+
+    @property
+    def block_seconds(self) -> float:
+        """Seconds that one block of spikes spans."""
+        from foundation.store.format.spike_blocks import SPIKES_PER_BLOCK
+
+        return min(SPIKES_PER_BLOCK / (self.units * self.rate), self.seconds)
+
+
+@dataclass(frozen=True)
+class PlanSettings(PretrainSettings):
+    """What `foundation plan` prints: the settings of a run (`PretrainSettings`), and where it would run.
+
+    Args:
+        store: not read; an archive is described by ``archive``.
+        output: not written.
+        nodes: machines.
+        gpus: devices of each; a process runs on each device.
+        hardware: name of a description, such as ``h100``, a YAML file, or ``this-machine``, which is measured now.
+        batch: what ``data.tokens_per_step`` is: ``device``: each device's share, so that a step grows with the number
+            of devices; ``step``: the whole step's, as `foundation pretrain` takes it.
+        archive: the recordings that are drawn from.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    store: str = ""
+    output: str = ""
+    nodes: int = 1
+    gpus: int = 8
+    hardware: str = "h100"
+    batch: str = "device"
+    archive: ArchiveSettings = field(default_factory=ArchiveSettings)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("nodes", "gpus"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
+        if self.nodes * self.gpus > 65_536:
+            raise ConfigError(f"nodes is {self.nodes} and gpus {self.gpus}: at most 65536 devices in all")
+        if self.batch not in ("device", "step"):
+            raise ConfigError(f"batch is {self.batch!r}: one of device, step")
+
+    def run(self) -> PretrainSettings:
+        """The run as it would be trained: its step is that of all devices."""
+        world = self.nodes * self.gpus
+        plain = {f.name: getattr(self, f.name) for f in fields(PretrainSettings)}
+        if self.batch == "device":
+            data = replace(
+                self.data,
+                tokens_per_step=self.data.tokens_per_step * world,
+                min_windows=self.data.min_windows * world,
+            )
+            plain["data"] = data
+        elif world > self.data.min_windows:
+            raise ConfigError(
+                f"nodes is {self.nodes} and gpus {self.gpus}: at most data.min_windows={self.data.min_windows} devices "
+                "in all, so that each has a window; give batch: device, or raise data.min_windows and "
+                "data.tokens_per_step"
+            )
+        return PretrainSettings(**plain)

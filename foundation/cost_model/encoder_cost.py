@@ -1,0 +1,209 @@
+"""Work and memory of EIT's forward and backward pass, from its configuration and the shape of its input.
+
+R rows are tokens of units, D features of a row, F features inside a feed-forward layer. Products are counted as torch's
+FLOP counter counts them. What other operations move is counted operation by operation, in features of a row that are
+read or written; tests compare both, and what is held for the backward pass, with what torch does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from foundation.cost_model.step_shapes import Part
+from foundation.cost_model.work import Work, total
+from foundation.models.config import EITConfig
+from foundation.models.tokens import TokenEmbedding
+from foundation.models.transformer_blocks import TOKENS_PER_PART
+
+FULL = 4  # bytes of a float32
+# Operations that do work, started in one block (views not counted), forward and backward; attention over time has more.
+CALLS, TURN_CALLS, CAST_CALLS = (10, 24), (12, 14), (10, 12)
+
+
+@dataclass(frozen=True)
+class EncoderCost:
+    """What an EIT costs.
+
+    Args:
+        config: its shape.
+        precision: ``fp32``, or ``bf16`` for products in bf16 (autocast; weights stay fp32).
+        checkpointing: blocks are computed again in the backward pass.
+
+    Example:
+        >>> cost = EncoderCost(EITConfig(dim=64, heads=2))
+        >>> part = (4, 64, 20)
+        >>> cost.backward(part).flops / cost.forward(part).flops > 1.9
+        True
+    """
+
+    config: EITConfig
+    precision: str = "fp32"
+    checkpointing: bool = False
+
+    @property
+    def inner(self) -> int:
+        """Features inside a feed-forward layer."""
+        return int(self.config.dim * self.config.mlp_ratio)
+
+    @property
+    def low(self) -> int:
+        """Bytes of a number that products take and give."""
+        return 2 if self.precision == "bf16" else FULL
+
+    @property
+    def over_time(self) -> int:
+        """Blocks that see one unit's time."""
+        return self.config.individual_layers + self.config.interaction_layers * self.config.time_layers
+
+    @property
+    def parameters(self) -> int:
+        """Weights."""
+        d, f, c = self.config.dim, self.inner, self.config
+        up = f * (2 if c.gated_mlp else 1)
+        attention, mlp = 4 * d * d + 4 * d, d * up + up + f * d + d
+        block = attention + mlp + 4 * d
+        across = block + (4 * d * d + 4 * d + 6 * d + c.inducing_points * d if c.inducing_points else 0)
+        embed = (c.patch_length + 1) * d + 2 * d + (2 * TokenEmbedding.FREQUENCIES + 1) * d
+        return self.over_time * block + c.interaction_layers * across + embed + 2 * d
+
+    def forward(self, part: Part) -> Work:
+        """The whole encoder, once."""
+        return self._whole(part, backward=False)
+
+    def backward(self, part: Part) -> Work:
+        """The backward pass, without what is computed again."""
+        return self._whole(part, backward=True)
+
+    def recomputed(self, part: Part) -> Work:
+        """What checkpointing computes again: blocks, each up to the last thing that its backward pass needs."""
+        if not self.checkpointing:
+            return Work()
+        rows, d = part[0] * part[1] * part[2], self.config.dim
+        spared = Work(2.0 * rows * self.inner * d, rows * d * (2 * self.low + FULL), 2)
+        blocks = self.over_time + self.config.interaction_layers
+        return total([self._blocks(part, backward=False), spared * -blocks])
+
+    def held(self, part: Part) -> float:
+        """Bytes kept from the forward to the backward pass; weights are left out, their copies in bf16 are not."""
+        rows, d = part[0] * part[1] * part[2], self.config.dim
+        ends = rows * (d * FULL + self.config.patch_length * FULL)
+        turned, plain = rows * self._held_row(True), rows * self._held_row(False)
+        if not self.checkpointing:
+            return self.over_time * turned + self.config.interaction_layers * plain + ends + self._cast_weights
+        return rows * (self.over_time + self.config.interaction_layers) * d * FULL + ends
+
+    def held_again(self, part: Part) -> float:
+        """Bytes of the one block (of its part, see `in_parts`) that is being computed again, with checkpointing."""
+        rows = part[0] * part[1] * part[2]
+        if not self.checkpointing:
+            return 0.0
+        blocks = self.over_time + self.config.interaction_layers
+        return min(rows, TOKENS_PER_PART) * self._held_row(True) + self._cast_weights / blocks
+
+    @property
+    def _cast_weights(self) -> float:
+        return 0.0 if self.low == FULL else float(self.low * self.parameters)
+
+    def _held_row(self, turned: bool) -> float:
+        """Bytes that a block keeps of a row: inputs of norms, of products, of attention and of GELU."""
+        d, f = self.config.dim, self.inner
+        norms = 2 * d * FULL + 2 * d * self.low
+        # Values are a view of what the first product gave, which therefore stays as a whole.
+        attention = (3 + (0 if not turned else 1 if self.config.rotate_values else 2) + 1) * d * self.low
+        dropped = 2 * d * FULL * (self.config.dropout > 0)  # masks, as a CPU keeps them
+        return norms + dropped + attention + (4 if self.config.gated_mlp else 2) * f * self.low
+
+    def _whole(self, part: Part, backward: bool) -> Work:
+        batch, units, tokens = part
+        rows, d, patch = batch * units * tokens, self.config.dim, self.config.patch_length
+        width = 2 * TokenEmbedding.FREQUENCIES
+        # The input takes no gradient, so that the read-in has one product in each direction.
+        read_in = Work(2.0 * rows * patch * d + 2.0 * batch * width * d, rows * FULL * (2 * d + 8 * patch), 30)
+        ends = Work(0.0, rows * d * FULL * (9 if backward else 6) + 3 * self._cast_weights, 20)
+        return total([read_in, self._blocks(part, backward), ends])
+
+    def _blocks(self, part: Part, backward: bool) -> Work:
+        config = self.config
+        parts = [self._block(part, backward, over_time=True)] * self.over_time
+        across = (
+            self._induced(part, backward) if config.inducing_points else self._block(part, backward, over_time=False)
+        )
+        return total([*parts, *[across] * config.interaction_layers])
+
+    def _linear(self, rows: float, into: int, out: int, backward: bool) -> Work:
+        # Backward: gradients of the input and of the weight, and the bias's as a sum over rows.
+        flops = 2.0 * rows * into * out
+        return Work(2 * flops, rows * out * self.low, 0) if backward else Work(flops)
+
+    def _attention(self, rows: float, seen: float, backward: bool) -> Work:
+        flops = 4.0 * rows * seen * self.config.dim
+        return Work(flops * (2.5 if backward else 1.0), rows * self.config.dim * self.low * (8 if backward else 4))
+
+    def _feed_forward(self, rows: float, backward: bool) -> Work:
+        d, f, gated = self.config.dim, self.inner, self.config.gated_mlp
+        gelu = f * self.low * ((3 if backward else 2) + (8 if backward else 3) * gated)
+        return total(
+            [
+                self._linear(rows, d, f * (2 if gated else 1), backward),
+                Work(0.0, rows * gelu),
+                self._linear(rows, f, d, backward),
+                self._branch(rows, backward),
+            ]
+        )
+
+    def _branch(self, rows: float, backward: bool) -> Work:
+        """Norm, dropout and sum around a layer."""
+        d = self.config.dim
+        norm, added = (3 * FULL, 3 * FULL) if backward else (2 * FULL, 2 * FULL + self.low)
+        cast = 0 if self.low == FULL else (FULL + self.low)
+        dropped = (3 if backward else 6) * FULL * (self.config.dropout > 0)
+        return Work(0.0, rows * d * (norm + added + cast + dropped))
+
+    def _block(self, part: Part, backward: bool, over_time: bool) -> Work:
+        batch, units, tokens = part
+        rows, d = batch * units * tokens, self.config.dim
+        pieces = -(-rows // TOKENS_PER_PART) if self.checkpointing and over_time else 1
+        calls = CALLS[backward] + CAST_CALLS[backward] * (self.low < FULL) + TURN_CALLS[backward] * over_time
+        parts = [
+            self._linear(rows, d, 3 * d, backward),
+            self._attention(rows, tokens if over_time else units, backward),
+            self._linear(rows, d, d, backward),
+            self._branch(rows, backward),
+            self._feed_forward(rows, backward),
+            Work(0.0, 0.0, calls * pieces),
+        ]
+        if backward:
+            parts.append(Work(0.0, rows * 12 * d * self.low))  # gradients of q, k and v put together
+        if over_time:
+            parts.append(self._turn(rows, backward))
+        else:
+            parts.append(Work(0.0, rows * 4 * d * FULL, 2 * backward))  # units and time change places
+        return total(parts)
+
+    def _turn(self, rows: float, backward: bool) -> Work:
+        d, share = self.config.dim, self.config.rotary_share
+        moved = (26 if backward else 4 + 10 * share) * (2 if self.config.rotate_values else 1)
+        cast = 0 if self.low == FULL else 2 * d * (FULL + self.low)
+        return Work(0.0, rows * (moved * d * FULL + cast))
+
+    def _induced(self, part: Part, backward: bool) -> Work:
+        """Points take from units, units from points."""
+        batch, units, tokens = part
+        d, points = self.config.dim, self.config.inducing_points
+        rows, point_rows = batch * units * tokens, batch * tokens * points
+        return total(
+            [
+                self._linear(point_rows, d, d, backward),
+                self._linear(rows, d, 2 * d, backward),
+                self._attention(point_rows, units, backward),
+                self._linear(point_rows, d, d, backward),
+                self._linear(rows, d, d, backward),
+                self._linear(point_rows, d, 2 * d, backward),
+                self._attention(rows, points, backward),
+                self._linear(rows, d, d, backward),
+                self._branch(point_rows, backward) * 2,
+                self._branch(rows, backward) * 2,
+                self._feed_forward(rows, backward),
+                Work(0.0, rows * 10 * d * self.low * backward, 2.0 * CALLS[backward]),
+            ]
+        )

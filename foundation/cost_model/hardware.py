@@ -1,0 +1,134 @@
+"""What a device, a node and the network between nodes can do."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from foundation.common.errors import ConfigError
+from foundation.common.resources import config_names, find_config
+
+HERE = "this-machine"
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Rates, each in the unit that its data sheet has: FLOP/s, bytes, bytes per second, seconds.
+
+    Args:
+        name: of the device.
+        source: where the figures come from.
+        kind: ``gpu``, or ``cpu`` (a device is then one process).
+        matmul_fp32: FLOP/s of matrix products in fp32, without TF32, as training does them.
+        matmul_bf16: FLOP/s of dense matrix products in bf16.
+        share: of the rates of products and memory that training reaches; 1 where they were measured.
+        memory: bytes of a device.
+        memory_bandwidth: bytes/s between a device and its memory.
+        call_seconds: seconds to start one operation.
+        host_bandwidth: bytes/s between a device and the memory of its node, each way; for offload.
+        host_memory: bytes of a node, for each of its devices.
+        host_memory_bandwidth: bytes/s of a node's memory, for each of its devices.
+        node_bandwidth: bytes/s that a device sends to others of its node while it receives as much.
+        network_bandwidth: the same to other nodes, for each device.
+        network_seconds: seconds for one message to reach another node.
+        store_bandwidth: bytes/s that a device's process reads of the store, compressed.
+        store_seconds: seconds to the first byte of a read.
+        store_reads: reads in flight of each process.
+        decode_bandwidth: decoded bytes/s of one process that reads recordings.
+        open_seconds: seconds of a processor to open a recording.
+        outline_seconds: seconds of a processor to draw what a window of a step is: recording, bin width, lengths.
+        draw_seconds: seconds of a processor to draw the rest of a window: where it starts, which units.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    name: str
+    source: str
+    kind: str = "gpu"
+    matmul_fp32: float = 1e13
+    matmul_bf16: float = 1e14
+    share: float = 1.0
+    memory: float = 8e10
+    memory_bandwidth: float = 1e12
+    call_seconds: float = 0.0
+    host_bandwidth: float = 2e10
+    host_memory: float = 1e11
+    host_memory_bandwidth: float = 2e10
+    node_bandwidth: float = 1e11
+    network_bandwidth: float = 1e10
+    network_seconds: float = 0.0
+    store_bandwidth: float = 1e9
+    store_seconds: float = 0.0
+    store_reads: int = 1
+    decode_bandwidth: float = 3e8
+    open_seconds: float = 3e-3
+    outline_seconds: float = 1e-6
+    draw_seconds: float = 7e-5
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("gpu", "cpu"):
+            raise ConfigError(f"hardware {self.name}: kind is {self.kind!r}: one of gpu, cpu")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in ("name", "source", "kind"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise ConfigError(f"hardware {self.name}: {field.name} is {value!r}: a number")
+            may_be_0 = field.name.endswith("_seconds")
+            if value < 0 or (value == 0 and not may_be_0):
+                allowed = "0 or more" if may_be_0 else "above 0"
+                raise ConfigError(f"hardware {self.name}: {field.name} is {value}: {allowed}")
+        if self.share > 1:
+            raise ConfigError(f"hardware {self.name}: share is {self.share}: above 0, to 1")
+
+
+def hardware_names() -> list[str]:
+    """Names of the shipped descriptions, and ``this-machine``.
+
+    Example:
+        >>> "h100" in hardware_names()
+        True
+    """
+    return [*(name.removeprefix("hardware/") for name in config_names("hardware")), HERE]
+
+
+def load_hardware(name: str) -> Hardware:
+    """A description by the name of a shipped one, or from a YAML file; for ``this-machine`` see `measure`.
+
+    Raises:
+        ConfigError: if there is none of that name, a key is unknown, or a value is impossible.
+
+    Example:
+        >>> load_hardware("a100").kind
+        'gpu'
+    """
+    try:
+        file = find_config(name, "hardware")
+    except ConfigError as error:
+        raise ConfigError(f"hardware is {name!r}: a YAML file, or one of {', '.join(hardware_names())}") from error
+    try:
+        given: Any = yaml.safe_load(file.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"hardware {name!r} is no YAML file ({error})") from error
+    known = {field.name: field for field in dataclasses.fields(Hardware)}
+    if not isinstance(given, dict) or not {"name", "source"} <= set(given):
+        raise ConfigError(f"hardware {name!r} must say at least its name and its source; keys are {', '.join(known)}")
+    strange = sorted(set(map(str, given)) - set(known))
+    if strange:
+        raise ConfigError(f"hardware {name!r} has the key {strange[0]!r}: allowed are {', '.join(known)}")
+    return Hardware(
+        **{key: _number(value) if known[key].type in ("float", "int") else value for key, value in given.items()}
+    )
+
+
+def _number(value: Any) -> Any:
+    """YAML takes 1e12 for a text, as it has no sign in its exponent."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value

@@ -1,0 +1,241 @@
+"""The cost of one training step: work, memory, bytes over the network and from the store, and seconds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from foundation.cost_model.encoder_cost import EncoderCost
+from foundation.cost_model.hardware import Hardware
+from foundation.cost_model.objective_cost import ObjectiveCost, Rows, objective_cost
+from foundation.cost_model.reading_cost import Reading
+from foundation.cost_model.step_shapes import Part, StepShape
+from foundation.cost_model.work import Work, total
+from foundation.cost_model.zero_stages import FULL, States, sent, states
+from foundation.models.config import EITConfig
+from foundation.training.distributed.engine import BUCKET
+from foundation.training.settings.pretrain_settings import PretrainSettings
+
+TENSORS = 12  # of a block
+STAGE_0_BUCKET = 500_000_000  # gradients that DeepSpeed sends together without ZeRO, whatever its settings say
+ADAM, FUSED = 84, 28  # bytes that AdamW moves for a parameter, operation by operation, and in one
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """One step on the process that has most to do.
+
+    Args:
+        world: processes.
+        parameters: that are trained.
+        forward, backward, recomputed: the encoder's, in all parts and views.
+        objective: what the objective adds.
+        optimizer: the update of the weights.
+        states: memory of weights, gradients and optimiser.
+        activations: bytes kept for the backward pass.
+        gradients_sent: bytes that weights and gradients cost on the network, each way.
+        rows_sent: the same of the objective's rows.
+        collectives: messages between all processes.
+        reading: what it reads of the store.
+        offloaded: bytes between device and node, for an optimiser that is offloaded.
+    """
+
+    world: int
+    parameters: int
+    forward: Work
+    backward: Work
+    recomputed: Work
+    objective: ObjectiveCost
+    optimizer: Work
+    states: States
+    activations: float
+    gradients_sent: float
+    rows_sent: float
+    collectives: int
+    reading: Reading
+    offloaded: float
+
+    @property
+    def memory(self) -> float:
+        """Bytes of a device."""
+        return self.states.device + self.activations
+
+    @property
+    def host_memory(self) -> float:
+        """Bytes of a node's memory, for each of its devices: what is offloaded, and the catalog."""
+        return self.states.host + self.reading.catalog
+
+    @property
+    def flops(self) -> float:
+        """Of everything that a step computes, but for the effective rank."""
+        return (self.forward + self.backward + self.recomputed + self.objective.work).flops
+
+    @property
+    def model_flops(self) -> float:
+        """Without what is computed twice: what FLOP utilisation is counted by."""
+        return self.flops - self.recomputed.flops
+
+
+@dataclass(frozen=True)
+class StepSeconds:
+    """Where the time of a step goes.
+
+    Args:
+        encoder: forward and backward passes.
+        objective: projectors and losses on the rows of all processes.
+        optimizer: the update.
+        network: messages that nothing else goes on beside.
+        hidden: messages that go on beside the backward pass.
+        drawing: which windows the step has, and which of them are a process's own: before it begins.
+        store: drawing, reading and decoding what comes next, beside everything else.
+    """
+
+    encoder: float
+    objective: float
+    optimizer: float
+    network: float
+    hidden: float
+    drawing: float
+    store: float
+
+    @property
+    def compute(self) -> float:
+        """Seconds that the device works."""
+        return self.encoder + self.objective + self.optimizer
+
+    @property
+    def step(self) -> float:
+        """Seconds of a step: that of the device with what it waits for, or of the store where that takes longer."""
+        return max(max(self.compute, self.hidden) + self.network + self.drawing, self.store)
+
+    @property
+    def bottleneck(self) -> str:
+        """What takes longest: ``compute`` (and which part of it), ``network``, ``drawing`` or ``store``."""
+        seconds = {"compute": self.compute, "network": self.network + self.hidden}
+        seconds |= {"drawing": self.drawing, "store": self.store}
+        slowest = max(seconds, key=lambda name: seconds[name])
+        if slowest == "store" and self.drawing > self.store / 2:
+            return "drawing"  # which is most of what the loader does, too
+        if slowest != "compute":
+            return slowest
+        parts = {"encoder": self.encoder, "objective": self.objective, "optimizer": self.optimizer}
+        return f"compute ({max(parts, key=lambda name: parts[name])})"
+
+
+def encoder_cost(settings: PretrainSettings) -> EncoderCost:
+    """The encoder of a run."""
+    return EncoderCost(settings.model.config(), settings.precision, settings.engine.activation_checkpointing)
+
+
+def step_cost(
+    settings: PretrainSettings, own: StepShape, rows: int, world: int, read: Reading, gpu: bool = True
+) -> StepCost:
+    """What a step costs the process with these windows.
+
+    Args:
+        settings: of the run.
+        own: its windows.
+        rows: units over all windows of all processes.
+        world: processes.
+        read: what it reads of the store.
+        gpu: whether devices are GPUs: their optimiser is one operation, and NCCL sends.
+    """
+    encoder, engine = encoder_cost(settings), settings.engine
+    config: EITConfig = encoder.config
+    per_view = [_accumulated(own.parts(view), engine.accumulate) for view in range(own.tokens_BV.shape[1])]
+    padded = sum(b * n * t for b, n, t in per_view[0])
+    units = max(n for _, n, _ in per_view[0])
+    here = Rows(own.rows, rows, len(own), units, padded)
+    objective = objective_cost(settings.objective, config.dim, config.patch_length, here)
+    trained = [part for view in objective.trained for part in per_view[view]]
+    targets = [part for view in objective.targets for part in per_view[view]]
+    forward = total([encoder.forward(part) for part in [*trained, *targets]])
+    again = total([encoder.forward(part) for part in trained]) if engine.accumulate > 1 else Work()
+    blocks_again = total([encoder.recomputed(part) for part in trained])
+    if engine.accumulate > 1:
+        held = max(encoder.held(part) for part in trained) + max(encoder.held_again(part) for part in trained)
+    else:
+        held = sum(encoder.held(part) for part in trained) + max(encoder.held_again(part) for part in trained)
+    parameters = encoder.parameters + objective.parameters
+    frozen = objective.frozen + (encoder.parameters if objective.targets else 0)
+    offload = engine.offload == "cpu"
+    moved, offloaded = _update(settings.zero_stage, parameters, frozen, world, gpu and not offload, offload)
+    tensors = TENSORS * (config.individual_layers + config.interaction_layers * (1 + config.time_layers)) + 10
+    stage = settings.zero_stage
+    messages = 2 * math.ceil(parameters / BUCKET) if stage else math.ceil(parameters / STAGE_0_BUCKET)
+    if stage == 3:
+        messages += tensors
+    return StepCost(
+        world=world,
+        parameters=parameters,
+        forward=forward,
+        backward=total([encoder.backward(part) for part in trained]),
+        recomputed=total([again, blocks_again]),
+        objective=objective,
+        optimizer=Work(0.0, moved, tensors * (2 if gpu and not offload else 14)),
+        states=states(parameters, stage, world, frozen=frozen, offload=offload),
+        activations=held + objective.held + 3 * padded * config.patch_length * FULL,
+        gradients_sent=sent(parameters, stage, world, frozen, gloo=not gpu),
+        rows_sent=objective.gathered,
+        collectives=(messages + objective.collectives) if world > 1 else 0,
+        reading=read,
+        offloaded=offloaded,
+    )
+
+
+def _accumulated(parts: list[Part], pieces: int) -> list[Part]:
+    """The same windows, each part cut into ``pieces``."""
+    if pieces == 1:
+        return parts
+    cut: list[Part] = []
+    for batch, units, tokens in parts:
+        each, more = divmod(batch, pieces)
+        cut += [(each + (k < more), units, tokens) for k in range(pieces) if each + (k < more)]
+    return cut
+
+
+def _update(stage: int, parameters: int, frozen: int, world: int, fused: bool, offload: bool) -> tuple[float, float]:
+    """Bytes that the update of the weights moves on a device, and between device and node."""
+    mine = parameters / (world if stage else 1)
+    moved = mine * (FUSED if fused else ADAM) + parameters * 12.0  # and the gradient's norm, and clipping by it
+    if world > 1 or stage:
+        moved += parameters * 16.0  # gradients put together for the network and taken apart again
+    if stage:
+        moved += mine * 16.0  # the fp32 part that is updated, and back
+    moved += frozen * 12.0 * 2
+    return (parameters * 20.0, mine * 2 * FULL) if offload else (moved, 0.0)
+
+
+def step_seconds(cost: StepCost, settings: PretrainSettings, hardware: Hardware, devices: int) -> StepSeconds:
+    """How long a step takes.
+
+    Args:
+        cost: of the step.
+        settings: of the run.
+        hardware: of each device, its node and the network.
+        devices: of a node.
+    """
+    precision = settings.precision
+    encoder = total([cost.forward, cost.backward, cost.recomputed]).seconds(hardware, precision)
+    singular = cost.objective.singular / (hardware.matmul_fp32 * hardware.share)
+    objective = cost.objective.work.seconds(hardware, precision) + singular
+    optimizer = cost.optimizer.seconds(hardware)
+    if cost.offloaded:
+        mine = cost.parameters / cost.world
+        optimizer += cost.offloaded / hardware.host_bandwidth + mine * ADAM / hardware.host_memory_bandwidth
+    rate = hardware.node_bandwidth
+    if cost.world > devices:
+        # Rings over all nodes go through all network cards of a node at once.
+        rate = min(rate, hardware.network_bandwidth * devices)
+    waiting = cost.collectives * hardware.network_seconds * 2 * math.log2(max(cost.world, 2)) if cost.world > 1 else 0.0
+    gradients, rows = cost.gradients_sent / rate, cost.rows_sent / rate
+    beside = settings.zero_stage == 3 and hardware.kind == "gpu"  # `overlap_comm` is on for stage 3 alone
+    return StepSeconds(
+        encoder=encoder,
+        objective=objective,
+        optimizer=optimizer,
+        network=rows + waiting + (0.0 if beside else gradients),
+        hidden=gradients if beside else 0.0,
+        drawing=cost.reading.outlined * hardware.outline_seconds,
+        store=cost.reading.seconds(hardware, settings.data.workers),
+    )

@@ -1,0 +1,109 @@
+"""What the windows of a step look like, before any is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from foundation.data.batch import WindowBatch
+from foundation.data.buckets import buckets
+from foundation.data.steps.data_settings import DataSettings
+from foundation.data.steps.step_outline import deal, fitted
+from foundation.data.steps.step_plan import StepPlan
+from foundation.data.steps.views import ViewSpec
+
+Part = tuple[int, int, int]  # windows, units and tokens, with padding
+
+
+@dataclass(frozen=True)
+class StepShape:
+    """The windows of one step.
+
+    Args:
+        units_B: units of each window.
+        tokens_BV: tokens of each of its views and candidates.
+        seconds_BV: their length in seconds.
+    """
+
+    units_B: np.ndarray
+    tokens_BV: np.ndarray
+    seconds_BV: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.units_B)
+
+    def share(self, rank: int, world: int) -> StepShape:
+        """The windows of one of ``world`` processes, dealt as training deals them."""
+        mine = deal(self.costs, world) == rank
+        return StepShape(self.units_B[mine], self.tokens_BV[mine], self.seconds_BV[mine])
+
+    def parts(self, view: int) -> list[Part]:
+        """A view as the encoder gets it: windows of like size together, padded (`WindowBatch.buckets`)."""
+        n, t = int(self.units_B.max()), int(self.tokens_BV[:, view].max())
+        batch = len(self)
+        there = WindowBatch(
+            x_BNT=torch.zeros((), dtype=torch.uint8).expand(batch, n, t),
+            mask_BN=torch.arange(n) < torch.from_numpy(self.units_B)[:, None],
+            mask_BT=torch.arange(t) < torch.from_numpy(self.tokens_BV[:, view].copy())[:, None],
+            dt_B=torch.ones(batch),
+            modality_B=torch.zeros(batch, dtype=torch.int64),
+            start_B=torch.zeros(batch),
+        )
+        shapes = [tuple(part.windows.x_BNT.shape) for part in buckets(there)]
+        return [(int(b), int(n), int(t)) for b, n, t in shapes]
+
+    @property
+    def costs(self) -> np.ndarray:
+        """Units x tokens of each window over all views, without padding."""
+        return self.units_B * self.tokens_BV.sum(1)
+
+    @property
+    def neuron_tokens(self) -> int:
+        """Units x tokens over all windows and views, without padding."""
+        return int(self.costs.sum())
+
+    @property
+    def rows(self) -> int:
+        """Units over all windows."""
+        return int(self.units_B.sum())
+
+
+def drawn(settings: DataSettings, spec: ViewSpec, *, units: int, bins_per_token: int, seed: int) -> StepShape:
+    """A step as `StepPlan` fills it to its budget, from recordings that are all long enough for any view.
+
+    Args:
+        settings: budget and bin widths.
+        spec: the views.
+        units: of each recording; of a window at most ``max_units``.
+        bins_per_token: bins that make one token.
+        seed: of the lengths.
+
+    Example:
+        >>> shape = drawn(DataSettings(tokens_per_step=8192), ViewSpec(2, 8, 32), units=40, bins_per_token=4, seed=0)
+        >>> len(shape), 6000 < shape.neuron_tokens <= 8192
+        (5, True)
+    """
+    rng = np.random.default_rng(seed)
+    n_views, n_units = spec.views + spec.candidates, min(units, settings.max_units)
+    most = settings.tokens_per_step // (n_units * n_views * spec.shortest) + 1
+    tokens_BV = rng.integers(spec.shortest, spec.longest + 1, (most, n_views))
+    count = fitted(tokens_BV.sum(1) * n_units, settings.tokens_per_step, n_units * n_views * spec.longest)
+    widths_B = rng.choice(settings.bin_widths, most)[:count] * bins_per_token
+    tokens_BV = tokens_BV[:count]
+    return StepShape(np.full(count, n_units), tokens_BV, tokens_BV * widths_B[:, None])
+
+
+def planned(plan: StepPlan, step: int) -> StepShape:
+    """A step of a store, as it would be trained."""
+    outline = plan.outline(step)
+    token_B = np.array(plan.settings.bin_widths)[outline.width_M] * plan.bins_per_token
+    units_B = plan.outline.units_R[outline.recording_M]
+    return StepShape(units_B, outline.tokens_MV, outline.tokens_MV * token_B[:, None])
+
+
+def slowest(shape: StepShape, world: int) -> tuple[int, float]:
+    """The process with the most neuron-tokens, for which all others wait, and how many more it has than the mean."""
+    each_R = np.bincount(deal(shape.costs, world), weights=shape.costs, minlength=world)
+    return int(each_R.argmax()), float(each_R.max() / each_R.mean())

@@ -1,0 +1,1 @@
+"""Batches of consecutive steps, prepared ahead in threads or processes."""

@@ -1,0 +1,1 @@
+"""Windows of stored recordings as batches, through a cache of decoded blocks."""

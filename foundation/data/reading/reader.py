@@ -1,0 +1,245 @@
+"""Windows of stored recordings as batches, at any bin width."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from foundation.data.batch import PackedBatch, WindowBatch
+from foundation.data.reading.bin_target import Target
+from foundation.data.reading.binning import fill_masks, locate
+from foundation.data.reading.block_cache import AT_ONCE, COUNTS_MODALITY, VALUES_MODALITY, BlockCache
+from foundation.data.windows import NANOSECONDS, WindowTable, to_nanoseconds
+from foundation.store.catalog import Catalog
+from foundation.store.storage import Store
+from foundation.store.stored import StoredRecording
+
+__all__ = ["COUNTS_MODALITY", "VALUES_MODALITY", "ActivityReader", "ReaderCache", "WindowReader"]
+
+log = logging.getLogger(__name__)
+NO_UNITS = np.zeros(0, dtype=np.int64)
+
+
+class WindowReader:
+    """Reads tables of windows of many recordings through one bounded cache of decoded blocks.
+
+    Counts of spikes are uint8, or int32 where a bin of the batch holds more than 255. A batch with a window of sampled
+    activity is float32. Threads may share a reader; they take turns.
+
+    Args:
+        store: where recordings lie.
+        records: commit records; windows name them by their place in this list.
+        max_bytes: of decoded blocks held; see `BlockCache`.
+
+    ``seconds`` holds what was spent in ``decoding`` blocks, in ``binning``, and in ``collation`` (all the rest).
+    """
+
+    def __init__(self, store: Store, records: Sequence[dict[str, Any]], max_bytes: int = 1 << 30) -> None:
+        self.cache = BlockCache(store, records, max_bytes)
+        self.seconds = {"decoding": 0.0, "binning": 0.0, "collation": 0.0}
+        self.widened = 0
+        self._lock = threading.Lock()
+
+    def read(self, table: WindowTable, *, bins_per_token: int = 1, dtype: torch.dtype | None = None) -> WindowBatch:
+        """Windows as a batch padded to the most units and the most bins among them.
+
+        Args:
+            table: the windows.
+            bins_per_token: time is padded to a multiple of this.
+            dtype: of ``x_BNT``; by default the smallest that holds it.
+        """
+        n_units_B, n_columns, n = self._units_of(table), _columns(table, bins_per_token), len(table)
+        n_rows = int(n_units_B.max(initial=0))
+        x = self._fill(table, np.full(n, n_rows, dtype=np.int64), n_columns, dtype)
+        began = time.perf_counter()
+        mask_BN, mask_BT = torch.empty(n, n_rows, dtype=torch.bool), torch.empty(n, n_columns, dtype=torch.bool)
+        fill_masks(n_units_B, table.n_bins_B, mask_BN.numpy(), mask_BT.numpy())
+        x_BNT = x.view(n, n_rows, n_columns)
+        batch = WindowBatch(x_BNT=x_BNT, mask_BN=mask_BN, mask_BT=mask_BT, **self._about(table))
+        self.seconds["collation"] += time.perf_counter() - began
+        return batch
+
+    def read_packed(
+        self, table: WindowTable, *, bins_per_token: int = 1, dtype: torch.dtype | None = None
+    ) -> PackedBatch:
+        """Windows with their units one after another, none padded; see `PackedBatch`."""
+        n_units_B, n_columns = self._units_of(table), _columns(table, bins_per_token)
+        offsets = np.concatenate([[0], np.cumsum(n_units_B)])
+        x = self._fill(table, n_units_B, n_columns, dtype)
+        return PackedBatch(
+            x_MT=x.view(int(offsets[-1]), n_columns),
+            offsets=torch.from_numpy(offsets),
+            window_M=torch.from_numpy(np.repeat(np.arange(len(table)), n_units_B)),
+            mask_BT=torch.from_numpy(np.arange(n_columns) < table.n_bins_B[:, None]),
+            **self._about(table),
+        )
+
+    def _units_of(self, table: WindowTable) -> np.ndarray:
+        if table.unit_offsets is None:
+            return self.cache.n_units_R[table.recording_B]
+        return np.diff(table.unit_offsets)
+
+    def _about(self, table: WindowTable) -> dict[str, torch.Tensor]:
+        return {
+            "dt_B": torch.from_numpy((table.width_B / NANOSECONDS).astype(np.float32)),
+            "modality_B": torch.from_numpy(self.cache.modality_R[table.recording_B]),
+            "start_B": torch.from_numpy(table.start_B / NANOSECONDS),
+            "recording_B": torch.from_numpy(np.asarray(table.recording_B)),
+            "label_B": torch.from_numpy(np.asarray(table.label_B)),
+        }
+
+    def _fill(self, table: WindowTable, rows_B: np.ndarray, n_columns: int, dtype: torch.dtype | None) -> torch.Tensor:
+        """The windows' bins, flat: ``rows_B[b]`` rows of ``n_columns`` for each window after the one before."""
+        with self._lock:
+            cache, began = self.cache, time.perf_counter()
+            cache.open(table.recording_B)
+            if dtype is None:
+                dtype = torch.float32 if cache.sampled_R[table.recording_B].any() else torch.uint8
+            from_B, to_B = np.empty_like(table.start_B), np.empty_like(table.start_B)
+            cache.now += 1
+            decoded = locate(
+                table.recording_B, table.start_B, table.start_B + table.n_bins_B * table.width_B, cache.first_R,
+                cache.count_R, cache.low_K, cache.high_K, cache.address_K, cache.used_K, cache.now, from_B, to_B,
+            )  # fmt: skip
+            ends_B = rows_B.cumsum()
+            target = Target(table, ends_B - rows_B, rows_B, n_columns, *self._unit_rows(table))
+            size = int(rows_B.sum()) * n_columns
+            self.seconds["collation"] += time.perf_counter() - began
+            while True:
+                x = torch.empty(size, dtype=dtype)
+                if not self._bin(target, x.numpy(), from_B, to_B, decoded):
+                    return x
+                self.widened += 1
+                log.debug("a bin holds more than 255 spikes: the batch is int32")
+                dtype = torch.int32
+
+    def _bin(self, target: Target, x: np.ndarray, from_B: np.ndarray, to_B: np.ndarray, decoded: bool) -> bool:
+        """Bin all windows; decode what is not decoded, a few blocks at a time if they do not fit together."""
+        windows = np.arange(len(from_B))
+        if decoded:
+            return self._timed("binning", target.add, self.cache, x, windows, from_B, to_B, True)
+        x[:] = 0
+        counts = to_B - from_B
+        window_I = np.repeat(windows, counts)
+        block_I = np.arange(len(window_I)) - np.repeat(np.cumsum(counts) - counts - from_B, counts)
+        # Blocks that are there come first, before others take their place.
+        order = np.lexsort((block_I, self.cache.address_K[block_I] == 0))
+        window_I, block_I = window_I[order], block_I[order]
+        full, first, kept = False, 0, set[int]()
+        starts = np.flatnonzero(np.diff(block_I, prepend=-1))
+        blocks = block_I[starts].tolist()
+        for i, (k, end) in enumerate(zip(blocks, [*starts[1:].tolist(), len(block_I)], strict=True)):
+            self.cache.ask_for(blocks[i : i + AT_ONCE])
+            if self._timed("decoding", self.cache.decode, k, kept) and end < len(block_I):
+                continue
+            part = slice(first, end)
+            full |= self._timed(
+                "binning", target.add, self.cache, x, window_I[part], block_I[part], block_I[part] + 1, False
+            )
+            first = end
+            kept.clear()
+            self.cache.drop(kept)
+        return full
+
+    def _timed(self, name: str, work: Callable[..., bool], *args: Any) -> bool:
+        began = time.perf_counter()
+        said = work(*args)
+        self.seconds[name] += time.perf_counter() - began
+        return said
+
+    def _unit_rows(self, table: WindowTable) -> tuple[np.ndarray, np.ndarray]:
+        """Where each window's rows by unit begin in a flat array, and that array; -1 where all units are shown."""
+        if table.unit_offsets is None or table.unit_index is None:
+            return np.full(len(table), -1, dtype=np.int64), NO_UNITS
+        sizes = self.cache.n_units_R[table.recording_B]
+        map_B = np.cumsum(sizes) - sizes
+        unit_row = np.full(int(sizes.sum()), -1, dtype=np.int64)
+        counts = np.diff(table.unit_offsets)
+        row = np.arange(len(table.unit_index)) - np.repeat(table.unit_offsets[:-1], counts)
+        unit_row[np.repeat(map_B, counts) + table.unit_index] = row
+        return map_B, unit_row
+
+
+def _columns(table: WindowTable, bins_per_token: int) -> int:
+    return -(-int(table.n_bins_B.max(initial=0)) // bins_per_token) * bins_per_token
+
+
+class ActivityReader:
+    """Binned activity of one recording.
+
+    Args:
+        recording: a committed recording, with spikes or sampled activity.
+        reader: a reader to share, and the recording's place in it; by default one of its own.
+    """
+
+    def __init__(self, recording: StoredRecording, reader: WindowReader | None = None, place: int = 0) -> None:
+        self.recording = recording
+        self.n_units = recording.n_units
+        self.resolution = recording.resolution
+        self.domain = recording.observed
+        self.modality = COUNTS_MODALITY if recording.is_counts else VALUES_MODALITY
+        self._reader = reader or WindowReader(recording.store, [recording.record])
+        self._place = place
+
+    def windows(
+        self, starts_B: np.ndarray, n_bins: int, bin_width: float, units: np.ndarray | None = None
+    ) -> WindowTable:
+        """A table of windows of equal length; the arguments are those of `window`."""
+        starts = to_nanoseconds(starts_B)
+        full = np.ones(len(starts), dtype=np.int64)
+        offsets = index = None
+        if units is not None:
+            index = np.tile(np.asarray(units, dtype=np.int64), len(starts))
+            offsets = np.arange(len(starts) + 1) * len(units)
+        width = int(to_nanoseconds(bin_width))
+        return WindowTable(full * self._place, starts, full * n_bins, full * width, -full, offsets, index)
+
+    def batch(self, table: WindowTable, *, bins_per_token: int = 1) -> WindowBatch:
+        """Windows of `windows` as a batch."""
+        return self._reader.read(table, bins_per_token=bins_per_token)
+
+    def window(self, start: float, n_bins: int, bin_width: float, units: np.ndarray | None = None) -> np.ndarray:
+        """Activity of some units in consecutive bins.
+
+        Args:
+            start: seconds from the session's start.
+            n_bins: number of bins T.
+            bin_width: seconds.
+            units: ``(M,)`` indices; all units by default.
+
+        Returns:
+            ``(M, T)`` float32: events in each bin (or the mean value, for sampled values). A sample that spans several
+            bins is spread evenly over them.
+        """
+        table = self.windows(np.array([start]), n_bins, bin_width, units)
+        x_NT: np.ndarray = self._reader.read(table, dtype=torch.float32).x_BNT[0].numpy()
+        return x_NT
+
+
+class ReaderCache:
+    """Readers of a catalog's recordings that share one bounded cache.
+
+    Args:
+        catalog: the recordings.
+        max_bytes: decoded bytes held; see `BlockCache`.
+    """
+
+    def __init__(self, catalog: Catalog, max_bytes: int = 1 << 30) -> None:
+        self._catalog = catalog
+        self._place = {record["id"]: i for i, record in enumerate(catalog.records)}
+        self._reader = WindowReader(catalog.store, catalog.records, max_bytes)
+        self._readers: dict[str, ActivityReader] = {}
+
+    def __call__(self, recording_id: str) -> ActivityReader:
+        """The reader of a recording, opened if it is not open."""
+        if recording_id not in self._readers:
+            place = self._place[recording_id]
+            recording = StoredRecording(self._catalog.store, self._catalog.records[place])
+            self._readers[recording_id] = ActivityReader(recording, self._reader, place)
+        return self._readers[recording_id]

@@ -1,0 +1,1 @@
+"""Which windows each step draws, the same for any number of processes."""

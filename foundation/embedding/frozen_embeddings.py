@@ -1,0 +1,344 @@
+"""Frozen embeddings of stored recordings: per unit and token, or one per unit."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from foundation.catalog.catalog_table import count
+from foundation.common.errors import CheckpointError, ConfigError, FoundationError
+from foundation.common.progress import progress
+from foundation.data.batch import WindowBatch
+from foundation.data.reading.reader import ActivityReader
+from foundation.embedding.embed_settings import EmbedSettings
+from foundation.hub.checkpoints import checkpoint_digest, load_model
+from foundation.models import EIT
+from foundation.store.catalog import Catalog
+from foundation.store.derived import Derived
+from foundation.store.storage import Store
+from foundation.store.stored import StoredRecording
+
+log = logging.getLogger(__name__)
+TOKENS_PER_BATCH = 32768
+KIND = "unit-embedding-1"  # of `Derived`; the number changes with what it holds
+SHOWN = 5  # recordings named in an error
+
+
+class NoWindowError(ConfigError):
+    """No window fits a recording's observed time.
+
+    Args:
+        message: what is said.
+        longest: seconds of the longest stretch of observed time.
+    """
+
+    def __init__(self, message: str, longest: float) -> None:
+        super().__init__(message)
+        self.longest = longest
+
+
+def read_windows(
+    recording: StoredRecording | ActivityReader,
+    starts_B: np.ndarray,
+    *,
+    bin_width: float,
+    n_bins: int,
+    units: np.ndarray | None = None,
+    bins_per_token: int = 1,
+) -> WindowBatch:
+    """Windows of one recording as a batch.
+
+    Args:
+        recording: stored, or already open.
+        starts_B: ``(B,)`` seconds at which windows begin.
+        bin_width: seconds of a bin.
+        n_bins: bins of a window.
+        units: ``(M,)`` indices; all units by default.
+        bins_per_token: windows are padded to whole tokens of this many bins.
+    """
+    reader = recording if isinstance(recording, ActivityReader) else ActivityReader(recording)
+    starts_B = np.asarray(starts_B, dtype=np.float64).reshape(-1)
+    return reader.batch(reader.windows(starts_B, n_bins, bin_width, units), bins_per_token=bins_per_token)
+
+
+def token_times(starts_B: np.ndarray, n_tokens: int, token_seconds: float) -> np.ndarray:
+    """``(B, T)`` seconds at the middle of each token.
+
+    Example:
+        >>> token_times(np.array([10.0]), 2, 0.5).tolist()
+        [[10.25, 10.75]]
+    """
+    return np.asarray(starts_B, dtype=np.float64)[:, None] + (np.arange(n_tokens) + 0.5) * token_seconds
+
+
+def embed_windows(
+    model: EIT,
+    recording: StoredRecording | ActivityReader,
+    starts_B: np.ndarray,
+    *,
+    bin_width: float,
+    n_bins: int,
+    units: np.ndarray | None = None,
+) -> np.ndarray:
+    """Embeddings of every unit at every token.
+
+    Args:
+        model: a pretrained model; it is put into evaluation mode.
+        recording, starts_B, bin_width, n_bins, units: as in `read_windows`; ``n_bins`` makes whole tokens.
+
+    Returns:
+        ``(B, M, n_bins / patch_length, D)`` float32.
+
+    Raises:
+        ConfigError: if ``n_bins`` is no multiple of the model's ``patch_length``.
+        CheckpointError: if the model gives embeddings that are not finite.
+    """
+    reader = recording if isinstance(recording, ActivityReader) else ActivityReader(recording)
+    n_units, n_tokens = reader.n_units if units is None else len(units), n_bins // model.config.patch_length
+    starts_B = np.asarray(starts_B, dtype=np.float64).reshape(-1)
+    h_BNTD = np.zeros((len(starts_B), n_units, n_tokens, model.config.dim), dtype=np.float32)
+    for part, h_PNTD in embedded_parts(model, reader, starts_B, bin_width=bin_width, n_bins=n_bins, units=units):
+        h_BNTD[part] = h_PNTD
+    return h_BNTD
+
+
+@torch.no_grad()
+def embedded_parts(
+    model: EIT,
+    reader: ActivityReader,
+    starts_B: np.ndarray,
+    *,
+    bin_width: float,
+    n_bins: int,
+    units: np.ndarray | None = None,
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Embed windows a batch after another, for whoever cannot hold the embeddings of all.
+
+    Arguments and errors are those of `embed_windows`.
+
+    Yields:
+        Which windows, and their ``(P, M, n_bins / patch_length, D)`` float32 embeddings.
+    """
+    patch = model.config.patch_length
+    if n_bins % patch:
+        raise ConfigError(f"n_bins is {n_bins}: a multiple of the model's patch_length, {patch}")
+    n_units = reader.n_units if units is None else len(units)
+    at_once = max(1, TOKENS_PER_BATCH // max(1, n_units * n_bins // patch))
+    model.eval()
+    for first in range(0, len(starts_B), at_once):
+        some = starts_B[first : first + at_once]
+        batch = read_windows(reader, some, bin_width=bin_width, n_bins=n_bins, units=units, bins_per_token=patch)
+        h_PNTD = model(**batch.to(model.device).model_inputs()).h_BNTD.float().cpu().numpy()
+        if wrong := int((~np.isfinite(h_PNTD)).sum()):
+            raise CheckpointError(
+                f"recording {reader.recording.id}: {wrong} of {h_PNTD.size} values of its embeddings are not finite; "
+                "the model diverged, or the recording holds values too large for it"
+            )
+        yield slice(first, first + len(some)), h_PNTD
+
+
+def spread_starts(reader: ActivityReader, length: float, count: int, seed: int) -> np.ndarray:
+    """Up to ``count`` starts of windows of ``length`` seconds spread over the observed time, drawn without overlap.
+
+    Returns:
+        ``(B,)`` sorted seconds; empty if no interval holds a window.
+    """
+    domain = reader.domain
+    places = np.floor((domain.end - domain.start + 1e-6) / length).astype(np.int64)
+    starts = np.concatenate(
+        [s + length * np.arange(k) for s, k in zip(domain.start, places, strict=True)] or [np.empty(0)]
+    )
+    if len(starts) > count:
+        # One from each of `count` equal parts of the list: spread, and yet not on a fixed grid.
+        edges = np.linspace(0, len(starts), count + 1).astype(int)
+        rng = np.random.default_rng([seed, len(starts)])
+        starts = starts[[int(rng.integers(a, b)) for a, b in pairwise(edges)]]
+    return starts
+
+
+def embed_units(
+    model: EIT,
+    recording: StoredRecording | ActivityReader,
+    *,
+    bin_width: float,
+    n_bins: int,
+    max_windows: int = 64,
+    seed: int = 0,
+) -> np.ndarray:
+    """One embedding per unit: the mean over windows in which the unit was active (over all, if it never was).
+
+    Returns:
+        ``(N, D)`` float32.
+
+    Raises:
+        NoWindowError: if no window fits the recording's observed time.
+    """
+    reader = recording if isinstance(recording, ActivityReader) else ActivityReader(recording)
+    starts = spread_starts(reader, n_bins * bin_width, max_windows, seed)
+    if not len(starts):
+        longest = float(np.max(reader.domain.end - reader.domain.start, initial=0.0))
+        raise NoWindowError(
+            f"a window of {n_bins} bins of {bin_width} s does not fit {longest:.3f} s of observed time", longest
+        )
+    h_BNTD = embed_windows(model, reader, starts, bin_width=bin_width, n_bins=n_bins)
+    z_BND = h_BNTD.mean(axis=2)
+    active_BN = np.stack([np.abs(reader.window(s, n_bins, bin_width)).sum(axis=1) > 0 for s in starts])
+    weight_BN = np.where(active_BN.any(axis=0), active_BN, True).astype(np.float64)
+    mean_ND = (z_BND * weight_BN[..., None]).sum(axis=0) / weight_BN.sum(axis=0)[:, None]
+    return mean_ND.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What `embed` wrote.
+
+    Args:
+        where: the folder, or the store's name.
+        names: of the files in it, or of the folders of the store (``derived/<digest>``).
+    """
+
+    where: str
+    names: list[str]
+
+    def __str__(self) -> str:
+        kind = "file" if all(name.endswith(".npz") for name in self.names) else "embedding"
+        return f"{count(len(self.names), kind)} in {self.where}"
+
+
+def embed(settings: EmbedSettings) -> Embedded:
+    """Write an embedding of every unit of every recording that has a window, and where it came from.
+
+    With ``output`` each recording gets a file ``<recording>.npz`` there: ``z_ND`` (float32), and as JSON ``about``.
+    Otherwise it is something derived of the store: kind `KIND`, array ``z_ND``, found by ``Derived.find(store, KIND)``.
+    A bin is widened to the recording's own resolution where that is coarser. Recordings without a fitting window are
+    named in the log, with settings that would fit, and so are those whose embeddings are not finite.
+
+    Raises:
+        CheckpointError, StoreError: if the model or the store cannot be read.
+        FoundationError: if no recording has a window that fits.
+    """
+    model = load_model(settings.checkpoint)
+    patch = model.config.patch_length
+    catalog = Catalog.open(Store(settings.store))
+    digest = checkpoint_digest(settings.checkpoint)
+    written: list[str] = []
+    misfits: list[Misfit] = []
+    refused: list[str] = []
+    for recording in progress(list(catalog), "embedding units", unit="recording"):
+        width = max(settings.bin_width, recording.resolution / patch)
+        made_by = {"checkpoint": digest, "bin_width": width, "tokens": settings.tokens}
+        made_by |= {"max_windows": settings.max_windows, "seed": settings.seed}
+        derived = Derived(catalog.store, KIND, made_by, [recording.record["digest"]])
+        if settings.output is None and derived.exists():
+            written.append(derived.folder)
+            continue
+        try:
+            z_ND = embed_units(
+                model,
+                recording,
+                bin_width=width,
+                n_bins=settings.tokens * patch,
+                max_windows=settings.max_windows,
+                seed=settings.seed,
+            )
+        except NoWindowError as error:
+            misfits.append(Misfit(recording.record["path"], error.longest, width, settings.tokens, patch))
+            log.warning("%s is left out: %s", recording.record["path"], misfits[-1])
+            continue
+        except CheckpointError as error:  # its embeddings are not finite
+            log.warning("%s is left out: %s", recording.record["path"], error)
+            refused.append(f"{recording.record['path']}: {error}")
+            continue
+        about = {"recording": recording.id, "path": recording.record["path"]}
+        if settings.output is None:
+            derived.write({"z_ND": z_ND}, about)
+            written.append(derived.folder)
+        else:
+            written.append(
+                _write_file(Path(settings.output), z_ND, {**about, "checkpoint": digest, "bin_width": width})
+            )
+    if not written:
+        raise FoundationError(_nothing(catalog.store.name, misfits, refused))
+    return Embedded(catalog.store.name if settings.output is None else settings.output, written)
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """A recording that is too short for a window, and the settings under which it would not be.
+
+    Args:
+        path: of the recording.
+        longest: seconds of its longest stretch of observed time.
+        width: seconds of a bin.
+        tokens: of a window.
+        patch: bins of a token.
+
+    Example:
+        >>> print(Misfit("a.nwb", 0.5, 0.005, 32, 4))
+        0.5 s are observed without a gap, and a window takes 0.64 s: --tokens 25 or --bin_width 0.0039 would fit
+    """
+
+    path: str
+    longest: float
+    width: float
+    tokens: int
+    patch: int
+
+    @property
+    def fitting_tokens(self) -> int:
+        """Tokens that a window may have at most."""
+        return math.floor((self.longest + 1e-6) / (self.width * self.patch))
+
+    @property
+    def fitting_width(self) -> float:
+        """Seconds that a bin may have at most, rounded down to two digits."""
+        exact = self.longest / (self.tokens * self.patch)
+        unit = 10.0 ** (math.floor(math.log10(exact)) - 1) if exact > 0 else 1.0
+        return round(math.floor(exact / unit + 1e-9) * unit, 12)
+
+    def __str__(self) -> str:
+        fitting = [f"--tokens {self.fitting_tokens}"] if self.fitting_tokens else []
+        if self.fitting_width >= 1e-4:
+            fitting.append(f"--bin_width {self.fitting_width:g}")
+        window = self.tokens * self.patch * self.width
+        need = f"{self.longest:.4g} s are observed without a gap, and a window takes {window:.4g} s"
+        return f"{need}: {' or '.join(fitting) or 'no setting'} would fit"
+
+
+def _nothing(store: str, misfits: list[Misfit], refused: list[str]) -> str:
+    """Why nothing was embedded, and what would be."""
+    if not misfits and not refused:
+        return f"{store!r} holds no recording: there is nothing to embed"
+    if not misfits:
+        return "\n".join(
+            [f"no recording of {store!r} has embeddings that are finite", *(f"  {r}" for r in refused[:SHOWN])]
+        )
+    lines = [f"no recording of {store!r} has a window that fits", *(f"  {line}" for line in refused[:SHOWN])]
+    lines += [f"  {misfit.path}: {misfit}" for misfit in misfits[:SHOWN]]
+    if len(misfits) > SHOWN:
+        lines.append(f"  and {len(misfits) - SHOWN} more")
+    fewest, most = (pick(misfit.fitting_tokens for misfit in misfits) for pick in (min, max))
+    if fewest:
+        lines.append(f"--tokens {fewest} fits all {count(len(misfits), 'recording')}")
+    elif most:
+        fit = sum(misfit.fitting_tokens > 0 for misfit in misfits)
+        lines.append(f"--tokens 1 fits {fit} of {count(len(misfits), 'recording')}")
+    return "\n".join(lines)
+
+
+def _write_file(folder: Path, z_ND: np.ndarray, about: dict[str, Any]) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{about['recording']}.npz"
+    part = path.with_name(f".{path.name}.part.npz")
+    np.savez(part, z_ND=z_ND, about=np.array(json.dumps(about)))
+    part.replace(path)
+    return path.name

@@ -1,0 +1,64 @@
+"""Learning rates that carry over from one width of a model to another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from foundation.models.attention import Hidden
+from foundation.models.transformer_blocks import Gather
+from foundation.models.unit_embeddings import UnitEmbedding
+
+BASE_WIDTH = 64
+
+
+def param_groups(module: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameters in groups for Adam or AdamW.
+
+    Under Adam each entry of a matrix moves by about the learning rate, so what a matrix adds to its output grows with
+    the number of its inputs. The rate of matrices whose inputs grow in number with the width is therefore
+    ``BASE_WIDTH / width`` of the rest's (maximal update parametrisation, arXiv 2203.03466, table 8): a rate that is
+    found at a small width holds at a large one. What decays per step stays the same. Norms, biases and embeddings do
+    not decay.
+
+    Args:
+        module: holds EITs somewhere, and whatever else is trained. Frozen parameters are left out.
+        learning_rate: of models of ``BASE_WIDTH`` features or fewer.
+        weight_decay: of matrices.
+
+    Returns:
+        Groups with ``params``, ``lr``, ``weight_decay``, and ``lr_scale``, the share of the nominal rate that a
+        schedule must keep. No group is empty.
+
+    Example:
+        >>> from foundation.models import EIT, EITConfig
+        >>> groups = param_groups(EIT(EITConfig(dim=128)), 1e-3, 0.01)
+        >>> [(round(g["lr"], 5), g["weight_decay"], g["lr_scale"]) for g in groups]
+        [(0.0005, 0.02, 0.5), (0.001, 0.01, 1.0), (0.001, 0.0, 1.0)]
+    """
+    scales: dict[torch.Tensor, float] = {}
+    undecayed: set[torch.Tensor] = set()
+    for part in module.modules():
+        width = getattr(getattr(part, "config", None), "dim", BASE_WIDTH)
+        if width > BASE_WIDTH:
+            scales |= {m.weight: BASE_WIDTH / width for m in part.modules() if isinstance(m, Hidden)}
+        if isinstance(part, nn.Embedding | UnitEmbedding):
+            undecayed |= set(part.parameters())
+        elif isinstance(part, Gather):
+            undecayed.add(part.points)
+    groups: dict[tuple[float, bool], list[torch.Tensor]] = {}
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            decayed = parameter.ndim >= 2 and parameter not in undecayed
+            groups.setdefault((scales.get(parameter, 1.0), decayed), []).append(parameter)
+    return [
+        {
+            "params": groups[scale, decayed],
+            "lr": learning_rate * scale,
+            "weight_decay": weight_decay / scale if decayed else 0.0,
+            "lr_scale": scale,
+        }
+        for scale, decayed in sorted(groups, key=lambda key: (key[0], not key[1]))
+    ]

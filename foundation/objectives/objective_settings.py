@@ -1,0 +1,89 @@
+"""Which objective a run has, and its settings."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from foundation.common.errors import ConfigError
+from foundation.objectives.method_settings import (
+    MYOWSettings,
+    NDTSettings,
+    NeurPIRSettings,
+    NuCLRSettings,
+    SwapVAESettings,
+    VICRegSettings,
+)
+
+NAMES = ("neurpir", "vicreg", "myow", "byol", "swap_vae", "ndt", "nuclr")
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """Which objective, and its settings.
+
+    Args:
+        name: one of the names below, or ``byol`` (MYOW without mined views).
+        weights: name -> weight; if given, their weighted sum is the objective instead of ``name``.
+        neurpir: settings of NeurPIR.
+        vicreg: settings of VICReg.
+        myow: settings of MYOW and BYOL.
+        swap_vae: settings of Swap-VAE.
+        ndt: settings of NDT's masked modelling.
+        nuclr: settings of NuCLR's contrastive loss.
+
+    Raises:
+        ConfigError: if there is no objective of that name, or a weight is impossible.
+    """
+
+    name: str = "neurpir"
+    weights: dict[str, float] | None = None
+    neurpir: NeurPIRSettings = field(default_factory=NeurPIRSettings)
+    vicreg: VICRegSettings = field(default_factory=VICRegSettings)
+    myow: MYOWSettings = field(default_factory=MYOWSettings)
+    swap_vae: SwapVAESettings = field(default_factory=SwapVAESettings)
+    ndt: NDTSettings = field(default_factory=NDTSettings)
+    nuclr: NuCLRSettings = field(default_factory=NuCLRSettings)
+
+    def __post_init__(self) -> None:
+        if self.name not in NAMES:
+            raise ConfigError(f"name is {self.name!r}: one of {', '.join(sorted(NAMES))}")
+        if self.weights is None:
+            return
+        if not self.weights:
+            raise ConfigError("weights is empty: give name: weight for each objective, or null")
+        for name, weight in self.weights.items():
+            if name not in NAMES:
+                raise ConfigError(f"weights names {name!r}: allowed are {', '.join(sorted(NAMES))}")
+            if not 0 < weight < math.inf:
+                raise ConfigError(f"weights.{name} is {weight}: a finite number above 0, or leave it out")
+        alone = [name for name in self.weights if self._own_config(name) is not None]
+        if alone and len(self.weights) > 1:
+            raise ConfigError(
+                f"weights names {alone[0]}, which brings its own encoder: it cannot be summed with others"
+            )
+
+    def _own_config(self, name: str) -> Any:
+        from foundation.objectives.build import OBJECTIVES
+
+        kind, key = OBJECTIVES[name]
+        config: Any = kind.own_config(getattr(self, key))
+        return config
+
+    def own_config(self) -> Any:
+        """Shape of the encoder that the objective brings; None: it takes any."""
+        return self._own_config(next(iter(self.weights or [self.name])))
+
+    def own_units(self) -> dict[str, int]:
+        """Units of the one population that the objective is made for, under their settings' names; empty: any."""
+        from foundation.objectives.build import OBJECTIVES
+
+        kinds = [OBJECTIVES[name] for name in self.weights or [self.name]]
+        found = {key: kind.own_units(getattr(self, key)) for kind, key in kinds}
+        return {f"{key}.units": units for key, units in found.items() if units is not None}
+
+    @property
+    def title(self) -> str:
+        """Its name, or those of the sum."""
+        return " + ".join(self.weights) if self.weights else self.name

@@ -1,0 +1,1 @@
+"""Pieces that several objectives share: projectors, EMA, mining, gathering over processes."""

@@ -1,0 +1,134 @@
+"""Embeddings of the global batch as rows: one per unit, or one per window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import distributed as dist
+from torch import nn
+
+from foundation.data.batch import WindowBatch
+from foundation.data.buckets import Bucket, buckets
+from foundation.data.steps.step_context import StepContext
+from foundation.models.batch_norm import several_processes
+from foundation.objectives.parts.gather import gather_rows
+
+
+class TooFewRowsError(ValueError):
+    """A step whose global batch holds too little to compare. All processes find the same, and raise it alike."""
+
+
+def parts_for_all(view: WindowBatch) -> tuple[list[Bucket], int]:
+    """A batch in parts of like size, and how often the model must run besides to run equally often everywhere.
+
+    Under ZeRO-3 every run of a model gathers its weights from all processes, and a batch norm over the global batch its
+    statistics: processes whose parts differ in number would wait for each other for ever.
+    """
+    parts = buckets(view)
+    if not several_processes():
+        return parts, 0
+    most = torch.tensor([len(parts)], device=view.x_BNT.device)
+    dist.all_reduce(most, op=dist.ReduceOp.MAX)
+    return parts, int(most) - len(parts)
+
+
+def unit_embeddings(model: nn.Module, view: WindowBatch) -> torch.Tensor:
+    """``(B, N, D)`` embeddings of a batch's units, computed in parts of like size; 0 where padded."""
+    parts, idle = parts_for_all(view)
+    z_parts = [(part.rows_B, model(**part.model_inputs()).z_BND) for part in parts]
+    batch, n_units = view.mask_BN.shape
+    z_BND = z_parts[0][1].new_zeros(batch, n_units, z_parts[0][1].shape[-1])
+    for rows, z in z_parts:
+        z_BND[rows, : z.shape[1]] = z
+    for _ in range(idle):
+        z_BND = z_BND + 0.0 * model(**parts[-1].first().model_inputs()).z_BND.sum()
+    return z_BND
+
+
+def population_embeddings(model: nn.Module, view: WindowBatch) -> torch.Tensor:
+    """``(B, D)`` embeddings of a batch's populations: the mean over the tokens that are there."""
+    y_BD: torch.Tensor | None = None
+    parts, idle = parts_for_all(view)
+    for part in parts:
+        p_BTD = model(**part.model_inputs()).p_BTD
+        tokens_BT = part.windows.mask_BT.unflatten(1, (p_BTD.shape[1], -1)).all(-1)
+        mean_BD = (p_BTD * tokens_BT[..., None]).sum(1) / tokens_BT.sum(1).clamp(min=1)[:, None]
+        if y_BD is None:
+            y_BD = mean_BD.new_zeros(len(view), mean_BD.shape[-1])
+        y_BD[part.rows_B] = mean_BD
+    assert y_BD is not None
+    for _ in range(idle):
+        y_BD = y_BD + 0.0 * model(**parts[-1].first().model_inputs()).p_BTD.sum()
+    return y_BD
+
+
+@dataclass(frozen=True)
+class Rows:
+    """M rows of the global batch.
+
+    Args:
+        z_VMD: embeddings of each of V views, with gradients.
+        item_M: number of each row's window in the global batch.
+        counted_BN: which units of this process's windows have a row; None for populations.
+    """
+
+    z_VMD: list[torch.Tensor]
+    item_M: torch.Tensor
+    counted_BN: torch.Tensor | None
+
+    def of_windows(self, value_B: torch.Tensor) -> torch.Tensor:
+        """What holds for this process's windows ``(B, ...)``, for the rows of all processes ``(M, ...)``."""
+        if self.counted_BN is None:
+            return gather_rows(value_B)
+        return gather_rows(value_B[self.counted_BN.nonzero(as_tuple=True)[0]])
+
+    def of_units(self, value_BN: torch.Tensor) -> torch.Tensor:
+        """What holds for units ``(B, N)``, for the rows of all processes ``(M,)``."""
+        assert self.counted_BN is not None
+        return gather_rows(value_BN[self.counted_BN])
+
+
+def counted_units(views: list[WindowBatch], least_events: float) -> torch.Tensor:
+    """``(B, N)`` units that are there in all views, with at least so much activity in each."""
+    counted_BN = views[0].mask_BN.clone()
+    for view in views:
+        counted_BN &= view.mask_BN & (view.x_BNT.abs().sum(-1) >= least_events)
+    return counted_BN
+
+
+def embed_rows(
+    model: nn.Module,
+    views: list[WindowBatch],
+    context: StepContext,
+    level: str,
+    counted_BN: torch.Tensor | None = None,
+) -> Rows:
+    """Rows of all processes for views of the same windows.
+
+    Args:
+        model: gives ``z_BND`` or ``p_BTD``.
+        views: batches that show the same units row by row.
+        context: whose windows these are.
+        level: ``units`` or ``population``.
+        counted_BN: the units that get a row (see `counted_units`); for the level ``units`` only.
+    """
+    if level == "units":
+        assert counted_BN is not None
+        z_VMD = [gather_rows(unit_embeddings(model, view)[counted_BN]) for view in views]
+    else:
+        counted_BN = None
+        z_VMD = [gather_rows(population_embeddings(model, view)) for view in views]
+    rows = Rows(z_VMD, context.item_B, counted_BN)
+    return Rows(z_VMD, rows.of_windows(context.item_B), counted_BN)
+
+
+def check_rows(count: int, level: str) -> None:
+    """Refuse a step that has nothing to compare.
+
+    Raises:
+        TooFewRowsError: if fewer than two rows are there.
+    """
+    if count < 2:
+        what = "units were active in both segments" if level == "units" else "windows are in the global batch"
+        raise TooFewRowsError(f"only {count} {what} of a step: raise tokens_per_step, or lower least_events")

@@ -1,0 +1,1 @@
+"""How recordings become visible in a store, are verified and are cleaned up."""

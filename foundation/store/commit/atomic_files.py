@@ -1,0 +1,173 @@
+"""Files of a store on any fsspec file system: whole or not at all, and swapped only if nobody else did meanwhile.
+
+A local file is written beside its place and renamed into it; an object store's PUT is atomic by itself. `Files.swap`
+replaces a file only while it still is the one that was read: under a lock on a local disk, with ``If-Match`` on S3.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from foundation.common.credentials import without_secrets
+from foundation.common.errors import StoreError
+from foundation.common.locks import locked, write_whole
+
+# botocore then repeats requests that failed by throttling, 5xx, timeouts and broken connections, with backoff and
+# jitter. Listings must say what is there now, not what was there a while ago.
+S3_OPTIONS = {
+    "config_kwargs": {"retries": {"mode": "standard", "max_attempts": 8}, "connect_timeout": 20, "read_timeout": 60},
+    "use_listings_cache": False,
+}
+READERS = 16
+LOST = (errno.EINVAL, errno.EBUSY, errno.ENOENT, errno.EEXIST)  # how s3fs reports 412, 409, 404
+_memory_lock = threading.Lock()
+
+
+class Files:
+    """Small files below a folder or URL.
+
+    Args:
+        url: a local folder, or an fsspec URL.
+
+    Raises:
+        StoreError: if there is no such kind of URL, or its package is not installed.
+    """
+
+    def __init__(self, url: str | Path) -> None:
+        self.url = str(url)
+        is_s3 = self.url.startswith(("s3://", "s3a://"))
+        self.options: dict[str, Any] = S3_OPTIONS if is_s3 else {}
+        try:
+            self.fs, self.root = fsspec.core.url_to_fs(self.url, **self.options)
+        except (ImportError, ValueError) as error:
+            raise StoreError(f"cannot use {self.name!r} as a store: {error}") from error
+        protocol = self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,)
+        self.is_local, self.is_s3 = "file" in protocol, "s3" in protocol
+
+    @property
+    def name(self) -> str:
+        """The URL without a user's name, a password or a query, for messages."""
+        return without_secrets(self.url)
+
+    def path(self, *parts: str) -> str:
+        return "/".join([self.root.rstrip("/"), *parts])
+
+    def read_bytes(self, name: str) -> bytes | None:
+        """What is stored under ``name``, or None."""
+        try:
+            content: bytes = self.fs.cat_file(self.path(name))
+            return content
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """The JSON object stored under ``name``, or None."""
+        content = self.read_bytes(name)
+        return None if content is None else self._parsed(name, content)
+
+    def read_many(self, names: list[str]) -> list[dict[str, Any] | None]:
+        """`read_json` of many names, some at a time."""
+        with ThreadPoolExecutor(1 if self.is_local else READERS) as pool:
+            return list(pool.map(self.read_json, names))
+
+    def _parsed(self, name: str, content: bytes) -> dict[str, Any]:
+        try:
+            value = json.loads(content)
+        except ValueError as error:
+            raise StoreError(f"{self.name}/{name} is damaged: {error}") from error
+        if not isinstance(value, dict):
+            raise StoreError(f"{self.name}/{name} is damaged: it holds no JSON object")
+        return value
+
+    def write_json(self, name: str, value: dict[str, Any]) -> None:
+        """Write a JSON object so that readers see the old one or the new one, never a part."""
+        self.write_bytes(name, to_json(value))
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write a file so that readers see the old one or the new one, never a part."""
+        if self.is_local:
+            write_whole(Path(self.path(name)), content)
+            return
+        if not self.is_s3:  # which has no folders
+            self.fs.makedirs(self.path(name).rsplit("/", 1)[0], exist_ok=True)
+        self.fs.pipe_file(self.path(name), content)
+
+    def version(self, name: str) -> str:
+        """What `swap` compares: the ETag on S3, the content's digest elsewhere; ``''`` where there is no file."""
+        if self.is_s3:
+            try:
+                return str(self.fs.info(self.path(name), refresh=True)["ETag"])
+            except FileNotFoundError:
+                return ""
+        content = self.read_bytes(name)
+        return "" if content is None else hashlib.sha256(content).hexdigest()
+
+    def swap(self, name: str, content: bytes, version: str) -> bool:
+        """Write a file if it still has this version; otherwise leave it, and return False.
+
+        On object stores other than S3 the comparison and the write are two steps, and a swap between them is lost.
+        """
+        if not self.is_s3:
+            with self._lock():
+                if self.version(name) != version:
+                    return False
+                self.write_bytes(name, content)
+                return True
+        condition = {"IfMatch": version} if version else {"IfNoneMatch": "*"}
+        try:
+            self.fs.pipe_file(self.path(name), content, **condition)
+        except OSError as error:
+            if error.errno not in LOST and not isinstance(error, FileExistsError):
+                raise
+            # A request that was repeated after its answer got lost has met itself.
+            return self.read_bytes(name) == content
+        return True
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        if self.is_local:
+            with locked(Path(self.path("store.json"))):
+                yield
+        else:
+            with _memory_lock:
+                yield
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the files and folders in a folder, sorted; none where there is no such folder."""
+        try:
+            found = self.fs.ls(self.path(folder), detail=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted({str(name).rstrip("/").rsplit("/", 1)[-1] for name in found} - {""})
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of every file below a folder, by its path from there; none where there is no such folder."""
+        root = self.path(folder)
+        self.fs.invalidate_cache(root)
+        try:
+            found = self.fs.find(root, detail=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        return {str(path).removeprefix(f"{root}/"): int(info["size"] or 0) for path, info in found.items()}
+
+    def remove(self, name: str) -> None:
+        """Remove a file or a folder, if it is there."""
+        try:
+            self.fs.rm(self.path(name), recursive=True)
+        except FileNotFoundError:
+            return
+
+
+def to_json(value: dict[str, Any]) -> bytes:
+    """A JSON object as the store writes it: equal objects give equal bytes."""
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()

@@ -1,0 +1,83 @@
+"""Clearing up after processes that were killed: nothing that a reader sees, and nothing that a living writer needs."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from foundation.common.locks import OLD, is_part, remove_if_left
+from foundation.store.commit.snapshot import gather, known_records
+from foundation.store.storage import Store
+
+log = logging.getLogger(__name__)
+
+FOLDERS = ("", "commits", "current", "superseded", "retired", "versions", "recordings", "derived")
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What `clean_store` removed: half-written files and folders, and whole groups that nothing names."""
+
+    parts: list[str]
+    groups: list[str]
+
+
+def clean_store(store: Store, older_than: float = OLD) -> Cleaned:
+    """Remove what killed processes left behind. Safe while others write.
+
+    On a local disk something half-written is removed at once when its writer is gone (see `leases`). A group without
+    a commit, and on an object store also a half-written one, is removed when it is older than ``older_than``: until
+    then its writer may still be about to commit it, and a resumed ingest finds it there.
+
+    Args:
+        store: the store.
+        older_than: seconds.
+
+    Raises:
+        StoreError: if a commit record cannot be read; no group has been removed then.
+    """
+    parts = [name for name in left_parts(store) if remove_if_left(Path(store.path(name)), older_than)]
+    groups = []
+    for digest in extra_groups(store):
+        if _age(store, digest) >= older_than:
+            store.remove(f"recordings/{digest}")
+            groups.append(digest)
+    if parts or groups:
+        log.info("removed %d half-written files and %d groups without a commit", len(parts), len(groups))
+    return Cleaned(parts, groups)
+
+
+def left_parts(store: Store) -> Iterator[str]:
+    """Names of half-written files and folders on a local disk; also those that are being written now."""
+    if not store.is_local:
+        return
+    for folder in FOLDERS:
+        for name in store.names(folder) if folder else store.names("."):
+            if is_part(name):
+                yield f"{folder}/{name}" if folder else name
+
+
+def extra_groups(store: Store) -> list[str]:
+    """Content digests of groups that no commit names, sorted."""
+    # Listed before the commits: a group that is committed in between is then in both.
+    digests = [name for name in store.names("recordings") if not is_part(name)]
+    committed = {record["digest"] for records in gather(store, known_records(store)) for record in records}
+    return [digest for digest in digests if digest not in committed]
+
+
+def _age(store: Store, digest: str) -> float:
+    """Seconds since the group was last written to or wanted."""
+    folder = store.path("recordings", digest)
+    if store.is_local:
+        return time.time() - Path(folder).stat().st_mtime
+    times = [
+        moment.timestamp() if isinstance(moment, datetime.datetime) else float(moment)
+        for info in store.fs.find(folder, detail=True).values()
+        if (moment := info.get("LastModified") or info.get("created")) is not None
+    ]
+    # Where a file system does not say, nothing is ever old.
+    return time.time() - max(times, default=time.time())

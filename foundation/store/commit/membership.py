@@ -1,0 +1,114 @@
+"""Which version of a dandiset holds which asset, and which recordings count no more because theirs was withdrawn.
+
+Commits are never changed, and say only which version a recording was first read from. What a version was last seen to
+hold lies beside them, in ``versions/``; recordings that were retired are named in ``retired/``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from foundation.common.errors import StoreError
+from foundation.store.commit.atomic_files import to_json
+from foundation.store.storage import Store
+
+RETIRED, VERSIONS = "retired", "versions"
+ATTEMPTS = 20
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class VersionAssets:
+    """The assets of a version of a dandiset, as its archive lists them.
+
+    Args:
+        archive, dandiset, version: which version.
+        assets: asset id -> path, of every asset below ``prefix``.
+        prefix: what the paths of all listed assets begin with, upper and lower case alike; ``''`` for a whole version.
+    """
+
+    archive: str
+    dandiset: str
+    version: str
+    assets: Mapping[str, str]
+    prefix: str = ""
+
+    def covers(self, path: str) -> bool:
+        """Return True if an asset at this path would be listed."""
+        return path.lower().startswith(self.prefix.lower())
+
+    def lacks(self, record: Record) -> bool:
+        """Return True if a recording is of an asset of this dandiset that the version does not list."""
+        source = record["source"]
+        same = (source["archive"], source["dandiset"]) == (self.archive, self.dandiset)
+        return same and self.covers(source["path"]) and source["asset"] not in self.assets
+
+    def __str__(self) -> str:
+        return f"{self.archive}/{self.dandiset}@{self.version}"
+
+
+def note_version(store: Store, listed: VersionAssets) -> None:
+    """Write down what a version holds; what was known of paths that were not listed stays.
+
+    Raises:
+        StoreError: if other runs write the same file all the time.
+    """
+    name = f"{VERSIONS}/{_key(listed.archive, listed.dandiset, listed.version)}.json"
+    about = {"archive": listed.archive, "dandiset": listed.dandiset, "version": listed.version}
+    for _ in range(ATTEMPTS):
+        version = store.version(name)
+        known = (store.read_json(name) or {}).get("assets", {})
+        kept = {asset: path for asset, path in known.items() if not listed.covers(path)}
+        content = {**about, "assets": {**kept, **listed.assets}}
+        if store.swap(name, to_json(content), version):
+            return
+    raise StoreError(f"other runs write {store.name}/{name} all the time: run this command again")
+
+
+def add_versions(store: Store, records: Sequence[Record]) -> list[Record]:
+    """Return the records, each with ``versions``: the versions of its dandiset that are known to hold its asset.
+
+    A version that was never listed to its end is known by the recordings that were first read from it.
+    """
+    names = [f"{VERSIONS}/{name}" for name in store.names(VERSIONS) if name.endswith(".json")]
+    listed = [found for found in store.read_many(names) if found is not None]
+    known = {(one["archive"], one["dandiset"], one["version"]): one["assets"] for one in listed}
+    return [{**record, "versions": _versions(record["source"], known)} for record in records]
+
+
+def _versions(source: Mapping[str, str], known: Mapping[tuple[str, str, str], Mapping[str, str]]) -> list[str]:
+    if not source["archive"]:
+        return []
+    dandiset = (source["archive"], source["dandiset"])
+    found = {
+        version for (*which, version), assets in known.items() if (*which,) == dandiset and source["asset"] in assets
+    }
+    if (*dandiset, source["version"]) not in known:
+        found.add(source["version"])
+    return sorted(found)
+
+
+def retire(store: Store, identity: str, reason: str) -> None:
+    """Say that a recording counts no more. It stays in the store, for whoever named it by id."""
+    store.write_json(f"{RETIRED}/{identity}.json", {"id": identity, "reason": reason})
+
+
+def recall(store: Store, identity: str) -> None:
+    """Let a recording count again."""
+    name = f"{RETIRED}/{identity}.json"
+    if store.read_bytes(name) is not None:
+        store.remove(name)
+
+
+def retired(store: Store) -> set[str]:
+    """Return the ids of the recordings that were retired."""
+    return {name.removesuffix(".json") for name in store.names(RETIRED) if name.endswith(".json")}
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]

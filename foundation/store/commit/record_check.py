@@ -1,0 +1,85 @@
+"""Whether a commit record says what its recording's group holds; the catalog is made of these records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from foundation.store.format.encode import EncodedArray, decode_column, decode_interval
+from foundation.store.format.finite import total
+from foundation.store.format.observed_time import listed
+from foundation.store.interval import Interval
+from foundation.store.recording import COUNTS, Subject
+
+# Small arrays that the record speaks of.
+SUMMED = ("spikes/counts", "activity/data")
+KEPT = ("domain/start", "domain/end", "units/cell_type", "units/location")
+
+
+@dataclass
+class Held:
+    """What a group holds, as far as its commit record tells of it; filled while its arrays are read.
+
+    Example:
+        >>> held = Held()
+        >>> held.see("domain/start", EncodedArray(np.array([0.0])))
+        >>> held.see("domain/end", EncodedArray(np.array([7.5])))
+        >>> held.see("spikes/counts", EncodedArray(np.array([3, 4])))
+        >>> held.n_spikes, held.domain().duration
+        (7, 7.5)
+    """
+
+    def __post_init__(self) -> None:
+        self.paths: list[str] = []
+        self.arrays: dict[str, EncodedArray] = {}
+        self.kind, self.n_spikes = "spikes", 0
+
+    def see(self, path: str, array: EncodedArray) -> None:
+        """Take notice of an array."""
+        self.paths.append(path)
+        if path in KEPT:
+            self.arrays[path] = array
+        if path == "activity/data":
+            self.kind = array.attributes["kind"]
+        if path in SUMMED and self.kind in ("spikes", COUNTS):
+            self.n_spikes = int(total(array.data))
+
+    def domain(self) -> Interval:
+        """The observed time."""
+        return decode_interval("domain", self.arrays)
+
+    def labels(self, attributes: dict[str, Any]) -> list[str]:
+        """As `Recording.labels` gives them."""
+        columns = {path: decode_column(array).astype(str) for path, array in self.arrays.items() if "units/" in path}
+        known = [path.removeprefix("units/") for path, column in sorted(columns.items()) if (column != "").any()]
+        tables = [path.split("/") for path in self.paths if path.startswith("intervals/") and "/columns/" in path]
+        return known + sorted(attributes["behavior"]) + [f"{name}.{column}" for _, name, _, column in sorted(tables)]
+
+
+def differences(record: dict[str, Any], attributes: dict[str, Any], held: Held) -> list[str]:
+    """Names of what a commit record says otherwise than its recording's group.
+
+    Args:
+        record: the commit record.
+        attributes: of the group.
+        held: what its arrays hold.
+    """
+    subject, domain = Subject(**attributes["subject"]), held.domain()
+    same = ("source", "session", "n_units", "resolution", "lab", "quality", "recipe")
+    said = {name: attributes[name] for name in same} | {
+        "subject": subject.key,
+        "species": subject.species,
+        "path": attributes["source"]["path"],
+        "control": attributes.get("control", {}).get("counts", {}),
+        "kind": held.kind,
+        "n_spikes": held.n_spikes,
+        "duration": round(domain.duration, 6),
+        "longest_interval": round(float(np.max(domain.end - domain.start, initial=0.0)), 6),
+        "observed": listed(domain),
+        "labels": held.labels(attributes),
+    }
+    # What older software did not write.
+    record = {"control": {}, "observed": said["observed"]} | record
+    return [name for name, value in said.items() if record.get(name) != value]

@@ -1,0 +1,1 @@
+"""How a recording is laid out in Zarr: blocks of spikes, ticks, chunks and digests."""

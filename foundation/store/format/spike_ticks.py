@@ -1,0 +1,75 @@
+"""Spike times as integers where integers give the source's float64 back, bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from foundation.common.compiled import compiled
+from foundation.store.format.spill import empty, let_go, pieces
+
+# Sampling rates in use, then decimal resolutions; the first that reproduces every time is taken.
+SAMPLING_RATES = (30000.0, 20000.0, 25000.0, 24414.0625, 24000.0, 32000.0, 32552.0, 40000.0, 48828.125, 15000.0)
+RATES = (*SAMPLING_RATES, 1e4, 1e3, 1e5, 1e6, 1e7, 1e8, 1e9)
+LATEST = 1e9
+# A rate is tried on so many spikes before it is tried on all.
+FIRST = 4096
+
+
+def to_ticks(times: np.ndarray, largest: float | None = None) -> tuple[np.ndarray, float] | None:
+    """Integer ticks and their rate, when ``ticks / rate`` equals ``times`` bit for bit.
+
+    Args:
+        times: ``(S,)`` float64 seconds.
+        largest: the greatest distance of a time from 0, where it is known.
+
+    Returns:
+        ``(ticks, rate)``, or None when no known rate reproduces the times. Ticks are int32 where all of them fit,
+        otherwise int64, and lie beside memory if they are large (`foundation.store.format.spill`).
+
+    Example:
+        >>> ticks, rate = to_ticks(np.array([0.04435, 0.0511]))
+        >>> ticks.tolist(), rate
+        ([887, 1022], 20000.0)
+        >>> to_ticks(np.array([0.1234567890123])) is None
+        True
+    """
+    times = np.ascontiguousarray(times, dtype=np.float64)
+    if largest is None:
+        largest = max((_largest(times[piece]) for piece in pieces(times)), default=0.0)
+    if largest > LATEST:
+        return None
+    for rate in RATES:
+        if largest * rate > 2.0**53 or not _fill(times[:FIRST], rate, np.empty(min(FIRST, len(times)), np.int64)):
+            continue
+        ticks = empty(len(times), np.int32 if np.rint(largest * rate) < 2**31 else np.int64)
+        if _fill_slowly(times, rate, ticks):
+            return ticks, rate
+    return None
+
+
+def _largest(times: np.ndarray) -> float:
+    return max(-float(times.min()), float(times.max()))
+
+
+def _fill_slowly(times: np.ndarray, rate: float, ticks: np.ndarray) -> bool:
+    for piece in pieces(times):
+        if not _fill(times[piece], rate, ticks[piece]):
+            return False
+        let_go(ticks)
+    return True
+
+
+@compiled()
+def _fill(times: np.ndarray, rate: float, ticks: np.ndarray) -> bool:
+    """Write ticks; whether they give every time back."""
+    wrong = 0
+    for i in range(len(times)):  # without a branch, so that it is compiled to vectors
+        tick = np.rint(times[i] * rate)
+        wrong += tick / rate != times[i]
+        ticks[i] = tick
+    return wrong == 0
+
+
+def from_ticks(ticks: np.ndarray, rate: float) -> np.ndarray:
+    """``(S,)`` float64 seconds of integer ticks."""
+    return ticks.astype(np.float64) / rate

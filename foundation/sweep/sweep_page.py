@@ -1,0 +1,117 @@
+"""The page of a sweep: what was run, what came out, and how little it says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from foundation.common.locks import write_whole
+from foundation.objectives import OBJECTIVES
+from foundation.sweep.power_law import HUBER, Fit
+from foundation.sweep.sweep_outcome import Outcome, law_text, trial_table
+from foundation.sweep.sweep_picture import picture
+from foundation.sweep.sweep_trial import Measured
+from foundation.version import __version__
+
+PLACES = ("store", "output", "page", "runs", "tracking_uri", "workers", "gpus", "address")
+WHAT = """Each row is a model trained from nothing: N is the number of parameters of its encoder, D the number of
+neuron-tokens (one token of one neuron) of the recordings that it was trained on. Every trial goes through its
+recordings {passes}, so that steps grow with data. The loss is that of the objective `{objective}` on
+{held_out} held-out recordings, the same windows for every trial of a seed; for masked modelling that is the Poisson
+loss of a hidden bin in nats, but for a term that no model can change. `law` is what the fitted law says in its
+place."""
+LIMITS = """- The models have {least:,} to {most:,} parameters and saw {few:,} to {many:,} neuron-tokens. Foundation
+  models are thousands of times larger. Nothing here says that the law, or its exponents, hold there, and it is no
+  ground for planning them.
+- The populations are simulated: at most {recordings} small networks of one kind. What they share is simpler than what
+  brains share, and how fast the loss falls with such data says nothing of recordings.
+- One learning rate and one schedule serve all sizes, and {seeds}.
+- The trial with the least data takes {steps} steps, the one with the most {most_steps:,}. At the short end the loss
+  tells of how fast a model learns as much as of how much there is to learn from.
+- The law's form is taken from the literature on language (arXiv 2203.15556, section 3.3). That it fits is no proof of
+  it: it has five numbers, and losses here span a factor of {span:.3f} only."""
+
+
+def write_page(outcome: Outcome) -> Path:
+    """Write the page, and its picture beside it."""
+    page = Path(outcome.settings.page or Path(outcome.settings.output) / "scaling.md")
+    shown = page.with_suffix(".png")
+    write_whole(shown, picture(outcome.measured, outcome.fit))
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(page, render(outcome, shown.name).encode())
+    return page
+
+
+def render(outcome: Outcome, shown: str) -> str:
+    """The page, in Markdown; ``shown`` is the picture's place, from the page's."""
+    settings, measured = outcome.settings, outcome.measured
+    sizes, amounts = [m.parameters for m in measured], [m.tokens for m in measured]
+    losses, seeds = [m.loss for m in measured], len(settings.seeds)
+    told = {name: value for name, value in asdict(settings).items() if name not in PLACES}
+    names = list(settings.objective.weights or [settings.objective.name])
+    kept = {"name", "weights"} | {OBJECTIVES[name][1] for name in names}
+    told["objective"] = {key: value for key, value in told["objective"].items() if key in kept}
+    limits = LIMITS.format(
+        least=min(sizes), most=max(sizes), few=min(amounts), many=max(amounts),
+        recordings=max(m.trial.recordings for m in measured),
+        seeds="each point was trained once" if seeds == 1 else f"each point was trained {seeds} times",
+        steps=min(m.steps for m in measured), most_steps=max(m.steps for m in measured),
+        span=max(losses) / min(losses),
+    )  # fmt: skip
+    passes = "once" if settings.passes == 1 else f"{settings.passes:g} times"
+    what = WHAT.format(passes=passes, objective=" + ".join(names), held_out=measured[0].held_out)
+    parts = [
+        "# Loss against size and data",
+        f"Rendered by `foundation sweep`, version {__version__}: {len(measured)} trials, which took "
+        f"{sum(m.seconds for m in measured) / 60:.0f} minutes in all.",
+        what,
+        f"![Loss against neuron-tokens and against parameters]({shown})",
+        "## The law",
+        law_text(outcome.fit),
+        *_remarks(outcome.fit, measured),
+        "## How little this says",
+        limits,
+        "## Trials",
+        trial_table(measured, outcome.fit),
+        "## Settings",
+        f"```yaml\n{yaml.safe_dump(told, sort_keys=False, default_flow_style=None, width=110).strip()}\n```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _remarks(fit: Fit | None, measured: Sequence[Measured]) -> list[str]:
+    """What is to be said of a law's numbers."""
+    if fit is None:
+        return []
+    found = [
+        f"Fitted on the logarithm of the loss, by least squares with Huber's loss for errors beyond {HUBER:g}, as in "
+        "arXiv 2203.15556; chosen after plain least squares had been seen to follow the smallest trial of a first "
+        "campaign. Half of "
+        f"the trials lie within {100 * fit.law.error:.1f} % of it. The interval is the middle 95 % of {fit.resamples} "
+        "fits to trials drawn with replacement."
+    ]
+    law = fit.law
+    terms = (
+        ("alpha", "size", [law.model_scale / m.parameters**law.alpha for m in measured]),
+        ("beta", "data", [law.data_scale / m.tokens**law.beta for m in measured]),
+    )
+    for name, what, parts in terms:
+        low, high = fit.intervals[name]
+        drop = max(parts) - min(parts)
+        if drop < max(law.error, 0.001) * law.floor:
+            found.append(f"By the law the loss hardly changes with {what}: {name} says nothing.")
+        elif high - low > getattr(law, name):
+            found.append(
+                f"The interval of {name} is wider than {name} itself: these trials do not tell how fast the loss falls "
+                f"with {what}."
+            )
+    if fit.largest is not None:
+        one, foretold = fit.largest
+        found.append(
+            f"Fitted without the largest size and the largest amount, the law foretells {foretold:.4f} for the trial "
+            f"that has both; it came to {one.loss:.4f} ({100 * (foretold / one.loss - 1):+.2f} %)."
+        )
+    return ["\n\n".join(found)]

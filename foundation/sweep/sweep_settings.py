@@ -1,0 +1,91 @@
+"""Everything that a sweep is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from foundation.common.errors import ConfigError
+from foundation.common.setting_checks import check_local
+from foundation.data.steps.data_settings import DataSettings
+from foundation.objectives.objective_settings import ObjectiveSettings
+from foundation.training.settings.pretrain_settings import ModelSettings, OptimizerSettings
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """What `foundation sweep` does: a short pretraining run for every width, number of recordings and seed.
+
+    Args:
+        store: the recordings, a folder or URL that `foundation ingest` made.
+        output: folder of what comes out: a JSON Lines file with a line for each trial, and a page with a picture. The
+            same command goes on where it was.
+        held_out: which recordings the loss is measured on, as in `foundation catalog --where`; never trained on.
+        widths: ``model.dim`` of the trials.
+        recordings: on how many recordings a trial trains: the first ones of those that are not held out.
+        seeds: of weights and data order; a trial for each.
+        passes: how often a trial goes through its recordings; its steps follow from that.
+        validation_steps: steps' worth of held-out windows over which the loss is averaged.
+        resamples: draws of the bootstrap.
+        page: file of the page; empty: ``scaling.md`` in the output.
+        runs: folder of the runs while they train, removed when they are done; empty: ``runs`` in the output.
+        tracking_uri: where MLflow keeps the runs; null: $MLFLOW_TRACKING_URI, or an SQLite file beside ``runs``.
+        workers: trials at the same time; each has one CPU core.
+        gpus: share of a GPU that a trial needs; 0: none.
+        address: a Ray cluster's address, ``auto`` (the one on this machine) or ``local`` (a new one); null: the one
+            that this machine is part of, or else a new one.
+        precision: ``fp32`` or ``bf16``, of every trial.
+        model: shape of the models, but for ``dim``.
+        data: which windows a step draws; with a single bin width, so that tokens are of one length.
+        objective: what is learned; its loss must be above 0.
+        optimizer: how. The warm-up is a tenth of a trial's steps.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    store: str
+    output: str
+    held_out: str
+    widths: list[int] = field(default_factory=lambda: [8, 16, 32, 64])
+    recordings: list[int] = field(default_factory=lambda: [1, 2, 4, 8])
+    seeds: list[int] = field(default_factory=lambda: [0])
+    passes: float = 1.0
+    validation_steps: int = 16
+    resamples: int = 500
+    page: str = ""
+    runs: str = ""
+    tracking_uri: str | None = None
+    workers: int = 1
+    gpus: float = 0.0
+    address: str | None = None
+    precision: str = "fp32"
+    model: ModelSettings = field(default_factory=ModelSettings)
+    data: DataSettings = field(default_factory=lambda: DataSettings(bin_widths=[0.005]))
+    objective: ObjectiveSettings = field(default_factory=lambda: ObjectiveSettings("ndt"))
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+
+    def __post_init__(self) -> None:
+        check_local(output=self.output, page=self.page, runs=self.runs)
+        for name, least in (("widths", 1), ("recordings", 1), ("seeds", 0)):
+            values = getattr(self, name)
+            if not values or min(values) < least or len(set(values)) < len(values):
+                raise ConfigError(f"{name} is {values}: one or more, each at least {least} and given once")
+        for name in ("validation_steps", "workers"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
+        if self.resamples < 100:
+            raise ConfigError(f"resamples is {self.resamples}: at least 100, for an interval of 95 %")
+        if not self.passes > 0:
+            raise ConfigError(f"passes is {self.passes}: above 0")
+        if self.gpus < 0:
+            raise ConfigError(f"gpus is {self.gpus}: 0 or more")
+        if not self.held_out.strip():
+            raise ConfigError("held_out is empty: it says which recordings the loss is measured on")
+        if self.objective.own_config() is not None:
+            raise ConfigError(
+                f"objective is {self.objective.title}: it brings its own encoder, whose width no trial sets"
+            )
+        if len(self.data.bin_widths) != 1:
+            raise ConfigError(
+                f"data.bin_widths is {self.data.bin_widths}: a single one, so that tokens are of one length"
+            )

@@ -1,0 +1,1 @@
+"""Writing, loading, keeping and locking checkpoints."""

@@ -1,0 +1,279 @@
+"""Checkpoints that go on exactly: written under a new name, committed last, verified when loaded, free of pickle.
+
+::
+
+    step-00000050/
+      model/                              config.json and model.safetensors: loads with `from_pretrained`
+      objective.safetensors               projectors, predictors, target networks
+      optimizer/00000-of-00002.safetensors  what each process holds of Adam's moments
+      deepspeed.json                      what DeepSpeed was given
+      checkpoint.json                     step, settings, counters, sha256 of every file; without it there is none
+
+They lie in a folder or under any fsspec URL. Weights are whole and moments say where they belong, so a checkpoint loads
+on any number of processes and under any ZeRO stage. Everything random is keyed by (seed, step), so weights, moments and
+the number of steps are all there is.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from foundation.common.errors import CheckpointError, FoundationError, StoreError
+from foundation.store.commit.atomic_files import Files, to_json
+from foundation.training.checkpoint.retrying import retried
+from foundation.training.distributed.deepspeed_state import own_moments, set_moments, set_weights, weights
+from foundation.training.run_identity import check_identity
+
+if TYPE_CHECKING:
+    from foundation.training.checkpoint.place_lock import Lease
+
+log = logging.getLogger(__name__)
+MANIFEST = "checkpoint.json"
+DAMAGE = (CheckpointError, StoreError, FileNotFoundError)  # all else is a place that cannot be read now
+T = TypeVar("T")
+Tensors = dict[str, torch.Tensor]
+Content = tuple[dict[str, Any], dict[str, bytes]]  # manifest, and the bytes of the files
+
+
+class Checkpoints:
+    """The checkpoints of a run.
+
+    Args:
+        place: a folder, or an fsspec URL.
+        retries: how often reading is tried again where it fails.
+        pause: seconds before the first repetition; each further pause is twice as long.
+    """
+
+    def __init__(self, place: str | Path, retries: int = 0, pause: float = 0.0) -> None:
+        self.files, self.retries, self.pause = Files(place), retries, pause
+        self.damaged: set[str] = set()  # what `resumable` found so
+        self.lease: Lease | None = None  # see `place_lock.held_place`
+
+    def names(self) -> list[str]:
+        """Committed ones, the newest first."""
+        return [name for name in self._folders() if MANIFEST in self.files.names(name)]
+
+    def unfinished(self) -> list[str]:
+        """Folders that a run began and did not commit."""
+        return [name for name in self._folders() if MANIFEST not in self.files.names(name)]
+
+    def _folders(self) -> list[str]:
+        return sorted((n for n in self.files.names("") if n.startswith("step-")), reverse=True)
+
+    def where(self, name: str) -> str:
+        """A checkpoint's place, for messages and for `foundation.hub.checkpoints`."""
+        return f"{self.files.name.rstrip('/')}/{name}"
+
+    def sure(self, action: Callable[[], T], what: str) -> T:
+        """Call ``action``, again where it fails for a reason that may pass; see `retried`."""
+        unless = (FoundationError, FileNotFoundError)
+        return retried(action, what, retries=self.retries, pause=self.pause, unless=unless)
+
+    def remove(self, name: str) -> None:
+        """Remove a checkpoint, its manifest first: what is left of a removal that is cut short is no checkpoint.
+
+        Raises:
+            CheckpointError: if another run has taken the place over: the checkpoint may be its own.
+        """
+        self.check_held()
+        self.files.remove(f"{name}/{MANIFEST}")
+        self.files.remove(name)
+        self.damaged.discard(name)
+
+    def check_held(self) -> None:
+        """Raise if another run has taken the place over.
+
+        Raises:
+            CheckpointError: if the lease on the place is lost.
+        """
+        if self.lease is not None and self.lease.lost:
+            raise CheckpointError(f"{self.files.name} was taken over by another run")
+
+    def check_whole(self, name: str, sizes: dict[str, int]) -> None:
+        """Raise unless the files of a checkpoint lie there with the bytes that were written: one listing.
+
+        Args:
+            name: of the checkpoint.
+            sizes: file -> bytes.
+
+        Raises:
+            CheckpointError: if one is missing or has another size, or another run has taken the place over.
+        """
+        self.check_held()
+        found = self.sure(lambda: self.files.sizes(name), f"listing {self.where(name)}")
+        for file, size in sizes.items():
+            if found.get(file) != size:
+                raise CheckpointError(f"{file} of {size} bytes was written, and {found.get(file, 0)} bytes are there")
+
+    def manifest(self, name: str) -> dict[str, Any]:
+        """What checkpoint.json says.
+
+        Raises:
+            StoreError, CheckpointError: if it is damaged or not there.
+        """
+        file = f"{name}/{MANIFEST}"
+        found = self.sure(lambda: self.files.read_json(file), f"reading {self.where(file)}")
+        kinds = {"step": int, "files": dict, "identity": dict, "state": dict}
+        if found is None or not all(isinstance(found.get(key), kind) for key, kind in kinds.items()):
+            raise CheckpointError(f"{self.where(file)} is missing or says too little")
+        return found
+
+    def read(self, name: str) -> Content:
+        """Manifest and files of a checkpoint, every one compared with its digest.
+
+        Raises:
+            CheckpointError, StoreError: if anything is missing or has other bytes; the message says which.
+            OSError: or whatever else reading ended in, once no repetition has helped: that is no damage.
+        """
+        manifest = self.manifest(name)
+        contents = {}
+        for file, digest in manifest["files"].items():
+            read = partial(self.files.read_bytes, f"{name}/{file}")
+            content = self.sure(read, f"reading {self.where(name)}/{file}")
+            if content is None:
+                raise CheckpointError(f"{file} is missing")
+            if sha256(content) != digest:
+                raise CheckpointError(f"{file} has other bytes than were written")
+            contents[file] = content
+        return manifest, contents
+
+    def damage(self, name: str) -> str:
+        """What is wrong with a checkpoint, or nothing. That it cannot be read now is an error: see `read`."""
+        try:
+            self.read(name)
+        except DAMAGE as error:
+            return str(error)
+        return ""
+
+    def resumable(self, identity: dict[str, Any]) -> tuple[str, Content] | None:
+        """The newest checkpoint whose files are intact, and what it holds; None if there are no checkpoints.
+
+        Damaged ones are named in the log and in ``damaged``.
+
+        Raises:
+            CheckpointError: if it belongs to a run with other settings or recordings, or all are damaged.
+            OSError: or whatever else reading ended in, once no repetition has helped.
+        """
+        damage = {}
+        for name in self.sure(self.names, f"listing {self.files.name}"):
+            try:
+                manifest, contents = self.read(name)
+            except DAMAGE as error:
+                log.warning("%s is damaged (%s): the one before it is taken", self.where(name), error)
+                damage[name] = str(error)
+                continue
+            check_identity(self.where(name), manifest["identity"], identity)
+            self.damaged = set(damage)
+            return name, (manifest, contents)
+        if damage:
+            what = "; ".join(f"{name}: {why}" for name, why in list(damage.items())[:4])
+            raise CheckpointError(
+                f"no checkpoint in {self.files.name} is whole, of {len(damage)} ({what}): move them away to start from "
+                "step 0, or use --resume never, which removes them"
+            )
+        return None
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Checkpoints in a local folder, the newest first."""
+    return [folder / name for name in Checkpoints(folder).names()]
+
+
+def sha256(content: bytes) -> str:
+    """The digest that manifests hold."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def snapshot(engine: Any) -> dict[str, Tensors]:
+    """This process's share of a checkpoint, copied to the CPU: file -> tensors. All processes call it."""
+    rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    files: dict[str, Tensors] = {f"optimizer/{rank:05d}-of-{world:05d}.safetensors": own_moments(engine)}
+    whole = weights(engine, keep=rank == 0)
+    if rank == 0:
+        files["model/model.safetensors"] = select(whole, "model.")
+        files["objective.safetensors"] = select(whole, "objective.")
+    return files
+
+
+def model_config(model: Any) -> bytes:
+    """config.json, as `from_pretrained` wants it."""
+    config = copy.deepcopy(model.config)
+    config.architectures = [type(model).__name__]
+    config.dtype = "float32"
+    return config.to_json_string().encode()
+
+
+def to_bytes(tensors: Tensors) -> bytes:
+    """A safetensors file."""
+    return save(tensors, metadata={"format": "pt"})
+
+
+def write_model(model: Any, tensors: Tensors, folder: Path) -> None:
+    """config.json and model.safetensors in a local folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in (("config.json", model_config(model)), ("model.safetensors", to_bytes(tensors))):
+        (folder / name).write_bytes(content)
+        sync(folder / name)
+    sync(folder)
+
+
+def commit(place: Checkpoints, name: str, manifest: dict[str, Any]) -> None:
+    """Make a checkpoint visible whose files are all written."""
+    place.files.write_bytes(f"{name}/{MANIFEST}", to_json(manifest))
+
+
+def select(tensors: Tensors, prefix: str) -> Tensors:
+    """The tensors under a prefix, without it."""
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def load_checkpoint(place: Checkpoints, name: str, engine: Any, content: Content | None = None) -> dict[str, Any]:
+    """Put weights and Adam's moments back. All processes call it.
+
+    Args:
+        place: where it lies.
+        name: of the checkpoint.
+        engine: takes weights and moments.
+        content: what `Checkpoints.read` gave, where this process has read it already.
+
+    Returns:
+        The counters that were saved with it.
+
+    Raises:
+        CheckpointError: if a tensor is missing, left over, or of another shape, or a file is not what was written.
+    """
+    try:
+        manifest, contents = content or place.read(name)
+        tensors: Tensors = {}
+        shards: list[Tensors] = []
+        for file, data in contents.items():
+            if file.startswith("optimizer/"):
+                shards.append(load(data))
+            elif file.endswith(".safetensors"):
+                prefix = "model." if file.startswith("model/") else "objective."
+                tensors |= {f"{prefix}{k}": t for k, t in load(data).items()}
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot read {place.where(name)}: {error}") from error
+    set_weights(engine, tensors)
+    set_moments(engine, shards)
+    return dict(manifest["state"])
+
+
+def sync(path: Path) -> None:
+    """Have the disk take what was written."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

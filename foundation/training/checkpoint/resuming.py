@@ -1,0 +1,105 @@
+"""Going on from the newest good checkpoint, in all processes alike."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+from foundation.common.errors import CheckpointError, FoundationError
+from foundation.training.checkpoint.checkpoint import Checkpoints, Content, load_checkpoint
+from foundation.training.checkpoint.place_lock import held_place
+from foundation.training.distributed.process_messages import Control
+from foundation.training.run_folder import RunFolder
+from foundation.training.settings.pretrain_settings import PretrainSettings
+
+log = logging.getLogger(__name__)
+STARTED_AGAIN = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")  # how often, from torchrun and from Slurm
+
+
+def checkpoints_of(settings: PretrainSettings) -> Checkpoints:
+    """Where the checkpoints of a run lie."""
+    place = settings.saving.place or RunFolder(settings.output).path / "checkpoints"
+    return Checkpoints(place, settings.safety.retries, settings.safety.pause)
+
+
+def hold(stack: ExitStack, folder: RunFolder, place: Checkpoints, control: Control) -> None:
+    """Hold a run's folder and the place of its checkpoints until the stack is left; all processes call it.
+
+    Raises:
+        FoundationError: in all processes, if another run writes to one of them.
+    """
+    refused: FoundationError | None = None
+    if control.rank == 0:
+        try:
+            stack.enter_context(folder.held())
+            stack.enter_context(held_place(place, str(folder.path)))
+        except FoundationError as error:
+            refused = error
+        except Exception as error:
+            refused = _unreadable(place, error)
+    if control.any(refused is not None)[0]:
+        raise refused or FoundationError("the first process refused to start: its message says why")
+
+
+def clear(folder: RunFolder, place: Checkpoints) -> None:
+    """Remove what earlier runs left, so that the next one starts anew. The folder must be held."""
+    for name in [*place.names(), *place.unfinished()]:
+        place.remove(name)
+    folder.clear()
+
+
+def never_once(settings: PretrainSettings) -> PretrainSettings:
+    """Settings for this start: ``resume: never`` holds for the first one, not for those that torchrun or Slurm add.
+
+    Example:
+        >>> settings = PretrainSettings(store="s", output="o", resume="never")
+        >>> never_once(settings).resume
+        'never'
+    """
+    again = next((name for name in STARTED_AGAIN if os.environ.get(name, "").strip() not in ("", "0")), "")
+    if settings.resume != "never" or not again:
+        return settings
+    log.info("resume is never, and %s is %s: what is there is gone on from", again, os.environ[again])
+    return replace(settings, resume="auto")
+
+
+def resume(place: Checkpoints, control: Control, identity: dict[str, Any], engine: Any) -> tuple[int, dict[str, Any]]:
+    """Load the newest good checkpoint; all processes call it.
+
+    Returns:
+        The number of steps done and the counters saved with them; 0 and nothing where there is no checkpoint.
+
+    Raises:
+        CheckpointError: if it belongs to a run with other settings or recordings, if all are damaged, or if what is
+            there cannot be read now.
+    """
+    found: tuple[str, Content] | None = None
+    refused: FoundationError | None = None
+    if control.rank == 0:  # one process looks, and all take what it found
+        try:
+            found = place.resumable(identity)
+        except FoundationError as error:
+            refused = error
+        except Exception as error:
+            refused = _unreadable(place, error)
+    if control.any(refused is not None)[0]:
+        raise refused or FoundationError("the first process refused to go on: its message says why")
+    chosen = control.of_first(None if found is None else (found[0], found[1][0]["step"]))
+    if chosen is None:
+        return 0, {}
+    name, steps = chosen
+    state = load_checkpoint(place, name, engine, None if found is None else found[1])
+    log.info("going on from step %d (%s)", steps, place.where(name))
+    return int(steps), state
+
+
+def _unreadable(place: Checkpoints, error: Exception) -> CheckpointError:
+    refused = CheckpointError(
+        f"the checkpoints in {place.files.name} cannot be read ({type(error).__name__}: {error}): see to it "
+        "that they can be, and the same command goes on"
+    )
+    refused.__cause__ = error
+    return refused

@@ -1,0 +1,1 @@
+"""The DeepSpeed engine and the processes that train together."""

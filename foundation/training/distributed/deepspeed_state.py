@@ -1,0 +1,228 @@
+"""Weights and optimiser state in and out of a DeepSpeed engine, whole and by name, whatever the ZeRO stage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from foundation.common.errors import CheckpointError
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def weights(engine: Any, keep: bool = True) -> dict[str, torch.Tensor]:
+    """Every parameter in fp32 on the CPU, frozen ones too, and every buffer, by name. All processes must call it.
+
+    A process that does not want them (``keep``) takes part in putting them together, and gets nothing.
+    """
+    from deepspeed.runtime.zero.partition_parameters import GatheredParameters
+    from deepspeed.utils import safe_get_full_fp32_param
+
+    found = {}
+    for name, parameter in engine.module.named_parameters():
+        if parameter.requires_grad and _is_partitioned(parameter):
+            full = safe_get_full_fp32_param(parameter)
+        elif hasattr(parameter, "ds_id"):  # frozen: the optimiser does not know it
+            with GatheredParameters([parameter]):
+                full = parameter.data.clone()
+        else:
+            full = parameter.data
+        if keep:
+            found[name] = _copied(full.float())
+    for name, buffer in _buffers(engine).items() if keep else ():
+        found[name] = _copied(buffer)
+    return found
+
+
+def _copied(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().to("cpu", copy=True).contiguous()
+
+
+def set_weights(engine: Any, tensors: dict[str, torch.Tensor]) -> None:
+    """Put parameters and buffers back.
+
+    Raises:
+        CheckpointError: if names or shapes differ.
+    """
+    from deepspeed.runtime.zero.partition_parameters import GatheredParameters
+    from deepspeed.utils import safe_set_full_fp32_param, safe_set_local_fp32_param
+
+    parameters = dict(engine.module.named_parameters())
+    buffers = _buffers(engine)
+    _check_names({*parameters, *buffers}, set(tensors))
+    for name, buffer in buffers.items():
+        if tensors[name].shape != buffer.shape:
+            there, here = tuple(tensors[name].shape), tuple(buffer.shape)
+            raise CheckpointError(f"{name} has shape {there} in the checkpoint and {here} in the model")
+        buffer.copy_(tensors[name])
+    for name, parameter in parameters.items():
+        value = tensors[name].to(parameter.device)
+        shape = tuple(getattr(parameter, "ds_shape", parameter.shape))
+        if tuple(value.shape) != shape:
+            raise CheckpointError(f"{name} has shape {tuple(value.shape)} in the checkpoint and {shape} in the model")
+        if parameter.requires_grad and hasattr(parameter, "ds_id"):
+            safe_set_local_fp32_param(parameter, _own_part(parameter, value))
+        elif parameter.requires_grad and _is_partitioned(parameter):
+            safe_set_full_fp32_param(parameter, value)
+        # The optimiser's copy is set; what the next forward pass uses is another one.
+        if hasattr(parameter, "ds_id"):
+            with GatheredParameters([parameter], modifier_rank=0):
+                parameter.data.copy_(value)
+        else:
+            parameter.data.copy_(value)
+
+
+def own_moments(engine: Any) -> dict[str, torch.Tensor]:
+    """What this process holds of Adam's moments, as flat pieces ``<parameter>/<moment>/<first element>``.
+
+    Together the processes hold everything once. Where each has all (ZeRO 0), each gives the parameters of its turn.
+    The first process's ``updates`` says how often the optimiser has stepped.
+    """
+    rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    _make_partitions(engine)
+    _link_partitions(engine)
+    found = {"updates": torch.tensor(updates(engine))} if rank == 0 else {}
+    for number, (name, parameter) in enumerate(_trained(engine).items()):
+        for key in MOMENTS:
+            piece = _own_piece(engine, parameter, key, number % world == rank)
+            if piece is not None and piece[1].numel():
+                found[f"{name}/{key}/{piece[0]}"] = _copied(piece[1].float())
+    return found
+
+
+def _own_piece(engine: Any, parameter: Any, key: str, turn: bool) -> tuple[int, torch.Tensor] | None:
+    """First element and values of a process's piece of a moment."""
+    from deepspeed.utils import safe_get_local_optimizer_state
+
+    if hasattr(parameter, "ds_id"):  # ZeRO 3: every parameter is cut into equal pieces, the last one padded
+        size = parameter.ds_tensor.ds_numel
+        start = torch.distributed.get_rank() * size
+        held = safe_get_local_optimizer_state(parameter, key).flatten()
+        return start, held[: max(0, min(size, parameter.ds_numel - start))]
+    if hasattr(parameter, "_hp_mapping"):  # ZeRO 1 and 2: parameters laid end to end are cut into equal pieces
+        mapping = parameter._hp_mapping
+        return None if mapping is None else (mapping.lp_fragment_address.start, mapping.get_optim_state_fragment(key))
+    if not turn:
+        return None
+    value = engine.optimizer.state[parameter].get(key)
+    return 0, (torch.zeros_like(parameter) if value is None else value).flatten()
+
+
+def set_moments(engine: Any, shards: list[dict[str, torch.Tensor]]) -> None:
+    """Put Adam's moments and the number of updates back, from the pieces of all processes.
+
+    Raises:
+        CheckpointError: if names differ, or pieces do not make up the whole.
+    """
+    from deepspeed.utils import safe_set_full_optimizer_state, safe_set_local_optimizer_state
+
+    parameters = _trained(engine)
+    count, pieces = _sorted_out(shards)
+    _check_names({f"{n}/{k}" for n in parameters for k in MOMENTS}, set(pieces))
+    _make_partitions(engine)
+    _link_partitions(engine)
+    for name, parameter in parameters.items():
+        shape = tuple(getattr(parameter, "ds_shape", parameter.shape))
+        for key in MOMENTS:
+            value = _joined(f"{name}/{key}", pieces[f"{name}/{key}"], shape).to(parameter.device)
+            if hasattr(parameter, "ds_id"):
+                safe_set_local_optimizer_state(parameter, _own_part(parameter, value), key)
+            elif _is_partitioned(parameter):
+                safe_set_full_optimizer_state(parameter, value, key)
+            else:
+                engine.optimizer.state[parameter][key] = value.to(parameter.dtype)
+        if not _is_partitioned(parameter):
+            engine.optimizer.state[parameter]["step"] = count.clone()
+    for state in _inner(engine).state.values():
+        state["step"] = count.clone()
+
+
+def _sorted_out(shards: list[dict[str, torch.Tensor]]) -> tuple[torch.Tensor, dict[str, dict[int, torch.Tensor]]]:
+    """The number of updates, and for each moment its pieces by their first element."""
+    count: torch.Tensor | None = None
+    pieces: dict[str, dict[int, torch.Tensor]] = {}
+    for shard in shards:
+        for name, tensor in shard.items():
+            if name == "updates":
+                count = tensor.float()
+                continue
+            moment, _, start = name.rpartition("/")
+            pieces.setdefault(moment, {})[int(start)] = tensor
+    if count is None:
+        raise CheckpointError("the checkpoint does not say how often the optimiser has stepped (updates)")
+    return count, pieces
+
+
+def _joined(name: str, pieces: dict[int, torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor:
+    in_order = [pieces[start] for start in sorted(pieces)]
+    ends = [0, *(start + len(pieces[start]) for start in sorted(pieces))]
+    if ends[:-1] != sorted(pieces) or ends[-1] != torch.Size(shape).numel():
+        raise CheckpointError(f"the checkpoint's pieces of {name} do not make up {shape}")
+    return torch.cat(in_order).reshape(shape)
+
+
+def _own_part(parameter: Any, value: torch.Tensor) -> torch.Tensor:
+    """This process's piece of a parameter under ZeRO 3, which cuts equal pieces and pads the last one.
+
+    DeepSpeed's own ``safe_set_full_...`` fails where the pieces do not come out even (3 processes, 64 values).
+    """
+    flat, size = value.flatten(), parameter.ds_tensor.ds_numel
+    padded = torch.cat([flat, flat.new_zeros(size * torch.distributed.get_world_size() - len(flat))])
+    return padded[torch.distributed.get_rank() * size :][:size]
+
+
+def updates(engine: Any) -> int:
+    """How often the optimiser has stepped."""
+    for state in _inner(engine).state.values():
+        if "step" in state:
+            return int(state["step"])
+    return 0
+
+
+def _make_partitions(engine: Any) -> None:
+    """Give the flat partitions of ZeRO 1 to 3 the moments that they would get at their first step."""
+    flat = getattr(engine.optimizer, "single_partition_of_fp32_groups", None)
+    if flat is None:
+        flat = getattr(engine.optimizer, "fp32_partitioned_groups_flat", [])
+    for partition in flat:
+        state = _inner(engine).state[partition]
+        for key in MOMENTS:
+            state.setdefault(key, torch.zeros_like(partition))
+        state.setdefault("step", torch.tensor(0.0))
+
+
+def _link_partitions(engine: Any) -> None:
+    """Tell parameters where their moments lie: DeepSpeed does so once, before later parameter groups have any."""
+    if hasattr(engine.optimizer, "_lazy_init_hp_params_optimizer_state"):
+        engine.optimizer._hp_optimizer_states_linked = False
+        engine.optimizer._lazy_init_hp_params_optimizer_state()
+
+
+def _inner(engine: Any) -> torch.optim.Optimizer:
+    return getattr(engine.optimizer, "optimizer", engine.optimizer)
+
+
+def _trained(engine: Any) -> dict[str, nn.Parameter]:
+    """Parameters that the optimiser moves; target networks are moved by their objective."""
+    return {name: p for name, p in engine.module.named_parameters() if p.requires_grad}
+
+
+def _buffers(engine: Any) -> dict[str, torch.Tensor]:
+    """Buffers that belong to the state of a module, such as the running statistics of a batch norm."""
+    kept = set(engine.module.state_dict())
+    return {name: buffer for name, buffer in engine.module.named_buffers() if name in kept}
+
+
+def _is_partitioned(parameter: nn.Parameter) -> bool:
+    return hasattr(parameter, "ds_id") or hasattr(parameter, "_hp_mapping")
+
+
+def _check_names(wanted: set[str], found: set[str]) -> None:
+    if wanted != found:
+        missing, left = sorted(wanted - found), sorted(found - wanted)
+        raise CheckpointError(
+            f"the checkpoint is of another architecture: {len(missing)} tensors missing "
+            f"({', '.join(missing[:3]) or '-'}), {len(left)} left over ({', '.join(left[:3]) or '-'})"
+        )

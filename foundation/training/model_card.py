@@ -1,0 +1,71 @@
+"""The model card that lies beside the weights."""
+
+from __future__ import annotations
+
+from transformers import PreTrainedModel
+
+from foundation.common.printable import printable
+from foundation.store.catalog import Catalog
+from foundation.training.settings.pretrain_settings import PretrainSettings
+from foundation.version import __version__
+
+ABOUT = {
+    "EIT": """A per-neuron transformer: each unit's dynamics first, then units interact. It takes activity of any
+population and gives an embedding per unit and time (`h_BNTD`), per unit (`z_BND`) and for the population (`p_BTD`).""",
+    "PopulationMLP": """A perceptron over the units of one population, bin by bin: it takes activity of the population
+that it was made for, in the order of its units, and no other.""",
+    "SwapVAEModel": """A population's bin as content and style, and the bin again from the two. It takes activity of the
+population that it was made for, in the order of its units, and no other.""",
+}
+
+
+def model_card(settings: PretrainSettings, catalog: Catalog, last: dict[str, float], model: PreTrainedModel) -> str:
+    """What the model is, what it has seen, and how to load it, as Markdown with the hub's header."""
+    kind = type(model).__name__
+    naming, argument = ("", "") if kind == "EIT" else (f"from foundation.models import {kind}\n", f", {kind}")
+    records = catalog.records
+    subjects = {r["subject"] for r in records}
+    species = sorted({printable(r["species"]) for r in records if r["species"]}) or ["not given"]
+    licences = sorted({printable(r["source"]["licence"]) for r in records if r["source"]["licence"]}) or [
+        "see the recordings"
+    ]
+    hours = sum(r["duration"] for r in records) / 3600
+    units = sum(r["n_units"] for r in records)
+    widths = ", ".join(f"{w:g} s" for w in settings.data.bin_widths)
+    figures = "\n".join(f"| {name} | {value:.4g} |" for name, value in sorted(last.items()))
+    return f"""---
+library_name: transformers
+license: apache-2.0
+tags: [neuroscience, neural-population, {model.config.model_type}]
+---
+
+# {kind} pretrained with {settings.objective.title}
+
+{ABOUT.get(kind, "See the architecture's own documentation.")}
+
+```python
+from foundation.hub.checkpoints import load_model
+{naming}model = load_model("path/to/this/folder"{argument})
+```
+
+## What it has seen
+
+{len(records)} recordings of {len(subjects)} subjects ({", ".join(species)}), {units:,} units, {hours:.1f} h.
+Licences of the recordings: {", ".join(licences)}. Bin widths: {widths}; a token is
+{getattr(model.config, "patch_length", 1)} bins.
+
+## How it was trained
+
+{settings.steps} steps of up to {settings.data.tokens_per_step:,} neuron-tokens, seed {settings.seed},
+{settings.precision}, foundation {__version__}. The whole configuration is in `settings.yaml` of the run. Figures of the
+last step:
+
+| | |
+|---|---|
+{figures}
+
+## Limits
+
+The embedding says what pretraining on these recordings made of it. Recordings, species or bin widths unlike those above
+were not seen: judge it on your own labels, beside a baseline on firing rates.
+"""

@@ -1,0 +1,256 @@
+"""Tracking that training never waits for: what is to be logged goes to a file, and a thread sends it from there.
+
+::
+
+    tracking/
+      queue.jsonl     what is to be logged, a JSON object a line
+      sent.json       how far it has been sent
+      server.json     the server's whole URL if there is a name or password in it; its owner alone can read it
+    run.json          which MLflow run this is
+
+If the tracking server is away, lines wait; they are sent when it is back, by this run or the one that goes on from it.
+What it refuses for good is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import threading
+import time
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from foundation.common.credentials import holds_secret, public, without_secrets, write_private
+from foundation.common.mlflow_run import Run, default_tracking_uri
+from foundation.training.monitor.mlflow_sender import is_refusal, read_lines, send, send_singly
+from foundation.training.run_folder import RunFolder
+from foundation.training.settings.pretrain_settings import PretrainSettings
+
+log = logging.getLogger(__name__)
+AT_ONCE = 500  # lines sent together
+LONGEST_PAUSE = 20.0
+SERVER = "tracking/server.json"
+HTTP = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+
+
+class Tracker:
+    """The MLflow run of a training run; only the first process has one.
+
+    Args:
+        folder: of the run.
+        uri: tracking server or ``sqlite:///file``.
+        experiment, name: of the MLflow run.
+        known: id of a run to go on with, if ``run.json`` does not know one.
+        patience: seconds that `close` waits for a server that is away.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> tracker = Tracker(folder, f"sqlite:///{folder}/mlflow.db", "docs", "example")
+        >>> tracker.metrics({"loss": 1.0}, step=1)
+        >>> tracker.close()
+        True
+    """
+
+    def __init__(
+        self, folder: Path, uri: str, experiment: str, name: str, known: str | None = None, patience: float = 30.0
+    ) -> None:
+        self.folder, self.uri, self.experiment, self.name, self.patience = folder, uri, experiment, name, patience
+        for variable, value in HTTP.items():
+            os.environ.setdefault(variable, value)
+        self.place = without_secrets(uri)
+        self.queue, self._mark, self._note = (
+            folder / "tracking/queue.jsonl",
+            folder / "tracking/sent.json",
+            folder / "run.json",
+        )
+        self.queue.parent.mkdir(parents=True, exist_ok=True)
+        found = _read(self._note)
+        same = without_secrets(found.get("tracking_uri", "")) == self.place  # under another password too
+        self.id: str | None = (found.get("run_id") if same else None) or known
+        mark = _read(self._mark) if same else {}
+        self._sent, self.last_step = int(mark.get("sent", 0)), int(mark.get("last_step", -1))
+        if not same or not self.queue.is_file() or self._sent >= self.queue.stat().st_size:
+            self.queue.write_bytes(b"")
+            self._sent = 0
+        for line in read_lines(self.queue, self._sent)[0]:
+            self.last_step = max(self.last_step, int(line.get("step", -1)))
+        self._write_note()
+        if holds_secret(uri):  # `send_rest` needs it
+            write_private(folder / SERVER, json.dumps({"tracking_uri": uri}))
+        else:
+            (folder / SERVER).unlink(missing_ok=True)
+        self._mark_sent()
+        self._file = open(self.queue, "a")  # noqa: SIM115 (open as long as the run)
+        if self.queue.stat().st_size and not self.queue.read_bytes().endswith(b"\n"):
+            self._file.write("\n")  # a line that a crash has cut off
+            self._file.flush()
+        self._run: Run | None = None
+        self._error: Exception | None = None
+        self._refused: set[str] = set()
+        self._away_since: float | None = None
+        self._more, self._ending = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._send_all, name="tracker", daemon=True)
+        self._thread.start()
+
+    def params(self, values: dict[str, Any]) -> None:
+        """Log settings; a run that goes on keeps those that it has."""
+        self._add({"kind": "params", "values": public(json.loads(json.dumps(values, default=str)))})
+
+    def metrics(self, values: dict[str, float], step: int) -> None:
+        """Log numbers of a step; a step that is taken again after a restart is not logged again."""
+        if step <= self.last_step:
+            return
+        self.last_step = step
+        finite = {name: float(v) for name, v in values.items() if math.isfinite(v)}
+        self._add({"kind": "metrics", "step": step, "time": int(time.time() * 1000), "values": finite})
+
+    def files(self, path: Path, folder: str | None = None) -> None:
+        """Log a file, or all of a folder; it must stay where it is until it has been sent."""
+        self._add({"kind": "files", "path": str(path.resolve()), "folder": folder})
+
+    def close(self, status: str = "FINISHED") -> bool:
+        """End the run; ``FAILED`` or ``KILLED`` say that it did not come to its end.
+
+        Returns:
+            Whether all was sent, but for what the server refuses. What was not stays in the queue.
+        """
+        self._add({"kind": "status", "status": status})
+        return self.finish()
+
+    def finish(self) -> bool:
+        """Send what is there and stop sending; the state of the run stays as it is."""
+        self._ending.set()
+        self._more.set()
+        self._thread.join()
+        self._file.close()
+        left = self._sent < self.queue.stat().st_size
+        if left:
+            state = "is away"
+            if self._error is not None and is_refusal(self._error):
+                state = f"does not take the run ({_short(self._error)})"
+            log.warning(
+                "the tracking server at %s %s: what it has not got waits in %s, for the run to go on or for "
+                "`foundation runs --send %s`", self.place, state, self.queue, self.folder,
+            )  # fmt: skip
+        return not left
+
+    def _add(self, line: dict[str, Any]) -> None:
+        try:
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+        except OSError as error:  # a full disk: training matters more
+            log.warning("cannot write %s: %s", self.queue, error)
+        self._more.set()
+
+    def _send_all(self) -> None:
+        pause = 1.0
+        while True:
+            ending = self._ending.is_set()  # asked first: a line may be added between the last reading and the end
+            try:
+                if self._send_some():
+                    pause, self._away_since = 1.0, None
+                    continue
+                if ending:
+                    return
+                self._more.wait()
+                self._more.clear()
+            except Exception as error:  # whatever it is, training goes on
+                self._error = error
+                if self._away_since is None:
+                    self._away_since = time.monotonic()
+                    log.warning("tracking at %s: %s; metrics wait in %s", self.place, _short(error), self.queue)
+                log.debug("tracking: %s", without_secrets(traceback.format_exc()))
+                self._run = None
+                if self._ending.wait(pause):
+                    if time.monotonic() - self._away_since > self.patience:
+                        return
+                    time.sleep(min(1.0, pause))
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _send_some(self) -> bool:
+        """Send the next lines; False if there are none."""
+        lines, end = read_lines(self.queue, self._sent, AT_ONCE)
+        if end == self._sent:
+            return False
+        run = self._run or self._open()
+        try:
+            send(run, lines)
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            # Opened anew: it may be the run itself that is refused, as it was deleted; a new one then takes all lines.
+            self._leave_out(send_singly(self._open(), lines))
+        self._sent = end
+        self._mark_sent()
+        return True
+
+    def _open(self) -> Run:
+        self._run = None
+        self._run = Run(self.uri, self.experiment, self.name, self.id)
+        self.id = self._run.id
+        self._write_note()
+        return self._run
+
+    def _leave_out(self, refused: dict[str, Exception]) -> None:
+        """Name what is refused for the first time."""
+        new = {name: error for name, error in refused.items() if name not in self._refused}
+        self._refused |= new.keys()
+        if new:
+            why = _short(next(iter(new.values())))
+            log.warning("tracking at %s refuses %s, which is left out there: %s", self.place, ", ".join(new), why)
+
+    def _mark_sent(self) -> None:
+        _write(self._mark, {"sent": self._sent, "last_step": self.last_step})
+
+    def _write_note(self) -> None:
+        note = {"run_id": self.id, "tracking_uri": self.place, "experiment": self.experiment, "name": self.name}
+        _write(self._note, note)
+
+
+def open_tracker(settings: PretrainSettings, folder: Path, known: str | None, world: int) -> Tracker:
+    """The MLflow run of a pretraining run, with its settings; ``known`` is the one that a checkpoint names."""
+    uri = settings.tracking_uri or default_tracking_uri(folder.resolve().parent)
+    tracker = Tracker(folder, uri, settings.experiment, folder.name, known)
+    tracker.params({**asdict(settings), "world": world})
+    return tracker
+
+
+def send_rest(folder: Path, patience: float = 5.0) -> bool:
+    """Send what a run that has ended could not; True if nothing is left.
+
+    Raises:
+        FileNotFoundError: if there is no run in the folder.
+        FoundationError: if the run is not at its end.
+    """
+    note = _read(folder / "run.json")
+    if not note:
+        raise FileNotFoundError(f"{folder / 'run.json'}: no run in {folder}")
+    uri = _read(folder / SERVER).get("tracking_uri", "")
+    if without_secrets(uri) != note["tracking_uri"]:
+        uri = note["tracking_uri"]
+    with RunFolder(folder).held(patience=1.0):  # a run that is still at it sends its lines itself
+        tracker = Tracker(folder, uri, note["experiment"], note["name"], patience=patience)
+        return tracker.finish()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(value))
+    os.replace(part, path)
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {without_secrets(str(error)).splitlines()[0][:200] if str(error) else ''}"

@@ -1,0 +1,67 @@
+"""What a run says of itself while it trains: metrics.jsonl, MLflow, and the words beside the progress bar."""
+
+from __future__ import annotations
+
+from foundation.common.errors import RequeueError
+from foundation.training.distributed.process_messages import Control
+from foundation.training.monitor.throughput import System, Throughput
+from foundation.training.monitor.tracker import Tracker, open_tracker
+from foundation.training.run_folder import RunFolder
+from foundation.training.settings.pretrain_settings import PretrainSettings
+
+
+class Reports:
+    """Counts in every process; writes in the first one, once it is opened there.
+
+    Args:
+        folder: of the run.
+        control: to the other processes.
+        bins_per_token: bins that make one token.
+    """
+
+    def __init__(self, folder: RunFolder, control: Control, bins_per_token: int) -> None:
+        self.folder, self.control = folder, control
+        self.throughput = Throughput(bins_per_token)
+        self.latest: dict[str, float] = {}
+        self._known: str | None = None
+        self._tracker: Tracker | None = None
+
+    @property
+    def run_id(self) -> str | None:
+        """The MLflow run, as far as it is known."""
+        return self._tracker.id if self._tracker is not None else self._known
+
+    def load(self, latest: dict[str, float], run_id: str | None) -> None:
+        """Go on from what a checkpoint holds."""
+        self.latest, self._known = latest, run_id
+
+    def open(self, settings: PretrainSettings) -> None:
+        """Write the settings and open the MLflow run; only the first process does."""
+        self.folder.write_settings(settings)
+        self._tracker = open_tracker(settings, self.folder.path, self._known, self.control.world)
+        self._system = System(self.folder.path)
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """One line of metrics after ``step`` steps, with the figures since the last one. All processes call it."""
+        self.latest = metrics | self.throughput.figures(self.control)
+        if self._tracker is not None:
+            self.folder.add_metrics(step, self.latest)
+            self._tracker.metrics(self.latest | self._system.figures(), step)
+
+    def note(self, metrics: dict[str, float]) -> str:
+        """What stands beside the progress bar."""
+        rate = self.latest.get("neuron_tokens_per_second")
+        return f"loss {metrics['loss']:.3f}" + (f", {rate:,.0f} tokens/s" if rate else "")
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End the MLflow run: with the settings and the model where training came to its end."""
+        if self._tracker is None:
+            return
+        if error is not None:
+            stopped = isinstance(error, KeyboardInterrupt | RequeueError)
+            self._tracker.close("KILLED" if stopped else "FAILED")
+            return
+        for name in ("settings.yaml", "deepspeed.json"):
+            self._tracker.files(self.folder.path / name)
+        self._tracker.files(self.folder.model, "model")
+        self._tracker.close()

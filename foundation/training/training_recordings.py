@@ -1,0 +1,57 @@
+"""Which recordings a run trains on, and whether they are what its objective is made for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from foundation.common.errors import ConfigError
+from foundation.store.catalog import Catalog
+from foundation.training.settings.pretrain_settings import PretrainSettings
+from foundation.training.validation.validate import split
+
+SHOWN = 5
+
+
+def choose_recordings(settings: PretrainSettings, catalog: Catalog) -> tuple[Catalog, Catalog]:
+    """Recordings to train on and recordings that are held out.
+
+    Raises:
+        ConfigError: if there is none of either, or the objective is made for one population and that is not what the
+            run draws.
+    """
+    training, held_out = split(catalog, settings.validation.held_out)
+    for name, units in settings.objective.own_units().items():
+        _check_population(settings, f"objective.{name}", units, [r for r in training.records if r["n_units"]])
+    return training, held_out
+
+
+def _check_population(settings: PretrainSettings, name: str, units: int, records: list[dict[str, Any]]) -> None:
+    """Refuse all but one recording of so many units, every one of which is in every window.
+
+    That two recordings have as many units does not make them one population: unit 3 of one is another neuron in the
+    other. A recording counts also where none of its windows fits.
+    """
+    if len(records) > 1:
+        one = next((r for r in records if r["n_units"] == units), records[0])
+        said = [f"{r['path']} ({r['n_units']} units)" for r in records[:SHOWN]]
+        said += [f"{len(records) - SHOWN} more"] * (len(records) > SHOWN)
+        raise ConfigError(
+            f"{name} is {units}: that is one population, and each of the {len(records)} recordings is another: "
+            f"{', '.join(said)}. Choose one by holding out the others, such as with "
+            f"--validation.held_out \"id != '{one['id']}'\" for {one['path']}, and give its number of units"
+        )
+    for record in records:
+        if record["n_units"] != units:
+            raise ConfigError(
+                f"{name} is {units}: {record['path']} has {record['n_units']} units, give --{name} {record['n_units']}"
+            )
+    if settings.data.max_units < units:
+        raise ConfigError(
+            f"data.max_units is {settings.data.max_units} and {name} {units}: a window must hold all units, so at "
+            f"least {units}"
+        )
+    if settings.validation.every:
+        raise ConfigError(
+            f"validation.every is {settings.validation.every}: 0 with {name}, since recordings that are held out are "
+            "other populations than the one that is trained on"
+        )

@@ -1,0 +1,185 @@
+"""Validation during training, on recordings that are not trained on. Each process takes its share."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from foundation.common.errors import ConfigError, StoreError
+from foundation.data import Loader, StepPlan
+from foundation.embedding.frozen_embeddings import embed_units
+from foundation.store.catalog import Catalog
+from foundation.store.query import matching
+from foundation.store.stored import StoredRecording
+from foundation.training.batch_contexts import Contexts
+from foundation.training.checkpoint.retrying import retried
+from foundation.training.distributed.deepspeed_state import weights
+from foundation.training.distributed.engine import PretrainModule
+from foundation.training.distributed.process_messages import Control
+from foundation.training.settings.pretrain_settings import PretrainSettings
+from foundation.training.validation.small_probe import balanced_accuracy
+
+log = logging.getLogger(__name__)
+
+
+def split(catalog: Catalog, held_out: str) -> tuple[Catalog, Catalog]:
+    """Recordings to train on and recordings to validate on.
+
+    Raises:
+        ConfigError: if either is empty.
+    """
+    if not held_out:
+        return catalog, Catalog(catalog.store, [], whole=False)
+    names = {record["id"] for record in matching(catalog.records, held_out)}
+    parts = [[r for r in catalog.records if (r["id"] in names) == out] for out in (False, True)]
+    if not parts[0] or not parts[1]:
+        raise ConfigError(
+            f"validation.held_out is {held_out!r}: it names {len(parts[1])} of {len(catalog)} recordings, and there "
+            "must be some to train on and some to validate on"
+        )
+    return Catalog(catalog.store, parts[0], whole=False), Catalog(catalog.store, parts[1], whole=False)
+
+
+class UnreadError(StoreError):
+    """A validation cannot be made, because a process cannot read what it needs."""
+
+
+class Validator:
+    """Measures a model in training.
+
+    It works on a copy of the weights, whole in every process, so it is the same under every ZeRO stage and leaves
+    training as it is.
+
+    Args:
+        settings: of the run.
+        training, held_out: recordings.
+        plan: of training, for the shape of windows.
+        control: to the other processes.
+        build: makes the encoder and objective anew.
+    """
+
+    def __init__(
+        self,
+        settings: PretrainSettings,
+        training: Catalog,
+        held_out: Catalog,
+        plan: StepPlan,
+        control: Control,
+        build: Callable[[], PretrainModule],
+    ) -> None:
+        self.settings, self.training, self.held_out, self.control = settings, training, held_out, control
+        bins = plan.bins_per_token
+        # Another seed than training's: windows are drawn otherwise, and the same at every validation.
+        own = StepPlan(held_out, settings.data, plan.spec, bins_per_token=bins, seed=settings.seed + 1)
+        self.loader = Loader(held_out, own, rank=control.rank, world=control.world, prefetch=0, workers=0)
+        self.contexts = Contexts(held_out, own, steps=0, rank=control.rank, world=control.world)
+        self.build = build
+        self._module: PretrainModule | None = None
+        self._failure = ""
+
+    def prepare(self) -> None:
+        """Fit surrounding information that is not in the store yet. All processes call it."""
+        self.contexts.prepare(self.control)
+
+    @torch.no_grad()
+    def __call__(self, engine: Any) -> dict[str, float]:
+        """``validation/loss``, and ``validation/<label>`` with its ``_chance``. All processes call it.
+
+        Nothing, where one of them cannot read what it needs.
+        """
+        module = self._copy_of(engine)
+        steps = self.settings.validation.steps
+        losses = []
+        try:
+            for step in range(steps):
+                batch, context = self._read(partial(self._window, step))
+                self._agree()
+                views = [view.to(engine.device).cast() for view in batch.views]
+                loss = float(module(views, context.to(engine.device))["loss"])
+                if module.quiet:
+                    log.warning("step %d of %d of the validation does not count: %s", step + 1, steps, module.quiet)
+                else:
+                    losses.append(loss)
+            found = {"validation/loss": sum(losses) / len(losses) if losses else math.nan}
+            if self.settings.validation.label:
+                found |= self._probe(module.model)
+        except UnreadError as unread:
+            log.warning("a validation is left out: %s", unread)
+            return {}
+        # What the first process measured counts, so that all decide alike.
+        return {name: float(value) for name, value in self.control.of_first(found).items()}
+
+    def _window(self, step: int) -> tuple[Any, Any]:
+        return self.loader.load(step), self.contexts(step)
+
+    def _read(self, action: Callable[[], Any]) -> Any:
+        """What ``action`` reads, in the end; None if it cannot be read, which `_agree` then says to all."""
+        safety = self.settings.safety
+        try:
+            return retried(action, "reading for validation", retries=safety.retries, pause=safety.pause)
+        except ConfigError:
+            raise
+        except Exception as error:
+            self._failure = f"{type(error).__name__}: {error}"
+            return None, None
+
+    def _agree(self) -> None:
+        """Raise `UnreadError` in all processes if one could not read what it needs."""
+        why, self._failure = self._failure, ""
+        reasons = [reason for reason in self.control.of_all(why) if reason]
+        if reasons:
+            raise UnreadError(reasons[0])
+
+    def _copy_of(self, engine: Any) -> PretrainModule:
+        whole = weights(engine)
+        if self._module is None:
+            self._module = self.build().to(engine.device)
+        self._module.load_state_dict(whole)
+        # No dropout in the encoder; the objective's normalisation is over the batch, as in training.
+        self._module.objective.train()
+        self._module.model.eval()
+        return self._module
+
+    def _probe(self, model: Any) -> dict[str, float]:
+        label = self.settings.validation.label
+        sides = [self._embedded(model, catalog) for catalog in (self.training, self.held_out)]
+        if not all(len(labels) for _, labels in sides):
+            return {}
+        score, classes = balanced_accuracy(*sides[0], *sides[1])
+        if math.isnan(score):
+            return {}
+        return {f"validation/{label}": score, f"validation/{label}_chance": 1 / classes}
+
+    def _embedded(self, model: Any, catalog: Catalog) -> tuple[np.ndarray, np.ndarray]:
+        """Embeddings and labels of the labelled units of some recordings."""
+        chosen = self.settings.validation
+        labelled = [r for r in catalog.records if chosen.label in r["labels"]] or catalog.records
+        labelled = labelled[: chosen.recordings]
+        mine: list[list[Any]] = []
+        for record in labelled[self.control.rank :: self.control.world]:
+            recording = StoredRecording(catalog.store, record)
+            width = max(chosen.bin_width, recording.resolution / model.config.patch_length)
+            n_bins = chosen.tokens * model.config.patch_length
+            read = partial(self._labelled, model, recording, width, n_bins)
+            try:
+                z_ND, labels = self._read(read)
+            except ConfigError as error:
+                log.debug("%s is left out of the probe: %s", record["path"], error)
+                continue
+            if z_ND is None:
+                break
+            mine += [[z.tolist(), str(text)] for z, text in zip(z_ND, labels, strict=True) if text]
+        self._agree()
+        rows = [row for part in self.control.of_all(mine) for row in part]
+        return np.array([z for z, _ in rows]), np.array([text for _, text in rows])
+
+    def _labelled(self, model: Any, recording: StoredRecording, width: float, n_bins: int) -> tuple[Any, Any]:
+        chosen = self.settings.validation
+        z_ND = embed_units(model, recording, bin_width=width, n_bins=n_bins, max_windows=chosen.windows)
+        return z_ND, recording.units.text(chosen.label)

@@ -1,0 +1,1 @@
+"""NWB files read as recordings."""

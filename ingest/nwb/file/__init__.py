@@ -1,0 +1,1 @@
+"""The NWB file itself: damaged, unfinished or unsafe parts are found and left out by name."""

@@ -1,0 +1,92 @@
+"""What a file is that is no HDF5 file, told from its first bytes: a web page, a pointer, an archive."""
+
+from __future__ import annotations
+
+from io import RawIOBase
+from typing import BinaryIO
+
+from foundation.common.errors import SourceError
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+# HDF5 looks for its signature here, behind a block of the user's own, as MATLAB writes one of 512 bytes.
+MAX_PLACE = 1 << 16
+HEAD = 1024
+# First bytes, and what a file that begins so is; what to do about it.
+KINDS: tuple[tuple[bytes, str], ...] = (
+    (b"version https://git-lfs.github.com/", "is a git-lfs pointer, and not the file: fetch it with `git lfs pull`"),
+    (b"/annex/objects/", "is a git-annex pointer, and not the file: fetch it with `datalad get`"),
+    (b"\x1f\x8b", "is compressed by gzip: unpack it first, with `gunzip`"),
+    (b"PK\x03\x04", "is a zip archive: unpack it first, with `unzip`"),
+    (b"PK\x05\x06", "is an empty zip archive"),
+    (b"BZh", "is compressed by bzip2: unpack it first, with `bunzip2`"),
+    (b"\xfd7zXZ\x00", "is compressed by xz: unpack it first, with `unxz`"),
+    (b"\x28\xb5\x2f\xfd", "is compressed by zstd: unpack it first, with `unzstd`"),
+    (b"7z\xbc\xaf\x27\x1c", "is a 7-Zip archive: unpack it first"),
+    (b"Rar!", "is a RAR archive: unpack it first"),
+    (b"MATLAB 5.0 MAT-file", "is a MATLAB file of another kind than NWB: write it with matnwb"),
+    (b"\x93NUMPY", "is a NumPy array: write it as NWB with pynwb"),
+    (b"CDF\x01", "is a NetCDF file: NWB is read"),
+    (b"CDF\x02", "is a NetCDF file: NWB is read"),
+    (b"%PDF", "is a PDF document"),
+    (b"PAR1", "is a Parquet table: NWB is read"),
+)
+
+
+def refuse_other_kinds(file: BinaryIO | RawIOBase) -> None:
+    """Raise unless HDF5 begins in a file, naming what is there instead.
+
+    Args:
+        file: open and seekable; it is left at its beginning.
+
+    Raises:
+        SourceError: saying what the file is and what to do.
+
+    Example:
+        >>> import io
+        >>> refuse_other_kinds(io.BytesIO(HDF5 + bytes(100)))
+        >>> refuse_other_kinds(io.BytesIO(b"<!DOCTYPE html><html><body>Sign in</body></html>"))
+        Traceback (most recent call last):
+        foundation.common.errors.SourceError: not a readable NWB file: it is a web page, and not the file: ...
+    """
+    file.seek(0)
+    head = file.read(HEAD) or b""
+    place = 0
+    while place <= MAX_PLACE:
+        file.seek(place)
+        if file.read(len(HDF5)) == HDF5:
+            file.seek(0)
+            return
+        place = max(512, 2 * place)
+    file.seek(0)
+    raise SourceError(f"not a readable NWB file: it {kind_of(head)}")
+
+
+def kind_of(head: bytes) -> str:
+    r"""Return what a file that is no HDF5 file is, and what to do about it.
+
+    Args:
+        head: its first kilobyte, or all of it.
+
+    Example:
+        >>> kind_of(b""), kind_of(b"\x1f\x8b\x08")
+        ('is empty: fetch or copy it again', 'is compressed by gzip: unpack it first, with `gunzip`')
+    """
+    if not head:
+        return "is empty: fetch or copy it again"
+    for begin, what in KINDS:
+        if head.startswith(begin):
+            return what
+    if head[257:262] == b"ustar":
+        return "is a tar archive: unpack it first, with `tar -xf`"
+    if not head.strip(b"\0"):
+        return "begins with zeros where HDF5 begins: it was copied or fetched in part; fetch it again"
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:60].decode("utf-8", "replace")
+    if text.lower().startswith(("<!doctype html", "<html", "<head", "<!--")):
+        return "is a web page, and not the file: fetch the file that the page offers; a sign-in may be needed"
+    if text.startswith("<?xml"):
+        return "is XML, such as a server's message of an error, and not the file: fetch it again"
+    if text.startswith(("{", "[")):
+        return "is JSON, such as a server's message of an error, and not the file: fetch it again"
+    if "\ufffd" not in text:
+        return f"is text that begins with {' '.join(text.split())[:40]!r}, and no HDF5 file"
+    return f"is no HDF5 file: it begins with the bytes {head[:8].hex(' ')}"

@@ -1,0 +1,161 @@
+"""Tables whose columns differ in length, as builders: cut to whole rows, or without the columns that do not fit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from hdmf.build import DatasetBuilder, GroupBuilder, LinkBuilder, ReferenceBuilder
+from hdmf.query import ReferenceResolver
+
+from foundation.common.errors import SourceError
+from ingest.nwb.file.builder_parts import PartManager, path_of, remove
+from ingest.nwb.nwb_arrays import load
+from ingest.nwb.read_log import Notes
+
+# Columns without which a row says nothing.
+ROW_TIMES = ("start_time", "stop_time", "timestamp")
+
+
+def column_names(table: GroupBuilder) -> list[str]:
+    """Return the columns that a table names, in its order."""
+    names = table.attributes.get("colnames")
+    if names is None:
+        return []
+    return [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in np.ravel(names)]
+
+
+def drop_column(table: GroupBuilder, name: str) -> None:
+    """Remove a column from a table, with its index and its name."""
+    for one in column_parts(table, name):
+        remove(table, one)
+    remove(table, name)
+    kept = [column for column in column_names(table) if column != name]
+    table.attributes["colnames"] = np.array(kept, dtype=object)
+
+
+def column_parts(table: GroupBuilder, name: str) -> list[str]:
+    """Return a column's dataset and its indices, the outermost last: the length of that one is its number of rows."""
+    parts, index_of = [name], {}
+    members: dict[str, Any] = {**table.datasets, **{key: link.builder for key, link in table.links.items()}}
+    for key, member in members.items():
+        target = member.attributes.get("target") if isinstance(member, DatasetBuilder) else None
+        target = target.builder if isinstance(target, ReferenceBuilder | LinkBuilder) else target
+        if isinstance(target, DatasetBuilder):
+            index_of[id(target)] = key
+    while parts[-1] in members and (index := index_of.get(id(members[parts[-1]]))) and index not in parts:
+        parts.append(index)
+    return parts
+
+
+def mend_rows(table: GroupBuilder, manager: PartManager, notes: Notes) -> None:
+    """Make a table whose columns are of one length out of one whose are not.
+
+    A table of times is cut to the rows that have all their times; of other tables the most common length counts, and of
+    units that of their spike trains. Columns of another length are left out. Rows get numbers if their ids are of
+    another length.
+
+    Args:
+        table: the builder of a DynamicTable.
+        manager: knows the types.
+        notes: gets what became of each column; counts ``table_rows_cut``, ``table_ids_numbered`` and
+            ``parts_left_out``.
+
+    Raises:
+        SourceError: if it is the units' spike trains that do not fit all the rest.
+    """
+    path = path_of(table)
+    for name in column_names(table):
+        if name not in table.datasets and name not in table.links:
+            drop_column(table, name)
+            if not any(note.path == f"{path}/{name}" for note in notes.left):
+                notes.lose(f"{path}/{name}", "named as a column, but not in the file")
+    lengths = {name: _length(table, column_parts(table, name)[-1]) for name in column_names(table)}
+    ids = _length(table, "id")
+    known = [length for length in lengths.values() if length is not None]
+    if not known or all(length == ids for length in lengths.values()):
+        return
+    times = [length for name, length in lengths.items() if name in ROW_TIMES and length is not None]
+    if lengths.get("spike_times") is not None and manager.is_a(table, "Units"):
+        whole = rows = _rows_of_trains(table, lengths, ids)
+    elif times:
+        whole, rows = max(times), min(times)
+    else:
+        whole = rows = _most_common(known, ids)
+    for name, length in lengths.items():
+        if length == rows:
+            continue
+        if not (length == whole and rows < whole and _cut(table, column_parts(table, name)[-1], rows)):
+            drop_column(table, name)
+            said = "no values" if length is None else f"{length} values"
+            notes.lose(f"{path}/{name}", f"{said} for {rows} rows")
+    if rows < whole:
+        notes.leave(f"{path}, rows from {rows + 1} on", "not all times are given for them")
+        notes["table_rows_cut"] += whole - rows
+    if ids is not None and ids == whole and rows < whole and _cut(table, "id", rows):
+        return
+    if ids != rows and "id" in table.datasets:
+        table.datasets["id"]["data"] = np.arange(rows)
+        notes.leave(f"{path}/id", f"{ids} ids for {rows} rows: the rows are numbered", "table_ids_numbered")
+
+
+def _rows_of_trains(table: GroupBuilder, lengths: dict[str, int | None], ids: int | None) -> int:
+    """The number of spike trains, if another column or the ids agree with it, or no column does not.
+
+    Ids alone do not count against an index that fits the spike times.
+    """
+    trains = lengths["spike_times"]
+    assert trains is not None
+    columns = [length for name, length in lengths.items() if name != "spike_times" and length is not None]
+    others = [*columns, *([ids] if ids else [])]
+    if not others or trains in others or (not columns and _index_fits(table)):
+        return trains
+    index, rows = column_parts(table, "spike_times")[-1], _most_common(others, ids)
+    raise SourceError(f"{path_of(table)}.{index} is damaged: {trains} rows for {rows} units")
+
+
+def _index_fits(table: GroupBuilder) -> bool:
+    """Return whether the index of the spike times divides them all among units, the first of which has a spike.
+
+    An index that begins with 0 may be one of starts and ends, which has a row more than there are units.
+    """
+    index = column_parts(table, "spike_times")[1:]
+    if len(index) != 1 or index[0] not in table.datasets:
+        return False
+    try:
+        ends = np.asarray(load(table.datasets[index[0]].data, f"{path_of(table)}/{index[0]}"))
+    except Exception:  # what cannot be read fits nothing
+        return False
+    if ends.ndim != 1 or not len(ends) or ends.dtype.kind not in "iu":
+        return False
+    return bool(ends[0] > 0 and (ends[1:] >= ends[:-1]).all() and ends[-1] == _length(table, "spike_times"))
+
+
+def _most_common(lengths: list[int], ids: int | None) -> int:
+    """The length of most columns; of several that are alike in number, that of the ids."""
+    counts = Counter(lengths)
+    return max(counts, key=lambda length: (counts[length], length == ids, length))
+
+
+def _length(table: GroupBuilder, name: str) -> int | None:
+    member: Any = table.datasets.get(name) or getattr(table.links.get(name), "builder", None)
+    if not isinstance(member, DatasetBuilder):
+        return None
+    data = member.data
+    shape = getattr(data, "shape", None)
+    if shape is not None:
+        return int(shape[0]) if len(shape) else None
+    return len(data) if hasattr(data, "__len__") and not isinstance(data, str | bytes) else None
+
+
+def _cut(table: GroupBuilder, name: str, rows: int) -> bool:
+    """Cut a column, or the index of a ragged one, to so many rows; False where that cannot be done."""
+    member = table.datasets.get(name)
+    if member is None or isinstance(member.data, ReferenceResolver):
+        return False
+    try:
+        member["data"] = load(member.data, f"{path_of(table)}/{name}")[:rows]
+    except Exception:  # what cannot be read is left out
+        return False
+    return True

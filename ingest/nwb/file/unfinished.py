@@ -1,0 +1,154 @@
+"""Files that their writer has not finished: marks of being written, chunks never written, runs of fill values."""
+
+from __future__ import annotations
+
+import math
+import os
+from io import RawIOBase
+from typing import Any, BinaryIO
+
+import h5py
+import numpy as np
+
+from foundation.common.errors import SourceError
+from foundation.store.format.spill import pieces
+from ingest.nwb.file.file_kind import HDF5
+
+# What browsers and tools lay beside a file, under its name, for as long as they fetch it.
+SIBLINGS = (".part", ".partial", ".crdownload", ".download", ".aria2", ".dandidownload", ".filepart")
+# A run of fill values at the end of whole trains is taken for one never written from this length on.
+MIN_RUN = 8
+BEING_WRITTEN = "the file is being written, or its writer ended before it was done"
+
+
+def refuse_unfinished(path: str, file: BinaryIO | RawIOBase) -> None:
+    """Raise if a file says that it is being written or fetched.
+
+    Args:
+        path: where it is; on this machine other files beside it are looked for.
+        file: open and seekable; it is left at its beginning.
+
+    Raises:
+        SourceError: naming the mark.
+    """
+    file.seek(0)
+    head = file.read(12) or b""
+    file.seek(0)
+    # Of the superblock's versions 3 has the mark that a file is open for writing; HDF5 takes it away at closing.
+    if head.startswith(HDF5) and len(head) == 12 and head[8] >= 3 and head[11] & 1:
+        raise SourceError(
+            "is being written: it is marked as open for writing; wait until its writer has closed it (`h5clear -s` "
+            "takes away the mark that a dead writer left)"
+        )
+    local = path.removeprefix("file://")
+    if "://" in local:
+        return
+    for suffix in SIBLINGS:
+        if os.path.exists(local + suffix):
+            name = os.path.basename(local) + suffix
+            raise SourceError(f"is being fetched: {name} lies beside it; wait until that is gone, or remove it")
+
+
+def state_of(path: str) -> tuple[int, int] | None:
+    """Return size and time of change of a file or folder on this machine; None if there is none."""
+    try:
+        state = os.stat(path.removeprefix("file://"))
+    except (OSError, ValueError):
+        return None
+    return state.st_size, state.st_mtime_ns
+
+
+def refuse_changed(path: str, before: tuple[int, int] | None) -> None:
+    """Raise if a file on this machine is not as it was.
+
+    Args:
+        path: where it is.
+        before: what `state_of` said.
+
+    Raises:
+        SourceError: if its size or its time of change differs.
+    """
+    if state_of(path) != before:
+        raise SourceError(f"{path}: changed while it was read: wait until its writer has closed it")
+
+
+def unwritten(data: Any) -> str | None:
+    """Return how many chunks of an HDF5 dataset were never written; None if all were, or that cannot be told.
+
+    Zarr leaves out chunks that hold nothing but the fill value, so that a missing one says nothing.
+    """
+    array = getattr(data, "dataset", data)
+    if not isinstance(array, h5py.Dataset) or array.chunks is None or array.is_virtual or not array.size:
+        return None
+    declared = math.prod(-(-length // chunk) for length, chunk in zip(array.shape, array.chunks, strict=True))
+    written = int(array.id.get_num_chunks())
+    return None if written >= declared else f"{declared - written} of its {declared} chunks were never written"
+
+
+def is_sparse(data: Any) -> bool:
+    """Return whether chunks of samples were never written and read as NaN, so that their samples are merely missing."""
+    array = getattr(data, "dataset", data)
+    return unwritten(array) is not None and array.dtype.kind == "f" and bool(np.isnan(array.fillvalue))
+
+
+def without_value(data: np.ndarray) -> int:
+    """Return how many of ``(T, N)`` samples are NaN in all of their dimensions.
+
+    Example:
+        >>> without_value(np.array([[1.0, np.nan], [np.nan, np.nan]]))
+        1
+    """
+    return sum(int(np.isnan(data[piece]).all(axis=1).sum()) for piece in pieces(data))
+
+
+def refuse_unwritten(data: Any, what: str) -> None:
+    """Raise if chunks of an HDF5 dataset were never written.
+
+    Raises:
+        SourceError: naming the dataset.
+    """
+    if (why := unwritten(data)) is not None:
+        raise SourceError(f"{what}: {why}: {BEING_WRITTEN}")
+
+
+def fill_run(values: np.ndarray) -> int:
+    """Return the length of the run of zeros with which values end, if others are above 0 before it; else 0.
+
+    Example:
+        >>> fill_run(np.array([1.0, 2.0, 0.0, 0.0])), fill_run(np.zeros(3)), fill_run(np.array([0.0, 1.0]))
+        (2, 0, 0)
+    """
+    # Most end otherwise, and then nothing but the end is read.
+    if not len(values) or values[-1] != 0:
+        return 0
+    others = np.flatnonzero(values)
+    return len(values) - 1 - int(others[-1]) if len(others) and values[others].max() > 0 else 0
+
+
+def refuse_unfinished_trains(data: Any, times: np.ndarray, bounds: np.ndarray, what: str) -> None:
+    """Raise if spike times end in fill values.
+
+    Args:
+        data: as the file has them.
+        times: ``(S,)`` the same in memory, unit after unit.
+        bounds: ``(N + 1,)`` where each unit's lie.
+        what: their name, for the error.
+
+    Raises:
+        SourceError: if chunks were never written, or the last times are 0 in a train that was above 0 before, or in
+            whole trains at the end.
+    """
+    refuse_unwritten(data, what)
+    run = fill_run(times)
+    if run > 1 and (run >= MIN_RUN or len(times) - run not in bounds):
+        raise SourceError(f"{what}: the last {run} of {len(times)} are 0: {BEING_WRITTEN}")
+
+
+def refuse_unfinished_index(ends: np.ndarray, what: str) -> None:
+    """Raise if the index of a ragged column ends in fill values.
+
+    Raises:
+        SourceError: naming the index.
+    """
+    if run := fill_run(np.asarray(ends)):
+        raise SourceError(f"{what}: the last {run} of {len(ends)} are 0: {BEING_WRITTEN}")

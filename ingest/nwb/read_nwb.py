@@ -1,0 +1,358 @@
+"""NWB files -> recordings, as a recipe says what their tables and series mean."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO, cast
+
+import fsspec
+import h5py
+import numpy as np
+from pynwb import NWBHDF5IO, NWBFile, get_type_map
+from zarr.abc.store import Store as ZarrStore
+
+from foundation.common.credentials import without_secrets
+from foundation.common.errors import SourceError, StoreError
+from foundation.common.printable import printable
+from foundation.store import Recording, Source, Subject
+from ingest.nwb.file.builder_parts import PartManager
+from ingest.nwb.file.construct import constructed
+from ingest.nwb.file.file_kind import refuse_other_kinds
+from ingest.nwb.file.hdf5_builders import SPECIFICATIONS, Hdf5Builders
+from ingest.nwb.file.hdf5_filters import use_plugins
+from ingest.nwb.file.hdf5_safety import refuse_outside_links
+from ingest.nwb.file.nwb_versions import refuse_other_versions, version_of
+from ingest.nwb.file.plain_errors import in_plain_words
+from ingest.nwb.file.unfinished import refuse_changed, refuse_unfinished, state_of
+from ingest.nwb.inventory import leave_the_rest
+from ingest.nwb.nwb_texts import plain_text
+from ingest.nwb.read_log import Notes, is_damage, reason
+from ingest.nwb.series.activity import activity_series, preference, read_activity
+from ingest.nwb.series.event_series import read_events
+from ingest.nwb.series.interval_tables import read_intervals, without_invalid_times
+from ingest.nwb.series.sampled_series import FoundSeries, find_series, rate_of, read_behavior, voltage
+from ingest.nwb.session_start import session_start, unix_time
+from ingest.nwb.spikes.detected_events import Detected, find_detected, is_stub, read_detected
+from ingest.nwb.spikes.other_times import find_trials, other_times
+from ingest.nwb.spikes.resolution import resolution_of
+from ingest.nwb.spikes.spike_tables import observation_intervals, observed_time, read_spikes
+from ingest.nwb.spikes.spike_times import seconds_of
+from ingest.nwb.spikes.time_units import strangers, suspicion
+from ingest.nwb.spikes.unit_columns import read_units
+from ingest.nwb.spikes.unit_tables import find_units
+from ingest.nwb.zarr_v2 import digest_of_zarr, opened_zarr, zarr_at
+from ingest.quality.quality_control import assess
+from ingest.quality.read_counts import refuse_losses
+from ingest.recipe.recipes import Recipe, load_recipe
+from ingest.recipe.regions import with_regions
+from ingest.sources.local.watched_file import WatchedFile
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class NeedsSorting:
+    """A file that holds raw voltage or detected events, and no activity of units.
+
+    Args:
+        path: the file.
+        channels: number of channels; 0 without voltage.
+        rate: samples per second.
+        duration: seconds.
+        events: what events are there, and the recipe's line that has them read as spikes; ``''`` if there are none.
+    """
+
+    path: str
+    channels: int
+    rate: float
+    duration: float
+    events: str = ""
+
+    def __str__(self) -> str:
+        voltage = f"{self.channels} channels at {self.rate:g} Hz for {self.duration:.1f} s" if self.channels else ""
+        return "; ".join(part for part in (voltage, self.events) if part)
+
+
+@dataclass(frozen=True)
+class NoActivity:
+    """A file that holds no activity of units and nothing that could be sorted: behaviour or video alone, for example.
+
+    Args:
+        path: the file.
+        series: paths of its series, ``''`` without any.
+    """
+
+    path: str
+    series: str
+
+    def __str__(self) -> str:
+        return (
+            "holds neither spike times of units nor sampled activity nor voltage that the recipe knows; "
+            f"its series are: {self.series or 'none'}"
+        )
+
+
+def read_nwb(
+    path: str | os.PathLike[str],
+    recipe: Recipe | None = None,
+    *,
+    strict: bool = False,
+    source: Source | None = None,
+    namespace: str = "",
+    content: BinaryIO | ZarrStore | None = None,
+    notes: Notes | None = None,
+) -> Recording | NeedsSorting | NoActivity:
+    """Read an NWB file (NWB 2; HDF5 or Zarr).
+
+    Args:
+        path: a file, the folder of a Zarr store, or an fsspec URL of either.
+        recipe: what columns, tables and series mean; the shipped ``default`` if none is given.
+        strict: refuse what is otherwise mended: unsorted, missing or impossible times.
+        source: where the file comes from; by default its path and the digest of its bytes.
+        namespace: what tells its subject apart from others of the same name (``archive/dandiset``).
+        content: an open, seekable binary file (HDF5) or a read-only Zarr store; by default ``path`` is opened as a
+            file. It is left open.
+        notes: gets what became of every object of the file.
+
+    Returns:
+        The recording; ``NoActivity`` for a file with behaviour or video alone; ``NeedsSorting`` for one with voltage or
+        detected events alone.
+
+    Raises:
+        SourceError: if the file is damaged, is no NWB file, holds no activity, or (``strict``) needs mending. The
+            message begins with the path.
+    """
+    path = os.fspath(path)
+    recipe = load_recipe("default") if recipe is None else recipe
+    content = zarr_at(path) if content is None else content
+    before = state_of(path)
+    if source is None:
+        source = Source(path=path, digest=digest_of(path, content))
+    notes = Notes() if notes is None else notes
+    with opened_nwb(path, content, notes) as nwb:
+        read = _read(nwb, recipe, strict, source, namespace, notes)
+        leave_the_rest(nwb, notes)
+    refuse_changed(path, before)
+    return read
+
+
+def digest_of(path: str, content: BinaryIO | ZarrStore | None = None) -> str:
+    """sha256 of a file's bytes, read as a stream; of a Zarr store, over all its keys and their bytes.
+
+    Args:
+        path: a file, the folder of a Zarr store, or an fsspec URL of either.
+        content: the open file, if it is open already; it is read from its beginning. Or the open store.
+
+    Raises:
+        SourceError: if the file cannot be read.
+    """
+    content = zarr_at(path) if content is None else content
+    try:
+        if isinstance(content, ZarrStore):
+            return digest_of_zarr(content)
+        with ExitStack() as stack:
+            file = stack.enter_context(fsspec.open(path, "rb")) if content is None else content
+            file.seek(0)
+            return hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
+    except Exception as error:  # each file system has its own errors
+        raise SourceError(f"{path}: cannot be read: {in_plain_words(error)}") from error
+
+
+@contextmanager
+def opened_nwb(path: str, content: BinaryIO | ZarrStore | None = None, notes: Notes | None = None) -> Iterator[NWBFile]:
+    """The open file, without the parts that cannot be read. Errors of h5py, hdmf, zarr and pynwb become `SourceError`.
+
+    Args:
+        path: a file or an fsspec URL; errors name it.
+        content: what is at that path, if it is open already: a binary file or a Zarr store.
+        notes: gets the parts that are left out.
+    """
+    notes = Notes() if notes is None else notes
+    try:
+        with warnings.catch_warnings(), ExitStack() as stack:
+            # Cached namespaces of another version, deprecated fields: nothing that a reader can mend.
+            warnings.simplefilter("ignore")
+            content = zarr_at(path) if content is None else content
+            if isinstance(content, ZarrStore):
+                yield stack.enter_context(opened_zarr(content, notes))
+                return
+            raw = stack.enter_context(fsspec.open(path, "rb")) if content is None else content
+            watched = WatchedFile(raw)
+            stack.callback(watched.refuse_failure)
+            refuse_unfinished(path, watched)
+            refuse_other_kinds(watched)
+            use_plugins()
+            file = stack.enter_context(h5py.File(watched, "r"))
+            refuse_other_versions(version_of(file))
+            builders = stack.enter_context(Hdf5Builders(file, PartManager(_types(file, notes)), notes))
+            builders.read_builder()
+            yield constructed(builders, builders.unread, notes)
+    except SourceError as error:
+        raise SourceError(f"{path}: {error}") from error
+    except (MemoryError, StoreError):
+        raise
+    except Exception as error:  # damaged files fail in any layer, in any way
+        log.debug("reading %s failed", path, exc_info=True)
+        raise SourceError(f"{path}: not a readable NWB file: {in_plain_words(error)}") from error
+
+
+def _types(file: h5py.File, notes: Notes) -> Any:
+    """The types of NWB and of the extensions whose definitions are in the file."""
+    place = file.attrs.get(SPECIFICATIONS)
+    if not isinstance(place, h5py.Reference) or not place:
+        return get_type_map()
+    refuse_outside_links(file[place])
+    try:
+        types = get_type_map()
+        NWBHDF5IO.load_namespaces(types, file=file)
+    except Exception as error:  # a definition may be damaged in any way
+        if not is_damage(error):
+            raise
+        notes.lose(file[place].name.strip("/"), f"definitions of types that cannot be used: {reason(error)}")
+        return get_type_map()
+    return types
+
+
+def _read(
+    nwb: NWBFile, recipe: Recipe, strict: bool, source: Source, namespace: str, notes: Notes
+) -> Recording | NeedsSorting | NoActivity:
+    found = find_series(nwb)
+    sampled, detected = activity_series(found, recipe.activity), find_detected(nwb)
+    found = [item for item in found if not any(item.series is one.container for one in detected)]
+    chosen: list[Detected] = []
+    parts: dict[str, Any]
+    if (table := find_units(nwb, recipe.units, notes)) is not None:
+        path, rows = table
+        rules = recipe.spike_times
+        seconds = seconds_of(rules, unix_time(nwb) if rules.since_1970 else 0.0)
+        observed = observation_intervals(rows, path, notes)
+        trials = find_trials(nwb, recipe, observed)
+        trains = read_spikes(rows, path, notes, strict, rules=rules, seconds=seconds, trials=trials)
+        spikes = trains.spikes
+        domain = observed_time(observed, trains, notes, seconds)
+        if "obs_intervals" in rows.colnames and not any(one.path == f"{path}/obs_intervals" for one in notes.left):
+            notes.take(f"{path}/obs_intervals", f"{domain.duration:.1f} s in which the population was observed")
+        resolution = resolution_of(nwb, recipe.resolution, notes, rows, spikes)
+        others = other_times(nwb, found, recipe, observed)
+        if rules.check and (why := suspicion(spikes, others, resolution)) is not None:
+            if strict:
+                raise SourceError(f"{path}: {why}")
+            log.warning("%s: %s: %s", _shown(source.path), printable(path), printable(why))
+            notes.take(f"{path}/spike_times", f"suspicious: {why}")
+            notes["spike_times_suspicious"] += 1
+        elif rules.check:
+            for stranger, why in strangers(spikes, others).items():
+                log.warning("%s: %s %s", _shown(source.path), printable(stranger), printable(why))
+                notes.take(stranger, f"suspicious: {why}")
+                notes["other_times_suspicious"] += 1
+        units = read_units(rows, recipe.units, notes, path, nwb)
+        parts = {"spikes": spikes}
+        for item in sampled:
+            notes.leave(item.path, "sampled activity, beside spike times", "activity_series_left_out")
+    elif chosen := [item for item in detected if item.is_read(recipe.units)]:
+        spikes, domain, units = read_detected(chosen, nwb, recipe.units, notes, strict)
+        resolution = resolution_of(nwb, recipe.resolution, notes)
+        parts = {"spikes": spikes}
+        for other in sampled:
+            notes.leave(other.path, "sampled activity, beside spike times", "activity_series_left_out")
+    elif sampled:
+        _refuse_lost_activity(notes, recipe, sampled)
+        activity = read_activity(sampled, recipe, nwb, notes)
+        domain, units = activity.domain, activity.units
+        parts = {"activity": activity.series, "activity_kind": activity.kind}
+        resolution = resolution_of(nwb, recipe.resolution, notes)
+    else:
+        _refuse_lost_activity(notes, recipe)
+        return _not_sorted(source.path, found, detected)
+    for events in detected:
+        if not any(events is one for one in chosen):
+            notes.leave(events.path, f"{events}; {events.advice}", "series_left_out" if events.is_series else "")
+    domain = without_invalid_times(nwb, domain, notes)
+    if nwb.invalid_times is not None:
+        notes.take("intervals/invalid_times", "taken out of the observed time")
+    subject = read_subject(nwb, source.path, namespace)
+    if nwb.subject is not None:
+        notes.take("general/subject", f"subject {subject.key}")
+    intervals = read_intervals(nwb, recipe, domain, notes, strict)
+    intervals |= read_events(found, domain, notes, intervals)
+    rest = [item for item in found if not item.is_events and not any(item is other for other in sampled)]
+    start = session_start(nwb)
+    recording = Recording(
+        source=source,
+        subject=subject,
+        session=session_name(nwb, source.path),
+        units=with_regions(units, recipe.regions, subject.species, notes),
+        domain=domain,
+        behavior=read_behavior(rest, recipe, notes, strict, domain.duration),
+        intervals=dict(sorted(intervals.items())),
+        resolution=resolution,
+        quality=notes.found(),
+        description=plain_text(nwb.session_description) or plain_text(nwb.experiment_description),
+        start_time="" if start is None else start.isoformat(),
+        lab=plain_text(nwb.lab),
+        institution=plain_text(nwb.institution),
+        **parts,
+    )
+    if strict:
+        refuse_losses(recording.quality)
+    return assess(recording, recipe.control)
+
+
+def _shown(source: str) -> str:
+    """A file's path or URL as a log may show it: workers write logs without the formatter of the main process."""
+    return printable(without_secrets(source))
+
+
+def _refuse_lost_activity(notes: Notes, recipe: Recipe, sampled: Sequence[FoundSeries] = ()) -> None:
+    """Raise if activity that would be read in the first place is among what cannot be read."""
+    best = min((preference(item.path, recipe.activity) for item in sampled), default=len(recipe.activity.prefer))
+    for part in notes.damaged:
+        units = part.neurodata_type == "Units" or part.path.rpartition("/")[2] in ("spike_times", "spike_times_index")
+        activity = part.neurodata_type in recipe.activity.types
+        if units or (activity and preference(part.path, recipe.activity) <= best):
+            why = next((note.text for note in notes.left if part.path.startswith(note.path)), "a part of it is damaged")
+            raise SourceError(f"{part.path}, which holds activity, cannot be read: {why}")
+
+
+def _not_sorted(path: str, found: list[FoundSeries], detected: list[Detected]) -> NeedsSorting | NoActivity:
+    """Say what there is to sort in a file without activity of units, or what there is otherwise."""
+    events = "; ".join(f"{item.path}: {item}: {item.advice}" for item in detected)
+    raw = voltage([item for item in found if not is_stub(item.series, detected)])
+    if raw is None or raw.series.data is None or not np.isfinite(rate_of(raw.series)):
+        if events:
+            return NeedsSorting(path, 0, 0.0, 0.0, events)
+        return NoActivity(path, ", ".join(item.path for item in found))
+    shape, rate = np.shape(raw.series.data), rate_of(raw.series)
+    return NeedsSorting(path, shape[1] if len(shape) > 1 else 1, rate, shape[0] / rate, events)
+
+
+def read_subject(nwb: NWBFile, path: str, namespace: str) -> Subject:
+    """The animal; one that the file does not name is called after the file (``sub-...``, or all of its name)."""
+    stem = _stem(path)
+    named = re.search(r"sub-([^_/]+)", stem)
+    fallback = named.group(1) if named else stem
+    subject = nwb.subject
+    if subject is None:
+        return Subject(fallback, namespace)
+    texts = {field: plain_text(getattr(subject, field, None)) for field in ("species", "sex", "age")}
+    return Subject(plain_text(subject.subject_id) or fallback, namespace, **texts)
+
+
+def _stem(path: str) -> str:
+    """The name of a file or a Zarr store without ``.nwb``, ``.zarr`` or both."""
+    return PurePosixPath(PurePosixPath(path).name.removesuffix(".zarr")).stem
+
+
+def session_name(nwb: NWBFile, path: str) -> str:
+    """The session: the file's session id, or ``ses-...`` of its name, or its identifier."""
+    named = re.search(r"ses-([^_/]+)", _stem(path))
+    return plain_text(nwb.session_id) or (named.group(1) if named else plain_text(nwb.identifier) or _stem(path))

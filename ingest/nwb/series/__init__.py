@@ -1,0 +1,1 @@
+"""Series and intervals of an NWB file: behaviour, sampled activity, events, trials."""

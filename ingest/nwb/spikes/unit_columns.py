@@ -1,0 +1,136 @@
+"""The units table of an NWB file: labels and other properties of units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pynwb import NWBFile
+
+from foundation.store import Units
+from ingest.nwb.nwb_arrays import load
+from ingest.nwb.read_log import Notes
+from ingest.nwb.spikes.electrodes import UnitElectrodes, devices, group_names, unit_electrodes
+from ingest.nwb.table_columns import read_columns
+from ingest.recipe.name_patterns import first_match, free_name, matches, safe_name, search_groups
+from ingest.recipe.recipe_rules import UnitRules
+
+STANDARD = ("cell_type", "location", "quality", "group", "probe")
+SPECIAL = ("spike_times", "obs_intervals")
+
+
+def read_units(table: Any, rules: UnitRules, notes: Notes, path: str = "units", nwb: NWBFile | None = None) -> Units:
+    """The properties of a table with a row per unit (spike-sorted units, or imaged cells).
+
+    Args:
+        table: a DynamicTable.
+        rules: which columns hold which label.
+        notes: gets what each column became, or why it was left; counts the latter as ``unit_columns_left_out``, and
+            what cannot be read as ``parts_left_out``.
+        path: where the table lies in the file.
+        nwb: the file, for its electrodes and devices.
+
+    Returns:
+        ``id``; ``cell_type``, ``location``, ``quality``, ``group``, ``probe`` and ``probe_description`` as far as they
+        are known; what the units' electrodes say (``x``, ``y``, ``z``...); and every other column that fits, under its
+        own name.
+    """
+    electrodes, n_damaged = None, len(notes.damaged)
+    with notes.part(f"{path}/electrodes"):
+        electrodes = unit_electrodes(table, rules.electrodes, None if nwb is None else nwb.electrodes)
+    if electrodes is not None:
+        notes.take(f"{path}/{electrodes.column}", "the electrodes of each unit")
+    unread = rules.electrodes if len(notes.damaged) > n_damaged else []
+    named = [name for name in table.colnames if matches(unread, name)] if electrodes is None else [electrodes.column]
+    skip = (*SPECIAL, *named)
+    dropped = tuple(name for name in table.colnames if matches(rules.drop, name))
+    for name in dropped:
+        notes.leave(f"{path}/{name}", "the recipe drops it")
+    found = read_columns(table, path, "unit_columns_left_out", notes, (*skip, *dropped), rules.array_size)
+    probes: dict[str, np.ndarray] = {}
+    from_electrodes: dict[str, np.ndarray | None] = {}
+    with notes.part("electrodes, groups of"):
+        groups = group_names(table, electrodes)
+        probes = devices(groups, nwb)
+        from_electrodes = {"group": groups, "probe": probes.get("probe")}
+    if electrodes is not None and "location" in electrodes.table.colnames:
+        with notes.part("electrodes/location"):
+            from_electrodes["location"] = electrodes.values("location")
+
+    columns: dict[str, np.ndarray] = {"id": np.arange(len(table))}
+    with notes.part(f"{path}/id"):
+        columns["id"] = np.asarray(load(table.id.data, f"{path}/id")).astype(np.int64)
+    taken: dict[str, list[str]] = {}
+    for standard in STANDARD:
+        values, name = _standard(standard, found, rules)
+        said = _filled(values, from_electrodes.get(standard))
+        if said is None:
+            continue
+        if standard == "location":
+            said = np.array([search_groups(rules.location_patterns, v) or v for v in said.tolist()], dtype=str)
+        if said.dtype.kind == "U":
+            said = np.array(["" if matches(rules.missing, v) else v for v in said.tolist()], dtype=str)
+        columns[standard] = said
+        if name:
+            taken[name] = [*taken.get(name, []), standard]
+        if values is None or said.tolist() != values.tolist():
+            notes.take(f"{path}/{name or 'electrodes'}", f"{standard}, {_known(said)}")
+        else:
+            notes.take(f"{path}/{name}", f"{standard}, {_known(said)}")
+    for name, values in found.items():
+        # What is a label already is not kept twice, unless it says more than the label does.
+        if name in taken:
+            continue
+        kept = free_name([name, f"source_{name}"], columns)
+        columns[kept] = values
+        notes.take(f"{path}/{name}", f"column {kept}")
+    if "probe_description" in probes:
+        columns.setdefault("probe_description", probes["probe_description"])
+    if electrodes is not None:
+        columns |= _electrode_columns(electrodes, rules, columns, notes)
+    return Units(len(table), columns)
+
+
+def _standard(standard: str, found: dict[str, np.ndarray], rules: UnitRules) -> tuple[np.ndarray | None, str]:
+    """The first column of a rule that says anything, and its name."""
+    names = [name for name, values in found.items() if values.ndim == 1]
+    while (name := first_match(getattr(rules, standard), names)) is not None:
+        values = found[name]
+        # A quality may be a number (an isolation distance); the other labels are names, whatever they look like.
+        if standard != "quality" and values.dtype.kind != "U":
+            values = values.astype(str)
+        if values.dtype.kind != "U" or not all(matches(rules.missing, v) for v in values.tolist()):
+            return values, name
+        names.remove(name)
+    return None, ""
+
+
+def _filled(values: np.ndarray | None, others: np.ndarray | None) -> np.ndarray | None:
+    """``values``, with ``others`` where a text is missing."""
+    if values is None or others is None or values.dtype.kind != "U" or others.dtype.kind != "U":
+        return others if values is None else values
+    return np.array([a or b for a, b in zip(values.tolist(), others.tolist(), strict=True)], dtype=str)
+
+
+def _electrode_columns(
+    electrodes: UnitElectrodes, rules: UnitRules, columns: dict[str, np.ndarray], notes: Notes
+) -> dict[str, np.ndarray]:
+    kept: dict[str, np.ndarray] = {}
+    for name in electrodes.table.colnames:
+        if not matches(rules.electrode_columns, name):
+            continue
+        values = None
+        with notes.part(f"electrodes/{name}"):
+            values = electrodes.values(name)
+        if values is None or (values.dtype.kind == "f" and not np.isfinite(values).any()):
+            continue
+        own = free_name([safe_name(name), safe_name(f"electrode_{name}")], columns | kept)
+        kept[own] = values
+        how = "the most frequent" if values.dtype.kind == "U" else "the mean"
+        notes.take(f"electrodes/{name}", f"column {own}: {how} of a unit's electrodes")
+    return kept
+
+
+def _known(values: np.ndarray) -> str:
+    known = int((values != "").sum()) if values.dtype.kind == "U" else len(values)
+    return f"known of {known} of {len(values)}"

@@ -1,0 +1,232 @@
+"""A Zarr v2 store as an NWBFile: its tree as hdmf's builders, and pynwb's object mapping on top."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from hdmf.backends.errors import UnsupportedOperation
+from hdmf.backends.io import HDMFIO
+from hdmf.build import BuildManager, DatasetBuilder, GroupBuilder, LinkBuilder
+from hdmf.spec import SpecReader
+from pynwb import NWBFile, get_type_map
+from zarr.abc.store import Store
+
+from foundation.common.errors import SourceError
+from ingest.nwb.file.builder_parts import PartManager, Unread, refuse_circle
+from ingest.nwb.file.construct import constructed
+from ingest.nwb.file.nwb_versions import refuse_other_versions
+from ingest.nwb.read_log import Damage, Notes, is_damage, reason
+from ingest.nwb.zarr_v2.references import BuilderReferences, find_target, is_reference
+from ingest.nwb.zarr_v2.zarr_v2_arrays import LazyArray
+from ingest.nwb.zarr_v2.zarr_v2_layout import Node, read_layout
+
+SPECIFICATIONS = ".specloc"
+# What the layout itself keeps in attributes.
+RESERVED = (SPECIFICATIONS, "zarr_dtype", "zarr_link", "_ARRAY_DIMENSIONS")
+
+
+@contextmanager
+def opened_zarr(store: Store, notes: Notes) -> Iterator[NWBFile]:
+    """The NWB file in a Zarr v2 store, as hdmf-zarr lays it out. Large arrays are read when they are asked for.
+
+    Args:
+        store: open for reading; nothing is written, and nothing outside it is read.
+        notes: gets the parts that cannot be read, which are left out.
+
+    Raises:
+        SourceError: if the store is no NWB file, is damaged, or holds what is not read (see docs/sources.md).
+    """
+    nodes = read_layout(store)
+    refuse_other_versions(nodes[""].attributes.get("nwb_version"))
+    with _ZarrIO(store, nodes, PartManager(_types(store, nodes, notes))) as io:
+        io.read_builder()
+        notes.damaged += io.lost
+        yield constructed(io, io.unread, notes)
+
+
+class _ZarrIO(HDMFIO):
+    """hdmf's view of the store: a tree of builders, made once."""
+
+    def __init__(self, store: Store, nodes: dict[str, Node], manager: BuildManager) -> None:
+        self._store, self._nodes = store, nodes
+        self._builders: dict[str, Any] = {}
+        self.unread: list[Unread] = []
+        self.lost: list[Damage] = []
+        super().__init__(manager=manager, source="zarr")
+
+    def read_builder(self) -> GroupBuilder:
+        if not self._builders:
+            self._build()
+        return self._builders[""]
+
+    def _build(self) -> None:
+        specifications = self._nodes[""].attributes.get(SPECIFICATIONS)
+        kept = {
+            path: node
+            for path, node in self._nodes.items()
+            if not isinstance(specifications, str) or f"{path}/".find(f"{specifications.strip('/')}/") != 0
+        }
+        # Parents sort before their children, and all objects are there before the first reference is looked up.
+        for path in sorted(kept):
+            if path and path.rpartition("/")[0] not in self._builders:
+                self._lose(path, kept[path])
+                continue
+            parent = self._builders.get(path.rpartition("/")[0])
+            self._fenced(path, parent, lambda path=path: self._add(path, kept[path]))  # type: ignore[misc]
+        for path, node in kept.items():
+            builder = self._builders.get(path)
+            if builder is None:
+                continue
+            for name, value in node.attributes.items():
+                if name not in RESERVED and value is not None:
+                    self._fenced(
+                        f"{path}@{name}",
+                        builder,
+                        lambda b=builder, n=name, v=value: b.set_attribute(n, self._attribute(v)),  # type: ignore[misc]
+                    )
+            for link in node.attributes.get("zarr_link") or []:
+                target = link.get("name") if isinstance(link, dict) else None
+                self._fenced(
+                    f"{path}/{target}",
+                    builder,
+                    lambda p=path, b=builder, one=link: self._link(p, b, one),  # type: ignore[misc]
+                )
+
+    def _lose(self, path: str, node: Node) -> None:
+        """Remember what lay in a group that could not be read."""
+        self.lost.append(Damage(path, str(node.attributes.get("neurodata_type", ""))))
+
+    def _fenced(self, path: str, holder: Any, read: Callable[[], None]) -> None:
+        """Read one object; if it is damaged, remember that instead."""
+        try:
+            read()
+        except Exception as error:  # damage shows in any layer, in any way
+            if holder is None or not is_damage(error):
+                raise
+            self.unread.append(Unread(path, reason(error).removeprefix(f"{path}: "), holder))
+
+    def _add(self, path: str, node: Node) -> None:
+        if node.damage:
+            raise SourceError(node.damage)
+        parent_path, _, name = path.rpartition("/")
+        builder: GroupBuilder | DatasetBuilder
+        builder = self._dataset(path, node) if node.array else GroupBuilder(name=name or "root", source=self.source)
+        builder.location = f"/{parent_path}"
+        if path:
+            parent = self._builders[parent_path]
+            (parent.set_dataset if node.array else parent.set_group)(builder)
+        self._builders[path] = builder
+
+    def _dataset(self, path: str, node: Node) -> DatasetBuilder:
+        assert node.array is not None
+        array: Any = LazyArray(self._store, path, node.array)
+        kind = node.attributes.get("zarr_dtype")
+        data: Any = array
+        dtype: Any = array.dtype
+        if kind == "object" or (isinstance(kind, list) and array.dtype == object):
+            data = BuilderReferences(array, self._target, self._container)
+            dtype = kind
+        elif kind == "scalar":
+            if array.size != 1:
+                raise SourceError(f"a single value of shape {array.shape}")
+            data = np.asarray(array[...]).reshape(-1)[0]
+        elif array.dtype == object and "neurodata_type" not in node.attributes:
+            data = array[...].tolist()
+        return DatasetBuilder(
+            name=path.rpartition("/")[2], data=data, dtype=dtype, maxshape=node.array.shape, source=self.source
+        )
+
+    def _attribute(self, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        if not is_reference(value.get("value")):
+            raise SourceError("neither a value nor a reference")
+        return self._target(value["value"])
+
+    def _link(self, path: str, builder: Any, link: Any) -> None:
+        if not is_reference(link) or not isinstance(link.get("name"), str) or not isinstance(builder, GroupBuilder):
+            raise SourceError("a link without a name or a target")
+        target = self._target(link)
+        refuse_circle(target, builder)
+        made = LinkBuilder(builder=target, name=link["name"], source=self.source)
+        made.location = f"/{path}"
+        builder.set_link(made)
+
+    def _target(self, reference: Any) -> Any:
+        return find_target(reference, self._builders, self._nodes[""].attributes.get("object_id"))
+
+    def _container(self, reference: Any) -> Any:
+        return self.manager.construct(self._target(reference))
+
+    def open(self) -> None:
+        """Nothing: the store is open."""
+
+    def close(self) -> None:
+        """Nothing: whoever opened the store closes it."""
+
+    def write_builder(self, **kwargs: Any) -> None:
+        raise UnsupportedOperation("Zarr NWB files are only read")
+
+    @staticmethod
+    def can_read(path: str) -> bool:
+        return False
+
+    @classmethod
+    def load_namespaces(cls, *args: Any, **kwargs: Any) -> dict:
+        raise UnsupportedOperation("namespaces are loaded before the file is read")
+
+    def load_namespaces_io(self, *args: Any, **kwargs: Any) -> dict:
+        raise UnsupportedOperation("namespaces are loaded before the file is read")
+
+
+class _Specifications(SpecReader):
+    """One namespace as it is kept in the store: JSON texts, from the store's own arrays alone."""
+
+    def __init__(self, store: Store, nodes: dict[str, Node], path: str) -> None:
+        self._store, self._nodes, self._path = store, nodes, path
+        super().__init__(source=f"zarr:{path}")
+
+    def read_spec(self, spec_path: str) -> Any:
+        node = self._nodes.get(f"{self._path}/{spec_path}")
+        if node is None or node.array is None:
+            raise SourceError(f"{self._path} names {spec_path[:200]!r}, which the store does not hold")
+        array = LazyArray(self._store, f"{self._path}/{spec_path}", node.array)
+        return json.loads(np.asarray(array[...]).reshape(-1)[0])
+
+    def read_namespace(self, namespace_path: str) -> Any:
+        return self.read_spec(namespace_path)["namespaces"]
+
+
+def _types(store: Store, nodes: dict[str, Node], notes: Notes) -> Any:
+    """The types of NWB and of the extensions whose definitions are in the store."""
+    types = get_type_map()
+    try:
+        _load_namespaces(store, nodes, types)
+    except Exception as error:  # a definition may be damaged in any way
+        if not is_damage(error):
+            raise
+        notes.lose("specifications", f"definitions of types that cannot be used: {reason(error)}")
+        return get_type_map()
+    return types
+
+
+def _load_namespaces(store: Store, nodes: dict[str, Node], types: Any) -> None:
+    """Let the types know what the file's own extensions are."""
+    root = nodes[""].attributes.get(SPECIFICATIONS)
+    if not isinstance(root, str):
+        return
+    versions: dict[str, list[str]] = {}
+    for path in sorted(nodes):
+        parts = path.split("/")
+        if len(parts) == 3 and parts[0] == root.strip("/"):
+            versions.setdefault(parts[1], []).append(parts[2])
+    readers = {}
+    for namespace, found in versions.items():
+        named = [version for version in found if version not in ("unversioned", "None")] or found
+        readers[namespace] = _Specifications(store, nodes, f"{root.strip('/')}/{namespace}/{named[-1]}")
+    if readers:
+        types.load_namespaces("namespace", reader=readers)

@@ -1,0 +1,1 @@
+"""Quality control: figures of units and sessions, and rules that leave some out."""

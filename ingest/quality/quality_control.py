@@ -1,0 +1,217 @@
+"""Quality control: figures of every unit and recording, and the rules that drop units, none of them in silence."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from foundation.common.errors import ConfigError
+from foundation.store import Recording, Units
+from foundation.store.format.spill import empty, let_go, pieces
+from ingest.quality.session_quality import clock_jumps, gaps, silences, spans
+from ingest.quality.unit_quality import unit_figures
+from ingest.recipe.name_patterns import first_match, matches
+
+log = logging.getLogger(__name__)
+
+PREFIX = "qc_"
+# Silence of all units is looked for in recordings of so many units and more.
+LEAST_UNITS = 5
+LEAST = {"least_rate": "rate", "least_presence": "presence_ratio", "least_snr": "snr"}
+MOST = {
+    "most_isi_violations": "isi_violations",
+    "most_contamination": "contamination",
+    "most_amplitude_cutoff": "amplitude_cutoff",
+}
+
+
+@dataclass(frozen=True)
+class ControlRules:
+    """Which units are dropped, and how quality is measured. By default every unit is kept.
+
+    A unit whose figure is unknown is kept: it is counted, not dropped. A rule whose figure a file does not have at all
+    is not applied there, and the recording says so.
+
+    Args:
+        least_rate: Hz over the observed time; null for no limit, as for all limits.
+        least_presence: share of minutes of observed time with a spike, 0 to 1.
+        most_isi_violations: share of inter-spike intervals below the refractory period, 0 to 1.
+        most_contamination: estimated share of foreign spikes, 0 to 1.
+        least_snr: signal-to-noise ratio, where the file gives one.
+        most_amplitude_cutoff: estimated share of spikes missed, where the file gives it.
+        quality: labels of sorting quality that are kept; empty for all. An unlabelled unit of a labelled file is kept
+            only if an expression matches the empty text.
+        snr: columns that hold the signal-to-noise ratio.
+        amplitude_cutoff: columns that hold the share of spikes missed.
+        refractory: seconds within which no neuron fires twice.
+        presence_bin: seconds of a bin of the presence ratio.
+        silence: seconds without a spike of any unit that are reported, if that is unlikely at the population's rate and
+            there are five units or more.
+        jump: seconds that a regular series pauses before that is called a jump of its clock.
+    """
+
+    least_rate: float | None = None
+    least_presence: float | None = None
+    most_isi_violations: float | None = None
+    most_contamination: float | None = None
+    least_snr: float | None = None
+    most_amplitude_cutoff: float | None = None
+    quality: list[str] = field(default_factory=list)
+    snr: list[str] = field(default_factory=lambda: ["snr", "signal_to_noise(_ratio)?", "waveform_snr"])
+    amplitude_cutoff: list[str] = field(default_factory=lambda: ["amplitude_cutoff"])
+    refractory: float = 0.0015
+    presence_bin: float = 60.0
+    silence: float = 10.0
+    jump: float = 1.0
+
+    def __post_init__(self) -> None:
+        for key in ("least_presence", "most_isi_violations", "most_contamination", "most_amplitude_cutoff"):
+            value = getattr(self, key)
+            if value is not None and not 0 <= value <= 1:
+                raise ConfigError(f"control.{key} is {value}: allowed is a share from 0 to 1, or null")
+        if self.least_rate is not None and not 0 <= self.least_rate < np.inf:
+            raise ConfigError(f"control.least_rate is {self.least_rate}: allowed is a number of Hz, 0 or more, or null")
+        if self.least_snr is not None and not np.isfinite(self.least_snr):
+            raise ConfigError(f"control.least_snr is {self.least_snr}: allowed is a finite number, or null")
+        for key in ("refractory", "presence_bin", "silence", "jump"):
+            if not 0 < getattr(self, key) < np.inf:
+                raise ConfigError(f"control.{key} is {getattr(self, key)}: allowed is a number of seconds above 0")
+
+
+def assess(recording: Recording, rules: ControlRules) -> Recording:
+    """The same recording with figures of quality, without the units that break a rule.
+
+    Units get the columns ``qc_rate``, ``qc_presence_ratio``, ``qc_isi_violations``, ``qc_contamination``, and where the
+    file gives them ``qc_snr`` and ``qc_amplitude_cutoff``; a column of the file's own with such a name goes on as
+    ``source_qc_...``. ``control`` says what was found and what was dropped, ``quality`` counts the dropped ones.
+
+    Example:
+        >>> from foundation.store import Interval, Source, Spikes, Subject
+        >>> recording = Recording(Source("a.nwb", "0"), Subject("m"), "s", Units(2), Interval.single(0.0, 10.0),
+        ...                       Spikes.from_trains([[1.0, 2.0, 3.0], [5.0]]))
+        >>> kept = assess(recording, ControlRules(least_rate=0.2))
+        >>> kept.n_units, kept.units["qc_rate"].tolist(), kept.quality["units_dropped"]
+        (1, [0.3], 1.0)
+        >>> kept.control["dropped"]
+        [{'unit': 1, 'id': 1, 'rule': 'least_rate', 'value': 0.1, 'limit': 0.2}]
+    """
+    figures = unit_figures(recording, rules.presence_bin, rules.refractory)
+    columns = {name: getattr(figures, name) for name in ("rate", "presence_ratio", "isi_violations", "contamination")}
+    for name in ("snr", "amplitude_cutoff"):
+        given = first_match(getattr(rules, name), [n for n, v in recording.units.items() if v.dtype.kind in "iuf"])
+        if given is not None and recording.units[given].ndim == 1:
+            columns[name] = recording.units[given].astype(np.float64)
+    dropped, unknown, not_applied = _apply(recording.units, columns, rules)
+    session = _session(recording, rules)
+    lost = sorted({row["unit"] for row in dropped})
+    counts = {
+        "units_dropped": len(lost),
+        "duplicate_spikes": int(figures.duplicates.sum()),
+        "gaps": session["gaps"]["count"],
+        "silences": session["silences"]["count"] if session["silences"] else 0,
+        "clock_jumps": sum(found["count"] for found in session["clock_jumps"].values()),
+    }
+    control = {
+        "counts": counts,
+        "units_in_file": recording.n_units,
+        "units_kept": recording.n_units - len(lost),
+        "units_with_duplicates": int((figures.duplicates > 0).sum()),
+        "dropped": dropped,
+        "unknown": unknown,
+        "not_applied": not_applied,
+        **session,
+    }
+    broken = Counter(f"units_dropped_{row['rule']}" for row in dropped)
+    changed = {"units_dropped": len(lost), **broken} if lost else {}
+    quality = recording.quality | {name: float(number) for name, number in sorted(changed.items())}
+    own = {
+        f"source_{n}" if n.removeprefix(PREFIX) in columns and n.startswith(PREFIX) else n: v
+        for n, v in recording.units.items()
+    }
+    units = Units(recording.n_units, own | {f"{PREFIX}{name}": values for name, values in columns.items()})
+    keep = np.ones(recording.n_units, dtype=bool)
+    keep[lost] = False
+    judged = replace(recording, units=units, quality=quality, control=control)
+    return judged if keep.all() else _only(judged, keep)
+
+
+def remarks(recording: Recording) -> str:
+    """What reading changed and what quality control found, in a line; ``''`` if there is nothing to say.
+
+    Gaps in observation are no fault and not mentioned.
+    """
+    counts = recording.control.get("counts", {})
+    found = {name: counts.get(name, 0) for name in ("duplicate_spikes", "silences", "clock_jumps")}
+    parts = [f"{name} {number:g}" for name, number in (recording.quality | found).items() if number]
+    return ", ".join(parts + [f"{rule} not applied" for rule in recording.control.get("not_applied", {})])
+
+
+def _apply(
+    units: Units, columns: dict[str, np.ndarray], rules: ControlRules
+) -> tuple[list[dict[str, Any]], dict[str, int], dict[str, str]]:
+    """A row per unit and rule that it breaks; units that a rule could not judge; rules not applied, and why."""
+    dropped: list[dict[str, Any]] = []
+    unknown: dict[str, int] = {}
+    not_applied: dict[str, str] = {}
+    identity = units["id"].tolist() if "id" in units else list(range(len(units)))
+
+    def drop(unit: int, rule: str, value: Any, limit: Any) -> None:
+        dropped.append({"unit": unit, "id": identity[unit], "rule": rule, "value": value, "limit": limit})
+
+    for rule, name in (LEAST | MOST).items():
+        limit = getattr(rules, rule)
+        if limit is None:
+            continue
+        values = columns.get(name, np.full(len(units), np.nan))
+        if len(units) and not np.isfinite(values).any():
+            not_applied[rule] = f"{name} is not known of any unit"
+            continue
+        if n := int(np.isnan(values).sum()):
+            unknown[rule] = n
+        broken = values < limit if rule in LEAST else values > limit
+        for unit in np.flatnonzero(broken).tolist():
+            value = float(values[unit])
+            drop(unit, rule, round(value, 6) if np.isfinite(value) else str(value), limit)
+    if rules.quality:
+        labels = units.text("quality")
+        if (labels == "").all():
+            not_applied["quality"] = "the file has no labels of sorting quality"
+        else:
+            for unit, label in enumerate(labels.tolist()):
+                if not matches(rules.quality, label):
+                    drop(unit, "quality", label, ", ".join(rules.quality))
+    for rule, reason in not_applied.items():
+        log.warning("control.%s is not applied: %s", rule, reason)
+    return sorted(dropped, key=lambda row: (row["unit"], row["rule"])), unknown, not_applied
+
+
+def _session(recording: Recording, rules: ControlRules) -> dict[str, Any]:
+    domain = recording.domain
+    # A neuron or two may well rest for minutes, and sampled activity has no silence.
+    looked = recording.spikes is not None and recording.n_units >= LEAST_UNITS
+    silent = silences(recording.spikes, domain, rules.silence) if looked and recording.spikes is not None else None
+    jumps = {name: clock_jumps(series, domain, rules.jump) for name, series in sorted(recording.behavior.items())}
+    return {
+        "duration": round(domain.duration, 6),
+        "gaps": spans(gaps(domain)),
+        "silences": None if silent is None else spans(silent),
+        "clock_jumps": {name: spans(found) for name, found in jumps.items() if len(found)},
+    }
+
+
+def _only(recording: Recording, keep: np.ndarray) -> Recording:
+    """The recording with some of its units."""
+    units = Units(int(keep.sum()), {name: values[keep] for name, values in recording.units.items()})
+    if recording.spikes is not None:
+        return replace(recording, units=units, spikes=recording.spikes.where(keep))
+    assert recording.activity is not None  # a recording has spikes or samples
+    all_TN = recording.activity.data
+    kept_TM = empty((len(all_TN), int(keep.sum())), all_TN.dtype)
+    for piece in pieces(all_TN):
+        kept_TM[piece] = all_TN[piece][:, keep]
+        let_go(kept_TM)
+    return replace(recording, units=units, activity=replace(recording.activity, data=kept_TM))

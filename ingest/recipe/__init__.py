@@ -1,0 +1,1 @@
+"""Recipes: which column, table or series of an NWB file means what."""

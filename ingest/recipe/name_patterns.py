@@ -1,0 +1,67 @@
+"""Names of columns, tables and series against the expressions of a recipe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterable
+from itertools import chain, count
+
+from ingest.recipe.pattern_cost import LONGEST_NAME, LONGEST_TEXT
+
+
+def matches(patterns: Iterable[str], name: str) -> bool:
+    """Whether one of the expressions matches the whole name, upper and lower case alike."""
+    name = name[:LONGEST_NAME]
+    return any(re.fullmatch(pattern, name, re.IGNORECASE) for pattern in patterns)
+
+
+def first_match(patterns: Iterable[str], names: Iterable[str]) -> str | None:
+    """The name that the first successful expression matches."""
+    names = list(names)
+    for pattern in patterns:
+        for name in names:
+            if re.fullmatch(pattern, name[:LONGEST_NAME], re.IGNORECASE):
+                return name
+    return None
+
+
+def standard_name(names: dict[str, list[str]], name: str) -> str:
+    """The standard name of ``name``, or ``name`` itself.
+
+    Example:
+        >>> standard_name({"nrem": ["nrem", "sws"]}, "SWS"), standard_name({}, "IS")
+        ('nrem', 'IS')
+    """
+    return next((standard for standard, patterns in names.items() if matches(patterns, name)), name)
+
+
+def search_groups(patterns: Iterable[str], text: str) -> str | None:
+    """The first group of the first expression that is found in ``text``, stripped; None where none is."""
+    for pattern in patterns:
+        found = re.search(pattern, text[:LONGEST_TEXT], re.IGNORECASE)
+        if found and found.groups() and found.group(1):
+            return str(found.group(1)).strip()
+    return None
+
+
+def safe_name(name: str) -> str:
+    """A name that can stand in a store: no path, nothing that a store keeps for itself.
+
+    Example:
+        >>> safe_name("cell_type"), safe_name("../../etc/x"), safe_name("__hidden"), safe_name("..")
+        ('cell_type', '.._.._etc_x', '_hidden', '_')
+    """
+    name = "".join("_" if char in "/\\" or not char.isprintable() else char for char in name).strip()[:200]
+    name = re.sub("^_{2,}", "_", name)
+    return "_" if not name.strip(".") or name == "zarr.json" else name
+
+
+def free_name(choices: list[str], taken: Container[str]) -> str:
+    """The first choice that is not taken, or else the last with a number.
+
+    Example:
+        >>> free_name(["a", "b"], {"a"}), free_name(["a"], {"a", "a_2"})
+        ('b', 'a_3')
+    """
+    numbered = (f"{choices[-1]}_{n}" for n in count(2))
+    return next(name for name in chain(choices, numbered) if name not in taken)

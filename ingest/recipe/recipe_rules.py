@@ -1,0 +1,249 @@
+"""The rules of a recipe: which column, table or series means what."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+
+from foundation.common.errors import ConfigError
+from ingest.recipe.pattern_cost import takes_long
+
+ATLASES = ("auto", "allen_ccf", "none")
+
+
+@dataclass(frozen=True)
+class UnitRules:
+    """What the columns of the units table (or of a table of imaged cells) mean.
+
+    Args:
+        tables: which table is taken where several have spike times: paths (``processing/ecephys/units``) in order of
+            preference; empty: the file's own ``units``, else the first.
+        events: names or paths of threshold crossings (SpikeEventSeries) and detected events (EventDetection) that are
+            read as spikes where a file has no units table.
+        cell_type: columns that hold the cell type.
+        location: columns that hold the brain region; where they are silent the electrodes' location counts.
+        quality: columns that hold the sorting quality.
+        group: columns that hold the shank or electrode group; where they are silent the electrodes' group counts.
+        probe: columns that hold the probe; where they are silent the device of the electrodes' group counts.
+        electrodes: columns that say which electrodes a unit was seen on: rows of the electrodes table, or their ids.
+        electrode_columns: columns of the electrodes table that units take over from their electrodes: the mean of
+            numbers, the most frequent of texts.
+        array_size: columns with an array in each row are kept up to this many values a row.
+        location_patterns: expressions searched in a location's text; the first group of the first hit is the region.
+        missing: texts that mean "not known" in cell_type, location, quality and group.
+        drop: columns that are never kept.
+    """
+
+    tables: list[str] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+    cell_type: list[str] = field(default_factory=list)
+    location: list[str] = field(default_factory=list)
+    quality: list[str] = field(default_factory=list)
+    group: list[str] = field(default_factory=list)
+    probe: list[str] = field(default_factory=list)
+    electrodes: list[str] = field(default_factory=list)
+    electrode_columns: list[str] = field(default_factory=list)
+    array_size: int = 1024
+    location_patterns: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    drop: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.array_size < 0:
+            raise ConfigError(f"units.array_size is {self.array_size}: allowed is 0 (no arrays) or more")
+
+
+@dataclass(frozen=True)
+class SpikeTimeRules:
+    """How stored spike times become seconds from the session's start: ``time * scale + offset``.
+
+    Args:
+        scale: seconds of a stored 1: 0.001 for milliseconds, 3.3333333333333335e-05 for samples at 30 kHz. Where
+            ``1 / scale`` is a whole number, times are divided by it.
+        offset: seconds added after that.
+        since_1970: true for times that count from 1970; the session's start is subtracted.
+        trials: columns that hold the trial of each spike, for times that begin anew in every trial: rows of the table
+            of trials, their ids, or their numbers from 1.
+        check: warn of times that are unlikely to be seconds, and refuse them if strict.
+    """
+
+    scale: float = 1.0
+    offset: float = 0.0
+    since_1970: bool = False
+    trials: list[str] = field(
+        default_factory=lambda: ["(spike_?)?trials?(_?(ids?|numbers?|index|indices))?", "(spikes?_)?in_trials?"]
+    )
+    check: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale < math.inf:
+            raise ConfigError(f"spike_times.scale is {self.scale}: allowed is a number of seconds above 0")
+        if not math.isfinite(self.offset):
+            raise ConfigError(f"spike_times.offset is {self.offset}: allowed is a finite number of seconds")
+
+
+@dataclass(frozen=True)
+class RegionRules:
+    """How the names of brain regions become those of an atlas.
+
+    Args:
+        atlas: ``auto`` (the Allen CCF for mice, none for other animals), ``allen_ccf`` or ``none``.
+        names: acronym of the atlas -> texts of ``location`` that mean it.
+    """
+
+    atlas: str = "auto"
+    names: dict[str, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.atlas not in ATLASES:
+            raise ConfigError(f"regions.atlas is {self.atlas!r}: allowed are {', '.join(map(repr, ATLASES))}")
+
+
+@dataclass(frozen=True)
+class ActivityRules:
+    """Which series hold sampled activity of a population, (time, unit).
+
+    Args:
+        types: neurodata types that always do.
+        names: names of plain TimeSeries that do.
+        prefer: where several do: paths (``processing/ophys/DfOverF/...``) in order of preference.
+        join_planes: series that are preferred alike and have cells of their own (imaging planes) become one population
+            if they were sampled together.
+        count_units: units of measure that say that samples are counts of events.
+        count_names: names that say so.
+        missing: names of series -> numbers that stand for a missing sample in them, as in `BehaviorRules`.
+        location_patterns: expressions searched in the series' comments; the first group is the region of all units.
+    """
+
+    types: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    prefer: list[str] = field(default_factory=list)
+    join_planes: bool = True
+    count_units: list[str] = field(default_factory=list)
+    count_names: list[str] = field(default_factory=list)
+    missing: dict[str, list[str]] = field(default_factory=dict)
+    location_patterns: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        check_missing(self.missing, "activity.missing")
+
+
+@dataclass(frozen=True)
+class LayoutRules:
+    """Which axis of a series is time, for files that do not say it.
+
+    Args:
+        time_first: paths or names of series of (time, units) or (time, dimensions), as NWB has it.
+        time_last: paths or names of series that lie on their side.
+    """
+
+    time_first: list[str] = field(default_factory=list)
+    time_last: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class BehaviorRules:
+    """Which series are behaviour, and their standard names.
+
+    Args:
+        names: standard name -> names of series; a series that none matches keeps its own name.
+        drop: names of series that are never kept.
+        missing: names of series -> numbers that stand for a missing sample in them, as the file stores it (before its
+            conversion); they become NaN.
+        max_rate: samples per second above which a series is a raw signal rather than behaviour.
+    """
+
+    names: dict[str, list[str]] = field(default_factory=dict)
+    drop: list[str] = field(default_factory=list)
+    missing: dict[str, list[str]] = field(default_factory=dict)
+    max_rate: float = 2000.0
+
+    def __post_init__(self) -> None:
+        check_missing(self.missing, "behavior.missing")
+        if not self.max_rate > 0:
+            raise ConfigError(f"behavior.max_rate is {self.max_rate}: allowed is a number of Hz above 0")
+
+
+@dataclass(frozen=True)
+class TrialRules:
+    """The table of trials.
+
+    Args:
+        tables: names of tables that hold trials.
+        direction: numeric columns that hold the direction of movement.
+        direction_unit: ``radians`` or ``degrees``; the standard column ``direction`` is in radians.
+    """
+
+    tables: list[str] = field(default_factory=list)
+    direction: list[str] = field(default_factory=list)
+    direction_unit: str = "radians"
+
+    def __post_init__(self) -> None:
+        if self.direction_unit not in ("radians", "degrees"):
+            raise ConfigError(f"trials.direction_unit is {self.direction_unit!r}: allowed are 'radians' and 'degrees'")
+
+
+@dataclass(frozen=True)
+class StateRules:
+    """The table of the animal's states.
+
+    Args:
+        tables: names of tables that hold states, if they have one of ``columns``.
+        columns: columns that hold the state.
+        names: standard name -> texts that mean it; a text that none matches stays as it is.
+    """
+
+    tables: list[str] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
+    names: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ResolutionRules:
+    """Below how many seconds spike times mean nothing.
+
+    Args:
+        seconds: a fixed number for every file; None: what the file says.
+        patterns: expressions searched in the session's description, with a group named ``s`` or ``ms`` for the number.
+    """
+
+    seconds: float | None = None
+    patterns: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.seconds is not None and not 0 <= self.seconds < math.inf:
+            raise ConfigError(f"resolution.seconds is {self.seconds}: allowed is 0 (exact) or more, or null")
+        for pattern in self.patterns:
+            groups = set(compiled(pattern, "resolution.patterns").groupindex)
+            if len(groups & {"s", "ms"}) != 1:
+                raise ConfigError(f"resolution.patterns: {pattern!r} needs one group named (?P<s>...) or (?P<ms>...)")
+
+
+def check_missing(missing: dict[str, list[str]], key: str) -> None:
+    """Raise a `ConfigError` unless the names are regular expressions and the values are numbers."""
+    for name, values in missing.items():
+        compiled(name, key)
+        for value in values:
+            try:
+                float(value)
+            except ValueError:
+                raise ConfigError(f"{key}.{name} is {value!r}: allowed are numbers, as texts") from None
+
+
+def compiled(pattern: str, key: str) -> re.Pattern[str]:
+    """A regular expression.
+
+    Raises:
+        ConfigError: naming the key, if it is none, or if there are texts on which it takes long.
+    """
+    try:
+        expression = re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ConfigError(f"{key}: {pattern!r} is not a regular expression ({error})") from error
+    if takes_long(pattern, searched=key.endswith("patterns")):
+        raise ConfigError(
+            f"{key}: {pattern!r} takes long on some texts: expected no repetitions inside each other or one after "
+            r"the other that match the same characters, such as \s*[^;]+\s*"
+        )
+    return expression

@@ -1,0 +1,205 @@
+"""Recipes: which column, table or series of an NWB file means what.
+
+Every list of names in a recipe holds regular expressions that must match a whole name, upper and lower case alike.
+Lists are in order of preference: the first expression that finds something wins. A recipe may say ``extends: default``
+(or another recipe's name, or a file beside it) and hold only what differs; ``...`` in a list stands for the items of
+the recipe that it extends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import types
+import typing
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from foundation.common.errors import ConfigError
+from foundation.common.resources import config_names, find_config
+from ingest.quality.quality_control import ControlRules
+from ingest.recipe.recipe_rules import (
+    ActivityRules,
+    BehaviorRules,
+    LayoutRules,
+    RegionRules,
+    ResolutionRules,
+    SpikeTimeRules,
+    StateRules,
+    TrialRules,
+    UnitRules,
+    compiled,
+)
+
+# Goes into the digest: a reader that gives other recordings from the same file and recipe takes the next number.
+READER_VERSION = 3
+# In a list of a recipe that extends another, this stands for the items of the other.
+INHERITED = "..."
+# Rules that came later: they go into the digest only where a recipe uses them, as recordings are known by it.
+LATER = (
+    "activity.missing",
+    "layout",
+    "spike_times",
+    "units.events",
+    "units.tables",
+)
+# What says nothing of how a file is read.
+_ABOUT = ("description", "verified", "dandisets")
+# The archive whose dandisets the shipped recipes were written for.
+DANDI = "dandi"
+# Ten times as fast where PyYAML has it.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which column, table or series of a file means what.
+
+    Args:
+        description: a line for people; it does not change what is read, nor do the next two.
+        verified: whether the recipe was tried on the real files of its dandisets.
+        dandisets: the dandisets of the archive ``dandi`` that it was written for.
+        units, spike_times, regions, activity, layout, behavior, trials, states, resolution, control: the rules.
+
+    Example:
+        >>> load_recipe("default").trials.tables
+        ['trials']
+    """
+
+    description: str = ""
+    verified: bool = False
+    dandisets: list[str] = field(default_factory=list)
+    units: UnitRules = field(default_factory=UnitRules)
+    spike_times: SpikeTimeRules = field(default_factory=SpikeTimeRules)
+    regions: RegionRules = field(default_factory=RegionRules)
+    activity: ActivityRules = field(default_factory=ActivityRules)
+    layout: LayoutRules = field(default_factory=LayoutRules)
+    behavior: BehaviorRules = field(default_factory=BehaviorRules)
+    trials: TrialRules = field(default_factory=TrialRules)
+    states: StateRules = field(default_factory=StateRules)
+    resolution: ResolutionRules = field(default_factory=ResolutionRules)
+    control: ControlRules = field(default_factory=ControlRules)
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits: equal rules, equal digest, however the file is laid out."""
+        rules = {name: rule for name, rule in asdict(self).items() if name not in _ABOUT}
+        unused = asdict(Recipe())
+        for place, _, name in (key.rpartition(".") for key in LATER):
+            here, there = (rules[place], unused[place]) if place else (rules, unused)
+            if here[name] == there[name]:
+                del here[name]
+        return hashlib.sha256(json.dumps([READER_VERSION, rules], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        name: a YAML file, or the name of a shipped recipe such as ``default``.
+
+    Raises:
+        ConfigError: if there is no such recipe, or a key, a type or a value in it is wrong.
+    """
+    path = find_config(name, "recipes")
+    try:
+        recipe: Recipe = _build(Recipe, _content(path), "")
+    except ConfigError as error:
+        raise ConfigError(f"recipe {path}: {error}") from error
+    return recipe
+
+
+def recipe_for(dandiset: str, archive: str = DANDI) -> str:
+    """Return the name of the shipped recipe that was written for a dandiset; ``default`` where none was.
+
+    Args:
+        dandiset: its six digits.
+        archive: the archive that the number belongs to; every archive counts its dandisets from 000001.
+
+    Example:
+        >>> recipe_for("000688"), recipe_for("999999"), recipe_for("000688", "lab")
+        ('dandi-000688', 'default', 'default')
+    """
+    for name in config_names("recipes") if archive == DANDI else ():
+        content = yaml.load(find_config(name).read_text(encoding="utf-8"), _LOADER)
+        if dandiset in (content or {}).get("dandisets", []):
+            return name.removeprefix("recipes/")
+    return "default"
+
+
+def _content(path: Path, above: tuple[Path, ...] = ()) -> Any:
+    """What a recipe's file says, on top of what the one says that it extends."""
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _LOADER)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        return {}
+    base: Any = {}
+    if isinstance(content, dict) and "extends" in content:
+        name = content.pop("extends")
+        if not isinstance(name, str):
+            raise ConfigError(f"extends is {name!r}: allowed is the name of a recipe or a file")
+        found = find_config(path.parent / name if (path.parent / name).is_file() else name, "recipes").resolve()
+        if found in above or found == path.resolve():
+            raise ConfigError(f"extends is {name!r}, which extends this recipe in turn")
+        base = _content(found, (*above, path.resolve()))
+        for about in _ABOUT:
+            base.pop(about, None)
+    return _merged(base, content)
+
+
+def _merged(base: Any, content: Any) -> Any:
+    """``content`` on top of ``base``: mappings are merged, anything else takes the place of what was there."""
+    if isinstance(content, dict):
+        known = base if isinstance(base, dict) else {}
+        return known | {name: _merged(known.get(name), item) for name, item in content.items()}
+    if isinstance(content, list) and INHERITED in content:
+        place = content.index(INHERITED)
+        return [*content[:place], *(base if isinstance(base, list) else []), *content[place + 1 :]]
+    return content
+
+
+def _build(kind: Any, value: Any, key: str) -> Any:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{key or 'the recipe'} is {value!r}: allowed is a mapping of keys to values")
+    hints = typing.get_type_hints(kind)
+    allowed = [f.name for f in fields(kind)]
+    for name in value:
+        if name not in allowed:
+            raise ConfigError(f"unknown key {f'{key}.{name}'.lstrip('.')!r}: allowed are {', '.join(allowed)}")
+    return kind(**{name: _typed(hints[name], item, f"{key}.{name}".lstrip(".")) for name, item in value.items()})
+
+
+def _typed(hint: Any, value: Any, key: str) -> Any:
+    if is_dataclass(hint):
+        return _build(hint, value, key)
+    origin = typing.get_origin(hint)
+    if origin is types.UnionType:  # float | None
+        return None if value is None else _typed(typing.get_args(hint)[0], value, key)
+    if origin is list:
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ConfigError(f"{key} is {value!r}: allowed is a list of texts")
+        for item in value:
+            compiled(item, key)
+        return value
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{key} is {value!r}: allowed is a mapping of names to lists of texts")
+        return {str(name): _typed(list[str], item, f"{key}.{name}") for name, item in value.items()}
+    if hint is bool and isinstance(value, bool):
+        return value
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            return float(value)  # YAML takes 1e-3 for a text
+        except ValueError:
+            pass
+    if hint is str and isinstance(value, str):
+        return value
+    allowed = {float: "a number", int: "a whole number", bool: "true or false"}.get(hint, "a text")
+    raise ConfigError(f"{key} is {value!r}: allowed is {allowed}")

@@ -1,0 +1,1 @@
+"""Running an ingest: tasks on Ray, workers, progress and the final report."""

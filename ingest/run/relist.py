@@ -1,0 +1,144 @@
+"""Comparing what was ingested with what its version of a dandiset still holds.
+
+An archive goes on serving an asset under its old id after it was replaced or removed: only the version's list tells.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from foundation.common.errors import ConfigError, SourceError
+from foundation.common.printable import printable
+from foundation.store import Catalog, Store
+from foundation.store.commit.membership import VersionAssets, note_version, retire
+from ingest.run.ingest_report import FAILED, Receipt
+from ingest.sources import AccessSettings, Archive, Asset
+from ingest.sources.dandi.addresses import FORM, parse_address
+from ingest.sources.dandi.archives import known_archives
+from ingest.sources.path_patterns import matches
+
+log = logging.getLogger(__name__)
+
+
+def list_again(
+    source: str, assets: Sequence[Asset], archives: Sequence[Archive], access: AccessSettings
+) -> VersionAssets | None:
+    """List the version that assets were found in once more.
+
+    Args:
+        source: the address that was asked for.
+        assets: what was found there.
+        archives: archives besides the built-in ones.
+        access: how often and how long the archive is asked.
+
+    Returns:
+        The version's assets below the same folder; None outside an archive, for an asset that was named without its
+        dandiset, and where the archive does not answer (the log says so).
+    """
+    address = parse_address(source, known_archives(archives))
+    if address is None or not address.dandiset:
+        return None
+    from ingest.sources.dandi.dandiset import list_version
+
+    within = assets[0].path if address.asset else address.within
+    try:
+        return list_version(replace(address, version=assets[0].source.version, within=within, asset=""), access)
+    except SourceError as error:
+        log.warning("whether %s still holds what was ingested is not known: %s", source, error)
+        return None
+
+
+def hold_to(listed: VersionAssets, store: Store, assets: Sequence[Asset], receipts: Sequence[Receipt]) -> list[Receipt]:
+    """Turn the receipts of assets that their version holds no longer into failures, and retire their recordings.
+
+    Args:
+        listed: what the version holds now; it is written into the store.
+        store: the store.
+        assets: what was ingested.
+        receipts: a receipt per asset, by path.
+
+    Raises:
+        StoreError: if the store cannot be written.
+    """
+    identities = {asset.path: asset.source.asset for asset in assets}
+    paths = set(listed.assets.values())
+    note_version(store, listed)
+    held = []
+    for receipt in receipts:
+        if identities.get(receipt.path, "") in listed.assets:
+            held.append(receipt)
+            continue
+        what = "replaced" if receipt.path in paths else "removed"
+        note = f"{listed} holds it no longer: it was {what} since it was listed; run again"
+        if receipt.id:
+            retire(store, receipt.id, note)
+        held.append(replace(receipt, status=FAILED, id="", note=note))
+    return held
+
+
+def outdated(listed: VersionAssets, catalog: Catalog) -> list[str]:
+    """Return the paths of recordings that were read from a version which holds their assets no longer."""
+    return [r["path"] for r in catalog.records if r["source"]["version"] == listed.version and listed.lacks(r)]
+
+
+def _within(path: str, folder: str) -> bool:
+    return not folder or matches(path, folder, by_name=False)
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What `prune` did.
+
+    Args:
+        version: the version, for example ``dandi/000003@draft``.
+        paths: of the recordings that were retired.
+        kept: how many recordings of the dandiset count.
+    """
+
+    version: str
+    paths: list[str]
+    kept: int
+
+    def __str__(self) -> str:
+        lines = [f"retired: {printable(path)}" for path in self.paths]
+        what = f"{len(self.paths)} recording{'' if len(self.paths) == 1 else 's'} retired, {self.kept} of it count"
+        return "\n".join([*lines, f"{self.version}: {what}"])
+
+
+def prune(store: Store, source: str, archives: Sequence[Archive] = (), access: AccessSettings | None = None) -> Pruned:
+    """Retire the recordings of a dandiset that a version of it does not hold. Nothing is deleted.
+
+    A retired recording is not in the catalog. It stays in the store for whoever named it by id, and counts again when
+    its asset is ingested from a version that holds it.
+
+    Args:
+        store: the store.
+        source: the address of a version (``dandi://<archive>/<dandiset>@<version>``), or of a folder in it.
+        archives: archives besides the built-in ones.
+        access: how often and how long the archive is asked.
+
+    Raises:
+        ConfigError: if the source is no address of a dandiset.
+        SourceError: if the version cannot be listed; nothing has been retired then.
+        StoreError: if the store cannot be written.
+    """
+    address = parse_address(source, known_archives(archives))
+    if address is None or not address.dandiset or address.asset:
+        raise ConfigError(f"prune is {source!r}: expected the address of a dandiset's version; write {FORM}")
+    from ingest.sources.dandi.dandiset import list_version
+
+    listed = list_version(address, access or AccessSettings())
+    note_version(store, listed)
+    catalog = Catalog.refresh(store)
+    gone = [record for record in catalog.records if listed.lacks(record) and _within(record["path"], address.within)]
+    for record in gone:
+        retire(store, record["id"], f"{listed} does not hold its asset")
+    kept = Catalog.refresh(store) if gone else catalog
+    same = [
+        r
+        for r in kept.records
+        if (r["source"]["archive"], r["source"]["dandiset"]) == (listed.archive, listed.dandiset)
+    ]
+    return Pruned(str(listed), [record["path"] for record in gone], len(same))

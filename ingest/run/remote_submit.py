@@ -1,0 +1,104 @@
+"""The job sent to a Ray cluster that a YAML file describes, with the settings and the recipe of this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import yaml
+
+import ingest
+from foundation.common.credentials import holds_secret, write_private
+from foundation.common.errors import ConfigError
+from foundation.common.resources import find_config
+from ingest.ingest_settings import AUTO, IngestSettings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """How a job on a cluster ended.
+
+    Args:
+        status: its exit status.
+        cluster: the cluster's file.
+    """
+
+    status: int
+    cluster: str
+
+    @property
+    def ok(self) -> bool:
+        return self.status == 0
+
+    def __str__(self) -> str:
+        return f"the job on {self.cluster} ended with status {self.status}"
+
+
+def run_on_cluster(settings: IngestSettings) -> Shipped:
+    """Copy settings and recipe to the cluster's head, and run ``ingest/job.py`` there by ``ray submit``.
+
+    Raises:
+        ConfigError: if there is no such file, or the ``ray`` command is missing or cannot reach the cluster.
+    """
+    cluster = Path(str(settings.cluster))
+    if not cluster.is_file():
+        raise ConfigError(
+            f"cluster is {str(cluster)!r}: allowed is a Ray cluster's YAML file, such as infra/ingest.yaml"
+        )
+    ray = _ray_command()
+    with tempfile.TemporaryDirectory() as folder:
+        files = _write(settings, Path(folder))
+        for file in files:
+            _run([ray, "rsync-up", str(cluster), str(file), f"~/{file.name}"])
+        job = str(Path(ingest.__file__).with_name("job.py"))
+        command = [ray, "submit", str(cluster), job, "--", "--config", files[0].name]
+        log.info("%s", " ".join(command))
+        return Shipped(subprocess.run(command, check=False).returncode, str(cluster))
+
+
+def _write(settings: IngestSettings, folder: Path) -> list[Path]:
+    """The settings as YAML, and the recipe if it is a file of one's own, under names of their content."""
+    files: list[Path] = []
+    if settings.recipe != AUTO:
+        recipe = find_config(settings.recipe, "recipes")
+        copy = folder / f"foundation-recipe-{_short(recipe.read_bytes())}.yaml"
+        shutil.copyfile(recipe, copy)
+        settings = replace(settings, recipe=f"./{copy.name}")
+        files.append(copy)
+    values = dataclasses.asdict(replace(settings, cluster=None))
+    text = yaml.safe_dump(values, sort_keys=False)
+    config = folder / f"foundation-ingest-{_short(text.encode())}.yaml"
+    if holds_secret(values):  # the job needs the secrets in its URLs; rsync keeps the mode
+        write_private(config, text)
+    else:
+        config.write_text(text)
+    return [config, *files]
+
+
+def _short(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _ray_command() -> str:
+    beside = Path(sys.executable).with_name("ray")
+    command = str(beside) if os.access(beside, os.X_OK) else shutil.which("ray")
+    if command is None:
+        raise ConfigError("the `ray` command is not installed: pip install 'neural-foundation[ingest]'")
+    return command
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
+        raise ConfigError(f"{' '.join(command[:3])} failed: {last[0]}")

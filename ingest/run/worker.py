@@ -1,0 +1,118 @@
+"""What a worker does with one asset: read it, write the recording into the store, and say what became of it."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import time
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from foundation.common.credentials import without_secrets, without_secrets_in_url
+from foundation.common.errors import FoundationError
+from foundation.common.printable import printable
+from foundation.store import Source, Store, make_current, recording_id, write_recording
+from ingest.nwb.read_nwb import NeedsSorting, NoActivity, digest_of, read_nwb
+from ingest.quality.quality_control import remarks
+from ingest.quality.read_counts import LOSSES
+from ingest.quality.recording_filter_settings import KeepRules
+from ingest.quality.recording_filters import why_not
+from ingest.recipe.recipes import Recipe
+from ingest.run.ingest_report import FAILED, INGESTED, LEFT_OUT, NEEDS_SORTING, SKIPPED, Receipt
+from ingest.sources import AccessSettings, Asset, open_asset
+from ingest.sources.http.byte_meter import METER
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Work:
+    """How assets become recordings; called with an asset, on a worker.
+
+    Args:
+        store: where to.
+        recipe: what columns, tables and series mean.
+        strict: refuse what would otherwise be mended.
+        keep: which recordings are kept.
+        access: how bytes are read.
+        timeout: seconds for an asset, and one more for each megabyte; then the process ends itself.
+    """
+
+    store: str
+    recipe: Recipe
+    strict: bool = False
+    keep: KeepRules = field(default_factory=KeepRules)
+    access: AccessSettings = field(default_factory=AccessSettings)
+    timeout: float = 600.0
+
+    def __call__(self, asset: Asset) -> Receipt:
+        """The asset's receipt, whatever happens; only a process that dies or runs out of memory gives none."""
+        began = time.monotonic()
+        METER.reset()
+        # Damaged files can send HDF5 into an endless loop that no exception reaches: this ends the process.
+        with suppress(OSError):  # without Ray, standard error may be no file, and then nothing ends the process
+            faulthandler.dump_traceback_later(self.timeout + asset.size / 1e6, exit=True)
+        try:
+            receipt = self._ingest(asset)
+        except FoundationError as error:
+            note = str(error).removeprefix(f"{asset.url}: ").removeprefix(f"{asset.path}: ")
+            receipt = {"status": FAILED, "note": note}
+        except MemoryError:
+            raise
+        except Exception as error:  # one asset must not stop the others, whatever it is
+            # A worker's log has not the formatter of this software, which leaves out what is in URLs.
+            log.error("%s failed: %s", printable(asset.path), without_secrets(traceback.format_exc()))
+            receipt = {"status": FAILED, "note": f"{type(error).__name__}: {error}"}
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+        seconds = round(time.monotonic() - began, 3)
+        return Receipt(path=asset.path, size=asset.size, seconds=seconds, **receipt)
+
+    def _ingest(self, asset: Asset) -> dict[str, Any]:
+        store, source = Store(self.store), asset.source
+        if source.digest and (receipt := self._known(store, asset, source)):
+            return receipt
+        with open_asset(asset, self.access) as content:
+            if not source.digest:
+                source = replace(source, digest=digest_of(asset.url, content))
+                if receipt := self._known(store, asset, source):
+                    return receipt
+            recording = read_nwb(
+                asset.url, self.recipe, strict=self.strict, source=source, namespace=asset.namespace, content=content
+            )
+            if isinstance(recording, NeedsSorting):
+                return {"status": NEEDS_SORTING, "note": str(recording)}
+            if isinstance(recording, NoActivity):
+                return {"status": LEFT_OUT, "note": str(recording)}
+            counts = {"n_units": recording.n_units, "n_spikes": recording.n_spikes}
+            if reason := why_not(recording, self.keep):
+                return {"status": LEFT_OUT, "note": reason, **counts}
+            identity = write_recording(store, recording, self.recipe.digest, place=place_of(asset))
+        return {"status": INGESTED, "id": identity, "note": remarks(recording), **counts}
+
+    def _known(self, store: Store, asset: Asset, source: Source) -> dict[str, Any] | None:
+        """The receipt of a recording that is in the store already."""
+        identity = recording_id(source, self.recipe.digest)
+        record = store.commit(identity)
+        # What strict refuses may have been committed without it: then it is read again, and refused.
+        if record is None or (self.strict and LOSSES & set(record["quality"])):
+            return None
+        make_current(store, record, place_of(asset))
+        return {"status": SKIPPED, "id": identity, "n_units": record["n_units"], "n_spikes": record["n_spikes"]}
+
+
+def place_of(asset: Asset) -> str:
+    """Return where a file outside an archive lies: its absolute path, links followed, or its URL; empty in an archive.
+
+    Example:
+        >>> place_of(Asset("http://me:secret@host/a.nwb", "a.nwb", 5, Source("a.nwb", "")))
+        'http://host/a.nwb'
+        >>> place_of(Asset("https://host/x/a.nwb", "a.nwb", 5, Source("a.nwb", "etag", archive="dandi")))
+        ''
+    """
+    if asset.source.archive:
+        return ""
+    return without_secrets_in_url(asset.url) if "://" in asset.url else os.path.realpath(asset.url)

@@ -1,0 +1,165 @@
+"""What a simulated animal does: states of sleep and wake, reaches, and the input that comes with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ingest.simulate.simulate_settings import SimulateSettings
+from ingest.simulate.simulated_network import AREA_LEAD, AREAS
+
+STEP = 0.001  # seconds of a step of the simulation
+BEHAVIOR_RATE = 100.0  # Hz
+TARGETS = 8
+REACH = 8.0  # cm from the centre to a target
+BEFORE, AFTER, PAUSE = 0.2, 0.2, 0.2  # seconds held at the centre, at the target, and after the return
+PEAK_SPEED = 30.0  # cm/s that count as 1 for the tuning
+
+
+@dataclass(frozen=True)
+class Bout:
+    """A stretch of one state, in seconds."""
+
+    state: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A reach: held at the centre from ``start``, moving from ``go`` for ``duration``, held there to ``stop``."""
+
+    start: float
+    go: float
+    duration: float
+    stop: float
+    target: int
+
+    @property
+    def direction(self) -> float:
+        """Radians, counter-clockwise from the right."""
+        return 2 * np.pi * self.target / TARGETS
+
+    @property
+    def back(self) -> float:
+        """When the return to the centre begins; it takes as long as the reach."""
+        return self.stop
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session of T steps of a millisecond.
+
+    Args:
+        bouts: states, one after another.
+        trials: reaches, all of them awake.
+        drive_T: input current that all neurons share.
+        noise_T: scale of their noise.
+        position_T2, velocity_T2: the hand, cm and cm/s.
+        move_AT2: what each area's neurons hear of the velocity, in `PEAK_SPEED`.
+    """
+
+    bouts: list[Bout]
+    trials: list[Trial]
+    drive_T: np.ndarray
+    noise_T: np.ndarray
+    position_T2: np.ndarray
+    velocity_T2: np.ndarray
+    move_AT2: np.ndarray
+
+    @property
+    def stride(self) -> int:
+        """Steps between two samples of behaviour."""
+        return round(1.0 / (BEHAVIOR_RATE * STEP))
+
+
+def make_session(settings: SimulateSettings, rng: np.random.Generator) -> Session:
+    """Draw a session."""
+    bouts = draw_bouts(settings, rng)
+    trials = draw_trials(bouts, rng) if settings.reaches else []
+    n_steps = round(settings.seconds / STEP)
+    position_T2, velocity_T2 = _hand(trials, n_steps)
+    drive_T, noise_T = _drive(bouts, n_steps, rng)
+    leads = AREA_LEAD if settings.areas else (0.0,) * len(AREAS)
+    move_AT2 = np.stack([_lead(velocity_T2 / PEAK_SPEED, round(lead / STEP)) for lead in leads])
+    return Session(bouts, trials, drive_T, noise_T, position_T2, velocity_T2, move_AT2)
+
+
+def draw_bouts(settings: SimulateSettings, rng: np.random.Generator) -> list[Bout]:
+    """Wake, NREM, REM, wake ... to the end, each bout within 25 % of its mean length."""
+    if not settings.states:
+        return [Bout("wake", 0.0, settings.seconds)]
+    bouts: list[Bout] = []
+    time, k = 0.0, 0
+    while time < settings.seconds:
+        state = ("wake", "nrem", "rem")[k % 3]
+        end = time + round(getattr(settings, state) * rng.uniform(0.75, 1.25), 1)
+        # A stump at the end is too short to be a state.
+        end = settings.seconds if end > settings.seconds - 2.0 else round(end, 3)
+        bouts.append(Bout(state, time, end))
+        time, k = end, k + 1
+    return bouts
+
+
+def draw_trials(bouts: list[Bout], rng: np.random.Generator) -> list[Trial]:
+    """Reaches one after another while awake; of every eight, one to each target."""
+    trials: list[Trial] = []
+    deck: list[int] = []
+    for bout in bouts:
+        time = bout.start + 0.5
+        while bout.state == "wake":
+            duration = round(rng.uniform(0.5, 0.7), 2)
+            go = round(time + BEFORE, 3)
+            stop = round(go + duration + AFTER, 3)
+            following = round(stop + duration + PAUSE, 3)
+            if following > bout.end:
+                break
+            deck = deck or rng.permutation(TARGETS).tolist()
+            trials.append(Trial(round(time, 3), go, duration, stop, int(deck.pop())))
+            time = following
+    return trials
+
+
+def _hand(trials: list[Trial], n_steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Minimum-jerk reaches (Flash and Hogan 1985): the speed is bell-shaped, the hand comes to rest at the target."""
+    position_T2, velocity_T2 = np.zeros((n_steps, 2)), np.zeros((n_steps, 2))
+    for trial in trials:
+        heading = REACH * np.array([np.cos(trial.direction), np.sin(trial.direction)])
+        out, back = round(trial.go / STEP), round(trial.back / STEP)
+        length = round(trial.duration / STEP)
+        s = np.arange(length) / length
+        path = 10 * s**3 - 15 * s**4 + 6 * s**5
+        speed = (30 * s**2 - 60 * s**3 + 30 * s**4) / trial.duration
+        position_T2[out : out + length] = path[:, None] * heading
+        velocity_T2[out : out + length] = speed[:, None] * heading
+        position_T2[out + length : back] = heading
+        position_T2[back : back + length] = (1 - path)[:, None] * heading
+        velocity_T2[back : back + length] = -speed[:, None] * heading
+    return position_T2, velocity_T2
+
+
+def _lead(values_T2: np.ndarray, steps: int) -> np.ndarray:
+    """The same series ``steps`` earlier, at rest at its end."""
+    return np.concatenate([values_T2[steps:], np.zeros((steps, 2))]) if steps else values_T2
+
+
+def _drive(bouts: list[Bout], n_steps: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Shared current and scale of the noise. NREM: slow waves between up and down; REM: less input, theta waves."""
+    drive_T, noise_T = np.zeros(n_steps), np.ones(n_steps)
+    for bout in bouts:
+        rows = slice(round(bout.start / STEP), round(bout.end / STEP))
+        time = np.arange(rows.stop - rows.start) * STEP
+        # Waves wander in frequency: a random walk of it, a point every 100 ms.
+        knots = np.cumsum(rng.normal(0.0, 0.05, len(time) // 100 + 2))
+        wander = np.interp(time, np.arange(len(knots)) * 0.1, np.tanh(knots))
+        start = rng.uniform(0.0, 2 * np.pi)
+        if bout.state == "nrem":
+            phase = start + 2 * np.pi * np.cumsum(0.9 + 0.3 * wander) * STEP
+            drive_T[rows] = 2.5 * np.tanh(3.0 * np.sin(phase)) - 1.0
+            noise_T[rows] = 0.9
+        elif bout.state == "rem":
+            phase = start + 2 * np.pi * np.cumsum(7.0 + wander) * STEP
+            drive_T[rows] = 1.5 * np.sin(phase) - 1.5
+            noise_T[rows] = 0.9
+    return drive_T, noise_T

@@ -1,0 +1,1 @@
+"""Archives that run DANDI's software: addresses, listings, metadata and tokens."""

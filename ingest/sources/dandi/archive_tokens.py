@@ -1,0 +1,100 @@
+"""The token of an archive: from its own variable, or else from the keyring. Nobody is ever asked for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+from urllib.parse import urlsplit
+
+import requests
+from requests.auth import AuthBase
+
+from foundation.common.errors import SourceError
+from ingest.sources.dandi.archives import Archive
+
+log = logging.getLogger(__name__)
+
+
+class ArchiveToken(AuthBase):
+    """Puts an archive's token on requests to that archive's API and on no others, and only once it was asked for.
+
+    Open dandisets are read without a token, so that a token that is no longer valid harms nothing there.
+
+    Args:
+        archive: the token belongs to it.
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self.archive = archive
+        self.where = ""
+        self._token: str | None = None
+        self._lock = threading.Lock()
+
+    def ready(self) -> bool:
+        """From now on requests carry the token; False if there is none."""
+        with self._lock:
+            if self._token is None:
+                self._token, self.where = token_of(self.archive)
+            return self._token is not None
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token is not None and same_origin(str(request.url), self.archive.api_url):
+            request.headers["Authorization"] = f"token {self._token}"
+        return request
+
+    def __reduce__(self) -> tuple[type[ArchiveToken], tuple[Archive]]:
+        # Other processes find the token themselves.
+        return ArchiveToken, (self.archive,)
+
+
+def same_origin(url: str, other: str) -> bool:
+    """Whether two URLs have the same scheme, host and port.
+
+    Example:
+        >>> same_origin("https://api.lab.org/api/x", "https://api.lab.org:443/api")
+        True
+        >>> same_origin("http://api.lab.org/api/x", "https://api.lab.org/api")
+        False
+    """
+    return _origin(url) == _origin(other)
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def token_of(archive: Archive) -> tuple[str | None, str]:
+    """The token and the name of the place where it was found, or ``(None, "")``.
+
+    Raises:
+        SourceError: if it holds characters that no token has (the message does not show it).
+    """
+    token, where = os.environ.get(archive.token_variable, ""), f"the variable {archive.token_variable}"
+    if not token.strip():
+        token, where = _from_keyring(archive), "the keyring"
+    token = token.strip()
+    if not token:
+        return None, ""
+    if not re.fullmatch(r"[\x21-\x7e]+", token):
+        raise SourceError(f"the token of archive {archive.name} in {where} holds characters that no token has")
+    return token, where
+
+
+def _from_keyring(archive: Archive) -> str:
+    import keyring
+    from keyring.backends.chainer import ChainerBackend
+
+    try:
+        backend = keyring.get_keyring()
+        for part in backend.backends if isinstance(backend, ChainerBackend) else [backend]:
+            # Encrypted files ask for their password on the terminal.
+            if "Encrypted" not in type(part).__name__ and (
+                found := part.get_password(f"dandi-api-{archive.name}", "key")
+            ):
+                return str(found)
+    except Exception as error:  # backends fail in their own ways where there is no desktop
+        log.debug("no keyring: %s", type(error).__name__)
+    return ""

@@ -1,0 +1,136 @@
+"""The folder of downloads, shared by all processes of a machine.
+
+::
+
+    <cache>/<key>         complete and checked: a file, or the folder of a Zarr asset
+    <cache>/<key>.part    begun; the next run goes on from there
+    <cache>/<key>.lock    held by the process that downloads (or reads a Zarr folder); others wait
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from foundation.common.errors import SourceError
+from ingest.sources.access import AccessSettings
+
+log = logging.getLogger(__name__)
+
+SPARE = 64 << 20
+# An archive states the first two with the asset. It computes sha2-256 later: that would give a content two places.
+KINDS = ("dandi-etag", "dandi-zarr-checksum", "sha2-256")
+
+
+def cache_folder(access: AccessSettings) -> Path:
+    """The folder of downloads; by default in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    if access.cache is not None:
+        return Path(access.cache).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foundation" / "assets"
+
+
+def place_of(access: AccessSettings, digests: dict[str, str], identity: str) -> Path:
+    """Where the complete download of a content is, or will be.
+
+    Args:
+        access: names the folder.
+        digests: as stated: equal contents are kept once.
+        identity: what stands for the content where no digest is stated.
+
+    Example:
+        >>> place_of(AccessSettings(cache="/c"), {"sha2-256": "../../etc"}, "").as_posix()
+        '/c/sha2-256-74ccf3c5b4c19a8167f9a3d1dd63e0e4'
+    """
+    stated = [(kind, digests[kind].lower()) for kind in KINDS if kind in digests] or [("url", identity)]
+    # The values come from a server: only their own digests become names of files.
+    names = [f"{kind}-{hashlib.sha256(value.encode()).hexdigest()[:32]}" for kind, value in stated]
+    places = [cache_folder(access) / name for name in names]
+    # Earlier releases named a download by its sha2-256, where that was stated.
+    return next((place for place in places if place.exists()), places[0])
+
+
+def part_of(place: Path) -> Path:
+    """Where a download grows before it is complete."""
+    return place.with_name(place.name + ".part")
+
+
+def free_bytes(access: AccessSettings) -> int:
+    """Bytes that the cache's disk still takes."""
+    folder = cache_folder(access)
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return max(0, shutil.disk_usage(folder).free - SPARE)
+
+
+@contextmanager
+def locked(place: Path, name: str, wait: float = -1) -> Iterator[None]:
+    """Hold an asset of the cache for this process alone; free again when the process ends, however that ends.
+
+    Args:
+        place: of the asset.
+        name: for messages.
+        wait: seconds until it is given up; -1 waits as long as it takes.
+
+    Raises:
+        SourceError: if the folder cannot be written, or the lock is not free in time.
+    """
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place.with_name(place.name + ".lock"), timeout=wait)
+        lock.acquire()
+    except Timeout as error:
+        raise SourceError(f"{name}: another process uses it in the cache") from error
+    except (OSError, NotImplementedError) as error:
+        raise SourceError(f"{name}: the cache folder {str(place.parent)!r} cannot be used: {error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def make_room(access: AccessSettings, keep: Path) -> None:
+    """Remove downloads that were not used for longest until the cache is no larger than it may be.
+
+    Args:
+        access: folder and size.
+        keep: a download that stays.
+    """
+    found = [path for path in cache_folder(access).iterdir() if path.suffix not in (".lock", ".part", ".tmp")]
+    sizes = {path: _size(path) for path in found}
+    total = sum(sizes.values())
+    for path in sorted(found, key=_last_use):
+        if total <= access.cache_size:
+            return
+        if path == keep:
+            continue
+        try:
+            with locked(path, path.name, wait=0):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        except (SourceError, OSError) as error:
+            log.debug("%s stays in the cache: %s", path.name, error)
+            continue
+        total -= sizes[path]
+        log.info("removed %s from the cache, which may hold %d bytes", path.name, access.cache_size)
+
+
+def _size(path: Path) -> int:
+    try:
+        if path.is_dir():
+            return sum(inner.stat().st_size for inner in path.rglob("*") if inner.is_file())
+        return path.stat().st_size
+    except OSError:  # another process removed it
+        return 0
+
+
+def _last_use(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

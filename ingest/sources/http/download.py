@@ -1,0 +1,119 @@
+"""A whole file in the cache folder. What lies under its final name is complete and checked against its digest."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+from foundation.common.errors import SourceError
+from ingest.sources.access import AccessSettings
+from ingest.sources.digests import check_file
+from ingest.sources.download_cache import free_bytes, locked, make_room, part_of, place_of
+from ingest.sources.http.remote_file import RemoteBytes
+from ingest.sources.source_retry import PassingError, persistently
+
+log = logging.getLogger(__name__)
+
+
+def cached_file(access: AccessSettings, digests: dict[str, str], size: int) -> Path | None:
+    """The complete download of a file with stated digests, if it is there."""
+    place = place_of(access, digests, "")
+    if not digests or not place.is_file() or place.stat().st_size != size:
+        return None
+    os.utime(place)
+    return place
+
+
+def download(remote: RemoteBytes, digests: dict[str, str], access: AccessSettings) -> Path:
+    """The local path of a file's bytes, downloaded and checked unless they are there already.
+
+    A part from an earlier run is gone on from. Bytes that are not the stated ones are downloaded once more as a whole;
+    a second difference is an error, and nothing is kept.
+
+    Args:
+        remote: gives the bytes.
+        digests: as stated; every known one is checked.
+        access: folder and repetitions.
+
+    Raises:
+        SourceError: if the bytes cannot be had, are not the stated ones, or do not fit the disk.
+    """
+    place = place_of(access, digests, f"{remote.name} {remote.size} {remote.validator}")
+    # Without a digest, an entity tag or a time of change nobody knows whether an earlier part belongs to these bytes.
+    vouched = bool(digests or remote.validator)
+    part = part_of(place)
+    with locked(place, remote.name):
+        if vouched and place.is_file() and place.stat().st_size == remote.size:
+            os.utime(place)
+            return place
+        if not vouched:
+            part.unlink(missing_ok=True)
+        _fill(part, remote, access)
+        try:
+            _checked(part, digests, remote.name)
+        except SourceError as error:
+            log.info("%s; all of it is downloaded again", error)
+            _fill(part, remote, access)
+            _checked(part, digests, remote.name)
+        part.replace(place)
+    make_room(access, place)
+    return place
+
+
+def _checked(part: Path, digests: dict[str, str], name: str) -> None:
+    try:
+        check_file(part, digests, name)
+    except SourceError:
+        part.unlink()
+        raise
+
+
+def _fill(part: Path, remote: RemoteBytes, access: AccessSettings) -> None:
+    """Download until the part has all bytes, over as many connections as it takes."""
+    name, size = remote.name, remote.size
+    try:
+        have = part.stat().st_size if part.exists() else 0
+        if free_bytes(access) < size - have:
+            raise SourceError(
+                f"{name}: {size - have} bytes are to come, and {free_bytes(access)} are free in {str(part.parent)!r}: "
+                "make room, name another folder (access.cache), or stream it (access.mode)"
+            )
+        with part.open("r+b" if part.exists() else "w+b") as file:
+            if have > size:
+                file.truncate(0)
+            while file.seek(0, os.SEEK_END) < size:
+                if persistently(lambda: _advance(file, remote), name, access) < size:
+                    # The connection broke after some bytes: soon again, and not at once with all others.
+                    time.sleep(random.uniform(0, access.first_wait))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise SourceError(f"{name}: cannot be written to {str(part.parent)!r}: {error.strerror or error}") from error
+
+
+def _advance(file: BinaryIO, remote: RemoteBytes) -> int:
+    """Write what one connection gives after the bytes that are there; returns how many there are then.
+
+    Raises:
+        PassingError: if there are no more of them than before.
+    """
+    have = file.seek(0, os.SEEK_END)
+    at, pieces = remote.pieces(have)
+    if at < have:
+        log.info("%s: its server gives no ranges; it is downloaded from its beginning", remote.name)
+        file.truncate(at)
+    file.seek(at)
+    why = "the connection ended"
+    try:
+        for piece in pieces:
+            file.write(piece)
+            at += len(piece)
+    except PassingError as error:
+        why = str(error)
+    if at <= have:
+        raise PassingError(f"{why}, after {at} of {remote.size} bytes")
+    return at

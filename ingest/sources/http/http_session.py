@@ -1,0 +1,97 @@
+"""HTTP that bears with servers: every request is tried again when its failure may pass."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import requests
+from requests.exceptions import ChunkedEncodingError, ConnectionError, ContentDecodingError, SSLError, Timeout
+
+from foundation.common.errors import SourceError
+from foundation.version import __version__
+from ingest.sources.access import AccessSettings
+from ingest.sources.dandi.archive_tokens import ArchiveToken, same_origin
+from ingest.sources.dandi.archives import Archive
+from ingest.sources.source_retry import PassingError, asked_wait, cause_of, persistently
+
+USER_AGENT = f"neural-foundation/{__version__}"
+BREAKS = (ConnectionError, Timeout, ChunkedEncodingError, ContentDecodingError)
+
+
+class PatientSession(requests.Session):
+    """A session with timeouts and repetitions; it holds an archive's token back until that archive asks for one.
+
+    Args:
+        access: timeout and repetitions.
+        archive: the archive whose API is talked to, if it is one.
+    """
+
+    def __init__(self, access: AccessSettings, archive: Archive | None = None) -> None:
+        super().__init__()
+        self.access, self.archive = access, archive
+        self.headers["User-Agent"] = USER_AGENT
+        if archive is not None:
+            self.auth = ArchiveToken(archive)
+
+    @cached_property
+    def bare(self) -> PatientSession:
+        """A session without any token, for hosts that an archive sends us to."""
+        return PatientSession(self.access)
+
+    def request(self, method: Any, url: Any, **options: Any) -> requests.Response:  # type: ignore[override]
+        """The response, whatever its status, unless that may pass, or is a refusal of the archive.
+
+        Raises:
+            SourceError: if the archive refuses, or when attempts or budget are used up.
+        """
+        what = f"{method} {str(url).partition('?')[0]}"
+        return persistently(lambda: self.once(method, url, **options), what, self.access)
+
+    def once(self, method: str, url: str, **options: Any) -> requests.Response:
+        """The same, tried once.
+
+        Raises:
+            PassingError: if it is worth trying again.
+            SourceError: if it is not.
+        """
+        options.setdefault("timeout", self.access.timeout)
+        response = self._answer(method, url, options)
+        if self.archive is not None and same_origin(url, self.archive.api_url):
+            assert isinstance(self.auth, ArchiveToken)
+            sent = "Authorization" in response.request.headers
+            if response.status_code == 401 and not sent and self.auth.ready():
+                response.close()
+                response = self._answer(method, url, options)
+            if response.status_code in (401, 403):
+                response.close()
+                raise SourceError(_refusal(self.archive, self.auth.where, response.status_code))
+        status = response.status_code
+        if status in (408, 425, 429) or (status >= 500 and status != 501):
+            wait = asked_wait(response.headers.get("Retry-After"))
+            response.close()
+            raise PassingError(f"HTTP {status} {response.reason}", wait)
+        return response
+
+    def _answer(self, method: str, url: str, options: dict[str, Any]) -> requests.Response:
+        try:
+            return super().request(method, url, **options)
+        except SSLError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise SourceError(f"{url.partition('?')[0]}: {cause_of(error)}") from error
+            raise PassingError(cause_of(error)) from error
+        except BREAKS as error:
+            raise PassingError(cause_of(error)) from error
+        except (requests.RequestException, UnicodeError) as error:
+            raise SourceError(f"{url.partition('?')[0]}: {cause_of(error)}") from error
+
+
+def _refusal(archive: Archive, where: str, status: int) -> str:
+    if status == 403 and where:
+        return f"archive {archive.name} refuses: the token in {where} is valid, but its owner is not among the owners"
+    if where:
+        return f"archive {archive.name} does not take the token in {where} (401): make a new one on its pages"
+    return (
+        f"archive {archive.name} wants a token ({status}; embargoed data): put one into the variable "
+        f"{archive.token_variable}, or into the keyring (service dandi-api-{archive.name}, user key)"
+    )

@@ -1,0 +1,158 @@
+"""The files of a Zarr asset in an archive: what there are, checked against the asset's checksum; and their bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from foundation.common.errors import SourceError
+from ingest.sources.asset import Asset, check_path
+from ingest.sources.http.http_session import PatientSession
+from ingest.sources.http.remote_file import HttpFile, RefusedError
+from ingest.sources.source_retry import PassingError, persistently
+
+log = logging.getLogger(__name__)
+
+CHECKSUM = "dandi-zarr-checksum"
+PAGES = 1_000_000
+ATTEMPTS = 2
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of a Zarr asset: its bytes and their md5."""
+
+    size: int
+    md5: str
+
+
+def list_entries(asset: Asset, session: PatientSession) -> dict[str, Entry]:
+    """Key -> entry, as the archive lists them, known to be those that the asset's checksum stands for.
+
+    Raises:
+        SourceError: if the listing cannot be had, a key leads out of the asset's folder, or the checksum is another.
+    """
+    stated = asset.digests.get(CHECKSUM)
+    if stated is None:
+        raise SourceError(f"{asset.path}: the archive states no checksum of it yet: its upload is not finished")
+    entries: dict[str, Entry] = {}
+    url: str | None = f"{asset.url}files/?limit=1000"
+    for _ in range(PAGES):
+        if url is None:
+            break
+        page = _page(url, asset, session)
+        try:
+            for row in page["results"]:
+                key, etag = str(row["Key"]), str(row["ETag"]).strip('"').lower()
+                check_path(key)
+                entries[key] = Entry(int(row["Size"]), etag)
+            following = page["next"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise SourceError(f"{asset.path}: the archive's list of its files is not understood: {error!r}") from error
+        # Addresses that a server gives are only followed on that server.
+        url = f"{asset.url}files/?{following.partition('?')[2]}" if following else None
+    found = checksum(entries)
+    if found != stated.lower():
+        raise SourceError(
+            f"{asset.path}: the {CHECKSUM} of its files is {found}, but {stated} is stated: it changed since it was "
+            "listed, or its upload is not finished; run again"
+        )
+    return entries
+
+
+def checksum(entries: dict[str, Entry]) -> str:
+    """The checksum that an archive states of a Zarr asset: over the tree of its files' names, sizes and digests.
+
+    Example:
+        >>> checksum({".zgroup": Entry(24, "e20297935e73dd0154104d4ea53040ab")})
+        '3e105d25c18895df96d616bb7dd8b5ef-1--24'
+    """
+    from zarr_checksum.tree import ZarrChecksumTree
+
+    tree = ZarrChecksumTree()
+    for key, entry in entries.items():
+        tree.add_leaf(Path(key), entry.size, entry.md5)
+    return str(tree.process())
+
+
+class EntryFetcher:
+    """Fetches the entries of one Zarr asset, each checked against its md5.
+
+    Open assets are read from where the archive says that their content is, without asking its API for each entry. Where
+    that is refused once, the API is asked for this entry and for all that follow.
+
+    Args:
+        asset: the Zarr asset.
+        entries: key -> size and md5, from `list_entries`.
+        session: of the asset's archive.
+    """
+
+    def __init__(self, asset: Asset, entries: dict[str, Entry], session: PatientSession) -> None:
+        self.asset, self.entries, self.session = asset, entries, session
+        self._direct: bool | None = None if asset.content_url else False
+        self._lock = threading.Lock()
+
+    def __call__(self, key: str) -> bytes:
+        """Return the bytes of an entry. Bytes that are not the stated ones are fetched once more.
+
+        Raises:
+            SourceError: if the bytes cannot be had, or are not the stated ones.
+        """
+        entry, name = self.entries[key], f"{self.asset.path}/{key}"
+        if not entry.size:
+            return b""
+        found = ""
+        for _ in range(ATTEMPTS):
+            data = self._fetch(key, name, entry.size)
+            found = hashlib.md5(data, usedforsecurity=False).hexdigest()
+            # Entries that were uploaded in parts have a digest of digests: their sizes are all that can be checked.
+            if found == entry.md5 or not re.fullmatch(r"[0-9a-f]{32}", entry.md5):
+                return data
+            log.info("%s: its md5 is %s, but %s is stated", name, found, entry.md5)
+        raise SourceError(f"{name}: its md5 is {found}, but {entry.md5} is stated: the bytes are not used")
+
+    def _fetch(self, key: str, name: str, size: int) -> bytes:
+        if self._direct is None:
+            with self._lock:  # one entry finds out, the others wait
+                if self._direct is None:
+                    data = self._directly(key, name, size)
+                    self._direct = data is not None
+                    if data is not None:
+                        return data
+        if self._direct and (data := self._directly(key, name, size)) is not None:
+            return data
+        self._direct = False
+        url = f"{self.asset.url}files/?prefix={quote(key, safe='')}&download=true"
+        return HttpFile(url, self.session, name, size).read(0, size)
+
+    def _directly(self, key: str, name: str, size: int) -> bytes | None:
+        """Return the bytes from where the archive says that its content is; None if that is refused."""
+        url = f"{self.asset.content_url.rstrip('/')}/{quote(key)}"
+        try:
+            return HttpFile(url, self.session, name, size).read(0, size)
+        except RefusedError as error:
+            log.info("%s; the archive's API is asked for the entries of %s instead", error, self.asset.path)
+            return None
+
+
+def _page(url: str, asset: Asset, session: PatientSession) -> Any:
+    def once() -> Any:
+        with session.once("GET", url, headers={"Accept": "application/json"}) as response:
+            if response.status_code == 404:
+                raise SourceError(
+                    f"{asset.path}: it is gone from its place (404): removed or replaced since it was listed"
+                )
+            if not response.ok:
+                raise SourceError(f"{asset.path}: the archive does not list its files: HTTP {response.status_code}")
+            try:
+                return response.json()
+            except ValueError as error:
+                raise PassingError("the archive's answer is no JSON") from error
+
+    return persistently(once, asset.path, session.access)

@@ -1,0 +1,135 @@
+"""Which Ray is joined, and what people see where it does not start."""
+
+import logging
+import multiprocessing
+import os
+import socket
+import sys
+import tempfile
+from multiprocessing.connection import Listener
+from types import SimpleNamespace
+
+import pytest
+
+from foundation.common import ray_cluster as cluster
+from foundation.common import ray_start as cluster_start
+from foundation.common.errors import ConfigError, FoundationError
+from foundation.common.import_path import drop_working_folder, safe_path
+from foundation.common.socket_folder import SOCKET_BYTES, shorten_sockets
+
+
+@pytest.fixture
+def listening():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture
+def note(tmp_path, monkeypatch, listening):
+    """What `ray start` leaves behind: the address of a cluster that answers."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    file = tmp_path / "ray" / "ray_current_cluster"
+    file.parent.mkdir()
+    file.write_text(listening)
+    return file
+
+
+def test_the_cluster_of_this_machine_is_joined_if_this_user_or_root_noted_it(note, listening, caplog):
+    assert cluster.running_cluster() == listening
+    note.chmod(0o666)
+    with caplog.at_level(logging.WARNING):
+        assert cluster.running_cluster() is None
+    assert "it is not joined; --address HOST:PORT" in caplog.text
+    note.unlink()
+    assert cluster.running_cluster() is None
+
+
+def test_a_note_of_another_user_and_a_link_are_not_followed(note, listening, tmp_path):
+    (tmp_path / "elsewhere").write_text(listening)
+    note.unlink()
+    note.symlink_to(tmp_path / "elsewhere")
+    assert cluster.running_cluster() is None
+    if os.geteuid() == 0:
+        note.unlink()
+        note.write_text(listening)
+        os.chown(note, 12345, 12345)
+        assert cluster.running_cluster() is None
+
+
+@pytest.mark.parametrize("environment", [True, False])
+def test_a_cluster_that_the_environment_names_is_not_taken_for_one_of_this_machine(note, monkeypatch, environment):
+    import ray
+
+    joined = []
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster, "_join", lambda ray, address, *, automatic: joined.append((address, automatic)))
+    if environment:
+        monkeypatch.setenv("RAY_ADDRESS", "remote:6379")
+    with cluster.ray_cluster():
+        pass
+    assert joined == [("remote:6379", False) if environment else (note.read_text(), True)]
+
+
+def test_auto_without_a_cluster_is_bad_usage(tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with (
+        pytest.raises(ConfigError, match="address is 'auto', and no Ray cluster of yours"),
+        cluster.ray_cluster(address="auto"),
+    ):
+        pass
+
+
+def test_a_start_that_times_out_is_tried_again_and_then_explained(monkeypatch, caplog):
+    tries = []
+
+    def init(*_: object, **options: object) -> None:
+        tries.append(options)
+        raise Exception("The current node timed out during startup.")  # as Ray does
+
+    slow = SimpleNamespace(init=init, shutdown=lambda: None, _private=SimpleNamespace(services=SimpleNamespace()))
+    slow._private.services.get_node = None
+    monkeypatch.setattr(cluster_start, "require_token", lambda: None)
+    with (
+        caplog.at_level(logging.INFO, "foundation"),
+        pytest.raises(FoundationError, match=r"in 2 tries, the last of 5 s \(The current node timed out.*less busy"),
+    ):
+        cluster_start.start_ray(slow, 3, None, patience=(2, 5))
+    assert [options["num_cpus"] for options in tries] == [3, 3]
+    assert "trying again, for 5 s at most" in caplog.text
+
+
+def test_a_long_temporary_folder_is_replaced_by_a_short_one_of_this_user(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
+    assert cluster_start._socket_folder() == {}
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("d" * 120)))
+    (short,) = cluster_start._socket_folder().values()
+    assert len(short) + cluster_start.SESSION_BYTES <= SOCKET_BYTES
+    assert os.stat(short).st_uid == os.getuid()
+
+
+def test_processes_of_the_loader_meet_in_a_short_folder_too(tmp_path, monkeypatch):
+    config = vars(multiprocessing.current_process())["_config"]
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("d" * 120)))
+    monkeypatch.delitem(config, "tempdir", raising=False)
+    shorten_sockets()
+    with Listener(family="AF_UNIX") as listener:
+        assert len(str(listener.address)) <= SOCKET_BYTES
+    del config["tempdir"]
+
+
+def test_the_working_folder_is_left_out_of_imports(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), "/elsewhere"])
+    drop_working_folder()
+    assert sys.path == ["/elsewhere"]
+    drop_working_folder()
+    assert sys.path == ["/elsewhere"]
+    monkeypatch.setenv("PYTHONSAFEPATH", "")
+    with safe_path():
+        assert os.environ["PYTHONSAFEPATH"] == "1"
+    assert os.environ["PYTHONSAFEPATH"] == ""

@@ -1,0 +1,160 @@
+"""The command: what it prints, what it refuses, and what it says of more devices."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import yaml
+
+from foundation.cli.commands import main
+from foundation.common.errors import ConfigError
+from foundation.common.resources import config_names
+from foundation.cost_model import ArchiveSettings, Hardware, PlanSettings, load_hardware
+from foundation.cost_model.cost_plan import plan
+from foundation.cost_model.cost_table import table
+from foundation.cost_model.hardware import hardware_names
+from foundation.cost_model.work import Work
+from foundation.training import ModelSettings
+from foundation.training.settings.pretrain_settings import EngineSettings
+
+LARGE = ModelSettings(dim=1024, heads=16, individual_layers=8, interaction_layers=8)
+
+
+def test_every_shipped_run_is_planned_and_its_bottleneck_named(capsys):
+    for name in config_names("pretrain"):
+        assert main(["plan", "--config", name, "--nodes", "16", "--gpus", "8"]) == 0
+        printed = capsys.readouterr().out
+        assert "16 nodes of 8 x h100: 128 processes" in printed
+        assert "\nbottleneck: " in printed
+        for line in ("forward", "memory of a device", "network, gradients and weights", "store", "time of a step"):
+            assert f"\n  {line} " in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--nodes", "0"], ["nodes is 0", "at least 1"]),
+        (["--gpus", "-8"], ["gpus is -8", "at least 1"]),
+        (["--nodes", "many"], ["nodes is 'many'", "a whole number"]),
+        (["--nodes", "9000"], ["nodes is 9000 and gpus 8", "at most 65536"]),
+        (["--hardware", "abacus"], ["'abacus'", "h100", "this-machine"]),
+        (["--batch", "node"], ["batch is 'node'", "one of device, step"]),
+        (["--batch", "step", "--nodes", "16"], ["nodes is 16", "data.min_windows=4", "batch: device"]),
+        (["--archive.rate", "0"], ["archive.rate is 0", "above 0"]),
+        (["--archive.recordings", "0"], ["archive.recordings is 0", "at least 1"]),
+        (["--objective.name", "swap_vae"], ["'swap-vae'", "brings its own encoder"]),
+        (["--engine.offload", "cpu"], ["engine.offload is 'cpu'", "zero_stage 1, 2 or 3"]),
+        (["--config", "hardware/nothing"], ["'hardware/nothing'"]),
+    ],
+)
+def test_what_makes_no_plan_is_refused_with_what_is_allowed(capsys, arguments, said):
+    assert main(["plan", "--config", "pretrain/demo", *arguments]) == 2
+    message = capsys.readouterr().err
+    for part in said:
+        assert part.replace("swap-vae", "swap_vae") in message, message
+    assert "Traceback" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: x", "its source"),
+        ("[1, 2]", "its source"),
+        ("name: x\nsource: y\ntflops: 3", "'tflops': allowed are name, source"),
+        ("name: x\nsource: y\nmemory: lots", "memory is 'lots': a number"),
+        ("name: x\nsource: y\nmemory: 0", "memory is 0: above 0"),
+        ("name: x\nsource: y\nmemory: .nan", "memory is nan: a number"),
+        ("name: x\nsource: y\ncall_seconds: -1", "call_seconds is -1: 0 or more"),
+        ("name: x\nsource: y\nshare: 1.5", "share is 1.5"),
+        ("name: x\nsource: y\nkind: tpu", "kind is 'tpu': one of gpu, cpu"),
+        ("name: [", "no YAML"),
+    ],
+)
+def test_a_description_that_cannot_be_is_refused(tmp_path, text, said):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=said.replace("[", r"\[")):
+        load_hardware(str(file))
+
+
+def test_every_shipped_description_names_its_source_and_is_taken(tmp_path):
+    names = hardware_names()
+    assert {"a100", "h100", "h200", "this-machine"} <= set(names)
+    for name in set(names) - {"this-machine"}:
+        found = load_hardware(name)
+        assert found.name == name
+        assert "data sheet" in found.source
+        assert found.matmul_bf16 > found.matmul_fp32
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({"name": "mine", "source": "me"}) + "memory: 1e9\n")  # YAML takes 1e9 for a text
+    assert load_hardware(str(file)).memory == 1e9
+
+
+def test_more_devices_share_out_memory_and_send_more():
+    one = PlanSettings(model=LARGE, zero_stage=3, precision="bf16", nodes=1, gpus=8)
+    few, many = plan(one), plan(replace(one, nodes=16))
+    assert many.cost.states.weights == few.cost.states.weights / 16
+    assert many.cost.rows_sent > 10 * few.cost.rows_sent
+    assert many.cost.objective.work.flops > 10 * few.cost.objective.work.flops  # every process does it for all
+    assert many.cost.forward.flops < 2 * few.cost.forward.flops
+    assert many.neuron_tokens == pytest.approx(16 * few.neuron_tokens, rel=0.05)
+    assert many.run.data.tokens_per_step == 16 * few.run.data.tokens_per_step
+
+
+def test_a_step_that_does_not_fit_is_told():
+    settings = PlanSettings(model=LARGE, gpus=1)
+    small = plan(settings)
+    assert small.fits
+    data = replace(settings.data, tokens_per_step=settings.data.tokens_per_step * 32)
+    large = plan(replace(settings, data=data))
+    assert not large.fits
+    assert "does not fit into 80 GB" in table(large)
+    assert "engine.activation_checkpointing" in table(large)
+    again = plan(replace(settings, data=data, engine=EngineSettings(activation_checkpointing=True)))
+    assert again.cost.activations < large.cost.activations / 4
+    assert again.cost.recomputed.flops > 0.6 * again.cost.forward.flops
+    assert again.cost.model_flops == large.cost.model_flops
+
+
+@pytest.mark.parametrize(
+    ("changes", "bottleneck"),
+    [
+        ({}, "compute (encoder)"),
+        ({"node_bandwidth": 1e6}, "network"),
+        ({"store_seconds": 60.0}, "store"),
+        ({"store_bandwidth": 1e3}, "store"),
+        ({"decode_bandwidth": 1e3}, "store"),
+        ({"outline_seconds": 10.0}, "drawing"),
+        ({"draw_seconds": 10.0}, "store"),
+    ],
+)
+def test_the_slowest_part_is_named(tmp_path, changes, bottleneck):
+    base = {"name": "mine", "source": "me", "kind": "gpu", "matmul_fp32": 1e12, "memory": 1e15}
+    base |= {"store_bandwidth": 1e12, "decode_bandwidth": 1e12, "open_seconds": 0.0}
+    base |= {"draw_seconds": 0.0, "outline_seconds": 0.0}
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(base | changes))
+    found = plan(PlanSettings(hardware=str(file), nodes=1, gpus=8, archive=ArchiveSettings(recordings=1000)))
+    assert found.seconds.bottleneck == bottleneck
+    assert found.seconds.step >= max(found.seconds.compute, found.seconds.store)
+
+
+def test_a_gpu_starts_operations_beside_its_work_and_a_cpu_does_not():
+    machine = Hardware("x", "none", matmul_fp32=1e12, matmul_bf16=2e12, memory_bandwidth=1e12, call_seconds=0.01)
+    work = Work(flops=1e12, moved=1e12, calls=100)
+    assert work.seconds(machine) == 2.0
+    assert work.seconds(machine, "bf16") == 1.5
+    assert work.seconds(replace(machine, kind="cpu")) == 3.0
+    assert work.seconds(replace(machine, share=0.5)) == 4.0
+    assert Work(flops=1e6, calls=100).seconds(machine) == 1.0
+
+
+def test_this_machine_is_measured_with_as_many_processes_as_it_has_devices():
+    found = plan(PlanSettings(gpus=2, hardware="this-machine"))
+    assert "2 processes" in found.hardware.source
+    assert found.hardware.kind == ("gpu" if torch.cuda.is_available() else "cpu")
+    assert 1e8 < found.hardware.matmul_fp32 < 1e15
+    assert 1e7 < found.hardware.memory_bandwidth < 1e13
+    assert found.hardware.node_bandwidth > 1e5
+    assert found.cost.gradients_sent > 0
+    assert found.seconds.network > 0

@@ -1,0 +1,96 @@
+"""`foundation catalog`: what it prints, and its exit status."""
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from foundation.cli.commands import main
+
+SCHEMA_1 = Path(__file__).parent / "data" / "store-v1.zip"
+
+
+@pytest.fixture
+def store(small_store, tmp_path):
+    return Path(shutil.copytree(small_store, tmp_path / "store"))
+
+
+def test_where_lists_a_part(store, capsys):
+    assert main(["catalog", str(store), "--where", "subject == 'mouse2' and n_units > 3"]) == 0
+    assert "1 recording of 1 subject, 12 units" in capsys.readouterr().out
+
+
+def test_a_wrong_expression_is_bad_usage_and_shows_the_place(store, capsys):
+    assert main(["catalog", str(store), "--where", "species == 'Mus musculus' and n_unit > 3"]) == 2
+    said = capsys.readouterr().err
+    assert "species == 'Mus musculus' and n_unit > 3\n                                ^^^^^^\n" in said
+    assert "did you mean n_units?" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(("option", "value"), [("--where", " "), ("--page", ""), ("--limit", "-1")])
+def test_settings_that_cannot_be_are_bad_usage(store, capsys, option, value):
+    assert main(["catalog", str(store), option, value]) == 2
+    assert option[2:] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["{store}", "{store}"], "unrecognized arguments"),
+        (["{store}", "--page", "{store}"], "which is a folder: allowed is the name of an HTML file"),
+        (["{store}", "--limit", "few"], "limit is 'few': allowed is a whole number"),
+        (["{store}", "--where", "n_units > 'a'"], "n_units is a number, this is a text"),
+        (["{store}", "--verfy"], "unrecognized arguments: --verfy"),
+        (["{store}/nothing"], "there is no store at"),
+        (["{store}/nothing", "--verify"], "there is no store at"),
+        (["{store}/nothing", "--refresh"], "there is no store at"),
+        (["{store}/nothing", "--migrate"], "there is no store at"),
+        (["bogus://x"], "cannot use 'bogus://x' as a store"),
+    ],
+)
+def test_wrong_words_give_one_clear_line(store, capsys, words, said):
+    assert main(["catalog", *(word.format(store=store) for word in words)]) in (1, 2)
+    message = capsys.readouterr().err
+    assert said in message
+    assert "Error" not in message
+    assert len(message.splitlines()) <= 4
+
+
+def test_damage_is_named_and_ends_with_status_1(store, capsys):
+    assert main(["catalog", str(store), "--verify"]) == 0
+    assert "every array has its digest" in capsys.readouterr().out
+    chunk = next((store / "recordings").rglob("units/cell_type/c/0"))
+    chunk.write_bytes(chunk.read_bytes()[::-1])
+    assert main(["catalog", str(store), "--verify"]) == 1
+    assert "units/cell_type" in capsys.readouterr().out
+
+
+def test_the_page_is_written_where_it_was_asked_for(store, tmp_path, capsys):
+    page = tmp_path / "out" / "page.html"
+    where = "subject in ['mouse0', 'mouse1', 'mouse2']"
+    assert main(["catalog", str(store), "--where", where, "--page", str(page), "--limit", "2"]) == 0
+    assert f"page: {page}" in capsys.readouterr().out
+    assert page.read_text().count("<article") == 2
+
+
+def test_refresh_reads_the_commits_again(store, capsys):
+    (store / "catalog.parquet").write_bytes(b"broken")
+    assert main(["catalog", str(store)]) == 1
+    assert "--refresh" in capsys.readouterr().err
+    assert main(["catalog", str(store), "--refresh"]) == 0
+    assert "4 recordings" in capsys.readouterr().out
+    assert main(["catalog", str(store)]) == 0
+
+
+def test_an_old_store_is_brought_up_to_date(tmp_path, capsys):
+    with zipfile.ZipFile(SCHEMA_1) as archive:
+        archive.extractall(tmp_path)
+    store = next(p.parent for p in tmp_path.rglob("store.json"))
+    assert main(["catalog", str(store)]) == 1
+    assert "--migrate" in capsys.readouterr().err
+    assert main(["catalog", str(store), "--migrate", "--verify"]) == 0
+    assert "from schema 1 to" in capsys.readouterr().out
+    assert main(["catalog", str(store), "--migrate"]) == 0
+    assert "already" in capsys.readouterr().out

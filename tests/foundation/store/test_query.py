@@ -1,0 +1,180 @@
+"""Choosing recordings by an expression: what it means, what is refused and how, and that nothing is ever executed."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foundation.common.errors import ConfigError, FoundationError, StoreError
+from foundation.store import Catalog, Store
+from foundation.store.query import matching
+
+RECORDS = [
+    {
+        "id": "a",
+        "subject": "dandi/000001/m1",
+        "species": "Mus musculus",
+        "session": "s1",
+        "path": "sub-m1/a.nwb",
+        "n_units": 60,
+        "duration": 7200.0,
+        "labels": ["cell_type", "position"],
+        "source": {"path": "sub-m1/a.nwb", "dandiset": "000001", "licence": "CC-BY-4.0"},
+        "quality": {"units_sorted": 2.0},
+        "control": {"units_dropped": 3},
+    },
+    {
+        "id": "b",
+        "subject": "rat",
+        "species": "Rattus norvegicus",
+        "session": "s2",
+        "path": "b.nwb",
+        "n_units": 50,
+        "duration": 600.0,
+        "labels": [],
+        "source": {"path": "b.nwb", "dandiset": "", "licence": ""},
+        "quality": {},
+    },
+    {
+        "id": "c",
+        "subject": "m2",
+        "species": "Mus musculus",
+        "session": "é",
+        "path": "c.nwb",
+        "n_units": 5,
+        "duration": 60.0,
+        "labels": ["position"],
+        "source": {"path": "c.nwb", "dandiset": "000001", "licence": "CC-BY-4.0"},
+        "quality": {},
+        "control": {"units_dropped": 0},
+    },
+]
+
+
+@pytest.mark.parametrize(
+    ("expression", "found"),
+    [
+        ("species == 'Mus musculus' and n_units > 50", "a"),
+        ("species == 'Mus musculus' or n_units >= 50", "abc"),
+        ("not species == 'Mus musculus'", "b"),
+        ("n_units in [5, 50]", "bc"),
+        ("subject not in ('rat', 'm2')", "a"),
+        ("'cell_type' in labels", "a"),
+        ("'position' in labels and not ('cell_type' in labels)", "c"),
+        ("'cell_type' not in labels", "bc"),
+        ("'musculus' in species", "ac"),
+        ("5 < n_units <= 60", "ab"),
+        ("hours == 2", "a"),
+        ("duration < 1e3", "bc"),
+        ("dandiset == '000001' and path != 'c.nwb'", "a"),
+        ("quality.units_sorted > 0", "a"),
+        ("quality.units_sorted == 0", "bc"),
+        ("units_dropped == 0", "c"),  # of b it is not known
+        ("units_dropped != 0", "ab"),
+        ("units_dropped < 5", "ac"),
+        ("n_units > -1", "abc"),
+        ("labels == []", "b"),
+        ("session == 'é'", "c"),
+        (" species=='Mus musculus'\nand n_units<10", "c"),
+        ("True", "abc"),
+        ("subject < 'm9'", "ac"),
+    ],
+)
+def test_what_expressions_mean(expression, found):
+    assert "".join(record["id"] for record in matching(RECORDS, expression)) == found
+
+
+@pytest.mark.parametrize(
+    ("expression", "place", "problem"),
+    [
+        ("n_unit > 5", "n_unit", "n_unit is no column, did you mean n_units?"),
+        (
+            "session == 'é' and xyzzy == 1",
+            "xyzzy",
+            "xyzzy is no column; columns are dandiset, duration, embargo, hours, id",
+        ),
+        ("n_units > 'many'", "'many'", "n_units is a number, this is a text"),
+        ("labels > ['a']", "['a']", "neither more nor less"),
+        ("n_units", "n_units", "this is a number: compare it with something"),
+        ("n_units and True", "n_units", "this is a number"),
+        ("n_units + 1 > 5", "n_units + 1", "only comparisons"),
+        ("5 in n_units", "n_units", "in needs a list"),
+        ("5 in species", "species", "in needs a list, or a text in a text"),
+        ("species is 'x'", "'x'", "only ==, !=, <"),
+        ("species == None", "None", "None is neither a text nor a number"),
+        ("subject in ['a', 3]", "['a', 3]", "only texts, or only numbers"),
+        ("subject in [species]", "[species]", "neither a plain text"),
+        ("__import__('os').system('touch /tmp/pwned')", "__import__('os').system('touch /tmp/pwned')", "only comp"),
+        ("(lambda: True)()", "(lambda: True)()", "only comparisons"),
+        ("species.__class__ == 'x'", "species.__class__", "species.__class__ is no column"),
+        ("[x for x in labels]", "[x for x in labels]", "only comparisons"),
+        ("f'{n_units}' == '5'", "f'{n_units}'", "only comparisons"),
+        ("labels[0] == 'a'", "labels[0]", "only comparisons"),
+        ("(x := 5) > 3", "x := 5", "only comparisons"),
+        ("n_units = 5", None, "invalid syntax: == compares"),
+        ("n_units > ", None, "invalid syntax"),
+        ("species == 'Mus", None, "unterminated string"),
+    ],
+)
+def test_what_is_refused_and_where(expression, place, problem):
+    with pytest.raises(ConfigError) as caught:
+        matching(RECORDS, expression)
+    first, text, carets, *rest = str(caught.value).split("\n")
+    assert first == "where cannot be read here:"
+    assert problem in " ".join(rest)
+    if place is not None:
+        start = carets.index("^")
+        assert text[start : start + carets.count("^")] == place
+
+
+@pytest.mark.parametrize("expression", ["", "   ", "(" * 900, "n_units == " + "1" * 5000, "\0"])
+def test_absurd_expressions_end_with_a_line(expression):
+    with pytest.raises(ConfigError, match="where"):
+        matching(RECORDS, expression)
+
+
+def test_a_long_chain_is_no_trouble():
+    assert len(matching(RECORDS, "not " * 400 + "True")) == 3
+
+
+WORDS = ["n_units", "species", "==", "<", "in", "(", ")", "[", "]", "'a'", "3", "and", "or", "not", ".", ",", "-"]
+
+
+@settings(deadline=None)
+@given(st.text(max_size=60) | st.lists(st.sampled_from(WORDS)).map(" ".join))
+def test_any_text_gives_recordings_or_a_plain_error(expression):
+    try:
+        found = matching(RECORDS, expression)
+    except FoundationError:
+        return
+    assert all(record in RECORDS for record in found)
+
+
+def test_ten_thousand_rows_take_well_under_a_second():
+    records = [{**RECORDS[k % 3], "id": str(k), "n_units": k} for k in range(10_000)]
+    began = time.process_time()
+    found = matching(records, "species == 'Mus musculus' and n_units > 50 and 'position' in labels and hours < 10")
+    assert time.process_time() - began < 0.5  # 0.05 s on a quiet machine
+    assert len(found) == sum(k % 3 != 1 and k > 50 for k in range(10_000))
+
+
+def test_a_chosen_part_is_a_catalog_that_is_never_saved_as_the_whole(small_store):
+    catalog = Catalog.open(Store(small_store))
+    part = catalog.where("subject in ['mouse1', 'mouse3']")
+    assert [recording.session for recording in part] == ["session1", "session3"]
+    assert len(part.where("n_units > 50")) == 0
+    with pytest.raises(StoreError, match="2 recordings chosen"):
+        part.save()
+    assert len(Catalog.open(Store(small_store))) == 4
+
+
+def test_the_expressions_of_the_documentation_are_understood():
+    text = (Path(__file__).parents[3] / "docs" / "quality.md").read_text()
+    shown = re.findall(r'--where "([^"]+)"', text)
+    assert len(shown) >= 4
+    known = {"clock_jumps": 0, "units_dropped": 0}
+    for expression in shown:
+        matching([{**record, "control": known} for record in RECORDS], expression)

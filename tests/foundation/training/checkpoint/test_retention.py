@@ -1,0 +1,132 @@
+"""Old checkpoints go, whatever storage does meanwhile; new ones never do."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from foundation.training.checkpoint import saver as saver_module
+from foundation.training.checkpoint.checkpoint import Checkpoints
+from foundation.training.checkpoint.saver import Saver
+from foundation.training.settings.safety_settings import SafetySettings
+
+
+class FakeControl:
+    """Stands for the channel between processes: this one is the first, and agrees with itself."""
+
+    rank = 0
+
+    def __init__(self, world: int) -> None:
+        self.world = world
+
+    def any(self, *flags):
+        return list(flags)
+
+    def of_first(self, value):
+        return value and "token"
+
+
+@pytest.fixture
+def build(tiny, tmp_path, monkeypatch):
+    """Builds what saves the checkpoints of a run whose weights are one tensor; all other processes answer at once."""
+
+    def built(world=1, **changes) -> Saver:
+        settings = tiny(safety=SafetySettings(retries=1, pause=0.01), **changes)
+        place = Checkpoints(tmp_path / "checkpoints", retries=1, pause=0.01)
+
+        def snapshot(engine):
+            for rank in range(1, world):
+                name = f"step-{engine.step:08d}/receipts/{rank:05d}.json"
+                place.files.write_json(name, {"token": "token", "files": {}, "sizes": {}})
+            return {"optimizer/00000-of-00001.safetensors": {"a": torch.ones(3)}}
+
+        monkeypatch.setattr(saver_module, "snapshot", snapshot)
+        monkeypatch.setattr(saver_module, "model_config", lambda model: b"{}")
+        return Saver(place, FakeControl(world), settings, {})
+
+    return built
+
+
+def save(saver: Saver, *steps: int) -> list[int]:
+    """Steps of the checkpoints that are there after saving."""
+    for step in steps:
+        saver.save(SimpleNamespace(step=step, module=SimpleNamespace(model=None)), step, {})
+        saver.wait()
+        assert saver.failure == ""
+    return [int(name[-8:]) for name in saver.place.names()]
+
+
+def failing(saver: Saver, monkeypatch, name: str, times: int) -> list[str]:
+    """Have the removal of ``name`` fail so often; returns the list to which failures are added."""
+    remove, failed = saver.place.files.remove, []
+
+    def flaky(other):
+        if other == name and len(failed) < times:
+            failed.append(other)
+            raise OSError("503 Slow Down")
+        remove(other)
+
+    monkeypatch.setattr(saver.place.files, "remove", flaky)
+    return failed
+
+
+@pytest.mark.parametrize("what", ["step-00000010", "step-00000010/checkpoint.json"])
+def test_what_cannot_be_removed_goes_after_the_next_checkpoint(build, monkeypatch, caplog, what):
+    saver = build(keep_checkpoints=1)
+    save(saver, 10)
+    failing(saver, monkeypatch, what, times=2)
+    assert save(saver, 20)[0] == 20
+    assert "step-00000010 failed (OSError: 503 Slow Down): again after the next checkpoint" in caplog.text
+    assert saver.place.damage("step-00000020") == ""
+    assert save(saver, 30) == [30]
+    assert saver.place.files.names("") == ["step-00000030"]
+
+
+def test_a_removal_that_fails_once_is_tried_again(build, monkeypatch):
+    saver = build(keep_checkpoints=1)
+    save(saver, 10)
+    failed = failing(saver, monkeypatch, "step-00000010", times=1)
+    assert save(saver, 20) == [20]
+    assert len(failed) == 1
+    assert saver.place.files.names("") == ["step-00000020"]
+
+
+def test_receipts_that_cannot_be_removed_leave_the_checkpoint_good(build, monkeypatch):
+    saver = build(world=2)
+    failing(saver, monkeypatch, "step-00000010/receipts", times=2)
+    assert save(saver, 10) == [10]
+    assert "receipts" in saver.place.files.names("step-00000010")
+    assert save(saver, 20) == [20, 10]
+    assert "receipts" not in saver.place.files.names("step-00000010")
+    assert "receipts" not in saver.place.files.names("step-00000020")
+
+
+def test_a_list_that_cannot_be_had_leaves_the_checkpoint_good(build, monkeypatch, caplog):
+    saver = build(keep_checkpoints=1)
+    save(saver, 10)
+    names, left = saver.place.names, iter([TimeoutError("timed out")] * 2)
+
+    def flaky():
+        for error in left:
+            raise error
+        return names()
+
+    monkeypatch.setattr(saver.place, "names", flaky)
+    assert save(saver, 20) == [20, 10]
+    assert "looking which checkpoints stay" in caplog.text
+    assert save(saver, 30) == [30]
+
+
+def test_newer_checkpoints_that_are_damaged_take_no_place_of_good_ones(build):
+    saver = build(keep_checkpoints=3)
+    save(saver, 10, 90, 100)
+    for step in (90, 100):
+        saver.place.files.write_bytes(f"step-{step:08d}/deepspeed.json", b"damaged")
+    again = build(keep_checkpoints=2)
+    name, _ = again.place.resumable({})
+    assert name == "step-00000010"
+    assert save(again, 20, 30) == [100, 90, 30, 20]
+    assert again.place.resumable({})[0] == "step-00000030"
+    assert save(again, 90) == [100, 90, 30]  # written anew
+    assert again.place.damage("step-00000090") == ""
+    assert save(again, 110) == [110, 90]

@@ -1,0 +1,123 @@
+"""Runs that lose a process, their launcher or both, at any moment, end in the weights of one left alone."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from foundation.training.checkpoint.checkpoint import MANIFEST
+from foundation.training.distributed.rendezvous import free_port
+
+VICTIMS = ("rank 0", "rank 1", "launcher", "command", "rank 0 during a checkpoint")
+STEPS = 120
+STATED = 45.0  # seconds within which nothing of a run is left after one of its processes was killed
+
+
+class Started:
+    """A run of two processes: as ``foundation pretrain --processes 2``, or its processes by themselves."""
+
+    def __init__(self, settings, folder: Path, outside, launcher: bool) -> None:
+        config = folder / f"{Path(settings.output).name}.yaml"
+        config.write_text(yaml.safe_dump(asdict(settings)))
+        self.said, self.launcher = folder / "said.txt", launcher
+        given = ["--config", str(config)]
+        place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        with open(self.said, "a") as out:
+            if launcher:
+                command = [sys.executable, "-m", "foundation", "pretrain", *given]
+                self.processes = [subprocess.Popen(command, env=outside(), stderr=out, stdout=out)]
+            else:
+                command = [sys.executable, "-m", "foundation.training", *given]
+                places = [place | {"RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
+                self.processes = [
+                    subprocess.Popen(command, env=outside(**own), stderr=out, stdout=out) for own in places
+                ]
+
+    def all(self) -> list[psutil.Process]:
+        own = [psutil.Process(p.pid) for p in self.processes]
+        return own + [below for p in own for below in p.children(recursive=True)]
+
+    def victim(self, name: str) -> psutil.Process:
+        if name == "command":
+            return psutil.Process(self.processes[0].pid)
+        if name == "launcher":
+            return next(p for p in self.all() if "deepspeed.launcher.launch" in p.cmdline())
+        return psutil.Process(self.processes[name == "rank 1"].pid)
+
+    def end(self, seconds: float, known: list[psutil.Process]) -> list[int]:
+        """Statuses of what was started, once that and everything ``known`` besides is gone.
+
+        Fails if that takes longer than ``seconds``.
+        """
+        _, alive = psutil.wait_procs([p for p in known if p.pid not in {q.pid for q in self.processes}], seconds)
+        assert not alive, f"still there after {seconds} s: {[p.cmdline() for p in alive]}"
+        return [p.wait(seconds) for p in self.processes]
+
+
+def steps_done(settings) -> int:
+    lines = Path(settings.output) / "metrics.jsonl"
+    return len(lines.read_text().splitlines()) if lines.is_file() else 0
+
+
+def is_writing(settings) -> bool:
+    """Whether there is a checkpoint that is begun and not committed."""
+    folder = Path(settings.output) / "checkpoints"
+    return folder.is_dir() and any(not (p / MANIFEST).exists() for p in folder.iterdir())
+
+
+def strike(run: Started, settings, name: str, rng: random.Random) -> None:
+    """Kill one process of a run, at a random moment or while a checkpoint is being written."""
+    target = min(steps_done(settings) + rng.randint(1, 12), STEPS - 20)
+    end = time.monotonic() + 500
+    while steps_done(settings) < target:
+        assert run.processes[0].poll() is None, run.said.read_text()
+        assert time.monotonic() < end, run.said.read_text()
+        time.sleep(0.01)
+    victim = run.victim(name)
+    if "checkpoint" in name:
+        while not is_writing(settings) and victim.is_running():
+            pass
+    else:
+        time.sleep(rng.random() * 0.2)
+    victim.send_signal(signal.SIGKILL)
+
+
+def campaign(tiny, tmp_path, outside, seed: int) -> None:
+    """A run that is killed five times, each time otherwise, and then left alone."""
+    shape = {"steps": STEPS, "checkpoint_every": 4, "processes": 2, "log_every": 1}
+    alone = tiny(output=str(tmp_path / "alone"), **shape)
+    whole = Started(alone, tmp_path, outside, launcher=False)
+    assert whole.end(400, []) == [0, 0], whole.said.read_text()
+    struck = tiny(output=str(tmp_path / "struck"), **shape)
+    rng = random.Random(seed)
+    for name in rng.sample(VICTIMS, len(VICTIMS)):
+        run = Started(struck, tmp_path, outside, launcher=name in ("launcher", "command"))
+        strike(run, struck, name, rng)
+        statuses = run.end(STATED, run.all())
+        assert 0 not in statuses, f"{name} was killed, and its run says that all is well: {statuses}"
+    last = Started(struck, tmp_path, outside, launcher=False)
+    assert last.end(400, []) == [0, 0], last.said.read_text()
+    steps = [json.loads(line)["step"] for line in (tmp_path / "struck" / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, STEPS + 1))
+    weights = [Path(s.output) / "model" / "model.safetensors" for s in (alone, struck)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+@pytest.mark.timeout(1500)
+def test_five_kills_and_the_weights_of_a_run_left_alone(tiny, tmp_path, outside):
+    campaign(tiny, tmp_path, outside, seed=0)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("seed", range(1, 7))
+def test_thirty_kills_and_the_weights_of_runs_left_alone(tiny, tmp_path, outside, seed):
+    campaign(tiny, tmp_path, outside, seed)

@@ -1,0 +1,25 @@
+"""Signals that ask a run to save and stop."""
+
+import os
+import signal
+
+import pytest
+
+from foundation.training.launch.signals import StopSignals
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
+def test_each_asks_the_run_to_stop(number):
+    with StopSignals() as signals:
+        os.kill(os.getpid(), number)
+        assert signals.asked == signal.Signals(number).name
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as below nohup
+    try:
+        with StopSignals() as signals:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signals.asked == ""
+    finally:
+        signal.signal(signal.SIGHUP, before)

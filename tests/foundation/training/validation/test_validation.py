@@ -1,0 +1,166 @@
+"""Validation on held-out recordings, the best checkpoint, and the end of a run that no longer gets better."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from foundation.common.errors import ConfigError
+from foundation.data import Loader
+from foundation.store import Catalog, Store
+from foundation.training import OptimizerSettings, pretrain
+from foundation.training.checkpoint.checkpoint import list_checkpoints
+from foundation.training.settings.safety_settings import SafetySettings
+from foundation.training.settings.saving_settings import SavingSettings
+from foundation.training.settings.validation_settings import ValidationSettings
+from foundation.training.validation.validate import split
+
+HELD_OUT = ValidationSettings(every=3, held_out="subject == 'mouse3'", steps=2, label="cell_type", bin_width=0.025)
+
+
+def lines(settings) -> list[dict]:
+    return [json.loads(line) for line in (Path(settings.output) / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_held_out_recordings_are_measured_and_never_trained_on(tiny, tmp_path):
+    settings = tiny(steps=60, checkpoint_every=60, log_every=10, validation=HELD_OUT)
+    catalog = Catalog.open(Store(settings.store))
+    training, held_out = split(catalog, HELD_OUT.held_out)
+    assert [r["subject"] for r in held_out.records] == ["mouse3"]
+    assert len(training) == 3
+    pretrain(settings)
+    found = lines(settings)
+    measured = [line for line in found if "validation/loss" in line]
+    assert [line["step"] for line in measured] == list(range(3, 61, 3))
+    assert measured[-1]["validation/loss"] < measured[0]["validation/loss"]
+    # Rates of fast and slow units differ: a probe on any embedding of activity tells them apart.
+    assert measured[-1]["validation/cell_type"] > 0.8
+    assert measured[-1]["validation/cell_type_chance"] == 0.5
+    without = tiny(output=str(tmp_path / "without"), steps=60, checkpoint_every=60, log_every=10)
+    other = pretrain(
+        tiny(
+            output=str(tmp_path / "rare"),
+            steps=60,
+            checkpoint_every=60,
+            validation=ValidationSettings(60, HELD_OUT.held_out),
+        )
+    )
+    assert (other / "model.safetensors").read_bytes() == (
+        Path(settings.output) / "model/model.safetensors"
+    ).read_bytes()
+    assert pretrain(without).joinpath("model.safetensors").read_bytes() != (other / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("stage", [0, 3])
+def test_the_best_checkpoint_stays_and_a_run_that_gets_no_better_ends(tiny, stage, caplog):
+    """With a rate that only destroys, the first validation is the best one."""
+    settings = tiny(
+        steps=60, checkpoint_every=2, keep_checkpoints=1, zero_stage=stage, log_every=1,
+        optimizer=OptimizerSettings(learning_rate=0.0625, warmup_steps=0, final_share=1.0),
+        saving=SavingSettings(best="validation/loss"),
+        validation=ValidationSettings(every=1, held_out="subject == 'mouse3'", steps=1, patience=4),
+    )  # fmt: skip
+    with caplog.at_level("INFO"):
+        pretrain(settings)
+    found = lines(settings)
+    values = [line["validation/loss"] for line in found]
+    best = min(range(len(values)), key=values.__getitem__)
+    assert len(values) == best + 1 + 4 < 60
+    assert "validation/loss has not got better in 4 validations" in caplog.text
+    names = [p.name for p in list_checkpoints(Path(settings.output) / "checkpoints")]
+    assert names == [f"step-{len(values):08d}", f"step-{best + 1:08d}"]
+    # It is at its end, and one that was killed before it had written its model is as well.
+    weights = (Path(settings.output) / "model/model.safetensors").read_bytes()
+    shutil.rmtree(Path(settings.output) / "model")
+    pretrain(settings)
+    assert (Path(settings.output) / "model/model.safetensors").read_bytes() == weights
+    assert lines(settings) == found
+    with caplog.at_level("INFO"):
+        pretrain(settings)
+    assert "is trained already" in caplog.text
+
+
+def test_what_cannot_be_validated_is_refused(tiny):
+    with pytest.raises(ConfigError, match=r"held_out is \"subject == 'nobody'\": it names 0 of 4 recordings"):
+        pretrain(tiny(validation=ValidationSettings(every=1, held_out="subject == 'nobody'")))
+    with pytest.raises(ConfigError, match=r"patience needs saving\.best"):
+        tiny(validation=ValidationSettings(every=1, held_out="n_units > 0", patience=1))
+
+
+def test_a_validation_that_cannot_be_read_is_left_out_and_one_that_is_read_late_is_not(tiny, monkeypatch, caplog):
+    """Training needs neither, and goes on."""
+    whole = tiny(steps=9, validation=HELD_OUT)
+    pretrain(whole)
+    load, asked = Loader.load, []
+
+    def away(self, step):
+        asked.append(step)
+        if len(asked) == 1 or 3 <= len(asked) <= 5:  # once, and then for good
+            raise TimeoutError("no answer")
+        return load(self, step)
+
+    monkeypatch.setattr(Loader, "load", away)
+    settings = tiny(
+        output=whole.output + "-late", steps=9, validation=HELD_OUT, safety=SafetySettings(retries=1, pause=0.01)
+    )
+    pretrain(settings)
+    measured = [[line for line in lines(s) if "validation/loss" in line] for s in (whole, settings)]
+    assert [line["step"] for line in measured[0]] == [3, 6, 9]
+    assert [line["step"] for line in measured[1]] == [6, 9]
+    for late in measured[1]:
+        there = next(line for line in measured[0] if line["step"] == late["step"])
+        assert late["validation/loss"] == there["validation/loss"]
+    assert "a validation is left out: TimeoutError: no answer" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("best", "validation", "said"),
+    [
+        ("validation/los", ValidationSettings(every=3, held_out="subject == 'mouse3'", steps=1, patience=2), "n/loss"),
+        ("lose", ValidationSettings(every=3, held_out="subject == 'mouse3'", steps=1, patience=2), "validation/loss"),
+        ("validation/loss", ValidationSettings(), "loss, neuron_tokens"),
+    ],
+)
+def test_a_metric_that_is_not_measured_is_refused_when_it_should_be_judged(tiny, best, validation, said):
+    settings = tiny(steps=60, checkpoint_every=4, saving=SavingSettings(best=best), validation=validation)
+    with pytest.raises(ConfigError, match=f"saving.best is '{best}', which is not measured: one of .*{said}"):
+        pretrain(settings)
+    assert len(lines(settings)) == (3 if validation.every else 4)
+
+
+def test_a_metric_of_training_is_judged_with_each_checkpoint_beside_validations(tiny):
+    validation = ValidationSettings(every=2, held_out="subject == 'mouse3'", steps=1, patience=3)
+    constant = OptimizerSettings(learning_rate=0.0625, warmup_steps=0, final_share=1.0)
+    settings = tiny(
+        steps=60,
+        checkpoint_every=2,
+        optimizer=constant,
+        saving=SavingSettings(best="learning_rate"),
+        validation=validation,
+    )
+    pretrain(settings)
+    assert len(lines(settings)) == 2 + 3 * 2  # the rate is constant, so the first checkpoint is the best
+
+
+BLIND = """
+import os
+from foundation.training.run_folder import RunFolder
+if os.environ.get("RANK") == "1":
+    RunFolder.finished_at = lambda self: -1
+"""
+
+
+def test_all_processes_take_what_the_first_one_measured_and_saw(tiny, tmp_path, ranks):
+    """Only the first one knows its utilisation; and the other one does not see yet that the run has ended."""
+    (tmp_path / "sitecustomize.py").write_text(BLIND)
+    settings = tiny(
+        steps=400, checkpoint_every=1, saving=SavingSettings(best="flop_utilisation"),
+        validation=ValidationSettings(patience=1), safety=SafetySettings(timeout=60.0),
+    )  # fmt: skip
+    for _ in range(2):
+        processes = ranks(settings, PYTHONPATH=f"{tmp_path}:{Path(__file__).parents[4]}")
+        assert [p.wait(200) for p in processes] == [0, 0], (tmp_path / "rank-1.err").read_text()
+    assert "flop_utilisation has not got better" not in (tmp_path / "rank-0.err").read_text()
+    assert "is trained already" in (tmp_path / "rank-0.err").read_text()
+    assert len(lines(settings)) < 400

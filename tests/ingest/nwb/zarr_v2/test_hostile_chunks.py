@@ -1,0 +1,203 @@
+"""Metadata that claim what cannot be, and chunks that hold something else: refused before memory is set aside."""
+
+import gzip
+import re
+import struct
+import tracemalloc
+import zlib
+
+import numcodecs
+import numpy as np
+import pytest
+from zarr.storage import LocalStore
+
+from foundation.common.errors import SourceError
+from ingest.nwb.read_log import Notes
+from ingest.nwb.read_nwb import read_nwb
+from ingest.nwb.zarr_v2.zarr_v2_arrays import LazyArray
+from ingest.nwb.zarr_v2.zarr_v2_layout import array_layout, read_layout
+
+TIMES = "units/spike_times"
+GROUPS = "general/extracellular_ephys/electrodes/group"
+
+
+def refused(copy, message):
+    with pytest.raises(SourceError, match=message) as caught:
+        read_nwb(str(copy))
+    assert str(caught.value).startswith(f"{copy}: ")
+    return str(caught.value)
+
+
+def left_out(copy, path, message):
+    """Check that a part is left out for this reason, and that all spikes are read."""
+    notes = Notes()
+    assert read_nwb(str(copy), notes=notes).n_spikes == 315
+    left = {note.path: note.text for note in notes.left}
+    assert re.search(message, left.get(path, "")), left
+    assert notes["parts_left_out"] >= 1
+
+
+def spike_times(store):
+    node = read_layout(store)[TIMES]
+    if node.damage:
+        raise SourceError(node.damage)
+    return LazyArray(store, TIMES, node.array)[:]
+
+
+def peak_of_reading_times(copy):
+    """Bytes of memory taken at most until the spike times are refused; without pynwb, which tracing makes slow."""
+    store = LocalStore(copy.place, read_only=True)
+    tracemalloc.start()
+    try:
+        with pytest.raises((SourceError, TypeError, IndexError)):
+            spike_times(store)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+# -- what metadata claim --
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"shape": [10**12]}, "units/spike_times declares 1000000000000 values"),
+        ({"shape": [10**12], "chunks": [10**12]}, "a chunk of .* is larger than 1 GiB"),
+        ({"shape": [10**30]}, "is no shape"),
+        ({"shape": [-1]}, "is no shape"),
+        ({"shape": [1.5]}, "is no shape"),
+        ({"shape": "many"}, "is no shape"),
+        ({"shape": [315, 1]}, "differ in their dimensions"),
+        ({"chunks": [0]}, "is no shape"),
+        ({"chunks": [10]}, "is not in the store"),
+        ({"chunks": [400]}, "holds 2520 bytes where 3200 belong"),
+        ({"dtype": "O"}, "no dtype that can be read"),
+        ({"dtype": "<f8,<f8"}, "no dtype that can be read"),
+        ({"dtype": "V1000000000"}, "no dtype|larger than"),
+        ({"dtype": [["a"]]}, "damaged|not a readable"),
+        ({"dtype": "<f4"}, "expands to more than the 1260 bytes"),
+        ({"order": "X"}, "order"),
+        ({"dimension_separator": "../"}, "dimension_separator"),
+        ({"zarr_format": 3}, "zarr_format is 3"),
+        ({"filters": ["pickle"]}, "a codec has no id"),
+        ({"compressor": 7}, "a codec has no id"),
+    ],
+)
+def test_metadata_that_cannot_be(copy, values, message):
+    copy.change(f"{TIMES}/.zarray", **values)
+    refused(copy, message)
+    assert peak_of_reading_times(copy) < 20e6
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[", b"[]", b"7", b'{"metadata": 3}', b"[" * 10**6, b"\xff\xfe", b'{"metadata": {}}']
+)
+def test_consolidated_metadata_that_are_none(copy, content):
+    copy.chunk(".zmetadata", content)
+    refused(copy, "damaged|neither an array nor a group|not a readable NWB file")
+
+
+def test_an_empty_folder_and_zarr_v3(tmp_path):
+    (tmp_path / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
+    with pytest.raises(SourceError, match="this is Zarr v3: NWB assets are read in the Zarr v2 layout"):
+        read_nwb(str(tmp_path))
+
+
+def test_other_versions_of_nwb(copy):
+    for version in ("NWB-1.0.6", None, 2, "3.0.0"):
+        copy.change(".zattrs", nwb_version=version)
+        refused(copy, "version")
+
+
+# -- chunks --
+
+
+def test_a_chunk_that_is_missing_is_not_made_up(copy):
+    (copy.place / TIMES / "0").unlink()
+    refused(copy, f"{TIMES}: chunk 0 is not in the store: its values are unknown")
+
+
+def test_a_chunk_in_the_middle_that_is_missing(copy):
+    path = "processing/behavior/Position/position/timestamps"
+    copy.change(f"{path}/.zarray", chunks=[50], compressor=None, filters=None)
+    for k in (0, 1, 3):
+        copy.chunk(f"{path}/{k}", np.arange(50.0 * k, 50.0 * (k + 1)).tobytes())
+    left_out(copy, "processing/behavior/Position/position", "timestamps: chunk 2 is not in the store")
+
+
+def blosc_claiming(size):
+    good = bytearray(numcodecs.Blosc().encode(bytes(2520)))
+    good[4:8] = struct.pack("<I", size)
+    return bytes(good)
+
+
+@pytest.mark.parametrize(
+    ("codec", "content"),
+    [
+        ("gzip", gzip.compress(bytes(10**9), 1)),
+        ("zlib", zlib.compress(bytes(10**8), 1)),
+        ("zstd", bytes(numcodecs.Zstd().encode(bytes(10**8)))),
+        ("lz4", bytes(numcodecs.LZ4().encode(bytes(10**8)))),
+        ("blosc", bytes(numcodecs.Blosc().encode(bytes(10**8)))),
+        ("blosc", blosc_claiming(2**32 - 1)),
+        ("zstd", b"\x28\xb5\x2f\xfd\xe0" + (2**63).to_bytes(8, "little") + b"x"),
+        ("zstd", b"\x28\xb5\x2f\xfd\x00\x58" + b"\x01\x00\x00"),
+        ("lz4", b"\xff\xff\xff\xff"),
+        ("zstd", b"\x28\xb5\x2f\xfd"),
+        ("blosc", b""),
+        ("gzip", b"\x1f\x8b"),
+        ("zlib", b"x"),
+    ],
+    ids=[
+        *("gzip bomb", "zlib bomb", "zstd bomb", "lz4 bomb", "blosc bomb", "blosc claim", "zstd claim", "zstd silent"),
+        *("lz4 claim", "zstd cut", "blosc empty", "gzip cut", "zlib cut"),
+    ],
+)
+def test_chunks_that_would_fill_the_memory(copy, codec, content):
+    copy.change(f"{TIMES}/.zarray", compressor={"id": codec})
+    copy.chunk(f"{TIMES}/0", content)
+    refused(copy, f"{TIMES}: a chunk (expands|is damaged|does not state)")
+    assert peak_of_reading_times(copy) < 20e6
+
+
+def test_text_that_claims_to_be_more(copy):
+    copy.objects("units/cell_type", struct.pack("<I", 2**32 - 1) + b"\x01\x00\x00\x00a")
+    left_out(copy, "units/cell_type", "a chunk is damaged: it does not hold 6 texts")
+    copy.objects("units/cell_type", struct.pack("<II", 6, 2**31 - 1))
+    left_out(copy, "units/cell_type", "a chunk is damaged: its texts cannot be read")
+    copy.objects("units/cell_type", struct.pack("<I", 6) + (struct.pack("<I", 1) + b"\xff") * 6)
+    left_out(copy, "units/cell_type", "a chunk is damaged: its texts cannot be read")
+
+
+@pytest.mark.parametrize(
+    "content", [b"[]", b"{}", b'["a", "|O", [6]]', b"[" * 10**6, b'[1, "|O", [[[2]]]]', b'["|O", 3]']
+)
+def test_json_that_is_no_list_of_values(copy, content):
+    copy.change("units/cell_type/.zarray", filters=[{"id": "json2"}])
+    copy.objects("units/cell_type", content)
+    left_out(copy, "units/cell_type", "a chunk is damaged")
+
+
+def test_references_that_are_none(copy):
+    copy.change(f"{GROUPS}/.zarray", filters=[{"id": "vlen-utf8"}])
+    copy.objects(GROUPS, bytes(numcodecs.VLenUTF8().encode(np.array(["a"] * 4, dtype=object))))
+    copy.change("units/electrode_group/.zarray", filters=[{"id": "vlen-utf8"}])
+    copy.objects("units/electrode_group", bytes(numcodecs.VLenUTF8().encode(np.array(["a"] * 6, dtype=object))))
+    left_out(copy, "electrodes, groups of", "electrode_group: 'a' is no reference")
+
+
+@pytest.mark.parametrize("read", ["whole", "part"])
+def test_a_small_store_that_declares_gigabytes_of_zeros(tmp_path, read):
+    chunk, count = 1 << 23, 256  # 64 MiB a chunk
+    blosc = numcodecs.Blosc("zstd", clevel=9)
+    packed = blosc.encode(np.zeros(chunk))
+    layout = {"zarr_format": 2, "shape": [chunk * count], "chunks": [chunk], "dtype": "<f8", "order": "C"}
+    layout |= {"fill_value": None, "filters": None, "compressor": blosc.get_config()}
+    (tmp_path / "times").mkdir()
+    for n in range(count):
+        (tmp_path / "times" / str(n)).write_bytes(packed)
+    assert len(packed) * count < 2e6
+    array = LazyArray(LocalStore(tmp_path, read_only=True), "times", array_layout("times", layout))
+    with pytest.raises(SourceError, match=r"declares 2147483648 values \(17.2 GB\), but the file holds"):
+        array[:] if read == "whole" else array[:10]
