@@ -18,7 +18,7 @@ from foundation.catalog.catalog_facts import (
     quality_of,
     spread_of,
 )
-from foundation.catalog.catalog_table import count
+from foundation.common.printable import count
 from foundation.store import Interval, StoredRecording
 from foundation.store.format.finite import missing_as_nan
 from foundation.store.stored_spikes import StoredSpikes

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from foundation.catalog.catalog_table import count
+from foundation.common.printable import count
 from foundation.store import StoredRecording
 from foundation.store.format.encode import decode_column
 from foundation.store.format.zarr_arrays import read_array

@@ -6,6 +6,7 @@ import importlib
 from dataclasses import dataclass
 
 from foundation.catalog.catalog_settings import CatalogSettings
+from foundation.catalog.catalog_table import catalog_table
 from foundation.common.errors import ConfigError
 from foundation.store.catalog import Catalog
 from foundation.store.commit.migrate import migrate_store
@@ -58,7 +59,7 @@ def list_catalog(settings: CatalogSettings) -> Listing:
     catalog = Catalog.refresh(store, full=True) if settings.refresh else Catalog.open(store)
     if settings.where is not None:
         catalog = catalog.where(settings.where)
-    lines.append(catalog.table())
+    lines.append(catalog_table(catalog.records))
     if settings.page is not None:
         lines.append(f"page: {write_page(catalog, settings.page, settings.limit, settings.where or '')}")
     if not settings.verify:

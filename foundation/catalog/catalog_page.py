@@ -8,9 +8,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from foundation.catalog.catalog_table import count
 from foundation.common.errors import ConfigError, FoundationError
-from foundation.common.printable import in_page
+from foundation.common.printable import count, in_page
 from foundation.common.progress import progress
 from foundation.store import Catalog, StoredRecording
 from foundation.version import __version__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from foundation.common.printable import printable
+from foundation.common.printable import count, printable
 from foundation.store.session import join_sessions
 
 
@@ -49,13 +49,3 @@ def catalog_table(records: list[dict[str, Any]]) -> str:
     if any(dropped.values()):
         total += f", {count(sum(dropped.values()), 'unit')} dropped"
     return "\n".join([*lines, total])
-
-
-def count(number: int, what: str) -> str:
-    """A number and what it counts.
-
-    Example:
-        >>> count(1, "unit"), count(2000, "unit")
-        ('1 unit', '2,000 units')
-    """
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
+
+from foundation.common.errors import ConfigError
 
 
 def lazy_attributes(package: str, names: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
@@ -30,3 +33,25 @@ def lazy_attributes(package: str, names: Mapping[str, Sequence[str]]) -> Callabl
         return value
 
     return get
+
+
+def optional_package(name: str, purpose: str, extra: str) -> ModuleType:
+    """Import a package that only an extra of this distribution installs.
+
+    Args:
+        name: the package or one of its modules.
+        purpose: what needs it, for the message.
+        extra: the extra that installs it.
+
+    Raises:
+        ConfigError: if it cannot be imported.
+
+    Example:
+        >>> optional_package("json", "to_nwb", "interop").__name__
+        'json'
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        what = f"{purpose} needs {name}, which cannot be imported ({error})"
+        raise ConfigError(f"{what}: pip install 'neural-foundation[{extra}]'") from error

@@ -41,5 +41,15 @@ def in_page(value: Any) -> Any:
     return type(value)(printable_lines(value)) if isinstance(value, str) else value
 
 
+def count(number: int, what: str) -> str:
+    """Return a number with what it counts.
+
+    Example:
+        >>> count(1, "unit"), count(2000, "unit")
+        ('1 unit', '2,000 units')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def _escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode()

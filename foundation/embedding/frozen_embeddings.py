@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from foundation.catalog.catalog_table import count
 from foundation.common.errors import CheckpointError, ConfigError, FoundationError
+from foundation.common.printable import count
 from foundation.common.progress import progress
 from foundation.data.batch import WindowBatch
 from foundation.data.reading.reader import ActivityReader

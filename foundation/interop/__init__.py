@@ -1,23 +1,20 @@
-"""Recordings for other programs: pynapple, torch_brain, NWB. Each is an optional package, imported when asked for."""
+"""Recordings for other programs: pynapple, torch_brain, NWB. The optional packages are imported when needed."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-import importlib
-from types import ModuleType
+from foundation.common.lazy import lazy_attributes
 
-from foundation.common.errors import ConfigError
+if TYPE_CHECKING:
+    from foundation.interop.nwb_export import to_nwb
+    from foundation.interop.pynapple_export import to_pynapple
+    from foundation.interop.torch_brain_export import to_torch_brain
 
-EXTRA = "interop"
-
-
-def needed(name: str, purpose: str) -> ModuleType:
-    """Import an optional package.
-
-    Raises:
-        ConfigError: if it is not installed; the message names the extra that brings it.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        what = f"{purpose} needs {name}, which cannot be imported ({error})"
-        raise ConfigError(f"{what}: pip install 'neural-foundation[{EXTRA}]'") from error
+__all__ = ["to_nwb", "to_pynapple", "to_torch_brain"]
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "foundation.interop.nwb_export": ["to_nwb"],
+        "foundation.interop.pynapple_export": ["to_pynapple"],
+        "foundation.interop.torch_brain_export": ["to_torch_brain"],
+    },
+)

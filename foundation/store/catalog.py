@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from foundation.catalog.catalog_table import catalog_table
 from foundation.common.errors import StoreError
 from foundation.store.commit.membership import add_versions
 from foundation.store.commit.snapshot import SNAPSHOT, gather, order, read_snapshot, refresh, to_parquet
@@ -91,7 +90,3 @@ class Catalog:
     def sessions(self) -> list[Session]:
         """The recordings joined by subject and session: several probes, or several assets, of one session."""
         return join_sessions(self.records)
-
-    def table(self) -> str:
-        """The catalog as text, a line per recording."""
-        return catalog_table(self.records)

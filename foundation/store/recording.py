@@ -247,21 +247,3 @@ class Recording:
         if self.activity is not None and self.activity_kind == COUNTS:
             return int(total(self.activity.data))
         return 0
-
-    def to_pynapple(self) -> dict[str, Any]:
-        """This recording as pynapple's objects, by name; see `foundation.interop.to_pynapple`."""
-        from foundation.interop.to_pynapple import to_pynapple
-
-        return to_pynapple(self)
-
-    def to_torch_brain(self) -> Any:
-        """This recording as torch_brain's ``Data``; see `foundation.interop.to_torch_brain`."""
-        from foundation.interop.to_torch_brain import to_torch_brain
-
-        return to_torch_brain(self)
-
-    def to_nwb(self) -> Any:
-        """This recording as a ``pynwb.NWBFile``; see `foundation.interop.to_nwb`."""
-        from foundation.interop.to_nwb import to_nwb
-
-        return to_nwb(self)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from foundation.common.errors import ConfigError
+from foundation.interop import to_nwb, to_pynapple, to_torch_brain
 from foundation.store import (
     Interval,
     IrregularTimeSeries,
@@ -74,7 +75,7 @@ def write_and_read(one: Recording, folder: Path) -> Recording:
 
     path = folder / "sub-m_ses-1.nwb"
     with pynwb.NWBHDF5IO(str(path), "w") as io:
-        io.write(one.to_nwb())
+        io.write(to_nwb(one))
     back = read_nwb(str(path), namespace=one.subject.namespace)
     assert isinstance(back, Recording)
     return back
@@ -134,7 +135,7 @@ def test_nwb_that_was_written_is_valid(tmp_path):
     for kind in ("spikes", "counts", "values"):
         path = str(tmp_path / f"{kind}.nwb")
         with pynwb.NWBHDF5IO(path, "w") as io:
-            io.write(recording(kind).to_nwb())
+            io.write(to_nwb(recording(kind)))
         assert pynwb.validate(path=path) == []
 
 
@@ -165,7 +166,7 @@ def test_real_recordings_as_nwb_and_back(real_data, tmp_path, folder):
 def test_pynapple(tmp_path, kind):
     nap = pytest.importorskip("pynapple")
     one = recording(kind)
-    found = one.to_pynapple()
+    found = to_pynapple(one)
     # As its users save and load them.
     for name, item in found.items():
         if type(item).__name__ != "DataFrame":
@@ -199,7 +200,7 @@ def test_pynapple(tmp_path, kind):
 def test_pynapple_keeps_time_support_where_all_spikes_are_observed():
     pytest.importorskip("pynapple")
     one = recording(domain=Interval([0.0], [55.0]))
-    support = one.to_pynapple()["units"].time_support
+    support = to_pynapple(one)["units"].time_support
     assert support.values.tolist() == [[0.0, 55.0]]
 
 
@@ -212,7 +213,7 @@ def test_torch_brain(tmp_path, kind):
         pass
 
     one = recording(kind)
-    one.to_torch_brain().save(tmp_path / "session.h5")
+    to_torch_brain(one).save(tmp_path / "session.h5")
     dataset = (Spiking if kind == "spikes" else Dataset)(str(tmp_path))
     data = dataset.get_recording("session")
     assert (data.subject.id, data.subject.age, data.session.id) == ("dandi/000001/m", 90.0, "1")
@@ -237,9 +238,9 @@ def test_torch_brain(tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    ("package", "method"), [("pynapple", "to_pynapple"), ("torch_brain.data", "to_torch_brain"), ("pynwb", "to_nwb")]
+    ("package", "export"), [("pynapple", to_pynapple), ("torch_brain.data", to_torch_brain), ("pynwb", to_nwb)]
 )
-def test_a_missing_package_is_named_with_its_extra(monkeypatch, package, method):
+def test_a_missing_package_is_named_with_its_extra(monkeypatch, package, export):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigError, match=r"neural-foundation\[interop\]"):
-        getattr(recording(), method)()
+        export(recording())

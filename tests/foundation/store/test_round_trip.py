@@ -3,6 +3,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from foundation.catalog.catalog_table import catalog_table
 from foundation.common.errors import StoreError
 from foundation.store import (
     Catalog,
@@ -168,7 +169,7 @@ def test_stores_that_cannot_be_are_refused(tmp_path):
 def test_the_catalog_snapshot_says_what_the_commits_say(small_store):
     store = Store(small_store)
     assert Catalog.open(store).records == Catalog.build(store).records
-    assert "4 recordings of 4 subjects, 48 units" in Catalog.open(store).table()
+    assert "4 recordings of 4 subjects, 48 units" in catalog_table(Catalog.open(store).records)
 
 
 def test_a_damaged_catalog_is_named(tmp_path):

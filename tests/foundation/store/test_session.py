@@ -2,6 +2,7 @@
 
 import pytest
 
+from foundation.catalog.catalog_table import catalog_table
 from foundation.store import Catalog, Source, Store, Subject, write_recording
 
 
@@ -35,12 +36,12 @@ def test_probes_of_a_session_are_joined_by_session_and_subject(catalog):
 
 
 def test_the_table_says_which_part_of_a_session_a_recording_is(catalog):
-    lines = catalog.table().splitlines()
+    lines = catalog_table(catalog.records).splitlines()
     part = lines[0].index("part")
     assert [line[part : part + 6].strip() for line in lines[1:5]].count("1 of 2") == 1
     assert [line[part : part + 6].strip() for line in lines[1:5]].count("1 of 1") == 2
     assert lines[-1] == "4 recordings of 2 subjects, 3 sessions, 18 units"
-    assert "part" not in catalog.where("session == 's2'").table()
+    assert "part" not in catalog_table(catalog.where("session == 's2'").records)
 
 
 def test_recordings_without_a_session_stay_alone(tmp_path, make_recording):

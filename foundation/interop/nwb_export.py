@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from foundation.interop import needed
+from foundation.common.lazy import optional_package
 from foundation.store.interval import Interval
 from foundation.store.recording import COUNTS, Recording
 from foundation.store.series import RegularTimeSeries, TimeSeries
@@ -41,7 +41,7 @@ def to_nwb(recording: Recording) -> Any:
     Raises:
         ConfigError: if pynwb is not installed.
     """
-    pynwb = needed("pynwb", "Recording.to_nwb")
+    pynwb = optional_package("pynwb", "to_nwb", "interop")
     subject, source = recording.subject, recording.source
     nwb = pynwb.NWBFile(
         session_description=recording.description or UNKNOWN,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from foundation.interop import needed
+from foundation.common.lazy import optional_package
 from foundation.store.interval import Interval
 from foundation.store.recording import Recording
 from foundation.store.series import TimeSeries
@@ -33,7 +33,7 @@ def to_pynapple(recording: Recording) -> dict[str, Any]:
     Raises:
         ConfigError: if pynapple is not installed.
     """
-    nap = needed("pynapple", "Recording.to_pynapple")
+    nap = optional_package("pynapple", "to_pynapple", "interop")
     found: dict[str, Any] = {"domain": nap.IntervalSet(recording.domain.start, recording.domain.end)}
     metadata = {name: _plain(values) for name, values in recording.units.items() if name != "rate"}
     if recording.spikes is not None:

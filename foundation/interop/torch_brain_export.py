@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from foundation.interop import needed
+from foundation.common.lazy import optional_package
 from foundation.store.interval import Interval
 from foundation.store.recording import Recording
 from foundation.store.series import RegularTimeSeries, TimeSeries
@@ -35,10 +35,10 @@ def to_torch_brain(recording: Recording) -> Any:
 
     Example::
 
-        data = recording.to_torch_brain()
+        data = to_torch_brain(recording)
         data.save("recordings/session.h5")  # then torch_brain.datasets.Dataset("recordings")
     """
-    tb = needed("torch_brain.data", "Recording.to_torch_brain")
+    tb = optional_package("torch_brain.data", "to_torch_brain", "interop")
     domain = tb.Interval(start=recording.domain.start, end=recording.domain.end)
     parts: dict[str, Any] = {
         "brainset": _brainset(tb, recording),
