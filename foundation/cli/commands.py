@@ -64,7 +64,7 @@ COMMANDS = {
     "pretrain": Command(
         "pretrain a model on a store",
         "foundation.training.pretrain_job:pretrain",
-        "foundation.training.settings.pretrain_settings:PretrainSettings",
+        "foundation.training.pretrain_settings:PretrainSettings",
         extra="train",
     ),
     "plan": Command(

@@ -15,7 +15,7 @@ from foundation.cost_model.step_shapes import drawn, slowest
 from foundation.data.steps.views import ViewSpec
 from foundation.models import EIT
 from foundation.objectives import build_objective, own_model
-from foundation.training.settings.pretrain_settings import PretrainSettings
+from foundation.training.pretrain_settings import PretrainSettings
 
 SEED = 0
 

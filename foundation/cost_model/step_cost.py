@@ -14,7 +14,7 @@ from foundation.cost_model.work import Work, total
 from foundation.cost_model.zero_stages import FULL, States, sent, states
 from foundation.models.config import EITConfig
 from foundation.training.distributed.engine import BUCKET
-from foundation.training.settings.pretrain_settings import PretrainSettings
+from foundation.training.pretrain_settings import PretrainSettings
 
 TENSORS = 12  # of a block
 STAGE_0_BUCKET = 500_000_000  # gradients that DeepSpeed sends together without ZeRO, whatever its settings say

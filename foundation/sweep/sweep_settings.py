@@ -8,7 +8,7 @@ from foundation.common.errors import ConfigError
 from foundation.common.setting_checks import check_local
 from foundation.data.steps.data_settings import DataSettings
 from foundation.objectives.objective_settings import ObjectiveSettings
-from foundation.training.settings.pretrain_settings import ModelSettings, OptimizerSettings
+from foundation.training.pretrain_settings import ModelSettings, OptimizerSettings
 
 
 @dataclass(frozen=True)

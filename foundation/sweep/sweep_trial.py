@@ -15,9 +15,8 @@ from foundation.common.jsonl_results import SUFFIX, put_result, read_results
 from foundation.store.catalog import Catalog
 from foundation.store.storage import Store
 from foundation.sweep.sweep_settings import SweepSettings
+from foundation.training.pretrain_settings import PretrainSettings, ValidationSettings
 from foundation.training.run_identity import recordings_digest
-from foundation.training.settings.pretrain_settings import PretrainSettings
-from foundation.training.settings.validation_settings import ValidationSettings
 from foundation.training.trainer import Trainer
 from foundation.training.validation.validate import split
 

@@ -6,7 +6,7 @@ from foundation.common.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from foundation.training.pretrain_job import pretrain
-    from foundation.training.settings.pretrain_settings import ModelSettings, OptimizerSettings, PretrainSettings
+    from foundation.training.pretrain_settings import ModelSettings, OptimizerSettings, PretrainSettings
     from foundation.training.trainer import Trainer
 
 __all__ = [
@@ -20,7 +20,7 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "foundation.training.pretrain_job": ["pretrain"],
-        "foundation.training.settings.pretrain_settings": ["ModelSettings", "OptimizerSettings", "PretrainSettings"],
+        "foundation.training.pretrain_settings": ["ModelSettings", "OptimizerSettings", "PretrainSettings"],
         "foundation.training.trainer": ["Trainer"],
     },
 )

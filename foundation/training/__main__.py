@@ -10,7 +10,7 @@ from foundation.common.command import run_stage
 from foundation.common.import_path import drop_working_folder
 from foundation.training.distributed.engine import leave_group
 from foundation.training.pretrain_job import pretrain
-from foundation.training.settings.pretrain_settings import PretrainSettings
+from foundation.training.pretrain_settings import PretrainSettings
 
 
 def train(settings: PretrainSettings) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from foundation.common.errors import ConfigError
 from foundation.data.loading.loader import Loader, StepBatch
 from foundation.training.checkpoint.retrying import retried
-from foundation.training.settings.safety_settings import SafetySettings
+from foundation.training.pretrain_settings import SafetySettings
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from transformers import PreTrainedModel
 
 from foundation.common.printable import printable
 from foundation.store.catalog import Catalog
-from foundation.training.settings.pretrain_settings import PretrainSettings
+from foundation.training.pretrain_settings import PretrainSettings
 from foundation.version import __version__
 
 ABOUT = {

@@ -19,7 +19,7 @@ from foundation.training.checkpoint.checkpoint import Tensors, write_model
 from foundation.training.checkpoint.place_lock import LOCK, locked_file
 from foundation.training.distributed.engine import deepspeed_config
 from foundation.training.monitor.appended_lines import Lines
-from foundation.training.settings.pretrain_settings import PretrainSettings
+from foundation.training.pretrain_settings import PretrainSettings
 
 
 class RunFolder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from foundation.training.settings.pretrain_settings import OptimizerSettings
+from foundation.training.pretrain_settings import OptimizerSettings
 
 
 def learning_rate(step: int, steps: int, settings: OptimizerSettings) -> float:

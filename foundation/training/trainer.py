@@ -27,9 +27,9 @@ from foundation.training.monitor.early_stopping import Best
 from foundation.training.monitor.stopping import stop_if_asked
 from foundation.training.monitor.training_reports import Reports
 from foundation.training.monitor.watchdog import Watchdog
+from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.run_folder import RunFolder
 from foundation.training.run_identity import recordings_digest
-from foundation.training.settings.pretrain_settings import PretrainSettings
 from foundation.training.skipped_steps import Skips
 from foundation.training.training_recordings import choose_recordings
 from foundation.training.update import update

@@ -6,7 +6,7 @@ from typing import Any
 
 from foundation.common.errors import ConfigError
 from foundation.store.catalog import Catalog
-from foundation.training.settings.pretrain_settings import PretrainSettings
+from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.validation.validate import split
 
 SHOWN = 5

@@ -11,8 +11,8 @@ import torch
 from foundation.data.batch import WindowBatch
 from foundation.data.steps.step_context import StepContext
 from foundation.training.distributed.engine import set_learning_rate, take_step
+from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.schedule import learning_rate
-from foundation.training.settings.pretrain_settings import PretrainSettings
 
 
 def update(

@@ -21,7 +21,7 @@ from foundation.models import EIT
 from foundation.objectives import ObjectiveSettings, build_objective
 from foundation.objectives.parts.collapse import similarity_gap
 from foundation.training.batch_contexts import Contexts
-from foundation.training.settings.pretrain_settings import OptimizerSettings
+from foundation.training.pretrain_settings import OptimizerSettings
 
 
 @dataclass(frozen=True)

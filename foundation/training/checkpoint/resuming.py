@@ -12,8 +12,8 @@ from foundation.common.errors import CheckpointError, FoundationError
 from foundation.training.checkpoint.checkpoint import Checkpoints, Content, load_checkpoint
 from foundation.training.checkpoint.place_lock import held_place
 from foundation.training.distributed.process_messages import Control
+from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.run_folder import RunFolder
-from foundation.training.settings.pretrain_settings import PretrainSettings
 
 log = logging.getLogger(__name__)
 STARTED_AGAIN = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")  # how often, from torchrun and from Slurm

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from foundation.training.checkpoint.checkpoint import DAMAGE, Checkpoints
-from foundation.training.settings.pretrain_settings import PretrainSettings
+from foundation.training.pretrain_settings import PretrainSettings
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from foundation.training.checkpoint.retention import Rotation
 from foundation.training.checkpoint.retrying import retried
 from foundation.training.distributed.engine import deepspeed_config
 from foundation.training.distributed.process_messages import Control
-from foundation.training.settings.pretrain_settings import PretrainSettings
+from foundation.training.pretrain_settings import PretrainSettings
 from foundation.version import __version__
 
 log = logging.getLogger(__name__)

@@ -19,8 +19,7 @@ import torch
 
 from foundation.common.credentials import holds_secret
 from foundation.common.errors import ConfigError, FoundationError
-from foundation.training.settings.launch_settings import host_list
-from foundation.training.settings.pretrain_settings import PretrainSettings
+from foundation.training.pretrain_settings import PretrainSettings, host_list
 from foundation.version import __version__
 
 log = logging.getLogger(__name__)

@@ -29,9 +29,8 @@ from foundation.training.launch.hosts import (
 )
 from foundation.training.launch.process_tree import ask_to_stop
 from foundation.training.launch.signals import StopSignals
+from foundation.training.pretrain_settings import PretrainSettings, host_list
 from foundation.training.run_folder import RunFolder
-from foundation.training.settings.launch_settings import host_list
-from foundation.training.settings.pretrain_settings import PretrainSettings
 
 log = logging.getLogger(__name__)
 PLACED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", ALONE)

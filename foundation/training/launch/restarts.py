@@ -11,8 +11,8 @@ from foundation.training.checkpoint.place_lock import held_place
 from foundation.training.checkpoint.resuming import checkpoints_of, clear
 from foundation.training.launch.hosts import check_here
 from foundation.training.launch.launch import launch
+from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.run_folder import RunFolder
-from foundation.training.settings.pretrain_settings import PretrainSettings
 
 log = logging.getLogger(__name__)
 

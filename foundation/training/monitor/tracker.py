@@ -28,8 +28,8 @@ from typing import Any
 from foundation.common.credentials import holds_secret, public, without_secrets, write_private
 from foundation.common.mlflow_run import Run, default_tracking_uri
 from foundation.training.monitor.mlflow_sender import is_refusal, read_lines, send, send_singly
+from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.run_folder import RunFolder
-from foundation.training.settings.pretrain_settings import PretrainSettings
 
 log = logging.getLogger(__name__)
 AT_ONCE = 500  # lines sent together

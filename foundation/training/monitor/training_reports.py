@@ -6,8 +6,8 @@ from foundation.common.errors import RequeueError
 from foundation.training.distributed.process_messages import Control
 from foundation.training.monitor.throughput import System, Throughput
 from foundation.training.monitor.tracker import Tracker, open_tracker
+from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.run_folder import RunFolder
-from foundation.training.settings.pretrain_settings import PretrainSettings
 
 
 class Reports:

@@ -22,7 +22,7 @@ from foundation.training.checkpoint.retrying import retried
 from foundation.training.distributed.deepspeed_state import weights
 from foundation.training.distributed.engine import PretrainModule
 from foundation.training.distributed.process_messages import Control
-from foundation.training.settings.pretrain_settings import PretrainSettings
+from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.validation.small_probe import balanced_accuracy
 
 log = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ from foundation.common.command import presentable, run_stage
 from foundation.common.credentials import holds_secret, public, without_secrets
 from foundation.common.printable import in_page, printable
 from foundation.training.launch.launch import write_config
+from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.run_folder import RunFolder
-from foundation.training.settings.pretrain_settings import PretrainSettings
 from ingest.nwb.read_log import Note
 from ingest.recipe.explain import Explanation
 from ingest.run.ingest_report import FAILED, IngestReport, Receipt

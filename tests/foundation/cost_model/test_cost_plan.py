@@ -15,7 +15,7 @@ from foundation.cost_model.cost_table import table
 from foundation.cost_model.hardware import hardware_names
 from foundation.cost_model.work import Work
 from foundation.training import ModelSettings
-from foundation.training.settings.pretrain_settings import EngineSettings
+from foundation.training.pretrain_settings import EngineSettings
 
 LARGE = ModelSettings(dim=1024, heads=16, individual_layers=8, interaction_layers=8)
 

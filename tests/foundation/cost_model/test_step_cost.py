@@ -28,7 +28,7 @@ from foundation.training import ModelSettings, PretrainSettings
 from foundation.training.batch_contexts import Contexts
 from foundation.training.distributed.engine import build_module
 from foundation.training.monitor.throughput import ATTENTION
-from foundation.training.settings.pretrain_settings import EngineSettings
+from foundation.training.pretrain_settings import EngineSettings
 
 WIDE = {"projector": [2048, 512], "predictor": 2048}
 OBJECTIVES = {

@@ -9,7 +9,7 @@ from foundation.common.errors import ConfigError
 from foundation.objectives import ObjectiveSettings, SwapVAESettings
 from foundation.training import ModelSettings, pretrain
 from foundation.training.distributed.engine import build_module
-from foundation.training.settings.engine_settings import EngineSettings
+from foundation.training.pretrain_settings import EngineSettings
 
 
 def steps(settings) -> list[float]:

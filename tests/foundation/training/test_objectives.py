@@ -24,7 +24,7 @@ from foundation.objectives import (
 )
 from foundation.training import pretrain
 from foundation.training.checkpoint.checkpoint import list_checkpoints
-from foundation.training.settings.validation_settings import ValidationSettings
+from foundation.training.pretrain_settings import ValidationSettings
 
 DROPOUT = [Augmentation("neuron_dropout", share=0.3, random=True)]
 MYOW = MYOWSettings(

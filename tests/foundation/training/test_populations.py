@@ -11,7 +11,7 @@ from foundation.data import DataSettings
 from foundation.objectives import MYOWSettings, NDTSettings, NeurPIRSettings, ObjectiveSettings, SwapVAESettings
 from foundation.store import Catalog, Store, write_recording
 from foundation.training import pretrain
-from foundation.training.settings.validation_settings import ValidationSettings
+from foundation.training.pretrain_settings import ValidationSettings
 from foundation.training.training_recordings import choose_recordings
 
 ONE = ValidationSettings(held_out="session != 'session0'")

@@ -16,9 +16,8 @@ from foundation.hub.checkpoints import load_model
 from foundation.store import Store
 from foundation.training import OptimizerSettings, pretrain
 from foundation.training.checkpoint.checkpoint import list_checkpoints
+from foundation.training.pretrain_settings import SafetySettings, SavingSettings
 from foundation.training.schedule import learning_rate
-from foundation.training.settings.safety_settings import SafetySettings
-from foundation.training.settings.saving_settings import SavingSettings
 
 
 def metrics(output) -> list[dict]:
@@ -117,7 +116,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(tiny, caplog):
 def test_a_run_whose_seed_drew_other_windows_is_refused(tiny, monkeypatch):
     settings = tiny()
     pretrain(settings)
-    monkeypatch.setattr("foundation.training.settings.pretrain_settings.WINDOWS", WINDOWS + 1)
+    monkeypatch.setattr("foundation.training.pretrain_settings.WINDOWS", WINDOWS + 1)
     with pytest.raises(CheckpointError, match=rf"windows: {WINDOWS} there, {WINDOWS + 1} here"):
         pretrain(settings)
 

@@ -18,8 +18,8 @@ from foundation.training.checkpoint.checkpoint import MANIFEST, Checkpoints
 from foundation.training.checkpoint.place_lock import LEASE, Lease, held_place
 from foundation.training.checkpoint.resuming import hold
 from foundation.training.launch.restarts import launch_with_restarts
+from foundation.training.pretrain_settings import SavingSettings
 from foundation.training.run_folder import RunFolder
-from foundation.training.settings.saving_settings import SavingSettings
 from foundation.training.trainer import Trainer
 
 

@@ -11,7 +11,7 @@ from foundation.common.errors import CheckpointError
 from foundation.store.commit.atomic_files import Files
 from foundation.training import pretrain
 from foundation.training.checkpoint.checkpoint import Checkpoints, sha256
-from foundation.training.settings.safety_settings import SafetySettings
+from foundation.training.pretrain_settings import SafetySettings
 
 WHOLE = "step-00000004"
 

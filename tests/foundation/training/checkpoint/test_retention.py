@@ -8,7 +8,7 @@ import torch
 from foundation.training.checkpoint import saver as saver_module
 from foundation.training.checkpoint.checkpoint import Checkpoints
 from foundation.training.checkpoint.saver import Saver
-from foundation.training.settings.safety_settings import SafetySettings
+from foundation.training.pretrain_settings import SafetySettings
 
 
 class FakeControl:

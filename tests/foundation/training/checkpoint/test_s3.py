@@ -12,8 +12,7 @@ from foundation.hub.checkpoints import load_model
 from foundation.store.commit import atomic_files as files
 from foundation.training import Trainer, pretrain
 from foundation.training.checkpoint.checkpoint import MANIFEST, Checkpoints
-from foundation.training.settings.safety_settings import SafetySettings
-from foundation.training.settings.saving_settings import SavingSettings
+from foundation.training.pretrain_settings import SafetySettings, SavingSettings
 
 
 def model_bytes(output) -> bytes:

@@ -10,7 +10,7 @@ from foundation.common.errors import ConfigError
 from foundation.objectives import NDTSettings, ObjectiveSettings
 from foundation.store import Catalog, Store
 from foundation.training import ModelSettings, pretrain
-from foundation.training.settings.engine_settings import EngineSettings
+from foundation.training.pretrain_settings import EngineSettings
 from foundation.training.trainer import Trainer
 
 NDT = ObjectiveSettings("ndt", ndt=NDTSettings(4, 12))

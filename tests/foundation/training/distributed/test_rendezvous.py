@@ -16,7 +16,7 @@ from torch.distributed import TCPStore, distributed_c10d
 
 from foundation.training.distributed.engine import build_engine, build_module, start_distributed
 from foundation.training.distributed.rendezvous import MEETING, Joining, free_port, interface_towards
-from foundation.training.settings.safety_settings import SafetySettings
+from foundation.training.pretrain_settings import SafetySettings
 
 
 def own_addresses() -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from foundation.common.errors import ConfigError, FoundationError, RequeueError,
 from foundation.training import pretrain
 from foundation.training.launch import restarts
 from foundation.training.launch.restarts import launch_with_restarts
-from foundation.training.settings.saving_settings import SavingSettings
+from foundation.training.pretrain_settings import SavingSettings
 
 
 class Launches:

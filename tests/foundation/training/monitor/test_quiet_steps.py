@@ -9,8 +9,7 @@ from foundation.common.errors import FoundationError
 from foundation.training import pretrain
 from foundation.training.batches import Batches
 from foundation.training.checkpoint.checkpoint import list_checkpoints
-from foundation.training.settings.safety_settings import SafetySettings
-from foundation.training.settings.validation_settings import ValidationSettings
+from foundation.training.pretrain_settings import SafetySettings, ValidationSettings
 from foundation.training.validation.validate import Validator
 
 QUIET = (0, 1, 3)  # steps, from 0

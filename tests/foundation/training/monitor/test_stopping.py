@@ -20,8 +20,8 @@ from foundation.training import ModelSettings, OptimizerSettings, pretrain
 from foundation.training.batch_contexts import Contexts
 from foundation.training.batches import Batches
 from foundation.training.checkpoint.checkpoint import Checkpoints, list_checkpoints
+from foundation.training.pretrain_settings import SafetySettings
 from foundation.training.run_folder import RunFolder
-from foundation.training.settings.safety_settings import SafetySettings
 from foundation.training.trainer import Trainer
 
 STEPS = 24

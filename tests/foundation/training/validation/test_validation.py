@@ -11,9 +11,7 @@ from foundation.data import Loader
 from foundation.store import Catalog, Store
 from foundation.training import OptimizerSettings, pretrain
 from foundation.training.checkpoint.checkpoint import list_checkpoints
-from foundation.training.settings.safety_settings import SafetySettings
-from foundation.training.settings.saving_settings import SavingSettings
-from foundation.training.settings.validation_settings import ValidationSettings
+from foundation.training.pretrain_settings import SafetySettings, SavingSettings, ValidationSettings
 from foundation.training.validation.validate import split
 
 HELD_OUT = ValidationSettings(every=3, held_out="subject == 'mouse3'", steps=2, label="cell_type", bin_width=0.025)

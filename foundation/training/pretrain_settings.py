@@ -1,0 +1,385 @@
+"""Settings of `foundation pretrain`: one dataclass for each section of a YAML file. Light to import: no torch."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from foundation.common.errors import ConfigError
+from foundation.common.model_checks import check_shape
+from foundation.common.setting_checks import check_local, check_range
+from foundation.data.steps.data_settings import DataSettings
+from foundation.data.steps.step_outline import WINDOWS
+from foundation.objectives.objective_settings import ObjectiveSettings
+
+HOST = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(@[A-Za-z0-9_][A-Za-z0-9_.-]*)?$")
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Shape of the EIT; see `EITConfig`.
+
+    Args:
+        dim: features of a token.
+        heads: attention heads; ``dim / heads`` must be even.
+        individual_layers: layers that see one unit alone, over time.
+        interaction_layers: layers in which units see each other, each followed by ``time_layers`` over time.
+        time_layers: layers over time after each layer across units.
+        mlp_ratio: width of feed-forward layers over ``dim``.
+        gated_mlp: feed-forward layers are GEGLU instead of GELU.
+        patch_length: bins that make one token.
+        dropout: share of each branch's output dropped in training.
+        rotary_shortest: seconds, the shortest rotary period.
+        rotary_longest: seconds, the longest rotary period.
+        rotary_share: share of a head's features that turn with time.
+        rotate_values: values turn too, not only queries and keys.
+        count_transform: of counts before the read-in: ``log1p``, ``sqrt`` or ``none``.
+        value_transform: of sampled activity such as dF/F: ``asinh`` or ``none``.
+        inducing_points: units see each other through this many learned points; 0: every unit sees every unit.
+    """
+
+    dim: int = 64
+    heads: int = 4
+    individual_layers: int = 2
+    interaction_layers: int = 1
+    time_layers: int = 1
+    mlp_ratio: float = 4.0
+    gated_mlp: bool = False
+    patch_length: int = 4
+    dropout: float = 0.0
+    rotary_shortest: float = 0.04
+    rotary_longest: float = 256.0
+    rotary_share: float = 1.0
+    rotate_values: bool = False
+    count_transform: str = "log1p"
+    value_transform: str = "asinh"
+    inducing_points: int = 0
+
+    def __post_init__(self) -> None:
+        check_shape(**asdict(self))
+
+    def config(self) -> Any:
+        """Return the model's own configuration, an `EITConfig`, whose module takes seconds to import."""
+        from foundation.models.config import EITConfig
+
+        return EITConfig(**asdict(self))
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """AdamW with a linear warm-up and a cosine decay.
+
+    Args:
+        learning_rate: the highest rate, reached at the end of the warm-up.
+        warmup_steps: steps of the linear warm-up.
+        final_share: share of the highest rate at the last step.
+        weight_decay: of weight matrices; norms, biases and embeddings have none.
+        beta1: decay of the mean gradient.
+        beta2: decay of the mean squared gradient.
+        clip: the global gradient norm is cut to this.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    learning_rate: float = 1e-3
+    warmup_steps: int = 20
+    final_share: float = 0.1
+    weight_decay: float = 0.01
+    beta1: float = 0.9
+    beta2: float = 0.95
+    clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_range(low_too=False, learning_rate=self.learning_rate)
+        if not self.clip > 0:  # .inf: nothing is cut
+            raise ConfigError(f"clip is {self.clip}: above 0")
+        check_range(warmup_steps=self.warmup_steps, weight_decay=self.weight_decay)
+        for name in ("beta1", "beta2", "final_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: from 0 to 1")
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How a step is fitted into the memory of a device; nothing here changes the weights that are learned.
+
+    Args:
+        offload: ``cpu`` keeps and updates the optimiser's state in CPU memory (ZeRO 1 to 3); ``none`` does not.
+        activation_checkpointing: recompute each block of the encoder in the backward pass.
+        accumulate: number of parts in which the encoder goes through the windows of a step. Losses couple the windows,
+            so the embeddings of all parts are kept, the loss is taken over them at once, and each part is recomputed in
+            the backward pass: the gradient is that of the whole step. Encoders with a batch norm need 1.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    offload: str = "none"
+    activation_checkpointing: bool = False
+    accumulate: int = 1
+
+    def __post_init__(self) -> None:
+        if self.offload not in ("none", "cpu"):
+            raise ConfigError(f"engine.offload is {self.offload!r}: one of none, cpu")
+        if self.accumulate < 1:
+            raise ConfigError(f"engine.accumulate is {self.accumulate}: at least 1")
+
+
+@dataclass(frozen=True)
+class SavingSettings:
+    """How checkpoints are written and which are kept besides the newest ones (``keep_checkpoints``).
+
+    Args:
+        place: a folder or fsspec URL (``s3://...``) that all machines share; null: ``checkpoints`` in the output.
+        asynchronous: write in a thread while training goes on; training waits only while the state is copied.
+        keep_hours: also keep one checkpoint every so many hours; 0: none.
+        best: also keep the checkpoint with the best value of this metric, such as ``validation/loss``; empty: none.
+        highest: the best value is the highest, not the lowest.
+        patience: seconds to wait for the other processes' parts of a checkpoint.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    place: str | None = None
+    asynchronous: bool = True
+    keep_hours: float = 0.0
+    best: str = ""
+    highest: bool = False
+    patience: float = 600.0
+
+    def __post_init__(self) -> None:
+        check_range(keep_hours=self.keep_hours)
+        if not self.patience > 0:
+            raise ConfigError(f"patience is {self.patience}: above 0 seconds")
+
+
+@dataclass(frozen=True)
+class SafetySettings:
+    """When a run retries, when it writes stack traces, and when it stops.
+
+    Args:
+        max_skipped: steps in a row that may be skipped because the loss or a gradient is not finite, or because too
+            few units were active to compare; one more stops the run.
+        retries: how often a failed read of data, or a failed read or write of a checkpoint, is tried again.
+        pause: seconds before the first retry; each further pause is twice as long.
+        watchdog_factor: a step that takes this many times the median step has every process write its stack to the
+            folder ``stacks``; 0: never.
+        watchdog_seconds: steps shorter than this never count as hanging.
+        timeout: seconds after which processes stop waiting for one that does not answer.
+        joining: seconds after which a process exits at the start of a run if the others have not all joined.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    max_skipped: int = 10
+    retries: int = 3
+    pause: float = 1.0
+    watchdog_factor: float = 20.0
+    watchdog_seconds: float = 60.0
+    timeout: float = 1800.0
+    joining: float = 300.0
+
+    def __post_init__(self) -> None:
+        check_range(
+            max_skipped=self.max_skipped, retries=self.retries, pause=self.pause, watchdog_factor=self.watchdog_factor
+        )
+        for name in ("watchdog_seconds", "timeout", "joining"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}: above 0 seconds")
+
+
+@dataclass(frozen=True)
+class ValidationSettings:
+    """Validation on held-out recordings: the objective's loss, and a linear probe on frozen embeddings.
+
+    Args:
+        every: steps between two validations; 0: none.
+        held_out: query for the recordings to hold out of training, as in `foundation catalog --where`:
+            ``subject == 'm3'``.
+        steps: number of steps whose windows the held-out loss is averaged over.
+        label: column of the units table that a linear probe predicts from unit embeddings, for example ``cell_type``;
+            fitted on units of training recordings, scored on held-out ones; empty: no probe.
+        recordings: the probe uses at most this many recordings on either side.
+        windows: windows averaged per recording.
+        bin_width: seconds of a bin for the probe.
+        tokens: tokens of the probe's windows.
+        patience: stop after this many validations in which ``saving.best`` did not improve; 0: never.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    every: int = 0
+    held_out: str = ""
+    steps: int = 4
+    label: str = ""
+    recordings: int = 8
+    windows: int = 16
+    bin_width: float = 0.005
+    tokens: int = 16
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("every", "patience"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"validation.{name} is {getattr(self, name)}: 0 or more")
+        for name in ("steps", "recordings", "windows", "tokens"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"validation.{name} is {getattr(self, name)}: at least 1")
+        if not self.bin_width > 0:
+            raise ConfigError(f"validation.bin_width is {self.bin_width}: above 0 seconds")
+        if self.every and not self.held_out:
+            raise ConfigError("validation.held_out is empty: it says which recordings validation is on")
+
+
+@dataclass(frozen=True)
+class LaunchSettings:
+    """How the machines of a run are reached; the results do not depend on it.
+
+    Args:
+        ssh_port: port of the machines' ssh servers; null: the one in ssh's own configuration.
+        address: rendezvous address, on the first machine; empty: its first one (``hostname -I``).
+        port: TCP port of the rendezvous; each restart takes the next one.
+        patience: seconds to wait for a machine's answer before anything is started.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    ssh_port: int | None = None
+    address: str = ""
+    port: int = 29500
+    patience: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("ssh_port", self.ssh_port), ("port", self.port)):
+            if value is not None and not 1 <= value <= 65535:
+                raise ConfigError(f"launching.{name} is {value}: from 1 to 65535")
+        if self.address and not re.fullmatch(r"[A-Za-z0-9_.:-]+", self.address):
+            raise ConfigError(f"launching.address is {self.address!r}: a host name or an IP address")
+        if not self.patience > 0:
+            raise ConfigError(f"launching.patience is {self.patience}: above 0 seconds")
+
+
+def host_list(hosts: str) -> list[str]:
+    """Return the machines of a list such as ``a,b``.
+
+    Raises:
+        ConfigError: if a host name is invalid, or is listed twice.
+
+    Example:
+        >>> host_list("a, someone@b")
+        ['a', 'someone@b']
+    """
+    names = [name.strip() for name in hosts.split(",")] if hosts.strip() else []
+    for name in names:
+        if not HOST.match(name):
+            raise ConfigError(f"hosts is {hosts!r}: names or addresses with commas between, such as a,b or me@10.0.0.2")
+    if len(set(names)) < len(names):
+        raise ConfigError(f"hosts is {hosts!r}: each machine once; `processes` says how many run on each")
+    return names
+
+
+@dataclass(frozen=True)
+class PretrainSettings:
+    """What `foundation pretrain` does.
+
+    Args:
+        store: folder or URL of the recordings, made by `foundation ingest`.
+        output: folder of the run: settings, metrics, checkpoints, and the model at the end.
+        steps: training steps.
+        seed: of weights, data order and dropout.
+        precision: ``fp32`` or ``bf16`` (weights stay fp32, products are bf16).
+        deterministic: use only kernels that sum in a fixed order, so that weights on CUDA are equal bit for bit.
+        zero_stage: how DeepSpeed partitions state over processes, 0 to 3.
+        processes: processes on this machine, or on each of ``hosts``; more than 1 starts the DeepSpeed launcher.
+        hosts: machines to run on, such as ``a,b``, reached by ssh; empty: this one.
+        restarts: how often a failed run is restarted from its newest intact checkpoint.
+        checkpoint_every: steps between checkpoints.
+        keep_checkpoints: how many of the newest checkpoints are kept.
+        log_every: steps between two lines of metrics.
+        resume: ``auto`` resumes from the newest intact checkpoint in ``output``; ``never`` removes the checkpoints and
+            starts from step 0, once: an automatic restart (``restarts``, torchrun, Slurm) resumes.
+        tracking_uri: where MLflow keeps runs; null: $MLFLOW_TRACKING_URI, or an SQLite file beside ``output``.
+        experiment: MLflow experiment.
+        model: shape of the model.
+        data: which windows a step draws.
+        objective: the loss, and its settings.
+        optimizer: learning rate and the rest of AdamW.
+        saving: where checkpoints are written, and which are kept besides the newest.
+        safety: when the run retries, writes stack traces, and stops.
+        validation: what is measured on held-out recordings.
+        engine: how a step is fitted into memory.
+        launching: how the machines of ``hosts`` are reached.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    store: str
+    output: str
+    steps: int = 200
+    seed: int = 0
+    precision: str = "fp32"
+    deterministic: bool = False
+    zero_stage: int = 0
+    processes: int = 1
+    hosts: str = ""
+    restarts: int = 0
+    checkpoint_every: int = 50
+    keep_checkpoints: int = 2
+    log_every: int = 5
+    resume: str = "auto"
+    tracking_uri: str | None = None
+    experiment: str = "pretrain"
+    model: ModelSettings = field(default_factory=ModelSettings)
+    data: DataSettings = field(default_factory=DataSettings)
+    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    saving: SavingSettings = field(default_factory=SavingSettings)
+    safety: SafetySettings = field(default_factory=SafetySettings)
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    launching: LaunchSettings = field(default_factory=LaunchSettings)
+
+    def __post_init__(self) -> None:
+        check_local(output=self.output)
+        for name in ("steps", "processes", "checkpoint_every", "keep_checkpoints", "log_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
+        for name, allowed in (("precision", ("fp32", "bf16")), ("resume", ("auto", "never"))):
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}: one of {', '.join(allowed)}")
+        if self.zero_stage not in (0, 1, 2, 3):
+            raise ConfigError(f"zero_stage is {self.zero_stage}: 0, 1, 2 or 3")
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}: 0 or more")
+        if self.engine.offload == "cpu" and not self.zero_stage:
+            raise ConfigError("engine.offload is 'cpu': zero_stage 1, 2 or 3 is needed, and it is 0")
+        if self.validation.patience and not self.saving.best:
+            raise ConfigError("validation.patience needs saving.best: the metric that is to get better")
+        if self.restarts < 0:
+            raise ConfigError(f"restarts is {self.restarts}: 0 or more")
+        machines = max(1, len(host_list(self.hosts)))
+        if machines * self.processes > self.data.min_windows:
+            on = f" on each of {machines} hosts" if self.hosts else ""
+            raise ConfigError(
+                f"processes is {self.processes}{on}: at most data.min_windows={self.data.min_windows} in all, so that "
+                "each has a window"
+            )
+
+    @property
+    def needs_launcher(self) -> bool:
+        """True if `foundation pretrain` must start processes of its own."""
+        return self.processes > 1 or bool(self.hosts) or self.restarts > 0
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that decide the weights; a resumed run must have the same."""
+        whole = asdict(self)
+        whole["data"] = {k: v for k, v in whole["data"].items() if k not in ("cache_bytes", "prefetch", "workers")}
+        names = ("steps", "seed", "precision", "model", "data", "objective", "optimizer")
+        return {name: whole[name] for name in names} | {"windows": WINDOWS}
