@@ -9,7 +9,6 @@ from foundation.catalog.catalog_settings import CatalogSettings
 from foundation.catalog.catalog_table import catalog_table
 from foundation.common.errors import ConfigError
 from foundation.store.catalog import Catalog
-from foundation.store.commit.migrate import migrate_store
 from foundation.store.commit.verify import verify_store
 from foundation.store.storage import Store
 
@@ -45,15 +44,14 @@ def list_catalog(settings: CatalogSettings) -> Listing:
     """List the recordings of a store: subject, session, units, spikes, hours, labels.
 
     Raises:
-        StoreError: if there is no store, or it cannot be brought up to date.
+        StoreError: if there is no store, or it has another schema.
         ConfigError: if ``where`` cannot be understood, or the page cannot be written.
         SourceError: if the version to prune to cannot be listed.
         FoundationError: if the page needs a package that is not installed.
     """
     if settings.page is not None:
         from foundation.catalog.catalog_page import write_page  # only the page needs what draws it
-    lines = [str(migrate_store(settings.store))] if settings.migrate else []
-    store = Store(settings.store)
+    store, lines = Store(settings.store), []
     if settings.prune is not None:
         lines.append(_prune(store, settings.prune, settings.archives))
     catalog = Catalog.refresh(store, full=True) if settings.refresh else Catalog.open(store)

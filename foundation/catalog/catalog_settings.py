@@ -19,7 +19,6 @@ class CatalogSettings:
         limit: at most so many recordings get pictures on the page.
         refresh: read all commit records again and write the snapshot anew.
         verify: read every array and compare it with its digest; damage is named, and ends the command with status 1.
-        migrate: bring a store of an older schema up to date first, while no one else writes to it.
         prune: a version of a dandiset, ``dandi://<archive>/<dandiset>@<version>``: retire the dandiset's recordings
             that this version does not hold. Nothing is deleted.
         archives: for ``prune``: archives besides the built-in ones, as the settings of an ingest have them (name,
@@ -32,7 +31,6 @@ class CatalogSettings:
     limit: int = 100
     refresh: bool = False
     verify: bool = False
-    migrate: bool = False
     prune: str | None = None
     archives: list[dict[str, str]] = field(default_factory=list)
 

@@ -7,7 +7,6 @@ from foundation.common.lazy import lazy_attributes
 if TYPE_CHECKING:
     from foundation.store.catalog import Catalog
     from foundation.store.commit.garbage_collection import Cleaned, clean_store
-    from foundation.store.commit.migrate import Migration, migrate_store
     from foundation.store.commit.recording_writer import make_current, write_recording
     from foundation.store.commit.verify import Finding, Verification, verify_store
     from foundation.store.derived import Derived
@@ -27,7 +26,6 @@ __all__ = [
     "Finding",
     "Interval",
     "IrregularTimeSeries",
-    "Migration",
     "Recording",
     "RegularTimeSeries",
     "Session",
@@ -42,7 +40,6 @@ __all__ = [
     "Verification",
     "clean_store",
     "make_current",
-    "migrate_store",
     "recording_id",
     "verify_store",
     "write_recording",
@@ -56,7 +53,6 @@ __getattr__ = lazy_attributes(
         "foundation.store.derived": ["Derived"],
         "foundation.store.format.identity": ["recording_id"],
         "foundation.store.interval": ["Interval"],
-        "foundation.store.commit.migrate": ["Migration", "migrate_store"],
         "foundation.store.recording": ["COUNTS", "VALUES", "Recording", "Source", "Spikes", "Subject", "Units"],
         "foundation.store.series": ["IrregularTimeSeries", "RegularTimeSeries", "TimeSeries"],
         "foundation.store.session": ["Session"],

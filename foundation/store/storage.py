@@ -177,16 +177,16 @@ class Store(Files):
 
 
 def check_schema(name: str, marker: dict[str, Any]) -> None:
-    """Refuse a store whose schema is not this version's.
+    """Raise unless a store has this version's schema.
 
     Raises:
-        StoreError: naming both, and what to do.
+        StoreError: if it has another; the message names both schemas and what to do.
     """
     schema = marker.get("schema")
     if schema == SCHEMA_VERSION:
         return
     if isinstance(schema, int) and schema < SCHEMA_VERSION:
-        what = f"bring it up to date with `foundation catalog {name} --migrate`"
+        what = "ingest its files again into a new store"
     else:
         what = "it was made by a newer version of this software: install that"
     raise StoreError(f"the store at {name!r} has schema {schema!r}, this version reads {SCHEMA_VERSION}: {what}")

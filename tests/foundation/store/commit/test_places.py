@@ -1,6 +1,5 @@
 """All that a store does, on a local folder, in memory and in an object store."""
 
-import fsspec
 import numpy as np
 import pytest
 
@@ -15,7 +14,6 @@ from foundation.store import (
     Store,
     StoredRecording,
     clean_store,
-    migrate_store,
     verify_store,
     write_recording,
 )
@@ -143,22 +141,18 @@ def test_derived_data_lie_beside_recordings_and_change_none(place, make_recordin
         again.read("a/embedding")
 
 
-def test_a_store_of_schema_1_is_brought_up_to_date(place, few_of_schema_1):
-    target = fsspec.core.url_to_fs(place)[0]
-    for path in few_of_schema_1.rglob("*"):
-        if path.is_file():
-            name = f"{place}/{path.relative_to(few_of_schema_1)}"
-            target.makedirs(name.rsplit("/", 1)[0], exist_ok=True)
-            target.pipe_file(name, path.read_bytes())
-    with pytest.raises(StoreError, match="--migrate"):
-        Store(place)
-    assert migrate_store(place).migrated == 3
-    store = Store(place)
-    assert len(Catalog.open(store)) == 2
-    verification = verify_store(store)
-    assert verification.ok, str(verification)
-    assert verification.left == []
-    assert migrate_store(place).migrated == 0
+@pytest.mark.parametrize(
+    ("schema", "advice"),
+    [(1, "ingest its files again into a new store"), (99, "it was made by a newer version"), (None, "newer version")],
+)
+def test_a_store_of_another_schema_is_refused(place, schema, advice):
+    store = Store(place, create=True)
+    marker = {"format": "foundation-store", "schema": schema}
+    store.write_json("store.json", marker)
+    for create in (False, True):
+        with pytest.raises(StoreError, match=rf"has schema {schema}, this version reads \d+: .*{advice}"):
+            Store(place, create=create)
+    assert store.read_json("store.json") == marker
 
 
 def test_a_newer_asset_at_a_path_supersedes_the_older(place, make_recording):

@@ -1,14 +1,11 @@
 """`foundation catalog`: what it prints, and its exit status."""
 
 import shutil
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from foundation.cli.commands import main
-
-SCHEMA_1 = Path(__file__).parent / "data" / "store-v1.zip"
 
 
 @pytest.fixture
@@ -46,7 +43,6 @@ def test_settings_that_cannot_be_are_bad_usage(store, capsys, option, value):
         (["{store}/nothing"], "there is no store at"),
         (["{store}/nothing", "--verify"], "there is no store at"),
         (["{store}/nothing", "--refresh"], "there is no store at"),
-        (["{store}/nothing", "--migrate"], "there is no store at"),
         (["bogus://x"], "cannot use 'bogus://x' as a store"),
     ],
 )
@@ -84,13 +80,8 @@ def test_refresh_reads_the_commits_again(store, capsys):
     assert main(["catalog", str(store)]) == 0
 
 
-def test_an_old_store_is_brought_up_to_date(tmp_path, capsys):
-    with zipfile.ZipFile(SCHEMA_1) as archive:
-        archive.extractall(tmp_path)
-    store = next(p.parent for p in tmp_path.rglob("store.json"))
-    assert main(["catalog", str(store)]) == 1
-    assert "--migrate" in capsys.readouterr().err
-    assert main(["catalog", str(store), "--migrate", "--verify"]) == 0
-    assert "from schema 1 to" in capsys.readouterr().out
-    assert main(["catalog", str(store), "--migrate"]) == 0
-    assert "already" in capsys.readouterr().out
+def test_a_store_of_another_schema_is_refused(store, capsys):
+    (store / "store.json").write_text('{"format": "foundation-store", "schema": 1}')
+    for option in ([], ["--verify"], ["--refresh"]):
+        assert main(["catalog", str(store), *option]) == 1
+        assert "has schema 1, this version reads 2: ingest its files again into a new store" in capsys.readouterr().err
