@@ -33,11 +33,11 @@ from foundation.store import Catalog, Store
 from foundation.store.commit.garbage_collection import clean_store
 from foundation.store.commit.membership import VersionAssets
 from foundation.store.commit.snapshot import read_snapshot
-from ingest.ingest_settings import AUTO, IngestSettings
-from ingest.recipe.explain import explain
 from ingest.recipe.recipes import Recipe, load_recipe, recipe_for
+from ingest.run.explain import explain
 from ingest.run.ingest_progress import Watch
 from ingest.run.ingest_report import INGESTED, IngestReport, Receipt
+from ingest.run.ingest_settings import AUTO, IngestSettings
 from ingest.run.relist import hold_to, list_again, outdated
 from ingest.run.remote_submit import run_on_cluster
 from ingest.run.task_schedule import run_here, run_tasks

@@ -52,7 +52,7 @@ COMMANDS = {
     "ingest": Command(
         "read NWB files into a store, in parallel",
         "ingest.job:ingest",
-        "ingest.ingest_settings:IngestSettings",
+        "ingest.run.ingest_settings:IngestSettings",
         extra="ingest",
     ),
     "catalog": Command(

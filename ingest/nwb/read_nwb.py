@@ -33,6 +33,7 @@ from ingest.nwb.file.hdf5_safety import refuse_outside_links
 from ingest.nwb.file.nwb_versions import refuse_other_versions, version_of
 from ingest.nwb.file.plain_errors import in_plain_words
 from ingest.nwb.file.unfinished import refuse_changed, refuse_unfinished, state_of
+from ingest.nwb.file.watched_file import WatchedFile
 from ingest.nwb.inventory import leave_the_rest
 from ingest.nwb.nwb_texts import plain_text
 from ingest.nwb.read_log import Notes, is_damage, reason
@@ -46,15 +47,13 @@ from ingest.nwb.spikes.other_times import find_trials, other_times
 from ingest.nwb.spikes.resolution import resolution_of
 from ingest.nwb.spikes.spike_tables import observation_intervals, observed_time, read_spikes
 from ingest.nwb.spikes.spike_times import seconds_of
-from ingest.nwb.spikes.time_units import strangers, suspicion
-from ingest.nwb.spikes.unit_columns import read_units
+from ingest.nwb.spikes.time_units import suspicion, timescale_mismatches
+from ingest.nwb.spikes.unit_columns import read_units, with_regions
 from ingest.nwb.spikes.unit_tables import find_units
 from ingest.nwb.zarr_v2 import digest_of_zarr, opened_zarr, zarr_at
 from ingest.quality.quality_control import assess
 from ingest.quality.read_counts import refuse_losses
 from ingest.recipe.recipes import Recipe, load_recipe
-from ingest.recipe.regions import with_regions
-from ingest.sources.local.watched_file import WatchedFile
 
 log = logging.getLogger(__name__)
 
@@ -250,9 +249,9 @@ def _read(
             notes.take(f"{path}/spike_times", f"suspicious: {why}")
             notes["spike_times_suspicious"] += 1
         elif rules.check:
-            for stranger, why in strangers(spikes, others).items():
-                log.warning("%s: %s %s", _shown(source.path), printable(stranger), printable(why))
-                notes.take(stranger, f"suspicious: {why}")
+            for place, why in timescale_mismatches(spikes, others).items():
+                log.warning("%s: %s %s", _shown(source.path), printable(place), printable(why))
+                notes.take(place, f"suspicious: {why}")
                 notes["other_times_suspicious"] += 1
         units = read_units(rows, recipe.units, notes, path, nwb)
         parts = {"spikes": spikes}

@@ -1,4 +1,4 @@
-"""The rules of a recipe: which column, table or series means what."""
+"""The rules of a recipe: which column, table or series means what, and which units are dropped."""
 
 from __future__ import annotations
 
@@ -218,6 +218,59 @@ class ResolutionRules:
             groups = set(compiled(pattern, "resolution.patterns").groupindex)
             if len(groups & {"s", "ms"}) != 1:
                 raise ConfigError(f"resolution.patterns: {pattern!r} needs one group named (?P<s>...) or (?P<ms>...)")
+
+
+@dataclass(frozen=True)
+class ControlRules:
+    """Which units are dropped, and how quality is measured. By default every unit is kept.
+
+    A unit whose figure is unknown is kept: it is counted, not dropped. A rule whose figure a file does not have at all
+    is not applied there, and the recording says so.
+
+    Args:
+        least_rate: Hz over the observed time; null for no limit, as for all limits.
+        least_presence: share of minutes of observed time with a spike, 0 to 1.
+        most_isi_violations: share of inter-spike intervals below the refractory period, 0 to 1.
+        most_contamination: estimated share of foreign spikes, 0 to 1.
+        least_snr: signal-to-noise ratio, where the file gives one.
+        most_amplitude_cutoff: estimated share of spikes missed, where the file gives it.
+        quality: labels of sorting quality that are kept; empty for all. An unlabelled unit of a labelled file is kept
+            only if an expression matches the empty text.
+        snr: columns that hold the signal-to-noise ratio.
+        amplitude_cutoff: columns that hold the share of spikes missed.
+        refractory: seconds within which no neuron fires twice.
+        presence_bin: seconds of a bin of the presence ratio.
+        silence: seconds without a spike of any unit that are reported, if that is unlikely at the population's rate and
+            there are five units or more.
+        jump: seconds that a regular series pauses before that is called a jump of its clock.
+    """
+
+    least_rate: float | None = None
+    least_presence: float | None = None
+    most_isi_violations: float | None = None
+    most_contamination: float | None = None
+    least_snr: float | None = None
+    most_amplitude_cutoff: float | None = None
+    quality: list[str] = field(default_factory=list)
+    snr: list[str] = field(default_factory=lambda: ["snr", "signal_to_noise(_ratio)?", "waveform_snr"])
+    amplitude_cutoff: list[str] = field(default_factory=lambda: ["amplitude_cutoff"])
+    refractory: float = 0.0015
+    presence_bin: float = 60.0
+    silence: float = 10.0
+    jump: float = 1.0
+
+    def __post_init__(self) -> None:
+        for key in ("least_presence", "most_isi_violations", "most_contamination", "most_amplitude_cutoff"):
+            value = getattr(self, key)
+            if value is not None and not 0 <= value <= 1:
+                raise ConfigError(f"control.{key} is {value}: allowed is a share from 0 to 1, or null")
+        if self.least_rate is not None and not 0 <= self.least_rate < math.inf:
+            raise ConfigError(f"control.least_rate is {self.least_rate}: allowed is a number of Hz, 0 or more, or null")
+        if self.least_snr is not None and not math.isfinite(self.least_snr):
+            raise ConfigError(f"control.least_snr is {self.least_snr}: allowed is a finite number, or null")
+        for key in ("refractory", "presence_bin", "silence", "jump"):
+            if not 0 < getattr(self, key) < math.inf:
+                raise ConfigError(f"control.{key} is {getattr(self, key)}: allowed is a number of seconds above 0")
 
 
 def check_missing(missing: dict[str, list[str]], key: str) -> None:

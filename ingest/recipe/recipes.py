@@ -20,10 +20,10 @@ import yaml
 
 from foundation.common.errors import ConfigError
 from foundation.common.resources import config_names, find_config
-from ingest.quality.quality_control import ControlRules
 from ingest.recipe.recipe_rules import (
     ActivityRules,
     BehaviorRules,
+    ControlRules,
     LayoutRules,
     RegionRules,
     ResolutionRules,

@@ -8,15 +8,10 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-
 from foundation.common.resources import config_folder
-from foundation.store import Units
-from ingest.nwb.read_log import Notes
-from ingest.recipe.name_patterns import free_name, matches
+from ingest.recipe.name_patterns import matches
 from ingest.recipe.recipe_rules import RegionRules
 
-UNKNOWN_ID = -1
 _MOUSE = re.compile(r".*\b(mus musculus|ncbitaxon_10090)\b.*|((house|laboratory|lab) )?mouse", re.IGNORECASE)
 _SIDE = re.compile(
     r"^(left|right|bilateral|lh|rh|l|r)[ _.-]+|[ _.-]+\(?(left|right|bilateral|lh|rh|l|r)\)?$", re.IGNORECASE
@@ -174,38 +169,3 @@ def atlas_for(rules: RegionRules, species: str) -> Atlas | None:
     if rules.atlas == "none" or (rules.atlas == "auto" and not _MOUSE.fullmatch(species.strip())):
         return None
     return allen_ccf()
-
-
-def with_regions(units: Units, rules: RegionRules, species: str, notes: Notes) -> Units:
-    """Units with the columns ``region`` (an acronym, or ``''``) and ``region_id`` (or -1) beside their ``location``.
-
-    Args:
-        units: with the column ``location``; without it they come back as they are.
-        rules: which atlas, and what the file's own names mean.
-        species: as the file says; without a rule the names of other animals than mice are left alone.
-        notes: gets ``regions_unknown``: units whose location says something that the atlas does not know.
-    """
-    atlas = atlas_for(rules, species)
-    if "location" not in units:
-        return units
-    texts = units.text("location")
-    if atlas is None:
-        names = ", ".join(sorted(set(texts.tolist()) - {""})[:20])
-        notes.leave("location", f"no atlas is known for {species or 'an unnamed species'}: kept as it is ({names})")
-        return units
-    found = {text: atlas.find(text, rules.names) for text in sorted(set(texts.tolist()) - {""})}
-    structures = [found.get(text) for text in texts.tolist()]
-    unknown = [text for text, structure in found.items() if structure is None]
-    notes["regions_unknown"] += int(np.isin(texts, unknown).sum())
-    for text, structure in found.items():
-        if structure is None:
-            notes.leave(f"location {text!r}", "no such name in the atlas: region stays unknown")
-        else:
-            notes.take(f"location {text!r}", f"region {structure.acronym} ({structure.id}, {structure.name})")
-    columns = dict(units)
-    for name in ("region", "region_id"):
-        if name in columns:
-            columns[free_name([f"source_{name}"], columns)] = columns.pop(name)
-    columns["region"] = np.array(["" if one is None else one.acronym for one in structures], dtype=str)
-    columns["region_id"] = np.array([UNKNOWN_ID if one is None else one.id for one in structures], dtype=np.int64)
-    return Units(len(units), columns)

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import yaml
 
-import ingest
 from foundation.common.credentials import holds_secret, write_private
 from foundation.common.errors import ConfigError
 from foundation.common.resources import find_config
-from ingest.ingest_settings import AUTO, IngestSettings
+from ingest.run.ingest_settings import AUTO, IngestSettings
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +59,7 @@ def run_on_cluster(settings: IngestSettings) -> Shipped:
         files = _write(settings, Path(folder))
         for file in files:
             _run([ray, "rsync-up", str(cluster), str(file), f"~/{file.name}"])
-        job = str(Path(ingest.__file__).with_name("job.py"))
+        job = str(Path(__file__).parents[1] / "job.py")
         command = [ray, "submit", str(cluster), job, "--", "--config", files[0].name]
         log.info("%s", " ".join(command))
         return Shipped(subprocess.run(command, check=False).returncode, str(cluster))

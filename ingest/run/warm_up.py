@@ -7,7 +7,8 @@ import numpy as np
 from foundation.store import Interval, Recording, Source, Spikes, Subject, Units
 from foundation.store.format.encode import encode
 from foundation.store.format.spike_blocks import SPIKES_PER_BLOCK
-from ingest.quality.quality_control import ControlRules, assess
+from ingest.quality.quality_control import assess
+from ingest.recipe.recipe_rules import ControlRules
 
 
 def compile_loops() -> None:

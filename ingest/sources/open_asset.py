@@ -13,11 +13,12 @@ from zarr.abc.store import Store as ZarrStore
 from zarr.storage import LocalStore
 
 from foundation.common.errors import SourceError
+from ingest.nwb.file.watched_file import WatchedFile
 from ingest.nwb.zarr_v2 import zarr_at
 from ingest.sources.access import AccessSettings
 from ingest.sources.asset import Asset
 from ingest.sources.download_cache import free_bytes, locked, make_room, place_of
-from ingest.sources.http.byte_meter import MeteredFile
+from ingest.sources.http.byte_meter import METER
 from ingest.sources.http.download import cached_file, download
 from ingest.sources.http.http_session import PatientSession
 from ingest.sources.http.remote_file import FsspecFile, HttpFile, RemoteBytes
@@ -82,7 +83,7 @@ def open_asset(asset: Asset, access: AccessSettings | None = None) -> Iterator[B
             path = download(remote, asset.digests, access)
             yield stack.enter_context(path.open("rb"))
             return
-        yield cast(BinaryIO, stack.enter_context(MeteredFile(path.open("rb"))))
+        yield cast(BinaryIO, stack.enter_context(WatchedFile(path.open("rb"), count=METER.count, closes=True)))
 
 
 def is_local(url: str) -> bool:
@@ -131,8 +132,8 @@ def _local(asset: Asset) -> Iterator[BinaryIO | ZarrStore]:
         file = cast(BinaryIO, fsspec.open(asset.url, "rb").open())
     except OSError as error:
         raise SourceError(f"{asset.path}: cannot be opened: {error}") from error
-    with MeteredFile(file) as metered:
-        yield cast(BinaryIO, metered)
+    with WatchedFile(file, count=METER.count, closes=True) as watched:
+        yield cast(BinaryIO, watched)
 
 
 def _zarr_folder(asset: Asset) -> ZarrStore:

@@ -126,14 +126,14 @@ milliseconds (the last spike then is at 60.0 s); if so, the recipe's line is `sp
     )
 
 
-def strangers(spikes: Spikes, others: OtherTimes) -> dict[str, str]:
+def timescale_mismatches(spikes: Spikes, others: OtherTimes) -> dict[str, str]:
     """Return the path of each table and series that goes on far beyond the last spike -> what to say of it.
 
     Their times may be in another unit than the spikes', or count from 1970; no recipe mends them.
 
     Example:
         >>> train = np.arange(0, 60, 0.1)
-        >>> strangers(Spikes.from_trains([train]), OtherTimes({"intervals/trials": 58000.0, "licks": 50.0}))
+        >>> timescale_mismatches(Spikes.from_trains([train]), OtherTimes({"intervals/trials": 58000.0, "licks": 50.0}))
         {'intervals/trials': 'ends at 58000 s, and the last spike is at 60 s: its times may be in another unit'}
     """
     if len(spikes) < MIN_OTHERS_SPIKES or spikes.span[1] < MIN_OTHERS_SECONDS:

@@ -1,4 +1,4 @@
-"""The units table of an NWB file: labels and other properties of units."""
+"""The units table of an NWB file: labels, brain regions and other properties of units."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from ingest.nwb.read_log import Notes
 from ingest.nwb.spikes.electrodes import UnitElectrodes, devices, group_names, unit_electrodes
 from ingest.nwb.table_columns import read_columns
 from ingest.recipe.name_patterns import first_match, free_name, matches, safe_name, search_groups
-from ingest.recipe.recipe_rules import UnitRules
+from ingest.recipe.recipe_rules import RegionRules, UnitRules
+from ingest.recipe.regions import atlas_for
 
 STANDARD = ("cell_type", "location", "quality", "group", "probe")
 SPECIAL = ("spike_times", "obs_intervals")
+UNKNOWN_REGION = -1
 
 
 def read_units(table: Any, rules: UnitRules, notes: Notes, path: str = "units", nwb: NWBFile | None = None) -> Units:
@@ -89,6 +91,41 @@ def read_units(table: Any, rules: UnitRules, notes: Notes, path: str = "units", 
     if electrodes is not None:
         columns |= _electrode_columns(electrodes, rules, columns, notes)
     return Units(len(table), columns)
+
+
+def with_regions(units: Units, rules: RegionRules, species: str, notes: Notes) -> Units:
+    """Add the columns ``region`` (an acronym, or ``''``) and ``region_id`` (or -1) beside ``location``.
+
+    Args:
+        units: with the column ``location``; without it they come back as they are.
+        rules: which atlas, and what the file's own names mean.
+        species: as the file says; without a rule the names of other animals than mice are left alone.
+        notes: gets ``regions_unknown``: units whose location says something that the atlas does not know.
+    """
+    atlas = atlas_for(rules, species)
+    if "location" not in units:
+        return units
+    texts = units.text("location")
+    if atlas is None:
+        names = ", ".join(sorted(set(texts.tolist()) - {""})[:20])
+        notes.leave("location", f"no atlas is known for {species or 'an unnamed species'}: kept as it is ({names})")
+        return units
+    found = {text: atlas.find(text, rules.names) for text in sorted(set(texts.tolist()) - {""})}
+    structures = [found.get(text) for text in texts.tolist()]
+    unknown = [text for text, structure in found.items() if structure is None]
+    notes["regions_unknown"] += int(np.isin(texts, unknown).sum())
+    for text, structure in found.items():
+        if structure is None:
+            notes.leave(f"location {text!r}", "no such name in the atlas: region stays unknown")
+        else:
+            notes.take(f"location {text!r}", f"region {structure.acronym} ({structure.id}, {structure.name})")
+    columns = dict(units)
+    for name in ("region", "region_id"):
+        if name in columns:
+            columns[free_name([f"source_{name}"], columns)] = columns.pop(name)
+    columns["region"] = np.array(["" if one is None else one.acronym for one in structures], dtype=str)
+    columns["region_id"] = np.array([UNKNOWN_REGION if one is None else one.id for one in structures], dtype=np.int64)
+    return Units(len(units), columns)
 
 
 def _standard(standard: str, found: dict[str, np.ndarray], rules: UnitRules) -> tuple[np.ndarray | None, str]:

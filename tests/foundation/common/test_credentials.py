@@ -20,7 +20,7 @@ from foundation.training.launch.launch import write_config
 from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.run_folder import RunFolder
 from ingest.nwb.read_log import Note
-from ingest.recipe.explain import Explanation
+from ingest.run.explain import Explanation
 from ingest.run.ingest_report import FAILED, IngestReport, Receipt
 
 # Begins and ends with a mark that stands in no other part of a URL, so that any piece of a secret can be searched for.

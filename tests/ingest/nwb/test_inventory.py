@@ -13,7 +13,7 @@ from pynwb.ecephys import LFP, ElectricalSeries
 from pynwb.image import GrayscaleImage, ImageSeries
 from pynwb.ophys import Fluorescence, ImageSegmentation, OpticalChannel
 
-from ingest.recipe.explain import explain
+from ingest.run.explain import explain
 
 FOLDERS = ("alm", "head-direction", "optotagged", "rat-track", "reach", "sleep")
 

@@ -9,7 +9,7 @@ from pynwb.misc import AnnotationSeries
 
 from foundation.common.errors import SourceError
 from ingest.nwb.read_nwb import read_nwb
-from ingest.recipe.explain import explain
+from ingest.run.explain import explain
 
 ABSURD = [np.inf, -np.inf, 1e300]
 

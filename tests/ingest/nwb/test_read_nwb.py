@@ -16,8 +16,8 @@ from foundation.common.errors import SourceError
 from foundation.store import Source, Store, Subject
 from ingest.nwb.read_log import Notes
 from ingest.nwb.read_nwb import NeedsSorting, NoActivity, digest_of, read_nwb
-from ingest.recipe.explain import explain
 from ingest.recipe.recipes import load_recipe
+from ingest.run.explain import explain
 from ingest.run.worker import Work
 from ingest.sources import find_assets
 

@@ -7,9 +7,10 @@ from pynwb.file import Subject
 from foundation.store import Units
 from ingest.nwb.read_log import Notes
 from ingest.nwb.read_nwb import read_nwb
+from ingest.nwb.spikes.unit_columns import with_regions
 from ingest.recipe.recipe_rules import RegionRules
 from ingest.recipe.recipes import load_recipe
-from ingest.recipe.regions import allen_ccf, atlas_for, with_regions
+from ingest.recipe.regions import allen_ccf, atlas_for
 
 TRAINS = [[0.5], [1.0], [2.0], [3.0]]
 # Numbers of the ontology as papers and tools have them, written down apart from the table.

@@ -4,7 +4,8 @@ from foundation.store.format.block_layout import _count, _cut, _gather
 from foundation.store.format.spike_ticks import _fill
 from foundation.store.format.train_order import _first_wrong
 from ingest.quality import unit_quality
-from ingest.quality.quality_control import ControlRules, assess
+from ingest.quality.quality_control import assess
+from ingest.recipe.recipe_rules import ControlRules
 from ingest.run.warm_up import compile_loops
 
 LOOPS = (_count, _cut, _gather, _fill, _first_wrong, unit_quality._count)

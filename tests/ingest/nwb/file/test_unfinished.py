@@ -10,7 +10,7 @@ from pynwb import TimeSeries
 from foundation.common.errors import SourceError
 from ingest.nwb.file.unfinished import SIBLINGS, fill_run, refuse_unfinished_trains
 from ingest.nwb.read_nwb import read_nwb
-from ingest.recipe.explain import explain
+from ingest.run.explain import explain
 
 
 @pytest.fixture

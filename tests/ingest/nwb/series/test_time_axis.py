@@ -13,8 +13,8 @@ from pynwb.ophys import DfOverF, ImageSegmentation, OpticalChannel, RoiResponseS
 
 from foundation.common.errors import SourceError
 from ingest.nwb.read_nwb import read_nwb
-from ingest.recipe.explain import explain
 from ingest.recipe.recipes import LATER, READER_VERSION, load_recipe
+from ingest.run.explain import explain
 
 COUNTS_TN = np.random.default_rng(0).poisson(2.0, (60, 8)).astype(np.int16)
 HAND_TD = np.random.default_rng(1).normal(size=(600, 2))

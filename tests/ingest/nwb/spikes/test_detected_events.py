@@ -6,8 +6,8 @@ from pynwb.ecephys import ElectricalSeries, EventDetection, SpikeEventSeries
 
 from foundation.common.errors import SourceError
 from ingest.nwb.read_nwb import NeedsSorting, read_nwb
-from ingest.recipe.explain import explain
 from ingest.recipe.recipes import load_recipe
+from ingest.run.explain import explain
 
 
 @pytest.fixture

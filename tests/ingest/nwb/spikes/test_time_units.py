@@ -8,8 +8,8 @@ from foundation.common.errors import ConfigError, SourceError
 from foundation.store import Spikes
 from ingest.nwb.read_nwb import read_nwb
 from ingest.nwb.spikes.time_units import OtherTimes, suspicion
-from ingest.recipe.explain import explain
 from ingest.recipe.recipes import load_recipe
+from ingest.run.explain import explain
 
 BESIDE = OtherTimes({"trials": 58.0})
 

@@ -1,8 +1,9 @@
-"""A file that remembers that its bytes could not be had."""
+"""A binary file that counts the bytes read from it and remembers that reading failed."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import BinaryIO
 
 from foundation.common.errors import UnreachableError
@@ -15,29 +16,32 @@ class WatchedFile(io.RawIOBase):
     damage of the file.
 
     Args:
-        file: open and seekable; it is left open.
+        file: open and seekable.
+        count: called with the number of bytes of each read.
+        closes: close the file with this view; otherwise it is left open.
 
     Example:
-        >>> file = WatchedFile(io.BytesIO(b"bytes"))
-        >>> file.read(3), file.refuse_failure()
-        (b'byt', None)
+        >>> sizes = []
+        >>> file = WatchedFile(io.BytesIO(b"bytes"), count=sizes.append)
+        >>> file.read(3), sizes, file.refuse_failure()
+        (b'byt', [3], None)
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, *, count: Callable[[int], None] | None = None, closes: bool = False) -> None:
         super().__init__()
-        self._file = file
+        self._file, self._count, self._closes = file, count, closes
         self._failure: Exception | None = None
 
     def readable(self) -> bool:
-        """True."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """True."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
-        """Where the next byte is read."""
+        """Return where the next byte is read."""
         return self._file.tell()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -48,14 +52,20 @@ class WatchedFile(io.RawIOBase):
         """Fill a buffer, or as much of it as the file still holds."""
         self.refuse_failure()
         try:
-            if hasattr(self._file, "readinto"):
-                return int(self._file.readinto(buffer))
-            data = self._file.read(len(buffer))
-            buffer[: len(data)] = data
-            return len(data)
+            n_bytes = self._read_into(buffer)
         except Exception as error:  # each file system has its own errors
             self._failure = error
             raise
+        if self._count is not None:
+            self._count(n_bytes)
+        return n_bytes
+
+    def _read_into(self, buffer: bytearray | memoryview) -> int:
+        if hasattr(self._file, "readinto"):
+            return int(self._file.readinto(buffer))
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
     def refuse_failure(self) -> None:
         """Raise if the file could not be read once.
@@ -65,3 +75,9 @@ class WatchedFile(io.RawIOBase):
         """
         if self._failure is not None:
             raise UnreachableError(str(self._failure)) from self._failure
+
+    def close(self) -> None:
+        """Close the view, and the file if the view owns it."""
+        if self._closes:
+            self._file.close()
+        super().close()

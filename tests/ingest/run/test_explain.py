@@ -10,8 +10,8 @@ from pynwb import TimeSeries
 from foundation.cli.commands import main
 from foundation.common.errors import SourceError
 from ingest.nwb.read_nwb import read_nwb
-from ingest.recipe.explain import explain
 from ingest.recipe.recipes import load_recipe
+from ingest.run.explain import explain
 
 
 @pytest.fixture
