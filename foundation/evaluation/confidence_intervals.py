@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from foundation.evaluation.metrics import PRIMARY, Predictions, score, sums
@@ -19,8 +21,8 @@ def interval(predictions: Predictions, resamples: int, seed: int) -> tuple[float
         resamples: how many bootstrap samples.
         seed: of the draws.
     """
-    parts = sums(predictions)
-    return _percentiles(_resampled(parts, predictions.kind, resamples, seed))
+    drawn = _resampled(sums(predictions), predictions.kind, resamples, seed)
+    return None if drawn is None or not np.isfinite(drawn).any() else middle_95(drawn)
 
 
 def gain(ours: Predictions, theirs: Predictions, resamples: int, seed: int) -> tuple[float, tuple[float, float] | None]:
@@ -34,10 +36,11 @@ def gain(ours: Predictions, theirs: Predictions, resamples: int, seed: int) -> t
     kind, name = ours.kind, PRIMARY[ours.kind]
     a, b = sums(ours), sums(theirs)
     value = float(score(a.sum(axis=0), kind)[name] - score(b.sum(axis=0), kind)[name])
-    drawn = [_resampled(parts, kind, resamples, seed) for parts in (a, b)]
-    if drawn[0] is None or drawn[1] is None:
+    ours_drawn, theirs_drawn = (_resampled(parts, kind, resamples, seed) for parts in (a, b))
+    if ours_drawn is None or theirs_drawn is None:
         return value, None
-    return value, _percentiles(drawn[0] - drawn[1])
+    drawn = ours_drawn - theirs_drawn
+    return value, middle_95(drawn) if np.isfinite(drawn).any() else None
 
 
 def control_interval(values: list[float]) -> tuple[float, float]:
@@ -64,18 +67,44 @@ def control_level(repeats: int) -> float:
     return min(0.95, (repeats - 1) / (repeats + 1))
 
 
+def draw_parts(n: int, resamples: int, seed: int | Sequence[int]) -> np.ndarray:
+    """Return ``(resamples, n)`` how often each of n independent parts is drawn: n draws with replacement in each row.
+
+    Example:
+        >>> draw_parts(4, 3, seed=0).sum(axis=1).tolist()
+        [4, 4, 4]
+    """
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
+
+
+def mean_interval(value_R: np.ndarray, resamples: int = 10_000) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of R independent values; equally many values are always drawn alike.
+
+    Example:
+        >>> low, high = mean_interval(np.array([0.0, 1.0] * 50))
+        >>> bool(0.38 < low < 0.42 and 0.58 < high < 0.62)
+        True
+    """
+    n = len(value_R)
+    return middle_95((draw_parts(n, resamples, n) / n) @ value_R)
+
+
+def middle_95(values: np.ndarray | Sequence[float]) -> tuple[float, float]:
+    """Return the limits of the middle 95 % of resampled values, NaN left out.
+
+    Example:
+        >>> middle_95([float(k) for k in range(41)])
+        (1.0, 39.0)
+    """
+    low, high = np.nanpercentile(values, LEVEL)
+    return float(low), float(high)
+
+
 def _resampled(parts: np.ndarray, kind: str, resamples: int, seed: int) -> np.ndarray | None:
     """``(resamples,)`` the primary metric; the same seed and number of parts draw the same parts."""
     n = len(parts)
     if n < 2:
         return None
-    weights = np.random.default_rng([seed, n]).multinomial(n, np.full(n, 1 / n), size=resamples)
+    weights = draw_parts(n, resamples, [seed, n])
     drawn = np.tensordot(weights.astype(np.float64), parts.astype(np.float64), axes=1)
     return score(drawn, kind)[PRIMARY[kind]]
-
-
-def _percentiles(values: np.ndarray | None) -> tuple[float, float] | None:
-    if values is None or not np.isfinite(values).any():
-        return None
-    low, high = np.nanpercentile(values, LEVEL)
-    return float(low), float(high)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from foundation.evaluation.metrics import CLASSES, PRIMARY, VALUES, Predictions, score, sums
 from foundation.evaluation.principal_axes import Standardised, exact_axes, randomised_axes
@@ -138,8 +141,8 @@ def fit(
 
 def inner_score(y_S: np.ndarray, predicted_S: np.ndarray, mean_S: np.ndarray, n_classes: int) -> float:
     """The primary metric on inner validation data."""
-    everything = np.zeros(len(y_S))
-    predictions = Predictions(y_S, predicted_S, mean_S, everything, everything, n_classes)
+    one = np.zeros(len(y_S))
+    predictions = Predictions(y_S, predicted_S, mean_S, one, one, n_classes)
     return float(score(sums(predictions).sum(axis=0), predictions.kind)[PRIMARY[predictions.kind]])
 
 
@@ -159,12 +162,8 @@ def choose_strength(
             said[k].append(warm.decide(scores_SC[fold.test]))
     y = np.concatenate([y_S[fold.test] for fold in inner])
     mean = np.concatenate([training_mean(y_S[fold.train], len(fold.test), n_classes) for fold in inner])
-    best = (strengths[0], -np.inf)
-    for k, strength in enumerate(strengths):
-        value = inner_score(y, np.concatenate(said[k]), mean, n_classes)
-        if value > best[1] + 1e-6:
-            best = (strength, value)
-    return best
+    values = (inner_score(y, np.concatenate(predicted), mean, n_classes) for predicted in said)
+    return first_best(zip(strengths, values, strict=True), margin=1e-6)
 
 
 def training_mean(y_train: np.ndarray, n_test: int, n_classes: int) -> np.ndarray:
@@ -172,3 +171,27 @@ def training_mean(y_train: np.ndarray, n_test: int, n_classes: int) -> np.ndarra
     if n_classes:
         return np.empty((n_test, 0))
     return np.repeat(y_train.mean(axis=0, keepdims=True), n_test, axis=0)
+
+
+def first_best(scored: Iterable[tuple[float, float]], margin: float = 0.0) -> tuple[float, float]:
+    """Return the setting with the best score, and the score; the first of those that are equal within ``margin``.
+
+    Args:
+        scored: pairs of a setting and its score, at least one.
+        margin: how much better a later setting must be than the best before it.
+
+    Example:
+        >>> first_best([(0.1, 0.5), (1.0, 0.7), (10.0, 0.7)])
+        (1.0, 0.7)
+    """
+    pairs = list(scored)
+    best = (pairs[0][0], -np.inf)
+    for setting, value in pairs:
+        if value > best[1] + margin:
+            best = (setting, value)
+    return best
+
+
+def fit_scaled(model: LogisticRegression | Ridge, x_SF: np.ndarray, y_S: np.ndarray) -> Pipeline:
+    """Fit a linear model to features scaled by the training samples' own mean and spread, as the papers do."""
+    return make_pipeline(StandardScaler(), model).fit(x_SF, y_S)

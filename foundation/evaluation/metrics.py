@@ -39,6 +39,14 @@ class Predictions:
     cluster_S: np.ndarray
     n_classes: int
 
+    @classmethod
+    def of_classes(
+        cls, y_S: np.ndarray, predicted_S: np.ndarray, n_classes: int, cluster_S: np.ndarray | None = None
+    ) -> Predictions:
+        """Return predictions of classes in one fold, by default of one part."""
+        one = np.zeros(len(y_S), dtype=np.int64)
+        return cls(y_S, predicted_S, np.empty((len(y_S), 0)), one, one if cluster_S is None else cluster_S, n_classes)
+
     @property
     def kind(self) -> str:
         return CLASSES if self.n_classes else VALUES

@@ -17,6 +17,7 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.special import logsumexp
 
+from foundation.evaluation.confidence_intervals import middle_95
 from foundation.sweep.sweep_trial import Measured
 
 LEAST_TRIALS, LEAST_VALUES = 8, 3
@@ -93,8 +94,7 @@ def fit_with_intervals(measured: Sequence[Measured], *, resamples: int, seed: in
             drawn.append(fit_law(sample, near=law))
     intervals = {}
     for name in ("floor", "alpha", "beta"):
-        low, high = np.quantile([getattr(one, name) for one in drawn], (0.025, 0.975))
-        intervals[name] = (float(low), float(high))
+        intervals[name] = middle_95([getattr(one, name) for one in drawn])
     return Fit(law, intervals, resamples, _foretold(measured))
 
 

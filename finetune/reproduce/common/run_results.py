@@ -13,6 +13,7 @@ import numpy as np
 
 from foundation.common.errors import FoundationError
 from foundation.common.jsonl_results import SUFFIX, put_result, read_results
+from foundation.evaluation.confidence_intervals import mean_interval
 
 
 @dataclass(frozen=True)
@@ -112,17 +113,16 @@ def read_all(table: Path) -> dict[str, list[RunResult]]:
     return {name: sorted(found, key=lambda r: r.seed) for name, found in rows.items()}
 
 
-def trial_interval(results: list[RunResult], resamples: int = 10_000) -> tuple[float, float]:
-    """95 % interval of the mean over seeds, by a bootstrap over test trials.
+def right_by_part(results: list[RunResult]) -> np.ndarray:
+    """Return ``(R,)`` the share of each test trial or network that is right, the mean over seeds.
 
     Example:
-        >>> same = RunResult("a", 0, "", {}, {}, 0.5, [0.0, 1.0] * 50)
-        >>> low, high = trial_interval([same])
-        >>> bool(0.38 < low < 0.42 and 0.58 < high < 0.62)
-        True
+        >>> right_by_part([RunResult("a", seed, "", {}, {}, 0.5, [0.0, seed]) for seed in (0, 1)]).tolist()
+        [0.0, 0.5]
     """
-    right_R = np.mean([result.right_R for result in results], axis=0)
-    n = len(right_R)
-    weights = np.random.default_rng(n).multinomial(n, np.full(n, 1 / n), size=resamples) / n
-    low, high = np.percentile(weights @ right_R, (2.5, 97.5))
-    return float(low), float(high)
+    return np.mean([result.right_R for result in results], axis=0)
+
+
+def trial_interval(results: list[RunResult]) -> tuple[float, float]:
+    """Return the 95 % interval of the mean over seeds, by a bootstrap over test trials or networks."""
+    return mean_interval(right_by_part(results))

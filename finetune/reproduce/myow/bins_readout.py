@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import f1_score
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import Pipeline
+
+from foundation.evaluation.linear_readout import fit_scaled
 
 PENALTIES = tuple(10.0**k for k in range(-1, 5))
 STRENGTHS = tuple(10.0**k for k in range(-4, 1))
@@ -19,11 +20,10 @@ def settings_of(task: str) -> tuple[float, ...]:
 
 
 def fit_readout(task: str, x_MF: np.ndarray, label_M: np.ndarray, setting: float) -> Pipeline:
-    """Ridge regression to cosine and sine, or class-balanced logistic regression, of scaled features."""
+    """Fit ridge regression to cosine and sine, or class-balanced logistic regression, of scaled features."""
     if task == "reach":
-        return make_pipeline(StandardScaler(), Ridge(setting)).fit(x_MF, _circle(label_M))
-    model = LogisticRegression(C=setting, class_weight="balanced", max_iter=300)
-    return make_pipeline(StandardScaler(), model).fit(x_MF, label_M)
+        return fit_scaled(Ridge(setting), x_MF, _circle(label_M))
+    return fit_scaled(LogisticRegression(C=setting, class_weight="balanced", max_iter=300), x_MF, label_M)
 
 
 def predict(task: str, model: Pipeline, x_MF: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from finetune.reproduce.common.run_results import RunResult, read_all, tables_of
+from foundation.evaluation.confidence_intervals import draw_parts, middle_95
 
 TITLES = {
     "linear": "linear readout of events (floor)",
@@ -97,10 +98,8 @@ def interval(results: list[RunResult], resamples: int = 4000) -> tuple[float, fl
         True
     """
     n = len(results[0].right_R)
-    weight_SR = np.random.default_rng(n).multinomial(n, np.full(n, 1 / n), size=resamples)
-    value_S = np.mean([_resampled(result, weight_SR) for result in results], axis=0)
-    low, high = np.percentile(value_S, (2.5, 97.5))
-    return float(low), float(high)
+    weight_SR = draw_parts(n, resamples, n)
+    return middle_95(np.mean([_resampled(result, weight_SR) for result in results], axis=0))
 
 
 def _resampled(result: RunResult, weight_SR: np.ndarray) -> np.ndarray:

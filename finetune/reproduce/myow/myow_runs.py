@@ -18,7 +18,8 @@ from finetune.reproduce.myow.bins_settings import FLOOR, LEARNED, SHUFFLED, MYOW
 from finetune.reproduce.myow.bins_training import Encoder, train
 from finetune.reproduce.myow.labelled_bins import TRAIN_SHARE, Bins, Parts, read_reaches, read_sleep
 from finetune.reproduce.myow.state_map import draw_map
-from foundation.objectives.parts.disentanglement import parting
+from foundation.evaluation.disentanglement import parting
+from foundation.evaluation.linear_readout import first_best
 from foundation.store.catalog import Catalog
 
 log = logging.getLogger(__name__)
@@ -118,14 +119,15 @@ def _events(bins: Bins) -> np.ndarray:
 
 
 def choose(task: str, encode: Encoder, learn: Bins, held: Bins) -> tuple[float, float]:
-    """The best figure on what is held out, and the readout's setting that has it."""
+    """Return the best figure on the held-out bins, and the readout's setting that has it; the largest of equals."""
     scored = held.scored_M
     x_LF, x_HF = encode(learn)[learn.scored_M], encode(held)[scored]
     found = []
-    for setting in settings_of(task):
+    for setting in reversed(settings_of(task)):
         model = fit_readout(task, x_LF, learn.label_M[learn.scored_M], setting)
-        found.append((score(task, predict(task, model, x_HF), held.label_M[scored]), setting))
-    return max(found)
+        found.append((setting, score(task, predict(task, model, x_HF), held.label_M[scored])))
+    setting, value = first_best(found)
+    return value, setting
 
 
 def read_labels(task: str, encode: Encoder, setting: float, train: Bins, test: Bins) -> np.ndarray:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from finetune.reproduce.common.run_results import RunResult, read_all, tables_of, trial_interval
-from foundation.evaluation.metrics import Predictions, score, sums
+from finetune.reproduce.common.run_results import RunResult, read_all, right_by_part, tables_of, trial_interval
+from foundation.evaluation.confidence_intervals import mean_interval
+from foundation.evaluation.metrics import CLASSES, Predictions, score, sums
 
 TITLES = {
     "isi": "26 interval features",
@@ -190,21 +191,14 @@ def _row(row: str, results: list[RunResult], isi: list[RunResult] | None) -> str
 def macro_f1(result: RunResult) -> float:
     """Macro F1 over all test neurons, by the evaluation contract."""
     y_S, said_S = (np.array([int(c) for c in result.detail[key]]) for key in ("true", "said"))
-    nothing = np.zeros(len(y_S))
-    predictions = Predictions(y_S, said_S, np.empty((len(y_S), 0)), nothing, nothing, int(y_S.max()) + 1)
-    return float(score(sums(predictions).sum(axis=0), "classes")["macro_f1"])
+    predictions = Predictions.of_classes(y_S, said_S, int(y_S.max()) + 1)
+    return float(score(sums(predictions).sum(axis=0), CLASSES)["macro_f1"])
 
 
-def gain_over(
-    ours: list[RunResult], theirs: list[RunResult], resamples: int = 10_000
-) -> tuple[float, tuple[float, float]]:
-    """How much better one row is than another, means over seeds, with a paired bootstrap over test networks."""
-    ours_G, theirs_G = (np.mean([r.right_R for r in results], axis=0) for results in (ours, theirs))
-    difference_G = ours_G - theirs_G
-    n = len(difference_G)
-    weights = np.random.default_rng(n).multinomial(n, np.full(n, 1 / n), size=resamples) / n
-    low, high = np.percentile(weights @ difference_G, (2.5, 97.5))
-    return float(difference_G.mean()), (float(low), float(high))
+def gain_over(ours: list[RunResult], theirs: list[RunResult]) -> tuple[float, tuple[float, float]]:
+    """Return how much better one row is than another, means over seeds, and its interval by a paired bootstrap."""
+    difference_G = right_by_part(ours) - right_by_part(theirs)
+    return float(difference_G.mean()), mean_interval(difference_G)
 
 
 def _verdict(here: dict[str, list[RunResult]]) -> str:

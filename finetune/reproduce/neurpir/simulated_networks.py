@@ -10,6 +10,7 @@ import numpy as np
 
 from finetune.reproduce.common.find_recording import source_digest
 from foundation.common.errors import ConfigError
+from foundation.evaluation.metrics import CLASSES, Predictions, score, sums
 from foundation.store.catalog import Catalog
 from foundation.store.stored import StoredRecording
 
@@ -76,10 +77,6 @@ def find_networks(catalog: Catalog, name: str, least: int) -> Networks:
 
 
 def right_by_network(said_S: np.ndarray, networks: Networks) -> np.ndarray:
-    """``(G,)`` balanced accuracy in each network."""
-    per_mode = []
-    for k in range(len(networks)):
-        here = networks.network_S == k
-        y, right = networks.y_S[here], (said_S == networks.y_S)[here]
-        per_mode.append(np.mean([right[y == mode].mean() for mode in np.unique(y)]))
-    return np.array(per_mode)
+    """Return ``(G,)`` the balanced accuracy in each network."""
+    predictions = Predictions.of_classes(networks.y_S, said_S, len(MODES), networks.network_S)
+    return score(sums(predictions), CLASSES)["balanced_accuracy"]

@@ -14,6 +14,7 @@ import torch
 from foundation.common.errors import ConfigError, StoreError
 from foundation.data import Loader, StepPlan
 from foundation.embedding.frozen_embeddings import embed_units
+from foundation.evaluation.ridge_readout import ridge_accuracy
 from foundation.store.catalog import Catalog
 from foundation.store.query import matching
 from foundation.store.stored import StoredRecording
@@ -23,7 +24,6 @@ from foundation.training.distributed.deepspeed_state import weights
 from foundation.training.distributed.engine import PretrainModule
 from foundation.training.distributed.process_messages import Control
 from foundation.training.pretrain_settings import PretrainSettings
-from foundation.training.validation.small_probe import balanced_accuracy
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ class Validator:
         sides = [self._embedded(model, catalog) for catalog in (self.training, self.held_out)]
         if not all(len(labels) for _, labels in sides):
             return {}
-        score, classes = balanced_accuracy(*sides[0], *sides[1])
+        score, classes = ridge_accuracy(*sides[0], *sides[1])
         if math.isnan(score):
             return {}
         return {f"validation/{label}": score, f"validation/{label}_chance": 1 / classes}

@@ -4,9 +4,9 @@ import torch
 
 from foundation.data import pad_windows
 from foundation.data.steps.step_context import StepContext
+from foundation.evaluation.disentanglement import parting
 from foundation.models import SwapVAEModel
 from foundation.objectives import SwapVAE, SwapVAESettings
-from foundation.objectives.parts.disentanglement import parting
 
 
 def reaches(seed=0, trials=80, bins=12, units=20):

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from foundation.evaluation.metrics import CLASSES, Predictions, score, sums
+from foundation.evaluation.ridge_readout import solve_ridge
 
-def ridge(x_MD: np.ndarray, y_MK: np.ndarray, penalty: float) -> np.ndarray:
-    """``(D + 1, K)`` weights of a linear read-out with an intercept that is not penalised."""
+
+def _fit(x_MD: np.ndarray, y_MK: np.ndarray, penalty: float) -> np.ndarray:
+    """``(D + 1, K)`` weights of a linear readout with an intercept that is not penalised."""
     mean_D, mean_K = x_MD.mean(axis=0), y_MK.mean(axis=0)
-    centred = x_MD - mean_D
-    gram = centred.T @ centred + penalty * len(x_MD) * np.eye(x_MD.shape[1])
-    weights = np.linalg.solve(gram, centred.T @ (y_MK - mean_K))
+    weights = solve_ridge(x_MD - mean_D, y_MK - mean_K, penalty * len(x_MD))
     return np.concatenate([weights, (mean_K - mean_D @ weights)[None]])
 
 
@@ -64,11 +65,11 @@ def parting(
         spread_D = x_MD[train_M].std(axis=0)
         x_MD = (x_MD - x_MD[train_M].mean(axis=0)) / np.where(spread_D > 1e-12, spread_D, 1.0)
         ones = np.concatenate([x_MD, np.ones((len(x_MD), 1))], axis=1)
-        guess_M = (ones @ ridge(x_MD[train_M], one_hot_MC[train_M], penalty)).argmax(axis=1)
+        guess_M = (ones @ _fit(x_MD[train_M], one_hot_MC[train_M], penalty)).argmax(axis=1)
         test_M = ~train_M
-        hits = [(guess_M == k)[test_M & (code_M == k)].mean() for k in np.unique(code_M[test_M])]
-        found[f"{name}_target"] = float(np.mean(hits))
-        fit_MK = ones @ ridge(x_MD[train_M], dynamics_MK[train_M], penalty)
+        tested = Predictions.of_classes(code_M[test_M], guess_M[test_M], len(classes))
+        found[f"{name}_target"] = float(score(sums(tested)[0], CLASSES)["balanced_accuracy"])
+        fit_MK = ones @ _fit(x_MD[train_M], dynamics_MK[train_M], penalty)
         error_K = ((dynamics_MK - fit_MK)[test_M] ** 2).mean(axis=0)
         found[f"{name}_dynamics"] = float(np.mean(1 - error_K / dynamics_MK[test_M].var(axis=0)))
     more_target = found["content_target"] - found["style_target"]
