@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from foundation.common.work import Work, total
 from foundation.cost_model.step_shapes import Part
-from foundation.cost_model.work import Work, total
 from foundation.models.config import EITConfig
 from foundation.models.tokens import TokenEmbedding
 from foundation.models.transformer_blocks import TOKENS_PER_PART

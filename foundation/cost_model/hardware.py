@@ -11,6 +11,7 @@ import yaml
 
 from foundation.common.errors import ConfigError
 from foundation.common.resources import config_names, find_config
+from foundation.common.work import Work
 
 HERE = "this-machine"
 
@@ -85,6 +86,22 @@ class Hardware:
                 raise ConfigError(f"hardware {self.name}: {field.name} is {value}: {allowed}")
         if self.share > 1:
             raise ConfigError(f"hardware {self.name}: share is {self.share}: above 0, to 1")
+
+    def seconds(self, work: Work, precision: str = "fp32") -> float:
+        """Return the seconds that one device needs for a piece of work.
+
+        A GPU starts operations while it works on earlier ones, so the longer of the two times counts. A CPU starts what
+        it works on, so the times add up.
+
+        Example:
+            >>> machine = Hardware("x", "none", matmul_fp32=1e12, matmul_bf16=2e12, memory_bandwidth=1e11)
+            >>> machine.seconds(Work(flops=1e12, moved=5e10))
+            1.5
+        """
+        rate = self.matmul_bf16 if precision == "bf16" else self.matmul_fp32
+        working = work.flops / (rate * self.share) + work.moved / (self.memory_bandwidth * self.share)
+        starting = work.calls * self.call_seconds
+        return max(working, starting) if self.kind == "gpu" else working + starting
 
 
 def hardware_names() -> list[str]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from foundation.common.work import Work, total
 from foundation.cost_model.encoder_cost import EncoderCost
 from foundation.cost_model.hardware import Hardware
-from foundation.cost_model.objective_cost import ObjectiveCost, Rows, objective_cost
 from foundation.cost_model.reading_cost import Reading
 from foundation.cost_model.step_shapes import Part, StepShape
-from foundation.cost_model.work import Work, total
 from foundation.cost_model.zero_stages import FULL, States, sent, states
 from foundation.models.config import EITConfig
+from foundation.objectives import objective_cost
+from foundation.objectives.parts.objective_cost import ObjectiveCost, StepRows
 from foundation.training.distributed.engine import BUCKET
 from foundation.training.pretrain_settings import PretrainSettings
 
@@ -145,7 +146,7 @@ def step_cost(
     per_view = [_accumulated(own.parts(view), engine.accumulate) for view in range(own.tokens_BV.shape[1])]
     padded = sum(b * n * t for b, n, t in per_view[0])
     units = max(n for _, n, _ in per_view[0])
-    here = Rows(own.rows, rows, len(own), units, padded)
+    here = StepRows(own.rows, rows, len(own), units, padded)
     objective = objective_cost(settings.objective, config.dim, config.patch_length, here)
     trained = [part for view in objective.trained for part in per_view[view]]
     targets = [part for view in objective.targets for part in per_view[view]]
@@ -216,10 +217,10 @@ def step_seconds(cost: StepCost, settings: PretrainSettings, hardware: Hardware,
         devices: of a node.
     """
     precision = settings.precision
-    encoder = total([cost.forward, cost.backward, cost.recomputed]).seconds(hardware, precision)
+    encoder = hardware.seconds(total([cost.forward, cost.backward, cost.recomputed]), precision)
     singular = cost.objective.singular / (hardware.matmul_fp32 * hardware.share)
-    objective = cost.objective.work.seconds(hardware, precision) + singular
-    optimizer = cost.optimizer.seconds(hardware)
+    objective = hardware.seconds(cost.objective.work, precision) + singular
+    optimizer = hardware.seconds(cost.optimizer)
     if cost.offloaded:
         mine = cost.parameters / cost.world
         optimizer += cost.offloaded / hardware.host_bandwidth + mine * ADAM / hardware.host_memory_bandwidth

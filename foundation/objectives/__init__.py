@@ -6,7 +6,7 @@ from foundation.common.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from foundation.objectives.base import Objective
-    from foundation.objectives.build import OBJECTIVES, build_objective, own_model
+    from foundation.objectives.build import OBJECTIVES, build_objective, objective_cost, own_model
     from foundation.objectives.combined import WeightedSum
     from foundation.objectives.method_settings import (
         MYOWSettings,
@@ -45,13 +45,14 @@ __all__ = [
     "VICRegWeights",
     "WeightedSum",
     "build_objective",
+    "objective_cost",
     "own_model",
 ]
 __getattr__ = lazy_attributes(
     __name__,
     {
         "foundation.objectives.base": ["Objective"],
-        "foundation.objectives.build": ["OBJECTIVES", "build_objective", "own_model"],
+        "foundation.objectives.build": ["OBJECTIVES", "build_objective", "objective_cost", "own_model"],
         "foundation.objectives.combined": ["WeightedSum"],
         "foundation.objectives.method_settings": [
             "MYOWSettings",

@@ -6,13 +6,14 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PretrainedConfig
 
+from foundation.common.errors import ConfigError
 from foundation.data.augmentations import Augmentation, augment
 from foundation.data.batch import WindowBatch
 from foundation.data.steps.step_context import StepContext
 from foundation.data.steps.views import ViewSpec
 from foundation.objectives.parts.collapse import collapse_figures
+from foundation.objectives.parts.objective_cost import ObjectiveCost, StepRows
 
 
 class Objective(nn.Module):
@@ -23,16 +24,20 @@ class Objective(nn.Module):
     averaged over processes.
     """
 
-    @staticmethod
-    def own_config(settings: Any) -> PretrainedConfig | None:
-        """Shape of the encoder that the objective brings, in place of the run's model; None: it takes any."""
-        return None
-
     @classmethod
-    def own_units(cls, settings: Any) -> int | None:
-        """Units of the one population that it is made for: its encoder's; None: it takes any population."""
-        units: int | None = getattr(cls.own_config(settings), "units", None)
-        return units
+    def cost(cls, settings: Any, dim: int, patch: int, rows: StepRows) -> ObjectiveCost:
+        """Return the cost of one step beside the encoder's passes, for `foundation plan`.
+
+        Args:
+            settings: of the objective.
+            dim: features D of an embedding.
+            patch: bins of a token.
+            rows: of a step.
+
+        Raises:
+            ConfigError: unless the objective has a cost model.
+        """
+        raise ConfigError(f"objective {cls.__name__} has no cost model: expected a `cost` method beside its `losses`")
 
     @property
     def view_spec(self) -> ViewSpec:

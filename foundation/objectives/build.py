@@ -7,36 +7,37 @@ from typing import Any
 from torch import nn
 from transformers import AutoModel
 
+from foundation.common.errors import ConfigError
 from foundation.objectives.base import Objective
 from foundation.objectives.combined import WeightedSum
 from foundation.objectives.myow import BYOL, MYOW
 from foundation.objectives.ndt import NDT
 from foundation.objectives.neurpir import NeurPIR
 from foundation.objectives.nuclr import NuCLR
-from foundation.objectives.objective_settings import ObjectiveSettings
+from foundation.objectives.objective_settings import SETTINGS_OF, ObjectiveSettings
+from foundation.objectives.parts.objective_cost import ObjectiveCost, StepRows
 from foundation.objectives.swap_vae import SwapVAE
 from foundation.objectives.vicreg import VICReg
 
-# name -> class, and which settings it takes
-OBJECTIVES: dict[str, tuple[Any, str]] = {
-    "neurpir": (NeurPIR, "neurpir"),
-    "vicreg": (VICReg, "vicreg"),
-    "myow": (MYOW, "myow"),
-    "byol": (BYOL, "myow"),
-    "swap_vae": (SwapVAE, "swap_vae"),
-    "ndt": (NDT, "ndt"),
-    "nuclr": (NuCLR, "nuclr"),
+OBJECTIVES: dict[str, type[Objective]] = {
+    "neurpir": NeurPIR,
+    "vicreg": VICReg,
+    "myow": MYOW,
+    "byol": BYOL,
+    "swap_vae": SwapVAE,
+    "ndt": NDT,
+    "nuclr": NuCLR,
 }
 
 
 def own_model(settings: ObjectiveSettings) -> nn.Module | None:
-    """The encoder that the objective brings; None: it takes any."""
+    """Return the encoder that the objective brings; None: any model fits."""
     config = settings.own_config()
     return None if config is None else AutoModel.from_config(config)
 
 
 def build_objective(settings: ObjectiveSettings, dim: int, model: nn.Module | None = None) -> Objective:
-    """The objective that the settings name.
+    """Return the objective that the settings name.
 
     Args:
         settings: which.
@@ -45,10 +46,36 @@ def build_objective(settings: ObjectiveSettings, dim: int, model: nn.Module | No
     """
 
     def build(name: str) -> Objective:
-        kind, key = OBJECTIVES[name]
-        made: Objective = kind(getattr(settings, key), dim, model)
+        kind: Any = OBJECTIVES[name]
+        made: Objective = kind(getattr(settings, SETTINGS_OF[name]), dim, model)
         return made
 
     if not settings.weights:
         return build(settings.name)
     return WeightedSum({name: build(name) for name in settings.weights}, settings.weights)
+
+
+def objective_cost(settings: ObjectiveSettings, dim: int, patch: int, rows: StepRows) -> ObjectiveCost:
+    """Return the cost of a run's objective in one step.
+
+    Args:
+        settings: of the objective.
+        dim: features D of an embedding.
+        patch: bins of a token.
+        rows: of a step.
+
+    Raises:
+        ConfigError: if the objective brings its own encoder: the cost model is of EIT.
+    """
+    if settings.own_config() is not None:
+        raise ConfigError(
+            f"objective.name is {settings.title!r}, which brings its own encoder: only EIT can be planned"
+        )
+    parts = [
+        OBJECTIVES[name].cost(getattr(settings, SETTINGS_OF[name]), dim, patch, rows)
+        for name in settings.weights or [settings.name]
+    ]
+    whole = parts[0]
+    for part in parts[1:]:
+        whole += part
+    return whole

@@ -1,4 +1,4 @@
-"""What each objective can be told. Light to import: `foundation pretrain --help` shows it without PyTorch."""
+"""Settings of each objective. Light to import: `foundation pretrain --help` shows them without PyTorch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,19 @@ from foundation.common.setting_checks import check_level, check_range, check_who
 from foundation.data.augmentation_settings import Augmentation
 from foundation.data.covariate_settings import SurroundSettings
 from foundation.data.steps.views import ViewSpec
+
+
+class MethodSettings:
+    """Base of an objective's settings."""
+
+    def own_config(self) -> Any:
+        """Return the configuration of an encoder that takes the place of the run's model; None: any model fits."""
+        return None
+
+    def own_units(self) -> int | None:
+        """Return the units of the one population that the objective is made for; None: any population fits."""
+        units: int | None = getattr(self.own_config(), "units", None)
+        return units
 
 
 @dataclass(frozen=True)
@@ -39,7 +52,7 @@ class VICRegWeights:
 
 
 @dataclass(frozen=True)
-class NeurPIRSettings:
+class NeurPIRSettings(MethodSettings):
     """Settings of NeurPIR.
 
     Args:
@@ -85,7 +98,7 @@ class NeurPIRSettings:
 
 
 @dataclass(frozen=True)
-class VICRegSettings:
+class VICRegSettings(MethodSettings):
     """Settings of VICReg.
 
     Args:
@@ -136,7 +149,7 @@ class VICRegSettings:
 
 
 @dataclass(frozen=True)
-class MYOWSettings:
+class MYOWSettings(MethodSettings):
     """Settings of MYOW and BYOL.
 
     Args:
@@ -225,6 +238,12 @@ class MYOWSettings:
                 f"augmentations has {names[0]}: not with a perceptron (encoder), whose input has one size"
             )
 
+    def own_config(self) -> Any:
+        """Return the perceptron's configuration, a `PopulationMLPConfig`; None where ``encoder`` is empty."""
+        from foundation.models.population_mlp import PopulationMLPConfig
+
+        return PopulationMLPConfig(units=self.units, widths=self.encoder) if self.encoder else None
+
     def weight_at(self, progress: float) -> float:
         """The mined weight when a share of the run is done."""
         if progress >= self.mined_until:
@@ -238,7 +257,7 @@ HIDDEN = ("tokens", "time", "units")
 
 
 @dataclass(frozen=True)
-class NDTSettings:
+class NDTSettings(MethodSettings):
     """Settings of masked modelling.
 
     Args:
@@ -268,9 +287,13 @@ class NDTSettings:
         if self.units < 0:
             raise ConfigError(f"units is {self.units}: 0 or more")
 
+    def own_units(self) -> int | None:
+        """Return the units of the population that counts are read for; None where ``units`` is 0."""
+        return self.units or None
+
 
 @dataclass(frozen=True)
-class NuCLRSettings:
+class NuCLRSettings(MethodSettings):
     """Settings of the contrastive loss.
 
     Args:
@@ -306,7 +329,7 @@ class NuCLRSettings:
 
 
 @dataclass(frozen=True)
-class SwapVAESettings:
+class SwapVAESettings(MethodSettings):
     """Settings of Swap-VAE.
 
     Args:
@@ -338,7 +361,7 @@ class SwapVAESettings:
         check_whole(1, units=self.units, content=self.content, style=self.style, hidden=self.hidden)
         check_range(divergence=self.divergence, alignment=self.alignment)
 
-    def config(self) -> Any:
+    def own_config(self) -> Any:
         """Return the network's configuration, a `SwapVAEConfig`."""
         from foundation.models.swap_vae_network import SwapVAEConfig
 

@@ -12,15 +12,24 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from foundation.common.work import Work, total
 from foundation.data.augmentations import augment
 from foundation.data.batch import WindowBatch
 from foundation.data.steps.step_context import StepContext
 from foundation.data.steps.views import ViewSpec
-from foundation.models.population_mlp import PopulationMLPConfig
 from foundation.objectives.base import Objective, two_views
 from foundation.objectives.method_settings import MYOWSettings
 from foundation.objectives.parts.ema import frozen_copy, momentum_at, move_towards
 from foundation.objectives.parts.mining import Pool, mine
+from foundation.objectives.parts.objective_cost import (
+    FULL,
+    ObjectiveCost,
+    StepRows,
+    collapse_work,
+    level_rows,
+    perceptron_work,
+    singular_values,
+)
 from foundation.objectives.parts.projector import perceptron, wide
 from foundation.objectives.parts.rows import Rows, check_rows, counted_units, embed_rows
 
@@ -44,6 +53,8 @@ class MYOW(Objective):
         model: the encoder, of which the target is a copy.
     """
 
+    mines = True
+
     def __init__(self, settings: MYOWSettings, dim: int, model: nn.Module) -> None:
         super().__init__()
         s = self.settings = settings
@@ -58,10 +69,42 @@ class MYOW(Objective):
             self.mined_predictor = perceptron(last, [s.mined_predictor, last], batch_norm=s.batch_norm)
             self.target_mined_projector = frozen_copy(self.mined_projector)
 
-    @staticmethod
-    def own_config(settings: MYOWSettings) -> PopulationMLPConfig | None:
-        """Shape of the perceptron, if the settings ask for one."""
-        return PopulationMLPConfig(units=settings.units, widths=settings.encoder) if settings.encoder else None
+    @classmethod
+    def cost(cls, settings: MYOWSettings, dim: int, patch: int, rows: StepRows) -> ObjectiveCost:
+        """Return the cost of a step; see `Objective.cost`."""
+        own, everyone = level_rows(rows, settings.level)
+        out = [dim, *settings.projector][-1]
+        mined = settings.mined_weight > 0 and cls.mines
+        heads = [[dim, *settings.projector], [out, settings.predictor, out]]
+        counts = [perceptron_work(sizes, 2 * everyone, settings.batch_norm) for sizes in heads]
+        target = perceptron_work(heads[0], 2 * everyone, settings.batch_norm)
+        frozen, works = target[2], [counts[0][0], counts[1][0], target[0] * (1 / 3)]
+        if mined:
+            last = settings.mined_projector[-1]
+            sizes = [[out, *settings.mined_projector], [last, settings.mined_predictor, last]]
+            more = [perceptron_work(s, everyone, settings.batch_norm) for s in sizes]
+            counts += more
+            pool = float(everyone) * everyone * settings.candidates
+            works += [
+                more[0][0],
+                more[1][0],
+                more[0][0] * (1 / 3),
+                target[0] * (1 / 6),
+                Work(2.0 * pool * dim, pool * FULL * 8, 60),
+            ]
+            frozen += more[0][2]
+        seen = 2 + (settings.candidates if mined else 0)
+        return ObjectiveCost(
+            trained=(0, 1),
+            targets=tuple(range(seen)),
+            parameters=sum(count[2] for count in counts),
+            frozen=frozen,
+            work=total([*works, collapse_work(everyone, dim)]),
+            singular=singular_values(everyone, dim),
+            gathered=(2.0 + seen) * (everyone - own) * dim * FULL,
+            held=sum(count[1] for count in counts),
+            collectives=4 * (2 + seen),
+        )
 
     @property
     def view_spec(self) -> ViewSpec:
@@ -143,6 +186,8 @@ class MYOW(Objective):
 
 class BYOL(MYOW):
     """MYOW without mined views."""
+
+    mines = False
 
     def __init__(self, settings: MYOWSettings, dim: int, model: nn.Module) -> None:
         super().__init__(replace(settings, mined_weight=0.0), dim, model)

@@ -11,12 +11,22 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from foundation.common.work import Work, total
 from foundation.data.batch import WindowBatch
 from foundation.data.steps.step_context import StepContext
 from foundation.data.steps.views import ViewSpec
 from foundation.objectives.base import Objective
 from foundation.objectives.method_settings import NDTSettings
 from foundation.objectives.parts.gather import gather_rows
+from foundation.objectives.parts.objective_cost import (
+    FULL,
+    ObjectiveCost,
+    StepRows,
+    collapse_work,
+    level_rows,
+    perceptron_work,
+    singular_values,
+)
 from foundation.objectives.parts.projector import wide
 from foundation.objectives.parts.rows import parts_for_all
 
@@ -47,9 +57,22 @@ class NDT(Objective):
         self.readout = nn.Linear(dim, self.bins * max(settings.units, 1))
 
     @classmethod
-    def own_units(cls, settings: NDTSettings) -> int | None:
-        """Units of the population that the read-out is for, if the settings ask for one."""
-        return settings.units or None
+    def cost(cls, settings: NDTSettings, dim: int, patch: int, rows: StepRows) -> ObjectiveCost:
+        """Return the cost of a step; see `Objective.cost`."""
+        everyone = level_rows(rows, "population")[1]
+        out = patch * max(settings.units, 1)
+        read = rows.neuron_tokens if not settings.units else rows.neuron_tokens // settings.units
+        work, held, count = perceptron_work([dim, out], read)
+        bins = rows.neuron_tokens * patch * FULL
+        return ObjectiveCost(
+            trained=(0,),
+            parameters=count,
+            work=total([work, Work(0.0, bins * 40, 120), collapse_work(everyone, dim)]),
+            singular=singular_values(everyone, dim),
+            gathered=float(everyone - rows.windows) * dim * FULL,
+            held=held + bins * 4,
+            collectives=6,
+        )
 
     @property
     def view_spec(self) -> ViewSpec:

@@ -18,6 +18,7 @@ from foundation.data.steps.views import ViewSpec
 from foundation.objectives.base import Objective, two_views
 from foundation.objectives.method_settings import NeurPIRSettings
 from foundation.objectives.parts.collapse import similarity_gap
+from foundation.objectives.parts.objective_cost import ObjectiveCost, StepRows, two_view_cost
 from foundation.objectives.parts.projector import perceptron, wide
 from foundation.objectives.parts.rows import check_rows, counted_units, embed_rows
 from foundation.objectives.parts.vicreg_terms import vicreg_terms
@@ -42,6 +43,11 @@ class NeurPIR(Objective):
         self.settings = settings
         beside = settings.surround.features if settings.surround else 0
         self.projector = perceptron(dim + beside, settings.projector, batch_norm=settings.batch_norm)
+
+    @classmethod
+    def cost(cls, settings: NeurPIRSettings, dim: int, patch: int, rows: StepRows) -> ObjectiveCost:
+        """Return the cost of a step; see `Objective.cost`."""
+        return two_view_cost(settings, dim, rows, settings.projector, settings.batch_norm, "units")
 
     @property
     def view_spec(self) -> ViewSpec:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from foundation.common.work import Work, total
 from foundation.data.batch import WindowBatch
 from foundation.data.steps.step_context import StepContext
 from foundation.data.steps.views import ViewSpec
@@ -17,6 +18,14 @@ from foundation.objectives.base import Objective, two_views
 from foundation.objectives.method_settings import NuCLRSettings
 from foundation.objectives.parts.collapse import similarity_gap
 from foundation.objectives.parts.gather import gather_rows
+from foundation.objectives.parts.objective_cost import (
+    FULL,
+    ObjectiveCost,
+    StepRows,
+    collapse_work,
+    perceptron_work,
+    singular_values,
+)
 from foundation.objectives.parts.projector import wide
 from foundation.objectives.parts.rows import TooFewRowsError, unit_embeddings
 
@@ -77,6 +86,23 @@ class NuCLR(Objective):
         s = self.settings = settings
         self.projector = nn.Sequential(
             nn.LayerNorm(dim), nn.Linear(dim, s.hidden), nn.ReLU(), nn.Linear(s.hidden, s.out)
+        )
+
+    @classmethod
+    def cost(cls, settings: NuCLRSettings, dim: int, patch: int, rows: StepRows) -> ObjectiveCost:
+        """Return the cost of a step; see `Objective.cost`."""
+        # The projector sees this process's rows only; similarities are of the units of one window.
+        work, held, count = perceptron_work([dim, settings.hidden, settings.out], rows.own)
+        pairs = float(rows.own) * rows.units
+        alike = Work(4 * 6.0 * pairs * settings.out, pairs * FULL * 60, 160)
+        return ObjectiveCost(
+            trained=(0, 1),
+            parameters=count + 2 * dim,
+            work=total([work * 2, alike, collapse_work(rows.everyone, dim)]),
+            singular=singular_values(rows.everyone, dim),
+            gathered=2.0 * (rows.everyone - rows.own) * dim * FULL,
+            held=2 * held + pairs * FULL * 10,
+            collectives=8,
         )
 
     @property

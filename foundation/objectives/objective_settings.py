@@ -1,4 +1,4 @@
-"""Which objective a run has, and its settings."""
+"""Settings of a run's objective. Light to import."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from foundation.common.errors import ConfigError
 from foundation.objectives.method_settings import (
+    MethodSettings,
     MYOWSettings,
     NDTSettings,
     NeurPIRSettings,
@@ -16,7 +17,16 @@ from foundation.objectives.method_settings import (
     VICRegSettings,
 )
 
-NAMES = ("neurpir", "vicreg", "myow", "byol", "swap_vae", "ndt", "nuclr")
+# name of an objective -> the field of `ObjectiveSettings` that holds its settings
+SETTINGS_OF = {
+    "neurpir": "neurpir",
+    "vicreg": "vicreg",
+    "myow": "myow",
+    "byol": "myow",
+    "swap_vae": "swap_vae",
+    "ndt": "ndt",
+    "nuclr": "nuclr",
+}
 
 
 @dataclass(frozen=True)
@@ -47,40 +57,35 @@ class ObjectiveSettings:
     nuclr: NuCLRSettings = field(default_factory=NuCLRSettings)
 
     def __post_init__(self) -> None:
-        if self.name not in NAMES:
-            raise ConfigError(f"name is {self.name!r}: one of {', '.join(sorted(NAMES))}")
+        if self.name not in SETTINGS_OF:
+            raise ConfigError(f"name is {self.name!r}: one of {', '.join(sorted(SETTINGS_OF))}")
         if self.weights is None:
             return
         if not self.weights:
             raise ConfigError("weights is empty: give name: weight for each objective, or null")
         for name, weight in self.weights.items():
-            if name not in NAMES:
-                raise ConfigError(f"weights names {name!r}: allowed are {', '.join(sorted(NAMES))}")
+            if name not in SETTINGS_OF:
+                raise ConfigError(f"weights names {name!r}: allowed are {', '.join(sorted(SETTINGS_OF))}")
             if not 0 < weight < math.inf:
                 raise ConfigError(f"weights.{name} is {weight}: a finite number above 0, or leave it out")
-        alone = [name for name in self.weights if self._own_config(name) is not None]
+        alone = [name for name in self.weights if self._of(name).own_config() is not None]
         if alone and len(self.weights) > 1:
             raise ConfigError(
                 f"weights names {alone[0]}, which brings its own encoder: it cannot be summed with others"
             )
 
-    def _own_config(self, name: str) -> Any:
-        from foundation.objectives.build import OBJECTIVES
-
-        kind, key = OBJECTIVES[name]
-        config: Any = kind.own_config(getattr(self, key))
-        return config
+    def _of(self, name: str) -> MethodSettings:
+        settings: MethodSettings = getattr(self, SETTINGS_OF[name])
+        return settings
 
     def own_config(self) -> Any:
-        """Shape of the encoder that the objective brings; None: it takes any."""
-        return self._own_config(next(iter(self.weights or [self.name])))
+        """Return the configuration of the encoder that the objective brings; None: any model fits."""
+        return self._of(next(iter(self.weights or [self.name]))).own_config()
 
     def own_units(self) -> dict[str, int]:
-        """Units of the one population that the objective is made for, under their settings' names; empty: any."""
-        from foundation.objectives.build import OBJECTIVES
-
-        kinds = [OBJECTIVES[name] for name in self.weights or [self.name]]
-        found = {key: kind.own_units(getattr(self, key)) for kind, key in kinds}
+        """Return the units of the one population that the objective is made for, by setting; empty: any."""
+        keys = [SETTINGS_OF[name] for name in self.weights or [self.name]]
+        found = {key: getattr(self, key).own_units() for key in keys}
         return {f"{key}.units": units for key, units in found.items() if units is not None}
 
     @property

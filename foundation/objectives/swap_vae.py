@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from foundation.data.batch import WindowBatch
 from foundation.data.steps.step_context import StepContext
 from foundation.data.steps.views import ViewSpec
-from foundation.models.swap_vae_network import SwapVAEConfig, SwapVAEModel
+from foundation.models.swap_vae_network import SwapVAEModel
 from foundation.objectives.base import Objective, two_views
 from foundation.objectives.method_settings import SwapVAESettings
 from foundation.objectives.parts.gather import gather_rows
@@ -36,11 +36,6 @@ class SwapVAE(Objective):
     def __init__(self, settings: SwapVAESettings, dim: int = 0, model: nn.Module | None = None) -> None:
         super().__init__()
         self.settings = settings
-
-    @staticmethod
-    def own_config(settings: SwapVAESettings) -> SwapVAEConfig:
-        """Shape of the encoder that takes the place of the run's model."""
-        return settings.config()
 
     @property
     def view_spec(self) -> ViewSpec:

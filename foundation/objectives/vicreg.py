@@ -14,6 +14,7 @@ from foundation.data.steps.views import ViewSpec
 from foundation.objectives.base import Objective, two_views
 from foundation.objectives.method_settings import VICRegSettings
 from foundation.objectives.parts.collapse import similarity_gap
+from foundation.objectives.parts.objective_cost import ObjectiveCost, StepRows, two_view_cost
 from foundation.objectives.parts.projector import perceptron, wide
 from foundation.objectives.parts.rows import check_rows, counted_units, embed_rows
 from foundation.objectives.parts.vicreg_terms import vicreg_terms
@@ -36,6 +37,12 @@ class VICReg(Objective):
         super().__init__()
         self.settings = settings
         self.expander = perceptron(dim, settings.expander, batch_norm=settings.batch_norm)
+
+    @classmethod
+    def cost(cls, settings: VICRegSettings, dim: int, patch: int, rows: StepRows) -> ObjectiveCost:
+        """Return the cost of a step; see `Objective.cost`."""
+        cost = two_view_cost(settings, dim, rows, settings.expander, settings.batch_norm, settings.level)
+        return cost if settings.segments == 2 else ObjectiveCost(**(vars(cost) | {"trained": (0, 0)}))
 
     @property
     def view_spec(self) -> ViewSpec:

@@ -14,7 +14,7 @@ from foundation.objectives import objective_settings as settings
 
 def test_the_names_of_settings_are_those_of_what_they_choose():
     assert set(AUGMENTATIONS) == set(NEEDS)
-    assert set(OBJECTIVES) == set(settings.NAMES)
+    assert set(OBJECTIVES) == set(settings.SETTINGS_OF)
     assert tuple(MODELS) == training_rule.NAMES
     assert tuple(TASKS) == TASK_NAMES
     assert tuple(EXPERIMENTS) == NAMES

@@ -9,11 +9,11 @@ import yaml
 from foundation.cli.commands import main
 from foundation.common.errors import ConfigError
 from foundation.common.resources import config_names
+from foundation.common.work import Work
 from foundation.cost_model import ArchiveSettings, Hardware, PlanSettings, load_hardware
 from foundation.cost_model.cost_plan import plan
 from foundation.cost_model.cost_table import table
 from foundation.cost_model.hardware import hardware_names
-from foundation.cost_model.work import Work
 from foundation.training import ModelSettings
 from foundation.training.pretrain_settings import EngineSettings
 
@@ -142,11 +142,11 @@ def test_the_slowest_part_is_named(tmp_path, changes, bottleneck):
 def test_a_gpu_starts_operations_beside_its_work_and_a_cpu_does_not():
     machine = Hardware("x", "none", matmul_fp32=1e12, matmul_bf16=2e12, memory_bandwidth=1e12, call_seconds=0.01)
     work = Work(flops=1e12, moved=1e12, calls=100)
-    assert work.seconds(machine) == 2.0
-    assert work.seconds(machine, "bf16") == 1.5
-    assert work.seconds(replace(machine, kind="cpu")) == 3.0
-    assert work.seconds(replace(machine, share=0.5)) == 4.0
-    assert Work(flops=1e6, calls=100).seconds(machine) == 1.0
+    assert machine.seconds(work) == 2.0
+    assert machine.seconds(work, "bf16") == 1.5
+    assert replace(machine, kind="cpu").seconds(work) == 3.0
+    assert replace(machine, share=0.5).seconds(work) == 4.0
+    assert machine.seconds(Work(flops=1e6, calls=100)) == 1.0
 
 
 def test_this_machine_is_measured_with_as_many_processes_as_it_has_devices():

@@ -46,7 +46,7 @@ def test_a_trained_swap_vae_parts_the_target_from_the_dynamics():
     counts, trial, target, phase = reaches()
     torch.manual_seed(0)
     settings = SwapVAESettings(units=20, content=8, style=4, hidden=32, hertz=True)
-    model, objective = SwapVAEModel(settings.config()), SwapVAE(settings)
+    model, objective = SwapVAEModel(settings.own_config()), SwapVAE(settings)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     rng = np.random.default_rng(0)
 
