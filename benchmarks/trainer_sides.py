@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from foundation.common.command import build_parser, parse
+from foundation.data import StepBatch
 from foundation.models.learning_rates import param_groups
 from foundation.store import Catalog, Store
 from foundation.training import PretrainSettings, pretrain
@@ -66,13 +67,13 @@ class Beside(Trainer):
         self.bare, self.ours, self.theirs, self.between = Bare(settings), [], [], []
         self.left = 0.0
 
-    def step(self, step: int, views: list) -> dict[str, float]:
+    def step(self, batch: StepBatch) -> dict[str, float]:
         began = time.perf_counter()
         if self.left:
             self.between.append(began - self.left)  # reading, watching, counting, logging
-        found = super().step(step, views)
+        found = super().step(batch)
         ended = time.perf_counter()
-        self.bare.step([view.cast() for view in views], self.contexts(step))
+        self.bare.step([view.cast() for view in batch.views], batch.context)
         self.left = time.perf_counter()
         self.ours.append(ended - began)
         self.theirs.append(self.left - ended)
@@ -89,7 +90,7 @@ def beside(settings: PretrainSettings) -> None:
 
 def told(settings: PretrainSettings) -> None:
     trainer = Trainer(settings, Catalog.open(Store(settings.store)))
-    batches = [trainer.loader.load(step).views for step in range(BATCHES)]
+    batches = [trainer.loader.load(step) for step in range(BATCHES)]
     numbers = itertools.count()
     say(ready=True, parameters=sum(p.numel() for p in trainer.engine.module.parameters()))
     for line in sys.stdin:
@@ -97,7 +98,7 @@ def told(settings: PretrainSettings) -> None:
         if line.strip() == "step":
             step = next(numbers)
             trainer._stop_if_asked(step)
-            trainer.step(step, batches[step % BATCHES])
+            trainer.step(batches[step % BATCHES])
             say(seconds=time.perf_counter() - began)
         elif line.strip() == "save":
             stall = trainer.saver.save(trainer.engine, next(numbers), {"metrics": {}})

@@ -12,7 +12,7 @@ from foundation.common.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from foundation.data.batch import PackedBatch, WindowBatch, pad_windows
-    from foundation.data.loading.loader import Loader, StepBatch
+    from foundation.data.loading.loader import Loader
     from foundation.data.reading.reader import ActivityReader, ReaderCache, WindowReader
     from foundation.data.samplers import (
         BlockSampler,
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
         sampling_intervals,
     )
     from foundation.data.steps.data_settings import DataSettings
-    from foundation.data.steps.step_outline import deal
-    from foundation.data.steps.step_plan import StepPlan, View, Window
+    from foundation.data.steps.step import StepBatch, StepWindows
+    from foundation.data.steps.step_plan import StepPlan, View, Window, deal
     from foundation.data.steps.views import ViewSpec
     from foundation.data.windows import WindowTable
 
@@ -43,6 +43,7 @@ __all__ = [
     "Sampler",
     "StepBatch",
     "StepPlan",
+    "StepWindows",
     "TrialSampler",
     "View",
     "ViewSpec",
@@ -60,9 +61,9 @@ __getattr__ = lazy_attributes(
     {
         "foundation.data.batch": ["PackedBatch", "WindowBatch", "pad_windows"],
         "foundation.data.steps.data_settings": ["DataSettings"],
-        "foundation.data.loading.loader": ["Loader", "StepBatch"],
-        "foundation.data.steps.step_outline": ["deal"],
-        "foundation.data.steps.step_plan": ["StepPlan", "View", "Window"],
+        "foundation.data.loading.loader": ["Loader"],
+        "foundation.data.steps.step": ["StepBatch", "StepWindows"],
+        "foundation.data.steps.step_plan": ["StepPlan", "View", "Window", "deal"],
         "foundation.data.reading.reader": ["ActivityReader", "ReaderCache", "WindowReader"],
         "foundation.data.samplers": [
             "BlockSampler",

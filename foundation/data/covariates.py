@@ -8,6 +8,7 @@ embedding over its time, pooled to a few bins of equal length, whatever the segm
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from foundation.common.errors import FoundationError, StoreError
 from foundation.data.covariate_settings import SurroundSettings
+from foundation.data.steps.step import StepWindows
 from foundation.store.derived import Derived
 from foundation.store.format.finite import is_finite
 from foundation.store.series import RegularTimeSeries
@@ -213,6 +215,17 @@ class Surroundings:
         high = int(np.ceil((start + seconds - first) / self.settings.bin_width - 1e-9))
         low = min(max(low, 0), len(e_TK) - 1)
         return np.append(pooled(e_TK[low : max(high, low + 1)], self.settings.pool).ravel(), 1.0).astype(np.float32)
+
+    def of_step(self, recordings: Sequence[str], windows: StepWindows) -> np.ndarray:
+        """Return ``(V, B, features)`` pooled information of each view of each window.
+
+        Args:
+            recordings: ids of the recordings that the windows count.
+            windows: one process's share of a step.
+        """
+        names = [recordings[r] for r in windows.recordings.tolist()]
+        times = zip(windows.start_VB.tolist(), windows.seconds_VB.tolist(), strict=True)
+        return np.stack([[self(*segment) for segment in zip(names, *view, strict=True)] for view in times])
 
 
 def pooled(e_TK: np.ndarray, bins: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from torch import nn
 from foundation.common.errors import ConfigError
 from foundation.data.augmentations import Augmentation, augment
 from foundation.data.batch import WindowBatch
-from foundation.data.steps.step_context import StepContext
+from foundation.data.steps.step import StepContext
 from foundation.data.steps.views import ViewSpec
 from foundation.objectives.parts.collapse import collapse_figures
 from foundation.objectives.parts.objective_cost import ObjectiveCost, StepRows

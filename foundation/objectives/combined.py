@@ -7,7 +7,7 @@ from torch import nn
 
 from foundation.common.errors import ConfigError
 from foundation.data.batch import WindowBatch
-from foundation.data.steps.step_context import StepContext
+from foundation.data.steps.step import StepContext
 from foundation.data.steps.views import ViewSpec
 from foundation.objectives.base import Objective
 

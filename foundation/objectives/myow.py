@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from foundation.common.work import Work, total
 from foundation.data.augmentations import augment
 from foundation.data.batch import WindowBatch
-from foundation.data.steps.step_context import StepContext
+from foundation.data.steps.step import StepContext
 from foundation.data.steps.views import ViewSpec
 from foundation.objectives.base import Objective, two_views
 from foundation.objectives.method_settings import MYOWSettings

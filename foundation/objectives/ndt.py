@@ -13,7 +13,7 @@ from torch import nn
 
 from foundation.common.work import Work, total
 from foundation.data.batch import WindowBatch
-from foundation.data.steps.step_context import StepContext
+from foundation.data.steps.step import StepContext
 from foundation.data.steps.views import ViewSpec
 from foundation.objectives.base import Objective
 from foundation.objectives.method_settings import NDTSettings

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from foundation.data.batch import WindowBatch
-from foundation.data.steps.step_context import StepContext
+from foundation.data.steps.step import StepContext
 from foundation.data.steps.views import ViewSpec
 from foundation.models.swap_vae_network import SwapVAEModel
 from foundation.objectives.base import Objective, two_views

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from foundation.data.batch import WindowBatch
-from foundation.data.steps.step_context import StepContext
+from foundation.data.steps.step import StepContext
 from foundation.data.steps.views import ViewSpec
 from foundation.objectives.base import Objective, two_views
 from foundation.objectives.method_settings import VICRegSettings

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from foundation.data.batch import WindowBatch
-from foundation.data.steps.step_plan import Window
+from foundation.data.steps.step import StepWindows
 from foundation.objectives.parts.rows import unit_embeddings
 from foundation.training.distributed.process_messages import Control
 
@@ -16,15 +17,15 @@ LISTED = 8
 
 @torch.no_grad()
 def find_suspects(
-    module: Any, views: list[WindowBatch], windows: list[Window], paths: dict[str, str], control: Control
+    module: Any, views: list[WindowBatch], windows: StepWindows, paths: Sequence[str], control: Control
 ) -> tuple[str, list[str]]:
     """Windows whose input or embedding is not finite; where there are none, all windows of the step.
 
     Args:
         module: encoder and objective.
         views: this process's share of the step, on the device.
-        windows: this process's share of the step's.
-        paths: id of a recording -> its path.
+        windows: what the views were read from.
+        paths: of the plan's recordings.
         control: to the other processes; all must call this.
 
     Returns:
@@ -33,23 +34,23 @@ def find_suspects(
     # Embeddings first: every process must run the model equally often, whatever the others found.
     bad_embedding = _each(_embeddings(module, view) for view in views)
     bad_input = _each(view.x_BNT for view in views)
+    lines = in_words(windows, paths)
     for kind, bad_B in (("input", bad_input), ("embedding", bad_embedding)):
-        found = _of_all(control, [in_words(window, paths) for window, bad in zip(windows, bad_B, strict=True) if bad])
+        found = _of_all(control, [line for line, bad in zip(lines, bad_B, strict=True) if bad])
         if found:
             return kind, found
     return all_of(windows, paths, control)
 
 
-def all_of(windows: list[Window], paths: dict[str, str], control: Control) -> tuple[str, list[str]]:
-    """``batch``, and all windows of the step in words. All processes call it with their shares."""
-    return "batch", _of_all(control, [in_words(window, paths) for window in windows])
+def all_of(windows: StepWindows, paths: Sequence[str], control: Control) -> tuple[str, list[str]]:
+    """Return ``batch``, and all windows of the step in words. All processes call it with their shares."""
+    return "batch", _of_all(control, in_words(windows, paths))
 
 
-def in_words(window: Window, paths: dict[str, str]) -> str:
-    """A window for a person: which recording, from which second, how long."""
-    view = window.views[0]
-    seconds = view.n_bins * window.bin_width
-    return f"{paths.get(window.recording, window.recording)} at {view.start:.3f} s for {seconds:.3f} s"
+def in_words(windows: StepWindows, paths: Sequence[str]) -> list[str]:
+    """Return a line for each window: which recording, from which second and how long its first view is."""
+    first = zip(windows.recordings, windows.start_VB[0], windows.seconds_VB[0], strict=True)
+    return [f"{paths[recording]} at {start:.3f} s for {seconds:.3f} s" for recording, start, seconds in first]
 
 
 def listed(names: list[str]) -> str:

@@ -1,12 +1,12 @@
-"""The batches of a run, one after another; a store that is away for a moment is asked again."""
+"""The batches of a run, one after another; a store that does not answer is asked again."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from foundation.common.errors import ConfigError
-from foundation.data.loading.loader import Loader, StepBatch
+from foundation.data import Loader, StepBatch
 from foundation.training.checkpoint.retrying import retried
 from foundation.training.pretrain_settings import SafetySettings
 
@@ -20,18 +20,10 @@ class Batches:
         loader: reads them, ahead of time.
         first, last: steps.
         safety: how often reading is tried again.
-        beside: reads what else a step needs, by its number; None: nothing.
     """
 
-    def __init__(
-        self,
-        loader: Loader,
-        first: int,
-        last: int,
-        safety: SafetySettings,
-        beside: Callable[[int], object] | None = None,
-    ) -> None:
-        self.loader, self.step, self.last, self.safety, self.beside = loader, first, last, safety, beside
+    def __init__(self, loader: Loader, first: int, last: int, safety: SafetySettings) -> None:
+        self.loader, self.step, self.last, self.safety = loader, first, last, safety
         self.failure: Exception | None = None
         self._ahead: Iterator[StepBatch] | None = None
 
@@ -68,10 +60,7 @@ class Batches:
         if self._ahead is None:
             self._ahead = self.loader.steps(self.step, self.last)
         try:
-            batch = next(self._ahead)
-            if self.beside is not None:
-                self.beside(self.step)
-            return batch
+            return next(self._ahead)
         except Exception:
-            self._ahead = None  # what raised is at its end
+            self._ahead = None  # an iterator that raised is at its end
             raise

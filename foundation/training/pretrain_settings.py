@@ -9,8 +9,7 @@ from typing import Any
 from foundation.common.errors import ConfigError
 from foundation.common.model_checks import check_shape
 from foundation.common.setting_checks import check_local, check_range
-from foundation.data.steps.data_settings import DataSettings
-from foundation.data.steps.step_outline import WINDOWS
+from foundation.data.steps.data_settings import WINDOWS, DataSettings
 from foundation.objectives.objective_settings import ObjectiveSettings
 
 HOST = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(@[A-Za-z0-9_][A-Za-z0-9_.-]*)?$")

@@ -8,11 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from foundation.common.progress import Progress
-from foundation.data import Loader, StepPlan
-from foundation.data.loading.loader import StepBatch
+from foundation.data import Loader, StepBatch, StepPlan
 from foundation.store.catalog import Catalog
 from foundation.training.bad_windows import all_of, find_suspects
-from foundation.training.batch_contexts import Contexts
 from foundation.training.batches import Batches
 from foundation.training.checkpoint.checkpoint import select
 from foundation.training.checkpoint.resuming import checkpoints_of, clear, hold, resume
@@ -31,6 +29,7 @@ from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.run_folder import RunFolder
 from foundation.training.run_identity import recordings_digest
 from foundation.training.skipped_steps import Skips
+from foundation.training.surround_fitting import fit_surroundings
 from foundation.training.training_recordings import choose_recordings
 from foundation.training.update import update
 from foundation.training.validation.validate import Validator
@@ -56,8 +55,16 @@ class Trainer:
         bins = getattr(module.model.config, "patch_length", 1)
         spec = module.objective.view_spec
         self.plan = StepPlan(self.catalog, settings.data, spec, bins_per_token=bins, seed=settings.seed)
-        self.loader = Loader(self.catalog, self.plan, rank=self.rank, world=self.world)
-        self.contexts = Contexts(self.catalog, self.plan, steps=settings.steps, rank=self.rank, world=self.world)
+        self.loader = Loader(
+            self.catalog,
+            self.plan,
+            rank=self.rank,
+            world=self.world,
+            workers=settings.data.workers,
+            prefetch=settings.data.prefetch,
+            cache_bytes=settings.data.cache_bytes,
+            total_steps=settings.steps,
+        )
         self.validator = None
         if settings.validation.every:
             self.validator = Validator(
@@ -69,7 +76,7 @@ class Trainer:
         self.saver = Saver(self.checkpoints, self.control, settings, self.identity)
         self.reports = Reports(self.folder, self.control, bins)
         self.skips = Skips(settings.safety.max_skipped)
-        self.paths = {record["id"]: record["path"] for record in self.catalog.records}
+        self.paths = [record["path"] for record in self.loader.records]
         self.best = Best(settings.saving.best, settings.saving.highest)
 
     def run(self) -> Path:
@@ -86,7 +93,7 @@ class Trainer:
                 return self.folder.model
             if self.rank == 0:
                 self.reports.open(self.settings)
-            self.contexts.prepare(self.control)
+            fit_surroundings(self.loader.surroundings, self.control)
             if self.validator is not None:
                 self.validator.prepare()
             try:
@@ -126,7 +133,7 @@ class Trainer:
             shown = None
             if self.rank == 0:
                 shown = stack.enter_context(Progress(settings.steps, "pretraining", "steps", start=first))
-            batches = Batches(self.loader, first, settings.steps, settings.safety, beside=self.contexts)
+            batches = Batches(self.loader, first, settings.steps, settings.safety)
             stack.callback(batches.close)
             done = self._train_steps(first, batches, shown)
             self.watchdog.pause()
@@ -195,10 +202,10 @@ class Trainer:
     def _step_and_count(self, batch: StepBatch, waited: float, measured: bool) -> dict[str, float]:
         if measured and self.rank == 0:
             metrics = self.reports.throughput.measure(
-                lambda: self.step(batch.step, batch.views), batch.views, self.engine.device, self.settings.precision
+                lambda: self.step(batch), batch.views, self.engine.device, self.settings.precision
             )
         else:
-            metrics = self.step(batch.step, batch.views)
+            metrics = self.step(batch)
         self.reports.throughput.add(batch.views, waited)
         return metrics
 
@@ -212,25 +219,24 @@ class Trainer:
         unread = batches.failure if batches is not None else None
         stop_if_asked(step, self.control, self.saver, asked=asked, unread=unread, save=save)
 
-    def step(self, step: int, views: list) -> dict[str, float]:
-        """One update from this process's share of a step's windows; one that cannot count is skipped and counted.
+    def step(self, batch: StepBatch) -> dict[str, float]:
+        """Make one update from this process's share of a step; a step that cannot count is skipped and counted.
 
         Raises:
             FoundationError: if too many steps in a row were skipped.
         """
-        context = self.contexts(step).to(self.engine.device)
-        views = [view.to(self.engine.device).cast() for view in views]
+        context = batch.context.to(self.engine.device)
+        views = [view.to(self.engine.device).cast() for view in batch.views]
         metrics, moved = update(self.engine, views, context, self.settings, self.rank)
         if moved:
             self.skips.in_row = 0
         else:
-            windows = self.plan(step, self.rank, self.world)
             quiet = self.engine.module.quiet
             if quiet:
-                suspects = all_of(windows, self.paths, self.control)
+                suspects = all_of(batch.windows, self.paths, self.control)
             else:
-                suspects = find_suspects(self.engine.module, views, windows, self.paths, self.control)
-            self.skips.add(step, metrics, *suspects, folder=self.folder if self.rank == 0 else None, quiet=quiet)
+                suspects = find_suspects(self.engine.module, views, batch.windows, self.paths, self.control)
+            self.skips.add(batch.step, metrics, *suspects, folder=self.folder if self.rank == 0 else None, quiet=quiet)
         return metrics | {"skipped_steps": float(self.skips.total)}
 
     def _save(self, step: int) -> None:

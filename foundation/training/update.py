@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from foundation.data.batch import WindowBatch
-from foundation.data.steps.step_context import StepContext
+from foundation.data.steps.step import StepContext
 from foundation.training.distributed.engine import set_learning_rate, take_step
 from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.schedule import learning_rate

@@ -19,7 +19,7 @@ from finetune.reproduce.myow.bins_settings import CEBRA, LABELLED, Training
 from finetune.reproduce.myow.labelled_bins import Bins
 from finetune.reproduce.myow.lars import LARS
 from foundation.data.batch import WindowBatch
-from foundation.data.steps.step_context import StepContext
+from foundation.data.steps.step import StepContext
 from foundation.models.population_mlp import PopulationMLP, PopulationMLPConfig
 from foundation.objectives import (
     ObjectiveSettings,

@@ -20,8 +20,8 @@ from foundation.embedding.frozen_embeddings import embed_units, embed_windows, s
 from foundation.models import EIT
 from foundation.objectives import ObjectiveSettings, build_objective
 from foundation.objectives.parts.collapse import similarity_gap
-from foundation.training.batch_contexts import Contexts
 from foundation.training.pretrain_settings import OptimizerSettings
+from foundation.training.surround_fitting import fit_surroundings
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,7 @@ class EncoderTraining:
         catalog = networks.catalog
         plan = StepPlan(catalog, data, spec, bins_per_token=encoder.patch_length, seed=seed)
         self.loader = Loader(catalog, plan, prefetch=0)
-        self.contexts = Contexts(catalog, plan, steps=0)
-        self.contexts.prepare()
+        fit_surroundings(self.loader.surroundings)
         self.parameters = [*self.model.parameters(), *self.objective.parameters()]
         o = recipe.optimizer
         self.optimizer = torch.optim.AdamW(
@@ -106,7 +105,7 @@ class EncoderTraining:
             for group in self.optimizer.param_groups:
                 group["lr"] = o.learning_rate * min(1.0, (self.step + 1) / max(o.warmup_steps, 1))
             batch = self.loader.load(self.step)
-            loss = self.objective(self.model, batch.views, self.contexts(self.step))["loss"]
+            loss = self.objective(self.model, batch.views, batch.context)["loss"]
             self.optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.parameters, o.clip)

@@ -17,7 +17,7 @@ from foundation.data.augmentations.time import segment_length, temporal_jitter, 
 from foundation.data.augmentations.units import neuron_dropout, unit_subsampling
 from foundation.data.batch import WindowBatch
 from foundation.data.keyed_random import Draws
-from foundation.data.steps.step_context import StepContext
+from foundation.data.steps.step import StepContext
 
 AUGMENTATIONS: dict[str, Callable[..., WindowBatch]] = {
     "neuron_dropout": neuron_dropout,

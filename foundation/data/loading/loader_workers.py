@@ -1,55 +1,73 @@
-"""Batches made by other processes.
+"""Batches made by other processes, and handed over in shared memory.
 
 PyTorch's own `DataLoader` starts the processes, keeps their batches in order, hands tensors over in shared memory, and
 notices when a process dies. Processes are started by a fork server, never forked from this one, whose threads and open
-store they would not survive (zarr-python 171, anndata 2021); each opens the store itself.
+store they would not survive (zarr-python 171, anndata 2021); each opens the store itself. The batches of a worker are
+one piece of shared memory, as each piece costs both processes a file and a mapping.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from foundation.common.errors import ConfigError, FoundationError
 from foundation.common.socket_folder import shorten_sockets
-from foundation.data.loading.shared_memory import Parcel, pack, unpack
-from foundation.store.catalog import Catalog
+from foundation.data.reading.reader import WindowReader
+from foundation.data.steps.step import Plan, StepWindows
 from foundation.store.storage import Store
 
-if TYPE_CHECKING:
-    from foundation.data.loading.loader import Loader, SamplerPlan, StepBatch
-    from foundation.data.steps.step_plan import StepPlan
-
+ALIGNED = 64
 ENDLESS = 1 << 62
 STEPS_TOGETHER = 4
 
 
+@dataclass(frozen=True)
+class Share:
+    """The share of a step that one process reads, and the form in which it does.
+
+    Args:
+        rank, world: which of how many processes this is.
+        packed: units one after another instead of padded.
+        bins_per_token: time is padded to a multiple of this.
+    """
+
+    rank: int
+    world: int
+    packed: bool
+    bins_per_token: int
+
+    def read(self, reader: WindowReader, plan: Plan, step: int) -> tuple[StepWindows, list[Any]]:
+        """Return the windows of a step, and a batch for each of their views."""
+        windows = plan.windows(step, self.rank, self.world)
+        read = reader.read_packed if self.packed else reader.read
+        return windows, [read(table, bins_per_token=self.bins_per_token) for table in windows.tables]
+
+
 class Steps(Dataset):
-    """The steps of a loader, made in the process that asks for one.
+    """The steps of a plan, read in the process that asks for one.
 
     Args:
         url: of the store.
-        settings: the arguments of the loader.
+        records: commit records of the plan's recordings.
         plan: the plan that is gone through.
-        run: steps made together, one after another.
+        share: of this process's group.
+        cache_bytes: of decoded activity held by each worker.
     """
 
-    def __init__(self, url: str, settings: dict[str, Any], plan: StepPlan | SamplerPlan, run: int) -> None:
-        self.url, self.settings, self.plan, self.run = url, settings, plan, run
-        self._loader: Loader | None = None
+    def __init__(self, url: str, records: list[dict[str, Any]], plan: Plan, share: Share, cache_bytes: int) -> None:
+        self.url, self.records, self.plan, self.share, self.cache_bytes = url, records, plan, share, cache_bytes
+        self._reader: WindowReader | None = None
 
     def __getitem__(self, steps: tuple[int, int]) -> Parcel:
-        from foundation.data.loading.loader import Loader
-
-        if self._loader is None:
-            records = self.settings["records"]
-            rest = {name: value for name, value in self.settings.items() if name != "records"}
-            self._loader = Loader(Catalog(Store(self.url), records), **rest)
-        made = [self._loader._load(self.plan, step) for step in range(*steps)]
-        return pack([(batch.step, batch.views) for batch in made])
+        if self._reader is None:
+            self._reader = WindowReader(Store(self.url), self.records, self.cache_bytes)
+        return pack([self.share.read(self._reader, self.plan, step) for step in range(*steps)])
 
 
 class Runs:
@@ -68,43 +86,101 @@ class Runs:
         return ENDLESS if self.last is None else -(-(self.last - self.first) // self.run)
 
 
-def in_workers(loader: Loader, plan: StepPlan | SamplerPlan, first: int, last: int | None) -> Iterator[StepBatch]:
-    """The steps ``first`` to ``last - 1``, in order, made by ``loader.workers`` processes.
+def in_workers(
+    steps: Steps, first: int, last: int | None, *, workers: int, prefetch: int
+) -> Iterator[tuple[StepWindows, list[Any]]]:
+    """Read the steps ``first`` to ``last - 1``, in order, in ``workers`` processes.
+
+    Args:
+        steps: what is read.
+        first, last: steps; without end if ``last`` is None.
+        workers: how many processes.
+        prefetch: steps that each reads ahead.
 
     Raises:
         ConfigError: if the store is in the memory of this process.
         FoundationError: if a worker dies.
     """
-    if loader.catalog.store.url.startswith("memory:"):
-        raise ConfigError(
-            f"workers is {loader.workers}: a store at {loader.catalog.store.name!r} is seen by no other process"
-        )
-    from foundation.data.loading.loader import StepBatch
-
+    if steps.url.startswith("memory:"):
+        raise ConfigError(f"workers is {workers}: 0, as a store at {steps.url!r} is seen by no other process")
     shorten_sockets()
-    together = getattr(loader.sampler, "steps_together", None)
-    run = together(getattr(plan, "batch_size", 1)) if together else min(loader.prefetch, STEPS_TOGETHER)
-    settings = {
-        "records": loader.records, "sampler": loader.sampler, "batch_size": getattr(plan, "batch_size", 1),
-        "rank": loader.rank, "world": loader.world, "workers": 0, "prefetch": 0, "cache_bytes": loader.cache_bytes,
-        "packed": loader.packed, "bins_per_token": loader.bins_per_token,
-    }  # fmt: skip
+    run = steps.plan.steps_together or min(prefetch, STEPS_TOGETHER)
     made = DataLoader(
-        Steps(loader.catalog.store.url, settings, plan, run),
+        steps,
         sampler=Runs(first, last, run),
         batch_size=None,
-        num_workers=loader.workers,
-        prefetch_factor=-(-loader.prefetch // run),
+        num_workers=workers,
+        prefetch_factor=-(-prefetch // run),
         multiprocessing_context="forkserver",
     )
     try:
         for parcel in made:
-            for step, views in unpack(parcel):
-                yield StepBatch(step, views)
+            yield from unpack(parcel)
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
         raise FoundationError(
             f"a worker of the loader died ({error}): if it was killed for memory, lower cache_bytes "
-            f"({loader.cache_bytes}, for each of {loader.workers} workers) or workers"
+            f"({steps.cache_bytes}, for each of {workers} workers) or workers"
         ) from error
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Steps with their tensors in one buffer.
+
+    Args:
+        buffer: uint8, all tensors one after another.
+        steps: for each step its windows and its views; a view is its class, and for each field where in the buffer it
+            begins, its type and shape, or None.
+    """
+
+    buffer: torch.Tensor
+    steps: list[tuple[StepWindows, list[tuple[type, dict[str, Any]]]]]
+
+
+def pack(steps: list[tuple[StepWindows, list[Any]]]) -> Parcel:
+    """Pack steps and their batches into one piece of shared memory.
+
+    Example:
+        >>> from foundation.data import pad_windows
+        >>> import numpy as np
+        >>> batch = pad_windows([np.ones((2, 4))], bin_widths=[0.1], starts=[3.0], modalities=[0], bins_per_token=4)
+        >>> [(_, views)] = unpack(pack([(None, [batch])]))
+        >>> bool((views[0].x_BNT == batch.x_BNT).all()), float(views[0].start_B[0]), views[0].label_B
+        (True, 3.0, None)
+    """
+    place, described, pieces = 0, [], []
+    for windows, views in steps:
+        layouts: list[tuple[type, dict[str, Any]]] = []
+        for view in views:
+            layout: dict[str, Any] = {}
+            for f in fields(view):
+                tensor = getattr(view, f.name)
+                layout[f.name] = None
+                if tensor is not None:
+                    layout[f.name] = (place, tensor.dtype, tuple(tensor.shape))
+                    pieces.append((place, tensor))
+                    place += -(-tensor.numel() * tensor.element_size() // ALIGNED) * ALIGNED
+            layouts.append((type(view), layout))
+        described.append((windows, layouts))
+    # Made in shared memory, as PyTorch's own collation in workers does, so that nothing is copied on its way there.
+    storage = torch.UntypedStorage._new_shared(place)
+    buffer = torch.empty(0, dtype=torch.uint8).set_(storage)
+    for at, tensor in pieces:
+        raw = tensor.contiguous().reshape(-1).view(torch.uint8)
+        buffer[at : at + len(raw)] = raw
+    return Parcel(buffer, described)
+
+
+def unpack(parcel: Parcel) -> list[tuple[StepWindows, list[Any]]]:
+    """Return the steps of `pack`; their tensors share its memory."""
+
+    def tensor(place: int, dtype: torch.dtype, shape: tuple[int, ...]) -> torch.Tensor:
+        size = dtype.itemsize * int(torch.Size(shape).numel())
+        return parcel.buffer[place : place + size].view(dtype).view(shape)
+
+    def view(kind: type, layout: dict[str, Any]) -> Any:
+        return kind(**{name: None if at is None else tensor(*at) for name, at in layout.items()})
+
+    return [(windows, [view(*layout) for layout in layouts]) for windows, layouts in parcel.steps]

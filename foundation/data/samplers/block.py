@@ -8,14 +8,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from foundation.common.errors import ConfigError
-from foundation.data.samplers.sampler import Shape, Spans, check_seed, grid_of, no_window, uniforms
+from foundation.data.samplers.sampler import EpochSampler, Shape, Spans, check_seed, grid_of, no_window, uniforms
 from foundation.data.windows import WindowTable
 from foundation.store.interval import Interval
 
 LEAST_WINDOWS = 10  # windows side by side in a segment, at least
 
 
-class BlockSampler:
+class BlockSampler(EpochSampler):
     """Every window once in an epoch, shuffled over a buffer of some segments at a time.
 
     A segment is a stored block, or as many neighbouring ones as hold ten windows. Each epoch shuffles the segments,

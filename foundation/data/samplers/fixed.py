@@ -8,12 +8,12 @@ import numpy as np
 
 from foundation.common.errors import ConfigError
 from foundation.data.samplers.epochs import Epochs
-from foundation.data.samplers.sampler import Shape, Spans, check_seed, grid_of, no_window, uniforms
+from foundation.data.samplers.sampler import EpochSampler, Shape, Spans, check_seed, grid_of, no_window, uniforms
 from foundation.data.windows import WindowTable, to_nanoseconds
 from foundation.store.interval import Interval
 
 
-class FixedSampler:
+class FixedSampler(EpochSampler):
     r"""Windows that tile each interval, in order of time or shuffled; each comes once in an epoch.
 
     An interval of length L holds

@@ -7,12 +7,21 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from foundation.common.errors import ConfigError
-from foundation.data.samplers.sampler import Places, Shape, Spans, check_seed, grid_of, no_window, uniforms
+from foundation.data.samplers.sampler import (
+    Places,
+    Shape,
+    Spans,
+    WindowSampler,
+    check_seed,
+    grid_of,
+    no_window,
+    uniforms,
+)
 from foundation.data.windows import WindowTable
 from foundation.store.interval import Interval
 
 
-class LabelSampler:
+class LabelSampler(WindowSampler):
     """Windows drawn independently from the intervals of each label; none reaches out of its interval.
 
     Args:

@@ -7,12 +7,21 @@ from collections.abc import Mapping
 import numpy as np
 
 from foundation.common.errors import ConfigError
-from foundation.data.samplers.sampler import Places, Shape, Spans, check_seed, grid_of, no_window, uniforms
+from foundation.data.samplers.sampler import (
+    Places,
+    Shape,
+    Spans,
+    WindowSampler,
+    check_seed,
+    grid_of,
+    no_window,
+    uniforms,
+)
 from foundation.data.windows import WindowTable
 from foundation.store.interval import Interval
 
 
-class RandomSampler:
+class RandomSampler(WindowSampler):
     r"""Windows drawn independently, with replacement: the truly uniform order.
 
     Without weights every start on the grid of every interval is equally likely, so recording r comes up with

@@ -2,25 +2,147 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 
 from foundation.common.errors import ConfigError
-from foundation.data.windows import WindowTable, bins_of, to_nanoseconds
+from foundation.data.covariate_settings import SurroundSettings
+from foundation.data.steps.step import Plan, StepWindows
+from foundation.data.windows import NANOSECONDS, WindowTable, bins_of, to_nanoseconds
 from foundation.store.interval import Interval
 
+log = logging.getLogger(__name__)
+BATCH_SIZE = 64
+DRAWN_TOGETHER = 16  # steps whose windows are drawn at once: drawing few costs as much as drawing many
 
-@runtime_checkable
+
 class Sampler(Protocol):
-    """An endless numbered sequence of windows of ``recordings``."""
+    """What the loader takes: something that gives the windows of every step."""
+
+    def plan(self, batch_size: int | None = None) -> Plan:
+        """Return the windows of every step.
+
+        Args:
+            batch_size: windows of a step, over all processes; None: the sampler's own choice.
+
+        Raises:
+            ConfigError: if the sampler cannot make batches of this size.
+        """
+
+
+class WindowSampler(ABC):
+    """A sampler that is an endless numbered sequence of windows of one length.
+
+    Attributes:
+        recordings: ids of the recordings that its tables count.
+        shape: the length of its windows.
+        seed: of everything drawn.
+    """
 
     recordings: tuple[str, ...]
+    shape: Shape
+    seed: int
 
+    @abstractmethod
     def windows(self, first: int, last: int) -> WindowTable:
-        """Windows number ``first`` to ``last - 1``."""
+        """Return windows number ``first`` to ``last - 1``."""
+
+    def plan(self, batch_size: int | None = None) -> WindowPlan:
+        """Return steps of ``batch_size`` windows, one after another; 64 by default."""
+        return WindowPlan(self, BATCH_SIZE if batch_size is None else batch_size)
+
+    def steps_together(self, batch_size: int) -> int | None:
+        """Return how many steps read about the same blocks; None: it does not matter."""
+        return None
+
+    @property
+    def epoch_size(self) -> int | None:
+        """Windows of an epoch; None: it has none."""
+        return None
+
+
+class EpochSampler(WindowSampler):
+    """A sampler that goes through epochs of `len` windows, each drawn once in an epoch."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @property
+    def epoch_size(self) -> int:
+        """Windows of an epoch."""
+        return len(self)
+
+
+@dataclass(frozen=True)
+class WindowPlan:
+    """Steps of ``batch_size`` windows of a numbered sampler; processes take every ``world``-th window of a step.
+
+    Args:
+        sampler: the windows.
+        batch_size: windows of a step, over all processes.
+        end: the window at which the last step is cut short; None: steps go on over epochs.
+    """
+
+    sampler: WindowSampler
+    batch_size: int
+    end: int | None = None
+    bins_per_token: int = field(default=1, init=False)
+    surround: SurroundSettings | None = field(default=None, init=False)
+    _drawn: list[tuple[int, WindowTable]] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @property
+    def recordings(self) -> Sequence[str]:
+        return self.sampler.recordings
+
+    @property
+    def seed(self) -> int:
+        return self.sampler.seed
+
+    @property
+    def steps_together(self) -> int | None:
+        return self.sampler.steps_together(self.batch_size)
+
+    def check(self, records: Sequence[dict[str, Any]], rank: int, world: int) -> None:
+        """Raise ConfigError if ``world`` processes cannot share a step; warn about times that are coarser than bins."""
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size={self.batch_size}: at least 1")
+        if not 0 <= rank < world:
+            raise ConfigError(f"rank={rank}, world={world}: need 0 <= rank < world")
+        if world > self.batch_size:
+            raise ConfigError(
+                f"{world} processes cannot share a step of batch_size={self.batch_size}: raise batch_size"
+            )
+        bin_width = self.sampler.shape.width / NANOSECONDS
+        coarse = [record for record in records if record["resolution"] > bin_width * (1 + 1e-6)]
+        if coarse:
+            worst = max(coarse, key=lambda record: record["resolution"])
+            log.warning(
+                "bin_width is %g s, finer than the resolution of %d of %d recordings (%g s in %s): "
+                "give a bin_width and a grid no shorter than that, or leave them out",
+                *(bin_width, len(coarse), len(records), worst["resolution"], worst["path"]),
+            )
+
+    def windows(self, step: int, rank: int = 0, world: int = 1) -> StepWindows:
+        """Draw the windows that one of ``world`` processes has in a step, as the only view."""
+        first = step - step % DRAWN_TOGETHER
+        if not self._drawn or self._drawn[0][0] != first:
+            numbers = [first * self.batch_size, (first + DRAWN_TOGETHER) * self.batch_size]
+            if self.end is not None:
+                numbers = [min(n, self.end) for n in numbers]
+            self._drawn[:] = [(first, self.sampler.windows(*numbers))]
+        begin = (step - first) * self.batch_size
+        table = self._drawn[0][1].part(slice(begin + rank, begin + self.batch_size, world))
+        return StepWindows.of(step, rank + world * np.arange(len(table)), [table])
+
+    def epoch(self) -> tuple[WindowPlan, int] | None:
+        """Return a plan that ends with the first epoch, and its number of steps; None if there are no epochs."""
+        size = self.sampler.epoch_size
+        return None if size is None else (replace(self, end=size), -(-size // self.batch_size))
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ import numpy as np
 
 from foundation.common.errors import ConfigError
 from foundation.data.samplers.epochs import Epochs
-from foundation.data.samplers.sampler import Shape, Spans, check_seed, no_window
+from foundation.data.samplers.sampler import EpochSampler, Shape, Spans, check_seed, no_window
 from foundation.data.windows import WindowTable, to_nanoseconds
 from foundation.store.interval import Interval
 
 
-class TrialSampler:
+class TrialSampler(EpochSampler):
     """One window for each trial, at a time that the trial table gives; each comes once in an epoch.
 
     Args:

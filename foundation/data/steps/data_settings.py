@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from foundation.common.errors import ConfigError
 
+WINDOWS = 3  # raised whenever a seed draws other windows than before: a run that was begun before does not go on
+
 
 @dataclass(frozen=True)
 class DataSettings:

@@ -1,23 +1,146 @@
-"""The global batch of every step, as a list of windows, from a seed: the same for any number of processes."""
+"""The global batch of every step, as a list of windows, from a seed: the same for any number of processes.
+
+Recording, bin width and lengths of its windows are all that the budget of a step depends on. They are drawn for the
+windows of all processes at once, in arrays (`Outline`), so that each process learns which windows are its own, and
+draws where they start and which units they have of these alone.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from foundation.common.errors import ConfigError, StoreError
+from foundation.data.covariate_settings import SurroundSettings
 from foundation.data.steps.data_settings import DataSettings
-from foundation.data.steps.segment_starts import draw_start, same_condition
-from foundation.data.steps.step_outline import Outline, Outlines, deal
-from foundation.data.steps.views import ViewSpec
+from foundation.data.steps.step import StepWindows
+from foundation.data.steps.views import ViewSpec, draw_start, same_condition
 from foundation.data.windows import WindowTable, to_nanoseconds
 from foundation.store.catalog import Catalog
 from foundation.store.interval import Interval
 from foundation.store.stored import StoredRecording
 
 log = logging.getLogger(__name__)
+BLOCK = 256  # windows whose numbers are drawn together
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The M windows of a step.
+
+    Args:
+        recording_M: place of the recording in the catalog.
+        width_M: place of the bin width in the settings.
+        tokens_MV: tokens of each view and candidate.
+        cost_M: units x tokens over all of them.
+    """
+
+    recording_M: np.ndarray
+    width_M: np.ndarray
+    tokens_MV: np.ndarray
+    cost_M: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.cost_M)
+
+
+def deal(cost_M: np.ndarray, world: int) -> np.ndarray:
+    """Which of ``world`` processes has each window.
+
+    Windows are dealt from the largest to the smallest, there and back, so that no process has much more to do than
+    another: all wait for the one with most. Each has as many windows as another, or one more.
+
+    Args:
+        cost_M: units x tokens of each window.
+        world: processes.
+
+    Example:
+        >>> deal(np.array([5, 1, 8, 2, 7, 1]), world=2).tolist()
+        [1, 0, 0, 0, 1, 1]
+    """
+    there_and_back = np.concatenate([np.arange(world), np.arange(world)[::-1]])
+    owner_M = np.empty(len(cost_M), dtype=np.int64)
+    owner_M[np.argsort(-cost_M, kind="stable")] = np.resize(there_and_back, len(cost_M))
+    return owner_M
+
+
+def fitted(cost_M: np.ndarray, budget: int, largest: int) -> int:
+    """Return how many windows, one after another, a step takes of an endless list of random ones.
+
+    A step ends with the window after which the largest possible one would no longer fit. The decision never looks at
+    the next window: stopping before the first window that exceeds the budget would drop large windows more often than
+    small ones, and large populations would get less than their share (Wald's equation holds for this rule, not for
+    that one).
+
+    Args:
+        cost_M: units x tokens of each window.
+        budget: units x tokens of a step.
+        largest: the most that one window can cost.
+
+    Example:
+        >>> fitted(np.array([3, 1, 3, 3]), budget=8, largest=3), fitted(np.array([2, 2, 2, 2, 2]), budget=8, largest=2)
+        (3, 4)
+    """
+    return int(np.searchsorted(np.cumsum(cost_M), budget - largest, side="right")) + 1
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """``outlines(step)`` is the `Outline` of a step, a function of seed and step alone.
+
+    Args:
+        cumulative_R: chance of each recording and all before it; 1 from the last that may be drawn.
+        units_R: units of a window of each recording.
+        fits_RW: whether a window of each recording may have each bin width.
+        longest_RW: tokens of its longest segment.
+        shortest, longest: tokens of a view.
+        views: how many, candidates included.
+        budget: units x tokens of a step.
+        seed: of everything drawn.
+    """
+
+    cumulative_R: np.ndarray
+    units_R: np.ndarray
+    fits_RW: np.ndarray
+    longest_RW: np.ndarray
+    shortest: int
+    longest: int
+    views: int
+    budget: int
+    seed: int
+
+    @cached_property
+    def largest(self) -> int:
+        """The most units x tokens that one window can have."""
+        most_R = np.minimum(np.where(self.fits_RW, self.longest_RW, 0).max(axis=1), self.longest)
+        drawn_R = np.diff(self.cumulative_R, prepend=0.0) > 0
+        return int((self.units_R * most_R)[drawn_R].max()) * self.views
+
+    def __call__(self, step: int) -> Outline:
+        """The windows of a step; see `fitted`."""
+        parts: list[Outline] = []
+        spent = 0
+        while spent <= self.budget:
+            parts.append(self._block(step, len(parts)))
+            spent += int(parts[-1].cost_M.sum())
+        whole = [np.concatenate([getattr(part, name) for part in parts]) for name in Outline.__dataclass_fields__]
+        count = fitted(whole[-1], self.budget, self.largest)
+        return Outline(*(values[:count] for values in whole))
+
+    def _block(self, step: int, number: int) -> Outline:
+        u_MK = np.random.default_rng([self.seed, step, number]).random((BLOCK, 2 + self.views))
+        recording_M = np.searchsorted(self.cumulative_R, u_MK[:, 0], side="right")  # below 1, as u is
+        fits_MW = self.fits_RW[recording_M]
+        chosen_M = (u_MK[:, 1] * fits_MW.sum(1)).astype(np.int64)  # which of those that fit
+        width_M = (np.cumsum(fits_MW, axis=1) > chosen_M[:, None]).argmax(1)
+        most_M1 = np.minimum(self.longest, self.longest_RW[recording_M, width_M])[:, None]
+        tokens_MV = self.shortest + (u_MK[:, 2:] * (most_M1 - self.shortest + 1)).astype(np.int64)
+        return Outline(recording_M, width_M, tokens_MV, self.units_R[recording_M] * tokens_MV.sum(1))
 
 
 @dataclass(frozen=True)
@@ -39,7 +162,7 @@ class Window:
 
 
 class StepPlan:
-    """``plan(step)`` is the global batch of a step, a function of seed and step alone.
+    """The sampler of pretraining: ``plan(step)`` is the global batch of a step, a function of seed and step alone.
 
     Args:
         catalog: the recordings to draw from.
@@ -57,6 +180,8 @@ class StepPlan:
         self, catalog: Catalog, settings: DataSettings, spec: ViewSpec, *, bins_per_token: int, seed: int
     ) -> None:
         self.settings, self.spec, self.bins_per_token, self.seed = settings, spec, bins_per_token, seed
+        self.surround: SurroundSettings | None = spec.surround
+        self.steps_together: int | None = None
         self.largest = settings.max_units * spec.tokens
         if settings.tokens_per_step < settings.min_windows * self.largest:
             raise ConfigError(
@@ -99,46 +224,67 @@ class StepPlan:
             seed=seed,
         )
 
+    def plan(self, batch_size: int | None = None) -> StepPlan:
+        """Return itself.
+
+        Raises:
+            ConfigError: if a batch size is given: the budget says how many windows a step has.
+        """
+        if batch_size is not None:
+            raise ConfigError(f"batch_size is {batch_size}: None, as a StepPlan fills each step to tokens_per_step")
+        return self
+
+    def check(self, records: Sequence[dict[str, Any]], rank: int, world: int) -> None:
+        """Raise ConfigError if ``world`` processes cannot share a step."""
+        if not 0 <= rank < world <= self.settings.min_windows:
+            raise ConfigError(
+                f"rank={rank}, world={world}: need 0 <= rank < world, and no more processes than min_windows, "
+                f"{self.settings.min_windows}; raise min_windows for more of them"
+            )
+
+    def epoch(self) -> None:
+        """Return None: steps go on without end."""
+
     def __call__(self, step: int, rank: int = 0, world: int = 1) -> list[Window]:
-        """The windows of a step that one of ``world`` processes has, in order; the whole step is within the budget."""
+        """Return one process's windows of a step, in order; the whole step is within the budget."""
         return self.draw(step, *self.share(step, rank, world))
 
     def share(self, step: int, rank: int = 0, world: int = 1) -> tuple[Outline, np.ndarray]:
-        """What all windows of a step are, and the numbers of those that one of ``world`` processes has.
+        """Return what all windows of a step are, and the numbers of those that one of ``world`` processes has.
 
         Raises:
             ConfigError: if there are more processes than a step has windows for.
         """
-        if not 0 <= rank < world <= self.settings.min_windows:
-            raise ConfigError(
-                f"rank={rank}, world={world}: need 0 <= rank < world, and no more processes than min_windows, "
-                f"{self.settings.min_windows}"
-            )
+        self.check(self._records, rank, world)
         outline = self.outline(step)
         return outline, np.flatnonzero(deal(outline.cost_M, world) == rank)
 
     def draw(self, step: int, outline: Outline, numbers: np.ndarray) -> list[Window]:
-        """The windows of a step that have these numbers."""
+        """Return the windows of a step that have these numbers."""
         return [self._draw(step, outline, int(number)) for number in numbers]
 
-    def tables(self, step: int, rank: int = 0, world: int = 1) -> list[WindowTable]:
-        """The windows of a step of one of ``world`` processes as flat arrays, a table for each view."""
+    def windows(self, step: int, rank: int = 0, world: int = 1) -> StepWindows:
+        """Draw the windows that one of ``world`` processes has in a step."""
         outline, numbers = self.share(step, rank, world)
-        windows = self.draw(step, outline, numbers)
-        units = np.concatenate([w.units for w in windows])
-        offsets = np.concatenate([[0], np.cumsum([len(w.units) for w in windows])])
-        return [
+        drawn = self.draw(step, outline, numbers)
+        start_VB = np.array([[view.start for view in window.views] for window in drawn]).T
+        n_bins_VB = np.array([[view.n_bins for view in window.views] for window in drawn], dtype=np.int64).T
+        width_B = np.array([window.bin_width for window in drawn])
+        units = np.concatenate([window.units for window in drawn])
+        offsets = np.concatenate([[0], np.cumsum([len(window.units) for window in drawn])])
+        tables = [
             WindowTable(
                 recording_B=outline.recording_M[numbers],
-                start_B=to_nanoseconds(np.array([w.views[k].start for w in windows])),
-                n_bins_B=np.array([w.views[k].n_bins for w in windows], dtype=np.int64),
-                width_B=to_nanoseconds(np.array([w.bin_width for w in windows])),
-                label_B=np.full(len(windows), -1, dtype=np.int64),
+                start_B=to_nanoseconds(start_B),
+                n_bins_B=n_bins_B,
+                width_B=to_nanoseconds(width_B),
+                label_B=np.full(len(drawn), -1, dtype=np.int64),
                 unit_offsets=offsets,
                 unit_index=units,
             )
-            for k in range(self.spec.views + self.spec.candidates)
+            for start_B, n_bins_B in zip(start_VB, n_bins_VB, strict=True)
         ]
+        return StepWindows(step, numbers, tables, start_VB, n_bins_VB * width_B)
 
     def _draw(self, step: int, outline: Outline, number: int) -> Window:
         rng = np.random.default_rng([self.seed, step, number, 1])

@@ -10,7 +10,7 @@ from torch import nn
 
 from foundation.data.batch import WindowBatch
 from foundation.data.buckets import Bucket, buckets
-from foundation.data.steps.step_context import StepContext
+from foundation.data.steps.step import StepContext
 from foundation.models.batch_norm import several_processes
 from foundation.objectives.parts.gather import gather_rows
 

@@ -16,7 +16,7 @@ from torch.distributed import distributed_c10d
 
 from foundation.common.errors import ConfigError, FoundationError
 from foundation.data.batch import WindowBatch
-from foundation.data.steps.step_context import StepContext
+from foundation.data.steps.step import StepContext
 from foundation.models import EIT
 from foundation.models.batch_norm import GlobalBatchNorm
 from foundation.models.learning_rates import param_groups

@@ -18,12 +18,12 @@ from foundation.evaluation.ridge_readout import ridge_accuracy
 from foundation.store.catalog import Catalog
 from foundation.store.query import matching
 from foundation.store.stored import StoredRecording
-from foundation.training.batch_contexts import Contexts
 from foundation.training.checkpoint.retrying import retried
 from foundation.training.distributed.deepspeed_state import weights
 from foundation.training.distributed.engine import PretrainModule
 from foundation.training.distributed.process_messages import Control
 from foundation.training.pretrain_settings import PretrainSettings
+from foundation.training.surround_fitting import fit_surroundings
 
 log = logging.getLogger(__name__)
 
@@ -77,15 +77,21 @@ class Validator:
         bins = plan.bins_per_token
         # Another seed than training's: windows are drawn otherwise, and the same at every validation.
         own = StepPlan(held_out, settings.data, plan.spec, bins_per_token=bins, seed=settings.seed + 1)
-        self.loader = Loader(held_out, own, rank=control.rank, world=control.world, prefetch=0, workers=0)
-        self.contexts = Contexts(held_out, own, steps=0, rank=control.rank, world=control.world)
+        self.loader = Loader(
+            held_out,
+            own,
+            rank=control.rank,
+            world=control.world,
+            prefetch=0,
+            cache_bytes=settings.data.cache_bytes,
+        )
         self.build = build
         self._module: PretrainModule | None = None
         self._failure = ""
 
     def prepare(self) -> None:
         """Fit surrounding information that is not in the store yet. All processes call it."""
-        self.contexts.prepare(self.control)
+        fit_surroundings(self.loader.surroundings, self.control)
 
     @torch.no_grad()
     def __call__(self, engine: Any) -> dict[str, float]:
@@ -98,10 +104,10 @@ class Validator:
         losses = []
         try:
             for step in range(steps):
-                batch, context = self._read(partial(self._window, step))
+                batch = self._read(partial(self.loader.load, step))
                 self._agree()
                 views = [view.to(engine.device).cast() for view in batch.views]
-                loss = float(module(views, context.to(engine.device))["loss"])
+                loss = float(module(views, batch.context.to(engine.device))["loss"])
                 if module.quiet:
                     log.warning("step %d of %d of the validation does not count: %s", step + 1, steps, module.quiet)
                 else:
@@ -115,9 +121,6 @@ class Validator:
         # What the first process measured counts, so that all decide alike.
         return {name: float(value) for name, value in self.control.of_first(found).items()}
 
-    def _window(self, step: int) -> tuple[Any, Any]:
-        return self.loader.load(step), self.contexts(step)
-
     def _read(self, action: Callable[[], Any]) -> Any:
         """What ``action`` reads, in the end; None if it cannot be read, which `_agree` then says to all."""
         safety = self.settings.safety
@@ -127,7 +130,7 @@ class Validator:
             raise
         except Exception as error:
             self._failure = f"{type(error).__name__}: {error}"
-            return None, None
+            return None
 
     def _agree(self) -> None:
         """Raise `UnreadError` in all processes if one could not read what it needs."""
@@ -168,12 +171,13 @@ class Validator:
             n_bins = chosen.tokens * model.config.patch_length
             read = partial(self._labelled, model, recording, width, n_bins)
             try:
-                z_ND, labels = self._read(read)
+                found = self._read(read)
             except ConfigError as error:
                 log.debug("%s is left out of the probe: %s", record["path"], error)
                 continue
-            if z_ND is None:
+            if found is None:
                 break
+            z_ND, labels = found
             mine += [[z.tolist(), str(text)] for z, text in zip(z_ND, labels, strict=True) if text]
         self._agree()
         rows = [row for part in self.control.of_all(mine) for row in part]

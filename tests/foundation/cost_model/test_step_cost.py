@@ -25,7 +25,6 @@ from foundation.objectives import (
 )
 from foundation.store import Catalog, Store
 from foundation.training import ModelSettings, PretrainSettings
-from foundation.training.batch_contexts import Contexts
 from foundation.training.distributed.engine import build_module
 from foundation.training.monitor.throughput import ATTENTION
 from foundation.training.pretrain_settings import EngineSettings
@@ -69,8 +68,8 @@ def step_of(settings: PretrainSettings):
     module = build_module(settings).train()
     catalog = Catalog.open(Store(settings.store))
     plan = StepPlan(catalog, settings.data, module.objective.view_spec, bins_per_token=4, seed=0)
-    views = [view.cast() for view in Loader(catalog, plan, prefetch=0).load(3).views]
-    context = Contexts(catalog, plan, steps=settings.steps)(3)
+    batch = Loader(catalog, plan, prefetch=0, total_steps=settings.steps).load(3)
+    views, context = [view.cast() for view in batch.views], batch.context
     return module, plan, lambda: module(views, context)
 
 

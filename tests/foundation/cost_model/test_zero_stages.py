@@ -84,10 +84,10 @@ def test_what_an_engine_holds_between_two_steps_is_what_the_model_says(small_sto
     )
     before = held()
     trainer = Trainer(settings, Catalog.open(Store(settings.store)))
-    views = trainer.loader.load(0).views
-    trainer.step(0, views)
+    batch = trainer.loader.load(0)
+    trainer.step(batch)
     count = sum(getattr(p, "ds_numel", p.numel()) for p in trainer.engine.module.parameters())
-    found = held() - before - sum(view.x_BNT.nbytes for view in views)
+    found = held() - before - sum(view.x_BNT.nbytes for view in batch.views)
     said = states(count, stage, 1)
     # Gradients are let go after a step, and so is the buffer, which stage 3 alone keeps.
     kept = said.weights + said.optimizer + (said.buffers if stage == 3 else 0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from foundation.common.errors import ConfigError
-from foundation.data import DataSettings, StepPlan
+from foundation.data import DataSettings, Loader, StepPlan
 from foundation.data.covariates import (
     VERSION,
     Surroundings,
@@ -20,7 +20,7 @@ from foundation.data.covariates import (
 from foundation.data.steps.views import ViewSpec
 from foundation.store import Catalog, Interval, RegularTimeSeries, Store, StoredRecording, write_recording
 from foundation.store.derived import Derived
-from foundation.training.batch_contexts import Contexts
+from foundation.training.surround_fitting import fit_surroundings
 
 RAW = SurroundSettings(kind="raw", dim=3, pool=2)
 
@@ -113,13 +113,13 @@ def test_contexts_give_every_view_its_own_whatever_the_process(store):
     spec = ViewSpec(2, 2, 4, surround=RAW)
     settings = DataSettings(bin_widths=[0.1], tokens_per_step=600, min_windows=3, max_units=12)
     plan = StepPlan(catalog, settings, spec, bins_per_token=2, seed=0)
-    whole = Contexts(catalog, plan, steps=10)
-    whole.prepare()
+    whole = Loader(catalog, plan, total_steps=10)
+    fit_surroundings(whole.surroundings)
     assert whole.surroundings.missing() == []
-    one, context = plan(3), whole(3)
+    one, context = plan(3), whole.load(3).context
     assert context.surround_VBS.shape == (2, len(one), RAW.features)
     assert context.progress == pytest.approx(3 / 9)
-    parts = [Contexts(catalog, plan, steps=10, rank=rank, world=3)(3) for rank in range(3)]
+    parts = [next(Loader(catalog, plan, rank=rank, world=3).steps(3)).context for rank in range(3)]
     assert sorted(n for part in parts for n in part.item_B.tolist()) == list(range(len(one)))
     for rank, part in enumerate(parts):
         assert [repr(one[n]) for n in part.item_B] == [repr(window) for window in plan(3, rank, 3)]

@@ -48,6 +48,11 @@ def samplers(catalog):
     }
 
 
+def sized(sampler) -> dict:
+    """The batch size that a sampler takes."""
+    return {} if isinstance(sampler, StepPlan) else {"batch_size": 12}
+
+
 def said(batch) -> list:
     """All of a batch's windows, each as bytes that do not depend on the padding of the others."""
     windows = []
@@ -65,7 +70,7 @@ def said(batch) -> list:
 def test_processes_and_workers_change_neither_order_nor_content(mixed, name):
     sampler = samplers(mixed)[name]
     steps = 6
-    whole = [said(b) for b in Loader(mixed, sampler, batch_size=12, prefetch=0).steps(0, steps)]
+    whole = [said(b) for b in Loader(mixed, sampler, **sized(sampler), prefetch=0).steps(0, steps)]
     assert len({w for step in whole for w in step}) > 30
     for world in (1, 2, 3):
         for workers in (0, 1, 2):
@@ -75,7 +80,7 @@ def test_processes_and_workers_change_neither_order_nor_content(mixed, name):
                 [
                     said(b)
                     for b in Loader(
-                        mixed, sampler, batch_size=12, rank=rank, world=world, workers=workers, prefetch=1
+                        mixed, sampler, **sized(sampler), rank=rank, world=world, workers=workers, prefetch=1
                     ).steps(0, steps)
                 ]
                 for rank in (range(world) if workers < 2 else [world - 1])
@@ -91,8 +96,8 @@ def test_processes_and_workers_change_neither_order_nor_content(mixed, name):
 
 def test_a_run_goes_on_at_any_step_without_what_came_before(mixed, monkeypatch):
     for sampler in samplers(mixed).values():
-        whole = {b.step: said(b) for b in Loader(mixed, sampler, batch_size=12).steps(0, 9)}
-        loader = Loader(mixed, sampler, batch_size=12)
+        whole = {b.step: said(b) for b in Loader(mixed, sampler, **sized(sampler)).steps(0, 9)}
+        loader = Loader(mixed, sampler, **sized(sampler))
         late = {b.step: said(b) for b in loader.steps(7, 9)}
         assert late == {step: whole[step] for step in (7, 8)}
     # Nothing of the steps before is drawn or read: a million steps on, a batch costs two windows' worth of decoding.
@@ -345,6 +350,8 @@ def test_what_cannot_be_is_refused(mixed, tmp_path, make_recording):
     ):
         with pytest.raises(ConfigError, match=message):
             Loader(mixed, sampler, **changes)
+    with pytest.raises(ConfigError, match="batch_size is 12: None"):
+        Loader(mixed, samplers(mixed)["plan"], batch_size=12)
     memory = Store(f"memory://{tmp_path.name}/store", create=True)
     write_recording(memory, make_recording(0))
     other = Catalog.build(memory)

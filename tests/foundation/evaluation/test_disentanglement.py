@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from foundation.data import pad_windows
-from foundation.data.steps.step_context import StepContext
+from foundation.data.steps.step import StepContext
 from foundation.evaluation.disentanglement import parting
 from foundation.models import SwapVAEModel
 from foundation.objectives import SwapVAE, SwapVAESettings

@@ -12,7 +12,7 @@ from torch import nn
 from foundation.data import WindowBatch, pad_windows
 from foundation.data.augmentations import Augmentation
 from foundation.data.covariate_settings import SurroundSettings
-from foundation.data.steps.step_context import StepContext
+from foundation.data.steps.step import StepContext
 from foundation.models.batch_norm import GlobalBatchNorm
 from foundation.objectives import (
     MYOWSettings,

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file
 
 from foundation.common.errors import CheckpointError, ConfigError, StoreError
-from foundation.data.steps.step_outline import WINDOWS
+from foundation.data.steps.data_settings import WINDOWS
 from foundation.hub.checkpoints import load_model
 from foundation.store import Store
 from foundation.training import OptimizerSettings, pretrain

@@ -10,7 +10,7 @@ from foundation.common.errors import ConfigError
 from foundation.data import pad_windows
 from foundation.data.augmentations import AUGMENTATIONS, Augmentation, augment
 from foundation.data.keyed_random import Draws
-from foundation.data.steps.step_context import StepContext
+from foundation.data.steps.step import StepContext
 
 EACH = [
     Augmentation("neuron_dropout", share=0.4),

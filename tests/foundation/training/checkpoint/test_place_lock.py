@@ -52,7 +52,7 @@ def in_flight(settings, stack: ExitStack, locked: bool = True) -> tuple[Trainer,
     trainer.checkpoints = trainer.saver.place = place = Slow(settings.saving.place)
     if locked:
         hold(stack, trainer.folder, place, trainer.control)
-    trainer.step(0, trainer.loader.load(0).views)
+    trainer.step(trainer.loader.load(0))
     trainer._save(1)
     assert place.begun.wait(60)
     return trainer, place

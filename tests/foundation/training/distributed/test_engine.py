@@ -64,9 +64,10 @@ def test_accumulation_keeps_less(tiny, tmp_path):
             held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
             return tensor
 
-        views = [view.cast() for view in trainer.loader.load(0).views]
+        batch = trainer.loader.load(0)
+        views = [view.cast() for view in batch.views]
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            trainer.engine.module(views, trainer.contexts(0))
+            trainer.engine.module(views, batch.context)
         return sum(held.values())
 
     assert kept(EngineSettings(accumulate=4)) < kept(EngineSettings()) / 3

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from foundation.common.errors import FoundationError
-from foundation.data import DataSettings, StepPlan, ViewSpec
 from foundation.data.covariate_settings import SurroundSettings
 from foundation.data.covariates import Surroundings
 from foundation.store import Catalog, Store
-from foundation.training.batch_contexts import Contexts
 from foundation.training.distributed.parallel_work import do_own_part
+from foundation.training.surround_fitting import fit_surroundings
 
 PATIENCE = 2.0  # seconds for which a process waits for a message of the other one
 
@@ -75,17 +74,15 @@ def surrounded(tmp_path, make_recording):
     return Catalog.build(store)
 
 
-def contexts_of(catalog: Catalog, rank: int) -> Contexts:
-    spec = ViewSpec(2, 2, 4, surround=SurroundSettings(kind="raw", dim=2))
-    settings = DataSettings(bin_widths=[0.1], tokens_per_step=600, min_windows=3, max_units=12)
-    return Contexts(catalog, StepPlan(catalog, settings, spec, bins_per_token=2, seed=0), steps=1, rank=rank, world=2)
+def surroundings_of(catalog: Catalog) -> Surroundings:
+    return Surroundings(catalog.store, catalog.records, SurroundSettings(kind="raw", dim=2))
 
 
 def test_each_process_fits_its_own_recordings_and_all_are_there_at_the_end(surrounded, monkeypatch):
     fitted, fit = [], Surroundings.fit
-    first = contexts_of(surrounded, 0)
-    done_before = first.surroundings.missing()[0]
-    first.surroundings.fit(done_before)
+    first = surroundings_of(surrounded)
+    done_before = first.missing()[0]
+    first.fit(done_before)
 
     def noted(self, name):
         fitted.append((threading.current_thread(), name))
@@ -95,9 +92,9 @@ def test_each_process_fits_its_own_recordings_and_all_are_there_at_the_end(surro
     monkeypatch.setattr(Surroundings, "fit", noted)
 
     def prepare(control):
-        contexts = contexts_of(surrounded, control.rank)
-        contexts.prepare(control)
-        return contexts.surroundings.missing()
+        surroundings = surroundings_of(surrounded)
+        fit_surroundings(surroundings, control)
+        return surroundings.missing()
 
     assert Two().run(prepare) == [[], []]
     by_thread = {thread: [n for t, n in fitted if t is thread] for thread, _ in fitted}

@@ -13,11 +13,12 @@ import pytest
 import torch
 
 from foundation.common.errors import FoundationError, RequeueError
+from foundation.data import Loader
 from foundation.data.covariate_settings import SurroundSettings
+from foundation.data.covariates import Surroundings
 from foundation.objectives import NeurPIRSettings, ObjectiveSettings
 from foundation.store import Catalog, RegularTimeSeries, Store, write_recording
 from foundation.training import ModelSettings, OptimizerSettings, pretrain
-from foundation.training.batch_contexts import Contexts
 from foundation.training.batches import Batches
 from foundation.training.checkpoint.checkpoint import Checkpoints, list_checkpoints
 from foundation.training.pretrain_settings import SafetySettings
@@ -208,20 +209,22 @@ def test_lines_that_find_no_room_wait_and_the_run_goes_on(tiny, caplog):
     assert caplog.text.count("cannot be written ([Errno 28] No space left on device): its lines wait") == 1
 
 
-def test_what_is_read_beside_a_batch_is_read_again_with_it(tiny):
+def test_a_batch_that_cannot_be_read_at_first_is_read_again(tiny, monkeypatch):
     settings = tiny()
     trainer = Trainer(settings, Catalog.open(Store(settings.store)))
-    asked = []
+    plain = [trainer.loader.load(step) for step in range(4)]
+    batch_of, asked = Loader._batch, []
 
-    def beside(step):
-        asked.append(step)
+    def busy(self, windows, views):
+        asked.append(windows.step)
         if len(asked) == 2:
             raise OSError("busy")
+        return batch_of(self, windows, views)
 
-    batches = Batches(trainer.loader, 0, 4, SafetySettings(retries=1, pause=0.01), beside)
-    plain = Batches(trainer.loader, 0, 4, SafetySettings())
-    for _ in range(4):
-        one, other = batches.next(), plain.next()
+    monkeypatch.setattr(Loader, "_batch", busy)
+    batches = Batches(trainer.loader, 0, 4, SafetySettings(retries=1, pause=0.01))
+    for other in plain:
+        one = batches.next()
         assert one.step == other.step
         assert torch.equal(one.views[0].x_BNT, other.views[0].x_BNT)
     assert asked == [0, 1, 1, 2, 3]
@@ -237,15 +240,15 @@ def test_surrounding_information_that_is_read_late_changes_nothing(tiny, tmp_pat
         for name in ("whole", "late")
     )
     pretrain(whole)
-    made, asked = Contexts._made, []
+    of_step, asked = Surroundings.of_step, []
 
-    def busy(self, step):
-        asked.append(step)
+    def busy(self, recordings, windows):
+        asked.append(windows.step)
         if len(asked) == 2:
             raise OSError("busy")
-        return made(self, step)
+        return of_step(self, recordings, windows)
 
-    monkeypatch.setattr(Contexts, "_made", busy)
+    monkeypatch.setattr(Surroundings, "of_step", busy)
     pretrain(late)
     assert asked[:3] == [0, 1, 1]
     assert model_bytes(late.output) == model_bytes(whole.output)

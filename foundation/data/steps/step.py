@@ -1,0 +1,176 @@
+"""One process's share of a step: the windows, their place in the run, and the batch that is read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from foundation.data.batch import WindowBatch
+from foundation.data.covariate_settings import SurroundSettings
+from foundation.data.keyed_random import Draws
+from foundation.data.windows import NANOSECONDS, WindowTable
+
+
+@dataclass(frozen=True)
+class StepWindows:
+    """The B windows that one process has in a step, in V views.
+
+    Args:
+        step: its number, from 0.
+        item_B: ``(B,)`` int64, the windows' numbers in the global batch.
+        tables: V tables, one for each view.
+        start_VB: ``(V, B)`` float64 seconds, as they were drawn: before they were rounded to nanoseconds.
+        seconds_VB: ``(V, B)`` float64, the length of each view.
+    """
+
+    step: int
+    item_B: np.ndarray
+    tables: list[WindowTable]
+    start_VB: np.ndarray
+    seconds_VB: np.ndarray
+
+    @classmethod
+    def of(cls, step: int, item_B: np.ndarray, tables: list[WindowTable]) -> StepWindows:
+        """Return windows whose times were drawn in whole nanoseconds."""
+        start_VB = np.stack([table.start_B for table in tables]) / NANOSECONDS
+        seconds_VB = np.stack([table.n_bins_B * table.width_B for table in tables]) / NANOSECONDS
+        return cls(step, item_B, tables, start_VB, seconds_VB)
+
+    @property
+    def recordings(self) -> np.ndarray:
+        """``(B,)`` int64, the place of each window's recording in the plan's recordings."""
+        return self.tables[0].recording_B
+
+    def __len__(self) -> int:
+        return len(self.item_B)
+
+
+class Plan(Protocol):
+    """The windows of every step, a function of the step's number alone.
+
+    Attributes:
+        recordings: ids of the recordings that tables count.
+        seed: of everything drawn.
+        bins_per_token: time is padded to a multiple of this, unless the loader is given another number.
+        surround: the surrounding information that a step's context holds, or None.
+        steps_together: steps that one worker makes one after another, as they read the same blocks; None: any number.
+    """
+
+    @property
+    def recordings(self) -> Sequence[str]: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def bins_per_token(self) -> int: ...
+
+    @property
+    def surround(self) -> SurroundSettings | None: ...
+
+    @property
+    def steps_together(self) -> int | None: ...
+
+    def check(self, records: Sequence[dict[str, Any]], rank: int, world: int) -> None:
+        """Check that the plan fits its recordings and processes, and warn about bins that are finer than times mean.
+
+        Raises:
+            ConfigError: if ``world`` processes cannot share a step.
+        """
+
+    def windows(self, step: int, rank: int = 0, world: int = 1) -> StepWindows:
+        """Draw the windows that one of ``world`` processes has in a step."""
+
+    def epoch(self) -> tuple[Plan, int] | None:
+        """Return a plan that ends with the first epoch, and its number of steps; None if there are no epochs."""
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """Place of B windows in a step, and of the step in the run: for draws, for pairs, for schedules.
+
+    Args:
+        item_B: int64, the windows' numbers in the global batch.
+        recording_B: int64, a number per recording.
+        seed: of the run.
+        step: from 0.
+        steps: of the whole run; 0 where there is no end in sight.
+        surround_VBS: surrounding information of each view's windows (V views), or None.
+        bins_per_token: bins that make one token of the model.
+
+    Example:
+        >>> context = StepContext(torch.arange(2), torch.zeros(2, dtype=torch.int64), step=5, steps=11)
+        >>> context.progress
+        0.5
+    """
+
+    item_B: torch.Tensor
+    recording_B: torch.Tensor
+    seed: int = 0
+    step: int = 0
+    steps: int = 0
+    surround_VBS: torch.Tensor | None = None
+    bins_per_token: int = 1
+
+    @classmethod
+    def alone(cls, view: WindowBatch) -> StepContext:
+        """Windows that are the whole batch, of one recording."""
+        item_B = torch.arange(len(view), device=view.x_BNT.device)
+        return cls(item_B, torch.zeros_like(item_B))
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, 0 at the first step and 1 at the last."""
+        return min(self.step / max(self.steps - 1, 1), 1.0) if self.steps else 0.0
+
+    def draws(self, purpose: str, number: int = 0) -> Draws:
+        """Random numbers of these windows, for a named purpose."""
+        return Draws.of(seed=self.seed, step=self.step, item_B=self.item_B).child(purpose, number)
+
+    def to(self, device: torch.device | str) -> StepContext:
+        """The same context on a device."""
+        surround = None if self.surround_VBS is None else self.surround_VBS.to(device)
+        return replace(
+            self, item_B=self.item_B.to(device), recording_B=self.recording_B.to(device), surround_VBS=surround
+        )
+
+
+@dataclass
+class StepBatch:
+    """One process's share of a step, read.
+
+    Args:
+        views: a `WindowBatch` (or `PackedBatch`) per view; ``batch.x_BNT`` and so on are those of the first.
+        windows: what was read.
+        context: the place of the windows in the run.
+    """
+
+    views: list[Any]
+    windows: StepWindows
+    context: StepContext
+
+    @property
+    def step(self) -> int:
+        """The step's number, from 0."""
+        return self.windows.step
+
+    def to(self, device: torch.device | str) -> StepBatch:
+        """Return the same batch on a device."""
+        return replace(self, views=[view.to(device) for view in self.views], context=self.context.to(device))
+
+    def pin_memory(self) -> StepBatch:
+        """Return the same batch in memory from which a GPU copies while both go on."""
+        return replace(self, views=[view.pin_memory() for view in self.views])
+
+    def __getattr__(self, name: str) -> torch.Tensor:
+        if name.startswith("_") or "views" not in self.__dict__:
+            raise AttributeError(name)
+        value: torch.Tensor = getattr(self.views[0], name)
+        return value
+
+    def __len__(self) -> int:
+        return len(self.views[0])

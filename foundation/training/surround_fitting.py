@@ -1,0 +1,33 @@
+"""Surrounding information that has to be fitted before a run begins."""
+
+from __future__ import annotations
+
+from foundation.common.progress import progress
+from foundation.data.covariates import Surroundings
+from foundation.training.distributed.parallel_work import do_own_part
+from foundation.training.distributed.process_messages import Control
+
+
+def fit_surroundings(surroundings: Surroundings | None, control: Control | None = None) -> None:
+    """Fit surrounding information that is not in the store yet; all processes call it, and each fits its share.
+
+    Args:
+        surroundings: of the recordings of a run; None: the objective asks for none, and nothing is done.
+        control: to the other processes; without it this one fits all.
+
+    Raises:
+        FoundationError: if it cannot be fitted, in this process or in another one.
+    """
+    if surroundings is None:
+        return
+    if control is None or control.world == 1:
+        _fit(surroundings, surroundings.missing(), shown=True)
+        return
+    missing = control.of_first(surroundings.missing() if control.rank == 0 else None)
+    share = missing[control.rank :: control.world]
+    do_own_part(lambda: _fit(surroundings, share, shown=control.rank == 0), control)
+
+
+def _fit(surroundings: Surroundings, names: list[str], *, shown: bool) -> None:
+    for name in progress(names, "surrounding information", unit="recording") if shown else names:
+        surroundings.fit(name)
