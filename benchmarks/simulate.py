@@ -17,9 +17,8 @@ import one_thread  # noqa: F401  (before NumPy)
 from harness import Page
 
 from ingest.simulate import SimulateSettings
-from ingest.simulate.integrate import integrate
 from ingest.simulate.simulated_network import MODES, make_network
-from ingest.simulate.simulated_session import make_session
+from ingest.simulate.simulated_session import integrate, make_session
 
 TARGET = 60.0  # seconds of one core for 2,000 neurons and 10 minutes
 CASES = ((500, 60.0, 10), (2000, 60.0, 10), (2000, 600.0, 10), (2000, 600.0, 20))

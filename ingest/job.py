@@ -41,10 +41,9 @@ from ingest.run.ingest_settings import AUTO, IngestSettings
 from ingest.run.relist import hold_to, list_again, outdated
 from ingest.run.remote_submit import run_on_cluster
 from ingest.run.task_schedule import run_here, run_tasks
-from ingest.run.warm_up import compile_loops
-from ingest.run.worker import Work
+from ingest.run.worker import Work, compile_loops
 from ingest.sources import Asset, find_assets
-from ingest.sources.asset_listing import listing
+from ingest.sources.asset_search import listing
 
 __all__ = ["IngestSettings", "ingest"]
 log = logging.getLogger(__name__)

@@ -31,6 +31,16 @@ def printable_lines(text: str) -> str:
     return _IN_LINES.sub(_escape, text)
 
 
+def replace_unprintable(text: str, by: str) -> str:
+    r"""Return a text with another text in place of each character that cannot be printed.
+
+    Example:
+        >>> replace_unprintable("mouse\x1b\nfailed", "_")
+        'mouse__failed'
+    """
+    return "".join(char if char.isprintable() else by for char in text)
+
+
 def in_page(value: Any) -> Any:
     r"""Return what a template puts into a page (Jinja's ``finalize``): texts without control characters.
 

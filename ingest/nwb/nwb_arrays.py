@@ -11,7 +11,7 @@ import numpy as np
 
 from foundation.common.errors import SourceError
 from foundation.store.format.spill import PIECE_BYTES, empty, let_go
-from ingest.nwb.file.hdf5_filters import missing_filters_named
+from ingest.nwb.file.plain_errors import missing_filters_named
 
 # Below this many bytes nothing is asked: reading is cheaper than asking.
 SMALL = 1 << 20

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hdmf.build.errors import ConstructError
 
 from foundation.common.errors import SourceError, StoreError, UnreachableError
+from foundation.common.printable import replace_unprintable
 from ingest.nwb.file.plain_errors import FILTER, filter_is_missing
 from ingest.quality.read_counts import Quality
 
@@ -129,8 +130,7 @@ def reason(error: BaseException) -> str:
         error = SourceError(
             re.sub(r"^Could not construct \w+ object due to: (\w+\.__init__: )?", "", str(error.args[1]))
         )
-    text = "".join(char if char.isprintable() else " " for char in str(error))
-    text = " ".join(text.split())[:400]
+    text = " ".join(replace_unprintable(str(error), " ").split())[:400]
     if filter_is_missing(error):
         return FILTER
     if isinstance(error, UnicodeDecodeError):

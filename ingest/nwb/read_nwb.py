@@ -6,12 +6,10 @@ import hashlib
 import io
 import logging
 import os
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
 import fsspec
@@ -23,15 +21,13 @@ from zarr.abc.store import Store as ZarrStore
 from foundation.common.credentials import without_secrets
 from foundation.common.errors import SourceError, StoreError
 from foundation.common.printable import printable
-from foundation.store import Recording, Source, Subject
+from foundation.store import Recording, Source
 from ingest.nwb.file.builder_parts import PartManager
 from ingest.nwb.file.construct import constructed
-from ingest.nwb.file.file_kind import refuse_other_kinds
+from ingest.nwb.file.file_kind import refuse_other_kinds, refuse_other_versions, version_of
 from ingest.nwb.file.hdf5_builders import SPECIFICATIONS, Hdf5Builders
-from ingest.nwb.file.hdf5_filters import use_plugins
 from ingest.nwb.file.hdf5_safety import refuse_outside_links
-from ingest.nwb.file.nwb_versions import refuse_other_versions, version_of
-from ingest.nwb.file.plain_errors import in_plain_words
+from ingest.nwb.file.plain_errors import in_plain_words, use_plugins
 from ingest.nwb.file.unfinished import refuse_changed, refuse_unfinished, state_of
 from ingest.nwb.file.watched_file import WatchedFile
 from ingest.nwb.inventory import leave_the_rest
@@ -41,15 +37,13 @@ from ingest.nwb.series.activity import activity_series, preference, read_activit
 from ingest.nwb.series.event_series import read_events
 from ingest.nwb.series.interval_tables import read_intervals, without_invalid_times
 from ingest.nwb.series.sampled_series import FoundSeries, find_series, rate_of, read_behavior, voltage
-from ingest.nwb.session_start import session_start, unix_time
+from ingest.nwb.session_info import read_subject, session_name, session_start, unix_time
 from ingest.nwb.spikes.detected_events import Detected, find_detected, is_stub, read_detected
 from ingest.nwb.spikes.other_times import find_trials, other_times
-from ingest.nwb.spikes.resolution import resolution_of
-from ingest.nwb.spikes.spike_tables import observation_intervals, observed_time, read_spikes
-from ingest.nwb.spikes.spike_times import seconds_of
+from ingest.nwb.spikes.spike_tables import find_units, observation_intervals, observed_time, read_spikes
+from ingest.nwb.spikes.spike_times import resolution_of, seconds_of
 from ingest.nwb.spikes.time_units import suspicion, timescale_mismatches
 from ingest.nwb.spikes.unit_columns import read_units, with_regions
-from ingest.nwb.spikes.unit_tables import find_units
 from ingest.nwb.zarr_v2 import digest_of_zarr, opened_zarr, zarr_at
 from ingest.quality.quality_control import assess
 from ingest.quality.read_counts import refuse_losses
@@ -332,26 +326,3 @@ def _not_sorted(path: str, found: list[FoundSeries], detected: list[Detected]) -
         return NoActivity(path, ", ".join(item.path for item in found))
     shape, rate = np.shape(raw.series.data), rate_of(raw.series)
     return NeedsSorting(path, shape[1] if len(shape) > 1 else 1, rate, shape[0] / rate, events)
-
-
-def read_subject(nwb: NWBFile, path: str, namespace: str) -> Subject:
-    """The animal; one that the file does not name is called after the file (``sub-...``, or all of its name)."""
-    stem = _stem(path)
-    named = re.search(r"sub-([^_/]+)", stem)
-    fallback = named.group(1) if named else stem
-    subject = nwb.subject
-    if subject is None:
-        return Subject(fallback, namespace)
-    texts = {field: plain_text(getattr(subject, field, None)) for field in ("species", "sex", "age")}
-    return Subject(plain_text(subject.subject_id) or fallback, namespace, **texts)
-
-
-def _stem(path: str) -> str:
-    """The name of a file or a Zarr store without ``.nwb``, ``.zarr`` or both."""
-    return PurePosixPath(PurePosixPath(path).name.removesuffix(".zarr")).stem
-
-
-def session_name(nwb: NWBFile, path: str) -> str:
-    """The session: the file's session id, or ``ses-...`` of its name, or its identifier."""
-    named = re.search(r"ses-([^_/]+)", _stem(path))
-    return plain_text(nwb.session_id) or (named.group(1) if named else plain_text(nwb.identifier) or _stem(path))

@@ -1,16 +1,44 @@
-"""Which recordings are kept once they are open and their units have been judged."""
+"""Which recordings are kept, decided when they are open and their units have been judged."""
 
 from __future__ import annotations
 
-from foundation.store import Recording
-from ingest.quality.recording_filter_settings import KeepRules
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from foundation.common.errors import ConfigError
+
+if TYPE_CHECKING:  # settings are quick to import
+    from foundation.store import Recording
+
+
+@dataclass(frozen=True)
+class KeepRules:
+    """What a recording needs to be kept. One that has less is left out, and its receipt says why.
+
+    Args:
+        least_units: units that quality control left.
+        least_duration: seconds of observed time.
+        labels: what must be known of it, by the names that ``foundation catalog`` lists: ``cell_type``, ``position``,
+            ``states.state``, or the name of a table such as ``trials``.
+    """
+
+    least_units: int = 1
+    least_duration: float = 0.0
+    labels: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.least_units < 1:
+            raise ConfigError(f"least_units is {self.least_units}: allowed is 1 or more")
+        if not 0 <= self.least_duration < math.inf:
+            raise ConfigError(f"least_duration is {self.least_duration}: allowed is a number of seconds, 0 or more")
 
 
 def why_not(recording: Recording, rules: KeepRules) -> str:
     """Why a recording is left out; ``''`` if it is kept.
 
     Example:
-        >>> from foundation.store import Interval, Source, Spikes, Subject, Units
+        >>> from foundation.store import Interval, Recording, Source, Spikes, Subject, Units
         >>> recording = Recording(Source("a.nwb", "0"), Subject("m"), "s", Units(1), Interval.single(0.0, 10.0),
         ...                       Spikes.from_trains([[1.0]]))
         >>> why_not(recording, KeepRules())

@@ -6,6 +6,7 @@ import re
 from collections.abc import Container, Iterable
 from itertools import chain, count
 
+from foundation.common.printable import replace_unprintable
 from ingest.recipe.pattern_cost import LONGEST_NAME, LONGEST_TEXT
 
 
@@ -51,7 +52,7 @@ def safe_name(name: str) -> str:
         >>> safe_name("cell_type"), safe_name("../../etc/x"), safe_name("__hidden"), safe_name("..")
         ('cell_type', '.._.._etc_x', '_hidden', '_')
     """
-    name = "".join("_" if char in "/\\" or not char.isprintable() else char for char in name).strip()[:200]
+    name = re.sub(r"[/\\]", "_", replace_unprintable(name, "_")).strip()[:200]
     name = re.sub("^_{2,}", "_", name)
     return "_" if not name.strip(".") or name == "zarr.json" else name
 

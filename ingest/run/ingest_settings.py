@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 
 from foundation.common.errors import ConfigError
 from foundation.common.setting_checks import check_local
-from ingest.quality.recording_filter_settings import KeepRules
-from ingest.sources.access import AccessSettings
-from ingest.sources.asset_filter_settings import AssetFilters
+from ingest.quality.recording_filters import KeepRules
 from ingest.sources.dandi.archives import Archive
+from ingest.sources.source_settings import AccessSettings, AssetFilters
 
 AUTO = "auto"
 

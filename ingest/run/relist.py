@@ -15,9 +15,8 @@ from foundation.store import Catalog, Store
 from foundation.store.commit.membership import VersionAssets, note_version, retire
 from ingest.run.ingest_report import FAILED, Receipt
 from ingest.sources import AccessSettings, Archive, Asset
-from ingest.sources.dandi.addresses import FORM, parse_address
-from ingest.sources.dandi.archives import known_archives
-from ingest.sources.path_patterns import matches
+from ingest.sources.asset_filters import matches
+from ingest.sources.dandi.archives import FORM, known_archives, parse_address
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from foundation.common.ray_share import ClusterShare
 from foundation.store.format.spill import MEMORY
+from ingest.nwb.file.watched_file import METER
 from ingest.run.ingest_report import FAILED, Receipt
 from ingest.sources import Asset
-from ingest.sources.http.byte_meter import METER
 
 log = logging.getLogger(__name__)
 

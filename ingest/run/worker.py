@@ -1,4 +1,4 @@
-"""What a worker does with one asset: read it, write the recording into the store, and say what became of it."""
+"""What a worker does with one asset: read it, write the recording into the store, and return a receipt."""
 
 from __future__ import annotations
 
@@ -11,19 +11,34 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from foundation.common.credentials import without_secrets, without_secrets_in_url
 from foundation.common.errors import FoundationError
 from foundation.common.printable import printable
-from foundation.store import Source, Store, make_current, recording_id, write_recording
+from foundation.store import (
+    Interval,
+    Recording,
+    Source,
+    Spikes,
+    Store,
+    Subject,
+    Units,
+    make_current,
+    recording_id,
+    write_recording,
+)
+from foundation.store.format.encode import encode
+from foundation.store.format.spike_blocks import SPIKES_PER_BLOCK
+from ingest.nwb.file.watched_file import METER
 from ingest.nwb.read_nwb import NeedsSorting, NoActivity, digest_of, read_nwb
-from ingest.quality.quality_control import remarks
+from ingest.quality.quality_control import assess, remarks
 from ingest.quality.read_counts import LOSSES
-from ingest.quality.recording_filter_settings import KeepRules
-from ingest.quality.recording_filters import why_not
+from ingest.quality.recording_filters import KeepRules, why_not
+from ingest.recipe.recipe_rules import ControlRules
 from ingest.recipe.recipes import Recipe
 from ingest.run.ingest_report import FAILED, INGESTED, LEFT_OUT, NEEDS_SORTING, SKIPPED, Receipt
 from ingest.sources import AccessSettings, Asset, open_asset
-from ingest.sources.http.byte_meter import METER
 
 log = logging.getLogger(__name__)
 
@@ -116,3 +131,15 @@ def place_of(asset: Asset) -> str:
     if asset.source.archive:
         return ""
     return without_secrets_in_url(asset.url) if "://" in asset.url else os.path.realpath(asset.url)
+
+
+def compile_loops() -> None:
+    """Put small recordings through quality control and encoding, so that their loops lie compiled on this disk."""
+    n = SPIKES_PER_BLOCK  # of each unit: two units have more than one block
+    rng = np.random.default_rng(0)
+    on_a_grid = [np.arange(1, n) / 30_000.0] * 2
+    anywhere = [np.sort(rng.uniform(0.0, 3.0, n)) for _ in range(2)]
+    for trains in (on_a_grid, anywhere):
+        spikes = Spikes.from_trains(trains)
+        recording = Recording(Source("", ""), Subject(""), "", Units(2), Interval.single(0.0, 100.0), spikes=spikes)
+        _ = encode(assess(recording, ControlRules())).digest

@@ -1,21 +1,29 @@
-"""Simulate networks and write them as NWB files."""
+"""Simulate networks and write them as NWB files. The same settings give the same bytes."""
 
 from __future__ import annotations
 
 import logging
+import os
+import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 
+import h5py
 import numpy as np
+from pynwb import NWBHDF5IO, NWBFile, TimeSeries
+from pynwb.behavior import Position, SpatialSeries
+from pynwb.epoch import TimeIntervals
+from pynwb.file import Subject
 
-from foundation.common.errors import ConfigError
+from foundation.common.errors import ConfigError, SourceError
 from foundation.common.progress import progress
-from ingest.simulate.integrate import integrate
 from ingest.simulate.simulate_settings import SimulateSettings
-from ingest.simulate.simulated_network import make_network
-from ingest.simulate.simulated_session import make_session
-from ingest.simulate.write_session import SESSION, write_session
+from ingest.simulate.simulated_network import Network, make_network
+from ingest.simulate.simulated_session import BEHAVIOR_RATE, Session, integrate, make_session
 
 log = logging.getLogger(__name__)
+START = datetime(2003, 11, 1, tzinfo=UTC)  # the month of Izhikevich's paper: a date that does not move
+SESSION = "izhikevich"
 
 
 def simulate_izhikevich(settings: SimulateSettings) -> list[Path]:
@@ -63,3 +71,105 @@ def _check_output(root: Path, paths: list[Path]) -> None:
             f"output is {str(root)!r}, which holds NWB files that this simulation does not write, such as "
             f"{str(foreign[0])!r}: allowed is a folder of its own"
         )
+
+
+def write_session(
+    path: Path, subject: str, network: Network, session: Session, trains: list[np.ndarray], seconds: float, text: str
+) -> None:
+    """Write one session; the file appears whole or not at all.
+
+    Args:
+        path: the file.
+        subject: name of the "animal".
+        network, session, trains: what was simulated.
+        seconds: its length.
+        text: a line on how it was made.
+
+    Raises:
+        SourceError: if the file cannot be written.
+    """
+    nwb = NWBFile(
+        session_description=text,
+        identifier=f"{subject}_{SESSION}",
+        session_id=SESSION,
+        session_start_time=START,
+        timestamps_reference_time=START,
+        file_create_date=START,
+        lab="simulation",
+        subject=Subject(subject_id=subject, description="a simulated network of Izhikevich neurons"),
+    )
+    _add_units(nwb, network, trains, seconds)
+    _add_states(nwb, session)
+    if session.trials:
+        _add_reaches(nwb, session)
+    _fix_ids(nwb)
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(part, "w") as file, NWBHDF5IO(file=file, mode="w") as io:
+            io.write(nwb)
+        os.replace(part, path)
+    except OSError as error:
+        raise SourceError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _add_units(nwb: NWBFile, network: Network, trains: list[np.ndarray], seconds: float) -> None:
+    nwb.add_unit_column("cell_type", "firing mode (Izhikevich 2003): RS, IB, CH, FS or LTS")
+    nwb.add_unit_column("location", "simulated area")
+    for name in "abcd":
+        nwb.add_unit_column(name, f"parameter {name} of the model")
+    for n, train in enumerate(trains):
+        parameters = dict(zip("abcd", network.abcd_N4[n].tolist(), strict=True))
+        labels = {"cell_type": network.cell_types[n], "location": network.locations[n]}
+        nwb.add_unit(spike_times=train, obs_intervals=[[0.0, seconds]], **labels, **parameters)
+    nwb.units.resolution = 0.001
+
+
+def _add_states(nwb: NWBFile, session: Session) -> None:
+    table = TimeIntervals(name="sleep_states", description="state of the simulated animal")
+    table.add_column("label", "wake, nrem or rem")
+    for bout in session.bouts:
+        table.add_interval(start_time=bout.start, stop_time=bout.end, label=bout.state)
+    nwb.add_time_intervals(table)
+
+
+def _add_reaches(nwb: NWBFile, session: Session) -> None:
+    nwb.add_trial_column("target_id", "0 to 7, counter-clockwise from the right")
+    nwb.add_trial_column("target_dir", "direction of the target, radians")
+    nwb.add_trial_column("go_time", "when the hand begins to move, seconds")
+    for trial in session.trials:
+        nwb.add_trial(
+            start_time=trial.start,
+            stop_time=trial.stop,
+            target_id=trial.target,
+            target_dir=trial.direction,
+            go_time=trial.go,
+        )
+    module = nwb.create_processing_module("behavior", "the simulated hand")
+    position = session.position_T2[:: session.stride].astype(np.float32)
+    velocity = session.velocity_T2[:: session.stride].astype(np.float32)
+    sampled = {"rate": BEHAVIOR_RATE, "starting_time": 0.0}
+    frame = "centre of the workspace"
+    hand = SpatialSeries(
+        name="hand_position",
+        description="hand (x, y)",
+        data=position,
+        unit="centimeters",
+        reference_frame=frame,
+        **sampled,
+    )
+    module.add(Position(spatial_series=hand))
+    module.add(TimeSeries(name="hand_velocity", data=velocity, unit="cm/s", description="hand (x, y)", **sampled))
+
+
+def _fix_ids(nwb: NWBFile) -> None:
+    """Give every object an id made from its place in the file; hdmf draws random ones and offers no setter."""
+    for item in [nwb, *nwb.all_children()]:
+        place = [item.name]
+        parent = item.parent
+        while parent is not None:
+            place.append(parent.name)
+            parent = parent.parent
+        item._AbstractContainer__object_id = str(uuid.uuid5(uuid.NAMESPACE_OID, "/".join([nwb.identifier, *place])))

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING
 from foundation.common.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from ingest.sources.access import AccessSettings
     from ingest.sources.asset import Asset
-    from ingest.sources.asset_filter_settings import AssetFilters
+    from ingest.sources.asset_content import open_asset
+    from ingest.sources.asset_search import find_assets
     from ingest.sources.dandi.archives import Archive
-    from ingest.sources.find_assets import find_assets
-    from ingest.sources.open_asset import open_asset
+    from ingest.sources.source_settings import AccessSettings, AssetFilters
 
 __all__ = [
     "AccessSettings",
@@ -23,11 +22,10 @@ __all__ = [
 __getattr__ = lazy_attributes(
     __name__,
     {
-        "ingest.sources.access": ["AccessSettings"],
+        "ingest.sources.source_settings": ["AccessSettings", "AssetFilters"],
         "ingest.sources.dandi.archives": ["Archive"],
         "ingest.sources.asset": ["Asset"],
-        "ingest.sources.asset_filter_settings": ["AssetFilters"],
-        "ingest.sources.find_assets": ["find_assets"],
-        "ingest.sources.open_asset": ["open_asset"],
+        "ingest.sources.asset_search": ["find_assets"],
+        "ingest.sources.asset_content": ["open_asset"],
     },
 )

@@ -1,7 +1,8 @@
-"""One file of a source: where its bytes are, how many there are, and what is stated about it."""
+"""One file of a source: where its bytes are, how many there are, and what its archive or its path says about it."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,6 +11,7 @@ from foundation.store import Source
 from ingest.sources.dandi.archives import Archive
 
 Format = Literal["hdf5", "zarr"]
+_MODALITIES = frozenset(("ecephys", "icephys", "ophys", "behavior", "ogen", "image", "eeg", "ieeg", "meg", "ecog"))
 
 
 @dataclass(frozen=True)
@@ -83,3 +85,32 @@ def check_path(path: str) -> None:
     parts = path.split("/")
     if any(part in ("", ".", "..") for part in parts) or "\\" in path or any(ord(c) < 32 for c in path):
         raise SourceError(f"{path!r} is a name that leads out of its folder: it is not taken")
+
+
+def entity(path: str, key: str) -> str:
+    """The value of an entity such as ``sub`` or ``ses``; of the file's name first, then of its folders; or ``''``.
+
+    Example:
+        >>> path = "sub-Chewie/sub-Chewie_ses-CO-20131003_behavior+ecephys.nwb"
+        >>> entity(path, "sub"), entity(path, "ses"), entity("x.nwb", "sub")
+        ('Chewie', 'CO-20131003', '')
+    """
+    for part in reversed(path.split("/")):
+        found = re.search(rf"(?:^|_){key}-([^_/]+?)(?=_|\.nwb|\.zarr|$)", part)
+        if found:
+            return found.group(1)
+    return ""
+
+
+def modalities(path: str) -> tuple[str, ...]:
+    """The modalities that a file's name ends in.
+
+    Example:
+        >>> modalities("sub-Chewie/sub-Chewie_ses-CO-20131003_behavior+ecephys.nwb")
+        ('behavior', 'ecephys')
+        >>> modalities("sub-a_x.nwb")
+        ()
+    """
+    stem = re.sub(r"(\.nwb)?(\.zarr)?$", "", path.rpartition("/")[2])
+    words = stem.rpartition("_")[2].split("+")
+    return tuple(words) if all(word in _MODALITIES for word in words) else ()

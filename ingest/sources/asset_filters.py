@@ -1,14 +1,19 @@
-"""Which assets of a source are taken, decided before a byte of them moves."""
+"""Which assets of a source are taken, decided before a byte of them moves; and globs of paths."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
+from fsspec.utils import glob_translate
+
 from foundation.common.errors import SourceError
 from ingest.sources.asset import Asset
-from ingest.sources.asset_filter_settings import AssetFilters
-from ingest.sources.path_patterns import braces_hint, matches
+from ingest.sources.source_settings import AssetFilters
+
+WILDCARDS = "*?["
+WEB_WILDCARDS = "*["
 
 
 def chosen(assets: Sequence[Asset], filters: AssetFilters, source: str) -> list[Asset]:
@@ -63,3 +68,85 @@ def _reason(asset: Asset, filters: AssetFilters) -> str:
     if filters.most_size is not None and asset.size > filters.most_size:
         return "most_size"
     return ""
+
+
+def is_glob(path: str) -> bool:
+    """Return whether a path has wildcards. On the web ``?`` begins a query, which has none.
+
+    Example:
+        >>> is_glob("sub-?/x.nwb"), is_glob("https://host/x.nwb?sig=a*b"), is_glob("https://host/sub-*/x.nwb?sig=a")
+        (True, False, True)
+    """
+    if on_the_web(path):
+        return any(c in web_path(path) for c in WEB_WILDCARDS)
+    return any(c in path for c in WILDCARDS)
+
+
+def on_the_web(path: str) -> bool:
+    """Return whether a path is the URL of a web server."""
+    return path.lower().startswith(("http://", "https://"))
+
+
+def web_path(url: str) -> str:
+    """Return the path of a web server's URL, without its query.
+
+    Example:
+        >>> web_path("https://host/a/x.nwb?sig=a/b")
+        '/a/x.nwb'
+    """
+    return re.sub(r"^https?://[^/?#]*|[?#].*$", "", url, flags=re.IGNORECASE | re.DOTALL)
+
+
+def fixed_part(pattern: str) -> str:
+    """The folder before a glob's first wildcard.
+
+    Example:
+        >>> fixed_part("sub-a/ses-*/x.nwb"), fixed_part("*.nwb")
+        ('sub-a', '')
+    """
+    return before_wildcards(pattern).rpartition("/")[0]
+
+
+def before_wildcards(pattern: str) -> str:
+    """What every path begins with that has the form of a glob.
+
+    Example:
+        >>> before_wildcards("sub-a/ses-*/x.nwb"), before_wildcards("sub-a/x.nwb")
+        ('sub-a/ses-', 'sub-a/x.nwb')
+    """
+    return pattern[: min((pattern.index(c) for c in WILDCARDS if c in pattern), default=len(pattern))]
+
+
+def braces_hint(*patterns: str) -> str:
+    """Return the end of an error about globs that fit nothing: shells expand braces, globs here do not; or ``''``.
+
+    Example:
+        >>> braces_hint("sub-{a,b}/*.nwb")
+        '; braces are no wildcards here: write *, ? or [ab], or give a list of globs (filters.path)'
+        >>> braces_hint("sub-a/*.nwb")
+        ''
+    """
+    if not any("{" in pattern and "}" in pattern for pattern in patterns):
+        return ""
+    return "; braces are no wildcards here: write *, ? or [ab], or give a list of globs (filters.path)"
+
+
+def matches(path: str, pattern: str, by_name: bool = True) -> bool:
+    """Whether a path, or a folder that it is in, has the form of a glob.
+
+    Args:
+        path: relative to the folder that the glob begins in.
+        pattern: ``*`` stays within a folder, ``**`` does not.
+        by_name: a glob without ``/`` is for the file's name, whatever folder it is in.
+
+    Example:
+        >>> matches("sub-a/ses-1/x.nwb", "sub-?/**"), matches("sub-a/ses-1/x.nwb", "sub-?/*.nwb")
+        (True, False)
+        >>> matches("sub-a/x.nwb", "*.nwb"), matches("sub-a/x.nwb", "sub-[ab]/")
+        (True, True)
+    """
+    if by_name and "/" not in pattern:
+        path = path.rpartition("/")[2]
+    expression = re.compile(glob_translate(pattern.rstrip("/")))
+    parts = path.split("/")
+    return any(expression.match("/".join(parts[: n + 1])) for n in range(len(parts)))

@@ -13,7 +13,7 @@ from typing import TypeVar
 import tenacity
 
 from foundation.common.errors import SourceError
-from ingest.sources.access import AccessSettings
+from ingest.sources.source_settings import AccessSettings
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

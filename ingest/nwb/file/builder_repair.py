@@ -9,8 +9,7 @@ from hdmf.build import DatasetBuilder, GroupBuilder
 
 from foundation.common.errors import SourceError
 from ingest.nwb.file.builder_parts import AnyBuilder, PartManager, is_inside, path_of, take_out, walk
-from ingest.nwb.file.flat_columns import flatten_columns, pair_indices
-from ingest.nwb.file.table_rows import drop_column, mend_rows
+from ingest.nwb.file.table_rows import drop_column, flatten_columns, mend_rows, pair_indices
 from ingest.nwb.read_log import Notes
 
 # Places of which NWB itself says what lies there: an extension's type that is not known is read as NWB's.

@@ -1,20 +1,27 @@
-"""What a file is that is no HDF5 file, told from its first bytes: a web page, a pointer, an archive."""
+"""Refuse what is no NWB 2 file: other kinds, told from their first bytes, and other versions of NWB."""
 
 from __future__ import annotations
 
+import re
 from io import RawIOBase
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import h5py
 
 from foundation.common.errors import SourceError
+from ingest.nwb.nwb_texts import plain_text, single_text
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 # HDF5 looks for its signature here, behind a block of the user's own, as MATLAB writes one of 512 bytes.
 MAX_PLACE = 1 << 16
 HEAD = 1024
+# What git-annex leaves in place of the content of an unlocked file, and what to do about it.
+ANNEX_POINTER = b"/annex/objects/"
+ANNEX_HINT = "fetch it with `datalad get` or `git annex get`"
 # First bytes, and what a file that begins so is; what to do about it.
 KINDS: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs.github.com/", "is a git-lfs pointer, and not the file: fetch it with `git lfs pull`"),
-    (b"/annex/objects/", "is a git-annex pointer, and not the file: fetch it with `datalad get`"),
+    (ANNEX_POINTER, f"is a git-annex pointer, and not the file: {ANNEX_HINT}"),
     (b"\x1f\x8b", "is compressed by gzip: unpack it first, with `gunzip`"),
     (b"PK\x03\x04", "is a zip archive: unpack it first, with `unzip`"),
     (b"PK\x05\x06", "is an empty zip archive"),
@@ -90,3 +97,42 @@ def kind_of(head: bytes) -> str:
     if "\ufffd" not in text:
         return f"is text that begins with {' '.join(text.split())[:40]!r}, and no HDF5 file"
     return f"is no HDF5 file: it begins with the bytes {head[:8].hex(' ')}"
+
+
+def refuse_other_versions(version: Any) -> None:
+    """Refuse whatever is not NWB 2.
+
+    Args:
+        version: what a file says of its version, for example ``2.6.0`` or ``NWB-1.0.5``; None if it says nothing.
+
+    Raises:
+        SourceError: naming the version.
+
+    Example:
+        >>> refuse_other_versions("2.0b")
+        >>> refuse_other_versions("NWB-1.0.6")
+        Traceback (most recent call last):
+        foundation.common.errors.SourceError: is of version 'NWB-1.0.6': NWB 2 is read; NWB 1 files need ...
+    """
+    version = single_text(version)
+    if isinstance(version, str | bytes):
+        version = plain_text(version)
+    if not isinstance(version, str):
+        raise SourceError("is no NWB file: it does not say its nwb_version; NWB 2 is read")
+    number = re.search(r"\d+", version)
+    if number and int(number.group()) == 2:
+        return
+    if number and int(number.group()) < 2:
+        raise SourceError(
+            f"is of version {version!r}: NWB 2 is read; NWB 1 files need to be converted to NWB 2 first, "
+            "by those who published them or with the tools that the NWB documentation names"
+        )
+    raise SourceError(f"is of version {version!r}: NWB 2 is read; a newer release may know it")
+
+
+def version_of(file: h5py.File) -> Any:
+    """What an HDF5 file says of its version: an attribute in NWB 2, a dataset in NWB 1; None if nothing."""
+    if "nwb_version" in file.attrs:
+        return file.attrs["nwb_version"]
+    found = file.get("nwb_version")
+    return found[()] if isinstance(found, h5py.Dataset) and found.shape == () else None

@@ -18,6 +18,8 @@ from ingest.nwb.file.file_kind import HDF5
 SIBLINGS = (".part", ".partial", ".crdownload", ".download", ".aria2", ".dandidownload", ".filepart")
 # A run of fill values at the end of whole trains is taken for one never written from this length on.
 MIN_RUN = 8
+# A single time of 0 at the end may be a time; two and more are fill values.
+MIN_STAMPS = 2
 BEING_WRITTEN = "the file is being written, or its writer ended before it was done"
 
 
@@ -125,6 +127,17 @@ def fill_run(values: np.ndarray) -> int:
     return len(values) - 1 - int(others[-1]) if len(others) and values[others].max() > 0 else 0
 
 
+def zero_end(values: np.ndarray, min_run: int = 1) -> str | None:
+    """Return how many values at the end are fill values; None if fewer than ``min_run`` are.
+
+    Example:
+        >>> zero_end(np.array([1.0, 2.0, 0.0, 0.0])), zero_end(np.array([1.0, 0.0]), min_run=2)
+        ('the last 2 of 4 are 0', None)
+    """
+    run = fill_run(values)
+    return f"the last {run} of {len(values)} are 0" if run >= min_run else None
+
+
 def refuse_unfinished_trains(data: Any, times: np.ndarray, bounds: np.ndarray, what: str) -> None:
     """Raise if spike times end in fill values.
 
@@ -139,9 +152,9 @@ def refuse_unfinished_trains(data: Any, times: np.ndarray, bounds: np.ndarray, w
             whole trains at the end.
     """
     refuse_unwritten(data, what)
-    run = fill_run(times)
-    if run > 1 and (run >= MIN_RUN or len(times) - run not in bounds):
-        raise SourceError(f"{what}: the last {run} of {len(times)} are 0: {BEING_WRITTEN}")
+    run = fill_run(times)  # whole trains of zeros count from MIN_RUN on
+    if (run >= MIN_RUN or len(times) - run not in bounds) and (why := zero_end(times, MIN_STAMPS)):
+        raise SourceError(f"{what}: {why}: {BEING_WRITTEN}")
 
 
 def refuse_unfinished_index(ends: np.ndarray, what: str) -> None:
@@ -150,5 +163,5 @@ def refuse_unfinished_index(ends: np.ndarray, what: str) -> None:
     Raises:
         SourceError: naming the index.
     """
-    if run := fill_run(np.asarray(ends)):
-        raise SourceError(f"{what}: the last {run} of {len(ends)} are 0: {BEING_WRITTEN}")
+    if why := zero_end(np.asarray(ends)):
+        raise SourceError(f"{what}: {why}: {BEING_WRITTEN}")

@@ -1,8 +1,9 @@
-"""A binary file that counts the bytes read from it and remembers that reading failed."""
+"""A binary file that remembers that reading failed, and the count of the bytes that a process has read."""
 
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -81,3 +82,31 @@ class WatchedFile(io.RawIOBase):
         if self._closes:
             self._file.close()
         super().close()
+
+
+class Meter:
+    """Counts bytes, from any thread.
+
+    Example:
+        >>> meter = Meter()
+        >>> meter.count(3), meter.count(4), meter.bytes
+        (None, None, 7)
+    """
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._lock = threading.Lock()
+
+    def reset(self) -> None:
+        """Begin anew, with another asset."""
+        with self._lock:
+            self.bytes = 0
+
+    def count(self, n: int) -> None:
+        """Count ``n`` bytes more."""
+        with self._lock:
+            self.bytes += n
+
+
+# A process works on one asset at a time.
+METER = Meter()

@@ -19,7 +19,7 @@ from foundation.common.errors import SourceError
 from foundation.store import IrregularTimeSeries, RegularTimeSeries
 from foundation.store import TimeSeries as StoredSeries
 from foundation.store.format.finite import LARGEST, is_finite, missing_as_nan
-from ingest.nwb.file.unfinished import BEING_WRITTEN, fill_run, is_sparse, unwritten, without_value
+from ingest.nwb.file.unfinished import BEING_WRITTEN, MIN_STAMPS, is_sparse, unwritten, without_value, zero_end
 from ingest.nwb.nwb_arrays import load_slowly
 from ingest.nwb.nwb_texts import plain_text
 from ingest.nwb.read_log import Notes
@@ -287,8 +287,8 @@ def _unfinished(item: FoundSeries, stamps: Any, times: np.ndarray | None) -> str
     for data in (item.series.data, stamps):
         if (why := unwritten(data)) is not None and (data is stamps or not is_sparse(data)):
             return why
-    run = 0 if times is None else fill_run(times)
-    return f"the last {run} of its time stamps are 0" if run > 1 else None
+    why = None if times is None else zero_end(times, MIN_STAMPS)
+    return None if why is None else f"{why} (time stamps)"
 
 
 def is_sampling(rate: float | None, start: float) -> bool:

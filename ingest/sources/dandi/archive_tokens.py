@@ -6,13 +6,12 @@ import logging
 import os
 import re
 import threading
-from urllib.parse import urlsplit
 
 import requests
 from requests.auth import AuthBase
 
 from foundation.common.errors import SourceError
-from ingest.sources.dandi.archives import Archive
+from ingest.sources.dandi.archives import Archive, same_origin
 
 log = logging.getLogger(__name__)
 
@@ -47,23 +46,6 @@ class ArchiveToken(AuthBase):
     def __reduce__(self) -> tuple[type[ArchiveToken], tuple[Archive]]:
         # Other processes find the token themselves.
         return ArchiveToken, (self.archive,)
-
-
-def same_origin(url: str, other: str) -> bool:
-    """Whether two URLs have the same scheme, host and port.
-
-    Example:
-        >>> same_origin("https://api.lab.org/api/x", "https://api.lab.org:443/api")
-        True
-        >>> same_origin("http://api.lab.org/api/x", "https://api.lab.org/api")
-        False
-    """
-    return _origin(url) == _origin(other)
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def token_of(archive: Archive) -> tuple[str | None, str]:

@@ -8,10 +8,8 @@ from typing import Any
 
 from foundation.common.errors import SourceError
 from foundation.store import Source
-from ingest.sources.asset import Asset
-from ingest.sources.dandi.addresses import Address
-from ingest.sources.dandi.archive_tokens import same_origin
-from ingest.sources.path_names import entity, modalities
+from ingest.sources.asset import Asset, entity, modalities
+from ingest.sources.dandi.archives import Address, same_origin
 
 DIGESTS = ("sha2-256", "dandi-etag", "dandi-zarr-checksum")
 TEXT = 200

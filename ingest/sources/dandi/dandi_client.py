@@ -6,11 +6,10 @@ import logging
 import os
 
 from foundation.common.errors import SourceError
-from ingest.sources.access import AccessSettings
-from ingest.sources.dandi.archive_tokens import same_origin
-from ingest.sources.dandi.archives import Archive
+from ingest.sources.dandi.archives import Archive, same_origin
 from ingest.sources.http.http_session import PatientSession
 from ingest.sources.source_retry import cause_of
+from ingest.sources.source_settings import AccessSettings
 
 # The client asks a service on the internet whether it is the newest one: it must not.
 os.environ.setdefault("DANDI_NO_ET", "1")

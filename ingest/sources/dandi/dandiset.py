@@ -15,13 +15,13 @@ from pydantic import ValidationError
 
 from foundation.common.errors import SourceError
 from foundation.store.commit.membership import VersionAssets
-from ingest.sources.access import AccessSettings
 from ingest.sources.asset import Asset
-from ingest.sources.dandi.addresses import Address
+from ingest.sources.asset_filters import before_wildcards, braces_hint, is_glob, matches
+from ingest.sources.dandi.archives import Address
 from ingest.sources.dandi.asset_metadata import DandisetFacts, asset_from, is_nwb, licence_of
 from ingest.sources.dandi.dandi_client import connect
-from ingest.sources.path_patterns import before_wildcards, braces_hint, is_glob, matches
 from ingest.sources.source_retry import cause_of
+from ingest.sources.source_settings import AccessSettings
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from foundation.common.errors import SourceError
-from ingest.sources.access import AccessSettings
-from ingest.sources.digests import check_file
-from ingest.sources.download_cache import free_bytes, locked, make_room, part_of, place_of
+from ingest.sources.download_cache import check_file, free_bytes, locked, make_room, part_of, place_of
 from ingest.sources.http.remote_file import RemoteBytes
 from ingest.sources.source_retry import PassingError, persistently
+from ingest.sources.source_settings import AccessSettings
 
 log = logging.getLogger(__name__)
 

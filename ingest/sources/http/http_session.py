@@ -10,10 +10,10 @@ from requests.exceptions import ChunkedEncodingError, ConnectionError, ContentDe
 
 from foundation.common.errors import SourceError
 from foundation.version import __version__
-from ingest.sources.access import AccessSettings
-from ingest.sources.dandi.archive_tokens import ArchiveToken, same_origin
-from ingest.sources.dandi.archives import Archive
+from ingest.sources.dandi.archive_tokens import ArchiveToken
+from ingest.sources.dandi.archives import Archive, same_origin
 from ingest.sources.source_retry import PassingError, asked_wait, cause_of, persistently
+from ingest.sources.source_settings import AccessSettings
 
 USER_AGENT = f"neural-foundation/{__version__}"
 BREAKS = (ConnectionError, Timeout, ChunkedEncodingError, ContentDecodingError)

@@ -13,8 +13,8 @@ import fsspec
 from foundation.common.credentials import without_secrets_in_url
 from foundation.common.errors import SourceError
 from foundation.store import Source
-from ingest.sources.access import AccessSettings
-from ingest.sources.asset import Asset, Format
+from ingest.sources.asset import Asset, Format, entity, modalities
+from ingest.sources.asset_filters import braces_hint, fixed_part, is_glob, on_the_web, web_path
 from ingest.sources.http.http_session import PatientSession
 from ingest.sources.http.remote_file import HttpFile
 from ingest.sources.local.local_folders import (
@@ -26,9 +26,8 @@ from ingest.sources.local.local_folders import (
     search,
     why_absent,
 )
-from ingest.sources.path_names import entity, modalities
-from ingest.sources.path_patterns import braces_hint, fixed_part, is_glob, on_the_web, web_path
 from ingest.sources.source_retry import cause_of
+from ingest.sources.source_settings import AccessSettings
 
 log = logging.getLogger(__name__)
 

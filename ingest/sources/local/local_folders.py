@@ -8,14 +8,16 @@ import stat
 from dataclasses import dataclass, field
 from typing import Any
 
+from ingest.nwb.file.file_kind import ANNEX_HINT, ANNEX_POINTER
+
 log = logging.getLogger(__name__)
 
 SUFFIX = ".nwb"
 ZARR_SUFFIXES = (".nwb", ".nwb.zarr", ".zarr")
 ZARR_MARKS = (".zgroup", ".zmetadata")
 NAMED = 3  # examples in a message
-# What git-annex leaves in place of a file that is not here: a link, or in an unlocked repository a small text.
-ANNEX, ANNEX_POINTER = "annex/objects", b"/annex/objects/"
+# Part of the target of a link that git-annex leaves in place of a file that is not here.
+ANNEX_LINK = "annex/objects"
 
 
 @dataclass
@@ -44,10 +46,9 @@ class Found:
             ("left out, as their names begin with a dot", self.hidden),
             ("not searched again, as these links lead to folders that were", self.again),
             ("not searched, as this user may not read them", self.closed),
-            ("without content, as these links lead to files that are not there (git-annex: `datalad get` fetches them)",
-             self.absent),
+            (f"without content, as these links lead to missing files (of git-annex: {ANNEX_HINT})", self.absent),
             ("left out, as they are no regular files", self.special),
-        ]  # fmt: skip
+        ]
         return [f"{text}: {_examples(paths)}" for text, paths in parts if paths]
 
 
@@ -104,7 +105,7 @@ def why_absent(path: str) -> str:
     """
     if os.path.islink(path) and not os.path.exists(path):
         target = os.readlink(path)
-        if ANNEX not in target:
+        if ANNEX_LINK not in target:
             return f"it is a link to {target!r}, which does not exist"
     else:
         try:
@@ -115,7 +116,7 @@ def why_absent(path: str) -> str:
                     return ""
         except OSError:
             return ""
-    return "its content was not fetched from git-annex: `datalad get` or `git annex get` with its path fetches it"
+    return f"its content was not fetched from git-annex: {ANNEX_HINT}"
 
 
 def _scan(folder: str, found: Found, named: bool) -> tuple[list[str], list[str]]:

@@ -44,7 +44,7 @@ def test_a_disk_that_is_too_small(stocked, asset, quick, monkeypatch):
     monkeypatch.setattr("ingest.sources.http.download.free_bytes", lambda access: 1000)
     with pytest.raises(SourceError, match=rf"{PATH}: {len(DATA)} bytes are to come, and 1000 are free"):
         content(asset, quick(mode="download"))
-    monkeypatch.setattr("ingest.sources.open_asset.free_bytes", lambda access: 1000)
+    monkeypatch.setattr("ingest.sources.asset_content.free_bytes", lambda access: 1000)
     assert content(asset, quick(mode="auto")) == DATA  # streamed
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from foundation.common.errors import ConfigError, SourceError
 from ingest.sources import Archive, AssetFilters, find_assets
-from ingest.sources.asset_listing import listing
+from ingest.sources.asset_search import listing
 from ingest.sources.dandi.archives import BUILT_IN, known_archives
 
 VERSION = "0.240101.1200"

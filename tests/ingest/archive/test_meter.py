@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from ingest.nwb.file.watched_file import METER
 from ingest.sources import find_assets, open_asset
-from ingest.sources.http.byte_meter import METER
 
 DATA = np.random.default_rng(3).bytes(300_000)
 

@@ -10,8 +10,8 @@ from ingest.nwb.read_nwb import read_nwb
 from ingest.recipe.recipes import load_recipe
 from ingest.run.worker import Work
 from ingest.sources import Asset, find_assets, open_asset
+from ingest.sources.asset_content import how
 from ingest.sources.download_cache import place_of
-from ingest.sources.open_asset import how
 
 DATA = np.random.default_rng(4).bytes(1_000_003)
 BLOCK = 1 << 14

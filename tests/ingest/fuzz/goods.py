@@ -19,7 +19,7 @@ from pynwb import NWBHDF5IO, NWBFile, TimeSeries
 from pynwb.ecephys import ElectricalSeries
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "zarr_nwb"))
+sys.path.insert(0, str(HERE.parent / "nwb" / "zarr_v2"))
 from session import session  # noqa: E402
 
 PACKED = HERE.parent / "data" / "session.nwb.zarr.tar.xz"

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from foundation.store import Source
+from ingest.nwb.file.watched_file import METER
 from ingest.run.ingest_progress import Watch
 from ingest.run.ingest_report import INGESTED, Receipt
 from ingest.run.task_schedule import ATTEMPTS, HEARTBEAT, memory_for, run_here, run_tasks
 from ingest.sources import Asset
-from ingest.sources.http.byte_meter import METER
 
 
 def assets(*sizes: int) -> list[Asset]:

@@ -6,7 +6,7 @@ from foundation.store.format.train_order import _first_wrong
 from ingest.quality import unit_quality
 from ingest.quality.quality_control import assess
 from ingest.recipe.recipe_rules import ControlRules
-from ingest.run.warm_up import compile_loops
+from ingest.run.worker import compile_loops
 
 LOOPS = (_count, _cut, _gather, _fill, _first_wrong, unit_quality._count)
 

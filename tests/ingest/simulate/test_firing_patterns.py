@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from ingest.simulate import SimulateSettings
-from ingest.simulate.integrate import integrate
 from ingest.simulate.simulated_network import MODES, make_network
-from ingest.simulate.simulated_session import make_session
+from ingest.simulate.simulated_session import integrate, make_session
 
 
 def intervals_of(drive: float, seconds: float = 2.0) -> dict[str, np.ndarray]:

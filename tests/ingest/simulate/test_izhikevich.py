@@ -6,9 +6,8 @@ import pytest
 from foundation.common.errors import ConfigError
 from ingest.nwb.read_nwb import digest_of, read_nwb
 from ingest.simulate import SimulateSettings, listing, simulate_izhikevich
-from ingest.simulate.integrate import integrate
 from ingest.simulate.simulated_network import AREAS, MODES, PARAMETERS, make_network
-from ingest.simulate.simulated_session import make_session
+from ingest.simulate.simulated_session import integrate, make_session
 
 SMALL = {"networks": 2, "neurons": 20, "seconds": 60.0, "wake": 20.0, "nrem": 12.0, "rem": 8.0}
 

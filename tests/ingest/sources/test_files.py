@@ -166,7 +166,7 @@ def test_content_that_git_annex_has_not_fetched_is_named(folder, caplog):
     (folder / "sub-a" / "gone.nwb").symlink_to("/nowhere/x.nwb")
     with caplog.at_level("INFO", "ingest"):
         found = {asset.path: asset for asset in find_assets(str(folder))}
-    assert "`datalad get` fetches them" in caplog.text
+    assert "fetch it with `datalad get`" in caplog.text
     for name, why in [
         ("locked", "datalad get"),
         ("unlocked", "datalad get"),

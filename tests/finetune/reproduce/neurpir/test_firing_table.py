@@ -23,9 +23,8 @@ from foundation.common.command import build_parser, parse
 from foundation.common.errors import ConfigError, FoundationError
 from foundation.store import Catalog, Interval, Source, Spikes, Store, Subject, Units, write_recording
 from ingest.simulate import SimulateSettings
-from ingest.simulate.integrate import integrate
 from ingest.simulate.simulated_network import make_network
-from ingest.simulate.simulated_session import make_session
+from ingest.simulate.simulated_session import integrate, make_session
 
 SECONDS = 24.0
 QUICK = StepRule(most_steps=4, every=2, patience=1, smooth=1)

@@ -11,8 +11,7 @@ import pytest
 
 from foundation.common.errors import SourceError
 from ingest.nwb.file.file_kind import HDF5, refuse_other_kinds
-from ingest.nwb.file.hdf5_filters import missing_filters
-from ingest.nwb.file.plain_errors import in_plain_words
+from ingest.nwb.file.plain_errors import in_plain_words, missing_filters
 from ingest.nwb.nwb_arrays import load, load_slowly
 from ingest.nwb.read_nwb import read_nwb
 

@@ -149,7 +149,7 @@ def test_a_file_that_is_being_fetched(good, suffix):
 def test_a_file_that_changes_while_it_is_read(good, monkeypatch):
     import ingest.nwb.read_nwb
 
-    real = ingest.nwb.read_nwb.read_subject
+    real = ingest.nwb.session_info.read_subject
 
     def touched(*args):
         os.utime(good, ns=(1, 1))

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shutil
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
+from zarr.storage import LocalStore
+
+from foundation.common.errors import SourceError
+from ingest.nwb.read_log import Notes
+from ingest.nwb.read_nwb import read_nwb
+from ingest.nwb.zarr_v2.zarr_v2_arrays import LazyArray
+from ingest.nwb.zarr_v2.zarr_v2_layout import read_layout
 
 HERE = Path(__file__).parent
 PACKED = HERE.parents[1] / "data" / "session.nwb.zarr.tar.xz"
+TIMES = "units/spike_times"
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +60,39 @@ class Folder:
         """Make an array of objects hold these bytes as its only chunk, uncompressed."""
         self.change(f"{path}/.zarray", compressor=None)
         self.chunk(f"{path}/0", content)
+
+    def refused(self, message: str) -> str:
+        """Check that the store is refused by name for this reason; return the whole message."""
+        with pytest.raises(SourceError, match=message) as caught:
+            read_nwb(str(self))
+        assert str(caught.value).startswith(f"{self}: ")
+        return str(caught.value)
+
+    def left_out(self, path: str, message: str) -> None:
+        """Check that a part is left out for this reason, and that all spikes are read."""
+        notes = Notes()
+        assert read_nwb(str(self), notes=notes).n_spikes == 315
+        left = {note.path: note.text for note in notes.left}
+        assert re.search(message, left.get(path, "")), left
+        assert notes["parts_left_out"] >= 1
+
+    def peak_of_reading_times(self) -> int:
+        """Return the bytes of memory taken until the spike times are refused; without pynwb, which is slow to trace."""
+        store = LocalStore(self.place, read_only=True)
+        tracemalloc.start()
+        try:
+            with pytest.raises((SourceError, TypeError, IndexError)):
+                self._spike_times(store)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    @staticmethod
+    def _spike_times(store: LocalStore):
+        node = read_layout(store)[TIMES]
+        if node.damage:
+            raise SourceError(node.damage)
+        return LazyArray(store, TIMES, node.array)[:]
 
 
 @pytest.fixture(scope="session")

@@ -3,58 +3,16 @@
 import json
 import os
 import pickle
-import re
-import tracemalloc
 
 import numcodecs
 import numpy as np
 import pytest
-from zarr.storage import LocalStore
 
-from foundation.common.errors import SourceError
-from ingest.nwb.read_log import Notes
 from ingest.nwb.read_nwb import read_nwb
-from ingest.nwb.zarr_v2.zarr_v2_arrays import LazyArray
-from ingest.nwb.zarr_v2.zarr_v2_layout import read_layout
 
 TIMES = "units/spike_times"
 GROUPS = "general/extracellular_ephys/electrodes/group"
 CANARY = b"canary-7f3a"
-
-
-def refused(copy, message):
-    with pytest.raises(SourceError, match=message) as caught:
-        read_nwb(str(copy))
-    assert str(caught.value).startswith(f"{copy}: ")
-    return str(caught.value)
-
-
-def left_out(copy, path, message):
-    """Check that a part is left out for this reason, and that all spikes are read."""
-    notes = Notes()
-    assert read_nwb(str(copy), notes=notes).n_spikes == 315
-    left = {note.path: note.text for note in notes.left}
-    assert re.search(message, left.get(path, "")), left
-    assert notes["parts_left_out"] >= 1
-
-
-def spike_times(store):
-    node = read_layout(store)[TIMES]
-    if node.damage:
-        raise SourceError(node.damage)
-    return LazyArray(store, TIMES, node.array)[:]
-
-
-def peak_of_reading_times(copy):
-    """Bytes of memory taken at most until the spike times are refused; without pynwb, which tracing makes slow."""
-    store = LocalStore(copy.place, read_only=True)
-    tracemalloc.start()
-    try:
-        with pytest.raises((SourceError, TypeError, IndexError)):
-            spike_times(store)
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 class Runs:
@@ -67,7 +25,7 @@ def test_a_pickle_that_runs_something(copy, tmp_path, monkeypatch):
     array = np.array([Runs()] * 6, dtype=object)
     copy.objects("units/cell_type", pickle.dumps(array))
     copy.change("units/cell_type/.zarray", filters=[{"id": "pickle", "protocol": 5}])
-    left_out(copy, "units/cell_type", r"a pickle names (posix|nt)\.system")
+    copy.left_out("units/cell_type", r"a pickle names (posix|nt)\.system")
     assert not (tmp_path / "ran").exists()
 
 
@@ -82,7 +40,7 @@ def test_a_pickle_in_the_fill_value(copy, tmp_path, monkeypatch):
 @pytest.mark.parametrize("codec", ["msgpack2", "categorize", "vlen-array", "n5_wrapper", "nonsense"])
 def test_object_codecs_that_are_not_read(copy, codec):
     copy.change("units/cell_type/.zarray", filters=[{"id": codec}])
-    left_out(copy, "units/cell_type", f"objects kept by the codec '{codec}' cannot be read")
+    copy.left_out("units/cell_type", f"objects kept by the codec '{codec}' cannot be read")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +48,7 @@ def test_object_codecs_that_are_not_read(copy, codec):
 )
 def test_codecs_of_numbers_that_are_not_read(copy, where, codec):
     copy.change(f"{TIMES}/.zarray", **{where: [{"id": codec}] if where == "filters" else {"id": codec}})
-    refused(copy, f"{TIMES}: the (codec|filter) '{codec}' cannot be read")
+    copy.refused(f"{TIMES}: the (codec|filter) '{codec}' cannot be read")
 
 
 def test_an_array_that_nobody_reads_may_be_kept_in_any_way(copy):
@@ -108,14 +66,14 @@ def test_names_that_lead_out(copy, key):
     whole = json.loads((copy.place / ".zmetadata").read_text())
     whole["metadata"][key] = {"zarr_format": 2}
     (copy.place / ".zmetadata").write_text(json.dumps(whole))
-    refused(copy, "leads out of the store")
+    copy.refused("leads out of the store")
 
 
 @pytest.mark.parametrize("source", ["../other.zarr", "/data/other.nwb.zarr", "s3://bucket/a.zarr", "file:///etc"])
 def test_links_to_other_stores(copy, source):
     path = "processing/behavior/speed"
     copy.change(f"{path}/.zattrs", zarr_link=[{"name": "timestamps", "path": "/x", "source": source}])
-    left_out(copy, path, f"timestamps: a link to '/x' in another store, {source!r}: it is not followed")
+    copy.left_out(path, f"timestamps: a link to '/x' in another store, {source!r}: it is not followed")
 
 
 def test_references_to_other_stores_and_to_nowhere(copy):
@@ -125,7 +83,7 @@ def test_references_to_other_stores_and_to_nowhere(copy):
         ({"path": "/no"}, "not hold"),
     ):
         copy.change("units/electrodes/.zattrs", table={**table, "value": {**table["value"], **change}})
-        left_out(copy, "units/electrodes", f"table: a link to .*{message}")
+        copy.left_out("units/electrodes", f"table: a link to .*{message}")
 
 
 def test_a_reference_by_the_place_where_the_store_was_made(copy):
@@ -139,7 +97,7 @@ def test_a_reference_by_the_place_where_the_store_was_made(copy):
 def test_links_in_a_circle(copy):
     links = [{"name": "device", "path": "/general/extracellular_ephys/shank0", "source": "."}]
     copy.change("general/extracellular_ephys/shank0/.zattrs", zarr_link=links)
-    left_out(copy, "general/extracellular_ephys/shank0/device", "in which it lies itself")
+    copy.left_out("general/extracellular_ephys/shank0/device", "in which it lies itself")
 
 
 @pytest.mark.parametrize("what", [f"{TIMES}/0", "units/depth", ".zmetadata"])
@@ -153,29 +111,29 @@ def test_symbolic_links_out_of_the_folder(copy, tmp_path, what):
     (copy.place / what).symlink_to(outside)
     message = "is a link that leads out of the store: it is not followed"
     if what == "units/depth":
-        left_out(copy, what, message)
+        copy.left_out(what, message)
     else:
-        assert CANARY.decode() not in refused(copy, message)
+        assert CANARY.decode() not in copy.refused(message)
 
 
 def test_names_and_texts_with_half_characters(copy):
     """JSON can say half a character; it would break every table of text that it came into."""
     whole = (copy.place / ".zmetadata").read_text()
     (copy.place / ".zmetadata").write_text(whole.replace("processing/behavior/speed", "processing/behavior/sp\\udcff"))
-    refused(copy, "zmetadata is damaged: .*surrogates")
+    copy.refused("zmetadata is damaged: .*surrogates")
     (copy.place / ".zmetadata").unlink()
     (copy.place / "processing/behavior/speed").rename(copy.place / "processing/behavior/sp\udcff")
-    refused(copy, "is a name that is no text")
+    copy.refused("is a name that is no text")
 
 
 def test_pickled_and_json_texts_with_half_characters(copy):
     array = np.array(["a\ud800"] * 6, dtype=object)
     copy.change("units/cell_type/.zarray", filters=[{"id": "pickle"}])
     copy.objects("units/cell_type", pickle.dumps(array))
-    left_out(copy, "units/cell_type", "a pickle is damaged: it holds what is no text")
+    copy.left_out("units/cell_type", "a pickle is damaged: it holds what is no text")
     copy.change("units/cell_type/.zarray", filters=[{"id": "json2"}])
     copy.objects("units/cell_type", json.dumps([*array, "|O", [6]]).encode())
-    left_out(copy, "units/cell_type", "a chunk is damaged")
+    copy.left_out("units/cell_type", "a chunk is damaged")
 
 
 def test_an_attribute_that_is_null_is_none_at_all(copy):

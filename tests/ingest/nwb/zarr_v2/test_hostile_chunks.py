@@ -1,9 +1,7 @@
 """Metadata that claim what cannot be, and chunks that hold something else: refused before memory is set aside."""
 
 import gzip
-import re
 import struct
-import tracemalloc
 import zlib
 
 import numcodecs
@@ -12,48 +10,12 @@ import pytest
 from zarr.storage import LocalStore
 
 from foundation.common.errors import SourceError
-from ingest.nwb.read_log import Notes
 from ingest.nwb.read_nwb import read_nwb
 from ingest.nwb.zarr_v2.zarr_v2_arrays import LazyArray
-from ingest.nwb.zarr_v2.zarr_v2_layout import array_layout, read_layout
+from ingest.nwb.zarr_v2.zarr_v2_layout import array_layout
 
 TIMES = "units/spike_times"
 GROUPS = "general/extracellular_ephys/electrodes/group"
-
-
-def refused(copy, message):
-    with pytest.raises(SourceError, match=message) as caught:
-        read_nwb(str(copy))
-    assert str(caught.value).startswith(f"{copy}: ")
-    return str(caught.value)
-
-
-def left_out(copy, path, message):
-    """Check that a part is left out for this reason, and that all spikes are read."""
-    notes = Notes()
-    assert read_nwb(str(copy), notes=notes).n_spikes == 315
-    left = {note.path: note.text for note in notes.left}
-    assert re.search(message, left.get(path, "")), left
-    assert notes["parts_left_out"] >= 1
-
-
-def spike_times(store):
-    node = read_layout(store)[TIMES]
-    if node.damage:
-        raise SourceError(node.damage)
-    return LazyArray(store, TIMES, node.array)[:]
-
-
-def peak_of_reading_times(copy):
-    """Bytes of memory taken at most until the spike times are refused; without pynwb, which tracing makes slow."""
-    store = LocalStore(copy.place, read_only=True)
-    tracemalloc.start()
-    try:
-        with pytest.raises((SourceError, TypeError, IndexError)):
-            spike_times(store)
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 # -- what metadata claim --
@@ -86,8 +48,8 @@ def peak_of_reading_times(copy):
 )
 def test_metadata_that_cannot_be(copy, values, message):
     copy.change(f"{TIMES}/.zarray", **values)
-    refused(copy, message)
-    assert peak_of_reading_times(copy) < 20e6
+    copy.refused(message)
+    assert copy.peak_of_reading_times() < 20e6
 
 
 @pytest.mark.parametrize(
@@ -95,7 +57,7 @@ def test_metadata_that_cannot_be(copy, values, message):
 )
 def test_consolidated_metadata_that_are_none(copy, content):
     copy.chunk(".zmetadata", content)
-    refused(copy, "damaged|neither an array nor a group|not a readable NWB file")
+    copy.refused("damaged|neither an array nor a group|not a readable NWB file")
 
 
 def test_an_empty_folder_and_zarr_v3(tmp_path):
@@ -107,7 +69,7 @@ def test_an_empty_folder_and_zarr_v3(tmp_path):
 def test_other_versions_of_nwb(copy):
     for version in ("NWB-1.0.6", None, 2, "3.0.0"):
         copy.change(".zattrs", nwb_version=version)
-        refused(copy, "version")
+        copy.refused("version")
 
 
 # -- chunks --
@@ -115,7 +77,7 @@ def test_other_versions_of_nwb(copy):
 
 def test_a_chunk_that_is_missing_is_not_made_up(copy):
     (copy.place / TIMES / "0").unlink()
-    refused(copy, f"{TIMES}: chunk 0 is not in the store: its values are unknown")
+    copy.refused(f"{TIMES}: chunk 0 is not in the store: its values are unknown")
 
 
 def test_a_chunk_in_the_middle_that_is_missing(copy):
@@ -123,7 +85,7 @@ def test_a_chunk_in_the_middle_that_is_missing(copy):
     copy.change(f"{path}/.zarray", chunks=[50], compressor=None, filters=None)
     for k in (0, 1, 3):
         copy.chunk(f"{path}/{k}", np.arange(50.0 * k, 50.0 * (k + 1)).tobytes())
-    left_out(copy, "processing/behavior/Position/position", "timestamps: chunk 2 is not in the store")
+    copy.left_out("processing/behavior/Position/position", "timestamps: chunk 2 is not in the store")
 
 
 def blosc_claiming(size):
@@ -157,17 +119,17 @@ def blosc_claiming(size):
 def test_chunks_that_would_fill_the_memory(copy, codec, content):
     copy.change(f"{TIMES}/.zarray", compressor={"id": codec})
     copy.chunk(f"{TIMES}/0", content)
-    refused(copy, f"{TIMES}: a chunk (expands|is damaged|does not state)")
-    assert peak_of_reading_times(copy) < 20e6
+    copy.refused(f"{TIMES}: a chunk (expands|is damaged|does not state)")
+    assert copy.peak_of_reading_times() < 20e6
 
 
 def test_text_that_claims_to_be_more(copy):
     copy.objects("units/cell_type", struct.pack("<I", 2**32 - 1) + b"\x01\x00\x00\x00a")
-    left_out(copy, "units/cell_type", "a chunk is damaged: it does not hold 6 texts")
+    copy.left_out("units/cell_type", "a chunk is damaged: it does not hold 6 texts")
     copy.objects("units/cell_type", struct.pack("<II", 6, 2**31 - 1))
-    left_out(copy, "units/cell_type", "a chunk is damaged: its texts cannot be read")
+    copy.left_out("units/cell_type", "a chunk is damaged: its texts cannot be read")
     copy.objects("units/cell_type", struct.pack("<I", 6) + (struct.pack("<I", 1) + b"\xff") * 6)
-    left_out(copy, "units/cell_type", "a chunk is damaged: its texts cannot be read")
+    copy.left_out("units/cell_type", "a chunk is damaged: its texts cannot be read")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +138,7 @@ def test_text_that_claims_to_be_more(copy):
 def test_json_that_is_no_list_of_values(copy, content):
     copy.change("units/cell_type/.zarray", filters=[{"id": "json2"}])
     copy.objects("units/cell_type", content)
-    left_out(copy, "units/cell_type", "a chunk is damaged")
+    copy.left_out("units/cell_type", "a chunk is damaged")
 
 
 def test_references_that_are_none(copy):
@@ -184,7 +146,7 @@ def test_references_that_are_none(copy):
     copy.objects(GROUPS, bytes(numcodecs.VLenUTF8().encode(np.array(["a"] * 4, dtype=object))))
     copy.change("units/electrode_group/.zarray", filters=[{"id": "vlen-utf8"}])
     copy.objects("units/electrode_group", bytes(numcodecs.VLenUTF8().encode(np.array(["a"] * 6, dtype=object))))
-    left_out(copy, "electrodes, groups of", "electrode_group: 'a' is no reference")
+    copy.left_out("electrodes, groups of", "electrode_group: 'a' is no reference")
 
 
 @pytest.mark.parametrize("read", ["whole", "part"])

@@ -1,14 +1,16 @@
-"""When a session began, as its file says, on any machine alike."""
+"""The session of a file: when it began, its name and its subject, alike on any machine."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 from pynwb import NWBFile
 
 from foundation.common.errors import SourceError
+from foundation.store import Subject
 from ingest.nwb.file.builder_repair import NO_DATE
 from ingest.nwb.nwb_texts import plain_text
 
@@ -52,3 +54,26 @@ def _text(nwb: NWBFile) -> str:
     builder = None if manager is None else manager.get_builder(nwb)
     dataset = None if builder is None else builder.get("session_start_time")
     return "" if dataset is None else plain_text(dataset.data)
+
+
+def read_subject(nwb: NWBFile, path: str, namespace: str) -> Subject:
+    """Return the animal; one that the file does not name is called after the file (``sub-...``, or all of its name)."""
+    stem = _stem(path)
+    named = re.search(r"sub-([^_/]+)", stem)
+    fallback = named.group(1) if named else stem
+    subject = nwb.subject
+    if subject is None:
+        return Subject(fallback, namespace)
+    texts = {field: plain_text(getattr(subject, field, None)) for field in ("species", "sex", "age")}
+    return Subject(plain_text(subject.subject_id) or fallback, namespace, **texts)
+
+
+def _stem(path: str) -> str:
+    """The name of a file or a Zarr store without ``.nwb``, ``.zarr`` or both."""
+    return PurePosixPath(PurePosixPath(path).name.removesuffix(".zarr")).stem
+
+
+def session_name(nwb: NWBFile, path: str) -> str:
+    """Return the session's name: the file's session id, or ``ses-...`` of its name, or its identifier."""
+    named = re.search(r"ses-([^_/]+)", _stem(path))
+    return plain_text(nwb.session_id) or (named.group(1) if named else plain_text(nwb.identifier) or _stem(path))

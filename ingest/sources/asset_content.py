@@ -13,19 +13,16 @@ from zarr.abc.store import Store as ZarrStore
 from zarr.storage import LocalStore
 
 from foundation.common.errors import SourceError
-from ingest.nwb.file.watched_file import WatchedFile
+from ingest.nwb.file.watched_file import METER, WatchedFile
 from ingest.nwb.zarr_v2 import zarr_at
-from ingest.sources.access import AccessSettings
 from ingest.sources.asset import Asset
 from ingest.sources.download_cache import free_bytes, locked, make_room, place_of
-from ingest.sources.http.byte_meter import METER
 from ingest.sources.http.download import cached_file, download
 from ingest.sources.http.http_session import PatientSession
-from ingest.sources.http.remote_file import FsspecFile, HttpFile, RemoteBytes
-from ingest.sources.http.stream import RangeReader
+from ingest.sources.http.remote_file import FsspecFile, HttpFile, RangeReader, RemoteBytes
 from ingest.sources.local.local_folders import why_absent
-from ingest.sources.zarr.zarr_download import download_zarr
-from ingest.sources.zarr.zarr_entries import EntryFetcher, list_entries
+from ingest.sources.source_settings import AccessSettings
+from ingest.sources.zarr.zarr_entries import EntryFetcher, download_zarr, list_entries
 from ingest.sources.zarr.zarr_remote import RemoteZarr
 
 log = logging.getLogger(__name__)
