@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from finetune.finetune_settings import FinetuneSettings, FullSettings
 from finetune.heads.head_probe import Fitted, FittedFold, gather
 from finetune.tasks.decoding_task import Problem
+from finetune.training_loop import DivergedError, LengthSearch, run_updates
 from foundation.evaluation.linear_readout import Basis, Readout, fit, inner_score, make_basis, training_mean
 from foundation.evaluation.splits import Fold, Split
 from foundation.models import EIT
@@ -123,20 +124,18 @@ def _best_updates(
     basis: Basis = make_basis(x_SF[learn], settings.components, settings.seed)
     readout = fit(basis, basis(x_SF[learn]), y[learn], done.strength, n_classes)
     mean = training_mean(y[learn], len(held), n_classes)
-    best, kept, worse = inner_score(y[held], readout.predict(x_SF[held]), mean, n_classes), 0, 0
+    probed = inner_score(y[held], readout.predict(x_SF[held]), mean, n_classes)
+    search = LengthSearch(0, settings.full.patience * _every(settings.full), best=probed, margin=1e-6)
     tuned = _start(problem, model, readout, learn)
 
-    def check(done_updates: int) -> bool:
-        nonlocal best, kept, worse
-        value = inner_score(y[held], tuned.predict(problem, held), mean, n_classes)
-        if value > best + 1e-6:
-            best, kept, worse = value, done_updates, 0
-        else:
-            worse += 1
-        return worse >= settings.full.patience
+    def look(updates: int) -> bool:
+        return search.ends(updates, inner_score(y[held], tuned.predict(problem, held), mean, n_classes))
 
-    _train(problem, tuned, learn, settings.full, settings.full.steps, seed, check)
-    return kept
+    try:
+        _train(problem, tuned, learn, settings.full, settings.full.steps, seed, look)
+    except DivergedError as error:
+        log.warning("%s: %s; what was best before counts", problem.labels.target, error)
+    return search.kept
 
 
 def _start(problem: Problem, model: EIT, readout: Readout, train: np.ndarray) -> _Tuned:
@@ -152,9 +151,13 @@ def _train(
     settings: FullSettings,
     updates: int,
     seed: int,
-    check: Callable[[int], bool] | None = None,
+    look: Callable[[int], bool] | None = None,
 ) -> None:
-    """``updates`` updates of the schedule that ``settings.steps`` spans; ``check`` may end it."""
+    """Make ``updates`` updates of the schedule that ``settings.steps`` spans; ``look`` may end it.
+
+    Raises:
+        DivergedError: if a loss is infinite or NaN.
+    """
     labels = problem.labels
     model, head = tuned.model, tuned.head
     rng = np.random.default_rng([seed, 11])
@@ -168,8 +171,8 @@ def _train(
     ]
     optimizer = torch.optim.AdamW(groups)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings.steps))
-    every = max(1, settings.steps // settings.checks)
-    for update in range(updates):
+
+    def loss_of(_: int) -> torch.Tensor:
         model.train()
         batch, picked = problem.draw(samples, settings.tokens_per_step, rng, model.config.patch_length)
         out_RK = head(picked.features(model(**batch.model_inputs()).h_BNTD))
@@ -179,14 +182,20 @@ def _train(
         else:
             wanted_RK = torch.as_tensor(target / tuned.spread_K, dtype=torch.float32)
             loss_R = F.mse_loss(out_RK, wanted_RK, reduction="none").mean(dim=1)
-        loss = (loss_R * torch.as_tensor(picked.weight, dtype=torch.float32)).sum()  # classes are balanced in `draw`
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_([*model.parameters(), *head.parameters()], 1.0)
-        optimizer.step()
+        # `draw` balances the classes.
+        return (loss_R * torch.as_tensor(picked.weight, dtype=torch.float32)).sum()
+
+    def after(update: int) -> bool:
         schedule.step()
-        if check is not None and (update + 1) % every == 0 and check(update + 1):
-            return
+        return look is not None and update % _every(settings) == 0 and look(update)
+
+    clip = [*model.parameters(), *head.parameters()], 1.0
+    run_updates(range(updates), loss_of, optimizer, clip=clip, after=after)
+
+
+def _every(settings: FullSettings) -> int:
+    """Updates between two looks at the inner validation samples."""
+    return max(1, settings.steps // settings.checks)
 
 
 def _rate(step: int, steps: int) -> float:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from finetune.reproduce.common.divergence import check_finite
 from finetune.reproduce.eit.reaching_trials import Cuts, Trials, cut
 from finetune.reproduce.eit.training_rule import Rule
 from finetune.reproduce.models import (
@@ -24,6 +23,7 @@ from finetune.reproduce.models import (
     MLPDecoderConfig,
     NDTConfig,
 )
+from finetune.training_loop import LengthSearch, run_updates
 from foundation.common.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -75,9 +75,9 @@ def fit(
         learn, held = trials.where(slice(-n_held)), trials.where(slice(-n_held, None))
         epochs = _best_epochs(build, see(cut(learn, n_bins)), see(cut(held, n_bins)), rule, seed, figures)
     model = _start(build, seed)
-    train = _Training(model, see(cut(trials, n_bins)), rule, seed)
+    training = _Training(model, see(cut(trials, n_bins)), rule, seed)
     for epoch in range(1, epochs + 1):
-        train.epoch()
+        training.epoch()
         if look is not None:
             look(model, epoch)
     return model.eval(), {"epochs": epochs, "validation": [round(value, 5) for value in figures]}
@@ -87,18 +87,15 @@ def _best_epochs(
     build: Callable[[], Model], learn: Cuts, held: Cuts, rule: Rule, seed: int, figures: list[float]
 ) -> int:
     model = _start(build, seed)
-    train = _Training(model, learn, rule, seed)
-    best, kept = -np.inf, 1
+    training = _Training(model, learn, rule, seed)
+    min_looks = min(rule.smooth, rule.most_epochs)
+    search = LengthSearch(1, rule.patience, smooth=rule.smooth, min_looks=min_looks, figures=figures)
     for epoch in range(1, rule.most_epochs + 1):
-        train.epoch()
-        figures.append(validate(model, held))
-        smoothed = float(np.mean(figures[-rule.smooth :]))
-        if epoch >= min(rule.smooth, rule.most_epochs) and smoothed > best + 1e-9:
-            best, kept = smoothed, epoch
-        if epoch - kept >= rule.patience:
+        training.epoch()
+        if search.ends(epoch, validate(model, held)):
             break
-    log.info("%d epochs (%.3f held out)", kept, best)
-    return kept
+    log.info("%d epochs (%.3f held out)", search.kept, search.best)
+    return search.kept
 
 
 def _start(build: Callable[[], Model], seed: int) -> Model:
@@ -122,16 +119,11 @@ class _Training:
         self.model.train()
         n = len(self.x)
         order = torch.randperm(n, generator=self.generator) if self.rule.shuffle else torch.arange(n)
-        whole = torch.zeros(())
-        for rows in order.split(self.rule.batch_size):
-            if len(rows) < 2:
-                continue
-            self.optimizer.zero_grad()
-            out = self.model(self.x[rows], labels_BT=self.labels[rows], counts_BNT=self.counts[rows])
-            out.loss.backward()
-            self.optimizer.step()
-            whole += out.loss.detach()
-        check_finite(float(whole), self.rule.learning_rate)
+        run_updates((rows for rows in order.split(self.rule.batch_size) if len(rows) > 1), self._loss, self.optimizer)
+
+    def _loss(self, rows: torch.Tensor) -> torch.Tensor:
+        out = self.model(self.x[rows], labels_BT=self.labels[rows], counts_BNT=self.counts[rows])
+        return out.loss
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,11 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import get_cosine_schedule_with_warmup
 
-from finetune.reproduce.common.divergence import check_finite
 from finetune.reproduce.models.cebra_encoder import CEBRAEncoder
 from finetune.reproduce.myow.bins_settings import CEBRA, LABELLED, Training
 from finetune.reproduce.myow.labelled_bins import Bins
 from finetune.reproduce.myow.lars import LARS
+from finetune.training_loop import run_updates
 from foundation.data.batch import WindowBatch
 from foundation.data.steps.step import StepContext
 from foundation.models.population_mlp import PopulationMLP, PopulationMLPConfig
@@ -39,10 +40,12 @@ def train(name: str, bins: Bins, task: str, settings: Training, seed: int, steps
     data = _Data(bins, raw=name == "swap_vae", reach=task == "reach", max_distance=_distance(name, settings))
     run = _Supervised(data, task, settings) if name == LABELLED else _Objective(name, data, settings, seed)
     generator = torch.Generator().manual_seed(seed)
-    for step in range(steps):
-        run.step(step, generator)
-        if (step + 1) % settings.every == 0 or step + 1 == steps:
-            yield step + 1, run.encode
+    for first in range(0, steps, settings.every):
+        until = min(first + settings.every, steps)
+        run_updates(
+            range(first, until), partial(run.loss, generator), run.optimizer, after=lambda _: run.after_update()
+        )
+        yield until, run.encode
 
 
 def _train_cebra(bins: Bins, settings: Training, seed: int, steps: int) -> Iterator[tuple[int, Encoder]]:
@@ -132,6 +135,7 @@ class _Objective:
     def __init__(self, name: str, data: _Data, settings: Training, seed: int) -> None:
         self.data, self.settings, self.seed = data, settings, seed
         self.schedule: LambdaLR | None = None
+        self.progress = 0.0
         n_units = data.x_MN.shape[1]
         chosen = ObjectiveSettings(
             name=name,
@@ -150,8 +154,8 @@ class _Objective:
             if settings.warmup is not None:
                 self.schedule = get_cosine_schedule_with_warmup(self.optimizer, settings.warmup, settings.most_steps)
 
-    def step(self, step: int, generator: torch.Generator) -> None:
-        """One step on bins drawn anew, with a partner each and candidates from anywhere."""
+    def loss(self, generator: torch.Generator, step: int) -> torch.Tensor:
+        """Return the loss of bins drawn anew, with a partner each and candidates from anywhere."""
         n, size = len(self.data.bins), self.settings.batch_size
         rows_B = torch.randint(n, (size,), generator=generator)
         candidates = [
@@ -160,14 +164,15 @@ class _Objective:
         views = [self.data.view(rows) for rows in (rows_B, self.data.partner(rows_B, generator), *candidates)]
         zero_B = torch.zeros(size, dtype=torch.int64)
         context = StepContext(torch.arange(size), zero_B, seed=self.seed, step=step, steps=self.settings.most_steps)
-        self.optimizer.zero_grad()
-        loss = self.objective(self.model, views, context)["loss"]
-        check_finite(loss.item(), self.optimizer.param_groups[0]["lr"])
-        loss.backward()
-        self.optimizer.step()
+        self.progress = context.progress
+        loss: torch.Tensor = self.objective(self.model, views, context)["loss"]
+        return loss
+
+    def after_update(self) -> None:
+        """Move the schedule of rates and the objective's target network on."""
         if self.schedule is not None:
             self.schedule.step()
-        self.objective.after_step(self.model, context.progress)
+        self.objective.after_step(self.model, self.progress)
 
     def encode(self, bins: Bins) -> np.ndarray:
         """``(M, D)`` features."""
@@ -191,17 +196,16 @@ class _Supervised:
         else:
             self.weight_M = 1.0 / torch.bincount(self.aim_M[self.rows_M])[self.aim_M[self.rows_M]].double()
 
-    def step(self, step: int, generator: torch.Generator) -> None:
-        """One step on scored bins; of states, each is drawn as often."""
+    def loss(self, generator: torch.Generator, step: int) -> torch.Tensor:
+        """Return the loss of scored bins drawn anew; of states, each is drawn as often."""
         which = torch.multinomial(self.weight_M, self.settings.batch_size, replacement=True, generator=generator)
         rows_B = self.rows_M[which]
         said = self.head(self.model(**self.data.view(rows_B).model_inputs()).p_BTD[:, 0])
         aim = self.aim_M[rows_B]
-        self.optimizer.zero_grad()
-        loss = F.mse_loss(said, aim) if self.task == "reach" else F.cross_entropy(said, aim)
-        check_finite(loss.item(), self.optimizer.param_groups[0]["lr"])
-        loss.backward()
-        self.optimizer.step()
+        return F.mse_loss(said, aim) if self.task == "reach" else F.cross_entropy(said, aim)
+
+    def after_update(self) -> None:
+        """Leave everything as it is: there is no schedule."""
 
     def encode(self, bins: Bins) -> np.ndarray:
         """``(M, 2 or 3)`` what its head says."""

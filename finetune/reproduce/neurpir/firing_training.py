@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from finetune.reproduce.common.divergence import check_finite
 from finetune.reproduce.models import LOLCAT, LOLCATConfig, Timescale, snippet_batch
 from finetune.reproduce.neurpir.neurpir_settings import FiringEncoder
 from finetune.reproduce.neurpir.simulated_networks import MODES, Networks
+from finetune.training_loop import run_updates
 from foundation.common.command import build_parser, parse
 from foundation.data import Loader, StepPlan
 from foundation.data.reading.reader import ReaderCache
@@ -99,21 +99,20 @@ class EncoderTraining:
     def run(self, steps: int) -> None:
         """Go on for so many steps."""
         self.model.train()
+        clip = self.parameters, self.recipe.optimizer.clip
+        run_updates(range(self.step, self.step + steps), self._loss, self.optimizer, clip=clip, after=self._after)
+
+    def _loss(self, step: int) -> torch.Tensor:
         o = self.recipe.optimizer
-        whole = torch.zeros(())
-        for _ in range(steps):
-            for group in self.optimizer.param_groups:
-                group["lr"] = o.learning_rate * min(1.0, (self.step + 1) / max(o.warmup_steps, 1))
-            batch = self.loader.load(self.step)
-            loss = self.objective(self.model, batch.views, batch.context)["loss"]
-            self.optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.parameters, o.clip)
-            self.optimizer.step()
-            self.objective.after_step(self.model, 0.0)
-            self.step += 1
-            whole += loss.detach()
-        check_finite(float(whole), o.learning_rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = o.learning_rate * min(1.0, (step + 1) / max(o.warmup_steps, 1))
+        batch = self.loader.load(step)
+        loss: torch.Tensor = self.objective(self.model, batch.views, batch.context)["loss"]
+        return loss
+
+    def _after(self, _: int) -> None:
+        self.objective.after_step(self.model, 0.0)
+        self.step += 1
 
 
 def embed(model: EIT, networks: Networks, encoder: FiringEncoder, windows: int | None = None) -> np.ndarray:
@@ -183,14 +182,12 @@ class LOLCATTraining:
     def run(self, steps: int) -> None:
         """Go on for so many steps."""
         self.model.train()
-        for _ in range(steps):
-            rows = torch.multinomial(self.weight_S, min(self.batch, len(self.y_S)))
-            out = self.model([h[rows] for h in self.histograms], [m[rows] for m in self.masks])
-            self.optimizer.zero_grad()
-            loss = F.cross_entropy(out.logits_BC, self.y_S[rows])
-            loss.backward()
-            self.optimizer.step()
-        check_finite(loss.item(), self.RATE)
+        drawn = (torch.multinomial(self.weight_S, min(self.batch, len(self.y_S))) for _ in range(steps))
+        run_updates(drawn, self._loss, self.optimizer)
+
+    def _loss(self, rows: torch.Tensor) -> torch.Tensor:
+        out = self.model([h[rows] for h in self.histograms], [m[rows] for m in self.masks])
+        return F.cross_entropy(out.logits_BC, self.y_S[rows])
 
     @torch.no_grad()
     def say(self, networks: Networks) -> np.ndarray:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
+from finetune.training_loop import LengthSearch
 from foundation.common.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -72,16 +71,11 @@ def best_steps(training: Training, score: Callable[[], float], rule: StepRule) -
         >>> best_steps(Nothing(), lambda: next(figures), StepRule(most_steps=50, every=10, patience=2))
         (30, [0.1, 0.5, 0.7, 0.2, 0.2])
     """
-    figures: list[float] = []
-    best, kept = -np.inf, rule.every
+    min_looks = min(rule.smooth, rule.most_steps // rule.every)
+    search = LengthSearch(rule.every, rule.patience * rule.every, smooth=rule.smooth, min_looks=min_looks)
     for step in range(rule.every, rule.most_steps + 1, rule.every):
         training.run(rule.every)
-        figures.append(score())
-        smoothed = float(np.mean(figures[-rule.smooth :]))
-        enough = len(figures) >= min(rule.smooth, rule.most_steps // rule.every)
-        if enough and smoothed > best + 1e-9:
-            best, kept = smoothed, step
-        if step - kept >= rule.patience * rule.every:
+        if search.ends(step, score()):
             break
-    log.info("%d steps (%.3f held out)", kept, best)
-    return kept, figures
+    log.info("%d steps (%.3f held out)", search.kept, search.best)
+    return search.kept, search.figures
