@@ -17,7 +17,7 @@ PACKAGES = {
     "": ("torch", "transformers", "safetensors", "zarr", "numcodecs", "fsspec", "numpy", "numba", "pyarrow"),
     "ingest": ("ray", "pynwb", "dandi", "s3fs"),
     "train": ("deepspeed", "mlflow-skinny"),
-    "sweep": ("ray", "pandas", "scipy", "matplotlib"),
+    "sweep": ("ray", "scipy", "matplotlib"),
     "finetune": ("mlflow", "scikit-learn", "matplotlib", "jinja2"),
 }
 

@@ -1,15 +1,10 @@
-"""A sweep from start to end: Ray Tune takes the trials that are not there yet, and the law is fitted to all."""
+"""A sweep from start to end: Ray runs the trials that have no result yet, and the law is fitted to all."""
 
 from __future__ import annotations
 
-import logging
-import os
-import tempfile
-from dataclasses import asdict
+from collections import deque
 from pathlib import Path
 from typing import Any
-
-from ray import tune
 
 from foundation.common.errors import FoundationError
 from foundation.common.progress import Progress
@@ -19,9 +14,6 @@ from foundation.sweep.sweep_outcome import Outcome
 from foundation.sweep.sweep_page import write_page
 from foundation.sweep.sweep_settings import SweepSettings
 from foundation.sweep.sweep_trial import Measured, Trial, digest_of, measure, prepare, read, trials, write
-
-log = logging.getLogger(__name__)
-MEASURED = "measured"
 
 
 def sweep(settings: SweepSettings) -> Outcome:
@@ -47,76 +39,42 @@ def sweep(settings: SweepSettings) -> Outcome:
         _take(settings, left, folder)
         done = {t: read(folder, t, digest_of(run, catalog)) for t, (run, catalog, _) in prepared.items()}
     measured = [found for found in done.values() if found is not None]
-    if len(measured) < len(wanted):
-        raise KeyboardInterrupt  # Tune ends in good order when it is interrupted, and says nothing
     law = fit_with_intervals(measured, resamples=settings.resamples, seed=settings.seeds[0])
     outcome = Outcome(settings, measured, law)
     write_page(outcome)
     return outcome
 
 
-class Run(tune.Trainable):
-    """A trial as Ray Tune runs it: one step, from start to end, in a process that takes one trial after another."""
-
-    def setup(self, config: dict[str, Any]) -> None:
-        self.reset_config(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.settings, self.trial = new_config["settings"], Trial(**new_config["trial"])
-        return True
-
-    def step(self) -> dict[str, Any]:
-        return {MEASURED: asdict(measure(self.settings, self.trial)), "done": True}
-
-    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
-        """Nothing: a run has checkpoints of its own. Tune asks for one when the process goes on to another trial."""
-        return {}
-
-
-class Collect(tune.Callback):
-    """Writes what trials came to as it comes in, and tells how far they are.
-
-    Args:
-        folder: of the results.
-        progress: counts trials.
-    """
-
-    def __init__(self, folder: Path, progress: Progress) -> None:
-        self.folder, self.progress = folder, progress
-
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
-        """A trial is at its end."""
-        found = result[MEASURED]
-        measured = Measured(**(found | {"trial": Trial(**found["trial"])}))
-        write(self.folder, measured)
-        self.progress.step(note=f"{measured.trial.name}: loss {measured.loss:.4f}")
-
-
 def _take(settings: SweepSettings, left: list[Trial], folder: Path) -> None:
-    """Run trials and write what they came to."""
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its tables come whatever its verbosity
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what failed is told below
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # stores and outputs may be named from where the command is
+    """Run trials on Ray, a process each, and write each result when it comes in."""
     with (
-        ray_cluster(settings.workers, settings.address),
-        tempfile.TemporaryDirectory() as notes,
+        ray_cluster(settings.workers, settings.address) as ray,
         Progress(len(left), "sweep", unit="trial") as progress,
     ):
-        tuner = tune.Tuner(
-            tune.with_resources(Run, {"cpu": 1, "gpu": settings.gpus}),
-            param_space={"settings": settings, "trial": tune.grid_search([asdict(trial) for trial in left])},
-            tune_config=tune.TuneConfig(max_concurrent_trials=settings.workers, reuse_actors=True),
-            run_config=tune.RunConfig(
-                name="sweep", storage_path=notes, callbacks=[Collect(folder, progress)], verbose=0
-            ),
-        )
-        failed = [(Trial(**r.config["trial"]).name, r.error) for r in tuner.fit() if r.error is not None]
+        remote = ray.remote(num_cpus=1, num_gpus=settings.gpus, max_retries=0)(measure)
+        waiting, failed = deque(left), []
+        running: dict[Any, Trial] = {}
+        try:
+            while waiting or running:
+                while waiting and len(running) < (settings.workers or len(left)):
+                    trial = waiting.popleft()
+                    running[remote.remote(settings, trial)] = trial
+                [done], _ = ray.wait(list(running), num_returns=1)
+                trial = running.pop(done)
+                try:
+                    measured: Measured = ray.get(done)
+                except ray.exceptions.RayError as error:
+                    failed.append(f"{trial.name} ({_why(error)})")
+                    continue
+                write(folder, measured)
+                progress.step(note=f"{trial.name}: loss {measured.loss:.4f}")
+        finally:
+            for task in running:
+                ray.cancel(task, force=True)
     if failed:
-        said = [f"{name} ({_why(error)})" for name, error in failed[:3]]
         raise FoundationError(
-            f"{len(failed)} of {len(left)} trials failed: {'; '.join(said)}; the others are in {folder}, and the same "
-            "command goes on"
+            f"{len(failed)} of {len(left)} trials failed: {'; '.join(failed[:3])}; the others are in {folder}, and the "
+            "same command goes on"
         )
 
 

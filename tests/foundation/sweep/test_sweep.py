@@ -163,9 +163,3 @@ def test_too_few_recordings_are_told_before_any_work(small, tmp_path):
     with pytest.raises(ConfigError, match="recordings names 4: at most 3, which are there and not held out"):
         sweep(replace(small, recordings=[1, 4]))
     assert not (tmp_path / "sweep").exists()
-
-
-def test_an_interruption_that_ray_tune_swallows_is_one(small, monkeypatch):
-    monkeypatch.setattr("foundation.sweep.campaign._take", lambda settings, left, folder: None)
-    with pytest.raises(KeyboardInterrupt):
-        sweep(small)
