@@ -6,16 +6,13 @@ import json
 import logging
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from finetune.finetune_settings import FinetuneSettings
 from finetune.report.result_pictures import target_figure
 from finetune.result import Result, digest, read_json, read_predictions, write_bytes, write_json
 from foundation.common.credentials import without_secrets
 from foundation.common.mlflow_run import default_tracking_uri
-
-if TYPE_CHECKING:
-    from foundation.training.monitor.tracker import Tracker
+from foundation.common.mlflow_tracker import Tracker, send_rest
 
 log = logging.getLogger(__name__)
 PATIENCE = 10.0
@@ -36,8 +33,6 @@ def log_task(settings: FinetuneSettings, task: str, results: list[Result], patie
     Returns:
         None if all was sent, else the folder that holds what waits.
     """
-    from foundation.training.monitor.tracker import Tracker, send_rest
-
     folder = Path(settings.output)
     uri = settings.tracking_uri or default_tracking_uri(folder.resolve().parent)
     where = without_secrets(uri)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Any, TypeVar
 
 import numba
 from numba.core import event
+
+from foundation.common.private_folder import private_folder
 
 log = logging.getLogger(__name__)
 Loop = TypeVar("Loop", bound=Callable[..., Any])
@@ -76,13 +77,9 @@ def temporary_folder() -> Path | None:
     Compiled code is run as it is read, so a folder that another user made under this name is not taken.
     """
     try:
-        folder = Path(tempfile.gettempdir()) / f"foundation-numba-{os.getuid()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
+        return private_folder(Path(tempfile.gettempdir()) / f"foundation-numba-{os.getuid()}")
     except OSError:
         return None
-    own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
-    return folder if own else None
 
 
 class _Announcer(event.Listener):

@@ -1,20 +1,54 @@
-"""Signals that ask a command to stop: they end it as Ctrl-C does, with what was done kept and said."""
+"""Handlers of signals that ask a process to stop, such as a scheduler's SIGTERM or the SIGHUP of a closed terminal."""
 
 from __future__ import annotations
 
 import logging
 import signal
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
 log = logging.getLogger(__name__)
-# A scheduler's or a person's `kill`, and a terminal that was closed.
-ASKING = (signal.SIGTERM, signal.SIGHUP)
+STOPPING = (signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def handled(signals: Sequence[signal.Signals], handler: Callable[[signal.Signals], None]) -> Iterator[None]:
+    """Call a function when one of these signals arrives; the handlers before are put back at the end.
+
+    A signal that is ignored, as SIGHUP is below ``nohup``, stays ignored. In other threads than the main one nothing
+    is changed, as Python handles signals in the main thread only.
+
+    Args:
+        signals: to handle.
+        handler: takes the signal.
+
+    Example:
+        >>> import os
+        >>> with handled([signal.SIGUSR1], lambda number: print(number.name)):
+        ...     os.kill(os.getpid(), signal.SIGUSR1)
+        SIGUSR1
+    """
+
+    def handle(number: int, _: FrameType | None) -> None:
+        handler(signal.Signals(number))
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in signals:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for changed, former in before.items():
+            signal.signal(changed, former if former is not None else signal.SIG_DFL)
 
 
 class Stopped(KeyboardInterrupt):
-    """Raised in the main thread where a command is asked to stop.
+    """Raised in the main thread when a command is asked to stop: it ends as it does after Ctrl-C.
 
     Args:
         result: what was done by then, to be shown.
@@ -28,8 +62,6 @@ class Stopped(KeyboardInterrupt):
 class StopRequests:
     """While it is entered, the first SIGTERM or SIGHUP raises `Stopped`; later ones do not disturb the tidying up.
 
-    A signal that is ignored, as SIGHUP is below ``nohup``, stays so.
-
     Example:
         >>> import os
         >>> with StopRequests() as requests:
@@ -41,34 +73,30 @@ class StopRequests:
     """
 
     def __init__(self) -> None:
-        self.number: int | None = None
-        self._before: dict[int, Any] = {}
+        self.signal: signal.Signals | None = None
+        self._handled = handled(STOPPING, self._stop)
 
     @property
     def status(self) -> int:
         """The exit status by convention: 128 and the signal's number; without a signal it was Ctrl-C."""
-        return 128 + int(signal.SIGINT if self.number is None else self.number)
+        return 128 + int(signal.SIGINT if self.signal is None else self.signal)
 
     @property
     def name(self) -> str:
         """The signal, for a person; empty for Ctrl-C."""
-        return "" if self.number is None else signal.Signals(self.number).name
+        return "" if self.signal is None else self.signal.name
 
     def __enter__(self) -> StopRequests:
-        if threading.current_thread() is threading.main_thread():
-            for number in ASKING:
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    self._before[number] = signal.signal(number, self._stop)
+        self._handled.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        self._handled.__exit__(None, None, None)
 
-    def _stop(self, number: int, _: FrameType | None) -> None:
-        if self.number is None:
-            self.number = number
+    def _stop(self, number: signal.Signals) -> None:
+        if self.signal is None:
+            self.signal = number
             raise Stopped
-        log.info("%s: stopping already", signal.Signals(number).name)
+        log.info("%s: stopping already", number.name)

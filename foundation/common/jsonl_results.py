@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from foundation.common.errors import FoundationError
-from foundation.common.locks import write_whole
+from foundation.common.locks import file_lock, write_whole
 
 SUFFIX = ".jsonl"
 
@@ -58,7 +56,7 @@ def put_result(table: Path, result: dict[str, Any], key: Sequence[str]) -> None:
         [(0, 0.25), (1, 0.75)]
     """
     table.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(table.with_name(f".{table.name}.lock")):
+    with file_lock(table.with_name(f".{table.name}.lock")):
         kept = {_key(other, key): other for other in read_results(table)}
         kept[_key(result, key)] = result
         lines = [json.dumps(kept[k]) + "\n" for k in sorted(kept)]

@@ -1,4 +1,4 @@
-"""Half-written files and folders on a local disk: a writer holds a lock on its own as long as it lives.
+"""Locks on a local disk, and half-written files and folders, each locked by its writer as long as that lives.
 
 What is being written is called ``.<name>.<random>.part`` and is locked (flock). The system drops the lock with the
 process, however that ends, so what can be locked has lost its writer. Where a file system has no such locks, age
@@ -8,22 +8,23 @@ decides.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import shutil
 import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
+from filelock import Timeout, lock_descriptor
+
+from foundation.common.errors import FoundationError
 
 PART = ".part"
 SYNCS = 16
+LOOK_EVERY = 0.01  # seconds between two attempts to take a lock
 OLD = 24 * 3600.0  # seconds after which a part that cannot be locked counts as left behind
 
 
@@ -91,12 +92,47 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock on a file that is there; only one process at a time passes."""
-    with open(path, "rb+") as file:
-        if fcntl is not None:
-            with suppress(OSError):  # a file system without locks: better without than not at all
-                fcntl.flock(file, fcntl.LOCK_EX)
+def file_lock(path: Path, patience: float = math.inf, create: bool = True) -> Iterator[bool]:
+    """Hold an exclusive lock on a file; the system drops it with the process.
+
+    Args:
+        path: of the file; its content stays as it is.
+        patience: seconds to wait for another process that holds the lock.
+        create: make the file if it is missing.
+
+    Yields:
+        False where the file system has no locks: then nothing is held.
+
+    Raises:
+        Timeout: if another process still holds the lock after ``patience`` seconds.
+        OSError: if the file cannot be opened.
+    """
+    with open(path, "ab" if create else "rb+") as file:
+        end = time.monotonic() + patience
+        is_held = _try_lock(file.fileno())
+        while is_held is False:
+            if time.monotonic() > end:
+                raise Timeout(str(path))
+            time.sleep(LOOK_EVERY)
+            is_held = _try_lock(file.fileno())
+        yield bool(is_held)
+
+
+@contextmanager
+def folder_lock(folder: Path, patience: float) -> Iterator[None]:
+    """Hold the folder of a run, which is made if it is missing, by the lock of its file ``.lock``.
+
+    Raises:
+        FoundationError: if another process still writes to the folder after ``patience`` seconds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(file_lock(folder / ".lock", patience))
+        except Timeout:
+            raise FoundationError(
+                f"another run is writing to {folder}: wait for it, stop it, or name another output"
+            ) from None
         yield
 
 
@@ -117,17 +153,9 @@ def remove_if_left(part: Path, older_than: float = OLD) -> bool:
     except FileNotFoundError:
         return False
     try:
-        if fcntl is None:
-            raise OSError("no locks")
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return False
-    except OSError:
-        if time.time() - _last_change(part) < older_than:
-            os.close(handle)
+        is_held = _try_lock(handle)
+        if is_held is False or (is_held is None and time.time() - _last_change(part) < older_than):
             return False
-    try:
         # Its name may have become the target's while we were asking.
         if not part.exists():
             return False
@@ -150,19 +178,20 @@ def _hold(part: Path, flags: int) -> int | None:
         handle = os.open(part, flags)
     except FileNotFoundError:
         return None
-    if fcntl is not None:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            return None
-        except OSError:
-            return handle
+    is_held = _try_lock(handle)
     # Between our opening and our locking it may have been removed.
-    if not part.exists():
+    if is_held is False or (is_held and not part.exists()):
         os.close(handle)
         return None
     return handle
+
+
+def _try_lock(handle: int) -> bool | None:
+    """Return whether the lock of an open file or folder could be taken at once; None if the file system has none."""
+    try:
+        return lock_descriptor(handle, blocking=False)
+    except OSError:
+        return None
 
 
 def _last_change(part: Path) -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.common.errors import FoundationError
+from foundation.common.private_folder import private_folder
 
 # Bytes that the path of a Unix socket may have.
 SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
@@ -34,22 +35,19 @@ def is_short(folder: Path, added: int) -> bool:
 
 
 def short_folder() -> Path:
-    """Return a folder of this user's own with a short path; made if it is not there.
+    """Return a folder with a short path that only this user can write to; it is made if it is missing.
 
     Raises:
         FoundationError: if it cannot be used.
     """
     folder = Path("/tmp") / f"foundation-{os.getuid()}"
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-            raise PermissionError(f"{folder} belongs to another user")
+        return private_folder(folder)
     except OSError as error:
         raise FoundationError(
             f"the folder for temporary files, {tempfile.gettempdir()!r}, has too long a path for sockets, and "
             f"{str(folder)!r} cannot be used ({error}): set TMPDIR to a folder with a path of 30 bytes or fewer"
         ) from error
-    return folder
 
 
 def shorten_sockets() -> None:

@@ -16,8 +16,8 @@ from foundation.store.catalog import Catalog
 from foundation.store.storage import Store
 from foundation.sweep.sweep_settings import SweepSettings
 from foundation.training.pretrain_settings import PretrainSettings, ValidationSettings
-from foundation.training.run_identity import recordings_digest
 from foundation.training.trainer import Trainer
+from foundation.training.training_recordings import recordings_digest
 from foundation.training.validation.validate import split
 
 LOSS = "validation/loss"

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterator
 
 from foundation.common.errors import ConfigError
+from foundation.common.retry import retried
 from foundation.data import Loader, StepBatch
-from foundation.training.checkpoint.retrying import retried
 from foundation.training.pretrain_settings import SafetySettings
 
 log = logging.getLogger(__name__)

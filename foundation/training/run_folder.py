@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,50 @@ from typing import Any
 import yaml
 
 from foundation.common.credentials import public
+from foundation.common.locks import folder_lock
 from foundation.training.checkpoint.checkpoint import Tensors, write_model
-from foundation.training.checkpoint.place_lock import LOCK, locked_file
 from foundation.training.distributed.engine import deepspeed_config
-from foundation.training.monitor.appended_lines import Lines
 from foundation.training.pretrain_settings import PretrainSettings
+
+log = logging.getLogger(__name__)
+
+
+class Lines:
+    """A JSON Lines file on a disk that may be full for a while: lines that cannot be written wait for the next one.
+
+    Args:
+        path: of the file, to which lines are appended.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp()) / "later"
+        >>> lines = Lines(folder / "metrics.jsonl")
+        >>> lines.add({"step": 1})  # there is no such folder
+        >>> folder.mkdir()
+        >>> lines.add({"step": 2})
+        >>> lines.path.read_text()
+        '{"step": 1}\\n{"step": 2}\\n'
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.waiting: list[str] = []
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Append a line; an error of the disk is logged and not raised."""
+        self.waiting.append(json.dumps(line) + "\n")
+        size = 0
+        try:
+            size = self.path.stat().st_size if self.path.exists() else 0
+            with open(self.path, "a") as out:
+                out.write("".join(self.waiting))
+        except OSError as error:
+            if len(self.waiting) == 1:
+                log.warning("%s cannot be written (%s): its lines wait, and the run goes on", self.path, error)
+            with suppress(OSError):  # half a line would spoil the next
+                os.truncate(self.path, size)
+            return
+        self.waiting.clear()
 
 
 class RunFolder:
@@ -37,14 +77,12 @@ class RunFolder:
 
     @contextmanager
     def held(self, patience: float = 60.0) -> Iterator[None]:
-        """While it is entered, no other run writes to this folder.
+        """Hold the folder, so that no other run writes to it.
 
         Raises:
-            FoundationError: if another one still does after ``patience`` seconds.
+            FoundationError: if another run still writes to it after ``patience`` seconds.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        refusal = f"another run is writing to {self.path}: wait for it, stop it, or name another output"
-        with locked_file(self.path / LOCK, refusal, patience):
+        with folder_lock(self.path, patience):
             yield
 
     def clear(self) -> None:

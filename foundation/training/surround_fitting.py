@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from foundation.common.progress import progress
 from foundation.data.covariates import Surroundings
-from foundation.training.distributed.parallel_work import do_own_part
-from foundation.training.distributed.process_messages import Control
+from foundation.training.distributed.process_messages import Control, do_own_part
 
 
 def fit_surroundings(surroundings: Surroundings | None, control: Control | None = None) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from foundation.common.progress import Progress
 from foundation.data import Loader, StepBatch, StepPlan
 from foundation.store.catalog import Catalog
-from foundation.training.bad_windows import all_of, find_suspects
 from foundation.training.batches import Batches
 from foundation.training.checkpoint.checkpoint import select
 from foundation.training.checkpoint.resuming import checkpoints_of, clear, hold, resume
@@ -19,18 +18,16 @@ from foundation.training.determinism import deterministic
 from foundation.training.distributed.deepspeed_state import weights
 from foundation.training.distributed.engine import build_engine, build_module, is_launched, start_distributed
 from foundation.training.distributed.process_messages import Control
-from foundation.training.launch.signals import StopSignals
+from foundation.training.launch.stop_signals import StopSignals
 from foundation.training.model_card import model_card
-from foundation.training.monitor.early_stopping import Best
-from foundation.training.monitor.stopping import stop_if_asked
+from foundation.training.monitor.stopping import Best, stop_if_asked
 from foundation.training.monitor.training_reports import Reports
 from foundation.training.monitor.watchdog import Watchdog
 from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.run_folder import RunFolder
-from foundation.training.run_identity import recordings_digest
-from foundation.training.skipped_steps import Skips
+from foundation.training.skipped_steps import Skips, all_of, find_suspects
 from foundation.training.surround_fitting import fit_surroundings
-from foundation.training.training_recordings import choose_recordings
+from foundation.training.training_recordings import choose_recordings, recordings_digest
 from foundation.training.update import update
 from foundation.training.validation.validate import Validator
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from foundation.common.errors import ConfigError
@@ -10,6 +11,12 @@ from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.validation.validate import split
 
 SHOWN = 5
+
+
+def recordings_digest(catalog: Catalog) -> str:
+    """Return the sha256 over the content digests of the recordings: it identifies the data that a run trains on."""
+    digests = sorted(record["digest"] for record in catalog.records)
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def choose_recordings(settings: PretrainSettings, catalog: Catalog) -> tuple[Catalog, Catalog]:

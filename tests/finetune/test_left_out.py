@@ -21,9 +21,9 @@ from finetune.report.score_table import table
 from finetune.tasks import Found
 from foundation.cli.commands import main
 from foundation.common.errors import SourceError, StoreError
+from foundation.common.mlflow_tracker import send_rest
 from foundation.models import EIT, EITConfig
 from foundation.store import Catalog, Source, Store, Subject, Units, write_recording
-from foundation.training.monitor.tracker import send_rest
 
 FORMULA = r"$\foo{$"
 AWAY = "http://127.0.0.1:9"

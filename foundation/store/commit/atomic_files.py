@@ -20,7 +20,7 @@ import fsspec
 
 from foundation.common.credentials import without_secrets
 from foundation.common.errors import StoreError
-from foundation.common.locks import locked, write_whole
+from foundation.common.locks import file_lock, write_whole
 
 # botocore then repeats requests that failed by throttling, 5xx, timeouts and broken connections, with backoff and
 # jitter. Listings must say what is there now, not what was there a while ago.
@@ -136,7 +136,7 @@ class Files:
     @contextmanager
     def _lock(self) -> Iterator[None]:
         if self.is_local:
-            with locked(Path(self.path("store.json"))):
+            with file_lock(Path(self.path("store.json")), create=False):
                 yield
         else:
             with _memory_lock:

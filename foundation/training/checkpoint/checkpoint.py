@@ -18,25 +18,25 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from foundation.common.errors import CheckpointError, FoundationError, StoreError
+from foundation.common.mlflow_run import flatten
+from foundation.common.retry import retried
 from foundation.store.commit.atomic_files import Files, to_json
-from foundation.training.checkpoint.retrying import retried
+from foundation.training.checkpoint.place_lock import Lease, place_lock
 from foundation.training.distributed.deepspeed_state import own_moments, set_moments, set_weights, weights
-from foundation.training.run_identity import check_identity
-
-if TYPE_CHECKING:
-    from foundation.training.checkpoint.place_lock import Lease
 
 log = logging.getLogger(__name__)
 MANIFEST = "checkpoint.json"
@@ -58,7 +58,7 @@ class Checkpoints:
     def __init__(self, place: str | Path, retries: int = 0, pause: float = 0.0) -> None:
         self.files, self.retries, self.pause = Files(place), retries, pause
         self.damaged: set[str] = set()  # what `resumable` found so
-        self.lease: Lease | None = None  # see `place_lock.held_place`
+        self.lease: Lease | None = None  # while it is held by one
 
     def names(self) -> list[str]:
         """Committed ones, the newest first."""
@@ -90,6 +90,27 @@ class Checkpoints:
         self.files.remove(f"{name}/{MANIFEST}")
         self.files.remove(name)
         self.damaged.discard(name)
+
+    @contextmanager
+    def held(self, holder: str, patience: float | None = None) -> Iterator[None]:
+        """Hold the place, so that no other run writes there; nothing in it is touched before.
+
+        Args:
+            holder: who holds it: the run's output. A lease of the same holder on this machine is taken over at once.
+            patience: seconds to wait for a lock; None: `place_lock.PATIENCE`.
+
+        Raises:
+            FoundationError: if another run holds the place.
+        """
+        name = self.files.name
+        refusal = (
+            f"another run is writing its checkpoints to {name}: wait for it, stop it, or name another saving.place"
+        )
+        with ExitStack() as stack:
+            if not stack.enter_context(place_lock(self.files, refusal, patience)):
+                take = partial(stack.enter_context, Lease(self.files, holder, refusal))
+                self.lease = self.sure(take, f"taking the lease of {name}")
+            yield
 
     def check_held(self) -> None:
         """Raise if another run has taken the place over.
@@ -183,6 +204,26 @@ class Checkpoints:
                 "step 0, or use --resume never, which removes them"
             )
         return None
+
+
+def check_identity(where: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raise unless a checkpoint belongs to a run with these settings and recordings.
+
+    Args:
+        where: the checkpoint, for the message.
+        found: the identity in its manifest.
+        wanted: the identity of this run.
+
+    Raises:
+        CheckpointError: if they differ; the message names the first differences.
+    """
+    a, b = flatten(found), flatten(json.loads(json.dumps(wanted)))
+    other = [f"{k}: {a.get(k)!r} there, {b.get(k)!r} here" for k in sorted({*a, *b}) if a.get(k) != b.get(k)]
+    if other:
+        raise CheckpointError(
+            f"{where} is of a run with other settings or recordings ({'; '.join(other[:4])}): name another output, "
+            "or start anew with --resume never"
+        )
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

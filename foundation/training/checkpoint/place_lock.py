@@ -18,18 +18,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from filelock import Timeout
+
 from foundation.common.credentials import without_secrets_in_url
 from foundation.common.errors import FoundationError
+from foundation.common.locks import file_lock
 from foundation.store.commit.atomic_files import Files
-from foundation.training.checkpoint.checkpoint import Checkpoints
-
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
-LOCK, PLACE_LOCK, LEASE = ".lock", ".checkpoints.lock", "lease.json"  # two locks: a run's output may be its place
+PLACE_LOCK, LEASE = ".checkpoints.lock", "lease.json"
 RENEWED_EVERY = 15.0  # seconds
 PATIENCE = 60.0  # seconds: processes of a run that has just ended may hold its lock a while longer
 PARTING = 10.0  # seconds in which a lease is given back; one that is not counts as left after a while
@@ -37,59 +34,34 @@ LEFT_AFTER = 3 * RENEWED_EVERY  # a lease that is so old has lost its holder
 
 
 @contextmanager
-def locked_file(path: Path, refusal: str, patience: float) -> Iterator[bool]:
-    """Hold a lock on a file, which is made if it is not there. Yields whether the file system has locks at all.
-
-    Raises:
-        FoundationError: with ``refusal``, if another process still holds it after ``patience`` seconds.
-    """
-    with open(path, "a") as file:
-        end = time.monotonic() + patience
-        has_locks = fcntl is not None
-        while has_locks:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise FoundationError(refusal) from None
-                time.sleep(0.1)
-            except OSError:  # a file system without locks
-                has_locks = False
-        yield has_locks
-
-
-@contextmanager
-def held_place(place: Checkpoints, holder: str, patience: float | None = None) -> Iterator[None]:
-    """Hold the place of a run's checkpoints; nothing in it is touched before.
+def place_lock(place: Files, refusal: str, patience: float | None = None) -> Iterator[bool]:
+    """Hold the lock on a local folder, if it can have one.
 
     Args:
-        place: where they lie. While a lease is held, `Checkpoints.lease` is it.
-        holder: who holds it: the run's output. A lease of the same holder on the same machine is taken over at once.
-        patience: seconds for which a lock is waited for; None: `PATIENCE`.
+        place: a folder, or a URL.
+        refusal: the message of the error if another process holds the lock.
+        patience: seconds to wait for it; None: `PATIENCE`.
+
+    Yields:
+        False for a URL and for a file system without locks: a `Lease` is needed there.
 
     Raises:
-        FoundationError: if another run holds it.
+        FoundationError: if another process still holds the lock after ``patience`` seconds.
     """
-    name = place.files.name
-    refusal = f"another run is writing its checkpoints to {name}: wait for it, stop it, or name another saving.place"
     with ExitStack() as stack:
         is_held = False
-        if place.files.is_local:
-            folder = Path(place.files.root)
+        if place.is_local:
+            folder = Path(place.root)
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                is_held = stack.enter_context(
-                    locked_file(folder / PLACE_LOCK, refusal, PATIENCE if patience is None else patience)
-                )
+                lock = file_lock(folder / PLACE_LOCK, PATIENCE if patience is None else patience)
+                is_held = stack.enter_context(lock)
+            except Timeout:
+                raise FoundationError(refusal) from None
             except OSError as error:  # nothing can be written there: saving will say so, or find it mended
-                log.debug("%s cannot be locked: %s", name, error)
+                log.debug("%s cannot be locked: %s", place.name, error)
                 is_held = True
-        if not is_held:
-            place.lease = place.sure(
-                lambda: stack.enter_context(Lease(place.files, holder, refusal)), f"taking the lease of {name}"
-            )
-        yield
+        yield is_held
 
 
 class Lease:

@@ -10,7 +10,6 @@ from typing import Any
 
 from foundation.common.errors import CheckpointError, FoundationError
 from foundation.training.checkpoint.checkpoint import Checkpoints, Content, load_checkpoint
-from foundation.training.checkpoint.place_lock import held_place
 from foundation.training.distributed.process_messages import Control
 from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.run_folder import RunFolder
@@ -35,7 +34,7 @@ def hold(stack: ExitStack, folder: RunFolder, place: Checkpoints, control: Contr
     if control.rank == 0:
         try:
             stack.enter_context(folder.held())
-            stack.enter_context(held_place(place, str(folder.path)))
+            stack.enter_context(place.held(str(folder.path)))
         except FoundationError as error:
             refused = error
         except Exception as error:

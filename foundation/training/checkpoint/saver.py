@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from foundation.common.errors import CheckpointError, ConfigError
+from foundation.common.retry import retried
 from foundation.training.checkpoint.checkpoint import Checkpoints, commit, model_config, sha256, snapshot, to_bytes
 from foundation.training.checkpoint.retention import Rotation
-from foundation.training.checkpoint.retrying import retried
 from foundation.training.distributed.engine import deepspeed_config
 from foundation.training.distributed.process_messages import Control
 from foundation.training.pretrain_settings import PretrainSettings

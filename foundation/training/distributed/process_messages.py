@@ -1,13 +1,17 @@
-"""What the processes of a run tell each other besides training: to stop, whether data came, what was saved."""
+"""Small messages between the processes of a run besides training, such as whether one of them must stop."""
 
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import distributed as dist
+
+from foundation.common.errors import FoundationError
 
 
 class Control:
@@ -24,7 +28,7 @@ class Control:
         self.group = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout)) if self.world > 1 else None
 
     def any(self, *flags: bool) -> list[bool]:
-        """For each flag, whether it is set in any process."""
+        """Return for each flag whether it is set in any process."""
         if self.group is None:
             return [bool(flag) for flag in flags]
         found = torch.tensor([int(flag) for flag in flags])
@@ -32,7 +36,7 @@ class Control:
         return [bool(flag) for flag in found.tolist()]
 
     def of_all(self, value: Any) -> list[Any]:
-        """Every process's value (what JSON can say), by rank."""
+        """Return every process's value, by rank; values are JSON."""
         if self.group is None:
             return [value]
         text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
@@ -44,5 +48,38 @@ class Control:
         return [json.loads(bytes(t[: int(n)].tolist())) for t, n in zip(texts, sizes, strict=True)]
 
     def of_first(self, value: Any) -> Any:
-        """The first process's value (what JSON can say), in all."""
+        """Return the first process's value in all processes; it is JSON."""
         return self.of_all(value if self.rank == 0 else None)[0]
+
+
+def do_own_part(work: Callable[[], None], control: Control, every: float = 1.0) -> None:
+    """Run this process's part of some work, and wait until all processes have finished theirs. All processes call it.
+
+    The work runs in a thread, while the processes exchange a message every second. So none gives up waiting for one
+    that is still working, however long that takes, and a lost process is noticed as quickly as in training.
+
+    Args:
+        work: this process's part.
+        control: to the other processes.
+        every: seconds between two messages.
+
+    Raises:
+        Exception: the error of this process's work.
+        FoundationError: if another process's work failed.
+    """
+    failures: list[Exception] = []
+
+    def run() -> None:
+        try:
+            work()
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name="own part", daemon=True)
+    thread.start()
+    working = True
+    while working:
+        thread.join(every)
+        working, failed = control.any(thread.is_alive(), bool(failures))
+        if failed:
+            raise failures[0] if failures else FoundationError("another process failed: its message says why")

@@ -1,4 +1,4 @@
-"""Several processes on this machine, or on several that are reached by ssh, by DeepSpeed's own launcher."""
+"""Starts the processes of a run with DeepSpeed's launcher, here or by ssh, and starts a failed run again."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import yaml
 from foundation.common.credentials import holds_secret, write_private
 from foundation.common.errors import ConfigError, FoundationError, RequeueError
 from foundation.common.import_path import SAFE_PATH
+from foundation.training.checkpoint.resuming import checkpoints_of, clear
 from foundation.training.distributed.engine import ALONE
 from foundation.training.distributed.rendezvous import free_port
 from foundation.training.launch.hosts import (
@@ -27,8 +28,7 @@ from foundation.training.launch.hosts import (
     stop_command,
     write_hostfile,
 )
-from foundation.training.launch.process_tree import ask_to_stop
-from foundation.training.launch.signals import StopSignals
+from foundation.training.launch.stop_signals import StopSignals, ask_to_stop
 from foundation.training.pretrain_settings import PretrainSettings, host_list
 from foundation.training.run_folder import RunFolder
 
@@ -37,6 +37,46 @@ PLACED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", ALON
 ASK_EVERY = 1.0  # seconds
 TRACKING = "MLFLOW_TRACKING_URI"
 PRINTED = ("MLFLOW", "MV2", "NCCL", "PYTHON", "UCX")  # what DeepSpeed passes on by itself
+
+
+def launch_with_restarts(settings: PretrainSettings, pause: float = 5.0) -> None:
+    """Launch a run, and after a failure start it again from its newest intact checkpoint, at most ``restarts`` times.
+
+    Impossible settings and a run that was asked to stop end it at once.
+
+    ``resume: never`` removes earlier checkpoints here, once, before the first start. Every restart then resumes,
+    however early the start before it failed.
+
+    Args:
+        settings: of the run.
+        pause: seconds before the first restart; each further pause is twice as long, up to five minutes.
+
+    Raises:
+        FoundationError: the last failure; at once if another run is writing to the output or to the place of
+            checkpoints that must be cleared.
+    """
+    if settings.resume == "never":
+        settings = _cleared(settings)
+    for attempt in range(settings.restarts + 1):
+        try:
+            return launch(settings, attempt)
+        except (ConfigError, RequeueError):
+            raise
+        except FoundationError as error:
+            if attempt == settings.restarts:
+                raise
+            wait = min(300.0, pause * 2**attempt)
+            log.warning("%s", error)
+            log.warning("restart %d of %d in %g s", attempt + 1, settings.restarts, wait)
+            time.sleep(wait)
+
+
+def _cleared(settings: PretrainSettings) -> PretrainSettings:
+    check_here(settings)  # a run that cannot be started here costs no other one
+    folder, place = RunFolder(settings.output), checkpoints_of(settings)
+    with folder.held(), place.held(str(folder.path)):
+        clear(folder, place)
+    return replace(settings, resume="auto")
 
 
 def launch_command(settings: PretrainSettings, config: Path, attempt: int = 0) -> list[str]:

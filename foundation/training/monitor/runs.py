@@ -10,6 +10,7 @@ from typing import Any
 from foundation.common.credentials import without_secrets
 from foundation.common.errors import ConfigError, FoundationError
 from foundation.common.mlflow_run import default_tracking_uri
+from foundation.common.mlflow_tracker import send_rest
 from foundation.common.printable import printable
 
 FIGURES = {"loss": "loss", "neuron_tokens_per_second": "tokens/s", "skipped_steps": "skipped"}
@@ -130,8 +131,6 @@ def _summary(client: Any, run: Any, names: dict[str, str]) -> dict[str, Any]:
 
 
 def _send(folder: Path) -> None:
-    from foundation.training.monitor.tracker import send_rest
-
     try:
         sent = send_rest(folder)
     except FileNotFoundError as error:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
+
 from foundation.common.errors import RequeueError
+from foundation.common.mlflow_run import default_tracking_uri
+from foundation.common.mlflow_tracker import Tracker
 from foundation.training.distributed.process_messages import Control
 from foundation.training.monitor.throughput import System, Throughput
-from foundation.training.monitor.tracker import Tracker, open_tracker
 from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.run_folder import RunFolder
 
@@ -65,3 +69,11 @@ class Reports:
             self._tracker.files(self.folder.path / name)
         self._tracker.files(self.folder.model, "model")
         self._tracker.close()
+
+
+def open_tracker(settings: PretrainSettings, folder: Path, known: str | None, world: int) -> Tracker:
+    """Open the MLflow run of a pretraining run and log its settings; ``known`` is the run that a checkpoint names."""
+    uri = settings.tracking_uri or default_tracking_uri(folder.resolve().parent)
+    tracker = Tracker(folder, uri, settings.experiment, folder.name, known)
+    tracker.params({**asdict(settings), "world": world})
+    return tracker

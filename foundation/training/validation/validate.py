@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from foundation.common.errors import ConfigError, StoreError
+from foundation.common.retry import retried
 from foundation.data import Loader, StepPlan
 from foundation.embedding.frozen_embeddings import embed_units
 from foundation.evaluation.ridge_readout import ridge_accuracy
 from foundation.store.catalog import Catalog
 from foundation.store.query import matching
 from foundation.store.stored import StoredRecording
-from foundation.training.checkpoint.retrying import retried
 from foundation.training.distributed.deepspeed_state import weights
 from foundation.training.distributed.engine import PretrainModule
 from foundation.training.distributed.process_messages import Control

@@ -1,5 +1,6 @@
 """A run asks whose place it is before it touches anything there."""
 
+import errno
 import json
 import threading
 import time
@@ -9,15 +10,17 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from foundation.common import locks
 from foundation.common.errors import CheckpointError, FoundationError
+from foundation.common.mlflow_tracker import Tracker, send_rest
 from foundation.store import Catalog, Store
 from foundation.store.commit.atomic_files import Files
 from foundation.training import OptimizerSettings, pretrain
 from foundation.training.checkpoint import place_lock
 from foundation.training.checkpoint.checkpoint import MANIFEST, Checkpoints
-from foundation.training.checkpoint.place_lock import LEASE, Lease, held_place
+from foundation.training.checkpoint.place_lock import LEASE, Lease
 from foundation.training.checkpoint.resuming import hold
-from foundation.training.launch.restarts import launch_with_restarts
+from foundation.training.launch.launch import launch_with_restarts
 from foundation.training.pretrain_settings import SavingSettings
 from foundation.training.run_folder import RunFolder
 from foundation.training.trainer import Trainer
@@ -129,17 +132,18 @@ def test_a_lease_that_was_taken_over_stops_saving(memory):
 
 
 def test_a_file_system_without_locks_gets_a_lease(tmp_path, monkeypatch):
-    monkeypatch.setattr(place_lock, "fcntl", None)
+    def refuse(*_, **__):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(locks, "lock_descriptor", refuse)
     place = Checkpoints(tmp_path)
-    with held_place(place, "a"):
+    with place.held("a"):
         assert place.lease is not None
         assert (tmp_path / LEASE).is_file()
     assert not (tmp_path / LEASE).exists()
 
 
 def test_what_a_run_is_writing_is_not_sent_by_another_process(tmp_path):
-    from foundation.training.monitor.tracker import Tracker, send_rest
-
     tracker = Tracker(tmp_path, f"sqlite:///{tmp_path}/mlflow.db", "e", "run")
     with RunFolder(tmp_path).held(), pytest.raises(FoundationError, match="another run is writing"):
         send_rest(Path(tmp_path))
@@ -242,9 +246,9 @@ def test_a_run_that_lost_its_lease_leaves_the_new_holders_checkpoints_alone(tiny
 def test_the_output_may_be_the_place_of_the_checkpoints(tmp_path):
     folder = RunFolder(tmp_path / "run")
     place = Checkpoints(folder.path)
-    with folder.held(), held_place(place, "a", patience=0.1):
+    with folder.held(), place.held("a", patience=0.1):
         assert place.names() == place.unfinished() == []
-        with pytest.raises(FoundationError, match="another run"), held_place(Checkpoints(folder.path), "b", 0.1):
+        with pytest.raises(FoundationError, match="another run"), Checkpoints(folder.path).held("b", 0.1):
             pass
 
 
@@ -253,6 +257,6 @@ def test_starting_anew_removes_nothing_from_a_place_that_another_run_holds(tiny,
     place = Checkpoints(tmp_path / "shared")
     place.files.write_bytes(f"step-00000002/{MANIFEST}", b"{}")
     settings = tiny(resume="never", saving=SavingSettings(place=str(tmp_path / "shared")))
-    with held_place(place, "another"), pytest.raises(FoundationError, match="another run is writing its checkpoints"):
+    with place.held("another"), pytest.raises(FoundationError, match="another run is writing its checkpoints"):
         launch_with_restarts(settings)
     assert place.names() == ["step-00000002"]

@@ -11,8 +11,8 @@ import yaml
 
 from foundation.common.errors import ConfigError, FoundationError, RequeueError, StoreError
 from foundation.training import pretrain
-from foundation.training.launch import restarts
-from foundation.training.launch.restarts import launch_with_restarts
+from foundation.training.launch import launch as launching
+from foundation.training.launch.launch import launch_with_restarts
 from foundation.training.pretrain_settings import SavingSettings
 
 
@@ -40,7 +40,7 @@ class Launches:
 )
 def test_a_failed_run_is_started_again_as_often_as_it_says(tiny, monkeypatch, errors, raised, seen):
     launches = Launches(*errors)
-    monkeypatch.setattr(restarts, "launch", launches)
+    monkeypatch.setattr(launching, "launch", launches)
     settings = tiny(restarts=2)
     if raised is None:
         launch_with_restarts(settings, pause=0)
@@ -81,7 +81,7 @@ def test_never_clears_once_before_the_first_start_however_early_that_fails(tiny,
         finally:
             trained_before(settings)
 
-    monkeypatch.setattr(restarts, "launch", launch)
+    monkeypatch.setattr(launching, "launch", launch)
     launch_with_restarts(settings, pause=0)
     assert launches.seen == [("auto", 0), ("auto", 1)]
     assert launches.found == [[], OLD]
@@ -112,7 +112,7 @@ def test_what_torchrun_or_slurm_start_again_goes_on_under_never(tiny, monkeypatc
     assert f"resume is never, and {name} is 1: what is there is gone on from" in caplog.text
     assert "trained already" in caplog.text
     launches = Launches(None)
-    monkeypatch.setattr(restarts, "launch", launches)
+    monkeypatch.setattr(launching, "launch", launches)
     trained_before(settings)
     monkeypatch.setattr("foundation.training.pretrain_job.is_launched", lambda: False)
     pretrain(replace(settings, restarts=1))

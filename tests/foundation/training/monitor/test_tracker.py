@@ -15,12 +15,11 @@ import requests
 from mlflow import MlflowClient
 
 from foundation.cli.commands import main
+from foundation.common import mlflow_tracker as tracker_module
 from foundation.common.mlflow_run import Run, accepted_name
+from foundation.common.mlflow_tracker import Tracker, is_refusal, send_rest
 from foundation.training import pretrain
 from foundation.training.distributed.rendezvous import free_port
-from foundation.training.monitor import tracker as tracker_module
-from foundation.training.monitor.mlflow_sender import is_refusal
-from foundation.training.monitor.tracker import Tracker, send_rest
 from foundation.training.trainer import Trainer
 
 

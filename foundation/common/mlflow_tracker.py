@@ -1,15 +1,15 @@
-"""Tracking that training never waits for: what is to be logged goes to a file, and a thread sends it from there.
+"""Tracking with MLflow that training never waits for: entries go to a file, from which a thread sends them.
 
 ::
 
     tracking/
-      queue.jsonl     what is to be logged, a JSON object a line
-      sent.json       how far it has been sent
-      server.json     the server's whole URL if there is a name or password in it; its owner alone can read it
-    run.json          which MLflow run this is
+      queue.jsonl     the entries, a JSON object a line
+      sent.json       how far the queue has been sent
+      server.json     the server's whole URL if it holds a name or password; only its owner can read the file
+    run.json          the id of the MLflow run
 
-If the tracking server is away, lines wait; they are sent when it is back, by this run or the one that goes on from it.
-What it refuses for good is left out.
+If the tracking server does not answer, entries wait in the queue; this run, or one that resumes it, sends them later.
+Entries that the server rejects for good are left out.
 """
 
 from __future__ import annotations
@@ -21,32 +21,41 @@ import os
 import threading
 import time
 import traceback
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from foundation.common.credentials import holds_secret, public, without_secrets, write_private
-from foundation.common.mlflow_run import Run, default_tracking_uri
-from foundation.training.monitor.mlflow_sender import is_refusal, read_lines, send, send_singly
-from foundation.training.pretrain_settings import PretrainSettings
-from foundation.training.run_folder import RunFolder
+from foundation.common.locks import folder_lock
+from foundation.common.mlflow_run import Run, flatten
 
 log = logging.getLogger(__name__)
 AT_ONCE = 500  # lines sent together
 LONGEST_PAUSE = 20.0
 SERVER = "tracking/server.json"
+Line = dict[str, Any]
+# Error codes of MLflow for which retrying cannot help. Those of authentication can: a token may be renewed.
+REFUSALS = (
+    "BAD_REQUEST",
+    "INVALID_PARAMETER_VALUE",
+    "INVALID_STATE",
+    "MALFORMED_REQUEST",
+    "RESOURCE_ALREADY_EXISTS",
+    "RESOURCE_DOES_NOT_EXIST",
+)
+PASSING = (401, 403, 407, 408, 409, 425, 429)  # HTTP statuses from 400 to 499 for which retrying can help
 HTTP = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
 
 class Tracker:
-    """The MLflow run of a training run; only the first process has one.
+    """The MLflow run of a training run or of a task; of the processes of a run only the first has one.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         uri: tracking server or ``sqlite:///file``.
-        experiment, name: of the MLflow run.
-        known: id of a run to go on with, if ``run.json`` does not know one.
-        patience: seconds that `close` waits for a server that is away.
+        experiment: name of the MLflow experiment.
+        name: name of the MLflow run.
+        known: id of an MLflow run to continue, if ``run.json`` names none.
+        patience: seconds that `close` waits for a server that does not answer.
 
     Example:
         >>> import tempfile
@@ -99,11 +108,11 @@ class Tracker:
         self._thread.start()
 
     def params(self, values: dict[str, Any]) -> None:
-        """Log settings; a run that goes on keeps those that it has."""
+        """Log settings; a continued run keeps the settings that it already has."""
         self._add({"kind": "params", "values": public(json.loads(json.dumps(values, default=str)))})
 
     def metrics(self, values: dict[str, float], step: int) -> None:
-        """Log numbers of a step; a step that is taken again after a restart is not logged again."""
+        """Log metrics of a step; a step that is repeated after a restart is not logged again."""
         if step <= self.last_step:
             return
         self.last_step = step
@@ -111,20 +120,20 @@ class Tracker:
         self._add({"kind": "metrics", "step": step, "time": int(time.time() * 1000), "values": finite})
 
     def files(self, path: Path, folder: str | None = None) -> None:
-        """Log a file, or all of a folder; it must stay where it is until it has been sent."""
+        """Log a file, or all files of a folder; they must stay in place until they have been sent."""
         self._add({"kind": "files", "path": str(path.resolve()), "folder": folder})
 
     def close(self, status: str = "FINISHED") -> bool:
-        """End the run; ``FAILED`` or ``KILLED`` say that it did not come to its end.
+        """End the run, with status ``FAILED`` or ``KILLED`` if it was cut short.
 
         Returns:
-            Whether all was sent, but for what the server refuses. What was not stays in the queue.
+            True if the server has taken or rejected every entry. Otherwise the rest stays in the queue.
         """
         self._add({"kind": "status", "status": status})
         return self.finish()
 
     def finish(self) -> bool:
-        """Send what is there and stop sending; the state of the run stays as it is."""
+        """Send the entries in the queue and stop the thread; the state of the MLflow run does not change."""
         self._ending.set()
         self._more.set()
         self._thread.join()
@@ -198,7 +207,7 @@ class Tracker:
         return self._run
 
     def _leave_out(self, refused: dict[str, Exception]) -> None:
-        """Name what is refused for the first time."""
+        """Log the names of values that were not rejected before."""
         new = {name: error for name, error in refused.items() if name not in self._refused}
         self._refused |= new.keys()
         if new:
@@ -213,20 +222,12 @@ class Tracker:
         _write(self._note, note)
 
 
-def open_tracker(settings: PretrainSettings, folder: Path, known: str | None, world: int) -> Tracker:
-    """The MLflow run of a pretraining run, with its settings; ``known`` is the one that a checkpoint names."""
-    uri = settings.tracking_uri or default_tracking_uri(folder.resolve().parent)
-    tracker = Tracker(folder, uri, settings.experiment, folder.name, known)
-    tracker.params({**asdict(settings), "world": world})
-    return tracker
-
-
 def send_rest(folder: Path, patience: float = 5.0) -> bool:
-    """Send what a run that has ended could not; True if nothing is left.
+    """Send the entries that a run could not send before it ended; return True if the queue is empty now.
 
     Raises:
         FileNotFoundError: if there is no run in the folder.
-        FoundationError: if the run is not at its end.
+        FoundationError: if the run is still writing.
     """
     note = _read(folder / "run.json")
     if not note:
@@ -234,9 +235,81 @@ def send_rest(folder: Path, patience: float = 5.0) -> bool:
     uri = _read(folder / SERVER).get("tracking_uri", "")
     if without_secrets(uri) != note["tracking_uri"]:
         uri = note["tracking_uri"]
-    with RunFolder(folder).held(patience=1.0):  # a run that is still at it sends its lines itself
+    with folder_lock(folder, patience=1.0):  # a run that is still at it sends its lines itself
         tracker = Tracker(folder, uri, note["experiment"], note["name"], patience=patience)
         return tracker.finish()
+
+
+def is_refusal(error: Exception) -> bool:
+    """True if retrying cannot help: the server rejected the request. Connection errors return False.
+
+    Example:
+        >>> from mlflow.exceptions import RestException
+        >>> codes = ("INVALID_PARAMETER_VALUE", "RESOURCE_EXHAUSTED", "INTERNAL_ERROR", "PERMISSION_DENIED")
+        >>> [is_refusal(RestException({"error_code": code})) for code in codes]
+        [True, False, False, False]
+    """
+    code = getattr(error, "error_code", None)
+    if code is not None:
+        return code in REFUSALS
+    status = getattr(getattr(error, "response", None), "status_code", None)  # of artifacts, which go by plain HTTP
+    return isinstance(status, int) and 400 <= status < 500 and status not in PASSING
+
+
+def read_lines(queue: Path, start: int, most: int = 1 << 60) -> tuple[list[Line], int]:
+    """Return the whole lines of the queue from a byte offset on, and the offset where the last of them ends."""
+    lines: list[Line] = []
+    with open(queue, "rb") as file:
+        file.seek(start)
+        for raw in file:
+            if not raw.endswith(b"\n") or len(lines) >= most:
+                break
+            start += len(raw)
+            try:
+                lines.append(json.loads(raw))
+            except ValueError:  # cut off by a crash, and written on by the next run
+                log.warning("%s holds a line that is damaged", queue)
+    return lines, start
+
+
+def send(run: Run, lines: list[Line]) -> None:
+    """Send lines in one go, all metrics first."""
+    run.metric_lines([line for line in lines if line["kind"] == "metrics"])
+    for line in lines:
+        if line["kind"] == "params":
+            run.params(line["values"])
+        elif line["kind"] == "files" and Path(line["path"]).exists():
+            run.files(Path(line["path"]), line["folder"])
+        elif line["kind"] == "status":
+            run.close(line["status"])
+
+
+def send_singly(run: Run, lines: list[Line]) -> dict[str, Exception]:
+    """Send lines one by one; of a rejected line, send each value by itself.
+
+    Returns:
+        The names of the rejected values, each with the server's error. All others have been sent.
+    """
+    refused: dict[str, Exception] = {}
+    for line in lines:
+        try:
+            send(run, [line])
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            parts = _parts(line)
+            refused |= send_singly(run, parts) if len(parts) > 1 else {_name(line): error}
+    return refused
+
+
+def _parts(line: Line) -> list[Line]:
+    return [{**line, "values": {name: value}} for name, value in flatten(line.get("values", {})).items()]
+
+
+def _name(line: Line) -> str:
+    if line["kind"] in ("metrics", "params"):
+        return f"{line['kind'].removesuffix('s')} {next(iter(flatten(line['values'])), '')!r}"
+    return f"file {line['path']}" if line["kind"] == "files" else f"status {line['status']}"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,19 +1,65 @@
-"""The processes that a launched process comes from, and those that come from a launcher."""
+"""When a training process is to stop, and how a launcher passes that on to the processes that it started."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from types import TracebackType
 
 import psutil
 
+from foundation.common.interrupts import STOPPING, handled
+
+ASKING = (*STOPPING, signal.SIGUSR1)  # SIGUSR1: a cluster's preemption
 LAUNCHERS = ("deepspeed", "torchrun", "torch.distributed", "foundation")
 PAUSE = 1.0  # seconds between two looks
 
 
+class StopSignals:
+    """While it is entered, SIGTERM, SIGHUP and SIGUSR1 only set ``asked``, the reason to stop; else it is empty.
+
+    A launched process is asked to stop as well when a launcher above it has ended: nobody would see its end, and a
+    second run could be started in the same place.
+
+    Args:
+        launched: whether a launcher started this process.
+
+    Example:
+        >>> import os
+        >>> with StopSignals() as signals:
+        ...     os.kill(os.getpid(), signal.SIGUSR1)
+        ...     signals.asked
+        'SIGUSR1'
+    """
+
+    def __init__(self, launched: bool = False) -> None:
+        self._asked = ""
+        self._launchers = Launchers() if launched else None
+        self._handled = handled(ASKING, self._ask)
+
+    @property
+    def asked(self) -> str:
+        """Why the run is to stop."""
+        if not self._asked and self._launchers is not None and self._launchers.gone:
+            self._asked = "the end of its launcher"
+        return self._asked
+
+    def __enter__(self) -> StopSignals:
+        self._handled.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._handled.__exit__(None, None, None)
+
+    def _ask(self, number: signal.Signals) -> None:
+        self._asked = number.name
+
+
 class Launchers:
-    """The launchers above this process, as they were when it was made: its parent, and what started that.
+    """The launchers above this process when the object was made: its parent, and the launchers that started it.
 
     Example:
         >>> Launchers().gone
@@ -32,7 +78,7 @@ class Launchers:
 
     @property
     def gone(self) -> bool:
-        """Whether any of them has ended."""
+        """True once any of them has ended."""
         if not self._gone and time.monotonic() - self._looked >= PAUSE:
             self._looked = time.monotonic()
             self._gone = not all(_lives(process) for process in self._watched)
@@ -40,7 +86,7 @@ class Launchers:
 
 
 def trained_below(pid: int) -> list[psutil.Process]:
-    """The training processes that a launcher has started."""
+    """Return the training processes that a launcher has started."""
     try:
         return [p for p in psutil.Process(pid).children(recursive=True) if _is_training(p)]
     except psutil.NoSuchProcess:
@@ -51,7 +97,7 @@ def ask_to_stop(pid: int) -> bool:
     """Ask the training processes below a launcher to save and stop; the launcher then ends with their status.
 
     Returns:
-        Whether there were any.
+        True if there was at least one.
     """
     asked = False
     for process in trained_below(pid):

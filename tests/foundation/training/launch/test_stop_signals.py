@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from foundation.training.launch.signals import StopSignals
+from foundation.training.launch.stop_signals import StopSignals
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
