@@ -6,9 +6,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
+from foundation.common.private_names import TorchDispatchMode, tree_leaves
 from foundation.models.attention import Phases, phases, rotary_angles
 from foundation.models.config import EITConfig
 from foundation.models.transformer_blocks import Block

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from foundation.common.errors import ConfigError, FoundationError
 from foundation.common.jsonl_results import SUFFIX, put_result, read_results
+from foundation.common.private_names import whole_shape
 from foundation.store.catalog import Catalog
 from foundation.store.storage import Store
 from foundation.sweep.sweep_settings import SweepSettings
@@ -137,7 +138,7 @@ def measure(settings: SweepSettings, trial: Trial) -> Measured:
         raise FoundationError(
             f"trial {trial.name}: {LOSS} is {loss}, and a power law is of losses above 0: take another objective"
         )
-    parameters = sum(getattr(p, "ds_numel", p.numel()) for p in trainer.engine.module.model.parameters())
+    parameters = sum(math.prod(whole_shape(p)) for p in trainer.engine.module.model.parameters())
     trainer.engine.destroy()
     shutil.rmtree(run.output, ignore_errors=True)
     seconds = round(time.perf_counter() - began, 1)

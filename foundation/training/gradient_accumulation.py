@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from foundation.common.private_names import is_cut
+
 
 class InParts:
     """Stands for an encoder in an objective's forward pass.
@@ -36,7 +38,7 @@ class InParts:
 
     def __init__(self, model: nn.Module, parts: int) -> None:
         self._model, self._parts = model, parts
-        self._spread = any(hasattr(parameter, "ds_id") for parameter in model.parameters())
+        self._spread = any(is_cut(parameter) for parameter in model.parameters())
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from foundation.common.private_names import is_cut
+
 
 def frozen_copy(module: nn.Module) -> nn.Module:
     """A copy of a module that takes no gradients: a target network."""
@@ -18,9 +20,9 @@ def frozen_copy(module: nn.Module) -> nn.Module:
 
 def whole(parameters: list[nn.Parameter], changed_by: int | None) -> Any:
     """A context in which parameters are whole on every process, and keep what one process makes of them, if any."""
-    if not any(hasattr(p, "ds_id") for p in parameters):
+    if not any(is_cut(p) for p in parameters):
         return nullcontext()
-    from deepspeed.runtime.zero.partition_parameters import GatheredParameters
+    from deepspeed.zero import GatheredParameters
 
     return GatheredParameters(parameters, modifier_rank=changed_by)
 

@@ -8,23 +8,35 @@ import torch
 from torch import nn
 
 from foundation.common.errors import CheckpointError
+from foundation.common.private_names import (
+    flat_partitions,
+    is_cut,
+    is_partitioned,
+    link_moments,
+    own_moment,
+    piece_size,
+    torch_optimizer,
+    whole_shape,
+)
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def weights(engine: Any, keep: bool = True) -> dict[str, torch.Tensor]:
-    """Every parameter in fp32 on the CPU, frozen ones too, and every buffer, by name. All processes must call it.
+    """Return every parameter in fp32 on the CPU, frozen ones too, and every buffer, by name. All processes call it.
 
-    A process that does not want them (``keep``) takes part in putting them together, and gets nothing.
+    Args:
+        engine: of DeepSpeed.
+        keep: False for a process that takes part in gathering them, and needs none.
     """
-    from deepspeed.runtime.zero.partition_parameters import GatheredParameters
     from deepspeed.utils import safe_get_full_fp32_param
+    from deepspeed.zero import GatheredParameters
 
     found = {}
     for name, parameter in engine.module.named_parameters():
-        if parameter.requires_grad and _is_partitioned(parameter):
+        if parameter.requires_grad and is_partitioned(parameter):
             full = safe_get_full_fp32_param(parameter)
-        elif hasattr(parameter, "ds_id"):  # frozen: the optimiser does not know it
+        elif is_cut(parameter):  # frozen: the optimiser does not know it
             with GatheredParameters([parameter]):
                 full = parameter.data.clone()
         else:
@@ -46,8 +58,8 @@ def set_weights(engine: Any, tensors: dict[str, torch.Tensor]) -> None:
     Raises:
         CheckpointError: if names or shapes differ.
     """
-    from deepspeed.runtime.zero.partition_parameters import GatheredParameters
     from deepspeed.utils import safe_set_full_fp32_param, safe_set_local_fp32_param
+    from deepspeed.zero import GatheredParameters
 
     parameters = dict(engine.module.named_parameters())
     buffers = _buffers(engine)
@@ -59,15 +71,15 @@ def set_weights(engine: Any, tensors: dict[str, torch.Tensor]) -> None:
         buffer.copy_(tensors[name])
     for name, parameter in parameters.items():
         value = tensors[name].to(parameter.device)
-        shape = tuple(getattr(parameter, "ds_shape", parameter.shape))
+        shape = whole_shape(parameter)
         if tuple(value.shape) != shape:
             raise CheckpointError(f"{name} has shape {tuple(value.shape)} in the checkpoint and {shape} in the model")
-        if parameter.requires_grad and hasattr(parameter, "ds_id"):
+        if parameter.requires_grad and is_cut(parameter):
             safe_set_local_fp32_param(parameter, _own_part(parameter, value))
-        elif parameter.requires_grad and _is_partitioned(parameter):
+        elif parameter.requires_grad and is_partitioned(parameter):
             safe_set_full_fp32_param(parameter, value)
         # The optimiser's copy is set; what the next forward pass uses is another one.
-        if hasattr(parameter, "ds_id"):
+        if is_cut(parameter):
             with GatheredParameters([parameter], modifier_rank=0):
                 parameter.data.copy_(value)
         else:
@@ -75,14 +87,14 @@ def set_weights(engine: Any, tensors: dict[str, torch.Tensor]) -> None:
 
 
 def own_moments(engine: Any) -> dict[str, torch.Tensor]:
-    """What this process holds of Adam's moments, as flat pieces ``<parameter>/<moment>/<first element>``.
+    """Return this process's share of Adam's moments, as flat pieces ``<parameter>/<moment>/<first element>``.
 
-    Together the processes hold everything once. Where each has all (ZeRO 0), each gives the parameters of its turn.
-    The first process's ``updates`` says how often the optimiser has stepped.
+    The shares of all processes are everything once. Under ZeRO 0 every process holds all moments and gives those of
+    every n-th parameter. The first process also gives ``updates``, how often the optimiser has stepped.
     """
     rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
     _make_partitions(engine)
-    _link_partitions(engine)
+    link_moments(engine)
     found = {"updates": torch.tensor(updates(engine))} if rank == 0 else {}
     for number, (name, parameter) in enumerate(_trained(engine).items()):
         for key in MOMENTS:
@@ -93,17 +105,16 @@ def own_moments(engine: Any) -> dict[str, torch.Tensor]:
 
 
 def _own_piece(engine: Any, parameter: Any, key: str, turn: bool) -> tuple[int, torch.Tensor] | None:
-    """First element and values of a process's piece of a moment."""
+    """Return the first element and the values of this process's piece of a moment; None if it has none."""
     from deepspeed.utils import safe_get_local_optimizer_state
 
-    if hasattr(parameter, "ds_id"):  # ZeRO 3: every parameter is cut into equal pieces, the last one padded
-        size = parameter.ds_tensor.ds_numel
+    if is_cut(parameter):
+        size = piece_size(parameter)
         start = torch.distributed.get_rank() * size
         held = safe_get_local_optimizer_state(parameter, key).flatten()
-        return start, held[: max(0, min(size, parameter.ds_numel - start))]
-    if hasattr(parameter, "_hp_mapping"):  # ZeRO 1 and 2: parameters laid end to end are cut into equal pieces
-        mapping = parameter._hp_mapping
-        return None if mapping is None else (mapping.lp_fragment_address.start, mapping.get_optim_state_fragment(key))
+        return start, held[: max(0, min(size, torch.Size(whole_shape(parameter)).numel() - start))]
+    if is_partitioned(parameter):
+        return own_moment(parameter, key)
     if not turn:
         return None
     value = engine.optimizer.state[parameter].get(key)
@@ -122,20 +133,20 @@ def set_moments(engine: Any, shards: list[dict[str, torch.Tensor]]) -> None:
     count, pieces = _sorted_out(shards)
     _check_names({f"{n}/{k}" for n in parameters for k in MOMENTS}, set(pieces))
     _make_partitions(engine)
-    _link_partitions(engine)
+    link_moments(engine)
     for name, parameter in parameters.items():
-        shape = tuple(getattr(parameter, "ds_shape", parameter.shape))
+        shape = whole_shape(parameter)
         for key in MOMENTS:
             value = _joined(f"{name}/{key}", pieces[f"{name}/{key}"], shape).to(parameter.device)
-            if hasattr(parameter, "ds_id"):
+            if is_cut(parameter):
                 safe_set_local_optimizer_state(parameter, _own_part(parameter, value), key)
-            elif _is_partitioned(parameter):
+            elif is_partitioned(parameter):
                 safe_set_full_optimizer_state(parameter, value, key)
             else:
                 engine.optimizer.state[parameter][key] = value.to(parameter.dtype)
-        if not _is_partitioned(parameter):
+        if not is_partitioned(parameter):
             engine.optimizer.state[parameter]["step"] = count.clone()
-    for state in _inner(engine).state.values():
+    for state in torch_optimizer(engine).state.values():
         state["step"] = count.clone()
 
 
@@ -164,18 +175,18 @@ def _joined(name: str, pieces: dict[int, torch.Tensor], shape: tuple[int, ...]) 
 
 
 def _own_part(parameter: Any, value: torch.Tensor) -> torch.Tensor:
-    """This process's piece of a parameter under ZeRO 3, which cuts equal pieces and pads the last one.
+    """Return this process's piece of a parameter under ZeRO 3, which cuts equal pieces and pads the last one.
 
-    DeepSpeed's own ``safe_set_full_...`` fails where the pieces do not come out even (3 processes, 64 values).
+    DeepSpeed's own ``safe_set_full_...`` fails for pieces of unequal size (3 processes, 64 values).
     """
-    flat, size = value.flatten(), parameter.ds_tensor.ds_numel
+    flat, size = value.flatten(), piece_size(parameter)
     padded = torch.cat([flat, flat.new_zeros(size * torch.distributed.get_world_size() - len(flat))])
     return padded[torch.distributed.get_rank() * size :][:size]
 
 
 def updates(engine: Any) -> int:
-    """How often the optimiser has stepped."""
-    for state in _inner(engine).state.values():
+    """Return how often the optimiser has stepped."""
+    for state in torch_optimizer(engine).state.values():
         if "step" in state:
             return int(state["step"])
     return 0
@@ -183,11 +194,8 @@ def updates(engine: Any) -> int:
 
 def _make_partitions(engine: Any) -> None:
     """Give the flat partitions of ZeRO 1 to 3 the moments that they would get at their first step."""
-    flat = getattr(engine.optimizer, "single_partition_of_fp32_groups", None)
-    if flat is None:
-        flat = getattr(engine.optimizer, "fp32_partitioned_groups_flat", [])
-    for partition in flat:
-        state = _inner(engine).state[partition]
+    for partition in flat_partitions(engine):
+        state = torch_optimizer(engine).state[partition]
         for key in MOMENTS:
             state.setdefault(key, torch.zeros_like(partition))
         state.setdefault("step", torch.tensor(0.0))
@@ -200,23 +208,15 @@ def _link_partitions(engine: Any) -> None:
         engine.optimizer._lazy_init_hp_params_optimizer_state()
 
 
-def _inner(engine: Any) -> torch.optim.Optimizer:
-    return getattr(engine.optimizer, "optimizer", engine.optimizer)
-
-
 def _trained(engine: Any) -> dict[str, nn.Parameter]:
-    """Parameters that the optimiser moves; target networks are moved by their objective."""
+    """Return the parameters that the optimiser moves; target networks are moved by their objective."""
     return {name: p for name, p in engine.module.named_parameters() if p.requires_grad}
 
 
 def _buffers(engine: Any) -> dict[str, torch.Tensor]:
-    """Buffers that belong to the state of a module, such as the running statistics of a batch norm."""
+    """Return the buffers that belong to the state of a module, such as the running statistics of a batch norm."""
     kept = set(engine.module.state_dict())
     return {name: buffer for name, buffer in engine.module.named_buffers() if name in kept}
-
-
-def _is_partitioned(parameter: nn.Parameter) -> bool:
-    return hasattr(parameter, "ds_id") or hasattr(parameter, "_hp_mapping")
 
 
 def _check_names(wanted: set[str], found: set[str]) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed import distributed_c10d
 
 from foundation.common.errors import ConfigError, FoundationError
+from foundation.common.private_names import set_timeouts, skip_shared_memory_collectives
 from foundation.data.batch import WindowBatch
 from foundation.data.steps.step import StepContext
 from foundation.models import EIT
@@ -131,15 +131,13 @@ def start_distributed(timeout: float = 1800.0, joining: float = 300.0) -> tuple[
     """
     try:
         import deepspeed
-        import deepspeed.ops
     except ImportError as error:
         raise FoundationError(
             f"pretraining needs DeepSpeed ({error}): pip install 'neural-foundation[train]'"
         ) from error
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     if not torch.cuda.is_available():
-        # Shared-memory collectives would be compiled at the first start; training does not use them.
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        skip_shared_memory_collectives()  # training does not use them
     inherited = ALONE in os.environ and not torch.distributed.is_initialized()  # from a process that was alone, too
     if "RANK" not in os.environ or inherited:
         alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", ALONE: "1"}
@@ -165,8 +163,7 @@ def build_engine(module: PretrainModule, settings: PretrainSettings) -> Any:
     groups = param_groups(module, settings.optimizer.learning_rate, settings.optimizer.weight_decay)
     engine, *_ = deepspeed.initialize(model=module, model_parameters=groups, config=deepspeed_config(settings))
     # DeepSpeed makes groups of its own, in which torch would wait for half an hour.
-    for group in distributed_c10d._world.pg_map:
-        distributed_c10d._set_pg_timeout(timedelta(seconds=settings.safety.timeout), group)
+    set_timeouts(timedelta(seconds=settings.safety.timeout))
     return engine
 
 

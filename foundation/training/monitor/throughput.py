@@ -10,6 +10,7 @@ import psutil
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from foundation.common.private_names import CPU_ATTENTION, CPU_ATTENTION_BACKWARD
 from foundation.data.batch import WindowBatch
 from foundation.training.distributed.process_messages import Control
 
@@ -27,8 +28,8 @@ def _backward_flops(_: Shape, q_BHSD: Shape, k_BHSD: Shape, *__: Any, **___: Any
 
 # What torch's counter leaves out on the CPU.
 ATTENTION = {
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _forward_flops,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _backward_flops,
+    CPU_ATTENTION: _forward_flops,
+    CPU_ATTENTION_BACKWARD: _backward_flops,
 }
 
 
