@@ -88,7 +88,9 @@ def run_of(
             max_units=UNITS,
         ),
         objective=ObjectiveSettings(
-            neurpir=NeurPIRSettings(shortest=TOKENS, longest=TOKENS, projector=[256, 256, 128], statistics="within")
+            neurpir=NeurPIRSettings(
+                min_tokens=TOKENS, max_tokens=TOKENS, projector=[256, 256, 128], statistics="within"
+            )
         ),
     )
 

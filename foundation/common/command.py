@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import (  # type: ignore[attr-defined]
     ActionConfigFile,
     ArgumentError,
@@ -25,6 +26,7 @@ from foundation.common.errors import ConfigError, FoundationError
 from foundation.common.import_path import safe_path
 from foundation.common.interrupts import StopRequests
 from foundation.common.printable import printable_lines
+from foundation.common.renamed_settings import current_key, current_names, kind_of
 from foundation.common.resources import find_config
 
 log = logging.getLogger("foundation")
@@ -95,7 +97,8 @@ def parse(parser: ArgumentParser, settings: type, arguments: list[str], first: s
         SystemExit: after ``--help`` and ``--print_config``.
     """
     try:
-        given: Namespace = parser.parse_args(resolve_configs(spell_out(arguments, settings, first)))
+        words = with_current_names(resolve_configs(spell_out(arguments, settings, first)), settings)
+        given: Namespace = parser.parse_args(words)
         fields = parser.instantiate(given).as_dict()
     except (ArgumentError, TypeError, ValueError) as error:
         raise ConfigError(_one_line(error)) from error
@@ -145,6 +148,40 @@ def resolve_configs(arguments: list[str]) -> list[str]:
         elif argument.startswith("--config="):
             resolved[i] = f"--config={find_config(argument.removeprefix('--config='))}"
     return resolved
+
+
+def with_current_names(arguments: list[str], settings: type) -> list[str]:
+    """Return the arguments with current names in place of old ones, in options and in YAML; see `renamed_settings`.
+
+    A YAML file with an old name is replaced by its content, which jsonargparse takes as well.
+
+    Raises:
+        ConfigError: if a setting is given under both names.
+    """
+    renamed: list[str] = []
+    key = ""  # the option whose value comes next
+    for word in arguments:
+        if word.startswith("--"):
+            name, equals, value = word.removeprefix("--").partition("=")
+            key = current_key(settings, name)
+            renamed.append(f"--{key}{equals}{_current_value(settings, key, value) if equals else ''}")
+            key = "" if equals else key
+        else:
+            renamed.append(_current_value(settings, key, word) if key else word)
+            key = ""
+    return renamed
+
+
+def _current_value(settings: type, key: str, text: str) -> str:
+    kind = settings if key == "config" else kind_of(settings, key)
+    if kind is None:
+        return text
+    try:
+        content = yaml.safe_load(Path(text).read_text(encoding="utf-8") if key == "config" else text)
+    except (OSError, ValueError, yaml.YAMLError):  # jsonargparse says what is wrong
+        return text
+    current = current_names(kind, content, "" if key == "config" else f"{key}.")
+    return text if current == content else yaml.safe_dump(current, sort_keys=False)
 
 
 def run_stage(

@@ -37,7 +37,8 @@ class WeightedSum(Objective):
             length = what in ("shortest", "longest")
             asked = {name: getattr(spec, what) for name, spec in specs.items() if spec.views > 1 or length}
             if len(set(asked.values())) > 1:
-                said = ", ".join(f"{name}.{what}={value}" for name, value in asked.items())
+                key = {"shortest": "min_tokens", "longest": "max_tokens"}.get(what, what)
+                said = ", ".join(f"{name}.{key}={value}" for name, value in asked.items())
                 raise ConfigError(f"{said}: objectives that are summed share their views, give them one value")
         surround = {spec.surround for spec in specs.values() if spec.surround is not None}
         if len(surround) > 1:

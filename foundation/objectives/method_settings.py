@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from foundation.common.errors import ConfigError
+from foundation.common.renamed_settings import renamed
 from foundation.common.setting_checks import check_level, check_range, check_whole, check_widths
 from foundation.data.augmentation_settings import Augmentation
 from foundation.data.covariate_settings import SurroundSettings
@@ -56,7 +57,7 @@ class NeurPIRSettings(MethodSettings):
     """Settings of NeurPIR.
 
     Args:
-        shortest, longest: tokens of a segment; each draws its own length between the two.
+        min_tokens, max_tokens: tokens of a segment; each draws its own length between the two.
         max_distance: seconds between two segments of a unit at most; null: anywhere in its recording.
         apart: the two segments do not overlap in time, where the recording has room for that.
         condition: ``table.column`` of intervals, such as ``states.state``: the second segment has another label than
@@ -64,7 +65,7 @@ class NeurPIRSettings(MethodSettings):
         projector: widths of the projector's layers (ReLU between them).
         batch_norm: normalise the projector's inner layers over the global batch, as VICReg's expander does; NeurPIR's
             released code has none.
-        least_events: a unit counts in a step only if each of its segments has at least this much activity (events, or
+        min_events: a unit counts in a step only if each of its segments has at least this much activity (events, or
             the sum of absolute values).
         statistics: ``across``: variance and covariance of all units of the batch; ``within``: of what is left when each
             window's mean is taken out, so that telling recordings apart earns nothing.
@@ -76,25 +77,25 @@ class NeurPIRSettings(MethodSettings):
         ConfigError: if a value is impossible.
     """
 
-    shortest: int = 8
-    longest: int = 32
+    min_tokens: int = renamed("shortest", 8)
+    max_tokens: int = renamed("longest", 32)
     max_distance: float | None = None
     apart: bool = False
     condition: str | None = None
     projector: list[int] = field(default_factory=lambda: [256, 256, 256])
     batch_norm: bool = True
-    least_events: float = 1.0
+    min_events: float = renamed("least_events", 1.0)
     statistics: str = "across"
     vicreg: VICRegWeights = field(default_factory=VICRegWeights)
     surround: SurroundSettings | None = None
     augmentations: list[Augmentation] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        ViewSpec(2, self.shortest, self.longest, self.max_distance, condition=self.condition)
+        ViewSpec(2, self.min_tokens, self.max_tokens, self.max_distance, condition=self.condition)
         check_widths("projector", self.projector)
         if self.statistics not in ("across", "within"):
             raise ConfigError(f"statistics is {self.statistics!r}: one of across, within")
-        check_range(least_events=self.least_events)
+        check_range(min_events=self.min_events)
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class VICRegSettings(MethodSettings):
     Args:
         level: ``units`` or ``population``: what has two views.
         segments: 2: two segments of time; 1: one segment, augmented twice.
-        shortest, longest: tokens of a segment.
+        min_tokens, max_tokens: tokens of a segment.
         max_distance: seconds between two segments at most; null: anywhere in the recording.
         apart: the two segments do not overlap in time, where the recording has room for that.
         condition: ``table.column`` of intervals, such as ``states.state``: the second segment has another label than
@@ -112,7 +113,7 @@ class VICRegSettings(MethodSettings):
         augmentations: of each view, in order.
         expander: widths of the expander's layers (batch norm and ReLU between them).
         batch_norm: normalise the expander's inner layers over the global batch.
-        least_events: a unit counts only if each of its segments has at least this much activity; for ``units``.
+        min_events: a unit counts only if each of its segments has at least this much activity; for ``units``.
         statistics: ``across``: variance and covariance of all rows of the batch; ``within``: of what is left when each
             window's mean is taken out, so that telling recordings apart earns nothing; ``within`` is for ``units``.
         weights: of the terms.
@@ -123,25 +124,25 @@ class VICRegSettings(MethodSettings):
 
     level: str = "units"
     segments: int = 2
-    shortest: int = 8
-    longest: int = 32
+    min_tokens: int = renamed("shortest", 8)
+    max_tokens: int = renamed("longest", 32)
     max_distance: float | None = None
     apart: bool = False
     condition: str | None = None
     augmentations: list[Augmentation] = field(default_factory=list)
     expander: list[int] = field(default_factory=lambda: [256, 256, 256])
     batch_norm: bool = True
-    least_events: float = 1.0
+    min_events: float = renamed("least_events", 1.0)
     statistics: str = "across"
     weights: VICRegWeights = field(default_factory=VICRegWeights)
 
     def __post_init__(self) -> None:
-        ViewSpec(self.segments, self.shortest, self.longest, self.max_distance, condition=self.condition)
+        ViewSpec(self.segments, self.min_tokens, self.max_tokens, self.max_distance, condition=self.condition)
         check_level(self.level)
         if self.statistics not in ("across", "within") or (self.statistics == "within" and self.level != "units"):
             raise ConfigError(f"statistics is {self.statistics!r}: across, or for level units within")
         check_widths("expander", self.expander)
-        check_range(least_events=self.least_events)
+        check_range(min_events=self.min_events)
         if self.segments not in (1, 2):
             raise ConfigError(f"segments is {self.segments}: 1 or 2")
         if self.segments == 1 and not self.augmentations:
@@ -157,7 +158,7 @@ class MYOWSettings(MethodSettings):
         encoder: widths of a perceptron over the neurons of one population that takes the place of the run's model, as
             MYOW was published with; empty: the run's model.
         units: neurons of that population; a run draws from the one recording that has exactly these.
-        shortest, longest: tokens of a view.
+        min_tokens, max_tokens: tokens of a view.
         max_distance: seconds between the two views at most; null: anywhere in the recording.
         augmentations: of each view, in order.
         projector: widths of the projector's layers; empty: the identity.
@@ -174,7 +175,7 @@ class MYOWSettings(MethodSettings):
         across_recordings: candidates of other recordings may be taken.
         momentum: of the target network at the start.
         momentum_schedule: ``cosine``: rises to 1 along half a cosine; ``constant``.
-        least_events: a unit counts only if each view has at least this much activity; for ``units``.
+        min_events: a unit counts only if each view has at least this much activity; for ``units``.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -183,8 +184,8 @@ class MYOWSettings(MethodSettings):
     level: str = "population"
     encoder: list[int] = field(default_factory=list)
     units: int = 1
-    shortest: int = 1
-    longest: int = 1
+    min_tokens: int = renamed("shortest", 1)
+    max_tokens: int = renamed("longest", 1)
     max_distance: float | None = 0.4
     augmentations: list[Augmentation] = field(default_factory=list)
     projector: list[int] = field(default_factory=lambda: [256, 32])
@@ -202,10 +203,10 @@ class MYOWSettings(MethodSettings):
     across_recordings: bool = False
     momentum: float = 0.9
     momentum_schedule: str = "cosine"
-    least_events: float = 1.0
+    min_events: float = renamed("least_events", 1.0)
 
     def __post_init__(self) -> None:
-        ViewSpec(2, self.shortest, self.longest, self.max_distance, self.candidates)
+        ViewSpec(2, self.min_tokens, self.max_tokens, self.max_distance, self.candidates)
         check_level(self.level)
         check_widths("projector", self.projector, least=0)
         check_widths("encoder", self.encoder, least=0)
@@ -213,7 +214,7 @@ class MYOWSettings(MethodSettings):
             self._check_encoder()
         check_widths("mined_projector", self.mined_projector)
         check_widths("predictor", [self.predictor, self.mined_predictor])
-        check_range(mined_weight=self.mined_weight, exclusion=self.exclusion, least_events=self.least_events)
+        check_range(mined_weight=self.mined_weight, exclusion=self.exclusion, min_events=self.min_events)
         if self.mined_weight > 0 and (self.candidates < 1 or self.neighbours < 1):
             raise ConfigError(f"candidates is {self.candidates}, neighbours {self.neighbours}: at least 1 to mine")
         if not 0 <= self.mined_from <= self.mined_until <= 1:
@@ -226,10 +227,11 @@ class MYOWSettings(MethodSettings):
             raise ConfigError(f"momentum_schedule is {self.momentum_schedule!r}: one of cosine, constant")
 
     def _check_encoder(self) -> None:
-        if self.level != "population" or self.shortest != self.longest or self.units < 1:
+        if self.level != "population" or self.min_tokens != self.max_tokens or self.units < 1:
             raise ConfigError(
-                f"level is {self.level!r}, shortest {self.shortest}, longest {self.longest}, units {self.units}: a "
-                "perceptron (encoder) takes populations of known units (1 or more) and windows of one length"
+                f"level is {self.level!r}, min_tokens {self.min_tokens}, max_tokens {self.max_tokens}, units "
+                f"{self.units}: a perceptron (encoder) takes populations of known units (1 or more) and windows of one "
+                "length"
             )
         cut = {"unit_subsampling", "temporal_jitter", "segment_length", "time_scaling"}
         names = [a.name for a in [*self.augmentations, *self.candidate_augmentations] if a.name in cut]
@@ -261,7 +263,7 @@ class NDTSettings(MethodSettings):
     """Settings of masked modelling.
 
     Args:
-        shortest, longest: tokens of a window.
+        min_tokens, max_tokens: tokens of a window.
         hide: what is hidden together: ``tokens`` (each unit's tokens by themselves), ``time`` (a token of all units) or
             ``units`` (a unit throughout).
         share: of it that is hidden.
@@ -272,14 +274,14 @@ class NDTSettings(MethodSettings):
         ConfigError: if a value is impossible.
     """
 
-    shortest: int = 8
-    longest: int = 32
+    min_tokens: int = renamed("shortest", 8)
+    max_tokens: int = renamed("longest", 32)
     hide: str = "tokens"
     share: float = 0.25
     units: int = 0
 
     def __post_init__(self) -> None:
-        ViewSpec(1, self.shortest, self.longest)
+        ViewSpec(1, self.min_tokens, self.max_tokens)
         if self.hide not in HIDDEN:
             raise ConfigError(f"hide is {self.hide!r}: one of {', '.join(HIDDEN)}")
         if not 0 < self.share < 1:
@@ -297,35 +299,35 @@ class NuCLRSettings(MethodSettings):
     """Settings of the contrastive loss.
 
     Args:
-        shortest, longest: tokens of a view.
+        min_tokens, max_tokens: tokens of a view.
         max_distance: seconds between two views at most; null: anywhere in the recording.
         augmentations: of each view; the paper keeps 50 to 100 % of the units (``unit_subsampling``, share 0.5).
         hidden, out: widths of the projector (layer norm, linear, ReLU, linear).
         temperature: of the similarities.
         released_form: as the released code has it: similarities inside a view are not divided by the temperature.
-        least_events: a unit is in a view only if it has at least so much activity there.
+        min_events: a unit is in a view only if it has at least so much activity there.
 
     Raises:
         ConfigError: if a value is impossible.
     """
 
-    shortest: int = 10
-    longest: int = 10
+    min_tokens: int = renamed("shortest", 10)
+    max_tokens: int = renamed("longest", 10)
     max_distance: float | None = 30.0
     augmentations: list[Augmentation] = field(default_factory=list)
     hidden: int = 256
     out: int = 256
     temperature: float = 0.2
     released_form: bool = False
-    least_events: float = 1.0
+    min_events: float = renamed("least_events", 1.0)
 
     def __post_init__(self) -> None:
-        ViewSpec(2, self.shortest, self.longest, self.max_distance)
+        ViewSpec(2, self.min_tokens, self.max_tokens, self.max_distance)
         for name in ("hidden", "out"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
         check_range(low_too=False, temperature=self.temperature)
-        check_range(least_events=self.least_events)
+        check_range(min_events=self.min_events)
 
 
 @dataclass(frozen=True)

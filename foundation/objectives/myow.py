@@ -110,7 +110,7 @@ class MYOW(Objective):
     def view_spec(self) -> ViewSpec:
         """Two views near each other, and candidates from anywhere."""
         s = self.settings
-        return ViewSpec(2, s.shortest, s.longest, s.max_distance, s.candidates if s.mined_weight > 0 else 0)
+        return ViewSpec(2, s.min_tokens, s.max_tokens, s.max_distance, s.candidates if s.mined_weight > 0 else 0)
 
     def losses(
         self, model: nn.Module, views: list[WindowBatch], context: StepContext
@@ -122,7 +122,7 @@ class MYOW(Objective):
         """
         s = self.settings
         pair = two_views(views, self.view_spec, s.augmentations, context)
-        counted_BN = counted_units(views[:2], s.least_events) & pair[0].mask_BN & pair[1].mask_BN
+        counted_BN = counted_units(views[:2], s.min_events) & pair[0].mask_BN & pair[1].mask_BN
         rows = embed_rows(model, pair, context, s.level, counted_BN)
         check_rows(len(rows.item_M), s.level)
         with torch.no_grad():
@@ -170,7 +170,7 @@ class MYOW(Objective):
         """Representations of a view's windows by the target network, of all processes."""
         s = self.settings
         changed = augment(view, s.candidate_augmentations, context, 2 + number, context.bins_per_token)
-        counted_BN = counted_units([view], s.least_events) & changed.mask_BN
+        counted_BN = counted_units([view], s.min_events) & changed.mask_BN
         rows = embed_rows(self.target_model, [changed], context, s.level, counted_BN)
         return Pool(rows.z_VMD[0], rows.of_windows(context.recording_B), rows.of_windows(view.start_B))
 

@@ -77,7 +77,7 @@ class NDT(Objective):
     @property
     def view_spec(self) -> ViewSpec:
         """One window."""
-        return ViewSpec(1, self.settings.shortest, self.settings.longest)
+        return ViewSpec(1, self.settings.min_tokens, self.settings.max_tokens)
 
     def hidden(self, view: WindowBatch, context: StepContext) -> torch.Tensor:
         """``(B, N, T)`` which bins are hidden; only bins that are there, and of every window at least one."""

@@ -54,7 +54,7 @@ class NeurPIR(Objective):
         """Two segments of the same units, and what surrounds them."""
         s = self.settings
         return ViewSpec(
-            2, s.shortest, s.longest, s.max_distance, surround=s.surround, apart=s.apart, condition=s.condition
+            2, s.min_tokens, s.max_tokens, s.max_distance, surround=s.surround, apart=s.apart, condition=s.condition
         )
 
     def losses(
@@ -69,7 +69,7 @@ class NeurPIR(Objective):
             ValueError: if there is no surrounding information where the settings ask for it.
         """
         s = self.settings
-        counted_BN = counted_units(views[:2], s.least_events)
+        counted_BN = counted_units(views[:2], s.min_events)
         pair = two_views(views, self.view_spec, s.augmentations, context)
         for view in pair:
             counted_BN &= view.mask_BN

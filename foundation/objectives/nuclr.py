@@ -109,7 +109,7 @@ class NuCLR(Objective):
     def view_spec(self) -> ViewSpec:
         """Two views of the population."""
         s = self.settings
-        return ViewSpec(2, s.shortest, s.longest, s.max_distance)
+        return ViewSpec(2, s.min_tokens, s.max_tokens, s.max_distance)
 
     def losses(
         self, model: nn.Module, views: list[WindowBatch], context: StepContext
@@ -122,7 +122,7 @@ class NuCLR(Objective):
         s = self.settings
         pair = two_views(views, self.view_spec, s.augmentations, context)
         there = [
-            changed.mask_BN & (view.x_BNT.abs().sum(-1) >= s.least_events)
+            changed.mask_BN & (view.x_BNT.abs().sum(-1) >= s.min_events)
             for changed, view in zip(pair, views, strict=False)
         ]
         z_VBND = [unit_embeddings(model, view) for view in pair]
@@ -134,7 +134,7 @@ class NuCLR(Objective):
         if total[1].detach() < 1:
             raise TooFewRowsError(
                 "no unit was active in both views of a step beside another one: raise tokens_per_step or max_units, "
-                "or lower least_events"
+                "or lower min_events"
             )
         matched_BN = there[0] & there[1]
         rows = [gather_rows(z[matched_BN].detach()) for z in z_VBND]

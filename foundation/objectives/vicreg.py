@@ -48,7 +48,7 @@ class VICReg(Objective):
     def view_spec(self) -> ViewSpec:
         """One or two segments of the same units."""
         s = self.settings
-        return ViewSpec(s.segments, s.shortest, s.longest, s.max_distance, apart=s.apart, condition=s.condition)
+        return ViewSpec(s.segments, s.min_tokens, s.max_tokens, s.max_distance, apart=s.apart, condition=s.condition)
 
     def losses(
         self, model: nn.Module, views: list[WindowBatch], context: StepContext
@@ -59,7 +59,7 @@ class VICReg(Objective):
             TooFewRowsError: if the global batch has fewer than two units (or windows) to compare.
         """
         s = self.settings
-        counted_BN = counted_units(views[: s.segments], s.least_events)
+        counted_BN = counted_units(views[: s.segments], s.min_events)
         pair = two_views(views, self.view_spec, s.augmentations, context)
         for view in pair:
             counted_BN &= view.mask_BN

@@ -8,6 +8,7 @@ from typing import Any
 
 from foundation.common.errors import ConfigError
 from foundation.common.model_checks import check_shape
+from foundation.common.renamed_settings import former_names
 from foundation.common.setting_checks import check_local, check_range
 from foundation.data.steps.data_settings import WINDOWS, DataSettings
 from foundation.objectives.objective_settings import ObjectiveSettings
@@ -378,7 +379,7 @@ class PretrainSettings:
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide the weights; a resumed run must have the same."""
-        whole = asdict(self)
+        whole = former_names(PretrainSettings, asdict(self))
         whole["data"] = {k: v for k, v in whole["data"].items() if k not in ("cache_bytes", "prefetch", "workers")}
         names = ("steps", "seed", "precision", "model", "data", "objective", "optimizer")
         return {name: whole[name] for name in names} | {"windows": WINDOWS}

@@ -88,9 +88,9 @@ def _best_epochs(
 ) -> int:
     model = _start(build, seed)
     training = _Training(model, learn, rule, seed)
-    min_looks = min(rule.smooth, rule.most_epochs)
+    min_looks = min(rule.smooth, rule.max_epochs)
     search = LengthSearch(1, rule.patience, smooth=rule.smooth, min_looks=min_looks, figures=figures)
-    for epoch in range(1, rule.most_epochs + 1):
+    for epoch in range(1, rule.max_epochs + 1):
         training.epoch()
         if search.ends(epoch, validate(model, held)):
             break

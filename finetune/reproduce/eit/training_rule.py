@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from foundation.common.errors import ConfigError
+from foundation.common.renamed_settings import former_names, renamed
 from foundation.common.setting_checks import check_range
 
 NAMES = ("mlp", "gru", "ndt", "ndt-sup", "eit-t", "eit")
@@ -18,10 +19,10 @@ class Rule:
     The last fifth of the training trials is held out, the model is trained on the rest, and after every epoch its
     figure on what is held out is taken (accuracy; for a model without labels the loss of masked bins), as the mean over
     the last ``smooth`` epochs. Training ends when that has not become better for ``patience`` epochs, or at
-    ``most_epochs``. Then the model is trained anew on all training trials for as many epochs as the best had.
+    ``max_epochs``. Then the model is trained anew on all training trials for as many epochs as the best had.
 
     Args:
-        most_epochs: epochs at most.
+        max_epochs: epochs at most.
         patience: epochs without anything better.
         smooth: epochs of the mean.
         epochs: this many instead, and nothing is held out (the published 400, where there is a GPU).
@@ -35,7 +36,7 @@ class Rule:
         ConfigError: if a value is impossible.
     """
 
-    most_epochs: int = 400
+    max_epochs: int = renamed("most_epochs", 400)
     patience: int = 40
     smooth: int = 5
     epochs: int | None = None
@@ -44,7 +45,7 @@ class Rule:
     shuffle: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("most_epochs", "patience", "smooth", "epochs", "batch_size"):
+        for name in ("max_epochs", "patience", "smooth", "epochs", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} is {value}: at least 1")
@@ -52,7 +53,7 @@ class Rule:
 
     def config(self) -> dict[str, Any]:
         """What a run's configuration says of it; shuffling, which is the rule, is not said."""
-        said = asdict(self)
+        said = former_names(Rule, asdict(self))
         if said["shuffle"]:
             del said["shuffle"]
         return said

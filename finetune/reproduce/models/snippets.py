@@ -65,7 +65,7 @@ def interval_histograms(times: np.ndarray, starts: np.ndarray, scale: Timescale)
 
 
 def snippet_batch(
-    trains: Sequence[np.ndarray], domain: tuple[float, float], scales: Sequence[Timescale], least_events: int = 1
+    trains: Sequence[np.ndarray], domain: tuple[float, float], scales: Sequence[Timescale], min_events: int = 1
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Histograms of several units, a tensor per timescale.
 
@@ -73,7 +73,7 @@ def snippet_batch(
         trains: sorted event times of each unit, seconds.
         domain: first and last second.
         scales: lengths of snippets.
-        least_events: a snippet with fewer events is masked; the busiest of a unit never is.
+        min_events: a snippet with fewer events is masked; the busiest of a unit never is.
 
     Returns:
         ``(B, S, F)`` histograms and ``(B, S)`` bool masks, per timescale.
@@ -92,7 +92,7 @@ def snippet_batch(
         histograms.append(torch.from_numpy(np.stack([interval_histograms(t, starts, scale) for t in trains])))
         edges = np.stack([starts, starts + scale.seconds])
         events_BS = np.stack([np.diff(np.searchsorted(t, edges), axis=0)[0] for t in trains])
-        mask_BS = events_BS >= least_events
+        mask_BS = events_BS >= min_events
         mask_BS |= events_BS == events_BS.max(axis=1, keepdims=True)
         masks.append(torch.from_numpy(mask_BS))
     return histograms, masks

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from finetune.reproduce.cebra_settings import CEBRASettings
 from foundation.common.errors import ConfigError
+from foundation.common.renamed_settings import renamed
 from foundation.objectives.method_settings import MYOWSettings, SwapVAESettings
 
 FLOOR, SHUFFLED = "linear", "shuffled"
@@ -19,7 +20,7 @@ class Training:
     """How encoders of bins are trained.
 
     Args:
-        most_steps: steps of a whole run, to which schedules are laid out.
+        max_steps: steps of a whole run, to which schedules are laid out.
         every: steps between two looks at what is held out.
         steps: this many steps instead, and nothing is held out; null: found by the rule.
         batch_size: bins of a step.
@@ -30,7 +31,7 @@ class Training:
         adapt_scales: ``lars`` sets a rate for the scales of norms too, and lets them decay: the released script means
             to leave them out, but looks for a name that they do not have.
         supervised_learning_rate: of AdamW, for the supervised baseline beside ``lars``.
-        warmup: steps in which MYOW's and BYOL's rate rises, to fall as a cosine to 0 at ``most_steps``; null: it stays.
+        warmup: steps in which MYOW's and BYOL's rate rises, to fall as a cosine to 0 at ``max_steps``; null: it stays.
         swap_vae_learning_rate: of Adam, for Swap-VAE.
         myow: settings of MYOW; BYOL is the same without mining. Units are put in.
         swap_vae: settings of Swap-VAE. Units are put in.
@@ -40,7 +41,7 @@ class Training:
         ConfigError: if a value is impossible.
     """
 
-    most_steps: int = 4000
+    max_steps: int = renamed("most_steps", 4000)
     every: int = 200
     steps: int | None = None
     batch_size: int = 256
@@ -57,16 +58,16 @@ class Training:
     cebra: CEBRASettings = field(default_factory=lambda: CEBRASettings(architecture="offset1-model"))
 
     def __post_init__(self) -> None:
-        for name in ("most_steps", "every", "steps", "batch_size"):
+        for name in ("max_steps", "every", "steps", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} is {value}: at least 1")
-        if self.steps is not None and self.steps > self.most_steps:
-            raise ConfigError(f"steps is {self.steps}: at most most_steps, {self.most_steps}")
+        if self.steps is not None and self.steps > self.max_steps:
+            raise ConfigError(f"steps is {self.steps}: at most max_steps, {self.max_steps}")
         if self.optimizer not in ("adamw", "sgd", "lars"):
             raise ConfigError(f"optimizer is {self.optimizer!r}: one of adamw, sgd, lars")
-        if self.warmup is not None and not 0 <= self.warmup <= self.most_steps:
-            raise ConfigError(f"warmup is {self.warmup}: from 0 to most_steps, {self.most_steps}")
+        if self.warmup is not None and not 0 <= self.warmup <= self.max_steps:
+            raise ConfigError(f"warmup is {self.warmup}: from 0 to max_steps, {self.max_steps}")
         if (self.optimizer == "lars") != (self.supervised_learning_rate is not None):
             raise ConfigError(
                 f"optimizer is {self.optimizer} and supervised_learning_rate {self.supervised_learning_rate}: with "

@@ -152,7 +152,7 @@ class _Objective:
         else:
             self.optimizer = _optimizer([model, self.objective], settings)
             if settings.warmup is not None:
-                self.schedule = get_cosine_schedule_with_warmup(self.optimizer, settings.warmup, settings.most_steps)
+                self.schedule = get_cosine_schedule_with_warmup(self.optimizer, settings.warmup, settings.max_steps)
 
     def loss(self, generator: torch.Generator, step: int) -> torch.Tensor:
         """Return the loss of bins drawn anew, with a partner each and candidates from anywhere."""
@@ -163,7 +163,7 @@ class _Objective:
         ]
         views = [self.data.view(rows) for rows in (rows_B, self.data.partner(rows_B, generator), *candidates)]
         zero_B = torch.zeros(size, dtype=torch.int64)
-        context = StepContext(torch.arange(size), zero_B, seed=self.seed, step=step, steps=self.settings.most_steps)
+        context = StepContext(torch.arange(size), zero_B, seed=self.seed, step=step, steps=self.settings.max_steps)
         self.progress = context.progress
         loss: torch.Tensor = self.objective(self.model, views, context)["loss"]
         return loss

@@ -18,6 +18,7 @@ from finetune.reproduce.myow.bins_settings import FLOOR, LEARNED, SHUFFLED, MYOW
 from finetune.reproduce.myow.bins_training import Encoder, train
 from finetune.reproduce.myow.labelled_bins import TRAIN_SHARE, Bins, Parts, read_reaches, read_sleep
 from finetune.reproduce.myow.state_map import draw_map
+from foundation.common.renamed_settings import former_names
 from foundation.evaluation.disentanglement import parting
 from foundation.evaluation.linear_readout import first_best
 from foundation.store.catalog import Catalog
@@ -57,7 +58,7 @@ def run_myow(settings: MYOWTable, catalog: Catalog, table: Path, pictures: Path 
 
 def _said(name: str, training: Training) -> dict[str, Any]:
     """How a row is trained as its file has it: without a setting that came later, where it changes nothing."""
-    said = asdict(training)
+    said = former_names(Training, asdict(training))
     if name not in ("myow", "byol") or training.optimizer != "lars" or not training.adapt_scales:
         del said["adapt_scales"]
     return said
@@ -104,7 +105,7 @@ def _learned(name: str, parts: Parts, settings: MYOWTable, seed: int) -> tuple[E
     t, figures = settings.training, []
     steps = t.steps
     if steps is None:
-        for done, encode in train(name, parts.learn, settings.task, t, seed, t.most_steps):
+        for done, encode in train(name, parts.learn, settings.task, t, seed, t.max_steps):
             figures.append((choose(settings.task, encode, parts.learn, parts.held), done))
         steps = max(figures, key=lambda pair: (pair[0][0], -pair[1]))[1]
     *_, (_, encode) = train(name, parts.train, settings.task, replace(t, every=steps), seed, steps)

@@ -49,7 +49,7 @@ def find_recipe(name: str, encoder: FiringEncoder) -> Recipe:
     """
     arguments = ["--config", f"objective/{name}"]
     if name.startswith("nuclr"):
-        arguments += [f"--objective.nuclr.{length}={encoder.tokens}" for length in ("shortest", "longest")]
+        arguments += [f"--objective.nuclr.{length}={encoder.tokens}" for length in ("min_tokens", "max_tokens")]
     elif encoder.projector:
         arguments.append(f"--objective.neurpir.projector={encoder.projector}")
     if encoder.learning_rate is not None:

@@ -25,6 +25,7 @@ from finetune.reproduce.neurpir.firing_training import (
 from finetune.reproduce.neurpir.neurpir_settings import FIXED, NeurPIRTable
 from finetune.reproduce.neurpir.simulated_networks import MODES, Networks, find_networks, right_by_network
 from finetune.reproduce.neurpir.step_rule import StepRule, best_steps
+from foundation.common.renamed_settings import former_names
 from foundation.evaluation.controls import permuted
 from foundation.evaluation.linear_readout import choose_strength, fit, make_basis
 from foundation.evaluation.splits import split_by_subject
@@ -78,7 +79,7 @@ def run_neurpir(settings: NeurPIRTable, catalog: Catalog, table: Path) -> None:
 def _said(recipe: Recipe) -> dict[str, Any]:
     """A recipe as a run's file has it: without settings that came later, where they change nothing."""
     later = {"apart": False, "condition": None}
-    said = asdict(recipe)
+    said = former_names(Recipe, asdict(recipe))
     for name, defaults in (("neurpir", later), ("vicreg", later | {"statistics": "across"})):
         settings = said["objective"][name]
         said["objective"][name] = {k: v for k, v in settings.items() if k not in defaults or v != defaults[k]}
@@ -91,7 +92,7 @@ def _once(settings: NeurPIRTable, cut: Cut, row: str, seed: int, table: Path) ->
     if row == "pca":
         config |= {"encoder": {k: getattr(settings.encoder, k) for k in ("dim", "patch_length", "bin_width")}}
     if row not in FIXED:
-        config |= {"rule": asdict(settings.rule)}
+        config |= {"rule": former_names(StepRule, asdict(settings.rule))}
     if row not in (*FIXED, "lolcat"):
         config |= {"encoder": asdict(settings.encoder), "recipe": _said(find_recipe(row, settings.encoder))}
     digests = {cut.level: Networks.of([*cut.train.recordings, *cut.test.recordings]).digest}

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from finetune.training_loop import LengthSearch
 from foundation.common.errors import ConfigError
+from foundation.common.renamed_settings import renamed
 
 log = logging.getLogger(__name__)
 
@@ -19,11 +20,11 @@ class StepRule:
 
     The model is trained on some of the training networks. After every ``every`` steps the balanced accuracy on the
     others is taken, as the mean over the last ``smooth`` times; training ends when that has not become better for
-    ``patience`` times, or at ``most_steps``. Then the model is trained anew on all training networks for as many steps
+    ``patience`` times, or at ``max_steps``. Then the model is trained anew on all training networks for as many steps
     as the best had.
 
     Args:
-        most_steps: steps at most.
+        max_steps: steps at most.
         every: steps between two looks at the held-out networks.
         patience: looks without anything better.
         smooth: looks of the mean.
@@ -33,19 +34,19 @@ class StepRule:
         ConfigError: if a value is impossible.
     """
 
-    most_steps: int = 200
+    max_steps: int = renamed("most_steps", 200)
     every: int = 40
     patience: int = 2
     smooth: int = 2
     steps: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("most_steps", "every", "patience", "smooth", "steps"):
+        for name in ("max_steps", "every", "patience", "smooth", "steps"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} is {value}: at least 1")
-        if self.every > self.most_steps:
-            raise ConfigError(f"every is {self.every}: at most most_steps, {self.most_steps}")
+        if self.every > self.max_steps:
+            raise ConfigError(f"every is {self.every}: at most max_steps, {self.max_steps}")
 
 
 class Training(Protocol):
@@ -68,12 +69,12 @@ def best_steps(training: Training, score: Callable[[], float], rule: StepRule) -
         ...     def run(self, steps):
         ...         pass
         >>> figures = iter([0.1, 0.5, 0.7, 0.2, 0.2])
-        >>> best_steps(Nothing(), lambda: next(figures), StepRule(most_steps=50, every=10, patience=2))
+        >>> best_steps(Nothing(), lambda: next(figures), StepRule(max_steps=50, every=10, patience=2))
         (30, [0.1, 0.5, 0.7, 0.2, 0.2])
     """
-    min_looks = min(rule.smooth, rule.most_steps // rule.every)
+    min_looks = min(rule.smooth, rule.max_steps // rule.every)
     search = LengthSearch(rule.every, rule.patience * rule.every, smooth=rule.smooth, min_looks=min_looks)
-    for step in range(rule.every, rule.most_steps + 1, rule.every):
+    for step in range(rule.every, rule.max_steps + 1, rule.every):
         training.run(rule.every)
         if search.ends(step, score()):
             break

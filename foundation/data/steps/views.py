@@ -49,7 +49,9 @@ class ViewSpec:
         if self.candidates < 0:
             raise ConfigError(f"candidates is {self.candidates}: 0 or more")
         if not 1 <= self.shortest <= self.longest:
-            raise ConfigError(f"shortest={self.shortest}, longest={self.longest}: need 1 <= shortest <= longest tokens")
+            raise ConfigError(
+                f"min_tokens={self.shortest}, max_tokens={self.longest}: expected 1 <= min_tokens <= max_tokens"
+            )
         if self.max_distance is not None and not self.max_distance > 0:
             raise ConfigError(f"max_distance is {self.max_distance}: above 0 seconds, or null for anywhere")
         check_condition(self.condition)

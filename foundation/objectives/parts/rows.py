@@ -89,11 +89,11 @@ class Rows:
         return gather_rows(value_BN[self.counted_BN])
 
 
-def counted_units(views: list[WindowBatch], least_events: float) -> torch.Tensor:
+def counted_units(views: list[WindowBatch], min_events: float) -> torch.Tensor:
     """``(B, N)`` units that are there in all views, with at least so much activity in each."""
     counted_BN = views[0].mask_BN.clone()
     for view in views:
-        counted_BN &= view.mask_BN & (view.x_BNT.abs().sum(-1) >= least_events)
+        counted_BN &= view.mask_BN & (view.x_BNT.abs().sum(-1) >= min_events)
     return counted_BN
 
 
@@ -131,4 +131,4 @@ def check_rows(count: int, level: str) -> None:
     """
     if count < 2:
         what = "units were active in both segments" if level == "units" else "windows are in the global batch"
-        raise TooFewRowsError(f"only {count} {what} of a step: raise tokens_per_step, or lower least_events")
+        raise TooFewRowsError(f"only {count} {what} of a step: raise tokens_per_step, or lower min_events")

@@ -12,6 +12,7 @@ from foundation.common.errors import ConfigError, FoundationError
 from foundation.common.mlflow_run import default_tracking_uri
 from foundation.common.mlflow_tracker import send_rest
 from foundation.common.printable import printable
+from foundation.common.renamed_settings import renamed
 
 FIGURES = {"loss": "loss", "neuron_tokens_per_second": "tokens/s", "skipped_steps": "skipped"}
 
@@ -24,7 +25,7 @@ class RunsSettings:
         place: a tracking server, a folder that holds mlflow.db (where runs have their outputs), or
             ``sqlite:///file``; null: $MLFLOW_TRACKING_URI, or the current folder.
         experiment: only runs of this experiment; empty: of all.
-        most: newest runs listed.
+        max_runs: newest runs listed.
         send: first send what the run in this output folder could not, because its tracking server was away.
 
     Raises:
@@ -33,12 +34,12 @@ class RunsSettings:
 
     place: str | None = None
     experiment: str = ""
-    most: int = 20
+    max_runs: int = renamed("most", 20)
     send: str | None = None
 
     def __post_init__(self) -> None:
-        if self.most < 1:
-            raise ConfigError(f"most is {self.most}: at least 1")
+        if self.max_runs < 1:
+            raise ConfigError(f"max_runs is {self.max_runs}: at least 1")
 
 
 def list_runs(settings: RunsSettings) -> list[dict[str, Any]]:
@@ -64,7 +65,7 @@ def list_runs(settings: RunsSettings) -> list[dict[str, Any]]:
             known = ", ".join(sorted(names.values()))
             raise ConfigError(f"experiment is {settings.experiment!r}: {without_secrets(uri)} has {known}")
         wanted = [i for i, name in names.items() if settings.experiment in ("", name)]
-        found = client.search_runs(wanted, max_results=settings.most, order_by=["attributes.start_time DESC"])
+        found = client.search_runs(wanted, max_results=settings.max_runs, order_by=["attributes.start_time DESC"])
         return [_summary(client, run, names) for run in found]
     except MlflowException as error:
         raise FoundationError(without_secrets(f"cannot list the runs at {uri}: {error}")) from error

@@ -74,7 +74,7 @@ def forget():
 @pytest.fixture(scope="session")
 def quick() -> Rule:
     """A rule that ends soon."""
-    return Rule(most_epochs=4, patience=2, smooth=2, learning_rate=3e-3)
+    return Rule(max_epochs=4, patience=2, smooth=2, learning_rate=3e-3)
 
 
 @pytest.fixture(scope="session")

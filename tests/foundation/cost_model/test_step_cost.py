@@ -31,22 +31,24 @@ from foundation.training.pretrain_settings import EngineSettings
 
 WIDE = {"projector": [2048, 512], "predictor": 2048}
 OBJECTIVES = {
-    "neurpir": ObjectiveSettings(neurpir=NeurPIRSettings(shortest=4, longest=12, projector=[512, 384])),
-    "vicreg units": ObjectiveSettings("vicreg", vicreg=VICRegSettings(shortest=4, longest=12, expander=[512, 384])),
+    "neurpir": ObjectiveSettings(neurpir=NeurPIRSettings(min_tokens=4, max_tokens=12, projector=[512, 384])),
+    "vicreg units": ObjectiveSettings(
+        "vicreg", vicreg=VICRegSettings(min_tokens=4, max_tokens=12, expander=[512, 384])
+    ),
     "vicreg population": ObjectiveSettings(
         "vicreg",
-        vicreg=VICRegSettings(level="population", shortest=4, longest=12, batch_norm=False, expander=[2048, 1024]),
+        vicreg=VICRegSettings(level="population", min_tokens=4, max_tokens=12, batch_norm=False, expander=[2048, 1024]),
     ),
     "nuclr": ObjectiveSettings("nuclr", nuclr=NuCLRSettings(hidden=1024, out=768)),
-    "ndt": ObjectiveSettings("ndt", ndt=NDTSettings(shortest=4, longest=12)),
-    "byol": ObjectiveSettings("byol", myow=MYOWSettings(shortest=4, longest=4, max_distance=None, **WIDE)),
+    "ndt": ObjectiveSettings("ndt", ndt=NDTSettings(min_tokens=4, max_tokens=12)),
+    "byol": ObjectiveSettings("byol", myow=MYOWSettings(min_tokens=4, max_tokens=4, max_distance=None, **WIDE)),
     "myow": ObjectiveSettings(
-        "myow", myow=MYOWSettings(shortest=4, longest=4, max_distance=None, mined_from=0.0, **WIDE)
+        "myow", myow=MYOWSettings(min_tokens=4, max_tokens=4, max_distance=None, mined_from=0.0, **WIDE)
     ),
     "sum": ObjectiveSettings(
         weights={"neurpir": 1.0, "ndt": 0.5},
-        neurpir=NeurPIRSettings(shortest=4, longest=12, projector=[512, 384]),
-        ndt=NDTSettings(shortest=4, longest=12),
+        neurpir=NeurPIRSettings(min_tokens=4, max_tokens=12, projector=[512, 384]),
+        ndt=NDTSettings(min_tokens=4, max_tokens=12),
     ),
 }
 SPEC = ViewSpec(2, 4, 12)

@@ -80,7 +80,7 @@ def test_what_an_engine_holds_between_two_steps_is_what_the_model_says(small_sto
         zero_stage=stage,
         model=ModelSettings(dim=128, heads=2),
         data=DataSettings(bin_widths=[0.025], tokens_per_step=768, min_windows=4, max_units=12),
-        objective=ObjectiveSettings(neurpir=NeurPIRSettings(shortest=4, longest=8, projector=[32])),
+        objective=ObjectiveSettings(neurpir=NeurPIRSettings(min_tokens=4, max_tokens=8, projector=[32])),
     )
     before = held()
     trainer = Trainer(settings, Catalog.open(Store(settings.store)))

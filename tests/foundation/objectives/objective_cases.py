@@ -59,19 +59,22 @@ CASES = {
     "vicreg_units": Case(
         ObjectiveSettings(
             "vicreg",
-            vicreg=VICRegSettings(segments=1, shortest=4, longest=4, expander=[16, 8], augmentations=[DROPOUT]),
+            vicreg=VICRegSettings(segments=1, min_tokens=4, max_tokens=4, expander=[16, 8], augmentations=[DROPOUT]),
         )
     ),
     "vicreg_population": Case(
         ObjectiveSettings(
             "vicreg",
-            vicreg=VICRegSettings(level="population", shortest=2, longest=4, expander=[8, 6], augmentations=[NOISE]),
+            vicreg=VICRegSettings(
+                level="population", min_tokens=2, max_tokens=4, expander=[8, 6], augmentations=[NOISE]
+            ),
         )
     ),
     "myow": Case(ObjectiveSettings("myow", myow=MYOWSettings(**SMALL_MYOW)), encoder="mlp"),
     "myow_units": Case(
         ObjectiveSettings(
-            "myow", myow=MYOWSettings(**(SMALL_MYOW | {"level": "units", "shortest": 2, "longest": 4, "projector": []}))
+            "myow",
+            myow=MYOWSettings(**(SMALL_MYOW | {"level": "units", "min_tokens": 2, "max_tokens": 4, "projector": []})),
         )
     ),
     "byol": Case(ObjectiveSettings("byol", myow=MYOWSettings(**SMALL_MYOW)), encoder="mlp"),

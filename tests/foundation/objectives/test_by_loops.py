@@ -309,7 +309,7 @@ def test_a_weighted_sum_is_one():
     """Loss and gradient are those of the parts by themselves: first views for all, candidates for who mines them."""
     weights = {"ndt": 0.5, "myow": 2.0, "vicreg": 0.1}
     myow = CASES["myow_units"].settings.myow
-    vicreg = VICRegSettings(shortest=2, longest=4, expander=[8], max_distance=myow.max_distance)
+    vicreg = VICRegSettings(min_tokens=2, max_tokens=4, expander=[8], max_distance=myow.max_distance)
     case = Case(ObjectiveSettings(weights=weights, ndt=NDTSettings(2, 4), myow=myow, vicreg=vicreg))
     model, objective = build(case, torch.float64)
     views, context = global_batch(objective, case, 0, torch.float64)

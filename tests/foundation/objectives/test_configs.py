@@ -51,7 +51,7 @@ def test_ablations_differ_from_neurpir_in_one_thing():
         "neurpir-no-surround": {"surround"},
         "neurpir-no-variance": {"vicreg.variance"},
         "neurpir-no-covariance": {"vicreg.covariance"},
-        "neurpir-fixed-length": {"shortest"},
+        "neurpir-fixed-length": {"min_tokens"},
     }
     assert {n for n in NAMES if n.startswith("neurpir-")} == {*changed, "neurpir-ndt"}
     for name, keys in changed.items():
@@ -61,7 +61,7 @@ def test_ablations_differ_from_neurpir_in_one_thing():
     assert flat("neurpir-no-surround")["surround"] is None
     assert flat("neurpir-no-variance")["vicreg.variance"] == flat("neurpir-no-covariance")["vicreg.covariance"] == 0
     fixed = settings_of("pretrain/demo", "objective/neurpir-fixed-length").objective.neurpir
-    assert fixed.shortest == fixed.longest
+    assert fixed.min_tokens == fixed.max_tokens
     assert isinstance(fixed, NeurPIRSettings)
 
 

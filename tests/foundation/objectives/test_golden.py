@@ -16,7 +16,7 @@ from foundation.objectives import NeurPIRSettings, ObjectiveSettings, build_obje
 
 GOLDEN = Path(__file__).with_name("golden_losses.json")
 DATA = DataSettings(bin_widths=[0.005, 0.025], tokens_per_step=1536, min_windows=4, max_units=12)
-OBJECTIVE = ObjectiveSettings(neurpir=NeurPIRSettings(shortest=4, longest=12, projector=[32, 32]))
+OBJECTIVE = ObjectiveSettings(neurpir=NeurPIRSettings(min_tokens=4, max_tokens=12, projector=[32, 32]))
 
 
 def losses(catalog, dtype: torch.dtype, steps: int) -> list[float]:

@@ -55,8 +55,8 @@ def test_gradients_reach_encoder_and_projector(pair):
     ("change", "what"),
     [
         ({"projector": []}, "projector is"),
-        ({"shortest": 9, "longest": 8}, "shortest=9"),
-        ({"least_events": -1.0}, "-1"),
+        ({"min_tokens": 9, "max_tokens": 8}, "min_tokens=9"),
+        ({"min_events": -1.0}, "-1"),
     ],
 )
 def test_impossible_settings_are_refused(change, what):

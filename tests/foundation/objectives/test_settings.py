@@ -21,11 +21,11 @@ from foundation.objectives import (
     ("kind", "names"),
     [
         (VICRegWeights, ["invariance", "variance", "covariance", "target", "eps"]),
-        (MYOWSettings, ["mined_weight", "exclusion", "least_events"]),
+        (MYOWSettings, ["mined_weight", "exclusion", "min_events"]),
         (SwapVAESettings, ["divergence", "alignment"]),
-        (NeurPIRSettings, ["least_events"]),
-        (VICRegSettings, ["least_events"]),
-        (NuCLRSettings, ["least_events", "temperature"]),
+        (NeurPIRSettings, ["min_events"]),
+        (VICRegSettings, ["min_events"]),
+        (NuCLRSettings, ["min_events", "temperature"]),
     ],
 )
 def test_what_is_no_number_of_things_is_refused(kind, names, value):

@@ -41,7 +41,7 @@ def test_four_trials_from_the_command_to_the_page_and_on_from_there(small, tmp_p
         "held_out": small.held_out, "widths": [4, 8], "recordings": [1, 2], "validation_steps": 2, "address": "local",
         "model": {"heads": 2, "individual_layers": 1},
         "data": {"bin_widths": [0.005], "tokens_per_step": 1536, "min_windows": 4, "max_units": 12},
-        "objective": {"name": "ndt", "ndt": {"shortest": 4, "longest": 12}},
+        "objective": {"name": "ndt", "ndt": {"min_tokens": 4, "max_tokens": 12}},
     }  # fmt: skip
     config.write_text(yaml.safe_dump(told))
     page, folder = tmp_path / "docs" / "scaling.md", tmp_path / "sweep"

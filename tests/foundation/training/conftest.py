@@ -31,7 +31,7 @@ def tiny(small_store, tmp_path):
             "log_every": 1,
             "model": ModelSettings(dim=16, heads=2, individual_layers=1, interaction_layers=1),
             "data": DataSettings(bin_widths=[0.005, 0.025], tokens_per_step=1536, min_windows=4, max_units=12),
-            "objective": ObjectiveSettings(neurpir=NeurPIRSettings(shortest=4, longest=12, projector=[32, 32])),
+            "objective": ObjectiveSettings(neurpir=NeurPIRSettings(min_tokens=4, max_tokens=12, projector=[32, 32])),
             "optimizer": OptimizerSettings(learning_rate=3e-3, warmup_steps=2),
         }
         return PretrainSettings(**(base | changes))

@@ -13,8 +13,10 @@ from foundation.training.checkpoint.checkpoint import list_checkpoints
 from foundation.training.determinism import WORKSPACE, deterministic
 
 OBJECTIVES = {
-    "neurpir": ObjectiveSettings(neurpir=NeurPIRSettings(shortest=4, longest=12, projector=[32, 32])),
-    "myow": ObjectiveSettings("myow", myow=MYOWSettings(shortest=4, longest=6, projector=[16, 8], mined_until=0.3)),
+    "neurpir": ObjectiveSettings(neurpir=NeurPIRSettings(min_tokens=4, max_tokens=12, projector=[32, 32])),
+    "myow": ObjectiveSettings(
+        "myow", myow=MYOWSettings(min_tokens=4, max_tokens=6, projector=[16, 8], mined_until=0.3)
+    ),
 }
 
 

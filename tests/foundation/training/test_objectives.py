@@ -28,7 +28,7 @@ from foundation.training.pretrain_settings import ValidationSettings
 
 DROPOUT = [Augmentation("neuron_dropout", share=0.3, random=True)]
 MYOW = MYOWSettings(
-    shortest=4, longest=6, augmentations=DROPOUT, projector=[16, 8], predictor=16, mined_projector=[8, 8],
+    min_tokens=4, max_tokens=6, augmentations=DROPOUT, projector=[16, 8], predictor=16, mined_projector=[8, 8],
     mined_predictor=8, mined_weight=0.5, mined_until=0.3, candidates=1,
 )  # fmt: skip
 OBJECTIVES = {
@@ -36,7 +36,8 @@ OBJECTIVES = {
         neurpir=NeurPIRSettings(4, 8, projector=[32, 32], surround=SurroundSettings(kind="raw", dim=2, pool=2))
     ),
     "vicreg": ObjectiveSettings(
-        "vicreg", vicreg=VICRegSettings(level="population", shortest=4, longest=8, expander=[32], augmentations=DROPOUT)
+        "vicreg",
+        vicreg=VICRegSettings(level="population", min_tokens=4, max_tokens=8, expander=[32], augmentations=DROPOUT),
     ),
     "myow": ObjectiveSettings("myow", myow=MYOW),
     "myow_mlp": ObjectiveSettings(
@@ -140,5 +141,5 @@ def test_objectives_that_ask_for_other_views_are_refused_before_any_work(of, tmp
     other = ObjectiveSettings(
         weights={"neurpir": 1.0, "ndt": 1.0}, neurpir=NeurPIRSettings(4, 8), ndt=NDTSettings(4, 9)
     )
-    with pytest.raises(ConfigError, match=r"neurpir\.longest=8, ndt\.longest=9"):
+    with pytest.raises(ConfigError, match=r"neurpir\.max_tokens=8, ndt\.max_tokens=9"):
         pretrain(type(settings)(**{**settings.__dict__, "objective": other}))

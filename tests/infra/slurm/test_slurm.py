@@ -103,7 +103,7 @@ def slurm(small_store, tmp_path):
         log_every=1,
         model=ModelSettings(dim=16, heads=2, individual_layers=1, interaction_layers=1),
         data=DataSettings(bin_widths=[0.005, 0.025], tokens_per_step=1536, min_windows=4, max_units=12),
-        objective=ObjectiveSettings(neurpir=NeurPIRSettings(shortest=4, longest=12, projector=[32, 32])),
+        objective=ObjectiveSettings(neurpir=NeurPIRSettings(min_tokens=4, max_tokens=12, projector=[32, 32])),
     )
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(asdict(settings)))
 

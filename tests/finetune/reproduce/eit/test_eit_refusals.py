@@ -14,14 +14,14 @@ from foundation.common.errors import ConfigError, FoundationError
 from foundation.store import Catalog, Interval, Store, write_recording
 
 N_TRIALS, N_UNITS = 40, 9
-QUICK = Rule(most_epochs=4, patience=2, smooth=2, learning_rate=3e-3)
+QUICK = Rule(max_epochs=4, patience=2, smooth=2, learning_rate=3e-3)
 
 
 @pytest.mark.parametrize("model", ["mlp", "ndt"])
 def test_a_model_that_diverges_is_no_result(reaching, tmp_path, model):
     settings = ReproduceSettings(
         store=str(reaching[0]), output=str(tmp_path / "o"), name="t", page=str(tmp_path / "page.md"),
-        eit=EITTable(models=[model], seeds=[1], rule=Rule(most_epochs=3, learning_rate=1e30)),
+        eit=EITTable(models=[model], seeds=[1], rule=Rule(max_epochs=3, learning_rate=1e30)),
     )  # fmt: skip
     with pytest.raises(FoundationError, match=r"the loss became (nan|inf) at a learning rate of 1e\+30: lower it"):
         reproduce(settings)

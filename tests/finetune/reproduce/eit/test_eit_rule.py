@@ -12,7 +12,7 @@ from finetune.reproduce.models import MLPDecoder, MLPDecoderConfig
 from foundation.store import Catalog, Store
 
 N_TRIALS, N_UNITS = 40, 9
-QUICK = Rule(most_epochs=4, patience=2, smooth=2, learning_rate=3e-3)
+QUICK = Rule(max_epochs=4, patience=2, smooth=2, learning_rate=3e-3)
 
 
 def test_a_trace_changes_nothing_and_is_kept_beside_the_last_figure(reaching, tmp_path):
@@ -84,7 +84,7 @@ def test_how_long_a_model_trains_is_found_without_the_test_trials(reaching, monk
     trained = []
     epoch = decoding._Training.epoch
     monkeypatch.setattr(decoding._Training, "epoch", lambda self: (trained.append(len(self.x)), epoch(self))[1])
-    rule = Rule(most_epochs=10, patience=3, smooth=2)
+    rule = Rule(max_epochs=10, patience=3, smooth=2)
     _, detail = fit(lambda: MLPDecoder(MLPDecoderConfig(n_units=8)), train, 2, rule, 0)
     # means of two: 0.2, 0.4, 0.45, 0.3, ...: the fourth epoch is the best, and three more pass without a better one
     assert detail["epochs"] == 4

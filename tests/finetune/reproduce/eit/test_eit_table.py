@@ -19,7 +19,7 @@ from foundation.common.resources import config_names
 from foundation.store import Catalog, Source, Store, write_recording
 
 N_TRIALS, N_UNITS = 40, 9
-QUICK = Rule(most_epochs=4, patience=2, smooth=2, learning_rate=3e-3)
+QUICK = Rule(max_epochs=4, patience=2, smooth=2, learning_rate=3e-3)
 
 
 def test_trials_are_cut_as_the_paper_says(reaching):
@@ -53,7 +53,7 @@ def test_the_floor_tells_directions_and_shuffled_ones_not(reaching):
 
 @pytest.mark.parametrize("name", ["mlp", "gru", "ndt", "ndt-sup", "eit-t", "eit"])
 def test_every_model_runs_and_its_result_is_kept(table, tmp_path, name):
-    settings = table(tmp_path, models=[name], seeds=[3], rule=Rule(most_epochs=2, patience=1))
+    settings = table(tmp_path, models=[name], seeds=[3], rule=Rule(max_epochs=2, patience=1))
     folder = reproduce(settings)
     [result] = read_all(folder)[name]
     assert len(result.right_R) == 8
@@ -74,7 +74,7 @@ def test_a_table_goes_on_where_it_was_and_never_mixes(table, tmp_path, forget):
     assert kept.detail["validation"] != again.detail["validation"]
     whole = folder.read_bytes()
     with pytest.raises(FoundationError, match="another configuration"):
-        reproduce(table(tmp_path, rule=Rule(most_epochs=3, patience=2, smooth=2)))
+        reproduce(table(tmp_path, rule=Rule(max_epochs=3, patience=2, smooth=2)))
     assert folder.read_bytes() == whole
     folder.write_text("{")
     with pytest.raises(FoundationError, match="not a result"):

@@ -22,7 +22,7 @@ from foundation.common.errors import FoundationError
 from foundation.store import Catalog, Store
 
 N_TRIALS, N_UNITS = 40, 9
-QUICK = Rule(most_epochs=4, patience=2, smooth=2, learning_rate=3e-3)
+QUICK = Rule(max_epochs=4, patience=2, smooth=2, learning_rate=3e-3)
 
 
 def test_a_frozen_module_of_another_animal_gets_a_head(table, tmp_path):
@@ -40,7 +40,7 @@ def test_a_frozen_module_of_another_animal_gets_a_head(table, tmp_path):
 def test_a_transfer_takes_the_weights_of_the_run_that_trained_its_source(table, tmp_path, monkeypatch):
     from finetune.reproduce.eit import eit_rows
 
-    short = {"seeds": [0], "rule": Rule(most_epochs=2, patience=1)}
+    short = {"seeds": [0], "rule": Rule(max_epochs=2, patience=1)}
     apart = table(tmp_path / "apart", models=["linear"], transfer_from="Mihi", **short)
     [wanted] = read_all(reproduce(apart))["transfer-Mihi"]
     [source] = read_all(reproduce(table(tmp_path / "mihi", subject="Mihi", models=["eit"], **short)))["eit"]
@@ -72,7 +72,7 @@ def test_a_transfer_takes_the_weights_of_the_run_that_trained_its_source(table, 
 def test_a_source_whose_weights_are_gone_is_trained_for_the_epochs_its_result_says(table, tmp_path, monkeypatch):
     from finetune.reproduce.eit import eit_rows
 
-    short = {"seeds": [0], "rule": Rule(most_epochs=3, patience=1, smooth=1, learning_rate=3e-3)}
+    short = {"seeds": [0], "rule": Rule(max_epochs=3, patience=1, smooth=1, learning_rate=3e-3)}
     mihi = replace(table(tmp_path, subject="Mihi", models=["eit"], **short), name="mihi")
     [source] = read_all(reproduce(mihi))["eit"]
     [kept] = (tmp_path / "weights").iterdir()
@@ -92,7 +92,7 @@ def test_a_head_on_what_was_seen_once_is_that_on_the_frozen_module(reaching):
     train, _ = split(read_trials(find_recording(Catalog.open(Store(reaching[0])), "Chewie")))
     torch.manual_seed(0)
     there = EITPublished(EITPublishedConfig(n_units=5, n_bins=2)).eval()
-    rule = Rule(most_epochs=3, patience=3, smooth=1, learning_rate=3e-3)
+    rule = Rule(max_epochs=3, patience=3, smooth=1, learning_rate=3e-3)
     whole, one = fit(lambda: there.transfer(8), train, 2, rule, 1)
     see = partial(seen_through, there.transfer(8))
     head, two = fit(lambda: FrozenHead(there.transfer(8)), train, 2, rule, 1, see=see)

@@ -32,7 +32,7 @@ from foundation.store import (
 from foundation.training import PretrainSettings, pretrain
 
 N_TRIALS, N_UNITS = 40, 8
-QUICK = Training(most_steps=4, every=2, batch_size=16, myow=MYOWSettings(encoder=[8, 8], exclusion=2.0))
+QUICK = Training(max_steps=4, every=2, batch_size=16, myow=MYOWSettings(encoder=[8, 8], exclusion=2.0))
 
 
 def counted(rng, rate_MN, start_M, width):
@@ -210,7 +210,7 @@ def test_the_map_is_that_of_the_first_seed_whatever_order_seeds_are_run_in(recor
 
 
 def test_labels_train_the_supervised_baseline(recordings, tmp_path):
-    longer = dataclasses.replace(QUICK, most_steps=150, every=50, learning_rate=1e-2)
+    longer = dataclasses.replace(QUICK, max_steps=150, every=50, learning_rate=1e-2)
     for subject, task in (("Chewie", "reach"), ("mouse", "sleep")):
         settings = table(
             recordings, tmp_path / task, subject=subject, task=task, models=["supervised"], training=longer
@@ -275,7 +275,7 @@ def test_what_is_wrong_is_named(recordings):
         Training(optimizer="adam")
     with pytest.raises(ConfigError, match="the supervised baseline needs a rate of its own"):
         Training(optimizer="lars")
-    with pytest.raises(ConfigError, match="warmup is 5000: from 0 to most_steps, 4000"):
+    with pytest.raises(ConfigError, match="warmup is 5000: from 0 to max_steps, 4000"):
         Training(warmup=5000)
     with pytest.raises(ConfigError, match="reaches are needed"):
         read_reaches(found(recordings, "mouse"))
@@ -291,7 +291,7 @@ def test_shipped_tables_are_settings(name):
     assert settings.experiment == "myow"
     training = settings.myow.training
     assert training.steps == (4000 if name.endswith("-published") else None)
-    assert training.most_steps == PUBLISHED_STEPS[settings.myow.task]
+    assert training.max_steps == PUBLISHED_STEPS[settings.myow.task]
     if settings.myow.task == "reach":
         assert (training.optimizer, training.learning_rate, training.warmup) == ("lars", 0.8, 40)
         recipe = "objective/myow-monkey"

@@ -27,7 +27,7 @@ from ingest.simulate.simulated_network import make_network
 from ingest.simulate.simulated_session import integrate, make_session
 
 SECONDS = 24.0
-QUICK = StepRule(most_steps=4, every=2, patience=1, smooth=1)
+QUICK = StepRule(max_steps=4, every=2, patience=1, smooth=1)
 SMALL = FiringEncoder(
     dim=16,
     heads=2,
@@ -146,11 +146,11 @@ def test_the_rule_stops_and_takes_the_best_look():
             ran.append(steps)
 
     figures = iter([0.2, 0.4, 0.6, 0.3, 0.5, 0.9])
-    rule = StepRule(most_steps=60, every=10, patience=2, smooth=2)
+    rule = StepRule(max_steps=60, every=10, patience=2, smooth=2)
     assert best_steps(Counted(), lambda: next(figures), rule) == (30, [0.2, 0.4, 0.6, 0.3, 0.5])
     assert ran == [10] * 5
-    with pytest.raises(ConfigError, match="every is 40: at most most_steps, 30"):
-        StepRule(most_steps=30, every=40)
+    with pytest.raises(ConfigError, match="every is 40: at most max_steps, 30"):
+        StepRule(max_steps=30, every=40)
 
 
 def test_lolcat_learns_and_the_same_seed_says_the_same(catalog):
@@ -169,7 +169,7 @@ def test_an_encoder_is_trained_by_its_recipe_and_the_same_seed_gives_the_same(ca
     recipe = find_recipe("neurpir-no-surround", SMALL)
     assert recipe.objective.neurpir.projector == [16, 16]
     assert recipe.optimizer.learning_rate == 3e-3
-    assert find_recipe("nuclr", SMALL).objective.nuclr.longest == 8
+    assert find_recipe("nuclr", SMALL).objective.nuclr.max_tokens == 8
     assert find_recipe("nuclr", replace(SMALL, learning_rate=None)).optimizer.learning_rate == 5e-4
     z = []
     for steps in (2, 2, 0):
@@ -222,7 +222,7 @@ def test_a_table_goes_on_where_it_was_and_never_mixes(networks_store, tmp_path, 
     assert again.detail["said"] == first["plain-lolcat"][1].detail["said"]
     whole = folder.read_bytes()
     with pytest.raises(FoundationError, match="another configuration"):
-        reproduce(settings_for(networks_store, tmp_path, rows=["lolcat"], rule=replace(QUICK, most_steps=6)))
+        reproduce(settings_for(networks_store, tmp_path, rows=["lolcat"], rule=replace(QUICK, max_steps=6)))
     assert folder.read_bytes() == whole
 
 
