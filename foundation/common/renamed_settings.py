@@ -100,6 +100,11 @@ def former_names(settings: Any, values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def former_name(settings: Any, name: str) -> str:
+    """Return the name that a setting had before; its own if it was not renamed."""
+    return _renames(settings).get(name, name)
+
+
 def warn(old: str, new: str) -> None:
     """Warn that a key was renamed."""
     log.warning("%s is called %s now: the old name works in this version and is an error in the next", old, new)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from foundation.common.renamed_settings import former_name
 from foundation.store import Recording, Units
 from foundation.store.format.spill import empty, let_go, pieces
 from ingest.quality.session_quality import clock_jumps, gaps, silences, spans
@@ -21,11 +22,11 @@ log = logging.getLogger(__name__)
 PREFIX = "qc_"
 # Silence of all units is looked for in recordings of so many units and more.
 LEAST_UNITS = 5
-LEAST = {"least_rate": "rate", "least_presence": "presence_ratio", "least_snr": "snr"}
+LEAST = {"min_rate": "rate", "min_presence": "presence_ratio", "min_snr": "snr"}
 MOST = {
-    "most_isi_violations": "isi_violations",
-    "most_contamination": "contamination",
-    "most_amplitude_cutoff": "amplitude_cutoff",
+    "max_isi_violations": "isi_violations",
+    "max_contamination": "contamination",
+    "max_amplitude_cutoff": "amplitude_cutoff",
 }
 
 
@@ -40,7 +41,7 @@ def assess(recording: Recording, rules: ControlRules) -> Recording:
         >>> from foundation.store import Interval, Source, Spikes, Subject
         >>> recording = Recording(Source("a.nwb", "0"), Subject("m"), "s", Units(2), Interval.single(0.0, 10.0),
         ...                       Spikes.from_trains([[1.0, 2.0, 3.0], [5.0]]))
-        >>> kept = assess(recording, ControlRules(least_rate=0.2))
+        >>> kept = assess(recording, ControlRules(min_rate=0.2))
         >>> kept.n_units, kept.units["qc_rate"].tolist(), kept.quality["units_dropped"]
         (1, [0.3], 1.0)
         >>> kept.control["dropped"]
@@ -109,17 +110,18 @@ def _apply(
     def drop(unit: int, rule: str, value: Any, limit: Any) -> None:
         dropped.append({"unit": unit, "id": identity[unit], "rule": rule, "value": value, "limit": limit})
 
-    for rule, name in (LEAST | MOST).items():
-        limit = getattr(rules, rule)
+    for key, name in (LEAST | MOST).items():
+        limit, rule = getattr(rules, key), former_name(ControlRules, key)  # records of the store have the former names
         if limit is None:
             continue
         values = columns.get(name, np.full(len(units), np.nan))
         if len(units) and not np.isfinite(values).any():
             not_applied[rule] = f"{name} is not known of any unit"
+            log.warning("control.%s is not applied: %s", key, not_applied[rule])
             continue
         if n := int(np.isnan(values).sum()):
             unknown[rule] = n
-        broken = values < limit if rule in LEAST else values > limit
+        broken = values < limit if key in LEAST else values > limit
         for unit in np.flatnonzero(broken).tolist():
             value = float(values[unit])
             drop(unit, rule, round(value, 6) if np.isfinite(value) else str(value), limit)
@@ -127,12 +129,11 @@ def _apply(
         labels = units.text("quality")
         if (labels == "").all():
             not_applied["quality"] = "the file has no labels of sorting quality"
+            log.warning("control.quality is not applied: %s", not_applied["quality"])
         else:
             for unit, label in enumerate(labels.tolist()):
                 if not matches(rules.quality, label):
                     drop(unit, "quality", label, ", ".join(rules.quality))
-    for rule, reason in not_applied.items():
-        log.warning("control.%s is not applied: %s", rule, reason)
     return sorted(dropped, key=lambda row: (row["unit"], row["rule"])), unknown, not_applied
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from foundation.common.errors import ConfigError
+from foundation.common.renamed_settings import renamed
 
 if TYPE_CHECKING:  # settings are quick to import
     from foundation.store import Recording
@@ -17,21 +18,21 @@ class KeepRules:
     """What a recording needs to be kept. One that has less is left out, and its receipt says why.
 
     Args:
-        least_units: units that quality control left.
-        least_duration: seconds of observed time.
+        min_units: units that quality control left.
+        min_duration: seconds of observed time.
         labels: what must be known of it, by the names that ``foundation catalog`` lists: ``cell_type``, ``position``,
             ``states.state``, or the name of a table such as ``trials``.
     """
 
-    least_units: int = 1
-    least_duration: float = 0.0
+    min_units: int = renamed("least_units", 1)
+    min_duration: float = renamed("least_duration", 0.0)
     labels: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.least_units < 1:
-            raise ConfigError(f"least_units is {self.least_units}: allowed is 1 or more")
-        if not 0 <= self.least_duration < math.inf:
-            raise ConfigError(f"least_duration is {self.least_duration}: allowed is a number of seconds, 0 or more")
+        if self.min_units < 1:
+            raise ConfigError(f"min_units is {self.min_units}: allowed is 1 or more")
+        if not 0 <= self.min_duration < math.inf:
+            raise ConfigError(f"min_duration is {self.min_duration}: allowed is a number of seconds, 0 or more")
 
 
 def why_not(recording: Recording, rules: KeepRules) -> str:
@@ -43,16 +44,16 @@ def why_not(recording: Recording, rules: KeepRules) -> str:
         ...                       Spikes.from_trains([[1.0]]))
         >>> why_not(recording, KeepRules())
         ''
-        >>> why_not(recording, KeepRules(least_duration=60.0, labels=["cell_type"]))
-        '10 s observed, least_duration is 60 s; no cell_type, it has no labels'
+        >>> why_not(recording, KeepRules(min_duration=60.0, labels=["cell_type"]))
+        '10 s observed, min_duration is 60 s; no cell_type, it has no labels'
     """
     reasons = []
-    if recording.n_units < rules.least_units:
+    if recording.n_units < rules.min_units:
         n_dropped = recording.control.get("counts", {}).get("units_dropped", 0)
-        text = f"{recording.n_units} units, least_units is {rules.least_units}"
+        text = f"{recording.n_units} units, min_units is {rules.min_units}"
         reasons.append(f"{text} (quality control dropped {n_dropped})" if n_dropped else text)
-    if recording.domain.duration < rules.least_duration:
-        reasons.append(f"{recording.domain.duration:g} s observed, least_duration is {rules.least_duration:g} s")
+    if recording.domain.duration < rules.min_duration:
+        reasons.append(f"{recording.domain.duration:g} s observed, min_duration is {rules.min_duration:g} s")
     missing = [label for label in rules.labels if label not in recording.labels and label not in recording.intervals]
     if missing:
         reasons.append(f"no {', '.join(missing)}, it has {', '.join(recording.labels) or 'no labels'}")

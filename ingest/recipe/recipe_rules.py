@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 
 from foundation.common.errors import ConfigError
+from foundation.common.renamed_settings import renamed
 from ingest.recipe.pattern_cost import takes_long
 
 ATLASES = ("auto", "allen_ccf", "none")
@@ -228,12 +229,12 @@ class ControlRules:
     is not applied there, and the recording says so.
 
     Args:
-        least_rate: Hz over the observed time; null for no limit, as for all limits.
-        least_presence: share of minutes of observed time with a spike, 0 to 1.
-        most_isi_violations: share of inter-spike intervals below the refractory period, 0 to 1.
-        most_contamination: estimated share of foreign spikes, 0 to 1.
-        least_snr: signal-to-noise ratio, where the file gives one.
-        most_amplitude_cutoff: estimated share of spikes missed, where the file gives it.
+        min_rate: Hz over the observed time; null for no limit, as for all limits.
+        min_presence: share of minutes of observed time with a spike, 0 to 1.
+        max_isi_violations: share of inter-spike intervals below the refractory period, 0 to 1.
+        max_contamination: estimated share of foreign spikes, 0 to 1.
+        min_snr: signal-to-noise ratio, where the file gives one.
+        max_amplitude_cutoff: estimated share of spikes missed, where the file gives it.
         quality: labels of sorting quality that are kept; empty for all. An unlabelled unit of a labelled file is kept
             only if an expression matches the empty text.
         snr: columns that hold the signal-to-noise ratio.
@@ -245,12 +246,12 @@ class ControlRules:
         jump: seconds that a regular series pauses before that is called a jump of its clock.
     """
 
-    least_rate: float | None = None
-    least_presence: float | None = None
-    most_isi_violations: float | None = None
-    most_contamination: float | None = None
-    least_snr: float | None = None
-    most_amplitude_cutoff: float | None = None
+    min_rate: float | None = renamed("least_rate", None)
+    min_presence: float | None = renamed("least_presence", None)
+    max_isi_violations: float | None = renamed("most_isi_violations", None)
+    max_contamination: float | None = renamed("most_contamination", None)
+    min_snr: float | None = renamed("least_snr", None)
+    max_amplitude_cutoff: float | None = renamed("most_amplitude_cutoff", None)
     quality: list[str] = field(default_factory=list)
     snr: list[str] = field(default_factory=lambda: ["snr", "signal_to_noise(_ratio)?", "waveform_snr"])
     amplitude_cutoff: list[str] = field(default_factory=lambda: ["amplitude_cutoff"])
@@ -260,14 +261,14 @@ class ControlRules:
     jump: float = 1.0
 
     def __post_init__(self) -> None:
-        for key in ("least_presence", "most_isi_violations", "most_contamination", "most_amplitude_cutoff"):
+        for key in ("min_presence", "max_isi_violations", "max_contamination", "max_amplitude_cutoff"):
             value = getattr(self, key)
             if value is not None and not 0 <= value <= 1:
                 raise ConfigError(f"control.{key} is {value}: allowed is a share from 0 to 1, or null")
-        if self.least_rate is not None and not 0 <= self.least_rate < math.inf:
-            raise ConfigError(f"control.least_rate is {self.least_rate}: allowed is a number of Hz, 0 or more, or null")
-        if self.least_snr is not None and not math.isfinite(self.least_snr):
-            raise ConfigError(f"control.least_snr is {self.least_snr}: allowed is a finite number, or null")
+        if self.min_rate is not None and not 0 <= self.min_rate < math.inf:
+            raise ConfigError(f"control.min_rate is {self.min_rate}: allowed is a number of Hz, 0 or more, or null")
+        if self.min_snr is not None and not math.isfinite(self.min_snr):
+            raise ConfigError(f"control.min_snr is {self.min_snr}: allowed is a finite number, or null")
         for key in ("refractory", "presence_bin", "silence", "jump"):
             if not 0 < getattr(self, key) < math.inf:
                 raise ConfigError(f"control.{key} is {getattr(self, key)}: allowed is a number of seconds above 0")

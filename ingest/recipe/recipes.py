@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from foundation.common.errors import ConfigError
+from foundation.common.renamed_settings import current_names, former_names
 from foundation.common.resources import config_names, find_config
 from ingest.recipe.recipe_rules import (
     ActivityRules,
@@ -86,8 +87,8 @@ class Recipe:
     @property
     def digest(self) -> str:
         """Sixteen hexadecimal digits: equal rules, equal digest, however the file is laid out."""
-        rules = {name: rule for name, rule in asdict(self).items() if name not in _ABOUT}
-        unused = asdict(Recipe())
+        rules = {name: rule for name, rule in former_names(Recipe, asdict(self)).items() if name not in _ABOUT}
+        unused = former_names(Recipe, asdict(Recipe()))
         for place, _, name in (key.rpartition(".") for key in LATER):
             here, there = (rules[place], unused[place]) if place else (rules, unused)
             if here[name] == there[name]:
@@ -138,6 +139,7 @@ def _content(path: Path, above: tuple[Path, ...] = ()) -> Any:
         raise ConfigError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
     if content is None:
         return {}
+    content = current_names(Recipe, content)  # before it is merged with a recipe that has the current names
     base: Any = {}
     if isinstance(content, dict) and "extends" in content:
         name = content.pop("extends")

@@ -106,7 +106,7 @@ def how(asset: Asset, size: int, access: AccessSettings) -> str:
     if access.mode != "auto":
         return access.mode
     whole = not asset.source.digest or (bool(asset.measured) and not BULK.intersection(asset.measured))
-    download = size <= access.small or (whole and size <= access.largest)
+    download = size <= access.small or (whole and size <= access.max_download)
     return "download" if download and size <= free_bytes(access) else "stream"
 
 

@@ -40,7 +40,7 @@ def chosen(assets: Sequence[Asset], filters: AssetFilters, source: str) -> list[
         reasons = ", ".join(f"{count} by {reason}" for reason, count in left_out.items())
         hint = braces_hint(*filters.path)
         raise SourceError(f"the filters leave nothing of the {len(assets)} assets of {source!r}: {reasons}{hint}")
-    return taken[: filters.most_assets]
+    return taken[: filters.max_assets]
 
 
 def _reason(asset: Asset, filters: AssetFilters) -> str:
@@ -63,10 +63,10 @@ def _reason(asset: Asset, filters: AssetFilters) -> str:
             return "modality (not stated)"
         if not any(fnmatchcase(kind, pattern.lower()) for kind in stated for pattern in filters.modality):
             return f"modality ({'|'.join(filters.modality)})"
-    if filters.least_size is not None and asset.size < filters.least_size:
-        return "least_size"
-    if filters.most_size is not None and asset.size > filters.most_size:
-        return "most_size"
+    if filters.min_size is not None and asset.size < filters.min_size:
+        return "min_size"
+    if filters.max_size is not None and asset.size > filters.max_size:
+        return "max_size"
     return ""
 
 

@@ -36,12 +36,12 @@ def persistently(call: Callable[[], T], what: str, access: AccessSettings) -> T:
     """What ``call`` returns, tried again as long as it raises `PassingError` and the budget lasts.
 
     Waits are random up to a bound that doubles each time, so that many workers do not return at once; a server's
-    ``Retry-After`` is honoured up to ``longest_wait``.
+    ``Retry-After`` is honoured up to ``max_wait``.
 
     Args:
         call: does the work once.
         what: names it in the error.
-        access: holds ``attempts``, ``budget``, ``first_wait`` and ``longest_wait``.
+        access: holds ``attempts``, ``budget``, ``first_wait`` and ``max_wait``.
 
     Raises:
         SourceError: when attempts or budget are used up; it names the last cause.
@@ -50,12 +50,12 @@ def persistently(call: Callable[[], T], what: str, access: AccessSettings) -> T:
         >>> persistently(lambda: 3, "counting", AccessSettings())
         3
     """
-    backoff = tenacity.wait_random_exponential(multiplier=access.first_wait, max=access.longest_wait)
+    backoff = tenacity.wait_random_exponential(multiplier=access.first_wait, max=access.max_wait)
 
     def wait(state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked = error.wait if isinstance(error, PassingError) and error.wait is not None else 0.0
-        return max(backoff(state), min(asked, access.longest_wait))
+        return max(backoff(state), min(asked, access.max_wait))
 
     def report(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

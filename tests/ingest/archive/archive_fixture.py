@@ -31,7 +31,7 @@ def quick(tmp_path):
     """Builds settings with waits of milliseconds and a cache of the test's own."""
 
     def make(**changes):
-        waits = {"first_wait": 0.001, "longest_wait": 0.02, "timeout": 5.0, "attempts": 5, "budget": 20.0}
+        waits = {"first_wait": 0.001, "max_wait": 0.02, "timeout": 5.0, "attempts": 5, "budget": 20.0}
         return AccessSettings(**({"cache": str(tmp_path / "cache")} | waits | changes))
 
     return make

@@ -89,14 +89,14 @@ def test_retry_after_is_honoured_and_bounded(stocked, asset, quick, monkeypatch)
     monkeypatch.setattr("tenacity.nap.time.sleep", waits.append)
     stocked.fail_storage(status=503, headers={"Retry-After": "7"})
     stocked.fail_storage(status=429, headers={"Retry-After": "100000"})
-    assert content(asset, quick(mode="download", longest_wait=9.0, budget=60.0)) == DATA
+    assert content(asset, quick(mode="download", max_wait=9.0, budget=60.0)) == DATA
     assert waits == [7.0, 9.0]
 
 
 def test_the_budget_ends_what_does_not_pass(stocked, asset, quick):
     stocked.fail_storage(times=999, status=503, headers={"Retry-After": "1"})
     with pytest.raises(SourceError, match=rf"{PATH}: given up after \d+ attempts in \d s, the last with: HTTP 503"):
-        content(asset, quick(mode="download", attempts=1000, longest_wait=0.05, budget=0.3))
+        content(asset, quick(mode="download", attempts=1000, max_wait=0.05, budget=0.3))
     assert len(stocked.storage.requests) <= 7
 
 

@@ -117,10 +117,10 @@ def test_what_is_not_there_is_named_with_what_is_near(find):
     [
         ({"subject": ["2", "10"]}, ["sub-10/sub-10_ses-b_ophys.nwb", "sub-2/sub-2_ses-a_ecephys.nwb"]),
         ({"session": ["b"]}, ["sub-10/sub-10_ses-b_ophys.nwb"]),
-        ({"species": ["mus MUSCULUS"], "most_size": 20}, [f"sub-{n}/sub-{n}_ses-a_ecephys.nwb" for n in (1, 2)]),
-        ({"modality": ["twophoton*"], "least_size": 30}, [f"sub-{n}/sub-{n}_ses-a_ecephys.nwb" for n in (4, 6)]),
+        ({"species": ["mus MUSCULUS"], "max_size": 20}, [f"sub-{n}/sub-{n}_ses-a_ecephys.nwb" for n in (1, 2)]),
+        ({"modality": ["twophoton*"], "min_size": 30}, [f"sub-{n}/sub-{n}_ses-a_ecephys.nwb" for n in (4, 6)]),
         ({"path": ["*_ophys.nwb"]}, ["sub-10/sub-10_ses-b_ophys.nwb"]),
-        ({"most_assets": 2}, ["Sub-1/x.nwb", "sub-1/sub-1_ses-a_ecephys.nwb"]),
+        ({"max_assets": 2}, ["Sub-1/x.nwb", "sub-1/sub-1_ses-a_ecephys.nwb"]),
     ],
 )
 def test_filters_before_a_byte_moves(find, filled, filters, expected):
@@ -250,7 +250,7 @@ def test_a_draft_that_never_rests_is_given_up(find, filled):
 
 
 def test_the_plan_as_text(find):
-    text = listing(find(f"dandi://lab/000001@{VERSION}", most_assets=2))
+    text = listing(find(f"dandi://lab/000001@{VERSION}", max_assets=2))
     assert "lab/000001, version 0.240101.1200, licence CC-BY-4.0" in text
     assert "sub-2/sub-2_ses-a_ecephys.nwb      20 B  hdf5" in text
     assert "2 assets" in text

@@ -191,7 +191,7 @@ def test_objects_of_other_file_systems(quick):
 )
 def test_auto_goes_by_size_and_by_what_will_be_read(quick, asset, size, measured, expected):
     big = Asset("https://x/a.nwb", "a.nwb", size, asset.source, measured=measured)
-    assert how(big, size, quick(mode="auto", largest=10**11)) == expected
+    assert how(big, size, quick(mode="auto", max_download=10**11)) == expected
     assert how(big, size, quick(mode="stream")) == "stream"
 
 

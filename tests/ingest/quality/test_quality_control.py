@@ -59,7 +59,7 @@ def test_without_rules_every_unit_stays_and_is_measured(recording):
 
 
 def test_each_dropped_unit_is_named_with_rule_value_and_limit(recording):
-    found = assess(recording, ControlRules(least_rate=0.1, most_isi_violations=0.1, least_snr=2.0, quality=["good"]))
+    found = assess(recording, ControlRules(min_rate=0.1, max_isi_violations=0.1, min_snr=2.0, quality=["good"]))
     assert found.units["id"].tolist() == [10]
     assert found.spikes.times.tolist() == recording.spikes.train(0).tolist()
     assert found.control["dropped"] == [
@@ -90,10 +90,10 @@ def test_kept_trains_are_the_right_ones(recording):
 @pytest.mark.parametrize(
     ("rules", "left"),
     [
-        ({"least_presence": 0.5}, [10, 11, 12, 13]),
-        ({"least_presence": 0.5, "presence_bin": 10.0}, [10, 12, 13]),
-        ({"most_contamination": 0.5}, [10, 11, 13]),
-        ({"least_rate": 1.0}, [10, 12, 13]),  # the limit itself is allowed
+        ({"min_presence": 0.5}, [10, 11, 12, 13]),
+        ({"min_presence": 0.5, "presence_bin": 10.0}, [10, 12, 13]),
+        ({"max_contamination": 0.5}, [10, 11, 13]),
+        ({"min_rate": 1.0}, [10, 12, 13]),  # the limit itself is allowed
         ({"quality": ["go+d", ""]}, [10, 11, 13]),
     ],
 )
@@ -102,11 +102,11 @@ def test_rules_one_by_one(recording, rules, left):
 
 
 def test_a_rule_without_a_figure_is_not_applied_and_says_so(recording):
-    found = assess(recording, ControlRules(most_amplitude_cutoff=0.1))
+    found = assess(recording, ControlRules(max_amplitude_cutoff=0.1))
     assert found.n_units == 4
     assert found.control["not_applied"] == {"most_amplitude_cutoff": "amplitude_cutoff is not known of any unit"}
     unlabelled = assess(
-        found.__class__(**{**vars(recording), "units": Units(4)}), ControlRules(quality=["good"], least_snr=3.0)
+        found.__class__(**{**vars(recording), "units": Units(4)}), ControlRules(quality=["good"], min_snr=3.0)
     )
     assert unlabelled.n_units == 4
     assert set(unlabelled.control["not_applied"]) == {"quality", "least_snr"}
@@ -117,7 +117,7 @@ def test_units_of_sampled_activity_are_dropped_with_their_column(make_recording)
     recording = make_recording(
         0, spikes=None, units=Units(3), activity=RegularTimeSeries(data, rate=1.0), domain=Interval.single(0, 100)
     )
-    found = assess(recording, ControlRules(least_rate=0.5))
+    found = assess(recording, ControlRules(min_rate=0.5))
     assert found.activity.data.tolist() == [[1, 2]] * 100
     assert found.activity.data.dtype == np.uint8
     assert found.control["dropped"][0]["unit"] == 1
@@ -156,13 +156,13 @@ def test_of_few_units_silence_says_nothing(recording):
 
 def test_remarks_name_what_was_changed_and_what_was_not_applied(recording):
     assert remarks(recording) == "units_sorted 1"
-    found = assess(recording, ControlRules(least_rate=0.1, most_amplitude_cutoff=0.5))
+    found = assess(recording, ControlRules(min_rate=0.1, max_amplitude_cutoff=0.5))
     expected = "units_sorted 1, units_dropped 1, units_dropped_least_rate 1, most_amplitude_cutoff not applied"
     assert remarks(found) == expected
 
 
 def test_what_is_found_is_plain_json_and_comes_back(tmp_path, recording):
-    found = assess(recording, ControlRules(least_rate=0.1, least_snr=2.0, most_amplitude_cutoff=0.5))
+    found = assess(recording, ControlRules(min_rate=0.1, min_snr=2.0, max_amplitude_cutoff=0.5))
     assert json.loads(json.dumps(found.control, allow_nan=False)) == found.control
     store = Store(tmp_path / "store", create=True)
     back = StoredRecording(store, write_recording(store, found)).load()
@@ -171,18 +171,18 @@ def test_what_is_found_is_plain_json_and_comes_back(tmp_path, recording):
 
 
 def test_all_units_may_go_and_then_the_recording_is_not_kept(recording):
-    found = assess(recording, ControlRules(least_rate=50.0))
+    found = assess(recording, ControlRules(min_rate=50.0))
     assert found.n_units == found.n_spikes == 0
-    assert why_not(found, KeepRules()) == "0 units, least_units is 1 (quality control dropped 4)"
+    assert why_not(found, KeepRules()) == "0 units, min_units is 1 (quality control dropped 4)"
 
 
 def test_which_recordings_are_kept(make_recording):
     recording = make_recording(0, intervals={"trials": Interval([0.0], [1.0], {"direction": np.array([0.5])})})
-    assert why_not(recording, KeepRules(least_units=12, least_duration=60.0, labels=["cell_type", "trials"])) == ""
+    assert why_not(recording, KeepRules(min_units=12, min_duration=60.0, labels=["cell_type", "trials"])) == ""
     assert why_not(recording, KeepRules(labels=["trials.direction"])) == ""
-    said = why_not(recording, KeepRules(least_units=13, least_duration=60.5, labels=["cell_type", "position"]))
+    said = why_not(recording, KeepRules(min_units=13, min_duration=60.5, labels=["cell_type", "position"]))
     assert said == (
-        "12 units, least_units is 13; 60 s observed, least_duration is 60.5 s; "
+        "12 units, min_units is 13; 60 s observed, min_duration is 60.5 s; "
         "no position, it has cell_type, trials.direction"
     )
 
@@ -190,17 +190,17 @@ def test_which_recordings_are_kept(make_recording):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"least_presence": 1.5}, "control.least_presence is 1.5: allowed is a share from 0 to 1"),
-        ({"least_rate": -1.0}, "control.least_rate is -1.0"),
-        ({"least_snr": float("nan")}, "control.least_snr is nan"),
+        ({"min_presence": 1.5}, "control.min_presence is 1.5: allowed is a share from 0 to 1"),
+        ({"min_rate": -1.0}, "control.min_rate is -1.0"),
+        ({"min_snr": float("nan")}, "control.min_snr is nan"),
         ({"refractory": 0.0}, "control.refractory is 0.0: allowed is a number of seconds above 0"),
     ],
 )
 def test_impossible_rules_are_refused(settings, said):
     with pytest.raises(ConfigError, match=said):
         ControlRules(**settings)
-    with pytest.raises(ConfigError, match="least_units is 0"):
-        KeepRules(least_units=0)
+    with pytest.raises(ConfigError, match="min_units is 0"):
+        KeepRules(min_units=0)
 
 
 def test_the_shipped_recipe_has_the_defaults():
@@ -211,7 +211,7 @@ def test_a_recipe_drops_units_of_a_file(tmp_path, write, nwb_maker):
     path = write(nwb_maker.add_trains(nwb_maker.new(), [[1.0, 2.0, 9.0], [5.0]], quality=["good", "mua"]))
     assert read_nwb(path).units["qc_rate"].tolist() == pytest.approx([3 / 8, 1 / 8], rel=1e-6)
     recipe = tmp_path / "mine.yaml"
-    recipe.write_text("units: {quality: [quality]}\ncontrol: {quality: [good], least_rate: 1e-1}\n")
+    recipe.write_text("units: {quality: [quality]}\ncontrol: {quality: [good], min_rate: 1e-1}\n")
     kept = read_nwb(path, load_recipe(recipe))
     assert kept.units["quality"].tolist() == ["good"]
     assert kept.quality["units_dropped"] == 1.0

@@ -8,6 +8,7 @@ from foundation.common.resources import config_folder, config_names
 from foundation.store import Source
 from ingest.job import recipe_of
 from ingest.recipe.name_patterns import first_match, matches, search_groups, standard_name
+from ingest.recipe.recipe_rules import ControlRules
 from ingest.recipe.recipes import Recipe, load_recipe, recipe_for
 from ingest.sources import Archive, Asset
 from ingest.sources.dandi.archives import known_archives
@@ -202,3 +203,17 @@ def test_a_dandiset_of_another_archive_has_a_number_of_its_own(archive, recipe):
     source = Source("sub-a/a.nwb", "", archive=archive.name, dandiset="000003")
     asset = Asset("https://x", "sub-a/a.nwb", 5, source, archive=archive)
     assert recipe_of([asset]) == load_recipe(recipe)
+
+
+def test_a_recipe_with_old_names_is_the_same_recipe_and_its_digest_what_it_was(tmp_path, caplog):
+    """Recordings of a store are known by the digest of their recipe."""
+    (tmp_path / "old.yaml").write_text("extends: default\ncontrol: {least_rate: 0.1, most_contamination: 0.2}\n")
+    (tmp_path / "new.yaml").write_text("extends: default\ncontrol: {min_rate: 0.1, max_contamination: 0.2}\n")
+    new = load_recipe(tmp_path / "new.yaml")
+    assert not caplog.records
+    old = load_recipe(tmp_path / "old.yaml")
+    assert "control.least_rate is called control.min_rate now" in caplog.text
+    assert old == new
+    assert old.digest == new.digest
+    assert Recipe(control=ControlRules(min_rate=0.1, max_contamination=0.2)).digest == "a634ca2414526a36"
+    assert load_recipe("default").digest == "63cf75863df12c09"

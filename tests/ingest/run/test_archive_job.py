@@ -38,7 +38,7 @@ def command(archive, tmp_path):
                 "input": "dandi://lab/000123",
                 "store": str(tmp_path / "store"),
                 "archives": [{"name": "lab", "api_url": archive.api_url, "token_variable": "LAB_TOKEN"}],
-                "access": {"cache": str(tmp_path / "cache"), "first_wait": 0.001, "longest_wait": 0.02, "budget": 30.0},
+                "access": {"cache": str(tmp_path / "cache"), "first_wait": 0.001, "max_wait": 0.02, "budget": 30.0},
                 "address": "local",
                 "workers": 2,
             }

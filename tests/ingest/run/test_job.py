@@ -225,9 +225,9 @@ def test_explain_reads_one_file_and_writes_nothing(good_folder, tmp_path):
 
 
 def test_what_is_not_worth_keeping_is_left_out_and_said(run, good_folder, tmp_path):
-    report = run(good_folder, tmp_path / "store", keep=KeepRules(least_units=2))
+    report = run(good_folder, tmp_path / "store", keep=KeepRules(min_units=2))
     assert report.ok
-    assert [(r.path, r.note) for r in report.left_out] == [("unsorted.nwb", "1 units, least_units is 2")]
+    assert [(r.path, r.note) for r in report.left_out] == [("unsorted.nwb", "1 units, min_units is 2")]
     assert len(Catalog.open(Store(tmp_path / "store"))) == 2
 
 
