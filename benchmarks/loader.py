@@ -235,9 +235,9 @@ def real(page: Page, folder: Path, rounds: int) -> None:
             steps(100)
         times = in_turns({"loader": lambda s=steps: s(50) / 50}, rounds=rounds)["loader"]
         rows.append([name, first, rate(times, 1), shares(steps, 100)])
-    units = sum(r["n_units"] for r in catalog.records)
-    spikes = sum(r["n_spikes"] for r in catalog.records)
-    hours = sum(r["duration"] for r in catalog.records) / 3600
+    units = sum(r.n_units for r in catalog.records)
+    spikes = sum(r.n_spikes for r in catalog.records)
+    hours = sum(r.duration for r in catalog.records) / 3600
     page.say(
         f"The {len(catalog)} recordings with spikes of $FOUNDATION_DATA: {units} units, {spikes:,} spikes, "
         f"{hours:.0f} h."

@@ -33,7 +33,7 @@ class Current:
 
 def digests(catalog: Catalog) -> dict[str, str]:
     """Id -> digest of the recordings that a store holds."""
-    return {record["id"]: record["digest"] for record in catalog.records}
+    return dict(zip(catalog.ids, catalog.records.texts("digest"), strict=True))
 
 
 def settings_digest(settings: FinetuneSettings, mode: str) -> str:

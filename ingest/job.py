@@ -29,10 +29,10 @@ from foundation.common.errors import ConfigError, StoreError
 from foundation.common.interrupts import Stopped
 from foundation.common.ray_cluster import ray_cluster, running_cluster
 from foundation.common.ray_start import RayStartError
-from foundation.store import Catalog, Store
+from foundation.store import Catalog, Source, Store
 from foundation.store.commit.garbage_collection import clean_store
 from foundation.store.commit.membership import VersionAssets
-from foundation.store.commit.snapshot import read_snapshot
+from foundation.store.commit.snapshot import open_snapshot
 from ingest.recipe.recipes import Recipe, load_recipe, recipe_for
 from ingest.run.explain import explain
 from ingest.run.ingest_progress import Watch
@@ -111,7 +111,7 @@ def _ingest(settings: IngestSettings, assets: list[Asset], recipe: Recipe) -> In
 
     def end(stopped: bool, listed: VersionAssets | None = None) -> IngestReport:
         clean_store(store)
-        before = {record["id"] for part in read_snapshot(store) or () for record in part} if stopped else set()
+        before = {identity for part in open_snapshot(store) or () for identity in part.ids} if stopped else set()
         catalog = Catalog.refresh(store)
         if stopped:
             receipts.extend(_committed_since(catalog, before, assets, receipts))
@@ -178,16 +178,16 @@ def _committed_since(
     said = {receipt.path for receipt in receipts}
     unsaid = {asset.path: asset for asset in assets if asset.path not in said}
     for record in catalog.records:
-        asset = unsaid.get(record["path"])
-        if asset is not None and record["id"] not in before and _is_of(record["source"], asset):
+        asset = unsaid.get(record.path)
+        if asset is not None and record.id not in before and _is_of(record.source, asset):
             yield Receipt(
-                asset.path, INGESTED, record["id"], record["n_units"], record["n_spikes"], asset.size,
+                asset.path, INGESTED, record.id, record.n_units, record.n_spikes, asset.size,
                 note="committed as the job was stopped",
             )  # fmt: skip
 
 
-def _is_of(source: dict[str, Any], asset: Asset) -> bool:
-    return all(source.get(name, "") == getattr(asset.source, name) for name in ("archive", "dandiset", "asset"))
+def _is_of(source: Source, asset: Asset) -> bool:
+    return all(getattr(source, name) == getattr(asset.source, name) for name in ("archive", "dandiset", "asset"))
 
 
 def _write_report(path: Path, report: IngestReport) -> None:

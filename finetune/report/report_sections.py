@@ -79,20 +79,20 @@ def ingested_section(catalog: Catalog) -> Section:
     head = ["animal", "session", "kind", "units", "spikes", "hours", "labels", "file"]
     lines = [
         [
-            r["subject"],
-            r["session"],
-            r["kind"],
-            f"{r['n_units']:,}",
-            f"{r['n_spikes']:,}",
-            f"{r['duration'] / 3600:.2f}",
-            ", ".join(label for label in r["labels"] if not label.startswith("trials.") or label == "trials.direction"),
-            r["path"],
+            r.subject,
+            r.session,
+            r.kind,
+            f"{r.n_units:,}",
+            f"{r.n_spikes:,}",
+            f"{r.duration / 3600:.2f}",
+            ", ".join(label for label in r.labels if not label.startswith("trials.") or label == "trials.direction"),
+            r.path,
         ]
         for r in records
     ]
-    units, spikes = sum(r["n_units"] for r in records), sum(r["n_spikes"] for r in records)
-    hours = sum(r["duration"] for r in records) / 3600
-    animals = len({r["subject"] for r in records})
+    units, spikes = sum(r.n_units for r in records), sum(r.n_spikes for r in records)
+    hours = sum(r.duration for r in records) / 3600
+    animals = len({r.subject for r in records})
     text = (
         f"{len(records)} recordings of {animals} animals: {units:,} units, {spikes:,} spikes, "
         f"{hours:,.1f} hours of observed time."
@@ -109,7 +109,7 @@ def activity_sections(catalog: Catalog, seconds: float) -> list[Section]:
     recording = max(candidates, key=lambda r: (r.n_units, r.id))
     domain = recording.domain.union()
     longest = int(np.argmax(domain.end - domain.start))
-    name = f"{recording.record['subject']} {recording.session}".strip()
+    name = f"{recording.record.subject} {recording.session}".strip()
     start, end = float(domain.start[longest]), float(domain.end[longest])
     if spiking:
         # Fragments lie close together where trials do: show several rather than one alone.

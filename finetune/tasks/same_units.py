@@ -32,7 +32,7 @@ class Duplicates:
         for sample, (k, unit) in enumerate(zip(recording_S, unit_S, strict=True)):
             record, units = recordings[k].record, recordings[k].units
             identity = int(units["id"][unit]) if "id" in units else int(unit)
-            by_name[str(record["subject"]), str(record["session"]), identity].append(sample)
+            by_name[str(record.subject), str(record.session), identity].append(sample)
         self._alike = [group for group in by_name.values() if len(set(recording_S[group].tolist())) > 1]
         compared = {sample for group in self._alike for sample in group}
         by_content: dict[str, list[int]] = defaultdict(list)

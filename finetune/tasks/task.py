@@ -37,7 +37,7 @@ class Sources:
 
     def labelled(self, label: str) -> list[StoredRecording]:
         """Recordings whose catalog row names a label."""
-        return [r for r in self.catalog if label in r.record["labels"]]
+        return [r for r in self.catalog if label in r.record.labels]
 
 
 @dataclass
@@ -59,10 +59,10 @@ class Found:
         try:
             problem, reason = attempt()
         except Exception as error:
-            self.failed.append(LeftOut.failure(task, f"{label} of {recording.record['path']}", error))
+            self.failed.append(LeftOut.failure(task, f"{label} of {recording.record.path}", error))
             return
         if problem is None:
-            self.skipped.append(f"{recording.record['path']} is left out of {label}: {reason}")
+            self.skipped.append(f"{recording.record.path} is left out of {label}: {reason}")
         else:
             self.problems.append(problem)
 
@@ -71,13 +71,14 @@ def recording_name(recording: StoredRecording) -> str:
     """A short name of a recording that a folder can have.
 
     Example:
-        >>> class R: record = {"subject": "lab/mouse 1", "session": "a", "id": "f00d"}
+        >>> from foundation.store import CatalogRow
+        >>> class R: record = CatalogRow("f00d", subject="lab/mouse 1", session="a")
         >>> recording_name(R())
         'lab-mouse-1-a'
     """
     record = recording.record
-    text = f"{record['subject']}-{record['session']}" if record["session"] else str(record["subject"])
-    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:60] or record["id"]
+    text = f"{record.subject}-{record.session}" if record.session else str(record.subject)
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:60] or record.id
 
 
 def target_names(recordings: list[StoredRecording]) -> list[str]:

@@ -25,7 +25,7 @@ def find_units(sources: Sources, column: str, title: str) -> Found:
     for recording in sources.labelled(column):
         reason = _unfit(recording, sources)
         if reason:
-            notes.append(f"{recording.record['path']} is left out: {reason}")
+            notes.append(f"{recording.record.path} is left out: {reason}")
         else:
             recordings.append(recording)
     recordings, dropped = _one_kind(recordings, column)
@@ -39,7 +39,7 @@ def find_units(sources: Sources, column: str, title: str) -> Found:
             text.append(str(names[unit]))
             recording_S.append(k)
             unit_S.append(int(unit))
-    subjects = np.array([r.record["subject"] for r in recordings])
+    subjects = np.array([r.record.subject for r in recordings])
     kept, dropped = _testable(np.array(text), subjects[recording_S] if recording_S else subjects[:0], sources.folds)
     notes += dropped
     if len(kept) < 2:
@@ -91,7 +91,7 @@ def _one_kind(recordings: list[StoredRecording], column: str) -> tuple[list[Stor
     kind = units.most_common(1)[0][0]
     others = [r for r in recordings if r.kind != kind]
     return [r for r in recordings if r.kind == kind], [
-        f"{r.record['path']} is left out: it holds {r.kind}, and most labelled units have {kind}" for r in others
+        f"{r.record.path} is left out: it holds {r.kind}, and most labelled units have {kind}" for r in others
     ]
 
 

@@ -51,13 +51,13 @@ class UnitProblem(Problem):
     ) -> None:
         self.labels, self.stored, self.recording_S, self.unit_S = labels, recordings, recording_S, unit_S
         self.readers, self.bin_width, self.n_bins, self.windows, self.seed = readers, bin_width, n_bins, windows, seed
-        self.recordings = [(r.id, r.record["digest"]) for r in recordings]
-        self.subject_S = np.array([r.record["subject"] for r in recordings])[recording_S]
+        self.recordings = [(r.id, r.record.digest) for r in recordings]
+        self.subject_S = np.array([r.record.subject for r in recordings])[recording_S]
         self.subjects = len(np.unique(self.subject_S))
         several = self.subjects > 1
         self.cluster_S = self.subject_S if several else np.arange(len(unit_S))
         self.cluster_name = "animals" if several else "units"
-        labs = np.array([r.record.get("lab", "") for r in recordings])
+        labs = np.array([r.record.lab for r in recordings])
         self.lab_S = labs[recording_S] if len(set(labs.tolist()) - {""}) > 1 else None
         self._starts: dict[int, np.ndarray] = {}
 
@@ -78,7 +78,7 @@ class UnitProblem(Problem):
     def _place(self, sample: int) -> str:
         recording, unit = self.stored[self.recording_S[sample]], int(self.unit_S[sample])
         identity = int(recording.units["id"][unit]) if "id" in recording.units else unit
-        return f"unit {identity} of {recording.record['path']}"
+        return f"unit {identity} of {recording.record.path}"
 
     def inner(self, train: np.ndarray, seed: int) -> list[Fold]:
         """Three folds made the same way."""

@@ -54,7 +54,7 @@ class WindowProblem(Problem):
         self.end_W = windows.start_W + windows.tokens_W * token_seconds
         self.cluster_S, self.cluster_name = windows.part_W[window_S], windows.part_name
         self.subjects = 1
-        self.recordings = [(recording.id, recording.record["digest"])]
+        self.recordings = [(recording.id, recording.record.digest)]
         if token_S is not None:
             lags = 2 * int(windows.tokens_W.max()) - 1
             self.view = f" of the sample's own token; that of firing rates may see {lags} tokens around it"

@@ -19,7 +19,7 @@ from foundation.catalog.catalog_facts import (
     spread_of,
 )
 from foundation.common.printable import count
-from foundation.store import Interval, StoredRecording
+from foundation.store import CatalogRow, Interval, StoredRecording
 from foundation.store.format.finite import missing_as_nan
 from foundation.store.stored_spikes import StoredSpikes
 
@@ -44,7 +44,7 @@ class Card:
     """A recording on the page.
 
     Args:
-        record: its commit record.
+        record: its row of the catalog.
         part: ``1 of 2`` if its session has several recordings, or ``''``.
         pictures: raster or map of activity, and histogram of rates.
         facts, provenance, quality: names and values.
@@ -54,7 +54,7 @@ class Card:
         problem: why nothing can be shown, or ``''``.
     """
 
-    record: dict[str, Any]
+    record: CatalogRow
     part: str = ""
     pictures: list[Picture] = field(default_factory=list)
     facts: list[tuple[str, str]] = field(default_factory=list)

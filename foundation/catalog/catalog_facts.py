@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from foundation.common.printable import count
-from foundation.store import StoredRecording
+from foundation.store import CatalogRow, StoredRecording
 from foundation.store.format.encode import decode_column
 from foundation.store.format.zarr_arrays import read_array
 
@@ -31,14 +31,14 @@ def facts_of(recording: StoredRecording) -> list[tuple[str, str]]:
     """What it is: names and values."""
     record, subject = recording.record, recording.subject
     kinds = {"spikes": "spike trains", "counts": "sampled counts", "values": "sampled values"}
-    resolution = f"{record['resolution']:g} s" if record["resolution"] else "exact"
+    resolution = f"{record.resolution:g} s" if record.resolution else "exact"
     found = [
         ("activity", f"{kinds[recording.kind]}; resolution {resolution}"),
-        ("units", count(record["n_units"], "unit")),
-        ("spikes", f"{record['n_spikes']:,}"),
-        ("observed", duration(record["duration"])),
+        ("units", count(record.n_units, "unit")),
+        ("spikes", f"{record.n_spikes:,}"),
+        ("observed", duration(record.duration)),
         ("subject", ", ".join(text for text in (subject.species, subject.sex, subject.age) if text)),
-        ("laboratory", ", ".join(text for text in (record["lab"], recording.attributes["institution"]) if text)),
+        ("laboratory", ", ".join(text for text in (record.lab, recording.attributes["institution"]) if text)),
         ("recorded", recording.attributes["start_time"]),
         ("description", recording.attributes["description"]),
     ]
@@ -47,14 +47,14 @@ def facts_of(recording: StoredRecording) -> list[tuple[str, str]]:
 
 def provenance_of(recording: StoredRecording) -> list[tuple[str, str]]:
     """Where it came from: names and values."""
-    source = recording.record["source"]
+    source = recording.record.source
     names = ("archive", "dandiset", "version", "path", "asset", "embargo", "licence", "digest")
-    found = [(name, str(source.get(name, ""))) for name in names]
-    found += [("recording", recording.id), ("recipe", recording.record["recipe"])]
+    found = [(name, str(getattr(source, name))) for name in names]
+    found += [("recording", recording.id), ("recipe", recording.record.recipe)]
     return [(name, value or "not stated") for name, value in found if value or name == "licence"]
 
 
-def quality_of(record: dict[str, Any], control: dict[str, Any]) -> list[tuple[str, str]]:
+def quality_of(record: CatalogRow, control: dict[str, Any]) -> list[tuple[str, str]]:
     """What quality control found, and what reading mended: names and values."""
     if not control:
         return [("units", "ingested without quality control")]
@@ -72,7 +72,7 @@ def quality_of(record: dict[str, Any], control: dict[str, Any]) -> list[tuple[st
         found = [("duplicate spikes", "none") if name == "duplicate spikes" else (name, text) for name, text in found]
     if not control["clock_jumps"]:
         found.append(("clock jumps", "none"))
-    mended = ((name.replace("_", " "), f"{number:g}") for name, number in record["quality"].items())
+    mended = ((name.replace("_", " "), f"{number:g}") for name, number in record.quality.items())
     return found + [(name, number) for name, number in mended if not name.startswith("units dropped")]
 
 
@@ -141,6 +141,6 @@ def known_of(recording: StoredRecording) -> list[str]:
         known.append(f"{name}: {data.shape[0]:,} samples{rate}{unit}")  # type: ignore[union-attr]
     for name in recording.attributes["intervals"]:
         n = recording.group[f"intervals/{name}/start"].shape[0]  # type: ignore[union-attr]
-        columns = sorted(label.split(".", 1)[1] for label in recording.record["labels"] if label.startswith(f"{name}."))
+        columns = sorted(label.split(".", 1)[1] for label in recording.record.labels if label.startswith(f"{name}."))
         known.append(f"{name}: {count(n, 'interval')}" + (f" with {', '.join(columns)}" if columns else ""))
     return known

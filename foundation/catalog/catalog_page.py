@@ -6,7 +6,6 @@ import logging
 import os
 import uuid
 from pathlib import Path
-from typing import Any
 
 from foundation.common.errors import ConfigError, FoundationError
 from foundation.common.printable import count, in_page
@@ -66,10 +65,10 @@ def render(catalog: Catalog, limit: int = 100, chosen_by: str = "") -> str:
     parts: dict[str, str] = {}
     for session in catalog.sessions():
         if len(session.records) > 1:
-            parts |= {r["id"]: f"{k + 1} of {len(session.records)}" for k, r in enumerate(session.records)}
+            parts |= {r.id: f"{k + 1} of {len(session.records)}" for k, r in enumerate(session.records)}
     shown = catalog.records[:limit]
     cards = [
-        _card(StoredRecording(catalog.store, record), parts.get(record["id"], ""))
+        _card(StoredRecording(catalog.store, record), parts.get(record.id, ""))
         for record in progress(shown, "drawing", unit="recording")
     ]
     environment = jinja2.Environment(
@@ -86,9 +85,9 @@ def render(catalog: Catalog, limit: int = 100, chosen_by: str = "") -> str:
         records=catalog.records,
         parts=parts,
         cards=cards,
-        drawn={card.record["id"] for card in cards},
-        any_dropped=any(_dropped(record) for record in catalog.records),
-        archived=any(record["source"]["dandiset"] for record in catalog.records),
+        drawn={card.record.id for card in cards},
+        any_dropped=catalog.records.units_dropped > 0,
+        archived=any(catalog.records.texts("source.dandiset")),
         chosen_by=chosen_by,
         version=__version__,
     )
@@ -98,26 +97,22 @@ def _card(recording: StoredRecording, part: str) -> Card:
     try:
         return make_card(recording, part)
     except (FoundationError, OSError, ValueError, KeyError, RuntimeError) as error:  # how damaged bytes fail to decode
-        log.warning("%s cannot be shown: %s", recording.record["path"], error)
+        log.warning("%s cannot be shown: %s", recording.record.path, error)
         log.debug("drawing failed", exc_info=True)
         return Card(recording.record, part, problem=f"{type(error).__name__}: {error}")
 
 
-def _dropped(record: dict[str, Any]) -> int:
-    return int(record.get("control", {}).get("units_dropped", 0))
-
-
 def _totals(catalog: Catalog) -> list[tuple[str, str]]:
-    """Words and numbers for the head of the page."""
-    records = catalog.records
+    """Return words and numbers for the head of the page."""
+    rows = catalog.records
     totals = [
-        ("recordings", len(records)),
+        ("recordings", len(rows)),
         ("sessions", len(catalog.sessions())),
-        ("subjects", len({record["subject"] for record in records})),
-        ("species", len({record["species"] for record in records if record["species"]})),
-        ("units", sum(record["n_units"] for record in records)),
-        ("units dropped", sum(map(_dropped, records))),
-        ("spikes", sum(record["n_spikes"] for record in records)),
+        ("subjects", len(set(rows.texts("subject")))),
+        ("species", len(set(rows.texts("species")) - {""})),
+        ("units", int(rows.numbers("n_units").sum())),
+        ("units dropped", rows.units_dropped),
+        ("spikes", int(rows.numbers("n_spikes").sum())),
     ]
-    hours = sum(record["duration"] for record in records) / 3600
+    hours = sum(rows.numbers("duration").tolist()) / 3600
     return [(name, f"{number:,}") for name, number in totals] + [("hours observed", f"{hours:,.1f}")]

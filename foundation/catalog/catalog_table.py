@@ -2,50 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
 from foundation.common.printable import count, printable
+from foundation.store.catalog_row import CatalogRow
 from foundation.store.session import join_sessions
 
 
-def catalog_table(records: list[dict[str, Any]]) -> str:
+def catalog_table(rows: Iterable[CatalogRow]) -> str:
     """A line per recording, and the sums.
 
     ``part`` is there if a session is spread over several recordings; ``dropped`` if quality control dropped units.
 
     Example:
-        >>> record = {"id": "f00d", "subject": "m", "session": "s", "path": "a.nwb", "kind": "spikes", "n_units": 3,
-        ...           "n_spikes": 1200, "duration": 1800.0, "labels": [], "control": {"units_dropped": 2}}
-        >>> print(catalog_table([record]))
+        >>> row = CatalogRow("f00d", subject="m", session="s", path="a.nwb", n_units=3, n_spikes=1200,
+        ...                  duration=1800.0, control={"units_dropped": 2})
+        >>> print(catalog_table([row]))
         id    subject  session  kind    units  dropped  spikes  hours  labels
         f00d  m        s        spikes  3      2        1,200   0.50   -
         1 recording of 1 subject, 3 units, 2 units dropped
     """
+    records = list(rows)
     sessions = join_sessions(records)
-    part = {r["id"]: f"{k + 1} of {len(s.records)}" for s in sessions for k, r in enumerate(s.records)}
-    dropped = {record["id"]: int(record.get("control", {}).get("units_dropped", 0)) for record in records}
+    part = {r.id: f"{k + 1} of {len(s.records)}" for s in sessions for k, r in enumerate(s.records)}
+    dropped = {record.id: record.units_dropped for record in records}
     several = len(sessions) < len(records)
     columns: dict[str, list[str]] = {
-        "id": [r["id"] for r in records],
-        "subject": [r["subject"] for r in records],
-        "session": [r["session"] for r in records],
-        **({"part": [part[r["id"]] for r in records]} if several else {}),
-        "kind": [r["kind"] for r in records],
-        "units": [f"{r['n_units']:,}" for r in records],
-        **({"dropped": [f"{dropped[r['id']]:,}" for r in records]} if any(dropped.values()) else {}),
-        "spikes": [f"{r['n_spikes']:,}" for r in records],
-        "hours": [f"{r['duration'] / 3600:.2f}" for r in records],
-        "labels": [", ".join(r["labels"]) or "-" for r in records],
+        "id": [r.id for r in records],
+        "subject": [r.subject for r in records],
+        "session": [r.session for r in records],
+        **({"part": [part[r.id] for r in records]} if several else {}),
+        "kind": [r.kind for r in records],
+        "units": [f"{r.n_units:,}" for r in records],
+        **({"dropped": [f"{dropped[r.id]:,}" for r in records]} if any(dropped.values()) else {}),
+        "spikes": [f"{r.n_spikes:,}" for r in records],
+        "hours": [f"{r.duration / 3600:.2f}" for r in records],
+        "labels": [", ".join(r.labels) or "-" for r in records],
     }
     columns = {name: [printable(cell) for cell in cells] for name, cells in columns.items()}
     widths = [max(map(len, [name, *cells])) for name, cells in columns.items()]
-    rows = [tuple(columns), *zip(*columns.values(), strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    subjects = len({record["subject"] for record in records})
+    cells = [tuple(columns), *zip(*columns.values(), strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    subjects = len({record.subject for record in records})
     total = f"{count(len(records), 'recording')} of {count(subjects, 'subject')}"
     if several:
         total += f", {count(len(sessions), 'session')}"
-    total += f", {count(sum(record['n_units'] for record in records), 'unit')}"
+    total += f", {count(sum(record.n_units for record in records), 'unit')}"
     if any(dropped.values()):
         total += f", {count(sum(dropped.values()), 'unit')} dropped"
     return "\n".join([*lines, total])

@@ -45,23 +45,33 @@ def part_folder(target: Path) -> Iterator[Path]:
         os.close(handle)
 
 
-def write_whole(target: Path, content: bytes) -> None:
-    """Write a file so that readers see the old one or the new one, also after a power cut."""
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """Yield a file to write, and put it at ``target`` when the block ends: readers see the old file or the new one.
+
+    The file and its folder are on the disk when this returns, so the new one is also there after a power cut.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     while True:
         part = _part_of(target)
         part.touch(exist_ok=False)
-        handle = _hold(part, os.O_WRONLY)
+        handle = _hold(part, os.O_RDWR)
         if handle is not None:
             break
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(part, target)
+        yield part
+        os.fsync(handle)
+        os.replace(part, target)
+        _sync(target.parent)
     finally:
         part.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def write_whole(target: Path, content: bytes | str) -> None:
+    """Write a file so that readers see the old one or the new one, also after a power cut."""
+    with whole_file(target) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def onto_disk(folder: Path, below: bool = True) -> None:

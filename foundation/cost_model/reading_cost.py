@@ -13,7 +13,7 @@ from foundation.store.format.spike_blocks import SPIKES_PER_BLOCK
 DECODED = 8  # bytes of a spike in memory
 OPENED_READS, BLOCK_READS = 3, 2  # metadata, edges and offsets; a shard's index and a chunk
 OPENED_BYTES = 8_500  # of metadata, most of it
-RECORD_BYTES = 3_500  # of a recording's catalog record and of its place in the plan, in memory
+RECORD_BYTES = 450  # of a recording's row of the catalog and of its place in the plan, in memory
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 from foundation.common.errors import FoundationError, StoreError
 from foundation.data.covariate_settings import SurroundSettings
 from foundation.data.steps.step import StepWindows
+from foundation.store.catalog_row import CatalogRow, CatalogRows
 from foundation.store.derived import Derived
 from foundation.store.format.finite import is_finite
 from foundation.store.series import RegularTimeSeries
@@ -162,31 +163,38 @@ class Surroundings:
 
     Args:
         store: the store; what is fitted is kept in its ``derived/``.
-        records: commit records of the recordings.
+        records: rows of the recordings.
         settings: how it is made.
     """
 
-    def __init__(self, store: Store, records: list[dict[str, Any]], settings: SurroundSettings) -> None:
+    def __init__(self, store: Store, records: Sequence[CatalogRow], settings: SurroundSettings) -> None:
         self.store, self.settings = store, settings
-        self.records = {record["id"]: record for record in records}
+        self.records = CatalogRows.of(records)
         self._held: dict[str, tuple[np.ndarray, float]] = {}
 
-    def _derived(self, record: dict[str, Any]) -> Derived:
+    def _derived(self, record: CatalogRow) -> Derived:
         made_by = {k: v for k, v in asdict(self.settings).items() if k != "pool"}
         if self.settings.kind == "raw":
             made_by = {k: made_by[k] for k in ("kind", "dim", "bin_width")}
-        return Derived(self.store, f"surround-{VERSION}", made_by, [record["digest"]])
+        return Derived(self.store, f"surround-{VERSION}", made_by, [record.digest])
+
+    def _record(self, name: str) -> CatalogRow:
+        place = self.records.find(name)
+        if place is None:
+            raise KeyError(name)
+        return self.records[place]
 
     def missing(self) -> list[str]:
         """Ids of recordings that have not been fitted."""
-        return [name for name, record in self.records.items() if not self._derived(record).exists()]
+        return [record.id for record in self.records if not self._derived(record).exists()]
 
     def fit(self, name: str) -> None:
         """Make and keep the surrounding information of one recording, unless it is there."""
-        derived = self._derived(self.records[name])
+        record = self._record(name)
+        derived = self._derived(record)
         if derived.exists():
             return
-        x_TC, start = channels(StoredRecording(self.store, self.records[name]), self.settings.bin_width)
+        x_TC, start = channels(StoredRecording(self.store, record), self.settings.bin_width)
         if self.settings.kind == "cebra":
             e_TK = cebra_embedding(x_TC, self.settings)
         else:
@@ -201,7 +209,7 @@ class Surroundings:
         """
         if name not in self._held:
             self.fit(name)
-            derived = self._derived(self.records[name])
+            derived = self._derived(self._record(name))
             e_TK = derived.read("e")
             if not is_finite(e_TK).all():
                 raise StoreError(

@@ -237,7 +237,7 @@ def embed(settings: EmbedSettings) -> Embedded:
         width = max(settings.bin_width, recording.resolution / patch)
         made_by = {"checkpoint": digest, "bin_width": width, "tokens": settings.tokens}
         made_by |= {"max_windows": settings.max_windows, "seed": settings.seed}
-        derived = Derived(catalog.store, KIND, made_by, [recording.record["digest"]])
+        derived = Derived(catalog.store, KIND, made_by, [recording.record.digest])
         if settings.output is None and derived.exists():
             written.append(derived.folder)
             continue
@@ -251,14 +251,14 @@ def embed(settings: EmbedSettings) -> Embedded:
                 seed=settings.seed,
             )
         except NoWindowError as error:
-            misfits.append(Misfit(recording.record["path"], error.longest, width, settings.tokens, patch))
-            log.warning("%s is left out: %s", recording.record["path"], misfits[-1])
+            misfits.append(Misfit(recording.record.path, error.longest, width, settings.tokens, patch))
+            log.warning("%s is left out: %s", recording.record.path, misfits[-1])
             continue
         except CheckpointError as error:  # its embeddings are not finite
-            log.warning("%s is left out: %s", recording.record["path"], error)
-            refused.append(f"{recording.record['path']}: {error}")
+            log.warning("%s is left out: %s", recording.record.path, error)
+            refused.append(f"{recording.record.path}: {error}")
             continue
-        about = {"recording": recording.id, "path": recording.record["path"]}
+        about = {"recording": recording.id, "path": recording.record.path}
         if settings.output is None:
             derived.write({"z_ND": z_ND}, about)
             written.append(derived.folder)

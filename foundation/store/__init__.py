@@ -6,6 +6,7 @@ from foundation.common.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from foundation.store.catalog import Catalog
+    from foundation.store.catalog_row import CatalogRow, CatalogRows
     from foundation.store.commit.garbage_collection import Cleaned, clean_store
     from foundation.store.commit.recording_writer import make_current, write_recording
     from foundation.store.commit.verify import Finding, Verification, verify_store
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = [
     "COUNTS",
     "Catalog",
+    "CatalogRow",
+    "CatalogRows",
     "Cleaned",
     "Derived",
     "Finding",
@@ -48,6 +51,7 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "foundation.store.catalog": ["Catalog"],
+        "foundation.store.catalog_row": ["CatalogRow", "CatalogRows"],
         "foundation.store.commit.garbage_collection": ["Cleaned", "clean_store"],
         "foundation.store.commit.recording_writer": ["make_current", "write_recording"],
         "foundation.store.derived": ["Derived"],

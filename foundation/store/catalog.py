@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+
+import numpy as np
 
 from foundation.common.errors import StoreError
-from foundation.store.commit.membership import add_versions
-from foundation.store.commit.snapshot import SNAPSHOT, gather, order, read_snapshot, refresh, to_parquet
+from foundation.store.catalog_row import CatalogRow, CatalogRows
+from foundation.store.commit.membership import versions_column
+from foundation.store.commit.snapshot import gather, open_snapshot, refresh
 from foundation.store.query import matching
 from foundation.store.session import Session, join_sessions
 from foundation.store.storage import Store
@@ -19,8 +21,8 @@ class Catalog:
 
     Args:
         store: the store.
-        records: the commit records of the recordings that count, sorted by subject, session and id.
-        superseded: those of recordings that another one of the same asset has replaced, and of those that were
+        records: rows of the recordings that count, sorted by subject, session and id.
+        superseded: rows of recordings that another one of the same asset has replaced, and of those that were
             retired because their version holds them no longer.
         whole: whether these are all that the store has; a part of them is never saved as the store's catalog.
     """
@@ -28,24 +30,24 @@ class Catalog:
     def __init__(
         self,
         store: Store,
-        records: list[dict[str, Any]],
-        superseded: Sequence[dict[str, Any]] = (),
+        records: CatalogRows | Sequence[CatalogRow],
+        superseded: CatalogRows | Sequence[CatalogRow] = (),
         whole: bool = True,
     ) -> None:
         self.store, self.whole = store, whole
-        self.records = sorted(records, key=order)
-        self.superseded = list(superseded)
+        self.records, self.superseded = _as_rows(records), _as_rows(superseded)
 
     @classmethod
     def open(cls, store: Store) -> Catalog:
-        """The snapshot if there is one, otherwise what the commit records say."""
-        found = read_snapshot(store)
+        """Return the snapshot's catalog if there is a snapshot, otherwise that of the commit records."""
+        found = open_snapshot(store)
         return cls.build(store) if found is None else cls(store, *found)
 
     @classmethod
     def build(cls, store: Store) -> Catalog:
         """Read every commit record; a recording that another one of its asset has replaced is left out."""
-        return cls(store, *gather(store))
+        current, superseded = gather(store)
+        return cls(store, CatalogRows.of_records(current), CatalogRows.of_records(superseded))
 
     @classmethod
     def refresh(cls, store: Store, full: bool = False) -> Catalog:
@@ -57,36 +59,72 @@ class Catalog:
             store: the store.
             full: read every commit record again.
         """
-        return cls(store, *refresh(store, full))
+        current, superseded = refresh(store, full)
+        return cls(store, CatalogRows.of_records(current), CatalogRows.of_records(superseded))
 
     def save(self) -> None:
-        """Write the snapshot, unless another run has written one meanwhile: then bring that up to date.
+        """Write the snapshot anew from the commit records.
 
         Raises:
             StoreError: if these are not all recordings (see `where`).
         """
         if not self.whole:
             raise StoreError(f"these are {len(self)} recordings chosen from {self.store.name!r}: not its whole catalog")
-        version = self.store.version(SNAPSHOT)
-        if not self.store.swap(SNAPSHOT, to_parquet(self.records, self.superseded), version):
-            refresh(self.store)
+        refresh(self.store, full=True)
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __iter__(self) -> Iterator[StoredRecording]:
-        for record in self.records:
-            yield StoredRecording(self.store, record)
+        for row in self.records:
+            yield StoredRecording(self.store, row)
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the recordings, in order."""
+        return self.records.ids
 
     def where(self, expression: str) -> Catalog:
-        """The recordings for which an expression is true; see `foundation.store.query.matching`.
+        """Return the recordings for which an expression is true; see `foundation.store.query.matching`.
 
         Raises:
             ConfigError: if the expression cannot be understood.
         """
-        chosen = {record["id"] for record in matching(add_versions(self.store, self.records), expression)}
-        return Catalog(self.store, [record for record in self.records if record["id"] in chosen], whole=False)
+        return self.select(self.matches(expression))
+
+    def matches(self, expression: str) -> np.ndarray:
+        """Return ``(R,)`` True for each recording for which an expression is true.
+
+        Raises:
+            ConfigError: if the expression cannot be understood.
+        """
+        return matching(self.records, expression, lambda: versions_column(self.store, self.records))
+
+    def select(self, chosen: np.ndarray | Sequence[str]) -> Catalog:
+        """Return some of the recordings, in the catalog's order.
+
+        Args:
+            chosen: ``(R,)`` bool, places, or ids.
+
+        Raises:
+            StoreError: if the catalog has no recording of a given id.
+        """
+        if not isinstance(chosen, np.ndarray):
+            names = list(chosen)
+            chosen = self.records.places(names)
+            if (chosen < 0).any():
+                missing = names[int(np.argmin(chosen))]
+                raise StoreError(f"no recording {missing!r} in {self.store.name!r}: `foundation catalog` lists them")
+        places = chosen if chosen.dtype == bool else np.unique(chosen)
+        return Catalog(self.store, self.records.select(places), whole=False)
 
     def sessions(self) -> list[Session]:
-        """The recordings joined by subject and session: several probes, or several assets, of one session."""
+        """Return the recordings joined by subject and session: several probes, or several assets, of one session."""
         return join_sessions(self.records)
+
+
+def _as_rows(rows: CatalogRows | Sequence[CatalogRow]) -> CatalogRows:
+    """Return rows as columns, in the catalog's order."""
+    if isinstance(rows, CatalogRows):
+        return rows
+    return CatalogRows.of(sorted(rows, key=lambda row: (row.subject, row.session, row.id)))

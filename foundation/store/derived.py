@@ -28,7 +28,7 @@ class Derived:
         store: the store.
         kind: what it is, with the version of the code that makes it where that matters, for example ``cebra-1``.
         settings: all that the result depends on; what JSON can hold.
-        inputs: content digests of the recordings it was made from (``StoredRecording.record["digest"]``); their order
+        inputs: content digests of the recordings it was made from (``StoredRecording.record.digest``); their order
             does not matter.
 
     Raises:

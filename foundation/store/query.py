@@ -13,77 +13,95 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from foundation.common.errors import ConfigError
+from foundation.store.catalog_row import CatalogRows, has_text
 
 LONGEST = 2000
 TEXT, NUMBER, LIST, TRUTH = "a text", "a number", "a list of texts", "true or false"
-COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
+COMPARE: dict[type[ast.cmpop], tuple[Callable[[Any, Any], bool], Callable[[Any, Any], Any]]] = {
+    ast.Eq: (operator.eq, pc.equal),
+    ast.NotEq: (operator.ne, pc.not_equal),
+    ast.Lt: (operator.lt, pc.less),
+    ast.LtE: (operator.le, pc.less_equal),
+    ast.Gt: (operator.gt, pc.greater),
+    ast.GtE: (operator.ge, pc.greater_equal),
 }
 
-Row = dict[str, Any]
 
+def matching(rows: CatalogRows, expression: str, versions: Callable[[], pa.Array] | None = None) -> np.ndarray:
+    """Return ``(R,)`` True for each row for which an expression is true.
 
-def matching(records: list[dict[str, Any]], expression: str) -> list[dict[str, Any]]:
-    """The records for which an expression is true.
-
-    Columns are those of a catalog's records: ``subject``, ``species``, ``session``, ``path``, ``kind``, ``lab``,
+    Columns are the fields of `CatalogRow`: ``subject``, ``species``, ``session``, ``path``, ``kind``, ``lab``,
     ``n_units``, ``n_spikes``, ``duration`` (seconds), ``hours``, ``labels``, ..., those of its source (``dandiset``,
     ``version``, ``licence``, ``embargo``, ...), ``versions`` (a list: those of its dandiset that hold it), counts of
     quality control (``units_dropped``, ``gaps``, ...) and ``quality.<name>``, which is 0 where nothing was mended. A
-    comparison with something that a record does not have is false, but for ``!=`` and ``not in``.
+    comparison with something that a row does not have is false, but for ``!=`` and ``not in``.
 
     Args:
-        records: commit records.
+        rows: the rows.
         expression: for example ``'cell_type' in labels and not (hours < 0.5 or subject in ['m1', 'm2'])``.
+        versions: returns the column ``versions``; called only if the expression asks for it.
 
     Raises:
         ConfigError: if the expression cannot be understood; the message shows the place and names the columns.
 
     Example:
-        >>> records = [{"subject": "m1", "n_units": 60, "labels": ["cell_type"]}, {"subject": "m2", "n_units": 5}]
-        >>> [record["subject"] for record in matching(records, "10 < n_units and 'cell_type' in labels")]
-        ['m1']
+        >>> rows = CatalogRows.of_records([
+        ...     {"id": "a", "n_units": 60, "labels": ["cell_type"]}, {"id": "b", "n_units": 5, "labels": []}
+        ... ])
+        >>> matching(rows, "10 < n_units and 'cell_type' in labels").tolist()
+        [True, False]
     """
-    rows = [columns(record) for record in records]
-    keep = _Reader(expression, _kinds(rows)).read()
-    return [record for record, row in zip(records, rows, strict=True) if keep(row)]
+    return _Reader(expression, _Columns(rows, versions)).read()
 
 
-def columns(record: dict[str, Any]) -> Row:
-    """A record as flat columns.
+class _Columns:
+    """The columns of rows under the names that an expression uses for them."""
 
-    Example:
-        >>> columns({"n_units": 3, "duration": 7200.0, "source": {"licence": "MIT"}, "quality": {"units_sorted": 1.0}})
-        {'n_units': 3, 'duration': 7200.0, 'hours': 2.0, 'embargo': '', 'licence': 'MIT', 'quality.units_sorted': 1.0}
-    """
-    row = {name: value for name, value in record.items() if not isinstance(value, dict)}
-    if "duration" in row:
-        row["hours"] = row["duration"] / 3600
-    if "source" in record:
-        row["embargo"] = record["source"].get("embargo", "")
-    for part in ("source", "control"):
-        for name, value in record.get(part, {}).items():
-            row.setdefault(name, value)
-    for name, value in record.get("quality", {}).items():
-        row[f"quality.{name}"] = value
-    return row
+    def __init__(self, rows: CatalogRows, versions: Callable[[], pa.Array] | None) -> None:
+        self.rows, self._versions = rows, versions
+        self._places: dict[str, str] = {}
+        names = [name for name in rows.names if name not in ("observed", "current")]
+        # In this order: the digest is that of the recording, not that of its file.
+        for prefix in ("", "source.", "control."):
+            for name in names:
+                if name.startswith(prefix) and "." not in (short := name.removeprefix(prefix)):
+                    self._places.setdefault(short, name)
+        self._places |= {name: name for name in names if name.startswith("quality.")}
+        self.kinds = {short: _kind_of(rows.column(name).type) for short, name in self._places.items()}
+        if "duration" in self.kinds:
+            self.kinds["hours"] = NUMBER
+        if any(name.startswith("source.") for name in names):
+            self.kinds["embargo"] = TEXT
+        if versions is not None:
+            self.kinds["versions"] = LIST
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, name: str) -> pa.ChunkedArray:
+        if name == "versions" and self._versions is not None:
+            return pa.chunked_array([self._versions()])
+        if name == "hours":
+            return pc.divide(self.rows.column("duration"), 3600.0)
+        if name == "embargo" and name not in self._places:
+            return pa.chunked_array([pa.array([""] * len(self))])
+        column = self.rows.column(self._places[name])
+        if name.startswith("quality."):
+            return pc.fill_null(column, 0)
+        return pc.fill_null(column, "") if name == "embargo" else column
 
 
-def _kinds(rows: list[Row]) -> dict[str, str]:
-    """Which kind of value each column holds."""
-    kinds: dict[str, str] = {}
-    for row in rows:
-        for name in row.keys() - kinds.keys():
-            kind = _kind(row[name])
-            if kind is not None:
-                kinds[name] = kind
-    return kinds
+def _kind_of(kind: pa.DataType) -> str:
+    if pa.types.is_boolean(kind):
+        return TRUTH
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return NUMBER
+    return LIST if pa.types.is_list(kind) else TEXT
 
 
 def _kind(value: Any) -> str | None:
@@ -93,26 +111,41 @@ def _kind(value: Any) -> str | None:
         return TEXT
     if isinstance(value, int | float):
         return NUMBER
-    return LIST if isinstance(value, list) else None
+    return LIST if isinstance(value, list | tuple) else None
 
 
 @dataclass(frozen=True)
 class _Term:
-    """Part of an expression: how its value is found in a row, of which kind it is, and where it stands."""
+    """Part of an expression: a column or a constant, of which kind it is, and where it stands."""
 
-    value: Callable[[Row], Any]
+    value: Any
     kind: str
     node: ast.expr
 
+    @property
+    def is_column(self) -> bool:
+        return isinstance(self.value, pa.ChunkedArray)
+
+    def values(self, count: int) -> list[Any]:
+        """One value a row, None where a row has none."""
+        values: list[Any] = self.value.to_pylist() if self.is_column else [self.value] * count
+        return values
+
+
+def _mask(values: Any, missing: bool) -> np.ndarray:
+    """Return ``(R,)`` bool of what Arrow compared, with one answer for values that are missing."""
+    mask: np.ndarray = pc.fill_null(values, missing).to_numpy(zero_copy_only=False)
+    return mask.astype(bool)
+
 
 class _Reader:
-    """Turns an expression into a function of a row."""
+    """Finds the rows for which an expression is true."""
 
-    def __init__(self, expression: str, kinds: dict[str, str]) -> None:
+    def __init__(self, expression: str, columns: _Columns) -> None:
         self.text = " ".join(expression.split("\n")).strip()
-        self.kinds = kinds
+        self.columns, self.kinds = columns, columns.kinds
 
-    def read(self) -> Callable[[Row], bool]:
+    def read(self) -> np.ndarray:
         if not self.text or len(self.text) > LONGEST:
             raise ConfigError(f"where has {len(self.text)} characters: allowed are 1 to {LONGEST}")
         try:
@@ -126,20 +159,19 @@ class _Reader:
             raise
         except (ValueError, RecursionError, MemoryError) as error:
             raise ConfigError(f"where cannot be read: {error or type(error).__name__}") from error
-        return self._truth(term).value
+        return self._truth(term)
 
     def _term(self, node: ast.expr) -> _Term:
         if isinstance(node, ast.BoolOp):
-            parts = [self._truth(self._term(value)).value for value in node.values]
-            whole = all if isinstance(node.op, ast.And) else any
-            return _Term(lambda row: whole(part(row) for part in parts), TRUTH, node)
+            parts = [self._truth(self._term(value)) for value in node.values]
+            join = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
+            return self._answer(join.reduce(parts), node)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            inner = self._truth(self._term(node.operand)).value
-            return _Term(lambda row: not inner(row), TRUTH, node)
+            return self._answer(~self._truth(self._term(node.operand)), node)
         if isinstance(node, ast.Compare):
             terms = [self._term(side) for side in (node.left, *node.comparators)]
             steps = [self._compare(a, op, b) for a, op, b in zip(terms[:-1], node.ops, terms[1:], strict=True)]
-            return _Term(lambda row: all(step(row) for step in steps), TRUTH, node)
+            return self._answer(np.logical_and.reduce(steps), node)
         if isinstance(node, ast.List | ast.Tuple | ast.Constant | ast.UnaryOp):
             return self._constant(node)
         if isinstance(node, ast.Name | ast.Attribute):
@@ -160,7 +192,11 @@ class _Reader:
             kind = _kind(value)
         if kind is None:
             raise self._refuse(node, f"{value!r} is neither a text nor a number")
-        return _Term(lambda row: value, kind, node)
+        return _Term(value, kind, node)
+
+    @staticmethod
+    def _answer(mask_R: np.ndarray, node: ast.expr) -> _Term:
+        return _Term(pa.chunked_array([pa.array(mask_R)]), TRUTH, node)
 
     def _column(self, node: ast.Name | ast.Attribute) -> _Term:
         name = ast.unparse(node)
@@ -168,29 +204,56 @@ class _Reader:
             near = difflib.get_close_matches(name, self.kinds, n=1)
             hint = f", did you mean {near[0]}?" if near else ";"
             raise self._refuse(node, f"{name} is no column{hint} columns are {', '.join(sorted(self.kinds))}")
-        missing = 0 if name.startswith("quality.") else None
-        return _Term(lambda row: row.get(name, missing), self.kinds[name], node)
+        return _Term(self.columns[name], self.kinds[name], node)
 
-    def _compare(self, left: _Term, op: ast.cmpop, right: _Term) -> Callable[[Row], bool]:
-        a, b = left.value, right.value
+    def _compare(self, left: _Term, op: ast.cmpop, right: _Term) -> np.ndarray:
         if isinstance(op, ast.In | ast.NotIn):
             if left.kind == LIST or right.kind not in (LIST, TEXT) or (right.kind == TEXT and left.kind != TEXT):
                 raise self._refuse(right.node, f"in needs a list, or a text in a text: this is {right.kind}")
-            wanted = isinstance(op, ast.In)
-            return lambda row: (a(row) is not None and a(row) in (b(row) or ())) == wanted
+            within = self._within(left, right)
+            return within if isinstance(op, ast.In) else ~within
         if type(op) not in COMPARE:
             raise self._refuse(right.node, "only ==, !=, <, <=, >, >=, in and not in compare")
         if left.kind != right.kind:
             raise self._refuse(right.node, f"{self._said(left.node)} is {left.kind}, this is {right.kind}")
         if left.kind not in (TEXT, NUMBER) and not isinstance(op, ast.Eq | ast.NotEq):
             raise self._refuse(right.node, f"{left.kind} is neither more nor less than another")
-        compare, missing = COMPARE[type(op)], isinstance(op, ast.NotEq)
-        return lambda row: missing if (x := a(row)) is None or (y := b(row)) is None else compare(x, y)
+        (compare, columns), missing = COMPARE[type(op)], isinstance(op, ast.NotEq)
+        if left.kind != LIST and (left.is_column or right.is_column):
+            try:
+                return _mask(columns(left.value, right.value), missing)
+            except (OverflowError, pa.ArrowInvalid):  # a number that no column can hold
+                pass
+        return self._row_by_row(left, right, lambda a, b: missing if a is None or b is None else compare(a, b))
 
-    def _truth(self, term: _Term) -> _Term:
+    def _within(self, left: _Term, right: _Term) -> np.ndarray:
+        """Return ``(R,)`` True where the left value is in the right one."""
+        if right.kind == LIST and left.is_column and not right.is_column:
+            try:
+                wanted = pa.array(right.value, pa.string() if left.kind == TEXT else None)
+                if not len(right.value) or left.kind != TEXT:
+                    raise pa.ArrowInvalid("numbers are compared as Python compares them")
+                return _mask(pc.is_in(left.value, value_set=wanted), missing=False)
+            except (OverflowError, pa.ArrowInvalid, pa.ArrowTypeError):
+                wanted_values = set(right.value)
+                return np.array([a is not None and a in wanted_values for a in left.value.to_pylist()], dtype=bool)
+        if right.is_column and not left.is_column and left.kind == TEXT:
+            if right.kind == LIST:
+                return has_text(right.value, left.value)
+            column = right.value.cast(pa.string())
+            return _mask(pc.match_substring(column, left.value), False) & _mask(pc.not_equal(column, ""), False)
+        return self._row_by_row(left, right, lambda a, b: a is not None and a in (b or ()))
+
+    def _row_by_row(self, left: _Term, right: _Term, answer: Callable[[Any, Any], bool]) -> np.ndarray:
+        count = len(self.columns)
+        pairs = zip(left.values(count), right.values(count), strict=True)
+        return np.array([answer(a, b) for a, b in pairs], dtype=bool)
+
+    def _truth(self, term: _Term) -> np.ndarray:
+        """Return ``(R,)`` bool of a term that is true or false."""
         if term.kind != TRUTH:
             raise self._refuse(term.node, f"this is {term.kind}: compare it with something")
-        return term
+        return _mask(term.value, False) if term.is_column else np.full(len(self.columns), bool(term.value))
 
     def _said(self, node: ast.expr) -> str:
         return ast.get_source_segment(self.text, node) or ast.unparse(node)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+
+from foundation.store.catalog_row import CatalogRow
 
 
 @dataclass(frozen=True)
@@ -13,40 +15,40 @@ class Session:
     Args:
         subject: the subject's key, with its namespace.
         session: the session's name.
-        records: the commit records of its recordings, sorted by path.
+        records: the rows of its recordings, sorted by path.
     """
 
     subject: str
     session: str
-    records: list[dict[str, Any]]
+    records: list[CatalogRow]
 
     @property
     def n_units(self) -> int:
         """Units of all its recordings."""
-        return sum(int(record["n_units"]) for record in self.records)
+        return sum(row.n_units for row in self.records)
 
     @property
     def ids(self) -> list[str]:
         """Ids of its recordings."""
-        return [record["id"] for record in self.records]
+        return [row.id for row in self.records]
 
 
-def join_sessions(records: list[dict[str, Any]]) -> list[Session]:
-    """Group records by subject and session, in the order of their first record.
+def join_sessions(rows: Iterable[CatalogRow]) -> list[Session]:
+    """Group rows by subject and session, in the order of their first row.
 
     A subject's key holds its archive and dandiset, so that animals of the same name do not meet. A recording whose
     session has no name stays alone.
 
     Example:
-        >>> records = [{"id": i, "subject": "m", "session": s, "path": i, "n_units": 2} for i, s in zip("abc", "xyx")]
-        >>> [(session.session, session.ids, session.n_units) for session in join_sessions(records)]
+        >>> rows = [CatalogRow(i, subject="m", session=s, path=i, n_units=2) for i, s in zip("abc", "xyx")]
+        >>> [(session.session, session.ids, session.n_units) for session in join_sessions(rows)]
         [('x', ['a', 'c'], 4), ('y', ['b'], 2)]
     """
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for record in records:
-        alone = "" if record["session"] else record["id"]
-        groups.setdefault((record["subject"], record["session"], alone), []).append(record)
+    groups: dict[tuple[str, str, str], list[CatalogRow]] = {}
+    for row in rows:
+        alone = "" if row.session else row.id
+        groups.setdefault((row.subject, row.session, alone), []).append(row)
     return [
-        Session(subject, session, sorted(group, key=lambda r: (r["path"], r["id"])))
+        Session(subject, session, sorted(group, key=lambda row: (row.path, row.id)))
         for (subject, session, _), group in groups.items()
     ]

@@ -9,6 +9,7 @@ import numpy as np
 import zarr
 
 from foundation.common.errors import StoreError
+from foundation.store.catalog_row import CatalogRow
 from foundation.store.format.encode import (
     Encoded,
     EncodedArray,
@@ -19,7 +20,6 @@ from foundation.store.format.encode import (
     decode_series,
 )
 from foundation.store.format.finite import missing_as_nan
-from foundation.store.format.observed_time import from_record
 from foundation.store.format.spike_blocks import SpikeBlocks
 from foundation.store.format.zarr_arrays import read_array
 from foundation.store.interval import Interval
@@ -36,24 +36,24 @@ class StoredRecording:
 
     Args:
         store: the store.
-        record: its commit record, or its id.
+        record: its row of the catalog, or its id.
 
     Raises:
         StoreError: if the store has no such recording.
     """
 
-    def __init__(self, store: Store, record: dict[str, Any] | str) -> None:
+    def __init__(self, store: Store, record: CatalogRow | str) -> None:
         if isinstance(record, str):
             found = store.commit(record)
             if found is None:
                 raise StoreError(f"no recording {record!r} in {store.name!r}: `foundation catalog` lists them")
-            record = found
+            record = CatalogRow.of(found)
         self.store, self.record = store, record
-        self.id: str = record["id"]
+        self.id = record.id
 
     @cached_property
     def group(self) -> zarr.Group:
-        return self.store.open_group(self.record["digest"])
+        return self.store.open_group(self.record.digest)
 
     @cached_property
     def attributes(self) -> dict[str, Any]:
@@ -74,17 +74,17 @@ class StoredRecording:
 
     @property
     def n_units(self) -> int:
-        return int(self.record["n_units"])
+        return self.record.n_units
 
     @property
     def resolution(self) -> float:
         """Seconds below which this recording's activity has no detail."""
-        return float(self.record["resolution"])
+        return self.record.resolution
 
     @property
     def kind(self) -> str:
         """``spikes``, ``counts`` or ``values``."""
-        return str(self.record["kind"])
+        return self.record.kind
 
     @cached_property
     def subject(self) -> Subject:
@@ -106,7 +106,7 @@ class StoredRecording:
     @cached_property
     def observed(self) -> Interval:
         """The domain as intervals that do not touch; mostly known from the catalog, without opening the recording."""
-        found = from_record(self.record)
+        found = self.record.observed_time()
         return self.domain.union() if found is None else found
 
     @cached_property
@@ -160,6 +160,6 @@ class StoredRecording:
         """``(N,)`` events a second over the observed time (mean value for sampled values)."""
         if self.activity is not None:
             mean = np.nanmean(self.activity.data, axis=0)
-            return mean * self.activity.rate if self.record["kind"] == COUNTS else mean
+            return mean * self.activity.rate if self.record.kind == COUNTS else mean
         counts = read_array(self.group, "spikes/counts").data
         return counts / max(self.domain.duration, 1e-9)

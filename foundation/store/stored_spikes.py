@@ -26,7 +26,7 @@ class StoredSpikes:
 
     def __init__(self, recording: StoredRecording) -> None:
         # The group itself is not kept: its metadata are many times larger than those of three arrays.
-        digest = recording.record["digest"]
+        digest = recording.record.digest
         arrays = recording.store.open_arrays(digest, ARRAYS)
         name = "spikes/ticks" if "spikes/ticks" in arrays else "spikes/times"
         missing = [path for path in (name, "spikes/edges", "spikes/offsets") if path not in arrays]

@@ -94,7 +94,7 @@ def prepare(settings: SweepSettings, trial: Trial) -> tuple[PretrainSettings, Ca
         )
     chosen = training.records[: trial.recordings]
     seconds = settings.data.bin_widths[0] * settings.model.patch_length
-    tokens = round(sum(r["n_units"] * r["duration"] for r in chosen) / seconds)
+    tokens = round(sum((chosen.numbers("n_units") * chosen.numbers("duration")).tolist()) / seconds)
     steps = max(2, round(settings.passes * tokens / settings.data.tokens_per_step))
     runs = Path(settings.runs or Path(settings.output) / "runs")
     run = PretrainSettings(
@@ -114,7 +114,7 @@ def prepare(settings: SweepSettings, trial: Trial) -> tuple[PretrainSettings, Ca
         optimizer=replace(settings.optimizer, warmup_steps=max(1, steps // 10)),
         validation=ValidationSettings(every=steps, held_out=settings.held_out, steps=settings.validation_steps),
     )
-    return run, Catalog(catalog.store, [*chosen, *held_out.records], whole=False), tokens
+    return run, catalog.select([*chosen.ids, *held_out.ids]), tokens
 
 
 def digest_of(run: PretrainSettings, catalog: Catalog) -> str:

@@ -24,13 +24,11 @@ def model_card(settings: PretrainSettings, catalog: Catalog, last: dict[str, flo
     kind = type(model).__name__
     naming, argument = ("", "") if kind == "EIT" else (f"from foundation.models import {kind}\n", f", {kind}")
     records = catalog.records
-    subjects = {r["subject"] for r in records}
-    species = sorted({printable(r["species"]) for r in records if r["species"]}) or ["not given"]
-    licences = sorted({printable(r["source"]["licence"]) for r in records if r["source"]["licence"]}) or [
-        "see the recordings"
-    ]
-    hours = sum(r["duration"] for r in records) / 3600
-    units = sum(r["n_units"] for r in records)
+    subjects = set(records.texts("subject"))
+    species = sorted({printable(name) for name in records.texts("species") if name}) or ["not given"]
+    licences = sorted({printable(name) for name in records.texts("source.licence") if name}) or ["see the recordings"]
+    hours = sum(records.numbers("duration").tolist()) / 3600
+    units = int(records.numbers("n_units").sum())
     widths = ", ".join(f"{w:g} s" for w in settings.data.bin_widths)
     figures = "\n".join(f"| {name} | {value:.4g} |" for name, value in sorted(last.items()))
     return f"""---

@@ -73,7 +73,7 @@ class Trainer:
         self.saver = Saver(self.checkpoints, self.control, settings, self.identity)
         self.reports = Reports(self.folder, self.control, bins)
         self.skips = Skips(settings.safety.max_skipped)
-        self.paths = [record["path"] for record in self.loader.records]
+        self.paths = self.loader.records.texts("path")
         self.best = Best(settings.saving.best, settings.saving.highest)
 
     def run(self) -> Path:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 from foundation.common.errors import ConfigError
 from foundation.store.catalog import Catalog
+from foundation.store.catalog_row import CatalogRows
 from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.validation.validate import split
 
@@ -15,7 +15,7 @@ SHOWN = 5
 
 def recordings_digest(catalog: Catalog) -> str:
     """Return the sha256 over the content digests of the recordings: it identifies the data that a run trains on."""
-    digests = sorted(record["digest"] for record in catalog.records)
+    digests = sorted(catalog.records.texts("digest"))
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
@@ -28,29 +28,31 @@ def choose_recordings(settings: PretrainSettings, catalog: Catalog) -> tuple[Cat
     """
     training, held_out = split(catalog, settings.validation.held_out)
     for name, units in settings.objective.own_units().items():
-        _check_population(settings, f"objective.{name}", units, [r for r in training.records if r["n_units"]])
+        _check_population(
+            settings, f"objective.{name}", units, training.records.select(training.records.numbers("n_units") > 0)
+        )
     return training, held_out
 
 
-def _check_population(settings: PretrainSettings, name: str, units: int, records: list[dict[str, Any]]) -> None:
+def _check_population(settings: PretrainSettings, name: str, units: int, records: CatalogRows) -> None:
     """Refuse all but one recording of so many units, every one of which is in every window.
 
     That two recordings have as many units does not make them one population: unit 3 of one is another neuron in the
     other. A recording counts also where none of its windows fits.
     """
     if len(records) > 1:
-        one = next((r for r in records if r["n_units"] == units), records[0])
-        said = [f"{r['path']} ({r['n_units']} units)" for r in records[:SHOWN]]
+        one = next((r for r in records if r.n_units == units), records[0])
+        said = [f"{r.path} ({r.n_units} units)" for r in records[:SHOWN]]
         said += [f"{len(records) - SHOWN} more"] * (len(records) > SHOWN)
         raise ConfigError(
             f"{name} is {units}: that is one population, and each of the {len(records)} recordings is another: "
             f"{', '.join(said)}. Choose one by holding out the others, such as with "
-            f"--validation.held_out \"id != '{one['id']}'\" for {one['path']}, and give its number of units"
+            f"--validation.held_out \"id != '{one.id}'\" for {one.path}, and give its number of units"
         )
     for record in records:
-        if record["n_units"] != units:
+        if record.n_units != units:
             raise ConfigError(
-                f"{name} is {units}: {record['path']} has {record['n_units']} units, give --{name} {record['n_units']}"
+                f"{name} is {units}: {record.path} has {record.n_units} units, give --{name} {record.n_units}"
             )
     if settings.data.max_units < units:
         raise ConfigError(

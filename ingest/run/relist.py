@@ -79,7 +79,7 @@ def hold_to(listed: VersionAssets, store: Store, assets: Sequence[Asset], receip
 
 def outdated(listed: VersionAssets, catalog: Catalog) -> list[str]:
     """Return the paths of recordings that were read from a version which holds their assets no longer."""
-    return [r["path"] for r in catalog.records if r["source"]["version"] == listed.version and listed.lacks(r)]
+    return [r.path for r in catalog.records if r.source.version == listed.version and listed.lacks(r.source)]
 
 
 def _within(path: str, folder: str) -> bool:
@@ -131,13 +131,9 @@ def prune(store: Store, source: str, archives: Sequence[Archive] = (), access: A
     listed = list_version(address, access or AccessSettings())
     note_version(store, listed)
     catalog = Catalog.refresh(store)
-    gone = [record for record in catalog.records if listed.lacks(record) and _within(record["path"], address.within)]
-    for record in gone:
-        retire(store, record["id"], f"{listed} does not hold its asset")
+    gone = [row for row in catalog.records if listed.lacks(row.source) and _within(row.path, address.within)]
+    for row in gone:
+        retire(store, row.id, f"{listed} does not hold its asset")
     kept = Catalog.refresh(store) if gone else catalog
-    same = [
-        r
-        for r in kept.records
-        if (r["source"]["archive"], r["source"]["dandiset"]) == (listed.archive, listed.dandiset)
-    ]
-    return Pruned(str(listed), [record["path"] for record in gone], len(same))
+    same = [r for r in kept.records if (r.source.archive, r.source.dandiset) == (listed.archive, listed.dandiset)]
+    return Pruned(str(listed), [row.path for row in gone], len(same))

@@ -23,7 +23,7 @@ def report(real_data, ray_session, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stored(report):
-    return {one.record["path"]: one.load() for one in Catalog.open(Store(report.store))}
+    return {one.record.path: one.load() for one in Catalog.open(Store(report.store))}
 
 
 @pytest.fixture(scope="module")

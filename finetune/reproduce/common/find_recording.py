@@ -21,4 +21,4 @@ def find_recording(catalog: Catalog, subject: str) -> StoredRecording:
 
 def source_digest(recording: StoredRecording) -> str:
     """Digest of the file that a recording was read from, which stays when the store's schema or a recipe does not."""
-    return recording.record["source"]["digest"] or recording.record["digest"]
+    return recording.record.source.digest or recording.record.digest

@@ -82,18 +82,18 @@ def read_trials(recording: StoredRecording) -> Trials:
     """
     trials = recording.intervals.get("trials")
     if trials is None or "target_id" not in trials.columns or not len(trials.start):
-        raise ConfigError(f"{recording.record['path']} has no trials with a target_id: reaching trials are needed")
+        raise ConfigError(f"{recording.record.path} has no trials with a target_id: reaching trials are needed")
     label_R = trials.columns["target_id"].astype(np.int64)
     wrong = label_R[(label_R < 0) | (label_R >= DIRECTIONS)]
     if len(wrong):
-        raise ConfigError(f"{recording.record['path']} has target_id {wrong[0]}: from 0 to {DIRECTIONS - 1}")
+        raise ConfigError(f"{recording.record.path} has target_id {wrong[0]}: from 0 to {DIRECTIONS - 1}")
     reader = ActivityReader(recording)
     starts, lengths = [], []
     for start, stop in zip(trials.start, trials.end, strict=True):
         seen = reader.domain.slice(float(start), float(stop))
         n_bins = np.floor((seen.end - seen.start) / BIN_SECONDS + 1e-6).astype(int)
         if not n_bins.any():
-            raise ConfigError(f"{recording.record['path']}: the trial at {start:g} s has no observed bin")
+            raise ConfigError(f"{recording.record.path}: the trial at {start:g} s has no observed bin")
         longest = int(n_bins.argmax())
         starts.append(float(seen.start[longest]))
         lengths.append(int(n_bins[longest]))

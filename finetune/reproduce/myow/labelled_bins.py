@@ -74,7 +74,7 @@ def read_reaches(recording: StoredRecording) -> Parts:
     """
     trials, velocity = recording.intervals.get("trials"), recording.behavior.get("velocity")
     if trials is None or "direction" not in trials.columns or velocity is None:
-        raise ConfigError(f"{recording.record['path']} has no trials with a direction and velocity: reaches are needed")
+        raise ConfigError(f"{recording.record.path} has no trials with a direction and velocity: reaches are needed")
     reader = ActivityReader(recording)
     rows: list[np.ndarray] = []
     starts: list[float] = []
@@ -88,7 +88,7 @@ def read_reaches(recording: StoredRecording) -> Parts:
                 starts += (float(start) + REACH_SECONDS * np.arange(n_bins)).tolist()
                 group += [trial] * n_bins
     if not rows:
-        raise ConfigError(f"{recording.record['path']} has no observed bin of {REACH_SECONDS} s in any trial")
+        raise ConfigError(f"{recording.record.path} has no observed bin of {REACH_SECONDS} s in any trial")
     start_M, group_M = np.array(starts), np.array(group)
     bins = Bins(
         np.concatenate(rows).astype(np.float32), start_M, group_M,
@@ -110,9 +110,7 @@ def read_sleep(recording: StoredRecording) -> Parts:
     """
     states = recording.intervals.get("states")
     if states is None or "state" not in states.columns or not len(states.start):
-        raise ConfigError(
-            f"{recording.record['path']} has no intervals called states: hours of wake and sleep are needed"
-        )
+        raise ConfigError(f"{recording.record.path} has no intervals called states: hours of wake and sleep are needed")
     reader = ActivityReader(recording)
     start, end = float(states.start[0]), float(states.end[-1])
     n_bins = round((end - start) / SLEEP_SECONDS)
@@ -130,7 +128,7 @@ def read_sleep(recording: StoredRecording) -> Parts:
     present = {STATES[label] for label in np.unique(label_M[learn & bins.scored_M])}
     if len(present) < 2 or not (held & bins.scored_M).any() or not bins.scored_M[n_train:].any():
         raise ConfigError(
-            f"{recording.record['path']} has {', '.join(sorted(present)) or 'no state'} in the first {n_learn} bins of "
+            f"{recording.record.path} has {', '.join(sorted(present)) or 'no state'} in the first {n_learn} bins of "
             f"{SLEEP_SECONDS:g} s: at least two states are needed there, one in the other bins of the first {n_train}, "
             f"and one in the last {n_bins - n_train}"
         )

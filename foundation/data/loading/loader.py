@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from typing import Any
 
+import numpy as np
 import torch
 
 from foundation.common.errors import ConfigError
@@ -91,13 +92,11 @@ class Loader:
         self.workers, self.prefetch, self.cache_bytes = workers, prefetch, cache_bytes
         self.share = Share(rank, world, packed, bins_per_token or self.plan.bins_per_token)
         self.device, self.total_steps = device, total_steps
-        known = {record["id"]: record for record in catalog.records}
-        unknown = [name for name in self.plan.recordings if name not in known]
-        if unknown:
-            raise ConfigError(
-                f"the catalog has no recording {unknown[0]}: open the catalog that the sampler was made of"
-            )
-        self.records = [known[name] for name in self.plan.recordings]
+        places_R = catalog.records.places(self.plan.recordings)
+        if (places_R < 0).any():
+            unknown = self.plan.recordings[int(np.argmin(places_R))]
+            raise ConfigError(f"the catalog has no recording {unknown}: open the catalog that the sampler was made of")
+        self.records = catalog.records.select(places_R)
         self.plan.check(self.records, rank, world)
         self.reader = WindowReader(catalog.store, self.records, cache_bytes)
         surround = self.plan.surround

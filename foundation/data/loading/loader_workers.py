@@ -20,6 +20,7 @@ from foundation.common.errors import ConfigError, FoundationError
 from foundation.common.socket_folder import shorten_sockets
 from foundation.data.reading.reader import WindowReader
 from foundation.data.steps.step import Plan, StepWindows
+from foundation.store.catalog_row import CatalogRows
 from foundation.store.storage import Store
 
 ALIGNED = 64
@@ -60,7 +61,7 @@ class Steps(Dataset):
         cache_bytes: of decoded activity held by each worker.
     """
 
-    def __init__(self, url: str, records: list[dict[str, Any]], plan: Plan, share: Share, cache_bytes: int) -> None:
+    def __init__(self, url: str, records: CatalogRows, plan: Plan, share: Share, cache_bytes: int) -> None:
         self.url, self.records, self.plan, self.share, self.cache_bytes = url, records, plan, share, cache_bytes
         self._reader: WindowReader | None = None
 

@@ -6,12 +6,12 @@ import heapq
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 
 from foundation.common.errors import ConfigError
 from foundation.data.reading.block_source import SampleSource, Source, open_source
+from foundation.store.catalog_row import CatalogRow, CatalogRows
 from foundation.store.storage import Store
 from foundation.store.stored import StoredRecording
 
@@ -29,7 +29,7 @@ class BlockCache:
 
     Args:
         store: where recordings lie.
-        records: their commit records.
+        records: their rows of the catalog.
         max_bytes: of decoded blocks (or one block, if that is larger), exceeded by one block while it is decoded, and
             where the store is not on this machine by 16 that are read ahead. What open recordings need beside their
             blocks may take an eighth of this more.
@@ -38,17 +38,18 @@ class BlockCache:
         ConfigError: if ``max_bytes`` is not above 0.
     """
 
-    def __init__(self, store: Store, records: Sequence[dict[str, Any]], max_bytes: int) -> None:
+    def __init__(self, store: Store, records: Sequence[CatalogRow], max_bytes: int) -> None:
         if max_bytes < 1:
             raise ConfigError(f"cache_bytes is {max_bytes}: above 0 bytes")
-        self.store, self.records, self.max_bytes = store, records, max_bytes
+        self.store, self.records, self.max_bytes = store, CatalogRows.of(records), max_bytes
         self.held = self.decodes = self.largest_held = 0
         self.now = 0
         n = len(records)
         self.first_R, self.count_R = np.full(n, -1, dtype=np.int64), np.zeros(n, dtype=np.int64)
-        self.n_units_R = np.array([record["n_units"] for record in records], dtype=np.int64)
-        self.modality_R = np.array([VALUES_MODALITY if r["kind"] == "values" else 0 for r in records], dtype=np.int64)
-        self.sampled_R = np.array([record["kind"] != "spikes" for record in records], dtype=bool)
+        kind_R = np.array(self.records.texts("kind"))
+        self.n_units_R = self.records.numbers("n_units")
+        self.modality_R = np.where(kind_R == "values", VALUES_MODALITY, COUNTS_MODALITY)
+        self.sampled_R = kind_R != "spikes"
         self.rate_R, self.start_R = np.ones(n), np.zeros(n)
         empty = np.zeros(0, dtype=np.int64)
         self.low_K, self.high_K, self.base_K, self.shift_K = empty, empty, empty, empty

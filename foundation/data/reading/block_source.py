@@ -78,7 +78,7 @@ class SampleSource:
     """
 
     def __init__(self, recording: StoredRecording) -> None:
-        digest, name = recording.record["digest"], "activity/data"
+        digest, name = recording.record.digest, "activity/data"
         stored = recording.store.open_arrays(digest, [name]).get(name)
         if stored is None:
             raise StoreError(

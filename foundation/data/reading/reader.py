@@ -17,6 +17,7 @@ from foundation.data.reading.binning import fill_masks, locate
 from foundation.data.reading.block_cache import AT_ONCE, COUNTS_MODALITY, VALUES_MODALITY, BlockCache
 from foundation.data.windows import NANOSECONDS, WindowTable, to_nanoseconds
 from foundation.store.catalog import Catalog
+from foundation.store.catalog_row import CatalogRow
 from foundation.store.storage import Store
 from foundation.store.stored import StoredRecording
 
@@ -40,7 +41,7 @@ class WindowReader:
     ``seconds`` holds what was spent in ``decoding`` blocks, in ``binning``, and in ``collation`` (all the rest).
     """
 
-    def __init__(self, store: Store, records: Sequence[dict[str, Any]], max_bytes: int = 1 << 30) -> None:
+    def __init__(self, store: Store, records: Sequence[CatalogRow], max_bytes: int = 1 << 30) -> None:
         self.cache = BlockCache(store, records, max_bytes)
         self.seconds = {"decoding": 0.0, "binning": 0.0, "collation": 0.0}
         self.widened = 0
@@ -232,7 +233,7 @@ class ReaderCache:
 
     def __init__(self, catalog: Catalog, max_bytes: int = 1 << 30) -> None:
         self._catalog = catalog
-        self._place = {record["id"]: i for i, record in enumerate(catalog.records)}
+        self._place = {name: i for i, name in enumerate(catalog.ids)}
         self._reader = WindowReader(catalog.store, catalog.records, max_bytes)
         self._readers: dict[str, ActivityReader] = {}
 

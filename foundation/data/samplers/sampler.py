@@ -6,7 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from foundation.common.errors import ConfigError
 from foundation.data.covariate_settings import SurroundSettings
 from foundation.data.steps.step import Plan, StepWindows
 from foundation.data.windows import NANOSECONDS, WindowTable, bins_of, to_nanoseconds
+from foundation.store.catalog_row import CatalogRows
 from foundation.store.interval import Interval
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ class WindowPlan:
     def steps_together(self) -> int | None:
         return self.sampler.steps_together(self.batch_size)
 
-    def check(self, records: Sequence[dict[str, Any]], rank: int, world: int) -> None:
+    def check(self, records: CatalogRows, rank: int, world: int) -> None:
         """Raise ConfigError if ``world`` processes cannot share a step; warn about times that are coarser than bins."""
         if self.batch_size < 1:
             raise ConfigError(f"batch_size={self.batch_size}: at least 1")
@@ -118,13 +119,14 @@ class WindowPlan:
                 f"{world} processes cannot share a step of batch_size={self.batch_size}: raise batch_size"
             )
         bin_width = self.sampler.shape.width / NANOSECONDS
-        coarse = [record for record in records if record["resolution"] > bin_width * (1 + 1e-6)]
-        if coarse:
-            worst = max(coarse, key=lambda record: record["resolution"])
+        resolution_R = records.numbers("resolution")
+        n_coarse = int((resolution_R > bin_width * (1 + 1e-6)).sum())
+        if n_coarse:
+            worst = records[int(np.argmax(resolution_R))]
             log.warning(
                 "bin_width is %g s, finer than the resolution of %d of %d recordings (%g s in %s): "
                 "give a bin_width and a grid no shorter than that, or leave them out",
-                *(bin_width, len(coarse), len(records), worst["resolution"], worst["path"]),
+                *(bin_width, n_coarse, len(records), worst.resolution, worst.path),
             )
 
     def windows(self, step: int, rank: int = 0, world: int = 1) -> StepWindows:

@@ -13,6 +13,7 @@ from foundation.data.batch import WindowBatch
 from foundation.data.covariate_settings import SurroundSettings
 from foundation.data.keyed_random import Draws
 from foundation.data.windows import NANOSECONDS, WindowTable
+from foundation.store.catalog_row import CatalogRows
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Plan(Protocol):
     @property
     def steps_together(self) -> int | None: ...
 
-    def check(self, records: Sequence[dict[str, Any]], rank: int, world: int) -> None:
+    def check(self, records: CatalogRows, rank: int, world: int) -> None:
         """Check that the plan fits its recordings and processes, and warn about bins that are finer than times mean.
 
         Raises:

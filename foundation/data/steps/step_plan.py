@@ -8,10 +8,8 @@ draws where they start and which units they have of these alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +20,7 @@ from foundation.data.steps.step import StepWindows
 from foundation.data.steps.views import ViewSpec, draw_start, same_condition
 from foundation.data.windows import WindowTable, to_nanoseconds
 from foundation.store.catalog import Catalog
+from foundation.store.catalog_row import CatalogRows
 from foundation.store.interval import Interval
 from foundation.store.stored import StoredRecording
 
@@ -190,19 +189,19 @@ class StepPlan:
                 f"{settings.min_windows * self.largest}"
             )
         self._records = catalog.records
-        self.recordings = tuple(record["id"] for record in catalog.records)
+        self.recordings = tuple(catalog.ids)
         self._store = catalog.store
         self._domains: dict[int, Interval] = {}
         self._tables: dict[int, dict[str, Interval]] = {}
         n_units_R, seconds_R, resolution_R, interval_R = (
-            np.array([record[name] for record in self._records])
-            for name in ("n_units", "duration", "resolution", "longest_interval")
+            self._records.numbers(name) for name in ("n_units", "duration", "resolution", "longest_interval")
         )
+        self._n_units_R, self._resolution_R = n_units_R, resolution_R
         token_W = np.array(settings.bin_widths) * bins_per_token
         longest_RW = ((interval_R[:, None] + 1e-6) / token_W).astype(np.int64)
         fits_RW = (token_W >= resolution_R[:, None] * (1 - 1e-9)) & (longest_RW >= spec.shortest)
         fits_R = fits_RW.any(1)
-        self.left_out = [self._records[r]["path"] for r in np.flatnonzero(~fits_R)]
+        self.left_out = self._records.select(~fits_R).texts("path")
         weight_R = np.where(fits_R & (n_units_R > 0), (n_units_R * seconds_R) ** settings.weight_power, 0.0)
         if not weight_R.sum() > 0:
             raise StoreError(
@@ -234,7 +233,7 @@ class StepPlan:
             raise ConfigError(f"batch_size is {batch_size}: None, as a StepPlan fills each step to tokens_per_step")
         return self
 
-    def check(self, records: Sequence[dict[str, Any]], rank: int, world: int) -> None:
+    def check(self, records: CatalogRows, rank: int, world: int) -> None:
         """Raise ConfigError if ``world`` processes cannot share a step."""
         if not 0 <= rank < world <= self.settings.min_windows:
             raise ConfigError(
@@ -289,10 +288,9 @@ class StepPlan:
     def _draw(self, step: int, outline: Outline, number: int) -> Window:
         rng = np.random.default_rng([self.seed, step, number, 1])
         index = int(outline.recording_M[number])
-        record = self._records[index]
         width = self.settings.bin_widths[outline.width_M[number]]
         domain = self._domain(index)
-        grid = max(width, float(record["resolution"]))
+        grid = max(width, float(self._resolution_R[index]))
         views: list[View] = []
         for place, n_tokens in enumerate(outline.tokens_MV[number].tolist()):
             n_bins = n_tokens * self.bins_per_token
@@ -300,11 +298,11 @@ class StepPlan:
             near = (views[0].start, self.spec.max_distance) if bound and self.spec.max_distance is not None else None
             taken = self._taken(index, views, width) if bound else None
             views.append(View(self._draw_start(rng, domain, n_bins * width, grid, near, taken), n_bins))
-        n_units = int(record["n_units"])
+        n_units = int(self._n_units_R[index])
         units = np.arange(n_units)
         if n_units > self.settings.max_units:
             units = np.sort(rng.choice(n_units, self.settings.max_units, replace=False))
-        return Window(record["id"], units, width, tuple(views))
+        return Window(self.recordings[index], units, width, tuple(views))
 
     def _taken(self, index: int, views: list[View], width: float) -> Interval | None:
         """Time that the next view of a window leaves out: that of earlier ones, and that under the first's label."""
@@ -340,7 +338,7 @@ class StepPlan:
             table, column = (self.spec.condition or ".").split(".")
             found = StoredRecording(self._store, self._records[index]).intervals.get(table)
             if found is None or column not in found.columns:
-                log.info("%s has no %s: its views have whatever condition", self._records[index]["path"], table)
+                log.info("%s has no %s: its views have whatever condition", self._records[index].path, table)
                 found = None
             self._tables[index] = {} if found is None else {table: found}
         return self._tables[index]

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+import pyarrow as pa
 
 from foundation.common.errors import StoreError
+from foundation.store.catalog_row import CatalogRows
 from foundation.store.commit.atomic_files import to_json
+from foundation.store.recording import Source
 from foundation.store.storage import Store
 
 RETIRED, VERSIONS = "retired", "versions"
 ATTEMPTS = 20
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,10 @@ class VersionAssets:
         """Return True if an asset at this path would be listed."""
         return path.lower().startswith(self.prefix.lower())
 
-    def lacks(self, record: Record) -> bool:
+    def lacks(self, source: Source) -> bool:
         """Return True if a recording is of an asset of this dandiset that the version does not list."""
-        source = record["source"]
-        same = (source["archive"], source["dandiset"]) == (self.archive, self.dandiset)
-        return same and self.covers(source["path"]) and source["asset"] not in self.assets
+        same = (source.archive, source.dandiset) == (self.archive, self.dandiset)
+        return same and self.covers(source.path) and source.asset not in self.assets
 
     def __str__(self) -> str:
         return f"{self.archive}/{self.dandiset}@{self.version}"
@@ -70,27 +70,32 @@ def note_version(store: Store, listed: VersionAssets) -> None:
     raise StoreError(f"other runs write {store.name}/{name} all the time: run this command again")
 
 
-def add_versions(store: Store, records: Sequence[Record]) -> list[Record]:
-    """Return the records, each with ``versions``: the versions of its dandiset that are known to hold its asset.
+def versions_column(store: Store, rows: CatalogRows) -> pa.Array:
+    """Return ``(R,)`` lists of texts: the versions of each row's dandiset that are known to hold its asset.
 
     A version that was never listed to its end is known by the recordings that were first read from it.
     """
     names = [f"{VERSIONS}/{name}" for name in store.names(VERSIONS) if name.endswith(".json")]
-    listed = [found for found in store.read_many(names) if found is not None]
-    known = {(one["archive"], one["dandiset"], one["version"]): one["assets"] for one in listed}
-    return [{**record, "versions": _versions(record["source"], known)} for record in records]
+    known: dict[tuple[str, str], dict[str, Mapping[str, str]]] = {}
+    for one in store.read_many(names):
+        if one is not None:
+            known.setdefault((one["archive"], one["dandiset"]), {})[one["version"]] = one["assets"]
+    archives, dandisets, versions, assets = (
+        rows.texts(f"source.{name}") for name in ("archive", "dandiset", "version", "asset")
+    )
+    sources = zip(archives, dandisets, versions, assets, strict=True)
+    return pa.array([_versions(source, known) for source in sources], pa.list_(pa.string()))
 
 
-def _versions(source: Mapping[str, str], known: Mapping[tuple[str, str, str], Mapping[str, str]]) -> list[str]:
-    if not source["archive"]:
+def _versions(
+    source: tuple[str, str, str, str], known: Mapping[tuple[str, str], Mapping[str, Mapping[str, str]]]
+) -> list[str]:
+    archive, dandiset, version, asset = source
+    if not archive:
         return []
-    dandiset = (source["archive"], source["dandiset"])
-    found = {
-        version for (*which, version), assets in known.items() if (*which,) == dandiset and source["asset"] in assets
-    }
-    if (*dandiset, source["version"]) not in known:
-        found.add(source["version"])
-    return sorted(found)
+    listed = known.get((archive, dandiset), {})
+    found = {name for name, assets in listed.items() if asset in assets}
+    return sorted(found if version in listed else found | {version})
 
 
 def retire(store: Store, identity: str, reason: str) -> None:

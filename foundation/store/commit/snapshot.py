@@ -5,13 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from foundation.common.errors import StoreError
+from foundation.common.locks import whole_file
+from foundation.store.catalog_row import CatalogRows, join_columns, map_columns, to_columns, write_columns
 from foundation.store.commit.membership import retired
 from foundation.store.format.identity import origin
 from foundation.store.recording import Source
@@ -22,32 +30,121 @@ log = logging.getLogger(__name__)
 SNAPSHOT = "catalog.parquet"
 FLAT = ("id", "subject", "species", "session", "path", "n_units", "n_spikes", "duration", "kind", "lab")
 ATTEMPTS = 50
+COLUMNS = 1  # raised whenever columns are kept otherwise than before
+LARGE = 4 << 20  # bytes of a snapshot whose columns are kept in a file
+BATCH = 1 << 15
+UNUSED = 30 * 24 * 3600.0
 
 Record = dict[str, Any]
 
 
-def read_snapshot(store: Store) -> tuple[list[Record], list[Record]] | None:
-    """Records that count and records that were superseded, as the snapshot has them; None without a snapshot.
+def open_snapshot(store: Store) -> tuple[CatalogRows, CatalogRows] | None:
+    """Return rows that count and rows that were superseded, as the snapshot has them; None without a snapshot.
+
+    Columns of a large snapshot are kept in a file of this machine's cache, named by the snapshot's digest, and mapped
+    into memory: it is made once, and processes share its pages.
 
     Raises:
-        StoreError: if it is damaged.
+        StoreError: if the snapshot is damaged.
     """
-    content = store.read_bytes(SNAPSHOT)
+    content = _content(store)
     if content is None:
         return None
+    if content.size < LARGE:
+        return _parted(CatalogRows(_columns(store, content)))
+    file = cache_folder() / f"{hashlib.sha256(content).hexdigest()}-{COLUMNS}.arrow"
     try:
-        # Not from a Python file object, and in this thread: otherwise one of Arrow's threads may still hold the
-        # object when the process ends, and abort it (apache/arrow 33975, 34314).
-        columns = ["record", "current"]
-        # `read_table` goes through Arrow's datasets, whose threads abort a process that ends soon after.
+        rows = map_columns(file)
+        os.utime(file)
+    except (OSError, pa.ArrowInvalid):
+        table = _columns(store, content)
+        try:
+            with whole_file(file) as part:
+                write_columns(part, table)
+            rows = map_columns(file)
+            _drop_old(file.parent)
+        except OSError as error:
+            log.warning("%s is kept in memory, not in %s: %s", SNAPSHOT, file.parent, error)
+            rows = CatalogRows(table)
+    return _parted(rows)
+
+
+def cache_folder() -> Path:
+    """Return the folder of catalogs' columns, in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foundation" / "catalogs"
+
+
+def _drop_old(folder: Path) -> None:
+    """Remove columns that no process has opened for a month; whoever maps them keeps them."""
+    for file in folder.glob("*.arrow"):
+        with suppress(OSError):
+            if time.time() - file.stat().st_mtime > UNUSED:
+                file.unlink()
+
+
+def _content(store: Store) -> pa.Buffer | None:
+    """Return the snapshot's bytes, mapped where the store is a folder; None without a snapshot."""
+    if store.is_local:
+        try:
+            return pa.memory_map(store.path(SNAPSHOT)).read_buffer()
+        except FileNotFoundError:
+            return None
+        except (OSError, pa.ArrowInvalid):  # an empty file cannot be mapped
+            pass
+    content = store.read_bytes(SNAPSHOT)
+    return None if content is None else pa.py_buffer(content)
+
+
+def _batches(store: Store, content: pa.Buffer) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yield the records as JSON texts, and which of them count, some at a time.
+
+    Raises:
+        StoreError: if the snapshot is damaged.
+    """
+    try:
+        # `read_table` goes through Arrow's datasets, whose threads abort a process that ends soon after. A Python file
+        # object would do the same: one of Arrow's threads may still hold it then (apache/arrow 33975, 34314).
         with pq.ParquetFile(pa.BufferReader(content), pre_buffer=False) as file:
-            table = file.read(columns=columns, use_threads=False)
-        rows, counts = (table.column(name).to_pylist() for name in columns)
+            for batch in file.iter_batches(BATCH, columns=["record", "current"], use_threads=False):
+                counts = batch.column("current").to_numpy(zero_copy_only=False)
+                yield batch.column("record").to_pylist(), counts
     except (pa.ArrowInvalid, OSError, KeyError) as error:
         where = f"{store.name}/{SNAPSHOT}"
         raise StoreError(f"{where} is damaged ({error}): rebuild it with `foundation catalog --refresh`") from error
-    records = [json.loads(row) for row in rows]
-    pairs = list(zip(records, counts, strict=True))
+
+
+def _columns(store: Store, content: pa.Buffer) -> pa.Table:
+    """Return the snapshot's columns: first the rows that count, then the others, each in the catalog's order."""
+    parts = []
+    for texts, counts in _batches(store, content):
+        table = to_columns(texts)
+        parts.append(table.append_column("current", pa.array(counts)))
+    table = join_columns(parts or [to_columns([]).append_column("current", pa.array([], pa.bool_()))])
+    counts = table["current"].to_numpy()
+    if (counts[1:] > counts[:-1]).any():
+        table = table.take(np.argsort(~counts, kind="stable"))
+    return table
+
+
+def _parted(rows: CatalogRows) -> tuple[CatalogRows, CatalogRows]:
+    count = int(pc.sum(rows.column("current")).as_py() or 0)
+    return rows.part(0, count), rows.part(count, len(rows))
+
+
+def read_records(store: Store) -> tuple[list[Record], list[Record]] | None:
+    """Return records that count and records that were superseded, word for word; None without a snapshot.
+
+    Raises:
+        StoreError: if the snapshot is damaged.
+    """
+    content = _content(store)
+    if content is None:
+        return None
+    pairs = [
+        (json.loads(text), bool(counts))
+        for texts, counts_R in _batches(store, content)
+        for text, counts in zip(texts, counts_R, strict=True)
+    ]
     return [record for record, yes in pairs if yes], [record for record, yes in pairs if not yes]
 
 
@@ -117,7 +214,7 @@ def refresh(store: Store, full: bool = False) -> tuple[list[Record], list[Record
 def known_records(store: Store) -> dict[str, Record]:
     """The snapshot's records by id; none where it is missing or damaged."""
     try:
-        parts = read_snapshot(store) or ([], [])
+        parts = read_records(store) or ([], [])
     except StoreError as error:
         log.warning("%s", error)
         return {}

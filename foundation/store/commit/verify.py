@@ -14,7 +14,7 @@ from foundation.common.progress import progress
 from foundation.store.commit.garbage_collection import left_parts
 from foundation.store.commit.group_files import stray_files, what_is_wrong
 from foundation.store.commit.record_check import Held, differences
-from foundation.store.commit.snapshot import read_snapshot
+from foundation.store.commit.snapshot import read_records
 from foundation.store.derived import made_by_digest
 from foundation.store.format.encode import group_digest
 from foundation.store.format.identity import recording_id
@@ -198,7 +198,7 @@ def _check_derived(store: Store, digest: str) -> Verification:
 
 def _check_catalog(store: Store, records: list[dict[str, Any]]) -> list[Finding]:
     try:
-        found = read_snapshot(store)
+        found = read_records(store)
     except StoreError as error:
         return [Finding("catalog.parquet", str(error))]
     if found is None:

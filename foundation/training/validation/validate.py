@@ -17,7 +17,6 @@ from foundation.data import Loader, StepPlan
 from foundation.embedding.frozen_embeddings import embed_units
 from foundation.evaluation.ridge_readout import ridge_accuracy
 from foundation.store.catalog import Catalog
-from foundation.store.query import matching
 from foundation.store.stored import StoredRecording
 from foundation.training.distributed.deepspeed_state import weights
 from foundation.training.distributed.engine import PretrainModule
@@ -35,15 +34,14 @@ def split(catalog: Catalog, held_out: str) -> tuple[Catalog, Catalog]:
         ConfigError: if either is empty.
     """
     if not held_out:
-        return catalog, Catalog(catalog.store, [], whole=False)
-    names = {record["id"] for record in matching(catalog.records, held_out)}
-    parts = [[r for r in catalog.records if (r["id"] in names) == out] for out in (False, True)]
-    if not parts[0] or not parts[1]:
+        return catalog, catalog.select([])
+    held_R = catalog.matches(held_out)
+    if not held_R.any() or held_R.all():
         raise ConfigError(
-            f"validation.held_out is {held_out!r}: it names {len(parts[1])} of {len(catalog)} recordings, and there "
+            f"validation.held_out is {held_out!r}: it names {held_R.sum()} of {len(catalog)} recordings, and there "
             "must be some to train on and some to validate on"
         )
-    return Catalog(catalog.store, parts[0], whole=False), Catalog(catalog.store, parts[1], whole=False)
+    return catalog.select(~held_R), catalog.select(held_R)
 
 
 class UnreadError(StoreError):
@@ -162,7 +160,7 @@ class Validator:
     def _embedded(self, model: Any, catalog: Catalog) -> tuple[np.ndarray, np.ndarray]:
         """Embeddings and labels of the labelled units of some recordings."""
         chosen = self.settings.validation
-        labelled = [r for r in catalog.records if chosen.label in r["labels"]] or catalog.records
+        labelled = catalog.records.select(catalog.records.with_label(chosen.label)) or catalog.records
         labelled = labelled[: chosen.recordings]
         mine: list[list[Any]] = []
         for record in labelled[self.control.rank :: self.control.world]:
@@ -173,7 +171,7 @@ class Validator:
             try:
                 found = self._read(read)
             except ConfigError as error:
-                log.debug("%s is left out of the probe: %s", record["path"], error)
+                log.debug("%s is left out of the probe: %s", record.path, error)
                 continue
             if found is None:
                 break

@@ -23,7 +23,7 @@ def catalog(tmp_path_factory, make_recording):
 
 
 def unit_problem(catalog, sizes, y_S):
-    recordings = [next(r for r in catalog if r.record["n_units"] == n) for n in sizes]
+    recordings = [next(r for r in catalog if r.record.n_units == n) for n in sizes]
     return UnitProblem(
         Labels("cell_type", "all", "Cell type", np.array(y_S), classes=("common", "rare")),
         recordings,

@@ -209,7 +209,7 @@ def test_a_raster_shows_spikes_where_they_are():
 
 def test_a_damaged_recording_does_not_spoil_the_page(catalog):
     record = catalog.records[0]
-    Path(catalog.store.path("recordings", record["digest"], "domain/start/c/0")).write_bytes(b"torn")
+    Path(catalog.store.path("recordings", record.digest, "domain/start/c/0")).write_bytes(b"torn")
     page = Page(render(catalog))
     assert page.text.count("It cannot be shown") == 1
     assert len(page.of("article")) == 3
@@ -255,8 +255,8 @@ def test_the_table_is_found_in_and_sorted_by_keyboard_or_mouse(small_store, tmp_
     body = Page(done.stdout).of("body")[0]
     assert body["data-found"] == "1 of 4 1"
     assert body["data-sort"] == "descending"
-    records = sorted(Catalog.open(Store(small_store)).records, key=lambda r: -r["n_spikes"])
-    assert body["data-order"].split(",") == [r["subject"] for r in records]
+    records = sorted(Catalog.open(Store(small_store)).records, key=lambda r: -r.n_spikes)
+    assert body["data-order"].split(",") == [r.subject for r in records]
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")

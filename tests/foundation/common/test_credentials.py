@@ -16,6 +16,7 @@ from foundation.catalog.catalog_table import catalog_table
 from foundation.common.command import presentable, run_stage
 from foundation.common.credentials import holds_secret, public, without_secrets
 from foundation.common.printable import in_page, printable
+from foundation.store import CatalogRow
 from foundation.training.launch.launch import write_config
 from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.run_folder import RunFolder
@@ -159,11 +160,10 @@ HOSTILE = "m\x1b[2J\x07\r\n\x9b31m\u202etxt\ud800"
 
 
 def test_control_characters_of_files_reach_neither_terminal_nor_page(caplog, capsys):
-    record = {"id": "f00d", "subject": HOSTILE, "session": HOSTILE, "path": "a.nwb", "kind": "spikes", "n_units": 3}
-    record |= {"n_spikes": 12, "duration": 1.0, "labels": [HOSTILE]}
+    row = CatalogRow("f00d", subject=HOSTILE, session=HOSTILE, path="a.nwb", n_units=3, n_spikes=12, labels=[HOSTILE])
     receipt = Receipt(path=HOSTILE, status=FAILED, note=HOSTILE)
     texts = {
-        "table": catalog_table([record]),
+        "table": catalog_table([row]),
         "report": IngestReport("a", "s", "r", [receipt], 1).text(),
         "explained": str(Explanation(HOSTILE, HOSTILE, [Note(HOSTILE, HOSTILE)], [], {HOSTILE: 1.0})),
         "page": in_page(HOSTILE),

@@ -1,9 +1,9 @@
 """A whole step of each objective on a store: its FLOPs, parameters and time against what happens."""
 
-import json
 import tracemalloc
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -23,7 +23,7 @@ from foundation.objectives import (
     SwapVAESettings,
     VICRegSettings,
 )
-from foundation.store import Catalog, Store
+from foundation.store import Catalog, CatalogRows, Store
 from foundation.training import ModelSettings, PretrainSettings
 from foundation.training.distributed.engine import build_module
 from foundation.training.monitor.throughput import ATTENTION
@@ -153,15 +153,18 @@ def test_a_step_is_outlined_by_every_process_and_drawn_and_read_by_one():
 
 
 def test_the_catalog_in_memory_is_as_large_as_it_is_taken_to_be(small_store):
-    """Records that differ, as those of an archive do, and their plan."""
+    """Rows that differ, as those of an archive do, and their plan."""
     catalog = Catalog.open(Store(small_store))
+    row = catalog.records[0]
     tracemalloc.start()
     try:
-        before = tracemalloc.get_traced_memory()[0]
-        records = [json.loads(json.dumps(catalog.records[0] | {"id": f"{k:020x}"})) for k in range(2000)]
-        many = Catalog(catalog.store, records)
+        before = tracemalloc.get_traced_memory()[0] + pa.total_allocated_bytes()
+        rows = CatalogRows.of(
+            [replace(row, id=f"{k:020x}", digest=f"{k:064x}", path=f"{k:020x}/{row.path}") for k in range(2000)]
+        )
+        many = Catalog(catalog.store, rows)
         plan = StepPlan(many, DataSettings(bin_widths=[0.025], max_units=12), SPEC, bins_per_token=4, seed=0)
-        held = tracemalloc.get_traced_memory()[0] - before
+        held = tracemalloc.get_traced_memory()[0] + pa.total_allocated_bytes() - before
     finally:
         tracemalloc.stop()
     assert len(plan.recordings) == 2000

@@ -87,7 +87,7 @@ window = st.tuples(
 @settings(max_examples=60, deadline=None)
 def test_any_batch_is_what_a_plain_loop_counts(catalog, windows, subset, packed, cache, data):
     catalog, trains = catalog
-    spikes = [r for r in catalog.records if r["kind"] == "spikes"]
+    spikes = [r for r in catalog.records if r.kind == "spikes"]
     reader = WindowReader(catalog.store, spikes, cache)
     r, start, n_bins, width = zip(*windows, strict=True)
     units = None

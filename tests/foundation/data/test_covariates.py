@@ -43,7 +43,7 @@ def store(tmp_path, make_recording):
 
 
 def by_subject(store):
-    return {r["subject"]: r for r in Catalog.build(store).records}
+    return {r.subject: r for r in Catalog.build(store).records}
 
 
 def test_channels_are_behaviour_trials_and_session(store):
@@ -88,7 +88,7 @@ def test_raw_information_is_principal_components(store):
 def test_segments_are_pooled_and_a_recording_without_any_says_so(store):
     records = by_subject(store)
     around = Surroundings(store, list(records.values()), RAW)
-    with_hand = next(r["id"] for k, r in records.items() if k.endswith("mouse0"))
+    with_hand = next(r.id for k, r in records.items() if k.endswith("mouse0"))
     # A recording without behaviour still has its session's time.
     assert len(around.missing()) == 2
     a, b = around(with_hand, 0.0, 4.0), around(with_hand, 30.0, 1.2)
@@ -105,7 +105,7 @@ def test_segments_are_pooled_and_a_recording_without_any_says_so(store):
 
 
 def records_digest(records, name):
-    return next(r["digest"] for r in records.values() if r["id"] == name)
+    return next(r.digest for r in records.values() if r.id == name)
 
 
 def test_contexts_give_every_view_its_own_whatever_the_process(store):

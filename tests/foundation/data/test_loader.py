@@ -133,14 +133,14 @@ def test_batches_of_one_corpus_keep_kind_width_and_masks(mixed):
     kinds = Counter()
     for batch in Loader(mixed, samplers(mixed)["plan"]).steps(0, 12):
         view = batch.views[0]
-        n_units = np.array([mixed.records[int(r)]["n_units"] for r in view.recording_B])
+        n_units = np.array([mixed.records[int(r)].n_units for r in view.recording_B])
         assert (view.mask_BN.sum(1).numpy() == np.minimum(n_units, 16)).all()
         assert not (view.x_BNT.float() * ~view.mask_BN[:, :, None]).any()
         assert not (view.x_BNT.float() * ~view.mask_BT[:, None, :]).any()
         for r, dt, modality in zip(view.recording_B, view.dt_B, view.modality_B, strict=True):
             record = mixed.records[int(r)]
-            kinds[record["path"], round(float(dt), 3)] += 1
-            assert int(modality) == (record["kind"] == "values")
+            kinds[record.path, round(float(dt), 3)] += 1
+            assert int(modality) == (record.kind == "values")
     assert {path for path, _ in kinds} == {f"{k}.nwb" for k in range(6)}
     # 4 s counts only at bins of a second (a token is four), 100 ms counts never finer than their samples.
     assert {width for path, width in kinds if path in ("3.nwb", "4.nwb")} == {1.0}
@@ -328,7 +328,7 @@ def test_damaged_blocks_are_named(tmp_path, make_recording):
     store = Store(tmp_path / "store", create=True)
     identity = write_recording(store, make_recording(0))
     group = StoredRecording(store, identity).group
-    folder = tmp_path / "store" / "recordings" / StoredRecording(store, identity).record["digest"] / "spikes" / "ticks"
+    folder = tmp_path / "store" / "recordings" / StoredRecording(store, identity).record.digest / "spikes" / "ticks"
     assert group["spikes/ticks"].size
     chunk = next(p for p in sorted((folder / "c").rglob("*")) if p.is_file())
     chunk.write_bytes(b"\xff" * chunk.stat().st_size)

@@ -84,7 +84,7 @@ def test_larger_recordings_are_drawn_more_often_as_the_power_says(tmp_path, make
     plan = plan_of(tmp_path / "store", settings)
     # The first window of a step is drawn before the budget has a say.
     drawn = Counter(plan(step)[0].recording for step in range(1500))
-    sizes = {r["id"]: r["n_units"] for r in plan._records}
+    sizes = {r.id: r.n_units for r in plan._records}
     share = sum(n for name, n in drawn.items() if sizes[name] == 16) / 1500
     assert share == pytest.approx(2 / 3, abs=0.05)  # (16 / 4) ** 0.5 = 2 to 1
 
@@ -124,7 +124,7 @@ def test_a_recording_that_may_not_be_drawn_never_is(tmp_path, make_recording):
         write_recording(store, make_recording(seed, seconds=100.0))
     write_recording(store, make_recording(3, seconds=100.0, resolution=50.0))  # no bin width is as coarse
     plan = plan_of(tmp_path / "store")
-    last = [r["resolution"] == 50.0 for r in plan._records].index(True)
+    last = [r.resolution == 50.0 for r in plan._records].index(True)
     assert plan.outline.cumulative_R.max() == 1.0
     assert np.searchsorted(plan.outline.cumulative_R, np.nextafter(1, 0), side="right") != last
     assert not any((plan.outline(step).recording_M == last).any() for step in range(50))
@@ -202,7 +202,7 @@ def test_all_that_an_outline_may_hold_comes_up(tmp_path, make_recording):
         np.concatenate([getattr(step, name)[:4] for step in steps]) for name in ("recording_M", "width_M", "tokens_MV")
     )
     assert np.bincount(recording) / len(recording) == pytest.approx([1 / 3] * 3, abs=0.04)
-    coarse = int(np.flatnonzero([r["resolution"] == 0.1 for r in plan._records])[0])
+    coarse = int(np.flatnonzero([r.resolution == 0.1 for r in plan._records])[0])
     assert set(width[recording == coarse]) == {1}
     assert np.bincount(width[recording != coarse]) / (recording != coarse).sum() == pytest.approx([0.5, 0.5], abs=0.05)
     lengths = np.bincount(tokens.ravel())[4:]
@@ -217,7 +217,7 @@ def test_the_budget_takes_no_share_from_large_populations(tmp_path, make_recordi
     write_recording(store, make_recording(1, n_units=2))
     settings = DataSettings(bin_widths=[0.025], tokens_per_step=8192, min_windows=4, max_units=64, weight_power=0.0)
     plan = plan_of(tmp_path / "store", settings, ViewSpec(views=1, shortest=16, longest=16))
-    large = int(np.argmax([r["n_units"] for r in plan._records]))
+    large = int(np.argmax([r.n_units for r in plan._records]))
     taken = [plan.outline(step).recording_M for step in range(3000)]
     assert all(len(recording_M) >= 8 for recording_M in taken)
     assert max(int(plan.outline(step).cost_M.sum()) for step in range(100)) <= 8192
@@ -294,8 +294,8 @@ def test_a_step_is_drawn_without_opening_a_recording(tmp_path, make_recording):
         write_recording(store, make_recording(seed, **({} if domain is None else {"domain": domain})))
     catalog = Catalog.refresh(store)
     drawn = [plan_of(tmp_path / "store")(step) for step in range(20)]
-    for record in catalog.records:
-        del record["observed"]  # as older software wrote it: the recordings are opened
+    # As older software wrote it: the recordings are opened.
+    catalog = Catalog(store, [replace(row, observed=None) for row in catalog.records])
     opened = [StepPlan(catalog, SETTINGS, SPEC, bins_per_token=4, seed=0)(step) for step in range(20)]
     shutil.rmtree(tmp_path / "store" / "recordings")
     closed = [plan_of(tmp_path / "store")(step) for step in range(20)]

@@ -134,10 +134,10 @@ def test_a_changed_recipe_is_a_new_recording(tmp_path):
     two = write_recording(store, recording, "two")
     assert one != two
     # The catalog lists the newer; the older is still there for whoever named it; and it can be made current again.
-    assert [r["id"] for r in Catalog.build(store).records] == [two]
+    assert [r.id for r in Catalog.build(store).records] == [two]
     assert StoredRecording(store, one).n_units == 3
     write_recording(store, recording, "one")
-    assert [r["id"] for r in Catalog.build(store).records] == [one]
+    assert [r.id for r in Catalog.build(store).records] == [one]
 
 
 def test_a_flipped_byte_is_named(tmp_path):

@@ -31,8 +31,8 @@ def test_probes_of_a_session_are_joined_by_session_and_subject(catalog):
         ("dandi/1/mouse", "s2", 5),
         ("dandi/2/mouse", "s1", 6),
     ]
-    assert [r["path"] for r in sessions[0].records] == ["dandi/1/s1_probe-A.nwb", "dandi/1/s1_probe-B.nwb"]
-    assert sorted(i for s in sessions for i in s.ids) == sorted(r["id"] for r in catalog.records)
+    assert [r.path for r in sessions[0].records] == ["dandi/1/s1_probe-A.nwb", "dandi/1/s1_probe-B.nwb"]
+    assert sorted(i for s in sessions for i in s.ids) == sorted(r.id for r in catalog.records)
 
 
 def test_the_table_says_which_part_of_a_session_a_recording_is(catalog):

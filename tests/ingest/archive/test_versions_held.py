@@ -67,7 +67,7 @@ def prune(archive, store):
 
 
 def current(store):
-    return sorted(record["path"][4] for record in Catalog.open(store).records)
+    return sorted(record.path[4] for record in Catalog.open(store).records)
 
 
 def test_assets_that_are_replaced_or_removed_under_way_are_failures_and_do_not_count(archive, take, store, files):
@@ -135,7 +135,7 @@ def test_the_catalog_answers_which_recordings_belong_to_a_version(archive, take,
     take("draft")
 
     def of(expression):
-        return sorted(record["path"][4] for record in Catalog.open(store).where(expression).records)
+        return sorted(record.path[4] for record in Catalog.open(store).where(expression).records)
 
     assert of("'draft' in versions") == ["0", "2"]
     assert of(f"'{PUBLISHED}' in versions and dandiset == '000123'") == ["1", "2"]
@@ -145,7 +145,8 @@ def test_the_catalog_answers_which_recordings_belong_to_a_version(archive, take,
 
 def test_embargo_is_in_the_provenance(archive, take, store, files, monkeypatch):
     take()
-    assert all("embargo" not in record["source"] for record in Catalog.open(store).records)
+    assert not any(record.source.embargo for record in Catalog.open(store).records)
+    assert all("embargo" not in store.commit(identity)["source"] for identity in Catalog.open(store).ids)
     archive.contents.tokens[TOKEN] = "owner"
     hidden = archive.contents.dandisets["000123"]
     hidden.embargoed, hidden.owners = True, ("owner",)
@@ -153,6 +154,6 @@ def test_embargo_is_in_the_provenance(archive, take, store, files, monkeypatch):
     monkeypatch.setenv("LAB_TOKEN", TOKEN)
     take()
     (found,) = Catalog.open(store).where("embargo == 'embargoed'")
-    assert found.record["path"] == "sub-0/sub-0.nwb"
-    assert found.load().source.embargo == found.record["source"]["embargo"] == "embargoed"
+    assert found.record.path == "sub-0/sub-0.nwb"
+    assert found.load().source.embargo == found.record.source.embargo == "embargoed"
     assert verify_store(store).ok

@@ -13,6 +13,7 @@ import shutil
 import sys
 import sysconfig
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 
 from broken_hdf5 import CANARY_TEXT, CANARY_TIME
@@ -155,7 +156,9 @@ def _store_faults(store: Store, status: str) -> list[str]:
         faults.append(f"the store is not whole: {verified} {verified.left}")
     for stored in Catalog.open(store):
         recording = stored.load()
-        if CANARY_TEXT in json.dumps([stored.attributes, stored.record]) or CANARY_TEXT in str(dict(recording.units)):
+        if CANARY_TEXT in json.dumps([stored.attributes, asdict(stored.record)]) or CANARY_TEXT in str(
+            dict(recording.units)
+        ):
             faults.append("text from outside the file is in the store")
         floats = [array.data for array in encode(recording).arrays.values() if array.data.dtype.kind == "f"]
         floats += [recording.spikes.times] if recording.spikes is not None else []

@@ -79,12 +79,12 @@ def test_an_archive_is_ingested_through_faults_and_again_when_its_draft_has_move
     assert "is stated: the bytes are not the stated ones" in said
     catalog = Catalog.open(Store(tmp_path / "store"))
     assert len(catalog) == 3
-    first = {record["path"]: record["id"] for record in catalog.records}
+    first = {record.path: record.id for record in catalog.records}
     for stored in catalog:
         assert stored.verify() == []
-        source = stored.record["source"]
-        assert (source["archive"], source["dandiset"], source["version"]) == ("lab", "000123", "draft")
-        assert source["digest"].startswith("dandi-etag:")
+        source = stored.record.source
+        assert (source.archive, source.dandiset, source.version) == ("lab", "000123", "draft")
+        assert source.digest.startswith("dandi-etag:")
 
     # The draft moves: an asset is replaced, the wrong digest is mended, the rest stays.
     contents = archive.contents
@@ -94,7 +94,7 @@ def test_an_archive_is_ingested_through_faults_and_again_when_its_draft_has_move
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 files: 2 ingested, 2 skipped" in done.stdout
     catalog = Catalog.open(Store(tmp_path / "store"))
-    second = {record["path"]: record["id"] for record in catalog.records}
+    second = {record.path: record.id for record in catalog.records}
     assert len(second) == len(catalog) == 4
     assert second["sub-0/sub-0_ses-s0.nwb"] != first["sub-0/sub-0_ses-s0.nwb"]
     assert second["sub-1/sub-1_ses-s1.nwb"] == first["sub-1/sub-1_ses-s1.nwb"]

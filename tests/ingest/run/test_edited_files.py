@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from foundation.store import Catalog, Store, verify_store
+from foundation.store import Catalog, CatalogRow, Store, verify_store
 from ingest.recipe.recipes import load_recipe
 from ingest.run.worker import Work
 from ingest.sources import find_assets
@@ -31,7 +31,7 @@ def taken(tmp_path, write, nwb_maker):
 
         def listed(self):
             catalog = Catalog.refresh(self.store)
-            assert [r["id"] for r in Catalog.open(self.store).records] == [r["id"] for r in catalog.records]
+            assert [r.id for r in Catalog.open(self.store).records] == [r.id for r in catalog.records]
             return sorted(r.load().spikes.train(0).tolist() for r in catalog)
 
     made = Taken()
@@ -45,8 +45,8 @@ def test_an_edited_file_counts_once_and_what_it_was_is_kept(taken):
     taken.file("a.nwb", [2.0])
     assert taken.ingest() == [[2.0]]
     catalog = Catalog.open(taken.store)
-    assert [r["id"] for r in catalog.superseded] == [first["id"]]
-    assert taken.store.commit(first["id"]) == first
+    assert [r.id for r in catalog.superseded] == [first.id]
+    assert CatalogRow.of(taken.store.commit(first.id)) == first
     assert taken.ingest() == [[2.0]]  # once more changes nothing
     taken.file("a.nwb", [3.0])
     assert taken.ingest() == [[3.0]]
@@ -95,6 +95,6 @@ def test_another_session_at_the_same_place_replaces_nothing(taken):
 def test_without_the_newer_recording_the_older_counts_again(taken):
     taken.file("a.nwb", [2.0])
     taken.ingest()
-    taken.store.remove(f"commits/{Catalog.open(taken.store).records[0]['id']}.json")
+    taken.store.remove(f"commits/{Catalog.open(taken.store).records[0].id}.json")
     taken.store.remove("catalog.parquet")
     assert taken.listed() == [[1.0]]

@@ -43,4 +43,4 @@ def test_from_bucket_to_bucket(bucket, write, nwb_maker):
     local = read_nwb(path)
     assert stored.verify() == []
     assert stored.load().spikes.times.tolist() == local.spikes.times.tolist()
-    assert stored.record["source"]["digest"] == local.source.digest
+    assert stored.record.source.digest == local.source.digest

@@ -29,10 +29,10 @@ def test_good_files_are_committed_and_bad_ones_reported(run, folder, tmp_path):
     assert not any(str(folder) in r.note for r in report.failed)  # the path has a column of its own
     store = Store(tmp_path / "store")
     catalog = Catalog.open(store)
-    assert sorted(r["path"] for r in catalog.records) == ["sub-0/good.nwb", "sub-1/good.nwb", "unsorted.nwb"]
+    assert sorted(r.path for r in catalog.records) == ["sub-0/good.nwb", "sub-1/good.nwb", "unsorted.nwb"]
     for stored in catalog:
         assert stored.verify() == []
-        direct = read_nwb(str(folder / stored.record["path"]))
+        direct = read_nwb(str(folder / stored.record.path))
         assert stored.load().spikes.times.tolist() == direct.spikes.times.tolist()
     # Nothing partial: a group per commit, no leftovers.
     assert len(list((tmp_path / "store" / "recordings").iterdir())) == 3
@@ -83,7 +83,7 @@ def test_another_recipe_makes_other_recordings(run, good_folder, tmp_path):
 def test_two_runs_give_the_same_bytes(run, good_folder, tmp_path):
     for name in ("one", "two"):
         run(good_folder, tmp_path / name)
-    one, two = ({r["id"]: r for r in Catalog.open(Store(tmp_path / name)).records} for name in ("one", "two"))
+    one, two = ({r.id: r for r in Catalog.open(Store(tmp_path / name)).records} for name in ("one", "two"))
     assert one == two  # records hold the digest of all content
 
 

@@ -45,7 +45,7 @@ def test_what_is_written_is_read_and_verifies(place, make_recording):
     Catalog.refresh(store)
 
     again = Catalog.open(Store(place))
-    assert [r.record["path"] for r in again] == ["sub-0.nwb", "sub-1.nwb"]
+    assert [r.record.path for r in again] == ["sub-0.nwb", "sub-1.nwb"]
     back = StoredRecording(Store(place), identity).load()
     assert back.spikes.times.tobytes() == recording.spikes.times.tobytes()
     assert back.behavior["position"].data.tobytes() == recording.behavior["position"].data.tobytes()
@@ -98,7 +98,7 @@ def test_what_is_damaged_is_named(place, make_recording):
     write_recording(store, make_recording(0))
     write_recording(store, make_recording(1))
     Catalog.refresh(store)
-    (digest,) = [r["digest"] for r in Catalog.open(store).records if r["path"] == "sub-1.nwb"]
+    (digest,) = [r.digest for r in Catalog.open(store).records if r.path == "sub-1.nwb"]
     chunk = f"recordings/{digest}/spikes/ticks/c/0"
     content = bytearray(store.read_bytes(chunk))
     content[-1] ^= 0xFF
@@ -114,20 +114,20 @@ def test_derived_data_lie_beside_recordings_and_change_none(place, make_recordin
     identity = write_recording(store, make_recording(0))
     before = StoredRecording(store, identity).record
     settings = {"dim": 3, "temperature": 0.1}
-    fit = Derived(store, "cebra", settings, [before["digest"]])
+    fit = Derived(store, "cebra", settings, [before.digest])
     assert not fit.exists()
     with pytest.raises(StoreError, match="missing"):
         fit.read("embedding")
     z = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     fit.write({"a/embedding": z, "names": np.array(["x", ""])}, {"loss": 0.25})
 
-    again = Derived(Store(place), "cebra", dict(reversed(settings.items())), [before["digest"]])
+    again = Derived(Store(place), "cebra", dict(reversed(settings.items())), [before.digest])
     assert again.exists()
     assert again.names() == ["a/embedding", "names"]
     np.testing.assert_array_equal(again.read("a/embedding"), z)
     assert again.read("names").tolist() == ["x", ""]
     assert again.attributes["loss"] == 0.25
-    assert not Derived(store, "cebra", settings | {"dim": 4}, [before["digest"]]).exists()
+    assert not Derived(store, "cebra", settings | {"dim": 4}, [before.digest]).exists()
     assert not Derived(store, "cebra", settings, ["another recording"]).exists()
     assert [d.digest for d in Derived.find(store)] == [fit.digest]
     assert Derived.find(store, "qc") == []
@@ -169,7 +169,7 @@ def test_a_newer_asset_at_a_path_supersedes_the_older(place, make_recording):
     elsewhere = write_recording(store, asset(3, "draft", path="sub-a/b.nwb"), "r")
     other = write_recording(store, asset(4, "draft", archive="dandi-sandbox"), "r")
     catalog = Catalog.refresh(store)
-    assert {r["id"] for r in catalog.records} == {second, elsewhere, other}
-    assert [r["id"] for r in catalog.superseded] == [first]
-    assert {r["id"] for r in Catalog.open(store).records} == {second, elsewhere, other}
+    assert {r.id for r in catalog.records} == {second, elsewhere, other}
+    assert [r.id for r in catalog.superseded] == [first]
+    assert {r.id for r in Catalog.open(store).records} == {second, elsewhere, other}
     assert StoredRecording(store, first).load().n_units == 12

@@ -33,7 +33,7 @@ def store(tmp_path, make_recording):
 
 
 def group_of(store, path="sub-1.nwb"):
-    (digest,) = [r["digest"] for r in Catalog.build(store).records if r["path"] == path]
+    (digest,) = [r.digest for r in Catalog.build(store).records if r.path == path]
     return digest
 
 

@@ -112,7 +112,7 @@ def test_a_chunk_that_is_cut_short_is_not_decoded_from_what_follows_it_in_memory
 def test_damage_is_named(tmp_path, make_recording, damage):
     store = Store(tmp_path / "store", create=True)
     stored = StoredRecording(store, write_recording(store, make_recording(0, n_units=40, seconds=400.0)))
-    folder = tmp_path / "store" / "recordings" / stored.record["digest"] / "spikes" / "ticks"
+    folder = tmp_path / "store" / "recordings" / stored.record.digest / "spikes" / "ticks"
     spikes = StoredSpikes(stored)
     shard = folder / "c" / "0"
     content = bytearray(shard.read_bytes())

@@ -99,7 +99,7 @@ def test_each_process_fits_its_own_recordings_and_all_are_there_at_the_end(surro
     assert Two().run(prepare) == [[], []]
     by_thread = {thread: [n for t, n in fitted if t is thread] for thread, _ in fitted}
     assert sorted(len(names) for names in by_thread.values()) == [2, 2]
-    names = {record["id"] for record in surrounded.records} - {done_before}
+    names = {record.id for record in surrounded.records} - {done_before}
     assert sorted(name for _, name in fitted) == sorted(names)
 
 

@@ -148,7 +148,7 @@ def test_a_window_whose_input_is_not_finite_is_named(tiny, monkeypatch):
     assert (skipped["step"], skipped["suspects"], skipped["loss"]) == (3, "input", "nan")
     trainer = Trainer(settings, Catalog.open(Store(settings.store)))
     window = trainer.plan(2)[3]
-    path = next(r["path"] for r in trainer.catalog.records if r["id"] == window.recording)
+    path = next(r.path for r in trainer.catalog.records if r.id == window.recording)
     assert skipped["windows"][0].startswith(f"{path} at {window.views[0].start:.3f} s")
     assert len(skipped["windows"]) == 1
 

@@ -25,7 +25,7 @@ def test_held_out_recordings_are_measured_and_never_trained_on(tiny, tmp_path):
     settings = tiny(steps=60, checkpoint_every=60, log_every=10, validation=HELD_OUT)
     catalog = Catalog.open(Store(settings.store))
     training, held_out = split(catalog, HELD_OUT.held_out)
-    assert [r["subject"] for r in held_out.records] == ["mouse3"]
+    assert [r.subject for r in held_out.records] == ["mouse3"]
     assert len(training) == 3
     pretrain(settings)
     found = lines(settings)
