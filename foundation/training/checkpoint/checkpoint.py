@@ -1,17 +1,17 @@
-"""Checkpoints that go on exactly: written under a new name, committed last, verified when loaded, free of pickle.
+"""Checkpoints that resume bit for bit: written under a new name, committed last, verified when loaded, free of pickle.
 
 ::
 
     step-00000050/
       model/                              config.json and model.safetensors: loads with `from_pretrained`
       objective.safetensors               projectors, predictors, target networks
-      optimizer/00000-of-00002.safetensors  what each process holds of Adam's moments
-      deepspeed.json                      what DeepSpeed was given
-      checkpoint.json                     step, settings, counters, sha256 of every file; without it there is none
+      optimizer/00000-of-00002.safetensors  each process's share of Adam's moments
+      deepspeed.json                      configuration of DeepSpeed
+      checkpoint.json                     step, settings, counters, sha256 of every file; it commits the checkpoint
 
-They lie in a folder or under any fsspec URL. Weights are whole and moments say where they belong, so a checkpoint loads
-on any number of processes and under any ZeRO stage. Everything random is keyed by (seed, step), so weights, moments and
-the number of steps are all there is.
+They lie in a folder or under any fsspec URL. Weights are whole and each piece of a moment names its place, so a
+checkpoint loads on any number of processes and under any ZeRO stage. Everything random is keyed by (seed, step), so
+weights, moments and the number of steps are the whole state.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from foundation.training.distributed.deepspeed_state import own_moments, set_mom
 
 log = logging.getLogger(__name__)
 MANIFEST = "checkpoint.json"
-DAMAGE = (CheckpointError, StoreError, FileNotFoundError)  # all else is a place that cannot be read now
+DAMAGE = (CheckpointError, StoreError, FileNotFoundError)  # other errors: the place cannot be read now
 T = TypeVar("T")
 Tensors = dict[str, torch.Tensor]
 Content = tuple[dict[str, Any], dict[str, bytes]]  # manifest, and the bytes of the files
@@ -51,40 +51,40 @@ class Checkpoints:
 
     Args:
         place: a folder, or an fsspec URL.
-        retries: how often reading is tried again where it fails.
-        pause: seconds before the first repetition; each further pause is twice as long.
+        retries: how often a failed read is tried again.
+        pause: seconds before the first retry; each further pause is twice as long.
     """
 
     def __init__(self, place: str | Path, retries: int = 0, pause: float = 0.0) -> None:
         self.files, self.retries, self.pause = Files(place), retries, pause
-        self.damaged: set[str] = set()  # what `resumable` found so
+        self.damaged: set[str] = set()  # names of those that `resumable` could not verify
         self.lease: Lease | None = None  # while it is held by one
 
     def names(self) -> list[str]:
-        """Committed ones, the newest first."""
+        """Return the names of the committed checkpoints, the newest first."""
         return [name for name in self._folders() if MANIFEST in self.files.names(name)]
 
     def unfinished(self) -> list[str]:
-        """Folders that a run began and did not commit."""
+        """Return the names of the folders that a run began and did not commit."""
         return [name for name in self._folders() if MANIFEST not in self.files.names(name)]
 
     def _folders(self) -> list[str]:
         return sorted((n for n in self.files.names("") if n.startswith("step-")), reverse=True)
 
     def where(self, name: str) -> str:
-        """A checkpoint's place, for messages and for `foundation.hub.checkpoints`."""
+        """Return a checkpoint's path or URL, for messages and for `foundation.hub.checkpoints`."""
         return f"{self.files.name.rstrip('/')}/{name}"
 
     def sure(self, action: Callable[[], T], what: str) -> T:
-        """Call ``action``, again where it fails for a reason that may pass; see `retried`."""
+        """Return the result of ``action``; it is called again after an error for which that can help, see `retried`."""
         unless = (FoundationError, FileNotFoundError)
         return retried(action, what, retries=self.retries, pause=self.pause, unless=unless)
 
     def remove(self, name: str) -> None:
-        """Remove a checkpoint, its manifest first: what is left of a removal that is cut short is no checkpoint.
+        """Remove a checkpoint, its manifest first: after a removal that is cut short it no longer counts as one.
 
         Raises:
-            CheckpointError: if another run has taken the place over: the checkpoint may be its own.
+            CheckpointError: if another run has taken the place over, as the checkpoint may belong to it.
         """
         self.check_held()
         self.files.remove(f"{name}/{MANIFEST}")
@@ -122,14 +122,14 @@ class Checkpoints:
             raise CheckpointError(f"{self.files.name} was taken over by another run")
 
     def check_whole(self, name: str, sizes: dict[str, int]) -> None:
-        """Raise unless the files of a checkpoint lie there with the bytes that were written: one listing.
+        """Raise unless all files of a checkpoint exist with the size that was written; it takes one listing.
 
         Args:
             name: of the checkpoint.
             sizes: file -> bytes.
 
         Raises:
-            CheckpointError: if one is missing or has another size, or another run has taken the place over.
+            CheckpointError: if a file is missing or has another size, or another run has taken the place over.
         """
         self.check_held()
         found = self.sure(lambda: self.files.sizes(name), f"listing {self.where(name)}")
@@ -138,10 +138,10 @@ class Checkpoints:
                 raise CheckpointError(f"{file} of {size} bytes was written, and {found.get(file, 0)} bytes are there")
 
     def manifest(self, name: str) -> dict[str, Any]:
-        """What checkpoint.json says.
+        """Return the content of checkpoint.json.
 
         Raises:
-            StoreError, CheckpointError: if it is damaged or not there.
+            StoreError, CheckpointError: if it is damaged or missing.
         """
         file = f"{name}/{MANIFEST}"
         found = self.sure(lambda: self.files.read_json(file), f"reading {self.where(file)}")
@@ -151,11 +151,11 @@ class Checkpoints:
         return found
 
     def read(self, name: str) -> Content:
-        """Manifest and files of a checkpoint, every one compared with its digest.
+        """Return the manifest and the files of a checkpoint, each file verified by its digest.
 
         Raises:
-            CheckpointError, StoreError: if anything is missing or has other bytes; the message says which.
-            OSError: or whatever else reading ended in, once no repetition has helped: that is no damage.
+            CheckpointError, StoreError: if a file is missing or has other bytes; the message names it.
+            OSError: or another error of the place, if it cannot be read after all retries. That is no damage.
         """
         manifest = self.manifest(name)
         contents = {}
@@ -170,7 +170,7 @@ class Checkpoints:
         return manifest, contents
 
     def damage(self, name: str) -> str:
-        """What is wrong with a checkpoint, or nothing. That it cannot be read now is an error: see `read`."""
+        """Return what is wrong with a checkpoint, or ``''``. A place that cannot be read is an error, as in `read`."""
         try:
             self.read(name)
         except DAMAGE as error:
@@ -178,13 +178,13 @@ class Checkpoints:
         return ""
 
     def resumable(self, identity: dict[str, Any]) -> tuple[str, Content] | None:
-        """The newest checkpoint whose files are intact, and what it holds; None if there are no checkpoints.
+        """Return the newest intact checkpoint, its name and its content; None if there are no checkpoints.
 
         Damaged ones are named in the log and in ``damaged``.
 
         Raises:
             CheckpointError: if it belongs to a run with other settings or recordings, or all are damaged.
-            OSError: or whatever else reading ended in, once no repetition has helped.
+            OSError: or another error of the place, if it cannot be read after all retries.
         """
         damage = {}
         for name in self.sure(self.names, f"listing {self.files.name}"):
@@ -227,17 +227,17 @@ def check_identity(where: str, found: dict[str, Any], wanted: dict[str, Any]) ->
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints in a local folder, the newest first."""
+    """Return the checkpoints in a local folder, the newest first."""
     return [folder / name for name in Checkpoints(folder).names()]
 
 
 def sha256(content: bytes) -> str:
-    """The digest that manifests hold."""
+    """Return the digest under which a manifest lists a file."""
     return hashlib.sha256(content).hexdigest()
 
 
 def snapshot(engine: Any) -> dict[str, Tensors]:
-    """This process's share of a checkpoint, copied to the CPU: file -> tensors. All processes call it."""
+    """Copy this process's share of a checkpoint to the CPU: file -> tensors. All processes call it."""
     rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
     files: dict[str, Tensors] = {f"optimizer/{rank:05d}-of-{world:05d}.safetensors": own_moments(engine)}
     whole = weights(engine, keep=rank == 0)
@@ -248,7 +248,7 @@ def snapshot(engine: Any) -> dict[str, Tensors]:
 
 
 def model_config(model: Any) -> bytes:
-    """config.json, as `from_pretrained` wants it."""
+    """Return config.json in the form that `from_pretrained` reads."""
     config = copy.deepcopy(model.config)
     config.architectures = [type(model).__name__]
     config.dtype = "float32"
@@ -256,12 +256,12 @@ def model_config(model: Any) -> bytes:
 
 
 def to_bytes(tensors: Tensors) -> bytes:
-    """A safetensors file."""
+    """Return the bytes of a safetensors file."""
     return save(tensors, metadata={"format": "pt"})
 
 
 def write_model(model: Any, tensors: Tensors, folder: Path) -> None:
-    """config.json and model.safetensors in a local folder."""
+    """Write config.json and model.safetensors into a local folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in (("config.json", model_config(model)), ("model.safetensors", to_bytes(tensors))):
         (folder / name).write_bytes(content)
@@ -270,29 +270,30 @@ def write_model(model: Any, tensors: Tensors, folder: Path) -> None:
 
 
 def commit(place: Checkpoints, name: str, manifest: dict[str, Any]) -> None:
-    """Make a checkpoint visible whose files are all written."""
+    """Make a checkpoint visible, once all its files are written."""
     place.files.write_bytes(f"{name}/{MANIFEST}", to_json(manifest))
 
 
 def select(tensors: Tensors, prefix: str) -> Tensors:
-    """The tensors under a prefix, without it."""
+    """Return the tensors whose names have a prefix, without the prefix."""
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def load_checkpoint(place: Checkpoints, name: str, engine: Any, content: Content | None = None) -> dict[str, Any]:
-    """Put weights and Adam's moments back. All processes call it.
+    """Load weights and Adam's moments into an engine. All processes call it.
 
     Args:
-        place: where it lies.
+        place: where the checkpoint lies.
         name: of the checkpoint.
-        engine: takes weights and moments.
-        content: what `Checkpoints.read` gave, where this process has read it already.
+        engine: of DeepSpeed.
+        content: the result of `Checkpoints.read`, if this process has it already.
 
     Returns:
-        The counters that were saved with it.
+        The counters that were saved with the checkpoint.
 
     Raises:
-        CheckpointError: if a tensor is missing, left over, or of another shape, or a file is not what was written.
+        CheckpointError: if a tensor is missing, left over, or of another shape, or a file has other bytes than were
+            written.
     """
     try:
         manifest, contents = content or place.read(name)
@@ -312,7 +313,7 @@ def load_checkpoint(place: Checkpoints, name: str, engine: Any, content: Content
 
 
 def sync(path: Path) -> None:
-    """Have the disk take what was written."""
+    """Flush a file or folder to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,8 +1,8 @@
-"""One run at a time writes to a folder or to the place of its checkpoints.
+"""One run at a time writes to the place of its checkpoints.
 
-On a local disk the run holds a lock (flock), which the system drops with the process. Object stores and file systems
-without locks get a lease: a small file that its holder writes anew again and again. A lease that has not changed for a
-while has lost its holder, and the next run takes it over; clocks of different machines need not agree for that.
+On a local disk the run holds a lock, which the system drops with the process. Object stores and file systems without
+locks get a lease: a small file that its holder rewrites every few seconds. A lease that has not changed for a while was
+abandoned, and the next run takes it over; the clocks of different machines need not agree for that.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 PLACE_LOCK, LEASE = ".checkpoints.lock", "lease.json"
 RENEWED_EVERY = 15.0  # seconds
 PATIENCE = 60.0  # seconds: processes of a run that has just ended may hold its lock a while longer
-PARTING = 10.0  # seconds in which a lease is given back; one that is not counts as left after a while
-LEFT_AFTER = 3 * RENEWED_EVERY  # a lease that is so old has lost its holder
+PARTING = 10.0  # seconds to wait until a lease is given back; one that is not expires
+LEFT_AFTER = 3 * RENEWED_EVERY  # an older lease was abandoned
 
 
 @contextmanager
@@ -65,13 +65,13 @@ def place_lock(place: Files, refusal: str, patience: float | None = None) -> Ite
 
 
 class Lease:
-    """A file that says who writes to a place, for as long as it is entered.
+    """A file that names the run which writes to a place, for as long as the context is entered.
 
     Args:
         place: a folder, or a URL.
-        holder: who takes it.
-        refusal: what the error says if another one holds it.
-        every: seconds after which it is written anew; after three times as many without a change it counts as left.
+        holder: who takes the lease.
+        refusal: the message of the error if another run holds it.
+        every: seconds between two renewals; a lease that has not changed for three times as long was abandoned.
     """
 
     def __init__(self, place: Files, holder: str, refusal: str, every: float = RENEWED_EVERY) -> None:
@@ -117,15 +117,15 @@ class Lease:
         return True
 
     def _own_version(self) -> str:
-        """The version of the lease; ``''`` if it is no longer this run's."""
+        """Return the version of the lease; ``''`` if it is no longer this run's."""
         version = self.place.version(LEASE)  # before the content: another run's version is never taken for our own
         found = self.place.read_json(LEASE)
         return version if found is not None and found.get("run") == self._own else ""
 
     def _renew(self) -> bool:
-        """Write the lease anew; return False if it is no longer this run's.
+        """Rewrite the lease; return False if it is no longer this run's.
 
-        Its version is read each time, since a write may go through and yet fail: the answer was lost.
+        Its version is read each time, since a write may succeed although its answer is lost.
         """
         version = self._own_version()
         return bool(version) and (self._write(version) or bool(self._own_version()))

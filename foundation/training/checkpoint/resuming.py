@@ -1,4 +1,4 @@
-"""Going on from the newest good checkpoint, in all processes alike."""
+"""Resumes from the newest intact checkpoint, in all processes alike."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
-STARTED_AGAIN = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")  # how often, from torchrun and from Slurm
+RESTART_COUNTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")  # of torchrun and of Slurm
 
 
 def checkpoints_of(settings: PretrainSettings) -> Checkpoints:
-    """Where the checkpoints of a run lie."""
+    """Return the checkpoints of a run."""
     place = settings.saving.place or RunFolder(settings.output).path / "checkpoints"
     return Checkpoints(place, settings.safety.retries, settings.safety.pause)
 
@@ -44,21 +44,21 @@ def hold(stack: ExitStack, folder: RunFolder, place: Checkpoints, control: Contr
 
 
 def clear(folder: RunFolder, place: Checkpoints) -> None:
-    """Remove what earlier runs left, so that the next one starts anew. The folder must be held."""
+    """Remove the files of earlier runs, so that the next one starts from step 0. The folder must be held."""
     for name in [*place.names(), *place.unfinished()]:
         place.remove(name)
     folder.clear()
 
 
 def never_once(settings: PretrainSettings) -> PretrainSettings:
-    """Settings for this start: ``resume: never`` holds for the first one, not for those that torchrun or Slurm add.
+    """Return the settings for this start: ``resume: never`` holds for the first, not for restarts of torchrun or Slurm.
 
     Example:
         >>> settings = PretrainSettings(store="s", output="o", resume="never")
         >>> never_once(settings).resume
         'never'
     """
-    again = next((name for name in STARTED_AGAIN if os.environ.get(name, "").strip() not in ("", "0")), "")
+    again = next((name for name in RESTART_COUNTS if os.environ.get(name, "").strip() not in ("", "0")), "")
     if settings.resume != "never" or not again:
         return settings
     log.info("resume is never, and %s is %s: what is there is gone on from", again, os.environ[again])
@@ -69,11 +69,11 @@ def resume(place: Checkpoints, control: Control, identity: dict[str, Any], engin
     """Load the newest good checkpoint; all processes call it.
 
     Returns:
-        The number of steps done and the counters saved with them; 0 and nothing where there is no checkpoint.
+        The number of steps done and the counters saved with them; 0 and no counters without a checkpoint.
 
     Raises:
-        CheckpointError: if it belongs to a run with other settings or recordings, if all are damaged, or if what is
-            there cannot be read now.
+        CheckpointError: if it belongs to a run with other settings or recordings, if all are damaged, or if the place
+            cannot be read now.
     """
     found: tuple[str, Content] | None = None
     refused: FoundationError | None = None

@@ -1,4 +1,4 @@
-"""Which checkpoints stay, and the removal of the others."""
+"""Retention: which checkpoints are kept, and the removal of the others."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Saved:
-    """What rotation must know of a checkpoint.
+    """A checkpoint, as far as retention depends on it.
 
     Args:
         name: of its folder.
         step: steps done.
         time: seconds since 1970 when it was saved.
-        metric: the value of the metric by which the best is kept; NaN where there is none.
+        metric: the value of the metric by which the best is kept; NaN if it was not measured.
     """
 
     name: str
@@ -32,13 +32,13 @@ class Saved:
 
 
 def to_keep(saved: list[Saved], *, newest: int, hours: float = 0.0, highest: bool = False) -> set[str]:
-    """Names of the checkpoints to keep.
+    """Return the names of the checkpoints to keep.
 
     Args:
-        saved: all there are, in any order.
-        newest: so many of the newest are kept.
-        hours: and one for each so many hours, counted from the oldest; 0: none.
-        highest: the best metric is the highest, not the lowest; where any has one, the best is kept.
+        saved: all checkpoints, in any order.
+        newest: how many of the newest are kept.
+        hours: one more is kept for each period of so many hours, counted from the oldest; 0: none.
+        highest: the best metric is the highest, not the lowest; the best is kept if any was measured.
 
     Example:
         >>> saved = [Saved(f"s{k}", k, 3600.0 * k, metric=abs(k - 3.0)) for k in range(9)]
@@ -59,11 +59,10 @@ def to_keep(saved: list[Saved], *, newest: int, hours: float = 0.0, highest: boo
 
 
 class Rotation:
-    """Removes the checkpoints of a run that need not stay.
+    """Removes the checkpoints of a run that need not be kept.
 
-    A removal that fails does not fail the run, whose checkpoints are good: the log tells, and it is tried again after
-    the next checkpoint. Those that were found damaged (`Checkpoints.damaged`) take no good one's place, and go once
-    there is a newer one.
+    A failed removal is logged and tried again after the next checkpoint; it does not stop the run. Damaged checkpoints
+    (`Checkpoints.damaged`) do not count among those to keep, and are removed once there is a newer one.
 
     Args:
         place: where checkpoints lie.
@@ -75,7 +74,7 @@ class Rotation:
         self._unwanted: set[str] = set()
 
     def rotate(self, *left: str) -> None:
-        """Remove what need not stay, and what else is ``left`` over from saving."""
+        """Remove the checkpoints that need not be kept, and files that are ``left`` over from saving."""
         self._unwanted |= {*left}
         self._attempt(self._look, f"looking which checkpoints stay in {self.place.files.name}")
         for name in sorted(self._unwanted):

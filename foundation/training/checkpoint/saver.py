@@ -1,4 +1,4 @@
-"""Writes checkpoints beside training, from all processes at once, and keeps the ones that are wanted."""
+"""Writes checkpoints while training goes on, from all processes at once, and removes those that need not be kept."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ log = logging.getLogger(__name__)
 class Saver:
     """Saves the checkpoints of a run.
 
-    Each process writes what it holds, and a receipt that names its files and their digests. The first process waits for
-    all receipts and then writes the manifest, which makes the checkpoint one. No process waits for another one in
-    between, so this runs in a thread while training goes on.
+    Each process writes its share, and a receipt that lists its files and their digests. The first process waits for all
+    receipts and then writes the manifest, which commits the checkpoint. No process waits for another one in between, so
+    this runs in a thread while training goes on.
 
     Args:
         place: where checkpoints lie.
         control: to the other processes.
         settings: of the run.
-        identity: what decides the weights: settings and recordings.
+        identity: settings and recordings that decide the weights.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Saver:
         self._thread: threading.Thread | None = None
 
     def clean(self) -> None:
-        """Remove what earlier runs left half-written. All processes call it."""
+        """Remove checkpoints that earlier runs left unfinished. All processes call it."""
         if self.control.rank == 0:
             try:
                 self.place.sure(self._clean, f"removing what was not finished in {self.place.files.name}")
@@ -92,7 +92,7 @@ class Saver:
         return time.perf_counter() - began
 
     def wait(self) -> None:
-        """Wait until this process has written its part of the last checkpoint; the first one: until all is there."""
+        """Wait until this process has written its share of the last checkpoint; the first one until it is committed."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -145,7 +145,7 @@ class Saver:
         return sha256(content)
 
     def _try(self, action: Callable[[], None], what: str) -> None:
-        """Change something in the place, again where that fails, as long as no other run has taken the place over."""
+        """Change the place, with retries, as long as no other run has taken it over."""
 
         def change() -> None:
             self.place.check_held()
@@ -158,7 +158,7 @@ class Saver:
         return f"{name}/receipts/{rank:05d}.json"
 
     def _await(self, name: str, rank: int, token: str) -> dict[str, Any]:
-        """The receipt of another process's part, once it is there."""
+        """Wait for the receipt of another process's share and return it."""
         end = time.monotonic() + self.settings.saving.patience
         while True:
             receipt = self.place.files.read_json(self._receipt(name, rank))
