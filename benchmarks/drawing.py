@@ -38,7 +38,7 @@ def plan_for(world: int) -> StepPlan:
         spikes=Spikes.from_trains(trains),
     )
     write_recording(store, recording)
-    spec = ViewSpec(views=2, shortest=8, longest=32)
+    spec = ViewSpec(views=2, min_tokens=8, max_tokens=32)
     budget = world * WINDOWS * UNITS * 40
     settings = DataSettings(bin_widths=[0.005, 0.025], tokens_per_step=budget, min_windows=world, max_units=UNITS)
     return StepPlan(Catalog.build(store), settings, spec, bins_per_token=20, seed=0)

@@ -30,7 +30,7 @@ from foundation.common.mlflow_run import Run, flatten
 
 log = logging.getLogger(__name__)
 AT_ONCE = 500  # lines sent together
-LONGEST_PAUSE = 20.0
+MAX_PAUSE = 20.0
 SERVER = "tracking/server.json"
 Line = dict[str, Any]
 # Error codes of MLflow for which retrying cannot help. Those of authentication can: a token may be renewed.
@@ -180,7 +180,7 @@ class Tracker:
                     if time.monotonic() - self._away_since > self.patience:
                         return
                     time.sleep(min(1.0, pause))
-                pause = min(2 * pause, LONGEST_PAUSE)
+                pause = min(2 * pause, MAX_PAUSE)
 
     def _send_some(self) -> bool:
         """Send the next lines; False if there are none."""
@@ -256,13 +256,13 @@ def is_refusal(error: Exception) -> bool:
     return isinstance(status, int) and 400 <= status < 500 and status not in PASSING
 
 
-def read_lines(queue: Path, start: int, most: int = 1 << 60) -> tuple[list[Line], int]:
+def read_lines(queue: Path, start: int, max_lines: int = 1 << 60) -> tuple[list[Line], int]:
     """Return the whole lines of the queue from a byte offset on, and the offset where the last of them ends."""
     lines: list[Line] = []
     with open(queue, "rb") as file:
         file.seek(start)
         for raw in file:
-            if not raw.endswith(b"\n") or len(lines) >= most:
+            if not raw.endswith(b"\n") or len(lines) >= max_lines:
                 break
             start += len(raw)
             try:

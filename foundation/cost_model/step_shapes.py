@@ -86,9 +86,9 @@ def drawn(settings: DataSettings, spec: ViewSpec, *, units: int, bins_per_token:
     """
     rng = np.random.default_rng(seed)
     n_views, n_units = spec.views + spec.candidates, min(units, settings.max_units)
-    most = settings.tokens_per_step // (n_units * n_views * spec.shortest) + 1
-    tokens_BV = rng.integers(spec.shortest, spec.longest + 1, (most, n_views))
-    count = fitted(tokens_BV.sum(1) * n_units, settings.tokens_per_step, n_units * n_views * spec.longest)
+    most = settings.tokens_per_step // (n_units * n_views * spec.min_tokens) + 1
+    tokens_BV = rng.integers(spec.min_tokens, spec.max_tokens + 1, (most, n_views))
+    count = fitted(tokens_BV.sum(1) * n_units, settings.tokens_per_step, n_units * n_views * spec.max_tokens)
     widths_B = rng.choice(settings.bin_widths, most)[:count] * bins_per_token
     tokens_BV = tokens_BV[:count]
     return StepShape(np.full(count, n_units), tokens_BV, tokens_BV * widths_B[:, None])

@@ -33,12 +33,11 @@ class WeightedSum(Objective):
     def view_spec(self) -> ViewSpec:
         """Views that serve all parts."""
         specs = {name: part.view_spec for name, part in self._objectives()}
-        for what in ("shortest", "longest", "max_distance", "apart", "condition"):
-            length = what in ("shortest", "longest")
+        for what in ("min_tokens", "max_tokens", "max_distance", "apart", "condition"):
+            length = what in ("min_tokens", "max_tokens")
             asked = {name: getattr(spec, what) for name, spec in specs.items() if spec.views > 1 or length}
             if len(set(asked.values())) > 1:
-                key = {"shortest": "min_tokens", "longest": "max_tokens"}.get(what, what)
-                said = ", ".join(f"{name}.{key}={value}" for name, value in asked.items())
+                said = ", ".join(f"{name}.{what}={value}" for name, value in asked.items())
                 raise ConfigError(f"{said}: objectives that are summed share their views, give them one value")
         surround = {spec.surround for spec in specs.values() if spec.surround is not None}
         if len(surround) > 1:
@@ -46,8 +45,8 @@ class WeightedSum(Objective):
         first = max(specs.values(), key=lambda spec: spec.views)
         return ViewSpec(
             views=first.views,
-            shortest=first.shortest,
-            longest=first.longest,
+            min_tokens=first.min_tokens,
+            max_tokens=first.max_tokens,
             max_distance=first.max_distance,
             candidates=max(spec.candidates for spec in specs.values()),
             surround=next(iter(surround), None),

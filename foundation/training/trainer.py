@@ -124,7 +124,7 @@ class Trainer:
                     self.folder.path / "stacks",
                     rank=self.rank,
                     factor=settings.safety.watchdog_factor,
-                    least=settings.safety.watchdog_seconds,
+                    min_seconds=settings.safety.watchdog_seconds,
                 )
             )
             shown = None

@@ -97,7 +97,7 @@ class Outlines:
         units_R: units of a window of each recording.
         fits_RW: whether a window of each recording may have each bin width.
         longest_RW: tokens of its longest segment.
-        shortest, longest: tokens of a view.
+        min_tokens, max_tokens: tokens of a view.
         views: how many, candidates included.
         budget: units x tokens of a step.
         seed: of everything drawn.
@@ -107,8 +107,8 @@ class Outlines:
     units_R: np.ndarray
     fits_RW: np.ndarray
     longest_RW: np.ndarray
-    shortest: int
-    longest: int
+    min_tokens: int
+    max_tokens: int
     views: int
     budget: int
     seed: int
@@ -116,7 +116,7 @@ class Outlines:
     @cached_property
     def largest(self) -> int:
         """The most units x tokens that one window can have."""
-        most_R = np.minimum(np.where(self.fits_RW, self.longest_RW, 0).max(axis=1), self.longest)
+        most_R = np.minimum(np.where(self.fits_RW, self.longest_RW, 0).max(axis=1), self.max_tokens)
         drawn_R = np.diff(self.cumulative_R, prepend=0.0) > 0
         return int((self.units_R * most_R)[drawn_R].max()) * self.views
 
@@ -137,8 +137,8 @@ class Outlines:
         fits_MW = self.fits_RW[recording_M]
         chosen_M = (u_MK[:, 1] * fits_MW.sum(1)).astype(np.int64)  # which of those that fit
         width_M = (np.cumsum(fits_MW, axis=1) > chosen_M[:, None]).argmax(1)
-        most_M1 = np.minimum(self.longest, self.longest_RW[recording_M, width_M])[:, None]
-        tokens_MV = self.shortest + (u_MK[:, 2:] * (most_M1 - self.shortest + 1)).astype(np.int64)
+        most_M1 = np.minimum(self.max_tokens, self.longest_RW[recording_M, width_M])[:, None]
+        tokens_MV = self.min_tokens + (u_MK[:, 2:] * (most_M1 - self.min_tokens + 1)).astype(np.int64)
         return Outline(recording_M, width_M, tokens_MV, self.units_R[recording_M] * tokens_MV.sum(1))
 
 
@@ -199,25 +199,25 @@ class StepPlan:
         self._n_units_R, self._resolution_R = n_units_R, resolution_R
         token_W = np.array(settings.bin_widths) * bins_per_token
         longest_RW = ((interval_R[:, None] + 1e-6) / token_W).astype(np.int64)
-        fits_RW = (token_W >= resolution_R[:, None] * (1 - 1e-9)) & (longest_RW >= spec.shortest)
+        fits_RW = (token_W >= resolution_R[:, None] * (1 - 1e-9)) & (longest_RW >= spec.min_tokens)
         fits_R = fits_RW.any(1)
         self.left_out = self._records.select(~fits_R).texts("path")
         weight_R = np.where(fits_R & (n_units_R > 0), (n_units_R * seconds_R) ** settings.weight_power, 0.0)
         if not weight_R.sum() > 0:
             raise StoreError(
-                f"none of the {len(catalog)} recordings holds a window of {spec.shortest} tokens at bin widths "
+                f"none of the {len(catalog)} recordings holds a window of {spec.min_tokens} tokens at bin widths "
                 f"{settings.bin_widths} s: give shorter views or other bin widths"
             )
         for path in self.left_out:
-            log.warning("%s is left out: no window of %d tokens fits its observed time", path, spec.shortest)
+            log.warning("%s is left out: no window of %d tokens fits its observed time", path, spec.min_tokens)
         cumulative_R = np.cumsum(weight_R)
         self.outline = Outlines(
             cumulative_R=cumulative_R / cumulative_R[-1],
             units_R=np.minimum(n_units_R, settings.max_units),
             fits_RW=fits_RW,
             longest_RW=longest_RW,
-            shortest=spec.shortest,
-            longest=spec.longest,
+            min_tokens=spec.min_tokens,
+            max_tokens=spec.max_tokens,
             views=spec.views + spec.candidates,
             budget=settings.tokens_per_step,
             seed=seed,

@@ -17,8 +17,8 @@ class ViewSpec:
 
     Args:
         views: how many segments.
-        shortest: tokens of the shortest segment.
-        longest: tokens of the longest; each view draws its own length between the two.
+        min_tokens: tokens of the shortest segment.
+        max_tokens: tokens of the longest; each view draws its own length between the two.
         max_distance: seconds between the starts of two views at most; None: anywhere in the recording.
         candidates: further segments from anywhere in the recording, that an objective may choose among.
         surround: surrounding information of each view; None: none.
@@ -30,13 +30,13 @@ class ViewSpec:
         ConfigError: if a number is impossible.
 
     Example:
-        >>> ViewSpec(views=2, shortest=8, longest=32).tokens
+        >>> ViewSpec(views=2, min_tokens=8, max_tokens=32).tokens
         64
     """
 
     views: int = 2
-    shortest: int = 8
-    longest: int = 32
+    min_tokens: int = 8
+    max_tokens: int = 32
     max_distance: float | None = None
     candidates: int = 0
     surround: SurroundSettings | None = None
@@ -48,9 +48,9 @@ class ViewSpec:
             raise ConfigError(f"views is {self.views}: at least 1")
         if self.candidates < 0:
             raise ConfigError(f"candidates is {self.candidates}: 0 or more")
-        if not 1 <= self.shortest <= self.longest:
+        if not 1 <= self.min_tokens <= self.max_tokens:
             raise ConfigError(
-                f"min_tokens={self.shortest}, max_tokens={self.longest}: expected 1 <= min_tokens <= max_tokens"
+                f"min_tokens={self.min_tokens}, max_tokens={self.max_tokens}: expected 1 <= min_tokens <= max_tokens"
             )
         if self.max_distance is not None and not self.max_distance > 0:
             raise ConfigError(f"max_distance is {self.max_distance}: above 0 seconds, or null for anywhere")
@@ -59,7 +59,7 @@ class ViewSpec:
     @property
     def tokens(self) -> int:
         """Tokens of one unit over all views and candidates, at most."""
-        return (self.views + self.candidates) * self.longest
+        return (self.views + self.candidates) * self.max_tokens
 
 
 def draw_start(

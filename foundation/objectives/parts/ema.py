@@ -22,7 +22,7 @@ def whole(parameters: list[nn.Parameter], changed_by: int | None) -> Any:
     """A context in which parameters are whole on every process, and keep what one process makes of them, if any."""
     if not any(is_cut(p) for p in parameters):
         return nullcontext()
-    from deepspeed.zero import GatheredParameters
+    from deepspeed.runtime.zero import GatheredParameters
 
     return GatheredParameters(parameters, modifier_rank=changed_by)
 

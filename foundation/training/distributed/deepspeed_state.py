@@ -29,8 +29,8 @@ def weights(engine: Any, keep: bool = True) -> dict[str, torch.Tensor]:
         engine: of DeepSpeed.
         keep: False for a process that takes part in gathering them, and needs none.
     """
+    from deepspeed.runtime.zero import GatheredParameters
     from deepspeed.utils import safe_get_full_fp32_param
-    from deepspeed.zero import GatheredParameters
 
     found = {}
     for name, parameter in engine.module.named_parameters():
@@ -58,8 +58,8 @@ def set_weights(engine: Any, tensors: dict[str, torch.Tensor]) -> None:
     Raises:
         CheckpointError: if names or shapes differ.
     """
+    from deepspeed.runtime.zero import GatheredParameters
     from deepspeed.utils import safe_set_full_fp32_param, safe_set_local_fp32_param
-    from deepspeed.zero import GatheredParameters
 
     parameters = dict(engine.module.named_parameters())
     buffers = _buffers(engine)

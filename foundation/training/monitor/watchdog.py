@@ -21,12 +21,12 @@ class Watchdog:
         folder: for the stacks of all threads, ``rank-00000-step-00000007.txt``.
         rank: of this process.
         factor: a step that takes so many times the median of the last ones is reported, once; 0: none is.
-        least: seconds that a step must take to be reported.
+        min_seconds: seconds that a step must take to be reported.
 
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
-        >>> with Watchdog(folder, rank=0, factor=5.0, least=0.2) as watchdog:
+        >>> with Watchdog(folder, rank=0, factor=5.0, min_seconds=0.2) as watchdog:
         ...     for step in range(5):
         ...         watchdog.beat(step)
         ...     time.sleep(1.0)
@@ -34,8 +34,8 @@ class Watchdog:
         ['rank-00000-step-00000004.txt']
     """
 
-    def __init__(self, folder: Path, *, rank: int, factor: float, least: float) -> None:
-        self.folder, self.rank, self.factor, self.least = folder, rank, factor, least
+    def __init__(self, folder: Path, *, rank: int, factor: float, min_seconds: float) -> None:
+        self.folder, self.rank, self.factor, self.min_seconds = folder, rank, factor, min_seconds
         self.reports = 0
         self._seconds: deque[float] = deque(maxlen=REMEMBERED)
         self._step, self._began, self._reported = -1, time.monotonic(), True
@@ -58,10 +58,10 @@ class Watchdog:
         """Seconds after which a step is reported."""
         if not self.factor or len(self._seconds) < LEAST:
             return float("inf")
-        return max(self.least, self.factor * statistics.median(self._seconds))
+        return max(self.min_seconds, self.factor * statistics.median(self._seconds))
 
     def _watch(self) -> None:
-        while not self._end.wait(min(1.0, self.least / 4)):
+        while not self._end.wait(min(1.0, self.min_seconds / 4)):
             spent = time.monotonic() - self._began
             if not self._reported and spent > self.limit:
                 self._reported = True

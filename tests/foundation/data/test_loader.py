@@ -44,7 +44,7 @@ def samplers(catalog):
     return {
         "random": RandomSampler(intervals=intervals, **WINDOW),
         "blocks": BlockSampler(intervals=intervals, blocks=block_spans(catalog), buffer=2, **WINDOW),
-        "plan": StepPlan(catalog, PLAN, ViewSpec(views=2, shortest=2, longest=8), bins_per_token=4, seed=1),
+        "plan": StepPlan(catalog, PLAN, ViewSpec(views=2, min_tokens=2, max_tokens=8), bins_per_token=4, seed=1),
     }
 
 

@@ -11,7 +11,7 @@ from foundation.data import DataSettings, Loader, StepPlan, ViewSpec, deal
 from foundation.store import Catalog, Interval, RegularTimeSeries, Store, write_recording
 
 SETTINGS = DataSettings(bin_widths=[0.005, 0.025], tokens_per_step=2048, min_windows=4, max_units=8)
-SPEC = ViewSpec(views=2, shortest=4, longest=16)
+SPEC = ViewSpec(views=2, min_tokens=4, max_tokens=16)
 
 
 def plan_of(store, settings=SETTINGS, spec=SPEC, seed=0) -> StepPlan:
@@ -69,7 +69,7 @@ def test_views_stay_as_near_as_asked(small_store):
 
 
 def test_candidates_are_from_anywhere(small_store):
-    plan = plan_of(small_store, spec=replace(SPEC, max_distance=2.0, candidates=1, longest=10))
+    plan = plan_of(small_store, spec=replace(SPEC, max_distance=2.0, candidates=1, max_tokens=10))
     windows = [w for step in range(20) for w in plan(step)]
     assert {len(w.views) for w in windows} == {3}
     assert max(abs(w.views[0].start - w.views[1].start) for w in windows) <= 2.0 + 1e-9
@@ -146,7 +146,7 @@ def test_segments_that_are_to_be_apart_never_overlap(small_store):
     assert overlaps[True] == 0 < overlaps[False]
     assert max(distance) > 30
     tight = plan_of(
-        small_store, replace(SETTINGS, bin_widths=[0.5]), replace(SPEC, apart=True, shortest=20, longest=20)
+        small_store, replace(SETTINGS, bin_widths=[0.5]), replace(SPEC, apart=True, min_tokens=20, max_tokens=20)
     )
     a, b = tight(0)[0].views  # segments of 40 of 60 seconds
     assert abs(a.start - b.start) <= 20
@@ -157,7 +157,7 @@ def test_a_second_segment_is_of_another_condition(tmp_path, make_recording):
     starts = np.array([0.0, 20.0, 30.0])
     states = Interval(starts, np.array([20.0, 30.0, 50.0]), {"state": np.array(["wake", "nrem", "wake"])})
     write_recording(store, make_recording(0, seconds=60.0, intervals={"states": states}))
-    spec = replace(SPEC, condition="states.state", longest=8)
+    spec = replace(SPEC, condition="states.state", max_tokens=8)
     plan, seen = plan_of(tmp_path / "store", spec=spec), set()
 
     def label(time):
@@ -216,7 +216,7 @@ def test_the_budget_takes_no_share_from_large_populations(tmp_path, make_recordi
     write_recording(store, make_recording(0, n_units=64))
     write_recording(store, make_recording(1, n_units=2))
     settings = DataSettings(bin_widths=[0.025], tokens_per_step=8192, min_windows=4, max_units=64, weight_power=0.0)
-    plan = plan_of(tmp_path / "store", settings, ViewSpec(views=1, shortest=16, longest=16))
+    plan = plan_of(tmp_path / "store", settings, ViewSpec(views=1, min_tokens=16, max_tokens=16))
     large = int(np.argmax([r.n_units for r in plan._records]))
     taken = [plan.outline(step).recording_M for step in range(3000)]
     assert all(len(recording_M) >= 8 for recording_M in taken)
@@ -282,7 +282,7 @@ def test_what_cannot_be_is_refused(small_store):
         plan_of(small_store, replace(SETTINGS, bin_widths=[100.0]))
     with pytest.raises(ConfigError, match="bin_widths is \\[-1"):
         DataSettings(bin_widths=[-1.0])
-    with pytest.raises(ConfigError, match="shortest=5, longest=4"):
+    with pytest.raises(ConfigError, match="min_tokens=5, max_tokens=4"):
         ViewSpec(2, 5, 4)
 
 

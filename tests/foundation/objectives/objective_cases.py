@@ -162,7 +162,8 @@ def global_batch(
     starts = rng.uniform(0, 40, WINDOWS).round(1)
     for k in range(spec.views + spec.candidates):
         lengths = [
-            PATCH * (spec.longest if same else int(rng.integers(spec.shortest, spec.longest + 1))) for _ in n_units
+            PATCH * (spec.max_tokens if same else int(rng.integers(spec.min_tokens, spec.max_tokens + 1)))
+            for _ in n_units
         ]
         x = [
             1.0 * rng.poisson(rate * rng.gamma(4.0, 0.25), (len(rate), t))
