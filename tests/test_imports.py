@@ -1,0 +1,116 @@
+"""Which rooms of the house may import which: arrows run one way, and no files import each other in a ring."""
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("foundation", "ingest", "finetune")
+EVERYWHERE = {"foundation.version", "foundation.common"}
+DATA = {"foundation.store", "foundation.data"}
+LEARNING = DATA | {"foundation.models", "foundation.objectives", "foundation.evaluation"}
+
+# room -> the other rooms that its files may import, beside those of `EVERYWHERE`
+ALLOWED: dict[str, set[str]] = {
+    "foundation": {"foundation.cli"},
+    "foundation.common": {"foundation.version"},
+    "foundation.store": set(),
+    "foundation.interop": {"foundation.store"},
+    "foundation.catalog": {"foundation.store"},
+    "foundation.data": {"foundation.store"},
+    "foundation.evaluation": set(),
+    "foundation.models": DATA,
+    "foundation.objectives": DATA | {"foundation.models"},
+    "foundation.hub": {"foundation.models"},
+    "foundation.embedding": DATA | {"foundation.models", "foundation.hub"},
+    "foundation.training": LEARNING | {"foundation.hub", "foundation.embedding"},
+    "foundation.cost_model": LEARNING | {"foundation.training"},
+    "foundation.sweep": LEARNING | {"foundation.training"},
+    "foundation.cli": set(),  # names functions of all rooms by text, and imports the one that is called
+    "ingest.recipe": {"foundation.store"},
+    "ingest.quality": {"foundation.store", "ingest.recipe"},
+    "ingest.nwb": {"foundation.store", "ingest.recipe", "ingest.quality"},
+    "ingest.sources": {"foundation.store", "ingest.nwb"},
+    "ingest.run": {"foundation.store", "ingest.recipe", "ingest.quality", "ingest.nwb", "ingest.sources", "ingest"},
+    "ingest.simulate": set(),
+    "ingest": {"foundation.store", "ingest.recipe", "ingest.quality", "ingest.nwb", "ingest.sources", "ingest.run"},
+    "finetune.tasks": LEARNING | {"foundation.embedding", "finetune"},
+    "finetune.heads": LEARNING | {"foundation.embedding", "finetune", "finetune.tasks"},
+    "finetune.report": LEARNING | {"foundation.hub", "finetune", "finetune.tasks"},
+    "finetune.reproduce": LEARNING | {"foundation.embedding", "foundation.training", "finetune", "finetune.tasks"},
+    "finetune": LEARNING
+    | {"foundation.hub", "foundation.training", "finetune.tasks", "finetune.heads", "finetune.report"},
+}
+
+
+def modules() -> dict[str, Path]:
+    """Return every module of the three packages by its dotted name."""
+    found = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def room_of(module: str) -> str:
+    """Return the room of a module: its package and the folder under that."""
+    parts = module.split(".")
+    is_folder = MODULES[module].name == "__init__.py"
+    return ".".join(parts[:2]) if len(parts) > 2 or (is_folder and len(parts) == 2) else parts[0]
+
+
+def imported(module: str) -> set[str]:
+    """Return the modules of the house that a module imports anywhere in it, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            wholes = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {whole if whole in MODULES else node.module for whole in wholes}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {name for name in found if name in MODULES} - {module}
+
+
+ARROWS = {module: imported(module) for module in MODULES}
+
+
+def test_every_room_is_named_here():
+    assert {room_of(module) for module in MODULES} - {"foundation.version"} == set(ALLOWED)
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_a_room_imports_only_the_rooms_below_it(room):
+    known = EVERYWHERE | {room} | ALLOWED[room]
+    wrong = [
+        f"{module} imports {target}"
+        for module in MODULES
+        if room_of(module) == room
+        for target in sorted(ARROWS[module])
+        if room_of(target) not in known and target not in known
+    ]
+    assert not wrong
+
+
+def test_no_files_import_each_other_in_a_ring():
+    """Packages' ``__init__`` are left out: they re-export lazily what lies below them."""
+    graph = {
+        module: {target for target in ARROWS[module] if MODULES[target].name != "__init__.py"}
+        for module in MODULES
+        if MODULES[module].name != "__init__.py"
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"import cycle: {' -> '.join(error.args[1])}")
+
+
+def test_rooms_form_no_ring():
+    """Single files at the top of `ingest` and `finetune` (settings, jobs) stand on both sides of their rooms."""
+    rooms = {room: {r for r in ALLOWED[room] if r not in PACKAGES} for room in ALLOWED if room not in PACKAGES}
+    TopologicalSorter(rooms).prepare()
