@@ -34,33 +34,29 @@ from foundation.store.commit.garbage_collection import clean_store
 from foundation.store.commit.membership import VersionAssets
 from foundation.store.commit.snapshot import open_snapshot
 from ingest.recipe.recipes import Recipe, load_recipe, recipe_for
-from ingest.run.explain import explain
+from ingest.run.explain import Explanation, explain
 from ingest.run.ingest_progress import Watch
 from ingest.run.ingest_report import INGESTED, IngestReport, Receipt
-from ingest.run.ingest_settings import AUTO, IngestSettings
+from ingest.run.ingest_settings import AUTO, IngestCommand, IngestSettings
 from ingest.run.relist import hold_to, list_again, outdated
-from ingest.run.remote_submit import run_on_cluster
+from ingest.run.remote_submit import Shipped, run_on_cluster
 from ingest.run.task_schedule import run_here, run_tasks
 from ingest.run.worker import Work, compile_loops
 from ingest.sources import Asset, find_assets
 from ingest.sources.asset_search import listing
 
-__all__ = ["IngestSettings", "ingest"]
+__all__ = ["IngestCommand", "IngestSettings", "ingest", "run_command"]
 log = logging.getLogger(__name__)
 
 REPORT = "ingest-report.json"
 SAVE_EVERY = 30.0  # seconds between two reports while it runs
 
 
-def ingest(settings: IngestSettings) -> Any:
+def ingest(settings: IngestSettings) -> IngestReport:
     """Read every asset of the input into the store. Those that cannot be read are reported and stop nothing.
 
     An asset that was ingested before with the same recipe is skipped. The catalog's snapshot is refreshed whatever
     happens.
-
-    Returns:
-        `IngestReport`; with ``dry_run`` the text of what would be taken, with ``explain`` an `Explanation`, with
-        ``cluster`` what the cluster said.
 
     Raises:
         ConfigError: if the recipe, the archive or Ray cannot be used.
@@ -68,17 +64,32 @@ def ingest(settings: IngestSettings) -> Any:
         StoreError: if the store cannot be written; nothing has been read then.
         Stopped: after Ctrl-C or a signal, with the report of what was committed by then.
     """
-    if settings.cluster is not None:
-        return run_on_cluster(settings)
-    chosen = None if settings.recipe == AUTO else load_recipe(settings.recipe)
-    if settings.explain is not None:
-        return explain(
-            settings.explain, chosen, strict=settings.strict, archives=settings.archives, access=settings.access
-        )
+    chosen = _chosen(settings)
     assets = find_assets(settings.input, settings.filters, settings.archives, settings.access)
-    if settings.dry_run:
-        return listing(assets)
     return _ingest(settings, assets, chosen or recipe_of(assets))
+
+
+def run_command(command: IngestCommand) -> IngestReport | Explanation | Shipped | str:
+    """Read every asset of the input into the store. Those that cannot be read are reported and stop nothing.
+
+    Returns:
+        The report; with ``dry_run`` the list of assets, with ``explain`` what a recipe takes from a file, and with
+        ``cluster`` how the job there ended.
+    """
+    if command.cluster is not None:
+        return run_on_cluster(command, command.cluster)
+    if command.explain is not None:
+        return explain(
+            command.explain, _chosen(command), strict=command.strict, archives=command.archives, access=command.access
+        )
+    if command.dry_run:
+        _chosen(command)  # a recipe that cannot be loaded is refused here too
+        return listing(find_assets(command.input, command.filters, command.archives, command.access))
+    return ingest(command)
+
+
+def _chosen(settings: IngestSettings) -> Recipe | None:
+    return None if settings.recipe == AUTO else load_recipe(settings.recipe)
 
 
 def recipe_of(assets: list[Asset]) -> Recipe:
@@ -201,4 +212,4 @@ def _write_report(path: Path, report: IngestReport) -> None:
 if __name__ == "__main__":
     from foundation.common.command import run_stage
 
-    sys.exit(run_stage("ingest/job.py", ingest, IngestSettings, sys.argv[1:]))
+    sys.exit(run_stage("ingest/job.py", run_command, IngestCommand, sys.argv[1:]))

@@ -51,8 +51,8 @@ COMMANDS = {
     ),
     "ingest": Command(
         "read NWB files into a store, in parallel",
-        "ingest.job:ingest",
-        "ingest.run.ingest_settings:IngestSettings",
+        "ingest.job:run_command",
+        "ingest.run.ingest_settings:IngestCommand",
         extra="ingest",
     ),
     "catalog": Command(

@@ -10,6 +10,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,31 @@ def parse(parser: ArgumentParser, settings: type, arguments: list[str], first: s
         raise ConfigError(_one_line(error)) from error
     fields.pop("config", None)
     return settings(**fields)
+
+
+def parse_mapping(settings: type, content: dict[str, Any]) -> Any:
+    """Return settings from a mapping, as a YAML file holds them, with the types and messages of a command line.
+
+    Raises:
+        ConfigError: for an unknown key, a wrong type or an impossible value.
+
+    Example:
+        >>> from foundation.catalog.catalog_settings import CatalogSettings
+        >>> parse_mapping(CatalogSettings, {"store": "my/store"}).store
+        'my/store'
+    """
+    parser = _mapping_parser(settings)
+    try:
+        return settings(**parser.instantiate(parser.parse_object(current_names(settings, content))).as_dict())
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise ConfigError(_one_line(error)) from error
+
+
+@cache
+def _mapping_parser(settings: type) -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(settings)
+    return parser
 
 
 def spell_out(arguments: list[str], settings: type, first: str = "") -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 from foundation.common.renamed_settings import former_name
 from foundation.store import Recording, Units
 from foundation.store.format.spill import empty, let_go, pieces
+from ingest.quality.recording_filters import KeepRules
 from ingest.quality.session_quality import clock_jumps, gaps, silences, spans
 from ingest.quality.unit_quality import unit_figures
 from ingest.recipe.name_patterns import first_match, matches
@@ -96,6 +97,31 @@ def remarks(recording: Recording) -> str:
     found = {name: counts.get(name, 0) for name in ("duplicate_spikes", "silences", "clock_jumps")}
     parts = [f"{name} {number:g}" for name, number in (recording.quality | found).items() if number]
     return ", ".join(parts + [f"{rule} not applied" for rule in recording.control.get("not_applied", {})])
+
+
+def why_not(recording: Recording, rules: KeepRules) -> str:
+    """Return why a recording is left out; ``''`` if it is kept.
+
+    Example:
+        >>> from foundation.store import Interval, Recording, Source, Spikes, Subject, Units
+        >>> recording = Recording(Source("a.nwb", "0"), Subject("m"), "s", Units(1), Interval.single(0.0, 10.0),
+        ...                       Spikes.from_trains([[1.0]]))
+        >>> why_not(recording, KeepRules())
+        ''
+        >>> why_not(recording, KeepRules(min_duration=60.0, labels=["cell_type"]))
+        '10 s observed, min_duration is 60 s; no cell_type, it has no labels'
+    """
+    reasons = []
+    if recording.n_units < rules.min_units:
+        n_dropped = recording.control.get("counts", {}).get("units_dropped", 0)
+        text = f"{recording.n_units} units, min_units is {rules.min_units}"
+        reasons.append(f"{text} (quality control dropped {n_dropped})" if n_dropped else text)
+    if recording.domain.duration < rules.min_duration:
+        reasons.append(f"{recording.domain.duration:g} s observed, min_duration is {rules.min_duration:g} s")
+    missing = [label for label in rules.labels if label not in recording.labels and label not in recording.intervals]
+    if missing:
+        reasons.append(f"no {', '.join(missing)}, it has {', '.join(recording.labels) or 'no labels'}")
+    return "; ".join(reasons)
 
 
 def _apply(

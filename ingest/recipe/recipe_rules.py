@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from foundation.common.errors import ConfigError
 from foundation.common.renamed_settings import renamed
@@ -51,6 +52,7 @@ class UnitRules:
     drop: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        check_patterns("units", self)
         if self.array_size < 0:
             raise ConfigError(f"units.array_size is {self.array_size}: allowed is 0 (no arrays) or more")
 
@@ -78,6 +80,7 @@ class SpikeTimeRules:
     check: bool = True
 
     def __post_init__(self) -> None:
+        check_patterns("spike_times", self)
         if not 0 < self.scale < math.inf:
             raise ConfigError(f"spike_times.scale is {self.scale}: allowed is a number of seconds above 0")
         if not math.isfinite(self.offset):
@@ -97,6 +100,7 @@ class RegionRules:
     names: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_patterns("regions", self)
         if self.atlas not in ATLASES:
             raise ConfigError(f"regions.atlas is {self.atlas!r}: allowed are {', '.join(map(repr, ATLASES))}")
 
@@ -127,6 +131,7 @@ class ActivityRules:
     location_patterns: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        check_patterns("activity", self)
         check_missing(self.missing, "activity.missing")
 
 
@@ -141,6 +146,9 @@ class LayoutRules:
 
     time_first: list[str] = field(default_factory=list)
     time_last: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        check_patterns("layout", self)
 
 
 @dataclass(frozen=True)
@@ -161,6 +169,7 @@ class BehaviorRules:
     max_rate: float = 2000.0
 
     def __post_init__(self) -> None:
+        check_patterns("behavior", self)
         check_missing(self.missing, "behavior.missing")
         if not self.max_rate > 0:
             raise ConfigError(f"behavior.max_rate is {self.max_rate}: allowed is a number of Hz above 0")
@@ -181,6 +190,7 @@ class TrialRules:
     direction_unit: str = "radians"
 
     def __post_init__(self) -> None:
+        check_patterns("trials", self)
         if self.direction_unit not in ("radians", "degrees"):
             raise ConfigError(f"trials.direction_unit is {self.direction_unit!r}: allowed are 'radians' and 'degrees'")
 
@@ -199,6 +209,9 @@ class StateRules:
     columns: list[str] = field(default_factory=list)
     names: dict[str, list[str]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        check_patterns("states", self)
+
 
 @dataclass(frozen=True)
 class ResolutionRules:
@@ -213,6 +226,7 @@ class ResolutionRules:
     patterns: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        check_patterns("resolution", self)
         if self.seconds is not None and not 0 <= self.seconds < math.inf:
             raise ConfigError(f"resolution.seconds is {self.seconds}: allowed is 0 (exact) or more, or null")
         for pattern in self.patterns:
@@ -261,6 +275,7 @@ class ControlRules:
     jump: float = 1.0
 
     def __post_init__(self) -> None:
+        check_patterns("control", self)
         for key in ("min_presence", "max_isi_violations", "max_contamination", "max_amplitude_cutoff"):
             value = getattr(self, key)
             if value is not None and not 0 <= value <= 1:
@@ -283,6 +298,23 @@ def check_missing(missing: dict[str, list[str]], key: str) -> None:
                 float(value)
             except ValueError:
                 raise ConfigError(f"{key}.{name} is {value!r}: allowed are numbers, as texts") from None
+
+
+def check_patterns(key: str, rules: Any) -> None:
+    """Raise a `ConfigError` unless every text in the lists of some rules is a regular expression.
+
+    Args:
+        key: where the rules stand in a recipe.
+        rules: a dataclass with lists of texts, and mappings of names to lists.
+    """
+    for item in fields(rules):
+        value = getattr(rules, item.name)
+        lists = {f"{key}.{item.name}": value}
+        if isinstance(value, dict):
+            lists = {f"{key}.{item.name}.{name}": texts for name, texts in value.items()}
+        for place, texts in lists.items():
+            for text in texts if isinstance(texts, list) else ():
+                compiled(text, place)
 
 
 def compiled(pattern: str, key: str) -> re.Pattern[str]:

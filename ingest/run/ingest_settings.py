@@ -1,4 +1,4 @@
-"""What an ingest is asked to do."""
+"""Settings of an ingest, and the options that its command adds to them."""
 
 from __future__ import annotations
 
@@ -27,16 +27,12 @@ class IngestSettings:
         keep: which recordings are kept, decided when they have been read.
         access: how bytes that are not on this machine are read.
         archives: archives of one's own, besides those that the dandi client knows.
-        dry_run: print what would be taken, with sizes, and read nothing.
-        explain: a file: print what the recipe takes from it and what it leaves, and write nothing.
         workers: files that are read at the same time; by default one per CPU of the machine or cluster. With 0 they are
             read one after another in this process, without Ray, as a single file is.
         report: a local file for the report; it is also written into the store as ``ingest-report.json``.
         timeout: seconds that a worker may take over a file, and one more for each megabyte; then it is given up.
         address: the Ray cluster: its address, ``auto`` (the one on this machine) or ``local`` (a new one). By default
             the one that this machine is part of, or else a new one.
-        cluster: a Ray cluster's YAML file, such as infra/ingest.yaml: the job is sent there and run there, with the
-            settings and the recipe of this call.
     """
 
     input: str = ""
@@ -47,23 +43,44 @@ class IngestSettings:
     keep: KeepRules = field(default_factory=KeepRules)
     access: AccessSettings = field(default_factory=AccessSettings)
     archives: list[Archive] = field(default_factory=list)
-    dry_run: bool = False
-    explain: str | None = None
     workers: int | None = None
     report: str | None = None
     timeout: float = 600.0
     address: str | None = None
-    cluster: str | None = None
 
     def __post_init__(self) -> None:
         check_local(report=self.report)
-        needed = [] if self.explain is not None else ["input"] if self.dry_run else ["input", "store"]
-        for key in needed:
+        for key in self._needed():
             if not getattr(self, key).strip():
                 raise ConfigError(f"{key} is {getattr(self, key)!r}: allowed is a path or a URL")
         if self.workers is not None and self.workers < 0:
             raise ConfigError(f"workers is {self.workers}: expected 0 or more, or nothing for one per CPU")
         if not 0 < self.timeout < 1e9:
             raise ConfigError(f"timeout is {self.timeout}: allowed is a number of seconds above 0")
+
+    def _needed(self) -> list[str]:
+        return ["input", "store"]
+
+
+@dataclass(frozen=True)
+class IngestCommand(IngestSettings):
+    """What to ingest and where to; or what to show of it without writing anything, or where to run it.
+
+    Args:
+        dry_run: print what would be taken, with sizes, and read nothing.
+        explain: a file: print what the recipe takes from it and what it leaves, and write nothing.
+        cluster: a Ray cluster's YAML file, such as infra/ingest.yaml: the job is sent there and run there, with the
+            settings and the recipe of this call.
+    """
+
+    dry_run: bool = False
+    explain: str | None = None
+    cluster: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.cluster is not None and self.address is not None:
             raise ConfigError(f"cluster is {self.cluster!r} and address is {self.address!r}: give one of the two")
+
+    def _needed(self) -> list[str]:
+        return [] if self.explain is not None else ["input"] if self.dry_run else ["input", "store"]

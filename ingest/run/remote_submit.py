@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import logging
 import os
@@ -10,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import yaml
@@ -43,26 +42,27 @@ class Shipped:
         return f"the job on {self.cluster} ended with status {self.status}"
 
 
-def run_on_cluster(settings: IngestSettings) -> Shipped:
+def run_on_cluster(settings: IngestSettings, cluster: str) -> Shipped:
     """Copy settings and recipe to the cluster's head, and run ``ingest/job.py`` there by ``ray submit``.
+
+    Args:
+        settings: of the ingest.
+        cluster: the YAML file of a Ray cluster.
 
     Raises:
         ConfigError: if there is no such file, or the ``ray`` command is missing or cannot reach the cluster.
     """
-    cluster = Path(str(settings.cluster))
-    if not cluster.is_file():
-        raise ConfigError(
-            f"cluster is {str(cluster)!r}: allowed is a Ray cluster's YAML file, such as infra/ingest.yaml"
-        )
+    if not Path(cluster).is_file():
+        raise ConfigError(f"cluster is {cluster!r}: allowed is a Ray cluster's YAML file, such as infra/ingest.yaml")
     ray = _ray_command()
     with tempfile.TemporaryDirectory() as folder:
         files = _write(settings, Path(folder))
         for file in files:
-            _run([ray, "rsync-up", str(cluster), str(file), f"~/{file.name}"])
+            _run([ray, "rsync-up", cluster, str(file), f"~/{file.name}"])
         job = str(Path(__file__).parents[1] / "job.py")
-        command = [ray, "submit", str(cluster), job, "--", "--config", files[0].name]
+        command = [ray, "submit", cluster, job, "--", "--config", files[0].name]
         log.info("%s", " ".join(command))
-        return Shipped(subprocess.run(command, check=False).returncode, str(cluster))
+        return Shipped(subprocess.run(command, check=False).returncode, cluster)
 
 
 def _write(settings: IngestSettings, folder: Path) -> list[Path]:
@@ -74,7 +74,8 @@ def _write(settings: IngestSettings, folder: Path) -> list[Path]:
         shutil.copyfile(recipe, copy)
         settings = replace(settings, recipe=f"./{copy.name}")
         files.append(copy)
-    values = dataclasses.asdict(replace(settings, cluster=None))
+    given = asdict(settings)
+    values = {setting.name: given[setting.name] for setting in fields(IngestSettings)}
     text = yaml.safe_dump(values, sort_keys=False)
     config = folder / f"foundation-ingest-{_short(text.encode())}.yaml"
     if holds_secret(values):  # the job needs the secrets in its URLs; rsync keeps the mode

@@ -32,9 +32,9 @@ from foundation.store.format.encode import encode
 from foundation.store.format.spike_blocks import SPIKES_PER_BLOCK
 from ingest.nwb.file.watched_file import METER
 from ingest.nwb.read_nwb import NeedsSorting, NoActivity, digest_of, read_nwb
-from ingest.quality.quality_control import assess, remarks
+from ingest.quality.quality_control import assess, remarks, why_not
 from ingest.quality.read_counts import LOSSES
-from ingest.quality.recording_filters import KeepRules, why_not
+from ingest.quality.recording_filters import KeepRules
 from ingest.recipe.recipe_rules import ControlRules
 from ingest.recipe.recipes import Recipe
 from ingest.run.ingest_report import FAILED, INGESTED, LEFT_OUT, NEEDS_SORTING, SKIPPED, Receipt

@@ -118,7 +118,7 @@ def test_the_validator_refuses_a_wrong_pod():
 def test_the_jobs_of_the_manifests_are_commands_that_parse(tmp_path, capsys):
     from foundation.common.command import build_parser, parse
     from foundation.training import PretrainSettings
-    from ingest.job import IngestSettings
+    from ingest.job import IngestCommand
 
     found = {m["kind"]: m for m in manifests()}
     master = found["PyTorchJob"]["spec"]["pytorchReplicaSpecs"]["Master"]["template"]["spec"]["containers"][0]
@@ -131,7 +131,7 @@ def test_the_jobs_of_the_manifests_are_commands_that_parse(tmp_path, capsys):
     assert settings.data.min_windows == 2 * gpus  # a window for each process of both pods
     words = shlex.split(found["RayJob"]["spec"]["entrypoint"])
     assert words[:4] == ["python", "-P", "-m", "ingest.job"]
-    parse(build_parser("test", print, IngestSettings), IngestSettings, words[4:])
+    parse(build_parser("test", print, IngestCommand), IngestCommand, words[4:])
 
 
 def test_the_slurm_script_starts_each_task_as_a_process_of_the_group(tmp_path):

@@ -17,8 +17,8 @@ from foundation.store import (
     write_recording,
 )
 from ingest.nwb.read_nwb import read_nwb
-from ingest.quality.quality_control import assess, remarks
-from ingest.quality.recording_filters import KeepRules, why_not
+from ingest.quality.quality_control import assess, remarks, why_not
+from ingest.quality.recording_filters import KeepRules
 from ingest.recipe.recipe_rules import ControlRules
 from ingest.recipe.recipes import load_recipe
 

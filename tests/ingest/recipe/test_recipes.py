@@ -43,7 +43,7 @@ def test_empty_recipe_is_allowed(tmp_path):
         ("unit: {}", ["'unit'", "units", "trials"]),
         ("units: {celltype: [a]}", ["'units.celltype'", "cell_type"]),
         ("units: {cell_type: a}", ["units.cell_type", "'a'", "list"]),
-        ("units: {cell_type: [1]}", ["units.cell_type", "[1]", "texts"]),
+        ("units: {cell_type: [1]}", ["units.cell_type", "'1'", "a text"]),
         ("units: [a]", ["units", "['a']", "mapping"]),
         ("behavior: {max_rate: fast}", ["behavior.max_rate", "'fast'", "number"]),
         ("behavior: {max_rate: true}", ["behavior.max_rate", "True", "number"]),
@@ -51,7 +51,7 @@ def test_empty_recipe_is_allowed(tmp_path):
         ("behavior: {names: [a]}", ["behavior.names", "['a']", "mapping"]),
         ("behavior: {names: {position: p}}", ["behavior.names.position", "'p'", "list"]),
         ("trials: {direction_unit: turns}", ["trials.direction_unit", "'turns'", "degrees"]),
-        ("resolution: {seconds: nan}", ["resolution.seconds", "nan", "0"]),
+        ("resolution: {seconds: nan}", ["resolution.seconds", "'nan'", "a number or null"]),
         ("resolution: {seconds: -1}", ["resolution.seconds", "-1", "0"]),
         ("resolution: {patterns: ['(bins']}", ["resolution.patterns", "(bins", "regular expression"]),
         ("resolution: {patterns: ['(\\d+) bins']}", ["resolution.patterns", "bins", "(?P<ms>"]),
@@ -174,7 +174,7 @@ def test_what_cannot_be_extended_is_refused(tmp_path, text):
         ("behavior: {missing: {led: [none]}}", ["behavior.missing.led", "'none'", "numbers"]),
         ("regions: {atlas: waxholm}", ["regions.atlas", "'waxholm'", "'allen_ccf'"]),
         ("verified: maybe", ["verified", "'maybe'", "true or false"]),
-        ("dandisets: [17]", ["dandisets", "[17]", "texts"]),
+        ("dandisets: [17]", ["dandisets", "'17'", "a text"]),
     ],
 )
 def test_wrong_new_settings_are_refused(tmp_path, text, parts):

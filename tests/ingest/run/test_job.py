@@ -13,7 +13,7 @@ import foundation.common.ray_cluster
 import ingest.job
 from foundation.common.errors import ConfigError, SourceError, StoreError
 from foundation.store import Catalog, Store
-from ingest.job import IngestSettings
+from ingest.job import IngestCommand, IngestSettings, run_command
 from ingest.nwb.read_nwb import read_nwb
 from ingest.quality.recording_filters import KeepRules
 from ingest.run.ingest_report import IngestReport, Receipt
@@ -209,8 +209,8 @@ def test_of_many_files_only_those_that_were_not_taken_are_listed():
 
 
 def test_dry_run_reads_nothing(good_folder, tmp_path):
-    settings = IngestSettings(str(good_folder), dry_run=True, filters=AssetFilters(path=["unsorted*"]))
-    lines = str(ingest.job.ingest(settings)).splitlines()
+    command = IngestCommand(str(good_folder), dry_run=True, filters=AssetFilters(path=["unsorted*"]))
+    lines = str(run_command(command)).splitlines()
     assert lines[1].startswith("unsorted.nwb")
     assert lines[-1].startswith("1 asset")
     assert list(tmp_path.iterdir()) == [good_folder]
@@ -218,7 +218,7 @@ def test_dry_run_reads_nothing(good_folder, tmp_path):
 
 def test_explain_reads_one_file_and_writes_nothing(good_folder, tmp_path):
     before = sorted(tmp_path.rglob("*"))
-    text = str(ingest.job.ingest(IngestSettings(explain=str(good_folder / "unsorted.nwb"))))
+    text = str(run_command(IngestCommand(explain=str(good_folder / "unsorted.nwb"))))
     assert "1 unit" in text
     assert "units_sorted 1" in text
     assert sorted(tmp_path.rglob("*")) == before
