@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from finetune.current_results import Current
 from finetune.report.result_pictures import activity_map, raster, read_metrics, training_curves, unit_map
@@ -123,7 +124,8 @@ def activity_sections(catalog: Catalog, seconds: float) -> list[Section]:
         picture = Picture(raster(times, first, seconds), alt, f"{name}: {len(times)} units, {count:,} spikes")
     else:
         n_bins = min(600, int((end - start) / recording.resolution))
-        x_NT = ActivityReader(recording).window(start, n_bins, recording.resolution)
+        reader = ActivityReader(recording)
+        x_NT = reader.read(reader.table([start], n_bins, recording.resolution), dtype=torch.float32).x_BNT[0].numpy()
         alt = f"Activity of {len(x_NT)} units of {name} over {n_bins * recording.resolution:g} s, a row per unit."
         picture = Picture(activity_map(x_NT, recording.resolution, recording.kind), alt, name)
     return [

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from finetune.finetune_settings import WindowSettings
 from finetune.result import LeftOut
 from finetune.tasks.decoding_task import Problem
-from foundation.data.reading.reader import ActivityReader
+from foundation.data.reading.reader import ReaderCache
 from foundation.store import Catalog, StoredRecording
 
 Attempt = tuple[Problem | None, str]
@@ -29,7 +29,7 @@ class Sources:
     """
 
     catalog: Catalog
-    readers: Callable[[str], ActivityReader]
+    readers: ReaderCache
     windows: WindowSettings
     bins_per_token: int
     folds: int

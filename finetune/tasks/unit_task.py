@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from finetune.tasks.decoding_task import Labels, Picked, Problem
 from finetune.tasks.same_units import Duplicates
 from finetune.tasks.spike_statistics import unit_statistics
 from foundation.common.errors import StoreError
-from foundation.data.batch import WindowBatch, pad_windows
-from foundation.data.reading.reader import ActivityReader
+from foundation.data.batch import WindowBatch
+from foundation.data.reading.reader import ReaderCache
 from foundation.embedding.frozen_embeddings import embed_units, spread_starts
 from foundation.evaluation.controls import arrangements, few_ways, orders, permuted, permuted_over_animals
 from foundation.evaluation.splits import Fold, Split, split_by_subject, split_units
 from foundation.models import EIT
 from foundation.store import StoredRecording
-
-Readers = Callable[[str], ActivityReader]
 
 
 class UnitProblem(Problem):
@@ -43,7 +39,7 @@ class UnitProblem(Problem):
         recording_S: np.ndarray,
         unit_S: np.ndarray,
         *,
-        readers: Readers,
+        readers: ReaderCache,
         bin_width: float,
         n_bins: int,
         windows: int,
@@ -134,35 +130,27 @@ class UnitProblem(Problem):
         y = self.labels.y_S[samples]
         share = 1.0 / np.bincount(y)[y]
         share /= share.sum()
-        x: list[np.ndarray] = []
-        starts, modalities = list[float](), list[int]()
-        rows, units, shown, weights = [], [], [], []
-        used = 0
+        drawn, starts, used = list[int](), list[float](), 0
         while not used or used < tokens:
             k = int(self.recording_S[rng.choice(samples, p=share)])
             reader = self.readers(self.stored[k].id)
             if k not in self._starts:
                 self._starts[k] = spread_starts(reader, self.n_bins * self.bin_width, self.windows, self.seed)
-            start = float(rng.choice(self._starts[k]))
-            x_NT = reader.window(start, self.n_bins, self.bin_width)
+            starts.append(float(rng.choice(self._starts[k])))
+            drawn.append(k)
+            used += reader.n_units * (self.n_bins // bins_per_token)
+        table = self.readers.table([self.stored[k].id for k in drawn], starts, self.n_bins, self.bin_width)
+        batch = self.readers.read(table, bins_per_token=bins_per_token)
+        active_BN = (batch.x_BNT != 0).any(dim=2).numpy()
+        rows, units, shown, weights = [], [], [], []
+        for row, k in enumerate(drawn):
             inside = np.flatnonzero(self.recording_S[samples] == k)
-            active = np.abs(x_NT[self.unit_S[samples[inside]]]).sum(axis=1) > 0
+            active = active_BN[row, self.unit_S[samples[inside]]]
             inside = inside[active] if active.any() else inside
             here = samples[inside]
             weights.append(share[inside] / share[inside].sum())
-            rows.append(np.full(len(here), len(x)))
+            rows.append(np.full(len(here), row))
             units.append(self.unit_S[here])
             shown.append(here)
-            x.append(x_NT)
-            starts.append(start)
-            modalities.append(reader.modality)
-            used += x_NT.shape[0] * (self.n_bins // bins_per_token)
-        batch = pad_windows(
-            x,
-            bin_widths=[self.bin_width] * len(x),
-            starts=starts,
-            modalities=modalities,
-            bins_per_token=bins_per_token,
-        )
-        weight = np.concatenate(weights) / len(x)
+        weight = np.concatenate(weights) / len(drawn)
         return batch, Picked(np.concatenate(shown), "unit", np.concatenate(rows), np.concatenate(units), weight)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
 from finetune.tasks.decoding_task import Labels, Picked, Problem
 from finetune.tasks.trial_windows import Windows
-from foundation.data.batch import WindowBatch, pad_windows
+from foundation.data.batch import WindowBatch
 from foundation.data.reading.reader import VALUES_MODALITY, ActivityReader
 from foundation.embedding.frozen_embeddings import embedded_parts
 from foundation.evaluation.controls import all_turned, come_in_runs, few_ways, orders, permuted, turns
@@ -111,7 +112,7 @@ class WindowProblem(Problem):
         needed = np.unique(self.window_S[samples])
         for tokens in np.unique(self.windows.tokens_W[needed]):
             chosen = needed[self.windows.tokens_W[needed] == tokens]
-            for part, h_PNTD in embedded_parts(
+            for part, _, h_PNTD in embedded_parts(
                 model,
                 reader,
                 self.windows.start_W[chosen],
@@ -130,9 +131,8 @@ class WindowProblem(Problem):
         """Activity of all units per token; of the neighbouring tokens too, up to all that the model sees."""
         reader = self.readers(self.recording.id)
         longest = int(self.windows.tokens_W.max())
-        x_WTN = np.zeros((len(self.end_W), longest, reader.n_units), dtype=np.float32)
-        for w, (start, tokens) in enumerate(zip(self.windows.start_W, self.windows.tokens_W, strict=True)):
-            x_WTN[w, :tokens] = reader.window(float(start), int(tokens), self.token_seconds).T
+        table = reader.table(self.windows.start_W, self.windows.tokens_W, self.token_seconds)
+        x_WTN = np.ascontiguousarray(reader.read(table, dtype=torch.float32).x_BNT.numpy().transpose(0, 2, 1))
         if reader.modality != VALUES_MODALITY:
             x_WTN = np.sqrt(x_WTN)  # steadies the variance of counts
         if self.token_S is None:
@@ -162,16 +162,8 @@ class WindowProblem(Problem):
         used = np.cumsum(self.windows.tokens_W[order] * reader.n_units)
         chosen = np.sort(order[: max(1, int(np.searchsorted(used, tokens, side="right")))])
         starts, lengths = self.windows.start_W[chosen], self.windows.tokens_W[chosen]
-        batch = pad_windows(
-            [
-                reader.window(float(s), int(n) * bins_per_token, self.bin_width)
-                for s, n in zip(starts, lengths, strict=True)
-            ],
-            bin_widths=[self.bin_width] * len(chosen),
-            starts=[float(s) for s in starts],
-            modalities=[reader.modality] * len(chosen),
-            bins_per_token=bins_per_token,
-        )
+        table = reader.table(starts, lengths * bins_per_token, self.bin_width)
+        batch = reader.read(table, bins_per_token=bins_per_token)
         shown = samples[np.isin(self.window_S[samples], chosen)]
         row = np.searchsorted(chosen, self.window_S[shown])
         weight = np.full(len(shown), 1.0 / len(shown))

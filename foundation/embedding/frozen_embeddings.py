@@ -46,30 +46,6 @@ class NoWindowError(ConfigError):
         self.longest = longest
 
 
-def read_windows(
-    recording: StoredRecording | ActivityReader,
-    starts_B: np.ndarray,
-    *,
-    bin_width: float,
-    n_bins: int,
-    units: np.ndarray | None = None,
-    bins_per_token: int = 1,
-) -> WindowBatch:
-    """Windows of one recording as a batch.
-
-    Args:
-        recording: stored, or already open.
-        starts_B: ``(B,)`` seconds at which windows begin.
-        bin_width: seconds of a bin.
-        n_bins: bins of a window.
-        units: ``(M,)`` indices; all units by default.
-        bins_per_token: windows are padded to whole tokens of this many bins.
-    """
-    reader = recording if isinstance(recording, ActivityReader) else ActivityReader(recording)
-    starts_B = np.asarray(starts_B, dtype=np.float64).reshape(-1)
-    return reader.batch(reader.windows(starts_B, n_bins, bin_width, units), bins_per_token=bins_per_token)
-
-
 def token_times(starts_B: np.ndarray, n_tokens: int, token_seconds: float) -> np.ndarray:
     """``(B, T)`` seconds at the middle of each token.
 
@@ -93,7 +69,11 @@ def embed_windows(
 
     Args:
         model: a pretrained model; it is put into evaluation mode.
-        recording, starts_B, bin_width, n_bins, units: as in `read_windows`; ``n_bins`` makes whole tokens.
+        recording: stored, or already open.
+        starts_B: ``(B,)`` seconds at which windows begin.
+        bin_width: seconds of a bin.
+        n_bins: bins of a window; whole tokens.
+        units: ``(M,)`` indices; all units by default.
 
     Returns:
         ``(B, M, n_bins / patch_length, D)`` float32.
@@ -106,7 +86,7 @@ def embed_windows(
     n_units, n_tokens = reader.n_units if units is None else len(units), n_bins // model.config.patch_length
     starts_B = np.asarray(starts_B, dtype=np.float64).reshape(-1)
     h_BNTD = np.zeros((len(starts_B), n_units, n_tokens, model.config.dim), dtype=np.float32)
-    for part, h_PNTD in embedded_parts(model, reader, starts_B, bin_width=bin_width, n_bins=n_bins, units=units):
+    for part, _, h_PNTD in embedded_parts(model, reader, starts_B, bin_width=bin_width, n_bins=n_bins, units=units):
         h_BNTD[part] = h_PNTD
     return h_BNTD
 
@@ -120,13 +100,13 @@ def embedded_parts(
     bin_width: float,
     n_bins: int,
     units: np.ndarray | None = None,
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """Embed windows a batch after another, for whoever cannot hold the embeddings of all.
+) -> Iterator[tuple[slice, WindowBatch, np.ndarray]]:
+    """Read and embed windows a batch after another, for callers that do not hold the embeddings of all.
 
     Arguments and errors are those of `embed_windows`.
 
     Yields:
-        Which windows, and their ``(P, M, n_bins / patch_length, D)`` float32 embeddings.
+        Which windows, their batch, and their ``(P, M, n_bins / patch_length, D)`` float32 embeddings.
     """
     patch = model.config.patch_length
     if n_bins % patch:
@@ -136,14 +116,14 @@ def embedded_parts(
     model.eval()
     for first in range(0, len(starts_B), at_once):
         some = starts_B[first : first + at_once]
-        batch = read_windows(reader, some, bin_width=bin_width, n_bins=n_bins, units=units, bins_per_token=patch)
+        batch = reader.read(reader.table(some, n_bins, bin_width, units), bins_per_token=patch)
         h_PNTD = model(**batch.to(model.device).model_inputs()).h_BNTD.float().cpu().numpy()
         if wrong := int((~np.isfinite(h_PNTD)).sum()):
             raise CheckpointError(
                 f"recording {reader.recording.id}: {wrong} of {h_PNTD.size} values of its embeddings are not finite; "
                 "the model diverged, or the recording holds values too large for it"
             )
-        yield slice(first, first + len(some)), h_PNTD
+        yield slice(first, first + len(some)), batch, h_PNTD
 
 
 def spread_starts(reader: ActivityReader, length: float, count: int, seed: int) -> np.ndarray:
@@ -189,9 +169,11 @@ def embed_units(
         raise NoWindowError(
             f"a window of {n_bins} bins of {bin_width} s does not fit {longest:.3f} s of observed time", longest
         )
-    h_BNTD = embed_windows(model, reader, starts, bin_width=bin_width, n_bins=n_bins)
-    z_BND = h_BNTD.mean(axis=2)
-    active_BN = np.stack([np.abs(reader.window(s, n_bins, bin_width)).sum(axis=1) > 0 for s in starts])
+    z_BND = np.zeros((len(starts), reader.n_units, model.config.dim), dtype=np.float32)
+    active_BN = np.zeros(z_BND.shape[:2], dtype=bool)
+    for part, batch, h_PNTD in embedded_parts(model, reader, starts, bin_width=bin_width, n_bins=n_bins):
+        z_BND[part] = h_PNTD.mean(axis=2)
+        active_BN[part] = (batch.x_BNT != 0).any(dim=2).numpy()
     weight_BN = np.where(active_BN.any(axis=0), active_BN, True).astype(np.float64)
     mean_ND = (z_BND * weight_BN[..., None]).sum(axis=0) / weight_BN.sum(axis=0)[:, None]
     return mean_ND.astype(np.float32)

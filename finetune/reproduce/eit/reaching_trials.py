@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from foundation.common.errors import ConfigError
 from foundation.data.reading.reader import ActivityReader
@@ -98,8 +99,8 @@ def read_trials(recording: StoredRecording) -> Trials:
         starts.append(float(seen.start[longest]))
         lengths.append(int(n_bins[longest]))
     shortest = min(lengths)
-    rates = [reader.window(start, shortest, BIN_SECONDS) / BIN_SECONDS for start in starts]
-    return Trials(np.stack(rates).astype(np.float32), label_R)
+    counts = reader.read(reader.table(starts, shortest, BIN_SECONDS), dtype=torch.float32)
+    return Trials(counts.x_BNT.numpy() / np.float32(BIN_SECONDS), label_R)
 
 
 def split(trials: Trials) -> tuple[Trials, Trials]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from foundation.common.errors import ConfigError
 from foundation.data.reading.reader import ActivityReader
@@ -76,7 +77,8 @@ def read_reaches(recording: StoredRecording) -> Parts:
     if trials is None or "direction" not in trials.columns or velocity is None:
         raise ConfigError(f"{recording.record.path} has no trials with a direction and velocity: reaches are needed")
     reader = ActivityReader(recording)
-    rows: list[np.ndarray] = []
+    piece_starts: list[float] = []
+    piece_bins: list[int] = []
     starts: list[float] = []
     group: list[int] = []
     for trial, (low, high) in enumerate(zip(trials.start, trials.end, strict=True)):
@@ -84,14 +86,18 @@ def read_reaches(recording: StoredRecording) -> Parts:
         for start, end in zip(seen.start, seen.end, strict=True):
             n_bins = int(np.floor((end - start) / REACH_SECONDS + 1e-6))
             if n_bins:
-                rows.append(reader.window(float(start), n_bins, REACH_SECONDS).T)
+                piece_starts.append(float(start))
+                piece_bins.append(n_bins)
                 starts += (float(start) + REACH_SECONDS * np.arange(n_bins)).tolist()
                 group += [trial] * n_bins
-    if not rows:
+    if not piece_starts:
         raise ConfigError(f"{recording.record.path} has no observed bin of {REACH_SECONDS} s in any trial")
+    table = reader.table(piece_starts, np.array(piece_bins), REACH_SECONDS)
+    x_BNT = reader.read(table, dtype=torch.float32).x_BNT.numpy()
+    rows = [x_NT[:, :n_bins].copy().T for x_NT, n_bins in zip(x_BNT, piece_bins, strict=True)]
     start_M, group_M = np.array(starts), np.array(group)
     bins = Bins(
-        np.concatenate(rows).astype(np.float32), start_M, group_M,
+        np.concatenate(rows), start_M, group_M,
         np.asarray(trials.columns["direction"], dtype=np.float64)[group_M],
         _speed(velocity, start_M) > LEAST_SPEED, REACH_SECONDS,
     )  # fmt: skip
@@ -119,7 +125,7 @@ def read_sleep(recording: StoredRecording) -> Parts:
     known = np.array([STATES.index(s) if s in STATES else -1 for s in states.columns["state"].astype(str)])
     label_M = np.where(start_M < np.asarray(states.end)[interval_M], known[interval_M], -1)
     block_M = (start_M - start) // BLOCK_SECONDS
-    count_MN = reader.window(start, n_bins, SLEEP_SECONDS).T.astype(np.float32)
+    count_MN = reader.read(reader.table([start], n_bins, SLEEP_SECONDS), dtype=torch.float32).x_BNT[0].T.numpy()
     bins = Bins(count_MN, start_M, block_M.astype(int), label_M, label_M >= 0, SLEEP_SECONDS)
     place_M = np.arange(n_bins)
     n_train = int(n_bins * TRAIN_SHARE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from sklearn.decomposition import PCA
 
 from finetune.reproduce.neurpir.simulated_networks import Networks
@@ -62,7 +63,8 @@ def _patches(networks: Networks, bin_width: float, patch_length: int) -> list[np
         reader = ActivityReader(recording)
         start, end = float(reader.domain.start[0]), float(reader.domain.end[0])
         n_patches = int((end - start) / (bin_width * patch_length) + 1e-6)
-        x_NT = reader.window(start, n_patches * patch_length, bin_width)
+        table = reader.table([start], n_patches * patch_length, bin_width)
+        x_NT = reader.read(table, dtype=torch.float32).x_BNT[0].numpy()
         found.append(np.log1p(x_NT.reshape(len(x_NT), n_patches, patch_length)))
     return found
 

@@ -171,8 +171,39 @@ def _columns(table: WindowTable, bins_per_token: int) -> int:
     return -(-int(table.n_bins_B.max(initial=0)) // bins_per_token) * bins_per_token
 
 
+def window_table(
+    recording_B: np.ndarray,
+    starts_B: np.ndarray,
+    n_bins: int | np.ndarray,
+    bin_width: float,
+    units: np.ndarray | None = None,
+) -> WindowTable:
+    """Return a table of windows with bins of one width.
+
+    Args:
+        recording_B: ``(B,)`` the place of each window's recording in the reader's records.
+        starts_B: ``(B,)`` seconds from the session's start.
+        n_bins: bins of every window, or ``(B,)`` bins of each.
+        bin_width: seconds.
+        units: ``(M,)`` indices; all units by default.
+
+    Example:
+        >>> table = window_table(np.zeros(2), np.array([0.5, 2.0]), np.array([3, 4]), 0.1)
+        >>> table.start_B.tolist(), table.n_bins_B.tolist(), table.width_B.tolist()
+        ([500000000, 2000000000], [3, 4], [100000000, 100000000])
+    """
+    starts = to_nanoseconds(np.asarray(starts_B, dtype=np.float64).reshape(-1))
+    full = np.ones(len(starts), dtype=np.int64)
+    offsets = index = None
+    if units is not None:
+        index = np.tile(np.asarray(units, dtype=np.int64), len(starts))
+        offsets = np.arange(len(starts) + 1) * len(units)
+    width = int(to_nanoseconds(bin_width))
+    return WindowTable(np.asarray(recording_B, np.int64), starts, full * n_bins, full * width, -full, offsets, index)
+
+
 class ActivityReader:
-    """Binned activity of one recording.
+    """Reads windows of one recording: ``reader.read(reader.table(starts, n_bins, bin_width))``.
 
     Args:
         recording: a committed recording, with spikes or sampled activity.
@@ -188,39 +219,19 @@ class ActivityReader:
         self._reader = reader or WindowReader(recording.store, [recording.record])
         self._place = place
 
-    def windows(
-        self, starts_B: np.ndarray, n_bins: int, bin_width: float, units: np.ndarray | None = None
+    def table(
+        self,
+        starts_B: np.ndarray | Sequence[float],
+        n_bins: int | np.ndarray,
+        bin_width: float,
+        units: np.ndarray | None = None,
     ) -> WindowTable:
-        """A table of windows of equal length; the arguments are those of `window`."""
-        starts = to_nanoseconds(starts_B)
-        full = np.ones(len(starts), dtype=np.int64)
-        offsets = index = None
-        if units is not None:
-            index = np.tile(np.asarray(units, dtype=np.int64), len(starts))
-            offsets = np.arange(len(starts) + 1) * len(units)
-        width = int(to_nanoseconds(bin_width))
-        return WindowTable(full * self._place, starts, full * n_bins, full * width, -full, offsets, index)
+        """Return a table of windows of this recording; see `window_table`."""
+        return window_table(np.full(len(starts_B), self._place), np.asarray(starts_B), n_bins, bin_width, units)
 
-    def batch(self, table: WindowTable, *, bins_per_token: int = 1) -> WindowBatch:
-        """Windows of `windows` as a batch."""
-        return self._reader.read(table, bins_per_token=bins_per_token)
-
-    def window(self, start: float, n_bins: int, bin_width: float, units: np.ndarray | None = None) -> np.ndarray:
-        """Activity of some units in consecutive bins.
-
-        Args:
-            start: seconds from the session's start.
-            n_bins: number of bins T.
-            bin_width: seconds.
-            units: ``(M,)`` indices; all units by default.
-
-        Returns:
-            ``(M, T)`` float32: events in each bin (or the mean value, for sampled values). A sample that spans several
-            bins is spread evenly over them.
-        """
-        table = self.windows(np.array([start]), n_bins, bin_width, units)
-        x_NT: np.ndarray = self._reader.read(table, dtype=torch.float32).x_BNT[0].numpy()
-        return x_NT
+    def read(self, table: WindowTable, *, bins_per_token: int = 1, dtype: torch.dtype | None = None) -> WindowBatch:
+        """Read windows of `table`; see `WindowReader.read`."""
+        return self._reader.read(table, bins_per_token=bins_per_token, dtype=dtype)
 
 
 class ReaderCache:
@@ -238,9 +249,18 @@ class ReaderCache:
         self._readers: dict[str, ActivityReader] = {}
 
     def __call__(self, recording_id: str) -> ActivityReader:
-        """The reader of a recording, opened if it is not open."""
+        """Return the reader of a recording, opened if it is not open."""
         if recording_id not in self._readers:
             place = self._place[recording_id]
             recording = StoredRecording(self._catalog.store, self._catalog.records[place])
             self._readers[recording_id] = ActivityReader(recording, self._reader, place)
         return self._readers[recording_id]
+
+    def table(self, recordings: Sequence[str], starts_B: Sequence[float], n_bins: int, bin_width: float) -> WindowTable:
+        """Return a table of windows of several recordings, one for each id; see `window_table`."""
+        places = np.array([self._place[name] for name in recordings])
+        return window_table(places, np.asarray(starts_B), n_bins, bin_width)
+
+    def read(self, table: WindowTable, *, bins_per_token: int = 1, dtype: torch.dtype | None = None) -> WindowBatch:
+        """Read windows of `table`; see `WindowReader.read`."""
+        return self._reader.read(table, bins_per_token=bins_per_token, dtype=dtype)

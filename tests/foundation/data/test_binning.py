@@ -25,6 +25,11 @@ from foundation.store import (
 from foundation.store.format.spike_blocks import to_blocks
 
 
+def one_window(reader: ActivityReader, start, n_bins, width, units=None) -> np.ndarray:
+    """``(M, T)`` float32, one window of one recording."""
+    return reader.read(reader.table([start], n_bins, width, units), dtype=torch.float32).x_BNT[0].numpy()
+
+
 def stored(tmp_path, **parts) -> StoredRecording:
     store = Store(tmp_path / "store", create=True)
     base = {"source": Source("x.nwb", "x"), "subject": Subject("m"), "session": "s"}
@@ -56,10 +61,10 @@ def test_bins_hold_what_a_plain_loop_counts(tmp_path):
     reader = ActivityReader(stored(tmp_path, units=Units(4), domain=Interval.single(0, 60), spikes=spikes))
     for start, n_bins, width in [(0, 50, 10), (12_345, 7, 3), (29_990, 40, 25), (59_000, 100, 20), (-500, 60, 10)]:
         expected = plain(ticks, start, n_bins, width)
-        found = reader.window(start / 1000, n_bins, width / 1000)
+        found = one_window(reader, start / 1000, n_bins, width / 1000)
         np.testing.assert_array_equal(found, expected)
         np.testing.assert_array_equal(
-            reader.window(start / 1000, n_bins, width / 1000, np.array([2, 0])), expected[[2, 0]]
+            one_window(reader, start / 1000, n_bins, width / 1000, np.array([2, 0])), expected[[2, 0]]
         )
 
 
@@ -158,7 +163,7 @@ def test_bins_of_a_tenth_of_a_second_do_not_drift(tmp_path):
     # 0.1 * k is not k / 10 in floating point; a spike in the middle of each bin must stay there.
     times = np.arange(36_000) / 10 + 0.05
     recording = stored(tmp_path, units=Units(1), domain=Interval.single(0, 3600), spikes=Spikes.from_trains([times]))
-    assert (ActivityReader(recording).window(0.0, 36_000, 0.1) == 1).all()
+    assert (one_window(ActivityReader(recording), 0.0, 36_000, 0.1) == 1).all()
 
 
 def test_samples_are_spread_and_merged_without_loss(tmp_path):
@@ -166,13 +171,13 @@ def test_samples_are_spread_and_merged_without_loss(tmp_path):
     reader = ActivityReader(
         stored(tmp_path, units=Units(2), domain=Interval.single(0, 160), activity=RegularTimeSeries(counts, 0.25))
     )
-    np.testing.assert_array_equal(reader.window(0.0, 40, 4.0), counts.T)
-    np.testing.assert_allclose(reader.window(8.0, 8, 1.0)[0], np.repeat(counts[2:4, 0], 4) / 4, rtol=1e-6)
-    np.testing.assert_allclose(reader.window(8.0, 2, 8.0)[1], counts[2:6, 1].reshape(2, 2).sum(1), rtol=1e-6)
+    np.testing.assert_array_equal(one_window(reader, 0.0, 40, 4.0), counts.T)
+    np.testing.assert_allclose(one_window(reader, 8.0, 8, 1.0)[0], np.repeat(counts[2:4, 0], 4) / 4, rtol=1e-6)
+    np.testing.assert_allclose(one_window(reader, 8.0, 2, 8.0)[1], counts[2:6, 1].reshape(2, 2).sum(1), rtol=1e-6)
     # Units in another order, before the start and after the end.
-    np.testing.assert_array_equal(reader.window(-4.0, 2, 4.0, np.array([1, 0]))[:, 1], counts[0, ::-1])
-    assert not reader.window(-4.0, 1, 4.0).any()
-    assert not reader.window(160.0, 3, 4.0).any()
+    np.testing.assert_array_equal(one_window(reader, -4.0, 2, 4.0, np.array([1, 0]))[:, 1], counts[0, ::-1])
+    assert not one_window(reader, -4.0, 1, 4.0).any()
+    assert not one_window(reader, 160.0, 3, 4.0).any()
 
 
 def test_values_are_averaged_and_missing_ones_are_none(tmp_path):
@@ -186,8 +191,8 @@ def test_values_are_averaged_and_missing_ones_are_none(tmp_path):
             activity_kind="values",
         )
     )
-    np.testing.assert_allclose(reader.window(0.0, 2, 0.2), [[2.0, 6.0], [2.5, 8.0]], rtol=1e-6)
-    np.testing.assert_allclose(reader.window(0.05, 1, 0.1), [[2.0], [2.5]], rtol=1e-6)
+    np.testing.assert_allclose(one_window(reader, 0.0, 2, 0.2), [[2.0, 6.0], [2.5, 8.0]], rtol=1e-6)
+    np.testing.assert_allclose(one_window(reader, 0.05, 1, 0.1), [[2.0], [2.5]], rtol=1e-6)
 
 
 @given(st.floats(-3, 12), st.floats(0.05, 5.0), st.integers(1, 30), st.integers(1, 10))

@@ -49,7 +49,7 @@ def tiny_model():
 
 def test_windows_and_embeddings_are_finite(recording):
     reader = ActivityReader(recording)
-    x_NT = reader.window(0.0, 600, 0.1)
+    x_NT = reader.read(reader.table([0.0], 600, 0.1)).x_BNT[0].numpy()
     assert x_NT.shape == (5, 600)
     assert np.isfinite(x_NT).all()
     assert (x_NT >= 0).all()
