@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from finetune.finetune_settings import MODES, FinetuneSettings
-from finetune.result import LeftOut, Result, digest, from_json, read_json, write_json
+from finetune.result import LeftOut, Result, from_json, read_json, write_json
+from foundation.common.digests import json_digest
 from foundation.common.errors import FoundationError
 from foundation.evaluation import CONTRACT_VERSION
 from foundation.store import Catalog
@@ -38,7 +39,7 @@ def digests(catalog: Catalog) -> dict[str, str]:
 
 def settings_digest(settings: FinetuneSettings, mode: str) -> str:
     """Digest of the settings that decide the numbers of a mode."""
-    return digest(settings.identity(mode))
+    return json_digest(settings.identity(mode))
 
 
 def write_note(settings: FinetuneSettings, checkpoint: str, tasks: list[str], left_out: list[LeftOut]) -> None:

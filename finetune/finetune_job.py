@@ -21,7 +21,6 @@ from finetune.result import (
     LeftOut,
     Result,
     Score,
-    digest,
     from_json,
     read_json,
     read_predictions,
@@ -32,7 +31,9 @@ from finetune.result import (
 from finetune.tasks import TASKS, Found, Sources
 from finetune.tasks.decoding_task import Problem
 from finetune.tasks.unit_task import UnitProblem
+from foundation.common.digests import json_digest
 from foundation.common.errors import ConfigError, StoreError
+from foundation.common.locks import write_whole
 from foundation.common.progress import Progress
 from foundation.data.reading.reader import ReaderCache
 from foundation.evaluation import CONTRACT_VERSION
@@ -272,7 +273,7 @@ class _Work:
             "target": [labels.task, labels.target, mode],
             "settings": self.settings.identity(mode),
         }
-        return digest(about)
+        return json_digest(about)
 
 
 def _control(values: list[float], how: str) -> str:
@@ -285,9 +286,7 @@ def write_map(path: Path, problem: UnitProblem, z_SD: np.ndarray, checkpoint: st
     """Embeddings of labelled units by a checkpoint, for the report's map."""
     import io
 
-    from finetune.result import write_bytes
-
     buffer = io.BytesIO()
     names = np.array(problem.labels.classes)[problem.labels.y_S]
     np.savez_compressed(buffer, z_SD=z_SD, label_S=names, subject_S=problem.subject_S, checkpoint=np.array(checkpoint))
-    write_bytes(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue())

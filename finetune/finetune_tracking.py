@@ -9,8 +9,10 @@ from pathlib import Path
 
 from finetune.finetune_settings import FinetuneSettings
 from finetune.report.result_pictures import target_figure
-from finetune.result import Result, digest, read_json, read_predictions, write_bytes, write_json
+from finetune.result import Result, read_json, read_predictions, write_json
 from foundation.common.credentials import without_secrets
+from foundation.common.digests import json_digest
+from foundation.common.locks import write_whole
 from foundation.common.mlflow_run import default_tracking_uri
 from foundation.common.mlflow_tracker import Tracker, send_rest
 
@@ -36,7 +38,7 @@ def log_task(settings: FinetuneSettings, task: str, results: list[Result], patie
     folder = Path(settings.output)
     uri = settings.tracking_uri or default_tracking_uri(folder.resolve().parent)
     where = without_secrets(uri)
-    key = digest([where, settings.experiment, *sorted(r.key for r in results)])
+    key = json_digest([where, settings.experiment, *sorted(r.key for r in results)])
     note = folder / task / "mlflow.json"
     if read_json(note, key) is not None:
         return None
@@ -86,7 +88,7 @@ def _add_files(tracker: Tracker, folder: Path, result: Result) -> None:
     if predictions is not None:
         picture = folder / result.task / "pictures" / f"{result.target}.{result.mode}.png"
         try:
-            write_bytes(picture, target_figure(result, predictions))
+            write_whole(picture, target_figure(result, predictions))
             tracker.files(picture, "pictures")
         except Exception as error:  # the numbers are logged without it
             log.warning("no picture of %s %s: %s: %s", result.target, result.mode, type(error).__name__, error)

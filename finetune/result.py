@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from foundation.common.errors import FoundationError
+from foundation.common.locks import write_whole
 from foundation.evaluation.metrics import PRIMARY, Predictions
 
 log = logging.getLogger(__name__)
@@ -168,25 +167,9 @@ class Evaluation:
         return not any(entry.failed for entry in self.left_out)
 
 
-def digest(value: Any) -> str:
-    """sha256 of a JSON value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write a JSON object whole or not at all."""
-    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    write_whole(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def read_json(path: Path, key: str | None = None) -> dict[str, Any] | None:
@@ -214,7 +197,7 @@ def write_predictions(path: Path, predictions: Predictions, key: str) -> None:
         n_classes=np.array(p.n_classes),
         key=np.array(key),
     )
-    write_bytes(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue())
 
 
 def read_predictions(path: Path, key: str) -> Predictions | None:

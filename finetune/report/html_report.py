@@ -21,8 +21,9 @@ from finetune.report.report_sections import (
 )
 from finetune.report.result_pictures import target_figure
 from finetune.report.score_table import COLUMNS, Row, cell, gain_text, rows, sample_text
-from finetune.result import Result, read_predictions, write_bytes
+from finetune.result import Result, read_predictions
 from foundation.common.errors import CheckpointError, FoundationError
+from foundation.common.locks import write_whole
 from foundation.common.printable import in_page
 from foundation.common.progress import progress
 from foundation.evaluation import CONTRACT_VERSION
@@ -120,7 +121,7 @@ def write_report(
         version=__version__,
     )
     path = Path(path)
-    write_bytes(path, text.encode())
+    write_whole(path, text.encode())
     return path
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
-import uuid
 from pathlib import Path
 
 from foundation.common.errors import ConfigError, FoundationError
+from foundation.common.locks import whole_file
 from foundation.common.printable import count, in_page
 from foundation.common.progress import progress
 from foundation.store import Catalog, StoredRecording
@@ -43,19 +42,11 @@ def write_page(catalog: Catalog, path: str | Path, limit: int = 100, chosen_by: 
     target = Path(path)
     if target.is_dir():
         raise ConfigError(f"page is {str(path)!r}, which is a folder: allowed is the name of an HTML file")
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()
+        with whole_file(target) as part:  # before anything is drawn, which takes long
+            part.write_text(render(catalog, limit, chosen_by), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"page cannot be written to {str(path)!r}: {error.strerror or error}") from error
-    try:
-        part.write_text(render(catalog, limit, chosen_by), encoding="utf-8")
-        os.replace(part, target)
-    except OSError as error:
-        raise ConfigError(f"page cannot be written to {str(path)!r}: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
     log.info("page: %s", target)
     return target
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.common.credentials import holds_secret, public, without_secrets, write_private
-from foundation.common.locks import folder_lock
+from foundation.common.locks import folder_lock, write_whole
 from foundation.common.mlflow_run import Run, flatten
 
 log = logging.getLogger(__name__)
@@ -320,9 +320,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(value))
-    os.replace(part, path)
+    write_whole(path, json.dumps(value))
 
 
 def _short(error: Exception) -> str:

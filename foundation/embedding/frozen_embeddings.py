@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from foundation.common.errors import CheckpointError, ConfigError, FoundationError
+from foundation.common.locks import whole_file
 from foundation.common.printable import count
 from foundation.common.progress import progress
 from foundation.data.batch import WindowBatch
@@ -318,9 +319,7 @@ def _nothing(store: str, misfits: list[Misfit], refused: list[str]) -> str:
 
 
 def _write_file(folder: Path, z_ND: np.ndarray, about: dict[str, Any]) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{about['recording']}.npz"
-    part = path.with_name(f".{path.name}.part.npz")
-    np.savez(part, z_ND=z_ND, about=np.array(json.dumps(about)))
-    part.replace(path)
+    with whole_file(path) as part, part.open("wb") as file:
+        np.savez(file, z_ND=z_ND, about=np.array(json.dumps(about)))
     return path.name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from foundation.common.digests import json_digest
 from foundation.common.errors import ConfigError, StoreError
 from foundation.common.locks import is_part
 from foundation.store.format.encode import EncodedArray, decode_column, encode_column
@@ -134,4 +134,4 @@ class Derived:
 
 def made_by_digest(made_by: dict[str, Any]) -> str:
     """The name under which something derived lies."""
-    return hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:32]
+    return json_digest(made_by)[:32]

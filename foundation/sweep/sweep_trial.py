@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import shutil
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from foundation.common.digests import json_digest
 from foundation.common.errors import ConfigError, FoundationError
 from foundation.common.jsonl_results import SUFFIX, put_result, read_results
 from foundation.common.private_names import whole_shape
@@ -120,7 +119,7 @@ def prepare(settings: SweepSettings, trial: Trial) -> tuple[PretrainSettings, Ca
 def digest_of(run: PretrainSettings, catalog: Catalog) -> str:
     """Digest of what decides a trial's loss."""
     whole = [run.identity(), asdict(run.validation), recordings_digest(catalog)]
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+    return json_digest(whole)
 
 
 def measure(settings: SweepSettings, trial: Trial) -> Measured:

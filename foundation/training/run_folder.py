@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from foundation.common.credentials import public
-from foundation.common.locks import folder_lock
+from foundation.common.locks import folder_lock, write_whole
 from foundation.training.checkpoint.checkpoint import Tensors, write_model
 from foundation.training.distributed.engine import deepspeed_config
 from foundation.training.pretrain_settings import PretrainSettings
@@ -131,9 +131,7 @@ class RunFolder:
                         kept.append(line)
                 except (ValueError, KeyError):
                     continue
-            part = file.with_name(f".{file.name}.part")
-            part.write_text("".join(line + "\n" for line in kept))
-            os.replace(part, file)
+            write_whole(file, "".join(line + "\n" for line in kept))
 
     def write_model(self, model: Any, tensors: Tensors, card: str) -> Path:
         """The folder of the trained model."""

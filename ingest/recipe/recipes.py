@@ -8,8 +8,6 @@ the recipe that it extends.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import pickle
 import typing
 from dataclasses import asdict, dataclass, field, is_dataclass
@@ -20,6 +18,7 @@ from typing import Any
 import yaml
 
 from foundation.common.command import parse_mapping
+from foundation.common.digests import json_digest
 from foundation.common.errors import ConfigError
 from foundation.common.renamed_settings import current_names, former_names
 from foundation.common.resources import config_names, find_config
@@ -94,7 +93,7 @@ class Recipe:
             here, there = (rules[place], unused[place]) if place else (rules, unused)
             if here[name] == there[name]:
                 del here[name]
-        return hashlib.sha256(json.dumps([READER_VERSION, rules], sort_keys=True).encode()).hexdigest()[:16]
+        return json_digest([READER_VERSION, rules])[:16]
 
 
 def load_recipe(name: str | Path) -> Recipe:

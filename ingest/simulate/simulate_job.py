@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from pynwb.epoch import TimeIntervals
 from pynwb.file import Subject
 
 from foundation.common.errors import ConfigError, SourceError
+from foundation.common.locks import whole_file
 from foundation.common.progress import progress
 from ingest.simulate.simulate_settings import SimulateSettings
 from ingest.simulate.simulated_network import Network, make_network
@@ -103,16 +103,16 @@ def write_session(
     if session.trials:
         _add_reaches(nwb, session)
     _fix_ids(nwb)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(part, "w") as file, NWBHDF5IO(file=file, mode="w") as io:
+        # The file is locked already, by its writer; HDF5 would try to lock it once more.
+        with (
+            whole_file(path) as part,
+            h5py.File(part, "w", locking=False) as file,
+            NWBHDF5IO(file=file, mode="w") as io,
+        ):
             io.write(nwb)
-        os.replace(part, path)
     except OSError as error:
         raise SourceError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _add_units(nwb: NWBFile, network: Network, trains: list[np.ndarray], seconds: float) -> None:

@@ -11,17 +11,8 @@ from finetune.finetune_settings import FinetuneSettings
 from finetune.report.html_report import summary, write_report
 from finetune.report.report_sections import left_out_sections, maps_sections
 from finetune.report.score_table import rows
-from finetune.result import (
-    LeftOut,
-    Result,
-    Score,
-    digest,
-    read_json,
-    read_predictions,
-    to_json,
-    write_json,
-    write_predictions,
-)
+from finetune.result import LeftOut, Result, Score, read_json, read_predictions, to_json, write_json, write_predictions
+from foundation.common.digests import json_digest
 from foundation.common.errors import FoundationError
 from foundation.evaluation import CONTRACT_VERSION
 from foundation.evaluation.metrics import Predictions
@@ -43,7 +34,7 @@ def result(settings, task, target, mode="probe", checkpoint=A, **changes) -> Res
         samples=10, subjects=2, parts=2, part_name="animals", classes={"x": 5, "y": 5}, value_names=[], split="",
         interval="", notes=[], choices={}, seconds=1.0, contract=CONTRACT_VERSION, checkpoint=checkpoint,
         settings=settings_digest(settings, mode), recordings={"one": "1"}, readout="all features",
-        key=digest([task, target, mode, checkpoint]),
+        key=json_digest([task, target, mode, checkpoint]),
     )  # fmt: skip
     return replace(made, **changes)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from foundation.common.digests import json_digest
 from foundation.common.errors import FoundationError
 from foundation.common.jsonl_results import SUFFIX, put_result, read_results
 from foundation.evaluation.confidence_intervals import mean_interval
@@ -48,8 +47,7 @@ def key_of(config: dict[str, Any], digests: dict[str, str]) -> str:
         >>> key_of({"a": 1}, {}) == key_of({"a": 1}, {}), len(key_of({"a": 1}, {}))
         (True, 16)
     """
-    whole = json.dumps([config, digests], sort_keys=True)
-    return hashlib.sha256(whole.encode()).hexdigest()[:16]
+    return json_digest([config, digests])[:16]
 
 
 def run_once(

@@ -6,13 +6,12 @@ hold lies beside them, in ``versions/``; recordings that were retired are named 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 
+from foundation.common.digests import json_digest
 from foundation.common.errors import StoreError
 from foundation.store.catalog_row import CatalogRows
 from foundation.store.commit.atomic_files import to_json
@@ -116,4 +115,4 @@ def retired(store: Store) -> set[str]:
 
 
 def _key(*parts: str) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
+    return json_digest(parts)[:20]

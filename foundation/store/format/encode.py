@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from foundation.common.digests import json_digest
 from foundation.store.format.block_layout import gather, layout
 from foundation.store.format.spike_blocks import SPIKES_PER_BLOCK, SpikeBlocks
 from foundation.store.format.spike_ticks import from_ticks, to_ticks
@@ -70,7 +71,7 @@ class Encoded:
 
 def group_digest(array_digests: dict[str, str], attributes: dict[str, Any]) -> str:
     """sha256 over path -> digest of a group's arrays, and its attributes."""
-    return hashlib.sha256(json.dumps([array_digests, attributes], sort_keys=True).encode()).hexdigest()
+    return json_digest([array_digests, attributes])
 
 
 def encode(recording: Recording) -> Encoded:

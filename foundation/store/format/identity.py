@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from typing import Any
-
+from foundation.common.digests import json_digest
 from foundation.store.format.encode import SCHEMA_VERSION
 from foundation.store.recording import Source
 
@@ -22,7 +19,7 @@ def recording_id(source: Source, recipe_digest: str, schema: int = SCHEMA_VERSIO
         >>> a == recording_id(Source(path="x.nwb", digest="ab"), "r2")
         False
     """
-    return _digest([source.archive, source.dandiset, source.asset, source.digest, recipe_digest, schema])
+    return json_digest([source.archive, source.dandiset, source.asset, source.digest, recipe_digest, schema])[:20]
 
 
 def origin(source: Source) -> str:
@@ -37,8 +34,8 @@ def origin(source: Source) -> str:
         (True, False)
     """
     if source.archive:
-        return _digest([source.archive, source.dandiset, source.path])
-    return _digest([source.digest])
+        return json_digest([source.archive, source.dandiset, source.path])[:20]
+    return json_digest([source.digest])[:20]
 
 
 def place_key(place: str, subject: str, session: str) -> str:
@@ -50,8 +47,4 @@ def place_key(place: str, subject: str, session: str) -> str:
         place: the file's absolute path, links followed, or its URL.
         subject, session: of the recording.
     """
-    return _digest(["place", place, subject, session])
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:20]
+    return json_digest(["place", place, subject, session])[:20]
