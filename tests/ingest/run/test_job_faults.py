@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import psutil
+import pytest
 
 import ingest.job
 from foundation.store import Catalog, Store
@@ -46,22 +47,23 @@ def test_a_killed_worker_loses_nothing(run, tmp_path, nwb_maker):
     assert all(stored.verify() == [] for stored in Catalog.open(Store(tmp_path / "store")))
 
 
-def test_damaged_files_are_refused_and_harm_nothing(run, tmp_path, nwb_maker):
+@pytest.mark.parametrize("count", [10, pytest.param(40, marks=pytest.mark.long)])
+def test_damaged_files_are_refused_and_harm_nothing(run, tmp_path, nwb_maker, count):
     """Bytes flipped anywhere: some of these files crash HDF5 itself, and with it the worker."""
     settings = SimulateSettings(
         str(tmp_path / "nwb"), networks=1, neurons=10, synapses=5, seconds=5.0, wake=2, nrem=2, rem=2
     )
     (path,) = simulate_izhikevich(settings)
     whole = path.read_bytes()
-    for k in range(50, 90):
+    for k in range(50, 50 + count):
         rng = np.random.default_rng(k)
         damaged = bytearray(whole)
         for place in rng.integers(0, len(whole), 40):
             damaged[place] ^= int(rng.integers(1, 256))
         (tmp_path / "nwb" / f"damaged{k}.nwb").write_bytes(damaged)
     report = run(tmp_path / "nwb", tmp_path / "store", timeout=20.0)
-    assert len(report.receipts) == 41
-    assert len(report.failed) > 5
+    assert len(report.receipts) == count + 1
+    assert len(report.failed) > count / 8
     assert all(r.note for r in report.failed)
     assert path.relative_to(tmp_path / "nwb").as_posix() in [r.path for r in report.ingested]
     catalog = Catalog.open(Store(tmp_path / "store"))
