@@ -164,6 +164,11 @@ def main() -> None:
         "and finetuning read the windows of a batch one by one and padded them again. Now one table of windows is read "
         "into one batch, of small integers."
     )
+    page.say(
+        "Where nothing is decoded yet, both sides open the recordings and decode their blocks, and that is most of "
+        "what is left; decoding sorts each block by time, and of up to 6 units it merges their spikes instead, which "
+        "takes 0.05 to 0.7 ms of 65,536 spikes instead of 0.7 to 0.9."
+    )
     page.not_measured(
         [
             "The model, which is most of the time of embedding and finetuning as a whole.",
