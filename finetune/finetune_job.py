@@ -177,8 +177,9 @@ class _Work:
         known, rate = read_json(folder / "references.json", key), read_predictions(folder / "rate.npz", key)
         if known is not None and rate is not None:
             return {name: Score(**value) for name, value in known["scores"].items()}, rate
-        names = [name for name, _ in problem.rate_features()]
-        fitted = probe(problem, [x for _, x in problem.rate_features()], split, settings)
+        names, features = zip(*problem.rate_features(), strict=True)
+        fitted = probe(problem, features, split, settings)
+        del features
         rate = fitted.predictions
         chosen = [names[f.choice] for f in fitted.folds]
         scores = {"rate": self._score(rate, ", ".join(dict.fromkeys(chosen)))}

@@ -28,6 +28,7 @@ class Head(nn.Module):
     """A readout as a trainable layer: its basis stays, its weights learn.
 
     Args:
+        basis: of the readout.
         readout: where the weights start.
         spread_K: standard deviation of the training values; ones for classes.
     """
@@ -36,9 +37,8 @@ class Head(nn.Module):
     scale_F: torch.Tensor
     components_FC: torch.Tensor | None
 
-    def __init__(self, readout: Readout, spread_K: np.ndarray) -> None:
+    def __init__(self, basis: Basis, readout: Readout, spread_K: np.ndarray) -> None:
         super().__init__()
-        basis = readout.basis
         weight_CK, bias_K = readout.weight_CK / spread_K, readout.bias_K / spread_K
         # A class that training does not have: a logit far below the others instead of none at all.
         bias_K = np.where(np.isfinite(bias_K), bias_K, -30.0)
@@ -97,12 +97,14 @@ def full(
         inner = problem.inner(train, settings.seed)[0]
         kept = _best_updates(problem, model, done, train, inner, x_SF, settings, seed=settings.seed + k)
         updates.append(kept)
-        tuned = _start(problem, model, done.readout, train)
         if kept:
+            basis = make_basis(x_SF, settings.components, settings.seed, rows=train)  # the probe's own, made anew
+            tuned = _start(problem, model, basis, done.readout, train)
+            del basis
             _train(problem, tuned, train, settings.full, kept, settings.seed + k)
             predicted.append(tuned.predict(problem, done.fold.test))
         else:
-            predicted.append(done.readout.predict(x_SF[done.fold.test]))
+            predicted.append(done.readout.predict(done.test_SC))
         log.info("%s: fold %d of %d, %d updates kept", problem.labels.target, k + 1, len(probed.folds), kept)
     return Fitted(gather(problem, split, predicted), {"updates": updates})
 
@@ -121,12 +123,13 @@ def _best_updates(
     n_classes = problem.labels.n_classes
     learn, held = train[inner.train], train[inner.test]
     y = problem.labels.y_S
-    basis: Basis = make_basis(x_SF[learn], settings.components, settings.seed)
-    readout = fit(basis, basis(x_SF[learn]), y[learn], done.strength, n_classes)
+    basis: Basis = make_basis(x_SF, settings.components, settings.seed, rows=learn)
+    readout = fit(basis(x_SF, rows=learn), y[learn], done.strength, n_classes)
     mean = training_mean(y[learn], len(held), n_classes)
-    probed = inner_score(y[held], readout.predict(x_SF[held]), mean, n_classes)
+    probed = inner_score(y[held], readout.predict(basis(x_SF, rows=held)), mean, n_classes)
     search = LengthSearch(0, settings.full.patience * _every(settings.full), best=probed, margin=1e-6)
-    tuned = _start(problem, model, readout, learn)
+    tuned = _start(problem, model, basis, readout, learn)
+    del basis
 
     def look(updates: int) -> bool:
         return search.ends(updates, inner_score(y[held], tuned.predict(problem, held), mean, n_classes))
@@ -138,10 +141,10 @@ def _best_updates(
     return search.kept
 
 
-def _start(problem: Problem, model: EIT, readout: Readout, train: np.ndarray) -> _Tuned:
+def _start(problem: Problem, model: EIT, basis: Basis, readout: Readout, train: np.ndarray) -> _Tuned:
     labels = problem.labels
     spread_K = np.ones(labels.n_classes) if labels.n_classes else np.maximum(labels.y_S[train].std(axis=0), 1e-9)
-    return _Tuned(copy.deepcopy(model), Head(readout, spread_K), spread_K)
+    return _Tuned(copy.deepcopy(model), Head(basis, readout, spread_K), spread_K)
 
 
 def _train(

@@ -12,25 +12,27 @@ from finetune.tasks.decoding_task import Problem
 from foundation.common.errors import ConfigError
 from foundation.evaluation.linear_readout import Readout, choose_strength, fit, make_basis, training_mean
 from foundation.evaluation.metrics import Predictions, primary
+from foundation.evaluation.principal_axes import row_parts
 from foundation.evaluation.splits import Fold, Split
 from foundation.store.format.finite import is_finite
 
 
 @dataclass(frozen=True)
 class FittedFold:
-    """The readout of one fold, with what it was fitted to.
+    """The readout of one fold, and all samples in its basis. The basis itself may be as large as the features.
 
     Args:
         fold: training and test samples.
         readout: fitted to all training samples.
-        scores_SC: ``(S_train, C)`` the training samples in the readout's basis.
+        train_SC, test_SC: ``(S, C)`` scores of the training and the test samples.
         strength: chosen by inner validation.
         choice: index of the chosen features.
     """
 
     fold: Fold
     readout: Readout
-    scores_SC: np.ndarray
+    train_SC: np.ndarray
+    test_SC: np.ndarray
     strength: float
     choice: int
 
@@ -58,7 +60,7 @@ def probe(problem: Problem, features: Sequence[np.ndarray], split: Split, settin
     """
     labels = problem.labels
     for what, values in [("features", x_SF) for x_SF in features] + [("labels", labels.y_S)]:
-        if wrong := int((~is_finite(values)).sum()):
+        if wrong := sum(int((~is_finite(part)).sum()) for part in row_parts(values)):
             raise ConfigError(f"{what} hold {wrong} values that are not finite: expected numbers that float32 holds")
     fitted = []
     for fold in split.folds:
@@ -66,14 +68,16 @@ def probe(problem: Problem, features: Sequence[np.ndarray], split: Split, settin
         best: tuple[float, FittedFold] | None = None
         for choice, x_SF in enumerate(features):
             basis = make_basis(x_SF, settings.components, settings.seed, rows=fold.train)
-            scores_SC = basis(x_SF, rows=fold.train)
-            strength, value = choose_strength(basis, scores_SC, y_train, inner, labels.n_classes)
+            train_SC = basis(x_SF, rows=fold.train)
+            strength, value = choose_strength(train_SC, y_train, inner, labels.n_classes)
             if best is None or value > best[0] + 1e-6:
-                readout = fit(basis, scores_SC, y_train, strength, labels.n_classes)
-                best = value, FittedFold(fold, readout, scores_SC, strength, choice)
+                readout = fit(train_SC, y_train, strength, labels.n_classes)
+                test_SC = basis(x_SF, rows=fold.test)
+                best = value, FittedFold(fold, readout, train_SC, test_SC, strength, choice)
+            del basis  # before the next one is made
         assert best is not None
         fitted.append(best[1])
-    predictions = gather(problem, split, [f.readout.predict(features[f.choice], rows=f.fold.test) for f in fitted])
+    predictions = gather(problem, split, [f.readout.predict(f.test_SC) for f in fitted])
     choices = {"strength": [f.strength for f in fitted]}
     return Fitted(predictions, choices, fitted)
 
@@ -107,7 +111,6 @@ def shuffled(problem: Problem, fitted: Fitted, x_SF: np.ndarray, settings: Finet
         settings: how often, components, folds and seed.
     """
     dealt, how = problem.shuffles(settings.control_repeats, settings.seed)
-    tested = [f.readout.basis(x_SF, rows=f.fold.test) for f in fitted.folds]
     n_classes, values = problem.labels.n_classes, []
     for y_S in dealt:
         other = problem.relabelled(y_S)
@@ -116,11 +119,12 @@ def shuffled(problem: Problem, fitted: Fitted, x_SF: np.ndarray, settings: Finet
         for k, fold in enumerate(again.folds):
             f = fitted.folds[k % len(fitted.folds)]
             if np.array_equal(fold.train, f.fold.train):
-                basis, train_SC, test_SC = f.readout.basis, f.scores_SC, tested[k]
+                train_SC, test_SC = f.train_SC, f.test_SC
             else:
                 basis = make_basis(x_SF, settings.components, settings.seed, rows=fold.train)
                 train_SC, test_SC = basis(x_SF, rows=fold.train), basis(x_SF, rows=fold.test)
-            readout = fit(basis, train_SC, y_S[fold.train], f.strength, n_classes)
-            predicted.append(readout.decide(test_SC))
+                del basis
+            readout = fit(train_SC, y_S[fold.train], f.strength, n_classes)
+            predicted.append(readout.predict(test_SC))
         values.append(primary(gather(other, again, predicted)))
     return values, how

@@ -72,42 +72,30 @@ def make_basis(x_SF: np.ndarray, components: int, seed: int, rows: np.ndarray | 
 
 @dataclass(frozen=True)
 class Readout:
-    """A basis and linear weights on it.
+    """Linear weights on the scores of a basis. They are small; the basis is as large as many samples' features.
 
     Args:
-        basis: features to scores.
         weight_CK, bias_K: scores to class logits, or to values in their own units.
         kind: ``classes`` or ``values``.
     """
 
-    basis: Basis
     weight_CK: np.ndarray
     bias_K: np.ndarray
     kind: str
 
-    def predict(self, x_SF: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-        """Return ``(S,)`` class indices or ``(S, K)`` values of some rows of ``x_SF``, by default of all."""
-        return self.decide(self.basis(x_SF, rows))
-
-    def decide(self, scores_SC: np.ndarray) -> np.ndarray:
-        """The same from scores."""
+    def predict(self, scores_SC: np.ndarray) -> np.ndarray:
+        """Return ``(S,)`` class indices or ``(S, K)`` values."""
         out_SK = scores_SC @ self.weight_CK + self.bias_K
         return out_SK.argmax(axis=1) if self.kind == CLASSES else out_SK
 
 
 def fit(
-    basis: Basis,
-    scores_SC: np.ndarray,
-    y_S: np.ndarray,
-    strength: float,
-    n_classes: int,
-    start: Readout | None = None,
+    scores_SC: np.ndarray, y_S: np.ndarray, strength: float, n_classes: int, start: Readout | None = None
 ) -> Readout:
-    """Class-balanced logistic regression, or ridge regression.
+    """Fit class-balanced logistic regression, or ridge regression.
 
     Args:
-        basis: where the scores come from.
-        scores_SC: ``(S, C)``.
+        scores_SC: ``(S, C)`` of a basis.
         y_S: ``(S,)`` class indices, or ``(S, K)`` values.
         strength: inverse penalty C of the logistic regression; penalty per sample of the ridge regression.
         n_classes: number of classes, 0 for values.
@@ -116,12 +104,12 @@ def fit(
     n_components = scores_SC.shape[1]
     if not n_classes:
         ridge = Ridge(alpha=strength * len(scores_SC)).fit(scores_SC, y_S)
-        return Readout(basis, np.atleast_2d(ridge.coef_).T, np.atleast_1d(ridge.intercept_), VALUES)
+        return Readout(np.atleast_2d(ridge.coef_).T, np.atleast_1d(ridge.intercept_), VALUES)
     seen = np.unique(y_S)
     weight_CK, bias_K = np.zeros((n_components, n_classes)), np.full(n_classes, -np.inf)
     if len(seen) == 1:
         bias_K[seen] = 0.0
-        return Readout(basis, weight_CK, bias_K, CLASSES)
+        return Readout(weight_CK, bias_K, CLASSES)
     logistic = LogisticRegression(C=strength, class_weight="balanced", max_iter=200, tol=1e-3, warm_start=True)
     if start is not None:
         coef_KC, bias = start.weight_CK[:, seen].T, start.bias_K[seen]
@@ -136,7 +124,7 @@ def fit(
     if len(seen) == 2:  # one row for two classes: half for and half against is the same decision
         coef_KC, bias = np.concatenate([-coef_KC, coef_KC]) / 2, np.concatenate([-bias, bias]) / 2
     weight_CK[:, seen], bias_K[seen] = coef_KC.T, bias
-    return Readout(basis, weight_CK, bias_K, CLASSES)
+    return Readout(weight_CK, bias_K, CLASSES)
 
 
 def inner_score(y_S: np.ndarray, predicted_S: np.ndarray, mean_S: np.ndarray, n_classes: int) -> float:
@@ -146,10 +134,8 @@ def inner_score(y_S: np.ndarray, predicted_S: np.ndarray, mean_S: np.ndarray, n_
     return float(score(sums(predictions).sum(axis=0), predictions.kind)[PRIMARY[predictions.kind]])
 
 
-def choose_strength(
-    basis: Basis, scores_SC: np.ndarray, y_S: np.ndarray, inner: list[Fold], n_classes: int
-) -> tuple[float, float]:
-    """The strength that does best on the inner folds, and how well it does; the stronger penalty wins a tie.
+def choose_strength(scores_SC: np.ndarray, y_S: np.ndarray, inner: list[Fold], n_classes: int) -> tuple[float, float]:
+    """Return the strength that does best on the inner folds, and how well it does; the stronger penalty wins a tie.
 
     The basis comes from all of the training inputs; labels of an inner test part are not seen by the fit it scores.
     """
@@ -158,8 +144,8 @@ def choose_strength(
     for fold in inner:
         warm = None
         for k, strength in enumerate(strengths):
-            warm = fit(basis, scores_SC[fold.train], y_S[fold.train], strength, n_classes, warm)
-            said[k].append(warm.decide(scores_SC[fold.test]))
+            warm = fit(scores_SC[fold.train], y_S[fold.train], strength, n_classes, warm)
+            said[k].append(warm.predict(scores_SC[fold.test]))
     y = np.concatenate([y_S[fold.test] for fold in inner])
     mean = np.concatenate([training_mean(y_S[fold.train], len(fold.test), n_classes) for fold in inner])
     values = (inner_score(y, np.concatenate(predicted), mean, n_classes) for predicted in said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,22 @@ from scipy.linalg import eigh
 
 PART_BYTES = 1 << 23
 OVERSAMPLES, POWER_STEPS = 10, 2
+
+
+def row_parts(x: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the rows of an array, a few megabytes at a time.
+
+    Example:
+        >>> [part.shape for part in row_parts(np.zeros((3, 1 << 20)))]
+        [(1, 1048576), (1, 1048576), (1, 1048576)]
+    """
+    return (x[part] for part in _parts(len(x), math.prod(x.shape[1:])))
+
+
+def _parts(n_rows: int, width: int) -> Iterator[slice]:
+    step = max(1, PART_BYTES // (8 * max(1, width)))
+    for first in range(0, n_rows, step):
+        yield slice(first, min(first + step, n_rows))
 
 
 @dataclass(frozen=True)
@@ -48,9 +65,7 @@ class Standardised:
 
     def parts(self) -> Iterator[slice]:
         """Go through the rows, a few megabytes at a time."""
-        step = max(1, PART_BYTES // (8 * self.x_SF.shape[1]))
-        for first in range(0, len(self), step):
-            yield slice(first, min(first + step, len(self)))
+        return _parts(len(self), self.x_SF.shape[1])
 
     def taken(self, part: slice) -> np.ndarray:
         """Return ``(P, F)`` rows as they are."""
@@ -93,7 +108,11 @@ def exact_axes(standard: Standardised, kept: int) -> tuple[np.ndarray, float]:
     for first in range(0, n_features, step):
         x_SP = standard.columns_of(slice(first, first + step))
         gram_SS += x_SP @ x_SP.T
-    power, u_SC = eigh(gram_SS.astype(np.float64), subset_by_index=[n_samples - kept, n_samples - 1])
+        del x_SP
+    wide_SS = gram_SS.astype(np.float64).T  # in the order of LAPACK, so that it works in place: the matrix is symmetric
+    del gram_SS
+    power, u_SC = eigh(wide_SS, subset_by_index=[n_samples - kept, n_samples - 1], overwrite_a=True)
+    del wide_SS
     keep = power > max(power[-1], 1e-12) * 1e-6
     if not keep.any():  # constant features: one axis along which nothing moves
         return np.eye(n_features, 1, dtype=np.float32), 0.0

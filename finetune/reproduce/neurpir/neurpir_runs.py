@@ -149,8 +149,8 @@ def read_out(
     basis = make_basis(train_SF, components=train_SF.shape[1], seed=seed)
     scores_SC = basis(train_SF)
     inner = split_by_subject(train.network_S, y_S, 3).folds
-    strength, _ = choose_strength(basis, scores_SC, y_S, inner, len(MODES))
-    return fit(basis, scores_SC, y_S, strength, len(MODES)).predict(test_SF), strength
+    strength, _ = choose_strength(scores_SC, y_S, inner, len(MODES))
+    return fit(scores_SC, y_S, strength, len(MODES)).predict(basis(test_SF)), strength
 
 
 def _steps(settings: StepRule, training: Any, score: Callable[[], float]) -> tuple[int, dict[str, Any]]:
@@ -171,8 +171,8 @@ def _encoder(row: str, cut: Cut, settings: NeurPIRTable, seed: int) -> tuple[np.
     def score() -> float:
         learn_SF, held_SF = (embed(made[-1].model, part, encoder, encoder.looks) for part in (cut.learn, cut.held))
         basis = make_basis(learn_SF, components=encoder.dim, seed=seed)
-        readout = fit(basis, basis(learn_SF), cut.learn.y_S, 1.0, len(MODES))
-        return float(right_by_network(readout.predict(held_SF), cut.held).mean())
+        readout = fit(basis(learn_SF), cut.learn.y_S, 1.0, len(MODES))
+        return float(right_by_network(readout.predict(basis(held_SF)), cut.held).mean())
 
     steps, detail = _steps(settings.rule, start, score)
     training = EncoderTraining(cut.train, recipe, encoder, seed)

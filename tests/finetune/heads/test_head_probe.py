@@ -1,14 +1,20 @@
-"""What a probe refuses to be fitted to."""
+"""What a probe refuses to be fitted to, and what memory it needs beside its features."""
+
+import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from finetune.finetune_settings import FinetuneSettings
-from finetune.heads.head_probe import probe
+from finetune.heads.head_probe import probe, shuffled
 from finetune.tasks.decoding_task import Labels
+from finetune.tasks.trial_windows import Windows
 from finetune.tasks.unit_task import UnitProblem
+from finetune.tasks.window_task import WindowProblem
 from foundation.common.errors import ConfigError
 from foundation.data import ActivityReader
+from foundation.evaluation import principal_axes
 from foundation.store import Store, StoredRecording, write_recording
 
 
@@ -32,3 +38,32 @@ def test_a_readout_takes_no_feature_and_no_value_that_is_not_finite(make_recordi
     split = problem.split(3, 0)
     with pytest.raises(ConfigError, match="features hold 1 values that are not finite"):
         probe(problem, [x_SF], split, FinetuneSettings(checkpoint="c", store="s", output="o"))
+
+
+@pytest.mark.parametrize("n_classes", [2, 0])
+def test_a_probe_and_its_control_need_little_memory_beside_the_features(monkeypatch, n_classes):
+    monkeypatch.setattr(principal_axes, "PART_BYTES", 1 << 20)
+    rng, windows, tokens = np.random.default_rng(0), 60, 10
+    x_SF = rng.normal(size=(windows * tokens, 16_000)).astype(np.float32)
+    y_S = rng.integers(0, 2, len(x_SF)) if n_classes else rng.normal(size=(len(x_SF), 1))
+    recording = SimpleNamespace(id="a", record={"digest": "a"})
+    problem = WindowProblem(
+        Labels("behavior", "a", "A", y_S, classes=("a", "b")[:n_classes], value_names=("x",)),
+        recording,
+        Windows(np.arange(windows) * float(tokens), np.full(windows, tokens), np.arange(windows), "trials"),
+        np.repeat(np.arange(windows), tokens),
+        np.tile(np.arange(tokens), windows),
+        token_seconds=1.0,
+        readers=None,
+        bins_per_token=1,
+    )
+    settings = FinetuneSettings("c", "s", "o", folds=4, control_repeats=2, components=24)
+    tracemalloc.start()
+    try:
+        fitted = probe(problem, [x_SF], problem.split(4, 0), settings)
+        shuffled(problem, fitted, x_SF, settings)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.2 * x_SF.nbytes, f"{peak / x_SF.nbytes:.2f} times the features, beside them"
+    assert all(f.train_SC.shape[1] == 24 for f in fitted.folds)
