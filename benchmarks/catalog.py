@@ -35,7 +35,10 @@ PIECE = 50_000
 OPEN = """
 import json, sys, time
 import psutil
+sys.path.insert(0, sys.argv[3])  # before whatever an installation puts there
 from foundation.store import Catalog, Store
+import foundation
+assert foundation.__file__.startswith(sys.argv[3] + "/"), foundation.__file__
 store = Store(sys.argv[1])
 before = psutil.Process().memory_full_info()
 began = time.perf_counter()
@@ -92,7 +95,7 @@ class Opened:
 
     def __init__(self, tree: Path, store: Path, cache: Path) -> None:
         env = os.environ | {"PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1", "XDG_CACHE_HOME": str(cache)}
-        command = [sys.executable, "-c", OPEN, str(store), QUERY]
+        command = [sys.executable, "-c", OPEN, str(store), QUERY, str(tree)]
         self._process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.measured: dict[str, float] = json.loads(self._process.stdout.readline())
