@@ -35,9 +35,18 @@ def campaign(first, count, place, *more):
     return found
 
 
+@pytest.fixture(scope="module")
+def fifty(tmp_path_factory):
+    """What became of fifty mutated files, and the folder that keeps them."""
+    place = tmp_path_factory.mktemp("fifty")
+    yield campaign(0, 50, place, "--keep", str(place / "kept")), place / "kept"
+    shutil.rmtree(place)
+
+
 @pytest.mark.timeout(550)
-def test_fifty_mutated_files(tmp_path):
-    campaign(0, 50, tmp_path)
+def test_fifty_mutated_files(fifty):
+    found, _ = fifty
+    assert len(found["answers"]) == 50
 
 
 @pytest.mark.long
@@ -46,12 +55,13 @@ def test_a_thousand_mutated_files(tmp_path):
     campaign(1000, 1000, tmp_path)
 
 
-def test_through_the_job(run, tmp_path):
+@pytest.mark.timeout(550)
+def test_through_the_job(run, tmp_path, fifty):
     """The same kinds of files through Ray: the job ends, and the store holds what was ingested, whole."""
-    campaign(40, 8, tmp_path, "--keep", str(tmp_path / "kept"))
+    _, kept = fifty
     inputs = tmp_path / "inputs"
     for seed in range(40, 48):
-        (path,) = next((tmp_path / "kept").glob(f"mutated*/{seed}/in")).iterdir()
+        (path,) = next(kept.glob(f"mutated*/{seed}/in")).iterdir()
         (inputs / str(seed)).mkdir(parents=True)
         shutil.move(path, inputs / str(seed) / path.name)
     report = run(inputs, tmp_path / "store", timeout=120.0)
