@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from finetune.training_loop import LengthSearch
 from foundation.common.errors import ConfigError
 from foundation.common.renamed_settings import renamed
 
@@ -72,6 +71,8 @@ def best_steps(training: Training, score: Callable[[], float], rule: StepRule) -
         >>> best_steps(Nothing(), lambda: next(figures), StepRule(max_steps=50, every=10, patience=2))
         (30, [0.1, 0.5, 0.7, 0.2, 0.2])
     """
+    from finetune.training_loop import LengthSearch  # settings are read without PyTorch
+
     min_looks = min(rule.smooth, rule.max_steps // rule.every)
     search = LengthSearch(rule.every, rule.patience * rule.every, smooth=rule.smooth, min_looks=min_looks)
     for step in range(rule.every, rule.max_steps + 1, rule.every):
