@@ -42,7 +42,7 @@ def least_squares(scores_SC, y_S, strength, n_classes, start=None):
 
 
 def stand_in(name):
-    return SimpleNamespace(id=name, record={"subject": name, "session": name, "digest": name, "path": name})
+    return SimpleNamespace(id=name, record=SimpleNamespace(subject=name, session=name, digest=name, path=name, lab=""))
 
 
 def unit_problem(y_S, animals, units):

@@ -46,7 +46,7 @@ def test_a_probe_and_its_control_need_little_memory_beside_the_features(monkeypa
     rng, windows, tokens = np.random.default_rng(0), 60, 10
     x_SF = rng.normal(size=(windows * tokens, 16_000)).astype(np.float32)
     y_S = rng.integers(0, 2, len(x_SF)) if n_classes else rng.normal(size=(len(x_SF), 1))
-    recording = SimpleNamespace(id="a", record={"digest": "a"})
+    recording = SimpleNamespace(id="a", record=SimpleNamespace(digest="a"))
     problem = WindowProblem(
         Labels("behavior", "a", "A", y_S, classes=("a", "b")[:n_classes], value_names=("x",)),
         recording,

@@ -8,7 +8,7 @@ from finetune.tasks.task import recording_name, target_names
 
 
 def recording(subject, session, identity="f00dcafe"):
-    return SimpleNamespace(id=identity, record={"subject": subject, "session": session, "id": identity})
+    return SimpleNamespace(id=identity, record=SimpleNamespace(subject=subject, session=session, id=identity))
 
 
 @pytest.mark.parametrize(
