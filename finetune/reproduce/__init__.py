@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from foundation.common.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from finetune.reproduce.eit.eit_table import EITTable
+    from finetune.reproduce.eit.eit_settings import EITTable
     from finetune.reproduce.myow.bins_settings import MYOWTable
     from finetune.reproduce.neurpir.neurpir_settings import NeurPIRTable
     from finetune.reproduce.paper_tables import EXPERIMENTS, Experiment, commands, reproduce
@@ -24,7 +24,7 @@ __all__ = [
 __getattr__ = lazy_attributes(
     __name__,
     {
-        "finetune.reproduce.eit.eit_table": ["EITTable"],
+        "finetune.reproduce.eit.eit_settings": ["EITTable"],
         "finetune.reproduce.myow.bins_settings": ["MYOWTable"],
         "finetune.reproduce.neurpir.neurpir_settings": ["NeurPIRTable"],
         "finetune.reproduce.paper_tables": ["EXPERIMENTS", "Experiment", "commands", "reproduce"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from finetune.reproduce.eit.eit_table import EITTable
+from finetune.reproduce.eit.eit_settings import EITTable
 from finetune.reproduce.myow.bins_settings import MYOWTable
 from finetune.reproduce.neurpir.neurpir_settings import NeurPIRTable
 from foundation.common.errors import ConfigError

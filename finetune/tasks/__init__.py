@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from finetune.tasks import behavior, cell_type, location, sleep_state
+from finetune.tasks import behavior, sleep_state, unit_labels
 from finetune.tasks.task import Found, Sources
 
 TASKS: dict[str, Callable[[Sources], Found]] = {
     "behavior": behavior.find,
-    "cell_type": cell_type.find,
-    "location": location.find,
+    "cell_type": unit_labels.find_cell_types,
+    "location": unit_labels.find_locations,
     "sleep_state": sleep_state.find,
 }
 

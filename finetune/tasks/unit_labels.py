@@ -1,4 +1,4 @@
-"""Labels of units, gathered over all recordings that have them."""
+"""Cell type and brain region of units, gathered over all recordings that have them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,16 @@ from finetune.tasks.task import Found, Sources
 from finetune.tasks.unit_task import UnitProblem
 from foundation.embedding.frozen_embeddings import spread_starts
 from foundation.store import StoredRecording
+
+
+def find_cell_types(sources: Sources) -> Found:
+    """Return the task of predicting ``cell_type`` from a unit's activity."""
+    return find_units(sources, "cell_type", "Cell type of units")
+
+
+def find_locations(sources: Sources) -> Found:
+    """Return the task of predicting ``location``, the brain region, from a unit's activity."""
+    return find_units(sources, "location", "Brain region of units")
 
 
 def find_units(sources: Sources, column: str, title: str) -> Found:

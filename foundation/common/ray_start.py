@@ -18,7 +18,7 @@ import psutil
 
 from foundation.common.errors import FoundationError
 from foundation.common.import_path import safe_path
-from foundation.common.socket_folder import is_short, short_folder
+from foundation.common.private_folder import is_short, short_folder
 
 log = logging.getLogger(__name__)
 

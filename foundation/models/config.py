@@ -8,9 +8,8 @@ import yaml
 from transformers import PretrainedConfig
 
 from foundation.common.errors import ConfigError
-from foundation.common.model_checks import check_shape
 from foundation.common.resources import config_names, find_config
-from foundation.common.setting_checks import listed_names, listed_wholes
+from foundation.common.setting_checks import check_shape, listed_names, listed_wholes
 
 
 class EITConfig(PretrainedConfig):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from finetune.reproduce.common.run_results import RunResult, read_all, tables_of, trial_interval
-from finetune.reproduce.eit.eit_table import CONTROL
+from finetune.reproduce.eit.eit_settings import CONTROL
 
 TITLES = {
     "linear": "logistic regression of the window (floor)",

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
 
 from finetune.reproduce.common.find_recording import source_digest
 from finetune.reproduce.common.run_results import finished, key_of
-from finetune.reproduce.eit.decoding import MODELS, fit, predict, represent, validate
-from finetune.reproduce.eit.direction_readout import choose_strength, fit_linear
-from finetune.reproduce.eit.eit_table import EITTable
-from finetune.reproduce.eit.frozen_module import FrozenHead, seen_through
+from finetune.reproduce.eit.decoding import MODELS, FrozenHead, fit, predict, represent, seen_through, validate
+from finetune.reproduce.eit.eit_settings import EITTable
 from finetune.reproduce.eit.kept_weights import trained_eit, weights_folder
 from finetune.reproduce.eit.reaching_trials import Cuts, Trials, cut, read_trials, split
 from finetune.reproduce.models import Decoder, EITPublished
+from foundation.evaluation.linear_readout import first_best, fit_scaled
 from foundation.store.stored import StoredRecording
 
 VERSION = 1
@@ -128,3 +129,17 @@ def _held_out(train: Trials) -> tuple[Trials, Trials]:
 def _steps(features_WTD: np.ndarray, cuts: Cuts) -> tuple[np.ndarray, np.ndarray]:
     n_steps = features_WTD.shape[1]
     return features_WTD.reshape(-1, features_WTD.shape[-1]), np.repeat(cuts.label_W, n_steps)
+
+
+STRENGTHS = tuple(10.0**k for k in np.arange(-5, 1.5, 0.5))
+
+
+def choose_strength(x_SF: np.ndarray, y_S: np.ndarray, held_SF: np.ndarray, held_S: np.ndarray) -> float:
+    """Return the inverse penalty with the best accuracy on the held-out samples; the smallest of equals."""
+    scored = ((c, float((fit_linear(x_SF, y_S, c).predict(held_SF) == held_S).mean())) for c in STRENGTHS)
+    return first_best(scored)[0]
+
+
+def fit_linear(x_SF: np.ndarray, y_S: np.ndarray, strength: float) -> Pipeline:
+    """Return a logistic regression of scaled features; ``strength`` is the inverse penalty."""
+    return fit_scaled(LogisticRegression(C=strength, max_iter=2000), x_SF, y_S)

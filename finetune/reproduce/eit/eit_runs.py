@@ -17,7 +17,7 @@ from finetune.reproduce.common.find_recording import find_recording, source_dige
 from finetune.reproduce.common.run_results import RunResult, key_of, run_once
 from finetune.reproduce.eit.decoding import MODELS
 from finetune.reproduce.eit.eit_rows import base_config, fit_eit, floor, model_run, right_by_trial, transfer_run
-from finetune.reproduce.eit.eit_table import CONTROL, FLOOR, TRANSFER, EITTable
+from finetune.reproduce.eit.eit_settings import CONTROL, FLOOR, TRANSFER, EITTable
 from finetune.reproduce.eit.reaching_trials import Trials, cut, read_trials, split
 from foundation.store.catalog import Catalog
 

@@ -1,6 +1,6 @@
 """Settings know names of things that they do not import; these are the things that there are."""
 
-from finetune.reproduce.eit import training_rule
+from finetune.reproduce.eit import eit_settings
 from finetune.reproduce.eit.decoding import MODELS
 from finetune.reproduce.myow.bins_settings import TASK_NAMES
 from finetune.reproduce.myow.myow_runs import TASKS
@@ -15,6 +15,6 @@ from foundation.objectives import objective_settings as settings
 def test_the_names_of_settings_are_those_of_what_they_choose():
     assert set(AUGMENTATIONS) == set(NEEDS)
     assert set(OBJECTIVES) == set(settings.SETTINGS_OF)
-    assert tuple(MODELS) == training_rule.NAMES
+    assert tuple(MODELS) == eit_settings.NAMES
     assert tuple(TASKS) == TASK_NAMES
     assert tuple(EXPERIMENTS) == NAMES

@@ -15,7 +15,7 @@ from foundation.common import ray_cluster as cluster
 from foundation.common import ray_start as cluster_start
 from foundation.common.errors import ConfigError, FoundationError
 from foundation.common.import_path import drop_working_folder, safe_path
-from foundation.common.socket_folder import SOCKET_BYTES, shorten_sockets
+from foundation.common.private_folder import SOCKET_BYTES, shorten_sockets
 
 
 @pytest.fixture

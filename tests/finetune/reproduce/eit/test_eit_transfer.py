@@ -13,8 +13,7 @@ from safetensors.torch import load_file
 from finetune.reproduce import reproduce
 from finetune.reproduce.common.find_recording import find_recording
 from finetune.reproduce.common.run_results import read_all
-from finetune.reproduce.eit.decoding import Rule, fit, predict
-from finetune.reproduce.eit.frozen_module import FrozenHead, seen_through
+from finetune.reproduce.eit.decoding import FrozenHead, Rule, fit, predict, seen_through
 from finetune.reproduce.eit.kept_weights import weights_folder
 from finetune.reproduce.eit.reaching_trials import cut, read_trials, split
 from finetune.reproduce.models import EITPublished, EITPublishedConfig

@@ -8,12 +8,11 @@ import pytest
 from finetune.reproduce import MYOWTable, ReproduceSettings, reproduce
 from finetune.reproduce.common.find_recording import find_recording
 from finetune.reproduce.common.run_results import read_all
-from finetune.reproduce.myow.bins_readout import score
 from finetune.reproduce.myow.bins_settings import LEARNED, Training
 from finetune.reproduce.myow.bins_training import _Data, _Objective
 from finetune.reproduce.myow.labelled_bins import read_reaches, read_sleep
 from finetune.reproduce.myow.myow_page import PUBLISHED_STEPS, interval
-from finetune.reproduce.myow.myow_runs import _shuffled
+from finetune.reproduce.myow.myow_runs import _shuffled, score
 from foundation.common.command import build_parser, parse
 from foundation.common.errors import ConfigError, FoundationError
 from foundation.common.resources import config_names

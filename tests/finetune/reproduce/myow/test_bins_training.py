@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from finetune.reproduce.myow.lars import LARS
+from finetune.reproduce.myow.bins_training import LARS
 
 
 def by_loops(weights, gradients_S, rates_S, momentum, decay, trust, adapted=None):
