@@ -8,10 +8,9 @@ the recipe that it extends.
 
 from __future__ import annotations
 
-import pickle
+import copy
 import typing
 from dataclasses import asdict, dataclass, field, is_dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from ingest.recipe.recipe_rules import (
     UnitRules,
 )
 
+_PARSED: dict[str, Recipe] = {}
 # Goes into the digest: a reader that gives other recordings from the same file and recipe takes the next number.
 READER_VERSION = 3
 # In a list of a recipe that extends another, this stands for the items of the other.
@@ -109,16 +109,20 @@ def load_recipe(name: str | Path) -> Recipe:
     try:
         content = _content(path)
         _check_keys(Recipe, content)
-        return _parsed(pickle.dumps(content))
+        return _parsed(content)
     except ConfigError as error:
         raise ConfigError(f"recipe {path}: {error}") from error
 
 
-@lru_cache(maxsize=32)
-def _parsed(content: bytes) -> Recipe:
-    """Return the recipe of a pickled mapping; parsing takes a tenth of a second, which each file would pay again."""
-    recipe: Recipe = parse_mapping(Recipe, pickle.loads(content))
-    return recipe
+def _parsed(content: Any) -> Recipe:
+    """Return the recipe of a mapping, a copy of its own for each caller.
+
+    Parsing takes a tenth of a second, which each file of an ingest would pay again: recipes are kept by their content.
+    """
+    key = repr(content)
+    if key not in _PARSED:
+        _PARSED[key] = parse_mapping(Recipe, content)
+    return copy.deepcopy(_PARSED[key])
 
 
 def recipe_for(dandiset: str, archive: str = DANDI) -> str:

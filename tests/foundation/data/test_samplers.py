@@ -5,8 +5,9 @@ import pytest
 from scipy import stats
 
 from foundation.common.errors import ConfigError
-from foundation.data import BlockSampler, FixedSampler, LabelSampler, RandomSampler, Sampler, TrialSampler
+from foundation.data import BlockSampler, FixedSampler, LabelSampler, RandomSampler, TrialSampler
 from foundation.data.samplers.intervals import clipped
+from foundation.data.samplers.sampler import WindowSampler
 from foundation.data.shuffle_quality import distance_from_uniform, places_in_batches
 from foundation.store import Interval
 
@@ -19,7 +20,7 @@ STATES = {
 FAST = {"duration": 1.0, "bin_width": 0.1, "seed": 3}
 
 
-def all_samplers() -> list[Sampler]:
+def all_samplers() -> list[WindowSampler]:
     return [
         RandomSampler(intervals=PIECES, **FAST),
         RandomSampler(intervals=PIECES, weights={"a": 1.0, "b": 3.0}, grid=0.25, **FAST),
@@ -35,7 +36,7 @@ def all_samplers() -> list[Sampler]:
 @pytest.mark.parametrize("k", range(8))
 def test_any_part_of_the_sequence_is_what_the_whole_has_there(k):
     sampler, again = all_samplers()[k], all_samplers()[k]
-    assert isinstance(sampler, Sampler)
+    assert isinstance(sampler, WindowSampler)
     whole = sampler.windows(0, 500)
     for first, last in ((420, 500), (0, 1), (33, 190), (190, 191)):
         part = again.windows(first, last)

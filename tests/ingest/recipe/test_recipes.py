@@ -127,6 +127,12 @@ def test_regions_are_found_in_texts(text, region):
     assert search_groups(load_recipe("default").units.location_patterns, text) == region
 
 
+def test_a_recipe_that_a_caller_changes_is_read_as_it_was():
+    digest = load_recipe("default").digest
+    load_recipe("default").units.drop.append("a column of the caller")
+    assert load_recipe("default").digest == digest
+
+
 def test_a_recipe_extends_another(tmp_path):
     default = load_recipe("default")
     own = recipe_from(

@@ -12,8 +12,9 @@ from pynwb import TimeSeries
 from pynwb.ophys import DfOverF, ImageSegmentation, OpticalChannel, RoiResponseSeries
 
 from foundation.common.errors import SourceError
+from foundation.common.renamed_settings import former_names
 from ingest.nwb.read_nwb import read_nwb
-from ingest.recipe.recipes import LATER, READER_VERSION, load_recipe
+from ingest.recipe.recipes import LATER, READER_VERSION, Recipe, load_recipe
 from ingest.run.explain import explain
 
 COUNTS_TN = np.random.default_rng(0).poisson(2.0, (60, 8)).astype(np.int16)
@@ -199,9 +200,8 @@ def test_rules_that_are_not_used_are_no_part_of_the_digest(tmp_path):
         return load_recipe(tmp_path / "recipe.yaml").digest
 
     recipe = load_recipe("default")
-    rules = {
-        name: rule for name, rule in asdict(recipe).items() if name not in ("description", "verified", "dandisets")
-    }
+    about = ("description", "verified", "dandisets")
+    rules = {name: rule for name, rule in former_names(Recipe, asdict(recipe)).items() if name not in about}
     for place, _, name in (key.rpartition(".") for key in LATER):
         del (rules[place] if place else rules)[name]
     without = hashlib.sha256(json.dumps([READER_VERSION, rules], sort_keys=True).encode()).hexdigest()[:16]
