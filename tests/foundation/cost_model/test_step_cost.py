@@ -155,17 +155,22 @@ def test_a_step_is_outlined_by_every_process_and_drawn_and_read_by_one():
 def test_the_catalog_in_memory_is_as_large_as_it_is_taken_to_be(small_store):
     """Rows that differ, as those of an archive do, and their plan."""
     catalog = Catalog.open(Store(small_store))
-    row = catalog.records[0]
+    row, count = catalog.records[0], 5000
+
+    def plan_of(n_rows):
+        rows = CatalogRows.of(
+            [replace(row, id=f"{k:020x}", digest=f"{k:064x}", path=f"{k:020x}/{row.path}") for k in range(n_rows)]
+        )
+        many = Catalog(catalog.store, rows)
+        return StepPlan(many, DataSettings(bin_widths=[0.025], max_units=12), SPEC, bins_per_token=4, seed=0)
+
+    plan_of(10)  # imports what it needs
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0] + pa.total_allocated_bytes()
-        rows = CatalogRows.of(
-            [replace(row, id=f"{k:020x}", digest=f"{k:064x}", path=f"{k:020x}/{row.path}") for k in range(2000)]
-        )
-        many = Catalog(catalog.store, rows)
-        plan = StepPlan(many, DataSettings(bin_widths=[0.025], max_units=12), SPEC, bins_per_token=4, seed=0)
+        plan = plan_of(count)
         held = tracemalloc.get_traced_memory()[0] + pa.total_allocated_bytes() - before
     finally:
         tracemalloc.stop()
-    assert len(plan.recordings) == 2000
-    assert held / 2000 == pytest.approx(RECORD_BYTES, rel=0.25)
+    assert len(plan.recordings) == count
+    assert held / count == pytest.approx(RECORD_BYTES, rel=0.25)

@@ -98,14 +98,14 @@ def test_any_batch_is_what_a_plain_loop_counts(catalog, windows, subset, packed,
     units = None
     if subset:
         units = [
-            np.array(data.draw(st.permutations(range(min(spikes[i]["n_units"], 12)))))[: data.draw(st.integers(1, 12))]
+            np.array(data.draw(st.permutations(range(min(spikes[i].n_units, 12)))))[: data.draw(st.integers(1, 12))]
             for i in r
         ]
     ms = 1_000_000
     rows = table(r, np.array(start) * ms, n_bins, np.array(width) * ms, units)
     batch = reader.read_packed(rows, bins_per_token=4) if packed else reader.read(rows, bins_per_token=4)
     for b, (i, s, n, w) in enumerate(windows):
-        expected = plain(trains[spikes[i]["path"]], s * ms, n, w * ms)
+        expected = plain(trains[spikes[i].path], s * ms, n, w * ms)
         expected = expected if units is None else expected[units[b]]
         if packed:
             low, high = batch.offsets[b : b + 2].tolist()

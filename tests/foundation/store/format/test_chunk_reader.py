@@ -62,11 +62,11 @@ def test_spikes_of_a_store_anywhere(place, make_recording):
 def test_spikes_are_opened_and_read_without_zarr_waiting_for_its_own_thread(tmp_path, make_recording, monkeypatch):
     store = Store(tmp_path / "store", create=True)
     recording = make_recording(0, n_units=40, seconds=400.0)
-    record = store.commit(write_recording(store, recording))
+    identity = write_recording(store, recording)
     monkeypatch.setattr("zarr.core.sync.sync", lambda *_, **__: pytest.fail("zarr's event loop was asked"))
     for name in ("zarr.api.synchronous", "zarr.core.group", "zarr.core.array"):
         monkeypatch.setattr(f"{name}.sync", lambda *_, **__: pytest.fail("zarr's event loop was asked"))
-    stored = StoredRecording(store, record)
+    stored = StoredRecording(store, identity)
     spikes = StoredSpikes(stored)
     assert (stored.n_units, stored.resolution) == (40, recording.resolution)
     assert sum(len(spikes.block(k)[0]) for k in range(spikes.n_blocks)) == recording.n_spikes
@@ -75,22 +75,22 @@ def test_spikes_are_opened_and_read_without_zarr_waiting_for_its_own_thread(tmp_
 
 def test_a_recording_without_one_of_its_arrays_says_which(tmp_path, make_recording):
     store = Store(tmp_path / "store", create=True)
-    record = store.commit(write_recording(store, make_recording(0)))
-    path = tmp_path / "store" / "recordings" / record["digest"] / "zarr.json"
+    identity = write_recording(store, make_recording(0))
+    path = tmp_path / "store" / "recordings" / store.commit(identity)["digest"] / "zarr.json"
     group = json.loads(path.read_text())
     del group["consolidated_metadata"]["metadata"]["spikes/edges"]
     path.write_text(json.dumps(group))
     with pytest.raises(StoreError, match=r"has no spikes/edges: `foundation catalog --verify`"):
-        StoredSpikes(StoredRecording(store, record))
+        StoredSpikes(StoredRecording(store, identity))
 
 
 def test_a_group_that_does_not_describe_its_arrays_is_read_array_by_array(tmp_path, make_recording):
     store = Store(tmp_path / "store", create=True)
     recording = make_recording(0)
-    record = store.commit(write_recording(store, recording))
-    path = tmp_path / "store" / "recordings" / record["digest"] / "zarr.json"
+    identity = write_recording(store, recording)
+    path = tmp_path / "store" / "recordings" / store.commit(identity)["digest"] / "zarr.json"
     path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "consolidated_metadata"}))
-    spikes = StoredSpikes(StoredRecording(store, record))
+    spikes = StoredSpikes(StoredRecording(store, identity))
     assert sum(len(spikes.block(k)[0]) for k in range(spikes.n_blocks)) == recording.n_spikes
 
 
