@@ -27,9 +27,9 @@ def model_bytes(output) -> bytes:
 def test_what_sums_in_any_order_is_refused_while_training_and_only_then(tiny, tmp_path, monkeypatch):
     step = Trainer.step
 
-    def with_another(self, number, views):
+    def with_another(self, batch):
         torch.zeros(4).put_(torch.tensor([1, 1]), torch.tensor([1.0, 2.0]))
-        return step(self, number, views)
+        return step(self, batch)
 
     monkeypatch.setattr(Trainer, "step", with_another)
     monkeypatch.delenv(WORKSPACE, raising=False)

@@ -67,10 +67,10 @@ def test_usr1_in_the_middle_of_a_run_and_the_weights_of_one_left_alone(tiny, tmp
     pretrain(whole)
     step = Trainer.step
 
-    def asked(self, number, views):
-        if number == 2:
+    def asked(self, batch):
+        if batch.step == 2:
             signal.raise_signal(signal.SIGUSR1)
-        return step(self, number, views)
+        return step(self, batch)
 
     monkeypatch.setattr(Trainer, "step", asked)
     with pytest.raises(RequeueError, match="stopped by SIGUSR1 after 3 steps"):

@@ -82,15 +82,15 @@ def test_a_server_that_is_stopped_and_started_misses_no_metric(tiny, server, mon
     server.wait()
     step = Trainer.step
 
-    def with_outage(self, number, views):
-        if number == 10:
+    def with_outage(self, batch):
+        if batch.step == 10:
             end = time.monotonic() + 60
             while not self.reports.run_id and time.monotonic() < end:  # it was there
                 time.sleep(0.05)
             server.stop()
-        if number == 30:
+        if batch.step == 30:
             server.start()
-        return step(self, number, views)
+        return step(self, batch)
 
     monkeypatch.setattr(Trainer, "step", with_outage)
     pretrain(settings)
