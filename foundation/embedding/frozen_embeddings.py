@@ -47,16 +47,6 @@ class NoWindowError(ConfigError):
         self.longest = longest
 
 
-def token_times(starts_B: np.ndarray, n_tokens: int, token_seconds: float) -> np.ndarray:
-    """``(B, T)`` seconds at the middle of each token.
-
-    Example:
-        >>> token_times(np.array([10.0]), 2, 0.5).tolist()
-        [[10.25, 10.75]]
-    """
-    return np.asarray(starts_B, dtype=np.float64)[:, None] + (np.arange(n_tokens) + 0.5) * token_seconds
-
-
 def embed_windows(
     model: EIT,
     recording: StoredRecording | ActivityReader,

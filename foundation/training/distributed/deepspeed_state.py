@@ -201,13 +201,6 @@ def _make_partitions(engine: Any) -> None:
         state.setdefault("step", torch.tensor(0.0))
 
 
-def _link_partitions(engine: Any) -> None:
-    """Tell parameters where their moments lie: DeepSpeed does so once, before later parameter groups have any."""
-    if hasattr(engine.optimizer, "_lazy_init_hp_params_optimizer_state"):
-        engine.optimizer._hp_optimizer_states_linked = False
-        engine.optimizer._lazy_init_hp_params_optimizer_state()
-
-
 def _trained(engine: Any) -> dict[str, nn.Parameter]:
     """Return the parameters that the optimiser moves; target networks are moved by their objective."""
     return {name: p for name, p in engine.module.named_parameters() if p.requires_grad}
