@@ -182,7 +182,10 @@ def _socket_folder() -> dict[str, str]:
     """
     if is_short(ray_folder(), SESSION_BYTES):
         return {}
-    return {"_temp_dir": str(short_folder())}
+    # Ray opens the folder that it is given to every user, so it gets one of its own inside the private folder.
+    folder = short_folder() / "ray"
+    folder.mkdir(exist_ok=True)
+    return {"_temp_dir": str(folder)}
 
 
 def ray_folder() -> Path:

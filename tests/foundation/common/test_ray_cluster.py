@@ -10,6 +10,7 @@ from multiprocessing.connection import Listener
 from types import SimpleNamespace
 
 import pytest
+from ray._common.utils import try_make_directory_shared
 
 from foundation.common import ray_cluster as cluster
 from foundation.common import ray_start as cluster_start
@@ -110,6 +111,13 @@ def test_a_long_temporary_folder_is_replaced_by_a_short_one_of_this_user(tmp_pat
     (short,) = cluster_start._socket_folder().values()
     assert len(short) + cluster_start.SESSION_BYTES <= SOCKET_BYTES
     assert os.stat(short).st_uid == os.getuid()
+
+
+def test_a_second_start_of_ray_finds_the_short_folder_private(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("d" * 120)))
+    (short,) = cluster_start._socket_folder().values()
+    try_make_directory_shared(short)  # as Ray does with the folder that it is given
+    assert cluster_start._socket_folder() == {"_temp_dir": short}
 
 
 def test_processes_of_the_loader_meet_in_a_short_folder_too(tmp_path, monkeypatch):
