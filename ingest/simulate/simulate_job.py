@@ -17,8 +17,8 @@ from pynwb.file import Subject
 from foundation.common.errors import ConfigError, SourceError
 from foundation.common.locks import whole_file
 from foundation.common.progress import progress
-from ingest.simulate.simulate_settings import SimulateSettings
-from ingest.simulate.simulated_network import Network, make_network
+from ingest.simulate.simulate_settings import RANDOM_TARGETS, SimulateSettings
+from ingest.simulate.simulated_network import STEP, Network, make_network
 from ingest.simulate.simulated_session import BEHAVIOR_RATE, Session, integrate, make_session
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,8 @@ def simulate_izhikevich(settings: SimulateSettings) -> list[Path]:
     """Simulate networks of Izhikevich neurons and write an NWB file each.
 
     Every file holds units with their firing mode (``cell_type``) and area (``location``), states of sleep and wake, and
-    reaches with trials, hand position and hand velocity. A network depends on the seed and its own number only.
+    a hand with trials, position and velocity: reaches to eight targets, or random targets that follow each other. A
+    network depends on the seed and its own number only.
 
     Returns:
         The files, in order.
@@ -47,11 +48,13 @@ def simulate_izhikevich(settings: SimulateSettings) -> list[Path]:
         f"Simulated network of {settings.neurons} Izhikevich neurons, jitter {settings.jitter:g}, drive shift "
         f"{settings.drive_shift:g}, coupling {settings.coupling:g}, seed {settings.seed}."
     )
+    if settings.reaches and settings.movement == RANDOM_TARGETS:
+        text += " The hand follows random targets in a square."
     for k, path in enumerate(progress(paths, "simulating", unit="network")):
         rng = np.random.default_rng([settings.seed, k])
         network, session = make_network(settings, rng), make_session(settings, rng)
         trains = integrate(network, session, rng)
-        write_session(path, subjects[k], network, session, trains, settings.seconds, text)
+        write_session(path, subjects[k], network, session, trains, settings.seconds, text, settings.varies_tuning)
         rate = sum(map(len, trains)) / settings.neurons / settings.seconds
         log.debug("%s: %.1f spikes a second and neuron", subjects[k], rate)
     return paths
@@ -74,7 +77,14 @@ def _check_output(root: Path, paths: list[Path]) -> None:
 
 
 def write_session(
-    path: Path, subject: str, network: Network, session: Session, trains: list[np.ndarray], seconds: float, text: str
+    path: Path,
+    subject: str,
+    network: Network,
+    session: Session,
+    trains: list[np.ndarray],
+    seconds: float,
+    text: str,
+    tuning: bool = False,
 ) -> None:
     """Write one session; the file appears whole or not at all.
 
@@ -84,6 +94,7 @@ def write_session(
         network, session, trains: what was simulated.
         seconds: its length.
         text: a line on how it was made.
+        tuning: write each unit's tuning to the hand, too.
 
     Raises:
         SourceError: if the file cannot be written.
@@ -99,9 +110,15 @@ def write_session(
         subject=Subject(subject_id=subject, description="a simulated network of Izhikevich neurons"),
     )
     _add_units(nwb, network, trains, seconds)
+    if tuning:
+        _add_tuning(nwb, network)
     _add_states(nwb, session)
     if session.trials:
         _add_reaches(nwb, session)
+        _add_hand(nwb, session)
+    elif session.targets:
+        _add_targets(nwb, session)
+        _add_hand(nwb, session)
     _fix_ids(nwb)
     try:
         # The file is locked already, by its writer; HDF5 would try to lock it once more.
@@ -127,6 +144,17 @@ def _add_units(nwb: NWBFile, network: Network, trains: list[np.ndarray], seconds
     nwb.units.resolution = 0.001
 
 
+def _add_tuning(nwb: NWBFile, network: Network) -> None:
+    columns = {
+        "velocity_tuning": ("input current per 30 cm/s of the hand (x, y)", network.tuning_N2),
+        "speed_tuning": ("input current per 30 cm/s of the hand in any direction", network.speed_N),
+        "position_tuning": ("input current per 8 cm of the hand from the centre (x, y)", network.place_N2),
+        "movement_lead": ("by how much the input is ahead of the hand, seconds", network.lead_N * STEP),
+    }
+    for name, (description, values) in columns.items():
+        nwb.add_unit_column(name, description, data=values)
+
+
 def _add_states(nwb: NWBFile, session: Session) -> None:
     table = TimeIntervals(name="sleep_states", description="state of the simulated animal")
     table.add_column("label", "wake, nrem or rem")
@@ -147,6 +175,25 @@ def _add_reaches(nwb: NWBFile, session: Session) -> None:
             target_dir=trial.direction,
             go_time=trial.go,
         )
+
+
+def _add_targets(nwb: NWBFile, session: Session) -> None:
+    nwb.add_trial_column("target_x", "of the target, cm from the centre of the square")
+    nwb.add_trial_column("target_y", "of the target, cm from the centre of the square")
+    nwb.add_trial_column("target_dir", "direction from the previous target, radians")
+    nwb.add_trial_column("go_time", "when the hand begins to move towards the target, seconds")
+    for trial in session.targets:
+        nwb.add_trial(
+            start_time=trial.start,
+            stop_time=trial.stop,
+            target_x=trial.target[0],
+            target_y=trial.target[1],
+            target_dir=trial.direction,
+            go_time=trial.go,
+        )
+
+
+def _add_hand(nwb: NWBFile, session: Session) -> None:
     module = nwb.create_processing_module("behavior", "the simulated hand")
     position = session.position_T2[:: session.stride].astype(np.float32)
     velocity = session.velocity_T2[:: session.stride].astype(np.float32)

@@ -27,6 +27,7 @@ NOISE = {"RS": 5.0, "IB": 5.0, "CH": 5.0, "FS": 4.5, "LTS": 3.0}
 DRIVE = {"RS": 2.8, "IB": 2.6, "CH": 2.2, "FS": 3.0, "LTS": 1.0}
 EXCITE, INHIBIT = 1.6, -2.4
 TUNING, SPEED = 2.0, 1.0
+STEP = 0.001  # seconds of a step of the simulation
 
 # What tells the areas apart: scale of the noise, scale of recurrent synapses, by how much the input leads movement (s).
 AREA_NOISE, AREA_COUPLING, AREA_LEAD = (1.0, 0.75), (1.0, 1.8), (0.05, 0.2)
@@ -45,6 +46,8 @@ class Network:
         drive_N: constant input current.
         tuning_N2: input current per unit of hand velocity (x, y); velocity is in peak speeds.
         speed_N: input current per unit of hand speed.
+        place_N2: input current per unit of hand position (x, y); position is in half-widths of the workspace.
+        lead_N: steps by which each neuron's input is ahead of the hand; below 0, it is behind.
         offsets: ``(N + 1,)`` neuron ``n`` has the synapses ``offsets[n]:offsets[n + 1]``.
         targets, weights: ``(K,)`` receiver and current of each synapse.
     """
@@ -56,6 +59,8 @@ class Network:
     drive_N: np.ndarray
     tuning_N2: np.ndarray
     speed_N: np.ndarray
+    place_N2: np.ndarray
+    lead_N: np.ndarray
     offsets: np.ndarray
     targets: np.ndarray
     weights: np.ndarray
@@ -84,18 +89,39 @@ def make_network(settings: SimulateSettings, rng: np.random.Generator) -> Networ
     if settings.areas:
         noise_N = noise_N * np.array(AREA_NOISE)[area_N]
     offsets, targets, weights = _synapses(settings, excitatory_N, area_N, rng)
+    tuning_N2 = depth_N[:, None] * np.stack([np.cos(preferred_N), np.sin(preferred_N)], axis=1)
+    speed_N = SPEED * rng.uniform(0.0, 2.0, n)
+    gain_N, lead_N, place_N2 = _varied_tuning(settings, area_N, rng.spawn(1)[0])
     return Network(
         mode_N=mode_N,
         area_N=area_N,
         abcd_N4=abcd_N4,
         noise_N=noise_N,
         drive_N=np.array([DRIVE[MODES[mode]] for mode in mode_N]) + shift,
-        tuning_N2=depth_N[:, None] * np.stack([np.cos(preferred_N), np.sin(preferred_N)], axis=1),
-        speed_N=SPEED * rng.uniform(0.0, 2.0, n),
+        tuning_N2=gain_N[:, None] * tuning_N2,
+        speed_N=gain_N * speed_N,
+        place_N2=gain_N[:, None] * place_N2,
+        lead_N=lead_N,
         offsets=offsets,
         targets=targets,
         weights=weights,
     )
+
+
+def _varied_tuning(
+    settings: SimulateSettings, area_N: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gain of each neuron (0 for untuned ones), its lead in steps, and its tuning to position.
+
+    ``rng`` is a child of the network's own, so that nothing else changes with these settings.
+    """
+    n = len(area_N)
+    gain_N = settings.tuning * np.exp(settings.gain_spread * rng.standard_normal(n))
+    gain_N[rng.permutation(n)[: round(settings.untuned * n)]] = 0.0
+    lead_N = np.array(AREA_LEAD)[area_N] if settings.areas else np.zeros(n)
+    lead_N = np.rint((lead_N + settings.lag_spread * rng.uniform(-1.0, 1.0, n)) / STEP).astype(np.int64)
+    axis_N, depth_N = rng.uniform(0.0, 2 * np.pi, n), settings.position_tuning * rng.uniform(0.5, 1.5, n)
+    return gain_N, lead_N, depth_N[:, None] * np.stack([np.cos(axis_N), np.sin(axis_N)], axis=1)
 
 
 def _synapses(

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from foundation.common.compiled import compiled
-from ingest.simulate.simulate_settings import SimulateSettings
-from ingest.simulate.simulated_network import AREA_LEAD, AREAS, Network
+from ingest.simulate.random_targets import TargetTrial, draw_target_trials, follow_targets
+from ingest.simulate.simulate_settings import RANDOM_TARGETS, SimulateSettings
+from ingest.simulate.simulated_network import STEP, Network
 
-STEP = 0.001  # seconds of a step of the simulation
 BEHAVIOR_RATE = 100.0  # Hz
 TARGETS = 8
-REACH = 8.0  # cm from the centre to a target
+REACH = 8.0  # cm from the centre to a target, and that count as 1 for the tuning to position
 BEFORE, AFTER, PAUSE = 0.2, 0.2, 0.2  # seconds held at the centre, at the target, and after the return
 PEAK_SPEED = 30.0  # cm/s that count as 1 for the tuning
 
@@ -54,20 +54,20 @@ class Session:
 
     Args:
         bouts: states, one after another.
-        trials: reaches, all of them awake.
+        trials: reaches, all of them awake; or random targets, in ``targets``.
+        targets: random targets, all of them awake.
         drive_T: input current that all neurons share.
         noise_T: scale of their noise.
         position_T2, velocity_T2: the hand, cm and cm/s.
-        move_AT2: what each area's neurons hear of the velocity, in `PEAK_SPEED`.
     """
 
     bouts: list[Bout]
     trials: list[Trial]
+    targets: list[TargetTrial]
     drive_T: np.ndarray
     noise_T: np.ndarray
     position_T2: np.ndarray
     velocity_T2: np.ndarray
-    move_AT2: np.ndarray
 
     @property
     def stride(self) -> int:
@@ -78,13 +78,17 @@ class Session:
 def make_session(settings: SimulateSettings, rng: np.random.Generator) -> Session:
     """Draw a session."""
     bouts = draw_bouts(settings, rng)
-    trials = draw_trials(bouts, rng) if settings.reaches else []
     n_steps = round(settings.seconds / STEP)
-    position_T2, velocity_T2 = _hand(trials, n_steps)
+    trials: list[Trial] = []
+    targets: list[TargetTrial] = []
+    if settings.reaches and settings.movement == RANDOM_TARGETS:
+        targets = draw_target_trials([(bout.start, bout.end) for bout in bouts if bout.state == "wake"], rng)
+        position_T2, velocity_T2 = follow_targets(targets, n_steps, STEP)
+    else:
+        trials = draw_trials(bouts, rng) if settings.reaches else []
+        position_T2, velocity_T2 = _hand(trials, n_steps)
     drive_T, noise_T = _drive(bouts, n_steps, rng)
-    leads = AREA_LEAD if settings.areas else (0.0,) * len(AREAS)
-    move_AT2 = np.stack([_lead(velocity_T2 / PEAK_SPEED, round(lead / STEP)) for lead in leads])
-    return Session(bouts, trials, drive_T, noise_T, position_T2, velocity_T2, move_AT2)
+    return Session(bouts, trials, targets, drive_T, noise_T, position_T2, velocity_T2)
 
 
 def draw_bouts(settings: SimulateSettings, rng: np.random.Generator) -> list[Bout]:
@@ -140,11 +144,6 @@ def _hand(trials: list[Trial], n_steps: int) -> tuple[np.ndarray, np.ndarray]:
     return position_T2, velocity_T2
 
 
-def _lead(values_T2: np.ndarray, steps: int) -> np.ndarray:
-    """The same series ``steps`` earlier, at rest at its end."""
-    return np.concatenate([values_T2[steps:], np.zeros((steps, 2))]) if steps else values_T2
-
-
 def _drive(bouts: list[Bout], n_steps: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Shared current and scale of the noise. NREM: slow waves between up and down; REM: less input, theta waves."""
     drive_T, noise_T = np.zeros(n_steps), np.ones(n_steps)
@@ -180,19 +179,26 @@ def integrate(network: Network, session: Session, rng: np.random.Generator) -> l
     Returns:
         N arrays of spike times in seconds, on the grid of milliseconds.
     """
+    # What is heard of the hand has a last row more: at rest, where it stopped.
+    velocity_T2 = np.concatenate([session.velocity_T2 / PEAK_SPEED, np.zeros((1, 2))])
+    place_T2 = np.concatenate([session.position_T2, session.position_T2[-1:]]) / REACH
+    speed_T = np.sqrt(velocity_T2[:, 0] * velocity_T2[:, 0] + velocity_T2[:, 1] * velocity_T2[:, 1])
     steps, units = _run(
         network.abcd_N4,
         network.noise_N,
         network.drive_N,
-        network.area_N,
         network.tuning_N2,
         network.speed_N,
+        network.place_N2,
+        network.lead_N,
         network.offsets,
         network.targets,
         network.weights,
         session.drive_T,
         session.noise_T,
-        session.move_AT2,
+        velocity_T2,
+        speed_T,
+        place_T2,
         rng,
     )
     order = np.argsort(units, kind="stable")
@@ -206,15 +212,18 @@ def _run(  # type: ignore[no-untyped-def]  # pragma: no cover  (compiled)
     abcd_N4,
     noise_N,
     drive_N,
-    area_N,
     tuning_N2,
     speed_N,
+    place_N2,
+    lead_N,
     offsets,
     targets,
     weights,
     drive_T,
     noise_T,
-    move_AT2,
+    velocity_T2,
+    speed_T,
+    place_T2,
     rng,
 ):
     n_units, n_steps = len(noise_N), len(drive_T)
@@ -222,8 +231,6 @@ def _run(  # type: ignore[no-untyped-def]  # pragma: no cover  (compiled)
     for n in range(n_units):
         u[n] = abcd_N4[n, 1] * v[n]
     arriving, coming, drawn = np.zeros(n_units), np.zeros(n_units), np.zeros(n_units)
-    n_areas = len(move_AT2)
-    moved_A = np.zeros(n_areas)
     steps = np.empty(max(1024, n_units * n_steps // 20), dtype=np.int32)
     units = np.empty(len(steps), dtype=np.int32)
     n_spikes = 0
@@ -239,15 +246,15 @@ def _run(  # type: ignore[no-untyped-def]  # pragma: no cover  (compiled)
                 u[n] += abcd_N4[n, 3]
                 for k in range(offsets[n], offsets[n + 1]):
                     coming[targets[k]] += weights[k]
-        for k in range(n_areas):
-            moved_A[k] = np.sqrt(move_AT2[k, t, 0] * move_AT2[k, t, 0] + move_AT2[k, t, 1] * move_AT2[k, t, 1])
         for n in range(n_units):
             drawn[n] = rng.standard_normal()
         for n in range(n_units):  # no call in it: compiled to vector instructions
-            area, voltage, recovery = area_N[n], v[n], u[n]
-            x, y = move_AT2[area, t, 0], move_AT2[area, t, 1]
+            voltage, recovery = v[n], u[n]
+            heard = min(max(t + lead_N[n], 0), n_steps)
+            x, y = velocity_T2[heard, 0], velocity_T2[heard, 1]
             current = drive_N[n] + drive_T[t] + noise_N[n] * noise_T[t] * drawn[n] + arriving[n]
-            current += tuning_N2[n, 0] * x + tuning_N2[n, 1] * y + speed_N[n] * moved_A[area]
+            current += tuning_N2[n, 0] * x + tuning_N2[n, 1] * y + speed_N[n] * speed_T[heard]
+            current += place_N2[n, 0] * place_T2[heard, 0] + place_N2[n, 1] * place_T2[heard, 1]
             voltage += 0.5 * (0.04 * voltage * voltage + 5.0 * voltage + 140.0 - recovery + current)
             voltage += 0.5 * (0.04 * voltage * voltage + 5.0 * voltage + 140.0 - recovery + current)
             u[n] = recovery + abcd_N4[n, 0] * (abcd_N4[n, 1] * voltage - recovery)
