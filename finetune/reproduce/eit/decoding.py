@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from finetune.reproduce.eit.eit_settings import Rule
+from finetune.reproduce.eit.eit_settings import BY_START, Rule
 from finetune.reproduce.eit.reaching_trials import Cuts, Trials, cut
 from finetune.reproduce.models import (
     NDT,
@@ -115,12 +115,13 @@ class _Training:
         trained = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(trained, lr=rule.learning_rate, fused=True)
         self.generator = torch.Generator().manual_seed(seed)
+        self.order = torch.from_numpy(cuts.by_start()) if rule.order == BY_START else torch.arange(len(cuts))
 
     def epoch(self) -> None:
         """Every window once; what is left of a batch is dropped if it is a lone window (batch norm needs two)."""
         self.model.train()
         n = len(self.x)
-        order = torch.randperm(n, generator=self.generator) if self.rule.shuffle else torch.arange(n)
+        order = torch.randperm(n, generator=self.generator) if self.rule.shuffle else self.order
         run_updates((rows for rows in order.split(self.rule.batch_size) if len(rows) > 1), self._loss, self.optimizer)
 
     def _loss(self, rows: torch.Tensor) -> torch.Tensor:

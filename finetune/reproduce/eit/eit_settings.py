@@ -11,6 +11,7 @@ from foundation.common.setting_checks import check_range, check_whole
 
 FLOOR, TRANSFER = "linear", "transfer"
 CONTROL = "-shuffled"  # ends the name of a row for which the directions of training trials were dealt anew
+BY_TRIAL, BY_START = "trial", "start"
 NAMES = ("mlp", "gru", "ndt", "ndt-sup", "eit-t", "eit")
 
 
@@ -30,9 +31,10 @@ class Rule:
         epochs: this many instead, and nothing is held out (the published 400, where there is a GPU).
         learning_rate: of Adam.
         batch_size: windows of a step.
-        shuffle: windows come in another order each epoch; else trial by trial.
-            The released EIT does not shuffle at T = 6 either, but its windows come start by start: all trials' first
-            window, then all trials' second, and so on.
+        shuffle: windows come in another order each epoch; else in ``order``.
+        order: of windows that are not shuffled. ``trial``: trial by trial, the windows of a trial one after another.
+            ``start``: all trials' first window, then all trials' second, and so on, so that a batch holds windows of
+            as many trials; this is what the released EIT does at T = 6.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -45,6 +47,7 @@ class Rule:
     learning_rate: float = 1e-4
     batch_size: int = 16
     shuffle: bool = True
+    order: str = BY_TRIAL
 
     def __post_init__(self) -> None:
         for name in ("max_epochs", "patience", "smooth", "epochs", "batch_size"):
@@ -52,12 +55,23 @@ class Rule:
             if value is not None and value < 1:
                 raise ConfigError(f"{name} is {value}: at least 1")
         check_range(low_too=False, learning_rate=self.learning_rate)
+        if self.order not in (BY_TRIAL, BY_START):
+            raise ConfigError(f"order is {self.order!r}: expected {BY_TRIAL!r} or {BY_START!r}")
+        if self.shuffle and self.order != BY_TRIAL:
+            raise ConfigError(f"order is {self.order!r} and shuffle is true: set shuffle to false")
 
     def config(self) -> dict[str, Any]:
-        """What a run's configuration says of it; shuffling, which is the rule, is not said."""
+        """Return the rule as a run's configuration holds it: without shuffle and order where they are the default.
+
+        Example:
+            >>> "shuffle" in Rule().config(), Rule(shuffle=False, order="start").config()["order"]
+            (False, 'start')
+        """
         said = former_names(Rule, asdict(self))
         if said["shuffle"]:
             del said["shuffle"]
+        if said["order"] == BY_TRIAL:
+            del said["order"]
         return said
 
 

@@ -73,6 +73,17 @@ class Cuts:
     def __len__(self) -> int:
         return len(self.label_W)
 
+    def by_start(self) -> np.ndarray:
+        """Return ``(W,)`` indices that put all trials' first window first, then all trials' second, and so on.
+
+        Example:
+            >>> trials = Trials(np.ones((3, 2, 8), dtype=np.float32), np.array([5, 1, 7]))
+            >>> cut(trials, 7).by_start().tolist()  # three trials of two windows
+            [0, 2, 4, 1, 3, 5]
+        """
+        _, first, trial_W = np.unique(self.trial_W, return_index=True, return_inverse=True)
+        return np.argsort(np.arange(len(self)) - first[trial_W], kind="stable")
+
 
 def read_trials(recording: StoredRecording) -> Trials:
     """The first bins that were observed in a row of every trial, as many as the shortest trial has.

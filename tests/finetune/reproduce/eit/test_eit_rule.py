@@ -1,6 +1,7 @@
 """How long a model of the EIT table trains, in which order it sees its windows, and what is told of it meanwhile."""
 
 import numpy as np
+import pytest
 import torch
 
 from finetune.reproduce import EITTable, ReproduceSettings, reproduce
@@ -9,6 +10,7 @@ from finetune.reproduce.common.run_results import read_all
 from finetune.reproduce.eit.decoding import Rule, fit, validate
 from finetune.reproduce.eit.reaching_trials import cut, read_trials, split
 from finetune.reproduce.models import MLPDecoder, MLPDecoderConfig
+from foundation.common.errors import ConfigError
 from foundation.store import Catalog, Store
 
 N_TRIALS, N_UNITS = 40, 9
@@ -36,29 +38,42 @@ def test_a_trace_changes_nothing_and_is_kept_beside_the_last_figure(reaching, tm
     assert "chosen on the test trials" not in (tmp_path / "False.md").read_text()
 
 
-def test_windows_in_order_are_those_of_the_trials_one_after_another(reaching, tmp_path):
+def test_windows_come_in_the_order_of_the_rule(reaching):
     train, _ = split(read_trials(find_recording(Catalog.open(Store(reaching[0])), "Chewie")))
     cuts = cut(train, 6)
+    n_trials, n_starts = len(train), len(cuts) // len(train)
+    assert n_starts == 3
 
     class Watched(MLPDecoder):
         def forward(self, x_BNT, **more):
-            seen.append(x_BNT)
+            batches.append(x_BNT)
             return super().forward(x_BNT, **more)
 
-    windows = {}
-    for shuffle in (False, True):
-        seen = []
-        rule = Rule(epochs=2, shuffle=shuffle)
+    rules = {
+        "shuffled": Rule(epochs=2),
+        "by trial": Rule(epochs=2, shuffle=False),
+        "by start": Rule(epochs=2, shuffle=False, order="start"),
+    }
+    windows, first_batch = {}, {}
+    for name, rule in rules.items():
+        batches = []
         fit(lambda: Watched(MLPDecoderConfig(n_units=8, n_bins=6)), train, 6, rule, 0)
-        windows[shuffle] = torch.cat(seen).numpy().reshape(2, *cuts.x_WNT.shape)  # fewer than two are left of no epoch
-    np.testing.assert_array_equal(windows[False], np.stack([cuts.x_WNT, cuts.x_WNT]))
-    assert (windows[True][0] != windows[True][1]).any()
-    np.testing.assert_array_equal(np.sort(windows[True][0], axis=0), np.sort(cuts.x_WNT, axis=0))
+        windows[name] = torch.cat(batches).numpy().reshape(2, *cuts.x_WNT.shape)  # no epoch leaves a lone window out
+        first_batch[name] = batches[0].numpy()
+    np.testing.assert_array_equal(windows["by trial"], np.stack([cuts.x_WNT, cuts.x_WNT]))
+    x_RSNT = cuts.x_WNT.reshape(n_trials, n_starts, *cuts.x_WNT.shape[1:])
+    in_order = np.concatenate([x_RSNT[:, start] for start in range(n_starts)])
+    np.testing.assert_array_equal(windows["by start"], np.stack([in_order, in_order]))
+    # A batch holds the first window of 16 trials: their bins 1 to 6.
+    np.testing.assert_array_equal(first_batch["by start"], train.centred().rate_RNT[:16, :, :6])
+    assert (windows["shuffled"][0] != windows["shuffled"][1]).any()
+    np.testing.assert_array_equal(np.sort(windows["shuffled"][0], axis=0), np.sort(cuts.x_WNT, axis=0))
 
 
 def test_a_rule_is_said_as_it_was_before_it_could_keep_the_order(reaching, tmp_path):
     assert "shuffle" not in Rule().config()  # keys of earlier results stay
     assert Rule(shuffle=False).config() == Rule().config() | {"shuffle": False}
+    assert Rule(shuffle=False, order="start").config() == Rule().config() | {"shuffle": False, "order": "start"}
     settings = ReproduceSettings(
         store=str(reaching[0]), output=str(tmp_path / "o"), name="t", page=str(tmp_path / "page.md"),
         eit=EITTable(models=["mlp"], seeds=[1], rule=Rule(epochs=1, shuffle=False)),
@@ -67,6 +82,34 @@ def test_a_rule_is_said_as_it_was_before_it_could_keep_the_order(reaching, tmp_p
     page = (tmp_path / "page.md").read_text()
     assert "1 epochs for every model. Windows come trial by trial, unshuffled." in page
     assert "Not run yet" not in page
+    assert "`reproduce/eit-chewie-T6-by-start`) has not been run here." in page
+
+
+def test_a_table_by_start_says_so_and_has_keys_of_its_own(reaching, tmp_path):
+    found = {}
+    for order in ("trial", "start"):
+        output, page = str(tmp_path / order), str(tmp_path / f"{order}.md")
+        settings = ReproduceSettings(
+            store=str(reaching[0]), output=output, name=f"t-by-{order}", page=page,
+            eit=EITTable(models=["mlp"], seeds=[1], rule=Rule(epochs=2, shuffle=False, order=order), controls=0),
+        )  # fmt: skip
+        found[order] = read_all(reproduce(settings))["mlp"][0]
+    assert found["start"].key != found["trial"].key
+    page = (tmp_path / "start.md").read_text()
+    assert "2 epochs for every model. Windows come start by start, unshuffled." in page
+    assert "has not been run here" not in page
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"order": "start"}, "order is 'start' and shuffle is true: set shuffle to false"),
+        ({"order": "random", "shuffle": False}, "order is 'random': expected 'trial' or 'start'"),
+    ],
+)
+def test_an_order_that_would_not_be_kept_is_refused(rule, message):
+    with pytest.raises(ConfigError, match=message):
+        Rule(**rule)
 
 
 def test_how_long_a_model_trains_is_found_without_the_test_trials(reaching, monkeypatch):

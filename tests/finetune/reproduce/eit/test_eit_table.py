@@ -146,7 +146,10 @@ def test_shipped_tables_are_settings(name):
     given = ["--config", name, "--store", "s"]
     settings = parse(build_parser("reproduce", reproduce, ReproduceSettings), ReproduceSettings, given)
     assert f"reproduce/{settings.name}" == name
-    assert settings.eit.rule == Rule(epochs=400 if name.endswith("-400") else None, shuffle=not name.endswith("-order"))
+    kept = {"-in-order": "trial", "-by-start": "start"}
+    order = next((order for end, order in kept.items() if name.endswith(end)), None)
+    epochs = 400 if name.endswith("-400") else None
+    assert settings.eit.rule == Rule(epochs=epochs, shuffle=order is None, order=order or "trial")
 
 
 @pytest.mark.real_data
