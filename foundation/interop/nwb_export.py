@@ -91,8 +91,12 @@ def _add_units(nwb: Any, recording: Recording) -> None:
             if len(observed):
                 row["obs_intervals"] = observed
         nwb.add_unit(id=n if identities is None else int(identities[n]), **row)
-    if nwb.units is not None and recording.resolution and recording.spikes is not None:
-        nwb.units.resolution = recording.resolution
+    if nwb.units is not None and recording.spikes is not None:
+        if len(recording.spikes.times):
+            # One array: from the list that pynwb keeps, each spike is converted by itself when the file is written.
+            nwb.units.spike_times_index.target.transform(lambda data: np.asarray(data, dtype=np.float64))
+        if recording.resolution:
+            nwb.units.resolution = recording.resolution
 
 
 def _columns(units: dict[str, np.ndarray], reserved: tuple[str, ...]) -> dict[str, np.ndarray]:

@@ -141,6 +141,8 @@ def _add_units(nwb: NWBFile, network: Network, trains: list[np.ndarray], seconds
         parameters = dict(zip("abcd", network.abcd_N4[n].tolist(), strict=True))
         labels = {"cell_type": network.cell_types[n], "location": network.locations[n]}
         nwb.add_unit(spike_times=train, obs_intervals=[[0.0, seconds]], **labels, **parameters)
+    # One array: from the list that pynwb keeps, each spike is converted by itself when the file is written.
+    nwb.units.spike_times_index.target.transform(lambda data: np.asarray(data, dtype=np.float64))
     nwb.units.resolution = 0.001
 
 
