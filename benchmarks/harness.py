@@ -29,6 +29,8 @@ import numpy as np
 import psutil
 from scipy.stats import bootstrap
 
+from foundation.common.pages import MarkdownPage
+
 CONFIDENCE = 0.95
 
 
@@ -121,8 +123,8 @@ def load() -> str:
     return said
 
 
-class Page:
-    """A page of results in Markdown: what was measured, how, and what was not.
+class Page(MarkdownPage):
+    """A page of results: what was measured, how, and what was not.
 
     Args:
         title: of the page.
@@ -131,24 +133,15 @@ class Page:
     """
 
     def __init__(self, title: str, command: str, packages: Sequence[str] = ()) -> None:
+        super().__init__(title)
         self.left_out: list[str] = []
-        self.parts = [
-            f"# {title}",
-            f"```\n{command}\n```",
-            f"- {datetime.now(UTC):%Y-%m-%d}\n- {hardware()}\n- {versions(packages)}\n- {load()} when it began",
-        ]
+        self.code(command)
+        today = f"{datetime.now(UTC):%Y-%m-%d}"
+        self.items([today, hardware(), versions(packages), f"{load()} when it began"])
 
-    def heading(self, text: str) -> None:
-        self.parts.append(f"## {text}")
-
-    def say(self, text: str) -> None:
-        """A paragraph."""
-        self.parts.append(text)
-
-    def table(self, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    def table(self, head: Sequence[object], rows: Iterable[Sequence[object]], right: int = 0) -> None:
         """A table; numbers are rounded to three figures."""
-        lines = [head, ["---"] * len(head), *([_shown(cell) for cell in row] for row in rows)]
-        self.parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        super().table(head, [[_shown(cell) for cell in row] for row in rows], right)
 
     def not_measured(self, items: Iterable[str]) -> None:
         """What a reader may take these figures for and they do not say."""
@@ -163,8 +156,11 @@ class Page:
         """
         if not self.left_out:
             raise ValueError("a page of results says what was not measured: call not_measured")
-        listed = "## Not measured\n\n" + "\n".join(f"- {item}" for item in self.left_out)
-        text = "\n\n".join([*self.parts, listed]) + "\n"
+        whole = MarkdownPage()
+        whole.parts = list(self.parts)
+        whole.heading("Not measured")
+        whole.items(self.left_out)
+        text = whole.text
         data = os.environ.get("FOUNDATION_DATA")
         if data:
             text = text.replace(data.rstrip("/"), "$FOUNDATION_DATA")
@@ -172,12 +168,6 @@ class Page:
             if f"{place}/" in text or f"{place} " in text:
                 raise ValueError(f"the page names {place}, a path of this machine")
         return text
-
-    def write(self, path: str | Path) -> None:
-        """Write the page."""
-        text = self.text
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(text)
 
 
 def _shown(cell: Any) -> str:

@@ -14,6 +14,8 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from foundation.common.tables import markdown_table
+
 PACKAGES = ("foundation", "ingest", "finetune")
 
 
@@ -48,9 +50,7 @@ def measures(commit: str) -> dict[str, str]:
 def main() -> None:
     commits = sys.argv[1:] or ["HEAD"]
     found = [measures(commit) for commit in commits]
-    print(f"| | {' | '.join(commits)} |\n|---|{'---|' * len(commits)}")
-    for name in found[0]:
-        print(f"| {name} | {' | '.join(each[name] for each in found)} |")
+    print(markdown_table(["", *commits], [[name, *(each[name] for each in found)] for name in found[0]]))
 
 
 if __name__ == "__main__":

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from foundation.common.command import build_parser, parse
+from foundation.common.locks import write_whole
+from foundation.common.pages import MarkdownPage
 from foundation.cost_model import Plan, PlanSettings, step_seconds
 from foundation.cost_model.cost_plan import plan
 from foundation.cost_model.cost_table import si
@@ -63,21 +64,21 @@ def times(found: Plan) -> list[str]:
     ]  # fmt: skip
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rows]) + "\n"
-
-
-def pieces() -> Iterator[str]:
+def tables() -> MarkdownPage:
+    """The piece of the page that is made anew."""
+    page = MarkdownPage()
     for name, options in RUNS.items():
         found = [planned(f"{COMMON} {options}", nodes) for nodes in NODES]
         first = found[0]
-        yield (
-            f"### {name}, {first.cost.parameters / 1e6:,.0f} M parameters, ZeRO {first.run.zero_stage}, bf16, H100\n\n"
-            f"`foundation plan {COMMON} {options} --nodes {NODES[-1]}`, and with "
-            f"{' and '.join(str(n) for n in NODES[:-1])} nodes.\n\n"
+        page.heading(
+            f"{name}, {first.cost.parameters / 1e6:,.0f} M parameters, ZeRO {first.run.zero_stage}, bf16, H100", level=3
         )
-        yield table(HEAD, [size(one) for one in found]) + "\n"
-        yield table(TIMES, [times(one) for one in found]) + "\n"
+        page.say(
+            f"`foundation plan {COMMON} {options} --nodes {NODES[-1]}`, and with "
+            f"{' and '.join(str(n) for n in NODES[:-1])} nodes."
+        )
+        page.table(HEAD, [size(one) for one in found])
+        page.table(TIMES, [times(one) for one in found])
     nodes = NODES[-1]
     options = f"{COMMON} {RUNS['eit-large']}"
     rows = []
@@ -88,18 +89,19 @@ def pieces() -> Iterator[str]:
             [str(stage), *(si(b, "B") for b in (states.weights, states.gradients, states.optimizer, states.buffers)),
              si(one.cost.gradients_sent, "B"), si(one.cost.rows_sent, "B"), si(network, "s")]
         )  # fmt: skip
-    yield f"### ZeRO on {nodes * 8:,} GPUs, eit-large\n\n"
-    yield table(
+    page.heading(f"ZeRO on {nodes * 8:,} GPUs, eit-large", level=3)
+    page.table(
         ["ZeRO", "weights", "gradients", "optimiser", "buffers", "sent: gradients, weights", "sent: rows", "network"],
         rows,
     )
+    return page
 
 
 def rendered() -> str:
     """The page with its tables made anew."""
     text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{''.join(pieces())}\n{END}{rest.split(END)[1]}"
+    return f"{before}{BEGIN}\n{tables().text}\n{END}{rest.split(END)[1]}"
 
 
 def main() -> int:
@@ -113,7 +115,7 @@ def main() -> int:
         same = page == PAGE.read_text(encoding="utf-8")
         print("docs/scaling.md is up to date" if same else "docs/scaling.md is not: python benchmarks/scaling.py")
         return 0 if same else 1
-    PAGE.write_text(page, encoding="utf-8")
+    write_whole(PAGE, page)
     return 0
 
 

@@ -22,6 +22,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from foundation.common.pages import MarkdownPage
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("foundation", "ingest", "finetune")
 TITLES = {
@@ -160,22 +162,15 @@ def main() -> None:
         found[name] = json.loads(done.stdout.splitlines()[-1])
     asked = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(asked, cwd=given.before, check=True, capture_output=True, text=True).stdout.strip()
-    lines = [
-        "# Three trips through the code",
-        "",
-        f"`python benchmarks/trips.py --before <{commit}>`. {TRIPS}",
-        "",
-        "| trip | | files | calls | moves between files | depth |",
-        "|---|---|---|---|---|---|",
-    ]
+    page = MarkdownPage("Three trips through the code")
+    page.say(f"`python benchmarks/trips.py --before <{commit}>`. {TRIPS}")
+    rows = []
     for trip, title in TITLES.items():
         for name in ("before", "after"):
             counts = found[name][trip]
-            lines.append(
-                f"| {title} | {name} | {counts['files']} | {counts['calls']:,} | {counts['moves']:,} | "
-                f"{counts['depth']} |"
-            )
-    given.output.write_text("\n".join(lines) + "\n")
+            rows.append([title, name, *(f"{counts[key]:,}" for key in ("files", "calls", "moves", "depth"))])
+    page.table(["trip", "", "files", "calls", "moves between files", "depth"], rows)
+    page.write(given.output)
     print(given.output.read_text())
 
 

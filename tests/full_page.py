@@ -8,9 +8,11 @@ import xml.etree.ElementTree as ET
 from datetime import UTC, datetime
 from pathlib import Path
 
+from foundation.common.pages import MarkdownPage
 
-def page(xml: Path) -> str:
-    """Markdown of one run."""
+
+def page_of(xml: Path) -> MarkdownPage:
+    """Return the page of one run."""
     suite = ET.parse(xml).getroot().find("testsuite")
     counts = {name: int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped")}
     passed = counts["tests"] - counts["failures"] - counts["errors"] - counts["skipped"]
@@ -19,25 +21,17 @@ def page(xml: Path) -> str:
         {case.find("skipped").get("message") for case in suite.iter("testcase") if case.find("skipped") is not None}
     )
     slow = sorted(suite.iter("testcase"), key=lambda case: -float(case.get("time")))[:15]
-    lines = [
-        "# The whole test suite",
-        "",
+    page = MarkdownPage("The whole test suite")
+    page.say(
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit.strip()}, `make test-full`: {passed} passed, "
         f"{counts['failures']} failed, {counts['errors']} errors, {counts['skipped']} skipped in "
         f"{float(suite.get('time')) / 60:.1f} minutes.",
-        "",
         "Not run, and why:",
-        "",
-        *([f"- {reason}" for reason in skips] or ["- nothing was left out"]),
-        "",
-        "| Slowest | seconds |",
-        "|---|---|",
-        *[f"| {case.get('name')} | {float(case.get('time')):.1f} |" for case in slow],
-        "",
-    ]
-    return "\n".join(lines)
+    )
+    page.items(skips or ["nothing was left out"])
+    page.table(["Slowest", "seconds"], [[case.get("name"), f"{float(case.get('time')):.1f}"] for case in slow])
+    return page
 
 
 if __name__ == "__main__":
-    Path(sys.argv[2]).parent.mkdir(parents=True, exist_ok=True)
-    Path(sys.argv[2]).write_text(page(Path(sys.argv[1])))
+    page_of(Path(sys.argv[1])).write(sys.argv[2])

@@ -5,13 +5,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import jinja2
-
 from finetune.current_results import digests, read_current
 from finetune.finetune_settings import ReportSettings
 from finetune.report.report_sections import (
     TASK_TITLES,
-    Picture,
     Section,
     activity_sections,
     ingested_section,
@@ -24,7 +21,8 @@ from finetune.report.score_table import COLUMNS, Row, cell, gain_text, rows, sam
 from finetune.result import Result, read_predictions
 from foundation.common.errors import CheckpointError, FoundationError
 from foundation.common.locks import write_whole
-from foundation.common.printable import in_page
+from foundation.common.pages import html_template
+from foundation.common.pictures import Picture
 from foundation.common.progress import progress
 from foundation.evaluation import CONTRACT_VERSION
 from foundation.evaluation.metrics import TITLES
@@ -100,16 +98,9 @@ def write_report(
     checkpoints = {result.checkpoint[:12] for result in results}
     if len(checkpoints) > 1:
         raise FoundationError(f"results are of checkpoints {', '.join(sorted(checkpoints))}: a report is of one")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("finetune"),
-        autoescape=True,
-        finalize=in_page,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     made = rows(results)
     columns = [name for name in COLUMNS if any(name in row.scores for row in made)]
-    text = environment.get_template("report.html.j2").render(
+    text = html_template("finetune", "report.html.j2").render(
         title=title,
         summary=summary(made),
         sections=sections or [],
@@ -120,9 +111,8 @@ def write_report(
         contract=CONTRACT_VERSION,
         version=__version__,
     )
-    path = Path(path)
-    write_whole(path, text.encode())
-    return path
+    write_whole(Path(path), text)
+    return Path(path)
 
 
 def summary(made: list[Row]) -> str:

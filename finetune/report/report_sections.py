@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from finetune.current_results import Current
 from finetune.report.result_pictures import activity_map, raster, read_metrics, training_curves, unit_map
 from finetune.result import Result
 from foundation.common.errors import CheckpointError
+from foundation.common.pictures import Picture
 from foundation.data.reading.reader import ActivityReader
 from foundation.hub.checkpoints import read_beside
 from foundation.store import Catalog
@@ -25,20 +25,6 @@ TASK_TITLES = {
     "location": "Brain region",
     "sleep_state": "Sleep and wake",
 }
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A PNG with words for those who do not see it."""
-
-    png: bytes
-    alt: str
-    caption: str = ""
-
-    @property
-    def source(self) -> str:
-        """The picture as a data URL."""
-        return "data:image/png;base64," + base64.b64encode(self.png).decode()
 
 
 @dataclass(frozen=True)

@@ -2,42 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 
 from finetune.result import Result
+from foundation.common.pictures import BLUES, COLOURS, GRID, INK, MARKERS, drawing
 from foundation.evaluation.metrics import CLASSES, Predictions, sums
-
-# Okabe and Ito's colours, which colour-blind readers can tell apart, without yellow (too pale on white).
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F")
-MARKERS = "osD^vPX*"
-INK, GRID = "#222222", "#DDDDDD"
-BLUES = LinearSegmentedColormap.from_list("recall", ["#FFFFFF", "#CFE3F1", "#0072B2", "#003B5C"])
-
-
-@contextmanager
-def _figure(width: float, height: float) -> Iterator[tuple[Figure, io.BytesIO]]:
-    """A figure of that many inches, and the buffer that holds its PNG afterwards.
-
-    Texts come from files: a dollar sign in them is no formula.
-    """
-    with matplotlib.rc_context({"text.parse_math": False}):
-        figure, buffer = Figure(figsize=(width, height), layout="constrained", facecolor="white"), io.BytesIO()
-        FigureCanvasAgg(figure)
-        yield figure, buffer
-        for axes in figure.axes:
-            axes.tick_params(colors=INK, labelsize=9)
-            axes.spines[["top", "right"]].set_visible(False)
-        # No date or version in the file: the same data give the same bytes.
-        figure.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
 
 
 def target_figure(result: Result, predictions: Predictions) -> bytes:
@@ -52,8 +23,8 @@ def confusion(predictions: Predictions, classes: list[str], title: str) -> bytes
     counts_CC = sums(predictions).sum(axis=0)
     share_CC = counts_CC / np.maximum(counts_CC.sum(axis=1, keepdims=True), 1)
     size = min(7.5, 2.6 + 0.55 * len(classes))
-    with _figure(size + 0.6, size) as (figure, buffer):
-        axes = figure.add_subplot()
+    with drawing(size + 0.6, size) as sheet:
+        axes = sheet.figure.add_subplot()
         shown = axes.imshow(share_CC, vmin=0, vmax=1, cmap=BLUES)
         for i in range(len(classes)):
             for j in range(len(classes)):
@@ -65,21 +36,21 @@ def confusion(predictions: Predictions, classes: list[str], title: str) -> bytes
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
         axes.set_title(title, fontsize=10, loc="left")
-        bar = figure.colorbar(shown, ax=axes, fraction=0.046)
+        bar = sheet.figure.colorbar(shown, ax=axes, fraction=0.046)
         bar.set_label("share of the true class")
         bar.outline.set_visible(False)
-    return buffer.getvalue()
+    return sheet.content
 
 
 def predicted_against_true(predictions: Predictions, names: list[str], title: str) -> bytes:
     """For each dimension: true and predicted over a stretch of tested time, and one against the other."""
     n_dims = predictions.y_S.shape[1]
     first_fold = np.flatnonzero(predictions.fold_S == predictions.fold_S[0])[:150]
-    with _figure(8.4, 2.5 * n_dims + 0.3) as (figure, buffer):
-        grid = figure.add_gridspec(n_dims, 2, width_ratios=(2.4, 1))
+    with drawing(8.4, 2.5 * n_dims + 0.3) as sheet:
+        grid = sheet.figure.add_gridspec(n_dims, 2, width_ratios=(2.4, 1))
         for k in range(n_dims):
             true, said = predictions.y_S[:, k], predictions.predicted_S[:, k]
-            course = figure.add_subplot(grid[k, 0])
+            course = sheet.figure.add_subplot(grid[k, 0])
             course.plot(true[first_fold], color=INK, lw=1.4, label="true")
             course.plot(said[first_fold], color=COLOURS[1], lw=1.2, ls="--", label="predicted")
             course.set_ylabel(names[k] if k < len(names) else f"dimension {k}")
@@ -89,7 +60,7 @@ def predicted_against_true(predictions: Predictions, names: list[str], title: st
                 course.legend(frameon=False, fontsize=8, ncols=2, loc="upper right")
             if k == n_dims - 1:
                 course.set_xlabel("time bin")
-            cloud = figure.add_subplot(grid[k, 1])
+            cloud = sheet.figure.add_subplot(grid[k, 1])
             cloud.scatter(true, said, s=4, alpha=0.25, color=COLOURS[0], edgecolors="none", rasterized=True)
             low, high = np.percentile(true, (0.5, 99.5))
             cloud.plot([low, high], [low, high], color=INK, lw=1)
@@ -98,7 +69,7 @@ def predicted_against_true(predictions: Predictions, names: list[str], title: st
             cloud.set_ylim(low - margin, high + margin)
             cloud.set_xlabel("true")
             cloud.set_ylabel("predicted")
-    return buffer.getvalue()
+    return sheet.content
 
 
 def raster(times: list[np.ndarray], start: float, seconds: float) -> bytes:
@@ -108,15 +79,15 @@ def raster(times: list[np.ndarray], start: float, seconds: float) -> bytes:
         times: per unit, seconds from the session's start.
         start, seconds: the stretch that is shown.
     """
-    with _figure(8.4, min(5.5, 1.6 + 0.05 * len(times))) as (figure, buffer):
-        axes = figure.add_subplot()
+    with drawing(8.4, min(5.5, 1.6 + 0.05 * len(times))) as sheet:
+        axes = sheet.figure.add_subplot()
         length = 0.9 if len(times) < 100 else 1.2
         axes.eventplot([t - start for t in times], colors=INK, lineoffsets=1.0, linelengths=length, linewidths=0.6)
         axes.set_xlim(0, seconds)
         axes.set_ylim(-0.7, len(times) - 0.3)
         axes.set_xlabel(f"time from {start:.1f} s of the session (s)")
         axes.set_ylabel("unit")
-    return buffer.getvalue()
+    return sheet.content
 
 
 def activity_map(x_NT: np.ndarray, bin_width: float, unit: str) -> bytes:
@@ -127,15 +98,15 @@ def activity_map(x_NT: np.ndarray, bin_width: float, unit: str) -> bytes:
         bin_width: seconds of a sample.
         unit: what the samples are.
     """
-    with _figure(8.4, min(5.5, 1.8 + 0.05 * len(x_NT))) as (figure, buffer):
-        axes = figure.add_subplot()
+    with drawing(8.4, min(5.5, 1.8 + 0.05 * len(x_NT))) as sheet:
+        axes = sheet.figure.add_subplot()
         top = max(float(np.nanpercentile(x_NT, 99)), 1e-9)
         extent = (0.0, x_NT.shape[1] * bin_width, len(x_NT) - 0.5, -0.5)
         shown = axes.imshow(x_NT, aspect="auto", cmap="cividis", vmin=0, vmax=top, extent=extent, interpolation="none")
         axes.set_xlabel("time (s)")
         axes.set_ylabel("unit")
-        figure.colorbar(shown, ax=axes, fraction=0.03).set_label(unit or "activity")
-    return buffer.getvalue()
+        sheet.figure.colorbar(shown, ax=axes, fraction=0.03).set_label(unit or "activity")
+    return sheet.content
 
 
 def read_metrics(text: str) -> dict[str, np.ndarray]:
@@ -183,8 +154,8 @@ def training_curves(columns: dict[str, np.ndarray]) -> bytes:
     """The loss, and its terms and diagnostics over steps, a panel for each scale."""
     panels = [["loss"], *scales(columns)]
     n_rows = -(-len(panels) // 2)
-    with _figure(8.4, 3.0 * n_rows) as (figure, buffer):
-        every = figure.subplots(n_rows, 2, squeeze=False).ravel()
+    with drawing(8.4, 3.0 * n_rows) as sheet:
+        every = sheet.figure.subplots(n_rows, 2, squeeze=False).ravel()
         for axes, names in zip(every, panels, strict=False):
             for k, name in enumerate(names):
                 style = {"color": COLOURS[k % 8], "ls": ("-", "--", ":", "-.")[k // 4 % 4], "lw": 1.4}
@@ -197,7 +168,7 @@ def training_curves(columns: dict[str, np.ndarray]) -> bytes:
             axes.grid(color=GRID, lw=0.5)
         for axes in every[len(panels) :]:
             axes.remove()
-    return buffer.getvalue()
+    return sheet.content
 
 
 def unit_map(z_SD: np.ndarray, label_S: np.ndarray, title: str) -> tuple[bytes, float]:
@@ -214,8 +185,8 @@ def unit_map(z_SD: np.ndarray, label_S: np.ndarray, title: str) -> tuple[bytes, 
     xy = pca.transform(scaled)
     ratio = np.nan_to_num(pca.explained_variance_ratio_)  # no variance at all: no share of it
     share = float(ratio.sum())
-    with _figure(7.4, 4.6) as (figure, buffer):
-        axes = figure.add_subplot()
+    with drawing(7.4, 4.6) as sheet:
+        axes = sheet.figure.add_subplot()
         names, counts = np.unique(label_S, return_counts=True)
         for k, name in enumerate(names[np.argsort(-counts, kind="stable")]):
             here = label_S == name
@@ -235,4 +206,4 @@ def unit_map(z_SD: np.ndarray, label_S: np.ndarray, title: str) -> tuple[bytes, 
         axes.set_ylabel(f"principal component 2 ({second:.0%})")
         axes.set_title(title, fontsize=10, loc="left")
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return buffer.getvalue(), share
+    return sheet.content, share

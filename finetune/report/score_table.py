@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from finetune.result import Evaluation, LeftOut, Result, Score
 from foundation.common.printable import printable
+from foundation.common.tables import text_table
 from foundation.evaluation.metrics import TITLES
 
 COLUMNS = {
@@ -110,7 +111,4 @@ def _table(made: list[Row]) -> list[str]:
             for name in shown
         ]
         lines.append([first.task, first.target, TITLES[first.metric], sample_text(first), *cells])
-    lines = [[printable(cell) for cell in line] for line in lines]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    text = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return [*text, "[a, b]: 95 % interval; *: the best of firing rates and the model"]
+    return [text_table(lines), "[a, b]: 95 % interval; *: the best of firing rates and the model"]

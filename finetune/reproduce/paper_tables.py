@@ -112,4 +112,4 @@ def _write_page(settings: ReproduceSettings) -> None:
         return
     drawn = {"pictures": pictures} if pictures is not None else {}
     page = EXPERIMENTS[settings.experiment].page(output, commands(output), **drawn)
-    write_whole(Path(settings.page), page.encode())
+    write_whole(Path(settings.page), page)

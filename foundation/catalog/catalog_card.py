@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,25 +17,13 @@ from foundation.catalog.catalog_facts import (
     quality_of,
     spread_of,
 )
+from foundation.common.pictures import Picture
 from foundation.common.printable import count
 from foundation.store import CatalogRow, Interval, StoredRecording
 from foundation.store.format.finite import missing_as_nan
 from foundation.store.stored_spikes import StoredSpikes
 
 SECONDS, SAMPLES, MOST_UNITS, MOST_ROWS = 20.0, 240, 200, 60
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A PNG with words for those who do not see it."""
-
-    png: bytes
-    alt: str
-
-    @property
-    def source(self) -> str:
-        """The picture as a data URL."""
-        return "data:image/png;base64," + base64.b64encode(self.png).decode()
 
 
 @dataclass

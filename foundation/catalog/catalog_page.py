@@ -7,14 +7,13 @@ from pathlib import Path
 
 from foundation.common.errors import ConfigError, FoundationError
 from foundation.common.locks import whole_file
-from foundation.common.printable import count, in_page
+from foundation.common.pages import html_template
+from foundation.common.printable import count
 from foundation.common.progress import progress
 from foundation.store import Catalog, StoredRecording
 from foundation.version import __version__
 
 try:
-    import jinja2
-
     from foundation.catalog.catalog_card import Card, make_card
 except ModuleNotFoundError as error:
     raise FoundationError(
@@ -53,6 +52,8 @@ def write_page(catalog: Catalog, path: str | Path, limit: int = 100, chosen_by: 
 
 def render(catalog: Catalog, limit: int = 100, chosen_by: str = "") -> str:
     """The page as text. Equal stores give equal pages."""
+    template = html_template("foundation", "catalog.html.j2")
+    template.environment.filters["count"] = count
     parts: dict[str, str] = {}
     for session in catalog.sessions():
         if len(session.records) > 1:
@@ -62,15 +63,7 @@ def render(catalog: Catalog, limit: int = 100, chosen_by: str = "") -> str:
         _card(StoredRecording(catalog.store, record), parts.get(record.id, ""))
         for record in progress(shown, "drawing", unit="recording")
     ]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("foundation"),
-        autoescape=True,
-        finalize=in_page,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["count"] = count
-    return environment.get_template("catalog.html.j2").render(
+    return template.render(
         name=catalog.store.name.rstrip("/").rsplit("/", 1)[-1],
         totals=_totals(catalog),
         records=catalog.records,

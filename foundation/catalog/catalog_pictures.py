@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
-from matplotlib.figure import Figure
+from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
 
+from foundation.common.pictures import BLUES, COLOURS, INK, drawing
 from foundation.store import Interval
 
-# Okabe and Ito's colours, without yellow (too pale on white); grey is for units without a label.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#882255", "#44AA99")
-PLAIN, INK, UNSEEN = "#3B4148", "#222222", "#E3E6EA"
-MAP = LinearSegmentedColormap.from_list("activity", ["#FFFFFF", "#9CC7E3", "#0072B2", "#00263D"])
-DPI, PALETTE = 132, 48
-
-
-@contextmanager
-def _figure(width: float, height: float) -> Iterator[tuple[Figure, io.BytesIO]]:
-    """A figure of that many inches, and the buffer that holds its PNG afterwards."""
-    figure, buffer = Figure(figsize=(width, height), layout="constrained", facecolor="white"), io.BytesIO()
-    canvas = FigureCanvasAgg(figure)
-    yield figure, buffer
-    for axes in figure.axes:
-        axes.tick_params(colors=INK, labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.set_dpi(DPI)
-    canvas.draw()
-    # A palette makes the file a third as large, and nobody sees it. Equal data give equal bytes.
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
-    picture.quantize(PALETTE, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)
+PLAIN, UNSEEN = "#3B4148", "#E3E6EA"  # units without a label, time that was not observed
+small_drawing = partial(drawing, dpi=132, tick_size=8.0, palette=48)
 
 
 def raster(
@@ -52,8 +29,8 @@ def raster(
     """
     names = [name for name in dict.fromkeys(labels.tolist()) if name]
     colour = {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(names)} | {"": PLAIN}
-    with _figure(7.4, float(np.clip(1.1 + 0.045 * len(labels), 1.7, 4.6))) as (figure, buffer):
-        axes = figure.add_subplot()
+    with small_drawing(7.4, float(np.clip(1.1 + 0.045 * len(labels), 1.7, 4.6))) as sheet:
+        axes = sheet.figure.add_subplot()
         inside = observed.slice(start, end).union()
         edges = np.concatenate([[start], np.stack([inside.start, inside.end], axis=1).reshape(-1), [end]]).reshape(
             -1, 2
@@ -73,10 +50,10 @@ def raster(
             place = (1.01, 1 - 0.16 * k) if len(labels) < 40 else (1.01, 1 - 0.085 * k)
             text = shown if k < 9 else f"and {len(names) - 9} more"
             axes.text(
-                *place, text, transform=axes.transAxes, va="top", fontsize=8, parse_math=False,
+                *place, text, transform=axes.transAxes, va="top", fontsize=8,
                 color=colour[name] if k < 9 else INK,
             )  # fmt: skip
-    return buffer.getvalue()
+    return sheet.content
 
 
 def activity_map(x_TM: np.ndarray, start: float, rate: float, label: str) -> bytes:
@@ -88,18 +65,18 @@ def activity_map(x_TM: np.ndarray, start: float, rate: float, label: str) -> byt
         rate: samples per second.
         label: what the samples are.
     """
-    with _figure(7.4, float(np.clip(1.1 + 0.045 * x_TM.shape[1], 1.7, 4.6))) as (figure, buffer):
-        axes = figure.add_subplot()
+    with small_drawing(7.4, float(np.clip(1.1 + 0.045 * x_TM.shape[1], 1.7, 4.6))) as sheet:
+        axes = sheet.figure.add_subplot()
         low, high = _limits(x_TM)
         extent = (start, start + len(x_TM) / rate, x_TM.shape[1] - 0.5, -0.5)
-        shown = axes.imshow(x_TM.T, aspect="auto", cmap=MAP, vmin=low, vmax=high, extent=extent, interpolation="none")
+        shown = axes.imshow(x_TM.T, aspect="auto", cmap=BLUES, vmin=low, vmax=high, extent=extent, interpolation="none")
         axes.set_xlabel("seconds from the session's start", fontsize=8, color=INK)
         axes.set_ylabel("unit", fontsize=8, color=INK)
         _whole_ticks(axes, x_TM.shape[1])
-        bar = figure.colorbar(shown, ax=axes, fraction=0.03, pad=0.01)
+        bar = sheet.figure.colorbar(shown, ax=axes, fraction=0.03, pad=0.01)
         bar.outline.set_visible(False)
-        bar.set_label(label, fontsize=8, color=INK, parse_math=False)
-    return buffer.getvalue()
+        bar.set_label(label, fontsize=8, color=INK)
+    return sheet.content
 
 
 def _limits(x: np.ndarray) -> tuple[float, float]:
@@ -123,8 +100,8 @@ def rate_histogram(rates: np.ndarray) -> bytes:
     """
     rates = rates[np.isfinite(rates)]
     firing = rates[rates > 0]
-    with _figure(3.3, 2.3) as (figure, buffer):
-        axes = figure.add_subplot()
+    with small_drawing(3.3, 2.3, formulas=True) as sheet:
+        axes = sheet.figure.add_subplot()
         low = np.floor(np.log10(firing.min())) if len(firing) else -1
         high = np.ceil(np.log10(firing.max())) if len(firing) else 1
         low, high = (low, high) if high > low else (low - 1, high + 1)
@@ -138,4 +115,4 @@ def rate_histogram(rates: np.ndarray) -> bytes:
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         if len(firing) < len(rates):
             axes.set_title(f"{len(rates) - len(firing)} silent", fontsize=8, color=INK, loc="right")
-    return buffer.getvalue()
+    return sheet.content

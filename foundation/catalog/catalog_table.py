@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from foundation.common.printable import count, printable
+from foundation.common.printable import count
+from foundation.common.tables import text_table
 from foundation.store.catalog_row import CatalogRow
 from foundation.store.session import join_sessions
 
@@ -39,10 +40,7 @@ def catalog_table(rows: Iterable[CatalogRow]) -> str:
         "hours": [f"{r.duration / 3600:.2f}" for r in records],
         "labels": [", ".join(r.labels) or "-" for r in records],
     }
-    columns = {name: [printable(cell) for cell in cells] for name, cells in columns.items()}
-    widths = [max(map(len, [name, *cells])) for name, cells in columns.items()]
-    cells = [tuple(columns), *zip(*columns.values(), strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    table = text_table([tuple(columns), *zip(*columns.values(), strict=True)])
     subjects = len({record.subject for record in records})
     total = f"{count(len(records), 'recording')} of {count(subjects, 'subject')}"
     if several:
@@ -50,4 +48,4 @@ def catalog_table(rows: Iterable[CatalogRow]) -> str:
     total += f", {count(sum(record.n_units for record in records), 'unit')}"
     if any(dropped.values()):
         total += f", {count(sum(dropped.values()), 'unit')} dropped"
-    return "\n".join([*lines, total])
+    return f"{table}\n{total}"

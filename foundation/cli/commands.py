@@ -13,6 +13,7 @@ from typing import Any
 
 from foundation.common.command import BAD_USAGE, DONE, FAILED, run_stage
 from foundation.common.errors import FoundationError
+from foundation.common.tables import text_table
 from foundation.version import __version__
 
 HELP = ("-h", "--help")
@@ -208,15 +209,14 @@ def _nearest(words: list[str]) -> str:
 
 def overview(commands: dict[str, Command]) -> str:
     """Return how commands are called, and what each does in a line."""
-    width = max(len(name) for name in commands)
-    lines = [f"  {name.ljust(width)}  {command.summary}" for name, command in commands.items()]
+    listed = text_table([(name, command.summary) for name, command in commands.items()], indent=2)
     return "\n".join(
         [
             "usage: foundation <command> [--config FILE] [--option VALUE ...]",
             "",
             "Pretrain once on the world's neural recordings, finetune anywhere.",
             "",
-            *lines,
+            listed,
             "",
             "`foundation help <command>` lists its options; each can stand in the YAML file of --config.",
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from foundation.common.tables import text_table
 from foundation.cost_model.cost_plan import Plan
 
 Row = tuple[str, str, str]
@@ -21,9 +22,7 @@ def table(plan: Plan) -> str:
         f"{settings.archive.recordings:,} recordings of {settings.archive.units} units, {run.steps:,} steps",
     ]
     rows = [*_work(plan), *_memory(plan), *_moved(plan), *_time(plan)]
-    widths = [max(len(row[k]) for row in rows) for k in (0, 1)]
-    lines = [f"  {name.ljust(widths[0])}  {value.rjust(widths[1])}  {note}".rstrip() for name, value, note in rows]
-    return "\n".join([*head, "", *lines, "", *_verdict(plan)])
+    return "\n".join([*head, "", text_table(rows, right={1}, indent=2), "", *_verdict(plan)])
 
 
 def _work(plan: Plan) -> list[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from foundation.common.tables import markdown_table
 from foundation.sweep.power_law import Fit
 from foundation.sweep.sweep_settings import SweepSettings
 from foundation.sweep.sweep_trial import Measured
@@ -30,15 +31,15 @@ class Outcome:
 
 def trial_table(measured: Sequence[Measured], fit: Fit | None) -> str:
     """A line for each trial, in Markdown."""
-    lines = ["| width | parameters | recordings | neuron-tokens | seed | steps | loss | law |"]
-    lines.append("|---:|---:|---:|---:|---:|---:|---:|---:|")
+    head = ["width", "parameters", "recordings", "neuron-tokens", "seed", "steps", "loss", "law"]
+    rows = []
     for m in sorted(measured, key=lambda m: (m.parameters, m.tokens, m.trial.seed)):
         law = f"{fit.law(m.parameters, m.tokens):.4f}" if fit is not None else "-"
-        lines.append(
-            f"| {m.trial.width} | {m.parameters:,} | {m.trial.recordings} | {m.tokens:,} | {m.trial.seed} "
-            f"| {m.steps:,} | {m.loss:.4f} | {law} |"
-        )
-    return "\n".join(lines)
+        rows.append(
+            [m.trial.width, f"{m.parameters:,}", m.trial.recordings, f"{m.tokens:,}", m.trial.seed, f"{m.steps:,}",
+             f"{m.loss:.4f}", law]
+        )  # fmt: skip
+    return markdown_table(head, rows, right=len(head))
 
 
 def law_text(fit: Fit | None) -> str:
@@ -48,18 +49,16 @@ def law_text(fit: Fit | None) -> str:
             "Too few trials for a law: it has five numbers, and needs eight points, of three sizes and three amounts."
         )
     law = fit.law
-    lines = [
-        f"L(N, D) = {law.floor:.4f} + {law.model_scale:.4g} / N^{law.alpha:.3f} "
-        f"+ {law.data_scale:.4g} / D^{law.beta:.3f}",
-        "",
-        "| | fitted | 95 % of the bootstrap |",
-        "|---|---:|---:|",
-    ]
+    rows = []
     for name, title in (
         ("floor", "E, nats a bin"),
         ("alpha", "alpha, of parameters"),
         ("beta", "beta, of neuron-tokens"),
     ):
         low, high = fit.intervals[name]
-        lines.append(f"| {title} | {getattr(law, name):.4f} | {low:.4f} to {high:.4f} |")
-    return "\n".join(lines)
+        rows.append([title, f"{getattr(law, name):.4f}", f"{low:.4f} to {high:.4f}"])
+    formula = (
+        f"L(N, D) = {law.floor:.4f} + {law.model_scale:.4g} / N^{law.alpha:.3f} "
+        f"+ {law.data_scale:.4g} / D^{law.beta:.3f}"
+    )
+    return f"{formula}\n\n{markdown_table(['', 'fitted', '95 % of the bootstrap'], rows, right=2)}"

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from foundation.common.locks import write_whole
+from foundation.common.pages import MarkdownPage
 from foundation.objectives.objective_settings import SETTINGS_OF
 from foundation.sweep.power_law import HUBER, Fit
 from foundation.sweep.sweep_outcome import Outcome, law_text, trial_table
@@ -40,8 +41,7 @@ def write_page(outcome: Outcome) -> Path:
     page = Path(outcome.settings.page or Path(outcome.settings.output) / "scaling.md")
     shown = page.with_suffix(".png")
     write_whole(shown, picture(outcome.measured, outcome.fit))
-    page.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(page, render(outcome, shown.name).encode())
+    write_whole(page, render(outcome, shown.name))
     return page
 
 
@@ -63,23 +63,22 @@ def render(outcome: Outcome, shown: str) -> str:
     )  # fmt: skip
     passes = "once" if settings.passes == 1 else f"{settings.passes:g} times"
     what = WHAT.format(passes=passes, objective=" + ".join(names), held_out=measured[0].held_out)
-    parts = [
-        "# Loss against size and data",
+    page = MarkdownPage("Loss against size and data")
+    page.say(
         f"Rendered by `foundation sweep`, version {__version__}: {len(measured)} trials, which took "
         f"{sum(m.seconds for m in measured) / 60:.0f} minutes in all.",
         what,
-        f"![Loss against neuron-tokens and against parameters]({shown})",
-        "## The law",
-        law_text(outcome.fit),
-        *_remarks(outcome.fit, measured),
-        "## How little this says",
-        limits,
-        "## Trials",
-        trial_table(measured, outcome.fit),
-        "## Settings",
-        f"```yaml\n{yaml.safe_dump(told, sort_keys=False, default_flow_style=None, width=110).strip()}\n```",
-    ]
-    return "\n\n".join(parts) + "\n"
+    )
+    page.picture(shown, "Loss against neuron-tokens and against parameters")
+    page.heading("The law")
+    page.say(law_text(outcome.fit), *_remarks(outcome.fit, measured))
+    page.heading("How little this says")
+    page.say(limits)
+    page.heading("Trials")
+    page.say(trial_table(measured, outcome.fit))
+    page.heading("Settings")
+    page.code(yaml.safe_dump(told, sort_keys=False, default_flow_style=None, width=110).strip(), "yaml")
+    return page.text
 
 
 def _remarks(fit: Fit | None, measured: Sequence[Measured]) -> list[str]:
@@ -114,4 +113,4 @@ def _remarks(fit: Fit | None, measured: Sequence[Measured]) -> list[str]:
             f"Fitted without the largest size and the largest amount, the law foretells {foretold:.4f} for the trial "
             f"that has both; it came to {one.loss:.4f} ({100 * (foretold / one.loss - 1):+.2f} %)."
         )
-    return ["\n\n".join(found)]
+    return found

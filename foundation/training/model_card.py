@@ -5,6 +5,7 @@ from __future__ import annotations
 from transformers import PreTrainedModel
 
 from foundation.common.printable import printable
+from foundation.common.tables import markdown_table
 from foundation.store.catalog import Catalog
 from foundation.training.pretrain_settings import PretrainSettings
 from foundation.version import __version__
@@ -30,7 +31,7 @@ def model_card(settings: PretrainSettings, catalog: Catalog, last: dict[str, flo
     hours = sum(records.numbers("duration").tolist()) / 3600
     units = int(records.numbers("n_units").sum())
     widths = ", ".join(f"{w:g} s" for w in settings.data.bin_widths)
-    figures = "\n".join(f"| {name} | {value:.4g} |" for name, value in sorted(last.items()))
+    figures = markdown_table(["", ""], [[name, f"{value:.4g}"] for name, value in sorted(last.items())])
     return f"""---
 library_name: transformers
 license: apache-2.0
@@ -58,8 +59,6 @@ Licences of the recordings: {", ".join(licences)}. Bin widths: {widths}; a token
 {settings.precision}, foundation {__version__}. The whole configuration is in `settings.yaml` of the run. Figures of the
 last step:
 
-| | |
-|---|---|
 {figures}
 
 ## Limits

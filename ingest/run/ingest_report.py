@@ -7,6 +7,7 @@ from typing import Any
 
 from foundation.common.credentials import public, without_secrets
 from foundation.common.printable import printable
+from foundation.common.tables import text_table
 
 INGESTED, SKIPPED, LEFT_OUT, NEEDS_SORTING, FAILED = "ingested", "skipped", "left out", "needs sorting", "failed"
 STATUSES = (INGESTED, SKIPPED, LEFT_OUT, NEEDS_SORTING, FAILED)
@@ -104,11 +105,7 @@ class IngestReport:
         if len(shown) > FEW:
             shown = [receipt for receipt in shown if receipt.status not in (INGESTED, SKIPPED)]
         rows = [("status", "units", "spikes", "s", "file", "note"), *map(_row, shown)] if shown else []
-        widths = [max(len(row[i]) for row in rows) for i in range(5)] if rows else []
-        lines = [
-            "  ".join([*(cell.ljust(width) for cell, width in zip(row[:5], widths, strict=True)), row[5]]).rstrip()
-            for row in rows
-        ]
+        lines = [text_table(rows)] if rows else []
         counts = ", ".join(f"{len(self.having(status))} {status}" for status in STATUSES)
         done = f"{len(self.receipts)} of " if len(self.receipts) < self.files else ""
         files = f"{done}{self.files} file{'' if self.files == 1 else 's'}"
@@ -134,6 +131,6 @@ def _row(receipt: Receipt) -> tuple[str, ...]:
         f"{receipt.n_units:,}" if counted else "-",
         f"{receipt.n_spikes:,}" if counted else "-",
         f"{receipt.seconds:.1f}",
-        printable(receipt.path),
-        printable(receipt.note),
+        receipt.path,
+        receipt.note,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from foundation.common.printable import printable
+from foundation.common.printable import count
+from foundation.common.tables import text_table
 from ingest.sources.asset import Asset
 from ingest.sources.asset_filters import chosen
 from ingest.sources.dandi.archives import Archive, known_archives, parse_address
@@ -56,19 +57,15 @@ def listing(assets: Sequence[Asset]) -> str:
     Example:
         >>> from foundation.store import Source
         >>> print(listing([Asset("/d/a.nwb", "a.nwb", 1_500_000, Source("a.nwb", ""))]))
-        path              size  format
-        a.nwb           1.5 MB  hdf5
-        1 asset         1.5 MB
+        path       size  format
+        a.nwb    1.5 MB  hdf5
+        1 asset  1.5 MB
     """
-    paths = [printable(asset.path) for asset in assets]
-    width = max([*map(len, paths), 12])
-    lines = [f"{'path':{width}}{'size':>10}  format"]
-    for path, asset in zip(paths, assets, strict=True):
-        lines.append(f"{path:{width}}{size_text(asset.size):>10}  {asset.format}")
-    count = f"{len(assets):,} asset{'' if len(assets) == 1 else 's'}"
-    lines.append(f"{count:{width}}{size_text(sum(asset.size for asset in assets)):>10}")
+    rows = [(asset.path, size_text(asset.size), asset.format) for asset in assets]
+    total = (count(len(assets), "asset"), size_text(sum(asset.size for asset in assets)))
+    table = text_table([("path", "size", "format"), *rows, total], right={1})
     origins = sorted({_origin(asset) for asset in assets if asset.namespace})
-    return "\n".join([*origins, *lines])
+    return "\n".join([*origins, table])
 
 
 def size_text(size: int) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from finetune.reproduce.common.run_results import RunResult, read_all, tables_of, trial_interval
 from finetune.reproduce.eit.eit_settings import BY_TRIAL, CONTROL
+from foundation.common.pages import MarkdownPage
 
 TITLES = {
     "linear": "logistic regression of the window (floor)",
@@ -25,6 +26,8 @@ PUBLISHED = {
     ("Chewie", 2): {"mlp": 74.22, "gru": 75.78, "ndt": 59.90, "ndt-sup": 80.47, "eit-t": 76.04, "eit": 79.69},
     ("Chewie", 6): {"mlp": 78.91, "gru": 84.72, "ndt": 64.93, "ndt-sup": 87.33, "eit-t": 83.33, "eit": 88.36},
 }
+HEAD = ["", "mean", "spread over seeds", "95 % interval over trials", "shuffled", "seeds", "epochs", "published",
+        "seconds a run"]  # fmt: skip
 INTRODUCTION = """Accuracy of 8 reach directions per time step, in percent. Protocol of Liu et al. 2022 (arXiv
 2206.06131): 100 ms bins in Hz, the first 8 of each trial, trials split 80/20 in the order in which they were recorded,
 units that do not vary in training left out, each unit's mean taken out of training and test trials separately, windows
@@ -49,21 +52,22 @@ NOT_RUN = "The table *by-start* (`reproduce/eit-chewie-T6-by-start`) has not bee
 
 
 def eit_page(folder: Path, command: str) -> str:
-    """Markdown of all tables under ``folder``, a section for each."""
-    tables = tables_of(folder)
-    parts = ["# EIT on reaching trials", INTRODUCTION, f"```\n{command}\n```"]
-    for table in tables:
-        rows = read_all(table)
-        if any(not row.endswith(CONTROL) for row in rows):
-            parts.append(_table(table.stem, rows))
-    if len(parts) == 3:
-        parts.append("No run is there yet.")
-    if not any(table.stem.endswith("-by-start") for table in tables):
-        parts.append(NOT_RUN)
-    return "\n\n".join(parts) + "\n"
+    """Return the page in Markdown: a section for each table under ``folder``."""
+    page = MarkdownPage("EIT on reaching trials")
+    page.say(INTRODUCTION)
+    page.code(command)
+    tables = {table.stem: read_all(table) for table in tables_of(folder)}
+    tables = {name: rows for name, rows in tables.items() if any(not row.endswith(CONTROL) for row in rows)}
+    for name, rows in tables.items():
+        _add_table(page, name, rows)
+    if not tables:
+        page.say("No run is there yet.")
+    if not any(name.endswith("-by-start") for name in tables):
+        page.say(NOT_RUN)
+    return page.text
 
 
-def _table(name: str, every: dict[str, list[RunResult]]) -> str:
+def _add_table(page: MarkdownPage, name: str, every: dict[str, list[RunResult]]) -> None:
     controls = {row: found for row, found in every.items() if row.endswith(CONTROL)}
     rows = {row: found for row, found in every.items() if row not in controls}
     first = next(iter(rows.values()))[0]
@@ -72,24 +76,21 @@ def _table(name: str, every: dict[str, list[RunResult]]) -> str:
     rules = {
         json.dumps(r.config["rule"], sort_keys=True) for found in rows.values() for r in found if "rule" in r.config
     }
-    lines = [
-        f"## {name}: {subject}, T = {bins}",
-        "",
+    page.heading(f"{name}: {subject}, T = {bins}")
+    page.say(
         f"{detail['train']} training and {detail['test']} test trials; file {first.digests[subject][:12]}."
-        + "".join(_rule(json.loads(rule)) for rule in sorted(rules)),
-        "",
-        "| | mean | spread over seeds | 95 % interval over trials | shuffled | seeds | epochs | published | "
-        "seconds a run |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+        + "".join(_rule(json.loads(rule)) for rule in sorted(rules))
+    )
     order = [*TITLES, *sorted(set(rows) - set(TITLES))]
-    lines += [_row(row, rows[row], controls.get(row + CONTROL), published.get(row)) for row in order if row in rows]
+    page.table(
+        HEAD, [_row(row, rows[row], controls.get(row + CONTROL), published.get(row)) for row in order if row in rows]
+    )
     # Transfers, and windows in order, are tables of their own, of fewer rows.
     fewer = any(row not in TITLES for row in rows) or any(not json.loads(r).get("shuffle", True) for r in rules)
     missing = [TITLES[row] for row in TITLES if row not in rows and not fewer]
     if missing:
-        lines += ["", f"Not run yet: {', '.join(missing)}."]
-    return "\n".join(lines) + _traced(rows) + _verdict(rows, published)
+        page.say(f"Not run yet: {', '.join(missing)}.")
+    page.say(_traced(rows), *_verdict(rows, published))
 
 
 def _traced(rows: dict[str, list[RunResult]]) -> str:
@@ -104,7 +105,7 @@ def _traced(rows: dict[str, list[RunResult]]) -> str:
     if not said:
         return ""
     return (
-        "\n\nThe released script logs the test figure after every fifth epoch. The best of these, which is no figure "
+        "The released script logs the test figure after every fifth epoch. The best of these, which is no figure "
         f"of a model, for it is chosen on the test trials: {'; '.join(said)}."
     )
 
@@ -127,7 +128,7 @@ def _title(name: str) -> str:
     return TITLES.get(name, name.replace("transfer-", "EIT (T), individual module frozen, trained on "))
 
 
-def _row(name: str, results: list[RunResult], control: list[RunResult] | None, published: float | None) -> str:
+def _row(name: str, results: list[RunResult], control: list[RunResult] | None, published: float | None) -> list[str]:
     values = np.array([r.accuracy for r in results]) * 100
     low, high = trial_interval(results)
     spread = f"{values.std(ddof=1):.2f} ({values.min():.2f} to {values.max():.2f})" if len(values) > 1 else "-"
@@ -136,13 +137,13 @@ def _row(name: str, results: list[RunResult], control: list[RunResult] | None, p
     seconds = np.mean([r.detail["seconds"] for r in results])
     shuffled = f"{100 * np.mean([r.accuracy for r in control]):.1f}" if control else "-"
     shown = f"{published:.2f}" if published is not None else "-"
-    return (
-        f"| {_title(name)} | {values.mean():.2f} | {spread} | {100 * low:.1f} to {100 * high:.1f} | {shuffled} | "
-        f"{len(results)} | {epoch_text} | {shown} | {seconds:,.0f} |"
-    )
+    return [
+        _title(name), f"{values.mean():.2f}", spread, f"{100 * low:.1f} to {100 * high:.1f}", shuffled,
+        f"{len(results)}", epoch_text, shown, f"{seconds:,.0f}",
+    ]  # fmt: skip
 
 
-def _verdict(rows: dict[str, list[RunResult]], published: dict[str, float]) -> str:
+def _verdict(rows: dict[str, list[RunResult]], published: dict[str, float]) -> list[str]:
     """Which rows fall short of the paper or of the floor, and on what that rests."""
     means = {name: float(np.mean([r.accuracy for r in results])) * 100 for name, results in rows.items()}
     said = []
@@ -157,7 +158,7 @@ def _verdict(rows: dict[str, list[RunResult]], published: dict[str, float]) -> s
             f"Below the published figure (a test trial is {100 / n_test:.1f} points):\n\n"
             + "\n".join(_shortfall(n, rows[n], published[n]) for n in short)
         )
-    return "".join(f"\n\n{text}" for text in said)
+    return said
 
 
 def _shortfall(name: str, results: list[RunResult], published: float) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from finetune.reproduce.common.run_results import RunResult, read_all, tables_of
+from foundation.common.pages import MarkdownPage
 from foundation.evaluation.confidence_intervals import draw_parts, middle_95
 
 TITLES = {
@@ -78,14 +79,16 @@ def myow_page(folder: Path, command: str, pictures: Path | None = None) -> str:
         command: what makes them.
         pictures: the folder beside the page that holds a folder of pictures for each table; None: the page shows none.
     """
-    parts = ["# MYOW on reaches and on wake and sleep", INTRODUCTION, f"```\n{command}\n```"]
-    for table in tables_of(folder):
-        rows = read_all(table)
+    page = MarkdownPage("MYOW on reaches and on wake and sleep")
+    page.say(INTRODUCTION)
+    page.code(command)
+    tables = {table.stem: read_all(table) for table in tables_of(folder)}
+    for name, rows in tables.items():
         if rows:
-            parts.append(_table(table.stem, rows, pictures))
-    if len(parts) == 3:
-        parts.append("No run is there yet.")
-    return "\n\n".join(parts) + "\n"
+            _add_table(page, name, rows, pictures)
+    if not any(tables.values()):
+        page.say("No run is there yet.")
+    return page.text
 
 
 def interval(results: list[RunResult], resamples: int = 4000) -> tuple[float, float]:
@@ -113,7 +116,7 @@ def _resampled(result: RunResult, weight_SR: np.ndarray) -> np.ndarray:
     return (f1_SC * true_SC).sum(1) / true_SC.sum(1)
 
 
-def _table(name: str, rows: dict[str, list[RunResult]], pictures: Path | None) -> str:
+def _add_table(page: MarkdownPage, name: str, rows: dict[str, list[RunResult]], pictures: Path | None) -> None:
     first = next(iter(rows.values()))[0]
     subject, sleep, detail = first.config["subject"], first.config["task"] == "sleep", first.detail
     learned = [r for found in rows.values() for r in found if "training" in r.config]
@@ -127,23 +130,24 @@ def _table(name: str, rows: dict[str, list[RunResult]], pictures: Path | None) -
         rule = f" {rate}; " + (looks if t["steps"] is None else f"{t['steps']} steps for every model") + "."
     what = "weighted F1" if sleep else "right"
     last = "agreement of clusters" if sleep else "wider"
-    lines = [
-        f"## {name}: {subject}",
-        "",
+    page.heading(f"{name}: {subject}")
+    page.say(
         f"{detail['train']} scored bins for training and {detail['test']} for testing, {detail['units']} units; "
-        f"file {first.digests[subject][:12]}.{rule}",
-        "",
-        f"| | {what}, % | spread over seeds | 95 % interval | {last} | seeds | steps | published | seconds a run |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    lines += [_row(row, rows[row]) for row in TITLES if row in rows]
+        f"file {first.digests[subject][:12]}.{rule}"
+    )
+    page.table(
+        ["", f"{what}, %", "spread over seeds", "95 % interval", last, "seeds", "steps", "published", "seconds a run"],
+        [_row(row, rows[row]) for row in TITLES if row in rows],
+    )
     missing = [title for row, title in TITLES.items() if row not in rows]
     if missing and "linear" in rows:  # a table of other rows has no floor of its own
-        lines += ["", f"Not run yet: {', '.join(missing)}."]
-    return "\n".join(lines) + _verdict(rows) + _parted(rows) + _maps(name, rows, pictures)
+        page.say(f"Not run yet: {', '.join(missing)}.")
+    page.say(*_verdict(rows), _parted(rows))
+    if "myow" in rows and pictures is not None and (pictures / name / "myow-map.svg").is_file():
+        _add_map(page, rows["myow"][0], f"{pictures.name}/{name}/myow-map.svg")
 
 
-def _row(name: str, results: list[RunResult]) -> str:
+def _row(name: str, results: list[RunResult]) -> list[str]:
     values = np.array([r.accuracy for r in results]) * 100
     low, high = interval(results)
     spread = f"{values.std(ddof=1):.2f} ({values.min():.2f} to {values.max():.2f})" if len(values) > 1 else "-"
@@ -156,13 +160,13 @@ def _row(name: str, results: list[RunResult]) -> str:
         last = f"{np.mean([r.detail['agreement'] for r in results]):.3f}"
     else:
         last = "-"
-    return (
-        f"| {TITLES[name]} | {values.mean():.2f} | {spread} | {100 * low:.1f} to {100 * high:.1f} | {last} | "
-        f"{len(results)} | {shown} | - | {seconds:,.0f} |"
-    )
+    return [
+        TITLES[name], f"{values.mean():.2f}", spread, f"{100 * low:.1f} to {100 * high:.1f}", last, f"{len(results)}",
+        shown, "-", f"{seconds:,.0f}",
+    ]  # fmt: skip
 
 
-def _verdict(rows: dict[str, list[RunResult]]) -> str:
+def _verdict(rows: dict[str, list[RunResult]]) -> list[str]:
     """Which rows fall short of the floor or of the supervised baseline."""
     means = {name: float(np.mean([r.accuracy for r in results])) for name, results in rows.items()}
     learned = [name for name in TITLES if name in means and name not in ("linear", "shuffled")]
@@ -180,7 +184,7 @@ def _verdict(rows: dict[str, list[RunResult]]) -> str:
                 f"A run is of {most} steps at most, and of about {published:,} as published for MYOW: figures that "
                 "fall short may be so for that alone."
             )
-    return "".join(f"\n\n{text}" for text in said)
+    return said
 
 
 def _parted(rows: dict[str, list[RunResult]]) -> str:
@@ -190,33 +194,23 @@ def _parted(rows: dict[str, list[RunResult]]) -> str:
         return ""
     mean = {key: float(np.mean([one[key] for one in found])) for key in found[0]}
     return (
-        "\n\nHow far content and style part, in all bins of the test trials: Swap-VAE's content tells the direction of "
+        "How far content and style part, in all bins of the test trials: Swap-VAE's content tells the direction of "
         f"{100 * mean['content_target']:.1f} % of them and its style of {100 * mean['style_target']:.1f} % (chance "
         f"{100 * mean['chance']:.1f}); of the variance of the time since the trial's first bin, content explains "
         f"{100 * mean['content_dynamics']:.0f} % and style {100 * mean['style_dynamics']:.0f} %."
     )
 
 
-def _maps(table: str, rows: dict[str, list[RunResult]], pictures: Path | None) -> str:
-    name = "myow"
-    if name not in rows or pictures is None or not (pictures / table / f"{name}-map.svg").is_file():
-        return ""
-    first = rows[name][0]
-    lines = [
-        "",
-        "",
-        f"### The map that {TITLES[name]} finds without labels",
-        "",
-        f"![Map of states]({pictures.name}/{table}/{name}-map.svg)",
-        "",
+def _add_map(page: MarkdownPage, first: RunResult, picture: str) -> None:
+    page.heading(f"The map that {TITLES['myow']} finds without labels", level=3)
+    page.picture(picture, "Map of states")
+    page.say(
         f"Features of all bins of seed {first.seed}, clustered by k-means; nothing here has seen a label. Agreement of "
         "clusters and states (adjusted mutual information, 0 as by chance, 1 the same): "
-        f"{first.detail['agreement']:.3f}.",
-        "",
-        "| cluster | bins | wake, % | NREM, % | REM, % |",
-        "|---|---|---|---|---|",
-    ]
+        f"{first.detail['agreement']:.3f}."
+    )
+    rows = []
     for number, counts in enumerate(first.detail["clusters"], 1):
         share = 100 * np.array(counts) / max(sum(counts), 1)
-        lines.append(f"| {number} | {sum(counts)} | " + " | ".join(f"{value:.0f}" for value in share) + " |")
-    return "\n".join(lines)
+        rows.append([number, sum(counts), *(f"{value:.0f}" for value in share)])
+    page.table(["cluster", "bins", "wake, %", "NREM, %", "REM, %"], rows)

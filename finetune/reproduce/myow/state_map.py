@@ -12,9 +12,11 @@ from sklearn.metrics import adjusted_mutual_info_score
 from sklearn.preprocessing import StandardScaler
 
 from finetune.reproduce.myow.labelled_bins import STATES, Bins
+from foundation.common.locks import write_whole
+from foundation.common.pictures import COLOURS, drawing
 
 CLUSTERS = 8
-COLOURS = ("#d55e00", "#0072b2", "#009e73")
+STATE_COLOURS = (COLOURS[1], COLOURS[0], COLOURS[2])
 
 
 def draw_map(feature_MF: np.ndarray, bins: Bins, picture: Path | None, seed: int) -> dict[str, Any]:
@@ -39,24 +41,21 @@ def draw_map(feature_MF: np.ndarray, bins: Bins, picture: Path | None, seed: int
     table = np.zeros((CLUSTERS, len(STATES)), dtype=int)
     np.add.at(table, (cluster_M[known], bins.label_M[known]), 1)
     if picture is not None:
-        _draw(PCA(2, random_state=seed).fit_transform(scaled), cluster_M, bins, picture)
+        write_whole(picture, _draw(PCA(2, random_state=seed).fit_transform(scaled), cluster_M, bins))
     agreement = adjusted_mutual_info_score(bins.label_M[known], cluster_M[known])
     return {"agreement": round(float(agreement), 4), "clusters": table.tolist()}
 
 
-def _draw(place_M2: np.ndarray, cluster_M: np.ndarray, bins: Bins, picture: Path) -> None:
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context({"svg.hashsalt": "map", "font.size": 9}):
-        figure = Figure(figsize=(9, 6), layout="constrained")
-        axes: dict[str, Any] = figure.subplot_mosaic([["states", "clusters"], ["time", "time"]], height_ratios=[3, 1.3])
+def _draw(place_M2: np.ndarray, cluster_M: np.ndarray, bins: Bins) -> bytes:
+    with drawing(9, 6, dpi=110, text_size=9, kind="svg") as sheet:
+        places = [["states", "clusters"], ["time", "time"]]
+        axes: dict[str, Any] = sheet.figure.subplot_mosaic(places, height_ratios=[3, 1.3])
         thin = np.random.default_rng(0).permutation(len(bins))[:3000]  # as many as can be told apart
         low, high = np.percentile(place_M2, (0.5, 99.5), axis=0)
         for name in ("states", "clusters"):
             axes[name].set(xlabel="first principal component", ylabel="second", xlim=(low[0], high[0]))
             axes[name].set_ylim(low[1], high[1])
-        for number, (state, colour) in enumerate(zip(STATES, COLOURS, strict=True)):
+        for number, (state, colour) in enumerate(zip(STATES, STATE_COLOURS, strict=True)):
             rows = thin[bins.label_M[thin] == number]
             axes["states"].scatter(
                 place_M2[rows, 0], place_M2[rows, 1], s=3, c=colour, label=state, linewidths=0, rasterized=True
@@ -79,10 +78,9 @@ def _draw(place_M2: np.ndarray, cluster_M: np.ndarray, bins: Bins, picture: Path
         label_M = bins.label_M.astype(float)
         label_M[~bins.scored_M] = np.nan
         axes["time"].scatter(hours_M, cluster_M + 1, s=1, c=cluster_M, cmap="tab10", vmin=0, vmax=9, rasterized=True)
-        for number, colour in enumerate(COLOURS):
+        for number, colour in enumerate(STATE_COLOURS):
             rows = label_M == number
             axes["time"].scatter(hours_M[rows], np.full(rows.sum(), -0.5), s=8, c=colour, marker="|", rasterized=True)
         axes["time"].set_yticks([-0.5, *range(1, CLUSTERS + 1)], ["state", *map(str, range(1, CLUSTERS + 1))])
         axes["time"].set(xlabel="hours", xlim=(0, hours_M[-1]))
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(picture, metadata={"Date": None}, dpi=110)
+    return sheet.content

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from finetune.reproduce.common.run_results import RunResult, read_all, right_by_part, tables_of, trial_interval
+from foundation.common.pages import MarkdownPage
 from foundation.evaluation.confidence_intervals import mean_interval
 from foundation.evaluation.metrics import CLASSES, Predictions, score, sums
 
@@ -28,6 +29,8 @@ TITLES = {
     "oracle": "a, b, c, d themselves (what is possible)",
 }
 FURTHER = ("neurpir-first-rule", "neurpir-longer")  # tables that the page speaks of, run or not
+HEAD = ["", "balanced accuracy", "spread over seeds", "95 % interval", "macro F1", "shuffled", "against intervals",
+        "within / between", "seeds", "steps", "seconds a run"]  # fmt: skip
 INTRODUCTION = """Which of Izhikevich's five firing modes a neuron has, from frozen embeddings of its spike train, in
 networks that no encoder and no readout has seen (arXiv 2502.10425, section on simulated data). Balanced accuracy and
 macro F1 in percent; chance is 20.
@@ -77,22 +80,27 @@ there is a GPU. LOLCAT reads snippets of 3 s alone, the published timescale, tho
 
 
 def neurpir_page(folder: Path, command: str) -> str:
-    """Markdown of all tables under ``folder``, a section for each level of each."""
+    """Return the page in Markdown: a section for each level of each table under ``folder``."""
     found = sorted(tables_of(folder), key=lambda table: (table.stem in FURTHER, table.stem))
     tables = {table.stem: read_all(table) for table in found}
     tables = {name: rows for name, rows in tables.items() if rows}
-    parts = ["# NeurPIR: firing modes of simulated neurons"]
+    page = MarkdownPage("NeurPIR: firing modes of simulated neurons")
     if not tables:
-        return "\n\n".join([*parts, f"```\n{command}\n```", "No run is there yet."]) + "\n"
+        page.code(command)
+        page.say("No run is there yet.")
+        return page.text
     results = [result for rows in tables.values() for found in rows.values() for result in found]
-    parts += [introduction(results), f"```\n{preparation()}{command}\n```"]
+    page.say(introduction(results))
+    page.code(preparation() + command)
     for name, rows in tables.items():
         levels = list(dict.fromkeys(found[0].config["level"] for found in rows.values()))
-        shown = sorted(levels, key=lambda level: ("shift" in level, level))
-        parts += [_level(name, level, rows) for level in shown]
+        for level in sorted(levels, key=lambda level: ("shift" in level, level)):
+            _add_level(page, name, level, rows)
+    page.say(CHOICES)
     missing = [f"`{name}`" for name in FURTHER if name not in tables]
-    not_run = [f"Not run: {', '.join(missing)}."] if missing else []
-    return "\n\n".join([*parts, CHOICES, *not_run]) + "\n"
+    if missing:
+        page.say(f"Not run: {', '.join(missing)}.")
+    return page.text
 
 
 def preparation() -> str:
@@ -147,25 +155,20 @@ def _encoder(e: dict[str, Any]) -> str:
     )
 
 
-def _level(table: str, level: str, rows: dict[str, list[RunResult]]) -> str:
+def _add_level(page: MarkdownPage, table: str, level: str, rows: dict[str, list[RunResult]]) -> None:
     here = {found[0].config["row"]: found for found in rows.values() if found[0].config["level"] == level}
     first = next(iter(here.values()))[0]
     rules = _distinct([result for found in here.values() for result in found], "rule")
-    lines = [
-        f"## {table}: {level}",
-        "",
+    page.heading(f"{table}: {level}")
+    page.say(
         f"{sum(first.detail['units'])} neurons of {first.config['test']} networks; files {first.digests[level][:12]}."
-        + "".join(f" Rule: {_rule(rule, first.config['held'])}" for rule in rules),
-        "",
-        "| | balanced accuracy | spread over seeds | 95 % interval | macro F1 | shuffled | against intervals | "
-        "within / between | seeds | steps | seconds a run |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    lines += [_row(row, here[row], here.get("isi")) for row in TITLES if row in here]
-    return "\n".join(lines) + _verdict(here)
+        + "".join(f" Rule: {_rule(rule, first.config['held'])}" for rule in rules)
+    )
+    page.table(HEAD, [_row(row, here[row], here.get("isi")) for row in TITLES if row in here])
+    page.say(*_verdict(here))
 
 
-def _row(row: str, results: list[RunResult], isi: list[RunResult] | None) -> str:
+def _row(row: str, results: list[RunResult], isi: list[RunResult] | None) -> list[str]:
     values = np.array([r.accuracy for r in results]) * 100
     low, high = trial_interval(results)
     spread = f"{values.std(ddof=1):.1f} ({values.min():.1f} to {values.max():.1f})" if len(values) > 1 else "-"
@@ -182,10 +185,10 @@ def _row(row: str, results: list[RunResult], isi: list[RunResult] | None) -> str
     steps = sorted(r.detail["steps"] for r in results if "steps" in r.detail)
     shown = "-" if not steps else f"{steps[0]}" if steps[0] == steps[-1] else f"{steps[0]} to {steps[-1]}"
     seconds = np.mean([r.detail["seconds"] for r in results])
-    return (
-        f"| {TITLES[row]} | {values.mean():.1f} | {spread} | {100 * low:.1f} to {100 * high:.1f} | {f1:.1f} | "
-        f"{shuffled:.1f} | {gained} | {similarity} | {len(results)} | {shown} | {seconds:,.0f} |"
-    )
+    return [
+        TITLES[row], f"{values.mean():.1f}", spread, f"{100 * low:.1f} to {100 * high:.1f}", f"{f1:.1f}",
+        f"{shuffled:.1f}", gained, similarity, f"{len(results)}", shown, f"{seconds:,.0f}",
+    ]  # fmt: skip
 
 
 def macro_f1(result: RunResult) -> float:
@@ -201,7 +204,7 @@ def gain_over(ours: list[RunResult], theirs: list[RunResult]) -> tuple[float, tu
     return float(difference_G.mean()), mean_interval(difference_G)
 
 
-def _verdict(here: dict[str, list[RunResult]]) -> str:
+def _verdict(here: dict[str, list[RunResult]]) -> list[str]:
     """Which rows fall short of the intervals' features, of LOLCAT or of NuCLR."""
     means = {row: float(np.mean([r.accuracy for r in found])) for row, found in here.items()}
     said = []
@@ -217,7 +220,7 @@ def _verdict(here: dict[str, list[RunResult]]) -> str:
     missing = [TITLES[row] for row in TITLES if row not in here and row != "nuclr-released"]
     if missing:
         said.append(f"Not run at this level: {', '.join(missing)}.")
-    return "".join(f"\n\n{text}" for text in said)
+    return said
 
 
 def _against(ours: list[RunResult], rivals: dict[str, list[RunResult]]) -> str:

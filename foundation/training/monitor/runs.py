@@ -11,8 +11,8 @@ from foundation.common.credentials import without_secrets
 from foundation.common.errors import ConfigError, FoundationError
 from foundation.common.mlflow_run import default_tracking_uri
 from foundation.common.mlflow_tracker import send_rest
-from foundation.common.printable import printable
 from foundation.common.renamed_settings import renamed
+from foundation.common.tables import text_table
 
 FIGURES = {"loss": "loss", "neuron_tokens_per_second": "tokens/s", "skipped_steps": "skipped"}
 
@@ -111,9 +111,7 @@ def table(runs: list[dict[str, Any]]) -> str:
         rows.append(
             [run["name"], run["experiment"], run["state"].lower(), step, *figures, _span(took), began, run["id"][:8]]
         )
-    rows = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return text_table(rows)
 
 
 def _summary(client: Any, run: Any, names: dict[str, str]) -> dict[str, Any]:

@@ -252,6 +252,6 @@ def test_a_draft_that_never_rests_is_given_up(find, filled):
 def test_the_plan_as_text(find):
     text = listing(find(f"dandi://lab/000001@{VERSION}", max_assets=2))
     assert "lab/000001, version 0.240101.1200, licence CC-BY-4.0" in text
-    assert "sub-2/sub-2_ses-a_ecephys.nwb      20 B  hdf5" in text
+    assert "sub-2/sub-2_ses-a_ecephys.nwb  20 B  hdf5" in text
     assert "2 assets" in text
     assert "30 B" in text.splitlines()[-1]

@@ -1,0 +1,103 @@
+"""Pages of results: in Markdown, made part by part, and in HTML, from a template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from foundation.common.errors import FoundationError
+from foundation.common.locks import write_whole
+from foundation.common.printable import in_page
+from foundation.common.tables import markdown_table
+
+if TYPE_CHECKING:
+    import jinja2
+
+
+class MarkdownPage:
+    """A page in Markdown; a blank line stands between its parts.
+
+    Args:
+        title: heading of the page; a piece of a page has none.
+
+    Example:
+        >>> page = MarkdownPage("Scores")
+        >>> page.say("Of two seeds.", "")
+        >>> page.table(["", "R2"], [["rates", "0.5"]])
+        >>> print(page.text, end="")
+        # Scores
+        <BLANKLINE>
+        Of two seeds.
+        <BLANKLINE>
+        | | R2 |
+        |---|---|
+        | rates | 0.5 |
+    """
+
+    def __init__(self, title: str = "") -> None:
+        self.parts = [f"# {title}"] if title else []
+
+    def heading(self, text: str, level: int = 2) -> None:
+        """Add a heading."""
+        self.parts.append(f"{'#' * level} {text}")
+
+    def say(self, *paragraphs: str) -> None:
+        """Add paragraphs; an empty one is left out."""
+        self.parts += [paragraph for paragraph in paragraphs if paragraph]
+
+    def code(self, text: str, language: str = "") -> None:
+        """Add a block of code."""
+        self.parts.append(f"```{language}\n{text}\n```")
+
+    def items(self, texts: Iterable[str]) -> None:
+        """Add a list."""
+        self.parts.append("\n".join(f"- {text}" for text in texts))
+
+    def picture(self, place: str, alt: str) -> None:
+        """Add a picture that lies at ``place``, seen from the page."""
+        self.parts.append(f"![{alt}]({place})")
+
+    def table(self, head: Sequence[object], rows: Iterable[Sequence[object]], right: int = 0) -> None:
+        """Add a table, see `markdown_table`."""
+        self.parts.append(markdown_table(head, rows, right=right))
+
+    @property
+    def text(self) -> str:
+        """The page."""
+        return "\n\n".join(self.parts) + "\n"
+
+    def write(self, path: str | Path) -> None:
+        """Write the page, whole or not at all."""
+        write_whole(Path(path), self.text)
+
+
+def html_template(package: str, name: str) -> jinja2.Template:
+    """Return a template of a package. Texts put into it are escaped, and show control characters as escapes.
+
+    Args:
+        package: its folder ``templates`` holds the template.
+        name: of the file.
+
+    Raises:
+        FoundationError: if Jinja is not installed.
+
+    Example:
+        >>> page = html_template("foundation", "catalog.html.j2").render(name="<b>", records=[], cards=[])
+        >>> "<title>Catalog of &lt;b&gt;</title>" in page
+        True
+    """
+    try:
+        import jinja2
+    except ModuleNotFoundError as error:
+        raise FoundationError(
+            f"the page needs the package {error.name!r}: pip install 'neural-foundation[finetune]'"
+        ) from error
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(package),
+        autoescape=True,
+        finalize=in_page,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
