@@ -27,6 +27,7 @@ from typing import Any
 
 from foundation.common.errors import ConfigError, StoreError
 from foundation.common.interrupts import Stopped
+from foundation.common.locks import write_whole
 from foundation.common.ray_cluster import ray_cluster, running_cluster
 from foundation.common.ray_start import RayStartError
 from foundation.store import Catalog, Source, Store
@@ -203,8 +204,7 @@ def _is_of(source: Source, asset: Asset) -> bool:
 
 def _write_report(path: Path, report: IngestReport) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(report.to_dict(), indent=1) + "\n")
     except OSError as error:
         raise ConfigError(f"report cannot be written to {str(path)!r}: {error.strerror or error}") from error
 

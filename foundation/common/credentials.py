@@ -7,9 +7,7 @@ their errors. Where a text is ambiguous, more of it is left out: ``http://host:8
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 from typing import Any
 
 HIDDEN = "***"
@@ -79,13 +77,6 @@ def public(values: Any) -> Any:
     if isinstance(values, list | tuple):
         return type(values)([public(value) for value in values])
     return without_secrets_in_url(values) if isinstance(values, str) else values
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that its owner alone can read (mode 0600), from its first byte on."""
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
 
 
 def _url_without_secrets(url: str) -> str:

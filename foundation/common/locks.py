@@ -46,15 +46,51 @@ def part_folder(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_file(target: Path) -> Iterator[Path]:
+def whole_folder(target: Path, replace: bool = False) -> Iterator[Path]:
+    """Yield a new folder to fill, and put it at ``target`` when the block ends, whole and on the disk.
+
+    Args:
+        target: where the folder will be.
+        replace: remove a folder that is there. By default it stays, because another process wrote the same.
+    """
+    with part_folder(target) as part:
+        yield part
+        onto_disk(part)
+        if replace:
+            shutil.rmtree(target, ignore_errors=True)
+        try:
+            os.rename(part, target)
+        except OSError:
+            if replace or not target.exists():
+                raise
+        _sync(target.parent)
+
+
+def put_in_place(part: Path, target: Path) -> None:
+    """Rename a finished file or folder once all its bytes are on the disk.
+
+    Raises:
+        OSError: if it cannot be renamed.
+    """
+    onto_disk(part)
+    os.replace(part, target)
+    _sync(target.parent)
+
+
+@contextmanager
+def whole_file(target: Path, private: bool = False) -> Iterator[Path]:
     """Yield a file to write, and put it at ``target`` when the block ends: readers see the old file or the new one.
 
     The file and its folder are on the disk when this returns, so the new one is also there after a power cut.
+
+    Args:
+        target: where the file will be.
+        private: its owner alone can read the file, from its first byte on.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     while True:
         part = _part_of(target)
-        part.touch(exist_ok=False)
+        part.touch(mode=0o600 if private else 0o666, exist_ok=False)
         handle = _hold(part, os.O_RDWR)
         if handle is not None:
             break
@@ -68,20 +104,28 @@ def whole_file(target: Path) -> Iterator[Path]:
         os.close(handle)
 
 
-def write_whole(target: Path, content: bytes | str) -> None:
-    """Write a file so that readers see the old one or the new one, also after a power cut."""
-    with whole_file(target) as part:
+def write_whole(target: Path, content: bytes | str, private: bool = False) -> None:
+    """Write a file so that readers see the old one or the new one, also after a power cut; see `whole_file`.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "new" / "token"
+        >>> write_whole(path, "s3cret", private=True)
+        >>> path.read_text(), oct(path.stat().st_mode & 0o777)
+        ('s3cret', '0o600')
+    """
+    with whole_file(target, private) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def onto_disk(folder: Path, below: bool = True) -> None:
-    """Have the system write a folder's names, and all files and folders below it, to the disk before going on.
+def onto_disk(folder: Path) -> None:
+    """Have the system write a file, or a folder and all below it, to the disk before going on.
 
     What is committed afterwards is then whole after a power cut too. Many are asked for at a time, as a journal writes
     them together: some 15 ms for a small recording, a tenth of what one after another takes.
     """
     with ThreadPoolExecutor(SYNCS) as pool:
-        for _ in pool.map(_sync, [*(folder.rglob("*") if below else ()), folder]):
+        for _ in pool.map(_sync, [*folder.rglob("*"), folder]):
             pass
 
 

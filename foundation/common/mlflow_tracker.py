@@ -24,7 +24,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from foundation.common.credentials import holds_secret, public, without_secrets, write_private
+from foundation.common.credentials import holds_secret, public, without_secrets
 from foundation.common.locks import folder_lock, write_whole
 from foundation.common.mlflow_run import Run, flatten
 
@@ -91,7 +91,7 @@ class Tracker:
             self.last_step = max(self.last_step, int(line.get("step", -1)))
         self._write_note()
         if holds_secret(uri):  # `send_rest` needs it
-            write_private(folder / SERVER, json.dumps({"tracking_uri": uri}))
+            write_whole(folder / SERVER, json.dumps({"tracking_uri": uri}), private=True)
         else:
             (folder / SERVER).unlink(missing_ok=True)
         self._mark_sent()

@@ -26,7 +26,7 @@ from zarr.abc.store import Store as ZarrStore
 from zarr.storage import FsspecStore, LocalStore, StorePath
 
 from foundation.common.errors import StoreError
-from foundation.common.locks import onto_disk, part_folder
+from foundation.common.locks import whole_folder
 from foundation.store.commit.atomic_files import Files
 from foundation.store.format.encode import SCHEMA_VERSION, Encoded
 from foundation.store.format.zarr_arrays import GROUP_FILE, group_objects
@@ -197,16 +197,9 @@ def _write_folder(target: Path, objects: Iterable[dict[str, bytes]]) -> None:
         if time.time() - target.stat().st_mtime > TOUCH:
             os.utime(target)  # somebody wants it again (see `clean_store`)
         return
-    with part_folder(target) as folder:
+    with whole_folder(target) as folder:
         for part in objects:
             for name, content in part.items():
                 path = folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-        onto_disk(folder)
-        try:
-            os.rename(folder, target)
-        except OSError:
-            if not target.exists():  # else another run has just written the same bytes
-                raise
-        onto_disk(target.parent, below=False)

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from foundation.common.credentials import public
-from foundation.common.locks import folder_lock, write_whole
+from foundation.common.locks import PART, folder_lock, remove_if_left, whole_folder, write_whole
 from foundation.training.checkpoint.checkpoint import Tensors, write_model
 from foundation.training.distributed.engine import deepspeed_config
 from foundation.training.pretrain_settings import PretrainSettings
@@ -96,7 +96,7 @@ class RunFolder:
 
     def finish(self, steps: int) -> None:
         """Note that the run came to its end: a launcher's exit status does not always tell."""
-        self.finished.write_text(json.dumps({"steps": steps}))
+        write_whole(self.finished, json.dumps({"steps": steps}))
 
     def finished_at(self) -> int:
         """Steps after which the run came to its end; -1 if it has not."""
@@ -107,9 +107,8 @@ class RunFolder:
 
     def write_settings(self, settings: PretrainSettings) -> None:
         """settings.yaml, without secrets in URLs, and the DeepSpeed configuration that was made from it."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / "settings.yaml").write_text(yaml.safe_dump(public(asdict(settings)), sort_keys=False))
-        (self.path / "deepspeed.json").write_text(json.dumps(deepspeed_config(settings), indent=1))
+        write_whole(self.path / "settings.yaml", yaml.safe_dump(public(asdict(settings)), sort_keys=False))
+        write_whole(self.path / "deepspeed.json", json.dumps(deepspeed_config(settings), indent=1))
 
     def add_metrics(self, step: int, metrics: dict[str, float]) -> None:
         """One line of metrics.jsonl; what is not finite is left out."""
@@ -135,10 +134,9 @@ class RunFolder:
 
     def write_model(self, model: Any, tensors: Tensors, card: str) -> Path:
         """The folder of the trained model."""
-        part = self.path / ".model.part"
-        shutil.rmtree(part, ignore_errors=True)
-        write_model(model, tensors, part)
-        (part / "README.md").write_text(card)
-        shutil.rmtree(self.model, ignore_errors=True)
-        os.replace(part, self.model)
+        for part in self.path.glob(f".*{PART}"):  # of a run that was killed while it wrote
+            remove_if_left(part)
+        with whole_folder(self.model, replace=True) as part:
+            write_model(model, tensors, part)
+            (part / "README.md").write_text(card)
         return self.model

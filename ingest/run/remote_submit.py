@@ -14,8 +14,9 @@ from pathlib import Path
 
 import yaml
 
-from foundation.common.credentials import holds_secret, write_private
+from foundation.common.credentials import holds_secret
 from foundation.common.errors import ConfigError
+from foundation.common.locks import write_whole
 from foundation.common.resources import find_config
 from ingest.run.ingest_settings import AUTO, IngestSettings
 
@@ -79,9 +80,9 @@ def _write(settings: IngestSettings, folder: Path) -> list[Path]:
     text = yaml.safe_dump(values, sort_keys=False)
     config = folder / f"foundation-ingest-{_short(text.encode())}.yaml"
     if holds_secret(values):  # the job needs the secrets in its URLs; rsync keeps the mode
-        write_private(config, text)
+        write_whole(config, text, private=True)
     else:
-        config.write_text(text)
+        write_whole(config, text)
     return [config, *files]
 
 

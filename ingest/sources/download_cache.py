@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from foundation.common.errors import SourceError
+from foundation.common.locks import file_lock
 from ingest.sources.source_settings import AccessSettings
 
 log = logging.getLogger(__name__)
@@ -74,29 +76,29 @@ def free_bytes(access: AccessSettings) -> int:
 
 
 @contextmanager
-def locked(place: Path, name: str, wait: float = -1) -> Iterator[None]:
+def locked(place: Path, name: str, wait: float = math.inf) -> Iterator[None]:
     """Hold an asset of the cache for this process alone; free again when the process ends, however that ends.
 
     Args:
         place: of the asset.
         name: for messages.
-        wait: seconds until it is given up; -1 waits as long as it takes.
+        wait: seconds until it is given up.
 
     Raises:
         SourceError: if the folder cannot be written, or the lock is not free in time.
     """
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place.with_name(place.name + ".lock"), timeout=wait)
-        lock.acquire()
-    except Timeout as error:
-        raise SourceError(f"{name}: another process uses it in the cache") from error
-    except (OSError, NotImplementedError) as error:
-        raise SourceError(f"{name}: the cache folder {str(place.parent)!r} cannot be used: {error}") from error
-    try:
+    unusable = f"{name}: the cache folder {str(place.parent)!r} cannot be used"
+    with ExitStack() as stack:
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            is_held = stack.enter_context(file_lock(place.with_name(place.name + ".lock"), wait))
+        except Timeout as error:
+            raise SourceError(f"{name}: another process uses it in the cache") from error
+        except OSError as error:
+            raise SourceError(f"{unusable}: {error}") from error
+        if not is_held:
+            raise SourceError(f"{unusable}: its file system has no locks")
         yield
-    finally:
-        lock.release()
 
 
 def make_room(access: AccessSettings, keep: Path) -> None:

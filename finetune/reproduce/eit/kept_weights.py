@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from safetensors import SafetensorError
 from finetune.reproduce.common.run_results import key_of
 from finetune.reproduce.models import EITPublished
 from foundation.common.errors import FoundationError
+from foundation.common.locks import whole_folder
 from foundation.models.checkpoint_check import check_config
 
 log = logging.getLogger(__name__)
@@ -53,16 +52,7 @@ def trained_eit(
         log.info("weights of %s, seed %s, from %s", config["subject"], config["seed"], kept)
         return model, detail
     model, detail = train()
-    folder.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{kept.name}.", dir=folder))
-    try:
+    with whole_folder(kept) as part:
         model.save_pretrained(part)
         (part / "run.json").write_text(json.dumps({"config": config, "digests": digests, "detail": detail}, indent=1))
-        try:
-            part.rename(kept)
-        except OSError:
-            if not kept.is_dir():  # else another process was faster, with the same
-                raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return model, detail

@@ -20,7 +20,6 @@ import copy
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -32,6 +31,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from foundation.common.errors import CheckpointError, FoundationError, StoreError
+from foundation.common.locks import write_whole
 from foundation.common.mlflow_run import flatten
 from foundation.common.retry import retried
 from foundation.store.commit.atomic_files import Files, to_json
@@ -262,11 +262,8 @@ def to_bytes(tensors: Tensors) -> bytes:
 
 def write_model(model: Any, tensors: Tensors, folder: Path) -> None:
     """Write config.json and model.safetensors into a local folder."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, content in (("config.json", model_config(model)), ("model.safetensors", to_bytes(tensors))):
-        (folder / name).write_bytes(content)
-        sync(folder / name)
-    sync(folder)
+        write_whole(folder / name, content)
 
 
 def commit(place: Checkpoints, name: str, manifest: dict[str, Any]) -> None:
@@ -310,12 +307,3 @@ def load_checkpoint(place: Checkpoints, name: str, engine: Any, content: Content
     set_weights(engine, tensors)
     set_moments(engine, shards)
     return dict(manifest["state"])
-
-
-def sync(path: Path) -> None:
-    """Flush a file or folder to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -19,6 +19,7 @@ import torch
 
 from foundation.common.credentials import holds_secret
 from foundation.common.errors import ConfigError, FoundationError
+from foundation.common.locks import write_whole
 from foundation.training.pretrain_settings import PretrainSettings, host_list
 from foundation.version import __version__
 
@@ -30,7 +31,7 @@ SECRET = ("KEY", "PASSWORD", "SECRET", "TOKEN")
 
 def write_hostfile(settings: PretrainSettings, path: Path) -> Path:
     """The hostfile of a run: a line for each machine with its number of processes."""
-    path.write_text("".join(f"{host} slots={settings.processes}\n" for host in host_list(settings.hosts)))
+    write_whole(path, "".join(f"{host} slots={settings.processes}\n" for host in host_list(settings.hosts)))
     return path
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import torch
 import yaml
 
-from foundation.common.credentials import holds_secret, write_private
+from foundation.common.credentials import holds_secret
 from foundation.common.errors import ConfigError, FoundationError, RequeueError
 from foundation.common.import_path import SAFE_PATH
+from foundation.common.locks import write_whole
 from foundation.training.checkpoint.resuming import checkpoints_of, clear
 from foundation.training.distributed.engine import ALONE
 from foundation.training.distributed.rendezvous import free_port
@@ -173,10 +174,9 @@ def write_config(settings: PretrainSettings, path: Path) -> None:
         settings = replace(settings, tracking_uri=uri)
     text = yaml.safe_dump(asdict(settings), sort_keys=False)
     if holds_secret(asdict(settings)):  # the processes need the whole URLs, and run as the owner of the file
-        write_private(path, f"# Holds a name or a password: its owner alone can read it.\n{text}")
+        write_whole(path, f"# Holds a name or a password: its owner alone can read it.\n{text}", private=True)
     else:
-        path.unlink(missing_ok=True)  # of an earlier start, and perhaps of its owner alone
-        path.write_text(text)
+        write_whole(path, text)
 
 
 def launch_environment(settings: PretrainSettings, output: Path) -> dict[str, str]:
@@ -206,5 +206,5 @@ def launch_environment(settings: PretrainSettings, output: Path) -> dict[str, st
         # DeepSpeed puts the working folder first on PYTHONPATH; a line of this file counts more.
         lines = [f"PYTHONPATH={environment.get('PYTHONPATH', '')}", *environment_lines(environment, own)]
         # The launcher on this machine alone reads it, and the user's own lines may be secrets.
-        write_private(output / "launch.env", "".join(line + "\n" for line in lines))
+        write_whole(output / "launch.env", "".join(line + "\n" for line in lines), private=True)
     return environment

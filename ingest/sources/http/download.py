@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from foundation.common.errors import SourceError
+from foundation.common.locks import put_in_place
 from ingest.sources.download_cache import check_file, free_bytes, locked, make_room, part_of, place_of
 from ingest.sources.http.remote_file import RemoteBytes
 from ingest.sources.source_retry import PassingError, persistently
@@ -58,7 +59,7 @@ def download(remote: RemoteBytes, digests: dict[str, str], access: AccessSetting
             log.info("%s; all of it is downloaded again", error)
             _fill(part, remote, access)
             _checked(part, digests, remote.name)
-        part.replace(place)
+        put_in_place(part, place)
     make_room(access, place)
     return place
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 import shutil
 import threading
@@ -16,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from foundation.common.errors import SourceError
+from foundation.common.locks import put_in_place
 from ingest.sources.asset import Asset, check_path
 from ingest.sources.download_cache import free_bytes, part_of
 from ingest.sources.http.http_session import PatientSession
@@ -208,7 +208,7 @@ def download_zarr(
                 raise
         if place.exists():
             shutil.rmtree(place)
-        part.rename(place)
+        put_in_place(part, place)
     except OSError as error:
         raise SourceError(f"{name}: cannot be written to {str(place.parent)!r}: {error.strerror or error}") from error
 
@@ -221,6 +221,4 @@ def _is_there(path: Path, entry: Entry) -> bool:
 
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    begun = path.with_name(path.name + ".tmp~")
-    begun.write_bytes(data)
-    os.replace(begun, path)
+    path.write_bytes(data)  # half an entry is not as stated, and is fetched again

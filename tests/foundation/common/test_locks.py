@@ -7,7 +7,7 @@ import pytest
 from filelock import Timeout
 
 from foundation.common import locks
-from foundation.common.locks import file_lock
+from foundation.common.locks import file_lock, put_in_place, whole_folder, write_whole
 
 
 def test_one_holder_at_a_time_and_the_next_gets_the_lock_once_it_is_free(tmp_path):
@@ -44,3 +44,30 @@ def test_a_file_system_without_locks_holds_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(locks, "lock_descriptor", refuse)
     with file_lock(tmp_path / "lock") as is_held:
         assert not is_held
+
+
+def test_a_folder_comes_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "made" / "model"
+    with pytest.raises(IsADirectoryError), whole_folder(target) as part:
+        part.write_text("a folder takes no text")
+    assert list(target.parent.iterdir()) == []
+    for content, replace, found in (("first", False, "first"), ("same", False, "first"), ("new", True, "new")):
+        with whole_folder(target, replace) as part:
+            (part / "weights").write_text(content)
+        assert (target / "weights").read_text() == found
+        assert [path.name for path in target.parent.iterdir()] == ["model"]
+
+
+def test_a_part_is_put_in_place_of_an_earlier_file(tmp_path):
+    for name, content in (("a.part", "old"), ("b.part", "new")):
+        (tmp_path / name).write_text(content)
+        put_in_place(tmp_path / name, tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "new"
+
+
+def test_a_private_file_replaces_an_open_one(tmp_path):
+    write_whole(tmp_path / "settings", "nothing secret")
+    assert (tmp_path / "settings").stat().st_mode & 0o044
+    write_whole(tmp_path / "settings", "s3cret", private=True)
+    assert not (tmp_path / "settings").stat().st_mode & 0o077
