@@ -33,6 +33,7 @@ def test_the_examples_run(store_here):
     exec(compile(examples[0], "first example", "exec"), names)
     assert tuple(names["batch"].x_BNT.shape) == (64, 6, 100)
     exec(compile(examples[1], "second example", "exec"), names)
+    assert len(names["everything"]) == 3 * 30  # a minute of each recording
     assert names["sleep"].labels == ("nrem", "wake")
     assert len(names["reach"]) == 3 * 14
     exec(compile(examples[2], "third example", "exec"), names)
