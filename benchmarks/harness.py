@@ -29,7 +29,7 @@ import numpy as np
 import psutil
 from scipy.stats import bootstrap
 
-from foundation.common.pages import MarkdownPage
+from foundation.common.output.pages import MarkdownPage
 
 CONFIDENCE = 0.95
 

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from foundation.common.tables import markdown_table
+from foundation.common.output.pages import markdown_table
 
 PACKAGES = ("foundation", "ingest", "finetune")
 

@@ -31,7 +31,7 @@ from pynwb.behavior import SpatialSeries
 from pynwb.file import Subject
 from zarr.codecs import BloscCodec
 
-from foundation.common.ray_cluster import ray_cluster
+from foundation.common.processes.ray_cluster import ray_cluster
 from foundation.store import Store
 from ingest.recipe.recipes import load_recipe
 from ingest.run.task_schedule import run_tasks

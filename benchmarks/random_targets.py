@@ -15,7 +15,7 @@ import one_thread  # noqa: F401  (before NumPy)
 import yaml
 from harness import Page
 
-from foundation.common.resources import find_config
+from foundation.common.settings.resources import find_config
 from foundation.evaluation.ridge_readout import solve_ridge
 from ingest.simulate import SimulateSettings
 from ingest.simulate.simulated_network import STEP, make_network

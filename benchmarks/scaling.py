@@ -11,9 +11,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from foundation.common.command import build_parser, parse
-from foundation.common.locks import write_whole
-from foundation.common.pages import MarkdownPage
+from foundation.common.files.locks import write_whole
+from foundation.common.output.pages import MarkdownPage
+from foundation.common.settings.command import build_parser, parse
 from foundation.cost_model import Plan, PlanSettings, step_seconds
 from foundation.cost_model.cost_plan import plan
 from foundation.cost_model.cost_table import si

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from foundation.common.command import build_parser, parse
+from foundation.common.settings.command import build_parser, parse
 from foundation.data import StepBatch
 from foundation.models.learning_rates import param_groups
 from foundation.store import Catalog, Store

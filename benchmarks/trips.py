@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from foundation.common.pages import MarkdownPage
+from foundation.common.output.pages import MarkdownPage
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("foundation", "ingest", "finetune")

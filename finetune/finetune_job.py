@@ -33,8 +33,8 @@ from finetune.tasks.decoding_task import Problem
 from finetune.tasks.unit_task import UnitProblem
 from foundation.common.digests import json_digest
 from foundation.common.errors import ConfigError, StoreError
-from foundation.common.locks import write_whole
-from foundation.common.progress import Progress
+from foundation.common.files.locks import write_whole
+from foundation.common.output.progress import Progress
 from foundation.data.reading.reader import ReaderCache
 from foundation.evaluation import CONTRACT_VERSION
 from foundation.evaluation.confidence_intervals import control_interval, control_level, gain, interval

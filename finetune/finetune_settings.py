@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from foundation.common.errors import ConfigError
-from foundation.common.setting_checks import check_local
+from foundation.common.settings.setting_checks import check_local
 
 TASK_NAMES = ("behavior", "cell_type", "location", "sleep_state")
 MODES = ("probe", "full")

@@ -12,9 +12,9 @@ from finetune.report.result_pictures import target_figure
 from finetune.result import Result, read_json, read_predictions, write_json
 from foundation.common.credentials import without_secrets
 from foundation.common.digests import json_digest
-from foundation.common.locks import write_whole
-from foundation.common.mlflow_run import default_tracking_uri
-from foundation.common.mlflow_tracker import Tracker, send_rest
+from foundation.common.files.locks import write_whole
+from foundation.common.tracking.mlflow_run import default_tracking_uri
+from foundation.common.tracking.mlflow_tracker import Tracker, send_rest
 
 log = logging.getLogger(__name__)
 PATIENCE = 10.0

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from foundation.common.errors import FoundationError
-from foundation.common.locks import write_whole
+from foundation.common.files.locks import write_whole
 from foundation.evaluation.metrics import PRIMARY, Predictions
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """Pretrain once on the world's neural recordings, finetune anywhere."""
 
-from foundation.common.environment import prepare
+from foundation.common.processes.environment import prepare
 from foundation.version import __version__
 
 prepare()

@@ -3,7 +3,7 @@
 import sys
 
 from foundation.cli.commands import main
-from foundation.common.import_path import drop_working_folder
+from foundation.common.processes.environment import drop_working_folder
 
 if __name__ == "__main__":
     drop_working_folder()

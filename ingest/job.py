@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from foundation.common.errors import ConfigError, StoreError
-from foundation.common.interrupts import Stopped
-from foundation.common.locks import write_whole
-from foundation.common.ray_cluster import ray_cluster, running_cluster
-from foundation.common.ray_start import RayStartError
+from foundation.common.files.locks import write_whole
+from foundation.common.processes.interrupts import Stopped
+from foundation.common.processes.ray_cluster import ray_cluster, running_cluster
+from foundation.common.processes.ray_start import RayStartError
 from foundation.store import Catalog, Source, Store
 from foundation.store.commit.garbage_collection import clean_store
 from foundation.store.commit.membership import VersionAssets
@@ -210,6 +210,6 @@ def _write_report(path: Path, report: IngestReport) -> None:
 
 
 if __name__ == "__main__":
-    from foundation.common.command import run_stage
+    from foundation.common.settings.command import run_stage
 
     sys.exit(run_stage("ingest/job.py", run_command, IngestCommand, sys.argv[1:]))

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 from datetime import UTC, datetime
 from pathlib import Path
 
-from foundation.common.pages import MarkdownPage
+from foundation.common.output.pages import MarkdownPage
 
 
 def page_of(xml: Path) -> MarkdownPage:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from foundation.cli.commands import COMMANDS, _load
-from foundation.common.command import build_parser, parse, spell_out
+from foundation.common.settings.command import build_parser, parse, spell_out
 from foundation.training import PretrainSettings
 
 ROOT = Path(__file__).parents[1]

@@ -20,10 +20,10 @@ from finetune.report.result_pictures import target_figure
 from finetune.report.score_table import COLUMNS, Row, cell, gain_text, rows, sample_text
 from finetune.result import Result, read_predictions
 from foundation.common.errors import CheckpointError, FoundationError
-from foundation.common.locks import write_whole
-from foundation.common.pages import html_template
-from foundation.common.pictures import Picture
-from foundation.common.progress import progress
+from foundation.common.files.locks import write_whole
+from foundation.common.output.pages import html_template
+from foundation.common.output.pictures import Picture
+from foundation.common.output.progress import progress
 from foundation.evaluation import CONTRACT_VERSION
 from foundation.evaluation.metrics import TITLES
 from foundation.hub.checkpoints import checkpoint_digest

@@ -13,7 +13,7 @@ from finetune.current_results import Current
 from finetune.report.result_pictures import activity_map, raster, read_metrics, training_curves, unit_map
 from finetune.result import Result
 from foundation.common.errors import CheckpointError
-from foundation.common.pictures import Picture
+from foundation.common.output.pictures import Picture
 from foundation.data.reading.reader import ActivityReader
 from foundation.hub.checkpoints import read_beside
 from foundation.store import Catalog

@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 from finetune.result import Result
-from foundation.common.pictures import BLUES, COLOURS, GRID, INK, MARKERS, drawing
+from foundation.common.output.pictures import BLUES, COLOURS, GRID, INK, MARKERS, drawing
 from foundation.evaluation.metrics import CLASSES, Predictions, sums
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from finetune.result import Evaluation, LeftOut, Result, Score
-from foundation.common.printable import printable
-from foundation.common.tables import text_table
+from foundation.common.output.pages import text_table
+from foundation.common.output.printable import printable
 from foundation.evaluation.metrics import TITLES
 
 COLUMNS = {

@@ -16,9 +16,9 @@ from finetune.reproduce.neurpir.neurpir_page import neurpir_page
 from finetune.reproduce.neurpir.neurpir_runs import run_neurpir
 from finetune.reproduce.reproduce_settings import ReproduceSettings
 from foundation.common.errors import ConfigError, StoreError
-from foundation.common.jsonl_results import SUFFIX
-from foundation.common.locks import write_whole
-from foundation.common.resources import config_names
+from foundation.common.files.jsonl_results import SUFFIX
+from foundation.common.files.locks import write_whole
+from foundation.common.settings.resources import config_names
 from foundation.store.catalog import Catalog
 from foundation.store.storage import Store
 

@@ -17,8 +17,8 @@ from foundation.catalog.catalog_facts import (
     quality_of,
     spread_of,
 )
-from foundation.common.pictures import Picture
-from foundation.common.printable import count
+from foundation.common.output.pictures import Picture
+from foundation.common.output.printable import count
 from foundation.store import CatalogRow, Interval, StoredRecording
 from foundation.store.format.finite import missing_as_nan
 from foundation.store.stored_spikes import StoredSpikes

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from foundation.common.printable import count
+from foundation.common.output.printable import count
 from foundation.store import CatalogRow, StoredRecording
 from foundation.store.format.encode import decode_column
 from foundation.store.format.zarr_arrays import read_array

@@ -6,10 +6,10 @@ import logging
 from pathlib import Path
 
 from foundation.common.errors import ConfigError, FoundationError
-from foundation.common.locks import whole_file
-from foundation.common.pages import html_template
-from foundation.common.printable import count
-from foundation.common.progress import progress
+from foundation.common.files.locks import whole_file
+from foundation.common.output.pages import html_template
+from foundation.common.output.printable import count
+from foundation.common.output.progress import progress
 from foundation.store import Catalog, StoredRecording
 from foundation.version import __version__
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator
 
-from foundation.common.pictures import BLUES, COLOURS, INK, drawing
+from foundation.common.output.pictures import BLUES, COLOURS, INK, drawing
 from foundation.store import Interval
 
 PLAIN, UNSEEN = "#3B4148", "#E3E6EA"  # units without a label, time that was not observed

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from foundation.common.printable import count
-from foundation.common.tables import text_table
+from foundation.common.output.pages import text_table
+from foundation.common.output.printable import count
 from foundation.store.catalog_row import CatalogRow
 from foundation.store.session import join_sessions
 

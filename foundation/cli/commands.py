@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foundation.common.command import BAD_USAGE, DONE, FAILED, run_stage
 from foundation.common.errors import FoundationError
-from foundation.common.tables import text_table
+from foundation.common.output.pages import text_table
+from foundation.common.settings.command import BAD_USAGE, DONE, FAILED, run_stage
 from foundation.version import __version__
 
 HELP = ("-h", "--help")

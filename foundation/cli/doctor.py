@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from foundation.common.resources import config_folder, config_names
+from foundation.common.settings.resources import config_folder, config_names
 from foundation.version import __version__
 
 PACKAGES = {

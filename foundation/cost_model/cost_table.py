@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foundation.common.tables import text_table
+from foundation.common.output.pages import text_table
 from foundation.cost_model.cost_plan import Plan
 
 Row = tuple[str, str, str]

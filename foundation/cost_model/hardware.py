@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from foundation.common.errors import ConfigError
-from foundation.common.resources import config_names, find_config
+from foundation.common.settings.resources import config_names, find_config
 from foundation.common.work import Work
 
 HERE = "this-machine"

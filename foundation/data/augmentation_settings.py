@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from foundation.common.errors import ConfigError
-from foundation.common.setting_checks import check_range
+from foundation.common.settings.setting_checks import check_range
 
 # name -> (whether it asks for a share, whether it asks for a size)
 NEEDS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from foundation.common.compiled import compiled
+from foundation.common.processes.compiled import compiled
 
 # Steele, Lea and Flood, OOPSLA 2014.
 GAMMA, FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from foundation.common.errors import CheckpointError, ConfigError, FoundationError
-from foundation.common.locks import whole_file
-from foundation.common.printable import count
-from foundation.common.progress import progress
+from foundation.common.files.locks import whole_file
+from foundation.common.output.printable import count
+from foundation.common.output.progress import progress
 from foundation.data.batch import WindowBatch
 from foundation.data.reading.reader import ActivityReader
 from foundation.embedding.embed_settings import EmbedSettings

@@ -1,6 +1,6 @@
 """Models of neural populations, as transformers models."""
 
-from foundation.common.environment import name_accelerator
+from foundation.common.processes.environment import name_accelerator
 from foundation.models.config import EITConfig
 from foundation.models.eit import EIT, EITOutput
 from foundation.models.learning_rates import param_groups

@@ -8,8 +8,8 @@ import yaml
 from transformers import PretrainedConfig
 
 from foundation.common.errors import ConfigError
-from foundation.common.resources import config_names, find_config
-from foundation.common.setting_checks import check_shape, listed_names, listed_wholes
+from foundation.common.settings.resources import config_names, find_config
+from foundation.common.settings.setting_checks import check_shape, listed_names, listed_wholes
 
 
 class EITConfig(PretrainedConfig):

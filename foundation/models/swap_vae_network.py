@@ -13,7 +13,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from foundation.common.setting_checks import check_whole
+from foundation.common.settings.setting_checks import check_whole
 from foundation.models.batch_norm import GlobalBatchNorm
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from foundation.common.errors import ConfigError
-from foundation.common.renamed_settings import renamed
-from foundation.common.setting_checks import check_level, check_range, check_whole, check_widths
+from foundation.common.settings.renamed_settings import renamed
+from foundation.common.settings.setting_checks import check_level, check_range, check_whole, check_widths
 from foundation.data.augmentation_settings import Augmentation
 from foundation.data.covariate_settings import SurroundSettings
 from foundation.data.steps.views import ViewSpec

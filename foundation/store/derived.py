@@ -11,7 +11,7 @@ import zarr
 
 from foundation.common.digests import json_digest
 from foundation.common.errors import ConfigError, StoreError
-from foundation.common.locks import is_part
+from foundation.common.files.locks import is_part
 from foundation.store.format.encode import EncodedArray, decode_column, encode_column
 from foundation.store.format.finite import is_finite
 from foundation.store.format.zarr_arrays import GROUP_FILE, group_objects, read_array

@@ -26,7 +26,7 @@ from zarr.abc.store import Store as ZarrStore
 from zarr.storage import FsspecStore, LocalStore, StorePath
 
 from foundation.common.errors import StoreError
-from foundation.common.locks import whole_folder
+from foundation.common.files.locks import whole_folder
 from foundation.store.commit.atomic_files import Files
 from foundation.store.format.encode import SCHEMA_VERSION, Encoded
 from foundation.store.format.zarr_arrays import GROUP_FILE, group_objects

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from foundation.common.errors import FoundationError
-from foundation.common.progress import Progress
-from foundation.common.ray_cluster import ray_cluster
+from foundation.common.output.progress import Progress
+from foundation.common.processes.ray_cluster import ray_cluster
 from foundation.sweep.power_law import fit_with_intervals
 from foundation.sweep.sweep_outcome import Outcome
 from foundation.sweep.sweep_page import write_page

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from foundation.common.tables import markdown_table
+from foundation.common.output.pages import markdown_table
 from foundation.sweep.power_law import Fit
 from foundation.sweep.sweep_settings import SweepSettings
 from foundation.sweep.sweep_trial import Measured

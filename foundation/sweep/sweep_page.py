@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from foundation.common.locks import write_whole
-from foundation.common.pages import MarkdownPage
+from foundation.common.files.locks import write_whole
+from foundation.common.output.pages import MarkdownPage
 from foundation.objectives.objective_settings import SETTINGS_OF
 from foundation.sweep.power_law import HUBER, Fit
 from foundation.sweep.sweep_outcome import Outcome, law_text, trial_table

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-from foundation.common.pictures import COLOURS, MARKERS, drawing
+from foundation.common.output.pictures import COLOURS, MARKERS, drawing
 from foundation.sweep.power_law import Fit
 from foundation.sweep.sweep_trial import Measured
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from foundation.common.errors import ConfigError
-from foundation.common.setting_checks import check_local
+from foundation.common.settings.setting_checks import check_local
 from foundation.data.steps.data_settings import DataSettings
 from foundation.objectives.objective_settings import ObjectiveSettings
 from foundation.training.pretrain_settings import ModelSettings, OptimizerSettings

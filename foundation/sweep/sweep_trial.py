@@ -10,7 +10,7 @@ from pathlib import Path
 
 from foundation.common.digests import json_digest
 from foundation.common.errors import ConfigError, FoundationError
-from foundation.common.jsonl_results import SUFFIX, put_result, read_results
+from foundation.common.files.jsonl_results import SUFFIX, put_result, read_results
 from foundation.common.private_names import whole_shape
 from foundation.store.catalog import Catalog
 from foundation.store.storage import Store

@@ -6,8 +6,8 @@ import sys
 
 from torch import distributed
 
-from foundation.common.command import run_stage
-from foundation.common.import_path import drop_working_folder
+from foundation.common.processes.environment import drop_working_folder
+from foundation.common.settings.command import run_stage
 from foundation.training.distributed.engine import leave_group
 from foundation.training.pretrain_job import pretrain
 from foundation.training.pretrain_settings import PretrainSettings

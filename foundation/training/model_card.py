@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from transformers import PreTrainedModel
 
-from foundation.common.printable import printable
-from foundation.common.tables import markdown_table
+from foundation.common.output.pages import markdown_table
+from foundation.common.output.printable import printable
 from foundation.store.catalog import Catalog
 from foundation.training.pretrain_settings import PretrainSettings
 from foundation.version import __version__

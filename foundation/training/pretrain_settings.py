@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from foundation.common.errors import ConfigError
-from foundation.common.renamed_settings import former_names
-from foundation.common.setting_checks import check_local, check_range, check_shape
+from foundation.common.settings.renamed_settings import former_names
+from foundation.common.settings.setting_checks import check_local, check_range, check_shape
 from foundation.data.steps.data_settings import WINDOWS, DataSettings
 from foundation.objectives.objective_settings import ObjectiveSettings
 

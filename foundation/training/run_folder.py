@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from foundation.common.credentials import public
-from foundation.common.locks import PART, folder_lock, remove_if_left, whole_folder, write_whole
+from foundation.common.files.locks import PART, folder_lock, remove_if_left, whole_folder, write_whole
 from foundation.training.checkpoint.checkpoint import Tensors, write_model
 from foundation.training.distributed.engine import deepspeed_config
 from foundation.training.pretrain_settings import PretrainSettings

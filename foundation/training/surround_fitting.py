@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foundation.common.progress import progress
+from foundation.common.output.progress import progress
 from foundation.data.covariates import Surroundings
 from foundation.training.distributed.process_messages import Control, do_own_part
 

@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from foundation.common.progress import Progress
+from foundation.common.output.progress import Progress
 from foundation.data import Loader, StepBatch, StepPlan
 from foundation.store.catalog import Catalog
 from foundation.training.batches import Batches

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hdmf.build.errors import ConstructError
 
 from foundation.common.errors import SourceError, StoreError, UnreachableError
-from foundation.common.printable import replace_unprintable
+from foundation.common.output.printable import replace_unprintable
 from ingest.nwb.file.plain_errors import FILTER, filter_is_missing
 from ingest.quality.read_counts import Quality
 

@@ -20,7 +20,7 @@ from zarr.abc.store import Store as ZarrStore
 
 from foundation.common.credentials import without_secrets
 from foundation.common.errors import SourceError, StoreError
-from foundation.common.printable import printable
+from foundation.common.output.printable import printable
 from foundation.store import Recording, Source
 from ingest.nwb.file.builder_parts import PartManager
 from ingest.nwb.file.construct import constructed

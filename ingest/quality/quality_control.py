@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from foundation.common.renamed_settings import former_name
+from foundation.common.settings.renamed_settings import former_name
 from foundation.store import Recording, Units
 from foundation.store.format.spill import empty, let_go, pieces
 from ingest.quality.recording_filters import KeepRules

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from foundation.common.errors import ConfigError
-from foundation.common.renamed_settings import renamed
+from foundation.common.settings.renamed_settings import renamed
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from foundation.common.compiled import compiled
+from foundation.common.processes.compiled import compiled
 from foundation.store import Interval, IrregularTimeSeries, Spikes, TimeSeries
 from foundation.store.format.spill import let_go, pieces
 

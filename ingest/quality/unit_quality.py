@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foundation.common.compiled import compiled
+from foundation.common.processes.compiled import compiled
 from foundation.store import COUNTS, Interval, Recording, RegularTimeSeries, Spikes
 from foundation.store.format.spill import let_go, runs
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Container, Iterable
 from itertools import chain, count
 
-from foundation.common.printable import replace_unprintable
+from foundation.common.output.printable import replace_unprintable
 from ingest.recipe.pattern_cost import LONGEST_NAME, LONGEST_TEXT
 
 

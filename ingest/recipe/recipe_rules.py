@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from foundation.common.errors import ConfigError
-from foundation.common.renamed_settings import renamed
+from foundation.common.settings.renamed_settings import renamed
 from ingest.recipe.pattern_cost import takes_long
 
 ATLASES = ("auto", "allen_ccf", "none")

@@ -16,11 +16,11 @@ from typing import Any
 
 import yaml
 
-from foundation.common.command import parse_mapping
 from foundation.common.digests import json_digest
 from foundation.common.errors import ConfigError
-from foundation.common.renamed_settings import current_names, former_names
-from foundation.common.resources import config_names, find_config
+from foundation.common.settings.command import parse_mapping
+from foundation.common.settings.renamed_settings import current_names, former_names
+from foundation.common.settings.resources import config_names, find_config
 from ingest.recipe.recipe_rules import (
     ActivityRules,
     BehaviorRules,

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 
-from foundation.common.resources import config_folder
+from foundation.common.settings.resources import config_folder
 from ingest.recipe.name_patterns import matches
 from ingest.recipe.recipe_rules import RegionRules
 

@@ -9,7 +9,7 @@ from typing import BinaryIO
 from zarr.abc.store import Store as ZarrStore
 
 from foundation.common.errors import SourceError
-from foundation.common.printable import printable
+from foundation.common.output.printable import printable
 from foundation.store import Recording, Source
 from ingest.nwb.read_log import Note, Notes
 from ingest.nwb.read_nwb import NeedsSorting, NoActivity, read_nwb

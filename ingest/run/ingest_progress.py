@@ -6,7 +6,7 @@ import time
 
 from tqdm import tqdm
 
-from foundation.common.progress import Progress
+from foundation.common.output.progress import Progress
 from ingest.run.ingest_report import FAILED, SKIPPED, Receipt
 from ingest.run.task_schedule import Running
 from ingest.sources import Asset

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from foundation.common.credentials import public, without_secrets
-from foundation.common.printable import printable
-from foundation.common.tables import text_table
+from foundation.common.output.pages import text_table
+from foundation.common.output.printable import printable
 
 INGESTED, SKIPPED, LEFT_OUT, NEEDS_SORTING, FAILED = "ingested", "skipped", "left out", "needs sorting", "failed"
 STATUSES = (INGESTED, SKIPPED, LEFT_OUT, NEEDS_SORTING, FAILED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from foundation.common.errors import ConfigError
-from foundation.common.setting_checks import check_local
+from foundation.common.settings.setting_checks import check_local
 from ingest.quality.recording_filters import KeepRules
 from ingest.sources.dandi.archives import Archive
 from ingest.sources.source_settings import AccessSettings, AssetFilters

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from foundation.common.errors import ConfigError, SourceError
-from foundation.common.printable import printable
+from foundation.common.output.printable import printable
 from foundation.store import Catalog, Store
 from foundation.store.commit.membership import VersionAssets, note_version, retire
 from ingest.run.ingest_report import FAILED, Receipt

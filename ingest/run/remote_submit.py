@@ -16,8 +16,8 @@ import yaml
 
 from foundation.common.credentials import holds_secret
 from foundation.common.errors import ConfigError
-from foundation.common.locks import write_whole
-from foundation.common.resources import find_config
+from foundation.common.files.locks import write_whole
+from foundation.common.settings.resources import find_config
 from ingest.run.ingest_settings import AUTO, IngestSettings
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ import numpy as np
 
 from foundation.common.credentials import without_secrets, without_secrets_in_url
 from foundation.common.errors import FoundationError
-from foundation.common.printable import printable
+from foundation.common.output.printable import printable
 from foundation.store import (
     Interval,
     Recording,

@@ -15,8 +15,8 @@ from pynwb.epoch import TimeIntervals
 from pynwb.file import Subject
 
 from foundation.common.errors import ConfigError, SourceError
-from foundation.common.locks import whole_file
-from foundation.common.progress import progress
+from foundation.common.files.locks import whole_file
+from foundation.common.output.progress import progress
 from ingest.simulate.simulate_settings import RANDOM_TARGETS, SimulateSettings
 from ingest.simulate.simulated_network import STEP, Network, make_network
 from ingest.simulate.simulated_session import BEHAVIOR_RATE, Session, integrate, make_session

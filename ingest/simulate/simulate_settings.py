@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from foundation.common.errors import ConfigError
-from foundation.common.setting_checks import check_local
+from foundation.common.settings.setting_checks import check_local
 
 CENTRE_OUT, RANDOM_TARGETS = "centre-out", "random-targets"
 

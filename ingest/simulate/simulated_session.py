@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foundation.common.compiled import compiled
+from foundation.common.processes.compiled import compiled
 from ingest.simulate.random_targets import TargetTrial, draw_target_trials, follow_targets
 from ingest.simulate.simulate_settings import RANDOM_TARGETS, SimulateSettings
 from ingest.simulate.simulated_network import STEP, Network

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from foundation.common.printable import count
-from foundation.common.tables import text_table
+from foundation.common.output.pages import text_table
+from foundation.common.output.printable import count
 from ingest.sources.asset import Asset
 from ingest.sources.asset_filters import chosen
 from ingest.sources.dandi.archives import Archive, known_archives, parse_address

@@ -22,7 +22,7 @@ from typing import Any
 from filelock import Timeout
 
 from foundation.common.errors import SourceError
-from foundation.common.locks import file_lock
+from foundation.common.files.locks import file_lock
 from ingest.sources.source_settings import AccessSettings
 
 log = logging.getLogger(__name__)

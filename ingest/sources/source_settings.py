@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from foundation.common.errors import ConfigError
-from foundation.common.renamed_settings import renamed
+from foundation.common.settings.renamed_settings import renamed
 
 MODES = ("auto", "stream", "download")
 

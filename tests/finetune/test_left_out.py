@@ -21,7 +21,7 @@ from finetune.report.score_table import table
 from finetune.tasks import Found
 from foundation.cli.commands import main
 from foundation.common.errors import SourceError, StoreError
-from foundation.common.mlflow_tracker import send_rest
+from foundation.common.tracking.mlflow_tracker import send_rest
 from foundation.models import EIT, EITConfig
 from foundation.store import Catalog, Source, Store, Subject, Units, write_recording
 

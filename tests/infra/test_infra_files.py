@@ -61,7 +61,7 @@ def test_the_compose_file_is_well_formed():
 
 
 def test_the_pretraining_service_is_a_command_that_parses_with_the_arguments_that_are_shown():
-    from foundation.common.command import build_parser, parse
+    from foundation.common.settings.command import build_parser, parse
     from foundation.training import PretrainSettings
 
     text = (INFRA / "docker" / "compose.yaml").read_text()
@@ -116,7 +116,7 @@ def test_the_validator_refuses_a_wrong_pod():
 
 
 def test_the_jobs_of_the_manifests_are_commands_that_parse(tmp_path, capsys):
-    from foundation.common.command import build_parser, parse
+    from foundation.common.settings.command import build_parser, parse
     from foundation.training import PretrainSettings
     from ingest.job import IngestCommand
 

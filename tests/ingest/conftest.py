@@ -12,7 +12,7 @@ import pytest
 from pynwb import NWBHDF5IO, NWBFile
 from pynwb.file import Subject
 
-from foundation.common.ray_cluster import ray_cluster
+from foundation.common.processes.ray_cluster import ray_cluster
 from ingest.job import IngestSettings, ingest
 
 # Test modules import nothing of each other: the archive's fixtures come from here.

@@ -11,7 +11,7 @@ import numpy as np
 
 from foundation.common.digests import json_digest
 from foundation.common.errors import FoundationError
-from foundation.common.jsonl_results import SUFFIX, put_result, read_results
+from foundation.common.files.jsonl_results import SUFFIX, put_result, read_results
 from foundation.evaluation.confidence_intervals import mean_interval
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from finetune.reproduce.common.run_results import RunResult, read_all, tables_of, trial_interval
 from finetune.reproduce.eit.eit_settings import BY_TRIAL, CONTROL
-from foundation.common.pages import MarkdownPage
+from foundation.common.output.pages import MarkdownPage
 
 TITLES = {
     "linear": "logistic regression of the window (floor)",

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from foundation.common.errors import ConfigError
-from foundation.common.renamed_settings import former_names, renamed
-from foundation.common.setting_checks import check_range, check_whole
+from foundation.common.settings.renamed_settings import former_names, renamed
+from foundation.common.settings.setting_checks import check_range, check_whole
 
 FLOOR, TRANSFER = "linear", "transfer"
 CONTROL = "-shuffled"  # ends the name of a row for which the directions of training trials were dealt anew

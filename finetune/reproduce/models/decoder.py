@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from foundation.common.setting_checks import check_range, check_whole
+from foundation.common.settings.setting_checks import check_range, check_whole
 
 
 @dataclass

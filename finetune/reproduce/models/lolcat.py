@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 from transformers.utils import ModelOutput
 
 from foundation.common.errors import ConfigError
-from foundation.common.setting_checks import check_range, check_whole, listed_wholes
+from foundation.common.settings.setting_checks import check_range, check_whole, listed_wholes
 
 
 class LOLCATConfig(PretrainedConfig):

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModel
 
 from finetune.reproduce.models.decoder import Decoder, DecoderConfig, DecoderOutput, Table
 from finetune.reproduce.models.wide_attention import WideBlock
-from foundation.common.setting_checks import check_range, check_whole, check_width
+from foundation.common.settings.setting_checks import check_range, check_whole, check_width
 
 
 class NDTConfig(DecoderConfig):

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModel
 from finetune.reproduce.models.decoder import Decoder, DecoderConfig, DecoderOutput, Table
 from finetune.reproduce.models.dropout import Dropout
 from finetune.reproduce.models.wide_attention import WideBlock
-from foundation.common.setting_checks import check_range, check_whole, check_width
+from foundation.common.settings.setting_checks import check_range, check_whole, check_width
 
 REPEATING_BINS = 16  # longer windows of activity are hardly ever the same
 

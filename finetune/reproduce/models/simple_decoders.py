@@ -9,7 +9,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel
 
 from finetune.reproduce.models.decoder import Decoder, DecoderConfig, DecoderOutput
-from foundation.common.setting_checks import check_whole
+from foundation.common.settings.setting_checks import check_whole
 
 
 class MLPDecoderConfig(DecoderConfig):

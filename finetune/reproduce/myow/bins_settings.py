@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from finetune.reproduce.cebra_settings import CEBRASettings
 from foundation.common.errors import ConfigError
-from foundation.common.renamed_settings import renamed
+from foundation.common.settings.renamed_settings import renamed
 from foundation.objectives.method_settings import MYOWSettings, SwapVAESettings
 
 FLOOR, SHUFFLED = "linear", "shuffled"

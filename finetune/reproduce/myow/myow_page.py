@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from finetune.reproduce.common.run_results import RunResult, read_all, tables_of
-from foundation.common.pages import MarkdownPage
+from foundation.common.output.pages import MarkdownPage
 from foundation.evaluation.confidence_intervals import draw_parts, middle_95
 
 TITLES = {

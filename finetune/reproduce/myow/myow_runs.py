@@ -20,7 +20,7 @@ from finetune.reproduce.myow.bins_settings import FLOOR, LEARNED, SHUFFLED, MYOW
 from finetune.reproduce.myow.bins_training import Encoder, train
 from finetune.reproduce.myow.labelled_bins import TRAIN_SHARE, Bins, Parts, read_reaches, read_sleep
 from finetune.reproduce.myow.state_map import draw_map
-from foundation.common.renamed_settings import former_names
+from foundation.common.settings.renamed_settings import former_names
 from foundation.evaluation.disentanglement import parting
 from foundation.evaluation.linear_readout import first_best, fit_scaled
 from foundation.store.catalog import Catalog

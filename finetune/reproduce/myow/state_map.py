@@ -12,8 +12,8 @@ from sklearn.metrics import adjusted_mutual_info_score
 from sklearn.preprocessing import StandardScaler
 
 from finetune.reproduce.myow.labelled_bins import STATES, Bins
-from foundation.common.locks import write_whole
-from foundation.common.pictures import COLOURS, drawing
+from foundation.common.files.locks import write_whole
+from foundation.common.output.pictures import COLOURS, drawing
 
 CLUSTERS = 8
 STATE_COLOURS = (COLOURS[1], COLOURS[0], COLOURS[2])

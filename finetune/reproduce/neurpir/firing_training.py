@@ -12,7 +12,7 @@ from finetune.reproduce.models import LOLCAT, LOLCATConfig, Timescale, snippet_b
 from finetune.reproduce.neurpir.neurpir_settings import FiringEncoder
 from finetune.reproduce.neurpir.simulated_networks import MODES, Networks
 from finetune.training_loop import run_updates
-from foundation.common.command import build_parser, parse
+from foundation.common.settings.command import build_parser, parse
 from foundation.data import Loader, StepPlan
 from foundation.data.reading.reader import ReaderCache
 from foundation.data.steps.data_settings import DataSettings

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from finetune.reproduce.common.run_results import RunResult, read_all, right_by_part, tables_of, trial_interval
-from foundation.common.pages import MarkdownPage
+from foundation.common.output.pages import MarkdownPage
 from foundation.evaluation.confidence_intervals import mean_interval
 from foundation.evaluation.metrics import CLASSES, Predictions, score, sums
 

@@ -25,7 +25,7 @@ from finetune.reproduce.neurpir.firing_training import (
 from finetune.reproduce.neurpir.neurpir_settings import FIXED, NeurPIRTable
 from finetune.reproduce.neurpir.simulated_networks import MODES, Networks, find_networks, right_by_network
 from finetune.reproduce.neurpir.step_rule import StepRule, best_steps
-from foundation.common.renamed_settings import former_names
+from foundation.common.settings.renamed_settings import former_names
 from foundation.evaluation.controls import permuted
 from foundation.evaluation.linear_readout import choose_strength, fit, make_basis
 from foundation.evaluation.splits import split_by_subject

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from foundation.common.errors import ConfigError
-from foundation.common.renamed_settings import renamed
+from foundation.common.settings.renamed_settings import renamed
 
 log = logging.getLogger(__name__)
 

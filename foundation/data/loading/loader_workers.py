@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from foundation.common.errors import ConfigError, FoundationError
-from foundation.common.private_folder import shorten_sockets
+from foundation.common.files.private_folder import shorten_sockets
 from foundation.data.reading.reader import WindowReader
 from foundation.data.steps.step import Plan, StepWindows
 from foundation.store.catalog_row import CatalogRows

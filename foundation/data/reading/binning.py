@@ -14,7 +14,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from foundation.common.compiled import compiled
+from foundation.common.processes.compiled import compiled
 
 
 @intrinsic

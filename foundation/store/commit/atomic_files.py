@@ -20,7 +20,7 @@ import fsspec
 
 from foundation.common.credentials import without_secrets
 from foundation.common.errors import StoreError
-from foundation.common.locks import file_lock, write_whole
+from foundation.common.files.locks import file_lock, write_whole
 
 # botocore then repeats requests that failed by throttling, 5xx, timeouts and broken connections, with backoff and
 # jitter. Listings must say what is there now, not what was there a while ago.

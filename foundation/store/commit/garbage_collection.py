@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from foundation.common.locks import OLD, is_part, remove_if_left
+from foundation.common.files.locks import OLD, is_part, remove_if_left
 from foundation.store.commit.snapshot import gather, known_records
 from foundation.store.storage import Store
 

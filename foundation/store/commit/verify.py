@@ -9,8 +9,8 @@ from itertools import chain
 from typing import Any
 
 from foundation.common.errors import StoreError
-from foundation.common.locks import is_part
-from foundation.common.progress import progress
+from foundation.common.files.locks import is_part
+from foundation.common.output.progress import progress
 from foundation.store.commit.garbage_collection import left_parts
 from foundation.store.commit.group_files import stray_files, what_is_wrong
 from foundation.store.commit.record_check import Held, differences

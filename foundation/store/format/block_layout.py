@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from foundation.common.compiled import compiled
+from foundation.common.processes.compiled import compiled
 from foundation.store.format.spill import empty, let_go, pieces
 
 # Slices of time per block in the first, rough count; the spikes of one slice are then put in order.

@@ -31,9 +31,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from foundation.common.errors import CheckpointError, FoundationError, StoreError
-from foundation.common.locks import write_whole
-from foundation.common.mlflow_run import flatten
+from foundation.common.files.locks import write_whole
 from foundation.common.retry import retried
+from foundation.common.tracking.mlflow_run import flatten
 from foundation.store.commit.atomic_files import Files, to_json
 from foundation.training.checkpoint.place_lock import Lease, place_lock
 from foundation.training.distributed.deepspeed_state import own_moments, set_moments, set_weights, weights

@@ -22,7 +22,7 @@ from filelock import Timeout
 
 from foundation.common.credentials import without_secrets_in_url
 from foundation.common.errors import FoundationError
-from foundation.common.locks import file_lock
+from foundation.common.files.locks import file_lock
 from foundation.store.commit.atomic_files import Files
 
 log = logging.getLogger(__name__)

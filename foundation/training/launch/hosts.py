@@ -19,7 +19,7 @@ import torch
 
 from foundation.common.credentials import holds_secret
 from foundation.common.errors import ConfigError, FoundationError
-from foundation.common.locks import write_whole
+from foundation.common.files.locks import write_whole
 from foundation.training.pretrain_settings import PretrainSettings, host_list
 from foundation.version import __version__
 

@@ -16,8 +16,8 @@ import yaml
 
 from foundation.common.credentials import holds_secret
 from foundation.common.errors import ConfigError, FoundationError, RequeueError
-from foundation.common.import_path import SAFE_PATH
-from foundation.common.locks import write_whole
+from foundation.common.files.locks import write_whole
+from foundation.common.processes.environment import SAFE_PATH
 from foundation.training.checkpoint.resuming import checkpoints_of, clear
 from foundation.training.distributed.engine import ALONE
 from foundation.training.distributed.rendezvous import free_port

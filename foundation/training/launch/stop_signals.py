@@ -9,7 +9,7 @@ from types import TracebackType
 
 import psutil
 
-from foundation.common.interrupts import STOPPING, handled
+from foundation.common.processes.interrupts import STOPPING, handled
 
 ASKING = (*STOPPING, signal.SIGUSR1)  # SIGUSR1: a cluster's preemption
 LAUNCHERS = ("deepspeed", "torchrun", "torch.distributed", "foundation")

@@ -9,10 +9,10 @@ from typing import Any
 
 from foundation.common.credentials import without_secrets
 from foundation.common.errors import ConfigError, FoundationError
-from foundation.common.mlflow_run import default_tracking_uri
-from foundation.common.mlflow_tracker import send_rest
-from foundation.common.renamed_settings import renamed
-from foundation.common.tables import text_table
+from foundation.common.output.pages import text_table
+from foundation.common.settings.renamed_settings import renamed
+from foundation.common.tracking.mlflow_run import default_tracking_uri
+from foundation.common.tracking.mlflow_tracker import send_rest
 
 FIGURES = {"loss": "loss", "neuron_tokens_per_second": "tokens/s", "skipped_steps": "skipped"}
 

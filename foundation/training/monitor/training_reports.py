@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from foundation.common.errors import RequeueError
-from foundation.common.mlflow_run import default_tracking_uri
-from foundation.common.mlflow_tracker import Tracker
+from foundation.common.tracking.mlflow_run import default_tracking_uri
+from foundation.common.tracking.mlflow_tracker import Tracker
 from foundation.training.distributed.process_messages import Control
 from foundation.training.monitor.throughput import System, Throughput
 from foundation.training.pretrain_settings import PretrainSettings

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from foundation.common.errors import SourceError
-from foundation.common.locks import put_in_place
+from foundation.common.files.locks import put_in_place
 from ingest.sources.download_cache import check_file, free_bytes, locked, make_room, part_of, place_of
 from ingest.sources.http.remote_file import RemoteBytes
 from ingest.sources.source_retry import PassingError, persistently

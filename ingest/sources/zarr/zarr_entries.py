@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from foundation.common.errors import SourceError
-from foundation.common.locks import put_in_place
+from foundation.common.files.locks import put_in_place
 from ingest.sources.asset import Asset, check_path
 from ingest.sources.download_cache import free_bytes, part_of
 from ingest.sources.http.http_session import PatientSession

@@ -9,7 +9,7 @@ import pytest
 
 from finetune.reproduce import EITTable, ReproduceSettings
 from finetune.reproduce.eit.decoding import Rule
-from foundation.common.jsonl_results import read_results
+from foundation.common.files.jsonl_results import read_results
 from foundation.store import Catalog, Interval, Source, Spikes, Store, Subject, Units, write_recording
 
 N_TRIALS, N_UNITS = 40, 9

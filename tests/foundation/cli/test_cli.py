@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from foundation.cli.commands import COMMANDS, _load, docstring, main, overview
-from foundation.common.command import build_parser, parse
 from foundation.common.errors import ConfigError
-from foundation.common.resources import config_names, find_config
+from foundation.common.settings.command import build_parser, parse
+from foundation.common.settings.resources import config_names, find_config
 from foundation.training import PretrainSettings, pretrain
 
 

@@ -13,9 +13,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from foundation.catalog.catalog_table import catalog_table
-from foundation.common.command import presentable, run_stage
 from foundation.common.credentials import holds_secret, public, without_secrets
-from foundation.common.printable import in_page, printable
+from foundation.common.output.printable import in_page, printable
+from foundation.common.settings.command import presentable, run_stage
 from foundation.store import CatalogRow
 from foundation.training.launch.launch import write_config
 from foundation.training.pretrain_settings import PretrainSettings

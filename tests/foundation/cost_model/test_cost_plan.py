@@ -8,7 +8,7 @@ import yaml
 
 from foundation.cli.commands import main
 from foundation.common.errors import ConfigError
-from foundation.common.resources import config_names
+from foundation.common.settings.resources import config_names
 from foundation.common.work import Work
 from foundation.cost_model import ArchiveSettings, Hardware, PlanSettings, load_hardware
 from foundation.cost_model.cost_plan import plan

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from foundation.common.command import build_parser, parse
 from foundation.common.errors import ConfigError
+from foundation.common.settings.command import build_parser, parse
 from foundation.models import EIT, EITConfig
 from foundation.training import PretrainSettings, pretrain
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from foundation.common.command import build_parser, parse
-from foundation.common.resources import config_folder
+from foundation.common.settings.command import build_parser, parse
+from foundation.common.settings.resources import config_folder
 from foundation.objectives import NeurPIRSettings, build_objective, own_model
 from foundation.training import PretrainSettings, pretrain
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from foundation.common.errors import ConfigError
-from foundation.common.resources import config_names, find_config
+from foundation.common.settings.resources import config_names, find_config
 from ingest.recipe.name_patterns import search_groups
 from ingest.recipe.pattern_cost import LONGEST_NAME, LONGEST_TEXT, takes_long
 from ingest.recipe.recipes import load_recipe

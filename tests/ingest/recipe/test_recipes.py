@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from foundation.common.errors import ConfigError
-from foundation.common.resources import config_folder, config_names
+from foundation.common.settings.resources import config_folder, config_names
 from foundation.store import Source
 from ingest.job import recipe_of
 from ingest.recipe.name_patterns import first_match, matches, search_groups, standard_name

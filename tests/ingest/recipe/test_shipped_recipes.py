@@ -15,7 +15,7 @@ from pynwb.epoch import TimeIntervals
 from pynwb.file import Subject
 from pynwb.misc import AnnotationSeries, IntervalSeries
 
-from foundation.common.resources import config_names
+from foundation.common.settings.resources import config_names
 from ingest.nwb.read_nwb import read_nwb
 from ingest.recipe.recipes import load_recipe, recipe_for
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from foundation.common.command import build_parser, parse
-from foundation.common.resources import config_folder, config_names
+from foundation.common.settings.command import build_parser, parse
+from foundation.common.settings.resources import config_folder, config_names
 from ingest.job import IngestSettings
 from ingest.simulate import SimulateSettings
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from foundation.cli.commands import main
-from foundation.common.interrupts import StopRequests
+from foundation.common.processes.interrupts import StopRequests
 from foundation.store import Catalog, Store
 
 

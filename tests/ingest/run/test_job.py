@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-import foundation.common.ray_cluster
+import foundation.common.processes.ray_cluster
 import ingest.job
 from foundation.common.errors import ConfigError, SourceError, StoreError
 from foundation.store import Catalog, Store
@@ -181,9 +181,9 @@ def test_as_a_script_copied_elsewhere(good_folder, tmp_path):
 
 
 def test_ray_that_is_not_installed(run, good_folder, tmp_path, monkeypatch):
-    real = foundation.common.ray_cluster.importlib.util.find_spec
+    real = foundation.common.processes.ray_cluster.importlib.util.find_spec
     monkeypatch.setattr(
-        foundation.common.ray_cluster.importlib.util,
+        foundation.common.processes.ray_cluster.importlib.util,
         "find_spec",
         lambda name, *a: None if name == "ray" else real(name, *a),
     )
@@ -192,7 +192,9 @@ def test_ray_that_is_not_installed(run, good_folder, tmp_path, monkeypatch):
 
 
 def test_no_cluster_at_the_address():
-    code = "from foundation.common.ray_cluster import ray_cluster\nwith ray_cluster(address='127.0.0.1:9'): pass"
+    code = (
+        "from foundation.common.processes.ray_cluster import ray_cluster\nwith ray_cluster(address='127.0.0.1:9'): pass"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert "no Ray cluster answers at address '127.0.0.1:9'" in done.stderr
 

@@ -2,7 +2,7 @@
 
 import yaml
 
-from foundation.common.command import build_parser, parse
+from foundation.common.settings.command import build_parser, parse
 from ingest.job import IngestCommand, run_command
 from ingest.recipe.recipes import load_recipe
 from ingest.run.remote_submit import _write

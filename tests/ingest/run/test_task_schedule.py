@@ -158,7 +158,7 @@ FIRST_RUN = """
 import sys, time
 from functools import partial
 from pathlib import Path
-from foundation.common.ray_cluster import ray_cluster
+from foundation.common.processes.ray_cluster import ray_cluster
 from foundation.store import Source
 from ingest.run.ingest_report import INGESTED, Receipt
 from ingest.run.task_schedule import run_tasks

@@ -1,4 +1,4 @@
-from foundation.common.compiled import compiled
+from foundation.common.processes.compiled import compiled
 from foundation.store import Store, write_recording
 from foundation.store.format.block_layout import _count, _cut, _gather
 from foundation.store.format.spike_ticks import _fill

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from foundation.common.errors import ConfigError
-from foundation.common.resources import find_config
+from foundation.common.settings.resources import find_config
 from foundation.evaluation.ridge_readout import solve_ridge
 from ingest.nwb.read_nwb import digest_of, read_nwb
 from ingest.simulate import SimulateSettings, simulate_izhikevich

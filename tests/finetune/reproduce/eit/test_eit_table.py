@@ -12,10 +12,10 @@ from finetune.reproduce.eit.decoding import Rule
 from finetune.reproduce.eit.eit_page import eit_page
 from finetune.reproduce.eit.eit_rows import floor, right_by_trial
 from finetune.reproduce.eit.reaching_trials import Trials, cut, read_trials, split
-from foundation.common.command import build_parser, parse
 from foundation.common.errors import ConfigError, FoundationError
-from foundation.common.jsonl_results import put_result
-from foundation.common.resources import config_names
+from foundation.common.files.jsonl_results import put_result
+from foundation.common.settings.command import build_parser, parse
+from foundation.common.settings.resources import config_names
 from foundation.store import Catalog, Source, Store, write_recording
 
 N_TRIALS, N_UNITS = 40, 9

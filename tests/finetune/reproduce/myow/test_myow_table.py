@@ -13,9 +13,9 @@ from finetune.reproduce.myow.bins_training import _Data, _Objective
 from finetune.reproduce.myow.labelled_bins import read_reaches, read_sleep
 from finetune.reproduce.myow.myow_page import PUBLISHED_STEPS, interval
 from finetune.reproduce.myow.myow_runs import _shuffled, score
-from foundation.common.command import build_parser, parse
 from foundation.common.errors import ConfigError, FoundationError
-from foundation.common.resources import config_names
+from foundation.common.settings.command import build_parser, parse
+from foundation.common.settings.resources import config_names
 from foundation.objectives import MYOWSettings
 from foundation.store import (
     Catalog,

@@ -19,8 +19,8 @@ from finetune.reproduce.neurpir.neurpir_page import _against, gain_over, macro_f
 from finetune.reproduce.neurpir.neurpir_runs import Cut, read_out
 from finetune.reproduce.neurpir.simulated_networks import MODES, find_networks, right_by_network
 from finetune.reproduce.neurpir.step_rule import StepRule, best_steps
-from foundation.common.command import build_parser, parse
 from foundation.common.errors import ConfigError, FoundationError
+from foundation.common.settings.command import build_parser, parse
 from foundation.store import Catalog, Interval, Source, Spikes, Store, Subject, Units, write_recording
 from ingest.simulate import SimulateSettings
 from ingest.simulate.simulated_network import make_network
@@ -280,7 +280,7 @@ def test_what_is_wrong_is_named():
 
 
 def test_the_shipped_table_is_settings_and_its_networks_are_shipped():
-    from foundation.common.resources import find_config
+    from foundation.common.settings.resources import find_config
 
     given = ["--config", "reproduce/neurpir-izhikevich", "--store", "s"]
     settings = parse(build_parser("reproduce", reproduce, ReproduceSettings), ReproduceSettings, given)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from foundation.common.locks import part_folder, remove_if_left, write_whole
+from foundation.common.files.locks import part_folder, remove_if_left, write_whole
 from foundation.store import Catalog, Source, Store, clean_store, verify_store, write_recording
 from foundation.store.commit import snapshot
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from foundation.common import locks
 from foundation.common.errors import CheckpointError, FoundationError
-from foundation.common.mlflow_tracker import Tracker, send_rest
+from foundation.common.files import locks
+from foundation.common.tracking.mlflow_tracker import Tracker, send_rest
 from foundation.store import Catalog, Store
 from foundation.store.commit.atomic_files import Files
 from foundation.training import OptimizerSettings, pretrain

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from foundation.common.command import build_parser, parse
+from foundation.common.settings.command import build_parser, parse
 from foundation.store import Catalog, Store
 from foundation.training import PretrainSettings, pretrain
 from foundation.training.checkpoint.checkpoint import Checkpoints, load_checkpoint

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from foundation.cli.commands import main
-from foundation.common.command import build_parser, parse
 from foundation.common.errors import ConfigError, FoundationError
+from foundation.common.settings.command import build_parser, parse
 from foundation.training import PretrainSettings
 from foundation.training.launch.hosts import check_here, stop_command, write_hostfile
 from foundation.training.launch.launch import PRINTED, launch_command, launch_environment, write_config

@@ -15,9 +15,9 @@ import requests
 from mlflow import MlflowClient
 
 from foundation.cli.commands import main
-from foundation.common import mlflow_tracker as tracker_module
-from foundation.common.mlflow_run import Run, accepted_name
-from foundation.common.mlflow_tracker import Tracker, is_refusal, send_rest
+from foundation.common.tracking import mlflow_tracker as tracker_module
+from foundation.common.tracking.mlflow_run import Run, accepted_name
+from foundation.common.tracking.mlflow_tracker import Tracker, is_refusal, send_rest
 from foundation.training import pretrain
 from foundation.training.distributed.rendezvous import free_port
 from foundation.training.trainer import Trainer
@@ -180,7 +180,7 @@ def test_a_line_added_just_before_the_end_is_sent(tmp_path, monkeypatch):
 
 def test_what_the_server_refuses_for_good_is_named_once_and_holds_up_nothing(tmp_path, caplog, monkeypatch):
     """Of several batches: of a line that is refused, the values that are not arrive."""
-    monkeypatch.setattr("foundation.common.mlflow_run.accepted_name", lambda name: name)
+    monkeypatch.setattr("foundation.common.tracking.mlflow_run.accepted_name", lambda name: name)
     monkeypatch.setattr(tracker_module, "AT_ONCE", 5)
     files = Run.files
 

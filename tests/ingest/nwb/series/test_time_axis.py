@@ -12,7 +12,7 @@ from pynwb import TimeSeries
 from pynwb.ophys import DfOverF, ImageSegmentation, OpticalChannel, RoiResponseSeries
 
 from foundation.common.errors import SourceError
-from foundation.common.renamed_settings import former_names
+from foundation.common.settings.renamed_settings import former_names
 from ingest.nwb.read_nwb import read_nwb
 from ingest.recipe.recipes import LATER, READER_VERSION, Recipe, load_recipe
 from ingest.run.explain import explain

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from foundation.common.pictures import drawing
+from foundation.common.output.pictures import drawing
 
 
 def drawn(text="units", **settings):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from foundation.common.errors import ConfigError
 
-_PACKAGE = Path(__file__).resolve().parents[1]
+_PACKAGE = Path(__file__).resolve().parents[2]
 
 
 def config_folder() -> Path:

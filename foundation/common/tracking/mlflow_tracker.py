@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from foundation.common.credentials import holds_secret, public, without_secrets
-from foundation.common.locks import folder_lock, write_whole
-from foundation.common.mlflow_run import Run, flatten
+from foundation.common.files.locks import folder_lock, write_whole
+from foundation.common.tracking.mlflow_run import Run, flatten
 
 log = logging.getLogger(__name__)
 AT_ONCE = 500  # lines sent together

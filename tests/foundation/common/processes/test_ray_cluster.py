@@ -12,11 +12,11 @@ from types import SimpleNamespace
 import pytest
 from ray._common.utils import try_make_directory_shared
 
-from foundation.common import ray_cluster as cluster
-from foundation.common import ray_start as cluster_start
 from foundation.common.errors import ConfigError, FoundationError
-from foundation.common.import_path import drop_working_folder, safe_path
-from foundation.common.private_folder import SOCKET_BYTES, shorten_sockets
+from foundation.common.files.private_folder import SOCKET_BYTES, shorten_sockets
+from foundation.common.processes import ray_cluster as cluster
+from foundation.common.processes import ray_start as cluster_start
+from foundation.common.processes.environment import drop_working_folder, safe_path
 
 
 @pytest.fixture

@@ -24,11 +24,11 @@ from jsonargparse import (  # type: ignore[attr-defined]
 
 from foundation.common.credentials import without_secrets
 from foundation.common.errors import ConfigError, FoundationError
-from foundation.common.import_path import safe_path
-from foundation.common.interrupts import StopRequests
-from foundation.common.printable import printable_lines
-from foundation.common.renamed_settings import current_key, current_names, kind_of
-from foundation.common.resources import find_config
+from foundation.common.output.printable import printable_lines
+from foundation.common.processes.environment import safe_path
+from foundation.common.processes.interrupts import StopRequests
+from foundation.common.settings.renamed_settings import current_key, current_names, kind_of
+from foundation.common.settings.resources import find_config
 
 log = logging.getLogger("foundation")
 BAD_USAGE, FAILED, DONE = 2, 1, 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.common.errors import FoundationError
-from foundation.common.locks import file_lock, write_whole
+from foundation.common.files.locks import file_lock, write_whole
 
 SUFFIX = ".jsonl"
 

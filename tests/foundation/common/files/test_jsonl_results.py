@@ -7,12 +7,12 @@ import sys
 import pytest
 
 from foundation.common.errors import FoundationError
-from foundation.common.jsonl_results import put_result, read_results
+from foundation.common.files.jsonl_results import put_result, read_results
 
 FILL = """
 import sys
 from pathlib import Path
-from foundation.common.jsonl_results import put_result
+from foundation.common.files.jsonl_results import put_result
 for seed in range(20):
     put_result(Path(sys.argv[1]), {"name": sys.argv[2], "seed": seed}, key=("name", "seed"))
 """

@@ -6,7 +6,7 @@ import re
 import sys
 import termios
 
-from foundation.common.progress import Progress, progress
+from foundation.common.output.progress import Progress, progress
 
 
 def test_a_log_gets_plain_lines_with_count_and_time_left(caplog, monkeypatch):

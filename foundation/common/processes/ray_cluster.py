@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.common.errors import ConfigError
-from foundation.common.ray_start import AUTH_MODE, has_token, ray_folder, read_auth_mode, start_ray
+from foundation.common.processes.ray_start import AUTH_MODE, has_token, ray_folder, read_auth_mode, start_ray
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 import pytest
 import yaml
 
-from foundation.common.command import build_parser, parse
 from foundation.common.errors import ConfigError
-from foundation.common.renamed_settings import former_names, renamed
+from foundation.common.settings.command import build_parser, parse
+from foundation.common.settings.renamed_settings import former_names, renamed
 from foundation.training import PretrainSettings
 
 

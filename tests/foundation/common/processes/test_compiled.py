@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import foundation
-from foundation.common.compiled import temporary_folder
+from foundation.common.processes.compiled import temporary_folder
 
 CALL = """
 import logging, sys
@@ -52,7 +52,7 @@ def read_only(tmp_path):
 
 def test_loops_are_kept_in_the_temporary_folder_where_neither_package_nor_home_can_be_written(read_only, tmp_path):
     first = read_only()
-    assert "foundation.common.compiled compiling loops" in first
+    assert "foundation.common.processes.compiled compiling loops" in first
     assert first.strip().endswith("[[True, True, False]] 0")
     (folder,) = (tmp_path / "tmp").iterdir()
     assert folder.stat().st_mode & 0o777 == 0o700

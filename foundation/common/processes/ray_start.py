@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 
 from foundation.common.errors import FoundationError
-from foundation.common.import_path import safe_path
-from foundation.common.private_folder import is_short, short_folder
+from foundation.common.files.private_folder import is_short, short_folder
+from foundation.common.processes.environment import safe_path
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numba
 from numba.core import event
 
-from foundation.common.private_folder import private_folder
+from foundation.common.files.private_folder import private_folder
 
 log = logging.getLogger(__name__)
 Loop = TypeVar("Loop", bound=Callable[..., Any])

@@ -11,7 +11,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from foundation.common.credentials import without_secrets
-from foundation.common.printable import printable
+from foundation.common.output.printable import printable
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

@@ -1,7 +1,6 @@
 """Tables and pages: cells stay in their columns, whatever is in them, and a page is written whole."""
 
-from foundation.common.pages import MarkdownPage, html_template
-from foundation.common.tables import markdown_table, text_table
+from foundation.common.output.pages import MarkdownPage, html_template, markdown_table, text_table
 
 HOSTILE = "a|b\n\x1b[2J"
 

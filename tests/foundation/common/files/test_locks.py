@@ -6,8 +6,8 @@ import threading
 import pytest
 from filelock import Timeout
 
-from foundation.common import locks
-from foundation.common.locks import file_lock, put_in_place, whole_folder, write_whole
+from foundation.common.files import locks
+from foundation.common.files.locks import file_lock, put_in_place, whole_folder, write_whole
 
 
 def test_one_holder_at_a_time_and_the_next_gets_the_lock_once_it_is_free(tmp_path):

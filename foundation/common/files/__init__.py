@@ -1,0 +1,1 @@
+"""Files written whole, locks, results as JSON Lines, and private folders."""

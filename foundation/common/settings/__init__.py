@@ -1,0 +1,1 @@
+"""Settings: read from YAML and the command line, checked, and named configs."""
