@@ -48,7 +48,7 @@ CACHE = """
 import sys, time
 import numpy as np
 try:
-    from foundation.data.reading.block_cache import BlockCache
+    from foundation.data.reading.decoded_blocks import BlockCache
 except ImportError:  # the earlier checkout
     from foundation.data.cache import BlockCache
 from foundation.store import Catalog, Store

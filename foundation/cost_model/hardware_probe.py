@@ -23,7 +23,7 @@ from foundation.common.errors import FoundationError
 from foundation.cost_model.copied_products import LENGTH, Between
 from foundation.cost_model.hardware import HERE, Hardware
 from foundation.data import DataSettings, StepPlan
-from foundation.data.reading.block_source import open_source
+from foundation.data.reading.decoded_blocks import open_source
 from foundation.data.steps.views import ViewSpec
 from foundation.store import Catalog, Interval, Recording, Source, Spikes, Store, Subject, Units, write_recording
 from foundation.store.stored import StoredRecording

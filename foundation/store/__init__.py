@@ -7,11 +7,11 @@ from foundation.common.lazy import lazy_attributes
 if TYPE_CHECKING:
     from foundation.store.catalog import Catalog
     from foundation.store.catalog_row import CatalogRow, CatalogRows
+    from foundation.store.commit.commit_record import recording_id
     from foundation.store.commit.garbage_collection import Cleaned, clean_store
     from foundation.store.commit.recording_writer import make_current, write_recording
     from foundation.store.commit.verify import Finding, Verification, verify_store
     from foundation.store.derived import Derived
-    from foundation.store.format.identity import recording_id
     from foundation.store.interval import Interval
     from foundation.store.recording import COUNTS, VALUES, Recording, Source, Spikes, Subject, Units
     from foundation.store.series import IrregularTimeSeries, RegularTimeSeries, TimeSeries
@@ -55,7 +55,7 @@ __getattr__ = lazy_attributes(
         "foundation.store.commit.garbage_collection": ["Cleaned", "clean_store"],
         "foundation.store.commit.recording_writer": ["make_current", "write_recording"],
         "foundation.store.derived": ["Derived"],
-        "foundation.store.format.identity": ["recording_id"],
+        "foundation.store.commit.commit_record": ["recording_id"],
         "foundation.store.interval": ["Interval"],
         "foundation.store.recording": ["COUNTS", "VALUES", "Recording", "Source", "Spikes", "Subject", "Units"],
         "foundation.store.series": ["IrregularTimeSeries", "RegularTimeSeries", "TimeSeries"],

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from foundation.store.format.finite import total
+from foundation.store.format.spike_ticks import first_wrong
 from foundation.store.format.spill import empty, let_go
-from foundation.store.format.train_order import first_wrong
 from foundation.store.interval import Interval
 from foundation.store.series import RegularTimeSeries, TimeSeries
 

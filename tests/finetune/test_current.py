@@ -8,8 +8,7 @@ import pytest
 
 from finetune.current_results import read_current, settings_digest, write_note
 from finetune.finetune_settings import FinetuneSettings
-from finetune.report.html_report import summary, write_report
-from finetune.report.report_sections import left_out_sections, maps_sections
+from finetune.report.html_report import left_out_sections, maps_sections, summary, write_report
 from finetune.report.score_table import rows
 from finetune.result import LeftOut, Result, Score, read_json, read_predictions, to_json, write_json, write_predictions
 from foundation.common.digests import json_digest

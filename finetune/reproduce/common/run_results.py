@@ -1,4 +1,7 @@
-"""Runs of a table: a line of a JSON Lines file each, so that a table fills up over days and a stopped one goes on."""
+"""Runs of a table, and the recordings that they are made of.
+
+A run is a line of a JSON Lines file, so that a table fills up over days and a stopped one goes on.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,28 @@ from typing import Any
 import numpy as np
 
 from foundation.common.digests import json_digest
-from foundation.common.errors import FoundationError
+from foundation.common.errors import ConfigError, FoundationError
 from foundation.common.files.jsonl_results import SUFFIX, put_result, read_results
 from foundation.evaluation.confidence_intervals import mean_interval
+from foundation.store.catalog import Catalog
+from foundation.store.stored import StoredRecording
+
+
+def find_recording(catalog: Catalog, subject: str) -> StoredRecording:
+    """The one recording of an animal.
+
+    Raises:
+        ConfigError: if there is none, or more than one.
+    """
+    found = [recording for recording in catalog if recording.subject.id == subject]
+    if len(found) != 1:
+        raise ConfigError(f"the store has {len(found)} recordings of subject {subject!r}: one is needed")
+    return found[0]
+
+
+def source_digest(recording: StoredRecording) -> str:
+    """Digest of the file that a recording was read from, which stays when the store's schema or a recipe does not."""
+    return recording.record.source.digest or recording.record.digest
 
 
 @dataclass(frozen=True)

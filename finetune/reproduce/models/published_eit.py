@@ -15,8 +15,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel
 
 from finetune.reproduce.models.decoder import Decoder, DecoderConfig, DecoderOutput, Table
-from finetune.reproduce.models.dropout import Dropout
-from finetune.reproduce.models.wide_attention import WideBlock
+from finetune.reproduce.models.wide_attention import Dropout, WideBlock
 from foundation.common.settings.setting_checks import check_range, check_whole, check_width
 
 REPEATING_BINS = 16  # longer windows of activity are hardly ever the same

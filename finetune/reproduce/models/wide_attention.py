@@ -1,4 +1,4 @@
-"""Attention whose heads are wider than what they look at, computed without ever making them."""
+"""Attention whose heads are wider than what they look at, computed without ever making them; and cheap dropout."""
 
 from __future__ import annotations
 
@@ -7,7 +7,24 @@ from torch import nn
 from torch.nn import functional as F
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from finetune.reproduce.models.dropout import Dropout
+
+class Dropout(nn.Dropout):
+    """`torch.nn.Dropout`; off an accelerator its mask is drawn as uniform numbers, about 4 times faster there.
+
+    The same share is dropped and what is kept is scaled alike; the masks of a seed are others than torch's.
+
+    Example:
+        >>> dropout, x = Dropout(0.25), torch.ones(4, 1000)
+        >>> kept = dropout(x)
+        >>> bool(((kept == 0) | (kept == 4 / 3)).all()), torch.equal(dropout.eval()(x), x)
+        (True, True)
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Same shape in and out."""
+        if not self.training or self.p == 0 or x.device.type != "cpu":
+            return F.dropout(x, self.p, self.training)
+        return x * (torch.rand(x.shape) >= self.p).to(x.dtype).mul_(1 / (1 - self.p))
 
 
 class WideAttention(nn.Module):

@@ -14,8 +14,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import f1_score
 from sklearn.pipeline import Pipeline
 
-from finetune.reproduce.common.find_recording import find_recording, source_digest
-from finetune.reproduce.common.run_results import RunResult, key_of, read_all, run_once
+from finetune.reproduce.common.run_results import RunResult, find_recording, key_of, read_all, run_once, source_digest
 from finetune.reproduce.myow.bins_settings import FLOOR, LEARNED, SHUFFLED, MYOWTable, Training
 from finetune.reproduce.myow.bins_training import Encoder, train
 from finetune.reproduce.myow.labelled_bins import TRAIN_SHARE, Bins, Parts, read_reaches, read_sleep

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from finetune.reproduce.common.run_results import RunResult, key_of, run_once
-from finetune.reproduce.neurpir.firing_features import component_features, interval_features, parameter_features
 from finetune.reproduce.neurpir.firing_training import (
     EncoderTraining,
     LOLCATTraining,
@@ -23,7 +22,15 @@ from finetune.reproduce.neurpir.firing_training import (
     find_recipe,
 )
 from finetune.reproduce.neurpir.neurpir_settings import FIXED, NeurPIRTable
-from finetune.reproduce.neurpir.simulated_networks import MODES, Networks, find_networks, right_by_network
+from finetune.reproduce.neurpir.simulated_networks import (
+    MODES,
+    Networks,
+    component_features,
+    find_networks,
+    interval_features,
+    parameter_features,
+    right_by_network,
+)
 from finetune.reproduce.neurpir.step_rule import StepRule, best_steps
 from foundation.common.settings.renamed_settings import former_names
 from foundation.evaluation.controls import permuted

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 
 from foundation.data.batch import PackedBatch, WindowBatch
-from foundation.data.reading.bin_target import Target
 from foundation.data.reading.binning import fill_masks, locate
-from foundation.data.reading.block_cache import AT_ONCE, COUNTS_MODALITY, VALUES_MODALITY, BlockCache
+from foundation.data.reading.decoded_blocks import AT_ONCE, COUNTS_MODALITY, VALUES_MODALITY, BlockCache, Target
 from foundation.data.windows import NANOSECONDS, WindowTable, to_nanoseconds
 from foundation.store.catalog import Catalog
 from foundation.store.catalog_row import CatalogRow

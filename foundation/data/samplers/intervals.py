@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from foundation.data.reading.block_source import open_source
+from foundation.data.reading.decoded_blocks import open_source
 from foundation.store.catalog import Catalog
 from foundation.store.interval import Interval
 

@@ -9,10 +9,9 @@ import numpy as np
 
 from foundation.common.errors import StoreError
 from foundation.store.commit.atomic_files import to_json
+from foundation.store.commit.commit_record import listed, origin, place_key, recording_id
 from foundation.store.commit.membership import recall
 from foundation.store.format.encode import encode
-from foundation.store.format.identity import origin, place_key, recording_id
-from foundation.store.format.observed_time import listed
 from foundation.store.recording import Recording, Source
 from foundation.store.storage import Store
 

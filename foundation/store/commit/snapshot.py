@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from foundation.common.errors import StoreError
 from foundation.common.files.locks import whole_file
 from foundation.store.catalog_row import CatalogRows, join_columns, map_columns, to_columns, write_columns
+from foundation.store.commit.commit_record import origin
 from foundation.store.commit.membership import retired
-from foundation.store.format.identity import origin
 from foundation.store.recording import Source
 from foundation.store.storage import Store
 

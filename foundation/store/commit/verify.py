@@ -11,13 +11,12 @@ from typing import Any
 from foundation.common.errors import StoreError
 from foundation.common.files.locks import is_part
 from foundation.common.output.progress import progress
+from foundation.store.commit.commit_record import Held, differences, recording_id
 from foundation.store.commit.garbage_collection import left_parts
 from foundation.store.commit.group_files import stray_files, what_is_wrong
-from foundation.store.commit.record_check import Held, differences
 from foundation.store.commit.snapshot import read_records
 from foundation.store.derived import made_by_digest
 from foundation.store.format.encode import group_digest
-from foundation.store.format.identity import recording_id
 from foundation.store.format.zarr_arrays import GROUP_FILE, read_array
 from foundation.store.recording import Source
 from foundation.store.storage import MARKER, Store

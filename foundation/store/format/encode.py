@@ -26,8 +26,7 @@ from typing import Any
 import numpy as np
 
 from foundation.common.digests import json_digest
-from foundation.store.format.block_layout import gather, layout
-from foundation.store.format.spike_blocks import SPIKES_PER_BLOCK, SpikeBlocks
+from foundation.store.format.spike_blocks import SPIKES_PER_BLOCK, SpikeBlocks, gather, layout
 from foundation.store.format.spike_ticks import from_ticks, to_ticks
 from foundation.store.format.spill import pieces
 from foundation.store.interval import Interval

@@ -3,7 +3,7 @@
 Every block but the last has the same number of spikes, a power of two, so that a chunk of the stored array holds whole
 blocks and a block is read without its neighbours. Inside a block spikes are sorted by (unit, time), and each block
 knows where each unit's spikes lie. A window of all units touches the blocks it overlaps; one unit touches a short run
-in every block.
+in every block. Trains are sorted already, so the layout sorts no spikes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foundation.store.format.block_layout import gather, layout
+from foundation.common.processes.compiled import compiled
+from foundation.store.format.spill import empty, let_go, pieces
 from foundation.store.recording import Spikes
 
 SPIKES_PER_BLOCK = 1 << 16
@@ -56,3 +57,204 @@ def to_blocks(spikes: Spikes, spikes_per_block: int = SPIKES_PER_BLOCK) -> Spike
     """
     edges, offsets_KN = layout(spikes.times, spikes.offsets, spikes_per_block)
     return SpikeBlocks(gather(spikes.times, spikes.offsets, offsets_KN), edges, offsets_KN)
+
+
+# Slices of time per block in the first, rough count; the spikes of one slice are then put in order.
+SLICES_PER_BLOCK = 128
+BLOCKS_AT_ONCE = 16
+
+
+def layout(times: np.ndarray, offsets_N: np.ndarray, spikes_per_block: int) -> tuple[np.ndarray, np.ndarray]:
+    """Blocks of ``spikes_per_block`` spikes in order of time; spikes of one time in the order of their units.
+
+    Args:
+        times: ``(S,)`` seconds or ticks, unit after unit, sorted inside each unit.
+        offsets_N: ``(N + 1,)`` where each unit's spikes begin.
+        spikes_per_block: spikes of every block but the last.
+
+    Returns:
+        ``edges (K + 1,)``: the first spike of every block, and the last of all. ``offsets_KN (K, N + 1)``: where each
+        unit's spikes lie when block follows block, and unit follows unit inside a block.
+
+    Example:
+        >>> edges, offsets_KN = layout(np.array([1.0, 15.0, 2.0]), np.array([0, 2, 3]), 2)
+        >>> edges.tolist(), offsets_KN.tolist()
+        ([1.0, 15.0, 15.0], [[0, 1, 2], [2, 3, 3]])
+    """
+    n_spikes, n_units = len(times), len(offsets_N) - 1
+    n_blocks = max(1, -(-n_spikes // spikes_per_block))
+    offsets_N = np.ascontiguousarray(offsets_N, dtype=np.int64)
+    if not n_spikes:
+        return np.zeros(2), np.zeros((1, n_units + 1), dtype=np.int64)
+    fired = np.diff(offsets_N) > 0
+    smallest = times[offsets_N[:-1][fired]].min()
+    largest = times[offsets_N[1:][fired] - 1].max()
+    let_go(times)
+    n_slices = n_blocks * SLICES_PER_BLOCK
+    scale = n_slices / (float(largest) - float(smallest)) if largest > smallest else 0.0
+    if not scale < 1e300:  # spikes less than an atom of time apart: one slice holds them all
+        scale = 0.0
+    apart_4S = np.zeros((4, n_slices), dtype=np.int64)
+    for piece in pieces(times):
+        _count(times[piece], float(smallest), scale, apart_4S)
+    counts = apart_4S.sum(axis=0)
+    cuts_KN = np.empty((n_blocks + 1, n_units), dtype=np.int64)
+    cuts_KN[0], cuts_KN[n_blocks] = offsets_N[:-1], offsets_N[1:]
+    first = np.empty(n_blocks, dtype=times.dtype)
+    first[0] = smallest
+    reached = np.zeros(2, dtype=np.int64)
+    start_N = offsets_N[:-1].copy()
+    for k in range(1, n_blocks, BLOCKS_AT_ONCE):
+        blocks = (k, min(k + BLOCKS_AT_ONCE, n_blocks))
+        _cut(
+            times,
+            offsets_N,
+            spikes_per_block,
+            blocks,
+            (float(smallest), scale),
+            counts,
+            reached,
+            start_N,
+            cuts_KN,
+            first,
+        )
+        let_go(times)
+    counts_KN = np.diff(cuts_KN, axis=0)
+    ends_KN = np.cumsum(counts_KN.reshape(-1)).reshape(n_blocks, n_units)
+    starts_K = ends_KN[:, :1] - counts_KN[:, :1] if n_units else np.zeros((n_blocks, 1), dtype=np.int64)
+    edges = np.append(first, largest)
+    return edges, np.concatenate([starts_K, ends_KN], axis=1)
+
+
+def gather(values: np.ndarray, offsets_N: np.ndarray, offsets_KN: np.ndarray) -> np.ndarray:
+    """Values in the order of the blocks, from values unit after unit.
+
+    Args:
+        values: ``(S,)`` one a spike, unit after unit.
+        offsets_N, offsets_KN: as in `layout`.
+
+    Returns:
+        ``(S,)``, beside memory if it is large (`foundation.store.format.spill`).
+
+    Example:
+        >>> edges, offsets_KN = layout(np.array([1.0, 15.0, 2.0]), np.array([0, 2, 3]), 2)
+        >>> gather(np.array([10, 150, 20]), np.array([0, 2, 3]), offsets_KN).tolist()
+        [10, 20, 150]
+    """
+    out = empty(len(values), values.dtype)
+    place_N = np.array(offsets_N[:-1], dtype=np.int64)
+    for first in range(0, len(offsets_KN), BLOCKS_AT_ONCE):
+        some_KN = offsets_KN[first : first + BLOCKS_AT_ONCE]
+        _gather(values, some_KN, place_N, out)
+        let_go(values)
+        let_go(out)
+    return out
+
+
+@compiled()
+def _search(times: np.ndarray, low: int, high: int, value: float) -> int:
+    """The first spike of ``low`` to ``high - 1`` that is not before ``value``."""
+    while low < high:
+        middle = (low + high) // 2
+        if times[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled()
+def _slice(time: float, smallest: float, scale: float, n_slices: int) -> int:
+    if scale == 0.0:
+        return 0
+    return min(int((float(time) - smallest) * scale), n_slices - 1)
+
+
+@compiled()
+def _count(times: np.ndarray, smallest: float, scale: float, apart_4S: np.ndarray) -> None:
+    """Add the spikes of every slice of time to four counts in turn: neighbours of a train need not wait for each other.
+
+    They mostly fall into the same slice.
+    """
+    for i in range(len(times)):
+        apart_4S[i % 4, _slice(times[i], smallest, scale, apart_4S.shape[1])] += 1
+
+
+@compiled()
+def _cut(
+    times: np.ndarray,
+    offsets_N: np.ndarray,
+    spikes_per_block: int,
+    blocks: tuple[int, int],
+    grid: tuple[float, float],
+    counts: np.ndarray,
+    reached: np.ndarray,
+    start_N: np.ndarray,
+    cuts_KN: np.ndarray,
+    first: np.ndarray,
+) -> None:
+    """Fill ``cuts_KN (K + 1, N)``, where each train is cut into blocks, and the first time of each of some blocks.
+
+    ``reached`` is the slice of time that the blocks have come to and the spikes before it, ``start_N`` where it begins
+    in every train: they go on from one call to the next.
+    """
+    n_units, n_slices = len(offsets_N) - 1, len(counts)
+    smallest, scale = grid
+    slice_, before = reached
+    end_N = np.empty(n_units, dtype=np.int64)  # where the slice ends in every train
+    ahead_N = np.zeros(n_units, dtype=np.int64)  # how far the last slice was from the one before
+    for k in range(blocks[0], blocks[1]):
+        rank = k * spikes_per_block
+        while before + counts[slice_] <= rank:
+            before += counts[slice_]
+            slice_ += 1
+        # The spikes of this slice, train after train.
+        inside = np.empty(counts[slice_], dtype=times.dtype)
+        filled = 0
+        for n in range(n_units):
+            low, high = start_N[n], offsets_N[n + 1]
+            # Trains are sorted and so are slices: skip what lies in slices before. First nearly as far as last time,
+            # then in steps that double, so that only what is near is looked at.
+            begin, step = low, max(1, ahead_N[n] - ahead_N[n] // 8)
+            if low + step <= high and _slice(times[low + step - 1], smallest, scale, n_slices) < slice_:
+                low += step
+                step = max(1, ahead_N[n] // 8)
+            while low + step <= high and _slice(times[low + step - 1], smallest, scale, n_slices) < slice_:
+                low += step
+                step *= 2
+            top = min(low + step - 1, high)
+            while low < top:
+                middle = (low + top) // 2
+                if _slice(times[middle], smallest, scale, n_slices) < slice_:
+                    low = middle + 1
+                else:
+                    top = middle
+            start_N[n], ahead_N[n] = low, low - begin
+            while low < high and _slice(times[low], smallest, scale, n_slices) == slice_:
+                inside[filled] = times[low]
+                filled += 1
+                low += 1
+            end_N[n] = low
+        edge = np.sort(inside)[rank - before]
+        first[k] = edge
+        # Spikes before the edge are in earlier blocks; of those at the edge, so many as are missing, unit after unit.
+        missing = rank
+        for n in range(n_units):
+            cuts_KN[k, n] = _search(times, start_N[n], end_N[n], edge)
+            missing -= cuts_KN[k, n] - offsets_N[n]
+        for n in range(n_units):
+            while missing > 0 and cuts_KN[k, n] < offsets_N[n + 1] and times[cuts_KN[k, n]] == edge:
+                cuts_KN[k, n] += 1
+                missing -= 1
+    reached[0], reached[1] = slice_, before
+
+
+@compiled()
+def _gather(values: np.ndarray, offsets_KN: np.ndarray, place_N: np.ndarray, out: np.ndarray) -> None:
+    """Fill in some blocks of ``out``; ``place_N`` is where each unit's next value lies, and moves on."""
+    for k in range(len(offsets_KN)):
+        for n in range(len(place_N)):
+            begin, end = offsets_KN[k, n], offsets_KN[k, n + 1]
+            start = place_N[n]
+            out[begin:end] = values[start : start + end - begin]
+            place_N[n] = start + end - begin

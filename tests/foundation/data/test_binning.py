@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from foundation.data import ActivityReader, WindowReader, WindowTable
 from foundation.data.reading.binning import rebin_samples
-from foundation.data.reading.block_source import SpikeSource
+from foundation.data.reading.decoded_blocks import SpikeSource
 from foundation.store import (
     Catalog,
     Interval,

@@ -23,8 +23,7 @@ from foundation.data import (
     block_spans,
     sampling_intervals,
 )
-from foundation.data.reading.block_cache import BlockCache
-from foundation.data.reading.block_source import SpikeSource
+from foundation.data.reading.decoded_blocks import BlockCache, SpikeSource
 from foundation.data.samplers.sampler import Shape
 from foundation.store import Catalog, Store, write_recording
 from foundation.store.stored import StoredRecording
@@ -256,7 +255,7 @@ from foundation.store import Catalog, Store
 
 class Reports(FixedSampler):
     def windows(self, first, last):
-        import foundation.data.reading.block_cache
+        import foundation.data.reading.decoded_blocks
         with open(sys.argv[2], "a") as file:
             file.write(f"{os.getpid()} {os.getppid()} {multiprocessing.get_start_method(allow_none=True)}\\n")
         if sys.argv[3] == "die" and first >= 800:

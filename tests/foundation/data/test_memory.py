@@ -5,7 +5,7 @@ import tracemalloc
 
 import numpy as np
 
-from foundation.data.reading.block_source import open_source
+from foundation.data.reading.decoded_blocks import open_source
 from foundation.store import RegularTimeSeries, Store, StoredRecording, Units, write_recording
 
 

@@ -9,7 +9,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from foundation.common.errors import StoreError
-from foundation.data.reading.block_cache import AT_ONCE
+from foundation.data.reading.decoded_blocks import AT_ONCE
 from foundation.data.reading.reader import WindowReader
 from foundation.data.windows import WindowTable, to_nanoseconds
 from foundation.store import Catalog, Spikes, Store, write_recording

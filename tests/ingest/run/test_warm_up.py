@@ -1,8 +1,7 @@
 from foundation.common.processes.compiled import compiled
 from foundation.store import Store, write_recording
-from foundation.store.format.block_layout import _count, _cut, _gather
-from foundation.store.format.spike_ticks import _fill
-from foundation.store.format.train_order import _first_wrong
+from foundation.store.format.spike_blocks import _count, _cut, _gather
+from foundation.store.format.spike_ticks import _fill, _first_wrong
 from ingest.quality import unit_quality
 from ingest.quality.quality_control import assess
 from ingest.recipe.recipe_rules import ControlRules

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from finetune.reproduce import EITTable, ReproduceSettings, reproduce
-from finetune.reproduce.common.find_recording import find_recording
+from finetune.reproduce.common.run_results import find_recording
 from finetune.reproduce.eit.decoding import Rule, fit
 from finetune.reproduce.eit.reaching_trials import read_trials, split
 from finetune.reproduce.models import MLPDecoder, MLPDecoderConfig

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from finetune.reproduce import EITTable, ReproduceSettings, reproduce
-from finetune.reproduce.common.find_recording import find_recording
-from finetune.reproduce.common.run_results import read_all
+from finetune.reproduce.common.run_results import find_recording, read_all
 from finetune.reproduce.eit.decoding import Rule, fit, validate
 from finetune.reproduce.eit.reaching_trials import cut, read_trials, split
 from finetune.reproduce.models import MLPDecoder, MLPDecoderConfig

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from finetune.reproduce import ReproduceSettings, reproduce
-from finetune.reproduce.common.find_recording import find_recording
-from finetune.reproduce.common.run_results import RunResult, read_all
+from finetune.reproduce.common.run_results import RunResult, find_recording, read_all
 from finetune.reproduce.eit.decoding import Rule
 from finetune.reproduce.eit.eit_page import eit_page
-from finetune.reproduce.eit.eit_rows import floor, right_by_trial
+from finetune.reproduce.eit.eit_runs import floor, right_by_trial
 from finetune.reproduce.eit.reaching_trials import Trials, cut, read_trials, split
 from foundation.common.errors import ConfigError, FoundationError
 from foundation.common.files.jsonl_results import put_result

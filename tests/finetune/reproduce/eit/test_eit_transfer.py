@@ -11,8 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from finetune.reproduce import reproduce
-from finetune.reproduce.common.find_recording import find_recording
-from finetune.reproduce.common.run_results import read_all
+from finetune.reproduce.common.run_results import find_recording, read_all
 from finetune.reproduce.eit.decoding import FrozenHead, Rule, fit, predict, seen_through
 from finetune.reproduce.eit.kept_weights import weights_folder
 from finetune.reproduce.eit.reaching_trials import cut, read_trials, split
@@ -37,7 +36,7 @@ def test_a_frozen_module_of_another_animal_gets_a_head(table, tmp_path):
 
 
 def test_a_transfer_takes_the_weights_of_the_run_that_trained_its_source(table, tmp_path, monkeypatch):
-    from finetune.reproduce.eit import eit_rows
+    from finetune.reproduce.eit import eit_runs
 
     short = {"seeds": [0], "rule": Rule(max_epochs=2, patience=1)}
     apart = table(tmp_path / "apart", models=["linear"], transfer_from="Mihi", **short)
@@ -48,9 +47,9 @@ def test_a_transfer_takes_the_weights_of_the_run_that_trained_its_source(table, 
     assert {p.name for p in kept.iterdir()} == {"config.json", "model.safetensors", "run.json"}
 
     trained = []
-    fit = eit_rows.fit
+    fit = eit_runs.fit
     monkeypatch.setattr(
-        eit_rows, "fit", lambda build, *rest, **more: (trained.append(build()), fit(build, *rest, **more))[1]
+        eit_runs, "fit", lambda build, *rest, **more: (trained.append(build()), fit(build, *rest, **more))[1]
     )
     weights = str(tmp_path / "mihi/weights")
     again = table(tmp_path / "again", models=["linear"], transfer_from="Mihi", weights=weights, **short)
@@ -69,7 +68,7 @@ def test_a_transfer_takes_the_weights_of_the_run_that_trained_its_source(table, 
 
 
 def test_a_source_whose_weights_are_gone_is_trained_for_the_epochs_its_result_says(table, tmp_path, monkeypatch):
-    from finetune.reproduce.eit import eit_rows
+    from finetune.reproduce.eit import eit_runs
 
     short = {"seeds": [0], "rule": Rule(max_epochs=3, patience=1, smooth=1, learning_rate=3e-3)}
     mihi = replace(table(tmp_path, subject="Mihi", models=["eit"], **short), name="mihi")
@@ -78,8 +77,8 @@ def test_a_source_whose_weights_are_gone_is_trained_for_the_epochs_its_result_sa
     wanted = load_file(kept / "model.safetensors")
     shutil.rmtree(kept)
     rules = []
-    fit = eit_rows.fit
-    monkeypatch.setattr(eit_rows, "fit", lambda *given, **more: (rules.append(given[3].epochs), fit(*given, **more))[1])
+    fit = eit_runs.fit
+    monkeypatch.setattr(eit_runs, "fit", lambda *given, **more: (rules.append(given[3].epochs), fit(*given, **more))[1])
     [found] = read_all(reproduce(table(tmp_path, models=["linear"], transfer_from="Mihi", **short)))["transfer-Mihi"]
     assert rules == [source.detail["epochs"], None]  # nothing is searched anew but the head's own epochs
     assert found.detail["source_epochs"] == source.detail["epochs"]

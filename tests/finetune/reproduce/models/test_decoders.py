@@ -15,9 +15,8 @@ from finetune.reproduce.models import (
     MLPDecoderConfig,
     NDTConfig,
 )
-from finetune.reproduce.models.dropout import Dropout
 from finetune.reproduce.models.published_eit import distinct_rows
-from finetune.reproduce.models.wide_attention import WideAttention
+from finetune.reproduce.models.wide_attention import Dropout, WideAttention
 from foundation.common.errors import ConfigError
 
 SMALL = {"n_units": 7, "n_bins": 3, "n_classes": 4}

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from finetune.reproduce import MYOWTable, ReproduceSettings, reproduce
-from finetune.reproduce.common.find_recording import find_recording
-from finetune.reproduce.common.run_results import read_all
+from finetune.reproduce.common.run_results import find_recording, read_all
 from finetune.reproduce.myow.bins_settings import LEARNED, Training
 from finetune.reproduce.myow.bins_training import _Data, _Objective
 from finetune.reproduce.myow.labelled_bins import read_reaches, read_sleep

@@ -7,7 +7,6 @@ import pytest
 
 from finetune.reproduce import NeurPIRTable, ReproduceSettings, reproduce
 from finetune.reproduce.common.run_results import RunResult, read_all
-from finetune.reproduce.neurpir.firing_features import component_features, interval_features, parameter_features
 from finetune.reproduce.neurpir.firing_training import (
     EncoderTraining,
     FiringEncoder,
@@ -17,7 +16,14 @@ from finetune.reproduce.neurpir.firing_training import (
 )
 from finetune.reproduce.neurpir.neurpir_page import _against, gain_over, macro_f1
 from finetune.reproduce.neurpir.neurpir_runs import Cut, read_out
-from finetune.reproduce.neurpir.simulated_networks import MODES, find_networks, right_by_network
+from finetune.reproduce.neurpir.simulated_networks import (
+    MODES,
+    component_features,
+    find_networks,
+    interval_features,
+    parameter_features,
+    right_by_network,
+)
 from finetune.reproduce.neurpir.step_rule import StepRule, best_steps
 from foundation.common.errors import ConfigError, FoundationError
 from foundation.common.settings.command import build_parser, parse

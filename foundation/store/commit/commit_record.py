@@ -1,4 +1,7 @@
-"""Whether a commit record says what its recording's group holds; the catalog is made of these records."""
+"""What a commit record says: who a recording is, its observed time, and whether the record agrees with the group.
+
+The catalog is made of these records.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,69 @@ from typing import Any
 
 import numpy as np
 
-from foundation.store.format.encode import EncodedArray, decode_column, decode_interval
+from foundation.common.digests import json_digest
+from foundation.store.format.encode import SCHEMA_VERSION, EncodedArray, decode_column, decode_interval
 from foundation.store.format.finite import total
-from foundation.store.format.observed_time import listed
 from foundation.store.interval import Interval
-from foundation.store.recording import COUNTS, Subject
+from foundation.store.recording import COUNTS, Source, Subject
+
+
+def recording_id(source: Source, recipe_digest: str, schema: int = SCHEMA_VERSION) -> str:
+    """Who a recording is: its asset as its archive states it, or its file's content; the recipe; the schema.
+
+    The version of a dandiset is no part of it: an asset that two versions share is one recording.
+
+    Example:
+        >>> a = recording_id(Source(path="x.nwb", digest="ab"), "r1")
+        >>> a == recording_id(Source(path="moved/x.nwb", digest="ab"), "r1")
+        True
+        >>> a == recording_id(Source(path="x.nwb", digest="ab"), "r2")
+        False
+    """
+    return json_digest([source.archive, source.dandiset, source.asset, source.digest, recipe_digest, schema])[:20]
+
+
+def origin(source: Source) -> str:
+    """What several recordings are made of, of which one counts: a path of a dandiset, or a file's content.
+
+    A newer asset at the same path of a dandiset supersedes the older one, in whatever version it is found.
+
+    Example:
+        >>> first = Source("sub-a/a.nwb", "sha2", archive="dandi", dandiset="000001", version="0.1", asset="1")
+        >>> second = Source("sub-a/a.nwb", "other", archive="dandi", dandiset="000001", version="draft", asset="2")
+        >>> origin(first) == origin(second), recording_id(first, "r") == recording_id(second, "r")
+        (True, False)
+    """
+    if source.archive:
+        return json_digest([source.archive, source.dandiset, source.path])[:20]
+    return json_digest([source.digest])[:20]
+
+
+def place_key(place: str, subject: str, session: str) -> str:
+    """Return the name of what was read from one place: of the recordings of one session there, the newest counts.
+
+    Another animal or another session at the same place (a file that each session overwrites) is another name.
+
+    Args:
+        place: the file's absolute path, links followed, or its URL.
+        subject, session: of the recording.
+    """
+    return json_digest(["place", place, subject, session])[:20]
+
+
+LISTED = 64
+
+
+def listed(domain: Interval) -> list[list[float]] | None:
+    """Observed time as a commit record holds it: start and end of intervals that do not touch; None above 64 of them.
+
+    Example:
+        >>> listed(Interval([0.0, 5.0], [5.0, 9.5]))
+        [[0.0, 9.5]]
+    """
+    observed = domain.union()
+    return np.stack([observed.start, observed.end], axis=1).tolist() if len(observed) <= LISTED else None
+
 
 # Small arrays that the record speaks of.
 SUMMED = ("spikes/counts", "activity/data")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foundation.store.format.block_layout import gather, layout
+from foundation.store.format.spike_blocks import gather, layout
 
 
 def by_sorting(times, offsets_N, size):

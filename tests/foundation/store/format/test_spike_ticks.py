@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from foundation.store.format import spill as scratch
-from foundation.store.format.train_order import first_wrong
+from foundation.store.format.spike_ticks import first_wrong
 
 
 def by_hand(times: np.ndarray, offsets: np.ndarray) -> int | None:
