@@ -8,6 +8,7 @@ import numpy as np
 
 from foundation.common.processes.compiled import compiled
 from foundation.store import COUNTS, Interval, Recording, RegularTimeSeries, Spikes
+from foundation.store.format.spike_ticks import first_not_before
 from foundation.store.format.spill import let_go, runs
 
 # Two times closer than this are called equal to a limit: what is left of 1.5 ms after a subtraction of floats.
@@ -117,8 +118,8 @@ def _count(
         begin, last_bin = offsets[n], -1
         inside, present, duplicates, intervals, short, pairs = 0, 0, 0, 0, 0, 0
         for k in range(len(start_K)):
-            begin = _search(times, begin, offsets[n + 1], start_K[k])
-            end = _search(times, begin, offsets[n + 1], end_K[k])
+            begin = first_not_before(times, begin, offsets[n + 1], start_K[k])
+            end = first_not_before(times, begin, offsets[n + 1], end_K[k])
             inside += end - begin
             border = -np.inf  # before this time a spike is in the last bin for sure
             left, held = begin, 0  # `held` distinct spikes in times[left:j] are near enough to spike j
@@ -153,18 +154,6 @@ def _count(
             intervals += max(end - begin - 1, 0)
             begin = end
         out_N6[n] = (inside, present, duplicates, intervals, short, pairs)
-
-
-@compiled()
-def _search(times: np.ndarray, low: int, high: int, value: float) -> int:
-    """The first spike of ``low`` to ``high - 1`` that is not before ``value``."""
-    while low < high:
-        middle = (low + high) // 2
-        if times[middle] < value:
-            low = middle + 1
-        else:
-            high = middle
-    return low
 
 
 def _count_figures(series: RegularTimeSeries, domain: Interval, presence_bin: float) -> UnitFigures:

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from pynwb import NWBHDF5IO, NWBFile
 from pynwb.file import Subject
+from pynwb.ophys import OpticalChannel
 
 from foundation.common.processes.ray_cluster import ray_cluster
 from ingest.job import IngestSettings, ingest
 
 # Test modules import nothing of each other: the archive's fixtures come from here.
 sys.path.insert(0, str(Path(__file__).parent / "archive"))
-from archive_fixture import archive_server, lab, quick  # noqa: F401
+from archive_fixture import archive_server, asset, lab, quick, stocked  # noqa: F401
 
 START = datetime(2021, 3, 4, 5, 6, 7, tzinfo=UTC)
 
@@ -56,11 +57,25 @@ def save(nwb: NWBFile, path: Path) -> str:
     return str(path)
 
 
+def add_imaging_plane(nwb: NWBFile, name="plane", location="VISp"):
+    """Add an imaging plane, and its microscope if there is none."""
+    return nwb.create_imaging_plane(
+        name=name,
+        optical_channel=OpticalChannel(name="c", description="c", emission_lambda=500.0),
+        description="a plane",
+        device=nwb.devices["scope"] if "scope" in nwb.devices else nwb.create_device("scope"),
+        excitation_lambda=600.0,
+        indicator="GCaMP6",
+        location=location,
+    )
+
+
 class NwbMaker:
     """Builds and writes small NWB files."""
 
     new = staticmethod(new_nwb)
     add_trains = staticmethod(add_trains)
+    add_imaging_plane = staticmethod(add_imaging_plane)
     save = staticmethod(save)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from foundation.common.processes.compiled import compiled
+from foundation.store.format.spike_ticks import first_not_before
 from foundation.store.format.spill import empty, let_go, pieces
 from foundation.store.recording import Spikes
 
@@ -152,18 +153,6 @@ def gather(values: np.ndarray, offsets_N: np.ndarray, offsets_KN: np.ndarray) ->
 
 
 @compiled()
-def _search(times: np.ndarray, low: int, high: int, value: float) -> int:
-    """The first spike of ``low`` to ``high - 1`` that is not before ``value``."""
-    while low < high:
-        middle = (low + high) // 2
-        if times[middle] < value:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-@compiled()
 def _slice(time: float, smallest: float, scale: float, n_slices: int) -> int:
     if scale == 0.0:
         return 0
@@ -240,7 +229,7 @@ def _cut(
         # Spikes before the edge are in earlier blocks; of those at the edge, so many as are missing, unit after unit.
         missing = rank
         for n in range(n_units):
-            cuts_KN[k, n] = _search(times, start_N[n], end_N[n], edge)
+            cuts_KN[k, n] = first_not_before(times, start_N[n], end_N[n], edge)
             missing -= cuts_KN[k, n] - offsets_N[n]
         for n in range(n_units):
             while missing > 0 and cuts_KN[k, n] < offsets_N[n + 1] and times[cuts_KN[k, n]] == edge:

@@ -61,6 +61,23 @@ LATEST = 1e9
 FIRST = 4096
 
 
+@compiled()
+def first_not_before(times: np.ndarray, low: int, high: int, value: float) -> int:
+    """Return the number of the first spike from ``low`` to ``high - 1`` that is not before a time; ``high`` if none is.
+
+    Example:
+        >>> first_not_before(np.array([1.0, 2.0, 2.0, 5.0]), 0, 4, 2.0)
+        1
+    """
+    while low < high:
+        middle = (low + high) // 2
+        if times[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
 def to_ticks(times: np.ndarray, largest: float | None = None) -> tuple[np.ndarray, float] | None:
     """Integer ticks and their rate, when ``ticks / rate`` equals ``times`` bit for bit.
 

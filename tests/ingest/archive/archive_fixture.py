@@ -1,11 +1,15 @@
 """The archive as a fixture: a server of our own on loopback, and settings with tiny waits."""
 
 import keyring
+import numpy as np
 import pytest
 from archive_server import ArchiveServer
 from keyring.backends.null import Keyring as NoKeyring
 
-from ingest.sources import AccessSettings, Archive
+from ingest.sources import AccessSettings, Archive, find_assets, open_asset
+
+DATA = np.random.default_rng(3).bytes(300_001)
+PATH = "sub-a/sub-a.nwb"
 
 
 @pytest.fixture
@@ -35,3 +39,31 @@ def quick(tmp_path):
         return AccessSettings(**({"cache": str(tmp_path / "cache")} | waits | changes))
 
     return make
+
+
+@pytest.fixture
+def stocked(archive_server):
+    """The archive with a dandiset of one file, `DATA`."""
+    archive_server.contents.add_dandiset("000001")
+    archive_server.contents.add("000001", PATH, DATA)
+    return archive_server
+
+
+@pytest.fixture
+def asset(stocked, lab, quick):
+    """That file as an asset; the requests that found it are forgotten."""
+    (found,) = find_assets("dandi://lab/000001", archives=[lab], access=quick())
+    stocked.storage.requests.clear()
+    stocked.api.requests.clear()
+    return found
+
+
+def content(asset, access):
+    """The bytes of an asset."""
+    with open_asset(asset, access) as file:
+        return file.read()
+
+
+def ranges(server):
+    """The ranges of bytes that were asked for."""
+    return [request.headers.get("range") for request in server.storage.requests]

@@ -5,39 +5,12 @@ import multiprocessing
 import threading
 from dataclasses import replace
 
-import numpy as np
 import pytest
+from archive_fixture import DATA, PATH, content, ranges
 
 from foundation.common.errors import SourceError
 from ingest.sources import find_assets, open_asset
 from ingest.sources.download_cache import place_of
-
-DATA = np.random.default_rng(3).bytes(300_001)
-PATH = "sub-a/sub-a.nwb"
-
-
-@pytest.fixture
-def stocked(archive_server):
-    archive_server.contents.add_dandiset("000001")
-    archive_server.contents.add("000001", PATH, DATA)
-    return archive_server
-
-
-@pytest.fixture
-def asset(stocked, lab, quick):
-    (found,) = find_assets("dandi://lab/000001", archives=[lab], access=quick())
-    stocked.storage.requests.clear()
-    stocked.api.requests.clear()
-    return found
-
-
-def content(asset, access):
-    with open_asset(asset, access) as file:
-        return file.read()
-
-
-def ranges(server):
-    return [request.headers.get("range") for request in server.storage.requests]
 
 
 def test_a_disk_that_is_too_small(stocked, asset, quick, monkeypatch):

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 from pynwb import TimeSeries
-from pynwb.ophys import DfOverF, Fluorescence, ImageSegmentation, OpticalChannel, RoiResponseSeries
+from pynwb.ophys import DfOverF, Fluorescence, ImageSegmentation, RoiResponseSeries
 
 from foundation.common.errors import SourceError
 from foundation.store import COUNTS, VALUES
@@ -27,17 +27,9 @@ def counts(name="binned_spike_counts", **changes):
     return TimeSeries(name=name, **parts)
 
 
-def imaged(nwb, n_cells=4, rois=None):
+def imaged(nwb_maker, nwb, n_cells=4, rois=None):
     """Adds fluorescence and dF/F of imaged cells; returns the dF/F samples."""
-    plane = nwb.create_imaging_plane(
-        name="plane",
-        optical_channel=OpticalChannel(name="c", description="c", emission_lambda=500.0),
-        description="a plane",
-        device=nwb.create_device("scope"),
-        excitation_lambda=600.0,
-        indicator="GCaMP6",
-        location="VISp",
-    )
+    plane = nwb_maker.add_imaging_plane(nwb)
     cells = ImageSegmentation().create_plane_segmentation(name="cells", description="cells", imaging_plane=plane)
     cells.add_column("cell_type", "type")
     for i in range(n_cells):
@@ -87,7 +79,7 @@ def test_units_table_without_spikes_labels_the_columns(write, nwb_maker):
 
 def test_df_over_f_is_preferred_to_raw_fluorescence(write, nwb_maker):
     nwb = nwb_maker.new()
-    values = imaged(nwb, rois=[2, 0, 3])
+    values = imaged(nwb_maker, nwb, rois=[2, 0, 3])
     recording = read_nwb(write(nwb))
     np.testing.assert_array_equal(recording.activity.data, values)
     assert recording.activity_kind == VALUES
@@ -139,18 +131,9 @@ def test_irregular_sampling_is_refused(write, nwb_maker, times):
         read_nwb(path)
 
 
-def plane(nwb, number, n_cells, rate=10.0, start=0.0, samples=30, unit="dF/F", location="VISp"):
+def plane(nwb_maker, nwb, number, n_cells, rate=10.0, start=0.0, samples=30, unit="dF/F", location="VISp"):
     """An imaging plane with its own cells and dF/F; returns the samples."""
-    scope = nwb.devices["scope"] if "scope" in nwb.devices else nwb.create_device("scope")
-    imaging = nwb.create_imaging_plane(
-        name=f"plane{number}",
-        optical_channel=OpticalChannel(name="c", description="c", emission_lambda=500.0),
-        description="a plane",
-        device=scope,
-        excitation_lambda=600.0,
-        indicator="GCaMP6",
-        location=location,
-    )
+    imaging = nwb_maker.add_imaging_plane(nwb, name=f"plane{number}", location=location)
     if "ophys" not in nwb.processing:
         module = nwb.create_processing_module("ophys", "imaging")
         module.add(ImageSegmentation())
@@ -172,8 +155,8 @@ def plane(nwb, number, n_cells, rate=10.0, start=0.0, samples=30, unit="dF/F", l
 
 def test_imaging_planes_that_take_turns_become_one_population(write, nwb_maker):
     nwb = nwb_maker.new()
-    first = plane(nwb, 0, 3, start=5.0)
-    second = plane(nwb, 1, 2, start=5.05, samples=29, location="VISl")
+    first = plane(nwb_maker, nwb, 0, 3, start=5.0)
+    second = plane(nwb_maker, nwb, 1, 2, start=5.05, samples=29, location="VISl")
     recording = read_nwb(write(nwb))
     assert recording.activity.data.dtype == np.float32
     np.testing.assert_array_equal(recording.activity.data, np.concatenate([first[:29], second], axis=1))
@@ -196,8 +179,8 @@ def test_imaging_planes_that_take_turns_become_one_population(write, nwb_maker):
 )
 def test_planes_that_were_not_sampled_together_are_left_and_counted(write, nwb_maker, changes):
     nwb = nwb_maker.new()
-    first = plane(nwb, 0, 3, samples=changes.get("samples", 30))
-    plane(nwb, 1, 2, **changes)
+    first = plane(nwb_maker, nwb, 0, 3, samples=changes.get("samples", 30))
+    plane(nwb_maker, nwb, 1, 2, **changes)
     recording = read_nwb(write(nwb))
     np.testing.assert_array_equal(recording.activity.data, first)
     assert "time_offset" not in recording.units
@@ -206,8 +189,8 @@ def test_planes_that_were_not_sampled_together_are_left_and_counted(write, nwb_m
 
 def test_a_damaged_second_plane_is_counted_and_refused_with_strict(write, nwb_maker):
     nwb = nwb_maker.new()
-    first = plane(nwb, 0, 3)
-    plane(nwb, 1, 2)
+    first = plane(nwb_maker, nwb, 0, 3)
+    plane(nwb_maker, nwb, 1, 2)
     path = write(nwb)
     with h5py.File(path, "r+") as file:
         file["processing/ophys/DfOverF/dff1/data"].attrs["conversion"] = 0.0
@@ -221,8 +204,8 @@ def test_a_damaged_second_plane_is_counted_and_refused_with_strict(write, nwb_ma
 def test_a_recipe_may_keep_planes_apart(write, nwb_maker, tmp_path):
     (tmp_path / "r.yaml").write_text("extends: default\nactivity: {join_planes: false, prefer: ['.*dff1', '...']}")
     nwb = nwb_maker.new()
-    plane(nwb, 0, 3)
-    second = plane(nwb, 1, 2)
+    plane(nwb_maker, nwb, 0, 3)
+    second = plane(nwb_maker, nwb, 1, 2)
     recording = read_nwb(write(nwb), load_recipe(tmp_path / "r.yaml"))
     np.testing.assert_array_equal(recording.activity.data, second)
     assert recording.quality == {"activity_series_left_out": 1.0}
@@ -230,7 +213,7 @@ def test_a_recipe_may_keep_planes_apart(write, nwb_maker, tmp_path):
 
 def test_cells_first_is_turned_around(write, nwb_maker):
     nwb = nwb_maker.new()
-    values = plane(nwb, 0, 3)
+    values = plane(nwb_maker, nwb, 0, 3)
     path = write(nwb)
     with h5py.File(path, "r+") as file:
         group = file["processing/ophys/DfOverF/dff0"]

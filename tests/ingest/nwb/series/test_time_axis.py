@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 from pynwb import TimeSeries
-from pynwb.ophys import DfOverF, ImageSegmentation, OpticalChannel, RoiResponseSeries
+from pynwb.ophys import DfOverF, ImageSegmentation, RoiResponseSeries
 
 from foundation.common.errors import SourceError
 from foundation.common.settings.renamed_settings import former_names
@@ -21,17 +21,10 @@ COUNTS_TN = np.random.default_rng(0).poisson(2.0, (60, 8)).astype(np.int16)
 HAND_TD = np.random.default_rng(1).normal(size=(600, 2))
 
 
-def cells(nwb, data, n_cells, rois=None, **changes):
-    """Add dF/F of imaged cells with a column ``depth``; 10 Hz unless there are time stamps."""
-    plane = nwb.create_imaging_plane(
-        name="plane",
-        optical_channel=OpticalChannel(name="c", description="c", emission_lambda=500.0),
-        description="a plane",
-        device=nwb.create_device("scope"),
-        excitation_lambda=600.0,
-        indicator="GCaMP6",
-        location="VISp",
-    )
+def cells(nwb_maker, data, n_cells, rois=None, **changes):
+    """A file with dF/F of imaged cells with a column ``depth``; 10 Hz unless there are time stamps."""
+    nwb = nwb_maker.new()
+    plane = nwb_maker.add_imaging_plane(nwb)
     table = ImageSegmentation().create_plane_segmentation(name="cells", description="cells", imaging_plane=plane)
     table.add_column("depth", "depth")
     for i in range(n_cells):
@@ -94,13 +87,13 @@ def test_rows_of_the_units_table_say_which_axis_is_units(write, nwb_maker):
 
 def test_fewer_samples_than_units_are_taken_where_the_file_says_so(write, nwb_maker):
     data = np.random.default_rng(0).normal(size=(5, 9))
-    recording = read_nwb(write(cells(nwb_maker.new(), data, 9)))
+    recording = read_nwb(write(cells(nwb_maker, data, 9)))
     np.testing.assert_array_equal(recording.activity.data, data)
 
 
 def test_a_square_is_refused_until_a_recipe_says_what_it_is(write, nwb_maker, tmp_path):
     data = np.random.default_rng(0).normal(size=(9, 9))
-    path = write(cells(nwb_maker.new(), data, 9))
+    path = write(cells(nwb_maker, data, 9))
     with pytest.raises(SourceError, match="dff is 9 x 9, and neither") as refused:
         read_nwb(path)
     np.testing.assert_array_equal(read_nwb(path, recipe_of(tmp_path, refused.value)).activity.data, data.T)
@@ -110,14 +103,14 @@ def test_a_square_is_refused_until_a_recipe_says_what_it_is(write, nwb_maker, tm
 
 def test_one_cell_may_have_a_flat_trace(write, nwb_maker):
     trace = np.random.default_rng(0).normal(size=60)
-    recording = read_nwb(write(cells(nwb_maker.new(), trace, 3, rois=[1])))
+    recording = read_nwb(write(cells(nwb_maker, trace, 3, rois=[1])))
     np.testing.assert_array_equal(recording.activity.data, trace[:, None])
     assert recording.units["depth"].tolist() == [1.0]
 
 
 def test_columns_that_the_region_does_not_name_stay_without_labels(write, nwb_maker):
     data = np.random.default_rng(0).normal(size=(60, 5))
-    path = write(cells(nwb_maker.new(), data, 5, rois=[4, 0, 2]))
+    path = write(cells(nwb_maker, data, 5, rois=[4, 0, 2]))
     recording = read_nwb(path)
     np.testing.assert_array_equal(recording.activity.data, data)
     assert recording.units["id"].tolist() == [0, 1, 2, 3, 4]
@@ -130,7 +123,7 @@ def test_columns_that_the_region_does_not_name_stay_without_labels(write, nwb_ma
 def test_more_rois_than_columns_are_refused(write, nwb_maker):
     data = np.random.default_rng(0).normal(size=(60, 2))
     with pytest.raises(SourceError, match="dff has 2 columns, but its region names 3 of 3 cells"):
-        read_nwb(write(cells(nwb_maker.new(), data, 3)))
+        read_nwb(write(cells(nwb_maker, data, 3)))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pynwb.ophys import ImageSegmentation, OpticalChannel, PlaneSegmentation, RoiResponseSeries
+from pynwb.ophys import ImageSegmentation, PlaneSegmentation, RoiResponseSeries
 
 from foundation.common.errors import ConfigError, SourceError
 from foundation.store import Spikes
@@ -106,15 +106,7 @@ def test_events_of_slow_imaging(hours):
 def test_imaging_says_that_events_of_its_cells_are_in_seconds(write, nwb_maker, timing):
     trains = [np.floor(train) for train in neurons(5, 0.02, 28_800.0, refractory=2.0)]
     nwb = nwb_maker.add_trains(nwb_maker.new(), trains)
-    imaging = nwb.create_imaging_plane(
-        name="plane",
-        optical_channel=OpticalChannel(name="c", description="c", emission_lambda=500.0),
-        description="a plane",
-        device=nwb.create_device("scope"),
-        excitation_lambda=600.0,
-        indicator="GCaMP6",
-        location="VISp",
-    )
+    imaging = nwb_maker.add_imaging_plane(nwb)
     cells = PlaneSegmentation(name="cells", description="cells", imaging_plane=imaging)
     cells.add_roi(image_mask=np.zeros((2, 2)))
     module = nwb.create_processing_module("ophys", "imaging")
