@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_checks import check_local
+from foundation.common.settings.setting_limits import Count, Limited, Natural, above, at_least, between
 
 TASK_NAMES = ("behavior", "cell_type", "location", "sleep_state")
 MODES = ("probe", "full")
+TokenSeconds = Annotated[float, between(0.001, 3600, "seconds")]
+Rate = Annotated[float, above(0, high=1)]
 
 
 @dataclass(frozen=True)
-class WindowSettings:
+class WindowSettings(Limited):
     """Windows that labels are decoded from. A token is ``patch_length`` bins of the model.
 
     Args:
@@ -30,28 +33,19 @@ class WindowSettings:
         ConfigError: if a value is impossible.
     """
 
-    unit_token: float = 0.02
-    unit_tokens: int = 32
-    unit_windows: int = 64
-    behavior_token: float = 0.1
-    behavior_tokens: int = 10
-    sleep_token: float = 4.0
-    sleep_tokens: int = 8
-    max_tokens: int = 6000
-
-    def __post_init__(self) -> None:
-        for name in ("unit_token", "behavior_token", "sleep_token"):
-            if not 1e-3 <= getattr(self, name) <= 3600:
-                raise ConfigError(f"windows.{name} is {getattr(self, name)}: from 0.001 to 3600 seconds")
-        for name in ("unit_tokens", "unit_windows", "behavior_tokens", "sleep_tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"windows.{name} is {getattr(self, name)}: at least 1")
-        if self.max_tokens < 100:
-            raise ConfigError(f"windows.max_tokens is {self.max_tokens}: at least 100")
+    section = "windows."
+    unit_token: TokenSeconds = 0.02
+    unit_tokens: Count = 32
+    unit_windows: Count = 64
+    behavior_token: TokenSeconds = 0.1
+    behavior_tokens: Count = 10
+    sleep_token: TokenSeconds = 4.0
+    sleep_tokens: Count = 8
+    max_tokens: Annotated[int, at_least(100)] = 6000
 
 
 @dataclass(frozen=True)
-class FullSettings:
+class FullSettings(Limited):
     """Finetuning of the whole model, started from the probe's own head.
 
     Args:
@@ -67,27 +61,18 @@ class FullSettings:
         ConfigError: if a value is impossible.
     """
 
-    steps: int = 200
-    learning_rate: float = 3e-4
-    head_learning_rate: float = 3e-3
-    weight_decay: float = 0.01
-    tokens_per_step: int = 8192
-    checks: int = 8
-    patience: int = 3
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "tokens_per_step", "checks", "patience"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"full.{name} is {getattr(self, name)}: at least 1")
-        for name in ("learning_rate", "head_learning_rate"):
-            if not 0 < getattr(self, name) < 1:
-                raise ConfigError(f"full.{name} is {getattr(self, name)}: above 0 and below 1")
-        if self.weight_decay < 0:
-            raise ConfigError(f"full.weight_decay is {self.weight_decay}: 0 or more")
+    section = "full."
+    steps: Count = 200
+    learning_rate: Rate = 3e-4
+    head_learning_rate: Rate = 3e-3
+    weight_decay: Annotated[float, at_least(0)] = 0.01
+    tokens_per_step: Count = 8192
+    checks: Count = 8
+    patience: Count = 3
 
 
 @dataclass(frozen=True)
-class FinetuneSettings:
+class FinetuneSettings(Limited):
     """What `foundation finetune` does.
 
     Args:
@@ -115,17 +100,18 @@ class FinetuneSettings:
     output: str
     tasks: list[str] | None = None
     modes: list[str] = field(default_factory=lambda: list(MODES))
-    folds: int = 5
-    seed: int = 0
-    bootstrap: int = 1000
-    control_repeats: int = 39
-    components: int = 256
+    folds: Annotated[int, at_least(2)] = 5
+    seed: Natural = 0
+    bootstrap: Annotated[int, at_least(100)] = 1000
+    control_repeats: Annotated[int, at_least(2)] = 39
+    components: Count = 256
     experiment: str = "finetune"
     tracking_uri: str | None = None
     windows: WindowSettings = field(default_factory=WindowSettings)
     full: FullSettings = field(default_factory=FullSettings)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_local(output=self.output)
         for key, names, allowed in (("tasks", self.tasks, TASK_NAMES), ("modes", self.modes, MODES)):
             for name in names or ():
@@ -133,10 +119,6 @@ class FinetuneSettings:
                     raise ConfigError(f"{key} has {name!r}: choose from {', '.join(allowed)}")
             if names is not None and not names:
                 raise ConfigError(f"{key} is empty: choose from {', '.join(allowed)}")
-        lowest = {"folds": 2, "seed": 0, "bootstrap": 100, "control_repeats": 2, "components": 1}
-        for name, least in lowest.items():
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} is {getattr(self, name)}: at least {least}")
 
     def identity(self, mode: str) -> dict[str, Any]:
         """What decides a result's numbers, beside checkpoint and recordings."""
@@ -146,7 +128,7 @@ class FinetuneSettings:
 
 
 @dataclass(frozen=True)
-class ReportSettings:
+class ReportSettings(Limited):
     """What `foundation report` does.
 
     Args:
@@ -166,11 +148,10 @@ class ReportSettings:
     results: str
     output: str = "report.html"
     title: str = "Neural population foundation model"
-    raster_seconds: float = 10.0
+    raster_seconds: Annotated[float, between(0.1, 3600)] = 10.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_local(results=self.results, output=self.output)
-        if not 0.1 <= self.raster_seconds <= 3600:
-            raise ConfigError(f"raster_seconds is {self.raster_seconds}: from 0.1 to 3600")
         if not self.output.endswith((".html", ".htm")):
             raise ConfigError(f"output is {self.output!r}: the name of an .html file")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, fields, replace
+from typing import Annotated
 
 from foundation.common.errors import ConfigError
+from foundation.common.settings.setting_limits import Count, Limited, Positive, one_of
 from foundation.training.pretrain_settings import PretrainSettings
 
 
 @dataclass(frozen=True)
-class ArchiveSettings:
+class ArchiveSettings(Limited):
     """Recordings that are alike, which a run draws from.
 
     Args:
@@ -24,19 +25,12 @@ class ArchiveSettings:
         ConfigError: if a value is impossible.
     """
 
-    recordings: int = 1_000_000
-    units: int = 163
-    seconds: float = 3600.0
-    rate: float = 5.0
-    bytes_per_spike: float = 2.2
-
-    def __post_init__(self) -> None:
-        for name in ("recordings", "units"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"archive.{name} is {getattr(self, name)}: at least 1")
-        for name in ("seconds", "rate", "bytes_per_spike"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"archive.{name} is {getattr(self, name)}: above 0")
+    section = "archive."
+    recordings: Count = 1_000_000
+    units: Count = 163
+    seconds: Positive = 3600.0
+    rate: Positive = 5.0
+    bytes_per_spike: Positive = 2.2
 
     @property
     def spikes(self) -> float:
@@ -71,21 +65,16 @@ class PlanSettings(PretrainSettings):
 
     store: str = ""
     output: str = ""
-    nodes: int = 1
-    gpus: int = 8
+    nodes: Count = 1
+    gpus: Count = 8
     hardware: str = "h100"
-    batch: str = "device"
+    batch: Annotated[str, one_of("device", "step")] = "device"
     archive: ArchiveSettings = field(default_factory=ArchiveSettings)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("nodes", "gpus"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
         if self.nodes * self.gpus > 65_536:
             raise ConfigError(f"nodes is {self.nodes} and gpus {self.gpus}: at most 65536 devices in all")
-        if self.batch not in ("device", "step"):
-            raise ConfigError(f"batch is {self.batch!r}: one of device, step")
 
     def run(self) -> PretrainSettings:
         """The run as it would be trained: its step is that of all devices."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from foundation.common.errors import ConfigError
+from foundation.common.settings.setting_limits import Count, Limited, between, one_of
 
 KINDS = ("raw", "cebra")
 
 
 @dataclass(frozen=True)
-class SurroundSettings:
+class SurroundSettings(Limited):
     """How surrounding information is made.
 
     Args:
@@ -28,26 +30,20 @@ class SurroundSettings:
         ConfigError: if a value is impossible.
     """
 
-    kind: str = "cebra"
-    dim: int = 8
-    bin_width: float = 0.1
-    pool: int = 4
+    kind: Annotated[str, one_of(*KINDS)] = "cebra"
+    dim: Count = 8
+    bin_width: Annotated[float, between(0.001, 60, "seconds")] = 0.1
+    pool: Count = 4
     architecture: str = "offset10-model"
-    iterations: int = 500
-    time_offset: int = 10
-    batch_size: int = 512
+    iterations: Count = 500
+    time_offset: Count = 10
+    batch_size: Count = 512
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ConfigError(f"kind is {self.kind!r}: one of {', '.join(KINDS)}")
-        for name in ("dim", "pool", "iterations", "time_offset", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
+        super().__post_init__()
         if self.kind == "cebra" and self.dim < 2:
             raise ConfigError("dim is 1: CEBRA's embeddings lie on a sphere, 2 or more")
-        if not 0.001 <= self.bin_width <= 60:
-            raise ConfigError(f"bin_width is {self.bin_width}: from 0.001 to 60 seconds")
 
     @property
     def features(self) -> int:

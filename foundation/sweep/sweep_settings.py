@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_checks import check_local
+from foundation.common.settings.setting_limits import Count, Limited, above, at_least
 from foundation.data.steps.data_settings import DataSettings
 from foundation.objectives.objective_settings import ObjectiveSettings
 from foundation.training.pretrain_settings import ModelSettings, OptimizerSettings
 
 
 @dataclass(frozen=True)
-class SweepSettings:
+class SweepSettings(Limited):
     """What `foundation sweep` does: a short pretraining run for every width, number of recordings and seed.
 
     Args:
@@ -49,14 +51,14 @@ class SweepSettings:
     widths: list[int] = field(default_factory=lambda: [8, 16, 32, 64])
     recordings: list[int] = field(default_factory=lambda: [1, 2, 4, 8])
     seeds: list[int] = field(default_factory=lambda: [0])
-    passes: float = 1.0
-    validation_steps: int = 16
-    resamples: int = 500
+    passes: Annotated[float, above(0)] = 1.0
+    validation_steps: Count = 16
+    resamples: Annotated[int, at_least(100, "for an interval of 95 %")] = 500
     page: str = ""
     runs: str = ""
     tracking_uri: str | None = None
-    workers: int = 1
-    gpus: float = 0.0
+    workers: Count = 1
+    gpus: Annotated[float, at_least(0)] = 0.0
     address: str | None = None
     precision: str = "fp32"
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -65,20 +67,12 @@ class SweepSettings:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_local(output=self.output, page=self.page, runs=self.runs)
         for name, least in (("widths", 1), ("recordings", 1), ("seeds", 0)):
             values = getattr(self, name)
             if not values or min(values) < least or len(set(values)) < len(values):
                 raise ConfigError(f"{name} is {values}: one or more, each at least {least} and given once")
-        for name in ("validation_steps", "workers"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
-        if self.resamples < 100:
-            raise ConfigError(f"resamples is {self.resamples}: at least 100, for an interval of 95 %")
-        if not self.passes > 0:
-            raise ConfigError(f"passes is {self.passes}: above 0")
-        if self.gpus < 0:
-            raise ConfigError(f"gpus is {self.gpus}: 0 or more")
         if not self.held_out.strip():
             raise ConfigError("held_out is empty: it says which recordings the loss is measured on")
         if self.objective.own_config() is not None:

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from foundation.common.errors import ConfigError
 from foundation.common.settings.renamed_settings import former_names
-from foundation.common.settings.setting_checks import check_local, check_range, check_shape
+from foundation.common.settings.setting_checks import check_local, check_shape
+from foundation.common.settings.setting_limits import (
+    Count,
+    Limited,
+    Natural,
+    Seconds,
+    Share,
+    above,
+    between,
+    finite,
+    one_of,
+)
 from foundation.data.steps.data_settings import WINDOWS, DataSettings
 from foundation.objectives.objective_settings import ObjectiveSettings
 
@@ -66,7 +77,7 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
-class OptimizerSettings:
+class OptimizerSettings(Limited):
     """AdamW with a linear warm-up and a cosine decay.
 
     Args:
@@ -82,26 +93,17 @@ class OptimizerSettings:
         ConfigError: if a value is impossible.
     """
 
-    learning_rate: float = 1e-3
-    warmup_steps: int = 20
-    final_share: float = 0.1
-    weight_decay: float = 0.01
-    beta1: float = 0.9
-    beta2: float = 0.95
-    clip: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_range(low_too=False, learning_rate=self.learning_rate)
-        if not self.clip > 0:  # .inf: nothing is cut
-            raise ConfigError(f"clip is {self.clip}: above 0")
-        check_range(warmup_steps=self.warmup_steps, weight_decay=self.weight_decay)
-        for name in ("beta1", "beta2", "final_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: from 0 to 1")
+    learning_rate: Annotated[float, finite(low_too=False)] = 1e-3
+    warmup_steps: Annotated[int, finite()] = 20
+    final_share: Share = 0.1
+    weight_decay: Annotated[float, finite()] = 0.01
+    beta1: Share = 0.9
+    beta2: Share = 0.95
+    clip: Annotated[float, above(0)] = 1.0  # .inf: nothing is cut
 
 
 @dataclass(frozen=True)
-class EngineSettings:
+class EngineSettings(Limited):
     """How a step is fitted into the memory of a device; nothing here changes the weights that are learned.
 
     Args:
@@ -115,19 +117,14 @@ class EngineSettings:
         ConfigError: if a value is impossible.
     """
 
-    offload: str = "none"
+    section = "engine."
+    offload: Annotated[str, one_of("none", "cpu")] = "none"
     activation_checkpointing: bool = False
-    accumulate: int = 1
-
-    def __post_init__(self) -> None:
-        if self.offload not in ("none", "cpu"):
-            raise ConfigError(f"engine.offload is {self.offload!r}: one of none, cpu")
-        if self.accumulate < 1:
-            raise ConfigError(f"engine.accumulate is {self.accumulate}: at least 1")
+    accumulate: Count = 1
 
 
 @dataclass(frozen=True)
-class SavingSettings:
+class SavingSettings(Limited):
     """How checkpoints are written and which are kept besides the newest ones (``keep_checkpoints``).
 
     Args:
@@ -144,19 +141,14 @@ class SavingSettings:
 
     place: str | None = None
     asynchronous: bool = True
-    keep_hours: float = 0.0
+    keep_hours: Annotated[float, finite()] = 0.0
     best: str = ""
     highest: bool = False
-    patience: float = 600.0
-
-    def __post_init__(self) -> None:
-        check_range(keep_hours=self.keep_hours)
-        if not self.patience > 0:
-            raise ConfigError(f"patience is {self.patience}: above 0 seconds")
+    patience: Seconds = 600.0
 
 
 @dataclass(frozen=True)
-class SafetySettings:
+class SafetySettings(Limited):
     """When a run retries, when it writes stack traces, and when it stops.
 
     Args:
@@ -174,25 +166,17 @@ class SafetySettings:
         ConfigError: if a value is impossible.
     """
 
-    max_skipped: int = 10
-    retries: int = 3
-    pause: float = 1.0
-    watchdog_factor: float = 20.0
-    watchdog_seconds: float = 60.0
-    timeout: float = 1800.0
-    joining: float = 300.0
-
-    def __post_init__(self) -> None:
-        check_range(
-            max_skipped=self.max_skipped, retries=self.retries, pause=self.pause, watchdog_factor=self.watchdog_factor
-        )
-        for name in ("watchdog_seconds", "timeout", "joining"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}: above 0 seconds")
+    max_skipped: Annotated[int, finite()] = 10
+    retries: Annotated[int, finite()] = 3
+    pause: Annotated[float, finite()] = 1.0
+    watchdog_factor: Annotated[float, finite()] = 20.0
+    watchdog_seconds: Seconds = 60.0
+    timeout: Seconds = 1800.0
+    joining: Seconds = 300.0
 
 
 @dataclass(frozen=True)
-class ValidationSettings:
+class ValidationSettings(Limited):
     """Validation on held-out recordings: the objective's loss, and a linear probe on frozen embeddings.
 
     Args:
@@ -212,31 +196,25 @@ class ValidationSettings:
         ConfigError: if a value is impossible.
     """
 
-    every: int = 0
+    section = "validation."
+    every: Natural = 0
     held_out: str = ""
-    steps: int = 4
+    steps: Count = 4
     label: str = ""
-    recordings: int = 8
-    windows: int = 16
-    bin_width: float = 0.005
-    tokens: int = 16
-    patience: int = 0
+    recordings: Count = 8
+    windows: Count = 16
+    bin_width: Seconds = 0.005
+    tokens: Count = 16
+    patience: Natural = 0
 
     def __post_init__(self) -> None:
-        for name in ("every", "patience"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"validation.{name} is {getattr(self, name)}: 0 or more")
-        for name in ("steps", "recordings", "windows", "tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"validation.{name} is {getattr(self, name)}: at least 1")
-        if not self.bin_width > 0:
-            raise ConfigError(f"validation.bin_width is {self.bin_width}: above 0 seconds")
+        super().__post_init__()
         if self.every and not self.held_out:
             raise ConfigError("validation.held_out is empty: it says which recordings validation is on")
 
 
 @dataclass(frozen=True)
-class LaunchSettings:
+class LaunchSettings(Limited):
     """How the machines of a run are reached; the results do not depend on it.
 
     Args:
@@ -249,19 +227,16 @@ class LaunchSettings:
         ConfigError: if a value is impossible.
     """
 
-    ssh_port: int | None = None
+    section = "launching."
+    ssh_port: Annotated[int | None, between(1, 65535)] = None
     address: str = ""
-    port: int = 29500
-    patience: float = 60.0
+    port: Annotated[int, between(1, 65535)] = 29500
+    patience: Seconds = 60.0
 
     def __post_init__(self) -> None:
-        for name, value in (("ssh_port", self.ssh_port), ("port", self.port)):
-            if value is not None and not 1 <= value <= 65535:
-                raise ConfigError(f"launching.{name} is {value}: from 1 to 65535")
+        super().__post_init__()
         if self.address and not re.fullmatch(r"[A-Za-z0-9_.:-]+", self.address):
             raise ConfigError(f"launching.address is {self.address!r}: a host name or an IP address")
-        if not self.patience > 0:
-            raise ConfigError(f"launching.patience is {self.patience}: above 0 seconds")
 
 
 def host_list(hosts: str) -> list[str]:
@@ -284,7 +259,7 @@ def host_list(hosts: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class PretrainSettings:
+class PretrainSettings(Limited):
     """What `foundation pretrain` does.
 
     Args:
@@ -321,18 +296,18 @@ class PretrainSettings:
 
     store: str
     output: str
-    steps: int = 200
-    seed: int = 0
-    precision: str = "fp32"
+    steps: Count = 200
+    seed: Natural = 0
+    precision: Annotated[str, one_of("fp32", "bf16")] = "fp32"
     deterministic: bool = False
-    zero_stage: int = 0
-    processes: int = 1
+    zero_stage: Annotated[int, one_of(0, 1, 2, 3)] = 0
+    processes: Count = 1
     hosts: str = ""
-    restarts: int = 0
-    checkpoint_every: int = 50
-    keep_checkpoints: int = 2
-    log_every: int = 5
-    resume: str = "auto"
+    restarts: Natural = 0
+    checkpoint_every: Count = 50
+    keep_checkpoints: Count = 2
+    log_every: Count = 5
+    resume: Annotated[str, one_of("auto", "never")] = "auto"
     tracking_uri: str | None = None
     experiment: str = "pretrain"
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -346,23 +321,12 @@ class PretrainSettings:
     launching: LaunchSettings = field(default_factory=LaunchSettings)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_local(output=self.output)
-        for name in ("steps", "processes", "checkpoint_every", "keep_checkpoints", "log_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
-        for name, allowed in (("precision", ("fp32", "bf16")), ("resume", ("auto", "never"))):
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}: one of {', '.join(allowed)}")
-        if self.zero_stage not in (0, 1, 2, 3):
-            raise ConfigError(f"zero_stage is {self.zero_stage}: 0, 1, 2 or 3")
-        if self.seed < 0:
-            raise ConfigError(f"seed is {self.seed}: 0 or more")
         if self.engine.offload == "cpu" and not self.zero_stage:
             raise ConfigError("engine.offload is 'cpu': zero_stage 1, 2 or 3 is needed, and it is 0")
         if self.validation.patience and not self.saving.best:
             raise ConfigError("validation.patience needs saving.best: the metric that is to get better")
-        if self.restarts < 0:
-            raise ConfigError(f"restarts is {self.restarts}: 0 or more")
         machines = max(1, len(host_list(self.hosts)))
         if machines * self.processes > self.data.min_windows:
             on = f" on each of {machines} hosts" if self.hosts else ""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from foundation.common.errors import ConfigError
+from foundation.common.settings.setting_limits import Count, Limited, between
 
 WINDOWS = 3  # raised whenever a seed draws other windows than before: a run that was begun before does not go on
 
 
 @dataclass(frozen=True)
-class DataSettings:
+class DataSettings(Limited):
     """Which windows a step draws.
 
     Args:
@@ -29,21 +31,15 @@ class DataSettings:
     """
 
     bin_widths: list[float] = field(default_factory=lambda: [0.005, 0.025, 1.0])
-    tokens_per_step: int = 16384
-    min_windows: int = 4
-    max_units: int = 64
-    weight_power: float = 0.5
-    cache_bytes: int = 1 << 30
-    prefetch: int = 2
-    workers: int = 0
+    tokens_per_step: Count = 16384
+    min_windows: Count = 4
+    max_units: Count = 64
+    weight_power: Annotated[float, between(0, 1, "(0: all alike, 1: by size)")] = 0.5
+    cache_bytes: Count = 1 << 30
+    prefetch: Count = 2
+    workers: Annotated[int, between(0, 256)] = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.bin_widths or any(not 1e-4 <= w <= 3600 for w in self.bin_widths):
             raise ConfigError(f"bin_widths is {self.bin_widths}: one or more, each from 0.0001 to 3600 seconds")
-        for name in ("tokens_per_step", "min_windows", "max_units", "cache_bytes", "prefetch"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
-        if not 0 <= self.workers <= 256:
-            raise ConfigError(f"workers is {self.workers}: from 0 to 256")
-        if not 0 <= self.weight_power <= 1:
-            raise ConfigError(f"weight_power is {self.weight_power}: from 0 (all alike) to 1 (by size)")

@@ -1,0 +1,114 @@
+"""Limits in annotations: what passes, what is refused and in which words, from Python and from a command line."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Annotated
+
+import pytest
+
+from foundation.common.errors import ConfigError
+from foundation.common.settings.command import build_parser, parse
+from foundation.common.settings.setting_limits import (
+    Count,
+    Limited,
+    Natural,
+    Positive,
+    Seconds,
+    Share,
+    above,
+    at_least,
+    between,
+    finite,
+    one_of,
+)
+
+
+@dataclass(frozen=True)
+class Engine(Limited):
+    """An engine.
+
+    Args:
+        offload: where to.
+        port: TCP port.
+    """
+
+    section = "engine."
+    offload: Annotated[str, one_of("none", "cpu")] = "none"
+    port: Annotated[int | None, between(1, 65535)] = None
+
+
+@dataclass(frozen=True)
+class Training(Limited):
+    """A run.
+
+    Args:
+        steps: how many.
+        seed: of everything drawn.
+        rate: of learning.
+        clip: of gradients.
+        decay: of weights.
+        size: of a model.
+        share: of a batch.
+        wait: for others.
+        resamples: of the bootstrap.
+        engine: a section.
+    """
+
+    steps: Count = 100
+    seed: Natural = 0
+    rate: Annotated[float, above(0, high=1)] = 0.1
+    clip: Annotated[float, above(0)] = 1.0
+    decay: Annotated[float, finite()] = 0.0
+    size: Positive = 1.0
+    share: Share = 0.5
+    wait: Seconds = 1.0
+    resamples: Annotated[int, at_least(100, "for an interval of 95 %")] = 500
+    engine: Engine = field(default_factory=Engine)
+
+
+def test_values_at_their_limits_pass():
+    edges = {"steps": 1, "seed": 0, "rate": 0.999, "clip": math.inf, "decay": 0.0, "share": 1.0, "resamples": 100}
+    assert asdict(Training(**edges)) == asdict(Training()) | edges
+    assert Engine(port=65535).port == 65535
+    assert Engine(port=None).port is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 0}, "steps is 0: at least 1"),
+        ({"steps": None}, "steps is None: at least 1"),
+        ({"steps": "3"}, "steps is '3': at least 1"),
+        ({"seed": -1}, "seed is -1: 0 or more"),
+        ({"rate": 1.0}, "rate is 1.0: above 0 and below 1"),
+        ({"clip": 0.0}, "clip is 0.0: above 0"),
+        ({"decay": math.inf}, "decay is inf: a finite number from 0"),
+        ({"size": math.inf}, "size is inf: above 0"),
+        ({"share": 1.5}, "share is 1.5: from 0 to 1"),
+        ({"wait": 0}, "wait is 0: above 0 seconds"),
+        ({"resamples": 5}, "resamples is 5: at least 100, for an interval of 95 %"),
+        *(
+            ({name: math.nan}, f"{name} is nan: ")
+            for name in ("steps", "rate", "clip", "decay", "size", "share", "wait")
+        ),
+    ],
+)
+def test_values_beyond_a_limit_are_refused_with_the_limit_in_words(settings, message):
+    with pytest.raises(ConfigError) as refused:
+        Training(**settings)
+    assert str(refused.value).startswith(message)
+
+
+def test_a_command_line_is_checked_alike_and_shows_plain_types(capsys):
+    parser = build_parser("train", lambda settings: None, Training)
+    assert parse(parser, Training, ["--engine.port", "22"]).engine.port == 22
+    with pytest.raises(ConfigError, match=r"engine\.port is 0: from 1 to 65535"):
+        parse(parser, Training, ["--engine.port", "0"])
+    with pytest.raises(ConfigError, match=r"engine\.offload is 'gpu': one of none, cpu"):
+        parse(parser, Training, ["--engine.offload", "gpu"])
+    parser.print_help()
+    help_text = " ".join(capsys.readouterr().out.split())
+    assert "how many. (type: int, default: 100)" in help_text
+    assert "TCP port. (type: int | null, default: null)" in help_text
