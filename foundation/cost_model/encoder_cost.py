@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from foundation.common.work import Work, total
 from foundation.cost_model.step_shapes import Part
 from foundation.models.config import EITConfig
-from foundation.models.tokens import TokenEmbedding
+from foundation.models.tokens import FREQUENCIES
 from foundation.models.transformer_blocks import TOKENS_PER_PART
 
 FULL = 4  # bytes of a float32
@@ -63,7 +63,7 @@ class EncoderCost:
         attention, mlp = 4 * d * d + 4 * d, d * up + up + f * d + d
         block = attention + mlp + 4 * d
         across = block + (4 * d * d + 4 * d + 6 * d + c.inducing_points * d if c.inducing_points else 0)
-        embed = (c.patch_length + 1) * d + 2 * d + (2 * TokenEmbedding.FREQUENCIES + 1) * d
+        embed = (c.patch_length + 1) * d + 2 * d + (2 * FREQUENCIES + 1) * d
         return self.over_time * block + c.interaction_layers * across + embed + 2 * d
 
     def forward(self, part: Part) -> Work:
@@ -116,7 +116,7 @@ class EncoderCost:
     def _whole(self, part: Part, backward: bool) -> Work:
         batch, units, tokens = part
         rows, d, patch = batch * units * tokens, self.config.dim, self.config.patch_length
-        width = 2 * TokenEmbedding.FREQUENCIES
+        width = 2 * FREQUENCIES
         # The input takes no gradient, so that the read-in has one product in each direction.
         read_in = Work(2.0 * rows * patch * d + 2.0 * batch * width * d, rows * FULL * (2 * d + 8 * patch), 30)
         ends = Work(0.0, rows * d * FULL * (9 if backward else 6) + 3 * self._cast_weights, 20)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from foundation.common.work import Work, total
 from foundation.cost_model.encoder_cost import EncoderCost
 from foundation.cost_model.hardware import Hardware
+from foundation.cost_model.population_cost import PopulationCost
 from foundation.cost_model.reading_cost import Reading
 from foundation.cost_model.step_shapes import Part, StepShape
 from foundation.cost_model.zero_stages import FULL, States, sent, states
@@ -149,15 +150,20 @@ def step_cost(
     here = StepRows(own.rows, rows, len(own), units, padded)
     objective = objective_cost(settings.objective, config.dim, config.patch_length, here)
     trained = [part for view in objective.trained for part in per_view[view]]
+    whole = [part for view in objective.population for part in per_view[view]]
+    stream = PopulationCost(config, settings.precision, engine.activation_checkpointing)
     targets = [part for view in objective.targets for part in per_view[view]]
-    forward = total([encoder.forward(part) for part in [*trained, *targets]])
-    again = total([encoder.forward(part) for part in trained]) if engine.accumulate > 1 else Work()
-    blocks_again = total([encoder.recomputed(part) for part in trained])
-    if engine.accumulate > 1:
-        held = max(encoder.held(part) for part in trained) + max(encoder.held_again(part) for part in trained)
-    else:
-        held = sum(encoder.held(part) for part in trained) + max(encoder.held_again(part) for part in trained)
-    parameters = encoder.parameters + objective.parameters
+    passes: list[tuple[EncoderCost | PopulationCost, Part]] = [
+        *((encoder, part) for part in trained),
+        *((stream, part) for part in whole),
+    ]
+    once = total([cost.forward(part) for cost, part in passes])
+    forward = total([once, *(encoder.forward(part) for part in targets)])
+    again = once if engine.accumulate > 1 else Work()
+    blocks_again = total([cost.recomputed(part) for cost, part in passes])
+    kept = max if engine.accumulate > 1 else sum
+    held = kept(cost.held(part) for cost, part in passes) + max(cost.held_again(part) for cost, part in passes)
+    parameters = encoder.parameters + stream.parameters + objective.parameters
     frozen = objective.frozen + (encoder.parameters if objective.targets else 0)
     offload = engine.offload == "cpu"
     moved, offloaded = _update(settings.zero_stage, parameters, frozen, world, gpu and not offload, offload)
@@ -170,7 +176,7 @@ def step_cost(
         world=world,
         parameters=parameters,
         forward=forward,
-        backward=total([encoder.backward(part) for part in trained]),
+        backward=total([cost.backward(part) for cost, part in passes]),
         recomputed=total([again, blocks_again]),
         objective=objective,
         optimizer=Work(0.0, moved, tensors * (2 if gpu and not offload else 14)),

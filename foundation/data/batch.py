@@ -24,6 +24,9 @@ class WindowBatch:
         start_B: float64 seconds from the session's start; for the reader of results, not for the model.
         recording_B: int64, which of the plan's recordings; None where windows were put together by hand.
         label_B: int64, what the sampler says of a window (row of the trial, code of the label), or -1; None likewise.
+        unit_BN: int32, the place of each unit in its recording, -1 where padded; None likewise.
+        population_row_BN: int64, places of units among the rows of a model's population stream, -1 for those without;
+            None where a model's population stream is not to be run.
     """
 
     x_BNT: torch.Tensor
@@ -34,12 +37,15 @@ class WindowBatch:
     start_B: torch.Tensor
     recording_B: torch.Tensor | None = None
     label_B: torch.Tensor | None = None
+    unit_BN: torch.Tensor | None = None
+    population_row_BN: torch.Tensor | None = None
 
     def model_inputs(self) -> dict[str, torch.Tensor]:
         """The arguments of a model's forward; counts become float32 on the device where they are."""
         names = ("mask_BN", "mask_BT", "dt_B", "modality_B")
         x_BNT = self.x_BNT if self.x_BNT.is_floating_point() else self.x_BNT.float()
-        return {"x_BNT": x_BNT, **{name: getattr(self, name) for name in names}}
+        inputs = {"x_BNT": x_BNT, **{name: getattr(self, name) for name in names}}
+        return inputs if self.population_row_BN is None else {**inputs, "population_row_BN": self.population_row_BN}
 
     def cast(self, dtype: torch.dtype = torch.float32) -> WindowBatch:
         """The same batch with activity of another type: what objectives and augmentations calculate with."""

@@ -77,6 +77,7 @@ def _bucket(batch: WindowBatch, rows: list[int], sizes_4B: list[list[int]]) -> B
     n, t = max(units), max(bins)
     some = slice(None) if rows == list(range(len(batch))) else rows  # all of them, as they are: nothing is copied
     recording_B, label_B = (None if v is None else v[some] for v in (batch.recording_B, batch.label_B))
+    unit_BN, row_BN = (None if v is None else v[some, :n] for v in (batch.unit_BN, batch.population_row_BN))
     windows = WindowBatch(
         x_BNT=batch.x_BNT[some, :n, :t],
         mask_BN=batch.mask_BN[some, :n],
@@ -86,6 +87,8 @@ def _bucket(batch: WindowBatch, rows: list[int], sizes_4B: list[list[int]]) -> B
         start_B=batch.start_B[some],
         recording_B=recording_B,
         label_B=label_B,
+        unit_BN=unit_BN,
+        population_row_BN=row_BN,
     )
     return Bucket(torch.tensor(rows), windows, min(units_there) == n, min(bins_there) == t)
 

@@ -70,6 +70,20 @@ def key_mask(mask_BL: torch.Tensor | None) -> torch.Tensor | None:
     return (mask_BL | ~mask_BL.any(-1, keepdim=True))[:, None, None, :]
 
 
+def past_mask(mask_BL: torch.Tensor | None, length: int, device: torch.device) -> torch.Tensor:
+    """``(B or 1, 1, L, L)`` for attention to no later position: each position sees itself and those that are there.
+
+    Example:
+        >>> past_mask(torch.tensor([[False, True]]), 2, torch.device("cpu")).int().tolist()
+        [[[[1, 0], [0, 1]]]]
+    """
+    past_LL = torch.ones(length, length, dtype=torch.bool, device=device).tril()
+    if mask_BL is None:
+        return past_LL[None, None]
+    own_LL = torch.eye(length, dtype=torch.bool, device=device)
+    return ((past_LL & mask_BL[:, None, :]) | own_LL)[:, None]
+
+
 class Hidden(nn.Linear):
     """A matrix whose inputs grow in number with the width of the model: its rate falls with width (`param_groups`)."""
 
@@ -86,11 +100,12 @@ class Attention(nn.Module):
         heads: heads; must divide ``dim``.
         rotate_values: values are turned too, and turned back where they arrive, so that what is brought over depends on
             the time between the two as well.
+        causal: a position sees itself and earlier ones alone.
     """
 
-    def __init__(self, dim: int, heads: int, rotate_values: bool = False) -> None:
+    def __init__(self, dim: int, heads: int, rotate_values: bool = False, causal: bool = False) -> None:
         super().__init__()
-        self.heads, self.rotate_values = heads, rotate_values
+        self.heads, self.rotate_values, self.causal = heads, rotate_values, causal
         self.qkv = Hidden(dim, 3 * dim)
         self.out = BranchEnd(dim, dim)
 
@@ -102,7 +117,8 @@ class Attention(nn.Module):
             turned = rotate(turned, turn)
         heads_first = [part.flatten(0, -4).transpose(1, 2) for part in (turned, kept)]
         q, k, v = [piece for part in heads_first for piece in part.split(self.heads, dim=1) if piece.shape[1]]
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=key_mask(mask_BL)).transpose(1, 2)
+        seen = past_mask(mask_BL, q.shape[2], q.device) if self.causal else key_mask(mask_BL)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen).transpose(1, 2)
         if turn is not None and self.rotate_values:
             mixed = rotate(mixed.reshape(*x_BLD.shape[:-1], self.heads, -1), Phases(turn.cos, -turn.sin))
         return self.out(mixed.reshape(x_BLD.shape))

@@ -9,7 +9,13 @@ from transformers import PretrainedConfig
 
 from foundation.common.errors import ConfigError
 from foundation.common.settings.resources import config_names, find_config
-from foundation.common.settings.setting_checks import check_shape, listed_names, listed_wholes
+from foundation.common.settings.setting_checks import (
+    check_shape,
+    check_whole,
+    listed,
+    listed_names,
+    listed_wholes,
+)
 
 
 class EITConfig(PretrainedConfig):
@@ -32,10 +38,16 @@ class EITConfig(PretrainedConfig):
         value_transform: of sampled activity such as dF/F: ``asinh`` or ``none``.
         inducing_points: units see each other through this many learned points, so that cost grows linearly with units;
             0: every unit sees every unit.
+        population_layers: layers over time of the population stream, which has one token a time for the whole
+            population (see `foundation.models.population_stream`); 0: there is none, and the population is the mean
+            over its units.
+        causal: the population stream sees nothing of the future.
         context_channels: names of channels of context that may join the interaction, for example
             ``[stimulus/contrast, behavior/wheel, session/a]``; their places in this list are their ids.
         unit_tables: how many known units each session's table holds; `EIT.add_units` makes them.
         unit_names: the known units, table after table.
+        population_tables: the recordings whose units have rows in the population stream, and their numbers of units,
+            table after table; `EIT.add_populations` makes them.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -65,9 +77,12 @@ class EITConfig(PretrainedConfig):
         count_transform: str = "log1p",
         value_transform: str = "asinh",
         inducing_points: int = 0,
+        population_layers: int = 0,
+        causal: bool = False,
         context_channels: list[str] | None = None,
         unit_tables: list[int] | None = None,
         unit_names: list[str] | None = None,
+        population_tables: list[dict[str, int]] | None = None,
         **kwargs: Any,
     ) -> None:
         check_shape(
@@ -87,6 +102,8 @@ class EITConfig(PretrainedConfig):
             count_transform=count_transform,
             value_transform=value_transform,
             inducing_points=inducing_points,
+            population_layers=population_layers,
+            causal=causal,
         )
         channels = listed_names("context_channels", context_channels or [])
         tables = listed_wholes(0, "unit_tables", unit_tables or [])
@@ -97,6 +114,9 @@ class EITConfig(PretrainedConfig):
             raise ConfigError(
                 f"unit_tables hold {sum(tables)} units and unit_names {len(set(names))}: the same, each once"
             )
+        populations = _listed_tables(population_tables or [])
+        if populations and not population_layers:
+            raise ConfigError("population_tables hold units and population_layers is 0: at least 1, or no tables")
         self.dim = dim
         self.heads = heads
         self.individual_layers = individual_layers
@@ -113,9 +133,12 @@ class EITConfig(PretrainedConfig):
         self.count_transform = count_transform
         self.value_transform = value_transform
         self.inducing_points = inducing_points
+        self.population_layers = population_layers
+        self.causal = causal
         self.context_channels = channels
         self.unit_tables = tables
         self.unit_names = names
+        self.population_tables = populations
         super().__init__(**kwargs)
 
     @classmethod
@@ -138,3 +161,27 @@ class EITConfig(PretrainedConfig):
     def branches(self) -> int:
         """Residual branches that a token passes."""
         return 2 * (self.individual_layers + (1 + self.time_layers) * self.interaction_layers)
+
+    @property
+    def population_sizes(self) -> list[int]:
+        """Units in each of the population stream's tables."""
+        return [sum(table.values()) for table in self.population_tables]
+
+
+def _listed_tables(tables: Any) -> list[dict[str, int]]:
+    """The population stream's tables, each recording in one of them.
+
+    Raises:
+        ConfigError: if a table is no mapping to whole numbers, or a recording is named twice.
+    """
+    found = [dict(table) if isinstance(table, dict) else table for table in listed("population_tables", tables)]
+    names: set[str] = set()
+    for place, table in enumerate(found):
+        if not isinstance(table, dict):
+            raise ConfigError(f"population_tables[{place}] is {table!r}: a mapping of recordings to numbers of units")
+        for name, size in table.items():
+            check_whole(0, **{f"population_tables[{place}][{name!r}]": size})
+            if name in names:
+                raise ConfigError(f"population_tables name {name!r} twice: each recording once")
+            names.add(name)
+    return found

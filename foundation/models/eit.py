@@ -1,14 +1,15 @@
-"""EIT, the embedded interaction transformer: each unit's dynamics first, then units interact.
+"""EIT, the embedded interaction transformer: each unit's dynamics first, then the population.
 
 Liu et al. 2022 (arXiv 2206.06131) embed every neuron's activity over time with a module that all neurons share, then
 let neurons interact at each time. Here the interaction module has no table of neurons: it is equivariant to their
 order and blind to their number, so one checkpoint serves every population. What may join it: tokens of context, and
-embeddings of known units.
+embeddings of known units. A second stream may stand beside it, with one token a time for the whole population
+(`foundation.models.population_stream`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,7 @@ from transformers.utils import ModelOutput
 from foundation.common.errors import ConfigError
 from foundation.models.attention import BranchEnd, Phases, phases, rotary_angles
 from foundation.models.config import EITConfig
+from foundation.models.population_stream import PopulationRows, PopulationStream, new_table
 from foundation.models.tokens import ContextEmbedding, ContextIn, ReadIn, TokenEmbedding
 from foundation.models.transformer_blocks import Block, Gather, InducedBlock, in_parts
 from foundation.models.unit_embeddings import UnitEmbedding
@@ -32,12 +34,17 @@ class EITOutput(ModelOutput):
     Args:
         h_BNTD: every unit at every token; 0 where padded.
         z_BND: every unit, the mean over its tokens.
-        p_BTD: the population at every token, the mean over its units.
+        p_BTD: the population at every token: of the population stream where that is run, else the mean over units.
+        expected_BNT: of the population stream: the log of the events that each known unit is expected to have in a
+            token, or for sampled values the expected value after ``value_transform``.
+        usual_BN: the same by each unit's measured rate alone, which an expectation has to be better than.
     """
 
     h_BNTD: torch.Tensor | None = None
     z_BND: torch.Tensor | None = None
     p_BTD: torch.Tensor | None = None
+    expected_BNT: torch.Tensor | None = None
+    usual_BN: torch.Tensor | None = None
 
 
 class Interaction(nn.Module):
@@ -108,6 +115,7 @@ class EIT(PreTrainedModel):
         self.norm = nn.LayerNorm(config.dim)
         self.context = ContextEmbedding(config) if config.context_channels else None
         self.units = UnitEmbedding(config.unit_tables, config.dim)
+        self.population = PopulationStream(config) if config.population_layers else None
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -128,6 +136,9 @@ class EIT(PreTrainedModel):
         elif isinstance(module, UnitEmbedding):
             for table_ND in module.tables:
                 nn.init.normal_(table_ND, std=0.1)
+        elif isinstance(module, PopulationRows):
+            for table_NX in module.parameters():
+                module.start(table_NX)
         elif isinstance(module, nn.LayerNorm):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
@@ -161,6 +172,31 @@ class EIT(PreTrainedModel):
         self.config.unit_names = known.unit_names
         return torch.arange(first, first + len(names))
 
+    def add_populations(self, log_rates: Mapping[str, torch.Tensor], *, freeze_rest: bool = False) -> None:
+        """Rows in the population stream for the units of more recordings; those of earlier ones stay as they are.
+
+        Args:
+            log_rates: recording id -> ``(N,)`` log of each unit's events a second (see
+                `foundation.models.population_stream.log_rates`).
+            freeze_rest: nothing but the new rows takes gradients from now on.
+
+        Raises:
+            ConfigError: if the model has no population stream, a recording is known already, or none is given.
+
+        Example:
+            >>> model = EIT(EITConfig(dim=16, heads=2, population_layers=1))
+            >>> model.add_populations({"a": torch.zeros(3)})
+            >>> model.config.population_tables
+            [{'a': 3}]
+        """
+        if self.population is None:
+            raise ConfigError("population_layers is 0: at least 1 for a model that keeps rows of populations")
+        table, log_rate_N = new_table(self.config, log_rates)
+        if freeze_rest:
+            self.requires_grad_(False)
+        self.population.rows.add(log_rate_N, like=self.norm.weight)
+        self.config.population_tables = [*self.config.population_tables, table]
+
     def forward(
         self,
         x_BNT: torch.Tensor,
@@ -172,6 +208,10 @@ class EIT(PreTrainedModel):
         context_BCT: torch.Tensor | None = None,
         context_id_BC: torch.Tensor | None = None,
         mask_BC: torch.Tensor | None = None,
+        population_row_BN: torch.Tensor | None = None,
+        hidden_BN: torch.Tensor | None = None,
+        hidden_BT: torch.Tensor | None = None,
+        units: bool = True,
     ) -> EITOutput:
         """Embed windows.
 
@@ -187,16 +227,56 @@ class EIT(PreTrainedModel):
             context_BCT: ``(B, C, T * patch_length)`` channels of stimulus, behaviour and session in the same bins.
             context_id_BC: ``(B, C)`` places of the channels in ``config.context_channels``.
             mask_BC: ``(B, C)`` bool, which channels are there; by default all.
+            population_row_BN: ``(B, N)`` places of units among the rows of the population stream, -1 for units that it
+                does not know and does not read. Without it that stream is not run.
+            hidden_BN, hidden_BT: ``(B, N)`` and ``(B, T)`` bool, units and tokens that the population stream may not
+                see, and yet says something of.
+            units: whether the unit stream is run; without it there is no ``h_BNTD`` and ``z_BND``.
 
         Raises:
-            ValueError: if there is no bin, or no unit and no ``mask_BN``, bins do not make whole tokens, or context is
-                given to a model that knows no channel; and, on the CPU, if a width, modality or channel is impossible.
+            ValueError: if there is no bin, or no unit and no ``mask_BN``, bins do not make whole tokens, neither stream
+                is run, or context or rows are given to a model that has none; and, on the CPU, if a width, modality or
+                channel is impossible.
             TypeError: if there is no argument of a name.
         """
+        if population_row_BN is not None and self.population is None:
+            raise ValueError("population_row_BN is given, and this model has no population stream (population_layers)")
+        if population_row_BN is None and not units:
+            raise ValueError("units is False and population_row_BN None: at least one of the two streams must be run")
         patch = self.config.patch_length
         check_windows(x_BNT, mask_BN, patch, dt_B, modality_B)
         tokens_BT = None if mask_BT is None else mask_BT.unflatten(-1, (-1, patch)).all(-1)
-        h_BNTD = self.embed(_blank(x_BNT, mask_BN, mask_BT), dt_B, modality_B)
+        x_BNT = _blank(x_BNT, mask_BN, mask_BT)
+        found = EITOutput()
+        if units:
+            found = self._units(
+                x_BNT, mask_BN, mask_BT, tokens_BT, dt_B, modality_B, unit_id_BN, context_BCT, context_id_BC, mask_BC
+            )
+        if self.population is None or population_row_BN is None:
+            return found
+        seen_BN = _all(x_BNT[:, :, 0]) if mask_BN is None else mask_BN
+        seen_BN = seen_BN if hidden_BN is None else seen_BN & ~hidden_BN
+        turn_BT = Phases(*(part[:, 0] for part in self._turn(x_BNT.shape[2] // patch, dt_B, torch.float32)))
+        p_BTD, expected_BNT, usual_BN = self.population(
+            x_BNT, seen_BN, tokens_BT, dt_B, modality_B, population_row_BN, hidden_BT, turn_BT
+        )
+        return EITOutput(found.h_BNTD, found.z_BND, p_BTD, expected_BNT, usual_BN)
+
+    def _units(
+        self,
+        x_BNT: torch.Tensor,
+        mask_BN: torch.Tensor | None,
+        mask_BT: torch.Tensor | None,
+        tokens_BT: torch.Tensor | None,
+        dt_B: torch.Tensor,
+        modality_B: torch.Tensor,
+        unit_id_BN: torch.Tensor | None,
+        context_BCT: torch.Tensor | None,
+        context_id_BC: torch.Tensor | None,
+        mask_BC: torch.Tensor | None,
+    ) -> EITOutput:
+        """The unit stream; arguments are those of `forward`, with blanks where nothing is there."""
+        h_BNTD = self.embed(x_BNT, dt_B, modality_B)
         turn = self._turn(h_BNTD.shape[2], dt_B, torch.promote_types(h_BNTD.dtype, torch.float32))
         for block in self.individual:
             h_BNTD = over_time(block, h_BNTD, tokens_BT, turn)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from foundation.models.attention import Hidden
+from foundation.models.population_stream import PopulationRows
 from foundation.models.transformer_blocks import Gather
 from foundation.models.unit_embeddings import UnitEmbedding
 
@@ -44,7 +45,7 @@ def param_groups(module: nn.Module, learning_rate: float, weight_decay: float) -
         width = getattr(getattr(part, "config", None), "dim", BASE_WIDTH)
         if width > BASE_WIDTH:
             scales |= {m.weight: BASE_WIDTH / width for m in part.modules() if isinstance(m, Hidden)}
-        if isinstance(part, nn.Embedding | UnitEmbedding):
+        if isinstance(part, nn.Embedding | UnitEmbedding | PopulationRows):
             undecayed |= set(part.parameters())
         elif isinstance(part, Gather):
             undecayed.add(part.points)

@@ -18,10 +18,39 @@ class ContextIn(nn.Linear):
     """From what holds for a whole window; starts small, so that it does not drown what differs between units."""
 
 
+FREQUENCIES = 8  # sines and cosines that a bin width is told by
+
+
+def scaled(x_BNT: torch.Tensor, modality_B: torch.Tensor, count_transform: str, value_transform: str) -> torch.Tensor:
+    """Counts and sampled values brought to numbers of moderate size; same shape in and out.
+
+    Args:
+        x_BNT: activity.
+        modality_B: 0 for counts, 1 for values.
+        count_transform: ``log1p``, ``sqrt`` or ``none``: counts span decades and are never negative.
+        value_transform: ``asinh`` or ``none``: sampled values may be either side of 0.
+
+    Example:
+        >>> scaled(torch.tensor([[[4.0, 9.0]]]), torch.tensor([0]), "sqrt", "asinh").tolist()
+        [[[2.0, 3.0]]]
+    """
+    counts_BNT = x_BNT
+    if count_transform != "none":
+        counts_BNT = torch.log1p(x_BNT.clamp(min=0)) if count_transform == "log1p" else x_BNT.clamp(min=0).sqrt()
+    values_BNT = torch.asinh(x_BNT) if value_transform == "asinh" else x_BNT
+    return torch.where(modality_B[:, None, None] == 1, values_BNT, counts_BNT)
+
+
+def width_features(dt_B: torch.Tensor) -> torch.Tensor:
+    """``(B, 2 * FREQUENCIES)`` of widths in seconds: sines and cosines of their decade."""
+    decades = torch.log10(dt_B.float())[:, None]
+    k = torch.arange(FREQUENCIES, device=dt_B.device, dtype=torch.float32)
+    angles = decades * (2.0**k) * (math.pi / 8)
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
 class TokenEmbedding(nn.Module):
     """Patches of bins as tokens. The bin width and what the numbers are (events or values) are inputs, not guesses."""
-
-    FREQUENCIES = 8
 
     def __init__(self, config: EITConfig) -> None:
         super().__init__()
@@ -29,32 +58,32 @@ class TokenEmbedding(nn.Module):
         self.count_transform, self.value_transform = config.count_transform, config.value_transform
         self.read_in = ReadIn(config.patch_length, config.dim)
         self.modality = nn.Embedding(2, config.dim)
-        self.bin_width = ContextIn(2 * self.FREQUENCIES, config.dim)
+        self.bin_width = ContextIn(2 * FREQUENCIES, config.dim)
 
     def forward(self, x_BNT: torch.Tensor, dt_B: torch.Tensor, modality_B: torch.Tensor) -> torch.Tensor:
         """``(B, N, T * patch_length)`` bins to ``(B, N, T, D)`` tokens."""
-        values = modality_B[:, None, None] == 1
-        scaled = torch.where(values, self._values(x_BNT), self._counts(x_BNT))
-        patches = scaled.unflatten(-1, (-1, self.patch_length))
+        scaled_BNT = scaled(x_BNT, modality_B, self.count_transform, self.value_transform)
+        patches = scaled_BNT.unflatten(-1, (-1, self.patch_length))
         weight = self.read_in.weight
-        context = self.modality(modality_B) + self.bin_width(self._width_features(dt_B).to(weight.dtype))
+        context = self.modality(modality_B) + self.bin_width(width_features(dt_B).to(weight.dtype))
         return self.read_in(patches.to(weight.dtype)) + context[:, None, None, :]
 
-    def _counts(self, x_BNT: torch.Tensor) -> torch.Tensor:
-        # Counts span decades and are never negative.
-        if self.count_transform == "none":
-            return x_BNT
-        return torch.log1p(x_BNT.clamp(min=0)) if self.count_transform == "log1p" else x_BNT.clamp(min=0).sqrt()
 
-    def _values(self, x_BNT: torch.Tensor) -> torch.Tensor:
-        # Sampled values may be either side of 0.
-        return torch.asinh(x_BNT) if self.value_transform == "asinh" else x_BNT
+class WindowContext(nn.Module):
+    """What all tokens of a window have in common: seconds of a token, and whether numbers are events or values.
 
-    def _width_features(self, dt_B: torch.Tensor) -> torch.Tensor:
-        decades = torch.log10(dt_B.float())[:, None]
-        k = torch.arange(self.FREQUENCIES, device=dt_B.device, dtype=torch.float32)
-        angles = decades * (2.0**k) * (math.pi / 8)
-        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+    Args:
+        dim: features D.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.modality = nn.Embedding(2, dim)
+        self.width = ContextIn(2 * FREQUENCIES, dim)
+
+    def forward(self, token_B: torch.Tensor, modality_B: torch.Tensor) -> torch.Tensor:
+        """``(B, D)`` of seconds and modalities."""
+        return self.modality(modality_B) + self.width(width_features(token_B).to(self.width.weight.dtype))
 
 
 class ContextEmbedding(nn.Module):

@@ -35,12 +35,17 @@ class FeedForward(nn.Module):
 
 
 class Block(GradientCheckpointingLayer):
-    """Attention and a feed-forward layer, each added to what comes in after a layer norm (pre-norm)."""
+    """Attention and a feed-forward layer, each added to what comes in after a layer norm (pre-norm).
 
-    def __init__(self, config: EITConfig) -> None:
+    Args:
+        config: of the model.
+        causal: a position sees itself and earlier ones alone.
+    """
+
+    def __init__(self, config: EITConfig, causal: bool = False) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(config.dim)
-        self.attention = Attention(config.dim, config.heads, config.rotate_values)
+        self.attention = Attention(config.dim, config.heads, config.rotate_values, causal)
         self.mlp_norm = nn.LayerNorm(config.dim)
         self.mlp = FeedForward(config)
         self.dropout = nn.Dropout(config.dropout)

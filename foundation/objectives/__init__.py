@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from foundation.objectives.base import Objective
     from foundation.objectives.build import OBJECTIVES, build_objective, objective_cost, own_model
     from foundation.objectives.combined import WeightedSum
+    from foundation.objectives.masked import Masked
     from foundation.objectives.method_settings import (
+        MaskedSettings,
         MYOWSettings,
         NDTSettings,
         NeurPIRSettings,
@@ -29,6 +31,8 @@ __all__ = [
     "BYOL",
     "MYOW",
     "MYOWSettings",
+    "Masked",
+    "MaskedSettings",
     "NDT",
     "NDTSettings",
     "NeurPIR",
@@ -54,7 +58,9 @@ __getattr__ = lazy_attributes(
         "foundation.objectives.base": ["Objective"],
         "foundation.objectives.build": ["OBJECTIVES", "build_objective", "objective_cost", "own_model"],
         "foundation.objectives.combined": ["WeightedSum"],
+        "foundation.objectives.masked": ["Masked"],
         "foundation.objectives.method_settings": [
+            "MaskedSettings",
             "MYOWSettings",
             "NDTSettings",
             "NeurPIRSettings",

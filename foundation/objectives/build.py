@@ -10,6 +10,7 @@ from transformers import AutoModel
 from foundation.common.errors import ConfigError
 from foundation.objectives.base import Objective
 from foundation.objectives.combined import WeightedSum
+from foundation.objectives.masked import Masked
 from foundation.objectives.myow import BYOL, MYOW
 from foundation.objectives.ndt import NDT
 from foundation.objectives.neurpir import NeurPIR
@@ -27,6 +28,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "swap_vae": SwapVAE,
     "ndt": NDT,
     "nuclr": NuCLR,
+    "masked": Masked,
 }
 
 

@@ -52,6 +52,7 @@ class WeightedSum(Objective):
             surround=next(iter(surround), None),
             apart=first.apart,
             condition=first.condition,
+            cut=any(spec.cut for spec in specs.values()),
         )
 
     def _objectives(self) -> list[tuple[str, Objective]]:

@@ -295,6 +295,31 @@ class NDTSettings(MethodSettings):
 
 
 @dataclass(frozen=True)
+class MaskedSettings(MethodSettings):
+    """Settings of masked modelling of the population.
+
+    Args:
+        min_tokens, max_tokens: tokens of a window.
+        hide_units: share of a window's units that are hidden throughout.
+        hide_time: share of a window's tokens of which no unit is seen.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    min_tokens: int = 8
+    max_tokens: int = 32
+    hide_units: float = 0.3
+    hide_time: float = 0.25
+
+    def __post_init__(self) -> None:
+        ViewSpec(1, self.min_tokens, self.max_tokens)
+        check_range(0, 1, hide_units=self.hide_units, hide_time=self.hide_time)
+        if not self.hide_units and not self.hide_time:
+            raise ConfigError("hide_units is 0 and hide_time 0: at least one above 0, or there is nothing to predict")
+
+
+@dataclass(frozen=True)
 class NuCLRSettings(MethodSettings):
     """Settings of the contrastive loss.
 

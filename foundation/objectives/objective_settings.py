@@ -8,6 +8,7 @@ from typing import Any
 
 from foundation.common.errors import ConfigError
 from foundation.objectives.method_settings import (
+    MaskedSettings,
     MethodSettings,
     MYOWSettings,
     NDTSettings,
@@ -26,6 +27,7 @@ SETTINGS_OF = {
     "swap_vae": "swap_vae",
     "ndt": "ndt",
     "nuclr": "nuclr",
+    "masked": "masked",
 }
 
 
@@ -42,6 +44,7 @@ class ObjectiveSettings:
         swap_vae: settings of Swap-VAE.
         ndt: settings of NDT's masked modelling.
         nuclr: settings of NuCLR's contrastive loss.
+        masked: settings of masked modelling of the population.
 
     Raises:
         ConfigError: if there is no objective of that name, or a weight is impossible.
@@ -55,6 +58,7 @@ class ObjectiveSettings:
     swap_vae: SwapVAESettings = field(default_factory=SwapVAESettings)
     ndt: NDTSettings = field(default_factory=NDTSettings)
     nuclr: NuCLRSettings = field(default_factory=NuCLRSettings)
+    masked: MaskedSettings = field(default_factory=MaskedSettings)
 
     def __post_init__(self) -> None:
         if self.name not in SETTINGS_OF:

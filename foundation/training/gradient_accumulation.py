@@ -43,7 +43,7 @@ class InParts:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def __call__(self, x_BNT: torch.Tensor, **others: torch.Tensor | None) -> Any:
+    def __call__(self, x_BNT: torch.Tensor, **others: Any) -> Any:
         windows, inputs = len(x_BNT), {"x_BNT": x_BNT, **others}
         rows = [r for r in torch.arange(windows).tensor_split(self._parts) if len(r)]
         found = [self._run(_some(inputs, slice(part[0], part[-1] + 1))) for part in rows]
@@ -60,5 +60,5 @@ class InParts:
         return self._model(**inputs)
 
 
-def _some(inputs: dict[str, torch.Tensor | None], rows: slice) -> dict[str, torch.Tensor | None]:
-    return {name: None if value is None else value[rows] for name, value in inputs.items()}
+def _some(inputs: dict[str, Any], rows: slice) -> dict[str, Any]:
+    return {name: value[rows] if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}

@@ -47,6 +47,8 @@ class ModelSettings:
         count_transform: of counts before the read-in: ``log1p``, ``sqrt`` or ``none``.
         value_transform: of sampled activity such as dF/F: ``asinh`` or ``none``.
         inducing_points: units see each other through this many learned points; 0: every unit sees every unit.
+        population_layers: layers over time of the population stream, which has one token a time; 0: no such stream.
+        causal: the population stream sees nothing of the future.
     """
 
     dim: int = 64
@@ -65,6 +67,8 @@ class ModelSettings:
     count_transform: str = "log1p"
     value_transform: str = "asinh"
     inducing_points: int = 0
+    population_layers: int = 0
+    causal: bool = False
 
     def __post_init__(self) -> None:
         check_shape(**asdict(self))
@@ -344,5 +348,10 @@ class PretrainSettings(Limited):
         """Return the settings that decide the weights; a resumed run must have the same."""
         whole = former_names(PretrainSettings, asdict(self))
         whole["data"] = {k: v for k, v in whole["data"].items() if k not in ("cache_bytes", "prefetch", "workers")}
+        # Settings that came later are left out where a run does not use them, so that earlier runs are gone on with.
+        if not self.model.population_layers:
+            del whole["model"]["population_layers"], whole["model"]["causal"]
+        if "masked" not in (self.objective.weights or [self.objective.name]):
+            del whole["objective"]["masked"]
         names = ("steps", "seed", "precision", "model", "data", "objective", "optimizer")
         return {name: whole[name] for name in names} | {"windows": WINDOWS}

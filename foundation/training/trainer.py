@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from foundation.common.output.progress import Progress
 from foundation.data import Loader, StepBatch, StepPlan
+from foundation.models.population_stream import PopulationPlaces
 from foundation.store.catalog import Catalog
 from foundation.training.batches import Batches
 from foundation.training.checkpoint.checkpoint import select
@@ -27,7 +30,7 @@ from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.run_folder import RunFolder
 from foundation.training.skipped_steps import Skips, all_of, find_suspects
 from foundation.training.surround_fitting import fit_surroundings
-from foundation.training.training_recordings import choose_recordings, recordings_digest
+from foundation.training.training_recordings import choose_recordings, measured_rates, recordings_digest
 from foundation.training.update import update
 from foundation.training.validation.validate import Validator
 
@@ -48,7 +51,8 @@ class Trainer:
         self.folder = RunFolder(settings.output)
         self.rank, self.world = start_distributed(settings.safety.timeout, settings.safety.joining)
         self.control = Control(settings.safety.timeout)
-        module = build_module(settings)
+        build = partial(build_module, settings, measured_rates(settings, self.catalog))
+        module = build()
         bins = getattr(module.model.config, "patch_length", 1)
         spec = module.objective.view_spec
         self.plan = StepPlan(self.catalog, settings.data, spec, bins_per_token=bins, seed=settings.seed)
@@ -64,9 +68,7 @@ class Trainer:
         )
         self.validator = None
         if settings.validation.every:
-            self.validator = Validator(
-                settings, self.catalog, held_out, self.plan, self.control, lambda: build_module(settings)
-            )
+            self.validator = Validator(settings, self.catalog, held_out, self.plan, self.control, build)
         self.engine = build_engine(module, settings)
         self.identity = {**settings.identity(), "recordings": recordings_digest(self.catalog)}
         self.checkpoints = checkpoints_of(settings)
@@ -74,6 +76,8 @@ class Trainer:
         self.reports = Reports(self.folder, self.control, bins)
         self.skips = Skips(settings.safety.max_skipped)
         self.paths = self.loader.records.texts("path")
+        own: Any = module.model.config
+        self.places = PopulationPlaces(own, self.plan.recordings)
         self.best = Best(settings.saving.best, settings.saving.highest)
 
     def run(self) -> Path:
@@ -223,7 +227,7 @@ class Trainer:
             FoundationError: if too many steps in a row were skipped.
         """
         context = batch.context.to(self.engine.device)
-        views = [view.to(self.engine.device).cast() for view in batch.views]
+        views = [self.places.placed(view.to(self.engine.device).cast()) for view in batch.views]
         metrics, moved = update(self.engine, views, context, self.settings, self.rank)
         if moved:
             self.skips.in_row = 0

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import hashlib
 
+import torch
+
 from foundation.common.errors import ConfigError
+from foundation.common.progress import progress
+from foundation.models.population_stream import log_rates
 from foundation.store.catalog import Catalog
 from foundation.store.catalog_row import CatalogRows
+from foundation.store.stored import StoredRecording
 from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.validation.validate import split
 
@@ -27,11 +32,28 @@ def choose_recordings(settings: PretrainSettings, catalog: Catalog) -> tuple[Cat
             run draws.
     """
     training, held_out = split(catalog, settings.validation.held_out)
+    if settings.objective.title == "masked" and settings.validation.every:
+        raise ConfigError(
+            f"validation.every is {settings.validation.every}: 0 with objective masked, since the units of recordings "
+            "that are held out have no rows in the model, or a sum with another objective"
+        )
     for name, units in settings.objective.own_units().items():
         _check_population(
             settings, f"objective.{name}", units, training.records.select(training.records.numbers("n_units") > 0)
         )
     return training, held_out
+
+
+def measured_rates(settings: PretrainSettings, catalog: Catalog) -> dict[str, torch.Tensor]:
+    """Recording id -> ``(N,)`` log rates of its units, for a model with a population stream; empty for any other.
+
+    Each recording is opened once, for its numbers of spikes alone.
+    """
+    if not settings.model.population_layers or settings.objective.own_config() is not None:
+        return {}
+    recordings = (StoredRecording(catalog.store, row) for row in catalog.records if row.n_units)
+    shown = progress(recordings, "reading rates of units", unit="recording", total=len(catalog))
+    return {recording.id: log_rates(recording.firing_rates(), recording.is_counts) for recording in shown}
 
 
 def _check_population(settings: PretrainSettings, name: str, units: int, records: CatalogRows) -> None:

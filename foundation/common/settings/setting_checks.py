@@ -146,6 +146,8 @@ def check_shape(
     count_transform: str,
     value_transform: str,
     inducing_points: int,
+    population_layers: int,
+    causal: bool,
 ) -> None:
     """Refuse a shape that no EIT can have; see `foundation.models.EITConfig`.
 
@@ -154,7 +156,9 @@ def check_shape(
     """
     check_whole(1, dim=dim, heads=heads, patch_length=patch_length)
     check_whole(0, individual_layers=individual_layers, interaction_layers=interaction_layers)
-    check_whole(0, time_layers=time_layers, inducing_points=inducing_points)
+    check_whole(0, time_layers=time_layers, inducing_points=inducing_points, population_layers=population_layers)
+    if causal and not population_layers:
+        raise ConfigError("causal is true and population_layers 0: the population stream is what it is for")
     if dim % heads or (dim // heads) % 2:
         raise ConfigError(f"dim is {dim} and heads {heads}: each head needs an even number of features")
     if individual_layers + interaction_layers < 1:

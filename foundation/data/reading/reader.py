@@ -61,7 +61,8 @@ class WindowReader:
         mask_BN, mask_BT = torch.empty(n, n_rows, dtype=torch.bool), torch.empty(n, n_columns, dtype=torch.bool)
         fill_masks(n_units_B, table.n_bins_B, mask_BN.numpy(), mask_BT.numpy())
         x_BNT = x.view(n, n_rows, n_columns)
-        batch = WindowBatch(x_BNT=x_BNT, mask_BN=mask_BN, mask_BT=mask_BT, **self._about(table))
+        unit_BN = torch.from_numpy(_unit_places(table, n_units_B, n_rows))
+        batch = WindowBatch(x_BNT=x_BNT, mask_BN=mask_BN, mask_BT=mask_BT, unit_BN=unit_BN, **self._about(table))
         self.seconds["collation"] += time.perf_counter() - began
         return batch
 
@@ -164,6 +165,15 @@ class WindowReader:
         row = np.arange(len(table.unit_index)) - np.repeat(table.unit_offsets[:-1], counts)
         unit_row[np.repeat(map_B, counts) + table.unit_index] = row
         return map_B, unit_row
+
+
+def _unit_places(table: WindowTable, n_units_B: np.ndarray, n_rows: int) -> np.ndarray:
+    """``(B, n_rows)`` int32, the place of each unit in its recording; -1 where there is none."""
+    there_BN = np.arange(n_rows) < n_units_B[:, None]
+    place_BN = np.where(there_BN, np.arange(n_rows, dtype=np.int32), np.int32(-1))
+    if table.unit_index is not None:
+        place_BN[there_BN] = table.unit_index
+    return place_BN
 
 
 def _columns(table: WindowTable, bins_per_token: int) -> int:

@@ -17,7 +17,7 @@ from foundation.common.errors import ConfigError, StoreError
 from foundation.data.covariate_settings import SurroundSettings
 from foundation.data.steps.data_settings import DataSettings
 from foundation.data.steps.step import StepWindows
-from foundation.data.steps.views import ViewSpec, draw_start, same_condition
+from foundation.data.steps.views import ViewSpec, draw_cut, draw_start, same_condition
 from foundation.data.windows import WindowTable, to_nanoseconds
 from foundation.store.catalog import Catalog
 from foundation.store.catalog_row import CatalogRows
@@ -293,6 +293,11 @@ class StepPlan:
         grid = max(width, float(self._resolution_R[index]))
         views: list[View] = []
         for place, n_tokens in enumerate(outline.tokens_MV[number].tolist()):
+            if self.spec.cut and not place:
+                drawn = draw_cut(rng, domain, n_tokens, self.spec.min_tokens, width * self.bins_per_token, grid)
+                if drawn is not None:
+                    views.append(View(drawn[0], drawn[1] * self.bins_per_token))
+                    continue
             n_bins = n_tokens * self.bins_per_token
             bound = 0 < place < self.spec.views  # candidates are from anywhere
             near = (views[0].start, self.spec.max_distance) if bound and self.spec.max_distance is not None else None

@@ -25,6 +25,8 @@ class ViewSpec:
         apart: views do not overlap in time, where the recording has room for that.
         condition: ``table.column`` of intervals, such as ``states.state``: later views have another label than the
             first has in its middle, where the recording has such a table and time enough; None: whatever holds.
+        cut: the first view may begin in an interval that is shorter than it, and is then cut to that interval's whole
+            tokens, so that short trials are seen as often as long ones; never to fewer than ``min_tokens``.
 
     Raises:
         ConfigError: if a number is impossible.
@@ -42,6 +44,7 @@ class ViewSpec:
     surround: SurroundSettings | None = None
     apart: bool = False
     condition: str | None = None
+    cut: bool = False
 
     def __post_init__(self) -> None:
         if self.views < 1:
@@ -108,6 +111,41 @@ def draw_start(
     k = int(rng.integers(total))
     i = int(np.searchsorted(np.cumsum(places), k, side="right"))
     return float(low[i] + (k - (np.cumsum(places)[i] - places[i])) * grid)
+
+
+def draw_cut(
+    rng: np.random.Generator, domain: Interval, tokens: int, min_tokens: int, token: float, grid: float
+) -> tuple[float, int] | None:
+    """A segment of ``tokens`` tokens, or of a whole interval that has fewer of them.
+
+    Every start on an interval's grid that leaves room for all tokens is as likely as any other; an interval that is
+    shorter counts as one start, its own.
+
+    Args:
+        rng: draws one number, if there is a start at all.
+        domain: where the recording was observed.
+        tokens: of the segment, at most.
+        min_tokens: of the segment, at least.
+        token: seconds of a token.
+        grid: seconds between two possible starts.
+
+    Returns:
+        Start in seconds and number of tokens; None where no interval holds ``min_tokens``.
+
+    Example:
+        >>> trials = Interval([0.0, 5.0, 9.0], [0.4, 5.6, 9.1])
+        >>> sorted({draw_cut(np.random.default_rng(k), trials, 5, 2, 0.1, 0.1) for k in range(20)})
+        [(0.0, 4), (5.0, 5), (5.1, 5)]
+    """
+    length_I = np.floor((domain.end - domain.start) / token + 1e-6).astype(np.int64)
+    places_I = np.floor((domain.end - domain.start - tokens * token) / grid + 1e-3).astype(np.int64) + 1
+    places_I = np.where(length_I < min_tokens, 0, np.maximum(places_I, 1))
+    ends_I = np.cumsum(places_I)
+    if not len(ends_I) or not ends_I[-1]:
+        return None
+    k = int(rng.integers(ends_I[-1]))
+    i = int(np.searchsorted(ends_I, k, side="right"))
+    return float(domain.start[i] + (k - (ends_I[i] - places_I[i])) * grid), min(tokens, int(length_I[i]))
 
 
 def check_condition(condition: str | None) -> None:

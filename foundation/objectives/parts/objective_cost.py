@@ -40,7 +40,8 @@ class ObjectiveCost:
     """Cost of an objective beside the encoder's passes.
 
     Args:
-        trained: views that the encoder sees, with gradients.
+        trained: views that the encoder's unit stream sees, with gradients.
+        population: views that its population stream sees, with gradients.
         targets: views and candidates that a target network sees, without.
         parameters: of projectors, predictors and read-outs that are trained.
         frozen: of target networks, the encoder's copy left out.
@@ -52,6 +53,7 @@ class ObjectiveCost:
     """
 
     trained: tuple[int, ...]
+    population: tuple[int, ...] = ()
     targets: tuple[int, ...] = ()
     parameters: int = 0
     frozen: int = 0
@@ -64,6 +66,7 @@ class ObjectiveCost:
     def __add__(self, other: ObjectiveCost) -> ObjectiveCost:
         return ObjectiveCost(
             self.trained + other.trained,
+            self.population + other.population,
             self.targets + other.targets,
             self.parameters + other.parameters,
             self.frozen + other.frozen,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import distributed as dist
@@ -35,7 +35,7 @@ def parts_for_all(view: WindowBatch) -> tuple[list[Bucket], int]:
 
 def unit_embeddings(model: nn.Module, view: WindowBatch) -> torch.Tensor:
     """``(B, N, D)`` embeddings of a batch's units, computed in parts of like size; 0 where padded."""
-    parts, idle = parts_for_all(view)
+    parts, idle = parts_for_all(replace(view, population_row_BN=None))
     z_parts = [(part.rows_B, model(**part.model_inputs()).z_BND) for part in parts]
     batch, n_units = view.mask_BN.shape
     z_BND = z_parts[0][1].new_zeros(batch, n_units, z_parts[0][1].shape[-1])
@@ -50,8 +50,9 @@ def population_embeddings(model: nn.Module, view: WindowBatch) -> torch.Tensor:
     """``(B, D)`` embeddings of a batch's populations: the mean over the tokens that are there."""
     y_BD: torch.Tensor | None = None
     parts, idle = parts_for_all(view)
+    alone = {} if view.population_row_BN is None else {"units": False}
     for part in parts:
-        p_BTD = model(**part.model_inputs()).p_BTD
+        p_BTD = model(**part.model_inputs(), **alone).p_BTD
         tokens_BT = part.windows.mask_BT.unflatten(1, (p_BTD.shape[1], -1)).all(-1)
         mean_BD = (p_BTD * tokens_BT[..., None]).sum(1) / tokens_BT.sum(1).clamp(min=1)[:, None]
         if y_BD is None:
@@ -59,7 +60,7 @@ def population_embeddings(model: nn.Module, view: WindowBatch) -> torch.Tensor:
         y_BD[part.rows_B] = mean_BD
     assert y_BD is not None
     for _ in range(idle):
-        y_BD = y_BD + 0.0 * model(**parts[-1].first().model_inputs()).p_BTD.sum()
+        y_BD = y_BD + 0.0 * model(**parts[-1].first().model_inputs(), **alone).p_BTD.sum()
     return y_BD
 
 

@@ -6,6 +6,7 @@ import atexit
 import logging
 import math
 import os
+from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
@@ -63,10 +64,17 @@ class PretrainModule(nn.Module):
         return terms
 
 
-def build_module(settings: PretrainSettings) -> PretrainModule:
-    """Encoder and objective of a run, with the weights that its seed gives."""
+def build_module(settings: PretrainSettings, log_rates: Mapping[str, torch.Tensor] | None = None) -> PretrainModule:
+    """Encoder and objective of a run, with the weights that its seed gives.
+
+    Args:
+        settings: of the run.
+        log_rates: recording id -> log rates of its units, which get rows in a model with a population stream.
+    """
     torch.manual_seed(settings.seed)
     model = own_model(settings.objective) or EIT(settings.model.config())
+    if log_rates and isinstance(model, EIT):
+        model.add_populations(log_rates)
     objective = build_objective(settings.objective, getattr(model.config, "dim", settings.model.dim), model)
     if settings.engine.activation_checkpointing:
         if not getattr(model, "supports_gradient_checkpointing", False):

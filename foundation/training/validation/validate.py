@@ -16,6 +16,7 @@ from foundation.common.retry import retried
 from foundation.data import Loader, StepPlan
 from foundation.embedding.frozen_embeddings import embed_units
 from foundation.evaluation.ridge_readout import ridge_accuracy
+from foundation.models.population_stream import PopulationPlaces
 from foundation.store.catalog import Catalog
 from foundation.store.stored import StoredRecording
 from foundation.training.distributed.deepspeed_state import weights
@@ -99,12 +100,14 @@ class Validator:
         """
         module = self._copy_of(engine)
         steps = self.settings.validation.steps
+        # Held-out units have no rows in a population stream, which then tells nothing of them.
+        places = PopulationPlaces(module.model.config, self.loader.records.texts("id"))
         losses = []
         try:
             for step in range(steps):
                 batch = self._read(partial(self.loader.load, step))
                 self._agree()
-                views = [view.to(engine.device).cast() for view in batch.views]
+                views = [places.placed(view.to(engine.device).cast()) for view in batch.views]
                 loss = float(module(views, batch.context.to(engine.device))["loss"])
                 if module.quiet:
                     log.warning("step %d of %d of the validation does not count: %s", step + 1, steps, module.quiet)

@@ -8,7 +8,8 @@ from foundation.training import PretrainSettings, pretrain
 
 
 @pytest.mark.parametrize(
-    ("name", "millions"), [("eit-tiny", 0.3), ("eit-small", 5.0), ("eit-base", 40.0), ("eit-large", 300.0)]
+    ("name", "millions"),
+    [("eit-tiny", 0.3), ("eit-tiny-population", 0.21), ("eit-small", 5.0), ("eit-base", 40.0), ("eit-large", 300.0)],
 )
 def test_sizes_have_the_parameters_that_they_say(name, millions):
     with torch.device("meta"):
@@ -17,7 +18,7 @@ def test_sizes_have_the_parameters_that_they_say(name, millions):
     assert found == pytest.approx(millions, rel=0.1)
 
 
-@pytest.mark.parametrize("name", ["eit-tiny", "eit-small", "nuclr"])
+@pytest.mark.parametrize("name", ["eit-tiny", "eit-tiny-population", "eit-small", "nuclr"])
 def test_a_run_takes_its_size_from_a_shipped_config(name):
     given = ["--store", "s", "--output", "o", "--config", "pretrain/demo", "--config", f"model/{name}"]
     settings = parse(build_parser("pretrain", pretrain, PretrainSettings), PretrainSettings, given)

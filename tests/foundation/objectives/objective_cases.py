@@ -13,8 +13,10 @@ from foundation.data import WindowBatch, pad_windows
 from foundation.data.augmentations import Augmentation
 from foundation.data.covariate_settings import SurroundSettings
 from foundation.data.steps.step import StepContext
+from foundation.models import EIT, EITConfig
 from foundation.models.batch_norm import GlobalBatchNorm
 from foundation.objectives import (
+    MaskedSettings,
     MYOWSettings,
     NDTSettings,
     NeurPIRSettings,
@@ -28,6 +30,7 @@ from foundation.objectives import (
 )
 
 DIM, PATCH, WINDOWS, UNITS = 8, 2, 7, 6
+RECORDING_B = torch.tensor([0, 0, 1, 0, 1, 1, 0])
 DROPOUT = Augmentation("neuron_dropout", share=0.3)
 HALF = Augmentation("unit_subsampling", share=0.5)
 NOISE = Augmentation("noise", size=0.3, chance=0.7)
@@ -43,7 +46,7 @@ class Case:
     """An objective and the encoder it is tried with."""
 
     settings: ObjectiveSettings
-    encoder: str = "tokens"  # tokens, or mlp: batch norm inside, one number of units
+    encoder: str = "tokens"  # tokens; mlp: batch norm inside, one number of units; or streams: EIT with rows of units
 
 
 CASES = {
@@ -90,6 +93,7 @@ CASES = {
     "nuclr_released": Case(
         ObjectiveSettings("nuclr", nuclr=NuCLRSettings(2, 4, hidden=9, out=7, released_form=True, augmentations=[HALF]))
     ),
+    "masked": Case(ObjectiveSettings("masked", masked=MaskedSettings(2, 4)), encoder="streams"),
     "sum": Case(
         ObjectiveSettings(
             weights={"neurpir": 1.0, "ndt": 0.5},
@@ -136,10 +140,21 @@ class PopulationEncoder(nn.Module):
         return SimpleNamespace(p_BTD=self.last(h).unflatten(0, x_BTN.shape[:2]))
 
 
+def two_streams() -> EIT:
+    """A small EIT with a population stream that knows ten units of two recordings each."""
+    model = EIT(EITConfig(dim=DIM, heads=2, individual_layers=1, interaction_layers=0, patch_length=PATCH,
+                          population_layers=1))  # fmt: skip
+    model.add_populations({"a": torch.linspace(-1, 2, 10), "b": torch.linspace(1, 3, 10)})
+    return model
+
+
+ENCODERS = {"tokens": TokenEncoder, "mlp": PopulationEncoder, "streams": two_streams}
+
+
 def build(case: Case, dtype: torch.dtype = torch.float32, seed: int = 0) -> tuple[nn.Module, Objective]:
     """Encoder and objective with weights of a seed."""
     torch.manual_seed(seed)
-    model = own_model(case.settings) or (TokenEncoder() if case.encoder == "tokens" else PopulationEncoder())
+    model = own_model(case.settings) or ENCODERS[case.encoder]()
     model = model.to(torch.float64)
     objective = build_objective(case.settings, DIM, model).to(torch.float64)
     for module in (model, objective):  # the same numbers in every dtype
@@ -179,13 +194,16 @@ def global_batch(
             )
         )
         views[-1].x_BNT = views[-1].x_BNT.to(dtype)
+        if case.encoder == "streams":
+            row_BN = 10 * RECORDING_B[:, None] + torch.arange(views[-1].mask_BN.shape[1])
+            views[-1].population_row_BN = row_BN.masked_fill(~views[-1].mask_BN, -1)
     surround = None
     if spec.surround is not None:
         e = rng.normal(size=(spec.views, WINDOWS, spec.surround.features))
         surround = torch.from_numpy(e.astype(np.float32))
     context = StepContext(
         item_B=torch.arange(WINDOWS),
-        recording_B=torch.tensor([0, 0, 1, 0, 1, 1, 0]),
+        recording_B=RECORDING_B,
         seed=3,
         step=step,
         steps=20,
@@ -203,7 +221,8 @@ def share(
 
     def of(view: WindowBatch) -> WindowBatch:
         names = ("x_BNT", "mask_BN", "mask_BT", "dt_B", "modality_B", "start_B")
-        return WindowBatch(**{name: getattr(view, name)[rows] for name in names})
+        row_BN = None if view.population_row_BN is None else view.population_row_BN[rows]
+        return WindowBatch(**{name: getattr(view, name)[rows] for name in names}, population_row_BN=row_BN)
 
     surround = None if context.surround_VBS is None else context.surround_VBS[:, rows]
     mine = StepContext(

@@ -31,7 +31,7 @@ def test_it_parses_beside_a_run_builds_and_survives_being_written(name, tmp_path
     if model is None:
         from foundation.models import EIT, EITConfig
 
-        model = EIT(EITConfig(dim=8, heads=2))
+        model = EIT(EITConfig(dim=8, heads=2, population_layers=settings.model.population_layers))
     objective = build_objective(settings.objective, getattr(model.config, "dim", 8), model)
     assert objective.view_spec.tokens >= 1
     written = tmp_path / "launch.yaml"  # what launched processes read

@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -14,6 +15,7 @@ from foundation.common.errors import ConfigError
 from foundation.data.augmentations import Augmentation
 from foundation.data.covariate_settings import SurroundSettings
 from foundation.objectives import (
+    MaskedSettings,
     MYOWSettings,
     NDTSettings,
     NeurPIRSettings,
@@ -22,7 +24,8 @@ from foundation.objectives import (
     SwapVAESettings,
     VICRegSettings,
 )
-from foundation.training import pretrain
+from foundation.store import Catalog, Store
+from foundation.training import ModelSettings, pretrain
 from foundation.training.checkpoint.checkpoint import list_checkpoints
 from foundation.training.pretrain_settings import ValidationSettings
 
@@ -50,6 +53,12 @@ OBJECTIVES = {
         "nuclr",
         nuclr=NuCLRSettings(4, 6, hidden=16, out=16, augmentations=[Augmentation("unit_subsampling", share=0.5)]),
     ),
+    "masked": ObjectiveSettings("masked", masked=MaskedSettings(4, 8)),
+    "both_streams": ObjectiveSettings(
+        weights={"neurpir": 1.0, "masked": 0.5},
+        neurpir=NeurPIRSettings(4, 8, projector=[32]),
+        masked=MaskedSettings(4, 8),
+    ),
     "sum": ObjectiveSettings(
         weights={"neurpir": 1.0, "ndt": 0.5}, neurpir=NeurPIRSettings(4, 8, projector=[32]), ndt=NDTSettings(4, 8)
     ),
@@ -75,6 +84,8 @@ def of(tiny, small_store, tmp_path, runs):
         places = {"store": str(tmp_path / "store"), "output": str(tmp_path / f"run-{name}"), "tracking_uri": runs}
         if OBJECTIVES[name].own_units():  # one population
             places["validation"] = ValidationSettings(held_out="session != 'session0'")
+        if "masked" in OBJECTIVES[name].title:
+            places["model"] = ModelSettings(dim=16, heads=2, interaction_layers=0, population_layers=1)
         return tiny(objective=OBJECTIVES[name], **places, **changes)
 
     return build
@@ -96,7 +107,9 @@ def test_every_objective_trains_and_is_watched(of, name):
     assert type(said["model"]) is type(model)
 
 
-@pytest.mark.parametrize(("name", "stage"), [("myow", 0), ("myow", 3), ("swap_vae", 0), ("neurpir", 2)])
+@pytest.mark.parametrize(
+    ("name", "stage"), [("myow", 0), ("myow", 3), ("swap_vae", 0), ("neurpir", 2), ("both_streams", 1)]
+)
 def test_a_resumed_run_ends_in_the_same_weights_target_and_all(of, name, stage):
     settings = of(name, zero_stage=stage, keep_checkpoints=9)
     pretrain(settings)
@@ -143,3 +156,31 @@ def test_objectives_that_ask_for_other_views_are_refused_before_any_work(of, tmp
     )
     with pytest.raises(ConfigError, match=r"neurpir\.max_tokens=8, ndt\.max_tokens=9"):
         pretrain(type(settings)(**{**settings.__dict__, "objective": other}))
+
+
+def test_every_unit_of_the_training_recordings_has_a_row_that_starts_from_its_rate(of, small_store):
+    settings = of("masked", steps=2, validation=ValidationSettings(held_out="session == 'session0'"))
+    model = AutoModel.from_pretrained(pretrain(settings))
+    recordings = {r.id: r for r in Catalog.open(Store(small_store)) if r.record.session != "session0"}
+    (table,) = model.config.population_tables
+    assert table == {name: recording.n_units for name, recording in recordings.items()}
+    rates = np.concatenate([recordings[name].firing_rates() for name in table])
+    assert model.population.rows.log_rate_0.exp().numpy() == pytest.approx(np.maximum(rates, 0.01), rel=1e-5)
+
+
+def test_validation_of_units_without_rows_is_refused_or_leaves_them_out(of):
+    validation = ValidationSettings(every=1, held_out="session == 'session0'", steps=1)
+    with pytest.raises(ConfigError, match=r"validation\.every is 1: 0 with objective masked"):
+        pretrain(of("masked", steps=2, validation=validation))
+    settings = of("both_streams", steps=2, validation=validation)
+    pretrain(settings)
+    assert metrics(settings.output)[-1]["validation/loss"] > 0
+
+
+def test_an_earlier_run_is_gone_on_with(of):
+    """Settings that came later are no part of a run that does not use them."""
+    identity = of("ndt").identity()
+    assert "masked" not in identity["objective"]
+    assert not {"population_layers", "causal"} & set(identity["model"])
+    assert {"population_layers", "causal"} <= set(of("masked").identity()["model"])
+    assert "masked" in of("both_streams").identity()["objective"]

@@ -1,0 +1,83 @@
+"""Work and memory of EIT's population stream: a read-in and a read-out of units, and a trunk over tokens of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from foundation.common.work import Work, total
+from foundation.cost_model.encoder_cost import FULL, EncoderCost
+from foundation.cost_model.step_shapes import Part
+from foundation.models.config import EITConfig
+
+
+@dataclass(frozen=True)
+class PopulationCost:
+    """What a population stream costs: units x features x time at its two ends, and a trunk of one token a time.
+
+    Rows of units are left out of its weights: how many there are, a store says and not a model.
+
+    Args:
+        config: of the model.
+        precision: ``fp32`` or ``bf16``.
+        checkpointing: blocks are computed again in the backward pass.
+
+    Example:
+        >>> cost = PopulationCost(EITConfig(dim=64, heads=4, population_layers=2))
+        >>> part = (4, 200, 20)
+        >>> cost.forward(part).flops < 0.1 * EncoderCost(cost.config).forward(part).flops
+        True
+    """
+
+    config: EITConfig
+    precision: str = "fp32"
+    checkpointing: bool = False
+
+    @property
+    def trunk(self) -> EncoderCost:
+        """The blocks over time, as those of a single unit."""
+        config = self.config
+        shape = {name: getattr(config, name) for name in ("dim", "heads", "mlp_ratio", "gated_mlp", "dropout")}
+        shape |= {name: getattr(config, name) for name in ("rotary_share", "rotate_values")}
+        blocks = EITConfig(**shape, individual_layers=config.population_layers, interaction_layers=0, patch_length=1)
+        return EncoderCost(blocks, self.precision, self.checkpointing)
+
+    @property
+    def parameters(self) -> int:
+        """Weights, without rows of units."""
+        if not self.config.population_layers:
+            return 0
+        d = self.config.dim
+        read_in_of_a_unit = 2 * d  # the trunk's own read-in of one bin, which is not there
+        return self.trunk.parameters - read_in_of_a_unit + d + d * d + d
+
+    def forward(self, part: Part) -> Work:
+        """The stream, once."""
+        return self._whole(part, backward=False)
+
+    def backward(self, part: Part) -> Work:
+        """The backward pass, without what is computed again."""
+        return self._whole(part, backward=True)
+
+    def recomputed(self, part: Part) -> Work:
+        """What checkpointing computes again."""
+        return self.trunk.recomputed((part[0], 1, part[2]))
+
+    def held(self, part: Part) -> float:
+        """Bytes kept from the forward to the backward pass."""
+        batch, units, tokens = part
+        return self.trunk.held((batch, 1, tokens)) + FULL * batch * units * (4 * self.config.dim + 3 * tokens)
+
+    def held_again(self, part: Part) -> float:
+        """Bytes of the one block that is being computed again, with checkpointing."""
+        return self.trunk.held_again((part[0], 1, part[2]))
+
+    def _whole(self, part: Part, backward: bool) -> Work:
+        batch, units, tokens = part
+        trunk, d, times = self.trunk, self.config.dim, 2 if backward else 1
+        blocks = trunk.backward((batch, 1, tokens)) if backward else trunk.forward((batch, 1, tokens))
+        spared = Work(-2.0 * batch * tokens * d)  # the trunk's own read-in of one bin
+        rows, cells = batch * units, batch * units * tokens
+        # Backward the counts take no gradient: the read-in has one product there, the read-out two.
+        ends = Work(2.0 * cells * d * (3 if backward else 2), FULL * (rows * 6 * d + cells * 8) * times, 40.0 * times)
+        out = Work(2.0 * batch * tokens * d * d * times)
+        return total([blocks, spared, ends, out])

@@ -1,0 +1,170 @@
+"""Masked modelling of the population: hide units and moments, and say how much hidden units fire.
+
+Units that are hidden throughout a window must be told from the others (co-smoothing, as in LFADS and the Neural Latents
+Benchmark), hidden moments from the time around them (NDT, arXiv 2108.01210; NDT3 and MtM, arXiv 2407.14668, mix both).
+The likelihood of hidden bins alone is maximised: Poisson for counts, Gaussian of unit variance for sampled values.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from foundation.common.errors import ConfigError
+from foundation.common.work import Work
+from foundation.data.batch import WindowBatch
+from foundation.data.steps.step import StepContext
+from foundation.data.steps.views import ViewSpec
+from foundation.models import EITOutput
+from foundation.models.population_stream import token_sums
+from foundation.models.tokens import scaled
+from foundation.objectives.base import Objective
+from foundation.objectives.method_settings import MaskedSettings
+from foundation.objectives.ndt import poisson_nll
+from foundation.objectives.parts.gather import gather_rows
+from foundation.objectives.parts.objective_cost import (
+    FULL,
+    ObjectiveCost,
+    StepRows,
+    collapse_work,
+    level_rows,
+    singular_values,
+)
+from foundation.objectives.parts.projector import wide
+from foundation.objectives.parts.rows import parts_for_all
+
+
+class Masked(Objective):
+    """The objective. What it trains is the model's own population stream, with that stream's read-out.
+
+    Args:
+        settings: see `MaskedSettings`.
+        dim: features of the model's tokens; not needed.
+        model: must have a population stream (``population_layers``).
+
+    Raises:
+        ConfigError: if the model has none.
+    """
+
+    def __init__(self, settings: MaskedSettings, dim: int, model: nn.Module | None = None) -> None:
+        super().__init__()
+        self.settings = settings
+        config: Any = getattr(model, "config", None)
+        if not getattr(config, "population_layers", 0):
+            raise ConfigError(
+                "objective masked needs a population stream: set model.population_layers to at least 1, as "
+                "--config objective/masked does"
+            )
+        self.bins, self.value_transform = config.patch_length, config.value_transform
+
+    @classmethod
+    def cost(cls, settings: MaskedSettings, dim: int, patch: int, rows: StepRows) -> ObjectiveCost:
+        """Return the cost of a step; see `Objective.cost`."""
+        everyone = level_rows(rows, "population")[1]
+        bins = float(rows.neuron_tokens) * FULL
+        return ObjectiveCost(
+            trained=(),
+            population=(0,),
+            work=Work(0.0, bins * 40, 120) + collapse_work(everyone, dim),
+            singular=singular_values(everyone, dim),
+            gathered=float(everyone - rows.windows) * dim * FULL,
+            held=bins * 4,
+            collectives=6,
+        )
+
+    @property
+    def view_spec(self) -> ViewSpec:
+        """One window, of a whole trial where trials are short."""
+        return ViewSpec(1, self.settings.min_tokens, self.settings.max_tokens, cut=True)
+
+    def hidden(self, view: WindowBatch, context: StepContext) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw ``(B, N)`` units that are hidden throughout, and ``(B, T)`` tokens; one of each is always seen."""
+        tokens_BT = view.mask_BT.unflatten(1, (-1, self.bins)).all(-1)
+        draws = context.draws("masked")
+        unit_BN = _some(draws.child("units").uniform(view.mask_BN.shape[1]), view.mask_BN, self.settings.hide_units)
+        time_BT = _some(draws.child("time").uniform(tokens_BT.shape[1]), tokens_BT, self.settings.hide_time)
+        return unit_BN, time_BT
+
+    def losses(
+        self, model: nn.Module, views: list[WindowBatch], context: StepContext
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """The mean over the hidden bins of the global batch.
+
+        Returns:
+            ``loss``; ``hidden``, the share of hidden bins; ``bits_units`` and ``bits_time``, bits a spike by which
+            events of hidden units, and those at hidden moments, are told better than by each unit's measured rate; and
+            ``(B, D)`` embeddings of the windows.
+
+        Raises:
+            ConfigError: if windows do not say which units they show.
+        """
+        view = views[0]
+        if view.population_row_BN is None:
+            raise ConfigError("objective masked: windows do not say which rows their units have (`PopulationPlaces`)")
+        unit_BN, time_BT = self.hidden(view, context)
+        sums_BX = view.x_BNT.new_zeros(len(view), 7)
+        embeddings: list[tuple[torch.Tensor, torch.Tensor]] = []
+        parts, idle = parts_for_all(view)
+        for bucket in parts:
+            rows, part = bucket.rows_B, bucket.windows
+            n_units, n_tokens = part.mask_BN.shape[1], part.mask_BT.shape[1] // self.bins
+            units_BN, moments_BT = unit_BN[rows, :n_units], time_BT[rows, :n_tokens]
+            out = model(**bucket.model_inputs(), hidden_BN=units_BN, hidden_BT=moments_BT, units=False)
+            tokens_BT = part.mask_BT.unflatten(1, (n_tokens, -1)).all(-1)
+            found_BX = self._sums(part, out, units_BN, moments_BT, tokens_BT)
+            sums_BX = sums_BX.to(found_BX.dtype).index_put((rows.to(found_BX.device),), found_BX)
+            mean_BD = (out.p_BTD * tokens_BT[..., None]).sum(1) / tokens_BT.sum(1).clamp(min=1)[:, None]
+            embeddings.append((rows, mean_BD.detach()))
+        for _ in range(idle):
+            one = parts[-1].first()
+            sums_BX = sums_BX + 0.0 * model(**one.model_inputs(), units=False).expected_BNT.sum()
+        total_X = gather_rows(sums_BX).sum(0)
+        told = total_X.detach()
+        terms = {
+            "loss": total_X[0] / total_X[1].clamp(min=1),
+            "hidden": told[1] / told[2].clamp(min=1),
+            "bits_units": told[4] / told[3].clamp(min=1) / math.log(2),
+            "bits_time": told[6] / told[5].clamp(min=1) / math.log(2),
+        }
+        y_BD = torch.cat([y for _, y in embeddings])[torch.cat([r for r, _ in embeddings]).argsort()]
+        return terms, gather_rows(y_BD)
+
+    def _sums(
+        self, part: WindowBatch, out: EITOutput, unit_BN: torch.Tensor, time_BT: torch.Tensor, tokens_BT: torch.Tensor
+    ) -> torch.Tensor:
+        """``(B, 7)`` sums over each window.
+
+        They are: the loss over hidden bins, hidden bins, all bins; events of hidden units and nats gained on them;
+        events of the other units at hidden moments and nats gained on these.
+        """
+        assert out.expected_BNT is not None
+        assert out.usual_BN is not None
+        assert part.population_row_BN is not None
+        said_BNT = wide(out.expected_BNT)
+        there_BNT = (part.mask_BN & (part.population_row_BN >= 0))[:, :, None] & tokens_BT[:, None, :]
+        true_BNT = token_sums(part.x_BNT.to(said_BNT.dtype), part.modality_B, self.bins).masked_fill(~there_BNT, 0)
+        counts_B11 = (part.modality_B == 0)[:, None, None]
+        values_BNT = scaled(true_BNT, torch.ones_like(part.modality_B), "none", self.value_transform)
+        nll_BNT = torch.where(counts_B11, poisson_nll(said_BNT, true_BNT), 0.5 * (said_BNT - values_BNT) ** 2)
+        by_unit_BNT = there_BNT & unit_BN[:, :, None]
+        by_time_BNT = there_BNT & time_BT[:, None, :]
+        hidden_BNT = by_unit_BNT | by_time_BNT
+        with torch.no_grad():
+            gained_BNT = poisson_nll(out.usual_BN[:, :, None].to(said_BNT.dtype), true_BNT) - nll_BNT
+            told = []
+            for those_BNT in (by_unit_BNT, by_time_BNT & ~by_unit_BNT):
+                told += [true_BNT * (those_BNT & counts_B11), gained_BNT * (those_BNT & counts_B11)]
+        columns = [nll_BNT * hidden_BNT, hidden_BNT, there_BNT, *told]
+        return torch.stack([column.to(said_BNT.dtype).sum((1, 2)) for column in columns], dim=1)
+
+
+def _some(u_BL: torch.Tensor, there_BL: torch.Tensor, share: float) -> torch.Tensor:
+    """``(B, L)`` those that drew less than a share, of those that are there; one of them is always left out."""
+    if not share:
+        return torch.zeros_like(there_BL)
+    drawn_BL = u_BL.masked_fill(~there_BL, -1.0)
+    most_B1 = drawn_BL.amax(1, keepdim=True)  # what drew most is seen, whatever chance says
+    return there_BL & (u_BL < share) & (drawn_BL < most_B1)

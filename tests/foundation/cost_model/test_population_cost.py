@@ -1,0 +1,66 @@
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from foundation.cost_model.copied_products import Moved
+from foundation.cost_model.encoder_cost import EncoderCost
+from foundation.cost_model.population_cost import PopulationCost
+from foundation.models import EIT, EITConfig
+from foundation.training.monitor.throughput import ATTENTION
+
+PART = (4, 48, 20)  # windows, units, tokens
+
+
+def pair(**changes) -> tuple[EIT, dict]:
+    torch.manual_seed(0)
+    model = EIT(EITConfig.named("eit-tiny-population", **{"patch_length": 2, "dropout": 0.0} | changes)).train()
+    batch, units, tokens = PART
+    model.add_populations({"a": torch.zeros(units)})
+    given = {
+        "x_BNT": torch.poisson(torch.full((batch, units, tokens * 2), 0.4)),
+        "mask_BN": torch.ones(batch, units, dtype=torch.bool),
+        "mask_BT": torch.ones(batch, tokens * 2, dtype=torch.bool),
+        "dt_B": torch.full((batch,), 0.05),
+        "modality_B": torch.zeros(batch, dtype=torch.int64),
+        "population_row_BN": torch.arange(units).repeat(batch, 1),
+        "hidden_BT": torch.zeros(batch, tokens, dtype=torch.bool),
+        "units": False,
+    }
+    return model, given
+
+
+def passes(model, given, counter):
+    with counter() as forward:
+        out = model(**given)
+        loss = out.expected_BNT.square().mean()
+    with counter() as backward:
+        loss.backward()
+    return forward, backward
+
+
+@pytest.mark.parametrize("changes", [{}, {"gated_mlp": True}, {"population_layers": 1, "causal": True}])
+def test_flops_and_weights_are_those_that_torch_counts(changes):
+    model, given = pair(**changes)
+    forward, backward = passes(model, given, lambda: FlopCounterMode(display=False, custom_mapping=ATTENTION))
+    cost = PopulationCost(model.config)
+    rows = model.population.rows
+    assert cost.parameters == sum(p.numel() for p in model.population.parameters()) - rows.table_0.numel()
+    assert cost.parameters + EncoderCost(model.config).parameters + rows.table_0.numel() == sum(
+        p.numel() for p in model.parameters()
+    )
+    assert cost.forward(PART).flops == forward.get_total_flops()
+    assert cost.backward(PART).flops == backward.get_total_flops()
+
+
+def test_bytes_beside_products_are_near_those_that_torch_makes():
+    model, given = pair()
+    cost = PopulationCost(model.config)
+    for found, said in zip(passes(model, given, Moved), (cost.forward(PART), cost.backward(PART)), strict=True):
+        assert said.moved == pytest.approx(found.bytes, rel=0.35)
+
+
+def test_cost_grows_with_units_at_the_ends_alone():
+    cost = PopulationCost(EITConfig(dim=64, heads=4, population_layers=2))
+    few, many, more = (cost.forward((1, units, 20)).flops for units in (10, 20, 30))
+    assert more - many == many - few == 2 * 2 * 10 * 20 * 64
+    assert PopulationCost(EITConfig()).parameters == 0
