@@ -8,7 +8,7 @@ import torch
 from objective_cases import CASES, PATCH, build, global_batch
 
 from foundation.common.errors import ConfigError
-from foundation.data import StepPlan
+from foundation.data import StepPlan, WindowBatch, pad_windows
 from foundation.data.steps.data_settings import DataSettings
 from foundation.data.steps.step import StepContext
 from foundation.data.steps.views import ViewSpec, draw_cut
@@ -130,3 +130,36 @@ def test_windows_of_a_store_lie_within_observed_time(small_store):
         assert view.n_bins % 2 == 0
     again = StepPlan(catalog, data, ViewSpec(1, 4, 40, cut=True), bins_per_token=2, seed=0)
     assert [w.views for w in again(2)] == [w.views for w in plan(2)]
+
+
+def windows(n_windows: int, seed: int, shared: bool) -> WindowBatch:
+    """Twelve units that follow one slow signal; or, if it is not shared, each a signal of its own."""
+    rng = np.random.default_rng(seed)
+    phase = rng.uniform(0, 2 * np.pi, (n_windows, 1 if shared else 12, 1))
+    signal_BNT = np.sin(phase + np.arange(12) * 0.7) * np.where(np.arange(12) % 2, 1.2, -1.2)[:, None]
+    counts_BNT = rng.poisson(np.exp(signal_BNT))
+    batch = pad_windows(list(counts_BNT), bin_widths=[0.1] * n_windows, starts=[0.0] * n_windows,
+                        modalities=[0] * n_windows, bins_per_token=1)  # fmt: skip
+    batch.population_row_BN = torch.arange(12).repeat(n_windows, 1)
+    return batch
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_hidden_units_are_told_from_others_that_share_a_signal_and_only_then(shared):
+    torch.manual_seed(0)
+    model = EIT(EITConfig(dim=16, heads=2, interaction_layers=0, patch_length=1, population_layers=1))
+    mean = float(windows(200, 9, shared).x_BNT.mean())
+    model.add_populations({"a": torch.full((12,), mean * 10).log()})
+    objective = Masked(MaskedSettings(12, 12), 16, model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for step in range(150):
+        batch = windows(32, step, shared)
+        context = StepContext(torch.arange(32), torch.zeros(32, dtype=torch.int64), step=step)
+        loss = objective(model, [batch], context)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        terms = objective(model, [windows(300, 1000, shared)], StepContext(torch.arange(300), torch.zeros(300).long()))
+    assert (float(terms["bits_units"]) > 0.2) == shared
+    assert abs(float(terms["bits_units"])) > 0.2 or float(terms["bits_units"]) < 0.02
