@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -244,7 +244,7 @@ class PopulationPlaces:
     """Where the units of recordings stand among the rows of a model's population stream.
 
     Args:
-        config: of the model.
+        config: of the model; one of another kind than `EITConfig` has no population stream.
         recordings: ids of the recordings that batches count.
 
     Example:
@@ -256,10 +256,10 @@ class PopulationPlaces:
         [[3, 4]]
     """
 
-    def __init__(self, config: EITConfig, recordings: Sequence[str]) -> None:
-        places = population_places(config) if getattr(config, "population_layers", 0) else {}
-        self.first_R = torch.tensor([places.get(name, (-1, 0))[0] for name in recordings], dtype=torch.int64)
+    def __init__(self, config: Any, recordings: Sequence[str]) -> None:
         self.runs = bool(getattr(config, "population_layers", 0))
+        places = population_places(config) if self.runs else {}
+        self.first_R = torch.tensor([places.get(name, (-1, 0))[0] for name in recordings], dtype=torch.int64)
 
     def placed(self, batch: WindowBatch) -> WindowBatch:
         """The batch with ``population_row_BN``; as it is, where the model has no population stream.

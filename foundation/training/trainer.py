@@ -7,7 +7,6 @@ import time
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from foundation.common.output.progress import Progress
 from foundation.data import Loader, StepBatch, StepPlan
@@ -76,8 +75,7 @@ class Trainer:
         self.reports = Reports(self.folder, self.control, bins)
         self.skips = Skips(settings.safety.max_skipped)
         self.paths = self.loader.records.texts("path")
-        own: Any = module.model.config
-        self.places = PopulationPlaces(own, self.plan.recordings)
+        self.places = PopulationPlaces(module.model.config, self.plan.recordings)
         self.best = Best(settings.saving.best, settings.saving.highest)
 
     def run(self) -> Path:

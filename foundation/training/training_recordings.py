@@ -7,7 +7,7 @@ import hashlib
 import torch
 
 from foundation.common.errors import ConfigError
-from foundation.common.progress import progress
+from foundation.common.output.progress import progress
 from foundation.models.population_stream import log_rates
 from foundation.store.catalog import Catalog
 from foundation.store.catalog_row import CatalogRows
