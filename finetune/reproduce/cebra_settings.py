@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from foundation.common.errors import ConfigError
+from foundation.common.settings.setting_limits import Count, Limited, one_of
+
+ARCHITECTURES = tuple(f"offset{n}-model" for n in (1, 5, 10, 36))
 
 
 @dataclass(frozen=True)
-class CEBRASettings:
+class CEBRASettings(Limited):
     """How CEBRA is fitted.
 
     Args:
@@ -26,20 +29,12 @@ class CEBRASettings:
         ConfigError: if a value is impossible.
     """
 
-    architecture: str = "offset10-model"
-    dim: int = 8
-    hidden: int = 32
-    time_offsets: int = 10
+    architecture: Annotated[str, one_of(*ARCHITECTURES)] = "offset10-model"
+    dim: Count = 8
+    hidden: Count = 32
+    time_offsets: Count = 10
     temperature: float = 1.0
     learning_rate: float = 3e-4
-    batch_size: int = 512
-    steps: int = 1000
+    batch_size: Count = 512
+    steps: Count = 1000
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        allowed = tuple(f"offset{n}-model" for n in (1, 5, 10, 36))
-        if self.architecture not in allowed:
-            raise ConfigError(f"architecture is {self.architecture!r}: one of {', '.join(allowed)}")
-        for name in ("dim", "hidden", "time_offsets", "batch_size", "steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_checks import check_local
+from foundation.common.settings.setting_limits import Count, Limited, between
 
 
 @dataclass(frozen=True)
-class EmbedSettings:
+class EmbedSettings(Limited):
     """What `foundation embed` writes: one embedding per unit of every recording.
 
     Args:
@@ -28,15 +29,11 @@ class EmbedSettings:
     checkpoint: str
     store: str
     output: str | None = None
-    bin_width: float = 0.005
-    tokens: int = 32
-    max_windows: int = 64
+    bin_width: Annotated[float, between(0.0001, 3600, "seconds")] = 0.005
+    tokens: Count = 32
+    max_windows: Count = 64
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 1e-4 <= self.bin_width <= 3600:
-            raise ConfigError(f"bin_width is {self.bin_width}: from 0.0001 to 3600 seconds")
-        for name in ("tokens", "max_windows"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
+        super().__post_init__()
         check_local(output=self.output)

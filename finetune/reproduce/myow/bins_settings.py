@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 from finetune.reproduce.cebra_settings import CEBRASettings
 from foundation.common.errors import ConfigError
 from foundation.common.settings.renamed_settings import renamed
+from foundation.common.settings.setting_limits import Count, CountOrNone, Limited, at_least, one_of
 from foundation.objectives.method_settings import MYOWSettings, SwapVAESettings
 
 FLOOR, SHUFFLED = "linear", "shuffled"
@@ -16,7 +18,7 @@ TASK_NAMES = ("reach", "sleep")
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(Limited):
     """How encoders of bins are trained.
 
     Args:
@@ -41,11 +43,11 @@ class Training:
         ConfigError: if a value is impossible.
     """
 
-    max_steps: int = renamed("most_steps", 4000)
-    every: int = 200
-    steps: int | None = None
-    batch_size: int = 256
-    optimizer: str = "adamw"
+    max_steps: Annotated[int, at_least(1)] = renamed("most_steps", 4000)
+    every: Count = 200
+    steps: CountOrNone = None
+    batch_size: Count = 256
+    optimizer: Annotated[str, one_of("adamw", "sgd", "lars")] = "adamw"
     learning_rate: float = 1e-3
     momentum: float = 0.9
     weight_decay: float = 1e-6
@@ -58,14 +60,9 @@ class Training:
     cebra: CEBRASettings = field(default_factory=lambda: CEBRASettings(architecture="offset1-model"))
 
     def __post_init__(self) -> None:
-        for name in ("max_steps", "every", "steps", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}: at least 1")
+        super().__post_init__()
         if self.steps is not None and self.steps > self.max_steps:
             raise ConfigError(f"steps is {self.steps}: at most max_steps, {self.max_steps}")
-        if self.optimizer not in ("adamw", "sgd", "lars"):
-            raise ConfigError(f"optimizer is {self.optimizer!r}: one of adamw, sgd, lars")
         if self.warmup is not None and not 0 <= self.warmup <= self.max_steps:
             raise ConfigError(f"warmup is {self.warmup}: from 0 to max_steps, {self.max_steps}")
         if (self.optimizer == "lars") != (self.supervised_learning_rate is not None):
@@ -85,7 +82,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class MYOWTable:
+class MYOWTable(Limited):
     """Which runs of a MYOW table are made.
 
     Args:
@@ -102,19 +99,16 @@ class MYOWTable:
     """
 
     subject: str = "Chewie"
-    task: str = "reach"
+    task: Annotated[str, one_of(*TASK_NAMES)] = "reach"
     models: list[str] = field(default_factory=lambda: [FLOOR, SHUFFLED, *LEARNED])
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
-    threads: int = 1
+    threads: Count = 1
     training: Training = field(default_factory=Training)
 
     def __post_init__(self) -> None:
-        if self.task not in TASK_NAMES:
-            raise ConfigError(f"task is {self.task!r}: one of {', '.join(TASK_NAMES)}")
+        super().__post_init__()
         unknown = sorted(set(self.models) - {FLOOR, SHUFFLED, *LEARNED})
         if unknown:
             raise ConfigError(f"models has {unknown[0]!r}: one of {', '.join([FLOOR, SHUFFLED, *LEARNED])}")
         if not self.seeds or min(self.seeds) < 0:
             raise ConfigError(f"seeds is {self.seeds}: one or more, each 0 or more")
-        if self.threads < 1:
-            raise ConfigError(f"threads is {self.threads}: at least 1")

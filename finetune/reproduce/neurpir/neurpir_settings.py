@@ -7,6 +7,7 @@ from typing import Any
 
 from finetune.reproduce.neurpir.step_rule import StepRule
 from foundation.common.errors import ConfigError
+from foundation.common.settings.setting_limits import Count, CountOrNone, Limited
 
 FIXED = ("isi", "pca", "oracle")  # nothing in them is drawn: one run, seed 0
 ABLATIONS = (
@@ -20,7 +21,7 @@ ROWS = (*FIXED, "lolcat", "nuclr", "nuclr-released", "neurpir", *ABLATIONS)
 
 
 @dataclass(frozen=True)
-class FiringEncoder:
+class FiringEncoder(Limited):
     """The encoder of all objectives, how it is fed, and how its frozen embeddings are read.
 
     Args:
@@ -48,19 +49,13 @@ class FiringEncoder:
     interaction_layers: int = 0
     patch_length: int = 20
     bin_width: float = 0.005
-    max_units: int = 50
-    windows: int = 2
-    tokens: int = 20
+    max_units: Count = 50
+    windows: Count = 2
+    tokens: Count = 20
     projector: list[int] = field(default_factory=lambda: [256, 256, 256])
-    cebra_iterations: int | None = 200
+    cebra_iterations: CountOrNone = 200
     learning_rate: float | None = 3e-3
-    looks: int = 8
-
-    def __post_init__(self) -> None:
-        for name in ("max_units", "windows", "tokens", "cebra_iterations", "looks"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}: at least 1")
+    looks: Count = 8
 
     def model(self) -> Any:
         """Return a new `EIT`, from torch's seed."""
@@ -78,7 +73,7 @@ class FiringEncoder:
 
 
 @dataclass(frozen=True)
-class NeurPIRTable:
+class NeurPIRTable(Limited):
     """Which runs of the table of firing modes are made.
 
     Args:
@@ -107,13 +102,14 @@ class NeurPIRTable:
     ablations: list[str] = field(default_factory=lambda: list(ABLATIONS))
     ablation_level: str = "jitter10"
     ablation_seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
-    test: int = 6
-    held: int = 2
-    threads: int = 1
+    test: Count = 6
+    held: Count = 2
+    threads: Count = 1
     rule: StepRule = field(default_factory=StepRule)
     encoder: FiringEncoder = field(default_factory=FiringEncoder)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("rows", "ablations"):
             unknown = sorted(set(getattr(self, name)) - set(ROWS))
             if unknown:
@@ -124,6 +120,3 @@ class NeurPIRTable:
             raise ConfigError(f"ablation_level is {self.ablation_level!r}: one of {', '.join(self.levels)}")
         if not self.seeds or min([*self.seeds, *self.ablation_seeds]) < 0:
             raise ConfigError(f"seeds is {self.seeds}: one or more, each 0 or more")
-        for name in ("test", "held", "threads"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")

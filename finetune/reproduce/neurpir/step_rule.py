@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from foundation.common.errors import ConfigError
 from foundation.common.settings.renamed_settings import renamed
+from foundation.common.settings.setting_limits import Count, CountOrNone, Limited, at_least
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class StepRule:
+class StepRule(Limited):
     """How long a model trains, the same for all.
 
     The model is trained on some of the training networks. After every ``every`` steps the balanced accuracy on the
@@ -33,17 +34,14 @@ class StepRule:
         ConfigError: if a value is impossible.
     """
 
-    max_steps: int = renamed("most_steps", 200)
-    every: int = 40
-    patience: int = 2
-    smooth: int = 2
-    steps: int | None = None
+    max_steps: Annotated[int, at_least(1)] = renamed("most_steps", 200)
+    every: Count = 40
+    patience: Count = 2
+    smooth: Count = 2
+    steps: CountOrNone = None
 
     def __post_init__(self) -> None:
-        for name in ("max_steps", "every", "patience", "smooth", "steps"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}: at least 1")
+        super().__post_init__()
         if self.every > self.max_steps:
             raise ConfigError(f"every is {self.every}: at most max_steps, {self.max_steps}")
 

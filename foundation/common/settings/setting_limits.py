@@ -63,6 +63,7 @@ def finite(low: float = 0.0, low_too: bool = True) -> Limit:
 
 
 Count = Annotated[int, at_least(1)]
+CountOrNone = Annotated[int | None, at_least(1)]
 Natural = Annotated[int, at_least(0)]
 Positive = Annotated[float, Limit(lambda value: 0 < value < math.inf, "above 0")]
 Share = Annotated[float, between(0, 1)]
