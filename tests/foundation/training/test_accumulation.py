@@ -21,7 +21,7 @@ def steps(settings) -> list[float]:
 WIDE = ModelSettings(dim=256, heads=2, individual_layers=1, interaction_layers=1)
 
 
-@pytest.mark.parametrize(("world", "stage"), [(2, 0), (3, 3)])
+@pytest.mark.parametrize(("world", "stage"), [pytest.param(2, 0, marks=pytest.mark.long), (3, 3)])
 def test_processes_that_accumulate_take_the_same_steps(tiny, tmp_path, ranks, world, stage):
     """Of three processes some have fewer windows than parts."""
     plain = tiny(output=str(tmp_path / "plain"), steps=3, model=WIDE, checkpoint_every=9)

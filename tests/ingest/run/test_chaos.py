@@ -79,6 +79,8 @@ def recordings(tmp_path_factory, nwb_maker) -> Path:
     for k in range(FILES):
         trains = [np.sort(rng.uniform(0, 900, 60_000)) for _ in range(12)]
         nwb = nwb_maker.add_trains(nwb_maker.new(identifier=f"id{k}", session_id=f"s{k}"), trains)
+        # One array: from the list that pynwb keeps, each spike is converted by itself when the file is written.
+        nwb.units.spike_times_index.target.transform(lambda data: np.asarray(data, dtype=np.float64))
         nwb_maker.save(nwb, folder / f"sub-{k}" / f"sub-{k}_ses-s{k}.nwb")
     return folder
 

@@ -18,6 +18,7 @@ def test_a_killed_worker_loses_nothing(run, tmp_path, nwb_maker):
     for k in range(8):
         trains = [np.sort(rng.uniform(0, 600, 40_000)) for _ in range(8)]
         nwb = nwb_maker.add_trains(nwb_maker.new(session_id=f"s{k}"), trains)
+        nwb.units.spike_times_index.target.transform(lambda data: np.asarray(data, dtype=np.float64))
         nwb_maker.save(nwb, tmp_path / "nwb" / f"{k:02d}.nwb")
     done = threading.Event()
     killed = []
