@@ -18,6 +18,9 @@ INPUT = $(DATA)
 endif
 TRACKING = sqlite:///$(abspath $(OUT))/mlflow.db
 
+# Tests start hundreds of processes, and each would compile the packages again if what the first compiled were not kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install demo test test-full lint format coverage wheel clean
 
 help:
