@@ -2,7 +2,9 @@
 
 Units that are hidden throughout a window must be told from the others (co-smoothing, as in LFADS and the Neural Latents
 Benchmark), hidden moments from the time around them (NDT, arXiv 2108.01210; NDT3 and MtM, arXiv 2407.14668, mix both).
-The likelihood of hidden bins alone is maximised: Poisson for counts, Gaussian of unit variance for sampled values.
+The likelihood of hidden bins alone is maximised: Poisson for counts, Gaussian of unit variance for sampled values. What
+a bin tells of a log rate grows with its events, so that bins of seconds would drown those of milliseconds beside them:
+where a unit usually has more than one event in a bin, its likelihood is divided by how many.
 """
 
 from __future__ import annotations
@@ -153,11 +155,12 @@ class Masked(Objective):
         by_time_BNT = there_BNT & time_BT[:, None, :]
         hidden_BNT = by_unit_BNT | by_time_BNT
         with torch.no_grad():
+            events_BN1 = out.usual_BN.exp().clamp(min=1)[:, :, None]
             gained_BNT = poisson_nll(out.usual_BN[:, :, None].to(said_BNT.dtype), true_BNT) - nll_BNT
             told = []
             for those_BNT in (by_unit_BNT, by_time_BNT & ~by_unit_BNT):
                 told += [true_BNT * (those_BNT & counts_B11), gained_BNT * (those_BNT & counts_B11)]
-        columns = [nll_BNT * hidden_BNT, hidden_BNT, there_BNT, *told]
+        columns = [nll_BNT / events_BN1 * hidden_BNT, hidden_BNT, there_BNT, *told]
         return torch.stack([column.to(said_BNT.dtype).sum((1, 2)) for column in columns], dim=1)
 
 
