@@ -15,7 +15,9 @@ from finetune.current_results import digests, read_current, settings_digest, wri
 from finetune.finetune_settings import TASK_NAMES, FinetuneSettings
 from finetune.finetune_tracking import PATIENCE, log_task
 from finetune.heads.full_finetuning import full
-from finetune.heads.head_probe import Fitted, gather, probe, shuffled
+from finetune.heads.head_probe import Fitted
+from finetune.heads.reference_rows import References, probe_and_references
+from finetune.heads.trial_profile import beyond_profile
 from finetune.result import (
     Evaluation,
     LeftOut,
@@ -23,7 +25,6 @@ from finetune.result import (
     Score,
     from_json,
     read_json,
-    read_predictions,
     to_json,
     write_json,
     write_predictions,
@@ -38,9 +39,7 @@ from foundation.common.output.progress import Progress
 from foundation.data.reading.reader import ReaderCache
 from foundation.evaluation import CONTRACT_VERSION
 from foundation.evaluation.confidence_intervals import control_interval, control_level, gain, interval
-from foundation.evaluation.controls import by_laboratory, commonest
-from foundation.evaluation.linear_readout import training_mean
-from foundation.evaluation.metrics import CLASSES, PRIMARY, Predictions, score, sums
+from foundation.evaluation.metrics import PRIMARY, Predictions, score, sums
 from foundation.evaluation.splits import Split, TooLittleError
 from foundation.hub.checkpoints import checkpoint_digest, load_model
 from foundation.models import EIT
@@ -149,71 +148,54 @@ class _Work:
         for fold in split.folds:  # too little for the inner folds is known before anything is embedded
             problem.inner(fold.train, self.settings.seed)
         begun = time.perf_counter()
-        x_SF = problem.features(self.model)
+        features = problem.features(self.model)
+        x_TF = features[-1].x_TF
         embedding = time.perf_counter() - begun
-        probed = probe(problem, [x_SF], split, self.settings)
-        references, rate = self._references(problem, probed, x_SF, split, folder)
+        begun = time.perf_counter()
+        probed, references = probe_and_references(problem, self.model, features, split, self.settings)
+        probing = time.perf_counter() - begun
+        scores = self._references(problem, references, folder)
         if isinstance(problem, UnitProblem):
-            write_map(folder / "embeddings.npz", problem, x_SF, self.checkpoint)
+            write_map(folder / "embeddings.npz", problem, x_TF, self.checkpoint)
         for mode in self.settings.modes:
             value = known[mode]
             if value is not None:
                 yield from_json(value)
                 continue
             begun = time.perf_counter()
-            fitted = probed if mode == "probe" else full(problem, self.model, probed, x_SF, split, self.settings)
-            seconds = time.perf_counter() - begun + embedding
-            result = self._result(problem, mode, fitted, references, rate, split, x_SF.shape[1], seconds, keys[mode])
+            fitted = probed if mode == "probe" else full(problem, self.model, probed, x_TF, split, self.settings)
+            seconds = (probing if mode == "probe" else time.perf_counter() - begun) + embedding
+            result = self._result(problem, mode, fitted, references, scores, split, x_TF.shape[1], seconds, keys[mode])
             write_predictions(folder / f"{mode}.npz", fitted.predictions, keys[mode])
             write_json(folder / f"{mode}.json", to_json(result))
             yield result
 
-    def _references(
-        self, problem: Problem, probed: Fitted, x_SF: np.ndarray, split: Split, folder: Path
-    ) -> tuple[dict[str, Score], Predictions]:
-        """Baselines and control, from the folder if they are there."""
-        settings, labels = self.settings, problem.labels
+    def _references(self, problem: Problem, references: References, folder: Path) -> dict[str, Score]:
+        """Score all references, and write their predictions."""
         key = self._key(problem, "references")
-        known, rate = read_json(folder / "references.json", key), read_predictions(folder / "rate.npz", key)
-        if known is not None and rate is not None:
-            return {name: Score(**value) for name, value in known["scores"].items()}, rate
-        names, features = zip(*problem.rate_features(), strict=True)
-        fitted = probe(problem, features, split, settings)
-        del features
-        rate = fitted.predictions
-        chosen = [names[f.choice] for f in fitted.folds]
-        scores = {"rate": self._score(rate, ", ".join(dict.fromkeys(chosen)))}
-        y = labels.y_S
-        if labels.kind == CLASSES:
-            said = [commonest(y, len(f.test)) for f in split.folds]
-            scores["majority"] = self._score(gather(problem, split, said), "always the commonest class")
-        else:
-            said = [training_mean(y[f.train], len(f.test), 0) for f in split.folds]
-            scores["majority"] = self._score(gather(problem, split, said), "the training mean")
-        values, how = shuffled(problem, probed, x_SF, settings)
-        low, high = control_interval(values)
-        scores["shuffled"] = Score({PRIMARY[labels.kind]: float(np.mean(values))}, low, high, _control(values, how))
-        if problem.lab_S is not None:
-            lab = problem.lab_S
-            said = [by_laboratory(y[f.train], lab[f.train], lab[f.test]) for f in split.folds]
-            labs = len(np.unique(lab))
-            scores["laboratory"] = self._score(gather(problem, split, said), f"{labs} laboratories")
-        write_predictions(folder / "rate.npz", rate, key)
-        write_json(folder / "references.json", {"key": key, "scores": {n: vars(s) for n, s in scores.items()}})
-        return scores, rate
+        scores = {}
+        for name, row in references.rows.items():
+            scores[name] = self._score(row.predictions, row.detail, references)
+            write_predictions(folder / f"{name}.npz", row.predictions, key)
+        low, high = control_interval(references.control)
+        mean = {PRIMARY[problem.labels.kind]: float(np.mean(references.control))}
+        scores["shuffled"] = Score(mean, low, high, _control(references.control, references.dealt))
+        return scores
 
-    def _score(self, predictions: Predictions, detail: str = "") -> Score:
-        metrics = score(sums(predictions).sum(axis=0), predictions.kind)
+    def _score(self, predictions: Predictions, detail: str, references: References) -> Score:
+        metrics = {k: float(value) for k, value in score(sums(predictions).sum(axis=0), predictions.kind).items()}
+        if (oracle := references.rows.get("oracle")) is not None:
+            metrics["beyond_profile"] = beyond_profile(predictions, oracle.predictions)
         low, high = interval(predictions, self.settings.bootstrap, self.settings.seed) or (None, None)
-        return Score({name: float(value) for name, value in metrics.items()}, low, high, detail)
+        return Score(metrics, low, high, detail)
 
     def _result(
         self,
         problem: Problem,
         mode: str,
         fitted: Fitted,
-        references: dict[str, Score],
-        rate: Predictions,
+        references: References,
+        scores: dict[str, Score],
         split: Split,
         n_features: int,
         seconds: float,
@@ -221,7 +203,9 @@ class _Work:
     ) -> Result:
         labels, settings = problem.labels, self.settings
         parts = len(np.unique(problem.cluster_S))
+        rate, both = (references.rows[name].predictions for name in ("rate", "both"))
         better, bounds = gain(fitted.predictions, rate, settings.bootstrap, settings.seed)
+        together, their_bounds = gain(both, rate, settings.bootstrap, settings.seed)
         counts = np.bincount(labels.y_S, minlength=labels.n_classes) if labels.n_classes else np.empty(0)
         enough = "" if parts >= 2 else " (none: there is only one)"
         return Result(
@@ -230,11 +214,14 @@ class _Work:
             title=labels.title,
             mode=mode,
             kind=labels.kind,
-            score=self._score(fitted.predictions),
-            references=references,
+            score=self._score(fitted.predictions, "", references),
+            references=scores,
             gain=better,
             gain_low=bounds[0] if bounds else None,
             gain_high=bounds[1] if bounds else None,
+            gain_both=together,
+            gain_both_low=their_bounds[0] if their_bounds else None,
+            gain_both_high=their_bounds[1] if their_bounds else None,
             samples=len(labels.y_S),
             subjects=problem.subjects,
             parts=parts,
@@ -250,20 +237,9 @@ class _Work:
             checkpoint=self.checkpoint,
             settings=settings_digest(settings, mode),
             recordings=dict(problem.recordings),
-            readout=self._readout(problem, n_features, split),
+            readout=f"the model's readout sees all {n_features:,} features{problem.view}",
             key=key,
         )
-
-    def _readout(self, problem: Problem, n_features: int, split: Split) -> str:
-        """What of the features the readout sees."""
-        most, samples = self.settings.components, max(len(fold.train) for fold in split.folds)
-        if n_features <= most:
-            seen = f"all {n_features:,} features"
-        elif samples <= most + 1:
-            seen = f"what the training samples span of {n_features:,} features"
-        else:
-            seen = f"{most} principal components of {n_features:,} features"
-        return f"the model's readout sees {seen}{problem.view}"
 
     def _key(self, problem: Problem, mode: str) -> str:
         labels = problem.labels

@@ -24,7 +24,9 @@ class WindowSettings(Limited):
         unit_tokens: tokens of a window for cell_type and location.
         unit_windows: windows averaged into the embedding of a unit.
         behavior_token: seconds of a token for behavior.
-        behavior_tokens: tokens of a window for behavior, at most; trials may be shorter.
+        behavior_tokens: tokens of a window for behavior outside trials.
+        max_trial_tokens: a trial of up to so many tokens is one window; a longer one is cut into equal windows.
+        max_lag: tokens before and after a moment that readouts see, at most, inside its window; beyond it there is 0.
         sleep_token: seconds of a token for sleep_state.
         sleep_tokens: tokens of a window for sleep_state, at most.
         max_tokens: time bins of one recording that are decoded, at most; windows are spread over a longer recording.
@@ -39,6 +41,8 @@ class WindowSettings(Limited):
     unit_windows: Count = 64
     behavior_token: TokenSeconds = 0.1
     behavior_tokens: Count = 10
+    max_trial_tokens: Count = 64
+    max_lag: Natural = 32
     sleep_token: TokenSeconds = 4.0
     sleep_tokens: Count = 8
     max_tokens: Annotated[int, at_least(100)] = 6000
@@ -46,7 +50,7 @@ class WindowSettings(Limited):
 
 @dataclass(frozen=True)
 class FullSettings(Limited):
-    """Finetuning of the whole model, started from the probe's own head.
+    """Finetuning of the whole model, started from a linear head on each sample's own token.
 
     Args:
         steps: updates of a fold, at most; the inner validation decides how many of them are kept.
@@ -56,6 +60,7 @@ class FullSettings(Limited):
         tokens_per_step: units x tokens of one update, about.
         checks: how often the inner validation is scored on the way.
         patience: checks without a better score before a fold stops.
+        components: principal components that the head sees, at most.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -69,6 +74,42 @@ class FullSettings(Limited):
     tokens_per_step: Count = 8192
     checks: Count = 8
     patience: Count = 3
+    components: Count = 256
+
+
+@dataclass(frozen=True)
+class GRUSettings(Limited):
+    """Recurrent decoders of firing rates, trained on labels alone: what a model without pretraining reaches.
+
+    Args:
+        run: whether velocity and position are decoded by them too, by one that sees the whole window and by a causal
+            one; some minutes a target.
+        units: of the hidden state.
+        max_epochs: passes through the training windows, at most; inner validation decides how many are made.
+        patience: epochs without a better score before a search stops.
+        dropouts: of inputs and of the hidden state; inner validation chooses one.
+        learning_rate: highest rate (AdamW, cosine decay).
+        weight_decay: of all weights.
+        batch_windows: windows of an update.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    section = "gru."
+    run: bool = True
+    units: Count = 64
+    max_epochs: Count = 150
+    patience: Count = 30
+    dropouts: list[float] = field(default_factory=lambda: [0.2, 0.4])
+    learning_rate: Rate = 3e-3
+    weight_decay: Annotated[float, at_least(0)] = 0.01
+    batch_windows: Count = 16
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.dropouts or not all(0 <= p < 1 for p in self.dropouts):
+            raise ConfigError(f"gru.dropouts is {self.dropouts}: at least one number from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -85,11 +126,12 @@ class FinetuneSettings(Limited):
         seed: of everything drawn.
         bootstrap: resamples behind each 95 % interval.
         control_repeats: times that the probe is fitted to shuffled labels; an interval of 95 % takes 39.
-        components: principal components that a readout sees, at most.
+        random_weights: whether a model of the same architecture with random weights is probed too.
         experiment: MLflow experiment.
         tracking_uri: where MLflow keeps runs; null: $MLFLOW_TRACKING_URI, or an SQLite file beside ``output``.
         windows: windows that labels are decoded from.
         full: finetuning of the whole model.
+        gru: recurrent decoders of firing rates.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -104,11 +146,12 @@ class FinetuneSettings(Limited):
     seed: Natural = 0
     bootstrap: Annotated[int, at_least(100)] = 1000
     control_repeats: Annotated[int, at_least(2)] = 39
-    components: Count = 256
+    random_weights: bool = True
     experiment: str = "finetune"
     tracking_uri: str | None = None
     windows: WindowSettings = field(default_factory=WindowSettings)
     full: FullSettings = field(default_factory=FullSettings)
+    gru: GRUSettings = field(default_factory=GRUSettings)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -122,7 +165,7 @@ class FinetuneSettings(Limited):
 
     def identity(self, mode: str) -> dict[str, Any]:
         """What decides a result's numbers, beside checkpoint and recordings."""
-        names = ["folds", "seed", "bootstrap", "control_repeats", "components", "windows"]
+        names = ["folds", "seed", "bootstrap", "control_repeats", "random_weights", "windows", "gru"]
         whole = asdict(self)
         return {name: whole[name] for name in names + (["full"] if mode == "full" else [])}
 

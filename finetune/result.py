@@ -42,10 +42,14 @@ class Result:
         task, target, title, mode: what was predicted, and how (``probe`` or ``full``).
         kind: ``classes`` or ``values``.
         score: of the model.
-        references: ``rate`` (the same readout of plain firing-rate features), ``majority`` (the commonest class, or the
-            training mean), ``shuffled`` (the same probe on shuffled labels), ``laboratory`` (from the laboratory
-            alone, where there are several).
+        references: ``rate`` (the floor: the same readout of plain firing rates), ``both`` (rates and frozen model side
+            by side), ``rate_own`` (rates of the own bin alone), ``random`` (random weights), ``gru`` and
+            ``gru_causal`` (recurrent decoders of rates), ``profile`` and ``oracle`` (mean course of the named and of
+            the true direction), ``time`` (time in the trial alone), ``majority`` (the commonest class, or the training
+            mean), ``shuffled`` (the probe on shuffled labels), ``laboratory`` (from the laboratory alone); those that
+            the target can have.
         gain, gain_low, gain_high: the model's primary metric minus that of ``rate``, with a paired 95 % interval.
+        gain_both, gain_both_low, gain_both_high: the same of ``both``.
         samples, subjects: how many were predicted, and from how many animals.
         parts, part_name: how many independent parts the intervals resample, and what they are.
         classes: class -> samples; empty for values.
@@ -59,7 +63,7 @@ class Result:
         checkpoint: digest of the pretrained model.
         settings: digest of the settings that decide the numbers.
         recordings: id -> digest of each recording.
-        readout: what of the features the model's readout sees, and what that of firing rates sees.
+        readout: what of the features the readouts of the model and of firing rates see.
         key: digest of everything that decides the numbers.
     """
 
@@ -73,6 +77,9 @@ class Result:
     gain: float
     gain_low: float | None
     gain_high: float | None
+    gain_both: float
+    gain_both_low: float | None
+    gain_both_high: float | None
     samples: int
     subjects: int
     parts: int
@@ -107,12 +114,19 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """Against the firing-rate baseline: ``better`` or ``worse`` if the interval excludes 0, else ``equal``."""
-        if self.gain_low is not None and self.gain_low > 0:
-            return "better"
-        if self.gain_high is not None and self.gain_high < 0:
-            return "worse"
-        return "equal"
+        """Against firing rates: ``better`` or ``worse`` if the interval excludes 0, else ``equal``."""
+        return _verdict(self.gain_low, self.gain_high)
+
+    @property
+    def verdict_both(self) -> str:
+        """Of rates and model together, against rates alone."""
+        return _verdict(self.gain_both_low, self.gain_both_high)
+
+
+def _verdict(low: float | None, high: float | None) -> str:
+    if low is not None and low > 0:
+        return "better"
+    return "worse" if high is not None and high < 0 else "equal"
 
 
 @dataclass(frozen=True)

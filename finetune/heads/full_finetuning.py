@@ -1,4 +1,4 @@
-"""Finetuning of all weights of a pretrained model, from the head of its probe."""
+"""Finetuning of all weights of a pretrained model, from a linear head on each sample's own token."""
 
 from __future__ import annotations
 
@@ -14,10 +14,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from finetune.finetune_settings import FinetuneSettings, FullSettings
-from finetune.heads.head_probe import Fitted, FittedFold, gather
+from finetune.heads.head_probe import Fitted, gather
 from finetune.tasks.decoding_task import Problem
 from finetune.training_loop import DivergedError, LengthSearch, run_updates
-from foundation.evaluation.linear_readout import Basis, Readout, fit, inner_score, make_basis, training_mean
+from foundation.evaluation.linear_readout import (
+    Basis,
+    Readout,
+    choose_strength,
+    fit,
+    inner_score,
+    make_basis,
+    training_mean,
+)
 from foundation.evaluation.splits import Fold, Split
 from foundation.models import EIT
 
@@ -69,67 +77,102 @@ class _Tuned:
     spread_K: np.ndarray
 
     def predict(self, problem: Problem, samples: np.ndarray) -> np.ndarray:
-        x_SF = problem.features(self.model, samples)
+        x_SF = problem.head_features(self.model, samples)
         with torch.no_grad():
             out_SK = self.head(torch.as_tensor(x_SF)).numpy()
         return out_SK.argmax(axis=1) if problem.labels.n_classes else out_SK * self.spread_K
 
 
 def full(
-    problem: Problem, model: EIT, probed: Fitted, x_SF: np.ndarray, split: Split, settings: FinetuneSettings
+    problem: Problem, model: EIT, probed: Fitted, x_TF: np.ndarray, split: Split, settings: FinetuneSettings
 ) -> Fitted:
-    """All weights finetuned, fold by fold, from the probe's own head (Kumar et al. 2022, arXiv 2202.10054, LP-FT).
+    """All weights finetuned, fold by fold, from a linear head (Kumar et al. 2022, arXiv 2202.10054, LP-FT).
 
-    Inside the training samples the first inner fold is held out: a run on the others says after how many updates the
-    score there is best; 0 is among them. A second run on all training samples then takes that many updates.
+    The head sees each sample's own token, or all tokens of a trial. Inside the training samples the first inner fold is
+    held out: a run on the others says after how many updates the score there is best. A second run on all training
+    samples then takes that many updates. Where no number of updates beats the probe there, the probe's predictions
+    stay.
 
     Args:
         problem: what is to be predicted.
         model: pretrained; it stays as it is.
         probed: the probe on the same folds.
-        x_SF: the frozen features that the probe was fitted to.
+        x_TF: the frozen features that the probe was fitted to.
         split: the outer folds.
         settings: of the finetuning.
     """
     predicted, updates = [], []
-    for k, done in enumerate(probed.folds):
-        train = done.fold.train
-        inner = problem.inner(train, settings.seed)[0]
-        kept = _best_updates(problem, model, done, train, inner, x_SF, settings, seed=settings.seed + k)
+    x_RF, row_S = problem.head_rows(x_TF)
+    said = np.split(probed.predictions.predicted_S, np.cumsum([len(fold.test) for fold in split.folds])[:-1])
+    for k, fitted in enumerate(probed.folds):
+        train = fitted.fold.train
+        start = _Start(problem, x_RF, row_S, settings.full.components, settings.seed)
+        inner = problem.inner(train, settings.seed)
+        seed = settings.seed + k
+        strength, kept = _best_updates(problem, model, start, train, inner, fitted.choice.first_value, settings, seed)
         updates.append(kept)
         if kept:
-            basis = make_basis(x_SF, settings.components, settings.seed, rows=train)  # the probe's own, made anew
-            tuned = _start(problem, model, basis, done.readout, train)
-            del basis
-            _train(problem, tuned, train, settings.full, kept, settings.seed + k)
-            predicted.append(tuned.predict(problem, done.fold.test))
+            tuned = start.tuned(model, train, strength)
+            _train(problem, tuned, train, settings.full, kept, seed)
+            predicted.append(tuned.predict(problem, fitted.fold.test))
         else:
-            predicted.append(done.readout.predict(done.test_SC))
+            predicted.append(said[k])
         log.info("%s: fold %d of %d, %d updates kept", problem.labels.target, k + 1, len(probed.folds), kept)
     return Fitted(gather(problem, split, predicted), {"updates": updates})
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Makes a model and the linear head that finetuning begins from.
+
+    Args:
+        problem: what is to be predicted.
+        x_RF: frozen features.
+        row_S: the row of each sample in them.
+        components: principal components that the head sees, at most.
+        seed: of their search.
+    """
+
+    problem: Problem
+    x_RF: np.ndarray
+    row_S: np.ndarray
+    components: int
+    seed: int
+
+    def strength(self, train: np.ndarray, inner: list[Fold]) -> float:
+        """The penalty of the head that does best on the inner folds."""
+        labels = self.problem.labels
+        rows = self.row_S[train]
+        scores_SC = make_basis(self.x_RF, self.components, self.seed, rows=rows)(self.x_RF, rows=rows)
+        return choose_strength(scores_SC, labels.y_S[train], inner, labels.n_classes)[0]
+
+    def tuned(self, model: EIT, train: np.ndarray, strength: float) -> _Tuned:
+        """A copy of the model with a head fitted to the training samples."""
+        labels, rows = self.problem.labels, self.row_S[train]
+        basis = make_basis(self.x_RF, self.components, self.seed, rows=rows)
+        readout = fit(basis(self.x_RF, rows=rows), labels.y_S[train], strength, labels.n_classes)
+        spread_K = np.ones(labels.n_classes) if labels.n_classes else np.maximum(labels.y_S[train].std(axis=0), 1e-9)
+        return _Tuned(copy.deepcopy(model), Head(basis, readout, spread_K), spread_K)
 
 
 def _best_updates(
     problem: Problem,
     model: EIT,
-    done: FittedFold,
+    start: _Start,
     train: np.ndarray,
-    inner: Fold,
-    x_SF: np.ndarray,
+    inner: list[Fold],
+    probed: float,
     settings: FinetuneSettings,
     seed: int,
-) -> int:
-    """How many updates give the best score on the inner validation samples."""
+) -> tuple[float, int]:
+    """The penalty of the first head, and how many updates give the best score on the first inner fold."""
     n_classes = problem.labels.n_classes
-    learn, held = train[inner.train], train[inner.test]
+    learn, held = train[inner[0].train], train[inner[0].test]
     y = problem.labels.y_S
-    basis: Basis = make_basis(x_SF, settings.components, settings.seed, rows=learn)
-    readout = fit(basis(x_SF, rows=learn), y[learn], done.strength, n_classes)
     mean = training_mean(y[learn], len(held), n_classes)
-    probed = inner_score(y[held], readout.predict(basis(x_SF, rows=held)), mean, n_classes)
+    strength = start.strength(train, inner)
     search = LengthSearch(0, settings.full.patience * _every(settings.full), best=probed, margin=1e-6)
-    tuned = _start(problem, model, basis, readout, learn)
-    del basis
+    tuned = start.tuned(model, learn, strength)
 
     def look(updates: int) -> bool:
         return search.ends(updates, inner_score(y[held], tuned.predict(problem, held), mean, n_classes))
@@ -138,13 +181,7 @@ def _best_updates(
         _train(problem, tuned, learn, settings.full, settings.full.steps, seed, look)
     except DivergedError as error:
         log.warning("%s: %s; what was best before counts", problem.labels.target, error)
-    return search.kept
-
-
-def _start(problem: Problem, model: EIT, basis: Basis, readout: Readout, train: np.ndarray) -> _Tuned:
-    labels = problem.labels
-    spread_K = np.ones(labels.n_classes) if labels.n_classes else np.maximum(labels.y_S[train].std(axis=0), 1e-9)
-    return _Tuned(copy.deepcopy(model), Head(basis, readout, spread_K), spread_K)
+    return strength, search.kept
 
 
 def _train(
@@ -178,7 +215,7 @@ def _train(
     def loss_of(_: int) -> torch.Tensor:
         model.train()
         batch, picked = problem.draw(samples, settings.tokens_per_step, rng, model.config.patch_length)
-        out_RK = head(picked.features(model(**batch.model_inputs()).h_BNTD))
+        out_RK = head(picked.features(model(**batch.model_inputs())))
         target = labels.y_S[picked.samples]
         if labels.n_classes:
             loss_R = F.cross_entropy(out_RK, torch.as_tensor(target), reduction="none")

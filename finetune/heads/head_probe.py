@@ -1,40 +1,47 @@
-"""A linear readout of a frozen model, chosen inside the training samples, and the same with shuffled labels."""
+"""Linear readouts of the frozen model, of firing rates and of both, chosen inside the training samples."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from finetune.finetune_settings import FinetuneSettings
 from finetune.tasks.decoding_task import Problem
 from foundation.common.errors import ConfigError
-from foundation.evaluation.linear_readout import Readout, choose_strength, fit, make_basis, training_mean
+from foundation.evaluation.block_readout import (
+    MARGIN,
+    BlockReadout,
+    Choice,
+    choose_penalty,
+    choose_weight,
+    readout_of,
+)
+from foundation.evaluation.feature_blocks import Block, blocks
+from foundation.evaluation.linear_readout import training_mean
 from foundation.evaluation.metrics import Predictions, primary
 from foundation.evaluation.principal_axes import row_parts
+from foundation.evaluation.readings import Features
 from foundation.evaluation.splits import Fold, Split
 from foundation.store.format.finite import is_finite
 
 
 @dataclass(frozen=True)
 class FittedFold:
-    """The readout of one fold, and all samples in its basis. The basis itself may be as large as the features.
+    """What the inner folds chose for one outer fold.
 
     Args:
         fold: training and test samples.
-        readout: fitted to all training samples.
-        train_SC, test_SC: ``(S, C)`` scores of the training and the test samples.
-        strength: chosen by inner validation.
-        choice: index of the chosen features.
+        name: the features and how they are read.
+        choice: penalty, and how well it did inside the training samples.
+        weight: of the model's features beside those of firing rates; None where there is one kind of features.
     """
 
     fold: Fold
-    readout: Readout
-    train_SC: np.ndarray
-    test_SC: np.ndarray
-    strength: float
-    choice: int
+    name: str
+    choice: Choice
+    weight: float | None = None
 
 
 @dataclass
@@ -45,41 +52,129 @@ class Fitted:
     choices: dict[str, list] = field(default_factory=dict)
     folds: list[FittedFold] = field(default_factory=list)
 
+    @property
+    def names(self) -> str:
+        """The features that were chosen, each once."""
+        return "; ".join(dict.fromkeys(f.name for f in self.folds))
 
-def probe(problem: Problem, features: Sequence[np.ndarray], split: Split, settings: FinetuneSettings) -> Fitted:
+
+@dataclass
+class Probes:
+    """The three readouts that a model is judged by, on the same samples.
+
+    Args:
+        rate: of firing rates, the floor.
+        model: of the frozen model.
+        both: of the two side by side, with the weight of the model in ``choices``.
+        control: the primary metric of the model's readout for each set of shuffled labels.
+    """
+
+    rate: Fitted
+    model: Fitted
+    both: Fitted
+    control: list[float]
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The features that do best inside the training samples of a fold."""
+
+    name: str
+    block: Block
+    readout: BlockReadout
+    choice: Choice
+    place: tuple[int, int]  # of the features among the alternatives, and of their reading
+
+    @property
+    def triple(self) -> tuple[Block, BlockReadout, Choice]:
+        return self.block, self.readout, self.choice
+
+
+def probe(problem: Problem, features: Sequence[Features], split: Split, settings: FinetuneSettings) -> Fitted:
     """A linear readout per fold, chosen inside the training samples and applied once to the test samples.
 
     Args:
         problem: what is to be predicted.
-        features: alternatives, each ``(S, F)``; the inner folds choose one, and the strength of its penalty.
+        features: alternatives; the inner folds choose one, how it is read, and the strength of the penalty.
         split: the outer folds.
-        settings: components and seed.
+        settings: for the seed.
 
     Raises:
         ConfigError: if a feature or a value to be predicted is not finite.
     """
-    labels = problem.labels
-    for what, values in [("features", x_SF) for x_SF in features] + [("labels", labels.y_S)]:
-        if wrong := sum(int((~is_finite(part)).sum()) for part in row_parts(values)):
-            raise ConfigError(f"{what} hold {wrong} values that are not finite: expected numbers that float32 holds")
-    fitted = []
+    _check_finite(problem, features)
+    fitted, predicted = [], []
     for fold in split.folds:
-        y_train, inner = labels.y_S[fold.train], problem.inner(fold.train, settings.seed)
-        best: tuple[float, FittedFold] | None = None
-        for choice, x_SF in enumerate(features):
-            basis = make_basis(x_SF, settings.components, settings.seed, rows=fold.train)
-            train_SC = basis(x_SF, rows=fold.train)
-            strength, value = choose_strength(train_SC, y_train, inner, labels.n_classes)
-            if best is None or value > best[0] + 1e-6:
-                readout = fit(train_SC, y_train, strength, labels.n_classes)
-                test_SC = basis(x_SF, rows=fold.test)
-                best = value, FittedFold(fold, readout, train_SC, test_SC, strength, choice)
-            del basis  # before the next one is made
-        assert best is not None
-        fitted.append(best[1])
-    predictions = gather(problem, split, [f.readout.predict(f.test_SC) for f in fitted])
-    choices = {"strength": [f.strength for f in fitted]}
-    return Fitted(predictions, choices, fitted)
+        best = _best(problem, features, fold, problem.inner(fold.train, settings.seed))
+        predicted.append(_predict(problem, best.readout, fold, best.choice))
+        fitted.append(FittedFold(fold, best.name, best.choice))
+    return _fitted(problem, split, predicted, fitted)
+
+
+def probe_with_rates(
+    problem: Problem,
+    rates: Sequence[Features],
+    model: Sequence[Features],
+    split: Split,
+    settings: FinetuneSettings,
+) -> Probes:
+    """Read firing rates, the frozen model and both side by side; read the model with shuffled labels too.
+
+    Labels of training and test samples are shuffled together, once for all folds, and samples are split anew where the
+    split depends on them: the whole procedure is repeated, as it is for the true labels. Penalties and readings stay as
+    the true labels chose them.
+
+    Args:
+        problem: what is to be predicted.
+        rates: alternatives of firing rates; the inner folds choose one.
+        model: the same of the frozen model.
+        split: the outer folds.
+        settings: number of shuffles, folds and seed.
+
+    Raises:
+        ConfigError: if a feature or a value to be predicted is not finite.
+    """
+    _check_finite(problem, [*rates, *model])
+    dealt, _ = problem.shuffles(settings.control_repeats, settings.seed)
+    again = [problem.relabelled(y_S) for y_S in dealt]
+    splits = [other.split(settings.folds, settings.seed) for other in again]
+    control: list[list[np.ndarray]] = [[] for _ in dealt]
+    kinds = ("rate", "model", "both")
+    fitted: dict[str, list[FittedFold]] = {kind: [] for kind in kinds}
+    predicted: dict[str, list[np.ndarray]] = {kind: [] for kind in kinds}
+    places, n_classes = [], problem.labels.n_classes
+    for k, fold in enumerate(split.folds):
+        inner = problem.inner(fold.train, settings.seed)
+        rate = _best(problem, rates, fold, inner)
+        ours = _best(problem, model, fold, inner)
+        both = choose_weight(rate.triple, ours.triple, problem.labels.y_S, fold.train, inner, n_classes)
+        for kind, best in (("rate", rate), ("model", ours)):
+            predicted[kind].append(_predict(problem, best.readout, fold, best.choice))
+            fitted[kind].append(FittedFold(fold, best.name, best.choice))
+        predicted["both"].append(_predict(problem, both.readout, fold, both.choice))
+        fitted["both"].append(FittedFold(fold, f"{rate.name}, and {ours.name}", both.choice, both.weight))
+        places.append(ours.place)
+        same = [r for r, other in enumerate(splits) if len(other.folds) > k and _equal(other.folds[k], fold)]
+        said = _dealt(again, same, ours.readout, fold, ours.choice)
+        for r, predicted_S in zip(same, said, strict=True):
+            control[r].append(predicted_S)
+        del rate, ours, both  # before the next fold's are made
+    for r, (other, its_split) in enumerate(zip(again, splits, strict=True)):
+        if len(control[r]) == len(its_split.folds):
+            continue
+        control[r] = []
+        for k, fold in enumerate(its_split.folds):  # samples were split anew
+            chosen = fitted["model"][k % len(split.folds)]
+            place, reading = places[k % len(split.folds)]
+            read = replace(model[place], readings=(model[place].readings[reading],))
+            ((_, block),) = blocks(read, fold.train)
+            readout = readout_of(block, fold.train, n_classes)
+            control[r].append(_predict(other, readout, fold, chosen.choice))
+    values = [
+        primary(gather(other, its_split, said)) for other, its_split, said in zip(again, splits, control, strict=True)
+    ]
+    made = {kind: _fitted(problem, split, predicted[kind], fitted[kind]) for kind in kinds}
+    return Probes(made["rate"], made["model"], made["both"], values)
 
 
 def gather(problem: Problem, split: Split, predicted: Sequence[np.ndarray]) -> Predictions:
@@ -97,34 +192,48 @@ def gather(problem: Problem, split: Split, predicted: Sequence[np.ndarray]) -> P
     )
 
 
-def shuffled(problem: Problem, fitted: Fitted, x_SF: np.ndarray, settings: FinetuneSettings) -> tuple[list[float], str]:
-    """The primary metric of the same probe on labels that say nothing, and in words how these were dealt.
+def _best(problem: Problem, features: Sequence[Features], fold: Fold, inner: list[Fold]) -> _Best:
+    labels, best = problem.labels, None
+    for place, kind in enumerate(features):
+        for index, (reading, block) in enumerate(blocks(kind, fold.train)):
+            readout = readout_of(block, fold.train, labels.n_classes)
+            choice = choose_penalty(readout, labels.y_S, fold.train, inner, labels.n_classes)
+            if best is None or choice.value > best.choice.value + MARGIN:
+                name = ", ".join(text for text in (kind.name, reading.name) if text)
+                best = _Best(name, block, readout, choice, (place, index))
+    assert best is not None
+    return best
 
-    Labels of training and test samples are dealt together, once for all folds, and samples are split anew where the
-    split depends on them: the whole procedure is repeated, as it is for the true labels. Strengths stay as the true
-    labels chose them.
 
-    Args:
-        problem: what is predicted.
-        fitted: the probe of the true labels.
-        x_SF: its features.
-        settings: how often, components, folds and seed.
-    """
-    dealt, how = problem.shuffles(settings.control_repeats, settings.seed)
-    n_classes, values = problem.labels.n_classes, []
-    for y_S in dealt:
-        other = problem.relabelled(y_S)
-        again = other.split(settings.folds, settings.seed)
-        predicted = []
-        for k, fold in enumerate(again.folds):
-            f = fitted.folds[k % len(fitted.folds)]
-            if np.array_equal(fold.train, f.fold.train):
-                train_SC, test_SC = f.train_SC, f.test_SC
-            else:
-                basis = make_basis(x_SF, settings.components, settings.seed, rows=fold.train)
-                train_SC, test_SC = basis(x_SF, rows=fold.train), basis(x_SF, rows=fold.test)
-                del basis
-            readout = fit(train_SC, y_S[fold.train], f.strength, n_classes)
-            predicted.append(readout.predict(test_SC))
-        values.append(primary(gather(other, again, predicted)))
-    return values, how
+def _predict(problem: Problem, readout: BlockReadout, fold: Fold, choice: Choice) -> np.ndarray:
+    return next(readout.path(problem.labels.y_S, fold.train, fold.test, [choice.penalty]))
+
+
+def _dealt(
+    again: list[Problem], which: list[int], readout: BlockReadout, fold: Fold, choice: Choice
+) -> list[np.ndarray]:
+    """Predictions for some sets of shuffled labels; those of values are solved for together."""
+    if not which:
+        return []
+    if again[0].labels.n_classes:
+        return [_predict(again[r], readout, fold, choice) for r in which]
+    y_SK = np.concatenate([again[r].labels.y_S for r in which], axis=1)
+    said_MK = next(readout.path(y_SK, fold.train, fold.test, [choice.penalty]))
+    return np.split(said_MK, len(which), axis=1)
+
+
+def _fitted(problem: Problem, split: Split, predicted: list[np.ndarray], folds: list[FittedFold]) -> Fitted:
+    choices: dict[str, list] = {"penalty": [f.choice.penalty for f in folds], "features": [f.name for f in folds]}
+    if folds[0].weight is not None:
+        choices["weight"] = [f.weight for f in folds]
+    return Fitted(gather(problem, split, predicted), choices, folds)
+
+
+def _equal(a: Fold, b: Fold) -> bool:
+    return np.array_equal(a.train, b.train) and np.array_equal(a.test, b.test)
+
+
+def _check_finite(problem: Problem, features: Sequence[Features]) -> None:
+    for what, values in [("features", kind.x_TF) for kind in features] + [("labels", problem.labels.y_S)]:
+        if wrong := sum(int((~is_finite(part)).sum()) for part in row_parts(values)):
+            raise ConfigError(f"{what} hold {wrong} values that are not finite: expected numbers that float32 holds")

@@ -15,7 +15,18 @@ import torch
 from finetune.current_results import Current, digests, read_current
 from finetune.finetune_settings import ReportSettings
 from finetune.report.result_pictures import activity_map, raster, read_metrics, target_figure, training_curves, unit_map
-from finetune.report.score_table import COLUMNS, Row, cell, gain_text, rows, sample_text
+from finetune.report.score_table import (
+    COLUMNS,
+    CONTROLS,
+    TITLES_OF,
+    Row,
+    cell,
+    gain_of_both_text,
+    gain_text,
+    names_in,
+    rows,
+    sample_text,
+)
 from finetune.result import Result, read_predictions
 from foundation.common.errors import CheckpointError, FoundationError
 from foundation.common.files.locks import write_whole
@@ -250,13 +261,12 @@ def write_report(
     if len(checkpoints) > 1:
         raise FoundationError(f"results are of checkpoints {', '.join(sorted(checkpoints))}: a report is of one")
     made = rows(results)
-    columns = [name for name in COLUMNS if any(name in row.scores for row in made)]
+    tables = [(names, _groups(made, names)) for names in (names_in(made, COLUMNS), names_in(made, CONTROLS))]
     text = html_template("finetune", "report.html.j2").render(
         title=title,
         summary=summary(made),
         sections=sections or [],
-        columns=[COLUMNS[name] for name in columns],
-        groups=_groups(made, columns),
+        tables=[{"columns": [TITLES_OF[name] for name in names], "groups": groups} for names, groups in tables],
         tasks=_tasks(made, Path(folder) if folder is not None else None),
         checkpoint=next(iter(checkpoints), ""),
         contract=CONTRACT_VERSION,
@@ -300,11 +310,13 @@ def _tasks(made: list[Row], folder: Path | None) -> list[dict]:
     for row in progress(made, "drawing", unit="picture"):
         shown = row.results.get("full") or row.first
         notes = list(shown.notes)
-        if row.scores["rate"].detail:
-            notes.append(f"firing rates: {row.scores['rate'].detail}")
         target = {
             "title": shown.title,
-            "gains": [(COLUMNS[mode], result.verdict, gain_text(result)) for mode, result in row.results.items()],
+            "gains": [
+                *((TITLES_OF[mode], result.verdict, gain_text(result)) for mode, result in row.results.items()),
+                (TITLES_OF["both"], shown.verdict_both, gain_of_both_text(shown)),
+            ],
+            "readouts": _readouts(row),
             "facts": _facts(shown),
             "notes": notes,
             "picture": _picture(shown, folder, notes),
@@ -313,25 +325,54 @@ def _tasks(made: list[Row], folder: Path | None) -> list[dict]:
     return [{"title": TASK_TITLES.get(task, task), "targets": targets} for task, targets in tasks.items()]
 
 
+def _readouts(row: Row) -> list[list[str]]:
+    """Every readout and control of a target: title, score, R² around the profile, what was chosen."""
+    beyond = any("beyond_profile" in score.metrics for score in row.scores.values())
+    lines = [["readout", TITLES[row.first.metric], *([TITLES["beyond_profile"]] if beyond else []), "how"]]
+    for name, score in row.scores.items():
+        around = score.metrics.get("beyond_profile")
+        choices = row.results[name].choices if name in row.results else {}
+        how = score.detail or "; ".join(f"{what} by fold {_listed(chosen)}" for what, chosen in choices.items())
+        lines.append(
+            [
+                TITLES_OF[name],
+                cell(score, row.first.metric),
+                *(["-" if around is None else f"{around:.2f}"] if beyond else []),
+                how,
+            ]
+        )
+    return lines
+
+
+def _listed(chosen: list) -> str:
+    """Return numbers fold after fold, and names once each.
+
+    Example:
+        >>> _listed([0.1, 0.1]), _listed(["counts", "counts"])
+        ('0.1, 0.1', 'counts')
+    """
+    named = dict.fromkeys(chosen) if all(isinstance(value, str) for value in chosen) else chosen
+    return ", ".join(f"{value:.3g}" if isinstance(value, float) else str(value) for value in named)
+
+
 def _facts(result: Result) -> list[tuple[str, str]]:
     others = ", ".join(
         f"{TITLES[name]} {value:.2f}"
         for name, value in result.score.metrics.items()
-        if name in TITLES and name != result.metric
+        if name in TITLES and name not in (result.metric, "beyond_profile")
     )
     facts = [
         ("samples", f"{sample_text(result)}, {result.subjects} animal{'s' if result.subjects != 1 else ''}"),
         ("split", result.split),
         ("interval", result.interval),
         ("readout", result.readout),
-        ("shuffled labels", result.references["shuffled"].detail),
     ]
     if result.classes:
         facts.insert(1, ("classes", ", ".join(f"{name} {n:,}" for name, n in result.classes.items())))
     else:
         facts.insert(1, ("values", ", ".join(result.value_names)))
     if others:
-        facts.append((f"other metrics, {COLUMNS[result.mode]}", others))
+        facts.append((f"other metrics, {TITLES_OF[result.mode]}", others))
     facts.append(("time", f"{result.seconds:.0f} s"))
     return facts
 
@@ -351,5 +392,5 @@ def _picture(result: Result, folder: Path | None, notes: list[str]) -> Picture |
         return None
     score = cell(result.score, result.metric)
     what = "Confusion matrix" if result.classes else "Predicted against true values"
-    alt = f"{what} of {result.title}, {COLUMNS[result.mode]}: {TITLES[result.metric]} {score}."
-    return Picture(png, alt, f"{what}, {COLUMNS[result.mode]}: {score}")
+    alt = f"{what} of {result.title}, {TITLES_OF[result.mode]}: {TITLES[result.metric]} {score}."
+    return Picture(png, alt, f"{what}, {TITLES_OF[result.mode]}: {score}")

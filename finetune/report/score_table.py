@@ -1,4 +1,4 @@
-"""Scores as text: for the terminal, and the cells of the report's table."""
+"""Scores as text: for the terminal, and the cells of the report's tables."""
 
 from __future__ import annotations
 
@@ -12,11 +12,22 @@ from foundation.evaluation.metrics import TITLES
 COLUMNS = {
     "rate": "firing rates",
     "probe": "model, probe",
+    "both": "rates and model",
     "full": "model, finetuned",
+}
+CONTROLS = {
+    "rate_own": "rates, own bin",
+    "random": "random weights",
+    "gru": "GRU of rates",
+    "gru_causal": "causal GRU of rates",
+    "profile": "named profile",
+    "oracle": "true profile",
+    "time": "time in trial",
     "majority": "always the same",
     "shuffled": "shuffled labels",
     "laboratory": "laboratory alone",
 }
+TITLES_OF = COLUMNS | CONTROLS
 VERDICTS = {"better": "better than firing rates", "worse": "worse than firing rates", "equal": "no clear difference"}
 
 
@@ -26,8 +37,8 @@ class Row:
 
     Args:
         results: mode -> result.
-        scores: column -> score, of the columns that there are.
-        best: the column with the highest primary metric among firing rates and the model's modes.
+        scores: name -> score, of the readouts and controls that there are.
+        best: the name with the highest primary metric among firing rates and the readouts of the model.
     """
 
     results: dict[str, Result]
@@ -49,11 +60,16 @@ def rows(results: list[Result]) -> list[Row]:
     for modes in by_target.values():
         first = next(iter(modes.values()))
         scores = {**first.references, **{mode: result.score for mode, result in modes.items()}}
-        scores = {name: scores[name] for name in COLUMNS if name in scores}
-        rivals = [name for name in ("rate", *modes) if name in scores]
+        scores = {name: scores[name] for name in TITLES_OF if name in scores}
+        rivals = [name for name in COLUMNS if name in scores]
         best = max(rivals, key=lambda name: scores[name].metrics[first.metric])
         made.append(Row(modes, scores, best))
     return made
+
+
+def names_in(made: list[Row], names: dict[str, str]) -> list[str]:
+    """Those of some readouts that any target has."""
+    return [name for name in names if any(name in row.scores for row in made)]
 
 
 def cell(score: Score, metric: str) -> str:
@@ -69,9 +85,18 @@ def cell(score: Score, metric: str) -> str:
 
 def gain_text(result: Result) -> str:
     """The model against firing rates, in words with the numbers."""
-    if result.gain_low is None or result.gain_high is None:
-        return f"{result.gain:+.2f}, no interval"
-    return f"{VERDICTS[result.verdict]} ({result.gain:+.2f} [{result.gain_low:+.2f}, {result.gain_high:+.2f}])"
+    return _gain(result.verdict, result.gain, result.gain_low, result.gain_high)
+
+
+def gain_of_both_text(result: Result) -> str:
+    """Firing rates and the model side by side against firing rates alone."""
+    return _gain(result.verdict_both, result.gain_both, result.gain_both_low, result.gain_both_high)
+
+
+def _gain(verdict: str, value: float, low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return f"{value:+.2f}, no interval"
+    return f"{VERDICTS[verdict]} ({value:+.2f} [{low:+.2f}, {high:+.2f}])"
 
 
 def sample_text(result: Result) -> str:
@@ -81,13 +106,14 @@ def sample_text(result: Result) -> str:
 
 
 def table(evaluation: Evaluation) -> str:
-    """All scores as a table for the terminal: a row per target, the best of model and rates marked with ``*``.
+    """All scores as two tables for the terminal: the model beside firing rates, and what they are read against.
 
-    Below it: targets without results, and what the tracking server has not got.
+    The best of model and rates is marked with ``*``. Below them: targets without results, and what the tracking server
+    has not got.
     """
     below = [left_out_text(entry) for entry in evaluation.left_out]
     below += [f"tracking waits in {place}: `foundation runs --send {place}` sends it" for place in evaluation.waiting]
-    return "\n".join([*(_table(rows(evaluation.results)) if evaluation.results else []), *below])
+    return "\n".join([*(_tables(rows(evaluation.results)) if evaluation.results else []), *below])
 
 
 def left_out_text(entry: LeftOut) -> str:
@@ -101,14 +127,36 @@ def left_out_text(entry: LeftOut) -> str:
     return printable(f"{name} {'failed' if entry.failed else 'is left out'}: {entry.reason}")
 
 
-def _table(made: list[Row]) -> list[str]:
-    shown = [name for name in COLUMNS if any(name in row.scores for row in made)]
-    lines = [["task", "target", "metric", "samples", *(COLUMNS[name] for name in shown)]]
+def _tables(made: list[Row]) -> list[str]:
+    shown = names_in(made, COLUMNS)
+    head = ["task", "target", "metric", "samples", *(TITLES_OF[name] for name in shown), "gain", "gain of both"]
+    lines = [head]
     for row in made:
         first = row.first
-        cells = [
-            (cell(row.scores[name], first.metric) + (" *" if name == row.best else "")) if name in row.scores else "-"
-            for name in shown
+        model = row.results.get("probe", first)
+        gains = [
+            _short(model.gain, model.gain_low, model.gain_high),
+            _short(model.gain_both, model.gain_both_low, model.gain_both_high),
         ]
-        lines.append([first.task, first.target, TITLES[first.metric], sample_text(first), *cells])
-    return [text_table(lines), "[a, b]: 95 % interval; *: the best of firing rates and the model"]
+        lines.append([first.task, first.target, TITLES[first.metric], sample_text(first), *_cells(row, shown), *gains])
+    controls = names_in(made, CONTROLS)
+    against = [["task", "target", *(TITLES_OF[name] for name in controls)]]
+    against += [[row.first.task, row.first.target, *_cells(row, controls)] for row in made]
+    return [
+        text_table(lines),
+        "[a, b]: 95 % interval; *: the best of firing rates and the model; gain: model minus firing rates, paired",
+        "",
+        "read against:",
+        text_table(against),
+    ]
+
+
+def _short(value: float, low: float | None, high: float | None) -> str:
+    return f"{value:+.2f}" if low is None or high is None else f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def _cells(row: Row, names: list[str]) -> list[str]:
+    return [
+        (cell(row.scores[name], row.first.metric) + (" *" if name == row.best else "")) if name in row.scores else "-"
+        for name in names
+    ]

@@ -69,7 +69,7 @@ def _direction(recording: StoredRecording, name: str, sources: Sources) -> Attem
     if usable.sum() < 2 * sources.folds:
         return None, f"{int(usable.sum())} trials with a direction, fewer than two a fold"
     # As many tokens as 95 % of the trials have, so that one short trial does not shorten all.
-    common = max(1, min(int(np.quantile(tokens[usable], 0.05, method="lower")), sources.windows.behavior_tokens))
+    common = max(1, min(int(np.quantile(tokens[usable], 0.05, method="lower")), sources.windows.max_trial_tokens))
     notes = []
     keep = usable & (tokens >= common)
     if keep.sum() < usable.sum():
@@ -101,7 +101,7 @@ def _series(recording: StoredRecording, label: str, name: str, sources: Sources)
     trials = recording.intervals.get("trials")
     inside_trials = trials is not None and len(trials) >= 2 * sources.folds
     if trials is not None and inside_trials:
-        windows = trial_windows(trials, recording.domain, token, settings.behavior_tokens)
+        windows = trial_windows(trials, recording.domain, token, settings.max_trial_tokens)
         windows = _thinned(windows, settings.max_tokens)
     else:
         seen = recording.domain.intersect(_span(recording.behavior[label]))
@@ -127,6 +127,13 @@ def _series(recording: StoredRecording, label: str, name: str, sources: Sources)
         notes.append(f"{int((~moves).sum())} dimensions that never change are left out")
     axes = [axis for axis, moving in zip(_axes(y_SK.shape[1]), moves, strict=True) if moving]
     unit = f" ({series.unit})" if series.unit else ""
+    windows = windows.where(used)
+    pieces = len(windows) - len(np.unique(windows.part_W)) if inside_trials else 0
+    if pieces:
+        longest = settings.max_trial_tokens * token
+        notes.append(
+            f"{pieces} windows go on with a trial that is longer than {longest:g} s or not observed throughout"
+        )
     notes.append("inside trials" if inside_trials else "over all observed time")
     labels = Labels(
         task="behavior",
@@ -136,8 +143,9 @@ def _series(recording: StoredRecording, label: str, name: str, sources: Sources)
         value_names=tuple(f"{label} {axis}{unit}".replace("  ", " ") for axis in axes),
         notes=notes,
     )
-    what = "windows inside trials" if inside_trials else "windows"
-    return _problem(labels, recording, windows.where(used), window_S, token_S[keep], sources, what), ""
+    what = ("windows inside trials" if pieces else "trials") if inside_trials else "windows"
+    direction_W = _directions(trials, windows) if trials is not None and inside_trials else None
+    return _problem(labels, recording, windows, window_S, token_S[keep], sources, what, direction_W), ""
 
 
 def _problem(
@@ -148,6 +156,7 @@ def _problem(
     token_S: np.ndarray | None,
     sources: Sources,
     what: str,
+    direction_W: np.ndarray | None = None,
 ) -> WindowProblem:
     return WindowProblem(
         labels,
@@ -158,8 +167,18 @@ def _problem(
         token_seconds=sources.windows.behavior_token,
         readers=sources.readers,
         bins_per_token=sources.bins_per_token,
+        max_lag=sources.windows.max_lag,
+        direction_W=direction_W,
         what=what,
     )
+
+
+def _directions(trials: Interval, windows: Windows) -> np.ndarray | None:
+    """``(W,)`` the class of each window's trial, -1 where it has no direction; None if trials have no classes."""
+    if "direction" not in trials.columns:
+        return None
+    y_K, names = direction_classes(trials.columns["direction"])
+    return y_K[windows.part_W] if 2 <= len(names) <= MOST_DIRECTIONS else None
 
 
 def _thinned(windows: Windows, max_tokens: int) -> Windows:

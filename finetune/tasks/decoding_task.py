@@ -12,9 +12,12 @@ import numpy as np
 import torch
 
 from foundation.data.batch import WindowBatch
+from foundation.embedding.population_tokens import token_features
 from foundation.evaluation.metrics import CLASSES, VALUES
+from foundation.evaluation.readings import Features
 from foundation.evaluation.splits import Fold, Split
 from foundation.models import EIT
+from foundation.models.eit import EITOutput
 
 
 @dataclass
@@ -96,12 +99,23 @@ class Problem(ABC):
         return other
 
     @abstractmethod
-    def features(self, model: EIT, samples: np.ndarray | None = None) -> np.ndarray:
-        """``(S, F)`` float32: what the model makes of the samples (of some of them)."""
+    def features(self, model: EIT) -> Sequence[Features]:
+        """What the model makes of the samples: alternatives among which the inner folds choose.
+
+        They share one array; the last has it as `head_rows` takes it.
+        """
 
     @abstractmethod
-    def rate_features(self) -> Sequence[tuple[str, np.ndarray]]:
-        """Plain features of firing rates: alternatives (name, ``(S, F)``) among which the inner folds choose."""
+    def head_rows(self, x_TF: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the head of a finetuned model sees of `features`: ``(R, F)``, and the row of each sample."""
+
+    @abstractmethod
+    def head_features(self, model: EIT, samples: np.ndarray) -> np.ndarray:
+        """``(len(samples), F)`` the same of some samples, by another model."""
+
+    @abstractmethod
+    def rate_features(self) -> Sequence[Features]:
+        """Plain features of firing rates: alternatives among which the inner folds choose; read as the model's are."""
 
     @abstractmethod
     def draw(
@@ -115,12 +129,12 @@ class Problem(ABC):
 
 @dataclass(frozen=True)
 class Picked:
-    """Where in a batch's ``h_BNTD`` some samples lie.
+    """Where in the output for a batch some samples lie.
 
     Args:
         samples: ``(R,)`` indices of samples.
-        how: ``unit`` (mean over tokens of one unit), ``token`` (all units at a token) or ``window`` (all units at all
-            tokens).
+        how: ``unit`` (mean over tokens of one unit), ``token`` (the population at a token) or ``window`` (the
+            population at all tokens).
         row: ``(R,)`` window in the batch.
         column: ``(R,)`` unit or token in the window; unused for ``window``.
         weight: ``(R,)`` weight of each in the sum that is the loss.
@@ -132,12 +146,11 @@ class Picked:
     column: np.ndarray
     weight: np.ndarray
 
-    def features(self, h_BNTD: torch.Tensor) -> torch.Tensor:
-        """``(R, F)`` in the order of `Problem.features`."""
-        row = torch.as_tensor(self.row, device=h_BNTD.device)
-        column = torch.as_tensor(self.column, device=h_BNTD.device)
+    def features(self, out: EITOutput) -> torch.Tensor:
+        """``(R, F)`` in the order of `Problem.head_rows`."""
+        row, column = torch.as_tensor(self.row), torch.as_tensor(self.column)
         if self.how == "unit":
-            return h_BNTD[row, column].mean(dim=1)
-        if self.how == "token":
-            return h_BNTD[row, :, column].flatten(1)
-        return h_BNTD[row].transpose(1, 2).flatten(1)
+            assert out.z_BND is not None  # every model gives it
+            return out.z_BND[row, column] if out.h_BNTD is None else out.h_BNTD[row, column].mean(dim=1)
+        x_BTF = token_features(out)
+        return x_BTF[row, column] if self.how == "token" else x_BTF[row].flatten(1)

@@ -85,5 +85,6 @@ def _states(recording: StoredRecording, name: str, sources: Sources) -> Attempt:
         token_seconds=settings.sleep_token,
         readers=sources.readers,
         bins_per_token=sources.bins_per_token,
+        max_lag=settings.max_lag,
     )
     return problem, ""

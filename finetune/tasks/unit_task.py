@@ -12,6 +12,7 @@ from foundation.data.batch import WindowBatch
 from foundation.data.reading.reader import ReaderCache
 from foundation.embedding.frozen_embeddings import embed_units, spread_starts
 from foundation.evaluation.controls import arrangements, few_ways, orders, permuted, permuted_over_animals
+from foundation.evaluation.readings import Features, each_row
 from foundation.evaluation.splits import Fold, Split, split_by_subject, split_units
 from foundation.models import EIT
 from foundation.store import StoredRecording
@@ -93,9 +94,17 @@ class UnitProblem(Problem):
         how = f"over the units of each animal, and over animals with one class{ways}"
         return [permuted_over_animals(y_S, subject_S, rng) for rng in rngs], how
 
-    def features(self, model: EIT, samples: np.ndarray | None = None) -> np.ndarray:
-        """``(S, D)`` mean embeddings."""
-        samples = np.arange(len(self.unit_S)) if samples is None else samples
+    def features(self, model: EIT) -> list[Features]:
+        """Mean embeddings, each sample its own."""
+        everyone = np.arange(len(self.unit_S))
+        return [Features("embeddings", self.head_features(model, everyone), (each_row(len(everyone)),))]
+
+    def head_rows(self, x_TF: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The samples' embeddings as they are."""
+        return x_TF, np.arange(len(self.unit_S))
+
+    def head_features(self, model: EIT, samples: np.ndarray) -> np.ndarray:
+        """``(len(samples), D)`` mean embeddings."""
         out_SD = np.zeros((len(samples), model.config.dim), dtype=np.float32)
         for k in np.unique(self.recording_S[samples]):
             here = self.recording_S[samples] == k
@@ -110,14 +119,15 @@ class UnitProblem(Problem):
             out_SD[here] = z_ND[self.unit_S[samples[here]]]
         return out_SD
 
-    def rate_features(self) -> list[tuple[str, np.ndarray]]:
+    def rate_features(self) -> list[Features]:
         """Rate, inter-spike intervals and their irregularity, from all that was observed of the unit."""
         statistics: list[np.ndarray] = [np.empty(0)] * len(self.unit_S)
         for k, recording in enumerate(self.stored):
             here = np.flatnonzero(self.recording_S == k)
             for sample, row in zip(here, unit_statistics(recording, self.unit_S[here]), strict=True):
                 statistics[sample] = row
-        return [("rate and inter-spike intervals", np.stack(statistics).astype(np.float32))]
+        x_SF = np.stack(statistics).astype(np.float32)
+        return [Features("rate and inter-spike intervals", x_SF, (each_row(len(x_SF)),))]
 
     def draw(
         self, samples: np.ndarray, tokens: int, rng: np.random.Generator, bins_per_token: int

@@ -11,13 +11,12 @@ from finetune.tasks.decoding_task import Labels, Picked, Problem
 from finetune.tasks.trial_windows import Windows
 from foundation.data.batch import WindowBatch
 from foundation.data.reading.reader import VALUES_MODALITY, ActivityReader
-from foundation.embedding.frozen_embeddings import embedded_parts
+from foundation.embedding.population_tokens import token_parts
 from foundation.evaluation.controls import all_turned, come_in_runs, few_ways, orders, permuted, turns
+from foundation.evaluation.readings import Features, Reading, WindowRows
 from foundation.evaluation.splits import Fold, Split, split_by_time
 from foundation.models import EIT
 from foundation.store import StoredRecording
-
-LAGS = (0, 2)
 
 
 class WindowProblem(Problem):
@@ -32,6 +31,8 @@ class WindowProblem(Problem):
         token_seconds: length of a token.
         readers: opens a recording's activity by id.
         bins_per_token: bins of a token.
+        max_lag: tokens on each side of a sample that readouts see, at most.
+        direction_W: ``(W,)`` class of the direction of each window's trial, -1 where there is none; None: no trials.
         what: what a window is to people, ``trials`` or ``windows``.
     """
 
@@ -46,6 +47,8 @@ class WindowProblem(Problem):
         token_seconds: float,
         readers: Callable[[str], ActivityReader],
         bins_per_token: int,
+        max_lag: int = 32,
+        direction_W: np.ndarray | None = None,
         what: str = "windows",
     ) -> None:
         self.labels, self.recording, self.windows, self.what = labels, recording, windows, what
@@ -56,9 +59,38 @@ class WindowProblem(Problem):
         self.cluster_S, self.cluster_name = windows.part_W[window_S], windows.part_name
         self.subjects = 1
         self.recordings = [(recording.id, recording.record.digest)]
-        if token_S is not None:
-            lags = 2 * int(windows.tokens_W.max()) - 1
-            self.view = f" of the sample's own token; that of firing rates may see {lags} tokens around it"
+        self.rows, self.max_lag, self.direction_W = WindowRows(windows.tokens_W), max_lag, direction_W
+        self.readings = self._readings()
+        self.view = f" of a time bin: {self._seen()}; that of firing rates sees the same bins"
+
+    def _seen(self) -> str:
+        if self.token_S is None:
+            return f"all {int(self.windows.tokens_W.max())} time bins of a window, or their mean"
+        lags = self.rows.all_lags(self.window_S, self.token_S, self.max_lag).rows_SL.shape[1]
+        other = ", its own bin alone, or the mean of its window" if self.labels.n_classes else ""
+        return f"{lags} lags of {self.token_seconds:g} s around the sample, 0 outside the window{other}"
+
+    def _readings(self) -> tuple[Reading, ...]:
+        """How samples read time bins: values all lags, classes what does best of a few."""
+        name = "trial mean" if self.windows.part_name == "trials" else "window mean"
+        mean = self.rows.window_mean(self.window_S, name)
+        if self.token_S is None:
+            return (mean,)
+        lags = self.rows.all_lags(self.window_S, self.token_S, self.max_lag)
+        return (lags, self.own_bin, mean) if self.labels.n_classes else (lags,)
+
+    def _features(self, name: str, x_TF: np.ndarray) -> list[Features]:
+        """Time bins, of rates and of models alike, and how samples read them; nothing is copied."""
+        made = [Features(name, x_TF, self.readings)]
+        if self.token_S is None:  # each bin of the trial is a feature by itself, standardised over trials
+            made.insert(0, Features(name, self.head_rows(x_TF)[0], (Reading("all bins", self.window_S[:, None]),)))
+        return made
+
+    @property
+    def own_bin(self) -> Reading:
+        """The reading of each sample's own token."""
+        assert self.token_S is not None
+        return self.rows.own_bin(self.window_S, self.token_S)
 
     def split(self, folds: int, seed: int) -> Split:
         """Contiguous blocks of windows, a window's length or more between train and test."""
@@ -78,6 +110,10 @@ class WindowProblem(Problem):
             side = position[window_of_train]
             made.append(Fold(np.flatnonzero(side == 0), np.flatnonzero(side == 1)))
         return made
+
+    def inner_windows(self, windows: np.ndarray) -> list[Fold]:
+        """The same of windows, as indices into ``windows``."""
+        return self._split(windows, 3).folds
 
     def check(self, split: Split) -> None:
         """Time of one recording is split with a gap: there is nothing to check."""
@@ -102,53 +138,52 @@ class WindowProblem(Problem):
         dealt = [permuted(y_S, np.random.default_rng([seed, 7, repeat])) for repeat in range(repeats)]
         return dealt, f"over trials{few_ways(orders(y_S))}"
 
-    def features(self, model: EIT, samples: np.ndarray | None = None) -> np.ndarray:
-        """``(S, N * D)`` all units at the sample's token, or ``(S, T * N * D)`` at all tokens of its window."""
-        samples = np.arange(len(self.window_S)) if samples is None else samples
-        reader = self.readers(self.recording.id)
-        size = reader.n_units * model.config.dim
-        length = 1 if self.token_S is not None else int(self.windows.tokens_W[0])
-        out_SF = np.zeros((len(samples), size * length), dtype=np.float32)
-        needed = np.unique(self.window_S[samples])
-        for tokens in np.unique(self.windows.tokens_W[needed]):
-            chosen = needed[self.windows.tokens_W[needed] == tokens]
-            for part, _, h_PNTD in embedded_parts(
-                model,
-                reader,
-                self.windows.start_W[chosen],
-                bin_width=self.bin_width,
-                n_bins=int(tokens) * self.patch,
-            ):
-                here = np.flatnonzero(np.isin(self.window_S[samples], chosen[part]))
-                row = np.searchsorted(chosen[part], self.window_S[samples[here]])
-                if self.token_S is None:
-                    out_SF[here] = h_PNTD[row].transpose(0, 2, 1, 3).reshape(len(here), -1)
-                else:
-                    out_SF[here] = h_PNTD[row, :, self.token_S[samples[here]]].reshape(len(here), -1)
-        return out_SF
+    def features(self, model: EIT) -> list[Features]:
+        """What the model says of the population at every token of every window."""
+        return self._features("the model", self._tokens(model, np.arange(len(self.windows))))
 
-    def rate_features(self) -> list[tuple[str, np.ndarray]]:
-        """Activity of all units per token; of the neighbouring tokens too, up to all that the model sees."""
-        reader = self.readers(self.recording.id)
-        longest = int(self.windows.tokens_W.max())
-        table = reader.table(self.windows.start_W, self.windows.tokens_W, self.token_seconds)
-        x_WTN = np.ascontiguousarray(reader.read(table, dtype=torch.float32).x_BNT.numpy().transpose(0, 2, 1))
-        if reader.modality != VALUES_MODALITY:
-            x_WTN = np.sqrt(x_WTN)  # steadies the variance of counts
+    def head_rows(self, x_TF: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The sample's own token, or all tokens of its window."""
         if self.token_S is None:
-            return [
-                ("counts per token", x_WTN[self.window_S].reshape(len(self.window_S), -1)),
-                ("counts of the whole window", x_WTN[self.window_S].sum(axis=1)),
-            ]
-        lags = sorted({lag for lag in (*LAGS, longest - 1) if lag < longest})
-        return [(f"counts, {2 * lag + 1} tokens", self._with_lags(x_WTN, lag)) for lag in lags]
+            return x_TF.reshape(len(self.windows), -1), self.window_S
+        return x_TF, self.own_bin.rows_SL[:, 0]
 
-    def _with_lags(self, x_WTN: np.ndarray, lag: int) -> np.ndarray:
-        """``(S, (2 lag + 1) N)`` tokens from ``-lag`` to ``+lag`` around each sample, 0 outside its window."""
-        assert self.token_S is not None
-        padded = np.pad(x_WTN, ((0, 0), (lag, lag), (0, 0)))
-        around = [padded[self.window_S, self.token_S + k] for k in range(2 * lag + 1)]
-        return np.concatenate(around, axis=1)
+    def head_features(self, model: EIT, samples: np.ndarray) -> np.ndarray:
+        """``(len(samples), F)`` the same, of the windows that hold the samples."""
+        needed, window_S = np.unique(self.window_S[samples], return_inverse=True)
+        x_TF = self._tokens(model, needed)
+        if self.token_S is None:
+            return x_TF.reshape(len(needed), -1)[window_S]
+        rows = WindowRows(self.windows.tokens_W[needed])
+        return x_TF[rows.own_bin(window_S, self.token_S[samples]).rows_SL[:, 0]]
+
+    def _tokens(self, model: EIT, chosen: np.ndarray) -> np.ndarray:
+        """``(T, F)`` tokens of some windows, one window after another."""
+        reader, length_W = self.readers(self.recording.id), self.windows.tokens_W[chosen]
+        first_W, x_TF = WindowRows(length_W).first, None
+        for tokens in np.unique(length_W):
+            here = np.flatnonzero(length_W == tokens)
+            starts, n_bins = self.windows.start_W[chosen[here]], int(tokens) * self.patch
+            for part, x_PTF in token_parts(model, reader, starts, bin_width=self.bin_width, n_bins=n_bins):
+                if x_TF is None:
+                    x_TF = np.empty((int(length_W.sum()), x_PTF.shape[-1]), dtype=np.float32)
+                x_TF[first_W[here[part]][:, None] + np.arange(tokens)] = x_PTF
+        assert x_TF is not None  # a problem has a window
+        return x_TF
+
+    def counts(self) -> np.ndarray:
+        """``(T, N)`` activity of all units in every token of every window."""
+        reader, length_W = self.readers(self.recording.id), self.windows.tokens_W
+        table = reader.table(self.windows.start_W, length_W, self.token_seconds)
+        x_WTN = reader.read(table, dtype=torch.float32).x_BNT.numpy().transpose(0, 2, 1)
+        return np.ascontiguousarray(x_WTN[np.arange(x_WTN.shape[1]) < length_W[:, None]])
+
+    def rate_features(self) -> list[Features]:
+        """Activity of all units per token, and the square roots of counts, which steady their variance."""
+        x_TN = self.counts()
+        if self.readers(self.recording.id).modality == VALUES_MODALITY:
+            return self._features("activity", x_TN)
+        return [*self._features("square roots of counts", np.sqrt(x_TN)), *self._features("counts", x_TN)]
 
     def draw(
         self, samples: np.ndarray, tokens: int, rng: np.random.Generator, bins_per_token: int

@@ -16,6 +16,7 @@ TITLES = {
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
     "r2": "R²",
+    "beyond_profile": "R² around the profile",
 }
 
 

@@ -7,14 +7,15 @@ import pytest
 from scipy.stats import binom
 
 from finetune.finetune_settings import FinetuneSettings
-from finetune.heads import head_probe as probe
+from finetune.heads.head_probe import probe_with_rates
 from finetune.tasks.decoding_task import Labels
 from finetune.tasks.trial_windows import Windows
 from finetune.tasks.unit_task import UnitProblem
 from finetune.tasks.window_task import WindowProblem
-from foundation.evaluation import linear_readout as readout
+from foundation.evaluation import block_readout, linear_readout
 from foundation.evaluation.confidence_intervals import control_interval
 from foundation.evaluation.metrics import primary
+from foundation.evaluation.readings import Features, each_row
 
 SETS = 50
 SETTINGS = FinetuneSettings("model", "store", "results", folds=2)
@@ -23,9 +24,9 @@ SETTINGS = FinetuneSettings("model", "store", "results", folds=2)
 @pytest.fixture(autouse=True)
 def fast(monkeypatch):
     """Least squares of one strength: what is tested is how labels are dealt, not how a readout is fitted."""
-    monkeypatch.setattr(readout, "STRENGTHS", {"classes": (0.1,), "values": (0.1,)})
-    for module in (readout, probe):
-        monkeypatch.setattr(module, "fit", least_squares)
+    monkeypatch.setattr(block_readout, "PENALTIES", {"classes": (0.1,), "values": (1.0,)})
+    monkeypatch.setattr(block_readout, "WEIGHTS", (0.0, 1.0))
+    monkeypatch.setattr(block_readout, "fit", least_squares)
 
 
 def least_squares(scores_SC, y_S, strength, n_classes, start=None):
@@ -38,7 +39,7 @@ def least_squares(scores_SC, y_S, strength, n_classes, start=None):
     power = centred.T @ (scores_SC - mean_C) + strength * np.eye(len(mean_C))
     weight_CK = np.linalg.solve(power, centred.T @ (target_SK - mean_K))
     kind = "classes" if n_classes else "values"
-    return readout.Readout(weight_CK, mean_K - mean_C @ weight_CK, kind)
+    return linear_readout.Readout(weight_CK, mean_K - mean_C @ weight_CK, kind)
 
 
 def stand_in(name):
@@ -126,10 +127,10 @@ KINDS = {
 def outside(make, seed):
     rng = np.random.default_rng([seed, 16])
     problem, x_SF = make(rng)
-    x_SF = x_SF.astype(np.float32)
-    fitted = probe.probe(problem, [x_SF], problem.split(SETTINGS.folds, SETTINGS.seed), SETTINGS)
-    low, high = control_interval(probe.shuffled(problem, fitted, x_SF, SETTINGS)[0])
-    return not low <= primary(fitted.predictions) <= high
+    features = [Features("noise", x_SF.astype(np.float32), (each_row(len(x_SF)),))]
+    probes = probe_with_rates(problem, features, features, problem.split(SETTINGS.folds, SETTINGS.seed), SETTINGS)
+    low, high = control_interval(probes.control)
+    return not low <= primary(probes.model.predictions) <= high
 
 
 def short(y_S, by_token=False):

@@ -30,6 +30,7 @@ def result(settings, task, target, mode="probe", checkpoint=A, **changes) -> Res
     made = Result(
         task=task, target=target, title=f"{task} {target}", mode=mode, kind="classes", score=score,
         references={"rate": score, "majority": score, "shuffled": score}, gain=0.0, gain_low=-0.1, gain_high=0.1,
+        gain_both=0.0, gain_both_low=-0.1, gain_both_high=0.1,
         samples=10, subjects=2, parts=2, part_name="animals", classes={"x": 5, "y": 5}, value_names=[], split="",
         interval="", notes=[], choices={}, seconds=1.0, contract=CONTRACT_VERSION, checkpoint=checkpoint,
         settings=settings_digest(settings, mode), recordings={"one": "1"}, readout="all features",

@@ -125,7 +125,8 @@ def test_the_report_names_what_is_left_out_and_what_the_readouts_see(evaluation,
     text = page.read_text()
     assert "left out: no class has more than 1 units" in text
     assert "all 16 features" in text
-    assert "principal components" in text
+    assert "rate and inter-spike intervals" in text
+    assert "weight of the model by fold" in text
     assert FORMULA in text
 
 

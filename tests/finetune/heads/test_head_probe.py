@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from finetune.finetune_settings import FinetuneSettings
-from finetune.heads.head_probe import probe, shuffled
+from finetune.heads.head_probe import probe, probe_with_rates
 from finetune.tasks.decoding_task import Labels
 from finetune.tasks.trial_windows import Windows
 from finetune.tasks.unit_task import UnitProblem
 from finetune.tasks.window_task import WindowProblem
 from foundation.common.errors import ConfigError
 from foundation.data import ActivityReader
-from foundation.evaluation import principal_axes
+from foundation.evaluation.readings import Features, each_row
 from foundation.store import Store, StoredRecording, write_recording
 
 
@@ -37,14 +37,13 @@ def test_a_readout_takes_no_feature_and_no_value_that_is_not_finite(make_recordi
     x_SF[3, 1] = np.inf
     split = problem.split(3, 0)
     with pytest.raises(ConfigError, match="features hold 1 values that are not finite"):
-        probe(problem, [x_SF], split, FinetuneSettings(checkpoint="c", store="s", output="o"))
+        probe(problem, [Features("", x_SF, (each_row(12),))], split, FinetuneSettings("c", "s", "o"))
 
 
 @pytest.mark.parametrize("n_classes", [2, 0])
-def test_a_probe_and_its_control_need_little_memory_beside_the_features(monkeypatch, n_classes):
-    monkeypatch.setattr(principal_axes, "PART_BYTES", 1 << 20)
-    rng, windows, tokens = np.random.default_rng(0), 60, 10
-    x_SF = rng.normal(size=(windows * tokens, 16_000)).astype(np.float32)
+def test_probes_and_their_control_need_little_memory_beside_the_features(n_classes):
+    rng, windows, tokens = np.random.default_rng(0), 30, 8
+    x_SF = rng.normal(size=(windows * tokens, 80_000)).astype(np.float32)
     y_S = rng.integers(0, 2, len(x_SF)) if n_classes else rng.normal(size=(len(x_SF), 1))
     recording = SimpleNamespace(id="a", record=SimpleNamespace(digest="a"))
     problem = WindowProblem(
@@ -57,13 +56,15 @@ def test_a_probe_and_its_control_need_little_memory_beside_the_features(monkeypa
         readers=None,
         bins_per_token=1,
     )
-    settings = FinetuneSettings("c", "s", "o", folds=4, control_repeats=2, components=24)
+    settings = FinetuneSettings("c", "s", "o", folds=2, control_repeats=2)
+    model = [Features("model", x_SF, problem.readings)]
+    rates = [Features("rates", x_SF[:, :20].copy(), problem.readings)]
     tracemalloc.start()
     try:
-        fitted = probe(problem, [x_SF], problem.split(4, 0), settings)
-        shuffled(problem, fitted, x_SF, settings)
+        probes = probe_with_rates(problem, rates, model, problem.split(2, 0), settings)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak < 0.2 * x_SF.nbytes, f"{peak / x_SF.nbytes:.2f} times the features, beside them"
-    assert all(f.train_SC.shape[1] == 24 for f in fitted.folds)
+    assert len(probes.control) == 2
+    assert len(probes.both.choices["weight"]) == 2

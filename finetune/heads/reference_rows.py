@@ -1,0 +1,144 @@
+"""What a score is read against: floors, controls and decoders without pretraining, each with its predictions."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from finetune.finetune_settings import FinetuneSettings
+from finetune.heads.gru_decoder import decode_with_gru
+from finetune.heads.head_probe import Fitted, Probes, gather, probe, probe_with_rates
+from finetune.heads.trial_profile import profile_rows
+from finetune.tasks.decoding_task import Problem
+from finetune.tasks.window_task import WindowProblem
+from foundation.evaluation.controls import by_laboratory, commonest
+from foundation.evaluation.linear_readout import training_mean
+from foundation.evaluation.metrics import CLASSES, Predictions
+from foundation.evaluation.readings import Features, each_row
+from foundation.evaluation.splits import Split
+from foundation.models import EIT
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One readout or control.
+
+    Args:
+        predictions: of all samples.
+        detail: what was chosen or done, in words.
+    """
+
+    predictions: Predictions
+    detail: str = ""
+
+
+@dataclass
+class References:
+    """Everything that is read against the model's own readout.
+
+    Args:
+        rows: name -> readout; ``rate`` is the floor and ``both`` the model beside it.
+        control: the primary metric of the probe for each set of shuffled labels.
+        dealt: how labels were shuffled, in words.
+    """
+
+    rows: dict[str, Row]
+    control: list[float] = field(default_factory=list)
+    dealt: str = ""
+
+
+def probe_and_references(
+    problem: Problem, model: EIT, ours: Sequence[Features], split: Split, settings: FinetuneSettings
+) -> tuple[Fitted, References]:
+    """Probe a frozen model, and everything that it is read against.
+
+    Args:
+        problem: what is to be predicted.
+        model: pretrained.
+        ours: its features of the samples.
+        split: the outer folds.
+        settings: of the evaluation.
+    """
+    began, labels = time.perf_counter(), problem.labels
+    rates = problem.rate_features()
+    probes = probe_with_rates(problem, rates, ours, split, settings)
+    rows = {"rate": Row(probes.rate.predictions, probes.rate.names), "both": _both(probes)}
+    _note(problem, "rates, model and both", began)
+    if isinstance(problem, WindowProblem):
+        rows |= _over_time(problem, rates, split, settings)
+    if settings.random_weights:
+        began = time.perf_counter()
+        untrained = probe(problem, problem.features(random_weights(model, settings.seed)), split, settings)
+        rows["random"] = Row(untrained.predictions, f"architecture of the model, seed {settings.seed}")
+        _note(problem, "random weights", began)
+    y_S = labels.y_S
+    if labels.kind == CLASSES:
+        said = [commonest(y_S, len(fold.test)) for fold in split.folds]
+        rows["majority"] = Row(gather(problem, split, said), "always the commonest class")
+    else:
+        said = [training_mean(y_S[fold.train], len(fold.test), 0) for fold in split.folds]
+        rows["majority"] = Row(gather(problem, split, said), "the training mean")
+    if (lab_S := problem.lab_S) is not None:
+        said = [by_laboratory(y_S[fold.train], lab_S[fold.train], lab_S[fold.test]) for fold in split.folds]
+        rows["laboratory"] = Row(gather(problem, split, said), f"{len(np.unique(lab_S))} laboratories")
+    how = problem.shuffles(settings.control_repeats, settings.seed)[1]
+    return probes.model, References(rows, probes.control, how)
+
+
+def random_weights(model: EIT, seed: int) -> EIT:
+    """Return a model of the same architecture whose weights are those that pretraining with this seed begins from."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return type(model)(model.config).to(model.device)
+
+
+def _both(probes: Probes) -> Row:
+    weights = probes.both.choices["weight"]
+    none = "; the model added nothing" if not any(weights) else ""
+    return Row(probes.both.predictions, f"weight of the model by fold {', '.join(f'{w:g}' for w in weights)}{none}")
+
+
+def _over_time(
+    problem: WindowProblem, rates: Sequence[Features], split: Split, settings: FinetuneSettings
+) -> dict[str, Row]:
+    """Rows of samples that are time bins of a window."""
+    rows: dict[str, Row] = {}
+    if problem.token_S is None:
+        return rows
+    own = probe(problem, [replace(kind, readings=(problem.own_bin,)) for kind in rates], split, settings)
+    rows["rate_own"] = Row(own.predictions, own.names)
+    if problem.windows.part_name == "trials":
+        clock = probe(problem, [time_in_window(problem)], split, settings)
+        rows["time"] = Row(clock.predictions, "lags of a constant, 0 outside the window: the time since both its ends")
+    if problem.labels.kind == CLASSES:
+        return rows
+    if (profiles := profile_rows(problem, split, settings)) is not None:
+        named, true, right = profiles
+        rows["profile"] = Row(named, f"{right:.0%} of directions named right by logistic regression of firing rates")
+        rows["oracle"] = Row(true, "mean course of the training trials in the true direction")
+    if settings.gru.run:
+        for name, causal in (("gru", False), ("gru_causal", True)):
+            began = time.perf_counter()
+            fitted = decode_with_gru(problem, split, settings, causal=causal)
+            chosen = ", ".join(f"{key} {value}" for key, value in fitted.choices.items())
+            rows[name] = Row(fitted.predictions, f"{settings.gru.units} units; by fold: {chosen}")
+            _note(problem, name, began)
+    return rows
+
+
+def time_in_window(problem: WindowProblem) -> Features:
+    """All lags of a constant: what zeros outside the window tell of the time inside it."""
+    (lags, *_) = problem.readings
+    x_SL = (lags.rows_SL >= 0).astype(np.float32)
+    return Features("time", x_SL, (each_row(len(x_SL)),))
+
+
+def _note(problem: Problem, what: str, began: float) -> None:
+    log.info("%s %s: %.1f s", problem.labels.target, what, time.perf_counter() - began)

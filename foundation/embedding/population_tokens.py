@@ -1,0 +1,74 @@
+"""What a model says of a population in each time bin, whichever of its outputs holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from foundation.common.errors import CheckpointError, ConfigError
+from foundation.data.reading.reader import ActivityReader
+from foundation.embedding.frozen_embeddings import TOKENS_PER_BATCH
+from foundation.models import EIT
+from foundation.models.eit import EITOutput
+
+
+def token_features(out: EITOutput) -> torch.Tensor:
+    """Return ``(B, T, F)`` all that a model says of the population at each token.
+
+    A model with a token for each unit and time gives the tokens of all its units side by side (F = N * D); one whose
+    population stream stands alone gives that stream's token (F = D). Nothing is averaged or projected.
+
+    Raises:
+        CheckpointError: if the model gives neither.
+
+    Example:
+        >>> token_features(EITOutput(h_BNTD=torch.zeros(2, 3, 5, 4))).shape
+        torch.Size([2, 5, 12])
+        >>> token_features(EITOutput(p_BTD=torch.zeros(2, 5, 4))).shape
+        torch.Size([2, 5, 4])
+    """
+    if out.h_BNTD is not None:
+        return out.h_BNTD.transpose(1, 2).flatten(2)
+    if out.p_BTD is not None:
+        return out.p_BTD
+    raise CheckpointError("the model gives neither h_BNTD nor p_BTD: nothing can be read over time")
+
+
+@torch.no_grad()
+def token_parts(
+    model: EIT, reader: ActivityReader, starts_B: np.ndarray, *, bin_width: float, n_bins: int
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Read windows a batch after another, and give what the model says of each of their tokens.
+
+    Args:
+        model: a pretrained model; it is put into evaluation mode.
+        reader: of the recording.
+        starts_B: ``(B,)`` seconds at which windows begin.
+        bin_width: seconds of a bin.
+        n_bins: bins of a window; whole tokens.
+
+    Yields:
+        Which windows, and their ``(P, n_bins / patch_length, F)`` float32 features; see `token_features`.
+
+    Raises:
+        ConfigError: if ``n_bins`` is no multiple of the model's ``patch_length``.
+        CheckpointError: if the model gives features that are not finite.
+    """
+    patch = model.config.patch_length
+    if n_bins % patch:
+        raise ConfigError(f"n_bins is {n_bins}: a multiple of the model's patch_length, {patch}")
+    at_once = max(1, TOKENS_PER_BATCH // max(1, reader.n_units * n_bins // patch))
+    model.eval()
+    for first in range(0, len(starts_B), at_once):
+        some = starts_B[first : first + at_once]
+        batch = reader.read(reader.table(some, n_bins, bin_width), bins_per_token=patch)
+        out = model(**batch.to(model.device).model_inputs())
+        x_PTF = token_features(out).float().cpu().numpy()
+        if wrong := int((~np.isfinite(x_PTF)).sum()):
+            raise CheckpointError(
+                f"recording {reader.recording.id}: {wrong} of {x_PTF.size} values of its embeddings are not finite; "
+                "the model diverged, or the recording holds values too large for it"
+            )
+        yield slice(first, first + len(some)), x_PTF
