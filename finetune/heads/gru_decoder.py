@@ -23,7 +23,7 @@ from foundation.evaluation.splits import Split
 log = logging.getLogger(__name__)
 
 
-class GRUDecoder(nn.Module):
+class RecurrentDecoder(nn.Module):
     """One layer of gated recurrent units (Cho et al. 2014, arXiv 1406.1078) and a linear readout at every time bin.
 
     Args:
@@ -160,7 +160,7 @@ class _Training:
         self.windows = np.unique(problem.window_S[train])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.net = GRUDecoder(x_TN.shape[1], y_SK.shape[1], settings.units, dropout, causal)
+            self.net = RecurrentDecoder(x_TN.shape[1], y_SK.shape[1], settings.units, dropout, causal)
 
     def run(self, epochs: int, ends: Callable[[int], bool] | None = None) -> None:
         """Train for some epochs of the schedule that the settings span, until ``ends(epoch)``."""

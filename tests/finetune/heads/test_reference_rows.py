@@ -8,7 +8,7 @@ import torch
 
 from finetune.finetune_settings import FinetuneSettings, FullSettings, GRUSettings, WindowSettings
 from finetune.heads.full_finetuning import full
-from finetune.heads.gru_decoder import GRUDecoder, _Sequences
+from finetune.heads.gru_decoder import RecurrentDecoder, _Sequences
 from finetune.heads.reference_rows import probe_and_references, random_weights
 from finetune.heads.trial_profile import beyond_profile, bins_of_trial
 from finetune.tasks import behavior
@@ -159,7 +159,7 @@ def test_a_causal_decoder_sees_no_bin_of_the_future_and_neither_sees_another_win
     changed[0, 5:] += 3.0
     changed[1, 6:] += 3.0  # after its end
     for causal in (True, False):
-        net = GRUDecoder(4, 2, 8, 0.0, causal).eval()
+        net = RecurrentDecoder(4, 2, 8, 0.0, causal).eval()
         with torch.no_grad():
             a, b = net(x_BTN, length_B), net(changed, length_B)
         assert torch.equal(a[0, :5], b[0, :5]) == causal
