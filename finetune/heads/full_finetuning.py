@@ -215,7 +215,7 @@ def _train(
     def loss_of(_: int) -> torch.Tensor:
         model.train()
         batch, picked = problem.draw(samples, settings.tokens_per_step, rng, model.config.patch_length)
-        out_RK = head(picked.features(model(**batch.model_inputs())))
+        out_RK = head(picked.features(model(**problem.model_inputs(model, batch))))
         target = labels.y_S[picked.samples]
         if labels.n_classes:
             loss_R = F.cross_entropy(out_RK, torch.as_tensor(target), reduction="none")

@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -116,6 +116,10 @@ class Problem(ABC):
     @abstractmethod
     def rate_features(self) -> Sequence[Features]:
         """Plain features of firing rates: alternatives among which the inner folds choose; read as the model's are."""
+
+    def model_inputs(self, model: EIT, batch: WindowBatch) -> dict[str, Any]:
+        """What a model is given of a batch that `draw` made."""
+        return batch.model_inputs()
 
     @abstractmethod
     def draw(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from finetune.tasks.decoding_task import Labels, Picked, Problem
 from finetune.tasks.trial_windows import Windows
 from foundation.data.batch import WindowBatch
 from foundation.data.reading.reader import VALUES_MODALITY, ActivityReader
-from foundation.embedding.population_tokens import token_parts
+from foundation.embedding.population_tokens import token_inputs, token_parts
 from foundation.evaluation.controls import all_turned, come_in_runs, few_ways, orders, permuted, turns
 from foundation.evaluation.readings import Features, Reading, WindowRows
 from foundation.evaluation.splits import Fold, Split, split_by_time
@@ -184,6 +185,10 @@ class WindowProblem(Problem):
         if self.readers(self.recording.id).modality == VALUES_MODALITY:
             return self._features("activity", x_TN)
         return [*self._features("square roots of counts", np.sqrt(x_TN)), *self._features("counts", x_TN)]
+
+    def model_inputs(self, model: EIT, batch: WindowBatch) -> dict[str, Any]:
+        """What `features` give it too: the population stream alone, where it has one for the recording."""
+        return token_inputs(model, self.recording.id, batch)
 
     def draw(
         self, samples: np.ndarray, tokens: int, rng: np.random.Generator, bins_per_token: int

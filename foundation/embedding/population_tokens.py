@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 
 from foundation.common.errors import CheckpointError, ConfigError
+from foundation.data.batch import WindowBatch
 from foundation.data.reading.reader import ActivityReader
 from foundation.embedding.frozen_embeddings import TOKENS_PER_BATCH
 from foundation.models import EIT
 from foundation.models.eit import EITOutput
+from foundation.models.population_stream import population_places
 
 
 def token_features(out: EITOutput) -> torch.Tensor:
@@ -34,6 +37,21 @@ def token_features(out: EITOutput) -> torch.Tensor:
     if out.p_BTD is not None:
         return out.p_BTD
     raise CheckpointError("the model gives neither h_BNTD nor p_BTD: nothing can be read over time")
+
+
+def token_inputs(model: EIT, recording_id: str, batch: WindowBatch) -> dict[str, Any]:
+    """Return what a model is given to be read over time: windows that show all units of one recording.
+
+    A model whose population stream has rows for the recording runs that stream alone; any other runs its units.
+    """
+    inputs: dict[str, Any] = batch.model_inputs()
+    if not getattr(model.config, "population_layers", 0):
+        return inputs
+    first, size = population_places(model.config).get(recording_id, (0, 0))
+    if not size:
+        return inputs
+    row_BN = first + torch.arange(size, device=batch.x_BNT.device).expand(len(batch.x_BNT), -1)
+    return {**inputs, "population_row_BN": row_BN, "units": False}
 
 
 @torch.no_grad()
@@ -64,7 +82,7 @@ def token_parts(
     for first in range(0, len(starts_B), at_once):
         some = starts_B[first : first + at_once]
         batch = reader.read(reader.table(some, n_bins, bin_width), bins_per_token=patch)
-        out = model(**batch.to(model.device).model_inputs())
+        out = model(**token_inputs(model, reader.recording.id, batch.to(model.device)))
         x_PTF = token_features(out).float().cpu().numpy()
         if wrong := int((~np.isfinite(x_PTF)).sum()):
             raise CheckpointError(

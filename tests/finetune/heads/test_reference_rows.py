@@ -16,7 +16,6 @@ from finetune.tasks.task import Sources
 from foundation.data.reading.reader import ReaderCache
 from foundation.evaluation.metrics import primary
 from foundation.models import EIT, EITConfig
-from foundation.models.eit import EITOutput
 from foundation.store import (
     Catalog,
     Interval,
@@ -75,17 +74,16 @@ def problems(sources):
     return {p.labels.target.split("-")[0]: p for p in behavior.find(sources).problems}
 
 
-def model_of():
+def model_of(population_of=None):
+    """A small model; with a population stream that knows a recording, if its id is given."""
     torch.manual_seed(0)
-    return EIT(EITConfig(dim=16, heads=2, individual_layers=1, interaction_layers=1, patch_length=5))
-
-
-class PopulationStream(EIT):
-    """A model that says nothing of single units: one token of the population for each time bin."""
-
-    def forward(self, *args, **inputs) -> EITOutput:
-        out = super().forward(*args, **inputs)
-        return EITOutput(z_BND=out.z_BND, p_BTD=out.p_BTD)
+    layers = 1 if population_of else 0
+    model = EIT(
+        EITConfig(dim=16, heads=2, individual_layers=1, interaction_layers=1, patch_length=5, population_layers=layers)
+    )
+    if population_of:
+        model.add_populations({population_of: torch.zeros(UNITS)})
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -187,14 +185,14 @@ def test_random_weights_are_drawn_by_the_seed_and_leave_the_model_as_it_is():
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize("kind", [EIT, PopulationStream])
+@pytest.mark.parametrize("stream", ["units", "population"])
 @pytest.mark.parametrize("target", ["velocity", "direction"])
-def test_models_of_units_and_of_the_population_are_read_and_finetuned(problems, target, kind):
-    problem, model = problems[target], model_of()
-    model.__class__ = kind
+def test_models_of_units_and_of_the_population_are_read_and_finetuned(problems, target, stream):
+    problem = problems[target]
+    model = model_of(problem.recording.id if stream == "population" else None)
     split = problem.split(3, 0)
     features = problem.features(model)
-    width = 16 * (UNITS if kind is EIT else 1)
+    width = 16 * (UNITS if stream == "units" else 1)
     assert features[-1].x_TF.shape == (int(problem.windows.tokens_W.sum()), width)
     settings = replace(SETTINGS, random_weights=False, gru=GRUSettings(run=False))
     probed, references = probe_and_references(problem, model, features, split, settings)
