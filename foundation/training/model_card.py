@@ -65,4 +65,20 @@ last step:
 
 The embedding says what pretraining on these recordings made of it. Recordings, species or bin widths unlike those above
 were not seen: judge it on your own labels, beside a baseline on firing rates.
+{_streams(settings, model)}"""
+
+
+def _streams(settings: PretrainSettings, model: PreTrainedModel) -> str:
+    """What holds of a model with a population stream."""
+    if not getattr(model.config, "population_layers", 0):
+        return ""
+    known = """
+The population stream (`p_BTD`) knows the units of the recordings above, and reads no others until they have rows
+(`add_populations`).
+"""
+    if settings.objective.title != "masked":
+        return known
+    return f"""{known}
+The unit stream was not trained: `masked` alone trains the population stream, and embeddings of units (`z_BND` and
+`h_BNTD`) are those of random weights. Sum it with an objective of units, such as NeurPIR, for both.
 """

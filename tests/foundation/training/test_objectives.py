@@ -103,6 +103,8 @@ def test_every_objective_trains_and_is_watched(of, name):
     assert type(model).__name__ == {"swap_vae": "SwapVAEModel", "myow_mlp": "PopulationMLP"}.get(name, "EIT")
     card = (folder / "README.md").read_text()
     assert f"# {type(model).__name__} pretrained with {settings.objective.title}" in card
+    assert ("The unit stream was not trained" in card) == (name == "masked")
+    assert ("reads no others until they have rows" in card) == ("masked" in settings.objective.title)
     # What the card says of loading it is so.
     exec(re.search(r"```python\n(.*?)```", card, re.S)[1].replace("path/to/this/folder", str(folder)), said := {})
     assert type(said["model"]) is type(model)
