@@ -31,7 +31,7 @@ def test_processes_that_accumulate_take_the_same_steps(tiny, tmp_path, ranks, wo
         engine=EngineSettings(accumulate=3),
     )  # fmt: skip
     started = ranks(parts, world)
-    assert [process.wait(120) for process in started] == [0] * world
+    assert [process.wait(400) for process in started] == [0] * world
     assert steps(parts) == pytest.approx(steps(plain), rel=1e-3)
 
 
