@@ -14,7 +14,7 @@ from foundation.data.reading.reader import ActivityReader
 from foundation.embedding.frozen_embeddings import TOKENS_PER_BATCH
 from foundation.models import EIT
 from foundation.models.eit import EITOutput
-from foundation.models.population_stream import population_places
+from foundation.models.population_stream import PopulationPlaces
 
 
 def token_features(out: EITOutput) -> torch.Tensor:
@@ -44,14 +44,10 @@ def token_inputs(model: EIT, recording_id: str, batch: WindowBatch) -> dict[str,
 
     A model whose population stream has rows for the recording runs that stream alone; any other runs its units.
     """
-    inputs: dict[str, Any] = batch.model_inputs()
-    if not getattr(model.config, "population_layers", 0):
-        return inputs
-    first, size = population_places(model.config).get(recording_id, (0, 0))
-    if not size:
-        return inputs
-    row_BN = first + torch.arange(size, device=batch.x_BNT.device).expand(len(batch.x_BNT), -1)
-    return {**inputs, "population_row_BN": row_BN, "units": False}
+    places = PopulationPlaces(model.config, [recording_id])
+    if not places.runs or int(places.first_R[0]) < 0:
+        return batch.model_inputs()
+    return {**places.placed(batch).model_inputs(), "units": False}
 
 
 @torch.no_grad()
