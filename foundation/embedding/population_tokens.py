@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,11 +44,17 @@ def token_inputs(model: EIT, recording_id: str, batch: WindowBatch) -> dict[str,
     """Return what a model is given to be read over time: windows that show all units of one recording.
 
     A model whose population stream has rows for the recording runs that stream alone; any other runs its units.
+
+    Args:
+        model: a pretrained model.
+        recording_id: the recording that all windows are of, whatever place it has in the reader of the batch.
+        batch: the windows.
     """
     places = PopulationPlaces(model.config, [recording_id])
     if not places.runs or int(places.first_R[0]) < 0:
         return batch.model_inputs()
-    return {**places.placed(batch).model_inputs(), "units": False}
+    of_one = replace(batch, recording_B=torch.zeros(len(batch), dtype=torch.int64))
+    return {**places.placed(of_one).model_inputs(), "units": False}
 
 
 @torch.no_grad()
