@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from foundation.common.work import Work, total
 from foundation.cost_model.step_shapes import Part
 from foundation.models.config import EITConfig
+from foundation.models.interval_tokens import FEATURES
 from foundation.models.tokens import FREQUENCIES
 from foundation.models.transformer_blocks import TOKENS_PER_PART
 
@@ -63,7 +64,11 @@ class EncoderCost:
         attention, mlp = 4 * d * d + 4 * d, d * up + up + f * d + d
         block = attention + mlp + 4 * d
         across = block + (4 * d * d + 4 * d + 6 * d + c.inducing_points * d if c.inducing_points else 0)
-        embed = (c.patch_length + 1) * d + 2 * d + (2 * FREQUENCIES + 1) * d
+        embed = (c.patch_length + 1) * d
+        if c.tokens == "intervals":
+            inner = int(d * c.mlp_ratio)
+            embed = (FEATURES + 1) * inner + (inner + 1) * d
+        embed += 2 * d + (2 * FREQUENCIES + 1) * d
         return self.over_time * block + c.interaction_layers * across + embed + 2 * d
 
     def forward(self, part: Part) -> Work:
@@ -86,7 +91,7 @@ class EncoderCost:
     def held(self, part: Part) -> float:
         """Bytes kept from the forward to the backward pass; weights are left out, their copies in bf16 are not."""
         rows, d = part[0] * part[1] * part[2], self.config.dim
-        ends = rows * (d * FULL + self.config.patch_length * FULL)
+        ends = rows * (d * FULL + self._held_read_in)
         turned, plain = rows * self._held_row(True), rows * self._held_row(False)
         if not self.checkpointing:
             return self.over_time * turned + self.config.interaction_layers * plain + ends + self._cast_weights
@@ -99,6 +104,13 @@ class EncoderCost:
             return 0.0
         blocks = self.over_time + self.config.interaction_layers
         return min(rows, TOKENS_PER_PART) * self._held_row(True) + self._cast_weights / blocks
+
+    @property
+    def _held_read_in(self) -> float:
+        """Bytes of a row that the read-in keeps."""
+        if self.config.tokens == "intervals":
+            return FEATURES * FULL + 2 * int(self.config.dim * self.config.mlp_ratio) * self.low
+        return self.config.patch_length * FULL
 
     @property
     def _cast_weights(self) -> float:
@@ -119,6 +131,12 @@ class EncoderCost:
         width = 2 * FREQUENCIES
         # The input takes no gradient, so that the read-in has one product in each direction.
         read_in = Work(2.0 * rows * patch * d + 2.0 * batch * width * d, rows * FULL * (2 * d + 8 * patch), 30)
+        if self.config.tokens == "intervals":
+            inner = int(d * self.config.mlp_ratio)
+            products = 2.0 * rows * inner * (FEATURES + (2 if backward else 1) * d)
+            # Bins are read a few times in the forward pass alone; what is gathered of events is little beside them.
+            moved = rows * FULL * (2 * d + 5 * inner + (0 if backward else 4 * patch + 12 * FEATURES))
+            read_in = Work(products + 2.0 * batch * width * d, moved, 30 if backward else 150)
         ends = Work(0.0, rows * d * FULL * (9 if backward else 6) + 3 * self._cast_weights, 20)
         return total([read_in, self._blocks(part, backward), ends])
 

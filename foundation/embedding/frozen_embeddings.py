@@ -30,6 +30,7 @@ from foundation.store.stored import StoredRecording
 
 log = logging.getLogger(__name__)
 TOKENS_PER_BATCH = 32768
+BINS_PER_BATCH = 1 << 25  # matters where a token has more than a thousand bins
 KIND = "unit-embedding-1"  # of `Derived`; the number changes with what it holds
 SHOWN = 5  # recordings named in an error
 
@@ -71,7 +72,8 @@ def embed_windows(
 
     Raises:
         ConfigError: if ``n_bins`` is no multiple of the model's ``patch_length``.
-        CheckpointError: if the model gives embeddings that are not finite.
+        CheckpointError: if the model gives embeddings that are not finite, or reads intervals between spikes and the
+            recording has none.
     """
     reader = recording if isinstance(recording, ActivityReader) else ActivityReader(recording)
     n_units, n_tokens = reader.n_units if units is None else len(units), n_bins // model.config.patch_length
@@ -102,8 +104,14 @@ def embedded_parts(
     patch = model.config.patch_length
     if n_bins % patch:
         raise ConfigError(f"n_bins is {n_bins}: a multiple of the model's patch_length, {patch}")
+    if getattr(model.config, "tokens", "bins") == "intervals" and reader.recording.kind != "spikes":
+        raise CheckpointError(
+            f"recording {reader.recording.id} has no spike times, and the model reads intervals between spikes: "
+            "expected a recording with spike times, or a model whose config.tokens is 'bins'"
+        )
     n_units = reader.n_units if units is None else len(units)
-    at_once = max(1, TOKENS_PER_BATCH // max(1, n_units * n_bins // patch))
+    most = min(TOKENS_PER_BATCH // max(1, n_units * n_bins // patch), BINS_PER_BATCH // max(1, n_units * n_bins))
+    at_once = max(1, most)
     model.eval()
     for first in range(0, len(starts_B), at_once):
         some = starts_B[first : first + at_once]
@@ -227,7 +235,7 @@ def embed(settings: EmbedSettings) -> Embedded:
             misfits.append(Misfit(recording.record.path, error.longest, width, settings.tokens, patch))
             log.warning("%s is left out: %s", recording.record.path, misfits[-1])
             continue
-        except CheckpointError as error:  # its embeddings are not finite
+        except CheckpointError as error:  # its embeddings are not finite, or the model cannot read it
             log.warning("%s is left out: %s", recording.record.path, error)
             refused.append(f"{recording.record.path}: {error}")
             continue

@@ -30,6 +30,8 @@ class EITConfig(PretrainedConfig):
         mlp_ratio: width of feed-forward layers over ``dim``.
         gated_mlp: feed-forward layers are GEGLU instead of GELU.
         patch_length: bins that make one token.
+        tokens: what the unit stream reads of a token: ``bins``, its bins one by one; ``intervals``, what lies between
+            its events (see `foundation.models.interval_tokens`), for tokens of seconds and bins of about 1 ms.
         dropout: share of each branch's output dropped in training.
         rotary_shortest, rotary_longest: seconds, the range of rotary periods.
         rotary_share: share of a head's features that turn with time.
@@ -69,6 +71,7 @@ class EITConfig(PretrainedConfig):
         mlp_ratio: float = 4.0,
         gated_mlp: bool = False,
         patch_length: int = 4,
+        tokens: str = "bins",
         dropout: float = 0.0,
         rotary_shortest: float = 0.04,
         rotary_longest: float = 256.0,
@@ -94,6 +97,7 @@ class EITConfig(PretrainedConfig):
             mlp_ratio=mlp_ratio,
             gated_mlp=gated_mlp,
             patch_length=patch_length,
+            tokens=tokens,
             dropout=dropout,
             rotary_shortest=rotary_shortest,
             rotary_longest=rotary_longest,
@@ -125,6 +129,7 @@ class EITConfig(PretrainedConfig):
         self.mlp_ratio = mlp_ratio
         self.gated_mlp = gated_mlp
         self.patch_length = patch_length
+        self.tokens = tokens
         self.dropout = dropout
         self.rotary_shortest = rotary_shortest
         self.rotary_longest = rotary_longest

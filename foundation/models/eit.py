@@ -20,11 +20,12 @@ from transformers.utils import ModelOutput
 from foundation.common.errors import ConfigError
 from foundation.models.attention import BranchEnd, Phases, phases, rotary_angles
 from foundation.models.config import EITConfig
+from foundation.models.interval_tokens import IntervalTokens
 from foundation.models.population_stream import PopulationRows, PopulationStream, new_table
 from foundation.models.tokens import ContextEmbedding, ContextIn, ReadIn, TokenEmbedding
 from foundation.models.transformer_blocks import Block, Gather, InducedBlock, in_parts
 from foundation.models.unit_embeddings import UnitEmbedding
-from foundation.models.window_checks import check_ids, check_windows
+from foundation.models.window_checks import check_events, check_ids, check_windows
 
 
 @dataclass
@@ -109,7 +110,7 @@ class EIT(PreTrainedModel):
 
     def __init__(self, config: EITConfig) -> None:
         super().__init__(config)
-        self.embed = TokenEmbedding(config)
+        self.embed = IntervalTokens(config) if config.tokens == "intervals" else TokenEmbedding(config)
         self.individual = nn.ModuleList(Block(config) for _ in range(config.individual_layers))
         self.interaction = nn.ModuleList(Interaction(config) for _ in range(config.interaction_layers))
         self.norm = nn.LayerNorm(config.dim)
@@ -236,7 +237,7 @@ class EIT(PreTrainedModel):
         Raises:
             ValueError: if there is no bin, or no unit and no ``mask_BN``, bins do not make whole tokens, neither stream
                 is run, or context or rows are given to a model that has none; and, on the CPU, if a width, modality or
-                channel is impossible.
+                channel is impossible, or sampled values are given to a model whose tokens are of intervals.
             TypeError: if there is no argument of a name.
         """
         if population_row_BN is not None and self.population is None:
@@ -245,6 +246,8 @@ class EIT(PreTrainedModel):
             raise ValueError("units is False and population_row_BN None: at least one of the two streams must be run")
         patch = self.config.patch_length
         check_windows(x_BNT, mask_BN, patch, dt_B, modality_B)
+        if self.config.tokens == "intervals" and units:
+            check_events(modality_B)
         tokens_BT = None if mask_BT is None else mask_BT.unflatten(-1, (-1, patch)).all(-1)
         x_BNT = _blank(x_BNT, mask_BN, mask_BT)
         found = EITOutput()
@@ -276,7 +279,7 @@ class EIT(PreTrainedModel):
         mask_BC: torch.Tensor | None,
     ) -> EITOutput:
         """The unit stream; arguments are those of `forward`, with blanks where nothing is there."""
-        h_BNTD = self.embed(x_BNT, dt_B, modality_B)
+        h_BNTD = self.embed(x_BNT, dt_B, modality_B, mask_BT)
         turn = self._turn(h_BNTD.shape[2], dt_B, torch.promote_types(h_BNTD.dtype, torch.float32))
         for block in self.individual:
             h_BNTD = over_time(block, h_BNTD, tokens_BT, turn)

@@ -60,8 +60,10 @@ class TokenEmbedding(nn.Module):
         self.modality = nn.Embedding(2, config.dim)
         self.bin_width = ContextIn(2 * FREQUENCIES, config.dim)
 
-    def forward(self, x_BNT: torch.Tensor, dt_B: torch.Tensor, modality_B: torch.Tensor) -> torch.Tensor:
-        """``(B, N, T * patch_length)`` bins to ``(B, N, T, D)`` tokens."""
+    def forward(
+        self, x_BNT: torch.Tensor, dt_B: torch.Tensor, modality_B: torch.Tensor, mask_BT: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """``(B, N, T * patch_length)`` bins, 0 where masked, to ``(B, N, T, D)`` tokens."""
         scaled_BNT = scaled(x_BNT, modality_B, self.count_transform, self.value_transform)
         patches = scaled_BNT.unflatten(-1, (-1, self.patch_length))
         weight = self.read_in.weight

@@ -27,6 +27,19 @@ def check_windows(
     check_ids("modality_B", modality_B, 2, "0 for counts, 1 for values")
 
 
+def check_events(modality_B: torch.Tensor) -> None:
+    """Raise, on the CPU, if a window holds sampled values, which have no intervals.
+
+    Raises:
+        ValueError: if one does.
+    """
+    if 1 in seen(modality_B):
+        raise ValueError(
+            "modality_B holds 1, sampled values, and config.tokens is 'intervals': expected counts (0) alone; a model "
+            "with tokens 'bins' reads both"
+        )
+
+
 def check_ids(name: str, ids: torch.Tensor, number: int, allowed: str) -> None:
     """Refuse, on the CPU, ids that are not from 0 to below ``number``.
 

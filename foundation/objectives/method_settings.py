@@ -67,9 +67,13 @@ class NeurPIRSettings(MethodSettings):
             released code has none.
         min_events: a unit counts in a step only if each of its segments has at least this much activity (events, or
             the sum of absolute values).
+        loss: ``vicreg`` brings the two segments of a unit together and keeps features spread; ``infonce`` tells a
+            unit's second segment from those of all other units.
+        temperature: of InfoNCE's similarities.
         statistics: ``across``: variance and covariance of all units of the batch; ``within``: of what is left when each
-            window's mean is taken out, so that telling recordings apart earns nothing.
-        vicreg: weights of the terms.
+            window's mean is taken out, so that telling recordings apart earns nothing. InfoNCE tells units from all
+            others of the batch, or from those of their window.
+        vicreg: weights of VICReg's terms.
         surround: surrounding information; null: none.
         augmentations: of each segment, in order, beside its length.
 
@@ -85,6 +89,8 @@ class NeurPIRSettings(MethodSettings):
     projector: list[int] = field(default_factory=lambda: [256, 256, 256])
     batch_norm: bool = True
     min_events: float = renamed("least_events", 1.0)
+    loss: str = "vicreg"
+    temperature: float = 0.1
     statistics: str = "across"
     vicreg: VICRegWeights = field(default_factory=VICRegWeights)
     surround: SurroundSettings | None = None
@@ -93,6 +99,9 @@ class NeurPIRSettings(MethodSettings):
     def __post_init__(self) -> None:
         ViewSpec(2, self.min_tokens, self.max_tokens, self.max_distance, condition=self.condition)
         check_widths("projector", self.projector)
+        if self.loss not in ("vicreg", "infonce"):
+            raise ConfigError(f"loss is {self.loss!r}: one of vicreg, infonce")
+        check_range(low_too=False, temperature=self.temperature)
         if self.statistics not in ("across", "within"):
             raise ConfigError(f"statistics is {self.statistics!r}: one of across, within")
         check_range(min_events=self.min_events)

@@ -1,10 +1,10 @@
 """NeurPIR: segments of one unit at different times are to have one representation.
 
 Wu et al. 2025 (arXiv 2502.10425): a unit's intrinsic properties do not change between two segments of its activity, so
-the two are a positive pair, brought together by VICReg. Segment length is the augmentation. What surrounds the unit at
-the time of a segment (stimulus, behaviour, session) goes to the projector beside the segment's embedding, so that the
-embedding need not hold it. Written from the paper; the released code's settings for the projector and the weights are
-the defaults.
+the two are a positive pair, brought together by VICReg, or by InfoNCE, which tells them from other units' segments.
+Segment length is the augmentation. What surrounds the unit at the time of a segment (stimulus, behaviour, session) goes
+to the projector beside the segment's embedding, so that the embedding need not hold it. Written from the paper; the
+released code's settings for the projector and the weights are the defaults, and InfoNCE is ours.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from foundation.data.steps.views import ViewSpec
 from foundation.objectives.base import Objective, two_views
 from foundation.objectives.method_settings import NeurPIRSettings
 from foundation.objectives.parts.collapse import similarity_gap
+from foundation.objectives.parts.infonce_terms import infonce_terms, no_negatives
 from foundation.objectives.parts.objective_cost import ObjectiveCost, StepRows, two_view_cost
 from foundation.objectives.parts.projector import perceptron, wide
 from foundation.objectives.parts.rows import check_rows, counted_units, embed_rows
@@ -60,7 +61,7 @@ class NeurPIR(Objective):
     def losses(
         self, model: nn.Module, views: list[WindowBatch], context: StepContext
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """VICReg's terms over the units of all windows of all processes.
+        """VICReg's terms, or InfoNCE's, over the units of all windows of all processes.
 
         With ``similarity_within`` and ``similarity_between`` (the paper's first criterion) and ``units`` that counted.
 
@@ -85,7 +86,13 @@ class NeurPIR(Objective):
             ]
         # The projector runs on the rows of all processes: its gradient is then whole on each of them.
         a_MD, b_MD = (wide(self.projector(z)) for z in inputs)
-        terms = vicreg_terms(a_MD, b_MD, s.vicreg, rows.item_M if s.statistics == "within" else None)
+        within = s.statistics == "within"
+        if s.loss == "infonce":
+            unit_M = None if views[0].unit_BN is None else rows.of_units(views[0].unit_BN)
+            same_MM = no_negatives(rows.item_M, rows.of_windows(context.recording_B), unit_M, within)
+            terms = infonce_terms(a_MD, b_MD, s.temperature, same_MM)
+        else:
+            terms = vicreg_terms(a_MD, b_MD, s.vicreg, rows.item_M if within else None)
         terms |= similarity_gap(*(z.detach() for z in rows.z_VMD))
         terms["units"] = torch.tensor(float(len(rows.item_M)))
         return terms, rows.z_VMD[0]

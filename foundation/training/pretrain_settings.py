@@ -39,6 +39,8 @@ class ModelSettings:
         mlp_ratio: width of feed-forward layers over ``dim``.
         gated_mlp: feed-forward layers are GEGLU instead of GELU.
         patch_length: bins that make one token.
+        tokens: what the unit stream reads of a token: ``bins``, its bins one by one; ``intervals``, what lies between
+            its events, for tokens of seconds and bins of about 1 ms.
         dropout: share of each branch's output dropped in training.
         rotary_shortest: seconds, the shortest rotary period.
         rotary_longest: seconds, the longest rotary period.
@@ -59,6 +61,7 @@ class ModelSettings:
     mlp_ratio: float = 4.0
     gated_mlp: bool = False
     patch_length: int = 4
+    tokens: str = "bins"
     dropout: float = 0.0
     rotary_shortest: float = 0.04
     rotary_longest: float = 256.0
@@ -351,6 +354,10 @@ class PretrainSettings(Limited):
         # Settings that came later are left out where a run does not use them, so that earlier runs are gone on with.
         if not self.model.population_layers:
             del whole["model"]["population_layers"], whole["model"]["causal"]
+        if self.model.tokens == "bins":
+            del whole["model"]["tokens"]
+        if self.objective.neurpir.loss == "vicreg":
+            del whole["objective"]["neurpir"]["loss"], whole["objective"]["neurpir"]["temperature"]
         if "masked" not in (self.objective.weights or [self.objective.name]):
             del whole["objective"]["masked"]
         names = ("steps", "seed", "precision", "model", "data", "objective", "optimizer")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 
+import numpy as np
 import torch
 
 from foundation.common.errors import ConfigError
@@ -15,6 +17,7 @@ from foundation.store.stored import StoredRecording
 from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.validation.validate import split
 
+log = logging.getLogger(__name__)
 SHOWN = 5
 
 
@@ -27,10 +30,14 @@ def recordings_digest(catalog: Catalog) -> str:
 def choose_recordings(settings: PretrainSettings, catalog: Catalog) -> tuple[Catalog, Catalog]:
     """Recordings to train on and recordings that are held out.
 
+    A model whose tokens are of intervals takes recordings with spike times alone.
+
     Raises:
         ConfigError: if there is none of either, or the objective is made for one population and that is not what the
             run draws.
     """
+    if settings.model.tokens == "intervals" and settings.objective.own_config() is None:
+        catalog = _with_spikes(catalog)
     training, held_out = split(catalog, settings.validation.held_out)
     if settings.objective.title == "masked" and settings.validation.every:
         raise ConfigError(
@@ -54,6 +61,24 @@ def measured_rates(settings: PretrainSettings, catalog: Catalog) -> dict[str, to
     recordings = (StoredRecording(catalog.store, row) for row in catalog.records if row.n_units)
     shown = progress(recordings, "reading rates of units", unit="recording", total=len(catalog))
     return {recording.id: log_rates(recording.firing_rates(), recording.is_counts) for recording in shown}
+
+
+def _with_spikes(catalog: Catalog) -> Catalog:
+    """Recordings with spike times.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    spikes_R = np.array([kind == "spikes" for kind in catalog.records.texts("kind")], dtype=bool)
+    if not spikes_R.any():
+        raise ConfigError(
+            f"model.tokens is 'intervals' and none of {len(catalog)} recordings has spike times: expected 'bins'"
+        )
+    left_out = catalog.records.select(~spikes_R).texts("path")
+    if len(left_out):
+        more = f" and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
+        log.warning("left out, without spike times: %s%s", ", ".join(left_out[:SHOWN]), more)
+    return catalog.select(spikes_R)
 
 
 def _check_population(settings: PretrainSettings, name: str, units: int, records: CatalogRows) -> None:

@@ -85,11 +85,13 @@ def run_neurpir(settings: NeurPIRTable, catalog: Catalog, table: Path) -> None:
 
 def _said(recipe: Recipe) -> dict[str, Any]:
     """A recipe as a run's file has it: without settings that came later, where they change nothing."""
-    later = {"apart": False, "condition": None}
+    later: dict[str, Any] = {"apart": False, "condition": None}
+    losses = {"loss": "vicreg", "temperature": 0.1}
     said = former_names(Recipe, asdict(recipe))
-    for name, defaults in (("neurpir", later), ("vicreg", later | {"statistics": "across"})):
+    for name, defaults in (("neurpir", later | losses), ("vicreg", later | {"statistics": "across"})):
         settings = said["objective"][name]
         said["objective"][name] = {k: v for k, v in settings.items() if k not in defaults or v != defaults[k]}
+    del said["objective"]["masked"]  # no row is trained by it
     return said
 
 

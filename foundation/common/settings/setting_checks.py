@@ -126,6 +126,8 @@ def check_level(level: str) -> None:
 
 COUNT_TRANSFORMS = ("log1p", "sqrt", "none")
 VALUE_TRANSFORMS = ("asinh", "none")
+TOKENS = ("bins", "intervals")
+INTERVAL_BINS = 100  # bins of a token of intervals, at least: next to no interval ends in a shorter one
 
 
 def check_shape(
@@ -138,6 +140,7 @@ def check_shape(
     mlp_ratio: float,
     gated_mlp: bool,
     patch_length: int,
+    tokens: str,
     dropout: float,
     rotary_shortest: float,
     rotary_longest: float,
@@ -174,7 +177,13 @@ def check_shape(
         raise ConfigError(
             f"rotary_share is {rotary_share}: above 0, to 1, and at least 2 of {dim // heads} features of a head"
         )
+    if tokens == "intervals" and patch_length < INTERVAL_BINS:
+        raise ConfigError(
+            f"patch_length is {patch_length} and tokens 'intervals': expected at least {INTERVAL_BINS} bins a token, "
+            "such as 5000 of 1 ms"
+        )
     for name, transform, allowed in (
+        ("tokens", tokens, TOKENS),
         ("count_transform", count_transform, COUNT_TRANSFORMS),
         ("value_transform", value_transform, VALUE_TRANSFORMS),
     ):

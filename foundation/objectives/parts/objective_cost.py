@@ -97,6 +97,12 @@ def vicreg_work(rows: float, width: int) -> Work:
     return Work(2 * 6.0 * rows * width * width, 2 * rows * width * FULL * 20, 90)
 
 
+def infonce_work(rows: float, width: int) -> tuple[Work, float]:
+    """Return the work of InfoNCE over rows of the global batch, and the bytes that it keeps for the backward pass."""
+    pairs = rows * rows
+    return Work(6.0 * pairs * width, pairs * FULL * 20, 60), pairs * FULL * 4
+
+
 def singular_values(rows: float, dim: int) -> float:
     """Return the FLOPs of the singular values of ``(rows, dim)``, as many in fp32 as take the time of these in fp64.
 
@@ -115,7 +121,7 @@ def collapse_work(rows: float, dim: int) -> Work:
 def two_view_cost(
     settings: Any, dim: int, rows: StepRows, widths: list[int], batch_norm: bool, level: str
 ) -> ObjectiveCost:
-    """Return the cost of two views through a projector, with VICReg's terms on its output."""
+    """Return the cost of two views through a projector, with VICReg's or InfoNCE's terms on its output."""
     own, everyone = level_rows(rows, level)
     work, held, count = perceptron_work([dim, *widths], everyone, batch_norm)
     surround = getattr(settings, "surround", None)
@@ -123,13 +129,16 @@ def two_view_cost(
     if extra:
         wider, held, count = perceptron_work([dim + extra, *widths], everyone, batch_norm)
         work = wider
+    loss, kept = vicreg_work(everyone, widths[-1]), 2.0 * everyone * widths[-1] * FULL * 6
+    if getattr(settings, "loss", "vicreg") == "infonce":
+        loss, kept = infonce_work(everyone, widths[-1])
     return ObjectiveCost(
         trained=(0, 1),
         parameters=count,
-        work=total([work * 2, vicreg_work(everyone, widths[-1]), collapse_work(everyone, dim)]),
+        work=total([work * 2, loss, collapse_work(everyone, dim)]),
         singular=singular_values(everyone, dim),
         gathered=2.0 * (everyone - own) * dim * FULL,
-        held=2 * (held + everyone * widths[-1] * FULL * 6),
+        held=2 * held + kept,
         collectives=8,
     )
 

@@ -106,3 +106,21 @@ def test_more_layers_units_and_tokens_cost_more_in_the_known_way():
     assert windows == 3 * one
     linear = 2 * 20 * 10 * 12 * 64**2 + 2 * 10 * 20 * 4 * 64 + 2 * 16 * 64
     assert one == linear + 4 * 10 * 20**2 * 64
+
+
+def test_tokens_of_intervals_have_the_products_that_torch_counts():
+    torch.manual_seed(0)
+    model = EIT(EITConfig.named("eit-tiny-intervals", patch_length=100)).train()
+    batch, units, tokens = 2, 8, 6
+    given = {
+        "x_BNT": torch.bernoulli(torch.full((batch, units, tokens * 100), 0.05)),
+        "mask_BN": torch.ones(batch, units, dtype=torch.bool),
+        "mask_BT": torch.ones(batch, tokens * 100, dtype=torch.bool),
+        "dt_B": torch.full((batch,), 0.001),
+        "modality_B": torch.zeros(batch, dtype=torch.int64),
+    }
+    forward, backward = passes(model, given, lambda: FlopCounterMode(display=False, custom_mapping=ATTENTION))
+    cost, part = EncoderCost(model.config), (batch, units, tokens)
+    assert cost.parameters == sum(p.numel() for p in model.parameters())
+    assert cost.forward(part).flops == forward.get_total_flops()
+    assert cost.backward(part).flops == backward.get_total_flops()

@@ -9,7 +9,14 @@ from foundation.training import PretrainSettings, pretrain
 
 @pytest.mark.parametrize(
     ("name", "millions"),
-    [("eit-tiny", 0.3), ("eit-tiny-population", 0.21), ("eit-small", 5.0), ("eit-base", 40.0), ("eit-large", 300.0)],
+    [
+        ("eit-tiny", 0.3),
+        ("eit-tiny-population", 0.21),
+        ("eit-tiny-intervals", 0.18),
+        ("eit-small", 5.0),
+        ("eit-base", 40.0),
+        ("eit-large", 300.0),
+    ],
 )
 def test_sizes_have_the_parameters_that_they_say(name, millions):
     with torch.device("meta"):
@@ -18,11 +25,11 @@ def test_sizes_have_the_parameters_that_they_say(name, millions):
     assert found == pytest.approx(millions, rel=0.1)
 
 
-@pytest.mark.parametrize("name", ["eit-tiny", "eit-tiny-population", "eit-small", "nuclr"])
+@pytest.mark.parametrize("name", ["eit-tiny", "eit-tiny-population", "eit-tiny-intervals", "eit-small", "nuclr"])
 def test_a_run_takes_its_size_from_a_shipped_config(name):
     given = ["--store", "s", "--output", "o", "--config", "pretrain/demo", "--config", f"model/{name}"]
     settings = parse(build_parser("pretrain", pretrain, PretrainSettings), PretrainSettings, given)
-    shape = EITConfig.named(name, patch_length=settings.model.patch_length)
+    shape = EITConfig.named(name, **({} if "intervals" in name else {"patch_length": settings.model.patch_length}))
     assert settings.model.config().to_dict() == shape.to_dict()
     assert settings.steps == 300  # what the size does not say stays
 

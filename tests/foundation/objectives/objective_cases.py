@@ -59,6 +59,9 @@ CASES = {
             ),
         )
     ),
+    "neurpir_infonce": Case(
+        ObjectiveSettings("neurpir", neurpir=NeurPIRSettings(2, 4, projector=[16, 8], loss="infonce", temperature=0.2))
+    ),
     "vicreg_units": Case(
         ObjectiveSettings(
             "vicreg",
@@ -194,6 +197,8 @@ def global_batch(
             )
         )
         views[-1].x_BNT = views[-1].x_BNT.to(dtype)
+        units_BN = torch.arange(views[-1].mask_BN.shape[1]).expand_as(views[-1].mask_BN)
+        views[-1].unit_BN = units_BN.masked_fill(~views[-1].mask_BN, -1).int()
         if case.encoder == "streams":
             row_BN = 10 * RECORDING_B[:, None] + torch.arange(views[-1].mask_BN.shape[1])
             views[-1].population_row_BN = row_BN.masked_fill(~views[-1].mask_BN, -1)
@@ -220,7 +225,7 @@ def share(
     rows = torch.arange(WINDOWS)[rank::world]
 
     def of(view: WindowBatch) -> WindowBatch:
-        names = ("x_BNT", "mask_BN", "mask_BT", "dt_B", "modality_B", "start_B")
+        names = ("x_BNT", "mask_BN", "mask_BT", "dt_B", "modality_B", "start_B", "unit_BN")
         row_BN = None if view.population_row_BN is None else view.population_row_BN[rows]
         return WindowBatch(**{name: getattr(view, name)[rows] for name in names}, population_row_BN=row_BN)
 

@@ -184,6 +184,7 @@ def test_an_earlier_run_is_gone_on_with(of):
     """Settings that came later are no part of a run that does not use them."""
     identity = of("ndt").identity()
     assert "masked" not in identity["objective"]
-    assert not {"population_layers", "causal"} & set(identity["model"])
+    assert not {"population_layers", "causal", "tokens"} & set(identity["model"])
+    assert not {"loss", "temperature"} & set(identity["objective"]["neurpir"])
     assert {"population_layers", "causal"} <= set(of("masked").identity()["model"])
     assert "masked" in of("both_streams").identity()["objective"]
