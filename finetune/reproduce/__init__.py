@@ -6,6 +6,7 @@ from foundation.common.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from finetune.reproduce.eit.eit_settings import EITTable
+    from finetune.reproduce.identity.identity_settings import IdentityTable
     from finetune.reproduce.myow.bins_settings import MYOWTable
     from finetune.reproduce.neurpir.neurpir_settings import NeurPIRTable
     from finetune.reproduce.paper_tables import EXPERIMENTS, Experiment, commands, reproduce
@@ -15,6 +16,7 @@ __all__ = [
     "EITTable",
     "EXPERIMENTS",
     "Experiment",
+    "IdentityTable",
     "MYOWTable",
     "NeurPIRTable",
     "ReproduceSettings",
@@ -25,6 +27,7 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "finetune.reproduce.eit.eit_settings": ["EITTable"],
+        "finetune.reproduce.identity.identity_settings": ["IdentityTable"],
         "finetune.reproduce.myow.bins_settings": ["MYOWTable"],
         "finetune.reproduce.neurpir.neurpir_settings": ["NeurPIRTable"],
         "finetune.reproduce.paper_tables": ["EXPERIMENTS", "Experiment", "commands", "reproduce"],

@@ -10,6 +10,8 @@ from pathlib import Path
 from finetune.reproduce.common.run_results import read_all, tables_of
 from finetune.reproduce.eit.eit_page import eit_page
 from finetune.reproduce.eit.eit_runs import run_eit
+from finetune.reproduce.identity.identity_page import identity_page
+from finetune.reproduce.identity.identity_runs import run_identity
 from finetune.reproduce.myow.myow_page import myow_page
 from finetune.reproduce.myow.myow_runs import run_myow
 from finetune.reproduce.neurpir.neurpir_page import neurpir_page
@@ -47,6 +49,7 @@ EXPERIMENTS = {
     "eit": Experiment(run_eit, eit_page, "bins"),
     "neurpir": Experiment(run_neurpir, neurpir_page, "level"),
     "myow": Experiment(run_myow, myow_page, "task", draws=True),
+    "identity": Experiment(run_identity, identity_page, "network_level"),
 }
 
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from finetune.reproduce.eit.eit_settings import EITTable
+from finetune.reproduce.identity.identity_settings import IdentityTable
 from finetune.reproduce.myow.bins_settings import MYOWTable
 from finetune.reproduce.neurpir.neurpir_settings import NeurPIRTable
 from foundation.common.errors import ConfigError
 
-NAMES = ("eit", "neurpir", "myow")
+NAMES = ("eit", "neurpir", "myow", "identity")
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,11 @@ class ReproduceSettings:
         name: of this table, the file's name without ``.jsonl``.
         page: the page that is written from all tables in ``output``; null: none. Pictures go into a folder of the
             page's name beside the page.
-        experiment: ``eit``, ``neurpir`` or ``myow``.
+        experiment: ``eit``, ``neurpir``, ``myow`` or ``identity``.
         eit: the EIT table.
         neurpir: the table of firing modes.
         myow: the tables of MYOW and its rivals.
+        identity: the table of firing modes from tokens of intervals.
 
     Raises:
         ConfigError: if there is no such experiment.
@@ -40,6 +42,7 @@ class ReproduceSettings:
     eit: EITTable = field(default_factory=EITTable)
     neurpir: NeurPIRTable = field(default_factory=NeurPIRTable)
     myow: MYOWTable = field(default_factory=MYOWTable)
+    identity: IdentityTable = field(default_factory=IdentityTable)
 
     def __post_init__(self) -> None:
         if self.experiment not in NAMES:

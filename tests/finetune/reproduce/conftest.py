@@ -1,4 +1,4 @@
-"""A small store of two animals that reach, and the EIT table over it."""
+"""Small stores of two animals that reach and of simulated networks, and the EIT table over the former."""
 
 import json
 from dataclasses import fields
@@ -11,6 +11,9 @@ from finetune.reproduce import EITTable, ReproduceSettings
 from finetune.reproduce.eit.decoding import Rule
 from foundation.common.files.jsonl_results import read_results
 from foundation.store import Catalog, Interval, Source, Spikes, Store, Subject, Units, write_recording
+from ingest.simulate import SimulateSettings
+from ingest.simulate.simulated_network import make_network
+from ingest.simulate.simulated_session import integrate, make_session
 
 N_TRIALS, N_UNITS = 40, 9
 
@@ -57,6 +60,35 @@ def reaching(reaching_recording, tmp_path_factory) -> tuple[Path, dict[str, np.n
         write_recording(store, recording)
     Catalog.build(store).save()
     return path, labels
+
+
+def _simulated(make_recording, name, number, jitter):
+    settings = SimulateSettings("x", neurons=20, seconds=24.0, jitter=jitter, states=False, reaches=False)
+    rng = np.random.default_rng([number, round(100 * jitter)])
+    network, session = make_network(settings, rng), make_session(settings, rng)
+    trains = integrate(network, session, rng)
+    columns = dict(zip("abcd", network.abcd_N4.T, strict=True))
+    return make_recording(
+        number,
+        source=Source(path=f"{name}{number}.nwb", digest=f"{number + round(1000 * jitter):064x}"),
+        subject=Subject(f"{name}{number:02d}"),
+        session=f"{name}{number}",
+        units=Units(20, {"cell_type": np.array(network.cell_types), **columns}),
+        domain=Interval.single(0.0, 24.0),
+        spikes=Spikes.from_trains(trains),
+    )
+
+
+@pytest.fixture(scope="session")
+def networks_store(make_recording, tmp_path_factory) -> Path:
+    """Two levels of six networks of 20 neurons and 24 s each; tests only read it."""
+    path = tmp_path_factory.mktemp("firing") / "store"
+    store = Store(path, create=True)
+    for name, jitter in (("plainnet", 0.0), ("hardnet", 0.2)):
+        for number in range(1, 7):
+            write_recording(store, _simulated(make_recording, name, number, jitter))
+    Catalog.build(store).save()
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The table of firing modes on tiny simulated networks: split, features, rule, models; how it goes on; its page."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from finetune.reproduce.neurpir.firing_training import (
     find_recipe,
 )
 from finetune.reproduce.neurpir.neurpir_page import _against, gain_over, macro_f1
-from finetune.reproduce.neurpir.neurpir_runs import Cut, read_out
+from finetune.reproduce.neurpir.neurpir_runs import Cut, _said, read_out
 from finetune.reproduce.neurpir.simulated_networks import (
     MODES,
     component_features,
@@ -27,12 +28,9 @@ from finetune.reproduce.neurpir.simulated_networks import (
 from finetune.reproduce.neurpir.step_rule import StepRule, best_steps
 from foundation.common.errors import ConfigError, FoundationError
 from foundation.common.settings.command import build_parser, parse
-from foundation.store import Catalog, Interval, Source, Spikes, Store, Subject, Units, write_recording
+from foundation.store import Catalog, Store
 from ingest.simulate import SimulateSettings
-from ingest.simulate.simulated_network import make_network
-from ingest.simulate.simulated_session import integrate, make_session
 
-SECONDS = 24.0
 QUICK = StepRule(max_steps=4, every=2, patience=1, smooth=1)
 SMALL = FiringEncoder(
     dim=16,
@@ -46,34 +44,6 @@ SMALL = FiringEncoder(
     cebra_iterations=5,
     looks=2,
 )
-
-
-def simulated(make_recording, name, number, jitter):
-    settings = SimulateSettings("x", neurons=20, seconds=SECONDS, jitter=jitter, states=False, reaches=False)
-    rng = np.random.default_rng([number, round(100 * jitter)])
-    network, session = make_network(settings, rng), make_session(settings, rng)
-    trains = integrate(network, session, rng)
-    columns = dict(zip("abcd", network.abcd_N4.T, strict=True))
-    return make_recording(
-        number,
-        source=Source(path=f"{name}{number}.nwb", digest=f"{number + round(1000 * jitter):064x}"),
-        subject=Subject(f"{name}{number:02d}"),
-        session=f"{name}{number}",
-        units=Units(20, {"cell_type": np.array(network.cell_types), **columns}),
-        domain=Interval.single(0.0, SECONDS),
-        spikes=Spikes.from_trains(trains),
-    )
-
-
-@pytest.fixture(scope="module")
-def networks_store(make_recording, tmp_path_factory):
-    path = tmp_path_factory.mktemp("firing") / "store"
-    store = Store(path, create=True)
-    for name, jitter in (("plainnet", 0.0), ("hardnet", 0.2)):
-        for number in range(1, 7):
-            write_recording(store, simulated(make_recording, name, number, jitter))
-    Catalog.build(store).save()
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +200,13 @@ def test_a_table_goes_on_where_it_was_and_never_mixes(networks_store, tmp_path, 
     with pytest.raises(FoundationError, match="another configuration"):
         reproduce(settings_for(networks_store, tmp_path, rows=["lolcat"], rule=replace(QUICK, max_steps=6)))
     assert folder.read_bytes() == whole
+
+
+def test_recipes_are_those_of_the_results_that_are_kept():
+    """Settings that came later change no key: the shipped table goes on from its results."""
+    kept = read_all(Path(__file__).parents[4] / "results" / "neurpir" / "neurpir-izhikevich.jsonl")
+    for row in ("neurpir", "nuclr", "neurpir-no-surround"):
+        assert _said(find_recipe(row, FiringEncoder())) == kept[f"jitter10-{row}"][0].config["recipe"]
 
 
 def test_the_page_says_what_is_there(networks_store, tmp_path):

@@ -1,0 +1,1 @@
+"""The table of firing modes by tokens of the intervals between spikes."""

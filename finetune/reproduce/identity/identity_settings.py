@@ -1,0 +1,56 @@
+"""What the table of identity can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from foundation.common.errors import ConfigError
+from foundation.common.settings.setting_limits import Count, CountOrNone, Limited
+
+FIXED = ("isi", "tokens", "oracle")  # nothing in them is drawn: one run, seed 0
+# row -> the ``objective/...`` config that comes on top of the recipe
+LEARNED = {"infonce": None, "vicreg": "identity-vicreg", "nuclr": "identity-nuclr"}
+ROWS = (*FIXED, "random", *LEARNED, "labels")
+
+
+@dataclass(frozen=True)
+class IdentityTable(Limited):
+    """Which runs of the table of identity are made.
+
+    Args:
+        levels: difficulty -> what the names of its networks begin with.
+        rows: of every level: ``isi`` (26 interval features), ``tokens`` (the mean of a unit's tokens, nothing learned),
+            ``oracle`` (the parameters of the simulation), ``random`` (the recipe's encoder with random weights), the
+            recipe itself (``infonce``) and with other objectives (``vicreg``, ``nuclr``), and ``labels`` (the encoder
+            learns from the labels of the training networks alone).
+        seeds: of weights and batches; each makes a run of every row.
+        test: networks of each level that are tested, the last ones.
+        recipe: a config of `foundation pretrain`: model, data, objective and optimiser.
+        steps: of training, in place of the recipe's; null: those.
+        tokens: of the windows that are embedded.
+        threads: of torch.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    levels: dict[str, str] = field(
+        default_factory=lambda: {name: f"{name}net" for name in ("jitter10", "jitter20", "shift20")}
+    )
+    rows: list[str] = field(default_factory=lambda: list(ROWS))
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
+    test: Count = 6
+    recipe: str = "pretrain/identity"
+    steps: CountOrNone = None
+    tokens: Count = 8
+    threads: Count = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        unknown = sorted(set(self.rows) - set(ROWS))
+        if unknown:
+            raise ConfigError(f"rows has {unknown[0]!r}: one of {', '.join(ROWS)}")
+        if not self.levels:
+            raise ConfigError("levels is empty: give a name and what the networks' names begin with")
+        if not self.seeds or min(self.seeds) < 0:
+            raise ConfigError(f"seeds is {self.seeds}: one or more, each 0 or more")

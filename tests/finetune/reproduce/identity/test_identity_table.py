@@ -1,0 +1,107 @@
+"""The table of identity on tiny simulated networks: its rows, how it goes on, and its page."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+
+from finetune.reproduce import IdentityTable, ReproduceSettings, reproduce
+from finetune.reproduce.common.run_results import RunResult, read_all
+from finetune.reproduce.identity.identity_page import _verdict
+from finetune.reproduce.identity.identity_settings import ROWS
+from finetune.reproduce.identity.identity_training import find_settings
+from foundation.common.errors import ConfigError, FoundationError
+from foundation.common.settings.command import build_parser, parse
+
+RECIPE = {
+    "steps": 2,
+    "model": {"dim": 16, "heads": 2, "individual_layers": 1, "interaction_layers": 0, "patch_length": 1000,
+              "tokens": "intervals", "rotary_shortest": 2.0},
+    "data": {"bin_widths": [0.001], "tokens_per_step": 1000, "min_windows": 2, "max_units": 20},
+    "objective": {"neurpir": {"min_tokens": 3, "max_tokens": 6, "loss": "infonce", "projector": [16]}},
+}  # fmt: skip
+
+
+@pytest.fixture
+def settings_for(networks_store, tmp_path):
+    """Settings of a table of one level."""
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(RECIPE))
+
+    def build(**changes) -> ReproduceSettings:
+        table = IdentityTable(levels={"plain": "plainnet"}, rows=["isi"], seeds=[0], test=2, recipe=str(recipe))
+        return ReproduceSettings(
+            store=str(networks_store),
+            output=str(tmp_path / "runs"),
+            name="t",
+            page=str(tmp_path / "page.md"),
+            experiment="identity",
+            identity=replace(table, **changes),
+        )
+
+    return build
+
+
+def test_every_row_runs_and_the_page_says_so(settings_for, tmp_path):
+    found = read_all(reproduce(settings_for(rows=list(ROWS))))
+    assert set(found) == {f"plain-{row}" for row in ROWS}
+    for [result] in found.values():
+        assert len(result.right_R) == 2
+        said, true = (np.array(list(map(int, result.detail[key]))) for key in ("said", "true"))
+        assert result.accuracy == pytest.approx((said == true).mean())  # as many of each mode
+    losses = {row: found[f"plain-{row}"][0].config["recipe"]["objective"] for row in ("infonce", "vicreg", "nuclr")}
+    assert losses["infonce"]["neurpir"]["loss"] == "infonce"
+    assert "loss" not in losses["vicreg"]["neurpir"]
+    assert losses["nuclr"]["name"] == "nuclr"
+    assert found["plain-tokens"][0].accuracy > 0.6
+    page = (tmp_path / "page.md").read_text()
+    assert "## t: plain" in page
+    assert "| tokens of intervals, nothing learned |" in page
+    assert "4 training and 2 test networks" in page
+    assert "tokens of 1 s from bins of 1 ms, 2 steps" in page
+    assert "NeurPIR with InfoNCE is " in page
+    assert "Not run" not in page
+    assert str(tmp_path) not in page
+
+
+def test_a_table_goes_on_where_it_was_and_never_mixes(settings_for, forget):
+    settings = settings_for(rows=["isi", "infonce"], seeds=[0, 1])
+    folder = reproduce(settings)
+    first = read_all(folder)
+    assert [len(first[f"plain-{row}"]) for row in ("isi", "infonce")] == [1, 2]
+    forget(folder, "plain-infonce", 1)
+    kept, again = read_all(reproduce(settings))["plain-infonce"]
+    assert kept.detail["seconds"] == 987.5 != again.detail["seconds"]
+    assert again.detail["said"] == first["plain-infonce"][1].detail["said"]
+    with pytest.raises(FoundationError, match="another configuration"):
+        reproduce(settings_for(rows=["infonce"], steps=3))
+
+
+def test_a_verdict_goes_by_the_interval_of_the_difference():
+    def row(name, right_R):
+        return [RunResult(name, 0, "", {}, {}, float(np.mean(right_R)), right_R, {})]
+
+    ours = row("infonce", [0.96, 0.94, 0.95, 0.93])
+    floors = {"isi": row("isi", [0.9, 0.9, 0.9, 0.9]), "tokens": row("tokens", [0.99, 0.9, 0.97, 0.9])}
+    said = " ".join(_verdict("jitter20", {"infonce": ours, **floors}))
+    assert "InfoNCE is above 26 interval features (+4.5, " in said
+    assert "InfoNCE is not told apart from tokens of intervals, nothing learned (+0.5, " in said
+    assert "The target of 94 is reached: 94.5." in said
+    assert "The target of 94 is missed: 90.0." in " ".join(_verdict("jitter20", {"infonce": floors["isi"]}))
+
+
+def test_what_is_wrong_is_named():
+    with pytest.raises(ConfigError, match="rows has 'resnet'"):
+        IdentityTable(rows=["resnet"])
+    with pytest.raises(ConfigError, match="levels is empty"):
+        IdentityTable(levels={})
+
+
+def test_the_shipped_table_is_settings_and_its_recipe_is_shipped():
+    given = ["--config", "reproduce/identity", "--store", "s"]
+    settings = parse(build_parser("reproduce", reproduce, ReproduceSettings), ReproduceSettings, given)
+    assert settings.identity == IdentityTable()
+    assert settings.experiment == "identity"
+    recipe = find_settings(settings.identity, "vicreg", 3)
+    assert (recipe.seed, recipe.model.tokens, recipe.objective.neurpir.loss) == (3, "intervals", "vicreg")
