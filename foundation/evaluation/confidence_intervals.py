@@ -43,6 +43,34 @@ def gain(ours: Predictions, theirs: Predictions, resamples: int, seed: int) -> t
     return value, middle_95(drawn) if np.isfinite(drawn).any() else None
 
 
+def resampled_mean(sums_R: Sequence[np.ndarray], kind: str, resamples: int = 1000, seed: int = 0) -> np.ndarray:
+    """Return ``(resamples,)`` the primary metric, the mean over runs, of resampled parts.
+
+    All runs are resampled alike, and so are those of another readout with as many parts: the difference of two results
+    is paired.
+
+    Args:
+        sums_R: for each run (of another seed) its sums over parts, see `foundation.evaluation.metrics.sums`.
+        kind: ``classes`` or ``values``.
+        resamples: how many bootstrap samples.
+        seed: of the draws.
+
+    Raises:
+        ValueError: if runs have different numbers of parts, or fewer than two.
+
+    Example:
+        >>> near, far = (np.array([[[e, 4.0]], [[e, 4.0]]]) for e in (1.0, 2.0))
+        >>> resampled_mean([near, far], "values", resamples=2).tolist()
+        [0.625, 0.625]
+    """
+    n_parts = {len(parts) for parts in sums_R}
+    if len(n_parts) != 1 or min(n_parts) < 2:
+        raise ValueError(f"runs have {sorted(n_parts)} independent parts: expected one number, at least 2")
+    drawn = [_resampled(parts, kind, resamples, seed) for parts in sums_R]
+    mean: np.ndarray = np.mean([d for d in drawn if d is not None], axis=0)
+    return mean
+
+
 def control_interval(values: list[float]) -> tuple[float, float]:
     """Interval that holds the score of the true labels in 95 % of cases if these say nothing.
 

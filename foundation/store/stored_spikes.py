@@ -9,6 +9,8 @@ import numpy as np
 from foundation.common.errors import StoreError
 from foundation.store.format.chunk_reader import Chunks
 from foundation.store.format.spike_ticks import from_ticks
+from foundation.store.interval import Interval
+from foundation.store.recording import COUNTS
 from foundation.store.stored import StoredRecording
 
 ARRAYS = ("spikes/ticks", "spikes/times", "spikes/edges", "spikes/offsets")
@@ -70,3 +72,22 @@ class StoredSpikes:
     def block(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """``times`` ``(S,)`` the same in float64 seconds, and ``counts`` ``(N,)`` spikes of each unit."""
         return from_ticks(self.ticks(k), self.rate), np.diff(self.offsets[k])
+
+
+def rates_within(recording: StoredRecording, time: Interval) -> np.ndarray:
+    """Return ``(N,)`` events a second in some of a recording's observed time (mean value for sampled values).
+
+    Samples count that lie inside that time as a whole.
+    """
+    if recording.activity is not None:
+        activity = recording.activity
+        inside_T = time.covers(activity.timestamps, activity.timestamps + 1.0 / activity.rate)
+        mean_N = np.nanmean(activity.data[inside_T], axis=0)
+        return mean_N * activity.rate if recording.record.kind == COUNTS else mean_N
+    spikes = StoredSpikes(recording)
+    total_N = np.zeros(recording.n_units)
+    for k in range(spikes.n_blocks):
+        times_S, count_N = spikes.block(k)
+        unit_S = np.repeat(np.arange(len(count_N)), count_N)
+        total_N += np.bincount(unit_S[time.contains(times_S)], minlength=len(count_N))
+    return total_N / max(time.duration, 1e-9)

@@ -51,7 +51,7 @@ from foundation.hub.checkpoints import load_model
 
 {len(records)} recordings of {len(subjects)} subjects ({", ".join(species)}), {units:,} units, {hours:.1f} h.
 Licences of the recordings: {", ".join(licences)}. Bin widths: {widths}; a token is
-{getattr(model.config, "patch_length", 1)} bins.
+{getattr(model.config, "patch_length", 1)} bins.{_held_out(settings)}
 
 ## How it was trained
 
@@ -66,6 +66,18 @@ last step:
 The embedding says what pretraining on these recordings made of it. Recordings, species or bin widths unlike those above
 were not seen: judge it on your own labels, beside a baseline on firing rates.
 {_streams(settings, model)}"""
+
+
+def _held_out(settings: PretrainSettings) -> str:
+    """How much time of the recordings was left out of training."""
+    spans = [span for found in settings.data.held_out_time.values() for span in found]
+    if not spans:
+        return ""
+    seconds = sum(end - start for start, end in spans)
+    return (
+        f" Of {len(settings.data.held_out_time)} of the recordings {seconds:,.0f} s in all were held out of training\n"
+        "(`data.held_out_time` in `settings.yaml`)."
+    )
 
 
 def _streams(settings: PretrainSettings, model: PreTrainedModel) -> str:

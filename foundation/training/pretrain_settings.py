@@ -360,5 +360,7 @@ class PretrainSettings(Limited):
             del whole["objective"]["neurpir"]["loss"], whole["objective"]["neurpir"]["temperature"]
         if "masked" not in (self.objective.weights or [self.objective.name]):
             del whole["objective"]["masked"]
+        if not self.data.held_out_time:
+            del whole["data"]["held_out_time"], whole["data"]["held_out_gap"]
         names = ("steps", "seed", "precision", "model", "data", "objective", "optimizer")
         return {name: whole[name] for name in names} | {"windows": WINDOWS}

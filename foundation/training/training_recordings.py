@@ -10,10 +10,12 @@ import torch
 
 from foundation.common.errors import ConfigError
 from foundation.common.output.progress import progress
+from foundation.data.steps.held_out_time import as_interval, check_held_out_time
 from foundation.models.population_stream import log_rates
 from foundation.store.catalog import Catalog
 from foundation.store.catalog_row import CatalogRows
 from foundation.store.stored import StoredRecording
+from foundation.store.stored_spikes import rates_within
 from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.validation.validate import split
 
@@ -33,9 +35,10 @@ def choose_recordings(settings: PretrainSettings, catalog: Catalog) -> tuple[Cat
     A model whose tokens are of intervals takes recordings with spike times alone.
 
     Raises:
-        ConfigError: if there is none of either, or the objective is made for one population and that is not what the
-            run draws.
+        ConfigError: if there is none of either, the objective is made for one population and that is not what the
+            run draws, or time is held out that no recording has.
     """
+    check_held_out_time(settings.data.held_out_time, catalog)
     if settings.model.tokens == "intervals" and settings.objective.own_config() is None:
         catalog = _with_spikes(catalog)
     training, held_out = split(catalog, settings.validation.held_out)
@@ -54,13 +57,22 @@ def choose_recordings(settings: PretrainSettings, catalog: Catalog) -> tuple[Cat
 def measured_rates(settings: PretrainSettings, catalog: Catalog) -> dict[str, torch.Tensor]:
     """Recording id -> ``(N,)`` log rates of its units, for a model with a population stream; empty for any other.
 
-    Each recording is opened once, for its numbers of spikes alone.
+    Each recording is opened once, for its numbers of spikes alone; of one with held-out time all spikes are read, and
+    those outside that time counted.
     """
     if not settings.model.population_layers or settings.objective.own_config() is not None:
         return {}
     recordings = (StoredRecording(catalog.store, row) for row in catalog.records if row.n_units)
     shown = progress(recordings, "reading rates of units", unit="recording", total=len(catalog))
-    return {recording.id: log_rates(recording.firing_rates(), recording.is_counts) for recording in shown}
+    return {recording.id: log_rates(_rates(settings, recording), recording.is_counts) for recording in shown}
+
+
+def _rates(settings: PretrainSettings, recording: StoredRecording) -> np.ndarray:
+    """``(N,)`` rates of units in the time that is not held out."""
+    held_out = settings.data.held_out_time.get(recording.id)
+    if held_out is None:
+        return recording.firing_rates()
+    return rates_within(recording, recording.observed.without(as_interval(held_out)))
 
 
 def _with_spikes(catalog: Catalog) -> Catalog:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from foundation.common.errors import ConfigError
-from foundation.common.settings.setting_limits import Count, Limited, between
+from foundation.common.settings.setting_limits import Count, Limited, at_least, between
 
 WINDOWS = 3  # raised whenever a seed draws other windows than before: a run that was begun before does not go on
 
@@ -25,6 +26,9 @@ class DataSettings(Limited):
         cache_bytes: decoded activity held in memory, per process (and per worker); see docs/data.md.
         prefetch: batches prepared ahead (by each worker).
         workers: processes that read and bin; 0: a thread beside the training step.
+        held_out_time: recording id -> ``[start, end]`` seconds of each interval that training leaves out: no window
+            touches it, and rates of units are measured without it.
+        held_out_gap: seconds that windows keep from held-out time; null: the longest window of the recording.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -38,8 +42,19 @@ class DataSettings(Limited):
     cache_bytes: Count = 1 << 30
     prefetch: Count = 2
     workers: Annotated[int, between(0, 256)] = 0
+    held_out_time: dict[str, list[list[float]]] = field(default_factory=dict)
+    held_out_gap: Annotated[float | None, at_least(0)] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name, spans in self.held_out_time.items():
+            for span in spans:
+                if len(span) != 2 or not all(map(math.isfinite, span)) or not span[0] < span[1]:
+                    raise ConfigError(
+                        f"data.held_out_time has {span} for {name!r}: expected [start, end], finite seconds with "
+                        "start before end"
+                    )
+            if not spans:
+                raise ConfigError(f"data.held_out_time has no interval for {name!r}: expected [start, end] pairs")
         if not self.bin_widths or any(not 1e-4 <= w <= 3600 for w in self.bin_widths):
             raise ConfigError(f"bin_widths is {self.bin_widths}: one or more, each from 0.0001 to 3600 seconds")

@@ -16,6 +16,7 @@ import numpy as np
 from foundation.common.errors import ConfigError, StoreError
 from foundation.data.covariate_settings import SurroundSettings
 from foundation.data.steps.data_settings import DataSettings
+from foundation.data.steps.held_out_time import training_time
 from foundation.data.steps.step import StepWindows
 from foundation.data.steps.views import ViewSpec, draw_cut, draw_start, same_condition
 from foundation.data.windows import WindowTable, to_nanoseconds
@@ -171,7 +172,8 @@ class StepPlan:
         seed: of everything drawn.
 
     Raises:
-        ConfigError: if the budget cannot hold the least number of windows.
+        ConfigError: if the budget cannot hold the least number of windows, or time is held out that leaves nothing of
+            a recording, or together with surrounding information.
         StoreError: if no recording has a window that fits.
     """
 
@@ -198,9 +200,11 @@ class StepPlan:
         )
         self._n_units_R, self._resolution_R = n_units_R, resolution_R
         token_W = np.array(settings.bin_widths) * bins_per_token
-        longest_RW = ((interval_R[:, None] + 1e-6) / token_W).astype(np.int64)
-        fits_RW = (token_W >= resolution_R[:, None] * (1 - 1e-9)) & (longest_RW >= spec.min_tokens)
-        fits_R = fits_RW.any(1)
+        fits_RW, longest_RW = _fits(token_W, resolution_R, interval_R, spec)
+        if settings.held_out_time:
+            seconds_R, interval_R = self._hold_out(seconds_R.copy(), interval_R.copy(), token_W, fits_RW)
+            fits_RW, longest_RW = _fits(token_W, resolution_R, interval_R, spec)
+        fits_R = np.asarray(fits_RW.any(axis=1))
         self.left_out = self._records.select(~fits_R).texts("path")
         weight_R = np.where(fits_R & (n_units_R > 0), (n_units_R * seconds_R) ** settings.weight_power, 0.0)
         if not weight_R.sum() > 0:
@@ -222,6 +226,38 @@ class StepPlan:
             budget=settings.tokens_per_step,
             seed=seed,
         )
+
+    def _hold_out(
+        self, seconds_R: np.ndarray, interval_R: np.ndarray, token_W: np.ndarray, fits_RW: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Keep windows out of held-out time; return how long each recording and its longest interval are then.
+
+        Raises:
+            ConfigError: if the views have surrounding information, or a recording has no window left.
+        """
+        settings, spec = self.settings, self.spec
+        if spec.surround is not None:
+            raise ConfigError(
+                f"data.held_out_time names {len(settings.held_out_time)} recordings: expected none where the objective "
+                "has surrounding information (surround), which is fitted to whole recordings"
+            )
+        names = list(settings.held_out_time)
+        for name, index in zip(names, self._records.places(names).tolist(), strict=True):
+            if index < 0 or not fits_RW[index].any():  # held out as a whole, or too short for a window in any case
+                continue
+            longest = min(float(interval_R[index]), float(token_W[fits_RW[index]].max()) * spec.max_tokens)
+            gap = longest if settings.held_out_gap is None else settings.held_out_gap
+            recording = StoredRecording(self._store, self._records[index])
+            left = training_time(recording, settings.held_out_time[name], gap)
+            seconds_R[index], interval_R[index] = left.duration, (left.end - left.start).max(initial=0.0)
+            if interval_R[index] < token_W[fits_RW[index]].min() * spec.min_tokens - 1e-6:
+                raise ConfigError(
+                    f"data.held_out_time leaves no window of {spec.min_tokens} tokens of {recording.record.path}, with "
+                    f"{gap:g} s between the two: hold out less, lower data.held_out_gap, or hold out the recording "
+                    "(validation.held_out)"
+                )
+            self._domains[index] = left
+        return seconds_R, interval_R
 
     def plan(self, batch_size: int | None = None) -> StepPlan:
         """Return itself.
@@ -352,3 +388,12 @@ class StepPlan:
         if index not in self._domains:
             self._domains[index] = StoredRecording(self._store, self._records[index]).observed
         return self._domains[index]
+
+
+def _fits(
+    token_W: np.ndarray, resolution_R: np.ndarray, interval_R: np.ndarray, spec: ViewSpec
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``(R, W)`` whether a window of each bin width fits each recording, and the tokens of the longest one."""
+    longest_RW: np.ndarray = ((interval_R[:, None] + 1e-6) / token_W).astype(np.int64)
+    fits_RW: np.ndarray = (token_W >= resolution_R[:, None] * (1 - 1e-9)) & (longest_RW >= spec.min_tokens)
+    return fits_RW, longest_RW
