@@ -39,7 +39,15 @@ ALLOWED: dict[str, set[str]] = {
     "finetune.tasks": LEARNING | {"foundation.embedding", "finetune"},
     "finetune.heads": LEARNING | {"foundation.embedding", "finetune", "finetune.tasks"},
     "finetune.report": LEARNING | {"foundation.hub", "finetune", "finetune.tasks"},
-    "finetune.reproduce": LEARNING | {"foundation.embedding", "foundation.training", "finetune", "finetune.tasks"},
+    "finetune.reproduce": LEARNING
+    | {
+        "foundation.embedding",
+        "foundation.hub",
+        "foundation.training",
+        "finetune",
+        "finetune.tasks",
+        "finetune.heads",
+    },
     "finetune": LEARNING
     | {"foundation.hub", "foundation.training", "finetune.tasks", "finetune.heads", "finetune.report"},
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -25,6 +25,8 @@ from foundation.evaluation.principal_axes import row_parts
 from foundation.evaluation.readings import Features
 from foundation.evaluation.splits import Fold, Split
 from foundation.store.format.finite import is_finite
+
+ByFold = Callable[[int], Sequence[Features]]  # features of a model that is another one for each outer fold
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def probe(problem: Problem, features: Sequence[Features], split: Split, settings
 def probe_with_rates(
     problem: Problem,
     rates: Sequence[Features],
-    model: Sequence[Features],
+    model: Sequence[Features] | ByFold,
     split: Split,
     settings: FinetuneSettings,
 ) -> Probes:
@@ -127,14 +129,14 @@ def probe_with_rates(
     Args:
         problem: what is to be predicted.
         rates: alternatives of firing rates; the inner folds choose one.
-        model: the same of the frozen model.
+        model: the same of the frozen model, or of the model of each outer fold by its number.
         split: the outer folds.
         settings: number of shuffles, folds and seed.
 
     Raises:
         ConfigError: if a feature or a value to be predicted is not finite.
     """
-    _check_finite(problem, [*rates, *model])
+    _check_finite(problem, rates)
     dealt, _ = problem.shuffles(settings.control_repeats, settings.seed)
     again = [problem.relabelled(y_S) for y_S in dealt]
     splits = [other.split(settings.folds, settings.seed) for other in again]
@@ -146,7 +148,9 @@ def probe_with_rates(
     for k, fold in enumerate(split.folds):
         inner = problem.inner(fold.train, settings.seed)
         rate = _best(problem, rates, fold, inner)
-        ours = _best(problem, model, fold, inner)
+        alternatives = _of_fold(model, k)
+        _check_finite(problem, alternatives)
+        ours = _best(problem, alternatives, fold, inner)
         both = choose_weight(rate.triple, ours.triple, problem.labels.y_S, fold.train, inner, n_classes)
         for kind, best in (("rate", rate), ("model", ours)):
             predicted[kind].append(_predict(problem, best.readout, fold, best.choice))
@@ -166,7 +170,8 @@ def probe_with_rates(
         for k, fold in enumerate(its_split.folds):  # samples were split anew
             chosen = fitted["model"][k % len(split.folds)]
             place, reading = places[k % len(split.folds)]
-            read = replace(model[place], readings=(model[place].readings[reading],))
+            features = _of_fold(model, k % len(split.folds))[place]
+            read = replace(features, readings=(features.readings[reading],))
             ((_, block),) = blocks(read, fold.train)
             readout = readout_of(block, fold.train, n_classes)
             control[r].append(_predict(other, readout, fold, chosen.choice))
@@ -227,6 +232,10 @@ def _fitted(problem: Problem, split: Split, predicted: list[np.ndarray], folds: 
     if folds[0].weight is not None:
         choices["weight"] = [f.weight for f in folds]
     return Fitted(gather(problem, split, predicted), choices, folds)
+
+
+def _of_fold(features: Sequence[Features] | ByFold, fold: int) -> Sequence[Features]:
+    return features(fold) if callable(features) else features
 
 
 def _equal(a: Fold, b: Fold) -> bool:

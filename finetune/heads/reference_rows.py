@@ -18,7 +18,7 @@ from finetune.tasks.decoding_task import Problem
 from finetune.tasks.window_task import WindowProblem
 from foundation.evaluation.controls import by_laboratory, commonest
 from foundation.evaluation.linear_readout import training_mean
-from foundation.evaluation.metrics import CLASSES, Predictions
+from foundation.evaluation.metrics import CLASSES, VALUES, Predictions
 from foundation.evaluation.readings import Features, each_row
 from foundation.evaluation.splits import Split
 from foundation.models import EIT
@@ -72,7 +72,8 @@ def probe_and_references(
     rows = {"rate": Row(probes.rate.predictions, probes.rate.names), "both": _both(probes)}
     _note(problem, "rates, model and both", began)
     if isinstance(problem, WindowProblem):
-        rows |= _over_time(problem, rates, split, settings)
+        rows |= rows_over_time(problem, rates, split, settings)
+        rows |= _recurrent_rows(problem, split, settings)
     if settings.random_weights:
         began = time.perf_counter()
         untrained = probe(problem, problem.features(random_weights(model, settings.seed)), split, settings)
@@ -105,10 +106,17 @@ def _both(probes: Probes) -> Row:
     return Row(probes.both.predictions, f"weight of the model by fold {', '.join(f'{w:g}' for w in weights)}{none}")
 
 
-def _over_time(
+def rows_over_time(
     problem: WindowProblem, rates: Sequence[Features], split: Split, settings: FinetuneSettings
 ) -> dict[str, Row]:
-    """Rows of samples that are time bins of a window."""
+    """Return the rows of samples that are time bins of a window, without those of recurrent decoders.
+
+    Args:
+        problem: what is to be predicted; there are no such rows if a sample is a whole window.
+        rates: features of firing rates.
+        split: the outer folds.
+        settings: for the seed.
+    """
     rows: dict[str, Row] = {}
     if problem.token_S is None:
         return rows
@@ -123,7 +131,12 @@ def _over_time(
         named, true, right = profiles
         rows["profile"] = Row(named, f"{right:.0%} of directions named right by logistic regression of firing rates")
         rows["oracle"] = Row(true, "mean course of the training trials in the true direction")
-    if settings.gru.run:
+    return rows
+
+
+def _recurrent_rows(problem: WindowProblem, split: Split, settings: FinetuneSettings) -> dict[str, Row]:
+    rows: dict[str, Row] = {}
+    if settings.gru.run and problem.token_S is not None and problem.labels.kind == VALUES:
         for name, causal in (("gru", False), ("gru_causal", True)):
             began = time.perf_counter()
             fitted = decode_with_gru(problem, split, settings, causal=causal)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from foundation.common.lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from finetune.reproduce.decoding.decoding_settings import DecodingTable
     from finetune.reproduce.eit.eit_settings import EITTable
     from finetune.reproduce.identity.identity_settings import IdentityTable
     from finetune.reproduce.myow.bins_settings import MYOWTable
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from finetune.reproduce.reproduce_settings import ReproduceSettings
 
 __all__ = [
+    "DecodingTable",
     "EITTable",
     "EXPERIMENTS",
     "Experiment",
@@ -26,6 +28,7 @@ __all__ = [
 __getattr__ = lazy_attributes(
     __name__,
     {
+        "finetune.reproduce.decoding.decoding_settings": ["DecodingTable"],
         "finetune.reproduce.eit.eit_settings": ["EITTable"],
         "finetune.reproduce.identity.identity_settings": ["IdentityTable"],
         "finetune.reproduce.myow.bins_settings": ["MYOWTable"],

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune.reproduce.common.run_results import read_all, tables_of
+from finetune.reproduce.decoding.decoding_page import decoding_page
+from finetune.reproduce.decoding.decoding_runs import run_decoding
 from finetune.reproduce.eit.eit_page import eit_page
 from finetune.reproduce.eit.eit_runs import run_eit
 from finetune.reproduce.identity.identity_page import identity_page
@@ -50,6 +52,7 @@ EXPERIMENTS = {
     "neurpir": Experiment(run_neurpir, neurpir_page, "level"),
     "myow": Experiment(run_myow, myow_page, "task", draws=True),
     "identity": Experiment(run_identity, identity_page, "network_level"),
+    "decoding": Experiment(run_decoding, decoding_page, "target"),
 }
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from finetune.reproduce.decoding.decoding_settings import DecodingTable
 from finetune.reproduce.eit.eit_settings import EITTable
 from finetune.reproduce.identity.identity_settings import IdentityTable
 from finetune.reproduce.myow.bins_settings import MYOWTable
 from finetune.reproduce.neurpir.neurpir_settings import NeurPIRTable
 from foundation.common.errors import ConfigError
 
-NAMES = ("eit", "neurpir", "myow", "identity")
+NAMES = ("eit", "neurpir", "myow", "identity", "decoding")
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,12 @@ class ReproduceSettings:
         name: of this table, the file's name without ``.jsonl``.
         page: the page that is written from all tables in ``output``; null: none. Pictures go into a folder of the
             page's name beside the page.
-        experiment: ``eit``, ``neurpir``, ``myow`` or ``identity``.
+        experiment: ``eit``, ``neurpir``, ``myow``, ``identity`` or ``decoding``.
         eit: the EIT table.
         neurpir: the table of firing modes.
         myow: the tables of MYOW and its rivals.
         identity: the table of firing modes from tokens of intervals.
+        decoding: the table of decoded behaviour.
 
     Raises:
         ConfigError: if there is no such experiment.
@@ -43,6 +45,7 @@ class ReproduceSettings:
     neurpir: NeurPIRTable = field(default_factory=NeurPIRTable)
     myow: MYOWTable = field(default_factory=MYOWTable)
     identity: IdentityTable = field(default_factory=IdentityTable)
+    decoding: DecodingTable = field(default_factory=DecodingTable)
 
     def __post_init__(self) -> None:
         if self.experiment not in NAMES:

@@ -47,8 +47,8 @@ class RunResult:
         key: digest of everything that decides the figures.
         config: what was asked for.
         digests: of the data.
-        accuracy: share of time steps told.
-        right_R: that share for each test trial.
+        accuracy: share of time steps told; of decoded behaviour the primary metric, R² or balanced accuracy.
+        right_R: that share for each test trial; of decoded behaviour empty: sums over trials are in ``detail``.
         detail: what else is to be known (epochs, validation figures, seconds).
     """
 

@@ -16,9 +16,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from finetune.reproduce.common.run_results import RunResult, find_recording, finished, key_of, run_once, source_digest
+from finetune.reproduce.common.weights_folder import weights_folder
 from finetune.reproduce.eit.decoding import MODELS, FrozenHead, fit, predict, represent, seen_through, validate
 from finetune.reproduce.eit.eit_settings import CONTROL, FLOOR, TRANSFER, EITTable
-from finetune.reproduce.eit.kept_weights import trained_eit, weights_folder
+from finetune.reproduce.eit.kept_weights import trained_eit
 from finetune.reproduce.eit.reaching_trials import Cuts, Trials, cut, read_trials, split
 from finetune.reproduce.models import Decoder, EITPublished
 from foundation.evaluation.linear_readout import first_best, fit_scaled

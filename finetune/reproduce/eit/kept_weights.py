@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,13 +16,6 @@ from foundation.common.files.locks import whole_folder
 from foundation.models.checkpoint_check import check_config
 
 log = logging.getLogger(__name__)
-
-
-def weights_folder(given: str | None) -> Path:
-    """The folder given, or ``foundation/weights`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
-    if given is not None:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foundation" / "weights"
 
 
 def trained_eit(

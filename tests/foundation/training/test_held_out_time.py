@@ -112,7 +112,6 @@ def test_time_that_is_not_there_and_surrounding_information_are_refused(tiny, sm
         pretrain(run({one: [*HELD, [70.0, 80.0]]}))
     with pytest.raises(ConfigError, match="leaves no window of 2 tokens of sub"):
         pretrain(run({one: [[1.0, 59.5]]}))
+    around = ObjectiveSettings(neurpir=NeurPIRSettings(4, 12, projector=[32], surround=SurroundSettings("raw")))
     with pytest.raises(ConfigError, match=r"expected none where the objective has surrounding information"):
-        around = NeurPIRSettings(4, 12, projector=[32], surround=SurroundSettings("raw"))
-        objective = ObjectiveSettings(neurpir=around)
-        pretrain(tiny(objective=objective, data=replace(tiny().data, held_out_time={one: HELD})))
+        pretrain(tiny(objective=around, data=replace(tiny().data, held_out_time={one: HELD})))

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 from finetune.reproduce import reproduce
 from finetune.reproduce.common.run_results import find_recording, read_all
+from finetune.reproduce.common.weights_folder import weights_folder
 from finetune.reproduce.eit.decoding import FrozenHead, Rule, fit, predict, seen_through
-from finetune.reproduce.eit.kept_weights import weights_folder
 from finetune.reproduce.eit.reaching_trials import cut, read_trials, split
 from finetune.reproduce.models import EITPublished, EITPublishedConfig
 from foundation.common.errors import FoundationError

@@ -1,0 +1,1 @@
+"""Decoding of behaviour by pretrained models, beside every floor and control, over several seeds."""

@@ -1,0 +1,257 @@
+"""The page of decoded behaviour, from whatever runs are there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from finetune.reproduce.common.run_results import RunResult, read_all, tables_of
+from finetune.reproduce.common.stored_sums import unpack_sums
+from finetune.reproduce.decoding.decoding_text import (
+    CONTROLS,
+    PREPARATION,
+    RULE,
+    STEREOTYPED,
+    TITLES,
+    TRIED,
+)
+from foundation.common.output.pages import MarkdownPage
+from foundation.evaluation.confidence_intervals import control_interval, middle_95, resampled_mean
+from foundation.evaluation.metrics import CLASSES, VALUES, score
+
+FLOOR, ORACLE = "rate", "oracle"
+Rows = dict[str, list[RunResult]]  # row -> its results by seed
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a row was to reach, fixed before the runs.
+
+    Args:
+        label, subject, row: which.
+        at_least: the least figure; None: a paired interval above ``over``.
+        over: the row that it is to be above.
+        not_below: the row may also be as good as ``over``: its paired interval is not below 0.
+    """
+
+    label: str
+    subject: str
+    row: str
+    at_least: float | None = None
+    over: str = FLOOR
+    not_below: bool = False
+
+
+AIMS = (
+    Aim("velocity", "Chewie", "frozen_apart", at_least=0.81),
+    Aim("velocity", "Mihi", "frozen_apart", at_least=0.91),
+    Aim("velocity", "Chewie", "finetuned", at_least=0.84),
+    Aim("velocity", "Mihi", "finetuned", at_least=0.925),
+    Aim("velocity", "Chewie", "finetuned", over="profile"),
+    Aim("velocity", "Mihi", "finetuned", over="profile"),
+    Aim("velocity", "Chewie", "finetuned", over="gru"),
+    Aim("velocity", "Mihi", "finetuned", over="gru"),
+    Aim("position", "Chewie", "frozen_apart"),
+    Aim("direction", "Chewie", "frozen_apart", not_below=True),
+    Aim("direction", "Mihi", "frozen_apart", not_below=True),
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def text(self, signed: bool = False) -> str:
+        """As a cell shows it; a signed one is bold where its interval excludes 0."""
+        sign = "+" if signed else ""
+        text = f"{self.value:{sign}.3f} [{self.low:{sign}.3f}, {self.high:{sign}.3f}]"
+        return f"**{text}**" if signed and self.low > 0 else text
+
+
+def decoding_page(folder: Path, command: str) -> str:
+    """Return the page in Markdown: a section for each table under ``folder``."""
+    tables = {table.stem: by_target(read_all(table)) for table in tables_of(folder)}
+    page = MarkdownPage("Decoding of behaviour by pretrained models")
+    page.say(RULE)
+    page.code(f"{PREPARATION}\n{command}")
+    if not any(tables.values()):
+        page.say("No run is there yet.")
+    for name, targets in tables.items():
+        if targets:
+            _add_table(page, name, targets)
+    page.heading("What was tried")
+    page.say(TRIED)
+    return page.text
+
+
+def by_target(rows: dict[str, list[RunResult]]) -> dict[str, Rows]:
+    """``label/subject`` -> row -> results by seed, in the order of labels and subjects as the runs have them."""
+    targets: dict[str, Rows] = {}
+    for name in sorted(rows, key=lambda name: (_LABELS.index(name.split("/")[0]), name)):
+        target, _, row = name.rpartition("/")
+        targets.setdefault(target, {})[row] = rows[name]
+    return targets
+
+
+_LABELS = ("velocity", "position", "direction")
+
+
+def drawn(results: list[RunResult]) -> np.ndarray:
+    """Return the primary metric, the mean over seeds, of resampled trials; see `resampled_mean`."""
+    return resampled_mean([unpack_sums(r.detail["sums"]) for r in results], results[0].detail["kind"])
+
+
+def figure(results: list[RunResult]) -> Figure:
+    """Return the mean over seeds with its interval: of trials, or of shuffles."""
+    value = float(np.mean([r.accuracy for r in results]))
+    if "control" in results[0].detail:
+        return Figure(value, *control_interval(np.mean([r.detail["control"] for r in results], axis=0).tolist()))
+    return Figure(value, *middle_95(drawn(results)))
+
+
+def gain(ours: list[RunResult], theirs: list[RunResult]) -> Figure:
+    """Return by how much one row is better than another, means over seeds, with a paired interval."""
+    value = float(np.mean([r.accuracy for r in ours]) - np.mean([r.accuracy for r in theirs]))
+    return Figure(value, *middle_95(drawn(ours) - drawn(theirs)))
+
+
+def around_profile(results: list[RunResult], oracle: list[RunResult]) -> float:
+    """Return the share of the variance left by the true direction's mean course that a row explains.
+
+    It is 0 for a row as good as that course, and below 0 for one that is worse.
+    """
+    left_K = unpack_sums(oracle[0].detail["sums"]).sum(axis=0)[:, 0]
+    errors = [unpack_sums(r.detail["sums"]).sum(axis=0)[:, 0] for r in results]
+    return float(np.mean([score(np.stack([error_K, left_K], axis=-1), VALUES)["r2"] for error_K in errors]))
+
+
+def _add_table(page: MarkdownPage, name: str, targets: dict[str, Rows]) -> None:
+    seeds = sorted({r.seed for rows in targets.values() for found in rows.values() for r in found})
+    page.heading(name)
+    page.say(
+        f"Seeds so far: {', '.join(map(str, seeds))}. "
+        + " ".join(_about(target, rows) for target, rows in targets.items())
+    )
+    named = {target: f"{target.replace('/', ', ')}" for target in targets}
+    order = [row for row in TITLES if any(row in rows for rows in targets.values())]
+    page.heading("Scores", 3)
+    page.say("R² of velocity and position, balanced accuracy of directions; means over the seeds in the last column.")
+    page.table(
+        ["", *named.values(), "seeds"],
+        [[TITLES[row], *(_score(rows, row) for rows in targets.values()), _seeds(targets, row)] for row in order],
+    )
+    page.heading("Gain over firing rates with all lags", 3)
+    page.say("Paired 95 % intervals; bold where the interval is above 0.")
+    compared = [row for row in order if row != FLOOR and not row.startswith("shuffled")]
+    page.table(
+        ["", *named.values()],
+        [[TITLES[row], *(_gain(rows, row, FLOOR) for rows in targets.values())] for row in compared],
+    )
+    with_courses = {target: rows for target, rows in targets.items() if ORACLE in rows}
+    if with_courses:
+        page.heading("Against the mean course of the named direction, and around that of the true one", 3)
+        page.say(STEREOTYPED)
+        page.table(
+            ["", *(f"{named[target]}: {what}" for target in with_courses for what in ("gain", "around"))],
+            [[TITLES[row], *(cell for rows in with_courses.values() for cell in _course(rows, row))]
+             for row in compared if row not in CONTROLS],
+        )  # fmt: skip
+    _add_aims(page, targets)
+    page.heading("Verdicts", 3)
+    page.items(_verdicts(targets, [row for row in compared if row not in CONTROLS]))
+    missing = [TITLES[row] for row in TITLES if row not in order]
+    if missing:
+        page.say(f"Not run: {'; '.join(missing)}.")
+
+
+def _about(target: str, rows: Rows) -> str:
+    first = next(iter(rows.values()))[0]
+    detail = first.detail
+    return f"{target.replace('/', ', ')}: {detail['samples']:,} samples in {detail['parts']} {detail['part_name']}."
+
+
+def _score(rows: Rows, row: str) -> str:
+    return figure(rows[row]).text() if row in rows else ""
+
+
+def _gain(rows: Rows, row: str, over: str) -> str:
+    if row not in rows or over not in rows:
+        return ""
+    return gain(rows[row], rows[over]).text(signed=True)
+
+
+def _seeds(targets: dict[str, Rows], row: str) -> str:
+    counts = sorted({len(rows[row]) for rows in targets.values() if row in rows})
+    return f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def _course(rows: Rows, row: str) -> list[str]:
+    if row not in rows:
+        return ["", ""]
+    return [_gain(rows, row, "profile"), f"{around_profile(rows[row], rows[ORACLE]):+.2f}"]
+
+
+def _add_aims(page: MarkdownPage, targets: dict[str, Rows]) -> None:
+    aims = [aim for aim in AIMS if f"{aim.label}/{aim.subject}" in targets]
+    if not aims:
+        return
+    page.heading("Aims", 3)
+    page.say("Fixed before the runs. A figure is met by the mean over seeds, an aim *above* by a paired interval.")
+    page.table(["", "row", "aim", "found", "met"], [_aim(aim, targets[f"{aim.label}/{aim.subject}"]) for aim in aims])
+
+
+def _aim(aim: Aim, rows: Rows) -> list[str]:
+    what = f"{aim.label}, {aim.subject}"
+    asked = (
+        f"at least {aim.at_least:g}"
+        if aim.at_least is not None
+        else f"{'not below' if aim.not_below else 'above'} {TITLES[aim.over]}"
+    )
+    if aim.row not in rows or aim.over not in rows:
+        return [what, TITLES[aim.row], asked, "not run", ""]
+    if aim.at_least is not None:
+        found = figure(rows[aim.row])
+        return [what, TITLES[aim.row], asked, found.text(), "yes" if found.value >= aim.at_least else "no"]
+    found = gain(rows[aim.row], rows[aim.over])
+    met = found.high >= 0 if aim.not_below else found.low > 0
+    return [what, TITLES[aim.row], asked, found.text(signed=True), "yes" if met else "no"]
+
+
+def _verdicts(targets: dict[str, Rows], compared: list[str]) -> list[str]:
+    """For each row: on which targets it is above the floor, below it, and not told apart from it."""
+    said = []
+    for row in compared:
+        above, below, neither = "above the floor", "below it", "not told apart from it"
+        sides: dict[str, list[str]] = {above: [], below: [], neither: []}
+        for target, rows in targets.items():
+            if row in rows and FLOOR in rows:
+                found = gain(rows[row], rows[FLOOR])
+                side = (
+                    "above the floor" if found.low > 0 else "below it" if found.high < 0 else "not told apart from it"
+                )
+                sides[side].append(target.replace("/", " of "))
+        text = "; ".join(f"{side}: {', '.join(names)}" for side, names in sides.items() if names)
+        if text:
+            said.append(f"*{TITLES[row]}*: {text}.")
+    return said + _mean_of_directions(targets)
+
+
+def _mean_of_directions(targets: dict[str, Rows]) -> list[str]:
+    """What is gained on the mean over the animals' directions, which are independent of each other."""
+    parts = [rows for rows in targets.values() if rows[next(iter(rows))][0].detail["kind"] == CLASSES]
+    if len(parts) < 2:
+        return []
+    said = []
+    for row in ("frozen_apart", "both_apart"):
+        if all(row in rows and FLOOR in rows for rows in parts):
+            value = float(np.mean([gain(rows[row], rows[FLOOR]).value for rows in parts]))
+            low, high = middle_95(np.mean([drawn(rows[row]) - drawn(rows[FLOOR]) for rows in parts], axis=0))
+            text = Figure(value, low, high).text(signed=True)
+            said.append(f"*{TITLES[row]}*: directions, mean of the animals: {text}.")
+    return said

@@ -1,0 +1,144 @@
+"""The rows of the table of decoded behaviour: what is fitted, by which functions of `foundation finetune`.
+
+A further row is a function here with a line in `WORK`, its name in `decoding_settings.WORK` and its title in
+`decoding_page.TITLES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from finetune.finetune_settings import FinetuneSettings
+from finetune.heads.gru_decoder import decode_with_gru
+from finetune.heads.head_probe import ByFold, Fitted, probe, probe_with_rates
+from finetune.heads.reference_rows import random_weights, rows_over_time
+from finetune.reproduce.decoding.pretrained_models import PretrainedModels
+from finetune.tasks.window_task import WindowProblem
+from foundation.evaluation.metrics import Predictions
+from foundation.evaluation.readings import Features
+from foundation.evaluation.splits import Split
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is decoded.
+
+    Args:
+        label: ``velocity``, ``position`` or ``direction``.
+        subject: the animal.
+        problem: labelled samples of its recording.
+        split: the test blocks.
+    """
+
+    label: str
+    subject: str
+    problem: WindowProblem
+    split: Split
+
+    @property
+    def name(self) -> str:
+        return f"{self.label}/{self.subject}"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A row that was made.
+
+    Args:
+        predictions: of all samples; None for shuffled labels.
+        control: the primary metric for each set of shuffled labels.
+        detail: what was chosen, JSON values.
+    """
+
+    predictions: Predictions | None
+    detail: dict[str, Any]
+    control: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Work:
+    """A piece of work that makes rows which share their computation.
+
+    Args:
+        make: gives the rows, first the one that has the name of the work, or ``rate``.
+        uses: which pretraining decides the rows: of ``all`` activity, of all ``apart`` from each test block, or none.
+        values_only: there is none for classes.
+    """
+
+    make: Callable[[Target, PretrainedModels, FinetuneSettings], dict[str, Made]]
+    uses: str = ""
+    values_only: bool = False
+
+
+def make_rates(target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
+    """The floor, and what needs no model and no seed: own bin, time in the trial, mean courses of directions."""
+    problem, split = target.problem, target.split
+    rates = problem.rate_features()
+    rows = {"rate": _made(probe(problem, rates, split, settings))}
+    for name, row in rows_over_time(problem, rates, split, settings).items():
+        rows[name] = Made(row.predictions, {"said": row.detail})
+    return rows
+
+
+def make_random(target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
+    """The readout of the weights that pretraining with this seed begins from."""
+    model = random_weights(models(settings.seed), settings.seed)
+    return {"random": _made(probe(target.problem, target.problem.features(model), target.split, settings))}
+
+
+def make_frozen(target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
+    """The readout of a model that was pretrained on all activity, alone and beside rates."""
+    return _frozen(target, settings, target.problem.features(models(settings.seed)), "")
+
+
+def make_frozen_apart(target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
+    """The same of models of which each was pretrained without the activity of the block that it is tested on."""
+
+    @cache
+    def of_block(block: int) -> Sequence[Features]:
+        return target.problem.features(models(settings.seed, block))
+
+    return _frozen(target, settings, of_block, "_apart")
+
+
+def make_gru(target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
+    """A recurrent decoder of rates that sees the whole trial, trained on labels alone."""
+    return {"gru": _made(decode_with_gru(target.problem, target.split, settings, causal=False))}
+
+
+def make_gru_causal(target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
+    """The same without any bin of the future."""
+    return {"gru_causal": _made(decode_with_gru(target.problem, target.split, settings, causal=True))}
+
+
+WORK: dict[str, Work] = {
+    "rates": Work(make_rates),
+    "frozen": Work(make_frozen, uses="all"),
+    "frozen_apart": Work(make_frozen_apart, uses="apart"),
+    "random": Work(make_random, uses="all"),  # the architecture, and the seed
+    "gru": Work(make_gru, values_only=True),
+    "gru_causal": Work(make_gru_causal, values_only=True),
+}
+
+
+def _frozen(
+    target: Target, settings: FinetuneSettings, features: Sequence[Features] | ByFold, end: str
+) -> dict[str, Made]:
+    problem = target.problem
+    probes = probe_with_rates(problem, problem.rate_features(), features, target.split, settings)
+    how = problem.shuffles(settings.control_repeats, settings.seed)[1]
+    dealt = {"said": f"labels dealt {len(probes.control)} times {how}"}
+    return {
+        f"frozen{end}": _made(probes.model),
+        f"both{end}": _made(probes.both),
+        f"shuffled{end}": Made(
+            None, {"said": f"labels dealt {len(probes.control)} times {dealt}"}, tuple(probes.control)
+        ),
+    }
+
+
+def _made(fitted: Fitted) -> Made:
+    return Made(fitted.predictions, {"choices": fitted.choices})

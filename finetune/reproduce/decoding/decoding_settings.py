@@ -1,0 +1,62 @@
+"""What the table of decoded behaviour can be told. Light to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from finetune.finetune_settings import GRUSettings, WindowSettings
+from foundation.common.errors import ConfigError
+from foundation.common.settings.setting_limits import Count, Limited, at_least
+
+LABELS = ("velocity", "position", "direction")
+# Pieces of work, of which each makes one row or several (`decoding_rows`), in the order in which they are done.
+WORK = ("rates", "frozen", "frozen_apart", "random", "gru", "gru_causal")
+FIXED = ("rates",)  # nothing in it is drawn: made once, under the first seed
+
+
+@dataclass(frozen=True)
+class DecodingTable(Limited):
+    """Which rows of the table of decoded behaviour are made, and for which targets.
+
+    Args:
+        subjects: animals, each with one recording in the store; one model is pretrained on all of them together.
+        labels: ``velocity``, ``position``, ``direction`` (of trials); an animal without one of them has no such target.
+        work: ``rates`` (the floor and all controls without a model), ``frozen`` (pretrained on all activity),
+            ``frozen_apart`` (for each test block a model that was pretrained without it), ``random`` weights, ``gru``
+            and ``gru_causal``.
+        seeds: of pretraining, random weights and recurrent networks; each makes a run of every row.
+        pretrain: a config of `foundation pretrain`: its file, or the name of a shipped one.
+        models: folder in which pretrained models are kept; null: ``foundation/weights`` in the user's cache folder.
+        folds: contiguous blocks of trials, each predicted once.
+        control_repeats: times that a frozen model's readout is fitted to shuffled labels.
+        threads: of torch.
+        windows: windows that labels are decoded from, as `foundation finetune` has them.
+        gru: recurrent decoders of firing rates; ``run`` is not looked at.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    subjects: list[str] = field(default_factory=lambda: ["Chewie", "Mihi"])
+    labels: list[str] = field(default_factory=lambda: list(LABELS))
+    work: list[str] = field(default_factory=lambda: list(WORK))
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
+    pretrain: str = "pretrain/population"
+    models: str | None = None
+    folds: Annotated[int, at_least(2)] = 3
+    control_repeats: Annotated[int, at_least(2)] = 39
+    threads: Count = 1
+    windows: WindowSettings = field(default_factory=WindowSettings)
+    gru: GRUSettings = field(default_factory=GRUSettings)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, values, allowed in (("labels", self.labels, LABELS), ("work", self.work, WORK)):
+            unknown = [value for value in values if value not in allowed]
+            if unknown or not values:
+                raise ConfigError(f"decoding.{name} is {values}: one or more of {', '.join(allowed)}")
+        if not self.subjects or len(set(self.subjects)) < len(self.subjects):
+            raise ConfigError(f"decoding.subjects is {self.subjects}: one animal or more, each once")
+        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
+            raise ConfigError(f"decoding.seeds is {self.seeds}: one or more, each 0 or more and each once")

@@ -1,0 +1,57 @@
+"""The words of the page of decoded behaviour: names of rows, and the rule, which was fixed before the runs."""
+
+TITLES = {
+    "rate": "firing rates, all lags (the floor)",
+    "rate_own": "firing rates, own bin",
+    "random": "random weights",
+    "frozen": "frozen, all activity",
+    "frozen_apart": "frozen, without the test block",
+    "both": "rates and frozen, all activity",
+    "both_apart": "rates and frozen, without the test block",
+    "scratch": "from scratch",
+    "finetuned": "finetuned",
+    "gru": "GRU of rates",
+    "gru_causal": "causal GRU of rates",
+    "profile": "named direction's mean course",
+    "oracle": "true direction's mean course",
+    "time": "time in the trial",
+    "shuffled": "shuffled labels, frozen, all activity",
+    "shuffled_apart": "shuffled labels, frozen, without the test block",
+}
+CONTROLS = ("profile", "oracle", "time")
+
+PREPARATION = 'foundation ingest --input "$FOUNDATION_DATA/nwb/reach" --store store'
+
+RULE = """What a pretrained model says of behaviour, beside what can be read without one. The rule below was fixed
+before the runs, and every run that was made is on this page.
+
+- **Protocol.** That of `foundation finetune` ([docs/finetune.md](../finetune.md), contract 4): 3 contiguous blocks of
+  trials, each predicted once by readouts that have not seen it; time bins of 0.1 s; whole trials. Rates and models are
+  read by the same readout: ridge regression of all lags for values, class-balanced logistic regression for directions.
+  Penalties, readings, weights and numbers of epochs are chosen inside the training trials, nothing on test blocks.
+- **Pretraining** (`pretrain/population`) hides units and moments, sees no label, and makes one model for all animals
+  of a table. *All activity* includes the activity of the test blocks. *Without the test block*: each block has a model
+  of its own, pretrained on the other time alone (`data.held_out_time`). No window comes nearer to the block than the
+  longest window is long, and rates of units are measured without the block.
+- **Seeds.** Each seed makes pretraining, random weights and recurrent networks anew. Nothing is drawn in the floor, the
+  own bin, the mean courses and the time in the trial, so these have one run. Scores are means over seeds. Runs are made
+  seed after seed, so an unfinished table has all rows of its first seeds.
+- **Interval.** 95 %, from a bootstrap over trials (1,000 resamples) of the mean over seeds. All rows are resampled
+  alike, so gains are paired. The interval says what other trials of the same day would change, not what other days or
+  animals would.
+- **Win.** A row is above another if the paired interval of its gain is above 0, below it if the interval is below 0,
+  and not told apart from it otherwise.
+- **Rows** are explained in [docs/finetune.md](../finetune.md). Causal and acausal decoders are separate rows. The
+  interval of *shuffled labels* reaches from the lowest to the highest of 39 shuffles."""
+
+STEREOTYPED = """Centre-out reaches are stereotyped: naming a trial's direction and playing that direction's mean
+course explains most of the variance. *Gain* is over the course of the direction that logistic regression names from
+rates, paired and bold as above. *Around* is the share of the variance left by the true direction's course that a row
+explains: 0 for a row as good as that course, negative for a worse one."""
+
+TRIED = """- Before the rule was fixed, the recipe was tried on these recordings with one seed, pretrained on all
+  activity. Windows that fit inside trials alone, so that short trials were seen seldom, left Mihi's velocity at 0.83;
+  cutting windows to the trials gave 0.92 to 0.93. Standardising each unit's counts by its own mean and spread before
+  the read-in gave no more than plain square roots (0.83 against 0.84 for Chewie, in an earlier form of the stream and
+  of the readout).
+- The recipe was not changed after that, and never tuned for pretraining without the test block."""

@@ -1,0 +1,221 @@
+"""The table of decoded behaviour: its rows, its runs that go on, what pretraining leaves out, and its page."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from finetune.finetune_settings import FinetuneSettings, GRUSettings
+from finetune.heads.head_probe import probe_with_rates
+from finetune.reproduce import DecodingTable, ReproduceSettings, reproduce
+from finetune.reproduce.common.run_results import read_all
+from finetune.reproduce.common.stored_sums import pack_sums, unpack_sums
+from finetune.reproduce.decoding.decoding_page import decoding_page, figure, gain
+from finetune.reproduce.decoding.decoding_runs import find_targets, held_out_blocks
+from finetune.reproduce.decoding.pretrained_models import PretrainedModels
+from foundation.common.errors import ConfigError, FoundationError
+from foundation.common.files.jsonl_results import read_results
+from foundation.common.settings.command import build_parser, parse
+from foundation.evaluation.confidence_intervals import gain as gain_of_one
+from foundation.evaluation.confidence_intervals import interval
+from foundation.evaluation.metrics import primary, sums
+from foundation.store import (
+    Catalog,
+    Interval,
+    IrregularTimeSeries,
+    Spikes,
+    Store,
+    Subject,
+    Units,
+    write_recording,
+)
+
+N_TRIALS, BINS, UNITS = 24, 6, 8
+PRETRAIN = """
+steps: 2
+checkpoint_every: 2
+model: {dim: 16, heads: 2, individual_layers: 1, interaction_layers: 0, population_layers: 1, patch_length: 1}
+data: {bin_widths: [0.1], tokens_per_step: 1024, max_units: 8}
+objective: {name: masked, masked: {min_tokens: 2, max_tokens: 6}}
+"""
+
+
+def reaches(make_recording, subject: str, seed: int):
+    """Trials 2 s apart in four directions; each unit fires with the velocity along an axis of its own."""
+    rng = np.random.default_rng(seed)
+    start = 1.0 + 2.0 * np.arange(N_TRIALS)
+    direction = np.concatenate([rng.permutation(4) for _ in range(N_TRIALS // 4)]) * np.pi / 2
+    times = (start[:, None] + 0.1 * (np.arange(BINS) + 0.5)).ravel()
+    speed = np.sin(np.pi * (np.arange(BINS) + 0.5) / BINS) * rng.uniform(0.5, 1.5, (N_TRIALS, 1))
+    velocity = (speed[..., None] * np.stack([np.cos(direction), np.sin(direction)], axis=-1)[:, None]).reshape(-1, 2)
+    angle = np.arange(UNITS) * 2 * np.pi / UNITS
+    rate = 20 * (1 + 0.9 * velocity @ np.stack([np.cos(angle), np.sin(angle)]))
+    counts = rng.poisson(np.maximum(rate, 0) * 0.1)
+    trains = [np.sort(np.concatenate([t + rng.uniform(-0.04, 0.04, n) for t, n in zip(times, c, strict=True)]))
+              for c in counts.T]  # fmt: skip
+    return make_recording(
+        seed,
+        subject=Subject(subject, species="Macaca mulatta"),
+        units=Units(UNITS),
+        domain=Interval(start, start + 0.1 * BINS),
+        spikes=Spikes.from_trains(trains),
+        intervals={"trials": Interval(start, start + 0.1 * BINS, {"direction": direction})},
+        behavior={"velocity": IrregularTimeSeries(times, velocity, "cm/s")},
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, make_recording):
+    """A folder with a store of three animals, of which a table decodes two, and a config of a short pretraining."""
+    folder = tmp_path_factory.mktemp("decoding")
+    store = Store(folder / "store", create=True)
+    for seed, subject in enumerate(("Ann", "Bob", "Cleo")):
+        write_recording(store, reaches(make_recording, subject, seed))
+    Catalog.build(store).save()
+    (folder / "pretrain.yaml").write_text(PRETRAIN)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def settings(place) -> ReproduceSettings:
+    table = DecodingTable(
+        subjects=["Ann", "Bob"],
+        labels=["velocity", "direction"],
+        seeds=[0, 1],
+        pretrain=str(place / "pretrain.yaml"),
+        models=str(place / "models"),
+        folds=2,
+        control_repeats=3,
+        gru=GRUSettings(units=4, max_epochs=2, dropouts=[0.2]),
+    )
+    return ReproduceSettings(
+        store=str(place / "store"), output=str(place / "results"), name="reach", page=str(place / "page.md"),
+        experiment="decoding", decoding=table,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rows(settings):
+    return read_all(reproduce(settings))
+
+
+def test_each_seed_makes_every_row_and_what_is_not_drawn_is_made_once(rows):
+    seeds = {name: [r.seed for r in found] for name, found in rows.items()}
+    fixed = {"rate", "rate_own", "time", "profile", "oracle"}
+    drawn = {f"{row}{end}" for row in ("frozen", "both", "shuffled") for end in ("", "_apart")} | {"random"}
+    for subject in ("Ann", "Bob"):
+        mine = {name.split("/")[2]: found for name, found in seeds.items() if name.startswith(f"velocity/{subject}/")}
+        assert mine == {row: [0] for row in fixed} | {row: [0, 1] for row in drawn | {"gru", "gru_causal"}}
+        mine = {name.split("/")[2]: found for name, found in seeds.items() if name.startswith(f"direction/{subject}/")}
+        assert mine == {"rate": [0]} | {row: [0, 1] for row in drawn}
+    assert rows["velocity/Ann/rate"][0].accuracy > 0.4
+    assert rows["velocity/Ann/oracle"][0].accuracy > 0.5
+    assert rows["velocity/Ann/shuffled_apart"][0].accuracy < 0.2
+    assert len({json.dumps(r.detail["sums"]) for r in rows["velocity/Ann/frozen_apart"]}) == 2  # seeds differ
+    assert rows["velocity/Ann/frozen"][0].detail["sums"] != rows["velocity/Ann/frozen_apart"][0].detail["sums"]
+
+
+def test_a_table_goes_on_where_it_was(settings, rows, place):
+    table = place / "results/reach.jsonl"
+    whole, models = table.read_bytes(), sorted((place / "models").glob("*/model/model.safetensors"))
+    written = [path.stat().st_mtime_ns for path in models]
+    assert len(models) == 2 * 3  # of each seed: one of all activity, and one without each block
+    lines = [line for line in read_results(table) if (line["name"], line["seed"]) != ("direction/Bob/frozen", 1)]
+    table.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    reproduce(settings)
+    again = read_all(table)
+    assert {name: [r.accuracy for r in found] for name, found in again.items()} == {
+        name: [r.accuracy for r in found] for name, found in rows.items()
+    }
+    seconds = {(r.name, r.seed): r.detail["seconds"] for found in rows.values() for r in found}
+    made = {
+        (r.name, r.seed) for found in again.values() for r in found if r.detail["seconds"] != seconds[r.name, r.seed]
+    }
+    assert made <= {(f"direction/Bob/{row}", 1) for row in ("frozen", "both", "shuffled")}
+    assert [path.stat().st_mtime_ns for path in models] == written  # nothing was pretrained again
+    table.write_bytes(whole)
+
+
+def test_another_configuration_is_refused_before_anything_is_made(settings, rows, place):
+    whole = (place / "results/reach.jsonl").read_bytes()
+    other = replace(settings, decoding=replace(settings.decoding, folds=3, models=str(place / "other")))
+    with pytest.raises(FoundationError, match=r"velocity/Ann/rate, seed 0, of .* is of another configuration"):
+        reproduce(other)
+    assert (place / "results/reach.jsonl").read_bytes() == whole
+    assert not (place / "other").exists()
+    with pytest.raises(ConfigError, match="has 0 recordings of subject 'Dan'"):
+        reproduce(replace(settings, decoding=replace(settings.decoding, subjects=["Dan"])))
+
+
+def test_models_of_a_block_have_not_seen_what_is_tested_there(settings, place):
+    table = settings.decoding
+    everything = Catalog.open(Store(place / "store"))
+    catalog = everything.select([r.id for r in everything if r.subject.id in table.subjects])
+    targets = find_targets(table, catalog, 1)
+    assert [t.name for t in targets] == ["velocity/Ann", "velocity/Bob", "direction/Ann", "direction/Bob"]
+    blocks = held_out_blocks(targets, table.folds)
+    models = PretrainedModels(table.pretrain, catalog, everything, place / "models", blocks)
+    for target in targets:
+        for k, fold in enumerate(target.split.folds):
+            held = models.settings(0, k).data.held_out_time[target.problem.recording.id]
+            time = Interval([a for a, _ in held], [b for _, b in held])
+            windows = np.unique(target.problem.window_S[fold.test])
+            assert time.covers(target.problem.windows.start_W[windows], target.problem.end_W[windows]).all()
+    whole = models.settings(0)
+    assert not whole.data.held_out_time
+    assert everything.where(whole.validation.held_out).ids == [r.id for r in everything if r.subject.id == "Cleo"]
+    outputs = {models.settings(seed, block).output for seed in (0, 1) for block in (None, 0, 1)}
+    assert len(outputs) == 6
+
+
+def test_one_seed_has_the_intervals_of_finetune_and_several_their_mean(settings, rows, place):
+    everything = Catalog.open(Store(place / "store"))
+    target = find_targets(replace(settings.decoding, subjects=["Ann"]), everything.where("subject == 'Ann'"), 1)[0]
+    problem, evaluation = target.problem, FinetuneSettings("c", "s", "o", control_repeats=3)
+    rates = problem.rate_features()
+    plain = probe_with_rates(problem, rates, rates[1:], target.split, evaluation)
+    by_fold = probe_with_rates(problem, rates, lambda fold: rates[1:], target.split, evaluation)
+    for name in ("rate", "model", "both"):
+        mine, theirs = getattr(plain, name).predictions, getattr(by_fold, name).predictions
+        assert (mine.predicted_S == theirs.predicted_S).all()
+        np.testing.assert_allclose(unpack_sums(pack_sums(mine)), sums(mine), rtol=1e-5)
+    assert plain.control == by_fold.control
+    floor = rows["velocity/Ann/rate"]
+    assert figure(floor).value == pytest.approx(primary(plain.rate.predictions), abs=1e-6)
+    assert (figure(floor).low, figure(floor).high) == pytest.approx(interval(plain.rate.predictions, 1000, 0), abs=1e-4)
+    ours = [replace(floor[0], detail=floor[0].detail | {"sums": pack_sums(plain.model.predictions)})]
+    _, bounds = gain_of_one(plain.model.predictions, plain.rate.predictions, 1000, 0)
+    assert gain(ours, floor).low == pytest.approx(bounds[0], abs=1e-4)
+    seeds = rows["velocity/Ann/frozen_apart"]
+    one, both = [gain([r], floor) for r in seeds], gain(seeds, floor)
+    assert both.value == pytest.approx(np.mean([g.value for g in one]))
+    assert min(g.low for g in one) <= both.low <= both.value <= both.high <= max(g.high for g in one)
+
+
+def test_the_page_renders_with_no_seed_with_one_and_with_several(rows, place, tmp_path):
+    assert "No run is there yet." in decoding_page(tmp_path, "")
+    lines = read_results(place / "results/reach.jsonl")
+    (tmp_path / "reach.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines if not line["seed"]))
+    one, several = decoding_page(tmp_path, ""), (place / "page.md").read_text()
+    assert "Seeds so far: 0. velocity, Ann: 144 samples in 24 trials." in one
+    assert "Seeds so far: 0, 1." in several
+    row = next(line for line in several.splitlines() if line.startswith("| frozen, without the test block | "))
+    found = figure(rows["velocity/Ann/frozen_apart"])
+    assert row.startswith(f"| frozen, without the test block | {found.text()} |")
+    assert row.endswith("| 2 |")
+    row = next(line for line in one.splitlines() if line.startswith("| frozen, without the test block | "))
+    assert row.startswith(
+        f"| frozen, without the test block | {figure(rows['velocity/Ann/frozen_apart'][:1]).text()} |"
+    )
+    assert row.endswith("| 1 |")
+    assert "Not run: from scratch; finetuned." in several
+    assert str(place) not in several
+
+
+def test_the_shipped_table_is_settings():
+    given = ["--config", "reproduce/decoding-reach", "--store", "s"]
+    settings = parse(build_parser("reproduce", reproduce, ReproduceSettings), ReproduceSettings, given)
+    assert settings.decoding == DecodingTable()
+    with pytest.raises(ConfigError, match=r"decoding\.work is \['probe'\]: one or more of rates"):
+        DecodingTable(work=["probe"])
