@@ -124,7 +124,7 @@ def html_template(package: str, name: str) -> jinja2.Template:
     """Return a template of a package. Texts put into it are escaped, and show control characters as escapes.
 
     Args:
-        package: its folder ``templates`` holds the template.
+        package: its folder ``templates`` holds the template; what it includes may lie in that of ``foundation``.
         name: of the file.
 
     Raises:
@@ -142,7 +142,7 @@ def html_template(package: str, name: str) -> jinja2.Template:
             f"the page needs the package {error.name!r}: pip install 'neural-foundation[finetune]'"
         ) from error
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(package),
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(package), jinja2.PackageLoader("foundation")]),
         autoescape=True,
         finalize=in_page,
         trim_blocks=True,

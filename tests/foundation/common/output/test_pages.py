@@ -32,3 +32,4 @@ def test_texts_in_html_are_escaped_once():
         page = html_template(package, name).render(name=f"<{HOSTILE}>", title=f"<{HOSTILE}>", records=[], cards=[])
         assert "&lt;a|b\n\\x1b[2J&gt;" in page
         assert "\x1b" not in page
+        assert page.count("--accent: #0b5f97") == 1  # the style that pages share
