@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from finetune.reproduce.cebra_settings import CEBRASettings
 from foundation.common.errors import CheckpointError, FoundationError
+from foundation.common.files.locks import write_whole
 from foundation.models.checkpoint_check import check_numbers, weight_shapes
 
 
@@ -78,14 +79,14 @@ class CEBRAEncoder:
         return self.network(torch.from_numpy(padded_TN.T.copy())[None])[0].T.numpy().copy()
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json and model.safetensors."""
+        """Write config.json and model.safetensors, each whole or not at all."""
         if self.network is None:
             raise ValueError("this CEBRA is not fitted: there is nothing to save")
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         about = {"model_type": "cebra", "n_units": self.n_units, "settings": asdict(self.settings)}
-        (folder / "config.json").write_text(json.dumps(about, indent=1))
-        save_file({k: v.contiguous() for k, v in self.network.state_dict().items()}, folder / "model.safetensors")
+        write_whole(folder / "config.json", json.dumps(about, indent=1))
+        weights = {name: value.contiguous() for name, value in self.network.state_dict().items()}
+        write_whole(folder / "model.safetensors", save(weights))
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> CEBRAEncoder:
