@@ -20,7 +20,7 @@ from foundation.training.determinism import deterministic
 from foundation.training.distributed.deepspeed_state import weights
 from foundation.training.distributed.engine import build_engine, build_module, is_launched, start_distributed
 from foundation.training.distributed.process_messages import Control
-from foundation.training.launch.stop_signals import StopSignals
+from foundation.training.launch.stop_signals import training_stops
 from foundation.training.model_card import model_card
 from foundation.training.monitor.stopping import Best, stop_if_asked
 from foundation.training.monitor.training_reports import Reports
@@ -83,7 +83,7 @@ class Trainer:
         with ExitStack() as stack:
             stack.enter_context(deterministic(self.settings.deterministic))
             hold(stack, self.folder, self.checkpoints, self.control)
-            self.signals = stack.enter_context(StopSignals(is_launched()))
+            self.stops = stack.enter_context(training_stops(is_launched()))
             first = self._resume()
             ended = first >= self.settings.steps or first == self.folder.finished_at()
             # What the first process sees counts: on other machines a file may seem to be there a while longer.
@@ -214,7 +214,7 @@ class Trainer:
             self._save(step)
             self.saver.wait()
 
-        asked = self.signals.asked if batches is not None else ""  # at the end there is nothing to stop
+        asked = self.stops.asked if batches is not None else ""  # at the end there is nothing to stop
         unread = batches.failure if batches is not None else None
         stop_if_asked(step, self.control, self.saver, asked=asked, unread=unread, save=save)
 

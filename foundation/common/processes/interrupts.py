@@ -59,8 +59,18 @@ class Stopped(KeyboardInterrupt):
         self.result = result
 
 
+def _no_reason() -> str:
+    return ""
+
+
 class StopRequests:
-    """While it is entered, the first SIGTERM or SIGHUP raises `Stopped`; later ones do not disturb the tidying up.
+    """While it is entered, signals that ask the process to stop are noted; the first one counts.
+
+    Args:
+        signals: signals that ask.
+        interrupt: the first signal raises `Stopped` in the main thread, and later ones do not disturb the tidying up;
+            unset, signals only set ``asked``, for a loop that ends at a moment of its own.
+        reason: returns another reason to stop than a signal, or an empty text.
 
     Example:
         >>> import os
@@ -68,23 +78,33 @@ class StopRequests:
         ...     try:
         ...         os.kill(os.getpid(), signal.SIGTERM)
         ...     except KeyboardInterrupt:
-        ...         requests.status
-        143
+        ...         requests.asked, requests.status
+        ('SIGTERM', 143)
+        >>> with StopRequests(interrupt=False, reason=lambda: "the end of its parent") as requests:
+        ...     requests.asked
+        'the end of its parent'
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        signals: Sequence[signal.Signals] = STOPPING,
+        interrupt: bool = True,
+        reason: Callable[[], str] = _no_reason,
+    ) -> None:
         self.signal: signal.Signals | None = None
-        self._handled = handled(STOPPING, self._stop)
+        self._interrupt = interrupt
+        self._reason = reason
+        self._handled = handled(signals, self._note)
+
+    @property
+    def asked(self) -> str:
+        """Why the process is to stop: the signal's name, or another reason; empty if nothing asks, as after Ctrl-C."""
+        return self._reason() if self.signal is None else self.signal.name
 
     @property
     def status(self) -> int:
         """The exit status by convention: 128 and the signal's number; without a signal it was Ctrl-C."""
         return 128 + int(signal.SIGINT if self.signal is None else self.signal)
-
-    @property
-    def name(self) -> str:
-        """The signal, for a person; empty for Ctrl-C."""
-        return "" if self.signal is None else self.signal.name
 
     def __enter__(self) -> StopRequests:
         self._handled.__enter__()
@@ -95,8 +115,10 @@ class StopRequests:
     ) -> None:
         self._handled.__exit__(None, None, None)
 
-    def _stop(self, number: signal.Signals) -> None:
-        if self.signal is None:
-            self.signal = number
+    def _note(self, number: signal.Signals) -> None:
+        first = self.signal is None
+        self.signal = self.signal or number
+        if self._interrupt and first:
             raise Stopped
-        log.info("%s: stopping already", number.name)
+        if not first:
+            log.info("%s: stopping already", number.name)

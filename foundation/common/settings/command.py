@@ -240,7 +240,7 @@ def run_stage(
         done = getattr(stop, "result", None)
         if done is not None:
             print(presentable(show(done) if show else str(done)), flush=True)
-        by = f" by {requests.name}" if requests.name else ""
+        by = f" by {requests.asked}" if requests.asked else ""
         print(f"{program}: stopped{by}; the same command goes on from here", file=sys.stderr)
         return requests.status
     except ConfigError as error:

@@ -29,7 +29,7 @@ from foundation.training.launch.hosts import (
     stop_command,
     write_hostfile,
 )
-from foundation.training.launch.stop_signals import StopSignals, ask_to_stop
+from foundation.training.launch.stop_signals import ask_to_stop, training_stops
 from foundation.training.pretrain_settings import PretrainSettings, host_list
 from foundation.training.run_folder import RunFolder
 
@@ -137,12 +137,12 @@ def launch(settings: PretrainSettings, attempt: int = 0) -> None:
     started = [sys.executable, "-m", "deepspeed.launcher.runner", *command[1:]]
     folder = RunFolder(output)
     trained_before = folder.finished.is_file() and settings.resume != "never"
-    with StopSignals() as signals, subprocess.Popen(started, env=environment) as process:
+    with training_stops() as stops, subprocess.Popen(started, env=environment) as process:
         passed_on, again = False, 0.0
         while process.poll() is None:
-            if signals.asked and not passed_on and time.monotonic() >= again:
+            if stops.asked and not passed_on and time.monotonic() >= again:
                 if not again:
-                    log.info("%s: asking the training processes to save and stop", signals.asked)
+                    log.info("%s: asking the training processes to save and stop", stops.asked)
                 if settings.hosts:
                     passed_on = (
                         subprocess.run(stop_command(settings, config), env=environment, check=False).returncode == 0
@@ -155,7 +155,7 @@ def launch(settings: PretrainSettings, attempt: int = 0) -> None:
     # DeepSpeed's runner ends with 0 when a signal ends what it has started.
     if status == 0 and (trained_before or folder.finished.is_file()):
         return
-    if status == RequeueError.status or signals.asked:
+    if status == RequeueError.status or stops.asked:
         raise RequeueError("stopped before the end; what was done is saved, and the same command goes on from there")
     where = f" on each of {settings.hosts}" if settings.hosts else ""
     raise (ConfigError if status == 2 else FoundationError)(

@@ -5,57 +5,35 @@ from __future__ import annotations
 import os
 import signal
 import time
-from types import TracebackType
 
 import psutil
 
-from foundation.common.processes.interrupts import STOPPING, handled
+from foundation.common.processes.interrupts import STOPPING, StopRequests
 
 ASKING = (*STOPPING, signal.SIGUSR1)  # SIGUSR1: a cluster's preemption
 LAUNCHERS = ("deepspeed", "torchrun", "torch.distributed", "foundation")
 PAUSE = 1.0  # seconds between two looks
 
 
-class StopSignals:
-    """While it is entered, SIGTERM, SIGHUP and SIGUSR1 only set ``asked``, the reason to stop; else it is empty.
+def training_stops(launched: bool = False) -> StopRequests:
+    """Return what notes SIGTERM, SIGHUP and SIGUSR1 while it is entered, and does not interrupt the step.
 
     A launched process is asked to stop as well when a launcher above it has ended: nobody would see its end, and a
     second run could be started in the same place.
 
     Args:
-        launched: whether a launcher started this process.
+        launched: True if a launcher started this process.
 
     Example:
-        >>> import os
-        >>> with StopSignals() as signals:
+        >>> with training_stops() as stops:
         ...     os.kill(os.getpid(), signal.SIGUSR1)
-        ...     signals.asked
+        ...     stops.asked
         'SIGUSR1'
     """
-
-    def __init__(self, launched: bool = False) -> None:
-        self._asked = ""
-        self._launchers = Launchers() if launched else None
-        self._handled = handled(ASKING, self._ask)
-
-    @property
-    def asked(self) -> str:
-        """Why the run is to stop."""
-        if not self._asked and self._launchers is not None and self._launchers.gone:
-            self._asked = "the end of its launcher"
-        return self._asked
-
-    def __enter__(self) -> StopSignals:
-        self._handled.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._handled.__exit__(None, None, None)
-
-    def _ask(self, number: signal.Signals) -> None:
-        self._asked = number.name
+    if not launched:
+        return StopRequests(ASKING, interrupt=False)
+    launchers = Launchers()
+    return StopRequests(ASKING, interrupt=False, reason=lambda: "the end of its launcher" if launchers.gone else "")
 
 
 class Launchers:

@@ -83,4 +83,4 @@ def test_a_second_signal_does_not_disturb_the_end_and_an_ignored_one_stays_so(ha
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
-    assert (requests.status, requests.name) == (143, "SIGTERM")
+    assert (requests.status, requests.asked) == (143, "SIGTERM")

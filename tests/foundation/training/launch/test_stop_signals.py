@@ -5,21 +5,23 @@ import signal
 
 import pytest
 
-from foundation.training.launch.stop_signals import StopSignals
+from foundation.training.launch.stop_signals import training_stops
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
 def test_each_asks_the_run_to_stop(number):
-    with StopSignals() as signals:
+    with training_stops() as stops:
         os.kill(os.getpid(), number)
-        assert signals.asked == signal.Signals(number).name
+        assert stops.asked == signal.Signals(number).name
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stops.asked == signal.Signals(number).name  # the first one counts
 
 
 def test_a_signal_that_is_ignored_stays_so():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as below nohup
     try:
-        with StopSignals() as signals:
+        with training_stops() as stops:
             os.kill(os.getpid(), signal.SIGHUP)
-            assert signals.asked == ""
+            assert stops.asked == ""
     finally:
         signal.signal(signal.SIGHUP, before)
