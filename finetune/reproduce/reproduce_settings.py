@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from finetune.reproduce.decoding.decoding_settings import DecodingTable
 from finetune.reproduce.eit.eit_settings import EITTable
@@ -11,12 +12,13 @@ from finetune.reproduce.identity.identity_settings import IdentityTable
 from finetune.reproduce.myow.bins_settings import MYOWTable
 from finetune.reproduce.neurpir.neurpir_settings import NeurPIRTable
 from foundation.common.errors import ConfigError
+from foundation.common.settings.setting_limits import Limited, one_of
 
 NAMES = ("eit", "neurpir", "myow", "identity", "decoding")
 
 
 @dataclass(frozen=True)
-class ReproduceSettings:
+class ReproduceSettings(Limited):
     """Which table is filled up, and where.
 
     Args:
@@ -40,7 +42,7 @@ class ReproduceSettings:
     output: str
     name: str
     page: str | None = None
-    experiment: str = "eit"
+    experiment: Annotated[str, one_of(*NAMES)] = "eit"
     eit: EITTable = field(default_factory=EITTable)
     neurpir: NeurPIRTable = field(default_factory=NeurPIRTable)
     myow: MYOWTable = field(default_factory=MYOWTable)
@@ -48,7 +50,6 @@ class ReproduceSettings:
     decoding: DecodingTable = field(default_factory=DecodingTable)
 
     def __post_init__(self) -> None:
-        if self.experiment not in NAMES:
-            raise ConfigError(f"experiment is {self.experiment!r}: one of {', '.join(NAMES)}")
+        super().__post_init__()
         if not self.name or Path(self.name).name != self.name or self.name.startswith("."):
             raise ConfigError(f"name is {self.name!r}: a plain name")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_checks import check_local
+from foundation.common.settings.setting_limits import FilledOrNone, Limited, Natural
 
 
 @dataclass(frozen=True)
-class CatalogSettings:
+class CatalogSettings(Limited):
     """Settings of `foundation catalog`.
 
     Args:
@@ -26,19 +26,14 @@ class CatalogSettings:
     """
 
     store: str
-    where: str | None = None
-    page: str | None = None
-    limit: int = 100
+    where: FilledOrNone = None
+    page: FilledOrNone = None
+    limit: Natural = 100
     refresh: bool = False
     verify: bool = False
-    prune: str | None = None
+    prune: FilledOrNone = None
     archives: list[dict[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_local(page=self.page)
-        for key in ("where", "page", "prune"):
-            value = getattr(self, key)
-            if value is not None and not value.strip():
-                raise ConfigError(f"{key} is {value!r}: allowed is a text with something in it, or nothing at all")
-        if self.limit < 0:
-            raise ConfigError(f"limit is {self.limit}: allowed is 0 or more")

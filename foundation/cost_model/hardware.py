@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 
 from foundation.common.errors import ConfigError
 from foundation.common.settings.resources import config_names, find_config
+from foundation.common.settings.setting_limits import NonNegative, between, check_limits, finite, one_of
 from foundation.common.work import Work
 
 HERE = "this-machine"
+Rate = Annotated[float, finite(low_too=False)]
 
 
 @dataclass(frozen=True)
@@ -50,42 +51,29 @@ class Hardware:
 
     name: str
     source: str
-    kind: str = "gpu"
-    matmul_fp32: float = 1e13
-    matmul_bf16: float = 1e14
-    share: float = 1.0
-    memory: float = 8e10
-    memory_bandwidth: float = 1e12
-    call_seconds: float = 0.0
-    host_bandwidth: float = 2e10
-    host_memory: float = 1e11
-    host_memory_bandwidth: float = 2e10
-    node_bandwidth: float = 1e11
-    network_bandwidth: float = 1e10
-    network_seconds: float = 0.0
-    store_bandwidth: float = 1e9
-    store_seconds: float = 0.0
-    store_reads: int = 1
-    decode_bandwidth: float = 3e8
-    open_seconds: float = 3e-3
-    outline_seconds: float = 1e-6
-    draw_seconds: float = 7e-5
+    kind: Annotated[str, one_of("gpu", "cpu")] = "gpu"
+    matmul_fp32: Rate = 1e13
+    matmul_bf16: Rate = 1e14
+    share: Annotated[float, finite(low_too=False), between(0, 1)] = 1.0
+    memory: Rate = 8e10
+    memory_bandwidth: Rate = 1e12
+    call_seconds: NonNegative = 0.0
+    host_bandwidth: Rate = 2e10
+    host_memory: Rate = 1e11
+    host_memory_bandwidth: Rate = 2e10
+    node_bandwidth: Rate = 1e11
+    network_bandwidth: Rate = 1e10
+    network_seconds: NonNegative = 0.0
+    store_bandwidth: Rate = 1e9
+    store_seconds: NonNegative = 0.0
+    store_reads: Annotated[int, finite(low_too=False)] = 1
+    decode_bandwidth: Rate = 3e8
+    open_seconds: NonNegative = 3e-3
+    outline_seconds: NonNegative = 1e-6
+    draw_seconds: NonNegative = 7e-5
 
     def __post_init__(self) -> None:
-        if self.kind not in ("gpu", "cpu"):
-            raise ConfigError(f"hardware {self.name}: kind is {self.kind!r}: one of gpu, cpu")
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name in ("name", "source", "kind"):
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise ConfigError(f"hardware {self.name}: {field.name} is {value!r}: a number")
-            may_be_0 = field.name.endswith("_seconds")
-            if value < 0 or (value == 0 and not may_be_0):
-                allowed = "0 or more" if may_be_0 else "above 0"
-                raise ConfigError(f"hardware {self.name}: {field.name} is {value}: {allowed}")
-        if self.share > 1:
-            raise ConfigError(f"hardware {self.name}: share is {self.share}: above 0, to 1")
+        check_limits(self, f"hardware {self.name}: ")
 
     def seconds(self, work: Work, precision: str = "fp32") -> float:
         """Return the seconds that one device needs for a piece of work.
@@ -138,9 +126,8 @@ def load_hardware(name: str) -> Hardware:
     strange = sorted(set(map(str, given)) - set(known))
     if strange:
         raise ConfigError(f"hardware {name!r} has the key {strange[0]!r}: allowed are {', '.join(known)}")
-    return Hardware(
-        **{key: _number(value) if known[key].type in ("float", "int") else value for key, value in given.items()}
-    )
+    texts = ("name", "source", "kind")
+    return Hardware(**{key: value if key in texts else _number(value) for key, value in given.items()})
 
 
 def _number(value: Any) -> Any:

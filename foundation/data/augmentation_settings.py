@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_checks import check_range
+from foundation.common.settings.setting_limits import Limited, Share, one_of
 
 # name -> (whether it asks for a share, whether it asks for a size)
 NEEDS = {
@@ -22,7 +23,7 @@ NEEDS = {
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class Augmentation(Limited):
     """One augmentation; a list of them is applied in order.
 
     Args:
@@ -42,18 +43,15 @@ class Augmentation:
         ConfigError: if there is no such augmentation, or a value is impossible.
     """
 
-    name: str
-    chance: float = 1.0
+    name: Annotated[str, one_of(*sorted(NEEDS))]
+    chance: Share = 1.0
     share: float | None = None
     size: float | None = None
     random: bool = False
     same: bool = False
 
     def __post_init__(self) -> None:
-        if self.name not in NEEDS:
-            raise ConfigError(f"name is {self.name!r}: one of {', '.join(sorted(NEEDS))}")
-        if not 0 <= self.chance <= 1:
-            raise ConfigError(f"chance is {self.chance}: from 0 to 1")
+        super().__post_init__()
         for key, wanted in zip(("share", "size"), NEEDS[self.name], strict=True):
             value = getattr(self, key)
             if wanted and value is None:

@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from foundation.common.errors import ConfigError
 from foundation.common.settings.renamed_settings import renamed
-from foundation.common.settings.setting_checks import check_level, check_range, check_whole, check_widths
+from foundation.common.settings.setting_checks import check_widths
+from foundation.common.settings.setting_limits import (
+    Count,
+    Limited,
+    Natural,
+    NonNegative,
+    Share,
+    above,
+    check_limits,
+    finite,
+    one_of,
+    whole,
+)
 from foundation.data.augmentation_settings import Augmentation
 from foundation.data.covariate_settings import SurroundSettings
 from foundation.data.steps.views import ViewSpec
 
+Statistics = Annotated[str, one_of("across", "within")]
+Level = Annotated[str, one_of("units", "population")]
+
 
 class MethodSettings:
-    """Base of an objective's settings."""
+    """Base of an objective's settings, whose limits stand in their annotations.
+
+    Raises:
+        ConfigError: if a value is beyond its limit.
+    """
+
+    def __post_init__(self) -> None:
+        check_limits(self)
 
     def own_config(self) -> Any:
         """Return the configuration of an encoder that takes the place of the run's model; None: any model fits."""
@@ -27,7 +49,7 @@ class MethodSettings:
 
 
 @dataclass(frozen=True)
-class VICRegWeights:
+class VICRegWeights(Limited):
     """Weights of the three terms.
 
     Args:
@@ -41,15 +63,11 @@ class VICRegWeights:
         ConfigError: if a weight is negative, a bound is not positive, or one is not finite.
     """
 
-    invariance: float = 25.0
-    variance: float = 25.0
-    covariance: float = 1.0
-    target: float = 1.0
-    eps: float = 1e-4
-
-    def __post_init__(self) -> None:
-        check_range(invariance=self.invariance, variance=self.variance, covariance=self.covariance)
-        check_range(low_too=False, target=self.target, eps=self.eps)
+    invariance: NonNegative = 25.0
+    variance: NonNegative = 25.0
+    covariance: NonNegative = 1.0
+    target: Annotated[float, finite(low_too=False)] = 1.0
+    eps: Annotated[float, finite(low_too=False)] = 1e-4
 
 
 @dataclass(frozen=True)
@@ -88,23 +106,18 @@ class NeurPIRSettings(MethodSettings):
     condition: str | None = None
     projector: list[int] = field(default_factory=lambda: [256, 256, 256])
     batch_norm: bool = True
-    min_events: float = renamed("least_events", 1.0)
-    loss: str = "vicreg"
-    temperature: float = 0.1
-    statistics: str = "across"
+    min_events: NonNegative = renamed("least_events", 1.0)
+    loss: Annotated[str, one_of("vicreg", "infonce")] = "vicreg"
+    temperature: Annotated[float, finite(low_too=False)] = 0.1
+    statistics: Statistics = "across"
     vicreg: VICRegWeights = field(default_factory=VICRegWeights)
     surround: SurroundSettings | None = None
     augmentations: list[Augmentation] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         ViewSpec(2, self.min_tokens, self.max_tokens, self.max_distance, condition=self.condition)
         check_widths("projector", self.projector)
-        if self.loss not in ("vicreg", "infonce"):
-            raise ConfigError(f"loss is {self.loss!r}: one of vicreg, infonce")
-        check_range(low_too=False, temperature=self.temperature)
-        if self.statistics not in ("across", "within"):
-            raise ConfigError(f"statistics is {self.statistics!r}: one of across, within")
-        check_range(min_events=self.min_events)
 
 
 @dataclass(frozen=True)
@@ -131,8 +144,8 @@ class VICRegSettings(MethodSettings):
         ConfigError: if a value is impossible.
     """
 
-    level: str = "units"
-    segments: int = 2
+    level: Level = "units"
+    segments: Annotated[int, one_of(1, 2)] = 2
     min_tokens: int = renamed("shortest", 8)
     max_tokens: int = renamed("longest", 32)
     max_distance: float | None = None
@@ -141,19 +154,16 @@ class VICRegSettings(MethodSettings):
     augmentations: list[Augmentation] = field(default_factory=list)
     expander: list[int] = field(default_factory=lambda: [256, 256, 256])
     batch_norm: bool = True
-    min_events: float = renamed("least_events", 1.0)
-    statistics: str = "across"
+    min_events: NonNegative = renamed("least_events", 1.0)
+    statistics: Statistics = "across"
     weights: VICRegWeights = field(default_factory=VICRegWeights)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         ViewSpec(self.segments, self.min_tokens, self.max_tokens, self.max_distance, condition=self.condition)
-        check_level(self.level)
-        if self.statistics not in ("across", "within") or (self.statistics == "within" and self.level != "units"):
+        if self.statistics == "within" and self.level != "units":
             raise ConfigError(f"statistics is {self.statistics!r}: across, or for level units within")
         check_widths("expander", self.expander)
-        check_range(min_events=self.min_events)
-        if self.segments not in (1, 2):
-            raise ConfigError(f"segments is {self.segments}: 1 or 2")
         if self.segments == 1 and not self.augmentations:
             raise ConfigError("segments is 1 and augmentations is empty: two views would be one, give augmentations")
 
@@ -190,7 +200,7 @@ class MYOWSettings(MethodSettings):
         ConfigError: if a value is impossible.
     """
 
-    level: str = "population"
+    level: Level = "population"
     encoder: list[int] = field(default_factory=list)
     units: int = 1
     min_tokens: int = renamed("shortest", 1)
@@ -198,42 +208,36 @@ class MYOWSettings(MethodSettings):
     max_distance: float | None = 0.4
     augmentations: list[Augmentation] = field(default_factory=list)
     projector: list[int] = field(default_factory=lambda: [256, 32])
-    predictor: int = 256
+    predictor: Count = 256
     mined_projector: list[int] = field(default_factory=lambda: [64, 16])
-    mined_predictor: int = 64
+    mined_predictor: Count = 64
     batch_norm: bool = True
-    mined_weight: float = 0.1
+    mined_weight: NonNegative = 0.1
     mined_from: float = 0.01
     mined_until: float = 0.11
     candidates: int = 2
     candidate_augmentations: list[Augmentation] = field(default_factory=list)
     neighbours: int = 3
-    exclusion: float = 1.0
+    exclusion: NonNegative = 1.0
     across_recordings: bool = False
-    momentum: float = 0.9
-    momentum_schedule: str = "cosine"
-    min_events: float = renamed("least_events", 1.0)
+    momentum: Share = 0.9
+    momentum_schedule: Annotated[str, one_of("cosine", "constant")] = "cosine"
+    min_events: NonNegative = renamed("least_events", 1.0)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         ViewSpec(2, self.min_tokens, self.max_tokens, self.max_distance, self.candidates)
-        check_level(self.level)
         check_widths("projector", self.projector, least=0)
         check_widths("encoder", self.encoder, least=0)
         if self.encoder:
             self._check_encoder()
         check_widths("mined_projector", self.mined_projector)
-        check_widths("predictor", [self.predictor, self.mined_predictor])
-        check_range(mined_weight=self.mined_weight, exclusion=self.exclusion, min_events=self.min_events)
         if self.mined_weight > 0 and (self.candidates < 1 or self.neighbours < 1):
             raise ConfigError(f"candidates is {self.candidates}, neighbours {self.neighbours}: at least 1 to mine")
         if not 0 <= self.mined_from <= self.mined_until <= 1:
             raise ConfigError(
                 f"mined_from is {self.mined_from}, mined_until {self.mined_until}: need 0 <= from <= until <= 1"
             )
-        if not 0 <= self.momentum <= 1:
-            raise ConfigError(f"momentum is {self.momentum}: from 0 to 1")
-        if self.momentum_schedule not in ("cosine", "constant"):
-            raise ConfigError(f"momentum_schedule is {self.momentum_schedule!r}: one of cosine, constant")
 
     def _check_encoder(self) -> None:
         if self.level != "population" or self.min_tokens != self.max_tokens or self.units < 1:
@@ -285,18 +289,13 @@ class NDTSettings(MethodSettings):
 
     min_tokens: int = renamed("shortest", 8)
     max_tokens: int = renamed("longest", 32)
-    hide: str = "tokens"
-    share: float = 0.25
-    units: int = 0
+    hide: Annotated[str, one_of(*HIDDEN)] = "tokens"
+    share: Annotated[float, above(0, high=1)] = 0.25
+    units: Natural = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         ViewSpec(1, self.min_tokens, self.max_tokens)
-        if self.hide not in HIDDEN:
-            raise ConfigError(f"hide is {self.hide!r}: one of {', '.join(HIDDEN)}")
-        if not 0 < self.share < 1:
-            raise ConfigError(f"share is {self.share}: above 0 and below 1")
-        if self.units < 0:
-            raise ConfigError(f"units is {self.units}: 0 or more")
 
     def own_units(self) -> int | None:
         """Return the units of the population that counts are read for; None where ``units`` is 0."""
@@ -318,12 +317,12 @@ class MaskedSettings(MethodSettings):
 
     min_tokens: int = 8
     max_tokens: int = 32
-    hide_units: float = 0.3
-    hide_time: float = 0.25
+    hide_units: Annotated[float, finite(below=1)] = 0.3
+    hide_time: Annotated[float, finite(below=1)] = 0.25
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         ViewSpec(1, self.min_tokens, self.max_tokens)
-        check_range(0, 1, hide_units=self.hide_units, hide_time=self.hide_time)
         if not self.hide_units and not self.hide_time:
             raise ConfigError("hide_units is 0 and hide_time 0: at least one above 0, or there is nothing to predict")
 
@@ -349,19 +348,15 @@ class NuCLRSettings(MethodSettings):
     max_tokens: int = renamed("longest", 10)
     max_distance: float | None = 30.0
     augmentations: list[Augmentation] = field(default_factory=list)
-    hidden: int = 256
-    out: int = 256
-    temperature: float = 0.2
+    hidden: Count = 256
+    out: Count = 256
+    temperature: Annotated[float, finite(low_too=False)] = 0.2
     released_form: bool = False
-    min_events: float = renamed("least_events", 1.0)
+    min_events: NonNegative = renamed("least_events", 1.0)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         ViewSpec(2, self.min_tokens, self.max_tokens, self.max_distance)
-        for name in ("hidden", "out"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: at least 1")
-        check_range(low_too=False, temperature=self.temperature)
-        check_range(min_events=self.min_events)
 
 
 @dataclass(frozen=True)
@@ -382,20 +377,19 @@ class SwapVAESettings(MethodSettings):
         ConfigError: if a value is impossible.
     """
 
-    units: int = 1
-    content: int = 64
-    style: int = 64
-    hidden: int = 128
+    units: Annotated[int, whole(1)] = 1
+    content: Annotated[int, whole(1)] = 64
+    style: Annotated[int, whole(1)] = 64
+    hidden: Annotated[int, whole(1)] = 128
     hertz: bool = False
     max_distance: float | None = 0.5
     augmentations: list[Augmentation] = field(default_factory=list)
-    divergence: float = 10.0
-    alignment: float = 1.0
+    divergence: NonNegative = 10.0
+    alignment: NonNegative = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         ViewSpec(2, 1, 1, self.max_distance)
-        check_whole(1, units=self.units, content=self.content, style=self.style, hidden=self.hidden)
-        check_range(divergence=self.divergence, alignment=self.alignment)
 
     def own_config(self) -> Any:
         """Return the network's configuration, a `SwapVAEConfig`."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from foundation.common.errors import ConfigError
+from foundation.common.settings.setting_limits import Limited, one_of
 from foundation.objectives.method_settings import (
     MaskedSettings,
     MethodSettings,
@@ -32,7 +33,7 @@ SETTINGS_OF = {
 
 
 @dataclass(frozen=True)
-class ObjectiveSettings:
+class ObjectiveSettings(Limited):
     """Which objective, and its settings.
 
     Args:
@@ -50,7 +51,7 @@ class ObjectiveSettings:
         ConfigError: if there is no objective of that name, or a weight is impossible.
     """
 
-    name: str = "neurpir"
+    name: Annotated[str, one_of(*sorted(SETTINGS_OF))] = "neurpir"
     weights: dict[str, float] | None = None
     neurpir: NeurPIRSettings = field(default_factory=NeurPIRSettings)
     vicreg: VICRegSettings = field(default_factory=VICRegSettings)
@@ -61,8 +62,7 @@ class ObjectiveSettings:
     masked: MaskedSettings = field(default_factory=MaskedSettings)
 
     def __post_init__(self) -> None:
-        if self.name not in SETTINGS_OF:
-            raise ConfigError(f"name is {self.name!r}: one of {', '.join(sorted(SETTINGS_OF))}")
+        super().__post_init__()
         if self.weights is None:
             return
         if not self.weights:

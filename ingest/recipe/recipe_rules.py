@@ -5,17 +5,32 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Annotated, Any
 
 from foundation.common.errors import ConfigError
 from foundation.common.settings.renamed_settings import renamed
+from foundation.common.settings.setting_limits import Limited, Natural, above, between, finite, one_of
 from ingest.recipe.pattern_cost import takes_long
 
 ATLASES = ("auto", "allen_ccf", "none")
+Duration = Annotated[float, finite(low_too=False)]
+ShareOrNone = Annotated[float | None, between(0, 1)]
+
+
+class Rules(Limited):
+    """Base of a recipe's rules: ``section`` is where they stand in a recipe.
+
+    Raises:
+        ConfigError: if a value is beyond its limit, or a text in a list is not a regular expression.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_patterns(self.section.rstrip("."), self)
 
 
 @dataclass(frozen=True)
-class UnitRules:
+class UnitRules(Rules):
     """What the columns of the units table (or of a table of imaged cells) mean.
 
     Args:
@@ -37,6 +52,7 @@ class UnitRules:
         drop: columns that are never kept.
     """
 
+    section = "units."
     tables: list[str] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     cell_type: list[str] = field(default_factory=list)
@@ -46,19 +62,14 @@ class UnitRules:
     probe: list[str] = field(default_factory=list)
     electrodes: list[str] = field(default_factory=list)
     electrode_columns: list[str] = field(default_factory=list)
-    array_size: int = 1024
+    array_size: Natural = 1024
     location_patterns: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     drop: list[str] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        check_patterns("units", self)
-        if self.array_size < 0:
-            raise ConfigError(f"units.array_size is {self.array_size}: allowed is 0 (no arrays) or more")
-
 
 @dataclass(frozen=True)
-class SpikeTimeRules:
+class SpikeTimeRules(Rules):
     """How stored spike times become seconds from the session's start: ``time * scale + offset``.
 
     Args:
@@ -71,24 +82,18 @@ class SpikeTimeRules:
         check: warn of times that are unlikely to be seconds, and refuse them if strict.
     """
 
-    scale: float = 1.0
-    offset: float = 0.0
+    section = "spike_times."
+    scale: Annotated[float, finite(low_too=False)] = 1.0
+    offset: Annotated[float, finite(-math.inf)] = 0.0
     since_1970: bool = False
     trials: list[str] = field(
         default_factory=lambda: ["(spike_?)?trials?(_?(ids?|numbers?|index|indices))?", "(spikes?_)?in_trials?"]
     )
     check: bool = True
 
-    def __post_init__(self) -> None:
-        check_patterns("spike_times", self)
-        if not 0 < self.scale < math.inf:
-            raise ConfigError(f"spike_times.scale is {self.scale}: allowed is a number of seconds above 0")
-        if not math.isfinite(self.offset):
-            raise ConfigError(f"spike_times.offset is {self.offset}: allowed is a finite number of seconds")
-
 
 @dataclass(frozen=True)
-class RegionRules:
+class RegionRules(Rules):
     """How the names of brain regions become those of an atlas.
 
     Args:
@@ -96,17 +101,13 @@ class RegionRules:
         names: acronym of the atlas -> texts of ``location`` that mean it.
     """
 
-    atlas: str = "auto"
+    section = "regions."
+    atlas: Annotated[str, one_of(*ATLASES)] = "auto"
     names: dict[str, list[str]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check_patterns("regions", self)
-        if self.atlas not in ATLASES:
-            raise ConfigError(f"regions.atlas is {self.atlas!r}: allowed are {', '.join(map(repr, ATLASES))}")
 
 
 @dataclass(frozen=True)
-class ActivityRules:
+class ActivityRules(Rules):
     """Which series hold sampled activity of a population, (time, unit).
 
     Args:
@@ -121,6 +122,7 @@ class ActivityRules:
         location_patterns: expressions searched in the series' comments; the first group is the region of all units.
     """
 
+    section = "activity."
     types: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     prefer: list[str] = field(default_factory=list)
@@ -131,12 +133,12 @@ class ActivityRules:
     location_patterns: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        check_patterns("activity", self)
+        super().__post_init__()
         check_missing(self.missing, "activity.missing")
 
 
 @dataclass(frozen=True)
-class LayoutRules:
+class LayoutRules(Rules):
     """Which axis of a series is time, for files that do not say it.
 
     Args:
@@ -144,15 +146,13 @@ class LayoutRules:
         time_last: paths or names of series that lie on their side.
     """
 
+    section = "layout."
     time_first: list[str] = field(default_factory=list)
     time_last: list[str] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        check_patterns("layout", self)
-
 
 @dataclass(frozen=True)
-class BehaviorRules:
+class BehaviorRules(Rules):
     """Which series are behaviour, and their standard names.
 
     Args:
@@ -163,20 +163,19 @@ class BehaviorRules:
         max_rate: samples per second above which a series is a raw signal rather than behaviour.
     """
 
+    section = "behavior."
     names: dict[str, list[str]] = field(default_factory=dict)
     drop: list[str] = field(default_factory=list)
     missing: dict[str, list[str]] = field(default_factory=dict)
-    max_rate: float = 2000.0
+    max_rate: Annotated[float, above(0, "Hz")] = 2000.0
 
     def __post_init__(self) -> None:
-        check_patterns("behavior", self)
+        super().__post_init__()
         check_missing(self.missing, "behavior.missing")
-        if not self.max_rate > 0:
-            raise ConfigError(f"behavior.max_rate is {self.max_rate}: allowed is a number of Hz above 0")
 
 
 @dataclass(frozen=True)
-class TrialRules:
+class TrialRules(Rules):
     """The table of trials.
 
     Args:
@@ -185,18 +184,14 @@ class TrialRules:
         direction_unit: ``radians`` or ``degrees``; the standard column ``direction`` is in radians.
     """
 
+    section = "trials."
     tables: list[str] = field(default_factory=list)
     direction: list[str] = field(default_factory=list)
-    direction_unit: str = "radians"
-
-    def __post_init__(self) -> None:
-        check_patterns("trials", self)
-        if self.direction_unit not in ("radians", "degrees"):
-            raise ConfigError(f"trials.direction_unit is {self.direction_unit!r}: allowed are 'radians' and 'degrees'")
+    direction_unit: Annotated[str, one_of("radians", "degrees")] = "radians"
 
 
 @dataclass(frozen=True)
-class StateRules:
+class StateRules(Rules):
     """The table of the animal's states.
 
     Args:
@@ -205,16 +200,14 @@ class StateRules:
         names: standard name -> texts that mean it; a text that none matches stays as it is.
     """
 
+    section = "states."
     tables: list[str] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
     names: dict[str, list[str]] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        check_patterns("states", self)
-
 
 @dataclass(frozen=True)
-class ResolutionRules:
+class ResolutionRules(Rules):
     """Below how many seconds spike times mean nothing.
 
     Args:
@@ -222,13 +215,12 @@ class ResolutionRules:
         patterns: expressions searched in the session's description, with a group named ``s`` or ``ms`` for the number.
     """
 
-    seconds: float | None = None
+    section = "resolution."
+    seconds: Annotated[float | None, finite()] = None
     patterns: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        check_patterns("resolution", self)
-        if self.seconds is not None and not 0 <= self.seconds < math.inf:
-            raise ConfigError(f"resolution.seconds is {self.seconds}: allowed is 0 (exact) or more, or null")
+        super().__post_init__()
         for pattern in self.patterns:
             groups = set(compiled(pattern, "resolution.patterns").groupindex)
             if len(groups & {"s", "ms"}) != 1:
@@ -236,7 +228,7 @@ class ResolutionRules:
 
 
 @dataclass(frozen=True)
-class ControlRules:
+class ControlRules(Rules):
     """Which units are dropped, and how quality is measured. By default every unit is kept.
 
     A unit whose figure is unknown is kept: it is counted, not dropped. A rule whose figure a file does not have at all
@@ -260,33 +252,20 @@ class ControlRules:
         jump: seconds that a regular series pauses before that is called a jump of its clock.
     """
 
-    min_rate: float | None = renamed("least_rate", None)
-    min_presence: float | None = renamed("least_presence", None)
-    max_isi_violations: float | None = renamed("most_isi_violations", None)
-    max_contamination: float | None = renamed("most_contamination", None)
-    min_snr: float | None = renamed("least_snr", None)
-    max_amplitude_cutoff: float | None = renamed("most_amplitude_cutoff", None)
+    section = "control."
+    min_rate: Annotated[float | None, finite()] = renamed("least_rate", None)
+    min_presence: ShareOrNone = renamed("least_presence", None)
+    max_isi_violations: ShareOrNone = renamed("most_isi_violations", None)
+    max_contamination: ShareOrNone = renamed("most_contamination", None)
+    min_snr: Annotated[float | None, finite(-math.inf)] = renamed("least_snr", None)
+    max_amplitude_cutoff: ShareOrNone = renamed("most_amplitude_cutoff", None)
     quality: list[str] = field(default_factory=list)
     snr: list[str] = field(default_factory=lambda: ["snr", "signal_to_noise(_ratio)?", "waveform_snr"])
     amplitude_cutoff: list[str] = field(default_factory=lambda: ["amplitude_cutoff"])
-    refractory: float = 0.0015
-    presence_bin: float = 60.0
-    silence: float = 10.0
-    jump: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_patterns("control", self)
-        for key in ("min_presence", "max_isi_violations", "max_contamination", "max_amplitude_cutoff"):
-            value = getattr(self, key)
-            if value is not None and not 0 <= value <= 1:
-                raise ConfigError(f"control.{key} is {value}: allowed is a share from 0 to 1, or null")
-        if self.min_rate is not None and not 0 <= self.min_rate < math.inf:
-            raise ConfigError(f"control.min_rate is {self.min_rate}: allowed is a number of Hz, 0 or more, or null")
-        if self.min_snr is not None and not math.isfinite(self.min_snr):
-            raise ConfigError(f"control.min_snr is {self.min_snr}: allowed is a finite number, or null")
-        for key in ("refractory", "presence_bin", "silence", "jump"):
-            if not 0 < getattr(self, key) < math.inf:
-                raise ConfigError(f"control.{key} is {getattr(self, key)}: allowed is a number of seconds above 0")
+    refractory: Duration = 0.0015
+    presence_bin: Duration = 60.0
+    silence: Duration = 10.0
+    jump: Duration = 1.0
 
 
 def check_missing(missing: dict[str, list[str]], key: str) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_checks import check_local
+from foundation.common.settings.setting_limits import Limited, above, at_least
 from ingest.quality.recording_filters import KeepRules
 from ingest.sources.dandi.archives import Archive
 from ingest.sources.source_settings import AccessSettings, AssetFilters
@@ -14,7 +16,7 @@ AUTO = "auto"
 
 
 @dataclass(frozen=True)
-class IngestSettings:
+class IngestSettings(Limited):
     """What to ingest and where to.
 
     Args:
@@ -33,6 +35,9 @@ class IngestSettings:
         timeout: seconds that a worker may take over a file, and one more for each megabyte; then it is given up.
         address: the Ray cluster: its address, ``auto`` (the one on this machine) or ``local`` (a new one). By default
             the one that this machine is part of, or else a new one.
+
+    Raises:
+        ConfigError: if a value is beyond its limit, or the input or the store is not given.
     """
 
     input: str = ""
@@ -43,20 +48,17 @@ class IngestSettings:
     keep: KeepRules = field(default_factory=KeepRules)
     access: AccessSettings = field(default_factory=AccessSettings)
     archives: list[Archive] = field(default_factory=list)
-    workers: int | None = None
+    workers: Annotated[int | None, at_least(0, "or nothing for one per CPU")] = None
     report: str | None = None
-    timeout: float = 600.0
+    timeout: Annotated[float, above(0, "seconds", high=1e9)] = 600.0
     address: str | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_local(report=self.report)
         for key in self._needed():
             if not getattr(self, key).strip():
                 raise ConfigError(f"{key} is {getattr(self, key)!r}: allowed is a path or a URL")
-        if self.workers is not None and self.workers < 0:
-            raise ConfigError(f"workers is {self.workers}: expected 0 or more, or nothing for one per CPU")
-        if not 0 < self.timeout < 1e9:
-            raise ConfigError(f"timeout is {self.timeout}: allowed is a number of seconds above 0")
 
     def _needed(self) -> list[str]:
         return ["input", "store"]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
+from typing import Annotated
 
 from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_checks import check_local
+from foundation.common.settings.setting_limits import Count, Limit, Limited, Natural, Share, between, finite, one_of
 
 CENTRE_OUT, RANDOM_TARGETS = "centre-out", "random-targets"
+Folder = Annotated[str, Limit(lambda folder: bool(str.strip(folder)), "a folder")]
+Tens = Annotated[int, Limit(lambda number: number >= 10 and number % 10 == 0, "a multiple of 10, 10 or more")]
+Name = Annotated[str, Limit(lambda name: re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", name) is not None, "letters and digits")]
+Bout = Annotated[float, finite(2)]
 
 
 @dataclass(frozen=True)
-class SimulateSettings:
+class SimulateSettings(Limited):
     """Networks of Izhikevich neurons, one NWB file and one "animal" each.
 
     Args:
@@ -45,55 +50,37 @@ class SimulateSettings:
         >>> SimulateSettings("simulated", neurons=7)
         Traceback (most recent call last):
         ...
-        foundation.common.errors.ConfigError: neurons is 7: allowed is a multiple of 10, 10 or more
+        foundation.common.errors.ConfigError: neurons is 7: a multiple of 10, 10 or more
     """
 
-    output: str
-    networks: int = 5
-    neurons: int = 50
-    seconds: float = 400.0
-    jitter: float = 0.1
-    drive_shift: float = 0.5
-    synapses: int = 10
-    coupling: float = 1.0
+    output: Folder
+    networks: Count = 5
+    neurons: Tens = 50
+    seconds: Annotated[float, between(1, 100_000)] = 400.0
+    jitter: Annotated[float, between(0, 0.5)] = 0.1
+    drive_shift: Annotated[float, between(0, 3)] = 0.5
+    synapses: Natural = 10
+    coupling: Annotated[float, between(0, 3)] = 1.0
     states: bool = True
     reaches: bool = True
-    movement: str = CENTRE_OUT
-    tuning: float = 1.0
-    untuned: float = 0.0
-    gain_spread: float = 0.0
-    lag_spread: float = 0.0
-    position_tuning: float = 0.0
+    movement: Annotated[str, one_of(CENTRE_OUT, RANDOM_TARGETS)] = CENTRE_OUT
+    tuning: Annotated[float, between(0, 3)] = 1.0
+    untuned: Share = 0.0
+    gain_spread: Annotated[float, between(0, 2)] = 0.0
+    lag_spread: Annotated[float, between(0, 0.5)] = 0.0
+    position_tuning: Annotated[float, between(0, 5)] = 0.0
     areas: bool = True
-    wake: float = 48.0
-    nrem: float = 32.0
-    rem: float = 16.0
-    name: str = "net"
-    seed: int = 0
+    wake: Bout = 48.0
+    nrem: Bout = 32.0
+    rem: Bout = 16.0
+    name: Name = "net"
+    seed: Natural = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_local(output=self.output)
-
-        def check(key: str, good: bool, allowed: str) -> None:
-            if not good:
-                raise ConfigError(f"{key} is {getattr(self, key)!r}: allowed is {allowed}")
-
-        check("output", bool(self.output.strip()), "a folder")
-        check("networks", self.networks >= 1, "1 or more")
-        check("neurons", self.neurons >= 10 and self.neurons % 10 == 0, "a multiple of 10, 10 or more")
-        check("seconds", 1.0 <= self.seconds <= 100_000.0, "1 to 100000")
-        check("jitter", 0.0 <= self.jitter <= 0.5, "0 to 0.5")
-        check("drive_shift", 0.0 <= self.drive_shift <= 3.0, "0 to 3")
-        check("synapses", 0 <= self.synapses < self.neurons, "0 to one fewer than neurons")
-        check("coupling", 0.0 <= self.coupling <= 3.0, "0 to 3")
-        check("movement", self.movement in (CENTRE_OUT, RANDOM_TARGETS), f"{CENTRE_OUT!r} or {RANDOM_TARGETS!r}")
-        highest = {"tuning": 3.0, "untuned": 1.0, "gain_spread": 2.0, "lag_spread": 0.5, "position_tuning": 5.0}
-        for key, most in highest.items():
-            check(key, 0.0 <= getattr(self, key) <= most, f"0 to {most:g}")
-        for key in ("wake", "nrem", "rem"):
-            check(key, math.isfinite(getattr(self, key)) and getattr(self, key) >= 2.0, "2 seconds or more")
-        check("name", re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", self.name) is not None, "letters and digits")
-        check("seed", self.seed >= 0, "0 or more")
+        if self.synapses >= self.neurons:
+            raise ConfigError(f"synapses is {self.synapses}: at most one fewer than neurons ({self.neurons})")
 
     @property
     def varies_tuning(self) -> bool:

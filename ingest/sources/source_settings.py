@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from foundation.common.errors import ConfigError
 from foundation.common.settings.renamed_settings import renamed
+from foundation.common.settings.setting_limits import (
+    Count,
+    CountOrNone,
+    Limit,
+    Limited,
+    Natural,
+    above,
+    at_least,
+    one_of,
+)
 
 MODES = ("auto", "stream", "download")
+Wait = Annotated[float, above(0, "seconds", high=1e7)]
+Size = Annotated[int | None, at_least(0)]
+Words = Annotated[
+    list[str],
+    Limit(lambda words: all(isinstance(word, str) and word.strip() for word in words), "words that are not empty"),
+]
 
 
 @dataclass(frozen=True)
-class AccessSettings:
+class AccessSettings(Limited):
     """How assets on other machines are read. Local files are read where they are.
 
     Args:
@@ -28,38 +45,33 @@ class AccessSettings:
         budget: seconds that one request and its repetitions may take, waits included.
         first_wait: seconds before the first repetition; each next wait is up to twice as long (with jitter).
         max_wait: seconds that a wait takes at most, also where the server asks for more (``Retry-After``).
+
+    Raises:
+        ConfigError: if a value is beyond its limit, or ``block`` is larger than ``stream_cache``.
     """
 
-    mode: str = "auto"
+    section = "access."
+    mode: Annotated[str, one_of(*MODES)] = "auto"
     cache: str | None = None
-    cache_size: int = 100 << 30
-    small: int = 64 << 20
-    max_download: int = renamed("largest", 64 << 30)
+    cache_size: Natural = 100 << 30
+    small: Natural = 64 << 20
+    max_download: Natural = renamed("largest", 64 << 30)
     stream_cache: int = 64 << 20
     block: int = 256 << 10
-    timeout: float = 30.0
-    attempts: int = 10
-    budget: float = 300.0
-    first_wait: float = 1.0
-    max_wait: float = renamed("longest_wait", 60.0)
+    timeout: Wait = 30.0
+    attempts: Count = 10
+    budget: Wait = 300.0
+    first_wait: Wait = 1.0
+    max_wait: Wait = renamed("longest_wait", 60.0)
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise ConfigError(f"mode is {self.mode!r}: allowed are {', '.join(MODES)}")
-        for key in ("cache_size", "small", "max_download"):
-            if getattr(self, key) < 0:
-                raise ConfigError(f"{key} is {getattr(self, key)}: allowed is a number of bytes, 0 or more")
+        super().__post_init__()
         if not 1 << 10 <= self.block <= self.stream_cache:
-            raise ConfigError(f"block is {self.block}: allowed is 1024 bytes up to stream_cache ({self.stream_cache})")
-        if self.attempts < 1:
-            raise ConfigError(f"attempts is {self.attempts}: allowed is 1 or more")
-        for key in ("timeout", "budget", "first_wait", "max_wait"):
-            if not 0 < getattr(self, key) < 1e7:
-                raise ConfigError(f"{key} is {getattr(self, key)}: allowed is a number of seconds above 0")
+            raise ConfigError(f"access.block is {self.block}: from 1024 bytes to stream_cache ({self.stream_cache})")
 
 
 @dataclass(frozen=True)
-class AssetFilters:
+class AssetFilters(Limited):
     """Which assets are taken: those for which every filter that is given holds.
 
     Args:
@@ -72,24 +84,22 @@ class AssetFilters:
         min_size: bytes that an asset has at least.
         max_size: bytes that an asset has at most.
         max_assets: how many are taken at most: the first by path.
+
+    Raises:
+        ConfigError: if a value is beyond its limit, or ``min_size`` is larger than ``max_size``.
     """
 
-    subject: list[str] = field(default_factory=list)
-    session: list[str] = field(default_factory=list)
-    species: list[str] = field(default_factory=list)
-    path: list[str] = field(default_factory=list)
-    modality: list[str] = field(default_factory=list)
-    min_size: int | None = renamed("least_size", None)
-    max_size: int | None = renamed("most_size", None)
-    max_assets: int | None = renamed("most_assets", None)
+    section = "filters."
+    subject: Words = field(default_factory=list)
+    session: Words = field(default_factory=list)
+    species: Words = field(default_factory=list)
+    path: Words = field(default_factory=list)
+    modality: Words = field(default_factory=list)
+    min_size: Size = renamed("least_size", None)
+    max_size: Size = renamed("most_size", None)
+    max_assets: CountOrNone = renamed("most_assets", None)
 
     def __post_init__(self) -> None:
-        for key in ("subject", "session", "species", "path", "modality"):
-            if not all(isinstance(word, str) and word.strip() for word in getattr(self, key)):
-                raise ConfigError(f"{key} is {getattr(self, key)}: allowed are words that are not empty")
-        for key, least in (("min_size", 0), ("max_size", 0), ("max_assets", 1)):
-            value = getattr(self, key)
-            if value is not None and value < least:
-                raise ConfigError(f"{key} is {value}: allowed is {least} or more")
+        super().__post_init__()
         if self.min_size is not None and self.max_size is not None and self.min_size > self.max_size:
-            raise ConfigError(f"min_size is {self.min_size}: allowed is at most max_size ({self.max_size})")
+            raise ConfigError(f"filters.min_size is {self.min_size}: at most max_size ({self.max_size})")

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from foundation.common.errors import ConfigError
 from foundation.common.settings.renamed_settings import former_names, renamed
-from foundation.common.settings.setting_checks import check_range, check_whole
+from foundation.common.settings.setting_limits import (
+    Count,
+    CountOrNone,
+    Limit,
+    Limited,
+    between,
+    finite,
+    one_of,
+    whole,
+)
 
 FLOOR, TRANSFER = "linear", "transfer"
 CONTROL = "-shuffled"  # ends the name of a row for which the directions of training trials were dealt anew
 BY_TRIAL, BY_START = "trial", "start"
+Seeds = Annotated[list[int], Limit(lambda seeds: len(seeds) > 0 and min(seeds) >= 0, "one or more, each 0 or more")]
 NAMES = ("mlp", "gru", "ndt", "ndt-sup", "eit-t", "eit")
 
 
 @dataclass(frozen=True)
-class Rule:
+class Rule(Limited):
     """How long a model trains, the same for all.
 
     The last fifth of the training trials is held out, the model is trained on the rest, and after every epoch its
@@ -40,23 +50,17 @@ class Rule:
         ConfigError: if a value is impossible.
     """
 
-    max_epochs: int = renamed("most_epochs", 400)
-    patience: int = 40
-    smooth: int = 5
-    epochs: int | None = None
-    learning_rate: float = 1e-4
-    batch_size: int = 16
+    max_epochs: Count = renamed("most_epochs", 400)
+    patience: Count = 40
+    smooth: Count = 5
+    epochs: CountOrNone = None
+    learning_rate: Annotated[float, finite(low_too=False)] = 1e-4
+    batch_size: Count = 16
     shuffle: bool = True
-    order: str = BY_TRIAL
+    order: Annotated[str, one_of(BY_TRIAL, BY_START)] = BY_TRIAL
 
     def __post_init__(self) -> None:
-        for name in ("max_epochs", "patience", "smooth", "epochs", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}: at least 1")
-        check_range(low_too=False, learning_rate=self.learning_rate)
-        if self.order not in (BY_TRIAL, BY_START):
-            raise ConfigError(f"order is {self.order!r}: expected {BY_TRIAL!r} or {BY_START!r}")
+        super().__post_init__()
         if self.shuffle and self.order != BY_TRIAL:
             raise ConfigError(f"order is {self.order!r} and shuffle is true: set shuffle to false")
 
@@ -76,7 +80,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class EITTable:
+class EITTable(Limited):
     """Which runs of the EIT table are made.
 
     Args:
@@ -100,26 +104,21 @@ class EITTable:
     """
 
     subject: str = "Chewie"
-    bins: int = 2
+    bins: Annotated[int, between(1, 8)] = 2
     models: list[str] = field(default_factory=lambda: [FLOOR, *NAMES])
-    seeds: list[int] = field(default_factory=lambda: [15, 16, 17, 18, 19])
+    seeds: Seeds = field(default_factory=lambda: [15, 16, 17, 18, 19])
     transfer_from: str | None = None
-    threads: int = 1
+    threads: Annotated[int, whole(1)] = 1
     weights: str | None = None
     rule: Rule = field(default_factory=Rule)
     trace: bool = False
-    controls: int = 1
+    controls: Annotated[int, whole(0)] = 1
 
     def __post_init__(self) -> None:
-        if not 1 <= self.bins <= 8:
-            raise ConfigError(f"bins is {self.bins}: from 1 to 8")
+        super().__post_init__()
         unknown = sorted(set(self.models) - {FLOOR, *NAMES})
         if unknown:
             raise ConfigError(f"models has {unknown[0]!r}: one of {', '.join([FLOOR, *NAMES])}")
-        if not self.seeds or min(self.seeds) < 0:
-            raise ConfigError(f"seeds is {self.seeds}: one or more, each 0 or more")
-        check_whole(1, threads=self.threads)
-        check_whole(0, controls=self.controls)
         if self.bins == 1 and "ndt" in self.models:
             raise ConfigError("bins is 1 and models has 'ndt': it masks one bin of a window and reads the others")
         if self.transfer_from == self.subject:

@@ -111,19 +111,6 @@ def check_widths(name: str, widths: list[int], least: int = 1) -> None:
         raise ConfigError(f"{name} is {widths}: {many}")
 
 
-LEVELS = ("units", "population")
-
-
-def check_level(level: str) -> None:
-    """Refuse a level that there is not.
-
-    Raises:
-        ConfigError: if the level is neither ``units`` nor ``population``.
-    """
-    if level not in LEVELS:
-        raise ConfigError(f"level is {level!r}: one of {', '.join(LEVELS)}")
-
-
 COUNT_TRANSFORMS = ("log1p", "sqrt", "none")
 VALUE_TRANSFORMS = ("asinh", "none")
 TOKENS = ("bins", "intervals")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from numbers import Integral
 from typing import Annotated, Any, get_args, get_type_hints
 
 from foundation.common.errors import ConfigError
@@ -17,6 +19,9 @@ from foundation.common.errors import ConfigError
 @dataclass(frozen=True)
 class Limit:
     """What a setting may be.
+
+    A function that uses names of its module belongs into an annotation with a name, outside of the class, such as
+    ``Name = Annotated[str, Limit(...)]``: annotations inside are evaluated later, where those names are not known.
 
     Args:
         allows: True for an allowed value. A NaN must give False.
@@ -56,15 +61,32 @@ def one_of(*choices: Any) -> Limit:
     return Limit(lambda value: value in choices, f"one of {', '.join(map(str, choices))}")
 
 
-def finite(low: float = 0.0, low_too: bool = True) -> Limit:
-    """Return the limit of finite numbers from ``low`` on, or above it."""
-    words = f"a finite number {'from' if low_too else 'above'} {low:g}"
-    return Limit(lambda value: math.isfinite(value) and (value > low or (low_too and value == low)), words)
+def whole(low: int) -> Limit:
+    """Return the limit of whole numbers from ``low`` on; 16.0 and True are refused."""
+    words = f"a whole number, at least {low}"
+    return Limit(lambda value: not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= low, words)
+
+
+def finite(low: float = 0.0, low_too: bool = True, below: float = math.inf) -> Limit:
+    """Return the limit of finite numbers from ``low`` on, or above it, and below ``below``; True is refused."""
+    words = "a finite number"
+    if low > -math.inf:
+        words += f" from {low:g}" if low_too else f" above {low:g}"
+    if below < math.inf:
+        words += f" to below {below:g}"
+
+    def allows(value: Any) -> bool:
+        number = math.isfinite(value) and not isinstance(value, bool)
+        return number and value < below and (value > low or (low_too and value == low))
+
+    return Limit(allows, words)
 
 
 Count = Annotated[int, at_least(1)]
 CountOrNone = Annotated[int | None, at_least(1)]
 Natural = Annotated[int, at_least(0)]
+FilledOrNone = Annotated[str | None, Limit(lambda text: bool(str.strip(text)), "a text with something in it, or null")]
+NonNegative = Annotated[float, finite()]
 Positive = Annotated[float, Limit(lambda value: 0 < value < math.inf, "above 0")]
 Share = Annotated[float, between(0, 1)]
 Seconds = Annotated[float, above(0, "seconds")]
@@ -94,9 +116,31 @@ class Limited:
     section = ""  # without annotation, so it is no field
 
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self), include_extras=True).items():
-            value = getattr(self, name)
-            for limit in getattr(hint, "__metadata__", ()):
-                left_out = value is None and type(None) in get_args(hint.__origin__)
-                if isinstance(limit, Limit) and not left_out and not limit.holds(value):
-                    raise ConfigError(f"{self.section}{name} is {value!r}: {limit.words}")
+        check_limits(self, self.section)
+
+
+def check_limits(settings: Any, section: str = "") -> None:
+    """Raise unless each setting is within the limits in its annotation; for classes that cannot be `Limited`.
+
+    Args:
+        settings: a dataclass.
+        section: stands before the name of a setting in messages, such as ``engine.``.
+
+    Raises:
+        ConfigError: naming the setting, its value and what is allowed.
+    """
+    for name, limits, optional in _limits(settings.__class__):
+        value = getattr(settings, name)
+        for limit in limits:
+            if not (value is None and optional) and not limit.holds(value):
+                raise ConfigError(f"{section}{name} is {value!r}: {limit.words}")
+
+
+@cache
+def _limits(kind: Any) -> list[tuple[str, list[Limit], bool]]:
+    """Return name, limits and whether None is allowed, for each setting that has limits."""
+    found = []
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        if limits := [limit for limit in getattr(hint, "__metadata__", ()) if isinstance(limit, Limit)]:
+            found.append((name, limits, type(None) in get_args(hint.__origin__)))
+    return found

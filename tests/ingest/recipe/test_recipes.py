@@ -178,7 +178,7 @@ def test_what_cannot_be_extended_is_refused(tmp_path, text):
         ("units: {array_size: -1}", ["units.array_size", "-1", "0"]),
         ("activity: {join_planes: 1}", ["activity.join_planes", "1", "true or false"]),
         ("behavior: {missing: {led: [none]}}", ["behavior.missing.led", "'none'", "numbers"]),
-        ("regions: {atlas: waxholm}", ["regions.atlas", "'waxholm'", "'allen_ccf'"]),
+        ("regions: {atlas: waxholm}", ["regions.atlas", "'waxholm'", "allen_ccf"]),
         ("verified: maybe", ["verified", "'maybe'", "true or false"]),
         ("dandisets: [17]", ["dandisets", "'17'", "a text"]),
     ],

@@ -20,8 +20,10 @@ from foundation.common.settings.setting_limits import (
     above,
     at_least,
     between,
+    check_limits,
     finite,
     one_of,
+    whole,
 )
 
 
@@ -53,6 +55,9 @@ class Training(Limited):
         share: of a batch.
         wait: for others.
         resamples: of the bootstrap.
+        layers: of a model.
+        hidden: share of tokens.
+        offset: seconds.
         engine: a section.
     """
 
@@ -65,6 +70,9 @@ class Training(Limited):
     share: Share = 0.5
     wait: Seconds = 1.0
     resamples: Annotated[int, at_least(100, "for an interval of 95 %")] = 500
+    layers: Annotated[int, whole(1)] = 2
+    hidden: Annotated[float, finite(below=1)] = 0.5
+    offset: Annotated[float, finite(-math.inf)] = 0.0
     engine: Engine = field(default_factory=Engine)
 
 
@@ -89,9 +97,14 @@ def test_values_at_their_limits_pass():
         ({"share": 1.5}, "share is 1.5: from 0 to 1"),
         ({"wait": 0}, "wait is 0: above 0 seconds"),
         ({"resamples": 5}, "resamples is 5: at least 100, for an interval of 95 %"),
+        ({"layers": 2.0}, "layers is 2.0: a whole number, at least 1"),
+        ({"layers": True}, "layers is True: a whole number, at least 1"),
+        ({"hidden": 1.0}, "hidden is 1.0: a finite number from 0 to below 1"),
+        ({"decay": True}, "decay is True: a finite number from 0"),
+        ({"offset": math.inf}, "offset is inf: a finite number"),
         *(
             ({name: math.nan}, f"{name} is nan: ")
-            for name in ("steps", "rate", "clip", "decay", "size", "share", "wait")
+            for name in ("steps", "rate", "clip", "decay", "size", "share", "wait", "hidden", "offset")
         ),
     ],
 )
@@ -99,6 +112,18 @@ def test_values_beyond_a_limit_are_refused_with_the_limit_in_words(settings, mes
     with pytest.raises(ConfigError) as refused:
         Training(**settings)
     assert str(refused.value).startswith(message)
+
+
+@dataclass(frozen=True)
+class Plain:
+    steps: Count = 1
+    name: str = ""
+
+
+def test_limits_of_a_class_that_is_not_limited_are_checked_on_demand():
+    check_limits(Plain())
+    with pytest.raises(ConfigError, match=r"^the plan: steps is 0: at least 1$"):
+        check_limits(Plain(steps=0), "the plan: ")
 
 
 def test_a_command_line_is_checked_alike_and_shows_plain_types(capsys):
