@@ -1,5 +1,8 @@
 """Settings know names of things that they do not import; these are the things that there are."""
 
+import inspect
+from dataclasses import asdict
+
 from finetune.reproduce.eit import eit_settings
 from finetune.reproduce.eit.decoding import MODELS
 from finetune.reproduce.myow.bins_settings import TASK_NAMES
@@ -8,8 +11,13 @@ from finetune.reproduce.paper_tables import EXPERIMENTS
 from finetune.reproduce.reproduce_settings import NAMES
 from foundation.data.augmentation_settings import NEEDS
 from foundation.data.augmentations import AUGMENTATIONS
+from foundation.models import EITConfig
 from foundation.objectives import OBJECTIVES
 from foundation.objectives import objective_settings as settings
+from foundation.training import ModelSettings
+
+# What a configuration holds besides the shape: written when units are added to a model.
+OF_UNITS = {"context_channels", "unit_tables", "unit_names", "population_tables"}
 
 
 def test_the_names_of_settings_are_those_of_what_they_choose():
@@ -18,3 +26,9 @@ def test_the_names_of_settings_are_those_of_what_they_choose():
     assert tuple(MODELS) == eit_settings.NAMES
     assert tuple(TASKS) == TASK_NAMES
     assert tuple(EXPERIMENTS) == NAMES
+
+
+def test_the_settings_of_the_model_are_fields_of_its_configuration_with_the_same_defaults():
+    config = EITConfig()
+    assert asdict(ModelSettings()) == {name: getattr(config, name) for name in asdict(ModelSettings())}
+    assert asdict(ModelSettings()).keys() == inspect.signature(EITConfig).parameters.keys() - OF_UNITS - {"kwargs"}
