@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from finetune.reproduce.common.run_results import RunResult, read_all, tables_of
-from finetune.reproduce.common.stored_sums import unpack_sums
+from finetune.reproduce.common.stored_sums import BITS, unpack_sums
+from finetune.reproduce.decoding.decoding_settings import LABELS
 from finetune.reproduce.decoding.decoding_text import (
     CONTROLS,
+    HIDDEN,
+    OF_HIDDEN,
     PREPARATION,
     RULE,
     STEREOTYPED,
@@ -18,7 +21,7 @@ from finetune.reproduce.decoding.decoding_text import (
     TRIED,
 )
 from foundation.common.output.pages import MarkdownPage
-from foundation.evaluation.confidence_intervals import control_interval, middle_95, resampled_mean
+from foundation.evaluation.confidence_intervals import control_interval, draw_parts, middle_95, resampled_mean
 from foundation.evaluation.metrics import CLASSES, VALUES, score
 
 FLOOR, ORACLE = "rate", "oracle"
@@ -93,18 +96,21 @@ def decoding_page(folder: Path, command: str) -> str:
 def by_target(rows: dict[str, list[RunResult]]) -> dict[str, Rows]:
     """``label/subject`` -> row -> results by seed, in the order of labels and subjects as the runs have them."""
     targets: dict[str, Rows] = {}
-    for name in sorted(rows, key=lambda name: (_LABELS.index(name.split("/")[0]), name)):
+    for name in sorted(rows, key=lambda name: (LABELS.index(name.split("/")[0]), name)):
         target, _, row = name.rpartition("/")
         targets.setdefault(target, {})[row] = rows[name]
     return targets
 
 
-_LABELS = ("velocity", "position", "direction")
-
-
 def drawn(results: list[RunResult]) -> np.ndarray:
     """Return the primary metric, the mean over seeds, of resampled trials; see `resampled_mean`."""
-    return resampled_mean([unpack_sums(r.detail["sums"]) for r in results], results[0].detail["kind"])
+    sums, kind = [unpack_sums(r.detail["sums"]) for r in results], results[0].detail["kind"]
+    if kind != BITS:
+        return resampled_mean(sums, kind)
+    times_RG = draw_parts(len(sums[0]), 1000, [0, len(sums[0])]).astype(np.float64)
+    drawn_R2 = [times_RG @ parts_G2 for parts_G2 in sums]
+    mean_R: np.ndarray = np.mean([nats_R2[:, 0] / nats_R2[:, 1] for nats_R2 in drawn_R2], axis=0) / np.log(2)
+    return mean_R
 
 
 def figure(results: list[RunResult]) -> Figure:
@@ -138,6 +144,19 @@ def _add_table(page: MarkdownPage, name: str, targets: dict[str, Rows]) -> None:
         f"Seeds so far: {', '.join(map(str, seeds))}. "
         + " ".join(_about(target, rows) for target, rows in targets.items())
     )
+    hidden = {target: rows for target, rows in targets.items() if set(rows) & set(OF_HIDDEN)}
+    targets = {target: rows for target, rows in targets.items() if target not in hidden}
+    if targets:
+        _add_behavior(page, targets)
+    if hidden:
+        _add_hidden(page, hidden)
+    order = {row for rows in (*targets.values(), *hidden.values()) for row in rows}
+    missing = [TITLES[row] for row in TITLES if row not in order]
+    if missing:
+        page.say(f"Not run: {'; '.join(missing)}.")
+
+
+def _add_behavior(page: MarkdownPage, targets: dict[str, Rows]) -> None:
     named = {target: f"{target.replace('/', ', ')}" for target in targets}
     order = [row for row in TITLES if any(row in rows for rows in targets.values())]
     page.heading("Scores", 3)
@@ -165,15 +184,25 @@ def _add_table(page: MarkdownPage, name: str, targets: dict[str, Rows]) -> None:
     _add_aims(page, targets)
     page.heading("Verdicts", 3)
     page.items(_verdicts(targets, [row for row in compared if row not in CONTROLS]))
-    missing = [TITLES[row] for row in TITLES if row not in order]
-    if missing:
-        page.say(f"Not run: {'; '.join(missing)}.")
+
+
+def _add_hidden(page: MarkdownPage, targets: dict[str, Rows]) -> None:
+    """Add what is told of units that are hidden."""
+    ours, theirs = OF_HIDDEN
+    page.heading("Hidden units (co-smoothing), bits a spike", 3)
+    page.say(HIDDEN)
+    lines = [[TITLES[row], *(_score(rows, row) for rows in targets.values()), _seeds(targets, row)]
+             for row in OF_HIDDEN if any(row in rows for rows in targets.values())]  # fmt: skip
+    if any(ours in rows and theirs in rows for rows in targets.values()):
+        lines.append(["gain of the model", *(_gain(rows, ours, theirs) for rows in targets.values()), ""])
+    page.table(["", *(target.rpartition("/")[2] for target in targets), "seeds"], lines)
 
 
 def _about(target: str, rows: Rows) -> str:
     first = next(iter(rows.values()))[0]
     detail = first.detail
-    return f"{target.replace('/', ', ')}: {detail['samples']:,} samples in {detail['parts']} {detail['part_name']}."
+    what = target.replace("/", ", ").replace("_", " ")
+    return f"{what}: {detail['samples']:,} samples in {detail['parts']} {detail['part_name']}."
 
 
 def _score(rows: Rows, row: str) -> str:

@@ -11,15 +11,19 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from finetune.finetune_settings import FinetuneSettings
 from finetune.heads.gru_decoder import decode_with_gru
 from finetune.heads.head_probe import ByFold, Fitted, probe, probe_with_rates
 from finetune.heads.reference_rows import random_weights, rows_over_time
+from finetune.reproduce.common.stored_sums import pack_gains, pack_sums
+from finetune.reproduce.decoding.co_smoothing import HiddenUnits, bits_per_spike, by_model, by_regression, gained
 from finetune.reproduce.decoding.pretrained_models import PretrainedModels
 from finetune.tasks.window_task import WindowProblem
-from foundation.evaluation.metrics import Predictions
+from foundation.evaluation.metrics import Predictions, primary
 from foundation.evaluation.readings import Features
-from foundation.evaluation.splits import Split
+from foundation.evaluation.splits import Fold, Split
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Target:
     """What is decoded.
 
     Args:
-        label: ``velocity``, ``position`` or ``direction``.
+        label: ``velocity``, ``position``, ``direction`` or ``hidden_units``.
         subject: the animal.
         problem: labelled samples of its recording.
         split: the test blocks.
@@ -48,14 +52,18 @@ class Made:
     """A row that was made.
 
     Args:
-        predictions: of all samples; None for shuffled labels.
-        control: the primary metric for each set of shuffled labels.
-        detail: what was chosen, JSON values.
+        figure: the primary metric.
+        detail: what a page needs of it, JSON values: ``sums`` over trials, or ``control``, the metric of each set of
+            shuffled labels; and what was chosen.
     """
 
-    predictions: Predictions | None
+    figure: float
     detail: dict[str, Any]
-    control: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, predictions: Predictions, **detail: Any) -> Made:
+        """Return a row of predictions."""
+        return cls(primary(predictions), {"sums": pack_sums(predictions), **detail})
 
 
 @dataclass(frozen=True)
@@ -64,13 +72,13 @@ class Work:
 
     Args:
         make: gives the rows, first the one that has the name of the work, or ``rate``.
+        labels: what it is made for.
         uses: which pretraining decides the rows: of ``all`` activity, of all ``apart`` from each test block, or none.
-        values_only: there is none for classes.
     """
 
     make: Callable[[Target, PretrainedModels, FinetuneSettings], dict[str, Made]]
+    labels: tuple[str, ...]
     uses: str = ""
-    values_only: bool = False
 
 
 def make_rates(target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
@@ -79,7 +87,7 @@ def make_rates(target: Target, models: PretrainedModels, settings: FinetuneSetti
     rates = problem.rate_features()
     rows = {"rate": _made(probe(problem, rates, split, settings))}
     for name, row in rows_over_time(problem, rates, split, settings).items():
-        rows[name] = Made(row.predictions, {"said": row.detail})
+        rows[name] = Made.of(row.predictions, said=row.detail)
     return rows
 
 
@@ -114,13 +122,37 @@ def make_gru_causal(target: Target, models: PretrainedModels, settings: Finetune
     return {"gru_causal": _made(decode_with_gru(target.problem, target.split, settings, causal=True))}
 
 
+def make_others(target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
+    """Hidden units told from the others by Poisson regression."""
+    problem, chosen = target.problem, []
+    hidden = HiddenUnits.of(problem)
+
+    def expected(_: int, fold: Fold) -> np.ndarray:
+        said_TN, penalties = by_regression(hidden, fold, problem.inner(fold.train, settings.seed))
+        chosen.append(penalties)
+        return said_TN
+
+    sums_G2 = gained(hidden, target.split.folds, expected)
+    return {"others": Made(bits_per_spike(sums_G2), {"sums": pack_gains(sums_G2), "penalties": chosen})}
+
+
+def make_co_smoothing(target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
+    """Hidden units told from the others by models that were pretrained without the test block."""
+    hidden = HiddenUnits.of(target.problem)
+    sums_G2 = gained(hidden, target.split.folds, lambda k, fold: by_model(hidden, models(settings.seed, k), fold))
+    return {"co_smoothing": Made(bits_per_spike(sums_G2), {"sums": pack_gains(sums_G2)})}
+
+
+VALUES, BEHAVIOR, HIDDEN = ("velocity", "position"), ("velocity", "position", "direction"), ("hidden_units",)
 WORK: dict[str, Work] = {
-    "rates": Work(make_rates),
-    "frozen": Work(make_frozen, uses="all"),
-    "frozen_apart": Work(make_frozen_apart, uses="apart"),
-    "random": Work(make_random, uses="all"),  # the architecture, and the seed
-    "gru": Work(make_gru, values_only=True),
-    "gru_causal": Work(make_gru_causal, values_only=True),
+    "rates": Work(make_rates, BEHAVIOR),
+    "frozen": Work(make_frozen, BEHAVIOR, uses="all"),
+    "frozen_apart": Work(make_frozen_apart, BEHAVIOR, uses="apart"),
+    "others": Work(make_others, HIDDEN),
+    "co_smoothing": Work(make_co_smoothing, HIDDEN, uses="apart"),
+    "random": Work(make_random, BEHAVIOR, uses="all"),  # the architecture, and the seed
+    "gru": Work(make_gru, VALUES),
+    "gru_causal": Work(make_gru_causal, VALUES),
 }
 
 
@@ -130,15 +162,16 @@ def _frozen(
     problem = target.problem
     probes = probe_with_rates(problem, problem.rate_features(), features, target.split, settings)
     how = problem.shuffles(settings.control_repeats, settings.seed)[1]
-    dealt = {"said": f"labels dealt {len(probes.control)} times {how}"}
+    dealt = {
+        "control": [round(value, 6) for value in probes.control],
+        "said": f"labels dealt {len(probes.control)} times {how}",
+    }
     return {
         f"frozen{end}": _made(probes.model),
         f"both{end}": _made(probes.both),
-        f"shuffled{end}": Made(
-            None, {"said": f"labels dealt {len(probes.control)} times {dealt}"}, tuple(probes.control)
-        ),
+        f"shuffled{end}": Made(float(np.mean(probes.control)), dealt),
     }
 
 
 def _made(fitted: Fitted) -> Made:
-    return Made(fitted.predictions, {"choices": fitted.choices})
+    return Made.of(fitted.predictions, choices=fitted.choices)

@@ -14,7 +14,7 @@ import torch
 
 from finetune.finetune_settings import FinetuneSettings
 from finetune.reproduce.common.run_results import RunResult, find_recording, key_of, read_all, source_digest
-from finetune.reproduce.common.stored_sums import pack_sums
+from finetune.reproduce.common.stored_sums import BITS
 from finetune.reproduce.common.weights_folder import weights_folder
 from finetune.reproduce.decoding.decoding_rows import WORK, Made, Target
 from finetune.reproduce.decoding.decoding_settings import FIXED, DecodingTable
@@ -26,11 +26,11 @@ from foundation.common.files.jsonl_results import put_result
 from foundation.common.output.progress import Progress
 from foundation.data.reading.reader import ReaderCache
 from foundation.evaluation import CONTRACT_VERSION
-from foundation.evaluation.metrics import primary
 from foundation.store import Catalog
 
 log = logging.getLogger(__name__)
 VERSION = 1
+HIDDEN = "hidden_units"
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,15 @@ def find_targets(settings: DecodingTable, catalog: Catalog, bins_per_token: int)
     subjects = {find_recording(catalog, subject).id: subject for subject in settings.subjects}
     targets = []
     for label in settings.labels:
+        known: set[str] = set()
         for problem in found.problems:
             assert isinstance(problem, WindowProblem)
-            if problem.labels.target.startswith(f"{label}-"):
-                split = problem.split(settings.folds, 0)
-                targets.append(Target(label, subjects[problem.recording.id], problem, split))
+            subject = subjects[problem.recording.id]
+            # Units are hidden in the bins in which a series is decoded, the first that the recording has.
+            fits = problem.token_S is not None if label == HIDDEN else problem.labels.target.startswith(f"{label}-")
+            if fits and subject not in known:
+                known.add(subject)
+                targets.append(Target(label, subject, problem, problem.split(settings.folds, 0)))
     for subject in settings.subjects:
         if not any(target.subject == subject for target in targets):
             why = "; ".join(found.skipped) or "its recording has none"
@@ -142,7 +146,7 @@ def planned(settings: DecodingTable, targets: list[Target], models: PretrainedMo
             if name.startswith("gru"):
                 own["gru"] = gru
             for target in targets:
-                if work.values_only and target.problem.labels.n_classes:
+                if target.label not in work.labels:
                     continue
                 config = {
                     "version": VERSION,
@@ -203,7 +207,7 @@ def _result(run: Run, row: str, made: Made, seconds: float) -> RunResult:
     name = f"{run.target.name}/{row}"
     problem = run.target.problem
     detail = {
-        "kind": problem.labels.kind,
+        "kind": BITS if run.target.label == HIDDEN else problem.labels.kind,
         "samples": len(problem.labels.y_S),
         "parts": len(np.unique(problem.cluster_S)),
         "part_name": problem.cluster_name,
@@ -211,11 +215,5 @@ def _result(run: Run, row: str, made: Made, seconds: float) -> RunResult:
         "seconds": seconds,
         **made.detail,
     }
-    if made.predictions is None:
-        figure = float(np.mean(made.control))
-        detail["control"] = [round(value, 6) for value in made.control]
-    else:
-        figure = primary(made.predictions)
-        detail["sums"] = pack_sums(made.predictions)
     config = run.config | {"row": row}
-    return RunResult(name, run.seed, _key(run, name), config, run.digests, round(figure, 6), [], detail)
+    return RunResult(name, run.seed, _key(run, name), config, run.digests, round(made.figure, 6), [], detail)

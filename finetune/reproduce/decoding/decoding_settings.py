@@ -9,10 +9,10 @@ from finetune.finetune_settings import GRUSettings, WindowSettings
 from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_limits import Count, Limited, at_least
 
-LABELS = ("velocity", "position", "direction")
+LABELS = ("velocity", "position", "direction", "hidden_units")
 # Pieces of work, of which each makes one row or several (`decoding_rows`), in the order in which they are done.
-WORK = ("rates", "frozen", "frozen_apart", "random", "gru", "gru_causal")
-FIXED = ("rates",)  # nothing in it is drawn: made once, under the first seed
+WORK = ("rates", "frozen", "frozen_apart", "others", "co_smoothing", "random", "gru", "gru_causal")
+FIXED = ("rates", "others")  # nothing in them is drawn: made once, under the first seed
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,12 @@ class DecodingTable(Limited):
 
     Args:
         subjects: animals, each with one recording in the store; one model is pretrained on all of them together.
-        labels: ``velocity``, ``position``, ``direction`` (of trials); an animal without one of them has no such target.
+        labels: ``velocity``, ``position``, ``direction`` (of trials), and ``hidden_units``, of which the counts are
+            told from the other units; an animal without one of them has no such target.
         work: ``rates`` (the floor and all controls without a model), ``frozen`` (pretrained on all activity),
             ``frozen_apart`` (for each test block a model that was pretrained without it), ``random`` weights, ``gru``
-            and ``gru_causal``.
+            and ``gru_causal``; of hidden units ``others`` (Poisson regression from the other units) and
+            ``co_smoothing`` (models that were pretrained without the test block).
         seeds: of pretraining, random weights and recurrent networks; each makes a run of every row.
         pretrain: a config of `foundation pretrain`: its file, or the name of a shipped one.
         models: folder in which pretrained models are kept; null: ``foundation/weights`` in the user's cache folder.

@@ -67,5 +67,7 @@ class PretrainedModels:
     def __call__(self, seed: int, block: int | None = None) -> EIT:
         """Return a model; it is pretrained, or pretraining goes on, where it is not kept yet."""
         settings = self.settings(seed, block)
+        if (Path(settings.output) / "finished.json").is_file():
+            return load_model(Path(settings.output) / "model")
         log.info("pretraining with seed %d, %s", seed, "all activity" if block is None else f"without block {block}")
         return load_model(pretrain(settings))

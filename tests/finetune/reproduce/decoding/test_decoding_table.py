@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from finetune.finetune_settings import FinetuneSettings, GRUSettings
+from finetune.finetune_settings import FinetuneSettings
 from finetune.heads.head_probe import probe_with_rates
 from finetune.reproduce import DecodingTable, ReproduceSettings, reproduce
 from finetune.reproduce.common.run_results import read_all
@@ -20,84 +20,7 @@ from foundation.common.settings.command import build_parser, parse
 from foundation.evaluation.confidence_intervals import gain as gain_of_one
 from foundation.evaluation.confidence_intervals import interval
 from foundation.evaluation.metrics import primary, sums
-from foundation.store import (
-    Catalog,
-    Interval,
-    IrregularTimeSeries,
-    Spikes,
-    Store,
-    Subject,
-    Units,
-    write_recording,
-)
-
-N_TRIALS, BINS, UNITS = 24, 6, 8
-PRETRAIN = """
-steps: 2
-checkpoint_every: 2
-model: {dim: 16, heads: 2, individual_layers: 1, interaction_layers: 0, population_layers: 1, patch_length: 1}
-data: {bin_widths: [0.1], tokens_per_step: 1024, max_units: 8}
-objective: {name: masked, masked: {min_tokens: 2, max_tokens: 6}}
-"""
-
-
-def reaches(make_recording, subject: str, seed: int):
-    """Trials 2 s apart in four directions; each unit fires with the velocity along an axis of its own."""
-    rng = np.random.default_rng(seed)
-    start = 1.0 + 2.0 * np.arange(N_TRIALS)
-    direction = np.concatenate([rng.permutation(4) for _ in range(N_TRIALS // 4)]) * np.pi / 2
-    times = (start[:, None] + 0.1 * (np.arange(BINS) + 0.5)).ravel()
-    speed = np.sin(np.pi * (np.arange(BINS) + 0.5) / BINS) * rng.uniform(0.5, 1.5, (N_TRIALS, 1))
-    velocity = (speed[..., None] * np.stack([np.cos(direction), np.sin(direction)], axis=-1)[:, None]).reshape(-1, 2)
-    angle = np.arange(UNITS) * 2 * np.pi / UNITS
-    rate = 20 * (1 + 0.9 * velocity @ np.stack([np.cos(angle), np.sin(angle)]))
-    counts = rng.poisson(np.maximum(rate, 0) * 0.1)
-    trains = [np.sort(np.concatenate([t + rng.uniform(-0.04, 0.04, n) for t, n in zip(times, c, strict=True)]))
-              for c in counts.T]  # fmt: skip
-    return make_recording(
-        seed,
-        subject=Subject(subject, species="Macaca mulatta"),
-        units=Units(UNITS),
-        domain=Interval(start, start + 0.1 * BINS),
-        spikes=Spikes.from_trains(trains),
-        intervals={"trials": Interval(start, start + 0.1 * BINS, {"direction": direction})},
-        behavior={"velocity": IrregularTimeSeries(times, velocity, "cm/s")},
-    )
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory, make_recording):
-    """A folder with a store of three animals, of which a table decodes two, and a config of a short pretraining."""
-    folder = tmp_path_factory.mktemp("decoding")
-    store = Store(folder / "store", create=True)
-    for seed, subject in enumerate(("Ann", "Bob", "Cleo")):
-        write_recording(store, reaches(make_recording, subject, seed))
-    Catalog.build(store).save()
-    (folder / "pretrain.yaml").write_text(PRETRAIN)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def settings(place) -> ReproduceSettings:
-    table = DecodingTable(
-        subjects=["Ann", "Bob"],
-        labels=["velocity", "direction"],
-        seeds=[0, 1],
-        pretrain=str(place / "pretrain.yaml"),
-        models=str(place / "models"),
-        folds=2,
-        control_repeats=3,
-        gru=GRUSettings(units=4, max_epochs=2, dropouts=[0.2]),
-    )
-    return ReproduceSettings(
-        store=str(place / "store"), output=str(place / "results"), name="reach", page=str(place / "page.md"),
-        experiment="decoding", decoding=table,
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def rows(settings):
-    return read_all(reproduce(settings))
+from foundation.store import Catalog, Interval, Store
 
 
 def test_each_seed_makes_every_row_and_what_is_not_drawn_is_made_once(rows):
@@ -109,6 +32,8 @@ def test_each_seed_makes_every_row_and_what_is_not_drawn_is_made_once(rows):
         assert mine == {row: [0] for row in fixed} | {row: [0, 1] for row in drawn | {"gru", "gru_causal"}}
         mine = {name.split("/")[2]: found for name, found in seeds.items() if name.startswith(f"direction/{subject}/")}
         assert mine == {"rate": [0]} | {row: [0, 1] for row in drawn}
+        assert seeds[f"hidden_units/{subject}/others"] == [0]
+        assert seeds[f"hidden_units/{subject}/co_smoothing"] == [0, 1]
     assert rows["velocity/Ann/rate"][0].accuracy > 0.4
     assert rows["velocity/Ann/oracle"][0].accuracy > 0.5
     assert rows["velocity/Ann/shuffled_apart"][0].accuracy < 0.2
@@ -153,7 +78,7 @@ def test_models_of_a_block_have_not_seen_what_is_tested_there(settings, place):
     everything = Catalog.open(Store(place / "store"))
     catalog = everything.select([r.id for r in everything if r.subject.id in table.subjects])
     targets = find_targets(table, catalog, 1)
-    assert [t.name for t in targets] == ["velocity/Ann", "velocity/Bob", "direction/Ann", "direction/Bob"]
+    assert [t.name for t in targets] == [f"{label}/{subject}" for label in table.labels for subject in table.subjects]
     blocks = held_out_blocks(targets, table.folds)
     models = PretrainedModels(table.pretrain, catalog, everything, place / "models", blocks)
     for target in targets:
