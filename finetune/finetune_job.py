@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,14 @@ from finetune.current_results import digests, read_current, settings_digest, wri
 from finetune.finetune_settings import TASK_NAMES, FinetuneSettings
 from finetune.finetune_tracking import PATIENCE, log_task
 from finetune.heads.full_finetuning import full
-from finetune.heads.head_probe import Fitted
-from finetune.heads.reference_rows import References, probe_and_references
+from finetune.heads.head_probe import Fitted, Probes
+from finetune.heads.label_curve import FewLabels, label_curve
+from finetune.heads.reference_rows import References, probe_and_references, random_weights
 from finetune.heads.trial_profile import beyond_profile
 from finetune.result import (
+    CurvePoint,
     Evaluation,
+    Gain,
     LeftOut,
     Result,
     Score,
@@ -32,6 +35,7 @@ from finetune.result import (
 from finetune.tasks import TASKS, Found, Sources
 from finetune.tasks.decoding_task import Problem
 from finetune.tasks.unit_task import UnitProblem
+from finetune.tasks.window_task import WindowProblem
 from foundation.common.digests import json_digest
 from foundation.common.errors import ConfigError, StoreError
 from foundation.common.files.locks import write_whole
@@ -127,6 +131,15 @@ def finetune(settings: FinetuneSettings) -> Evaluation:
     return Evaluation(results, left_out, waiting)
 
 
+@dataclass
+class _Finetuned:
+    """What stands beside a finetuned model."""
+
+    scores: dict[str, Score] = field(default_factory=dict)
+    over_scratch: Gain | None = None
+    curve: list[CurvePoint] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class _Work:
     settings: FinetuneSettings
@@ -152,7 +165,7 @@ class _Work:
         x_TF = features[-1].x_TF
         embedding = time.perf_counter() - begun
         begun = time.perf_counter()
-        probed, references = probe_and_references(problem, self.model, features, split, self.settings)
+        probes, references = probe_and_references(problem, self.model, features, split, self.settings)
         probing = time.perf_counter() - begun
         scores = self._references(problem, references, folder)
         if isinstance(problem, UnitProblem):
@@ -162,13 +175,56 @@ class _Work:
             if value is not None:
                 yield from_json(value)
                 continue
-            begun = time.perf_counter()
-            fitted = probed if mode == "probe" else full(problem, self.model, probed, x_TF, split, self.settings)
+            begun, fitted, more = time.perf_counter(), probes.model, _Finetuned()
+            if mode == "full":
+                fitted = full(problem, self.model, probes.both, x_TF, split, self.settings)
+                more = self._beside_full(problem, probes, fitted, references, split, folder, keys[mode])
             seconds = (probing if mode == "probe" else time.perf_counter() - begun) + embedding
-            result = self._result(problem, mode, fitted, references, scores, split, x_TF.shape[1], seconds, keys[mode])
+            all_scores, n_features = scores | more.scores, x_TF.shape[1]
+            result = self._result(problem, mode, fitted, references, all_scores, split, n_features, seconds, keys[mode])
+            result = replace(result, gain_scratch=more.over_scratch, curve=more.curve)
             write_predictions(folder / f"{mode}.npz", fitted.predictions, keys[mode])
             write_json(folder / f"{mode}.json", to_json(result))
             yield result
+
+    def _beside_full(
+        self,
+        problem: Problem,
+        probes: Probes,
+        fitted: Fitted,
+        references: References,
+        split: Split,
+        folder: Path,
+        key: str,
+    ) -> _Finetuned:
+        """The same training from random weights, and with few labels."""
+        settings, found = self.settings, _Finetuned()
+        untrained = random_weights(self.model, settings.seed) if settings.full.from_scratch else None
+        if untrained is not None:
+            x_TF = problem.features(untrained)[-1].x_TF
+            scratch = full(problem, untrained, probes.rate, x_TF, split, settings)
+            detail = f"seed {settings.seed}; " + _kept(scratch)
+            found.scores["scratch"] = self._score(scratch.predictions, detail, references)
+            found.over_scratch = self._gain(fitted.predictions, scratch.predictions)
+            write_predictions(folder / "scratch.npz", scratch.predictions, key)
+        if settings.full.label_curve and isinstance(problem, WindowProblem) and problem.cluster_name == "trials":
+            for few in label_curve(problem, self.model, untrained, split, settings):
+                found.curve.append(self._point(few, references))
+        return found
+
+    def _point(self, few: FewLabels, references: References) -> CurvePoint:
+        scores = {name: self._score(said, "", references) for name, said in few.rows.items()}
+        scratch = few.rows.get("scratch")
+        return CurvePoint(
+            few.trials,
+            scores,
+            self._gain(few.rows["full"], few.rows["rate"]),
+            None if scratch is None else self._gain(few.rows["full"], scratch),
+        )
+
+    def _gain(self, ours: Predictions, theirs: Predictions) -> Gain:
+        value, bounds = gain(ours, theirs, self.settings.bootstrap, self.settings.seed)
+        return Gain(value, *(bounds or (None, None)))
 
     def _references(self, problem: Problem, references: References, folder: Path) -> dict[str, Score]:
         """Score all references, and write their predictions."""
@@ -251,6 +307,17 @@ class _Work:
             "settings": self.settings.identity(mode),
         }
         return json_digest(about)
+
+
+def _kept(fitted: Fitted) -> str:
+    """What inner validation kept of a network, in words.
+
+    Example:
+        >>> _kept(Fitted(None, {"updates": [10, 0], "share": [0.5, 0.0]}))
+        'updates by fold 10, 0; share of the network 0.5, 0'
+    """
+    updates, shares = fitted.choices["updates"], fitted.choices["share"]
+    return f"updates by fold {', '.join(map(str, updates))}; share of the network {', '.join(f'{s:g}' for s in shares)}"
 
 
 def _control(values: list[float], how: str) -> str:

@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_checks import check_local
-from foundation.common.settings.setting_limits import Count, Limited, Natural, above, at_least, between
+from foundation.common.settings.setting_limits import Count, Limit, Limited, Natural, above, at_least, between
 
 TASK_NAMES = ("behavior", "cell_type", "location", "sleep_state")
 MODES = ("probe", "full")
 TokenSeconds = Annotated[float, between(0.001, 3600, "seconds")]
 Rate = Annotated[float, above(0, high=1)]
+below_one = Limit(lambda value: 0 <= value < 1, "from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -61,20 +62,33 @@ class FullSettings(Limited):
         checks: how often the inner validation is scored on the way.
         patience: checks without a better score before a fold stops.
         components: principal components that the head sees, at most.
+        dropout: of the model's layers while it is finetuned; null: as in pretraining.
+        unit_dropout: share of the population that the model does not see in an update, of labels over time.
+        from_scratch: whether a model of the same architecture with random weights is trained in the same way too.
+        label_curve: numbers of labelled trials of a fold; readouts and finetuning are repeated with so few of them.
 
     Raises:
         ConfigError: if a value is impossible.
     """
 
     section = "full."
-    steps: Count = 200
-    learning_rate: Rate = 3e-4
+    steps: Count = 600
+    learning_rate: Rate = 1e-3
     head_learning_rate: Rate = 3e-3
-    weight_decay: Annotated[float, at_least(0)] = 0.01
-    tokens_per_step: Count = 8192
-    checks: Count = 8
-    patience: Count = 3
+    weight_decay: Annotated[float, at_least(0)] = 0.05
+    tokens_per_step: Count = 65_536
+    checks: Count = 12
+    patience: Count = 4
     components: Count = 256
+    dropout: Annotated[float | None, below_one] = None
+    unit_dropout: Annotated[float, below_one] = 0.3
+    from_scratch: bool = True
+    label_curve: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if any(n < 2 for n in self.label_curve) or sorted(set(self.label_curve)) != self.label_curve:
+            raise ConfigError(f"full.label_curve is {self.label_curve}: rising numbers of trials, 2 or more")
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,44 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Gain:
+    """How much better one readout is than another, in the primary metric, with a paired 95 % interval."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """``better`` or ``worse`` if the interval excludes 0, else ``equal``."""
+        return _verdict(self.low, self.high)
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Readouts and finetuning with few labelled trials.
+
+    Args:
+        trials: labelled trials of a fold.
+        scores: of ``rate``, ``probe``, ``both``, ``full`` and, where there is one, ``scratch``.
+        over_rate: what ``full`` gains over ``rate``.
+        over_scratch: what ``full`` gains over ``scratch``; None where there is none.
+    """
+
+    trials: int
+    scores: dict[str, Score]
+    over_rate: Gain
+    over_scratch: Gain | None = None
+
+    @classmethod
+    def of(cls, value: dict[str, Any]) -> Self:
+        """Return the point that a JSON object holds."""
+        scores = {name: Score(**score) for name, score in value["scores"].items()}
+        scratch = value["over_scratch"]
+        return cls(value["trials"], scores, Gain(**value["over_rate"]), None if scratch is None else Gain(**scratch))
+
+
+@dataclass(frozen=True)
 class Result:
     """How well one target is predicted in one mode, with everything it is to be read against.
 
@@ -45,7 +83,8 @@ class Result:
         references: ``rate`` (the floor: the same readout of plain firing rates), ``both`` (rates and frozen model side
             by side), ``rate_own`` (rates of the own bin alone), ``random`` (random weights), ``gru`` and
             ``gru_causal`` (recurrent decoders of rates), ``profile`` and ``oracle`` (mean course of the named and of
-            the true direction), ``time`` (time in the trial alone), ``majority`` (the commonest class, or the training
+            the true direction), ``time`` (time in the trial alone), ``scratch`` (beside ``full``:
+            the same training from random weights), ``majority`` (the commonest class, or the training
             mean), ``shuffled`` (the probe on shuffled labels), ``laboratory`` (from the laboratory alone); those that
             the target can have.
         gain, gain_low, gain_high: the model's primary metric minus that of ``rate``, with a paired 95 % interval.
@@ -65,6 +104,8 @@ class Result:
         recordings: id -> digest of each recording.
         readout: what of the features the readouts of the model and of firing rates see.
         key: digest of everything that decides the numbers.
+        gain_scratch: of ``full``, over ``scratch``.
+        curve: of ``full``, with few labelled trials.
     """
 
     task: str
@@ -97,6 +138,8 @@ class Result:
     recordings: dict[str, str]
     readout: str
     key: str = field(default="")
+    gain_scratch: Gain | None = None
+    curve: list[CurvePoint] = field(default_factory=list)
 
     @property
     def metric(self) -> str:
@@ -239,6 +282,13 @@ def from_json(value: dict[str, Any]) -> Result:
     """
     try:
         scores = {name: Score(**score) for name, score in value["references"].items()}
-        return Result(**{**value, "score": Score(**value["score"]), "references": scores})
+        scratch = value.get("gain_scratch")
+        nested = {
+            "score": Score(**value["score"]),
+            "references": scores,
+            "gain_scratch": None if scratch is None else Gain(**scratch),
+            "curve": [CurvePoint.of(point) for point in value.get("curve", [])],
+        }
+        return Result(**{**value, **nested})
     except (KeyError, TypeError) as error:
         raise FoundationError(f"not a result of this version ({error}): run `foundation finetune` again") from error

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from foundation.evaluation.splits import Fold, Split
 from foundation.models import EIT
 
 log = logging.getLogger(__name__)
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of the network in a prediction, beside a linear readout
 
 
 class Head(nn.Module):
@@ -84,41 +86,53 @@ class _Tuned:
 
 
 def full(
-    problem: Problem, model: EIT, probed: Fitted, x_TF: np.ndarray, split: Split, settings: FinetuneSettings
+    problem: Problem, model: EIT, beside: Fitted, x_TF: np.ndarray, split: Split, settings: FinetuneSettings
 ) -> Fitted:
     """All weights finetuned, fold by fold, from a linear head (Kumar et al. 2022, arXiv 2202.10054, LP-FT).
 
     The head sees each sample's own token, or all tokens of a trial. Inside the training samples the first inner fold is
     held out: a run on the others says after how many updates the score there is best. A second run on all training
-    samples then takes that many updates. Where no number of updates beats the probe there, the probe's predictions
-    stay.
+    samples then takes that many updates. Values are predicted by the network and a linear readout together, with the
+    share of the network that is best on the first inner fold; classes by whichever is better there. Where the network
+    never helps, the readout's predictions stay.
 
     Args:
         problem: what is to be predicted.
-        model: pretrained; it stays as it is.
-        probed: the probe on the same folds.
-        x_TF: the frozen features that the probe was fitted to.
+        model: where the network starts; it stays as it is.
+        beside: the linear readout on the same folds.
+        x_TF: what the frozen model says of all tokens; the head starts from it.
         split: the outer folds.
         settings: of the finetuning.
+
+    Returns:
+        Predictions, and by fold the updates that were made and the share of the network.
     """
-    predicted, updates = [], []
+    predicted = []
+    choices: dict[str, list] = {"updates": [], "share": []}
     x_RF, row_S = problem.head_rows(x_TF)
-    said = np.split(probed.predictions.predicted_S, np.cumsum([len(fold.test) for fold in split.folds])[:-1])
-    for k, fitted in enumerate(probed.folds):
+    said = np.split(beside.predictions.predicted_S, np.cumsum([len(fold.test) for fold in split.folds])[:-1])
+    for k, fitted in enumerate(beside.folds):
         train = fitted.fold.train
-        start = _Start(problem, x_RF, row_S, settings.full.components, settings.seed)
-        inner = problem.inner(train, settings.seed)
+        start = _Start(problem, x_RF, row_S, settings.full, settings.seed)
         seed = settings.seed + k
-        strength, kept = _best_updates(problem, model, start, train, inner, fitted.choice.first_value, settings, seed)
-        updates.append(kept)
-        if kept:
-            tuned = start.tuned(model, train, strength)
-            _train(problem, tuned, train, settings.full, kept, seed)
-            predicted.append(tuned.predict(problem, fitted.fold.test))
+        assert fitted.held_S is not None
+        found = _search(problem, model, start, train, fitted.held_S, settings, seed)
+        choices["updates"].append(found.updates)
+        choices["share"].append(found.share)
+        if found.updates:
+            tuned = start.tuned(model, train, found.strength)
+            _train(problem, tuned, train, settings.full, found.updates, seed)
+            predicted.append(_blend(tuned.predict(problem, fitted.fold.test), said[k], found.share))
         else:
             predicted.append(said[k])
-        log.info("%s: fold %d of %d, %d updates kept", problem.labels.target, k + 1, len(probed.folds), kept)
-    return Fitted(gather(problem, split, predicted), {"updates": updates})
+        kept = (problem.labels.target, k + 1, len(beside.folds), found.updates, found.share)
+        log.info("%s: fold %d of %d, %d updates kept, share of the network %g", *kept)
+    return Fitted(gather(problem, split, predicted), choices)
+
+
+def _blend(network_S: np.ndarray, linear_S: np.ndarray, share: float) -> np.ndarray:
+    """Predictions of the network and of a linear readout together."""
+    return network_S if share == 1 else share * network_S + (1 - share) * linear_S
 
 
 @dataclass(frozen=True)
@@ -129,59 +143,87 @@ class _Start:
         problem: what is to be predicted.
         x_RF: frozen features.
         row_S: the row of each sample in them.
-        components: principal components that the head sees, at most.
-        seed: of their search.
+        settings: principal components that the head sees, and dropout.
+        seed: of the components' search.
     """
 
     problem: Problem
     x_RF: np.ndarray
     row_S: np.ndarray
-    components: int
+    settings: FullSettings
     seed: int
 
     def strength(self, train: np.ndarray, inner: list[Fold]) -> float:
         """The penalty of the head that does best on the inner folds."""
         labels = self.problem.labels
         rows = self.row_S[train]
-        scores_SC = make_basis(self.x_RF, self.components, self.seed, rows=rows)(self.x_RF, rows=rows)
+        scores_SC = make_basis(self.x_RF, self.settings.components, self.seed, rows=rows)(self.x_RF, rows=rows)
         return choose_strength(scores_SC, labels.y_S[train], inner, labels.n_classes)[0]
 
     def tuned(self, model: EIT, train: np.ndarray, strength: float) -> _Tuned:
         """A copy of the model with a head fitted to the training samples."""
         labels, rows = self.problem.labels, self.row_S[train]
-        basis = make_basis(self.x_RF, self.components, self.seed, rows=rows)
+        basis = make_basis(self.x_RF, self.settings.components, self.seed, rows=rows)
         readout = fit(basis(self.x_RF, rows=rows), labels.y_S[train], strength, labels.n_classes)
         spread_K = np.ones(labels.n_classes) if labels.n_classes else np.maximum(labels.y_S[train].std(axis=0), 1e-9)
-        return _Tuned(copy.deepcopy(model), Head(basis, readout, spread_K), spread_K)
+        copied = copy.deepcopy(model)
+        if self.settings.dropout is not None:
+            for layer in copied.modules():
+                if isinstance(layer, nn.Dropout):
+                    layer.p = self.settings.dropout
+        return _Tuned(copied, Head(basis, readout, spread_K), spread_K)
 
 
-def _best_updates(
+@dataclass(frozen=True)
+class _Found:
+    """What the first inner fold says.
+
+    Args:
+        strength: the penalty of the first head.
+        updates: how many are best; 0 where a linear readout is better than the network and than both together.
+        share: of the network in predictions after that many.
+    """
+
+    strength: float
+    updates: int
+    share: float
+
+
+def _search(
     problem: Problem,
     model: EIT,
     start: _Start,
     train: np.ndarray,
-    inner: list[Fold],
-    probed: float,
+    linear_S: np.ndarray,
     settings: FinetuneSettings,
     seed: int,
-) -> tuple[float, int]:
-    """The penalty of the first head, and how many updates give the best score on the first inner fold."""
-    n_classes = problem.labels.n_classes
+) -> _Found:
+    """Train on the first inner fold's training samples, and look at its test samples on the way.
+
+    ``linear_S`` is what a linear readout says of the test samples.
+    """
+    n_classes, inner = problem.labels.n_classes, problem.inner(train, settings.seed)
     learn, held = train[inner[0].train], train[inner[0].test]
     y = problem.labels.y_S
     mean = training_mean(y[learn], len(held), n_classes)
     strength = start.strength(train, inner)
-    search = LengthSearch(0, settings.full.patience * _every(settings.full), best=probed, margin=1e-6)
+    linear = inner_score(y[held], linear_S, mean, n_classes)
+    search = LengthSearch(0, settings.full.patience * _every(settings.full), best=linear, margin=1e-6)
     tuned = start.tuned(model, learn, strength)
+    share_of = {0: 0.0}
 
     def look(updates: int) -> bool:
-        return search.ends(updates, inner_score(y[held], tuned.predict(problem, held), mean, n_classes))
+        network_S = tuned.predict(problem, held)
+        shares = (1.0,) if n_classes else SHARES
+        values = [inner_score(y[held], _blend(network_S, linear_S, share), mean, n_classes) for share in shares]
+        share_of[updates] = shares[int(np.argmax(values))]
+        return search.ends(updates, max(values))
 
     try:
         _train(problem, tuned, learn, settings.full, settings.full.steps, seed, look)
     except DivergedError as error:
         log.warning("%s: %s; what was best before counts", problem.labels.target, error)
-    return strength, search.kept
+    return _Found(strength, search.kept, share_of[search.kept])
 
 
 def _train(
@@ -215,7 +257,8 @@ def _train(
     def loss_of(_: int) -> torch.Tensor:
         model.train()
         batch, picked = problem.draw(samples, settings.tokens_per_step, rng, model.config.patch_length)
-        out_RK = head(picked.features(model(**problem.model_inputs(model, batch))))
+        given = _with_fewer_units(problem.model_inputs(model, batch), picked.how, settings.unit_dropout, rng)
+        out_RK = head(picked.features(model(**given)))
         target = labels.y_S[picked.samples]
         if labels.n_classes:
             loss_R = F.cross_entropy(out_RK, torch.as_tensor(target), reduction="none")
@@ -231,6 +274,22 @@ def _train(
 
     clip = [*model.parameters(), *head.parameters()], 1.0
     run_updates(range(updates), loss_of, optimizer, clip=clip, after=after)
+
+
+def _with_fewer_units(given: dict[str, Any], how: str, share: float, rng: np.random.Generator) -> dict[str, Any]:
+    """The inputs of an update in which about a share of each window's units is not seen; one at least stays.
+
+    Where a sample is a unit, all are seen.
+    """
+    if how == "unit" or not share:
+        return given
+    there_BN = given["mask_BN"]
+    gone_BN = torch.as_tensor(rng.random(tuple(there_BN.shape)) < share).to(there_BN.device) & there_BN
+    all_gone_B = ~(there_BN & ~gone_BN).any(1)
+    gone_BN[all_gone_B] = False
+    if given.get("population_row_BN") is not None:
+        return {**given, "hidden_BN": gone_BN}
+    return {**given, "mask_BN": there_BN & ~gone_BN}
 
 
 def _every(settings: FullSettings) -> int:

@@ -38,12 +38,15 @@ class FittedFold:
         name: the features and how they are read.
         choice: penalty, and how well it did inside the training samples.
         weight: of the model's features beside those of firing rates; None where there is one kind of features.
+        held_S: predictions for the test samples of the first inner fold, by the same readout fitted to the others of
+            that fold; None where nothing was asked for.
     """
 
     fold: Fold
     name: str
     choice: Choice
     weight: float | None = None
+    held_S: np.ndarray | None = None
 
 
 @dataclass
@@ -119,6 +122,8 @@ def probe_with_rates(
     model: Sequence[Features] | ByFold,
     split: Split,
     settings: FinetuneSettings,
+    *,
+    shuffled: bool = True,
 ) -> Probes:
     """Read firing rates, the frozen model and both side by side; read the model with shuffled labels too.
 
@@ -132,12 +137,13 @@ def probe_with_rates(
         model: the same of the frozen model, or of the model of each outer fold by its number.
         split: the outer folds.
         settings: number of shuffles, folds and seed.
+        shuffled: whether the model is read with shuffled labels too.
 
     Raises:
         ConfigError: if a feature or a value to be predicted is not finite.
     """
     _check_finite(problem, rates)
-    dealt, _ = problem.shuffles(settings.control_repeats, settings.seed)
+    dealt = problem.shuffles(settings.control_repeats, settings.seed)[0] if shuffled else []
     again = [problem.relabelled(y_S) for y_S in dealt]
     splits = [other.split(settings.folds, settings.seed) for other in again]
     control: list[list[np.ndarray]] = [[] for _ in dealt]
@@ -152,11 +158,14 @@ def probe_with_rates(
         _check_finite(problem, alternatives)
         ours = _best(problem, alternatives, fold, inner)
         both = choose_weight(rate.triple, ours.triple, problem.labels.y_S, fold.train, inner, n_classes)
+        first = Fold(fold.train[inner[0].train], fold.train[inner[0].test])
         for kind, best in (("rate", rate), ("model", ours)):
             predicted[kind].append(_predict(problem, best.readout, fold, best.choice))
-            fitted[kind].append(FittedFold(fold, best.name, best.choice))
+            held = _predict(problem, best.readout, first, best.choice)
+            fitted[kind].append(FittedFold(fold, best.name, best.choice, held_S=held))
         predicted["both"].append(_predict(problem, both.readout, fold, both.choice))
-        fitted["both"].append(FittedFold(fold, f"{rate.name}, and {ours.name}", both.choice, both.weight))
+        held = _predict(problem, both.readout, first, both.choice)
+        fitted["both"].append(FittedFold(fold, f"{rate.name}, and {ours.name}", both.choice, both.weight, held))
         places.append(ours.place)
         same = [r for r, other in enumerate(splits) if len(other.folds) > k and _equal(other.folds[k], fold)]
         said = _dealt(again, same, ours.readout, fold, ours.choice)

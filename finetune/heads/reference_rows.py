@@ -12,7 +12,7 @@ import torch
 
 from finetune.finetune_settings import FinetuneSettings
 from finetune.heads.gru_decoder import decode_with_gru
-from finetune.heads.head_probe import Fitted, Probes, gather, probe, probe_with_rates
+from finetune.heads.head_probe import Probes, gather, probe, probe_with_rates
 from finetune.heads.trial_profile import profile_rows
 from finetune.tasks.decoding_task import Problem
 from finetune.tasks.window_task import WindowProblem
@@ -56,8 +56,8 @@ class References:
 
 def probe_and_references(
     problem: Problem, model: EIT, ours: Sequence[Features], split: Split, settings: FinetuneSettings
-) -> tuple[Fitted, References]:
-    """Probe a frozen model, and everything that it is read against.
+) -> tuple[Probes, References]:
+    """Read a frozen model, firing rates and both, and everything that they are read against.
 
     Args:
         problem: what is to be predicted.
@@ -90,7 +90,7 @@ def probe_and_references(
         said = [by_laboratory(y_S[fold.train], lab_S[fold.train], lab_S[fold.test]) for fold in split.folds]
         rows["laboratory"] = Row(gather(problem, split, said), f"{len(np.unique(lab_S))} laboratories")
     how = problem.shuffles(settings.control_repeats, settings.seed)[1]
-    return probes.model, References(rows, probes.control, how)
+    return probes, References(rows, probes.control, how)
 
 
 def random_weights(model: EIT, seed: int) -> EIT:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from finetune.result import Evaluation, LeftOut, Result, Score
+from finetune.result import Evaluation, Gain, LeftOut, Result, Score
 from foundation.common.output.pages import text_table
 from foundation.common.output.printable import printable
 from foundation.evaluation.metrics import TITLES
@@ -23,10 +23,12 @@ CONTROLS = {
     "profile": "named profile",
     "oracle": "true profile",
     "time": "time in trial",
+    "scratch": "from scratch",
     "majority": "always the same",
     "shuffled": "shuffled labels",
     "laboratory": "laboratory alone",
 }
+CURVE = ("rate", "probe", "both", "scratch", "full")
 TITLES_OF = COLUMNS | CONTROLS
 VERDICTS = {"better": "better than firing rates", "worse": "worse than firing rates", "equal": "no clear difference"}
 
@@ -59,7 +61,8 @@ def rows(results: list[Result]) -> list[Row]:
     made = []
     for modes in by_target.values():
         first = next(iter(modes.values()))
-        scores = {**first.references, **{mode: result.score for mode, result in modes.items()}}
+        references = {name: score for result in modes.values() for name, score in result.references.items()}
+        scores = {**references, **{mode: result.score for mode, result in modes.items()}}
         scores = {name: scores[name] for name in TITLES_OF if name in scores}
         rivals = [name for name in COLUMNS if name in scores]
         best = max(rivals, key=lambda name: scores[name].metrics[first.metric])
@@ -142,13 +145,39 @@ def _tables(made: list[Row]) -> list[str]:
     controls = names_in(made, CONTROLS)
     against = [["task", "target", *(TITLES_OF[name] for name in controls)]]
     against += [[row.first.task, row.first.target, *_cells(row, controls)] for row in made]
-    return [
+    told = [
         text_table(lines),
         "[a, b]: 95 % interval; *: the best of firing rates and the model; gain: model minus firing rates, paired",
         "",
         "read against:",
         text_table(against),
     ]
+    curves = [row for row in made if "full" in row.results and row.results["full"].curve]
+    return [*told, "", "with few labelled trials:", text_table(curve_lines(curves))] if curves else told
+
+
+def curve_lines(curves: list[Row]) -> list[list[str]]:
+    """Readouts and finetuning by the number of labelled trials, a heading first; the last of each target has all.
+
+    Args:
+        curves: targets that were finetuned with few labels.
+    """
+    names = [name for name in CURVE if any(name in p.scores for row in curves for p in row.results["full"].curve)]
+    lines = [["task", "target", "trials", *(TITLES_OF[name] for name in names), "finetuned over rates", "over scratch"]]
+    for row in curves:
+        result = row.results["full"]
+        for point in result.curve:
+            scores = [cell(point.scores[name], result.metric) if name in point.scores else "-" for name in names]
+            gains = [_of_gain(point.over_rate), _of_gain(point.over_scratch)]
+            lines.append([result.task, result.target, str(point.trials), *scores, *gains])
+        gains = [_of_gain(Gain(result.gain, result.gain_low, result.gain_high)), _of_gain(result.gain_scratch)]
+        whole = [cell(row.scores[name], result.metric) if name in row.scores else "-" for name in names]
+        lines.append([result.task, result.target, "all", *whole, *gains])
+    return lines
+
+
+def _of_gain(gain: Gain | None) -> str:
+    return "-" if gain is None else _short(gain.value, gain.low, gain.high)
 
 
 def _short(value: float, low: float | None, high: float | None) -> str:

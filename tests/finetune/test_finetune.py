@@ -113,7 +113,10 @@ def test_both_modes_were_scored_on_the_same_samples(results):
     for (task, target, mode), r in results.items():
         if mode == "full":
             probe = results[task, target, "probe"]
-            assert (r.samples, r.classes, r.references) == (probe.samples, probe.classes, probe.references)
+            rest = {name: score for name, score in r.references.items() if name != "scratch"}
+            assert (r.samples, r.classes, rest) == (probe.samples, probe.classes, probe.references)
+            assert r.gain_scratch.value == pytest.approx(r.value - r.reference("scratch"))
+            assert probe.gain_scratch is None
 
 
 def test_what_is_there_is_taken_and_other_settings_are_not(settings, results, place):

@@ -6,91 +6,22 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.finetune_settings import FinetuneSettings, FullSettings, GRUSettings, WindowSettings
+from finetune.finetune_settings import GRUSettings, WindowSettings
 from finetune.heads.full_finetuning import full
 from finetune.heads.gru_decoder import RecurrentDecoder, _Sequences
 from finetune.heads.reference_rows import probe_and_references, random_weights
 from finetune.heads.trial_profile import beyond_profile, bins_of_trial
 from finetune.tasks import behavior
-from finetune.tasks.task import Sources
-from foundation.data.reading.reader import ReaderCache
 from foundation.evaluation.metrics import primary
-from foundation.models import EIT, EITConfig
-from foundation.store import (
-    Catalog,
-    Interval,
-    IrregularTimeSeries,
-    Recording,
-    Source,
-    Spikes,
-    Store,
-    Subject,
-    Units,
-    write_recording,
-)
 
-TRIALS, UNITS, TOKEN = 48, 12, 0.1
-SETTINGS = FinetuneSettings(
-    "model",
-    "store",
-    "results",
-    folds=3,
-    control_repeats=4,
-    full=FullSettings(steps=2, checks=1, tokens_per_step=512),
-    gru=GRUSettings(units=16, max_epochs=12, patience=6, dropouts=[0.1], learning_rate=2e-2),
-)
+TRIALS, UNITS = 48, 12  # of the store of reaches
 
 
 @pytest.fixture(scope="module")
-def sources(tmp_path_factory):
-    """Reaches in four directions, 0.8 to 1.5 s long: bell-shaped speed, and units tuned to velocity."""
-    rng = np.random.default_rng(0)
-    start = 2.0 * np.arange(TRIALS)
-    length = rng.integers(8, 16, TRIALS) * TOKEN
-    direction = np.pi / 2 * (np.arange(TRIALS) % 4)
-    times = np.arange(0.0, 2.0 * TRIALS, 0.02)
-    trial = np.minimum((times // 2).astype(int), TRIALS - 1)
-    inside = times - start[trial]
-    speed = np.where(inside < length[trial], np.exp(-0.5 * ((inside - 0.5) / 0.15) ** 2), 0.0)
-    speed *= 1 + 0.6 * np.sin(9 * times)  # what the mean course does not know
-    velocity = speed[:, None] * np.stack([np.cos(direction[trial]), np.sin(direction[trial])], axis=1)
-    preferred = rng.uniform(0, 2 * np.pi, UNITS)
-    rate = 8 + 60 * np.maximum(velocity @ np.stack([np.cos(preferred), np.sin(preferred)]), 0)
-    trains = [np.sort(times.repeat(rng.poisson(r * 0.02)) + 1e-4) for r in rate.T]
-    recording = Recording(
-        Source("a.nwb", "0" * 64), Subject("m"), "s", Units(UNITS), Interval.single(0.0, 2.0 * TRIALS),
-        spikes=Spikes.from_trains(trains),
-        intervals={"trials": Interval(start, start + length, {"direction": direction})},
-        behavior={"velocity": IrregularTimeSeries(times, velocity, "cm/s")},
-    )  # fmt: skip
-    store = Store(str(tmp_path_factory.mktemp("rows") / "store"), create=True)
-    write_recording(store, recording)
-    catalog = Catalog.build(store)
-    return Sources(catalog, ReaderCache(catalog), WindowSettings(), bins_per_token=5, folds=3, seed=0)
-
-
-@pytest.fixture(scope="module")
-def problems(sources):
-    return {p.labels.target.split("-")[0]: p for p in behavior.find(sources).problems}
-
-
-def model_of(population_of=None):
-    """A small model; with a population stream that knows a recording, if its id is given."""
-    torch.manual_seed(0)
-    layers = 1 if population_of else 0
-    model = EIT(
-        EITConfig(dim=16, heads=2, individual_layers=1, interaction_layers=1, patch_length=5, population_layers=layers)
-    )
-    if population_of:
-        model.add_populations({population_of: torch.zeros(UNITS)})
-    return model
-
-
-@pytest.fixture(scope="module")
-def referred(problems):
-    problem, model = problems["velocity"], model_of()
+def referred(problems, unit_model, settings):
+    problem, model = problems["velocity"], unit_model
     split = problem.split(3, 0)
-    return problem, split, *probe_and_references(problem, model, problem.features(model), split, SETTINGS)
+    return problem, split, *probe_and_references(problem, model, problem.features(model), split, settings)
 
 
 def test_a_trial_of_any_length_is_one_window(problems, sources):
@@ -107,12 +38,12 @@ def test_a_trial_of_any_length_is_one_window(problems, sources):
 
 
 def test_every_row_predicts_the_same_samples(referred):
-    problem, _, fitted, references = referred
+    problem, _, probes, references = referred
     names = {"rate", "both", "rate_own", "time", "profile", "oracle", "gru", "gru_causal", "random", "majority"}
     assert set(references.rows) == names
     for row in references.rows.values():
-        np.testing.assert_array_equal(row.predictions.y_S, fitted.predictions.y_S)
-        np.testing.assert_array_equal(row.predictions.cluster_S, fitted.predictions.cluster_S)
+        np.testing.assert_array_equal(row.predictions.y_S, probes.model.predictions.y_S)
+        np.testing.assert_array_equal(row.predictions.cluster_S, probes.model.predictions.cluster_S)
         assert row.predictions.predicted_S.shape == (len(problem.labels.y_S), 2)
     assert references.rows["both"].detail.startswith("weight of the model by fold ")
 
@@ -176,8 +107,8 @@ def test_no_label_of_a_test_sample_reaches_a_decoder(problems):
         assert bool(y_TK.isfinite().all()) == (window in trained)
 
 
-def test_random_weights_are_drawn_by_the_seed_and_leave_the_model_as_it_is():
-    model = model_of()
+def test_random_weights_are_drawn_by_the_seed_and_leave_the_model_as_it_is(unit_model):
+    model = unit_model
     before = {name: value.clone() for name, value in model.state_dict().items()}
     a, b, c = (random_weights(model, seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(a[name], b[name]) for name in a)
@@ -187,28 +118,32 @@ def test_random_weights_are_drawn_by_the_seed_and_leave_the_model_as_it_is():
 
 @pytest.mark.parametrize("stream", ["units", "population"])
 @pytest.mark.parametrize("target", ["velocity", "direction"])
-def test_models_of_units_and_of_the_population_are_read_and_finetuned(problems, target, stream):
+def test_models_of_units_and_of_the_population_are_read_and_finetuned(
+    problems, target, stream, unit_model, population_model, settings
+):
     problem = problems[target]
-    model = model_of(problem.recording.id if stream == "population" else None)
+    model = unit_model if stream == "units" else population_model
     split = problem.split(3, 0)
     features = problem.features(model)
     width = 16 * (UNITS if stream == "units" else 1)
     assert features[-1].x_TF.shape == (int(problem.windows.tokens_W.sum()), width)
-    settings = replace(SETTINGS, random_weights=False, gru=GRUSettings(run=False))
-    probed, references = probe_and_references(problem, model, features, split, settings)
+    settings = replace(settings, random_weights=False, gru=GRUSettings(run=False))
+    probes, references = probe_and_references(problem, model, features, split, settings)
     assert set(references.rows) >= {"rate", "both", "majority"}
-    tuned = full(problem, model, probed, features[-1].x_TF, split, settings)
+    tuned = full(problem, model, probes.both, features[-1].x_TF, split, settings)
+    beside = probes.both.predictions
     assert len(tuned.choices["updates"]) == 3
-    np.testing.assert_array_equal(tuned.predictions.y_S, probed.predictions.y_S)
-    for k, updates in enumerate(tuned.choices["updates"]):
+    np.testing.assert_array_equal(tuned.predictions.y_S, beside.y_S)
+    for k, (updates, share) in enumerate(zip(tuned.choices["updates"], tuned.choices["share"], strict=True)):
         here = tuned.predictions.fold_S == k
-        same = np.array_equal(tuned.predictions.predicted_S[here], probed.predictions.predicted_S[here])
+        same = np.array_equal(tuned.predictions.predicted_S[here], beside.predicted_S[here])
+        assert bool(updates) == bool(share)
         assert updates or same
 
 
-def test_heads_see_the_samples_that_they_ask_for(problems):
+def test_heads_see_the_samples_that_they_ask_for(problems, unit_model):
     for problem in problems.values():
-        model = model_of()
+        model = unit_model
         x_RF, row_S = problem.head_rows(problem.features(model)[-1].x_TF)
         some = np.arange(3, len(problem.labels.y_S), 7)
         np.testing.assert_allclose(problem.head_features(model, some), x_RF[row_S[some]], atol=1e-5)

@@ -1,0 +1,95 @@
+"""A store of reaches in four directions, and a small model that reads it."""
+
+import numpy as np
+import pytest
+import torch
+
+from finetune.finetune_settings import FinetuneSettings, FullSettings, GRUSettings, WindowSettings
+from finetune.tasks import behavior
+from finetune.tasks.task import Sources
+from foundation.data.reading.reader import ReaderCache
+from foundation.models import EIT, EITConfig
+from foundation.store import (
+    Catalog,
+    Interval,
+    IrregularTimeSeries,
+    Recording,
+    Source,
+    Spikes,
+    Store,
+    Subject,
+    Units,
+    write_recording,
+)
+
+TRIALS, UNITS, TOKEN = 48, 12, 0.1
+
+
+@pytest.fixture(scope="session")
+def settings():
+    return FinetuneSettings(
+        "model",
+        "store",
+        "results",
+        folds=3,
+        control_repeats=4,
+        full=FullSettings(steps=2, checks=1, tokens_per_step=512),
+        gru=GRUSettings(units=16, max_epochs=12, patience=6, dropouts=[0.1], learning_rate=2e-2),
+    )
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory):
+    """Reaches in four directions, 0.8 to 1.5 s long: bell-shaped speed, and units tuned to velocity."""
+    rng = np.random.default_rng(0)
+    start = 2.0 * np.arange(TRIALS)
+    length = rng.integers(8, 16, TRIALS) * TOKEN
+    direction = np.pi / 2 * (np.arange(TRIALS) % 4)
+    times = np.arange(0.0, 2.0 * TRIALS, 0.02)
+    trial = np.minimum((times // 2).astype(int), TRIALS - 1)
+    inside = times - start[trial]
+    speed = np.where(inside < length[trial], np.exp(-0.5 * ((inside - 0.5) / 0.15) ** 2), 0.0)
+    speed *= 1 + 0.6 * np.sin(9 * times)  # what the mean course does not know
+    velocity = speed[:, None] * np.stack([np.cos(direction[trial]), np.sin(direction[trial])], axis=1)
+    preferred = rng.uniform(0, 2 * np.pi, UNITS)
+    rate = 8 + 60 * np.maximum(velocity @ np.stack([np.cos(preferred), np.sin(preferred)]), 0)
+    trains = [np.sort(times.repeat(rng.poisson(r * 0.02)) + 1e-4) for r in rate.T]
+    recording = Recording(
+        Source("a.nwb", "0" * 64), Subject("m"), "s", Units(UNITS), Interval.single(0.0, 2.0 * TRIALS),
+        spikes=Spikes.from_trains(trains),
+        intervals={"trials": Interval(start, start + length, {"direction": direction})},
+        behavior={"velocity": IrregularTimeSeries(times, velocity, "cm/s")},
+    )  # fmt: skip
+    store = Store(str(tmp_path_factory.mktemp("rows") / "store"), create=True)
+    write_recording(store, recording)
+    catalog = Catalog.build(store)
+    return Sources(catalog, ReaderCache(catalog), WindowSettings(), bins_per_token=5, folds=3, seed=0)
+
+
+@pytest.fixture(scope="session")
+def problems(sources):
+    return {p.labels.target.split("-")[0]: p for p in behavior.find(sources).problems}
+
+
+@pytest.fixture(scope="session")
+def unit_model():
+    """A small model without a population stream."""
+    return model_of()
+
+
+@pytest.fixture(scope="session")
+def population_model(problems):
+    """The same with a population stream that knows the recording."""
+    return model_of(problems["velocity"].recording.id)
+
+
+def model_of(population_of=None):
+    """A small model; with a population stream that knows a recording, if its id is given."""
+    torch.manual_seed(0)
+    layers = 1 if population_of else 0
+    model = EIT(
+        EITConfig(dim=16, heads=2, individual_layers=1, interaction_layers=1, patch_length=5, population_layers=layers)
+    )
+    if population_of:
+        model.add_populations({population_of: torch.zeros(UNITS)})
+    return model

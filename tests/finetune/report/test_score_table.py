@@ -1,0 +1,48 @@
+"""Scores as text for the terminal."""
+
+from dataclasses import replace
+
+from finetune.report.score_table import table
+from finetune.result import CurvePoint, Evaluation, Gain, Result, Score, from_json, to_json
+
+
+def score(value):
+    return Score({"r2": value}, value - 0.1, value + 0.1)
+
+
+RESULT = Result(
+    task="behavior", target="velocity-a", title="Velocity, a", mode="full", kind="values", score=score(0.8),
+    references={"rate": score(0.6), "both": score(0.7), "scratch": score(0.65)},
+    gain=0.2, gain_low=0.1, gain_high=0.3, gain_both=0.1, gain_both_low=None, gain_both_high=None,
+    samples=100, subjects=1, parts=20, part_name="trials", classes={}, value_names=["x"], split="", interval="",
+    notes=[], choices={}, seconds=1.0, contract=4, checkpoint="c", settings="s", recordings={"a": "b"}, readout="",
+)  # fmt: skip
+POINT = CurvePoint(
+    20,
+    {"rate": score(0.3), "probe": score(0.4), "both": score(0.41), "full": score(0.5), "scratch": score(0.2)},
+    Gain(0.2, 0.1, 0.3),
+    Gain(0.3, 0.25, 0.35),
+)
+
+
+def test_a_curve_over_labels_is_shown_below_and_ends_with_all_of_them():
+    result = replace(RESULT, curve=[POINT], gain_scratch=Gain(0.15, -0.01, 0.3))
+    lines = table(Evaluation([result])).splitlines()
+    heading, few, whole = lines[lines.index("with few labelled trials:") + 1 :]
+    assert heading.split()[:3] == ["task", "target", "trials"]
+    assert "0.50 [0.40, 0.60]" in few
+    assert few.endswith("+0.20 [+0.10, +0.30]  +0.30 [+0.25, +0.35]")
+    assert whole.split()[2] == "all"
+    assert "0.65 [0.55, 0.75]" in whole
+    assert whole.endswith("+0.20 [+0.10, +0.30]  +0.15 [-0.01, +0.30]")
+
+
+def test_without_a_curve_there_is_no_third_table():
+    assert "labelled trials" not in table(Evaluation([RESULT]))
+    assert "from scratch" in table(Evaluation([RESULT]))
+
+
+def test_a_result_with_a_curve_is_read_as_it_was_written():
+    result = replace(RESULT, curve=[POINT, replace(POINT, over_scratch=None)], gain_scratch=Gain(0.1))
+    assert from_json(to_json(result)) == result
+    assert from_json(to_json(RESULT)) == RESULT
