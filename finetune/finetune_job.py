@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ import numpy as np
 from finetune.current_results import digests, read_current, settings_digest, write_note
 from finetune.finetune_settings import TASK_NAMES, FinetuneSettings
 from finetune.finetune_tracking import PATIENCE, log_task
-from finetune.heads.full_finetuning import full
+from finetune.heads.full_finetuning import Starts, full
 from finetune.heads.head_probe import Fitted, Probes
 from finetune.heads.label_curve import FewLabels, label_curve
-from finetune.heads.reference_rows import References, probe_and_references, random_weights
+from finetune.heads.reference_rows import References, from_scratch, probe_and_references
 from finetune.heads.trial_profile import beyond_profile
 from finetune.result import (
     CurvePoint,
@@ -44,6 +44,7 @@ from foundation.data.reading.reader import ReaderCache
 from foundation.evaluation import CONTRACT_VERSION
 from foundation.evaluation.confidence_intervals import control_interval, control_level, gain, interval
 from foundation.evaluation.metrics import PRIMARY, Predictions, score, sums
+from foundation.evaluation.readings import Features
 from foundation.evaluation.splits import Split, TooLittleError
 from foundation.hub.checkpoints import checkpoint_digest, load_model
 from foundation.models import EIT
@@ -177,8 +178,8 @@ class _Work:
                 continue
             begun, fitted, more = time.perf_counter(), probes.model, _Finetuned()
             if mode == "full":
-                fitted = full(problem, self.model, probes.both, x_TF, split, self.settings)
-                more = self._beside_full(problem, probes, fitted, references, split, folder, keys[mode])
+                fitted = full(problem, lambda _: (self.model, features), probes.both, split, self.settings)
+                more = self._beside_full(problem, features, probes, fitted, references, split, folder, keys[mode])
             seconds = (probing if mode == "probe" else time.perf_counter() - begun) + embedding
             all_scores, n_features = scores | more.scores, x_TF.shape[1]
             result = self._result(problem, mode, fitted, references, all_scores, split, n_features, seconds, keys[mode])
@@ -190,6 +191,7 @@ class _Work:
     def _beside_full(
         self,
         problem: Problem,
+        features: Sequence[Features],
         probes: Probes,
         fitted: Fitted,
         references: References,
@@ -199,16 +201,16 @@ class _Work:
     ) -> _Finetuned:
         """The same training from random weights, and with few labels."""
         settings, found = self.settings, _Finetuned()
-        untrained = random_weights(self.model, settings.seed) if settings.full.from_scratch else None
-        if untrained is not None:
-            x_TF = problem.features(untrained)[-1].x_TF
-            scratch = full(problem, untrained, probes.rate, x_TF, split, settings)
+        starts: Starts | None = None
+        if settings.full.from_scratch:
+            starts = from_scratch(problem, self.model, settings.seed)
+            scratch = full(problem, starts, probes.rate, split, settings)
             detail = f"seed {settings.seed}; " + _kept(scratch)
             found.scores["scratch"] = self._score(scratch.predictions, detail, references)
             found.over_scratch = self._gain(fitted.predictions, scratch.predictions)
             write_predictions(folder / "scratch.npz", scratch.predictions, key)
         if settings.full.label_curve and isinstance(problem, WindowProblem) and problem.cluster_name == "trials":
-            for few in label_curve(problem, self.model, untrained, split, settings):
+            for few in label_curve(problem, lambda _: (self.model, features), starts, split, settings):
                 found.curve.append(self._point(few, references))
         return found
 

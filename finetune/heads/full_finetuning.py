@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from foundation.evaluation.linear_readout import (
     make_basis,
     training_mean,
 )
+from foundation.evaluation.readings import Features
 from foundation.evaluation.splits import Fold, Split
 from foundation.models import EIT
 
@@ -85,9 +86,10 @@ class _Tuned:
         return out_SK.argmax(axis=1) if problem.labels.n_classes else out_SK * self.spread_K
 
 
-def full(
-    problem: Problem, model: EIT, beside: Fitted, x_TF: np.ndarray, split: Split, settings: FinetuneSettings
-) -> Fitted:
+Starts = Callable[[int], tuple[EIT, Sequence[Features]]]  # of an outer fold: a model, and its features
+
+
+def full(problem: Problem, starts: Starts, beside: Fitted, split: Split, settings: FinetuneSettings) -> Fitted:
     """All weights finetuned, fold by fold, from a linear head (Kumar et al. 2022, arXiv 2202.10054, LP-FT).
 
     The head sees each sample's own token, or all tokens of a trial. Inside the training samples the first inner fold is
@@ -98,9 +100,9 @@ def full(
 
     Args:
         problem: what is to be predicted.
-        model: where the network starts; it stays as it is.
+        starts: gives for an outer fold the model that its network starts from, which stays as it is, and the frozen
+            model's features, which the head starts from; the same for all folds, unless each has a model of its own.
         beside: the linear readout on the same folds.
-        x_TF: what the frozen model says of all tokens; the head starts from it.
         split: the outer folds.
         settings: of the finetuning.
 
@@ -109,11 +111,11 @@ def full(
     """
     predicted = []
     choices: dict[str, list] = {"updates": [], "share": []}
-    x_RF, row_S = problem.head_rows(x_TF)
     said = np.split(beside.predictions.predicted_S, np.cumsum([len(fold.test) for fold in split.folds])[:-1])
     for k, fitted in enumerate(beside.folds):
         train = fitted.fold.train
-        start = _Start(problem, x_RF, row_S, settings.full, settings.seed)
+        model, features = starts(k)
+        start = _Start(problem, *problem.head_rows(features[-1].x_TF), settings.full, settings.seed)
         seed = settings.seed + k
         assert fitted.held_S is not None
         found = _search(problem, model, start, train, fitted.held_S, settings, seed)

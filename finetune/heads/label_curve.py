@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from finetune.finetune_settings import FinetuneSettings
-from finetune.heads.full_finetuning import full
+from finetune.heads.full_finetuning import Starts, full
 from finetune.heads.head_probe import probe_with_rates
 from finetune.tasks.window_task import WindowProblem
 from foundation.evaluation.metrics import Predictions
 from foundation.evaluation.readings import Features
 from foundation.evaluation.splits import Fold, Split, TooLittleError
-from foundation.models import EIT
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ class FewLabels:
 
 
 def label_curve(
-    problem: WindowProblem, model: EIT, untrained: EIT | None, split: Split, settings: FinetuneSettings
+    problem: WindowProblem, pretrained: Starts, untrained: Starts | None, split: Split, settings: FinetuneSettings
 ) -> Iterator[FewLabels]:
     """Read and finetune a model anew with so few of each fold's training trials.
 
@@ -43,20 +42,19 @@ def label_curve(
 
     Args:
         problem: labels inside trials.
-        model: pretrained.
-        untrained: a model of the same architecture with random weights; None: there is no row ``scratch``.
+        pretrained: gives for an outer fold a model and its features.
+        untrained: the same of a model with random weights; None: there is no row ``scratch``.
         split: the outer folds.
         settings: with the numbers of trials in ``full.label_curve``.
     """
-    rates, ours = problem.rate_features(), problem.features(model)
-    random = None if untrained is None else problem.features(untrained)
+    rates = problem.rate_features()
     for trials in settings.full.label_curve:
         few = fewer_trials(problem, split, trials, settings.seed)
         if few is None:
             log.info("%s: %d labelled trials are left out: a fold has fewer", problem.labels.target, trials)
             continue
         try:
-            rows = _rows(problem, (model, ours), (untrained, random), rates, few, settings)
+            rows = _rows(problem, pretrained, untrained, rates, few, settings)
         except TooLittleError as error:
             log.info("%s: %d labelled trials are left out: %s", problem.labels.target, trials, error)
             continue
@@ -77,17 +75,15 @@ def fewer_trials(problem: WindowProblem, split: Split, trials: int, seed: int) -
 
 def _rows(
     problem: WindowProblem,
-    pretrained: tuple[EIT, Sequence[Features]],
-    scratch: tuple[EIT | None, Sequence[Features] | None],
+    pretrained: Starts,
+    untrained: Starts | None,
     rates: Sequence[Features],
     few: Split,
     settings: FinetuneSettings,
 ) -> dict[str, Predictions]:
-    model, ours = pretrained
-    probes = probe_with_rates(problem, rates, ours, few, settings, shuffled=False)
+    probes = probe_with_rates(problem, rates, lambda k: pretrained(k)[1], few, settings, shuffled=False)
     fitted = {"rate": probes.rate, "probe": probes.model, "both": probes.both}
-    fitted["full"] = full(problem, model, probes.both, ours[-1].x_TF, few, settings)
-    untrained, random = scratch
-    if untrained is not None and random is not None:
-        fitted["scratch"] = full(problem, untrained, probes.rate, random[-1].x_TF, few, settings)
+    fitted["full"] = full(problem, pretrained, probes.both, few, settings)
+    if untrained is not None:
+        fitted["scratch"] = full(problem, untrained, probes.rate, few, settings)
     return {name: found.predictions for name, found in fitted.items()}

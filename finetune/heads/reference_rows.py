@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from finetune.finetune_settings import FinetuneSettings
+from finetune.heads.full_finetuning import Starts
 from finetune.heads.gru_decoder import decode_with_gru
 from finetune.heads.head_probe import Probes, gather, probe, probe_with_rates
 from finetune.heads.trial_profile import profile_rows
@@ -98,6 +99,13 @@ def random_weights(model: EIT, seed: int) -> EIT:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return type(model)(model.config).to(model.device)
+
+
+def from_scratch(problem: Problem, model: EIT, seed: int) -> Starts:
+    """Random weights of a model's architecture and their features, as `full` starts from."""
+    untrained = random_weights(model, seed)
+    features = problem.features(untrained)
+    return lambda _: (untrained, features)
 
 
 def _both(probes: Probes) -> Row:

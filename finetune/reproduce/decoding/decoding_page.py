@@ -9,9 +9,11 @@ import numpy as np
 
 from finetune.reproduce.common.run_results import RunResult, read_all, tables_of
 from finetune.reproduce.common.stored_sums import BITS, unpack_sums
-from finetune.reproduce.decoding.decoding_settings import LABELS
+from finetune.reproduce.decoding.decoding_settings import FEW, LABELS
 from finetune.reproduce.decoding.decoding_text import (
     CONTROLS,
+    FEW_COLUMNS,
+    FEW_LABELS,
     HIDDEN,
     OF_HIDDEN,
     PREPARATION,
@@ -37,6 +39,7 @@ class Aim:
         at_least: the least figure; None: a paired interval above ``over``.
         over: the row that it is to be above.
         not_below: the row may also be as good as ``over``: its paired interval is not below 0.
+        by: how much better than ``over`` it is to be, at least.
     """
 
     label: str
@@ -45,6 +48,7 @@ class Aim:
     at_least: float | None = None
     over: str = FLOOR
     not_below: bool = False
+    by: float = 0.0
 
 
 AIMS = (
@@ -56,6 +60,7 @@ AIMS = (
     Aim("velocity", "Mihi", "finetuned", over="profile"),
     Aim("velocity", "Chewie", "finetuned", over="gru"),
     Aim("velocity", "Mihi", "finetuned", over="gru"),
+    Aim("velocity", "Chewie", "few_20", over="few_20_scratch", by=0.10),
     Aim("position", "Chewie", "frozen_apart"),
     Aim("direction", "Chewie", "frozen_apart", not_below=True),
     Aim("direction", "Mihi", "frozen_apart", not_below=True),
@@ -181,9 +186,29 @@ def _add_behavior(page: MarkdownPage, targets: dict[str, Rows]) -> None:
             [[TITLES[row], *(cell for rows in with_courses.values() for cell in _course(rows, row))]
              for row in compared if row not in CONTROLS],
         )  # fmt: skip
+    _add_few_labels(page, targets)
     _add_aims(page, targets)
     page.heading("Verdicts", 3)
     page.items(_verdicts(targets, [row for row in compared if row not in CONTROLS]))
+
+
+def _add_few_labels(page: MarkdownPage, targets: dict[str, Rows]) -> None:
+    """Add what decoders reach that were given few labelled trials, and beside them those with all."""
+    lines = []
+    for target, rows in targets.items():
+        for trials in FEW:
+            if (ours := f"few_{trials}") in rows:
+                scores = [_score(rows, ours + end) for end in FEW_COLUMNS]
+                gains = [_gain(rows, ours, ours + end) for end in ("_rate", "_scratch")]
+                lines.append([target.replace("/", ", "), str(trials), *scores, *gains, str(len(rows[ours]))])
+        if lines and "finetuned" in rows:
+            scores = [_score(rows, row) for row in ("rate", "frozen_apart", "both_apart", "scratch", "finetuned")]
+            gains = [_gain(rows, "finetuned", row) for row in ("rate", "scratch")]
+            lines.append([target.replace("/", ", "), "all", *scores, *gains, str(len(rows["finetuned"]))])
+    if lines:
+        page.heading("With few labelled trials", 3)
+        page.say(FEW_LABELS)
+        page.table(["", "trials", *FEW_COLUMNS.values(), "over rates", "over from scratch", "seeds"], lines)
 
 
 def _add_hidden(page: MarkdownPage, targets: dict[str, Rows]) -> None:
@@ -215,6 +240,19 @@ def _gain(rows: Rows, row: str, over: str) -> str:
     return gain(rows[row], rows[over]).text(signed=True)
 
 
+def _title(row: str) -> str:
+    """The name of a row, those with few labels too.
+
+    Example:
+        >>> _title("few_20_scratch")
+        'from scratch, 20 labelled trials'
+    """
+    if row in TITLES:
+        return TITLES[row]
+    _, trials, *end = row.split("_")
+    return f"{FEW_COLUMNS['_' + end[0] if end else '']}, {trials} labelled trials"
+
+
 def _seeds(targets: dict[str, Rows], row: str) -> str:
     counts = sorted({len(rows[row]) for rows in targets.values() if row in rows})
     return f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
@@ -240,16 +278,18 @@ def _aim(aim: Aim, rows: Rows) -> list[str]:
     asked = (
         f"at least {aim.at_least:g}"
         if aim.at_least is not None
-        else f"{'not below' if aim.not_below else 'above'} {TITLES[aim.over]}"
+        else f"{'not below' if aim.not_below else 'above'} {_title(aim.over)}"
     )
+    if aim.by:
+        asked += f" by {aim.by:g}"
     if aim.row not in rows or aim.over not in rows:
-        return [what, TITLES[aim.row], asked, "not run", ""]
+        return [what, _title(aim.row), asked, "not run", ""]
     if aim.at_least is not None:
         found = figure(rows[aim.row])
-        return [what, TITLES[aim.row], asked, found.text(), "yes" if found.value >= aim.at_least else "no"]
+        return [what, _title(aim.row), asked, found.text(), "yes" if found.value >= aim.at_least else "no"]
     found = gain(rows[aim.row], rows[aim.over])
-    met = found.high >= 0 if aim.not_below else found.low > 0
-    return [what, TITLES[aim.row], asked, found.text(signed=True), "yes" if met else "no"]
+    met = found.high >= 0 if aim.not_below else found.low > 0 and found.value >= aim.by
+    return [what, _title(aim.row), asked, found.text(signed=True), "yes" if met else "no"]
 
 
 def _verdicts(targets: dict[str, Rows], compared: list[str]) -> list[str]:

@@ -7,23 +7,27 @@ A further row is a function here with a line in `WORK`, its name in `decoding_se
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from finetune.finetune_settings import FinetuneSettings
+from finetune.heads.full_finetuning import Starts, full
 from finetune.heads.gru_decoder import decode_with_gru
 from finetune.heads.head_probe import ByFold, Fitted, probe, probe_with_rates
-from finetune.heads.reference_rows import random_weights, rows_over_time
+from finetune.heads.label_curve import label_curve
+from finetune.heads.reference_rows import from_scratch, random_weights, rows_over_time
 from finetune.reproduce.common.stored_sums import pack_gains, pack_sums
 from finetune.reproduce.decoding.co_smoothing import HiddenUnits, bits_per_spike, by_model, by_regression, gained
+from finetune.reproduce.decoding.decoding_settings import FEW
 from finetune.reproduce.decoding.pretrained_models import PretrainedModels
 from finetune.tasks.window_task import WindowProblem
 from foundation.evaluation.metrics import Predictions, primary
 from foundation.evaluation.readings import Features
-from foundation.evaluation.splits import Fold, Split
+from foundation.evaluation.splits import Fold, Split, TooLittleError
+from foundation.models import EIT
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,34 @@ def make_frozen_apart(target: Target, models: PretrainedModels, settings: Finetu
     return _frozen(target, settings, of_block, "_apart")
 
 
+def make_finetuned(target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
+    """Models that were pretrained without the block that they are tested on, finetuned, with their readout beside."""
+    problem, starts = target.problem, _starts_apart(target, models, settings)
+    rates, split = problem.rate_features(), target.split
+    probes = probe_with_rates(problem, rates, lambda k: starts(k)[1], split, settings, shuffled=False)
+    return {"finetuned": _made(full(problem, starts, probes.both, split, settings))}
+
+
+def make_scratch(target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
+    """The same training from random weights, with the readout of rates beside."""
+    problem, rates, split = target.problem, target.problem.rate_features(), target.split
+    starts = from_scratch(problem, models(settings.seed), settings.seed)
+    probes = probe_with_rates(problem, rates, starts(0)[1], split, settings, shuffled=False)
+    return {"scratch": _made(full(problem, starts, probes.rate, split, settings))}
+
+
+def make_few(trials: int, target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
+    """Rates, frozen, both, finetuned and from scratch with so few labelled trials of each fold."""
+    settings = replace(settings, full=replace(settings.full, label_curve=[trials]))
+    scratch = from_scratch(target.problem, models(settings.seed), settings.seed)
+    curve = label_curve(target.problem, _starts_apart(target, models, settings), scratch, target.split, settings)
+    point = next(curve, None)
+    if point is None:
+        raise TooLittleError(f"{target.name} has too few trials in a fold to take {trials} of them")
+    ends = {"full": "", "rate": "_rate", "probe": "_frozen", "both": "_both", "scratch": "_scratch"}
+    return {f"few_{trials}{end}": Made.of(point.rows[name]) for name, end in ends.items()}
+
+
 def make_gru(target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
     """A recurrent decoder of rates that sees the whole trial, trained on labels alone."""
     return {"gru": _made(decode_with_gru(target.problem, target.split, settings, causal=False))}
@@ -148,6 +180,9 @@ WORK: dict[str, Work] = {
     "rates": Work(make_rates, BEHAVIOR),
     "frozen": Work(make_frozen, BEHAVIOR, uses="all"),
     "frozen_apart": Work(make_frozen_apart, BEHAVIOR, uses="apart"),
+    "finetuned": Work(make_finetuned, BEHAVIOR, uses="apart"),
+    "scratch": Work(make_scratch, BEHAVIOR, uses="all"),  # the architecture, and the seed
+    **{f"few_{trials}": Work(partial(make_few, trials), ("velocity",), uses="apart") for trials in FEW},
     "others": Work(make_others, HIDDEN),
     "co_smoothing": Work(make_co_smoothing, HIDDEN, uses="apart"),
     "random": Work(make_random, BEHAVIOR, uses="all"),  # the architecture, and the seed
@@ -171,6 +206,17 @@ def _frozen(
         f"both{end}": _made(probes.both),
         f"shuffled{end}": Made(float(np.mean(probes.control)), dealt),
     }
+
+
+def _starts_apart(target: Target, models: PretrainedModels, settings: FinetuneSettings) -> Starts:
+    """For each test block the model that was pretrained without it, and its features."""
+
+    @cache
+    def of_block(block: int) -> tuple[EIT, Sequence[Features]]:
+        model = models(settings.seed, block)
+        return model, target.problem.features(model)
+
+    return of_block
 
 
 def _made(fitted: Fitted) -> Made:

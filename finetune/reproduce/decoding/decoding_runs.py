@@ -133,6 +133,7 @@ def planned(settings: DecodingTable, targets: list[Target], models: PretrainedMo
     blocks = {"": (), "all": (None,), "apart": tuple(range(settings.folds))}
     digests = {recording.subject.id: source_digest(recording) for recording in models.catalog}
     windows, gru = asdict(settings.windows), {k: v for k, v in asdict(settings.gru).items() if k != "run"}
+    full = {k: v for k, v in asdict(settings.full).items() if k not in ("from_scratch", "label_curve")}
     for place, seed in enumerate(settings.seeds):
         for name in [name for name in WORK if name in settings.work]:
             if name in FIXED and place:
@@ -145,6 +146,8 @@ def planned(settings: DecodingTable, targets: list[Target], models: PretrainedMo
                 own["control_repeats"] = settings.control_repeats
             if name.startswith("gru"):
                 own["gru"] = gru
+            if name in ("finetuned", "scratch") or name.startswith("few_"):
+                own["full"] = full
             for target in targets:
                 if target.label not in work.labels:
                     continue
@@ -194,6 +197,7 @@ def _make(run: Run, models: PretrainedModels, settings: DecodingTable, table: Pa
         control_repeats=settings.control_repeats,
         windows=settings.windows,
         gru=settings.gru,
+        full=settings.full,
     )
     rows = WORK[run.work].make(run.target, models, evaluation)
     seconds = round(time.perf_counter() - began, 1)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from finetune.finetune_settings import GRUSettings, WindowSettings
+from finetune.finetune_settings import FullSettings, GRUSettings, WindowSettings
 from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_limits import Count, Limited, at_least
 
 LABELS = ("velocity", "position", "direction", "hidden_units")
 # Pieces of work, of which each makes one row or several (`decoding_rows`), in the order in which they are done.
-WORK = ("rates", "frozen", "frozen_apart", "others", "co_smoothing", "random", "gru", "gru_causal")
+FEW = (20, 40, 80)  # labelled trials of a fold
+WORK = (
+    *("rates", "frozen", "frozen_apart", "finetuned", "scratch", *(f"few_{trials}" for trials in FEW)),
+    *("others", "co_smoothing", "random", "gru", "gru_causal"),
+)
 FIXED = ("rates", "others")  # nothing in them is drawn: made once, under the first seed
 
 
@@ -24,8 +28,10 @@ class DecodingTable(Limited):
         labels: ``velocity``, ``position``, ``direction`` (of trials), and ``hidden_units``, of which the counts are
             told from the other units; an animal without one of them has no such target.
         work: ``rates`` (the floor and all controls without a model), ``frozen`` (pretrained on all activity),
-            ``frozen_apart`` (for each test block a model that was pretrained without it), ``random`` weights, ``gru``
-            and ``gru_causal``; of hidden units ``others`` (Poisson regression from the other units) and
+            ``frozen_apart`` (for each test block a model that was pretrained without it), ``finetuned`` (such models
+            finetuned), ``scratch`` (the same training from random weights), ``few_20``, ``few_40`` and ``few_80`` (all
+            of these with so few labelled trials, of velocity), ``random`` weights, ``gru`` and ``gru_causal``; of
+            hidden units ``others`` (Poisson regression from the other units) and
             ``co_smoothing`` (models that were pretrained without the test block).
         seeds: of pretraining, random weights and recurrent networks; each makes a run of every row.
         pretrain: a config of `foundation pretrain`: its file, or the name of a shipped one.
@@ -35,6 +41,7 @@ class DecodingTable(Limited):
         threads: of torch.
         windows: windows that labels are decoded from, as `foundation finetune` has them.
         gru: recurrent decoders of firing rates; ``run`` is not looked at.
+        full: finetuning; ``from_scratch`` and ``label_curve`` are not looked at.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -51,6 +58,7 @@ class DecodingTable(Limited):
     threads: Count = 1
     windows: WindowSettings = field(default_factory=WindowSettings)
     gru: GRUSettings = field(default_factory=GRUSettings)
+    full: FullSettings = field(default_factory=FullSettings)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,7 +9,7 @@ TITLES = {
     "both": "rates and frozen, all activity",
     "both_apart": "rates and frozen, without the test block",
     "scratch": "from scratch",
-    "finetuned": "finetuned",
+    "finetuned": "finetuned, pretrained without the test block",
     "gru": "GRU of rates",
     "gru_causal": "causal GRU of rates",
     "profile": "named direction's mean course",
@@ -22,6 +22,14 @@ TITLES = {
 }
 OF_HIDDEN = ("co_smoothing", "others")
 CONTROLS = ("profile", "oracle", "time")
+
+FEW_COLUMNS = {
+    "_rate": "firing rates",
+    "_frozen": "frozen",
+    "_both": "rates and frozen",
+    "_scratch": "from scratch",
+    "": "finetuned",
+}
 
 PREPARATION = 'foundation ingest --input "$FOUNDATION_DATA/nwb/reach" --store store'
 
@@ -58,6 +66,10 @@ TRIED = """- Before the rule was fixed, the recipe was tried on these recordings
   the read-in gave no more than plain square roots (0.83 against 0.84 for Chewie, in an earlier form of the stream and
   of the readout).
 - The recipe was not changed after that, and never tuned for pretraining without the test block."""
+
+FEW_LABELS = """So many labelled trials of each fold, drawn by the seed, the fewer always among the more; test trials
+stay, and all is chosen inside the few. Models were pretrained without the test block. Gains of *finetuned* are paired,
+and bold where the interval is above 0."""
 
 HIDDEN = """Units are dealt into five groups. Each group in turn is hidden throughout the trials of a test block, and
 its counts in bins of 0.1 s are predicted from the other units. Bits a spike are above the units' mean rates in the

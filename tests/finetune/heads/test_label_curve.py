@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from finetune.heads.label_curve import fewer_trials, label_curve
+from finetune.heads.reference_rows import from_scratch
 from foundation.evaluation.metrics import score, sums
 
 
@@ -23,7 +24,9 @@ def test_a_model_is_read_and_finetuned_with_few_labels(problems, population_mode
     problem = problems["velocity"]
     settings = replace(settings, full=replace(settings.full, label_curve=[4, 20, 40]))
     split = problem.split(3, 0)
-    points = list(label_curve(problem, population_model, population_model, split, settings))
+    features = problem.features(population_model)
+    scratch = from_scratch(problem, population_model, seed=0)
+    points = list(label_curve(problem, lambda _: (population_model, features), scratch, split, settings))
     assert [point.trials for point in points] == [4, 20], "40 are more than a fold has"
     values = []
     for point in points:

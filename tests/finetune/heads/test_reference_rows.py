@@ -130,7 +130,7 @@ def test_models_of_units_and_of_the_population_are_read_and_finetuned(
     settings = replace(settings, random_weights=False, gru=GRUSettings(run=False))
     probes, references = probe_and_references(problem, model, features, split, settings)
     assert set(references.rows) >= {"rate", "both", "majority"}
-    tuned = full(problem, model, probes.both, features[-1].x_TF, split, settings)
+    tuned = full(problem, lambda _: (model, features), probes.both, split, settings)
     beside = probes.both.predictions
     assert len(tuned.choices["updates"]) == 3
     np.testing.assert_array_equal(tuned.predictions.y_S, beside.y_S)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from finetune.finetune_settings import GRUSettings
+from finetune.finetune_settings import FullSettings, GRUSettings
 from finetune.reproduce import DecodingTable, ReproduceSettings, reproduce
 from finetune.reproduce.common.run_results import read_all
+from finetune.reproduce.decoding.decoding_settings import WORK
 from foundation.store import (
     Catalog,
     Interval,
@@ -17,7 +18,7 @@ from foundation.store import (
     write_recording,
 )
 
-N_TRIALS, BINS, UNITS = 24, 6, 8
+N_TRIALS, BINS, UNITS = 48, 6, 8
 PRETRAIN = """
 steps: 2
 checkpoint_every: 2
@@ -68,12 +69,14 @@ def settings(place) -> ReproduceSettings:
     table = DecodingTable(
         subjects=["Ann", "Bob"],
         labels=["velocity", "direction", "hidden_units"],
+        work=[name for name in WORK if name not in ("few_40", "few_80")],  # a fold has fewer trials
         seeds=[0, 1],
         pretrain=str(place / "pretrain.yaml"),
         models=str(place / "models"),
         folds=2,
         control_repeats=3,
         gru=GRUSettings(units=4, max_epochs=2, dropouts=[0.2]),
+        full=FullSettings(steps=2, checks=1, tokens_per_step=512),
     )
     return ReproduceSettings(
         store=str(place / "store"), output=str(place / "results"), name="reach", page=str(place / "page.md"),

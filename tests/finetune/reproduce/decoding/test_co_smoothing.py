@@ -45,7 +45,7 @@ def test_bits_are_those_of_a_loop_over_trials(target):
                     events += true
             assert found[place] == pytest.approx([nats, events])
             place += 1
-    assert place == len(found) == 24
+    assert place == len(found) == 48
 
 
 def test_counts_of_hidden_units_do_not_reach_what_is_said_of_them(target):

@@ -26,10 +26,12 @@ from foundation.store import Catalog, Interval, Store
 def test_each_seed_makes_every_row_and_what_is_not_drawn_is_made_once(rows):
     seeds = {name: [r.seed for r in found] for name, found in rows.items()}
     fixed = {"rate", "rate_own", "time", "profile", "oracle"}
-    drawn = {f"{row}{end}" for row in ("frozen", "both", "shuffled") for end in ("", "_apart")} | {"random"}
+    drawn = {f"{row}{end}" for row in ("frozen", "both", "shuffled") for end in ("", "_apart")}
+    drawn |= {"random", "finetuned", "scratch"}
+    few = {f"few_20{end}" for end in ("", "_rate", "_frozen", "_both", "_scratch")}
     for subject in ("Ann", "Bob"):
         mine = {name.split("/")[2]: found for name, found in seeds.items() if name.startswith(f"velocity/{subject}/")}
-        assert mine == {row: [0] for row in fixed} | {row: [0, 1] for row in drawn | {"gru", "gru_causal"}}
+        assert mine == {row: [0] for row in fixed} | {row: [0, 1] for row in drawn | few | {"gru", "gru_causal"}}
         mine = {name.split("/")[2]: found for name, found in seeds.items() if name.startswith(f"direction/{subject}/")}
         assert mine == {"rate": [0]} | {row: [0, 1] for row in drawn}
         assert seeds[f"hidden_units/{subject}/others"] == [0]
@@ -123,7 +125,7 @@ def test_the_page_renders_with_no_seed_with_one_and_with_several(rows, place, tm
     lines = read_results(place / "results/reach.jsonl")
     (tmp_path / "reach.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines if not line["seed"]))
     one, several = decoding_page(tmp_path, ""), (place / "page.md").read_text()
-    assert "Seeds so far: 0. velocity, Ann: 144 samples in 24 trials." in one
+    assert "Seeds so far: 0. velocity, Ann: 288 samples in 48 trials." in one
     assert "Seeds so far: 0, 1." in several
     row = next(line for line in several.splitlines() if line.startswith("| frozen, without the test block | "))
     found = figure(rows["velocity/Ann/frozen_apart"])
@@ -134,7 +136,9 @@ def test_the_page_renders_with_no_seed_with_one_and_with_several(rows, place, tm
         f"| frozen, without the test block | {figure(rows['velocity/Ann/frozen_apart'][:1]).text()} |"
     )
     assert row.endswith("| 1 |")
-    assert "Not run: from scratch; finetuned." in several
+    assert "Not run:" not in several
+    assert "| velocity, Ann | 20 | " in several
+    assert "over from scratch" in several
     assert str(place) not in several
 
 
