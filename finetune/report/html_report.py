@@ -14,10 +14,19 @@ import torch
 
 from finetune.current_results import Current, digests, read_current
 from finetune.finetune_settings import ReportSettings
-from finetune.report.result_pictures import activity_map, raster, read_metrics, target_figure, training_curves, unit_map
+from finetune.report.result_pictures import (
+    activity_map,
+    label_curve_figure,
+    raster,
+    read_metrics,
+    target_figure,
+    training_curves,
+    unit_map,
+)
 from finetune.report.score_table import (
     COLUMNS,
     CONTROLS,
+    CURVE,
     TITLES_OF,
     Row,
     cell,
@@ -319,7 +328,7 @@ def _tasks(made: list[Row], folder: Path | None) -> list[dict]:
             "readouts": _readouts(row),
             "facts": _facts(shown),
             "notes": notes,
-            "picture": _picture(shown, folder, notes),
+            "pictures": [p for p in (_picture(shown, folder, notes), _curve(row)) if p is not None],
         }
         tasks.setdefault(shown.task, []).append(target)
     return [{"title": TASK_TITLES.get(task, task), "targets": targets} for task, targets in tasks.items()]
@@ -375,6 +384,21 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         facts.append((f"other metrics, {TITLES_OF[result.mode]}", others))
     facts.append(("time", f"{result.seconds:.0f} s"))
     return facts
+
+
+def _curve(row: Row) -> Picture | None:
+    """Readouts over the number of labelled trials, where they were made."""
+    result = row.results.get("full")
+    if result is None or not result.curve:
+        return None
+    names = {name: TITLES_OF[name] for name in CURVE}
+    first = result.curve[0]
+    alt = (
+        f"{result.title} with few labelled trials: with {first.trials} the finetuned model has "
+        f"{cell(first.scores['full'], result.metric)}, firing rates {cell(first.scores['rate'], result.metric)}."
+    )
+    caption = "With few labelled trials, drawn by the seed; bars are 95 % intervals"
+    return Picture(label_curve_figure(result, row.scores, names), alt, caption)
 
 
 def _picture(result: Result, folder: Path | None, notes: list[str]) -> Picture | None:

@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 
-from finetune.result import Result
+from finetune.result import Result, Score
 from foundation.common.output.pictures import BLUES, COLOURS, GRID, INK, MARKERS, drawing
-from foundation.evaluation.metrics import CLASSES, Predictions, sums
+from foundation.evaluation.metrics import CLASSES, TITLES, Predictions, sums
 
 
 def target_figure(result: Result, predictions: Predictions) -> bytes:
@@ -69,6 +69,40 @@ def predicted_against_true(predictions: Predictions, names: list[str], title: st
             cloud.set_ylim(low - margin, high + margin)
             cloud.set_xlabel("true")
             cloud.set_ylabel("predicted")
+    return sheet.content
+
+
+def label_curve_figure(result: Result, whole: dict[str, Score], names: dict[str, str]) -> bytes:
+    """The primary metric over the number of labelled trials, a line for each readout; the last place has all trials.
+
+    Args:
+        result: of ``full``, with a curve.
+        whole: readout -> its score with all trials.
+        names: readout -> its title, in the order of the lines; those that no point has are left out.
+    """
+    scores = [*(point.scores for point in result.curve), whole]
+    places = np.arange(len(scores))
+    with drawing(6.4, 3.6) as sheet:
+        axes = sheet.figure.add_subplot()
+        shown = [name for name in names if any(name in some for some in scores[:-1])]
+        for k, name in enumerate(shown):
+            here = np.array([place for place in places if name in scores[place]])
+            found = [scores[place][name] for place in here]
+            value = np.array([score.metrics[result.metric] for score in found])
+            low, high = (
+                np.array([value[i] if end is None else end for i, end in enumerate(ends)], dtype=float)
+                for ends in ([score.low for score in found], [score.high for score in found])
+            )
+            at = here + 0.06 * (k - (len(shown) - 1) / 2)
+            bars = np.maximum(np.stack([value - low, high - value]), 0)
+            colour, marker = COLOURS[k % 8], MARKERS[k % len(MARKERS)]
+            axes.errorbar(at, value, bars, label=names[name], color=colour, marker=marker, ms=5, lw=1.4, capsize=2)
+        axes.set_xticks(places, [*(str(point.trials) for point in result.curve), "all"])
+        axes.set_xlabel("labelled trials of a fold")
+        axes.set_ylabel(TITLES[result.metric])
+        axes.set_title(result.title, fontsize=10, loc="left")
+        axes.grid(color=GRID, lw=0.5)
+        axes.legend(frameon=False, fontsize=8)
     return sheet.content
 
 

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from finetune.report.result_pictures import confusion, predicted_against_true, scales, training_curves, unit_map
+from finetune.report.result_pictures import (
+    confusion,
+    predicted_against_true,
+    scales,
+    training_curves,
+    unit_map,
+)
 from foundation.evaluation.linear_readout import fit, make_basis
 from foundation.evaluation.metrics import Predictions
 

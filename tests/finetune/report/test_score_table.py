@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from finetune.report.html_report import write_report
 from finetune.report.score_table import table
 from finetune.result import CurvePoint, Evaluation, Gain, Result, Score, from_json, to_json
 
@@ -46,3 +47,13 @@ def test_a_result_with_a_curve_is_read_as_it_was_written():
     result = replace(RESULT, curve=[POINT, replace(POINT, over_scratch=None)], gain_scratch=Gain(0.1))
     assert from_json(to_json(result)) == result
     assert from_json(to_json(RESULT)) == RESULT
+
+
+def test_the_report_draws_a_curve_over_labels_where_there_is_one(tmp_path):
+    curved = write_report([replace(RESULT, curve=[POINT])], tmp_path / "curve.html").read_text()
+    plain = write_report([RESULT], tmp_path / "plain.html").read_text()
+    said = "with 20 the finetuned model has 0.50 [0.40, 0.60], firing rates 0.30 [0.20, 0.40]"
+    assert said in curved
+    assert "few labelled trials" not in plain
+    assert curved.count("data:image/png") == plain.count("data:image/png") + 1
+    assert "from scratch" in plain
