@@ -9,7 +9,7 @@ import numpy as np
 
 from finetune.reproduce.common.run_results import RunResult, read_all, tables_of
 from finetune.reproduce.common.stored_sums import BITS, unpack_sums
-from finetune.reproduce.decoding.decoding_settings import FEW, LABELS
+from finetune.reproduce.decoding.decoding_settings import FEW, LABELS, PLACE
 from finetune.reproduce.decoding.decoding_text import (
     CONTROLS,
     FEW_COLUMNS,
@@ -64,7 +64,11 @@ AIMS = (
     Aim("position", "Chewie", "frozen_apart"),
     Aim("direction", "Chewie", "frozen_apart", not_below=True),
     Aim("direction", "Mihi", "frozen_apart", not_below=True),
-)
+    *(Aim(label, subject, "frozen_apart", over=over) for label in ("velocity", "position")
+      for subject in ("targets01", "targets02") for over in (FLOOR, "gru")),
+    *(Aim("position", subject, "frozen_apart", over=over)
+      for subject in ("rat-linear-track", "rat-w-maze") for over in (FLOOR, "gru", "place")),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,8 @@ def decoding_page(folder: Path, command: str) -> str:
     tables = {table.stem: by_target(read_all(table)) for table in tables_of(folder)}
     page = MarkdownPage("Decoding of behaviour by pretrained models")
     page.say(RULE)
-    page.code(f"{PREPARATION}\n{command}")
     if not any(tables.values()):
+        page.code(f"{PREPARATION['decoding-reach']}\n{command}")
         page.say("No run is there yet.")
     for name, targets in tables.items():
         if targets:
@@ -145,6 +149,8 @@ def around_profile(results: list[RunResult], oracle: list[RunResult]) -> float:
 def _add_table(page: MarkdownPage, name: str, targets: dict[str, Rows]) -> None:
     seeds = sorted({r.seed for rows in targets.values() for found in rows.values() for r in found})
     page.heading(name)
+    if name in PREPARATION:
+        page.code(f"{PREPARATION[name]}\nfoundation reproduce --config reproduce/{name} --store store")
     page.say(
         f"Seeds so far: {', '.join(map(str, seeds))}. "
         + " ".join(_about(target, rows) for target, rows in targets.items())
@@ -156,7 +162,8 @@ def _add_table(page: MarkdownPage, name: str, targets: dict[str, Rows]) -> None:
     if hidden:
         _add_hidden(page, hidden)
     order = {row for rows in (*targets.values(), *hidden.values()) for row in rows}
-    missing = [TITLES[row] for row in TITLES if row not in order]
+    expected = [row for row in TITLES if row not in PLACE or name == "decoding-tracks"]
+    missing = [TITLES[row] for row in expected if row not in order]
     if missing:
         page.say(f"Not run: {'; '.join(missing)}.")
 
@@ -227,7 +234,9 @@ def _about(target: str, rows: Rows) -> str:
     first = next(iter(rows.values()))[0]
     detail = first.detail
     what = target.replace("/", ", ").replace("_", " ")
-    return f"{what}: {detail['samples']:,} samples in {detail['parts']} {detail['part_name']}."
+    width = first.config["windows"]["behavior_token"]
+    bins = f" of {width:g} s" if width != 0.1 else ""
+    return f"{what}: {detail['samples']:,} bins{bins} in {detail['parts']} {detail['part_name']}."
 
 
 def _score(rows: Rows, row: str) -> str:

@@ -16,8 +16,9 @@ import numpy as np
 from finetune.finetune_settings import FinetuneSettings
 from finetune.heads.full_finetuning import Starts, full
 from finetune.heads.gru_decoder import decode_with_gru
-from finetune.heads.head_probe import ByFold, Fitted, probe, probe_with_rates
+from finetune.heads.head_probe import ByFold, Fitted, gather, probe, probe_with_rates
 from finetune.heads.label_curve import label_curve
+from finetune.heads.place_decoder import CAUSAL, SMOOTHED, decode_place
 from finetune.heads.reference_rows import from_scratch, random_weights, rows_over_time
 from finetune.reproduce.common.stored_sums import pack_gains, pack_sums
 from finetune.reproduce.decoding.co_smoothing import HiddenUnits, bits_per_spike, by_model, by_regression, gained
@@ -175,6 +176,16 @@ def make_co_smoothing(target: Target, models: PretrainedModels, settings: Finetu
     return {"co_smoothing": Made(bits_per_spike(sums_G2), {"sums": pack_gains(sums_G2)})}
 
 
+def make_place(target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
+    """The Bayesian decoder of place that sees the whole window."""
+    return {"place": _place(target, SMOOTHED)}
+
+
+def make_place_causal(target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
+    """The same without any bin of the future."""
+    return {"place_causal": _place(target, CAUSAL)}
+
+
 VALUES, BEHAVIOR, HIDDEN = ("velocity", "position"), ("velocity", "position", "direction"), ("hidden_units",)
 WORK: dict[str, Work] = {
     "rates": Work(make_rates, BEHAVIOR),
@@ -188,6 +199,8 @@ WORK: dict[str, Work] = {
     "random": Work(make_random, BEHAVIOR, uses="all"),  # the architecture, and the seed
     "gru": Work(make_gru, VALUES),
     "gru_causal": Work(make_gru_causal, VALUES),
+    "place": Work(make_place, ("position",)),
+    "place_causal": Work(make_place_causal, ("position",)),
 }
 
 
@@ -217,6 +230,19 @@ def _starts_apart(target: Target, models: PretrainedModels, settings: FinetuneSe
         return model, target.problem.features(model)
 
     return of_block
+
+
+def _place(target: Target, continuity: str) -> Made:
+    problem, width = target.problem, target.problem.token_seconds
+    assert problem.token_S is not None
+    count_SN = problem.counts()[problem.own_bin.rows_SL[:, 0]]
+    start_S = problem.windows.start_W[problem.window_S] + problem.token_S * width
+    y_SK, folds = problem.labels.y_S, target.split.folds
+    found = [
+        decode_place(count_SN, y_SK, start_S, f.train, f.test, bin_seconds=width, continuity=continuity) for f in folds
+    ]
+    chosen = {"smoothing": [d.smoothing for d in found], "walk": [d.walk for d in found]}
+    return Made.of(gather(problem, target.split, [d.mean_SK for d in found]), choices=chosen)
 
 
 def _made(fitted: Fitted) -> Made:

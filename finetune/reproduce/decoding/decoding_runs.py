@@ -20,13 +20,14 @@ from finetune.reproduce.decoding.decoding_rows import WORK, Made, Target
 from finetune.reproduce.decoding.decoding_settings import FIXED, DecodingTable
 from finetune.reproduce.decoding.pretrained_models import PretrainedModels
 from finetune.tasks import Sources, behavior
+from finetune.tasks.task import recording_name
 from finetune.tasks.window_task import WindowProblem
 from foundation.common.errors import ConfigError, FoundationError
 from foundation.common.files.jsonl_results import put_result
 from foundation.common.output.progress import Progress
 from foundation.data.reading.reader import ReaderCache
 from foundation.evaluation import CONTRACT_VERSION
-from foundation.store import Catalog
+from foundation.store import Catalog, StoredRecording
 
 log = logging.getLogger(__name__)
 VERSION = 1
@@ -65,7 +66,7 @@ def run_decoding(settings: DecodingTable, catalog: Catalog, table: Path) -> None
         FoundationError: if a result of another configuration is in the way, or a model does not train.
     """
     torch.set_num_threads(settings.threads)
-    chosen = catalog.select([find_recording(catalog, subject).id for subject in settings.subjects])
+    chosen = catalog.select([find_named(catalog, subject).id for subject in settings.subjects])
     models = PretrainedModels(settings.pretrain, chosen, catalog, weights_folder(settings.models), [])
     targets = find_targets(settings, chosen, models.settings(0).model.patch_length)
     models = replace(models, held_out=held_out_blocks(targets, settings.folds))
@@ -76,6 +77,16 @@ def run_decoding(settings: DecodingTable, catalog: Catalog, table: Path) -> None
         for run in left:
             value = _make(run, models, settings, table)
             shown.step(note=f"{run.main}, seed {run.seed}: {value:.3f}")
+
+
+def find_named(catalog: Catalog, name: str) -> StoredRecording:
+    """Return the recording of an animal and session, joined by a hyphen, or the only one of an animal.
+
+    Raises:
+        ConfigError: if there is none, or an animal has several.
+    """
+    found = [recording for recording in catalog if recording_name(recording) == name]
+    return found[0] if len(found) == 1 else find_recording(catalog, name)
 
 
 def find_targets(settings: DecodingTable, catalog: Catalog, bins_per_token: int) -> list[Target]:
@@ -91,7 +102,7 @@ def find_targets(settings: DecodingTable, catalog: Catalog, bins_per_token: int)
         raise FoundationError(f"{found.failed[0].target}: {found.failed[0].reason}")
     for line in found.skipped:
         log.warning("%s", line)
-    subjects = {find_recording(catalog, subject).id: subject for subject in settings.subjects}
+    subjects = {find_named(catalog, subject).id: subject for subject in settings.subjects}
     targets = []
     for label in settings.labels:
         known: set[str] = set()
@@ -131,7 +142,7 @@ def held_out_blocks(targets: list[Target], folds: int) -> list[dict[str, list[li
 def planned(settings: DecodingTable, targets: list[Target], models: PretrainedModels) -> Iterator[Run]:
     """The runs of a table: all of the first seed, then all of the next."""
     blocks = {"": (), "all": (None,), "apart": tuple(range(settings.folds))}
-    digests = {recording.subject.id: source_digest(recording) for recording in models.catalog}
+    digests = {subject: source_digest(find_named(models.catalog, subject)) for subject in settings.subjects}
     windows, gru = asdict(settings.windows), {k: v for k, v in asdict(settings.gru).items() if k != "run"}
     full = {k: v for k, v in asdict(settings.full).items() if k not in ("from_scratch", "label_curve")}
     for place, seed in enumerate(settings.seeds):

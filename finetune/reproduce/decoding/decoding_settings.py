@@ -16,7 +16,8 @@ WORK = (
     *("rates", "frozen", "frozen_apart", "finetuned", "scratch", *(f"few_{trials}" for trials in FEW)),
     *("others", "co_smoothing", "random", "gru", "gru_causal"),
 )
-FIXED = ("rates", "others")  # nothing in them is drawn: made once, under the first seed
+PLACE = ("place", "place_causal")  # for animals in mazes and on tracks: made where they are asked for
+FIXED = ("rates", "others", *PLACE)  # nothing in them is drawn: made once, under the first seed
 
 
 @dataclass(frozen=True)
@@ -24,15 +25,16 @@ class DecodingTable(Limited):
     """Which rows of the table of decoded behaviour are made, and for which targets.
 
     Args:
-        subjects: animals, each with one recording in the store; one model is pretrained on all of them together.
+        subjects: animals with one recording in the store, or animal and session such as ``rat-w-maze``; one model is
+            pretrained on all of them together.
         labels: ``velocity``, ``position``, ``direction`` (of trials), and ``hidden_units``, of which the counts are
             told from the other units; an animal without one of them has no such target.
         work: ``rates`` (the floor and all controls without a model), ``frozen`` (pretrained on all activity),
             ``frozen_apart`` (for each test block a model that was pretrained without it), ``finetuned`` (such models
             finetuned), ``scratch`` (the same training from random weights), ``few_20``, ``few_40`` and ``few_80`` (all
             of these with so few labelled trials, of velocity), ``random`` weights, ``gru`` and ``gru_causal``; of
-            hidden units ``others`` (Poisson regression from the other units) and
-            ``co_smoothing`` (models that were pretrained without the test block).
+            hidden units ``others`` (Poisson regression from the other units) and ``co_smoothing`` (models that were
+            pretrained without the test block); of an animal's place ``place`` and ``place_causal``, Bayesian decoders.
         seeds: of pretraining, random weights and recurrent networks; each makes a run of every row.
         pretrain: a config of `foundation pretrain`: its file, or the name of a shipped one.
         models: folder in which pretrained models are kept; null: ``foundation/weights`` in the user's cache folder.
@@ -62,7 +64,7 @@ class DecodingTable(Limited):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, values, allowed in (("labels", self.labels, LABELS), ("work", self.work, WORK)):
+        for name, values, allowed in (("labels", self.labels, LABELS), ("work", self.work, WORK + PLACE)):
             unknown = [value for value in values if value not in allowed]
             if unknown or not values:
                 raise ConfigError(f"decoding.{name} is {values}: one or more of {', '.join(allowed)}")

@@ -12,6 +12,8 @@ TITLES = {
     "finetuned": "finetuned, pretrained without the test block",
     "gru": "GRU of rates",
     "gru_causal": "causal GRU of rates",
+    "place": "Bayesian decoder of place",
+    "place_causal": "causal Bayesian decoder of place",
     "profile": "named direction's mean course",
     "oracle": "true direction's mean course",
     "time": "time in the trial",
@@ -31,19 +33,27 @@ FEW_COLUMNS = {
     "": "finetuned",
 }
 
-PREPARATION = 'foundation ingest --input "$FOUNDATION_DATA/nwb/reach" --store store'
+# What makes the store of a table, by the table's name.
+PREPARATION = {
+    "decoding-reach": 'foundation ingest --input "$FOUNDATION_DATA/nwb/reach" --store store',
+    "decoding-random-targets": """foundation simulate izhikevich --config simulate/random-targets
+foundation ingest --input simulated/random-targets --store store""",
+    "decoding-tracks": 'foundation ingest --input "$FOUNDATION_DATA/nwb/rat-track" --store store',
+}
 
 RULE = """What a pretrained model says of behaviour, beside what can be read without one. The rule below was fixed
 before the runs, and every run that was made is on this page.
 
 - **Protocol.** That of `foundation finetune` ([docs/finetune.md](../finetune.md), contract 4): 3 contiguous blocks of
-  trials, each predicted once by readouts that have not seen it; time bins of 0.1 s; whole trials. Rates and models are
-  read by the same readout: ridge regression of all lags for values, class-balanced logistic regression for directions.
+  trials, each predicted once by readouts that have not seen it; time bins of 0.1 s; whole trials. Where there are no
+  trials, blocks and intervals are of windows of time, and the table says how long bins are. Rates and models are read
+  by the same readout: ridge regression of all lags for values, class-balanced logistic regression for directions.
   Penalties, readings, weights and numbers of epochs are chosen inside the training trials, nothing on test blocks.
-- **Pretraining** (`pretrain/population`) hides units and moments, sees no label, and makes one model for all animals
-  of a table. *All activity* includes the activity of the test blocks. *Without the test block*: each block has a model
-  of its own, pretrained on the other time alone (`data.held_out_time`). No window comes nearer to the block than the
-  longest window is long, and rates of units are measured without the block.
+- **Pretraining** (`pretrain/population`, on tracks `pretrain/population-tracks`) hides units and moments, sees no
+  label, and makes one model for all animals of a table. *All activity* includes the activity of the test blocks.
+  *Without the test block*: each block has a model of its own, pretrained on the other time alone
+  (`data.held_out_time`). No window comes nearer to the block than the longest window is long, and rates of units are
+  measured without the block.
 - **Seeds.** Each seed makes pretraining, random weights and recurrent networks anew. Nothing is drawn in the floor, the
   own bin, the mean courses and the time in the trial, so these have one run. Scores are means over seeds. Runs are made
   seed after seed, so an unfinished table has all rows of its first seeds.

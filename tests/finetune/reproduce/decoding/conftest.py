@@ -48,7 +48,10 @@ def reaches(make_recording, subject: str, seed: int):
         domain=Interval(start, start + 0.1 * BINS),
         spikes=Spikes.from_trains(trains),
         intervals={"trials": Interval(start, start + 0.1 * BINS, {"direction": direction})},
-        behavior={"velocity": IrregularTimeSeries(times, velocity, "cm/s")},
+        behavior={
+            "velocity": IrregularTimeSeries(times, velocity, "cm/s"),
+            "position": IrregularTimeSeries(times, 0.1 * velocity, "m"),  # a place that the units follow
+        },
     )
 
 

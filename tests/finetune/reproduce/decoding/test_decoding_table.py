@@ -12,11 +12,14 @@ from finetune.reproduce import DecodingTable, ReproduceSettings, reproduce
 from finetune.reproduce.common.run_results import read_all
 from finetune.reproduce.common.stored_sums import pack_sums, unpack_sums
 from finetune.reproduce.decoding.decoding_page import decoding_page, figure, gain
-from finetune.reproduce.decoding.decoding_runs import find_targets, held_out_blocks
+from finetune.reproduce.decoding.decoding_rows import WORK
+from finetune.reproduce.decoding.decoding_runs import find_targets, held_out_blocks, planned
+from finetune.reproduce.decoding.decoding_text import PREPARATION
 from finetune.reproduce.decoding.pretrained_models import PretrainedModels
 from foundation.common.errors import ConfigError, FoundationError
 from foundation.common.files.jsonl_results import read_results
 from foundation.common.settings.command import build_parser, parse
+from foundation.common.settings.resources import config_names
 from foundation.evaluation.confidence_intervals import gain as gain_of_one
 from foundation.evaluation.confidence_intervals import interval
 from foundation.evaluation.metrics import primary, sums
@@ -75,6 +78,20 @@ def test_another_configuration_is_refused_before_anything_is_made(settings, rows
         reproduce(replace(settings, decoding=replace(settings.decoding, subjects=["Dan"])))
 
 
+def test_place_is_decoded_where_it_is_asked_for_and_a_session_can_be_named(settings, place):
+    catalog = Catalog.open(Store(place / "store"))
+    table = replace(settings.decoding, subjects=["Ann-session0"], labels=["position"], work=["place", "place_causal"])
+    (target,) = find_targets(table, catalog.where("subject == 'Ann'"), 1)
+    assert target.name == "position/Ann-session0"
+    models = PretrainedModels(table.pretrain, catalog, catalog, place / "models", [])
+    assert [(run.work, run.main) for run in planned(table, [target], models)] == [
+        (work, f"position/Ann-session0/{work}") for work in ("place", "place_causal")
+    ]
+    both, causal = (WORK[name].make(target, models, FinetuneSettings("c", "s", "o"))[name] for name in table.work)
+    assert 0.2 < causal.figure < both.figure < 1
+    assert len(both.detail["choices"]["walk"]) == 2
+
+
 def test_models_of_a_block_have_not_seen_what_is_tested_there(settings, place):
     table = settings.decoding
     everything = Catalog.open(Store(place / "store"))
@@ -125,7 +142,7 @@ def test_the_page_renders_with_no_seed_with_one_and_with_several(rows, place, tm
     lines = read_results(place / "results/reach.jsonl")
     (tmp_path / "reach.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines if not line["seed"]))
     one, several = decoding_page(tmp_path, ""), (place / "page.md").read_text()
-    assert "Seeds so far: 0. velocity, Ann: 288 samples in 48 trials." in one
+    assert "Seeds so far: 0. velocity, Ann: 288 bins in 48 trials." in one
     assert "Seeds so far: 0, 1." in several
     row = next(line for line in several.splitlines() if line.startswith("| frozen, without the test block | "))
     found = figure(rows["velocity/Ann/frozen_apart"])
@@ -142,9 +159,14 @@ def test_the_page_renders_with_no_seed_with_one_and_with_several(rows, place, tm
     assert str(place) not in several
 
 
-def test_the_shipped_table_is_settings():
-    given = ["--config", "reproduce/decoding-reach", "--store", "s"]
-    settings = parse(build_parser("reproduce", reproduce, ReproduceSettings), ReproduceSettings, given)
-    assert settings.decoding == DecodingTable()
+def test_shipped_tables_are_settings():
+    shipped = {}
+    for name in (name for name in config_names("reproduce") if name.startswith("reproduce/decoding-")):
+        given = ["--config", name, "--store", "s"]
+        settings = parse(build_parser("reproduce", reproduce, ReproduceSettings), ReproduceSettings, given)
+        assert f"reproduce/{settings.name}" == name
+        assert settings.name in PREPARATION
+        shipped[settings.name] = settings.decoding
+    assert shipped["decoding-reach"] == DecodingTable()
     with pytest.raises(ConfigError, match=r"decoding\.work is \['probe'\]: one or more of rates"):
         DecodingTable(work=["probe"])
