@@ -37,6 +37,7 @@ SCHEMA = pa.schema(
     + [("labels", pa.list_(pa.string())), ("observed", pa.list_(pa.list_(pa.float64())))]
     + [("source", pa.struct([(name, pa.string()) for name in SOURCE]))]
 )
+BLOCK = 1 << 20  # bytes of JSON that Arrow takes apart at a time: what fits into a processor's cache
 AT_ONCE = 1024  # rows that are made together when all are gone through
 SENT = 1 << 16  # rows up to which another process gets the columns themselves, not the name of their file
 
@@ -282,17 +283,18 @@ def to_columns(texts: Sequence[str | bytes]) -> pa.Table:
     Raises:
         StoreError: if Arrow cannot read them as commit records.
     """
-    lines = b"\n".join(text.encode() if isinstance(text, str) else text for text in texts) or b"{}"
+    records = [text.encode() if isinstance(text, str) else text for text in texts] or [b"{}"]
+    block = max(BLOCK, max(map(len, records)) + 1)  # a record lies in one block or in two
     try:
         table = pyarrow.json.read_json(
-            pa.BufferReader(lines),
-            read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(lines) + 1),
+            pa.BufferReader(b"\n".join(records)),
+            read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=block),
             parse_options=pyarrow.json.ParseOptions(explicit_schema=SCHEMA, unexpected_field_behavior="infer"),
         ).flatten()
     except pa.ArrowInvalid as error:
         raise StoreError(f"commit records cannot be read as columns: {error}") from error
     known = [name for name in table.schema.names if name in SCHEMA.names or name.split(".", 1)[0] in PARTS]
-    table = table.select(known).slice(0, len(texts))
+    table = table.select(known).slice(0, len(texts)).combine_chunks()
     if table["source.path"].equals(table["path"]):
         table = table.drop_columns(["source.path"])
     for name in REPEATED:

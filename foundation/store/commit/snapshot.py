@@ -7,7 +7,9 @@ import json
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,8 @@ FLAT = ("id", "subject", "species", "session", "path", "n_units", "n_spikes", "d
 ATTEMPTS = 50
 COLUMNS = 1  # raised whenever columns are kept otherwise than before
 LARGE = 4 << 20  # bytes of a snapshot whose columns are kept in a file
-BATCH = 1 << 15
+BATCH = 1 << 14
+THREADS = min(8, os.cpu_count() or 1)
 UNUSED = 30 * 24 * 3600.0
 
 Record = dict[str, Any]
@@ -115,10 +118,18 @@ def _batches(store: Store, content: pa.Buffer) -> Iterator[tuple[list[str], np.n
 
 def _columns(store: Store, content: pa.Buffer) -> pa.Table:
     """Return the snapshot's columns: first the rows that count, then the others, each in the catalog's order."""
-    parts = []
-    for texts, counts in _batches(store, content):
-        table = to_columns(texts)
-        parts.append(table.append_column("current", pa.array(counts)))
+
+    def part(texts: list[str], counts: np.ndarray) -> pa.Table:
+        return to_columns(texts).append_column("current", pa.array(counts))
+
+    parts: list[pa.Table] = []
+    with ThreadPoolExecutor(THREADS) as pool:  # Arrow takes JSON apart without holding Python's lock
+        waiting: deque[Future[pa.Table]] = deque()
+        for batch in _batches(store, content):
+            waiting.append(pool.submit(part, *batch))
+            if len(waiting) > THREADS:
+                parts.append(waiting.popleft().result())
+        parts += [future.result() for future in waiting]
     table = join_columns(parts or [to_columns([]).append_column("current", pa.array([], pa.bool_()))])
     counts = table["current"].to_numpy()
     if (counts[1:] > counts[:-1]).any():

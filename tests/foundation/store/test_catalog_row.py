@@ -5,14 +5,23 @@ import multiprocessing
 import os
 import pickle
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from foundation.common.errors import StoreError
-from foundation.store import Catalog, CatalogRow, CatalogRows, Source, Store, StoredRecording, write_recording
+from foundation.store import (
+    Catalog,
+    CatalogRow,
+    CatalogRows,
+    Source,
+    Store,
+    StoredRecording,
+    catalog_row,
+    write_recording,
+)
 from foundation.store.catalog_row import join_columns, map_columns, to_columns, write_columns
 from foundation.store.commit import snapshot
 
@@ -57,6 +66,16 @@ def test_tables_are_joined_and_parts_are_chosen():
     assert part.with_label("trials.é").tolist() == [True, False]
     assert part.with_label("other").tolist() == [False, False]
     assert (CatalogRows.of([ROW, ROW]).units_dropped, rows.units_dropped) == (4, 0)
+
+
+def test_a_snapshot_in_many_batches_and_blocks_has_the_rows_of_one(tmp_path, monkeypatch):
+    records = [asdict(replace(row, id=f"{n}-{row.id}")) for n in range(5) for row in (ROW, *OTHERS)]
+    store = Store(tmp_path / "store", create=True)
+    store.swap(snapshot.SNAPSHOT, snapshot.to_parquet(records, []), "")
+    expected = CatalogRows.of_records(sorted(records, key=snapshot.order))
+    monkeypatch.setattr(snapshot, "BATCH", 3)
+    monkeypatch.setattr(catalog_row, "BLOCK", 1)
+    assert same(Catalog.open(store).records, expected)
 
 
 def test_no_rows_are_rows():
