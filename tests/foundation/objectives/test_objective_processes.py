@@ -4,8 +4,6 @@ What one process does is computed here without DeepSpeed. Each process group is 
 """
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -43,7 +41,7 @@ def alone(name: str) -> dict[str, torch.Tensor]:
     return found
 
 
-def together(folder: Path, world: int, stages: list[int], cases: list[str]) -> dict[str, dict[str, torch.Tensor]]:
+def together(fork, folder: Path, world: int, stages: list[int], cases: list[str]) -> dict[str, dict[str, torch.Tensor]]:
     """What a group of processes finds, for each case and stage."""
     result, port = folder / f"world{world}.pt", str(free_port())
     kept = {k: v for k, v in os.environ.items() if k != "FOUNDATION_ALONE"}
@@ -58,8 +56,7 @@ def together(folder: Path, world: int, stages: list[int], cases: list[str]) -> d
         }
         environment = kept | {k: str(v) for k, v in placed.items()} | {"OMP_NUM_THREADS": "1"}
         arguments = [str(HERE / "objective_processes.py"), str(result), ",".join(cases), ",".join(map(str, stages))]
-        with open(folder / f"world{world}-{rank}.log", "w") as log:
-            started.append(subprocess.Popen([sys.executable, *arguments], env=environment, stdout=log, stderr=log))
+        started.append(fork(arguments, environment, folder / f"world{world}-{rank}.log"))
     try:
         for process in started:
             process.wait(timeout=500)
@@ -93,16 +90,16 @@ def compare(found: dict[str, dict[str, torch.Tensor]]) -> None:
 
 
 @pytest.mark.parametrize(("world", "stages"), [(2, [0, 3]), (3, [1, 2])])
-def test_processes_agree_with_one(tmp_path, world, stages):
+def test_processes_agree_with_one(fork, tmp_path, world, stages):
     cases = [name for name in CASES if name not in VARIANTS]
-    found = together(tmp_path, world, stages, cases)
+    found = together(fork, tmp_path, world, stages, cases)
     assert len(found) == len(cases) * len(stages)
     compare(found)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("world", [1, 2, 3])
-def test_processes_agree_with_one_under_every_stage(tmp_path, world):
-    found = together(tmp_path, world, [0, 1, 2, 3], list(CASES))
+def test_processes_agree_with_one_under_every_stage(fork, tmp_path, world):
+    found = together(fork, tmp_path, world, [0, 1, 2, 3], list(CASES))
     assert len(found) == len(CASES) * 4
     compare(found)

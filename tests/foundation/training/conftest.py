@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import yaml
+from mlflow import MlflowClient
 
 from foundation.data import DataSettings
 from foundation.objectives import NeurPIRSettings, ObjectiveSettings
-from foundation.training import ModelSettings, OptimizerSettings, PretrainSettings
+from foundation.training import ModelSettings, OptimizerSettings, PretrainSettings, pretrain
 from foundation.training.distributed.rendezvous import free_port
 
 
-@pytest.fixture
-def tiny(small_store, tmp_path):
-    """Builds settings of a short run on the small store; keyword arguments change them."""
+@pytest.fixture(scope="session")
+def empty_runs(tmp_path_factory) -> Path:
+    """An MLflow database without runs: laying out its tables takes two seconds, copying it none."""
+    path = tmp_path_factory.mktemp("runs") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
 
-    def build(**changes) -> PretrainSettings:
+
+@pytest.fixture(scope="session")
+def short_run(small_store):
+    """Builds settings of a short run on the small store, with an output; keyword arguments change them."""
+
+    def build(output: Path | str, **changes) -> PretrainSettings:
         base = {
             "store": str(small_store),
-            "output": str(tmp_path / "run"),
+            "output": str(output),
             "steps": 6,
             "checkpoint_every": 2,
             "log_every": 1,
@@ -37,6 +45,25 @@ def tiny(small_store, tmp_path):
         return PretrainSettings(**(base | changes))
 
     return build
+
+
+@pytest.fixture
+def tiny(short_run, tmp_path, empty_runs):
+    """Builds settings of a short run whose output is in the test's folder; keyword arguments change them."""
+    shutil.copy(empty_runs, tmp_path / "mlflow.db")
+    return lambda **changes: short_run(**({"output": tmp_path / "run"} | changes))
+
+
+@pytest.fixture(scope="module")
+def left_alone(short_run, tmp_path_factory, empty_runs) -> Path:
+    """The output of a short run that nothing disturbed. Tests compare theirs with it, and only read it.
+
+    One for each module: once an engine of ZeRO stage 3 was made in a process, its later runs differ in their last bits.
+    """
+    folder = tmp_path_factory.mktemp("left-alone")
+    shutil.copy(empty_runs, folder / "mlflow.db")
+    pretrain(short_run(output=folder / "run"))
+    return folder / "run"
 
 
 PLACED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "FOUNDATION_ALONE")
@@ -54,26 +81,27 @@ def outside(tmp_path):
 
 
 @pytest.fixture
-def ranks(tmp_path, outside):
-    """Starts the processes of a run without a launcher; what still lives at the end is killed."""
+def ranks(tmp_path, outside, fork):
+    """Starts the processes of a run without a launcher; what still lives at the end is killed.
+
+    ``program`` is what a process runs, a module or a script.
+    """
     started = []
 
-    def start(settings, world=2, **changes) -> list[subprocess.Popen]:
+    def start(settings, world=2, program=("-m", "foundation.training"), **changes) -> list:
         config = tmp_path / f"{Path(settings.output).name}-ranks.yaml"
         config.write_text(yaml.safe_dump(asdict(settings)))
         place = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
         for rank in range(world):
             own = outside(RANK=str(rank), LOCAL_RANK=str(rank), **place, **changes)
-            command = [sys.executable, "-m", "foundation.training", "--config", str(config)]
-            errors = open(tmp_path / f"rank-{rank}.err", "w")  # noqa: SIM115
-            started.append(subprocess.Popen(command, env=own, stderr=errors))
-            errors.close()
+            errors = tmp_path / f"rank-{rank}.err"
+            errors.unlink(missing_ok=True)
+            started.append(fork([*program, "--config", str(config)], own, errors))
         return started[-world:]
 
     yield start
     for process in started:
-        if process.poll() is None:
-            process.kill()
+        process.kill()
         process.wait()
 
 

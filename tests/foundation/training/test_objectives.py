@@ -69,19 +69,13 @@ def metrics(output) -> list[dict]:
     return [json.loads(line) for line in (Path(output) / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """One MLflow database for all runs of this file: making one takes seconds."""
-    return f"sqlite:///{tmp_path_factory.mktemp('runs')}/mlflow.db"
-
-
 @pytest.fixture
-def of(tiny, small_store, tmp_path, runs):
+def of(tiny, small_store, tmp_path):
     """Settings of a short run with an objective, on a store of its own: surrounding information is written there."""
     shutil.copytree(small_store, tmp_path / "store")
 
     def build(name, **changes):
-        places = {"store": str(tmp_path / "store"), "output": str(tmp_path / f"run-{name}"), "tracking_uri": runs}
+        places = {"store": str(tmp_path / "store"), "output": str(tmp_path / f"run-{name}")}
         if OBJECTIVES[name].own_units():  # one population
             places["validation"] = ValidationSettings(held_out="session != 'session0'")
         if "masked" in OBJECTIVES[name].title:

@@ -31,13 +31,11 @@ def place(bucket):
     assert Checkpoints(f"{bucket}/runs/other").names() == ["step-00000099"]
 
 
-def test_saved_rotated_and_gone_on_from_on_another_machine(tiny, tmp_path, place, caplog):
-    whole = tiny(output=str(tmp_path / "whole"))
+def test_saved_rotated_and_gone_on_from_on_another_machine(tiny, tmp_path, place, left_alone, caplog):
     cut = tiny(output=str(tmp_path / "cut"), saving=SavingSettings(place=place, best="loss"), checkpoint_every=1)
-    pretrain(whole)
     pretrain(cut)
     assert not (tmp_path / "cut" / "checkpoints").exists()
-    expected = model_bytes(whole.output)
+    expected = model_bytes(left_alone)
     assert model_bytes(cut.output) == expected
     there = Checkpoints(place)
     lines = [json.loads(line) for line in (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()]
@@ -73,9 +71,7 @@ def test_what_was_not_committed_is_removed_from_the_bucket(tiny, place, caplog):
     assert model_bytes(settings.output) == expected
 
 
-def test_two_processes_save_one_checkpoint_that_one_goes_on_from(tiny, tmp_path, place, ranks):
-    alone = tiny(output=str(tmp_path / "alone"))
-    pretrain(alone)
+def test_two_processes_save_one_checkpoint_that_one_goes_on_from(tiny, tmp_path, place, ranks, left_alone):
     saving = SavingSettings(place=place)
     two = tiny(output=str(tmp_path / "two"), saving=saving, zero_stage=2)
     started = ranks(two)
@@ -89,12 +85,12 @@ def test_two_processes_save_one_checkpoint_that_one_goes_on_from(tiny, tmp_path,
     there.files.remove("step-00000006")
     shutil.rmtree(tmp_path / "two")
     pretrain(two)
-    losses = [json.loads(line)["loss"] for line in (tmp_path / "alone" / "metrics.jsonl").read_text().splitlines()]
+    losses = [json.loads(line)["loss"] for line in (left_alone / "metrics.jsonl").read_text().splitlines()]
     after = [json.loads(line)["loss"] for line in (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()]
     assert after == pytest.approx(losses[4:], rel=1e-4)
 
 
-def test_a_server_that_goes_away_stops_the_run_which_goes_on_when_it_is_back(tiny, tmp_path, monkeypatch):
+def test_a_server_that_goes_away_stops_the_run_which_goes_on_when_it_is_back(tiny, tmp_path, left_alone, monkeypatch):
     moto, boto3 = pytest.importorskip("moto.server"), pytest.importorskip("boto3")
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -107,8 +103,6 @@ def test_a_server_that_goes_away_stops_the_run_which_goes_on_when_it_is_back(tin
     monkeypatch.setitem(files.S3_OPTIONS, "config_kwargs", once)
     boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="goes-away")
     place = "s3://goes-away/run"
-    whole = tiny(output=str(tmp_path / "whole"))
-    pretrain(whole)
     safety = SafetySettings(retries=1, pause=0.05)
     settings = tiny(output=str(tmp_path / "cut"), saving=SavingSettings(place=place), safety=safety)
     step = Trainer.step
@@ -130,7 +124,7 @@ def test_a_server_that_goes_away_stops_the_run_which_goes_on_when_it_is_back(tin
         assert Checkpoints(place).names() == ["step-00000002"]
         assert Checkpoints(place).damage("step-00000002") == ""
         pretrain(settings)
-        assert model_bytes(settings.output) == model_bytes(whole.output)
+        assert model_bytes(settings.output) == model_bytes(left_alone)
     finally:
         back.stop()
         s3fs.S3FileSystem.clear_instance_cache()

@@ -21,6 +21,11 @@ def losses(settings) -> list[float]:
     return [json.loads(line)["loss"] for line in (Path(settings.output) / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.fixture(scope="module")
+def plain(short_run, tmp_path_factory) -> list[float]:
+    return losses(short_run(output=tmp_path_factory.mktemp("plain") / "run", steps=4))
+
+
 @pytest.mark.parametrize(
     ("stage", "engine"),
     [
@@ -34,8 +39,7 @@ def losses(settings) -> list[float]:
         (3, EngineSettings(offload="cpu")),
     ],
 )
-def test_less_memory_and_the_same_losses(tiny, tmp_path, stage, engine):
-    plain = losses(tiny(output=str(tmp_path / "plain"), steps=4))
+def test_less_memory_and_the_same_losses(tiny, plain, tmp_path, stage, engine):
     saved = tiny(output=str(tmp_path / "saved"), steps=4, zero_stage=stage, engine=engine)
     assert losses(saved) == pytest.approx(plain, rel=1e-4)
     config = json.loads((tmp_path / "saved" / "deepspeed.json").read_text())

@@ -1,8 +1,6 @@
 """A checkpoint of 2 processes loads on 1, and theirs on 3, under any ZeRO stage: the next losses agree."""
 
 import json
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,15 +12,15 @@ from foundation.training.distributed.rendezvous import free_port
 SCRIPT = Path(__file__).with_name("world_processes.py")
 
 
-def run_group(world: int, config: Path, folder: Path, stages: int, outside) -> dict[str, list[float]]:
+def run_group(world: int, config: Path, folder: Path, stages: int, outside, fork) -> dict[str, list[float]]:
     place = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    command = [sys.executable, str(SCRIPT), str(config), str(folder), str(stages)]
+    words = [str(SCRIPT), str(config), str(folder), str(stages)]
+    errors = [config.with_name(f"{world}-{rank}.err") for rank in range(world)]
     started = [
-        subprocess.Popen(command, env=outside(RANK=str(rank), LOCAL_RANK=str(rank), **place), stderr=subprocess.PIPE)
-        for rank in range(world)
+        fork(words, outside(RANK=str(rank), LOCAL_RANK=str(rank), **place), errors[rank]) for rank in range(world)
     ]
-    said = [process.communicate(timeout=400)[1].decode() for process in started]
-    assert [process.returncode for process in started] == [0] * world, "\n".join(said)
+    statuses = [process.wait(400) for process in started]
+    assert statuses == [0] * world, "\n".join(path.read_text() for path in errors)
     return json.loads((folder / f"{world}.json").read_text())
 
 
@@ -30,12 +28,14 @@ def run_group(world: int, config: Path, folder: Path, stages: int, outside) -> d
 @pytest.mark.parametrize(
     ("worlds", "stages"), [((2, 1, 3), 2), pytest.param((3, 2, 1, 3, 2), 4, marks=pytest.mark.long)]
 )
-def test_every_checkpoint_loads_on_any_number_of_processes_under_any_stage(tiny, tmp_path, outside, worlds, stages):
+def test_every_checkpoint_loads_on_any_number_of_processes_under_any_stage(
+    tiny, tmp_path, outside, fork, worlds, stages
+):
     config = tmp_path / "settings.yaml"
     config.write_text(yaml.safe_dump(asdict(tiny(steps=4))))
     found: dict[str, list[float]] = {}
     for world in worlds:
-        found |= run_group(world, config, tmp_path / "saved", stages, outside)
+        found |= run_group(world, config, tmp_path / "saved", stages, outside, fork)
     expected = found["2-0"]
     assert abs(expected[0] - expected[1]) > 1e-3
     loads = [name for name in found if " by " in name]

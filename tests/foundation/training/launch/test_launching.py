@@ -107,9 +107,10 @@ def test_a_password_in_a_url_is_a_secret_that_reaches_the_processes_in_a_file_of
 
 def test_the_settings_that_are_shared_hold_no_password_and_a_run_is_the_same_under_another(tiny, tmp_path):
     settings = tiny(store="s3://key:s3cret@bucket/store", tracking_uri="http://me:s3cret@mlflow:5000")
-    folder = RunFolder(tmp_path)
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
     folder.write_settings(settings)
-    written = "".join(path.read_text() for path in tmp_path.iterdir())
+    written = "".join(path.read_text() for path in folder.path.iterdir())
     assert "s3://bucket/store" in written
     assert "s3cret" not in written
     assert settings.identity() == tiny().identity()

@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 
+import psutil
 import pytest
 
 from foundation.training.launch.stop_signals import training_stops
@@ -25,3 +28,26 @@ def test_a_signal_that_is_ignored_stays_so():
             assert stops.asked == ""
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+RUN = "import subprocess, sys; subprocess.run(sys.argv[2:])"
+WATCH = """
+import time
+from foundation.training.launch.stop_signals import training_stops
+with training_stops(launched=True) as stops:
+    print("watching", flush=True)
+    while not stops.asked:
+        time.sleep(0.05)
+    print(stops.asked, flush=True)
+"""
+
+
+@pytest.mark.parametrize("killed", ["foundation", "deepspeed.launcher.launch"])
+def test_the_end_of_a_launcher_above_asks_a_launched_process_to_stop(killed):
+    """Stand-ins for the command and for DeepSpeed's launcher, known by their names, above a real watch."""
+    command = [sys.executable, "-c", RUN, "foundation", sys.executable, "-c", RUN, "deepspeed.launcher.launch"]
+    with subprocess.Popen([*command, sys.executable, "-c", WATCH], stdout=subprocess.PIPE, text=True) as outer:
+        assert outer.stdout.readline() == "watching\n"
+        own = psutil.Process(outer.pid)
+        next(p for p in [own, *own.children(recursive=True)] if p.cmdline()[3] == killed).kill()
+        assert outer.stdout.readline() == "the end of its launcher\n"

@@ -23,6 +23,9 @@ def quiet(self):
             view.x_BNT.zero_()
     return batch
 batches.Batches.next = quiet
+
+import runpy
+runpy.run_module("foundation.training", run_name="__main__", alter_sys=True)
 """
 
 
@@ -74,9 +77,9 @@ def test_a_quiet_step_changes_nothing_and_says_why(tiny, silence, stage, caplog)
 @pytest.mark.parametrize("stage", [0, pytest.param(3, marks=pytest.mark.long)])
 def test_two_processes_skip_the_same_quiet_steps(tiny, silence, tmp_path, ranks, stage):
     """Both end, with the losses of one process."""
-    (tmp_path / "sitecustomize.py").write_text(SILENCED)
+    (tmp_path / "silenced.py").write_text(SILENCED)
     two, one = tiny(output=str(tmp_path / "two"), zero_stage=stage), tiny(output=str(tmp_path / "one"))
-    processes = ranks(two, PYTHONPATH=f"{tmp_path}:{Path(__file__).parents[4]}")
+    processes = ranks(two, program=[str(tmp_path / "silenced.py")])
     assert [p.wait(200) for p in processes] == [0, 0], (tmp_path / "rank-1.err").read_text()
     silence(QUIET)
     pretrain(one)
