@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from foundation.data.reading.reader import ActivityReader
+from foundation.embedding.frozen_embeddings import spread_starts
+from foundation.models.interval_tokens import FEATURES, interval_features
 from foundation.store import Interval, StoredRecording
 
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 BURST = 0.008
+WINDOW, BIN = 40.0, 0.001  # seconds of a window in which intervals are counted, and of a bin
 
 
 def train_statistics(times: np.ndarray, domain: Interval) -> np.ndarray:
@@ -86,3 +90,27 @@ def unit_statistics(recording: StoredRecording, units: np.ndarray) -> np.ndarray
     rows = [train_statistics(spikes.train(int(u)), recording.domain) for u in units]
     recording.__dict__.pop("spike_blocks", None)  # read again if it is needed again
     return np.stack(rows)
+
+
+def interval_statistics(reader: ActivityReader, windows: int, seed: int) -> np.ndarray | None:
+    """What lies between the spikes of each unit: lengths of interval, of two successive ones, and an autocorrelogram.
+
+    Args:
+        reader: of a recording with spike times.
+        windows: of 40 s (less where the observed time has no such stretch), at most.
+        seed: of the choice of windows.
+
+    Returns:
+        ``(N, 223)`` float32, the mean of `foundation.models.interval_tokens.interval_features` over the windows in
+        which the unit fired; None if nothing was observed for a second without a gap.
+    """
+    longest = float(np.max(reader.domain.end - reader.domain.start, initial=0.0))
+    n_bins = int(min(WINDOW, longest) / BIN)
+    if n_bins * BIN < 1.0:
+        return None
+    total_NF, fired_N = np.zeros((reader.n_units, FEATURES)), np.zeros(reader.n_units)
+    for start in spread_starts(reader, n_bins * BIN, windows, seed):
+        batch = reader.read(reader.table([start], n_bins, BIN), bins_per_token=n_bins)
+        total_NF += interval_features(batch.x_BNT, batch.dt_B, n_bins)[0, :, 0].numpy()
+        fired_N += (batch.x_BNT[0] != 0).any(dim=1).numpy()
+    return (total_NF / np.maximum(fired_N, 1)[:, None]).astype(np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 
 from finetune.tasks.decoding_task import Labels, Picked, Problem
 from finetune.tasks.same_units import Duplicates
-from finetune.tasks.spike_statistics import unit_statistics
+from finetune.tasks.spike_statistics import interval_statistics, unit_statistics
 from foundation.common.errors import StoreError
 from foundation.data.batch import WindowBatch
 from foundation.data.reading.reader import ReaderCache
@@ -15,6 +15,7 @@ from foundation.evaluation.controls import arrangements, few_ways, orders, permu
 from foundation.evaluation.readings import Features, each_row
 from foundation.evaluation.splits import Fold, Split, split_by_subject, split_units
 from foundation.models import EIT
+from foundation.models.interval_tokens import FEATURES
 from foundation.store import StoredRecording
 
 
@@ -120,14 +121,34 @@ class UnitProblem(Problem):
         return out_SD
 
     def rate_features(self) -> list[Features]:
-        """Rate, inter-spike intervals and their irregularity, from all that was observed of the unit."""
+        """Rate, inter-spike intervals and their irregularity, from all that was observed of the unit.
+
+        Where all recordings have spike times, shares of intervals, successive intervals and lags are an alternative.
+        """
         statistics: list[np.ndarray] = [np.empty(0)] * len(self.unit_S)
         for k, recording in enumerate(self.stored):
             here = np.flatnonzero(self.recording_S == k)
             for sample, row in zip(here, unit_statistics(recording, self.unit_S[here]), strict=True):
                 statistics[sample] = row
-        x_SF = np.stack(statistics).astype(np.float32)
-        return [Features("rate and inter-spike intervals", x_SF, (each_row(len(x_SF)),))]
+        x_SF, reading = np.stack(statistics).astype(np.float32), (each_row(len(self.unit_S)),)
+        found = [Features("rate and inter-spike intervals", x_SF, reading)]
+        shares_SF = self._interval_shares()
+        if shares_SF is not None:
+            found.append(Features("intervals, successive intervals and autocorrelogram", shares_SF, reading))
+        return found
+
+    def _interval_shares(self) -> np.ndarray | None:
+        """``(S, 223)`` of `interval_statistics`; None unless all recordings have them."""
+        out_SF = np.zeros((len(self.unit_S), FEATURES), dtype=np.float32)
+        for k, recording in enumerate(self.stored):
+            if recording.kind != "spikes":
+                return None
+            statistics_NF = interval_statistics(self.readers(recording.id), self.windows, self.seed)
+            if statistics_NF is None:
+                return None
+            here = self.recording_S == k
+            out_SF[here] = statistics_NF[self.unit_S[here]]
+        return out_SF
 
     def draw(
         self, samples: np.ndarray, tokens: int, rng: np.random.Generator, bins_per_token: int

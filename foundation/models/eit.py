@@ -22,7 +22,7 @@ from foundation.models.attention import BranchEnd, Phases, phases, rotary_angles
 from foundation.models.config import EITConfig
 from foundation.models.interval_tokens import IntervalTokens
 from foundation.models.population_stream import PopulationRows, PopulationStream, new_table
-from foundation.models.tokens import ContextEmbedding, ContextIn, ReadIn, TokenEmbedding
+from foundation.models.tokens import ContextEmbedding, ContextIn, ReadIn, TokenEmbedding, blank
 from foundation.models.transformer_blocks import Block, Gather, InducedBlock, in_parts
 from foundation.models.unit_embeddings import UnitEmbedding
 from foundation.models.window_checks import check_events, check_ids, check_windows
@@ -78,13 +78,6 @@ def _each(mask_BL: torch.Tensor | None, times: int) -> torch.Tensor | None:
 
 def _all(like: torch.Tensor) -> torch.Tensor:
     return torch.ones_like(like, dtype=torch.bool)
-
-
-def _blank(x_BNT: torch.Tensor, mask_BN: torch.Tensor | None, mask_BT: torch.Tensor | None) -> torch.Tensor:
-    """0 where nothing is there, whatever stood there: a NaN times 0 is one."""
-    if mask_BN is not None:
-        x_BNT = x_BNT.masked_fill(~mask_BN[:, :, None], 0)
-    return x_BNT if mask_BT is None else x_BNT.masked_fill(~mask_BT[:, None, :], 0)
 
 
 class EIT(PreTrainedModel):
@@ -249,7 +242,6 @@ class EIT(PreTrainedModel):
         if self.config.tokens == "intervals" and units:
             check_events(modality_B)
         tokens_BT = None if mask_BT is None else mask_BT.unflatten(-1, (-1, patch)).all(-1)
-        x_BNT = _blank(x_BNT, mask_BN, mask_BT)
         found = EITOutput()
         if units:
             found = self._units(
@@ -261,7 +253,7 @@ class EIT(PreTrainedModel):
         seen_BN = seen_BN if hidden_BN is None else seen_BN & ~hidden_BN
         turn_BT = Phases(*(part[:, 0] for part in self._turn(x_BNT.shape[2] // patch, dt_B, torch.float32)))
         p_BTD, expected_BNT, usual_BN = self.population(
-            x_BNT, seen_BN, tokens_BT, dt_B, modality_B, population_row_BN, hidden_BT, turn_BT
+            blank(x_BNT, mask_BN, mask_BT), seen_BN, tokens_BT, dt_B, modality_B, population_row_BN, hidden_BT, turn_BT
         )
         return EITOutput(found.h_BNTD, found.z_BND, p_BTD, expected_BNT, usual_BN)
 
@@ -278,8 +270,8 @@ class EIT(PreTrainedModel):
         context_id_BC: torch.Tensor | None,
         mask_BC: torch.Tensor | None,
     ) -> EITOutput:
-        """The unit stream; arguments are those of `forward`, with blanks where nothing is there."""
-        h_BNTD = self.embed(x_BNT, dt_B, modality_B, mask_BT)
+        """The unit stream; arguments are those of `forward`."""
+        h_BNTD = self.embed(x_BNT, dt_B, modality_B, mask_BN, mask_BT)
         turn = self._turn(h_BNTD.shape[2], dt_B, torch.promote_types(h_BNTD.dtype, torch.float32))
         for block in self.individual:
             h_BNTD = over_time(block, h_BNTD, tokens_BT, turn)
@@ -291,7 +283,7 @@ class EIT(PreTrainedModel):
                 raise ValueError("context needs config.context_channels, and context_id_BC to say which is which")
             channels = len(self.config.context_channels)
             check_ids("context_id_BC", context_id_BC, channels, f"0 to {channels - 1}, places in context_channels")
-            context_BCT = _blank(context_BCT, mask_BC, mask_BT)
+            context_BCT = blank(context_BCT, mask_BC, mask_BT)
             h_BNTD = torch.cat([h_BNTD, self.context(context_BCT, context_id_BC)], dim=1)
             if mask_BN is not None or mask_BC is not None:
                 parts = [(mask_BN, h_BNTD[:, :n_units, 0, 0]), (mask_BC, h_BNTD[:, n_units:, 0, 0])]

@@ -20,6 +20,7 @@ INTERVALS, SUCCESSIVE = 40, 12  # lengths of interval; lengths of two successive
 # Borders of lags in seconds: 10 of 2 ms, 12 of 5 ms, 16 of 20 ms.
 LAGS = (*(0.002 * k for k in range(10)), *(0.02 + 0.005 * k for k in range(12)), *(0.08 + 0.02 * k for k in range(17)))
 FEATURES = 1 + INTERVALS + SUCCESSIVE**2 + len(LAGS) - 1
+PAIRS = 1 << 22  # of events that are kept until they are counted
 # A length that is a border, such as 10 ms of 1 ms bins, counts above it however it is rounded.
 ROUNDING = 1e-3
 
@@ -40,17 +41,27 @@ class IntervalTokens(nn.Module):
         self.about = WindowContext(config.dim)
 
     def forward(
-        self, x_BNT: torch.Tensor, dt_B: torch.Tensor, modality_B: torch.Tensor, mask_BT: torch.Tensor | None = None
+        self,
+        x_BNT: torch.Tensor,
+        dt_B: torch.Tensor,
+        modality_B: torch.Tensor,
+        mask_BN: torch.Tensor | None = None,
+        mask_BT: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """``(B, N, T * patch_length)`` bins to ``(B, N, T, D)`` tokens; see `interval_features`."""
-        features_BNTF = interval_features(x_BNT, dt_B, self.patch_length, mask_BT).to(self.read_in.weight.dtype)
+        """``(B, N, T * patch_length)`` bins, anything where masked, to ``(B, N, T, D)``; see `interval_features`."""
+        features_BNTF = interval_features(x_BNT, dt_B, self.patch_length, mask_BN, mask_BT)
+        features_BNTF = features_BNTF.to(self.read_in.weight.dtype)
         h_BNTD: torch.Tensor = self.down(nn.functional.gelu(self.read_in(features_BNTF)))
         return h_BNTD + self.about(dt_B * self.patch_length, modality_B)[:, None, None, :]
 
 
 @torch.no_grad()
 def interval_features(
-    x_BNT: torch.Tensor, dt_B: torch.Tensor, patch_length: int, mask_BT: torch.Tensor | None = None
+    x_BNT: torch.Tensor,
+    dt_B: torch.Tensor,
+    patch_length: int,
+    mask_BN: torch.Tensor | None = None,
+    mask_BT: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """What lies between the events of each unit in each token.
 
@@ -58,9 +69,10 @@ def interval_features(
     and lags that reach over masked bins are not counted.
 
     Args:
-        x_BNT: ``(B, N, T * patch_length)`` events in each bin, 0 where masked; rounded to whole ones.
+        x_BNT: ``(B, N, T * patch_length)`` events in each bin, rounded to whole ones; anything where masked.
         dt_B: ``(B,)`` seconds, the width of a bin.
         patch_length: bins of a token.
+        mask_BN: ``(B, N)`` bool, which units are there; None: all.
         mask_BT: ``(B, T * patch_length)`` bool, which bins are there; None: all.
 
     Returns:
@@ -82,7 +94,11 @@ def interval_features(
     n_tokens = n_windows * n_units * (n_bins // patch_length)
     flat = x_BNT.reshape(-1)
     place_E = flat.nonzero()[:, 0]
-    place_E = place_E.repeat_interleave(flat[place_E].round().clamp(min=0).long())
+    if mask_BN is not None:
+        place_E = place_E[mask_BN.reshape(-1)[place_E // n_bins]]
+    if mask_BT is not None:
+        place_E = place_E[mask_BT[place_E // (n_bins * n_units), place_E % n_bins]]
+    place_E = place_E.repeat_interleave(flat[place_E].float().round().clamp(min=0).long())
     row_E, token_E = place_E // n_bins, place_E // patch_length
     window_E = row_E // n_units
     dt_E = dt_B.float()[window_E]
@@ -130,8 +146,10 @@ def _lag_counts(
     """
     n_lags = len(LAGS) - 1
     borders = torch.tensor(LAGS, device=place_E.device)
-    counts = place_E.new_zeros(n_tokens, n_lags).float()
+    counts = place_E.new_zeros(n_tokens * n_lags)
     later = torch.arange(1, len(place_E), device=place_E.device)
+    found: list[torch.Tensor] = []
+    waiting = 0
     for order in range(1, len(place_E)):
         earlier = later - order
         seconds = (place_E[later] - place_E[earlier]) * dt_E[later] * (1 + 1e-5)
@@ -139,7 +157,12 @@ def _lag_counts(
         later = later[near]
         if not len(later):
             break
-        kind = torch.bucketize(seconds[near], borders, right=True) - 1
-        counts += _counts(token_E[later], kind, n_tokens, n_lags)
+        found.append(token_E[later] * n_lags + torch.bucketize(seconds[near], borders, right=True) - 1)
+        waiting += len(later)
+        if waiting > PAIRS:
+            counts += torch.bincount(torch.cat(found), minlength=len(counts))
+            found, waiting = [], 0
         later = later[later > order]
-    return counts
+    if found:
+        counts += torch.bincount(torch.cat(found), minlength=len(counts))
+    return counts.view(n_tokens, n_lags).float()

@@ -41,6 +41,13 @@ def scaled(x_BNT: torch.Tensor, modality_B: torch.Tensor, count_transform: str, 
     return torch.where(modality_B[:, None, None] == 1, values_BNT, counts_BNT)
 
 
+def blank(x_BNT: torch.Tensor, mask_BN: torch.Tensor | None, mask_BT: torch.Tensor | None) -> torch.Tensor:
+    """Activity with 0 where nothing is there, whatever stood there: a NaN times 0 is one."""
+    if mask_BN is not None:
+        x_BNT = x_BNT.masked_fill(~mask_BN[:, :, None], 0)
+    return x_BNT if mask_BT is None else x_BNT.masked_fill(~mask_BT[:, None, :], 0)
+
+
 def width_features(dt_B: torch.Tensor) -> torch.Tensor:
     """``(B, 2 * FREQUENCIES)`` of widths in seconds: sines and cosines of their decade."""
     decades = torch.log10(dt_B.float())[:, None]
@@ -61,9 +68,15 @@ class TokenEmbedding(nn.Module):
         self.bin_width = ContextIn(2 * FREQUENCIES, config.dim)
 
     def forward(
-        self, x_BNT: torch.Tensor, dt_B: torch.Tensor, modality_B: torch.Tensor, mask_BT: torch.Tensor | None = None
+        self,
+        x_BNT: torch.Tensor,
+        dt_B: torch.Tensor,
+        modality_B: torch.Tensor,
+        mask_BN: torch.Tensor | None = None,
+        mask_BT: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """``(B, N, T * patch_length)`` bins, 0 where masked, to ``(B, N, T, D)`` tokens."""
+        """``(B, N, T * patch_length)`` bins, anything where masked, to ``(B, N, T, D)`` tokens."""
+        x_BNT = blank(x_BNT, mask_BN, mask_BT)
         scaled_BNT = scaled(x_BNT, modality_B, self.count_transform, self.value_transform)
         patches = scaled_BNT.unflatten(-1, (-1, self.patch_length))
         weight = self.read_in.weight

@@ -60,7 +60,7 @@ def test_features_are_those_of_plain_loops(dtype):
     mask_BT = torch.ones(2, x_BNT.shape[2], dtype=torch.bool)
     mask_BT[1, 450:520] = False  # a gap, over which nothing is counted
     x_BNT = x_BNT * mask_BT[:, None]
-    found = interval_features(x_BNT.to(dtype), dt_B, PATCH, mask_BT).numpy()
+    found = interval_features(x_BNT.to(dtype), dt_B, PATCH, None, mask_BT).numpy()
     for b in range(2):
         for n in range(4):
             expected = by_loops(x_BNT[b, n].numpy(), (BIN, 0.0025)[b], ~mask_BT[b].numpy())
@@ -95,7 +95,7 @@ def inputs(x_BNT: torch.Tensor) -> dict[str, torch.Tensor]:
 def test_padding_changes_nothing(model):
     given = inputs(trains())
     plain = model(**given)
-    more = inputs(torch.full((2, 6, 5 * PATCH), 7.0))
+    more = inputs(torch.full((2, 6, 5 * PATCH), torch.nan))
     more["x_BNT"][:, :4, : 3 * PATCH] = given["x_BNT"]
     more["mask_BN"][:, 4:] = False
     more["mask_BT"][:, 3 * PATCH :] = False

@@ -12,7 +12,7 @@ from foundation.training import PretrainSettings, pretrain
     [
         ("eit-tiny", 0.3),
         ("eit-tiny-population", 0.21),
-        ("eit-tiny-intervals", 0.18),
+        ("eit-tiny-intervals", 0.58),
         ("eit-small", 5.0),
         ("eit-base", 40.0),
         ("eit-large", 300.0),

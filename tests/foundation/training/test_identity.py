@@ -44,7 +44,7 @@ def test_the_shipped_run_trains_on_spikes_and_its_model_embeds_them(mixed_store,
     assert model.config.tokens == "intervals"
     spikes, _, values = sorted(mixed_store, key=lambda recording: recording.record.path)
     z_ND = embed_units(model, spikes, bin_width=0.001, n_bins=2 * model.config.patch_length)
-    assert z_ND.shape == (12, 64)
+    assert z_ND.shape == (12, 128)
     assert np.ptp(z_ND, axis=0).max() > 0.01
     with pytest.raises(CheckpointError, match="has no spike times, and the model reads intervals between spikes"):
         embed_units(model, values, bin_width=0.01, n_bins=model.config.patch_length)
