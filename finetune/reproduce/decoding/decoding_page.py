@@ -11,6 +11,7 @@ from finetune.reproduce.common.run_results import RunResult, read_all, tables_of
 from finetune.reproduce.common.stored_sums import BITS, unpack_sums
 from finetune.reproduce.decoding.decoding_settings import FEW, LABELS, PLACE
 from finetune.reproduce.decoding.decoding_text import (
+    AIMED,
     CONTROLS,
     FEW_COLUMNS,
     FEW_LABELS,
@@ -24,7 +25,7 @@ from finetune.reproduce.decoding.decoding_text import (
 )
 from foundation.common.output.pages import MarkdownPage
 from foundation.evaluation.confidence_intervals import control_interval, draw_parts, middle_95, resampled_mean
-from foundation.evaluation.metrics import CLASSES, VALUES, score
+from foundation.evaluation.metrics import VALUES, score
 
 FLOOR, ORACLE = "rate", "oracle"
 Rows = dict[str, list[RunResult]]  # row -> its results by seed
@@ -274,12 +275,16 @@ def _course(rows: Rows, row: str) -> list[str]:
 
 
 def _add_aims(page: MarkdownPage, targets: dict[str, Rows]) -> None:
-    aims = [aim for aim in AIMS if f"{aim.label}/{aim.subject}" in targets]
-    if not aims:
+    lines = [_aim(a, targets[f"{a.label}/{a.subject}"]) for a in AIMS if f"{a.label}/{a.subject}" in targets]
+    if found := _mean_of_directions(targets, "frozen_apart"):
+        met = "yes" if found.low > 0 else "no"
+        about = ["direction, mean of the animals", TITLES["frozen_apart"], f"above {TITLES[FLOOR]}"]
+        lines.append([*about, found.text(signed=True), met])
+    if not lines:
         return
     page.heading("Aims", 3)
-    page.say("Fixed before the runs. A figure is met by the mean over seeds, an aim *above* by a paired interval.")
-    page.table(["", "row", "aim", "found", "met"], [_aim(aim, targets[f"{aim.label}/{aim.subject}"]) for aim in aims])
+    page.say(AIMED)
+    page.table(["", "row", "aim", "found", "met"], lines)
 
 
 def _aim(aim: Aim, rows: Rows) -> list[str]:
@@ -303,33 +308,32 @@ def _aim(aim: Aim, rows: Rows) -> list[str]:
 
 def _verdicts(targets: dict[str, Rows], compared: list[str]) -> list[str]:
     """For each row: on which targets it is above the floor, below it, and not told apart from it."""
+    above, below, neither = "above the floor", "below it", "not told apart from it"
     said = []
     for row in compared:
-        above, below, neither = "above the floor", "below it", "not told apart from it"
         sides: dict[str, list[str]] = {above: [], below: [], neither: []}
         for target, rows in targets.items():
             if row in rows and FLOOR in rows:
                 found = gain(rows[row], rows[FLOOR])
-                side = (
-                    "above the floor" if found.low > 0 else "below it" if found.high < 0 else "not told apart from it"
-                )
+                side = above if found.low > 0 else below if found.high < 0 else neither
                 sides[side].append(target.replace("/", " of "))
         text = "; ".join(f"{side}: {', '.join(names)}" for side, names in sides.items() if names)
         if text:
             said.append(f"*{TITLES[row]}*: {text}.")
-    return said + _mean_of_directions(targets)
-
-
-def _mean_of_directions(targets: dict[str, Rows]) -> list[str]:
-    """What is gained on the mean over the animals' directions, which are independent of each other."""
-    parts = [rows for rows in targets.values() if rows[next(iter(rows))][0].detail["kind"] == CLASSES]
-    if len(parts) < 2:
-        return []
-    said = []
-    for row in ("frozen_apart", "both_apart"):
-        if all(row in rows and FLOOR in rows for rows in parts):
-            value = float(np.mean([gain(rows[row], rows[FLOOR]).value for rows in parts]))
-            low, high = middle_95(np.mean([drawn(rows[row]) - drawn(rows[FLOOR]) for rows in parts], axis=0))
-            text = Figure(value, low, high).text(signed=True)
-            said.append(f"*{TITLES[row]}*: directions, mean of the animals: {text}.")
+    seen = [
+        f"{target.replace('/', ' of ')} {_gain(rows, 'frozen', 'frozen_apart')}"
+        for target, rows in targets.items()
+        if "frozen" in rows and "frozen_apart" in rows
+    ]
+    if seen:
+        said.append(f"What a frozen model gains by having seen the test block's activity: {', '.join(seen)}.")
     return said
+
+
+def _mean_of_directions(targets: dict[str, Rows], row: str) -> Figure | None:
+    """What a row gains on the mean over the animals' directions, which are independent of each other."""
+    parts = [rows for target, rows in targets.items() if target.startswith("direction/")]
+    if len(parts) < 2 or not all(row in rows and FLOOR in rows for rows in parts):
+        return None
+    value = float(np.mean([gain(rows[row], rows[FLOOR]).value for rows in parts]))
+    return Figure(value, *middle_95(np.mean([drawn(rows[row]) - drawn(rows[FLOOR]) for rows in parts], axis=0)))

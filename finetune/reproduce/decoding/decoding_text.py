@@ -86,3 +86,6 @@ its counts in bins of 0.1 s are predicted from the other units. Bits a spike are
 training trials, which have 0. The regression reads square roots of the other units' counts in the bin and two before
 and after; its penalty is chosen inside the training trials. The gain is paired over trials, and bold where its interval
 is above 0."""
+
+AIMED = """Fixed before the runs. A figure is met by the mean over seeds; *above* by a paired interval above 0; *not
+below* by one that is not below 0."""
