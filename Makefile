@@ -50,7 +50,7 @@ endif
 	@rm -f $(OUT)/incomplete
 	$(FOUNDATION) ingest --input $(INPUT) --store $(OUT)/store || { test $$? -eq 1 && touch $(OUT)/incomplete; }
 	$(FOUNDATION) catalog $(OUT)/store
-	$(FOUNDATION) pretrain --config pretrain/demo --store $(OUT)/store --output $(OUT)/pretrain --tracking_uri $(TRACKING)
+	$(FOUNDATION) pretrain --config pretrain/two-streams --store $(OUT)/store --output $(OUT)/pretrain --tracking_uri $(TRACKING)
 	$(FOUNDATION) finetune --config finetune/demo --store $(OUT)/store --checkpoint $(OUT)/pretrain \
 		--output $(OUT)/finetune --tracking_uri $(TRACKING)
 	$(FOUNDATION) report --store $(OUT)/store --checkpoint $(OUT)/pretrain --results $(OUT)/finetune --output $(OUT)/report.html
