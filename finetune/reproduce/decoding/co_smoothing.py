@@ -22,7 +22,7 @@ from foundation.models import EIT
 
 GROUPS = 5
 LAGS = 2  # bins before and after that the regression sees
-PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
+PENALTIES = (100.0, 300.0, 1000.0, 3000.0, 10_000.0, 30_000.0)
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class PoissonRegression:
             start = cls(torch.zeros(x_TF.shape[1], y_TU.shape[1], dtype=torch.float64), bias_U)
         found = replace(start, weight_FU=start.weight_FU.clone(), bias_U=start.bias_U.clone())
         parameters = [found.weight_FU.requires_grad_(), found.bias_U.requires_grad_()]
-        search = torch.optim.LBFGS(parameters, max_iter=100, tolerance_change=1e-7, line_search_fn="strong_wolfe")
+        search = torch.optim.LBFGS(parameters, max_iter=60, tolerance_change=1e-6, line_search_fn="strong_wolfe")
 
         def loss() -> torch.Tensor:
             search.zero_grad()
