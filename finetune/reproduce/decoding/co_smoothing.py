@@ -186,7 +186,7 @@ class PoissonRegression:
     def fit(
         cls, x_TF: torch.Tensor, y_TU: torch.Tensor, penalty: float, start: PoissonRegression | None = None
     ) -> PoissonRegression:
-        """Minimise the negative log likelihood plus ``penalty / 2`` times the squared weights.
+        """Minimise the negative log likelihood plus ``penalty / 2`` times the squared weights, in 60 steps of L-BFGS.
 
         Args:
             x_TF: standardised features.
