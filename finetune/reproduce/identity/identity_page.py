@@ -24,7 +24,7 @@ TITLES = {
 }
 HEAD = ["", "balanced accuracy", "spread over seeds", "95 % interval", "macro F1", "shuffled", "against 26 features",
         "against the tokens", "seeds", "seconds a run"]  # fmt: skip
-TARGETS = {"jitter20": 94.0}  # what was to be reached by the recipe
+TARGETS, SEEDS = {"jitter20": 94.0}, 5  # what the recipe was to reach, on the mean of so many seeds
 INTRODUCTION = """Which of Izhikevich's five firing modes a neuron has, in networks that no encoder and no readout has
 seen, from tokens of the intervals between spikes ([models.md](../models.md#tokens-of-intervals)). The networks are
 those of [neurpir.md](neurpir.md), where encoders read bins of 5 ms. Balanced accuracy and macro F1 in percent; chance
@@ -54,7 +54,9 @@ weights unless said). There 26 interval features gave 85.7 and the tokens withou
 features and InfoNCE: segments of 3 to 10 tokens 92.5 and 93.3 with 320 units a step (two seeds), 93.8 with 550;
 segments of 1 to 4 tokens 90.7, and of these with 400 steps 93.2, 128 features 93.7, 640 units 92.0, no projector
 90.4, dropout of 0.1 91.2, one layer 91.6, a learning rate of 0.001 91.8, temperatures of 0.05 and 0.2 90.4 and
-90.3. So segments of 3 to 10 tokens and 128 features were taken, and nothing else was changed.
+90.3, a read-in that starts at 0.3 of its size 91.5. All but that with 550 units drew segments at quarters of a
+token, to save time. So segments of 3 to 10 tokens and 128 features were taken, which gave 93.9 there (one layer
+93.5), with windows of 48 units at most, some 380 a step.
 
 What the tokens hold, InfoNCE and its temperature of 0.1 come from earlier trials on networks of these levels, in
 which the test networks of this page may have been seen. Since then no run read them before the table. Rows, seeds,
@@ -158,6 +160,7 @@ def _verdict(level: str, here: dict[str, list[RunResult]]) -> list[str]:
         if level in TARGETS:
             reached = 100 * float(np.mean([r.accuracy for r in here["infonce"]]))
             met = "reached" if reached >= TARGETS[level] else "missed"
-            said.append(f"The target of {TARGETS[level]:g} is {met}: {reached:.1f}.")
+            runs = f"{len(here['infonce'])} of the {SEEDS} seeds that were laid out"
+            said.append(f"The target of {TARGETS[level]:g} is {met}: {reached:.1f}, the mean of {runs}.")
     missing = [TITLES[row] for row in ROWS if row not in here]
     return said + ([f"Not run at this level: {', '.join(missing)}."] if missing else [])
