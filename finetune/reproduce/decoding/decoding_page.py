@@ -98,6 +98,9 @@ def decoding_page(folder: Path, command: str) -> str:
     for name, targets in tables.items():
         if targets:
             _add_table(page, name, targets)
+    missing = [f"`reproduce/{name}`" for name in PREPARATION if not tables.get(name)]
+    if missing:
+        page.say(f"Tables without a run: {', '.join(missing)}.")
     page.heading("What was tried")
     page.say(TRIED)
     return page.text

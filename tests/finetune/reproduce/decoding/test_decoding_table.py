@@ -154,6 +154,7 @@ def test_the_page_renders_with_no_seed_with_one_and_with_several(rows, place, tm
     )
     assert row.endswith("| 1 |")
     assert "Not run:" not in several
+    assert "Tables without a run: `reproduce/decoding-reach`, " in several
     assert "| velocity, Ann | 20 | " in several
     assert "over from scratch" in several
     assert "| direction, mean of the animals | frozen, without the test block | above firing rates" in several
