@@ -33,7 +33,8 @@ is 20.
 - **Networks.** Each level has {train} training and {test} test networks of their own synapses, input, movements and
   noise. What differs between levels is by how much a, b, c and d of a neuron are jittered, and in `shift20` the drive
   of whole networks besides. A network stands on one side only.
-- **Encoder and objective.** `pretrain/identity` as it is shipped, on the training networks of the level: {recipe}
+- **Encoder and objective.** `pretrain/identity` as it is shipped, on the training networks of the level:
+  {recipe}
   NeurPIR with VICReg and NuCLR are `objective/identity-vicreg` and `objective/identity-nuclr` on top of it. Nothing is
   told of labels, and nothing is chosen by them: all rows train for the recipe's number of steps.
 - **Readout.** Logistic regression of scaled features, its penalty chosen on folds of whole training networks; scaling
