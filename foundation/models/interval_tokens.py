@@ -147,7 +147,7 @@ def _lag_counts(
     n_lags = len(LAGS) - 1
     borders = torch.tensor(LAGS, device=place_E.device)
     counts = place_E.new_zeros(n_tokens * n_lags)
-    later = torch.arange(1, len(place_E), device=place_E.device)
+    later = torch.arange(1, max(len(place_E), 1), device=place_E.device)  # no event at all: none
     found: list[torch.Tensor] = []
     waiting = 0
     for order in range(1, len(place_E)):

@@ -68,6 +68,17 @@ def test_features_are_those_of_plain_loops(dtype):
     assert (found[:, 2] == 0).all()  # silent
 
 
+@pytest.mark.parametrize("events", [0, 1, 2])
+def test_windows_of_next_to_no_event_have_features_all_the_same(events):
+    x_BNT = torch.zeros(2, 3, 2 * PATCH)
+    x_BNT[1, 2, 5 : 5 + events] = 1.0
+    features_BNTF = interval_features(x_BNT, torch.full((2,), BIN), PATCH)
+    assert features_BNTF.shape == (2, 3, 2, 223)
+    expected = by_loops(x_BNT[1, 2].numpy(), BIN, np.zeros(2 * PATCH, dtype=bool))
+    np.testing.assert_allclose(features_BNTF[1, 2].numpy(), expected, atol=1e-6)
+    assert not features_BNTF[0].any()
+
+
 def test_lags_are_38_up_to_400_ms():
     assert len(LAGS) == 39
     assert LAGS[-1] == pytest.approx(0.4)
