@@ -79,7 +79,8 @@ TRIED = """- Before the rule was fixed, the recipe was tried on these recordings
 
 FEW_LABELS = """So many labelled trials of each fold, drawn by the seed, the fewer always among the more; test trials
 stay, and all is chosen inside the few. Models were pretrained without the test block. Gains of *finetuned* are paired,
-and bold where the interval is above 0."""
+and bold where the interval is above 0. *From scratch* has the readout of rates beside its network, as *finetuned* has
+that of rates and frozen model, so it is stronger than a network from random weights alone."""
 
 HIDDEN = """Units are dealt into five groups. Each group in turn is hidden throughout the trials of a test block, and
 its counts in bins of 0.1 s are predicted from the other units. Bits a spike are above the units' mean rates in the
