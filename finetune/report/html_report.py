@@ -16,17 +16,14 @@ from finetune.current_results import Current, digests, read_current
 from finetune.finetune_settings import ReportSettings
 from finetune.report.result_pictures import (
     activity_map,
-    label_curve_figure,
     raster,
     read_metrics,
-    target_figure,
     training_curves,
     unit_map,
 )
 from finetune.report.score_table import (
     COLUMNS,
     CONTROLS,
-    CURVE,
     TITLES_OF,
     Row,
     cell,
@@ -36,7 +33,8 @@ from finetune.report.score_table import (
     rows,
     sample_text,
 )
-from finetune.result import Result, read_predictions
+from finetune.report.target_details import curve_picture, readout_lines, result_picture, target_facts
+from finetune.result import Result
 from foundation.common.errors import CheckpointError, FoundationError
 from foundation.common.files.locks import write_whole
 from foundation.common.output.pages import html_template
@@ -325,96 +323,10 @@ def _tasks(made: list[Row], folder: Path | None) -> list[dict]:
                 *((TITLES_OF[mode], result.verdict, gain_text(result)) for mode, result in row.results.items()),
                 (TITLES_OF["both"], shown.verdict_both, gain_of_both_text(shown)),
             ],
-            "readouts": _readouts(row),
-            "facts": _facts(shown),
+            "readouts": readout_lines(row),
+            "facts": target_facts(shown),
             "notes": notes,
-            "pictures": [p for p in (_picture(shown, folder, notes), _curve(row)) if p is not None],
+            "pictures": [p for p in (result_picture(shown, folder, notes), curve_picture(row)) if p is not None],
         }
         tasks.setdefault(shown.task, []).append(target)
     return [{"title": TASK_TITLES.get(task, task), "targets": targets} for task, targets in tasks.items()]
-
-
-def _readouts(row: Row) -> list[list[str]]:
-    """Every readout and control of a target: title, score, R² around the profile, what was chosen."""
-    beyond = any("beyond_profile" in score.metrics for score in row.scores.values())
-    lines = [["readout", TITLES[row.first.metric], *([TITLES["beyond_profile"]] if beyond else []), "how"]]
-    for name, score in row.scores.items():
-        around = score.metrics.get("beyond_profile")
-        choices = row.results[name].choices if name in row.results else {}
-        how = score.detail or "; ".join(f"{what} by fold {_listed(chosen)}" for what, chosen in choices.items())
-        lines.append(
-            [
-                TITLES_OF[name],
-                cell(score, row.first.metric),
-                *(["-" if around is None else f"{around:.2f}"] if beyond else []),
-                how,
-            ]
-        )
-    return lines
-
-
-def _listed(chosen: list) -> str:
-    """Return numbers fold after fold, and names once each.
-
-    Example:
-        >>> _listed([0.1, 0.1]), _listed(["counts", "counts"])
-        ('0.1, 0.1', 'counts')
-    """
-    named = dict.fromkeys(chosen) if all(isinstance(value, str) for value in chosen) else chosen
-    return ", ".join(f"{value:.3g}" if isinstance(value, float) else str(value) for value in named)
-
-
-def _facts(result: Result) -> list[tuple[str, str]]:
-    others = ", ".join(
-        f"{TITLES[name]} {value:.2f}"
-        for name, value in result.score.metrics.items()
-        if name in TITLES and name not in (result.metric, "beyond_profile")
-    )
-    facts = [
-        ("samples", f"{sample_text(result)}, {result.subjects} animal{'s' if result.subjects != 1 else ''}"),
-        ("split", result.split),
-        ("interval", result.interval),
-        ("readout", result.readout),
-    ]
-    if result.classes:
-        facts.insert(1, ("classes", ", ".join(f"{name} {n:,}" for name, n in result.classes.items())))
-    else:
-        facts.insert(1, ("values", ", ".join(result.value_names)))
-    if others:
-        facts.append((f"other metrics, {TITLES_OF[result.mode]}", others))
-    facts.append(("time", f"{result.seconds:.0f} s"))
-    return facts
-
-
-def _curve(row: Row) -> Picture | None:
-    """Readouts over the number of labelled trials, where they were made."""
-    result = row.results.get("full")
-    if result is None or not result.curve:
-        return None
-    names = {name: TITLES_OF[name] for name in CURVE}
-    first = result.curve[0]
-    alt = (
-        f"{result.title} with few labelled trials: with {first.trials} the finetuned model has "
-        f"{cell(first.scores['full'], result.metric)}, firing rates {cell(first.scores['rate'], result.metric)}."
-    )
-    caption = "With few labelled trials, drawn by the seed; bars are 95 % intervals"
-    return Picture(label_curve_figure(result, row.scores, names), alt, caption)
-
-
-def _picture(result: Result, folder: Path | None, notes: list[str]) -> Picture | None:
-    """The picture of a result; none, with a note, if it cannot be drawn."""
-    if folder is None:
-        return None
-    predictions = read_predictions(folder / result.task / result.target / f"{result.mode}.npz", result.key)
-    if predictions is None:
-        return None
-    try:
-        png = target_figure(result, predictions)
-    except Exception as error:  # the report is more than one picture
-        log.warning("no picture of %s %s: %s: %s", result.target, result.mode, type(error).__name__, error)
-        notes.append(f"no picture: {type(error).__name__}")
-        return None
-    score = cell(result.score, result.metric)
-    what = "Confusion matrix" if result.classes else "Predicted against true values"
-    alt = f"{what} of {result.title}, {TITLES_OF[result.mode]}: {TITLES[result.metric]} {score}."
-    return Picture(png, alt, f"{what}, {TITLES_OF[result.mode]}: {score}")

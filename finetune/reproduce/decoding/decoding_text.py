@@ -79,8 +79,8 @@ TRIED = """- Before the rule was fixed, the recipe was tried on these recordings
   tried and not taken: counts standardised by each unit's measured rate before the read-in (one seed, all activity) gave
   0.80 against 0.83 for Chewie's velocity and 0.91 against 0.93 for Mihi's.
 - **Finetuning** was tried on Chewie's velocity with the model of one seed, pretrained on all activity, and a network
-  alone: dropout 0.4 or 0.2, learning rates 1e-3 or 3e-4. The first inner folds chose dropout 0.2 and 1e-3 (0.825 there, against
-  0.785 and 0.770). The test blocks' figures were printed beside them and seen: 0.835, 0.808 and 0.800."""
+  alone: dropout 0.4 or 0.2, learning rates 1e-3 or 3e-4. The first inner folds chose dropout 0.2 and 1e-3 (0.825 there,
+  against 0.785 and 0.770). The test blocks' figures were printed beside them and seen: 0.835, 0.808 and 0.800."""
 
 FEW_LABELS = """So many labelled trials of each fold, drawn by the seed, the fewer always among the more; test trials
 stay, and all is chosen inside the few. Models were pretrained without the test block. Gains of *finetuned* are paired,
