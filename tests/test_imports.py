@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "ingest.sources": {"foundation.store", "ingest.nwb"},
     "ingest.run": {"foundation.store", "ingest.recipe", "ingest.quality", "ingest.nwb", "ingest.sources", "ingest"},
     "ingest.simulate": set(),
+    "ingest.sorting": LEARNING | {"ingest.recipe", "ingest.quality", "ingest.nwb", "ingest.sources", "ingest.run"},
     "ingest": {"foundation.store", "ingest.recipe", "ingest.quality", "ingest.nwb", "ingest.sources", "ingest.run"},
     "finetune.tasks": LEARNING | {"foundation.embedding", "finetune"},
     "finetune.heads": LEARNING | {"foundation.embedding", "finetune", "finetune.tasks"},

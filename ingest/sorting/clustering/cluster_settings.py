@@ -1,0 +1,44 @@
+"""What clustering can be told. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from foundation.common.errors import ConfigError
+from foundation.common.settings.setting_limits import Count, Limited, above, one_of
+
+RECIPES = ("v0", "v1", "v2", "v3", "pca")
+CRITERIA = ("bic", "icl")
+
+
+@dataclass(frozen=True)
+class ClusterSettings(Limited):
+    """Options of all recipes; a recipe reads those that concern it.
+
+    Args:
+        latent: features of each autoencoder, and principal components of `pca`.
+        epochs: of each autoencoder.
+        batch: spikes of a training step.
+        learning_rate: of Adam.
+        min_units, max_units: numbers of units that are tried where the number is not given.
+        criterion: of the number of units: ``bic`` or ``icl`` (integrated completed likelihood).
+        max_fit: spikes that a mixture is fitted to, drawn by seed; all spikes are labelled.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    latent: Count = 3
+    epochs: Count = 50
+    batch: Count = 256
+    learning_rate: Annotated[float, above(0)] = 1e-3
+    min_units: Count = 1
+    max_units: Count = 21
+    criterion: Annotated[str, one_of(*CRITERIA)] = "bic"
+    max_fit: Count = 20_000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_units < self.min_units:
+            raise ConfigError(f"max_units is {self.max_units}: at least min_units, {self.min_units}")
