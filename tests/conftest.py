@@ -37,6 +37,16 @@ def own_log(tmp_path_factory):
     os.environ["FOUNDATION_LOG"] = str(tmp_path_factory.mktemp("log") / "foundation.log")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_checkpoint_cache(tmp_path_factory):
+    """Checkpoints that tests fetch go nowhere else, and no registry of the user's own is read."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    os.environ["FOUNDATION_CHECKPOINT_CACHE"] = str(folder)
+    os.environ["XDG_CONFIG_HOME"] = str(folder / "config")
+    for name in ("FOUNDATION_CHECKPOINTS", "FOUNDATION_REGISTRY", "FOUNDATION_OFFLINE", "HF_HUB_OFFLINE"):
+        os.environ.pop(name, None)
+
+
 def poisson_recording(seed: int, n_units: int = 12, seconds: float = 60.0, **changes) -> Recording:
     """A population of Poisson units whose rates span a decade, on a 0.1 ms grid."""
     rng = np.random.default_rng(seed)

@@ -29,7 +29,7 @@ class Command:
     Args:
         summary: one line for the overview.
         function, settings: what is called with what.
-        first: the setting that a bare word stands for.
+        first: the settings that bare words stand for, in their order.
         show: result -> text, if its own text is not what a person wants to read.
         extra: the extra that brings what it needs.
     """
@@ -80,6 +80,25 @@ COMMANDS = {
         "foundation.sweep.campaign:sweep",
         "foundation.sweep.sweep_settings:SweepSettings",
         extra="sweep",
+    ),
+    "models": Command(
+        "list checkpoints that have a name: shipped, of registry files, and in the cache",
+        "foundation.hub.model_listing:list_models",
+        "foundation.hub.hub_settings:ModelsSettings",
+    ),
+    "pull": Command(
+        "fetch a checkpoint by its name, so that it loads without a network",
+        "foundation.hub.model_listing:pull",
+        "foundation.hub.hub_settings:PullSettings",
+        first="name",
+        extra="train",
+    ),
+    "push": Command(
+        "publish a checkpoint: to a hub, a model registry, a bucket or a folder",
+        "foundation.hub.publishing:push",
+        "foundation.hub.hub_settings:PushSettings",
+        first="checkpoint target",
+        extra="train",
     ),
     "runs": Command(
         "list runs with their state and figures",

@@ -14,7 +14,7 @@ class EmbedSettings(Limited):
     """What `foundation embed` writes: one embedding per unit of every recording.
 
     Args:
-        checkpoint: folder or URL of a pretrained model.
+        checkpoint: name, folder or URL of a pretrained model; docs/checkpoints.md says what names there are.
         store: the recordings.
         output: a local folder for one .npz per recording; null: the store itself, under derived/ (see `Derived`).
         bin_width: seconds of a bin.

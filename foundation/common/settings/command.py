@@ -91,7 +91,7 @@ def parse(parser: ArgumentParser, settings: type, arguments: list[str], first: s
         parser: made by `build_parser` for these settings.
         settings: the dataclass.
         arguments: the words after the command.
-        first: the setting that a bare word stands for, if there is one.
+        first: the settings that bare words stand for, in their order.
 
     Raises:
         ConfigError: for an unknown key, a wrong type or an impossible value.
@@ -135,7 +135,7 @@ def _mapping_parser(settings: type) -> ArgumentParser:
 def spell_out(arguments: list[str], settings: type, first: str = "") -> list[str]:
     """The same arguments with every value named: ``--flag`` as ``--flag true``, a bare word as ``--<first> word``.
 
-    ``--dry-run`` is ``--dry_run``.
+    ``--dry-run`` is ``--dry_run``. ``first`` names a setting for each bare word.
 
     Example:
         >>> from foundation.catalog.catalog_settings import CatalogSettings
@@ -145,6 +145,7 @@ def spell_out(arguments: list[str], settings: type, first: str = "") -> list[str
     arguments = [_underscored(word) for word in arguments]
     flags = {f"--{field.name}" for field in dataclasses.fields(settings) if field.type in (bool, "bool")}
     spelled: list[str] = []
+    firsts = first.split()
     words = iter(enumerate(arguments))
     for i, word in words:
         following = arguments[i + 1] if i + 1 < len(arguments) else ""
@@ -155,8 +156,7 @@ def spell_out(arguments: list[str], settings: type, first: str = "") -> list[str
             if word.startswith("--") and "=" not in word and following and not following.startswith("--"):
                 spelled.append(next(words)[1])
         else:
-            spelled += [f"--{first}", word] if first else [word]
-            first = ""  # a second one is one too many
+            spelled += [f"--{firsts.pop(0)}", word] if firsts else [word]  # one too many is refused
     return spelled
 
 

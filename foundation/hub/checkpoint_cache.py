@@ -1,0 +1,248 @@
+"""The cache of checkpoints that were fetched: by digest, for all processes of a machine, and for a lab if it is shared.
+
+::
+
+    <cache>/<digest>/       config.json, model.safetensors, README.md: whole and checked, never changed
+    <cache>/names/<key>     JSON: which digest a URL or a registered version had, and under which version of its files
+    <cache>/parts/<key>/    a download that was begun; the next process goes on from there
+    <cache>/locks/<key>     held by the process that downloads, with its name in it
+
+Whoever may read the cache's folder may read all that is in it, whatever the umask of the process that wrote it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import hashlib
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import Timeout
+
+from foundation.common.errors import CheckpointError
+from foundation.common.files.locks import file_lock, whole_file, whole_folder
+from foundation.hub.checkpoint_files import BESIDE, FILES, check_digest, digest_of
+
+FOLDER, PATIENCE, OFFLINE = "FOUNDATION_CHECKPOINT_CACHE", "FOUNDATION_LOCK_SECONDS", "FOUNDATION_OFFLINE"
+DEFAULT_PATIENCE = 1800.0
+
+
+def cache_folder() -> Path:
+    """Return $FOUNDATION_CHECKPOINT_CACHE, or ``foundation/checkpoints`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    given = os.environ.get(FOLDER)
+    if given:
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foundation" / "checkpoints"
+
+
+def is_offline() -> bool:
+    """Return True if $FOUNDATION_OFFLINE, $HF_HUB_OFFLINE or $TRANSFORMERS_OFFLINE forbids to open a connection."""
+    names = (OFFLINE, "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in names)
+
+
+def lock_patience() -> float:
+    """Return the seconds to wait for another process's download: $FOUNDATION_LOCK_SECONDS, or half an hour.
+
+    Raises:
+        CheckpointError: if the variable holds no number of seconds.
+    """
+    given = os.environ.get(PATIENCE, "")
+    try:
+        seconds = float(given or DEFAULT_PATIENCE)
+        if not seconds >= 0:
+            raise ValueError
+    except ValueError:
+        raise CheckpointError(f"{PATIENCE} is {given!r}: expected a number of seconds, 0 or more") from None
+    return seconds
+
+
+def key_of(*parts: str) -> str:
+    """Return a file name for a URL or the like; nothing of it, such as a password, can be read from the name.
+
+    Example:
+        >>> key_of("s3://bucket/model")
+        'd270957640e91cf0b9aa7120434c3379'
+    """
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def held_checkpoint(digest: str) -> Path | None:
+    """Return the folder of a checkpoint that the cache holds, or None. Nothing is written, and no lock is taken."""
+    folder = cache_folder() / digest
+    return folder if digest and all((folder / file).is_file() for file in FILES) else None
+
+
+def held_digests() -> list[str]:
+    """Return the digests of all checkpoints in the cache, sorted."""
+    folder = cache_folder()
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return [name for name in names if len(name) == 64 and held_checkpoint(name)]
+
+
+def note_of(key: str) -> dict[str, Any] | None:
+    """Return what the cache knows of a name, or None; a damaged note counts as none."""
+    try:
+        note = json.loads((cache_folder() / "names" / key).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return note if isinstance(note, dict) and isinstance(note.get("digest"), str) else None
+
+
+def notes() -> list[dict[str, Any]]:
+    """Return all notes of the cache, the newest first."""
+    folder = cache_folder() / "names"
+    found = [note_of(path.name) for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted((note for note in found if note), key=lambda note: str(note.get("time", "")), reverse=True)
+
+
+def write_note(key: str, note: Mapping[str, Any]) -> None:
+    """Write what the cache knows of a name, with the time.
+
+    Raises:
+        CheckpointError: if the cache cannot be written.
+    """
+    path = cache_folder() / "names" / key
+    with _writable():
+        with whole_file(path) as part:
+            part.write_text(json.dumps({**note, "time": _now()}, indent=1), encoding="utf-8")
+        share(path)
+        share(path.parent)
+
+
+def put_checkpoint(folder: Path, name: str, wanted: str = "", source: str = "") -> tuple[str, Path]:
+    """Move a checkpoint's files into the cache, under their digest.
+
+    Args:
+        folder: holds the files; they are moved, or removed where the cache has them.
+        name: of the checkpoint, for messages.
+        wanted: the sha256 that it must have; ``''``: any.
+        source: where that is pinned.
+
+    Returns:
+        Its digest, and its folder in the cache.
+
+    Raises:
+        CheckpointError: if the digest is another, or the cache cannot be written.
+    """
+    digest = digest_of(folder)
+    check_digest(name, digest, wanted, source)
+    target = cache_folder() / digest
+    with _writable():
+        if held_checkpoint(digest) is None:
+            with whole_folder(target, replace=target.exists()) as part:
+                for file in (*FILES, *BESIDE):
+                    if (folder / file).is_file():
+                        shutil.move(folder / file, part / file)
+                        share(part / file)
+                share(part)
+        shutil.rmtree(folder, ignore_errors=True)
+    return digest, target
+
+
+def share(path: Path) -> None:
+    """Let a file or folder of the cache be read, and written, by whom the cache's own folder is.
+
+    A file that another account owns stays as it is.
+    """
+    root = cache_folder().stat().st_mode & 0o777
+    wanted = root if path.is_dir() else root & 0o666
+    if path.stat().st_mode & 0o777 != wanted:
+        with contextlib.suppress(PermissionError):
+            path.chmod(wanted)
+
+
+@contextmanager
+def part_of(key: str) -> Iterator[Path]:
+    """Yield the folder in which a download grows, held for this process alone.
+
+    Raises:
+        CheckpointError: if another process holds it for too long, or the cache cannot be written.
+    """
+    folder = cache_folder() / "parts" / key
+    with held_lock(key):
+        with _writable():
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in (folder.parent, folder):
+                share(path)
+        yield folder
+
+
+@contextmanager
+def held_lock(key: str) -> Iterator[None]:
+    """Hold one of the cache's locks; who holds it stands in its file.
+
+    Raises:
+        CheckpointError: if another process holds it for longer than `lock_patience`; the message says which.
+    """
+    path = cache_folder() / "locks" / key
+    with ExitStack() as stack:
+        with _writable():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            share(path.parent)
+            try:
+                stack.enter_context(file_lock(path, lock_patience()))
+            except Timeout:
+                raise CheckpointError(held_by(path)) from None
+            share(path)
+            path.write_text(json.dumps(_me()), encoding="utf-8")
+        yield
+
+
+def held_by(path: Path) -> str:
+    """Return the message for a lock that was not free in time: who holds it, and what to do."""
+    try:
+        owner = json.loads(path.read_text(encoding="utf-8"))
+        who = f"process {owner['pid']} of {owner['user']} on {owner['host']}, since {owner['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        who = _holder(path) or "a process that left no name"
+    return (
+        f"{path} is locked by {who}, and was not free within {lock_patience():g} s ({PATIENCE}): it is downloading the "
+        "same checkpoint; wait for it, or end it"
+    )
+
+
+def _holder(path: Path) -> str:
+    """Return which process of this machine holds a lock that is not ours, as far as the kernel says (Linux)."""
+    try:
+        inode = path.stat().st_ino
+        rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        found = [row[4] for row in rows if len(row) > 5 and row[1] != "->" and int(row[5].rsplit(":", 1)[1]) == inode]
+    except (OSError, ValueError, IndexError):
+        return ""
+    return f"process {found[0]} on {socket.gethostname()}" if found else ""
+
+
+@contextmanager
+def _writable() -> Iterator[None]:
+    """Turn errors of the cache's folder into one that names it and says what to do."""
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"the cache of checkpoints, {str(folder)!r}, cannot be written ({error.strerror or error}): name another "
+            f"folder with {FOLDER}"
+        ) from error
+
+
+def _me() -> dict[str, Any]:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return {"pid": os.getpid(), "user": user, "host": socket.gethostname(), "since": _now()}
+
+
+def _now() -> str:
+    return datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")

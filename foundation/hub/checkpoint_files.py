@@ -1,0 +1,121 @@
+"""The files of a checkpoint, their digest, and the files that its repository may not hold. Light to import."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from foundation.common.credentials import without_secrets_in_url
+from foundation.common.errors import CheckpointError
+
+FILES = ("config.json", "model.safetensors")
+BESIDE = ("README.md", "LICENSE")  # small files of a checkpoint that come along where there are any
+MANIFEST = "checkpoint.json"  # of a checkpoint of a run, beside its folder ``model``
+PICKLES = (".bin", ".ckpt", ".dill", ".joblib", ".pickle", ".pkl", ".pt", ".pt2", ".pth")
+CODE = (".ipynb", ".py", ".pyc", ".pyd", ".sh", ".so")
+_digests: dict[tuple[str, ...], str] = {}  # of folders whose files have not changed since
+
+
+def find_checkpoint(name: str | Path) -> Path:
+    """Return the local folder that holds config.json and model.safetensors: the one that is named, or its ``model``.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    for folder in (Path(name), Path(name) / "model"):
+        if all((folder / file).is_file() for file in FILES):
+            return folder
+    raise CheckpointError(missing(name))
+
+
+def missing(name: str | Path) -> str:
+    """Return the message for a place without a checkpoint."""
+    return (
+        f"no checkpoint at {shown(name)!r}: a folder with config.json and model.safetensors is needed, "
+        "as `foundation pretrain` writes it"
+    )
+
+
+def shown(name: str | Path) -> str:
+    """Return a checkpoint's name for messages: without secrets."""
+    return without_secrets_in_url(str(name))
+
+
+def digest_of(folder: Path) -> str:
+    """Return the sha256 of a checkpoint: of the bytes of config.json, followed by those of model.safetensors.
+
+    ``cat config.json model.safetensors | sha256sum`` gives the same. Files that have not changed are read once.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in FILES:
+        ...     _ = (folder / name).write_text(name)
+        >>> digest_of(folder) == hashlib.sha256(b"config.jsonmodel.safetensors").hexdigest()
+        True
+    """
+    stats = [(folder / name).stat() for name in FILES]
+    key = (os.path.realpath(folder), *(f"{s.st_ino} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns}" for s in stats))
+    if key not in _digests:
+        digest = hashlib.sha256()
+        for name in FILES:
+            update_from(digest, folder / name)
+        _digests[key] = digest.hexdigest()
+    return _digests[key]
+
+
+def update_from(digest: hashlib._Hash, path: Path) -> None:
+    """Add the bytes of a file to a digest, a piece at a time."""
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file."""
+    digest = hashlib.sha256()
+    update_from(digest, path)
+    return digest.hexdigest()
+
+
+def check_digest(name: str, found: str, wanted: str, source: str) -> None:
+    """Raise unless a checkpoint has the digest that is pinned.
+
+    Args:
+        name: of the checkpoint, for the message.
+        found: the sha256 of the files that are there.
+        wanted: the sha256 that is pinned; ``''`` for none.
+        source: where it is pinned.
+
+    Raises:
+        CheckpointError: if they differ.
+    """
+    if wanted and found != wanted.lower():
+        raise CheckpointError(
+            f"{shown(name)} has sha256 {found}: expected {wanted.lower()}, as {source} says; if its publisher has "
+            "changed it on purpose, write the new digest there, otherwise do not use it"
+        )
+
+
+def check_names(name: str, files: Iterable[str]) -> None:
+    """Raise if a repository holds pickles or code, which a checkpoint has no need of.
+
+    Args:
+        name: of the checkpoint, for the message.
+        files: paths in the repository.
+
+    Raises:
+        CheckpointError: naming the files and what to do.
+
+    Example:
+        >>> check_names("hf://a/b", ["config.json", "model.safetensors", "README.md"])
+    """
+    wrong = sorted(file for file in files if file.lower().endswith(PICKLES + CODE))
+    if wrong:
+        raise CheckpointError(
+            f"{shown(name)} holds {', '.join(wrong[:4])} ({len(wrong)} in all): expected a repository without pickles "
+            "and code, which run when they are loaded; ask its owner for a revision with config.json and "
+            "model.safetensors alone, or copy those two into a folder and name the folder"
+        )

@@ -1,0 +1,145 @@
+"""From the name of a checkpoint to a local folder and a digest: one way for everything that takes a checkpoint.
+
+A name means, in this order: a local folder; a checkpoint that ships with the package (``eit-tiny``); a version in an
+MLflow registry (``models:/name@alias``); a repository of a Hugging Face hub (``hf://org/name@revision``); any fsspec
+URL (``s3://...``); a name of a registry file. Light to import: no torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from foundation.common.errors import CheckpointError
+from foundation.hub.checkpoint_files import FILES, check_digest, digest_of, find_checkpoint, missing, shown
+from foundation.hub.checkpoint_registry import NAME, RegistryEntry, describe, registered
+from foundation.hub.huggingface_checkpoints import SCHEME as HUB
+from foundation.hub.huggingface_checkpoints import HubName, fetch_hub
+from foundation.hub.mlflow_checkpoints import SCHEME as MLFLOW
+from foundation.hub.mlflow_checkpoints import RegisteredName, fetch_registered
+from foundation.hub.shipped_checkpoints import shipped_checkpoints
+from foundation.hub.url_checkpoints import fetch_url
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A checkpoint on this machine.
+
+    Args:
+        name: as it was asked for, without secrets.
+        kind: ``folder``, ``shipped``, ``mlflow``, ``huggingface`` or ``url``.
+        folder: holds config.json and model.safetensors. A folder of a cache must not be written to.
+        digest: sha256 of config.json followed by model.safetensors.
+        revision: the commit of a hub or the version of a registry; ``''`` elsewhere.
+        registry: the registry file that knew the name; ``''`` for none.
+    """
+
+    name: str
+    kind: str
+    folder: Path
+    digest: str
+    revision: str = ""
+    registry: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of config.json and model.safetensors."""
+        return sum((self.folder / file).stat().st_size for file in FILES)
+
+    def __str__(self) -> str:
+        revision = f", revision {self.revision}" if self.revision else ""
+        return f"{self.name}: {self.folder} (sha256 {self.digest}{revision})"
+
+
+def resolve(name: str | Path, registry: str | Path | None = None) -> Resolved:
+    """Return where a checkpoint lies on this machine, once it is fetched and its digest is known.
+
+    Args:
+        name: see the head of this file.
+        registry: a lab's own registry file, looked into before the others.
+
+    Raises:
+        CheckpointError: if there is none, it cannot be fetched, it has another digest than is pinned, or its repository
+            holds pickles or code. The message says what to do.
+        ConfigError: if a registry file is damaged or missing.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for file in FILES:
+        ...     _ = (folder / file).write_text("{}")
+        >>> resolve(folder).kind, resolve(folder).digest[:8]
+        ('folder', 'b5cfa1d6')
+    """
+    text = str(name)
+    if isinstance(name, Path) or Path(text).is_dir():
+        return _local(text, "folder", find_checkpoint(text))
+    if (found := shipped_checkpoints().get(text)) is not None:
+        return _local(text, "shipped", found)
+    if ":/" in text:
+        return _elsewhere(text, "", "")
+    entry = registered(registry).get(text) if NAME.fullmatch(text) else None
+    if entry is None:
+        raise CheckpointError(_unknown(text, registry))
+    return _of_registry(entry)
+
+
+def is_known_name(name: str) -> bool:
+    """Return True if a text that is no local folder looks like a name that `resolve` takes.
+
+    Example:
+        >>> is_known_name("hf://lab/eit@main"), is_known_name("lab/eit")
+        (True, False)
+    """
+    return ":/" in name or name in shipped_checkpoints() or name in registered()
+
+
+def _local(name: str, kind: str, folder: Path) -> Resolved:
+    return Resolved(name, kind, folder, digest_of(folder))
+
+
+def _elsewhere(url: str, wanted: str, source: str) -> Resolved:
+    """Fetch what a name with a scheme means; ``wanted`` is the digest that ``source`` pins."""
+    if url.startswith(MLFLOW):
+        version, digest, folder = fetch_registered(RegisteredName.parse(url))
+        check_digest(url, digest, wanted, source)
+        return Resolved(url, "mlflow", folder, digest, version)
+    if url.startswith(HUB):
+        hub = HubName.parse(url)
+        commit, folder = fetch_hub(hub)
+        digest = digest_of(folder)
+        check_digest(url, digest, wanted, source)
+        return Resolved(url, "huggingface", folder, digest, commit)
+    if "://" not in url:
+        raise CheckpointError(missing(url))
+    digest, folder = fetch_url(url, wanted, source)
+    return Resolved(shown(url), "url", folder, digest)
+
+
+def _of_registry(entry: RegistryEntry) -> Resolved:
+    log.debug("%s is %s", entry.name, describe(entry))
+    source = f"the registry {entry.source}"
+    if ":/" in entry.url:
+        found = _elsewhere(entry.pinned_url, entry.sha256, source)
+    else:
+        found = _local(entry.url, "folder", find_checkpoint(entry.url))
+        check_digest(entry.name, found.digest, entry.sha256, source)
+    return Resolved(entry.name, found.kind, found.folder, found.digest, found.revision, entry.source)
+
+
+def _unknown(name: str, registry: str | Path | None) -> str:
+    """Return the message for a name that means nothing, with the nearest one that does."""
+    if not NAME.fullmatch(name):
+        return missing(name)
+    known = [*shipped_checkpoints(), *registered(registry)]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    names = ", ".join(known) or "none so far"
+    return (
+        f"no checkpoint at {name!r}: {hint}expected a folder with config.json and model.safetensors, as `foundation "
+        f"pretrain` writes it, a URL (hf://, models:/, s3://, ...), or a known name ({names})"
+    )

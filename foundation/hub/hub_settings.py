@@ -1,0 +1,67 @@
+"""What `foundation models`, `foundation pull` and `foundation push` are told. Light to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from foundation.common.settings.setting_checks import check_local
+from foundation.common.settings.setting_limits import Limit, Limited
+
+Name = Annotated[str, Limit(lambda text: bool(str.strip(text)), "a name, a folder or a URL")]
+
+
+@dataclass(frozen=True)
+class ModelsSettings(Limited):
+    """What `foundation models` lists.
+
+    Args:
+        registry: a registry file of one's own, besides $FOUNDATION_REGISTRY and the shipped one.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    registry: str | None = None
+
+
+@dataclass(frozen=True)
+class PullSettings(Limited):
+    """What `foundation pull` fetches.
+
+    Args:
+        name: of the checkpoint: a known name, hf://org/name@revision, models:/name@alias, or any fsspec URL.
+        output: a local folder to copy the checkpoint into; null: it stays in the cache.
+        registry: a registry file of one's own, besides $FOUNDATION_REGISTRY and the shipped one.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    name: Name
+    output: str | None = None
+    registry: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_local(output=self.output)
+
+
+@dataclass(frozen=True)
+class PushSettings(Limited):
+    """What `foundation push` publishes, and where.
+
+    Args:
+        checkpoint: the folder of a model, the output of `foundation pretrain`, or any other name of a checkpoint.
+        target: hf://org/name[@branch], models:/name[@alias], an fsspec URL such as s3://bucket/folder, or a folder.
+        replace: overwrite another checkpoint that is at an fsspec URL or in a folder.
+        private: a repository that is made on a hub can be read by its owners alone.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    checkpoint: Name
+    target: Name
+    replace: bool = False
+    private: bool = True

@@ -1,0 +1,28 @@
+"""Checkpoints that are part of the installed package, and folders in which a site keeps more of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from foundation.hub.checkpoint_files import FILES
+
+PATH = "FOUNDATION_CHECKPOINTS"
+SHIPPED = Path(__file__).resolve().parents[1] / "checkpoints"
+
+
+def shipped_folders() -> list[Path]:
+    """Return where checkpoints lie by name: the folders of $FOUNDATION_CHECKPOINTS, then the package's own."""
+    named = [Path(part).expanduser() for part in os.environ.get(PATH, "").split(os.pathsep) if part]
+    return [*named, SHIPPED]
+
+
+def shipped_checkpoints() -> dict[str, Path]:
+    """Return the folder of each shipped checkpoint by name; of two with one name, the first counts."""
+    found: dict[str, Path] = {}
+    for folder in shipped_folders():
+        inside = sorted(folder.iterdir()) if folder.is_dir() else []
+        for path in inside:
+            if all((path / file).is_file() for file in FILES):
+                found.setdefault(path.name, path)
+    return found
