@@ -24,6 +24,22 @@ PATIENCE = 2
 SMALLEST_POWER = 1e-7  # of an axis, as a share of the strongest: what float32 inner products cannot tell from 0
 
 
+@dataclass(frozen=True)
+class Solution:
+    """What was fitted to some samples: the output of a sample is ``c . coef_CK + bias_K``.
+
+    Args:
+        coef_CK: coefficients in float64.
+        bias_K: the output of the mean sample.
+        dual: whether ``c`` are the sample's inner products with the centred samples of the fit, and not its own
+            features; either way features are centred by the mean of these samples.
+    """
+
+    coef_CK: np.ndarray
+    bias_K: np.ndarray
+    dual: bool
+
+
 class BlockReadout(Protocol):
     """A linear readout of one block."""
 
@@ -31,6 +47,10 @@ class BlockReadout(Protocol):
         self, y_S: np.ndarray, learn: np.ndarray, test: np.ndarray, penalties: Sequence[float]
     ) -> Iterator[np.ndarray]:
         """Yield the predictions for the samples ``test`` of fits to the samples ``learn``, one for each penalty."""
+        ...
+
+    def solution(self, y_S: np.ndarray, learn: np.ndarray, penalty: float) -> Solution:
+        """Return the fit to the samples ``learn``, which for classes must be those that the readout was made of."""
         ...
 
 
@@ -65,6 +85,16 @@ class RidgeReadout:
         for penalty in penalties:
             yield test_MC @ _solve(square, right, penalty) + mean_K
 
+    def solution(self, y_S: np.ndarray, learn: np.ndarray, penalty: float) -> Solution:
+        """Return the fit to the samples ``learn``."""
+        mean_K = y_S[learn].mean(axis=0)
+        y_NK = y_S[learn] - mean_K
+        if self.block.z_SC is not None:
+            learn_NC = self.block.z_SC[learn] - self.block.z_SC[learn].mean(axis=0, dtype=np.float64)
+            return Solution(_solve(learn_NC.T @ learn_NC, learn_NC.T @ y_NK, penalty), mean_K, dual=False)
+        assert self.block.gram_SS is not None
+        return Solution(_solve(_centred(self.block.gram_SS, learn, learn)[0], y_NK, penalty), mean_K, dual=True)
+
 
 @dataclass(frozen=True)
 class LogisticReadout:
@@ -75,10 +105,14 @@ class LogisticReadout:
     Args:
         scores_SC: ``(S, C)`` samples along the axes.
         n_classes: number of classes.
+        scale: what centred features were multiplied by.
+        dual: whether axes were found from inner products.
     """
 
     scores_SC: np.ndarray
     n_classes: int
+    scale: float = 1.0
+    dual: bool = False
 
     @classmethod
     def of(cls, block: Block, train: np.ndarray, n_classes: int) -> LogisticReadout:
@@ -99,7 +133,7 @@ class LogisticReadout:
             scores_SC = all_SN @ (u_NC[:, keep] / np.sqrt(power_C[keep]))
             power = float(power_C[-1])
         scale = np.sqrt(len(train) / max(power, 1e-12))
-        return cls((scores_SC * scale).astype(np.float32), n_classes)
+        return cls((scores_SC * scale).astype(np.float32), n_classes, float(scale), block.z_SC is None)
 
     def path(
         self, y_S: np.ndarray, learn: np.ndarray, test: np.ndarray, penalties: Sequence[float]
@@ -109,6 +143,23 @@ class LogisticReadout:
         for penalty in penalties:
             warm = fit(self.scores_SC[learn], y_S[learn], penalty, self.n_classes, warm)
             yield warm.predict(self.scores_SC[test])
+
+    def solution(self, y_S: np.ndarray, learn: np.ndarray, penalty: float) -> Solution:
+        """Return the fit to the samples ``learn``, all that the axes were made of."""
+        fitted = fit(self.scores_SC[learn], y_S[learn], penalty, self.n_classes)
+        if not self.dual:
+            return Solution(fitted.weight_CK * self.scale, fitted.bias_K, dual=False)
+        # Along an axis of power p the samples are u sqrt(p) scale, and its coefficients are u scale / sqrt(p).
+        learn_NC = self.scores_SC[learn].astype(np.float64)
+        power_C = (learn_NC**2).sum(axis=0) / self.scale**2
+        coef_NK = learn_NC @ (fitted.weight_CK / np.maximum(power_C, 1e-30)[:, None])
+        return Solution(coef_NK, fitted.bias_K, dual=True)
+
+    def logits(self, y_S: np.ndarray, learn: np.ndarray, test: np.ndarray, penalty: float) -> np.ndarray:
+        """Return ``(len(test), K)`` logits of a fit to the samples ``learn``."""
+        fitted = fit(self.scores_SC[learn], y_S[learn], penalty, self.n_classes)
+        logits_MK: np.ndarray = self.scores_SC[test] @ fitted.weight_CK + fitted.bias_K
+        return logits_MK
 
 
 def readout_of(block: Block, train: np.ndarray, n_classes: int) -> BlockReadout:

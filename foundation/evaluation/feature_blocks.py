@@ -8,7 +8,7 @@ so lagged features are never made.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,15 +23,19 @@ SMALLEST_SCALE = 1e-6
 class Block:
     """Features of S samples, scaled so that centred training samples have a mean squared norm of 1.
 
-    Exactly one of the two is given.
+    Exactly one of the first two is given.
 
     Args:
         z_SC: ``(S, C)`` the features, where there are no more of them than training samples.
         gram_SS: ``(S, S)`` their inner products, where there are.
+        scale: what standardised features were multiplied by.
+        standard: how features were standardised; None for a mixture of two blocks.
     """
 
     z_SC: np.ndarray | None = None
     gram_SS: np.ndarray | None = None
+    scale: float = 1.0
+    standard: Standard | None = None
 
     def __len__(self) -> int:
         return len(self.inner_products if self.z_SC is None else self.z_SC)
@@ -63,17 +67,18 @@ def blocks(features: Features, train: np.ndarray) -> Iterator[tuple[Reading, Blo
         (6, 2)
     """
     bins = np.unique(np.concatenate([reading.rows_SL[train].ravel() for reading in features.readings]))
-    standard = _Standard.of(features.x_TF, bins[bins >= 0])
+    standard = Standard.of(features.x_TF, bins[bins >= 0])
     gram_TT: np.ndarray | None = None
     for reading in features.readings:
         if reading.width(features.x_TF.shape[1]) <= len(train):
-            yield reading, _scaled(Block(z_SC=_read(standard.columns(slice(None)), reading)), train)
+            z_SC = read(standard.columns(slice(None)), reading)
+            yield reading, _scaled(Block(z_SC=z_SC, standard=standard), train)
             continue
         if gram_TT is None:
             gram_TT = standard.gram()
         last = reading is features.readings[-1]
         gram_SS = _read_gram(gram_TT, reading, overwrite=last)
-        yield reading, _scaled(Block(gram_SS=gram_SS), train)
+        yield reading, _scaled(Block(gram_SS=gram_SS, standard=standard), train)
 
 
 def mix(a: Block, b: Block, weight: float) -> Block:
@@ -96,15 +101,21 @@ def mix(a: Block, b: Block, weight: float) -> Block:
 
 
 @dataclass(frozen=True)
-class _Standard:
-    """Standardised and clipped features, made a few columns at a time."""
+class Standard:
+    """Standardised and clipped features, made a few columns at a time.
+
+    Args:
+        x_TF: features as they are.
+        mean_F, scale_F: ``(F,)`` float32, of the bins that training samples read; infinite for features that never
+            change there.
+    """
 
     x_TF: np.ndarray
     mean_F: np.ndarray
     scale_F: np.ndarray
 
     @classmethod
-    def of(cls, x_TF: np.ndarray, rows: np.ndarray) -> _Standard:
+    def of(cls, x_TF: np.ndarray, rows: np.ndarray) -> Standard:
         n_features = x_TF.shape[1]
         mean_F, scale_F = np.zeros(n_features, np.float32), np.ones(n_features, np.float32)
         for part in _parts(n_features, len(x_TF)):
@@ -135,7 +146,7 @@ def _parts(n_columns: int, height: int) -> Iterator[slice]:
     return (slice(first, first + step) for first in range(0, n_columns, step))
 
 
-def _read(z_TF: np.ndarray, reading: Reading) -> np.ndarray:
+def read(z_TF: np.ndarray, reading: Reading) -> np.ndarray:
     """Return ``(S, C)`` what samples read of standardised features."""
     rows_SL = reading.rows_SL
     padded = np.concatenate([z_TF, np.zeros((1, z_TF.shape[1]), z_TF.dtype)])  # row -1
@@ -176,4 +187,4 @@ def _scaled(block: Block, train: np.ndarray) -> Block:
         diagonal = float(np.diagonal(block.gram_SS)[train].mean(dtype=np.float64))
         norm = diagonal - float(block.gram_SS[train][:, train].mean(dtype=np.float64))
         block.gram_SS[:] *= np.float32(1 / max(norm, 1e-12))
-    return block
+    return replace(block, scale=max(norm, 1e-12) ** -0.5)
