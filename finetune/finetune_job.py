@@ -14,11 +14,13 @@ import numpy as np
 from finetune.current_results import digests, read_current, settings_digest, write_note
 from finetune.finetune_settings import TASK_NAMES, FinetuneSettings
 from finetune.finetune_tracking import PATIENCE, log_task
+from finetune.heads.fit_head import Evaluated, Scored
 from finetune.heads.full_finetuning import Starts, full
 from finetune.heads.head_probe import Fitted, Probes
 from finetune.heads.label_curve import FewLabels, label_curve
 from finetune.heads.reference_rows import References, from_scratch, probe_and_references
 from finetune.heads.trial_profile import beyond_profile
+from finetune.keep_head import KeptHead, lasting_name
 from finetune.result import (
     CurvePoint,
     Evaluation,
@@ -28,6 +30,7 @@ from finetune.result import (
     Score,
     from_json,
     read_json,
+    read_predictions,
     to_json,
     write_json,
     write_predictions,
@@ -99,7 +102,8 @@ def finetune(settings: FinetuneSettings) -> Evaluation:
     if not problems and not left_out:
         why = "; ".join(line for task in found.values() for line in task.skipped) or "no recording has any"
         raise StoreError(f"{catalog.store.name!r} has no labels that can be decoded ({why})")
-    work = _Work(settings, model, checkpoint_digest(settings.checkpoint))
+    named = {"name": lasting_name(settings.checkpoint), "digest": checkpoint_digest(settings.checkpoint)}
+    work = _Work(settings, model, named["digest"], named)
     results: list[Result] = []
     waiting: list[str] = []
     with Progress(len(problems) * len(settings.modes), "finetuning", "result") as shown:
@@ -146,6 +150,7 @@ class _Work:
     settings: FinetuneSettings
     model: EIT
     checkpoint: str
+    named: dict[str, str]
 
     def target(self, problem: Problem) -> Iterator[Result]:
         """Yield the results of one target, those that are there as they are."""
@@ -153,7 +158,8 @@ class _Work:
         folder = Path(self.settings.output) / labels.task / labels.target
         keys = {mode: self._key(problem, mode) for mode in self.settings.modes}
         known = {mode: read_json(folder / f"{mode}.json", keys[mode]) for mode in self.settings.modes}
-        if all(known.values()):
+        heads = KeptHead(problem, self.settings, keys)
+        if all(known.values()) and heads.is_kept:
             log.info("%s %s is there already", labels.task, labels.target)
             yield from (from_json(value) for value in known.values() if value is not None)
             return
@@ -171,9 +177,13 @@ class _Work:
         scores = self._references(problem, references, folder)
         if isinstance(problem, UnitProblem):
             write_map(folder / "embeddings.npz", problem, x_TF, self.checkpoint)
+        made = {"rate": references.rows["rate"].predictions, "both": references.rows["both"].predictions}
+        made["probe"] = probes.model.predictions
         for mode in self.settings.modes:
             value = known[mode]
-            if value is not None:
+            if value is not None and (mode == "probe" or read_predictions(folder / f"{mode}.npz", keys[mode])):
+                if mode != "probe":
+                    made[mode] = _known(folder / f"{mode}.npz", keys[mode])
                 yield from_json(value)
                 continue
             begun, fitted, more = time.perf_counter(), probes.model, _Finetuned()
@@ -184,9 +194,19 @@ class _Work:
             all_scores, n_features = scores | more.scores, x_TF.shape[1]
             result = self._result(problem, mode, fitted, references, all_scores, split, n_features, seconds, keys[mode])
             result = replace(result, gain_scratch=more.over_scratch, curve=more.curve)
+            made[mode] = fitted.predictions
             write_predictions(folder / f"{mode}.npz", fitted.predictions, keys[mode])
             write_json(folder / f"{mode}.json", to_json(result))
             yield result
+        if not heads.is_kept:
+            scored = {name: Scored(said, self._score(said, "", references)) for name, said in made.items()}
+            about = (split.description, self._interval(problem))
+            heads.keep(Evaluated(self.model, features, references.rates, scored, *about, self.named, heads.key))
+
+    def _interval(self, problem: Problem) -> str:
+        parts = len(np.unique(problem.cluster_S))
+        enough = "" if parts >= 2 else " (none: there is only one)"
+        return f"95 % bootstrap over {parts} {problem.cluster_name}, {self.settings.bootstrap} resamples{enough}"
 
     def _beside_full(
         self,
@@ -265,7 +285,6 @@ class _Work:
         better, bounds = gain(fitted.predictions, rate, settings.bootstrap, settings.seed)
         together, their_bounds = gain(both, rate, settings.bootstrap, settings.seed)
         counts = np.bincount(labels.y_S, minlength=labels.n_classes) if labels.n_classes else np.empty(0)
-        enough = "" if parts >= 2 else " (none: there is only one)"
         return Result(
             task=labels.task,
             target=labels.target,
@@ -287,7 +306,7 @@ class _Work:
             classes={name: int(n) for name, n in zip(labels.classes, counts, strict=True)},
             value_names=list(labels.value_names),
             split=split.description,
-            interval=f"95 % bootstrap over {parts} {problem.cluster_name}, {settings.bootstrap} resamples{enough}",
+            interval=self._interval(problem),
             notes=labels.notes,
             choices=fitted.choices,
             seconds=round(seconds, 2),
@@ -309,6 +328,12 @@ class _Work:
             "settings": self.settings.identity(mode),
         }
         return json_digest(about)
+
+
+def _known(path: Path, key: str) -> Predictions:
+    found = read_predictions(path, key)
+    assert found is not None  # it was read a moment ago
+    return found
 
 
 def _kept(fitted: Fitted) -> str:

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_checks import check_local
-from foundation.common.settings.setting_limits import Count, Limit, Limited, Natural, above, at_least, between
+from foundation.common.settings.setting_limits import Count, Limit, Limited, Natural, above, at_least, between, one_of
 
 TASK_NAMES = ("behavior", "cell_type", "location", "sleep_state")
 MODES = ("probe", "full")
+READOUTS = ("best", "rate", "probe", "both", "full")
 TokenSeconds = Annotated[float, between(0.001, 3600, "seconds")]
 Rate = Annotated[float, above(0, high=1)]
 below_one = Limit(lambda value: 0 <= value < 1, "from 0 to below 1")
@@ -31,6 +32,8 @@ class WindowSettings(Limited):
         sleep_token: seconds of a token for sleep_state.
         sleep_tokens: tokens of a window for sleep_state, at most.
         max_tokens: time bins of one recording that are decoded, at most; windows are spread over a longer recording.
+        causal: labels over time are read from their own and earlier tokens alone, as a decoder in real time has to; the
+            model must have a causal population stream. Labels of whole trials still read all of their trial.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -47,6 +50,7 @@ class WindowSettings(Limited):
     sleep_token: TokenSeconds = 4.0
     sleep_tokens: Count = 8
     max_tokens: Annotated[int, at_least(100)] = 6000
+    causal: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,9 @@ class FinetuneSettings(Limited):
         bootstrap: resamples behind each 95 % interval.
         control_repeats: times that the probe is fitted to shuffled labels; an interval of 95 % takes 39.
         random_weights: whether a model of the same architecture with random weights is probed too.
+        heads: whether a head is fitted to all labelled samples of each target and written, to be applied later.
+        keep: the readout that becomes the head: best (by its score in cross-validation), rate (of firing rates), probe,
+            both (rates and frozen model), or full.
         experiment: MLflow experiment.
         tracking_uri: where MLflow keeps runs; null: $MLFLOW_TRACKING_URI, or an SQLite file beside ``output``.
         windows: windows that labels are decoded from.
@@ -161,6 +168,8 @@ class FinetuneSettings(Limited):
     bootstrap: Annotated[int, at_least(100)] = 1000
     control_repeats: Annotated[int, at_least(2)] = 39
     random_weights: bool = True
+    heads: bool = True
+    keep: Annotated[str, one_of(*READOUTS)] = "best"
     experiment: str = "finetune"
     tracking_uri: str | None = None
     windows: WindowSettings = field(default_factory=WindowSettings)
@@ -176,11 +185,15 @@ class FinetuneSettings(Limited):
                     raise ConfigError(f"{key} has {name!r}: choose from {', '.join(allowed)}")
             if names is not None and not names:
                 raise ConfigError(f"{key} is empty: choose from {', '.join(allowed)}")
+        if self.keep == "full" and "full" not in self.modes:
+            raise ConfigError(f"keep is 'full' and modes {self.modes}: expected modes with full, or another readout")
 
     def identity(self, mode: str) -> dict[str, Any]:
         """What decides a result's numbers, beside checkpoint and recordings."""
         names = ["folds", "seed", "bootstrap", "control_repeats", "random_weights", "windows", "gru"]
         whole = asdict(self)
+        if not self.windows.causal:  # so that results of versions before this setting keep their keys
+            whole["windows"].pop("causal")
         return {name: whole[name] for name in names + (["full"] if mode == "full" else [])}
 
 

@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "ingest.sorting": LEARNING | {"ingest.recipe", "ingest.quality", "ingest.nwb", "ingest.sources", "ingest.run"},
     "ingest": {"foundation.store", "ingest.recipe", "ingest.quality", "ingest.nwb", "ingest.sources", "ingest.run"},
     "finetune.tasks": LEARNING | {"foundation.embedding", "finetune"},
-    "finetune.heads": LEARNING | {"foundation.embedding", "finetune", "finetune.tasks"},
+    "finetune.heads": LEARNING | {"foundation.embedding", "foundation.hub", "finetune", "finetune.tasks"},
     "finetune.report": LEARNING | {"foundation.hub", "finetune", "finetune.tasks"},
     "finetune.reproduce": LEARNING
     | {

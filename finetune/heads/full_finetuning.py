@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the network in a prediction, beside a linear readout
 
 
-class Head(nn.Module):
+class LinearHead(nn.Module):
     """A readout as a trainable layer: its basis stays, its weights learn.
 
     Args:
@@ -72,11 +72,11 @@ class Head(nn.Module):
 
 
 @dataclass
-class _Tuned:
+class Tuned:
     """A model and its head on their way."""
 
     model: EIT
-    head: Head
+    head: LinearHead
     spread_K: np.ndarray
 
     def predict(self, problem: Problem, samples: np.ndarray) -> np.ndarray:
@@ -113,23 +113,62 @@ def full(problem: Problem, starts: Starts, beside: Fitted, split: Split, setting
     choices: dict[str, list] = {"updates": [], "share": []}
     said = np.split(beside.predictions.predicted_S, np.cumsum([len(fold.test) for fold in split.folds])[:-1])
     for k, fitted in enumerate(beside.folds):
-        train = fitted.fold.train
         model, features = starts(k)
-        start = _Start(problem, *problem.head_rows(features[-1].x_TF), settings.full, settings.seed)
-        seed = settings.seed + k
         assert fitted.held_S is not None
-        found = _search(problem, model, start, train, fitted.held_S, settings, seed)
+        found = finetune_on(problem, model, features, fitted.fold.train, fitted.held_S, settings, settings.seed + k)
         choices["updates"].append(found.updates)
         choices["share"].append(found.share)
-        if found.updates:
-            tuned = start.tuned(model, train, found.strength)
-            _train(problem, tuned, train, settings.full, found.updates, seed)
-            predicted.append(_blend(tuned.predict(problem, fitted.fold.test), said[k], found.share))
+        if found.tuned is not None:
+            predicted.append(_blend(found.tuned.predict(problem, fitted.fold.test), said[k], found.share))
         else:
             predicted.append(said[k])
         kept = (problem.labels.target, k + 1, len(beside.folds), found.updates, found.share)
         log.info("%s: fold %d of %d, %d updates kept, share of the network %g", *kept)
     return Fitted(gather(problem, split, predicted), choices)
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """A model and head that were finetuned on some samples.
+
+    Args:
+        tuned: the two; None where the network never helped.
+        updates: that were made.
+        share: of the network in predictions, beside a linear readout.
+    """
+
+    tuned: Tuned | None
+    updates: int
+    share: float
+
+
+def finetune_on(
+    problem: Problem,
+    model: EIT,
+    features: Sequence[Features],
+    train: np.ndarray,
+    held_S: np.ndarray,
+    settings: FinetuneSettings,
+    seed: int,
+) -> Finetuned:
+    """Finetune a copy of a model on training samples, for as long as their first inner fold says.
+
+    Args:
+        problem: what is to be predicted.
+        model: where it starts; stays as it is.
+        features: of the frozen model, which the head starts from.
+        train: indices of the training samples.
+        held_S: what the linear readout beside it says of the test samples of the first inner fold.
+        settings: of the finetuning.
+        seed: of draws and dropout.
+    """
+    start = _Start(problem, *problem.head_rows(features[-1].x_TF), settings.full, settings.seed)
+    found = _search(problem, model, start, train, held_S, settings, seed)
+    if not found.updates:
+        return Finetuned(None, 0, found.share)
+    tuned = start.tuned(model, train, found.strength)
+    _train(problem, tuned, train, settings.full, found.updates, seed)
+    return Finetuned(tuned, found.updates, found.share)
 
 
 def _blend(network_S: np.ndarray, linear_S: np.ndarray, share: float) -> np.ndarray:
@@ -162,7 +201,7 @@ class _Start:
         scores_SC = make_basis(self.x_RF, self.settings.components, self.seed, rows=rows)(self.x_RF, rows=rows)
         return choose_strength(scores_SC, labels.y_S[train], inner, labels.n_classes)[0]
 
-    def tuned(self, model: EIT, train: np.ndarray, strength: float) -> _Tuned:
+    def tuned(self, model: EIT, train: np.ndarray, strength: float) -> Tuned:
         """A copy of the model with a head fitted to the training samples."""
         labels, rows = self.problem.labels, self.row_S[train]
         basis = make_basis(self.x_RF, self.settings.components, self.seed, rows=rows)
@@ -173,7 +212,7 @@ class _Start:
             for layer in copied.modules():
                 if isinstance(layer, nn.Dropout):
                     layer.p = self.settings.dropout
-        return _Tuned(copied, Head(basis, readout, spread_K), spread_K)
+        return Tuned(copied, LinearHead(basis, readout, spread_K), spread_K)
 
 
 @dataclass(frozen=True)
@@ -230,7 +269,7 @@ def _search(
 
 def _train(
     problem: Problem,
-    tuned: _Tuned,
+    tuned: Tuned,
     samples: np.ndarray,
     settings: FullSettings,
     updates: int,

@@ -22,7 +22,7 @@ from foundation.evaluation.feature_blocks import Block, blocks
 from foundation.evaluation.linear_readout import training_mean
 from foundation.evaluation.metrics import Predictions, primary
 from foundation.evaluation.principal_axes import row_parts
-from foundation.evaluation.readings import Features
+from foundation.evaluation.readings import Features, Reading
 from foundation.evaluation.splits import Fold, Split
 from foundation.store.format.finite import is_finite
 
@@ -81,14 +81,23 @@ class Probes:
 
 
 @dataclass(frozen=True)
-class _Best:
-    """The features that do best inside the training samples of a fold."""
+class Best:
+    """The features that do best inside the training samples of a fold.
+
+    Args:
+        name: the features and how they are read.
+        block, readout, choice: of them.
+        place: of the features among the alternatives, and of their reading.
+        features, reading: the same themselves.
+    """
 
     name: str
     block: Block
     readout: BlockReadout
     choice: Choice
-    place: tuple[int, int]  # of the features among the alternatives, and of their reading
+    place: tuple[int, int]
+    features: Features
+    reading: Reading
 
     @property
     def triple(self) -> tuple[Block, BlockReadout, Choice]:
@@ -110,8 +119,8 @@ def probe(problem: Problem, features: Sequence[Features], split: Split, settings
     _check_finite(problem, features)
     fitted, predicted = [], []
     for fold in split.folds:
-        best = _best(problem, features, fold, problem.inner(fold.train, settings.seed))
-        predicted.append(_predict(problem, best.readout, fold, best.choice))
+        best = best_readout(problem, features, fold, problem.inner(fold.train, settings.seed))
+        predicted.append(predict_test(problem, best.readout, fold, best.choice))
         fitted.append(FittedFold(fold, best.name, best.choice))
     return _fitted(problem, split, predicted, fitted)
 
@@ -153,18 +162,18 @@ def probe_with_rates(
     places, n_classes = [], problem.labels.n_classes
     for k, fold in enumerate(split.folds):
         inner = problem.inner(fold.train, settings.seed)
-        rate = _best(problem, rates, fold, inner)
+        rate = best_readout(problem, rates, fold, inner)
         alternatives = _of_fold(model, k)
         _check_finite(problem, alternatives)
-        ours = _best(problem, alternatives, fold, inner)
+        ours = best_readout(problem, alternatives, fold, inner)
         both = choose_weight(rate.triple, ours.triple, problem.labels.y_S, fold.train, inner, n_classes)
         first = Fold(fold.train[inner[0].train], fold.train[inner[0].test])
         for kind, best in (("rate", rate), ("model", ours)):
-            predicted[kind].append(_predict(problem, best.readout, fold, best.choice))
-            held = _predict(problem, best.readout, first, best.choice)
+            predicted[kind].append(predict_test(problem, best.readout, fold, best.choice))
+            held = predict_test(problem, best.readout, first, best.choice)
             fitted[kind].append(FittedFold(fold, best.name, best.choice, held_S=held))
-        predicted["both"].append(_predict(problem, both.readout, fold, both.choice))
-        held = _predict(problem, both.readout, first, both.choice)
+        predicted["both"].append(predict_test(problem, both.readout, fold, both.choice))
+        held = predict_test(problem, both.readout, first, both.choice)
         fitted["both"].append(FittedFold(fold, f"{rate.name}, and {ours.name}", both.choice, both.weight, held))
         places.append(ours.place)
         same = [r for r, other in enumerate(splits) if len(other.folds) > k and _equal(other.folds[k], fold)]
@@ -183,7 +192,7 @@ def probe_with_rates(
             read = replace(features, readings=(features.readings[reading],))
             ((_, block),) = blocks(read, fold.train)
             readout = readout_of(block, fold.train, n_classes)
-            control[r].append(_predict(other, readout, fold, chosen.choice))
+            control[r].append(predict_test(other, readout, fold, chosen.choice))
     values = [
         primary(gather(other, its_split, said)) for other, its_split, said in zip(again, splits, control, strict=True)
     ]
@@ -206,7 +215,8 @@ def gather(problem: Problem, split: Split, predicted: Sequence[np.ndarray]) -> P
     )
 
 
-def _best(problem: Problem, features: Sequence[Features], fold: Fold, inner: list[Fold]) -> _Best:
+def best_readout(problem: Problem, features: Sequence[Features], fold: Fold, inner: list[Fold]) -> Best:
+    """Return the features and the reading of them that do best on the inner folds of a fold's training samples."""
     labels, best = problem.labels, None
     for place, kind in enumerate(features):
         for index, (reading, block) in enumerate(blocks(kind, fold.train)):
@@ -214,12 +224,13 @@ def _best(problem: Problem, features: Sequence[Features], fold: Fold, inner: lis
             choice = choose_penalty(readout, labels.y_S, fold.train, inner, labels.n_classes)
             if best is None or choice.value > best.choice.value + MARGIN:
                 name = ", ".join(text for text in (kind.name, reading.name) if text)
-                best = _Best(name, block, readout, choice, (place, index))
+                best = Best(name, block, readout, choice, (place, index), kind, reading)
     assert best is not None
     return best
 
 
-def _predict(problem: Problem, readout: BlockReadout, fold: Fold, choice: Choice) -> np.ndarray:
+def predict_test(problem: Problem, readout: BlockReadout, fold: Fold, choice: Choice) -> np.ndarray:
+    """Return predictions for a fold's test samples by a readout that is fitted to its training samples."""
     return next(readout.path(problem.labels.y_S, fold.train, fold.test, [choice.penalty]))
 
 
@@ -230,7 +241,7 @@ def _dealt(
     if not which:
         return []
     if again[0].labels.n_classes:
-        return [_predict(again[r], readout, fold, choice) for r in which]
+        return [predict_test(again[r], readout, fold, choice) for r in which]
     y_SK = np.concatenate([again[r].labels.y_S for r in which], axis=1)
     said_MK = next(readout.path(y_SK, fold.train, fold.test, [choice.penalty]))
     return np.split(said_MK, len(which), axis=1)

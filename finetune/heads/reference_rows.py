@@ -48,11 +48,13 @@ class References:
         rows: name -> readout; ``rate`` is the floor and ``both`` the model beside it.
         control: the primary metric of the probe for each set of shuffled labels.
         dealt: how labels were shuffled, in words.
+        rates: features of firing rates.
     """
 
     rows: dict[str, Row]
     control: list[float] = field(default_factory=list)
     dealt: str = ""
+    rates: Sequence[Features] = ()
 
 
 def probe_and_references(
@@ -91,7 +93,7 @@ def probe_and_references(
         said = [by_laboratory(y_S[fold.train], lab_S[fold.train], lab_S[fold.test]) for fold in split.folds]
         rows["laboratory"] = Row(gather(problem, split, said), f"{len(np.unique(lab_S))} laboratories")
     how = problem.shuffles(settings.control_repeats, settings.seed)[1]
-    return probes, References(rows, probes.control, how)
+    return probes, References(rows, probes.control, how, rates)
 
 
 def random_weights(model: EIT, seed: int) -> EIT:

@@ -142,6 +142,7 @@ def _series(recording: StoredRecording, label: str, name: str, sources: Sources)
         y_S=y_SK[:, moves],
         value_names=tuple(f"{label} {axis}{unit}".replace("  ", " ") for axis in axes),
         notes=notes,
+        unit=series.unit,
     )
     what = ("windows inside trials" if pieces else "trials") if inside_trials else "windows"
     direction_W = _directions(trials, windows) if trials is not None and inside_trials else None
@@ -170,6 +171,7 @@ def _problem(
         max_lag=sources.windows.max_lag,
         direction_W=direction_W,
         what=what,
+        causal=sources.windows.causal,
     )
 
 

@@ -32,6 +32,7 @@ class Labels:
         classes: names of the classes; empty for values.
         value_names: names of the K values with their unit; empty for classes.
         notes: what was left out, and what a reader must know.
+        unit: unit of the values, as the file names it.
     """
 
     task: str
@@ -41,6 +42,7 @@ class Labels:
     classes: tuple[str, ...] = ()
     value_names: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    unit: str = ""
 
     @property
     def kind(self) -> str:

@@ -86,5 +86,6 @@ def _states(recording: StoredRecording, name: str, sources: Sources) -> Attempt:
         readers=sources.readers,
         bins_per_token=sources.bins_per_token,
         max_lag=settings.max_lag,
+        causal=settings.causal,
     )
     return problem, ""

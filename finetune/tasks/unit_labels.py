@@ -76,6 +76,7 @@ def find_units(sources: Sources, column: str, title: str) -> Found:
         n_bins=windows.unit_tokens * sources.bins_per_token,
         windows=windows.unit_windows,
         seed=sources.seed,
+        tokens=windows.unit_tokens,
     )
     found.problems.append(problem)
     return found

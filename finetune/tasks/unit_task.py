@@ -32,6 +32,7 @@ class UnitProblem(Problem):
         n_bins: of a window.
         windows: windows that the embedding of a unit is averaged over.
         seed: of the choice of windows.
+        tokens: of a window.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class UnitProblem(Problem):
         n_bins: int,
         windows: int,
         seed: int,
+        tokens: int = 1,
     ) -> None:
+        self.tokens = tokens
         self.labels, self.stored, self.recording_S, self.unit_S = labels, recordings, recording_S, unit_S
         self.readers, self.bin_width, self.n_bins, self.windows, self.seed = readers, bin_width, n_bins, windows, seed
         self.recordings = [(r.id, r.record.digest) for r in recordings]

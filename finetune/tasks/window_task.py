@@ -12,7 +12,7 @@ from finetune.tasks.decoding_task import Labels, Picked, Problem
 from finetune.tasks.trial_windows import Windows
 from foundation.data.batch import WindowBatch
 from foundation.data.reading.reader import VALUES_MODALITY, ActivityReader
-from foundation.embedding.population_tokens import token_inputs, token_parts
+from foundation.embedding.population_tokens import check_causal, token_inputs, token_parts
 from foundation.evaluation.controls import all_turned, come_in_runs, few_ways, orders, permuted, turns
 from foundation.evaluation.readings import Features, Reading, WindowRows
 from foundation.evaluation.splits import Fold, Split, split_by_time
@@ -35,6 +35,7 @@ class WindowProblem(Problem):
         max_lag: tokens on each side of a sample that readouts see, at most.
         direction_W: ``(W,)`` class of the direction of each window's trial, -1 where there is none; None: no trials.
         what: what a window is to people, ``trials`` or ``windows``.
+        causal: readouts see nothing of the future.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class WindowProblem(Problem):
         max_lag: int = 32,
         direction_W: np.ndarray | None = None,
         what: str = "windows",
+        causal: bool = False,
     ) -> None:
+        self.causal = causal
         self.labels, self.recording, self.windows, self.what = labels, recording, windows, what
         self.window_S, self.token_S = window_S, token_S
         self.token_seconds, self.readers, self.patch = token_seconds, readers, bins_per_token
@@ -67,9 +70,12 @@ class WindowProblem(Problem):
     def _seen(self) -> str:
         if self.token_S is None:
             return f"all {int(self.windows.tokens_W.max())} time bins of a window, or their mean"
-        lags = self.rows.all_lags(self.window_S, self.token_S, self.max_lag).rows_SL.shape[1]
+        lags = self.rows.all_lags(self.window_S, self.token_S, self.max_lag, self.causal).rows_SL.shape[1]
         other = ", its own bin alone, or the mean of its window" if self.labels.n_classes else ""
-        return f"{lags} lags of {self.token_seconds:g} s around the sample, 0 outside the window{other}"
+        if self.causal:
+            other = ", or its own bin alone" if self.labels.n_classes else ""
+        around = "up to" if self.causal else "around"
+        return f"{lags} lags of {self.token_seconds:g} s {around} the sample, 0 outside the window{other}"
 
     def _readings(self) -> tuple[Reading, ...]:
         """How samples read time bins: values all lags, classes what does best of a few."""
@@ -77,7 +83,9 @@ class WindowProblem(Problem):
         mean = self.rows.window_mean(self.window_S, name)
         if self.token_S is None:
             return (mean,)
-        lags = self.rows.all_lags(self.window_S, self.token_S, self.max_lag)
+        lags = self.rows.all_lags(self.window_S, self.token_S, self.max_lag, self.causal)
+        if self.causal:
+            return (lags, self.own_bin) if self.labels.n_classes else (lags,)
         return (lags, self.own_bin, mean) if self.labels.n_classes else (lags,)
 
     def _features(self, name: str, x_TF: np.ndarray) -> list[Features]:
@@ -140,7 +148,13 @@ class WindowProblem(Problem):
         return dealt, f"over trials{few_ways(orders(y_S))}"
 
     def features(self, model: EIT) -> list[Features]:
-        """What the model says of the population at every token of every window."""
+        """What the model says of the population at every token of every window.
+
+        Raises:
+            ConfigError: if readouts are to see nothing of the future, and the model does.
+        """
+        if self.causal and self.token_S is not None:
+            check_causal(model, self.recording.id)
         return self._features("the model", self._tokens(model, np.arange(len(self.windows))))
 
     def head_rows(self, x_TF: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

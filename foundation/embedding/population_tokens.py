@@ -15,7 +15,7 @@ from foundation.data.reading.reader import ActivityReader
 from foundation.embedding.frozen_embeddings import TOKENS_PER_BATCH
 from foundation.models import EIT
 from foundation.models.eit import EITOutput
-from foundation.models.population_stream import PopulationPlaces
+from foundation.models.population_stream import PopulationPlaces, population_places
 
 
 def token_features(out: EITOutput) -> torch.Tensor:
@@ -57,9 +57,35 @@ def token_inputs(model: EIT, recording_id: str, batch: WindowBatch) -> dict[str,
     return {**places.placed(of_one).model_inputs(), "units": False}
 
 
+def check_causal(model: EIT, recording_id: str) -> None:
+    """Raise unless what a model says of a recording over time depends on nothing of the future.
+
+    Raises:
+        ConfigError: naming what would have to be otherwise.
+    """
+    if not (model.config.causal and model.config.population_layers):
+        raise ConfigError(
+            f"causal is true, and the model has causal {model.config.causal} and population_layers "
+            f"{model.config.population_layers}: expected a model with a causal population stream (`foundation pretrain "
+            "--config pretrain/population --model.causal true`)"
+        )
+    if recording_id not in population_places(model.config):
+        raise ConfigError(
+            f"causal is true, and the model's population stream has no rows for recording {recording_id}: expected one "
+            "of the recordings that it was pretrained on"
+        )
+
+
 @torch.no_grad()
 def token_parts(
-    model: EIT, reader: ActivityReader, starts_B: np.ndarray, *, bin_width: float, n_bins: int
+    model: EIT,
+    reader: ActivityReader,
+    starts_B: np.ndarray,
+    *,
+    bin_width: float,
+    n_bins: int,
+    units: np.ndarray | None = None,
+    rows_of: str | None = None,
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Read windows a batch after another, and give what the model says of each of their tokens.
 
@@ -69,6 +95,9 @@ def token_parts(
         starts_B: ``(B,)`` seconds at which windows begin.
         bin_width: seconds of a bin.
         n_bins: bins of a window; whole tokens.
+        units: ``(N,)`` units that are shown, in this order; by default all.
+        rows_of: id of the recording whose rows in the population stream the shown units have, one after another, as on
+            another day of the same population; by default of the reader's own.
 
     Yields:
         Which windows, and their ``(P, n_bins / patch_length, F)`` float32 features; see `token_features`.
@@ -80,12 +109,15 @@ def token_parts(
     patch = model.config.patch_length
     if n_bins % patch:
         raise ConfigError(f"n_bins is {n_bins}: a multiple of the model's patch_length, {patch}")
-    at_once = max(1, TOKENS_PER_BATCH // max(1, reader.n_units * n_bins // patch))
+    n_units = reader.n_units if units is None else len(units)
+    at_once = max(1, TOKENS_PER_BATCH // max(1, n_units * n_bins // patch))
     model.eval()
     for first in range(0, len(starts_B), at_once):
         some = starts_B[first : first + at_once]
-        batch = reader.read(reader.table(some, n_bins, bin_width), bins_per_token=patch)
-        out = model(**token_inputs(model, reader.recording.id, batch.to(model.device)))
+        batch = reader.read(reader.table(some, n_bins, bin_width, units), bins_per_token=patch)
+        if units is not None and rows_of is not None:
+            batch.unit_BN = torch.arange(n_units).expand(len(batch), -1)
+        out = model(**token_inputs(model, rows_of or reader.recording.id, batch.to(model.device)))
         x_PTF = token_features(out).float().cpu().numpy()
         if wrong := int((~np.isfinite(x_PTF)).sum()):
             raise CheckpointError(

@@ -16,11 +16,13 @@ class Reading:
         rows_SL: ``(S, L)`` rows of the table, -1 where a lag lies outside the sample's window.
         mean: take the mean over the rows that are there; otherwise the L rows stand beside each other, and zeros (the
             mean of standardised features) where there is none.
+        lags: of each row, the bin relative to the sample's own, where that is what rows are.
     """
 
     name: str
     rows_SL: np.ndarray
     mean: bool = False
+    lags: tuple[int, ...] = ()
 
     def width(self, n_features: int) -> int:
         """Return how many features a sample has when a bin has ``n_features``."""
@@ -77,23 +79,34 @@ class WindowRows:
             >>> WindowRows(np.array([2, 3])).own_bin(np.array([0, 1]), np.array([1, 2])).rows_SL.tolist()
             [[1], [4]]
         """
-        return Reading("own bin", (self.first[window_S] + bin_S)[:, None])
+        return Reading("own bin", (self.first[window_S] + bin_S)[:, None], lags=(0,))
 
-    def all_lags(self, window_S: np.ndarray, bin_S: np.ndarray, max_lag: int) -> Reading:
+    def all_lags(self, window_S: np.ndarray, bin_S: np.ndarray, max_lag: int, causal: bool = False) -> Reading:
         """Return the reading of the bins around each sample, from ``-max_lag`` to ``max_lag``, inside its window.
 
-        Lags that reach outside every sample's window are left out.
+        Lags that reach outside every sample's window are left out. A causal reading ends with the sample's own bin.
 
         Example:
             >>> WindowRows(np.array([2, 3])).all_lags(np.array([0, 1]), np.array([1, 2]), 9).rows_SL.tolist()
             [[-1, 0, 1], [2, 3, 4]]
         """
         lag = min(max_lag, int(self.length_W.max(initial=1)) - 1)
-        bin_SL = bin_S[:, None] + np.arange(-lag, lag + 1)
+        lag_L = np.arange(-lag, 1 if causal else lag + 1)
+        rows_SL = self.lags(window_S, bin_S, lag_L)
+        used_L = (rows_SL >= 0).any(axis=0)
+        name = "all lags of the past" if causal else "all lags"
+        return Reading(name, rows_SL[:, used_L], lags=tuple(lag_L[used_L].tolist()))
+
+    def lags(self, window_S: np.ndarray, bin_S: np.ndarray, lag_L: np.ndarray) -> np.ndarray:
+        """Return ``(S, L)`` the rows of some bins relative to each sample's own, -1 outside its window.
+
+        Example:
+            >>> WindowRows(np.array([2, 3])).lags(np.array([1]), np.array([0]), np.array([-1, 0])).tolist()
+            [[-1, 2]]
+        """
+        bin_SL = bin_S[:, None] + lag_L
         inside_SL = (bin_SL >= 0) & (bin_SL < self.length_W[window_S][:, None])
-        used_L = inside_SL.any(axis=0)
-        rows_SL = np.where(inside_SL, self.first[window_S][:, None] + bin_SL, -1)
-        return Reading("all lags", rows_SL[:, used_L])
+        return np.where(inside_SL, self.first[window_S][:, None] + bin_SL, -1)
 
     def all_bins(self, window_S: np.ndarray) -> Reading:
         """Return the reading of all bins of each sample's window, side by side from the window's start.

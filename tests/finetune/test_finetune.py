@@ -10,6 +10,8 @@ from mlflow import MlflowClient
 
 from finetune.finetune_job import finetune
 from finetune.finetune_settings import FinetuneSettings, FullSettings, GRUSettings, WindowSettings
+from finetune.heads.head import head_name
+from finetune.heads.head_files import load_head
 from finetune.report.html_report import ReportSettings, report
 from finetune.report.score_table import table
 from finetune.result import Evaluation
@@ -124,8 +126,20 @@ def test_what_is_there_is_taken_and_other_settings_are_not(settings, results, pl
     again = finetune(settings).results
     assert [r.score for r in again] == [r.score for r in results.values()]
     assert {p: p.stat().st_mtime_ns for p in (place / "results").rglob("*.json")} == files
+    assert place / "results" / "cell_type" / "head.json" in files
     one = replace(settings, tasks=["cell_type"], modes=["probe"], seed=1, output=str(place / "other"))
     assert finetune(one).results[0].key != results["cell_type", "all", "probe"].key
+
+
+def test_a_head_of_each_target_is_kept(results, place):
+    heads = {folder.parent.name: load_head(folder.parent) for folder in (place / "results").glob("*/head.json")}
+    assert set(heads) == {head_name(task, target) for task, target, _ in results}
+    for (task, target, mode), r in results.items():
+        head = heads[head_name(task, target)]
+        assert head.kept.scores[mode]["metrics"] == pytest.approx(r.score.metrics)
+        assert head.kept.samples == r.samples
+        best = max(score["metrics"][r.metric] for score in head.kept.scores.values())
+        assert head.kept.scores[head.kept.mode]["metrics"][r.metric] == best
 
 
 def test_every_task_is_an_mlflow_run_with_pictures(settings, results, place):

@@ -1,13 +1,23 @@
 """A store of reaches in four directions, and a small model that reads it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from finetune.finetune_settings import FinetuneSettings, FullSettings, GRUSettings, WindowSettings
+from finetune.heads import full_finetuning
+from finetune.heads.fit_head import Evaluated, Scored, fit_head
+from finetune.heads.full_finetuning import full
+from finetune.heads.head_files import save_head
+from finetune.heads.head_probe import probe_with_rates
+from finetune.result import Score
 from finetune.tasks import behavior
 from finetune.tasks.task import Sources
 from foundation.data.reading.reader import ReaderCache
+from foundation.evaluation.metrics import PRIMARY, primary
+from foundation.hub.checkpoints import checkpoint_digest
 from foundation.models import EIT, EITConfig
 from foundation.store import (
     Catalog,
@@ -93,3 +103,43 @@ def model_of(population_of=None):
     if population_of:
         model.add_populations({population_of: torch.zeros(UNITS)})
     return model
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory, population_model):
+    """The folder of a model with a population stream that knows the recording."""
+    folder = tmp_path_factory.mktemp("checkpoint") / "model"
+    population_model.save_pretrained(folder)
+    return folder
+
+
+def kept_search(problem, model, start, train, linear_S, settings, seed):
+    """Keeps two updates whatever the first inner fold says: so few rarely help."""
+    strength = start.strength(train, problem.inner(train, settings.seed))
+    return full_finetuning._Found(strength, 2, 1.0 if problem.labels.n_classes else 0.5)
+
+
+@pytest.fixture(scope="session")
+def fitted(settings, checkpoint):
+    """Fits the head of a problem to a model as `foundation finetune` does, and writes it."""
+
+    def fit(problem, model, mode, folder):
+        split = problem.split(settings.folds, settings.seed)
+        ours, rates = problem.features(model), problem.rate_features()
+        probes = probe_with_rates(problem, rates, ours, split, settings, shuffled=False)
+        made = {"rate": probes.rate, "probe": probes.model, "both": probes.both}
+        if mode == "full":
+            made["full"] = full(problem, lambda _: (model, ours), probes.both, split, settings)
+        scored = {
+            name: Scored(found.predictions, Score({PRIMARY[problem.labels.kind]: primary(found.predictions)}))
+            for name, found in made.items()
+        }
+        named = {"name": str(checkpoint), "digest": checkpoint_digest(checkpoint)}
+        about = Evaluated(model, ours, rates, scored, "by time", "none", named, "key")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(full_finetuning, "_search", kept_search)
+            head, adapted = fit_head(problem, about, replace(settings, keep=mode))
+        save_head(head, folder, adapted)
+        return head, about
+
+    return fit

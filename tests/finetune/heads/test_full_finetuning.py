@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from finetune.finetune_settings import FullSettings
-from finetune.heads.full_finetuning import Head, _blend, _rate, _with_fewer_units
+from finetune.heads.full_finetuning import LinearHead, _blend, _rate, _with_fewer_units
 from foundation.common.errors import ConfigError
 from foundation.evaluation.linear_readout import fit, make_basis
 
@@ -22,7 +22,7 @@ def test_finetuning_starts_from_what_the_probe_predicts(n_classes, components):
     readout = fit(basis(x_SF), y_S, 1.0, n_classes)
     spread_K = np.ones(n_classes) if n_classes else y_S.std(axis=0)
     with torch.no_grad():
-        out_SK = Head(basis, readout, spread_K)(torch.as_tensor(x_SF)).numpy()
+        out_SK = LinearHead(basis, readout, spread_K)(torch.as_tensor(x_SF)).numpy()
     predicted = readout.predict(basis(x_SF))
     if n_classes:
         assert (out_SK.argmax(axis=1) == predicted).all()
@@ -34,7 +34,7 @@ def test_a_class_without_training_samples_is_never_predicted_at_first():
     rng = np.random.default_rng(1)
     x_SF, y_S = rng.normal(size=(40, 6)).astype(np.float32), rng.integers(0, 2, 40)
     basis = make_basis(x_SF, 6, seed=0)
-    head = Head(basis, fit(basis(x_SF), y_S, 1.0, 3), np.ones(3))
+    head = LinearHead(basis, fit(basis(x_SF), y_S, 1.0, 3), np.ones(3))
     out_SK = head(torch.as_tensor(x_SF))
     assert torch.isfinite(out_SK).all()
     assert (out_SK.argmax(dim=1) < 2).all()

@@ -1,0 +1,69 @@
+"""Keep the head of a target: fit it to all labelled samples and write it, unless it is there."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from finetune.finetune_settings import FinetuneSettings
+from finetune.heads.fit_head import Evaluated, fit_head
+from finetune.heads.head import SCHEMA, head_name
+from finetune.heads.head_files import read_key, save_head
+from finetune.tasks.decoding_task import Problem
+from foundation.common.credentials import without_secrets_in_url
+from foundation.common.digests import json_digest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class KeptHead:
+    """The head of a target, in ``<output>/<target>``.
+
+    Args:
+        problem: the target.
+        settings: of the evaluation.
+        keys: mode -> digest of what decides its numbers.
+    """
+
+    problem: Problem
+    settings: FinetuneSettings
+    keys: Mapping[str, str]
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        labels = self.problem.labels
+        return Path(self.settings.output) / head_name(labels.task, labels.target)
+
+    @property
+    def key(self) -> str:
+        """Digest of everything that decides its numbers."""
+        return json_digest([SCHEMA, self.settings.keep, *self.keys.values()])
+
+    @cached_property
+    def is_kept(self) -> bool:
+        """Whether it is there already, or is not wanted."""
+        return not self.settings.heads or read_key(self.folder) == self.key
+
+    def keep(self, about: Evaluated) -> None:
+        """Fit it to all labelled samples, and write it."""
+        began = time.perf_counter()
+        head, adapted = fit_head(self.problem, about, self.settings)
+        save_head(head, self.folder, adapted)
+        log.info("%s: head (%s) in %s, %.1f s", head.name, head.kept.mode, self.folder, time.perf_counter() - began)
+
+
+def lasting_name(checkpoint: str) -> str:
+    """Return the name under which a checkpoint is found again: the whole path of a local folder.
+
+    Example:
+        >>> lasting_name("s3://lab/model")
+        's3://lab/model'
+    """
+    local = Path(checkpoint)
+    return str(local.resolve()) if local.is_dir() else without_secrets_in_url(checkpoint)
