@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "ingest.nwb": {"foundation.store", "ingest.recipe", "ingest.quality"},
     "ingest.sources": {"foundation.store", "ingest.nwb"},
     "ingest.run": {"foundation.store", "ingest.recipe", "ingest.quality", "ingest.nwb", "ingest.sources", "ingest"},
-    "ingest.simulate": set(),
+    "ingest.simulate": {"ingest.nwb"},
     "ingest.sorting": LEARNING | {"ingest.recipe", "ingest.quality", "ingest.nwb", "ingest.sources", "ingest.run"},
     "ingest": {"foundation.store", "ingest.recipe", "ingest.quality", "ingest.nwb", "ingest.sources", "ingest.run"},
     "finetune.tasks": LEARNING | {"foundation.embedding", "finetune"},

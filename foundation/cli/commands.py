@@ -56,6 +56,12 @@ COMMANDS = {
         "ingest.run.ingest_settings:IngestCommand",
         extra="ingest",
     ),
+    "sort": Command(
+        "sort the voltage of a recording into units",
+        "ingest.sorting.sort_job:sort",
+        "ingest.sorting.sort_settings:SortCommand",
+        extra="sorting",
+    ),
     "catalog": Command(
         "list the recordings of a store",
         "foundation.catalog.catalog_listing:list_catalog",

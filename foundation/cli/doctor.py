@@ -18,6 +18,7 @@ PACKAGES = {
     "ingest": ("ray", "pynwb", "dandi", "s3fs"),
     "train": ("deepspeed", "mlflow-skinny"),
     "sweep": ("ray", "scipy", "matplotlib"),
+    "sorting": ("neo", "probeinterface", "scikit-learn", "scipy"),
     "finetune": ("mlflow", "scikit-learn", "matplotlib", "jinja2"),
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from pynwb.file import Subject
 from foundation.common.errors import ConfigError, SourceError
 from foundation.common.files.locks import whole_file
 from foundation.common.output.progress import progress
+from ingest.nwb.object_ids import fix_object_ids
 from ingest.simulate.simulate_settings import RANDOM_TARGETS, SimulateSettings
 from ingest.simulate.simulated_network import STEP, Network, make_network
 from ingest.simulate.simulated_session import BEHAVIOR_RATE, Session, integrate, make_session
@@ -119,7 +119,7 @@ def write_session(
     elif session.targets:
         _add_targets(nwb, session)
         _add_hand(nwb, session)
-    _fix_ids(nwb)
+    fix_object_ids(nwb)
     try:
         # The file is locked already, by its writer; HDF5 would try to lock it once more.
         with (
@@ -211,14 +211,3 @@ def _add_hand(nwb: NWBFile, session: Session) -> None:
     )
     module.add(Position(spatial_series=hand))
     module.add(TimeSeries(name="hand_velocity", data=velocity, unit="cm/s", description="hand (x, y)", **sampled))
-
-
-def _fix_ids(nwb: NWBFile) -> None:
-    """Give every object an id made from its place in the file; hdmf draws random ones and offers no setter."""
-    for item in [nwb, *nwb.all_children()]:
-        place = [item.name]
-        parent = item.parent
-        while parent is not None:
-            place.append(parent.name)
-            parent = parent.parent
-        item._AbstractContainer__object_id = str(uuid.uuid5(uuid.NAMESPACE_OID, "/".join([nwb.identifier, *place])))

@@ -1,0 +1,190 @@
+"""What is done with one chunk of a recording: finding spikes, and explaining the voltage by templates.
+
+What a chunk gives depends on its own samples and a margin alone, so chunks of any length give the same spikes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ingest.sorting.detection import Detector, make_detector
+from ingest.sorting.filtering import CleanVoltage, clean_voltage, excerpt_bounds
+from ingest.sorting.neighbourhoods import Neighbourhood, neighbourhoods
+from ingest.sorting.sort_settings import SortSettings
+from ingest.sorting.spike_windows import WindowCutter
+from ingest.sorting.template_matching import make_bank, match
+from ingest.sorting.unit_templates import QUARTERS, NoiseModel, Templates
+from ingest.sorting.voltage import Voltage
+
+SAMPLE_BYTES = 2e9  # of windows of the sample on the disk
+BACKGROUND = 1000  # windows without spikes of a neighbourhood
+REACH = 0.01  # seconds beyond a chunk that matching looks at, beside its windows
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Samples ``start`` to ``stop`` of a recording, and its number."""
+
+    number: int
+    start: int
+    stop: int
+
+
+class ChunkWork:
+    """One recording being sorted.
+
+    Args:
+        voltage: what is sorted.
+        settings: how.
+
+    Raises:
+        SourceError: if no channel can be sorted, or the sampling rate is too low.
+    """
+
+    def __init__(self, voltage: Voltage, settings: SortSettings) -> None:
+        self.voltage, self.settings = voltage, settings
+        self.clean: CleanVoltage = clean_voltage(voltage, settings.filter, settings.windows)
+        self.detector: Detector = make_detector(self.clean, settings.detection, settings.windows)
+        self.cutter = WindowCutter(voltage.sampling_rate, settings.windows, self.detector.sign)
+        self.places: list[Neighbourhood] = neighbourhoods(voltage.channels, self.clean.used_C, settings.windows)
+        self.place_C = np.full(voltage.n_channels, -1)
+        for number, place in enumerate(self.places):
+            self.place_C[place.core] = number
+
+    @property
+    def second(self) -> int:
+        """Samples of a second: the sample of spikes is drawn second by second."""
+        return max(1, round(self.voltage.sampling_rate))
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Return the chunks: whole seconds, as many as fit into the memory that is allowed."""
+        seconds = self.settings.chunk
+        if seconds is None:
+            numbers = self.settings.memory * 1e6 / 8 / 4  # float64, and copies of it
+            seconds = max(1, min(60, int(numbers / self.second / self.voltage.n_channels)))
+        length = seconds * self.second
+        for number, start in enumerate(range(0, self.voltage.n_samples, length)):
+            yield Chunk(number, start, min(start + length, self.voltage.n_samples))
+
+    @cached_property
+    def quota(self) -> int:
+        """Spikes of a second and a neighbourhood that are kept for clustering."""
+        widest = max(len(place.channels) for place in self.places)
+        fit = SAMPLE_BYTES / (4 * len(self.places) * widest * self.cutter.length)
+        most = min(self.settings.max_spikes, max(1000, fit))
+        return max(1, int(np.ceil(most * self.second / self.voltage.n_samples)))
+
+    def detect(self, chunk: Chunk) -> dict[str, np.ndarray]:
+        """Return the spikes of a chunk, and windows of a sample of them."""
+        reach = max(self.detector.reach, self.cutter.reach) + 2
+        x_TC, usable_TC = self.clean.read(chunk.start - reach, chunk.stop + reach)
+        sample_P, channel_P = self.detector.find(x_TC, usable_TC)
+        inside = (sample_P >= self.cutter.reach) & (sample_P < len(x_TC) - self.cutter.reach)
+        sample_P, channel_P = sample_P[inside], channel_P[inside]
+        local_P, sixteenth_P, height_P = self.cutter.peaks(x_TC, sample_P, channel_P)
+        sample_P = local_P + chunk.start - reach
+        mine = (sample_P >= chunk.start) & (sample_P < chunk.stop)
+        local_P, sixteenth_P, height_P = local_P[mine], sixteenth_P[mine], height_P[mine]
+        sample_P, channel_P = sample_P[mine], channel_P[mine]
+        place_P = self.place_C[channel_P]
+        chosen = self._drawn(sample_P, channel_P, place_P)
+        order = chosen[np.argsort(place_P[chosen], kind="stable")]
+        widest = max(len(place.channels) for place in self.places)
+        cut = np.zeros((len(order), widest, self.cutter.length), dtype=np.float32)
+        for number in np.unique(place_P[order]):
+            rows = np.flatnonzero(place_P[order] == number)
+            which, near = order[rows], self.places[number].channels
+            cut[rows, : len(near)] = self.cutter.cut(x_TC, local_P[which], sixteenth_P[which], near)
+        return {
+            "sample": sample_P,
+            "channel": channel_P,
+            "chosen_sample": sample_P[order],
+            "chosen_sixteenth": sixteenth_P[order],
+            "chosen_channel": channel_P[order],
+            "chosen_height": height_P[order],
+            "chosen_place": place_P[order],
+            "windows": cut,
+        }
+
+    def _drawn(self, sample_P: np.ndarray, channel_P: np.ndarray, place_P: np.ndarray) -> np.ndarray:
+        """Return the spikes that are clustered: at most a quota of each second and neighbourhood, drawn by seed."""
+        number_P = _scrambled(sample_P * self.voltage.n_channels + channel_P, self.settings.seed)
+        group_P = (sample_P // self.second) * len(self.places) + place_P
+        order = np.lexsort((number_P, group_P))
+        grouped = group_P[order]
+        first = np.concatenate([[True], grouped[1:] != grouped[:-1]]) if len(grouped) else np.zeros(0, bool)
+        begin = np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
+        return np.sort(order[np.arange(len(order)) - begin < self.quota])
+
+    def background(self) -> tuple[NoiseModel, list[np.ndarray]]:
+        """Return a model of the noise, and ``(S, C, L)`` windows without spikes for each neighbourhood."""
+        length = self.cutter.length
+        pieces: list[np.ndarray] = []
+        for start, stop in excerpt_bounds(self.voltage):
+            x_TC, usable_TC = self.clean.read(start, stop)
+            sample_P, _ = self.detector.find(x_TC, usable_TC)
+            free_T = np.ones(len(x_TC), dtype=bool)
+            for sample in sample_P:
+                free_T[max(0, sample - self.cutter.before) : sample + length - self.cutter.before] = False
+            firsts = np.arange(0, len(x_TC) - length, length)
+            clear = np.array([free_T[first : first + length].all() for first in firsts], dtype=bool)
+            pieces += [x_TC[first : first + length] for first in firsts[clear]]
+            if sum(piece.nbytes for piece in pieces) > 4e8:
+                break
+        rng = np.random.default_rng(self.settings.seed)
+        kept = [pieces[k] for k in np.sort(rng.permutation(len(pieces))[:BACKGROUND])]
+        noise = NoiseModel.fit(kept, self.clean.noise_C)
+        return noise, [np.array([piece[:, place.channels].T for piece in kept]) for place in self.places]
+
+    @property
+    def period(self) -> tuple[int, int]:
+        """Samples of a period of the templates, and number of periods."""
+        if self.settings.matching.drift <= 0:
+            return self.voltage.n_samples, 1
+        n = max(1, round(self.voltage.duration / self.settings.matching.drift))
+        return int(np.ceil(self.voltage.n_samples / n)), n
+
+    def match(self, chunk: Chunk, templates: Templates, noise: NoiseModel) -> dict[str, np.ndarray]:
+        """Return the spikes of a chunk as templates explain them.
+
+        Templates are taken at the middle of each second, whatever chunk it lies in.
+        """
+        parts = [
+            self._match(first, min(first + self.second, chunk.stop), templates, noise)
+            for first in range(chunk.start, chunk.stop, self.second)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _match(self, start: int, stop: int, templates: Templates, noise: NoiseModel) -> dict[str, np.ndarray]:
+        reach = self.cutter.reach + self.detector.reach + int(REACH * self.voltage.sampling_rate)
+        begin = start - reach
+        x_TC, usable_TC = self.clean.read(begin, stop + reach)
+        middle = 0.5 * (start + stop)
+        bank = make_bank(templates, middle, noise, self.voltage.n_channels)
+        found = match(
+            x_TC, usable_TC, self.detector, bank, noise, self.voltage.sampling_rate, self.settings.matching.overlaps
+        )
+        quarter_N = found.quarter_N + begin * QUARTERS
+        mine = (quarter_N >= start * QUARTERS) & (quarter_N < stop * QUARTERS)
+        unit_N = found.unit_N[mine]
+        peak_U = np.abs(templates.at(middle)[:, 0, templates.before])
+        return {
+            "quarter": quarter_N[mine],
+            "unit": unit_N,
+            "amplitude": (found.scale_N[mine] * peak_U[unit_N]).astype(np.float32),
+            "gain": found.gain_N[mine],
+        }
+
+
+def _scrambled(number_N: np.ndarray, seed: int) -> np.ndarray:
+    """Return numbers in an order that looks random, each from its own alone (splitmix64)."""
+    with np.errstate(over="ignore"):
+        z = number_N.astype(np.uint64) + np.uint64(seed + 1) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    scrambled: np.ndarray = z ^ (z >> np.uint64(31))
+    return scrambled

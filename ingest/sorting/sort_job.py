@@ -1,0 +1,109 @@
+"""`foundation sort`: a recording's voltage -> units, as NWB, as a Phy folder, as a page, and in a store."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from foundation.common.errors import ConfigError
+from foundation.common.files.locks import folder_lock
+from foundation.common.output.pages import text_table
+from foundation.common.output.printable import count
+from ingest.nwb.read_nwb import opened_nwb
+from ingest.sorting.phy_folder import write_phy
+from ingest.sorting.sort_settings import SortCommand, SortSettings
+from ingest.sorting.sorted_units import Sorting
+from ingest.sorting.sorting_run import sort_voltage
+from ingest.sorting.units_nwb import write_units
+from ingest.sorting.voltage import ArrayVoltage, Voltage
+from ingest.sorting.voltage_files import NWB_SUFFIXES, open_voltage
+
+log = logging.getLogger(__name__)
+UNITS, PHY, REPORT, WORK = "units.nwb", "phy", "report.html", "work"
+PATIENCE = 1.0  # seconds to wait for another run of the same output
+
+
+@dataclass(frozen=True)
+class SortResult:
+    """What a sorting gave, and where it lies.
+
+    Args:
+        sorting: units and their spikes.
+        files: what was written.
+        stored: id of the recording in the store; ``''`` without one.
+    """
+
+    sorting: Sorting
+    files: list[Path]
+    stored: str = ""
+
+    def __str__(self) -> str:
+        sorting = self.sorting
+        seconds = sorting.stop - sorting.start
+        lines = [f"{count(sorting.n_units, 'unit')}, {count(len(sorting), 'spike')} in {seconds:.1f} s"]
+        if sorting.n_units:
+            quality = sorting.quality()
+            head = ["unit", "channel", "spikes", "Hz", "SNR", "intervals < 1.5 ms", "presence"]
+            rows = [
+                [
+                    str(unit),
+                    str(sorting.channels.names[sorting.channel_U[unit]]),
+                    f"{len(sorting.train(unit)):,}",
+                    f"{quality['firing_rate'][unit]:.2f}",
+                    f"{quality['snr'][unit]:.1f}",
+                    f"{quality['isi_violations'][unit]:.2%}",
+                    f"{quality['presence'][unit]:.0%}",
+                ]
+                for unit in range(sorting.n_units)
+            ]
+            lines += ["", text_table([head, *rows], right=set(range(2, len(head))))]
+        lines += [*([""] if sorting.notes else []), *sorting.notes, "", *map(str, self.files)]
+        return "\n".join([*lines, *([f"recording {self.stored} in the store"] if self.stored else [])])
+
+
+def sort(command: SortCommand) -> SortResult:
+    """Sort a recording's voltage into units; the same command goes on where it was stopped.
+
+    Args:
+        command: what to sort, how, and where to.
+
+    Returns:
+        The units and the files that were written.
+
+    Raises:
+        SourceError: if the input cannot be read or sorted.
+        ConfigError: if the output cannot be a folder, or what a plain binary file needs is not given.
+        FoundationError: if another run writes to the same output.
+    """
+    output = Path(command.output)
+    if output.exists() and not output.is_dir():
+        raise ConfigError(f"output is {command.output!r}, which is a file: expected a folder")
+    settings = SortSettings(**{one.name: getattr(command, one.name) for one in fields(SortSettings)})
+    with ExitStack() as stack:
+        voltage = stack.enter_context(open_voltage(command.input, command.raw))
+        stack.enter_context(folder_lock(output, PATIENCE))
+        sorting = sort_voltage(voltage, settings, output / WORK)
+        for note in sorting.notes:
+            log.info("%s: %s", command.input, note)
+        files = _write(command, voltage, sorting, output)
+    shutil.rmtree(output / WORK, ignore_errors=True)
+    return SortResult(sorting, files)
+
+
+def _write(command: SortCommand, voltage: Voltage, sorting: Sorting, output: Path) -> list[Path]:
+    """Write units.nwb and phy/."""
+    name = Path(command.input).name.split(".")[0] or "recording"
+    with ExitStack() as stack:
+        like = None
+        if command.input.rstrip("/").endswith(NWB_SUFFIXES):
+            like = stack.enter_context(opened_nwb(command.input))
+        write_units(sorting, output / UNITS, name, like)
+    plain = isinstance(voltage, ArrayVoltage)
+    dtype = np.dtype(voltage.dtype).name if isinstance(voltage, ArrayVoltage) else "int16"
+    write_phy(sorting, output / PHY, command.input if plain else "", dtype, command.raw.header)
+    return [output / UNITS, output / PHY]

@@ -1,0 +1,204 @@
+"""What sorting can be told. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from foundation.common.errors import ConfigError
+from foundation.common.settings.setting_checks import check_local
+from foundation.common.settings.setting_limits import (
+    Count,
+    CountOrNone,
+    Limited,
+    Natural,
+    NonNegative,
+    Positive,
+    above,
+    at_least,
+    one_of,
+)
+from ingest.sorting.clustering.cluster_settings import RECIPES, ClusterSettings
+
+SIGNS = ("auto", "negative", "positive", "both")
+SWITCH = ("auto", "on", "off")
+
+
+@dataclass(frozen=True)
+class FilterSettings(Limited):
+    """How the voltage is cleaned.
+
+    Args:
+        low, high: Hz of the band; high is lowered to 0.45 of the sampling rate.
+        order: of the Butterworth filter, which runs forwards and backwards.
+        reference: subtract the median of all channels of a group: ``auto`` does so from 16 channels on.
+        whiten: take what neighbouring channels share in noise out: ``auto`` does so for groups of two channels or more.
+    """
+
+    section = "filter."
+    low: Positive = 300.0
+    high: Positive = 6000.0
+    order: Count = 3
+    reference: Annotated[str, one_of(*SWITCH)] = "auto"
+    whiten: Annotated[str, one_of(*SWITCH)] = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.low >= self.high:
+            raise ConfigError(f"filter.low is {self.low:g} and filter.high {self.high:g}: low must be below high")
+
+
+@dataclass(frozen=True)
+class DetectionSettings(Limited):
+    """Which peaks are spikes.
+
+    Args:
+        method: ``threshold`` of the voltage, or of the nonlinear ``energy`` operator.
+        threshold: in units of the noise, median(|x|) / 0.6745 (Quiroga et al. 2004).
+        sign: of the peaks; ``auto`` takes the side on which the voltage reaches farther.
+        dead_time: ms around a peak in which no smaller one of the same place counts.
+    """
+
+    section = "detection."
+    method: Annotated[str, one_of("threshold", "energy")] = "threshold"
+    threshold: Positive = 4.0
+    sign: Annotated[str, one_of(*SIGNS)] = "auto"
+    dead_time: Annotated[float, above(0, "ms", high=10)] = 0.5
+
+
+@dataclass(frozen=True)
+class WindowSettings(Limited):
+    """What is cut around a peak.
+
+    Args:
+        window: ms.
+        before: ms of it before the peak.
+        samples: that a window is resampled to.
+        radius: µm around a channel within which others see its spikes.
+        max_channels: channels of a window, the nearest.
+    """
+
+    section = "windows."
+    window: Annotated[float, above(0, "ms", high=20)] = 2.0
+    before: Annotated[float, above(0, "ms", high=20)] = 0.8
+    samples: Annotated[int, at_least(8)] = 39
+    radius: Positive = 100.0
+    max_channels: Count = 12
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.before >= self.window:
+            raise ConfigError(f"windows.before is {self.before:g} ms: below windows.window, {self.window:g} ms")
+
+
+@dataclass(frozen=True)
+class MatchingSettings(Limited):
+    """How templates label spikes, and which units are one.
+
+    Args:
+        overlaps: resolve overlapping spikes by template matching.
+        drift: seconds for which a template holds; templates between are interpolated. 0: one for the whole recording.
+        merge: merge units that are alike and do not fire together.
+        similarity: correlation of templates from which on two units may be one.
+        min_spikes: a unit with fewer is no unit.
+        min_rate: spikes a second that a unit has at least.
+    """
+
+    section = "matching."
+    overlaps: bool = True
+    drift: NonNegative = 60.0
+    merge: bool = True
+    similarity: Annotated[float, above(0, high=1)] = 0.95
+    min_spikes: Natural = 20
+    min_rate: NonNegative = 0.02
+
+
+@dataclass(frozen=True)
+class SortSettings(Limited):
+    """How voltage becomes units.
+
+    Args:
+        recipe: of the clustering: v0 to v3, or pca.
+        n_units: units of each neighbourhood, where it is known; null: the recipe finds it.
+        filter: how the voltage is cleaned.
+        detection: which peaks are spikes.
+        windows: what is cut around a peak.
+        clustering: options of the recipes.
+        matching: how templates label spikes.
+        max_spikes: spikes of a neighbourhood that are clustered, spread over the recording; the others are assigned.
+        chunk: seconds that are read at a time; null: as many as fit into ``memory``.
+        memory: MB of voltage that are held at a time.
+        seed: of everything drawn.
+    """
+
+    recipe: Annotated[str, one_of(*RECIPES)] = "v3"
+    n_units: CountOrNone = None
+    filter: FilterSettings = field(default_factory=FilterSettings)
+    detection: DetectionSettings = field(default_factory=DetectionSettings)
+    windows: WindowSettings = field(default_factory=WindowSettings)
+    clustering: ClusterSettings = field(default_factory=ClusterSettings)
+    matching: MatchingSettings = field(default_factory=MatchingSettings)
+    max_spikes: Annotated[int, at_least(100)] = 20_000
+    chunk: CountOrNone = None
+    memory: Positive = 256.0
+    seed: Natural = 0
+
+
+@dataclass(frozen=True)
+class RawSettings(Limited):
+    """What a plain binary file does not say of itself. All channels of a sample lie together.
+
+    A file ``info.json`` or ``<file>.json`` beside it with ``sample_rate``, ``shape`` and ``dtype`` serves as well.
+
+    Args:
+        sampling_rate: Hz.
+        dtype: of a number: int16, uint16, int32, float32 or float64, little-endian unless it begins with ``>``.
+        channels: numbers of a sample.
+        gain: µV of a step.
+        offset: µV of a stored 0.
+        header: bytes before the first sample.
+        cut: leave out an unfinished sample at the end of the file, instead of refusing it.
+        group_size: channels of a group: 1 for single electrodes, 4 for tetrodes; null: all are one group.
+        probe: a probeinterface JSON file that says where channels lie.
+        stream: number of the stream to sort, in formats that neo reads and that hold several.
+        series: path of the ElectricalSeries in an NWB file, such as acquisition/raw; null: the fastest.
+    """
+
+    section = "raw."
+    sampling_rate: Annotated[float | None, above(0, "Hz")] = None
+    dtype: str | None = None
+    channels: CountOrNone = None
+    gain: float | None = None
+    offset: float = 0.0
+    header: Natural = 0
+    cut: bool = False
+    group_size: CountOrNone = None
+    probe: str | None = None
+    stream: Natural = 0
+    series: str | None = None
+
+
+@dataclass(frozen=True)
+class SortCommand(SortSettings):
+    """What to sort and where to.
+
+    Args:
+        input: an NWB file, a plain binary file, or a recording in a format that neo reads.
+        output: a folder: units.nwb, phy/, report.html, and work/ while it is unfinished.
+        store: a store that gets the sorted recording too.
+        raw: what a plain binary file does not say of itself.
+        report: write report.html.
+    """
+
+    input: str = ""
+    output: str = ""
+    store: str | None = None
+    raw: RawSettings = field(default_factory=RawSettings)
+    report: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_local(output=self.output)
+        for key in ("input", "output"):
+            if not getattr(self, key).strip():
+                raise ConfigError(f"{key} is {getattr(self, key)!r}: expected a path")
