@@ -61,13 +61,13 @@ def write_note(settings: FinetuneSettings, checkpoint: str, tasks: list[str], le
         write_json(path, note)
 
 
-def read_current(folder: str | Path, checkpoint: str | None, recordings: Mapping[str, str]) -> Current:
+def read_current(folder: str | Path, checkpoint: str | None, recordings: Mapping[str, str] | None) -> Current:
     """Read the results of one checkpoint; others, and stale ones, are named with the reason.
 
     Args:
         folder: output of `foundation finetune`.
         checkpoint: digest of the model; None takes the one that all results are of.
-        recordings: id -> digest of the recordings that the store holds.
+        recordings: id -> digest of the recordings that the store holds; None: that is not checked.
 
     Raises:
         FoundationError: if there are no results, none that is current, or no way to say which checkpoint is meant.
@@ -134,13 +134,17 @@ def _only(what: str, digests: set[str], folder: str | Path) -> str:
     return next(iter(digests), "")
 
 
-def _why_stale(result: Result, checkpoint: str, settings: Mapping[str, str], recordings: Mapping[str, str]) -> str:
+def _why_stale(
+    result: Result, checkpoint: str, settings: Mapping[str, str], recordings: Mapping[str, str] | None
+) -> str:
     if result.contract != CONTRACT_VERSION:
         return _of_contract({"contract": result.contract})
     if result.checkpoint != checkpoint:
         return f"of checkpoint {result.checkpoint[:12]}, not {checkpoint[:12]}"
     if result.settings != settings.get(result.mode):
         return "of other settings than the last run"
+    if recordings is None:
+        return ""
     for identity, value in result.recordings.items():
         if identity not in recordings:
             return f"of recording {identity}, which the store does not hold any more"

@@ -21,6 +21,8 @@ from finetune.heads.label_curve import FewLabels, label_curve
 from finetune.heads.reference_rows import References, from_scratch, probe_and_references
 from finetune.heads.trial_profile import beyond_profile
 from finetune.keep_head import KeptHead, lasting_name
+from finetune.report.neurons import FILE, write_neurons
+from finetune.report.sample_places import write_samples
 from finetune.result import (
     CurvePoint,
     Evaluation,
@@ -41,7 +43,6 @@ from finetune.tasks.unit_task import UnitProblem
 from finetune.tasks.window_task import WindowProblem
 from foundation.common.digests import json_digest
 from foundation.common.errors import ConfigError, StoreError
-from foundation.common.files.locks import write_whole
 from foundation.common.output.progress import Progress
 from foundation.data.reading.reader import ReaderCache
 from foundation.evaluation import CONTRACT_VERSION
@@ -176,7 +177,8 @@ class _Work:
         probing = time.perf_counter() - begun
         scores = self._references(problem, references, folder)
         if isinstance(problem, UnitProblem):
-            write_map(folder / "embeddings.npz", problem, x_TF, self.checkpoint)
+            write_neurons(folder / FILE, problem, x_TF, self.checkpoint)
+        write_samples(folder, problem, split)
         made = {"rate": references.rows["rate"].predictions, "both": references.rows["both"].predictions}
         made["probe"] = probes.model.predictions
         for mode in self.settings.modes:
@@ -351,13 +353,3 @@ def _control(values: list[float], how: str) -> str:
     level = control_level(len(values))
     fewer = "" if level >= 0.95 else f" (so few that their interval is one of {level:.0%})"
     return f"labels dealt {len(values)} times {how}{fewer}"
-
-
-def write_map(path: Path, problem: UnitProblem, z_SD: np.ndarray, checkpoint: str) -> None:
-    """Embeddings of labelled units by a checkpoint, for the report's map."""
-    import io
-
-    buffer = io.BytesIO()
-    names = np.array(problem.labels.classes)[problem.labels.y_S]
-    np.savez_compressed(buffer, z_SD=z_SD, label_S=names, subject_S=problem.subject_S, checkpoint=np.array(checkpoint))
-    write_whole(path, buffer.getvalue())

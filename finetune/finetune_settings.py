@@ -12,6 +12,7 @@ from foundation.common.settings.setting_limits import Count, Limit, Limited, Nat
 TASK_NAMES = ("behavior", "cell_type", "location", "sleep_state")
 MODES = ("probe", "full")
 READOUTS = ("best", "rate", "probe", "both", "full")
+MAX_RUNS = 8  # colours that colour-blind readers tell apart
 TokenSeconds = Annotated[float, between(0.001, 3600, "seconds")]
 Rate = Annotated[float, above(0, high=1)]
 below_one = Limit(lambda value: 0 <= value < 1, "from 0 to below 1")
@@ -201,27 +202,46 @@ class FinetuneSettings(Limited):
 class ReportSettings(Limited):
     """What `foundation report` does.
 
+    Bare words are the output folders of finetuning runs, which one page shows side by side. Without them the page is of
+    one store, one pretrained model and its results.
+
     Args:
-        store: the recordings.
-        checkpoint: folder of the pretrained model; its training curves are read from the metrics.jsonl beside it.
-        results: the output folder of `foundation finetune`.
+        store: the recordings; beside ``runs``, results of recordings that it does not hold any more are left out.
+        checkpoint: with ``results``, folder of the pretrained model; its training curves are read from the
+            metrics.jsonl beside it.
+        results: with ``store`` and ``checkpoint``, the output folder of `foundation finetune`.
         output: the HTML file to write.
-        title: heading of the report.
+        title: heading of the report; empty: one that says what it shows.
         raster_seconds: seconds of activity that the raster shows.
+        runs: output folders of `foundation finetune`, shown side by side.
 
     Raises:
         ConfigError: if a value is impossible.
     """
 
-    store: str
-    checkpoint: str
-    results: str
+    store: str | None = None
+    checkpoint: str | None = None
+    results: str | None = None
     output: str = "report.html"
-    title: str = "Neural population foundation model"
+    title: str = ""
     raster_seconds: Annotated[float, between(0.1, 3600)] = 10.0
+    runs: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_local(results=self.results, output=self.output)
+        for run in self.runs:
+            check_local(runs=run)
+        if self.runs and (self.results is not None or self.checkpoint is not None):
+            given = "results" if self.results is not None else "checkpoint"
+            raise ConfigError(f"{given} and runs are both given: name output folders of `foundation finetune` as runs")
+        if len(self.runs) > MAX_RUNS:
+            raise ConfigError(f"runs holds {len(self.runs)} folders: expected at most {MAX_RUNS} side by side")
+        missing = [name for name in ("store", "checkpoint", "results") if getattr(self, name) is None]
+        if not self.runs and missing:
+            raise ConfigError(
+                f"{missing[0]} is missing: expected output folders of `foundation finetune` as bare words, or --store, "
+                "--checkpoint and --results"
+            )
         if not self.output.endswith((".html", ".htm")):
             raise ConfigError(f"output is {self.output!r}: the name of an .html file")

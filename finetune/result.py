@@ -257,12 +257,15 @@ def write_predictions(path: Path, predictions: Predictions, key: str) -> None:
     write_whole(path, buffer.getvalue())
 
 
-def read_predictions(path: Path, key: str) -> Predictions | None:
-    """The predictions that `write_predictions` wrote; None if they are missing, damaged, or of another key."""
+def read_predictions(path: Path, key: str | None) -> Predictions | None:
+    """The predictions that `write_predictions` wrote; None if they are missing, damaged, or of another key.
+
+    A key of None takes them whatever their key is.
+    """
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        if str(arrays.pop("key")) != key:
+        if str(arrays.pop("key")) != key and key is not None:
             return None
         return Predictions(**{**arrays, "n_classes": int(arrays["n_classes"])})
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shutil
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -110,3 +113,59 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("FOUNDATION_DATA is not set: it names the folder of real recordings")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory) -> Iterator:
+    """A headless Chromium, driven by Selenium; a test that asks for it is skipped where there is none.
+
+    Files that pages offer for download land in ``browser.downloads``.
+    """
+    driver = shutil.which("chromedriver")
+    if shutil.which("chromium") is None or driver is None:
+        pytest.skip("chromium and chromedriver are not installed: a page is tried out in a browser")
+    from selenium import webdriver
+
+    folder = tmp_path_factory.mktemp("downloads")
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"):
+        options.add_argument(word)
+    options.add_experimental_option("prefs", {"download.default_directory": str(folder)})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    chrome.downloads = folder
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens a page in a window of some size, and gives what went wrong: errors on the console, requests that left."""
+
+    def opened(page: Path, width: int = 1440, height: int = 1000) -> list[str]:
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        for kind in ("browser", "performance"):  # what pages before this one left
+            browser.get_log(kind)
+        browser.get(page.as_uri())
+        return wrong_in(browser)
+
+    return opened
+
+
+@pytest.fixture
+def wrong_in_page(browser):
+    """Gives errors on the console and requests that left the page since it was asked last."""
+    return lambda: wrong_in(browser)
+
+
+def wrong_in(browser) -> list[str]:
+    wrong = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    for entry in browser.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            address = message["params"]["request"]["url"]
+            if not address.startswith(("file:", "data:", "blob:", "about:")):
+                wrong.append(f"asked for {address}")
+    return wrong

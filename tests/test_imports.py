@@ -39,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "ingest": {"foundation.store", "ingest.recipe", "ingest.quality", "ingest.nwb", "ingest.sources", "ingest.run"},
     "finetune.tasks": LEARNING | {"foundation.embedding", "finetune"},
     "finetune.heads": LEARNING | {"foundation.embedding", "foundation.hub", "finetune", "finetune.tasks"},
-    "finetune.report": LEARNING | {"foundation.hub", "finetune", "finetune.tasks"},
+    "finetune.report": LEARNING | {"foundation.hub", "foundation.embedding", "finetune", "finetune.tasks"},
     "finetune.reproduce": LEARNING
     | {
         "foundation.embedding",

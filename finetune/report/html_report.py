@@ -34,6 +34,7 @@ from finetune.report.score_table import (
     sample_text,
 )
 from finetune.report.target_details import curve_picture, readout_lines, result_picture, target_facts
+from finetune.report.task_titles import task_title
 from finetune.result import Result
 from foundation.common.errors import CheckpointError, FoundationError
 from foundation.common.files.locks import write_whole
@@ -48,12 +49,7 @@ from foundation.store import Catalog, Store
 from foundation.version import __version__
 
 log = logging.getLogger(__name__)
-TASK_TITLES = {
-    "behavior": "Behaviour",
-    "cell_type": "Cell type",
-    "location": "Brain region",
-    "sleep_state": "Sleep and wake",
-}
+TITLE = "Neural population foundation model"
 
 
 @dataclass(frozen=True)
@@ -186,10 +182,10 @@ def maps_sections(folder: Path, results: list[Result]) -> list[Section]:
             if "checkpoint" not in stored or str(stored["checkpoint"]) != shown[task]:
                 continue
             z_SD, label_S = stored["z_SD"], stored["label_S"]
-        png, share = unit_map(z_SD, label_S, TASK_TITLES[task])
+        png, share = unit_map(z_SD, label_S, task_title(task))
         alt = (
             f"Scatter plot of {len(z_SD)} units on two principal components of their embeddings, "
-            f"coloured by {TASK_TITLES[task].lower()}; the two components hold {share:.0%} of the variance."
+            f"coloured by {task_title(task).lower()}; the two components hold {share:.0%} of the variance."
         )
         pictures.append(Picture(png, alt))
     if not pictures:
@@ -203,10 +199,10 @@ def maps_sections(folder: Path, results: list[Result]) -> list[Section]:
 
 
 def report(settings: ReportSettings) -> Path:
-    """Write the report of a store, a pretrained model and its results.
+    """Write the report of a store, a pretrained model and its results, or of several finetuning runs side by side.
 
     Args:
-        settings: where they are, and what to write.
+        settings: where they are, and what to write; with ``runs``, see `finetune.report.runs_page`.
 
     Returns:
         The HTML file.
@@ -215,6 +211,13 @@ def report(settings: ReportSettings) -> Path:
         StoreError: if the store cannot be read.
         FoundationError: if there are no results of this checkpoint, or none that is current.
     """
+    if settings.runs:
+        from finetune.report.runs_page import runs_page
+
+        return runs_page(settings)
+    assert settings.store is not None  # as the settings check
+    assert settings.checkpoint is not None
+    assert settings.results is not None
     catalog = Catalog.open(Store(settings.store))
     checkpoint = _digest(settings.checkpoint)
     current = read_current(settings.results, checkpoint, digests(catalog))
@@ -227,7 +230,9 @@ def report(settings: ReportSettings) -> Path:
         *pretraining_sections(settings.checkpoint),
         *maps_sections(Path(settings.results), current.results),
     ]
-    path = write_report(current.results, settings.output, sections, folder=settings.results, title=settings.title)
+    path = write_report(
+        current.results, settings.output, sections, folder=settings.results, title=settings.title or TITLE
+    )
     log.info("report: %s", path)
     return path
 
@@ -247,7 +252,7 @@ def write_report(
     sections: list[Section] | None = None,
     *,
     folder: str | Path | None = None,
-    title: str = "Neural population foundation model",
+    title: str = TITLE,
 ) -> Path:
     """Write scores, tasks and other sections as one HTML file, whole or not at all.
 
@@ -309,7 +314,7 @@ def _groups(made: list[Row], columns: list[str]) -> list[dict]:
         ]
         line = {"title": first.title, "metric": TITLES[first.metric], "samples": sample_text(first), "cells": cells}
         groups.setdefault(first.task, []).append(line)
-    return [{"title": TASK_TITLES.get(task, task), "rows": lines} for task, lines in groups.items()]
+    return [{"title": task_title(task), "rows": lines} for task, lines in groups.items()]
 
 
 def _tasks(made: list[Row], folder: Path | None) -> list[dict]:
@@ -329,4 +334,4 @@ def _tasks(made: list[Row], folder: Path | None) -> list[dict]:
             "pictures": [p for p in (result_picture(shown, folder, notes), curve_picture(row)) if p is not None],
         }
         tasks.setdefault(shown.task, []).append(target)
-    return [{"title": TASK_TITLES.get(task, task), "targets": targets} for task, targets in tasks.items()]
+    return [{"title": task_title(task), "targets": targets} for task, targets in tasks.items()]

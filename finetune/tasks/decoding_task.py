@@ -100,6 +100,10 @@ class Problem(ABC):
         other.labels = replace(self.labels, y_S=y_S)
         return other
 
+    def places(self) -> dict[str, np.ndarray]:
+        """Where samples are, each an array with a row a sample: ``time_S`` in seconds, or recording and unit."""
+        return {}
+
     @abstractmethod
     def features(self, model: EIT) -> Sequence[Features]:
         """What the model makes of the samples: alternatives among which the inner folds choose.

@@ -14,6 +14,21 @@ BURST = 0.008
 WINDOW, BIN = 40.0, 0.001  # seconds of a window in which intervals are counted, and of a bin
 
 
+def within(times: np.ndarray, domain: Interval) -> tuple[np.ndarray, np.ndarray]:
+    """Return the spikes in observed time, and the observed interval of each.
+
+    Example:
+        >>> times, part = within(np.array([0.5, 1.5, 2.5]), Interval([0.0, 2.0], [1.0, 3.0]))
+        >>> times.tolist(), part.tolist()
+        ([0.5, 2.5], [0, 1])
+    """
+    merged = domain.union()
+    part = np.searchsorted(merged.start, times, side="right") - 1
+    inside = part >= 0
+    inside[inside] = times[inside] < merged.end[part[inside]]
+    return times[inside], part[inside]
+
+
 def train_statistics(times: np.ndarray, domain: Interval) -> np.ndarray:
     """Statistics of one spike train.
 
@@ -33,12 +48,8 @@ def train_statistics(times: np.ndarray, domain: Interval) -> np.ndarray:
         >>> bool(abs(regular[0] - 10.0) < 1e-9), bool(abs(regular[9]) < 1e-6)
         (True, True)
     """
-    merged = domain.union()
-    part = np.searchsorted(merged.start, times, side="right") - 1
-    inside = part >= 0
-    inside[inside] = times[inside] < merged.end[part[inside]]
-    times, part = times[inside], part[inside]
-    rate = len(times) / max(merged.duration, 1e-9)
+    times, part = within(times, domain)
+    rate = len(times) / max(domain.union().duration, 1e-9)
     isi = np.diff(times)
     same_part = np.diff(part) == 0
     pairs = same_part[1:] & same_part[:-1]

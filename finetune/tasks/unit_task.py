@@ -98,6 +98,10 @@ class UnitProblem(Problem):
         how = f"over the units of each animal, and over animals with one class{ways}"
         return [permuted_over_animals(y_S, subject_S, rng) for rng in rngs], how
 
+    def places(self) -> dict[str, np.ndarray]:
+        """Return recording and row of each unit."""
+        return {"recording_S": np.array([r.id for r in self.stored])[self.recording_S], "unit_S": self.unit_S}
+
     def features(self, model: EIT) -> list[Features]:
         """Mean embeddings, each sample its own."""
         everyone = np.arange(len(self.unit_S))

@@ -147,6 +147,15 @@ class WindowProblem(Problem):
         dealt = [permuted(y_S, np.random.default_rng([seed, 7, repeat])) for repeat in range(repeats)]
         return dealt, f"over trials{few_ways(orders(y_S))}"
 
+    def places(self) -> dict[str, np.ndarray]:
+        """Return the middle of each sample in seconds, and how many it lasts."""
+        if self.token_S is None:
+            start_S, length_S = self.windows.start_W[self.window_S], (self.end_W - self.windows.start_W)[self.window_S]
+        else:
+            start_S = self.windows.start_W[self.window_S] + self.token_S * self.token_seconds
+            length_S = np.full(len(start_S), self.token_seconds)
+        return {"time_S": start_S + length_S / 2, "seconds_S": length_S}
+
     def features(self, model: EIT) -> list[Features]:
         """What the model says of the population at every token of every window.
 

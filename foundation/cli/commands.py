@@ -133,9 +133,10 @@ COMMANDS = {
         extra="finetune",
     ),
     "report": Command(
-        "make one page of figures and pictures",
+        "make one page of figures and pictures, of one finetuning run or of several side by side",
         "finetune.report.html_report:report",
         "finetune.finetune_settings:ReportSettings",
+        first="runs",
         extra="finetune",
     ),
     "doctor": Command(

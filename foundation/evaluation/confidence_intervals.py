@@ -43,6 +43,42 @@ def gain(ours: Predictions, theirs: Predictions, resamples: int, seed: int) -> t
     return value, middle_95(drawn) if np.isfinite(drawn).any() else None
 
 
+def recall_intervals(predictions: Predictions, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the share of each class that was predicted rightly, and its 95 % interval over independent parts.
+
+    Args:
+        predictions: of classes.
+        resamples: how many bootstrap samples.
+        seed: of the draws.
+
+    Returns:
+        ``(C,)`` shares, and ``(C, 2)`` limits; NaN where a class does not occur or there is but one part.
+
+    Example:
+        >>> y = np.array([0, 0, 1, 1])
+        >>> said = Predictions.of_classes(y, np.array([0, 1, 1, 1]), 2, cluster_S=np.arange(4))
+        >>> recall_intervals(said, 200, seed=0)[0].tolist()
+        [0.5, 1.0]
+    """
+    parts_GCC = sums(predictions).astype(np.float64)
+    recall_C = _recall(parts_GCC.sum(axis=0))
+    n = len(parts_GCC)
+    if n < 2:
+        return recall_C, np.full((len(recall_C), 2), np.nan)
+    drawn_RC = _recall(np.tensordot(draw_parts(n, resamples, [seed, n]).astype(np.float64), parts_GCC, axes=1))
+    empty = ~np.isfinite(drawn_RC).any(axis=0)
+    drawn_RC[:, empty] = 0.0
+    limits_C2 = np.nanpercentile(drawn_RC, LEVEL, axis=0).T
+    limits_C2[empty] = np.nan
+    return recall_C, limits_C2
+
+
+def _recall(counts_CC: np.ndarray) -> np.ndarray:
+    true = counts_CC.sum(axis=-1)
+    right = np.diagonal(counts_CC, axis1=-2, axis2=-1)
+    return np.where(true > 0, right / np.maximum(true, 1), np.nan)
+
+
 def resampled_mean(sums_R: Sequence[np.ndarray], kind: str, resamples: int = 1000, seed: int = 0) -> np.ndarray:
     """Return ``(resamples,)`` the primary metric, the mean over runs, of resampled parts.
 

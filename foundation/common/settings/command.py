@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import logging.handlers
 import os
@@ -135,17 +136,23 @@ def _mapping_parser(settings: type) -> ArgumentParser:
 def spell_out(arguments: list[str], settings: type, first: str = "") -> list[str]:
     """The same arguments with every value named: ``--flag`` as ``--flag true``, a bare word as ``--<first> word``.
 
-    ``--dry-run`` is ``--dry_run``. ``first`` names a setting for each bare word.
+    ``--dry-run`` is ``--dry_run``. ``first`` names a setting for each bare word; where it is one that holds a list, all
+    bare words are in it.
 
     Example:
         >>> from foundation.catalog.catalog_settings import CatalogSettings
         >>> spell_out(["--verify", "my/store"], CatalogSettings, first="store")
         ['--verify', 'true', '--store', 'my/store']
+        >>> spell_out(["a", "b", "--store", "c"], dataclasses.make_dataclass("Runs", [("runs", list)]), first="runs")
+        ['--store', 'c', '--runs=["a", "b"]']
     """
     arguments = [_underscored(word) for word in arguments]
     flags = {f"--{field.name}" for field in dataclasses.fields(settings) if field.type in (bool, "bool")}
+    kinds = {field.name: str(getattr(field.type, "__name__", field.type)) for field in dataclasses.fields(settings)}
+    several = kinds.get(first, "").startswith("list")
     spelled: list[str] = []
     firsts = first.split()
+    listed: list[str] = []
     words = iter(enumerate(arguments))
     for i, word in words:
         following = arguments[i + 1] if i + 1 < len(arguments) else ""
@@ -155,9 +162,11 @@ def spell_out(arguments: list[str], settings: type, first: str = "") -> list[str
             spelled.append(word)
             if word.startswith("--") and "=" not in word and following and not following.startswith("--"):
                 spelled.append(next(words)[1])
+        elif several:
+            listed.append(word)
         else:
             spelled += [f"--{firsts.pop(0)}", word] if firsts else [word]  # one too many is refused
-    return spelled
+    return [*spelled, f"--{first}={json.dumps(listed)}"] if listed else spelled
 
 
 def resolve_configs(arguments: list[str]) -> list[str]:

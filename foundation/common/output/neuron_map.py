@@ -1,0 +1,457 @@
+"""An interactive map of neurons for a page, drawn with Bokeh: hover, colour by a column, legend filters, lasso, CSV.
+
+Everything is inside the page: nothing is loaded from the network. The JavaScript is Bokeh's own; ours are callbacks of
+one line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from foundation.common.errors import FoundationError
+from foundation.common.output.pictures import COLOURS, GRID, INK, Picture, drawing
+from foundation.common.output.printable import count, printable
+
+MAX_CLASSES = 14  # of a column that has a colour of their own; the others are grey together
+MAX_TEXT = 60  # characters of a cell
+BUDGET = 4_900_000  # bytes of columns, layouts and intervals: with Bokeh itself, a page below 7.5 MB
+FAST = 5000  # units from which WebGL draws
+OTHERS, UNKNOWN = "other", "unknown"
+GREY, PALE = "#8A9099", "#C9CED4"
+
+SWITCH_COLOUR = (
+    "for (const [name, parts] of Object.entries(groups)) for (const part of parts) part.visible = name == this.value"
+)
+SWITCH_PLACE = "source.data = {...source.data, x: places.data[this.value + '/x'], y: places.data[this.value + '/y']}"
+SHOW_UNIT = (
+    "const i = cb_data.index.indices.at(0); if (i != null) "
+    "{ bars.data = {...bars.data, top: Array.from(isi.slice(i * n, (i + 1) * n), v => v / 2.55)}; "
+    "title.text = source.data.c0[i] }"
+)
+COUNT_CHOSEN = (
+    "said.text = this.indices.length ? `${this.indices.length} of ${total} units chosen` "
+    ": 'Draw a loop around units to list them.'"
+)
+SAVE = (
+    "const chosen = [...source.selected.indices].sort((a, b) => a - b), "
+    "rows = chosen.length ? chosen : [...source.data.c0.keys()], "
+    "cell = v => '\"' + String(v).replace(/^[=+@]/, \"'$&\").replaceAll('\"', '\"\"') + '\"', "
+    "lines = [names, ...rows.map(i => names.map((_, k) => source.data['c' + k][i]))].map(r => r.map(cell).join(',')); "
+    "Object.assign(document.createElement('a'), {download: 'units.csv', "
+    "href: URL.createObjectURL(new Blob([lines.join('\\r\\n')], {type: 'text/csv'}))}).click()"
+)
+
+
+@dataclass(frozen=True)
+class NeuronTable:
+    """N units with their places in the plane and what is known of them.
+
+    Args:
+        layouts: name -> ``(N, 2)`` places; the first is shown first.
+        columns: name -> ``(N,)`` text or numbers; the first column names a unit. Missing text is ``''``, a missing
+            number NaN.
+        isi_NB: ``(N, B)`` uint8, intervals between spikes: share of each bin relative to the fullest, 0 to 255; None
+            where units have no spike times.
+        isi_edges: ``(B + 1,)`` seconds.
+        colour: the column that colours units at first; by default the first text column with 2 classes or more.
+
+    Raises:
+        FoundationError: if a column or layout is not one of N units.
+
+    Example:
+        >>> table = NeuronTable({"plane": np.zeros((2, 2))}, {"unit": np.array(["1", "2"]), "region": ["CA1", "CA3"]})
+        >>> table.n_units, table.first_colour
+        (2, 'region')
+    """
+
+    layouts: Mapping[str, np.ndarray]
+    columns: Mapping[str, np.ndarray]
+    isi_NB: np.ndarray | None = None
+    isi_edges: np.ndarray = field(default_factory=lambda: np.empty(0))
+    colour: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", {name: np.asarray(values) for name, values in self.columns.items()})
+        if not self.columns or not self.layouts:
+            raise FoundationError("a map of neurons needs a column that names units and a layout")
+        for kind, arrays in (("column", self.columns), ("layout", self.layouts)):
+            for name, values in arrays.items():
+                if len(values) != self.n_units:
+                    text = f"{kind} {name!r} has {len(values)} rows: expected {self.n_units}, one a unit"
+                    raise FoundationError(text)
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return len(next(iter(self.columns.values())))
+
+    @property
+    def colourable(self) -> list[str]:
+        """Columns that can colour units: those with several values, but not those that name single units."""
+        names = list(self.columns)[1:]
+        return [name for name in names if _varies(self.columns[name])]
+
+    @property
+    def first_colour(self) -> str:
+        """The column that colours units at first; empty if there is none."""
+        able = self.colourable
+        if self.colour in able:
+            return self.colour
+        return next((name for name in able if not is_number(self.columns[name])), able[0] if able else "")
+
+
+@dataclass(frozen=True)
+class MapParts:
+    """The parts of an interactive map that a template puts into its page.
+
+    Args:
+        library: Bokeh's own scripts, for the page's head.
+        script: what makes this map.
+        divs: the ``<div>`` of each of `PARTS`; empty where there is none.
+        still: a static picture for readers without JavaScript.
+    """
+
+    library: str
+    script: str
+    divs: dict[str, str]
+    still: Picture
+
+
+def is_number(values: np.ndarray) -> bool:
+    """Return whether a column holds numbers."""
+    return values.dtype.kind in "fiu"
+
+
+def safe_text(text: str) -> str:
+    r"""Return a text without control characters, and without what Bokeh takes for a formula.
+
+    Bokeh loads MathJax from the network for a formula.
+
+    Example:
+        >>> safe_text("$$x$$ of \\(y\\)"), len(safe_text("a" * 100))
+        ('$ $x$ $ of \\ (y\\ )', 60)
+    """
+    text = printable(str(text)).replace("$$", "$ $")
+    text = re.sub(r"\\([()\[\]])", r"\\ \1", text)
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+
+
+def neuron_map(table: NeuronTable) -> MapParts:
+    """Make an interactive map of neurons.
+
+    Hovering names a unit and draws its intervals between spikes; a menu colours units by any column; a click on an
+    entry of the legend hides or shows its units; a lasso lists units in a table, which can be saved as CSV.
+
+    Args:
+        table: the units.
+
+    Returns:
+        What a template needs, without any address of the network.
+
+    Raises:
+        FoundationError: if Bokeh is not installed.
+    """
+    try:
+        import bokeh.models as bm
+        from bokeh.embed import components
+        from bokeh.resources import Resources
+    except ModuleNotFoundError as error:
+        raise FoundationError(
+            f"the map of neurons needs the package {error.name!r}: pip install 'neural-foundation[finetune]'"
+        ) from error
+    table = within_budget(table)
+    script, divs = components(_Map(table, bm).roots, wrap_script=False)
+    # A text of a file must not end the script.
+    script = script.replace("</", "<\\/").replace("<!--", "<\\!--")
+    parts = ["bokeh", "bokeh-widgets", "bokeh-tables", *(["bokeh-gl"] if table.n_units > FAST else [])]
+    library = Resources(mode="inline", components=parts).render_js()
+    return MapParts(library, script, {**dict.fromkeys(PARTS, ""), **divs}, still_map(table))
+
+
+def within_budget(table: NeuronTable) -> NeuronTable:
+    """Return a table whose columns and layouts fit into a page of 8 MB; the last are left out, the first stay.
+
+    Example:
+        >>> table = NeuronTable({"plane": np.zeros((2, 2))}, {"unit": np.array(["1", "2"])})
+        >>> within_budget(table).columns.keys() == table.columns.keys()
+        True
+    """
+    left = BUDGET - (4 * table.isi_NB.size // 3 if table.isi_NB is not None else 0)
+    columns: dict[str, np.ndarray] = {}
+    layouts: dict[str, np.ndarray] = {}
+    for kept, arrays in ((layouts, dict(list(table.layouts.items())[:2])), (columns, table.columns)):
+        for name, values in arrays.items():
+            left -= _bytes(values)
+            if not kept or left >= 0:
+                kept[name] = values
+    for name, values in list(table.layouts.items())[2:]:
+        left -= _bytes(values)
+        if left >= 0:
+            layouts[name] = values
+    return replace(table, columns=columns, layouts=layouts)
+
+
+def _bytes(values: np.ndarray) -> int:
+    """Bytes that a column or a layout takes in the page, about."""
+    if values.ndim == 2:
+        return 6 * len(values)
+    if is_number(values):
+        return 6 * len(values)
+    return sum(min(len(text), MAX_TEXT) + 3 for text in values.astype(str).tolist()) + 2 * len(values)
+
+
+PARTS = ("plot", "colour", "place", "intervals", "said", "save", "listing")
+
+
+class _Map:
+    """The Bokeh models of a map, each of its roots by name."""
+
+    def __init__(self, table: NeuronTable, bm: Any) -> None:
+        self.table, self.bm = table, bm
+        self.names = list(table.columns)
+        places = {}
+        for k, xy_N2 in enumerate(table.layouts.values()):
+            places[f"{k}/x"], places[f"{k}/y"] = (_places(xy_N2[:, axis]) for axis in (0, 1))
+        # Columns have names of our own: those of a file may hold anything.
+        self.key = {name: f"c{k}" for k, name in enumerate(self.names)}
+        data = {self.key[name]: _cells(values) for name, values in table.columns.items()}
+        self.source = bm.ColumnDataSource({"x": places["0/x"], "y": places["0/y"], **data})
+        self.figure = self._figure()
+        self.groups = self._groups()
+        self.roots: dict[str, Any] = {"plot": self.figure, **self._list()}
+        if len(self.groups) > 1:
+            options = [(name, safe_text(name)) for name in self.groups]
+            menu = bm.Select(title="Colour by", value=table.first_colour, options=options, sizing_mode="stretch_width")
+            menu.js_on_change("value", bm.CustomJS(args={"groups": self.groups}, code=SWITCH_COLOUR))
+            self.roots["colour"] = menu
+        if len(table.layouts) > 1:
+            options = [(str(k), safe_text(name)) for k, name in enumerate(table.layouts)]
+            menu = bm.Select(title="Placed by", value="0", options=options, sizing_mode="stretch_width")
+            args = {"source": self.source, "places": bm.ColumnDataSource(places)}
+            menu.js_on_change("value", bm.CustomJS(args=args, code=SWITCH_PLACE))
+            self.roots["place"] = menu
+
+    def _figure(self) -> Any:
+        from bokeh.plotting import figure
+
+        bm = self.bm
+        lasso, zoom = bm.LassoSelectTool(continuous=False), bm.WheelZoomTool()
+        tools = [lasso, bm.PanTool(), zoom, bm.TapTool(), bm.ResetTool(), self._hover()]
+        backend = "webgl" if self.table.n_units > FAST else "canvas"
+        plot = figure(
+            height=520, sizing_mode="stretch_width", tools=tools, output_backend=backend, match_aspect=False,
+            active_drag=lasso, active_scroll=None, toolbar_location="above",
+        )  # fmt: skip
+        plot.toolbar.logo = None
+        plot.axis.visible = False
+        plot.grid.grid_line_color = None
+        plot.outline_line_color = GRID
+        plot.background_fill_color = plot.border_fill_color = "white"
+        plot.min_border = 4
+        return plot
+
+    def _hover(self) -> Any:
+        bm, table = self.bm, self.table
+        columns = zip(self.names, table.columns.values(), strict=True)
+        shown = [(safe_text(name), f"@c{k}{_format(values)}") for k, (name, values) in enumerate(columns)]
+        hover = bm.HoverTool(tooltips=shown[:10], limit=1)
+        if table.isi_NB is not None and len(table.isi_edges) > 1:
+            hover.callback = self._intervals()
+        return hover
+
+    def _intervals(self) -> Any:
+        from bokeh.plotting import figure
+
+        bm, table = self.bm, self.table
+        assert table.isi_NB is not None
+        edges_ms = 1000 * table.isi_edges
+        n_bins = table.isi_NB.shape[1]
+        bars = bm.ColumnDataSource({"left": edges_ms[:-1], "right": edges_ms[1:], "top": np.zeros(n_bins)})
+        plot = figure(
+            height=220, sizing_mode="stretch_width", x_axis_type="log", tools="", toolbar_location=None,
+            title="Point at a unit", x_range=(edges_ms[0], edges_ms[-1]), y_range=(0, 105),
+        )  # fmt: skip
+        plot.quad(left="left", right="right", bottom=0, top="top", source=bars, color=COLOURS[0], line_color="white")
+        plot.xaxis.axis_label = "interval between spikes (ms)"
+        plot.yaxis.axis_label = "% of the fullest bin"
+        plot.xaxis.ticker = bm.FixedTicker(ticks=[1, 10, 100, 1000, 10000])
+        plot.xaxis.formatter = bm.NumeralTickFormatter(format="0,0")
+        plot.grid.grid_line_color = None
+        plot.outline_line_color = None
+        plot.title.text_font_size, plot.title.text_color = "13px", INK
+        flat = np.ascontiguousarray(table.isi_NB, dtype=np.uint8).ravel()
+        args = {"isi": flat, "n": n_bins, "bars": bars, "title": plot.title, "source": self.source}
+        self.interval_plot = plot
+        return bm.CustomJS(args=args, code=SHOW_UNIT)
+
+    def _groups(self) -> dict[str, list[Any]]:
+        """Renderers and guide of each column that can colour units; only those of the first are visible."""
+        table = self.table
+        groups: dict[str, list[Any]] = {}
+        for name in table.colourable:
+            values = table.columns[name]
+            groups[name] = self._by_number(name, values) if is_number(values) else self._by_class(name, values)
+        if not groups:
+            groups[""] = [self._points(COLOURS[0], "circle")]
+        for name, parts in groups.items():
+            for part in parts:
+                part.visible = name == table.first_colour
+        return groups
+
+    def _points(self, colour: Any, marker: str, view: Any = None) -> Any:
+        view = self.bm.CDSView() if view is None else view
+        size = 8 if self.table.n_units <= 500 else 6 if self.table.n_units <= FAST else 3
+        line = "white" if self.table.n_units <= FAST else None
+        looks = {"size": size, "marker": marker, "fill_color": colour, "line_color": line, "line_width": 0.4}
+        return self.figure.scatter(
+            "x", "y", source=self.source, view=view, fill_alpha=0.85, **looks,
+            nonselection_fill_alpha=0.12, nonselection_line_alpha=0.1,
+        )  # fmt: skip
+
+    def _by_class(self, name: str, values: np.ndarray) -> list[Any]:
+        bm = self.bm
+        items, code = [], f"{self.key[name]}_class"  # in a byte each
+        self.source.data[code] = np.zeros(len(values), dtype=np.uint8)
+        for k, (label, where, colour, marker) in enumerate(classes_of(values)):
+            self.source.data[code][where] = k
+            points = self._points(colour, marker, bm.CDSView(filter=bm.GroupFilter(column_name=code, group=k)))
+            text = f"{_short(label)} ({int(where.sum()):,})"
+            items.append(bm.LegendItem(label=text, renderers=[points]))
+        legend = bm.Legend(
+            items=items, click_policy="hide", ncols=3 if len(items) > 2 else len(items), title=safe_text(name),
+            border_line_color=None, label_text_font_size="12px", title_text_font_style="bold", margin=2, padding=4,
+            glyph_width=14, glyph_height=14, label_height=16, spacing=4,
+        )  # fmt: skip
+        legend.location, legend.background_fill_alpha = "bottom_left", 0.0
+        self.figure.add_layout(legend, "below")
+        return [*(item.renderers[0] for item in items), legend]
+
+    def _by_number(self, name: str, values: np.ndarray) -> list[Any]:
+        from bokeh.palettes import Cividis256
+
+        bm = self.bm
+        there = values[np.isfinite(values)].astype(np.float64)
+        low, high = np.percentile(there, (1, 99))
+        log = low > 0 and high > 20 * low
+        kind = bm.LogColorMapper if log else bm.LinearColorMapper
+        mapper = kind(palette=Cividis256, low=float(low), high=float(max(high, low + 1e-9)), nan_color=PALE)
+        points = self._points({"field": self.key[name], "transform": mapper}, "circle")
+        bar = bm.ColorBar(
+            color_mapper=mapper, orientation="horizontal", height=10, title=safe_text(name), padding=6,
+            title_text_font_style="bold",
+        )  # fmt: skip
+        self.figure.add_layout(bar, "below")
+        return [points, bar]
+
+    def _list(self) -> dict[str, Any]:
+        """The table of chosen units, what it says above, and the button that saves it."""
+        bm, table = self.bm, self.table
+        chosen = bm.IndexFilter(indices=[])
+        self.source.selected.js_link("indices", chosen, "indices")
+        columns = []
+        for name, values in table.columns.items():
+            formatter = bm.NumberFormatter(format="0.[00]") if is_number(values) else bm.StringFormatter()
+            width = 80 if is_number(values) else 130
+            columns.append(
+                bm.TableColumn(field=self.key[name], title=escape(safe_text(name)), formatter=formatter, width=width)
+            )
+        listing = bm.DataTable(
+            source=self.source, view=bm.CDSView(filter=chosen), columns=columns, selectable=False, height=220,
+            sizing_mode="stretch_width", autosize_mode="none", index_position=None, row_height=24,
+        )  # fmt: skip
+        said = bm.Div(text="Draw a loop around units to list them.")
+        told = {"said": said, "total": f"{table.n_units:,}"}
+        self.source.selected.js_on_change("indices", bm.CustomJS(args=told, code=COUNT_CHOSEN))
+        names = [safe_text(name) for name in self.names]
+        save = bm.Button(label="Save as CSV", width=120)
+        save.js_on_event("button_click", bm.CustomJS(args={"source": self.source, "names": names}, code=SAVE))
+        more = {"intervals": self.interval_plot} if hasattr(self, "interval_plot") else {}
+        return {"said": said, "save": save, "listing": listing, **more}
+
+
+def classes_of(values: np.ndarray) -> list[tuple[str, np.ndarray, str, str]]:
+    """Return the classes of a text column, the commonest first: name, which units, colour and marker.
+
+    Those beyond `MAX_CLASSES` are one class, and so are units without a text.
+
+    Example:
+        >>> [(name, int(where.sum()), marker) for name, where, _, marker in classes_of(np.array(["b", "a", "b", ""]))]
+        [('b', 2, 'circle'), ('a', 1, 'circle'), ('unknown', 1, 'circle')]
+    """
+    text = values.astype(str)
+    ordered = [name for name, _ in sorted(Counter(text.tolist()).items(), key=lambda item: (-item[1], item[0])) if name]
+    # One class more than fit is no group of others: it would be as long.
+    named = ordered[:MAX_CLASSES] if len(ordered) > MAX_CLASSES + 1 else ordered[: MAX_CLASSES + 1]
+    found = [(name, text == name, COLOURS[k % 8], "circle" if k < 8 else "triangle") for k, name in enumerate(named)]
+    rest = ~np.isin(text, [*named, ""])
+    if rest.any():
+        found.append((OTHERS, rest, GREY, "circle"))
+    if (text == "").any():
+        found.append((UNKNOWN, text == "", PALE, "circle"))
+    return found
+
+
+def still_map(table: NeuronTable) -> Picture:
+    """Draw the map as it is first shown, for readers without JavaScript."""
+    name = table.first_colour
+    layout, xy_N2 = next(iter(table.layouts.items()))
+    values = table.columns[name] if name else np.array([""] * table.n_units)
+    size = 26 if table.n_units <= 500 else 8 if table.n_units <= FAST else 1.5
+    with drawing(7.4, 4.6, palette=64) as sheet:
+        axes = sheet.figure.add_subplot()
+        looks: dict[str, Any] = {"s": size, "alpha": 0.85, "linewidths": 0.2, "edgecolors": "white"}
+        if name and is_number(values):
+            shown = axes.scatter(xy_N2[:, 0], xy_N2[:, 1], c=values, cmap="cividis", **looks)
+            sheet.figure.colorbar(shown, ax=axes, fraction=0.04).set_label(printable(name))
+        elif name:
+            for label, where, colour, marker in classes_of(values):
+                text = f"{safe_text(label)} ({int(where.sum()):,})"
+                shape = "o" if marker == "circle" else "^"
+                axes.scatter(*xy_N2[where].T, color=colour, marker=shape, label=text, **looks)
+            axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=1.2)
+        else:
+            axes.scatter(*xy_N2.T, color=COLOURS[0], **looks)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_title(f"Placed by {layout}", fontsize=10, loc="left")
+    told = f", coloured by {name}" if name else ""
+    alt = f"Map of {count(table.n_units, 'unit')}, placed by {layout}{told}."
+    return Picture(sheet.content, alt, "The map is interactive where the browser runs JavaScript.")
+
+
+def _places(values: np.ndarray) -> np.ndarray:
+    """Places along an axis without numbers: 65,536 of them, in half the bytes of numbers."""
+    low, high = float(values.min(initial=np.inf)), float(values.max(initial=-np.inf))
+    return np.round((values - low) / max(high - low, 1e-12) * 65535).astype(np.uint16)
+
+
+def _cells(values: np.ndarray) -> Any:
+    """A column as Bokeh takes it: numbers as float32, text that shows no formula."""
+    if is_number(values):
+        return values.astype(np.int32) if values.dtype.kind in "iu" else values.astype(np.float32)
+    known = {text: safe_text(text) for text in set(values.astype(str).tolist())}
+    return [known[text] for text in values.astype(str).tolist()]
+
+
+def _short(label: str) -> str:
+    """A class's name as short as a legend on a phone needs it."""
+    text = safe_text(label)
+    return text if len(text) <= 18 else text[:17] + "…"
+
+
+def _format(values: np.ndarray) -> str:
+    return "{0.[00]}" if is_number(values) else ""
+
+
+def _varies(values: np.ndarray) -> bool:
+    if is_number(values):
+        there = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+        return len(there) > 0 and bool((there != there[0]).any())
+    return 2 <= len(set(values.astype(str).tolist())) <= max(2, len(values) // 2)
