@@ -14,7 +14,22 @@ LEARNING = DATA | {"foundation.models", "foundation.objectives", "foundation.eva
 
 # room -> the other rooms that its files may import, beside those of `EVERYWHERE`
 ALLOWED: dict[str, set[str]] = {
-    "foundation": {"foundation.cli"},
+    # the front door shows names of all rooms, and `python -m foundation` is the command
+    "foundation": {
+        "foundation.cli",
+        "foundation.data",
+        "foundation.embedding",
+        "foundation.hub",
+        "foundation.models",
+        "foundation.store",
+        "foundation.training",
+        "finetune",
+        "finetune.report",
+        "ingest",
+        "ingest.nwb",
+        "ingest.run",
+        "ingest.simulate",
+    },
     "foundation.common": {"foundation.version"},
     "foundation.store": set(),
     "foundation.interop": {"foundation.store"},

@@ -76,4 +76,7 @@ def test_the_python_of_the_readme_runs(done, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     code = re.search(r"```python\n(.*?)```", README.read_text(), re.DOTALL).group(1)
     exec(compile(code, "README.md", "exec"), {})
-    assert capsys.readouterr().out.count("(20, 16)") == 2
+    printed = capsys.readouterr().out
+    assert printed.count("izhikevich 20\n") == 2
+    for name in ("id: int64", "region: string", "rate: double", "embedding: fixed_size_list<item: float>[16]"):
+        assert name in printed

@@ -35,6 +35,17 @@ def lazy_attributes(package: str, names: Mapping[str, Sequence[str]]) -> Callabl
     return get
 
 
+def named(place: str) -> Any:
+    """Import what is named, ``module:name``: for rooms of the house that stand above the one that asks.
+
+    Example:
+        >>> named("foundation.version:__version__").count(".") >= 1
+        True
+    """
+    module, name = place.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
 def optional_package(name: str, purpose: str, extra: str) -> ModuleType:
     """Import a package that only an extra of this distribution installs.
 

@@ -6,13 +6,15 @@ from foundation.common.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from foundation.embedding.embed_settings import EmbedSettings
+    from foundation.embedding.embedding_table import unit_table
     from foundation.embedding.frozen_embeddings import embed, embed_units
 
-__all__ = ["EmbedSettings", "embed", "embed_units"]
+__all__ = ["EmbedSettings", "embed", "embed_units", "unit_table"]
 __getattr__ = lazy_attributes(
     __name__,
     {
         "foundation.embedding.frozen_embeddings": ["embed", "embed_units"],
         "foundation.embedding.embed_settings": ["EmbedSettings"],
+        "foundation.embedding.embedding_table": ["unit_table"],
     },
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from foundation.common.settings.setting_checks import check_local
-from foundation.common.settings.setting_limits import Count, Limited, between
+from foundation.common.settings.setting_limits import Count, CountOrNone, Limited, between
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,9 @@ class EmbedSettings(Limited):
         checkpoint: name, folder or URL of a pretrained model; docs/checkpoints.md says what names there are.
         store: the recordings.
         output: a local folder for one .npz per recording; null: the store itself, under derived/ (see `Derived`).
-        bin_width: seconds of a bin.
-        tokens: tokens of a window.
+        bin_width: seconds of a bin; null: the shortest that the checkpoint was pretrained with and a recording has
+            detail for.
+        tokens: tokens of a window; null: as many as the longest window of pretraining.
         max_windows: windows averaged per recording.
         seed: of the choice of windows.
 
@@ -29,8 +30,8 @@ class EmbedSettings(Limited):
     checkpoint: str
     store: str
     output: str | None = None
-    bin_width: Annotated[float, between(0.0001, 3600, "seconds")] = 0.005
-    tokens: Count = 32
+    bin_width: Annotated[float | None, between(0.0001, 3600, "seconds")] = None
+    tokens: CountOrNone = None
     max_windows: Count = 64
     seed: int = 0
 

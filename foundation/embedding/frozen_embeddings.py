@@ -23,6 +23,7 @@ from foundation.data.reading.reader import ActivityReader
 from foundation.embedding.embed_settings import EmbedSettings
 from foundation.hub.checkpoints import checkpoint_digest, load_model
 from foundation.models import EIT
+from foundation.models.preprocessing import Preprocessing
 from foundation.store.catalog import Catalog
 from foundation.store.derived import Derived
 from foundation.store.storage import Store
@@ -82,6 +83,20 @@ def embed_windows(
     for part, _, h_PNTD in embedded_parts(model, reader, starts_B, bin_width=bin_width, n_bins=n_bins, units=units):
         h_BNTD[part] = h_PNTD
     return h_BNTD
+
+
+def check_kind(model: EIT, recording: StoredRecording) -> None:
+    """Raise if a recording holds events and pretraining saw sampled values alone, or the other way round.
+
+    Raises:
+        CheckpointError: naming both kinds and what to do.
+    """
+    kinds = Preprocessing.of(model.config).kinds
+    if kinds and (recording.kind == "values") not in {kind == "values" for kind in kinds}:
+        raise CheckpointError(
+            f"recording {recording.id} holds {recording.kind}, and the model was pretrained on {' and '.join(kinds)} "
+            "alone: choose a model that was pretrained on such recordings (`foundation models`), or pretrain one"
+        )
 
 
 @torch.no_grad()
@@ -200,7 +215,8 @@ def embed(settings: EmbedSettings) -> Embedded:
 
     With ``output`` each recording gets a file ``<recording>.npz`` there: ``z_ND`` (float32), and as JSON ``about``.
     Otherwise it is something derived of the store: kind `KIND`, array ``z_ND``, found by ``Derived.find(store, KIND)``.
-    A bin is widened to the recording's own resolution where that is coarser. Recordings without a fitting window are
+    Windows are those of the checkpoint's pretraining unless settings say otherwise (see `Preprocessing`); a bin is
+    widened to the recording's own resolution where that is coarser. Recordings without a fitting window are
     named in the log, with settings that would fit, and so are those whose embeddings are not finite.
 
     Raises:
@@ -208,31 +224,35 @@ def embed(settings: EmbedSettings) -> Embedded:
         FoundationError: if no recording has a window that fits.
     """
     model = load_model(settings.checkpoint)
-    patch = model.config.patch_length
+    patch, own = model.config.patch_length, Preprocessing.of(model.config)
+    tokens = own.tokens if settings.tokens is None else settings.tokens
     catalog = Catalog.open(Store(settings.store))
     digest = checkpoint_digest(settings.checkpoint)
     written: list[str] = []
     misfits: list[Misfit] = []
     refused: list[str] = []
     for recording in progress(list(catalog), "embedding units", unit="recording"):
-        width = max(settings.bin_width, recording.resolution / patch)
-        made_by = {"checkpoint": digest, "bin_width": width, "tokens": settings.tokens}
+        width = own.bin_width(recording.resolution, patch)
+        if settings.bin_width is not None:
+            width = max(settings.bin_width, recording.resolution / patch)
+        made_by = {"checkpoint": digest, "bin_width": width, "tokens": tokens}
         made_by |= {"max_windows": settings.max_windows, "seed": settings.seed}
         derived = Derived(catalog.store, KIND, made_by, [recording.record.digest])
         if settings.output is None and derived.exists():
             written.append(derived.folder)
             continue
         try:
+            check_kind(model, recording)
             z_ND = embed_units(
                 model,
                 recording,
                 bin_width=width,
-                n_bins=settings.tokens * patch,
+                n_bins=tokens * patch,
                 max_windows=settings.max_windows,
                 seed=settings.seed,
             )
         except NoWindowError as error:
-            misfits.append(Misfit(recording.record.path, error.longest, width, settings.tokens, patch))
+            misfits.append(Misfit(recording.record.path, error.longest, width, tokens, patch))
             log.warning("%s is left out: %s", recording.record.path, misfits[-1])
             continue
         except CheckpointError as error:  # its embeddings are not finite, or the model cannot read it

@@ -15,9 +15,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from foundation.common.errors import CheckpointError, ConfigError
+from foundation.models.weight_names import current_name, with_current_names
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 CONFIG_BYTES = 1 << 24  # names of units are in it
@@ -61,6 +63,20 @@ def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
         raise CheckpointError(f"{path} is damaged: {error}") from error
 
 
+def older_weights(folder: Path) -> dict[str, torch.Tensor] | None:
+    """Return the weights of a checkpoint under their current names, if an earlier version wrote it; else None.
+
+    Raises:
+        CheckpointError: if the file is damaged.
+    """
+    if not (folder / WEIGHTS).is_file():
+        return None
+    shapes = weight_shapes(folder)
+    if all(current_name(name) == name for name in shapes):
+        return None
+    return with_current_names(load_file(folder / WEIGHTS))
+
+
 def check_config(folder: Path, architecture: type[PreTrainedModel]) -> None:
     """Raise unless config.json asks for the model whose weights lie beside it.
 
@@ -90,6 +106,8 @@ def check_config(folder: Path, architecture: type[PreTrainedModel]) -> None:
             wanted = {name: tuple(value.shape) for name, value in architecture(config).state_dict().items()}
     except (ConfigError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise CheckpointError(f"cannot build the model of {path}: {error}") from error
+    if config.model_type == "eit":
+        shapes = with_current_names(shapes)
     wrong = sorted(name for name in wanted.keys() | shapes.keys() if wanted.get(name) != shapes.get(name))
     if wrong:
         raise CheckpointError(f"{folder} does not fit its config.json: {', '.join(wrong[:5])} ({len(wrong)} weights)")
@@ -110,6 +128,8 @@ def check_numbers(path: Path, given: dict[str, Any], shapes: dict[str, tuple[int
     for key, number in _numbers(given):
         if key == "patch_length" and given.get("tokens") == "intervals" and 0 < number <= LONGEST_TOKEN:
             continue  # no weight has this size, and nothing is built of it
+        if key.startswith("preprocessing."):
+            continue  # the configuration has limits of its own for them
         if not abs(number) <= most:
             raise CheckpointError(
                 f"{path}: {key} is {number}: expected at most {most}, as the largest of its {len(shapes)} weights has"

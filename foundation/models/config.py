@@ -16,6 +16,8 @@ from foundation.common.settings.setting_checks import (
     listed_names,
     listed_wholes,
 )
+from foundation.models.preprocessing import Preprocessing
+from foundation.models.weight_names import OLDEST, SCHEMA, check_schema
 
 
 class EITConfig(PretrainedConfig):
@@ -50,6 +52,8 @@ class EITConfig(PretrainedConfig):
         unit_names: the known units, table after table.
         population_tables: the recordings whose units have rows in the population stream, and their numbers of units,
             table after table; `EIT.add_populations` makes them.
+        preprocessing: the windows that pretraining saw (see `foundation.models.preprocessing`); None: not known.
+        foundation_schema: of the names of weights; what is written has the current one.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -86,6 +90,8 @@ class EITConfig(PretrainedConfig):
         unit_tables: list[int] | None = None,
         unit_names: list[str] | None = None,
         population_tables: list[dict[str, int]] | None = None,
+        preprocessing: dict[str, Any] | None = None,
+        foundation_schema: int = OLDEST,
         **kwargs: Any,
     ) -> None:
         check_shape(
@@ -144,6 +150,9 @@ class EITConfig(PretrainedConfig):
         self.unit_tables = tables
         self.unit_names = names
         self.population_tables = populations
+        check_schema(foundation_schema)
+        self.preprocessing = None if preprocessing is None else Preprocessing.read(preprocessing).to_dict()
+        self.foundation_schema = SCHEMA
         super().__init__(**kwargs)
 
     @classmethod

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -18,7 +20,9 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from foundation.common.errors import ConfigError
+from foundation.common.lazy import named
 from foundation.models.attention import BranchEnd, Phases, phases, rotary_angles
+from foundation.models.checkpoint_check import older_weights
 from foundation.models.config import EITConfig
 from foundation.models.interval_tokens import IntervalTokens
 from foundation.models.population_stream import PopulationRows, PopulationStream, new_table
@@ -26,6 +30,12 @@ from foundation.models.tokens import ContextEmbedding, ContextIn, ReadIn, TokenE
 from foundation.models.transformer_blocks import Block, Gather, InducedBlock, in_parts
 from foundation.models.unit_embeddings import UnitEmbedding
 from foundation.models.window_checks import check_events, check_ids, check_windows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from foundation.store.recording import Recording
+    from foundation.store.stored import StoredRecording
 
 
 @dataclass
@@ -103,7 +113,7 @@ class EIT(PreTrainedModel):
 
     def __init__(self, config: EITConfig) -> None:
         super().__init__(config)
-        self.embed = IntervalTokens(config) if config.tokens == "intervals" else TokenEmbedding(config)
+        self.token_embedding = IntervalTokens(config) if config.tokens == "intervals" else TokenEmbedding(config)
         self.individual = nn.ModuleList(Block(config) for _ in range(config.individual_layers))
         self.interaction = nn.ModuleList(Interaction(config) for _ in range(config.interaction_layers))
         self.norm = nn.LayerNorm(config.dim)
@@ -136,6 +146,41 @@ class EIT(PreTrainedModel):
         elif isinstance(module, nn.LayerNorm):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *args: Any, **options: Any) -> Any:
+        """Return a pretrained model: as for any transformers model, and by the names that `load_model` takes as well.
+
+        Args:
+            name: a local folder, ``org/name`` of a hub, or one of the names of docs/checkpoints.md.
+            args, options: those of `transformers.PreTrainedModel.from_pretrained`.
+
+        Raises:
+            CheckpointError: if a name of ours cannot be fetched or checked.
+        """
+        if not Path(str(name)).is_dir() and named("foundation.hub.checkpoint_resolver:is_known_name")(str(name)):
+            name = named("foundation.hub.checkpoint_resolver:resolve")(str(name)).folder
+        older = older_weights(Path(str(name))) if "state_dict" not in options else None
+        if older is None:
+            return super().from_pretrained(name, *args, **options)
+        options.setdefault("config", cls.config_class.from_pretrained(name))
+        return super().from_pretrained(None, *args, **options, state_dict=older)
+
+    def embed(self, recording: Recording | StoredRecording, **options: Any) -> pa.Table:
+        """Return an embedding of every unit of a recording, as a table with a row for each unit.
+
+        Args:
+            recording: in memory (`foundation.read_nwb`) or of a store.
+            options: of `foundation.embedding.unit_table`; by default windows are those that pretraining saw.
+
+        Returns:
+            ``recording``, ``unit``, ``id``, ``location``, ``region``, ``cell_type``, ``rate`` and ``embedding``.
+
+        Raises:
+            CheckpointError: if the model does not read recordings of this kind.
+            NoWindowError: if no window fits the recording's observed time.
+        """
+        return named("foundation.embedding.embedding_table:unit_table")(self, recording, **options)
 
     def add_units(self, names: Sequence[str], *, freeze_rest: bool = True) -> torch.Tensor:
         """Embeddings for the units of one more session; those of earlier units stay as they are.
@@ -271,7 +316,7 @@ class EIT(PreTrainedModel):
         mask_BC: torch.Tensor | None,
     ) -> EITOutput:
         """The unit stream; arguments are those of `forward`."""
-        h_BNTD = self.embed(x_BNT, dt_B, modality_B, mask_BN, mask_BT)
+        h_BNTD = self.token_embedding(x_BNT, dt_B, modality_B, mask_BN, mask_BT)
         turn = self._turn(h_BNTD.shape[2], dt_B, torch.promote_types(h_BNTD.dtype, torch.float32))
         for block in self.individual:
             h_BNTD = over_time(block, h_BNTD, tokens_BT, turn)

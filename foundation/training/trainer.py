@@ -27,6 +27,7 @@ from foundation.training.monitor.training_reports import Reports
 from foundation.training.monitor.watchdog import Watchdog
 from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.run_folder import RunFolder
+from foundation.training.seen_windows import name_windows
 from foundation.training.skipped_steps import Skips, all_of, find_suspects
 from foundation.training.surround_fitting import fit_surroundings
 from foundation.training.training_recordings import choose_recordings, measured_rates, recordings_digest
@@ -54,6 +55,7 @@ class Trainer:
         module = build()
         bins = getattr(module.model.config, "patch_length", 1)
         spec = module.objective.view_spec
+        name_windows(module.model.config, settings, spec, self.catalog)
         self.plan = StepPlan(self.catalog, settings.data, spec, bins_per_token=bins, seed=settings.seed)
         self.loader = Loader(
             self.catalog,

@@ -34,6 +34,7 @@ from foundation.common.errors import CheckpointError, FoundationError, StoreErro
 from foundation.common.files.locks import write_whole
 from foundation.common.retry import retried
 from foundation.common.tracking.mlflow_run import flatten
+from foundation.models.weight_names import with_current_names
 from foundation.store.commit.atomic_files import Files, to_json
 from foundation.training.checkpoint.place_lock import Lease, place_lock
 from foundation.training.distributed.deepspeed_state import own_moments, set_moments, set_weights, weights
@@ -298,10 +299,10 @@ def load_checkpoint(place: Checkpoints, name: str, engine: Any, content: Content
         shards: list[Tensors] = []
         for file, data in contents.items():
             if file.startswith("optimizer/"):
-                shards.append(load(data))
+                shards.append(with_current_names(load(data)))
             elif file.endswith(".safetensors"):
                 prefix = "model." if file.startswith("model/") else "objective."
-                tensors |= {f"{prefix}{k}": t for k, t in load(data).items()}
+                tensors |= with_current_names({f"{prefix}{k}": t for k, t in load(data).items()})
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read {place.where(name)}: {error}") from error
     set_weights(engine, tensors)

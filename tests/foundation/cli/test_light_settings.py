@@ -16,8 +16,8 @@ from foundation.objectives import OBJECTIVES
 from foundation.objectives import objective_settings as settings
 from foundation.training import ModelSettings
 
-# What a configuration holds besides the shape: written when units are added to a model.
-OF_UNITS = {"context_channels", "unit_tables", "unit_names", "population_tables"}
+# What a configuration holds besides the shape: written when units are added to a model, and when it is trained.
+OF_UNITS = {"context_channels", "unit_tables", "unit_names", "population_tables", "preprocessing", "foundation_schema"}
 
 
 def test_the_names_of_settings_are_those_of_what_they_choose():

@@ -87,8 +87,12 @@ def test_every_trained_parameter_is_in_one_group():
     trained = [id(p) for p in model.parameters() if p.requires_grad]
     assert sorted(grouped) == sorted(trained)
     decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
-    assert id(model.embed.read_in.weight) in decayed
-    for p in (model.embed.modality.weight, *model.units.tables, model.interaction[0].across_units.gather.points):
+    assert id(model.token_embedding.read_in.weight) in decayed
+    for p in (
+        model.token_embedding.modality.weight,
+        *model.units.tables,
+        model.interaction[0].across_units.gather.points,
+    ):
         assert id(p) not in decayed
     assert all(g["lr"] * g["weight_decay"] in (0.0, 1e-5) for g in groups)
 

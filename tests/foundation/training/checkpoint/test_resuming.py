@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load, save
 
 from foundation.common.errors import CheckpointError
 from foundation.store.commit.atomic_files import Files
@@ -117,3 +118,23 @@ def test_a_checkpoint_without_deepspeed_json_loads(trained, caplog):
         pretrain(settings)
     assert "going on from step 4" in caplog.text
     assert model_bytes(settings.output) == place.files.read_bytes(f"{WHOLE}/model/model.safetensors")
+
+
+def test_a_run_that_an_earlier_version_began_goes_on(tiny, left_alone):
+    """Schema 1 called the tokens' embedding ``embed``; weights, moments and target networks have its names."""
+    settings = tiny(steps=6)
+    checkpoints = Path(settings.output) / "checkpoints"
+    shutil.copytree(left_alone / "checkpoints" / WHOLE, checkpoints / WHOLE)
+    manifest = json.loads((checkpoints / WHOLE / "checkpoint.json").read_text())
+    renamed = 0
+    for path in (checkpoints / WHOLE).rglob("*.safetensors"):
+        tensors = load(path.read_bytes())
+        old = {name.replace("token_embedding.", "embed."): tensor for name, tensor in tensors.items()}
+        renamed += len(old.keys() - tensors.keys())
+        content = save(old, metadata={"format": "pt"})
+        path.write_bytes(content)
+        manifest["files"][path.relative_to(checkpoints / WHOLE).as_posix()] = sha256(content)
+    assert renamed > 6
+    (checkpoints / WHOLE / "checkpoint.json").write_text(json.dumps(manifest))
+    pretrain(settings)
+    assert model_bytes(settings.output) == model_bytes(left_alone)

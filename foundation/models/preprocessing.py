@@ -1,0 +1,94 @@
+"""What a model expects of the activity that it reads: it stands in config.json and travels with the weights.
+
+How counts and values are scaled (``count_transform``, ``value_transform``) and how many bins make a token
+(``patch_length``) are fields of the configuration itself. What is here says which windows pretraining saw, so that
+nobody has to know it to embed a recording.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from foundation.common.errors import ConfigError
+
+KINDS = ("spikes", "counts", "values")
+LONGEST = 1 << 16  # tokens of a window
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Windows that pretraining saw.
+
+    Args:
+        bin_widths: seconds of a bin.
+        tokens: of the longest window.
+        kinds: of the recordings: ``spikes``, ``counts``, ``values``; empty: not known, and none is refused.
+
+    Raises:
+        ConfigError: if a value is impossible.
+
+    Example:
+        >>> own = Preprocessing((0.005, 0.2), tokens=32, kinds=("spikes",))
+        >>> own.bin_width(resolution=0.0, patch_length=20), own.bin_width(resolution=4.0, patch_length=20)
+        (0.005, 0.2)
+        >>> own.bin_width(resolution=8.0, patch_length=20)
+        0.4
+    """
+
+    bin_widths: tuple[float, ...] = (0.005,)
+    tokens: int = 32
+    kinds: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        widths = self.bin_widths
+        if not widths or not all(_is_number(w) and 1e-4 <= w <= 3600 for w in widths):
+            raise ConfigError(
+                f"preprocessing.bin_widths is {list(widths)}: one or more, each from 0.0001 to 3600 seconds"
+            )
+        if not isinstance(self.tokens, int) or isinstance(self.tokens, bool) or not 1 <= self.tokens <= LONGEST:
+            raise ConfigError(f"preprocessing.tokens is {self.tokens!r}: a whole number from 1 to {LONGEST}")
+        for kind in self.kinds:
+            if kind not in KINDS:
+                raise ConfigError(f"preprocessing.kinds has {kind!r}: one of {', '.join(KINDS)}")
+
+    @classmethod
+    def read(cls, given: Any) -> Preprocessing:
+        """Return what a mapping of config.json says.
+
+        Raises:
+            ConfigError: if it is no such mapping.
+        """
+        if not isinstance(given, dict) or given.keys() - {"bin_widths", "tokens", "kinds"}:
+            raise ConfigError(f"preprocessing is {given!r}: expected a mapping with bin_widths, tokens and kinds")
+        widths, kinds = given.get("bin_widths", [0.005]), given.get("kinds", [])
+        if not isinstance(widths, list | tuple) or not isinstance(kinds, list | tuple):
+            raise ConfigError(f"preprocessing is {given!r}: bin_widths and kinds are lists")
+        return cls(tuple(widths), given.get("tokens", 32), tuple(kinds))
+
+    @classmethod
+    def of(cls, config: Any) -> Preprocessing:
+        """Return what a model's configuration says; usual values for one that was written without."""
+        given = getattr(config, "preprocessing", None)
+        if given is not None:
+            return cls.read(given)
+        return cls((0.001,), tokens=8) if getattr(config, "tokens", "bins") == "intervals" else cls()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the mapping that config.json holds."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    def bin_width(self, resolution: float, patch_length: int) -> float:
+        """Return the seconds of a bin for a recording: the shortest whose token is no shorter than its resolution.
+
+        Args:
+            resolution: seconds below which the recording has no detail.
+            patch_length: bins that make a token.
+        """
+        fitting = [width for width in sorted(self.bin_widths) if width * patch_length >= resolution]
+        return fitting[0] if fitting else resolution / patch_length
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,52 @@
+"""Names of weights and the schema of config.json, as they are now and as earlier versions wrote them.
+
+Schema 1 (config.json without ``foundation_schema``) calls the tokens' embedding ``embed``, which is a method of the
+model now. Such checkpoints load, and are written anew with the names of schema 2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from foundation.common.errors import ConfigError
+
+SCHEMA, OLDEST = 2, 1
+_EMBED = re.compile(r"(?<![^.])embed(?=\.)")
+T = TypeVar("T")
+
+
+def check_schema(schema: Any) -> None:
+    """Raise unless this version reads checkpoints of a schema.
+
+    Raises:
+        ConfigError: naming the schema and what to do.
+
+    Example:
+        >>> check_schema(7)
+        Traceback (most recent call last):
+        ...
+        foundation.common.errors.ConfigError: foundation_schema is 7: this version reads 1 to 2; install a newer one
+    """
+    if not isinstance(schema, int) or isinstance(schema, bool) or not OLDEST <= schema <= SCHEMA:
+        newer = isinstance(schema, int) and schema > SCHEMA
+        advice = "install a newer one" if newer else "install the version that wrote the checkpoint, or pretrain again"
+        raise ConfigError(f"foundation_schema is {schema!r}: this version reads {OLDEST} to {SCHEMA}; {advice}")
+
+
+def current_name(name: str) -> str:
+    """Return the name that a weight has now.
+
+    Example:
+        >>> current_name("embed.read_in.weight"), current_name("model.embed.read_in.weight/exp_avg/0")
+        ('token_embedding.read_in.weight', 'model.token_embedding.read_in.weight/exp_avg/0')
+        >>> current_name("units.tables.0")
+        'units.tables.0'
+    """
+    return _EMBED.sub("token_embedding", name)
+
+
+def with_current_names(weights: Mapping[str, T]) -> dict[str, T]:
+    """Return the same weights under the names that they have now."""
+    return {current_name(name): value for name, value in weights.items()}
