@@ -117,7 +117,8 @@ def _ingest(settings: IngestSettings, assets: list[Asset], recipe: Recipe) -> In
         raise StoreError(f"cannot write to {store.name!r}: {error.strerror or error}") from error
     # Workers may have another working folder.
     place = store.root if store.is_local else store.url
-    work = Work(place, recipe, settings.strict, settings.keep, settings.access, settings.timeout)
+    sort = settings.sorting if settings.sort else None
+    work = Work(place, recipe, settings.strict, settings.keep, settings.access, settings.timeout, sort)
     receipts: list[Receipt] = []
     saved, pause = time.monotonic(), SAVE_EVERY
 

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 import fsspec
 import h5py
@@ -21,7 +21,7 @@ from zarr.abc.store import Store as ZarrStore
 from foundation.common.credentials import without_secrets
 from foundation.common.errors import SourceError, StoreError
 from foundation.common.output.printable import printable
-from foundation.store import Recording, Source
+from foundation.store import Interval, Recording, Source, Spikes, Units
 from ingest.nwb.file.builder_parts import PartManager
 from ingest.nwb.file.construct import constructed
 from ingest.nwb.file.file_kind import refuse_other_kinds, refuse_other_versions, version_of
@@ -38,7 +38,7 @@ from ingest.nwb.series.event_series import read_events
 from ingest.nwb.series.interval_tables import read_intervals, without_invalid_times
 from ingest.nwb.series.sampled_series import FoundSeries, find_series, rate_of, read_behavior, voltage
 from ingest.nwb.session_info import read_subject, session_name, session_start, unix_time
-from ingest.nwb.spikes.detected_events import Detected, find_detected, is_stub, read_detected
+from ingest.nwb.spikes.detected_events import Detected, find_detected, is_stub, read_detected, with_places
 from ingest.nwb.spikes.other_times import find_trials, other_times
 from ingest.nwb.spikes.spike_tables import find_units, observation_intervals, observed_time, read_spikes
 from ingest.nwb.spikes.spike_times import resolution_of, seconds_of
@@ -82,16 +82,34 @@ class NoActivity:
     Args:
         path: the file.
         series: paths of its series, ``''`` without any.
+        why: another reason, such as voltage in which no unit was found.
     """
 
     path: str
     series: str
+    why: str = ""
 
     def __str__(self) -> str:
+        if self.why:
+            return self.why
         return (
             "holds neither spike times of units nor sampled activity nor voltage that the recipe knows; "
             f"its series are: {self.series or 'none'}"
         )
+
+
+class Sorter(Protocol):
+    """Sorts voltage into units.
+
+    Args:
+        instead: sort even if the file has units of its own.
+    """
+
+    instead: bool
+
+    def __call__(self, path: str, voltage: FoundSeries, notes: Notes) -> tuple[Spikes, Interval, Units]:
+        """Return spikes, the time that was sorted, and units with ``channel``, the column of the voltage."""
+        ...
 
 
 def read_nwb(
@@ -103,6 +121,7 @@ def read_nwb(
     namespace: str = "",
     content: BinaryIO | ZarrStore | None = None,
     notes: Notes | None = None,
+    sorter: Sorter | None = None,
 ) -> Recording | NeedsSorting | NoActivity:
     """Read an NWB file (NWB 2; HDF5 or Zarr).
 
@@ -115,10 +134,11 @@ def read_nwb(
         content: an open, seekable binary file (HDF5) or a read-only Zarr store; by default ``path`` is opened as a
             file. It is left open.
         notes: gets what became of every object of the file.
+        sorter: sorts the voltage of a file without units.
 
     Returns:
         The recording; ``NoActivity`` for a file with behaviour or video alone; ``NeedsSorting`` for one with voltage or
-        detected events alone.
+        detected events alone, if there is no sorter.
 
     Raises:
         SourceError: if the file is damaged, is no NWB file, holds no activity, or (``strict``) needs mending. The
@@ -132,7 +152,7 @@ def read_nwb(
         source = Source(path=path, digest=digest_of(path, content))
     notes = Notes() if notes is None else notes
     with opened_nwb(path, content, notes) as nwb:
-        read = _read(nwb, recipe, strict, source, namespace, notes)
+        read = _read(nwb, recipe, strict, source, namespace, notes, sorter)
         leave_the_rest(nwb, notes)
     refuse_changed(path, before)
     return read
@@ -216,14 +236,21 @@ def _types(file: h5py.File, notes: Notes) -> Any:
 
 
 def _read(
-    nwb: NWBFile, recipe: Recipe, strict: bool, source: Source, namespace: str, notes: Notes
+    nwb: NWBFile,
+    recipe: Recipe,
+    strict: bool,
+    source: Source,
+    namespace: str,
+    notes: Notes,
+    sorter: Sorter | None = None,
 ) -> Recording | NeedsSorting | NoActivity:
     found = find_series(nwb)
     sampled, detected = activity_series(found, recipe.activity), find_detected(nwb)
     found = [item for item in found if not any(item.series is one.container for one in detected)]
     chosen: list[Detected] = []
     parts: dict[str, Any]
-    if (table := find_units(nwb, recipe.units, notes)) is not None:
+    table = None if sorter is not None and sorter.instead else find_units(nwb, recipe.units, notes)
+    if table is not None:
         path, rows = table
         rules = recipe.spike_times
         seconds = seconds_of(rules, unix_time(nwb) if rules.since_1970 else 0.0)
@@ -251,13 +278,13 @@ def _read(
         parts = {"spikes": spikes}
         for item in sampled:
             notes.leave(item.path, "sampled activity, beside spike times", "activity_series_left_out")
-    elif chosen := [item for item in detected if item.is_read(recipe.units)]:
+    elif chosen := [item for item in detected if item.is_read(recipe.units) and not (sorter and sorter.instead)]:
         spikes, domain, units = read_detected(chosen, nwb, recipe.units, notes, strict)
         resolution = resolution_of(nwb, recipe.resolution, notes)
         parts = {"spikes": spikes}
         for other in sampled:
             notes.leave(other.path, "sampled activity, beside spike times", "activity_series_left_out")
-    elif sampled:
+    elif sampled and not (sorter and sorter.instead):
         _refuse_lost_activity(notes, recipe, sampled)
         activity = read_activity(sampled, recipe, nwb, notes)
         domain, units = activity.domain, activity.units
@@ -265,7 +292,16 @@ def _read(
         resolution = resolution_of(nwb, recipe.resolution, notes)
     else:
         _refuse_lost_activity(notes, recipe)
-        return _not_sorted(source.path, found, detected)
+        unsorted = _not_sorted(source.path, found, detected)
+        raw = voltage([item for item in found if not is_stub(item.series, detected)])
+        if sorter is None or raw is None or not isinstance(unsorted, NeedsSorting) or not unsorted.channels:
+            return unsorted
+        spikes, domain, units = sorter(source.path, raw, notes)
+        if not len(units):
+            return NoActivity(source.path, raw.path, f"no unit was found in its voltage, {unsorted}")
+        units = with_places(units, raw.series, nwb, recipe.units)
+        notes.take(raw.path, f"sorted: {len(spikes)} spikes of {len(units)} units")
+        parts, resolution = {"spikes": spikes}, 1.0 / unsorted.rate
     for events in detected:
         if not any(events is one for one in chosen):
             notes.leave(events.path, f"{events}; {events.advice}", "series_left_out" if events.is_series else "")

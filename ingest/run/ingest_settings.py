@@ -9,6 +9,7 @@ from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_checks import check_local
 from foundation.common.settings.setting_limits import Limited, above, at_least
 from ingest.quality.recording_filters import KeepRules
+from ingest.sorting.sort_settings import SortSettings
 from ingest.sources.dandi.archives import Archive
 from ingest.sources.source_settings import AccessSettings, AssetFilters
 
@@ -33,6 +34,8 @@ class IngestSettings(Limited):
             read one after another in this process, without Ray, as a single file is.
         report: a local file for the report; it is also written into the store as ``ingest-report.json``.
         timeout: seconds that a worker may take over a file, and one more for each megabyte; then it is given up.
+        sort: sort the voltage of files that hold no units, instead of listing them as needing sorting.
+        sorting: how, as in `foundation sort`.
         address: the Ray cluster: its address, ``auto`` (the one on this machine) or ``local`` (a new one). By default
             the one that this machine is part of, or else a new one.
 
@@ -51,6 +54,8 @@ class IngestSettings(Limited):
     workers: Annotated[int | None, at_least(0, "or nothing for one per CPU")] = None
     report: str | None = None
     timeout: Annotated[float, above(0, "seconds", high=1e9)] = 600.0
+    sort: bool = False
+    sorting: SortSettings = field(default_factory=SortSettings)
     address: str | None = None
 
     def __post_init__(self) -> None:

@@ -38,6 +38,7 @@ from ingest.quality.recording_filters import KeepRules
 from ingest.recipe.recipe_rules import ControlRules
 from ingest.recipe.recipes import Recipe
 from ingest.run.ingest_report import FAILED, INGESTED, LEFT_OUT, NEEDS_SORTING, SKIPPED, Receipt
+from ingest.sorting.sort_settings import SortSettings, sorted_digest
 from ingest.sources import AccessSettings, Asset, open_asset
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Work:
         keep: which recordings are kept.
         access: how bytes are read.
         timeout: seconds for an asset, and one more for each megabyte; then the process ends itself.
+        sort: how voltage is sorted, in files without units; None leaves them as needing sorting.
     """
 
     store: str
@@ -62,6 +64,7 @@ class Work:
     keep: KeepRules = field(default_factory=KeepRules)
     access: AccessSettings = field(default_factory=AccessSettings)
     timeout: float = 600.0
+    sort: SortSettings | None = None
 
     def __call__(self, asset: Asset) -> Receipt:
         """The asset's receipt, whatever happens; only a process that dies or runs out of memory gives none."""
@@ -95,8 +98,15 @@ class Work:
                 source = replace(source, digest=digest_of(asset.url, content))
                 if receipt := self._known(store, asset, source):
                     return receipt
+            sorter = None if self.sort is None else _sorter(self.sort)
             recording = read_nwb(
-                asset.url, self.recipe, strict=self.strict, source=source, namespace=asset.namespace, content=content
+                asset.url,
+                self.recipe,
+                strict=self.strict,
+                source=source,
+                namespace=asset.namespace,
+                content=content,
+                sorter=sorter,
             )
             if isinstance(recording, NeedsSorting):
                 return {"status": NEEDS_SORTING, "note": str(recording)}
@@ -105,18 +115,33 @@ class Work:
             counts = {"n_units": recording.n_units, "n_spikes": recording.n_spikes}
             if reason := why_not(recording, self.keep):
                 return {"status": LEFT_OUT, "note": reason, **counts}
-            identity = write_recording(store, recording, self.recipe.digest, place=place_of(asset))
+            digest = self._sorted_digest() if sorter is not None and sorter.used else self.recipe.digest
+            identity = write_recording(store, recording, digest, place=place_of(asset))
         return {"status": INGESTED, "id": identity, "note": remarks(recording), **counts}
+
+    def _sorted_digest(self) -> str:
+        """Return what stands for the recipe in the id of a recording that was sorted."""
+        assert self.sort is not None
+        return sorted_digest(self.recipe.digest, self.sort)
 
     def _known(self, store: Store, asset: Asset, source: Source) -> dict[str, Any] | None:
         """The receipt of a recording that is in the store already."""
         identity = recording_id(source, self.recipe.digest)
         record = store.commit(identity)
+        if record is None and self.sort is not None:
+            identity = recording_id(source, self._sorted_digest())
+            record = store.commit(identity)
         # What strict refuses may have been committed without it: then it is read again, and refused.
         if record is None or (self.strict and LOSSES & set(record["quality"])):
             return None
         make_current(store, record, place_of(asset))
         return {"status": SKIPPED, "id": identity, "n_units": record["n_units"], "n_spikes": record["n_spikes"]}
+
+
+def _sorter(settings: SortSettings) -> Any:
+    from ingest.sorting.sorted_recording import NwbSorter  # it needs packages of the extra `sorting`
+
+    return NwbSorter(settings)
 
 
 def place_of(asset: Asset) -> str:

@@ -17,6 +17,7 @@ from foundation.common.output.printable import count
 from ingest.nwb.read_nwb import opened_nwb
 from ingest.sorting.phy_folder import write_phy
 from ingest.sorting.sort_settings import SortCommand, SortSettings
+from ingest.sorting.sorted_recording import store_sorting
 from ingest.sorting.sorted_units import Sorting
 from ingest.sorting.sorting_run import sort_voltage
 from ingest.sorting.units_nwb import write_units
@@ -91,8 +92,12 @@ def sort(command: SortCommand) -> SortResult:
         for note in sorting.notes:
             log.info("%s: %s", command.input, note)
         files = _write(command, voltage, sorting, output)
+    stored = ""
+    if command.store is not None and sorting.n_units:
+        is_nwb = command.input.rstrip("/").endswith(NWB_SUFFIXES)
+        stored = store_sorting(command.store, sorting, settings, command.input, output / UNITS, is_nwb)
     shutil.rmtree(output / WORK, ignore_errors=True)
-    return SortResult(sorting, files)
+    return SortResult(sorting, files, stored)
 
 
 def _write(command: SortCommand, voltage: Voltage, sorting: Sorting, output: Path) -> list[Path]:

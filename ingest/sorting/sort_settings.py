@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Annotated
 
+from foundation.common.digests import json_digest
 from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_checks import check_local
 from foundation.common.settings.setting_limits import (
@@ -142,6 +143,15 @@ class SortSettings(Limited):
     chunk: CountOrNone = None
     memory: Positive = 256.0
     seed: Natural = 0
+
+
+def sorted_digest(recipe_digest: str, settings: SortSettings) -> str:
+    """Return what stands for the recipe in the id of a sorted recording: with other settings it is another one.
+
+    How much is read at a time makes no difference to what comes out, so it makes none here.
+    """
+    how = {name: value for name, value in asdict(settings).items() if name not in ("chunk", "memory")}
+    return json_digest([recipe_digest, how])
 
 
 @dataclass(frozen=True)

@@ -164,6 +164,16 @@ def _electrodes(item: Detected, channel: int) -> np.ndarray:
     return rows[channel : channel + 1] if channel >= 0 else rows
 
 
+def with_places(units: Units, series: Any, nwb: NWBFile, rules: UnitRules) -> Units:
+    """Return units with ``location`` and ``group`` of the electrode of their ``channel``, a column of the voltage."""
+    region = getattr(series, "electrodes", None)
+    rows = np.asarray([] if region is None else load(region.data, f"{series.name}/electrodes")).astype(np.int64)
+    if not len(rows) or units["channel"].max(initial=-1) >= len(rows):
+        return units
+    places = _places([rows[channel : channel + 1] for channel in units["channel"]], nwb, rules)
+    return Units(len(units), {**units, **places})
+
+
 def _places(electrodes: list[np.ndarray], nwb: NWBFile, rules: UnitRules) -> dict[str, np.ndarray]:
     """Return ``location`` and ``group`` of units, as far as their electrodes say them."""
     rows = np.concatenate(electrodes)
