@@ -30,7 +30,7 @@ def write_phy(sorting: Sorting, folder: Path, voltage_path: str = "", dtype: str
     positions_C2 = np.array(sorting.channels.positions_C2, dtype=np.float64)
     if np.isnan(positions_C2).any():
         positions_C2 = np.stack([np.zeros(n_channels), PLACED_UM * np.arange(n_channels)], axis=1)
-    flat = templates_ULC.reshape(n_units, -1)
+    flat = templates_ULC.reshape(n_units, templates_ULC.shape[1] * templates_ULC.shape[2])
     norms = np.maximum(np.linalg.norm(flat, axis=1), 1e-9)
     peak_U = np.abs(sorting.templates_UCT[np.arange(n_units), sorting.channel_U, sorting.peak]) if n_units else []
     scale_N = sorting.amplitude_N / np.maximum(np.asarray(peak_U)[sorting.unit_N], 1e-9) if n_units else np.zeros(0)

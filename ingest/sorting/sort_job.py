@@ -91,7 +91,7 @@ def sort(command: SortCommand) -> SortResult:
         sorting = sort_voltage(voltage, settings, output / WORK)
         for note in sorting.notes:
             log.info("%s: %s", command.input, note)
-        files = _write(command, voltage, sorting, output)
+        files = _write(command, settings, voltage, sorting, output)
     stored = ""
     if command.store is not None and sorting.n_units:
         is_nwb = command.input.rstrip("/").endswith(NWB_SUFFIXES)
@@ -100,8 +100,10 @@ def sort(command: SortCommand) -> SortResult:
     return SortResult(sorting, files, stored)
 
 
-def _write(command: SortCommand, voltage: Voltage, sorting: Sorting, output: Path) -> list[Path]:
-    """Write units.nwb and phy/."""
+def _write(
+    command: SortCommand, settings: SortSettings, voltage: Voltage, sorting: Sorting, output: Path
+) -> list[Path]:
+    """Write units.nwb, phy/ and report.html."""
     name = Path(command.input).name.split(".")[0] or "recording"
     with ExitStack() as stack:
         like = None
@@ -111,4 +113,9 @@ def _write(command: SortCommand, voltage: Voltage, sorting: Sorting, output: Pat
     plain = isinstance(voltage, ArrayVoltage)
     dtype = np.dtype(voltage.dtype).name if isinstance(voltage, ArrayVoltage) else "int16"
     write_phy(sorting, output / PHY, command.input if plain else "", dtype, command.raw.header)
-    return [output / UNITS, output / PHY]
+    if not command.report:
+        return [output / UNITS, output / PHY]
+    from ingest.sorting.sorting_report import write_report  # matplotlib, for those who want the page
+
+    write_report(sorting, settings, output / REPORT, name)
+    return [output / UNITS, output / PHY, output / REPORT]

@@ -9,6 +9,7 @@ import numpy as np
 from foundation.store import Spikes
 from ingest.sorting.voltage import Channels
 
+AROUND = 8  # channels of a unit whose waveforms are kept
 REFRACTORY = 0.0015  # seconds: an interval that one neuron does not fire
 
 
@@ -28,7 +29,7 @@ class Sorting:
         channels: where they lie.
         noise_C: µV, noise of each channel.
         start, stop: seconds, what was sorted.
-        waveforms: unit -> ``(n, C', T)`` µV examples, for pictures; C' channels around the unit's.
+        waveforms: unit -> ``(n, C', T)`` µV examples, for pictures; on the channels that `near` tells.
         notes: what was left out or mended, in plain words.
 
     Example:
@@ -64,6 +65,11 @@ class Sorting:
     def train(self, unit: int) -> np.ndarray:
         """Return the spike times of a unit, seconds."""
         return self.time_N[self.unit_N == unit]
+
+    def near(self, unit: int) -> np.ndarray:
+        """Return the channels of a unit's ``waveforms``: those on which it is largest, in their order."""
+        size_C = np.abs(self.templates_UCT[unit]).max(axis=1)
+        return np.sort(np.argsort(-size_C, kind="stable")[:AROUND])
 
     def spikes(self) -> Spikes:
         """Return the spike trains as a recording holds them."""

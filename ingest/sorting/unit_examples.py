@@ -14,7 +14,6 @@ from ingest.sorting.unit_templates import robust_mean
 STRETCHES, SECONDS = 60, 1.0  # that are read, at most
 SHOWN = 200  # windows of a unit that are kept
 FEW = 20  # windows below which a unit's own spikes are read one by one
-AROUND = 8  # channels of a window that is kept
 QUARTER_SIXTEENTHS = 4
 
 
@@ -40,10 +39,9 @@ def add_examples(clean: CleanVoltage, cutter: WindowCutter, sorting: Sorting) ->
             continue
         cut_NCL = np.concatenate(parts)
         templates[unit] = robust_mean(cut_NCL)
-        size_C = np.abs(templates[unit]).max(axis=1)
-        near = np.sort(np.argsort(-size_C)[:AROUND])
-        shown[unit] = cut_NCL[:: max(1, len(cut_NCL) // SHOWN)][:SHOWN, near]
-    return replace(sorting, templates_UCT=templates, waveforms=shown)
+        shown[unit] = cut_NCL[:: max(1, len(cut_NCL) // SHOWN)][:SHOWN]
+    made = replace(sorting, templates_UCT=templates)
+    return replace(made, waveforms={unit: cut_NCL[:, made.near(unit)] for unit, cut_NCL in shown.items()})
 
 
 def _take(

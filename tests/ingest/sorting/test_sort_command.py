@@ -85,6 +85,33 @@ def test_a_binary_file_is_sorted_written_and_stored_the_same(binary, tetrode, tm
     assert (parameters["n_channels_dat"], parameters["dtype"], parameters["sample_rate"]) == (4, "int16", 20_000.0)
 
 
+def test_the_page_shows_every_unit_and_needs_nothing_beside_it(binary, tmp_path):
+    options = {"input": str(binary), "output": str(tmp_path / "out")}
+    result = sort(replace(command(**options), report=True))
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert result.files[-1] == tmp_path / "out" / "report.html"
+    assert all(f'id="u{unit}"' in page for unit in range(4))
+    assert page.count("data:image/png;base64,") == 4 + 2  # units, map, correlograms
+    assert "http" not in page.split("</style>")[1]
+    again = tmp_path / "again"
+    sort(replace(command(input=str(binary), output=str(again)), report=True))
+    assert (again / "report.html").read_bytes() == (tmp_path / "out" / "report.html").read_bytes()
+    assert (again / "units.nwb").read_bytes() == (tmp_path / "out" / "units.nwb").read_bytes()
+
+
+def test_voltage_without_spikes_gives_files_and_says_so(tmp_path):
+    noise = np.random.default_rng(0).normal(0, 10, 100_000).astype("<f4")
+    noise.tofile(tmp_path / "noise.raw")
+    raw = RawSettings(sampling_rate=2e4, dtype="float32", channels=1)
+    result = sort(
+        replace(command(input=str(tmp_path / "noise.raw"), output=str(tmp_path / "out"), raw=raw), report=True)
+    )
+    assert str(result).startswith("0 units, 0 spikes in 5.0 s")
+    assert "no unit found" in str(result)
+    assert "No unit was found." in (tmp_path / "out" / "report.html").read_text()
+    assert len(np.load(tmp_path / "out" / "phy" / "spike_times.npy")) == 0
+
+
 def test_the_command_prints_units_and_files(binary, tmp_path, capsys):
     words = f"sort --input {binary} --output {tmp_path / 'out'} --recipe pca --clustering.max_units 6 --report false"
     assert main(words.split()) == 0
