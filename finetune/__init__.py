@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from finetune.finetune_settings import FinetuneSettings, FullSettings, GRUSettings, ReportSettings, WindowSettings
+from finetune.predict_settings import PredictSettings
 from foundation.common.lazy import lazy_attributes
 
 if TYPE_CHECKING:
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from finetune.heads.head import Head, HeadError
     from finetune.heads.head_files import load_head
     from finetune.heads.head_models import head_models
+    from finetune.heads.stream import HeadStream
+    from finetune.predict_job import predict
 
 __all__ = [
     "Decoded",
@@ -18,11 +21,14 @@ __all__ = [
     "GRUSettings",
     "Head",
     "HeadError",
+    "HeadStream",
+    "PredictSettings",
     "ReportSettings",
     "WindowSettings",
     "decode",
     "head_models",
     "load_head",
+    "predict",
 ]
 __getattr__ = lazy_attributes(
     __name__,
@@ -31,5 +37,7 @@ __getattr__ = lazy_attributes(
         "finetune.heads.head": ["Head", "HeadError"],
         "finetune.heads.head_files": ["load_head"],
         "finetune.heads.head_models": ["head_models"],
+        "finetune.heads.stream": ["HeadStream"],
+        "finetune.predict_job": ["predict"],
     },
 )

@@ -53,6 +53,7 @@ from foundation.evaluation.splits import Split, TooLittleError
 from foundation.hub.checkpoints import checkpoint_digest, load_model
 from foundation.models import EIT
 from foundation.store import Catalog, Store
+from foundation.store.input_store import ingested
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,8 @@ def finetune(settings: FinetuneSettings) -> Evaluation:
         ConfigError: if a task was asked for by name and the store has no labels for it.
     """
     model = load_model(settings.checkpoint)
+    if settings.input is not None:
+        settings = replace(settings, store=ingested(settings.input), input=None)
     sources = Sources(
         catalog := Catalog.open(Store(settings.store)),
         ReaderCache(catalog),

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
 from foundation.common.errors import ConfigError
-from foundation.common.settings.setting_checks import check_local
+from foundation.common.settings.setting_checks import check_input, check_local
 from foundation.common.settings.setting_limits import Count, Limit, Limited, Natural, above, at_least, between, one_of
 
 TASK_NAMES = ("behavior", "cell_type", "location", "sleep_state")
@@ -136,7 +136,7 @@ class FinetuneSettings(Limited):
     """What `foundation finetune` does.
 
     Args:
-        checkpoint: folder or URL of a pretrained model.
+        checkpoint: folder, name or URL of a pretrained model.
         store: the recordings, with their labels.
         output: folder of the results; a run that was interrupted goes on from what is there.
         tasks: which of behavior, cell_type, location, sleep_state; null: all that the store has labels for.
@@ -154,14 +154,15 @@ class FinetuneSettings(Limited):
         windows: windows that labels are decoded from.
         full: finetuning of the whole model.
         gru: recurrent decoders of firing rates.
+        input: instead of a store: an NWB file, a folder of them or ``dandi://...``, read into a store of the cache.
 
     Raises:
         ConfigError: if a value is impossible.
     """
 
     checkpoint: str
-    store: str
-    output: str
+    store: str = ""
+    output: str = ""
     tasks: list[str] | None = None
     modes: list[str] = field(default_factory=lambda: list(MODES))
     folds: Annotated[int, at_least(2)] = 5
@@ -176,10 +177,14 @@ class FinetuneSettings(Limited):
     windows: WindowSettings = field(default_factory=WindowSettings)
     full: FullSettings = field(default_factory=FullSettings)
     gru: GRUSettings = field(default_factory=GRUSettings)
+    input: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_local(output=self.output)
+        check_input(self.store, self.input)
+        if not self.output:
+            raise ConfigError("output is '': expected a folder for the results")
         for key, names, allowed in (("tasks", self.tasks, TASK_NAMES), ("modes", self.modes, MODES)):
             for name in names or ():
                 if name not in allowed:

@@ -61,7 +61,8 @@ ALLOWED: dict[str, set[str]] = {
     "ingest.sorting": LEARNING | {"ingest.recipe", "ingest.quality", "ingest.nwb", "ingest.sources"},
     "ingest": {"foundation.store", "ingest.recipe", "ingest.quality", "ingest.nwb", "ingest.sources", "ingest.run"},
     "finetune.tasks": LEARNING | {"foundation.embedding", "finetune"},
-    "finetune.heads": LEARNING | {"foundation.embedding", "foundation.hub", "finetune", "finetune.tasks"},
+    "finetune.heads": LEARNING
+    | {"foundation.embedding", "foundation.hub", "foundation.interop", "finetune", "finetune.tasks"},
     "finetune.report": LEARNING | {"foundation.hub", "foundation.embedding", "finetune", "finetune.tasks"},
     "finetune.reproduce": LEARNING
     | {

@@ -38,7 +38,17 @@ def done(tmp_path_factory):
 
 def test_every_command_ends_well(done):
     _, results = done
-    assert list(results) == ["simulate", "ingest", "catalog", "pretrain", "embed", "finetune", "report", "doctor"]
+    assert list(results) == [
+        "simulate",
+        "ingest",
+        "catalog",
+        "pretrain",
+        "embed",
+        "finetune",
+        "predict",
+        "report",
+        "doctor",
+    ]
     assert {name: status for name, (status, _) in results.items() if status} == {}
 
 

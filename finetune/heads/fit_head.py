@@ -62,7 +62,8 @@ class Evaluated:
     """What is known of a target when its head is fitted.
 
     Args:
-        model: the frozen model; ``ours``: its features.
+        model: the frozen model; None where the head is of plain activity.
+        ours: its features.
         rates: features of plain activity.
         scored: readout (``rate``, ``probe``, ``both``, ``full``) -> how it did in cross-validation.
         split, interval: how the scores were made, in words.
@@ -70,7 +71,7 @@ class Evaluated:
         key: digest of all that decides the numbers.
     """
 
-    model: EIT
+    model: EIT | None
     ours: Sequence[Features]
     rates: Sequence[Features]
     scored: Mapping[str, Scored]
@@ -113,6 +114,7 @@ def fit_head(problem: Problem, about: Evaluated, settings: FinetuneSettings) -> 
         choices["weight_of_model"] = linear.weight
     readout, tuned = "logistic regression, classes balanced" if labels.n_classes else "ridge regression", None
     if mode == "full":
+        assert about.model is not None  # a finetuned model starts from it
         held = Fold(everyone[inner[0].train], everyone[inner[0].test])
         held_S = predict_test(problem, linear.readout, held, linear.choice)
         found = finetune_on(problem, about.model, about.ours, everyone, held_S, settings, settings.seed)

@@ -126,6 +126,12 @@ COMMANDS = {
         show="finetune.report.score_table:table",
         extra="finetune",
     ),
+    "predict": Command(
+        "apply a head to recordings that it has not seen, or to bins as they come",
+        "finetune.predict_job:predict",
+        "finetune.predict_settings:PredictSettings",
+        extra="finetune",
+    ),
     "reproduce": Command(
         "run the published experiment of a paper and print its table",
         "finetune.reproduce.paper_tables:reproduce",

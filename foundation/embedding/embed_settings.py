@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from foundation.common.settings.setting_checks import check_local
+from foundation.common.settings.setting_checks import check_input, check_local
 from foundation.common.settings.setting_limits import Count, CountOrNone, Limited, between
 
 
@@ -22,19 +22,22 @@ class EmbedSettings(Limited):
         tokens: tokens of a window; null: as many as the longest window of pretraining.
         max_windows: windows averaged per recording.
         seed: of the choice of windows.
+        input: instead of a store: an NWB file, a folder of them or ``dandi://...``, read into a store of the cache.
 
     Raises:
         ConfigError: if a value is impossible.
     """
 
     checkpoint: str
-    store: str
+    store: str = ""
     output: str | None = None
     bin_width: Annotated[float | None, between(0.0001, 3600, "seconds")] = None
     tokens: CountOrNone = None
     max_windows: Count = 64
     seed: int = 0
+    input: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_input(self.store, self.input)
         check_local(output=self.output)

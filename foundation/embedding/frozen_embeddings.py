@@ -26,6 +26,7 @@ from foundation.models import EIT
 from foundation.models.preprocessing import Preprocessing
 from foundation.store.catalog import Catalog
 from foundation.store.derived import Derived
+from foundation.store.input_store import ingested
 from foundation.store.storage import Store
 from foundation.store.stored import StoredRecording
 
@@ -226,7 +227,7 @@ def embed(settings: EmbedSettings) -> Embedded:
     model = load_model(settings.checkpoint)
     patch, own = model.config.patch_length, Preprocessing.of(model.config)
     tokens = own.tokens if settings.tokens is None else settings.tokens
-    catalog = Catalog.open(Store(settings.store))
+    catalog = Catalog.open(Store(settings.store or ingested(str(settings.input))))
     digest = checkpoint_digest(settings.checkpoint)
     written: list[str] = []
     misfits: list[Misfit] = []

@@ -4,14 +4,17 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from mlflow import MlflowClient
 
 from finetune.finetune_job import finetune
 from finetune.finetune_settings import FinetuneSettings, FullSettings, GRUSettings, WindowSettings
-from finetune.heads.head import head_name
+from finetune.heads.head import HeadError, head_name
 from finetune.heads.head_files import load_head
+from finetune.predict_job import predict
+from finetune.predict_settings import PredictSettings
 from finetune.report.html_report import ReportSettings, report
 from finetune.report.score_table import table
 from finetune.result import Evaluation
@@ -140,6 +143,20 @@ def test_a_head_of_each_target_is_kept(results, place):
         assert head.kept.samples == r.samples
         best = max(score["metrics"][r.metric] for score in head.kept.scores.values())
         assert head.kept.scores[head.kept.mode]["metrics"][r.metric] == best
+
+
+def test_heads_of_units_read_other_animals_and_heads_of_time_do_not(results, place, small_store, tmp_path):
+    kept = place / "results"
+    done = predict(PredictSettings(str(kept / "cell_type"), str(small_store), str(tmp_path / "types.parquet")))
+    table = pq.read_table(tmp_path / "types.parquet")
+    assert len(done.decoded) == 4
+    assert table.column_names[4:] == ["unit", "cell_type", "p(fast)", "p(slow)"]
+    true = np.tile(np.where(np.geomspace(2.0, 30.0, 12) > 10, "fast", "slow"), 4)  # as in `labelled`, by rate
+    assert (table["cell_type"].to_numpy() == true).mean() > 0.7
+    sleep = next(folder for folder in kept.glob("sleep_state-*") if (folder / "head.json").is_file())
+    one = PredictSettings(str(sleep), str(small_store), str(tmp_path / "sleep.parquet"))
+    with pytest.raises(HeadError, match="expected the same population"):
+        predict(replace(one, where=f"subject != '{load_head(sleep).population.subject}'"))
 
 
 def test_every_task_is_an_mlflow_run_with_pictures(settings, results, place):

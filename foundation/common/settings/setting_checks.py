@@ -43,6 +43,20 @@ def check_local(**settings: str | None) -> None:
             raise ConfigError(f"{name} is {value!r}: expected a local path, not a URL")
 
 
+def check_input(store: str | None, given: str | None) -> None:
+    """Refuse a command with neither a store nor an input, or with both.
+
+    Example:
+        >>> check_input("my/store", None)
+        >>> check_input("", None)
+        Traceback (most recent call last):
+        ...
+        foundation.common.errors.ConfigError: store is '' and input is None: expected one of the two
+    """
+    if bool(store) == bool(given):
+        raise ConfigError(f"store is {store!r} and input is {given!r}: expected one of the two")
+
+
 def check_range(low: float = 0.0, high: float = math.inf, /, *, low_too: bool = True, **settings: Any) -> None:
     """Refuse what is not a finite number from ``low`` (``low_too`` unset: above it) to below ``high``.
 

@@ -18,6 +18,7 @@ from finetune.tasks.task import Sources
 from foundation.data.reading.reader import ReaderCache
 from foundation.evaluation.metrics import PRIMARY, primary
 from foundation.hub.checkpoints import checkpoint_digest
+from foundation.interop import to_nwb
 from foundation.models import EIT, EITConfig
 from foundation.store import (
     Catalog,
@@ -82,6 +83,37 @@ def problems(sources):
 
 
 @pytest.fixture(scope="session")
+def causal_problems(sources):
+    causal = replace(sources, windows=WindowSettings(causal=True))
+    return {p.labels.target.split("-")[0]: p for p in behavior.find(causal).problems}
+
+
+@pytest.fixture(scope="session")
+def causal_model(problems):
+    """A small model with a causal population stream that knows the recording."""
+    return model_of(problems["velocity"].recording.id, causal=True)
+
+
+@pytest.fixture(scope="session")
+def another_day(problems, make_recording, tmp_path_factory):
+    """The same population without trials or labels, in a store and as an NWB file."""
+    import pynwb
+
+    folder = tmp_path_factory.mktemp("another_day")
+    trials = problems["velocity"].recording.load().spikes
+    recording = make_recording(
+        7, n_units=UNITS, seconds=96.0, subject=Subject("m"), units=Units(UNITS, {"id": np.arange(UNITS)}),
+        spikes=Spikes.from_trains([trials.train(k) for k in range(UNITS)]), domain=Interval([0.0, 50.0], [40.0, 96.0]),
+    )  # fmt: skip
+    store = Store(folder / "store", create=True)
+    write_recording(store, recording)
+    with pynwb.NWBHDF5IO(folder / "day2.nwb", "w") as io:
+        io.write(to_nwb(recording))
+    (found,) = Catalog.refresh(store)
+    return folder, found
+
+
+@pytest.fixture(scope="session")
 def unit_model():
     """A small model without a population stream."""
     return model_of()
@@ -93,13 +125,12 @@ def population_model(problems):
     return model_of(problems["velocity"].recording.id)
 
 
-def model_of(population_of=None):
+def model_of(population_of=None, causal=False):
     """A small model; with a population stream that knows a recording, if its id is given."""
     torch.manual_seed(0)
     layers = 1 if population_of else 0
-    model = EIT(
-        EITConfig(dim=16, heads=2, individual_layers=1, interaction_layers=1, patch_length=5, population_layers=layers)
-    )
+    shape = {"dim": 16, "heads": 2, "individual_layers": 1, "interaction_layers": 1, "patch_length": 5}
+    model = EIT(EITConfig(**shape, population_layers=layers, causal=causal))
     if population_of:
         model.add_populations({population_of: torch.zeros(UNITS)})
     return model
@@ -123,7 +154,7 @@ def kept_search(problem, model, start, train, linear_S, settings, seed):
 def fitted(settings, checkpoint):
     """Fits the head of a problem to a model as `foundation finetune` does, and writes it."""
 
-    def fit(problem, model, mode, folder):
+    def fit(problem, model, mode, folder, checkpoint=checkpoint):
         split = problem.split(settings.folds, settings.seed)
         ours, rates = problem.features(model), problem.rate_features()
         probes = probe_with_rates(problem, rates, ours, split, settings, shuffled=False)
