@@ -117,7 +117,7 @@ def match(
         if not len(sample_P) or not len(bank.units):
             break
         before = (spikes.quarter, spikes.unit, spikes.gain)
-        found = _explain(x_TC, white_CT, sample_P, channel_P, bank, *before, once, dead)
+        found = explain_peaks(x_TC, white_CT, sample_P, channel_P, bank, *before, once, dead)
         if not len(found[0]):
             break
         spikes = spikes.joined(*found)
@@ -219,7 +219,7 @@ def _best(white_CT, sample, channel, bank):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def _explain(  # type: ignore[no-untyped-def]
+def explain_peaks(  # type: ignore[no-untyped-def]
     x_TC, white_CT, sample_P, channel_P, bank, old_quarter, old_unit, old_gain, once, dead
 ):
     """Take the best template out at each peak, the peaks that are explained best first."""

@@ -1,0 +1,300 @@
+"""Sorting while a recording runs: a causal pipeline that labels a spike some two milliseconds after its peak.
+
+Units are learned from a stretch that was sorted offline. Their templates are then measured anew in voltage that is
+filtered forwards only, as a filter that also runs backwards needs the future. Each block of samples that arrives is
+filtered, searched for peaks, and explained by templates, which are taken out so that overlapping spikes come apart.
+
+    with open_voltage("first-minutes.nwb") as voltage:
+        sorter = OnlineSorter.learn(voltage, sort_voltage(voltage, settings), settings)
+    for block_TC in amplifier:
+        spikes = sorter.feed(block_TC)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.signal import sosfilt
+
+from foundation.common.errors import SourceError
+from ingest.sorting.detection import Detector, make_detector
+from ingest.sorting.filtering import CleanVoltage, clean_voltage, noise_level
+from ingest.sorting.sort_settings import SortSettings
+from ingest.sorting.sorted_units import Sorting
+from ingest.sorting.spike_windows import FINENESS, WindowCutter
+from ingest.sorting.template_matching import AT_ONCE, REFRACTORY, Bank, explain_peaks, make_bank
+from ingest.sorting.unit_templates import ORDER, QUARTERS, NoiseModel, Templates, amplitude_spread, robust_mean
+from ingest.sorting.voltage import Voltage
+
+BEFORE, AFTER = 0.5, 1.0  # ms of a template before and after the peak: what comes later is not waited for
+DELAY = 0.001  # seconds within which a forward filter moves a peak
+LEARNED = 1500  # spikes of a unit that its template is made of, at most
+PIECE = 10.0  # seconds of the stretch that are held at a time
+QUIET = 40_000  # samples without spikes that the noise is measured on, about
+TURNS = 3  # searches of a block for spikes below others
+
+
+@dataclass(frozen=True)
+class OnlineSpikes:
+    """Spikes that were labelled.
+
+    Args:
+        time_N: seconds from the first sample that was fed; of the peak, as offline sorting gives it.
+        unit_N: unit of the sorting that was learned from.
+        amplitude_N: as a share of the unit's template.
+    """
+
+    time_N: np.ndarray
+    unit_N: np.ndarray
+    amplitude_N: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.time_N)
+
+
+@dataclass(frozen=True)
+class _Recent:
+    """The last spikes: their moment in quarter samples from the first one fed, unit, and the energy they explained."""
+
+    quarter_N: np.ndarray
+    unit_N: np.ndarray
+    gain_N: np.ndarray
+
+
+class CausalCleaner:
+    """Filters blocks of voltage forwards; the same reference and whitening as offline.
+
+    Args:
+        clean: how the voltage was cleaned offline.
+    """
+
+    def __init__(self, clean: CleanVoltage) -> None:
+        self._clean = clean
+        self._state = np.zeros((len(clean.sos), 2, clean.voltage.n_channels))
+        self._begun = False
+
+    def feed(self, raw_TC: np.ndarray) -> np.ndarray:
+        """Return the filtered block, float32 µV.
+
+        Args:
+            raw_TC: µV.
+        """
+        clean = self._clean
+        raw_TC = np.where(np.isfinite(raw_TC), raw_TC, clean.centre_C) - clean.centre_C
+        x_TC, self._state = sosfilt(clean.sos, raw_TC, axis=0, zi=self._state)
+        x_TC = x_TC.astype(np.float32)
+        for group in clean.reference:
+            x_TC[:, group] -= np.median(x_TC[:, group], axis=1, keepdims=True)
+        x_TC[:, ~clean.used_C] = 0.0
+        return x_TC if clean.whitening_CC is None else x_TC @ clean.whitening_CC
+
+
+class OnlineSorter:
+    """Labels spikes in blocks of voltage, in any sizes, one after another.
+
+    Args:
+        cleaner: filters blocks.
+        detector: finds peaks in them.
+        bank: templates of the units, in forward-filtered voltage.
+        noise: makes that voltage white.
+        delay_U: quarter samples by which the filter moves each unit's peak.
+        sampling_rate: Hz.
+    """
+
+    def __init__(
+        self,
+        cleaner: CausalCleaner,
+        detector: Detector,
+        bank: Bank,
+        noise: NoiseModel,
+        delay_U: np.ndarray,
+        sampling_rate: float,
+    ) -> None:
+        self._cleaner, self._detector, self._bank, self._noise = cleaner, detector, bank, noise
+        self._delay_U, self.sampling_rate = delay_U, sampling_rate
+        self._once, self._dead = round(AT_ONCE * sampling_rate), round(REFRACTORY * sampling_rate)
+        width = bank.white_UQMW.shape[3]
+        self._wait = max(detector.dead + 2, width - bank.before + 3)
+        self._kept = self._wait + bank.before + detector.dead + 6
+        n_channels = len(noise.noise_C)
+        self._x_TC = np.zeros((self._kept, n_channels), dtype=np.float32)
+        self._white_CT = np.zeros((n_channels, self._kept), dtype=np.float32)
+        self._tail_TC = np.zeros((ORDER, n_channels), dtype=np.float32)
+        self._fed = 0
+        self._recent = _Recent(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+
+    @property
+    def wait(self) -> float:
+        """Seconds of voltage after a peak that a label waits for."""
+        return self._wait / self.sampling_rate
+
+    @classmethod
+    def learn(cls, voltage: Voltage, sorting: Sorting, settings: SortSettings) -> OnlineSorter:
+        """Return a sorter for what comes after a stretch that was sorted offline.
+
+        Args:
+            voltage: the stretch.
+            sorting: its units and spikes.
+            settings: how it was sorted.
+
+        Raises:
+            SourceError: if there is no unit to learn.
+        """
+        if not sorting.n_units:
+            raise SourceError(f"{voltage.path}: there is no unit to learn: sort a longer stretch")
+        clean = clean_voltage(voltage, settings.filter, settings.windows)
+        detector = make_detector(clean, settings.detection, settings.windows)
+        windows = replace(settings.windows, window=BEFORE + AFTER, before=BEFORE)
+        cutter = WindowCutter(voltage.sampling_rate, windows, detector.sign)
+        place_N = np.round((sorting.time_N - voltage.start) * voltage.sampling_rate * FINENESS).astype(np.int64)
+        cut_units, quiet = _cut(clean, cutter, place_N, sorting)
+        noise_C = np.where(clean.used_C, noise_level(np.concatenate(quiet)), 0.0)
+        noise = NoiseModel.fit(quiet, noise_C)
+        templates, delay_U = _templates(cut_units, cutter, sorting, detector, noise_C)
+        threshold_C = np.where(clean.used_C, settings.detection.threshold * noise_C, np.inf).astype(np.float32)
+        bank = make_bank(templates, 0.0, noise, voltage.n_channels)
+        online = replace(detector, threshold_C=threshold_C, energy=False)
+        return cls(CausalCleaner(clean), online, bank, noise, delay_U, voltage.sampling_rate)
+
+    def feed(self, raw_TC: np.ndarray) -> OnlineSpikes:
+        """Take a block of voltage in, and return the spikes that can be labelled now.
+
+        Args:
+            raw_TC: ``(T, C)`` µV, what follows the block before.
+        """
+        n = len(raw_TC)
+        x_TC = self._cleaner.feed(raw_TC)
+        joined_TC = np.concatenate([self._tail_TC, x_TC])
+        white_TC = self._noise.white(joined_TC)[ORDER : ORDER + n]
+        self._tail_TC = joined_TC[-ORDER:]
+        self._x_TC = np.concatenate([self._x_TC[-self._kept :], x_TC])
+        self._white_CT = np.concatenate([self._white_CT[:, -self._kept :], white_TC.T], axis=1)
+        origin = self._fed - self._kept  # sample of the buffer's first column
+        self._fed += n
+        # Peaks from `kept - wait` to `wait` before the end have all that they need, and were not looked at before.
+        first, last = self._kept - self._wait, self._kept + n - self._wait
+        found: list[tuple[np.ndarray, ...]] = []
+        for _ in range(TURNS):
+            spikes = self._explain(first, last, origin)
+            if not len(spikes[0]):
+                break
+            found.append(spikes)
+        if not found:
+            return OnlineSpikes(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.float32))
+        quarter_N, unit_N, scale_N = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        order = np.argsort(quarter_N, kind="stable")
+        time_N = (quarter_N - self._delay_U[unit_N]) / QUARTERS / self.sampling_rate
+        return OnlineSpikes(time_N[order], unit_N[order], scale_N[order])
+
+    def _explain(self, first: int, last: int, origin: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Explain the peaks of a part of the buffer, and take them out of it."""
+        reach = self._detector.reach
+        begin = first - reach
+        part_TC = self._x_TC[begin : last + reach]
+        usable_TC = np.broadcast_to(np.isfinite(self._detector.threshold_C), part_TC.shape)
+        sample_P, channel_P = self._detector.find(part_TC, usable_TC)
+        sample_P = sample_P + begin
+        mine = (sample_P >= first) & (sample_P < last)
+        recent = self._recent
+        if not mine.any():
+            return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
+        old_quarter = recent.quarter_N - origin * QUARTERS
+        quarter_N, unit_N, scale_N, gain_N = explain_peaks(
+            self._x_TC,
+            self._white_CT,
+            sample_P[mine],
+            channel_P[mine],
+            self._bank,
+            old_quarter,
+            recent.unit_N,
+            recent.gain_N,
+            self._once,
+            self._dead,
+        )
+        quarter_N = quarter_N + origin * QUARTERS
+        moments = np.concatenate([recent.quarter_N, quarter_N])
+        order = np.argsort(moments, kind="stable")
+        order = order[moments[order] > (origin + self._kept - 4 * self._wait) * QUARTERS]
+        units = np.concatenate([recent.unit_N, unit_N])[order]
+        gains = np.concatenate([recent.gain_N, gain_N])[order]
+        self._recent = _Recent(moments[order], units, gains)
+        return quarter_N, unit_N, scale_N
+
+
+def _pieces(clean: CleanVoltage) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield forward-filtered voltage and the sample that it begins with."""
+    cleaner, voltage = CausalCleaner(clean), clean.voltage
+    step = int(PIECE * voltage.sampling_rate)
+    for start in range(0, voltage.n_samples, step):
+        yield start, cleaner.feed(voltage.read(start, min(start + step, voltage.n_samples)))
+
+
+def _cut(
+    clean: CleanVoltage, cutter: WindowCutter, place_N: np.ndarray, sorting: Sorting
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return ``(n, C, L)`` windows of each unit, long enough for the filter's delay, and stretches without spikes."""
+    rate = clean.voltage.sampling_rate
+    late = int(DELAY * rate)
+    longer = replace(cutter, settings=replace(cutter.settings, window=cutter.settings.window + 1e3 * DELAY))
+    chosen_N = np.zeros(len(place_N), dtype=bool)
+    for unit in range(sorting.n_units):
+        mine = np.flatnonzero(sorting.unit_N == unit)
+        chosen_N[mine[np.linspace(0, len(mine) - 1, min(len(mine), LEARNED)).astype(int)]] = True
+    windows: list[list[np.ndarray]] = [[] for _ in range(sorting.n_units)]
+    quiet: list[np.ndarray] = []
+    everywhere = np.arange(clean.voltage.n_channels)
+    for start, x_TC in _pieces(clean):
+        local_N = place_N // FINENESS - start
+        inside_N = (local_N >= longer.reach) & (local_N < len(x_TC) - longer.reach)
+        for unit in range(sorting.n_units):
+            rows = np.flatnonzero(inside_N & chosen_N & (sorting.unit_N == unit))
+            if len(rows):
+                windows[unit].append(longer.cut(x_TC, local_N[rows], place_N[rows] % FINENESS, everywhere))
+        if sum(map(len, quiet)) < QUIET:
+            free_T = np.ones(len(x_TC), dtype=bool)
+            for local in local_N[(local_N > -2 * late) & (local_N < len(x_TC) + late)]:
+                free_T[max(0, local - late) : local + 3 * late] = False
+            length = 4 * late
+            firsts = np.arange(0, len(x_TC) - length, length)
+            quiet += [x_TC[one : one + length] for one in firsts if free_T[one : one + length].all()]
+        if not quiet:
+            quiet.append(x_TC)
+    empty = np.zeros((0, clean.voltage.n_channels, longer.length), dtype=np.float32)
+    return [np.concatenate(parts) if parts else empty for parts in windows], quiet
+
+
+def _templates(
+    cut_units: list[np.ndarray], cutter: WindowCutter, sorting: Sorting, detector: Detector, noise_C: np.ndarray
+) -> tuple[Templates, np.ndarray]:
+    """Return templates whose peak, moved by the filter, lies at the same sample, and the delay of each unit."""
+    near_CM = detector.near_CM
+    means, spreads, counts, delays = [], [], [], []
+    channels_UM = near_CM[sorting.channel_U]
+    for unit, cut_NCL in enumerate(cut_units):
+        channel_M = channels_UM[unit][channels_UM[unit] >= 0]
+        mean_PML = np.zeros((1, near_CM.shape[1], cutter.length), dtype=np.float32)
+        delay = 0
+        if len(cut_NCL):
+            main_L = robust_mean(cut_NCL[:, channel_M[:1]])[0]
+            part_L = main_L[cutter.before : cutter.before + int(DELAY * cutter.sampling_rate)]
+            delay = int((np.abs(part_L) if detector.sign == 0 else detector.sign * part_L).argmax())
+            windows_NML = cut_NCL[:, channel_M, delay : delay + cutter.length]
+            mean_PML[0, : len(channel_M), : windows_NML.shape[2]] = robust_mean(windows_NML)
+            spreads.append(amplitude_spread(windows_NML, mean_PML[0, : len(channel_M)], noise_C[channel_M]))
+        else:
+            spreads.append(1.0)
+        means.append(mean_PML)
+        counts.append(len(cut_NCL))
+        delays.append(delay * QUARTERS)
+    templates = Templates(
+        np.array(means),
+        channels_UM,
+        sorting.channel_U,
+        np.array(spreads, dtype=np.float32),
+        np.array(counts),
+        cutter.before,
+        1,
+    )
+    return templates, np.array(delays, dtype=np.int64)
