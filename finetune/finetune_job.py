@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from finetune.current_results import digests, read_current, settings_digest, write_note
-from finetune.finetune_settings import TASK_NAMES, FinetuneSettings
+from finetune.finetune_settings import FinetuneSettings
 from finetune.finetune_tracking import PATIENCE, log_task
 from finetune.heads.fit_head import Evaluated, Scored
 from finetune.heads.full_finetuning import Starts, full
@@ -37,8 +37,10 @@ from finetune.result import (
     write_json,
     write_predictions,
 )
-from finetune.tasks import TASKS, Found, Sources
+from finetune.tasks import Found, Sources
 from finetune.tasks.decoding_task import Problem
+from finetune.tasks.label_metrics import label_metrics
+from finetune.tasks.task_names import load_tasks
 from finetune.tasks.unit_task import UnitProblem
 from finetune.tasks.window_task import WindowProblem
 from foundation.common.digests import json_digest
@@ -76,6 +78,7 @@ def finetune(settings: FinetuneSettings) -> Evaluation:
         StoreError: if the store cannot be read, holds no labels, or has too little of every one.
         ConfigError: if a task was asked for by name and the store has no labels for it.
     """
+    tasks = load_tasks(settings.tasks)
     model = load_model(settings.checkpoint)
     if settings.input is not None:
         settings = replace(settings, store=ingested(settings.input), input=None)
@@ -87,12 +90,12 @@ def finetune(settings: FinetuneSettings) -> Evaluation:
         settings.folds,
         settings.seed,
     )
-    names = list(settings.tasks or TASK_NAMES)
+    names = list(tasks)
     left_out: list[LeftOut] = []
     found: dict[str, Found] = {}
     for name in names:
         try:
-            found[name] = TASKS[name](sources)
+            found[name] = tasks[name](sources)
         except Exception as error:  # the other tasks are done
             left_out.append(LeftOut.failure(name, "", error))
             continue
@@ -269,6 +272,8 @@ class _Work:
         metrics = {k: float(value) for k, value in score(sums(predictions).sum(axis=0), predictions.kind).items()}
         if (oracle := references.rows.get("oracle")) is not None:
             metrics["beyond_profile"] = beyond_profile(predictions, oracle.predictions)
+        if references.labels is not None:
+            metrics |= label_metrics(references.labels, predictions)
         low, high = interval(predictions, self.settings.bootstrap, self.settings.seed) or (None, None)
         return Score(metrics, low, high, detail)
 
@@ -332,6 +337,8 @@ class _Work:
             "target": [labels.task, labels.target, mode],
             "settings": self.settings.identity(mode),
         }
+        if labels.defined_by:
+            about["task"] = labels.defined_by
         return json_digest(about)
 
 

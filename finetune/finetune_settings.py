@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
+from finetune.task_settings import TASK_NAMES, is_own_task
 from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_checks import check_input, check_local
 from foundation.common.settings.setting_limits import Count, Limit, Limited, Natural, above, at_least, between, one_of
 
-TASK_NAMES = ("behavior", "cell_type", "location", "sleep_state")
 MODES = ("probe", "full")
 READOUTS = ("best", "rate", "probe", "both", "full")
 MAX_RUNS = 8  # colours that colour-blind readers tell apart
@@ -139,7 +139,8 @@ class FinetuneSettings(Limited):
         checkpoint: folder, name or URL of a pretrained model.
         store: the recordings, with their labels.
         output: folder of the results; a run that was interrupted goes on from what is there.
-        tasks: which of behavior, cell_type, location, sleep_state; null: all that the store has labels for.
+        tasks: which of behavior, cell_type, coordinates, events, location, sleep_state; tasks of one's own as a YAML
+            file or a class (``file.py:Class``); null: all shipped ones that the store has labels for.
         modes: probe (a linear readout of the frozen model), full (the whole model is finetuned), or both.
         folds: parts that the data are split into; each is predicted once by a model that has not seen it.
         seed: of everything drawn.
@@ -187,8 +188,9 @@ class FinetuneSettings(Limited):
             raise ConfigError("output is '': expected a folder for the results")
         for key, names, allowed in (("tasks", self.tasks, TASK_NAMES), ("modes", self.modes, MODES)):
             for name in names or ():
-                if name not in allowed:
-                    raise ConfigError(f"{key} has {name!r}: choose from {', '.join(allowed)}")
+                if name not in allowed and not (key == "tasks" and is_own_task(name)):
+                    own = ", a YAML file or a class as file.py:Class" if key == "tasks" else ""
+                    raise ConfigError(f"{key} has {name!r}: choose from {', '.join(allowed)}{own}")
             if names is not None and not names:
                 raise ConfigError(f"{key} is empty: choose from {', '.join(allowed)}")
         if self.keep == "full" and "full" not in self.modes:

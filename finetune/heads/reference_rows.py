@@ -14,8 +14,9 @@ from finetune.finetune_settings import FinetuneSettings
 from finetune.heads.full_finetuning import Starts
 from finetune.heads.gru_decoder import decode_with_gru
 from finetune.heads.head_probe import Probes, gather, probe, probe_with_rates
+from finetune.heads.state_smoothing import smoothed_states
 from finetune.heads.trial_profile import profile_rows
-from finetune.tasks.decoding_task import Problem
+from finetune.tasks.decoding_task import Labels, Problem
 from finetune.tasks.window_task import WindowProblem
 from foundation.evaluation.controls import by_laboratory, commonest
 from foundation.evaluation.linear_readout import training_mean
@@ -49,12 +50,14 @@ class References:
         control: the primary metric of the probe for each set of shuffled labels.
         dealt: how labels were shuffled, in words.
         rates: features of firing rates.
+        labels: of the target, for the metrics that they have beside those of their kind.
     """
 
     rows: dict[str, Row]
     control: list[float] = field(default_factory=list)
     dealt: str = ""
     rates: Sequence[Features] = ()
+    labels: Labels | None = None
 
 
 def probe_and_references(
@@ -76,6 +79,9 @@ def probe_and_references(
     _note(problem, "rates, model and both", began)
     if isinstance(problem, WindowProblem):
         rows |= rows_over_time(problem, rates, split, settings)
+        for name, fitted in (("rate_smoothed", probes.rate), ("smoothed", probes.model)):
+            if (smoothed := smoothed_states(problem, fitted, settings.seed)) is not None:
+                rows[name] = Row(gather(problem, split, smoothed), "hidden Markov model, fitted to training data")
         rows |= _recurrent_rows(problem, split, settings)
     if settings.random_weights:
         began = time.perf_counter()
@@ -93,7 +99,7 @@ def probe_and_references(
         said = [by_laboratory(y_S[fold.train], lab_S[fold.train], lab_S[fold.test]) for fold in split.folds]
         rows["laboratory"] = Row(gather(problem, split, said), f"{len(np.unique(lab_S))} laboratories")
     how = problem.shuffles(settings.control_repeats, settings.seed)[1]
-    return probes, References(rows, probes.control, how, rates)
+    return probes, References(rows, probes.control, how, rates, labels)
 
 
 def random_weights(model: EIT, seed: int) -> EIT:

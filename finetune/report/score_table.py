@@ -24,6 +24,8 @@ CONTROLS = {
     "oracle": "true profile",
     "time": "time in trial",
     "scratch": "from scratch",
+    "rate_smoothed": "rates, smoothed",
+    "smoothed": "probe, smoothed",
     "majority": "always the same",
     "shuffled": "shuffled labels",
     "laboratory": "laboratory alone",

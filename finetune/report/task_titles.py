@@ -5,6 +5,8 @@ from __future__ import annotations
 TASK_TITLES = {
     "behavior": "Behaviour",
     "cell_type": "Cell type",
+    "coordinates": "Place of units",
+    "events": "Events",
     "location": "Brain region",
     "sleep_state": "Sleep and wake",
 }

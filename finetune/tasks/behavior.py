@@ -1,25 +1,28 @@
-"""Predict behaviour from a recording's population: direction of each trial, velocity and position at each moment."""
+"""Predict behaviour from a recording's population: a class of each trial, and sampled values at each moment."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 
 from finetune.tasks.decoding_task import Labels
 from finetune.tasks.task import Attempt, Found, Sources, target_names
+from finetune.tasks.time_series import angle_at, value_at
 from finetune.tasks.trial_windows import Windows, block_windows, observed_trials, trial_windows
 from finetune.tasks.window_task import WindowProblem
-from foundation.store import Interval, IrregularTimeSeries, StoredRecording, TimeSeries
+from foundation.store import Interval, StoredRecording, TimeSeries
 
-SERIES = ("velocity", "position")
+VALUES = ("velocity", "position", "speed", "wheel_velocity", "wheel_position", "pupil_area", "pupil_size")
+ANGLES = ("head_direction",)
 MOST_DIRECTIONS = 32
 
 
 def find(sources: Sources) -> Found:
-    """Every recording with directions of trials, velocity or position, by itself: populations differ."""
+    """Return a target for each behaviour that each recording has, by itself: populations differ."""
     found = Found()
-    for label in ("trials.direction", *SERIES):
+    for label in ("trials.direction", *VALUES, *ANGLES):
         recordings = sources.labelled(label)
         for recording, name in zip(recordings, target_names(recordings), strict=True):
             found.add("behavior", recording, label, partial(_attempt, recording, label, name, sources))
@@ -52,22 +55,57 @@ def _attempt(recording: StoredRecording, label: str, name: str, sources: Sources
     token = sources.windows.behavior_token
     if recording.resolution > token + 1e-9:
         return None, f"its resolution of {recording.resolution:g} s is coarser than a token of {token:g} s"
-    return _series(recording, label, name, sources) if label in SERIES else _direction(recording, name, sources)
+    if label == "trials.direction":
+        trials = recording.intervals["trials"]
+        y_K, classes = direction_classes(trials.columns["direction"])
+        return classes_of_trials(
+            sources, recording, trials, y_K, classes, task="behavior", target=f"direction-{name}",
+            title=f"Reach direction per trial, {name}", label="direction", token=token,
+        )  # fmt: skip
+    series, angle, words = recording.behavior[label], label in ANGLES, label.replace("_", " ")
+    return values_over_time(
+        sources, recording, lambda times: (angle_at if angle else value_at)(series, times), task="behavior",
+        target=f"{label}-{name}", title=f"{words.capitalize()}, {name}", label=words, token=token, unit=series.unit,
+        span=_span(series), circular=angle,
+    )  # fmt: skip
 
 
-def _direction(recording: StoredRecording, name: str, sources: Sources) -> Attempt:
-    token = sources.windows.behavior_token
-    trials = recording.intervals["trials"]
-    y_K, classes = direction_classes(trials.columns["direction"])
+def classes_of_trials(
+    sources: Sources,
+    recording: StoredRecording,
+    trials: Interval,
+    y_K: np.ndarray,
+    classes: list[str],
+    *,
+    task: str,
+    target: str,
+    title: str,
+    label: str,
+    token: float,
+) -> Attempt:
+    """Return the target of one class for each trial, read from the first time bins of the trial.
+
+    Args:
+        sources: the store, and how it is read.
+        recording: the recording.
+        trials: K of them.
+        y_K: ``(K,)`` class of each trial, -1 where there is none.
+        classes: their names.
+        task, target, title: see `Labels`.
+        label: what the label is called, in notes.
+        token: seconds of a time bin.
+    """
     if len(classes) > MOST_DIRECTIONS:
-        return None, f"{len(classes)} different directions are no classes (at most {MOST_DIRECTIONS})"
+        return None, f"{len(classes)} different {label}s are no classes (at most {MOST_DIRECTIONS})"
+    if recording.resolution > token + 1e-9:
+        return None, f"its resolution of {recording.resolution:g} s is coarser than a token of {token:g} s"
     pieces, trial = observed_trials(trials, recording.domain)
     _, first = np.unique(trial, return_index=True)  # the first observed piece of each trial
     start, trial = pieces.start[first], trial[first]
     tokens = np.floor((pieces.end[first] - start) / token + 1e-6).astype(np.int64)
     usable = (tokens >= 1) & (y_K[trial] >= 0)
     if usable.sum() < 2 * sources.folds:
-        return None, f"{int(usable.sum())} trials with a direction, fewer than two a fold"
+        return None, f"{int(usable.sum())} trials with a {label}, fewer than two a fold"
     # As many tokens as 95 % of the trials have, so that one short trial does not shorten all.
     common = max(1, min(int(np.quantile(tokens[usable], 0.05, method="lower")), sources.windows.max_trial_tokens))
     notes = []
@@ -76,42 +114,72 @@ def _direction(recording: StoredRecording, name: str, sources: Sources) -> Attem
         notes.append(f"{int(usable.sum() - keep.sum())} trials shorter than {common * token:g} s are left out")
     counts = np.bincount(y_K[trial[keep]], minlength=len(classes))
     for c in np.flatnonzero(counts < sources.folds):
-        notes.append(f"direction {classes[c]} is left out: {counts[c]} trials, fewer than the {sources.folds} folds")
+        notes.append(f"{label} {classes[c]} is left out: {counts[c]} trials, fewer than the {sources.folds} folds")
     used = np.flatnonzero(counts >= sources.folds)
     if len(used) < 2:
-        return None, "fewer than two directions have a trial for each fold"
+        return None, f"fewer than two {label}s have a trial for each fold"
     keep &= np.isin(y_K[trial], used)
     order = np.flatnonzero(keep)
     order = order[np.argsort(start[order], kind="stable")]
     labels = Labels(
-        task="behavior",
-        target=f"direction-{name}",
-        title=f"Reach direction per trial, {name}",
+        task=task,
+        target=target,
+        title=title,
         y_S=np.searchsorted(used, y_K[trial[order]]),
         classes=tuple(classes[c] for c in used),
         notes=[*notes, f"the first {common * token:g} s of each trial"],
     )
     windows = Windows(start[order], np.full(len(order), common), trial[order], "trials")
-    return _problem(labels, recording, windows, np.arange(len(order)), None, sources, "trials"), ""
+    return _problem(labels, recording, windows, np.arange(len(order)), None, sources, "trials", token=token), ""
 
 
-def _series(recording: StoredRecording, label: str, name: str, sources: Sources) -> Attempt:
+def values_over_time(
+    sources: Sources,
+    recording: StoredRecording,
+    at: Callable[[np.ndarray], np.ndarray],
+    *,
+    task: str,
+    target: str,
+    title: str,
+    label: str,
+    token: float,
+    unit: str = "",
+    span: Interval | None = None,
+    circular: bool = False,
+    value_names: Sequence[str] = (),
+) -> Attempt:
+    """Return the target of numbers at each moment: inside trials where there are enough, else over all observed time.
+
+    Args:
+        sources: the store, and how it is read.
+        recording: the recording.
+        at: gives the numbers at some times, ``(T,)`` or ``(T, K)``, NaN where there are none.
+        task, target, title: see `Labels`.
+        label: what the numbers are called.
+        token: seconds of a time bin.
+        unit: of the numbers.
+        span: where they are known; None: everywhere.
+        circular: whether they are an angle in radians, of which cosine and sine are predicted.
+        value_names: names of the K numbers; by default made from the label.
+    """
     settings = sources.windows
-    token = settings.behavior_token
+    if recording.resolution > token + 1e-9:
+        return None, f"its resolution of {recording.resolution:g} s is coarser than a token of {token:g} s"
     trials = recording.intervals.get("trials")
     inside_trials = trials is not None and len(trials) >= 2 * sources.folds
     if trials is not None and inside_trials:
         windows = trial_windows(trials, recording.domain, token, settings.max_trial_tokens)
         windows = _thinned(windows, settings.max_tokens)
     else:
-        seen = recording.domain.intersect(_span(recording.behavior[label]))
+        seen = recording.domain if span is None else recording.domain.intersect(span)
         windows = block_windows(seen, token, settings.behavior_tokens, settings.max_tokens, 10 * sources.folds)
     if not len(windows):
         return None, f"no token of {token:g} s fits its observed time"
     window_S = np.repeat(np.arange(len(windows)), windows.tokens_W)
     token_S = np.concatenate([np.arange(n) for n in windows.tokens_W])
-    series = as_irregular(recording.behavior[label])
-    y_SK = series.at(windows.start_W[window_S] + (token_S + 0.5) * token).reshape(len(window_S), -1)
+    y_SK = at(windows.start_W[window_S] + (token_S + 0.5) * token).reshape(len(window_S), -1)
+    if circular:
+        y_SK = np.concatenate([np.cos(y_SK[:, :1]), np.sin(y_SK[:, :1])], axis=1)
     keep = np.isfinite(y_SK).all(axis=1)
     notes = []
     if (~keep).any():
@@ -121,12 +189,14 @@ def _series(recording: StoredRecording, label: str, name: str, sources: Sources)
         return None, f"{len(used)} windows with a value, fewer than two a fold"
     y_SK = y_SK[keep]
     moves = y_SK.std(axis=0) > 1e-9 * (1 + np.abs(y_SK).mean(axis=0))
+    if circular:
+        moves[:] = moves.any()  # an angle is both
     if not moves.any():
         return None, f"{label} never changes"
     if not moves.all():
         notes.append(f"{int((~moves).sum())} dimensions that never change are left out")
-    axes = [axis for axis, moving in zip(_axes(y_SK.shape[1]), moves, strict=True) if moving]
-    unit = f" ({series.unit})" if series.unit else ""
+    every = list(value_names) if len(value_names) == len(moves) else _value_names(label, len(moves), unit, circular)
+    names = tuple(name for name, moving in zip(every, moves, strict=True) if moving)
     windows = windows.where(used)
     pieces = len(windows) - len(np.unique(windows.part_W)) if inside_trials else 0
     if pieces:
@@ -136,17 +206,19 @@ def _series(recording: StoredRecording, label: str, name: str, sources: Sources)
         )
     notes.append("inside trials" if inside_trials else "over all observed time")
     labels = Labels(
-        task="behavior",
-        target=f"{label}-{name}",
-        title=f"{label.capitalize()}, {name}",
+        task=task,
+        target=target,
+        title=title,
         y_S=y_SK[:, moves],
-        value_names=tuple(f"{label} {axis}{unit}".replace("  ", " ") for axis in axes),
+        value_names=names,
         notes=notes,
-        unit=series.unit,
+        unit="" if circular else unit,
+        circular=circular,
     )
     what = ("windows inside trials" if pieces else "trials") if inside_trials else "windows"
     direction_W = _directions(trials, windows) if trials is not None and inside_trials else None
-    return _problem(labels, recording, windows, window_S, token_S[keep], sources, what, direction_W), ""
+    kept_S = token_S[keep]
+    return _problem(labels, recording, windows, window_S, kept_S, sources, what, direction_W, token=token), ""
 
 
 def _problem(
@@ -158,6 +230,8 @@ def _problem(
     sources: Sources,
     what: str,
     direction_W: np.ndarray | None = None,
+    *,
+    token: float,
 ) -> WindowProblem:
     return WindowProblem(
         labels,
@@ -165,7 +239,7 @@ def _problem(
         windows,
         window_S,
         token_S,
-        token_seconds=sources.windows.behavior_token,
+        token_seconds=token,
         readers=sources.readers,
         bins_per_token=sources.bins_per_token,
         max_lag=sources.windows.max_lag,
@@ -194,16 +268,16 @@ def _thinned(windows: Windows, max_tokens: int) -> Windows:
     return windows.where(np.isin(windows.part_W, kept))
 
 
-def as_irregular(series: TimeSeries) -> IrregularTimeSeries:
-    """A series with a timestamp per sample."""
-    if isinstance(series, IrregularTimeSeries):
-        return series
-    return IrregularTimeSeries(series.timestamps, series.data, series.unit)
-
-
 def _span(series: TimeSeries) -> Interval:
     times = series.timestamps
     return Interval.single(float(times[0]), float(times[-1])) if len(times) else Interval(times, times)
+
+
+def _value_names(label: str, n: int, unit: str, circular: bool) -> list[str]:
+    if circular:
+        return [f"cosine of {label}", f"sine of {label}"]
+    unit = f" ({unit})" if unit else ""
+    return [f"{label} {axis}{unit}".replace("  ", " ").strip() for axis in _axes(n)]
 
 
 def _axes(n: int) -> list[str]:

@@ -33,6 +33,9 @@ class Labels:
         value_names: names of the K values with their unit; empty for classes.
         notes: what was left out, and what a reader must know.
         unit: unit of the values, as the file names it.
+        circular: whether the two values are the cosine and the sine of an angle.
+        parents: what each class is part of; empty where classes are part of nothing.
+        defined_by: digest of what defines a task of one's own; empty for those that ship.
     """
 
     task: str
@@ -43,6 +46,9 @@ class Labels:
     value_names: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     unit: str = ""
+    circular: bool = False
+    parents: tuple[str, ...] = ()
+    defined_by: str = ""
 
     @property
     def kind(self) -> str:

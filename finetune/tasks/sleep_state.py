@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -38,40 +39,69 @@ def states_at(states: Interval, times: np.ndarray) -> np.ndarray:
 
 
 def _states(recording: StoredRecording, name: str, sources: Sources) -> Attempt:
+    settings, states = sources.windows, recording.intervals["states"]
+    problem, reason = classes_over_time(
+        sources, recording, lambda times: states_at(states, times), task="sleep_state", target=name,
+        title=f"State, {name}", token=settings.sleep_token, tokens=settings.sleep_tokens, label="state",
+    )  # fmt: skip
+    if problem is not None:
+        for state in problem.labels.classes:
+            if int((states.columns["state"].astype(str) == state).sum()) < 2:
+                slow = "it cannot be told apart from slow changes over time"
+                problem.labels.notes.append(f"state {state!r} occurs in one bout: {slow}")
+    return problem, reason
+
+
+def classes_over_time(
+    sources: Sources,
+    recording: StoredRecording,
+    at: Callable[[np.ndarray], np.ndarray],
+    *,
+    task: str,
+    target: str,
+    title: str,
+    token: float,
+    tokens: int,
+    label: str = "class",
+) -> Attempt:
+    """Return the target of a class at each moment of the observed time.
+
+    Args:
+        sources: the store, and how it is read.
+        recording: the recording.
+        at: gives the text of the class at some times, ``''`` where there is none.
+        task, target, title: see `Labels`.
+        token: seconds of a time bin.
+        tokens: time bins of a window, at most.
+        label: what a class is called, in notes.
+    """
     settings = sources.windows
-    if recording.resolution > settings.sleep_token + 1e-9:
-        return (
-            None,
-            f"its resolution of {recording.resolution:g} s is coarser than a token of {settings.sleep_token:g} s",
-        )
-    windows = block_windows(
-        recording.domain, settings.sleep_token, settings.sleep_tokens, settings.max_tokens, 10 * sources.folds
-    )
-    states = recording.intervals["states"]
+    if recording.resolution > token + 1e-9:
+        return None, f"its resolution of {recording.resolution:g} s is coarser than a token of {token:g} s"
+    windows = block_windows(recording.domain, token, tokens, settings.max_tokens, 10 * sources.folds)
     window_S = np.repeat(np.arange(len(windows)), windows.tokens_W)
     token_S = np.concatenate([np.arange(n) for n in windows.tokens_W] or [np.empty(0, dtype=np.int64)])
-    time_S = windows.start_W[window_S] + (token_S + 0.5) * settings.sleep_token
-    text_S = states_at(states, time_S)
+    text_S = at(windows.start_W[window_S] + (token_S + 0.5) * token).astype(str)
     notes, kept = [], []
     for state in sorted(set(text_S.tolist()) - {""}):
         n = int((text_S == state).sum())
         if n < sources.folds:
-            notes.append(f"state {state!r} is left out: {n} time bins, fewer than the {sources.folds} folds")
+            notes.append(f"{label} {state!r} is left out: {n} time bins, fewer than the {sources.folds} folds")
             continue
         kept.append(state)
-        bouts = int((states.columns["state"].astype(str) == state).sum())
-        if bouts < 2:
-            notes.append(f"state {state!r} occurs in one bout: it cannot be told apart from slow changes over time")
     if len(kept) < 2:
-        return None, f"it has fewer than two states with {sources.folds} time bins"
+        return (
+            None,
+            f"it has fewer than two {'states' if label == 'state' else 'classes'} with {sources.folds} time bins",
+        )
     keep = np.isin(text_S, kept)
     used, window_S = np.unique(window_S[keep], return_inverse=True)
     if len(used) < 2 * sources.folds:
         return None, f"it has {len(used)} windows, fewer than two a fold"
     labels = Labels(
-        task="sleep_state",
-        target=name,
-        title=f"State, {name}",
+        task=task,
+        target=target,
+        title=title,
         y_S=np.searchsorted(kept, text_S[keep]),
         classes=tuple(kept),
         notes=notes,
@@ -82,7 +112,7 @@ def _states(recording: StoredRecording, name: str, sources: Sources) -> Attempt:
         windows.where(used),
         window_S,
         token_S[keep],
-        token_seconds=settings.sleep_token,
+        token_seconds=token,
         readers=sources.readers,
         bins_per_token=sources.bins_per_token,
         max_lag=settings.max_lag,

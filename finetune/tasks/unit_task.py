@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from finetune.tasks.decoding_task import Labels, Picked, Problem
@@ -11,7 +13,14 @@ from foundation.common.errors import StoreError
 from foundation.data.batch import WindowBatch
 from foundation.data.reading.reader import ReaderCache
 from foundation.embedding.frozen_embeddings import embed_units, spread_starts
-from foundation.evaluation.controls import arrangements, few_ways, orders, permuted, permuted_over_animals
+from foundation.evaluation.controls import (
+    arrangements,
+    few_ways,
+    orders,
+    permuted,
+    permuted_inside,
+    permuted_over_animals,
+)
 from foundation.evaluation.readings import Features, each_row
 from foundation.evaluation.splits import Fold, Split, split_by_subject, split_units
 from foundation.models import EIT
@@ -59,13 +68,19 @@ class UnitProblem(Problem):
         self.cluster_S = self.subject_S if several else np.arange(len(unit_S))
         self.cluster_name = "animals" if several else "units"
         labs = np.array([r.record.lab for r in recordings])
-        self.lab_S = labs[recording_S] if len(set(labs.tolist()) - {""}) > 1 else None
+        several_labs = len(set(labs.tolist()) - {""}) > 1
+        self.lab_S = labs[recording_S] if several_labs and labels.n_classes else None
         self._starts: dict[int, np.ndarray] = {}
 
     def split(self, folds: int, seed: int) -> Split:
         """By animal; by unit if there is but one animal."""
-        y_S = self.labels.y_S
+        y_S = self._strata
         return split_by_subject(self.subject_S, y_S, folds) if self.subjects > 1 else split_units(y_S, folds, seed)
+
+    @property
+    def _strata(self) -> np.ndarray:
+        """``(S,)`` the class of each unit, which folds are balanced over; one for all where labels are numbers."""
+        return self.labels.y_S if self.labels.n_classes else np.zeros(len(self.unit_S), dtype=np.int64)
 
     def check(self, split: Split) -> None:
         """Raise StoreError if one neuron stands on both sides of a fold, however it came into the store twice."""
@@ -83,7 +98,7 @@ class UnitProblem(Problem):
 
     def inner(self, train: np.ndarray, seed: int) -> list[Fold]:
         """Three folds made the same way."""
-        subject, y = self.subject_S[train], self.labels.y_S[train]
+        subject, y = self.subject_S[train], self._strata[train]
         if len(np.unique(subject)) > 1:
             return split_by_subject(subject, y, 3).folds
         return split_units(y, min(3, int(np.bincount(y).max())), seed).folds
@@ -92,6 +107,10 @@ class UnitProblem(Problem):
         """Labels dealt anew among the units of each animal, and whole among animals that have one class each."""
         y_S, subject_S = self.labels.y_S, self.subject_S
         rngs = [np.random.default_rng([seed, 7, repeat]) for repeat in range(repeats)]
+        if not self.labels.n_classes:
+            ids = [np.flatnonzero(subject_S == subject) for subject in np.unique(subject_S)]
+            ways = few_ways(math.prod(math.factorial(len(here)) for here in ids))
+            return [y_S[permuted_inside(ids, rng)] for rng in rngs], f"over the units of each animal{ways}"
         if self.subjects == 1:
             return [permuted(y_S, rng) for rng in rngs], f"over units{few_ways(orders(y_S))}"
         ways = few_ways(arrangements(y_S, subject_S))
@@ -165,7 +184,7 @@ class UnitProblem(Problem):
         In a window a sample weighs as much as it did in the draw, and all windows weigh the same. A class has thus the
         same share of the loss however its units are spread over recordings.
         """
-        y = self.labels.y_S[samples]
+        y = self._strata[samples]
         share = 1.0 / np.bincount(y)[y]
         share /= share.sum()
         drawn, starts, used = list[int](), list[float](), 0

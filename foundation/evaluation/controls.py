@@ -43,6 +43,20 @@ def permuted_over_animals(y_S: np.ndarray, subject_S: np.ndarray, rng: np.random
     return out
 
 
+def permuted_inside(groups: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """Return an order of samples in which those of each group have changed places among themselves.
+
+    Example:
+        >>> order = permuted_inside([np.array([0, 2]), np.array([1])], np.random.default_rng(0))
+        >>> sorted(order.tolist()), int(order[1])
+        ([0, 1, 2], 1)
+    """
+    order = np.arange(sum(map(len, groups)))
+    for group in groups:
+        order[group] = rng.permutation(group)
+    return order
+
+
 def arrangements(y_S: np.ndarray, subject_S: np.ndarray) -> int:
     """Count the different results that `permuted_over_animals` can have.
 

@@ -17,6 +17,8 @@ TITLES = {
     "macro_f1": "macro F1",
     "r2": "R²",
     "beyond_profile": "R² around the profile",
+    "degrees": "error in degrees",
+    "parent_accuracy": "balanced accuracy of the division",
 }
 
 
