@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from foundation.common.errors import ConfigError
-from foundation.common.settings.setting_limits import Count, Limited, above, one_of
+from foundation.common.settings.setting_limits import Count, Limited, NonNegative, Positive, above, one_of
 
-RECIPES = ("v0", "v1", "v2", "v3", "pca")
+RECIPES = ("v0", "v1", "v2", "v3", "pca", "isosplit", "idec", "vade", "contrastive")
 CRITERIA = ("bic", "icl")
 
 
@@ -24,6 +24,12 @@ class ClusterSettings(Limited):
         min_units, max_units: numbers of units that are tried where the number is not given.
         criterion: of the number of units: ``bic`` or ``icl`` (integrated completed likelihood).
         max_fit: spikes that a mixture is fitted to, drawn by seed; all spikes are labelled.
+        max_epoch: spikes of an epoch at most, drawn by seed.
+        atom_weight: weight of Atom loss beside the reconstruction error.
+        start_units: units that v3 begins with, before they die out.
+        unit_cost: what a unit of v3 costs, over the half of a spike for each feature that description length asks.
+        max_features: features of v3 at most.
+        min_variance: of a feature of v3 over spikes, in units of the noise's.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -36,7 +42,13 @@ class ClusterSettings(Limited):
     min_units: Count = 1
     max_units: Count = 21
     criterion: Annotated[str, one_of(*CRITERIA)] = "bic"
-    max_fit: Count = 20_000
+    max_fit: Count = 5000
+    max_epoch: Count = 10_000
+    atom_weight: NonNegative = 1.0
+    start_units: Count = 40
+    unit_cost: Positive = 4.0
+    max_features: Count = 10
+    min_variance: Positive = 1.25
 
     def __post_init__(self) -> None:
         super().__post_init__()

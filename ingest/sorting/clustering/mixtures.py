@@ -14,25 +14,61 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from ingest.sorting.clustering.cluster_settings import ClusterSettings
+from ingest.sorting.clustering.clusters import NOISE
 
 SPIKES_EACH = 2  # a mixture has at most one component for so many spikes
 
 
 @dataclass(frozen=True)
-class MixtureClusterer:
-    """Labels features by the most likely component of a scikit-learn mixture."""
+class GaussianUnits:
+    """Labels features by the most likely unit, each of one Gaussian or of several.
 
-    mixture: Any
+    Args:
+        weight_K: share of each Gaussian.
+        mean_KF: centres.
+        factor_KFF: upper triangular; ``(z - mean) @ factor`` has unit covariance.
+        unit_K: the unit of each Gaussian, 0 to U - 1, or -1 for spikes that belong to none; None: each is a unit.
+    """
+
+    weight_K: np.ndarray
+    mean_KF: np.ndarray
+    factor_KFF: np.ndarray
+    unit_K: np.ndarray | None = None
 
     @property
     def n_units(self) -> int:
-        """Number of components."""
-        return int(self.mixture.n_components)
+        """Number of units."""
+        return len(self.weight_K) if self.unit_K is None else int(self.unit_K.max()) + 1
+
+    def log_joint(self, z_NF: np.ndarray) -> np.ndarray:
+        """Return ``(N, K)`` the logarithm of share times density."""
+        z_NF = z_NF.astype(np.float64)
+        size = -0.5 * z_NF.shape[1] * np.log(2 * np.pi)
+        columns = []
+        for weight, mean_F, factor_FF in zip(self.weight_K, self.mean_KF, self.factor_KFF, strict=True):
+            distance_N = (((z_NF - mean_F) @ factor_FF) ** 2).sum(axis=1)
+            columns.append(np.log(weight) + np.log(np.diag(factor_FF)).sum() + size - 0.5 * distance_N)
+        return np.stack(columns, axis=1)
 
     def assign(self, z_NF: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the most likely component of each spike and its probability."""
-        probability_NK = self.mixture.predict_proba(z_NF.astype(np.float64))
-        return probability_NK.argmax(axis=1), probability_NK.max(axis=1).astype(np.float32)
+        """Return the most likely unit of each spike, or -1, and its probability."""
+        joint_NK = self.log_joint(z_NF)
+        share_NK = np.exp(joint_NK - joint_NK.max(axis=1, keepdims=True))
+        share_NK /= share_NK.sum(axis=1, keepdims=True)
+        if self.unit_K is not None:
+            belongs_KU = self.unit_K[:, None] == np.append(np.arange(self.n_units), NOISE)
+            share_NK = share_NK @ belongs_KU
+        label_N = share_NK.argmax(axis=1)
+        probability_N = share_NK[np.arange(len(label_N)), label_N].astype(np.float32)
+        return np.where(label_N == self.n_units, NOISE, label_N), probability_N
+
+
+@dataclass(frozen=True)
+class ChosenMixture:
+    """A mixture, and the Bayesian information criterion by which it was compared."""
+
+    units: GaussianUnits
+    bic: float
 
 
 def fit_mixture(z_NF: np.ndarray, n_units: int, seed: int, means_KF: np.ndarray | None = None) -> Any:
@@ -55,7 +91,7 @@ def fit_mixture(z_NF: np.ndarray, n_units: int, seed: int, means_KF: np.ndarray 
         return mixture.fit(z_NF)
 
 
-def choose_mixture(z_NF: np.ndarray, n_units: int | None, seed: int, settings: ClusterSettings) -> MixtureClusterer:
+def choose_mixture(z_NF: np.ndarray, n_units: int | None, seed: int, settings: ClusterSettings) -> ChosenMixture:
     """Return a mixture with a given number of units, or with the number of the lowest criterion.
 
     Args:
@@ -64,13 +100,18 @@ def choose_mixture(z_NF: np.ndarray, n_units: int | None, seed: int, settings: C
         seed: of the spikes that are fitted and of the starts.
         settings: criterion, range of numbers and spikes that are fitted.
     """
-    drawn_NF = draw_spikes(z_NF, settings.max_fit, seed)
+    drawn_NF = draw_spikes(z_NF, settings.max_fit, seed).astype(np.float64)
     if n_units is not None:
-        return MixtureClusterer(fit_mixture(drawn_NF, n_units, seed))
+        return _chosen(fit_mixture(drawn_NF, n_units, seed), drawn_NF)
     most = min(settings.max_units, len(drawn_NF) // SPIKES_EACH)
     tried = [fit_mixture(drawn_NF, k, seed) for k in range(min(settings.min_units, most), most + 1)]
     values = [_criterion(mixture, drawn_NF, settings.criterion) for mixture in tried]
-    return MixtureClusterer(tried[int(np.argmin(values))])
+    return _chosen(tried[int(np.argmin(values))], drawn_NF)
+
+
+def _chosen(mixture: Any, z_NF: np.ndarray) -> ChosenMixture:
+    units = GaussianUnits(mixture.weights_, mixture.means_, mixture.precisions_cholesky_)
+    return ChosenMixture(units, float(mixture.bic(z_NF)))
 
 
 def _criterion(mixture: Any, z_NF: np.ndarray, name: str) -> float:

@@ -1,17 +1,32 @@
-"""The recipes by name: from waveforms to units."""
+"""The recipes by name: from waveforms to units.
+
+`pca`, `isosplit`: principal components with a mixture of Gaussians, or with ISO-SPLIT. `v0`, `v1`, `v2`: the
+autoencoders of the CS482/682 report. `v3`: ours, noise-whitened features with a mixture of known spread. `idec`,
+`vade`: published deep clustering. `contrastive`: an encoder trained by InfoNCE, with a mixture.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from foundation.common.errors import ConfigError, SourceError
+from foundation.common.lazy import optional_package
 from ingest.sorting.clustering.cluster_settings import RECIPES, ClusterSettings
-from ingest.sorting.clustering.clusters import NOISE, ClusterModel, Clusters
-from ingest.sorting.clustering.mixtures import choose_mixture
+from ingest.sorting.clustering.clusters import NOISE, ClusterModel, Clusters, FeatureClusterer, SpikeEncoder
+from ingest.sorting.clustering.labelled import LabelledWaveforms, joined_classes
+from ingest.sorting.clustering.mixtures import GaussianUnits, choose_mixture
+from ingest.sorting.clustering.noise_mixture import NoiseMixture
+from ingest.sorting.clustering.noise_whitening import WhitenedSpikes
 from ingest.sorting.clustering.principal_components import PrincipalComponents
 from ingest.sorting.waveforms import Waveforms
 
 MIN_SPIKES = 2
+TRAINED = ("v0", "v1", "contrastive")  # recipes whose encoder can be trained once and used for many recordings
+LABELS = ("v1", "contrastive")  # recipes that learn from labelled spikes
+ISOSPLIT_FEATURES = 6
 
 
 class NoUnits:
@@ -28,11 +43,65 @@ class NoUnits:
         return np.full(len(z_NF), NOISE, dtype=np.int64), np.ones(len(z_NF), dtype=np.float32)
 
 
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """What a recipe learned before it sees the recording that it is to sort.
+
+    Args:
+        encoder_for: gives the encoder of a recording.
+    """
+
+    encoder_for: Callable[[Waveforms], SpikeEncoder]
+
+
+def train_recipe(
+    recipe: str,
+    unlabelled: Sequence[Waveforms],
+    labelled: Sequence[LabelledWaveforms],
+    seed: int = 0,
+    settings: ClusterSettings | None = None,
+) -> TrainedNetwork:
+    """Train the encoder of a recipe on some recordings, to be used on others.
+
+    Args:
+        recipe: `v0` (on all spikes, without labels), `v1` or `contrastive`.
+        unlabelled: recordings whose units are not known.
+        labelled: recordings whose units are known.
+        seed: of weights and batches.
+        settings: options of the recipes.
+
+    Raises:
+        ConfigError: if the recipe has no such encoder, or lacks labelled recordings.
+    """
+    from ingest.sorting.clustering.autoencoders import train_dense, train_semi_supervised
+    from ingest.sorting.clustering.contrastive import ContrastiveEncoder, recording_whitening, train_contrastive
+
+    settings = settings or ClusterSettings()
+    if recipe not in TRAINED:
+        raise ConfigError(f"recipe is {recipe!r}: only {', '.join(TRAINED)} train an encoder before")
+    if recipe in LABELS and not labelled:
+        raise ConfigError(f"labelled is empty: recipe {recipe} learns from labelled spikes, such as simulated ones")
+    if recipe == "contrastive":
+        network = train_contrastive(unlabelled, labelled, seed, settings)
+        return TrainedNetwork(lambda waveforms: ContrastiveEncoder(network, recording_whitening(waveforms)))
+    parts = [w.x_NCT for w in unlabelled]
+    if recipe == "v0":
+        x_NCT = np.concatenate([*parts, *(r.waveforms.x_NCT for r in labelled)])
+        encoder = train_dense(x_NCT, seed, settings)
+    else:
+        labelled_MCT, class_M = joined_classes(labelled)
+        x_NCT = np.concatenate(parts) if parts else labelled_MCT[:0]
+        encoder = train_semi_supervised(x_NCT, labelled_MCT, class_M, seed, settings)
+    return TrainedNetwork(lambda waveforms: encoder)
+
+
 def cluster_waveforms(
     waveforms: Waveforms,
     *,
-    recipe: str = "pca",
+    recipe: str = "v3",
     n_units: int | None = None,
+    labelled: Sequence[LabelledWaveforms] = (),
+    trained: TrainedNetwork | None = None,
     seed: int = 0,
     settings: ClusterSettings | None = None,
 ) -> Clusters:
@@ -40,14 +109,26 @@ def cluster_waveforms(
 
     Args:
         waveforms: spikes of one electrode or one neighbourhood of channels.
-        recipe: `pca` (principal components and a Gaussian mixture).
+        recipe: its name; see the module.
         n_units: number of units; None: the recipe finds it.
+        labelled: recordings of known units, with windows of the same shape, for `v1` and `contrastive`. They train on
+            the given waveforms besides.
+        trained: an encoder of `train_recipe`, for `v0`, `v1` and `contrastive`; None: it is trained on the given
+            waveforms.
         seed: of everything drawn; the same seed gives the same units.
         settings: options of the recipes.
 
     Raises:
-        ConfigError: if there is no such recipe, or n_units is below 1.
+        ConfigError: if there is no such recipe, n_units is below 1, or the recipe lacks labelled spikes.
         SourceError: if a waveform is not finite.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> shape_2T = np.stack([np.sin(np.arange(39) / 6), np.cos(np.arange(39) / 6)])
+        >>> x_NCT = (shape_2T[np.arange(200) % 2] + rng.normal(0, 0.05, (200, 39)))[:, None]
+        >>> waveforms = Waveforms(x_NCT, np.full(200, 80.0), np.arange(200) * 0.1, np.zeros(200, int), 19500.0)
+        >>> cluster_waveforms(waveforms, recipe="pca").n_units
+        2
     """
     settings = settings or ClusterSettings()
     if recipe not in RECIPES:
@@ -58,12 +139,89 @@ def cluster_waveforms(
     if bad_N.any():
         raise SourceError(f"spike {int(bad_N.argmax())} is not finite: remove NaN and infinity from the voltage")
     if len(waveforms) < MIN_SPIKES:
-        return _clusters(waveforms, ClusterModel(NoUnits(), NoUnits()))
+        return _clusters(waveforms, NoUnits(), NoUnits())
+    if recipe in TRAINED:
+        trained = trained or train_recipe(recipe, [waveforms], labelled, seed, settings)
+        encoder = trained.encoder_for(waveforms)
+        z_NF = encoder.encode(waveforms.x_NCT, waveforms.amplitude_N)
+        return _clusters(waveforms, encoder, choose_mixture(z_NF, n_units, seed, settings).units)
+    return _clusters(waveforms, *_UNTRAINED[recipe](waveforms, n_units, seed, settings))
+
+
+def _clusters(waveforms: Waveforms, encoder: SpikeEncoder, clusterer: FeatureClusterer) -> Clusters:
+    model = ClusterModel(encoder, clusterer)
+    label_N, probability_N = model.assign(waveforms.x_NCT, waveforms.amplitude_N)
+    return Clusters(label_N, probability_N, clusterer.n_units, model)
+
+
+Found = tuple[SpikeEncoder, FeatureClusterer]
+
+
+def _pca(waveforms: Waveforms, n_units: int | None, seed: int, settings: ClusterSettings) -> Found:
     encoder = PrincipalComponents.fit(waveforms.x_NCT, settings.latent)
     z_NF = encoder.encode(waveforms.x_NCT, waveforms.amplitude_N)
-    return _clusters(waveforms, ClusterModel(encoder, choose_mixture(z_NF, n_units, seed, settings)))
+    return encoder, choose_mixture(z_NF, n_units, seed, settings).units
 
 
-def _clusters(waveforms: Waveforms, model: ClusterModel) -> Clusters:
-    label_N, probability_N = model.assign(waveforms.x_NCT, waveforms.amplitude_N)
-    return Clusters(label_N, probability_N, model.clusterer.n_units, model)
+def _isosplit(waveforms: Waveforms, n_units: int | None, seed: int, settings: ClusterSettings) -> Found:
+    """Return principal components and ISO-SPLIT 6, which always finds the number of units itself."""
+    isosplit6 = optional_package("isosplit6", "the recipe isosplit", "bench")
+    encoder = PrincipalComponents.fit(waveforms.x_NCT, ISOSPLIT_FEATURES)
+    z_NF = np.ascontiguousarray(encoder.encode(waveforms.x_NCT, waveforms.amplitude_N), dtype=np.float64)
+    label_N = isosplit6.isosplit6(z_NF)
+    return encoder, gaussians_of(z_NF, np.unique(label_N, return_inverse=True)[1])
+
+
+def gaussians_of(z_NF: np.ndarray, label_N: np.ndarray) -> GaussianUnits:
+    """Return the Gaussian of each cluster, so that further spikes can be labelled.
+
+    Args:
+        z_NF: features.
+        label_N: cluster of each, 0 to K - 1.
+    """
+    weight_K = np.bincount(label_N) / len(label_N)
+    whole_FF = np.atleast_2d(np.cov(z_NF.T))
+    factors, prior = [], z_NF.shape[1] + 1  # spikes by which a cluster's covariance is held to that of all
+    for k in range(len(weight_K)):
+        mine_NF = z_NF[label_N == k] - z_NF[label_N == k].mean(axis=0)
+        covariance_FF = (mine_NF.T @ mine_NF + 0.01 * prior * whole_FF) / (len(mine_NF) + 0.01 * prior)
+        covariance_FF = covariance_FF + 1e-9 * np.eye(len(covariance_FF))
+        factors.append(np.linalg.cholesky(np.linalg.inv(covariance_FF)))
+    means = [z_NF[label_N == k].mean(axis=0) for k in range(len(weight_K))]
+    return GaussianUnits(weight_K, np.stack(means), np.stack(factors))
+
+
+def _v2(waveforms: Waveforms, n_units: int | None, seed: int, settings: ClusterSettings) -> Found:
+    from ingest.sorting.clustering.deep_clustering import train_deep_clustering
+
+    return train_deep_clustering(waveforms.x_NCT, n_units, seed, settings)
+
+
+def _v3(waveforms: Waveforms, n_units: int | None, seed: int, settings: ClusterSettings) -> Found:
+    x_NCT, amplitude_N = waveforms.x_NCT, waveforms.amplitude_N
+    encoder = WhitenedSpikes.fit(
+        x_NCT, amplitude_N, waveforms.background_SCT, settings.max_features, settings.min_variance
+    )
+    return encoder, NoiseMixture(encoder.encode(x_NCT, amplitude_N), seed, settings).fit(n_units)
+
+
+def _idec(waveforms: Waveforms, n_units: int | None, seed: int, settings: ClusterSettings) -> Found:
+    from ingest.sorting.clustering.rivals import train_idec
+
+    return train_idec(waveforms.x_NCT, n_units, seed, settings)
+
+
+def _vade(waveforms: Waveforms, n_units: int | None, seed: int, settings: ClusterSettings) -> Found:
+    from ingest.sorting.clustering.rivals import train_vade
+
+    return train_vade(waveforms.x_NCT, n_units, seed, settings)
+
+
+_UNTRAINED: dict[str, Callable[[Waveforms, int | None, int, ClusterSettings], Found]] = {
+    "pca": _pca,
+    "isosplit": _isosplit,
+    "v2": _v2,
+    "v3": _v3,
+    "idec": _idec,
+    "vade": _vade,
+}
