@@ -50,6 +50,13 @@ COMMANDS = {
         show="ingest.simulate.simulate_job:listing",
         extra="ingest",
     ),
+    "simulate voltage": Command(
+        "simulate voltage whose spikes are known and write it as NWB",
+        "ingest.sorting.voltage_simulation:simulate_voltage",
+        "ingest.sorting.simulated_voltage_settings:VoltageSettings",
+        show="ingest.sorting.voltage_simulation:listing",
+        extra="ingest",
+    ),
     "ingest": Command(
         "read NWB files into a store, in parallel",
         "ingest.job:run_command",
@@ -131,6 +138,12 @@ COMMANDS = {
         "finetune.predict_job:predict",
         "finetune.predict_settings:PredictSettings",
         extra="finetune",
+    ),
+    "reproduce sorting": Command(
+        "run the recipes of spike sorting and their rivals, and write their page",
+        "ingest.sorting.campaign.campaign_runs:reproduce_sorting",
+        "ingest.sorting.campaign.campaign_settings:SortingTable",
+        extra="sort",
     ),
     "reproduce": Command(
         "run the published experiment of a paper and print its table",

@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import kmeans_plusplus
 
 from ingest.sorting.clustering.cluster_settings import ClusterSettings
@@ -23,32 +25,29 @@ STEPS = 40  # of expectation maximisation between two deaths
 TOLERANCE = 0.5  # of the log likelihood
 PATIENCE = 6  # numbers of units without a better message length, after which no fewer are tried
 MOST_OUTLIERS = 0.3
-MIN_SCALE = 0.8  # of a unit's variance over that of the noise
-POINTS = 101  # on the line between two centres
-PRIOR_SPIKES = 50.0  # by which a unit's variance is held to that of the noise
+ONE_MODE = 2.0  # standard deviations: two equal Gaussians that are no farther apart have one mode
 
 
 @dataclass
 class _State:
-    """Centres, shares and variances of K units, and the share of outliers."""
+    """Centres and shares of K units, and the share of outliers."""
 
     mean_KF: np.ndarray
     weight_K: np.ndarray
-    scale_K: np.ndarray
     outliers: float
 
     def without(self, k: int) -> _State:
         """Return the state when a unit has died."""
         weight_K = np.delete(self.weight_K, k)
         weight_K *= (1 - self.outliers) / max(weight_K.sum(), 1e-300)
-        return _State(np.delete(self.mean_KF, k, 0), weight_K, np.delete(self.scale_K, k), self.outliers)
+        return _State(np.delete(self.mean_KF, k, 0), weight_K, self.outliers)
 
     def joined(self, i: int, j: int) -> _State:
         """Return the state when unit j has gone into unit i."""
         a, b = self.weight_K[i], self.weight_K[j]
         mean_KF, weight_K = self.mean_KF.copy(), self.weight_K.copy()
         mean_KF[i], weight_K[i] = (a * mean_KF[i] + b * mean_KF[j]) / (a + b), a + b
-        return _State(mean_KF, weight_K, self.scale_K, self.outliers).without(j)
+        return _State(mean_KF, weight_K, self.outliers).without(j)
 
 
 class NoiseMixture:
@@ -58,17 +57,15 @@ class NoiseMixture:
         z_NF: features in which noise has unit covariance.
         seed: of the first centres (k-means++) and of the spikes that are fitted.
         settings: ``start_units``, ``unit_cost``, ``max_fit``.
-        free_scale: let each unit's variance exceed that of the noise.
     """
 
-    def __init__(self, z_NF: np.ndarray, seed: int, settings: ClusterSettings, free_scale: bool = False) -> None:
+    def __init__(self, z_NF: np.ndarray, seed: int, settings: ClusterSettings) -> None:
         self.z_NF = draw_spikes(z_NF, settings.max_fit, seed).astype(np.float64)
-        self.free_scale = free_scale
         features = self.z_NF.shape[1]
         self.cost = settings.unit_cost * features / 2
         units = max(1, min(settings.start_units, len(self.z_NF) // 2))
         mean_KF, _ = kmeans_plusplus(self.z_NF, units, random_state=seed)
-        self.state = _State(mean_KF, np.full(units, 0.95 / units), np.ones(units), 0.05)
+        self.state = _State(mean_KF, np.full(units, 0.95 / units), 0.05)
         covariance_FF = 2 * np.atleast_2d(np.cov(self.z_NF.T)) + np.eye(features)
         self.broad_FF = np.linalg.cholesky(np.linalg.inv(covariance_FF))
         self.centre_F = self.z_NF.mean(axis=0)
@@ -104,8 +101,7 @@ class NoiseMixture:
             outliers = float(np.clip(share_NK[:, -1].mean(), 1e-6, MOST_OUTLIERS))
             weight_K = np.maximum(spikes_K - self.cost, 1e-6)
             mean_KF = (share_NK[:, :-1].T @ self.z_NF) / np.maximum(spikes_K, 1e-9)[:, None]
-            scale_K = self._scales(share_NK[:, :-1], mean_KF, spikes_K) if self.free_scale else state.scale_K
-            self.state = _State(mean_KF, weight_K * ((1 - outliers) / weight_K.sum()), scale_K, outliers)
+            self.state = _State(mean_KF, weight_K * ((1 - outliers) / weight_K.sum()), outliers)
             if abs(likelihood - last) < TOLERANCE:
                 break
             last = likelihood
@@ -116,22 +112,13 @@ class NoiseMixture:
     def _expect(self) -> tuple[np.ndarray, float]:
         """Return ``(N, K + 1)`` the share of each unit in each spike, outliers last, and the log likelihood."""
         state, features = self.state, self.z_NF.shape[1]
-        distance_NK = self._distances(state.mean_KF) / state.scale_K
-        joint_NK = np.log(state.weight_K) - features / 2 * np.log(2 * np.pi * state.scale_K) - distance_NK / 2
+        square_NK = self.square_N[:, None] - 2 * self.z_NF @ state.mean_KF.T + (state.mean_KF**2).sum(axis=1)
+        joint_NK = np.log(state.weight_K) - features / 2 * np.log(2 * np.pi) - np.maximum(square_NK, 0.0) / 2
         joint_NK = np.concatenate([joint_NK, self.broad_N + np.log(state.outliers)], axis=1)
         most_N1 = joint_NK.max(axis=1, keepdims=True)
         share_NK = np.exp(joint_NK - most_N1)
         total_N1 = share_NK.sum(axis=1, keepdims=True)
         return share_NK / total_N1, float((most_N1 + np.log(total_N1)).sum())
-
-    def _distances(self, mean_KF: np.ndarray) -> np.ndarray:
-        square_NK = self.square_N[:, None] - 2 * self.z_NF @ mean_KF.T + (mean_KF**2).sum(axis=1)
-        return np.maximum(square_NK, 0.0)
-
-    def _scales(self, share_NK: np.ndarray, mean_KF: np.ndarray, spikes_K: np.ndarray) -> np.ndarray:
-        """Return each unit's variance over that of the noise, held to 1 by a prior of some spikes."""
-        total_K = (share_NK * self._distances(mean_KF)).sum(axis=0) / self.z_NF.shape[1]
-        return np.maximum((total_K + PRIOR_SPIKES) / (spikes_K + PRIOR_SPIKES), MIN_SCALE)
 
     def _nearest(self) -> tuple[int, int]:
         """Return the two units whose joining moves spikes least (Ward's distance)."""
@@ -143,40 +130,29 @@ class NoiseMixture:
         return int(i), int(j)
 
     def _units(self, state: _State, merged: bool) -> GaussianUnits:
-        factor_KFF = np.eye(self.z_NF.shape[1]) / np.sqrt(state.scale_K)[:, None, None]
-        unit_K = unimodal_groups(state.mean_KF, state.weight_K, state.scale_K) if merged else np.arange(len(factor_KFF))
+        one_KFF = np.tile(np.eye(self.z_NF.shape[1]), (len(state.weight_K), 1, 1))
+        unit_K = near_groups(state.mean_KF, ONE_MODE) if merged else np.arange(len(one_KFF))
         return GaussianUnits(
             np.append(state.weight_K, state.outliers),
             np.concatenate([state.mean_KF, self.centre_F[None]]),
-            np.concatenate([factor_KFF, self.broad_FF[None]]),
+            np.concatenate([one_KFF, self.broad_FF[None]]),
             np.append(unit_K, NOISE).astype(np.int64),
         )
 
 
-def unimodal_groups(mean_KF: np.ndarray, weight_K: np.ndarray, scale_K: np.ndarray) -> np.ndarray:
-    """Return the group of each Gaussian: two whose sum has a single mode on the line between them are one unit.
+def near_groups(mean_KF: np.ndarray, far: float) -> np.ndarray:
+    """Return the group of each centre: centres nearer than a distance are of one group, also over a chain of others.
 
-    A unit that is wider than the noise (drift, bursts, misalignment) takes several Gaussians, which lie so close that
-    there is no valley between them. Groups join over chains of such pairs.
+    A unit that is wider than the noise (drift, bursts, misalignment) takes several Gaussians. Two equal ones that are
+    no more than two standard deviations apart have one mode, so nothing in their sum shows two units.
 
     Args:
-        mean_KF: centres.
-        weight_K: shares.
-        scale_K: variance of each, in every direction.
+        mean_KF: centres, in standard deviations.
+        far: distance from which on two centres are apart.
 
     Example:
-        >>> unimodal_groups(np.array([[0.0], [1.5], [6.0]]), np.array([0.4, 0.4, 0.2]), np.ones(3)).tolist()
+        >>> near_groups(np.array([[0.0], [1.5], [6.0]]), 2.0).tolist()
         [0, 0, 1]
     """
-    group_K = np.arange(len(mean_KF))
-    for i in range(len(mean_KF)):
-        for j in range(i):
-            far = float(np.linalg.norm(mean_KF[i] - mean_KF[j]))
-            at = np.linspace(0.0, far, POINTS)
-            width_i, width_j = np.sqrt(scale_K[i]), np.sqrt(scale_K[j])
-            density = weight_K[i] / width_i * np.exp(-0.5 * (at / width_i) ** 2)
-            density += weight_K[j] / width_j * np.exp(-0.5 * ((at - far) / width_j) ** 2)
-            slope = np.diff(density)
-            if not ((slope[:-1] < 0) & (slope[1:] > 0)).any():
-                group_K[group_K == group_K[i]] = group_K[j]
-    return np.unique(group_K, return_inverse=True)[1]
+    near_KK = ((mean_KF[:, None] - mean_KF) ** 2).sum(axis=2) < far**2
+    return np.asarray(connected_components(csr_array(near_KK), directed=False)[1])

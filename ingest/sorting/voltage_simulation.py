@@ -1,0 +1,135 @@
+"""Simulate sessions of voltage with known units and write them as NWB. The same settings give the same bytes."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+
+import h5py
+import numpy as np
+from hdmf.backends.hdf5 import H5DataIO
+from pynwb import NWBHDF5IO, NWBFile
+from pynwb.ecephys import ElectricalSeries
+from pynwb.file import Subject
+
+from foundation.common.errors import ConfigError, SourceError
+from foundation.common.files.locks import whole_file
+from foundation.common.output.progress import progress
+from ingest.nwb.object_ids import fix_object_ids
+from ingest.sorting.simulated_voltage import SimulatedVoltage, simulate_session
+from ingest.sorting.simulated_voltage_settings import VoltageSettings
+
+log = logging.getLogger(__name__)
+START = datetime(2012, 10, 1, tzinfo=UTC)  # the month of Pedreira et al.: a date that does not move
+GAIN = 0.195  # µV a step, of a common amplifier
+SESSION = "voltage"
+
+
+def simulate_voltage(settings: VoltageSettings) -> list[Path]:
+    """Simulate sessions of one electrode, a tetrode or a probe, and write an NWB file each.
+
+    A file holds the voltage (int16 and its conversion to volts), the positions of the channels, and the truth: a table
+    of units with their spike times, SNR, channel and mean waveform.
+
+    Returns:
+        The files, in order.
+
+    Raises:
+        ConfigError: if the output cannot be a folder, or the template files hold too few units.
+        SourceError: if a file cannot be read or written.
+    """
+    root = Path(settings.output)
+    if root.exists() and not root.is_dir():
+        raise ConfigError(f"output is {str(root)!r}, which is a file: allowed is a folder")
+    sessions = [
+        (units, number)
+        for units in range(settings.min_units, settings.max_units + 1)
+        for number in range(settings.sessions_each)
+    ]
+    paths = []
+    for units, number in progress(sessions, "simulating", unit="session"):
+        subject = f"{settings.name}{units:02d}u{number + 1}"
+        path = root / f"sub-{subject}" / f"sub-{subject}_ses-{SESSION}_ecephys.nwb"
+        session = simulate_session(settings.session, units, [settings.seed, units, number])
+        text = f"Simulated voltage of {units} units, seed {settings.seed}, session {number + 1}."
+        write_voltage(path, subject, session, text)
+        log.debug("%s: SNR %s", subject, session.snr_U.round(1).tolist())
+        paths.append(path)
+    return paths
+
+
+def write_voltage(path: Path, subject: str, session: SimulatedVoltage, text: str) -> None:
+    """Write one session; the file appears whole or not at all.
+
+    Args:
+        path: the file.
+        subject: name of the "animal".
+        session: what was simulated.
+        text: a line on how it was made.
+
+    Raises:
+        SourceError: if the file cannot be written.
+    """
+    nwb = NWBFile(
+        session_description=text,
+        identifier=f"{subject}_{SESSION}",
+        session_id=SESSION,
+        session_start_time=START,
+        timestamps_reference_time=START,
+        file_create_date=START,
+        lab="simulation",
+        subject=Subject(subject_id=subject, description="simulated voltage", species="Mus musculus"),
+    )
+    device = nwb.create_device("simulation", description="simulated electrodes")
+    group = nwb.create_electrode_group("shank0", description="all channels", location="simulated", device=device)
+    for x, y in session.positions_C2:
+        nwb.add_electrode(group=group, location="simulated", rel_x=float(x), rel_y=float(y))
+    region = nwb.create_electrode_table_region(list(range(len(session.positions_C2))), "all channels")
+    stored_TC = np.clip(np.rint(session.x_TC / GAIN), -32768, 32767).astype(np.int16)
+    nwb.add_acquisition(
+        ElectricalSeries(
+            name="ElectricalSeries",
+            description="simulated voltage",
+            data=H5DataIO(stored_TC, compression="gzip", compression_opts=1, shuffle=True),
+            electrodes=region,
+            rate=session.sampling_rate,
+            starting_time=0.0,
+            conversion=GAIN * 1e-6,
+        )
+    )
+    if session.times:
+        _add_truth(nwb, session)
+    fix_object_ids(nwb)
+    try:
+        # The file is locked already, by its writer; HDF5 would try to lock it once more.
+        with (
+            whole_file(path) as part,
+            h5py.File(part, "w", locking=False) as file,
+            NWBHDF5IO(file=file, mode="w") as io,
+        ):
+            io.write(nwb)
+    except OSError as error:
+        raise SourceError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+
+
+def _add_truth(nwb: NWBFile, session: SimulatedVoltage) -> None:
+    nwb.add_unit_column("snr", "peak of the mean waveform over the standard deviation of the background")
+    nwb.add_unit_column("channel", "where the unit is largest")
+    seconds = len(session.x_TC) / session.sampling_rate
+    for u, times in enumerate(session.times):
+        nwb.add_unit(
+            spike_times=times,
+            obs_intervals=[[0.0, seconds]],
+            waveform_mean=session.template_UCT[u].T.astype(np.float32),
+            snr=float(session.snr_U[u]),
+            channel=int(session.channel_U[u]),
+        )
+    # One array: from the list that pynwb keeps, each spike is converted by itself when the file is written.
+    nwb.units.spike_times_index.target.transform(lambda data: np.asarray(data, dtype=np.float64))
+    nwb.units.waveform_rate = session.sampling_rate
+
+
+def listing(paths: list[Path]) -> str:
+    """Return the files that were written, a line each."""
+    return "\n".join(str(path) for path in paths)
