@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from foundation.common.processes.compiled import compiled
-from ingest.sorting.simulated_voltage_settings import SessionSettings
 from ingest.sorting.simulated_templates import PHASES, family_templates, file_templates, read_templates
+from ingest.sorting.simulated_voltage_settings import SessionSettings
 
 DECAY = 35.0  # µm: amplitude falls as 1 / (1 + (distance / DECAY)^2)
 ROBUST = 0.6745  # median of |x| over the standard deviation, of a normal x

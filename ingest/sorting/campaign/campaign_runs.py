@@ -178,7 +178,7 @@ def _file_runs(settings: SortingTable, task: str, seed: int, path: Path) -> int:
     """Run all rows that need no training sessions on the labelled spikes of files."""
     config = {"version": VERSION, "clustering": asdict(settings.clustering)}
     table, made = _Table(path, config), 0
-    rows = [row for row in settings.rows if row not in ("v1", "contrastive", KNOWN)]
+    rows = [row for row in settings.rows if row not in ("v1", "contrastive", "whitened", KNOWN)]
     for file in filter(Path.is_file, map(Path, settings.files)):
         todo = [(r, c) for r in rows for c in choices_of(r) if table.missing(r, c, file.stem, seed)]
         spikes, clus_N = file_spikes(file)

@@ -16,6 +16,7 @@ from sklearn.mixture import GaussianMixture
 from ingest.sorting.clustering.cluster_settings import ClusterSettings
 from ingest.sorting.clustering.clusters import NOISE
 
+PATIENCE = 4  # numbers of units in a row without a lower criterion, after which no more are tried
 SPIKES_EACH = 2  # a mixture has at most one component for so many spikes
 
 
@@ -72,7 +73,7 @@ class ChosenMixture:
 
 
 def fit_mixture(z_NF: np.ndarray, n_units: int, seed: int, means_KF: np.ndarray | None = None) -> Any:
-    """Return a scikit-learn mixture of Gaussians with full covariances.
+    """Return a scikit-learn mixture of Gaussians.
 
     Args:
         z_NF: features.
@@ -84,7 +85,12 @@ def fit_mixture(z_NF: np.ndarray, n_units: int, seed: int, means_KF: np.ndarray 
     n_units = max(1, min(n_units, len(z_NF) // SPIKES_EACH))
     floor = 1e-6 * max(float(z_NF.var(axis=0).mean()), 1e-12)
     mixture = GaussianMixture(
-        n_units, reg_covar=floor, random_state=seed, means_init=means_KF, init_params="k-means++", max_iter=200
+        n_units,
+        reg_covar=floor,
+        random_state=seed,
+        means_init=means_KF,
+        init_params="k-means++",
+        max_iter=200,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -93,6 +99,8 @@ def fit_mixture(z_NF: np.ndarray, n_units: int, seed: int, means_KF: np.ndarray 
 
 def choose_mixture(z_NF: np.ndarray, n_units: int | None, seed: int, settings: ClusterSettings) -> ChosenMixture:
     """Return a mixture with a given number of units, or with the number of the lowest criterion.
+
+    Numbers are tried one after another; four in a row without a lower criterion end the search.
 
     Args:
         z_NF: features, at least two spikes.
@@ -104,9 +112,19 @@ def choose_mixture(z_NF: np.ndarray, n_units: int | None, seed: int, settings: C
     if n_units is not None:
         return _chosen(fit_mixture(drawn_NF, n_units, seed), drawn_NF)
     most = min(settings.max_units, len(drawn_NF) // SPIKES_EACH)
-    tried = [fit_mixture(drawn_NF, k, seed) for k in range(min(settings.min_units, most), most + 1)]
-    values = [_criterion(mixture, drawn_NF, settings.criterion) for mixture in tried]
-    return _chosen(tried[int(np.argmin(values))], drawn_NF)
+    least_units = min(settings.min_units, most)
+    return _chosen(_search(drawn_NF, range(least_units, most + 1), seed, settings.criterion), drawn_NF)
+
+
+def _search(z_NF: np.ndarray, counts: range, seed: int, criterion: str) -> Any:
+    best, least, worse = None, np.inf, 0
+    for count in counts:
+        mixture = fit_mixture(z_NF, count, seed)
+        value = _criterion(mixture, z_NF, criterion)
+        best, least, worse = (mixture, value, 0) if best is None or value < least else (best, least, worse + 1)
+        if worse >= PATIENCE:
+            break
+    return best
 
 
 def _chosen(mixture: Any, z_NF: np.ndarray) -> ChosenMixture:

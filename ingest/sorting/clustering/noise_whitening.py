@@ -39,8 +39,8 @@ class WhitenedSpikes:
 
         Args:
             x_NCT, amplitude_N: spikes divided by their amplitude, and that (µV).
-            background_SCT: µV, windows away from spikes. Without 50 of them the noise is estimated from the differences
-                of spikes that are nearest to each other.
+            background_SCT: µV, windows away from spikes. Without 50 of them the noise is roughly estimated from the
+                differences of spikes that are nearest to each other.
             features: at most so many.
             least: variance of a feature over that of the noise.
         """
@@ -67,31 +67,39 @@ def noise_covariance(x_NCT: np.ndarray, amplitude_N: np.ndarray, background_SCT:
     if background_SCT is not None and len(background_SCT) >= MIN_BACKGROUND:
         covariance_DD = np.cov(background_SCT.reshape(len(background_SCT), -1).T.astype(np.float64))
     else:
-        covariance_DD = neighbour_covariance(_microvolts(x_NCT, amplitude_N))
+        covariance_DD = neighbour_covariance(x_NCT, amplitude_N)
     covariance_DD = np.atleast_2d(covariance_DD)
     size = max(float(np.trace(covariance_DD)) / len(covariance_DD), 1e-12)
     return covariance_DD + RIDGE * size * np.eye(len(covariance_DD))
 
 
-def neighbour_covariance(flat_ND: np.ndarray) -> np.ndarray:
-    """Return an estimate of the noise's covariance: half that of the differences of nearest neighbours.
+def neighbour_covariance(x_NCT: np.ndarray, amplitude_N: np.ndarray) -> np.ndarray:
+    """Return an estimate of the noise's covariance: half that of the differences of nearest neighbours, made
+    stationary.
 
-    Two spikes that are nearest in their first components are mostly of one unit, so that their waveforms cancel. In
-    those components differences are too small, as neighbours were chosen by them; there the median variance of the
-    other directions stands for the noise if it is larger.
+    Two spikes that are nearest in their first components are mostly of one unit, so their waveforms cancel. Differences
+    are too small in those components, by which neighbours were chosen. Averaging over all pairs of samples that are
+    equally far apart spreads this over all directions, where the share of the components is put back.
     """
-    flat_ND = flat_ND[:: max(1, len(flat_ND) // MOST_SPIKES)]
-    vector_DD = np.linalg.eigh(np.atleast_2d(np.cov(flat_ND.T)))[1]
-    main_DF = vector_DD[:, ::-1][:, :NEIGHBOUR_FEATURES]
-    score_NF = flat_ND @ main_DF
+    step = max(1, len(x_NCT) // MOST_SPIKES)
+    flat_ND = _microvolts(x_NCT[::step], amplitude_N[::step])
+    channels, samples = x_NCT.shape[1:]
+    main_DD = np.linalg.eigh(np.atleast_2d(np.cov(flat_ND.T)))[1]
+    count = min(NEIGHBOUR_FEATURES, flat_ND.shape[1] - 1) or 1
+    score_NF = flat_ND @ main_DD[:, ::-1][:, :count]
     nearest_N = cKDTree(score_NF).query(score_NF, k=2)[1][:, 1]
     difference_ND = flat_ND - flat_ND[nearest_N]
     covariance_DD = difference_ND.T @ difference_ND / (2 * len(difference_ND))
-    inside_F = np.einsum("df,de,ef->f", main_DF, covariance_DD, main_DF)
-    rest = np.linalg.eigvalsh(covariance_DD)[NEIGHBOUR_FEATURES:]
-    missing_F = np.maximum(float(np.quantile(rest, 0.9)) - inside_F, 0.0) if len(rest) else np.zeros(len(inside_F))
-    filled_DD: np.ndarray = covariance_DD + (main_DF * missing_F) @ main_DF.T
-    return filled_DD
+    covariance_DD *= flat_ND.shape[1] / max(flat_ND.shape[1] - count, 1)
+    block_CTCT = covariance_DD.reshape(channels, samples, channels, samples)
+    lag_TT = np.arange(samples)[:, None] - np.arange(samples) + samples - 1
+    for i in range(channels):
+        for j in range(channels):
+            sums_L = np.bincount(lag_TT.ravel(), block_CTCT[i, :, j].ravel())
+            block_CTCT[i, :, j] = (sums_L / np.bincount(lag_TT.ravel()))[lag_TT]
+    value_D, vector_DD = np.linalg.eigh(block_CTCT.reshape(covariance_DD.shape))
+    stationary_DD: np.ndarray = (vector_DD * np.maximum(value_D, 0.0)) @ vector_DD.T
+    return stationary_DD
 
 
 def _microvolts(x_NCT: np.ndarray, amplitude_N: np.ndarray) -> np.ndarray:

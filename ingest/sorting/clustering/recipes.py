@@ -1,6 +1,7 @@
 """The recipes by name: from waveforms to units.
 
-`pca`, `isosplit`: principal components with a mixture of Gaussians, or with ISO-SPLIT. `v0`, `v1`, `v2`: the
+`pca`: principal components of spikes divided by their amplitude, with a mixture of Gaussians. `pca_uv`, `isosplit`:
+components of spikes in µV, with a mixture or with ISO-SPLIT. `v0`, `v1`, `v2`: the
 autoencoders of the CS482/682 report. `v3`: ours, noise-whitened features with a mixture of known spread. `idec`,
 `vade`: published deep clustering. `contrastive`: an encoder trained by InfoNCE, with a mixture.
 """
@@ -19,14 +20,14 @@ from ingest.sorting.clustering.clusters import NOISE, ClusterModel, Clusters, Fe
 from ingest.sorting.clustering.labelled import LabelledWaveforms, joined_classes
 from ingest.sorting.clustering.mixtures import GaussianUnits, choose_mixture
 from ingest.sorting.clustering.noise_mixture import NoiseMixture
-from ingest.sorting.clustering.noise_whitening import WhitenedSpikes
+from ingest.sorting.clustering.noise_whitening import MIN_BACKGROUND, WhitenedSpikes
 from ingest.sorting.clustering.principal_components import PrincipalComponents
 from ingest.sorting.waveforms import Waveforms
 
 MIN_SPIKES = 2
 TRAINED = ("v0", "v1", "contrastive")  # recipes whose encoder can be trained once and used for many recordings
 LABELS = ("v1", "contrastive")  # recipes that learn from labelled spikes
-ISOSPLIT_FEATURES = 6
+FEATURES_UV = 6  # components of spikes in µV
 
 
 class NoUnits:
@@ -163,13 +164,48 @@ def _pca(waveforms: Waveforms, n_units: int | None, seed: int, settings: Cluster
     return encoder, choose_mixture(z_NF, n_units, seed, settings).units
 
 
+def _pca_uv(waveforms: Waveforms, n_units: int | None, seed: int, settings: ClusterSettings) -> Found:
+    encoder, z_NF = _microvolt_components(waveforms)
+    return encoder, choose_mixture(z_NF, n_units, seed, settings).units
+
+
 def _isosplit(waveforms: Waveforms, n_units: int | None, seed: int, settings: ClusterSettings) -> Found:
     """Return principal components and ISO-SPLIT 6, which always finds the number of units itself."""
     isosplit6 = optional_package("isosplit6", "the recipe isosplit", "bench")
-    encoder = PrincipalComponents.fit(waveforms.x_NCT, ISOSPLIT_FEATURES)
-    z_NF = np.ascontiguousarray(encoder.encode(waveforms.x_NCT, waveforms.amplitude_N), dtype=np.float64)
-    label_N = isosplit6.isosplit6(z_NF)
+    encoder, z_NF = _microvolt_components(waveforms)
+    label_N = isosplit6.isosplit6(np.ascontiguousarray(z_NF, dtype=np.float64))
     return encoder, gaussians_of(z_NF, np.unique(label_N, return_inverse=True)[1])
+
+
+def _microvolt_components(waveforms: Waveforms) -> tuple[SpikeEncoder, np.ndarray]:
+    scaled = InMicrovolts(PrincipalComponents.fit(_in_median(waveforms), FEATURES_UV), _median(waveforms))
+    return scaled, scaled.encode(waveforms.x_NCT, waveforms.amplitude_N)
+
+
+@dataclass(frozen=True)
+class InMicrovolts:
+    """Lets an encoder see spikes with their amplitude, in units of a recording's median amplitude.
+
+    Args:
+        encoder: of spikes as they are given.
+        median: µV.
+    """
+
+    encoder: SpikeEncoder
+    median: float
+
+    def encode(self, x_NCT: np.ndarray, amplitude_N: np.ndarray) -> np.ndarray:
+        """Return the encoder's features of spikes in units of the median amplitude."""
+        return self.encoder.encode(x_NCT * (amplitude_N / self.median)[:, None, None], amplitude_N)
+
+
+def _median(waveforms: Waveforms) -> float:
+    return max(float(np.median(waveforms.amplitude_N)), 1e-9)
+
+
+def _in_median(waveforms: Waveforms) -> np.ndarray:
+    scaled: np.ndarray = waveforms.x_NCT * (waveforms.amplitude_N / _median(waveforms))[:, None, None]
+    return scaled.astype(np.float32)
 
 
 def gaussians_of(z_NF: np.ndarray, label_N: np.ndarray) -> GaussianUnits:
@@ -197,29 +233,46 @@ def _v2(waveforms: Waveforms, n_units: int | None, seed: int, settings: ClusterS
     return train_deep_clustering(waveforms.x_NCT, n_units, seed, settings)
 
 
-def _v3(waveforms: Waveforms, n_units: int | None, seed: int, settings: ClusterSettings) -> Found:
+def _whitening(waveforms: Waveforms, settings: ClusterSettings) -> tuple[WhitenedSpikes, np.ndarray]:
     x_NCT, amplitude_N = waveforms.x_NCT, waveforms.amplitude_N
     encoder = WhitenedSpikes.fit(
         x_NCT, amplitude_N, waveforms.background_SCT, settings.max_features, settings.min_variance
     )
-    return encoder, NoiseMixture(encoder.encode(x_NCT, amplitude_N), seed, settings).fit(n_units)
+    return encoder, encoder.encode(x_NCT, amplitude_N)
+
+
+def _v3(waveforms: Waveforms, n_units: int | None, seed: int, settings: ClusterSettings) -> Found:
+    """Return v3; where no background was cut, the spread of a unit is not known, and an ordinary mixture stands in."""
+    encoder, z_NF = _whitening(waveforms, settings)
+    if waveforms.background_SCT is None or len(waveforms.background_SCT) < MIN_BACKGROUND:
+        return encoder, choose_mixture(z_NF, n_units, seed, settings).units
+    return encoder, NoiseMixture(z_NF, seed, settings).fit(n_units)
+
+
+def _whitened(waveforms: Waveforms, n_units: int | None, seed: int, settings: ClusterSettings) -> Found:
+    encoder, z_NF = _whitening(waveforms, settings)
+    return encoder, choose_mixture(z_NF, n_units, seed, settings).units
 
 
 def _idec(waveforms: Waveforms, n_units: int | None, seed: int, settings: ClusterSettings) -> Found:
     from ingest.sorting.clustering.rivals import train_idec
 
-    return train_idec(waveforms.x_NCT, n_units, seed, settings)
+    encoder, centres = train_idec(_in_median(waveforms), n_units, seed, settings)
+    return InMicrovolts(encoder, _median(waveforms)), centres
 
 
 def _vade(waveforms: Waveforms, n_units: int | None, seed: int, settings: ClusterSettings) -> Found:
     from ingest.sorting.clustering.rivals import train_vade
 
-    return train_vade(waveforms.x_NCT, n_units, seed, settings)
+    encoder, units = train_vade(_in_median(waveforms), n_units, seed, settings)
+    return InMicrovolts(encoder, _median(waveforms)), units
 
 
 _UNTRAINED: dict[str, Callable[[Waveforms, int | None, int, ClusterSettings], Found]] = {
     "pca": _pca,
+    "pca_uv": _pca_uv,
     "isosplit": _isosplit,
+    "whitened": _whitened,
     "v2": _v2,
     "v3": _v3,
     "idec": _idec,
