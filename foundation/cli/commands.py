@@ -52,9 +52,9 @@ COMMANDS = {
     ),
     "simulate voltage": Command(
         "simulate voltage whose spikes are known and write it as NWB",
-        "ingest.sorting.voltage_simulation:simulate_voltage",
-        "ingest.sorting.simulated_voltage_settings:VoltageSettings",
-        show="ingest.sorting.voltage_simulation:listing",
+        "ingest.sorting.simulation.voltage_simulation:simulate_voltage",
+        "ingest.sorting.simulation.simulated_voltage_settings:VoltageSettings",
+        show="ingest.sorting.simulation.voltage_simulation:listing",
         extra="ingest",
     ),
     "ingest": Command(

@@ -37,7 +37,7 @@ FILE_HEAD = ["", "k", "accuracy", "over seeds", "mean of units", "ARI", "AMI", "
 CURVE = (0, 4, 6, 8, 10, 12)
 INTRODUCTION = """Recipes that turn waveforms into units, on simulated sessions of one electrode with 2 to 20 units and
 on labelled spikes of published simulations. The recipes v0, v1 and v2 are those of the report *Semi-Supervised Spike
-Sorting* (CS482/682, group 25), v3 is ours. [sorting.md](../sorting.md) says what each is.
+Sorting* (CS482/682, group 25), v3 is ours. [sort-recipes.md](../sort-recipes.md) says what each is.
 
 - **Sessions.** `foundation simulate voltage`, in the manner of Pedreira et al. (2012): units with SNR 3 to 15 and 0.2
   to 2 spikes a second, over a background of 600 distant units and 20 units of multi-unit activity. They are ours, not

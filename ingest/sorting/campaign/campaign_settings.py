@@ -9,7 +9,7 @@ from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_checks import check_local
 from foundation.common.settings.setting_limits import Count, Limited, above
 from ingest.sorting.clustering.cluster_settings import RECIPES, ClusterSettings
-from ingest.sorting.simulated_voltage_settings import SessionSettings
+from ingest.sorting.simulation.simulated_voltage_settings import SessionSettings
 
 KNOWN = "known"  # the row that is given each unit's mean waveform
 ROWS = (*RECIPES, KNOWN)

@@ -10,8 +10,8 @@ import numpy as np
 from foundation.common.errors import SourceError
 from ingest.sorting.detection import Detector
 from ingest.sorting.filtering import band_filter, band_passed, noise_level
-from ingest.sorting.simulated_voltage import SimulatedVoltage, simulate_session
-from ingest.sorting.simulated_voltage_settings import SessionSettings
+from ingest.sorting.simulation.simulated_voltage import SimulatedVoltage, simulate_session
+from ingest.sorting.simulation.simulated_voltage_settings import SessionSettings
 from ingest.sorting.sort_settings import FilterSettings, WindowSettings
 from ingest.sorting.sorting_score import match_times
 from ingest.sorting.spike_windows import FINENESS, WindowCutter

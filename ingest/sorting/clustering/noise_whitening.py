@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 RIDGE = 0.02  # share of the mean variance that is added to the diagonal
 MOST_SPIKES = 3000  # of which nearest neighbours are sought, without background
 NEIGHBOUR_FEATURES = 5
+MAX_DIMENSIONS = 40  # of spikes, in which the noise is measured
 MIN_BACKGROUND = 50  # windows of background from which on their covariance is used
 
 
@@ -45,11 +46,14 @@ class WhitenedSpikes:
             least: variance of a feature over that of the noise.
         """
         flat_ND = _microvolts(x_NCT, amplitude_N)
-        value_D, vector_DD = np.linalg.eigh(noise_covariance(x_NCT, amplitude_N, background_SCT))
-        whitening_DD = vector_DD / np.sqrt(value_D)
-        spread_D, main_DD = np.linalg.eigh(np.atleast_2d(np.cov((flat_ND @ whitening_DD).T)))
-        count = int(np.clip((spread_D > least).sum(), min(2, len(spread_D)), features))
-        axes_DF = whitening_DD @ main_DD[:, ::-1][:, :count]
+        covariance_DD = noise_covariance(x_NCT, amplitude_N, background_SCT)
+        # Many channels have more samples than there is background to measure: the largest directions of spikes do.
+        large_DE = np.linalg.eigh(np.atleast_2d(np.cov(flat_ND.T)))[1][:, ::-1][:, :MAX_DIMENSIONS]
+        value_E, vector_EE = np.linalg.eigh(large_DE.T @ covariance_DD @ large_DE)
+        whitening_DE = large_DE @ (vector_EE / np.sqrt(value_E))
+        spread_E, main_EE = np.linalg.eigh(np.atleast_2d(np.cov((flat_ND @ whitening_DE).T)))
+        count = int(np.clip((spread_E > least).sum(), min(2, len(spread_E)), features))
+        axes_DF = whitening_DE @ main_EE[:, ::-1][:, :count]
         return cls(axes_DF, (flat_ND @ axes_DF).mean(axis=0))
 
     def encode(self, x_NCT: np.ndarray, amplitude_N: np.ndarray) -> np.ndarray:

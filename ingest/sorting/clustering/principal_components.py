@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.decomposition import PCA
 
 
 @dataclass(frozen=True)
@@ -19,8 +18,9 @@ class PrincipalComponents:
     def fit(cls, x_NCT: np.ndarray, features: int) -> PrincipalComponents:
         """Return the axes of spikes; no more of them than spikes or samples."""
         flat_ND = x_NCT.reshape(len(x_NCT), -1).astype(np.float64)
-        pca = PCA(min(features, *flat_ND.shape), svd_solver="covariance_eigh").fit(flat_ND)
-        return cls(pca.mean_, pca.components_)
+        mean_D = flat_ND.mean(axis=0)
+        axes_DD = np.linalg.eigh(np.atleast_2d(np.cov(flat_ND.T)))[1][:, ::-1]
+        return cls(mean_D, axes_DD[:, : min(features, *flat_ND.shape)].T)
 
     def encode(self, x_NCT: np.ndarray, amplitude_N: np.ndarray) -> np.ndarray:
         """Return ``(N, F)`` scores; the amplitude is not used."""

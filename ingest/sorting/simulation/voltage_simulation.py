@@ -17,8 +17,8 @@ from foundation.common.errors import ConfigError, SourceError
 from foundation.common.files.locks import whole_file
 from foundation.common.output.progress import progress
 from ingest.nwb.object_ids import fix_object_ids
-from ingest.sorting.simulated_voltage import SimulatedVoltage, simulate_session
-from ingest.sorting.simulated_voltage_settings import VoltageSettings
+from ingest.sorting.simulation.simulated_voltage import SimulatedVoltage, simulate_session
+from ingest.sorting.simulation.simulated_voltage_settings import VoltageSettings
 
 log = logging.getLogger(__name__)
 START = datetime(2012, 10, 1, tzinfo=UTC)  # the month of Pedreira et al.: a date that does not move

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from foundation.common.processes.compiled import compiled
-from ingest.sorting.simulated_templates import PHASES, family_templates, file_templates, read_templates
-from ingest.sorting.simulated_voltage_settings import SessionSettings
+from ingest.sorting.simulation.simulated_templates import PHASES, family_templates, file_templates, read_templates
+from ingest.sorting.simulation.simulated_voltage_settings import SessionSettings
 
 DECAY = 35.0  # µm: amplitude falls as 1 / (1 + (distance / DECAY)^2)
 ROBUST = 0.6745  # median of |x| over the standard deviation, of a normal x
@@ -33,7 +33,7 @@ class SimulatedVoltage:
         sampling_rate: Hz.
         positions_C2: µm.
         times: seconds of the peaks of each unit's spikes, sorted.
-        template_UCT: µV, each unit's mean waveform with its peak at `ingest.sorting.simulated_templates.peak_sample`.
+        template_UCT: µV, each unit's mean waveform with its peak at `peak_sample`.
         snr_U: size of the template's peak over the background's standard deviation, on the unit's channel.
         channel_U: where the unit is largest.
         noise_C: µV, standard deviation of the background and the multi-unit activity, without the units.

@@ -1,0 +1,1 @@
+"""Simulated voltage whose spikes are known."""

@@ -1,0 +1,95 @@
+"""The campaign behind the results page, on sessions of seconds: it makes all rows, goes on, and refuses to mix."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from foundation.common.errors import ConfigError, FoundationError, SourceError
+from foundation.common.files.jsonl_results import read_results
+from ingest.sorting.campaign.campaign_runs import reproduce_sorting
+from ingest.sorting.campaign.campaign_settings import SortingTable
+from ingest.sorting.campaign.session_spikes import file_spikes, session_spikes
+from ingest.sorting.clustering.cluster_settings import ClusterSettings
+from ingest.sorting.simulation.simulated_voltage_settings import SessionSettings
+
+SESSION = SessionSettings(seconds=20.0, min_rate=4.0, max_rate=8.0, min_snr=6.0, background_units=100)
+
+
+@pytest.fixture
+def table(tmp_path):
+    rng = np.random.default_rng(0)
+    shape = np.stack([np.sin(np.arange(40) / 4 + phase) * np.hanning(40) for phase in (0, 1.5)]) * 60
+    truth = np.repeat([1, 2], 60)
+    file = tmp_path / "two.npz"
+    np.savez(file, waveforms=shape[truth - 1] + rng.normal(0, 2, (120, 40)), true_class=truth, wave_clus_class=truth)
+    return SortingTable(
+        output=str(tmp_path / "results"),
+        page=str(tmp_path / "page" / "sorting.md"),
+        rows=["known", "v0", "v3", "pca"],
+        seeds=[0],
+        test_units=[2, 3],
+        train_units=[2, 3],
+        session=SESSION,
+        files=[str(file)],
+        tasks=["detected", "notebook", "files"],
+        clustering=ClusterSettings(epochs=1, max_units=4, max_fit=500),
+    )
+
+
+def test_campaign_makes_all_rows_and_goes_on(table, tmp_path):
+    done = reproduce_sorting(table)
+    detected = read_results(tmp_path / "results" / "detected.jsonl")
+    assert done.made == 2 * 2 * 7 + 7
+    assert {(r["row"], r["choice"]) for r in detected} == {
+        ("known", "gt"), *((row, choice) for row in ("v0", "v3", "pca") for choice in ("gt", "auto"))
+    }  # fmt: skip
+    known = [r for r in detected if r["row"] == "known"]
+    assert all(sum(r["hits_U"]) > 0.8 * sum(r["spikes_U"]) for r in known)
+    page = (tmp_path / "page" / "sorting.md").read_text()
+    assert "Table 1 as the report's notebooks define it" in page
+    assert "Wave_clus" in page
+    assert "72 / 76 / 73" in page
+
+    kept = detected[3:]
+    (tmp_path / "results" / "detected.jsonl").write_text("".join(f"{_line(r)}\n" for r in kept))
+    assert reproduce_sorting(table).made == 3
+    again = read_results(tmp_path / "results" / "detected.jsonl")
+    assert [_without_time(r) for r in again] == [_without_time(r) for r in detected]
+
+    with pytest.raises(FoundationError, match="is of other settings: move the file away"):
+        reproduce_sorting(replace(table, threshold=5.0))
+
+
+def _line(result):
+    import json
+
+    return json.dumps(result)
+
+
+def _without_time(result):
+    return {name: value for name, value in result.items() if not name.endswith("seconds")}
+
+
+def test_notebook_spikes_lie_at_true_times_and_above_the_snr():
+    spikes = session_spikes(replace(SESSION, min_snr=3.0), 6, [1], None)
+    kept = spikes.above(5.0)
+    assert len(spikes.waveforms) == spikes.spikes_U.sum()
+    assert (kept.snr_U > 5).all()
+    assert 0 < len(kept.snr_U) < 6
+    assert np.bincount(kept.true_N).tolist() == kept.spikes_U.tolist()
+
+
+def test_files_that_hold_no_labels_are_named(tmp_path):
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    with pytest.raises(SourceError, match=r"cannot read labelled spikes from .*other.npz"):
+        file_spikes(tmp_path / "other.npz")
+
+
+def test_impossible_settings_are_named():
+    with pytest.raises(ConfigError, match="rows has 'v7': one of v0"):
+        SortingTable(rows=["v7"])
+    with pytest.raises(ConfigError, match="tasks has 'all': one of notebook"):
+        SortingTable(tasks=["all"])
+    with pytest.raises(ConfigError, match="seeds is \\[\\]"):
+        SortingTable(seeds=[])
