@@ -58,8 +58,7 @@ ALLOWED: dict[str, set[str]] = {
         "ingest",
     },
     "ingest.simulate": {"ingest.nwb"},
-    "ingest.sorting": LEARNING
-    | {"ingest.recipe", "ingest.quality", "ingest.nwb", "ingest.sources", "ingest.simulate"},
+    "ingest.sorting": LEARNING | {"ingest.recipe", "ingest.quality", "ingest.nwb", "ingest.sources", "ingest.simulate"},
     "ingest": {"foundation.store", "ingest.recipe", "ingest.quality", "ingest.nwb", "ingest.sources", "ingest.run"},
     "finetune.tasks": LEARNING | {"foundation.embedding", "finetune"},
     "finetune.heads": LEARNING
