@@ -42,9 +42,10 @@ from finetune.tasks import TASKS, Sources
 from foundation.store import Catalog, Store
 
 PATCH, UPDATES = 4, 20
+TWO = "unit_bins" in Sources.__dataclass_fields__  # the earlier checkout has one number of bins, and draws by it
 
 class Sums:
-    config, device = SimpleNamespace(patch_length=PATCH, dim=1), torch.device("cpu")
+    config, device = SimpleNamespace(patch_length=PATCH, population_patch=PATCH, dim=1), torch.device("cpu")
     def eval(self):
         return self
     def __call__(self, x_BNT, **others):
@@ -65,14 +66,14 @@ def embed(readers):
             pass
 
 def problems_of(readers):
-    sources = Sources(catalog, readers, WindowSettings(), PATCH, 5, 0)
+    sources = Sources(catalog, readers, WindowSettings(), *([PATCH] * (1 + TWO)), 5, 0)
     return [problem for find in TASKS.values() for problem in find(sources).problems]
 
 def draw(problems):
     for problem in problems:
         rng = np.random.default_rng(0)
         for _ in range(UPDATES):
-            batch, picked = problem.draw(np.arange(len(problem.cluster_S)), 8192, rng, PATCH)
+            batch, picked = problem.draw(np.arange(len(problem.cluster_S)), 8192, rng, *([] if TWO else [PATCH]))
             inputs = batch.model_inputs()
             add(*(inputs[name].numpy() for name in sorted(inputs)), picked.samples, picked.row, picked.weight)
 

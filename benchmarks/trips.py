@@ -22,8 +22,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from foundation.common.output.pages import MarkdownPage
-
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("foundation", "ingest", "finetune")
 TITLES = {
@@ -162,6 +160,8 @@ def main() -> None:
         found[name] = json.loads(done.stdout.splitlines()[-1])
     asked = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(asked, cwd=given.before, check=True, capture_output=True, text=True).stdout.strip()
+    from foundation.common.output.pages import MarkdownPage  # the earlier checkout does not have it
+
     page = MarkdownPage("Three trips through the code")
     page.say(f"`python benchmarks/trips.py --before <{commit}>`. {TRIPS}")
     rows = []

@@ -87,6 +87,7 @@ def finetune(settings: FinetuneSettings) -> Evaluation:
         ReaderCache(catalog),
         settings.windows,
         model.config.patch_length,
+        model.config.population_patch,
         settings.folds,
         settings.seed,
     )

@@ -297,7 +297,7 @@ def _train(
 
     def loss_of(_: int) -> torch.Tensor:
         model.train()
-        batch, picked = problem.draw(samples, settings.tokens_per_step, rng, model.config.patch_length)
+        batch, picked = problem.draw(samples, settings.tokens_per_step, rng)
         given = _with_fewer_units(problem.model_inputs(model, batch), picked.how, settings.unit_dropout, rng)
         out_RK = head(picked.features(model(**given)))
         target = labels.y_S[picked.samples]

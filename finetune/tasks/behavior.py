@@ -241,7 +241,7 @@ def _problem(
         token_S,
         token_seconds=token,
         readers=sources.readers,
-        bins_per_token=sources.bins_per_token,
+        bins_per_token=sources.population_bins,
         max_lag=sources.windows.max_lag,
         direction_W=direction_W,
         what=what,

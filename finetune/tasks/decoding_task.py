@@ -134,9 +134,7 @@ class Problem(ABC):
         return batch.model_inputs()
 
     @abstractmethod
-    def draw(
-        self, samples: np.ndarray, tokens: int, rng: np.random.Generator, bins_per_token: int
-    ) -> tuple[WindowBatch, Picked]:
+    def draw(self, samples: np.ndarray, tokens: int, rng: np.random.Generator) -> tuple[WindowBatch, Picked]:
         """Windows of about ``tokens`` units x tokens for one update, and which samples they show.
 
         The weights of the samples add up so that over many draws each class has the same share of the loss.

@@ -114,7 +114,7 @@ def classes_over_time(
         token_S[keep],
         token_seconds=token,
         readers=sources.readers,
-        bins_per_token=sources.bins_per_token,
+        bins_per_token=sources.population_bins,
         max_lag=settings.max_lag,
         causal=settings.causal,
     )

@@ -24,14 +24,15 @@ class Sources:
         catalog: the recordings.
         readers: opens a recording's activity by id.
         windows: lengths of windows and tokens.
-        bins_per_token: the model's patch_length.
+        unit_bins, population_bins: bins that make one token of the model's units, and of its population over time.
         folds, seed: of the evaluation.
     """
 
     catalog: Catalog
     readers: ReaderCache
     windows: WindowSettings
-    bins_per_token: int
+    unit_bins: int
+    population_bins: int
     folds: int
     seed: int
 

@@ -39,6 +39,7 @@ class UnitProblem(Problem):
         readers: opens a recording's activity by id.
         bin_width: seconds.
         n_bins: of a window.
+        bins_per_token: bins that make one token of a unit.
         windows: windows that the embedding of a unit is averaged over.
         seed: of the choice of windows.
         tokens: of a window.
@@ -54,6 +55,7 @@ class UnitProblem(Problem):
         readers: ReaderCache,
         bin_width: float,
         n_bins: int,
+        bins_per_token: int,
         windows: int,
         seed: int,
         tokens: int = 1,
@@ -61,6 +63,7 @@ class UnitProblem(Problem):
         self.tokens = tokens
         self.labels, self.stored, self.recording_S, self.unit_S = labels, recordings, recording_S, unit_S
         self.readers, self.bin_width, self.n_bins, self.windows, self.seed = readers, bin_width, n_bins, windows, seed
+        self.patch = bins_per_token
         self.recordings = [(r.id, r.record.digest) for r in recordings]
         self.subject_S = np.array([r.record.subject for r in recordings])[recording_S]
         self.subjects = len(np.unique(self.subject_S))
@@ -176,9 +179,7 @@ class UnitProblem(Problem):
             out_SF[here] = statistics_NF[self.unit_S[here]]
         return out_SF
 
-    def draw(
-        self, samples: np.ndarray, tokens: int, rng: np.random.Generator, bins_per_token: int
-    ) -> tuple[WindowBatch, Picked]:
+    def draw(self, samples: np.ndarray, tokens: int, rng: np.random.Generator) -> tuple[WindowBatch, Picked]:
         """Windows of recordings drawn by class, each class as often; a window shows all samples of its recording.
 
         In a window a sample weighs as much as it did in the draw, and all windows weigh the same. A class has thus the
@@ -195,9 +196,9 @@ class UnitProblem(Problem):
                 self._starts[k] = spread_starts(reader, self.n_bins * self.bin_width, self.windows, self.seed)
             starts.append(float(rng.choice(self._starts[k])))
             drawn.append(k)
-            used += reader.n_units * (self.n_bins // bins_per_token)
+            used += reader.n_units * (self.n_bins // self.patch)
         table = self.readers.table([self.stored[k].id for k in drawn], starts, self.n_bins, self.bin_width)
-        batch = self.readers.read(table, bins_per_token=bins_per_token)
+        batch = self.readers.read(table, bins_per_token=self.patch)
         active_BN = (batch.x_BNT != 0).any(dim=2).numpy()
         rows, units, shown, weights = [], [], [], []
         for row, k in enumerate(drawn):

@@ -213,9 +213,7 @@ class WindowProblem(Problem):
         """What `features` give it too: the population stream alone, where it has one for the recording."""
         return token_inputs(model, self.recording.id, batch)
 
-    def draw(
-        self, samples: np.ndarray, tokens: int, rng: np.random.Generator, bins_per_token: int
-    ) -> tuple[WindowBatch, Picked]:
+    def draw(self, samples: np.ndarray, tokens: int, rng: np.random.Generator) -> tuple[WindowBatch, Picked]:
         """Windows in random order, each at most once, with all of their samples that may be shown.
 
         Samples are drawn as often as they are there, so that those of a rare class weigh more.
@@ -225,8 +223,8 @@ class WindowProblem(Problem):
         used = np.cumsum(self.windows.tokens_W[order] * reader.n_units)
         chosen = np.sort(order[: max(1, int(np.searchsorted(used, tokens, side="right")))])
         starts, lengths = self.windows.start_W[chosen], self.windows.tokens_W[chosen]
-        table = reader.table(starts, lengths * bins_per_token, self.bin_width)
-        batch = reader.read(table, bins_per_token=bins_per_token)
+        table = reader.table(starts, lengths * self.patch, self.bin_width)
+        batch = reader.read(table, bins_per_token=self.patch)
         shown = samples[np.isin(self.window_S[samples], chosen)]
         row = np.searchsorted(chosen, self.window_S[shown])
         weight = np.full(len(shown), 1.0 / len(shown))

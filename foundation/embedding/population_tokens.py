@@ -45,6 +45,9 @@ def token_inputs(model: EIT, recording_id: str, batch: WindowBatch) -> dict[str,
 
     A model whose population stream has rows for the recording runs that stream alone; any other runs its units.
 
+    Raises:
+        CheckpointError: if the model reads populations in shorter tokens than units, and has no rows for this one.
+
     Args:
         model: a pretrained model.
         recording_id: the recording that all windows are of, whatever place it has in the reader of the batch.
@@ -52,6 +55,11 @@ def token_inputs(model: EIT, recording_id: str, batch: WindowBatch) -> dict[str,
     """
     places = PopulationPlaces(model.config, [recording_id])
     if not places.runs or int(places.first_R[0]) < 0:
+        if model.config.population_patch != model.config.patch_length:
+            raise CheckpointError(
+                f"recording {recording_id} has no rows in the model's population stream: expected one that the model "
+                "was pretrained on, or a model that has got rows for it (EIT.add_populations)"
+            )
         return batch.model_inputs()
     of_one = replace(batch, recording_B=torch.zeros(len(batch), dtype=torch.int64))
     return {**places.placed(of_one).model_inputs(), "units": False}
@@ -100,15 +108,15 @@ def token_parts(
             another day of the same population; by default of the reader's own.
 
     Yields:
-        Which windows, and their ``(P, n_bins / patch_length, F)`` float32 features; see `token_features`.
+        Which windows, and their ``(P, n_bins / population_patch, F)`` float32 features; see `token_features`.
 
     Raises:
-        ConfigError: if ``n_bins`` is no multiple of the model's ``patch_length``.
+        ConfigError: if ``n_bins`` is no multiple of the model's ``population_patch``.
         CheckpointError: if the model gives features that are not finite.
     """
-    patch = model.config.patch_length
+    patch = model.config.population_patch
     if n_bins % patch:
-        raise ConfigError(f"n_bins is {n_bins}: a multiple of the model's patch_length, {patch}")
+        raise ConfigError(f"n_bins is {n_bins}: expected a multiple of {patch}, the bins of a token of the population")
     n_units = reader.n_units if units is None else len(units)
     at_once = max(1, TOKENS_PER_BATCH // max(1, n_units * n_bins // patch))
     model.eval()

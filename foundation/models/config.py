@@ -32,6 +32,8 @@ class EITConfig(PretrainedConfig):
         mlp_ratio: width of feed-forward layers over ``dim``.
         gated_mlp: feed-forward layers are GEGLU instead of GELU.
         patch_length: bins that make one token.
+        population_patch_length: bins that make one token of the population stream, a divisor of ``patch_length``; 0: as
+            many as make a unit's token.
         tokens: what the unit stream reads of a token: ``bins``, its bins one by one; ``intervals``, what lies between
             its events (see `foundation.models.interval_tokens`), for tokens of seconds and bins of about 1 ms.
         dropout: share of each branch's output dropped in training.
@@ -75,6 +77,7 @@ class EITConfig(PretrainedConfig):
         mlp_ratio: float = 4.0,
         gated_mlp: bool = False,
         patch_length: int = 4,
+        population_patch_length: int = 0,
         tokens: str = "bins",
         dropout: float = 0.0,
         rotary_shortest: float = 0.04,
@@ -103,6 +106,7 @@ class EITConfig(PretrainedConfig):
             mlp_ratio=mlp_ratio,
             gated_mlp=gated_mlp,
             patch_length=patch_length,
+            population_patch_length=population_patch_length,
             tokens=tokens,
             dropout=dropout,
             rotary_shortest=rotary_shortest,
@@ -135,6 +139,7 @@ class EITConfig(PretrainedConfig):
         self.mlp_ratio = mlp_ratio
         self.gated_mlp = gated_mlp
         self.patch_length = patch_length
+        self.population_patch_length = population_patch_length
         self.tokens = tokens
         self.dropout = dropout
         self.rotary_shortest = rotary_shortest
@@ -175,6 +180,12 @@ class EITConfig(PretrainedConfig):
     def branches(self) -> int:
         """Residual branches that a token passes."""
         return 2 * (self.individual_layers + (1 + self.time_layers) * self.interaction_layers)
+
+    @property
+    def population_patch(self) -> int:
+        """Bins that make one token of the population over time."""
+        own = self.population_patch_length if self.population_layers else 0
+        return own or self.patch_length
 
     @property
     def population_sizes(self) -> list[int]:

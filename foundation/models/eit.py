@@ -86,6 +86,16 @@ def _each(mask_BL: torch.Tensor | None, times: int) -> torch.Tensor | None:
     return None if mask_BL is None else mask_BL.repeat_interleave(times, dim=0)
 
 
+def whole_tokens(mask_BT: torch.Tensor | None, patch: int) -> torch.Tensor | None:
+    """``(B, T)`` whether all bins of a token are there; None: all are.
+
+    Example:
+        >>> whole_tokens(torch.tensor([[True, True, True, False]]), 2).tolist()
+        [[True, False]]
+    """
+    return None if mask_BT is None else mask_BT.unflatten(-1, (-1, patch)).all(-1)
+
+
 def _all(like: torch.Tensor) -> torch.Tensor:
     return torch.ones_like(like, dtype=torch.bool)
 
@@ -255,7 +265,8 @@ class EIT(PreTrainedModel):
         """Embed windows.
 
         Args:
-            x_BNT: ``(B, N, T * patch_length)`` activity in bins; what is masked may hold anything.
+            x_BNT: ``(B, N, T * patch_length)`` activity in bins; what is masked may hold anything. Without the unit
+                stream whole tokens of the population are enough.
             mask_BN: ``(B, N)`` bool, which units are there; of a window of none all is 0. None: all, without a mask,
                 which is what flash attention on a GPU needs.
             mask_BT: ``(B, T * patch_length)`` bool, which bins are there; a token is there if all its bins are. None:
@@ -268,8 +279,8 @@ class EIT(PreTrainedModel):
             mask_BC: ``(B, C)`` bool, which channels are there; by default all.
             population_row_BN: ``(B, N)`` places of units among the rows of the population stream, -1 for units that it
                 does not know and does not read. Without it that stream is not run.
-            hidden_BN, hidden_BT: ``(B, N)`` and ``(B, T)`` bool, units and tokens that the population stream may not
-                see, and yet says something of.
+            hidden_BN, hidden_BT: ``(B, N)`` and ``(B, P)`` bool, units and tokens that the population stream may not
+                see, and yet says something of; P tokens of ``config.population_patch`` bins.
             units: whether the unit stream is run; without it there is no ``h_BNTD`` and ``z_BND``.
 
         Raises:
@@ -282,13 +293,13 @@ class EIT(PreTrainedModel):
             raise ValueError("population_row_BN is given, and this model has no population stream (population_layers)")
         if population_row_BN is None and not units:
             raise ValueError("units is False and population_row_BN None: at least one of the two streams must be run")
-        patch = self.config.patch_length
+        patch = self.config.patch_length if units else self.config.population_patch
         check_windows(x_BNT, mask_BN, patch, dt_B, modality_B)
-        if self.config.tokens == "intervals" and units:
-            check_events(modality_B)
-        tokens_BT = None if mask_BT is None else mask_BT.unflatten(-1, (-1, patch)).all(-1)
         found = EITOutput()
         if units:
+            if self.config.tokens == "intervals":
+                check_events(modality_B)
+            tokens_BT = whole_tokens(mask_BT, patch)
             found = self._units(
                 x_BNT, mask_BN, mask_BT, tokens_BT, dt_B, modality_B, unit_id_BN, context_BCT, context_id_BC, mask_BC
             )
@@ -296,9 +307,18 @@ class EIT(PreTrainedModel):
             return found
         seen_BN = _all(x_BNT[:, :, 0]) if mask_BN is None else mask_BN
         seen_BN = seen_BN if hidden_BN is None else seen_BN & ~hidden_BN
-        turn_BT = Phases(*(part[:, 0] for part in self._turn(x_BNT.shape[2] // patch, dt_B, torch.float32)))
+        patch = self.config.population_patch
+        turn = self._turn(x_BNT.shape[2] // patch, patch, dt_B, torch.float32)
+        turn_BT = Phases(*(part[:, 0] for part in turn))
         p_BTD, expected_BNT, usual_BN = self.population(
-            blank(x_BNT, mask_BN, mask_BT), seen_BN, tokens_BT, dt_B, modality_B, population_row_BN, hidden_BT, turn_BT
+            blank(x_BNT, mask_BN, mask_BT),
+            seen_BN,
+            whole_tokens(mask_BT, patch),
+            dt_B,
+            modality_B,
+            population_row_BN,
+            hidden_BT,
+            turn_BT,
         )
         return EITOutput(found.h_BNTD, found.z_BND, p_BTD, expected_BNT, usual_BN)
 
@@ -317,7 +337,9 @@ class EIT(PreTrainedModel):
     ) -> EITOutput:
         """The unit stream; arguments are those of `forward`."""
         h_BNTD = self.token_embedding(x_BNT, dt_B, modality_B, mask_BN, mask_BT)
-        turn = self._turn(h_BNTD.shape[2], dt_B, torch.promote_types(h_BNTD.dtype, torch.float32))
+        turn = self._turn(
+            h_BNTD.shape[2], self.config.patch_length, dt_B, torch.promote_types(h_BNTD.dtype, torch.float32)
+        )
         for block in self.individual:
             h_BNTD = over_time(block, h_BNTD, tokens_BT, turn)
         if unit_id_BN is not None:
@@ -344,9 +366,9 @@ class EIT(PreTrainedModel):
         p_BTD = h_BNTD.sum(1) / there_BN.sum(1).clamp(min=1)[:, None, None]
         return EITOutput(h_BNTD=h_BNTD, z_BND=z_BND, p_BTD=p_BTD)
 
-    def _turn(self, n_tokens: int, dt_B: torch.Tensor, dtype: torch.dtype) -> Phases:
+    def _turn(self, n_tokens: int, patch: int, dt_B: torch.Tensor, dtype: torch.dtype) -> Phases:
         config = self.config
-        seconds_BT = torch.arange(n_tokens, device=dt_B.device) * dt_B.float()[:, None] * config.patch_length
+        seconds_BT = torch.arange(n_tokens, device=dt_B.device) * dt_B.float()[:, None] * patch
         pairs = int(config.dim // config.heads * config.rotary_share) // 2
         angles = rotary_angles(seconds_BT[:, None], pairs, config.rotary_shortest, config.rotary_longest)
         return phases(angles, dtype)

@@ -129,7 +129,7 @@ class PopulationStream(nn.Module):
 
     def __init__(self, config: EITConfig) -> None:
         super().__init__()
-        self.dim, self.patch_length = config.dim, config.patch_length
+        self.dim, self.patch_length = config.dim, config.population_patch
         self.count_transform, self.value_transform = config.count_transform, config.value_transform
         self.rows = PopulationRows(config.population_sizes, config.dim)
         self.about = WindowContext(config.dim)

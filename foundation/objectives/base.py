@@ -22,7 +22,12 @@ class Objective(nn.Module):
     It is wrapped with the encoder in one module, so that DeepSpeed sees every parameter. Statistics are over the global
     batch: on N processes the loss is the one of the same windows on one process, and so are its gradients once they are
     averaged over processes.
+
+    Attributes:
+        stream: ``units`` or ``population``, whose tokens it counts the lengths of its views in.
     """
+
+    stream = "units"
 
     @classmethod
     def cost(cls, settings: Any, dim: int, patch: int, rows: StepRows) -> ObjectiveCost:
@@ -43,6 +48,11 @@ class Objective(nn.Module):
     def view_spec(self) -> ViewSpec:
         """The views that it asks of the data."""
         raise NotImplementedError
+
+    @property
+    def sharing(self) -> list[tuple[str, Objective]]:
+        """Its parts that read the same windows, each with the name of windows of its own; one, for most objectives."""
+        return [("", self)]
 
     def losses(
         self, model: nn.Module, views: list[WindowBatch], context: StepContext

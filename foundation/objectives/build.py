@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from torch import nn
@@ -9,7 +10,7 @@ from transformers import AutoModel
 
 from foundation.common.errors import ConfigError
 from foundation.objectives.base import Objective
-from foundation.objectives.combined import WeightedSum
+from foundation.objectives.combined import OwnWindowsSum, WeightedSum
 from foundation.objectives.masked import Masked
 from foundation.objectives.myow import BYOL, MYOW
 from foundation.objectives.ndt import NDT
@@ -38,13 +39,16 @@ def own_model(settings: ObjectiveSettings) -> nn.Module | None:
     return None if config is None else AutoModel.from_config(config)
 
 
-def build_objective(settings: ObjectiveSettings, dim: int, model: nn.Module | None = None) -> Objective:
+def build_objective(
+    settings: ObjectiveSettings, dim: int, model: nn.Module | None = None, own_windows: Collection[str] = ()
+) -> Objective:
     """Return the objective that the settings name.
 
     Args:
         settings: which.
         dim: features of the model's embeddings.
         model: the encoder, for those that keep a copy of it or read tokens of it.
+        own_windows: names of those among ``settings.weights`` that read windows of their own.
     """
 
     def build(name: str) -> Objective:
@@ -54,7 +58,17 @@ def build_objective(settings: ObjectiveSettings, dim: int, model: nn.Module | No
 
     if not settings.weights:
         return build(settings.name)
-    return WeightedSum({name: build(name) for name in settings.weights}, settings.weights)
+    parts = {name: build(name) for name in settings.weights}
+    if not own_windows:
+        return WeightedSum(parts, settings.weights)
+    shared = [name for name in parts if name not in own_windows]
+    groups = {"": shared} | {name: [name] for name in parts if name in own_windows}
+    return OwnWindowsSum(
+        {
+            windows: WeightedSum({n: parts[n] for n in names}, {n: settings.weights[n] for n in names})
+            for windows, names in groups.items()
+        }
+    )
 
 
 def objective_cost(settings: ObjectiveSettings, dim: int, patch: int, rows: StepRows) -> ObjectiveCost:

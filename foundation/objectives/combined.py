@@ -1,6 +1,8 @@
-"""Several objectives at once: a weighted sum over the same views."""
+"""Several objectives at once: a weighted sum over the same views, or each over windows of its own."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -27,6 +29,8 @@ class WeightedSum(Objective):
         super().__init__()
         self.parts = nn.ModuleDict(parts)
         self.weights = dict(weights)
+        streams = {part.stream for part in parts.values()}
+        self.stream = "units" if "units" in streams else "population"
         self.view_spec  # noqa: B018  (refuse what does not fit before any work)
 
     @property
@@ -80,4 +84,47 @@ class WeightedSum(Objective):
     def after_step(self, model: nn.Module, progress: float) -> None:
         """Each part's own."""
         for _, part in self._objectives():
+            part.after_step(model, progress)
+
+
+Share = tuple[list[WindowBatch], StepContext]  # windows in their views, and whose they are
+
+
+class OwnWindowsSum(Objective):
+    """The sum of weighted sums of objectives, each over windows of its own.
+
+    Args:
+        sums: name of the windows -> the objectives that share them; the first are those that a run's settings describe
+            for all that have none of their own.
+    """
+
+    def __init__(self, sums: dict[str, WeightedSum]) -> None:
+        super().__init__()
+        self.sums = nn.ModuleList(sums.values())
+        self.names = list(sums)
+
+    @property
+    def sharing(self) -> list[tuple[str, Objective]]:
+        """The sums, each with the name of its windows."""
+        return [(name, part) for name, part in zip(self.names, self.sums, strict=True) if isinstance(part, WeightedSum)]
+
+    @property
+    def view_spec(self) -> ViewSpec:
+        """Of the first windows."""
+        return self.sharing[0][1].view_spec
+
+    def over(self, model: nn.Module, shares: Sequence[Share]) -> dict[str, torch.Tensor]:
+        """Return ``loss``, and the terms of each objective under its name; figures of collapse are those of the first.
+
+        Args:
+            model: the encoder.
+            shares: the windows of each sum, in order.
+        """
+        found = [part(model, *share) for (_, part), share in zip(self.sharing, shares, strict=True)]
+        terms = {key: value for sum_of_one in reversed(found) for key, value in sum_of_one.items()}
+        return {**terms, "loss": torch.stack([sum_of_one["loss"] for sum_of_one in found]).sum()}
+
+    def after_step(self, model: nn.Module, progress: float) -> None:
+        """Each part's own."""
+        for _, part in self.sharing:
             part.after_step(model, progress)

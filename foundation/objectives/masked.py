@@ -51,6 +51,8 @@ class Masked(Objective):
         ConfigError: if the model has none.
     """
 
+    stream = "population"
+
     def __init__(self, settings: MaskedSettings, dim: int, model: nn.Module | None = None) -> None:
         super().__init__()
         self.settings = settings
@@ -60,7 +62,7 @@ class Masked(Objective):
                 "objective masked needs a population stream: set model.population_layers to at least 1, as "
                 "--config objective/masked does"
             )
-        self.bins, self.value_transform = config.patch_length, config.value_transform
+        self.bins, self.value_transform = config.population_patch, config.value_transform
 
     @classmethod
     def cost(cls, settings: MaskedSettings, dim: int, patch: int, rows: StepRows) -> ObjectiveCost:

@@ -20,15 +20,16 @@ class Batches:
         loader: reads them, ahead of time.
         first, last: steps.
         safety: how often reading is tried again.
+        together: batches of the loader that make one step.
     """
 
-    def __init__(self, loader: Loader, first: int, last: int, safety: SafetySettings) -> None:
-        self.loader, self.step, self.last, self.safety = loader, first, last, safety
+    def __init__(self, loader: Loader, first: int, last: int, safety: SafetySettings, together: int = 1) -> None:
+        self.loader, self.step, self.last, self.safety, self.together = loader, first, last, safety, together
         self.failure: Exception | None = None
         self._ahead: Iterator[StepBatch] | None = None
 
-    def next(self) -> StepBatch | None:
-        """The next step's batch; None at the end, or where it cannot be read (``failure`` says why).
+    def next(self) -> list[StepBatch] | None:
+        """The next step's batches; None at the end, or where it cannot be read (``failure`` says why).
 
         Raises:
             ConfigError: if what is asked for can never be read.
@@ -56,11 +57,11 @@ class Batches:
         if ahead is not None and hasattr(ahead, "close"):
             ahead.close()
 
-    def _read(self) -> StepBatch:
+    def _read(self) -> list[StepBatch]:
         if self._ahead is None:
-            self._ahead = self.loader.steps(self.step, self.last)
+            self._ahead = self.loader.steps(self.step * self.together, self.last * self.together)
         try:
-            return next(self._ahead)
+            return [next(self._ahead) for _ in range(self.together)]
         except Exception:
             self._ahead = None  # an iterator that raised is at its end
             raise

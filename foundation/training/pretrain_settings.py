@@ -39,6 +39,8 @@ class ModelSettings:
         mlp_ratio: width of feed-forward layers over ``dim``.
         gated_mlp: feed-forward layers are GEGLU instead of GELU.
         patch_length: bins that make one token.
+        population_patch_length: bins that make one token of the population stream, a divisor of ``patch_length``; 0: as
+            many as make a unit's token.
         tokens: what the unit stream reads of a token: ``bins``, its bins one by one; ``intervals``, what lies between
             its events, for tokens of seconds and bins of about 1 ms.
         dropout: share of each branch's output dropped in training.
@@ -61,6 +63,7 @@ class ModelSettings:
     mlp_ratio: float = 4.0
     gated_mlp: bool = False
     patch_length: int = 4
+    population_patch_length: int = 0
     tokens: str = "bins"
     dropout: float = 0.0
     rotary_shortest: float = 0.04
@@ -334,12 +337,20 @@ class PretrainSettings(Limited):
             raise ConfigError("engine.offload is 'cpu': zero_stage 1, 2 or 3 is needed, and it is 0")
         if self.validation.patience and not self.saving.best:
             raise ConfigError("validation.patience needs saving.best: the metric that is to get better")
+        weights = self.objective.weights or {}
+        for name in self.data.own_windows:
+            if name not in weights or len(self.data.own_windows) == len(weights):
+                raise ConfigError(
+                    f"data.own_windows names {name!r} and objective.weights {sorted(weights)}: expected objectives "
+                    "that are summed, and at least one more that reads the windows described in data"
+                )
         machines = max(1, len(host_list(self.hosts)))
-        if machines * self.processes > self.data.min_windows:
+        fewest = min(d.min_windows for d in (self.data, *map(self.data.of, self.data.own_windows)))
+        if machines * self.processes > fewest:
             on = f" on each of {machines} hosts" if self.hosts else ""
             raise ConfigError(
-                f"processes is {self.processes}{on}: at most data.min_windows={self.data.min_windows} in all, so that "
-                "each has a window"
+                f"processes is {self.processes}{on}: at most data.min_windows={fewest} in all, so that each has a "
+                "window"
             )
 
     @property
@@ -362,5 +373,9 @@ class PretrainSettings(Limited):
             del whole["objective"]["masked"]
         if not self.data.held_out_time:
             del whole["data"]["held_out_time"], whole["data"]["held_out_gap"]
+        if not self.data.own_windows:
+            del whole["data"]["own_windows"]
+        if not self.model.population_patch_length:
+            del whole["model"]["population_patch_length"]
         names = ("steps", "seed", "precision", "model", "data", "objective", "optimizer")
         return {name: whole[name] for name in names} | {"windows": WINDOWS}

@@ -11,7 +11,7 @@ import torch
 from foundation.common.errors import FoundationError
 from foundation.data.batch import WindowBatch
 from foundation.data.steps.step import StepWindows
-from foundation.objectives.parts.rows import unit_embeddings
+from foundation.objectives.parts.rows import population_embeddings, unit_embeddings
 from foundation.training.distributed.process_messages import Control
 from foundation.training.run_folder import RunFolder
 
@@ -82,13 +82,17 @@ class Skips:
 
 @torch.no_grad()
 def find_suspects(
-    module: Any, views: list[WindowBatch], windows: StepWindows, paths: Sequence[str], control: Control
+    module: Any,
+    views: Sequence[list[WindowBatch]],
+    windows: Sequence[StepWindows],
+    paths: Sequence[str],
+    control: Control,
 ) -> tuple[str, list[str]]:
     """Windows whose input or embedding is not finite; where there are none, all windows of the step.
 
     Args:
         module: encoder and objective.
-        views: this process's share of the step, on the device.
+        views: for each of the objectives that share windows, this process's share of the step, on the device.
         windows: what the views were read from.
         paths: of the plan's recordings.
         control: to the other processes; all must call this.
@@ -97,9 +101,11 @@ def find_suspects(
         ``input``, ``embedding`` or ``batch``, and the windows in words.
     """
     # Embeddings first: every process must run the model equally often, whatever the others found.
-    bad_embedding = _each(_embeddings(module, view) for view in views)
-    bad_input = _each(view.x_BNT for view in views)
-    lines = in_words(windows, paths)
+    bad_embedding, bad_input, lines = list[bool](), list[bool](), list[str]()
+    for (_, objective), some, read in zip(module.objective.sharing, views, windows, strict=True):
+        bad_embedding += _each(_embeddings(module, view, objective.stream) for view in some)
+        bad_input += _each(view.x_BNT for view in some)
+        lines += in_words(read, paths)
     for kind, bad_B in (("input", bad_input), ("embedding", bad_embedding)):
         found = _of_all(control, [line for line, bad in zip(lines, bad_B, strict=True) if bad])
         if found:
@@ -107,9 +113,9 @@ def find_suspects(
     return all_of(windows, paths, control)
 
 
-def all_of(windows: StepWindows, paths: Sequence[str], control: Control) -> tuple[str, list[str]]:
+def all_of(windows: Sequence[StepWindows], paths: Sequence[str], control: Control) -> tuple[str, list[str]]:
     """Return ``batch``, and all windows of the step in words. All processes call it with their shares."""
-    return "batch", _of_all(control, in_words(windows, paths))
+    return "batch", _of_all(control, [line for read in windows for line in in_words(read, paths)])
 
 
 def in_words(windows: StepWindows, paths: Sequence[str]) -> list[str]:
@@ -128,10 +134,12 @@ def _of_all(control: Control, names: list[str]) -> list[str]:
     return [name for part in control.of_all(names) for name in part]
 
 
-def _embeddings(module: Any, view: WindowBatch) -> torch.Tensor:
+def _embeddings(module: Any, view: WindowBatch, stream: str) -> torch.Tensor:
     training = module.training
     module.eval()
     try:
+        if stream == "population" and view.population_row_BN is not None:
+            return population_embeddings(module.model, view)
         return unit_embeddings(module.model, view)
     except (AttributeError, TypeError):  # an encoder that has no embedding of units
         return torch.zeros(len(view), 1)

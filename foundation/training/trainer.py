@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from foundation.common.output.progress import Progress
-from foundation.data import Loader, StepBatch, StepPlan
+from foundation.data import Loader, StepBatch
 from foundation.models.population_stream import PopulationPlaces
 from foundation.store.catalog import Catalog
 from foundation.training.batches import Batches
@@ -27,6 +27,7 @@ from foundation.training.monitor.training_reports import Reports
 from foundation.training.monitor.watchdog import Watchdog
 from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.run_folder import RunFolder
+from foundation.training.run_plan import run_plan
 from foundation.training.seen_windows import name_windows
 from foundation.training.skipped_steps import Skips, all_of, find_suspects
 from foundation.training.surround_fitting import fit_surroundings
@@ -53,28 +54,27 @@ class Trainer:
         self.control = Control(settings.safety.timeout)
         build = partial(build_module, settings, measured_rates(settings, self.catalog))
         module = build()
-        bins = getattr(module.model.config, "patch_length", 1)
-        spec = module.objective.view_spec
-        name_windows(module.model.config, settings, spec, self.catalog)
-        self.plan = StepPlan(self.catalog, settings.data, spec, bins_per_token=bins, seed=settings.seed)
+        self.together = len(module.objective.sharing)
+        name_windows(module.model.config, settings, module.objective.view_spec, self.catalog)
+        self.plan = run_plan(self.catalog, settings.data, module.objective, module.model.config, settings.seed)
         self.loader = Loader(
             self.catalog,
             self.plan,
             rank=self.rank,
             world=self.world,
             workers=settings.data.workers,
-            prefetch=settings.data.prefetch,
+            prefetch=settings.data.prefetch * self.together,
             cache_bytes=settings.data.cache_bytes,
             total_steps=settings.steps,
         )
         self.validator = None
         if settings.validation.every:
-            self.validator = Validator(settings, self.catalog, held_out, self.plan, self.control, build)
+            self.validator = Validator(settings, self.catalog, held_out, self.control, build)
         self.engine = build_engine(module, settings)
         self.identity = {**settings.identity(), "recordings": recordings_digest(self.catalog)}
         self.checkpoints = checkpoints_of(settings)
         self.saver = Saver(self.checkpoints, self.control, settings, self.identity)
-        self.reports = Reports(self.folder, self.control, bins)
+        self.reports = Reports(self.folder, self.control)
         self.skips = Skips(settings.safety.max_skipped)
         self.paths = self.loader.records.texts("path")
         self.places = PopulationPlaces(module.model.config, self.plan.recordings)
@@ -134,7 +134,7 @@ class Trainer:
             shown = None
             if self.rank == 0:
                 shown = stack.enter_context(Progress(settings.steps, "pretraining", "steps", start=first))
-            batches = Batches(self.loader, first, settings.steps, settings.safety)
+            batches = Batches(self.loader, first, settings.steps, settings.safety, self.together)
             stack.callback(batches.close)
             done = self._train_steps(first, batches, shown)
             self.watchdog.pause()
@@ -200,14 +200,14 @@ class Trainer:
         self.reports.throughput.began += time.perf_counter() - began  # it is no training
         return found
 
-    def _step_and_count(self, batch: StepBatch, waited: float, measured: bool) -> dict[str, float]:
+    def _step_and_count(self, batch: list[StepBatch], waited: float, measured: bool) -> dict[str, float]:
         if measured and self.rank == 0:
             metrics = self.reports.throughput.measure(
-                lambda: self.step(batch), batch.views, self.engine.device, self.settings.precision
+                lambda: self.step(batch), batch, self.engine.device, self.settings.precision
             )
         else:
             metrics = self.step(batch)
-        self.reports.throughput.add(batch.views, waited)
+        self.reports.throughput.add(batch, waited)
         return metrics
 
     def _stop_if_asked(self, step: int, batches: Batches | None = None) -> None:
@@ -220,24 +220,30 @@ class Trainer:
         unread = batches.failure if batches is not None else None
         stop_if_asked(step, self.control, self.saver, asked=asked, unread=unread, save=save)
 
-    def step(self, batch: StepBatch) -> dict[str, float]:
+    def step(self, batches: list[StepBatch]) -> dict[str, float]:
         """Make one update from this process's share of a step; a step that cannot count is skipped and counted.
+
+        Args:
+            batches: of the step, one for each of the objectives that share windows.
 
         Raises:
             FoundationError: if too many steps in a row were skipped.
         """
-        context = batch.context.to(self.engine.device)
-        views = [self.places.placed(view.to(self.engine.device).cast()) for view in batch.views]
-        metrics, moved = update(self.engine, views, context, self.settings, self.rank)
+        views = [[self.places.placed(view.to(self.engine.device).cast()) for view in b.views] for b in batches]
+        contexts = [batch.context.to(self.engine.device) for batch in batches]
+        metrics, moved = update(self.engine, list(zip(views, contexts, strict=True)), self.settings, self.rank)
         if moved:
             self.skips.in_row = 0
         else:
             quiet = self.engine.module.quiet
+            windows = [batch.windows for batch in batches]
             if quiet:
-                suspects = all_of(batch.windows, self.paths, self.control)
+                suspects = all_of(windows, self.paths, self.control)
             else:
-                suspects = find_suspects(self.engine.module, views, batch.windows, self.paths, self.control)
-            self.skips.add(batch.step, metrics, *suspects, folder=self.folder if self.rank == 0 else None, quiet=quiet)
+                suspects = find_suspects(self.engine.module, views, windows, self.paths, self.control)
+            self.skips.add(
+                batches[0].step, metrics, *suspects, folder=self.folder if self.rank == 0 else None, quiet=quiet
+            )
         return metrics | {"skipped_steps": float(self.skips.total)}
 
     def _save(self, step: int) -> None:

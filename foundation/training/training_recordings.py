@@ -32,14 +32,16 @@ def recordings_digest(catalog: Catalog) -> str:
 def choose_recordings(settings: PretrainSettings, catalog: Catalog) -> tuple[Catalog, Catalog]:
     """Recordings to train on and recordings that are held out.
 
-    A model whose tokens are of intervals takes recordings with spike times alone.
+    A model whose tokens are of intervals takes recordings with spike times alone, unless objectives read windows of
+    their own: then each plan of windows chooses.
 
     Raises:
         ConfigError: if there is none of either, the objective is made for one population and that is not what the
             run draws, or time is held out that no recording has.
     """
     check_held_out_time(settings.data.held_out_time, catalog)
-    if settings.model.tokens == "intervals" and settings.objective.own_config() is None:
+    intervals = settings.model.tokens == "intervals" and settings.objective.own_config() is None
+    if intervals and not settings.data.own_windows:
         catalog = _with_spikes(catalog)
     training, held_out = split(catalog, settings.validation.held_out)
     if settings.objective.title == "masked" and settings.validation.every:

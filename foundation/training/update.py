@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from foundation.data.batch import WindowBatch
-from foundation.data.steps.step import StepContext
+from foundation.objectives.combined import Share
 from foundation.training.distributed.engine import set_learning_rate, take_step
 from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.schedule import learning_rate
 
 
 def update(
-    engine: Any, views: list[WindowBatch], context: StepContext, settings: PretrainSettings, rank: int
+    engine: Any, shares: Sequence[Share], settings: PretrainSettings, rank: int
 ) -> tuple[dict[str, float], bool]:
     """Forward, backward, and a step of the optimiser; all processes call it.
 
@@ -25,21 +25,22 @@ def update(
 
     Args:
         engine: DeepSpeed's engine around a `PretrainModule`.
-        views: this process's share of the step's windows, on the device.
-        context: whose windows these are.
+        shares: this process's windows of the step on the device, and whose they are; further ones for objectives that
+            read windows of their own.
         settings: of the run.
         rank: of this process.
 
     Returns:
         The objective's terms with ``learning_rate`` and ``gradient_norm``, and whether the weights were moved.
     """
+    (views, context), *others = shares
     step = context.step
     rate = learning_rate(step, settings.steps, settings.optimizer)
     set_learning_rate(engine, rate)
     # Dropout depends on seed, step and process only, so that a resumed run draws what the first would have.
     torch.manual_seed(int.from_bytes(hashlib.sha256(f"{settings.seed}/{step}/{rank}".encode()).digest()[:7]))
     buffers = [(buffer, buffer.detach().clone()) for buffer in engine.module.buffers()]
-    terms = engine(views, context)
+    terms = engine(views, context, others)
     loss = terms["loss"]
     if engine.module.quiet:  # in every process: rows are of the global batch
         engine.empty_partition_cache()  # under ZeRO 3, what the backward pass would have let go of

@@ -57,6 +57,7 @@ def unit_problem(y_S, animals, units):
         readers=None,
         bin_width=0.1,
         n_bins=1,
+        bins_per_token=1,
         windows=1,
         seed=0,
     )

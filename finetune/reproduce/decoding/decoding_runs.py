@@ -68,7 +68,7 @@ def run_decoding(settings: DecodingTable, catalog: Catalog, table: Path) -> None
     torch.set_num_threads(settings.threads)
     chosen = catalog.select([find_named(catalog, subject).id for subject in settings.subjects])
     models = PretrainedModels(settings.pretrain, chosen, catalog, weights_folder(settings.models), [])
-    targets = find_targets(settings, chosen, models.settings(0).model.patch_length)
+    targets = find_targets(settings, chosen, models.settings(0).model.config().population_patch)
     models = replace(models, held_out=held_out_blocks(targets, settings.folds))
     runs = list(planned(settings, targets, models))
     known = read_all(table)
@@ -96,7 +96,8 @@ def find_targets(settings: DecodingTable, catalog: Catalog, bins_per_token: int)
         ConfigError: if an animal has none of the labels.
         FoundationError: if labels cannot be read.
     """
-    sources = Sources(catalog, ReaderCache(catalog), settings.windows, bins_per_token, settings.folds, 0)
+    bins = bins_per_token, bins_per_token
+    sources = Sources(catalog, ReaderCache(catalog), settings.windows, *bins, settings.folds, 0)
     found = behavior.find(sources)
     if found.failed:
         raise FoundationError(f"{found.failed[0].target}: {found.failed[0].reason}")

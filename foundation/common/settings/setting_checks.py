@@ -141,6 +141,7 @@ def check_shape(
     mlp_ratio: float,
     gated_mlp: bool,
     patch_length: int,
+    population_patch_length: int,
     tokens: str,
     dropout: float,
     rotary_shortest: float,
@@ -161,6 +162,12 @@ def check_shape(
     check_whole(1, dim=dim, heads=heads, patch_length=patch_length)
     check_whole(0, individual_layers=individual_layers, interaction_layers=interaction_layers)
     check_whole(0, time_layers=time_layers, inducing_points=inducing_points, population_layers=population_layers)
+    check_whole(0, population_patch_length=population_patch_length)
+    if population_patch_length and patch_length % population_patch_length:
+        raise ConfigError(
+            f"population_patch_length is {population_patch_length} and patch_length {patch_length}: expected 0 (the "
+            "same) or a divisor of patch_length, so that a unit's token holds whole tokens of the population"
+        )
     if causal and not population_layers:
         raise ConfigError("causal is true and population_layers 0: the population stream is what it is for")
     if dim % heads or (dim // heads) % 2:

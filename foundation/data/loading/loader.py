@@ -152,7 +152,7 @@ class Loader:
             step=windows.step,
             steps=self.total_steps,
             surround_VBS=surround_VBS,
-            bins_per_token=self.share.bins_per_token,
+            bins_per_token=windows.bins_per_token or self.share.bins_per_token,
         )
         return StepBatch(views, windows, context)
 

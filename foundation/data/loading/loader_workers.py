@@ -47,7 +47,8 @@ class Share:
         """Return the windows of a step, and a batch for each of their views."""
         windows = plan.windows(step, self.rank, self.world)
         read = reader.read_packed if self.packed else reader.read
-        return windows, [read(table, bins_per_token=self.bins_per_token) for table in windows.tables]
+        bins = windows.bins_per_token or self.bins_per_token
+        return windows, [read(table, bins_per_token=bins) for table in windows.tables]
 
 
 class Steps(Dataset):

@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_limits import Count, Limited, at_least, between
 
 WINDOWS = 3  # raised whenever a seed draws other windows than before: a run that was begun before does not go on
+
+
+@dataclass(frozen=True)
+class OwnWindows(Limited):
+    """Windows of one objective among several; what is null is as in `DataSettings`.
+
+    Args:
+        bin_widths: seconds of a bin.
+        tokens_per_step: budget of the objective's windows, beside that of the others.
+        min_windows: windows in a batch at least.
+        max_units: units of a window at most.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    section = "data.own_windows."
+    bin_widths: list[float] | None = None
+    tokens_per_step: Annotated[int | None, at_least(1)] = None
+    min_windows: Annotated[int | None, at_least(1)] = None
+    max_units: Annotated[int | None, at_least(1)] = None
 
 
 @dataclass(frozen=True)
@@ -29,6 +50,8 @@ class DataSettings(Limited):
         held_out_time: recording id -> ``[start, end]`` seconds of each interval that training leaves out: no window
             touches it, and rates of units are measured without it.
         held_out_gap: seconds that windows keep from held-out time; null: the longest window of the recording.
+        own_windows: name of an objective -> its own windows, where objectives are summed: those of seconds of single
+            units, for example, beside those of whole populations. The others share the windows described above.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -44,6 +67,7 @@ class DataSettings(Limited):
     workers: Annotated[int, between(0, 256)] = 0
     held_out_time: dict[str, list[list[float]]] = field(default_factory=dict)
     held_out_gap: Annotated[float | None, at_least(0)] = None
+    own_windows: dict[str, OwnWindows] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,3 +82,16 @@ class DataSettings(Limited):
                 raise ConfigError(f"data.held_out_time has no interval for {name!r}: expected [start, end] pairs")
         if not self.bin_widths or any(not 1e-4 <= w <= 3600 for w in self.bin_widths):
             raise ConfigError(f"bin_widths is {self.bin_widths}: one or more, each from 0.0001 to 3600 seconds")
+        for name in self.own_windows:
+            self.of(name)
+
+    def of(self, name: str) -> DataSettings:
+        """Return the settings of an objective's own windows.
+
+        Example:
+            >>> settings = DataSettings(own_windows={"masked": OwnWindows(bin_widths=[0.1])})
+            >>> settings.of("masked").bin_widths, settings.of("masked").max_units
+            ([0.1], 64)
+        """
+        own = {key: value for key, value in vars(self.own_windows[name]).items() if value is not None}
+        return replace(self, own_windows={}, **own)

@@ -26,6 +26,7 @@ class StepWindows:
         tables: V tables, one for each view.
         start_VB: ``(V, B)`` float64 seconds, as they were drawn: before they were rounded to nanoseconds.
         seconds_VB: ``(V, B)`` float64, the length of each view.
+        bins_per_token: time is padded to a multiple of this; 0: of the loader's own number.
     """
 
     step: int
@@ -33,6 +34,7 @@ class StepWindows:
     tables: list[WindowTable]
     start_VB: np.ndarray
     seconds_VB: np.ndarray
+    bins_per_token: int = 0
 
     @classmethod
     def of(cls, step: int, item_B: np.ndarray, tables: list[WindowTable]) -> StepWindows:

@@ -170,6 +170,7 @@ class StepPlan:
         spec: the views that the objective asks for.
         bins_per_token: bins that make one token.
         seed: of everything drawn.
+        spike_times: only recordings of spike times that are no coarser than a bin, as tokens of intervals need them.
 
     Raises:
         ConfigError: if the budget cannot hold the least number of windows, or time is held out that leaves nothing of
@@ -178,7 +179,14 @@ class StepPlan:
     """
 
     def __init__(
-        self, catalog: Catalog, settings: DataSettings, spec: ViewSpec, *, bins_per_token: int, seed: int
+        self,
+        catalog: Catalog,
+        settings: DataSettings,
+        spec: ViewSpec,
+        *,
+        bins_per_token: int,
+        seed: int,
+        spike_times: bool = False,
     ) -> None:
         self.settings, self.spec, self.bins_per_token, self.seed = settings, spec, bins_per_token, seed
         self.surround: SurroundSettings | None = spec.surround
@@ -200,20 +208,28 @@ class StepPlan:
         )
         self._n_units_R, self._resolution_R = n_units_R, resolution_R
         token_W = np.array(settings.bin_widths) * bins_per_token
+        fine_RW = np.ones((len(catalog), len(token_W)), dtype=bool)
+        if spike_times:
+            fine_RW = resolution_R[:, None] <= np.array(settings.bin_widths) * (1 + 1e-9)
+            fine_RW &= np.array(self._records.texts("kind"))[:, None] == "spikes"
         fits_RW, longest_RW = _fits(token_W, resolution_R, interval_R, spec)
+        fits_RW &= fine_RW
         if settings.held_out_time:
             seconds_R, interval_R = self._hold_out(seconds_R.copy(), interval_R.copy(), token_W, fits_RW)
             fits_RW, longest_RW = _fits(token_W, resolution_R, interval_R, spec)
+            fits_RW &= fine_RW
         fits_R = np.asarray(fits_RW.any(axis=1))
         self.left_out = self._records.select(~fits_R).texts("path")
         weight_R = np.where(fits_R & (n_units_R > 0), (n_units_R * seconds_R) ** settings.weight_power, 0.0)
         if not weight_R.sum() > 0:
             raise StoreError(
                 f"none of the {len(catalog)} recordings holds a window of {spec.min_tokens} tokens at bin widths "
-                f"{settings.bin_widths} s: give shorter views or other bin widths"
+                f"{settings.bin_widths} s{', and spike times as fine' if spike_times else ''}: give shorter views or "
+                "other bin widths"
             )
         for path in self.left_out:
-            log.warning("%s is left out: no window of %d tokens fits its observed time", path, spec.min_tokens)
+            why = ", or it has no spike times as fine as a bin" if spike_times else ""
+            log.warning("%s is left out: no window of %d tokens fits its observed time%s", path, spec.min_tokens, why)
         cumulative_R = np.cumsum(weight_R)
         self.outline = Outlines(
             cumulative_R=cumulative_R / cumulative_R[-1],

@@ -6,7 +6,7 @@ import atexit
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
@@ -22,6 +22,7 @@ from foundation.models import EIT
 from foundation.models.batch_norm import GlobalBatchNorm
 from foundation.models.learning_rates import param_groups
 from foundation.objectives import Objective, build_objective, own_model
+from foundation.objectives.combined import OwnWindowsSum, Share
 from foundation.objectives.parts.rows import TooFewRowsError
 from foundation.training.distributed.rendezvous import Joining, free_port, leave_store_of_torchrun
 from foundation.training.gradient_accumulation import InParts
@@ -49,14 +50,27 @@ class PretrainModule(nn.Module):
         self.model, self.objective, self.precision, self.parts = model, objective, precision, parts
         self.quiet = ""
 
-    def forward(self, views: list[WindowBatch], context: StepContext | None = None) -> dict[str, torch.Tensor]:
-        """The objective's terms; of a batch with too little to compare a ``loss`` alone, NaN and without a gradient."""
+    def forward(
+        self, views: list[WindowBatch], context: StepContext | None = None, others: Sequence[Share] = ()
+    ) -> dict[str, torch.Tensor]:
+        """The objective's terms; of a batch with too little to compare a ``loss`` alone, NaN and without a gradient.
+
+        Args:
+            views: windows of the step.
+            context: whose windows these are.
+            others: windows that some of several objectives read alone, and whose they are.
+        """
+        terms: dict[str, torch.Tensor]
         kind = next(self.parameters()).device.type
         cast = torch.autocast(kind, dtype=torch.bfloat16) if self.precision == "bf16" else nullcontext()
         with cast:
-            model = self.model if self.parts == 1 else InParts(self.model, self.parts)
+            model: Any = self.model if self.parts == 1 else InParts(self.model, self.parts)
             try:
-                terms: dict[str, torch.Tensor] = self.objective(model, views, context)
+                if isinstance(self.objective, OwnWindowsSum):
+                    assert context is not None
+                    terms = self.objective.over(model, [(views, context), *others])
+                else:
+                    terms = self.objective(model, views, context)
                 self.quiet = ""
             except TooFewRowsError as error:  # DeepSpeed's hooks want to see the end of every forward pass
                 self.quiet = str(error)
@@ -75,7 +89,8 @@ def build_module(settings: PretrainSettings, log_rates: Mapping[str, torch.Tenso
     model = own_model(settings.objective) or EIT(settings.model.config())
     if log_rates and isinstance(model, EIT):
         model.add_populations(log_rates)
-    objective = build_objective(settings.objective, getattr(model.config, "dim", settings.model.dim), model)
+    dim = getattr(model.config, "dim", settings.model.dim)
+    objective = build_objective(settings.objective, dim, model, settings.data.own_windows)
     if settings.engine.activation_checkpointing:
         if not getattr(model, "supports_gradient_checkpointing", False):
             raise ConfigError(f"engine.activation_checkpointing: {type(model).__name__} cannot do it")

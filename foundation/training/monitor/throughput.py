@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from foundation.common.private_names import CPU_ATTENTION, CPU_ATTENTION_BACKWARD
 from foundation.data.batch import WindowBatch
+from foundation.data.steps.step import StepBatch
 from foundation.training.distributed.process_messages import Control
 
 Shape = tuple[int, ...]
@@ -34,14 +36,9 @@ ATTENTION = {
 
 
 class Throughput:
-    """Counts what went through since it was last asked.
+    """Counts what went through since it was last asked."""
 
-    Args:
-        bins_per_token: bins that make one token.
-    """
-
-    def __init__(self, bins_per_token: int) -> None:
-        self.bins_per_token = bins_per_token
+    def __init__(self) -> None:
         self.flops_per_token = 0.0
         self.peak = 0.0
         self._start()
@@ -51,13 +48,14 @@ class Throughput:
         self.steps, self.windows, self.tokens, self.samples = 0, 0, 0, 0
         self.waited, self.stalled = 0.0, 0.0
 
-    def add(self, views: list[WindowBatch], waited: float) -> None:
+    def add(self, batches: Sequence[StepBatch], waited: float) -> None:
         """One step's share of this process, and the seconds that it waited for data."""
         self.steps += 1
-        self.windows += len(views[0])
-        samples = sum(count_samples(view) for view in views)
-        self.samples += samples
-        self.tokens += samples // self.bins_per_token
+        self.windows += sum(map(len, batches))
+        for batch in batches:
+            samples = sum(count_samples(view) for view in batch.views)
+            self.samples += samples
+            self.tokens += samples // batch.context.bins_per_token
         self.waited += waited
 
     def figures(self, control: Control) -> dict[str, float]:
@@ -84,11 +82,13 @@ class Throughput:
         self._start()
         return found
 
-    def measure(self, step: Any, views: list[WindowBatch], device: torch.device, precision: str) -> Any:
+    def measure(self, step: Any, batches: Sequence[StepBatch], device: torch.device, precision: str) -> Any:
         """Run a step while counting its FLOPs, and time a large matrix product to compare with."""
         with FlopCounterMode(display=False, custom_mapping=ATTENTION) as counter:
             result = step()
-        tokens = sum(count_samples(view) for view in views) // self.bins_per_token
+        tokens = sum(
+            sum(count_samples(view) for view in batch.views) // batch.context.bins_per_token for batch in batches
+        )
         self.flops_per_token = counter.get_total_flops() / max(tokens, 1)
         self.peak = product_flops(device, torch.bfloat16 if precision == "bf16" else torch.float32)
         return result

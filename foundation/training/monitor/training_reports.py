@@ -20,12 +20,11 @@ class Reports:
     Args:
         folder: of the run.
         control: to the other processes.
-        bins_per_token: bins that make one token.
     """
 
-    def __init__(self, folder: RunFolder, control: Control, bins_per_token: int) -> None:
+    def __init__(self, folder: RunFolder, control: Control) -> None:
         self.folder, self.control = folder, control
-        self.throughput = Throughput(bins_per_token)
+        self.throughput = Throughput()
         self.latest: dict[str, float] = {}
         self._known: str | None = None
         self._tracker: Tracker | None = None

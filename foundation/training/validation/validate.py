@@ -13,7 +13,7 @@ import torch
 
 from foundation.common.errors import ConfigError, StoreError
 from foundation.common.retry import retried
-from foundation.data import Loader, StepPlan
+from foundation.data import Loader, StepBatch
 from foundation.embedding.frozen_embeddings import embed_units
 from foundation.evaluation.ridge_readout import ridge_accuracy
 from foundation.models.population_stream import PopulationPlaces
@@ -23,6 +23,7 @@ from foundation.training.distributed.deepspeed_state import weights
 from foundation.training.distributed.engine import PretrainModule
 from foundation.training.distributed.process_messages import Control
 from foundation.training.pretrain_settings import PretrainSettings
+from foundation.training.run_plan import run_plan
 from foundation.training.surround_fitting import fit_surroundings
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,6 @@ class Validator:
     Args:
         settings: of the run.
         training, held_out: recordings.
-        plan: of training, for the shape of windows.
         control: to the other processes.
         build: makes the encoder and objective anew.
     """
@@ -68,14 +68,17 @@ class Validator:
         settings: PretrainSettings,
         training: Catalog,
         held_out: Catalog,
-        plan: StepPlan,
         control: Control,
         build: Callable[[], PretrainModule],
     ) -> None:
         self.settings, self.training, self.held_out, self.control = settings, training, held_out, control
-        bins = plan.bins_per_token
+        self.build = build
+        self._module = build()
+        self.together = len(self._module.objective.sharing)
         # Another seed than training's: windows are drawn otherwise, and the same at every validation.
-        own = StepPlan(held_out, settings.data, plan.spec, bins_per_token=bins, seed=settings.seed + 1)
+        own = run_plan(
+            held_out, settings.data, self._module.objective, self._module.model.config, seed=settings.seed + 1
+        )
         self.loader = Loader(
             held_out,
             own,
@@ -84,8 +87,6 @@ class Validator:
             prefetch=0,
             cache_bytes=settings.data.cache_bytes,
         )
-        self.build = build
-        self._module: PretrainModule | None = None
         self._failure = ""
 
     def prepare(self) -> None:
@@ -105,10 +106,16 @@ class Validator:
         losses = []
         try:
             for step in range(steps):
-                batch = self._read(partial(self.loader.load, step))
+                batches = self._read(partial(self._load, step))
                 self._agree()
-                views = [places.placed(view.to(engine.device).cast()) for view in batch.views]
-                loss = float(module(views, batch.context.to(engine.device))["loss"])
+                shares = [
+                    (
+                        [places.placed(view.to(engine.device).cast()) for view in batch.views],
+                        batch.context.to(engine.device),
+                    )
+                    for batch in batches
+                ]
+                loss = float(module(*shares[0], shares[1:])["loss"])
                 if module.quiet:
                     log.warning("step %d of %d of the validation does not count: %s", step + 1, steps, module.quiet)
                 else:
@@ -121,6 +128,10 @@ class Validator:
             return {}
         # What the first process measured counts, so that all decide alike.
         return {name: float(value) for name, value in self.control.of_first(found).items()}
+
+    def _load(self, step: int) -> list[StepBatch]:
+        """The batches of a step, one for each of the objectives that share windows."""
+        return [self.loader.load(step * self.together + place) for place in range(self.together)]
 
     def _read(self, action: Callable[[], Any]) -> Any:
         """What ``action`` reads, in the end; None if it cannot be read, which `_agree` then says to all."""
@@ -142,8 +153,7 @@ class Validator:
 
     def _copy_of(self, engine: Any) -> PretrainModule:
         whole = weights(engine)
-        if self._module is None:
-            self._module = self.build().to(engine.device)
+        self._module.to(engine.device)
         self._module.load_state_dict(whole)
         # No dropout in the encoder; the objective's normalisation is over the batch, as in training.
         self._module.objective.train()

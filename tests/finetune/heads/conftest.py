@@ -74,7 +74,7 @@ def sources(tmp_path_factory):
     store = Store(str(tmp_path_factory.mktemp("rows") / "store"), create=True)
     write_recording(store, recording)
     catalog = Catalog.build(store)
-    return Sources(catalog, ReaderCache(catalog), WindowSettings(), bins_per_token=5, folds=3, seed=0)
+    return Sources(catalog, ReaderCache(catalog), WindowSettings(), 5, 5, folds=3, seed=0)
 
 
 @pytest.fixture(scope="session")

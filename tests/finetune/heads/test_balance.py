@@ -32,6 +32,7 @@ def unit_problem(catalog, sizes, y_S):
         readers=ReaderCache(catalog),
         bin_width=0.05,
         n_bins=40,
+        bins_per_token=4,
         windows=8,
         seed=0,
     )
@@ -42,7 +43,7 @@ def rare_share(problem, tokens):
     rng, total = np.random.default_rng(0), np.zeros(2)
     drawn = 0
     while drawn < WINDOWS:
-        batch, picked = problem.draw(np.arange(20), tokens, rng, bins_per_token=4)
+        batch, picked = problem.draw(np.arange(20), tokens, rng)
         drawn += len(batch.x_BNT)
         total += np.bincount(problem.labels.y_S[picked.samples], picked.weight, minlength=2)
     return total[1] / total.sum()

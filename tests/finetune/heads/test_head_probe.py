@@ -30,6 +30,7 @@ def test_a_readout_takes_no_feature_and_no_value_that_is_not_finite(make_recordi
         readers=lambda _: ActivityReader(stored),
         bin_width=0.1,
         n_bins=60,
+        bins_per_token=1,
         windows=4,
         seed=0,
     )

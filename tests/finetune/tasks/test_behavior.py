@@ -43,7 +43,7 @@ def sources(tmp_path):
         store = Store(str(tmp_path / "store"), create=True)
         write_recording(store, recording)
         catalog = Catalog.build(store)
-        return Sources(catalog, ReaderCache(catalog), WindowSettings(), bins_per_token=2, folds=folds, seed=0)
+        return Sources(catalog, ReaderCache(catalog), WindowSettings(), 2, 2, folds=folds, seed=0)
 
     return build
 

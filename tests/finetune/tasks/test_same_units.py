@@ -38,6 +38,7 @@ def problem(tmp_path, *recordings):
         readers=None,
         bin_width=0.1,
         n_bins=1,
+        bins_per_token=1,
         windows=1,
         seed=0,
     )

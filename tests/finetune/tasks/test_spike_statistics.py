@@ -57,6 +57,7 @@ def test_they_are_an_alternative_of_the_floor_where_there_are_spike_times(catalo
         readers=ReaderCache(catalog),
         bin_width=0.1,
         n_bins=10,
+        bins_per_token=1,
         windows=8,
         seed=0,
     )

@@ -1,0 +1,54 @@
+"""The windows of a run: one plan, or one for each of the objectives that read windows of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from foundation.data import StepPlan
+from foundation.data.steps.data_settings import DataSettings
+from foundation.data.steps.plans_in_turn import PlansInTurn
+from foundation.objectives import Objective
+from foundation.store.catalog import Catalog
+
+
+def run_plan(
+    catalog: Catalog, data: DataSettings, objective: Objective, config: Any, seed: int
+) -> StepPlan | PlansInTurn:
+    """Return the plan of an objective's windows.
+
+    Args:
+        catalog: the recordings.
+        data: which windows a step draws.
+        objective: asks for views.
+        config: of the model.
+        seed: of everything drawn.
+
+    Raises:
+        ConfigError: if a budget cannot hold the least number of windows.
+        StoreError: if no recording has a window that fits.
+    """
+    plans = [
+        StepPlan(
+            catalog,
+            data.of(name) if name else data,
+            part.view_spec,
+            bins_per_token=bins_per_token(config, part.stream),
+            seed=seed,
+            spike_times=part.stream == "units" and getattr(config, "tokens", "bins") == "intervals",
+        )
+        for name, part in objective.sharing
+    ]
+    return plans[0] if len(plans) == 1 else PlansInTurn(plans)
+
+
+def bins_per_token(config: Any, stream: str) -> int:
+    """Return how many bins make one token of a stream, ``units`` or ``population``; 1 for a model without tokens.
+
+    Example:
+        >>> from foundation.models import EITConfig
+        >>> config = EITConfig(patch_length=20, population_patch_length=4)
+        >>> bins_per_token(config, "units"), bins_per_token(config, "population")
+        (20, 4)
+    """
+    patch = int(getattr(config, "patch_length", 1))
+    return int(getattr(config, "population_patch", patch)) if stream == "population" else patch
