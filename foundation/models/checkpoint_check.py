@@ -126,7 +126,8 @@ def check_numbers(path: Path, given: dict[str, Any], shapes: dict[str, tuple[int
     """
     most = max([HARMLESS, len(shapes), *(size for shape in shapes.values() for size in shape)])
     for key, number in _numbers(given):
-        if key == "patch_length" and given.get("tokens") == "intervals" and 0 < number <= LONGEST_TOKEN:
+        long = key == "population_patch_length" or (key == "patch_length" and given.get("tokens") == "intervals")
+        if long and 0 <= number <= LONGEST_TOKEN:
             continue  # no weight has this size, and nothing is built of it
         if key.startswith("preprocessing."):
             continue  # the configuration has limits of its own for them
