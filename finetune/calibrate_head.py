@@ -124,8 +124,8 @@ def _problem(head: Head, catalog: Catalog, recording: StoredRecording) -> Window
         behavior_token=token, behavior_tokens=tokens, max_trial_tokens=tokens, sleep_token=token, sleep_tokens=tokens,
         max_lag=lag, causal=windows.causal,
     )  # fmt: skip
-    only = catalog.select([recording.id])
-    sources = Sources(only, ReaderCache(only), given, windows.bins_per_token, FOLDS, windows.seed)
+    only, bins = catalog.select([recording.id]), windows.bins_per_token
+    sources = Sources(only, ReaderCache(only), given, bins, bins, FOLDS, windows.seed)
     found = TASKS[head.task](sources)
     name = series_name(head)
     for problem in found.problems:

@@ -52,7 +52,7 @@ def with_new_rows(
         rates = log_rates(recording.firing_rates(), recording.is_counts)
         changed.add_populations({recording.id: rates}, freeze_rest=True)
         starts, tokens_W, _ = cut_windows(reader.domain, token_seconds, tokens)
-        _train(changed, reader, starts, tokens_W, token_seconds / model.config.patch_length, seed, updates)
+        _train(changed, reader, starts, tokens_W, token_seconds / model.config.population_patch, seed, updates)
     return changed.requires_grad_(True).eval()
 
 
@@ -77,15 +77,15 @@ def _train(
     def loss_of(update: int) -> torch.Tensor:
         model.train()
         chosen = np.sort(rng.choice(usable, min(WINDOWS, len(usable)), replace=False))
-        table = reader.table(starts[chosen], tokens_W[chosen] * model.config.patch_length, bin_width)
-        view = places.placed(reader.read(table, bins_per_token=model.config.patch_length, dtype=torch.float32))
+        table = reader.table(starts[chosen], tokens_W[chosen] * model.config.population_patch, bin_width)
+        view = places.placed(reader.read(table, bins_per_token=model.config.population_patch, dtype=torch.float32))
         context = StepContext(
             torch.arange(len(view)),
             torch.zeros(len(view), dtype=torch.int64),
             seed=seed,
             step=update,
             steps=updates,
-            bins_per_token=model.config.patch_length,
+            bins_per_token=model.config.population_patch,
         )
         terms, _ = objective.losses(model, [view], context)
         told.append(float(terms["bits_units"]))

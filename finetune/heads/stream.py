@@ -115,7 +115,7 @@ class _CausalModel:
     def __init__(self, head: Head, model: EIT, n_units: int, counts: bool) -> None:
         assert head.population is not None  # checked by `HeadStream`
         first = population_places(model.config)[head.population.recording][0]
-        self._model, self._patch = model.eval(), model.config.patch_length
+        self._model, self._patch = model.eval(), model.config.population_patch
         self._most, self._counts = head.windows.tokens, counts
         modality = COUNTS_MODALITY if counts else VALUES_MODALITY
         self._given = {
