@@ -21,10 +21,11 @@ TRACKING = sqlite:///$(abspath $(OUT))/mlflow.db
 # Tests start hundreds of processes, and each would compile the packages again if what the first compiled were not kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test test-full lint format coverage wheel clean
+.PHONY: help install demo checkpoint test test-full lint format coverage wheel clean
 
 help:
 	@echo "make demo [DATA=folder]  from NWB files to finetuned heads and a report"
+	@echo "make checkpoint          train a checkpoint and put it, with its card, where it ships from"
 	@echo "make test                every test but the long campaigns"
 	@echo "make test-full           the long campaigns too; writes docs/results/test-full.md"
 	@echo "make lint                ruff and mypy"
@@ -55,6 +56,41 @@ endif
 		--output $(OUT)/finetune --tracking_uri $(TRACKING)
 	$(FOUNDATION) report --store $(OUT)/store --checkpoint $(OUT)/pretrain --results $(OUT)/finetune --output $(OUT)/report.html
 	@test ! -e $(OUT)/incomplete || { echo "some files were not ingested: see the table above"; exit 1; }
+
+# make checkpoint                       trains configs/pretrain/eit-tiny.yaml into foundation/checkpoints/eit-tiny
+# DATA=folder                           NWB files, besides simulated networks
+# SIMULATE=simulate/demo NETWORKS=20    the simulation and its number of networks; empty: none
+# CHECKPOINT=name CONFIG=pretrain/name FINETUNE=finetune/demo PACK=pack/name SHIPPED=folder WORK=folder WATTS=65
+# PRETRAIN="--steps 50" FINETUNING="--folds 5"   options of the two commands
+CHECKPOINT ?= eit-tiny
+CONFIG ?= pretrain/$(CHECKPOINT)
+FINETUNE ?= finetune/demo
+PACK ?= pack/eit-tiny
+SIMULATE ?= simulate/demo
+NETWORKS ?= 20
+SHIPPED ?= foundation/checkpoints/$(CHECKPOINT)
+WORK ?= build/checkpoints/$(CHECKPOINT)
+PRETRAIN ?=
+FINETUNING ?=
+PRETRAINING = foundation pretrain --config $(CONFIG) $(PRETRAIN)
+
+checkpoint: $(INSTALLED)
+	@test -n "$(strip $(DATA)$(SIMULATE))" || { echo "nothing to train on: give DATA=folder or SIMULATE=simulate/demo"; exit 2; }
+	@mkdir -p $(WORK)
+ifneq ($(strip $(SIMULATE)),)
+	$(FOUNDATION) simulate izhikevich --config $(SIMULATE) --networks $(NETWORKS) --output $(WORK)/simulated
+	$(FOUNDATION) ingest --input $(WORK)/simulated --store $(WORK)/store
+endif
+ifneq ($(strip $(DATA)),)
+	$(FOUNDATION) ingest --input $(DATA) --store $(WORK)/store
+endif
+	$(FOUNDATION) catalog $(WORK)/store
+	$(BIN)/$(PRETRAINING) --store $(WORK)/store --output $(WORK)/pretrain
+	$(FOUNDATION) finetune --config $(FINETUNE) --store $(WORK)/store --checkpoint $(WORK)/pretrain \
+		--output $(WORK)/finetune $(FINETUNING)
+	$(FOUNDATION) pack --config $(PACK) --checkpoint $(WORK)/pretrain --results $(WORK)/finetune --output $(SHIPPED) \
+		--name $(CHECKPOINT) $(if $(WATTS),--watts $(WATTS)) \
+		--commands '["make checkpoint CHECKPOINT=$(CHECKPOINT) CONFIG=$(CONFIG) SIMULATE=$(SIMULATE) NETWORKS=$(NETWORKS)$(if $(DATA), DATA=<the NWB files above>)", "$(strip $(PRETRAINING)) --store <store> --output <run>"]'
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not long"

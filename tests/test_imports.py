@@ -64,6 +64,7 @@ ALLOWED: dict[str, set[str]] = {
     "finetune.heads": LEARNING
     | {"foundation.embedding", "foundation.hub", "foundation.interop", "finetune", "finetune.tasks"},
     "finetune.report": LEARNING | {"foundation.hub", "foundation.embedding", "finetune", "finetune.tasks"},
+    "finetune.packing": LEARNING | {"foundation.hub", "finetune", "finetune.report"},
     "finetune.reproduce": LEARNING
     | {
         "foundation.embedding",

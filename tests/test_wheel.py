@@ -26,6 +26,9 @@ def test_it_holds_the_packages_configs_and_licence_and_nothing_else(wheel):
     assert {t for t in tops if not t.endswith(".dist-info")} == {"foundation", "ingest", "finetune"}
     for needed in ("foundation/configs/pretrain/demo.yaml", "foundation/configs/recipes/default.yaml"):
         assert needed in names
+    shipped = ROOT / "foundation" / "checkpoints"
+    for path in filter(Path.is_file, shipped.rglob("*")):
+        assert f"foundation/checkpoints/{path.relative_to(shipped).as_posix()}" in names
     assert any(name.endswith("LICENSE") for name in names)
     assert {f"{p}/py.typed" for p in ("foundation", "ingest", "finetune")} <= set(names)
 

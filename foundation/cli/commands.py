@@ -106,6 +106,12 @@ COMMANDS = {
         first="name",
         extra="train",
     ),
+    "pack": Command(
+        "write a checkpoint with its licence and a card of data and figures, to ship or push",
+        "finetune.packing.pack_checkpoint:pack",
+        "finetune.packing.pack_settings:PackSettings",
+        extra="finetune",
+    ),
     "push": Command(
         "publish a checkpoint: to a hub, a model registry, a bucket or a folder",
         "foundation.hub.publishing:push",

@@ -11,7 +11,7 @@ from foundation.common.credentials import without_secrets_in_url
 from foundation.common.errors import CheckpointError
 
 FILES = ("config.json", "model.safetensors")
-BESIDE = ("README.md", "LICENSE")  # small files of a checkpoint that come along where there are any
+BESIDE = ("README.md", "LICENSE", "pretraining.json")  # small files of a checkpoint that come along where there are any
 MANIFEST = "checkpoint.json"  # of a checkpoint of a run, beside its folder ``model``
 PICKLES = (".bin", ".ckpt", ".dill", ".joblib", ".pickle", ".pkl", ".pt", ".pt2", ".pth")
 CODE = (".ipynb", ".py", ".pyc", ".pyd", ".sh", ".so")

@@ -20,6 +20,7 @@ from foundation.common.files.locks import PART, folder_lock, remove_if_left, who
 from foundation.training.checkpoint.checkpoint import Tensors, write_model
 from foundation.training.distributed.engine import deepspeed_config
 from foundation.training.pretrain_settings import PretrainSettings
+from foundation.training.pretraining_record import RECORD
 
 log = logging.getLogger(__name__)
 
@@ -132,11 +133,12 @@ class RunFolder:
                     continue
             write_whole(file, "".join(line + "\n" for line in kept))
 
-    def write_model(self, model: Any, tensors: Tensors, card: str) -> Path:
-        """The folder of the trained model."""
+    def write_model(self, model: Any, tensors: Tensors, card: str, record: dict[str, Any]) -> Path:
+        """Write the folder of the trained model, with its card and the record of its pretraining."""
         for part in self.path.glob(f".*{PART}"):  # of a run that was killed while it wrote
             remove_if_left(part)
         with whole_folder(self.model, replace=True) as part:
             write_model(model, tensors, part)
             (part / "README.md").write_text(card)
+            (part / RECORD).write_text(json.dumps(record, indent=1) + "\n")
         return self.model

@@ -26,9 +26,9 @@ from foundation.training.monitor.stopping import Best, stop_if_asked
 from foundation.training.monitor.training_reports import Reports
 from foundation.training.monitor.watchdog import Watchdog
 from foundation.training.pretrain_settings import PretrainSettings
+from foundation.training.pretraining_record import name_windows, pretraining_record
 from foundation.training.run_folder import RunFolder
 from foundation.training.run_plan import run_plan
-from foundation.training.seen_windows import name_windows
 from foundation.training.skipped_steps import Skips, all_of, find_suspects
 from foundation.training.surround_fitting import fit_surroundings
 from foundation.training.training_recordings import choose_recordings, measured_rates, recordings_digest
@@ -145,7 +145,8 @@ class Trainer:
             whole = weights(self.engine, keep=self.rank == 0)
             if self.rank == 0:
                 card = model_card(settings, self.catalog, self.reports.latest, self.engine.module.model)
-                self.folder.write_model(self.engine.module.model, select(whole, "model."), card)
+                record = pretraining_record(settings, self.catalog, done, self.world)
+                self.folder.write_model(self.engine.module.model, select(whole, "model."), card, record)
                 self.folder.finish(done)
         return self.folder.model
 

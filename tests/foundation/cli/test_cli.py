@@ -200,7 +200,7 @@ def test_names_do_not_lead_out_of_the_shipped_configs():
 
 
 SETTINGS = {"pretrain": "pretrain", "ingest": "ingest", "finetune": "finetune", "simulate": "simulate izhikevich"}
-SETTINGS |= {"reproduce": "reproduce", "sweep": "sweep"}
+SETTINGS |= {"reproduce": "reproduce", "sweep": "sweep", "pack": "pack"}
 SETTINGS |= {"objective": "pretrain", "model": "pretrain"}  # parts of a pretraining run
 
 
@@ -211,6 +211,7 @@ def test_every_shipped_config_is_taken_by_its_command(name, capsys):
     command = COMMANDS[SETTINGS[name.split("/")[0]]]
     rest = {"pretrain": NEEDED, "finetune": ("--checkpoint", "c", *NEEDED), "ingest": ("--input", "i", "--store", "s")}
     rest |= {"reproduce": ("--store", "s", "--output", "o", "--name", "n"), "sweep": NEEDED}
+    rest |= {"pack": ("--checkpoint", "c", "--output", "o")}
     needed = rest.get(SETTINGS[name.split("/")[0]], ())
     words = SETTINGS[name.split("/")[0]].split()
     assert main([*words, *needed, "--config", name, "--print_config"]) == 0, (command, capsys.readouterr().err)

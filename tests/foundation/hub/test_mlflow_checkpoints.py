@@ -13,9 +13,11 @@ from foundation.hub.publishing import push
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory, saved):
+def registry(tmp_path_factory, saved, empty_runs):
     """The URI of a registry with two versions of a model; the second is ``production``. Tests only read it."""
-    uri = f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+    folder = tmp_path_factory.mktemp("mlflow")
+    shutil.copy(empty_runs, folder / "mlflow.db")
+    uri = f"sqlite:///{folder}/mlflow.db"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         patch.delenv("MLFLOW_REGISTRY_URI", raising=False)

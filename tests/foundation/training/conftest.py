@@ -10,20 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from mlflow import MlflowClient
 
 from foundation.data import DataSettings
 from foundation.objectives import NeurPIRSettings, ObjectiveSettings
 from foundation.training import ModelSettings, OptimizerSettings, PretrainSettings, pretrain
 from foundation.training.distributed.rendezvous import free_port
-
-
-@pytest.fixture(scope="session")
-def empty_runs(tmp_path_factory) -> Path:
-    """An MLflow database without runs: laying out its tables takes two seconds, copying it none."""
-    path = tmp_path_factory.mktemp("runs") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
 
 
 @pytest.fixture(scope="session")

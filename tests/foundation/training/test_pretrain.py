@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from foundation.common.errors import CheckpointError, ConfigError, StoreError
 from foundation.data.steps.data_settings import WINDOWS
 from foundation.hub.checkpoints import load_model
-from foundation.store import Store
+from foundation.store import Catalog, Store
 from foundation.training import OptimizerSettings, pretrain
 from foundation.training.checkpoint.checkpoint import list_checkpoints
 from foundation.training.pretrain_settings import SafetySettings, SavingSettings
@@ -46,7 +46,14 @@ def test_a_run_leaves_model_metrics_settings_and_an_mlflow_run(tiny):
     assert run.data.metrics["loss"] == pytest.approx(lines[-1]["loss"])
     assert len(client.get_metric_history(note["run_id"], "loss")) == 6
     files = {f.path for f in client.list_artifacts(note["run_id"], "model")}
-    assert files == {"model/README.md", "model/config.json", "model/model.safetensors"}
+    assert files == {f"model/{name}" for name in ("README.md", "config.json", "model.safetensors", "pretraining.json")}
+    seen = json.loads((folder / "pretraining.json").read_text())
+    assert [r["subject"] for r in seen["recordings"]] == ["mouse0", "mouse1", "mouse2", "mouse3"]
+    assert [r["digest"] for r in seen["recordings"]] == [
+        row.digest for row in sorted(Catalog.open(Store(settings.store)).records, key=lambda row: row.subject)
+    ]
+    assert seen["recordings"][1]["source"]["digest"] == f"{1:064x}"
+    assert (seen["steps"], seen["settings"]["model"]["dim"], seen["hardware"]["processes"]) == (6, 16, 1)
     config = json.loads((Path(settings.output) / "deepspeed.json").read_text())
     assert config["optimizer"]["params"]["lr"] == settings.optimizer.learning_rate
 

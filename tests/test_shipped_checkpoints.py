@@ -1,0 +1,54 @@
+"""Checkpoints that ship: small, licensed, whole, and made by commands that there are."""
+
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from foundation.cli.commands import COMMANDS, _load
+from foundation.common.settings.command import build_parser, parse
+from foundation.hub import load_model, resolve
+from foundation.hub.model_listing import card_header
+from foundation.hub.shipped_checkpoints import SHIPPED
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = sorted(path for path in SHIPPED.iterdir() if path.is_dir() and path.name != "__pycache__")
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=[path.name for path in FOLDERS])
+def test_a_shipped_checkpoint_is_small_licensed_and_described(folder, monkeypatch):
+    monkeypatch.setenv("FOUNDATION_OFFLINE", "1")
+    found = resolve(folder.name)
+    assert (found.kind, found.folder) == ("shipped", folder)
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 4_000_000 + 200_000
+    assert found.size <= 4_000_000
+    assert load_model(folder.name).config.preprocessing["kinds"]
+    assert (folder / "LICENSE").read_text().startswith("SPDX-License-Identifier: ")
+    said = card_header(folder)["foundation"]
+    assert said["data"]
+    assert said["figures"]
+    assert found.digest in (folder / "README.md").read_text()
+    assert all(len(r["digest"]) == 64 for r in json.loads((folder / "pretraining.json").read_text())["recordings"])
+
+
+def test_make_checkpoint_runs_commands_that_there_are_with_its_inputs(tmp_path):
+    given = ["CHECKPOINT=mini", "CONFIG=pretrain/demo", "DATA=my/nwb", "NETWORKS=3", f"WORK={tmp_path}", "WATTS=65"]
+    given += ["PRETRAIN=--steps 7 --seed 5", "FINETUNING=--folds 5"]
+    printed = subprocess.check_output(["make", "-n", "checkpoint", *given], text=True, cwd=ROOT).replace("\\\n", " ")
+    lines = [line.strip() for line in printed.splitlines() if re.match(r"\S*bin/foundation ", line.strip())]
+    made = {}
+    for words in map(shlex.split, lines):
+        name = next(name for name in COMMANDS if words[1 : 1 + len(name.split())] == name.split())
+        command = COMMANDS[name]
+        settings = _load(command.settings)
+        rest = words[1 + len(name.split()) :]
+        made[name] = parse(build_parser(name, print, settings), settings, rest, command.first)
+    assert list(made) == ["simulate izhikevich", "ingest", "catalog", "pretrain", "finetune", "pack"]
+    assert made["simulate izhikevich"].networks == 3
+    assert made["ingest"].input == "my/nwb"
+    assert (made["pretrain"].steps, made["pretrain"].seed, made["finetune"].folds) == (7, 5, 5)
+    assert (made["pack"].output, made["pack"].watts) == ("foundation/checkpoints/mini", 65)
+    assert made["pack"].commands[1].startswith("foundation pretrain --config pretrain/demo --steps 7 --seed 5 --store")
