@@ -15,6 +15,9 @@ from foundation.version import __version__
 if TYPE_CHECKING:
     from finetune.finetune_job import finetune
     from finetune.finetune_settings import FinetuneSettings, ReportSettings
+    from finetune.heads.head_files import load_head
+    from finetune.predict_job import predict
+    from finetune.predict_settings import PredictSettings
     from finetune.report.html_report import report
     from foundation.common.errors import FoundationError
     from foundation.data.loading.loader import Loader
@@ -47,6 +50,7 @@ __all__ = [
     "IngestSettings",
     "Interval",
     "Loader",
+    "PredictSettings",
     "PretrainSettings",
     "Recording",
     "ReportSettings",
@@ -56,7 +60,9 @@ __all__ = [
     "embed_units",
     "finetune",
     "ingest",
+    "load_head",
     "load_model",
+    "predict",
     "pretrain",
     "read_nwb",
     "report",
@@ -69,6 +75,9 @@ __getattr__ = lazy_attributes(
     {
         "finetune.finetune_job": ["finetune"],
         "finetune.finetune_settings": ["FinetuneSettings", "ReportSettings"],
+        "finetune.heads.head_files": ["load_head"],
+        "finetune.predict_job": ["predict"],
+        "finetune.predict_settings": ["PredictSettings"],
         "finetune.report.html_report": ["report"],
         "foundation.common.errors": ["FoundationError"],
         "foundation.data.loading.loader": ["Loader"],

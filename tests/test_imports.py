@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
         "foundation.store",
         "foundation.training",
         "finetune",
+        "finetune.heads",
         "finetune.report",
         "ingest",
         "ingest.nwb",
