@@ -59,7 +59,7 @@ endif
 
 # make checkpoint                       trains configs/pretrain/eit-tiny.yaml into foundation/checkpoints/eit-tiny
 # DATA=folder                           NWB files, besides simulated networks
-# SIMULATE=simulate/demo NETWORKS=20    the simulation and its number of networks; empty: none
+# SIMULATE=simulate/demo NETWORKS=8     the simulation and its number of networks; empty: none
 # CHECKPOINT=name CONFIG=pretrain/name FINETUNE=finetune/demo PACK=pack/name SHIPPED=folder WORK=folder WATTS=65
 # PRETRAIN="--steps 50" FINETUNING="--folds 5"   options of the two commands
 CHECKPOINT ?= eit-tiny
@@ -67,7 +67,7 @@ CONFIG ?= pretrain/$(CHECKPOINT)
 FINETUNE ?= finetune/demo
 PACK ?= pack/eit-tiny
 SIMULATE ?= simulate/demo
-NETWORKS ?= 20
+NETWORKS ?= 8
 SHIPPED ?= foundation/checkpoints/$(CHECKPOINT)
 WORK ?= build/checkpoints/$(CHECKPOINT)
 PRETRAIN ?=

@@ -19,7 +19,7 @@ class EmbedSettings(Limited):
         output: a local folder for one .npz per recording; null: the store itself, under derived/ (see `Derived`).
         bin_width: seconds of a bin; null: the shortest that the checkpoint was pretrained with and a recording has
             detail for.
-        tokens: tokens of a window; null: as many as the longest window of pretraining.
+        tokens: tokens of a window; null: as many as fit, between the shortest and the longest window of pretraining.
         max_windows: windows averaged per recording.
         seed: of the choice of windows.
         input: instead of a store: an NWB file, a folder of them or ``dandi://...``, read into a store of the cache.

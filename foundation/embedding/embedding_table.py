@@ -37,7 +37,7 @@ def unit_table(
         model: a pretrained model; it is put into evaluation mode.
         recording: in memory, or of a store.
         bin_width: seconds of a bin; None: the shortest that pretraining saw and the recording has detail for.
-        tokens: of a window; None: as many as the longest window of pretraining.
+        tokens: of a window; None: as many as fit, between the shortest and the longest window of pretraining.
         max_windows: windows averaged.
         seed: of the choice of windows.
 
@@ -69,11 +69,13 @@ def unit_table(
             return unit_table(model, stored, bin_width=bin_width, tokens=tokens, max_windows=max_windows, seed=seed)
     check_kind(model, recording)
     own, patch = Preprocessing.of(model.config), model.config.patch_length
+    width = own.bin_width(recording.resolution, patch) if bin_width is None else bin_width
+    longest = float(np.max(recording.observed.end - recording.observed.start, initial=0.0))
     z_ND = embed_units(
         model,
         recording,
-        bin_width=own.bin_width(recording.resolution, patch) if bin_width is None else bin_width,
-        n_bins=(own.tokens if tokens is None else tokens) * patch,
+        bin_width=width,
+        n_bins=(own.tokens_of(longest, width * patch) if tokens is None else tokens) * patch,
         max_windows=max_windows,
         seed=seed,
     )

@@ -226,7 +226,6 @@ def embed(settings: EmbedSettings) -> Embedded:
     """
     model = load_model(settings.checkpoint)
     patch, own = model.config.patch_length, Preprocessing.of(model.config)
-    tokens = own.tokens if settings.tokens is None else settings.tokens
     catalog = Catalog.open(Store(settings.store or ingested(str(settings.input))))
     digest = checkpoint_digest(settings.checkpoint)
     written: list[str] = []
@@ -236,6 +235,10 @@ def embed(settings: EmbedSettings) -> Embedded:
         width = own.bin_width(recording.resolution, patch)
         if settings.bin_width is not None:
             width = max(settings.bin_width, recording.resolution / patch)
+        tokens = settings.tokens
+        if tokens is None:
+            longest = float(np.max(recording.observed.end - recording.observed.start, initial=0.0))
+            tokens = own.tokens_of(longest, width * patch)
         made_by = {"checkpoint": digest, "bin_width": width, "tokens": tokens}
         made_by |= {"max_windows": settings.max_windows, "seed": settings.seed}
         derived = Derived(catalog.store, KIND, made_by, [recording.record.digest])

@@ -25,6 +25,7 @@ class Preprocessing:
         bin_widths: seconds of a bin.
         tokens: of the longest window.
         kinds: of the recordings: ``spikes``, ``counts``, ``values``; empty: not known, and none is refused.
+        min_tokens: of the shortest window.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -40,6 +41,7 @@ class Preprocessing:
     bin_widths: tuple[float, ...] = (0.005,)
     tokens: int = 32
     kinds: tuple[str, ...] = ()
+    min_tokens: int = 1
 
     def __post_init__(self) -> None:
         widths = self.bin_widths
@@ -47,8 +49,13 @@ class Preprocessing:
             raise ConfigError(
                 f"preprocessing.bin_widths is {list(widths)}: one or more, each from 0.0001 to 3600 seconds"
             )
-        if not isinstance(self.tokens, int) or isinstance(self.tokens, bool) or not 1 <= self.tokens <= LONGEST:
-            raise ConfigError(f"preprocessing.tokens is {self.tokens!r}: a whole number from 1 to {LONGEST}")
+        for name, high, words in (
+            ("tokens", LONGEST, f"{LONGEST}"),
+            ("min_tokens", self.tokens, "preprocessing.tokens"),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= high:
+                raise ConfigError(f"preprocessing.{name} is {value!r}: a whole number from 1 to {words}")
         for kind in self.kinds:
             if kind not in KINDS:
                 raise ConfigError(f"preprocessing.kinds has {kind!r}: one of {', '.join(KINDS)}")
@@ -60,12 +67,13 @@ class Preprocessing:
         Raises:
             ConfigError: if it is no such mapping.
         """
-        if not isinstance(given, dict) or given.keys() - {"bin_widths", "tokens", "kinds"}:
-            raise ConfigError(f"preprocessing is {given!r}: expected a mapping with bin_widths, tokens and kinds")
+        if not isinstance(given, dict) or given.keys() - set(cls.__dataclass_fields__):
+            names = ", ".join(cls.__dataclass_fields__)
+            raise ConfigError(f"preprocessing is {given!r}: expected a mapping with {names}")
         widths, kinds = given.get("bin_widths", [0.005]), given.get("kinds", [])
         if not isinstance(widths, list | tuple) or not isinstance(kinds, list | tuple):
             raise ConfigError(f"preprocessing is {given!r}: bin_widths and kinds are lists")
-        return cls(tuple(widths), given.get("tokens", 32), tuple(kinds))
+        return cls(tuple(widths), given.get("tokens", 32), tuple(kinds), given.get("min_tokens", 1))
 
     @classmethod
     def of(cls, config: Any) -> Preprocessing:
@@ -88,6 +96,20 @@ class Preprocessing:
         """
         fitting = [width for width in sorted(self.bin_widths) if width * patch_length >= resolution]
         return fitting[0] if fitting else resolution / patch_length
+
+    def tokens_of(self, longest: float, token: float) -> int:
+        """Return the tokens of a window for a recording: as many as fit, between the least and the most of pretraining.
+
+        Args:
+            longest: seconds that were observed without a gap.
+            token: seconds of a token.
+
+        Example:
+            >>> own = Preprocessing((0.001,), tokens=10, min_tokens=3)
+            >>> own.tokens_of(600.0, 5.0), own.tokens_of(22.0, 5.0), own.tokens_of(7.0, 5.0)
+            (10, 4, 3)
+        """
+        return min(self.tokens, max(self.min_tokens, math.floor((longest + 1e-6) / token)))
 
 
 def _is_number(value: Any) -> bool:

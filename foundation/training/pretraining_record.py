@@ -16,9 +16,9 @@ import psutil
 import torch
 
 from foundation.common.credentials import public
-from foundation.data.steps.views import ViewSpec
 from foundation.models.config import EITConfig
 from foundation.models.preprocessing import Preprocessing
+from foundation.objectives import Objective
 from foundation.store.catalog import Catalog
 from foundation.training.pretrain_settings import PretrainSettings
 from foundation.version import __version__
@@ -26,19 +26,26 @@ from foundation.version import __version__
 RECORD, FORMAT = "pretraining.json", 1
 
 
-def name_windows(config: Any, settings: PretrainSettings, spec: ViewSpec, catalog: Catalog) -> None:
-    """Write bin widths, tokens of the longest window and kinds of recordings into an EIT's configuration.
+def name_windows(config: Any, settings: PretrainSettings, objective: Objective, catalog: Catalog) -> None:
+    """Write bin widths, tokens and kinds of recordings of the windows of units into an EIT's configuration.
+
+    Where no objective reads tokens of units, the windows are those of the population.
 
     Args:
         config: of the model; that of another architecture stays as it is.
         settings: of the run.
-        spec: the views that the objective asks for.
+        objective: asks for the views.
         catalog: the recordings.
     """
-    if isinstance(config, EITConfig):
-        kinds = tuple(sorted(set(catalog.records.texts("kind"))))
-        own = Preprocessing(tuple(sorted(settings.data.bin_widths)), spec.max_tokens, kinds)
-        config.preprocessing = own.to_dict()
+    if not isinstance(config, EITConfig):
+        return
+    name, part = next((item for item in objective.sharing if item[1].stream == "units"), objective.sharing[0])
+    data, spec = settings.data.of(name) if name else settings.data, part.view_spec
+    kinds = set(catalog.records.texts("kind"))
+    if config.tokens == "intervals" and part.stream == "units":
+        kinds = {"spikes"}  # others have no intervals, and are left out
+    own = Preprocessing(tuple(sorted(data.bin_widths)), spec.max_tokens, tuple(sorted(kinds)), spec.min_tokens)
+    config.preprocessing = own.to_dict()
 
 
 def pretraining_record(settings: PretrainSettings, catalog: Catalog, steps: int, processes: int) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class Trainer:
         build = partial(build_module, settings, measured_rates(settings, self.catalog))
         module = build()
         self.together = len(module.objective.sharing)
-        name_windows(module.model.config, settings, module.objective.view_spec, self.catalog)
+        name_windows(module.model.config, settings, module.objective, self.catalog)
         self.plan = run_plan(self.catalog, settings.data, module.objective, module.model.config, settings.seed)
         self.loader = Loader(
             self.catalog,

@@ -11,7 +11,7 @@ from foundation.models import EIT, EITConfig
 from foundation.store import Catalog, RegularTimeSeries, Store, Units
 from foundation.store.derived import Derived
 
-OWN = {"bin_widths": [0.02, 0.5], "tokens": 10, "kinds": ["spikes"]}
+OWN = {"bin_widths": [0.02, 0.5], "tokens": 10, "kinds": ["spikes"], "min_tokens": 6}
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,8 @@ def test_activity_that_pretraining_did_not_see_is_refused(model, make_recording)
         other.embed(make_recording(1))
 
 
-def test_a_recording_without_a_window_says_so(model, make_recording):
-    with pytest.raises(NoWindowError, match=r"a window of 20 bins of 0\.02 s does not fit 0\.200 s"):
+def test_a_short_recording_has_shorter_windows(model, make_recording):
+    recording = make_recording(1, seconds=0.3)
+    assert model.embed(recording).equals(model.embed(recording, tokens=7))
+    with pytest.raises(NoWindowError, match=r"a window of 12 bins of 0\.02 s does not fit 0\.200 s"):
         model.embed(make_recording(1, seconds=0.2))

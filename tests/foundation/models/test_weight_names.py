@@ -62,11 +62,11 @@ def test_another_schema_is_refused_with_what_to_do(saved, schema, advice):
 
 
 def test_the_windows_of_pretraining_travel_with_the_weights(tmp_path):
-    own = {"bin_widths": [0.01, 1.0, 3600.0], "tokens": 5000, "kinds": ["spikes"]}
+    own = {"bin_widths": [0.01, 1.0, 3600.0], "tokens": 5000, "kinds": ["spikes"], "min_tokens": 8}
     EIT(EITConfig(dim=16, heads=2, preprocessing=own)).save_pretrained(tmp_path)
     for load in (load_model, AutoModel.from_pretrained):
         assert load(tmp_path).config.preprocessing == own
-    assert Preprocessing.of(load_model(tmp_path).config) == Preprocessing((0.01, 1.0, 3600.0), 5000, ("spikes",))
+    assert Preprocessing.of(load_model(tmp_path).config) == Preprocessing((0.01, 1.0, 3600.0), 5000, ("spikes",), 8)
     assert Preprocessing.of(EITConfig(tokens="intervals", patch_length=5000)) == Preprocessing((0.001,), tokens=8)
 
 
@@ -78,7 +78,8 @@ def test_the_windows_of_pretraining_travel_with_the_weights(tmp_path):
         ({"bin_widths": 0.1}, "bin_widths and kinds are lists"),
         ({"tokens": 10**9}, "tokens is 1000000000: a whole number from 1 to 65536"),
         ({"kinds": ["voltage"]}, "kinds has 'voltage': one of spikes, counts, values"),
-        ({"width": 1}, "expected a mapping with bin_widths, tokens and kinds"),
+        ({"tokens": 4, "min_tokens": 5}, "min_tokens is 5: a whole number from 1 to preprocessing.tokens"),
+        ({"width": 1}, "expected a mapping with bin_widths, tokens, kinds, min_tokens"),
     ],
 )
 def test_impossible_windows_are_refused(own, what):

@@ -32,7 +32,8 @@ def test_a_run_leaves_model_metrics_settings_and_an_mlflow_run(tiny):
     settings = tiny()
     folder = pretrain(settings)
     assert load_model(folder).config.dim == 16
-    assert load_model(folder).config.preprocessing == {"bin_widths": [0.005, 0.025], "tokens": 12, "kinds": ["spikes"]}
+    own = {"bin_widths": [0.005, 0.025], "tokens": 12, "kinds": ["spikes"], "min_tokens": 4}
+    assert load_model(folder).config.preprocessing == own
     lines = metrics(settings.output)
     assert [line["step"] for line in lines] == list(range(1, 7))
     assert all(math.isfinite(value) for line in lines for value in line.values())
