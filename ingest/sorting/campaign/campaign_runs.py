@@ -19,11 +19,11 @@ from foundation.common.files.jsonl_results import put_result, read_results
 from foundation.common.files.locks import write_whole
 from ingest.sorting.campaign.campaign_page import sorting_page
 from ingest.sorting.campaign.campaign_settings import KNOWN, SortingTable
-from ingest.sorting.campaign.session_spikes import TEST_SEED, TRAIN_SEED, KnownSpikes, file_spikes, session_spikes
 from ingest.sorting.clustering.labelled import LabelledWaveforms
 from ingest.sorting.clustering.mixtures import GaussianUnits
 from ingest.sorting.clustering.noise_whitening import WhitenedSpikes
 from ingest.sorting.clustering.recipes import TRAINED, TrainedNetwork, cluster_waveforms, train_recipe
+from ingest.sorting.simulation.session_spikes import TEST_SEED, TRAIN_SEED, KnownSpikes, file_spikes, session_spikes
 from ingest.sorting.sorting_score import notebook_score, score_sorting
 from ingest.sorting.waveforms import Waveforms
 

@@ -27,6 +27,7 @@ from ingest.sorting.waveforms import Waveforms
 MIN_SPIKES = 2
 TRAINED = ("v0", "v1", "contrastive")  # recipes whose encoder can be trained once and used for many recordings
 LABELS = ("v1", "contrastive")  # recipes that learn from labelled spikes
+SIMULATED_SECONDS, SIMULATED_UNITS = 120.0, (4, 8, 12)  # labelled sessions where none are given
 FEATURES_UV = 6  # components of spikes in µV
 
 
@@ -113,7 +114,7 @@ def cluster_waveforms(
         recipe: its name; see the module.
         n_units: number of units; None: the recipe finds it.
         labelled: recordings of known units, with windows of the same shape, for `v1` and `contrastive`. They train on
-            the given waveforms besides.
+            the given waveforms besides. Empty: spikes of one electrode are simulated.
         trained: an encoder of `train_recipe`, for `v0`, `v1` and `contrastive`; None: it is trained on the given
             waveforms.
         seed: of everything drawn; the same seed gives the same units.
@@ -144,6 +145,8 @@ def cluster_waveforms(
     if not np.ptp(waveforms.x_NCT, axis=0).any() and not np.ptp(waveforms.amplitude_N):
         n_units = 1  # equal spikes, such as of a test signal: there is nothing to tell apart
     if recipe in TRAINED:
+        if recipe in LABELS and not labelled and trained is None:
+            labelled = simulated_labels(recipe, waveforms.x_NCT.shape, seed)
         trained = trained or train_recipe(recipe, [waveforms], labelled, seed, settings)
         encoder = trained.encoder_for(waveforms)
         z_NF = encoder.encode(waveforms.x_NCT, waveforms.amplitude_N)
@@ -155,6 +158,32 @@ def _clusters(waveforms: Waveforms, encoder: SpikeEncoder, clusterer: FeatureClu
     model = ClusterModel(encoder, clusterer)
     label_N, probability_N = model.assign(waveforms.x_NCT, waveforms.amplitude_N)
     return Clusters(label_N, probability_N, clusterer.n_units, model)
+
+
+def simulated_labels(recipe: str, shape: tuple[int, ...], seed: int) -> list[LabelledWaveforms]:
+    """Return labelled spikes of three simulated sessions of one electrode.
+
+    Args:
+        recipe: that needs them, for the message.
+        shape: of the spikes that are to be clustered.
+        seed: of the sessions.
+
+    Raises:
+        ConfigError: if spikes of one electrode have another shape.
+    """
+    from ingest.sorting.simulation.session_spikes import session_spikes
+    from ingest.sorting.simulation.simulated_voltage_settings import SessionSettings
+
+    session = SessionSettings(seconds=SIMULATED_SECONDS)
+    found = [session_spikes(session, units, [seed], threshold=None) for units in SIMULATED_UNITS]
+    simulated = found[0].waveforms.x_NCT.shape[1:]
+    if shape[1:] != simulated:
+        raise ConfigError(
+            f"labelled is empty: recipe {recipe} learns from labelled spikes, and simulated ones have {simulated[0]} "
+            f"channel x {simulated[1]} samples where these have {shape[1]} x {shape[2]}; give labelled spikes, or "
+            "another recipe"
+        )
+    return [LabelledWaveforms(spikes.waveforms, spikes.true_N) for spikes in found]
 
 
 Found = tuple[SpikeEncoder, FeatureClusterer]

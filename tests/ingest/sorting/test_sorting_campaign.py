@@ -9,8 +9,8 @@ from foundation.common.errors import ConfigError, FoundationError, SourceError
 from foundation.common.files.jsonl_results import read_results
 from ingest.sorting.campaign.campaign_runs import reproduce_sorting
 from ingest.sorting.campaign.campaign_settings import SortingTable
-from ingest.sorting.campaign.session_spikes import file_spikes, session_spikes
 from ingest.sorting.clustering.cluster_settings import ClusterSettings
+from ingest.sorting.simulation.session_spikes import file_spikes, session_spikes
 from ingest.sorting.simulation.simulated_voltage_settings import SessionSettings
 
 SESSION = SessionSettings(seconds=20.0, min_rate=4.0, max_rate=8.0, min_snr=6.0, background_units=100)

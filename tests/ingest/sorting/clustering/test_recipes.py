@@ -131,8 +131,11 @@ def test_bad_input_is_named():
         cluster_waveforms(waveforms, recipe="v9")
     with pytest.raises(ConfigError, match="n_units is 0"):
         cluster_waveforms(waveforms, n_units=0)
+    wide = replace(waveforms, x_NCT=np.repeat(waveforms.x_NCT, 2, axis=1))
+    with pytest.raises(ConfigError, match="1 channel x 39 samples where these have 2 x 39"):
+        cluster_waveforms(wide, recipe="v1")
     with pytest.raises(ConfigError, match="labelled is empty"):
-        cluster_waveforms(waveforms, recipe="v1")
+        train_recipe("v1", [waveforms], [])
     with pytest.raises(ConfigError, match="only v0, v1, contrastive"):
         train_recipe("v3", [waveforms], [])
     with pytest.raises(ConfigError, match="max_units is 2: at least min_units, 4"):

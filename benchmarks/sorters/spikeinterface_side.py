@@ -1,0 +1,105 @@
+"""What runs in SpikeInterface's environment: make a recording, sort it, compare sortings. Files are .npz of arrays.
+
+    python spikeinterface_side.py record OUT.npz CHANNELS UNITS SECONDS SEED
+    python spikeinterface_side.py sort SORTER RECORDING.npz SORTING.npz
+    python spikeinterface_side.py compare RECORDING.npz SORTING.npz
+
+A recording holds ``x_TC`` (float32, µV), ``rate``, ``positions_C2`` (µm), ``sample_N`` and ``unit_N`` of the true
+spikes. A sorting holds ``sample_N`` and ``unit_N``, ``seconds`` and ``peak_mb``. `compare` prints a JSON object.
+"""
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import spikeinterface.full as si
+from probeinterface import Probe
+
+THREADS = {"n_jobs": 1, "progress_bar": False, "chunk_duration": "1s"}
+
+
+def record(out, channels, units, seconds, seed):
+    kind = {1: {"num_columns": 1}, 4: {"num_columns": 2, "xpitch": 25, "ypitch": 25}}.get(channels, {"num_columns": 2})
+    recording, truth = si.generate_ground_truth_recording(
+        durations=[float(seconds)],
+        sampling_frequency=24_000.0,
+        num_channels=channels,
+        num_units=units,
+        generate_probe_kwargs={"num_columns": 2, "xpitch": 20, "ypitch": 20, "contact_shapes": "circle",
+                               "contact_shape_params": {"radius": 6}, **kind},
+        generate_sorting_kwargs={"firing_rates": (1.0, 8.0), "refractory_period_ms": 4.0},
+        noise_kwargs={"noise_levels": 10.0, "strategy": "on_the_fly"},
+        generate_templates_kwargs={"unit_params": {"alpha": (100.0, 300.0)}},
+        seed=seed,
+    )  # fmt: skip
+    vector = truth.to_spike_vector()
+    np.savez(
+        out,
+        x_TC=recording.get_traces(return_in_uV=False).astype(np.float32),
+        rate=recording.get_sampling_frequency(),
+        positions_C2=recording.get_channel_locations(),
+        sample_N=vector["sample_index"],
+        unit_N=vector["unit_index"],
+    )
+
+
+def read(file):
+    with np.load(file, allow_pickle=False) as arrays:
+        found = dict(arrays)
+    # int16 with a gain, as recording systems write it, which some sorters ask for
+    gain = 0.195
+    stored = np.clip(np.rint(found["x_TC"] / gain), -32768, 32767).astype(np.int16)
+    recording = si.NumpyRecording([stored], float(found["rate"]))
+    recording.set_channel_gains(gain)
+    recording.set_channel_offsets(0.0)
+    probe = Probe(ndim=2, si_units="um")
+    probe.set_contacts(found["positions_C2"], shapes="circle", shape_params={"radius": 5})
+    probe.set_device_channel_indices(np.arange(len(found["positions_C2"])))
+    return recording.set_probe(probe), found
+
+
+def sort(sorter, file, out):
+    recording, _ = read(file)
+    with tempfile.TemporaryDirectory() as folder:
+        saved = recording.save(folder=Path(folder) / "recording", format="binary", **THREADS)
+        began = time.perf_counter()
+        if sorter == "mountainsort5":
+            filtered = si.bandpass_filter(saved, 300, 6000)
+            found = si.run_sorter(sorter, filtered, folder=Path(folder) / "out", remove_existing_folder=True,
+                                  filter=False, scheme="2" if recording.get_num_channels() > 1 else "1")  # fmt: skip
+        else:
+            found = si.run_sorter(sorter, saved, folder=Path(folder) / "out", remove_existing_folder=True)
+        seconds = time.perf_counter() - began
+        vector = found.to_spike_vector()
+        sample_N, unit_N = vector["sample_index"].copy(), vector["unit_index"].copy()
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
+    np.savez(out, sample_N=sample_N, unit_N=unit_N, seconds=seconds, peak_mb=peak)
+
+
+def compare(file, sorting):
+    _, found = read(file)
+    rate = float(found["rate"])
+    truth = si.NumpySorting.from_samples_and_labels([found["sample_N"]], [found["unit_N"]], rate)
+    with np.load(sorting, allow_pickle=False) as arrays:
+        tested = si.NumpySorting.from_samples_and_labels([arrays["sample_N"]], [arrays["unit_N"]], rate)
+    result = si.compare_sorter_to_ground_truth(truth, tested, delta_time=0.5, exhaustive_gt=True)
+    values = result.get_performance()[["accuracy", "precision", "recall"]].to_numpy(dtype=float)
+    print(json.dumps({
+        "accuracy": float(values[:, 0].mean()), "precision": float(values[:, 1].mean()),
+        "recall": float(values[:, 2].mean()), "units": len(values), "found": len(tested.unit_ids),
+        "well_detected": int(result.count_well_detected_units(0.8)), "false": int(result.count_false_positive_units()),
+        "redundant": int(result.count_redundant_units()), "accuracy_U": values[:, 0].round(4).tolist(),
+    }))  # fmt: skip
+
+
+if __name__ == "__main__":
+    job, *words = sys.argv[1:]
+    si.set_global_job_kwargs(**THREADS)
+    if job == "record":
+        record(words[0], *map(int, words[1:]))
+    else:
+        {"sort": sort, "compare": compare}[job](*words)
