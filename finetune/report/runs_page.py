@@ -14,7 +14,7 @@ from finetune.current_results import digests
 from finetune.finetune_settings import ReportSettings
 from finetune.report import run_pictures as draw
 from finetune.report.finetune_runs import Run, Target, difference, read_runs, targets_of
-from finetune.report.neurons import FILE, Placed, neuron_table, read_neurons
+from finetune.report.neurons import FILE, read_neurons
 from finetune.report.score_table import TITLES_OF, cell, sample_text
 from finetune.report.task_titles import task_title
 from finetune.result import Gain, Result
@@ -24,6 +24,7 @@ from foundation.common.output.pages import html_template
 from foundation.common.output.pictures import Picture
 from foundation.common.output.printable import count
 from foundation.common.output.progress import progress
+from foundation.embedding.unit_map import Placed, neuron_table
 from foundation.evaluation import CONTRACT_VERSION
 from foundation.evaluation.metrics import CLASSES, TITLES, Predictions
 from foundation.store import Catalog, Store
@@ -194,11 +195,17 @@ def target_part(runs: Sequence[Run], target: Target) -> TargetPart:
     having = [run for run in runs if target in run.by_target]
     results = {run.name: run.headline(target) for run in having}
     first = next(result for result in results.values() if result is not None)
+    facts = [("samples", sample_text(first)), ("metric", TITLES[first.metric]), ("split", first.split)]
     names = [name for name in TITLES_OF if any(name in run.by_target[target].scores for run in having)]
     table = []
     for name in names:
         scores = [run.by_target[target].scores.get(name) for run in having]
         table.append([TITLES_OF[name], *("-" if s is None else cell(s, first.metric) for s in scores)])
+    for run in having:
+        metrics = results[run.name].score.metrics  # type: ignore[union-attr]
+        for name in ("degrees", "parent_accuracy"):
+            if name in metrics:
+                facts.append((f"{TITLES[name]}, {run.name}", f"{metrics[name]:.2f}"))
     notes = list(dict.fromkeys(note for result in results.values() if result is not None for note in result.notes))
     if len({tuple(sorted(result.recordings.items())) for result in results.values() if result is not None}) > 1:
         notes.insert(0, "the runs were scored on other recordings: their scores are no comparison")
@@ -207,7 +214,7 @@ def target_part(runs: Sequence[Run], target: Target) -> TargetPart:
         task_title(first.task),
         ["readout", *(run.name for run in having)],
         table,
-        facts=[("samples", sample_text(first)), ("metric", TITLES[first.metric]), ("split", first.split)],
+        facts=facts,
         notes=notes,
     )
     try:

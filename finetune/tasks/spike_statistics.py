@@ -6,27 +6,13 @@ import numpy as np
 
 from foundation.data.reading.reader import ActivityReader
 from foundation.embedding.frozen_embeddings import spread_starts
+from foundation.embedding.unit_facts import within
 from foundation.models.interval_tokens import FEATURES, interval_features
 from foundation.store import Interval, StoredRecording
 
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 BURST = 0.008
 WINDOW, BIN = 40.0, 0.001  # seconds of a window in which intervals are counted, and of a bin
-
-
-def within(times: np.ndarray, domain: Interval) -> tuple[np.ndarray, np.ndarray]:
-    """Return the spikes in observed time, and the observed interval of each.
-
-    Example:
-        >>> times, part = within(np.array([0.5, 1.5, 2.5]), Interval([0.0, 2.0], [1.0, 3.0]))
-        >>> times.tolist(), part.tolist()
-        ([0.5, 2.5], [0, 1])
-    """
-    merged = domain.union()
-    part = np.searchsorted(merged.start, times, side="right") - 1
-    inside = part >= 0
-    inside[inside] = times[inside] < merged.end[part[inside]]
-    return times[inside], part[inside]
 
 
 def train_statistics(times: np.ndarray, domain: Interval) -> np.ndarray:

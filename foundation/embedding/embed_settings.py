@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_checks import check_input, check_local
 from foundation.common.settings.setting_limits import Count, CountOrNone, Limited, between
 
@@ -22,6 +23,7 @@ class EmbedSettings(Limited):
         tokens: tokens of a window; null: as many as fit, between the shortest and the longest window of pretraining.
         max_windows: windows averaged per recording.
         seed: of the choice of windows.
+        page: an HTML file with a map of all units, coloured by what is known of them; null: none.
         input: instead of a store: an NWB file, a folder of them or ``dandi://...``, read into a store of the cache.
 
     Raises:
@@ -36,8 +38,11 @@ class EmbedSettings(Limited):
     max_windows: Count = 64
     seed: int = 0
     input: str | None = None
+    page: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_input(self.store, self.input)
-        check_local(output=self.output)
+        check_local(output=self.output, page=self.page)
+        if self.page is not None and not self.page.endswith((".html", ".htm")):
+            raise ConfigError(f"page is {self.page!r}: expected the name of an .html file")

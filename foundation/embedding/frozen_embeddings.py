@@ -21,6 +21,8 @@ from foundation.common.output.progress import progress
 from foundation.data.batch import WindowBatch
 from foundation.data.reading.reader import ActivityReader
 from foundation.embedding.embed_settings import EmbedSettings
+from foundation.embedding.unit_facts import unit_facts
+from foundation.embedding.unit_map import Placed, check_packages, write_map_page
 from foundation.hub.checkpoints import checkpoint_digest, load_model
 from foundation.models import EIT
 from foundation.models.preprocessing import Preprocessing
@@ -231,6 +233,9 @@ def embed(settings: EmbedSettings) -> Embedded:
     written: list[str] = []
     misfits: list[Misfit] = []
     refused: list[str] = []
+    placed: list[Placed] = []
+    if settings.page is not None:
+        check_packages()  # before the work
     for recording in progress(list(catalog), "embedding units", unit="recording"):
         width = own.bin_width(recording.resolution, patch)
         if settings.bin_width is not None:
@@ -244,6 +249,8 @@ def embed(settings: EmbedSettings) -> Embedded:
         derived = Derived(catalog.store, KIND, made_by, [recording.record.digest])
         if settings.output is None and derived.exists():
             written.append(derived.folder)
+            if settings.page is not None:
+                placed.append(_placed(recording, derived.read("z_ND")))
             continue
         try:
             check_kind(model, recording)
@@ -263,6 +270,8 @@ def embed(settings: EmbedSettings) -> Embedded:
             log.warning("%s is left out: %s", recording.record.path, error)
             refused.append(f"{recording.record.path}: {error}")
             continue
+        if settings.page is not None:
+            placed.append(_placed(recording, z_ND))
         about = {"recording": recording.id, "path": recording.record.path}
         if settings.output is None:
             derived.write({"z_ND": z_ND}, about)
@@ -273,6 +282,9 @@ def embed(settings: EmbedSettings) -> Embedded:
             )
     if not written:
         raise FoundationError(_nothing(catalog.store.name, misfits, refused))
+    if settings.page is not None:
+        write_map_page(placed, Path(settings.page), f"Units of {catalog.store.name}")
+        log.info("page: %s", settings.page)
     return Embedded(catalog.store.name if settings.output is None else settings.output, written)
 
 
@@ -338,6 +350,12 @@ def _nothing(store: str, misfits: list[Misfit], refused: list[str]) -> str:
         fit = sum(misfit.fitting_tokens > 0 for misfit in misfits)
         lines.append(f"--tokens 1 fits {fit} of {count(len(misfits), 'recording')}")
     return "\n".join(lines)
+
+
+def _placed(recording: StoredRecording, z_ND: np.ndarray) -> Placed:
+    """All units of a recording, for the map."""
+    everyone = np.arange(len(z_ND))
+    return Placed("", {**unit_facts([recording], np.zeros_like(everyone), everyone), "z_SD": z_ND})
 
 
 def _write_file(folder: Path, z_ND: np.ndarray, about: dict[str, Any]) -> str:

@@ -31,7 +31,8 @@ SWITCH_COLOUR = (
 )
 SWITCH_PLACE = "source.data = {...source.data, x: places.data[this.value + '/x'], y: places.data[this.value + '/y']}"
 SHOW_UNIT = (
-    "const i = cb_data.index.indices.at(0); if (i != null) "
+    "const {renderer} = cb_data, seen = renderer.get_selection_manager().inspectors.get(renderer), "
+    "i = renderer.visible ? seen?.indices[0] : null; if (i != null) "
     "{ bars.data = {...bars.data, top: Array.from(isi.slice(i * n, (i + 1) * n), v => v / 2.55)}; "
     "title.text = source.data.c0[i] }"
 )

@@ -9,11 +9,11 @@ import pytest
 from finetune.finetune_settings import ReportSettings
 from finetune.report.finetune_runs import difference, read_runs, run_names
 from finetune.report.html_report import report
-from finetune.report.neurons import ISI_EDGES
 from finetune.report.runs_page import score_lines
 from finetune.result import CurvePoint, Gain, Result, Score, to_json, write_json, write_predictions
 from foundation.cli.commands import main
 from foundation.common.errors import ConfigError, FoundationError
+from foundation.embedding.unit_facts import ISI_EDGES
 from foundation.evaluation import CONTRACT_VERSION
 from foundation.evaluation.confidence_intervals import recall_intervals
 from foundation.evaluation.metrics import PRIMARY, Predictions, primary
