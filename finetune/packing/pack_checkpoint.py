@@ -15,7 +15,7 @@ from finetune.packing.packed_card import Made, packed_card
 from finetune.report.score_table import rows
 from foundation.common.errors import CheckpointError
 from foundation.common.files.locks import whole_folder
-from foundation.hub.checkpoint_files import FILES, digest_of, find_checkpoint
+from foundation.hub.checkpoint_files import FILES, digest_of, find_checkpoint, is_checkpoint
 from foundation.hub.checkpoints import load_model
 from foundation.hub.model_listing import size_text
 from foundation.models.checkpoint_check import read_config, weight_shapes
@@ -61,7 +61,7 @@ def pack(settings: PackSettings) -> Packed:
         )
     results = [] if settings.results is None else read_current(settings.results, made.digest, None).results
     output = Path(settings.output)
-    if output.exists() and any(output.iterdir()) and not all((output / file).is_file() for file in FILES):
+    if output.exists() and any(output.iterdir()) and not is_checkpoint(output):
         raise CheckpointError(f"output is {str(output)!r}, which holds something else: name another folder")
     table = rows(results)
     granted = f"The weights in this folder are licensed under {settings.licence} by {settings.holder}."

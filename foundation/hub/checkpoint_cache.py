@@ -29,8 +29,8 @@ from typing import Any
 from filelock import Timeout
 
 from foundation.common.errors import CheckpointError
-from foundation.common.files.locks import file_lock, whole_file, whole_folder
-from foundation.hub.checkpoint_files import BESIDE, FILES, check_digest, digest_of
+from foundation.common.files.locks import PART, file_lock, remove_if_left, whole_file, whole_folder
+from foundation.hub.checkpoint_files import BESIDE, FILES, check_digest, digest_of, is_checkpoint
 
 FOLDER, PATIENCE, OFFLINE = "FOUNDATION_CHECKPOINT_CACHE", "FOUNDATION_LOCK_SECONDS", "FOUNDATION_OFFLINE"
 DEFAULT_PATIENCE = 1800.0
@@ -79,7 +79,7 @@ def key_of(*parts: str) -> str:
 def held_checkpoint(digest: str) -> Path | None:
     """Return the folder of a checkpoint that the cache holds, or None. Nothing is written, and no lock is taken."""
     folder = cache_folder() / digest
-    return folder if digest and all((folder / file).is_file() for file in FILES) else None
+    return folder if digest and is_checkpoint(folder) else None
 
 
 def held_digests() -> list[str]:
@@ -138,6 +138,8 @@ def put_checkpoint(folder: Path, name: str, wanted: str = "", source: str = "") 
     check_digest(name, digest, wanted, source)
     target = cache_folder() / digest
     with _writable():
+        for left in target.parent.glob(f".*{PART}"):  # by a process that was killed
+            remove_if_left(left)
         if held_checkpoint(digest) is None:
             with whole_folder(target, replace=target.exists()) as part:
                 for file in (*FILES, *BESIDE):

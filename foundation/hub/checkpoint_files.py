@@ -25,9 +25,19 @@ def find_checkpoint(name: str | Path) -> Path:
         CheckpointError: if there is none.
     """
     for folder in (Path(name), Path(name) / "model"):
-        if all((folder / file).is_file() for file in FILES):
+        if is_checkpoint(folder):
             return folder
     raise CheckpointError(missing(name))
+
+
+def holds_checkpoint(name: str | Path) -> bool:
+    """Return True if a local folder, or its ``model``, holds config.json and model.safetensors."""
+    return is_checkpoint(Path(name)) or is_checkpoint(Path(name) / "model")
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Return True if a folder itself holds config.json and model.safetensors."""
+    return all((folder / file).is_file() for file in FILES)
 
 
 def missing(name: str | Path) -> str:

@@ -134,6 +134,7 @@ def _entry(name: str, given: Any, path: Path) -> RegistryEntry:
         )
     if ":/" not in texts["url"]:  # a folder, beside the registry
         texts["url"] = str((path.parent / Path(texts["url"]).expanduser()).resolve())
+    texts["sha256"] = texts["sha256"].lower()
     size, figures = given.get("size") or 0, given.get("figures") or {}
     if not isinstance(size, int) or size < 0:
         raise ConfigError(f"{where}.size is {size!r}: expected a number of bytes")

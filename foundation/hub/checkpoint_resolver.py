@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundation.common.errors import CheckpointError
-from foundation.hub.checkpoint_files import FILES, check_digest, digest_of, find_checkpoint, missing, shown
+from foundation.hub.checkpoint_files import (
+    FILES,
+    check_digest,
+    digest_of,
+    find_checkpoint,
+    holds_checkpoint,
+    missing,
+    shown,
+)
 from foundation.hub.checkpoint_registry import NAME, RegistryEntry, describe, registered
 from foundation.hub.huggingface_checkpoints import SCHEME as HUB
 from foundation.hub.huggingface_checkpoints import HubName, fetch_hub
@@ -73,10 +81,10 @@ def resolve(name: str | Path, registry: str | Path | None = None) -> Resolved:
         >>> for file in FILES:
         ...     _ = (folder / file).write_text("{}")
         >>> resolve(folder).kind, resolve(folder).digest[:8]
-        ('folder', 'b5cfa1d6')
+        ('folder', 'b51f08b6')
     """
     text = str(name)
-    if isinstance(name, Path) or Path(text).is_dir():
+    if isinstance(name, Path) or holds_checkpoint(text):
         return _local(text, "folder", find_checkpoint(text))
     if (found := shipped_checkpoints().get(text)) is not None:
         return _local(text, "shipped", found)
@@ -84,7 +92,7 @@ def resolve(name: str | Path, registry: str | Path | None = None) -> Resolved:
         return _elsewhere(text, "", "")
     entry = registered(registry).get(text) if NAME.fullmatch(text) else None
     if entry is None:
-        raise CheckpointError(_unknown(text, registry))
+        raise CheckpointError(missing(text) if Path(text).is_dir() else _unknown(text, registry))
     return _of_registry(entry)
 
 
@@ -106,6 +114,7 @@ def _elsewhere(url: str, wanted: str, source: str) -> Resolved:
     """Fetch what a name with a scheme means; ``wanted`` is the digest that ``source`` pins."""
     if url.startswith(MLFLOW):
         version, digest, folder = fetch_registered(RegisteredName.parse(url))
+        _check_held(folder, digest)
         check_digest(url, digest, wanted, source)
         return Resolved(url, "mlflow", folder, digest, version)
     if url.startswith(HUB):
@@ -117,7 +126,17 @@ def _elsewhere(url: str, wanted: str, source: str) -> Resolved:
     if "://" not in url:
         raise CheckpointError(missing(url))
     digest, folder = fetch_url(url, wanted, source)
+    _check_held(folder, digest)
     return Resolved(shown(url), "url", folder, digest)
+
+
+def _check_held(folder: Path, digest: str) -> None:
+    """Raise if a checkpoint of the cache has other bytes than when it was put there; each process looks once."""
+    if digest_of(folder) != digest:
+        raise CheckpointError(
+            f"{folder} has other bytes than when it was fetched (sha256 {digest}): it is damaged; remove that "
+            "folder, and it is fetched again"
+        )
 
 
 def _of_registry(entry: RegistryEntry) -> Resolved:

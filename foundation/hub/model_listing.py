@@ -12,7 +12,7 @@ import yaml
 from foundation.common.output.pages import text_table
 from foundation.common.output.printable import printable
 from foundation.hub.checkpoint_cache import cache_folder, held_checkpoint, notes
-from foundation.hub.checkpoint_files import FILES, digest_of
+from foundation.hub.checkpoint_files import FILES, digest_of, is_checkpoint
 from foundation.hub.checkpoint_registry import registered
 from foundation.hub.checkpoint_resolver import Resolved, resolve
 from foundation.hub.hub_settings import ModelsSettings, PullSettings, PushSettings
@@ -147,7 +147,7 @@ def _of_hubs() -> list[Known]:
     found = []
     root = hub_cache()
     for folder in sorted(root.glob("models--*/snapshots/*")) if root.is_dir() else []:
-        if not all((folder / file).is_file() for file in FILES):
+        if not is_checkpoint(folder):
             continue
         try:
             kind = json.loads((folder / FILES[0]).read_text(encoding="utf-8")).get("model_type")

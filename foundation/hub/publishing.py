@@ -13,7 +13,7 @@ from foundation.common.errors import CheckpointError
 from foundation.common.files.locks import whole_folder
 from foundation.common.output.printable import printable
 from foundation.hub.checkpoint_cache import is_offline
-from foundation.hub.checkpoint_files import BESIDE, FILES, digest_of, shown
+from foundation.hub.checkpoint_files import BESIDE, FILES, digest_of, is_checkpoint, shown
 from foundation.hub.checkpoint_resolver import Resolved, resolve
 from foundation.hub.hub_settings import PushSettings
 from foundation.hub.huggingface_checkpoints import SCHEME as HUB
@@ -142,9 +142,9 @@ def _to_url(found: Resolved, url: str, replace: bool) -> str:
 def _to_folder(found: Resolved, folder: Path, replace: bool) -> str:
     folder = folder.expanduser()
     if folder.exists() and any(folder.iterdir()):
-        if all((folder / file).is_file() for file in FILES) and digest_of(folder) == found.digest:
+        if is_checkpoint(folder) and digest_of(folder) == found.digest:
             return str(folder)
-        if not replace or not all((folder / file).is_file() for file in FILES):
+        if not replace or not is_checkpoint(folder):
             raise CheckpointError(
                 f"{str(folder)!r} is not empty: name another folder, or give --replace where it holds a checkpoint"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from foundation.hub.checkpoint_files import FILES
+from foundation.hub.checkpoint_files import is_checkpoint
 
 PATH = "FOUNDATION_CHECKPOINTS"
 SHIPPED = Path(__file__).resolve().parents[1] / "checkpoints"
@@ -23,6 +23,6 @@ def shipped_checkpoints() -> dict[str, Path]:
     for folder in shipped_folders():
         inside = sorted(folder.iterdir()) if folder.is_dir() else []
         for path in inside:
-            if all((path / file).is_file() for file in FILES):
+            if is_checkpoint(path):
                 found.setdefault(path.name, path)
     return found

@@ -40,6 +40,16 @@ def test_a_shipped_name_is_found_and_a_folder_of_that_name_comes_first(site, sav
     assert (resolve("eit-mini").kind, resolve("eit-mini").folder.name) == ("folder", "model")
 
 
+def test_a_folder_that_is_no_checkpoint_hides_no_name(site, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "eit-mini").mkdir()
+    (tmp_path / "eit-mini" / "notes.txt").write_text("mine")
+    assert resolve("eit-mini").folder == site / "eit-mini"
+    (tmp_path / "data").mkdir()
+    with pytest.raises(CheckpointError, match=r"no checkpoint at 'data': a folder with config\.json"):
+        resolve("data")
+
+
 def test_a_shipped_name_comes_before_one_of_a_registry(site, saved, sha256, tmp_path, monkeypatch):
     entry = {"url": str(saved), "sha256": sha256}
     registry(tmp_path, monkeypatch, **{"eit-mini": entry, "eit-lab": entry})

@@ -121,6 +121,18 @@ def test_wrong_bytes_are_refused_and_not_kept(web, sha256, tmp_path, contents):
     assert resolve("lab", registry).digest == sha256
 
 
+def test_bytes_that_change_in_the_cache_are_found(web, sha256, cache):
+    found = resolve(f"{web.url}/eit")
+    weights = found.folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(CheckpointError, match=rf"{sha256} has other bytes than when it was .*remove that folder"):
+        load_model(f"{web.url}/eit")
+    weights.unlink()
+    (cache / f".{sha256}.00.part").mkdir()
+    assert load_model(f"{web.url}/eit").config.dim == 32
+    assert not (cache / f".{sha256}.00.part").exists()
+
+
 def test_an_error_of_the_server_is_no_missing_checkpoint(web):
     web.status = 503
     with pytest.raises(CheckpointError, match=r"cannot fetch http://.*: .*503"):
