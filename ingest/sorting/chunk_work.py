@@ -138,7 +138,8 @@ class ChunkWork:
         rng = np.random.default_rng(self.settings.seed)
         kept = [pieces[k] for k in np.sort(rng.permutation(len(pieces))[:BACKGROUND])]
         noise = NoiseModel.fit(kept, self.clean.noise_C)
-        return noise, [np.array([piece[:, place.channels].T for piece in kept]) for place in self.places]
+        stacked = np.array(kept, dtype=np.float32).reshape(len(kept), length, self.voltage.n_channels)
+        return noise, [np.ascontiguousarray(stacked[:, :, p.channels].transpose(0, 2, 1)) for p in self.places]
 
     @property
     def period(self) -> tuple[int, int]:

@@ -61,24 +61,21 @@ class Matched:
 def make_bank(templates: Templates, sample: float, noise: NoiseModel, n_channels: int) -> Bank:
     """Return the templates at a sample of the recording, ready for matching."""
     raw_UQML = shifted(tapered(templates.at(sample)))
-    n_units, n_quarters, n_near, length = raw_UQML.shape
     known_UM = templates.channels_UM >= 0
     raw_UQML *= known_UM[:, None, :, None]
-    white = np.empty((n_units, n_quarters, n_near, length + ORDER), dtype=np.float32)
-    for unit in range(n_units):
-        for quarter in range(n_quarters):
-            channel_M = np.maximum(templates.channels_UM[unit], 0)
-            white[unit, quarter] = noise.white(raw_UQML[unit, quarter].T, channel_M).T
-    white *= known_UM[:, None, :, None]
-    lists = [[u for u in range(n_units) if channel in templates.channels_UM[u]] for channel in range(n_channels)]
+    white_UQMW = noise.white_windows(raw_UQML, np.maximum(templates.channels_UM, 0)[:, None])
+    white_UQMW *= known_UM[:, None, :, None]
+    unit_K, place_K = np.nonzero(known_UM)
+    channel_K = templates.channels_UM[unit_K, place_K]
+    order = np.lexsort((unit_K, channel_K))
     return Bank(
         raw_UQML,
-        white,
-        (white**2).sum(axis=(2, 3)),
+        white_UQMW,
+        (white_UQMW**2).sum(axis=(2, 3)),
         templates.channels_UM,
         (1.0 / templates.spread_U**2).astype(np.float32),
-        np.concatenate([[0], np.cumsum([len(one) for one in lists])]).astype(np.int64),
-        np.array([u for one in lists for u in one], dtype=np.int64),
+        np.searchsorted(channel_K[order], np.arange(n_channels + 1)).astype(np.int64),
+        unit_K[order].astype(np.int64),
         templates.before,
     )
 

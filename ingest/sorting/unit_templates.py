@@ -66,12 +66,23 @@ class NoiseModel:
             x_TC: µV.
             channel_C: which channels these are; all by default.
         """
-        noise_C = self.noise_C if channel_C is None else self.noise_C[channel_C]
-        scaled_TC = np.pad(x_TC / np.where(noise_C > 0, noise_C, np.inf), ((ORDER, ORDER), (0, 0)))
-        white_TC = np.zeros((len(x_TC) + ORDER, scaled_TC.shape[1]), dtype=np.float32)
+        channel_C = np.arange(len(self.noise_C)) if channel_C is None else channel_C
+        return self.white_windows(x_TC.T, channel_C).T
+
+    def white_windows(self, x_CL: np.ndarray, channel_C: np.ndarray) -> np.ndarray:
+        """Return ``(..., C, L + ORDER)`` white windows.
+
+        Args:
+            x_CL: ``(..., C, L)`` µV.
+            channel_C: ``(..., C)`` the channel of each.
+        """
+        noise_C = self.noise_C[channel_C]
+        scaled_CL = (x_CL / np.where(noise_C > 0, noise_C, np.inf)[..., None]).astype(np.float32)
+        length = x_CL.shape[-1]
+        white_CL = np.zeros((*x_CL.shape[:-1], length + ORDER), dtype=np.float32)
         for lag, weight in enumerate(self.predictor_K):
-            white_TC += np.float32(weight) * scaled_TC[ORDER - lag : len(scaled_TC) - lag].astype(np.float32)
-        return white_TC
+            white_CL[..., lag : lag + length] += np.float32(weight) * scaled_CL
+        return white_CL
 
 
 @dataclass(frozen=True)
