@@ -12,7 +12,9 @@ SHIFTS = 3  # samples by which two templates may lie apart
 REFRACTORY, SHOULDER = 0.002, 0.025  # seconds: intervals that one neuron does not fire, and those it is compared with
 LEAST_EXPECTED = 5.0  # intervals that chance would give, from which on their absence tells
 MOST_OBSERVED = 0.35  # share of them that may be there in a single unit
-SAME = 0.99  # correlation of templates from which on too few spikes to tell are enough
+# Where a correlogram cannot tell, two units are one if their templates have this correlation and share of sizes, and lie
+# no farther apart than this, in noise levels.
+SAME, SAME_SIZE, APART = 0.98, 0.9, 7.0
 INDISTINCT = 3.0  # noise levels between two templates below which clusters of spikes overlap
 MIN_ECHOES = 10  # spikes of a unit from which on its lags tell
 ECHO_SHARE = 0.5  # of a unit's spikes at the same lag to a larger unit
@@ -117,7 +119,8 @@ def merges(
             alike = likeness(mine, theirs)
             # Means of few spikes lie apart by their noise alone.
             chance = mine.size * (1 / templates.count_U[one] + 1 / templates.count_U[other])
-            near = alike.distance**2 - chance < INDISTINCT**2 or (alike.correlation >= SAME and alike.size >= SIZES)
+            near = alike.distance**2 - chance < INDISTINCT**2
+            near |= alike.correlation >= SAME and alike.size >= SAME_SIZE and alike.distance < APART
             if near or (alike.correlation >= similarity and alike.size >= SIZES):
                 pairs.append((alike.distance, one, other, near))
     for _, one, other, near in sorted(pairs):
