@@ -38,13 +38,14 @@ DURATIONS, CHANNELS = (60, 120, 240, 480), (8, 16, 32, 64)
 SECONDS = 20
 PIECE = 10.0  # seconds that are simulated at a time
 WHAT = """Simulated units of a parametric family (a trough and a hump, amplitudes of 6 to 15 times the noise, 3 to 10
-Hz, no interval below 3 ms) over white noise, int16 at 24 kHz: a unit for each channel of an electrode or a tetrode, one for
-every four channels of a probe (two columns, 20 µm apart, a row each 40 µm). Recipe {recipe}. One process, one thread."""
-LATE = """A block arrives when its last sample does. Work on a block begins when the block is there and the one before is
-done, and its labels are out when its work is done: *latency* is from a spike's true peak to that moment. *Wait* is the
-voltage after the peak that a label needs. The units were learned from {learned:g} s, and {live:g} s came live. Accuracy is
-hits / (hits + misses + false spikes), the mean of the units; *offline* sorts the live stretch by itself, with its
-future."""
+Hz, no interval below 3 ms) over white noise, int16 at 24 kHz: a unit for each channel of an electrode or a tetrode, one
+for every four channels of a probe (two columns, 20 µm apart, a row each 40 µm). Recipe {recipe}. One process, one
+thread."""
+LATE = """A block arrives when its last sample does. Work on a block begins when the block is there and the one before
+is done, and its labels are out when its work is done: *latency* is from a spike's true peak to that moment. *Wait* is
+the voltage after the peak that a label needs. The units were learned from {learned:g} s, and {live:g} s came live.
+Accuracy is hits / (hits + misses + false spikes), the mean of the units; *offline* sorts the live stretch by itself,
+with its future."""
 COST = """Each case is a process of its own. *Processor s* is its time from the open file to the units, without
 compiling; *peak MB* is the most that the process held, {base:.0f} MB of it before sorting begins."""
 

@@ -101,6 +101,8 @@ class MatchingSettings(Limited):
         drift: seconds for which a template holds; templates between are interpolated. 0: one for the whole recording.
         merge: merge units that are alike and do not fire together.
         similarity: correlation of templates from which on two units may be one.
+        min_snr: peak of a unit's template over the noise of its channel, at least. Smaller units explain spikes but are
+            left out: just above the threshold, neurons far away cannot be told apart.
         min_spikes: a unit with fewer is no unit.
         min_rate: spikes a second that a unit has at least.
     """
@@ -110,6 +112,7 @@ class MatchingSettings(Limited):
     drift: NonNegative = 60.0
     merge: bool = True
     similarity: Annotated[float, above(0, high=1)] = 0.95
+    min_snr: NonNegative = 4.5
     min_spikes: Natural = 20
     min_rate: NonNegative = 0.02
 

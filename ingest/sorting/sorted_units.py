@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -65,6 +65,21 @@ class Sorting:
     def train(self, unit: int) -> np.ndarray:
         """Return the spike times of a unit, seconds."""
         return self.time_N[self.unit_N == unit]
+
+    def part(self, units: np.ndarray) -> Sorting:
+        """Return some of the units, numbered from 0 on in the order given."""
+        new_U = np.full(self.n_units, -1)
+        new_U[units] = np.arange(len(units))
+        kept_N = new_U[self.unit_N] >= 0
+        return replace(
+            self,
+            time_N=self.time_N[kept_N],
+            unit_N=new_U[self.unit_N[kept_N]],
+            amplitude_N=self.amplitude_N[kept_N],
+            channel_U=self.channel_U[units],
+            templates_UCT=self.templates_UCT[units],
+            waveforms={int(new_U[unit]): cut for unit, cut in self.waveforms.items() if new_U[unit] >= 0},
+        )
 
     def near(self, unit: int) -> np.ndarray:
         """Return the channels of a unit's ``waveforms``: those on which it is largest, in their order."""

@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 TEMPLATE_SPIKES = 3000  # windows of a unit that its templates are made of, at most
 NOISE_ENERGY = 1.5  # times the threshold's square that a template's energy is at least
 DUPLICATES = 0.0005  # seconds between spikes of a unit that are one
+NOTHING = "no unit found: no spikes beyond the threshold, or too few alike"
 Arrays = dict[str, np.ndarray]
 
 
@@ -83,7 +84,8 @@ def sort_voltage(voltage: Voltage, settings: SortSettings, folder: Path | None =
     matched = []
     for chunk in progress(chunks, "matching templates", unit="chunk"):
         matched.append(files.once(f"matched-{chunk.number:06d}", partial(work.match, chunk, templates, noise)))
-    return add_examples(work.clean, work.cutter, _sorting(work, templates, noise, [_read(place) for place in matched]))
+    sorting = _sorting(work, templates, noise, [_read(place) for place in matched])
+    return _large_enough(add_examples(work.clean, work.cutter, sorting), settings.matching.min_snr)
 
 
 @dataclass(frozen=True)
@@ -214,6 +216,17 @@ def _above_noise(work: ChunkWork, templates: Templates, noise: NoiseModel) -> Te
     return templates.part(np.flatnonzero(bank.energy_UQ[:, 0] >= least))
 
 
+def _large_enough(sorting: Sorting, min_snr: float) -> Sorting:
+    """Leave out units that are small beside the noise; they took part in matching, so others lack their spikes."""
+    low_U = sorting.quality()["snr"] < min_snr
+    if not low_U.any():
+        return sorting
+    notes = [*sorting.notes, f"{count(int(low_U.sum()), 'unit')} with an SNR below {min_snr:g}: left out"]
+    if low_U.all():
+        notes.append(NOTHING)
+    return replace(sorting.part(np.flatnonzero(~low_U)), notes=notes)
+
+
 def _least(work: ChunkWork) -> float:
     """Return the spikes of the sample that a unit has at least."""
     matching = work.settings.matching
@@ -267,7 +280,7 @@ def _sorting(work: ChunkWork, templates: Templates, noise: NoiseModel, parts: li
     if echo_U.any():
         notes.append(f"{count(int(echo_U.sum()), 'unit')} that echoed a larger one: left out")
     if not len(kept_U):
-        notes.append("no unit found: no spikes beyond the threshold, or too few alike")
+        notes.append(NOTHING)
     new_U = np.full(templates.n_units, -1)
     new_U[kept_U] = np.arange(len(kept_U))
     return Sorting(

@@ -20,7 +20,7 @@ ROUNDS = 3  # searches for further peaks in what is left
 SWEEPS = 2  # times that overlapping spikes are fitted again
 MIN_GAIN = 16.0  # energy, in units of the noise, that a spike must explain
 LEFT_OVER = 0.1  # share of a nearby larger spike's energy that a further spike must explain too
-LEAST, MOST = 0.4, 2.5  # of a spike, as a share of its template
+LEAST, MOST = 0.5, 2.0  # of a spike, as a share of its template
 AT_ONCE = 0.0004  # seconds within which what is left of a larger spike may look like another
 REFRACTORY = 0.0008  # seconds between two spikes of a unit
 

@@ -12,8 +12,8 @@ SHIFTS = 3  # samples by which two templates may lie apart
 REFRACTORY, SHOULDER = 0.002, 0.025  # seconds: intervals that one neuron does not fire, and those it is compared with
 LEAST_EXPECTED = 5.0  # intervals that chance would give, from which on their absence tells
 MOST_OBSERVED = 0.35  # share of them that may be there in a single unit
-# Where a correlogram cannot tell, two units are one if their templates have this correlation and share of sizes, and lie
-# no farther apart than this, in noise levels.
+# Where a correlogram cannot tell, two units are one if their templates have this correlation and share of sizes, and
+# lie no farther apart than this, in noise levels.
 SAME, SAME_SIZE, APART = 0.98, 0.9, 7.0
 INDISTINCT = 3.0  # noise levels between two templates below which clusters of spikes overlap
 MIN_ECHOES = 10  # spikes of a unit from which on its lags tell
