@@ -80,8 +80,10 @@ def probe_and_references(
     if isinstance(problem, WindowProblem):
         rows |= rows_over_time(problem, rates, split, settings)
         for name, fitted in (("rate_smoothed", probes.rate), ("smoothed", probes.model)):
-            if (smoothed := smoothed_states(problem, fitted, settings.seed)) is not None:
-                rows[name] = Row(gather(problem, split, smoothed), "hidden Markov model, fitted to training data")
+            if (found := smoothed_states(problem, fitted, settings.seed)) is not None:
+                smoothed, n = found
+                how = f"hidden Markov model fitted to training data, in {n} of {len(smoothed)} folds"
+                rows[name] = Row(gather(problem, split, smoothed), how)
         rows |= _recurrent_rows(problem, split, settings)
     if settings.random_weights:
         began = time.perf_counter()

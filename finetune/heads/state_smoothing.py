@@ -6,16 +6,21 @@ import numpy as np
 
 from finetune.heads.head_probe import Fitted
 from finetune.tasks.window_task import WindowProblem
+from foundation.evaluation.linear_readout import inner_score
 
 MAX_STEPS = 1000  # of a gap between two time bins; a chain has forgotten by then
 
 
-def smoothed_states(problem: WindowProblem, fitted: Fitted, seed: int) -> list[np.ndarray] | None:
-    """Return a readout's predictions of each fold, smoothed over time; None unless samples are states over time.
+def smoothed_states(problem: WindowProblem, fitted: Fitted, seed: int) -> tuple[list[np.ndarray], int] | None:
+    """Return a readout's predictions of each fold, smoothed over time, and how many folds are smoothed.
+
+    None unless samples are states over time.
 
     A state goes over into another as often as in the training labels. What the readout says in a state is counted on
     the first inner fold, which the readout did not see there. The forward-backward algorithm (Rabiner 1989, Proc IEEE
-    77) then gives the likeliest state of each tested time bin from all that the readout says in that fold.
+    77) then gives the chance of each state in each tested time bin from all that the readout says in that fold; the
+    state whose chance is highest relative to its share of the training labels is taken, as the metric counts every
+    state the same. Where that does not raise the metric on the first inner fold, the fold stays as it is.
 
     Args:
         problem: states over time.
@@ -27,7 +32,7 @@ def smoothed_states(problem: WindowProblem, fitted: Fitted, seed: int) -> list[n
         return None
     time_S, n = problem.places()["time_S"], labels.n_classes
     said = np.split(fitted.predictions.predicted_S, np.cumsum([len(f.fold.test) for f in fitted.folds])[:-1])
-    out = []
+    out, smoothed = list[np.ndarray](), 0
     for part, test_S in zip(fitted.folds, said, strict=True):
         if part.held_S is None:
             return None
@@ -35,12 +40,25 @@ def smoothed_states(problem: WindowProblem, fitted: Fitted, seed: int) -> list[n
         held = train[problem.inner(train, seed)[0].test]
         moves_CC = transitions(labels.y_S[train], time_S[train], problem.token_seconds, n)
         says_CC = _shares(labels.y_S[held], part.held_S, n)
-        order = np.argsort(time_S[test], kind="stable")
-        gap_T = np.diff(time_S[test][order]) / problem.token_seconds
-        smoothed_S = np.empty_like(test_S)
-        smoothed_S[order] = smooth(test_S[order], gap_T, moves_CC, says_CC)
-        out.append(smoothed_S)
-    return out
+        share_C = (np.bincount(labels.y_S[train], minlength=n) + 1.0) / (len(train) + n)
+
+        def course(
+            said_S: np.ndarray, samples: np.ndarray, moves: np.ndarray = moves_CC, says: np.ndarray = says_CC,
+            share: np.ndarray = share_C,
+        ) -> np.ndarray:  # fmt: skip
+            order = np.argsort(time_S[samples], kind="stable")
+            gap_T = np.diff(time_S[samples][order]) / problem.token_seconds
+            course_S = np.empty_like(said_S)
+            course_S[order] = smooth(said_S[order], gap_T, moves, says, share)
+            return course_S
+
+        none = np.empty((len(held), 0))
+        before, after = (
+            inner_score(labels.y_S[held], said_S, none, n) for said_S in (part.held_S, course(part.held_S, held))
+        )
+        out.append(course(test_S, test) if after > before else test_S)
+        smoothed += after > before
+    return out, smoothed
 
 
 def transitions(y_S: np.ndarray, time_S: np.ndarray, token: float, n_classes: int) -> np.ndarray:
@@ -61,18 +79,21 @@ def _shares(from_S: np.ndarray, to_S: np.ndarray, n_classes: int) -> np.ndarray:
     return counts_CC / counts_CC.sum(axis=1, keepdims=True)
 
 
-def smooth(said_T: np.ndarray, gap_T: np.ndarray, moves_CC: np.ndarray, says_CC: np.ndarray) -> np.ndarray:
-    """Return ``(T,)`` the likeliest state of each time bin, given all that was said.
+def smooth(
+    said_T: np.ndarray, gap_T: np.ndarray, moves_CC: np.ndarray, says_CC: np.ndarray, share_C: np.ndarray
+) -> np.ndarray:
+    """Return ``(T,)`` the state of each time bin whose chance, given all that was said, is highest over its share.
 
     Args:
         said_T: ``(T,)`` classes that a readout said.
         gap_T: ``(T - 1,)`` time bins from each to the next.
         moves_CC: chance of going from a state to another in one time bin.
         says_CC: chance that the readout says a class in a state.
+        share_C: share of each state; equal shares give the likeliest state.
 
     Example:
         >>> sticky, noisy = np.array([[0.9, 0.1], [0.1, 0.9]]), np.array([[0.7, 0.3], [0.3, 0.7]])
-        >>> smooth(np.array([0, 0, 1, 0, 0, 1, 1, 1]), np.ones(7), sticky, noisy).tolist()
+        >>> smooth(np.array([0, 0, 1, 0, 0, 1, 1, 1]), np.ones(7), sticky, noisy, np.ones(2)).tolist()
         [0, 0, 0, 0, 0, 1, 1, 1]
     """
     n, length = len(moves_CC), len(said_T)
@@ -87,5 +108,5 @@ def smooth(said_T: np.ndarray, gap_T: np.ndarray, moves_CC: np.ndarray, says_CC:
     for t in range(length - 2, -1, -1):
         backward_TC[t] = powers[int(steps_T[t])] @ (likely_TC[t + 1] * backward_TC[t + 1])
         backward_TC[t] /= backward_TC[t].sum()
-    smoothed_T: np.ndarray = (forward_TC * backward_TC).argmax(axis=1)
+    smoothed_T: np.ndarray = (forward_TC * backward_TC / share_C).argmax(axis=1)
     return smoothed_T

@@ -186,7 +186,8 @@ def test_smoothing_finds_the_likeliest_state_of_all_courses():
         for t in range(1, 6):
             chance *= steps[t - 1][course[t - 1], course[t]] * says[course[t], said[t]]
         posterior[range(6), course] += chance
-    assert smooth(said, gap, moves, says).tolist() == posterior.argmax(axis=1).tolist()
+    for share in (np.ones(3), np.array([0.8, 0.1, 0.1])):
+        assert smooth(said, gap, moves, says, share).tolist() == (posterior / share).argmax(axis=1).tolist()
 
 
 def test_states_are_scored_beside_their_smoothed_selves(place):
@@ -194,6 +195,7 @@ def test_states_are_scored_beside_their_smoothed_selves(place):
     result = run(place, str(place / "licking.yaml"))["licking", "mouse2-session2"]
     smoothed = result.references["rate_smoothed"]
     assert smoothed.metrics["balanced_accuracy"] >= rate(result) - 0.02
+    assert "hidden Markov model" in smoothed.detail
     assert (smoothed.low is None) == (result.score.low is None)
     assert "smoothed" in result.references
 
