@@ -45,9 +45,9 @@ def atom_loss(
     if points < 2:
         return loss_B.mean()
     if points * points <= max_pairs:
-        to_point_BB = _squared(z_BF, z_BF) + softening**2
-        # The point itself is at distance 0 of itself: its term is a constant, taken out.
-        return (loss_B + (to_point_BB**-1.5).sum(dim=1) - softening**-3).mean()
+        itself_BB = torch.eye(points, dtype=torch.bool)
+        to_point_BB = (_squared(z_BF, z_BF) + softening**2).masked_fill(itself_BB, torch.inf)
+        return (loss_B + (to_point_BB**-1.5).sum(dim=1)).mean()
     each = max(1, max_pairs // points)
     shift_BE = torch.randint(1, points, (points, each), generator=generator)
     other_BE = (torch.arange(points)[:, None] + shift_BE) % points
