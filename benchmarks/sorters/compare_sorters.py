@@ -23,20 +23,20 @@ from ingest.sorting.simulation.simulated_voltage import simulate_session
 from ingest.sorting.simulation.simulated_voltage_settings import SessionSettings
 
 HERE = Path(__file__).parent
-THEIRS = HERE / ".venv" / "bin" / "python"
+THEIRS = HERE / ".venv" / "bin" / "python"  # made by make_environment.sh
 RIVALS = ("simple", "tridesclous2", "spykingcircus2", "lupin", "mountainsort5")
 OURS = ("ours, v3", "ours, pca")
 KINDS = {1: ("electrode", 6), 4: ("tetrode", 8), 32: ("probe", 20)}  # channels -> name, units
 KEY = ("source", "channels", "seed", "sorter")
 
 
-def make_recording(source, channels, seed, seconds, work):
+def make_recording(source, channels, seed, seconds, work, theirs):
     file = work / f"{source}-{channels}ch-{seed}-{seconds}s.npz"
     kind, units = KINDS[channels]
     if file.is_file():
         return file
     if source == "spikeinterface":
-        run(THEIRS, HERE / "spikeinterface_side.py", "record", file, channels, units, seconds, seed)
+        run(theirs, HERE / "spikeinterface_side.py", "record", file, channels, units, seconds, seed)
         return file
     settings = SessionSettings(seconds=seconds, electrodes=kind, min_snr=5.0, min_rate=1.0, max_rate=8.0)
     session = simulate_session(settings, units, [seed, channels])
@@ -49,11 +49,11 @@ def make_recording(source, channels, seed, seconds, work):
     return file
 
 
-def sort(sorter, recording, out):
+def sort(sorter, recording, out, theirs):
     if sorter in OURS:
         run(sys.executable, HERE / "our_side.py", sorter.split()[-1], recording, out)
     else:
-        run(THEIRS, HERE / "spikeinterface_side.py", "sort", sorter, recording, out)
+        run(theirs, HERE / "spikeinterface_side.py", "sort", sorter, recording, out)
 
 
 def run(*words, timeout=900):
@@ -71,28 +71,33 @@ def main():
     parser.add_argument("--sorters", nargs="+", default=[*OURS, *RIVALS])
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/sorters.md"))
     parser.add_argument("--work", type=Path, default=HERE / ".work")
+    parser.add_argument("--python", type=Path, default=THEIRS, help="of SpikeInterface's environment")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     table = given.work / "sorters.jsonl"
     for seed in given.seeds:
         for channels in given.channels:
             for source in ("spikeinterface", "ours"):
-                recording = make_recording(source, channels, seed, given.seconds, given.work)
+                recording = make_recording(source, channels, seed, given.seconds, given.work, given.python)
                 for sorter in given.sorters:
                     key = {"source": source, "channels": channels, "seed": seed, "sorter": sorter}
                     if any(all(r[k] == key[k] for k in KEY) for r in read_results(table)):
                         continue
-                    put_result(table, key | {"length": given.seconds} | measure(sorter, recording, given.work), KEY)
+                    put_result(
+                        table,
+                        key | {"length": given.seconds} | measure(sorter, recording, given.work, given.python),
+                        KEY,
+                    )
                     write_whole(given.out, page(read_results(table)).encode())
 
 
-def measure(sorter, recording, work):
+def measure(sorter, recording, work, theirs):
     out = work / "sorting.npz"
     try:
-        sort(sorter, recording, out)
+        sort(sorter, recording, out, theirs)
         with np.load(out, allow_pickle=False) as arrays:
             cost = {"seconds": float(arrays["seconds"]), "peak_mb": float(arrays["peak_mb"])}
-        found = json.loads(run(THEIRS, HERE / "spikeinterface_side.py", "compare", recording, out))
+        found = json.loads(run(theirs, HERE / "spikeinterface_side.py", "compare", recording, out))
     except (RuntimeError, subprocess.TimeoutExpired) as error:
         print(sorter, recording.name, "failed:", error)
         return {"failed": str(error)[:200]}

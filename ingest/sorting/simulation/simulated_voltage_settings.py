@@ -41,6 +41,7 @@ class SessionSettings(Limited):
         ConfigError: if a value is impossible.
     """
 
+    section = "session."
     seconds: Annotated[float, between(1, 86_400)] = 600.0
     sampling_rate: Annotated[float, between(5_000, 100_000, "Hz")] = 24_000.0
     electrodes: Annotated[str, one_of(*CHANNELS)] = "electrode"
@@ -66,9 +67,10 @@ class SessionSettings(Limited):
         for name in ("snr", "rate"):
             low, high = getattr(self, f"min_{name}"), getattr(self, f"max_{name}")
             if high < low:
-                raise ConfigError(f"max_{name} is {high:g}: at least min_{name}, {low:g}")
+                raise ConfigError(f"session.max_{name} is {high:g}: at least session.min_{name}, {low:g}")
         if self.refractory * self.max_rate >= 0.5:
-            raise ConfigError(f"max_rate is {self.max_rate:g}: below half of 1 / refractory, {0.5 / self.refractory:g}")
+            most = 0.5 / self.refractory
+            raise ConfigError(f"session.max_rate is {self.max_rate:g}: below half of 1 / refractory, {most:g}")
 
     @property
     def channels(self) -> int:

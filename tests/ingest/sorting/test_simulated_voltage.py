@@ -110,9 +110,9 @@ def test_files_hold_voltage_and_truth_and_are_equal_bytes(tmp_path):
 
 
 def test_impossible_settings_are_named(tmp_path):
-    with pytest.raises(ConfigError, match="max_snr is 2: at least min_snr, 3"):
+    with pytest.raises(ConfigError, match=r"session.max_snr is 2: at least session.min_snr, 3"):
         SessionSettings(max_snr=2.0)
-    with pytest.raises(ConfigError, match="max_rate is 400: below half of 1 / refractory, 250"):
+    with pytest.raises(ConfigError, match=r"session.max_rate is 400: below half of 1 / refractory, 250"):
         SessionSettings(max_rate=400.0)
     with pytest.raises(ConfigError, match="max_units is 1: at least min_units, 2"):
         VoltageSettings("x", max_units=1)
