@@ -99,7 +99,7 @@ def measure(sorter, recording, work, theirs):
             cost = {"seconds": float(arrays["seconds"]), "peak_mb": float(arrays["peak_mb"])}
         found = json.loads(run(theirs, HERE / "spikeinterface_side.py", "compare", recording, out))
     except (RuntimeError, subprocess.TimeoutExpired) as error:
-        print(sorter, recording.name, "failed:", error)
+        print(sorter, recording.name, "failed:", error, flush=True)
         return {"failed": str(error)[:200]}
     print(f"{recording.name} {sorter}: accuracy {found['accuracy']:.3f}, {cost['seconds']:.1f} s", flush=True)
     return found | cost

@@ -59,7 +59,8 @@ def read(file):
     probe = Probe(ndim=2, si_units="um")
     probe.set_contacts(found["positions_C2"], shapes="circle", shape_params={"radius": 5})
     probe.set_device_channel_indices(np.arange(len(found["positions_C2"])))
-    return recording.set_probe(probe), found
+    recording.set_probe(probe)
+    return recording, found
 
 
 def sort(sorter, file, out):
