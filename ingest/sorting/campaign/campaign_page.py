@@ -54,8 +54,9 @@ Sorting* (CS482/682, group 25), v3 is ours. [sort-recipes.md](../sort-recipes.md
 - **Interval.** 95 %, a bootstrap over test sessions of all seeds. With so few sessions it is rough. Rows that took long
   were run on fewer sessions, as the column *sessions* says; the lines below each table compare v3 with each on the
   sessions that both have.
-- **How v3 was chosen.** On other sessions (4 to 20 units, seed 1000), with and without detection: components with a covariance of their own, a Student t in place of the Gaussian, other costs of a unit and other
-  distances of merging gave less there. The InfoNCE encoder was not tuned."""
+- **How v3 was chosen.** On other sessions (4 to 20 units, seed 1000), with and without detection. Components with a
+  covariance of their own, a Student t in place of the Gaussian, other costs of a unit and other distances of merging
+  gave less there. The InfoNCE encoder was not tuned."""
 
 
 def sorting_page(folder: Path, command: str, min_snr: float) -> str:
