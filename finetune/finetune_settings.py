@@ -8,7 +8,17 @@ from typing import Annotated, Any
 from finetune.task_settings import TASK_NAMES, is_own_task
 from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_checks import check_input, check_local
-from foundation.common.settings.setting_limits import Count, Limit, Limited, Natural, above, at_least, between, one_of
+from foundation.common.settings.setting_limits import (
+    Count,
+    FilledOrNone,
+    Limit,
+    Limited,
+    Natural,
+    above,
+    at_least,
+    between,
+    one_of,
+)
 
 MODES = ("probe", "full")
 READOUTS = ("best", "rate", "probe", "both", "full")
@@ -151,6 +161,8 @@ class FinetuneSettings(Limited):
         keep: the readout that becomes the head: best (by its score in cross-validation), rate (of firing rates), probe,
             both (rates and frozen model), or full.
         experiment: MLflow experiment.
+        register: heads become registered models of MLflow, ``<register>-<head>``; null: they are logged with the run.
+        alias: that the registered version gets.
         tracking_uri: where MLflow keeps runs; null: $MLFLOW_TRACKING_URI, or an SQLite file beside ``output``.
         windows: windows that labels are decoded from.
         full: finetuning of the whole model.
@@ -174,6 +186,8 @@ class FinetuneSettings(Limited):
     heads: bool = True
     keep: Annotated[str, one_of(*READOUTS)] = "best"
     experiment: str = "finetune"
+    register: FilledOrNone = None
+    alias: str = "latest-fit"
     tracking_uri: str | None = None
     windows: WindowSettings = field(default_factory=WindowSettings)
     full: FullSettings = field(default_factory=FullSettings)

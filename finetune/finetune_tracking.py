@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from finetune.finetune_settings import FinetuneSettings
+from finetune.heads.head import head_name
+from finetune.heads.head_files import read_key
+from finetune.heads.mlflow_head import save_mlflow_head
 from finetune.report.result_pictures import target_figure
 from finetune.result import Result, read_json, read_predictions, write_json
 from foundation.common.credentials import without_secrets
@@ -38,7 +42,10 @@ def log_task(settings: FinetuneSettings, task: str, results: list[Result], patie
     folder = Path(settings.output)
     uri = settings.tracking_uri or default_tracking_uri(folder.resolve().parent)
     where = without_secrets(uri)
-    key = json_digest([where, settings.experiment, *sorted(r.key for r in results)])
+    heads = {name: read_key(folder / name) for name in sorted({head_name(task, r.target) for r in results})}
+    heads = {name: found for name, found in heads.items() if found and settings.heads}
+    asked = [settings.register, settings.alias] if settings.register else []
+    key = json_digest([where, settings.experiment, *sorted(r.key for r in results), heads, asked])
     note = folder / task / "mlflow.json"
     if read_json(note, key) is not None:
         return None
@@ -52,6 +59,10 @@ def log_task(settings: FinetuneSettings, task: str, results: list[Result], patie
             tracker.metrics(_numbers(results), step=0)
             for result in results:
                 _add_files(tracker, folder, result)
+            for name in heads:
+                model = folder / task / "models" / name
+                save_mlflow_head(folder / name, model, settings.checkpoint)
+                tracker.files(model, f"heads/{name}")
             (place / "complete").touch()
             sent = tracker.close()
     except Exception as error:  # the results are written: tracking is the lesser part
@@ -61,8 +72,31 @@ def log_task(settings: FinetuneSettings, task: str, results: list[Result], patie
     if not sent:
         return str(place)
     identity = json.loads((place / "run.json").read_text())["run_id"]
+    if settings.register:
+        try:
+            _register(uri, identity, heads, settings)
+        except Exception as error:  # all is logged; the same command registers it
+            log.warning("heads of %s are not registered: %s", task, without_secrets(f"{type(error).__name__}: {error}"))
+            return str(place)
     write_json(note, {"key": key, "run_id": identity, "tracking_uri": where, "experiment": settings.experiment})
     return None
+
+
+def _register(uri: str, run_id: str, heads: Mapping[str, str], settings: FinetuneSettings) -> None:
+    """Make a version of a registered model of each head of a run, and let the alias name it."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    for head, key in heads.items():
+        name = f"{settings.register}-{head}"
+        if not client.search_registered_models(filter_string=f"name = '{name}'"):
+            client.create_registered_model(name, description=f"head {head} of foundation finetune")
+        known = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+        version = known[0] if known else client.create_model_version(
+            name, source=f"runs:/{run_id}/heads/{head}", run_id=run_id, tags={"head": key}
+        )  # fmt: skip
+        client.set_registered_model_alias(name, settings.alias, version.version)
+        log.info("models:/%s@%s is version %s", name, settings.alias, version.version)
 
 
 def _numbers(results: list[Result]) -> dict[str, float]:

@@ -15,6 +15,7 @@ from foundation.version import __version__
 if TYPE_CHECKING:
     from finetune.finetune_job import finetune
     from finetune.finetune_settings import FinetuneSettings, ReportSettings
+    from finetune.heads.decode import decode
     from finetune.heads.head_files import load_head
     from finetune.predict_job import predict
     from finetune.predict_settings import PredictSettings
@@ -57,6 +58,7 @@ __all__ = [
     "SimulateSettings",
     "Store",
     "__version__",
+    "decode",
     "embed_units",
     "finetune",
     "ingest",
@@ -75,6 +77,7 @@ __getattr__ = lazy_attributes(
     {
         "finetune.finetune_job": ["finetune"],
         "finetune.finetune_settings": ["FinetuneSettings", "ReportSettings"],
+        "finetune.heads.decode": ["decode"],
         "finetune.heads.head_files": ["load_head"],
         "finetune.predict_job": ["predict"],
         "finetune.predict_settings": ["PredictSettings"],

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from finetune.heads.head import LAGS, RATES, Head, HeadError
 from foundation.common.errors import ConfigError
@@ -15,6 +17,7 @@ from foundation.data.reading.decoded_blocks import COUNTS_MODALITY, VALUES_MODAL
 from foundation.embedding.population_tokens import check_causal
 from foundation.evaluation.metrics import CLASSES
 from foundation.models import EIT
+from foundation.models.attention import Phases, phases, rotary_angles
 from foundation.models.population_stream import population_places
 
 AGAIN = "fit one with `foundation finetune --windows.causal true`"
@@ -110,22 +113,28 @@ class HeadStream:
 
 
 class _CausalModel:
-    """The last tokens that a causal population stream reads."""
+    """The last tokens that a causal population stream reads; what they are before its trunk is kept.
+
+    What a token's units add up to depends on no other token. So a step reads one token in, and runs the trunk over the
+    last ones; a test holds it to the model's own forward.
+    """
 
     def __init__(self, head: Head, model: EIT, n_units: int, counts: bool) -> None:
         assert head.population is not None  # checked by `HeadStream`
-        first = population_places(model.config)[head.population.recording][0]
-        self._model, self._patch = model.eval(), model.config.population_patch
-        self._most, self._counts = head.windows.tokens, counts
-        modality = COUNTS_MODALITY if counts else VALUES_MODALITY
-        self._given = {
-            "mask_BN": None,
-            "mask_BT": None,
-            "dt_B": torch.tensor([head.windows.bin_width], dtype=torch.float32),
-            "modality_B": torch.tensor([modality]),
-            "population_row_BN": first + torch.arange(n_units)[None],
-        }
-        self._x_1NT = torch.zeros(1, n_units, self._most * self._patch)
+        assert model.population is not None
+        self._stream, config = model.eval().population, model.config
+        first = population_places(config)[head.population.recording][0]
+        self._most, self._counts, self._patch = head.windows.tokens, counts, config.population_patch
+        dt_B = torch.tensor([head.windows.bin_width], dtype=torch.float32)
+        self._modality_B = torch.tensor([COUNTS_MODALITY if counts else VALUES_MODALITY])
+        with torch.inference_mode():
+            rows = self._stream.rows(first + torch.arange(n_units)[None])
+            self._read_in_ND = rows.read_in_BND[0] * math.sqrt(config.dim / n_units)
+            self._about_D = self._stream.about(dt_B * config.population_patch, self._modality_B)[0]
+            seconds_BT = torch.arange(self._most) * dt_B[:, None] * config.population_patch
+            pairs = int(config.dim // config.heads * config.rotary_share) // 2
+            self._turn = phases(rotary_angles(seconds_BT, pairs, config.rotary_shortest, config.rotary_longest))
+        self._p_1TD = torch.zeros(1, self._most, config.dim)
         self._tokens = 0
 
     def reset(self) -> None:
@@ -134,19 +143,21 @@ class _CausalModel:
     @torch.inference_mode()
     def step(self, x_N: np.ndarray) -> np.ndarray:
         """``(D,)`` what the model says of the newest token."""
-        patch, x_1NT = self._patch, self._x_1NT
+        x_N1 = torch.from_numpy(x_N)[:, None]
+        # The events of a token, wherever in it they are; of values their mean.
+        x_NT = F.pad(x_N1, (0, self._patch - 1)) if self._counts else x_N1.expand(-1, self._patch)
+        activity_N = self._stream.activity(x_NT[None], self._modality_B)[0, :, 0]
         if self._tokens == self._most:
-            x_1NT[:, :, :-patch] = x_1NT[:, :, patch:].clone()
+            self._p_1TD = self._p_1TD.roll(-1, dims=1)
         else:
             self._tokens += 1
-        end = self._tokens * patch
-        newest = torch.from_numpy(x_N)[:, None]
-        x_1NT[0, :, end - patch : end] = 0 if self._counts else newest
-        if self._counts:  # the population stream reads the events of a token, wherever in it they are
-            x_1NT[0, :, end - patch] = newest[:, 0]
-        out = self._model(x_1NT[:, :, :end], units=False, **self._given)
-        found: np.ndarray = out.p_BTD[0, -1].float().numpy()
-        return found
+        self._p_1TD[0, self._tokens - 1] = activity_N @ self._read_in_ND + self._about_D
+        p_1TD = self._p_1TD[:, : self._tokens]
+        turn = Phases(*(part[:, : self._tokens] for part in self._turn))
+        for block in self._stream.trunk:
+            p_1TD = block(p_1TD, None, turn)
+        newest: np.ndarray = self._stream.norm(p_1TD[0, -1]).numpy()
+        return newest
 
 
 def run_lines(head: Head, models: Mapping[str, EIT], lines: Iterable[str], out: TextIO) -> None:

@@ -3,7 +3,9 @@
 import json
 from dataclasses import replace
 
+import mlflow
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -77,6 +79,8 @@ def settings(place) -> FinetuneSettings:
         windows=WindowSettings(unit_token=0.1, unit_tokens=16, unit_windows=16, max_tokens=600),
         full=FullSettings(steps=3, checks=1),
         gru=GRUSettings(run=False),
+        register="lab",
+        alias="best",
     )
 
 
@@ -167,6 +171,19 @@ def test_every_task_is_an_mlflow_run_with_pictures(settings, results, place):
         assert run.info.status == "FINISHED"
         assert run.data.params["task"] == task
         assert client.list_artifacts(note["run_id"], "pictures")
+
+
+def test_heads_are_registered_models(results, place):
+    note = json.loads((place / "results" / "cell_type" / "mlflow.json").read_text())
+    mlflow.set_tracking_uri(note["tracking_uri"])
+    model = mlflow.pyfunc.load_model("models:/lab-cell_type@best")
+    assert {column.name for column in model.metadata.signature.inputs} == {"unit", "time"}
+    rng = np.random.default_rng(0)
+    slow, fast = (np.sort(rng.uniform(0, 60, n)) for n in (200, 2000))
+    spikes = pd.DataFrame({"unit": np.repeat([7, 9], [200, 2000]), "time": np.concatenate([slow, fast])})
+    table = model.predict(spikes, params={"end": 60.0})
+    assert table["unit"].tolist() == [7, 9]
+    assert table["cell_type"].tolist() == ["slow", "fast"]
 
 
 def test_the_table_and_the_report_hold_every_score(results, place, settings):
