@@ -21,6 +21,7 @@ from foundation.common.settings.setting_limits import (
 )
 
 MODES = ("probe", "full")
+WEIGHTS = ("all", "gradual", "lora", "rows")
 READOUTS = ("best", "rate", "probe", "both", "full")
 MAX_RUNS = 8  # colours that colour-blind readers tell apart
 TokenSeconds = Annotated[float, between(0.001, 3600, "seconds")]
@@ -81,6 +82,10 @@ class FullSettings(Limited):
         unit_dropout: share of the population that the model does not see in an update, of labels over time.
         from_scratch: whether a model of the same architecture with random weights is trained in the same way too.
         label_curve: numbers of labelled trials of a fold; readouts and finetuning are repeated with so few of them.
+        weights: which weights of the model learn beside the head: all; gradual (all, one layer after another from the
+            top, over the first half of the schedule); lora (low-rank weights beside its matrices, added to them at
+            the end); rows (those of the units in the population stream).
+        lora_rank: rank of these.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -99,6 +104,8 @@ class FullSettings(Limited):
     unit_dropout: Annotated[float, below_one] = 0.3
     from_scratch: bool = True
     label_curve: list[int] = field(default_factory=list)
+    weights: Annotated[str, one_of(*WEIGHTS)] = "all"
+    lora_rank: Count = 8
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -216,6 +223,10 @@ class FinetuneSettings(Limited):
         whole = asdict(self)
         if not self.windows.causal:  # so that results of versions before this setting keep their keys
             whole["windows"].pop("causal")
+        if self.full.weights != "lora":
+            whole["full"].pop("lora_rank")
+        if self.full.weights == "all":
+            whole["full"].pop("weights")
         return {name: whole[name] for name in names + (["full"] if mode == "full" else [])}
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from finetune.finetune_settings import FinetuneSettings, FullSettings
+from finetune.heads.adapting import Adaptation, adapt
 from finetune.heads.head_probe import Fitted, gather
 from finetune.tasks.decoding_task import Problem
 from finetune.training_loop import DivergedError, LengthSearch, run_updates
@@ -75,9 +76,14 @@ class LinearHead(nn.Module):
 class Tuned:
     """A model and its head on their way."""
 
-    model: EIT
+    adaptation: Adaptation
     head: LinearHead
     spread_K: np.ndarray
+
+    @property
+    def model(self) -> EIT:
+        """The model."""
+        return self.adaptation.model
 
     def predict(self, problem: Problem, samples: np.ndarray) -> np.ndarray:
         x_SF = problem.head_features(self.model, samples)
@@ -168,6 +174,7 @@ def finetune_on(
         return Finetuned(None, 0, found.share)
     tuned = start.tuned(model, train, found.strength)
     _train(problem, tuned, train, settings.full, found.updates, seed)
+    tuned.adaptation.merged()
     return Finetuned(tuned, found.updates, found.share)
 
 
@@ -212,7 +219,7 @@ class _Start:
             for layer in copied.modules():
                 if isinstance(layer, nn.Dropout):
                     layer.p = self.settings.dropout
-        return Tuned(copied, LinearHead(basis, readout, spread_K), spread_K)
+        return Tuned(adapt(copied, self.settings), LinearHead(basis, readout, spread_K), spread_K)
 
 
 @dataclass(frozen=True)
@@ -285,13 +292,9 @@ def _train(
     model, head = tuned.model, tuned.head
     rng = np.random.default_rng([seed, 11])
     torch.manual_seed(seed)
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "lr": settings.learning_rate, "weight_decay": settings.weight_decay},
-        {"params": others, "lr": settings.learning_rate, "weight_decay": 0.0},
-        {"params": list(head.linear.parameters()), "lr": settings.head_learning_rate, "weight_decay": 0.0},
-    ]
+    own = {"params": list(head.linear.parameters()), "lr": settings.head_learning_rate, "weight_decay": 0.0}
+    groups = [*tuned.adaptation.groups(settings), own]
+    tuned.adaptation.unfreeze(0, settings.steps)
     optimizer = torch.optim.AdamW(groups)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings.steps))
 
@@ -311,6 +314,7 @@ def _train(
 
     def after(update: int) -> bool:
         schedule.step()
+        tuned.adaptation.unfreeze(update, settings.steps)
         return look is not None and update % _every(settings) == 0 and look(update)
 
     clip = [*model.parameters(), *head.parameters()], 1.0

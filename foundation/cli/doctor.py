@@ -19,7 +19,7 @@ PACKAGES = {
     "train": ("deepspeed", "mlflow-skinny"),
     "sweep": ("ray", "scipy", "matplotlib"),
     "sorting": ("neo", "probeinterface", "scikit-learn", "scipy"),
-    "finetune": ("mlflow", "scikit-learn", "matplotlib", "jinja2"),
+    "finetune": ("mlflow", "peft", "scikit-learn", "matplotlib", "jinja2"),
 }
 
 
