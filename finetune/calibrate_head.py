@@ -126,6 +126,8 @@ def _problem(head: Head, catalog: Catalog, recording: StoredRecording) -> Window
     )  # fmt: skip
     only, bins = catalog.select([recording.id]), windows.bins_per_token
     sources = Sources(only, ReaderCache(only), given, bins, bins, FOLDS, windows.seed)
+    if head.task not in TASKS:
+        raise HeadError(f"calibrate is given and head {head.name} is of a task of one's own: fit it with finetune")
     found = TASKS[head.task](sources)
     name = series_name(head)
     for problem in found.problems:

@@ -35,7 +35,7 @@ def write_nwb(decoded: Decoded, output: str | Path, source: str | Path | None = 
     The processing module ``decoded`` gets, for values, a TimeSeries of them and ``<name>_uncertainty``, their root mean
     squared error in cross-validation; for states ``<name>_probabilities`` and ``<name>``, the place of the most
     probable class; for trials a TimeIntervals table, and for units a DynamicTable, each with the class and the
-    probability of every class.
+    probability of every class, or with values and their error.
 
     Args:
         decoded: of one recording.
@@ -105,15 +105,22 @@ def _add(pynwb: Any, nwb: Any, decoded: Decoded) -> None:
 
 
 def _table(decoded: Decoded, name: str, about: str) -> Any:
-    """Classes of units or of trials, a row for each."""
+    """Classes or values of units or of trials, a row for each."""
     from hdmf.common import DynamicTable, VectorData
     from pynwb.epoch import TimeIntervals
 
     head = decoded.head
-    columns = [VectorData(name=name, description="most probable class", data=list(decoded.names))]
-    for k, label in enumerate(head.classes):
-        described = f"probability of {label}"
-        columns.append(VectorData(name=f"p({label})", description=described, data=decoded.out_SK[:, k]))
+    if head.kind == CLASSES:
+        columns = [VectorData(name=name, description="most probable class", data=list(decoded.names))]
+        for k, label in enumerate(head.classes):
+            described = f"probability of {label}"
+            columns.append(VectorData(name=f"p({label})", description=described, data=decoded.out_SK[:, k]))
+    else:
+        columns = []
+        for k, label in enumerate(head.value_names):
+            spread_S, error = np.full(len(decoded), head.spread_K[k]), "root mean squared error in cross-validation"
+            columns.append(VectorData(name=label, description=label, data=decoded.out_SK[:, k]))
+            columns.append(VectorData(name=f"{label} uncertainty", description=error, data=spread_S))
     if decoded.unit_S is not None:
         first = VectorData(name="unit", description="id in the table of units", data=decoded.unit_S)
         return DynamicTable(name=name, description=about, columns=[first, *columns])

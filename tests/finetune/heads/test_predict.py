@@ -8,9 +8,10 @@ import pynwb
 import pytest
 
 from finetune.heads.decode import decode
-from finetune.heads.head import HeadError
+from finetune.heads.head import Head, HeadBlock, HeadError, HeadWindows, Kept
 from finetune.heads.head_files import load_head
 from finetune.heads.head_models import head_models
+from finetune.heads.write_decoded import write_nwb
 from finetune.predict_job import predict
 from finetune.predict_settings import PredictSettings
 from foundation.cli.commands import main
@@ -118,3 +119,38 @@ def test_what_cannot_be_decoded_is_named_and_nothing_is_written(out, another_day
     with pytest.raises(ConfigError, match="output is null and input"):
         predict(PredictSettings(f"{out}/velocity", str(another_day[0] / "day2.nwb")))
     assert not target.exists()
+
+
+def test_units_become_a_table_of_their_classes_or_values(another_day, tmp_path, head_of_units):
+    for kind, columns in (
+        ("classes", ["unit", "cell_type", "p(a)", "p(b)"]),
+        ("values", ["unit", "x", "x uncertainty"]),
+    ):
+        target = tmp_path / f"{kind}.nwb"
+        decoded = decode(head_of_units(kind), another_day[1])
+        write_nwb(decoded, target, another_day[0] / "day2.nwb")
+        with pynwb.NWBHDF5IO(target, "r") as io:
+            table = io.read().processing["decoded"]["cell_type"].to_dataframe()
+        assert list(table.columns) == columns
+        assert table["unit"].tolist() == list(range(12))
+        np.testing.assert_allclose(table[columns[-2] if kind == "classes" else "x"], decoded.out_SK[:, 0])
+
+
+@pytest.fixture
+def head_of_units():
+    """Makes heads that read the rate of a unit."""
+
+    def make(kind):
+        weight_LFK = np.zeros((1, 13, 2 if kind == "classes" else 1), np.float32)
+        weight_LFK[0, 0, 0] = 0.1
+        features = "rate and inter-spike intervals"
+        block = HeadBlock(
+            "rates", features, "unit", (), None, np.zeros(13, np.float32), np.ones(13, np.float32), weight_LFK
+        )
+        kept = Kept("rate", "by hand", {}, 0, {}, "", "", {}, None, None, 4, "0", "key")
+        names = (["a", "b"], []) if kind == "classes" else ([], ["x"])
+        windows = HeadWindows("units", 0.1, 5, 16, "spikes", max_windows=4)
+        bias_K, spread = np.zeros(weight_LFK.shape[2]), [] if kind == "classes" else [0.5]
+        return Head("cell_type", "all", "By hand", kind, *names, "", (block,), bias_K, windows, None, kept, spread)
+
+    return make
