@@ -20,7 +20,8 @@ def smoothed_states(problem: WindowProblem, fitted: Fitted, seed: int) -> tuple[
     the first inner fold, which the readout did not see there. The forward-backward algorithm (Rabiner 1989, Proc IEEE
     77) then gives the chance of each state in each tested time bin from all that the readout says in that fold; the
     state whose chance is highest relative to its share of the training labels is taken, as the metric counts every
-    state the same. Where that does not raise the metric on the first inner fold, the fold stays as it is.
+    state the same. A fold stays as it is where that does not raise the metric on the first inner fold, or where the
+    readout does not recognise every state there.
 
     Args:
         problem: states over time.
@@ -56,8 +57,9 @@ def smoothed_states(problem: WindowProblem, fitted: Fitted, seed: int) -> tuple[
         before, after = (
             inner_score(labels.y_S[held], said_S, none, n) for said_S in (part.held_S, course(part.held_S, held))
         )
-        out.append(course(test_S, test) if after > before else test_S)
-        smoothed += after > before
+        helps = after > before and _recognised(labels.y_S[train], labels.y_S[held], says_CC)
+        out.append(course(test_S, test) if helps else test_S)
+        smoothed += helps
     return out, smoothed
 
 
@@ -77,6 +79,18 @@ def _shares(from_S: np.ndarray, to_S: np.ndarray, n_classes: int) -> np.ndarray:
     counts_CC = np.ones((n_classes, n_classes))
     np.add.at(counts_CC, (from_S, to_S), 1.0)
     return counts_CC / counts_CC.sum(axis=1, keepdims=True)
+
+
+def _recognised(train_S: np.ndarray, held_S: np.ndarray, says_CC: np.ndarray) -> bool:
+    """Return whether every state of the training labels occurs in held-out ones, and is what is said there most.
+
+    Example:
+        >>> y = np.array([0, 1])
+        >>> _recognised(y, y, np.array([[0.6, 0.4], [0.3, 0.7]])), _recognised(y, y, np.array([[0.6, 0.4], [0.6, 0.4]]))
+        (True, False)
+    """
+    states = np.unique(train_S)
+    return bool(np.isin(states, held_S).all() and (says_CC[states].argmax(axis=1) == states).all())
 
 
 def smooth(
