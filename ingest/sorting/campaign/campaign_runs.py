@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -265,6 +265,3 @@ def _gaussians(z_NF: np.ndarray, true_N: np.ndarray) -> GaussianUnits:
     return GaussianUnits(
         np.array(count_K) / len(z_NF), np.stack(mean_KF), np.stack(factor_KFF), np.array(unit_K, dtype=np.int64)
     )
-
-
-Runs = Callable[[SortingTable, str, int, Path], int]
