@@ -43,8 +43,8 @@ Hz, no interval below 3 ms) over white noise, int16 at 24 kHz: a unit for each c
 for every four channels of a probe (two columns, 20 µm apart, a row each 40 µm). Recipe {recipe}. One process, one
 thread."""
 LATE = """Blocks are fed in real time, each when its last sample would have been taken. *Latency* is from the moment of
-a spike's peak to the return of the call that labels it; *wait* is the voltage after the peak that a label needs. Garbage
-collection is off meanwhile. The units were learned from {learned:g} s, and {live:g} s came live.
+a spike's peak to the return of the call that labels it; *wait* is the voltage after the peak that a label needs.
+Garbage collection is off meanwhile. The units were learned from {learned:g} s, and {live:g} s came live.
 Accuracy is hits / (hits + misses + false spikes), the mean of the units; *offline* sorts the live stretch by itself,
 with its future."""
 COST = """Each case is a process of its own. *Processor s* is its time from the open file to the units, without
@@ -162,8 +162,18 @@ def live(sorter: OnlineSorter, voltage: ArrayVoltage, first: int, block: int) ->
     return {name: np.asarray(values) for name, values in parts.items()}
 
 
+def idle(seconds: float, block: int) -> float:
+    """Return how late a loop wakes up at worst that does nothing with its blocks: what the machine adds."""
+    begin, worst = time.perf_counter(), 0.0
+    for k in range(1, int(seconds * RATE / block)):
+        due = begin + k * block / RATE
+        time.sleep(max(0.0, due - time.perf_counter()))
+        worst = max(worst, time.perf_counter() - due)
+    return worst
+
+
 def online(page: Page, recipe: str, folder: Path) -> None:
-    rows, holds = [], []
+    rows, holds, most, longest = [], [], [], 0.0
     for channels in (1, 4):
         case = Case(LEARNED + LIVE, channels, seed=channels)
         path = folder / f"online-{channels}.raw"
@@ -184,6 +194,8 @@ def online(page: Page, recipe: str, folder: Path) -> None:
             found = [np.sort(done["time"][done["unit"] == unit]) for unit in range(sorting.n_units)]
             late = 1e3 * done["late"]
             holds.append(late.max() <= 1e3 * TARGET)
+            most.append(np.percentile(late, 99) <= 1e3 * TARGET)
+            longest = max(longest, 1e3 * done["spent"].max())
             rows.append(
                 [
                     "electrode" if channels == 1 else "tetrode",
@@ -204,6 +216,9 @@ def online(page: Page, recipe: str, folder: Path) -> None:
     page.say(
         f"Every label within {1e3 * TARGET:g} ms of its peak: "
         + ("holds in every row." if all(holds) else f"holds in {sum(holds)} of {len(holds)} rows.")
+        + f" 99 % of the labels: holds in {sum(most)} of {len(most)} rows.",
+        f"The longest that one block took was {longest:.2f} ms. A loop that does nothing with blocks of 1 ms woke up "
+        fXX,
     )
 
 

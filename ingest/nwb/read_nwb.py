@@ -210,7 +210,7 @@ def opened_nwb(path: str, content: BinaryIO | ZarrStore | None = None, notes: No
             builders.read_builder()
             yield constructed(builders, builders.unread, notes)
     except SourceError as error:
-        raise SourceError(f"{path}: {error}") from error
+        raise SourceError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
     except (MemoryError, StoreError):
         raise
     except Exception as error:  # damaged files fail in any layer, in any way

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.signal import sosfilt
 
 from foundation.common.errors import SourceError
+from foundation.common.processes.compiled import compiled
 from ingest.sorting.detection import Detector, make_detector
 from ingest.sorting.filtering import CleanVoltage, clean_voltage, noise_level
 from ingest.sorting.sort_settings import SortSettings
@@ -73,7 +73,6 @@ class CausalCleaner:
     def __init__(self, clean: CleanVoltage) -> None:
         self._clean = clean
         self._state = np.zeros((len(clean.sos), 2, clean.voltage.n_channels))
-        self._begun = False
 
     def feed(self, raw_TC: np.ndarray) -> np.ndarray:
         """Return the filtered block, float32 µV.
@@ -82,9 +81,7 @@ class CausalCleaner:
             raw_TC: µV.
         """
         clean = self._clean
-        raw_TC = np.where(np.isfinite(raw_TC), raw_TC, clean.centre_C) - clean.centre_C
-        x_TC, self._state = sosfilt(clean.sos, raw_TC, axis=0, zi=self._state)
-        x_TC = x_TC.astype(np.float32)
+        x_TC = _filtered(raw_TC, clean.centre_C, clean.sos, self._state)
         for group in clean.reference:
             x_TC[:, group] -= np.median(x_TC[:, group], axis=1, keepdims=True)
         x_TC[:, ~clean.used_C] = 0.0
@@ -122,6 +119,8 @@ class OnlineSorter:
         self._x_TC = np.zeros((self._kept, n_channels), dtype=np.float32)
         self._white_CT = np.zeros((n_channels, self._kept), dtype=np.float32)
         self._tail_TC = np.zeros((ORDER, n_channels), dtype=np.float32)
+        with np.errstate(divide="ignore"):
+            self._inverse_C = np.where(noise.noise_C > 0, 1.0 / noise.noise_C, 0.0)
         self._fed = 0
         self._recent = _Recent(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
@@ -167,16 +166,18 @@ class OnlineSorter:
         n = len(raw_TC)
         x_TC = self._cleaner.feed(raw_TC)
         joined_TC = np.concatenate([self._tail_TC, x_TC])
-        white_TC = self._noise.white(joined_TC)[ORDER : ORDER + n]
+        white_CT = _white(joined_TC, self._noise.predictor_K, self._inverse_C)
         self._tail_TC = joined_TC[-ORDER:]
         self._x_TC = np.concatenate([self._x_TC[-self._kept :], x_TC])
-        self._white_CT = np.concatenate([self._white_CT[:, -self._kept :], white_TC.T], axis=1)
+        self._white_CT = np.concatenate([self._white_CT[:, -self._kept :], white_CT], axis=1)
         origin = self._fed - self._kept  # sample of the buffer's first column
         self._fed += n
         # Peaks from `kept - wait` to `wait` before the end have all that they need, and were not looked at before.
         first, last = self._kept - self._wait, self._kept + n - self._wait
         found: list[tuple[np.ndarray, ...]] = []
         for _ in range(TURNS):
+            if not _exceeds(self._x_TC, first, last, self._detector.threshold_C, self._detector.sign):
+                break
             spikes = self._explain(first, last, origin)
             if not len(spikes[0]):
                 break
@@ -221,6 +222,51 @@ class OnlineSorter:
         gains = np.concatenate([recent.gain_N, gain_N])[order]
         self._recent = _Recent(moments[order], units, gains)
         return quarter_N, unit_N, scale_N
+
+
+@compiled()
+def _filtered(raw_TC, centre_C, sos, state):  # type: ignore[no-untyped-def]
+    """Return the block through second-order sections (direct form II transposed); ``state`` goes on to the next."""
+    n_samples, n_channels = raw_TC.shape
+    x_TC = np.empty((n_samples, n_channels), dtype=np.float32)
+    for c in range(n_channels):
+        for t in range(n_samples):
+            value = np.float64(raw_TC[t, c]) - centre_C[c]
+            if not np.isfinite(value):
+                value = 0.0
+            for s in range(len(sos)):
+                out = sos[s, 0] * value + state[s, 0, c]
+                state[s, 0, c] = sos[s, 1] * value - sos[s, 4] * out + state[s, 1, c]
+                state[s, 1, c] = sos[s, 2] * value - sos[s, 5] * out
+                value = out
+            x_TC[t, c] = value
+    return x_TC
+
+
+@compiled()
+def _white(joined_TC, predictor_K, inverse_C):  # type: ignore[no-untyped-def]
+    """Return ``(C, T)`` white voltage of a block behind the samples that its prediction needs."""
+    order = len(predictor_K) - 1
+    n_samples, n_channels = joined_TC.shape
+    white_CT = np.empty((n_channels, n_samples - order), dtype=np.float32)
+    for c in range(n_channels):
+        for t in range(order, n_samples):
+            total = 0.0
+            for k in range(order + 1):
+                total += predictor_K[k] * joined_TC[t - k, c]
+            white_CT[c, t - order] = total * inverse_C[c]
+    return white_CT
+
+
+@compiled()
+def _exceeds(x_TC, first, last, threshold_C, sign):  # type: ignore[no-untyped-def]
+    """Return True if a sample reaches a threshold: most blocks hold none, and need no search."""
+    for t in range(first, last):
+        for c in range(x_TC.shape[1]):
+            value = abs(x_TC[t, c]) if sign == 0 else sign * x_TC[t, c]
+            if value > threshold_C[c]:
+                return True
+    return False
 
 
 def _pieces(clean: CleanVoltage) -> Iterator[tuple[int, np.ndarray]]:

@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from known_voltage import make_voltage, recall
+from scipy.signal import sosfilt
 
 from foundation.common.errors import SourceError
 from ingest.sorting.clustering import ClusterSettings
-from ingest.sorting.online import OnlineSorter
+from ingest.sorting.filtering import clean_voltage
+from ingest.sorting.online import CausalCleaner, OnlineSorter
 from ingest.sorting.sort_settings import DetectionSettings, SortSettings
 from ingest.sorting.sorting_run import sort_voltage
 
@@ -68,6 +70,14 @@ def test_labels_come_within_five_milliseconds_and_know_nothing_of_the_future(hal
         late += (((k + 24) / second.rate) - sorter.feed(second.x_TC[k : k + 24]).time_N).tolist()
     assert max(late) < 0.0035
     assert min(late) > 0
+
+
+def test_the_forward_filter_is_scipys(halves):
+    first = halves[0]
+    clean = clean_voltage(first.voltage, PCA.filter, PCA.windows)
+    cleaner = CausalCleaner(replace(clean, whitening_CC=None))
+    found = np.concatenate([cleaner.feed(first.x_TC[k : k + 50]) for k in range(0, 5000, 50)])
+    assert found == pytest.approx(sosfilt(clean.sos, first.x_TC[:5000] - clean.centre_C, axis=0), abs=1e-3)
 
 
 def test_there_must_be_a_unit_to_learn(halves):
