@@ -101,7 +101,7 @@ units."""
 TEMPLATES = """As above, but each unit has the mean waveform of a real unit, drawn from the labelled files.
 The training sessions stay those of the parametric family, so v0, v1 and InfoNCE are tested on waveforms of another
 origin."""
-FILES = """Labelled spikes as they were cut by those who published them; no recipe is trained on other data.
+FILES = """Labelled spikes (`--files`) as they were cut by those who published them; no recipe is trained on other data.
 Accuracy is the share of spikes in the cluster that is matched with their class. The windows of `martinez2009_5units`
 and `pedreira2012_22units` were cleaned, so accuracies are optimistic, and one class of each is multi-unit activity.
 VaDE's printed mean ARI of 0.690 and IDEC's of 0.546 are on the 95 Pedreira sessions with true spikes and k given, not
