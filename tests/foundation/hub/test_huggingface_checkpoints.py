@@ -20,11 +20,16 @@ def commit(hub, contents):
     return hub.commit(REPO, contents)
 
 
-def no_socket(monkeypatch):
+def watched_sockets(monkeypatch):
+    """The addresses that are connected to from now on; each connection fails."""
+    opened = []
+
     def connect(self, address):
-        raise AssertionError(f"a connection to {address} was opened")
+        opened.append(address)
+        raise OSError("no connection is expected")
 
     monkeypatch.setattr(socket.socket, "connect", connect)
+    return opened
 
 
 def test_a_branch_is_resolved_to_its_commit(hub, commit, sha256, contents):
@@ -39,9 +44,10 @@ def test_a_branch_is_resolved_to_its_commit(hub, commit, sha256, contents):
 
 def test_a_pinned_commit_in_the_cache_opens_no_socket(commit, sha256, monkeypatch):
     resolve(f"hf://{REPO}@{commit}")
-    no_socket(monkeypatch)
+    opened = watched_sockets(monkeypatch)
     assert resolve(f"hf://{REPO}@{commit}").digest == sha256
     assert load_model(f"hf://{REPO}@{commit}").config.dim == 32
+    assert opened == []
 
 
 @pytest.mark.parametrize("switch", ["HF_HUB_OFFLINE", "FOUNDATION_OFFLINE"])
@@ -52,10 +58,11 @@ def test_the_cache_is_looked_into_before_being_offline_is_an_error(commit, sha25
     monkeypatch.delenv(switch)
     resolve(f"hf://{REPO}")
     monkeypatch.setenv(switch, "1")
-    no_socket(monkeypatch)
+    opened = watched_sockets(monkeypatch)
     found = resolve(f"hf://{REPO}")
     assert (found.digest, found.revision) == (sha256, commit)
     assert load_model(f"hf://{REPO}@{commit}").config.dim == 32
+    assert opened == []
 
 
 def test_a_hub_that_is_away_leaves_the_commit_of_the_last_time(hub, commit):
