@@ -1,6 +1,8 @@
 """`foundation predict`: a head applied to files and stores, and what it writes."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -154,3 +156,14 @@ def head_of_units():
         return Head("cell_type", "all", "By hand", kind, *names, "", (block,), bias_K, windows, None, kept, spread)
 
     return make
+
+
+def test_the_python_of_the_documentation_runs(out, another_day, tmp_path, monkeypatch):
+    (tmp_path / "out").symlink_to(out)
+    (tmp_path / "tomorrow").symlink_to(another_day[0] / "store")
+    monkeypatch.chdir(tmp_path)
+    page = Path(__file__).parents[3] / "docs" / "heads.md"
+    code = re.search(r"## From Python\n\n```python\n(.*?)```", page.read_text(), re.DOTALL).group(1)
+    names = {}
+    exec(compile(code, "docs/heads.md", "exec"), names)
+    assert len(names["decoded"].times) == len(names["decoded"].out_SK) == 860
