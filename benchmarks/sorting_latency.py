@@ -45,8 +45,8 @@ thread."""
 LATE = """A block is there when its last sample has been taken. Work on it begins when the block before is done, and its
 labels are out when its work is done; work is counted in processor time of one core. *Latency* is from the moment of a
 spike's peak to its label; *wait* is the voltage after the peak that a label needs. Garbage collection is off meanwhile.
-The units were learned from {learned:g} s, and {live:g} s came live. Accuracy is hits / (hits + misses + false spikes), the
-mean of the units; *offline* sorts the live stretch by itself, with its future."""
+The units were learned from {learned:g} s, and {live:g} s came live. Accuracy is hits / (hits + misses + false spikes),
+the mean of the units; *offline* sorts the live stretch by itself, with its future."""
 COST = """Each case is a process of its own. *Processor s* is its time from the open file to the units, without
 compiling; *peak MB* is the most that the process held, {base:.0f} MB of it before sorting begins."""
 
@@ -215,8 +215,9 @@ def online(page: Page, recipe: str, folder: Path) -> None:
         f"Every label within {1e3 * TARGET:g} ms of its peak: "
         + ("holds in every row." if all(holds) else f"holds in {sum(holds)} of {len(holds)} rows.")
         + f" 99 % of the labels: holds in {sum(most)} of {len(most)} rows.",
-        f"The longest that one block took was {longest:.2f} ms. On the clock it can be later: a loop that did nothing with "
-        f"blocks of 1 ms woke up {1e3 * idle(10.0, 24):.2f} ms late at worst in 10 s on this machine, which is shared.",
+        f"The longest that one block took was {longest:.2f} ms. On the clock it can be later: a loop that did nothing "
+        f"with blocks of 1 ms woke up {1e3 * idle(10.0, 24):.2f} ms late at worst in 10 s on this machine, which is "
+        "shared.",
     )
 
 
