@@ -60,6 +60,7 @@ endif
 # make checkpoint                       trains configs/pretrain/eit-tiny.yaml into foundation/checkpoints/eit-tiny
 # DATA=folder                           NWB files, besides simulated networks
 # SIMULATE=simulate/demo NETWORKS=8     the simulation and its number of networks; empty: none
+# SIMULATING="--seed 1000"              options of the simulation: other networks than those of make demo
 # CHECKPOINT=name CONFIG=pretrain/name FINETUNE=finetune/demo PACK=pack/name SHIPPED=folder WORK=folder WATTS=65
 # PRETRAIN="--steps 50" FINETUNING="--folds 5"   options of the two commands
 CHECKPOINT ?= eit-tiny
@@ -68,6 +69,7 @@ FINETUNE ?= finetune/demo
 PACK ?= pack/eit-tiny
 SIMULATE ?= simulate/demo
 NETWORKS ?= 8
+SIMULATING ?= --seed 1000 --name tiny
 SHIPPED ?= foundation/checkpoints/$(CHECKPOINT)
 WORK ?= build/checkpoints/$(CHECKPOINT)
 PRETRAIN ?=
@@ -78,7 +80,7 @@ checkpoint: $(INSTALLED)
 	@test -n "$(strip $(DATA)$(SIMULATE))" || { echo "nothing to train on: give DATA=folder or SIMULATE=simulate/demo"; exit 2; }
 	@mkdir -p $(WORK)
 ifneq ($(strip $(SIMULATE)),)
-	$(FOUNDATION) simulate izhikevich --config $(SIMULATE) --networks $(NETWORKS) --output $(WORK)/simulated
+	$(FOUNDATION) simulate izhikevich --config $(SIMULATE) --networks $(NETWORKS) $(SIMULATING) --output $(WORK)/simulated
 	$(FOUNDATION) ingest --input $(WORK)/simulated --store $(WORK)/store
 endif
 ifneq ($(strip $(DATA)),)
@@ -90,10 +92,11 @@ endif
 		--output $(WORK)/finetune $(FINETUNING)
 	$(FOUNDATION) pack --config $(PACK) --checkpoint $(WORK)/pretrain --results $(WORK)/finetune --output $(SHIPPED) \
 		--name $(CHECKPOINT) $(if $(WATTS),--watts $(WATTS)) \
-		--commands '["make checkpoint CHECKPOINT=$(CHECKPOINT) CONFIG=$(CONFIG) SIMULATE=$(SIMULATE) NETWORKS=$(NETWORKS)$(if $(DATA), DATA=<the NWB files above>)", "$(strip $(PRETRAINING)) --store <store> --output <run>"]'
+		--commands '["make checkpoint CHECKPOINT=$(CHECKPOINT) CONFIG=$(CONFIG) SIMULATE=$(SIMULATE) NETWORKS=$(NETWORKS) SIMULATING=\"$(SIMULATING)\"$(if $(DATA), DATA=<the NWB files above>)", "$(strip $(PRETRAINING)) --store <store> --output <run>"]'
 
+# Files go to as many processes as there are cores; those that start the same services stay in one (tests/conftest.py).
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long" -n auto --maxprocesses 4 --dist loadgroup
 
 test-full: $(INSTALLED)
 	$(BIN)/python -m pytest --junitxml=build/test-full.xml; status=$$?; \

@@ -18,6 +18,26 @@ from foundation.store import Catalog, Interval, Recording, Source, Spikes, Store
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
 
+# Folders whose tests start services that there can be one of on a machine, and the group in which they run in turn.
+IN_TURN = {
+    "tests/ingest/cluster": "ray",
+    "tests/ingest/run": "ray",
+    "tests/foundation/common/processes": "ray",
+    "tests/foundation/sweep": "ray",
+    "tests/foundation/training/launch": "launcher",
+}
+
+
+def pytest_collection_modifyitems(config, items):
+    """Keep the tests of a file in one process, as they share fixtures, and those of services in one after another."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        file = item.path.relative_to(config.rootpath).as_posix() if item.path.is_relative_to(config.rootpath) else ""
+        group = next((name for folder, name in IN_TURN.items() if file.startswith(f"{folder}/")), file)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def no_network():
     """A connection to anything but this machine is an error."""
