@@ -67,11 +67,12 @@ class Beside(Trainer):
         self.bare, self.ours, self.theirs, self.between = Bare(settings), [], [], []
         self.left = 0.0
 
-    def step(self, batch: StepBatch) -> dict[str, float]:
+    def step(self, batches: list[StepBatch]) -> dict[str, float]:
         began = time.perf_counter()
         if self.left:
             self.between.append(began - self.left)  # reading, watching, counting, logging
-        found = super().step(batch)
+        found = super().step(batches)
+        (batch,) = batches
         ended = time.perf_counter()
         self.bare.step([view.cast() for view in batch.views], batch.context)
         self.left = time.perf_counter()
@@ -98,7 +99,7 @@ def told(settings: PretrainSettings) -> None:
         if line.strip() == "step":
             step = next(numbers)
             trainer._stop_if_asked(step)
-            trainer.step(batches[step % BATCHES])
+            trainer.step([batches[step % BATCHES]])
             say(seconds=time.perf_counter() - began)
         elif line.strip() == "save":
             stall = trainer.saver.save(trainer.engine, next(numbers), {"metrics": {}})

@@ -55,7 +55,7 @@ def in_flight(settings, stack: ExitStack, locked: bool = True) -> tuple[Trainer,
     trainer.checkpoints = trainer.saver.place = place = Slow(settings.saving.place)
     if locked:
         hold(stack, trainer.folder, place, trainer.control)
-    trainer.step(trainer.loader.load(0))
+    trainer.step([trainer.loader.load(0)])
     trainer._save(1)
     assert place.begun.wait(60)
     return trainer, place

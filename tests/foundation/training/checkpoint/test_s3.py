@@ -107,11 +107,11 @@ def test_a_server_that_goes_away_stops_the_run_which_goes_on_when_it_is_back(tin
     settings = tiny(output=str(tmp_path / "cut"), saving=SavingSettings(place=place), safety=safety)
     step = Trainer.step
 
-    def with_outage(self, batch):
-        if batch.step == 3:
+    def with_outage(self, batches):
+        if batches[0].step == 3:
             self.saver.wait()
             server.stop()
-        return step(self, batch)
+        return step(self, batches)
 
     monkeypatch.setattr(Trainer, "step", with_outage)
     with pytest.raises(FoundationError, match=r"step-00000004 cannot be written \(.*cannot be told now: see to it"):

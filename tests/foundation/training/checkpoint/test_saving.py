@@ -74,7 +74,7 @@ def test_moments_that_are_not_whole_are_refused(tiny):
 
     settings = tiny()
     trainer = Trainer(settings, Catalog.open(Store(settings.store)))
-    trainer.step(trainer.loader.load(0))
+    trainer.step([trainer.loader.load(0)])
     moments = own_moments(trainer.engine)
     name = next(n for n in moments if n.endswith("exp_avg/0"))
     with pytest.raises(CheckpointError, match="do not make up"):

@@ -32,7 +32,7 @@ def trainer_of(settings: PretrainSettings, place: Path) -> Trainer:
 
 
 def losses(trainer: Trainer, first: int, last: int) -> list[float]:
-    return [trainer.step(trainer.loader.load(step))["loss"] for step in range(first, last)]
+    return [trainer.step([trainer.loader.load(step)])["loss"] for step in range(first, last)]
 
 
 def written(settings: PretrainSettings, place: Path) -> list[float]:

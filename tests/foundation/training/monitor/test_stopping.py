@@ -67,10 +67,10 @@ def test_usr1_in_the_middle_of_a_run_and_the_weights_of_one_left_alone(tiny, tmp
     pretrain(whole)
     step = Trainer.step
 
-    def asked(self, batch):
-        if batch.step == 2:
+    def asked(self, batches):
+        if batches[0].step == 2:
             signal.raise_signal(signal.SIGUSR1)
-        return step(self, batch)
+        return step(self, batches)
 
     monkeypatch.setattr(Trainer, "step", asked)
     with pytest.raises(RequeueError, match="stopped by SIGUSR1 after 3 steps"):
@@ -136,11 +136,11 @@ def test_a_window_whose_input_is_not_finite_is_named(tiny, monkeypatch):
     load = Batches.next
 
     def damaged(self):
-        batch = load(self)
-        if batch is not None and batch.step == 2:
-            batch.views = [view.cast() for view in batch.views]
-            batch.views[1].x_BNT[3, 0, 0] = torch.nan
-        return batch
+        batches = load(self)
+        if batches is not None and batches[0].step == 2:
+            batches[0].views = [view.cast() for view in batches[0].views]
+            batches[0].views[1].x_BNT[3, 0, 0] = torch.nan
+        return batches
 
     monkeypatch.setattr(Batches, "next", damaged)
     pretrain(settings)
@@ -224,7 +224,7 @@ def test_a_batch_that_cannot_be_read_at_first_is_read_again(tiny, monkeypatch):
     monkeypatch.setattr(Loader, "_batch", busy)
     batches = Batches(trainer.loader, 0, 4, SafetySettings(retries=1, pause=0.01))
     for other in plain:
-        one = batches.next()
+        (one,) = batches.next()
         assert one.step == other.step
         assert torch.equal(one.views[0].x_BNT, other.views[0].x_BNT)
     assert asked == [0, 1, 1, 2, 3]

@@ -82,15 +82,15 @@ def test_a_server_that_is_stopped_and_started_misses_no_metric(tiny, server, mon
     server.wait()
     step = Trainer.step
 
-    def with_outage(self, batch):
-        if batch.step == 10:
+    def with_outage(self, batches):
+        if batches[0].step == 10:
             end = time.monotonic() + 60
             while not self.reports.run_id and time.monotonic() < end:  # it was there
                 time.sleep(0.05)
             server.stop()
-        if batch.step == 30:
+        if batches[0].step == 30:
             server.start()
-        return step(self, batch)
+        return step(self, batches)
 
     monkeypatch.setattr(Trainer, "step", with_outage)
     pretrain(settings)
