@@ -31,14 +31,14 @@ from harness import Page, Ratio, in_turns, ratio_of
 from store_data import simulated_spikes
 
 from foundation.cost_model import Hardware, step_cost, step_seconds
-from foundation.cost_model.cost_plan import view_spec
 from foundation.cost_model.cost_table import si
 from foundation.cost_model.hardware_probe import measure
 from foundation.cost_model.reading_cost import Reading
+from foundation.cost_model.step_cost import Windows
 from foundation.cost_model.step_shapes import planned, slowest
 from foundation.data import DataSettings, StepPlan
-from foundation.models import EITConfig
-from foundation.objectives import NeurPIRSettings, ObjectiveSettings
+from foundation.models import EIT, EITConfig
+from foundation.objectives import NeurPIRSettings, ObjectiveSettings, build_objective
 from foundation.store import Catalog, Interval, Recording, Source, Store, Subject, Units, write_recording
 from foundation.training import ModelSettings, PretrainSettings
 from foundation.training.distributed.rendezvous import free_port
@@ -267,10 +267,11 @@ def check(
 
 def cost_of(settings: PretrainSettings, world: int) -> Any:
     catalog = Catalog.open(Store(settings.store))
-    plan = StepPlan(catalog, settings.data, view_spec(settings), bins_per_token=20, seed=0)
-    shape = planned(plan, 0)
+    spec = build_objective(settings.objective, settings.model.dim, EIT(settings.model.config())).view_spec
+    shape = planned(StepPlan(catalog, settings.data, spec, bins_per_token=20, seed=0), 0)
     read = Reading(outlined=len(shape), drawn=len(shape) // world)
-    return step_cost(settings, shape.share(slowest(shape, world)[0], world), shape.rows, world, read, gpu=False)
+    own = shape.share(slowest(shape, world)[0], world)
+    return step_cost(settings, [Windows(settings.objective, own, shape.rows, 20)], world, read, gpu=False)
 
 
 def middle(found: list[Hardware]) -> Hardware:

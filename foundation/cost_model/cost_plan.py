@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from foundation.cost_model.cost_settings import PlanSettings
 from foundation.cost_model.hardware import HERE, Hardware, load_hardware
 from foundation.cost_model.hardware_probe import measure
-from foundation.cost_model.reading_cost import reading
-from foundation.cost_model.step_cost import StepCost, StepSeconds, step_cost, step_seconds
-from foundation.cost_model.step_shapes import drawn, slowest
+from foundation.cost_model.reading_cost import Reading, reading
+from foundation.cost_model.step_cost import StepCost, StepSeconds, Windows, step_cost, step_seconds
+from foundation.cost_model.step_shapes import StepShape, drawn, slowest
 from foundation.data.steps.views import ViewSpec
 from foundation.models import EIT
-from foundation.objectives import build_objective, own_model
+from foundation.objectives import ObjectiveSettings, build_objective, own_model
 from foundation.training.pretrain_settings import PretrainSettings
+from foundation.training.run_plan import bins_per_token
 
 SEED = 0
-
-
-def view_spec(settings: PretrainSettings) -> ViewSpec:
-    """The views that a run's objective asks for; no weights are made."""
-    with torch.device("meta"):
-        model = own_model(settings.objective) or EIT(settings.model.config())
-        return build_objective(settings.objective, settings.model.dim, model).view_spec
 
 
 @dataclass(frozen=True)
@@ -78,14 +72,37 @@ def plan(settings: PlanSettings) -> Plan:
         ConfigError: if hardware or objective are not known here, or there are more devices than windows.
     """
     run, world = settings.run(), settings.nodes * settings.gpus
-    config = run.model.config()
-    spec = view_spec(run)
-    shape = drawn(run.data, spec, units=settings.archive.units, bins_per_token=config.patch_length, seed=SEED)
     here = settings.hardware == HERE
-    hardware = measure(settings.gpus, dim=config.dim) if here else load_hardware(settings.hardware)
-    rank, imbalance = slowest(shape, world)
-    own = shape.share(rank, world)
-    read = reading(settings.archive, own, len(shape), run.data)
-    cost = step_cost(run, own, shape.rows, world, read, gpu=hardware.kind == "gpu")
+    hardware = measure(settings.gpus, dim=run.model.dim) if here else load_hardware(settings.hardware)
+    shared: list[Windows] = []
+    shapes: list[StepShape] = []
+    read, imbalance = Reading(), 1.0
+    for name, objective, spec, bins in _shared(run):
+        data = run.data.of(name) if name else run.data
+        shape = drawn(data, spec, units=settings.archive.units, bins_per_token=bins, seed=SEED)
+        rank, more = slowest(shape, world)
+        own = shape.share(rank, world)
+        read = read.beside(reading(settings.archive, own, len(shape), data))
+        imbalance = max(imbalance, more)
+        shared.append(Windows(objective, own, shape.rows, bins))
+        shapes.append(shape)
+    cost = step_cost(run, shared, world, read, gpu=hardware.kind == "gpu")
     seconds = step_seconds(cost, run, hardware, settings.gpus)
-    return Plan(settings, run, hardware, cost, seconds, len(shape), shape.neuron_tokens, imbalance)
+    tokens = sum(shape.neuron_tokens for shape in shapes)
+    return Plan(settings, run, hardware, cost, seconds, sum(map(len, shapes)), tokens, imbalance)
+
+
+def _shared(run: PretrainSettings) -> list[tuple[str, ObjectiveSettings, ViewSpec, int]]:
+    """Windows that objectives share: their name, the objectives, the views, and bins that make one token."""
+    with torch.device("meta"):
+        model = own_model(run.objective) or EIT(run.model.config())
+        whole = build_objective(run.objective, run.model.dim, model, run.data.own_windows)
+    own, found = run.data.own_windows, list[tuple[str, ObjectiveSettings, ViewSpec, int]]()
+    for name, part in whole.sharing:
+        settings = run.objective
+        if own:
+            weights = run.objective.weights or {}
+            kept = {n: w for n, w in weights.items() if (n == name if name else n not in own)}
+            settings = replace(run.objective, weights=kept)
+        found.append((name, settings, part.view_spec, bins_per_token(model.config, part.stream)))
+    return found

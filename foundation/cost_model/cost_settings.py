@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_limits import Count, Limited, Positive, one_of
@@ -81,12 +81,8 @@ class PlanSettings(PretrainSettings):
         world = self.nodes * self.gpus
         plain = {f.name: getattr(self, f.name) for f in fields(PretrainSettings)}
         if self.batch == "device":
-            data = replace(
-                self.data,
-                tokens_per_step=self.data.tokens_per_step * world,
-                min_windows=self.data.min_windows * world,
-            )
-            plain["data"] = data
+            own = {name: _times(one, world) for name, one in self.data.own_windows.items()}
+            plain["data"] = replace(_times(self.data, world), own_windows=own)
         elif world > self.data.min_windows:
             raise ConfigError(
                 f"nodes is {self.nodes} and gpus {self.gpus}: at most data.min_windows={self.data.min_windows} devices "
@@ -94,3 +90,9 @@ class PlanSettings(PretrainSettings):
                 "data.tokens_per_step"
             )
         return PretrainSettings(**plain)
+
+
+def _times(settings: Any, world: int) -> Any:
+    """`DataSettings` or `OwnWindows` with the budget of so many devices."""
+    numbers = {name: getattr(settings, name) for name in ("tokens_per_step", "min_windows")}
+    return replace(settings, **{name: None if n is None else n * world for name, n in numbers.items()})

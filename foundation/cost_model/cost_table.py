@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from foundation.common.output.pages import text_table
 from foundation.cost_model.cost_plan import Plan
 
@@ -95,9 +97,13 @@ def _verdict(plan: Plan) -> list[str]:
         lines.append("does not fit: raise zero_stage, or give engine.activation_checkpointing, accumulate or offload")
     if plan.settings.batch == "device" and plan.cost.world > 1:
         data = plan.run.data
-        lines.append(
-            f"to train so: --data.tokens_per_step {data.tokens_per_step} --data.min_windows {data.min_windows}"
-        )
+        options = f"--data.tokens_per_step {data.tokens_per_step} --data.min_windows {data.min_windows}"
+        own = {
+            name: {key: value for key, value in vars(one).items() if value is not None}
+            for name, one in data.own_windows.items()
+        }
+        options += f" --data.own_windows '{json.dumps(own)}'" if own else ""
+        lines.append(f"to train so: {options}")
     return [*lines, f"rates of {plan.hardware.name}: {plan.hardware.source}"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from foundation.cost_model.cost_settings import ArchiveSettings
 from foundation.cost_model.hardware import Hardware
@@ -39,6 +39,11 @@ class Reading:
     decoded: float = 0.0
     reads: float = 0.0
     catalog: float = 0.0
+
+    def beside(self, other: Reading) -> Reading:
+        """Return what is read of both kinds of windows; the catalog is one."""
+        whole = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Reading)}
+        return Reading(**whole | {"catalog": max(self.catalog, other.catalog)})
 
     def seconds(self, hardware: Hardware, workers: int) -> float:
         """Waiting for the store, and working on what comes, by ``workers`` processes (0: a thread)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foundation.common.work import Work, total
@@ -13,7 +14,7 @@ from foundation.cost_model.reading_cost import Reading
 from foundation.cost_model.step_shapes import Part, StepShape
 from foundation.cost_model.zero_stages import FULL, States, sent, states
 from foundation.models.config import EITConfig
-from foundation.objectives import objective_cost
+from foundation.objectives import ObjectiveSettings, objective_cost
 from foundation.objectives.parts.objective_cost import ObjectiveCost, StepRows
 from foundation.training.distributed.engine import BUCKET
 from foundation.training.pretrain_settings import PretrainSettings
@@ -129,34 +130,57 @@ def encoder_cost(settings: PretrainSettings) -> EncoderCost:
     return EncoderCost(settings.model.config(), settings.precision, settings.engine.activation_checkpointing)
 
 
+@dataclass(frozen=True)
+class Windows:
+    """Windows of a step that some objectives share.
+
+    Args:
+        objective: which.
+        own: those of this process.
+        rows: units over the windows of all processes.
+        bins: that make one token.
+    """
+
+    objective: ObjectiveSettings
+    own: StepShape
+    rows: int
+    bins: int
+
+
 def step_cost(
-    settings: PretrainSettings, own: StepShape, rows: int, world: int, read: Reading, gpu: bool = True
+    settings: PretrainSettings, shared: Sequence[Windows], world: int, read: Reading, gpu: bool = True
 ) -> StepCost:
-    """What a step costs the process with these windows.
+    """Return what a step costs the process with these windows.
 
     Args:
         settings: of the run.
-        own: its windows.
-        rows: units over all windows of all processes.
+        shared: its windows; several where objectives read windows of their own.
         world: processes.
         read: what it reads of the store.
         gpu: whether devices are GPUs: their optimiser is one operation, and NCCL sends.
     """
     encoder, engine = encoder_cost(settings), settings.engine
     config: EITConfig = encoder.config
-    per_view = [_accumulated(own.parts(view), engine.accumulate) for view in range(own.tokens_BV.shape[1])]
-    padded = sum(b * n * t for b, n, t in per_view[0])
-    units = max(n for _, n, _ in per_view[0])
-    here = StepRows(own.rows, rows, len(own), units, padded)
-    objective = objective_cost(settings.objective, config.dim, config.patch_length, here)
-    trained = [part for view in objective.trained for part in per_view[view]]
-    whole = [part for view in objective.population for part in per_view[view]]
     stream = PopulationCost(config, settings.precision, engine.activation_checkpointing)
-    targets = [part for view in objective.targets for part in per_view[view]]
-    passes: list[tuple[EncoderCost | PopulationCost, Part]] = [
-        *((encoder, part) for part in trained),
-        *((stream, part) for part in whole),
-    ]
+    passes: list[tuple[EncoderCost | PopulationCost, Part]] = []
+    targets: list[Part] = []
+    costs: list[ObjectiveCost] = []
+    inputs = 0.0
+    for windows in shared:
+        views = range(windows.own.tokens_BV.shape[1])
+        per_view = [_accumulated(windows.own.parts(view), engine.accumulate) for view in views]
+        padded = sum(b * n * t for b, n, t in per_view[0])
+        units = max(n for _, n, _ in per_view[0])
+        here = StepRows(windows.own.rows, windows.rows, len(windows.own), units, padded)
+        one = objective_cost(windows.objective, config.dim, windows.bins, here)
+        passes += [(encoder, part) for view in one.trained for part in per_view[view]]
+        passes += [(stream, part) for view in one.population for part in per_view[view]]
+        targets += [part for view in one.targets for part in per_view[view]]
+        inputs += 3 * padded * windows.bins * FULL
+        costs.append(one)
+    objective = costs[0]
+    for one in costs[1:]:
+        objective += one
     once = total([cost.forward(part) for cost, part in passes])
     forward = total([once, *(encoder.forward(part) for part in targets)])
     again = once if engine.accumulate > 1 else Work()
@@ -181,7 +205,7 @@ def step_cost(
         objective=objective,
         optimizer=Work(0.0, moved, tensors * (2 if gpu and not offload else 14)),
         states=states(parameters, stage, world, frozen=frozen, offload=offload),
-        activations=held + objective.held + 3 * padded * config.patch_length * FULL,
+        activations=held + objective.held + inputs,
         gradients_sent=sent(parameters, stage, world, frozen, gloo=not gpu),
         rows_sent=objective.gathered,
         collectives=(messages + objective.collectives) if world > 1 else 0,

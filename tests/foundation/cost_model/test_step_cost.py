@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from foundation.common.errors import ConfigError
 from foundation.cost_model.reading_cost import RECORD_BYTES, ArchiveSettings, Reading, reading
-from foundation.cost_model.step_cost import step_cost
+from foundation.cost_model.step_cost import Windows, step_cost
 from foundation.cost_model.step_shapes import drawn, planned, slowest
 from foundation.data import DataSettings, Loader, StepPlan
 from foundation.data.buckets import buckets
@@ -86,7 +86,7 @@ def test_flops_and_parameters_of_a_step_are_those_that_torch_counts(small_store,
         terms["loss"].backward()
     # Units without an event have no row; the model does not know of them.
     rows = int(terms["rows"]) if name in ("neurpir", "vicreg units", "sum") else shape.rows
-    cost = step_cost(settings, shape, rows, 1, NOTHING)
+    cost = step_cost(settings, [Windows(settings.objective, shape, rows, 4)], 1, NOTHING)
     trained = [p for p in module.parameters() if p.requires_grad]
     assert cost.parameters == sum(p.numel() for p in trained)
     assert cost.states.frozen == 4 * (sum(p.numel() for p in module.parameters()) - cost.parameters)
@@ -100,7 +100,7 @@ def test_what_an_objective_with_its_own_encoder_costs_is_not_known(small_store):
     settings = run_of(small_store, ObjectiveSettings("swap_vae", swap_vae=SwapVAESettings()))
     shape = drawn(settings.data, SPEC, units=12, bins_per_token=4, seed=0)
     with pytest.raises(ConfigError, match="swap_vae"):
-        step_cost(settings, shape, shape.rows, 1, NOTHING)
+        step_cost(settings, [Windows(settings.objective, shape, shape.rows, 4)], 1, NOTHING)
 
 
 def test_the_shape_of_a_step_is_that_of_its_batch(small_store):
