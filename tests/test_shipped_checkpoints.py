@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from foundation.cli import main
 from foundation.cli.commands import COMMANDS, _load
 from foundation.common.settings.command import build_parser, parse
 from foundation.hub import load_model, resolve
@@ -52,3 +53,19 @@ def test_make_checkpoint_runs_commands_that_there_are_with_its_inputs(tmp_path):
     assert (made["pretrain"].steps, made["pretrain"].seed, made["finetune"].folds) == (7, 5, 5)
     assert (made["pack"].output, made["pack"].watts) == ("foundation/checkpoints/mini", 65)
     assert made["pack"].commands[1].startswith("foundation pretrain --config pretrain/demo --steps 7 --seed 5 --store")
+
+
+@pytest.mark.real_data
+def test_a_figure_of_the_card_of_eit_tiny_comes_out_again(tmp_path, real_data):
+    file = next((real_data / "nwb" / "reach").rglob("sub-Mihi*.nwb"))
+    store, results = tmp_path / "store", tmp_path / "results"
+    assert main(["ingest", "--input", str(file), "--store", str(store), "--workers", "0"]) == 0
+    options = ["--modes", "[probe]", "--tasks", "[behavior]", "--control_repeats", "2", "--bootstrap", "100"]
+    options += ["--tracking_uri", f"sqlite:///{tmp_path}/mlflow.db", "--output", str(results)]
+    given = ["--config", "finetune/demo", "--store", str(store), "--checkpoint", "eit-tiny"]
+    assert main(["finetune", *given, *options]) == 0
+    figures = card_header(SHIPPED / "eit-tiny")["foundation"]["figures"]
+    for target in ("velocity-Mihi-20140303", "direction-Mihi-20140303"):
+        found = json.loads((results / "behavior" / target / "probe.json").read_text())["score"]["metrics"]
+        _, low, high = map(float, re.findall(r"-?\d+\.\d+", figures[f"behavior {target}"]))
+        assert low <= next(iter(found.values())) <= high
