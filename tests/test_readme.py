@@ -88,5 +88,5 @@ def test_the_python_of_the_readme_runs(done, monkeypatch, capsys):
     exec(compile(code, "README.md", "exec"), {})
     printed = capsys.readouterr().out
     assert printed.count("izhikevich 20\n") == 2
-    for name in ("id: int64", "region: string", "rate: double", "embedding: fixed_size_list<item: float>[16]"):
+    for name in ("id: int64", "region: string", "rate: double", "embedding: fixed_size_list<item: float>[96]"):
         assert name in printed
