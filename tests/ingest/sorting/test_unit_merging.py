@@ -1,0 +1,47 @@
+"""Units that are one are merged, and neurons that only have the same shape are not."""
+
+import numpy as np
+import pytest
+
+from ingest.sorting.unit_merging import merges
+from ingest.sorting.unit_templates import NoiseModel, Templates
+
+WAVE = -np.exp(-0.5 * (np.arange(-20, 28) / 3.0) ** 2) + 0.4 * np.exp(-0.5 * ((np.arange(-20, 28) - 9) / 5.0) ** 2)
+
+
+def templates(sizes_UC, spikes=400):
+    """Units of one shape with so many microvolts on each channel."""
+    mean_UPML = (np.array(sizes_UC, dtype=np.float32)[:, None, :, None] * WAVE).astype(np.float32)
+    n_units, _, n_channels, _ = mean_UPML.shape
+    channels_UM = np.tile(np.arange(n_channels), (n_units, 1))
+    counts = np.full(n_units, spikes)
+    return Templates(mean_UPML, channels_UM, np.zeros(n_units, dtype=int), np.full(n_units, 0.1), counts, 20, 10**6)
+
+
+def noise(channels):
+    return NoiseModel(np.eye(9)[0], np.full(channels, 10.0))
+
+
+def one_neuron_cut_in_two(seed=0):
+    """Spikes of one neuron with a refractory period, dealt to two units."""
+    rng = np.random.default_rng(seed)
+    time_N = np.cumsum(0.004 + rng.exponential(0.05, 800))
+    first_N = rng.random(800) < 0.5
+    return [time_N[first_N], time_N[~first_N]]
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_neuron_that_clustering_cut_is_one_again(channels):
+    cut = templates([[100.0] * channels, [103.0] * channels])
+    assert len(set(merges(cut, one_neuron_cut_in_two(), noise(channels), 0.95, 0.0005).tolist())) == 1
+
+
+def test_on_one_channel_size_tells_units_of_one_shape_apart():
+    apart = templates([[100.0], [80.0]])
+    assert merges(apart, one_neuron_cut_in_two(), noise(1), 0.95, 0.0005).tolist() == [0, 1]
+
+
+def test_units_that_fire_within_each_others_refractory_period_are_two():
+    rng = np.random.default_rng(1)
+    trains = [np.sort(rng.uniform(0, 40, 800)) for _ in range(2)]
+    assert merges(templates([[100.0], [101.0]]), trains, noise(1), 0.95, 0.0005).tolist() == [0, 1]
