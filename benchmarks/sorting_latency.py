@@ -28,7 +28,7 @@ from ingest.sorting.online import OnlineSorter
 from ingest.sorting.sort_settings import SortSettings
 from ingest.sorting.sorted_units import Sorting
 from ingest.sorting.sorting_run import sort_voltage
-from ingest.sorting.voltage import ArrayVoltage, Channels, Scale
+from ingest.sorting.voltage.voltage import ArrayVoltage, Channels, Scale
 
 RATE, GAIN, NOISE = 24_000.0, 0.5, 10.0  # Hz, µV of a step, µV of white noise
 TARGET = 0.005  # seconds from a spike's peak to its label

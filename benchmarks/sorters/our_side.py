@@ -8,7 +8,7 @@ import numpy as np
 
 from ingest.sorting.sort_settings import SortSettings
 from ingest.sorting.sorting_run import sort_voltage
-from ingest.sorting.voltage import ArrayVoltage, Channels
+from ingest.sorting.voltage.voltage import ArrayVoltage, Channels
 
 
 def main(recipe, recording, out):

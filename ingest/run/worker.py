@@ -139,7 +139,7 @@ class Work:
 
 
 def _sorter(settings: SortSettings) -> Any:
-    from ingest.sorting.sorted_recording import NwbSorter  # it needs packages of the extra `sorting`
+    from ingest.sorting.output.sorted_recording import NwbSorter  # it needs packages of the extra `sorting`
 
     return NwbSorter(settings)
 

@@ -11,14 +11,14 @@ from functools import cached_property
 
 import numpy as np
 
-from ingest.sorting.detection import Detector, make_detector
-from ingest.sorting.filtering import CleanVoltage, clean_voltage, excerpt_bounds
-from ingest.sorting.neighbourhoods import Neighbourhood, neighbourhoods
 from ingest.sorting.sort_settings import SortSettings
-from ingest.sorting.spike_windows import WindowCutter
-from ingest.sorting.template_matching import make_bank, match
-from ingest.sorting.unit_templates import QUARTERS, NoiseModel, Templates
-from ingest.sorting.voltage import Voltage
+from ingest.sorting.spikes.detection import Detector, make_detector
+from ingest.sorting.spikes.filtering import CleanVoltage, clean_voltage, excerpt_bounds
+from ingest.sorting.spikes.neighbourhoods import Neighbourhood, neighbourhoods
+from ingest.sorting.spikes.spike_windows import WindowCutter
+from ingest.sorting.templates.template_matching import make_bank, match
+from ingest.sorting.templates.unit_templates import QUARTERS, NoiseModel, Templates
+from ingest.sorting.voltage.voltage import Voltage
 
 SAMPLE_BYTES = 2e9  # of windows of the sample on the disk
 BACKGROUND = 1000  # windows without spikes of a neighbourhood

@@ -19,14 +19,21 @@ import numpy as np
 
 from foundation.common.errors import SourceError
 from foundation.common.processes.compiled import compiled
-from ingest.sorting.detection import Detector, make_detector
-from ingest.sorting.filtering import CleanVoltage, clean_voltage, noise_level
 from ingest.sorting.sort_settings import SortSettings
 from ingest.sorting.sorted_units import Sorting
-from ingest.sorting.spike_windows import FINENESS, WindowCutter
-from ingest.sorting.template_matching import AT_ONCE, REFRACTORY, Bank, explain_peaks, make_bank
-from ingest.sorting.unit_templates import ORDER, QUARTERS, NoiseModel, Templates, amplitude_spread, robust_mean
-from ingest.sorting.voltage import Voltage
+from ingest.sorting.spikes.detection import Detector, make_detector
+from ingest.sorting.spikes.filtering import CleanVoltage, clean_voltage, noise_level
+from ingest.sorting.spikes.spike_windows import FINENESS, WindowCutter
+from ingest.sorting.templates.template_matching import AT_ONCE, REFRACTORY, Bank, explain_peaks, make_bank
+from ingest.sorting.templates.unit_templates import (
+    ORDER,
+    QUARTERS,
+    NoiseModel,
+    Templates,
+    amplitude_spread,
+    robust_mean,
+)
+from ingest.sorting.voltage.voltage import Voltage
 
 BEFORE, AFTER = 0.5, 1.0  # ms of a template before and after the peak: what comes later is not waited for
 DELAY = 0.001  # seconds within which a forward filter moves a peak

@@ -15,14 +15,14 @@ from foundation.common.files.locks import folder_lock
 from foundation.common.output.pages import text_table
 from foundation.common.output.printable import count
 from ingest.nwb.read_nwb import opened_nwb
-from ingest.sorting.phy_folder import write_phy
+from ingest.sorting.output.phy_folder import write_phy
+from ingest.sorting.output.sorted_recording import store_sorting
+from ingest.sorting.output.units_nwb import write_units
 from ingest.sorting.sort_settings import SortCommand, SortSettings
-from ingest.sorting.sorted_recording import store_sorting
 from ingest.sorting.sorted_units import Sorting
 from ingest.sorting.sorting_run import sort_voltage
-from ingest.sorting.units_nwb import write_units
-from ingest.sorting.voltage import ArrayVoltage, Voltage
-from ingest.sorting.voltage_files import NWB_SUFFIXES, open_voltage
+from ingest.sorting.voltage.voltage import ArrayVoltage, Voltage
+from ingest.sorting.voltage.voltage_files import NWB_SUFFIXES, open_voltage
 
 log = logging.getLogger(__name__)
 UNITS, PHY, REPORT, WORK = "units.nwb", "phy", "report.html", "work"
@@ -115,7 +115,7 @@ def _write(
     write_phy(sorting, output / PHY, command.input if plain else "", dtype, command.raw.header)
     if not command.report:
         return [output / UNITS, output / PHY]
-    from ingest.sorting.sorting_report import write_report  # matplotlib, for those who want the page
+    from ingest.sorting.output.sorting_report import write_report  # matplotlib, for those who want the page
 
     write_report(sorting, settings, output / REPORT, name)
     return [output / UNITS, output / PHY, output / REPORT]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from foundation.store import Spikes
-from ingest.sorting.voltage import Channels
+from ingest.sorting.voltage.voltage import Channels
 
 AROUND = 8  # channels of a unit whose waveforms are kept
 REFRACTORY = 0.0015  # seconds: an interval that one neuron does not fire

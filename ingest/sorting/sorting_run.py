@@ -25,22 +25,22 @@ from foundation.common.output.progress import progress
 from foundation.version import __version__
 from ingest.sorting.chunk_work import ChunkWork
 from ingest.sorting.clustering import cluster_waveforms
-from ingest.sorting.neighbourhoods import neighbours_of
 from ingest.sorting.sort_settings import SortSettings
 from ingest.sorting.sorted_units import Sorting
-from ingest.sorting.spike_sample import SpikeSample, write_found
-from ingest.sorting.spike_windows import FINENESS
-from ingest.sorting.template_matching import make_bank
-from ingest.sorting.unit_examples import add_examples
-from ingest.sorting.unit_merging import echoes, merges, without_duplicates
-from ingest.sorting.unit_templates import (
+from ingest.sorting.spikes.neighbourhoods import neighbours_of
+from ingest.sorting.spikes.spike_sample import SpikeSample, write_found
+from ingest.sorting.spikes.spike_windows import FINENESS
+from ingest.sorting.templates.template_matching import make_bank
+from ingest.sorting.templates.unit_examples import add_examples
+from ingest.sorting.templates.unit_merging import echoes, merges, without_duplicates
+from ingest.sorting.templates.unit_templates import (
     QUARTERS,
     NoiseModel,
     Templates,
     amplitude_spread,
     drifting_mean,
 )
-from ingest.sorting.voltage import Voltage
+from ingest.sorting.voltage.voltage import Voltage
 
 log = logging.getLogger(__name__)
 TEMPLATE_SPIKES = 3000  # windows of a unit that its templates are made of, at most

@@ -25,7 +25,7 @@ from ingest.sorting.clustering.noise_whitening import WhitenedSpikes
 from ingest.sorting.clustering.recipes import TRAINED, TrainedNetwork, cluster_waveforms, train_recipe
 from ingest.sorting.simulation.session_spikes import TEST_SEED, TRAIN_SEED, KnownSpikes, file_spikes, session_spikes
 from ingest.sorting.sorting_score import notebook_score, score_sorting
-from ingest.sorting.waveforms import Waveforms
+from ingest.sorting.spikes.waveforms import Waveforms
 
 log = logging.getLogger(__name__)
 VERSION = 1

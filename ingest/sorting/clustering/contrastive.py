@@ -18,7 +18,7 @@ from foundation.objectives.parts.infonce_terms import infonce_terms
 from ingest.sorting.clustering.cluster_settings import ClusterSettings
 from ingest.sorting.clustering.labelled import LabelledWaveforms
 from ingest.sorting.clustering.noise_whitening import noise_covariance
-from ingest.sorting.waveforms import Waveforms
+from ingest.sorting.spikes.waveforms import Waveforms
 
 HIDDEN, FEATURES = 128, 8
 TEMPERATURE = 0.1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ingest.sorting.waveforms import Waveforms
+from ingest.sorting.spikes.waveforms import Waveforms
 
 
 @dataclass(frozen=True)

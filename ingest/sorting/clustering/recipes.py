@@ -22,7 +22,7 @@ from ingest.sorting.clustering.mixtures import GaussianUnits, choose_mixture
 from ingest.sorting.clustering.noise_mixture import NoiseMixture
 from ingest.sorting.clustering.noise_whitening import MIN_BACKGROUND, WhitenedSpikes
 from ingest.sorting.clustering.principal_components import PrincipalComponents
-from ingest.sorting.waveforms import Waveforms
+from ingest.sorting.spikes.waveforms import Waveforms
 
 MIN_SPIKES = 2
 TRAINED = ("v0", "v1", "contrastive")  # recipes whose encoder can be trained once and used for many recordings

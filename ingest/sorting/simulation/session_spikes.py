@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from foundation.common.errors import SourceError
-from ingest.sorting.detection import Detector
-from ingest.sorting.filtering import band_filter, band_passed, noise_level
 from ingest.sorting.simulation.simulated_voltage import SimulatedVoltage, simulate_session
 from ingest.sorting.simulation.simulated_voltage_settings import SessionSettings
 from ingest.sorting.sort_settings import FilterSettings, WindowSettings
 from ingest.sorting.sorting_score import match_times
-from ingest.sorting.spike_windows import FINENESS, WindowCutter
-from ingest.sorting.waveforms import Waveforms
+from ingest.sorting.spikes.detection import Detector
+from ingest.sorting.spikes.filtering import band_filter, band_passed, noise_level
+from ingest.sorting.spikes.spike_windows import FINENESS, WindowCutter
+from ingest.sorting.spikes.waveforms import Waveforms
 
 DEAD_TIME = 0.0005  # seconds
 BACKGROUND_WINDOWS = 2000

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ingest.sorting.voltage import ArrayVoltage, Channels, Scale
+from ingest.sorting.voltage.voltage import ArrayVoltage, Channels, Scale
 
 
 @dataclass(frozen=True)

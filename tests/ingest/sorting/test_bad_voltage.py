@@ -10,7 +10,7 @@ from foundation.common.errors import ConfigError, SourceError
 from ingest.sorting.clustering import ClusterSettings
 from ingest.sorting.sort_settings import DetectionSettings, FilterSettings, SortSettings
 from ingest.sorting.sorting_run import sort_voltage
-from ingest.sorting.voltage import ArrayVoltage, Scale
+from ingest.sorting.voltage.voltage import ArrayVoltage, Scale
 
 PCA = SortSettings(recipe="pca", clustering=ClusterSettings(max_units=6))
 

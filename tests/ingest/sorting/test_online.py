@@ -9,10 +9,10 @@ from scipy.signal import sosfilt
 
 from foundation.common.errors import SourceError
 from ingest.sorting.clustering import ClusterSettings
-from ingest.sorting.filtering import clean_voltage
 from ingest.sorting.online import CausalCleaner, OnlineSorter
 from ingest.sorting.sort_settings import DetectionSettings, SortSettings
 from ingest.sorting.sorting_run import sort_voltage
+from ingest.sorting.spikes.filtering import clean_voltage
 
 PCA = SortSettings(recipe="pca", clustering=ClusterSettings(max_units=6))
 SIZES = [[150, 90, 30, 20], [40, 120, 70, 20], [30, 30, 110, 140]]

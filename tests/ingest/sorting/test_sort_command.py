@@ -18,7 +18,7 @@ from ingest.nwb.read_nwb import read_nwb
 from ingest.sorting.clustering import ClusterSettings
 from ingest.sorting.sort_job import sort
 from ingest.sorting.sort_settings import RawSettings, SortCommand, SortSettings
-from ingest.sorting.voltage_files import open_voltage
+from ingest.sorting.voltage.voltage_files import open_voltage
 
 PCA = SortSettings(recipe="pca", clustering=ClusterSettings(max_units=6))
 GAIN, OFFSET = 0.195, -50.0

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ingest.sorting.unit_merging import merges
-from ingest.sorting.unit_templates import NoiseModel, Templates
+from ingest.sorting.templates.unit_merging import merges
+from ingest.sorting.templates.unit_templates import NoiseModel, Templates
 
 WAVE = -np.exp(-0.5 * (np.arange(-20, 28) / 3.0) ** 2) + 0.4 * np.exp(-0.5 * ((np.arange(-20, 28) - 9) / 5.0) ** 2)
 

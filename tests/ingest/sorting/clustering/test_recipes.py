@@ -13,7 +13,7 @@ from ingest.sorting.clustering.mixtures import choose_mixture
 from ingest.sorting.clustering.noise_mixture import NoiseMixture, near_groups
 from ingest.sorting.clustering.recipes import LABELS, train_recipe
 from ingest.sorting.sorting_score import notebook_score
-from ingest.sorting.waveforms import Waveforms
+from ingest.sorting.spikes.waveforms import Waveforms
 
 NOISE = 8.0  # µV
 LEAST = {"idec": 0.5, "vade": 0.5, "v2": 0.5, "v0": 0.8}  # accuracies after a few epochs; others end training

@@ -12,9 +12,9 @@ import numpy as np
 
 from foundation.common.errors import SourceError
 from foundation.common.lazy import optional_package
-from ingest.sorting.probe_layout import channels_of_probes, read_channels
 from ingest.sorting.sort_settings import RawSettings
-from ingest.sorting.voltage import Channels, Scale, Voltage
+from ingest.sorting.voltage.probe_layout import channels_of_probes, read_channels
+from ingest.sorting.voltage.voltage import Channels, Scale, Voltage
 
 TO_MICROVOLTS = {"uV": 1.0, "µV": 1.0, "mV": 1e3, "V": 1e6, "nV": 1e-3}
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.interpolate import make_interp_spline
 
 from ingest.sorting.sort_settings import WindowSettings
-from ingest.sorting.waveforms import Waveforms
+from ingest.sorting.spikes.waveforms import Waveforms
 
 FINENESS = 16  # places of a peak between two samples
 PAD = 6  # samples on both sides that interpolation looks at

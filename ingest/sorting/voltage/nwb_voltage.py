@@ -15,7 +15,7 @@ from foundation.common.output.printable import printable
 from ingest.nwb.nwb_arrays import refuse_false_claims
 from ingest.nwb.read_nwb import opened_nwb
 from ingest.nwb.series.sampled_series import FoundSeries, find_series, impossible_conversion, rate_of, voltage
-from ingest.sorting.voltage import Channels, Scale, Voltage
+from ingest.sorting.voltage.voltage import Channels, Scale, Voltage
 
 UNEVEN = 0.5  # of a sample: how far time stamps may lie from an even rate before they are used themselves
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ingest.sorting.sort_settings import WindowSettings
-from ingest.sorting.voltage import Channels
+from ingest.sorting.voltage.voltage import Channels
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from foundation.common.processes.compiled import compiled
-from ingest.sorting.filtering import CleanVoltage, excerpt_bounds
-from ingest.sorting.neighbourhoods import neighbours_of
 from ingest.sorting.sort_settings import DetectionSettings, WindowSettings
+from ingest.sorting.spikes.filtering import CleanVoltage, excerpt_bounds
+from ingest.sorting.spikes.neighbourhoods import neighbours_of
 
 ENERGY_WINDOW = 0.0004  # seconds over which the energy operator is averaged
 FAR = 5.0  # noise levels: what reaches farther decides the sign

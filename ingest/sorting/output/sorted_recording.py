@@ -14,10 +14,10 @@ from ingest.nwb.read_log import Notes
 from ingest.nwb.read_nwb import digest_of, read_nwb
 from ingest.nwb.series.sampled_series import FoundSeries
 from ingest.recipe.recipes import load_recipe
-from ingest.sorting.nwb_voltage import NwbVoltage
 from ingest.sorting.sort_settings import SortSettings, sorted_digest
 from ingest.sorting.sorted_units import Sorting
 from ingest.sorting.sorting_run import sort_voltage
+from ingest.sorting.voltage.nwb_voltage import NwbVoltage
 
 
 class NwbSorter:

@@ -9,7 +9,7 @@ import numpy as np
 from foundation.common.errors import ConfigError, SourceError
 from foundation.common.lazy import optional_package
 from ingest.sorting.sort_settings import RawSettings
-from ingest.sorting.voltage import Channels
+from ingest.sorting.voltage.voltage import Channels
 
 
 def read_channels(raw: RawSettings, n_channels: int, names: np.ndarray | None = None) -> Channels:

@@ -9,9 +9,9 @@ from scipy.signal import butter, sosfiltfilt
 
 from foundation.common.errors import SourceError
 from foundation.common.output.printable import count
-from ingest.sorting.neighbourhoods import neighbours_of
 from ingest.sorting.sort_settings import FilterSettings, WindowSettings
-from ingest.sorting.voltage import Voltage
+from ingest.sorting.spikes.neighbourhoods import neighbours_of
+from ingest.sorting.voltage.voltage import Voltage
 
 MARGIN = 0.05  # seconds read on both sides of a stretch: the filter has forgotten what is farther away
 AROUND_MISSING = 0.005  # seconds around samples without value, in which no spike is sought

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ingest.sorting.filtering import CleanVoltage
 from ingest.sorting.sorted_units import Sorting
-from ingest.sorting.spike_windows import WindowCutter
-from ingest.sorting.unit_templates import robust_mean
+from ingest.sorting.spikes.filtering import CleanVoltage
+from ingest.sorting.spikes.spike_windows import WindowCutter
+from ingest.sorting.templates.unit_templates import robust_mean
 
 STRETCHES, SECONDS = 60, 1.0  # that are read, at most
 SHOWN = 200  # windows of a unit that are kept

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from foundation.common.processes.compiled import compiled
-from ingest.sorting.detection import Detector
-from ingest.sorting.unit_templates import ORDER, QUARTERS, NoiseModel, Templates, shifted, tapered
+from ingest.sorting.spikes.detection import Detector
+from ingest.sorting.templates.unit_templates import ORDER, QUARTERS, NoiseModel, Templates, shifted, tapered
 
 ROUNDS = 3  # searches for further peaks in what is left
 SWEEPS = 2  # times that overlapping spikes are fitted again

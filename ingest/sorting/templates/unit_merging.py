@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ingest.sorting.unit_templates import NoiseModel, Templates, tapered
+from ingest.sorting.templates.unit_templates import NoiseModel, Templates, tapered
 
 SHIFTS = 3  # samples by which two templates may lie apart
 REFRACTORY, SHOULDER = 0.002, 0.025  # seconds: intervals that one neuron does not fire, and those it is compared with

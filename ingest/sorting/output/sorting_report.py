@@ -13,9 +13,9 @@ from foundation.common.output.pictures import Picture
 from foundation.common.output.printable import count
 from foundation.common.output.progress import progress
 from foundation.version import __version__
+from ingest.sorting.output.sorting_pictures import cross_picture, map_picture, place_picture, unit_picture
 from ingest.sorting.sort_settings import SortSettings
 from ingest.sorting.sorted_units import Sorting
-from ingest.sorting.sorting_pictures import cross_picture, map_picture, place_picture, unit_picture
 
 CARDS, CROSSED, MAPPED = 60, 10, 8  # units drawn one by one, units of cross-correlograms, channels of the map
 MANY_VIOLATIONS, LITTLE_PRESENCE = 0.01, 0.8

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from foundation.common.errors import ConfigError, SourceError
-from ingest.sorting.probe_layout import read_channels
 from ingest.sorting.sort_settings import RawSettings
-from ingest.sorting.voltage import ArrayVoltage, Scale, Voltage
+from ingest.sorting.voltage.probe_layout import read_channels
+from ingest.sorting.voltage.voltage import ArrayVoltage, Scale, Voltage
 
 log = logging.getLogger(__name__)
 DTYPES = ("int16", "uint16", "int32", "uint32", "int8", "uint8", "float32", "float64")
@@ -44,7 +44,7 @@ def open_voltage(path: str, raw: RawSettings | None = None) -> Iterator[Voltage]
             f"there is nothing at {path!r}: expected an NWB file, a plain binary file, or one that neo reads"
         )
     if path.rstrip("/").endswith(NWB_SUFFIXES):
-        from ingest.sorting.nwb_voltage import opened_nwb_voltage
+        from ingest.sorting.voltage.nwb_voltage import opened_nwb_voltage
 
         with opened_nwb_voltage(path, raw.series) as voltage:
             yield voltage
@@ -53,7 +53,7 @@ def open_voltage(path: str, raw: RawSettings | None = None) -> Iterator[Voltage]
     if beside or raw.dtype is not None or raw.channels is not None or _is_plain(path):
         yield binary_voltage(path, raw, beside)
         return
-    from ingest.sorting.neo_voltage import opened_neo_voltage
+    from ingest.sorting.voltage.neo_voltage import opened_neo_voltage
 
     with opened_neo_voltage(path, raw) as voltage:
         yield voltage

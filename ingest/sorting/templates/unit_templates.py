@@ -8,7 +8,7 @@ import numpy as np
 from scipy.interpolate import make_interp_spline
 from scipy.linalg import solve_toeplitz
 
-from ingest.sorting.spike_windows import PAD
+from ingest.sorting.spikes.spike_windows import PAD
 
 QUARTERS = 4  # places of a template between two samples
 ORDER = 8  # of the prediction that makes noise white in time

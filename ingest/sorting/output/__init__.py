@@ -1,0 +1,1 @@
+"""What sorting writes: NWB, Phy, recordings of the store, a report."""

@@ -1,0 +1,1 @@
+"""From voltage to spikes: filters, detection, neighbourhoods of channels, windows around peaks."""

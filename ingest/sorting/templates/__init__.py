@@ -1,0 +1,1 @@
+"""Mean waveforms of units: made, matched to voltage, merged."""

@@ -1,0 +1,1 @@
+"""Voltage, from NWB, plain binary and whatever neo reads."""
