@@ -96,7 +96,7 @@ endif
 
 # Files go to as many processes as there are cores; those that start the same services stay in one (tests/conftest.py).
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not long" -n auto --maxprocesses 4 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long" -n auto --maxprocesses 4 --dist loadgroup
 
 test-full: $(INSTALLED)
 	$(BIN)/python -m pytest --junitxml=build/test-full.xml; status=$$?; \
