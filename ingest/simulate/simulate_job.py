@@ -6,17 +6,15 @@ import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
-import h5py
 import numpy as np
-from pynwb import NWBHDF5IO, NWBFile, TimeSeries
+from pynwb import NWBFile, TimeSeries
 from pynwb.behavior import Position, SpatialSeries
 from pynwb.epoch import TimeIntervals
 from pynwb.file import Subject
 
-from foundation.common.errors import ConfigError, SourceError
-from foundation.common.files.locks import whole_file
+from foundation.common.errors import ConfigError
 from foundation.common.output.progress import progress
-from ingest.nwb.object_ids import fix_object_ids
+from ingest.nwb.write_nwb import write_nwb
 from ingest.simulate.simulate_settings import RANDOM_TARGETS, SimulateSettings
 from ingest.simulate.simulated_network import STEP, Network, make_network
 from ingest.simulate.simulated_session import BEHAVIOR_RATE, Session, integrate, make_session
@@ -119,17 +117,7 @@ def write_session(
     elif session.targets:
         _add_targets(nwb, session)
         _add_hand(nwb, session)
-    fix_object_ids(nwb)
-    try:
-        # The file is locked already, by its writer; HDF5 would try to lock it once more.
-        with (
-            whole_file(path) as part,
-            h5py.File(part, "w", locking=False) as file,
-            NWBHDF5IO(file=file, mode="w") as io,
-        ):
-            io.write(nwb)
-    except OSError as error:
-        raise SourceError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+    write_nwb(path, nwb)
 
 
 def _add_units(nwb: NWBFile, network: Network, trains: list[np.ndarray], seconds: float) -> None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-import h5py
 import numpy as np
-from pynwb import NWBHDF5IO, NWBFile
+from pynwb import NWBFile
 from pynwb.file import Subject
 
-from foundation.common.errors import SourceError
-from foundation.common.files.locks import whole_file
 from ingest.nwb.nwb_texts import plain_text
-from ingest.nwb.object_ids import fix_object_ids
+from ingest.nwb.write_nwb import write_nwb
 from ingest.sorting.sorted_units import Sorting
 
 UNKNOWN_START = datetime(1970, 1, 1, tzinfo=UTC)  # of formats that do not say when they were recorded
@@ -47,16 +44,7 @@ def write_units(sorting: Sorting, path: Path, name: str, like: NWBFile | None = 
     )
     _add_electrodes(nwb, sorting)
     _add_units(nwb, sorting)
-    fix_object_ids(nwb)
-    try:
-        with (
-            whole_file(path) as part,
-            h5py.File(part, "w", locking=False) as file,
-            NWBHDF5IO(file=file, mode="w") as io,
-        ):
-            io.write(nwb)
-    except OSError as error:
-        raise SourceError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+    write_nwb(path, nwb)
 
 
 def _subject(like: NWBFile | None) -> Subject | None:

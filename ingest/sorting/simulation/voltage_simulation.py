@@ -6,17 +6,15 @@ import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
-import h5py
 import numpy as np
 from hdmf.backends.hdf5 import H5DataIO
-from pynwb import NWBHDF5IO, NWBFile
+from pynwb import NWBFile
 from pynwb.ecephys import ElectricalSeries
 from pynwb.file import Subject
 
-from foundation.common.errors import ConfigError, SourceError
-from foundation.common.files.locks import whole_file
+from foundation.common.errors import ConfigError
 from foundation.common.output.progress import progress
-from ingest.nwb.object_ids import fix_object_ids
+from ingest.nwb.write_nwb import write_nwb
 from ingest.sorting.simulation.simulated_voltage import SimulatedVoltage, simulate_session
 from ingest.sorting.simulation.simulated_voltage_settings import VoltageSettings
 
@@ -100,17 +98,7 @@ def write_voltage(path: Path, subject: str, session: SimulatedVoltage, text: str
     )
     if session.times:
         _add_truth(nwb, session)
-    fix_object_ids(nwb)
-    try:
-        # The file is locked already, by its writer; HDF5 would try to lock it once more.
-        with (
-            whole_file(path) as part,
-            h5py.File(part, "w", locking=False) as file,
-            NWBHDF5IO(file=file, mode="w") as io,
-        ):
-            io.write(nwb)
-    except OSError as error:
-        raise SourceError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+    write_nwb(path, nwb)
 
 
 def _add_truth(nwb: NWBFile, session: SimulatedVoltage) -> None:
