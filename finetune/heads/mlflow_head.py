@@ -19,7 +19,7 @@ from finetune.heads.decode import Decoded, decode
 from finetune.heads.head import MODEL, Head, HeadError
 from finetune.heads.head_files import CHANGED, CHECKPOINT, FACTS, WEIGHTS, load_head
 from finetune.heads.head_models import head_models
-from finetune.heads.write_decoded import series_name
+from finetune.heads.write_decoded import decoded_columns, series_name
 from foundation.common.files.locks import part_folder, put_in_place
 from foundation.evaluation.metrics import CLASSES
 from foundation.hub.checkpoints import local_checkpoint
@@ -135,20 +135,7 @@ def decoded_table(decoded: Decoded) -> Any:
     """Return what was decoded as a pandas DataFrame."""
     import pandas as pd
 
-    head = decoded.head
-    columns: dict[str, Any] = {}
-    if decoded.unit_S is not None:
-        columns["unit"] = decoded.unit_S
-    else:
-        assert decoded.start_S is not None  # of samples over time
-        columns |= {"start": decoded.start_S, "end": decoded.start_S + decoded.seconds}
-    if head.kind == CLASSES:
-        columns[series_name(head)] = decoded.names
-        columns |= {f"p({label})": decoded.out_SK[:, k] for k, label in enumerate(head.classes)}
-    else:
-        for k, name in enumerate(head.value_names):
-            columns |= {name: decoded.out_SK[:, k], f"{name} uncertainty": head.spread_K[k]}
-    return pd.DataFrame(columns)
+    return pd.DataFrame(decoded_columns(decoded))
 
 
 def save_mlflow_head(folder: str | Path, target: str | Path, checkpoint: str) -> None:

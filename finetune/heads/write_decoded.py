@@ -155,18 +155,7 @@ def write_parquet(decoded: Sequence[Decoded], output: str | Path) -> None:
         record, n = part.recording.record, len(part)
         columns: dict[str, Any] = {"recording": [record.id] * n, "path": [record.path] * n}
         columns |= {"subject": [record.subject] * n, "session": [record.session] * n}
-        if part.unit_S is not None:
-            columns["unit"] = part.unit_S
-        else:
-            assert part.start_S is not None  # of samples over time
-            columns |= {"start": part.start_S, "end": part.start_S + part.seconds}
-        if head.kind == CLASSES:
-            columns[series_name(head)] = part.names
-            columns |= {f"p({label})": part.out_SK[:, k] for k, label in enumerate(head.classes)}
-        else:
-            for k, name in enumerate(head.value_names):
-                columns |= {name: part.out_SK[:, k], f"{name} uncertainty": np.full(n, head.spread_K[k])}
-        tables.append(pa.table(columns))
+        tables.append(pa.table(columns | decoded_columns(part)))
     whole = pa.concat_tables(tables)
     facts = json.dumps(head.facts(), ensure_ascii=False).encode()
     with whole_file(Path(output)) as file:
@@ -200,3 +189,19 @@ def check_one(decoded: Sequence[Decoded], output: str) -> Decoded:
             "with --where, or write .parquet"
         )
     return decoded[0]
+
+
+def decoded_columns(decoded: Decoded) -> dict[str, Any]:
+    """Return what was decoded as columns of S rows: units or times, and classes with probabilities or values."""
+    head, columns = decoded.head, dict[str, Any]()
+    if decoded.unit_S is not None:
+        columns["unit"] = decoded.unit_S
+    else:
+        assert decoded.start_S is not None  # of samples over time
+        columns |= {"start": decoded.start_S, "end": decoded.start_S + decoded.seconds}
+    if head.kind == CLASSES:
+        columns[series_name(head)] = decoded.names
+        return columns | {f"p({label})": decoded.out_SK[:, k] for k, label in enumerate(head.classes)}
+    for k, name in enumerate(head.value_names):
+        columns |= {name: decoded.out_SK[:, k], f"{name} uncertainty": np.full(len(decoded), head.spread_K[k])}
+    return columns
