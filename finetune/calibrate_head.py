@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from finetune.finetune_settings import FinetuneSettings, WindowSettings
-from finetune.heads.fit_head import Evaluated, Scored, fit_head
+from finetune.heads.fit_head import Evaluated, Scored, fit_head, read_from
 from finetune.heads.head import ADAPTED, LAGS, MODEL, Head, HeadError
 from finetune.heads.head_probe import probe_with_rates
 from finetune.heads.new_rows import with_new_rows
@@ -81,10 +81,7 @@ def calibrate_head(
     except TooLittleError as error:
         raise HeadError(f"{minutes:g} minutes of {recording.record.path} are too little: {error}") from error
     if changed is not None:
-        blocks = tuple(replace(b, source=ADAPTED) if b.source == MODEL else b for b in fitted.blocks)
-        reads = any(b.source == ADAPTED for b in blocks)
-        kept = replace(fitted.kept, checkpoint=None, adapted="" if reads else None)
-        fitted, changed = replace(fitted, blocks=blocks, kept=kept), changed if reads else None
+        fitted, changed = read_from(fitted, changed)
     metric = PRIMARY[fitted.kind]
     found = fitted.kept.scores[mode]
     log.info("%s: %s %.3f inside %g calibrated minutes", fitted.name, metric, found["metrics"][metric], minutes)

@@ -18,6 +18,7 @@ from finetune.heads.fit_head import Evaluated, Scored
 from finetune.heads.full_finetuning import Starts, full
 from finetune.heads.head_probe import Fitted, Probes
 from finetune.heads.label_curve import FewLabels, label_curve
+from finetune.heads.new_rows import with_new_rows
 from finetune.heads.reference_rows import References, from_scratch, probe_and_references
 from finetune.heads.trial_profile import beyond_profile
 from finetune.keep_head import KeptHead, lasting_name
@@ -54,10 +55,12 @@ from foundation.evaluation.readings import Features
 from foundation.evaluation.splits import Split, TooLittleError
 from foundation.hub.checkpoints import checkpoint_digest, load_model
 from foundation.models import EIT
+from foundation.models.population_stream import population_places
 from foundation.store import Catalog, Store
 from foundation.store.input_store import ingested
 
 log = logging.getLogger(__name__)
+NEW_ROWS = "the population is new to the model: its units got rows from all of the recording's activity, without labels"
 
 
 def finetune(settings: FinetuneSettings) -> Evaluation:
@@ -159,6 +162,7 @@ class _Work:
     model: EIT
     checkpoint: str
     named: dict[str, str]
+    grown: dict[tuple[str, float], EIT] = field(default_factory=dict)
 
     def target(self, problem: Problem) -> Iterator[Result]:
         """Yield the results of one target, those that are there as they are."""
@@ -176,11 +180,12 @@ class _Work:
         for fold in split.folds:  # too little for the inner folds is known before anything is embedded
             problem.inner(fold.train, self.settings.seed)
         begun = time.perf_counter()
-        features = problem.features(self.model)
+        model = self._knowing(problem)
+        features = problem.features(model)
         x_TF = features[-1].x_TF
         embedding = time.perf_counter() - begun
         begun = time.perf_counter()
-        probes, references = probe_and_references(problem, self.model, features, split, self.settings)
+        probes, references = probe_and_references(problem, model, features, split, self.settings)
         probing = time.perf_counter() - begun
         scores = self._references(problem, references, folder)
         if isinstance(problem, UnitProblem):
@@ -197,12 +202,14 @@ class _Work:
                 continue
             begun, fitted, more = time.perf_counter(), probes.model, _Finetuned()
             if mode == "full":
-                fitted = full(problem, lambda _: (self.model, features), probes.both, split, self.settings)
-                more = self._beside_full(problem, features, probes, fitted, references, split, folder, keys[mode])
+                fitted = full(problem, lambda _: (model, features), probes.both, split, self.settings)
+                given = (problem, model, features, probes, fitted, references, split, folder)
+                more = self._beside_full(*given, keys[mode])
             seconds = (probing if mode == "probe" else time.perf_counter() - begun) + embedding
             all_scores, n_features = scores | more.scores, x_TF.shape[1]
             result = self._result(problem, mode, fitted, references, all_scores, split, n_features, seconds, keys[mode])
-            result = replace(result, gain_scratch=more.over_scratch, curve=more.curve)
+            notes = [*result.notes, *([] if model is self.model else [NEW_ROWS])]
+            result = replace(result, gain_scratch=more.over_scratch, curve=more.curve, notes=notes)
             made[mode] = fitted.predictions
             write_predictions(folder / f"{mode}.npz", fitted.predictions, keys[mode])
             write_json(folder / f"{mode}.json", to_json(result))
@@ -210,7 +217,24 @@ class _Work:
         if not heads.is_kept:
             scored = {name: Scored(said, self._score(said, "", references)) for name, said in made.items()}
             about = (split.description, self._interval(problem))
-            heads.keep(Evaluated(self.model, features, references.rates, scored, *about, self.named, heads.key))
+            evaluated = Evaluated(model, features, references.rates, scored, *about, self.named, heads.key)
+            heads.keep(evaluated, None if model is self.model else model)
+
+    def _knowing(self, problem: Problem) -> EIT:
+        """The model; with rows for a new population, where it reads populations in tokens of their own."""
+        config = self.model.config
+        if not isinstance(problem, WindowProblem) or config.population_patch == config.patch_length:
+            return self.model
+        recording, token = problem.recording, problem.token_seconds
+        if recording.id in population_places(config):
+            return self.model
+        if (recording.id, token) not in self.grown:
+            log.info("%s is new to the model: it gets rows from its activity, without labels", recording.record.path)
+            tokens = int(problem.windows.tokens_W.max())
+            self.grown[recording.id, token] = with_new_rows(
+                self.model, recording, token_seconds=token, tokens=tokens, seed=self.settings.seed
+            )
+        return self.grown[recording.id, token]
 
     def _interval(self, problem: Problem) -> str:
         parts = len(np.unique(problem.cluster_S))
@@ -220,6 +244,7 @@ class _Work:
     def _beside_full(
         self,
         problem: Problem,
+        model: EIT,
         features: Sequence[Features],
         probes: Probes,
         fitted: Fitted,
@@ -232,14 +257,14 @@ class _Work:
         settings, found = self.settings, _Finetuned()
         starts: Starts | None = None
         if settings.full.from_scratch:
-            starts = from_scratch(problem, self.model, settings.seed)
+            starts = from_scratch(problem, model, settings.seed)
             scratch = full(problem, starts, probes.rate, split, settings)
             detail = f"seed {settings.seed}; " + _kept(scratch)
             found.scores["scratch"] = self._score(scratch.predictions, detail, references)
             found.over_scratch = self._gain(fitted.predictions, scratch.predictions)
             write_predictions(folder / "scratch.npz", scratch.predictions, key)
         if settings.full.label_curve and isinstance(problem, WindowProblem) and problem.cluster_name == "trials":
-            for few in label_curve(problem, lambda _: (self.model, features), starts, split, settings):
+            for few in label_curve(problem, lambda _: (model, features), starts, split, settings):
                 found.curve.append(self._point(few, references))
         return found
 

@@ -10,12 +10,13 @@ from functools import cached_property
 from pathlib import Path
 
 from finetune.finetune_settings import FinetuneSettings
-from finetune.heads.fit_head import Evaluated, fit_head
+from finetune.heads.fit_head import Evaluated, fit_head, read_from
 from finetune.heads.head import SCHEMA, head_name
 from finetune.heads.head_files import read_key, save_head
 from finetune.tasks.decoding_task import Problem
 from foundation.common.credentials import without_secrets_in_url
 from foundation.common.digests import json_digest
+from foundation.models import EIT
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +51,17 @@ class KeptHead:
         """Whether it is there already, or is not wanted."""
         return not self.settings.heads or read_key(self.folder) == self.key
 
-    def keep(self, about: Evaluated) -> None:
-        """Fit it to all labelled samples, and write it."""
+    def keep(self, about: Evaluated, grown: EIT | None = None) -> None:
+        """Fit it to all labelled samples, and write it.
+
+        Args:
+            about: what was evaluated.
+            grown: the model, where it got rows for the recording; it is written with the head.
+        """
         began = time.perf_counter()
         head, adapted = fit_head(self.problem, about, self.settings)
+        if adapted is None and grown is not None:
+            head, adapted = read_from(head, grown)
         save_head(head, self.folder, adapted)
         log.info("%s: head (%s) in %s, %.1f s", head.name, head.kept.mode, self.folder, time.perf_counter() - began)
 

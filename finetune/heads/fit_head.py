@@ -321,3 +321,11 @@ def _spread(predictions: Predictions) -> list[float]:
         return []
     error_SK = np.asarray(predictions.predicted_S, dtype=np.float64) - predictions.y_S
     return [float(x) for x in np.sqrt((error_SK**2).mean(axis=0))]
+
+
+def read_from(head: Head, changed: EIT) -> tuple[Head, EIT | None]:
+    """Return a head that reads a changed model instead of the checkpoint, and that model if the head reads any."""
+    blocks = tuple(replace(b, source=ADAPTED) if b.source == MODEL else b for b in head.blocks)
+    reads = any(b.source == ADAPTED for b in blocks)
+    kept = replace(head.kept, checkpoint=None, adapted="" if reads else None)
+    return replace(head, blocks=blocks, kept=kept), changed if reads else None

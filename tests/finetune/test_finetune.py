@@ -219,3 +219,18 @@ def test_what_is_missing_is_named(settings, tmp_path, small_store):
         finetune(replace(settings, store=str(tmp_path / "nothing")))
     with pytest.raises(ConfigError, match="tasks has 'sleep_state'"):
         finetune(replace(settings, store=str(small_store), tasks=["sleep_state"], output=str(tmp_path / "o")))
+
+
+def test_a_population_that_is_new_to_the_model_gets_rows_which_go_with_its_head(settings, tmp_path):
+    few = {"tasks": ["behavior"], "modes": ["probe"], "random_weights": False, "keep": "probe", "register": None}
+    own = replace(settings, checkpoint="eit-tiny", output=str(tmp_path / "out"), alias=None, **few)
+    results = finetune(own).results
+    assert len(results) == 4
+    for result in results:
+        assert any(note.startswith("the population is new to the model") for note in result.notes)
+    head = load_head(tmp_path / "out" / head_name("behavior", results[0].target))
+    recording = next(iter(Catalog.open(Store(settings.store))))
+    table = tmp_path / "decoded.parquet"
+    where = f"id == '{recording.id}'"
+    predict(PredictSettings(head=str(head.folder), input=settings.store, output=str(table), where=where))
+    assert len(pq.read_table(table)) > 100

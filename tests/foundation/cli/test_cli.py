@@ -119,7 +119,7 @@ def test_no_command_and_a_wrong_one(capsys):
         assert command.summary in printed
     assert main(["pretrian"]) == 2
     assert "'pretrian'" in capsys.readouterr().err
-    assert main(["simulate", "hodgkin"]) == 2
+    assert main(["simulate", "izhikevic"]) == 2
     assert "simulate izhikevich" in capsys.readouterr().err
 
 
@@ -202,16 +202,16 @@ def test_names_do_not_lead_out_of_the_shipped_configs():
 SETTINGS = {"pretrain": "pretrain", "ingest": "ingest", "finetune": "finetune", "simulate": "simulate izhikevich"}
 SETTINGS |= {"reproduce": "reproduce", "sweep": "sweep", "pack": "pack"}
 SETTINGS |= {"objective": "pretrain", "model": "pretrain"}  # parts of a pretraining run
+SETTINGS |= {"simulate/voltage": "simulate voltage", "reproduce/sorting": "reproduce sorting"}
 
 
 @pytest.mark.parametrize(
     "name", [n for n in config_names() if not n.startswith(("recipes/", "hardware/", "checkpoints/"))]
 )
 def test_every_shipped_config_is_taken_by_its_command(name, capsys):
-    command = COMMANDS[SETTINGS[name.split("/")[0]]]
+    taker = SETTINGS.get(name) or SETTINGS[name.split("/")[0]]
     rest = {"pretrain": NEEDED, "finetune": ("--checkpoint", "c", *NEEDED), "ingest": ("--input", "i", "--store", "s")}
     rest |= {"reproduce": ("--store", "s", "--output", "o", "--name", "n"), "sweep": NEEDED}
     rest |= {"pack": ("--checkpoint", "c", "--output", "o")}
-    needed = rest.get(SETTINGS[name.split("/")[0]], ())
-    words = SETTINGS[name.split("/")[0]].split()
-    assert main([*words, *needed, "--config", name, "--print_config"]) == 0, (command, capsys.readouterr().err)
+    words = [*taker.split(), *rest.get(taker, ()), "--config", name, "--print_config"]
+    assert main(words) == 0, (COMMANDS[taker], capsys.readouterr().err)
