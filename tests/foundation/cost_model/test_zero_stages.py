@@ -85,7 +85,7 @@ def test_what_an_engine_holds_between_two_steps_is_what_the_model_says(small_sto
     before = held()
     trainer = Trainer(settings, Catalog.open(Store(settings.store)))
     batch = trainer.loader.load(0)
-    trainer.step(batch)
+    trainer.step([batch])
     count = sum(getattr(p, "ds_numel", p.numel()) for p in trainer.engine.module.parameters())
     found = held() - before - sum(view.x_BNT.nbytes for view in batch.views)
     said = states(count, stage, 1)
