@@ -10,7 +10,8 @@ import torch
 from foundation.data.batch import WindowBatch
 from foundation.data.buckets import buckets
 from foundation.data.steps.data_settings import DataSettings
-from foundation.data.steps.step_plan import StepPlan, deal, fitted
+from foundation.data.steps.step_outline import deal, fitted
+from foundation.data.steps.step_plan import StepPlan
 from foundation.data.steps.views import ViewSpec
 
 Part = tuple[int, int, int]  # windows, units and tokens, with padding

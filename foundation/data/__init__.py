@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     )
     from foundation.data.steps.data_settings import DataSettings
     from foundation.data.steps.step import StepBatch, StepWindows
-    from foundation.data.steps.step_plan import StepPlan, View, Window, deal
+    from foundation.data.steps.step_outline import deal
+    from foundation.data.steps.step_plan import StepPlan, View, Window
     from foundation.data.steps.views import ViewSpec
     from foundation.data.windows import WindowTable
 
@@ -63,7 +64,8 @@ __getattr__ = lazy_attributes(
         "foundation.data.steps.data_settings": ["DataSettings"],
         "foundation.data.loading.loader": ["Loader"],
         "foundation.data.steps.step": ["StepBatch", "StepWindows"],
-        "foundation.data.steps.step_plan": ["StepPlan", "View", "Window", "deal"],
+        "foundation.data.steps.step_outline": ["deal"],
+        "foundation.data.steps.step_plan": ["StepPlan", "View", "Window"],
         "foundation.data.reading.reader": ["ActivityReader", "ReaderCache", "WindowReader"],
         "foundation.data.samplers": [
             "BlockSampler",
