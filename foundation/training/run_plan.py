@@ -46,7 +46,7 @@ def bins_per_token(config: Any, stream: str) -> int:
 
     Example:
         >>> from foundation.models import EITConfig
-        >>> config = EITConfig(patch_length=20, population_patch_length=4)
+        >>> config = EITConfig(patch_length=20, population_layers=2, population_patch_length=4)
         >>> bins_per_token(config, "units"), bins_per_token(config, "population")
         (20, 4)
     """

@@ -9,6 +9,7 @@ from foundation.common.settings.command import build_parser, parse
 from foundation.common.settings.resources import config_folder, config_names
 from ingest.job import IngestSettings
 from ingest.simulate import SimulateSettings
+from ingest.sorting.simulation.simulated_voltage_settings import VoltageSettings
 
 ROOT = Path(__file__).parents[3]
 
@@ -37,10 +38,18 @@ def test_cluster_description_is_one_that_ray_takes(tmp_path):
 TO_START_FROM = ("ingest/archive", "ingest/folder", "simulate/demo")
 
 
+def settings_of(name: str) -> type:
+    """Return the class of the command that the first line of a shipped config names."""
+    if name.startswith("ingest/"):
+        return IngestSettings
+    first_line = (config_folder() / f"{name}.yaml").read_text().splitlines()[0]
+    return VoltageSettings if "foundation simulate voltage" in first_line else SimulateSettings
+
+
 @pytest.mark.parametrize("name", [*config_names("ingest"), *config_names("simulate")])
 def test_shipped_configs_fit_their_settings_and_are_explained(name):
     path = config_folder() / f"{name}.yaml"
-    settings = IngestSettings if name.startswith("ingest/") else SimulateSettings
+    settings = settings_of(name)
     parsed = parse(build_parser("test", print, settings), settings, ["--config", str(path)])
     assert isinstance(parsed, settings)
     lines = path.read_text().splitlines()
