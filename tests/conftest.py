@@ -63,6 +63,16 @@ def no_network():
         yield
 
 
+@pytest.fixture(autouse=True)
+def no_server_left_behind():
+    """A test that leaves the address of an MLflow server behind fails: the next in its process would send runs there."""
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    before = [os.environ.get(name) for name in names]
+    yield
+    after = [os.environ.get(name) for name in names]
+    assert after == before, f"the test changed {', '.join(names)}: use monkeypatch.setenv, mlflow.set_tracking_uri(None)"
+
+
 @pytest.fixture(autouse=True, scope="session")
 def own_log(tmp_path_factory):
     os.environ["FOUNDATION_LOG"] = str(tmp_path_factory.mktemp("log") / "foundation.log")

@@ -175,8 +175,11 @@ def test_every_task_is_an_mlflow_run_with_pictures(settings, results, place):
 
 def test_heads_are_registered_models(results, place):
     note = json.loads((place / "results" / "cell_type" / "mlflow.json").read_text())
-    mlflow.set_tracking_uri(note["tracking_uri"])
-    model = mlflow.pyfunc.load_model("models:/lab-cell_type@best")
+    try:
+        mlflow.set_tracking_uri(note["tracking_uri"])
+        model = mlflow.pyfunc.load_model("models:/lab-cell_type@best")
+    finally:
+        mlflow.set_tracking_uri(None)
     assert {column.name for column in model.metadata.signature.inputs} == {"unit", "time"}
     rng = np.random.default_rng(0)
     slow, fast = (np.sort(rng.uniform(0, 60, n)) for n in (200, 2000))
