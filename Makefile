@@ -21,11 +21,12 @@ TRACKING = sqlite:///$(abspath $(OUT))/mlflow.db
 # Tests start hundreds of processes, and each would compile the packages again if what the first compiled were not kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo checkpoint test test-full lint format coverage wheel clean
+.PHONY: help install demo checkpoint docs test test-full lint format coverage wheel clean
 
 help:
 	@echo "make demo [DATA=folder]  from NWB files to finetuned heads and a report"
 	@echo "make checkpoint          train a checkpoint and put it, with its card, where it ships from"
+	@echo "make docs                build the documentation site into build/docs"
 	@echo "make test                every test but the long campaigns"
 	@echo "make test-full           the long campaigns too; writes docs/results/test-full.md"
 	@echo "make lint                ruff and mypy"
@@ -93,6 +94,11 @@ endif
 	$(FOUNDATION) pack --config $(PACK) --checkpoint $(WORK)/pretrain --results $(WORK)/finetune --output $(SHIPPED) \
 		--name $(CHECKPOINT) $(if $(WATTS),--watts $(WATTS)) \
 		--commands '["make checkpoint CHECKPOINT=$(CHECKPOINT) CONFIG=$(CONFIG) SIMULATE=$(SIMULATE) NETWORKS=$(NETWORKS) SIMULATING=\"$(SIMULATING)\"$(if $(DATA), DATA=<the NWB files above>)", "$(strip $(PRETRAINING)) --store <store> --output <run>"]'
+
+# Strict: a warning is an error. The pages need no network; tests/docs/test_site.py builds them too.
+docs: $(INSTALLED)
+	$(BIN)/python -m sphinx -b html -W --keep-going -n -q docs build/docs
+	@echo "open build/docs/index.html"
 
 # Files go to as many processes as there are cores; those that start the same services stay in one (tests/conftest.py).
 test: $(INSTALLED)

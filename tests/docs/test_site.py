@@ -1,0 +1,102 @@
+"""The documentation site: it builds without a warning, needs no network to be read, and no link in it is broken."""
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+class Links(HTMLParser):
+    """What a page loads, what it links to, and the places in it that can be linked to."""
+
+    def __init__(self):
+        super().__init__()
+        self.loaded, self.linked, self.anchors = [], [], set()
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.anchors.add(given.get("id"))
+        if tag == "a":
+            self.linked.append(given.get("href") or "")
+        elif tag == "link":
+            self.loaded.append(given.get("href") or "")
+        elif tag in ("script", "img", "iframe", "source", "object"):
+            self.loaded.append(given.get("src") or given.get("data") or "")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The built site. Warnings are errors, as in `make docs`."""
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-n", "-q", "-d", str(out / "trees")]
+    done = subprocess.run(
+        [*command, str(DOCS), str(out / "html")], capture_output=True, text=True, check=False, timeout=400
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out / "html"
+
+
+@pytest.fixture(scope="module")
+def pages(site) -> dict[Path, Links]:
+    found = {}
+    for path in sorted(site.rglob("*.html")):
+        found[path] = Links()
+        found[path].feed(path.read_text(encoding="utf-8"))
+    return found
+
+
+def test_every_markdown_page_is_in_the_site(site):
+    names = {path.relative_to(DOCS).with_suffix(".html") for path in DOCS.rglob("*.md")}
+    assert {str(name) for name in names if not (site / name).is_file()} == set()
+
+
+def test_pages_load_nothing_from_the_network(site, pages):
+    loaded = {source for page in pages.values() for source in page.loaded}
+    assert {source for source in loaded if re.match(r"(https?:)?//", source)} == set()
+    for sheet in site.rglob("*.css"):
+        text = sheet.read_text(encoding="utf-8")
+        assert re.findall(r"@import[^;]*//|url\(\s*['\"]?(?:https?:)?//[^)]*", text) == [], sheet.name
+
+
+def test_links_between_pages_lead_somewhere(site, pages):
+    broken = set()
+    for path, page in pages.items():
+        for link in page.linked:
+            target, _, anchor = unquote(link).partition("#")
+            if re.match(r"[a-z]+:", target):
+                continue
+            other = (path.parent / target.partition("?")[0]).resolve() if target else path
+            missing = not other.exists() or (anchor and other in pages and anchor not in pages[other].anchors)
+            if missing:
+                broken.add(f"{path.relative_to(site)}: {link}")
+    assert broken == set()
+
+
+def test_drawings_are_what_their_script_draws(tmp_path, monkeypatch):
+    script = DOCS / "drawings" / "draw.py"
+    names = {"__name__": "drawing", "__file__": str(script)}
+    exec(compile(script.read_text(encoding="utf-8"), script, "exec"), names)
+    names["FOLDER"] = tmp_path
+    names["overview"]().save("overview.svg")
+    names["way_of_the_data"]().save("way-of-the-data.svg")
+    for path in sorted(tmp_path.iterdir()):
+        assert path.read_text(encoding="utf-8") == (script.parent / path.name).read_text(encoding="utf-8"), path.name
+
+
+def test_the_citation_file_is_valid_and_of_this_version():
+    import yaml
+
+    from foundation.version import __version__
+
+    path = ROOT / "CITATION.cff"
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.citation-file-format", str(path)]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert yaml.safe_load(path.read_text(encoding="utf-8"))["version"] == __version__
