@@ -8,21 +8,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from finetune.finetune_settings import FinetuneSettings, WindowSettings
-from finetune.heads.fit_head import Evaluated, Scored, fit_head, read_from
+from finetune.heads.fitting.fit_head import Evaluated, Scored, fit_head, read_from
+from finetune.heads.fitting.head_probe import probe_with_rates
+from finetune.heads.fitting.new_rows import with_new_rows
 from finetune.heads.head import ADAPTED, LAGS, MODEL, Head, HeadError
-from finetune.heads.head_probe import probe_with_rates
-from finetune.heads.new_rows import with_new_rows
 from finetune.heads.write_decoded import series_name
 from finetune.result import Score
 from finetune.tasks import TASKS, Sources
-from finetune.tasks.window_task import WindowProblem
+from finetune.tasks.problems.window_task import WindowProblem
 from foundation.common.digests import json_digest
 from foundation.data.reading.reader import ReaderCache
 from foundation.evaluation.confidence_intervals import interval
 from foundation.evaluation.metrics import PRIMARY, Predictions, score, sums
 from foundation.evaluation.splits import TooLittleError
 from foundation.models import EIT
-from foundation.models.population_stream import population_places
+from foundation.models.parts.population_stream import population_places
 from foundation.store import Catalog, StoredRecording
 
 log = logging.getLogger(__name__)

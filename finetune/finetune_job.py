@@ -14,13 +14,13 @@ import numpy as np
 from finetune.current_results import digests, read_current, settings_digest, write_note
 from finetune.finetune_settings import FinetuneSettings
 from finetune.finetune_tracking import PATIENCE, log_task
-from finetune.heads.fit_head import Evaluated, Scored
-from finetune.heads.full_finetuning import Starts, full
-from finetune.heads.head_probe import Fitted, Probes
-from finetune.heads.label_curve import FewLabels, label_curve
-from finetune.heads.new_rows import with_new_rows
-from finetune.heads.reference_rows import References, from_scratch, probe_and_references
-from finetune.heads.trial_profile import beyond_profile
+from finetune.heads.fitting.fit_head import Evaluated, Scored
+from finetune.heads.fitting.full_finetuning import Starts, full
+from finetune.heads.fitting.head_probe import Fitted, Probes
+from finetune.heads.fitting.label_curve import FewLabels, label_curve
+from finetune.heads.fitting.new_rows import with_new_rows
+from finetune.heads.references.reference_rows import References, from_scratch, probe_and_references
+from finetune.heads.references.trial_profile import beyond_profile
 from finetune.keep_head import KeptHead, lasting_name
 from finetune.report.neurons import FILE, write_neurons
 from finetune.report.sample_places import write_samples
@@ -39,11 +39,11 @@ from finetune.result import (
     write_predictions,
 )
 from finetune.tasks import Found, Sources
-from finetune.tasks.decoding_task import Problem
-from finetune.tasks.label_metrics import label_metrics
+from finetune.tasks.problems.decoding_task import Problem
+from finetune.tasks.problems.label_metrics import label_metrics
+from finetune.tasks.problems.unit_task import UnitProblem
+from finetune.tasks.problems.window_task import WindowProblem
 from finetune.tasks.task_names import load_tasks
-from finetune.tasks.unit_task import UnitProblem
-from finetune.tasks.window_task import WindowProblem
 from foundation.common.digests import json_digest
 from foundation.common.errors import ConfigError, StoreError
 from foundation.common.output.progress import Progress
@@ -55,7 +55,7 @@ from foundation.evaluation.readings import Features
 from foundation.evaluation.splits import Split, TooLittleError
 from foundation.hub.checkpoints import checkpoint_digest, load_model
 from foundation.models import EIT
-from foundation.models.population_stream import population_places
+from foundation.models.parts.population_stream import population_places
 from foundation.store import Catalog, Store
 from foundation.store.input_store import ingested
 

@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 
 from finetune.finetune_settings import FinetuneSettings
-from finetune.heads.fit_head import Evaluated, fit_head, read_from
+from finetune.heads.fitting.fit_head import Evaluated, fit_head, read_from
 from finetune.heads.head import SCHEMA, head_name
 from finetune.heads.head_files import read_key, save_head
-from finetune.tasks.decoding_task import Problem
+from finetune.tasks.problems.decoding_task import Problem
 from foundation.common.credentials import without_secrets_in_url
 from foundation.common.digests import json_digest
 from foundation.models import EIT

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from finetune.heads.fit_head import unit_ids
+from finetune.heads.fitting.fit_head import unit_ids
 from finetune.heads.head import LAGS, MEAN, RATES, UNIT, Head, HeadBlock, HeadError
-from finetune.tasks.spike_statistics import interval_statistics, unit_statistics
-from finetune.tasks.trial_windows import cut_windows, observed_trials
+from finetune.tasks.problems.spike_statistics import interval_statistics, unit_statistics
+from finetune.tasks.problems.trial_windows import cut_windows, observed_trials
 from foundation.data.reading.reader import ActivityReader
 from foundation.embedding.frozen_embeddings import NoWindowError, embed_units
 from foundation.embedding.population_tokens import token_parts

@@ -17,8 +17,8 @@ from foundation.data.reading.decoded_blocks import COUNTS_MODALITY, VALUES_MODAL
 from foundation.embedding.population_tokens import check_causal
 from foundation.evaluation.metrics import CLASSES
 from foundation.models import EIT
-from foundation.models.attention import Phases, phases, rotary_angles
-from foundation.models.population_stream import population_places
+from foundation.models.parts.attention import Phases, phases, rotary_angles
+from foundation.models.parts.population_stream import population_places
 
 AGAIN = "fit one with `foundation finetune --windows.causal true`"
 

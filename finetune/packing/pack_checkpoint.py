@@ -18,7 +18,7 @@ from foundation.common.files.locks import whole_folder
 from foundation.hub.checkpoint_files import FILES, digest_of, find_checkpoint, is_checkpoint
 from foundation.hub.checkpoints import load_model
 from foundation.hub.model_listing import size_text
-from foundation.models.checkpoint_check import read_config, weight_shapes
+from foundation.models.saved.checkpoint_check import read_config, weight_shapes
 
 RECORD, METRICS, LICENCE = "pretraining.json", "metrics.jsonl", "LICENSE"
 

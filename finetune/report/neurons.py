@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from finetune.tasks.unit_task import UnitProblem
+from finetune.tasks.problems.unit_task import UnitProblem
 from foundation.common.files.locks import write_whole
 from foundation.embedding.unit_facts import NUMBER, unit_facts
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from finetune.tasks.decoding_task import Problem
+from finetune.tasks.problems.decoding_task import Problem
 from foundation.common.files.locks import write_whole
 from foundation.evaluation.splits import Split
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from finetune.tasks import behavior, events, sleep_state, unit_labels
+from finetune.tasks.labels import behavior, events, sleep_state, unit_labels
 from finetune.tasks.own_task import OwnTask, TimeTask, TrialTask, UnitTask
 from finetune.tasks.task import Found, Sources
 

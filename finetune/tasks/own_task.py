@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from finetune.task_settings import check_task_name
-from finetune.tasks import behavior, sleep_state, unit_labels
+from finetune.tasks.labels import behavior, sleep_state, unit_labels
 from finetune.tasks.task import Attempt, Found, Sources, target_names
 from foundation.common.errors import ConfigError
 from foundation.store import Interval, StoredRecording

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from finetune.finetune_settings import WindowSettings
 from finetune.result import LeftOut
-from finetune.tasks.decoding_task import Problem
+from finetune.tasks.problems.decoding_task import Problem
 from foundation.data.reading.reader import ReaderCache
 from foundation.store import Catalog, StoredRecording
 

@@ -7,10 +7,10 @@ from dataclasses import asdict
 import numpy as np
 
 from finetune.task_settings import TaskSettings
-from finetune.tasks.events import events_at
+from finetune.tasks.labels.events import events_at
+from finetune.tasks.labels.sleep_state import states_at
+from finetune.tasks.labels.time_series import angle_at, value_at
 from finetune.tasks.own_task import OwnTask, TimeTask, TrialTask, UnitTask
-from finetune.tasks.sleep_state import states_at
-from finetune.tasks.time_series import angle_at, value_at
 from foundation.common.digests import json_digest
 from foundation.store import Interval, StoredRecording
 

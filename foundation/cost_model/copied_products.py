@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from foundation.common.private_names import TorchDispatchMode, tree_leaves
-from foundation.models.attention import Phases, phases, rotary_angles
 from foundation.models.config import EITConfig
-from foundation.models.transformer_blocks import Block
+from foundation.models.parts.attention import Phases, phases, rotary_angles
+from foundation.models.parts.transformer_blocks import Block
 
 PRODUCTS = ("addmm", "mm", "bmm")
 VIEWS = (

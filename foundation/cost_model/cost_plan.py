@@ -15,8 +15,8 @@ from foundation.cost_model.step_shapes import StepShape, drawn, slowest
 from foundation.data.steps.views import ViewSpec
 from foundation.models import EIT
 from foundation.objectives import ObjectiveSettings, build_objective, own_model
+from foundation.training.inputs.run_plan import bins_per_token
 from foundation.training.pretrain_settings import PretrainSettings
-from foundation.training.run_plan import bins_per_token
 
 SEED = 0
 

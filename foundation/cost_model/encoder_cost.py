@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from foundation.common.work import Work, total
 from foundation.cost_model.step_shapes import Part
 from foundation.models.config import EITConfig
-from foundation.models.interval_tokens import FEATURES
-from foundation.models.tokens import FREQUENCIES
-from foundation.models.transformer_blocks import TOKENS_PER_PART
+from foundation.models.parts.interval_tokens import FEATURES
+from foundation.models.parts.tokens import FREQUENCIES
+from foundation.models.parts.transformer_blocks import TOKENS_PER_PART
 
 FULL = 4  # bytes of a float32
 # Operations that do work, started in one block (views not counted), forward and backward; attention over time has more.

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from foundation.embedding.frozen_embeddings import check_kind, embed_units
 from foundation.models import EIT
-from foundation.models.preprocessing import Preprocessing
+from foundation.models.saved.preprocessing import Preprocessing
 from foundation.store.commit.recording_writer import write_recording
 from foundation.store.recording import Recording
 from foundation.store.storage import Store

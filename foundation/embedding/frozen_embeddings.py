@@ -25,7 +25,7 @@ from foundation.embedding.unit_facts import unit_facts
 from foundation.embedding.unit_map import Placed, check_packages, write_map_page
 from foundation.hub.checkpoints import checkpoint_digest, load_model
 from foundation.models import EIT
-from foundation.models.preprocessing import Preprocessing
+from foundation.models.saved.preprocessing import Preprocessing
 from foundation.store.catalog import Catalog
 from foundation.store.derived import Derived
 from foundation.store.input_store import ingested

@@ -15,7 +15,7 @@ from foundation.data.reading.reader import ActivityReader
 from foundation.embedding.frozen_embeddings import TOKENS_PER_BATCH
 from foundation.models import EIT
 from foundation.models.eit import EITOutput
-from foundation.models.population_stream import PopulationPlaces, population_places
+from foundation.models.parts.population_stream import PopulationPlaces, population_places
 
 
 def token_features(out: EITOutput) -> torch.Tensor:

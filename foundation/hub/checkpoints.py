@@ -17,7 +17,7 @@ from foundation.hub.checkpoint_files import shown as _shown
 from foundation.hub.checkpoint_resolver import resolve
 from foundation.hub.url_checkpoints import RemoteFolder
 from foundation.models import EIT
-from foundation.models.checkpoint_check import check_config, read_config
+from foundation.models.saved.checkpoint_check import check_config, read_config
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 

@@ -16,8 +16,8 @@ from foundation.common.settings.setting_checks import (
     listed_names,
     listed_wholes,
 )
-from foundation.models.preprocessing import Preprocessing
-from foundation.models.weight_names import OLDEST, SCHEMA, check_schema
+from foundation.models.saved.preprocessing import Preprocessing
+from foundation.models.saved.weight_names import OLDEST, SCHEMA, check_schema
 
 
 class EITConfig(PretrainedConfig):
@@ -35,7 +35,7 @@ class EITConfig(PretrainedConfig):
         population_patch_length: bins that make one token of the population stream, a divisor of ``patch_length``; 0: as
             many as make a unit's token.
         tokens: what the unit stream reads of a token: ``bins``, its bins one by one; ``intervals``, what lies between
-            its events (see `foundation.models.interval_tokens`), for tokens of seconds and bins of about 1 ms.
+            its events (see `foundation.models.parts.interval_tokens`), for tokens of seconds and bins of about 1 ms.
         dropout: share of each branch's output dropped in training.
         rotary_shortest, rotary_longest: seconds, the range of rotary periods.
         rotary_share: share of a head's features that turn with time.
@@ -45,8 +45,8 @@ class EITConfig(PretrainedConfig):
         inducing_points: units see each other through this many learned points, so that cost grows linearly with units;
             0: every unit sees every unit.
         population_layers: layers over time of the population stream, which has one token a time for the whole
-            population (see `foundation.models.population_stream`); 0: there is none, and the population is the mean
-            over its units.
+            population (see `foundation.models.parts.population_stream`); 0: there is none, and the population is the
+            mean over its units.
         causal: the population stream sees nothing of the future.
         context_channels: names of channels of context that may join the interaction, for example
             ``[stimulus/contrast, behavior/wheel, session/a]``; their places in this list are their ids.
@@ -54,7 +54,7 @@ class EITConfig(PretrainedConfig):
         unit_names: the known units, table after table.
         population_tables: the recordings whose units have rows in the population stream, and their numbers of units,
             table after table; `EIT.add_populations` makes them.
-        preprocessing: the windows that pretraining saw (see `foundation.models.preprocessing`); None: not known.
+        preprocessing: the windows that pretraining saw (see `foundation.models.saved.preprocessing`); None: not known.
         foundation_schema: of the names of weights; what is written has the current one.
 
     Raises:

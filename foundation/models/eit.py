@@ -4,7 +4,7 @@ Liu et al. 2022 (arXiv 2206.06131) embed every neuron's activity over time with 
 let neurons interact at each time. Here the interaction module has no table of neurons: it is equivariant to their
 order and blind to their number, so one checkpoint serves every population. What may join it: tokens of context, and
 embeddings of known units. A second stream may stand beside it, with one token a time for the whole population
-(`foundation.models.population_stream`).
+(`foundation.models.parts.population_stream`).
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from transformers.utils import ModelOutput
 
 from foundation.common.errors import ConfigError
 from foundation.common.lazy import named
-from foundation.models.attention import BranchEnd, Phases, phases, rotary_angles
-from foundation.models.checkpoint_check import older_weights
 from foundation.models.config import EITConfig
-from foundation.models.interval_tokens import IntervalTokens
-from foundation.models.population_stream import PopulationRows, PopulationStream, new_table
-from foundation.models.tokens import ContextEmbedding, ContextIn, ReadIn, TokenEmbedding, blank
-from foundation.models.transformer_blocks import Block, Gather, InducedBlock, in_parts
-from foundation.models.unit_embeddings import UnitEmbedding
-from foundation.models.window_checks import check_events, check_ids, check_windows
+from foundation.models.parts.attention import BranchEnd, Phases, phases, rotary_angles
+from foundation.models.parts.interval_tokens import IntervalTokens
+from foundation.models.parts.population_stream import PopulationRows, PopulationStream, new_table
+from foundation.models.parts.tokens import ContextEmbedding, ContextIn, ReadIn, TokenEmbedding, blank
+from foundation.models.parts.transformer_blocks import Block, Gather, InducedBlock, in_parts
+from foundation.models.parts.unit_embeddings import UnitEmbedding
+from foundation.models.parts.window_checks import check_events, check_ids, check_windows
+from foundation.models.saved.checkpoint_check import older_weights
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -226,7 +226,7 @@ class EIT(PreTrainedModel):
 
         Args:
             log_rates: recording id -> ``(N,)`` log of each unit's events a second (see
-                `foundation.models.population_stream.log_rates`).
+                `foundation.models.parts.population_stream.log_rates`).
             freeze_rest: nothing but the new rows takes gradients from now on.
 
         Raises:

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from foundation.models.attention import Hidden
-from foundation.models.population_stream import PopulationRows
-from foundation.models.transformer_blocks import Gather
-from foundation.models.unit_embeddings import UnitEmbedding
+from foundation.models.parts.attention import Hidden
+from foundation.models.parts.population_stream import PopulationRows
+from foundation.models.parts.transformer_blocks import Gather
+from foundation.models.parts.unit_embeddings import UnitEmbedding
 
 BASE_WIDTH = 64
 

@@ -21,8 +21,8 @@ from foundation.data.batch import WindowBatch
 from foundation.data.steps.step import StepContext
 from foundation.data.steps.views import ViewSpec
 from foundation.models import EITOutput
-from foundation.models.population_stream import token_sums
-from foundation.models.tokens import scaled
+from foundation.models.parts.population_stream import token_sums
+from foundation.models.parts.tokens import scaled
 from foundation.objectives.base import Objective
 from foundation.objectives.method_settings import MaskedSettings
 from foundation.objectives.ndt import poisson_nll

@@ -15,9 +15,9 @@ from foundation.common.private_names import whole_shape
 from foundation.store.catalog import Catalog
 from foundation.store.storage import Store
 from foundation.sweep.sweep_settings import SweepSettings
+from foundation.training.inputs.training_recordings import recordings_digest
 from foundation.training.pretrain_settings import PretrainSettings, ValidationSettings
 from foundation.training.trainer import Trainer
-from foundation.training.training_recordings import recordings_digest
 from foundation.training.validation.validate import split
 
 LOSS = "validation/loss"

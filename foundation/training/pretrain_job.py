@@ -11,10 +11,10 @@ from foundation.store.catalog import Catalog
 from foundation.store.storage import Store
 from foundation.training.checkpoint.resuming import never_once
 from foundation.training.distributed.engine import is_launched
+from foundation.training.inputs.training_recordings import choose_recordings
 from foundation.training.launch.launch import launch_with_restarts
 from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.trainer import Trainer
-from foundation.training.training_recordings import choose_recordings
 
 
 def pretrain(settings: PretrainSettings) -> Path:

@@ -10,29 +10,29 @@ from pathlib import Path
 
 from foundation.common.output.progress import Progress
 from foundation.data import Loader, StepBatch
-from foundation.models.population_stream import PopulationPlaces
+from foundation.models.parts.population_stream import PopulationPlaces
 from foundation.store.catalog import Catalog
-from foundation.training.batches import Batches
 from foundation.training.checkpoint.checkpoint import select
 from foundation.training.checkpoint.resuming import checkpoints_of, clear, hold, resume
 from foundation.training.checkpoint.saver import Saver
-from foundation.training.determinism import deterministic
 from foundation.training.distributed.deepspeed_state import weights
 from foundation.training.distributed.engine import build_engine, build_module, is_launched, start_distributed
 from foundation.training.distributed.process_messages import Control
+from foundation.training.inputs.batches import Batches
+from foundation.training.inputs.run_plan import run_plan
+from foundation.training.inputs.surround_fitting import fit_surroundings
+from foundation.training.inputs.training_recordings import choose_recordings, measured_rates, recordings_digest
 from foundation.training.launch.stop_signals import training_stops
-from foundation.training.model_card import model_card
 from foundation.training.monitor.stopping import Best, stop_if_asked
 from foundation.training.monitor.training_reports import Reports
 from foundation.training.monitor.watchdog import Watchdog
+from foundation.training.output.model_card import model_card
+from foundation.training.output.pretraining_record import name_windows, pretraining_record
+from foundation.training.output.run_folder import RunFolder
 from foundation.training.pretrain_settings import PretrainSettings
-from foundation.training.pretraining_record import name_windows, pretraining_record
-from foundation.training.run_folder import RunFolder
-from foundation.training.run_plan import run_plan
-from foundation.training.skipped_steps import Skips, all_of, find_suspects
-from foundation.training.surround_fitting import fit_surroundings
-from foundation.training.training_recordings import choose_recordings, measured_rates, recordings_digest
-from foundation.training.update import update
+from foundation.training.update.determinism import deterministic
+from foundation.training.update.skipped_steps import Skips, all_of, find_suspects
+from foundation.training.update.update import update
 from foundation.training.validation.validate import Validator
 
 log = logging.getLogger(__name__)

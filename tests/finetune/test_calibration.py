@@ -7,11 +7,11 @@ import pytest
 from scipy.stats import binom
 
 from finetune.finetune_settings import FinetuneSettings
-from finetune.heads.head_probe import probe_with_rates
-from finetune.tasks.decoding_task import Labels
-from finetune.tasks.trial_windows import Windows
-from finetune.tasks.unit_task import UnitProblem
-from finetune.tasks.window_task import WindowProblem
+from finetune.heads.fitting.head_probe import probe_with_rates
+from finetune.tasks.problems.decoding_task import Labels
+from finetune.tasks.problems.trial_windows import Windows
+from finetune.tasks.problems.unit_task import UnitProblem
+from finetune.tasks.problems.window_task import WindowProblem
 from foundation.evaluation import block_readout, linear_readout
 from foundation.evaluation.confidence_intervals import control_interval
 from foundation.evaluation.metrics import primary

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from finetune.tasks.window_task import WindowProblem
+from finetune.tasks.problems.window_task import WindowProblem
 from foundation.embedding.population_tokens import token_inputs
 from foundation.evaluation.feature_blocks import CLIP
 from foundation.evaluation.splits import Fold

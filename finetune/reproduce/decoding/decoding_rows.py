@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 
 from finetune.finetune_settings import FinetuneSettings
-from finetune.heads.full_finetuning import Starts, full
-from finetune.heads.gru_decoder import decode_with_gru
-from finetune.heads.head_probe import ByFold, Fitted, gather, probe, probe_with_rates
-from finetune.heads.label_curve import label_curve
-from finetune.heads.place_decoder import CAUSAL, SMOOTHED, decode_place
-from finetune.heads.reference_rows import from_scratch, random_weights, rows_over_time
+from finetune.heads.fitting.full_finetuning import Starts, full
+from finetune.heads.fitting.head_probe import ByFold, Fitted, gather, probe, probe_with_rates
+from finetune.heads.fitting.label_curve import label_curve
+from finetune.heads.references.gru_decoder import decode_with_gru
+from finetune.heads.references.place_decoder import CAUSAL, SMOOTHED, decode_place
+from finetune.heads.references.reference_rows import from_scratch, random_weights, rows_over_time
 from finetune.reproduce.common.stored_sums import pack_gains, pack_sums
 from finetune.reproduce.decoding.co_smoothing import HiddenUnits, bits_per_spike, by_model, by_regression, gained
 from finetune.reproduce.decoding.decoding_settings import FEW
 from finetune.reproduce.decoding.pretrained_models import PretrainedModels
-from finetune.tasks.window_task import WindowProblem
+from finetune.tasks.problems.window_task import WindowProblem
 from foundation.evaluation.metrics import Predictions, primary
 from foundation.evaluation.readings import Features
 from foundation.evaluation.splits import Fold, Split, TooLittleError

@@ -19,9 +19,10 @@ from finetune.reproduce.common.weights_folder import weights_folder
 from finetune.reproduce.decoding.decoding_rows import WORK, Made, Target
 from finetune.reproduce.decoding.decoding_settings import FIXED, DecodingTable
 from finetune.reproduce.decoding.pretrained_models import PretrainedModels
-from finetune.tasks import Sources, behavior
+from finetune.tasks import Sources
+from finetune.tasks.labels import behavior
+from finetune.tasks.problems.window_task import WindowProblem
 from finetune.tasks.task import recording_name
-from finetune.tasks.window_task import WindowProblem
 from foundation.common.errors import ConfigError, FoundationError
 from foundation.common.files.jsonl_results import put_result
 from foundation.common.output.progress import Progress

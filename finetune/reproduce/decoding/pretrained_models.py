@@ -16,9 +16,9 @@ from foundation.common.settings.resources import find_config
 from foundation.hub.checkpoints import load_model
 from foundation.models import EIT
 from foundation.store import Catalog
+from foundation.training.inputs.training_recordings import recordings_digest
 from foundation.training.pretrain_job import pretrain
 from foundation.training.pretrain_settings import PretrainSettings
-from foundation.training.training_recordings import recordings_digest
 
 log = logging.getLogger(__name__)
 Spans = list[list[float]]

@@ -13,7 +13,7 @@ from finetune.reproduce.common.run_results import key_of
 from finetune.reproduce.models import EITPublished
 from foundation.common.errors import FoundationError
 from foundation.common.files.locks import whole_folder
-from foundation.models.checkpoint_check import check_config
+from foundation.models.saved.checkpoint_check import check_config
 
 log = logging.getLogger(__name__)
 

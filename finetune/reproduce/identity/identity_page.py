@@ -41,8 +41,8 @@ is 20.
   and penalty come from training networks alone. A unit's features are the mean over windows of {tokens} tokens, which
   are all of its time.
 - **Tokens, nothing learned**: the mean of the 223 numbers that the encoder is given, read out likewise: what
-  pretraining has to beat. **26 interval features** are 13 statistics of `finetune.tasks.spike_statistics` and the
-  shares of 13 lengths of interval.
+  pretraining has to beat. **26 interval features** are 13 statistics of `finetune.tasks.problems.spike_statistics` and
+  the shares of 13 lengths of interval.
 - **Encoder that learns from the labels alone**: the same encoder and windows, a linear layer and cross-entropy on the
   training networks' labels, no pretraining.
 - **Interval**: a bootstrap over the {test} test networks of the mean over seeds; columns *against* are paired over

@@ -16,10 +16,10 @@ from foundation.data.batch import WindowBatch
 from foundation.data.reading.reader import ReaderCache
 from foundation.embedding.frozen_embeddings import embed_units, spread_starts
 from foundation.models import EIT, param_groups
-from foundation.models.interval_tokens import interval_features
+from foundation.models.parts.interval_tokens import interval_features
 from foundation.objectives import build_objective
 from foundation.training.pretrain_settings import PretrainSettings
-from foundation.training.schedule import learning_rate
+from foundation.training.update.schedule import learning_rate
 
 
 def find_settings(table: IdentityTable, row: str, seed: int) -> PretrainSettings:

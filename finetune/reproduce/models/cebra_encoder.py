@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save
 from finetune.reproduce.cebra_settings import CEBRASettings
 from foundation.common.errors import CheckpointError, FoundationError
 from foundation.common.files.locks import write_whole
-from foundation.models.checkpoint_check import check_numbers, weight_shapes
+from foundation.models.saved.checkpoint_check import check_numbers, weight_shapes
 
 
 class CEBRAEncoder:

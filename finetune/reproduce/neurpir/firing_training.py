@@ -20,8 +20,8 @@ from foundation.embedding.frozen_embeddings import embed_units, embed_windows, s
 from foundation.models import EIT
 from foundation.objectives import ObjectiveSettings, build_objective
 from foundation.objectives.parts.collapse import similarity_gap
+from foundation.training.inputs.surround_fitting import fit_surroundings
 from foundation.training.pretrain_settings import OptimizerSettings
-from foundation.training.surround_fitting import fit_surroundings
 
 
 @dataclass(frozen=True)

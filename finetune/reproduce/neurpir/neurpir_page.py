@@ -46,8 +46,8 @@ macro F1 in percent; chance is 20.
   it does not hold what other training networks would change.
 - **Shuffled** is the same row with the training labels dealt anew.
 - **Against intervals** is the gain over the 26 interval features (13 statistics of
-  `finetune.tasks.spike_statistics` and the shares of 13 lengths of interval), with a paired bootstrap over test
-  networks.
+  `finetune.tasks.problems.spike_statistics` and the shares of 13 lengths of interval), with a paired bootstrap over
+  test networks.
 - **Encoder** of NeurPIR, its ablations and NuCLR:
 {encoder}
 - **Windows** of NeurPIR, its ablations and NuCLR with seed 0 were drawn by an earlier rule of the same distribution:

@@ -15,7 +15,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from finetune.reproduce.common.run_results import source_digest
-from finetune.tasks.spike_statistics import unit_statistics
+from finetune.tasks.problems.spike_statistics import unit_statistics
 from foundation.common.errors import ConfigError
 from foundation.data.reading.reader import ActivityReader
 from foundation.evaluation.metrics import CLASSES, Predictions, score, sums

@@ -34,7 +34,7 @@ from foundation.common.errors import CheckpointError, FoundationError, StoreErro
 from foundation.common.files.locks import write_whole
 from foundation.common.retry import retried
 from foundation.common.tracking.mlflow_run import flatten
-from foundation.models.weight_names import with_current_names
+from foundation.models.saved.weight_names import with_current_names
 from foundation.store.commit.atomic_files import Files, to_json
 from foundation.training.checkpoint.place_lock import Lease, place_lock
 from foundation.training.distributed.deepspeed_state import own_moments, set_moments, set_weights, weights

@@ -11,8 +11,8 @@ from typing import Any
 from foundation.common.errors import CheckpointError, FoundationError
 from foundation.training.checkpoint.checkpoint import Checkpoints, Content, load_checkpoint
 from foundation.training.distributed.process_messages import Control
+from foundation.training.output.run_folder import RunFolder
 from foundation.training.pretrain_settings import PretrainSettings
-from foundation.training.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 RESTART_COUNTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")  # of torchrun and of Slurm

@@ -25,8 +25,8 @@ from foundation.objectives import Objective, build_objective, own_model
 from foundation.objectives.combined import OwnWindowsSum, Share
 from foundation.objectives.parts.rows import TooFewRowsError
 from foundation.training.distributed.rendezvous import Joining, free_port, leave_store_of_torchrun
-from foundation.training.gradient_accumulation import InParts
 from foundation.training.pretrain_settings import PretrainSettings
+from foundation.training.update.gradient_accumulation import InParts
 
 # Gradients that go out together from stage 1 on, where DeepSpeed keeps a buffer for as many: 2 GB if left to itself.
 BUCKET = 50_000_000

@@ -30,8 +30,8 @@ from foundation.training.launch.hosts import (
     write_hostfile,
 )
 from foundation.training.launch.stop_signals import ask_to_stop, training_stops
+from foundation.training.output.run_folder import RunFolder
 from foundation.training.pretrain_settings import PretrainSettings, host_list
-from foundation.training.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 PLACED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", ALONE)

@@ -10,8 +10,8 @@ from foundation.common.tracking.mlflow_run import default_tracking_uri
 from foundation.common.tracking.mlflow_tracker import Tracker
 from foundation.training.distributed.process_messages import Control
 from foundation.training.monitor.throughput import System, Throughput
+from foundation.training.output.run_folder import RunFolder
 from foundation.training.pretrain_settings import PretrainSettings
-from foundation.training.run_folder import RunFolder
 
 
 class Reports:

@@ -16,15 +16,15 @@ from foundation.common.retry import retried
 from foundation.data import Loader, StepBatch
 from foundation.embedding.frozen_embeddings import embed_units
 from foundation.evaluation.ridge_readout import ridge_accuracy
-from foundation.models.population_stream import PopulationPlaces
+from foundation.models.parts.population_stream import PopulationPlaces
 from foundation.store.catalog import Catalog
 from foundation.store.stored import StoredRecording
 from foundation.training.distributed.deepspeed_state import weights
 from foundation.training.distributed.engine import PretrainModule
 from foundation.training.distributed.process_messages import Control
+from foundation.training.inputs.run_plan import run_plan
+from foundation.training.inputs.surround_fitting import fit_surroundings
 from foundation.training.pretrain_settings import PretrainSettings
-from foundation.training.run_plan import run_plan
-from foundation.training.surround_fitting import fit_surroundings
 
 log = logging.getLogger(__name__)
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from finetune.finetune_settings import FinetuneSettings, FullSettings, GRUSettings, WindowSettings
-from finetune.heads import full_finetuning
-from finetune.heads.fit_head import Evaluated, Scored, fit_head
-from finetune.heads.full_finetuning import full
+from finetune.heads.fitting import full_finetuning
+from finetune.heads.fitting.fit_head import Evaluated, Scored, fit_head
+from finetune.heads.fitting.full_finetuning import full
+from finetune.heads.fitting.head_probe import probe_with_rates
 from finetune.heads.head_files import save_head
-from finetune.heads.head_probe import probe_with_rates
 from finetune.result import Score
-from finetune.tasks import behavior
+from finetune.tasks.labels import behavior
 from finetune.tasks.task import Sources
 from foundation.data.reading.reader import ReaderCache
 from foundation.evaluation.metrics import PRIMARY, primary

@@ -6,10 +6,10 @@ import torch
 
 from finetune.calibrate_head import calibrate_head
 from finetune.heads.decode import decode
+from finetune.heads.fitting.new_rows import with_new_rows
 from finetune.heads.head import HeadError
 from finetune.heads.head_files import load_head, save_head
 from finetune.heads.head_models import head_models
-from finetune.heads.new_rows import with_new_rows
 from foundation.store import Catalog, Source, Spikes, Store, Subject, Units, write_recording
 
 OTHER = 9

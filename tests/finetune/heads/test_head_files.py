@@ -11,10 +11,10 @@ import pytest
 from safetensors.numpy import load_file, save
 
 from finetune.heads.decode import decode
+from finetune.heads.fitting.head_probe import best_readout, predict_test
 from finetune.heads.head import HeadError
 from finetune.heads.head_files import find_head, load_head
 from finetune.heads.head_models import head_models
-from finetune.heads.head_probe import best_readout, predict_test
 from foundation.evaluation.splits import Fold
 from foundation.models import EIT, EITConfig
 from foundation.store import Catalog, Store, Subject, write_recording

@@ -11,10 +11,10 @@ import torch
 
 from finetune.finetune_job import finetune
 from finetune.finetune_settings import FinetuneSettings, GRUSettings, WindowSettings
-from finetune.heads.state_smoothing import smooth
+from finetune.heads.references.state_smoothing import smooth
 from finetune.task_settings import TaskSettings, read_task
 from finetune.tasks import TASKS
-from finetune.tasks.label_metrics import label_metrics
+from finetune.tasks.problems.label_metrics import label_metrics
 from finetune.tasks.task_names import load_tasks, own_task
 from foundation.common.errors import ConfigError
 from foundation.evaluation.metrics import Predictions

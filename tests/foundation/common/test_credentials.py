@@ -18,8 +18,8 @@ from foundation.common.output.printable import in_page, printable
 from foundation.common.settings.command import presentable, run_stage
 from foundation.store import CatalogRow
 from foundation.training.launch.launch import write_config
+from foundation.training.output.run_folder import RunFolder
 from foundation.training.pretrain_settings import PretrainSettings
-from foundation.training.run_folder import RunFolder
 from ingest.nwb.read_log import Note
 from ingest.run.explain import Explanation
 from ingest.run.ingest_report import FAILED, IngestReport, Receipt

@@ -20,7 +20,7 @@ from foundation.data.covariates import (
 from foundation.data.steps.views import ViewSpec
 from foundation.store import Catalog, Interval, RegularTimeSeries, Store, StoredRecording, write_recording
 from foundation.store.derived import Derived
-from foundation.training.surround_fitting import fit_surroundings
+from foundation.training.inputs.surround_fitting import fit_surroundings
 
 RAW = SurroundSettings(kind="raw", dim=3, pool=2)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.tasks.spike_statistics import unit_statistics
+from finetune.tasks.problems.spike_statistics import unit_statistics
 from foundation.common.errors import CheckpointError, StoreError
 from foundation.data import ActivityReader
 from foundation.data.covariate_settings import SurroundSettings

@@ -5,7 +5,7 @@ from transformers import AutoConfig, AutoModel
 from foundation.common.errors import CheckpointError, ConfigError
 from foundation.hub.checkpoints import load_model
 from foundation.models import EIT, EITConfig
-from foundation.models.attention import Phases, phases, rotary_angles, rotate
+from foundation.models.parts.attention import Phases, phases, rotary_angles, rotate
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_heads_do_not_mix_in_the_rotation():
 
 
 def test_heads_permuted_in_the_weights_change_nothing(model):
-    from foundation.models.attention import Attention
+    from foundation.models.parts.attention import Attention
 
     torch.manual_seed(0)
     attention, moved = Attention(32, 4).double(), Attention(32, 4).double()

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from foundation.common.errors import ConfigError
 from foundation.models import EIT, EITConfig
-from foundation.models.transformer_blocks import Block
+from foundation.models.parts.transformer_blocks import Block
 
 SMALL = {"dim": 32, "heads": 4, "individual_layers": 1, "interaction_layers": 1}
 
@@ -198,7 +198,7 @@ def test_checkpointed_gradients_are_the_same(changes):
 def test_large_populations_go_in_parts_and_nothing_changes(monkeypatch):
     model, given = build(inducing_points=3).train(), inputs(n_units=7)
     expected, out = gradients(model, given), model(**given).h_BNTD
-    monkeypatch.setattr("foundation.models.transformer_blocks.TOKENS_PER_PART", 9)
+    monkeypatch.setattr("foundation.models.parts.transformer_blocks.TOKENS_PER_PART", 9)
     calls = []
     hooks = [m.register_forward_pre_hook(lambda m, x: calls.append(m)) for m in model.modules() if isinstance(m, Block)]
     with torch.no_grad():

@@ -12,7 +12,7 @@ from foundation.embedding.frozen_embeddings import embed_units
 from foundation.hub.checkpoints import load_model
 from foundation.store import Catalog, RegularTimeSeries, Store, write_recording
 from foundation.training import PretrainSettings, pretrain
-from foundation.training.training_recordings import choose_recordings
+from foundation.training.inputs.training_recordings import choose_recordings
 
 QUICK = ["--steps", "2", "--checkpoint_every", "2", "--data.tokens_per_step", "432", "--data.min_windows", "2",
          "--data.max_units", "12", "--objective.neurpir.max_tokens", "4"]  # fmt: skip

@@ -17,7 +17,7 @@ from foundation.store import Catalog, Store
 from foundation.training import OptimizerSettings, pretrain
 from foundation.training.checkpoint.checkpoint import list_checkpoints
 from foundation.training.pretrain_settings import SafetySettings, SavingSettings
-from foundation.training.schedule import learning_rate
+from foundation.training.update.schedule import learning_rate
 
 
 def metrics(output) -> list[dict]:

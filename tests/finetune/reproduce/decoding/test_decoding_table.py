@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from finetune.finetune_settings import FinetuneSettings
-from finetune.heads.head_probe import probe_with_rates
+from finetune.heads.fitting.head_probe import probe_with_rates
 from finetune.reproduce import DecodingTable, ReproduceSettings, reproduce
 from finetune.reproduce.common.run_results import read_all
 from finetune.reproduce.common.stored_sums import pack_sums, unpack_sums

@@ -21,8 +21,8 @@ from foundation.training.checkpoint.checkpoint import MANIFEST, Checkpoints
 from foundation.training.checkpoint.place_lock import LEASE, Lease
 from foundation.training.checkpoint.resuming import hold
 from foundation.training.launch.launch import launch_with_restarts
+from foundation.training.output.run_folder import RunFolder
 from foundation.training.pretrain_settings import SavingSettings
-from foundation.training.run_folder import RunFolder
 from foundation.training.trainer import Trainer
 
 

@@ -13,8 +13,8 @@ from foundation.training import pretrain
 from foundation.training.checkpoint.checkpoint import MANIFEST, Checkpoints, list_checkpoints
 from foundation.training.checkpoint.retention import Saved, to_keep
 from foundation.training.distributed.deepspeed_state import set_moments
+from foundation.training.output.run_folder import RunFolder
 from foundation.training.pretrain_settings import SafetySettings, SavingSettings
-from foundation.training.run_folder import RunFolder
 
 
 def model_bytes(output) -> bytes:

@@ -11,7 +11,7 @@ from foundation.data.covariate_settings import SurroundSettings
 from foundation.data.covariates import Surroundings
 from foundation.store import Catalog, Store
 from foundation.training.distributed.process_messages import do_own_part
-from foundation.training.surround_fitting import fit_surroundings
+from foundation.training.inputs.surround_fitting import fit_surroundings
 
 PATIENCE = 2.0  # seconds for which a process waits for a message of the other one
 

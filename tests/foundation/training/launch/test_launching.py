@@ -16,8 +16,8 @@ from foundation.common.settings.command import build_parser, parse
 from foundation.training import PretrainSettings
 from foundation.training.launch.hosts import check_here, stop_command, write_hostfile
 from foundation.training.launch.launch import PRINTED, launch_command, launch_environment, write_config
+from foundation.training.output.run_folder import RunFolder
 from foundation.training.pretrain_settings import LaunchSettings, SavingSettings
-from foundation.training.run_folder import RunFolder
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ import pytest
 
 from foundation.common.errors import FoundationError
 from foundation.training import pretrain
-from foundation.training.batches import Batches
 from foundation.training.checkpoint.checkpoint import list_checkpoints
+from foundation.training.inputs.batches import Batches
 from foundation.training.pretrain_settings import SafetySettings, ValidationSettings
 from foundation.training.validation.validate import Validator
 
 QUIET = (0, 1, 3)  # steps, from 0
 SILENCED = f"""
-from foundation.training import batches
+from foundation.training.inputs import batches
 load = batches.Batches.next
 def quiet(self):
     found = load(self)

@@ -19,10 +19,10 @@ from foundation.data.covariates import Surroundings
 from foundation.objectives import NeurPIRSettings, ObjectiveSettings
 from foundation.store import Catalog, RegularTimeSeries, Store, write_recording
 from foundation.training import ModelSettings, OptimizerSettings, pretrain
-from foundation.training.batches import Batches
 from foundation.training.checkpoint.checkpoint import Checkpoints, list_checkpoints
+from foundation.training.inputs.batches import Batches
+from foundation.training.output.run_folder import RunFolder
 from foundation.training.pretrain_settings import SafetySettings
-from foundation.training.run_folder import RunFolder
 from foundation.training.trainer import Trainer
 
 STEPS = 24

@@ -143,7 +143,7 @@ def test_a_metric_of_training_is_judged_with_each_checkpoint_beside_validations(
 
 BLIND = """
 import os
-from foundation.training.run_folder import RunFolder
+from foundation.training.output.run_folder import RunFolder
 if os.environ.get("RANK") == "1":
     RunFolder.finished_at = lambda self: -1
 """

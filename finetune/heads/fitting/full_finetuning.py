@@ -1,0 +1,351 @@
+"""Finetuning of all weights of a pretrained model, from a linear head on each sample's own token."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from finetune.finetune_settings import FinetuneSettings, FullSettings
+from finetune.heads.fitting.adapting import Adaptation, adapt
+from finetune.heads.fitting.head_probe import Fitted, gather
+from finetune.tasks.problems.decoding_task import Problem
+from finetune.training_loop import DivergedError, LengthSearch, run_updates
+from foundation.evaluation.linear_readout import (
+    Basis,
+    Readout,
+    choose_strength,
+    fit,
+    inner_score,
+    make_basis,
+    training_mean,
+)
+from foundation.evaluation.readings import Features
+from foundation.evaluation.splits import Fold, Split
+from foundation.models import EIT
+
+log = logging.getLogger(__name__)
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of the network in a prediction, beside a linear readout
+
+
+class LinearHead(nn.Module):
+    """A readout as a trainable layer: its basis stays, its weights learn.
+
+    Args:
+        basis: of the readout.
+        readout: where the weights start.
+        spread_K: standard deviation of the training values; ones for classes.
+    """
+
+    mean_F: torch.Tensor
+    scale_F: torch.Tensor
+    components_FC: torch.Tensor | None
+
+    def __init__(self, basis: Basis, readout: Readout, spread_K: np.ndarray) -> None:
+        super().__init__()
+        weight_CK, bias_K = readout.weight_CK / spread_K, readout.bias_K / spread_K
+        # A class that training does not have: a logit far below the others instead of none at all.
+        bias_K = np.where(np.isfinite(bias_K), bias_K, -30.0)
+        self.register_buffer("mean_F", torch.as_tensor(basis.mean_F))
+        self.register_buffer("scale_F", torch.as_tensor(basis.scale_F))
+        components = None if basis.components_FC is None else torch.as_tensor(basis.components_FC)
+        self.register_buffer("components_FC", components)
+        self.gain = float(basis.gain)
+        self.linear = nn.Linear(*weight_CK.shape)
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.as_tensor(weight_CK.T))
+            self.linear.bias.copy_(torch.as_tensor(bias_K))
+
+    def forward(self, x_RF: torch.Tensor) -> torch.Tensor:
+        """``(R, K)`` logits, or values over their spread."""
+        x_RF = (x_RF - self.mean_F) / self.scale_F
+        if self.components_FC is not None:
+            x_RF = x_RF @ self.components_FC
+        return self.linear(x_RF * self.gain)
+
+
+@dataclass
+class Tuned:
+    """A model and its head on their way."""
+
+    adaptation: Adaptation
+    head: LinearHead
+    spread_K: np.ndarray
+
+    @property
+    def model(self) -> EIT:
+        """The model."""
+        return self.adaptation.model
+
+    def predict(self, problem: Problem, samples: np.ndarray) -> np.ndarray:
+        x_SF = problem.head_features(self.model, samples)
+        with torch.no_grad():
+            out_SK = self.head(torch.as_tensor(x_SF)).numpy()
+        return out_SK.argmax(axis=1) if problem.labels.n_classes else out_SK * self.spread_K
+
+
+Starts = Callable[[int], tuple[EIT, Sequence[Features]]]  # of an outer fold: a model, and its features
+
+
+def full(problem: Problem, starts: Starts, beside: Fitted, split: Split, settings: FinetuneSettings) -> Fitted:
+    """All weights finetuned, fold by fold, from a linear head (Kumar et al. 2022, arXiv 2202.10054, LP-FT).
+
+    The head sees each sample's own token, or all tokens of a trial. Inside the training samples the first inner fold is
+    held out: a run on the others says after how many updates the score there is best. A second run on all training
+    samples then takes that many updates. Values are predicted by the network and a linear readout together, with the
+    share of the network that is best on the first inner fold; classes by whichever is better there. Where the network
+    never helps, the readout's predictions stay.
+
+    Args:
+        problem: what is to be predicted.
+        starts: gives for an outer fold the model that its network starts from, which stays as it is, and the frozen
+            model's features, which the head starts from; the same for all folds, unless each has a model of its own.
+        beside: the linear readout on the same folds.
+        split: the outer folds.
+        settings: of the finetuning.
+
+    Returns:
+        Predictions, and by fold the updates that were made and the share of the network.
+    """
+    predicted = []
+    choices: dict[str, list] = {"updates": [], "share": []}
+    said = np.split(beside.predictions.predicted_S, np.cumsum([len(fold.test) for fold in split.folds])[:-1])
+    for k, fitted in enumerate(beside.folds):
+        model, features = starts(k)
+        assert fitted.held_S is not None
+        found = finetune_on(problem, model, features, fitted.fold.train, fitted.held_S, settings, settings.seed + k)
+        choices["updates"].append(found.updates)
+        choices["share"].append(found.share)
+        if found.tuned is not None:
+            predicted.append(_blend(found.tuned.predict(problem, fitted.fold.test), said[k], found.share))
+        else:
+            predicted.append(said[k])
+        kept = (problem.labels.target, k + 1, len(beside.folds), found.updates, found.share)
+        log.info("%s: fold %d of %d, %d updates kept, share of the network %g", *kept)
+    return Fitted(gather(problem, split, predicted), choices)
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """A model and head that were finetuned on some samples.
+
+    Args:
+        tuned: the two; None where the network never helped.
+        updates: that were made.
+        share: of the network in predictions, beside a linear readout.
+    """
+
+    tuned: Tuned | None
+    updates: int
+    share: float
+
+
+def finetune_on(
+    problem: Problem,
+    model: EIT,
+    features: Sequence[Features],
+    train: np.ndarray,
+    held_S: np.ndarray,
+    settings: FinetuneSettings,
+    seed: int,
+) -> Finetuned:
+    """Finetune a copy of a model on training samples, for as long as their first inner fold says.
+
+    Args:
+        problem: what is to be predicted.
+        model: where it starts; stays as it is.
+        features: of the frozen model, which the head starts from.
+        train: indices of the training samples.
+        held_S: what the linear readout beside it says of the test samples of the first inner fold.
+        settings: of the finetuning.
+        seed: of draws and dropout.
+    """
+    start = _Start(problem, *problem.head_rows(features[-1].x_TF), settings.full, settings.seed)
+    found = _search(problem, model, start, train, held_S, settings, seed)
+    if not found.updates:
+        return Finetuned(None, 0, found.share)
+    tuned = start.tuned(model, train, found.strength)
+    _train(problem, tuned, train, settings.full, found.updates, seed)
+    tuned.adaptation.merged()
+    return Finetuned(tuned, found.updates, found.share)
+
+
+def _blend(network_S: np.ndarray, linear_S: np.ndarray, share: float) -> np.ndarray:
+    """Predictions of the network and of a linear readout together."""
+    return network_S if share == 1 else share * network_S + (1 - share) * linear_S
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Makes a model and the linear head that finetuning begins from.
+
+    Args:
+        problem: what is to be predicted.
+        x_RF: frozen features.
+        row_S: the row of each sample in them.
+        settings: principal components that the head sees, and dropout.
+        seed: of the components' search.
+    """
+
+    problem: Problem
+    x_RF: np.ndarray
+    row_S: np.ndarray
+    settings: FullSettings
+    seed: int
+
+    def strength(self, train: np.ndarray, inner: list[Fold]) -> float:
+        """The penalty of the head that does best on the inner folds."""
+        labels = self.problem.labels
+        rows = self.row_S[train]
+        scores_SC = make_basis(self.x_RF, self.settings.components, self.seed, rows=rows)(self.x_RF, rows=rows)
+        return choose_strength(scores_SC, labels.y_S[train], inner, labels.n_classes)[0]
+
+    def tuned(self, model: EIT, train: np.ndarray, strength: float) -> Tuned:
+        """A copy of the model with a head fitted to the training samples."""
+        labels, rows = self.problem.labels, self.row_S[train]
+        basis = make_basis(self.x_RF, self.settings.components, self.seed, rows=rows)
+        readout = fit(basis(self.x_RF, rows=rows), labels.y_S[train], strength, labels.n_classes)
+        spread_K = np.ones(labels.n_classes) if labels.n_classes else np.maximum(labels.y_S[train].std(axis=0), 1e-9)
+        copied = copy.deepcopy(model)
+        if self.settings.dropout is not None:
+            for layer in copied.modules():
+                if isinstance(layer, nn.Dropout):
+                    layer.p = self.settings.dropout
+        return Tuned(adapt(copied, self.settings), LinearHead(basis, readout, spread_K), spread_K)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the first inner fold says.
+
+    Args:
+        strength: the penalty of the first head.
+        updates: how many are best; 0 where a linear readout is better than the network and than both together.
+        share: of the network in predictions after that many.
+    """
+
+    strength: float
+    updates: int
+    share: float
+
+
+def _search(
+    problem: Problem,
+    model: EIT,
+    start: _Start,
+    train: np.ndarray,
+    linear_S: np.ndarray,
+    settings: FinetuneSettings,
+    seed: int,
+) -> _Found:
+    """Train on the first inner fold's training samples, and look at its test samples on the way.
+
+    ``linear_S`` is what a linear readout says of the test samples.
+    """
+    n_classes, inner = problem.labels.n_classes, problem.inner(train, settings.seed)
+    learn, held = train[inner[0].train], train[inner[0].test]
+    y = problem.labels.y_S
+    mean = training_mean(y[learn], len(held), n_classes)
+    strength = start.strength(train, inner)
+    linear = inner_score(y[held], linear_S, mean, n_classes)
+    search = LengthSearch(0, settings.full.patience * _every(settings.full), best=linear, margin=1e-6)
+    tuned = start.tuned(model, learn, strength)
+    share_of = {0: 0.0}
+
+    def look(updates: int) -> bool:
+        network_S = tuned.predict(problem, held)
+        shares = (1.0,) if n_classes else SHARES
+        values = [inner_score(y[held], _blend(network_S, linear_S, share), mean, n_classes) for share in shares]
+        share_of[updates] = shares[int(np.argmax(values))]
+        return search.ends(updates, max(values))
+
+    try:
+        _train(problem, tuned, learn, settings.full, settings.full.steps, seed, look)
+    except DivergedError as error:
+        log.warning("%s: %s; what was best before counts", problem.labels.target, error)
+    return _Found(strength, search.kept, share_of[search.kept])
+
+
+def _train(
+    problem: Problem,
+    tuned: Tuned,
+    samples: np.ndarray,
+    settings: FullSettings,
+    updates: int,
+    seed: int,
+    look: Callable[[int], bool] | None = None,
+) -> None:
+    """Make ``updates`` updates of the schedule that ``settings.steps`` spans; ``look`` may end it.
+
+    Raises:
+        DivergedError: if a loss is infinite or NaN.
+    """
+    labels = problem.labels
+    model, head = tuned.model, tuned.head
+    rng = np.random.default_rng([seed, 11])
+    torch.manual_seed(seed)
+    own = {"params": list(head.linear.parameters()), "lr": settings.head_learning_rate, "weight_decay": 0.0}
+    groups = [*tuned.adaptation.groups(settings), own]
+    tuned.adaptation.unfreeze(0, settings.steps)
+    optimizer = torch.optim.AdamW(groups)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings.steps))
+
+    def loss_of(_: int) -> torch.Tensor:
+        model.train()
+        batch, picked = problem.draw(samples, settings.tokens_per_step, rng)
+        given = _with_fewer_units(problem.model_inputs(model, batch), picked.how, settings.unit_dropout, rng)
+        out_RK = head(picked.features(model(**given)))
+        target = labels.y_S[picked.samples]
+        if labels.n_classes:
+            loss_R = F.cross_entropy(out_RK, torch.as_tensor(target), reduction="none")
+        else:
+            wanted_RK = torch.as_tensor(target / tuned.spread_K, dtype=torch.float32)
+            loss_R = F.mse_loss(out_RK, wanted_RK, reduction="none").mean(dim=1)
+        # `draw` balances the classes.
+        return (loss_R * torch.as_tensor(picked.weight, dtype=torch.float32)).sum()
+
+    def after(update: int) -> bool:
+        schedule.step()
+        tuned.adaptation.unfreeze(update, settings.steps)
+        return look is not None and update % _every(settings) == 0 and look(update)
+
+    clip = [*model.parameters(), *head.parameters()], 1.0
+    run_updates(range(updates), loss_of, optimizer, clip=clip, after=after)
+
+
+def _with_fewer_units(given: dict[str, Any], how: str, share: float, rng: np.random.Generator) -> dict[str, Any]:
+    """The inputs of an update in which about a share of each window's units is not seen; one at least stays.
+
+    Where a sample is a unit, all are seen.
+    """
+    if how == "unit" or not share:
+        return given
+    there_BN = given["mask_BN"]
+    gone_BN = torch.as_tensor(rng.random(tuple(there_BN.shape)) < share).to(there_BN.device) & there_BN
+    all_gone_B = ~(there_BN & ~gone_BN).any(1)
+    gone_BN[all_gone_B] = False
+    if given.get("population_row_BN") is not None:
+        return {**given, "hidden_BN": gone_BN}
+    return {**given, "mask_BN": there_BN & ~gone_BN}
+
+
+def _every(settings: FullSettings) -> int:
+    """Updates between two looks at the inner validation samples."""
+    return max(1, settings.steps // settings.checks)
+
+
+def _rate(step: int, steps: int) -> float:
+    """Share of the highest rate: up over the first tenth, down to a tenth along a cosine."""
+    warm = max(1, steps // 10)
+    if step < warm:
+        return (step + 1) / warm
+    along = min(1.0, (step - warm) / max(1, steps - warm))
+    return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * along))

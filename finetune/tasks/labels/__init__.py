@@ -1,0 +1,1 @@
+"""Labels in a store: of units, of moments, of trials."""

@@ -1,0 +1,1 @@
+"""Labelled samples to be decoded: their windows, their features and their duplicates."""

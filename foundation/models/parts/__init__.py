@@ -1,0 +1,1 @@
+"""Parts of EIT: attention, tokens, the unit stream's and the population stream's modules."""

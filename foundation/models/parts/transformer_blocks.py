@@ -1,0 +1,129 @@
+"""Pre-norm blocks that the modules of EIT are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from foundation.models.config import EITConfig
+from foundation.models.parts.attention import Attention, BranchEnd, CrossAttention, Hidden, Phases
+
+TOKENS_PER_PART = 4096
+
+
+class FeedForward(nn.Module):
+    """Two layers with GELU between them, or GEGLU (arXiv 2002.05202): one half of the first layer gates the other."""
+
+    def __init__(self, config: EITConfig) -> None:
+        super().__init__()
+        hidden = int(config.dim * config.mlp_ratio)
+        self.gated = config.gated_mlp
+        self.up = Hidden(config.dim, 2 * hidden if self.gated else hidden)
+        self.down = BranchEnd(hidden, config.dim)
+
+    def forward(self, x_BLD: torch.Tensor) -> torch.Tensor:
+        """Same shape in and out."""
+        h = self.up(x_BLD)
+        if not self.gated:
+            return self.down(F.gelu(h))
+        values, gates = h.chunk(2, dim=-1)
+        return self.down(values * F.gelu(gates))
+
+
+class Block(GradientCheckpointingLayer):
+    """Attention and a feed-forward layer, each added to what comes in after a layer norm (pre-norm).
+
+    Args:
+        config: of the model.
+        causal: a position sees itself and earlier ones alone.
+    """
+
+    def __init__(self, config: EITConfig, causal: bool = False) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(config.dim)
+        self.attention = Attention(config.dim, config.heads, config.rotate_values, causal)
+        self.mlp_norm = nn.LayerNorm(config.dim)
+        self.mlp = FeedForward(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x_BLD: torch.Tensor, mask_BL: torch.Tensor | None, turn: Phases | None = None) -> torch.Tensor:
+        """Same shape in and out.
+
+        Args:
+            x_BLD: ``(..., L, D)``; rows of the leading axes do not see each other.
+            mask_BL: ``(rows, L)`` with the leading axes as one; which of the L are seen. None: all.
+            turn: ``(..., L, pairs)`` phases of their times, or None if they have none.
+        """
+        x_BLD = x_BLD + self.dropout(self.attention(self.attention_norm(x_BLD), mask_BL, turn))
+        return x_BLD + self.dropout(self.mlp(self.mlp_norm(x_BLD)))
+
+
+class Gather(GradientCheckpointingLayer):
+    """Learned points take from rows."""
+
+    def __init__(self, config: EITConfig) -> None:
+        super().__init__()
+        self.points = nn.Parameter(torch.empty(config.inducing_points, config.dim))
+        self.points_norm, self.rows_norm = nn.LayerNorm(config.dim), nn.LayerNorm(config.dim)
+        self.attention = CrossAttention(config.dim, config.heads)
+
+    def forward(self, x_BLD: torch.Tensor, mask_BL: torch.Tensor | None) -> torch.Tensor:
+        """``(..., I, D)`` points."""
+        points_BID = self.points.expand(*x_BLD.shape[:-2], -1, -1)
+        return points_BID + self.attention(self.points_norm(points_BID), self.rows_norm(x_BLD), mask_BL)
+
+
+class Give(GradientCheckpointingLayer):
+    """Rows take from points, each row alone."""
+
+    def __init__(self, config: EITConfig) -> None:
+        super().__init__()
+        self.points_norm, self.rows_norm = nn.LayerNorm(config.dim), nn.LayerNorm(config.dim)
+        self.attention = CrossAttention(config.dim, config.heads)
+        self.mlp_norm = nn.LayerNorm(config.dim)
+        self.mlp = FeedForward(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x_BLD: torch.Tensor, points_BID: torch.Tensor) -> torch.Tensor:
+        """Rows, same shape in and out."""
+        x_BLD = x_BLD + self.dropout(self.attention(self.rows_norm(x_BLD), self.points_norm(points_BID)))
+        return x_BLD + self.dropout(self.mlp(self.mlp_norm(x_BLD)))
+
+
+class InducedBlock(nn.Module):
+    """Rows see each other through a few learned points: time and memory grow linearly with the number of rows.
+
+    Points attend to rows, then rows to points (the induced set attention of Set Transformer, arXiv 1810.00825, with
+    pre-norm). Equivariant to the order of rows, as `Block` without phases is.
+    """
+
+    def __init__(self, config: EITConfig) -> None:
+        super().__init__()
+        self.gather, self.give = Gather(config), Give(config)
+
+    def forward(self, x_BLD: torch.Tensor, mask_BL: torch.Tensor | None) -> torch.Tensor:
+        """As `Block`, without phases."""
+        points_BID = self.gather(x_BLD, mask_BL)
+        return in_parts(self.give, lambda part_BLD: self.give(part_BLD, points_BID), x_BLD, dim=-2)
+
+
+def in_parts(layer: nn.Module, run: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, dim: int) -> torch.Tensor:
+    """``run(x)``, in parts along an axis where what a layer holds while it works may be let go part by part.
+
+    That is where it is checkpointed, or no gradients are asked for. What is held is then that of one part.
+
+    Args:
+        layer: what ``run`` calls.
+        run: gives for each place along ``dim`` what it would give alone.
+        x: ``(..., D)`` tokens.
+        dim: the axis.
+    """
+    held = torch.is_grad_enabled() and not (layer.training and getattr(layer, "gradient_checkpointing", False))
+    n_parts = -(-(x.numel() // x.shape[-1]) // TOKENS_PER_PART)
+    if held or n_parts < 2 or torch.compiler.is_compiling():
+        return run(x)
+    return torch.cat([run(part) for part in x.chunk(n_parts, dim=dim)], dim=dim)

@@ -1,0 +1,164 @@
+"""What a config.json may say, judged by the weights beside it before anything is built.
+
+A config.json of a few bytes can ask for a model of terabytes, for a table of ten million labels, or for an attention
+kernel from elsewhere. Its numbers are therefore compared with the shapes in the header of model.safetensors, which
+the file's size bounds, and the model is laid out without memory before its weights are read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from transformers import PreTrainedModel
+
+from foundation.common.errors import CheckpointError, ConfigError
+from foundation.models.saved.weight_names import current_name, with_current_names
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG_BYTES = 1 << 24  # names of units are in it
+# A number of this size asks for nothing dear, whatever it counts.
+HARMLESS = 1024
+LONGEST_TOKEN = 1 << 20  # bins
+ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+# Fields of transformers that have it fetch, import or run what another file names.
+REFUSED = ("auto_map", "quantization_config", "use_kernels", "kernel_config", "adapter_config", "distributed_config")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return what config.json says.
+
+    Raises:
+        CheckpointError: if it is damaged or too large.
+    """
+    path = folder / CONFIG
+    try:
+        if path.stat().st_size > CONFIG_BYTES:
+            raise ValueError(f"it has {path.stat().st_size} bytes, and at most {CONFIG_BYTES} are read")
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("it holds no JSON object")
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+    return config
+
+
+def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the weights, from the header of the file alone.
+
+    Raises:
+        CheckpointError: if the file is damaged.
+    """
+    path = folder / WEIGHTS
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+
+
+def older_weights(folder: Path) -> dict[str, torch.Tensor] | None:
+    """Return the weights of a checkpoint under their current names, if an earlier version wrote it; else None.
+
+    Raises:
+        CheckpointError: if the file is damaged.
+    """
+    if not (folder / WEIGHTS).is_file():
+        return None
+    shapes = weight_shapes(folder)
+    if all(current_name(name) == name for name in shapes):
+        return None
+    return with_current_names(load_file(folder / WEIGHTS))
+
+
+def check_config(folder: Path, architecture: type[PreTrainedModel]) -> None:
+    """Raise unless config.json asks for the model whose weights lie beside it.
+
+    Args:
+        folder: with config.json and model.safetensors.
+        architecture: of the model.
+
+    Raises:
+        CheckpointError: naming the field or the weight.
+    """
+    path, given, shapes = folder / CONFIG, read_config(folder), weight_shapes(folder)
+    for name in REFUSED:
+        if given.get(name):
+            raise CheckpointError(f"{path}: {name} is not allowed: a checkpoint here is its weights and nothing else")
+    for key, name in _attention(given):
+        if name not in (None, *ATTENTION):
+            raise CheckpointError(f"{path}: {key} is {name!r}: expected one of {', '.join(ATTENTION)}")
+    check_numbers(path, given, shapes)
+    try:
+        config = architecture.config_class(**given)
+        layers = int(getattr(config, "branches", 0))
+        if layers > len(shapes):
+            raise CheckpointError(f"{path} asks for {layers} branches of layers, and there are {len(shapes)} weights")
+        if len(getattr(config, "widths", ())) > len(shapes):
+            raise CheckpointError(f"{path}: widths has {len(config.widths)} layers for {len(shapes)} weights")
+        with torch.device("meta"):
+            wanted = {name: tuple(value.shape) for name, value in architecture(config).state_dict().items()}
+    except (ConfigError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise CheckpointError(f"cannot build the model of {path}: {error}") from error
+    if config.model_type == "eit":
+        shapes = with_current_names(shapes)
+    wrong = sorted(name for name in wanted.keys() | shapes.keys() if wanted.get(name) != shapes.get(name))
+    if wrong:
+        raise CheckpointError(f"{folder} does not fit its config.json: {', '.join(wrong[:5])} ({len(wrong)} weights)")
+
+
+def check_numbers(path: Path, given: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> None:
+    """Raise if a number of a config.json is larger than any size of the weights, or than their number.
+
+    Args:
+        path: of the config.json, for the error.
+        given: what it says.
+        shapes: of the weights.
+
+    Raises:
+        CheckpointError: naming the field.
+    """
+    most = max([HARMLESS, len(shapes), *(size for shape in shapes.values() for size in shape)])
+    for key, number in _numbers(given):
+        long = key == "population_patch_length" or (key == "patch_length" and given.get("tokens") == "intervals")
+        if long and 0 <= number <= LONGEST_TOKEN:
+            continue  # no weight has this size, and nothing is built of it
+        if key.startswith("preprocessing."):
+            continue  # the configuration has limits of its own for them
+        if not abs(number) <= most:
+            raise CheckpointError(
+                f"{path}: {key} is {number}: expected at most {most}, as the largest of its {len(shapes)} weights has"
+            )
+
+
+def _attention(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Every name of an attention implementation, however deep it lies, and under which key."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if "attn_implementation" in name and isinstance(item, dict):
+                yield from ((f"{key}{name}.{part}", chosen) for part, chosen in item.items())
+            elif "attn_implementation" in name or name == "_experts_implementation":
+                yield f"{key}{name}", item
+            else:
+                yield from _attention(item, f"{key}{name}.")
+    elif isinstance(value, list):
+        for item in value:
+            yield from _attention(item, key)
+
+
+def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """Every number, however deep it lies, and under which key; NaN counts as infinite."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _numbers(item, f"{key}.{name}" if key else name)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _numbers(item, key)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield key, math.inf if math.isnan(value) else value

@@ -1,0 +1,1 @@
+"""What a run reads: recordings, plans of windows, batches, surrounding information."""

@@ -1,0 +1,110 @@
+"""What pretraining saw: windows, in the model's config.json, and recordings, in pretraining.json beside its weights.
+
+Both travel with a checkpoint. A claim that a recording, an animal or a stretch of time is new to a model can be checked
+against them.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from foundation.common.credentials import public
+from foundation.models.config import EITConfig
+from foundation.models.saved.preprocessing import Preprocessing
+from foundation.objectives import Objective
+from foundation.store.catalog import Catalog
+from foundation.training.pretrain_settings import PretrainSettings
+from foundation.version import __version__
+
+RECORD, FORMAT = "pretraining.json", 1
+
+
+def name_windows(config: Any, settings: PretrainSettings, objective: Objective, catalog: Catalog) -> None:
+    """Write bin widths, tokens and kinds of recordings of the windows of units into an EIT's configuration.
+
+    Where no objective reads tokens of units, the windows are those of the population.
+
+    Args:
+        config: of the model; that of another architecture stays as it is.
+        settings: of the run.
+        objective: asks for the views.
+        catalog: the recordings.
+    """
+    if not isinstance(config, EITConfig):
+        return
+    name, part = next((item for item in objective.sharing if item[1].stream == "units"), objective.sharing[0])
+    data, spec = settings.data.of(name) if name else settings.data, part.view_spec
+    kinds = set(catalog.records.texts("kind"))
+    if config.tokens == "intervals" and part.stream == "units":
+        kinds = {"spikes"}  # others have no intervals, and are left out
+    own = Preprocessing(tuple(sorted(data.bin_widths)), spec.max_tokens, tuple(sorted(kinds)), spec.min_tokens)
+    config.preprocessing = own.to_dict()
+
+
+def pretraining_record(settings: PretrainSettings, catalog: Catalog, steps: int, processes: int) -> dict[str, Any]:
+    """Return what pretraining.json holds: recordings by digest, held-out time, settings, software and hardware.
+
+    Args:
+        settings: of the run.
+        catalog: the recordings that it trained on.
+        steps: that it took.
+        processes: that trained.
+    """
+    recordings = [
+        {
+            "id": row.id,
+            "digest": row.digest,
+            "source": {k: v for k, v in row.source.to_dict().items() if k != "path" and v},
+            "subject": row.subject,
+            "species": row.species,
+            "session": row.session,
+            "kind": row.kind,
+            "units": row.n_units,
+            "hours": round(row.duration / 3600, 4),
+        }
+        for row in catalog.records
+    ]
+    own = public(asdict(settings))
+    return {
+        "format": FORMAT,
+        "foundation": __version__,
+        "steps": steps,
+        "recordings": sorted(recordings, key=lambda r: (str(r["subject"]), str(r["session"]), str(r["id"]))),
+        "held_out_time": own["data"].pop("held_out_time"),
+        "settings": {name: own[name] for name in ("seed", "precision", "model", "data", "objective", "optimizer")},
+        "hardware": {**hardware(), "processes": processes},
+    }
+
+
+def hardware() -> dict[str, Any]:
+    """Return what this process runs on.
+
+    Example:
+        >>> sorted(hardware())
+        ['cores', 'memory_gb', 'processor', 'python', 'threads', 'torch']
+    """
+    processor = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
+    return {
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()

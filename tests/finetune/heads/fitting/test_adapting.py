@@ -1,0 +1,110 @@
+"""Which weights learn: with each choice all others stay as they are, bit for bit."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from finetune.finetune_settings import FinetuneSettings, FullSettings
+from finetune.heads.fitting import full_finetuning
+from finetune.heads.fitting.adapting import adapt, stages_of
+from finetune.heads.fitting.full_finetuning import _Start, _train, finetune_on
+from foundation.common.errors import ConfigError
+from foundation.models import EIT, EITConfig
+
+
+def full_of(**changes):
+    return FullSettings(steps=4, checks=1, tokens_per_step=512, weight_decay=0.1, **changes)
+
+
+def trained(problem, model, settings, updates=3):
+    """A model that has learned from labels, before anything is merged, and as it was."""
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    start = _Start(problem, *problem.head_rows(problem.features(model)[-1].x_TF), settings, 0)
+    train = np.arange(len(problem.labels.y_S))
+    tuned = start.tuned(model, train, 1e-2)
+    _train(problem, tuned, train, settings, updates, 0)
+    return tuned, before
+
+
+def changed(tuned, before):
+    """Names of the model's own weights that are not as they were."""
+    own = {name.replace(".base_layer", ""): p for name, p in tuned.model.named_parameters() if "lora_" not in name}
+    assert set(own) == set(before)
+    return {name for name, p in own.items() if not torch.equal(p, before[name])}
+
+
+def test_low_rank_weights_alone_learn_and_are_added_at_the_end(problems, unit_model):
+    tuned, before = trained(problems["velocity"], unit_model, full_of(weights="lora", lora_rank=2))
+    assert not changed(tuned, before)
+    low = {name: p for name, p in tuned.model.named_parameters() if "lora_B" in name}
+    assert low
+    assert all(p.abs().max() > 0 for p in low.values())  # they begin at 0
+    problem, few = problems["velocity"], np.arange(20)
+    expected = tuned.predict(problem, few)
+    tuned.adaptation.merged()
+    assert {name for name, _ in tuned.model.named_parameters()} == set(before)
+    np.testing.assert_allclose(tuned.predict(problem, few), expected, atol=1e-4)
+    moved = changed(tuned, before)
+    assert moved
+    assert all(name.endswith(".weight") and ("attention" in name or "mlp" in name) for name in moved)
+
+
+def test_rows_alone_learn_and_those_of_other_recordings_stay(problems, population_model):
+    model = copy.deepcopy(population_model)
+    model.add_populations({"another": torch.zeros(5)})
+    tuned, before = trained(problems["velocity"], model, full_of(weights="rows"))
+    assert changed(tuned, before) == {"population.rows.table_0"}
+
+
+def test_rows_of_other_recordings_in_one_table_stay(problems):
+    identity = problems["velocity"].recording.id
+    torch.manual_seed(0)
+    model = EIT(EITConfig(dim=16, heads=2, patch_length=5, population_layers=1))
+    model.add_populations({"another": torch.zeros(5), identity: torch.zeros(12)})
+    tuned, before = trained(problems["velocity"], model, full_of(weights="rows"))
+    table, old = tuned.model.population.rows.table_0, before["population.rows.table_0"]
+    assert torch.equal(table[:5], old[:5])
+    assert not torch.equal(table[5:], old[5:])
+
+
+def test_layers_join_one_after_another_from_the_top(problems, unit_model):
+    n_stages = len(stages_of(unit_model))
+    seen = []
+    for updates in (1, 4, 40):
+        settings = replace(full_of(weights="gradual"), steps=2 * 2 * n_stages)
+        tuned, before = trained(problems["velocity"], unit_model, settings, updates)
+        seen.append(changed(tuned, before))
+    assert not seen[0]  # the head alone
+    assert seen[1] == {"norm.weight", "norm.bias"}
+    assert any(name.startswith("token_embedding") for name in seen[2])
+    assert seen[1] < seen[2]
+
+
+@pytest.mark.parametrize("weights", ["gradual", "lora", "rows"])
+def test_a_finetuned_model_is_a_plain_one(weights, problems, population_model, settings, monkeypatch, tmp_path):
+    problem, everyone = problems["velocity"], np.arange(len(problems["velocity"].labels.y_S))
+    monkeypatch.setattr(full_finetuning, "_search", lambda *_: full_finetuning._Found(1e-2, 2, 1.0))
+    given = replace(settings, full=full_of(weights=weights))
+    ours = problem.features(population_model)
+    found = finetune_on(problem, population_model, ours, everyone, everyone, given, seed=0)
+    found.tuned.model.save_pretrained(tmp_path)
+    again = EIT.from_pretrained(tmp_path)
+    assert again.state_dict().keys() == population_model.state_dict().keys()
+    assert all(p.requires_grad for p in found.tuned.model.parameters())
+
+
+def test_rows_need_a_population_stream(unit_model):
+    with pytest.raises(ConfigError, match=r"full.weights is 'rows' and the model has no rows"):
+        adapt(copy.deepcopy(unit_model), full_of(weights="rows"))
+    with pytest.raises(ConfigError, match=r"full.weights is 'some': one of all, gradual, lora, rows"):
+        full_of(weights="some")
+
+
+def test_results_of_earlier_versions_keep_their_keys():
+    identity = FinetuneSettings("c", "s", "o").identity("full")
+    assert not {"weights", "lora_rank"} & identity["full"].keys()
+    lora = FinetuneSettings("c", "s", "o", full=FullSettings(weights="lora")).identity("full")
+    assert (lora["full"]["weights"], lora["full"]["lora_rank"]) == ("lora", 8)
