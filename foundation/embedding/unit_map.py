@@ -17,7 +17,7 @@ from foundation.embedding.unit_layouts import unit_layouts
 from foundation.version import __version__
 
 if TYPE_CHECKING:
-    from foundation.common.output.neuron_map import NeuronTable
+    from foundation.common.output.neuron_table import NeuronTable
 
 
 @dataclass
@@ -45,7 +45,7 @@ def neuron_table(placed: Sequence[Placed]) -> NeuronTable | None:
 
     Units that a run did not place lie at its middle.
     """
-    from foundation.common.output.neuron_map import NeuronTable
+    from foundation.common.output.neuron_table import NeuronTable
 
     keys = list(dict.fromkeys(key for one in placed for key in one.keys))
     if not keys:

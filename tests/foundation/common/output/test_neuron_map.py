@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from foundation.common.errors import FoundationError
-from foundation.common.output.neuron_map import MAX_CLASSES, NeuronTable, classes_of, neuron_map, safe_text
+from foundation.common.output.neuron_map import neuron_map
+from foundation.common.output.neuron_table import MAX_CLASSES, NeuronTable, classes_of, safe_text
 from foundation.common.output.pages import html_template
 
 HOSTILE = "$$\\alpha$$ <img src=http://localhost:9/x onerror=alert(1)> \\(x\\) @{c0} </script>"
