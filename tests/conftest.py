@@ -65,12 +65,14 @@ def no_network():
 
 @pytest.fixture(autouse=True)
 def no_server_left_behind():
-    """A test that leaves the address of an MLflow server behind fails: the next in its process would send runs there."""
+    """A test that leaves the address of an MLflow server behind fails: others in its process would send runs there."""
     names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
     before = [os.environ.get(name) for name in names]
     yield
     after = [os.environ.get(name) for name in names]
-    assert after == before, f"the test changed {', '.join(names)}: use monkeypatch.setenv, mlflow.set_tracking_uri(None)"
+    assert after == before, (
+        f"the test changed {', '.join(names)}: use monkeypatch.setenv, mlflow.set_tracking_uri(None)"
+    )
 
 
 @pytest.fixture(autouse=True, scope="session")

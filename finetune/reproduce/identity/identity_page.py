@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from finetune.reproduce.common.run_results import RunResult, read_all, tables_of, trial_interval
+from finetune.reproduce.common.run_results import RunResult, read_all, tables_of
 from finetune.reproduce.identity.identity_settings import ROWS
-from finetune.reproduce.neurpir.neurpir_page import gain_over, macro_f1
+from finetune.reproduce.neurpir.mode_scores import gain_cell, gain_over, score_cells
 from foundation.common.output.pages import MarkdownPage
 
 TITLES = {
@@ -129,22 +129,10 @@ def _add_level(page: MarkdownPage, table: str, level: str, rows: dict[str, list[
 
 def _row(row: str, here: dict[str, list[RunResult]]) -> list[str]:
     results = here[row]
-    values = np.array([r.accuracy for r in results]) * 100
-    low, high = trial_interval(results)
-    spread = f"{values.std(ddof=1):.1f} ({values.min():.1f} to {values.max():.1f})" if len(values) > 1 else "-"
-    f1 = 100 * np.mean([macro_f1(r) for r in results])
-    shuffled = 100 * np.mean([r.detail["shuffled"] for r in results])
-    against = [_gain(results, here[floor]) if floor in here and floor != row else "-" for floor in ("isi", "tokens")]
+    floors = [here.get(floor) if floor != row else None for floor in ("isi", "tokens")]
+    against = ["-" if floor is None else gain_cell(results, floor) for floor in floors]
     seconds = np.mean([r.detail["seconds"] for r in results])
-    return [
-        TITLES[row], f"{values.mean():.1f}", spread, f"{100 * low:.1f} to {100 * high:.1f}", f"{f1:.1f}",
-        f"{shuffled:.1f}", *against, f"{len(results)}", f"{seconds:,.0f}",
-    ]  # fmt: skip
-
-
-def _gain(ours: list[RunResult], theirs: list[RunResult]) -> str:
-    gain, (low, high) = gain_over(ours, theirs)
-    return f"{100 * gain:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    return [TITLES[row], *score_cells(results), *against, f"{len(results)}", f"{seconds:,.0f}"]
 
 
 def _verdict(level: str, here: dict[str, list[RunResult]]) -> list[str]:

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from finetune.reproduce.common.run_results import RunResult, key_of, run_once
 from finetune.reproduce.identity.identity_settings import FIXED, IdentityTable
 from finetune.reproduce.identity.identity_training import IdentityTraining, embed, find_settings, mean_tokens
-from finetune.reproduce.neurpir.neurpir_runs import read_out
+from finetune.reproduce.neurpir.mode_scores import Row, read_out, run_row
 from finetune.reproduce.neurpir.simulated_networks import (
     Networks,
     find_networks,
     interval_features,
     parameter_features,
-    right_by_network,
 )
 from foundation.evaluation.controls import permuted
 from foundation.models import EIT
 from foundation.store.catalog import Catalog
 
-log = logging.getLogger(__name__)
 VERSION = 1
 LEAST_TRAIN = 3  # networks: the penalty is chosen on three folds of them
 
@@ -56,30 +51,10 @@ def _once(
     if row not in ("isi", "oracle"):
         said = find_settings(settings, row, seed).identity()
         config |= {"tokens": settings.tokens, "recipe": said if row != "tokens" else {k: said[k] for k in ("model",)}}
-    digests = {level: Networks.of([*train.recordings, *test.recordings]).digest}
-    name = f"{level}-{row}"
-
-    def run() -> RunResult:
-        began = time.perf_counter()
-        said_S, shuffled_S, detail = make_row(row, train, test, settings, seed)
-        right_G = right_by_network(said_S, test)
-        detail |= {
-            "said": "".join(map(str, said_S)),
-            "true": "".join(map(str, test.y_S)),
-            "units": np.bincount(test.network_S).tolist(),
-            "shuffled": float(right_by_network(shuffled_S, test).mean()),
-            "seconds": round(time.perf_counter() - began, 1),
-        }
-        log.info("%s, seed %d: %.4f (%s s)", name, seed, right_G.mean(), detail["seconds"])
-        key = key_of(config, digests)
-        return RunResult(name, seed, key, config, digests, float(right_G.mean()), right_G.tolist(), detail)
-
-    run_once(table, name, seed, config, digests, run)
+    run_row(table, level, row, seed, config, (train, test), lambda: make_row(row, train, test, settings, seed))
 
 
-def make_row(
-    row: str, train: Networks, test: Networks, settings: IdentityTable, seed: int
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+def make_row(row: str, train: Networks, test: Networks, settings: IdentityTable, seed: int) -> Row:
     """What one row says of the test networks, what it says when its training labels were shuffled, and how it came."""
     recipe = find_settings(settings, row, seed)
     shuffled_S = permuted(train.y_S, np.random.default_rng(seed))

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from finetune.reproduce.common.run_results import RunResult, read_all, right_by_part, tables_of, trial_interval
+from finetune.reproduce.common.run_results import RunResult, read_all, tables_of
+from finetune.reproduce.neurpir.mode_scores import gain_cell, gain_over, score_cells
 from foundation.common.output.pages import MarkdownPage
-from foundation.evaluation.confidence_intervals import mean_interval
-from foundation.evaluation.metrics import CLASSES, Predictions, score, sums
 
 TITLES = {
     "isi": "26 interval features",
@@ -169,15 +168,7 @@ def _add_level(page: MarkdownPage, table: str, level: str, rows: dict[str, list[
 
 
 def _row(row: str, results: list[RunResult], isi: list[RunResult] | None) -> list[str]:
-    values = np.array([r.accuracy for r in results]) * 100
-    low, high = trial_interval(results)
-    spread = f"{values.std(ddof=1):.1f} ({values.min():.1f} to {values.max():.1f})" if len(values) > 1 else "-"
-    f1 = 100 * np.mean([macro_f1(r) for r in results])
-    shuffled = 100 * np.mean([r.detail["shuffled"] for r in results])
-    gained = "-"
-    if isi is not None and row != "isi":
-        gain, (least, most) = gain_over(results, isi)
-        gained = f"{100 * gain:+.1f} ({100 * least:+.1f} to {100 * most:+.1f})"
+    gained = gain_cell(results, isi) if isi is not None and row != "isi" else "-"
     similarity = "-"
     if "similarity_within" in results[0].detail:
         pair = [np.mean([r.detail[f"similarity_{which}"] for r in results]) for which in ("within", "between")]
@@ -185,23 +176,7 @@ def _row(row: str, results: list[RunResult], isi: list[RunResult] | None) -> lis
     steps = sorted(r.detail["steps"] for r in results if "steps" in r.detail)
     shown = "-" if not steps else f"{steps[0]}" if steps[0] == steps[-1] else f"{steps[0]} to {steps[-1]}"
     seconds = np.mean([r.detail["seconds"] for r in results])
-    return [
-        TITLES[row], f"{values.mean():.1f}", spread, f"{100 * low:.1f} to {100 * high:.1f}", f"{f1:.1f}",
-        f"{shuffled:.1f}", gained, similarity, f"{len(results)}", shown, f"{seconds:,.0f}",
-    ]  # fmt: skip
-
-
-def macro_f1(result: RunResult) -> float:
-    """Macro F1 over all test neurons, by the evaluation contract."""
-    y_S, said_S = (np.array([int(c) for c in result.detail[key]]) for key in ("true", "said"))
-    predictions = Predictions.of_classes(y_S, said_S, int(y_S.max()) + 1)
-    return float(score(sums(predictions).sum(axis=0), CLASSES)["macro_f1"])
-
-
-def gain_over(ours: list[RunResult], theirs: list[RunResult]) -> tuple[float, tuple[float, float]]:
-    """Return how much better one row is than another, means over seeds, and its interval by a paired bootstrap."""
-    difference_G = right_by_part(ours) - right_by_part(theirs)
-    return float(difference_G.mean()), mean_interval(difference_G)
+    return [TITLES[row], *score_cells(results), gained, similarity, f"{len(results)}", shown, f"{seconds:,.0f}"]
 
 
 def _verdict(here: dict[str, list[RunResult]]) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from finetune.reproduce.common.run_results import RunResult, key_of, run_once
 from finetune.reproduce.neurpir.firing_training import (
     EncoderTraining,
     LOLCATTraining,
@@ -21,6 +18,7 @@ from finetune.reproduce.neurpir.firing_training import (
     embed,
     find_recipe,
 )
+from finetune.reproduce.neurpir.mode_scores import Row, read_out, run_row
 from finetune.reproduce.neurpir.neurpir_settings import FIXED, NeurPIRTable
 from finetune.reproduce.neurpir.simulated_networks import (
     MODES,
@@ -34,11 +32,9 @@ from finetune.reproduce.neurpir.simulated_networks import (
 from finetune.reproduce.neurpir.step_rule import StepRule, best_steps
 from foundation.common.settings.renamed_settings import former_names
 from foundation.evaluation.controls import permuted
-from foundation.evaluation.linear_readout import choose_strength, fit, make_basis
-from foundation.evaluation.splits import split_by_subject
+from foundation.evaluation.linear_readout import fit, make_basis
 from foundation.store.catalog import Catalog
 
-log = logging.getLogger(__name__)
 VERSION = 1
 
 
@@ -104,28 +100,11 @@ def _once(settings: NeurPIRTable, cut: Cut, row: str, seed: int, table: Path) ->
         config |= {"rule": former_names(StepRule, asdict(settings.rule))}
     if row not in (*FIXED, "lolcat"):
         config |= {"encoder": asdict(settings.encoder), "recipe": _said(find_recipe(row, settings.encoder))}
-    digests = {cut.level: Networks.of([*cut.train.recordings, *cut.test.recordings]).digest}
-    name = f"{cut.level}-{row}"
-
-    def run() -> RunResult:
-        began = time.perf_counter()
-        said_S, shuffled_S, detail = make_row(row, cut, settings, seed)
-        right_G = right_by_network(said_S, cut.test)
-        detail |= {
-            "said": "".join(map(str, said_S)),
-            "true": "".join(map(str, cut.test.y_S)),
-            "units": np.bincount(cut.test.network_S).tolist(),
-            "shuffled": float(right_by_network(shuffled_S, cut.test).mean()),
-            "seconds": round(time.perf_counter() - began, 1),
-        }
-        log.info("%s, seed %d: %.4f (%s s)", name, seed, right_G.mean(), detail["seconds"])
-        key = key_of(config, digests)
-        return RunResult(name, seed, key, config, digests, float(right_G.mean()), right_G.tolist(), detail)
-
-    run_once(table, name, seed, config, digests, run)
+    parts = cut.train, cut.test
+    run_row(table, cut.level, row, seed, config, parts, lambda: make_row(row, cut, settings, seed))
 
 
-def make_row(row: str, cut: Cut, settings: NeurPIRTable, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+def make_row(row: str, cut: Cut, settings: NeurPIRTable, seed: int) -> Row:
     """What one row says of the test networks, what it says when its training labels were shuffled, and how it came."""
     if row == "lolcat":
         return _lolcat(cut, settings.rule, seed)
@@ -149,17 +128,6 @@ def make_row(row: str, cut: Cut, settings: NeurPIRTable, seed: int) -> tuple[np.
     said_S, strength = read_out(train_SF, cut.train.y_S, cut.train, test_SF, seed)
     shuffled_S, _ = read_out(train_SF, permuted(cut.train.y_S, rng), cut.train, test_SF, seed)
     return said_S, shuffled_S, detail | {"strength": strength}
-
-
-def read_out(
-    train_SF: np.ndarray, y_S: np.ndarray, train: Networks, test_SF: np.ndarray, seed: int
-) -> tuple[np.ndarray, float]:
-    """Modes of the test units by a linear readout, its penalty chosen on folds of whole training networks."""
-    basis = make_basis(train_SF, components=train_SF.shape[1], seed=seed)
-    scores_SC = basis(train_SF)
-    inner = split_by_subject(train.network_S, y_S, 3).folds
-    strength, _ = choose_strength(scores_SC, y_S, inner, len(MODES))
-    return fit(scores_SC, y_S, strength, len(MODES)).predict(basis(test_SF)), strength
 
 
 def _steps(settings: StepRule, training: Any, score: Callable[[], float]) -> tuple[int, dict[str, Any]]:

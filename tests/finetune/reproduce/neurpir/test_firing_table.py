@@ -15,8 +15,9 @@ from finetune.reproduce.neurpir.firing_training import (
     embed,
     find_recipe,
 )
-from finetune.reproduce.neurpir.neurpir_page import _against, gain_over, macro_f1
-from finetune.reproduce.neurpir.neurpir_runs import Cut, _said, read_out
+from finetune.reproduce.neurpir.mode_scores import gain_over, macro_f1, read_out
+from finetune.reproduce.neurpir.neurpir_page import _against
+from finetune.reproduce.neurpir.neurpir_runs import Cut, _said
 from finetune.reproduce.neurpir.simulated_networks import (
     MODES,
     component_features,
