@@ -41,13 +41,33 @@ autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
-add_module_names = False
+toc_object_entries_show_parents = "hide"
 python_use_unqualified_type_names = True
-python_maximum_signature_line_length = 88
+python_maximum_signature_line_length = 120
 python_display_short_literal_types = True
 nitpicky = True
-# Types of other packages, and types of this one that no page describes.
-nitpick_ignore_regex = [("py:.*", r".*")]
+# No page describes types of other packages, nor the inner parts of some classes; names in backticks are links only
+# where there is a page.
+OTHERS = (
+    "collections",
+    "numpy",
+    "os",
+    "pa",
+    "pathlib",
+    "pyarrow",
+    "sklearn",
+    "torch",
+    "transformers",
+    "typing",
+    "zarr",
+)
+INNER = ("Bank", "CausalCleaner", "Detector", "Encoded", "Model", "NoiseModel", "Outline", "SpikeBlocks", "Work")
+nitpick_ignore_regex = [
+    (r"py:.*", rf"({'|'.join(OTHERS)})\..*"),
+    ("py:obj", r".*"),
+    ("py:class", rf".*\.({'|'.join(INNER)})"),
+]
+default_role = "name"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "Foundation"

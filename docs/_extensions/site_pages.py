@@ -1,4 +1,4 @@
-"""Two directives of the documentation site: an example script as a page, and the options of a command.
+"""What the documentation site needs beside Sphinx: example scripts and options of commands as pages, our docstrings.
 
 An example is a Python file of `examples/` in cells: ``# %% [markdown]`` begins text, ``# %%`` begins code.
 """
@@ -9,13 +9,17 @@ import contextlib
 import io
 import os
 import re
+import typing
 from pathlib import Path
+from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.domains.python import PyXRefRole
 from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parents[2]
+NAME = re.compile(r"[A-Z]\w+(\.\w+)?|[a-z_]+(\.\w+)+")
 CELL = re.compile(r"^# %%[ ]*(\[markdown\])?.*$", re.MULTILINE)
 
 
@@ -78,8 +82,54 @@ class CommandHelp(SphinxDirective):
         return found
 
 
+class NameRole(PyXRefRole):
+    """Text in single backticks of a docstring: a link where it is a name that a page describes, else code."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Return a link to the name, or code."""
+        if not NAME.fullmatch(self.text):
+            return [nodes.literal(self.rawtext, self.text)], []
+        self.refdomain, self.reftype, self.classes = "py", "obj", ["xref", "py", "py-obj"]
+        return self.create_xref_node()
+
+    def process_link(
+        self, env: Any, refnode: nodes.Element, has_explicit_title: bool, title: str, target: str
+    ) -> tuple[str, str]:
+        """Look the name up in all modules."""
+        title, target = super().process_link(env, refnode, has_explicit_title, title, target)
+        refnode["refspecific"] = True
+        return title, target
+
+
+def plain_sections(app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
+    """Keep napoleon from taking text before a colon for a type: our types stand in the signatures."""
+    if what in ("property", "attribute", "data") and lines:
+        lines[0] = f": {lines[0]}"
+    for k, line in enumerate(lines):
+        if line.strip() in ("Returns:", "Yields:") and k + 1 < len(lines):
+            lines[k : k + 2] = [f":{line.strip()[:-1].lower()}: {lines[k + 1].strip()}", ""]
+            end = next((n for n in range(k + 1, len(lines)) if lines[n] and not lines[n].startswith(" ")), len(lines))
+            lines[k + 1 : end] = [*lines[k + 2 : end], ""]
+            return
+
+
+def plain_types(app: Sphinx, found: Any, bound_method: bool) -> None:
+    """Leave the limits of settings out of signatures: ``Annotated[int, Limit(...)]`` is shown as ``int``."""
+    with contextlib.suppress(NameError, TypeError, AttributeError):
+        found.__annotations__ = typing.get_type_hints(found)
+
+
+def plain_defaults(app: Sphinx, what: str, name: str, found: Any, options: Any, given: str | None, result: str) -> Any:
+    """Show a default that each object makes for itself as ``...``."""
+    return (given.replace("<factory>", "..."), result) if given else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the directives."""
+    """Register directives, role and what is done to docstrings."""
     app.add_directive("example", ExamplePage)
     app.add_directive("command-help", CommandHelp)
+    app.add_role("name", NameRole())
+    app.connect("autodoc-process-docstring", plain_sections, priority=100)
+    app.connect("autodoc-process-signature", plain_defaults)
+    app.connect("autodoc-before-process-signature", plain_types)
     return {"parallel_read_safe": True}

@@ -55,7 +55,7 @@ class DetectionSettings(Limited):
 
     Args:
         method: ``threshold`` of the voltage, or of the nonlinear ``energy`` operator.
-        threshold: in units of the noise, median(|x|) / 0.6745 (Quiroga et al. 2004).
+        threshold: in units of the noise, ``median(|x|) / 0.6745`` (Quiroga et al. 2004).
         sign: of the peaks; ``auto`` takes the side on which the voltage reaches farther.
         dead_time: ms around a peak in which no smaller one of the same place counts.
     """
