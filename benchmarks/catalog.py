@@ -5,6 +5,9 @@ Writes docs/benchmarks/catalog.md:
     git worktree add ../before 419d0f3
     python benchmarks/catalog.py --before ../before
 
+`--first 3` measures nothing but the first opening on a machine, three times, and prints a line; where the machine does
+other work too, start it with `chrt -f 10`, so that nothing interrupts it.
+
 A synthetic snapshot of 10^6 commit records is written once; both sides read the same file in fresh processes, in turns.
 Memory is read from /proc, so this runs on Linux.
 """
@@ -105,13 +108,35 @@ class Opened:
         self._process.communicate()
 
 
+def first_openings(recordings: int, rounds: int) -> str:
+    """Open a new snapshot with an empty cache, several times, and return a line about it."""
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "store"
+        write_snapshot(Store(store, create=True), recordings)
+        for number in range(rounds):
+            opened = Opened(ROOT, store, Path(folder) / f"cache{number}")
+            opened.end()
+            seconds.append(opened.measured["open"])
+    return (
+        f"first opening of {recordings:,} recordings: {np.median(seconds):.1f} s, the median of {rounds} "
+        f"({min(seconds):.1f} to {max(seconds):.1f})"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--before", type=Path, required=True, help="another checkout of the repository")
+    parser.add_argument("--before", type=Path, help="another checkout of the repository")
+    parser.add_argument("--first", type=int, default=0, help="how often the first opening alone is measured")
     parser.add_argument("--recordings", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks" / "catalog.md")
     given = parser.parse_args()
+    if given.first:
+        print(first_openings(given.recordings, given.first))
+        return
+    if given.before is None:
+        parser.error("--before is not given: expected another checkout of the repository, or --first 3")
     before = given.before.resolve()
     asked = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(asked, cwd=before, check=True, capture_output=True, text=True).stdout.strip()

@@ -277,17 +277,18 @@ def has_text(column: pa.ChunkedArray, text: str) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def to_columns(texts: Sequence[str | bytes]) -> pa.Table:
+def to_columns(texts: Sequence[str] | pa.StringArray) -> pa.Table:
     """Return commit records, as JSON texts, as a table of flat columns.
 
     Raises:
         StoreError: if Arrow cannot read them as commit records.
     """
-    records = [text.encode() if isinstance(text, str) else text for text in texts] or [b"{}"]
-    block = max(BLOCK, max(map(len, records)) + 1)  # a record lies in one block or in two
+    records = pa.array(["{}"] if not len(texts) else texts, pa.string())
+    block = max(BLOCK, pc.max(pc.binary_length(records)).as_py() + 1)  # a record lies in one block or in two
+    joined = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(records)], pa.int32()), records), "\n")
     try:
         table = pyarrow.json.read_json(
-            pa.BufferReader(b"\n".join(records)),
+            pa.BufferReader(joined[0].as_buffer()),
             read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=block),
             parse_options=pyarrow.json.ParseOptions(explicit_schema=SCHEMA, unexpected_field_behavior="infer"),
         ).flatten()

@@ -98,7 +98,7 @@ def _content(store: Store) -> pa.Buffer | None:
     return None if content is None else pa.py_buffer(content)
 
 
-def _batches(store: Store, content: pa.Buffer) -> Iterator[tuple[list[str], np.ndarray]]:
+def _batches(store: Store, content: pa.Buffer) -> Iterator[tuple[pa.StringArray, np.ndarray]]:
     """Yield the records as JSON texts, and which of them count, some at a time.
 
     Raises:
@@ -110,7 +110,7 @@ def _batches(store: Store, content: pa.Buffer) -> Iterator[tuple[list[str], np.n
         with pq.ParquetFile(pa.BufferReader(content), pre_buffer=False) as file:
             for batch in file.iter_batches(BATCH, columns=["record", "current"], use_threads=False):
                 counts = batch.column("current").to_numpy(zero_copy_only=False)
-                yield batch.column("record").to_pylist(), counts
+                yield batch.column("record"), counts
     except (pa.ArrowInvalid, OSError, KeyError) as error:
         where = f"{store.name}/{SNAPSHOT}"
         raise StoreError(f"{where} is damaged ({error}): rebuild it with `foundation catalog --refresh`") from error
@@ -119,7 +119,7 @@ def _batches(store: Store, content: pa.Buffer) -> Iterator[tuple[list[str], np.n
 def _columns(store: Store, content: pa.Buffer) -> pa.Table:
     """Return the snapshot's columns: first the rows that count, then the others, each in the catalog's order."""
 
-    def part(texts: list[str], counts: np.ndarray) -> pa.Table:
+    def part(texts: pa.StringArray, counts: np.ndarray) -> pa.Table:
         return to_columns(texts).append_column("current", pa.array(counts))
 
     parts: list[pa.Table] = []
@@ -154,7 +154,7 @@ def read_records(store: Store) -> tuple[list[Record], list[Record]] | None:
     pairs = [
         (json.loads(text), bool(counts))
         for texts, counts_R in _batches(store, content)
-        for text, counts in zip(texts, counts_R, strict=True)
+        for text, counts in zip(texts.to_pylist(), counts_R, strict=True)
     ]
     return [record for record, yes in pairs if yes], [record for record, yes in pairs if not yes]
 
