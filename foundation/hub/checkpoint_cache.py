@@ -50,6 +50,14 @@ def is_offline() -> bool:
     return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in names)
 
 
+def offline_error(name: str, where: str = "the cache") -> CheckpointError:
+    """Return the error for a checkpoint that is not at hand while connections are switched off."""
+    return CheckpointError(
+        f"{name} is not in {where}, and connections are switched off (FOUNDATION_OFFLINE or HF_HUB_OFFLINE): run "
+        "`foundation pull` with them on, or name a local folder"
+    )
+
+
 def lock_patience() -> float:
     """Return the seconds to wait for another process's download: $FOUNDATION_LOCK_SECONDS, or half an hour.
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from foundation.common.credentials import without_secrets_in_url
+from foundation.common.credentials import without_secrets, without_secrets_in_url
 from foundation.common.errors import CheckpointError
 
 FILES = ("config.json", "model.safetensors")
@@ -107,6 +107,46 @@ def check_digest(name: str, found: str, wanted: str, source: str) -> None:
             f"{shown(name)} has sha256 {found}: expected {wanted.lower()}, as {source} says; if its publisher has "
             "changed it on purpose, write the new digest there, otherwise do not use it"
         )
+
+
+def folder_in(name: str, files: Iterable[str], top: str = "") -> str:
+    """Return the folder of a repository that holds a checkpoint: the one that is named, or its ``model``.
+
+    Args:
+        name: of the checkpoint, for the message.
+        files: paths in the repository.
+        top: the folder that is named; ``''`` for the top of the repository.
+
+    Raises:
+        CheckpointError: if neither holds config.json and model.safetensors.
+
+    Example:
+        >>> folder_in("hf://a/b", ["README.md", "model/config.json", "model/model.safetensors"])
+        'model'
+    """
+    held = set(files)
+    for folder in dict.fromkeys((top, path_in(top, "model"))):
+        if all(path_in(folder, file) in held for file in FILES):
+            return folder
+    raise CheckpointError(
+        f"{name} holds no checkpoint: config.json and model.safetensors are needed, and it has "
+        f"{', '.join(sorted(held)[:6]) or 'no files'}"
+    )
+
+
+def path_in(folder: str, file: str) -> str:
+    """Return the path of a file in a folder of a repository; ``''`` is its top."""
+    return f"{folder}/{file}" if folder else file
+
+
+def reason_of(error: Exception) -> str:
+    """Return the kind and the first line of an error of a client, without secrets.
+
+    Example:
+        >>> reason_of(OSError("no such host"))
+        'OSError: no such host'
+    """
+    return without_secrets(f"{type(error).__name__}: {str(error).strip()}".splitlines()[0])
 
 
 def check_names(name: str, files: Iterable[str]) -> None:

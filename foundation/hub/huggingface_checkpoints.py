@@ -17,11 +17,10 @@ from typing import Any
 
 from filelock import Timeout
 
-from foundation.common.credentials import without_secrets
 from foundation.common.errors import CheckpointError
 from foundation.common.files.locks import file_lock
-from foundation.hub.checkpoint_cache import held_by, held_lock, is_offline, key_of, lock_patience
-from foundation.hub.checkpoint_files import BESIDE, FILES, check_names, file_digest
+from foundation.hub.checkpoint_cache import held_by, held_lock, is_offline, key_of, lock_patience, offline_error
+from foundation.hub.checkpoint_files import BESIDE, FILES, check_names, file_digest, folder_in, path_in, reason_of
 
 log = logging.getLogger(__name__)
 SCHEME = "hf://"
@@ -103,10 +102,7 @@ def fetch_hub(name: HubName) -> tuple[str, Path]:
     if found is not None and (name.is_pinned or is_offline()):
         return found
     if is_offline():
-        raise CheckpointError(
-            f"{name} is not in the cache ({hub_cache()}), and connections are switched off (HF_HUB_OFFLINE or "
-            "FOUNDATION_OFFLINE): run `foundation pull` with them on, or name a local folder"
-        )
+        raise offline_error(str(name), f"the cache ({hub_cache()})")
     try:
         return _fetch(name)
     except CheckpointError:
@@ -114,7 +110,7 @@ def fetch_hub(name: HubName) -> tuple[str, Path]:
     except Exception as error:
         from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-        why = without_secrets(f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}")
+        why = reason_of(error)
         if isinstance(error, RevisionNotFoundError):
             raise CheckpointError(f"{name.repo} has no revision {name.revision!r}: name one that it has") from error
         if isinstance(error, RepositoryNotFoundError | GatedRepoError):
@@ -132,10 +128,10 @@ def _cached(name: HubName) -> tuple[str, Path] | None:
     """Return commit and folder of what the cache holds; nothing is asked, and nothing written."""
     from huggingface_hub import try_to_load_from_cache
 
-    for folder in dict.fromkeys((name.folder, _inner(name.folder))):
+    for folder in dict.fromkeys((name.folder, path_in(name.folder, "model"))):
         paths = [
             try_to_load_from_cache(
-                name.repo, _in(folder, file), cache_dir=hub_cache(), revision=name.revision, repo_type="model"
+                name.repo, path_in(folder, file), cache_dir=hub_cache(), revision=name.revision, repo_type="model"
             )
             for file in FILES
         ]
@@ -164,20 +160,12 @@ def _fetch(name: HubName) -> tuple[str, Path]:
             return found
     stated = _stated(api, pinned)
     check_names(str(name), stated)
-    folder = next(
-        (f for f in dict.fromkeys((name.folder, _inner(name.folder))) if all(_in(f, file) in stated for file in FILES)),
-        None,
-    )
-    if folder is None:
-        raise CheckpointError(
-            f"{name} holds no checkpoint: config.json and model.safetensors are needed, and it has "
-            f"{', '.join(sorted(stated)[:6]) or 'no files'}"
-        )
+    folder = folder_in(str(name), stated, name.folder)
     with held_lock(key_of(str(pinned))):
         for file in (*FILES, *BESIDE):
-            if _in(folder, file) not in stated:
+            if path_in(folder, file) not in stated:
                 continue
-            digest, inside = stated[_in(folder, file)], _in(folder, file)
+            digest, inside = stated[path_in(folder, file)], path_in(folder, file)
             _wait_for_others(name.repo, digest)
             path = Path(hf_hub_download(name.repo, inside, revision=commit, cache_dir=hub_cache(), endpoint=endpoint()))
             if _digest_like(digest, path) != digest:
@@ -228,11 +216,3 @@ def _wait_for_others(repo: str, blob: str) -> None:
             raise CheckpointError(held_by(path)) from None
         except OSError as error:
             log.debug("%s is not waited for: %s", path, error)
-
-
-def _inner(folder: str) -> str:
-    return _in(folder, "model")
-
-
-def _in(folder: str, file: str) -> str:
-    return f"{folder}/{file}" if folder else file

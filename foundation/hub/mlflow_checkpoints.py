@@ -22,11 +22,12 @@ from foundation.hub.checkpoint_cache import (
     is_offline,
     key_of,
     note_of,
+    offline_error,
     part_of,
     put_checkpoint,
     write_note,
 )
-from foundation.hub.checkpoint_files import BESIDE, FILES, check_names
+from foundation.hub.checkpoint_files import BESIDE, FILES, check_names, folder_in, path_in, reason_of
 
 log = logging.getLogger(__name__)
 SCHEME = "models:/"
@@ -108,16 +109,13 @@ def fetch_registered(name: RegisteredName) -> tuple[str, str, Path]:
     if known is not None and (name.version or is_offline()):
         return known
     if is_offline():
-        raise CheckpointError(
-            f"{name} is not in the cache, and connections are switched off (FOUNDATION_OFFLINE or HF_HUB_OFFLINE): run "
-            "`foundation pull` with them on, or name a local folder"
-        )
+        raise offline_error(str(name))
     try:
         return _fetch(name, uri, key)
     except CheckpointError:
         raise
     except Exception as error:  # MLflow's own, those of its servers, stores of artifacts and databases
-        why = without_secrets(f"{type(error).__name__}: {error}".splitlines()[0])
+        why = reason_of(error)
         if getattr(error, "error_code", "") in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise CheckpointError(f"the model registry {without_secrets(uri)} has no {name}: {why}") from error
         if known is None:
@@ -145,17 +143,14 @@ def _fetch(name: RegisteredName, uri: str, key: str) -> tuple[str, str, Path]:
     root = str(client.get_model_version_download_uri(name.model, version)).rstrip("/")
     files = _files(root, client.tracking_uri)
     check_names(str(name), files)
-    inner = next((f for f in ("", "model/") if all(f + file in files for file in FILES)), None)
-    if inner is None:
-        raise CheckpointError(
-            f"{name} holds no checkpoint: config.json and model.safetensors are needed, and it has "
-            f"{', '.join(files[:6]) or 'no files'}"
-        )
+    inner = folder_in(str(name), files)
     with part_of(key) as part:
         for file in (*FILES, *BESIDE):
-            if inner + file in files:
+            if path_in(inner, file) in files:
                 download_artifacts(
-                    artifact_uri=f"{root}/{inner}{file}", dst_path=str(part), tracking_uri=client.tracking_uri
+                    artifact_uri=f"{root}/{path_in(inner, file)}",
+                    dst_path=str(part),
+                    tracking_uri=client.tracking_uri,
                 )
         stated = str(found.tags.get(DIGEST_TAG, ""))
         try:

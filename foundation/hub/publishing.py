@@ -8,12 +8,11 @@ from pathlib import Path
 
 import fsspec
 
-from foundation.common.credentials import without_secrets
 from foundation.common.errors import CheckpointError
 from foundation.common.files.locks import whole_folder
 from foundation.common.output.printable import printable
 from foundation.hub.checkpoint_cache import is_offline
-from foundation.hub.checkpoint_files import BESIDE, FILES, digest_of, is_checkpoint, shown
+from foundation.hub.checkpoint_files import BESIDE, FILES, digest_of, is_checkpoint, reason_of, shown
 from foundation.hub.checkpoint_resolver import Resolved, resolve
 from foundation.hub.hub_settings import PushSettings
 from foundation.hub.huggingface_checkpoints import SCHEME as HUB
@@ -71,7 +70,7 @@ def push(settings: PushSettings) -> Pushed:
     except CheckpointError:
         raise
     except Exception as error:  # whatever the target's client answers
-        why = without_secrets(f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}")
+        why = reason_of(error)
         advice = "; log in with `hf auth login` or HF_TOKEN" if target.startswith(HUB) else ""
         raise CheckpointError(f"cannot push to {shown(target)}: {why}{advice}") from error
     return Pushed(name, found.digest, found.size)

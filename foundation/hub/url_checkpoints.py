@@ -18,9 +18,17 @@ import fsspec
 from foundation.common.credentials import without_secrets
 from foundation.common.errors import CheckpointError
 from foundation.common.files.locks import write_whole
-from foundation.hub.checkpoint_cache import held_checkpoint, is_offline, key_of, note_of, part_of, put_checkpoint
+from foundation.hub.checkpoint_cache import (
+    held_checkpoint,
+    is_offline,
+    key_of,
+    note_of,
+    offline_error,
+    part_of,
+    put_checkpoint,
+)
 from foundation.hub.checkpoint_cache import write_note as write_note_of
-from foundation.hub.checkpoint_files import BESIDE, FILES, MANIFEST, file_digest, missing, shown
+from foundation.hub.checkpoint_files import BESIDE, FILES, MANIFEST, file_digest, missing, reason_of, shown
 
 log = logging.getLogger(__name__)
 BLOCK = 1 << 20
@@ -135,10 +143,7 @@ def fetch_url(url: str, wanted: str = "", source: str = "") -> tuple[str, Path]:
     known = None if note is None or (wanted and note["digest"] != wanted) else held_checkpoint(note["digest"])
     if is_offline():
         if note is None or known is None:
-            raise CheckpointError(
-                f"{shown(url)} is not in the cache, and connections are switched off (FOUNDATION_OFFLINE or "
-                "HF_HUB_OFFLINE): run `foundation pull` with them on, or name a local folder"
-            )
+            raise offline_error(shown(url))
         return note["digest"], known
     try:
         place = RemoteFolder(url)
@@ -149,7 +154,7 @@ def fetch_url(url: str, wanted: str = "", source: str = "") -> tuple[str, Path]:
     except CheckpointError:
         raise
     except Exception as error:  # whatever a file system's client answers: no such host, no credentials, no package
-        why = without_secrets(f"{type(error).__name__}: {error}")
+        why = reason_of(error)
         if note is None or known is None:
             raise CheckpointError(f"cannot fetch {shown(url)}: {why}") from error
         log.warning("%s cannot be reached (%s): the copy of %s is used", shown(url), why, note.get("time"))

@@ -10,12 +10,12 @@ import numpy as np
 from pynwb import NWBFile, TimeSeries
 from pynwb.behavior import Position, SpatialSeries
 from pynwb.epoch import TimeIntervals
-from pynwb.file import Subject
 
 from foundation.common.errors import ConfigError
 from foundation.common.output.progress import progress
 from ingest.nwb.write_nwb import write_nwb
 from ingest.simulate.simulate_settings import RANDOM_TARGETS, SimulateSettings
+from ingest.simulate.simulated_file import simulated_file
 from ingest.simulate.simulated_network import STEP, Network, make_network
 from ingest.simulate.simulated_session import BEHAVIOR_RATE, Session, integrate, make_session
 
@@ -97,16 +97,7 @@ def write_session(
     Raises:
         SourceError: if the file cannot be written.
     """
-    nwb = NWBFile(
-        session_description=text,
-        identifier=f"{subject}_{SESSION}",
-        session_id=SESSION,
-        session_start_time=START,
-        timestamps_reference_time=START,
-        file_create_date=START,
-        lab="simulation",
-        subject=Subject(subject_id=subject, description="a simulated network of Izhikevich neurons"),
-    )
+    nwb = simulated_file(subject, SESSION, START, text, description="a simulated network of Izhikevich neurons")
     _add_units(nwb, network, trains, seconds)
     if tuning:
         _add_tuning(nwb, network)

@@ -10,11 +10,11 @@ import numpy as np
 from hdmf.backends.hdf5 import H5DataIO
 from pynwb import NWBFile
 from pynwb.ecephys import ElectricalSeries
-from pynwb.file import Subject
 
 from foundation.common.errors import ConfigError
 from foundation.common.output.progress import progress
 from ingest.nwb.write_nwb import write_nwb
+from ingest.simulate.simulated_file import simulated_file
 from ingest.sorting.simulation.simulated_voltage import SimulatedVoltage, simulate_session
 from ingest.sorting.simulation.simulated_voltage_settings import VoltageSettings
 
@@ -69,16 +69,7 @@ def write_voltage(path: Path, subject: str, session: SimulatedVoltage, text: str
     Raises:
         SourceError: if the file cannot be written.
     """
-    nwb = NWBFile(
-        session_description=text,
-        identifier=f"{subject}_{SESSION}",
-        session_id=SESSION,
-        session_start_time=START,
-        timestamps_reference_time=START,
-        file_create_date=START,
-        lab="simulation",
-        subject=Subject(subject_id=subject, description="simulated voltage", species="Mus musculus"),
-    )
+    nwb = simulated_file(subject, SESSION, START, text, description="simulated voltage", species="Mus musculus")
     device = nwb.create_device("simulation", description="simulated electrodes")
     group = nwb.create_electrode_group("shank0", description="all channels", location="simulated", device=device)
     for x, y in session.positions_C2:
