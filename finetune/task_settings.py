@@ -10,6 +10,7 @@ from typing import Annotated
 import yaml
 
 from foundation.common.errors import ConfigError
+from foundation.common.extensions.named_classes import is_class_name
 from foundation.common.settings.setting_limits import Limited, between, one_of
 
 TASK_NAMES = ("behavior", "cell_type", "coordinates", "events", "location", "sleep_state")
@@ -106,13 +107,13 @@ def check_task_name(name: str) -> None:
 
 
 def is_own_task(name: str) -> bool:
-    """Return whether a name means a task of one's own: a YAML file, or a class (``module:Class``, ``file.py:Class``).
+    """Return whether a name means a task of one's own: a YAML file, or a class (see `named_classes`).
 
     Example:
         >>> [is_own_task(name) for name in ("layer.yaml", "mylab.tasks:Layer", "location")]
         [True, True, False]
     """
-    return name.endswith((".yaml", ".yml")) or ":" in name
+    return name.endswith((".yaml", ".yml")) or is_class_name("task", name)
 
 
 def read_task(path: str) -> TaskSettings:

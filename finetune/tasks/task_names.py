@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from finetune.task_settings import TASK_NAMES, read_task
@@ -15,6 +11,7 @@ from finetune.tasks.own_task import OwnTask
 from finetune.tasks.task import Found, Sources
 from finetune.tasks.yaml_task import yaml_task
 from foundation.common.errors import ConfigError
+from foundation.common.extensions.named_classes import find_class, plain_failure
 
 Finder = Callable[[Sources], Found]
 
@@ -49,44 +46,11 @@ def own_task(name: str) -> OwnTask:
     """
     if name.endswith((".yaml", ".yml")):
         return yaml_task(read_task(name))
-    place, _, kind = name.rpartition(":")
-    made: Any = getattr(_module(place, name), kind, None)
-    if made is None:
-        raise ConfigError(f"tasks has {name!r}: {place} has no {kind!r}")
-    if not (isinstance(made, type) and issubclass(made, OwnTask)):
-        raise ConfigError(
-            f"tasks has {name!r}: expected a subclass of UnitTask, TimeTask or TrialTask of finetune.tasks"
-        )
-    try:
+    made: Any = find_class("task", name, "tasks")
+    with plain_failure(f"tasks is {name!r}, which cannot be made"):
         task: OwnTask = made()
-    except TypeError as error:
-        raise ConfigError(f"tasks has {name!r}, which cannot be made: {error}") from error
     try:
         task.check()
     except ConfigError as error:
         raise ConfigError(f"tasks has {name!r}: {error}") from error
     return task
-
-
-def _module(place: str, name: str) -> Any:
-    """A module by its dotted path, or by its file."""
-    if not place.endswith(".py"):
-        try:
-            return importlib.import_module(place)
-        except ImportError as error:
-            text = f"tasks has {name!r}, which cannot be imported: {error}; a file is named as path/to/file.py:Class"
-            raise ConfigError(text) from error
-    path = Path(place).resolve()
-    if not path.is_file():
-        raise ConfigError(f"tasks has {name!r}: there is no file {place!r}")
-    known = f"foundation_task_{path.stem}"
-    spec = importlib.util.spec_from_file_location(known, path)
-    assert spec is not None  # a .py file has one
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[known] = module  # where inspect finds the source of its classes
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise ConfigError(f"tasks has {name!r}, which fails: {type(error).__name__}: {error}") from error
-    return module

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 
 from foundation.common.output.pages import text_table
 from foundation.cost_model.cost_plan import Plan
+from foundation.cost_model.step_cost import NOT_KNOWN
 
 Row = tuple[str, str, str]
 
@@ -42,6 +44,9 @@ def _work(plan: Plan) -> list[Row]:
 def _memory(plan: Plan) -> list[Row]:
     cost, hardware = plan.cost, plan.hardware
     fits = "fits" if cost.memory <= hardware.memory else "does not fit"
+    fits = f"{fits} into {si(hardware.memory, 'B')}"
+    if math.isnan(cost.memory):
+        fits = f"of {si(hardware.memory, 'B')}; without activations it is {si(cost.states.device, 'B')}"
     rows = [
         ("weights", si(cost.states.weights, "B"), ""),
         ("gradients", si(cost.states.gradients, "B"), ""),
@@ -49,7 +54,7 @@ def _memory(plan: Plan) -> list[Row]:
         ("target networks", si(cost.states.frozen, "B"), ""),
         ("buffers", si(cost.states.buffers, "B"), "gradients on their way, weights gathered"),
         ("activations", si(cost.activations, "B"), ""),
-        ("memory of a device", si(cost.memory, "B"), f"{fits} into {si(hardware.memory, 'B')}"),
+        ("memory of a device", si(cost.memory, "B"), fits),
     ]
     fits = "fits" if cost.host_memory <= hardware.host_memory else "does not fit"
     rows += [
@@ -72,7 +77,7 @@ def _moved(plan: Plan) -> list[Row]:
 
 def _time(plan: Plan) -> list[Row]:
     s = plan.seconds
-    network = s.network + s.hidden
+    network, hours = s.network + s.hidden, f"{s.step * plan.run.steps / 3600:,.2f} h"
     return [
         ("time of encoder", si(s.encoder, "s"), ""),
         ("time of objective", si(s.objective, "s"), ""),
@@ -83,14 +88,21 @@ def _time(plan: Plan) -> list[Row]:
         (
             "time of a step",
             si(s.step, "s"),
-            f"{si(plan.rate, '')} neuron-tokens/s, FLOP utilisation {plan.utilisation:.1%}",
+            ""
+            if math.isnan(s.step)
+            else f"{si(plan.rate, '')} neuron-tokens/s, FLOP utilisation {plan.utilisation:.1%}",
         ),
-        ("time of the run", f"{s.step * plan.run.steps / 3600:,.2f} h", f"{plan.run.steps:,} steps"),
+        ("time of the run", NOT_KNOWN if math.isnan(s.step) else hours, f"{plan.run.steps:,} steps"),
     ]
 
 
 def _verdict(plan: Plan) -> list[str]:
     lines = [f"bottleneck: {plan.seconds.bottleneck}"]
+    if plan.unknown:
+        lines.append(
+            f"{' and '.join(plan.unknown)} without a cost model (a method `cost`, docs/extend.md): work, memory of "
+            "activations and time are not known"
+        )
     if plan.cost.host_memory > plan.hardware.host_memory:
         lines.append("does not fit into the memory of the node: lower data.workers, or plan a smaller archive")
     if plan.cost.memory > plan.hardware.memory:
@@ -111,9 +123,11 @@ def si(value: float, unit: str) -> str:
     """A number with three figures and a prefix.
 
     Example:
-        >>> si(12_345_678, "B"), si(0.00123, "s"), si(0, "B")
-        ('12.3 MB', '1.23 ms', '0 B')
+        >>> si(12_345_678, "B"), si(0.00123, "s"), si(0, "B"), si(math.nan, "B")
+        ('12.3 MB', '1.23 ms', '0 B', 'not known')
     """
+    if math.isnan(value):
+        return NOT_KNOWN
     if value == 0:
         return f"0 {unit}".strip()
     prefixes = {1e18: "E", 1e15: "P", 1e12: "T", 1e9: "G", 1e6: "M", 1e3: "k", 1.0: "", 1e-3: "m", 1e-6: "µ"}

@@ -16,6 +16,7 @@ from foundation.models.parts.interval_tokens import FEATURES
 from foundation.models.parts.tokens import FREQUENCIES
 from foundation.models.parts.transformer_blocks import TOKENS_PER_PART
 
+TENSORS = 12  # of a block
 FULL = 4  # bytes of a float32
 # Operations that do work, started in one block (views not counted), forward and backward; attention over time has more.
 CALLS, TURN_CALLS, CAST_CALLS = (10, 24), (12, 14), (10, 12)
@@ -55,6 +56,11 @@ class EncoderCost:
     def over_time(self) -> int:
         """Blocks that see one unit's time."""
         return self.config.individual_layers + self.config.interaction_layers * self.config.time_layers
+
+    @property
+    def tensors(self) -> int:
+        """Tensors that hold the weights, about."""
+        return TENSORS * (self.over_time + self.config.interaction_layers) + 10
 
     @property
     def parameters(self) -> int:

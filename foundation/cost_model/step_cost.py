@@ -6,20 +6,23 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from foundation.common.work import Work, total
 from foundation.cost_model.encoder_cost import EncoderCost
 from foundation.cost_model.hardware import Hardware
+from foundation.cost_model.own_model_cost import OwnModelCost
 from foundation.cost_model.population_cost import PopulationCost
 from foundation.cost_model.reading_cost import Reading
 from foundation.cost_model.step_shapes import Part, StepShape
 from foundation.cost_model.zero_stages import FULL, States, sent, states
-from foundation.models.config import EITConfig
-from foundation.objectives import ObjectiveSettings, objective_cost
+from foundation.objectives import Objective, ObjectiveSettings, objective_cost
 from foundation.objectives.parts.objective_cost import ObjectiveCost, StepRows
 from foundation.training.distributed.engine import BUCKET
 from foundation.training.pretrain_settings import PretrainSettings
 
-TENSORS = 12  # of a block
+NOT_KNOWN = "not known"
+AnyCost = EncoderCost | PopulationCost | OwnModelCost
 STAGE_0_BUCKET = 500_000_000  # gradients that DeepSpeed sends together without ZeRO, whatever its settings say
 ADAM, FUSED = 84, 28  # bytes that AdamW moves for a parameter, operation by operation, and in one
 
@@ -109,11 +112,15 @@ class StepSeconds:
     @property
     def step(self) -> float:
         """Seconds of a step: that of the device with what it waits for, or of the store where that takes longer."""
+        if math.isnan(self.compute + self.network):
+            return math.nan
         return max(max(self.compute, self.hidden) + self.network + self.drawing, self.store)
 
     @property
     def bottleneck(self) -> str:
-        """What takes longest: ``compute`` (and which part of it), ``network``, ``drawing`` or ``store``."""
+        """What takes longest: ``compute`` (and which part), ``network``, ``drawing``, ``store``; or ``not known``."""
+        if math.isnan(self.step):
+            return NOT_KNOWN
         seconds = {"compute": self.compute, "network": self.network + self.hidden}
         seconds |= {"drawing": self.drawing, "store": self.store}
         slowest = max(seconds, key=lambda name: seconds[name])
@@ -125,8 +132,11 @@ class StepSeconds:
         return f"compute ({max(parts, key=lambda name: parts[name])})"
 
 
-def encoder_cost(settings: PretrainSettings) -> EncoderCost:
-    """The encoder of a run."""
+def encoder_cost(settings: PretrainSettings) -> EncoderCost | OwnModelCost:
+    """The encoder of a run; of one's own what its class says."""
+    if settings.model.is_own:
+        with torch.device("meta"):
+            return OwnModelCost.of(settings.model.build(), settings.engine.activation_checkpointing)
     return EncoderCost(settings.model.config(), settings.precision, settings.engine.activation_checkpointing)
 
 
@@ -139,12 +149,14 @@ class Windows:
         own: those of this process.
         rows: units over the windows of all processes.
         bins: that make one token.
+        built: the objectives, without weights.
     """
 
     objective: ObjectiveSettings
     own: StepShape
     rows: int
     bins: int
+    built: Objective | None = None
 
 
 def step_cost(
@@ -160,9 +172,10 @@ def step_cost(
         gpu: whether devices are GPUs: their optimiser is one operation, and NCCL sends.
     """
     encoder, engine = encoder_cost(settings), settings.engine
-    config: EITConfig = encoder.config
-    stream = PopulationCost(config, settings.precision, engine.activation_checkpointing)
-    passes: list[tuple[EncoderCost | PopulationCost, Part]] = []
+    stream: AnyCost = encoder  # a model of one's own makes tokens of populations as it makes those of units
+    if isinstance(encoder, EncoderCost):
+        stream = PopulationCost(encoder.config, settings.precision, engine.activation_checkpointing)
+    passes: list[tuple[AnyCost, Part]] = []
     targets: list[Part] = []
     costs: list[ObjectiveCost] = []
     inputs = 0.0
@@ -172,7 +185,7 @@ def step_cost(
         padded = sum(b * n * t for b, n, t in per_view[0])
         units = max(n for _, n, _ in per_view[0])
         here = StepRows(windows.own.rows, windows.rows, len(windows.own), units, padded)
-        one = objective_cost(windows.objective, config.dim, windows.bins, here)
+        one = objective_cost(windows.objective, encoder.config.dim, windows.bins, here, windows.built)
         passes += [(encoder, part) for view in one.trained for part in per_view[view]]
         passes += [(stream, part) for view in one.population for part in per_view[view]]
         targets += [part for view in one.targets for part in per_view[view]]
@@ -187,11 +200,12 @@ def step_cost(
     blocks_again = total([cost.recomputed(part) for cost, part in passes])
     kept = max if engine.accumulate > 1 else sum
     held = kept(cost.held(part) for cost, part in passes) + max(cost.held_again(part) for cost, part in passes)
-    parameters = encoder.parameters + stream.parameters + objective.parameters
+    of_stream = 0 if stream is encoder else stream.parameters
+    parameters = encoder.parameters + of_stream + objective.parameters
     frozen = objective.frozen + (encoder.parameters if objective.targets else 0)
     offload = engine.offload == "cpu"
     moved, offloaded = _update(settings.zero_stage, parameters, frozen, world, gpu and not offload, offload)
-    tensors = TENSORS * (config.individual_layers + config.interaction_layers * (1 + config.time_layers)) + 10
+    tensors = encoder.tensors
     stage = settings.zero_stage
     messages = 2 * math.ceil(parameters / BUCKET) if stage else math.ceil(parameters / STAGE_0_BUCKET)
     if stage == 3:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from foundation.common.errors import CheckpointError, ConfigError
+from foundation.common.extensions.trusted_names import trusted_class
 from foundation.hub.checkpoint_cache import is_offline
 from foundation.hub.checkpoint_files import shown as _shown
 from foundation.hub.checkpoint_resolver import resolve
 from foundation.hub.url_checkpoints import RemoteFolder
 from foundation.models import EIT
+from foundation.models.encoder import CLASS, check_architecture, model_class, register
 from foundation.models.saved.checkpoint_check import check_config, read_config
 
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -26,8 +28,10 @@ Model = TypeVar("Model", bound=PreTrainedModel)
 def load_model(name: str | Path, *, registry: str | Path | None = None) -> EIT: ...
 @overload
 def load_model(name: str | Path, architecture: type[Model], *, registry: str | Path | None = None) -> Model: ...
+@overload
+def load_model(name: str | Path, architecture: str, *, registry: str | Path | None = None) -> PreTrainedModel: ...
 def load_model(
-    name: str | Path, architecture: type[PreTrainedModel] = EIT, *, registry: str | Path | None = None
+    name: str | Path, architecture: type[PreTrainedModel] | str | None = None, *, registry: str | Path | None = None
 ) -> PreTrainedModel:
     """Return a pretrained model, in evaluation mode on the CPU.
 
@@ -35,12 +39,15 @@ def load_model(
         name: a folder with config.json and model.safetensors, the output folder of `foundation pretrain`, the name of a
             checkpoint that ships or stands in a registry file, ``models:/name@alias``, ``hf://org/name@revision``, or
             any fsspec URL (``s3://...``); see `foundation.hub.checkpoint_resolver`.
-        architecture: of the model: `EIT`, or one that an objective brings (`PopulationMLP`, `SwapVAEModel`).
+        architecture: of the model: `EIT`; one that an objective brings (`PopulationMLP`, `SwapVAEModel`); or a class of
+            one's own, or its name (``mylab.models:Rates``). None: EIT, or the class that the checkpoint names, if
+            somebody here has named it too (see `foundation.common.extensions.trusted_names`).
         registry: a lab's own registry file.
 
     Raises:
         CheckpointError: if there is none, it cannot be fetched, it is damaged, it has another digest than is pinned, or
-            it is of another architecture.
+            it is of another architecture, or of a class that nobody here has named.
+        ConfigError: if ``architecture`` names a class that cannot be imported.
 
     Example:
         >>> import tempfile
@@ -51,7 +58,9 @@ def load_model(
         8
     """
     folder = resolve(name, registry).folder
-    kind, needed = read_config(folder).get("model_type"), architecture.config_class.model_type
+    given = read_config(folder)
+    architecture = _architecture(architecture, given.get(CLASS), _shown(name), folder)
+    kind, needed = given.get("model_type"), architecture.config_class.model_type
     if kind != needed:
         raise CheckpointError(
             f"{_shown(name)} holds a model of type {kind!r}, and {needed!r} is needed: give a checkpoint of that "
@@ -71,6 +80,29 @@ def load_model(
             f"{_shown(name)} does not fit its config.json: {', '.join(wrong[:5])} ({len(wrong)} weights)"
         )
     return model.eval()
+
+
+def _architecture(
+    asked: type[PreTrainedModel] | str | None, path: Any, shown: str, folder: Path
+) -> type[PreTrainedModel]:
+    """The class of a checkpoint.
+
+    Args:
+        asked: the class that the caller wants, or its name; None: the checkpoint's own.
+        path: what config.json says, ``module:Class``; None: it is one of ours.
+        shown: name of the checkpoint, for messages.
+        folder: of the checkpoint.
+    """
+    if isinstance(asked, str):
+        asked = model_class(asked, "architecture")
+    if asked is not None:
+        return asked
+    if path is None:
+        return EIT
+    found: type[PreTrainedModel] = trusted_class("model", path, shown, folder)
+    check_architecture(found, f"{shown} holds a model of class {path!r}")
+    register(found)
+    return found
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from foundation.common.processes.environment import name_accelerator
 from foundation.models.config import EITConfig
 from foundation.models.eit import EIT, EITOutput
+from foundation.models.encoder import Encoder, EncoderConfig, ModelCost
 from foundation.models.learning_rates import param_groups
 from foundation.models.population_mlp import PopulationMLP, PopulationMLPConfig
 from foundation.models.swap_vae_network import SwapVAEConfig, SwapVAEModel
@@ -13,6 +14,9 @@ __all__ = [
     "EIT",
     "EITConfig",
     "EITOutput",
+    "Encoder",
+    "EncoderConfig",
+    "ModelCost",
     "PopulationMLP",
     "PopulationMLPConfig",
     "SwapVAEConfig",

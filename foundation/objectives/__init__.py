@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from foundation.objectives.neurpir import NeurPIR
     from foundation.objectives.nuclr import NuCLR
     from foundation.objectives.objective_settings import ObjectiveSettings
+    from foundation.objectives.parts.objective_cost import ObjectiveCost, StepRows
+    from foundation.objectives.parts.rows import check_rows, counted_units, embed_rows
     from foundation.objectives.swap_vae import SwapVAE
     from foundation.objectives.vicreg import VICReg
 
@@ -41,7 +43,9 @@ __all__ = [
     "NuCLRSettings",
     "OBJECTIVES",
     "Objective",
+    "ObjectiveCost",
     "ObjectiveSettings",
+    "StepRows",
     "SwapVAE",
     "SwapVAESettings",
     "VICReg",
@@ -49,6 +53,9 @@ __all__ = [
     "VICRegWeights",
     "WeightedSum",
     "build_objective",
+    "check_rows",
+    "counted_units",
+    "embed_rows",
     "objective_cost",
     "own_model",
 ]
@@ -74,6 +81,8 @@ __getattr__ = lazy_attributes(
         "foundation.objectives.neurpir": ["NeurPIR"],
         "foundation.objectives.nuclr": ["NuCLR"],
         "foundation.objectives.objective_settings": ["ObjectiveSettings"],
+        "foundation.objectives.parts.objective_cost": ["ObjectiveCost", "StepRows"],
+        "foundation.objectives.parts.rows": ["check_rows", "counted_units", "embed_rows"],
         "foundation.objectives.swap_vae": ["SwapVAE"],
         "foundation.objectives.vicreg": ["VICReg"],
     },

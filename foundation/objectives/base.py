@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,8 +13,14 @@ from foundation.data.augmentations import Augmentation, augment
 from foundation.data.batch import WindowBatch
 from foundation.data.steps.step import StepContext
 from foundation.data.steps.views import ViewSpec
+from foundation.objectives.method_settings import MethodSettings
 from foundation.objectives.parts.collapse import collapse_figures
 from foundation.objectives.parts.objective_cost import ObjectiveCost, StepRows
+
+
+@dataclass(frozen=True)
+class NoSettings(MethodSettings):
+    """Settings of an objective of one's own that has none."""
 
 
 class Objective(nn.Module):
@@ -21,13 +28,35 @@ class Objective(nn.Module):
 
     It is wrapped with the encoder in one module, so that DeepSpeed sees every parameter. Statistics are over the global
     batch: on N processes the loss is the one of the same windows on one process, and so are its gradients once they are
-    averaged over processes.
+    averaged over processes (`foundation.objectives.embed_rows` gives the embeddings of all processes).
+
+    An objective of one's own is a subclass that is made as ``Class(settings, dim, model)`` and defines `view_spec` and
+    `losses`; `after_step` and `cost` are optional. ``--objective.name mylab.losses:Class`` trains it, and its
+    ``settings_class`` says what ``objective.settings`` may hold.
 
     Attributes:
         stream: ``units`` or ``population``, whose tokens it counts the lengths of its views in.
+        settings_class: dataclass of the settings of an objective of one's own.
+
+    Example:
+        >>> import numpy as np
+        >>> from foundation.data import pad_windows
+        >>> from foundation.models import EIT, EITConfig
+        >>> class Alike(Objective):
+        ...     # two segments of a unit have one embedding, which collapses: an example and no more
+        ...     def __init__(self, settings, dim, model=None):
+        ...         super().__init__()
+        ...     view_spec = ViewSpec(views=2, min_tokens=2, max_tokens=4)
+        ...     def losses(self, model, views, context):
+        ...         a_BND, b_BND = (model(**view.model_inputs()).z_BND for view in views)
+        ...         return {"loss": (a_BND - b_BND).square().mean()}, a_BND.flatten(0, 1)
+        >>> view = pad_windows([np.ones((3, 8))], bin_widths=[0.1], starts=[0.0], modalities=[0], bins_per_token=4)
+        >>> sorted(Alike(NoSettings(), dim=16)(EIT(EITConfig(dim=16, heads=2)), [view, view]))
+        ['loss', 'rankme', 'rows', 'similarity', 'std']
     """
 
     stream = "units"
+    settings_class: type = NoSettings
 
     @classmethod
     def cost(cls, settings: Any, dim: int, patch: int, rows: StepRows) -> ObjectiveCost:
@@ -46,7 +75,7 @@ class Objective(nn.Module):
 
     @property
     def view_spec(self) -> ViewSpec:
-        """The views that it asks of the data."""
+        """The views that it asks of the data; a property, or an attribute of the class."""
         raise NotImplementedError
 
     @property
@@ -57,7 +86,16 @@ class Objective(nn.Module):
     def losses(
         self, model: nn.Module, views: list[WindowBatch], context: StepContext
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """Named terms, ``loss`` among them, and ``(M, D)`` embeddings of the global batch to watch for collapse."""
+        """Return named terms, and ``(M, D)`` embeddings of the global batch to watch for collapse.
+
+        Args:
+            model: the encoder.
+            views: one batch per view of `view_spec`, then one per candidate; row b of each shows the same units.
+            context: whose windows these are, and random numbers for them (``context.draws``).
+
+        Returns:
+            Scalars by name, ``loss`` among them with a gradient; the others are logged.
+        """
         raise NotImplementedError
 
     def after_step(self, model: nn.Module, progress: float) -> None:
@@ -81,6 +119,8 @@ class Objective(nn.Module):
         # Counts come as small integers; augmentations and sums over them need real numbers.
         views = [view if view.x_BNT.is_floating_point() else view.cast() for view in views]
         terms, z_MD = self.losses(model, views, context)
+        if "loss" not in terms:
+            raise ConfigError(f"losses of {type(self).__name__} gave {', '.join(terms) or 'nothing'}: expected 'loss'")
         return terms | collapse_figures(z_MD)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from torch import nn
 from transformers import AutoModel
 
 from foundation.common.errors import ConfigError
+from foundation.common.extensions.named_classes import find_class, plain_failure, short_name
+from foundation.common.work import Work
+from foundation.data.steps.views import ViewSpec
 from foundation.objectives.base import Objective
 from foundation.objectives.combined import OwnWindowsSum, WeightedSum
 from foundation.objectives.masked import Masked
@@ -16,7 +19,7 @@ from foundation.objectives.myow import BYOL, MYOW
 from foundation.objectives.ndt import NDT
 from foundation.objectives.neurpir import NeurPIR
 from foundation.objectives.nuclr import NuCLR
-from foundation.objectives.objective_settings import SETTINGS_OF, ObjectiveSettings
+from foundation.objectives.objective_settings import ObjectiveSettings
 from foundation.objectives.parts.objective_cost import ObjectiveCost, StepRows
 from foundation.objectives.swap_vae import SwapVAE
 from foundation.objectives.vicreg import VICReg
@@ -31,6 +34,20 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "nuclr": NuCLR,
     "masked": Masked,
 }
+
+
+def objective_class(name: str) -> type[Objective]:
+    """Return the class of an objective: a shipped one by its name, or one's own.
+
+    Raises:
+        ConfigError: if one's own cannot be imported, or is no objective.
+
+    Example:
+        >>> objective_class("vicreg").__name__
+        'VICReg'
+    """
+    found: type[Objective] = OBJECTIVES.get(name) or find_class("objective", name, "objective.name")
+    return found
 
 
 def own_model(settings: ObjectiveSettings) -> nn.Module | None:
@@ -52,33 +69,64 @@ def build_objective(
     """
 
     def build(name: str) -> Objective:
-        kind: Any = OBJECTIVES[name]
-        made: Objective = kind(getattr(settings, SETTINGS_OF[name]), dim, model)
+        kind: Any = objective_class(name)
+        if name in OBJECTIVES:
+            shipped: Objective = kind(settings.of(name), dim, model)
+            return shipped
+        with plain_failure(f"objective.name is {name!r}, which cannot be made"):
+            made: Objective = kind(settings.of(name), dim, model)
+            if not isinstance(made.view_spec, ViewSpec):
+                raise ConfigError(f"{name!r} has view_spec {made.view_spec!r}: expected a foundation.data.ViewSpec")
         return made
 
     if not settings.weights:
         return build(settings.name)
-    parts = {name: build(name) for name in settings.weights}
+    weights, parts = settings.weights, {name: build(name) for name in settings.weights}
+
+    def summed(names: Iterable[str]) -> WeightedSum:
+        return WeightedSum({short_name(n): parts[n] for n in names}, {short_name(n): weights[n] for n in names})
+
     if not own_windows:
-        return WeightedSum(parts, settings.weights)
+        return summed(parts)
     shared = [name for name in parts if name not in own_windows]
     groups = {"": shared} | {name: [name] for name in parts if name in own_windows}
-    return OwnWindowsSum(
-        {
-            windows: WeightedSum({n: parts[n] for n in names}, {n: settings.weights[n] for n in names})
-            for windows, names in groups.items()
-        }
+    return OwnWindowsSum({windows: summed(names) for windows, names in groups.items()})
+
+
+def has_cost(kind: type[Objective]) -> bool:
+    """Return whether an objective has a cost model."""
+    return getattr(kind.cost, "__func__", None) is not Objective.cost.__func__  # type: ignore[attr-defined]
+
+
+def unknown_cost(objective: Objective) -> ObjectiveCost:
+    """Return what can be told of an objective without a cost model: its views and weights; all else is NaN."""
+    views = tuple(range(objective.view_spec.views))
+    sizes = {True: 0, False: 0}
+    for parameter in objective.parameters():
+        sizes[parameter.requires_grad] += parameter.numel()
+    of_units, nan = objective.stream == "units", float("nan")
+    return ObjectiveCost(
+        trained=views if of_units else (),
+        population=() if of_units else views,
+        parameters=sizes[True],
+        frozen=sizes[False],
+        work=Work(nan, nan, nan),
+        gathered=nan,
+        held=nan,
     )
 
 
-def objective_cost(settings: ObjectiveSettings, dim: int, patch: int, rows: StepRows) -> ObjectiveCost:
-    """Return the cost of a run's objective in one step.
+def objective_cost(
+    settings: ObjectiveSettings, dim: int, patch: int, rows: StepRows, built: Objective | None = None
+) -> ObjectiveCost:
+    """Return the cost of a run's objective in one step; NaN for what is not known of one without a cost model.
 
     Args:
         settings: of the objective.
         dim: features D of an embedding.
         patch: bins of a token.
         rows: of a step.
+        built: the objective itself, whose views and weights are counted where it has no cost model.
 
     Raises:
         ConfigError: if the objective brings its own encoder: the cost model is of EIT.
@@ -87,10 +135,15 @@ def objective_cost(settings: ObjectiveSettings, dim: int, patch: int, rows: Step
         raise ConfigError(
             f"objective.name is {settings.title!r}, which brings its own encoder: only EIT can be planned"
         )
-    parts = [
-        OBJECTIVES[name].cost(getattr(settings, SETTINGS_OF[name]), dim, patch, rows)
-        for name in settings.weights or [settings.name]
-    ]
+    parts: list[ObjectiveCost] = []
+    for name in settings.weights or [settings.name]:
+        kind = objective_class(name)
+        own: Any = built.parts[short_name(name)] if isinstance(built, WeightedSum) else built
+        if has_cost(kind) or own is None:
+            with plain_failure(f"objective.name is {name!r}, whose cost cannot be told"):
+                parts.append(kind.cost(settings.of(name), dim, patch, rows))
+        else:
+            parts.append(unknown_cost(own))
     whole = parts[0]
     for part in parts[1:]:
         whole += part

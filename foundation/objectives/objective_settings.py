@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Any
 
 from foundation.common.errors import ConfigError
-from foundation.common.settings.setting_limits import Limited, one_of
+from foundation.common.extensions.named_classes import (
+    allowed_forms,
+    find_class,
+    is_class_name,
+    short_name,
+)
+from foundation.common.settings.own_settings import read_own_settings
+from foundation.common.settings.setting_limits import Limited
 from foundation.objectives.method_settings import (
     MaskedSettings,
-    MethodSettings,
     MYOWSettings,
     NDTSettings,
     NeurPIRSettings,
@@ -32,13 +38,19 @@ SETTINGS_OF = {
 }
 
 
+def _none() -> None:
+    """What settings of an objective of one's own say that are a plain dataclass: any model and population fit."""
+
+
 @dataclass(frozen=True)
 class ObjectiveSettings(Limited):
     """Which objective, and its settings.
 
     Args:
-        name: one of the names below, or ``byol`` (MYOW without mined views).
+        name: one of the names below, ``byol`` (MYOW without mined views), or an objective of one's own: a class as
+            ``mylab.losses:Contrast`` or ``losses.py:Contrast``, or the entry point of an installed package.
         weights: name -> weight; if given, their weighted sum is the objective instead of ``name``.
+        settings: settings of an objective of one's own; where several objectives are summed, name -> its settings.
         neurpir: settings of NeurPIR.
         vicreg: settings of VICReg.
         myow: settings of MYOW and BYOL.
@@ -51,8 +63,9 @@ class ObjectiveSettings(Limited):
         ConfigError: if there is no objective of that name, or a weight is impossible.
     """
 
-    name: Annotated[str, one_of(*sorted(SETTINGS_OF))] = "neurpir"
+    name: str = "neurpir"
     weights: dict[str, float] | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
     neurpir: NeurPIRSettings = field(default_factory=NeurPIRSettings)
     vicreg: VICRegSettings = field(default_factory=VICRegSettings)
     myow: MYOWSettings = field(default_factory=MYOWSettings)
@@ -63,36 +76,61 @@ class ObjectiveSettings(Limited):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._check_names()
         if self.weights is None:
             return
         if not self.weights:
             raise ConfigError("weights is empty: give name: weight for each objective, or null")
         for name, weight in self.weights.items():
-            if name not in SETTINGS_OF:
-                raise ConfigError(f"weights names {name!r}: allowed are {', '.join(sorted(SETTINGS_OF))}")
             if not 0 < weight < math.inf:
                 raise ConfigError(f"weights.{name} is {weight}: a finite number above 0, or leave it out")
-        alone = [name for name in self.weights if self._of(name).own_config() is not None]
+        alone = [name for name in self.weights if name in SETTINGS_OF and self.of(name).own_config() is not None]
         if alone and len(self.weights) > 1:
             raise ConfigError(
                 f"weights names {alone[0]}, which brings its own encoder: it cannot be summed with others"
             )
 
-    def _of(self, name: str) -> MethodSettings:
-        settings: MethodSettings = getattr(self, SETTINGS_OF[name])
-        return settings
+    def _check_names(self) -> None:
+        """Raise unless each name is a shipped one or has the form of a class; nothing is imported."""
+        if not self.name:
+            raise ConfigError("name is '': expected one objective")
+        names = [self.name, *(self.weights or ())]
+        for name in names:
+            if name not in SETTINGS_OF and not is_class_name("objective", name):
+                allowed = f"one of {', '.join(sorted(SETTINGS_OF))}, {allowed_forms('objective')}"
+                raise ConfigError(f"{'name is' if name == self.name else 'weights names'} {name!r}: {allowed}")
+        short = [short_name(name) for name in self.weights or ()]
+        if len(set(short)) < len(short):
+            raise ConfigError(f"weights names {', '.join(self.weights or ())}: expected classes of different names")
+        own = [name for name in self.weights or [self.name] if name not in SETTINGS_OF]
+        wrong = [key for key in self.settings if key not in own] if self.weights else [] if own else list(self.settings)
+        if wrong:
+            where = f"one of {', '.join(own)}" if own else "nothing, as settings of shipped objectives have their names"
+            raise ConfigError(f"settings has {wrong[0]!r}: expected {where}")
+
+    def of(self, name: str) -> Any:
+        """Return the settings of one of the objectives; the class of one's own is imported for them.
+
+        Raises:
+            ConfigError: if it cannot be, or has no such settings.
+        """
+        if name not in SETTINGS_OF:
+            kind = find_class("objective", name, "objective.name")
+            given = self.settings.get(name, {}) if self.weights else self.settings
+            return read_own_settings(kind, given, "objective.settings")
+        return getattr(self, SETTINGS_OF[name])
 
     def own_config(self) -> Any:
         """Return the configuration of the encoder that the objective brings; None: any model fits."""
-        return self._of(next(iter(self.weights or [self.name]))).own_config()
+        return getattr(self.of(next(iter(self.weights or [self.name]))), "own_config", _none)()
 
     def own_units(self) -> dict[str, int]:
         """Return the units of the one population that the objective is made for, by setting; empty: any."""
-        keys = [SETTINGS_OF[name] for name in self.weights or [self.name]]
-        found = {key: getattr(self, key).own_units() for key in keys}
+        names = self.weights or [self.name]
+        found = {SETTINGS_OF.get(n, "settings"): getattr(self.of(n), "own_units", _none)() for n in names}
         return {f"{key}.units": units for key, units in found.items() if units is not None}
 
     @property
     def title(self) -> str:
         """Its name, or those of the sum."""
-        return " + ".join(self.weights) if self.weights else self.name
+        return " + ".join(map(short_name, self.weights or [self.name]))

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from foundation.common.errors import FoundationError
+from foundation.common.extensions.search_folders import inherited
 from foundation.common.output.progress import Progress
 from foundation.common.processes.ray_cluster import ray_cluster
 from foundation.sweep.power_law import fit_with_intervals
 from foundation.sweep.sweep_outcome import Outcome
 from foundation.sweep.sweep_page import write_page
 from foundation.sweep.sweep_settings import SweepSettings
-from foundation.sweep.sweep_trial import Measured, Trial, digest_of, measure, prepare, read, trials, write
+from foundation.sweep.sweep_trial import Measured, Trial, digest_of, measure_in_worker, prepare, read, trials, write
 
 
 def sweep(settings: SweepSettings) -> Outcome:
@@ -51,14 +52,14 @@ def _take(settings: SweepSettings, left: list[Trial], folder: Path) -> None:
         ray_cluster(settings.workers, settings.address) as ray,
         Progress(len(left), "sweep", unit="trial") as progress,
     ):
-        remote = ray.remote(num_cpus=1, num_gpus=settings.gpus, max_retries=0)(measure)
+        remote = ray.remote(num_cpus=1, num_gpus=settings.gpus, max_retries=0)(measure_in_worker)
         waiting, failed = deque(left), []
         running: dict[Any, Trial] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < (settings.workers or len(left)):
                     trial = waiting.popleft()
-                    running[remote.remote(settings, trial)] = trial
+                    running[remote.remote(settings, trial, inherited())] = trial
                 [done], _ = ray.wait(list(running), num_returns=1)
                 trial = running.pop(done)
                 try:

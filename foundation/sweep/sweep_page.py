@@ -52,7 +52,7 @@ def render(outcome: Outcome, shown: str) -> str:
     losses, seeds = [m.loss for m in measured], len(settings.seeds)
     told = {name: value for name, value in asdict(settings).items() if name not in PLACES}
     names = list(settings.objective.weights or [settings.objective.name])
-    kept = {"name", "weights"} | {SETTINGS_OF[name] for name in names}
+    kept = {"name", "weights"} | {SETTINGS_OF.get(name, "settings") for name in names}
     told["objective"] = {key: value for key, value in told["objective"].items() if key in kept}
     limits = LIMITS.format(
         least=min(sizes), most=max(sizes), few=min(amounts), many=max(amounts),

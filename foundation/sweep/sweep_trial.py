@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from foundation.common.digests import json_digest
 from foundation.common.errors import ConfigError, FoundationError
+from foundation.common.extensions.search_folders import inherit
 from foundation.common.files.jsonl_results import SUFFIX, put_result, read_results
 from foundation.common.private_names import whole_shape
 from foundation.store.catalog import Catalog
@@ -92,7 +94,7 @@ def prepare(settings: SweepSettings, trial: Trial) -> tuple[PretrainSettings, Ca
             f"recordings names {trial.recordings}: at most {len(training)}, which are there and not held out"
         )
     chosen = training.records[: trial.recordings]
-    seconds = settings.data.bin_widths[0] * settings.model.patch_length
+    seconds = settings.data.bin_widths[0] * settings.model.with_dim(trial.width).config().patch_length
     tokens = round(sum((chosen.numbers("n_units") * chosen.numbers("duration")).tolist()) / seconds)
     steps = max(2, round(settings.passes * tokens / settings.data.tokens_per_step))
     runs = Path(settings.runs or Path(settings.output) / "runs")
@@ -107,7 +109,7 @@ def prepare(settings: SweepSettings, trial: Trial) -> tuple[PretrainSettings, Ca
         log_every=max(1, steps // 10),
         tracking_uri=settings.tracking_uri,
         experiment="sweep",
-        model=replace(settings.model, dim=trial.width),
+        model=settings.model.with_dim(trial.width),
         data=settings.data,
         objective=settings.objective,
         optimizer=replace(settings.optimizer, warmup_steps=max(1, steps // 10)),
@@ -143,6 +145,12 @@ def measure(settings: SweepSettings, trial: Trial) -> Measured:
     seconds = round(time.perf_counter() - began, 1)
     held_out = len(catalog) - trial.recordings
     return Measured(trial, parameters, tokens, held_out, run.steps, loss, seconds, digest_of(run, catalog))
+
+
+def measure_in_worker(settings: SweepSettings, trial: Trial, told: Mapping[str, str]) -> Measured:
+    """Measure a trial in a process of Ray, which is told where classes of one's own are searched."""
+    inherit(told)
+    return measure(settings, trial)
 
 
 def write(folder: Path, measured: Measured) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated, Any
 
 from foundation.common.errors import ConfigError
+from foundation.common.extensions.named_classes import allowed_forms, is_class_name
+from foundation.common.lazy import named
 from foundation.common.settings.renamed_settings import former_names
 from foundation.common.settings.setting_checks import check_local, check_shape
 from foundation.common.settings.setting_limits import (
@@ -23,14 +25,18 @@ from foundation.common.settings.setting_limits import (
 from foundation.data.steps.data_settings import WINDOWS, DataSettings
 from foundation.objectives.objective_settings import ObjectiveSettings
 
+EIT_NAME = "eit"
 HOST = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(@[A-Za-z0-9_][A-Za-z0-9_.-]*)?$")
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Shape of the EIT; see `EITConfig`.
+    """Shape of the EIT (see `EITConfig`), or a model of one's own (see `foundation.models.encoder`).
 
     Args:
+        name: ``eit``, or a model of one's own: a class as ``mylab.models:Rates`` or ``models.py:Rates``, or the entry
+            point of an installed package.
+        settings: of a model of one's own: arguments of its configuration; all settings below are of EIT.
         dim: features of a token.
         heads: attention heads; ``dim / heads`` must be even.
         individual_layers: layers that see one unit alone, over time.
@@ -55,6 +61,8 @@ class ModelSettings:
         causal: the population stream sees nothing of the future.
     """
 
+    name: str = EIT_NAME
+    settings: dict[str, Any] = field(default_factory=dict)
     dim: int = 64
     heads: int = 4
     individual_layers: int = 2
@@ -77,13 +85,59 @@ class ModelSettings:
     causal: bool = False
 
     def __post_init__(self) -> None:
-        check_shape(**asdict(self))
+        check_shape(**self.shape())
+        if self.name == EIT_NAME:
+            if self.settings:
+                raise ConfigError(
+                    f"model.settings has {', '.join(self.settings)}: expected none for eit, set in model.*"
+                )
+            return
+        if not is_class_name("model", self.name):
+            raise ConfigError(f"model.name is {self.name!r}: expected eit, {allowed_forms('model')}")
+        given = [f.name for f in fields(self) if f.name in self.shape() and getattr(self, f.name) != f.default]
+        if given:
+            raise ConfigError(
+                f"model.{given[0]} is {getattr(self, given[0])!r} and model.name {self.name!r}: a setting of EIT; give "
+                f"model.settings.{given[0]} if that model has one"
+            )
+
+    def shape(self) -> dict[str, Any]:
+        """Return the settings of EIT."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("name", "settings")}
+
+    def with_dim(self, dim: int) -> ModelSettings:
+        """Return the same model with embeddings of so many features."""
+        if self.is_own:
+            return replace(self, settings={**self.settings, "dim": dim})
+        return replace(self, dim=dim)
+
+    @property
+    def is_own(self) -> bool:
+        """True if the model is one's own and no EIT."""
+        return self.name != EIT_NAME
 
     def config(self) -> Any:
-        """Return the model's own configuration, an `EITConfig`, whose module takes seconds to import."""
+        """Return the model's own configuration, an `EITConfig` or that of one's own; imports take seconds.
+
+        Raises:
+            ConfigError: if a class of one's own cannot be imported, or has no such settings.
+        """
+        if self.is_own:
+            return named("foundation.models.encoder:own_config")(self.name, self.settings)
         from foundation.models.config import EITConfig
 
-        return EITConfig(**asdict(self))
+        return EITConfig(**self.shape())
+
+    def build(self) -> Any:
+        """Return the model with random weights.
+
+        Raises:
+            ConfigError: as `config`, or if a model of one's own cannot be made.
+        """
+        config = self.config()
+        if self.is_own:
+            return named("foundation.models.encoder:own_model_of")(self.name, config)
+        return named("foundation.models.eit:EIT")(config)
 
 
 @dataclass(frozen=True)
@@ -369,8 +423,14 @@ class PretrainSettings(Limited):
             del whole["model"]["tokens"]
         if self.objective.neurpir.loss == "vicreg":
             del whole["objective"]["neurpir"]["loss"], whole["objective"]["neurpir"]["temperature"]
+        if not self.model.is_own:
+            del whole["model"]["name"], whole["model"]["settings"]
+        if not self.objective.settings:
+            del whole["objective"]["settings"]
         if "masked" not in (self.objective.weights or [self.objective.name]):
             del whole["objective"]["masked"]
+        if not self.data.sampler.name:
+            del whole["data"]["sampler"]
         if not self.data.held_out_time:
             del whole["data"]["held_out_time"], whole["data"]["held_out_gap"]
         if not self.data.own_windows:

@@ -153,6 +153,8 @@ def read_nwb(
     notes = Notes() if notes is None else notes
     with opened_nwb(path, content, notes) as nwb:
         read = _read(nwb, recipe, strict, source, namespace, notes, sorter)
+        if isinstance(read, Recording):
+            read = recipe.amended(read, nwb) or NoActivity(path, "", "its recipe leaves it out")
         leave_the_rest(nwb, notes)
     refuse_changed(path, before)
     return read

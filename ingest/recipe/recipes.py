@@ -9,18 +9,22 @@ the recipe that it extends.
 from __future__ import annotations
 
 import copy
+import hashlib
+import inspect
 import typing
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from foundation.common.digests import json_digest
-from foundation.common.errors import ConfigError
+from foundation.common.errors import ConfigError, SourceError
+from foundation.common.extensions.named_classes import find_class, is_class_name, plain_failure
 from foundation.common.settings.command import parse_mapping
 from foundation.common.settings.renamed_settings import current_names, former_names
 from foundation.common.settings.resources import config_names, find_config
+from foundation.store import Recording
 from ingest.recipe.recipe_rules import (
     ActivityRules,
     BehaviorRules,
@@ -95,16 +99,56 @@ class Recipe:
                 del here[name]
         return json_digest([READER_VERSION, rules])[:16]
 
+    def amended(self, recording: Recording, nwb: Any) -> Recording | None:
+        """Return the recording as it is stored: as it was read. Recipes in Python change it; see `CodedRecipe`."""
+        return recording
+
+
+@dataclass(frozen=True)
+class CodedRecipe(Recipe):
+    """The rules of a recipe in Python, and where its class is; see `ingest.recipe.own_recipe.OwnRecipe`.
+
+    Args:
+        name: of the class, as ``recipe`` has it.
+        source: sha256 of the file of the class.
+    """
+
+    name: str = ""
+    source: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits: equal rules and equal Python, equal digest."""
+        rules = Recipe(**{f.name: getattr(self, f.name) for f in fields(Recipe)})
+        return json_digest([rules.digest, self.source])[:16]
+
+    def amended(self, recording: Recording, nwb: Any) -> Recording | None:
+        """Return what the class makes of a recording; None: the file is left out.
+
+        Raises:
+            SourceError: if the class fails, or gives something else.
+        """
+        try:
+            with plain_failure(f"recipe {self.name} fails"):
+                found = find_class("recipe", self.name, "recipe")().amend(recording, nwb)
+        except ConfigError as error:
+            raise SourceError(str(error)) from error
+        if found is not None and not isinstance(found, Recording):
+            raise SourceError(f"recipe {self.name} gave {type(found).__name__}: expected a Recording, or None")
+        return found
+
 
 def load_recipe(name: str | Path) -> Recipe:
     """Read a recipe.
 
     Args:
-        name: a YAML file, or the name of a shipped recipe such as ``default``.
+        name: a YAML file, the name of a shipped recipe such as ``default``, or a class of one's own (`OwnRecipe`).
 
     Raises:
         ConfigError: if there is no such recipe, or a key, a type or a value in it is wrong.
     """
+    if is_class_name("recipe", str(name)):
+        return _coded(str(name))
     path = find_config(name, "recipes")
     try:
         content = _content(path)
@@ -112,6 +156,21 @@ def load_recipe(name: str | Path) -> Recipe:
         return _parsed(content)
     except ConfigError as error:
         raise ConfigError(f"recipe {path}: {error}") from error
+
+
+def _coded(name: str) -> CodedRecipe:
+    """The recipe of a class of one's own.
+
+    Raises:
+        ConfigError: if the class cannot be imported, or is no recipe.
+    """
+    kind = find_class("recipe", name, "recipe")
+    with plain_failure(f"recipe is {name!r}, which cannot be made"):
+        rules = load_recipe(kind().extends)
+    file = inspect.getsourcefile(kind)
+    assert file is not None  # a class that was imported from a file
+    given = {f.name: getattr(rules, f.name) for f in fields(Recipe)}
+    return CodedRecipe(**given, name=name, source=hashlib.sha256(Path(file).read_bytes()).hexdigest())
 
 
 def _parsed(content: Any) -> Recipe:

@@ -23,8 +23,9 @@ class IngestSettings(Limited):
     Args:
         input: a file, a folder, a glob, an fsspec URL of NWB files, or ``dandi://<archive>/<dandiset>[@version][/path]``.
         store: the store's folder or fsspec URL; made if it is not there.
-        recipe: which column, table or series means what: a shipped recipe's name or a YAML file. ``auto`` takes the
-            shipped recipe that was written for the dandiset, or else ``default``.
+        recipe: which column, table or series means what: a shipped recipe's name, a YAML file, or a class of one's own
+            (``mylab.recipes:Class``, ``recipes.py:Class``, or an entry point). ``auto`` takes the shipped recipe that
+            was written for the dandiset, or else ``default``.
         strict: refuse recordings with spike times that would otherwise be mended (sorted, or dropped).
         filters: which assets are taken, decided before their bytes are read.
         keep: which recordings are kept, decided when they have been read.

@@ -16,6 +16,7 @@ import yaml
 
 from foundation.common.credentials import holds_secret
 from foundation.common.errors import ConfigError
+from foundation.common.extensions.named_classes import is_class_name
 from foundation.common.files.locks import write_whole
 from foundation.common.settings.resources import find_config
 from ingest.run.ingest_settings import AUTO, IngestSettings
@@ -69,7 +70,13 @@ def run_on_cluster(settings: IngestSettings, cluster: str) -> Shipped:
 def _write(settings: IngestSettings, folder: Path) -> list[Path]:
     """The settings as YAML, and the recipe if it is a file of one's own, under names of their content."""
     files: list[Path] = []
-    if settings.recipe != AUTO:
+    if is_class_name("recipe", settings.recipe):  # of a package that the cluster has too
+        if ".py:" in settings.recipe:
+            raise ConfigError(
+                f"recipe is {settings.recipe!r} and cluster is given: expected a class of a package that is "
+                "installed on the cluster, such as mylab.recipes:Class, or a YAML file"
+            )
+    elif settings.recipe != AUTO:
         recipe = find_config(settings.recipe, "recipes")
         copy = folder / f"foundation-recipe-{_short(recipe.read_bytes())}.yaml"
         shutil.copyfile(recipe, copy)

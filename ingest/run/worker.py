@@ -15,6 +15,7 @@ import numpy as np
 
 from foundation.common.credentials import without_secrets, without_secrets_in_url
 from foundation.common.errors import FoundationError
+from foundation.common.extensions.search_folders import inherit, inherited
 from foundation.common.output.printable import printable
 from foundation.store import (
     Interval,
@@ -56,6 +57,7 @@ class Work:
         access: how bytes are read.
         timeout: seconds for an asset, and one more for each megabyte; then the process ends itself.
         sort: how voltage is sorted, in files without units; None leaves them as needing sorting.
+        told: where classes of one's own are searched, for processes that do not inherit it.
     """
 
     store: str
@@ -65,11 +67,13 @@ class Work:
     access: AccessSettings = field(default_factory=AccessSettings)
     timeout: float = 600.0
     sort: SortSettings | None = None
+    told: dict[str, str] = field(default_factory=inherited)
 
     def __call__(self, asset: Asset) -> Receipt:
         """The asset's receipt, whatever happens; only a process that dies or runs out of memory gives none."""
         began = time.monotonic()
         METER.reset()
+        inherit(self.told)
         # Damaged files can send HDF5 into an endless loop that no exception reaches: this ends the process.
         with suppress(OSError):  # without Ray, standard error may be no file, and then nothing ends the process
             faulthandler.dump_traceback_later(self.timeout + asset.size / 1e6, exit=True)

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,12 @@ from jsonargparse import (  # type: ignore[attr-defined]
 
 from foundation.common.credentials import without_secrets
 from foundation.common.errors import ConfigError, FoundationError
+from foundation.common.extensions.search_folders import searching
 from foundation.common.output.printable import printable_lines
 from foundation.common.processes.environment import safe_path
 from foundation.common.processes.interrupts import StopRequests
 from foundation.common.settings.renamed_settings import current_key, current_names, kind_of
-from foundation.common.settings.resources import find_config
+from foundation.common.settings.resources import config_folder, find_config
 
 log = logging.getLogger("foundation")
 BAD_USAGE, FAILED, DONE = 2, 1, 0
@@ -44,6 +46,10 @@ KINDS = {
     "NoneType": "null",
 }
 OURS = "foundation"
+TRUST_HELP = (
+    "classes of models, as mylab.models:Model, or modules, as mylab, that a checkpoint may have imported "
+    "(docs/extend.md)"
+)
 
 
 class _Discreet(logging.Formatter):
@@ -81,6 +87,7 @@ def build_parser(program: str, function: Callable[..., Any], settings: type) -> 
     summary = (function.__doc__ or "").strip().split("\n\n")[0]
     parser = ArgumentParser(prog=program, description=summary, exit_on_error=False)
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file, or the name of a shipped config")
+    parser.add_argument("--trust", type=str | list[str], default=[], help=TRUST_HELP)
     parser.add_class_arguments(settings)
     return parser
 
@@ -98,14 +105,41 @@ def parse(parser: ArgumentParser, settings: type, arguments: list[str], first: s
         ConfigError: for an unknown key, a wrong type or an impossible value.
         SystemExit: after ``--help`` and ``--print_config``.
     """
+    return parse_command(parser, settings, arguments, first)[0]
+
+
+def parse_command(
+    parser: ArgumentParser, settings: type, arguments: list[str], first: str = ""
+) -> tuple[Any, list[Path], list[str]]:
+    """Return settings, and with them where a command looks for classes of one's own, and which it takes by name.
+
+    Arguments and errors are those of `parse`.
+
+    Returns:
+        The settings; the working folder and those of the YAML files that were given; the names of ``--trust``.
+    """
     try:
-        words = with_current_names(resolve_configs(spell_out(arguments, settings, first)), settings)
-        given: Namespace = parser.parse_args(words)
-        fields = parser.instantiate(given).as_dict()
+        spelled = resolve_configs(spell_out(arguments, settings, first))
+        folders = [Path.cwd(), *_folders_of_configs(spelled)]
+        with searching(folders):
+            given: Namespace = parser.parse_args(with_current_names(spelled, settings))
+            fields = parser.instantiate(given).as_dict()
     except (ArgumentError, TypeError, ValueError) as error:
         raise ConfigError(_one_line(error)) from error
     fields.pop("config", None)
-    return settings(**fields)
+    trust = fields.pop("trust", None) or []
+    names = trust.split(",") if isinstance(trust, str) else list(trust)
+    with searching(folders):
+        made = settings(**fields)
+    return made, folders, [name.strip() for name in names]
+
+
+def _folders_of_configs(words: list[str]) -> list[Path]:
+    """The folders of the user's own YAML files among the words of a command."""
+    files = [following for word, following in pairwise(words) if word == "--config"]
+    files += [word.removeprefix("--config=") for word in words if word.startswith("--config=")]
+    folders = [Path(file).resolve().parent for file in files]
+    return [folder for folder in folders if not folder.is_relative_to(config_folder().resolve())]
 
 
 def parse_mapping(settings: type, content: dict[str, Any]) -> Any:
@@ -235,7 +269,8 @@ def run_stage(
     """
     path = start_logging()
     try:
-        parsed = parse(build_parser(program, function, settings), settings, arguments, first)
+        parser = build_parser(program, function, settings)
+        parsed, folders, trust = parse_command(parser, settings, arguments, first)
     except SystemExit as stop:  # --help, --print_config
         return int(stop.code or 0) if not isinstance(stop.code, str) else BAD_USAGE
     except FoundationError as error:
@@ -243,7 +278,7 @@ def run_stage(
         return BAD_USAGE
     requests = StopRequests()
     try:
-        with requests, safe_path():
+        with requests, safe_path(), searching(folders, trust):
             result = function(parsed)
     except KeyboardInterrupt as stop:
         done = getattr(stop, "result", None)

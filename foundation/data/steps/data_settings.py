@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from foundation.common.errors import ConfigError
+from foundation.common.extensions.named_classes import allowed_forms, is_class_name
 from foundation.common.settings.setting_limits import Count, Limited, at_least, between
 
 WINDOWS = 3  # raised whenever a seed draws other windows than before: a run that was begun before does not go on
@@ -34,6 +35,29 @@ class OwnWindows(Limited):
 
 
 @dataclass(frozen=True)
+class SamplerSettings:
+    """A sampler of one's own: which recordings and which times windows are drawn from.
+
+    Args:
+        name: a subclass of `foundation.data.StepPlan` as ``mylab.sampling:Trials`` or ``sampling.py:Trials``, or the
+            entry point of an installed package; empty: `StepPlan` itself.
+        settings: of it, as its ``settings_class`` has them.
+
+    Raises:
+        ConfigError: if the name is none, or there are settings and no sampler of one's own.
+    """
+
+    name: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.name and not is_class_name("sampler", self.name):
+            raise ConfigError(f"data.sampler.name is {self.name!r}: expected {allowed_forms('sampler')}")
+        if self.settings and not self.name:
+            raise ConfigError(f"data.sampler.settings has {', '.join(self.settings)}: expected data.sampler.name too")
+
+
+@dataclass(frozen=True)
 class DataSettings(Limited):
     """Which windows a step draws.
 
@@ -52,6 +76,7 @@ class DataSettings(Limited):
         held_out_gap: seconds that windows keep from held-out time; null: the longest window of the recording.
         own_windows: name of an objective -> its own windows, where objectives are summed: those of seconds of single
             units, for example, beside those of whole populations. The others share the windows described above.
+        sampler: a sampler of one's own.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -68,6 +93,7 @@ class DataSettings(Limited):
     held_out_time: dict[str, list[list[float]]] = field(default_factory=dict)
     held_out_gap: Annotated[float | None, at_least(0)] = None
     own_windows: dict[str, OwnWindows] = field(default_factory=dict)
+    sampler: SamplerSettings = field(default_factory=SamplerSettings)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from foundation.common.errors import ConfigError, StoreError
+from foundation.common.extensions.named_classes import plain_failure
 from foundation.data.covariate_settings import SurroundSettings
 from foundation.data.steps.data_settings import DataSettings
 from foundation.data.steps.held_out_time import training_time
@@ -49,6 +51,14 @@ class Window:
 class StepPlan:
     """The sampler of pretraining: ``plan(step)`` is the global batch of a step, a function of seed and step alone.
 
+    A sampler of one's own is a subclass that overrides `chances` (how often a recording is drawn) or `times` (from
+    which time of it), and no more: ``--data.sampler.name mylab.sampling:Class`` trains with it. Both must give the same
+    whenever they are asked, as every process and every worker of a loader asks for itself.
+
+    Attributes:
+        settings_class: dataclass of the settings of a sampler of one's own, which `own` holds.
+        records: rows of the catalog, one a recording: ``records.texts("subject")``, ``records.numbers("n_units")``.
+
     Args:
         catalog: the recordings to draw from.
         settings: budget, bin widths and weights.
@@ -56,12 +66,23 @@ class StepPlan:
         bins_per_token: bins that make one token.
         seed: of everything drawn.
         spike_times: only recordings of spike times that are no coarser than a bin, as tokens of intervals need them.
+        own: settings of a sampler of one's own.
 
     Raises:
         ConfigError: if the budget cannot hold the least number of windows, or time is held out that leaves nothing of
             a recording, or together with surrounding information.
         StoreError: if no recording has a window that fits.
+
+    Example:
+        >>> class OneSubject(StepPlan):
+        ...     def chances(self, chance_R):
+        ...         return np.where(np.array(self.records.texts("subject")) == "mouse1", chance_R, 0.0)
+        >>> class Trials(StepPlan):
+        ...     def times(self, recording, observed):
+        ...         return recording.intervals["trials"] if "trials" in recording.intervals else observed
     """
+
+    settings_class: type | None = None
 
     def __init__(
         self,
@@ -72,7 +93,9 @@ class StepPlan:
         bins_per_token: int,
         seed: int,
         spike_times: bool = False,
+        own: Any = None,
     ) -> None:
+        self.own = own
         self.settings, self.spec, self.bins_per_token, self.seed = settings, spec, bins_per_token, seed
         self.surround: SurroundSettings | None = spec.surround
         self.steps_together: int | None = None
@@ -87,6 +110,7 @@ class StepPlan:
         self.recordings = tuple(catalog.ids)
         self._store = catalog.store
         self._domains: dict[int, Interval] = {}
+        self._times: dict[int, Interval] = {}  # of `times`
         self._tables: dict[int, dict[str, Interval]] = {}
         n_units_R, seconds_R, resolution_R, interval_R = (
             self._records.numbers(name) for name in ("n_units", "duration", "resolution", "longest_interval")
@@ -106,6 +130,7 @@ class StepPlan:
         fits_R = np.asarray(fits_RW.any(axis=1))
         self.left_out = self._records.select(~fits_R).texts("path")
         weight_R = np.where(fits_R & (n_units_R > 0), (n_units_R * seconds_R) ** settings.weight_power, 0.0)
+        weight_R = self._chosen(weight_R)
         if not weight_R.sum() > 0:
             raise StoreError(
                 f"none of the {len(catalog)} recordings holds a window of {spec.min_tokens} tokens at bin widths "
@@ -127,6 +152,47 @@ class StepPlan:
             budget=settings.tokens_per_step,
             seed=seed,
         )
+
+    @property
+    def records(self) -> CatalogRows:
+        """Rows of the catalog, one a recording."""
+        return self._records
+
+    def chances(self, chance_R: np.ndarray) -> np.ndarray:
+        """Return how often each recording is drawn, relative to the others; a sampler of one's own may say otherwise.
+
+        Args:
+            chance_R: ``(R,)`` by size (``weight_power``); 0 where no window fits.
+        """
+        return chance_R
+
+    def times(self, recording: StoredRecording, observed: Interval) -> Interval:
+        """Return the time that windows are drawn from; a sampler of one's own may take less than all.
+
+        Where no interval of it holds a window, the window begins with the longest and goes on beyond it.
+
+        Args:
+            recording: one of the store.
+            observed: its observed time, without what is held out.
+        """
+        return observed
+
+    def _chosen(self, weight_R: np.ndarray) -> np.ndarray:
+        """`chances`, checked; 0 where no window fits.
+
+        Raises:
+            ConfigError: unless it gives a finite number of 0 or more for each recording.
+        """
+        if type(self).chances is StepPlan.chances:
+            return weight_R
+        with plain_failure(f"chances of {type(self).__name__} fails"):
+            chosen_R = np.asarray(self.chances(weight_R.copy()), dtype=np.float64)
+        if chosen_R.shape != weight_R.shape or not np.isfinite(chosen_R).all() or (chosen_R < 0).any():
+            raise ConfigError(
+                f"chances of {type(self).__name__} gave {chosen_R}: expected {len(weight_R)} finite numbers of 0 or "
+                "more, one a recording"
+            )
+        return np.where(weight_R > 0, chosen_R, 0.0)
 
     def _hold_out(
         self, seconds_R: np.ndarray, interval_R: np.ndarray, token_W: np.ndarray, fits_RW: np.ndarray
@@ -288,7 +354,16 @@ class StepPlan:
     def _domain(self, index: int) -> Interval:
         if index not in self._domains:
             self._domains[index] = StoredRecording(self._store, self._records[index]).observed
-        return self._domains[index]
+        if type(self).times is not StepPlan.times and index not in self._times:
+            recording = StoredRecording(self._store, self._records[index])
+            with plain_failure(f"times of {type(self).__name__} fails for {recording.record.path}"):
+                times = self.times(recording, self._domains[index])
+            if not isinstance(times, Interval):
+                raise ConfigError(
+                    f"times of {type(self).__name__} gave {times!r}: expected a foundation.store.Interval"
+                )
+            self._times[index] = times if len(times) else self._domains[index]
+        return self._times.get(index, self._domains[index])
 
 
 def _fits(

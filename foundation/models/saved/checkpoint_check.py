@@ -94,7 +94,8 @@ def check_config(folder: Path, architecture: type[PreTrainedModel]) -> None:
     for key, name in _attention(given):
         if name not in (None, *ATTENTION):
             raise CheckpointError(f"{path}: {key} is {name!r}: expected one of {', '.join(ATTENTION)}")
-    check_numbers(path, given, shapes)
+    # A class of one's own may count what no weight has a size of, such as seconds; its weights are compared as ever.
+    check_numbers(path, given, shapes, LONGEST_TOKEN if given.get("foundation_class") else HARMLESS)
     try:
         config = architecture.config_class(**given)
         layers = int(getattr(config, "branches", 0))
@@ -104,7 +105,7 @@ def check_config(folder: Path, architecture: type[PreTrainedModel]) -> None:
             raise CheckpointError(f"{path}: widths has {len(config.widths)} layers for {len(shapes)} weights")
         with torch.device("meta"):
             wanted = {name: tuple(value.shape) for name, value in architecture(config).state_dict().items()}
-    except (ConfigError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+    except (ConfigError, TypeError, ValueError, RuntimeError, OverflowError, AttributeError) as error:
         raise CheckpointError(f"cannot build the model of {path}: {error}") from error
     if config.model_type == "eit":
         shapes = with_current_names(shapes)
@@ -113,18 +114,21 @@ def check_config(folder: Path, architecture: type[PreTrainedModel]) -> None:
         raise CheckpointError(f"{folder} does not fit its config.json: {', '.join(wrong[:5])} ({len(wrong)} weights)")
 
 
-def check_numbers(path: Path, given: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> None:
+def check_numbers(
+    path: Path, given: dict[str, Any], shapes: dict[str, tuple[int, ...]], harmless: int = HARMLESS
+) -> None:
     """Raise if a number of a config.json is larger than any size of the weights, or than their number.
 
     Args:
         path: of the config.json, for the error.
         given: what it says.
         shapes: of the weights.
+        harmless: numbers up to this are allowed whatever the weights.
 
     Raises:
         CheckpointError: naming the field.
     """
-    most = max([HARMLESS, len(shapes), *(size for shape in shapes.values() for size in shape)])
+    most = max([harmless, len(shapes), *(size for shape in shapes.values() for size in shape)])
     for key, number in _numbers(given):
         long = key == "population_patch_length" or (key == "patch_length" and given.get("tokens") == "intervals")
         if long and 0 <= number <= LONGEST_TOKEN:

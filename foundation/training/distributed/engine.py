@@ -86,7 +86,7 @@ def build_module(settings: PretrainSettings, log_rates: Mapping[str, torch.Tenso
         log_rates: recording id -> log rates of its units, which get rows in a model with a population stream.
     """
     torch.manual_seed(settings.seed)
-    model = own_model(settings.objective) or EIT(settings.model.config())
+    model: Any = own_model(settings.objective) or settings.model.build()
     if log_rates and isinstance(model, EIT):
         model.add_populations(log_rates)
     dim = getattr(model.config, "dim", settings.model.dim)

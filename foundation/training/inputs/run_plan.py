@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from foundation.common.extensions.named_classes import find_class
+from foundation.common.settings.own_settings import read_own_settings
 from foundation.data import StepPlan
-from foundation.data.steps.data_settings import DataSettings
+from foundation.data.steps.data_settings import DataSettings, SamplerSettings
 from foundation.data.steps.plans_in_turn import PlansInTurn
 from foundation.objectives import Objective
 from foundation.store.catalog import Catalog
@@ -27,18 +29,36 @@ def run_plan(
         ConfigError: if a budget cannot hold the least number of windows.
         StoreError: if no recording has a window that fits.
     """
+    kind, own = own_sampler(data.sampler)
     plans = [
-        StepPlan(
+        kind(
             catalog,
             data.of(name) if name else data,
             part.view_spec,
             bins_per_token=bins_per_token(config, part.stream),
             seed=seed,
             spike_times=part.stream == "units" and getattr(config, "tokens", "bins") == "intervals",
+            own=own,
         )
         for name, part in objective.sharing
     ]
     return plans[0] if len(plans) == 1 else PlansInTurn(plans)
+
+
+def own_sampler(settings: SamplerSettings) -> tuple[type[StepPlan], Any]:
+    """Return the class of a run's sampler, and the settings of one's own.
+
+    Raises:
+        ConfigError: if the class cannot be imported, is no sampler, or has no such settings.
+
+    Example:
+        >>> own_sampler(SamplerSettings())
+        (<class 'foundation.data.steps.step_plan.StepPlan'>, None)
+    """
+    if not settings.name:
+        return StepPlan, None
+    kind = find_class("sampler", settings.name, "data.sampler.name")
+    return kind, read_own_settings(kind, settings.settings, "data.sampler.settings")
 
 
 def bins_per_token(config: Any, stream: str) -> int:

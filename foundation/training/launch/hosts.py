@@ -19,13 +19,24 @@ import torch
 
 from foundation.common.credentials import holds_secret
 from foundation.common.errors import ConfigError, FoundationError
+from foundation.common.extensions.search_folders import INHERITED
 from foundation.common.files.locks import write_whole
 from foundation.training.pretrain_settings import PretrainSettings, host_list
 from foundation.version import __version__
 
 log = logging.getLogger(__name__)
 # Passed on to the other machines besides what DeepSpeed passes on (MLFLOW*, PYTHON*, UCX*, NCCL*).
-PASSED_ON = ("DS_ACCELERATOR", "FOUNDATION_LOG", "GLOO_", "HF_", "NCCL_", "OMP_NUM_THREADS", "TORCH_", "XDG_STATE_HOME")
+PASSED_ON = (
+    "DS_ACCELERATOR",
+    "FOUNDATION_LOG",
+    "GLOO_",
+    "HF_",
+    "NCCL_",
+    "OMP_NUM_THREADS",
+    "TORCH_",
+    "XDG_STATE_HOME",
+    *INHERITED,
+)
 SECRET = ("KEY", "PASSWORD", "SECRET", "TOKEN")
 
 

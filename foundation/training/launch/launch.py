@@ -16,6 +16,7 @@ import yaml
 
 from foundation.common.credentials import holds_secret
 from foundation.common.errors import ConfigError, FoundationError, RequeueError
+from foundation.common.extensions.search_folders import inherited
 from foundation.common.files.locks import write_whole
 from foundation.common.processes.environment import SAFE_PATH
 from foundation.training.checkpoint.resuming import checkpoints_of, clear
@@ -190,6 +191,7 @@ def launch_environment(settings: PretrainSettings, output: Path) -> dict[str, st
         share = max(1, (os.cpu_count() or 1) // settings.processes)
         environment.setdefault("OMP_NUM_THREADS", str(share))
     environment[SAFE_PATH] = "1"
+    environment.update(inherited())
     if settings.hosts:
         environment = {
             name: value

@@ -6,6 +6,7 @@ from transformers import PreTrainedModel
 
 from foundation.common.output.pages import markdown_table
 from foundation.common.output.printable import printable
+from foundation.models.encoder import CLASS
 from foundation.store.catalog import Catalog
 from foundation.training.pretrain_settings import PretrainSettings
 from foundation.version import __version__
@@ -24,6 +25,9 @@ def model_card(settings: PretrainSettings, catalog: Catalog, last: dict[str, flo
     """What the model is, what it has seen, and how to load it, as Markdown with the hub's header."""
     kind = type(model).__name__
     naming, argument = ("", "") if kind == "EIT" else (f"from foundation.models import {kind}\n", f", {kind}")
+    own = getattr(model.config, CLASS, None)
+    if own is not None:
+        naming, argument = "", f', "{own}"'
     records = catalog.records
     subjects = set(records.texts("subject"))
     species = sorted({printable(name) for name in records.texts("species") if name}) or ["not given"]
@@ -40,7 +44,7 @@ tags: [neuroscience, neural-population, {model.config.model_type}]
 
 # {kind} pretrained with {settings.objective.title}
 
-{ABOUT.get(kind, "See the architecture's own documentation.")}
+{ABOUT.get(kind, "See the architecture's own documentation.")}{_own_class(own)}
 
 ```python
 from foundation.hub.checkpoints import load_model
@@ -66,6 +70,16 @@ last step:
 The embedding says what pretraining on these recordings made of it. Recordings, species or bin widths unlike those above
 were not seen: judge it on your own labels, beside a baseline on firing rates.
 {_streams(settings, model)}"""
+
+
+def _own_class(own: str | None) -> str:
+    """What is said of a model whose class is no part of this software."""
+    if own is None:
+        return ""
+    return f"""
+
+Its class is `{own}`, which is not part of this software: loading it takes the package or the file of that name, and
+`--trust {own}` on the command line."""
 
 
 def _held_out(settings: PretrainSettings) -> str:

@@ -27,22 +27,22 @@ RECORD, FORMAT = "pretraining.json", 1
 
 
 def name_windows(config: Any, settings: PretrainSettings, objective: Objective, catalog: Catalog) -> None:
-    """Write bin widths, tokens and kinds of recordings of the windows of units into an EIT's configuration.
+    """Write bin widths, tokens and kinds of recordings of the windows of units into a model's configuration.
 
     Where no objective reads tokens of units, the windows are those of the population.
 
     Args:
-        config: of the model; that of another architecture stays as it is.
+        config: of the model; that of an encoder which an objective brings stays as it is.
         settings: of the run.
         objective: asks for the views.
         catalog: the recordings.
     """
-    if not isinstance(config, EITConfig):
+    if not (isinstance(config, EITConfig) or settings.model.is_own) or settings.objective.own_config() is not None:
         return
     name, part = next((item for item in objective.sharing if item[1].stream == "units"), objective.sharing[0])
     data, spec = settings.data.of(name) if name else settings.data, part.view_spec
     kinds = set(catalog.records.texts("kind"))
-    if config.tokens == "intervals" and part.stream == "units":
+    if getattr(config, "tokens", "bins") == "intervals" and part.stream == "units":
         kinds = {"spikes"}  # others have no intervals, and are left out
     own = Preprocessing(tuple(sorted(data.bin_widths)), spec.max_tokens, tuple(sorted(kinds)), spec.min_tokens)
     config.preprocessing = own.to_dict()

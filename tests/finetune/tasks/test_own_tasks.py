@@ -230,7 +230,7 @@ def test_what_is_no_task_is_refused(tmp_path, place):
         (f"{tmp_path}/bad.py:Missing", "has no 'Missing'"),
         (f"{tmp_path}/none.py:A", "there is no file"),
         (f"{tmp_path}/fails.py:A", "ZeroDivisionError"),
-        ("no_such_package.tasks:A", "cannot be imported"),
+        ("no_such_package.tasks:A", "there is no module 'no_such_package'"),
     ):
         with pytest.raises(ConfigError, match=what):
             own_task(name)

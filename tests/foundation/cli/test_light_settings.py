@@ -1,7 +1,6 @@
 """Settings know names of things that they do not import; these are the things that there are."""
 
 import inspect
-from dataclasses import asdict
 
 from finetune.reproduce.eit import eit_settings
 from finetune.reproduce.eit.decoding import MODELS
@@ -30,5 +29,5 @@ def test_the_names_of_settings_are_those_of_what_they_choose():
 
 def test_the_settings_of_the_model_are_fields_of_its_configuration_with_the_same_defaults():
     config = EITConfig()
-    assert asdict(ModelSettings()) == {name: getattr(config, name) for name in asdict(ModelSettings())}
-    assert asdict(ModelSettings()).keys() == inspect.signature(EITConfig).parameters.keys() - OF_UNITS - {"kwargs"}
+    assert ModelSettings().shape() == {name: getattr(config, name) for name in ModelSettings().shape()}
+    assert ModelSettings().shape().keys() == inspect.signature(EITConfig).parameters.keys() - OF_UNITS - {"kwargs"}

@@ -1,0 +1,1 @@
+"""Classes of other packages and of a lab's own files, found by name."""

@@ -1,0 +1,75 @@
+"""What a model of one's own costs, as far as its class says; what it does not say is NaN."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from foundation.common.extensions.named_classes import plain_failure
+from foundation.common.work import Work
+from foundation.cost_model.step_shapes import Part
+from foundation.models.encoder import ModelCost
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class OwnModelCost:
+    """What a model of one's own costs; see `foundation.models.Encoder.cost`.
+
+    Args:
+        kind: its class.
+        config: its configuration.
+        parameters: of it.
+        tensors: that hold them.
+        checkpointing: everything is computed again in the backward pass.
+    """
+
+    kind: Any
+    config: Any
+    parameters: int
+    tensors: int
+    checkpointing: bool = False
+
+    @classmethod
+    def of(cls, model: nn.Module, checkpointing: bool) -> OwnModelCost:
+        """Return what a model costs; its weights need not hold anything."""
+        sizes = [parameter.numel() for parameter in model.parameters()]
+        return cls(type(model), model.config, sum(sizes), len(sizes), checkpointing)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the class has a cost model."""
+        return self._cost((1, 1, 1)) is not None
+
+    def forward(self, part: Part) -> Work:
+        """The whole model, once."""
+        cost = self._cost(part)
+        return Work(NAN, NAN, NAN) if cost is None else cost.forward
+
+    def backward(self, part: Part) -> Work:
+        """The backward pass: a product for the input and one for the weights, for each of the forward pass."""
+        return self.forward(part) * 2
+
+    def recomputed(self, part: Part) -> Work:
+        """What checkpointing computes again."""
+        return self.forward(part) if self.checkpointing else Work()
+
+    def held(self, part: Part) -> float:
+        """Bytes kept from the forward to the backward pass."""
+        cost = self._cost(part)
+        return NAN if cost is None else cost.held
+
+    def held_again(self, part: Part) -> float:
+        """Bytes of what is being computed again: unknown parts of it are in `held`."""
+        return 0.0
+
+    def _cost(self, part: Part) -> ModelCost | None:
+        tell = getattr(self.kind, "cost", None)
+        if tell is None:
+            return None
+        with plain_failure(f"{self.kind.__name__}.cost fails"):
+            found: ModelCost | None = tell(self.config, *part)
+        return found
