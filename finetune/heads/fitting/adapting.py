@@ -67,7 +67,8 @@ def adapt(model: EIT, settings: FullSettings) -> Adaptation:
         settings: which of its weights learn, and how.
 
     Raises:
-        ConfigError: if rows are to learn and the model has none, or peft is not installed.
+        ConfigError: if rows are to learn and the model has none, it has no layers for low-rank weights, or peft is not
+            installed.
 
     Example:
         >>> from foundation.models import EITConfig
@@ -119,7 +120,13 @@ def _add_low_rank(model: EIT, settings: FullSettings) -> None:
     given = peft.LoraConfig(
         r=settings.lora_rank, lora_alpha=2 * settings.lora_rank, lora_dropout=0.0, target_modules=LORA_TARGETS
     )
-    peft.inject_adapter_in_model(given, model)
+    try:
+        peft.inject_adapter_in_model(given, model)
+    except ValueError as error:  # a model of one's own, with layers of other names
+        raise ConfigError(
+            f"full.weights is 'lora' and {type(model).__name__} has no layers called {', '.join(LORA_TARGETS)}: "
+            "expected all or gradual"
+        ) from error
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)
 
