@@ -100,3 +100,14 @@ def test_the_citation_file_is_valid_and_of_this_version():
     done = subprocess.run(check, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert yaml.safe_load(path.read_text(encoding="utf-8"))["version"] == __version__
+
+
+def test_messages_of_the_troubleshooting_page_are_ones_that_the_packages_print():
+    code = "".join(
+        path.read_text() for name in ("foundation", "ingest", "finetune") for path in (ROOT / name).rglob("*.py")
+    )
+    code = re.sub(r'"\s*\n\s*f?"', "", code)
+    rows = re.findall(r"^\| (.*?) \|", (DOCS / "troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
+    messages = [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
+    assert len(messages) > 30
+    assert [message for message in messages if message not in code] == []
