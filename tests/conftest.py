@@ -25,6 +25,7 @@ IN_TURN = {
     "tests/foundation/common/processes": "ray",
     "tests/foundation/sweep": "ray",
     "tests/foundation/training/launch": "launcher",
+    "tests/examples": "launcher",
 }
 
 

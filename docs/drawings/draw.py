@@ -131,8 +131,8 @@ def overview() -> Drawing:
 def way_of_the_data() -> Drawing:
     """Draw the way of the data: file, recording, store, windows, tokens, embedding, head."""
     drawing = Drawing(
-        1120,
-        300,
+        650,
+        560,
         "The way of the data",
         "A file becomes a recording, recordings lie in a store, windows are cut from them, windows become tokens, a "
         "model turns tokens into embeddings, and a head turns embeddings into labels.",

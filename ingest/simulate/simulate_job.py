@@ -140,7 +140,7 @@ def _add_states(nwb: NWBFile, session: Session) -> None:
     table = TimeIntervals(name="sleep_states", description="state of the simulated animal")
     table.add_column("label", "wake, nrem or rem")
     for bout in session.bouts:
-        table.add_interval(start_time=bout.start, stop_time=bout.end, label=bout.state)
+        table.add_interval(start_time=float(bout.start), stop_time=float(bout.end), label=bout.state)
     nwb.add_time_intervals(table)
 
 
