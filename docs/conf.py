@@ -41,6 +41,7 @@ autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 toc_object_entries_show_parents = "hide"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 120
@@ -61,7 +62,19 @@ OTHERS = (
     "typing",
     "zarr",
 )
-INNER = ("Bank", "CausalCleaner", "Detector", "Encoded", "Model", "NoiseModel", "Outline", "SpikeBlocks", "Work")
+INNER = (
+    "Bank",
+    "CausalCleaner",
+    "Detector",
+    "Encoded",
+    "Model",
+    "NoSettings",
+    "NoiseModel",
+    "Outline",
+    "Rows",
+    "SpikeBlocks",
+    "Work",
+)
 nitpick_ignore_regex = [
     (r"py:.*", rf"({'|'.join(OTHERS)})\..*"),
     ("py:obj", r".*"),

@@ -45,7 +45,7 @@ print(recording.n_units, "units,", recording.n_spikes, "spikes,", recording.labe
 
 figure, (above, below) = plt.subplots(2, sharex=True, figsize=(8, 4.5), height_ratios=(3, 1), layout="constrained")
 trains = [recording.spikes.train(unit) for unit in range(recording.n_units)]
-above.eventplot([train[train < 60] for train in trains], linewidths=0.5, colors="black")
+above.eventplot([train[train < 60] for train in trains], linewidths=0.2, colors="black")
 above.set(ylabel="unit", title=f"{recording.subject.id}, the first minute")
 velocity = recording.behavior["velocity"]
 seconds = velocity.start + np.arange(len(velocity.data)) / velocity.rate

@@ -132,7 +132,7 @@ def way_of_the_data() -> Drawing:
     """Draw the way of the data: file, recording, store, windows, tokens, embedding, head."""
     drawing = Drawing(
         650,
-        560,
+        566,
         "The way of the data",
         "A file becomes a recording, recordings lie in a store, windows are cut from them, windows become tokens, a "
         "model turns tokens into embeddings, and a head turns embeddings into labels.",
@@ -146,16 +146,20 @@ def way_of_the_data() -> Drawing:
         ("embedding", "numbers of each unit", "EIT"),
         ("head", "a label, a value", "finetune, predict"),
     )
-    x_of = [10 + k * 159 for k in range(len(steps))]
-    for k, (name, what, code) in enumerate(steps):
-        x = x_of[k]
+    x_of = [10 + k * 159 for k in range(4)] + [90 + k * 159 for k in range(3)]
+
+    def frame(k: int) -> None:
+        (name, what, code), x = steps[k], x_of[k]
         drawing.panel(x, 52, 136, 136)
         drawing.text(x + 68, 34, f"{k + 1}. {name}", "name")
         drawing.text(x + 68, 214, what)
         drawing.text(x + 68, 236, code, "code")
         if k:
             drawing.arrow(x - 21, 120, x - 2)
+
     file, recording, store, windows, tokens, embedding, head = x_of
+    for k in range(4):
+        frame(k)
     drawing.add(f'<path d="M{file + 40} 70h40l20 20v80h-60z M{file + 80} 70v20h20" class="frame"/>')
     drawing.text(file + 70, 140, ".nwb", "code")
     drawing.raster(recording + 10, 64, 116, 16, "a")
@@ -164,6 +168,14 @@ def way_of_the_data() -> Drawing:
         drawing.raster(store + 22 + k * 7, 74 + k * 16, 70, 6, COLOURS[k], rate=0.25)
     drawing.raster(windows + 10, 64, 116, 16, "a")
     drawing.add(f'<rect x="{windows + 44}" y="60" width="40" height="120" rx="4" class="frame"/>')
+    drawing.add(f'<path d="M{file} 262H{recording + 136}" class="arrow"/>')
+    drawing.text((file + recording + 136) / 2, 284, "ingest")
+    drawing.add(f'<path d="M{store} 262H{windows + 136}" class="arrow"/>')
+    drawing.text((store + windows + 136) / 2, 284, "read again and again by pretraining")
+
+    drawing.add('<g transform="translate(0 276)">')  # the second row
+    for k in range(4, 7):
+        frame(k)
     for row in range(6):
         for part in range(4):
             for cell in range(4):
@@ -187,14 +199,11 @@ def way_of_the_data() -> Drawing:
     for k, width in enumerate((92, 44, 22)):
         place = f'x="{head + 20}" y="{76 + k * 34}" width="{width}" height="20" rx="3"'
         drawing.add(f'<rect {place} style="fill:var(--{COLOURS[k]})"/>')
-    drawing.add(f'<path d="M{store} 262H{windows + 136}" class="arrow"/>')
-    drawing.text((store + windows + 136) / 2, 284, "read again and again by pretraining")
     drawing.add(f'<path d="M{tokens} 262H{embedding + 136}" class="arrow"/>')
     drawing.text((tokens + embedding + 136) / 2, 284, "the model")
-    drawing.add(f'<path d="M{file} 262H{recording + 136}" class="arrow"/>')
-    drawing.text((file + recording + 136) / 2, 284, "ingest")
     drawing.add(f'<path d="M{head} 262H{head + 136}" class="arrow"/>')
     drawing.text(head + 68, 284, "finetuning")
+    drawing.add("</g>")
     return drawing
 
 
