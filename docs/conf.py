@@ -87,6 +87,7 @@ html_title = "Foundation"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_math_renderer = "mathml"
 html_show_sourcelink = False
 html_show_sphinx = False
 html_theme_options = {

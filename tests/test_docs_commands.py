@@ -20,6 +20,7 @@ OWN = {
     "my-ingest.yaml": "input: nwb\nstore: store\n",
     "my-recipe.yaml": "extends: default\n",
     "my-lab.yaml": "extends: default\n",
+    "run.yaml": "store: store\noutput: run\n",
     "my-run.yaml": "store: store\noutput: run\ndata:\n  min_windows: 16\n",
 }
 

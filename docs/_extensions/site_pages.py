@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from sphinx.domains.python import PyXRefRole
 from sphinx.util.docutils import SphinxDirective
@@ -124,11 +125,18 @@ def plain_defaults(app: Sphinx, what: str, name: str, found: Any, options: Any, 
     return (given.replace("<factory>", "..."), result) if given else None
 
 
+def formula(writer: Any, node: nodes.Element) -> None:
+    """Write a formula as MathML, which browsers show without a script."""
+    writer.body.append(tex2mathml(node.astext(), as_block=isinstance(node, nodes.math_block)))
+    raise nodes.SkipNode
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register directives, role and what is done to docstrings."""
+    """Register directives, role, the writer of formulas, and what is done to docstrings."""
     app.add_directive("example", ExamplePage)
     app.add_directive("command-help", CommandHelp)
     app.add_role("name", NameRole())
+    app.add_html_math_renderer("mathml", inline_renderers=(formula, None), block_renderers=(formula, None))
     app.connect("autodoc-process-docstring", plain_sections, priority=100)
     app.connect("autodoc-process-signature", plain_defaults)
     app.connect("autodoc-before-process-signature", plain_types)
