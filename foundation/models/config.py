@@ -53,7 +53,8 @@ class EITConfig(PretrainedConfig):
         unit_tables: how many known units each session's table holds; `EIT.add_units` makes them.
         unit_names: the known units, table after table.
         population_tables: the recordings whose units have rows in the population stream, and their numbers of units,
-            table after table; `EIT.add_populations` makes them.
+            table after table, each table in the order of its recordings' ids, as config.json keeps no other;
+            `EIT.add_populations` makes them.
         preprocessing: the windows that pretraining saw (see `foundation.models.saved.preprocessing`); None: not known.
         foundation_schema: of the names of weights; what is written has the current one.
 
@@ -194,12 +195,15 @@ class EITConfig(PretrainedConfig):
 
 
 def _listed_tables(tables: Any) -> list[dict[str, int]]:
-    """The population stream's tables, each recording in one of them.
+    """The population stream's tables, each recording in one of them, by their ids.
 
     Raises:
         ConfigError: if a table is no mapping to whole numbers, or a recording is named twice.
     """
-    found = [dict(table) if isinstance(table, dict) else table for table in listed("population_tables", tables)]
+    found = [
+        dict(sorted(table.items())) if isinstance(table, dict) else table
+        for table in listed("population_tables", tables)
+    ]
     names: set[str] = set()
     for place, table in enumerate(found):
         if not isinstance(table, dict):

@@ -151,8 +151,8 @@ class EIT(PreTrainedModel):
             for table_ND in module.tables:
                 nn.init.normal_(table_ND, std=0.1)
         elif isinstance(module, PopulationRows):
-            for table_NX in module.parameters():
-                module.start(table_NX)
+            for table_NX, sizes in zip(module.parameters(), self.config.population_tables, strict=True):
+                module.start(table_NX, list(sizes.values()))
         elif isinstance(module, nn.LayerNorm):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
@@ -243,7 +243,7 @@ class EIT(PreTrainedModel):
         table, log_rate_N = new_table(self.config, log_rates)
         if freeze_rest:
             self.requires_grad_(False)
-        self.population.rows.add(log_rate_N, like=self.norm.weight)
+        self.population.rows.add(log_rate_N, like=self.norm.weight, sizes=list(table.values()))
         self.config.population_tables = [*self.config.population_tables, table]
 
     def forward(

@@ -435,7 +435,16 @@ class PretrainSettings(Limited):
             del whole["data"]["held_out_time"], whole["data"]["held_out_gap"]
         if not self.data.own_windows:
             del whole["data"]["own_windows"]
+        if self.data.min_units == 1:
+            del whole["data"]["min_units"]
+        if not self.data.unit_power:
+            del whole["data"]["unit_power"]
+        for own in whole["data"].get("own_windows", {}).values():
+            for name in ("min_units", "weight_power", "unit_power"):
+                if own[name] is None:
+                    del own[name]
         if not self.model.population_patch_length:
             del whole["model"]["population_patch_length"]
         names = ("steps", "seed", "precision", "model", "data", "objective", "optimizer")
-        return {name: whole[name] for name in names} | {"windows": WINDOWS}
+        rows = {"population_rows": "by recording id"} if self.model.population_layers else {}
+        return {name: whole[name] for name in names} | {"windows": WINDOWS} | rows

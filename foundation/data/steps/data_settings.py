@@ -22,6 +22,9 @@ class OwnWindows(Limited):
         tokens_per_step: budget of the objective's windows, beside that of the others.
         min_windows: windows in a batch at least.
         max_units: units of a window at most.
+        min_units: recordings of fewer units are not drawn.
+        weight_power: a recording is drawn with (units x observed seconds) to this power,
+        unit_power: times its units to this power: 1 with a ``weight_power`` of 0 draws it by its units alone.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -32,6 +35,9 @@ class OwnWindows(Limited):
     tokens_per_step: Annotated[int | None, at_least(1)] = None
     min_windows: Annotated[int | None, at_least(1)] = None
     max_units: Annotated[int | None, at_least(1)] = None
+    min_units: Annotated[int | None, at_least(1)] = None
+    weight_power: Annotated[float | None, between(0, 1, "(0: all alike, 1: by size)")] = None
+    unit_power: Annotated[float | None, between(0, 2)] = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,9 @@ class DataSettings(Limited):
         tokens_per_step: budget of the global batch: units x tokens, summed over windows and views.
         min_windows: windows in a batch at least; no more processes than this can share a step.
         max_units: units of a window at most; a larger population is subsampled, anew each time.
-        weight_power: a recording is drawn with (units x observed seconds) to this power.
+        min_units: recordings of fewer units are not drawn, as what a population does together cannot be learnt of two.
+        weight_power: a recording is drawn with (units x observed seconds) to this power,
+        unit_power: times its units to this power: 1 with a ``weight_power`` of 0 draws it by its units alone.
         cache_bytes: decoded activity held in memory, per process (and per worker); see docs/data.md.
         prefetch: batches prepared ahead (by each worker).
         workers: processes that read and bin; 0: a thread beside the training step.
@@ -86,7 +94,9 @@ class DataSettings(Limited):
     tokens_per_step: Count = 16384
     min_windows: Count = 4
     max_units: Count = 64
+    min_units: Count = 1
     weight_power: Annotated[float, between(0, 1, "(0: all alike, 1: by size)")] = 0.5
+    unit_power: Annotated[float, between(0, 2)] = 0.0
     cache_bytes: Count = 1 << 30
     prefetch: Count = 2
     workers: Annotated[int, between(0, 256)] = 0

@@ -129,8 +129,14 @@ class StepPlan:
             fits_RW &= fine_RW
         fits_R = np.asarray(fits_RW.any(axis=1))
         self.left_out = self._records.select(~fits_R).texts("path")
-        weight_R = np.where(fits_R & (n_units_R > 0), (n_units_R * seconds_R) ** settings.weight_power, 0.0)
-        weight_R = self._chosen(weight_R)
+        many_R = n_units_R >= settings.min_units
+        weight_R = (n_units_R * seconds_R) ** settings.weight_power * np.maximum(n_units_R, 1.0) ** settings.unit_power
+        weight_R = self._chosen(np.where(fits_R & many_R & (n_units_R > 0), weight_R, 0.0))
+        if fits_R.any() and not (fits_R & many_R).any():
+            raise StoreError(
+                f"min_units is {settings.min_units}, and the largest of the {len(catalog)} recordings has "
+                f"{int(n_units_R[fits_R].max())} units: lower it, or give recordings of more units"
+            )
         if not weight_R.sum() > 0:
             raise StoreError(
                 f"none of the {len(catalog)} recordings holds a window of {spec.min_tokens} tokens at bin widths "
@@ -140,6 +146,9 @@ class StepPlan:
         for path in self.left_out:
             why = ", or it has no spike times as fine as a bin" if spike_times else ""
             log.warning("%s is left out: no window of %d tokens fits its observed time%s", path, spec.min_tokens, why)
+        if few := int((fits_R & ~many_R).sum()):
+            log.info("%d of %d recordings have fewer than min_units = %d units and are not drawn", few, len(fits_R),
+                     settings.min_units)  # fmt: skip
         cumulative_R = np.cumsum(weight_R)
         self.outline = Outlines(
             cumulative_R=cumulative_R / cumulative_R[-1],

@@ -51,26 +51,39 @@ class PopulationRows(nn.Module):
         for size in sizes:
             self.add(torch.zeros(size))
 
-    def add(self, log_rate_N: torch.Tensor, like: torch.Tensor | None = None) -> None:
+    def add(
+        self, log_rate_N: torch.Tensor, like: torch.Tensor | None = None, sizes: Sequence[int] | None = None
+    ) -> None:
         """Add a table, with rows drawn anew.
 
         Args:
             log_rate_N: ``(N,)`` log of each unit's events a second; 0 for units of sampled values.
             like: a tensor whose type and device the table gets.
+            sizes: units of each population in the table, one after another; by default all are one population.
         """
         like = log_rate_N.float() if like is None else like
         table_NX = torch.empty(len(log_rate_N), 2 * self.dim + 1, dtype=like.dtype, device=like.device)
-        self.start(table_NX)
+        self.start(table_NX, sizes)
         self.register_parameter(f"table_{self.tables}", nn.Parameter(table_NX))
         self.register_buffer(f"log_rate_{self.tables}", log_rate_N.to(like))
         self.tables += 1
 
-    def start(self, table_NX: torch.Tensor) -> None:
-        """Draw the rows of a table anew; offsets are 0."""
+    def start(self, table_NX: torch.Tensor, sizes: Sequence[int] | None = None) -> None:
+        """Draw the rows of a table anew; offsets are 0.
+
+        Rows of the read-in are orthogonal within a population, as far as there are features for its units: what single
+        units do then stays apart in a token, which rows drawn one by one would mix beyond what a readout can undo.
+        """
+        if table_NX.is_meta:
+            return
         with torch.no_grad():
-            if not table_NX.is_meta:
-                nn.init.normal_(table_NX, std=0.1)
-                table_NX[:, -1] = 0
+            nn.init.normal_(table_NX, std=0.1)
+            table_NX[:, -1] = 0
+            for rows_ND in table_NX[:, : self.dim].split(list(sizes or [len(table_NX)])):
+                if len(rows_ND):
+                    drawn_ND = torch.empty(rows_ND.shape)  # QR knows no half precision
+                    nn.init.orthogonal_(drawn_ND, gain=0.1 * math.sqrt(max(rows_ND.shape)))
+                    rows_ND.copy_(drawn_ND)
 
     @property
     def sizes(self) -> list[int]:
@@ -284,7 +297,8 @@ def new_table(config: EITConfig, log_rates: Mapping[str, torch.Tensor]) -> tuple
         log_rates: recording id -> ``(N,)`` log rates of its units.
 
     Returns:
-        Recording id -> units, and the log rates of all of them one after another.
+        Recording id -> units, and the log rates of all of them one after another, by the recordings' ids, which is the
+        order that config.json keeps.
 
     Raises:
         ConfigError: if a recording is known already, or none is given.
@@ -293,4 +307,5 @@ def new_table(config: EITConfig, log_rates: Mapping[str, torch.Tensor]) -> tuple
     if known or not log_rates:
         what = f"names {known[0]!r}, which has rows already" if known else "is empty"
         raise ConfigError(f"populations {what}: give each recording once, with the log rates of its units")
-    return {name: len(rates) for name, rates in log_rates.items()}, torch.cat(list(log_rates.values()))
+    names = sorted(log_rates)
+    return {name: len(log_rates[name]) for name in names}, torch.cat([log_rates[name] for name in names])

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from foundation.common.errors import CheckpointError, ConfigError
-from foundation.models.saved.weight_names import current_name, with_current_names
+from foundation.models.saved.weight_names import KEEPS_ROWS, OLDEST, current_name, with_current_names
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 CONFIG_BYTES = 1 << 24  # names of units are in it
@@ -96,6 +96,7 @@ def check_config(folder: Path, architecture: type[PreTrainedModel]) -> None:
             raise CheckpointError(f"{path}: {key} is {name!r}: expected one of {', '.join(ATTENTION)}")
     # A class of one's own may count what no weight has a size of, such as seconds; its weights are compared as ever.
     check_numbers(path, given, shapes, LONGEST_TOKEN if given.get("foundation_class") else HARMLESS)
+    _check_rows(path, given)
     try:
         config = architecture.config_class(**given)
         layers = int(getattr(config, "branches", 0))
@@ -112,6 +113,17 @@ def check_config(folder: Path, architecture: type[PreTrainedModel]) -> None:
     wrong = sorted(name for name in wanted.keys() | shapes.keys() if wanted.get(name) != shapes.get(name))
     if wrong:
         raise CheckpointError(f"{folder} does not fit its config.json: {', '.join(wrong[:5])} ({len(wrong)} weights)")
+
+
+def _check_rows(path: Path, given: dict[str, Any]) -> None:
+    """Raise if nobody can tell any more which rows of the weights are of which recording."""
+    schema, tables = given.get("foundation_schema", OLDEST), given.get("population_tables") or []
+    mixed = isinstance(tables, list) and any(isinstance(table, dict) and len(table) > 1 for table in tables)
+    if mixed and isinstance(schema, int) and schema < KEEPS_ROWS:
+        raise CheckpointError(
+            f"{path}: foundation_schema is {schema}, which lost the order of the recordings whose units have rows: "
+            "pretrain again"
+        )
 
 
 def check_numbers(

@@ -1,7 +1,8 @@
 """Names of weights and the schema of config.json, as they are now and as earlier versions wrote them.
 
 Schema 1 (config.json without ``foundation_schema``) calls the tokens' embedding ``embed``, which is a method of the
-model now. Such checkpoints load, and are written anew with the names of schema 2.
+model now. Such checkpoints load, and are written anew with the names of today. Schema 2 did not keep the order of the
+recordings whose units have rows, so that the rows of several cannot be told apart; schema 3 keeps them by their ids.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 
 from foundation.common.errors import ConfigError
 
-SCHEMA, OLDEST = 2, 1
+SCHEMA, OLDEST, KEEPS_ROWS = 3, 1, 3
 _EMBED = re.compile(r"(?<![^.])embed(?=\.)")
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ def check_schema(schema: Any) -> None:
         >>> check_schema(7)
         Traceback (most recent call last):
         ...
-        foundation.common.errors.ConfigError: foundation_schema is 7: this version reads 1 to 2; install a newer one
+        foundation.common.errors.ConfigError: foundation_schema is 7: this version reads 1 to 3; install a newer one
     """
     if not isinstance(schema, int) or isinstance(schema, bool) or not OLDEST <= schema <= SCHEMA:
         newer = isinstance(schema, int) and schema > SCHEMA

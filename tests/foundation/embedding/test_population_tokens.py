@@ -6,6 +6,7 @@ import torch
 from foundation.data.reading.reader import ActivityReader, ReaderCache
 from foundation.embedding.population_tokens import token_parts
 from foundation.models import EIT, EITConfig
+from foundation.models.parts.population_stream import population_places
 from foundation.store import Catalog, Store, write_recording
 
 
@@ -26,7 +27,8 @@ def test_every_recording_of_a_store_is_read_with_its_own_rows(tmp_path, make_rec
     for recording in (first, second):
         alone = tokens(model, ActivityReader(recording))
         assert np.array_equal(before[recording.id], alone), "its place in the store does not choose its rows"
+    place, n_units = population_places(model.config)[second.id]
     with torch.no_grad():
-        model.population.rows.table_0[: together(second.id).n_units] += 1.0
+        model.population.rows.table_0[place : place + n_units] += 1.0
     assert np.array_equal(tokens(model, together(first.id)), before[first.id])
     assert not np.array_equal(tokens(model, together(second.id)), before[second.id])

@@ -138,7 +138,7 @@ def test_swap_vaes_running_statistics_are_in_its_model(of):
 
 
 def test_what_cannot_be_summed_is_refused():
-    with pytest.raises(ConfigError, match=r"weights names 'neurpire': allowed are byol"):
+    with pytest.raises(ConfigError, match=r"weights names 'neurpire': one of byol"):
         ObjectiveSettings(weights={"neurpire": 1.0})
     with pytest.raises(ConfigError, match=r"weights\.ndt is 0\.0: a finite number above 0"):
         ObjectiveSettings(weights={"ndt": 0.0})

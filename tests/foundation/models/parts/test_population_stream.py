@@ -1,5 +1,7 @@
 """The population stream: what it sees, what it may not see, and what stays when more populations come."""
 
+import json
+
 import pytest
 import torch
 from transformers import AutoModel
@@ -8,7 +10,7 @@ from foundation.common.errors import CheckpointError, ConfigError
 from foundation.data import pad_windows
 from foundation.hub.checkpoints import load_model
 from foundation.models import EIT, EITConfig
-from foundation.models.parts.population_stream import PopulationPlaces, log_rates
+from foundation.models.parts.population_stream import PopulationPlaces, log_rates, population_places
 
 UNITS, TOKENS, PATCH = 6, 7, 2
 
@@ -133,6 +135,37 @@ def test_it_is_saved_and_loaded_with_its_rows(tmp_path):
         assert torch.equal(again(**given).expected_BNT, model(**given).expected_BNT)
         assert again.config.population_tables == [{"a": UNITS, "b": 4}, {"c": 2}]
         assert again.population.rows.log_rate_1.tolist() == [3.0, 3.0]
+
+
+def test_recordings_find_their_rows_again_in_whatever_order_they_came(tmp_path):
+    """config.json sorts the keys of a table, so the rows must be sorted alike."""
+    model = EIT(EITConfig(dim=16, heads=2, population_layers=1))
+    rates = {"c": torch.full((2,), 3.0), "a": torch.full((4,), 1.0), "b": torch.full((3,), 2.0)}
+    model.add_populations(rates)
+    model.save_pretrained(tmp_path)
+    for found in (model, load_model(tmp_path)):
+        for name, (first, size) in population_places(found.config).items():
+            assert found.population.rows.log_rate_0[first : first + size].tolist() == rates[name].tolist()
+    changed = EITConfig(population_layers=1, population_tables=[{"c": 2, "a": 4}])
+    assert population_places(changed) == {"a": (0, 4), "c": (4, 2)}
+
+
+def test_a_checkpoint_that_lost_the_order_of_its_recordings_is_refused(tmp_path):
+    build().float().save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    given = json.loads(path.read_text())
+    path.write_text(json.dumps(given | {"foundation_schema": 2}))
+    with pytest.raises(CheckpointError, match="foundation_schema is 2, which lost the order of the recordings"):
+        load_model(tmp_path)
+
+
+def test_a_units_activity_stays_apart_in_a_token_where_there_are_features_for_it():
+    model = EIT(EITConfig(dim=16, heads=2, population_layers=1))
+    model.add_populations({"few": torch.zeros(5), "many": torch.zeros(40), "none": torch.zeros(0)})
+    few_ND, many_ND = model.population.rows.table_0.detach()[:, :16].split([5, 40])
+    assert torch.allclose(few_ND @ few_ND.T, torch.eye(5) * 0.16, atol=1e-5)
+    assert torch.allclose(many_ND.T @ many_ND, torch.eye(16) * 0.4, atol=1e-5)
+    assert float(model.population.rows.table_0.detach()[:, 16:32].std()) == pytest.approx(0.1, rel=0.1)
 
 
 def test_tables_that_do_not_fit_the_weights_are_refused(tmp_path):

@@ -30,7 +30,7 @@ def older(saved, tmp_path):
     assert old.keys() != weights.keys()
     save_file(old, tmp_path / "older" / "model.safetensors", metadata={"format": "pt"})
     config = json.loads((folder / "config.json").read_text())
-    assert config.pop("foundation_schema") == 2
+    assert config.pop("foundation_schema") == 3
     (tmp_path / "older" / "config.json").write_text(json.dumps(config))
     return tmp_path / "older"
 
@@ -39,24 +39,24 @@ def same(a, b):
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
-def test_a_checkpoint_of_schema_1_loads_and_is_written_as_schema_2(saved, older, tmp_path):
+def test_a_checkpoint_of_schema_1_loads_and_is_written_as_the_newest(saved, older, tmp_path):
     for load in (load_model, EIT.from_pretrained, AutoModel.from_pretrained):
         assert same(load(older).eval(), saved[0])
     load_model(older).save_pretrained(tmp_path / "again")
     assert load_file(tmp_path / "again" / "model.safetensors").keys() == saved[0].state_dict().keys()
-    assert json.loads((tmp_path / "again" / "config.json").read_text())["foundation_schema"] == 2
+    assert json.loads((tmp_path / "again" / "config.json").read_text())["foundation_schema"] == 3
     assert same(load_model(tmp_path / "again"), saved[0])
 
 
 @pytest.mark.parametrize(
     ("schema", "advice"),
-    [(0, "install the version that wrote the checkpoint, or pretrain again"), (3, "install a newer one"), ("2", "or")],
+    [(0, "install the version that wrote the checkpoint, or pretrain again"), (4, "install a newer one"), ("2", "or")],
 )
 def test_another_schema_is_refused_with_what_to_do(saved, schema, advice):
     path = saved[1] / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"foundation_schema": schema}))
     with pytest.raises(
-        CheckpointError, match=rf"foundation_schema is {schema!r}: this version reads 1 to 2; .*{advice}"
+        CheckpointError, match=rf"foundation_schema is {schema!r}: this version reads 1 to 3; .*{advice}"
     ):
         load_model(saved[1])
 
