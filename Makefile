@@ -93,7 +93,7 @@ endif
 		--output $(WORK)/finetune $(FINETUNING)
 	$(FOUNDATION) pack --config $(PACK) --checkpoint $(WORK)/pretrain --results $(WORK)/finetune --output $(SHIPPED) \
 		--name $(CHECKPOINT) $(if $(WATTS),--watts $(WATTS)) \
-		--commands '["make checkpoint CHECKPOINT=$(CHECKPOINT) CONFIG=$(CONFIG) SIMULATE=$(SIMULATE) NETWORKS=$(NETWORKS) SIMULATING=\"$(SIMULATING)\"$(if $(DATA), DATA=<the NWB files above>)", "$(strip $(PRETRAINING)) --store <store> --output <run>"]'
+		--commands '["make checkpoint CHECKPOINT=$(CHECKPOINT) CONFIG=$(CONFIG) SIMULATE=$(SIMULATE) NETWORKS=$(NETWORKS) SIMULATING=\"$(SIMULATING)\"$(if $(FINETUNING), FINETUNING=\"$(FINETUNING)\")$(if $(DATA), DATA=<the NWB files above>)", "$(strip $(PRETRAINING)) --store <store> --output <run>"]'
 
 # Strict: a warning is an error. The pages need no network; tests/docs/test_site.py builds them too.
 docs: $(INSTALLED)

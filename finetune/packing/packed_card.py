@@ -192,9 +192,12 @@ def _figures_section(rows: Sequence[Row], seen: set[str]) -> str:
 
 def _limits(settings: PackSettings, made: Made, rows: Sequence[Row]) -> str:
     own = made.config.get("preprocessing") or {}
-    widths, kinds = ", ".join(f"{w:g} s" for w in own.get("bin_widths", [])), " and ".join(own.get("kinds", []))
+    seen = f"It has seen {' and '.join(own.get('kinds', []))} in bins of {_widths(own.get('bin_widths', []))}"
+    for objective, windows in made.record["settings"]["data"].get("own_windows", {}).items():
+        if windows.get("bin_widths"):
+            seen += f", and for {printable(objective)} activity in bins of {_widths(windows['bin_widths'])}"
     said = [
-        f"It has seen bins of {widths} and {kinds} alone.",
+        f"{seen}; nothing else.",
         "Species, regions and recording methods unlike those above were not seen: judge it on your own labels, beside "
         "a baseline on firing rates.",
     ]
@@ -203,6 +206,10 @@ def _limits(settings: PackSettings, made: Made, rows: Sequence[Row]) -> str:
         names = ", ".join(f"{row.first.task} {row.first.target}" for row in behind)
         said.append(f"Plain firing rates do better than the frozen model for: {names}.")
     return "\n## Limits\n\n" + "\n".join(f"- {line}" for line in [*said, *settings.limits])
+
+
+def _widths(seconds: Sequence[float]) -> str:
+    return " or ".join(f"{w:g} s" for w in seconds)
 
 
 def _streams(config: dict[str, Any]) -> str:
