@@ -32,11 +32,10 @@ class Objective(nn.Module):
 
     An objective of one's own is a subclass that is made as ``Class(settings, dim, model)`` and defines `view_spec` and
     `losses`; `after_step` and `cost` are optional. ``--objective.name mylab.losses:Class`` trains it, and its
-    ``settings_class`` says what ``objective.settings`` may hold.
+    attribute ``settings_class``, a dataclass, says what ``objective.settings`` may hold.
 
     Attributes:
         stream: ``units`` or ``population``, whose tokens it counts the lengths of its views in.
-        settings_class: dataclass of the settings of an objective of one's own.
 
     Example:
         >>> import numpy as np

@@ -57,7 +57,6 @@ class StepPlan:
 
     Attributes:
         settings_class: dataclass of the settings of a sampler of one's own, which `own` holds.
-        records: rows of the catalog, one a recording: ``records.texts("subject")``, ``records.numbers("n_units")``.
 
     Args:
         catalog: the recordings to draw from.
@@ -164,7 +163,7 @@ class StepPlan:
 
     @property
     def records(self) -> CatalogRows:
-        """Rows of the catalog, one a recording."""
+        """Rows of the catalog, one a recording: ``records.texts("subject")``, ``records.numbers("n_units")``."""
         return self._records
 
     def chances(self, chance_R: np.ndarray) -> np.ndarray:
