@@ -100,9 +100,11 @@ docs: $(INSTALLED)
 	$(BIN)/python -m sphinx -b html -W --keep-going -n -q docs build/docs
 	@echo "open build/docs/index.html"
 
-# Files go to as many processes as there are cores; those that start the same services stay in one (tests/conftest.py).
+# Files go to as many processes as there are cores; those that start the same services stay in one, and the longest begin
+# first (tests/conftest.py).
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long" -n auto --maxprocesses 4 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long" -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder \
+		--durations=25
 
 test-full: $(INSTALLED)
 	$(BIN)/python -m pytest --junitxml=build/test-full.xml; status=$$?; \

@@ -27,16 +27,44 @@ IN_TURN = {
     "tests/foundation/training/launch": "launcher",
     "tests/examples": "launcher",
 }
+# Groups that take longest, the longest first. They begin first: one that began last would run on alone at the end.
+BEGIN_FIRST = (
+    "ray",
+    "launcher",
+    "tests/test_readme.py",
+    "tests/foundation/training/monitor/test_stopping.py",
+    "tests/foundation/training/monitor/test_tracker.py",
+    "tests/ingest/fuzz/test_fuzz.py",
+    "tests/foundation/training/test_pretrain.py",
+    "tests/foundation/training/update/test_accumulation.py",
+    "tests/foundation/training/distributed/test_processes.py",
+    "tests/foundation/training/distributed/test_worlds.py",
+    "tests/foundation/training/test_objectives.py",
+    "tests/foundation/training/checkpoint/test_s3.py",
+    "tests/foundation/objectives/test_objective_processes.py",
+    "tests/foundation/training/monitor/test_quiet_steps.py",
+    "tests/finetune/tasks/test_own_tasks.py",
+    "tests/finetune/test_finetune.py",
+    "tests/test_wheel.py",
+    "tests/docs/test_site.py",
+    "tests/test_shipped_checkpoints.py",
+    "tests/foundation/models/test_eit_options.py",
+    "tests/finetune/heads/test_head_files.py",
+)
 
 
 def pytest_collection_modifyitems(config, items):
     """Keep the tests of a file in one process, as they share fixtures, and those of services in one after another."""
     if not config.pluginmanager.hasplugin("xdist"):
         return
+    place_of = {group: place for place, group in enumerate(BEGIN_FIRST)}
+    places = {}
     for item in items:
         file = item.path.relative_to(config.rootpath).as_posix() if item.path.is_relative_to(config.rootpath) else ""
         group = next((name for folder, name in IN_TURN.items() if file.startswith(f"{folder}/")), file)
         item.add_marker(pytest.mark.xdist_group(group))
+        places[item] = place_of.get(group, len(place_of))
+    items.sort(key=places.__getitem__)
 
 
 @pytest.hookimpl(wrapper=True)
