@@ -103,7 +103,7 @@ docs: $(INSTALLED)
 # Files go to as many processes as there are cores; those that start the same services stay in one, and the longest begin
 # first (tests/conftest.py).
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long" -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
 		--durations=25
 
 test-full: $(INSTALLED)

@@ -53,18 +53,31 @@ BEGIN_FIRST = (
 )
 
 
-def pytest_collection_modifyitems(config, items):
-    """Keep the tests of a file in one process, as they share fixtures, and those of services in one after another."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
+def group_of(file: str) -> str:
+    """Return the group of a file's tests, which run in one process: the file, or services that there is one of."""
+    return next((name for folder, name in IN_TURN.items() if file.startswith(f"{folder}/")), file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep the tests of a file in one process, as they share fixtures, and those of services in one after another.
+
+    xdist's own groups (``--dist loadgroup``) have no effect with pytest 9.2: xdist 3.8 writes them where ids no longer
+    are, and each test goes to any process.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class InGroups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid.split("::", 1)[0])
+
+    return InGroups(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items):
+    """Put the groups that take longest first (``--no-loadscope-reorder`` keeps them there)."""
     place_of = {group: place for place, group in enumerate(BEGIN_FIRST)}
-    places = {}
-    for item in items:
-        file = item.path.relative_to(config.rootpath).as_posix() if item.path.is_relative_to(config.rootpath) else ""
-        group = next((name for folder, name in IN_TURN.items() if file.startswith(f"{folder}/")), file)
-        item.add_marker(pytest.mark.xdist_group(group))
-        places[item] = place_of.get(group, len(place_of))
-    items.sort(key=places.__getitem__)
+    items.sort(key=lambda item: place_of.get(group_of(item.nodeid.split("::", 1)[0]), len(place_of)))
 
 
 @pytest.hookimpl(wrapper=True)
