@@ -100,7 +100,7 @@ def overview() -> Drawing:
     drawing.text(389, 108, "one model", "name")
     for k in range(3):
         drawing.panel(316, 124 + k * 30, 146, 22, "frame")
-    drawing.text(389, 140, "each neuron over time")
+    drawing.text(389, 140, "each neuron alone")
     drawing.text(389, 170, "neurons together")
     drawing.text(389, 200, "over time again")
     drawing.text(389, 229, "no table of neurons")

@@ -1,5 +1,6 @@
 """The documentation site: it builds without a warning, needs no network to be read, and no link in it is broken."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -11,6 +12,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+MODULES = [
+    *["foundation", "foundation.data", "foundation.embedding", "foundation.hub", "foundation.interop"],
+    *["foundation.models", "foundation.objectives", "foundation.store", "foundation.training"],
+    *["finetune", "finetune.tasks", "ingest.sources"],
+]
 
 
 class Links(HTMLParser):
@@ -111,3 +117,13 @@ def test_messages_of_the_troubleshooting_page_are_ones_that_the_packages_print()
     messages = [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
     assert len(messages) > 30
     assert [message for message in messages if message not in code] == []
+
+
+def test_every_public_name_is_in_the_reference():
+    pages = "".join(path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*.md"))
+    missing = set()
+    for module in MODULES:
+        for name in importlib.import_module(module).__all__:
+            if not name.isupper() and name[0] != "_" and not re.search(rf"\.{name}$", pages, re.MULTILINE):
+                missing.add(f"{module}.{name}")
+    assert missing == set()
