@@ -53,8 +53,8 @@ before the runs, and every run that was made is on this page.
   label, and makes one model for all animals of a table. *All activity* includes the activity of the test blocks.
   *Without the test block*: each block has a model of its own, pretrained on the other time alone
   (`data.held_out_time`). No window comes nearer to the block than the longest window is long, and rates of units are
-  measured without the block. When these runs were made, the rows of units in the read-in were drawn one by one; they begin
-  orthogonal now ([docs/models.md](../models.md)), and the runs have not been made again.
+  measured without the block. When these runs were made, the rows of units in the read-in were drawn one by one; they
+  begin orthogonal now ([docs/models.md](../models.md)), and the runs have not been made again.
 - **Seeds.** Each seed makes pretraining, random weights and recurrent networks anew. Nothing is drawn in the floor, the
   own bin, the mean courses and the time in the trial, so these have one run. Scores are means over seeds. Runs are made
   seed after seed, so an unfinished table has all rows of its first seeds.
