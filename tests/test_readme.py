@@ -90,3 +90,17 @@ def test_the_python_of_the_readme_runs(done, monkeypatch, capsys):
     assert printed.count("izhikevich 20\n") == 2
     for name in ("id: int64", "region: string", "rate: double", "embedding: fixed_size_list<item: float>[96]"):
         assert name in printed
+
+
+def test_figures_of_the_shipped_checkpoint_are_those_of_its_card():
+    card = (README.parent / "foundation" / "checkpoints" / "eit-tiny" / "README.md").read_text()
+    of_card = [_cells(line) for line in card.splitlines() if line.startswith("| ")]
+    pairs = {(cells[6], cells[4]) for cells in of_card if len(cells) == 9}  # firing rates, the frozen model
+    section = README.read_text().split("## What a pretrained model adds")[1].split("\n## ")[0]
+    shown = [_cells(line)[2:] for line in section.splitlines() if line.startswith("| ")][1:]
+    assert len(shown) == 9
+    assert all((rates, frozen) in pairs for rates, frozen in shown)
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
