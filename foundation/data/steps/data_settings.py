@@ -22,7 +22,7 @@ class OwnWindows(Limited):
         tokens_per_step: budget of the objective's windows, beside that of the others.
         min_windows: windows in a batch at least.
         max_units: units of a window at most.
-        min_units: recordings of fewer units are not drawn.
+        min_units: recordings of fewer units are not drawn, unless all have fewer.
         weight_power: a recording is drawn with (units x observed seconds) to this power,
         unit_power: times its units to this power: 1 with a ``weight_power`` of 0 draws it by its units alone.
 
@@ -73,7 +73,8 @@ class DataSettings(Limited):
         tokens_per_step: budget of the global batch: units x tokens, summed over windows and views.
         min_windows: windows in a batch at least; no more processes than this can share a step.
         max_units: units of a window at most; a larger population is subsampled, anew each time.
-        min_units: recordings of fewer units are not drawn, as what a population does together cannot be learnt of two.
+        min_units: recordings of fewer units are not drawn, unless all have fewer: two units say nothing of what a
+            population does together.
         weight_power: a recording is drawn with (units x observed seconds) to this power,
         unit_power: times its units to this power: 1 with a ``weight_power`` of 0 draws it by its units alone.
         cache_bytes: decoded activity held in memory, per process (and per worker); see docs/data.md.

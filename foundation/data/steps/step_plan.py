@@ -129,13 +129,12 @@ class StepPlan:
         fits_R = np.asarray(fits_RW.any(axis=1))
         self.left_out = self._records.select(~fits_R).texts("path")
         many_R = n_units_R >= settings.min_units
+        if fits_R.any() and not (fits_R & many_R).any():
+            log.warning("all recordings have fewer than min_units = %d units, so they are drawn all the same",
+                        settings.min_units)  # fmt: skip
+            many_R = np.ones_like(many_R)
         weight_R = (n_units_R * seconds_R) ** settings.weight_power * np.maximum(n_units_R, 1.0) ** settings.unit_power
         weight_R = self._chosen(np.where(fits_R & many_R & (n_units_R > 0), weight_R, 0.0))
-        if fits_R.any() and not (fits_R & many_R).any():
-            raise StoreError(
-                f"min_units is {settings.min_units}, and the largest of the {len(catalog)} recordings has "
-                f"{int(n_units_R[fits_R].max())} units: lower it, or give recordings of more units"
-            )
         if not weight_R.sum() > 0:
             raise StoreError(
                 f"none of the {len(catalog)} recordings holds a window of {spec.min_tokens} tokens at bin widths "
