@@ -17,12 +17,14 @@ from foundation.cli.commands import main
 from foundation.store import Catalog, Store
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_model_and_objective"
+# Seven commands, each of which imports torch: a minute of one quiet core, and much longer on a machine that is busy.
+pytestmark = pytest.mark.timeout(1800)
 COMMAND = [sys.executable, "-P", "-m", "foundation"]
 
 
 def run(folder, words, **changes):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **changes}
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=540, check=False)
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=900, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
