@@ -47,6 +47,7 @@ BEGIN_FIRST = (
     "tests/finetune/test_finetune.py",
     "tests/test_wheel.py",
     "tests/docs/test_site.py",
+    "tests/examples/test_tutorials.py",
     "tests/test_shipped_checkpoints.py",
     "tests/foundation/models/test_eit_options.py",
     "tests/finetune/heads/test_head_files.py",
