@@ -236,11 +236,13 @@ def test_bf16_is_close_to_fp32():
     assert pure.dtype == torch.bfloat16
 
 
-def test_the_compiled_model_is_the_model():
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.long)])
+def test_the_compiled_model_is_the_model(backend):
+    """The model is one graph, with any batch; inductor compiles that graph with a C++ compiler for half a minute."""
     torch._dynamo.reset()
     model, given = build(dim=16, heads=2).float(), inputs()
     given = {k: v.float() if v.is_floating_point() else v for k, v in given.items()}
-    compiled = torch.compile(model, fullgraph=True)
+    compiled = torch.compile(model, fullgraph=True, backend=backend)
     with torch.no_grad():
         torch.testing.assert_close(compiled(**given).h_BNTD, model(**given).h_BNTD, rtol=1e-5, atol=1e-5)
 

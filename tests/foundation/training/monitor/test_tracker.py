@@ -37,8 +37,10 @@ class Server:
             "--backend-store-uri", f"sqlite:///{self.folder}/server.db",
             "--artifacts-destination", str(self.folder / "files"),
         ]  # fmt: skip
+        # Without this the server starts eight processes more, for jobs that it is not asked to do.
+        env = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with open(self.folder / "server.log", "a") as out:
-            self.process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
+            self.process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True, env=env)
 
     def wait(self) -> None:
         end = time.monotonic() + 200
@@ -59,8 +61,9 @@ class Server:
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path, empty_runs):
     found = Server(tmp_path)
+    shutil.copy(empty_runs, tmp_path / "server.db")
     found.start()
     yield found
     found.stop()

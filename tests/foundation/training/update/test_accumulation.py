@@ -24,10 +24,10 @@ WIDE = ModelSettings(dim=256, heads=2, individual_layers=1, interaction_layers=1
 @pytest.mark.parametrize(("world", "stage"), [pytest.param(2, 0, marks=pytest.mark.long), (3, 3)])
 def test_processes_that_accumulate_take_the_same_steps(tiny, tmp_path, ranks, world, stage):
     """Of three processes some have fewer windows than parts."""
-    plain = tiny(output=str(tmp_path / "plain"), steps=3, model=WIDE, checkpoint_every=9)
+    plain = tiny(output=str(tmp_path / "plain"), steps=2, model=WIDE, checkpoint_every=9)
     pretrain(plain)
     parts = tiny(
-        output=str(tmp_path / "parts"), steps=3, model=WIDE, checkpoint_every=9, zero_stage=stage,
+        output=str(tmp_path / "parts"), steps=2, model=WIDE, checkpoint_every=9, zero_stage=stage,
         engine=EngineSettings(accumulate=3),
     )  # fmt: skip
     started = ranks(parts, world)
