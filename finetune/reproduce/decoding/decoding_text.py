@@ -92,10 +92,10 @@ and bold where the interval is above 0. *From scratch* has the readout of rates 
 that of rates and frozen model, so it is stronger than a network from random weights alone."""
 
 HIDDEN = """Units are dealt into five groups. Each group in turn is hidden throughout the trials of a test block, and
-its counts in bins of 0.1 s are predicted from the other units. Bits a spike are above the units' mean rates in the
-training trials, which have 0. The regression reads square roots of the other units' counts in the bin and two before
-and after; its penalty is chosen inside the training trials, and it is fitted in 60 steps of L-BFGS: on Chewie 100 steps
-gave 0.165. The gain is paired over trials, and bold where its interval is above 0."""
+its counts in bins of 0.1 s (0.25 s on tracks) are predicted from the other units. Bits a spike are above the units'
+mean rates in the training trials, which have 0. The regression reads square roots of the other units' counts in the
+bin and two before and after; its penalty is chosen inside the training trials, and it is fitted in 60 steps of
+L-BFGS: on Chewie 100 steps gave 0.165. The gain is paired over trials, and bold where its interval is above 0."""
 
 AIMED = """Fixed before the runs, for the mean of five seeds; the table of scores says how many there are. A figure is
 met by the mean over seeds; *above* by a paired interval above 0; *not below* by one that is not below 0."""
