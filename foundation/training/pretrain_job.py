@@ -10,7 +10,7 @@ from foundation.common.errors import StoreError
 from foundation.store.catalog import Catalog
 from foundation.store.storage import Store
 from foundation.training.checkpoint.resuming import never_once
-from foundation.training.distributed.engine import is_launched
+from foundation.training.distributed.engine import is_launched, linear_kept
 from foundation.training.inputs.training_recordings import choose_recordings
 from foundation.training.launch.launch import launch_with_restarts
 from foundation.training.pretrain_settings import PretrainSettings
@@ -47,7 +47,8 @@ def pretrain(settings: PretrainSettings) -> Path:
         return output / "model"
     catalog = open_catalog(settings.store)
     transformers_logging.disable_progress_bar()
-    return Trainer(settings, catalog).run()
+    with linear_kept():
+        return Trainer(settings, catalog).run()
 
 
 def open_catalog(store: str) -> Catalog:

@@ -87,7 +87,8 @@ def _said(recipe: Recipe) -> dict[str, Any]:
     for name, defaults in (("neurpir", later | losses), ("vicreg", later | {"statistics": "across"})):
         settings = said["objective"][name]
         said["objective"][name] = {k: v for k, v in settings.items() if k not in defaults or v != defaults[k]}
-    del said["objective"]["masked"]  # no row is trained by it
+    for unused in ("masked", "settings"):  # no row is trained by it, or by an objective of a user's own
+        del said["objective"][unused]
     return said
 
 

@@ -6,8 +6,8 @@ import atexit
 import logging
 import math
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -177,6 +177,19 @@ def leave_group() -> None:
     """Leave the process group, if this process is in one."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+@contextmanager
+def linear_kept() -> Iterator[None]:
+    """While it is entered engines may be built; afterwards torch's linear layers are what they were before.
+
+    An engine of ZeRO stage 3 replaces ``torch.nn.functional.linear`` for the whole process and leaves it so.
+    """
+    linear = torch.nn.functional.linear
+    try:
+        yield
+    finally:
+        torch.nn.functional.linear = linear
 
 
 def build_engine(module: PretrainModule, settings: PretrainSettings) -> Any:
