@@ -5,7 +5,7 @@
 # archive, a dandiset, a version and, where not all of it is wanted, a folder, a file or a glob.
 #
 # This one has recordings of monkeys that reach to targets. An archive of your own laboratory is described by its name
-# and the address of its API ([sources](../sources.md#archives-of-ones-own)); the tests of this script write such a
+# and the address of its API ([sources](../sources.md#your-own-archives)); the tests of this script write such a
 # description into `archive.json`, of an archive on the same machine, so that they need no network. The pictures on
 # this page are of that.
 
