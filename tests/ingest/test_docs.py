@@ -76,8 +76,11 @@ def test_every_link_of_the_documentation_leads_somewhere():
 
 
 def anchors(page):
-    """As they are made of headings where the pages are shown."""
-    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    """As they are made of headings where the pages are shown, of pages that a page includes too."""
+    text = page.read_text(encoding="utf-8")
+    for included in re.findall(r"^```\{include\} (\S+)$", text, re.MULTILINE):
+        text += (page.parent / included).read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
