@@ -1,8 +1,9 @@
-"""What every test shares: no way out to the network, a log of its own, and small recordings."""
+"""What every test shares: no way out to the network, a log of its own, small recordings, and a bucket of S3."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import pytest
 
 from foundation.store import Catalog, Interval, Recording, Source, Spikes, Store, Subject, Units, write_recording
 
+_bucket_numbers = itertools.count()
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
 
@@ -157,6 +159,34 @@ def poisoned_folder(tmp_path) -> Path:
     for name in ("foundation", "ingest", "finetune"):
         (folder / f"{name}.py").write_text(f"open({str(folder / 'imported')!r}, 'a').write('{name} ')\n")
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """The URL of an S3 server that lives as long as the tests of a process."""
+    moto = pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[server]'")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server, monkeypatch):
+    """The URL of a new bucket. No connection that another test opened to another server is used for it."""
+    boto3 = pytest.importorskip("boto3", reason="boto3 is not installed: pip install 'moto[server]'")
+    import s3fs
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    s3fs.S3FileSystem.clear_instance_cache()
+    name = f"bucket{next(_bucket_numbers)}"
+    boto3.client("s3", endpoint_url=s3_server).create_bucket(Bucket=name)
+    yield f"s3://{name}"
+    s3fs.S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture(scope="session")
