@@ -34,7 +34,8 @@ TITLES = {
 TRIPS = """A file to the store is `foundation ingest` of one NWB file in one process. The
 store to a loss is one step of a plan, read and put through NeurPIR. A checkpoint to a score is `foundation finetune`
 of cell types with a probe. Calls of functions of the three packages are counted, in all threads; a move is a call from
-a function of one file to a function of another; depth counts the nested calls."""
+a function of one file to a function of another; depth counts the nested calls. The trip to a score does more than
+before: the earlier checkout had no readout of all lags, no row for random weights and kept no head."""
 
 
 class Trip:
