@@ -21,7 +21,7 @@ TRACKING = sqlite:///$(abspath $(OUT))/mlflow.db
 # Tests start hundreds of processes, and each would compile the packages again if what the first compiled were not kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo checkpoint docs test test-full lint format coverage wheel clean
+.PHONY: help install demo checkpoint docs test test-full lint format coverage wheel dist clean
 
 help:
 	@echo "make demo [DATA=folder]  from NWB files to finetuned heads and a report"
@@ -33,6 +33,7 @@ help:
 	@echo "make format              let ruff lay out the code"
 	@echo "make coverage            tests, and which lines they ran"
 	@echo "make wheel               build the package into dist/"
+	@echo "make dist                build wheel and sdist for a release, and check them"
 	@echo "make clean               remove what the above made, the environment too"
 
 install: $(INSTALLED)
@@ -124,6 +125,14 @@ coverage: $(INSTALLED)
 
 wheel: $(INSTALLED)
 	$(BIN)/python -m build --wheel --no-isolation
+
+# From a clean work tree only: the build takes every file of the packages that git does not ignore.
+dist: $(INSTALLED)
+	@test -z "$$(git status --porcelain)" || { echo "commit or remove these first:"; git status --short; exit 1; }
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
+	FOUNDATION_DIST=dist $(BIN)/python -m pytest -q tests/test_wheel.py
 
 clean:
 	rm -rf $(VENV) demo build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache

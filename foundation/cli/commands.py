@@ -149,7 +149,7 @@ COMMANDS = {
         "run the recipes of spike sorting and their rivals, and write their page",
         "ingest.sorting.campaign.campaign_runs:reproduce_sorting",
         "ingest.sorting.campaign.campaign_settings:SortingTable",
-        extra="sort",
+        extra="sorting",
     ),
     "reproduce": Command(
         "run the published experiment of a paper and print its table",
