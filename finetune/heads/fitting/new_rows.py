@@ -12,12 +12,15 @@ import torch
 from finetune.tasks.problems.trial_windows import cut_windows
 from finetune.training_loop import run_updates
 from foundation.data.reading.reader import ActivityReader
+from foundation.data.steps.held_out_time import Spans, training_time
 from foundation.data.steps.step import StepContext
+from foundation.evaluation.splits import TooLittleError
 from foundation.models import EIT
 from foundation.models.parts.population_stream import PopulationPlaces, log_rates
 from foundation.objectives.masked import Masked
 from foundation.objectives.method_settings import MaskedSettings
 from foundation.store import StoredRecording
+from foundation.store.stored_spikes import rates_within
 
 log = logging.getLogger(__name__)
 UPDATES, WINDOWS, LEARNING_RATE = 300, 16, 1e-2
@@ -31,6 +34,7 @@ def with_new_rows(
     tokens: int,
     seed: int = 0,
     updates: int = UPDATES,
+    held_out: Spans = (),
 ) -> EIT:
     """Return a copy of a model whose population stream knows a recording too.
 
@@ -45,13 +49,25 @@ def with_new_rows(
         tokens: of a window, at most.
         seed: of rows, windows and what is hidden.
         updates: of the rows.
+        held_out: ``[start, end]`` seconds of intervals whose activity the rows must not be fitted to; windows also keep
+            the length of the longest window away from them.
+
+    Raises:
+        TooLittleError: if the intervals leave no window.
+
+    Example:
+        >>> with_new_rows(model, recording, token_seconds=0.1, tokens=20, held_out=[[0.0, 60.0]])  # doctest: +SKIP
     """
     changed, reader = copy.deepcopy(model), ActivityReader(recording)
+    domain = training_time(recording, held_out, gap=token_seconds * tokens) if len(held_out) else reader.domain
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        rates = log_rates(recording.firing_rates(), recording.is_counts)
+        measured = rates_within(recording, domain) if len(held_out) else recording.firing_rates()
+        rates = log_rates(measured, recording.is_counts)
         changed.add_populations({recording.id: rates}, freeze_rest=True)
-        starts, tokens_W, _ = cut_windows(reader.domain, token_seconds, tokens)
+        starts, tokens_W, _ = cut_windows(domain, token_seconds, tokens)
+        if not len(starts):
+            raise TooLittleError(f"held_out is {held_out}: it leaves no window of {recording.record.path}")
         _train(changed, reader, starts, tokens_W, token_seconds / model.config.population_patch, seed, updates)
     return changed.requires_grad_(True).eval()
 

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from finetune.reproduce.common.run_results import RunResult, read_all, tables_of
 from finetune.reproduce.common.stored_sums import BITS, unpack_sums
-from finetune.reproduce.decoding.decoding_settings import FEW, LABELS, PLACE
+from finetune.reproduce.decoding.decoding_settings import FEW, FROM_OTHERS, LABELS, TRANSFER, WORK
 from finetune.reproduce.decoding.decoding_text import (
     AIMED,
     CONTROLS,
     FEW_COLUMNS,
     FEW_LABELS,
     HIDDEN,
+    IN_REAL_TIME,
     OF_HIDDEN,
     PREPARATION,
     RULE,
     STEREOTYPED,
     TITLES,
+    TRANSFERRED,
     TRIED,
 )
 from foundation.common.output.pages import MarkdownPage
+from foundation.common.settings.resources import find_config
 from foundation.evaluation.confidence_intervals import control_interval, draw_parts, middle_95, resampled_mean
 from foundation.evaluation.metrics import VALUES, score
 
@@ -52,7 +57,7 @@ class Aim:
     by: float = 0.0
 
 
-AIMS = (
+REACH_AIMS = (
     Aim("velocity", "Chewie", "frozen_apart", at_least=0.81),
     Aim("velocity", "Mihi", "frozen_apart", at_least=0.91),
     Aim("velocity", "Chewie", "finetuned", at_least=0.84),
@@ -65,11 +70,35 @@ AIMS = (
     Aim("position", "Chewie", "frozen_apart"),
     Aim("direction", "Chewie", "frozen_apart", not_below=True),
     Aim("direction", "Mihi", "frozen_apart", not_below=True),
-    *(Aim(label, subject, "frozen_apart", over=over) for label in ("velocity", "position")
-      for subject in ("targets01", "targets02") for over in (FLOOR, "gru")),
-    *(Aim("position", subject, "frozen_apart", over=over)
-      for subject in ("rat-linear-track", "rat-w-maze") for over in (FLOOR, "gru", "place")),
-)  # fmt: skip
+)
+# Table -> what it was to reach.
+AIMS = {
+    "decoding-reach": REACH_AIMS,
+    "decoding-random-targets": tuple(
+        Aim(label, subject, "frozen_apart", over=over)
+        for label in ("velocity", "position")
+        for subject in ("targets01", "targets02")
+        for over in (FLOOR, "gru")
+    ),
+    "decoding-tracks": tuple(
+        Aim("position", subject, "frozen_apart", over=over)
+        for subject in ("rat-linear-track", "rat-w-maze")
+        for over in (FLOOR, "gru", "place")
+    ),
+    "decoding-reach-causal": tuple(
+        Aim("velocity", subject, row, over=over)
+        for subject in ("Chewie", "Mihi")
+        for row, over in (("frozen_apart", FLOOR), ("finetuned", FLOOR), ("finetuned", "gru_causal"))
+    ),
+    **{
+        name: tuple(
+            Aim("velocity", subject, f"transfer_{trials}", over=f"transfer_{trials}_rate")
+            for subject in subjects
+            for trials in TRANSFER
+        )
+        for name, subjects in (("decoding-transfer", ("Chewie", "Mihi")), ("decoding-transfer-networks", ("net07",)))
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -159,20 +188,21 @@ def _add_table(page: MarkdownPage, name: str, targets: dict[str, Rows]) -> None:
         f"Seeds so far: {', '.join(map(str, seeds))}. "
         + " ".join(_about(target, rows) for target, rows in targets.items())
     )
+    if any(r.config["windows"].get("causal") for rows in targets.values() for found in rows.values() for r in found):
+        page.say(IN_REAL_TIME)
     hidden = {target: rows for target, rows in targets.items() if set(rows) & set(OF_HIDDEN)}
     targets = {target: rows for target, rows in targets.items() if target not in hidden}
     if targets:
-        _add_behavior(page, targets)
+        _add_behavior(page, name, targets)
     if hidden:
         _add_hidden(page, hidden)
     order = {row for rows in (*targets.values(), *hidden.values()) for row in rows}
-    expected = [row for row in TITLES if row not in PLACE or name == "decoding-tracks"]
-    missing = [TITLES[row] for row in expected if row not in order]
+    missing = [TITLES[row] for row in _expected(name) if row not in order]
     if missing:
         page.say(f"Not run: {'; '.join(missing)}.")
 
 
-def _add_behavior(page: MarkdownPage, targets: dict[str, Rows]) -> None:
+def _add_behavior(page: MarkdownPage, name: str, targets: dict[str, Rows]) -> None:
     named = {target: f"{target.replace('/', ', ')}" for target in targets}
     order = [row for row in TITLES if any(row in rows for rows in targets.values())]
     page.heading("Scores", 3)
@@ -198,7 +228,8 @@ def _add_behavior(page: MarkdownPage, targets: dict[str, Rows]) -> None:
              for row in compared if row not in CONTROLS],
         )  # fmt: skip
     _add_few_labels(page, targets)
-    _add_aims(page, targets)
+    _add_transfer(page, targets)
+    _add_aims(page, AIMS.get(name, ()), targets)
     page.heading("Verdicts", 3)
     page.items(_verdicts(targets, [row for row in compared if row not in CONTROLS]))
 
@@ -207,11 +238,7 @@ def _add_few_labels(page: MarkdownPage, targets: dict[str, Rows]) -> None:
     """Add what decoders reach that were given few labelled trials, and beside them those with all."""
     lines = []
     for target, rows in targets.items():
-        for trials in FEW:
-            if (ours := f"few_{trials}") in rows:
-                scores = [_score(rows, ours + end) for end in FEW_COLUMNS]
-                gains = [_gain(rows, ours, ours + end) for end in ("_rate", "_scratch")]
-                lines.append([target.replace("/", ", "), str(trials), *scores, *gains, str(len(rows[ours]))])
+        lines += _lines_of_few(target, rows, [f"few_{trials}" for trials in FEW])
         if lines and "finetuned" in rows:
             scores = [_score(rows, row) for row in ("rate", "frozen_apart", "both_apart", "scratch", "finetuned")]
             gains = [_gain(rows, "finetuned", row) for row in ("rate", "scratch")]
@@ -220,6 +247,26 @@ def _add_few_labels(page: MarkdownPage, targets: dict[str, Rows]) -> None:
         page.heading("With few labelled trials", 3)
         page.say(FEW_LABELS)
         page.table(["", "trials", *FEW_COLUMNS.values(), "over rates", "over from scratch", "seeds"], lines)
+
+
+def _add_transfer(page: MarkdownPage, targets: dict[str, Rows]) -> None:
+    """Add what models reach that were pretrained on other animals."""
+    lines = [line for target, rows in targets.items() for line in _lines_of_few(target, rows, FROM_OTHERS)]
+    if lines:
+        page.heading("From other animals", 3)
+        page.say(TRANSFERRED)
+        page.table(["", "trials", *FEW_COLUMNS.values(), "over rates", "over from scratch", "seeds"], lines)
+
+
+def _lines_of_few(target: str, rows: Rows, names: Sequence[str]) -> list[list[str]]:
+    """A line for each number of labelled trials that was tried."""
+    lines = []
+    for ours in names:
+        if ours in rows:
+            scores = [_score(rows, ours + end) for end in FEW_COLUMNS]
+            gains = [_gain(rows, ours, ours + end) for end in ("_rate", "_scratch")]
+            lines.append([target.replace("/", ", "), ours.split("_")[1], *scores, *gains, str(len(rows[ours]))])
+    return lines
 
 
 def _add_hidden(page: MarkdownPage, targets: dict[str, Rows]) -> None:
@@ -232,6 +279,16 @@ def _add_hidden(page: MarkdownPage, targets: dict[str, Rows]) -> None:
     if any(ours in rows and theirs in rows for rows in targets.values()):
         lines.append(["gain of the model", *(_gain(rows, ours, theirs) for rows in targets.values()), ""])
     page.table(["", *(target.rpartition("/")[2] for target in targets), "seeds"], lines)
+
+
+def _expected(name: str) -> list[str]:
+    """The rows that a table has once it is finished, those that only some targets have left out."""
+    work = WORK
+    if name in PREPARATION:
+        given = yaml.safe_load(find_config(f"reproduce/{name}").read_text(encoding="utf-8"))
+        work = tuple(given["decoding"]["work"])
+    whole = {"rate": "rates", "both": "frozen", "both_apart": "frozen_apart"}
+    return [row for row in TITLES if whole.get(row, row) in work]
 
 
 def _about(target: str, rows: Rows) -> str:
@@ -262,8 +319,9 @@ def _title(row: str) -> str:
     """
     if row in TITLES:
         return TITLES[row]
-    _, trials, *end = row.split("_")
-    return f"{FEW_COLUMNS['_' + end[0] if end else '']}, {trials} labelled trials"
+    kind, trials, *end = row.split("_")
+    others = ", pretrained on other animals" if kind == "transfer" and end in ([], ["frozen"], ["both"]) else ""
+    return f"{FEW_COLUMNS['_' + end[0] if end else '']}{others}, {trials} labelled trials"
 
 
 def _seeds(targets: dict[str, Rows], row: str) -> str:
@@ -277,8 +335,8 @@ def _course(rows: Rows, row: str) -> list[str]:
     return [_gain(rows, row, "profile"), f"{around_profile(rows[row], rows[ORACLE]):+.2f}"]
 
 
-def _add_aims(page: MarkdownPage, targets: dict[str, Rows]) -> None:
-    lines = [_aim(a, targets[f"{a.label}/{a.subject}"]) for a in AIMS if f"{a.label}/{a.subject}" in targets]
+def _add_aims(page: MarkdownPage, aims: Sequence[Aim], targets: dict[str, Rows]) -> None:
+    lines = [_aim(a, targets[f"{a.label}/{a.subject}"]) for a in aims if f"{a.label}/{a.subject}" in targets]
     if found := _mean_of_directions(targets, "frozen_apart"):
         met = "yes" if found.low > 0 else "no"
         about = ["direction, mean of the animals", TITLES["frozen_apart"], f"above {TITLES[FLOOR]}"]

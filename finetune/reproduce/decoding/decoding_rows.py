@@ -17,12 +17,13 @@ from finetune.finetune_settings import FinetuneSettings
 from finetune.heads.fitting.full_finetuning import Starts, full
 from finetune.heads.fitting.head_probe import ByFold, Fitted, gather, probe, probe_with_rates
 from finetune.heads.fitting.label_curve import label_curve
+from finetune.heads.fitting.new_rows import with_new_rows
 from finetune.heads.references.gru_decoder import decode_with_gru
 from finetune.heads.references.place_decoder import CAUSAL, SMOOTHED, decode_place
 from finetune.heads.references.reference_rows import from_scratch, random_weights, rows_over_time
 from finetune.reproduce.common.stored_sums import pack_gains, pack_sums
 from finetune.reproduce.decoding.co_smoothing import HiddenUnits, bits_per_spike, by_model, by_regression, gained
-from finetune.reproduce.decoding.decoding_settings import FEW
+from finetune.reproduce.decoding.decoding_settings import FEW, TRANSFER
 from finetune.reproduce.decoding.pretrained_models import PretrainedModels
 from finetune.tasks.problems.window_task import WindowProblem
 from foundation.evaluation.metrics import Predictions, primary
@@ -78,7 +79,8 @@ class Work:
     Args:
         make: gives the rows, first the one that has the name of the work, or ``rate``.
         labels: what it is made for.
-        uses: which pretraining decides the rows: of ``all`` activity, of all ``apart`` from each test block, or none.
+        uses: which pretraining decides the rows: of ``all`` activity, of all ``apart`` from each test block, of the
+            ``others`` of the store's recordings, or none.
     """
 
     make: Callable[[Target, PretrainedModels, FinetuneSettings], dict[str, Made]]
@@ -135,14 +137,33 @@ def make_scratch(target: Target, models: PretrainedModels, settings: FinetuneSet
 
 def make_few(trials: int, target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
     """Rates, frozen, both, finetuned and from scratch with so few labelled trials of each fold."""
-    settings = replace(settings, full=replace(settings.full, label_curve=[trials]))
     scratch = from_scratch(target.problem, models(settings.seed), settings.seed)
-    curve = label_curve(target.problem, _starts_apart(target, models, settings), scratch, target.split, settings)
-    point = next(curve, None)
-    if point is None:
-        raise TooLittleError(f"{target.name} has too few trials in a fold to take {trials} of them")
-    ends = {"full": "", "rate": "_rate", "probe": "_frozen", "both": "_both", "scratch": "_scratch"}
-    return {f"few_{trials}{end}": Made.of(point.rows[name]) for name, end in ends.items()}
+    return _few(f"few_{trials}", trials, target, _starts_apart(target, models, settings), scratch, settings)
+
+
+def make_transfer(trials: int, target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
+    """The same of a model that was pretrained on the other animals alone.
+
+    It gets rows for this animal's units by masked modelling of the activity outside the test block, without labels;
+    all its other weights stay as they are until it is finetuned.
+    """
+    problem = target.problem
+    model = models.without(problem.recording.id)(settings.seed)
+
+    @cache
+    def of_block(block: int) -> tuple[EIT, Sequence[Features]]:
+        grown = with_new_rows(
+            model,
+            problem.recording,
+            token_seconds=problem.token_seconds,
+            tokens=int(problem.windows.tokens_W.max()),
+            seed=settings.seed,
+            held_out=models.held_out[block][problem.recording.id],
+        )
+        return grown, problem.features(grown)
+
+    scratch = from_scratch(problem, of_block(0)[0], settings.seed)
+    return _few(f"transfer_{trials}", trials, target, of_block, scratch, settings)
 
 
 def make_gru(target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
@@ -194,6 +215,7 @@ WORK: dict[str, Work] = {
     "finetuned": Work(make_finetuned, BEHAVIOR, uses="apart"),
     "scratch": Work(make_scratch, BEHAVIOR, uses="all"),  # the architecture, and the seed
     **{f"few_{trials}": Work(partial(make_few, trials), ("velocity",), uses="apart") for trials in FEW},
+    **{f"transfer_{trials}": Work(partial(make_transfer, trials), ("velocity",), uses="others") for trials in TRANSFER},
     "others": Work(make_others, HIDDEN),
     "co_smoothing": Work(make_co_smoothing, HIDDEN, uses="apart"),
     "random": Work(make_random, BEHAVIOR, uses="all"),  # the architecture, and the seed
@@ -202,6 +224,17 @@ WORK: dict[str, Work] = {
     "place": Work(make_place, ("position",)),
     "place_causal": Work(make_place_causal, ("position",)),
 }
+
+
+def _few(
+    row: str, trials: int, target: Target, starts: Starts, scratch: Starts, settings: FinetuneSettings
+) -> dict[str, Made]:
+    settings = replace(settings, full=replace(settings.full, label_curve=[trials]))
+    point = next(label_curve(target.problem, starts, scratch, target.split, settings), None)
+    if point is None:
+        raise TooLittleError(f"{target.name} has too few trials in a fold to take {trials} of them")
+    ends = {"full": "", "rate": "_rate", "probe": "_frozen", "both": "_both", "scratch": "_scratch"}
+    return {f"{row}{end}": Made.of(point.rows[name]) for name, end in ends.items()}
 
 
 def _frozen(

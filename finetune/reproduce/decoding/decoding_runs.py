@@ -143,7 +143,7 @@ def held_out_blocks(targets: list[Target], folds: int) -> list[dict[str, list[li
 
 def planned(settings: DecodingTable, targets: list[Target], models: PretrainedModels) -> Iterator[Run]:
     """The runs of a table: all of the first seed, then all of the next."""
-    blocks = {"": (), "all": (None,), "apart": tuple(range(settings.folds))}
+    blocks = {"all": (None,), "apart": tuple(range(settings.folds))}
     digests = {subject: source_digest(find_named(models.catalog, subject)) for subject in settings.subjects}
     windows, gru = asdict(settings.windows), {k: v for k, v in asdict(settings.gru).items() if k != "run"}
     full = {k: v for k, v in asdict(settings.full).items() if k not in ("from_scratch", "label_curve")}
@@ -153,13 +153,13 @@ def planned(settings: DecodingTable, targets: list[Target], models: PretrainedMo
                 continue
             work = WORK[name]
             own: dict[str, Any] = {} if name in FIXED else {"seed": seed}
-            if work.uses:
+            if work.uses in blocks:
                 own["pretraining"] = models.about(seed, *blocks[work.uses])
             if name.startswith("frozen"):
                 own["control_repeats"] = settings.control_repeats
             if name.startswith("gru"):
                 own["gru"] = gru
-            if name in ("finetuned", "scratch") or name.startswith("few_"):
+            if name in ("finetuned", "scratch") or name.startswith(("few_", "transfer_")):
                 own["full"] = full
             for target in targets:
                 if target.label not in work.labels:
@@ -173,6 +173,8 @@ def planned(settings: DecodingTable, targets: list[Target], models: PretrainedMo
                     "windows": windows,
                     **own,
                 }
+                if work.uses == "others":
+                    config["pretraining"] = models.without(target.problem.recording.id).about(seed, None)
                 used = digests if work.uses else {target.subject: digests[target.subject]}
                 yield Run(target, name, 0 if name in FIXED else seed, config, used)
 

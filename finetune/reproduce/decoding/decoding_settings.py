@@ -16,6 +16,8 @@ WORK = (
     *("rates", "frozen", "frozen_apart", "finetuned", "scratch", *(f"few_{trials}" for trials in FEW)),
     *("others", "co_smoothing", "random", "gru", "gru_causal"),
 )
+TRANSFER = (10, 20)  # labelled trials of a fold for a model of other animals
+FROM_OTHERS = tuple(f"transfer_{trials}" for trials in TRANSFER)  # made where they are asked for, as the next are
 PLACE = ("place", "place_causal")  # for animals in mazes and on tracks: made where they are asked for
 FIXED = ("rates", "others", *PLACE)  # nothing in them is drawn: made once, under the first seed
 
@@ -34,7 +36,9 @@ class DecodingTable(Limited):
             finetuned), ``scratch`` (the same training from random weights), ``few_20``, ``few_40`` and ``few_80`` (all
             of these with so few labelled trials, of velocity), ``random`` weights, ``gru`` and ``gru_causal``; of
             hidden units ``others`` (Poisson regression from the other units) and ``co_smoothing`` (models that were
-            pretrained without the test block); of an animal's place ``place`` and ``place_causal``, Bayesian decoders.
+            pretrained without the test block); of an animal's place ``place`` and ``place_causal``, Bayesian decoders;
+            ``transfer_10`` and ``transfer_20``, as ``few_20``, by models that were pretrained on all other recordings
+            of the store and have rows for this one, fitted to its activity outside the test block.
         seeds: of pretraining, random weights and recurrent networks; each makes a run of every row.
         pretrain: a config of `foundation pretrain`: its file, or the name of a shipped one.
         models: folder in which pretrained models are kept; null: ``foundation/weights`` in the user's cache folder.
@@ -64,7 +68,7 @@ class DecodingTable(Limited):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, values, allowed in (("labels", self.labels, LABELS), ("work", self.work, WORK + PLACE)):
+        for name, values, allowed in (("labels", self.labels, LABELS), ("work", self.work, WORK + FROM_OTHERS + PLACE)):
             unknown = [value for value in values if value not in allowed]
             if unknown or not values:
                 raise ConfigError(f"decoding.{name} is {values}: one or more of {', '.join(allowed)}")

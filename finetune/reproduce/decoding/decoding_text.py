@@ -38,6 +38,11 @@ PREPARATION = {
     "decoding-reach": 'foundation ingest --input "$FOUNDATION_DATA/nwb/reach" --store store',
     "decoding-random-targets": """foundation simulate izhikevich --config simulate/random-targets
 foundation ingest --input simulated/random-targets --store store""",
+    "decoding-reach-causal": 'foundation ingest --input "$FOUNDATION_DATA/nwb/reach" --store store',
+    "decoding-transfer": 'foundation ingest --input "$FOUNDATION_DATA/nwb/reach" --store store',
+    "decoding-transfer-networks": """foundation simulate izhikevich --config simulate/demo --networks 7 \\
+    --output simulated/seven
+foundation ingest --input simulated/seven --store store""",
     "decoding-tracks": 'foundation ingest --input "$FOUNDATION_DATA/nwb/rat-track" --store store',
 }
 
@@ -90,6 +95,14 @@ FEW_LABELS = """So many labelled trials of each fold, drawn by the seed, the few
 stay, and all is chosen inside the few. Models were pretrained without the test block. Gains of *finetuned* are paired,
 and bold where the interval is above 0. *From scratch* has the readout of rates beside its network, as *finetuned* has
 that of rates and frozen model, so it is stronger than a network from random weights alone."""
+
+IN_REAL_TIME = """Every row of this table decodes in real time: readouts see their own and earlier bins alone
+(`windows.causal`), and the model's population stream sees nothing of the future (`pretrain/population-causal`)."""
+
+TRANSFERRED = """As above with few labelled trials, but pretraining saw none of this animal: one model was made of all
+other recordings of the store. The rows of this animal's units in the read-in are fitted by masked modelling of its
+activity outside the test block, without labels (300 updates; every other weight stays as it is). Bold where a paired
+interval is above 0."""
 
 HIDDEN = """Units are dealt into five groups. Each group in turn is hidden throughout the trials of a test block, and
 its counts in bins of 0.1 s (0.25 s on tracks) are predicted from the other units. Bits a spike are above the units'

@@ -42,6 +42,11 @@ class PretrainedModels:
     folder: Path
     held_out: Sequence[Mapping[str, Spans]]
 
+    def without(self, recording_id: str) -> PretrainedModels:
+        """Return models that are pretrained on all recordings of the store but one."""
+        others = self.everything.select([name for name in self.everything.ids if name != recording_id])
+        return replace(self, catalog=others, held_out=[])
+
     def settings(self, seed: int, block: int | None = None) -> PretrainSettings:
         """Return the settings of a run that sees all time, or all but a test block with a gap around it."""
         given = yaml.safe_load(find_config(self.config).read_text(encoding="utf-8"))

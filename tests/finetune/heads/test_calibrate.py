@@ -10,17 +10,16 @@ from finetune.heads.fitting.new_rows import with_new_rows
 from finetune.heads.head import HeadError
 from finetune.heads.head_files import load_head, save_head
 from finetune.heads.head_models import head_models
+from foundation.evaluation.splits import TooLittleError
 from foundation.store import Catalog, Source, Spikes, Store, Subject, Units, write_recording
 
 OTHER = 9
 
 
-@pytest.fixture(scope="module")
-def other(problems, tmp_path_factory):
-    """Nine units of another animal that makes the same movements."""
-    recording = problems["velocity"].recording.load()
+def nine_units(recording, folder, until=np.inf):
+    """A store of nine units of another animal that makes the same movements, which are silent after some time."""
     trains = [recording.spikes.train(k) for k in range(1, OTHER + 1)]
-    store = Store(tmp_path_factory.mktemp("other") / "store", create=True)
+    store = Store(folder / "store", create=True)
     parts = {name: getattr(recording, name) for name in ("session", "domain", "intervals", "behavior")}
     write_recording(
         store,
@@ -28,12 +27,17 @@ def other(problems, tmp_path_factory):
             source=Source("n.nwb", "1" * 64),
             subject=Subject("n"),
             units=Units(OTHER),
-            spikes=Spikes.from_trains(trains),
+            spikes=Spikes.from_trains([train[train < until] for train in trains]),
             **parts,
         ),
     )
     catalog = Catalog.refresh(store)
     return catalog, next(iter(catalog))
+
+
+@pytest.fixture(scope="module")
+def other(problems, tmp_path_factory):
+    return nine_units(problems["velocity"].recording.load(), tmp_path_factory.mktemp("other"))
 
 
 def r2(decoded, recording, after):
@@ -83,3 +87,22 @@ def test_new_rows_learn_what_units_do(population_model, other):
     few, many = (with_new_rows(population_model, other[1], token_seconds=0.1, tokens=15, updates=n) for n in (1, 60))
     moved = (many.population.rows.table_1 - few.population.rows.table_1).abs().mean()
     assert moved > 0.01
+
+
+def test_new_rows_do_not_depend_on_time_that_is_held_out(population_model, problems, other, tmp_path):
+    observed = other[1].observed
+    start, end = float(observed.start.min()), float(observed.end.max())
+    middle = (start + end) / 2
+    _, silent = nine_units(problems["velocity"].recording.load(), tmp_path, until=middle)
+    assert silent.firing_rates().sum() < other[1].firing_rates().sum()
+
+    def rows(recording, held_out):
+        how = {"token_seconds": 0.1, "tokens": 15, "updates": 3, "held_out": held_out}
+        table = with_new_rows(population_model, recording, **how).population.rows
+        return torch.cat([table.table_1.flatten(), table.log_rate_1])
+
+    late = [[middle, end]]
+    assert torch.equal(rows(other[1], late), rows(silent, late))
+    assert not torch.equal(rows(other[1], []), rows(silent, []))
+    with pytest.raises(TooLittleError, match="it leaves no window"):
+        with_new_rows(population_model, other[1], token_seconds=0.1, tokens=15, held_out=[[start - 1, end + 1]])

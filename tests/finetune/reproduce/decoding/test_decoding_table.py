@@ -162,6 +162,32 @@ def test_the_page_renders_with_no_seed_with_one_and_with_several(rows, place, tm
     assert str(place) not in several
 
 
+def test_models_of_other_animals_are_read_with_few_labels(settings, place):
+    """Pretraining sees all recordings but the animal's; its rows are fitted without the test block."""
+    catalog = Catalog.open(Store(place / "store"))
+    table = replace(settings.decoding, subjects=["Ann"], labels=["velocity"], work=["rates", "transfer_10"], seeds=[0])
+    one = replace(settings, name="from-others", page=None, output=str(place / "from-others"), decoding=table)
+    rows = read_all(reproduce(one))
+    ends = ("", "_rate", "_frozen", "_both", "_scratch")
+    assert {name for name in rows if "transfer" in name} == {f"velocity/Ann/transfer_10{end}" for end in ends}
+    (run,) = [
+        path for path in (place / "models").glob("decoding-seed0-all-*") if "Ann" not in subjects_of(path, catalog)
+    ]
+    assert subjects_of(run, catalog) == {"Bob", "Cleo"}
+    few, whole = rows["velocity/Ann/transfer_10_rate"][0], rows["velocity/Ann/rate"][0]
+    assert few.accuracy < whole.accuracy
+    page = decoding_page(place / "from-others", "")
+    assert "### From other animals" in page
+    assert "| velocity, Ann | 10 | " in page
+    assert f"| {figure([few]).text()} | " in page
+
+
+def subjects_of(run, catalog):
+    """The animals whose units have rows in the model of a run."""
+    tables = json.loads((run / "model/config.json").read_text())["population_tables"]
+    return {recording.subject.id for recording in catalog if any(recording.id in table for table in tables)}
+
+
 def test_shipped_tables_are_settings():
     shipped = {}
     for name in (name for name in config_names("reproduce") if name.startswith("reproduce/decoding-")):
