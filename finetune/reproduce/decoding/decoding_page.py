@@ -11,7 +11,7 @@ import yaml
 
 from finetune.reproduce.common.run_results import RunResult, read_all, tables_of
 from finetune.reproduce.common.stored_sums import BITS, unpack_sums
-from finetune.reproduce.decoding.decoding_settings import FEW, FROM_OTHERS, LABELS, TRANSFER, WORK
+from finetune.reproduce.decoding.decoding_settings import FEW, FROM_OTHERS, LABELS, TRANSFER, VARIANT, WORK
 from finetune.reproduce.decoding.decoding_text import (
     AIMED,
     CONTROLS,
@@ -26,6 +26,7 @@ from finetune.reproduce.decoding.decoding_text import (
     TITLES,
     TRANSFERRED,
     TRIED,
+    VARIANTS,
 )
 from foundation.common.output.pages import MarkdownPage
 from foundation.common.settings.resources import find_config
@@ -229,6 +230,7 @@ def _add_behavior(page: MarkdownPage, name: str, targets: dict[str, Rows]) -> No
         )  # fmt: skip
     _add_few_labels(page, targets)
     _add_transfer(page, targets)
+    _add_variants(page, targets)
     _add_aims(page, AIMS.get(name, ()), targets)
     page.heading("Verdicts", 3)
     page.items(_verdicts(targets, [row for row in compared if row not in CONTROLS]))
@@ -256,6 +258,23 @@ def _add_transfer(page: MarkdownPage, targets: dict[str, Rows]) -> None:
         page.heading("From other animals", 3)
         page.say(TRANSFERRED)
         page.table(["", "trials", *FEW_COLUMNS.values(), "over rates", "over from scratch", "seeds"], lines)
+
+
+def _add_variants(page: MarkdownPage, targets: dict[str, Rows]) -> None:
+    """Add what frozen models reach whose pretraining was changed in one thing, and the difference to the recipe."""
+    order = dict.fromkeys(row for rows in targets.values() for row in rows if row.startswith(VARIANT))
+    if not order:
+        return
+    recipe = f"{VARIANT}recipe"
+    page.heading("Variants of pretraining", 3)
+    page.say(VARIANTS)
+    columns = [target.replace("/", ", ") for target in targets]
+    lines = []
+    for row in sorted(order, key=lambda row: (row != recipe, row)):
+        scores = [_score(rows, row) for rows in targets.values()]
+        gains = [_gain(rows, row, recipe) if row != recipe else "" for rows in targets.values()]
+        lines.append([row.removeprefix(VARIANT).replace("_", " "), *scores, *gains, _seeds(targets, row)])
+    page.table(["", *columns, *(f"{column}: over the recipe" for column in columns), "seeds"], lines)
 
 
 def _lines_of_few(target: str, rows: Rows, names: Sequence[str]) -> list[list[str]]:

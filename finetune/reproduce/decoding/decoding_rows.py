@@ -6,8 +6,8 @@ A further row is a function here with a line in `WORK`, its name in `decoding_se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from finetune.heads.references.place_decoder import CAUSAL, SMOOTHED, decode_pla
 from finetune.heads.references.reference_rows import from_scratch, random_weights, rows_over_time
 from finetune.reproduce.common.stored_sums import pack_gains, pack_sums
 from finetune.reproduce.decoding.co_smoothing import HiddenUnits, bits_per_spike, by_model, by_regression, gained
-from finetune.reproduce.decoding.decoding_settings import FEW, TRANSFER
+from finetune.reproduce.decoding.decoding_settings import FEW, TRANSFER, VARIANT, DecodingTable
 from finetune.reproduce.decoding.pretrained_models import PretrainedModels
 from finetune.tasks.problems.window_task import WindowProblem
 from foundation.evaluation.metrics import Predictions, primary
@@ -81,11 +81,13 @@ class Work:
         labels: what it is made for.
         uses: which pretraining decides the rows: of ``all`` activity, of all ``apart`` from each test block, of the
             ``others`` of the store's recordings, or none.
+        changes: settings of that pretraining that differ from the table's config, by dotted key.
     """
 
     make: Callable[[Target, PretrainedModels, FinetuneSettings], dict[str, Made]]
     labels: tuple[str, ...]
     uses: str = ""
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def make_rates(target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
@@ -166,6 +168,14 @@ def make_transfer(trials: int, target: Target, models: PretrainedModels, setting
     return _few(f"transfer_{trials}", trials, target, of_block, scratch, settings)
 
 
+def make_variant(
+    name: str, changes: Mapping[str, Any], target: Target, models: PretrainedModels, settings: FinetuneSettings
+) -> dict[str, Made]:
+    """The readout of a frozen model that was pretrained with some settings changed."""
+    model = replace(models, changes=changes)(settings.seed)
+    return {name: _made(probe(target.problem, target.problem.features(model), target.split, settings))}
+
+
 def make_gru(target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
     """A recurrent decoder of rates that sees the whole trial, trained on labels alone."""
     return {"gru": _made(decode_with_gru(target.problem, target.split, settings, causal=False))}
@@ -224,6 +234,15 @@ WORK: dict[str, Work] = {
     "place": Work(make_place, ("position",)),
     "place_causal": Work(make_place_causal, ("position",)),
 }
+
+
+def planned_work(table: DecodingTable) -> dict[str, Work]:
+    """Return the pieces of work of a table, in the order in which they are done; each variant is one of its own."""
+    variants = {f"{VARIANT}{name}": changes for name, changes in table.variants.items()}
+    return {name: WORK[name] for name in WORK if name in table.work} | {
+        name: Work(partial(make_variant, name, changes), VALUES, uses="all", changes=changes)
+        for name, changes in variants.items()
+    }
 
 
 def _few(

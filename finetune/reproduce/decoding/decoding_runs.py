@@ -16,7 +16,7 @@ from finetune.finetune_settings import FinetuneSettings
 from finetune.reproduce.common.run_results import RunResult, find_recording, key_of, read_all, source_digest
 from finetune.reproduce.common.stored_sums import BITS
 from finetune.reproduce.common.weights_folder import weights_folder
-from finetune.reproduce.decoding.decoding_rows import WORK, Made, Target
+from finetune.reproduce.decoding.decoding_rows import Made, Target, planned_work
 from finetune.reproduce.decoding.decoding_settings import FIXED, DecodingTable
 from finetune.reproduce.decoding.pretrained_models import PretrainedModels
 from finetune.tasks import Sources
@@ -148,13 +148,12 @@ def planned(settings: DecodingTable, targets: list[Target], models: PretrainedMo
     windows, gru = asdict(settings.windows), {k: v for k, v in asdict(settings.gru).items() if k != "run"}
     full = {k: v for k, v in asdict(settings.full).items() if k not in ("from_scratch", "label_curve")}
     for place, seed in enumerate(settings.seeds):
-        for name in [name for name in WORK if name in settings.work]:
+        for name, work in planned_work(settings).items():
             if name in FIXED and place:
                 continue
-            work = WORK[name]
             own: dict[str, Any] = {} if name in FIXED else {"seed": seed}
             if work.uses in blocks:
-                own["pretraining"] = models.about(seed, *blocks[work.uses])
+                own["pretraining"] = replace(models, changes=work.changes).about(seed, *blocks[work.uses])
             if name.startswith("frozen"):
                 own["control_repeats"] = settings.control_repeats
             if name.startswith("gru"):
@@ -214,7 +213,7 @@ def _make(run: Run, models: PretrainedModels, settings: DecodingTable, table: Pa
         gru=settings.gru,
         full=settings.full,
     )
-    rows = WORK[run.work].make(run.target, models, evaluation)
+    rows = planned_work(settings)[run.work].make(run.target, models, evaluation)
     seconds = round(time.perf_counter() - began, 1)
     results = [_result(run, row, made, seconds) for row, made in rows.items()]
     for result in reversed(results):

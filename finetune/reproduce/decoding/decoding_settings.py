@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from finetune.finetune_settings import FullSettings, GRUSettings, WindowSettings
 from foundation.common.errors import ConfigError
@@ -19,6 +20,7 @@ WORK = (
 TRANSFER = (10, 20)  # labelled trials of a fold for a model of other animals
 FROM_OTHERS = tuple(f"transfer_{trials}" for trials in TRANSFER)  # made where they are asked for, as the next are
 PLACE = ("place", "place_causal")  # for animals in mazes and on tracks: made where they are asked for
+VARIANT = "variant_"  # begins the names of rows of variants
 FIXED = ("rates", "others", *PLACE)  # nothing in them is drawn: made once, under the first seed
 
 
@@ -44,6 +46,8 @@ class DecodingTable(Limited):
         models: folder in which pretrained models are kept; null: ``foundation/weights`` in the user's cache folder.
         folds: contiguous blocks of trials, each predicted once.
         control_repeats: times that a frozen model's readout is fitted to shuffled labels.
+        variants: name -> settings of pretraining that differ from the config's, by dotted key, such as
+            ``model.population_layers``. Each is a row: a frozen model, pretrained so on all activity.
         threads: of torch.
         windows: windows that labels are decoded from, as `foundation finetune` has them.
         gru: recurrent decoders of firing rates; ``run`` is not looked at.
@@ -61,6 +65,7 @@ class DecodingTable(Limited):
     models: str | None = None
     folds: Annotated[int, at_least(2)] = 3
     control_repeats: Annotated[int, at_least(2)] = 39
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
     threads: Count = 1
     windows: WindowSettings = field(default_factory=WindowSettings)
     gru: GRUSettings = field(default_factory=GRUSettings)
@@ -72,6 +77,9 @@ class DecodingTable(Limited):
             unknown = [value for value in values if value not in allowed]
             if unknown or not values:
                 raise ConfigError(f"decoding.{name} is {values}: one or more of {', '.join(allowed)}")
+        for name in self.variants:
+            if not re.fullmatch(r"[a-z0-9_]+", name):
+                raise ConfigError(f"decoding.variants has {name!r}: lower-case letters, digits and underscores")
         if not self.subjects or len(set(self.subjects)) < len(self.subjects):
             raise ConfigError(f"decoding.subjects is {self.subjects}: one animal or more, each once")
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):

@@ -39,6 +39,7 @@ PREPARATION = {
     "decoding-random-targets": """foundation simulate izhikevich --config simulate/random-targets
 foundation ingest --input simulated/random-targets --store store""",
     "decoding-reach-causal": 'foundation ingest --input "$FOUNDATION_DATA/nwb/reach" --store store',
+    "decoding-variants": 'foundation ingest --input "$FOUNDATION_DATA/nwb/reach" --store store',
     "decoding-transfer": 'foundation ingest --input "$FOUNDATION_DATA/nwb/reach" --store store',
     "decoding-transfer-networks": """foundation simulate izhikevich --config simulate/demo --networks 7 \\
     --output simulated/seven
@@ -103,6 +104,10 @@ TRANSFERRED = """As above with few labelled trials, but pretraining saw none of 
 other recordings of the store. The rows of this animal's units in the read-in are fitted by masked modelling of its
 activity outside the test block, without labels (300 updates; every other weight stays as it is). Bold where a paired
 interval is above 0."""
+
+VARIANTS = """Frozen models, pretrained on all activity, each with one thing changed in the settings (the config of this
+table lists the changes); the readout is the same. Differences to the recipe are paired over trials, and bold where the
+interval is above 0. These runs were made after the recipe was fixed, and nothing was chosen by them."""
 
 HIDDEN = """Units are dealt into five groups. Each group in turn is hidden throughout the trials of a test block, and
 its counts in bins of 0.1 s (0.25 s on tracks) are predicted from the other units. Bits a spike are above the units'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class PretrainedModels:
         everything: all recordings of the store.
         folder: of kept models, a run of `foundation pretrain` each.
         held_out: for each test block, recording id -> ``[start, end]`` seconds of the block.
+        changes: settings that differ from the config's, by dotted key.
     """
 
     config: str
@@ -41,6 +42,7 @@ class PretrainedModels:
     everything: Catalog
     folder: Path
     held_out: Sequence[Mapping[str, Spans]]
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
     def without(self, recording_id: str) -> PretrainedModels:
         """Return models that are pretrained on all recordings of the store but one."""
@@ -50,6 +52,12 @@ class PretrainedModels:
     def settings(self, seed: int, block: int | None = None) -> PretrainSettings:
         """Return the settings of a run that sees all time, or all but a test block with a gap around it."""
         given = yaml.safe_load(find_config(self.config).read_text(encoding="utf-8"))
+        for key, value in self.changes.items():
+            *rooms, last = key.split(".")
+            room = given
+            for name in rooms:
+                room = room.setdefault(name, {})
+            room[last] = value
         plain: PretrainSettings = parse_mapping(
             PretrainSettings, {**given, "store": self.catalog.store.url, "output": str(self.folder), "seed": seed}
         )

@@ -162,10 +162,16 @@ def test_the_page_renders_with_no_seed_with_one_and_with_several(rows, place, tm
     assert str(place) not in several
 
 
-def test_models_of_other_animals_are_read_with_few_labels(settings, place):
-    """Pretraining sees all recordings but the animal's; its rows are fitted without the test block."""
+def test_models_of_other_animals_and_variants_are_read(settings, place):
     catalog = Catalog.open(Store(place / "store"))
-    table = replace(settings.decoding, subjects=["Ann"], labels=["velocity"], work=["rates", "transfer_10"], seeds=[0])
+    table = replace(
+        settings.decoding,
+        subjects=["Ann"],
+        labels=["velocity"],
+        work=["rates", "transfer_10"],
+        seeds=[0],
+        variants={"recipe": {}, "one_step": {"steps": 1, "checkpoint_every": 1}},
+    )
     one = replace(settings, name="from-others", page=None, output=str(place / "from-others"), decoding=table)
     rows = read_all(reproduce(one))
     ends = ("", "_rate", "_frozen", "_both", "_scratch")
@@ -180,6 +186,9 @@ def test_models_of_other_animals_are_read_with_few_labels(settings, place):
     assert "### From other animals" in page
     assert "| velocity, Ann | 10 | " in page
     assert f"| {figure([few]).text()} | " in page
+    plain, other = (rows[f"velocity/Ann/variant_{name}"][0] for name in ("recipe", "one_step"))
+    assert plain.detail["sums"] != other.detail["sums"]
+    assert page.index("| recipe | ") < page.index("| one step | ")
 
 
 def subjects_of(run, catalog):
@@ -197,5 +206,8 @@ def test_shipped_tables_are_settings():
         assert settings.name in PREPARATION
         shipped[settings.name] = settings.decoding
     assert shipped["decoding-reach"] == DecodingTable()
+    assert set(shipped["decoding-variants"].variants) > {"recipe", "byol"}
+    with pytest.raises(ConfigError, match=r"decoding\.variants has 'No dropout': lower-case letters"):
+        DecodingTable(variants={"No dropout": {}})
     with pytest.raises(ConfigError, match=r"decoding\.work is \['probe'\]: one or more of rates"):
         DecodingTable(work=["probe"])
