@@ -221,9 +221,9 @@ class _Work:
             heads.keep(evaluated, None if model is self.model else model)
 
     def _knowing(self, problem: Problem) -> EIT:
-        """The model; with rows for a new population, where it reads populations in tokens of their own."""
+        """The model; where it has a population stream, with rows for a new population."""
         config = self.model.config
-        if not isinstance(problem, WindowProblem) or config.population_patch == config.patch_length:
+        if not isinstance(problem, WindowProblem) or not config.population_layers:
             return self.model
         recording, token = problem.recording, problem.token_seconds
         if recording.id in population_places(config):

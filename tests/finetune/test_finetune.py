@@ -224,6 +224,18 @@ def test_what_is_missing_is_named(settings, tmp_path, small_store):
         finetune(replace(settings, store=str(small_store), tasks=["sleep_state"], output=str(tmp_path / "o")))
 
 
+def test_a_population_gets_rows_whatever_the_tokens_of_the_model(settings, tmp_path):
+    """A model of masked modelling alone has one length of token and a unit stream that was never trained."""
+    shape = {"dim": 16, "heads": 2, "individual_layers": 1, "interaction_layers": 0, "population_layers": 1}
+    model = EIT(EITConfig(**shape, patch_length=1))
+    model.add_populations({"another": torch.zeros(3)})
+    model.save_pretrained(tmp_path / "model")
+    few = {"tasks": ["behavior"], "modes": ["probe"], "random_weights": False, "heads": False}
+    own = replace(settings, checkpoint=str(tmp_path / "model"), output=str(tmp_path / "out"), **few)
+    for result in finetune(own).results:
+        assert any(note.startswith("the population is new to the model") for note in result.notes)
+
+
 def test_a_population_that_is_new_to_the_model_gets_rows_which_go_with_its_head(settings, tmp_path):
     few = {"tasks": ["behavior"], "modes": ["probe"], "random_weights": False, "keep": "probe", "register": None}
     own = replace(settings, checkpoint="eit-tiny", output=str(tmp_path / "out"), alias=None, **few)
