@@ -165,9 +165,9 @@ COMMANDS = {
         extra="finetune",
     ),
     "doctor": Command(
-        "say what is installed, which device, what is missing",
-        "foundation.cli.doctor:examine",
-        "foundation.cli.doctor:DoctorSettings",
+        "say what is installed, what is wrong with it or the machine, and how to mend it",
+        "foundation.cli.doctor.examination:examine",
+        "foundation.cli.doctor.doctor_settings:DoctorSettings",
     ),
 }
 

@@ -161,7 +161,7 @@ def test_every_command_explains_its_options(name, capsys):
     assert main([*name.split(), "--help"]) == 0
     printed = capsys.readouterr().out
     assert f"usage: foundation {name}" in printed
-    assert "(type: " in printed or name == "doctor"
+    assert "(type: " in printed
 
 
 HELPS = """
@@ -187,9 +187,10 @@ def test_help_begins_with_the_docstring_of_the_function(name):
 
 
 def test_python_m_foundation_is_the_command():
-    done = subprocess.run([sys.executable, "-m", "foundation", "doctor"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    for word in ("foundation ", "torch ", "deepspeed ", "ray ", "nothing is missing"):
+    command = [sys.executable, "-m", "foundation", "doctor", "--imports", "false"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for word in ("foundation ", "torch ", "deepspeed ", "ray ", "nothing is broken"):
         assert word in done.stdout
 
 

@@ -1,0 +1,138 @@
+"""All checks of `foundation doctor`, and how their findings are printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from foundation.cli.doctor.credential_checks import credential_findings
+from foundation.cli.doctor.device_checks import device_findings, read_device
+from foundation.cli.doctor.doctor_settings import DoctorSettings
+from foundation.cli.doctor.finding import BROKEN, NOTE, OK, WARNING, Finding
+from foundation.cli.doctor.folder_checks import folder_findings
+from foundation.cli.doctor.machine_checks import existing, machine_findings
+from foundation.cli.doctor.network_checks import network_findings
+from foundation.cli.doctor.package_checks import installed_version, package_findings, read_requirements
+from foundation.common.errors import ConfigError
+from foundation.common.output.pages import text_table
+from foundation.common.settings.resources import config_folder, config_names
+from foundation.version import __version__
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What `examine` found.
+
+    Args:
+        lines: about the machine and this installation.
+        packages: extra -> package -> version, empty for a package that is not installed; the extra ``core`` is what all
+            commands need.
+        findings: of all checks.
+        as_json: print JSON.
+    """
+
+    lines: list[str]
+    packages: dict[str, dict[str, str]]
+    findings: list[Finding]
+    as_json: bool = field(default=False, compare=False)
+
+    @property
+    def ok(self) -> bool:
+        """True if nothing is broken; the command's exit status is 0 then and 1 otherwise."""
+        return not any(finding.state == BROKEN for finding in self.findings)
+
+    @property
+    def summary(self) -> str:
+        """How many findings are broken, warnings and notes."""
+        count = Counter(finding.state for finding in self.findings)
+        broken = f"{count[BROKEN]} broken" if count[BROKEN] else "nothing is broken"
+        return f"{broken}, {_plural(count[WARNING], 'warning')}, {_plural(count[NOTE], 'note')}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as values of JSON."""
+        return {
+            "foundation": __version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "ok": self.ok,
+            "findings": [asdict(finding) for finding in self.findings],
+            "packages": self.packages,
+        }
+
+    def __str__(self) -> str:
+        if self.as_json:
+            return json.dumps(self.as_dict(), indent=2)
+        parts = [*self.lines, ""]
+        for extra, found in self.packages.items():
+            known = ", ".join(f"{name} {version}" for name, version in found.items() if version)
+            parts.append(f"{extra:9} {known or '-'}")
+        for state in (BROKEN, WARNING, NOTE):
+            rows = [(state, str(finding)) for finding in self.findings if finding.state == state]
+            if rows:
+                parts += ["", text_table(rows)]
+        in_order = dict.fromkeys(finding.subject for finding in self.findings if finding.state == OK)
+        return "\n".join([*parts, "", f"in order: {', '.join(in_order)}", self.summary])
+
+
+def _plural(count: int, noun: str) -> str:
+    """A number with its noun.
+
+    Example:
+        >>> _plural(1, "note"), _plural(2, "note"), _plural(0, "note")
+        ('1 note', '2 notes', 'no notes')
+    """
+    return f"{count or 'no'} {noun}{'s' * (count != 1)}"
+
+
+def examine(settings: DoctorSettings | None = None) -> Examination:
+    """Check this installation and this machine, and say how to mend what is wrong.
+
+    Args:
+        settings: which checks, and how to print.
+
+    Raises:
+        ConfigError: for an extra that the package does not have.
+
+    Example:
+        >>> examination = examine(DoctorSettings(imports=False))
+        >>> examination.lines[0].startswith("foundation ")
+        True
+    """
+    settings = settings or DoctorSettings()
+    requirements = read_requirements()
+    known = requirements.extras if requirements else []
+    for extra in settings.extras:
+        if requirements and extra not in known:
+            raise ConfigError(f"extras holds {extra!r}: expected some of {', '.join(known)}")
+    device = read_device()
+    folder = Path(settings.folder).expanduser()
+    findings = [
+        *package_findings(settings.extras, settings.imports),
+        *device_findings(device),
+        *machine_findings(folder),
+        *folder_findings(folder),
+        *network_findings(os.environ, settings.tracking_uri, settings.patience),
+        *credential_findings(os.environ),
+    ]
+    memory = psutil.virtual_memory()
+    lines = [
+        f"foundation {__version__}, Python {platform.python_version()}, {platform.platform()}",
+        f"{os.cpu_count()} cores, {memory.total / 2**30:.0f} GiB memory ({memory.available / 2**30:.0f} GiB free), "
+        f"{shutil.disk_usage(existing(folder)).free / 2**30:.0f} GiB disk free here",
+        str(device),
+        f"{len(config_names())} shipped configs in {config_folder()}",
+    ]
+    packages: dict[str, dict[str, str]] = {}
+    if requirements:
+        for extra in ("", *known):
+            names = dict.fromkeys(need.name for need in requirements.packages[extra])
+            packages[extra or "core"] = {name: installed_version(name) for name in names}
+    return Examination(lines, packages, findings, settings.json)
