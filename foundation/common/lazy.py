@@ -10,6 +10,17 @@ from typing import Any
 
 from foundation.common.errors import ConfigError
 
+OWN = ("finetune", "foundation", "ingest")
+# Folder of the packages -> the extra that installs what its files import.
+EXTRAS = {
+    "finetune": "finetune",
+    "foundation.interop": "interop",
+    "foundation.sweep": "sweep",
+    "foundation.training": "train",
+    "ingest": "ingest",
+    "ingest.sorting": "sorting",
+}
+
 
 def lazy_attributes(package: str, names: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
     """Return a package's ``__getattr__`` (PEP 562) that imports what it is asked for.
@@ -18,6 +29,9 @@ def lazy_attributes(package: str, names: Mapping[str, Sequence[str]]) -> Callabl
         package: its ``__name__``.
         names: module of the package -> what of it the package shows. A name may not be that of a module, which would
             hide it.
+
+    If a package of an optional extra is missing, the function raises ModuleNotFoundError with the command that installs
+    the extra.
 
     Example:
         >>> lazy_attributes("foundation", {"foundation.version": ["__version__"]})("__version__").count(".") >= 1
@@ -28,11 +42,30 @@ def lazy_attributes(package: str, names: Mapping[str, Sequence[str]]) -> Callabl
     def get(name: str) -> Any:
         if name not in place:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(place[name]), name)
+        try:
+            module = importlib.import_module(place[name])
+        except ModuleNotFoundError as error:
+            extra = _extra_of(place[name])
+            if not extra or not error.name or error.name.split(".")[0] in OWN:
+                raise
+            text = f"{package}.{name} needs the package {error.name!r}: pip install 'neural-foundation[{extra}]'"
+            raise ModuleNotFoundError(text, name=error.name) from error
+        value = getattr(module, name)
         setattr(sys.modules[package], name, value)
         return value
 
     return get
+
+
+def _extra_of(module: str) -> str:
+    """The extra that installs what a module imports; an empty text for one that needs none.
+
+    Example:
+        >>> _extra_of("ingest.sorting.sort_job"), _extra_of("ingest.job"), _extra_of("foundation.store.catalog")
+        ('sorting', 'ingest', '')
+    """
+    parts = module.split(".")
+    return EXTRAS.get(".".join(parts[:2])) or EXTRAS.get(parts[0], "")
 
 
 def named(place: str) -> Any:

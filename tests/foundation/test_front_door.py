@@ -32,6 +32,23 @@ def test_a_name_that_is_none_is_an_attribute_error():
         foundation.nothing  # noqa: B018
 
 
+WITHOUT = """
+import sys
+sys.modules["h5py"] = None  # as if it were not installed
+import foundation
+try:
+    foundation.read_nwb
+except ModuleNotFoundError as error:
+    print(error.name, error, sep="; ")
+"""
+
+
+def test_a_name_whose_extra_is_not_installed_says_how_to_install_it():
+    printed = subprocess.check_output([sys.executable, "-c", WITHOUT], text=True).strip()
+    wanted = "foundation.read_nwb needs the package 'h5py': pip install 'neural-foundation[ingest]'"
+    assert printed == f"h5py; {wanted}"
+
+
 def test_importing_takes_no_time_and_nothing_heavy():
     code = (
         "import time; began = time.perf_counter(); import foundation; print(time.perf_counter() - began);"
