@@ -56,7 +56,8 @@ endif
 	$(FOUNDATION) pretrain --config pretrain/two-streams --store $(OUT)/store --output $(OUT)/pretrain --tracking_uri $(TRACKING)
 	$(FOUNDATION) finetune --config finetune/demo --store $(OUT)/store --checkpoint $(OUT)/pretrain \
 		--output $(OUT)/finetune --tracking_uri $(TRACKING)
-	$(FOUNDATION) report --store $(OUT)/store --checkpoint $(OUT)/pretrain --results $(OUT)/finetune --output $(OUT)/report.html
+	$(FOUNDATION) report --store $(OUT)/store --checkpoint $(OUT)/pretrain --results $(OUT)/finetune \
+		--output $(OUT)/report.html --picture $(OUT)/report.png
 	@test ! -e $(OUT)/incomplete || { echo "some files were not ingested: see the table above"; exit 1; }
 
 # make checkpoint                       trains configs/pretrain/eit-tiny.yaml into foundation/checkpoints/eit-tiny

@@ -243,6 +243,7 @@ class ReportSettings(Limited):
             metrics.jsonl beside it.
         results: with ``store`` and ``checkpoint``, the output folder of `foundation finetune`.
         output: the HTML file to write.
+        picture: PNG file for the report's first picture, which shows a model and its results at a glance.
         title: heading of the report; empty: one that says what it shows.
         raster_seconds: seconds of activity that the raster shows.
         runs: output folders of `foundation finetune`, shown side by side.
@@ -255,13 +256,14 @@ class ReportSettings(Limited):
     checkpoint: str | None = None
     results: str | None = None
     output: str = "report.html"
+    picture: str | None = None
     title: str = ""
     raster_seconds: Annotated[float, between(0.1, 3600)] = 10.0
     runs: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_local(results=self.results, output=self.output)
+        check_local(results=self.results, output=self.output, picture=self.picture)
         for run in self.runs:
             check_local(runs=run)
         if self.runs and (self.results is not None or self.checkpoint is not None):
@@ -274,6 +276,10 @@ class ReportSettings(Limited):
             raise ConfigError(
                 f"{missing[0]} is missing: expected output folders of `foundation finetune` as bare words, or --store, "
                 "--checkpoint and --results"
+            )
+        if self.picture is not None and (self.runs or not self.picture.endswith(".png")):
+            raise ConfigError(
+                f"picture is {self.picture!r}: expected the name of a .png file, and --results of one run"
             )
         if not self.output.endswith((".html", ".htm")):
             raise ConfigError(f"output is {self.output!r}: the name of an .html file")

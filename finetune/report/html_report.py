@@ -14,9 +14,11 @@ import torch
 
 from finetune.current_results import Current, digests, read_current
 from finetune.finetune_settings import ReportSettings
+from finetune.report.glance_picture import glance_picture
 from finetune.report.result_pictures import (
     activity_map,
     raster,
+    read_embeddings,
     read_metrics,
     training_curves,
     unit_map,
@@ -36,7 +38,7 @@ from finetune.report.score_table import (
 from finetune.report.target_details import curve_picture, readout_lines, result_picture, target_facts
 from finetune.report.task_titles import task_title
 from finetune.result import Result
-from foundation.common.errors import CheckpointError, FoundationError
+from foundation.common.errors import CheckpointError, ConfigError, FoundationError
 from foundation.common.files.locks import write_whole
 from foundation.common.output.pages import html_template
 from foundation.common.output.pictures import Picture
@@ -175,13 +177,10 @@ def maps_sections(folder: Path, results: list[Result]) -> list[Section]:
     pictures = []
     shown = {result.task: result.checkpoint for result in results}
     for task in ("cell_type", "location"):
-        path = folder / task / "all" / "embeddings.npz"
-        if task not in shown or not path.is_file():
+        found = read_embeddings(folder, task, shown[task]) if task in shown else None
+        if found is None:
             continue
-        with np.load(path, allow_pickle=False) as stored:
-            if "checkpoint" not in stored or str(stored["checkpoint"]) != shown[task]:
-                continue
-            z_SD, label_S = stored["z_SD"], stored["label_S"]
+        z_SD, label_S = found
         png, share = unit_map(z_SD, label_S, task_title(task))
         alt = (
             f"Scatter plot of {len(z_SD)} units on two principal components of their embeddings, "
@@ -223,7 +222,13 @@ def report(settings: ReportSettings) -> Path:
     current = read_current(settings.results, checkpoint, digests(catalog))
     for place, reason in current.stale:
         log.warning("%s is left out: it is %s", place, reason)
+    glance = glance_picture(rows(current.results), Path(settings.results))
+    if settings.picture is not None:
+        if glance is None:
+            raise ConfigError(f"picture is {settings.picture!r} and no result in {settings.results} can be drawn")
+        write_whole(Path(settings.picture), glance.png)
     sections = [
+        *([Section("At a glance", pictures=[glance])] if glance is not None else []),
         *left_out_sections(current),
         ingested_section(catalog),
         *activity_sections(catalog, settings.raster_seconds),

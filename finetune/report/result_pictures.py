@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from finetune.result import Result, Score
 from foundation.common.output.pictures import BLUES, COLOURS, GRID, INK, MARKERS, drawing
@@ -205,11 +207,41 @@ def training_curves(columns: dict[str, np.ndarray]) -> bytes:
     return sheet.content
 
 
+def read_embeddings(folder: Path, task: str, checkpoint: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return ``(S, D)`` frozen embeddings of labelled units and their labels; None if they are not of a checkpoint."""
+    path = folder / task / "all" / "embeddings.npz"
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as stored:
+        if "checkpoint" not in stored or str(stored["checkpoint"]) != checkpoint:
+            return None
+        return stored["z_SD"], stored["label_S"]
+
+
 def unit_map(z_SD: np.ndarray, label_S: np.ndarray, title: str) -> tuple[bytes, float]:
     """Embeddings of units on their first two principal components, coloured and marked by label.
 
     Returns:
         The picture, and the share of variance that the two components hold.
+    """
+    with drawing(7.4, 4.6) as sheet:
+        axes = sheet.figure.add_subplot()
+        first, second = draw_unit_map(axes, z_SD, label_S)
+        axes.set_xlabel(f"principal component 1 ({first:.0%} of variance)")
+        axes.set_ylabel(f"principal component 2 ({second:.0%})")
+        axes.set_title(title, fontsize=10, loc="left")
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return sheet.content, first + second
+
+
+def draw_unit_map(axes: Axes, z_SD: np.ndarray, label_S: np.ndarray, *, size: float = 26) -> tuple[float, float]:
+    """Draw the points of `unit_map`, and return the share of variance of each component.
+
+    Args:
+        axes: to draw on.
+        z_SD: ``(S, D)`` embeddings.
+        label_S: ``(S,)`` labels.
+        size: of a point, in square points.
     """
     from sklearn.decomposition import PCA
     from sklearn.preprocessing import StandardScaler
@@ -217,27 +249,19 @@ def unit_map(z_SD: np.ndarray, label_S: np.ndarray, title: str) -> tuple[bytes, 
     with np.errstate(invalid="ignore"):
         pca = PCA(2, svd_solver="full").fit(scaled := StandardScaler().fit_transform(z_SD))
     xy = pca.transform(scaled)
-    ratio = np.nan_to_num(pca.explained_variance_ratio_)  # no variance at all: no share of it
-    share = float(ratio.sum())
-    with drawing(7.4, 4.6) as sheet:
-        axes = sheet.figure.add_subplot()
-        names, counts = np.unique(label_S, return_counts=True)
-        for k, name in enumerate(names[np.argsort(-counts, kind="stable")]):
-            here = label_S == name
-            axes.scatter(
-                xy[here, 0],
-                xy[here, 1],
-                s=26,
-                alpha=0.8,
-                linewidths=0.3,
-                edgecolors="white",
-                color=COLOURS[k % 8],
-                marker=MARKERS[(k + k // 8) % 8],
-                label=f"{name} ({here.sum()})",
-            )
-        first, second = ratio
-        axes.set_xlabel(f"principal component 1 ({first:.0%} of variance)")
-        axes.set_ylabel(f"principal component 2 ({second:.0%})")
-        axes.set_title(title, fontsize=10, loc="left")
-        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return sheet.content, share
+    names, counts = np.unique(label_S, return_counts=True)
+    for k, name in enumerate(names[np.argsort(-counts, kind="stable")]):
+        here = label_S == name
+        axes.scatter(
+            xy[here, 0],
+            xy[here, 1],
+            s=size,
+            alpha=0.8,
+            linewidths=0.3,
+            edgecolors="white",
+            color=COLOURS[k % 8],
+            marker=MARKERS[(k + k // 8) % 8],
+            label=f"{name} ({here.sum()})",
+        )
+    first, second = np.nan_to_num(pca.explained_variance_ratio_).tolist()  # no variance at all: no share of it
+    return first, second
