@@ -66,6 +66,8 @@ ALLOWED: dict[str, set[str]] = {
     | {"foundation.embedding", "foundation.hub", "foundation.interop", "finetune", "finetune.tasks"},
     "finetune.report": LEARNING | {"foundation.hub", "foundation.embedding", "finetune", "finetune.tasks"},
     "finetune.packing": LEARNING | {"foundation.hub", "finetune", "finetune.report"},
+    "finetune.benchmark": LEARNING
+    | {"foundation.hub", "finetune", "finetune.heads", "finetune.report", "finetune.reproduce", "finetune.tasks"},
     "finetune.reproduce": LEARNING
     | {
         "foundation.embedding",

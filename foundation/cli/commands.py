@@ -157,6 +157,13 @@ COMMANDS = {
         "finetune.reproduce.reproduce_settings:ReproduceSettings",
         extra="finetune",
     ),
+    "benchmark": Command(
+        "score a checkpoint on named benchmarks, beside floors and controls",
+        "finetune.benchmark.benchmark_runs:run_benchmarks",
+        "finetune.benchmark.benchmark_settings:BenchmarkSettings",
+        first="names",
+        extra="finetune",
+    ),
     "report": Command(
         "make one page of figures and pictures, of one finetuning run or of several side by side",
         "finetune.report.html_report:report",

@@ -207,7 +207,7 @@ SETTINGS |= {"simulate/voltage": "simulate voltage", "reproduce/sorting": "repro
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in config_names() if not n.startswith(("recipes/", "hardware/", "checkpoints/"))]
+    "name", [n for n in config_names() if not n.startswith(("recipes/", "hardware/", "checkpoints/", "benchmark/"))]
 )
 def test_every_shipped_config_is_taken_by_its_command(name, capsys):
     taker = SETTINGS.get(name) or SETTINGS[name.split("/")[0]]

@@ -1,0 +1,117 @@
+"""The page of benchmarks, from whatever results are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from finetune.benchmark.benchmark_data import how_to_get
+from finetune.benchmark.benchmark_settings import Benchmark, benchmark_names, read_benchmark
+from finetune.benchmark.benchmark_tables import FLOOR, ROWS, SHUFFLED, Target, summary_head, summary_line, targets_of
+from foundation.common.files.jsonl_results import SUFFIX, read_results
+from foundation.common.output.pages import MarkdownPage
+from foundation.evaluation.metrics import TITLES
+
+COMMAND = "foundation benchmark --all --data $FOUNDATION_DATA --page docs/results/benchmarks.md"
+RULE = (
+    "Each benchmark names its recordings, its tasks and its folds in a file under `configs/benchmark`. "
+    "`foundation benchmark` reads the recordings into a store and scores every readout with the machinery of "
+    "[foundation finetune](../finetune.md). Fixed before the runs: no setting was chosen by these scores. The floor is "
+    "the same kind of readout on plain firing rates. *Random weights* is the architecture of the model without "
+    "pretraining; *shuffled labels* is the frozen model with labels that say nothing, with the interval of its "
+    "shuffles (over several seeds the widest). *From scratch* and *model, finetuned* come with `--modes '[full]'`, "
+    "recurrent decoders with `--gru`; [Decoding](decoding.md) has both on the reaching and track recordings."
+)
+INTERVALS = (
+    "Scores are means over the seeds; *spread* is the standard deviation over seeds. Intervals of 95 % resample "
+    "independent parts (animals, trials, blocks of time, units), the same for all readouts, so gains over the floor "
+    "are paired; bold where the interval is above 0. *Seconds* are those of one seed, all readouts of the target "
+    "together, on a machine that ran other work too."
+)
+
+
+def benchmarks_page(results: Path) -> str:
+    """Return the page in Markdown: a summary, a section for each benchmark with results, and those not yet run.
+
+    Args:
+        results: folder with a JSON Lines file for each benchmark.
+    """
+    lines = {name: read_results(results / f"{name}{SUFFIX}") for name in benchmark_names()}
+    targets = {name: targets_of(found) for name, found in lines.items() if found}
+    every = [target for found in targets.values() for target in found]
+    page = MarkdownPage("Benchmarks")
+    page.code(COMMAND, "bash")
+    page.say(RULE, INTERVALS)
+    if every:
+        page.heading("Summary")
+        page.table(summary_head(every), [summary_line(target, every) for target in every])
+    else:
+        page.say("No benchmark has been run yet.")
+    for name, found in targets.items():
+        _add_benchmark(page, name, read_benchmark(name), lines[name], found)
+    waiting = {name: read_benchmark(name) for name in benchmark_names() if name not in targets}
+    if waiting:
+        page.heading("Not yet run")
+        page.say("These benchmarks are written, and no result is there yet. Most need a download.")
+        page.table(
+            ["benchmark", "recordings", "files", "recipe", "tasks", "protocol"],
+            [_waiting(name, benchmark) for name, benchmark in waiting.items()],
+        )
+    return page.text
+
+
+def _waiting(name: str, benchmark: Benchmark) -> list[str]:
+    where = benchmark.source or "simulated"
+    tasks = ", ".join(task.rpartition(":")[2] for task in benchmark.tasks)
+    files = f"`{benchmark.files}`" if benchmark.files else f"`{benchmark.simulate}`"
+    get = f"; {how_to_get(benchmark)}" if benchmark.dandiset else ""
+    return [name, f"{benchmark.title}: {where}{get}", files, benchmark.recipe, tasks, benchmark.protocol]
+
+
+def _add_benchmark(
+    page: MarkdownPage, name: str, benchmark: Benchmark, lines: list[dict[str, Any]], targets: list[Target]
+) -> None:
+    page.heading(f"{name}: {benchmark.title}")
+    page.say(benchmark.protocol)
+    seeds = sorted({line["seed"] for line in lines})
+    of = f"Recordings from {benchmark.source}." if benchmark.source else f"Simulated by `{benchmark.simulate}`."
+    page.say(f"{of} Seeds {', '.join(map(str, seeds))}. Evaluation contract {lines[0]['contract']}. {_seen(lines)}")
+    for target in targets:
+        _add_target(page, target)
+    left_out = dict.fromkeys(text for line in lines for text in line["left_out"])
+    if left_out:
+        page.say(f"Left out: {'; '.join(left_out)}.")
+
+
+def _seen(lines: list[dict[str, Any]]) -> str:
+    """What pretraining saw of a benchmark's recordings, by checkpoint."""
+    texts = []
+    for checkpoint in dict.fromkeys(line["checkpoint"] for line in lines):
+        line = next(line for line in lines if line["checkpoint"] == checkpoint)
+        n, digest = len(line["recordings"]), line["checkpoint_digest"][:12]
+        if line["seen"] is None:
+            texts.append(f"`{checkpoint}` ({digest}) does not say what pretraining saw.")
+        elif line["seen"]:
+            texts.append(
+                f"`{checkpoint}` ({digest}) saw the activity of {line['seen']} of the {n} recordings in pretraining, "
+                "that of test samples too, and no label: the split is transductive."
+            )
+        else:
+            texts.append(f"`{checkpoint}` ({digest}) saw none of the {n} recordings in pretraining.")
+    return " ".join(texts)
+
+
+def _add_target(page: MarkdownPage, target: Target) -> None:
+    about = target.about
+    page.heading(f"{about['title']} ({about['task']} {about['target']}), `{target.checkpoint}`", 3)
+    metric, notes = TITLES[about["metric"]], "; ".join(about["notes"])
+    page.say(f"{metric[0].upper()}{metric[1:]} of {target.samples}; {about['split']}.", notes and f"Notes: {notes}.")
+    rows = []
+    for name in target.names:
+        figure, gain = target.figure(name), target.gain(name) if name not in (FLOOR, SHUFFLED) else None
+        spread = "-" if figure.spread is None else f"{figure.spread:.3f}"
+        rows.append([ROWS[name], figure.text(), spread, "-" if gain is None else gain.text(signed=True),
+                     str(len(target.rows[name]))])  # fmt: skip
+    page.table(["readout", "score", "spread", "gain over firing rates", "seeds"], rows)
+    seconds = [f"{mode} {sum(found) / len(found):.0f}" for mode, found in target.seconds.items()]
+    page.say(f"Seconds a seed: {', '.join(seconds)}.")

@@ -1,0 +1,49 @@
+"""A data folder with small files where two benchmarks look for theirs, and a checkpoint that was not trained."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+
+from finetune.benchmark import BenchmarkSettings, run_benchmarks
+from foundation.models import EIT, EITConfig
+from ingest.simulate import SimulateSettings
+from ingest.simulate.simulate_job import simulate_izhikevich
+
+
+@pytest.fixture(scope="package")
+def data(tmp_path_factory):
+    """Four animals with units of five types; they stand where the opto-tagged recordings do."""
+    folder = tmp_path_factory.mktemp("data")
+    settings = SimulateSettings(str(folder / "nwb" / "optotagged"), networks=4, neurons=20, seconds=60.0, reaches=False)
+    simulate_izhikevich(replace(settings, synapses=4, states=False))
+    return folder
+
+
+@pytest.fixture(scope="package")
+def benchmark_settings(data, tmp_path_factory, empty_runs):
+    folder = tmp_path_factory.mktemp("benchmark")
+    torch.manual_seed(0)
+    EIT(EITConfig(dim=16, heads=2, individual_layers=1, interaction_layers=0)).save_pretrained(folder / "model")
+    (folder / "work").mkdir()
+    shutil.copy(empty_runs, folder / "work" / "mlflow.db")
+    return BenchmarkSettings(
+        names=["cell-type-optotagged"],
+        data=str(data),
+        checkpoint=str(folder / "model"),
+        seeds=[43, 44],
+        output=str(folder / "results"),
+        page=str(folder / "page.md"),
+        work=str(folder / "work"),
+        bootstrap=100,
+        control_repeats=2,
+    )
+
+
+@pytest.fixture(scope="package")
+def told(benchmark_settings, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr("finetune.benchmark.lolcat_row.STEPS", 5)
+        yield run_benchmarks(benchmark_settings)
