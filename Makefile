@@ -21,7 +21,7 @@ TRACKING = sqlite:///$(abspath $(OUT))/mlflow.db
 # Tests start hundreds of processes, and each would compile the packages again if what the first compiled were not kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo checkpoint docs test test-full lint format coverage wheel dist clean
+.PHONY: help install demo checkpoint docs test test-full lint format coverage wheel dist licences clean
 
 help:
 	@echo "make demo [DATA=folder]  from NWB files to finetuned heads and a report"
@@ -34,6 +34,7 @@ help:
 	@echo "make coverage            tests, and which lines they ran"
 	@echo "make wheel               build the package into dist/"
 	@echo "make dist                build wheel and sdist for a release, and check them"
+	@echo "make licences            list the licences of all dependencies in docs/licences.md"
 	@echo "make clean               remove what the above made, the environment too"
 
 install: $(INSTALLED)
@@ -134,6 +135,9 @@ dist: $(INSTALLED)
 	$(BIN)/python -m build --no-isolation
 	$(BIN)/python -m twine check --strict dist/*
 	FOUNDATION_DIST=dist $(BIN)/python -m pytest -q tests/test_wheel.py
+
+licences: $(INSTALLED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python infra/release/licences.py docs/licences.md
 
 clean:
 	rm -rf $(VENV) demo build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache
