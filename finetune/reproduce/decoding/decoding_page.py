@@ -11,7 +11,7 @@ import yaml
 
 from finetune.reproduce.common.run_results import RunResult, read_all, tables_of
 from finetune.reproduce.common.stored_sums import BITS, unpack_sums
-from finetune.reproduce.decoding.decoding_settings import FEW, FROM_OTHERS, LABELS, TRANSFER, VARIANT, WORK
+from finetune.reproduce.decoding.decoding_settings import FEW, LABELS, TRANSFER, VARIANT, WORK
 from finetune.reproduce.decoding.decoding_text import (
     AIMED,
     CONTROLS,
@@ -253,11 +253,19 @@ def _add_few_labels(page: MarkdownPage, targets: dict[str, Rows]) -> None:
 
 def _add_transfer(page: MarkdownPage, targets: dict[str, Rows]) -> None:
     """Add what models reach that were pretrained on other animals."""
-    lines = [line for target, rows in targets.items() for line in _lines_of_few(target, rows, FROM_OTHERS)]
+    lines = []
+    for target, rows in targets.items():
+        for trials in TRANSFER:
+            for line in _lines_of_few(target, rows, [f"transfer_{trials}"]):
+                *line, seeds = line
+                control = f"untrained_{trials}"
+                more = [_score(rows, control), _gain(rows, f"transfer_{trials}_frozen", control)]
+                lines.append([*line, *more, seeds])
     if lines:
         page.heading("From other animals", 3)
         page.say(TRANSFERRED)
-        page.table(["", "trials", *FEW_COLUMNS.values(), "over rates", "over from scratch", "seeds"], lines)
+        gains = ["over rates", "over from scratch", "random trunk", "frozen over random trunk"]
+        page.table(["", "trials", *FEW_COLUMNS.values(), *gains, "seeds"], lines)
 
 
 def _add_variants(page: MarkdownPage, targets: dict[str, Rows]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from finetune.finetune_settings import FinetuneSettings
 from finetune.heads.fitting.full_finetuning import Starts, full
 from finetune.heads.fitting.head_probe import ByFold, Fitted, gather, probe, probe_with_rates
-from finetune.heads.fitting.label_curve import label_curve
+from finetune.heads.fitting.label_curve import fewer_trials, label_curve
 from finetune.heads.fitting.new_rows import with_new_rows
 from finetune.heads.references.gru_decoder import decode_with_gru
 from finetune.heads.references.place_decoder import CAUSAL, SMOOTHED, decode_place
@@ -149,23 +149,22 @@ def make_transfer(trials: int, target: Target, models: PretrainedModels, setting
     It gets rows for this animal's units by masked modelling of the activity outside the test block, without labels;
     all its other weights stay as they are until it is finetuned.
     """
+    model = models.without(target.problem.recording.id)(settings.seed)
+    starts = _grown(target, model, models, settings)
+    scratch = from_scratch(target.problem, starts(0)[0], settings.seed)
+    return _few(f"transfer_{trials}", trials, target, starts, scratch, settings)
+
+
+def make_untrained(
+    trials: int, target: Target, models: PretrainedModels, settings: FinetuneSettings
+) -> dict[str, Made]:
+    """The control of `make_transfer`: the same rows and readout, and all other weights random."""
     problem = target.problem
-    model = models.without(problem.recording.id)(settings.seed)
-
-    @cache
-    def of_block(block: int) -> tuple[EIT, Sequence[Features]]:
-        grown = with_new_rows(
-            model,
-            problem.recording,
-            token_seconds=problem.token_seconds,
-            tokens=int(problem.windows.tokens_W.max()),
-            seed=settings.seed,
-            held_out=models.held_out[block][problem.recording.id],
-        )
-        return grown, problem.features(grown)
-
-    scratch = from_scratch(problem, of_block(0)[0], settings.seed)
-    return _few(f"transfer_{trials}", trials, target, of_block, scratch, settings)
+    model = random_weights(models.without(problem.recording.id)(settings.seed), settings.seed)
+    starts, few = _grown(target, model, models, settings), _fewer(target, trials, settings)
+    rates = problem.rate_features()
+    probes = probe_with_rates(problem, rates, lambda k: starts(k)[1], few, settings, shuffled=False)
+    return {f"untrained_{trials}": _made(probes.model)}
 
 
 def make_variant(
@@ -226,6 +225,10 @@ WORK: dict[str, Work] = {
     "scratch": Work(make_scratch, BEHAVIOR, uses="all"),  # the architecture, and the seed
     **{f"few_{trials}": Work(partial(make_few, trials), ("velocity",), uses="apart") for trials in FEW},
     **{f"transfer_{trials}": Work(partial(make_transfer, trials), ("velocity",), uses="others") for trials in TRANSFER},
+    **{
+        f"untrained_{trials}": Work(partial(make_untrained, trials), ("velocity",), uses="others")
+        for trials in TRANSFER
+    },
     "others": Work(make_others, HIDDEN),
     "co_smoothing": Work(make_co_smoothing, HIDDEN, uses="apart"),
     "random": Work(make_random, BEHAVIOR, uses="all"),  # the architecture, and the seed
@@ -245,13 +248,40 @@ def planned_work(table: DecodingTable) -> dict[str, Work]:
     }
 
 
+def _grown(target: Target, model: EIT, models: PretrainedModels, settings: FinetuneSettings) -> Starts:
+    """For each test block the model with rows that were fitted to the animal's activity outside it, and features."""
+    problem = target.problem
+
+    @cache
+    def of_block(block: int) -> tuple[EIT, Sequence[Features]]:
+        grown = with_new_rows(
+            model,
+            problem.recording,
+            token_seconds=problem.token_seconds,
+            tokens=int(problem.windows.tokens_W.max()),
+            seed=settings.seed,
+            held_out=models.held_out[block][problem.recording.id],
+        )
+        return grown, problem.features(grown)
+
+    return of_block
+
+
+def _fewer(target: Target, trials: int, settings: FinetuneSettings) -> Split:
+    few = fewer_trials(target.problem, target.split, trials, settings.seed)
+    if few is None:
+        raise TooLittleError(f"{target.name} has too few trials in a fold to take {trials} of them")
+    return few
+
+
 def _few(
     row: str, trials: int, target: Target, starts: Starts, scratch: Starts, settings: FinetuneSettings
 ) -> dict[str, Made]:
+    _fewer(target, trials, settings)
     settings = replace(settings, full=replace(settings.full, label_curve=[trials]))
     point = next(label_curve(target.problem, starts, scratch, target.split, settings), None)
     if point is None:
-        raise TooLittleError(f"{target.name} has too few trials in a fold to take {trials} of them")
+        raise TooLittleError(f"{target.name} has too few trials in a fold to choose inside {trials} of them")
     ends = {"full": "", "rate": "_rate", "probe": "_frozen", "both": "_both", "scratch": "_scratch"}
     return {f"{row}{end}": Made.of(point.rows[name]) for name, end in ends.items()}
 

@@ -18,7 +18,7 @@ WORK = (
     *("others", "co_smoothing", "random", "gru", "gru_causal"),
 )
 TRANSFER = (10, 20)  # labelled trials of a fold for a model of other animals
-FROM_OTHERS = tuple(f"transfer_{trials}" for trials in TRANSFER)  # made where they are asked for, as the next are
+FROM_OTHERS = tuple(f"{kind}_{trials}" for kind in ("transfer", "untrained") for trials in TRANSFER)
 PLACE = ("place", "place_causal")  # for animals in mazes and on tracks: made where they are asked for
 VARIANT = "variant_"  # begins the names of rows of variants
 FIXED = ("rates", "others", *PLACE)  # nothing in them is drawn: made once, under the first seed
@@ -40,7 +40,8 @@ class DecodingTable(Limited):
             hidden units ``others`` (Poisson regression from the other units) and ``co_smoothing`` (models that were
             pretrained without the test block); of an animal's place ``place`` and ``place_causal``, Bayesian decoders;
             ``transfer_10`` and ``transfer_20``, as ``few_20``, by models that were pretrained on all other recordings
-            of the store and have rows for this one, fitted to its activity outside the test block.
+            of the store and have rows for this one, fitted to its activity outside the test block; ``untrained_10`` and
+            ``untrained_20``, their control: such rows, and a trunk of random weights.
         seeds: of pretraining, random weights and recurrent networks; each makes a run of every row.
         pretrain: a config of `foundation pretrain`: its file, or the name of a shipped one.
         models: folder in which pretrained models are kept; null: ``foundation/weights`` in the user's cache folder.

@@ -102,8 +102,9 @@ IN_REAL_TIME = """Every row of this table decodes in real time: readouts see the
 
 TRANSFERRED = """As above with few labelled trials, but pretraining saw none of this animal: one model was made of all
 other recordings of the store. The rows of this animal's units in the read-in are fitted by masked modelling of its
-activity outside the test block, without labels (300 updates; every other weight stays as it is). Bold where a paired
-interval is above 0."""
+activity outside the test block, without labels (300 updates; every other weight stays as it is). *Random trunk* is the
+control: a frozen model whose rows were fitted in the same way and whose other weights are random, so that any gain over
+it comes from the other animals. Bold where a paired interval is above 0."""
 
 VARIANTS = """Frozen models, pretrained on all activity, each with one thing changed in the settings (the config of this
 table lists the changes); the readout is the same. Differences to the recipe are paired over trials, and bold where the

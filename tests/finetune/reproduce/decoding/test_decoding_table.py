@@ -168,7 +168,7 @@ def test_models_of_other_animals_and_variants_are_read(settings, place):
         settings.decoding,
         subjects=["Ann"],
         labels=["velocity"],
-        work=["rates", "transfer_10"],
+        work=["rates", "transfer_10", "untrained_10"],
         seeds=[0],
         variants={"recipe": {}, "one_step": {"steps": 1, "checkpoint_every": 1}},
     )
@@ -180,6 +180,8 @@ def test_models_of_other_animals_and_variants_are_read(settings, place):
         path for path in (place / "models").glob("decoding-seed0-all-*") if "Ann" not in subjects_of(path, catalog)
     ]
     assert subjects_of(run, catalog) == {"Bob", "Cleo"}
+    frozen, untrained = rows["velocity/Ann/transfer_10_frozen"][0], rows["velocity/Ann/untrained_10"][0]
+    assert frozen.detail["sums"] != untrained.detail["sums"]
     few, whole = rows["velocity/Ann/transfer_10_rate"][0], rows["velocity/Ann/rate"][0]
     assert few.accuracy < whole.accuracy
     page = decoding_page(place / "from-others", "")
