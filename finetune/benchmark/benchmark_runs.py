@@ -15,6 +15,7 @@ from finetune.benchmark.benchmark_data import MissingDataError, find_files, stor
 from finetune.benchmark.benchmark_page import benchmarks_page
 from finetune.benchmark.benchmark_settings import Benchmark, BenchmarkSettings, read_benchmark
 from finetune.benchmark.benchmark_tables import Shown, shown
+from finetune.benchmark.brainwidebench import Exported, export_regions
 from finetune.benchmark.lolcat_row import lolcat_row
 from finetune.finetune_job import finetune
 from finetune.finetune_settings import FinetuneSettings
@@ -31,6 +32,18 @@ from foundation.store import Catalog, Store
 log = logging.getLogger(__name__)
 VERSION = 1
 IDENTITY = ("checkpoint", "mode", "seed")  # fields that tell one run of a benchmark from another
+
+
+def benchmark(settings: BenchmarkSettings) -> Shown | Exported:
+    """Score a checkpoint on named benchmarks beside floors and controls, or write a submission to BrainWideBench.
+
+    Raises:
+        ConfigError: if recordings are missing, or heads do not fit a submission.
+        FoundationError: if a result of another configuration or other data is in the way.
+    """
+    if settings.export is not None:
+        return export_regions(settings.heads, settings.seeds, settings.data, settings.export, settings.label)
+    return run_benchmarks(settings)
 
 
 def run_benchmarks(settings: BenchmarkSettings) -> Shown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,8 @@ from foundation.common.settings.setting_checks import check_local
 from foundation.common.settings.setting_limits import Count, Limited, at_least
 
 FOLDER = "benchmark"
+EXPORTED = "brainwidebench"
+PLAIN = re.compile(r"[A-Za-z0-9][\w.-]*")
 SEEDS = (43, 44, 45, 46, 47)
 
 
@@ -113,6 +116,10 @@ class BenchmarkSettings(Limited):
         control_repeats: times that the probe is fitted to shuffled labels.
         full_steps: with mode full, updates of a fold at most.
         work: folder of predictions and other files in between; null: in the cache.
+        export: with the name brainwidebench alone: folder of the submission that is written for IBL BrainWideBench,
+            from ``heads`` of Cosmos regions and the evaluation recordings in ``data``; nothing is scored here.
+        heads: with export: folders of heads of `foundation finetune`, one for each seed.
+        label: with export: name of the submission.
 
     Raises:
         ConfigError: if a value is impossible, or no benchmark is named.
@@ -131,11 +138,17 @@ class BenchmarkSettings(Limited):
     control_repeats: Annotated[int, at_least(2)] = 39
     full_steps: Count = 600
     work: str | None = None
+    export: str | None = None
+    heads: list[str] = field(default_factory=list)
+    label: str = "foundation"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_local(data=self.data, output=self.output, page=self.page, work=self.work)
+        check_local(data=self.data, output=self.output, page=self.page, work=self.work, export=self.export)
         known = benchmark_names()
+        if self.export is not None or EXPORTED in self.names:
+            self._check_export()
+            return
         if bool(self.names) == self.all:
             both = "names and all are both given" if self.all else "no benchmark is named"
             raise ConfigError(f"{both}: expected --all, or one or more of {', '.join(known)}")
@@ -149,6 +162,16 @@ class BenchmarkSettings(Limited):
             raise ConfigError(f"modes is {self.modes} and seeds {self.seeds}: expected at least one of each")
         if len(set(self.seeds)) < len(self.seeds):
             raise ConfigError(f"seeds is {self.seeds}: expected each seed once")
+
+    def _check_export(self) -> None:
+        if self.export is None or self.names != [EXPORTED] or self.all:
+            raise ConfigError(
+                f"names is {self.names} and export {self.export!r}: expected {EXPORTED} alone with --export FOLDER"
+            )
+        if len(self.heads) != len(self.seeds):
+            raise ConfigError(f"heads is {self.heads} and seeds {self.seeds}: expected a head for each seed")
+        if not PLAIN.fullmatch(self.label):
+            raise ConfigError(f"label is {self.label!r}: expected letters, digits, '.', '_' and '-'")
 
     @property
     def chosen(self) -> list[str]:

@@ -159,7 +159,7 @@ COMMANDS = {
     ),
     "benchmark": Command(
         "score a checkpoint on named benchmarks, beside floors and controls",
-        "finetune.benchmark.benchmark_runs:run_benchmarks",
+        "finetune.benchmark.benchmark_runs:benchmark",
         "finetune.benchmark.benchmark_settings:BenchmarkSettings",
         first="names",
         extra="finetune",
