@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,8 @@ from foundation.common.errors import ConfigError
 from foundation.common.output.pages import text_table
 from foundation.common.settings.resources import config_folder, config_names
 from foundation.version import __version__
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,34 @@ def _plural(count: int, noun: str) -> str:
     return f"{count or 'no'} {noun}{'s' * (count != 1)}"
 
 
+def guarded(name: str, check: Callable[[], list[Finding]]) -> list[Finding]:
+    """Return the findings of a check; one that fails, as on a system without /proc, is a finding itself.
+
+    Example:
+        >>> print(guarded("machine", lambda: [Finding("disk", OK, "")["size"]])[0])
+        machine: could not be checked (TypeError: 'Finding' object is not subscriptable); the log file has the traceback
+    """
+    try:
+        return check()
+    except Exception as error:
+        log.debug("%s could not be checked", name, exc_info=True)
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        return [Finding(name, WARNING, f"could not be checked ({reason})", "the log file has the traceback")]
+
+
+def _machine(folder: Path) -> str:
+    """Cores, memory and disk, in a line."""
+    try:
+        memory = psutil.virtual_memory()
+        free = shutil.disk_usage(existing(folder)).free
+    except (OSError, RuntimeError) as error:
+        return f"{os.cpu_count()} cores; memory and disk could not be read ({error})"
+    return (
+        f"{os.cpu_count()} cores, {memory.total / 2**30:.0f} GiB memory ({memory.available / 2**30:.0f} GiB free), "
+        f"{free / 2**30:.0f} GiB disk free here"
+    )
+
+
 def examine(settings: DoctorSettings | None = None) -> Examination:
     """Check this installation and this machine, and say how to mend what is wrong.
 
@@ -114,19 +146,18 @@ def examine(settings: DoctorSettings | None = None) -> Examination:
             raise ConfigError(f"extras holds {extra!r}: expected some of {', '.join(known)}")
     device = read_device()
     folder = Path(settings.folder).expanduser()
-    findings = [
-        *package_findings(settings.extras, settings.imports),
-        *device_findings(device),
-        *machine_findings(folder),
-        *folder_findings(folder),
-        *network_findings(os.environ, settings.tracking_uri, settings.patience),
-        *credential_findings(os.environ),
-    ]
-    memory = psutil.virtual_memory()
+    groups: dict[str, Callable[[], list[Finding]]] = {
+        "packages": lambda: package_findings(settings.extras, settings.imports),
+        "device": lambda: device_findings(device),
+        "machine": lambda: machine_findings(folder),
+        "folders": lambda: folder_findings(folder),
+        "network": lambda: network_findings(os.environ, settings.tracking_uri, settings.patience),
+        "credentials": lambda: credential_findings(os.environ),
+    }
+    findings = [finding for name, check in groups.items() for finding in guarded(name, check)]
     lines = [
         f"foundation {__version__}, Python {platform.python_version()}, {platform.platform()}",
-        f"{os.cpu_count()} cores, {memory.total / 2**30:.0f} GiB memory ({memory.available / 2**30:.0f} GiB free), "
-        f"{shutil.disk_usage(existing(folder)).free / 2**30:.0f} GiB disk free here",
+        _machine(folder),
         str(device),
         f"{len(config_names())} shipped configs in {config_folder()}",
     ]

@@ -470,6 +470,18 @@ def test_the_exit_status_says_whether_anything_is_broken():
     assert text.endswith("1 broken, no warnings, 1 note")
 
 
+def test_a_check_that_fails_is_a_finding_and_the_others_run(monkeypatch):
+    def no_proc(*_):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "/proc/meminfo")
+
+    monkeypatch.setattr(machine_checks.psutil, "virtual_memory", no_proc)
+    examination = examine(DoctorSettings(imports=False))
+    assert "memory and disk could not be read" in examination.lines[1]
+    (finding,) = [finding for finding in examination.findings if finding.subject == "machine"]
+    assert (finding.state, "/proc/meminfo" in finding.text) == (WARNING, True)
+    assert "credentials" in {finding.subject for finding in examination.findings}
+
+
 def test_an_unknown_extra_is_refused():
     with pytest.raises(ConfigError, match=r"extras holds 'trian': expected some of .*train"):
         examine(DoctorSettings(extras=["trian"], imports=False))
