@@ -28,9 +28,9 @@ def test_a_shipped_checkpoint_is_small_licensed_and_described(folder, monkeypatc
     assert found.size <= 4_000_000
     assert load_model(folder.name).config.preprocessing["kinds"]
     assert (folder / "LICENSE").read_text().startswith("SPDX-License-Identifier: ")
-    said = card_header(folder)["foundation"]
-    assert said["data"]
-    assert said["figures"]
+    message = card_header(folder)["foundation"]
+    assert message["data"]
+    assert message["figures"]
     assert found.digest in (folder / "README.md").read_text()
     assert all(len(r["digest"]) == 64 for r in json.loads((folder / "pretraining.json").read_text())["recordings"])
 

@@ -1,4 +1,4 @@
-"""What the catalog's page shows of one recording. Only the blocks that a picture needs are read."""
+"""A recording's card on the catalog page. Only the blocks that a picture needs are read."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Card:
         part: ``1 of 2`` if its session has several recordings, or ``''``.
         pictures: raster or map of activity, and histogram of rates.
         facts, provenance, quality: names and values.
-        units: lines of the table of figures: name, least, median, most, how many units have it.
-        dropped: rows of dropped units; ``more``: how many rows are not shown.
-        known: what is known besides activity: labels, behaviours, tables.
-        problem: why nothing can be shown, or ``''``.
+        units: rows of the table of unit figures: name, minimum, median, maximum, how many units have a value.
+        dropped: rows of dropped units; ``more``: how many further rows are hidden.
+        known: labels, behaviours and tables of the recording.
+        problem: why the recording cannot be shown, or ``''``.
     """
 
     record: CatalogRow
@@ -55,10 +55,10 @@ class Card:
 
 
 def make_card(recording: StoredRecording, part: str) -> Card:
-    """Read what the page shows of a recording.
+    """Read a recording's card.
 
     Raises:
-        StoreError: if an array that it needs is damaged.
+        StoreError: if a needed array is damaged.
     """
     record, control = recording.record, recording.attributes.get("control", {})
     rates = column_of(recording, "qc_rate")
@@ -103,7 +103,7 @@ def _activity(recording: StoredRecording, rates: np.ndarray) -> Picture:
 
 
 def _row_labels(recording: StoredRecording, shown: int) -> tuple[np.ndarray, str]:
-    """``(M,)`` what rows are coloured by, and words for it."""
+    """Return ``(M,)`` the labels that colour the rows, and words for them."""
     for name, words in (("location", "region"), ("cell_type", "cell type"), ("group", "probe or shank")):
         values = column_of(recording, name)
         if values is not None and (values[:shown].astype(str) != "").any():
@@ -125,7 +125,7 @@ def _sampled(recording: StoredRecording, shown: int, which: str) -> Picture:
 
 
 def stretch(domain: Interval, seconds: float) -> tuple[float, float]:
-    """The stretch that is shown: from the middle of the longest observed interval, or around it if that is shorter.
+    """Return the stretch to show: the middle of the longest observed interval, or all of it if it is shorter.
 
     Example:
         >>> stretch(Interval([0.0, 100.0], [10.0, 200.0]), 20.0)
@@ -143,7 +143,7 @@ def stretch(domain: Interval, seconds: float) -> tuple[float, float]:
 
 
 def spikes_between(recording: StoredRecording, start: float, end: float) -> tuple[np.ndarray, np.ndarray]:
-    """``(S,)`` times and units of the spikes in ``[start, end)``; only blocks that overlap it are read."""
+    """Return ``(S,)`` times and units of the spikes in ``[start, end)``; only overlapping blocks are read."""
     spikes = StoredSpikes(recording)
     low, high = spikes.edges[:-1] < end, spikes.edges[1:] >= start
     times, units = [np.empty(0)], [np.empty(0, dtype=np.int64)]

@@ -22,13 +22,13 @@ FIGURES = {
 
 
 def column_of(recording: StoredRecording, name: str) -> np.ndarray | None:
-    """One column of a recording's units; None if it has no such column. No other column is read."""
+    """Return one column of a recording's units, reading no other; None if there is no such column."""
     path = f"units/{name}"
     return decode_column(read_array(recording.group, path)) if path in recording.group else None
 
 
 def facts_of(recording: StoredRecording) -> list[tuple[str, str]]:
-    """What it is: names and values."""
+    """Return the facts about a recording: names and values."""
     record, subject = recording.record, recording.subject
     kinds = {"spikes": "spike trains", "counts": "sampled counts", "values": "sampled values"}
     resolution = f"{record.resolution:g} s" if record.resolution else "exact"
@@ -46,7 +46,7 @@ def facts_of(recording: StoredRecording) -> list[tuple[str, str]]:
 
 
 def provenance_of(recording: StoredRecording) -> list[tuple[str, str]]:
-    """Where it came from: names and values."""
+    """Return a recording's provenance: names and values."""
     source = recording.record.source
     names = ("archive", "dandiset", "version", "path", "asset", "embargo", "licence", "digest")
     found = [(name, str(getattr(source, name))) for name in names]
@@ -55,7 +55,7 @@ def provenance_of(recording: StoredRecording) -> list[tuple[str, str]]:
 
 
 def quality_of(record: CatalogRow, control: dict[str, Any]) -> list[tuple[str, str]]:
-    """What quality control found, and what reading mended: names and values."""
+    """Return the results of quality control and the repairs made on reading: names and values."""
     if not control:
         return [("units", "ingested without quality control")]
     counts = control["counts"]
@@ -77,7 +77,7 @@ def quality_of(record: CatalogRow, control: dict[str, Any]) -> list[tuple[str, s
 
 
 def spans_text(spans: dict[str, Any] | None) -> str:
-    """Stretches of time in words.
+    """Return stretches of time in words.
 
     Example:
         >>> spans_text({"count": 2, "seconds": 90.0, "longest": 60.0, "spans": [[0.0, 60.0], [100.0, 130.0]]})
@@ -91,7 +91,7 @@ def spans_text(spans: dict[str, Any] | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit that reads best.
+    """Return seconds in the unit that reads best.
 
     Example:
         >>> duration(0.25), duration(90.0), duration(7200.0)
@@ -103,7 +103,7 @@ def duration(seconds: float) -> str:
 
 
 def figure(number: float) -> str:
-    """A number in a narrow column: three digits, of small ones two.
+    """Return a number for a narrow column: three digits, or two for small numbers.
 
     Example:
         >>> figure(16.482), figure(0.00059631), figure(0.0)
@@ -113,7 +113,7 @@ def figure(number: float) -> str:
 
 
 def spread_of(recording: StoredRecording, name: str) -> tuple[str, str, str, str, str] | None:
-    """Least, median and most of a figure of the units, and how many have it; None if none has."""
+    """Return minimum, median and maximum of a column of the units, and how many have a value; None if none has one."""
     values = column_of(recording, name)
     if values is None or not np.isfinite(values).any():
         return None
@@ -124,7 +124,7 @@ def spread_of(recording: StoredRecording, name: str) -> tuple[str, str, str, str
 
 
 def known_of(recording: StoredRecording) -> list[str]:
-    """What is known besides activity, a line each. No samples are read."""
+    """Return a line for each label, behaviour and table. No samples are read."""
     known = []
     for name in ("cell_type", "location"):
         values = column_of(recording, name)

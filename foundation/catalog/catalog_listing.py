@@ -1,4 +1,4 @@
-"""What `foundation catalog` prints, checks and writes."""
+"""The listing, checks and pages of `foundation catalog`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Listing:
 
 
 def _prune(store: Store, version: str, archives: list[dict[str, str]]) -> str:
-    """Retire what a version does not hold. Only this asks an archive, which is the business of the stage before."""
+    """Retire the recordings that a dandiset's version lacks. Uses `ingest`, as it asks the archive."""
     try:
         ingest = importlib.import_module("ingest.run.relist")
         known = importlib.import_module("ingest.sources.dandi.archives")
@@ -45,12 +45,12 @@ def list_catalog(settings: CatalogSettings) -> Listing:
 
     Raises:
         StoreError: if there is no store, or it has another schema.
-        ConfigError: if ``where`` cannot be understood, or the page cannot be written.
+        ConfigError: if ``where`` is invalid, or the page cannot be written.
         SourceError: if the version to prune to cannot be listed.
         FoundationError: if the page needs a package that is not installed.
     """
     if settings.page is not None:
-        from foundation.catalog.catalog_page import write_page  # only the page needs what draws it
+        from foundation.catalog.catalog_page import write_page  # only the page needs the drawing packages
     store, lines = Store(settings.store), []
     if settings.prune is not None:
         lines.append(_prune(store, settings.prune, settings.archives))

@@ -1,4 +1,4 @@
-"""The catalog as one HTML page that needs nothing beside it: a table, and a card with pictures for each recording."""
+"""The catalog as one self-contained HTML page: a table, and a card with pictures for each recording."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 
 
 def write_page(catalog: Catalog, path: str | Path, limit: int = 100, chosen_by: str = "") -> Path:
-    """Write the page, whole or not at all.
+    """Write the page atomically.
 
     Args:
-        catalog: its recordings.
+        catalog: the recordings.
         path: the HTML file.
-        limit: at most so many recordings get a card; the table has them all.
-        chosen_by: the expression that chose them, if one did.
+        limit: most recordings that get a card; the table lists all.
+        chosen_by: the expression that selected the recordings, or ``''``.
 
     Returns:
         The file.
@@ -40,9 +40,9 @@ def write_page(catalog: Catalog, path: str | Path, limit: int = 100, chosen_by: 
     """
     target = Path(path)
     if target.is_dir():
-        raise ConfigError(f"page is {str(path)!r}, which is a folder: allowed is the name of an HTML file")
+        raise ConfigError(f"page is {str(path)!r}, which is a folder: expected the name of an HTML file")
     try:
-        with whole_file(target) as part:  # before anything is drawn, which takes long
+        with whole_file(target) as part:  # before the pictures are drawn, which takes long
             part.write_text(render(catalog, limit, chosen_by), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"page cannot be written to {str(path)!r}: {error.strerror or error}") from error

@@ -1,4 +1,4 @@
-"""What `foundation catalog` is told."""
+"""Settings of `foundation catalog`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class CatalogSettings(Limited):
         store: folder or URL of the store.
         where: which recordings to list, for example "species == 'Mus musculus' and n_units > 50"; see docs/quality.md.
         page: an HTML file to write, with a raster and a histogram of rates of each recording.
-        limit: at most so many recordings get pictures on the page.
+        limit: most recordings with pictures on the page.
         refresh: read all commit records again and write the snapshot anew.
-        verify: read every array and compare it with its digest; damage is named, and ends the command with status 1.
+        verify: read every array and compare it with its digest; list the damage and then exit with status 1.
         prune: a version of a dandiset, ``dandi://<archive>/<dandiset>@<version>``: retire the dandiset's recordings
             that this version does not hold. Nothing is deleted.
         archives: for ``prune``: archives besides the built-in ones, as the settings of an ingest have them (name,

@@ -1,4 +1,4 @@
-"""The `foundation` command, the one place that knows all three packages."""
+"""The `foundation` command, the only place that refers to all three packages."""
 
 from typing import TYPE_CHECKING
 

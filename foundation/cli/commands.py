@@ -1,4 +1,4 @@
-"""The `foundation` command: one table from words to functions, which can be called from Python as well."""
+"""The `foundation` command: a table from words to functions, which can also be called from Python."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ HELP = ("-h", "--help")
 class Command:
     """Where a command's function, its settings and the printing of its result are defined, as ``module:name``.
 
-    Settings lie in modules that are quick to import; those of functions are imported when the command runs, so that
-    ``--help`` and bad usage are answered at once.
+    Settings are in modules that import quickly; the modules of functions are imported when the command runs, so that
+    ``--help`` and bad usage get an immediate answer.
 
     Args:
         summary: one line for the overview.
-        function, settings: what is called with what.
-        first: the settings that bare words stand for, in their order.
-        show: result -> text, if its own text is not what a person wants to read.
-        extra: the extra that brings what it needs.
+        function, settings: the function and the class of its settings.
+        first: the settings that positional words set, in order.
+        show: result -> text, if the text differs from ``str(result)``.
+        extra: the extra that installs the command's dependencies.
     """
 
     summary: str
@@ -51,7 +51,7 @@ COMMANDS = {
         extra="ingest",
     ),
     "simulate voltage": Command(
-        "simulate voltage whose spikes are known and write it as NWB",
+        "simulate voltage with known spikes and write it as NWB",
         "ingest.sorting.simulation.voltage_simulation:simulate_voltage",
         "ingest.sorting.simulation.simulated_voltage_settings:VoltageSettings",
         show="ingest.sorting.simulation.voltage_simulation:listing",
@@ -82,7 +82,7 @@ COMMANDS = {
         extra="train",
     ),
     "plan": Command(
-        "say what a training step costs on other hardware, and what would hold it up",
+        "estimate what a training step costs on other hardware, and what would limit it",
         "foundation.cost_model.cost_plan:plan",
         "foundation.cost_model.cost_settings:PlanSettings",
         show="foundation.cost_model.cost_table:table",
@@ -95,12 +95,12 @@ COMMANDS = {
         extra="sweep",
     ),
     "models": Command(
-        "list checkpoints that have a name: shipped, of registry files, and in the cache",
+        "list named checkpoints: shipped, in registry files, and in the cache",
         "foundation.hub.model_listing:list_models",
         "foundation.hub.hub_settings:ModelsSettings",
     ),
     "pull": Command(
-        "fetch a checkpoint by its name, so that it loads without a network",
+        "fetch a checkpoint by name, so that it loads without a network",
         "foundation.hub.model_listing:pull",
         "foundation.hub.hub_settings:PullSettings",
         first="name",
@@ -140,13 +140,13 @@ COMMANDS = {
         extra="finetune",
     ),
     "predict": Command(
-        "apply a head to recordings that it has not seen, or to bins as they come",
+        "apply a head to new recordings, or to bins as they arrive",
         "finetune.predict_job:predict",
         "finetune.predict_settings:PredictSettings",
         extra="finetune",
     ),
     "reproduce sorting": Command(
-        "run the recipes of spike sorting and their rivals, and write their page",
+        "compare the recipes of spike sorting with other sorters, and write a page",
         "ingest.sorting.campaign.campaign_runs:reproduce_sorting",
         "ingest.sorting.campaign.campaign_settings:SortingTable",
         extra="sorting",
@@ -241,7 +241,7 @@ def docstring(place: str) -> str:
 
 
 def _no_command(arguments: list[str]) -> int:
-    """Answer words that are no command: list what a group such as `simulate` holds, or name the nearest command."""
+    """Report an unknown command: list the commands of a group such as `simulate`, or suggest the nearest command."""
     group = {n: command for n, command in COMMANDS.items() if n.split()[0] == arguments[0] != n}
     if group and arguments[1:2] and arguments[1] in HELP:
         print(overview(group))
@@ -254,7 +254,7 @@ def _no_command(arguments: list[str]) -> int:
 
 
 def _nearest(words: list[str]) -> str:
-    """The command that was probably meant; empty if none is near.
+    """Return the most similar command; empty if none is similar.
 
     Example:
         >>> _nearest(["pretrian", "my/store"]), _nearest(["simulate", "izhikevic"]), _nearest(["fly"])
@@ -266,7 +266,7 @@ def _nearest(words: list[str]) -> str:
 
 
 def overview(commands: dict[str, Command]) -> str:
-    """Return how commands are called, and what each does in a line."""
+    """Return the usage of commands, with a line for each."""
     listed = text_table([(name, command.summary) for name, command in commands.items()], indent=2)
     return "\n".join(
         [
@@ -276,7 +276,7 @@ def overview(commands: dict[str, Command]) -> str:
             "",
             listed,
             "",
-            "`foundation help <command>` lists its options; each can stand in the YAML file of --config.",
+            "`foundation help <command>` lists its options; each can be set in the YAML file of --config.",
         ]
     )
 

@@ -1,1 +1,1 @@
-"""What every room of the house shares: errors, checks of settings, locks, progress, credentials, Ray."""
+"""Code that all packages share: errors, checks of settings, locks, progress, credentials, Ray."""

@@ -1,4 +1,4 @@
-"""Secrets in URLs (names, passwords and queries): kept out of what others read.
+"""Removal of secrets in URLs (names, passwords and queries) from text that others read.
 
 ``http://me:password@host/file?token=abc`` becomes ``http://host/file?***``. Passwords may hold characters that a URL
 should have escaped (``/``, ``#``, ``?``, ``@``, blanks): SQLAlchemy accepts them, and other libraries repeat them in
@@ -12,12 +12,12 @@ from typing import Any
 
 HIDDEN = "***"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
-# Where the next URL of a line begins: a password may hold ``://``, but hardly after one of these.
+# Start of the next URL of a line: a password may hold ``://``, but hardly after one of these.
 _NEXT = re.compile(r"(?<=[\s'\"(<\[{,;|])[A-Za-z][A-Za-z0-9+.\-]*://|(?<=::)[A-Za-z][A-Za-z0-9+.\-]*://")
 _NAMED, _NAMED_WHOLE = re.compile(r"[^/?#\s@:]*:"), re.compile(r"[^/?#@:]*:")
 _USER = re.compile(r"[^/?#\s]*@")
 _UNESCAPED = re.compile(r"[/?#\s]")
-# A query or a fragment with names and values; libraries also repeat it without the host that it belongs to.
+# A query or a fragment with names and values; libraries also repeat it without its host.
 _NAMES_AND_VALUES = re.compile(r"[?#][\w.~+$%\[\]-]+=\S*")
 _QUERY, _WEB_QUERY = re.compile(r"[?#][\w.~+$%\[\]-]+="), re.compile(r"\?\S|#[\w.~+$%\[\]-]+=")
 _BLANK = re.compile(r"\s|$")
@@ -41,7 +41,7 @@ def without_secrets(text: str) -> str:
 
 
 def without_secrets_in_url(value: str) -> str:
-    """Return a value without secrets: a URL ends where the value does, so that its query may hold blanks.
+    """Return a value without secrets; a URL extends to the end of the value, so its query may hold blanks.
 
     Example:
         >>> without_secrets_in_url("https://host/a.nwb?password=two words")
@@ -56,7 +56,7 @@ def without_secrets_in_url(value: str) -> str:
 
 
 def holds_secret(values: Any) -> bool:
-    """Whether a text, or settings with texts in them, hold a URL with a name, a password or a query.
+    """Return True if a text, or settings with texts, hold a URL with a name, a password or a query.
 
     Example:
         >>> holds_secret("http://me:password@host"), holds_secret({"store": "http://host"})
@@ -66,7 +66,7 @@ def holds_secret(values: Any) -> bool:
 
 
 def public(values: Any) -> Any:
-    """Return the same settings without secrets in URLs, however deep the texts lie that hold them.
+    """Return settings without secrets in URLs, at any depth.
 
     Example:
         >>> public({"store": "s3://key:secret@bucket/a", "saving": {"place": None}, "steps": 2})
@@ -80,7 +80,7 @@ def public(values: Any) -> Any:
 
 
 def _url_without_secrets(url: str) -> str:
-    """A URL that ends where the text does, without secrets; ``::`` or a blank before the next URL stays."""
+    """Return a URL without secrets, up to the end of the text; ``::`` or a blank before the next URL stays."""
     scheme = _SCHEME.match(url)
     assert scheme is not None
     end = len(url.rstrip()) if not url.endswith("::") else len(url) - 2
@@ -102,20 +102,20 @@ def _line_without_secrets(line: str) -> str:
 
 
 def _hide(scheme: str, rest: str, quote: str = "", whole: bool = False) -> str:
-    """What follows ``scheme://`` in a line, without secrets.
+    """Return the text after ``scheme://`` in a line, without secrets.
 
     Args:
         scheme: with ``://``.
         rest: up to the next URL or the end of the line.
-        quote: before the URL, which then ends with the next one.
-        whole: the URL ends where ``rest`` does.
+        quote: the quote before the URL; the URL ends at the next one.
+        whole: the URL extends to the end of ``rest``.
     """
     user, named = _USER.match(rest), (_NAMED_WHOLE if whole else _NAMED).match(rest)
     quoted = rest.rfind(quote) if quote and quote in rest else len(rest)
     end = rest.rfind("@", 0, quoted) + 1 if named else user.end() if user else 0
     mark = f"{HIDDEN}@" if _UNESCAPED.search(rest, 0, end) else ""
     rest = rest[end:]
-    # Elsewhere than on the web, ? without a name and a value is a wildcard.
+    # Outside the web, a ? without a name and a value is a wildcard.
     query = (_WEB_QUERY if scheme.lower().startswith("http") else _QUERY).search(rest)
     if query is None:
         return mark + _hide_values(rest)
@@ -129,11 +129,11 @@ def _hide(scheme: str, rest: str, quote: str = "", whole: bool = False) -> str:
 
 
 def _hide_values(text: str) -> str:
-    """A text without the values of queries whose host stands elsewhere, as in ``with url: /a?token=abc``."""
+    """Return a text without the values of queries that lack their host, as in ``with url: /a?token=abc``."""
     return _NAMES_AND_VALUES.sub(lambda m: f"{m[0][0]}{HIDDEN}{_closing(m[0])}", text)
 
 
 def _closing(text: str) -> str:
-    """Brackets, quotes and full stops that follow a URL rather than belong to it."""
+    """Return the brackets, quotes and full stops after a URL that do not belong to it."""
     found = _CLOSING.search(text, 1)
     return found[0] if found else ""

@@ -1,12 +1,12 @@
-"""Errors that a person caused or can mend. The command prints their one line; the traceback goes to the log file."""
+"""Errors that a user caused or can fix. The command prints one line; the traceback goes to the log file."""
 
 
 class FoundationError(Exception):
-    """Something the user asked for cannot be done. The message names the value, what is allowed, and what to do."""
+    """Base of errors that users can fix. The message names the value, the allowed values and what to do."""
 
 
 class ConfigError(FoundationError, ValueError):
-    """A setting that cannot be right. Refused before any work; the command ends with status 2."""
+    """An invalid setting. Raised before any work starts; the command exits with status 2."""
 
 
 class StoreError(FoundationError):
@@ -14,11 +14,11 @@ class StoreError(FoundationError):
 
 
 class SourceError(FoundationError):
-    """An input file that cannot be taken: damaged, empty, or not what it says."""
+    """An input file that cannot be used: damaged, empty, or of another format than it claims."""
 
 
 class UnreachableError(SourceError):
-    """The bytes of an input cannot be had at the moment: what has been read of it says nothing about its content."""
+    """An input that is temporarily unreachable, so its content is unknown."""
 
 
 class CheckpointError(FoundationError):
@@ -26,9 +26,9 @@ class CheckpointError(FoundationError):
 
 
 class RequeueError(FoundationError):
-    """A run that was told to stop before its end (preemption): it has saved what it has, and is to be started again.
+    """A run that was stopped early (preemption) after saving its state; start it again to continue.
 
-    The command ends with ``status``, the code that says "for now" (EX_TEMPFAIL of sysexits.h).
+    The command exits with ``status``, EX_TEMPFAIL of sysexits.h (a temporary failure).
     """
 
     status = 75

@@ -1,4 +1,4 @@
-"""Packages whose parts are imported when they are first asked for, so that `--help` does not wait for PyTorch."""
+"""Packages that import their parts on first access, so that `--help` does not wait for PyTorch."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ EXTRAS = {
 
 
 def lazy_attributes(package: str, names: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """Return a package's ``__getattr__`` (PEP 562) that imports what it is asked for.
+    """Return a package's ``__getattr__`` (PEP 562), which imports names on first access.
 
     Args:
         package: its ``__name__``.
-        names: module of the package -> what of it the package shows. A name may not be that of a module, which would
-            hide it.
+        names: module of the package -> names that the package exports from it. A name must differ from the names of
+    modules, which would hide it.
 
     If a package of an optional extra is missing, the function raises ModuleNotFoundError with the command that installs
     the extra.
@@ -69,7 +69,7 @@ def _extra_of(module: str) -> str:
 
 
 def named(place: str) -> Any:
-    """Import what is named, ``module:name``: for rooms of the house that stand above the one that asks.
+    """Import ``module:name``, for packages above the caller in the import order.
 
     Example:
         >>> named("foundation.version:__version__").count(".") >= 1

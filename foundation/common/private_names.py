@@ -1,7 +1,7 @@
-"""Names of DeepSpeed and torch that their documentation does not promise: every use in this house stands in this file.
+"""All uses of undocumented names of DeepSpeed and torch.
 
-A new version of either may rename one. ``tests/foundation/common/test_private_names.py`` has a test for each, which
-says what the name is needed for. Everything else goes through documented calls, such as ``safe_get_full_fp32_param``.
+A new version of either may rename one. ``tests/foundation/common/test_private_names.py`` has a test for each name,
+which explains its purpose. All other code uses documented calls, such as ``safe_get_full_fp32_param``.
 
 ZeRO partitions the state of the optimiser. Under stages 1 and 2 the parameters of a group are laid end to end and cut
 into equal pieces, one for each process. Under stage 3 every parameter is cut by itself, its last piece padded.
@@ -20,13 +20,13 @@ from torch.utils._pytree import tree_leaves
 
 __all__ = ["TorchDispatchMode", "tree_leaves"]
 
-# The attention that torch takes on the CPU, whose operations its counter of FLOPs leaves out.
+# Torch's attention on the CPU, whose operations its FLOP counter leaves out.
 CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 CPU_ATTENTION_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
 def set_timeouts(timeout: timedelta) -> None:
-    """Set how long the process groups of this process wait, those of DeepSpeed too, which takes no timeout for them."""
+    """Set the timeout of this process's process groups, including DeepSpeed's, which has no setting for it."""
     for group in distributed_c10d._world.pg_map:
         distributed_c10d._set_pg_timeout(timeout, group)
 
@@ -39,12 +39,12 @@ def skip_shared_memory_collectives() -> None:
 
 
 def is_cut(parameter: torch.Tensor) -> bool:
-    """True under ZeRO 3, where a process holds only its piece of a parameter."""
+    """Return True under ZeRO 3, where a process holds only its piece of a parameter."""
     return hasattr(parameter, "ds_id")
 
 
 def is_partitioned(parameter: torch.Tensor) -> bool:
-    """True under ZeRO 1 to 3 for a trained parameter, whose optimiser state is spread over the processes."""
+    """Return True under ZeRO 1 to 3 for a trained parameter, whose optimiser state is spread over the processes."""
     return is_cut(parameter) or hasattr(parameter, "_hp_mapping")
 
 
@@ -69,7 +69,7 @@ def own_moment(parameter: Any, key: str) -> tuple[int, torch.Tensor] | None:
 
 
 def torch_optimizer(engine: Any) -> torch.optim.Optimizer:
-    """Return the optimiser of torch that DeepSpeed steps; under ZeRO another object stands around it."""
+    """Return torch's optimiser inside DeepSpeed, which ZeRO wraps in another object."""
     optimizer: torch.optim.Optimizer = getattr(engine.optimizer, "optimizer", engine.optimizer)
     return optimizer
 
@@ -83,9 +83,9 @@ def flat_partitions(engine: Any) -> list[torch.Tensor]:
 
 
 def link_moments(engine: Any) -> None:
-    """Tell parameters where their moments lie, under ZeRO 1 and 2.
+    """Link parameters to their moments, under ZeRO 1 and 2.
 
-    DeepSpeed does so once, at the first step, before groups that are stepped later have any.
+    DeepSpeed links them once, at the first step, when groups that start later have no moments yet.
     """
     from deepspeed.utils import lazy_init_hp_params_optimizer_state
 

@@ -1,4 +1,4 @@
-"""Retries of an action that may succeed the next time: a full disk, a store that does not answer."""
+"""Retries of actions that may succeed later, such as writing to a full disk or an unreachable store."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def retried(
     pause: float,
     unless: tuple[type[Exception], ...] = (ConfigError,),
 ) -> T:
-    """Return the result of ``action``, which is called again after an error, with pauses that double.
+    """Return the result of ``action``, retrying after errors with pauses that double.
 
     Args:
         action: called without arguments.
         what: what is being done, for the log.
-        retries: how often the action is called again at most.
+        retries: most further calls after the first.
         pause: seconds before the first retry.
-        unless: errors that retrying cannot help; they are raised at once.
+        unless: errors for which retrying cannot help; they are raised at once.
 
     Raises:
         Exception: the error of the last attempt.
@@ -47,7 +47,7 @@ def retried(
 
     def report(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        log.warning("%s failed (%s: %s): again in %g s", what, type(error).__name__, error, state.upcoming_sleep)
+        log.warning("%s failed (%s: %s): retrying in %g s", what, type(error).__name__, error, state.upcoming_sleep)
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda error: isinstance(error, Exception) and not isinstance(error, unless)),

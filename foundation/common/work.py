@@ -9,7 +9,7 @@ from operator import add
 
 @dataclass(frozen=True)
 class Work:
-    """Work of one device in one step or a part of one.
+    """Work of one device in a step or a part of it.
 
     Args:
         flops: of products of matrices and of attention; a product of (m, k) and (k, n) is 2 m k n.

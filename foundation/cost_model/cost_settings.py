@@ -74,7 +74,7 @@ class PlanSettings(PretrainSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.nodes * self.gpus > 65_536:
-            raise ConfigError(f"nodes is {self.nodes} and gpus {self.gpus}: at most 65536 devices in all")
+            raise ConfigError(f"nodes is {self.nodes} and gpus {self.gpus}: expected at most 65536 devices in all")
 
     def run(self) -> PretrainSettings:
         """The run as it would be trained: its step is that of all devices."""
@@ -85,9 +85,9 @@ class PlanSettings(PretrainSettings):
             plain["data"] = replace(_times(self.data, world), own_windows=own)
         elif world > self.data.min_windows:
             raise ConfigError(
-                f"nodes is {self.nodes} and gpus {self.gpus}: at most data.min_windows={self.data.min_windows} devices "
-                "in all, so that each has a window; give batch: device, or raise data.min_windows and "
-                "data.tokens_per_step"
+                f"nodes is {self.nodes} and gpus {self.gpus}: expected at most "
+                f"data.min_windows={self.data.min_windows} devices in all, so that each has a window; give batch: "
+                "device, or raise data.min_windows and data.tokens_per_step"
             )
         return PretrainSettings(**plain)
 

@@ -115,17 +115,19 @@ def load_hardware(name: str) -> Hardware:
     try:
         file = find_config(name, "hardware")
     except ConfigError as error:
-        raise ConfigError(f"hardware is {name!r}: a YAML file, or one of {', '.join(hardware_names())}") from error
+        raise ConfigError(
+            f"hardware is {name!r}: expected a YAML file, or one of {', '.join(hardware_names())}"
+        ) from error
     try:
         given: Any = yaml.safe_load(file.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"hardware {name!r} is no YAML file ({error})") from error
+        raise ConfigError(f"hardware {name!r} is not a YAML file ({error})") from error
     known = {field.name: field for field in dataclasses.fields(Hardware)}
     if not isinstance(given, dict) or not {"name", "source"} <= set(given):
-        raise ConfigError(f"hardware {name!r} must say at least its name and its source; keys are {', '.join(known)}")
+        raise ConfigError(f"hardware {name!r} lacks name or source: expected both; keys are {', '.join(known)}")
     strange = sorted(set(map(str, given)) - set(known))
     if strange:
-        raise ConfigError(f"hardware {name!r} has the key {strange[0]!r}: allowed are {', '.join(known)}")
+        raise ConfigError(f"hardware {name!r} has the key {strange[0]!r}: expected {', '.join(known)}")
     texts = ("name", "source", "kind")
     return Hardware(**{key: value if key in texts else _number(value) for key, value in given.items()})
 

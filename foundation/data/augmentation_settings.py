@@ -55,13 +55,13 @@ class Augmentation(Limited):
         for key, wanted in zip(("share", "size"), NEEDS[self.name], strict=True):
             value = getattr(self, key)
             if wanted and value is None:
-                raise ConfigError(f"{key} of {self.name} is not given: a number is needed")
+                raise ConfigError(f"{key} of {self.name} is missing: expected a number")
             if not wanted and value is not None:
-                raise ConfigError(f"{key} of {self.name} is {value}: it has none, leave it out")
+                raise ConfigError(f"{key} of {self.name} is {value}: expected none; leave it out")
         if self.share is not None and not 0 <= self.share <= 1:
-            raise ConfigError(f"share of {self.name} is {self.share}: from 0 to 1")
+            raise ConfigError(f"share of {self.name} is {self.share}: expected 0 to 1")
         if self.random and self.name != "neuron_dropout":
-            raise ConfigError(f"random of {self.name} is true: only neuron_dropout has it")
+            raise ConfigError(f"random of {self.name} is true: expected false; only neuron_dropout can be random")
         if self.size is not None:
             least = {"noise": 0.0, "temporal_jitter": 0.0, "time_scaling": 1.0}.get(self.name, -math.inf)
             named: dict[str, Any] = {f"size of {self.name}": self.size}

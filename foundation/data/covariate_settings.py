@@ -43,7 +43,7 @@ class SurroundSettings(Limited):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.kind == "cebra" and self.dim < 2:
-            raise ConfigError("dim is 1: CEBRA's embeddings lie on a sphere, 2 or more")
+            raise ConfigError("dim is 1: expected at least 2, as CEBRA's embeddings lie on a sphere")
 
     @property
     def features(self) -> int:

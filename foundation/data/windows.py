@@ -32,13 +32,15 @@ def bins_of(duration: float, bin_width: float) -> tuple[int, int]:
         (100, 10000000)
     """
     if not (np.isfinite(bin_width) and 1e-6 <= bin_width <= 1e6):
-        raise ConfigError(f"bin_width is {bin_width}: from 0.000001 to 1000000 seconds")
+        raise ConfigError(f"bin_width is {bin_width}: expected 0.000001 to 1000000 seconds")
     if not (np.isfinite(duration) and 0 < duration <= 1e6):
-        raise ConfigError(f"duration is {duration}: above 0 and at most 1000000 seconds")
+        raise ConfigError(f"duration is {duration}: expected more than 0 and at most 1000000 seconds")
     length, width = int(to_nanoseconds(duration)), int(to_nanoseconds(bin_width))
     n_bins = max(1, round(length / width))
     if abs(n_bins * width - length) > n_bins:  # a nanosecond a bin, for widths such as a third of a second
-        raise ConfigError(f"duration is {duration} and bin_width {bin_width}: a window is a whole number of bins")
+        raise ConfigError(
+            f"duration is {duration} and bin_width {bin_width}: expected a whole number of bins per window"
+        )
     return n_bins, width
 
 

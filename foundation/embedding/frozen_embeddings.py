@@ -121,7 +121,7 @@ def embedded_parts(
     """
     patch = model.config.patch_length
     if n_bins % patch:
-        raise ConfigError(f"n_bins is {n_bins}: a multiple of the model's patch_length, {patch}")
+        raise ConfigError(f"n_bins is {n_bins}: expected a multiple of the model's patch_length, {patch}")
     if getattr(model.config, "tokens", "bins") == "intervals" and reader.recording.kind != "spikes":
         raise CheckpointError(
             f"recording {reader.recording.id} has no spike times, and the model reads intervals between spikes: "

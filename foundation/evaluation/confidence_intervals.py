@@ -32,7 +32,7 @@ def gain(ours: Predictions, theirs: Predictions, resamples: int, seed: int) -> t
         ValueError: if the two did not predict the same samples.
     """
     if not np.array_equal(ours.cluster_S, theirs.cluster_S) or not np.array_equal(ours.y_S, theirs.y_S):
-        raise ValueError("two readouts are compared on the same samples only")
+        raise ValueError("the two readouts have different samples: expected the same samples")
     kind, name = ours.kind, PRIMARY[ours.kind]
     a, b = sums(ours), sums(theirs)
     value = float(score(a.sum(axis=0), kind)[name] - score(b.sum(axis=0), kind)[name])

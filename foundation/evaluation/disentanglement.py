@@ -49,13 +49,13 @@ def parting(
     trials = np.unique(trial_M)
     cut = round(train_share * len(trials))
     if not 0 < cut < len(trials):
-        raise ValueError(f"{len(trials)} trials cannot be cut at {train_share}: some are needed on both sides")
+        raise ValueError(f"{len(trials)} trials cannot be cut at {train_share}: expected trials on both sides")
     train_M = np.isin(trial_M, trials[:cut])
     range_K = np.ptp(dynamics_MK[~train_M], axis=0)
     if not (np.isfinite(range_K) & (range_K > 0)).all():
         raise ValueError(
-            f"the dynamics range over {range_K.tolist()} on the last {len(trials) - cut} of {len(trials)} trials: each "
-            "must change there and be finite, or there is no variance to explain"
+            f"the dynamics range over {range_K.tolist()} on the last {len(trials) - cut} of {len(trials)} trials: "
+            "expected finite dynamics that vary there, or there is no variance to explain"
         )
     classes, code_M = np.unique(target_M, return_inverse=True)
     one_hot_MC = np.eye(len(classes))[code_M]

@@ -83,11 +83,11 @@ def split_units(y_S: np.ndarray, folds: int, seed: int) -> Split:
 
     counts = np.bincount(y_S)
     if folds < 2:
-        raise TooLittleError(
-            f"no class has more than {counts.max(initial=0)} units of one animal: at least 2 are needed"
-        )
+        raise TooLittleError(f"no class has more than {counts.max(initial=0)} units of one animal: expected at least 2")
     if counts.max(initial=0) < folds:
-        raise TooLittleError(f"folds is {folds}: more than the {counts.max(initial=0)} units of the largest class")
+        raise TooLittleError(
+            f"folds is {folds}: expected at most {counts.max(initial=0)}, the units of the largest class"
+        )
     maker = StratifiedKFold(folds, shuffle=True, random_state=seed)
     made = [Fold(train, test) for train, test in maker.split(y_S, y_S)]
     return Split(made, f"{folds} folds of units of one animal: other animals are not tested")
@@ -111,7 +111,7 @@ def split_by_time(start_W: np.ndarray, end_W: np.ndarray, folds: int, gap: float
         ([0, 1, 2], [4, 5])
     """
     if len(start_W) < folds:
-        raise TooLittleError(f"folds is {folds}: more than the {len(start_W)} {what} there are")
+        raise TooLittleError(f"folds is {folds}: expected at most {len(start_W)}, the number of {what}")
     order = np.argsort(start_W, kind="stable")
     made = []
     for block in np.array_split(order, folds):
@@ -119,6 +119,6 @@ def split_by_time(start_W: np.ndarray, end_W: np.ndarray, folds: int, gap: float
         near = (end_W > first - gap + 1e-9) & (start_W < last + gap - 1e-9)
         train = order[~near[order]]
         if not len(train):
-            raise TooLittleError(f"folds is {folds}: a gap of {gap:g} s leaves nothing to learn from")
+            raise TooLittleError(f"folds is {folds}: a gap of {gap:g} s leaves no training samples")
         made.append(Fold(train, block))
     return Split(made, f"{folds} contiguous blocks of {what} in time, {gap:g} s or more between train and test")

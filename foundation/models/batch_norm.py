@@ -85,7 +85,7 @@ class GlobalBatchNorm(nn.Module):
         sums = sum_over_processes(torch.cat([wide.sum(0), count]))
         total = sums[-1].detach()
         if total < 2:
-            raise ValueError(f"batch norm over {int(total)} rows: at least 2 in the global batch")
+            raise ValueError(f"batch norm over {int(total)} rows: expected at least 2 rows in the global batch")
         mean_D = sums[:-1] / total
         centred = wide - mean_D
         var_D = sum_over_processes(centred.square().sum(0)) / total

@@ -124,14 +124,17 @@ class EITConfig(PretrainedConfig):
         tables = listed_wholes(0, "unit_tables", unit_tables or [])
         names = listed_names("unit_names", unit_names or [])
         if len(set(channels)) < len(channels):
-            raise ConfigError(f"context_channels is {channels}: each name once")
+            raise ConfigError(f"context_channels is {channels}: expected different names")
         if sum(tables) != len(names) or len(set(names)) < len(names):
             raise ConfigError(
-                f"unit_tables hold {sum(tables)} units and unit_names {len(set(names))}: the same, each once"
+                f"unit_tables hold {sum(tables)} units and unit_names {len(set(names))} names: expected one name per "
+                "unit"
             )
         populations = _listed_tables(population_tables or [])
         if populations and not population_layers:
-            raise ConfigError("population_tables hold units and population_layers is 0: at least 1, or no tables")
+            raise ConfigError(
+                "population_tables hold units and population_layers is 0: expected at least 1, or no tables"
+            )
         self.dim = dim
         self.heads = heads
         self.individual_layers = individual_layers
@@ -174,7 +177,7 @@ class EITConfig(PretrainedConfig):
         """
         if f"model/{name}" not in config_names("model"):
             allowed = ", ".join(n.removeprefix("model/") for n in config_names("model"))
-            raise ConfigError(f"no model {name!r}: one of {allowed}")
+            raise ConfigError(f"no model {name!r}: expected one of {allowed}")
         return cls(**(yaml.safe_load(find_config(f"model/{name}").read_text())["model"] | changes))
 
     @property
@@ -207,10 +210,12 @@ def _listed_tables(tables: Any) -> list[dict[str, int]]:
     names: set[str] = set()
     for place, table in enumerate(found):
         if not isinstance(table, dict):
-            raise ConfigError(f"population_tables[{place}] is {table!r}: a mapping of recordings to numbers of units")
+            raise ConfigError(
+                f"population_tables[{place}] is {table!r}: expected a mapping of recordings to numbers of units"
+            )
         for name, size in table.items():
             check_whole(0, **{f"population_tables[{place}][{name!r}]": size})
             if name in names:
-                raise ConfigError(f"population_tables name {name!r} twice: each recording once")
+                raise ConfigError(f"population_tables name {name!r} twice: expected different recordings")
             names.add(name)
     return found

@@ -211,7 +211,7 @@ class EIT(PreTrainedModel):
             ([0, 1], [2])
         """
         if isinstance(names, str) or not len(names):
-            raise ConfigError(f"names is {names!r}: a list of at least one name of a unit")
+            raise ConfigError(f"names is {names!r}: expected a list of at least one name of a unit")
         first = len(self.config.unit_names)
         known = EITConfig(unit_tables=[first, len(names)], unit_names=[*self.config.unit_names, *names])  # checks names
         if freeze_rest:
@@ -239,7 +239,7 @@ class EIT(PreTrainedModel):
             [{'a': 3}]
         """
         if self.population is None:
-            raise ConfigError("population_layers is 0: at least 1 for a model that keeps rows of populations")
+            raise ConfigError("population_layers is 0: expected at least 1 for a model that keeps rows of populations")
         table, log_rate_N = new_table(self.config, log_rates)
         if freeze_rest:
             self.requires_grad_(False)
@@ -290,9 +290,12 @@ class EIT(PreTrainedModel):
             TypeError: if there is no argument of a name.
         """
         if population_row_BN is not None and self.population is None:
-            raise ValueError("population_row_BN is given, and this model has no population stream (population_layers)")
+            raise ValueError(
+                "population_row_BN is given, and the model has no population stream: expected None (population_layers "
+                "is 0)"
+            )
         if population_row_BN is None and not units:
-            raise ValueError("units is False and population_row_BN None: at least one of the two streams must be run")
+            raise ValueError("units is False and population_row_BN None: expected at least one of the two streams")
         patch = self.config.patch_length if units else self.config.population_patch
         check_windows(x_BNT, mask_BN, patch, dt_B, modality_B)
         found = EITOutput()
@@ -347,7 +350,7 @@ class EIT(PreTrainedModel):
         n_units, seen_BN = h_BNTD.shape[1], mask_BN
         if context_BCT is not None:
             if self.context is None or context_id_BC is None:
-                raise ValueError("context needs config.context_channels, and context_id_BC to say which is which")
+                raise ValueError("context_BCT needs config.context_channels and context_id_BC, the channel of each row")
             channels = len(self.config.context_channels)
             check_ids("context_id_BC", context_id_BC, channels, f"0 to {channels - 1}, places in context_channels")
             context_BCT = blank(context_BCT, mask_BC, mask_BT)

@@ -32,7 +32,7 @@ class PopulationMLPConfig(PretrainedConfig):
         check_whole(1, units=units)
         widths = listed_wholes(1, "widths", [128, 128, 128, 128] if widths is None else widths)
         if not widths:
-            raise ConfigError("widths is []: one width or more")
+            raise ConfigError("widths is []: expected one width or more")
         self.units, self.widths, self.dim, self.patch_length = units, widths, widths[-1], 1
         super().__init__(**kwargs)
 
@@ -92,9 +92,9 @@ class PopulationMLP(PreTrainedModel):
             ValueError: if windows have another number of units, or differ in length while it is trained.
         """
         if x_BNT.shape[1] != self.config.units:
-            raise ValueError(f"windows of {x_BNT.shape[1]} units, and this model is for {self.config.units} (units)")
+            raise ValueError(f"windows have {x_BNT.shape[1]} units: expected {self.config.units}, the model's units")
         if self.training and mask_BT is not None and not bool(mask_BT.all()):
-            raise ValueError("windows of unequal length in one batch: this model takes windows of one length")
+            raise ValueError("windows of one batch differ in length: expected equal lengths")
         p_MD = self.layers(x_BNT.transpose(1, 2).flatten(0, 1))
         return PopulationMLPOutput(p_BTD=p_MD.unflatten(0, (len(x_BNT), -1)))
 

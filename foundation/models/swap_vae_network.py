@@ -100,7 +100,9 @@ class SwapVAEModel(PreTrainedModel):
             ValueError: if windows have another number of units.
         """
         if x_BNT.shape[1] != self.config.units:
-            raise ValueError(f"windows of {x_BNT.shape[1]} units, and this Swap-VAE is for {self.config.units} (units)")
+            raise ValueError(
+                f"windows have {x_BNT.shape[1]} units: expected {self.config.units}, the units of this Swap-VAE"
+            )
         total_BN = x_BNT.sum(-1)
         if self.config.hertz:
             total_BN = total_BN / (mask_BT.sum(1).clamp(min=1) * dt_B)[:, None].to(total_BN.dtype)

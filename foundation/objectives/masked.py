@@ -95,19 +95,19 @@ class Masked(Objective):
     def losses(
         self, model: nn.Module, views: list[WindowBatch], context: StepContext
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """The mean over the hidden bins of the global batch.
+        """Return the mean loss over the hidden bins of the global batch.
 
         Returns:
             ``loss``; ``hidden``, the share of hidden bins; ``bits_units`` and ``bits_time``, bits a spike by which
-            events of hidden units, and those at hidden moments, are told better than by each unit's measured rate; and
-            ``(B, D)`` embeddings of the windows.
+            events of hidden units, and events at hidden times, are predicted better than by each unit's measured rate;
+            and ``(B, D)`` embeddings of the windows.
 
         Raises:
-            ConfigError: if windows do not say which units they show.
+            ConfigError: if the batch has no ``population_row_BN``.
         """
         view = views[0]
         if view.population_row_BN is None:
-            raise ConfigError("objective masked: windows do not say which rows their units have (`PopulationPlaces`)")
+            raise ConfigError("objective masked: the batch has no population_row_BN; set it with `PopulationPlaces`")
         unit_BN, time_BT = self.hidden(view, context)
         sums_BX = view.x_BNT.new_zeros(len(view), 7)
         embeddings: list[tuple[torch.Tensor, torch.Tensor]] = []

@@ -162,10 +162,12 @@ class VICRegSettings(MethodSettings):
         super().__post_init__()
         ViewSpec(self.segments, self.min_tokens, self.max_tokens, self.max_distance, condition=self.condition)
         if self.statistics == "within" and self.level != "units":
-            raise ConfigError(f"statistics is {self.statistics!r}: across, or for level units within")
+            raise ConfigError(f"statistics is {self.statistics!r}: expected across, or within for level units")
         check_widths("expander", self.expander)
         if self.segments == 1 and not self.augmentations:
-            raise ConfigError("segments is 1 and augmentations is empty: two views would be one, give augmentations")
+            raise ConfigError(
+                "segments is 1 and augmentations is empty: the two views would be equal; give augmentations"
+            )
 
 
 @dataclass(frozen=True)
@@ -233,24 +235,27 @@ class MYOWSettings(MethodSettings):
             self._check_encoder()
         check_widths("mined_projector", self.mined_projector)
         if self.mined_weight > 0 and (self.candidates < 1 or self.neighbours < 1):
-            raise ConfigError(f"candidates is {self.candidates}, neighbours {self.neighbours}: at least 1 to mine")
+            raise ConfigError(
+                f"candidates is {self.candidates}, neighbours {self.neighbours}: expected at least 1 of each to mine"
+            )
         if not 0 <= self.mined_from <= self.mined_until <= 1:
             raise ConfigError(
-                f"mined_from is {self.mined_from}, mined_until {self.mined_until}: need 0 <= from <= until <= 1"
+                f"mined_from is {self.mined_from}, mined_until {self.mined_until}: expected 0 <= from <= until <= 1"
             )
 
     def _check_encoder(self) -> None:
         if self.level != "population" or self.min_tokens != self.max_tokens or self.units < 1:
             raise ConfigError(
                 f"level is {self.level!r}, min_tokens {self.min_tokens}, max_tokens {self.max_tokens}, units "
-                f"{self.units}: a perceptron (encoder) takes populations of known units (1 or more) and windows of one "
-                "length"
+                f"{self.units}: expected level population, equal min_tokens and max_tokens, and units of at least 1, "
+                "as the encoder is a perceptron"
             )
         cut = {"unit_subsampling", "temporal_jitter", "segment_length", "time_scaling"}
         names = [a.name for a in [*self.augmentations, *self.candidate_augmentations] if a.name in cut]
         if names:
             raise ConfigError(
-                f"augmentations has {names[0]}: not with a perceptron (encoder), whose input has one size"
+                f"augmentations has {names[0]}: expected augmentations that keep the size, as the encoder is a "
+                "perceptron"
             )
 
     def own_config(self) -> Any:
@@ -324,7 +329,9 @@ class MaskedSettings(MethodSettings):
         super().__post_init__()
         ViewSpec(1, self.min_tokens, self.max_tokens)
         if not self.hide_units and not self.hide_time:
-            raise ConfigError("hide_units is 0 and hide_time 0: at least one above 0, or there is nothing to predict")
+            raise ConfigError(
+                "hide_units is 0 and hide_time 0: expected at least one above 0, or there is nothing to predict"
+            )
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,8 @@ class NDT(Objective):
         if not self.settings.units:
             return self.readout(out.h_BNTD).flatten(2)  # type: ignore[attr-defined]
         if n_units != self.settings.units:
-            raise ValueError(f"a window has {n_units} units, and the read-out (ndt.units) is for {self.settings.units}")
+            raise ValueError(
+                f"a window has {n_units} units: expected {self.settings.units}, the units of the readout (ndt.units)"
+            )
         p_BTX = self.readout(out.p_BTD)  # type: ignore[attr-defined]
         return p_BTX.unflatten(-1, (n_units, self.bins)).transpose(1, 2).flatten(2)

@@ -79,7 +79,9 @@ class NeurPIR(Objective):
         inputs = list(rows.z_VMD)
         if s.surround is not None:
             if context.surround_VBS is None:
-                raise ValueError("there is no surrounding information in the step's context, and settings ask for it")
+                raise ValueError(
+                    "surround_VBS is None: expected surrounding information, as the settings have surround"
+                )
             inputs = [
                 torch.cat([z, rows.of_windows(e_BS).to(z.dtype)], dim=1)
                 for z, e_BS in zip(inputs, context.surround_VBS, strict=False)

@@ -80,10 +80,10 @@ class ObjectiveSettings(Limited):
         if self.weights is None:
             return
         if not self.weights:
-            raise ConfigError("weights is empty: give name: weight for each objective, or null")
+            raise ConfigError("weights is empty: expected name: weight for each objective, or null")
         for name, weight in self.weights.items():
             if not 0 < weight < math.inf:
-                raise ConfigError(f"weights.{name} is {weight}: a finite number above 0, or leave it out")
+                raise ConfigError(f"weights.{name} is {weight}: expected a finite number above 0, or leave it out")
         alone = [name for name in self.weights if name in SETTINGS_OF and self.of(name).own_config() is not None]
         if alone and len(self.weights) > 1:
             raise ConfigError(
@@ -97,7 +97,7 @@ class ObjectiveSettings(Limited):
         names = [self.name, *(self.weights or ())]
         for name in names:
             if name not in SETTINGS_OF and not is_class_name("objective", name):
-                allowed = f"one of {', '.join(sorted(SETTINGS_OF))}, {allowed_forms('objective')}"
+                allowed = f"expected one of {', '.join(sorted(SETTINGS_OF))}, {allowed_forms('objective')}"
                 raise ConfigError(f"{'name is' if name == self.name else 'weights names'} {name!r}: {allowed}")
         short = [short_name(name) for name in self.weights or ()]
         if len(set(short)) < len(short):

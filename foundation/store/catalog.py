@@ -22,9 +22,9 @@ class Catalog:
     Args:
         store: the store.
         records: rows of the recordings that count, sorted by subject, session and id.
-        superseded: rows of recordings that another one of the same asset has replaced, and of those that were
-            retired because their version holds them no longer.
-        whole: whether these are all that the store has; a part of them is never saved as the store's catalog.
+        superseded: rows of recordings that a newer recording of the same asset replaced, and of recordings that were
+    retired because their dandiset's version no longer holds them.
+        whole: True if the rows cover the whole store; a selection is never saved as the store's catalog.
     """
 
     def __init__(
@@ -45,15 +45,15 @@ class Catalog:
 
     @classmethod
     def build(cls, store: Store) -> Catalog:
-        """Read every commit record; a recording that another one of its asset has replaced is left out."""
+        """Read every commit record; leave out recordings that a newer recording of their asset replaced."""
         current, superseded = gather(store)
         return cls(store, CatalogRows.of_records(current), CatalogRows.of_records(superseded))
 
     @classmethod
     def refresh(cls, store: Store, full: bool = False) -> Catalog:
-        """Bring the snapshot up to date and return what it says. Only commits that are new to it are read.
+        """Bring the snapshot up to date and return its catalog. Only commits that the snapshot lacks are read.
 
-        Runs that do so at the same time do not lose each other's recordings.
+        Several runs can refresh at the same time without losing recordings.
 
         Args:
             store: the store.
@@ -66,10 +66,10 @@ class Catalog:
         """Write the snapshot anew from the commit records.
 
         Raises:
-            StoreError: if these are not all recordings (see `where`).
+            StoreError: if this catalog is a selection (see `where`).
         """
         if not self.whole:
-            raise StoreError(f"these are {len(self)} recordings chosen from {self.store.name!r}: not its whole catalog")
+            raise StoreError(f"cannot save a selection of {len(self)} recordings as the catalog of {self.store.name!r}")
         refresh(self.store, full=True)
 
     def __len__(self) -> int:
@@ -88,7 +88,7 @@ class Catalog:
         """Return the recordings for which an expression is true; see `foundation.store.query.matching`.
 
         Raises:
-            ConfigError: if the expression cannot be understood.
+            ConfigError: if the expression is invalid.
         """
         return self.select(self.matches(expression))
 
@@ -96,7 +96,7 @@ class Catalog:
         """Return ``(R,)`` True for each recording for which an expression is true.
 
         Raises:
-            ConfigError: if the expression cannot be understood.
+            ConfigError: if the expression is invalid.
         """
         return matching(self.records, expression, lambda: versions_column(self.store, self.records))
 

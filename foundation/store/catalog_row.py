@@ -38,8 +38,8 @@ SCHEMA = pa.schema(
     + [("source", pa.struct([(name, pa.string()) for name in SOURCE]))]
 )
 BLOCK = 1 << 20  # bytes of JSON that Arrow takes apart at a time: what fits into a processor's cache
-AT_ONCE = 1024  # rows that are made together when all are gone through
-SENT = 1 << 16  # rows up to which another process gets the columns themselves, not the name of their file
+AT_ONCE = 1024  # rows made together during iteration
+SENT = 1 << 16  # most rows whose columns are sent to another process; above it, the name of their file is sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ class CatalogRow:
         duration: observed seconds.
         longest_interval: seconds of the longest observed interval.
         resolution: seconds below which the activity has no detail.
-        labels: what is known besides activity; see `Recording.labels`.
-        observed: start and end of each observed interval; None where the record does not hold them.
+        labels: names of the labels and covariates; see `Recording.labels`.
+        observed: start and end of each observed interval; None if the record does not hold them.
         source: where the recording came from.
         quality: what reading the file changed, by name.
         control: counts of quality control, by name.
@@ -101,7 +101,7 @@ class CatalogRow:
         return int(self.control.get("units_dropped", 0))
 
     def observed_time(self) -> Interval | None:
-        """Return the observed time as it was written, bit for bit; None where the record does not hold it.
+        """Return the observed time as it was written, bit for bit; None if the record does not hold it.
 
         Example:
             >>> CatalogRow("f00d", observed=[[0.0, 9.5]]).observed_time().end.tolist()
@@ -114,7 +114,7 @@ class CatalogRow:
 
 
 class CatalogRows(Sequence[CatalogRow]):
-    """Rows of a catalog as Arrow columns; a row is made when one is asked for.
+    """Rows of a catalog as Arrow columns; each row is made on access.
 
     Columns are the fields of `CatalogRow`; those of its source, quality and control are ``source.licence``,
     ``quality.units_sorted``, ``control.gaps``, ...
@@ -224,12 +224,12 @@ class CatalogRows(Sequence[CatalogRow]):
         return has_text(self.column("labels"), label)
 
     def find(self, recording_id: str) -> int | None:
-        """Return the place of a recording's row; None if it has none."""
+        """Return the place of a recording's row; None if the recording is missing."""
         place = pc.index(self.column("id"), recording_id).as_py()
         return None if place < 0 else int(place)
 
     def places(self, ids: Iterable[str]) -> np.ndarray:
-        """Return ``(M,)`` the places of these recordings' rows, -1 where there is none."""
+        """Return ``(M,)`` the places of these recordings' rows, -1 for missing recordings."""
         known = pa.concat_arrays([pa.array([], pa.string()), *self.column("id").chunks])
         found = pc.index_in(pa.array(list(ids), pa.string()), value_set=known)
         places: np.ndarray = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
@@ -337,7 +337,7 @@ def write_columns(path: Path, table: pa.Table) -> None:
 
 
 def map_columns(path: Path) -> CatalogRows:
-    """Map a file of `write_columns` into memory: only the pages that are used are read, and processes share them.
+    """Map a file of `write_columns` into memory; only pages in use are read, and processes share them.
 
     Raises:
         OSError: if there is no such file.
@@ -350,7 +350,9 @@ def _reopened(path: Path, first: int, count: int, index_R: np.ndarray | None) ->
     try:
         whole = map_columns(path)
     except OSError as error:
-        raise StoreError(f"the catalog's columns at {str(path)!r} were removed meanwhile: start this again") from error
+        raise StoreError(
+            f"the catalog's columns at {str(path)!r} were removed meanwhile: run the command again"
+        ) from error
     part = whole.part(first, first + count)
     return part if index_R is None else part.select(index_R)
 

@@ -1,4 +1,4 @@
-"""What was computed from recordings (fits, embeddings, quality): beside them, under what made it."""
+"""Results derived from recordings (fits, embeddings, quality), stored under a digest of their settings and inputs."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ from foundation.store.storage import Store
 
 
 class Derived:
-    """Named arrays that were made from recordings, written once and whole.
+    """Named arrays computed from recordings, written once and atomically.
 
-    They lie under ``derived/<digest>``, the digest being that of the kind, the settings and the inputs, so that they
-    are found again by whoever would make the same. They change nothing of a recording.
+    They are stored under ``derived/<digest>``, a digest of the kind, the settings and the inputs, so that the same
+    computation finds its result again. Recordings stay unchanged.
 
     Args:
         store: the store.
-        kind: what it is, with the version of the code that makes it where that matters, for example ``cebra-1``.
-        settings: all that the result depends on; what JSON can hold.
-        inputs: content digests of the recordings it was made from (``StoredRecording.record.digest``); their order
-            does not matter.
+        kind: name of the computation, with a version of its code where that matters, such as ``cebra-1``.
+        settings: everything that the result depends on, as JSON values.
+        inputs: content digests of the input recordings (``StoredRecording.record.digest``), in any order.
 
     Raises:
         ConfigError: if the settings are not JSON.
@@ -51,7 +50,7 @@ class Derived:
         try:
             text = json.dumps({"kind": kind, "settings": dict(settings), "inputs": sorted(inputs)}, sort_keys=True)
         except TypeError as error:
-            raise ConfigError(f"settings of {kind!r} cannot be stored ({error}): allowed is what JSON holds") from error
+            raise ConfigError(f"settings of {kind!r} cannot be stored ({error}): expected JSON values") from error
         self.made_by: dict[str, Any] = json.loads(text)
         self.digest = made_by_digest(self.made_by)
 
@@ -60,28 +59,27 @@ class Derived:
         return f"derived/{self.digest}"
 
     def exists(self) -> bool:
-        """Whether it has been written."""
+        """Return True if the result has been written."""
         return self.store.read_bytes(f"{self.folder}/{GROUP_FILE}") is not None
 
     def write(self, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any] | None = None) -> None:
-        """Write it, unless it is there already.
+        """Write the result unless it exists already.
 
         Args:
             arrays: name -> numbers or text; a name may hold ``/``.
-            attributes: what JSON can hold.
+            attributes: JSON values.
 
         Raises:
-            StoreError: if an array holds values that are not finite, or the store cannot be written; nothing is there
-                then.
-            ValueError: if a name is not that of an array.
+            StoreError: if an array holds values that are not finite, or the store cannot be written.
+            ValueError: if a name cannot name an array.
         """
         for name in arrays:
             if not name or any(part in ("", ".", "..", GROUP_FILE) for part in name.split("/")):
-                raise ValueError(f"no name for an array: {name!r}")
+                raise ValueError(f"array name is {name!r}: expected a relative path such as 'rates/mean'")
             if wrong := int((~is_finite(np.asarray(arrays[name]))).sum()):
                 raise StoreError(
                     f"{self.kind} array {name!r} has {wrong} values that are not finite: expected numbers that float32 "
-                    "holds; look for infinite or missing samples in what it was made from, or for a model that diverged"
+                    "can hold; look for infinite or missing samples in the input, or for a model that diverged"
                 )
         encoded: dict[str, EncodedArray] = {name: encode_column(np.asarray(a)) for name, a in arrays.items()}
         about = {"made_by": self.made_by, **(attributes or {})}
@@ -94,23 +92,23 @@ class Derived:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """What `write` was given, and ``made_by``."""
+        """The attributes passed to `write`, and ``made_by``."""
         return dict(self._group.attrs)
 
     def names(self) -> list[str]:
-        """Names of its arrays, sorted."""
+        """Return the sorted names of the arrays."""
         return sorted(path for path, item in self._group.members(max_depth=None) if isinstance(item, zarr.Array))
 
     def read(self, name: str) -> np.ndarray:
-        """One of its arrays.
+        """Return one of the arrays.
 
         Raises:
-            StoreError: if it has not been written, has no such array, or the array's bytes are damaged.
+            StoreError: if the result is not written, has no such array, or the array's bytes are damaged.
         """
         group = self._group
         if name not in self.names():
             raise StoreError(f"{self.folder} has no array {name!r}: it has {', '.join(self.names())}")
-        damaged = StoreError(f"{self.folder}/{name} is damaged: remove the folder, and make it again")
+        damaged = StoreError(f"{self.folder}/{name} is damaged: remove the folder and compute it again")
         try:
             array = read_array(group, name)
         except Exception as error:  # damaged bytes fail to decode in many ways
@@ -121,7 +119,7 @@ class Derived:
 
     @classmethod
     def find(cls, store: Store, kind: str | None = None) -> list[Derived]:
-        """All that has been written, or all of a kind, sorted by digest (lists a folder)."""
+        """Return all derived results, or all of a kind, sorted by digest (lists a folder)."""
         found = []
         for digest in store.names("derived"):
             about = None if is_part(digest) else store.read_json(f"derived/{digest}/{GROUP_FILE}")
@@ -133,5 +131,5 @@ class Derived:
 
 
 def made_by_digest(made_by: dict[str, Any]) -> str:
-    """The name under which something derived lies."""
+    """Return the digest under which a derived result is stored."""
     return json_digest(made_by)[:32]

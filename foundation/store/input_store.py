@@ -1,7 +1,7 @@
-"""Recordings that a person names by a file, a folder or an archive: read into a store of the cache first.
+"""Inputs named by a file, a folder or an archive, which are ingested into a cached store first.
 
-Only `foundation.cli` and this file know that `ingest` exists, and both by the text of its names: a machine that trains
-or predicts from stores need not have it.
+Only `foundation.cli` and this file refer to `ingest`, and both by strings: a machine that trains or predicts from
+stores does not need it installed.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from foundation.store.catalog import Catalog
 from foundation.store.storage import MARKER, Store
 
 log = logging.getLogger(__name__)
-AUTO = "auto"  # the recipe that was written for the dandiset, or else the common one
-PATIENCE = 3600.0  # seconds to wait for another process that reads the same input
+AUTO = "auto"  # the recipe written for the dandiset, or else the default one
+PATIENCE = 3600.0  # seconds to wait for another process that ingests the same input
 
 
 def input_cache() -> Path:
-    """Return the folder of stores that inputs are read into: in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    """Return the folder of the cached stores of inputs, in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foundation" / "ingested"
 
 
 def is_store(place: str) -> bool:
-    """Whether a folder or URL is a store."""
+    """Return True if a folder or URL is a store."""
     if place.startswith("dandi://") or place.endswith(".nwb"):
         return False
     if "://" not in place:
@@ -47,16 +47,16 @@ def is_store(place: str) -> bool:
 
 
 def ingested(given: str, recipe: str = AUTO) -> str:
-    """Return a store with the recordings of an input; one in the cache, unless the input is a store itself.
+    """Return a store with the recordings of an input: the input itself if it is a store, otherwise a cached store.
 
-    What was read before and has not changed is not read again.
+    Unchanged files are not read again.
 
     Args:
         given: a store, an NWB file, a folder or a glob of them, an fsspec URL, or ``dandi://...``.
-        recipe: of the ingest.
+        recipe: recipe of the ingest.
 
     Raises:
-        SourceError: if nothing of it can be read, with the reason of the first file.
+        SourceError: if none of its files can be read; the message gives the reason for the first file.
         ConfigError: if the package that reads NWB is not installed.
     """
     if is_store(given):
@@ -69,17 +69,17 @@ def ingested(given: str, recipe: str = AUTO) -> str:
         target = place / "store"
         report = _read(job, given, target, recipe)
         held = set(Catalog.open(Store(target)).ids)
-        if held - {receipt.id for receipt in report.receipts}:  # a file that is gone, or has another content now
+        if held - {receipt.id for receipt in report.receipts}:  # a file was removed or changed
             shutil.rmtree(target)
             report = _read(job, given, target, recipe)
     wrong = [receipt for receipt in report.receipts if not receipt.id]
     if len(wrong) == len(report.receipts):
         first = wrong[0]
         more = f" (and {len(wrong) - 1} more files)" if len(wrong) > 1 else ""
-        raise SourceError(f"input is {given!r}: nothing of it can be read; {first.path}: {first.note}{more}")
+        raise SourceError(f"input is {given!r}: none of its files can be read; {first.path}: {first.note}{more}")
     for receipt in wrong:
         log.warning("%s is left out: %s", receipt.path, receipt.note)
-    log.info("%s is read into %s", given, target)
+    log.info("ingested %s into %s", given, target)
     return str(target)
 
 

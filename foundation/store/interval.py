@@ -1,4 +1,4 @@
-"""Intervals of time: where a recording was observed, what state the animal was in, when trials ran."""
+"""Intervals of time, such as observed time, behavioural states and trials."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Interval:
         start = np.asarray(self.start, dtype=np.float64).reshape(-1)
         end = np.asarray(self.end, dtype=np.float64).reshape(-1)
         if start.shape != end.shape:
-            raise ValueError(f"an Interval needs as many starts as ends, got {len(start)} and {len(end)}")
+            raise ValueError(f"an Interval has {len(start)} starts and {len(end)} ends: expected equal numbers")
         if not (np.isfinite(start).all() and np.isfinite(end).all()):
             raise ValueError("an Interval's starts and ends are finite seconds, got NaN or infinity")
         if (end < start).any():
@@ -51,7 +51,7 @@ class Interval:
 
     @classmethod
     def single(cls, start: float, end: float) -> Interval:
-        """One span ``[start, end)``."""
+        """Return one span ``[start, end)``."""
         return cls(np.array([start]), np.array([end]))
 
     def __len__(self) -> int:
@@ -64,16 +64,16 @@ class Interval:
         return float((merged.end - merged.start).sum())
 
     def where(self, keep: np.ndarray) -> Interval:
-        """The intervals that a boolean mask or an index array picks, with their columns."""
+        """Return the intervals that a boolean mask or an index array selects, with their columns."""
         return Interval(self.start[keep], self.end[keep], {n: v[keep] for n, v in self.columns.items()})
 
     def slice(self, start: float, end: float) -> Interval:
-        """The intervals that overlap ``[start, end)``, clipped to it."""
+        """Return the intervals that overlap ``[start, end)``, clipped to it."""
         kept = self.where((self.end > start) & (self.start < end))
         return Interval(np.maximum(kept.start, start), np.minimum(kept.end, end), kept.columns)
 
     def union(self) -> Interval:
-        """The same time as sorted intervals that do not touch; columns are dropped."""
+        """Return the same time as sorted disjoint intervals, without columns."""
         order = np.argsort(self.start, kind="stable")
         start, end = self.start[order], self.end[order]
         positive = end > start
@@ -86,7 +86,7 @@ class Interval:
         return Interval(start[first], reach[last])
 
     def intersect(self, other: Interval) -> Interval:
-        """The time covered by both, as sorted intervals that do not touch.
+        """Return the time covered by both, as sorted disjoint intervals.
 
         Example:
             >>> both = Interval([0.0, 5.0], [4.0, 9.0]).intersect(Interval([3.0], [6.0]))
@@ -102,7 +102,7 @@ class Interval:
         return Interval(np.maximum(mine.start[i], theirs.start[j]), np.minimum(mine.end[i], theirs.end[j]))
 
     def without(self, other: Interval) -> Interval:
-        """The time covered by this alone, as sorted intervals that do not touch each other.
+        """Return the time covered by this one alone, as sorted disjoint intervals.
 
         Example:
             >>> rest = Interval([0.0], [9.0]).without(Interval([3.0, 8.0], [4.0, 12.0]))
@@ -118,7 +118,7 @@ class Interval:
         return mine.intersect(Interval(start, np.maximum(start, end)))
 
     def contains(self, times: np.ndarray) -> np.ndarray:
-        """Boolean per time: whether it lies in one of the intervals."""
+        """Return a boolean per time: True if it lies in one of the intervals."""
         merged = self.union()
         times = np.asarray(times, dtype=np.float64)
         k = np.searchsorted(merged.start, times, side="right") - 1
@@ -127,7 +127,7 @@ class Interval:
         return inside
 
     def covers(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """Boolean per span ``[start, end]``: whether one interval covers all of it."""
+        """Return a boolean per span ``[start, end]``: True if a single interval covers it."""
         merged = self.union()
         start, end = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
         k = np.searchsorted(merged.start, start + 1e-9, side="right") - 1

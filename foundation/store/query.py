@@ -1,7 +1,7 @@
 """Choosing recordings of a catalog by an expression such as ``species == 'Mus musculus' and n_units > 50``.
 
-The words are Python's, read by Python's own parser, but nothing is ever executed: only comparisons, ``in``, ``and``,
-``or``, ``not``, parentheses, texts, numbers and the catalog's columns are understood, and all else is refused.
+Expressions use Python's syntax and parser but are never executed: only comparisons, ``in``, ``and``, ``or``, ``not``,
+parentheses, texts, numbers and the catalog's columns are accepted; anything else is an error.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def matching(rows: CatalogRows, expression: str, versions: Callable[[], pa.Array
 
     Columns are the fields of `CatalogRow`: ``subject``, ``species``, ``session``, ``path``, ``kind``, ``lab``,
     ``n_units``, ``n_spikes``, ``duration`` (seconds), ``hours``, ``labels``, ..., those of its source (``dandiset``,
-    ``version``, ``licence``, ``embargo``, ...), ``versions`` (a list: those of its dandiset that hold it), counts of
-    quality control (``units_dropped``, ``gaps``, ...) and ``quality.<name>``, which is 0 where nothing was mended. A
-    comparison with something that a row does not have is false, but for ``!=`` and ``not in``.
+    ``version``, ``licence``, ``embargo``, ...), ``versions`` (a list: the versions of its dandiset that hold it),
+    counts of quality control (``units_dropped``, ``gaps``, ...) and ``quality.<name>``, which is 0 if nothing was
+    repaired. A comparison with a missing value is false, except ``!=`` and ``not in``.
 
     Args:
         rows: the rows.
@@ -47,7 +47,7 @@ def matching(rows: CatalogRows, expression: str, versions: Callable[[], pa.Array
         versions: returns the column ``versions``; called only if the expression asks for it.
 
     Raises:
-        ConfigError: if the expression cannot be understood; the message shows the place and names the columns.
+        ConfigError: if the expression is invalid; the message marks the place and lists the columns.
 
     Example:
         >>> rows = CatalogRows.of_records([
@@ -60,13 +60,13 @@ def matching(rows: CatalogRows, expression: str, versions: Callable[[], pa.Array
 
 
 class _Columns:
-    """The columns of rows under the names that an expression uses for them."""
+    """The columns of rows, under the names that expressions use."""
 
     def __init__(self, rows: CatalogRows, versions: Callable[[], pa.Array] | None) -> None:
         self.rows, self._versions = rows, versions
         self._places: dict[str, str] = {}
         names = [name for name in rows.names if name not in ("observed", "current")]
-        # In this order: the digest is that of the recording, not that of its file.
+        # In this order, so that `digest` is the recording's digest, not its file's.
         for prefix in ("", "source.", "control."):
             for name in names:
                 if name.startswith(prefix) and "." not in (short := name.removeprefix(prefix)):
@@ -116,7 +116,7 @@ def _kind(value: Any) -> str | None:
 
 @dataclass(frozen=True)
 class _Term:
-    """Part of an expression: a column or a constant, of which kind it is, and where it stands."""
+    """Part of an expression: a column or a constant, with its kind and its syntax node."""
 
     value: Any
     kind: str
@@ -127,13 +127,13 @@ class _Term:
         return isinstance(self.value, pa.ChunkedArray)
 
     def values(self, count: int) -> list[Any]:
-        """One value a row, None where a row has none."""
+        """Return one value per row, None where it is missing."""
         values: list[Any] = self.value.to_pylist() if self.is_column else [self.value] * count
         return values
 
 
 def _mask(values: Any, missing: bool) -> np.ndarray:
-    """Return ``(R,)`` bool of what Arrow compared, with one answer for values that are missing."""
+    """Return ``(R,)`` bool of an Arrow comparison, with ``missing`` for missing values."""
     mask: np.ndarray = pc.fill_null(values, missing).to_numpy(zero_copy_only=False)
     return mask.astype(bool)
 
@@ -147,7 +147,7 @@ class _Reader:
 
     def read(self) -> np.ndarray:
         if not self.text or len(self.text) > LONGEST:
-            raise ConfigError(f"where has {len(self.text)} characters: allowed are 1 to {LONGEST}")
+            raise ConfigError(f"where has {len(self.text)} characters: expected 1 to {LONGEST}")
         try:
             tree = ast.parse(self.text, mode="eval")
             term = self._term(tree.body)
@@ -176,22 +176,22 @@ class _Reader:
             return self._constant(node)
         if isinstance(node, ast.Name | ast.Attribute):
             return self._column(node)
-        raise self._refuse(node, "only comparisons, in, and, or, not, texts, numbers and columns are understood")
+        raise self._refuse(node, "expected comparisons, in, and, or, not, texts, numbers and columns")
 
     def _constant(self, node: ast.expr) -> _Term:
         try:
             value = ast.literal_eval(node)
         except ValueError:
-            raise self._refuse(node, "this is neither a plain text or number nor a list of them") from None
+            raise self._refuse(node, "expected a text, a number or a list of them") from None
         if isinstance(value, tuple | list):
             kinds = {_kind(item) for item in value}
             if not (kinds <= {TEXT} or kinds <= {NUMBER}):
-                raise self._refuse(node, "a list holds only texts, or only numbers")
+                raise self._refuse(node, "expected a list of texts alone, or of numbers alone")
             kind: str | None = LIST
         else:
             kind = _kind(value)
         if kind is None:
-            raise self._refuse(node, f"{value!r} is neither a text nor a number")
+            raise self._refuse(node, f"{value!r}: expected a text or a number")
         return _Term(value, kind, node)
 
     @staticmethod
@@ -203,21 +203,23 @@ class _Reader:
         if name not in self.kinds:
             near = difflib.get_close_matches(name, self.kinds, n=1)
             hint = f", did you mean {near[0]}?" if near else ";"
-            raise self._refuse(node, f"{name} is no column{hint} columns are {', '.join(sorted(self.kinds))}")
+            raise self._refuse(node, f"there is no column {name}{hint} columns are {', '.join(sorted(self.kinds))}")
         return _Term(self.columns[name], self.kinds[name], node)
 
     def _compare(self, left: _Term, op: ast.cmpop, right: _Term) -> np.ndarray:
         if isinstance(op, ast.In | ast.NotIn):
             if left.kind == LIST or right.kind not in (LIST, TEXT) or (right.kind == TEXT and left.kind != TEXT):
-                raise self._refuse(right.node, f"in needs a list, or a text in a text: this is {right.kind}")
+                raise self._refuse(
+                    right.node, f"this is {right.kind}: expected a list after `in`, or a text after a text and `in`"
+                )
             within = self._within(left, right)
             return within if isinstance(op, ast.In) else ~within
         if type(op) not in COMPARE:
-            raise self._refuse(right.node, "only ==, !=, <, <=, >, >=, in and not in compare")
+            raise self._refuse(right.node, "expected one of ==, !=, <, <=, >, >=, in and not in")
         if left.kind != right.kind:
-            raise self._refuse(right.node, f"{self._said(left.node)} is {left.kind}, this is {right.kind}")
+            raise self._refuse(right.node, f"this is {right.kind}: expected {left.kind}, as {self._text_of(left.node)}")
         if left.kind not in (TEXT, NUMBER) and not isinstance(op, ast.Eq | ast.NotEq):
-            raise self._refuse(right.node, f"{left.kind} is neither more nor less than another")
+            raise self._refuse(right.node, f"{left.kind} cannot be ordered: expected == or !=")
         (compare, columns), missing = COMPARE[type(op)], isinstance(op, ast.NotEq)
         if left.kind != LIST and (left.is_column or right.is_column):
             try:
@@ -252,15 +254,15 @@ class _Reader:
     def _truth(self, term: _Term) -> np.ndarray:
         """Return ``(R,)`` bool of a term that is true or false."""
         if term.kind != TRUTH:
-            raise self._refuse(term.node, f"this is {term.kind}: compare it with something")
+            raise self._refuse(term.node, f"this is {term.kind}: expected a comparison")
         return _mask(term.value, False) if term.is_column else np.full(len(self.columns), bool(term.value))
 
-    def _said(self, node: ast.expr) -> str:
+    def _text_of(self, node: ast.expr) -> str:
         return ast.get_source_segment(self.text, node) or ast.unparse(node)
 
     def _refuse(self, node: ast.expr, problem: str) -> ConfigError:
         start = len(self.text.encode()[: node.col_offset].decode(errors="ignore"))
-        return self._error(problem, start, len(self._said(node)))
+        return self._error(problem, start, len(self._text_of(node)))
 
     def _error(self, problem: str, start: int, length: int = 1) -> ConfigError:
         return ConfigError(

@@ -1,4 +1,4 @@
-"""A recording: one session's neural activity, its units, what the animal did, and where it all came from."""
+"""A recording: one session's neural activity, units, behaviour and source."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Spikes:
         offsets: ``(N + 1,)`` int64; unit ``n`` has ``times[offsets[n]:offsets[n + 1]]``.
 
     Raises:
-        ValueError: if the offsets do not fit the times, or a unit's times are unsorted or not finite.
+        ValueError: if the offsets do not match the times, or a unit's times are unsorted or not finite.
 
     Example:
         >>> spikes = Spikes.from_trains([[0.1, 0.4], [], [0.2]])
@@ -47,13 +47,13 @@ class Spikes:
             if not np.isfinite(times[wrong]):
                 raise ValueError(f"spike times must be finite seconds, got {times[wrong]}")
             unit = int(np.searchsorted(offsets, wrong, side="right") - 1)
-            raise ValueError(f"spike times of unit {unit} are not sorted")
+            raise ValueError(f"spike times of unit {unit} are not sorted: expected rising times")
         object.__setattr__(self, "times", times)
         object.__setattr__(self, "offsets", offsets)
 
     @classmethod
     def from_trains(cls, trains: list[np.ndarray]) -> Spikes:
-        """Join one sorted array of seconds per unit."""
+        """Return the spikes of one sorted array of seconds per unit."""
         arrays = [np.asarray(train, dtype=np.float64) for train in trains]
         offsets = np.concatenate([[0], np.cumsum([len(a) for a in arrays], dtype=np.int64)])
         return cls(np.concatenate(arrays) if arrays else np.empty(0), offsets)
@@ -69,20 +69,20 @@ class Spikes:
 
     @property
     def span(self) -> tuple[float, float]:
-        """Seconds of the first and of the last spike of all units.
+        """Return the times of the first and the last spike of all units, in seconds.
 
         Raises:
-            ValueError: if there is no spike.
+            ValueError: if the recording has no spikes.
         """
         if not len(self):
-            raise ValueError("there is no spike")
+            raise ValueError("the recording has no spikes")
         fired = self.counts > 0
         first_N, last_N = self.times[self.offsets[:-1][fired]], self.times[self.offsets[1:][fired] - 1]
         let_go(self.times)
         return float(first_N.min()), float(last_N.max())
 
     def where(self, keep_N: np.ndarray) -> Spikes:
-        """The trains of some units.
+        """Return the trains of some units.
 
         Example:
             >>> Spikes.from_trains([[0.1, 0.4], [], [0.2]]).where(np.array([False, True, True])).times.tolist()
@@ -101,15 +101,15 @@ class Spikes:
         return len(self.times)
 
     def train(self, unit: int) -> np.ndarray:
-        """``(S_n,)`` the sorted spike times of one unit, in seconds."""
+        """Return ``(S_n,)`` the sorted spike times of one unit, in seconds."""
         return self.times[self.offsets[unit] : self.offsets[unit + 1]]
 
 
 class Units(Mapping[str, np.ndarray]):
     """The table of a recording's units: a column per property, a row per unit.
 
-    Text columns hold ``''`` where a value is missing. The columns every reader knows are ``cell_type``, ``location``,
-    ``quality`` and ``group`` (the probe or shank); others keep the name that the source gives them.
+    Text columns hold ``''`` where a value is missing. The standard columns are ``cell_type``, ``location``,
+    ``quality`` and ``group`` (the probe or shank); other columns keep the source's names.
 
     Example:
         >>> units = Units(2, {"cell_type": np.array(["PV", ""])})
@@ -134,16 +134,16 @@ class Units(Mapping[str, np.ndarray]):
         return self.n_units
 
     def text(self, name: str) -> np.ndarray:
-        """``(N,)`` text; ``''`` where the column or the value is missing."""
+        """Return ``(N,)`` text; ``''`` where the column or the value is missing."""
         return self._columns[name].astype(str) if name in self._columns else np.full(self.n_units, "", dtype="<U1")
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a recording came from: what its identity and its citation need.
+    """Where a recording came from: the fields for its identity and its citation.
 
     ``archive`` is ``''`` for files outside an archive; ``digest`` is the sha256 of the file's bytes. ``embargo`` is
-    ``embargoed`` where the asset was not public when it was read, and ``''`` otherwise.
+    ``embargoed`` if the asset was not public when it was read, and ``''`` otherwise.
     """
 
     path: str
@@ -156,13 +156,13 @@ class Source:
     embargo: str = ""
 
     def to_dict(self) -> dict[str, str]:
-        """Return the fields as the store keeps them: ``embargo`` only where there is one."""
+        """Return the fields as the store keeps them: ``embargo`` only if it is set."""
         return {name: value for name, value in asdict(self).items() if value or name != "embargo"}
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The animal. ``key`` tells apart animals of different sources that share a name."""
+    """The animal. ``key`` distinguishes animals of different sources that share a name."""
 
     id: str
     namespace: str = ""
@@ -184,17 +184,17 @@ class Recording:
         units: the table of N units.
         domain: where the population was observed.
         spikes: events of N units, or None when the source has only sampled activity.
-        activity: ``(T, N)`` sampled activity (dF/F, binned counts), or None. One of the two is there.
+        activity: ``(T, N)`` sampled activity (dF/F, binned counts), or None. Exactly one of the two is set.
         activity_kind: ``counts`` (events per sample) or ``values``.
         behavior: name -> series.
         intervals: name -> table, for example ``trials``, ``states``, ``epochs``.
-        resolution: seconds below which the times of spikes mean nothing (0: exact).
-        quality: name -> number: what reading the file changed, for example ``spikes_dropped_nan``.
-        control: what quality control found, as JSON can hold it: units dropped and why, gaps, clock jumps.
+        resolution: temporal resolution of the spike times, in seconds (0: exact).
+        quality: name -> number of repairs made when the file was read, such as ``spikes_dropped_nan``.
+        control: results of quality control as JSON values: units dropped and why, gaps, clock jumps.
         description, start_time, lab, institution, device: as in the file.
 
     Raises:
-        ValueError: if there is no activity, or parts disagree on the number of units.
+        ValueError: if there is no activity, or the parts have different numbers of units.
     """
 
     source: Source
@@ -217,14 +217,14 @@ class Recording:
 
     def __post_init__(self) -> None:
         if (self.spikes is None) == (self.activity is None):
-            raise ValueError("a Recording holds either spikes or sampled activity")
+            raise ValueError("spikes and activity are both given or both None: expected exactly one")
         if self.spikes is not None and self.spikes.n_units != len(self.units):
             raise ValueError(f"{self.spikes.n_units} spike trains for {len(self.units)} units")
         if self.activity is not None:
             if self.activity.data.ndim != 2 or self.activity.data.shape[1] != len(self.units):
                 raise ValueError(f"activity of shape {self.activity.data.shape} for {len(self.units)} units")
             if self.activity_kind not in (COUNTS, VALUES):
-                raise ValueError(f"activity_kind is {COUNTS!r} or {VALUES!r}, got {self.activity_kind!r}")
+                raise ValueError(f"activity_kind is {self.activity_kind!r}: expected {COUNTS!r} or {VALUES!r}")
             self.resolution = max(self.resolution, 1.0 / self.activity.rate)
         self.domain = self.domain.union()
 
@@ -234,14 +234,14 @@ class Recording:
 
     @property
     def labels(self) -> list[str]:
-        """What is known of it: ``cell_type``, ``location``, each behaviour, and each column of a table of intervals."""
+        """Names of its labels: ``cell_type``, ``location``, each behaviour, and each column of an interval table."""
         known = [name for name in ("cell_type", "location") if (self.units.text(name) != "").any()]
         tables = sorted(self.intervals.items())
         return known + sorted(self.behavior) + [f"{name}.{c}" for name, table in tables for c in sorted(table.columns)]
 
     @property
     def n_spikes(self) -> int:
-        """Spikes in all; sampled counts are summed, sampled values count as none."""
+        """Total number of spikes; sampled counts are summed, sampled values count as 0."""
         if self.spikes is not None:
             return len(self.spikes)
         if self.activity is not None and self.activity_kind == COUNTS:

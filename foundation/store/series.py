@@ -35,9 +35,9 @@ class RegularTimeSeries:
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.rate) and self.rate > 0):
-            raise ValueError(f"a RegularTimeSeries needs a rate above 0 Hz, got {self.rate}")
+            raise ValueError(f"rate is {self.rate}: expected more than 0 Hz")
         if not np.isfinite(self.start):
-            raise ValueError(f"a RegularTimeSeries starts at a finite time, got {self.start}")
+            raise ValueError(f"start is {self.start}: expected finite seconds")
 
     def __len__(self) -> int:
         return len(self.data)
@@ -101,14 +101,14 @@ class IrregularTimeSeries:
         return Interval.single(self.timestamps[0], self.timestamps[-1])
 
     def at(self, times: np.ndarray, max_gap: float | None = None) -> np.ndarray:
-        """Samples linearly interpolated at ``times``.
+        """Return the samples linearly interpolated at ``times``.
 
         Args:
             times: ``(K,)`` seconds.
-            max_gap: the longest pause between two samples that is bridged, in seconds; by default ten periods.
+            max_gap: the longest gap between two samples to interpolate over, in seconds; by default ten periods.
 
         Returns:
-            ``(K, ...)`` float64; NaN outside the series, inside a longer pause, and next to a NaN sample.
+            ``(K, ...)`` float64; NaN outside the series, inside a longer gap, and next to a NaN sample.
         """
         times = np.asarray(times, dtype=np.float64)
         data = np.asarray(self.data, dtype=np.float64)
@@ -121,7 +121,7 @@ class IrregularTimeSeries:
         share = np.divide(times - self.timestamps[left], gap, out=np.zeros_like(times), where=gap > 0)
         shape = (-1, *[1] * (data.ndim - 1))
         value = data[left] + (data[right] - data[left]) * share.reshape(shape)
-        # A time that falls on a sample takes that sample, whatever its neighbour is.
+        # A time that falls on a sample takes that sample, even next to a NaN.
         value = np.where((share == 0).reshape(shape), data[left], value)
         value = np.where((share == 1).reshape(shape), data[right], value)
         on_sample = (share == 0) | (share == 1)

@@ -1,4 +1,4 @@
-"""Sessions: what was recorded from one animal at one time, even where it is spread over several assets."""
+"""Sessions: the recordings of one animal at one time, which may be several assets."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Session:
 def join_sessions(rows: Iterable[CatalogRow]) -> list[Session]:
     """Group rows by subject and session, in the order of their first row.
 
-    A subject's key holds its archive and dandiset, so that animals of the same name do not meet. A recording whose
-    session has no name stays alone.
+    A subject's key holds its archive and dandiset, so that animals of the same name stay separate. A recording whose
+    session has no name is a session by itself.
 
     Example:
         >>> rows = [CatalogRow(i, subject="m", session=s, path=i, n_units=2) for i, s in zip("abc", "xyx")]

@@ -2,15 +2,15 @@
 
 ::
 
-    store.json                    what this folder is, and its schema
+    store.json                    marks the folder as a store, with its schema
     recordings/<content digest>/  one Zarr group each
     commits/<recording id>.json   makes a group visible; written last
     current/<origin>.json         which recording of an asset, or of a place, counts, where there are several
     superseded/<id>.json          which recording replaces one that was read from the same place
     catalog.parquet               a snapshot of all commits
-    derived/<digest>/             what was computed from recordings (embeddings, fits)
+    derived/<digest>/             results computed from recordings (embeddings, fits)
 
-A recording appears whole or not at all: its group is written first, and becomes visible with its commit record.
+Writing a recording is atomic: its group is written first, and its commit record makes it visible.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class Store(Files):
 
     Args:
         url: a local folder, or ``s3://...``, ``gs://...``, ``memory://...``.
-        create: make the store if there is none.
+        create: make the store if it does not exist.
 
     Raises:
-        StoreError: if there is no store and ``create`` is false, if it cannot be written, or if its schema is another.
+        StoreError: if there is no store and ``create`` is false, if it cannot be written, or if its schema differs.
 
     Example:
         >>> import tempfile
@@ -80,15 +80,15 @@ class Store(Files):
             raise StoreError(f"cannot write to {self.name!r}: {error.strerror or error}") from error
 
     def commit_ids(self) -> list[str]:
-        """Ids of all committed recordings, sorted (lists the folder of commits)."""
+        """Return the sorted ids of all committed recordings (lists the folder of commits)."""
         return [name.removesuffix(".json") for name in self.names("commits") if name.endswith(".json")]
 
     def commit(self, recording_id: str) -> dict[str, Any] | None:
-        """The commit record of a recording, or None."""
+        """Return the commit record of a recording, or None."""
         return self.read_json(f"commits/{recording_id}.json")
 
     def write_group(self, encoded: Encoded) -> str:
-        """Write a recording's group under its content digest and return the digest. It is not visible yet.
+        """Write a recording's group under its content digest and return the digest. The group is not visible yet.
 
         Raises:
             StoreError: if the store cannot be written.
@@ -98,10 +98,10 @@ class Store(Files):
         return digest
 
     def write_objects(self, folder: str, objects: Iterable[dict[str, bytes]]) -> None:
-        """Write a folder that is named by what is in it, whole or not at all.
+        """Write a folder named by its content, atomically.
 
-        On a local disk it is renamed into place. On an object store the last object is ``zarr.json``, without which
-        the folder is no group; two writers of one folder write the same bytes.
+        On a local disk the folder is renamed into place. On an object store ``zarr.json`` is written last, and without
+        it the folder is not a group; two writers of one folder write the same bytes.
 
         Raises:
             StoreError: if the store cannot be written.
@@ -119,7 +119,7 @@ class Store(Files):
         whole = self.fs.exists(f"{target}/{GROUP_FILE}")
         waiting: dict[str, bytes] = {}
         for part in objects:
-            # The last one is written in any case: its age says that somebody wants the group (see `clean_store`).
+            # Always write the last object: its age shows that the group is in use (see `clean_store`).
             last = part.pop(GROUP_FILE, None)
             if not whole:
                 waiting |= {f"{target}/{name}": content for name, content in part.items()}
@@ -130,30 +130,30 @@ class Store(Files):
                 self.fs.pipe_file(f"{target}/{GROUP_FILE}", last)
 
     def open_group(self, digest: str) -> zarr.Group:
-        """The Zarr group of a recording, for reading."""
+        """Return the Zarr group of a recording, for reading."""
         return self.open_folder(f"recordings/{digest}")
 
     def open_folder(self, folder: str) -> zarr.Group:
-        """A Zarr group of the store, for reading.
+        """Return a Zarr group of the store, for reading.
 
         Raises:
-            StoreError: if it is not there.
+            StoreError: if the folder is missing.
         """
         try:
             return zarr.open_group(self._zarr_store(folder), mode="r", zarr_format=3)
         except (FileNotFoundError, KeyError) as error:
             raise StoreError(
-                f"{folder} is missing from {self.name!r}: `foundation catalog --verify` says more"
+                f"{folder} is missing from {self.name!r}: check the store with `foundation catalog --verify`"
             ) from error
 
     def open_arrays(self, digest: str, paths: Iterable[str]) -> dict[str, zarr.Array]:
-        """Open those of the named arrays that a recording has, for reading.
+        """Open the named arrays of a recording for reading; arrays that it lacks are left out.
 
-        The group's own file describes all of its arrays. It is read here, in the calling thread: zarr would hand every
-        step to its event loop and wait for it, which takes many times longer than the reading.
+        The group's own file describes all of its arrays. It is read in the calling thread, because zarr hands every
+        step to its event loop and waits for it, which takes many times longer than reading.
 
         Raises:
-            StoreError: if the recording's group is not there.
+            StoreError: if the recording's group is missing.
         """
         folder = f"recordings/{digest}"
         group = self.read_json(f"{folder}/{GROUP_FILE}")
@@ -180,7 +180,7 @@ def check_schema(name: str, marker: dict[str, Any]) -> None:
     """Raise unless a store has this version's schema.
 
     Raises:
-        StoreError: if it has another; the message names both schemas and what to do.
+        StoreError: if its schema differs; the message names both schemas and what to do.
     """
     schema = marker.get("schema")
     if schema == SCHEMA_VERSION:
@@ -193,9 +193,9 @@ def check_schema(name: str, marker: dict[str, Any]) -> None:
 
 
 def _write_folder(target: Path, objects: Iterable[dict[str, bytes]]) -> None:
-    if target.exists():  # only ever renamed into place, so it is whole
+    if target.exists():  # it was renamed into place, so it is complete
         if time.time() - target.stat().st_mtime > TOUCH:
-            os.utime(target)  # somebody wants it again (see `clean_store`)
+            os.utime(target)  # mark the group as in use (see `clean_store`)
         return
     with whole_folder(target) as folder:
         for part in objects:

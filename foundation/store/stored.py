@@ -1,4 +1,4 @@
-"""Committed recordings: reading the parts of one when they are asked for."""
+"""Committed recordings, read part by part on access."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from foundation.store.storage import Store
 
 
 class StoredRecording:
-    """A committed recording, read part by part when a part is first asked for.
+    """A committed recording; each part is read on first access.
 
-    Behaviour, intervals, columns of units and sampled activity come with NaN where the store holds a number that is
-    infinite or too large for float32, as stores of earlier releases may; `load` gives what was written.
+    Behaviour, intervals, columns of units and sampled activity have NaN in place of numbers that are infinite or too
+    large for float32, which stores of earlier releases may hold; `load` returns the stored values unchanged.
 
     Args:
         store: the store.
@@ -64,7 +64,7 @@ class StoredRecording:
         return {path: read_array(self.group, path) for path in paths}
 
     def _finite(self, prefix: str) -> dict[str, EncodedArray]:
-        """Arrays with NaN in place of values that are not finite."""
+        """Return arrays with NaN in place of values that are not finite."""
         arrays = self._arrays(prefix)
         return {path: EncodedArray(missing_as_nan(a.data)[0], a.attributes) for path, a in arrays.items()}
 
@@ -78,7 +78,7 @@ class StoredRecording:
 
     @property
     def resolution(self) -> float:
-        """Seconds below which this recording's activity has no detail."""
+        """Temporal resolution of the activity, in seconds."""
         return self.record.resolution
 
     @property
@@ -105,7 +105,7 @@ class StoredRecording:
 
     @cached_property
     def observed(self) -> Interval:
-        """The domain as intervals that do not touch; mostly known from the catalog, without opening the recording."""
+        """The domain as disjoint intervals; usually taken from the catalog, without opening the recording."""
         found = self.record.observed_time()
         return self.domain.union() if found is None else found
 
@@ -139,25 +139,25 @@ class StoredRecording:
         return self.kind != "values"
 
     def load(self) -> Recording:
-        """All of it in memory, equal to what was written."""
+        """Return the whole recording in memory, equal to what was written."""
         attributes = {k: v for k, v in self.attributes.items() if k != "recipe"}
         return decode(Encoded(self._arrays(""), attributes))
 
     def verify(self) -> list[str]:
-        """Names of arrays whose bytes no longer have their digest; empty when all is well."""
+        """Return the names of arrays whose bytes do not match their digest; empty if all match."""
         damaged = []
         for path in self._paths:
             stored = self.group[path]
             try:
                 intact = read_array(self.group, path).digest == stored.attrs.get("sha256")
-            except Exception:  # any way in which damaged bytes fail to decode is the finding itself
+            except Exception:  # damaged bytes can raise anything; report the array
                 intact = False
             if not intact:
                 damaged.append(path)
         return damaged
 
     def firing_rates(self) -> np.ndarray:
-        """``(N,)`` events a second over the observed time (mean value for sampled values)."""
+        """Return ``(N,)`` events per second over the observed time (mean value for sampled values)."""
         if self.activity is not None:
             mean = np.nanmean(self.activity.data, axis=0)
             return mean * self.activity.rate if self.record.kind == COUNTS else mean

@@ -1,4 +1,4 @@
-"""The spikes of a stored recording, a block at a time."""
+"""The spikes of a stored recording, read block by block."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ARRAYS = ("spikes/ticks", "spikes/times", "spikes/edges", "spikes/offsets")
 
 
 class StoredSpikes:
-    """Blocks of spikes that are read when they are asked for; see `SpikeBlocks` for what a block is.
+    """Blocks of spikes, read on access; `SpikeBlocks` explains blocks.
 
     Args:
         recording: a recording of spikes.
@@ -27,7 +27,7 @@ class StoredSpikes:
     """
 
     def __init__(self, recording: StoredRecording) -> None:
-        # The group itself is not kept: its metadata are many times larger than those of three arrays.
+        # The group itself is not kept: its metadata are many times larger than that of three arrays.
         digest = recording.record.digest
         arrays = recording.store.open_arrays(digest, ARRAYS)
         name = "spikes/ticks" if "spikes/ticks" in arrays else "spikes/times"
@@ -55,7 +55,7 @@ class StoredSpikes:
         return np.asarray(self._offsets.whole(), dtype=np.int64)
 
     def ticks(self, k: int) -> np.ndarray:
-        """``(S,)`` the spikes of block ``k``, unit after unit; seconds are these over `rate`."""
+        """Return ``(S,)`` the spikes of block ``k`` in ticks, unit after unit; divide by `rate` for seconds."""
         low, high = int(self.offsets[k, 0]), int(self.offsets[k, -1])
         rows, parts = self._chunks.rows, []
         for chunk in range(low // rows, -(-high // rows)):
@@ -70,14 +70,14 @@ class StoredSpikes:
         return len(self.edges) - 1
 
     def block(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """``times`` ``(S,)`` the same in float64 seconds, and ``counts`` ``(N,)`` spikes of each unit."""
+        """Return ``times`` ``(S,)`` of block ``k`` in float64 seconds, and ``counts`` ``(N,)`` of the units' spikes."""
         return from_ticks(self.ticks(k), self.rate), np.diff(self.offsets[k])
 
 
 def rates_within(recording: StoredRecording, time: Interval) -> np.ndarray:
-    """Return ``(N,)`` events a second in some of a recording's observed time (mean value for sampled values).
+    """Return ``(N,)`` events per second in part of a recording's observed time (mean value for sampled values).
 
-    Samples count that lie inside that time as a whole.
+    Only samples that lie entirely inside that time count.
     """
     if recording.activity is not None:
         activity = recording.activity

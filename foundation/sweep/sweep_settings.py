@@ -72,14 +72,18 @@ class SweepSettings(Limited):
         for name, least in (("widths", 1), ("recordings", 1), ("seeds", 0)):
             values = getattr(self, name)
             if not values or min(values) < least or len(set(values)) < len(values):
-                raise ConfigError(f"{name} is {values}: one or more, each at least {least} and given once")
+                raise ConfigError(f"{name} is {values}: expected one or more, each at least {least} and given once")
         if not self.held_out.strip():
-            raise ConfigError("held_out is empty: it says which recordings the loss is measured on")
+            raise ConfigError(
+                "held_out is empty: expected a condition that chooses the recordings to measure the loss on"
+            )
         if self.objective.own_config() is not None:
             raise ConfigError(
-                f"objective is {self.objective.title}: it brings its own encoder, whose width no trial sets"
+                f"objective is {self.objective.title}: expected an objective without an encoder of its own, as trials "
+                "set the encoder's width"
             )
         if len(self.data.bin_widths) != 1:
             raise ConfigError(
-                f"data.bin_widths is {self.data.bin_widths}: a single one, so that tokens are of one length"
+                f"data.bin_widths is {self.data.bin_widths}: expected one value, so that all tokens have the same "
+                "length"
             )

@@ -91,7 +91,8 @@ def prepare(settings: SweepSettings, trial: Trial) -> tuple[PretrainSettings, Ca
     training, held_out = split(catalog, settings.held_out)
     if trial.recordings > len(training):
         raise ConfigError(
-            f"recordings names {trial.recordings}: at most {len(training)}, which are there and not held out"
+            f"recordings names {trial.recordings}: expected at most {len(training)}, the recordings that are not held "
+            "out"
         )
     chosen = training.records[: trial.recordings]
     seconds = settings.data.bin_widths[0] * settings.model.with_dim(trial.width).config().patch_length
@@ -193,7 +194,7 @@ def read(folder: Path, trial: Trial, digest: str) -> Measured | None:
     measured = read_trials(folder).get(trial)
     if measured is not None and measured.digest != digest:
         raise ConfigError(
-            f"{trial.name} in {folder / TRIALS} is of other settings or recordings: name another output, or remove "
+            f"{trial.name} in {folder / TRIALS} has other settings or recordings: name another output, or remove "
             "the line"
         )
     return measured

@@ -97,8 +97,8 @@ class ModelSettings:
         given = [f.name for f in fields(self) if f.name in self.shape() and getattr(self, f.name) != f.default]
         if given:
             raise ConfigError(
-                f"model.{given[0]} is {getattr(self, given[0])!r} and model.name {self.name!r}: a setting of EIT; give "
-                f"model.settings.{given[0]} if that model has one"
+                f"model.{given[0]} is {getattr(self, given[0])!r} and model.name {self.name!r}: it is a setting of "
+                f"EIT; give model.settings.{given[0]} if that model has one"
             )
 
     def shape(self) -> dict[str, Any]:
@@ -274,7 +274,9 @@ class ValidationSettings(Limited):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.every and not self.held_out:
-            raise ConfigError("validation.held_out is empty: it says which recordings validation is on")
+            raise ConfigError(
+                "validation.held_out is empty: expected a condition that chooses the recordings to validate on"
+            )
 
 
 @dataclass(frozen=True)
@@ -300,7 +302,7 @@ class LaunchSettings(Limited):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.address and not re.fullmatch(r"[A-Za-z0-9_.:-]+", self.address):
-            raise ConfigError(f"launching.address is {self.address!r}: a host name or an IP address")
+            raise ConfigError(f"launching.address is {self.address!r}: expected a host name or an IP address")
 
 
 def host_list(hosts: str) -> list[str]:
@@ -316,9 +318,11 @@ def host_list(hosts: str) -> list[str]:
     names = [name.strip() for name in hosts.split(",")] if hosts.strip() else []
     for name in names:
         if not HOST.match(name):
-            raise ConfigError(f"hosts is {hosts!r}: names or addresses with commas between, such as a,b or me@10.0.0.2")
+            raise ConfigError(
+                f"hosts is {hosts!r}: expected names or addresses with commas between, such as a,b or me@10.0.0.2"
+            )
     if len(set(names)) < len(names):
-        raise ConfigError(f"hosts is {hosts!r}: each machine once; `processes` says how many run on each")
+        raise ConfigError(f"hosts is {hosts!r}: expected each machine once; `processes` says how many run on each")
     return names
 
 
@@ -388,9 +392,9 @@ class PretrainSettings(Limited):
         super().__post_init__()
         check_local(output=self.output)
         if self.engine.offload == "cpu" and not self.zero_stage:
-            raise ConfigError("engine.offload is 'cpu': zero_stage 1, 2 or 3 is needed, and it is 0")
+            raise ConfigError("engine.offload is 'cpu' and engine.zero_stage 0: expected zero_stage 1, 2 or 3")
         if self.validation.patience and not self.saving.best:
-            raise ConfigError("validation.patience needs saving.best: the metric that is to get better")
+            raise ConfigError("validation.patience needs saving.best, the metric that has to improve")
         weights = self.objective.weights or {}
         for name in self.data.own_windows:
             if name not in weights or len(self.data.own_windows) == len(weights):
@@ -403,8 +407,8 @@ class PretrainSettings(Limited):
         if machines * self.processes > fewest:
             on = f" on each of {machines} hosts" if self.hosts else ""
             raise ConfigError(
-                f"processes is {self.processes}{on}: at most data.min_windows={fewest} in all, so that each has a "
-                "window"
+                f"processes is {self.processes}{on}: expected at most data.min_windows={fewest} in all, so that each "
+                "has a window"
             )
 
     @property

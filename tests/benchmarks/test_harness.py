@@ -21,9 +21,9 @@ def test_sides_take_turns_and_the_warm_up_does_not_count():
     times = harness.in_turns({"a": lambda: seen.append("a"), "b": lambda: seen.append("b")}, rounds=3, warmup=1)
     assert seen == ["a", "b"] * 4
     assert {name: len(t) for name, t in times.items()} == {"a": 3, "b": 3}
-    slow = harness.in_turns({"slow": lambda: time.sleep(0.02), "said": lambda: 7.0}, rounds=2)
+    slow = harness.in_turns({"slow": lambda: time.sleep(0.02), "message": lambda: 7.0}, rounds=2)
     assert (slow["slow"] >= 0.02).all()
-    assert slow["said"].tolist() == [7.0, 7.0]
+    assert slow["message"].tolist() == [7.0, 7.0]
 
 
 def test_the_bound_of_a_ratio_covers_it_as_often_as_it_says():

@@ -88,10 +88,10 @@ def test_a_checkpoint_whose_class_nobody_named_is_refused(lab, capsys, tmp_path,
     monkeypatch.chdir(tmp_path)
     command = ["embed", "--checkpoint", str(folder / "run"), "--store", str(folder / "store"), "--output", "out"]
     assert main(command) == 1
-    said = capsys.readouterr().err
-    assert "holds a model of class 'mylab:Recurrent'" in said
-    assert "no module 'mylab' in installed packages" in said
-    assert "--trust mylab:Recurrent" in said
+    output = capsys.readouterr().err
+    assert "holds a model of class 'mylab:Recurrent'" in output
+    assert "no module 'mylab' in installed packages" in output
+    assert "--trust mylab:Recurrent" in output
     assert main([*command, "--trust", "mylab"]) == 1
     assert "which cannot be imported; there is no module 'mylab'" in capsys.readouterr().err
 

@@ -206,7 +206,7 @@ def test_the_table_and_the_report_hold_every_score(results, place, settings):
     ("change", "what"),
     [
         ({"tasks": ["cell_tpye"]}, "'cell_tpye': choose from"),
-        ({"folds": 1}, "folds is 1: at least 2"),
+        ({"folds": 1}, "folds is 1: expected at least 2"),
         ({"modes": []}, "modes is empty"),
     ],
 )

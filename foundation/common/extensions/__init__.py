@@ -1,1 +1,1 @@
-"""Classes of other packages and of a lab's own files, found by name."""
+"""Custom classes of other packages and of a lab's own files, found by name."""

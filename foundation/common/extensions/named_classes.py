@@ -1,12 +1,12 @@
-"""Models, objectives, tasks, samplers and recipes of a lab's own, by name.
+"""A lab's own models, objectives, tasks, samplers and recipes, found by name.
 
 A setting names such a class as ``mylab.losses:Contrast`` (a module and a class in it), as ``to/losses.py:Contrast`` (a
-file), or by an entry point of an installed package, one group a kind::
+file), or by an entry point of an installed package, one group per kind::
 
     [project.entry-points."foundation.objectives"]
     contrast = "mylab.losses:Contrast"
 
-`find_class` imports it, and says plainly what is wrong where it cannot. docs/extend.md has an example of each kind.
+`find_class` imports it, with clear errors. docs/extend.md has an example of each kind.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ FILE_CLASS = re.compile(r".+\.py:[^\W\d]\w*")
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of class that can be somebody's own.
+    """A kind of class that users can define.
 
     Args:
         group: of the entry points that register such classes.
         base: its base class, as ``module:Class``.
-        needs: what a class has to define, beside the abstract methods of its base.
-        wanted: the base in words, where a person subclasses another one.
+        needs: names that a class has to define, besides the abstract methods of its base.
+        wanted: the bases in words, if users subclass another class than ``base``.
     """
 
     group: str
@@ -60,11 +60,11 @@ KINDS = {
     "task": Kind("foundation.tasks", "finetune.tasks.own_task:OwnTask", (), "UnitTask, TimeTask or TrialTask"),
 }
 _files: dict[str, tuple[str, ModuleType]] = {}  # module -> digest of its file, and what was loaded
-_asked: set[str] = set()  # classes that settings of this process have named, as ``module:Class``
+_asked: set[str] = set()  # classes named by settings of this process, as ``module:Class``
 
 
 def is_class_name(kind: str, name: str) -> bool:
-    """Return True if a name has the form of a class of one's own, or is an entry point; nothing is imported.
+    """Return True if a name has the form of a custom class, or is an entry point; nothing is imported.
 
     Example:
         >>> [is_class_name("objective", n) for n in ("mylab.losses:Contrast", "losses.py:Contrast", "neurpri")]
@@ -74,14 +74,14 @@ def is_class_name(kind: str, name: str) -> bool:
 
 
 def allowed_forms(kind: str) -> str:
-    """Return how a class of one's own is named, for messages."""
+    """Return the allowed forms of a custom class's name, for messages."""
     points = sorted(entry_points(kind))
     listed = ", ".join(points) if points else "none is installed"
     return f"package.module:Class, path/to/file.py:Class, or an entry point of {KINDS[kind].group} ({listed})"
 
 
 def short_name(name: str) -> str:
-    """Return the class of a name, for titles and for names of metrics.
+    """Return the class's short name, for titles and names of metrics.
 
     Example:
         >>> short_name("mylab.losses:Contrast"), short_name("neurpir")
@@ -93,7 +93,7 @@ def short_name(name: str) -> str:
 def entry_points(kind: str) -> dict[str, str]:
     """Return the classes of a kind that installed packages register: name -> ``module:Class``.
 
-    Folders that are searched beside installed packages register nothing.
+    Only installed packages register classes, not the other folders that are searched.
     """
     return _entry_points(KINDS[kind].group, tuple(installed_path()))
 
@@ -110,10 +110,10 @@ def find_class(kind: str, name: str, setting: str) -> Any:
     Args:
         kind: one of `KINDS`.
         name: ``module:Class``, ``file.py:Class`` or an entry point.
-        setting: that holds the name, for messages, such as ``objective.name``.
+        setting: the setting that holds the name, for messages, such as ``objective.name``.
 
     Raises:
-        ConfigError: if there is no such module, its import fails, or the class is not what the kind needs.
+        ConfigError: if there is no such module, its import fails, or the class does not fit its kind.
     """
     about = f"{setting} is {name!r}"
     value = entry_points(kind).get(name)
@@ -135,15 +135,15 @@ def find_class(kind: str, name: str, setting: str) -> Any:
 
 
 def check_class(kind: str, found: Any, about: str) -> None:
-    """Raise unless a class is what its kind needs.
+    """Raise unless a class fits its kind.
 
     Args:
         kind: one of `KINDS`.
         found: the class.
-        about: begins the message, such as ``objective.name is 'mylab:Contrast'``.
+        about: start of the message, such as ``objective.name is 'mylab:Contrast'``.
 
     Raises:
-        ConfigError: if it is no class, has another base, or lacks a method.
+        ConfigError: if it is not a class, has another base, or lacks a method.
     """
     what = KINDS[kind]
     base = named(what.base)
@@ -163,7 +163,7 @@ def check_class(kind: str, found: Any, about: str) -> None:
 
 
 def class_path(found: type) -> str:
-    """Return ``module:Class``, by which another process finds a class.
+    """Return a class's path ``module:Class``, by which another process finds it.
 
     Example:
         >>> class_path(Kind)
@@ -173,16 +173,16 @@ def class_path(found: type) -> str:
 
 
 def was_asked_for(path: str) -> bool:
-    """Return True if settings of this process have named a class, as ``module:Class``."""
+    """Return True if settings of this process have named a class, given as ``module:Class``."""
     return path in _asked
 
 
 @contextmanager
 def plain_failure(about: str) -> Iterator[None]:
-    """Turn an exception of somebody's own code into a `ConfigError` with the line that raised it.
+    """Turn an exception of the user's code into a `ConfigError` with the line that raised it.
 
     Args:
-        about: begins the message.
+        about: start of the message.
     """
     try:
         yield
@@ -210,7 +210,7 @@ def last_line(error: BaseException) -> str:
 
 
 def _from_module(place: str, about: str) -> ModuleType:
-    """A module by its dotted path, of an installed package or in one of the folders that are searched."""
+    """Import a module by its dotted path, from an installed package or one of the searched folders."""
     search_in(search_folders())
     importlib.invalidate_caches()
     try:
@@ -230,7 +230,7 @@ def _from_module(place: str, about: str) -> ModuleType:
 
 
 def _from_file(place: str, about: str) -> ModuleType:
-    """A module by its file, under the name of the file; its folder is searched by this process from now on."""
+    """Import a module by its file, under the file's name; this process searches its folder from now on."""
     given = Path(place).expanduser()
     tried = [given] if given.is_absolute() else [folder / given for folder in search_folders()]
     path = next((path for path in tried if path.is_file()), None)
@@ -261,11 +261,11 @@ def _from_file(place: str, about: str) -> ModuleType:
 
 
 def _refuse_taken(known: str, path: Path, about: str) -> None:
-    """Raise if another module has the name of a file: classes of the file would be looked up there."""
+    """Raise if another module has the file's name: its classes would be looked up in that module."""
     there = sys.modules.get(known)
     spec = getattr(there, "__spec__", None) if there is not None else importlib.util.find_spec(known)
     origin = getattr(there, "__file__", None) or getattr(spec, "origin", None)
     if (there is not None or spec is not None) and (origin is None or Path(origin).resolve() != path):
         raise ConfigError(
-            f"{about}: a module {known!r} is there already ({origin or 'of Python itself'}): give the file another name"
+            f"{about}: a module {known!r} exists already ({origin or 'part of Python'}): give the file another name"
         )

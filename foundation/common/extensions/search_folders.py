@@ -1,8 +1,8 @@
-"""Where modules of a lab's own are searched: installed packages first, then folders, in every process alike.
+"""Search path of a lab's own modules: installed packages first, then folders, the same in every process.
 
-A command searches its working folder and the folders of the YAML files that it was given, after everything that is
-installed. A file that happens to be called ``random.py`` or ``foundation.py`` therefore never takes the place of a
-package. The folders stand in $FOUNDATION_PATH, which processes inherit and which other machines are told.
+A command searches its working folder and the folders of its YAML files, after all installed packages. A file called
+``random.py`` or ``foundation.py`` therefore never replaces a package. The folders are in $FOUNDATION_PATH, which child
+processes inherit and which is sent to other machines.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def search_folders() -> list[Path]:
     named = [Path(part).expanduser() for part in os.environ.get(PATH, "").split(os.pathsep) if part]
     try:
         here = [Path.cwd()]
-    except OSError:  # it was removed
+    except OSError:  # the working folder was removed
         here = []
     return list(dict.fromkeys(folder.resolve() for folder in [*named, *here]))
 
 
 def search_in(folders: Iterable[Path]) -> None:
-    """Have this process search more folders, after those that it searches already."""
+    """Add folders to this process's search path, after the existing ones."""
     for folder in map(str, folders):
         if folder not in sys.path:
             sys.path.append(folder)
@@ -47,17 +47,17 @@ def installed_path() -> list[str]:
 
 
 def shown_folders() -> str:
-    """Return what was searched, for messages."""
+    """Return the searched folders, for messages."""
     return ", ".join(["installed packages", *map(str, search_folders())])
 
 
 @contextmanager
 def searching(folders: Iterable[Path], trust: Iterable[str] = ()) -> Iterator[None]:
-    """Search more folders meanwhile, and take names out of checkpoints; processes started meanwhile do the same.
+    """Search more folders and trust more names inside the block, also in processes started there.
 
     Args:
-        folders: searched after those of $FOUNDATION_PATH.
-        trust: names that a checkpoint may ask for (see `trusted_names`), beside those of $FOUNDATION_TRUST.
+        folders: folders to search after those of $FOUNDATION_PATH.
+        trust: names that a checkpoint may import (see `trusted_names`), besides those of $FOUNDATION_TRUST.
 
     Example:
         >>> with searching([Path("my/lab")], ["mylab"]):
@@ -80,7 +80,7 @@ def searching(folders: Iterable[Path], trust: Iterable[str] = ()) -> Iterator[No
 
 
 def inherited() -> dict[str, str]:
-    """Return what a process that does not inherit the environment must be told; it calls `inherit` with it.
+    """Return the variables to pass to `inherit` in a process that does not inherit the environment.
 
     Example:
         >>> sorted(inherited())
@@ -91,5 +91,5 @@ def inherited() -> dict[str, str]:
 
 
 def inherit(given: Mapping[str, str]) -> None:
-    """Search and trust in this process what the process that started it does."""
+    """Use the search folders and trusted names of the parent process in this process."""
     os.environ.update({name: given[name] for name in INHERITED if name in given})

@@ -1,13 +1,13 @@
-"""Which class a checkpoint may have imported: one that this user or an installed package has named.
+"""Which classes may be imported for a checkpoint: those that this user or an installed package has named.
 
-A config.json comes from outside. Whoever wrote it could name any module, and to import a module is to run it. A class
-that it names is therefore imported only where somebody on this machine has said so:
+A config.json comes from outside and could name any module, and importing a module runs its code. Its class is therefore
+imported only if it was allowed on this machine:
 
 - an installed package registers it by an entry point of ``foundation.models`` (to install a package is to trust it);
 - settings or Python code of this process have named it (``model.name``, ``load_model(..., "mylab.models:Rates")``);
 - the switch ``--trust mylab.models:Rates`` or $FOUNDATION_TRUST names it, or a module that it is in.
 
-Nothing is imported from inside the folder of a checkpoint, whatever is trusted: code does not travel with weights.
+Code inside a checkpoint's folder is never imported, even if its name is trusted.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ def trusted_class(kind: str, path: Any, checkpoint: str, folder: Path) -> Any:
 
     Args:
         kind: of class, such as ``model``.
-        path: what config.json holds, ``module:Class``.
+        path: the class in config.json, ``module:Class``.
         checkpoint: its name, for messages.
         folder: its local folder.
 
     Raises:
-        CheckpointError: if nobody here has named the class, it cannot be imported, or it lies in the folder.
+        CheckpointError: if the class is not trusted, cannot be imported, or lies in the checkpoint's folder.
     """
     if not isinstance(path, str) or not MODULE_CLASS.fullmatch(path):
-        raise CheckpointError(f"{checkpoint}: its class is {path!r}: expected package.module:Class")
+        raise CheckpointError(f"{checkpoint}: class is {path!r}: expected package.module:Class")
     about = f"{checkpoint} holds a model of class {path!r}"
     top = path.partition(":")[0].partition(".")[0]
     search_in(search_folders())
-    found = importlib.util.find_spec(top)  # a module at the top is found without being run
+    found = importlib.util.find_spec(top)  # finding a top-level module does not run it
     where = "" if found is not None else f"; there is no module {top!r} in {shown_folders()}"
     if not trusts(path):
         raise CheckpointError(

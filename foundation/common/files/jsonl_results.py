@@ -31,7 +31,7 @@ def read_results(table: Path) -> list[dict[str, Any]]:
         except ValueError as error:
             raise FoundationError(f"{table}, line {number}, is not a result ({error}): {_REMOVE}") from error
         if not isinstance(result, dict):
-            raise FoundationError(f"{table}, line {number}, is not a result (it is no JSON object): {_REMOVE}")
+            raise FoundationError(f"{table}, line {number}, is not a result (not a JSON object): {_REMOVE}")
         results.append(result)
     return results
 
@@ -39,13 +39,13 @@ def read_results(table: Path) -> list[dict[str, Any]]:
 def put_result(table: Path, result: dict[str, Any], key: Sequence[str]) -> None:
     """Write a result into its table, in place of an earlier one with the same key.
 
-    The file is replaced as a whole under a lock, so readers never see half a line and processes that fill one table at
-    the same time lose none. Lines are sorted by their key.
+    The file is replaced under a lock, so readers never see half a line, and processes that fill one table at the same
+    time lose no lines. Lines are sorted by their key.
 
     Args:
-        table: a JSON Lines file; it and its folder are made if they are missing.
+        table: a JSON Lines file; the file and its folder are created if missing.
         result: JSON values.
-        key: the fields that tell one result from another.
+        key: the fields that identify a result.
 
     Example:
         >>> import tempfile
@@ -63,7 +63,7 @@ def put_result(table: Path, result: dict[str, Any], key: Sequence[str]) -> None:
         write_whole(table, "".join(lines).encode())
 
 
-_REMOVE = "remove the line, and its run is made again"
+_REMOVE = "remove the line, and its run is repeated"
 
 
 def _key(result: dict[str, Any], key: Sequence[str]) -> tuple[Any, ...]:

@@ -1,8 +1,7 @@
-"""Locks on a local disk, and half-written files and folders, each locked by its writer as long as that lives.
+"""Locks on a local disk, and half-written files and folders, each locked by its writer.
 
-What is being written is called ``.<name>.<random>.part`` and is locked (flock). The system drops the lock with the
-process, however that ends, so what can be locked has lost its writer. Where a file system has no such locks, age
-decides.
+A file or folder being written is called ``.<name>.<random>.part`` and is locked (flock). The system drops the lock when
+the process ends, so a part that can be locked has lost its writer. On file systems without locks, age decides.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from foundation.common.errors import FoundationError
 PART = ".part"
 SYNCS = 16
 LOOK_EVERY = 0.01  # seconds between two attempts to take a lock
-OLD = 24 * 3600.0  # seconds after which a part that cannot be locked counts as left behind
+OLD = 24 * 3600.0  # seconds after which a part on a file system without locks counts as left behind
 
 
 @contextmanager
 def part_folder(target: Path) -> Iterator[Path]:
-    """A new folder beside ``target`` to write into and rename; removed at the end if it is still there."""
+    """Yield a new folder beside ``target`` to fill and rename; remove it at the end if it still exists."""
     target.parent.mkdir(parents=True, exist_ok=True)
     while True:
         part = _part_of(target)
@@ -47,11 +46,11 @@ def part_folder(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(target: Path, replace: bool = False) -> Iterator[Path]:
-    """Yield a new folder to fill, and put it at ``target`` when the block ends, whole and on the disk.
+    """Yield a new folder to fill, and move it to ``target`` when the block ends, complete and flushed to disk.
 
     Args:
         target: where the folder will be.
-        replace: remove a folder that is there. By default it stays, because another process wrote the same.
+        replace: replace an existing folder. By default it stays, because another process wrote the same content.
     """
     with part_folder(target) as part:
         yield part
@@ -70,7 +69,7 @@ def put_in_place(part: Path, target: Path) -> None:
     """Rename a finished file or folder once all its bytes are on the disk.
 
     Raises:
-        OSError: if it cannot be renamed.
+        OSError: if the part cannot be renamed.
     """
     onto_disk(part)
     os.replace(part, target)
@@ -81,11 +80,11 @@ def put_in_place(part: Path, target: Path) -> None:
 def whole_file(target: Path, private: bool = False) -> Iterator[Path]:
     """Yield a file to write, and put it at ``target`` when the block ends: readers see the old file or the new one.
 
-    The file and its folder are on the disk when this returns, so the new one is also there after a power cut.
+    File and folder are flushed to disk before this returns, so the new file survives a power cut.
 
     Args:
         target: where the file will be.
-        private: its owner alone can read the file, from its first byte on.
+        private: only the owner can read the file, from its first byte on.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     while True:
@@ -105,7 +104,7 @@ def whole_file(target: Path, private: bool = False) -> Iterator[Path]:
 
 
 def write_whole(target: Path, content: bytes | str, private: bool = False) -> None:
-    """Write a file so that readers see the old one or the new one, also after a power cut; see `whole_file`.
+    """Write a file atomically, also across a power cut; see `whole_file`.
 
     Example:
         >>> import tempfile
@@ -119,10 +118,10 @@ def write_whole(target: Path, content: bytes | str, private: bool = False) -> No
 
 
 def onto_disk(folder: Path) -> None:
-    """Have the system write a file, or a folder and all below it, to the disk before going on.
+    """Flush a file, or a folder and everything below it, to disk.
 
-    What is committed afterwards is then whole after a power cut too. Many are asked for at a time, as a journal writes
-    them together: some 15 ms for a small recording, a tenth of what one after another takes.
+    Commits written afterwards are then complete even after a power cut. Files are flushed in parallel, so that the
+    journal writes them together: some 15 ms for a small recording, a tenth of the time that one after another takes.
     """
     with ThreadPoolExecutor(SYNCS) as pool:
         for _ in pool.map(_sync, [*folder.rglob("*"), folder]):
@@ -133,13 +132,13 @@ def _sync(path: Path) -> None:
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:
-        if path.is_dir():  # on Windows folders cannot be opened
+        if path.is_dir():  # Windows cannot open folders
             return
         raise
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # a file system that cannot
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # unsupported by the file system
             raise
     finally:
         os.close(handle)
@@ -147,15 +146,15 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def file_lock(path: Path, patience: float = math.inf, create: bool = True) -> Iterator[bool]:
-    """Hold an exclusive lock on a file; the system drops it with the process.
+    """Hold an exclusive lock on a file; the system releases it when the process ends.
 
     Args:
-        path: of the file; its content stays as it is.
+        path: the file; its content stays unchanged.
         patience: seconds to wait for another process that holds the lock.
         create: make the file if it is missing.
 
     Yields:
-        False where the file system has no locks: then nothing is held.
+        False if the file system has no locks; then nothing is held.
 
     Raises:
         Timeout: if another process still holds the lock after ``patience`` seconds.
@@ -174,7 +173,7 @@ def file_lock(path: Path, patience: float = math.inf, create: bool = True) -> It
 
 @contextmanager
 def folder_lock(folder: Path, patience: float) -> Iterator[None]:
-    """Hold the folder of a run, which is made if it is missing, by the lock of its file ``.lock``.
+    """Hold the folder of a run by the lock of its file ``.lock``; the folder is created if missing.
 
     Raises:
         FoundationError: if another process still writes to the folder after ``patience`` seconds.
@@ -191,16 +190,16 @@ def folder_lock(folder: Path, patience: float) -> Iterator[None]:
 
 
 def is_part(name: str) -> bool:
-    """Whether a file's or folder's name is that of something half-written."""
+    """Return True if a file's or folder's name marks it as half-written."""
     return name.endswith(PART)
 
 
 def remove_if_left(part: Path, older_than: float = OLD) -> bool:
-    """Remove a part whose writer is gone; return whether it was.
+    """Remove a part whose writer is gone; return True if it was removed.
 
     Args:
         part: the file or folder.
-        older_than: seconds since its last change after which it counts as left behind where locks cannot tell.
+        older_than: seconds since its last change after which it counts as left behind on file systems without locks.
     """
     try:
         handle = os.open(part, os.O_RDONLY)
@@ -210,7 +209,7 @@ def remove_if_left(part: Path, older_than: float = OLD) -> bool:
         is_held = _try_lock(handle)
         if is_held is False or (is_held is None and time.time() - _last_change(part) < older_than):
             return False
-        # Its name may have become the target's while we were asking.
+        # It may have been renamed to its target meanwhile.
         if not part.exists():
             return False
         if part.is_dir():
@@ -227,13 +226,13 @@ def _part_of(target: Path) -> Path:
 
 
 def _hold(part: Path, flags: int) -> int | None:
-    """An open, locked handle; None if someone who clears up was quicker."""
+    """Return an open, locked handle; None if a cleaning process was faster."""
     try:
         handle = os.open(part, flags)
     except FileNotFoundError:
         return None
     is_held = _try_lock(handle)
-    # Between our opening and our locking it may have been removed.
+    # It may have been removed between opening and locking.
     if is_held is False or (is_held and not part.exists()):
         os.close(handle)
         return None
@@ -241,7 +240,7 @@ def _hold(part: Path, flags: int) -> int | None:
 
 
 def _try_lock(handle: int) -> bool | None:
-    """Return whether the lock of an open file or folder could be taken at once; None if the file system has none."""
+    """Return True if an open file or folder could be locked at once; None if the file system has no locks."""
     try:
         return lock_descriptor(handle, blocking=False)
     except OSError:

@@ -1,4 +1,4 @@
-"""Temporary folders: private ones that no other user can write, and ones with paths short enough for sockets."""
+"""Temporary folders that no other user can write to, and folders with paths short enough for sockets."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from foundation.common.errors import FoundationError
 
 
 def private_folder(folder: Path) -> Path:
-    """Return the folder, which is made if it is missing, once it is certain that only this user can write to it.
+    """Return a folder that only this user can write to; create it if missing.
 
-    Folders for temporary files are shared: another user may have made a folder, or a link, under a name that is easy to
-    guess.
+    Folders for temporary files are shared: another user may have created a folder or a link under a guessable name.
 
     Raises:
         OSError: if the folder cannot be made, is a link or a file, or other users own it or can write to it.
@@ -40,17 +39,17 @@ def private_folder(folder: Path) -> Path:
     return folder
 
 
-# Bytes that the path of a Unix socket may have.
+# Most bytes of a Unix socket's path.
 SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
-# Those that Python's multiprocessing adds to its folder: /pymp-12345678/listener-12345678.
+# Bytes that Python's multiprocessing adds to its folder: /pymp-12345678/listener-12345678.
 PYTHON_BYTES = 34
 
 
 def is_short(folder: Path, added: int) -> bool:
-    """Whether a socket below a folder has a path that is short enough.
+    """Return True if the path of a socket below a folder is short enough.
 
     Args:
-        folder: where it is made.
+        folder: the folder.
         added: bytes that its program adds to the folder.
 
     Example:
@@ -61,23 +60,23 @@ def is_short(folder: Path, added: int) -> bool:
 
 
 def short_folder() -> Path:
-    """Return a folder with a short path that only this user can write to; it is made if it is missing.
+    """Return a folder with a short path that only this user can write to; create it if missing.
 
     Raises:
-        FoundationError: if it cannot be used.
+        FoundationError: if the folder cannot be used.
     """
     folder = Path("/tmp") / f"foundation-{os.getuid()}"
     try:
         return private_folder(folder)
     except OSError as error:
         raise FoundationError(
-            f"the folder for temporary files, {tempfile.gettempdir()!r}, has too long a path for sockets, and "
+            f"the path of the folder for temporary files, {tempfile.gettempdir()!r}, is too long for sockets, and "
             f"{str(folder)!r} cannot be used ({error}): set TMPDIR to a folder with a path of 30 bytes or fewer"
         ) from error
 
 
 def shorten_sockets() -> None:
-    """Have the multiprocessing of this process, and of those that it starts, make its sockets where paths are short."""
+    """Make multiprocessing, in this process and its children, create its sockets in a folder with a short path."""
     config: dict[str, Any] = vars(process.current_process())["_config"]
     if "tempdir" in config or is_short(Path(tempfile.gettempdir()), PYTHON_BYTES):
         return

@@ -1,1 +1,1 @@
-"""What people read: texts, tables, pages, pictures and progress."""
+"""Output for people: texts, tables, pages, pictures and progress."""

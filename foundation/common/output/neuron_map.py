@@ -1,7 +1,7 @@
 """An interactive map of neurons for a page, drawn with Bokeh: hover, colour by a column, legend filters, lasso, CSV.
 
-Everything is inside the page: nothing is loaded from the network. The JavaScript is Bokeh's own; ours are callbacks of
-one line.
+The page is self-contained and loads nothing from the network. The JavaScript is Bokeh's, with our callbacks of one
+line each.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from foundation.common.output.neuron_table import PALE, NeuronTable, classes_of,
 from foundation.common.output.pictures import COLOURS, GRID, INK, Picture, drawing
 from foundation.common.output.printable import count, printable
 
-FAST = 5000  # units from which WebGL draws
-PARTS = ("plot", "colour", "place", "intervals", "said", "save", "listing")
+FAST = 5000  # units above which WebGL draws
+PARTS = ("plot", "colour", "place", "intervals", "note", "save", "listing")
 
 SWITCH_COLOUR = (
     "for (const [name, parts] of Object.entries(groups)) for (const part of parts) part.visible = name == this.value"
@@ -31,7 +31,7 @@ SHOW_UNIT = (
     "title.text = source.data.c0[i] }"
 )
 COUNT_CHOSEN = (
-    "said.text = this.indices.length ? `${this.indices.length} of ${total} units chosen` "
+    "note.text = this.indices.length ? `${this.indices.length} of ${total} units chosen` "
     ": 'Draw a loop around units to list them.'"
 )
 SAVE = (
@@ -50,8 +50,8 @@ class MapParts:
 
     Args:
         library: Bokeh's own scripts, for the page's head.
-        script: what makes this map.
-        divs: the ``<div>`` of each of `PARTS`; empty where there is none.
+        script: the script that draws this map.
+        divs: the ``<div>`` of each of `PARTS`; empty for a missing part.
         still: a static picture for readers without JavaScript.
     """
 
@@ -71,7 +71,7 @@ def neuron_map(table: NeuronTable) -> MapParts:
         table: the units.
 
     Returns:
-        What a template needs, without any address of the network.
+        The parts for a template, without network addresses.
 
     Raises:
         FoundationError: if Bokeh is not installed.
@@ -86,7 +86,7 @@ def neuron_map(table: NeuronTable) -> MapParts:
         ) from error
     table = within_budget(table)
     script, divs = components(_Map(table, bm).roots, wrap_script=False)
-    # A text of a file must not end the script.
+    # Text from a file must not end the script.
     script = script.replace("</", "<\\/").replace("<!--", "<\\!--")
     parts = ["bokeh", "bokeh-widgets", "bokeh-tables", *(["bokeh-gl"] if table.n_units > FAST else [])]
     library = Resources(mode="inline", components=parts).render_js()
@@ -94,7 +94,7 @@ def neuron_map(table: NeuronTable) -> MapParts:
 
 
 class _Map:
-    """The Bokeh models of a map, each of its roots by name."""
+    """The Bokeh models of a map, with its roots by name."""
 
     def __init__(self, table: NeuronTable, bm: Any) -> None:
         self.table, self.bm = table, bm
@@ -102,7 +102,7 @@ class _Map:
         places = {}
         for k, xy_N2 in enumerate(table.layouts.values()):
             places[f"{k}/x"], places[f"{k}/y"] = (_places(xy_N2[:, axis]) for axis in (0, 1))
-        # Columns have names of our own: those of a file may hold anything.
+        # Columns get safe names, since names in files may hold anything.
         self.key = {name: f"c{k}" for k, name in enumerate(self.names)}
         data = {self.key[name]: _cells(values) for name, values in table.columns.items()}
         self.source = bm.ColumnDataSource({"x": places["0/x"], "y": places["0/y"], **data})
@@ -175,7 +175,7 @@ class _Map:
         return bm.CustomJS(args=args, code=SHOW_UNIT)
 
     def _groups(self) -> dict[str, list[Any]]:
-        """Renderers and guide of each column that can colour units; only those of the first are visible."""
+        """Return the renderers and legend of each column that can colour units; only the first column's are visible."""
         table = self.table
         groups: dict[str, list[Any]] = {}
         for name in table.colourable:
@@ -234,7 +234,7 @@ class _Map:
         return [points, bar]
 
     def _list(self) -> dict[str, Any]:
-        """The table of chosen units, what it says above, and the button that saves it."""
+        """Return the table of chosen units, the note above it, and its save button."""
         bm, table = self.bm, self.table
         chosen = bm.IndexFilter(indices=[])
         self.source.selected.js_link("indices", chosen, "indices")
@@ -249,18 +249,18 @@ class _Map:
             source=self.source, view=bm.CDSView(filter=chosen), columns=columns, selectable=False, height=220,
             sizing_mode="stretch_width", autosize_mode="none", index_position=None, row_height=24,
         )  # fmt: skip
-        said = bm.Div(text="Draw a loop around units to list them.")
-        told = {"said": said, "total": f"{table.n_units:,}"}
-        self.source.selected.js_on_change("indices", bm.CustomJS(args=told, code=COUNT_CHOSEN))
+        note = bm.Div(text="Draw a loop around units to list them.")
+        names_in_script = {"note": note, "total": f"{table.n_units:,}"}
+        self.source.selected.js_on_change("indices", bm.CustomJS(args=names_in_script, code=COUNT_CHOSEN))
         names = [safe_text(name) for name in self.names]
         save = bm.Button(label="Save as CSV", width=120)
         save.js_on_event("button_click", bm.CustomJS(args={"source": self.source, "names": names}, code=SAVE))
         more = {"intervals": self.interval_plot} if hasattr(self, "interval_plot") else {}
-        return {"said": said, "save": save, "listing": listing, **more}
+        return {"note": note, "save": save, "listing": listing, **more}
 
 
 def still_map(table: NeuronTable) -> Picture:
-    """Draw the map as it is first shown, for readers without JavaScript."""
+    """Draw the map's first view, for readers without JavaScript."""
     name = table.first_colour
     layout, xy_N2 = next(iter(table.layouts.items()))
     values = table.columns[name] if name else np.array([""] * table.n_units)
@@ -282,19 +282,19 @@ def still_map(table: NeuronTable) -> Picture:
         axes.set_xticks([])
         axes.set_yticks([])
         axes.set_title(f"Placed by {layout}", fontsize=10, loc="left")
-    told = f", coloured by {name}" if name else ""
-    alt = f"Map of {count(table.n_units, 'unit')}, placed by {layout}{told}."
+    colouring = f", coloured by {name}" if name else ""
+    alt = f"Map of {count(table.n_units, 'unit')}, placed by {layout}{colouring}."
     return Picture(sheet.content, alt, "The map is interactive where the browser runs JavaScript.")
 
 
 def _places(values: np.ndarray) -> np.ndarray:
-    """Places along an axis without numbers: 65,536 of them, in half the bytes of numbers."""
+    """Return positions along an axis without tick labels as 65,536 levels, in half the bytes of floats."""
     low, high = float(values.min(initial=np.inf)), float(values.max(initial=-np.inf))
     return np.round((values - low) / max(high - low, 1e-12) * 65535).astype(np.uint16)
 
 
 def _cells(values: np.ndarray) -> Any:
-    """A column as Bokeh takes it: numbers as float32, text that shows no formula."""
+    """Return a column for Bokeh: numbers as float32, text without formulas."""
     if is_number(values):
         return values.astype(np.int32) if values.dtype.kind in "iu" else values.astype(np.float32)
     known = {text: safe_text(text) for text in set(values.astype(str).tolist())}
@@ -302,7 +302,7 @@ def _cells(values: np.ndarray) -> Any:
 
 
 def _short(label: str) -> str:
-    """A class's name as short as a legend on a phone needs it."""
+    """Return a class's name shortened for a legend on a phone."""
     text = safe_text(label)
     return text if len(text) <= 18 else text[:17] + "…"
 

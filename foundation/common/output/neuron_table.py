@@ -1,4 +1,4 @@
-"""A table of neurons for a page: places, columns, the classes of a column, and what fits into the page."""
+"""A table of neurons for a page: positions, columns, the classes of a column, and a limit on bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from foundation.common.errors import FoundationError
 from foundation.common.output.pictures import COLOURS
 from foundation.common.output.printable import printable
 
-MAX_CLASSES = 14  # of a column that has a colour of their own; the others are grey together
+MAX_CLASSES = 14  # classes of a column with a colour of their own; all others are grey
 MAX_TEXT = 60  # characters of a cell
 BUDGET = 4_900_000  # bytes of columns, layouts and intervals: with Bokeh itself, a page below 7.5 MB
 OTHERS, UNKNOWN = "other", "unknown"
@@ -22,10 +22,10 @@ GREY, PALE = "#8A9099", "#C9CED4"
 
 @dataclass(frozen=True)
 class NeuronTable:
-    """N units with their places in the plane and what is known of them.
+    """N units with their positions in the plane and their columns.
 
     Args:
-        layouts: name -> ``(N, 2)`` places; the first is shown first.
+        layouts: name -> ``(N, 2)`` positions; the first is shown first.
         columns: name -> ``(N,)`` text or numbers; the first column names a unit. Missing text is ``''``, a missing
             number NaN.
         isi_NB: ``(N, B)`` uint8, intervals between spikes: share of each bin relative to the fullest, 0 to 255; None
@@ -34,7 +34,7 @@ class NeuronTable:
         colour: the column that colours units at first; by default the first text column with 2 classes or more.
 
     Raises:
-        FoundationError: if a column or layout is not one of N units.
+        FoundationError: if a column or layout does not have N rows.
 
     Example:
         >>> table = NeuronTable({"plane": np.zeros((2, 2))}, {"unit": np.array(["1", "2"]), "region": ["CA1", "CA3"]})
@@ -51,11 +51,11 @@ class NeuronTable:
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", {name: np.asarray(values) for name, values in self.columns.items()})
         if not self.columns or not self.layouts:
-            raise FoundationError("a map of neurons needs a column that names units and a layout")
+            raise FoundationError("a map of neurons needs at least one layout and one column that names units")
         for kind, arrays in (("column", self.columns), ("layout", self.layouts)):
             for name, values in arrays.items():
                 if len(values) != self.n_units:
-                    text = f"{kind} {name!r} has {len(values)} rows: expected {self.n_units}, one a unit"
+                    text = f"{kind} {name!r} has {len(values)} rows: expected {self.n_units}, one per unit"
                     raise FoundationError(text)
 
     @property
@@ -65,13 +65,13 @@ class NeuronTable:
 
     @property
     def colourable(self) -> list[str]:
-        """Columns that can colour units: those with several values, but not those that name single units."""
+        """Columns that can colour units: columns with several values that do not identify single units."""
         names = list(self.columns)[1:]
         return [name for name in names if _varies(self.columns[name])]
 
     @property
     def first_colour(self) -> str:
-        """The column that colours units at first; empty if there is none."""
+        """The column that colours units at first; empty if no column can."""
         able = self.colourable
         if self.colour in able:
             return self.colour
@@ -79,12 +79,12 @@ class NeuronTable:
 
 
 def is_number(values: np.ndarray) -> bool:
-    """Return whether a column holds numbers."""
+    """Return True if a column holds numbers."""
     return values.dtype.kind in "fiu"
 
 
 def safe_text(text: str) -> str:
-    r"""Return a text without control characters, and without what Bokeh takes for a formula.
+    r"""Return a text without control characters, and without text that Bokeh would read as a formula.
 
     Bokeh loads MathJax from the network for a formula.
 
@@ -98,7 +98,7 @@ def safe_text(text: str) -> str:
 
 
 def within_budget(table: NeuronTable) -> NeuronTable:
-    """Return a table whose columns and layouts fit into a page of 8 MB; the last are left out, the first stay.
+    """Return a table that fits into a page of 8 MB, dropping its last columns and layouts where needed.
 
     Example:
         >>> table = NeuronTable({"plane": np.zeros((2, 2))}, {"unit": np.array(["1", "2"])})
@@ -121,7 +121,7 @@ def within_budget(table: NeuronTable) -> NeuronTable:
 
 
 def _bytes(values: np.ndarray) -> int:
-    """Bytes that a column or a layout takes in the page, about."""
+    """Return the approximate bytes of a column or a layout in the page."""
     if values.ndim == 2:
         return 6 * len(values)
     if is_number(values):
@@ -130,9 +130,9 @@ def _bytes(values: np.ndarray) -> int:
 
 
 def classes_of(values: np.ndarray) -> list[tuple[str, np.ndarray, str, str]]:
-    """Return the classes of a text column, the commonest first: name, which units, colour and marker.
+    """Return the classes of a text column, most frequent first: name, mask of units, colour and marker.
 
-    Those beyond `MAX_CLASSES` are one class, and so are units without a text.
+    Classes beyond `MAX_CLASSES` form one class, and so do units without a text.
 
     Example:
         >>> [(name, int(where.sum()), marker) for name, where, _, marker in classes_of(np.array(["b", "a", "b", ""]))]
@@ -140,7 +140,7 @@ def classes_of(values: np.ndarray) -> list[tuple[str, np.ndarray, str, str]]:
     """
     text = values.astype(str)
     ordered = [name for name, _ in sorted(Counter(text.tolist()).items(), key=lambda item: (-item[1], item[0])) if name]
-    # One class more than fit is no group of others: it would be as long.
+    # A single class too many is kept: a class of others would take as much space.
     named = ordered[:MAX_CLASSES] if len(ordered) > MAX_CLASSES + 1 else ordered[: MAX_CLASSES + 1]
     found = [(name, text == name, COLOURS[k % 8], "circle" if k < 8 else "triangle") for k, name in enumerate(named)]
     rest = ~np.isin(text, [*named, ""])

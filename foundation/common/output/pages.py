@@ -1,4 +1,4 @@
-"""Tables for a terminal and in Markdown, and pages: in Markdown, made part by part, and in HTML, from a template."""
+"""Tables for terminals and Markdown, Markdown pages built part by part, and HTML pages from templates."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def text_table(rows: Iterable[Sequence[str]], *, right: Collection[int] = (), indent: int = 0) -> str:
-    r"""Return rows as lines with their cells below each other, two spaces apart.
+    r"""Return rows as lines with aligned columns, two spaces apart.
 
     Args:
-        rows: cells of each row; a row may end early. Control characters are written as escapes.
-        right: columns that are aligned to the right, by number.
+        rows: cells of each row; a row may be shorter. Control characters are escaped.
+        right: numbers of the right-aligned columns.
         indent: spaces before each line.
 
     Example:
@@ -40,12 +40,12 @@ def text_table(rows: Iterable[Sequence[str]], *, right: Collection[int] = (), in
 
 
 def markdown_table(head: Sequence[object], rows: Iterable[Sequence[object]], *, right: int = 0) -> str:
-    """Return a table in Markdown, without a line end behind it.
+    """Return a table in Markdown, without a final newline.
 
     Args:
         head: names of the columns.
         rows: cells of each row, written as text.
-        right: how many of the last columns are aligned to the right.
+        right: number of right-aligned columns at the end.
 
     Example:
         >>> print(markdown_table(["", "R2"], [["rates", 0.5], ["a|b", "-"]], right=1))
@@ -64,10 +64,10 @@ def _line(cells: Iterable[object]) -> str:
 
 
 class MarkdownPage:
-    """A page in Markdown; a blank line stands between its parts.
+    """A page in Markdown, with blank lines between its parts.
 
     Args:
-        title: heading of the page; a piece of a page has none.
+        title: heading of the page; empty for a piece of a page.
 
     Example:
         >>> page = MarkdownPage("Scores")
@@ -91,7 +91,7 @@ class MarkdownPage:
         self.parts.append(f"{'#' * level} {text}")
 
     def say(self, *paragraphs: str) -> None:
-        """Add paragraphs; an empty one is left out."""
+        """Add paragraphs; empty ones are left out."""
         self.parts += [paragraph for paragraph in paragraphs if paragraph]
 
     def code(self, text: str, language: str = "") -> None:
@@ -103,7 +103,7 @@ class MarkdownPage:
         self.parts.append("\n".join(f"- {text}" for text in texts))
 
     def picture(self, place: str, alt: str) -> None:
-        """Add a picture that lies at ``place``, seen from the page."""
+        """Add a picture at ``place``, relative to the page."""
         self.parts.append(f"![{alt}]({place})")
 
     def table(self, head: Sequence[object], rows: Iterable[Sequence[object]], right: int = 0) -> None:
@@ -116,16 +116,16 @@ class MarkdownPage:
         return "\n\n".join(self.parts) + "\n"
 
     def write(self, path: str | Path) -> None:
-        """Write the page, whole or not at all."""
+        """Write the page atomically."""
         write_whole(Path(path), self.text)
 
 
 def html_template(package: str, name: str) -> jinja2.Template:
-    """Return a template of a package. Texts put into it are escaped, and show control characters as escapes.
+    """Return a template of a package. Texts put into it are escaped, control characters included.
 
     Args:
-        package: its folder ``templates`` holds the template; what it includes may lie in that of ``foundation``.
-        name: of the file.
+        package: the package whose folder ``templates`` holds the template; includes may come from ``foundation``'s.
+        name: name of the file.
 
     Raises:
         FoundationError: if Jinja is not installed.

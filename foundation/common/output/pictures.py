@@ -1,4 +1,4 @@
-"""Pictures in one style: legible in print and to colour-blind readers, and equal bytes for equal data."""
+"""Pictures in one style, legible in print and for colour-blind readers, with equal bytes for equal data."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart, without yellow (too pale on white) and with wine
-# and teal in place of black, which is for what has no label.
+# Okabe and Ito's colours, which colour-blind readers can distinguish, without yellow (too pale on white) and with wine
+# and teal in place of black, which marks missing labels.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#882255", "#44AA99")
 MARKERS = "osD^vPX*"
 INK, GRID = "#222222", "#DDDDDD"
@@ -24,12 +24,12 @@ BLUES = LinearSegmentedColormap.from_list("blues", ["#FFFFFF", "#9CC7E3", "#0072
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG with words for those who do not see it.
+    """A PNG with a text for readers who cannot see it.
 
     Args:
         png: the file's bytes.
         alt: what the picture shows.
-        caption: words below it.
+        caption: text below the picture.
     """
 
     png: bytes
@@ -38,7 +38,7 @@ class Picture:
 
     @property
     def source(self) -> str:
-        """The picture as a data URL, so that a page needs no file beside it.
+        """The picture as a data URL, which makes a page self-contained.
 
         Example:
             >>> Picture(b"abc", "three bytes").source
@@ -48,13 +48,13 @@ class Picture:
 
     @property
     def width(self) -> int:
-        """How wide a page shows the picture, in CSS pixels: 110 an inch for pictures of 144 dots an inch."""
+        """Width of the picture on a page in CSS pixels: 110 per inch for pictures of 144 dots per inch."""
         return round(int.from_bytes(self.png[16:20], "big") * 110 / 144)
 
 
 @dataclass
 class Drawing:
-    """A figure that is being drawn.
+    """A figure being drawn.
 
     Args:
         figure: to draw on.
@@ -77,7 +77,7 @@ def drawing(
     formulas: bool = False,
     kind: str = "png",
 ) -> Iterator[Drawing]:
-    """Yield an empty figure, and turn it into the bytes of a file when the block ends.
+    """Yield an empty figure, and encode it as a file's bytes when the block ends.
 
     The file holds no date and no version, so equal data give equal bytes.
 
@@ -85,9 +85,9 @@ def drawing(
         width, height: inches.
         dpi: dots per inch.
         text_size, tick_size: points of texts and of the numbers at the axes.
-        palette: reduce a PNG to so many colours, which makes it a third as large; 0 keeps all.
-        formulas: read text between dollar signs as a formula, which logarithmic axes need. By default a dollar sign is
-            a dollar sign, because texts come from files.
+        palette: number of colours to reduce a PNG to, which makes it a third as large; 0 keeps all.
+        formulas: read text between dollar signs as a formula, which logarithmic axes need. By default dollar signs are
+    literal, because texts come from files.
         kind: ``png`` or ``svg``.
 
     Example:

@@ -1,4 +1,4 @@
-"""Texts from files, archives and servers, safe to print, to log and to put into a page."""
+"""Escaping of texts from files, archives and servers for terminals, logs and pages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _IN_A_LINE = re.compile(f"[\t\n{_CONTROL}]")
 
 
 def printable(text: str) -> str:
-    r"""Return a text on one line, with control characters written as escapes: a terminal obeys none of them.
+    r"""Return a text on one line with control characters escaped, so that a terminal does not obey them.
 
     Example:
         >>> print(printable("mouse\x1b[2J\nfailed"))
@@ -22,7 +22,7 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    r"""Return a text of several lines: as `printable`, but tabs and ends of lines stay.
+    r"""Return a text of several lines: like `printable`, but tabs and newlines stay.
 
     Example:
         >>> printable_lines("a\n\x07b")
@@ -32,7 +32,7 @@ def printable_lines(text: str) -> str:
 
 
 def replace_unprintable(text: str, by: str) -> str:
-    r"""Return a text with another text in place of each character that cannot be printed.
+    r"""Return a text with every unprintable character replaced.
 
     Example:
         >>> replace_unprintable("mouse\x1b\nfailed", "_")
@@ -42,7 +42,7 @@ def replace_unprintable(text: str, by: str) -> str:
 
 
 def in_page(value: Any) -> Any:
-    r"""Return what a template puts into a page (Jinja's ``finalize``): texts without control characters.
+    r"""Return a value for a template (Jinja's ``finalize``), with control characters in texts escaped.
 
     Example:
         >>> in_page("a\x1b[2J"), in_page(3)
@@ -52,7 +52,7 @@ def in_page(value: Any) -> Any:
 
 
 def count(number: int, what: str) -> str:
-    """Return a number with what it counts.
+    """Return a number with its noun.
 
     Example:
         >>> count(1, "unit"), count(2000, "unit")

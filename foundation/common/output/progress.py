@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines in a log."""
+"""Progress of long work: a bar on a terminal, lines in a log."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Progress:
 
     Args:
         total: number of steps.
-        label: what is being done, a few words.
-        unit: what one step is, for example ``file``.
-        every: on a log, seconds between two lines.
-        start: steps done before.
-        scale: print large numbers short (``1.2G``), for bytes.
+        label: a few words for the work.
+        unit: noun of a step, such as ``file``.
+        every: seconds between two lines of a log.
+        start: steps already done.
+        scale: abbreviate large numbers (``1.2G``), for bytes.
 
     Example:
         >>> with Progress(2, "counting", unit="sheep") as progress:
@@ -38,7 +38,7 @@ class Progress:
         self, total: int, label: str, unit: str = "step", every: float = 15.0, start: int = 0, scale: bool = False
     ) -> None:
         self.total, self.label, self.unit, self.every, self.scale = total, label, unit, every, scale
-        self.done, self.first, self.said_last = start, start, False
+        self.done, self.first, self.printed_last = start, start, False
         self.began = self.last = time.monotonic()
         terminal = sys.stderr.isatty()
         self.bar = (
@@ -48,7 +48,7 @@ class Progress:
         )
 
     def step(self, n: int = 1, note: str = "") -> None:
-        """Say that ``n`` more steps are done; with 0, that something else is new, or that the work still goes on."""
+        """Count ``n`` more steps; with 0, only update the note or the time."""
         self.done += n
         if self.bar is not None:
             self.bar.set_postfix_str(printable(without_secrets(note)), refresh=n == 0)
@@ -58,7 +58,7 @@ class Progress:
             log.info("%s", self._line(note))
 
     def skip(self, n: int) -> None:
-        """Say that ``n`` steps need not be done; the time left is estimated from the others."""
+        """Skip ``n`` steps; the remaining time is estimated from the other steps."""
         self.done += n
         self.first += n
         if self.bar is not None:
@@ -66,8 +66,8 @@ class Progress:
             self.bar.initial += n
 
     def _finished(self) -> bool:
-        last, self.said_last = self.said_last, self.said_last or self.done >= self.total
-        return self.said_last and not last
+        last, self.printed_last = self.printed_last, self.printed_last or self.done >= self.total
+        return self.printed_last and not last
 
     def _line(self, note: str) -> str:
         spent = time.monotonic() - self.began
@@ -75,7 +75,7 @@ class Progress:
         steps, to_do = self.done - self.first, max(self.total - self.done, 0)
         rate = f" at {tqdm.format_sizeof(steps / spent)}{self.unit}/s" if self.scale and steps > 0 < spent else ""
         parts = [f"{self.label}: {done}/{total} {self.unit}{rate}", f"{spent:.0f} s spent"]
-        if steps > 0 or not to_do:  # before the first step there is no pace to tell the time left from
+        if steps > 0 or not to_do:  # before the first step the pace is unknown
             parts.append(f"{to_do * spent / max(steps, 1):.0f} s left")
         return ", ".join([*parts, note] if note else parts)
 
@@ -88,7 +88,7 @@ class Progress:
 
 
 def progress(items: Iterable[T], label: str, unit: str = "item", total: int | None = None) -> Iterator[T]:
-    """Go through ``items`` and show how far it is.
+    """Yield ``items`` and show the progress.
 
     Example:
         >>> list(progress([1, 2], "adding"))

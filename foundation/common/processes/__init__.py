@@ -1,1 +1,1 @@
-"""This process and those that it starts: environment, signals, compiled loops, Ray."""
+"""This process and its children: environment, signals, compiled loops, Ray."""

@@ -1,7 +1,7 @@
-"""Compiled loops: kept on disk wherever that can be done, and announced when they are compiled, as that takes seconds.
+"""Compiled loops, cached on disk where possible; compilation takes seconds and is announced in the log.
 
-numba keeps what it compiled beside the source or below the home, and refuses where neither can be written. A package on
-a read-only file system and a home of nobody are common on clusters: the temporary folder serves there.
+numba caches compiled code beside the source or in the home folder, and fails if it can write to neither. Read-only
+packages without a writable home are common on clusters; the temporary folder is used there.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 
 def compiled(cache: bool = True) -> Callable[[Loop], Loop]:
-    """Compile a function with numba when it is first called; the interpreter's lock is released while it runs.
+    """Compile a function with numba on its first call; it runs without holding Python's global lock.
 
     Args:
-        cache: keep the compiled code on disk, for other processes and the next run.
+        cache: cache the compiled code on disk, for other processes and later runs.
 
     Example:
         >>> @compiled(cache=False)
@@ -41,7 +41,7 @@ def compiled(cache: bool = True) -> Callable[[Loop], Loop]:
         if cache:
             try:
                 return _kept(function)
-            except RuntimeError as error:  # no folder can be written
+            except RuntimeError as error:  # no writable folder
                 log.debug("%s", error)
             folder = temporary_folder()
             if folder is not None:
@@ -63,8 +63,8 @@ def _kept(function: Loop) -> Loop:
     def save_if_possible(*args: Any) -> None:
         try:
             save(*args)
-        except OSError as error:  # a full disk: the code is there all the same, in this process
-            log.debug("%s is not kept: %s", function.__name__, error)
+        except OSError as error:  # a full disk: this process has the code in memory
+            log.debug("the compiled code of %s is not cached: %s", function.__name__, error)
 
     made._cache.save_overload = save_if_possible
     loop: Loop = made
@@ -72,9 +72,9 @@ def _kept(function: Loop) -> Loop:
 
 
 def temporary_folder() -> Path | None:
-    """Return a folder for compiled code that only this user can write; None if there can be none.
+    """Return a folder for compiled code that only this user can write to; None if there is no such folder.
 
-    Compiled code is run as it is read, so a folder that another user made under this name is not taken.
+    Cached code is executed, so a folder that another user created under this name is not used.
     """
     try:
         return private_folder(Path(tempfile.gettempdir()) / f"foundation-numba-{os.getuid()}")
@@ -83,15 +83,15 @@ def temporary_folder() -> Path | None:
 
 
 class _Announcer(event.Listener):
-    """Says once a process that loops are being compiled; those that are found on disk are not."""
+    """Logs once per process that loops are being compiled; cached loops are not announced."""
 
     def __init__(self) -> None:
-        self.said = False
+        self.announced = False
 
     def on_start(self, event: Any) -> None:
-        if not self.said:
-            self.said = True
-            log.info("compiling loops, which takes some seconds, once")
+        if not self.announced:
+            self.announced = True
+            log.info("compiling loops once, which takes a few seconds")
 
     def on_end(self, event: Any) -> None:
         pass

@@ -1,10 +1,10 @@
-"""The environment of this process and of those that it starts.
+"""The environment of this process and its children.
 
-Switches of the libraries underneath: no usage statistics, no calls out, no noise. A value that is already set is kept.
+Switches off usage statistics, network calls and noise of libraries. Values that are already set are kept.
 
-Imports find installed packages alone. Python searches the working folder first where it is started with ``-m`` or
-``-c``, and so do Ray's workers. A file of the user's own that happens to be called ``ingest.py``, ``foundation.py`` or
-``random.py`` would be imported, and so run, in place of the package of that name.
+Imports find only installed packages. Python started with ``-m`` or ``-c`` searches the working folder first, and so do
+Ray's workers: a user's file called ``ingest.py``, ``foundation.py`` or ``random.py`` would be imported, and so run, in
+place of the package of that name.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DEFAULTS = {
 
 
 def name_accelerator() -> None:
-    """Tell DeepSpeed, which transformers imports where it is installed, that there is no GPU to look for."""
+    """Set DeepSpeed's accelerator to the CPU on machines without a GPU; transformers imports DeepSpeed if it can."""
     import torch
 
     if not torch.cuda.is_available():
@@ -36,7 +36,7 @@ def name_accelerator() -> None:
 
 
 def prepare() -> None:
-    """Set the switches; called when `foundation` is imported, before any of those libraries is.
+    """Set the switches; called when `foundation` is imported, before those libraries.
 
     Example:
         >>> prepare()
@@ -49,7 +49,7 @@ def prepare() -> None:
 
 @contextmanager
 def safe_path() -> Iterator[None]:
-    """Keep the working folder off the import path of every Python that is started meanwhile.
+    """Keep the working folder off the import path of Python processes started inside the block.
 
     Example:
         >>> with safe_path():
@@ -68,9 +68,9 @@ def safe_path() -> Iterator[None]:
 
 
 def drop_working_folder() -> None:
-    """Take the working folder off this process's import path, unless the packages themselves were imported from it.
+    """Remove the working folder from this process's import path, unless our packages were imported from it.
 
-    For modules that are started with ``python -m``.
+    For modules started with ``python -m``.
     """
     first = Path(sys.path[0] or ".").resolve() if sys.path else ROOT
     if not sys.flags.safe_path and first == Path.cwd() and first != ROOT:

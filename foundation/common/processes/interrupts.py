@@ -16,10 +16,10 @@ STOPPING = (signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def handled(signals: Sequence[signal.Signals], handler: Callable[[signal.Signals], None]) -> Iterator[None]:
-    """Call a function when one of these signals arrives; the handlers before are put back at the end.
+    """Call a function when one of these signals arrives; restore the previous handlers at the end.
 
-    A signal that is ignored, as SIGHUP is below ``nohup``, stays ignored. In other threads than the main one nothing
-    is changed, as Python handles signals in the main thread only.
+    An ignored signal, such as SIGHUP under ``nohup``, stays ignored. Outside the main thread this does nothing, as
+    Python handles signals in the main thread only.
 
     Args:
         signals: to handle.
@@ -48,10 +48,10 @@ def handled(signals: Sequence[signal.Signals], handler: Callable[[signal.Signals
 
 
 class Stopped(KeyboardInterrupt):
-    """Raised in the main thread when a command is asked to stop: it ends as it does after Ctrl-C.
+    """Raised in the main thread when a command is asked to stop; the command ends as after Ctrl-C.
 
     Args:
-        result: what was done by then, to be shown.
+        result: the results so far, to be shown.
     """
 
     def __init__(self, result: Any = None) -> None:
@@ -64,13 +64,13 @@ def _no_reason() -> str:
 
 
 class StopRequests:
-    """While it is entered, signals that ask the process to stop are noted; the first one counts.
+    """Record signals that ask the process to stop while the context is active; the first one counts.
 
     Args:
-        signals: signals that ask.
-        interrupt: the first signal raises `Stopped` in the main thread, and later ones do not disturb the tidying up;
-            unset, signals only set ``asked``, for a loop that ends at a moment of its own.
-        reason: returns another reason to stop than a signal, or an empty text.
+        signals: the signals.
+        interrupt: the first signal raises `Stopped` in the main thread, and later ones do not disturb the clean-up;
+    if False, signals only set ``asked``, for a loop that checks it.
+        reason: returns a reason to stop other than a signal, or an empty text.
 
     Example:
         >>> import os
@@ -98,12 +98,12 @@ class StopRequests:
 
     @property
     def asked(self) -> str:
-        """Why the process is to stop: the signal's name, or another reason; empty if nothing asks, as after Ctrl-C."""
+        """Why the process should stop: the signal's name or another reason; empty without a request or after Ctrl-C."""
         return self._reason() if self.signal is None else self.signal.name
 
     @property
     def status(self) -> int:
-        """The exit status by convention: 128 and the signal's number; without a signal it was Ctrl-C."""
+        """The exit status: 128 plus the signal's number; without a signal, that of Ctrl-C."""
         return 128 + int(signal.SIGINT if self.signal is None else self.signal)
 
     def __enter__(self) -> StopRequests:

@@ -1,4 +1,4 @@
-"""Ray for ingestion and sweeps: joined if there is a cluster, started here if not, never louder than needed."""
+"""Ray for ingestion and sweeps: join a cluster if there is one, otherwise start Ray on this machine."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def ray_cluster(workers: int | None = None, address: str | None = None) -> Iterator[Any]:
-    """The ``ray`` module, connected. Shut down at the end only if it was connected here.
+    """Yield the connected ``ray`` module, and disconnect at the end if it was connected here.
 
     Args:
-        workers: processes on this machine, if Ray is started here; by default one per CPU core.
+        workers: processes on this machine if Ray is started here; by default one per CPU core.
         address: a cluster's address, ``auto`` for the one that runs on this machine, ``local`` for a new one. By
-            default ``$RAY_ADDRESS``, or the cluster that ``ray start`` made this machine part of, or else a new one.
+    default ``$RAY_ADDRESS``, or the cluster that ``ray start`` joined this machine to, or else a new one.
 
     Raises:
         ConfigError: if Ray is not installed, or there is no cluster at the address.
         FoundationError: if Ray does not start.
     """
     if importlib.util.find_spec("ray") is None:
-        raise ConfigError("this runs on Ray, which is not installed: pip install 'neural-foundation[ingest]'")
+        raise ConfigError("this command needs Ray, which is not installed: pip install 'neural-foundation[ingest]'")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
@@ -46,8 +46,8 @@ def ray_cluster(workers: int | None = None, address: str | None = None) -> Itera
     found = address if address not in (None, "auto") else running_cluster()
     if address == "auto" and found is None:
         raise ConfigError(
-            "address is 'auto', and no Ray cluster of yours runs on this machine: `ray start --head` starts one, "
-            "HOST:PORT names another, 'local' makes one for this command"
+            "address is 'auto', and you have no Ray cluster on this machine: start one with `ray start --head`, "
+            "or give HOST:PORT, or 'local' for a cluster of this command alone"
         )
     handler = signal.getsignal(signal.SIGTERM)
     try:
@@ -63,24 +63,23 @@ def ray_cluster(workers: int | None = None, address: str | None = None) -> Itera
 
 
 def _join(ray: Any, address: str, *, automatic: bool) -> None:
-    """Connect to a cluster that runs.
+    """Connect to a running cluster.
 
     Args:
         ray: the module.
-        address: of the cluster.
-        automatic: True if the address was found on this machine, False if the user or $RAY_ADDRESS named it. A token of
-            this user is shown to a cluster that was found, as Ray does; to one that was named only if $RAY_AUTH_MODE
-            says so.
+        address: the cluster's address.
+        automatic: True if the address was found on this machine, False if the user or $RAY_ADDRESS named it. A found
+    cluster is sent this user's token, as Ray does; a named cluster only if $RAY_AUTH_MODE asks for tokens.
 
     Raises:
-        ConfigError: if nothing answers there, or it refuses.
+        ConfigError: if nothing answers at the address, or the cluster rejects the connection.
     """
     if not _answers(address):
-        raise ConfigError(f"no Ray cluster answers at address {address!r}: give HOST:PORT, 'auto' or 'local'")
+        raise ConfigError(f"no Ray cluster answers at address {address!r}: expected HOST:PORT, 'auto' or 'local'")
     if automatic and AUTH_MODE not in os.environ and has_token():
         os.environ[AUTH_MODE] = "token"
         read_auth_mode()
-    # A cluster's client has a job of its own on the head, whose settings are made there.
+    # A Ray client's job is set up on the head node.
     job = {} if "://" in address else {"job_config": _job()}
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **job)
@@ -90,9 +89,9 @@ def _join(ray: Any, address: str, *, automatic: bool) -> None:
 
 
 def _job() -> Any:
-    """Settings of a Ray job whose workers import installed packages alone.
+    """Return settings of a Ray job whose workers import only installed packages.
 
-    Ray puts the driver's working folder first on the import path of every worker, unless the job has one of its own.
+    Ray puts the driver's working folder first on every worker's import path, unless the job sets another.
     """
     from ray.job_config import JobConfig
 
@@ -104,15 +103,15 @@ def _job() -> Any:
 
 
 def _restore(handler: Any) -> None:
-    """Put a handler of SIGTERM back that stood before: Ray replaces it by one that ends the process."""
+    """Restore the previous handler of SIGTERM, which Ray replaces by one that ends the process."""
     if callable(handler) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)
 
 
 def running_cluster() -> str | None:
-    """The address of the cluster to join when none is given: ``$RAY_ADDRESS``, or what ``ray start`` has noted.
+    """Return the address of the cluster to join by default: ``$RAY_ADDRESS``, or the address in ``ray start``'s file.
 
-    ``ray start`` leaves the address in a file that a crash does not clear; Ray waits minutes for such a cluster.
+    The file of ``ray start`` survives a crash, and Ray would wait minutes for a dead cluster.
     """
     named = os.environ.get("RAY_ADDRESS")
     if named and named != "auto":
@@ -122,7 +121,7 @@ def running_cluster() -> str | None:
 
 
 def _noted_address(note: Path) -> str | None:
-    """The address in Ray's note, unless another user has written it: anyone can put a file into a shared ``/tmp``."""
+    """Return the address in Ray's file, unless another user may have written it into a shared ``/tmp``."""
     try:
         descriptor = os.open(note, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -131,8 +130,8 @@ def _noted_address(note: Path) -> str | None:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_mode & stat.S_IWOTH or status.st_uid not in (os.getuid(), 0):
             log.warning(
-                "%s names a Ray cluster, but user %d, or anybody, may have written it: it is not joined; --address "
-                "HOST:PORT joins it",
+                "%s names a Ray cluster, but user %d or anybody may have written the file: not joining it; join it "
+                "with --address HOST:PORT",
                 note,
                 status.st_uid,
             )
@@ -141,7 +140,7 @@ def _noted_address(note: Path) -> str | None:
 
 
 def _answers(address: str) -> bool:
-    """Whether something listens at ``HOST:PORT``."""
+    """Return True if a server listens at ``HOST:PORT``."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=5):

@@ -1,4 +1,4 @@
-"""Ray started on this machine alone: seen by nobody else, patient with a busy machine, and never a bare exception."""
+"""Start Ray on this machine only: private, patient on a busy machine, and with clear errors."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from foundation.common.processes.environment import safe_path
 
 log = logging.getLogger(__name__)
 
-# What workers send back is small: the least that Ray accepts is plenty.
+# Workers send back little, so the smallest store that Ray accepts is enough.
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
-# Seconds that Ray may take to start, at the first try and at the second. Ray itself gives up after 30.
+# Seconds that Ray may take to start, at the first and the second try. Ray itself gives up after 30.
 PATIENCE = (120, 300)
 # Bytes that Ray adds to the paths of its sockets: /ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.
 SESSION_BYTES = 75
@@ -32,11 +32,11 @@ AUTH_MODE = "RAY_AUTH_MODE"
 
 
 class RayStartError(FoundationError):
-    """Ray that does not start on this machine."""
+    """Ray did not start on this machine."""
 
 
 def start_ray(ray: Any, workers: int | None, job: Any, patience: tuple[int, ...] = PATIENCE) -> None:
-    """Start Ray for this process and connect to it; it listens on the loopback device alone and asks for a token.
+    """Start Ray for this process and connect to it; it listens on the loopback interface only and requires a token.
 
     Args:
         ray: the module.
@@ -69,20 +69,20 @@ def start_ray(ray: Any, workers: int | None, job: Any, patience: tuple[int, ...]
             ray.shutdown()
             _end_children(before)
             if attempt < len(patience):
-                log.info("Ray has not started (%s): trying again, for %d s at most", reason, patience[attempt])
+                log.info("Ray has not started (%s): trying again for at most %d s", reason, patience[attempt])
                 continue
             raise RayStartError(
                 f"Ray did not start on this machine in {len(patience)} tries, the last of {seconds} s ({reason}): wait "
-                "until the machine is less busy, and give the same command again; or name a cluster that runs with "
+                "until the machine is less busy and run the same command again, or name a running cluster with "
                 "--address"
             ) from error
 
 
 def require_token() -> None:
-    """Have Ray's processes know each other by a token: the user's own, or else a random one of this process.
+    """Make Ray's processes authenticate with a token: the user's own, or else a random one of this process.
 
-    Left alone, Ray writes one into the home folder, where later clusters pick it up. A mode that the environment
-    states is kept.
+    By default Ray writes a token into the home folder, where later clusters pick it up. A mode set in the environment
+    is kept.
     """
     mode = os.environ[AUTH_MODE] = os.environ.get(AUTH_MODE) or "token"
     if mode.lower() != "token":
@@ -93,21 +93,21 @@ def require_token() -> None:
 
 
 def read_auth_mode() -> None:
-    """Have Ray read mode and token from the environment: it keeps what it found when it was imported."""
+    """Make Ray read mode and token from the environment again; it keeps the values of its import."""
     raylet: Any = importlib.import_module("ray._raylet")
     raylet.Config.initialize("")
     raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def has_token() -> bool:
-    """True if Ray finds a token of this user: in the environment, or in the home folder."""
+    """Return True if Ray finds a token of this user in the environment or in the home folder."""
     raylet: Any = importlib.import_module("ray._raylet")
     return bool(raylet.AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True))
 
 
 @contextmanager
 def _loopback() -> Iterator[None]:
-    """Have Ray start on 127.0.0.1, as it does on macOS and Windows; elsewhere it listens on every interface."""
+    """Make Ray start on 127.0.0.1, as on macOS and Windows; elsewhere it listens on every interface."""
     from ray._private import ray_constants
 
     before = ray_constants.ENABLE_RAY_CLUSTER
@@ -120,7 +120,7 @@ def _loopback() -> Iterator[None]:
 
 @contextmanager
 def _waiting(ray: Any, seconds: int) -> Iterator[None]:
-    """Have Ray wait so long for its own processes; the 30 seconds for the raylet are not a setting."""
+    """Make Ray wait this long for its own processes; its 30 seconds for the raylet are not a setting."""
     services = ray._private.services
     get_node, deadline = services.get_node, time.monotonic() + seconds
 
@@ -150,7 +150,7 @@ def _waiting(ray: Any, seconds: int) -> Iterator[None]:
 
 
 def _raylet_lives() -> bool:
-    """True while a raylet below this process runs: without one there is nothing to wait for."""
+    """Return True while a raylet of this process runs."""
     for child in psutil.Process().children():
         try:
             if "raylet" in child.name() and child.status() != psutil.STATUS_ZOMBIE:
@@ -161,7 +161,7 @@ def _raylet_lives() -> bool:
 
 
 def _end_children(before: set[int]) -> None:
-    """End what a failed start has left: processes below this one that were not there ``before`` and are Ray's."""
+    """End the processes of a failed start: Ray's processes below this one that did not exist ``before``."""
     started = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
     ours = []
     for child in started:
@@ -175,20 +175,20 @@ def _end_children(before: set[int]) -> None:
 
 
 def _socket_folder() -> dict[str, str]:
-    """The option that has Ray keep its sockets in a short folder, where its own choice is too long for a socket.
+    """Return the option that puts Ray's sockets into a short folder if its own choice is too long for a socket.
 
     Raises:
-        FoundationError: if no folder with a short path can be written.
+        FoundationError: if no folder with a short path is writable.
     """
     if is_short(ray_folder(), SESSION_BYTES):
         return {}
-    # Ray opens the folder that it is given to every user, so it gets one of its own inside the private folder.
+    # Ray opens its folder to every user, so give it a subfolder of the private folder.
     folder = short_folder() / "ray"
     folder.mkdir(exist_ok=True)
     return {"_temp_dir": str(folder)}
 
 
 def ray_folder() -> Path:
-    """The folder in which Ray keeps a folder ``ray`` with sessions and the address of the cluster that runs here."""
+    """Return the folder in which Ray keeps its folder ``ray`` with sessions and the running cluster's address."""
     own = os.environ.get("RAY_TMPDIR")
     return Path(own or (tempfile.gettempdir() if sys.platform.startswith("linux") else "/tmp"))

@@ -1,4 +1,4 @@
-"""From settings dataclass to command line: parsing, logging, and what the exit status says."""
+"""Command lines from settings dataclasses: parsing, logging and exit status."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from foundation.common.settings.resources import config_folder, find_config
 
 log = logging.getLogger("foundation")
 BAD_USAGE, FAILED, DONE = 2, 1, 0
-# What jsonargparse expects, in the words of who gives it.
+# The types that jsonargparse expects, in users' words.
 KINDS = {
     "int": "a whole number",
     "float": "a number",
@@ -47,20 +47,19 @@ KINDS = {
 }
 OURS = "foundation"
 TRUST_HELP = (
-    "classes of models, as mylab.models:Model, or modules, as mylab, that a checkpoint may have imported "
-    "(docs/extend.md)"
+    "classes of models, as mylab.models:Model, or modules, as mylab, that a checkpoint may import (docs/extend.md)"
 )
 
 
 class _Discreet(logging.Formatter):
-    """Leaves out secrets in URLs and control characters: other packages' messages and tracebacks have them too."""
+    """Removes secrets in URLs and control characters, also from other packages' messages and tracebacks."""
 
     def format(self, record: logging.LogRecord) -> str:
         return presentable(super().format(record))
 
 
 def presentable(text: str) -> str:
-    r"""Return a text as a terminal or a log may show it: no secrets of URLs in it, no control characters.
+    r"""Return a text for a terminal or a log, without secrets in URLs and with control characters escaped.
 
     Example:
         >>> presentable("session a\x1b[2J of http://me:password@host")
@@ -70,7 +69,7 @@ def presentable(text: str) -> str:
 
 
 class _Short(_Discreet):
-    """Leaves out tracebacks as well: they are for the log file."""
+    """Removes tracebacks as well, which go to the log file."""
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
         return ""
@@ -83,7 +82,7 @@ class _Short(_Discreet):
 
 
 def build_parser(program: str, function: Callable[..., Any], settings: type) -> ArgumentParser:
-    """A parser whose options are the fields of a settings dataclass and whose help is their docstrings."""
+    """Return a parser whose options are the fields of a settings dataclass, with help from its docstring."""
     summary = (function.__doc__ or "").strip().split("\n\n")[0]
     parser = ArgumentParser(prog=program, description=summary, exit_on_error=False)
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file, or the name of a shipped config")
@@ -93,13 +92,13 @@ def build_parser(program: str, function: Callable[..., Any], settings: type) -> 
 
 
 def parse(parser: ArgumentParser, settings: type, arguments: list[str], first: str = "") -> Any:
-    """Settings from a command line.
+    """Return settings from a command line.
 
     Args:
         parser: made by `build_parser` for these settings.
         settings: the dataclass.
         arguments: the words after the command.
-        first: the settings that bare words stand for, in their order.
+        first: the settings that positional words set, in order.
 
     Raises:
         ConfigError: for an unknown key, a wrong type or an impossible value.
@@ -111,9 +110,9 @@ def parse(parser: ArgumentParser, settings: type, arguments: list[str], first: s
 def parse_command(
     parser: ArgumentParser, settings: type, arguments: list[str], first: str = ""
 ) -> tuple[Any, list[Path], list[str]]:
-    """Return settings, and with them where a command looks for classes of one's own, and which it takes by name.
+    """Return settings, the folders to search for custom classes, and the trusted names.
 
-    Arguments and errors are those of `parse`.
+    Arguments and errors are as in `parse`.
 
     Returns:
         The settings; the working folder and those of the YAML files that were given; the names of ``--trust``.
@@ -135,7 +134,7 @@ def parse_command(
 
 
 def _folders_of_configs(words: list[str]) -> list[Path]:
-    """The folders of the user's own YAML files among the words of a command."""
+    """Return the folders of the user's own YAML files among the words of a command."""
     files = [following for word, following in pairwise(words) if word == "--config"]
     files += [word.removeprefix("--config=") for word in words if word.startswith("--config=")]
     folders = [Path(file).resolve().parent for file in files]
@@ -143,7 +142,7 @@ def _folders_of_configs(words: list[str]) -> list[Path]:
 
 
 def parse_mapping(settings: type, content: dict[str, Any]) -> Any:
-    """Return settings from a mapping, as a YAML file holds them, with the types and messages of a command line.
+    """Return settings from a mapping, such as a YAML file's, with the types and messages of a command line.
 
     Raises:
         ConfigError: for an unknown key, a wrong type or an impossible value.
@@ -168,10 +167,10 @@ def _mapping_parser(settings: type) -> ArgumentParser:
 
 
 def spell_out(arguments: list[str], settings: type, first: str = "") -> list[str]:
-    """The same arguments with every value named: ``--flag`` as ``--flag true``, a bare word as ``--<first> word``.
+    """Return the arguments with every value named: ``--flag`` as ``--flag true``, a bare word as ``--<first> word``.
 
-    ``--dry-run`` is ``--dry_run``. ``first`` names a setting for each bare word; where it is one that holds a list, all
-    bare words are in it.
+    ``--dry-run`` becomes ``--dry_run``. ``first`` names a setting for each bare word; a single setting that is a list
+    takes all bare words.
 
     Example:
         >>> from foundation.catalog.catalog_settings import CatalogSettings
@@ -199,7 +198,7 @@ def spell_out(arguments: list[str], settings: type, first: str = "") -> list[str
         elif several:
             listed.append(word)
         else:
-            spelled += [f"--{firsts.pop(0)}", word] if firsts else [word]  # one too many is refused
+            spelled += [f"--{firsts.pop(0)}", word] if firsts else [word]  # the parser rejects a word too many
     return [*spelled, f"--{first}={json.dumps(listed)}"] if listed else spelled
 
 
@@ -285,13 +284,13 @@ def run_stage(
         if done is not None:
             print(presentable(show(done) if show else str(done)), flush=True)
         by = f" by {requests.asked}" if requests.asked else ""
-        print(f"{program}: stopped{by}; the same command goes on from here", file=sys.stderr)
+        print(f"{program}: stopped{by}; run the same command again to continue", file=sys.stderr)
         return requests.status
     except ConfigError as error:
         log.debug("bad usage", exc_info=True)
         print(f"{program}: {presentable(str(error))}", file=sys.stderr)
         return BAD_USAGE
-    except Exception as error:  # the last stop: one line for the person, the traceback for the log
+    except Exception as error:  # one line for the user, the traceback for the log
         log.debug("failed", exc_info=True)
         text = str(error) if isinstance(error, FoundationError) else f"{type(error).__name__}: {error}"
         print(f"{program}: {presentable(text)}\nThe traceback is in {path}", file=sys.stderr)
@@ -302,7 +301,7 @@ def run_stage(
 
 
 def start_logging() -> Path:
-    """Messages to the terminal, everything to a file; returns the file: $FOUNDATION_LOG, or one in the state folder."""
+    """Log messages to the terminal and everything to a file, $FOUNDATION_LOG or one in the state folder; return it."""
     root = logging.getLogger()
     for handler in list(root.handlers):
         if handler.name == OURS:
@@ -351,4 +350,4 @@ def _one_line(error: Exception) -> str:
     value = re.findall(r"(?:Got|Given) value: (.*?)(?=$| Expected| - |(?<=\S) Given)", line)
     if not (found and wanted and value):
         return line
-    return f"{found[1]} is {value[-1]!r}: allowed is {' or '.join(KINDS[kind] for kind in dict.fromkeys(wanted))}"
+    return f"{found[1]} is {value[-1]!r}: expected {' or '.join(KINDS[kind] for kind in dict.fromkeys(wanted))}"

@@ -1,4 +1,4 @@
-"""Settings of a class of one's own: what YAML says for it, as the dataclass that the class names."""
+"""Settings of a custom class: a YAML mapping read as the class's dataclass."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from foundation.common.settings.command import parse_mapping
 
 @dataclasses.dataclass(frozen=True)
 class NoSettings:
-    """Settings of a class that has none."""
+    """Settings of a class without settings."""
 
 
 def read_own_settings(kind: Any, given: dict[str, Any], setting: str) -> Any:
     """Return an instance of a class's ``settings_class``, with the types and messages of a command line.
 
     Args:
-        kind: the class; without a ``settings_class`` it takes no settings.
-        given: what the setting holds.
-        setting: for messages, such as ``objective.settings``.
+        kind: the class; without a ``settings_class`` it has no settings.
+        given: the mapping.
+        setting: name of the setting for messages, such as ``objective.settings``.
 
     Raises:
-        ConfigError: if there is no such setting, or a value is impossible.
+        ConfigError: if a setting is unknown or has an invalid value.
 
     Example:
         >>> @dataclasses.dataclass

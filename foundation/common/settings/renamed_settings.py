@@ -1,13 +1,13 @@
-"""Settings that were renamed: the old key works for one more version, and digests go on being made of it.
+"""Renamed settings: the old key works for one more version, and digests keep using it.
 
-A field says what it was called before::
+A field names its old key::
 
     @dataclass(frozen=True)
     class Limits:
         min_rate: float | None = renamed("least_rate", None)
 
-`current_names` reads old keys of YAML and of the command line, with a warning that names the new key. `former_names` is
-for digests and stored settings: a new name must not make a finished run, or a recording of the store, another one.
+`current_names` reads old keys of YAML and of the command line, with a warning that names the new key. `former_names`
+is for digests and stored settings: a new name must not change the identity of a finished run or a stored recording.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ FORMER = "former_name"
 
 
 def renamed(former: str, default: Any) -> Any:
-    """Return a field of a settings dataclass that was called ``former`` in the version before."""
+    """Return a field of a settings dataclass that was called ``former`` in the previous version."""
     return field(default=default, metadata={FORMER: former})
 
 
 def current_names(settings: Any, values: Any, key: str = "") -> Any:
-    """Return settings with the keys of this version, and warn of each old key.
+    """Return settings with the keys of this version, and warn about each old key.
 
     Args:
         settings: the dataclass whose fields the keys are.
-        values: a mapping as YAML gives it, nested as the dataclass is; anything else is returned as it is.
+        values: a mapping from YAML, nested like the dataclass; anything else is returned unchanged.
         key: the dotted key of the mapping itself, for messages.
 
     Raises:
@@ -50,7 +50,7 @@ def current_names(settings: Any, values: Any, key: str = "") -> Any:
         if new != name:
             if new in values:
                 raise ConfigError(
-                    f"{key}{name} is the old name of {key}{new}: expected one of them; remove {key}{name}"
+                    f"{key}{name} and {key}{new} are both set: expected one; remove {key}{name}, the old name"
                 )
             warn(f"{key}{name}", f"{key}{new}")
         found[new] = current_names(kinds.get(new), value, f"{key}{new}.")
@@ -58,7 +58,7 @@ def current_names(settings: Any, values: Any, key: str = "") -> Any:
 
 
 def current_key(settings: Any, key: str) -> str:
-    """Return a dotted key, as the command line has it, with the names of this version; warn if it was an old one.
+    """Return a dotted key of the command line with the names of this version; warn if it was an old one.
 
     Example:
         >>> from foundation.training import PretrainSettings
@@ -78,18 +78,18 @@ def current_key(settings: Any, key: str) -> str:
 
 
 def kind_of(settings: Any, key: str) -> Any:
-    """Return the dataclass that a dotted key stands for; None if it stands for a single setting, or is unknown."""
+    """Return the dataclass at a dotted key; None if the key is a single setting or unknown."""
     for name in key.split("."):
         settings = _kinds(settings).get(name) if _is_settings(settings) else None
     return settings
 
 
 def former_names(settings: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """Return settings under the names that they had before, for digests and for files that are already written.
+    """Return settings under their former names, for digests and for existing files.
 
     Args:
         settings: the dataclass.
-        values: what ``dataclasses.asdict`` makes of it.
+        values: its ``dataclasses.asdict``.
     """
     kinds, renames = _kinds(settings), _renames(settings)
     return {
@@ -101,13 +101,13 @@ def former_names(settings: Any, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def former_name(settings: Any, name: str) -> str:
-    """Return the name that a setting had before; its own if it was not renamed."""
+    """Return the former name of a setting; its present name if it was not renamed."""
     return _renames(settings).get(name, name)
 
 
 def warn(old: str, new: str) -> None:
     """Warn that a key was renamed."""
-    log.warning("%s is called %s now: the old name works in this version and is an error in the next", old, new)
+    log.warning("%s was renamed to %s: the old name works in this version and is an error in the next", old, new)
 
 
 def _is_settings(kind: Any) -> bool:
@@ -116,13 +116,13 @@ def _is_settings(kind: Any) -> bool:
 
 @cache
 def _renames(settings: Any) -> dict[str, str]:
-    """New name -> old name."""
+    """Return new name -> old name."""
     return {f.name: f.metadata[FORMER] for f in fields(settings) if FORMER in f.metadata}
 
 
 @cache
 def _kinds(settings: Any) -> dict[str, Any]:
-    """The fields that are dataclasses themselves."""
+    """Return the fields that are dataclasses themselves."""
     kinds: dict[str, Any] = {}
     for name, hint in typing.get_type_hints(settings).items():
         for option in typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,):

@@ -10,13 +10,13 @@ _PACKAGE = Path(__file__).resolve().parents[2]
 
 
 def config_folder() -> Path:
-    """The folder of shipped configs: inside the installed package, or beside it in a checkout."""
+    """Return the folder of shipped configs: inside the installed package, or beside it in a checkout."""
     installed = _PACKAGE / "configs"
     return installed if installed.is_dir() else _PACKAGE.parent / "configs"
 
 
 def config_names(folder: str = "") -> list[str]:
-    """Names of the shipped configs under ``folder``, without ``.yaml``.
+    """Return the names of the shipped configs under ``folder``, without ``.yaml``.
 
     Example:
         >>> "recipes/default" in config_names("recipes")
@@ -27,12 +27,12 @@ def config_names(folder: str = "") -> list[str]:
 
 
 def find_config(name: str | Path, folder: str = "") -> Path:
-    """The file that ``name`` means: a path of the user's own, or a shipped config.
+    """Return the file of a config: the user's own file, or a shipped config.
 
     Args:
-        name: a path to a file, or a shipped name such as ``pretrain/demo`` (``.yaml`` and a leading ``configs/`` may
-            be there or not).
-        folder: where a bare name is also looked for, for example ``recipes``.
+        name: a path to a file, or a shipped name such as ``pretrain/demo`` (with or without ``.yaml`` and a leading
+    ``configs/``).
+        folder: folder of shipped configs that is also searched for a bare name, such as ``recipes``.
 
     Raises:
         ConfigError: if there is no such file or name; the message lists the shipped names.
@@ -46,4 +46,4 @@ def find_config(name: str | Path, folder: str = "") -> Path:
         if candidate.is_file() and candidate.resolve().is_relative_to(root):
             return candidate
     allowed = ", ".join(config_names(folder)) or "none"
-    raise ConfigError(f"no config {str(name)!r}: give a file, or one of the shipped names: {allowed}")
+    raise ConfigError(f"no config {str(name)!r}: expected a file, or one of the shipped names: {allowed}")

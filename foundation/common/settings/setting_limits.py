@@ -1,7 +1,7 @@
-"""Limits of settings, written beside the setting that they hold for and checked in one place.
+"""Limits of settings, written beside the setting and checked in one place.
 
-A limit stands in the annotation, ``steps: Annotated[int, at_least(1)] = 100``, or in one of the short names below,
-``steps: Count = 100``. Command lines, YAML files and Python all make the same dataclass, so all are checked alike.
+Write a limit in the annotation, ``steps: Annotated[int, at_least(1)] = 100``, or use one of the short names below,
+``steps: Count = 100``. Command lines, YAML files and Python make the same dataclass, so all get the same checks.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from foundation.common.errors import ConfigError
 
 @dataclass(frozen=True)
 class Limit:
-    """What a setting may be.
+    """The values that a setting may take.
 
-    A function that uses names of its module belongs into an annotation with a name, outside of the class, such as
-    ``Name = Annotated[str, Limit(...)]``: annotations inside are evaluated later, where those names are not known.
+    Put a function that uses names of its module into a named annotation outside the class, such as
+    ``Name = Annotated[str, Limit(...)]``: annotations inside a class are evaluated where those names are unknown.
 
     Args:
         allows: True for an allowed value. A NaN must give False.
-        words: what is allowed, for the message.
+        words: the allowed values, for the message after "expected".
     """
 
     allows: Callable[[Any], bool]
     words: str
 
     def holds(self, value: Any) -> bool:
-        """Return True if a value is allowed; one that cannot be compared, such as text for a number, is not."""
+        """Return True if a value is allowed; False for a value of another type, such as text for a number."""
         try:
             return self.allows(value)
         except TypeError:
@@ -40,20 +40,20 @@ class Limit:
 
 
 def at_least(low: float, why: str = "") -> Limit:
-    """Return the limit of numbers from ``low`` on."""
+    """Return the limit of numbers of at least ``low``."""
     words = "0 or more" if low == 0 else f"at least {low:g}"
     return Limit(lambda value: value >= low, f"{words}, {why}" if why else words)
 
 
 def above(low: float, unit: str = "", high: float = math.inf) -> Limit:
     """Return the limit of numbers above ``low`` and, if it is given, below ``high``."""
-    words = f"above {low:g}" if high == math.inf else f"above {low:g} and below {high:g}"
+    words = f"more than {low:g}" if high == math.inf else f"more than {low:g} and less than {high:g}"
     return Limit(lambda value: low < value and (value < high or high == math.inf), f"{words} {unit}".rstrip())
 
 
 def between(low: float, high: float, unit: str = "") -> Limit:
     """Return the limit of numbers from ``low`` to ``high``."""
-    return Limit(lambda value: low <= value <= high, f"from {low:g} to {high:g} {unit}".rstrip())
+    return Limit(lambda value: low <= value <= high, f"{low:g} to {high:g} {unit}".rstrip())
 
 
 def one_of(*choices: Any) -> Limit:
@@ -62,13 +62,13 @@ def one_of(*choices: Any) -> Limit:
 
 
 def whole(low: int) -> Limit:
-    """Return the limit of whole numbers from ``low`` on; 16.0 and True are refused."""
+    """Return the limit of whole numbers of at least ``low``; 16.0 and True are refused."""
     words = f"a whole number, at least {low}"
     return Limit(lambda value: not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= low, words)
 
 
 def finite(low: float = 0.0, low_too: bool = True, below: float = math.inf) -> Limit:
-    """Return the limit of finite numbers from ``low`` on, or above it, and below ``below``; True is refused."""
+    """Return the limit of finite numbers from ``low`` (``low_too`` unset: above it) to below ``below``; refuse True."""
     words = "a finite number"
     if low > -math.inf:
         words += f" from {low:g}" if low_too else f" above {low:g}"
@@ -85,21 +85,21 @@ def finite(low: float = 0.0, low_too: bool = True, below: float = math.inf) -> L
 Count = Annotated[int, at_least(1)]
 CountOrNone = Annotated[int | None, at_least(1)]
 Natural = Annotated[int, at_least(0)]
-FilledOrNone = Annotated[str | None, Limit(lambda text: bool(str.strip(text)), "a text with something in it, or null")]
+FilledOrNone = Annotated[str | None, Limit(lambda text: bool(str.strip(text)), "a text that is not blank, or null")]
 NonNegative = Annotated[float, finite()]
-Positive = Annotated[float, Limit(lambda value: 0 < value < math.inf, "above 0")]
+Positive = Annotated[float, Limit(lambda value: 0 < value < math.inf, "a finite number above 0")]
 Share = Annotated[float, between(0, 1)]
 Seconds = Annotated[float, above(0, "seconds")]
 
 
 @dataclass(frozen=True)
 class Limited:
-    """Settings whose limits stand in their annotations; made with a value beyond one, they raise.
+    """Settings with limits in their annotations, checked when an instance is made.
 
     ``section`` comes before the name of a setting in messages, such as ``engine.``.
 
     Raises:
-        ConfigError: if a value is beyond its limit. The message names the setting, the value and what is allowed.
+        ConfigError: if a value is outside its limit. The message names the setting, the value and the allowed values.
 
     Example:
         >>> @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Limited:
         >>> Training(steps=0)
         Traceback (most recent call last):
         ...
-        foundation.common.errors.ConfigError: training.steps is 0: at least 1
+        foundation.common.errors.ConfigError: training.steps is 0: expected at least 1
     """
 
     section = ""  # without annotation, so it is no field
@@ -127,18 +127,18 @@ def check_limits(settings: Any, section: str = "") -> None:
         section: stands before the name of a setting in messages, such as ``engine.``.
 
     Raises:
-        ConfigError: naming the setting, its value and what is allowed.
+        ConfigError: if a setting is outside its limit.
     """
     for name, limits, optional in _limits(settings.__class__):
         value = getattr(settings, name)
         for limit in limits:
             if not (value is None and optional) and not limit.holds(value):
-                raise ConfigError(f"{section}{name} is {value!r}: {limit.words}")
+                raise ConfigError(f"{section}{name} is {value!r}: expected {limit.words}")
 
 
 @cache
 def _limits(kind: Any) -> list[tuple[str, list[Limit], bool]]:
-    """Return name, limits and whether None is allowed, for each setting that has limits."""
+    """Return the name and limits of each setting with limits, and whether it may be None."""
     found = []
     for name, hint in get_type_hints(kind, include_extras=True).items():
         if limits := [limit for limit in getattr(hint, "__metadata__", ()) if isinstance(limit, Limit)]:

@@ -14,17 +14,17 @@ from typing import Any
 from foundation.common.credentials import public, without_secrets
 
 log = logging.getLogger(__name__)
-GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")  # no run, or one that was deleted
-LONGEST_NAME = 250  # characters that MLflow takes
+GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")  # a missing or deleted run
+LONGEST_NAME = 250  # most characters that MLflow accepts
 
 
 def default_tracking_uri(folder: Path) -> str:
-    """$MLFLOW_TRACKING_URI, or an SQLite file in ``folder``."""
+    """Return $MLFLOW_TRACKING_URI, or an SQLite file in ``folder``."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(folder / 'mlflow.db').resolve()}"
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as dotted names.
+    """Return nested settings as a flat mapping with dotted names.
 
     Example:
         >>> flatten({"a": {"b": 1}, "c": 2})
@@ -40,7 +40,7 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def accepted_name(name: str) -> str:
-    """The name under which MLflow takes a metric or a parameter: its own, or one like it that no other name becomes.
+    """Return a name that MLflow accepts for a metric or a parameter: unchanged if possible, otherwise a unique variant.
 
     Example:
         >>> accepted_name("validation/type 2")
@@ -62,7 +62,7 @@ class Run:
 
     Args:
         uri: tracking server or ``sqlite:///file``.
-        experiment: the experiment's name; made if it is not there.
+        experiment: the experiment's name; created if missing.
         name: the run's name.
         run_id: of a run to continue.
 
@@ -79,7 +79,7 @@ class Run:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
-        for noisy in ("alembic", "mlflow", "mlflow.store.db.utils"):  # mlflow sets its own when it is imported
+        for noisy in ("alembic", "mlflow", "mlflow.store.db.utils"):  # mlflow sets its own levels on import
             logging.getLogger(noisy).setLevel(logging.WARNING)
 
         self.client = MlflowClient(tracking_uri=uri)
@@ -92,7 +92,7 @@ class Run:
                 if error.error_code not in GONE:
                     raise
                 where, why = without_secrets(uri), without_secrets(str(error))
-                log.warning("run %s is not at %s any more (%s): a new one is started", run_id, where, why)
+                log.warning("run %s no longer exists at %s (%s): starting a new one", run_id, where, why)
         if not self.id:
             self.id = self.client.create_run(self._experiment(uri, experiment), run_name=name).info.run_id
 
@@ -107,16 +107,16 @@ class Run:
             files = (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
         try:
             return str(self.client.create_experiment(name, artifact_location=files))
-        except MlflowException:  # another process has just made it
+        except MlflowException:  # another process has just created it
             found = self.client.get_experiment_by_name(name)
             if found is None:
                 raise
             return str(found.experiment_id)
 
     def params(self, values: dict[str, Any]) -> None:
-        """Log parameters, nested ones by dotted names; a continued run keeps those that it has.
+        """Log parameters, nested ones by dotted names; a continued run keeps its existing values.
 
-        Secrets in URLs are left out.
+        Secrets in URLs are removed.
         """
         from mlflow.entities import Param
 
@@ -127,11 +127,11 @@ class Run:
             self.client.log_batch(self.id, params=new[first : first + 100])
 
     def metrics(self, values: dict[str, float], step: int = 0) -> None:
-        """Log numbers of a step."""
+        """Log the metrics of a step."""
         self.metric_lines([{"values": values, "step": step, "time": int(time.time() * 1000)}])
 
     def metric_lines(self, lines: list[dict[str, Any]]) -> None:
-        """Log numbers of many steps: objects with ``values``, ``step`` and ``time`` (milliseconds since 1970)."""
+        """Log metrics of many steps: objects with ``values``, ``step`` and ``time`` (milliseconds since 1970)."""
         from mlflow.entities import Metric
 
         found = [
@@ -143,14 +143,14 @@ class Run:
             self.client.log_batch(self.id, metrics=found[first : first + 1000])
 
     def files(self, path: Path, folder: str | None = None) -> None:
-        """Log a file, or all of a folder."""
+        """Log a file, or all files of a folder."""
         if path.is_dir():
             self.client.log_artifacts(self.id, str(path), folder)
         else:
             self.client.log_artifact(self.id, str(path), folder)
 
     def close(self, status: str = "FINISHED") -> None:
-        """End the run; ``FAILED`` or ``KILLED`` say that it did not come to its end."""
+        """End the run, with status ``FAILED`` or ``KILLED`` if it was cut short."""
         self.client.set_terminated(self.id, status)
 
     def __enter__(self) -> Run:

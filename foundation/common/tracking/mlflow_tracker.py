@@ -47,7 +47,7 @@ HTTP = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": 
 
 
 class Tracker:
-    """The MLflow run of a training run or of a task; of the processes of a run only the first has one.
+    """The MLflow run of a training run or of a task; only the first process of a run has one.
 
     Args:
         folder: folder of the run.
@@ -142,9 +142,9 @@ class Tracker:
         if left:
             state = "is away"
             if self._error is not None and is_refusal(self._error):
-                state = f"does not take the run ({_short(self._error)})"
+                state = f"rejects the run ({_short(self._error)})"
             log.warning(
-                "the tracking server at %s %s: what it has not got waits in %s, for the run to go on or for "
+                "the tracking server at %s %s: unsent entries wait in %s; resume the run or send them with "
                 "`foundation runs --send %s`", self.place, state, self.queue, self.folder,
             )  # fmt: skip
         return not left
@@ -153,14 +153,14 @@ class Tracker:
         try:
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()
-        except OSError as error:  # a full disk: training matters more
+        except OSError as error:  # a full disk must not stop training
             log.warning("cannot write %s: %s", self.queue, error)
         self._more.set()
 
     def _send_all(self) -> None:
         pause = 1.0
         while True:
-            ending = self._ending.is_set()  # asked first: a line may be added between the last reading and the end
+            ending = self._ending.is_set()  # read this first: a line may be added between the last read and the end
             try:
                 if self._send_some():
                     pause, self._away_since = 1.0, None
@@ -169,7 +169,7 @@ class Tracker:
                     return
                 self._more.wait()
                 self._more.clear()
-            except Exception as error:  # whatever it is, training goes on
+            except Exception as error:  # training continues after any error
                 self._error = error
                 if self._away_since is None:
                     self._away_since = time.monotonic()
@@ -193,7 +193,7 @@ class Tracker:
         except Exception as error:
             if not is_refusal(error):
                 raise
-            # Opened anew: it may be the run itself that is refused, as it was deleted; a new one then takes all lines.
+            # Open the run again: if it was deleted, a new one takes all lines.
             self._leave_out(send_singly(self._open(), lines))
         self._sent = end
         self._mark_sent()
@@ -212,7 +212,7 @@ class Tracker:
         self._refused |= new.keys()
         if new:
             why = _short(next(iter(new.values())))
-            log.warning("tracking at %s refuses %s, which is left out there: %s", self.place, ", ".join(new), why)
+            log.warning("tracking at %s rejects %s, which is left out there: %s", self.place, ", ".join(new), why)
 
     def _mark_sent(self) -> None:
         _write(self._mark, {"sent": self._sent, "last_step": self.last_step})
@@ -235,7 +235,7 @@ def send_rest(folder: Path, patience: float = 5.0) -> bool:
     uri = _read(folder / SERVER).get("tracking_uri", "")
     if without_secrets(uri) != note["tracking_uri"]:
         uri = note["tracking_uri"]
-    with folder_lock(folder, patience=1.0):  # a run that is still at it sends its lines itself
+    with folder_lock(folder, patience=1.0):  # a run that is still writing sends its entries itself
         tracker = Tracker(folder, uri, note["experiment"], note["name"], patience=patience)
         return tracker.finish()
 
@@ -257,7 +257,7 @@ def is_refusal(error: Exception) -> bool:
 
 
 def read_lines(queue: Path, start: int, max_lines: int = 1 << 60) -> tuple[list[Line], int]:
-    """Return the whole lines of the queue from a byte offset on, and the offset where the last of them ends."""
+    """Return the complete lines of the queue after a byte offset, and the offset of their end."""
     lines: list[Line] = []
     with open(queue, "rb") as file:
         file.seek(start)
@@ -267,13 +267,13 @@ def read_lines(queue: Path, start: int, max_lines: int = 1 << 60) -> tuple[list[
             start += len(raw)
             try:
                 lines.append(json.loads(raw))
-            except ValueError:  # cut off by a crash, and written on by the next run
-                log.warning("%s holds a line that is damaged", queue)
+            except ValueError:  # cut off by a crash and continued by the next run
+                log.warning("%s holds a damaged line, which is left out", queue)
     return lines, start
 
 
 def send(run: Run, lines: list[Line]) -> None:
-    """Send lines in one go, all metrics first."""
+    """Send lines together, metrics first."""
     run.metric_lines([line for line in lines if line["kind"] == "metrics"])
     for line in lines:
         if line["kind"] == "params":
@@ -285,7 +285,7 @@ def send(run: Run, lines: list[Line]) -> None:
 
 
 def send_singly(run: Run, lines: list[Line]) -> dict[str, Exception]:
-    """Send lines one by one; of a rejected line, send each value by itself.
+    """Send lines one by one, and the values of a rejected line one by one.
 
     Returns:
         The names of the rejected values, each with the server's error. All others have been sent.

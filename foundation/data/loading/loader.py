@@ -87,7 +87,7 @@ class Loader:
             ("cache_bytes", cache_bytes, 1),
         ):
             if value < smallest:
-                raise ConfigError(f"{name} is {value}: at least {smallest}")
+                raise ConfigError(f"{name} is {value}: expected at least {smallest}")
         self.catalog, self.plan = catalog, sampler.plan(batch_size)
         self.workers, self.prefetch, self.cache_bytes = workers, prefetch, cache_bytes
         self.share = Share(rank, world, packed, bins_per_token or self.plan.bins_per_token)

@@ -104,7 +104,7 @@ def in_workers(
         FoundationError: if a worker dies.
     """
     if steps.url.startswith("memory:"):
-        raise ConfigError(f"workers is {workers}: 0, as a store at {steps.url!r} is seen by no other process")
+        raise ConfigError(f"workers is {workers}: expected 0, as other processes cannot see the store {steps.url!r}")
     shorten_sockets()
     run = steps.plan.steps_together or min(prefetch, STEPS_TOGETHER)
     made = DataLoader(

@@ -141,7 +141,7 @@ class BlockCache:
 
     def __init__(self, store: Store, records: Sequence[CatalogRow], max_bytes: int) -> None:
         if max_bytes < 1:
-            raise ConfigError(f"cache_bytes is {max_bytes}: above 0 bytes")
+            raise ConfigError(f"cache_bytes is {max_bytes}: expected more than 0 bytes")
         self.store, self.records, self.max_bytes = store, CatalogRows.of(records), max_bytes
         self.held = self.decodes = self.largest_held = 0
         self.now = 0

@@ -62,11 +62,11 @@ class BlockSampler(EpochSampler):
         self.shape, self.seed, self.jitter = Shape.of(duration, bin_width), check_seed(seed), jitter
         self.grid = grid_of(grid)
         if buffer < 1:
-            raise ConfigError(f"buffer is {buffer}: at least 1 segment")
+            raise ConfigError(f"buffer is {buffer}: expected at least 1 segment")
         self.buffer = buffer
         missing = sorted(set(intervals) - set(blocks))
         if missing:
-            raise ConfigError(f"blocks has no entry for {', '.join(missing[:3])}: give what block_spans gives")
+            raise ConfigError(f"blocks has no entry for {', '.join(missing[:3])}: expected the result of block_spans")
         length = self.shape.length
         self.recordings = tuple(sorted(intervals))
         pieces, observed, segment = [], 0, 0

@@ -56,7 +56,7 @@ class FixedSampler(EpochSampler):
     ) -> None:
         self.shape, self.seed = Shape.of(duration, bin_width), check_seed(seed)
         if stride is not None and not (np.isfinite(stride) and stride >= 1e-6):
-            raise ConfigError(f"stride is {stride}: above 0 seconds, or None for windows side by side")
+            raise ConfigError(f"stride is {stride}: expected more than 0 seconds, or None for windows side by side")
         length = self.shape.length
         self.stride = length if stride is None else int(to_nanoseconds(stride))
         self.shuffle, self.jitter, self.grid = shuffle, jitter, grid_of(grid)

@@ -65,10 +65,12 @@ class RandomSampler(WindowSampler):
         if weights is not None:
             unknown = sorted(set(spans.recordings) - set(weights))
             if unknown:
-                raise ConfigError(f"weights has no entry for {', '.join(unknown[:3])}: give one for each recording")
+                raise ConfigError(
+                    f"weights has no entry for {', '.join(unknown[:3])}: expected one weight per recording"
+                )
             share = np.array([weights[name] for name in spans.recordings], dtype=np.float64)
             if not (np.isfinite(share).all() and (share >= 0).all() and share.sum() > 0):
-                raise ConfigError("weights are 0 or more, and one at least is above 0")
+                raise ConfigError("weights: expected finite numbers of 0 or more, at least one of them above 0")
         self.places = Places(spans, self.shape.length, grid_of(grid), spans.recording_I, share)
         if not self.places.cumulative_G.any():
             raise no_window("interval", self.shape.length)

@@ -111,9 +111,9 @@ class WindowPlan:
     def check(self, records: CatalogRows, rank: int, world: int) -> None:
         """Raise ConfigError if ``world`` processes cannot share a step; warn about times that are coarser than bins."""
         if self.batch_size < 1:
-            raise ConfigError(f"batch_size={self.batch_size}: at least 1")
+            raise ConfigError(f"batch_size is {self.batch_size}: expected at least 1")
         if not 0 <= rank < world:
-            raise ConfigError(f"rank={rank}, world={world}: need 0 <= rank < world")
+            raise ConfigError(f"rank is {rank} and world {world}: expected 0 <= rank < world")
         if world > self.batch_size:
             raise ConfigError(
                 f"{world} processes cannot share a step of batch_size={self.batch_size}: raise batch_size"
@@ -208,7 +208,9 @@ def grid_of(grid: float | None) -> int:
     if grid is None:
         return 1
     if not (np.isfinite(grid) and grid >= 1e-9):
-        raise ConfigError(f"grid is {grid}: seconds between two possible starts, above 0, or None for any nanosecond")
+        raise ConfigError(
+            f"grid is {grid}: expected seconds between two possible starts, above 0, or None for any nanosecond"
+        )
     return int(to_nanoseconds(grid))
 
 
@@ -219,7 +221,7 @@ def check_seed(seed: int) -> int:
         ConfigError: if it is no integer from 0 to 2^64 - 1.
     """
     if not 0 <= int(seed) < 1 << 64:
-        raise ConfigError(f"seed is {seed}: an integer from 0 to 2^64 - 1")
+        raise ConfigError(f"seed is {seed}: expected an integer from 0 to 2^64 - 1")
     return int(seed)
 
 

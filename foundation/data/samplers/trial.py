@@ -53,7 +53,7 @@ class TrialSampler(EpochSampler):
     ) -> None:
         self.shape, self.seed, self.shuffle = Shape.of(duration, bin_width), check_seed(seed), shuffle
         if not np.isfinite(offset):
-            raise ConfigError(f"offset is {offset}: seconds from the event to the window's start")
+            raise ConfigError(f"offset is {offset}: expected seconds from the event to the window's start")
         spans = Spans.of(trials)
         self.recordings = spans.recordings
         kept, starts, rows = [], [], []

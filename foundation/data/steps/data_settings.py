@@ -118,7 +118,9 @@ class DataSettings(Limited):
             if not spans:
                 raise ConfigError(f"data.held_out_time has no interval for {name!r}: expected [start, end] pairs")
         if not self.bin_widths or any(not 1e-4 <= w <= 3600 for w in self.bin_widths):
-            raise ConfigError(f"bin_widths is {self.bin_widths}: one or more, each from 0.0001 to 3600 seconds")
+            raise ConfigError(
+                f"bin_widths is {self.bin_widths}: expected one or more, each from 0.0001 to 3600 seconds"
+            )
         for name in self.own_windows:
             self.of(name)
 

@@ -130,7 +130,7 @@ class StepPlan:
         self.left_out = self._records.select(~fits_R).texts("path")
         many_R = n_units_R >= settings.min_units
         if fits_R.any() and not (fits_R & many_R).any():
-            log.warning("all recordings have fewer than min_units = %d units, so they are drawn all the same",
+            log.warning("all recordings have fewer than min_units = %d units, so min_units is ignored",
                         settings.min_units)  # fmt: skip
             many_R = np.ones_like(many_R)
         weight_R = (n_units_R * seconds_R) ** settings.weight_power * np.maximum(n_units_R, 1.0) ** settings.unit_power
@@ -240,15 +240,17 @@ class StepPlan:
             ConfigError: if a batch size is given: the budget says how many windows a step has.
         """
         if batch_size is not None:
-            raise ConfigError(f"batch_size is {batch_size}: None, as a StepPlan fills each step to tokens_per_step")
+            raise ConfigError(
+                f"batch_size is {batch_size}: expected None, as a StepPlan fills each step to tokens_per_step"
+            )
         return self
 
     def check(self, records: CatalogRows, rank: int, world: int) -> None:
         """Raise ConfigError if ``world`` processes cannot share a step."""
         if not 0 <= rank < world <= self.settings.min_windows:
             raise ConfigError(
-                f"rank={rank}, world={world}: need 0 <= rank < world, and no more processes than min_windows, "
-                f"{self.settings.min_windows}; raise min_windows for more of them"
+                f"rank is {rank} and world {world}: expected 0 <= rank < world, and at most as many processes as "
+                f"min_windows, {self.settings.min_windows}; raise min_windows for more processes"
             )
 
     def epoch(self) -> None:

@@ -48,15 +48,18 @@ class ViewSpec:
 
     def __post_init__(self) -> None:
         if self.views < 1:
-            raise ConfigError(f"views is {self.views}: at least 1")
+            raise ConfigError(f"views is {self.views}: expected at least 1")
         if self.candidates < 0:
-            raise ConfigError(f"candidates is {self.candidates}: 0 or more")
+            raise ConfigError(f"candidates is {self.candidates}: expected 0 or more")
         if not 1 <= self.min_tokens <= self.max_tokens:
             raise ConfigError(
-                f"min_tokens={self.min_tokens}, max_tokens={self.max_tokens}: expected 1 <= min_tokens <= max_tokens"
+                f"min_tokens is {self.min_tokens} and max_tokens {self.max_tokens}: expected 1 <= min_tokens <= "
+                "max_tokens"
             )
         if self.max_distance is not None and not self.max_distance > 0:
-            raise ConfigError(f"max_distance is {self.max_distance}: above 0 seconds, or null for anywhere")
+            raise ConfigError(
+                f"max_distance is {self.max_distance}: expected more than 0 seconds, or null for anywhere"
+            )
         check_condition(self.condition)
 
     @property
@@ -156,7 +159,7 @@ def check_condition(condition: str | None) -> None:
     """
     if condition is not None and (condition.count(".") != 1 or not all(condition.split("."))):
         raise ConfigError(
-            f"condition is {condition!r}: the name of a table of intervals and of one of its columns, such as "
+            f"condition is {condition!r}: expected the name of a table of intervals and of one of its columns, such as "
             "states.state, or null"
         )
 

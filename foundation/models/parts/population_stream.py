@@ -283,7 +283,7 @@ class PopulationPlaces:
         if not self.runs:
             return batch
         if batch.recording_B is None or batch.unit_BN is None:
-            raise ValueError("recording_B or unit_BN is None: a batch that says which units it shows")
+            raise ValueError("recording_B or unit_BN is None: expected a batch that identifies its units")
         first_B1 = self.first_R.to(batch.recording_B.device)[batch.recording_B][:, None]
         known_BN = (first_B1 >= 0) & (batch.unit_BN >= 0)
         return replace(batch, population_row_BN=torch.where(known_BN, first_B1 + batch.unit_BN, -1))
@@ -306,6 +306,6 @@ def new_table(config: EITConfig, log_rates: Mapping[str, torch.Tensor]) -> tuple
     known = sorted(set(log_rates) & set(population_places(config)))
     if known or not log_rates:
         what = f"names {known[0]!r}, which has rows already" if known else "is empty"
-        raise ConfigError(f"populations {what}: give each recording once, with the log rates of its units")
+        raise ConfigError(f"populations {what}: expected each recording once, with the log rates of its units")
     names = sorted(log_rates)
     return {name: len(log_rates[name]) for name in names}, torch.cat([log_rates[name] for name in names])

@@ -18,12 +18,14 @@ def check_windows(
             recording may have none), or a width or modality is impossible.
     """
     if x_BNT.ndim != 3 or not x_BNT.shape[2] or (mask_BN is None and not x_BNT.shape[1]):
-        raise ValueError(f"x_BNT is of shape {tuple(x_BNT.shape)}: (B, N, bins) with at least one unit and one bin")
+        raise ValueError(
+            f"x_BNT has shape {tuple(x_BNT.shape)}: expected (B, N, bins) with at least one unit and one bin"
+        )
     if x_BNT.shape[-1] % patch_length:
-        raise ValueError(f"{x_BNT.shape[-1]} bins do not make whole tokens of {patch_length} bins (patch_length)")
+        raise ValueError(f"x_BNT has {x_BNT.shape[-1]} bins: expected a multiple of patch_length, {patch_length}")
     wrong = [seconds for seconds in seen(dt_B) if not 0 < seconds < math.inf]
     if wrong:
-        raise ValueError(f"dt_B holds {wrong[0]}: seconds, above 0 and finite")
+        raise ValueError(f"dt_B holds {wrong[0]}: expected seconds, above 0 and finite")
     check_ids("modality_B", modality_B, 2, "0 for counts, 1 for values")
 
 
@@ -48,7 +50,7 @@ def check_ids(name: str, ids: torch.Tensor, number: int, allowed: str) -> None:
     """
     wrong = [value for value in seen(ids) if not 0 <= value < number]
     if wrong:
-        raise ValueError(f"{name} holds {wrong[0]}: {allowed}")
+        raise ValueError(f"{name} holds {wrong[0]}: expected {allowed}")
 
 
 def seen(tensor: torch.Tensor) -> list[Any]:

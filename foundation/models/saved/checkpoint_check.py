@@ -40,10 +40,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     try:
         if path.stat().st_size > CONFIG_BYTES:
-            raise ValueError(f"it has {path.stat().st_size} bytes, and at most {CONFIG_BYTES} are read")
+            raise ValueError(f"it has {path.stat().st_size} bytes: expected at most {CONFIG_BYTES}")
         config = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(config, dict):
-            raise ValueError("it holds no JSON object")
+            raise ValueError("it does not hold a JSON object")
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
     return config

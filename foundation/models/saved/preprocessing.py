@@ -47,7 +47,7 @@ class Preprocessing:
         widths = self.bin_widths
         if not widths or not all(_is_number(w) and 1e-4 <= w <= 3600 for w in widths):
             raise ConfigError(
-                f"preprocessing.bin_widths is {list(widths)}: one or more, each from 0.0001 to 3600 seconds"
+                f"preprocessing.bin_widths is {list(widths)}: expected one or more, each from 0.0001 to 3600 seconds"
             )
         for name, high, words in (
             ("tokens", LONGEST, f"{LONGEST}"),
@@ -55,10 +55,10 @@ class Preprocessing:
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= high:
-                raise ConfigError(f"preprocessing.{name} is {value!r}: a whole number from 1 to {words}")
+                raise ConfigError(f"preprocessing.{name} is {value!r}: expected a whole number from 1 to {words}")
         for kind in self.kinds:
             if kind not in KINDS:
-                raise ConfigError(f"preprocessing.kinds has {kind!r}: one of {', '.join(KINDS)}")
+                raise ConfigError(f"preprocessing.kinds has {kind!r}: expected one of {', '.join(KINDS)}")
 
     @classmethod
     def read(cls, given: Any) -> Preprocessing:
@@ -72,7 +72,7 @@ class Preprocessing:
             raise ConfigError(f"preprocessing is {given!r}: expected a mapping with {names}")
         widths, kinds = given.get("bin_widths", [0.005]), given.get("kinds", [])
         if not isinstance(widths, list | tuple) or not isinstance(kinds, list | tuple):
-            raise ConfigError(f"preprocessing is {given!r}: bin_widths and kinds are lists")
+            raise ConfigError(f"preprocessing is {given!r}: expected lists for bin_widths and kinds")
         return cls(tuple(widths), given.get("tokens", 32), tuple(kinds), given.get("min_tokens", 1))
 
     @classmethod

@@ -1,7 +1,7 @@
-"""Files of a store on any fsspec file system: whole or not at all, and swapped only if nobody else did meanwhile.
+"""Atomic files of a store on any fsspec file system, with compare-and-swap.
 
-A local file is written beside its place and renamed into it; an object store's PUT is atomic by itself. `Files.swap`
-replaces a file only while it still is the one that was read: under a lock on a local disk, with ``If-Match`` on S3.
+A local file is written beside its target and renamed; an object store's PUT is atomic by itself. `Files.swap` replaces
+a file only if nobody changed it since it was read: under a lock on a local disk, with ``If-Match`` on S3.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from foundation.common.errors import StoreError
 from foundation.common.files.locks import file_lock, write_whole
 
 # botocore then repeats requests that failed by throttling, 5xx, timeouts and broken connections, with backoff and
-# jitter. Listings must say what is there now, not what was there a while ago.
+# jitter. Listings must not come from a cache.
 S3_OPTIONS = {
     "config_kwargs": {"retries": {"mode": "standard", "max_attempts": 8}, "connect_timeout": 20, "read_timeout": 60},
     "use_listings_cache": False,
@@ -56,14 +56,14 @@ class Files:
 
     @property
     def name(self) -> str:
-        """The URL without a user's name, a password or a query, for messages."""
+        """The URL without user name, password and query, for messages."""
         return without_secrets(self.url)
 
     def path(self, *parts: str) -> str:
         return "/".join([self.root.rstrip("/"), *parts])
 
     def read_bytes(self, name: str) -> bytes | None:
-        """What is stored under ``name``, or None."""
+        """Return the bytes of a file, or None if it is missing."""
         try:
             content: bytes = self.fs.cat_file(self.path(name))
             return content
@@ -71,12 +71,12 @@ class Files:
             return None
 
     def read_json(self, name: str) -> dict[str, Any] | None:
-        """The JSON object stored under ``name``, or None."""
+        """Return the JSON object in a file, or None if the file is missing."""
         content = self.read_bytes(name)
         return None if content is None else self._parsed(name, content)
 
     def read_many(self, names: list[str]) -> list[dict[str, Any] | None]:
-        """`read_json` of many names, some at a time."""
+        """Return `read_json` of many names, read in parallel."""
         with ThreadPoolExecutor(1 if self.is_local else READERS) as pool:
             return list(pool.map(self.read_json, names))
 
@@ -86,7 +86,7 @@ class Files:
         except ValueError as error:
             raise StoreError(f"{self.name}/{name} is damaged: {error}") from error
         if not isinstance(value, dict):
-            raise StoreError(f"{self.name}/{name} is damaged: it holds no JSON object")
+            raise StoreError(f"{self.name}/{name} is damaged: it does not hold a JSON object")
         return value
 
     def write_json(self, name: str, value: dict[str, Any]) -> None:
@@ -103,7 +103,7 @@ class Files:
         self.fs.pipe_file(self.path(name), content)
 
     def version(self, name: str) -> str:
-        """What `swap` compares: the ETag on S3, the content's digest elsewhere; ``''`` where there is no file."""
+        """Return what `swap` compares: the ETag on S3, the content's digest elsewhere; ``''`` for a missing file."""
         if self.is_s3:
             try:
                 return str(self.fs.info(self.path(name), refresh=True)["ETag"])
@@ -113,7 +113,7 @@ class Files:
         return "" if content is None else hashlib.sha256(content).hexdigest()
 
     def swap(self, name: str, content: bytes, version: str) -> bool:
-        """Write a file if it still has this version; otherwise leave it, and return False.
+        """Write a file if it still has this version; otherwise keep it and return False.
 
         On object stores other than S3 the comparison and the write are two steps, and a swap between them is lost.
         """
@@ -129,7 +129,7 @@ class Files:
         except OSError as error:
             if error.errno not in LOST and not isinstance(error, FileExistsError):
                 raise
-            # A request that was repeated after its answer got lost has met itself.
+            # After a lost answer, botocore repeats the request and finds its own write.
             return self.read_bytes(name) == content
         return True
 
@@ -143,7 +143,7 @@ class Files:
                 yield
 
     def names(self, folder: str) -> list[str]:
-        """Names of the files and folders in a folder, sorted; none where there is no such folder."""
+        """Return the sorted names of the files and folders in a folder; empty if the folder is missing."""
         try:
             found = self.fs.ls(self.path(folder), detail=False)
         except (FileNotFoundError, NotADirectoryError):
@@ -151,7 +151,7 @@ class Files:
         return sorted({str(name).rstrip("/").rsplit("/", 1)[-1] for name in found} - {""})
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """Bytes of every file below a folder, by its path from there; none where there is no such folder."""
+        """Return path -> bytes of every file below a folder; empty if the folder is missing."""
         root = self.path(folder)
         self.fs.invalidate_cache(root)
         try:
@@ -161,7 +161,7 @@ class Files:
         return {str(path).removeprefix(f"{root}/"): int(info["size"] or 0) for path, info in found.items()}
 
     def remove(self, name: str) -> None:
-        """Remove a file or a folder, if it is there."""
+        """Remove a file or a folder if it exists."""
         try:
             self.fs.rm(self.path(name), recursive=True)
         except FileNotFoundError:
@@ -169,5 +169,5 @@ class Files:
 
 
 def to_json(value: dict[str, Any]) -> bytes:
-    """A JSON object as the store writes it: equal objects give equal bytes."""
+    """Return a JSON object as the store writes it: equal objects give equal bytes."""
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()

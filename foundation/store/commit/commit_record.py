@@ -1,4 +1,4 @@
-"""What a commit record says: who a recording is, its observed time, and whether the record agrees with the group.
+"""Commit records: a recording's identity, its observed time, and a check of the record against the group.
 
 The catalog is made of these records.
 """
@@ -18,9 +18,9 @@ from foundation.store.recording import COUNTS, Source, Subject
 
 
 def recording_id(source: Source, recipe_digest: str, schema: int = SCHEMA_VERSION) -> str:
-    """Who a recording is: its asset as its archive states it, or its file's content; the recipe; the schema.
+    """Return a recording's id: a digest of its archive's asset, or else its file's content, the recipe and the schema.
 
-    The version of a dandiset is no part of it: an asset that two versions share is one recording.
+    The dandiset's version does not enter the id: an asset that two versions share is one recording.
 
     Example:
         >>> a = recording_id(Source(path="x.nwb", digest="ab"), "r1")
@@ -33,9 +33,9 @@ def recording_id(source: Source, recipe_digest: str, schema: int = SCHEMA_VERSIO
 
 
 def origin(source: Source) -> str:
-    """What several recordings are made of, of which one counts: a path of a dandiset, or a file's content.
+    """Return the origin of a recording, a path of a dandiset or a file's content; one recording per origin counts.
 
-    A newer asset at the same path of a dandiset supersedes the older one, in whatever version it is found.
+    A newer asset at the same path of a dandiset supersedes the older one in every version.
 
     Example:
         >>> first = Source("sub-a/a.nwb", "sha2", archive="dandi", dandiset="000001", version="0.1", asset="1")
@@ -49,9 +49,9 @@ def origin(source: Source) -> str:
 
 
 def place_key(place: str, subject: str, session: str) -> str:
-    """Return the name of what was read from one place: of the recordings of one session there, the newest counts.
+    """Return the key of a place, subject and session; the newest recording with a key counts.
 
-    Another animal or another session at the same place (a file that each session overwrites) is another name.
+    A file that each session overwrites gives each session its own key.
 
     Args:
         place: the file's absolute path, links followed, or its URL.
@@ -64,7 +64,7 @@ LISTED = 64
 
 
 def listed(domain: Interval) -> list[list[float]] | None:
-    """Observed time as a commit record holds it: start and end of intervals that do not touch; None above 64 of them.
+    """Return observed time as a commit record holds it: start and end of disjoint intervals; None above 64 intervals.
 
     Example:
         >>> listed(Interval([0.0, 5.0], [5.0, 9.5]))
@@ -74,14 +74,14 @@ def listed(domain: Interval) -> list[list[float]] | None:
     return np.stack([observed.start, observed.end], axis=1).tolist() if len(observed) <= LISTED else None
 
 
-# Small arrays that the record speaks of.
+# Small arrays that the record describes.
 SUMMED = ("spikes/counts", "activity/data")
 KEPT = ("domain/start", "domain/end", "units/cell_type", "units/location")
 
 
 @dataclass
 class Held:
-    """What a group holds, as far as its commit record tells of it; filled while its arrays are read.
+    """The contents of a group that its commit record describes; collected while the arrays are read.
 
     Example:
         >>> held = Held()
@@ -98,7 +98,7 @@ class Held:
         self.kind, self.n_spikes = "spikes", 0
 
     def see(self, path: str, array: EncodedArray) -> None:
-        """Take notice of an array."""
+        """Add an array."""
         self.paths.append(path)
         if path in KEPT:
             self.arrays[path] = array
@@ -112,7 +112,7 @@ class Held:
         return decode_interval("domain", self.arrays)
 
     def labels(self, attributes: dict[str, Any]) -> list[str]:
-        """As `Recording.labels` gives them."""
+        """Return the labels as `Recording.labels` does."""
         columns = {path: decode_column(array).astype(str) for path, array in self.arrays.items() if "units/" in path}
         known = [path.removeprefix("units/") for path, column in sorted(columns.items()) if (column != "").any()]
         tables = [path.split("/") for path in self.paths if path.startswith("intervals/") and "/columns/" in path]
@@ -120,16 +120,16 @@ class Held:
 
 
 def differences(record: dict[str, Any], attributes: dict[str, Any], held: Held) -> list[str]:
-    """Names of what a commit record says otherwise than its recording's group.
+    """Return the names of fields in which a commit record differs from its recording's group.
 
     Args:
         record: the commit record.
         attributes: of the group.
-        held: what its arrays hold.
+        held: contents of its arrays.
     """
     subject, domain = Subject(**attributes["subject"]), held.domain()
     same = ("source", "session", "n_units", "resolution", "lab", "quality", "recipe")
-    said = {name: attributes[name] for name in same} | {
+    in_group = {name: attributes[name] for name in same} | {
         "subject": subject.key,
         "species": subject.species,
         "path": attributes["source"]["path"],
@@ -141,6 +141,6 @@ def differences(record: dict[str, Any], attributes: dict[str, Any], held: Held) 
         "observed": listed(domain),
         "labels": held.labels(attributes),
     }
-    # What older software did not write.
-    record = {"control": {}, "observed": said["observed"]} | record
-    return [name for name, value in said.items() if record.get(name) != value]
+    # Fields that older software did not write.
+    record = {"control": {}, "observed": in_group["observed"]} | record
+    return [name for name, value in in_group.items() if record.get(name) != value]

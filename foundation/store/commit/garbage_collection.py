@@ -1,4 +1,4 @@
-"""Clearing up after processes that were killed: nothing that a reader sees, and nothing that a living writer needs."""
+"""Garbage collection after killed processes; files that readers see or living writers need are kept."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ FOLDERS = ("", "commits", "current", "superseded", "retired", "versions", "recor
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What `clean_store` removed: half-written files and folders, and whole groups that nothing names."""
+    """What `clean_store` removed: half-written files and folders, and groups without a commit."""
 
     parts: list[str]
     groups: list[str]
 
 
 def clean_store(store: Store, older_than: float = OLD) -> Cleaned:
-    """Remove what killed processes left behind. Safe while others write.
+    """Remove the files that killed processes left behind. Safe while other processes write.
 
-    On a local disk something half-written is removed at once when its writer is gone (see `leases`). A group without
-    a commit, and on an object store also a half-written one, is removed when it is older than ``older_than``: until
-    then its writer may still be about to commit it, and a resumed ingest finds it there.
+    On a local disk a half-written file is removed as soon as its writer is gone (see `foundation.common.files.locks`).
+    A group without a commit, and on an object store also a half-written group, is removed once it is older than
+    ``older_than``: until then its writer may still commit it, or a resumed ingest may reuse it.
 
     Args:
         store: the store.
         older_than: seconds.
 
     Raises:
-        StoreError: if a commit record cannot be read; no group has been removed then.
+        StoreError: if a commit record cannot be read; then no group is removed.
     """
     parts = [name for name in left_parts(store) if remove_if_left(Path(store.path(name)), older_than)]
     groups = []
@@ -52,7 +52,7 @@ def clean_store(store: Store, older_than: float = OLD) -> Cleaned:
 
 
 def left_parts(store: Store) -> Iterator[str]:
-    """Names of half-written files and folders on a local disk; also those that are being written now."""
+    """Yield the names of half-written files and folders on a local disk, including those being written now."""
     if not store.is_local:
         return
     for folder in FOLDERS:
@@ -62,15 +62,15 @@ def left_parts(store: Store) -> Iterator[str]:
 
 
 def extra_groups(store: Store) -> list[str]:
-    """Content digests of groups that no commit names, sorted."""
-    # Listed before the commits: a group that is committed in between is then in both.
+    """Return the sorted content digests of groups without a commit."""
+    # List groups before commits, so that a group committed in between is in both.
     digests = [name for name in store.names("recordings") if not is_part(name)]
     committed = {record["digest"] for records in gather(store, known_records(store)) for record in records}
     return [digest for digest in digests if digest not in committed]
 
 
 def _age(store: Store, digest: str) -> float:
-    """Seconds since the group was last written to or wanted."""
+    """Return the seconds since the group was last written or requested."""
     folder = store.path("recordings", digest)
     if store.is_local:
         return time.time() - Path(folder).stat().st_mtime
@@ -79,5 +79,5 @@ def _age(store: Store, digest: str) -> float:
         for info in store.fs.find(folder, detail=True).values()
         if (moment := info.get("LastModified") or info.get("created")) is not None
     ]
-    # Where a file system does not say, nothing is ever old.
+    # Without modification times, nothing counts as old.
     return time.time() - max(times, default=time.time())

@@ -1,4 +1,4 @@
-"""The files of a Zarr group in a store: which may be there, which of them are damaged, which nobody reads."""
+"""The files of a Zarr group in a store: expected, damaged and stray ones."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from foundation.store.storage import Store
 
 
 def chunk_names(array: zarr.Array) -> Iterator[str]:
-    """Names of the files that an array's values lie in: its shards, or its chunks where it has none.
+    """Yield the names of an array's files: its shards, or its chunks if it has no shards.
 
-    A file of which every value is the fill value is not written, as zarr has it.
+    As in zarr, a chunk that holds only the fill value has no file.
 
     Example:
         >>> list(chunk_names(zarr.create_array({}, shape=(5, 2), chunks=(2, 2), dtype="i4")))
@@ -30,7 +30,7 @@ def chunk_names(array: zarr.Array) -> Iterator[str]:
 
 
 def what_is_wrong(store: Store, folder: str, group: zarr.Group, path: str) -> str:
-    """What is wrong with an array whose values are not those of its digest: the files to look at, as far as they tell.
+    """Describe what is wrong with an array whose digest differs, naming the damaged files where they can be found.
 
     Args:
         store: the store.
@@ -61,7 +61,7 @@ def what_is_wrong(store: Store, folder: str, group: zarr.Group, path: str) -> st
 
 
 def stray_files(store: Store, folder: str, members: dict[str, Any], group: zarr.Group) -> list[str]:
-    """Files below a group's folder that are no part of it, sorted. No reader sees them.
+    """Return the sorted files below a group's folder that do not belong to it. No reader sees them.
 
     Args:
         store: the store.
@@ -88,7 +88,7 @@ def _is_chunk(name: str, group: zarr.Group) -> bool:
 
 
 def few(names: list[str], most: int = 3) -> str:
-    """The first of many names.
+    """Return the first names of a list, and how many more there are.
 
     Example:
         >>> few(["c/0", "c/1"]), few([f"c/{k}" for k in range(9)])

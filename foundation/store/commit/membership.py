@@ -1,7 +1,7 @@
-"""Which version of a dandiset holds which asset, and which recordings count no more because theirs was withdrawn.
+"""Which version of a dandiset holds which assets, and which recordings are retired because their asset was withdrawn.
 
-Commits are never changed, and say only which version a recording was first read from. What a version was last seen to
-hold lies beside them, in ``versions/``; recordings that were retired are named in ``retired/``.
+Commits never change and name only the version that a recording was first read from. The last known assets of each
+version are in ``versions/``, the retired recordings in ``retired/``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class VersionAssets:
     """The assets of a version of a dandiset, as its archive lists them.
 
     Args:
-        archive, dandiset, version: which version.
+        archive, dandiset, version: identify the version.
         assets: asset id -> path, of every asset below ``prefix``.
         prefix: what the paths of all listed assets begin with, upper and lower case alike; ``''`` for a whole version.
     """
@@ -39,11 +39,11 @@ class VersionAssets:
     prefix: str = ""
 
     def covers(self, path: str) -> bool:
-        """Return True if an asset at this path would be listed."""
+        """Return True if the listing covers this path."""
         return path.lower().startswith(self.prefix.lower())
 
     def lacks(self, source: Source) -> bool:
-        """Return True if a recording is of an asset of this dandiset that the version does not list."""
+        """Return True if a recording's asset belongs to this dandiset but not to this version."""
         same = (source.archive, source.dandiset) == (self.archive, self.dandiset)
         return same and self.covers(source.path) and source.asset not in self.assets
 
@@ -52,10 +52,10 @@ class VersionAssets:
 
 
 def note_version(store: Store, listed: VersionAssets) -> None:
-    """Write down what a version holds; what was known of paths that were not listed stays.
+    """Record the assets of a version; entries for paths outside the listing are kept.
 
     Raises:
-        StoreError: if other runs write the same file all the time.
+        StoreError: if other runs keep changing the same file.
     """
     name = f"{VERSIONS}/{_key(listed.archive, listed.dandiset, listed.version)}.json"
     about = {"archive": listed.archive, "dandiset": listed.dandiset, "version": listed.version}
@@ -66,7 +66,7 @@ def note_version(store: Store, listed: VersionAssets) -> None:
         content = {**about, "assets": {**kept, **listed.assets}}
         if store.swap(name, to_json(content), version):
             return
-    raise StoreError(f"other runs write {store.name}/{name} all the time: run this command again")
+    raise StoreError(f"other runs keep changing {store.name}/{name}: run this command again")
 
 
 def versions_column(store: Store, rows: CatalogRows) -> pa.Array:
@@ -98,19 +98,19 @@ def _versions(
 
 
 def retire(store: Store, identity: str, reason: str) -> None:
-    """Say that a recording counts no more. It stays in the store, for whoever named it by id."""
+    """Retire a recording. It stays in the store and can be read by its id."""
     store.write_json(f"{RETIRED}/{identity}.json", {"id": identity, "reason": reason})
 
 
 def recall(store: Store, identity: str) -> None:
-    """Let a recording count again."""
+    """Bring back a retired recording."""
     name = f"{RETIRED}/{identity}.json"
     if store.read_bytes(name) is not None:
         store.remove(name)
 
 
 def retired(store: Store) -> set[str]:
-    """Return the ids of the recordings that were retired."""
+    """Return the ids of the retired recordings."""
     return {name.removesuffix(".json") for name in store.names(RETIRED) if name.endswith(".json")}
 
 

@@ -21,20 +21,20 @@ log = logging.getLogger(__name__)
 def write_recording(
     store: Store, recording: Recording, recipe_digest: str = "", current: bool = True, place: str = ""
 ) -> str:
-    """Write a recording and make it visible. The same recording again writes nothing new.
+    """Write a recording and make it visible. Writing the same recording again changes nothing.
 
     Args:
-        store: where to.
-        recording: what.
+        store: the store.
+        recording: the recording.
         recipe_digest: digest of the recipe that read it.
-        current: make it the recording of its asset that counts.
-        place: where its file lies; see `make_current`.
+        current: make it the current recording of its asset.
+        place: where its file is; see `make_current`.
 
     Returns:
         The recording's id.
 
     Raises:
-        StoreError: if the store cannot be written; the recording is then not visible.
+        StoreError: if the store cannot be written; then the recording stays invisible.
     """
     identity = recording_id(recording.source, recipe_digest)
     encoded = encode(recording)
@@ -57,21 +57,21 @@ def _commit(store: Store, record: dict[str, Any]) -> None:
         return
     found = store.read_json(name)
     if found is not None and found["digest"] != record["digest"]:
-        # Nothing committed is overwritten: whoever has read it must find it again.
-        log.warning("%s is kept as it was committed, though it would be read otherwise today", record["path"])
+        # Commits are never overwritten, so that readers find the same content again.
+        log.warning("%s: keeping the committed recording, although reading the file now gives another", record["path"])
 
 
 def make_current(store: Store, record: dict[str, Any], place: str = "") -> None:
-    """Say that this recording is the one that counts of those that were made from one asset.
+    """Make a recording the current one of its asset.
 
-    `Catalog` lists only recordings that count; the others stay as they are, for whoever named them by id. A file
-    outside an archive that was edited is another asset, as its content is: it supersedes what the same place held
-    before of the same session. One that was retired counts again.
+    `Catalog` lists only current recordings; the others can still be read by their ids. An edited file outside an
+    archive is another asset, since its content differs: its recording supersedes the earlier one of the same place and
+    session. A retired recording becomes current again.
 
     Args:
         store: the store.
         record: its commit record.
-        place: the file's absolute path or URL; empty for assets of an archive, which their archive names.
+        place: the file's absolute path or URL; empty for assets of an archive.
     """
     identity = record["id"]
     recall(store, identity)
@@ -81,7 +81,7 @@ def make_current(store: Store, record: dict[str, Any], place: str = "") -> None:
     name = f"current/{place_key(place, record['subject'], record['session'])}.json"
     before = (store.read_json(name) or {}).get("id", identity)
     if before != identity:
-        # In this order: a process that is killed in between does so again next time.
+        # In this order, so that the next run completes the work of a killed process.
         store.remove(f"superseded/{identity}.json")
         _point(store, f"superseded/{before}.json", identity)
     _point(store, name, identity)
@@ -93,7 +93,7 @@ def _point(store: Store, name: str, identity: str) -> None:
 
 
 def summarise(recording: Recording) -> dict[str, Any]:
-    """What the catalog says of a recording: a flat row of text and numbers."""
+    """Return the catalog's row of a recording, flat text and numbers."""
     sampled = recording.activity is not None
     return {
         "subject": recording.subject.key,

@@ -1,4 +1,4 @@
-"""``catalog.parquet``: a snapshot of all commit records, kept up to date by runs that know nothing of each other."""
+"""``catalog.parquet``: a snapshot of all commit records, updated by concurrent runs without a lock between them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 SNAPSHOT = "catalog.parquet"
 FLAT = ("id", "subject", "species", "session", "path", "n_units", "n_spikes", "duration", "kind", "lab")
 ATTEMPTS = 50
-COLUMNS = 1  # raised whenever columns are kept otherwise than before
+COLUMNS = 1  # version of the cached columns; increase it when their form changes
 LARGE = 4 << 20  # bytes of a snapshot whose columns are kept in a file
 BATCH = 1 << 14
 THREADS = min(8, os.cpu_count() or 1)
@@ -42,10 +42,10 @@ Record = dict[str, Any]
 
 
 def open_snapshot(store: Store) -> tuple[CatalogRows, CatalogRows] | None:
-    """Return rows that count and rows that were superseded, as the snapshot has them; None without a snapshot.
+    """Return the snapshot's current and superseded rows; None without a snapshot.
 
-    Columns of a large snapshot are kept in a file of this machine's cache, named by the snapshot's digest, and mapped
-    into memory: it is made once, and processes share its pages.
+    The columns of a large snapshot are cached in a file named by the snapshot's digest and mapped into memory: the file
+    is made once per machine, and processes share its pages.
 
     Raises:
         StoreError: if the snapshot is damaged.
@@ -78,7 +78,7 @@ def cache_folder() -> Path:
 
 
 def _drop_old(folder: Path) -> None:
-    """Remove columns that no process has opened for a month; whoever maps them keeps them."""
+    """Remove columns that no process has opened for a month; processes that map them keep them."""
     for file in folder.glob("*.arrow"):
         with suppress(OSError):
             if time.time() - file.stat().st_mtime > UNUSED:
@@ -86,7 +86,7 @@ def _drop_old(folder: Path) -> None:
 
 
 def _content(store: Store) -> pa.Buffer | None:
-    """Return the snapshot's bytes, mapped where the store is a folder; None without a snapshot."""
+    """Return the snapshot's bytes, memory-mapped if the store is a folder; None without a snapshot."""
     if store.is_local:
         try:
             return pa.memory_map(store.path(SNAPSHOT)).read_buffer()
@@ -99,7 +99,7 @@ def _content(store: Store) -> pa.Buffer | None:
 
 
 def _batches(store: Store, content: pa.Buffer) -> Iterator[tuple[pa.StringArray, np.ndarray]]:
-    """Yield the records as JSON texts, and which of them count, some at a time.
+    """Yield batches of records as JSON texts, with a mask of the current ones.
 
     Raises:
         StoreError: if the snapshot is damaged.
@@ -117,7 +117,7 @@ def _batches(store: Store, content: pa.Buffer) -> Iterator[tuple[pa.StringArray,
 
 
 def _columns(store: Store, content: pa.Buffer) -> pa.Table:
-    """Return the snapshot's columns: first the rows that count, then the others, each in the catalog's order."""
+    """Return the snapshot's columns: first the current rows, then the others, each in the catalog's order."""
 
     def part(texts: pa.StringArray, counts: np.ndarray) -> pa.Table:
         return to_columns(texts).append_column("current", pa.array(counts))
@@ -143,7 +143,7 @@ def _parted(rows: CatalogRows) -> tuple[CatalogRows, CatalogRows]:
 
 
 def read_records(store: Store) -> tuple[list[Record], list[Record]] | None:
-    """Return records that count and records that were superseded, word for word; None without a snapshot.
+    """Return the snapshot's current and superseded records, unchanged; None without a snapshot.
 
     Raises:
         StoreError: if the snapshot is damaged.
@@ -160,7 +160,7 @@ def read_records(store: Store) -> tuple[list[Record], list[Record]] | None:
 
 
 def gather(store: Store, known: dict[str, Record] | None = None) -> tuple[list[Record], list[Record]]:
-    """Records that count and those that do not (superseded or retired); those already known are not read again."""
+    """Return current records and others (superseded or retired); known records are not read again."""
     known = known or {}
     identities = store.commit_ids()
     new = [identity for identity in identities if identity not in known]
@@ -170,15 +170,14 @@ def gather(store: Store, known: dict[str, Record] | None = None) -> tuple[list[R
 
 
 def order(record: Record) -> tuple[str, str, str]:
-    """The catalog's order: subject, session, id."""
+    """Return the sort key of the catalog: subject, session, id."""
     return record["subject"], record["session"], record["id"]
 
 
 def _split(store: Store, records: list[Record]) -> tuple[list[Record], list[Record]]:
-    """Those that count and those that do not. Only an asset of several recordings needs its pointer read.
+    """Split records into current ones and others; pointers are read only for assets with several recordings.
 
-    A recording that was read from a place where there is a newer one (``superseded/``) does not count as long as the
-    newer one is there.
+    A recording with a newer one at the same place (``superseded/``) is not current while the newer one exists.
     """
     withdrawn = retired(store)
     origins = [origin(Source(**record["source"])) for record in records]
@@ -201,9 +200,9 @@ def _split(store: Store, records: list[Record]) -> tuple[list[Record], list[Reco
 
 
 def refresh(store: Store, full: bool = False) -> tuple[list[Record], list[Record]]:
-    """Bring the snapshot up to date with the commits: only commits that it does not have are read.
+    """Bring the snapshot up to date with the commits; only commits that it lacks are read.
 
-    A snapshot that another run has swapped meanwhile is not overwritten: it is read, and brought up to date again.
+    If another run swapped the snapshot meanwhile, read the new one and update that.
 
     Args:
         store: the store.
@@ -219,11 +218,11 @@ def refresh(store: Store, full: bool = False) -> tuple[list[Record], list[Record
         if version == hashlib.sha256(content).hexdigest() or store.swap(SNAPSHOT, content, version):
             return current, superseded
         time.sleep(min(1.0, 0.02 * 2**attempt))
-    raise StoreError(f"other runs swap {store.name}/{SNAPSHOT} all the time: run `foundation catalog --refresh` later")
+    raise StoreError(f"other runs keep changing {store.name}/{SNAPSHOT}: run `foundation catalog --refresh` later")
 
 
 def known_records(store: Store) -> dict[str, Record]:
-    """The snapshot's records by id; none where it is missing or damaged."""
+    """Return the snapshot's records by id; empty if the snapshot is missing or damaged."""
     try:
         parts = read_records(store) or ([], [])
     except StoreError as error:
@@ -233,7 +232,7 @@ def known_records(store: Store) -> dict[str, Record]:
 
 
 def to_parquet(current: list[Record], superseded: list[Record]) -> bytes:
-    """The snapshot's bytes: flat columns for other tools, and each record whole. Equal records give equal bytes."""
+    """Return the snapshot's bytes: flat columns for other tools, and full records. Equal records give equal bytes."""
     counts = {record["id"] for record in current}
     records = sorted([*current, *superseded], key=order)
     columns: dict[str, Any] = {name: [record[name] for record in records] for name in FLAT}

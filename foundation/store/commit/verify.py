@@ -1,4 +1,4 @@
-"""Checking a store against its digests: what is damaged, what is missing, what is left over."""
+"""Verification of a store against its digests: damaged, missing and stray files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FOLDERS = ("recordings", "commits", "current", "superseded", "retired", "version
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong: where (a recording's path, or a file of the store) and what."""
+    """A problem: its place (a recording's path, or a file of the store) and a description."""
 
     where: str
     what: str
@@ -42,9 +42,9 @@ class Verification:
     """What `verify_store` found.
 
     Args:
-        recordings, arrays, bytes: how many were checked; bytes as decoded.
-        findings: what a reader would miss, or read wrongly.
-        left: what killed processes left behind, and whatever else is no part of a store; no reader sees it.
+        recordings, arrays, bytes: numbers checked; bytes are decoded bytes.
+        findings: data that a reader would miss or read wrongly.
+        left: files left behind by killed processes, and other files that do not belong to a store; readers ignore them.
     """
 
     recordings: int
@@ -66,11 +66,11 @@ class Verification:
 
 
 def verify_store(store: Store, threads: int = THREADS) -> Verification:
-    """Read everything and compare it with its digests: arrays, attributes, commits, the catalog.
+    """Read the arrays, attributes, commits and catalog of a store, and compare them with their digests.
 
     Args:
         store: the store.
-        threads: recordings that are read at the same time.
+        threads: recordings read at the same time.
 
     Example:
         >>> import tempfile
@@ -97,7 +97,7 @@ def verify_store(store: Store, threads: int = THREADS) -> Verification:
 
 @dataclass(frozen=True)
 class _Group:
-    """A Zarr group as it was read: attributes, digests of its arrays, decoded bytes, what is damaged, what is stray."""
+    """A Zarr group as read: attributes, digests of its arrays, decoded bytes, damaged and stray files."""
 
     attributes: dict[str, Any]
     digests: dict[str, str]
@@ -115,13 +115,13 @@ def _read_group(store: Store, folder: str) -> _Group:
             return _Group({}, {}, 0, ["its group is missing"])
         attributes, members = about["attributes"], about["consolidated_metadata"]["metadata"]
         group = store.open_folder(folder)
-    except Exception as error:  # any way in which damaged metadata fails to be read is the finding itself
+    except Exception as error:  # damaged metadata can raise anything; report it as a finding
         return _Group({}, {}, 0, [f"{GROUP_FILE} cannot be read ({type(error).__name__})"])
     damaged, digests, size, held = [], {}, 0, Held()
     for path, copy in sorted(members.items()):
         if not _says(store, f"{folder}/{path}/{GROUP_FILE}", copy):
             damaged.append(f"{path}/{GROUP_FILE}")
-            continue  # nobody knows then how large the array is that would be read
+            continue  # the array's size is unknown, so do not read it
         if copy["node_type"] != "array":
             continue
         try:
@@ -136,7 +136,7 @@ def _read_group(store: Store, folder: str) -> _Group:
 
 
 def _says(store: Store, name: str, copy: dict[str, Any]) -> bool:
-    """Whether a member's own metadata file says what the group's copy of it says."""
+    """Return True if a member's own metadata file equals the group's copy of it."""
     try:
         own = store.read_json(name)
     except (StoreError, UnicodeDecodeError):
@@ -155,7 +155,7 @@ def _read_commits(store: Store) -> tuple[list[Finding], list[dict[str, Any]]]:
                 continue
             expected = recording_id(Source(**record["source"]), record["recipe"])
             if not identity == record["id"] == expected:
-                raise StoreError("its id is not that of its source and recipe")
+                raise StoreError("its id does not match its source and recipe")
             records.append(record)
         except StoreError as error:
             findings.append(Finding(name, str(error)))
@@ -165,7 +165,7 @@ def _read_commits(store: Store) -> tuple[list[Finding], list[dict[str, Any]]]:
 
 
 def _stray_names(store: Store) -> list[str]:
-    """Files and folders beside those that a store has."""
+    """Return the files and folders that do not belong to a store."""
     stray = [name for name in store.names(".") if name not in (*FILES, *FOLDERS) and not is_part(name)]
     for folder in ("commits", "current", "superseded", "retired", "versions"):
         names = [name for name in store.names(folder) if not name.endswith(".json") and not is_part(name)]

@@ -1,8 +1,8 @@
 """Chunks of a stored array, read and decoded in the thread that asks.
 
-zarr reads through an event loop in a thread of its own and hands each step to a pool: about a millisecond a chunk, most
-of it waiting, where a chunk decodes in a tenth of that. The loader reads single chunks at random, so this reads what
-the store writes (blosc, in shards or not, whole rows in a chunk) without those; anything else is for zarr to read.
+zarr reads through an event loop in a thread of its own and hands each step to a pool: about a millisecond per chunk,
+ten times what decoding takes. The loader reads single chunks at random, so this module reads the store's own layout
+(blosc, with or without shards, whole rows per chunk) directly; zarr reads any other layout.
 """
 
 from __future__ import annotations
@@ -47,20 +47,20 @@ class Chunks:
         self._indices: dict[int, np.ndarray] = {}
 
     def __getitem__(self, k: int) -> np.ndarray:
-        """The rows ``k * rows`` to ``(k + 1) * rows - 1``, as far as there are any; not to be written to."""
+        """Return the rows ``k * rows`` to ``(k + 1) * rows - 1`` that exist, read-only."""
         try:
             first = k * self.rows
             if not self._direct:
                 return np.asarray(self._array[first : first + self.rows])
             try:
                 content = self._content(k)
-            except FileNotFoundError:  # as zarr has it: what holds nothing but the fill value is not stored
+            except FileNotFoundError:  # as in zarr, a chunk that holds only the fill value has no file
                 content = None
             shape = (self.rows, *self._array.shape[1:])
             if content is None:
                 return np.full(shape, self._array.fill_value, dtype=self._dtype)[: self._array.shape[0] - first]
             if is_cut(content):
-                raise ValueError(f"it is cut short: {len(content)} bytes are there")
+                raise ValueError(f"it is cut short, after {len(content)} bytes")
             rows = np.frombuffer(blosc.decompress(content), dtype=self._dtype).reshape(shape)
             return rows[: self._array.shape[0] - first]
         except Exception as error:  # damaged bytes fail in many ways
@@ -70,12 +70,12 @@ class Chunks:
             ) from error
 
     def whole(self) -> np.ndarray:
-        """All rows."""
+        """Return all rows."""
         parts = [self[k] for k in range(self.count)]
         return np.concatenate(parts) if parts else np.empty(self._array.shape, dtype=self._dtype)
 
     def _content(self, k: int) -> bytes | None:
-        """The encoded bytes of a chunk; None if it was never written."""
+        """Return the encoded bytes of a chunk; None if the chunk was never written."""
         shard, place = divmod(k, self._per_shard)
         key = "/".join(["c", str(shard), *["0"] * (self._array.ndim - 1)])
         path = self._store.path(self._folder, key)
@@ -93,17 +93,17 @@ class Chunks:
             return None
         content: bytes = self._store.fs.cat_file(path, start=offset, end=offset + length)
         if len(content) != length:
-            raise ValueError(f"{len(content)} of its {length} bytes are there")
+            raise ValueError(f"it has {len(content)} of its {length} bytes")
         return content
 
 
 def is_cut(content: bytes) -> bool:
-    """Whether bytes that blosc has encoded end too early: it does not look, and reads on in whatever memory follows."""
+    """Return True if blosc's bytes end too early; blosc itself does not check, and would read past them."""
     return len(content) < BLOSC_HEADER or len(content) < int.from_bytes(content[12:BLOSC_HEADER], "little")
 
 
 def _is_ours(described: dict[str, Any], array: zarr.Array) -> bool:
-    """Whether an array is laid out as this store writes arrays."""
+    """Return True if an array has the layout that this store writes."""
 
     def names(codecs: Any) -> list[str]:
         return [codec["name"] for codec in codecs]

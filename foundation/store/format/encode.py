@@ -57,7 +57,7 @@ class EncodedArray:
 
 @dataclass
 class Encoded:
-    """All of a recording: path inside the group -> array, and the group's attributes."""
+    """A whole recording: path inside the group -> array, and the group's attributes."""
 
     arrays: dict[str, EncodedArray]
     attributes: dict[str, Any]
@@ -110,7 +110,7 @@ def encode(recording: Recording) -> Encoded:
 
 
 def decode(encoded: Encoded) -> Recording:
-    """The recording that `encode` flattened: times come back bit for bit."""
+    """Return the recording that `encode` flattened; times come back bit for bit."""
     arrays, attributes = encoded.arrays, encoded.attributes
     activity, kind = None, "counts"
     if "activity/data" in arrays:
@@ -155,7 +155,7 @@ def _encode_spikes(spikes: Spikes) -> dict[str, EncodedArray]:
 
 
 def decode_blocks(arrays: dict[str, EncodedArray]) -> SpikeBlocks:
-    """The blocks of spikes of an encoded recording."""
+    """Return the blocks of spikes of an encoded recording."""
     if "spikes/ticks" in arrays:
         stored = arrays["spikes/ticks"]
         times = from_ticks(stored.data, stored.attributes["rate"])
@@ -165,7 +165,7 @@ def decode_blocks(arrays: dict[str, EncodedArray]) -> SpikeBlocks:
 
 
 def encode_column(values: np.ndarray) -> EncodedArray:
-    """A column as the store holds it: text as codes, the texts in its attributes."""
+    """Return a column as the store holds it: text as codes, with the texts in its attributes."""
     values = np.asarray(values)
     if values.dtype.kind in "USOT":
         texts = values.astype(str)
@@ -177,7 +177,7 @@ def encode_column(values: np.ndarray) -> EncodedArray:
 
 
 def decode_column(array: EncodedArray) -> np.ndarray:
-    """A column as it was before `encode`: text again where it was text."""
+    """Return a column as it was before `encode`, text included."""
     if "texts" not in array.attributes:
         return array.data
     return np.array([*array.attributes["texts"], ""], dtype=str)[array.data]
@@ -197,7 +197,7 @@ def _decode_regular(array: EncodedArray) -> RegularTimeSeries:
 
 
 def decode_series(path: str, arrays: dict[str, EncodedArray]) -> TimeSeries:
-    """The series under ``path`` of an encoded recording."""
+    """Return the series under ``path`` of an encoded recording."""
     data = arrays[f"{path}/data"]
     if f"{path}/timestamps" not in arrays:
         return _decode_regular(data)
@@ -210,7 +210,7 @@ def _encode_interval(path: str, interval: Interval) -> dict[str, EncodedArray]:
 
 
 def decode_interval(path: str, arrays: dict[str, EncodedArray]) -> Interval:
-    """The intervals under ``path`` of an encoded recording."""
+    """Return the intervals under ``path`` of an encoded recording."""
     prefix = f"{path}/columns/"
     columns = {p.removeprefix(prefix): decode_column(a) for p, a in arrays.items() if p.startswith(prefix)}
     return Interval(arrays[f"{path}/start"].data, arrays[f"{path}/end"].data, columns)

@@ -1,4 +1,4 @@
-"""Numbers that are infinite, or that float32 cannot hold: they count as missing samples, as NaN does."""
+"""Infinite numbers and numbers too large for float32, which count as missing samples like NaN."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def is_finite(values: np.ndarray) -> np.ndarray:
 
 
 def missing_as_nan(values: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return the values with NaN in place of those that are infinite or too large for float32, and their number.
+    """Replace values that are infinite or too large for float32 by NaN; return the array and how many were replaced.
 
-    NaN stay and are not counted. Without such values the array itself is returned, not a copy.
+    Existing NaN are not counted. If nothing is replaced, the array itself is returned, not a copy.
 
     Example:
         >>> values, count = missing_as_nan(np.array([1.0, np.inf, np.nan, -1e300]))
@@ -33,7 +33,7 @@ def missing_as_nan(values: np.ndarray) -> tuple[np.ndarray, int]:
     """
     if values.dtype.kind != "f" or not values.size:
         return values, 0
-    # Reductions that pass over NaN, so that the usual array costs two reads and no copy.
+    # Reductions that ignore NaN: the usual array costs two reads and no copy.
     high, low = np.fmax.reduce(values, axis=None), np.fmin.reduce(values, axis=None)
     if is_finite(high) | np.isnan(high) and is_finite(low) | np.isnan(low):
         return values, 0

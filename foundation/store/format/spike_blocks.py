@@ -1,4 +1,4 @@
-"""Spikes laid out in blocks of time, so that windows of all units and trains of one unit are both cheap to read.
+"""Spikes in blocks of time, which makes both windows of all units and trains of one unit cheap to read.
 
 Every block but the last has the same number of spikes, a power of two, so that a chunk of the stored array holds whole
 blocks and a block is read without its neighbours. Inside a block spikes are sorted by (unit, time), and each block
@@ -40,7 +40,7 @@ class SpikeBlocks:
         return self.offsets.shape[1] - 1
 
     def to_spikes(self) -> Spikes:
-        """The same spikes unit after unit, as a `Recording` holds them."""
+        """Return the same spikes unit after unit, as a `Recording` holds them."""
         counts_KN = np.diff(self.offsets, axis=1)
         unit = np.concatenate([np.repeat(np.arange(self.n_units), row) for row in counts_KN] or [np.empty(0, int)])
         # A stable sort keeps blocks, and so time, in order inside each unit.
@@ -93,7 +93,7 @@ def layout(times: np.ndarray, offsets_N: np.ndarray, spikes_per_block: int) -> t
     let_go(times)
     n_slices = n_blocks * SLICES_PER_BLOCK
     scale = n_slices / (float(largest) - float(smallest)) if largest > smallest else 0.0
-    if not scale < 1e300:  # spikes less than an atom of time apart: one slice holds them all
+    if not scale < 1e300:  # all spikes at nearly the same time: one slice holds them all
         scale = 0.0
     apart_4S = np.zeros((4, n_slices), dtype=np.int64)
     for piece in pieces(times):
@@ -128,14 +128,14 @@ def layout(times: np.ndarray, offsets_N: np.ndarray, spikes_per_block: int) -> t
 
 
 def gather(values: np.ndarray, offsets_N: np.ndarray, offsets_KN: np.ndarray) -> np.ndarray:
-    """Values in the order of the blocks, from values unit after unit.
+    """Reorder values from unit after unit to the order of the blocks.
 
     Args:
         values: ``(S,)`` one a spike, unit after unit.
         offsets_N, offsets_KN: as in `layout`.
 
     Returns:
-        ``(S,)``, beside memory if it is large (`foundation.store.format.spill`).
+        ``(S,)`` values; a large array spills to disk (`foundation.store.format.spill`).
 
     Example:
         >>> edges, offsets_KN = layout(np.array([1.0, 15.0, 2.0]), np.array([0, 2, 3]), 2)

@@ -1,6 +1,6 @@
-"""Spike times before they are stored: checked to be in order and finite, and turned into integers.
+"""Checks of spike times (sorted, finite) and their conversion to integer ticks before they are stored.
 
-Integers are stored where they give the source's float64 back, bit for bit.
+Ticks are stored only if they give the source's float64 times back bit for bit.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from foundation.store.format.spill import empty, let_go, pieces
 
 
 def first_wrong(times: np.ndarray, offsets: np.ndarray) -> int | None:
-    """The first spike that is not finite, or earlier than the one before it of the same unit; None if there is none.
+    """Return the first spike that is not finite or earlier than its unit's previous spike; None if all are in order.
 
     Args:
         times: ``(S,)`` float64 seconds, unit after unit.
@@ -33,7 +33,7 @@ def first_wrong(times: np.ndarray, offsets: np.ndarray) -> int | None:
 
 @compiled()
 def _first_wrong(times: np.ndarray, offsets: np.ndarray, low: int, high: int) -> int:
-    """The same for the spikes ``low`` to ``high - 1``; -1 if there is none."""
+    """Return the same for the spikes ``low`` to ``high - 1``; -1 if all are in order."""
     n = np.searchsorted(offsets, low, side="right") - 1
     start = low
     while start < high:
@@ -42,9 +42,9 @@ def _first_wrong(times: np.ndarray, offsets: np.ndarray, low: int, high: int) ->
         end = min(offsets[n + 1], high)
         first = max(start, offsets[n] + 1)
         wrong = 0
-        for i in range(first, end):  # without a branch, so that it is compiled to vectors; NaN is never in order
+        for i in range(first, end):  # branch-free, so that it compiles to vector code; NaN is never in order
             wrong += not (times[i] >= times[i - 1])
-        # What is in order between two finite numbers is finite.
+        # Sorted values between two finite numbers are finite.
         if wrong or not (np.isfinite(times[start]) and np.isfinite(times[end - 1])):
             for i in range(start, end):
                 if not np.isfinite(times[i]) or (i >= first and times[i] < times[i - 1]):
@@ -53,17 +53,17 @@ def _first_wrong(times: np.ndarray, offsets: np.ndarray, low: int, high: int) ->
     return -1
 
 
-# Sampling rates in use, then decimal resolutions; the first that reproduces every time is taken.
+# Common sampling rates, then decimal resolutions; the first that reproduces every time is used.
 SAMPLING_RATES = (30000.0, 20000.0, 25000.0, 24414.0625, 24000.0, 32000.0, 32552.0, 40000.0, 48828.125, 15000.0)
 RATES = (*SAMPLING_RATES, 1e4, 1e3, 1e5, 1e6, 1e7, 1e8, 1e9)
 LATEST = 1e9
-# A rate is tried on so many spikes before it is tried on all.
+# Number of spikes on which a rate is tried before it is tried on all.
 FIRST = 4096
 
 
 @compiled()
 def first_not_before(times: np.ndarray, low: int, high: int, value: float) -> int:
-    """Return the number of the first spike from ``low`` to ``high - 1`` that is not before a time; ``high`` if none is.
+    """Return the first spike from ``low`` to ``high - 1`` at or after a time; ``high`` if all are earlier.
 
     Example:
         >>> first_not_before(np.array([1.0, 2.0, 2.0, 5.0]), 0, 4, 2.0)
@@ -79,15 +79,15 @@ def first_not_before(times: np.ndarray, low: int, high: int, value: float) -> in
 
 
 def to_ticks(times: np.ndarray, largest: float | None = None) -> tuple[np.ndarray, float] | None:
-    """Integer ticks and their rate, when ``ticks / rate`` equals ``times`` bit for bit.
+    """Return integer ticks and their rate if ``ticks / rate`` equals ``times`` bit for bit.
 
     Args:
         times: ``(S,)`` float64 seconds.
-        largest: the greatest distance of a time from 0, where it is known.
+        largest: the largest absolute time, if known.
 
     Returns:
         ``(ticks, rate)``, or None when no known rate reproduces the times. Ticks are int32 where all of them fit,
-        otherwise int64, and lie beside memory if they are large (`foundation.store.format.spill`).
+        otherwise int64; large arrays spill to disk (`foundation.store.format.spill`).
 
     Example:
         >>> ticks, rate = to_ticks(np.array([0.04435, 0.0511]))
@@ -124,9 +124,9 @@ def _fill_slowly(times: np.ndarray, rate: float, ticks: np.ndarray) -> bool:
 
 @compiled()
 def _fill(times: np.ndarray, rate: float, ticks: np.ndarray) -> bool:
-    """Write ticks; whether they give every time back."""
+    """Write ticks and return True if they give every time back."""
     wrong = 0
-    for i in range(len(times)):  # without a branch, so that it is compiled to vectors
+    for i in range(len(times)):  # branch-free, so that it compiles to vector code
         tick = np.rint(times[i] * rate)
         wrong += tick / rate != times[i]
         ticks[i] = tick
@@ -134,5 +134,5 @@ def _fill(times: np.ndarray, rate: float, ticks: np.ndarray) -> bool:
 
 
 def from_ticks(ticks: np.ndarray, rate: float) -> np.ndarray:
-    """``(S,)`` float64 seconds of integer ticks."""
+    """Return ``(S,)`` float64 seconds of integer ticks."""
     return ticks.astype(np.float64) / rate

@@ -1,9 +1,8 @@
-"""Arrays larger than memory should hold: in files without a name, taken up and let go piece by piece.
+"""Large arrays that spill to unnamed temporary files and are read and released piece by piece.
 
-A recording is worked on as ordinary arrays, however large its file is. Those of `LARGE` bytes and more share `MEMORY`
-bytes of memory; what does not fit there lies in a temporary file (``$TMPDIR``) without a name, so that it is gone with
-the last array on it, also when the process is killed. What has been worked on there is let go: its pages stay in the
-file and no longer count as memory of the process.
+Code works on ordinary arrays, however large the recording's file is. Arrays of `LARGE` bytes and more share `MEMORY`
+bytes of memory; further arrays lie in a temporary file (``$TMPDIR``) without a name, which disappears with the last
+array on it, even if the process is killed. Released pages stay in the file and no longer count as the process's memory.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ PIECE_BYTES = 1 << 23
 
 
 class _Block:
-    """Memory of one large array, which goes back to be used again when nothing lies in it any more.
+    """Memory of one large array, reused once the array is gone.
 
-    A system that clears gigabytes of fresh pages for every file takes longer for it than reading the file does.
+    Clearing gigabytes of fresh pages for every file would take longer than reading the file.
     """
 
     in_use = 0
@@ -45,7 +44,7 @@ class _Block:
 
     @classmethod
     def take(cls, size: int) -> _Block | None:
-        """A block of ``size`` bytes or up to twice as many; None if there is no room."""
+        """Return a block of ``size`` bytes or up to twice as many; None if there is no room."""
         cls.spare.sort(key=len)
         for k, memory in enumerate(cls.spare):
             if size <= len(memory) <= 2 * size:
@@ -61,7 +60,7 @@ class _Block:
 
 
 def empty(shape: int | tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:
-    """An array of undefined content: in memory if it is small or there is room for it, otherwise in a temporary file.
+    """Return an uninitialised array: in memory if it is small or fits, otherwise in a temporary file.
 
     Raises:
         StoreError: if there is no room for the file.
@@ -82,7 +81,7 @@ def empty(shape: int | tuple[int, ...], dtype: np.dtype | type | str) -> np.ndar
         return np.asarray(block)[:size].view(dtype).reshape(shape)
     try:
         with tempfile.TemporaryFile() as file:
-            # Room is taken now: a write to a full disk through a mapping would end the process.
+            # Reserve the space now: writing to a full disk through a mapping would kill the process.
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
             else:
@@ -90,16 +89,16 @@ def empty(shape: int | tuple[int, ...], dtype: np.dtype | type | str) -> np.ndar
             held = mmap.mmap(file.fileno(), size)
     except OSError as error:
         raise StoreError(
-            f"{size / 1e9:.1f} GB of temporary space in {tempfile.gettempdir()} cannot be had: "
-            f"{error.strerror or error}; make room, or name another folder in the variable TMPDIR"
+            f"{size / 1e9:.1f} GB of temporary space cannot be allocated in {tempfile.gettempdir()}: "
+            f"{error.strerror or error}; free space, or set TMPDIR to another folder"
         ) from error
-    if hasattr(mmap, "MADV_RANDOM"):  # else a look at one value brings megabytes into memory
+    if hasattr(mmap, "MADV_RANDOM"):  # otherwise reading one value loads megabytes
         held.madvise(mmap.MADV_RANDOM)
     return np.frombuffer(held, dtype=dtype).reshape(shape)
 
 
 def let_go(array: np.ndarray) -> None:
-    """Say that an array of `empty`, or a view of one, is not needed in memory for now; its content stays."""
+    """Release the memory of an array of `empty`, or a view of one; its content stays."""
     base: object = array
     while isinstance(base, np.ndarray):
         base = base.base
@@ -110,7 +109,7 @@ def let_go(array: np.ndarray) -> None:
 
 
 def pieces(array: np.ndarray) -> Iterator[slice]:
-    """The rows of an array in pieces of some megabytes; each is let go when the next one is asked for.
+    """Yield the rows of an array in pieces of a few megabytes, releasing each piece before the next.
 
     Example:
         >>> array = np.arange(2_500_000.0)
@@ -124,7 +123,7 @@ def pieces(array: np.ndarray) -> Iterator[slice]:
 
 
 def runs(offsets: np.ndarray, most: int = PIECE_BYTES // 8) -> Iterator[tuple[int, int]]:
-    """Units ``first`` to ``last - 1`` after one another, so that each run has ``most`` spikes or is a single unit.
+    """Yield consecutive runs of units, ``first`` to ``last - 1``, of at most ``most`` spikes or a single unit each.
 
     Example:
         >>> list(runs(np.array([0, 3, 4, 9, 9]), most=4))

@@ -1,8 +1,8 @@
-"""Arrays as Zarr v3 objects: codec, chunks and shards, and a group's bytes in an order that never varies.
+"""Arrays as Zarr v3 objects: codec, chunks and shards, and a group's objects in a fixed order.
 
-Codec and sizes were chosen by measurement (docs/benchmarks/store-layout.md). A group carries the metadata of all its
-arrays in its own ``zarr.json`` (what zarr calls consolidated), so that it is opened with one read and no listing. That
-file is written last: a group that has it is whole.
+Codec and sizes were chosen by measurement (docs/benchmarks/store-layout.md). A group's ``zarr.json`` holds the metadata
+of all its arrays (consolidated metadata), so that opening a group takes one read and no listing. That file is written
+last, so a group that has it is complete.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ GROUP_FILE = "zarr.json"
 
 
 def group_objects(arrays: dict[str, EncodedArray], attributes: dict[str, Any]) -> Iterator[dict[str, bytes]]:
-    """The objects of a Zarr group, name -> bytes: those of one array after another, the group's own last.
+    """Yield the objects of a Zarr group, name -> bytes: array after array, the group's own object last.
 
     Equal arrays and attributes give equal bytes in equal order. No more than one shard is held encoded.
 
@@ -48,15 +48,15 @@ def group_objects(arrays: dict[str, EncodedArray], attributes: dict[str, Any]) -
     own = {f"{path}/{GROUP_FILE}" for path in arrays} | {GROUP_FILE}
     yield {name: metadata[name].to_bytes() for name in sorted(metadata) if name not in own}
     with warnings.catch_warnings():
-        # zarr 3 reads and writes consolidated metadata, though the format's specification does not speak of it yet;
-        # a reader that does not know it reads the arrays' own files.
+        # zarr 3 reads and writes consolidated metadata, which the format's specification does not cover yet;
+        # other readers use the arrays' own files.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         zarr.consolidate_metadata(MemoryStore(metadata))
     yield {GROUP_FILE: metadata[GROUP_FILE].to_bytes()}
 
 
 def _write_array(target: MemoryStore, path: str, array: EncodedArray) -> Iterator[None]:
-    """Write an array shard by shard, and stop after each."""
+    """Write an array shard by shard, yielding after each."""
     data = np.asarray(array.data)
     row_bytes = data.dtype.itemsize * int(np.prod(data.shape[1:], dtype=np.int64))
     rows = max(1, min(SPIKES_PER_BLOCK, CHUNK_BYTES // max(1, row_bytes)))  # so that a chunk holds a block of spikes
@@ -91,7 +91,7 @@ def codec(dtype: np.dtype) -> BloscCodec:
 
 
 def read_array(group: zarr.Group, path: str) -> EncodedArray:
-    """One array of a recording's group with its attributes (without its digest)."""
+    """Return one array of a recording's group with its attributes (without its digest)."""
     stored = group[path]
     assert isinstance(stored, zarr.Array)
     attributes = {name: value for name, value in stored.attrs.items() if name != "sha256"}

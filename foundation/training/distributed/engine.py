@@ -93,13 +93,15 @@ def build_module(settings: PretrainSettings, log_rates: Mapping[str, torch.Tenso
     objective = build_objective(settings.objective, dim, model, settings.data.own_windows)
     if settings.engine.activation_checkpointing:
         if not getattr(model, "supports_gradient_checkpointing", False):
-            raise ConfigError(f"engine.activation_checkpointing: {type(model).__name__} cannot do it")
+            raise ConfigError(
+                f"engine.activation_checkpointing: {type(model).__name__} does not support it; set it to false"
+            )
         enable: Any = model.gradient_checkpointing_enable
         enable({"use_reentrant": False})
     if settings.engine.accumulate > 1 and any(isinstance(part, GlobalBatchNorm) for part in model.modules()):
         raise ConfigError(
-            f"engine.accumulate is {settings.engine.accumulate}: 1 for {type(model).__name__}, whose batch norm takes "
-            "its statistics over the whole step"
+            f"engine.accumulate is {settings.engine.accumulate}: expected 1 for {type(model).__name__}, whose batch "
+            "norm takes its statistics over the whole step"
         )
     return PretrainModule(model, objective, settings.precision, settings.engine.accumulate)
 

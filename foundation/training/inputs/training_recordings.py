@@ -46,8 +46,8 @@ def choose_recordings(settings: PretrainSettings, catalog: Catalog) -> tuple[Cat
     training, held_out = split(catalog, settings.validation.held_out)
     if settings.objective.title == "masked" and settings.validation.every:
         raise ConfigError(
-            f"validation.every is {settings.validation.every}: 0 with objective masked, since the units of recordings "
-            "that are held out have no rows in the model, or a sum with another objective"
+            f"validation.every is {settings.validation.every}: expected 0 with objective masked, or a sum with another "
+            "objective, since units of held-out recordings have no rows in the model"
         )
     for name, units in settings.objective.own_units().items():
         _check_population(
@@ -91,7 +91,7 @@ def _with_spikes(catalog: Catalog) -> Catalog:
     left_out = catalog.records.select(~spikes_R).texts("path")
     if len(left_out):
         more = f" and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
-        log.warning("left out, without spike times: %s%s", ", ".join(left_out[:SHOWN]), more)
+        log.warning("left out because they have no spike times: %s%s", ", ".join(left_out[:SHOWN]), more)
     return catalog.select(spikes_R)
 
 
@@ -103,25 +103,26 @@ def _check_population(settings: PretrainSettings, name: str, units: int, records
     """
     if len(records) > 1:
         one = next((r for r in records if r.n_units == units), records[0])
-        said = [f"{r.path} ({r.n_units} units)" for r in records[:SHOWN]]
-        said += [f"{len(records) - SHOWN} more"] * (len(records) > SHOWN)
+        shown = [f"{r.path} ({r.n_units} units)" for r in records[:SHOWN]]
+        shown += [f"{len(records) - SHOWN} more"] * (len(records) > SHOWN)
         raise ConfigError(
-            f"{name} is {units}: that is one population, and each of the {len(records)} recordings is another: "
-            f"{', '.join(said)}. Choose one by holding out the others, such as with "
+            f"{name} is {units}: expected a single recording, and there are {len(records)}: "
+            f"{', '.join(shown)}. Choose one by holding out the others, such as with "
             f"--validation.held_out \"id != '{one.id}'\" for {one.path}, and give its number of units"
         )
     for record in records:
         if record.n_units != units:
             raise ConfigError(
-                f"{name} is {units}: {record.path} has {record.n_units} units, give --{name} {record.n_units}"
+                f"{name} is {units}: expected {record.n_units}, the units of {record.path}; give --{name} "
+                f"{record.n_units}"
             )
     if settings.data.max_units < units:
         raise ConfigError(
-            f"data.max_units is {settings.data.max_units} and {name} {units}: a window must hold all units, so at "
-            f"least {units}"
+            f"data.max_units is {settings.data.max_units} and {name} {units}: expected at least {units}, as a "
+            "window must hold all units"
         )
     if settings.validation.every:
         raise ConfigError(
-            f"validation.every is {settings.validation.every}: 0 with {name}, since recordings that are held out are "
-            "other populations than the one that is trained on"
+            f"validation.every is {settings.validation.every}: expected 0 with {name}, since held-out recordings are "
+            "other populations than the training recording"
         )

@@ -85,7 +85,7 @@ def check_here(settings: PretrainSettings) -> None:
         gpus = torch.cuda.device_count()
         if gpus and settings.processes > gpus:
             raise ConfigError(
-                f"processes is {settings.processes}: this machine has {_gpus(gpus)}, and each process takes one"
+                f"processes is {settings.processes}: this machine has {_gpus(gpus)}, and each process needs one"
             )
         return
     for program, package in (("ssh", "openssh-client"), ("pdsh", "pdsh")):
@@ -124,12 +124,15 @@ def check_hosts(settings: PretrainSettings, config: Path) -> None:
             )
         if report["gpus"] and settings.processes > report["gpus"]:
             raise ConfigError(
-                f"processes is {settings.processes}: host {host} has {_gpus(report['gpus'])}, and each process takes "
+                f"processes is {settings.processes}: host {host} has {_gpus(report['gpus'])}, and each process needs "
                 "one"
             )
     if len(kinds) > 1:
         without = [host for host, report in zip(hosts, reports, strict=True) if not report["gpus"]]
-        raise ConfigError(f"hosts is {settings.hosts!r}: {', '.join(without)} without a GPU, the others with")
+        raise ConfigError(
+            f"hosts is {settings.hosts!r}: {', '.join(without)} have no GPU and the others do; expected all or none "
+            "with GPUs"
+        )
 
 
 def ask(host: str, settings: PretrainSettings, config: Path) -> dict[str, Any]:

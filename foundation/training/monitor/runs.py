@@ -39,7 +39,7 @@ class RunsSettings:
 
     def __post_init__(self) -> None:
         if self.max_runs < 1:
-            raise ConfigError(f"max_runs is {self.max_runs}: at least 1")
+            raise ConfigError(f"max_runs is {self.max_runs}: expected at least 1")
 
 
 def list_runs(settings: RunsSettings) -> list[dict[str, Any]]:

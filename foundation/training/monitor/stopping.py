@@ -87,7 +87,7 @@ class Best:
         """
         if self.value is None and self.metric not in metrics and math.isfinite(metrics.get("loss", math.nan)):
             raise ConfigError(
-                f"saving.best is {self.metric!r}, which is not measured: one of {', '.join(sorted(metrics))}"
+                f"saving.best is {self.metric!r}, which is not measured: expected one of {', '.join(sorted(metrics))}"
             )
 
     def better(self, metrics: dict[str, float]) -> bool:

@@ -40,8 +40,8 @@ def split(catalog: Catalog, held_out: str) -> tuple[Catalog, Catalog]:
     held_R = catalog.matches(held_out)
     if not held_R.any() or held_R.all():
         raise ConfigError(
-            f"validation.held_out is {held_out!r}: it names {held_R.sum()} of {len(catalog)} recordings, and there "
-            "must be some to train on and some to validate on"
+            f"validation.held_out is {held_out!r}: it chooses {held_R.sum()} of {len(catalog)} recordings: expected "
+            "some to validate on and some to train on"
         )
     return catalog.select(~held_R), catalog.select(held_R)
 

@@ -97,7 +97,7 @@ def test_trials_become_a_table_of_their_directions(out, problems, tmp_path):
         ({"input": None}, "input is None: expected an NWB file"),
         ({"stream": True}, "stream is true and input is given"),
         ({"calibrated": "x"}, "calibrated is given and calibrate is not"),
-        ({"calibrate": 0.0}, "calibrate is 0.0: above 0 minutes"),
+        ({"calibrate": 0.0}, "calibrate is 0.0: expected more than 0 minutes"),
     ],
 )
 def test_impossible_settings_are_refused(change, what):
@@ -116,7 +116,7 @@ def test_what_cannot_be_decoded_is_named_and_nothing_is_written(out, another_day
     with pytest.raises(SourceError, match=r"nothing"):
         predict(PredictSettings(f"{out}/velocity", str(tmp_path / "nothing.nwb"), str(target)))
     (tmp_path / "broken.nwb").write_bytes(b"\x89HDF\r\n\x1a\nbroken")
-    with pytest.raises(SourceError, match=r"nothing of it can be read; broken.nwb"):
+    with pytest.raises(SourceError, match=r"none of its files can be read; broken.nwb"):
         predict(PredictSettings(f"{out}/velocity", str(tmp_path / "broken.nwb"), str(target)))
     with pytest.raises(ConfigError, match="output is null and input"):
         predict(PredictSettings(f"{out}/velocity", str(another_day[0] / "day2.nwb")))

@@ -20,10 +20,10 @@ def test_where_lists_a_part(store, capsys):
 
 def test_a_wrong_expression_is_bad_usage_and_shows_the_place(store, capsys):
     assert main(["catalog", str(store), "--where", "species == 'Mus musculus' and n_unit > 3"]) == 2
-    said = capsys.readouterr().err
-    assert "species == 'Mus musculus' and n_unit > 3\n                                ^^^^^^\n" in said
-    assert "did you mean n_units?" in said
-    assert "Traceback" not in said
+    output = capsys.readouterr().err
+    assert "species == 'Mus musculus' and n_unit > 3\n                                ^^^^^^\n" in output
+    assert "did you mean n_units?" in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize(("option", "value"), [("--where", " "), ("--page", ""), ("--limit", "-1")])
@@ -33,11 +33,11 @@ def test_settings_that_cannot_be_are_bad_usage(store, capsys, option, value):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "output"),
     [
         (["{store}", "{store}"], "unrecognized arguments"),
-        (["{store}", "--page", "{store}"], "which is a folder: allowed is the name of an HTML file"),
-        (["{store}", "--limit", "few"], "limit is 'few': allowed is a whole number"),
+        (["{store}", "--page", "{store}"], "which is a folder: expected the name of an HTML file"),
+        (["{store}", "--limit", "few"], "limit is 'few': expected a whole number"),
         (["{store}", "--where", "n_units > 'a'"], "n_units is a number, this is a text"),
         (["{store}", "--verfy"], "unrecognized arguments: --verfy"),
         (["{store}/nothing"], "there is no store at"),
@@ -46,10 +46,10 @@ def test_settings_that_cannot_be_are_bad_usage(store, capsys, option, value):
         (["bogus://x"], "cannot use 'bogus://x' as a store"),
     ],
 )
-def test_wrong_words_give_one_clear_line(store, capsys, words, said):
+def test_wrong_words_give_one_clear_line(store, capsys, words, output):
     assert main(["catalog", *(word.format(store=store) for word in words)]) in (1, 2)
     message = capsys.readouterr().err
-    assert said in message
+    assert output in message
     assert "Error" not in message
     assert len(message.splitlines()) <= 4
 

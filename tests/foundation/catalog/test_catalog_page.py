@@ -146,7 +146,7 @@ def test_every_recording_has_pictures_with_words(catalog):
 
 def test_what_was_dropped_and_found_is_said(catalog):
     text = Page(render(catalog)).text
-    for said in (
+    for message in (
         "12 kept of 82",
         "and 10 more",
         "1: 10 s in all, the longest 10 s",
@@ -158,7 +158,7 @@ def test_what_was_dropped_and_found_is_said(catalog):
         "position: 9 samples in",
         "trials: 1 interval with",
     ):
-        assert said in text, said
+        assert message in text, message
 
 
 def test_equal_stores_give_equal_pages(catalog):

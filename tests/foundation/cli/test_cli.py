@@ -42,12 +42,12 @@ def test_a_shipped_config_is_found_by_name_with_and_without_its_folder_and_endin
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["--modle.dim", "3"], ["modle.dim"]),
-        (["--model.dim", "many"], ["model.dim is 'many': allowed is a whole number\n"]),
-        (["--data.max_units", "x"], ["data.max_units is 'x': allowed is a whole number"]),
-        (["--data.bin_widths", "0.1"], ["data.bin_widths is '0.1': allowed is a list in brackets, such as [a, b]"]),
+        (["--model.dim", "many"], ["model.dim is 'many': expected a whole number\n"]),
+        (["--data.max_units", "x"], ["data.max_units is 'x': expected a whole number"]),
+        (["--data.bin_widths", "0.1"], ["data.bin_widths is '0.1': expected a list in brackets, such as [a, b]"]),
         (["--model.dim", "0"], ["dim is 0", "at least 1"]),
         (["--model.heads", "5"], ["dim is 64 and heads 5"]),
         (["--precision", "fp8"], ["'fp8'", "fp32, bf16"]),
@@ -56,12 +56,12 @@ def test_a_shipped_config_is_found_by_name_with_and_without_its_folder_and_endin
         (["--config", "pretrain/nothing"], ["'pretrain/nothing'", "pretrain/demo"]),
     ],
 )
-def test_bad_usage_is_refused_before_any_work_with_key_value_and_what_is_allowed(tmp_path, capsys, arguments, said):
+def test_bad_usage_is_refused_before_any_work_with_key_value_and_what_is_allowed(tmp_path, capsys, arguments, expected):
     store, output = tmp_path / "store", tmp_path / "output"
     status = main(["pretrain", "--store", str(store), "--output", str(output), *arguments])
     message = capsys.readouterr().err
     assert status == 2
-    for part in said:
+    for part in expected:
         assert part in message, message
     assert "Traceback" not in message
     assert not store.exists()

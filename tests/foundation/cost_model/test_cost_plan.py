@@ -31,7 +31,7 @@ def test_every_shipped_run_is_planned_and_its_bottleneck_named(capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["--nodes", "0"], ["nodes is 0", "at least 1"]),
         (["--gpus", "-8"], ["gpus is -8", "at least 1"]),
@@ -47,33 +47,33 @@ def test_every_shipped_run_is_planned_and_its_bottleneck_named(capsys):
         (["--config", "hardware/nothing"], ["'hardware/nothing'"]),
     ],
 )
-def test_what_makes_no_plan_is_refused_with_what_is_allowed(capsys, arguments, said):
+def test_what_makes_no_plan_is_refused_with_what_is_allowed(capsys, arguments, expected):
     assert main(["plan", "--config", "pretrain/demo", *arguments]) == 2
     message = capsys.readouterr().err
-    for part in said:
+    for part in expected:
         assert part.replace("swap-vae", "swap_vae") in message, message
     assert "Traceback" not in message
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
-        ("name: x", "its source"),
-        ("[1, 2]", "its source"),
-        ("name: x\nsource: y\ntflops: 3", "'tflops': allowed are name, source"),
-        ("name: x\nsource: y\nmemory: lots", "memory is 'lots': a finite number above 0"),
-        ("name: x\nsource: y\nmemory: 0", "memory is 0: a finite number above 0"),
-        ("name: x\nsource: y\nmemory: .nan", "memory is nan: a finite number"),
-        ("name: x\nsource: y\ncall_seconds: -1", "call_seconds is -1: a finite number from 0"),
-        ("name: x\nsource: y\nshare: 1.5", "share is 1.5: from 0 to 1"),
-        ("name: x\nsource: y\nkind: tpu", "kind is 'tpu': one of gpu, cpu"),
-        ("name: [", "no YAML"),
+        ("name: x", "lacks name or source: expected both"),
+        ("[1, 2]", "lacks name or source: expected both"),
+        ("name: x\nsource: y\ntflops: 3", "'tflops': expected name, source"),
+        ("name: x\nsource: y\nmemory: lots", "memory is 'lots': expected a finite number above 0"),
+        ("name: x\nsource: y\nmemory: 0", "memory is 0: expected a finite number above 0"),
+        ("name: x\nsource: y\nmemory: .nan", "memory is nan: expected a finite number"),
+        ("name: x\nsource: y\ncall_seconds: -1", "call_seconds is -1: expected a finite number from 0"),
+        ("name: x\nsource: y\nshare: 1.5", "share is 1.5: expected 0 to 1"),
+        ("name: x\nsource: y\nkind: tpu", "kind is 'tpu': expected one of gpu, cpu"),
+        ("name: [", "is not a YAML file"),
     ],
 )
-def test_a_description_that_cannot_be_is_refused(tmp_path, text, said):
+def test_a_description_that_cannot_be_is_refused(tmp_path, text, expected):
     file = tmp_path / "mine.yaml"
     file.write_text(text)
-    with pytest.raises(ConfigError, match=said.replace("[", r"\[")):
+    with pytest.raises(ConfigError, match=expected.replace("[", r"\[")):
         load_hardware(str(file))
 
 

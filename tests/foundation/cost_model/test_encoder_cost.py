@@ -64,9 +64,11 @@ def test_flops_are_those_that_torch_counts(changes, checkpointing):
 def test_bytes_and_calls_beside_products_are_those_that_torch_makes(changes, bf16):
     model, given = pair(**changes)
     cost = EncoderCost(model.config, "bf16" if bf16 else "fp32")
-    for found, said in zip(passes(model, given, Moved, bf16), (cost.forward(PART), cost.backward(PART)), strict=True):
-        assert said.moved == pytest.approx(found.bytes, rel=0.15)
-        assert said.calls == pytest.approx(found.calls, rel=0.35)
+    for found, estimate in zip(
+        passes(model, given, Moved, bf16), (cost.forward(PART), cost.backward(PART)), strict=True
+    ):
+        assert estimate.moved == pytest.approx(found.bytes, rel=0.15)
+        assert estimate.calls == pytest.approx(found.calls, rel=0.35)
 
 
 @pytest.mark.parametrize("bf16", [False, True])
@@ -95,9 +97,9 @@ def test_what_is_held_for_the_backward_pass_is_what_torch_saves(changes, checkpo
         handle.remove()
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     found = sum(size for place, size in held.items() if place not in weights)
-    said = EncoderCost(model.config, "bf16" if bf16 else "fp32", checkpointing).held(PART)
+    estimate = EncoderCost(model.config, "bf16" if bf16 else "fp32", checkpointing).held(PART)
     assert out.z_BND is not None
-    assert said == pytest.approx(found, rel=0.07)
+    assert estimate == pytest.approx(found, rel=0.07)
 
 
 def test_more_layers_units_and_tokens_cost_more_in_the_known_way():

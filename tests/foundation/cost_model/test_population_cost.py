@@ -55,8 +55,8 @@ def test_flops_and_weights_are_those_that_torch_counts(changes):
 def test_bytes_beside_products_are_near_those_that_torch_makes():
     model, given = pair()
     cost = PopulationCost(model.config)
-    for found, said in zip(passes(model, given, Moved), (cost.forward(PART), cost.backward(PART)), strict=True):
-        assert said.moved == pytest.approx(found.bytes, rel=0.35)
+    for found, estimate in zip(passes(model, given, Moved), (cost.forward(PART), cost.backward(PART)), strict=True):
+        assert estimate.moved == pytest.approx(found.bytes, rel=0.35)
 
 
 def test_cost_grows_with_units_at_the_ends_alone():

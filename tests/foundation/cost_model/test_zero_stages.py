@@ -88,9 +88,9 @@ def test_what_an_engine_holds_between_two_steps_is_what_the_model_says(small_sto
     trainer.step([batch])
     count = sum(getattr(p, "ds_numel", p.numel()) for p in trainer.engine.module.parameters())
     found = held() - before - sum(view.x_BNT.nbytes for view in batch.views)
-    said = states(count, stage, 1)
+    estimate = states(count, stage, 1)
     # Gradients are let go after a step, and so is the buffer, which stage 3 alone keeps.
-    kept = said.weights + said.optimizer + (said.buffers if stage == 3 else 0)
+    kept = estimate.weights + estimate.optimizer + (estimate.buffers if stage == 3 else 0)
     trainer.engine.destroy()
     assert found - (4 * BUCKET if stage == 3 else 0) == pytest.approx(
         kept - (4 * BUCKET if stage == 3 else 0), rel=0.06

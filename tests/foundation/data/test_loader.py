@@ -52,7 +52,7 @@ def sized(sampler) -> dict:
     return {} if isinstance(sampler, StepPlan) else {"batch_size": 12}
 
 
-def said(batch) -> list:
+def window_bytes(batch) -> list:
     """All of a batch's windows, each as bytes that do not depend on the padding of the others."""
     windows = []
     for b in range(len(batch.views[0])):
@@ -69,7 +69,7 @@ def said(batch) -> list:
 def test_processes_and_workers_change_neither_order_nor_content(mixed, name):
     sampler = samplers(mixed)[name]
     steps = 6
-    whole = [said(b) for b in Loader(mixed, sampler, **sized(sampler), prefetch=0).steps(0, steps)]
+    whole = [window_bytes(b) for b in Loader(mixed, sampler, **sized(sampler), prefetch=0).steps(0, steps)]
     assert len({w for step in whole for w in step}) > 30
     for world in (1, 2, 3):
         for workers in (0, 1, 2):
@@ -77,7 +77,7 @@ def test_processes_and_workers_change_neither_order_nor_content(mixed, name):
                 continue
             parts = [
                 [
-                    said(b)
+                    window_bytes(b)
                     for b in Loader(
                         mixed, sampler, **sized(sampler), rank=rank, world=world, workers=workers, prefetch=1
                     ).steps(0, steps)
@@ -95,9 +95,9 @@ def test_processes_and_workers_change_neither_order_nor_content(mixed, name):
 
 def test_a_run_goes_on_at_any_step_without_what_came_before(mixed, monkeypatch):
     for sampler in samplers(mixed).values():
-        whole = {b.step: said(b) for b in Loader(mixed, sampler, **sized(sampler)).steps(0, 9)}
+        whole = {b.step: window_bytes(b) for b in Loader(mixed, sampler, **sized(sampler)).steps(0, 9)}
         loader = Loader(mixed, sampler, **sized(sampler))
-        late = {b.step: said(b) for b in loader.steps(7, 9)}
+        late = {b.step: window_bytes(b) for b in loader.steps(7, 9)}
         assert late == {step: whole[step] for step in (7, 8)}
     # Nothing of the steps before is drawn or read: a million steps on, a batch costs two windows' worth of decoding.
     random = samplers(mixed)["random"]
@@ -294,30 +294,30 @@ def in_a_program(tmp_path, store, what) -> tuple[str, list[list[str]]]:
 
 
 def test_workers_are_never_forked_from_the_process_that_asks(tmp_path, mixed_store):
-    said, log = in_a_program(tmp_path, mixed_store[0], "work")
-    assert "windows 2000" in said, said
-    asked = said.split()[2]
+    output, log = in_a_program(tmp_path, mixed_store[0], "work")
+    assert "windows 2000" in output, output
+    asked = output.split()[2]
     workers = {pid for pid, _, _ in log}
     assert len(workers) == 2
     assert asked not in workers | {parent for _, parent, _ in log}  # children of the fork server
 
 
 def test_a_worker_that_dies_is_an_error_and_no_wait_without_end(tmp_path, mixed_store):
-    said, _ = in_a_program(tmp_path, mixed_store[0], "die")
-    assert "FoundationError a worker of the loader died" in said, said
-    assert "lower cache_bytes" in said
+    output, _ = in_a_program(tmp_path, mixed_store[0], "die")
+    assert "FoundationError a worker of the loader died" in output, output
+    assert "lower cache_bytes" in output
 
 
 def test_a_fault_in_a_worker_comes_through(tmp_path, mixed_store):
-    said, _ = in_a_program(tmp_path, mixed_store[0], "fail")
-    assert "ValueError" in said
-    assert "a fault of its own" in said
+    output, _ = in_a_program(tmp_path, mixed_store[0], "fail")
+    assert "ValueError" in output
+    assert "a fault of its own" in output
 
 
 def test_a_batch_moves_to_a_device_whole(mixed):
     loader = Loader(mixed, samplers(mixed)["plan"], device="cpu")
     for here, there in zip(Loader(mixed, samplers(mixed)["plan"]).steps(0, 3), loader.steps(0, 3), strict=True):
-        assert said(here) == said(there)
+        assert window_bytes(here) == window_bytes(there)
     view: WindowBatch = here.views[0]
     assert view.to("meta").label_B.device.type == "meta"
     assert view.cast(torch.float64).x_BNT.dtype == torch.float64
@@ -345,7 +345,7 @@ def test_what_cannot_be_is_refused(mixed, tmp_path, make_recording):
         ({"batch_size": 2, "world": 3}, "raise batch_size"),
         ({"cache_bytes": 0}, "cache_bytes is 0"),
         ({"workers": -1}, "workers is -1"),
-        ({"workers": 1, "prefetch": 0}, "prefetch is 0: at least 1"),
+        ({"workers": 1, "prefetch": 0}, "prefetch is 0: expected at least 1"),
     ):
         with pytest.raises(ConfigError, match=message):
             Loader(mixed, sampler, **changes)
@@ -358,7 +358,7 @@ def test_what_cannot_be_is_refused(mixed, tmp_path, make_recording):
         Loader(other, sampler)
     own = RandomSampler(intervals=sampling_intervals(other), **WINDOW)
     assert len(next(Loader(other, own, batch_size=4).steps(0))) == 4
-    with pytest.raises(ConfigError, match="seen by no other process"):
+    with pytest.raises(ConfigError, match="other processes cannot see the store"):
         next(Loader(other, own, batch_size=4, workers=1).steps(0))
 
 

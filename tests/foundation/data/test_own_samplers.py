@@ -39,7 +39,7 @@ def test_windows_come_from_the_chosen_recordings_and_times(small_store):
 
 
 @pytest.mark.parametrize(
-    ("chances", "error", "said"),
+    ("chances", "error", "message"),
     [
         (lambda self, c: c[:-1], ConfigError, "expected 4 finite numbers of 0 or more"),
         (lambda self, c: -c, ConfigError, "chances of Bad gave"),
@@ -49,17 +49,17 @@ def test_windows_come_from_the_chosen_recordings_and_times(small_store):
     ],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_impossible_chances_are_refused(small_store, chances, error, said):
-    with pytest.raises(error, match=said):
+def test_impossible_chances_are_refused(small_store, chances, error, message):
+    with pytest.raises(error, match=message):
         plan(type("Bad", (StepPlan,), {"chances": chances}), small_store)
 
 
 def test_impossible_times_are_refused(small_store):
-    for times, said in (
+    for times, message in (
         (lambda self, recording, observed: [0, 1], r"times of Bad gave \[0, 1\]: expected a foundation"),
         (lambda self, recording, observed: {}["a"], "times of Bad fails for sub-"),
     ):
-        with pytest.raises(ConfigError, match=said):
+        with pytest.raises(ConfigError, match=message):
             plan(type("Bad", (StepPlan,), {"times": times}), small_store)(0)
 
 

@@ -19,14 +19,14 @@ def plan_of(store, settings=SETTINGS, spec=SPEC, seed=0) -> StepPlan:
 
 
 def test_a_step_is_a_function_of_seed_and_step(small_store):
-    def said(plan, step):
+    def windows_of(plan, step):
         return [(w.recording, w.units.tolist(), w.bin_width, w.views) for w in plan(step)]
 
     first = plan_of(small_store)
-    forward = [said(first, step) for step in range(5)]
-    assert [said(plan_of(small_store), step) for step in reversed(range(5))] == forward[::-1]
+    forward = [windows_of(first, step) for step in range(5)]
+    assert [windows_of(plan_of(small_store), step) for step in reversed(range(5))] == forward[::-1]
     assert forward[0] != forward[1]
-    assert said(plan_of(small_store, seed=1), 0) != forward[0]
+    assert windows_of(plan_of(small_store, seed=1), 0) != forward[0]
 
 
 def test_windows_keep_to_budget_lengths_and_observed_time(tmp_path, make_recording):
@@ -113,7 +113,7 @@ def test_a_process_draws_its_own_windows_alone(small_store, monkeypatch):
 
 def test_a_share_that_cannot_be_is_refused(small_store):
     for rank, world in ((2, 2), (-1, 2), (0, 5)):
-        with pytest.raises(ConfigError, match="no more processes than min_windows, 4"):
+        with pytest.raises(ConfigError, match="at most as many processes as min_windows, 4"):
             plan_of(small_store)(0, rank, world)
 
 
@@ -174,7 +174,7 @@ def test_a_second_segment_is_of_another_condition(tmp_path, make_recording):
     assert seen >= {("wake", "nrem"), ("wake", ""), ("nrem", "wake"), ("nrem", ""), ("", "wake"), ("", "nrem")}
     other = plan_of(tmp_path / "store", spec=replace(SPEC, condition="trials.stimulus"))  # a table that is not there
     assert [w.views for w in other(0)] == [w.views for w in plan_of(tmp_path / "store")(0)]
-    with pytest.raises(ConfigError, match="condition is 'states': the name of a table of intervals and of one of its"):
+    with pytest.raises(ConfigError, match="condition is 'states': expected the name of a table of intervals and"):
         ViewSpec(condition="states")
 
 

@@ -193,13 +193,13 @@ def test_pieces_of_states_keep_their_label():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"duration": 0.55}, "a window is a whole number of bins"),
+        ({"duration": 0.55}, "expected a whole number of bins"),
         ({"duration": -1.0}, "duration is -1.0"),
         ({"bin_width": 0.0}, "bin_width is 0.0"),
         ({"duration": 1000.0}, "no interval holds a window of 1000 s"),
         ({"grid": 0.0}, "grid is 0.0"),
         ({"weights": {"a": 1.0}}, "weights has no entry for b"),
-        ({"weights": {"a": 0.0, "b": -1.0}}, "weights are 0 or more"),
+        ({"weights": {"a": 0.0, "b": -1.0}}, "weights: expected finite numbers of 0 or more"),
         ({"seed": -1}, "seed is -1"),
     ],
 )

@@ -64,11 +64,11 @@ def test_where_nothing_fits_the_command_fails_and_says_what_would(checkpoint, ma
     longest = max(float(np.max(r.domain.end - r.domain.start)) for r in Catalog.open(store))
     arguments = ["embed", "--checkpoint", checkpoint, "--store", str(tmp_path / "store"), "--bin_width", "1.0"]
     assert main([*arguments, "--tokens", "1000"]) == 1
-    said = capsys.readouterr().err
-    assert "no recording of" in said
+    expected = capsys.readouterr().err
+    assert "no recording of" in expected
     tokens = Misfit("", longest, 1.0, 1000, 2).fitting_tokens
-    assert f"--tokens {tokens} fits all 2 recordings" in said
-    assert f"--tokens {tokens} or --bin_width" in said
+    assert f"--tokens {tokens} fits all 2 recordings" in expected
+    assert f"--tokens {tokens} or --bin_width" in expected
     assert main([*arguments, "--tokens", str(tokens)]) == 0
 
 

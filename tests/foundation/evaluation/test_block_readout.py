@@ -50,8 +50,8 @@ def test_logistic_regression_on_the_training_axes_equals_that_on_all_features(n_
     power = np.linalg.svd(z_SF[TRAIN] - z_SF[TRAIN].mean(axis=0), compute_uv=False)[0] ** 2 / len(TRAIN)
     exact = LogisticRegression(C=1.0, class_weight="balanced", tol=1e-8, max_iter=5000)
     exact.fit(z_SF[TRAIN] / np.sqrt(power), y_S[TRAIN])
-    (said,) = readout.path(y_S, TRAIN, TEST, [1.0])
-    assert (said == exact.predict(z_SF[TEST] / np.sqrt(power))).mean() > 0.96
+    (predicted,) = readout.path(y_S, TRAIN, TEST, [1.0])
+    assert (predicted == exact.predict(z_SF[TEST] / np.sqrt(power))).mean() > 0.96
 
 
 def chosen(block, y_SK):
@@ -78,12 +78,12 @@ def test_blocks_with_half_of_the_signal_each_are_better_together():
     one, two = chosen(a, y_SK), chosen(b, y_SK)
     mixed = choose_weight(one, two, y_SK, TRAIN, INNER, 0)
     assert 0 < mixed.weight < 1
-    (said,), (alone,) = (
+    (predicted,), (alone,) = (
         readout.path(y_SK, TRAIN, TEST, [choice.penalty])
         for readout, choice in ((mixed.readout, mixed.choice), (one[1], one[2]))
     )
     mean = np.repeat(y_SK[TRAIN].mean(axis=0, keepdims=True), len(TEST), axis=0)
-    assert inner_score(y_SK[TEST], said, mean, 0) > inner_score(y_SK[TEST], alone, mean, 0) + 0.3
+    assert inner_score(y_SK[TEST], predicted, mean, 0) > inner_score(y_SK[TEST], alone, mean, 0) + 0.3
 
 
 def test_the_weight_of_equal_blocks_is_0():
@@ -103,8 +103,8 @@ def test_labels_that_say_nothing_get_a_strong_penalty():
 def test_constant_features_give_the_training_mean_or_one_class():
     for block in (Block(z_SC=np.zeros((SAMPLES, 3), np.float32)), Block(gram_SS=np.zeros((SAMPLES,) * 2, np.float32))):
         y_SK = np.arange(SAMPLES, dtype=np.float64)[:, None]
-        (said,) = RidgeReadout(block).path(y_SK, TRAIN, TEST, [0.1])
-        np.testing.assert_allclose(said, y_SK[TRAIN].mean())
+        (predicted,) = RidgeReadout(block).path(y_SK, TRAIN, TEST, [0.1])
+        np.testing.assert_allclose(predicted, y_SK[TRAIN].mean())
         (classes,) = LogisticReadout.of(block, TRAIN, 2).path(np.arange(SAMPLES) % 2, TRAIN, TEST, [1.0])
         assert len(set(classes.tolist())) == 1
 

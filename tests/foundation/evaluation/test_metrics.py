@@ -6,27 +6,27 @@ from foundation.evaluation.confidence_intervals import gain, interval
 from foundation.evaluation.metrics import Predictions, primary, score, sums
 
 
-def classes(y, said, cluster=None, n=3) -> Predictions:
+def classes(y, predicted, cluster=None, n=3) -> Predictions:
     cluster = np.arange(len(y)) if cluster is None else cluster
-    return Predictions(np.asarray(y), np.asarray(said), np.empty(0), np.zeros(len(y)), np.asarray(cluster), n)
+    return Predictions(np.asarray(y), np.asarray(predicted), np.empty(0), np.zeros(len(y)), np.asarray(cluster), n)
 
 
 def test_class_metrics_are_those_of_scikit_learn():
     rng = np.random.default_rng(0)
-    y, said = rng.integers(0, 3, 200), rng.integers(0, 3, 200)
-    found = score(sums(classes(y, said, rng.integers(0, 9, 200))).sum(axis=0), "classes")
-    assert float(found["balanced_accuracy"]) == pytest.approx(sk.balanced_accuracy_score(y, said))
-    assert float(found["accuracy"]) == pytest.approx(sk.accuracy_score(y, said))
-    assert float(found["macro_f1"]) == pytest.approx(sk.f1_score(y, said, average="macro"))
+    y, predicted = rng.integers(0, 3, 200), rng.integers(0, 3, 200)
+    found = score(sums(classes(y, predicted, rng.integers(0, 9, 200))).sum(axis=0), "classes")
+    assert float(found["balanced_accuracy"]) == pytest.approx(sk.balanced_accuracy_score(y, predicted))
+    assert float(found["accuracy"]) == pytest.approx(sk.accuracy_score(y, predicted))
+    assert float(found["macro_f1"]) == pytest.approx(sk.f1_score(y, predicted, average="macro"))
 
 
 def test_r2_is_against_the_training_mean_of_each_fold():
     rng = np.random.default_rng(0)
     y = rng.normal(size=(100, 2)) + 3
-    said = y + rng.normal(size=(100, 2)) * 0.5
+    predicted = y + rng.normal(size=(100, 2)) * 0.5
     mean = np.full((100, 2), 2.5)
-    p = Predictions(y, said, mean, np.zeros(100), np.arange(100), 0)
-    expected = np.mean(1 - ((y - said) ** 2).sum(0) / ((y - mean) ** 2).sum(0))
+    p = Predictions(y, predicted, mean, np.zeros(100), np.arange(100), 0)
+    expected = np.mean(1 - ((y - predicted) ** 2).sum(0) / ((y - mean) ** 2).sum(0))
     assert primary(p) == pytest.approx(expected)
     assert primary(Predictions(y, mean, mean, np.zeros(100), np.arange(100), 0)) == 0
 
@@ -47,9 +47,9 @@ def test_samples_that_belong_together_are_drawn_together():
     rng = np.random.default_rng(0)
     right = np.repeat(rng.random(10) < 0.5, 20)
     y = np.tile([0, 1], 100)
-    said = np.where(right, y, 1 - y)
-    apart = interval(classes(y, said, n=2), 2000, 0)
-    together = interval(classes(y, said, np.repeat(np.arange(10), 20), n=2), 2000, 0)
+    predicted = np.where(right, y, 1 - y)
+    apart = interval(classes(y, predicted, n=2), 2000, 0)
+    together = interval(classes(y, predicted, np.repeat(np.arange(10), 20), n=2), 2000, 0)
     assert together[1] - together[0] > 3 * (apart[1] - apart[0])
 
 

@@ -60,7 +60,7 @@ def test_blocks_of_time_keep_their_gap(starts, length, gap):
 
 
 def test_what_cannot_be_split_is_refused():
-    with pytest.raises(TooLittleError, match="folds is 5: more than the 3"):
+    with pytest.raises(TooLittleError, match="folds is 5: expected at most 3"):
         split_by_time(np.arange(3.0), np.arange(3.0) + 1, 5, 0.0)
     with pytest.raises(TooLittleError, match="folds is 4"):
         split_units(np.array([0, 0, 1, 1]), 4, 0)

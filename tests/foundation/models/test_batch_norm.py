@@ -25,5 +25,5 @@ def test_it_is_torchs_batch_norm_where_there_is_one_process():
 
 
 def test_one_row_has_no_variance():
-    with pytest.raises(ValueError, match="over 1 rows: at least 2"):
+    with pytest.raises(ValueError, match="over 1 rows: expected at least 2"):
         GlobalBatchNorm(3)(torch.ones(1, 3))

@@ -191,5 +191,5 @@ def test_impossible_shapes_are_refused(change, what):
 
 
 def test_half_tokens_are_refused(model):
-    with pytest.raises(ValueError, match="22 bins do not make whole tokens of 4"):
+    with pytest.raises(ValueError, match="22 bins: expected a multiple of patch_length, 4"):
         model(**inputs() | {"x_BNT": torch.zeros(2, 5, 22)})

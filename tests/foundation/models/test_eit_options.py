@@ -250,10 +250,10 @@ def test_the_compiled_model_is_the_model(backend):
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"count_transform": "log"}, "count_transform is 'log': one of log1p, sqrt, none"),
+        ({"count_transform": "log"}, "count_transform is 'log': expected one of log1p, sqrt, none"),
         ({"rotary_share": 0.0}, "rotary_share is 0.0"),
         ({"inducing_points": -1}, "inducing_points is -1"),
-        ({"context_channels": ["a", "a"]}, "each name once"),
+        ({"context_channels": ["a", "a"]}, "expected different names"),
         ({"unit_tables": [2], "unit_names": ["a"]}, "unit_tables hold 2"),
     ],
 )

@@ -80,15 +80,15 @@ def saved(folder, model, **changes):
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "message"),
     [
         (NoType, "expected a subclass of EncoderConfig with a model_type of its own"),
         (NoMasks, "forward does not take mask_BN, mask_BT, dt_B, modality_B"),
         (Foreign, "expected a subclass of foundation.models.EncoderConfig"),
     ],
 )
-def test_a_class_that_cannot_be_trained_is_refused(kind, said):
-    with pytest.raises(ConfigError, match=f"model.name is 'x', whose .*{said}"):
+def test_a_class_that_cannot_be_trained_is_refused(kind, message):
+    with pytest.raises(ConfigError, match=f"model.name is 'x', whose .*{message}"):
         check_architecture(kind, "model.name is 'x'")
 
 
@@ -97,7 +97,7 @@ def test_settings_are_arguments_of_the_configuration(named):
     assert (model.config.dim, model.config.seconds, getattr(model.config, CLASS)) == (8, 3.0, HERE)
     with pytest.raises(ConfigError, match=r"model.settings has 'dims': LinearConfig takes dim, patch_length, seconds"):
         ModelSettings(name=HERE, settings={"dims": 8}).build()
-    with pytest.raises(ConfigError, match="dim is 0: a whole number, at least 1"):
+    with pytest.raises(ConfigError, match="dim is 0: expected a whole number, at least 1"):
         ModelSettings(name=HERE, settings={"dim": 0}).build()
     with pytest.raises(ConfigError, match=r"model.dim is 8 and model.name .*give model.settings.dim"):
         ModelSettings(name=HERE, dim=8)
@@ -142,7 +142,7 @@ def test_a_subclass_of_eit_is_one_of_its_own(named, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({CLASS: "os:system"}, "would run its code"),
         ({CLASS: ["mylab:Net"]}, "expected package.module:Class"),
@@ -151,9 +151,9 @@ def test_a_subclass_of_eit_is_one_of_its_own(named, tmp_path):
         ({"auto_map": {"AutoModel": "evil.Net"}}, "auto_map is not allowed"),
     ],
 )
-def test_a_hostile_config_is_refused(named, tmp_path, changes, said):
+def test_a_hostile_config_is_refused(named, tmp_path, changes, message):
     folder = saved(tmp_path / "model", Linear(LinearConfig(dim=8)), **({CLASS: HERE} | changes))
-    with searching([], [HERE]), pytest.raises(CheckpointError, match=said):
+    with searching([], [HERE]), pytest.raises(CheckpointError, match=message):
         load_model(folder)
 
 

@@ -49,5 +49,5 @@ def test_small_sizes_run():
 
 
 def test_an_unknown_size_is_refused_by_name():
-    with pytest.raises(ConfigError, match="no model 'eit-huge': one of eit-base, eit-large"):
+    with pytest.raises(ConfigError, match="no model 'eit-huge': expected one of eit-base, eit-large"):
         EITConfig.named("eit-huge")

@@ -44,7 +44,7 @@ def test_golden_value():
 
 
 def test_impossible_settings_are_refused():
-    with pytest.raises(ConfigError, match="loss is 'nce': one of vicreg, infonce"):
+    with pytest.raises(ConfigError, match="loss is 'nce': expected one of vicreg, infonce"):
         NeurPIRSettings(loss="nce")
     with pytest.raises(ConfigError, match="temperature"):
         NeurPIRSettings(temperature=0.0)

@@ -37,11 +37,11 @@ def test_the_loss_is_the_likelihood_of_hidden_bins_alone(modality):
                 if not (unit_BN[b, i] or time_BT[b, k]):
                     continue
                 bins = view.x_BNT[b, i, k * PATCH : (k + 1) * PATCH].tolist()
-                said, usual = float(out.expected_BNT[0, i, k].detach()), float(out.usual_BN[0, i])
+                predicted, usual = float(out.expected_BNT[0, i, k].detach()), float(out.usual_BN[0, i])
                 if modality:
-                    loss = 0.5 * (said - math.asinh(sum(bins) / PATCH)) ** 2
+                    loss = 0.5 * (predicted - math.asinh(sum(bins) / PATCH)) ** 2
                 else:
-                    loss = math.exp(said) - sum(bins) * said
+                    loss = math.exp(predicted) - sum(bins) * predicted
                     if unit_BN[b, i]:
                         nats += math.exp(usual) - sum(bins) * usual - loss
                         events += sum(bins)
@@ -98,7 +98,7 @@ def test_a_model_or_windows_without_rows_are_refused():
     model, objective = build(CASE)
     views, context = global_batch(objective, CASE, 0)
     views[0].population_row_BN = None
-    with pytest.raises(ConfigError, match="which rows their units have"):
+    with pytest.raises(ConfigError, match="has no population_row_BN"):
         objective(model, views, context)
     with pytest.raises(ConfigError, match="at least one above 0"):
         MaskedSettings(hide_units=0, hide_time=0)

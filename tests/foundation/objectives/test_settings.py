@@ -30,13 +30,13 @@ from foundation.objectives import (
 )
 def test_what_is_no_number_of_things_is_refused(kind, names, value):
     for name in names:
-        with pytest.raises(ConfigError, match=f"^{name} is {value}: a finite number"):
+        with pytest.raises(ConfigError, match=f"^{name} is {value}: expected a finite number"):
             kind(**{name: value})
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1.0, 0.0])
 def test_weights_of_a_sum_are_numbers_above_nothing(value):
-    with pytest.raises(ConfigError, match=rf"weights\.ndt is {value}: a finite number above 0, or leave it out"):
+    with pytest.raises(ConfigError, match=rf"weights\.ndt is {value}: expected a finite number above 0, or leave"):
         ObjectiveSettings(weights={"neurpir": 1.0, "ndt": value})
 
 

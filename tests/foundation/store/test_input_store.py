@@ -59,7 +59,7 @@ def test_a_store_stands_for_itself(small_store):
 
 def test_what_cannot_be_read_is_named_and_leaves_nothing(tmp_path):
     (tmp_path / "broken.nwb").write_bytes(b"\x89HDF\r\n\x1a\nno more")
-    with pytest.raises(SourceError, match=r"nothing of it can be read; broken.nwb"):
+    with pytest.raises(SourceError, match=r"none of its files can be read; broken.nwb"):
         ingested(str(tmp_path / "broken.nwb"))
     with pytest.raises(SourceError):
         ingested(str(tmp_path / "nothing"))

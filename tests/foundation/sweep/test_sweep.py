@@ -99,7 +99,7 @@ def test_trials_of_another_sweep_are_refused(small, tmp_path, trials_of):
     write(tmp_path / "sweep", measured)
     assert read(tmp_path / "sweep", trial, digest_of(run, catalog)) == measured
     other = replace(small, validation_steps=3)
-    with pytest.raises(ConfigError, match="of other settings or recordings: name another output"):
+    with pytest.raises(ConfigError, match="has other settings or recordings: name another output"):
         sweep(other)
     (tmp_path / "sweep" / "trials.jsonl").write_text("{")
     with pytest.raises(ConfigError, match=r"trials\.jsonl is damaged"):
@@ -140,13 +140,13 @@ def test_the_cheap_trials_come_first(small):
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"widths": []}, r"widths is \[\]: one or more"),
-        ({"recordings": [0, 1]}, r"recordings is \[0, 1\]: one or more, each at least 1"),
+        ({"widths": []}, r"widths is \[\]: expected one or more"),
+        ({"recordings": [0, 1]}, r"recordings is \[0, 1\]: expected one or more, each at least 1"),
         ({"seeds": [1, 1]}, r"seeds is \[1, 1\]: .* given once"),
-        ({"passes": 0.0}, r"passes is 0\.0: above 0"),
-        ({"resamples": 10}, "resamples is 10: at least 100"),
+        ({"passes": 0.0}, r"passes is 0\.0: expected more than 0"),
+        ({"resamples": 10}, "resamples is 10: expected at least 100"),
         ({"held_out": " "}, "held_out is empty"),
-        ({"data": DataSettings()}, r"data\.bin_widths is .*: a single one"),
+        ({"data": DataSettings()}, r"data\.bin_widths is .*: expected one value"),
         ({"objective": ObjectiveSettings("swap_vae", swap_vae=SwapVAESettings(units=4))}, "brings its own encoder"),
         (
             {"objective": ObjectiveSettings("myow", myow=MYOWSettings(encoder=[8], units=4))},
@@ -160,6 +160,6 @@ def test_impossible_settings_are_refused(small, change, what):
 
 
 def test_too_few_recordings_are_told_before_any_work(small, tmp_path):
-    with pytest.raises(ConfigError, match="recordings names 4: at most 3, which are there and not held out"):
+    with pytest.raises(ConfigError, match="recordings names 4: expected at most 3, the recordings that"):
         sweep(replace(small, recordings=[1, 4]))
     assert not (tmp_path / "sweep").exists()

@@ -40,7 +40,7 @@ def test_the_shipped_run_trains_on_spikes_and_its_model_embeds_them(mixed_store,
     settings = settings_of(mixed_store.store.name, str(tmp_path / "run"))
     with caplog.at_level(logging.WARNING):
         model = load_model(pretrain(settings))
-    assert "left out, without spike times: sub-2.nwb" in caplog.text
+    assert "left out because they have no spike times: sub-2.nwb" in caplog.text
     assert model.config.tokens == "intervals"
     spikes, _, values = sorted(mixed_store, key=lambda recording: recording.record.path)
     z_ND = embed_units(model, spikes, bin_width=0.001, n_bins=2 * model.config.patch_length)

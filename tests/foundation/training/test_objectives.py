@@ -100,8 +100,8 @@ def test_every_objective_trains_and_is_watched(of, name):
     assert ("The unit stream was not trained" in card) == (name == "masked")
     assert ("reads no others until they have rows" in card) == ("masked" in settings.objective.title)
     # What the card says of loading it is so.
-    exec(re.search(r"```python\n(.*?)```", card, re.S)[1].replace("path/to/this/folder", str(folder)), said := {})
-    assert type(said["model"]) is type(model)
+    exec(re.search(r"```python\n(.*?)```", card, re.S)[1].replace("path/to/this/folder", str(folder)), message := {})
+    assert type(message["model"]) is type(model)
 
 
 @pytest.mark.parametrize(
@@ -138,9 +138,9 @@ def test_swap_vaes_running_statistics_are_in_its_model(of):
 
 
 def test_what_cannot_be_summed_is_refused():
-    with pytest.raises(ConfigError, match=r"weights names 'neurpire': one of byol"):
+    with pytest.raises(ConfigError, match=r"weights names 'neurpire': expected one of byol"):
         ObjectiveSettings(weights={"neurpire": 1.0})
-    with pytest.raises(ConfigError, match=r"weights\.ndt is 0\.0: a finite number above 0"):
+    with pytest.raises(ConfigError, match=r"weights\.ndt is 0\.0: expected a finite number above 0"):
         ObjectiveSettings(weights={"ndt": 0.0})
     with pytest.raises(ConfigError, match="brings its own encoder"):
         ObjectiveSettings(weights={"swap_vae": 1.0, "ndt": 1.0})
@@ -167,7 +167,7 @@ def test_every_unit_of_the_training_recordings_has_a_row_that_starts_from_its_ra
 
 def test_validation_of_units_without_rows_is_refused_or_leaves_them_out(of):
     validation = ValidationSettings(every=1, held_out="session == 'session0'", steps=1)
-    with pytest.raises(ConfigError, match=r"validation\.every is 1: 0 with objective masked"):
+    with pytest.raises(ConfigError, match=r"validation\.every is 1: expected 0 with objective masked"):
         pretrain(of("masked", steps=2, validation=validation))
     settings = of("both_streams", steps=2, validation=validation)
     pretrain(settings)

@@ -158,10 +158,10 @@ def test_stores_without_recordings_are_refused(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"steps": 0}, "steps is 0: at least 1"),
-        ({"precision": "fp8"}, "precision is 'fp8': one of fp32, bf16"),
+        ({"steps": 0}, "steps is 0: expected at least 1"),
+        ({"precision": "fp8"}, "precision is 'fp8': expected one of fp32, bf16"),
         ({"zero_stage": 4}, "zero_stage is 4"),
-        ({"processes": 9}, "processes is 9: at most data.min_windows=4"),
+        ({"processes": 9}, "processes is 9: expected at most data.min_windows=4"),
     ],
 )
 def test_impossible_settings_are_refused(tiny, change, what):
@@ -177,7 +177,7 @@ def test_numbers_that_are_none_are_refused(value):
         (SafetySettings, "pause"),
         (SavingSettings, "keep_hours"),
     ):
-        with pytest.raises(ConfigError, match=f"{name} is {value}: a finite number"):
+        with pytest.raises(ConfigError, match=f"{name} is {value}: expected a finite number"):
             kind(**{name: value})
 
 

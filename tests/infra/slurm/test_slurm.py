@@ -133,18 +133,18 @@ def losses(folder: Path) -> list[float]:
 
 def test_all_processes_have_the_time_to_save(slurm, tmp_path):
     """With a stand-in for Python: one process is still writing when the other has ended; a signal comes very early."""
-    said = slurm(SLOW, timeout=180).splitlines()
+    message = slurm(SLOW, timeout=180).splitlines()
     logs = [(tmp_path / name).read_text() for name in ("slow.log", "early.log")]
-    assert said == ["JobState=COMPLETED Restarts=1 ExitCode=0:0 "] * 2, logs
+    assert message == ["JobState=COMPLETED Restarts=1 ExitCode=0:0 "] * 2, logs
     assert [log.splitlines().count("saved") for log in logs] == [1, 0]
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1000)
 def test_a_preempted_job_goes_back_into_the_queue_and_ends_as_one_left_alone(slurm, tmp_path):
-    said = slurm(PREEMPTED).splitlines()
+    message = slurm(PREEMPTED).splitlines()
     log = (tmp_path / "preempted.log").read_text()
-    assert said == [
+    assert message == [
         "JobState=COMPLETED Restarts=0 ExitCode=0:0 ",
         "JobState=COMPLETED Restarts=0 ExitCode=0:0 ",
         "JobState=COMPLETED Restarts=1 ExitCode=0:0 ",
@@ -161,8 +161,8 @@ def test_a_preempted_job_goes_back_into_the_queue_and_ends_as_one_left_alone(slu
 @pytest.mark.long
 @pytest.mark.timeout(1000)
 def test_a_job_whose_time_is_nearly_up_goes_back_and_a_cancelled_one_does_not(slurm, tmp_path):
-    said = slurm(SIGNALLED).splitlines()
+    message = slurm(SIGNALLED).splitlines()
     log = (tmp_path / "signalled.log").read_text()
-    assert said[0].startswith("JobState=CANCELLED Restarts=1 "), log
+    assert message[0].startswith("JobState=CANCELLED Restarts=1 "), log
     assert "stopped by SIGUSR1" in log
     assert "going on from step" in log

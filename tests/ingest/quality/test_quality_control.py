@@ -190,16 +190,16 @@ def test_which_recordings_are_kept(make_recording):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"min_presence": 1.5}, "control.min_presence is 1.5: from 0 to 1"),
-        ({"min_rate": -1.0}, "control.min_rate is -1.0: a finite number from 0"),
-        ({"min_snr": float("nan")}, "control.min_snr is nan: a finite number"),
-        ({"refractory": 0.0}, "control.refractory is 0.0: a finite number above 0"),
+        ({"min_presence": 1.5}, "control.min_presence is 1.5: expected 0 to 1"),
+        ({"min_rate": -1.0}, "control.min_rate is -1.0: expected a finite number from 0"),
+        ({"min_snr": float("nan")}, "control.min_snr is nan: expected a finite number"),
+        ({"refractory": 0.0}, "control.refractory is 0.0: expected a finite number above 0"),
     ],
 )
 def test_impossible_rules_are_refused(settings, said):
     with pytest.raises(ConfigError, match=said):
         ControlRules(**settings)
-    with pytest.raises(ConfigError, match=r"keep\.min_units is 0: at least 1"):
+    with pytest.raises(ConfigError, match=r"keep\.min_units is 0: expected at least 1"):
         KeepRules(min_units=0)
 
 

@@ -218,7 +218,7 @@ def test_a_recipe_with_old_names_is_the_same_recipe_and_its_digest_what_it_was(t
     new = load_recipe(tmp_path / "new.yaml")
     assert not caplog.records
     old = load_recipe(tmp_path / "old.yaml")
-    assert "control.least_rate is called control.min_rate now" in caplog.text
+    assert "control.least_rate was renamed to control.min_rate" in caplog.text
     assert old == new
     assert old.digest == new.digest
     assert Recipe(control=ControlRules(min_rate=0.1, max_contamination=0.2)).digest == "a634ca2414526a36"

@@ -71,7 +71,7 @@ def test_what_was_committed_is_reported(many, tmp_path, capsys, harmless, ray_se
     assert (report["counts"]["ingested"], report["files"]) == (committed, 40)
     assert len(Catalog.open(Store(store)).records) + len(Catalog.open(Store(store)).superseded) == committed
     assert f"{committed} of 40 files: {committed} ingested" in out
-    assert f"stopped by {signal.Signals(number).name}; the same command goes on from here" in err
+    assert f"stopped by {signal.Signals(number).name}; run the same command again to continue" in err
     assert main(words) == 0
     assert re.search(rf"\n40 files: {40 - committed} ingested, {committed} skipped", capsys.readouterr().out)
 

@@ -102,7 +102,7 @@ def test_a_finetuned_model_is_a_plain_one(weights, problems, population_model, s
 def test_rows_need_a_population_stream(unit_model):
     with pytest.raises(ConfigError, match=r"full.weights is 'rows' and the model has no rows"):
         adapt(copy.deepcopy(unit_model), full_of(weights="rows"))
-    with pytest.raises(ConfigError, match=r"full.weights is 'some': one of all, gradual, lora, rows"):
+    with pytest.raises(ConfigError, match=r"full.weights is 'some': expected one of all, gradual, lora, rows"):
         full_of(weights="some")
 
 

@@ -74,7 +74,7 @@ def test_tables_that_cannot_be_are_refused():
     assert EITTable(bins=1, models=["mlp"]).bins == 1
     with pytest.raises(ConfigError, match="transfer_from is 'Chewie': another animal than subject"):
         EITTable(transfer_from="Chewie")
-    with pytest.raises(ConfigError, match="learning_rate is inf: a finite number above 0"):
+    with pytest.raises(ConfigError, match="learning_rate is inf: expected a finite number above 0"):
         Rule(learning_rate=float("inf"))
 
 

@@ -103,7 +103,7 @@ def test_a_table_by_start_says_so_and_has_keys_of_its_own(reaching, tmp_path):
     ("rule", "message"),
     [
         ({"order": "start"}, "order is 'start' and shuffle is true: set shuffle to false"),
-        ({"order": "random", "shuffle": False}, "order is 'random': one of trial, start"),
+        ({"order": "random", "shuffle": False}, "order is 'random': expected one of trial, start"),
     ],
 )
 def test_an_order_that_would_not_be_kept_is_refused(rule, message):

@@ -101,7 +101,7 @@ def test_controls_are_the_first_seed_with_directions_dealt_anew(table, reaching,
     assert sorted(dealt.label_R) == sorted(train.label_R)
     assert (dealt.label_R != train.label_R).any()
     assert (dealt.label_R == train.dealt(1).label_R).all()
-    with pytest.raises(ConfigError, match="controls is -1: a whole number, at least 0"):
+    with pytest.raises(ConfigError, match="controls is -1: expected a whole number, at least 0"):
         table(tmp_path, controls=-1)
 
 

@@ -269,7 +269,7 @@ def test_what_is_wrong_is_named(recordings):
         MYOWTable(task="maze")
     with pytest.raises(ConfigError, match="models has 'resnet'"):
         MYOWTable(models=["resnet"])
-    with pytest.raises(ConfigError, match="optimizer is 'adam': one of adamw, sgd, lars"):
+    with pytest.raises(ConfigError, match="optimizer is 'adam': expected one of adamw, sgd, lars"):
         Training(optimizer="adam")
     with pytest.raises(ConfigError, match="the supervised baseline needs a rate of its own"):
         Training(optimizer="lars")

@@ -259,7 +259,7 @@ def test_what_is_wrong_is_named():
         NeurPIRTable(ablation_level="x")
     with pytest.raises(ConfigError, match="looks is 0"):
         FiringEncoder(looks=0)
-    with pytest.raises(ConfigError, match="experiment is 'x': one of eit, neurpir"):
+    with pytest.raises(ConfigError, match="experiment is 'x': expected one of eit, neurpir"):
         ReproduceSettings(store="s", output="o", name="n", experiment="x")
 
 

@@ -101,7 +101,7 @@ def test_a_process_that_inherits_nothing_is_told(lab, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("broken_a:A", r"importing broken_a fails: ZeroDivisionError: division by zero \(.*broken_a.py:2\)"),
         ("broken_a.py:A", r"broken_a.py fails: ZeroDivisionError: division by zero \(.*broken_a.py:2\)"),
@@ -120,18 +120,18 @@ def test_a_process_that_inherits_nothing_is_told(lab, monkeypatch):
         ("losses_e:Other", r"a subclass of object: expected a subclass of Objective"),
         ("losses_e:function", r"which is a function: expected a subclass of Objective"),
         ("none_there.py:A", r"there is no file 'none_there.py'; searched .*"),
-        ("json.py:A", r"a module 'json' is there already .*give the file another name"),
+        ("json.py:A", r"a module 'json' exists already .*give the file another name"),
         ("neurpri", r"'neurpri': expected package.module:Class, .*foundation.objectives \(none is installed\)"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(lab, name, said):
+def test_what_is_wrong_is_said_in_one_line(lab, name, message):
     write(lab, "broken_a.py", "x = 1\nx / 0\n")
     write(lab, "broken_b.py", "def :\n")
     write(lab, "broken_c.py", "import no_such_package\n")
     write(lab, "broken_d.py", "import sys\nsys.exit(3)\n")
     write(lab, "losses_e.py", OBJECTIVE)
     write(lab, "json.py", OBJECTIVE)
-    with pytest.raises(ConfigError, match=said) as raised:
+    with pytest.raises(ConfigError, match=message) as raised:
         find_class("objective", name, "objective.name")
     assert str(raised.value).startswith(f"objective.name is '{name}'")
     assert "\n" not in str(raised.value)
@@ -171,10 +171,10 @@ def test_a_checkpoint_has_no_class_imported_that_nobody_here_has_named(lab):
     def load(path="models_h:Own"):
         return trusted_class("model", path, "downloaded", folder)
 
-    said = r"holds a model of class 'models_h:Own'.*would run its code: install the package.*--trust models_h:Own"
-    with pytest.raises(CheckpointError, match=said):
+    message = r"holds a model of class 'models_h:Own'.*would run its code: install the package.*--trust models_h:Own"
+    with pytest.raises(CheckpointError, match=message):
         load()
-    with searching([], ["models_h2", "models_h:Other", "os"]), pytest.raises(CheckpointError, match=said):
+    with searching([], ["models_h2", "models_h:Other", "os"]), pytest.raises(CheckpointError, match=message):
         load()
     with pytest.raises(CheckpointError, match="would run its code; there is no module 'models_none' in installed"):
         load("models_none:Own")

@@ -187,8 +187,8 @@ def test_a_click_on_the_legend_hides_a_class(shown, browser):
 
 def test_a_loop_lists_units_and_saves_them(shown, browser, wrong_in_page):
     lasso(browser, [10, 11, 12])
-    said = "for (const r of Bokeh.documents[0].roots()) if (r.text && r.text.includes('chosen')) return r.text"
-    assert wait_for(browser, said) == "3 of 60 units chosen"
+    read_text = "for (const r of Bokeh.documents[0].roots()) if (r.text && r.text.includes('chosen')) return r.text"
+    assert wait_for(browser, read_text) == "3 of 60 units chosen"
     listed = [cell.text for cell in in_shadows(browser, ".slick-row .slick-cell")]
     assert [text.split(" · ")[1] for text in listed if " · " in text] == ["10", "11", "12"]
     next(b for b in in_shadows(browser, "button") if "CSV" in b.text).click()

@@ -41,7 +41,7 @@ def test_the_cluster_of_this_machine_is_joined_if_this_user_or_root_noted_it(not
     note.chmod(0o666)
     with caplog.at_level(logging.WARNING):
         assert cluster.running_cluster() is None
-    assert "it is not joined; --address HOST:PORT" in caplog.text
+    assert "not joining it; join it with --address HOST:PORT" in caplog.text
     note.unlink()
     assert cluster.running_cluster() is None
 
@@ -79,7 +79,7 @@ def test_auto_without_a_cluster_is_bad_usage(tmp_path, monkeypatch):
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with (
-        pytest.raises(ConfigError, match="address is 'auto', and no Ray cluster of yours"),
+        pytest.raises(ConfigError, match="address is 'auto', and you have no Ray cluster"),
         cluster.ray_cluster(address="auto"),
     ):
         pass

@@ -61,8 +61,8 @@ def test_old_keys_work_on_the_command_line_and_in_yaml_with_a_warning(tmp_path, 
     file.write_text("limits:\n  least_rate: 1e-3   # Hz\nmost: 7\n")
     caplog.set_level(logging.WARNING)
     assert settings_of(*(a.format(file=file) if "{file}" in a else a for a in arguments)) == Outer(Inner(1e-3), None, 7)
-    said = [record.getMessage().split(" is called ")[0] for record in caplog.records]
-    assert said == old
+    output = [record.getMessage().split(" is called ")[0] for record in caplog.records]
+    assert output == old
 
 
 def test_new_keys_give_no_warning_and_a_later_option_counts_more(tmp_path, caplog):
@@ -77,7 +77,7 @@ def test_new_keys_give_no_warning_and_a_later_option_counts_more(tmp_path, caplo
 def test_a_setting_under_both_names_is_an_error(tmp_path):
     file = tmp_path / "settings.yaml"
     file.write_text("limits: {least_rate: 2.0, min_rate: 2.0}\n")
-    with pytest.raises(ConfigError, match=r"limits\.least_rate is the old name of limits\.min_rate"):
+    with pytest.raises(ConfigError, match=r"limits\.least_rate and limits\.min_rate are both set"):
         settings_of("--config", str(file))
 
 

@@ -86,22 +86,22 @@ def test_values_at_their_limits_pass():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"steps": 0}, "steps is 0: at least 1"),
-        ({"steps": None}, "steps is None: at least 1"),
-        ({"steps": "3"}, "steps is '3': at least 1"),
-        ({"seed": -1}, "seed is -1: 0 or more"),
-        ({"rate": 1.0}, "rate is 1.0: above 0 and below 1"),
-        ({"clip": 0.0}, "clip is 0.0: above 0"),
-        ({"decay": math.inf}, "decay is inf: a finite number from 0"),
-        ({"size": math.inf}, "size is inf: above 0"),
-        ({"share": 1.5}, "share is 1.5: from 0 to 1"),
-        ({"wait": 0}, "wait is 0: above 0 seconds"),
-        ({"resamples": 5}, "resamples is 5: at least 100, for an interval of 95 %"),
-        ({"layers": 2.0}, "layers is 2.0: a whole number, at least 1"),
-        ({"layers": True}, "layers is True: a whole number, at least 1"),
-        ({"hidden": 1.0}, "hidden is 1.0: a finite number from 0 to below 1"),
-        ({"decay": True}, "decay is True: a finite number from 0"),
-        ({"offset": math.inf}, "offset is inf: a finite number"),
+        ({"steps": 0}, "steps is 0: expected at least 1"),
+        ({"steps": None}, "steps is None: expected at least 1"),
+        ({"steps": "3"}, "steps is '3': expected at least 1"),
+        ({"seed": -1}, "seed is -1: expected 0 or more"),
+        ({"rate": 1.0}, "rate is 1.0: expected more than 0 and less than 1"),
+        ({"clip": 0.0}, "clip is 0.0: expected more than 0"),
+        ({"decay": math.inf}, "decay is inf: expected a finite number from 0"),
+        ({"size": math.inf}, "size is inf: expected a finite number above 0"),
+        ({"share": 1.5}, "share is 1.5: expected 0 to 1"),
+        ({"wait": 0}, "wait is 0: expected more than 0 seconds"),
+        ({"resamples": 5}, "resamples is 5: expected at least 100, for an interval of 95 %"),
+        ({"layers": 2.0}, "layers is 2.0: expected a whole number, at least 1"),
+        ({"layers": True}, "layers is True: expected a whole number, at least 1"),
+        ({"hidden": 1.0}, "hidden is 1.0: expected a finite number from 0 to below 1"),
+        ({"decay": True}, "decay is True: expected a finite number from 0"),
+        ({"offset": math.inf}, "offset is inf: expected a finite number"),
         *(
             ({name: math.nan}, f"{name} is nan: ")
             for name in ("steps", "rate", "clip", "decay", "size", "share", "wait", "hidden", "offset")
@@ -122,16 +122,16 @@ class Plain:
 
 def test_limits_of_a_class_that_is_not_limited_are_checked_on_demand():
     check_limits(Plain())
-    with pytest.raises(ConfigError, match=r"^the plan: steps is 0: at least 1$"):
+    with pytest.raises(ConfigError, match=r"^the plan: steps is 0: expected at least 1$"):
         check_limits(Plain(steps=0), "the plan: ")
 
 
 def test_a_command_line_is_checked_alike_and_shows_plain_types(capsys):
     parser = build_parser("train", lambda settings: None, Training)
     assert parse(parser, Training, ["--engine.port", "22"]).engine.port == 22
-    with pytest.raises(ConfigError, match=r"engine\.port is 0: from 1 to 65535"):
+    with pytest.raises(ConfigError, match=r"engine\.port is 0: expected 1 to 65535"):
         parse(parser, Training, ["--engine.port", "0"])
-    with pytest.raises(ConfigError, match=r"engine\.offload is 'gpu': one of none, cpu"):
+    with pytest.raises(ConfigError, match=r"engine\.offload is 'gpu': expected one of none, cpu"):
         parse(parser, Training, ["--engine.offload", "gpu"])
     parser.print_help()
     help_text = " ".join(capsys.readouterr().out.split())

@@ -246,16 +246,16 @@ def test_time_runs_from_the_first_token_of_the_longest_stretch():
 
 def test_impossible_settings_are_refused_with_what_is_allowed():
     for change, what in [
-        ({"name": "blur"}, "'blur': one of neuron_dropout"),
+        ({"name": "blur"}, "'blur': expected one of neuron_dropout"),
         ({"name": "noise"}, "size of noise is not given"),
-        ({"name": "noise", "size": -1.0}, "size of noise is -1.0: a finite number from 0"),
+        ({"name": "noise", "size": -1.0}, "size of noise is -1.0: expected a finite number from 0"),
         ({"name": "noise", "size": 1.0, "share": 0.1}, "share of noise is 0.1: it has none"),
-        ({"name": "pepper", "size": 1.0, "share": 1.5}, "from 0 to 1"),
+        ({"name": "pepper", "size": 1.0, "share": 1.5}, "expected 0 to 1"),
         ({"name": "time_scaling", "size": 0.5}, "a finite number from 1"),
         ({"name": "pepper", "size": 1.0, "share": 0.5, "random": True}, "only neuron_dropout"),
         ({"name": "noise", "size": 1.0, "chance": 2.0}, "chance is 2.0"),
-        ({"name": "noise", "size": np.inf}, "size of noise is inf: a finite number from 0"),
-        ({"name": "pepper", "size": np.nan, "share": 0.5}, "size of pepper is nan: a finite number"),
+        ({"name": "noise", "size": np.inf}, "size of noise is inf: expected a finite number from 0"),
+        ({"name": "pepper", "size": np.nan, "share": 0.5}, "size of pepper is nan: expected a finite number"),
         ({"name": "temporal_jitter", "size": np.inf}, "size of temporal_jitter is inf"),
         ({"name": "time_scaling", "size": np.nan}, "a finite number from 1"),
     ]:

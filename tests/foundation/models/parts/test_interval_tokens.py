@@ -148,7 +148,7 @@ def test_sampled_values_are_refused(model):
 
 
 def test_impossible_tokens_are_refused():
-    with pytest.raises(ConfigError, match="tokens is 'spikes': one of bins, intervals"):
+    with pytest.raises(ConfigError, match="tokens is 'spikes': expected one of bins, intervals"):
         EITConfig(tokens="spikes")
     with pytest.raises(ConfigError, match="patch_length is 4 and tokens 'intervals': expected at least 100"):
         EITConfig(tokens="intervals")

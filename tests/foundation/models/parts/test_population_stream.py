@@ -240,7 +240,7 @@ def test_silent_units_and_missing_rates_have_a_rate_that_a_logarithm_takes():
         ({"population_tables": [{"a": 3}]}, "population_tables hold units and population_layers is 0"),
         ({"population_layers": 1, "population_tables": [{"a": 3}, {"a": 2}]}, "name 'a' twice"),
         ({"population_layers": 1, "population_tables": [["a", 3]]}, "a mapping of recordings"),
-        ({"population_layers": 1, "population_tables": [{"a": 1.5}]}, "is 1.5: a whole number"),
+        ({"population_layers": 1, "population_tables": [{"a": 1.5}]}, "is 1.5: expected a whole number"),
     ],
 )
 def test_impossible_shapes_are_refused(change, message):

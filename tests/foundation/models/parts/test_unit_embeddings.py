@@ -45,10 +45,10 @@ def test_unknown_units_change_nothing_in_bf16_with_tables_and_without(names):
 @pytest.mark.parametrize(
     ("names", "what"),
     [
-        ("abc", "names is 'abc': a list of at least one"),
-        ([], r"names is \[\]: a list of at least one"),
+        ("abc", "names is 'abc': expected a list of at least one"),
+        ([], r"names is \[\]: expected a list of at least one"),
         (["b", "b"], "each once"),
-        (["b", 1], "unit_names holds 1: a list of strings"),
+        (["b", 1], "unit_names holds 1: expected strings"),
     ],
 )
 def test_names_that_cannot_be_are_refused_and_nothing_changes(names, what):

@@ -74,11 +74,11 @@ def test_the_windows_of_pretraining_travel_with_the_weights(tmp_path):
     ("own", "what"),
     [
         ({"bin_widths": []}, r"bin_widths is \[\]"),
-        ({"bin_widths": [0.0]}, r"bin_widths is \[0\.0\]: one or more, each from 0\.0001 to 3600"),
-        ({"bin_widths": 0.1}, "bin_widths and kinds are lists"),
-        ({"tokens": 10**9}, "tokens is 1000000000: a whole number from 1 to 65536"),
-        ({"kinds": ["voltage"]}, "kinds has 'voltage': one of spikes, counts, values"),
-        ({"tokens": 4, "min_tokens": 5}, "min_tokens is 5: a whole number from 1 to preprocessing.tokens"),
+        ({"bin_widths": [0.0]}, r"bin_widths is \[0\.0\]: expected one or more, each from 0\.0001 to 3600"),
+        ({"bin_widths": 0.1}, "expected lists for bin_widths and kinds"),
+        ({"tokens": 10**9}, "tokens is 1000000000: expected a whole number from 1 to 65536"),
+        ({"kinds": ["voltage"]}, "kinds has 'voltage': expected one of spikes, counts, values"),
+        ({"tokens": 4, "min_tokens": 5}, "min_tokens is 5: expected a whole number from 1 to preprocessing.tokens"),
         ({"width": 1}, "expected a mapping with bin_widths, tokens, kinds, min_tokens"),
     ],
 )

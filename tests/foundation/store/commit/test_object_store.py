@@ -116,10 +116,10 @@ def test_credentials_are_not_logged_nor_stored(bucket, make_recording, caplog):
     write_recording(store, make_recording(0, n_units=2, seconds=5.0))
     Catalog.refresh(store)
     verify_store(store)
-    said = "".join(record.getMessage() for record in caplog.records if record.name.startswith("foundation"))
+    output = "".join(record.getMessage() for record in caplog.records if record.name.startswith("foundation"))
     stored = b"".join(store.fs.cat(store.fs.find(store.root)).values())
     for secret in ("test-key", "very-secret"):
-        assert secret not in said
+        assert secret not in output
         assert secret.encode() not in stored
 
 

@@ -104,7 +104,7 @@ def test_what_is_committed_is_not_overwritten(place, make_recording, caplog):
     before = store.commit(identity)
     assert write_recording(store, make_recording(0, session="read otherwise")) == identity
     assert store.commit(identity) == before
-    assert "kept as it was committed" in caplog.text
+    assert "keeping the committed recording" in caplog.text
 
 
 def test_the_order_of_writing_leaves_no_trace(tmp_path, make_recording, store_digest):

@@ -162,7 +162,7 @@ def test_commit_records(store):
     store.write_bytes(f"commits/{first}.json", b"\xff\x00")
     assert found(store)[0][0] == f"commits/{first}.json"
     edit_json(store, f"commits/{second}.json", lambda record: record.update(recipe="other"))
-    assert (f"commits/{second}.json", "its id is not that of its source and recipe") in found(store)
+    assert (f"commits/{second}.json", "its id does not match its source and recipe") in found(store)
 
 
 @pytest.mark.parametrize("field", ["subject", "species", "kind", "path", "session", "lab"])

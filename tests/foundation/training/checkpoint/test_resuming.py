@@ -74,7 +74,7 @@ def test_a_read_that_fails_once_is_tried_again_and_no_file_is_read_twice(trained
     counted = away(monkeypatch, times=1, error=TimeoutError("timed out"))
     with caplog.at_level("INFO"):
         pretrain(settings)
-    assert "model.safetensors failed (TimeoutError: timed out): again in 0.01 s" in caplog.text
+    assert "model.safetensors failed (TimeoutError: timed out): retrying in 0.01 s" in caplog.text
     assert "going on from step 4" in caplog.text
     assert {file: counted[f"{WHOLE}/{file}"] for file in files} == {
         file: 1 + file.endswith("model.safetensors") for file in files

@@ -28,16 +28,18 @@ class Started:
     def __init__(self, settings, folder: Path, outside, fork, launcher: bool) -> None:
         config = folder / f"{Path(settings.output).name}.yaml"
         config.write_text(yaml.safe_dump(asdict(settings)))
-        self.said, self.launcher = folder / "said.txt", launcher
+        self.log_file, self.launcher = folder / "log.txt", launcher
         given = ["--config", str(config)]
         place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
         if launcher:
             command = [sys.executable, "-m", "foundation", "pretrain", *given]
-            with open(self.said, "a") as out:
+            with open(self.log_file, "a") as out:
                 self.processes = [subprocess.Popen(command, env=outside(), stderr=out, stdout=out)]
         else:
             places = [place | {"RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
-            self.processes = [fork(["-m", "foundation.training", *given], outside(**own), self.said) for own in places]
+            self.processes = [
+                fork(["-m", "foundation.training", *given], outside(**own), self.log_file) for own in places
+            ]
 
     def all(self) -> list[psutil.Process]:
         own = [psutil.Process(p.pid) for p in self.processes if psutil.pid_exists(p.pid)]
@@ -76,8 +78,8 @@ def strike(run: Started, settings, name: str, rng: random.Random) -> None:
     target = min(steps_done(settings) + rng.randint(1, 12), settings.steps - 20)
     end = time.monotonic() + 500
     while steps_done(settings) < target:
-        assert run.processes[0].poll() is None, run.said.read_text()
-        assert time.monotonic() < end, run.said.read_text()
+        assert run.processes[0].poll() is None, run.log_file.read_text()
+        assert time.monotonic() < end, run.log_file.read_text()
         time.sleep(0.01)
     victim = run.victim(name)
     if "checkpoint" in name:
@@ -93,7 +95,7 @@ def campaign(tiny, tmp_path, outside, fork, seed: int, victims: tuple[str, ...] 
     shape = {"steps": steps, "checkpoint_every": 4, "processes": 2, "log_every": 1}
     alone = tiny(output=str(tmp_path / "alone"), **shape)
     whole = Started(alone, tmp_path, outside, fork, launcher=False)
-    assert whole.end(400, []) == [0, 0], whole.said.read_text()
+    assert whole.end(400, []) == [0, 0], whole.log_file.read_text()
     struck = tiny(output=str(tmp_path / "struck"), **shape)
     rng = random.Random(seed)
     for name in rng.sample(victims, len(victims)):
@@ -102,7 +104,7 @@ def campaign(tiny, tmp_path, outside, fork, seed: int, victims: tuple[str, ...] 
         statuses = run.end(STATED, run.all())
         assert 0 not in statuses, f"{name} was killed, and its run says that all is well: {statuses}"
     last = Started(struck, tmp_path, outside, fork, launcher=False)
-    assert last.end(400, []) == [0, 0], last.said.read_text()
+    assert last.end(400, []) == [0, 0], last.log_file.read_text()
     done = [json.loads(line)["step"] for line in (tmp_path / "struck" / "metrics.jsonl").read_text().splitlines()]
     assert done == list(range(1, steps + 1))
     weights = [Path(s.output) / "model" / "model.safetensors" for s in (alone, struck)]

@@ -80,7 +80,10 @@ def test_accumulation_keeps_less(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"engine": EngineSettings(offload="cpu")}, r"engine\.offload is 'cpu': zero_stage 1, 2 or 3"),
+        (
+            {"engine": EngineSettings(offload="cpu")},
+            r"engine\.offload is 'cpu' and engine\.zero_stage 0: expected zero_stage 1",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(tiny, change, what):

@@ -81,10 +81,10 @@ def test_processes_that_torchrun_starts_again_do_not_meet_where_the_lost_ones_di
         )
         for rank in "10"
     ]
-    said = [process.communicate(timeout=120)[0] for process in started]
-    assert said[0] == said[1]
-    assert said[0].split() == [agent.get(MEETING).decode(), "False"]
-    assert said[0].split()[0] != str(agent.port)
+    outputs = [process.communicate(timeout=120)[0] for process in started]
+    assert outputs[0] == outputs[1]
+    assert outputs[0].split() == [agent.get(MEETING).decode(), "False"]
+    assert outputs[0].split()[0] != str(agent.port)
 
 
 @pytest.mark.parametrize("stage", [0, 2])

@@ -144,7 +144,7 @@ def test_population_tokens_are_shorter_than_those_of_units():
     assert torch.equal(alone.p_BTD, both.p_BTD)
     short = model(x_BNT[..., :30], mask_BN, mask_BT[:, :30], *about, population_row_BN=row_BN, units=False)
     assert short.p_BTD.shape == (2, 3, 16)
-    with pytest.raises(ValueError, match="do not make whole tokens of 40 bins"):
+    with pytest.raises(ValueError, match="expected a multiple of patch_length, 40"):
         model(x_BNT[..., :30], mask_BN, mask_BT[:, :30], *about)
     # A stream of the same weights whose tokens are as long as a unit's.
     same = EIT(EITConfig(dim=16, heads=2, interaction_layers=0, population_layers=1, patch_length=10)).eval()

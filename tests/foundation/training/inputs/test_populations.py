@@ -40,18 +40,19 @@ def refused(settings, what):
 def test_another_number_of_units_is_refused_and_the_right_one_named(tiny):
     for key, objective in of(units=1):
         name = f"objective.{key}.units"
-        refused(tiny(objective=objective, validation=ONE), rf"^{name} is 1: sub-0\.nwb has 12 units, give --{name} 12$")
+        refused(
+            tiny(objective=objective, validation=ONE),
+            rf"^{name} is 1: expected 12, the units of sub-0\.nwb; give --{name} 12$",
+        )
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_populations_of_as_many_units_are_not_one(tiny, processes):
     for key, objective in of(units=12):
         settings = tiny(objective=objective, processes=processes)
-        said = refused(
-            settings, rf"^objective\.{key}\.units is 12: .* 4 recordings is another: sub-0\.nwb \(12 units\), sub-1"
-        )
+        message = refused(settings, rf"^objective\.{key}\.units is 12: .* there are 4: sub-0\.nwb \(12 units\), sub-1")
         # What it says leads on.
-        chosen = ValidationSettings(held_out=re.search(r'--validation.held_out "(.*?)"', said)[1])
+        chosen = ValidationSettings(held_out=re.search(r'--validation.held_out "(.*?)"', message)[1])
         training, _ = choose_recordings(replace(settings, validation=chosen), Catalog.open(Store(settings.store)))
         assert len(training) == 1
 
@@ -60,8 +61,8 @@ def test_the_recording_that_fits_is_the_one_that_is_named(tiny, tmp_path, make_r
     store = Store(tmp_path / "store", create=True)
     for seed, n_units in enumerate((8, 10, 12, 9, 7, 6)):
         write_recording(store, make_recording(seed, n_units=n_units))
-    said = refused(tiny(store=str(tmp_path / "store"), objective=of(10)[0][1]), r"sub-4\.nwb \(7 units\), 1 more\.")
-    assert "for sub-1.nwb, and give" in said
+    message = refused(tiny(store=str(tmp_path / "store"), objective=of(10)[0][1]), r"sub-4\.nwb \(7 units\), 1 more\.")
+    assert "for sub-1.nwb, and give" in message
 
 
 def test_windows_must_hold_all_units(tiny):
@@ -75,7 +76,10 @@ def test_windows_must_hold_all_units(tiny):
 
 def test_held_out_recordings_are_other_populations(tiny):
     validation = ValidationSettings(every=2, held_out=ONE.held_out)
-    refused(tiny(objective=of(12)[2][1], validation=validation), r"validation\.every is 2: 0 with objective\.swap_vae")
+    refused(
+        tiny(objective=of(12)[2][1], validation=validation),
+        r"validation\.every is 2: expected 0 with objective\.swap_vae",
+    )
 
 
 def test_a_run_that_is_refused_removes_nothing(tiny):
@@ -83,6 +87,6 @@ def test_a_run_that_is_refused_removes_nothing(tiny):
     pretrain(settings)
     other = replace(settings, validation=ValidationSettings(), resume="never")
     for processes in (1, 2):
-        with pytest.raises(ConfigError, match="each of the 4 recordings is another"):
+        with pytest.raises(ConfigError, match="expected a single recording, and there are 4"):
             pretrain(replace(other, processes=processes))
     assert (Path(settings.output) / "finished.json").is_file()

@@ -21,19 +21,22 @@ from foundation.training.pretrain_settings import LaunchSettings, SavingSettings
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         ({"hosts": "a,,b"}, "hosts is 'a,,b'"),
         ({"hosts": "a,-oProxyCommand=x"}, "names or addresses"),
         ({"hosts": "a,a"}, "each machine once"),
-        ({"hosts": "a,b", "processes": 3}, "processes is 3 on each of 2 hosts: at most data.min_windows=4 in all"),
-        ({"restarts": -1}, "restarts is -1: 0 or more"),
+        (
+            {"hosts": "a,b", "processes": 3},
+            "processes is 3 on each of 2 hosts: expected at most data.min_windows=4 in all",
+        ),
+        ({"restarts": -1}, "restarts is -1: expected 0 or more"),
     ],
 )
-def test_impossible_settings_are_refused(tiny, changes, said):
-    with pytest.raises(ConfigError, match=said):
+def test_impossible_settings_are_refused(tiny, changes, expected):
+    with pytest.raises(ConfigError, match=expected):
         tiny(**changes)
-    with pytest.raises(ConfigError, match=r"launching.port is 0: from 1 to 65535"):
+    with pytest.raises(ConfigError, match=r"launching.port is 0: expected 1 to 65535"):
         LaunchSettings(port=0)
 
 
@@ -125,9 +128,9 @@ def test_what_the_command_line_says_and_logs_holds_no_password(tmp_path, monkeyp
         raise ValueError(f"{store} is away")
     except ValueError:
         logging.getLogger("foundation").warning("at %s", store, exc_info=True)
-    said = capsys.readouterr().err + (tmp_path / "log").read_text()
-    assert "host/store is away" in said
-    assert "s3cret" not in said
+    expected = capsys.readouterr().err + (tmp_path / "log").read_text()
+    assert "host/store is away" in expected
+    assert "s3cret" not in expected
 
 
 def test_a_missing_program_and_missing_gpus_are_said(tiny, monkeypatch):
@@ -143,13 +146,13 @@ def test_asking_hosts_to_stop_matches_training_and_not_its_launchers(tiny):
     import re
     import shlex
 
-    said = stop_command(tiny(hosts="a,b"), Path("/runs/a+b/launch.yaml"))
-    assert said[:6] == ["pdsh", "-R", "ssh", "-S", "-w", "a,b"]
-    pattern = shlex.split(said[6])[-1]
+    expected = stop_command(tiny(hosts="a,b"), Path("/runs/a+b/launch.yaml"))
+    assert expected[:6] == ["pdsh", "-R", "ssh", "-S", "-w", "a,b"]
+    pattern = shlex.split(expected[6])[-1]
     rest = "--config /runs/a+b/launch.yaml"
     assert re.search(pattern, f"python -u -m foundation.training --local_rank=1 {rest}")
     assert not re.search(pattern, f"python -m deepspeed.launcher.launch --module foundation.training {rest}")
-    assert not re.search(pattern, said[6])
+    assert not re.search(pattern, expected[6])
 
 
 def test_a_stop_before_the_processes_are_there_is_not_lost(tiny, tmp_path, outside):
@@ -162,7 +165,7 @@ def test_a_stop_before_the_processes_are_there_is_not_lost(tiny, tmp_path, outsi
         assert "deepspeed --num_accelerators 2" in line, line
         time.sleep(0.5)
         run.terminate()
-        said = run.stderr.read()
-    assert run.returncode == 75, said
-    assert "SIGTERM: asking the training processes" in said
-    assert "restart" not in said
+        expected = run.stderr.read()
+    assert run.returncode == 75, expected
+    assert "SIGTERM: asking the training processes" in expected
+    assert "restart" not in expected

@@ -131,14 +131,14 @@ def test_a_killed_process_is_restarted_and_ends_in_the_weights_of_a_run_left_alo
     kept = {name: value for name, value in os.environ.items() if name not in placed}
     path = f"{tmp_path}:{Path(__file__).parents[4]}"
     kept |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "KILL_AFTER": str(tmp_path / "run" / "metrics.jsonl")}
-    said = {}
+    logs = {}
     for name in ("whole", "run"):
         command = [sys.executable, "-m", "foundation", "pretrain", "--config", str(tmp_path / f"{name}.yaml")]
         done = subprocess.run(command, env=kept, capture_output=True, text=True, timeout=900, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
-        said[name] = done.stderr
-    assert "restart 1 of 1" in said["run"]
-    assert "restart" not in said["whole"]
+        logs[name] = done.stderr
+    assert "restart 1 of 1" in logs["run"]
+    assert "restart" not in logs["whole"]
     whole, cut = ((tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("whole", "run"))
     assert whole == cut
 

@@ -22,7 +22,7 @@ def torchrun(tmp_path, outside):
         config.write_text(yaml.safe_dump(asdict(settings)))
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
         command += ["--max-restarts", "1", "--module", "foundation.training", "--config", str(config)]
-        with open(tmp_path / "said.txt", "a") as out:
+        with open(tmp_path / "log.txt", "a") as out:
             process = subprocess.Popen([*command, "--resume", "auto"], env=outside(), stdout=out, stderr=out)
         started.append(process)
         return process
@@ -54,8 +54,8 @@ def test_torchrun_goes_on_from_the_last_checkpoint_after_a_process_is_killed(tin
     until(lambda: len(losses(cut)) >= 12 or run.poll() is not None, seconds=300)
     victim = next(p for p in psutil.Process(run.pid).children(recursive=True) if p.environ().get("RANK") == "1")
     victim.kill()
-    assert run.wait(300) == 0, (tmp_path / "said.txt").read_text()
-    assert "going on from step" in (tmp_path / "said.txt").read_text()
+    assert run.wait(300) == 0, (tmp_path / "log.txt").read_text()
+    assert "going on from step" in (tmp_path / "log.txt").read_text()
     assert losses(cut) == losses(alone)
     assert model(cut) == model(alone)
 
@@ -66,7 +66,7 @@ def test_a_stop_that_torchrun_gets_saves_the_run(tiny, tmp_path, torchrun, until
     until(lambda: len(losses(settings)) >= 3 or run.poll() is not None, seconds=300)
     run.send_signal(signal.SIGTERM)
     assert run.wait(100) != 0  # what started it starts it again
-    said = (tmp_path / "said.txt").read_text()
-    assert "stopped by SIGTERM after" in said
+    message = (tmp_path / "log.txt").read_text()
+    assert "stopped by SIGTERM after" in message
     assert len(list((Path(settings.output) / "checkpoints").glob("step-*"))) == 1
     assert 3 <= len(losses(settings)) < 400

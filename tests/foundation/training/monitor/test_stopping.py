@@ -44,9 +44,9 @@ def test_asked_to_stop_it_finishes_the_step_saves_and_says_so(tiny, tmp_path, ra
     until(lambda: len(lines(settings)) >= 3)
     processes[1].send_signal(signal.SIGTERM)
     assert [p.wait(60) for p in processes] == [75, 75]
-    said = (tmp_path / "rank-0.err").read_text()
+    message = (tmp_path / "rank-0.err").read_text()
     done = len(lines(settings))
-    assert f"stopped by SIGTERM after {done} steps, which are saved" in said
+    assert f"stopped by SIGTERM after {done} steps, which are saved" in message
     place = Checkpoints(Path(settings.output) / "checkpoints")
     assert place.names() == [f"step-{done:08d}"]
     assert place.damage(place.names()[0]) == ""
@@ -177,11 +177,11 @@ def test_a_full_disk_stops_the_run_with_the_last_checkpoint_whole(tiny, tmp_path
     until(lambda: len(place.names()) >= 1)
     psutil.Process(process.pid).rlimit(psutil.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY))
     assert process.wait(60) == 1
-    said = (tmp_path / "rank-0.err").read_text()
-    assert "File too large): again in 0.2 s" in said
-    assert "cannot be written (OSError" in said
+    message = (tmp_path / "rank-0.err").read_text()
+    assert "File too large): retrying in 0.2 s" in message
+    assert "cannot be written (OSError" in message
     newest = place.names()[0]
-    assert f"the last good checkpoint is {place.where(newest)}" in said
+    assert f"the last good checkpoint is {place.where(newest)}" in message
     assert place.damage(newest) == ""
     assert place.unfinished() == []
     assert not list((Path(settings.output) / "checkpoints").rglob("*.part"))
@@ -271,5 +271,5 @@ def test_a_store_that_goes_away_stops_the_run_and_one_that_comes_back_does_not(
     again.start()
     pretrain(tiny(store=str(tmp_path / "store"), steps=12, safety=SafetySettings(retries=6, pause=0.1)))
     again.join()
-    assert "again in 0.1 s" in caplog.text
+    assert "retrying in 0.1 s" in caplog.text
     assert model_bytes(settings.output) == model_bytes(whole.output)

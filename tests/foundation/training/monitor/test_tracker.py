@@ -127,7 +127,7 @@ def test_training_ends_without_the_server_and_the_rest_is_sent_later(tmp_path, c
     for step in (1, 2):
         tracker.metrics({"loss": 1.0 / step, "bad": float("nan")}, step=step)
     assert not tracker.close()
-    assert "away: what it has not got waits in" in caplog.text
+    assert "away: unsent entries wait in" in caplog.text
     with open(tracker.queue, "a") as file:
         file.write('{"kind": "metr')  # a crash in the middle of a line
     (tmp_path / "away").unlink()
@@ -206,9 +206,9 @@ def test_what_the_server_refuses_for_good_is_named_once_and_holds_up_nothing(tmp
     assert found.data.params == {"steps": "12", "model.dim": "16"}
     assert MlflowClient(uri).list_artifacts(found.info.run_id, "tests")
     assert found.info.status == "FINISHED"
-    said = [record.getMessage() for record in caplog.records if "refuses" in record.getMessage()]
+    expected = [record.getMessage() for record in caplog.records if "refuses" in record.getMessage()]
     for name in ("param 'model.(bad)'", f"file {Path(__file__).resolve()}", "metric 'type (A|B)'"):
-        assert sum(name in message for message in said) == 1, said
+        assert sum(name in message for message in expected) == 1, expected
     assert "away" not in caplog.text
 
 
@@ -247,7 +247,7 @@ def test_an_experiment_that_was_deleted_loses_nothing(tmp_path, caplog):
     tracker = Tracker(tmp_path / "run", uri, "pretrain", "run", patience=0.1)
     tracker.metrics({"loss": 1.0}, step=1)
     assert not tracker.close()
-    assert "does not take the run" in caplog.text
+    assert "rejects the run" in caplog.text
     client.restore_experiment(experiment)
     assert send_rest(tmp_path / "run")
     assert logged(tmp_path / "run", uri).data.metrics == {"loss": 1.0}

@@ -37,5 +37,5 @@ def test_processes_that_accumulate_take_the_same_steps(tiny, tmp_path, ranks, wo
 
 def test_an_encoder_whose_statistics_are_over_the_batch_is_refused(tiny):
     swap_vae = ObjectiveSettings("swap_vae", swap_vae=SwapVAESettings(units=12))
-    with pytest.raises(ConfigError, match=r"engine\.accumulate is 2: 1 for SwapVAEModel, whose batch norm"):
+    with pytest.raises(ConfigError, match=r"engine\.accumulate is 2: expected 1 for SwapVAEModel, whose batch norm"):
         build_module(tiny(objective=swap_vae, engine=EngineSettings(accumulate=2)))

@@ -80,7 +80,7 @@ def test_the_best_checkpoint_stays_and_a_run_that_gets_no_better_ends(tiny, stag
 
 
 def test_what_cannot_be_validated_is_refused(tiny):
-    with pytest.raises(ConfigError, match=r"held_out is \"subject == 'nobody'\": it names 0 of 4 recordings"):
+    with pytest.raises(ConfigError, match=r"held_out is \"subject == 'nobody'\": it chooses 0 of 4 recordings"):
         pretrain(tiny(validation=ValidationSettings(every=1, held_out="subject == 'nobody'")))
     with pytest.raises(ConfigError, match=r"patience needs saving\.best"):
         tiny(validation=ValidationSettings(every=1, held_out="n_units > 0", patience=1))
@@ -113,16 +113,18 @@ def test_a_validation_that_cannot_be_read_is_left_out_and_one_that_is_read_late_
 
 
 @pytest.mark.parametrize(
-    ("best", "validation", "said"),
+    ("best", "validation", "message"),
     [
         ("validation/los", ValidationSettings(every=3, held_out="subject == 'mouse3'", steps=1, patience=2), "n/loss"),
         ("lose", ValidationSettings(every=3, held_out="subject == 'mouse3'", steps=1, patience=2), "validation/loss"),
         ("validation/loss", ValidationSettings(), "loss, neuron_tokens"),
     ],
 )
-def test_a_metric_that_is_not_measured_is_refused_when_it_should_be_judged(tiny, best, validation, said):
+def test_a_metric_that_is_not_measured_is_refused_when_it_should_be_judged(tiny, best, validation, message):
     settings = tiny(steps=60, checkpoint_every=4, saving=SavingSettings(best=best), validation=validation)
-    with pytest.raises(ConfigError, match=f"saving.best is '{best}', which is not measured: one of .*{said}"):
+    with pytest.raises(
+        ConfigError, match=f"saving.best is '{best}', which is not measured: expected one of .*{message}"
+    ):
         pretrain(settings)
     assert len(lines(settings)) == (3 if validation.every else 4)
 

@@ -124,11 +124,11 @@ def test_two_hosts_take_the_steps_of_one(written, tmp_path):
         text = text.replace(name, host)
     (tmp_path / "hostfile").write_text(text)
     done = on_two_hosts(tmp_path, TOGETHER.format(folder=tmp_path))
-    said = done.stdout + done.stderr
+    expected = done.stdout + done.stderr
     for name in ("foundation", "deepspeed", "one host"):
-        assert f"{name}: 0" in said, said[-6000:]
-    assert f"deepspeed --hostfile {tmp_path}/by_foundation/hostfile --master_port 29500 --module" in said
-    assert "Running on the following workers: host-a,host-b" in said
+        assert f"{name}: 0" in expected, expected[-6000:]
+    assert f"deepspeed --hostfile {tmp_path}/by_foundation/hostfile --master_port 29500 --module" in expected
+    assert "Running on the following workers: host-a,host-b" in expected
     # DeepSpeed's own launcher prints what it passes on; ours keeps secrets from it.
     assert "not-to-be-shown" not in done.stdout.split("foundation: 0")[0]
     alone = losses(tmp_path / "one_host")
@@ -143,11 +143,11 @@ def test_two_hosts_take_the_steps_of_one(written, tmp_path):
 def test_what_hosts_lack_is_said_in_plain_words(written, tmp_path):
     done = on_two_hosts(tmp_path, REFUSED.format(folder=tmp_path))
     assert done.stdout.splitlines() == ["status 1", "status 1", "status 1"], done.stderr
-    said = [line for line in done.stderr.splitlines() if line.startswith("foundation pretrain: ")]
-    assert "host host-c" in said[0]
-    assert "cannot be reached by ssh" in said[1]
-    assert "Connection refused" in said[1]
-    assert "reached by ssh, which is not installed here: apt-get install" in said[2]
+    expected = [line for line in done.stderr.splitlines() if line.startswith("foundation pretrain: ")]
+    assert "host host-c" in expected[0]
+    assert "cannot be reached by ssh" in expected[1]
+    assert "Connection refused" in expected[1]
+    assert "reached by ssh, which is not installed here: apt-get install" in expected[2]
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
@@ -156,11 +156,11 @@ def test_what_hosts_lack_is_said_in_plain_words(written, tmp_path):
 def test_a_process_lost_on_the_other_host_and_a_stop_from_outside(longer, tmp_path):
     """One run loses a process of host-b and restarts; one is told to stop and started again; both end as one host's."""
     done = on_two_hosts(tmp_path, (FUNCTIONS + LOST).format(folder=tmp_path))
-    said = done.stdout + done.stderr
+    expected = done.stdout + done.stderr
     for name, status in (("alone", 0), ("lost", 0), ("stopped", 75), ("went on", 0)):
-        assert f"{name}: {status}\n" in done.stdout, said[-6000:]
+        assert f"{name}: {status}\n" in done.stdout, expected[-6000:]
     assert "restart 1 of 1" in done.stderr
-    assert "stopped by SIGTERM" in said
+    assert "stopped by SIGTERM" in expected
     whole = (tmp_path / "alone" / "model" / "model.safetensors").read_bytes()
     for name in ("lost", "stopped"):
         assert losses(tmp_path / name) == losses(tmp_path / "alone")
@@ -172,9 +172,9 @@ def test_a_process_lost_on_the_other_host_and_a_stop_from_outside(longer, tmp_pa
 def test_torchrun_on_two_hosts_goes_on_after_a_process_is_lost(longer, tmp_path):
     """As infra/k8s/pretrain.yaml has it: a torchrun on each machine, which starts its own processes again."""
     done = on_two_hosts(tmp_path, (FUNCTIONS + TORCHRUN).format(folder=tmp_path))
-    said = done.stdout + done.stderr
+    expected = done.stdout + done.stderr
     for name in ("alone", "host-a", "host-b"):
-        assert f"{name}: 0\n" in done.stdout, said[-6000:]
+        assert f"{name}: 0\n" in done.stdout, expected[-6000:]
     assert "going on from step" in done.stderr
     assert losses(tmp_path / "torchrun") == losses(tmp_path / "alone")
     models = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("torchrun", "alone")]
