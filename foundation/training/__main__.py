@@ -1,4 +1,4 @@
-"""One process of a pretraining run: what ``deepspeed --module foundation.training --config ...`` starts."""
+"""One process of a pretraining run, started by ``deepspeed --module foundation.training --config ...``."""
 
 import logging
 import os
@@ -16,18 +16,18 @@ from foundation.training.pretrain_settings import PretrainSettings
 def train(settings: PretrainSettings) -> None:
     """Pretrain a model on a store, as one of the processes that a launcher started."""
     pretrain(settings)
-    # Without this a process may end while others still talk to it, and abort.
+    # Without this a process may end, and abort, while others still communicate with it.
     distributed.barrier()
     leave_group()
 
 
 if __name__ == "__main__":
     drop_working_folder()
-    # DeepSpeed's launcher puts the process's place on the machine first; the environment says it too.
+    # DeepSpeed's launcher passes the local rank as the first argument; it is in the environment, too.
     arguments = [a for a in sys.argv[1:] if not a.startswith("--local_rank")]
     status = run_stage("python -m foundation.training", train, PretrainSettings, arguments)
     if status:
-        # Others may be gone in the middle of a message: leaving their group in good order could take for ever.
+        # Other processes may have died during a message, so leaving the group cleanly could hang.
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()

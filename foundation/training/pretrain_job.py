@@ -18,10 +18,10 @@ from foundation.training.trainer import Trainer
 
 
 def pretrain(settings: PretrainSettings) -> Path:
-    """Pretrain a model on a store; go on where an earlier run in the same output was.
+    """Pretrain a model on a store; resume an earlier run in the same output.
 
-    With ``processes`` above 1, ``hosts`` or ``restarts`` this starts the DeepSpeed launcher and waits for it; each
-    process it starts comes back here.
+    With ``processes`` above 1, ``hosts`` or ``restarts`` this starts the DeepSpeed launcher and waits for it; each of
+    its processes calls this function again.
 
     Args:
         settings: see `PretrainSettings`.
@@ -30,17 +30,17 @@ def pretrain(settings: PretrainSettings) -> Path:
         The folder of the model: config.json, model.safetensors and a model card (README.md).
 
     Raises:
-        ConfigError: if the recordings are not what the objective is made for, or none is left to train on.
+        ConfigError: if the recordings do not fit the objective, or no recording is left to train on.
         StoreError: if the store is missing or empty.
         CheckpointError: if ``output`` holds a run with other settings or recordings.
-        RequeueError: if the run was told to stop; it has saved its state.
-        FoundationError: if loss or gradients stay not finite, data or checkpoints cannot be read or written after
-            repeated attempts, no step counted, or a process ends with an error.
+        RequeueError: if the run was asked to stop; its state is saved.
+        FoundationError: if loss or gradients stay non-finite, data or checkpoints cannot be read or written after all
+    retries, all steps were skipped, or a process ends with an error.
     """
     output = Path(settings.output)
     settings = never_once(settings)
     if settings.needs_launcher and not is_launched():
-        # Nothing is removed for a run that has nothing to train on, nothing made for one with another population.
+        # Check the recordings before files of earlier runs are removed and new ones written.
         if settings.resume == "never" or settings.objective.own_units():
             choose_recordings(settings, open_catalog(settings.store))
         launch_with_restarts(settings)
@@ -52,7 +52,7 @@ def pretrain(settings: PretrainSettings) -> Path:
 
 
 def open_catalog(store: str) -> Catalog:
-    """The recordings of a store.
+    """Return the catalog of a store.
 
     Raises:
         StoreError: if the store is missing or empty.

@@ -1,4 +1,4 @@
-"""Settings of `foundation pretrain`: one dataclass for each section of a YAML file. Light to import: no torch."""
+"""Settings of `foundation pretrain`, one dataclass per section of a YAML file; imports quickly, without torch."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ HOST = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(@[A-Za-z0-9_][A-Za-z0-9_.-]*)?$
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Shape of the EIT (see `EITConfig`), or a model of one's own (see `foundation.models.encoder`).
+    """Shape of the EIT (see `EITConfig`), or a custom model (see `foundation.models.encoder`).
 
     Args:
-        name: ``eit``, or a model of one's own: a class as ``mylab.models:Rates`` or ``models.py:Rates``, or the entry
-            point of an installed package.
-        settings: of a model of one's own: arguments of its configuration; all settings below are of EIT.
+        name: ``eit``, or a custom model: a class as ``mylab.models:Rates`` or ``models.py:Rates``, or the entry point
+            of
+    an installed package.
+        settings: for a custom model, arguments of its configuration; all settings below are for EIT.
         dim: features of a token.
         heads: attention heads; ``dim / heads`` must be even.
         individual_layers: layers that see one unit alone, over time.
@@ -44,20 +45,20 @@ class ModelSettings:
         time_layers: layers over time after each layer across units.
         mlp_ratio: width of feed-forward layers over ``dim``.
         gated_mlp: feed-forward layers are GEGLU instead of GELU.
-        patch_length: bins that make one token.
-        population_patch_length: bins that make one token of the population stream, a divisor of ``patch_length``; 0: as
-            many as make a unit's token.
-        tokens: what the unit stream reads of a token: ``bins``, its bins one by one; ``intervals``, what lies between
-            its events, for tokens of seconds and bins of about 1 ms.
+        patch_length: bins of one token.
+        population_patch_length: bins of one token of the population stream, a divisor of ``patch_length``; 0: as
+    many as a unit's token.
+        tokens: what the unit stream reads of a token: ``bins``, its bins; ``intervals``, the intervals between its
+    events, for tokens of seconds and bins of about 1 ms.
         dropout: share of each branch's output dropped in training.
         rotary_shortest: seconds, the shortest rotary period.
         rotary_longest: seconds, the longest rotary period.
         rotary_share: share of a head's features that turn with time.
         rotate_values: values turn too, not only queries and keys.
-        count_transform: of counts before the read-in: ``log1p``, ``sqrt`` or ``none``.
-        value_transform: of sampled activity such as dF/F: ``asinh`` or ``none``.
+        count_transform: transform of counts before the read-in: ``log1p``, ``sqrt`` or ``none``.
+        value_transform: transform of sampled activity such as dF/F: ``asinh`` or ``none``.
         inducing_points: units see each other through this many learned points; 0: every unit sees every unit.
-        population_layers: layers over time of the population stream, which has one token a time; 0: no such stream.
+        population_layers: layers over time of the population stream, which has one token per time; 0: no such stream.
         causal: the population stream sees nothing of the future.
     """
 
@@ -106,21 +107,21 @@ class ModelSettings:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("name", "settings")}
 
     def with_dim(self, dim: int) -> ModelSettings:
-        """Return the same model with embeddings of so many features."""
+        """Return the same model with embeddings of ``dim`` features."""
         if self.is_own:
             return replace(self, settings={**self.settings, "dim": dim})
         return replace(self, dim=dim)
 
     @property
     def is_own(self) -> bool:
-        """True if the model is one's own and no EIT."""
+        """True for a custom model, False for EIT."""
         return self.name != EIT_NAME
 
     def config(self) -> Any:
-        """Return the model's own configuration, an `EITConfig` or that of one's own; imports take seconds.
+        """Return the model's configuration, an `EITConfig` or a custom one; imports take seconds.
 
         Raises:
-            ConfigError: if a class of one's own cannot be imported, or has no such settings.
+            ConfigError: if a custom class cannot be imported, or lacks a setting.
         """
         if self.is_own:
             return named("foundation.models.encoder:own_config")(self.name, self.settings)
@@ -132,7 +133,7 @@ class ModelSettings:
         """Return the model with random weights.
 
         Raises:
-            ConfigError: as `config`, or if a model of one's own cannot be made.
+            ConfigError: as `config`, or if a custom model cannot be made.
         """
         config = self.config()
         if self.is_own:
@@ -148,10 +149,10 @@ class OptimizerSettings(Limited):
         learning_rate: the highest rate, reached at the end of the warm-up.
         warmup_steps: steps of the linear warm-up.
         final_share: share of the highest rate at the last step.
-        weight_decay: of weight matrices; norms, biases and embeddings have none.
+        weight_decay: weight decay of weight matrices; norms, biases and embeddings have none.
         beta1: decay of the mean gradient.
         beta2: decay of the mean squared gradient.
-        clip: the global gradient norm is cut to this.
+        clip: maximum of the global gradient norm.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -163,19 +164,19 @@ class OptimizerSettings(Limited):
     weight_decay: Annotated[float, finite()] = 0.01
     beta1: Share = 0.9
     beta2: Share = 0.95
-    clip: Annotated[float, above(0)] = 1.0  # .inf: nothing is cut
+    clip: Annotated[float, above(0)] = 1.0  # .inf: no clipping
 
 
 @dataclass(frozen=True)
 class EngineSettings(Limited):
-    """How a step is fitted into the memory of a device; nothing here changes the weights that are learned.
+    """How a step is fitted into the memory of a device; these settings do not change the learned weights.
 
     Args:
         offload: ``cpu`` keeps and updates the optimiser's state in CPU memory (ZeRO 1 to 3); ``none`` does not.
         activation_checkpointing: recompute each block of the encoder in the backward pass.
-        accumulate: number of parts in which the encoder goes through the windows of a step. Losses couple the windows,
-            so the embeddings of all parts are kept, the loss is taken over them at once, and each part is recomputed in
-            the backward pass: the gradient is that of the whole step. Encoders with a batch norm need 1.
+        accumulate: number of parts in which the encoder processes the windows of a step. Losses couple the windows, so
+    the embeddings of all parts are kept for one loss, and each part is recomputed in the backward pass: the
+    gradient is that of the whole step. Encoders with a batch norm need 1.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -328,13 +329,13 @@ def host_list(hosts: str) -> list[str]:
 
 @dataclass(frozen=True)
 class PretrainSettings(Limited):
-    """What `foundation pretrain` does.
+    """Settings of `foundation pretrain`.
 
     Args:
         store: folder or URL of the recordings, made by `foundation ingest`.
         output: folder of the run: settings, metrics, checkpoints, and the model at the end.
         steps: training steps.
-        seed: of weights, data order and dropout.
+        seed: seed of weights, data order and dropout.
         precision: ``fp32`` or ``bf16`` (weights stay fp32, products are bf16).
         deterministic: use only kernels that sum in a fixed order, so that weights on CUDA are equal bit for bit.
         zero_stage: how DeepSpeed partitions state over processes, 0 to 3.
@@ -413,14 +414,14 @@ class PretrainSettings(Limited):
 
     @property
     def needs_launcher(self) -> bool:
-        """True if `foundation pretrain` must start processes of its own."""
+        """True if `foundation pretrain` must start several processes."""
         return self.processes > 1 or bool(self.hosts) or self.restarts > 0
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide the weights; a resumed run must have the same."""
         whole = former_names(PretrainSettings, asdict(self))
         whole["data"] = {k: v for k, v in whole["data"].items() if k not in ("cache_bytes", "prefetch", "workers")}
-        # Settings that came later are left out where a run does not use them, so that earlier runs are gone on with.
+        # Newer settings are left out if a run does not use them, so that earlier runs can be resumed.
         if not self.model.population_layers:
             del whole["model"]["population_layers"], whole["model"]["causal"]
         if self.model.tokens == "bins":

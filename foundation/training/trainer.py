@@ -1,4 +1,4 @@
-"""One process of a pretraining run: what it is made of, and what it does step by step."""
+"""One process of a pretraining run: its components and its training loop."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Trainer:
             self.stops = stack.enter_context(training_stops(is_launched()))
             first = self._resume()
             ended = first >= self.settings.steps or first == self.folder.finished_at()
-            # What the first process sees counts: on other machines a file may seem to be there a while longer.
+            # The first process decides, as other machines may see a removed file a little longer.
             if self.control.of_first(ended and (self.folder.model / "config.json").is_file()):
                 log.info("%s is trained already (%d steps)", self.folder.path, first)
                 return self.folder.model
@@ -110,7 +110,7 @@ class Trainer:
         if self.settings.resume == "never" and self.rank == 0:
             clear(self.folder, self.checkpoints)
         first, state = resume(self.checkpoints, self.control, self.identity, self.engine)
-        self.saver.clean()  # not before it is known that the place is this run's
+        self.saver.clean()  # only after the place is known to be this run's
         if state:
             self.skips.total, self.skips.in_row = state["skipped"], state["skipped_in_row"]
             self.reports.load(state["metrics"], state["run_id"])
@@ -151,11 +151,11 @@ class Trainer:
         return self.folder.model
 
     def _train_steps(self, first: int, batches: Batches, shown: Progress | None) -> int:
-        """Train from step ``first`` on; returns the number of steps done at the end."""
+        """Train from step ``first`` on; return the number of steps done at the end."""
         settings, patience = self.settings, self.settings.validation.patience
         for step in range(first, settings.steps):
             if patience and self.best.since >= patience:
-                log.info("%s has not got better in %d validations: the end", self.best.metric, patience)
+                log.info("%s has not improved in %d validations: stopping early", self.best.metric, patience)
                 return step
             self.watchdog.beat(step)
             began = time.perf_counter()
@@ -176,16 +176,16 @@ class Trainer:
         return settings.steps
 
     def _is_better(self, done: int, validated: dict[str, float]) -> bool:
-        """Whether the weights are the best so far; judged after a validation, or with a checkpoint.
+        """Return True if the weights are the best so far; called after a validation or with a checkpoint.
 
-        All processes call it, and the first one's figures count: rates are each one's own.
+        All processes call it; the first process's figures count, as rates differ between processes.
 
         Raises:
-            ConfigError: if there is no such metric.
+            ConfigError: if the metric is unknown.
         """
         metric, saves = self.best.metric, done % self.settings.checkpoint_every == 0
         if metric.startswith("validation/") and self.validator is not None:
-            saves = False  # it is new after a validation only
+            saves = False  # the metric changes only after a validation
         if not metric or not (validated or saves):
             return False
         latest = self.control.of_first(self.reports.latest)
@@ -198,7 +198,7 @@ class Trainer:
         self.watchdog.pause()
         began = time.perf_counter()
         found = self.validator(self.engine)
-        self.reports.throughput.began += time.perf_counter() - began  # it is no training
+        self.reports.throughput.began += time.perf_counter() - began  # exclude validation from throughput
         return found
 
     def _step_and_count(self, batch: list[StepBatch], waited: float, measured: bool) -> dict[str, float]:
@@ -217,15 +217,15 @@ class Trainer:
             self._save(step)
             self.saver.wait()
 
-        asked = self.stops.asked if batches is not None else ""  # at the end there is nothing to stop
+        asked = self.stops.asked if batches is not None else ""  # at the end, requests to stop are ignored
         unread = batches.failure if batches is not None else None
         stop_if_asked(step, self.control, self.saver, asked=asked, unread=unread, save=save)
 
     def step(self, batches: list[StepBatch]) -> dict[str, float]:
-        """Make one update from this process's share of a step; a step that cannot count is skipped and counted.
+        """Make one update from this process's share of a step; invalid steps are skipped and counted.
 
         Args:
-            batches: of the step, one for each of the objectives that share windows.
+            batches: batches of the step, one for each set of objectives that share windows.
 
         Raises:
             FoundationError: if too many steps in a row were skipped.

@@ -1,1 +1,1 @@
-"""Writing, loading, keeping and locking checkpoints."""
+"""Checkpoints: writing, loading, retention and locking."""

@@ -9,9 +9,9 @@
       deepspeed.json                      configuration of DeepSpeed
       checkpoint.json                     step, settings, counters, sha256 of every file; it commits the checkpoint
 
-They lie in a folder or under any fsspec URL. Weights are whole and each piece of a moment names its place, so a
-checkpoint loads on any number of processes and under any ZeRO stage. Everything random is keyed by (seed, step), so
-weights, moments and the number of steps are the whole state.
+They are in a folder or under any fsspec URL. Weights are consolidated and each piece of a moment names its position, so
+a checkpoint loads on any number of processes and under any ZeRO stage. All random draws are keyed by (seed, step), so
+weights, moments and the number of steps are the complete state.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from foundation.training.distributed.deepspeed_state import own_moments, set_mom
 
 log = logging.getLogger(__name__)
 MANIFEST = "checkpoint.json"
-DAMAGE = (CheckpointError, StoreError, FileNotFoundError)  # other errors: the place cannot be read now
+DAMAGE = (CheckpointError, StoreError, FileNotFoundError)  # with other errors the place is unreadable for now
 T = TypeVar("T")
 Tensors = dict[str, torch.Tensor]
 Content = tuple[dict[str, Any], dict[str, bytes]]  # manifest, and the bytes of the files
@@ -58,15 +58,15 @@ class Checkpoints:
 
     def __init__(self, place: str | Path, retries: int = 0, pause: float = 0.0) -> None:
         self.files, self.retries, self.pause = Files(place), retries, pause
-        self.damaged: set[str] = set()  # names of those that `resumable` could not verify
-        self.lease: Lease | None = None  # while it is held by one
+        self.damaged: set[str] = set()  # names of the checkpoints that `resumable` could not verify
+        self.lease: Lease | None = None  # while the place is held by a lease
 
     def names(self) -> list[str]:
         """Return the names of the committed checkpoints, the newest first."""
         return [name for name in self._folders() if MANIFEST in self.files.names(name)]
 
     def unfinished(self) -> list[str]:
-        """Return the names of the folders that a run began and did not commit."""
+        """Return the names of the folders of uncommitted checkpoints."""
         return [name for name in self._folders() if MANIFEST not in self.files.names(name)]
 
     def _folders(self) -> list[str]:
@@ -77,15 +77,15 @@ class Checkpoints:
         return f"{self.files.name.rstrip('/')}/{name}"
 
     def sure(self, action: Callable[[], T], what: str) -> T:
-        """Return the result of ``action``; it is called again after an error for which that can help, see `retried`."""
+        """Return the result of ``action``, retrying after errors that may pass; see `retried`."""
         unless = (FoundationError, FileNotFoundError)
         return retried(action, what, retries=self.retries, pause=self.pause, unless=unless)
 
     def remove(self, name: str) -> None:
-        """Remove a checkpoint, its manifest first: after a removal that is cut short it no longer counts as one.
+        """Remove a checkpoint, manifest first, so that an interrupted removal leaves no checkpoint behind.
 
         Raises:
-            CheckpointError: if another run has taken the place over, as the checkpoint may belong to it.
+            CheckpointError: if another run has taken over the place, as the checkpoint may be its own.
         """
         self.check_held()
         self.files.remove(f"{name}/{MANIFEST}")
@@ -94,10 +94,10 @@ class Checkpoints:
 
     @contextmanager
     def held(self, holder: str, patience: float | None = None) -> Iterator[None]:
-        """Hold the place, so that no other run writes there; nothing in it is touched before.
+        """Lock the place against other runs before anything in it changes.
 
         Args:
-            holder: who holds it: the run's output. A lease of the same holder on this machine is taken over at once.
+            holder: the run's output. A lease of the same holder on this machine is taken over at once.
             patience: seconds to wait for a lock; None: `place_lock.PATIENCE`.
 
         Raises:
@@ -114,7 +114,7 @@ class Checkpoints:
             yield
 
     def check_held(self) -> None:
-        """Raise if another run has taken the place over.
+        """Raise if another run has taken over the place.
 
         Raises:
             CheckpointError: if the lease on the place is lost.
@@ -123,20 +123,22 @@ class Checkpoints:
             raise CheckpointError(f"{self.files.name} was taken over by another run")
 
     def check_whole(self, name: str, sizes: dict[str, int]) -> None:
-        """Raise unless all files of a checkpoint exist with the size that was written; it takes one listing.
+        """Raise unless all files of a checkpoint exist with their full size; this takes one listing.
 
         Args:
-            name: of the checkpoint.
+            name: name of the checkpoint.
             sizes: file -> bytes.
 
         Raises:
-            CheckpointError: if a file is missing or has another size, or another run has taken the place over.
+            CheckpointError: if a file is missing or has another size, or another run has taken over the place.
         """
         self.check_held()
         found = self.sure(lambda: self.files.sizes(name), f"listing {self.where(name)}")
         for file, size in sizes.items():
             if found.get(file) != size:
-                raise CheckpointError(f"{file} of {size} bytes was written, and {found.get(file, 0)} bytes are there")
+                raise CheckpointError(
+                    f"{file} has {found.get(file, 0)} bytes: expected the {size} bytes that were written"
+                )
 
     def manifest(self, name: str) -> dict[str, Any]:
         """Return the content of checkpoint.json.
@@ -148,7 +150,7 @@ class Checkpoints:
         found = self.sure(lambda: self.files.read_json(file), f"reading {self.where(file)}")
         kinds = {"step": int, "files": dict, "identity": dict, "state": dict}
         if found is None or not all(isinstance(found.get(key), kind) for key, kind in kinds.items()):
-            raise CheckpointError(f"{self.where(file)} is missing or says too little")
+            raise CheckpointError(f"{self.where(file)} is missing or incomplete")
         return found
 
     def read(self, name: str) -> Content:
@@ -156,7 +158,7 @@ class Checkpoints:
 
         Raises:
             CheckpointError, StoreError: if a file is missing or has other bytes; the message names it.
-            OSError: or another error of the place, if it cannot be read after all retries. That is no damage.
+            OSError: or another error of the place, if it cannot be read after all retries; this is not damage.
         """
         manifest = self.manifest(name)
         contents = {}
@@ -171,7 +173,7 @@ class Checkpoints:
         return manifest, contents
 
     def damage(self, name: str) -> str:
-        """Return what is wrong with a checkpoint, or ``''``. A place that cannot be read is an error, as in `read`."""
+        """Return a description of a checkpoint's damage, or ``''``. An unreadable place raises, as in `read`."""
         try:
             self.read(name)
         except DAMAGE as error:
@@ -181,10 +183,10 @@ class Checkpoints:
     def resumable(self, identity: dict[str, Any]) -> tuple[str, Content] | None:
         """Return the newest intact checkpoint, its name and its content; None if there are no checkpoints.
 
-        Damaged ones are named in the log and in ``damaged``.
+        Damaged checkpoints are logged and added to ``damaged``.
 
         Raises:
-            CheckpointError: if it belongs to a run with other settings or recordings, or all are damaged.
+            CheckpointError: if the checkpoint belongs to a run with other settings or recordings, or all are damaged.
             OSError: or another error of the place, if it cannot be read after all retries.
         """
         damage = {}
@@ -192,7 +194,7 @@ class Checkpoints:
             try:
                 manifest, contents = self.read(name)
             except DAMAGE as error:
-                log.warning("%s is damaged (%s): the one before it is taken", self.where(name), error)
+                log.warning("%s is damaged (%s): trying the previous checkpoint", self.where(name), error)
                 damage[name] = str(error)
                 continue
             check_identity(self.where(name), manifest["identity"], identity)
@@ -201,8 +203,8 @@ class Checkpoints:
         if damage:
             what = "; ".join(f"{name}: {why}" for name, why in list(damage.items())[:4])
             raise CheckpointError(
-                f"no checkpoint in {self.files.name} is whole, of {len(damage)} ({what}): move them away to start from "
-                "step 0, or use --resume never, which removes them"
+                f"all {len(damage)} checkpoints in {self.files.name} are damaged ({what}): move them away to start "
+                "from step 0, or use --resume never, which removes them"
             )
         return None
 
@@ -223,7 +225,7 @@ def check_identity(where: str, found: dict[str, Any], wanted: dict[str, Any]) ->
     if other:
         raise CheckpointError(
             f"{where} is of a run with other settings or recordings ({'; '.join(other[:4])}): name another output, "
-            "or start anew with --resume never"
+            "or start again with --resume never"
         )
 
 
@@ -268,7 +270,7 @@ def write_model(model: Any, tensors: Tensors, folder: Path) -> None:
 
 
 def commit(place: Checkpoints, name: str, manifest: dict[str, Any]) -> None:
-    """Make a checkpoint visible, once all its files are written."""
+    """Make a checkpoint visible after all its files are written."""
     place.files.write_bytes(f"{name}/{MANIFEST}", to_json(manifest))
 
 
@@ -281,17 +283,16 @@ def load_checkpoint(place: Checkpoints, name: str, engine: Any, content: Content
     """Load weights and Adam's moments into an engine. All processes call it.
 
     Args:
-        place: where the checkpoint lies.
-        name: of the checkpoint.
-        engine: of DeepSpeed.
+        place: the run's checkpoints.
+        name: name of the checkpoint.
+        engine: DeepSpeed's engine.
         content: the result of `Checkpoints.read`, if this process has it already.
 
     Returns:
         The counters that were saved with the checkpoint.
 
     Raises:
-        CheckpointError: if a tensor is missing, left over, or of another shape, or a file has other bytes than were
-            written.
+        CheckpointError: if a tensor is missing, left over or of another shape, or a file is damaged.
     """
     try:
         manifest, contents = content or place.read(name)

@@ -1,8 +1,8 @@
-"""One run at a time writes to the place of its checkpoints.
+"""Locks and leases, so that only one run at a time writes checkpoints to a place.
 
-On a local disk the run holds a lock, which the system drops with the process. Object stores and file systems without
-locks get a lease: a small file that its holder rewrites every few seconds. A lease that has not changed for a while was
-abandoned, and the next run takes it over; the clocks of different machines need not agree for that.
+On a local disk the run holds a lock, which the system releases with the process. Object stores and file systems without
+locks get a lease: a small file that its holder rewrites every few seconds. A lease that stays unchanged for a while is
+abandoned, and the next run takes it over; this works without synchronised clocks.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from foundation.store.commit.atomic_files import Files
 log = logging.getLogger(__name__)
 PLACE_LOCK, LEASE = ".checkpoints.lock", "lease.json"
 RENEWED_EVERY = 15.0  # seconds
-PATIENCE = 60.0  # seconds: processes of a run that has just ended may hold its lock a while longer
-PARTING = 10.0  # seconds to wait until a lease is given back; one that is not expires
-LEFT_AFTER = 3 * RENEWED_EVERY  # an older lease was abandoned
+PATIENCE = 60.0  # seconds: processes of a run that has just ended may hold its lock a little longer
+PARTING = 10.0  # seconds to wait for the release of a lease, which otherwise expires
+LEFT_AFTER = 3 * RENEWED_EVERY  # seconds after which an unchanged lease is abandoned
 
 
 @contextmanager
 def place_lock(place: Files, refusal: str, patience: float | None = None) -> Iterator[bool]:
-    """Hold the lock on a local folder, if it can have one.
+    """Hold the lock on a local folder, if its file system has locks.
 
     Args:
         place: a folder, or a URL.
         refusal: the message of the error if another process holds the lock.
-        patience: seconds to wait for it; None: `PATIENCE`.
+        patience: seconds to wait for the lock; None: `PATIENCE`.
 
     Yields:
-        False for a URL and for a file system without locks: a `Lease` is needed there.
+        False for a URL and for a file system without locks, which need a `Lease`.
 
     Raises:
         FoundationError: if another process still holds the lock after ``patience`` seconds.
@@ -58,20 +58,20 @@ def place_lock(place: Files, refusal: str, patience: float | None = None) -> Ite
                 is_held = stack.enter_context(lock)
             except Timeout:
                 raise FoundationError(refusal) from None
-            except OSError as error:  # nothing can be written there: saving will say so, or find it mended
+            except OSError as error:  # not writable; saving reports this if it persists
                 log.debug("%s cannot be locked: %s", place.name, error)
                 is_held = True
         yield is_held
 
 
 class Lease:
-    """A file that names the run which writes to a place, for as long as the context is entered.
+    """A file that names the run writing to a place while the context is active.
 
     Args:
         place: a folder, or a URL.
-        holder: who takes the lease.
+        holder: name of the run that takes the lease.
         refusal: the message of the error if another run holds it.
-        every: seconds between two renewals; a lease that has not changed for three times as long was abandoned.
+        every: seconds between two renewals; a lease unchanged for three times as long is abandoned.
     """
 
     def __init__(self, place: Files, holder: str, refusal: str, every: float = RENEWED_EVERY) -> None:
@@ -98,9 +98,9 @@ class Lease:
 
     def __exit__(self, *_: object) -> None:
         self._ending.set()
-        self._thread.join(PARTING)  # a request to a place that is away may take minutes
+        self._thread.join(PARTING)  # a request to an unreachable place may take minutes
         if self._thread.is_alive():
-            log.debug("the lease of %s is not given back yet: the place does not answer", self.place.name)
+            log.debug("the lease of %s is not released yet: the place does not answer", self.place.name)
 
     def _holder(self) -> str:
         found = self.place.read_json(LEASE)
@@ -111,21 +111,21 @@ class Lease:
         content = json.dumps({"holder": self.holder, "run": self._own, "turn": self._turn}).encode()
         if not self.place.is_local:
             return self.place.swap(LEASE, content, version)
-        if self.place.version(LEASE) != version:  # where nothing can be locked: comparing and writing are two steps
+        if self.place.version(LEASE) != version:  # without locks, comparing and writing are two steps
             return False
         self.place.write_bytes(LEASE, content)
         return True
 
     def _own_version(self) -> str:
-        """Return the version of the lease; ``''`` if it is no longer this run's."""
-        version = self.place.version(LEASE)  # before the content: another run's version is never taken for our own
+        """Return the version of this run's lease; ``''`` if another run holds it."""
+        version = self.place.version(LEASE)  # read before the content, so that it cannot be another run's version
         found = self.place.read_json(LEASE)
         return version if found is not None and found.get("run") == self._own else ""
 
     def _renew(self) -> bool:
-        """Rewrite the lease; return False if it is no longer this run's.
+        """Rewrite the lease; return False if another run holds it.
 
-        Its version is read each time, since a write may succeed although its answer is lost.
+        The version is read each time, since a write may succeed although its answer is lost.
         """
         version = self._own_version()
         return bool(version) and (self._write(version) or bool(self._own_version()))
@@ -137,8 +137,8 @@ class Lease:
                     self.lost = True
                     log.error("%s was taken over by another run while this one did not answer", self.place.name)
                     return
-            except Exception as error:  # a place that is away; saving tells the person
+            except Exception as error:  # the place is unreachable; saving reports this
                 log.debug("the lease of %s was not renewed: %s", self.place.name, error)
-        with suppress(Exception):  # what is left of it counts for a while only
+        with suppress(Exception):  # a lease that stays behind expires
             if self._own_version():
                 self.place.remove(LEASE)

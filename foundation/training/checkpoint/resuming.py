@@ -1,4 +1,4 @@
-"""Resumes from the newest intact checkpoint, in all processes alike."""
+"""Resuming all processes from the newest intact checkpoint."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def checkpoints_of(settings: PretrainSettings) -> Checkpoints:
 
 
 def hold(stack: ExitStack, folder: RunFolder, place: Checkpoints, control: Control) -> None:
-    """Hold a run's folder and the place of its checkpoints until the stack is left; all processes call it.
+    """Lock a run's folder and the place of its checkpoints until the stack closes; all processes call it.
 
     Raises:
-        FoundationError: in all processes, if another run writes to one of them.
+        FoundationError: in all processes, if another run writes to either.
     """
     refused: FoundationError | None = None
     if control.rank == 0:
@@ -40,18 +40,18 @@ def hold(stack: ExitStack, folder: RunFolder, place: Checkpoints, control: Contr
         except Exception as error:
             refused = _unreadable(place, error)
     if control.any(refused is not None)[0]:
-        raise refused or FoundationError("the first process refused to start: its message says why")
+        raise refused or FoundationError("the first process could not start: see its message")
 
 
 def clear(folder: RunFolder, place: Checkpoints) -> None:
-    """Remove the files of earlier runs, so that the next one starts from step 0. The folder must be held."""
+    """Remove the files of earlier runs, so that the next one starts from step 0. The folder must be locked."""
     for name in [*place.names(), *place.unfinished()]:
         place.remove(name)
     folder.clear()
 
 
 def never_once(settings: PretrainSettings) -> PretrainSettings:
-    """Return the settings for this start: ``resume: never`` holds for the first, not for restarts of torchrun or Slurm.
+    """Return the settings for this start: ``resume: never`` does not apply to restarts by torchrun or Slurm.
 
     Example:
         >>> settings = PretrainSettings(store="s", output="o", resume="never")
@@ -61,23 +61,23 @@ def never_once(settings: PretrainSettings) -> PretrainSettings:
     again = next((name for name in RESTART_COUNTS if os.environ.get(name, "").strip() not in ("", "0")), "")
     if settings.resume != "never" or not again:
         return settings
-    log.info("resume is never, and %s is %s: what is there is gone on from", again, os.environ[again])
+    log.info("resume is never, but %s is %s: resuming, as this is a restart", again, os.environ[again])
     return replace(settings, resume="auto")
 
 
 def resume(place: Checkpoints, control: Control, identity: dict[str, Any], engine: Any) -> tuple[int, dict[str, Any]]:
-    """Load the newest good checkpoint; all processes call it.
+    """Load the newest intact checkpoint; all processes call it.
 
     Returns:
         The number of steps done and the counters saved with them; 0 and no counters without a checkpoint.
 
     Raises:
-        CheckpointError: if it belongs to a run with other settings or recordings, if all are damaged, or if the place
-            cannot be read now.
+        CheckpointError: if the checkpoint belongs to a run with other settings or recordings, all are damaged, or the
+    place is unreadable.
     """
     found: tuple[str, Content] | None = None
     refused: FoundationError | None = None
-    if control.rank == 0:  # one process looks, and all take what it found
+    if control.rank == 0:  # one process chooses the checkpoint for all
         try:
             found = place.resumable(identity)
         except FoundationError as error:
@@ -85,7 +85,7 @@ def resume(place: Checkpoints, control: Control, identity: dict[str, Any], engin
         except Exception as error:
             refused = _unreadable(place, error)
     if control.any(refused is not None)[0]:
-        raise refused or FoundationError("the first process refused to go on: its message says why")
+        raise refused or FoundationError("the first process could not resume: see its message")
     chosen = control.of_first(None if found is None else (found[0], found[1][0]["step"]))
     if chosen is None:
         return 0, {}
@@ -97,8 +97,8 @@ def resume(place: Checkpoints, control: Control, identity: dict[str, Any], engin
 
 def _unreadable(place: Checkpoints, error: Exception) -> CheckpointError:
     refused = CheckpointError(
-        f"the checkpoints in {place.files.name} cannot be read ({type(error).__name__}: {error}): see to it "
-        "that they can be, and the same command goes on"
+        f"the checkpoints in {place.files.name} cannot be read ({type(error).__name__}: {error}): make "
+        "them readable, and run the same command again to resume"
     )
     refused.__cause__ = error
     return refused

@@ -16,13 +16,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint, as far as retention depends on it.
+    """The properties of a checkpoint that decide its retention.
 
     Args:
-        name: of its folder.
+        name: name of its folder.
         step: steps done.
         time: seconds since 1970 when it was saved.
-        metric: the value of the metric by which the best is kept; NaN if it was not measured.
+        metric: value of the metric that chooses the best; NaN if it was not measured.
     """
 
     name: str
@@ -36,8 +36,8 @@ def to_keep(saved: list[Saved], *, newest: int, hours: float = 0.0, highest: boo
 
     Args:
         saved: all checkpoints, in any order.
-        newest: how many of the newest are kept.
-        hours: one more is kept for each period of so many hours, counted from the oldest; 0: none.
+        newest: number of newest checkpoints to keep.
+        hours: also keep one for each period of this many hours, counted from the oldest; 0: none.
         highest: the best metric is the highest, not the lowest; the best is kept if any was measured.
 
     Example:
@@ -59,14 +59,14 @@ def to_keep(saved: list[Saved], *, newest: int, hours: float = 0.0, highest: boo
 
 
 class Rotation:
-    """Removes the checkpoints of a run that need not be kept.
+    """Removes checkpoints that retention does not keep.
 
-    A failed removal is logged and tried again after the next checkpoint; it does not stop the run. Damaged checkpoints
-    (`Checkpoints.damaged`) do not count among those to keep, and are removed once there is a newer one.
+    A failed removal is logged and retried after the next checkpoint; it does not stop the run. Damaged checkpoints
+    (`Checkpoints.damaged`) do not count as kept, and are removed once there is a newer checkpoint.
 
     Args:
-        place: where checkpoints lie.
-        settings: of the run.
+        place: the run's checkpoints.
+        settings: settings of the run.
     """
 
     def __init__(self, place: Checkpoints, settings: PretrainSettings) -> None:
@@ -74,7 +74,7 @@ class Rotation:
         self._unwanted: set[str] = set()
 
     def rotate(self, *left: str) -> None:
-        """Remove the checkpoints that need not be kept, and files that are ``left`` over from saving."""
+        """Remove the checkpoints that are not kept, and the files ``left`` over from saving."""
         self._unwanted |= {*left}
         self._attempt(self._look, f"looking which checkpoints stay in {self.place.files.name}")
         for name in sorted(self._unwanted):
@@ -91,7 +91,7 @@ class Rotation:
             try:
                 manifest = self.place.manifest(name)
             except DAMAGE as error:
-                log.warning("%s is damaged and stays where it is: %s", self.place.where(name), error)
+                log.warning("%s is damaged and could not be removed: %s", self.place.where(name), error)
                 continue
             metric = manifest["state"].get("metrics", {}).get(saving.best, math.nan) if saving.best else math.nan
             saved.append(Saved(name, manifest["step"], manifest["time"], metric))
@@ -103,6 +103,6 @@ class Rotation:
         try:
             action()
         except Exception as error:
-            log.warning("%s failed (%s: %s): again after the next checkpoint", what, type(error).__name__, error)
+            log.warning("%s failed (%s: %s): retrying after the next checkpoint", what, type(error).__name__, error)
             return False
         return True

@@ -1,4 +1,4 @@
-"""Writes checkpoints while training goes on, from all processes at once, and removes those that need not be kept."""
+"""Writes checkpoints in the background, from all processes at once, and applies retention."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Saver:
     """Saves the checkpoints of a run.
 
     Each process writes its share, and a receipt that lists its files and their digests. The first process waits for all
-    receipts and then writes the manifest, which commits the checkpoint. No process waits for another one in between, so
-    this runs in a thread while training goes on.
+    receipts and then writes the manifest, which commits the checkpoint. Processes do not wait for each other in
+    between, so this runs in a thread while training continues.
 
     Args:
-        place: where checkpoints lie.
-        control: to the other processes.
-        settings: of the run.
+        place: the run's checkpoints.
+        control: messages to the other processes.
+        settings: settings of the run.
         identity: settings and recordings that decide the weights.
     """
 
@@ -50,21 +50,21 @@ class Saver:
         """Remove checkpoints that earlier runs left unfinished. All processes call it."""
         if self.control.rank == 0:
             try:
-                self.place.sure(self._clean, f"removing what was not finished in {self.place.files.name}")
+                self.place.sure(self._clean, f"removing unfinished checkpoints in {self.place.files.name}")
             except Exception as error:
-                log.warning("what was not finished stays (%s: %s)", type(error).__name__, error)
+                log.warning("cannot remove unfinished checkpoints (%s: %s)", type(error).__name__, error)
         self.control.of_first(None)
 
     def _clean(self) -> None:
         for name in self.place.unfinished():
-            log.info("removing %s, which was not finished", self.place.where(name))
+            log.info("removing the unfinished checkpoint %s", self.place.where(name))
             self.place.remove(name)
 
     def save(self, engine: Any, step: int, state: dict[str, Any]) -> float:
         """Save the state after ``step`` steps. All processes call it.
 
         Returns:
-            Seconds for which training stood still.
+            Seconds for which training stopped.
         """
         began = time.perf_counter()
         self.wait()
@@ -92,7 +92,7 @@ class Saver:
         return time.perf_counter() - began
 
     def wait(self) -> None:
-        """Wait until this process has written its share of the last checkpoint; the first one until it is committed."""
+        """Wait until this process has written its share of the last checkpoint, and the first one has committed it."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -114,7 +114,7 @@ class Saver:
                 received = self._await(name, rank, token)
                 digests |= received["files"]
                 sizes |= received["sizes"]
-            self.place.check_whole(name, sizes)  # before it counts, and before an older one goes
+            self.place.check_whole(name, sizes)  # before it is committed and an older one is removed
             manifest = {
                 "step": step,
                 "version": __version__,
@@ -132,9 +132,9 @@ class Saver:
             self._fail(name, error)
             if self.control.rank == 0:
                 try:
-                    self.place.remove(name)  # which a lost lease forbids
+                    self.place.remove(name)  # raises if the lease is lost
                 except Exception as also:
-                    log.debug("and its rest stays: %s", also)
+                    log.debug("cannot remove its files: %s", also)
 
     def _fail(self, name: str, error: Exception) -> None:
         log.debug("saving failed", exc_info=True)
@@ -145,7 +145,7 @@ class Saver:
         return sha256(content)
 
     def _try(self, action: Callable[[], None], what: str) -> None:
-        """Change the place, with retries, as long as no other run has taken it over."""
+        """Change the place, with retries, unless another run has taken it over."""
 
         def change() -> None:
             self.place.check_held()
@@ -166,7 +166,7 @@ class Saver:
                 return receipt
             if time.monotonic() > end:
                 raise CheckpointError(
-                    f"no part of process {rank} within {self.settings.saving.patience:g} s (saving.patience): "
+                    f"no share of process {rank} within {self.settings.saving.patience:g} s (saving.patience): "
                     "saving.place must be storage that all machines share"
                 )
             time.sleep(0.02 if self.place.files.is_local else 0.5)

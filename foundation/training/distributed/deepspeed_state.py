@@ -1,4 +1,4 @@
-"""Weights and optimiser state in and out of a DeepSpeed engine, whole and by name, whatever the ZeRO stage."""
+"""Reading and setting the weights and optimiser state of a DeepSpeed engine by name, under any ZeRO stage."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def weights(engine: Any, keep: bool = True) -> dict[str, torch.Tensor]:
     """Return every parameter in fp32 on the CPU, frozen ones too, and every buffer, by name. All processes call it.
 
     Args:
-        engine: of DeepSpeed.
-        keep: False for a process that takes part in gathering them, and needs none.
+        engine: DeepSpeed's engine.
+        keep: False for a process that only takes part in gathering.
     """
     from deepspeed.runtime.zero import GatheredParameters
     from deepspeed.utils import safe_get_full_fp32_param
@@ -36,7 +36,7 @@ def weights(engine: Any, keep: bool = True) -> dict[str, torch.Tensor]:
     for name, parameter in engine.module.named_parameters():
         if parameter.requires_grad and is_partitioned(parameter):
             full = safe_get_full_fp32_param(parameter)
-        elif is_cut(parameter):  # frozen: the optimiser does not know it
+        elif is_cut(parameter):  # frozen, so the optimiser does not have it
             with GatheredParameters([parameter]):
                 full = parameter.data.clone()
         else:
@@ -53,7 +53,7 @@ def _copied(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def set_weights(engine: Any, tensors: dict[str, torch.Tensor]) -> None:
-    """Put parameters and buffers back.
+    """Set parameters and buffers.
 
     Raises:
         CheckpointError: if names or shapes differ.
@@ -78,7 +78,7 @@ def set_weights(engine: Any, tensors: dict[str, torch.Tensor]) -> None:
             safe_set_local_fp32_param(parameter, _own_part(parameter, value))
         elif parameter.requires_grad and is_partitioned(parameter):
             safe_set_full_fp32_param(parameter, value)
-        # The optimiser's copy is set; what the next forward pass uses is another one.
+        # This sets the optimiser's copy; the next forward pass uses another one.
         if is_cut(parameter):
             with GatheredParameters([parameter], modifier_rank=0):
                 parameter.data.copy_(value)
@@ -89,8 +89,8 @@ def set_weights(engine: Any, tensors: dict[str, torch.Tensor]) -> None:
 def own_moments(engine: Any) -> dict[str, torch.Tensor]:
     """Return this process's share of Adam's moments, as flat pieces ``<parameter>/<moment>/<first element>``.
 
-    The shares of all processes are everything once. Under ZeRO 0 every process holds all moments and gives those of
-    every n-th parameter. The first process also gives ``updates``, how often the optimiser has stepped.
+    The shares of all processes together hold everything once. Under ZeRO 0 every process holds all moments and returns
+    those of every n-th parameter. The first process also returns ``updates``, the number of optimiser steps.
     """
     rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
     _make_partitions(engine)
@@ -105,7 +105,7 @@ def own_moments(engine: Any) -> dict[str, torch.Tensor]:
 
 
 def _own_piece(engine: Any, parameter: Any, key: str, turn: bool) -> tuple[int, torch.Tensor] | None:
-    """Return the first element and the values of this process's piece of a moment; None if it has none."""
+    """Return the first element and the values of this process's piece of a moment; None without a piece."""
     from deepspeed.utils import safe_get_local_optimizer_state
 
     if is_cut(parameter):
@@ -122,10 +122,10 @@ def _own_piece(engine: Any, parameter: Any, key: str, turn: bool) -> tuple[int, 
 
 
 def set_moments(engine: Any, shards: list[dict[str, torch.Tensor]]) -> None:
-    """Put Adam's moments and the number of updates back, from the pieces of all processes.
+    """Set Adam's moments and the number of updates from the pieces of all processes.
 
     Raises:
-        CheckpointError: if names differ, or pieces do not make up the whole.
+        CheckpointError: if names differ, or pieces do not cover a moment.
     """
     from deepspeed.utils import safe_set_full_optimizer_state, safe_set_local_optimizer_state
 
@@ -151,7 +151,7 @@ def set_moments(engine: Any, shards: list[dict[str, torch.Tensor]]) -> None:
 
 
 def _sorted_out(shards: list[dict[str, torch.Tensor]]) -> tuple[torch.Tensor, dict[str, dict[int, torch.Tensor]]]:
-    """The number of updates, and for each moment its pieces by their first element."""
+    """Return the number of updates, and for each moment its pieces by their first element."""
     count: torch.Tensor | None = None
     pieces: dict[str, dict[int, torch.Tensor]] = {}
     for shard in shards:
@@ -162,7 +162,7 @@ def _sorted_out(shards: list[dict[str, torch.Tensor]]) -> tuple[torch.Tensor, di
             moment, _, start = name.rpartition("/")
             pieces.setdefault(moment, {})[int(start)] = tensor
     if count is None:
-        raise CheckpointError("the checkpoint does not say how often the optimiser has stepped (updates)")
+        raise CheckpointError("the checkpoint lacks updates, the number of optimiser steps")
     return count, pieces
 
 
@@ -177,7 +177,7 @@ def _joined(name: str, pieces: dict[int, torch.Tensor], shape: tuple[int, ...]) 
 def _own_part(parameter: Any, value: torch.Tensor) -> torch.Tensor:
     """Return this process's piece of a parameter under ZeRO 3, which cuts equal pieces and pads the last one.
 
-    DeepSpeed's own ``safe_set_full_...`` fails for pieces of unequal size (3 processes, 64 values).
+    DeepSpeed's ``safe_set_full_...`` fails for pieces of unequal size (3 processes, 64 values).
     """
     flat, size = value.flatten(), piece_size(parameter)
     padded = torch.cat([flat, flat.new_zeros(size * torch.distributed.get_world_size() - len(flat))])
@@ -185,7 +185,7 @@ def _own_part(parameter: Any, value: torch.Tensor) -> torch.Tensor:
 
 
 def updates(engine: Any) -> int:
-    """Return how often the optimiser has stepped."""
+    """Return the number of optimiser steps."""
     for state in torch_optimizer(engine).state.values():
         if "step" in state:
             return int(state["step"])
@@ -193,7 +193,7 @@ def updates(engine: Any) -> int:
 
 
 def _make_partitions(engine: Any) -> None:
-    """Give the flat partitions of ZeRO 1 to 3 the moments that they would get at their first step."""
+    """Create the moments of the flat partitions of ZeRO 1 to 3, as their first step would."""
     for partition in flat_partitions(engine):
         state = torch_optimizer(engine).state[partition]
         for key in MOMENTS:
@@ -202,12 +202,12 @@ def _make_partitions(engine: Any) -> None:
 
 
 def _trained(engine: Any) -> dict[str, nn.Parameter]:
-    """Return the parameters that the optimiser moves; target networks are moved by their objective."""
+    """Return the parameters that the optimiser updates; objectives update their target networks."""
     return {name: p for name, p in engine.module.named_parameters() if p.requires_grad}
 
 
 def _buffers(engine: Any) -> dict[str, torch.Tensor]:
-    """Return the buffers that belong to the state of a module, such as the running statistics of a batch norm."""
+    """Return the persistent buffers of a module, such as the running statistics of a batch norm."""
     kept = set(engine.module.state_dict())
     return {name: buffer for name, buffer in engine.module.named_buffers() if name in kept}
 

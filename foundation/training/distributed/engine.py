@@ -1,4 +1,4 @@
-"""DeepSpeed, set up the same way for a laptop's CPU and for many GPUs."""
+"""The DeepSpeed engine, set up the same way for a laptop's CPU and for many GPUs."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from foundation.training.distributed.rendezvous import Joining, free_port, leave
 from foundation.training.pretrain_settings import PretrainSettings
 from foundation.training.update.gradient_accumulation import InParts
 
-# Gradients that go out together from stage 1 on, where DeepSpeed keeps a buffer for as many: 2 GB if left to itself.
+# Gradients sent together from stage 1 on; DeepSpeed's buffer for them is 2 GB by default.
 BUCKET = 50_000_000
 
 
 class PretrainModule(nn.Module):
-    """Encoder and objective in one module, as DeepSpeed wants them.
+    """Encoder and objective in one module for DeepSpeed.
 
     Args:
         model: the encoder.
-        objective: what is learned.
+        objective: the objective.
         precision: ``fp32`` or ``bf16``; with bf16 the encoder's products are bf16 and everything else stays fp32.
-        parts: the encoder goes through a batch in so many parts; see `InParts`.
+        parts: number of parts in which the encoder processes a batch; see `InParts`.
 
     Attributes:
-        quiet: why the last batch could not be compared; empty: it could.
+        quiet: why the last batch had too little to compare; empty if it had enough.
     """
 
     def __init__(self, model: nn.Module, objective: Objective, precision: str = "fp32", parts: int = 1) -> None:
@@ -53,12 +53,12 @@ class PretrainModule(nn.Module):
     def forward(
         self, views: list[WindowBatch], context: StepContext | None = None, others: Sequence[Share] = ()
     ) -> dict[str, torch.Tensor]:
-        """The objective's terms; of a batch with too little to compare a ``loss`` alone, NaN and without a gradient.
+        """Return the objective's terms; for a batch with too little to compare, only a NaN ``loss`` without gradient.
 
         Args:
             views: windows of the step.
-            context: whose windows these are.
-            others: windows that some of several objectives read alone, and whose they are.
+            context: context of the windows.
+            others: windows and contexts of the objectives that read windows of their own.
         """
         terms: dict[str, torch.Tensor]
         kind = next(self.parameters()).device.type
@@ -72,17 +72,17 @@ class PretrainModule(nn.Module):
                 else:
                     terms = self.objective(model, views, context)
                 self.quiet = ""
-            except TooFewRowsError as error:  # DeepSpeed's hooks want to see the end of every forward pass
+            except TooFewRowsError as error:  # DeepSpeed's hooks need every forward pass to end
                 self.quiet = str(error)
                 terms = {"loss": torch.tensor(math.nan)}
         return terms
 
 
 def build_module(settings: PretrainSettings, log_rates: Mapping[str, torch.Tensor] | None = None) -> PretrainModule:
-    """Encoder and objective of a run, with the weights that its seed gives.
+    """Return encoder and objective of a run, with weights drawn from its seed.
 
     Args:
-        settings: of the run.
+        settings: settings of the run.
         log_rates: recording id -> log rates of its units, which get rows in a model with a population stream.
     """
     torch.manual_seed(settings.seed)
@@ -107,16 +107,16 @@ def build_module(settings: PretrainSettings, log_rates: Mapping[str, torch.Tenso
 
 
 def deepspeed_config(settings: PretrainSettings) -> dict[str, Any]:
-    """The DeepSpeed JSON of a run."""
+    """Return the DeepSpeed configuration of a run."""
     optimizer = settings.optimizer
     zero: dict[str, Any] = {"stage": settings.zero_stage, "reduce_bucket_size": BUCKET}
     if settings.engine.offload == "cpu":
         zero["offload_optimizer"] = {"device": "cpu"}
     return {
-        # A batch is a list of windows under a budget of tokens; DeepSpeed only needs to know that it is one.
+        # A batch is a list of windows under a token budget; DeepSpeed only needs a batch size of 1.
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
-        # Under ZeRO 0 `take_step` clips, which tells the norm before the weights are touched.
+        # Under ZeRO 0 `take_step` clips, which gives the norm before the update.
         "gradient_clipping": optimizer.clip if settings.zero_stage else 0.0,
         "optimizer": {
             "type": "AdamW",
@@ -125,7 +125,7 @@ def deepspeed_config(settings: PretrainSettings) -> dict[str, Any]:
                 "betas": [optimizer.beta1, optimizer.beta2],
                 "eps": 1e-8,
                 "weight_decay": optimizer.weight_decay,
-                "torch_adam": True,  # DeepSpeed's own would be compiled at the first start
+                "torch_adam": True,  # DeepSpeed's Adam would be compiled at the first start
                 "fused": torch.cuda.is_available() and settings.engine.offload == "none",
             },
         },
@@ -140,16 +140,16 @@ ALONE = "FOUNDATION_ALONE"
 
 
 def is_launched() -> bool:
-    """Whether a launcher (deepspeed, torchrun) started this process as one of a group."""
+    """Return True if a launcher (deepspeed, torchrun) started this process as one of a group."""
     return "RANK" in os.environ and ALONE not in os.environ
 
 
 def start_distributed(timeout: float = 1800.0, joining: float = 300.0) -> tuple[int, int]:
-    """Join the process group, or make one of one process. Returns (rank, world).
+    """Join the process group, or create one of a single process. Return (rank, world).
 
     Args:
         timeout: seconds after which processes give up waiting for one that does not answer.
-        joining: seconds after which this process ends if the others are not all there.
+        joining: seconds after which this process ends if the others have not all joined.
 
     Raises:
         FoundationError: if DeepSpeed is not installed.
@@ -171,7 +171,7 @@ def start_distributed(timeout: float = 1800.0, joining: float = 300.0) -> tuple[
         with Joining(joining):
             leave_store_of_torchrun()
             deepspeed.init_distributed(verbose=False, timeout=timedelta(seconds=timeout))
-        atexit.register(leave_group)  # a group that is left open can abort the process at its end
+        atexit.register(leave_group)  # an open group can abort the process at its end
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
 
 
@@ -183,9 +183,9 @@ def leave_group() -> None:
 
 @contextmanager
 def linear_kept() -> Iterator[None]:
-    """While it is entered engines may be built; afterwards torch's linear layers are what they were before.
+    """Allow engines to be built inside the block, and restore torch's linear layers afterwards.
 
-    An engine of ZeRO stage 3 replaces ``torch.nn.functional.linear`` for the whole process and leaves it so.
+    An engine of ZeRO stage 3 replaces ``torch.nn.functional.linear`` for the whole process permanently.
     """
     linear = torch.nn.functional.linear
     try:
@@ -195,40 +195,40 @@ def linear_kept() -> Iterator[None]:
 
 
 def build_engine(module: PretrainModule, settings: PretrainSettings) -> Any:
-    """The DeepSpeed engine around a module. The process group must be there (`start_distributed`)."""
+    """Return the DeepSpeed engine of a module. The process group must exist (`start_distributed`)."""
     import deepspeed
 
     groups = param_groups(module, settings.optimizer.learning_rate, settings.optimizer.weight_decay)
     engine, *_ = deepspeed.initialize(model=module, model_parameters=groups, config=deepspeed_config(settings))
-    # DeepSpeed makes groups of its own, in which torch would wait for half an hour.
+    # DeepSpeed creates its own groups, in which torch would wait for half an hour.
     set_timeouts(timedelta(seconds=settings.safety.timeout))
     return engine
 
 
 def set_learning_rate(engine: Any, rate: float) -> None:
-    """Set the nominal rate for the coming step; each group keeps its share of it (`param_groups`)."""
+    """Set the nominal rate for the next step; each group keeps its share of it (`param_groups`)."""
     for group in engine.optimizer.param_groups:
         group["lr"] = rate * group.get("lr_scale", 1.0)
 
 
 def take_step(engine: Any, clip: float) -> tuple[float, bool]:
-    """Move the weights along the gradients that lie ready, unless these are not finite: then nothing changes.
+    """Update the weights with the current gradients; change nothing if the gradients are not finite.
 
-    The norm is that of the whole gradient, so all processes decide alike.
+    The norm is of the whole gradient, so all processes decide alike.
 
     Args:
-        engine: after its backward pass.
-        clip: the global gradient norm is cut to this.
+        engine: DeepSpeed's engine, after its backward pass.
+        clip: maximum of the global gradient norm.
 
     Returns:
-        The gradient's norm, and whether the weights were moved.
+        The gradient's norm, and whether the weights were updated.
     """
     if engine.zero_optimization_stage() == 0:
         parameters = [p for p in engine.module.parameters() if p.grad is not None]
         norm = float(nn.utils.clip_grad_norm_(parameters, clip))
         if not math.isfinite(norm):
             for parameter in parameters:
-                parameter.grad = None  # AdamW leaves alone what has none
+                parameter.grad = None  # AdamW skips parameters without a gradient
         engine.step()
         return norm, math.isfinite(norm)
     engine.step()

@@ -1,4 +1,4 @@
-"""Small messages between the processes of a run besides training, such as whether one of them must stop."""
+"""Small control messages between the processes of a run, such as requests to stop."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from foundation.common.errors import FoundationError
 class Control:
     """Small messages between processes over the CPU, so that a GPU need not wait for them.
 
-    All processes must make it, and then call its methods in the same order. The process group must be there.
+    All processes must create it and call its methods in the same order. The process group must exist.
 
     Args:
-        timeout: seconds after which a process gives up waiting for another one. One that was killed is noticed at once.
+        timeout: seconds after which a process gives up waiting for another one. A killed process is noticed at once.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -28,7 +28,7 @@ class Control:
         self.group = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout)) if self.world > 1 else None
 
     def any(self, *flags: bool) -> list[bool]:
-        """Return for each flag whether it is set in any process."""
+        """Return for each flag True if it is set in any process."""
         if self.group is None:
             return [bool(flag) for flag in flags]
         found = torch.tensor([int(flag) for flag in flags])
@@ -36,7 +36,7 @@ class Control:
         return [bool(flag) for flag in found.tolist()]
 
     def of_all(self, value: Any) -> list[Any]:
-        """Return every process's value, by rank; values are JSON."""
+        """Return every process's JSON value, by rank."""
         if self.group is None:
             return [value]
         text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
@@ -48,19 +48,19 @@ class Control:
         return [json.loads(bytes(t[: int(n)].tolist())) for t, n in zip(texts, sizes, strict=True)]
 
     def of_first(self, value: Any) -> Any:
-        """Return the first process's value in all processes; it is JSON."""
+        """Return the first process's JSON value in all processes."""
         return self.of_all(value if self.rank == 0 else None)[0]
 
 
 def do_own_part(work: Callable[[], None], control: Control, every: float = 1.0) -> None:
-    """Run this process's part of some work, and wait until all processes have finished theirs. All processes call it.
+    """Run this process's part of some work, and wait until all processes have finished. All processes call it.
 
-    The work runs in a thread, while the processes exchange a message every second. So none gives up waiting for one
-    that is still working, however long that takes, and a lost process is noticed as quickly as in training.
+    The work runs in a thread while the processes exchange a message every second, so that long work does not time out
+    and a lost process is noticed as quickly as in training.
 
     Args:
         work: this process's part.
-        control: to the other processes.
+        control: messages to the other processes.
         every: seconds between two messages.
 
     Raises:
@@ -82,4 +82,4 @@ def do_own_part(work: Callable[[], None], control: Control, every: float = 1.0) 
         thread.join(every)
         working, failed = control.any(thread.is_alive(), bool(failures))
         if failed:
-            raise failures[0] if failures else FoundationError("another process failed: its message says why")
+            raise failures[0] if failures else FoundationError("another process failed: see its message")

@@ -1,4 +1,4 @@
-"""Joining the processes of a group: by which network, and for how long a process waits for the others."""
+"""The rendezvous of a process group: its network interface, port and time limit."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import psutil
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 log = logging.getLogger(__name__)
-MEETING = "foundation/port"  # under it, torchrun's store says where the processes of an attempt meet
+MEETING = "foundation/port"  # key of torchrun's store for the port at which an attempt's processes meet
 
 
 class Joining:
-    """While it is entered, this process joins its group; if that takes too long, the process ends with status 1.
+    """End this process with status 1 if joining its group takes too long.
 
-    A process that waits for one which never comes is deep in the network library and cannot be told otherwise.
+    The network library cannot be interrupted while it waits for a process that never comes.
 
     Args:
-        seconds: how long is too long.
+        seconds: time limit.
 
     Example:
         >>> with Joining(60):
@@ -39,7 +39,7 @@ class Joining:
         if address and "GLOO_SOCKET_IFNAME" not in os.environ:
             name = interface_towards(address)
             if name:
-                log.debug("the other processes are reached by %s", name)
+                log.debug("network interface towards the other processes: %s", name)
                 os.environ["GLOO_SOCKET_IFNAME"] = name
         self._timer.start()
         return self
@@ -62,12 +62,12 @@ class Joining:
 
 
 def interface_towards(address: str) -> str:
-    """The network interface by which this machine reaches another, or itself under an address that others know.
+    """Return the network interface towards another machine, or towards this machine's public address.
 
-    Gloo takes the interface of the machine's own name, which on many machines is the loopback: nobody else gets there.
+    By default Gloo uses the interface of the machine's own name, which on many machines is the unreachable loopback.
 
     Returns:
-        Its name; empty for loopback addresses and where it cannot be told.
+        Its name; empty for loopback addresses, or if it cannot be found.
 
     Example:
         >>> interface_towards("127.0.0.1")
@@ -76,7 +76,7 @@ def interface_towards(address: str) -> str:
     try:
         family, _, _, _, target = socket.getaddrinfo(address, 9, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect(target)  # sends nothing: the system only looks for the way
+            probe.connect(target)  # sends nothing, only looks up the route
             own = str(probe.getsockname()[0]).split("%")[0]
     except OSError:
         return ""
@@ -89,27 +89,27 @@ def interface_towards(address: str) -> str:
 
 
 def leave_store_of_torchrun(pause: float = 0.2) -> None:
-    """Under torchrun, let the processes of this attempt meet at a port of their own.
+    """Under torchrun, use a separate port for the rendezvous of each attempt.
 
-    torchrun keeps one store for all its attempts. Addresses of processes that it killed stay there, and those that it
-    started in their place would call them (github.com/pytorch/pytorch/issues/135712). The first process of an attempt
-    opens another store; the old one only says where.
+    torchrun keeps one store for all attempts. Addresses of killed processes stay in it, and the restarted processes
+    would connect to them (github.com/pytorch/pytorch/issues/135712). The first process of an attempt therefore opens
+    another store, and the old one only holds its port.
 
     Args:
-        pause: seconds between two looks.
+        pause: seconds between two checks.
     """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True):
         return
     address = os.environ["MASTER_ADDR"]
-    told = TCPStore(address, int(os.environ["MASTER_PORT"]), is_master=False)
+    torchrun_store = TCPStore(address, int(os.environ["MASTER_PORT"]), is_master=False)
     if os.environ["RANK"] == "0":
         port = free_port()
-        told.set(MEETING, str(port))
+        torchrun_store.set(MEETING, str(port))
     else:
-        port = int(told.get(MEETING))
-        while not _listens(address, port):  # the one of an attempt that is over, or not there yet
+        port = int(torchrun_store.get(MEETING))
+        while not _listens(address, port):  # the port of an earlier attempt, or not open yet
             time.sleep(pause)
-            port = int(told.get(MEETING))
+            port = int(torchrun_store.get(MEETING))
     os.environ |= {"MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": str(False)}
 
 
@@ -122,7 +122,7 @@ def _listens(address: str, port: int) -> bool:
 
 
 def free_port() -> int:
-    """A TCP port of this machine that nothing listens on."""
+    """Return a free TCP port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

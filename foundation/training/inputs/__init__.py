@@ -1,1 +1,1 @@
-"""What a run reads: recordings, plans of windows, batches, surrounding information."""
+"""Inputs of a run: recordings, plans of windows, batches, surrounding information."""

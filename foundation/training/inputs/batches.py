@@ -1,4 +1,4 @@
-"""The batches of a run, one after another; a store that does not answer is asked again."""
+"""The batches of a run, with retries while the store does not answer."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Batches:
     """This process's share of the steps ``first`` to ``last - 1``.
 
     Args:
-        loader: reads them, ahead of time.
-        first, last: steps.
-        safety: how often reading is tried again.
-        together: batches of the loader that make one step.
+        loader: loads the batches ahead of time.
+        first, last: first step, and the step after the last.
+        safety: number of retries.
+        together: number of the loader's batches per step.
     """
 
     def __init__(self, loader: Loader, first: int, last: int, safety: SafetySettings, together: int = 1) -> None:
@@ -29,10 +29,10 @@ class Batches:
         self._ahead: Iterator[StepBatch] | None = None
 
     def next(self) -> list[StepBatch] | None:
-        """The next step's batches; None at the end, or where it cannot be read (``failure`` says why).
+        """Return the next step's batches; None at the end, or if they cannot be read (``failure`` gives the reason).
 
         Raises:
-            ConfigError: if what is asked for can never be read.
+            ConfigError: if the settings make reading impossible.
         """
         if self.step >= self.last:
             return None
@@ -63,5 +63,5 @@ class Batches:
         try:
             return [next(self._ahead) for _ in range(self.together)]
         except Exception:
-            self._ahead = None  # an iterator that raised is at its end
+            self._ahead = None  # an iterator that raised is exhausted
             raise

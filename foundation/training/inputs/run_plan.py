@@ -1,4 +1,4 @@
-"""The windows of a run: one plan, or one for each of the objectives that read windows of their own."""
+"""The windows of a run: one plan, or one for each objective that reads windows of its own."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def run_plan(
 
     Args:
         catalog: the recordings.
-        data: which windows a step draws.
-        objective: asks for views.
-        config: of the model.
-        seed: of everything drawn.
+        data: settings of the windows.
+        objective: the objective, which specifies the views.
+        config: configuration of the model.
+        seed: seed of all draws.
 
     Raises:
-        ConfigError: if a budget cannot hold the least number of windows.
+        ConfigError: if the token budget cannot hold the minimum number of windows.
         StoreError: if no recording has a window that fits.
     """
     kind, own = own_sampler(data.sampler)
@@ -46,10 +46,10 @@ def run_plan(
 
 
 def own_sampler(settings: SamplerSettings) -> tuple[type[StepPlan], Any]:
-    """Return the class of a run's sampler, and the settings of one's own.
+    """Return the class of a run's sampler, and the settings of a custom one.
 
     Raises:
-        ConfigError: if the class cannot be imported, is no sampler, or has no such settings.
+        ConfigError: if the class cannot be imported, is not a sampler, or lacks a setting.
 
     Example:
         >>> own_sampler(SamplerSettings())

@@ -1,4 +1,4 @@
-"""Surrounding information that has to be fitted before a run begins."""
+"""Fitting of surrounding information before a run begins."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ def fit_surroundings(surroundings: Surroundings | None, control: Control | None 
     """Fit surrounding information that is not in the store yet; all processes call it, and each fits its share.
 
     Args:
-        surroundings: of the recordings of a run; None: the objective asks for none, and nothing is done.
-        control: to the other processes; without it this one fits all.
+        surroundings: surrounding information of the run's recordings; None: the objective uses none.
+        control: messages to the other processes; without it this process fits everything.
 
     Raises:
-        FoundationError: if it cannot be fitted, in this process or in another one.
+        FoundationError: if fitting fails in this or another process.
     """
     if surroundings is None:
         return

@@ -1,4 +1,4 @@
-"""Which recordings a run trains on, and whether they are what its objective is made for."""
+"""The choice of a run's recordings, and checks that they fit its objective."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def recordings_digest(catalog: Catalog) -> str:
 
 
 def choose_recordings(settings: PretrainSettings, catalog: Catalog) -> tuple[Catalog, Catalog]:
-    """Recordings to train on and recordings that are held out.
+    """Return the recordings to train on and the held-out recordings.
 
-    A model whose tokens are of intervals takes recordings with spike times alone, unless objectives read windows of
-    their own: then each plan of windows chooses.
+    A model with interval tokens uses only recordings with spike times, unless objectives read windows of their own;
+    then each plan of windows chooses.
 
     Raises:
-        ConfigError: if there is none of either, the objective is made for one population and that is not what the
-            run draws, or time is held out that no recording has.
+        ConfigError: if either set is empty, the objective needs a single population and the run has several, or
+    held-out time lies in no recording.
     """
     check_held_out_time(settings.data.held_out_time, catalog)
     intervals = settings.model.tokens == "intervals" and settings.objective.own_config() is None
@@ -57,10 +57,10 @@ def choose_recordings(settings: PretrainSettings, catalog: Catalog) -> tuple[Cat
 
 
 def measured_rates(settings: PretrainSettings, catalog: Catalog) -> dict[str, torch.Tensor]:
-    """Recording id -> ``(N,)`` log rates of its units, for a model with a population stream; empty for any other.
+    """Return recording id -> ``(N,)`` log rates of its units for a model with a population stream, otherwise ``{}``.
 
-    Each recording is opened once, for its numbers of spikes alone; of one with held-out time all spikes are read, and
-    those outside that time counted.
+    Each recording is opened once, for its spike counts alone; if it has held-out time, all spikes are read and those
+    outside that time counted.
     """
     if not settings.model.population_layers or settings.objective.own_config() is not None:
         return {}
@@ -70,7 +70,7 @@ def measured_rates(settings: PretrainSettings, catalog: Catalog) -> dict[str, to
 
 
 def _rates(settings: PretrainSettings, recording: StoredRecording) -> np.ndarray:
-    """``(N,)`` rates of units in the time that is not held out."""
+    """Return ``(N,)`` rates of units outside the held-out time."""
     held_out = settings.data.held_out_time.get(recording.id)
     if held_out is None:
         return recording.firing_rates()
@@ -78,10 +78,10 @@ def _rates(settings: PretrainSettings, recording: StoredRecording) -> np.ndarray
 
 
 def _with_spikes(catalog: Catalog) -> Catalog:
-    """Recordings with spike times.
+    """Return the recordings with spike times.
 
     Raises:
-        ConfigError: if there is none.
+        ConfigError: if no recording has spike times.
     """
     spikes_R = np.array([kind == "spikes" for kind in catalog.records.texts("kind")], dtype=bool)
     if not spikes_R.any():
@@ -96,10 +96,10 @@ def _with_spikes(catalog: Catalog) -> Catalog:
 
 
 def _check_population(settings: PretrainSettings, name: str, units: int, records: CatalogRows) -> None:
-    """Refuse all but one recording of so many units, every one of which is in every window.
+    """Raise unless there is exactly one recording with this many units, all present in every window.
 
-    That two recordings have as many units does not make them one population: unit 3 of one is another neuron in the
-    other. A recording counts also where none of its windows fits.
+    Two recordings with equal numbers of units are still two populations: unit 3 of each is another neuron. A recording
+    counts even if none of its windows fits.
     """
     if len(records) > 1:
         one = next((r for r in records if r.n_units == units), records[0])

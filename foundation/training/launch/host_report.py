@@ -1,4 +1,4 @@
-"""What a machine can say of itself before a run: ``python -m foundation.training.launch.host_report FILE``."""
+"""The report of a machine before a run: ``python -m foundation.training.launch.host_report FILE``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from foundation.version import __version__
 
 
 def host_report(config: str) -> dict[str, object]:
-    """Versions, GPUs, and whether this machine sees a file and may read it.
+    """Return versions, GPUs, and whether this machine can read a file.
 
     Example:
         >>> host_report("/nowhere")["sees_config"]

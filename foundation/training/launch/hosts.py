@@ -1,4 +1,4 @@
-"""Several machines reached by ssh: asked before anything is started on them, and told what they must know."""
+"""Several machines reached by ssh: checks before the start, and the environment of their processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from foundation.training.pretrain_settings import PretrainSettings, host_list
 from foundation.version import __version__
 
 log = logging.getLogger(__name__)
-# Passed on to the other machines besides what DeepSpeed passes on (MLFLOW*, PYTHON*, UCX*, NCCL*).
+# Passed to the other machines in addition to DeepSpeed's own (MLFLOW*, PYTHON*, UCX*, NCCL*).
 PASSED_ON = (
     "DS_ACCELERATOR",
     "FOUNDATION_LOG",
@@ -41,17 +41,17 @@ SECRET = ("KEY", "PASSWORD", "SECRET", "TOKEN")
 
 
 def write_hostfile(settings: PretrainSettings, path: Path) -> Path:
-    """The hostfile of a run: a line for each machine with its number of processes."""
+    """Write the hostfile of a run: a line for each machine with its number of processes."""
     write_whole(path, "".join(f"{host} slots={settings.processes}\n" for host in host_list(settings.hosts)))
     return path
 
 
 def environment_lines(environment: Mapping[str, str], files: list[Path]) -> list[str]:
-    """What the processes on other machines find in their environment: lines of DeepSpeed's ``.deepspeed_env``.
+    """Return the environment of the processes on other machines, as lines of DeepSpeed's ``.deepspeed_env``.
 
     Args:
-        environment: of this process. Secrets stay here: DeepSpeed prints what it passes on.
-        files: ``.deepspeed_env`` files of the user's own, whose lines are kept and count more.
+        environment: environment of this process. Secrets are left out, as DeepSpeed prints what it passes.
+        files: the user's own ``.deepspeed_env`` files, whose lines are kept and take precedence.
 
     Example:
         >>> environment_lines({"GLOO_SOCKET_IFNAME": "eth0", "HF_TOKEN": "abc", "HOME": "/root"}, [])
@@ -63,7 +63,7 @@ def environment_lines(environment: Mapping[str, str], files: list[Path]) -> list
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether an environment variable's value is nobody else's business: by its name, or as a URL with a password.
+    """Return True if an environment variable is secret: by its name, or as a URL with a password.
 
     Example:
         >>> is_secret("MLFLOW_TRACKING_TOKEN", "a"), is_secret("MLFLOW_TRACKING_URI", "http://mlflow:5000")
@@ -75,10 +75,10 @@ def is_secret(name: str, value: str) -> bool:
 
 
 def check_here(settings: PretrainSettings) -> None:
-    """Whether this machine can start the run.
+    """Raise unless this machine can start the run.
 
     Raises:
-        ConfigError: if there are not as many GPUs as processes.
+        ConfigError: if there are fewer GPUs than processes.
         FoundationError: if a program is missing.
     """
     if not settings.hosts:
@@ -97,15 +97,15 @@ def check_here(settings: PretrainSettings) -> None:
 
 
 def check_hosts(settings: PretrainSettings, config: Path) -> None:
-    """Ask all machines at once what they have.
+    """Check all machines in parallel.
 
     Args:
-        settings: of the run.
-        config: the settings' file, which all machines must see.
+        settings: settings of the run.
+        config: file of the settings, which all machines must see.
 
     Raises:
         ConfigError: if a machine has fewer GPUs than processes.
-        FoundationError: if one cannot be reached, or does not have the same software or files.
+        FoundationError: if a machine cannot be reached, or its software or files differ.
     """
     hosts = host_list(settings.hosts)
     with ThreadPoolExecutor(max_workers=min(32, len(hosts))) as pool:
@@ -119,7 +119,7 @@ def check_hosts(settings: PretrainSettings, config: Path) -> None:
             )
         if not report["sees_config"]:
             raise FoundationError(
-                f"host {host} does not see {config}, or may not read it: output must be a folder that all machines see "
+                f"host {host} cannot read {config}: output must be a folder that all machines see "
                 "under the same path, for the same user"
             )
         if report["gpus"] and settings.processes > report["gpus"]:
@@ -136,10 +136,10 @@ def check_hosts(settings: PretrainSettings, config: Path) -> None:
 
 
 def ask(host: str, settings: PretrainSettings, config: Path) -> dict[str, Any]:
-    """The report of one machine (`host_report`).
+    """Return the report of one machine (`host_report`).
 
     Raises:
-        FoundationError: if it cannot be reached, or cannot run the report.
+        FoundationError: if the machine cannot be reached, or cannot run the report.
     """
     python = os.environ.get("PYTHONPATH")
     words = [*(["env", f"PYTHONPATH={python}"] if python else []), sys.executable]
@@ -152,7 +152,7 @@ def ask(host: str, settings: PretrainSettings, config: Path) -> dict[str, Any]:
         )
     except subprocess.TimeoutExpired:
         raise FoundationError(f"host {host} does not answer within {patience:g} s (launching.patience)") from None
-    last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+    last = (done.stderr.strip().splitlines() or ["no error output"])[-1]
     if done.returncode == 255:
         raise FoundationError(
             f"host {host} cannot be reached by ssh ({last}): `ssh {host} true` must work without a password"
@@ -168,17 +168,16 @@ def ask(host: str, settings: PretrainSettings, config: Path) -> dict[str, Any]:
 
 
 def ssh_options(settings: PretrainSettings) -> list[str]:
-    """Options for an ssh that asks nothing and does not wait for ever."""
+    """Return options for an ssh without prompts and with a time limit."""
     port = settings.launching.ssh_port
     wait = max(1, int(settings.launching.patience / 2))
     return ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={wait}", *(["-p", str(port)] if port else [])]
 
 
 def stop_command(settings: PretrainSettings, config: Path) -> list[str]:
-    """The pdsh command that asks a run's training processes on all machines to save and stop.
+    """Return the pdsh command that asks a run's training processes on all machines to save and stop.
 
-    Its pattern is one that the shells which carry it do not match themselves. It ends with 0 if there were some on
-    each machine.
+    Its pattern does not match the shells that run it. It exits with 0 if it found processes on each machine.
     """
     path = re.sub(r"[^\w/-]", ".", str(config))
     pattern = f"[f]oundation.training --local_rank=[0-9]* --config {path}$"

@@ -1,4 +1,4 @@
-"""Starts the processes of a run with DeepSpeed's launcher, here or by ssh, and starts a failed run again."""
+"""Starts the processes of a run with DeepSpeed's launcher, here or by ssh, and restarts failed runs."""
 
 from __future__ import annotations
 
@@ -38,24 +38,23 @@ log = logging.getLogger(__name__)
 PLACED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", ALONE)
 ASK_EVERY = 1.0  # seconds
 TRACKING = "MLFLOW_TRACKING_URI"
-PRINTED = ("MLFLOW", "MV2", "NCCL", "PYTHON", "UCX")  # what DeepSpeed passes on by itself
+PRINTED = ("MLFLOW", "MV2", "NCCL", "PYTHON", "UCX")  # variables that DeepSpeed passes on and prints
 
 
 def launch_with_restarts(settings: PretrainSettings, pause: float = 5.0) -> None:
-    """Launch a run, and after a failure start it again from its newest intact checkpoint, at most ``restarts`` times.
+    """Launch a run, and restart it after a failure from its newest intact checkpoint, at most ``restarts`` times.
 
-    Impossible settings and a run that was asked to stop end it at once.
+    Invalid settings and requests to stop end it at once.
 
-    ``resume: never`` removes earlier checkpoints here, once, before the first start. Every restart then resumes,
-    however early the start before it failed.
+    ``resume: never`` removes earlier checkpoints once, before the first start; every restart resumes.
 
     Args:
-        settings: of the run.
+        settings: settings of the run.
         pause: seconds before the first restart; each further pause is twice as long, up to five minutes.
 
     Raises:
-        FoundationError: the last failure; at once if another run is writing to the output or to the place of
-            checkpoints that must be cleared.
+        FoundationError: the last failure; at once if another run writes to the output, or to a place of checkpoints
+    that must be cleared.
     """
     if settings.resume == "never":
         settings = _cleared(settings)
@@ -74,7 +73,7 @@ def launch_with_restarts(settings: PretrainSettings, pause: float = 5.0) -> None
 
 
 def _cleared(settings: PretrainSettings) -> PretrainSettings:
-    check_here(settings)  # a run that cannot be started here costs no other one
+    check_here(settings)  # before an earlier run's files are removed
     folder, place = RunFolder(settings.output), checkpoints_of(settings)
     with folder.held(), place.held(str(folder.path)):
         clear(folder, place)
@@ -82,12 +81,12 @@ def _cleared(settings: PretrainSettings) -> PretrainSettings:
 
 
 def launch_command(settings: PretrainSettings, config: Path, attempt: int = 0) -> list[str]:
-    """The arguments of the ``deepspeed`` command for a run whose settings are in a file.
+    """Return the ``deepspeed`` command of a run with settings in a file.
 
     Args:
-        settings: of the run. With ``hosts`` the command names the hostfile beside ``config``.
-        config: the file.
-        attempt: how often the run was started before; several machines meet at another port each time.
+        settings: settings of the run. With ``hosts`` the command names the hostfile beside ``config``.
+        config: file of the settings.
+        attempt: number of earlier starts; several machines use another rendezvous port each time.
 
     Example:
         >>> settings = PretrainSettings(store="s", output="o", processes=2)
@@ -111,15 +110,15 @@ def launch_command(settings: PretrainSettings, config: Path, attempt: int = 0) -
 
 
 def launch(settings: PretrainSettings, attempt: int = 0) -> None:
-    """Write the settings, print the command, run it and wait. SIGTERM and SIGUSR1 go on to the training processes.
+    """Write the settings, print the command, run it and wait. SIGTERM and SIGUSR1 are passed to the training processes.
 
     Args:
-        settings: of the run.
-        attempt: how often it was started before.
+        settings: settings of the run.
+        attempt: number of earlier starts.
 
     Raises:
         ConfigError: if there are fewer GPUs than processes.
-        RequeueError: if the run was told to stop; it has saved its state.
+        RequeueError: if the run was asked to stop; its state is saved.
         FoundationError: if a machine cannot be reached or a process ends with an error; the message names the exit
             status.
     """
@@ -134,7 +133,7 @@ def launch(settings: PretrainSettings, attempt: int = 0) -> None:
         write_hostfile(settings, output / "hostfile")
     command = launch_command(settings, config, attempt)
     log.info("%s", shlex.join(command))
-    # The launcher's module instead of its script: found also where the environment's bin folder is not on PATH.
+    # The launcher's module instead of its script, which needs the environment's bin folder on PATH.
     started = [sys.executable, "-m", "deepspeed.launcher.runner", *command[1:]]
     folder = RunFolder(output)
     trained_before = folder.finished.is_file() and settings.resume != "never"
@@ -150,41 +149,41 @@ def launch(settings: PretrainSettings, attempt: int = 0) -> None:
                     )
                 else:
                     passed_on = ask_to_stop(process.pid)
-                again = time.monotonic() + ASK_EVERY  # they may not be there yet
+                again = time.monotonic() + ASK_EVERY  # they may not have started yet
             time.sleep(0.05)
     status = process.returncode
-    # DeepSpeed's runner ends with 0 when a signal ends what it has started.
+    # DeepSpeed's runner exits with 0 when a signal ends its processes.
     if status == 0 and (trained_before or folder.finished.is_file()):
         return
     if status == RequeueError.status or stops.asked:
-        raise RequeueError("stopped before the end; what was done is saved, and the same command goes on from there")
+        raise RequeueError("stopped before the end; the state is saved, run the same command again to resume")
     where = f" on each of {settings.hosts}" if settings.hosts else ""
     raise (ConfigError if status == 2 else FoundationError)(
-        f"pretraining on {settings.processes} processes{where} ended with status {status}: what went wrong is in "
-        f"the lines above; the same command goes on from the last checkpoint in {output}"
+        f"pretraining on {settings.processes} processes{where} ended with status {status}: see the lines "
+        f"above; run the same command again to resume from the last checkpoint in {output}"
     )
 
 
 def write_config(settings: PretrainSettings, path: Path) -> None:
-    """The file from which all processes take their settings.
+    """Write the file of settings for all processes.
 
-    What stands in $MLFLOW_TRACKING_URI with a password comes in too where the environment does not take it to them.
+    It includes a $MLFLOW_TRACKING_URI with a password if the environment does not carry it to the processes.
     """
     uri = os.environ.get(TRACKING, "")
     if settings.hosts and settings.tracking_uri is None and is_secret(TRACKING, uri):
         settings = replace(settings, tracking_uri=uri)
     text = yaml.safe_dump(asdict(settings), sort_keys=False)
-    if holds_secret(asdict(settings)):  # the processes need the whole URLs, and run as the owner of the file
-        write_whole(path, f"# Holds a name or a password: its owner alone can read it.\n{text}", private=True)
+    if holds_secret(asdict(settings)):  # the processes need the full URLs, and run as the file's owner
+        write_whole(path, f"# Holds a name or a password: only its owner can read it.\n{text}", private=True)
     else:
         write_whole(path, text)
 
 
 def launch_environment(settings: PretrainSettings, output: Path) -> dict[str, str]:
-    """The environment of the launcher. What other machines are to know of it is written to ``launch.env`` in a folder.
+    """Return the environment of the launcher, and write the part for other machines to ``launch.env`` in ``output``.
 
-    DeepSpeed passes some variables on in a command line that it prints. Secrets among MLFLOW's are left out, and each
-    machine must have its own; so are values of any that are URLs with a password.
+    DeepSpeed passes some variables on in a command line that it prints. MLFLOW's secrets and URLs with a password are
+    left out, so each machine must have its own.
     """
     environment = {name: value for name, value in os.environ.items() if name not in PLACED}
     if not torch.cuda.is_available():
@@ -199,14 +198,14 @@ def launch_environment(settings: PretrainSettings, output: Path) -> dict[str, st
             if not (name.startswith("MLFLOW") and is_secret(name, value))
             and not (name.startswith(PRINTED) and holds_secret(value))
         }
-        # An ssh that asks: without it the launcher would wait for ever for a machine that has vanished.
+        # Keep-alive messages; without them the launcher would wait forever for a machine that has vanished.
         given = environment.get("PDSH_SSH_ARGS_APPEND", "")
         environment["PDSH_SSH_ARGS_APPEND"] = f"{given} -o ServerAliveInterval=15 -o ServerAliveCountMax=4".strip()
         name = environment.get("DS_ENV_FILE", ".deepspeed_env")
         own = [Path.home() / name, Path(name)]
         environment["DS_ENV_FILE"] = str(output / "launch.env")
-        # DeepSpeed puts the working folder first on PYTHONPATH; a line of this file counts more.
+        # DeepSpeed puts the working folder first on PYTHONPATH; a line of this file overrides that.
         lines = [f"PYTHONPATH={environment.get('PYTHONPATH', '')}", *environment_lines(environment, own)]
-        # The launcher on this machine alone reads it, and the user's own lines may be secrets.
+        # Only the launcher on this machine reads the file, and the user's lines may be secrets.
         write_whole(output / "launch.env", "".join(line + "\n" for line in lines), private=True)
     return environment

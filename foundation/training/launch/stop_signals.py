@@ -1,4 +1,4 @@
-"""When a training process is to stop, and how a launcher passes that on to the processes that it started."""
+"""Requests to stop a training process, and how a launcher passes them to its processes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from foundation.common.processes.interrupts import STOPPING, StopRequests
 
 ASKING = (*STOPPING, signal.SIGUSR1)  # SIGUSR1: a cluster's preemption
 LAUNCHERS = ("deepspeed", "torchrun", "torch.distributed", "foundation")
-PAUSE = 1.0  # seconds between two looks
+PAUSE = 1.0  # seconds between two checks
 
 
 def training_stops(launched: bool = False) -> StopRequests:
-    """Return what notes SIGTERM, SIGHUP and SIGUSR1 while it is entered, and does not interrupt the step.
+    """Return a context that records SIGTERM, SIGHUP and SIGUSR1 without interrupting the step.
 
-    A launched process is asked to stop as well when a launcher above it has ended: nobody would see its end, and a
-    second run could be started in the same place.
+    A launched process is also asked to stop when one of its launchers has ended: nobody would see its end, and a second
+    run could start in the same place.
 
     Args:
         launched: True if a launcher started this process.
@@ -37,7 +37,7 @@ def training_stops(launched: bool = False) -> StopRequests:
 
 
 class Launchers:
-    """The launchers above this process when the object was made: its parent, and the launchers that started it.
+    """The launchers of this process at construction: its parent, and the launchers above it.
 
     Example:
         >>> Launchers().gone
@@ -56,7 +56,7 @@ class Launchers:
 
     @property
     def gone(self) -> bool:
-        """True once any of them has ended."""
+        """True once any launcher has ended."""
         if not self._gone and time.monotonic() - self._looked >= PAUSE:
             self._looked = time.monotonic()
             self._gone = not all(_lives(process) for process in self._watched)
@@ -64,7 +64,7 @@ class Launchers:
 
 
 def trained_below(pid: int) -> list[psutil.Process]:
-    """Return the training processes that a launcher has started."""
+    """Return the training processes below a launcher."""
     try:
         return [p for p in psutil.Process(pid).children(recursive=True) if _is_training(p)]
     except psutil.NoSuchProcess:
@@ -72,10 +72,10 @@ def trained_below(pid: int) -> list[psutil.Process]:
 
 
 def ask_to_stop(pid: int) -> bool:
-    """Ask the training processes below a launcher to save and stop; the launcher then ends with their status.
+    """Ask the training processes below a launcher to save and stop; the launcher then exits with their status.
 
     Returns:
-        True if there was at least one.
+        True if at least one process was asked.
     """
     asked = False
     for process in trained_below(pid):

@@ -1,1 +1,1 @@
-"""What a run reports: throughput, metrics, MLflow, a watchdog and early stopping."""
+"""Monitoring of a run: throughput, metrics, MLflow, a watchdog and early stopping."""

@@ -1,4 +1,4 @@
-"""What runs there are, as MLflow knows them."""
+"""The listing of MLflow runs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ FIGURES = {"loss": "loss", "neuron_tokens_per_second": "tokens/s", "skipped_step
 
 @dataclass(frozen=True)
 class RunsSettings:
-    """Which runs `foundation runs` lists.
+    """Settings of `foundation runs`.
 
     Args:
-        place: a tracking server, a folder that holds mlflow.db (where runs have their outputs), or
+        place: a tracking server, a folder with mlflow.db (the folder of the runs' outputs), or
             ``sqlite:///file``; null: $MLFLOW_TRACKING_URI, or the current folder.
-        experiment: only runs of this experiment; empty: of all.
-        max_runs: newest runs listed.
-        send: first send what the run in this output folder could not, because its tracking server was away.
+        experiment: list only runs of this experiment; empty: all.
+        max_runs: number of newest runs to list.
+        send: first send the entries of the run in this output folder that its tracking server did not receive.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -47,10 +47,10 @@ def list_runs(settings: RunsSettings) -> list[dict[str, Any]]:
 
     Returns:
         For each run ``name``, ``id``, ``experiment``, ``state``, ``step``, ``started`` and ``ended`` (seconds since
-        1970, or None), and its last ``loss``, ``neuron_tokens_per_second`` and ``skipped_steps``, where it has them.
+        1970, or None), and its last ``loss``, ``neuron_tokens_per_second`` and ``skipped_steps``, if logged.
 
     Raises:
-        FoundationError: if there is no such place, or the server does not answer.
+        FoundationError: if the place does not exist, or the server does not answer.
     """
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -72,7 +72,7 @@ def list_runs(settings: RunsSettings) -> list[dict[str, Any]]:
 
 
 def tracking_uri(place: str | None) -> str:
-    """The tracking URI of a server, a database or a folder.
+    """Return the tracking URI of a server, a database or a folder.
 
     Raises:
         FoundationError: if the folder holds no runs.
@@ -90,7 +90,7 @@ def tracking_uri(place: str | None) -> str:
 
 
 def table(runs: list[dict[str, Any]]) -> str:
-    """What `foundation runs` prints.
+    """Return the table that `foundation runs` prints.
 
     Example:
         >>> run = {"name": "a", "id": "0" * 32, "experiment": "pretrain", "state": "FINISHED", "step": 40, "loss": 1.5,
@@ -135,7 +135,9 @@ def _send(folder: Path) -> None:
     except FileNotFoundError as error:
         raise ConfigError(f"send is {str(folder)!r}: {error}") from error
     if not sent:
-        raise FoundationError(f"the tracking server of {folder} is still away: nothing is lost, try again later")
+        raise FoundationError(
+            f"the tracking server of {folder} still does not answer: nothing is lost, try again later"
+        )
 
 
 def _number(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Stops a run before its last step: its processes agree on why. Early stopping on a metric stands here too."""
+"""Stopping a run before its last step, for a reason on which all processes agree, and early stopping."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from foundation.training.distributed.process_messages import Control
 def stop_if_asked(
     step: int, control: Control, saver: Saver, *, asked: str, unread: Exception | None, save: Callable[[], None]
 ) -> None:
-    """Stop in all processes before a step, if any of them has a reason; all call it.
+    """Stop all processes before a step if any of them has a reason; all processes call it.
 
     Args:
-        step: the step that would come next.
-        control: to the other processes.
-        saver: whose failure is one of the reasons.
-        asked: the signal that asks this process to stop, or nothing.
-        unread: why this process cannot read the step's windows, if so.
+        step: the next step.
+        control: messages to the other processes.
+        saver: the saver, whose failure is a reason to stop.
+        asked: the signal that asked this process to stop, or ``''``.
+        unread: the error of reading the step's windows, or None.
         save: saves the state and waits until it is written.
 
     Raises:
@@ -40,11 +40,11 @@ def stop_if_asked(
     if is_unread:
         why = _first(control.of_all("" if unread is None else f"{type(unread).__name__}: {unread}"))
         raise StoreError(
-            f"the windows of step {step} cannot be read ({why}); {step} steps are saved, and the same command goes on "
-            "from there"
+            f"the windows of step {step} cannot be read ({why}); {step} steps are saved, run the same command again "
+            "to resume"
         ) from unread
     why = _first(control.of_all(asked))
-    raise RequeueError(f"stopped by {why} after {step} steps, which are saved: the same command goes on from there")
+    raise RequeueError(f"stopped by {why} after {step} steps, which are saved: run the same command again to resume")
 
 
 def _raise_unwritten(control: Control, saver: Saver) -> None:
@@ -52,9 +52,9 @@ def _raise_unwritten(control: Control, saver: Saver) -> None:
     try:
         names = [name for name in saver.place.names() if name not in saver.place.damaged]
         last = f"the last good checkpoint is {saver.place.where(names[0])}" if names else "there is no checkpoint"
-    except Exception:  # the place is away
-        last = "which checkpoints are there cannot be told now"
-    raise FoundationError(f"{why}; {last}: see to it that it can be written, and the same command goes on")
+    except Exception:  # the place is unreachable
+        last = "the checkpoints cannot be listed now"
+    raise FoundationError(f"{why}; {last}: make the place writable, and run the same command again to resume")
 
 
 def _first(reasons: list[str]) -> str:
@@ -62,11 +62,11 @@ def _first(reasons: list[str]) -> str:
 
 
 class Best:
-    """The best value so far of the metric by which checkpoints are judged.
+    """The best value so far of the metric that ranks checkpoints.
 
     Args:
-        metric: its name; empty: there is none.
-        highest: whether the highest is the best, not the lowest.
+        metric: name of the metric; empty: no metric.
+        highest: True if the highest value is the best, False for the lowest.
 
     Example:
         >>> best = Best("validation/loss")
@@ -80,10 +80,10 @@ class Best:
         self.since = 0
 
     def check(self, metrics: dict[str, float]) -> None:
-        """Refuse a metric that there is not, once there are figures of a step that counted.
+        """Raise if the metric is unknown, once a step has metrics.
 
         Raises:
-            ConfigError: if it has never been there.
+            ConfigError: if the metric has never been measured.
         """
         if self.value is None and self.metric not in metrics and math.isfinite(metrics.get("loss", math.nan)):
             raise ConfigError(
@@ -91,7 +91,7 @@ class Best:
             )
 
     def better(self, metrics: dict[str, float]) -> bool:
-        """Take new figures; whether they are the best so far. Figures without the metric change nothing."""
+        """Add new metrics, and return True if they are the best so far; without this metric nothing changes."""
         value = metrics.get(self.metric, math.nan)
         if math.isnan(value):
             return False
@@ -102,9 +102,9 @@ class Best:
         return False
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Return the state for a checkpoint."""
         return {"value": self.value, "since": self.since}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Set the state from a checkpoint."""
         self.value, self.since = state["value"], state["since"]

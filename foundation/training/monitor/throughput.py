@@ -1,4 +1,4 @@
-"""What a run says of itself besides its losses: throughput, waiting, memory, and how much of the device it uses."""
+"""Throughput, waiting times, memory and device utilisation of a run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _backward_flops(_: Shape, q_BHSD: Shape, k_BHSD: Shape, *__: Any, **___: Any
     return _forward_flops(q_BHSD, k_BHSD) * 5 // 2  # five products where forward has two
 
 
-# What torch's counter leaves out on the CPU.
+# Operations that torch's counter leaves out on the CPU.
 ATTENTION = {
     CPU_ATTENTION: _forward_flops,
     CPU_ATTENTION_BACKWARD: _backward_flops,
@@ -36,7 +36,7 @@ ATTENTION = {
 
 
 class Throughput:
-    """Counts what went through since it was last asked."""
+    """Counts windows and tokens since the last report."""
 
     def __init__(self) -> None:
         self.flops_per_token = 0.0
@@ -49,7 +49,7 @@ class Throughput:
         self.waited, self.stalled = 0.0, 0.0
 
     def add(self, batches: Sequence[StepBatch], waited: float) -> None:
-        """One step's share of this process, and the seconds that it waited for data."""
+        """Add this process's share of a step, and the seconds that it waited for data."""
         self.steps += 1
         self.windows += sum(map(len, batches))
         for batch in batches:
@@ -59,7 +59,7 @@ class Throughput:
         self.waited += waited
 
     def figures(self, control: Control) -> dict[str, float]:
-        """Figures since the last call. All processes call it.
+        """Return the figures since the last call. All processes call it.
 
         Returns:
             ``seconds`` of a step; ``windows_per_second``, ``neuron_tokens_per_second``, ``samples_per_second`` (a
@@ -95,12 +95,12 @@ class Throughput:
 
 
 def count_samples(view: WindowBatch) -> int:
-    """Bins of units that are there, without padding."""
+    """Return the number of bins of units, without padding."""
     return int((view.mask_BN.sum(1) * view.mask_BT.sum(1)).sum())
 
 
 def product_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of a large matrix product, the best of three: what the device can do at most."""
+    """Return the FLOP/s of a large matrix product, the best of three, as the device's peak."""
     edge = 8192 if device.type == "cuda" else 1024
     a = torch.ones(edge, edge, device=device, dtype=dtype)
     best = float("inf")
@@ -122,7 +122,7 @@ class System:
     """State of the machine on which the first process runs.
 
     Args:
-        folder: whose disk is watched.
+        folder: a folder on the disk to report.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -130,7 +130,7 @@ class System:
         psutil.cpu_percent()
 
     def figures(self) -> dict[str, float]:
-        """``system/...``: percent of all cores, GB of memory of this process and free, of a GPU, and of the disk.
+        """Return ``system/...``: CPU percent, GB of memory used and free, of GPU memory, and of free disk.
 
         Example:
             >>> sorted(System(Path(".")).figures())[:3]

@@ -1,4 +1,4 @@
-"""What a run says of itself while it trains: metrics.jsonl, MLflow, and the words beside the progress bar."""
+"""Reports of a run in training: metrics.jsonl, MLflow, and the note beside the progress bar."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from foundation.training.pretrain_settings import PretrainSettings
 
 
 class Reports:
-    """Counts in every process; writes in the first one, once it is opened there.
+    """Collects figures in every process and writes them in the first one, after `open`.
 
     Args:
-        folder: of the run.
-        control: to the other processes.
+        folder: folder of the run.
+        control: messages to the other processes.
     """
 
     def __init__(self, folder: RunFolder, control: Control) -> None:
@@ -31,33 +31,33 @@ class Reports:
 
     @property
     def run_id(self) -> str | None:
-        """The MLflow run, as far as it is known."""
+        """Id of the MLflow run, if known."""
         return self._tracker.id if self._tracker is not None else self._known
 
     def load(self, latest: dict[str, float], run_id: str | None) -> None:
-        """Go on from what a checkpoint holds."""
+        """Set the state from a checkpoint."""
         self.latest, self._known = latest, run_id
 
     def open(self, settings: PretrainSettings) -> None:
-        """Write the settings and open the MLflow run; only the first process does."""
+        """Write the settings and open the MLflow run, in the first process only."""
         self.folder.write_settings(settings)
         self._tracker = open_tracker(settings, self.folder.path, self._known, self.control.world)
         self._system = System(self.folder.path)
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        """One line of metrics after ``step`` steps, with the figures since the last one. All processes call it."""
+        """Log the metrics after ``step`` steps, with the figures since the last line. All processes call it."""
         self.latest = metrics | self.throughput.figures(self.control)
         if self._tracker is not None:
             self.folder.add_metrics(step, self.latest)
             self._tracker.metrics(self.latest | self._system.figures(), step)
 
     def note(self, metrics: dict[str, float]) -> str:
-        """What stands beside the progress bar."""
+        """Return the note beside the progress bar."""
         rate = self.latest.get("neuron_tokens_per_second")
         return f"loss {metrics['loss']:.3f}" + (f", {rate:,.0f} tokens/s" if rate else "")
 
     def close(self, error: BaseException | None = None) -> None:
-        """End the MLflow run: with the settings and the model where training came to its end."""
+        """End the MLflow run; log the settings and the model if training is complete."""
         if self._tracker is None:
             return
         if error is not None:
@@ -71,7 +71,7 @@ class Reports:
 
 
 def open_tracker(settings: PretrainSettings, folder: Path, known: str | None, world: int) -> Tracker:
-    """Open the MLflow run of a pretraining run and log its settings; ``known`` is the run that a checkpoint names."""
+    """Open the MLflow run of a pretraining run and log its settings; ``known`` is the run's id in a checkpoint."""
     uri = settings.tracking_uri or default_tracking_uri(folder.resolve().parent)
     tracker = Tracker(folder, uri, settings.experiment, folder.name, known)
     tracker.params({**asdict(settings), "world": world})

@@ -1,4 +1,4 @@
-"""Notices a step that takes far too long, and writes down what this process is doing."""
+"""Detects steps that take far too long, and writes the stacks of this process."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from collections import deque
 from pathlib import Path
 
 log = logging.getLogger(__name__)
-REMEMBERED, LEAST = 101, 3  # steps whose median counts, and how many there must be
+REMEMBERED, LEAST = 101, 3  # most and fewest steps for the median
 
 
 class Watchdog:
-    """A thread that watches the time since the last `beat`. Every process of a run has one.
+    """A thread that watches the time since the last `beat`; every process of a run has one.
 
     Args:
-        folder: for the stacks of all threads, ``rank-00000-step-00000007.txt``.
-        rank: of this process.
-        factor: a step that takes so many times the median of the last ones is reported, once; 0: none is.
-        min_seconds: seconds that a step must take to be reported.
+        folder: folder for the stacks of all threads, ``rank-00000-step-00000007.txt``.
+        rank: rank of this process.
+        factor: report a step, once, that takes this many times the median of the last steps; 0: never.
+        min_seconds: shorter steps are never reported.
 
     Example:
         >>> import tempfile
@@ -43,14 +43,14 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def beat(self, step: int) -> None:
-        """Say that a step begins, and so that the one before has ended."""
+        """Mark the begin of a step, and so the end of the previous one."""
         now = time.monotonic()
         if self._step >= 0:
             self._seconds.append(now - self._began)
         self._step, self._began, self._reported = step, now, False
 
     def pause(self) -> None:
-        """Say that what follows is no step: validation, a checkpoint, the end."""
+        """Stop the clock during validation, checkpoints and the end of the run."""
         self._reported, self._step = True, -1
 
     @property
@@ -80,7 +80,7 @@ class Watchdog:
             return
         self.reports += 1
         log.warning(
-            "step %d has taken %.1f s and the limit is %.1f s: what process %d is doing is in %s",
+            "step %d has taken %.1f s, above the limit of %.1f s: the stacks of process %d are in %s",
             self._step, spent, self.limit, self.rank, path,
         )  # fmt: skip
 

@@ -1,1 +1,1 @@
-"""What a run leaves: its folder, its record of what it saw, its model card."""
+"""Outputs of a run: its folder, the record of its training data, its model card."""

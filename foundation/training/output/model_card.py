@@ -1,4 +1,4 @@
-"""The model card that lies beside the weights."""
+"""The model card beside the weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ population that it was made for, in the order of its units, and no other.""",
 
 
 def model_card(settings: PretrainSettings, catalog: Catalog, last: dict[str, float], model: PreTrainedModel) -> str:
-    """What the model is, what it has seen, and how to load it, as Markdown with the hub's header."""
+    """Return the model card as Markdown with the hub's header: the model, its training data, and how to load it."""
     kind = type(model).__name__
     naming, argument = ("", "") if kind == "EIT" else (f"from foundation.models import {kind}\n", f", {kind}")
     own = getattr(model.config, CLASS, None)
@@ -73,7 +73,7 @@ were not seen: judge it on your own labels, beside a baseline on firing rates.
 
 
 def _own_class(own: str | None) -> str:
-    """What is said of a model whose class is no part of this software."""
+    """Return the note about a model with a custom class."""
     if own is None:
         return ""
     return f"""
@@ -83,7 +83,7 @@ Its class is `{own}`, which is not part of this software: loading it takes the p
 
 
 def _held_out(settings: PretrainSettings) -> str:
-    """How much time of the recordings was left out of training."""
+    """Return the note about held-out time."""
     spans = [span for found in settings.data.held_out_time.values() for span in found]
     if not spans:
         return ""
@@ -95,7 +95,7 @@ def _held_out(settings: PretrainSettings) -> str:
 
 
 def _streams(settings: PretrainSettings, model: PreTrainedModel) -> str:
-    """What holds of a model with a population stream."""
+    """Return the notes about a model with a population stream."""
     if not getattr(model.config, "population_layers", 0):
         return ""
     known = """

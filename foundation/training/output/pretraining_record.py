@@ -1,7 +1,7 @@
-"""What pretraining saw: windows, in the model's config.json, and recordings, in pretraining.json beside its weights.
+"""Records of the training data: windows in the model's config.json, recordings in pretraining.json beside its weights.
 
-Both travel with a checkpoint. A claim that a recording, an animal or a stretch of time is new to a model can be checked
-against them.
+Both are part of a checkpoint, so that claims that a recording, an animal or a stretch of time is new to a model can be
+checked.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ RECORD, FORMAT = "pretraining.json", 1
 def name_windows(config: Any, settings: PretrainSettings, objective: Objective, catalog: Catalog) -> None:
     """Write bin widths, tokens and kinds of recordings of the windows of units into a model's configuration.
 
-    Where no objective reads tokens of units, the windows are those of the population.
+    If no objective reads tokens of units, the windows are those of the population.
 
     Args:
-        config: of the model; that of an encoder which an objective brings stays as it is.
-        settings: of the run.
-        objective: asks for the views.
+        config: configuration of the model; that of an objective's own encoder stays unchanged.
+        settings: settings of the run.
+        objective: the objective, which specifies the views.
         catalog: the recordings.
     """
     if not (isinstance(config, EITConfig) or settings.model.is_own) or settings.objective.own_config() is not None:
@@ -43,19 +43,19 @@ def name_windows(config: Any, settings: PretrainSettings, objective: Objective, 
     data, spec = settings.data.of(name) if name else settings.data, part.view_spec
     kinds = set(catalog.records.texts("kind"))
     if getattr(config, "tokens", "bins") == "intervals" and part.stream == "units":
-        kinds = {"spikes"}  # others have no intervals, and are left out
+        kinds = {"spikes"}  # other kinds have no intervals and are left out
     own = Preprocessing(tuple(sorted(data.bin_widths)), spec.max_tokens, tuple(sorted(kinds)), spec.min_tokens)
     config.preprocessing = own.to_dict()
 
 
 def pretraining_record(settings: PretrainSettings, catalog: Catalog, steps: int, processes: int) -> dict[str, Any]:
-    """Return what pretraining.json holds: recordings by digest, held-out time, settings, software and hardware.
+    """Return the content of pretraining.json: recordings by digest, held-out time, settings, software and hardware.
 
     Args:
-        settings: of the run.
-        catalog: the recordings that it trained on.
-        steps: that it took.
-        processes: that trained.
+        settings: settings of the run.
+        catalog: the training recordings.
+        steps: number of training steps.
+        processes: number of training processes.
     """
     recordings = [
         {
@@ -84,7 +84,7 @@ def pretraining_record(settings: PretrainSettings, catalog: Catalog, steps: int,
 
 
 def hardware() -> dict[str, Any]:
-    """Return what this process runs on.
+    """Return the hardware and software of this process.
 
     Example:
         >>> sorted(hardware())

@@ -1,4 +1,4 @@
-"""The folder of a run: its settings, its metrics, its model; one run at a time writes there."""
+"""The folder of a run with its settings, metrics and model; only one run at a time writes there."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ log = logging.getLogger(__name__)
 
 
 class Lines:
-    """A JSON Lines file on a disk that may be full for a while: lines that cannot be written wait for the next one.
+    """A JSON Lines file that tolerates a full disk: lines that cannot be written wait for the next one.
 
     Args:
-        path: of the file, to which lines are appended.
+        path: the file to append to.
 
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp()) / "later"
         >>> lines = Lines(folder / "metrics.jsonl")
-        >>> lines.add({"step": 1})  # there is no such folder
+        >>> lines.add({"step": 1})  # the folder does not exist yet
         >>> folder.mkdir()
         >>> lines.add({"step": 2})
         >>> lines.path.read_text()
@@ -47,7 +47,7 @@ class Lines:
         self.waiting: list[str] = []
 
     def add(self, line: dict[str, Any]) -> None:
-        """Append a line; an error of the disk is logged and not raised."""
+        """Append a line; disk errors are logged, not raised."""
         self.waiting.append(json.dumps(line) + "\n")
         size = 0
         try:
@@ -56,18 +56,18 @@ class Lines:
                 out.write("".join(self.waiting))
         except OSError as error:
             if len(self.waiting) == 1:
-                log.warning("%s cannot be written (%s): its lines wait, and the run goes on", self.path, error)
-            with suppress(OSError):  # half a line would spoil the next
+                log.warning("%s cannot be written (%s): keeping its lines in memory meanwhile", self.path, error)
+            with suppress(OSError):  # remove half a line, which would spoil the next one
                 os.truncate(self.path, size)
             return
         self.waiting.clear()
 
 
 class RunFolder:
-    """What the first process of a run writes beside its checkpoints.
+    """The files that the first process of a run writes beside its checkpoints.
 
     Args:
-        path: the run's output.
+        path: output folder of the run.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -78,7 +78,7 @@ class RunFolder:
 
     @contextmanager
     def held(self, patience: float = 60.0) -> Iterator[None]:
-        """Hold the folder, so that no other run writes to it.
+        """Lock the folder against other runs.
 
         Raises:
             FoundationError: if another run still writes to it after ``patience`` seconds.
@@ -87,40 +87,40 @@ class RunFolder:
             yield
 
     def clear(self) -> None:
-        """Remove what earlier runs left, but for checkpoints that are kept elsewhere."""
+        """Remove the files of earlier runs, except checkpoints in another place."""
         for name in ("model", "stacks", "tracking"):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        for path in (self.path / "checkpoints").glob("step-*"):  # the lock beside them is held
+        for path in (self.path / "checkpoints").glob("step-*"):  # keep the lock beside them
             shutil.rmtree(path, ignore_errors=True)
         for name in ("metrics.jsonl", "skipped.jsonl", "run.json", "finished.json"):
             (self.path / name).unlink(missing_ok=True)
 
     def finish(self, steps: int) -> None:
-        """Note that the run came to its end: a launcher's exit status does not always tell."""
+        """Record that the run is complete, since a launcher's exit status is not reliable."""
         write_whole(self.finished, json.dumps({"steps": steps}))
 
     def finished_at(self) -> int:
-        """Steps after which the run came to its end; -1 if it has not."""
+        """Return the number of steps of a complete run; -1 if the run is not complete."""
         try:
             return int(json.loads(self.finished.read_text())["steps"])
         except (OSError, ValueError, KeyError):
             return -1
 
     def write_settings(self, settings: PretrainSettings) -> None:
-        """settings.yaml, without secrets in URLs, and the DeepSpeed configuration that was made from it."""
+        """Write settings.yaml, without secrets in URLs, and the resulting DeepSpeed configuration."""
         write_whole(self.path / "settings.yaml", yaml.safe_dump(public(asdict(settings)), sort_keys=False))
         write_whole(self.path / "deepspeed.json", json.dumps(deepspeed_config(settings), indent=1))
 
     def add_metrics(self, step: int, metrics: dict[str, float]) -> None:
-        """One line of metrics.jsonl; what is not finite is left out."""
+        """Add a line to metrics.jsonl, without values that are not finite."""
         self.metrics.add({"step": step} | {k: v for k, v in metrics.items() if math.isfinite(v)})
 
     def add_skipped(self, step: int, report: dict[str, Any]) -> None:
-        """One line of skipped.jsonl: a step that did not count, and why."""
+        """Add a line to skipped.jsonl: a skipped step, and why."""
         self.skipped.add({"step": step, **report})
 
     def keep_lines(self, steps: int) -> None:
-        """Drop lines of steps that a resumed run will take again, and a last line that was cut off."""
+        """Drop the lines of steps that a resumed run will repeat, and an incomplete last line."""
         for file in (self.metrics.path, self.skipped.path):
             if not file.is_file():
                 continue
@@ -135,7 +135,7 @@ class RunFolder:
 
     def write_model(self, model: Any, tensors: Tensors, card: str, record: dict[str, Any]) -> Path:
         """Write the folder of the trained model, with its card and the record of its pretraining."""
-        for part in self.path.glob(f".*{PART}"):  # of a run that was killed while it wrote
+        for part in self.path.glob(f".*{PART}"):  # left by a run that was killed while writing
             remove_if_left(part)
         with whole_folder(self.model, replace=True) as part:
             write_model(model, tensors, part)

@@ -1,1 +1,1 @@
-"""One update of the weights: schedule, accumulation, determinism, and steps that do not count."""
+"""One update of the weights: schedule, accumulation, determinism and skipped steps."""

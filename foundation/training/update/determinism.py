@@ -1,4 +1,4 @@
-"""Training whose weights come out the same bit for bit."""
+"""Training with bitwise reproducible weights."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 @contextmanager
 def deterministic(wanted: bool = True) -> Iterator[None]:
-    """While it is entered, torch takes no kernel whose sums come in an order that varies.
+    """Make torch use only kernels that sum in a fixed order inside the block.
 
-    An operation that has no other kernel raises a RuntimeError that names it. cuBLAS needs a workspace of its own for
-    this, which it takes from the environment when it is first used: in a process that has multiplied matrices on a GPU
-    before, set ``CUBLAS_WORKSPACE_CONFIG=:4096:8`` yourself
+    An operation without such a kernel raises a RuntimeError that names it. cuBLAS needs a workspace setting for this,
+    which it reads from the environment on first use: in a process that has multiplied matrices on a GPU before, set
+    ``CUBLAS_WORKSPACE_CONFIG=:4096:8`` yourself
     (https://docs.pytorch.org/docs/stable/generated/torch.use_deterministic_algorithms.html).
 
     Args:
-        wanted: False: nothing is changed.
+        wanted: False: change nothing.
 
     Example:
         >>> with deterministic():

@@ -1,11 +1,11 @@
-"""An encoder that goes through a batch in parts and keeps nothing of them but what comes out.
+"""An encoder that processes a batch in parts and keeps only the outputs.
 
-Gradient accumulation adds the gradients of several losses. Where a loss couples all windows of a step, that is another
-gradient than that of the whole. Here only the encoder is run in parts: what comes out is put together for one loss, and
-in the backward pass each part is computed again by itself. The gradient is that of the whole step.
+Ordinary gradient accumulation adds the gradients of several losses. If a loss couples all windows of a step, that sum
+differs from the gradient of the whole step. Here only the encoder runs in parts: their outputs are joined for one loss,
+and the backward pass recomputes each part. The gradient is that of the whole step.
 
-Under ZeRO 3 each run of the encoder gathers its weights from all processes, forward and again in the backward pass. So
-all processes run it equally often: one that has fewer windows than parts runs it on one window more, for nothing.
+Under ZeRO 3 each run of the encoder gathers its weights from all processes, forward and again in the backward pass. All
+processes must therefore run it equally often: a process with fewer windows than parts adds runs on a dummy window.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from foundation.common.private_names import is_cut
 
 
 class InParts:
-    """Stands for an encoder in an objective's forward pass.
+    """Replaces an encoder in an objective's forward pass.
 
     Args:
         model: the encoder; its outputs are tensors whose first axis is the window.
-        parts: into which a batch is cut.
+        parts: number of parts of a batch.
 
     Example:
         >>> from foundation.models import EIT, EITConfig

@@ -8,7 +8,7 @@ from foundation.training.pretrain_settings import OptimizerSettings
 
 
 def learning_rate(step: int, steps: int, settings: OptimizerSettings) -> float:
-    """Rate of step ``step`` (from 0) of ``steps``: a linear rise, then half a cosine down to the final share.
+    """Return the rate of step ``step`` (from 0) of ``steps``: linear warm-up, then half a cosine to the final share.
 
     Example:
         >>> s = OptimizerSettings(learning_rate=1.0, warmup_steps=4, final_share=0.1)

@@ -1,4 +1,4 @@
-"""Steps that do not count, because a loss or gradient is not finite or too few units are active, and their windows."""
+"""Skipped steps, whose loss or gradient is not finite or which have too few active units, and their windows."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ class Skips:
     """Counts skipped steps, and stops the run when there are too many in a row.
 
     Args:
-        max_in_row: so many may be skipped in a row.
+        max_in_row: most steps that may be skipped in a row.
     """
 
     def __init__(self, max_in_row: int) -> None:
         self.max_in_row, self.total, self.in_row = max_in_row, 0, 0
-        self.last = "it was before the run went on"
+        self.last = "it was skipped before the run was resumed"
 
     def add(
         self, step: int, metrics: dict[str, float], kind: str, windows: list[str], folder: RunFolder | None, quiet: str
     ) -> None:
-        """Count a skipped step and say which windows are to blame; see `find_suspects`.
+        """Count a skipped step and report its bad windows; see `find_suspects`.
 
         Args:
-            step: from 0.
-            metrics: of the step.
-            kind, windows: what is wrong with which windows.
-            folder: where the first process writes it down.
-            quiet: why the step could not be compared; empty: it was not finite.
+            step: number of the step, from 0.
+            metrics: metrics of the step.
+            kind, windows: the problem, and the bad windows.
+            folder: folder in which the first process records the step.
+            quiet: why the step had too little to compare; empty: it was not finite.
 
         Raises:
-            FoundationError: if it is one too many.
+            FoundationError: if too many steps in a row were skipped.
         """
         self.total += 1
         self.in_row += 1
@@ -57,7 +57,7 @@ class Skips:
         if self.in_row > self.max_in_row:
             what, mend = "were not finite", "lower optimizer.learning_rate, or look for bad values with "
             mend += "`foundation catalog --verify`; "
-            if quiet:  # which says what to do
+            if quiet:  # the text says what to do
                 what, mend = "had too little to compare", ""
             raise FoundationError(
                 f"{self.in_row} steps in a row up to step {step} {what} ({text}; windows, {KINDS[kind]}: "
@@ -65,18 +65,18 @@ class Skips:
             )
 
     def check_end(self, steps: int) -> None:
-        """Refuse the end of a run in which no step counted: its weights are those of its start.
+        """Raise if all steps of a run were skipped, since its weights are the initial ones.
 
         Args:
-            steps: that were done, those before the run went on included.
+            steps: number of steps, including those before the run was resumed.
 
         Raises:
-            FoundationError: if all of them were skipped.
+            FoundationError: if all steps were skipped.
         """
         if self.total >= steps:
             raise FoundationError(
                 f"none of {steps} steps counted, so nothing was learned and no model is written; of the last one: "
-                f"{self.last}. All are listed in skipped.jsonl: mend what they say, and begin anew with --resume never"
+                f"{self.last}. All are listed in skipped.jsonl: fix the causes, and start again with --resume never"
             )
 
 
@@ -88,19 +88,19 @@ def find_suspects(
     paths: Sequence[str],
     control: Control,
 ) -> tuple[str, list[str]]:
-    """Windows whose input or embedding is not finite; where there are none, all windows of the step.
+    """Return the windows with input or embeddings that are not finite; if all are finite, all windows of the step.
 
     Args:
         module: encoder and objective.
-        views: for each of the objectives that share windows, this process's share of the step, on the device.
-        windows: what the views were read from.
-        paths: of the plan's recordings.
-        control: to the other processes; all must call this.
+        views: this process's share of the step for each set of objectives that share windows, on the device.
+        windows: the windows of the views.
+        paths: paths of the plan's recordings.
+        control: messages to the other processes; all must call this.
 
     Returns:
         ``input``, ``embedding`` or ``batch``, and the windows in words.
     """
-    # Embeddings first: every process must run the model equally often, whatever the others found.
+    # Embeddings first, so that every process runs the model equally often.
     bad_embedding, bad_input, lines = list[bool](), list[bool](), list[str]()
     for (_, objective), some, read in zip(module.objective.sharing, views, windows, strict=True):
         bad_embedding += _each(_embeddings(module, view, objective.stream) for view in some)
@@ -119,13 +119,13 @@ def all_of(windows: Sequence[StepWindows], paths: Sequence[str], control: Contro
 
 
 def in_words(windows: StepWindows, paths: Sequence[str]) -> list[str]:
-    """Return a line for each window: which recording, from which second and how long its first view is."""
+    """Return a line for each window: recording, start and length of its first view."""
     first = zip(windows.recordings, windows.start_VB[0], windows.seconds_VB[0], strict=True)
     return [f"{paths[recording]} at {start:.3f} s for {seconds:.3f} s" for recording, start, seconds in first]
 
 
 def listed(names: list[str]) -> str:
-    """The first few, and how many more there are."""
+    """Return the first few names, and how many more there are."""
     rest = len(names) - LISTED
     return "; ".join(names[:LISTED]) + (f"; and {rest} more" if rest > 0 else "")
 
@@ -141,13 +141,13 @@ def _embeddings(module: Any, view: WindowBatch, stream: str) -> torch.Tensor:
         if stream == "population" and view.population_row_BN is not None:
             return population_embeddings(module.model, view)
         return unit_embeddings(module.model, view)
-    except (AttributeError, TypeError):  # an encoder that has no embedding of units
+    except (AttributeError, TypeError):  # an encoder without unit embeddings
         return torch.zeros(len(view), 1)
     finally:
         module.train(training)
 
 
 def _each(values: Any) -> list[bool]:
-    """For each window, whether any of its values in any view is not finite."""
+    """Return for each window True if any of its values in any view is not finite."""
     bad = [~value.flatten(1).isfinite().all(1).cpu() for value in values]
     return torch.stack(bad).any(0).tolist()

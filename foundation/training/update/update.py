@@ -18,35 +18,35 @@ from foundation.training.update.schedule import learning_rate
 def update(
     engine: Any, shares: Sequence[Share], settings: PretrainSettings, rank: int
 ) -> tuple[dict[str, float], bool]:
-    """Forward, backward, and a step of the optimiser; all processes call it.
+    """Run forward and backward passes and an optimiser step; all processes call it.
 
-    A step whose loss or gradient is not finite changes nothing: neither weights nor moments, neither target networks
-    nor running statistics. Nor does one whose global batch holds too little to compare; the module's ``quiet`` says so.
+    A step with a non-finite loss or gradient changes no state: weights, moments, target networks and running statistics
+    stay. The same holds for a global batch with too little to compare; the module's ``quiet`` then gives the reason.
 
     Args:
         engine: DeepSpeed's engine around a `PretrainModule`.
-        shares: this process's windows of the step on the device, and whose they are; further ones for objectives that
-            read windows of their own.
-        settings: of the run.
-        rank: of this process.
+        shares: this process's windows of the step on the device, with their context; further ones for objectives that
+    read windows of their own.
+        settings: settings of the run.
+        rank: rank of this process.
 
     Returns:
-        The objective's terms with ``learning_rate`` and ``gradient_norm``, and whether the weights were moved.
+        The objective's terms with ``learning_rate`` and ``gradient_norm``, and whether the weights were updated.
     """
     (views, context), *others = shares
     step = context.step
     rate = learning_rate(step, settings.steps, settings.optimizer)
     set_learning_rate(engine, rate)
-    # Dropout depends on seed, step and process only, so that a resumed run draws what the first would have.
+    # Dropout depends only on seed, step and process, so that a resumed run makes the same draws.
     torch.manual_seed(int.from_bytes(hashlib.sha256(f"{settings.seed}/{step}/{rank}".encode()).digest()[:7]))
     buffers = [(buffer, buffer.detach().clone()) for buffer in engine.module.buffers()]
     terms = engine(views, context, others)
     loss = terms["loss"]
-    if engine.module.quiet:  # in every process: rows are of the global batch
-        engine.empty_partition_cache()  # under ZeRO 3, what the backward pass would have let go of
+    if engine.module.quiet:  # the same in every process, as rows are of the global batch
+        engine.empty_partition_cache()  # under ZeRO 3, release what the backward pass would have released
         _put_back(buffers)
         return {"loss": math.nan, "learning_rate": rate, "gradient_norm": math.nan}, False
-    # A loss that is not finite makes every gradient so, in every process: all then decide alike, by the norm.
+    # A non-finite loss makes every gradient non-finite in every process, so all decide alike by the norm.
     engine.backward(loss * torch.where(loss.detach().isfinite(), 1.0, math.nan))
     norm, moved = take_step(engine, settings.optimizer.clip)
     if moved:

@@ -1,4 +1,4 @@
-"""Validation during training, on recordings that are not trained on. Each process takes its share."""
+"""Validation during training on held-out recordings. Each process takes its share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def split(catalog: Catalog, held_out: str) -> tuple[Catalog, Catalog]:
-    """Recordings to train on and recordings to validate on.
+    """Return the recordings to train on and the recordings to validate on.
 
     Raises:
         ConfigError: if either is empty.
@@ -47,20 +47,20 @@ def split(catalog: Catalog, held_out: str) -> tuple[Catalog, Catalog]:
 
 
 class UnreadError(StoreError):
-    """A validation cannot be made, because a process cannot read what it needs."""
+    """A validation failed because a process could not read its data."""
 
 
 class Validator:
-    """Measures a model in training.
+    """Validates a model in training.
 
-    It works on a copy of the weights, whole in every process, so it is the same under every ZeRO stage and leaves
-    training as it is.
+    It works on a full copy of the weights in every process, so it is the same under every ZeRO stage and does not
+    change training.
 
     Args:
-        settings: of the run.
-        training, held_out: recordings.
-        control: to the other processes.
-        build: makes the encoder and objective anew.
+        settings: settings of the run.
+        training, held_out: training and held-out recordings.
+        control: messages to the other processes.
+        build: returns a new encoder and objective.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Validator:
         self.build = build
         self._module = build()
         self.together = len(self._module.objective.sharing)
-        # Another seed than training's: windows are drawn otherwise, and the same at every validation.
+        # Another seed than training's, so that the windows differ from it and are the same at every validation.
         own = run_plan(
             held_out, settings.data, self._module.objective, self._module.model.config, seed=settings.seed + 1
         )
@@ -95,13 +95,13 @@ class Validator:
 
     @torch.no_grad()
     def __call__(self, engine: Any) -> dict[str, float]:
-        """``validation/loss``, and ``validation/<label>`` with its ``_chance``. All processes call it.
+        """Return ``validation/loss``, and ``validation/<label>`` with its ``_chance``. All processes call it.
 
-        Nothing, where one of them cannot read what it needs.
+        The result is empty if a process cannot read its data.
         """
         module = self._copy_of(engine)
         steps = self.settings.validation.steps
-        # Held-out units have no rows in a population stream, which then tells nothing of them.
+        # Held-out units have no rows in a population stream, which therefore does not embed them.
         places = PopulationPlaces(module.model.config, self.loader.records.texts("id"))
         losses = []
         try:
@@ -117,24 +117,24 @@ class Validator:
                 ]
                 loss = float(module(*shares[0], shares[1:])["loss"])
                 if module.quiet:
-                    log.warning("step %d of %d of the validation does not count: %s", step + 1, steps, module.quiet)
+                    log.warning("step %d of %d of the validation is skipped: %s", step + 1, steps, module.quiet)
                 else:
                     losses.append(loss)
             found = {"validation/loss": sum(losses) / len(losses) if losses else math.nan}
             if self.settings.validation.label:
                 found |= self._probe(module.model)
         except UnreadError as unread:
-            log.warning("a validation is left out: %s", unread)
+            log.warning("skipping a validation: %s", unread)
             return {}
-        # What the first process measured counts, so that all decide alike.
+        # Use the first process's values, so that all decide alike.
         return {name: float(value) for name, value in self.control.of_first(found).items()}
 
     def _load(self, step: int) -> list[StepBatch]:
-        """The batches of a step, one for each of the objectives that share windows."""
+        """Return the batches of a step, one for each set of objectives that share windows."""
         return [self.loader.load(step * self.together + place) for place in range(self.together)]
 
     def _read(self, action: Callable[[], Any]) -> Any:
-        """What ``action`` reads, in the end; None if it cannot be read, which `_agree` then says to all."""
+        """Return what ``action`` reads, with retries; None on failure, which `_agree` reports to all."""
         safety = self.settings.safety
         try:
             return retried(action, "reading for validation", retries=safety.retries, pause=safety.pause)
@@ -145,7 +145,7 @@ class Validator:
             return None
 
     def _agree(self) -> None:
-        """Raise `UnreadError` in all processes if one could not read what it needs."""
+        """Raise `UnreadError` in all processes if one could not read its data."""
         why, self._failure = self._failure, ""
         reasons = [reason for reason in self.control.of_all(why) if reason]
         if reasons:
@@ -155,7 +155,7 @@ class Validator:
         whole = weights(engine)
         self._module.to(engine.device)
         self._module.load_state_dict(whole)
-        # No dropout in the encoder; the objective's normalisation is over the batch, as in training.
+        # The encoder has no dropout; the objective normalises over the batch, as in training.
         self._module.objective.train()
         self._module.model.eval()
         return self._module
@@ -171,7 +171,7 @@ class Validator:
         return {f"validation/{label}": score, f"validation/{label}_chance": 1 / classes}
 
     def _embedded(self, model: Any, catalog: Catalog) -> tuple[np.ndarray, np.ndarray]:
-        """Embeddings and labels of the labelled units of some recordings."""
+        """Return embeddings and labels of the labelled units of some recordings."""
         chosen = self.settings.validation
         labelled = catalog.records.select(catalog.records.with_label(chosen.label)) or catalog.records
         labelled = labelled[: chosen.recordings]

@@ -247,7 +247,7 @@ def test_time_runs_from_the_first_token_of_the_longest_stretch():
 def test_impossible_settings_are_refused_with_what_is_allowed():
     for change, what in [
         ({"name": "blur"}, "'blur': expected one of neuron_dropout"),
-        ({"name": "noise"}, "size of noise is not given"),
+        ({"name": "noise"}, "size of noise is missing"),
         ({"name": "noise", "size": -1.0}, "size of noise is -1.0: expected a finite number from 0"),
         ({"name": "noise", "size": 1.0, "share": 0.1}, "share of noise is 0.1: it has none"),
         ({"name": "pepper", "size": 1.0, "share": 1.5}, "expected 0 to 1"),

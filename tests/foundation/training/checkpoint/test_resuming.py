@@ -59,7 +59,7 @@ def test_a_place_that_cannot_be_read_stops_the_run_and_nothing_is_lost(trained, 
     settings, place = trained
     expected = place.read(WHOLE)
     counted = away(monkeypatch, times=9, error=TimeoutError("timed out"))
-    with pytest.raises(CheckpointError, match=r"cannot be read \(TimeoutError: timed out\): see to it"):
+    with pytest.raises(CheckpointError, match=r"cannot be read \(TimeoutError: timed out\): make them readable"):
         pretrain(settings)
     assert counted[f"{WHOLE}/model/model.safetensors"] == 2
     assert "is damaged" not in caplog.text
@@ -88,7 +88,7 @@ def test_where_all_checkpoints_are_damaged_the_run_does_not_begin_anew(trained):
     lines = (Path(settings.output) / "metrics.jsonl").read_bytes()
     with pytest.raises(
         CheckpointError,
-        match=r"no checkpoint in .* is whole, of 2 \(step-00000004: objective.safetensors is missing; "
+        match=r"all 2 checkpoints in .* are damaged \(step-00000004: objective.safetensors is missing; "
         r"step-00000002: .* is damaged: .*\): move them away to start from step 0, or use --resume never",
     ):
         pretrain(settings)

@@ -76,7 +76,7 @@ def test_what_cannot_be_removed_goes_after_the_next_checkpoint(build, monkeypatc
     save(saver, 10)
     failing(saver, monkeypatch, what, times=2)
     assert save(saver, 20)[0] == 20
-    assert "step-00000010 failed (OSError: 503 Slow Down): again after the next checkpoint" in caplog.text
+    assert "step-00000010 failed (OSError: 503 Slow Down): retrying after the next checkpoint" in caplog.text
     assert saver.place.damage("step-00000020") == ""
     assert save(saver, 30) == [30]
     assert saver.place.files.names("") == ["step-00000030"]

@@ -66,7 +66,7 @@ def test_what_was_not_committed_is_removed_from_the_bucket(tiny, place, caplog):
     assert there.unfinished() == ["step-00000006"]
     with caplog.at_level("INFO"):
         pretrain(settings)
-    assert f"removing {place}/step-00000006, which was not finished" in caplog.text
+    assert f"removing the unfinished checkpoint {place}/step-00000006" in caplog.text
     assert "going on from step 4" in caplog.text
     assert model_bytes(settings.output) == expected
 
@@ -114,7 +114,7 @@ def test_a_server_that_goes_away_stops_the_run_which_goes_on_when_it_is_back(tin
         return step(self, batches)
 
     monkeypatch.setattr(Trainer, "step", with_outage)
-    with pytest.raises(FoundationError, match=r"step-00000004 cannot be written \(.*cannot be told now: see to it"):
+    with pytest.raises(FoundationError, match=r"step-00000004 cannot be written \(.*cannot be listed now: make"):
         pretrain(settings)
     monkeypatch.setattr(Trainer, "step", step)
     back = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)

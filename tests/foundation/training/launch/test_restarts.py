@@ -109,7 +109,7 @@ def test_what_torchrun_or_slurm_start_again_goes_on_under_never(tiny, monkeypatc
     assert "trained already" not in caplog.text
     monkeypatch.setenv(name, "1")
     pretrain(settings)
-    assert f"resume is never, and {name} is 1: what is there is gone on from" in caplog.text
+    assert f"resume is never, but {name} is 1: resuming" in caplog.text
     assert "trained already" in caplog.text
     launches = Launches(None)
     monkeypatch.setattr(launching, "launch", launches)

@@ -156,4 +156,4 @@ def test_quiet_windows_of_a_validation_do_not_count(tiny, monkeypatch, caplog):
     pretrain(settings)
     assert found[0] == pytest.approx((found[1] + found[2]) / 2)
     assert found[3] != found[3]
-    assert "step 2 of 2 of the validation does not count: only 0 units were active" in caplog.text
+    assert "step 2 of 2 of the validation is skipped: only 0 units were active" in caplog.text

@@ -206,7 +206,7 @@ def test_lines_that_find_no_room_wait_and_the_run_goes_on(tiny, caplog):
         patch.setattr(RunFolder, "add_metrics", one_more)
         pretrain(settings)
     assert [line["step"] for line in lines(settings)] == [1, 2, 3, 4, 5, 6]
-    assert caplog.text.count("cannot be written ([Errno 28] No space left on device): its lines wait") == 1
+    assert caplog.text.count("cannot be written ([Errno 28] No space left on device): keeping its lines") == 1
 
 
 def test_a_batch_that_cannot_be_read_at_first_is_read_again(tiny, monkeypatch):

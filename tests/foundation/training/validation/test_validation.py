@@ -65,7 +65,7 @@ def test_the_best_checkpoint_stays_and_a_run_that_gets_no_better_ends(tiny, stag
     values = [line["validation/loss"] for line in found]
     best = min(range(len(values)), key=values.__getitem__)
     assert len(values) == best + 1 + 4 < 60
-    assert "validation/loss has not got better in 4 validations" in caplog.text
+    assert "validation/loss has not improved in 4 validations" in caplog.text
     names = [p.name for p in list_checkpoints(Path(settings.output) / "checkpoints")]
     assert names == [f"step-{len(values):08d}", f"step-{best + 1:08d}"]
     # It is at its end, and one that was killed before it had written its model is as well.
@@ -109,7 +109,7 @@ def test_a_validation_that_cannot_be_read_is_left_out_and_one_that_is_read_late_
     for late in measured[1]:
         there = next(line for line in measured[0] if line["step"] == late["step"])
         assert late["validation/loss"] == there["validation/loss"]
-    assert "a validation is left out: TimeoutError: no answer" in caplog.text
+    assert "skipping a validation: TimeoutError: no answer" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -161,6 +161,6 @@ def test_all_processes_take_what_the_first_one_measured_and_saw(tiny, tmp_path, 
     for _ in range(2):
         processes = ranks(settings, PYTHONPATH=f"{tmp_path}:{Path(__file__).parents[4]}")
         assert [p.wait(200) for p in processes] == [0, 0], (tmp_path / "rank-1.err").read_text()
-    assert "flop_utilisation has not got better" not in (tmp_path / "rank-0.err").read_text()
+    assert "flop_utilisation has not improved" not in (tmp_path / "rank-0.err").read_text()
     assert "is trained already" in (tmp_path / "rank-0.err").read_text()
     assert len(lines(settings)) < 400
