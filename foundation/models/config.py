@@ -127,8 +127,8 @@ class EITConfig(PretrainedConfig):
             raise ConfigError(f"context_channels is {channels}: expected different names")
         if sum(tables) != len(names) or len(set(names)) < len(names):
             raise ConfigError(
-                f"unit_tables hold {sum(tables)} units and unit_names {len(set(names))} names: expected one name per "
-                "unit"
+                f"unit_tables hold {sum(tables)} units and unit_names {len(set(names))} names: expected a distinct "
+                "name per unit"
             )
         populations = _listed_tables(population_tables or [])
         if populations and not population_layers:

@@ -38,7 +38,7 @@ def test_settings_that_cannot_be_are_bad_usage(store, capsys, option, value):
         (["{store}", "{store}"], "unrecognized arguments"),
         (["{store}", "--page", "{store}"], "which is a folder: expected the name of an HTML file"),
         (["{store}", "--limit", "few"], "limit is 'few': expected a whole number"),
-        (["{store}", "--where", "n_units > 'a'"], "n_units is a number, this is a text"),
+        (["{store}", "--where", "n_units > 'a'"], "this is a text: expected a number, as n_units"),
         (["{store}", "--verfy"], "unrecognized arguments: --verfy"),
         (["{store}/nothing"], "there is no store at"),
         (["{store}/nothing", "--verify"], "there is no store at"),

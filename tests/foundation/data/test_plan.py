@@ -297,7 +297,7 @@ def test_what_cannot_be_is_refused(small_store):
         plan_of(small_store, replace(SETTINGS, bin_widths=[100.0]))
     with pytest.raises(ConfigError, match="bin_widths is \\[-1"):
         DataSettings(bin_widths=[-1.0])
-    with pytest.raises(ConfigError, match="min_tokens=5, max_tokens=4"):
+    with pytest.raises(ConfigError, match="min_tokens is 5 and max_tokens 4"):
         ViewSpec(2, 5, 4)
 
 

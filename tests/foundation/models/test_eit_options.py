@@ -131,7 +131,7 @@ def test_new_units_leave_everything_old_as_it_was_to_the_bit(tmp_path):
     assert loaded.config.unit_names[5:] == ["b/0", "b/1", "b/2"]
     given = inputs() | {"unit_id_BN": ids}
     assert torch.equal(loaded(**given).h_BNTD, model(**given).h_BNTD)
-    with pytest.raises(ConfigError, match="each once"):
+    with pytest.raises(ConfigError, match="a distinct name"):
         model.add_units(["a/0"])
     with pytest.raises(ValueError, match="holds 8: this model knows 8"):
         model(**inputs(), unit_id_BN=known + 4)

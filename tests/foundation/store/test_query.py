@@ -171,7 +171,7 @@ def test_a_chosen_part_is_a_catalog_that_is_never_saved_as_the_whole(small_store
     part = catalog.where("subject in ['mouse1', 'mouse3']")
     assert [recording.session for recording in part] == ["session1", "session3"]
     assert len(part.where("n_units > 50")) == 0
-    with pytest.raises(StoreError, match="2 recordings chosen"):
+    with pytest.raises(StoreError, match="a selection of 2 recordings"):
         part.save()
     assert len(Catalog.open(Store(small_store))) == 4
 

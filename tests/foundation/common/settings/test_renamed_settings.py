@@ -61,7 +61,7 @@ def test_old_keys_work_on_the_command_line_and_in_yaml_with_a_warning(tmp_path, 
     file.write_text("limits:\n  least_rate: 1e-3   # Hz\nmost: 7\n")
     caplog.set_level(logging.WARNING)
     assert settings_of(*(a.format(file=file) if "{file}" in a else a for a in arguments)) == Outer(Inner(1e-3), None, 7)
-    output = [record.getMessage().split(" is called ")[0] for record in caplog.records]
+    output = [record.getMessage().split(" was renamed ")[0] for record in caplog.records]
     assert output == old
 
 

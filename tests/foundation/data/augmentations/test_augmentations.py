@@ -249,7 +249,7 @@ def test_impossible_settings_are_refused_with_what_is_allowed():
         ({"name": "blur"}, "'blur': expected one of neuron_dropout"),
         ({"name": "noise"}, "size of noise is missing"),
         ({"name": "noise", "size": -1.0}, "size of noise is -1.0: expected a finite number from 0"),
-        ({"name": "noise", "size": 1.0, "share": 0.1}, "share of noise is 0.1: it has none"),
+        ({"name": "noise", "size": 1.0, "share": 0.1}, "share of noise is 0.1: expected none"),
         ({"name": "pepper", "size": 1.0, "share": 1.5}, "expected 0 to 1"),
         ({"name": "time_scaling", "size": 0.5}, "a finite number from 1"),
         ({"name": "pepper", "size": 1.0, "share": 0.5, "random": True}, "only neuron_dropout"),

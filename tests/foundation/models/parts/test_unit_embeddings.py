@@ -47,7 +47,7 @@ def test_unknown_units_change_nothing_in_bf16_with_tables_and_without(names):
     [
         ("abc", "names is 'abc': expected a list of at least one"),
         ([], r"names is \[\]: expected a list of at least one"),
-        (["b", "b"], "each once"),
+        (["b", "b"], "a distinct name"),
         (["b", 1], "unit_names holds 1: expected strings"),
     ],
 )
