@@ -1,4 +1,4 @@
-"""What `foundation plan` is told."""
+"""Settings of `foundation plan`."""
 
 from __future__ import annotations
 

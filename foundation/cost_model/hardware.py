@@ -106,7 +106,7 @@ def load_hardware(name: str) -> Hardware:
     """A description by the name of a shipped one, or from a YAML file; for ``this-machine`` see `measure`.
 
     Raises:
-        ConfigError: if there is none of that name, a key is unknown, or a value is impossible.
+        ConfigError: if there is no hardware of that name, a key is unknown, or a value is invalid.
 
     Example:
         >>> load_hardware("a100").kind

@@ -58,10 +58,10 @@ def measure(devices: int = 1, dim: int = 256) -> Hardware:
             }
             command = [sys.executable, "-P", "-c", f"from {__name__} import main; main({dim}, {folder!r})"]
             started.append(subprocess.Popen(command, env=os.environ | place, stdout=subprocess.PIPE, text=True))
-        said = [process.communicate()[0] for process in started]
+        outputs = [process.communicate()[0] for process in started]
     if any(process.returncode for process in started):
         raise FoundationError("this machine could not be measured: a process of the probe failed (see above)")
-    found = [json.loads(text.splitlines()[-1]) for text in said]
+    found = [json.loads(text.splitlines()[-1]) for text in outputs]
     # The slowest process is the one that the others wait for.
     rates: dict[str, Any] = {name: min(one[name] for one in found) for name in found[0] if name != "kind"}
     rates |= {name: max(one[name] for one in found) for name in rates if name.endswith("_seconds")}

@@ -1,4 +1,4 @@
-"""What an augmentation is told; what it does is in `foundation.data.augmentations`."""
+"""Settings of augmentations; `foundation.data.augmentations` implements them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Augmentation(Limited):
         share: see above.
         size: see above.
         random: see above.
-        same: the same draw for all views of a window, so that the augmentation itself never tells views apart.
+        same: the same draw for all views of a window, so that views do not differ by the augmentation.
 
     Raises:
         ConfigError: if there is no such augmentation, or a value is impossible.

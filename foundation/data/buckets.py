@@ -42,7 +42,7 @@ def buckets(batch: WindowBatch, waste: float = 0.3) -> list[Bucket]:
 
     Args:
         batch: B windows.
-        waste: padding at most, as a share of what is there, before another part is begun.
+        waste: most padding, relative to the real content, before another part is begun.
 
     Example:
         >>> import numpy as np

@@ -147,7 +147,7 @@ def cebra_embedding(x_TC: np.ndarray, settings: SurroundSettings) -> np.ndarray:
             num_steps=settings.iterations,
             batch_size=min(settings.batch_size, len(x)),
         )
-        # The package seeds its sampler from the machine's entropy, whatever it is told.
+        # The package always seeds its sampler from the machine's entropy.
         loader.distribution.generator.manual_seed(settings.seed)
         criterion = cebra.models.criterions.FixedCosineInfoNCE(temperature=1.0)
         optimizer = torch.optim.Adam(model.parameters(), lr=3e-4)

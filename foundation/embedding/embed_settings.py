@@ -1,4 +1,4 @@
-"""What `foundation embed` is told."""
+"""Settings of `foundation embed`."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class NoWindowError(ConfigError):
     """No window fits a recording's observed time.
 
     Args:
-        message: what is said.
+        message: the error's text.
         longest: seconds of the longest stretch of observed time.
     """
 

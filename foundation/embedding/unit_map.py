@@ -65,9 +65,9 @@ def neuron_table(placed: Sequence[Placed]) -> NeuronTable | None:
             missing = np.nan if kind + ":" == NUMBER else ""
             dtype = float if kind + ":" == NUMBER else object
             columns.setdefault(name, np.full(len(keys), missing, dtype=dtype))[here] = values
-        for task, said in one.predicted.items():
+        for task, labels in one.predicted.items():
             name = f"{task} by {one.name}" if several else f"{task}, predicted"
-            columns.setdefault(name, np.full(len(keys), "", dtype=object))[here] = said
+            columns.setdefault(name, np.full(len(keys), "", dtype=object))[here] = labels
     for name in dict.fromkeys(one.name for one in placed):
         parts = [one for one in placed if one.name == name]
         seen = {key: z for one in parts for key, z in zip(one.keys, one.facts["z_SD"], strict=True)}

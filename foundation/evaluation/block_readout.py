@@ -209,10 +209,10 @@ def choose_penalty(
     y, mean = np.concatenate(true), np.concatenate(means)
     best: Choice | None = None
     worse = 0
-    for penalty, said in zip(penalties, zip(*paths, strict=True), strict=False):
-        value = inner_score(y, np.concatenate(said), mean, n_classes)
+    for penalty, predicted in zip(penalties, zip(*paths, strict=True), strict=False):
+        value = inner_score(y, np.concatenate(predicted), mean, n_classes)
         if best is None or value > best.value + MARGIN:
-            best = Choice(penalty, value, inner_score(true[0], said[0], means[0], n_classes))
+            best = Choice(penalty, value, inner_score(true[0], predicted[0], means[0], n_classes))
         worse = worse + 1 if value < best.value - MARGIN else 0
         if worse == PATIENCE:
             break

@@ -56,8 +56,8 @@ def recall_intervals(predictions: Predictions, resamples: int, seed: int) -> tup
 
     Example:
         >>> y = np.array([0, 0, 1, 1])
-        >>> said = Predictions.of_classes(y, np.array([0, 1, 1, 1]), 2, cluster_S=np.arange(4))
-        >>> recall_intervals(said, 200, seed=0)[0].tolist()
+        >>> predictions = Predictions.of_classes(y, np.array([0, 1, 1, 1]), 2, cluster_S=np.arange(4))
+        >>> recall_intervals(predictions, 200, seed=0)[0].tolist()
         [0.5, 1.0]
     """
     parts_GCC = sums(predictions).astype(np.float64)

@@ -157,9 +157,9 @@ def by_laboratory(y_train: np.ndarray, lab_train: np.ndarray, lab_test: np.ndarr
         [0, 1, 0]
     """
     counts = np.bincount(y_train)
-    said = {}
+    majority = {}
     for lab in np.unique(lab_train):
         inside = np.bincount(y_train[lab_train == lab], minlength=len(counts))
-        said[lab] = int((inside / np.maximum(counts, 1)).argmax())
+        majority[lab] = int((inside / np.maximum(counts, 1)).argmax())
     default = int(counts.argmax())
-    return np.array([said.get(lab, default) for lab in lab_test], dtype=np.int64)
+    return np.array([majority.get(lab, default) for lab in lab_test], dtype=np.int64)

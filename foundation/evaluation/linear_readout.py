@@ -140,15 +140,15 @@ def choose_strength(scores_SC: np.ndarray, y_S: np.ndarray, inner: list[Fold], n
     The basis comes from all of the training inputs; labels of an inner test part are not seen by the fit it scores.
     """
     strengths = STRENGTHS[CLASSES if n_classes else VALUES]
-    said = [list[np.ndarray]() for _ in strengths]
+    by_strength = [list[np.ndarray]() for _ in strengths]
     for fold in inner:
         warm = None
         for k, strength in enumerate(strengths):
             warm = fit(scores_SC[fold.train], y_S[fold.train], strength, n_classes, warm)
-            said[k].append(warm.predict(scores_SC[fold.test]))
+            by_strength[k].append(warm.predict(scores_SC[fold.test]))
     y = np.concatenate([y_S[fold.test] for fold in inner])
     mean = np.concatenate([training_mean(y_S[fold.train], len(fold.test), n_classes) for fold in inner])
-    values = (inner_score(y, np.concatenate(predicted), mean, n_classes) for predicted in said)
+    values = (inner_score(y, np.concatenate(predicted), mean, n_classes) for predicted in by_strength)
     return first_best(zip(strengths, values, strict=True), margin=1e-6)
 
 

@@ -95,10 +95,10 @@ def score(sums_: np.ndarray, kind: str) -> dict[str, np.ndarray]:
             r2_K = 1.0 - sums_[..., 0] / sums_[..., 1]
         return {"r2": r2_K.mean(axis=-1), **{f"r2_{k}": r2_K[..., k] for k in range(r2_K.shape[-1])}}
     right = np.diagonal(sums_, axis1=-2, axis2=-1).astype(np.float64)
-    true, said = sums_.sum(axis=-1), sums_.sum(axis=-2)
+    true, predicted = sums_.sum(axis=-1), sums_.sum(axis=-2)
     with np.errstate(invalid="ignore", divide="ignore"):
         recall = np.where(true > 0, right / true, np.nan)
-        f1 = np.where(true + said > 0, 2 * right / (true + said), np.nan)
+        f1 = np.where(true + predicted > 0, 2 * right / (true + predicted), np.nan)
         accuracy = right.sum(axis=-1) / true.sum(axis=-1)
     return {
         "balanced_accuracy": _mean(recall),

@@ -15,7 +15,7 @@ class Reading:
         name: what is read, in words.
         rows_SL: ``(S, L)`` rows of the table, -1 where a lag lies outside the sample's window.
         mean: take the mean over the rows that are there; otherwise the L rows stand beside each other, and zeros (the
-            mean of standardised features) where there is none.
+            mean of standardised features) where a row is missing.
         lags: of each row, the bin relative to the sample's own, where that is what rows are.
     """
 

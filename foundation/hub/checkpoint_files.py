@@ -22,7 +22,7 @@ def find_checkpoint(name: str | Path) -> Path:
     """Return the local folder that holds config.json and model.safetensors: the one that is named, or its ``model``.
 
     Raises:
-        CheckpointError: if there is none.
+        CheckpointError: if the folder holds no checkpoint.
     """
     for folder in (Path(name), Path(name) / "model"):
         if is_checkpoint(folder):

@@ -71,8 +71,8 @@ def resolve(name: str | Path, registry: str | Path | None = None) -> Resolved:
         registry: a lab's own registry file, looked into before the others.
 
     Raises:
-        CheckpointError: if there is none, it cannot be fetched, it has another digest than is pinned, or its repository
-            holds pickles or code. The message says what to do.
+        CheckpointError: if there is no such checkpoint, it cannot be fetched, its digest is not the pinned one, or its
+            repository holds pickles or code. The message says what to do.
         ConfigError: if a registry file is damaged or missing.
 
     Example:

@@ -45,8 +45,8 @@ def load_model(
         registry: a lab's own registry file.
 
     Raises:
-        CheckpointError: if there is none, it cannot be fetched, it is damaged, it has another digest than is pinned, or
-            it is of another architecture, or of a class that nobody here has named.
+        CheckpointError: if there is no such checkpoint, it cannot be fetched, it is damaged, its digest is not the
+            pinned one, it has another architecture, or its class is not trusted.
         ConfigError: if ``architecture`` names a class that cannot be imported.
 
     Example:
@@ -110,7 +110,7 @@ def local_checkpoint(name: str | Path, registry: str | Path | None = None) -> It
     """Yield a local folder with config.json and model.safetensors, which must not be written to.
 
     Raises:
-        CheckpointError: if there is none, it cannot be fetched, or it has another digest than is pinned.
+        CheckpointError: if there is no such checkpoint, it cannot be fetched, or its digest is not the pinned one.
     """
     yield resolve(name, registry).folder
 
@@ -119,13 +119,13 @@ def checkpoint_digest(name: str | Path, registry: str | Path | None = None) -> s
     """Return the sha256 of a checkpoint's config and weights.
 
     Raises:
-        CheckpointError: if there is none.
+        CheckpointError: if there is no such checkpoint.
     """
     return resolve(name, registry).digest
 
 
 def read_beside(name: str | Path, file: str) -> str | None:
-    """Return the text of a small file of a checkpoint's run, such as metrics.jsonl; None if there is none.
+    """Return the text of a small file of a checkpoint's run, such as metrics.jsonl; None if it is missing.
 
     Raises:
         CheckpointError: if there is no checkpoint.

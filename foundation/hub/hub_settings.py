@@ -1,4 +1,4 @@
-"""What `foundation models`, `foundation pull` and `foundation push` are told. Light to import."""
+"""Settings of `foundation models`, `foundation pull` and `foundation push`; imports quickly."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def fetch_hub(name: HubName) -> tuple[str, Path]:
     """Return the commit and the local folder of a checkpoint on a hub.
 
     Raises:
-        CheckpointError: if there is none, it cannot be fetched, it has other bytes than the hub states, or its
+        CheckpointError: if there is no such checkpoint, it cannot be fetched, its bytes differ from the hub's, or its
             repository holds pickles or code.
     """
     found = _cached(name)

@@ -99,7 +99,8 @@ def fetch_registered(name: RegisteredName) -> tuple[str, str, Path]:
     """Return the version, the digest and the local folder of a registered checkpoint.
 
     Raises:
-        CheckpointError: if there is none, it cannot be fetched, or it has another digest than it was pushed with.
+        CheckpointError: if there is no such checkpoint, it cannot be fetched, or its digest differs from the pushed
+            one.
     """
     uri = registry_uri()
     key = key_of(uri, str(name))

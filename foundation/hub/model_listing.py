@@ -96,7 +96,7 @@ def pull(settings: PullSettings) -> Resolved:
         Its folder, its digest, and the commit or version that a branch or alias was resolved to.
 
     Raises:
-        CheckpointError: if there is none, or it cannot be fetched, checked or written.
+        CheckpointError: if there is no such checkpoint, or it cannot be fetched, checked or written.
         ConfigError: if a registry file is damaged or missing.
     """
     found = resolve(settings.name, settings.registry)
@@ -107,7 +107,7 @@ def pull(settings: PullSettings) -> Resolved:
 
 
 def card_header(folder: Path) -> dict[str, Any]:
-    """Return the YAML at the head of a model card, as hubs read it; empty where there is none.
+    """Return the YAML at the head of a model card, as hubs read it; empty if it has none.
 
     Example:
         >>> import tempfile
@@ -128,14 +128,14 @@ def _described(name: str, kind: str, folder: Path) -> Known:
     """Return what a folder's files and the head of its card say."""
     header = card_header(folder)
     own = header.get("foundation")
-    said: dict[str, Any] = own if isinstance(own, dict) else {}
-    figures = said.get("figures")
+    metadata: dict[str, Any] = own if isinstance(own, dict) else {}
+    figures = metadata.get("figures")
     return Known(
         name,
         kind,
         digest_of(folder),
         sum((folder / file).stat().st_size for file in FILES),
-        str(said.get("data", "")),
+        str(metadata.get("data", "")),
         {str(k): str(v) for k, v in figures.items()} if isinstance(figures, dict) else {},
         str(header.get("license", "")),
         str(folder),

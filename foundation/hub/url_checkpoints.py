@@ -105,7 +105,7 @@ class RemoteFolder:
         return {file: _version(info) for file, info in found.items()}
 
     def stated(self) -> dict[str, str]:
-        """Name -> sha256 of the files as the manifest of a run's checkpoint states them; empty where there is none."""
+        """Return name -> sha256 of the files in the manifest of a run's checkpoint; empty without a manifest."""
         root = self.root.rstrip("/") if self.folder else self.root.rstrip("/").removesuffix("/model")
         try:
             files = json.loads(self.fs.cat_file(f"{root}/{MANIFEST}{self.query}"))["files"]
@@ -114,7 +114,7 @@ class RemoteFolder:
             return {}
 
     def text_beside(self, file: str) -> str | None:
-        """Return the text of a small file of the checkpoint's run; None if there is none."""
+        """Return the text of a small file of the checkpoint's run; None if the file is missing."""
         for folder in dict.fromkeys(("", self.folder)):
             try:
                 content: bytes = self.fs.cat_file(self.path(folder, file))
@@ -133,7 +133,7 @@ def fetch_url(url: str, wanted: str = "", source: str = "") -> tuple[str, Path]:
         source: where it is pinned, for messages.
 
     Raises:
-        CheckpointError: if there is none, it cannot be fetched, or it has other bytes than are stated.
+        CheckpointError: if there is no such checkpoint, it cannot be fetched, or its bytes differ from the stated ones.
     """
     pinned = held_checkpoint(wanted)
     if pinned is not None:

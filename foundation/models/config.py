@@ -44,8 +44,8 @@ class EITConfig(PretrainedConfig):
         value_transform: of sampled activity such as dF/F: ``asinh`` or ``none``.
         inducing_points: units see each other through this many learned points, so that cost grows linearly with units;
             0: every unit sees every unit.
-        population_layers: layers over time of the population stream, which has one token a time for the whole
-            population (see `foundation.models.parts.population_stream`); 0: there is none, and the population is the
+        population_layers: layers over time of the population stream, which has one token per time for the whole
+            population (see `foundation.models.parts.population_stream`); 0: no such stream, and the population is the
             mean over its units.
         causal: the population stream sees nothing of the future.
         context_channels: names of channels of context that may join the interaction, for example
@@ -169,7 +169,7 @@ class EITConfig(PretrainedConfig):
         """The shape of a shipped config, ``configs/model/<name>.yaml``, with changes.
 
         Raises:
-            ConfigError: if there is none of that name, or a change is impossible.
+            ConfigError: if there is no model of that name, or a change is invalid.
 
         Example:
             >>> EITConfig.named("eit-tiny", patch_length=20).dim

@@ -99,7 +99,7 @@ def has_cost(kind: type[Objective]) -> bool:
 
 
 def unknown_cost(objective: Objective) -> ObjectiveCost:
-    """Return what can be told of an objective without a cost model: its views and weights; all else is NaN."""
+    """Return the known costs of an objective without a cost model: its views and weights; all else is NaN."""
     views = tuple(range(objective.view_spec.views))
     sizes = {True: 0, False: 0}
     for parameter in objective.parameters():
@@ -140,7 +140,7 @@ def objective_cost(
         kind = objective_class(name)
         own: Any = built.parts[short_name(name)] if isinstance(built, WeightedSum) else built
         if has_cost(kind) or own is None:
-            with plain_failure(f"objective.name is {name!r}, whose cost cannot be told"):
+            with plain_failure(f"objective.name is {name!r}, whose cost cannot be estimated"):
                 parts.append(kind.cost(settings.of(name), dim, patch, rows))
         else:
             parts.append(unknown_cost(own))

@@ -41,8 +41,8 @@ class WeightedSum(Objective):
             length = what in ("min_tokens", "max_tokens")
             asked = {name: getattr(spec, what) for name, spec in specs.items() if spec.views > 1 or length}
             if len(set(asked.values())) > 1:
-                said = ", ".join(f"{name}.{what}={value}" for name, value in asked.items())
-                raise ConfigError(f"{said}: objectives that are summed share their views; give them one value")
+                given = ", ".join(f"{name}.{what}={value}" for name, value in asked.items())
+                raise ConfigError(f"{given}: objectives that are summed share their views; give them one value")
         surround = {spec.surround for spec in specs.values() if spec.surround is not None}
         if len(surround) > 1:
             raise ConfigError("surround differs between the objectives that are summed: give them one")

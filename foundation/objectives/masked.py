@@ -1,10 +1,10 @@
-"""Masked modelling of the population: hide units and moments, and say how much hidden units fire.
+"""Masked modelling of the population: hide units and times, and predict the hidden activity.
 
-Units that are hidden throughout a window must be told from the others (co-smoothing, as in LFADS and the Neural Latents
-Benchmark), hidden moments from the time around them (NDT, arXiv 2108.01210; NDT3 and MtM, arXiv 2407.14668, mix both).
-The likelihood of hidden bins alone is maximised: Poisson for counts, Gaussian of unit variance for sampled values. What
-a bin tells of a log rate grows with its events, so that bins of seconds would drown those of milliseconds beside them:
-where a unit usually has more than one event in a bin, its likelihood is divided by how many.
+Units hidden throughout a window are predicted from the others (co-smoothing, as in LFADS and the Neural Latents
+Benchmark), hidden times from the time around them (NDT, arXiv 2108.01210; NDT3 and MtM, arXiv 2407.14668, mix both).
+The loss is the negative log-likelihood of hidden bins: Poisson for counts, Gaussian of unit variance for sampled
+values. A bin's information about a log rate grows with its events, so that long bins would dominate short ones: if a
+unit usually has more than one event in a bin, its likelihood is divided by that number.
 """
 
 from __future__ import annotations
@@ -126,12 +126,12 @@ class Masked(Objective):
             one = parts[-1].first()
             sums_BX = sums_BX + 0.0 * model(**one.model_inputs(), units=False).expected_BNT.sum()
         total_X = gather_rows(sums_BX).sum(0)
-        told = total_X.detach()
+        sums_X = total_X.detach()
         terms = {
             "loss": total_X[0] / total_X[1].clamp(min=1),
-            "hidden": told[1] / told[2].clamp(min=1),
-            "bits_units": told[4] / told[3].clamp(min=1) / math.log(2),
-            "bits_time": told[6] / told[5].clamp(min=1) / math.log(2),
+            "hidden": sums_X[1] / sums_X[2].clamp(min=1),
+            "bits_units": sums_X[4] / sums_X[3].clamp(min=1) / math.log(2),
+            "bits_time": sums_X[6] / sums_X[5].clamp(min=1) / math.log(2),
         }
         y_BD = torch.cat([y for _, y in embeddings])[torch.cat([r for r, _ in embeddings]).argsort()]
         return terms, gather_rows(y_BD)
@@ -147,23 +147,23 @@ class Masked(Objective):
         assert out.expected_BNT is not None
         assert out.usual_BN is not None
         assert part.population_row_BN is not None
-        said_BNT = wide(out.expected_BNT)
+        predicted_BNT = wide(out.expected_BNT)
         there_BNT = (part.mask_BN & (part.population_row_BN >= 0))[:, :, None] & tokens_BT[:, None, :]
-        true_BNT = token_sums(part.x_BNT.to(said_BNT.dtype), part.modality_B, self.bins).masked_fill(~there_BNT, 0)
+        true_BNT = token_sums(part.x_BNT.to(predicted_BNT.dtype), part.modality_B, self.bins).masked_fill(~there_BNT, 0)
         counts_B11 = (part.modality_B == 0)[:, None, None]
         values_BNT = scaled(true_BNT, torch.ones_like(part.modality_B), "none", self.value_transform)
-        nll_BNT = torch.where(counts_B11, poisson_nll(said_BNT, true_BNT), 0.5 * (said_BNT - values_BNT) ** 2)
+        nll_BNT = torch.where(counts_B11, poisson_nll(predicted_BNT, true_BNT), 0.5 * (predicted_BNT - values_BNT) ** 2)
         by_unit_BNT = there_BNT & unit_BN[:, :, None]
         by_time_BNT = there_BNT & time_BT[:, None, :]
         hidden_BNT = by_unit_BNT | by_time_BNT
         with torch.no_grad():
             events_BN1 = out.usual_BN.exp().clamp(min=1)[:, :, None]
-            gained_BNT = poisson_nll(out.usual_BN[:, :, None].to(said_BNT.dtype), true_BNT) - nll_BNT
-            told = []
+            gained_BNT = poisson_nll(out.usual_BN[:, :, None].to(predicted_BNT.dtype), true_BNT) - nll_BNT
+            by_kind = []
             for those_BNT in (by_unit_BNT, by_time_BNT & ~by_unit_BNT):
-                told += [true_BNT * (those_BNT & counts_B11), gained_BNT * (those_BNT & counts_B11)]
-        columns = [nll_BNT / events_BN1 * hidden_BNT, hidden_BNT, there_BNT, *told]
-        return torch.stack([column.to(said_BNT.dtype).sum((1, 2)) for column in columns], dim=1)
+                by_kind += [true_BNT * (those_BNT & counts_B11), gained_BNT * (those_BNT & counts_B11)]
+        columns = [nll_BNT / events_BN1 * hidden_BNT, hidden_BNT, there_BNT, *by_kind]
+        return torch.stack([column.to(predicted_BNT.dtype).sum((1, 2)) for column in columns], dim=1)
 
 
 def _some(u_BL: torch.Tensor, there_BL: torch.Tensor, share: float) -> torch.Tensor:

@@ -85,12 +85,12 @@ class NeurPIRSettings(MethodSettings):
             released code has none.
         min_events: a unit counts in a step only if each of its segments has at least this much activity (events, or
             the sum of absolute values).
-        loss: ``vicreg`` brings the two segments of a unit together and keeps features spread; ``infonce`` tells a
-            unit's second segment from those of all other units.
+        loss: ``vicreg`` brings the two segments of a unit together and keeps features spread; ``infonce`` contrasts a
+            unit's second segment with those of all other units.
         temperature: of InfoNCE's similarities.
-        statistics: ``across``: variance and covariance of all units of the batch; ``within``: of what is left when each
-            window's mean is taken out, so that telling recordings apart earns nothing. InfoNCE tells units from all
-            others of the batch, or from those of their window.
+        statistics: ``across``: variance and covariance of all units of the batch; ``within``: the same after each
+            window's mean is subtracted, so that differences between recordings do not count. InfoNCE contrasts units
+            with all others of the batch, or with those of their window.
         vicreg: weights of VICReg's terms.
         surround: surrounding information; null: none.
         augmentations: of each segment, in order, beside its length.

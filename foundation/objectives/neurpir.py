@@ -1,7 +1,7 @@
-"""NeurPIR: segments of one unit at different times are to have one representation.
+"""NeurPIR: align the representations of one unit's segments at different times.
 
 Wu et al. 2025 (arXiv 2502.10425): a unit's intrinsic properties do not change between two segments of its activity, so
-the two are a positive pair, brought together by VICReg, or by InfoNCE, which tells them from other units' segments.
+the two are a positive pair, brought together by VICReg, or by InfoNCE, which contrasts them with other units' segments.
 Segment length is the augmentation. What surrounds the unit at the time of a segment (stimulus, behaviour, session) goes
 to the projector beside the segment's embedding, so that the embedding need not hold it. Written from the paper; the
 released code's settings for the projector and the weights are the defaults, and InfoNCE is ours.

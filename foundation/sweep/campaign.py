@@ -33,7 +33,7 @@ def sweep(settings: SweepSettings) -> Outcome:
     """
     folder = Path(settings.output)
     wanted = trials(settings)
-    prepared = {trial: prepare(settings, trial) for trial in wanted}  # whatever is impossible is said before any work
+    prepared = {trial: prepare(settings, trial) for trial in wanted}  # invalid trials raise before any work
     done = {t: read(folder, t, digest_of(run, catalog)) for t, (run, catalog, _) in prepared.items()}
     left = [trial for trial in wanted if done[trial] is None]
     if left:

@@ -50,10 +50,10 @@ def render(outcome: Outcome, shown: str) -> str:
     settings, measured = outcome.settings, outcome.measured
     sizes, amounts = [m.parameters for m in measured], [m.tokens for m in measured]
     losses, seeds = [m.loss for m in measured], len(settings.seeds)
-    told = {name: value for name, value in asdict(settings).items() if name not in PLACES}
+    reported = {name: value for name, value in asdict(settings).items() if name not in PLACES}
     names = list(settings.objective.weights or [settings.objective.name])
     kept = {"name", "weights"} | {SETTINGS_OF.get(name, "settings") for name in names}
-    told["objective"] = {key: value for key, value in told["objective"].items() if key in kept}
+    reported["objective"] = {key: value for key, value in reported["objective"].items() if key in kept}
     limits = LIMITS.format(
         least=min(sizes), most=max(sizes), few=min(amounts), many=max(amounts),
         recordings=max(m.trial.recordings for m in measured),
@@ -77,12 +77,12 @@ def render(outcome: Outcome, shown: str) -> str:
     page.heading("Trials")
     page.say(trial_table(measured, outcome.fit))
     page.heading("Settings")
-    page.code(yaml.safe_dump(told, sort_keys=False, default_flow_style=None, width=110).strip(), "yaml")
+    page.code(yaml.safe_dump(reported, sort_keys=False, default_flow_style=None, width=110).strip(), "yaml")
     return page.text
 
 
 def _remarks(fit: Fit | None, measured: Sequence[Measured]) -> list[str]:
-    """What is to be said of a law's numbers."""
+    """Return a paragraph on the numbers of a law."""
     if fit is None:
         return []
     found = [

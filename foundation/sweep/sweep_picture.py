@@ -11,7 +11,7 @@ from foundation.common.output.pictures import COLOURS, MARKERS, drawing
 from foundation.sweep.power_law import Fit
 from foundation.sweep.sweep_trial import Measured
 
-# From dark to light, told apart without colour; marks differ besides.
+# From dark to light, so that they differ without colour; markers differ as well.
 SHADES = ("#000000", *COLOURS[:6])
 
 

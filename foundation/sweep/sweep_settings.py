@@ -1,4 +1,4 @@
-"""Everything that a sweep is told."""
+"""Settings of `foundation sweep`."""
 
 from __future__ import annotations
 

@@ -148,9 +148,9 @@ def measure(settings: SweepSettings, trial: Trial) -> Measured:
     return Measured(trial, parameters, tokens, held_out, run.steps, loss, seconds, digest_of(run, catalog))
 
 
-def measure_in_worker(settings: SweepSettings, trial: Trial, told: Mapping[str, str]) -> Measured:
-    """Measure a trial in a process of Ray, which is told where classes of one's own are searched."""
-    inherit(told)
+def measure_in_worker(settings: SweepSettings, trial: Trial, inherited_variables: Mapping[str, str]) -> Measured:
+    """Measure a trial in a process of Ray, which gets the search folders of custom classes."""
+    inherit(inherited_variables)
     return measure(settings, trial)
 
 

@@ -150,9 +150,9 @@ class WindowReader:
 
     def _timed(self, name: str, work: Callable[..., bool], *args: Any) -> bool:
         began = time.perf_counter()
-        said = work(*args)
+        result = work(*args)
         self.seconds[name] += time.perf_counter() - began
-        return said
+        return result
 
     def _unit_rows(self, table: WindowTable) -> tuple[np.ndarray, np.ndarray]:
         """Where each window's rows by unit begin in a flat array, and that array; -1 where all units are shown."""
@@ -168,7 +168,7 @@ class WindowReader:
 
 
 def _unit_places(table: WindowTable, n_units_B: np.ndarray, n_rows: int) -> np.ndarray:
-    """``(B, n_rows)`` int32, the place of each unit in its recording; -1 where there is none."""
+    """Return ``(B, n_rows)`` int32, the place of each unit in its recording; -1 in rows without a unit."""
     there_BN = np.arange(n_rows) < n_units_B[:, None]
     place_BN = np.where(there_BN, np.arange(n_rows, dtype=np.int32), np.int32(-1))
     if table.unit_index is not None:

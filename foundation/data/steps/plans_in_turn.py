@@ -20,7 +20,7 @@ class PlansInTurn:
         plans: at least one.
 
     Raises:
-        ConfigError: if there is none, or several ask for surrounding information.
+        ConfigError: if there is no plan, or several ask for surrounding information.
 
     Example:
         >>> from foundation.data.samplers import FixedSampler

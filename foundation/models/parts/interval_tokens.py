@@ -1,9 +1,9 @@
-"""Tokens of a unit's spike train that hold what lies between its spikes: intervals, successive intervals, lags.
+"""Tokens of a unit's spike train that describe the intervals between its spikes, successive intervals, and lags.
 
-A patch of a few bins of 5 ms tells when a unit fired and hardly how: what separates firing modes and cell types are
-intervals, whether a short one follows a short one, and at which lags a unit fires again. Such a token is seconds long
-and counted from bins so narrow (1 ms) that next to none holds two spikes. Work grows with bins and with pairs of spikes
-that are less than `LAGS` apart; nothing goes over units one by one.
+A patch of a few bins of 5 ms shows when a unit fired, but hardly its firing pattern: firing modes and cell types differ
+in intervals, in pairs of successive intervals, and in the lags at which a unit fires again. Such a token is seconds
+long and counted from bins so narrow (1 ms) that hardly any holds two spikes. Work grows with bins and with pairs of
+spikes that are less than `LAGS` apart; nothing goes over units one by one.
 """
 
 from __future__ import annotations

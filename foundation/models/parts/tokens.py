@@ -18,7 +18,7 @@ class ContextIn(nn.Linear):
     """From what holds for a whole window; starts small, so that it does not drown what differs between units."""
 
 
-FREQUENCIES = 8  # sines and cosines that a bin width is told by
+FREQUENCIES = 8  # sines and cosines that encode a bin width
 
 
 def scaled(x_BNT: torch.Tensor, modality_B: torch.Tensor, count_transform: str, value_transform: str) -> torch.Tensor:

@@ -1,8 +1,8 @@
-"""Names of weights and the schema of config.json, as they are now and as earlier versions wrote them.
+"""Names of weights and schemas of config.json, of this version and earlier ones.
 
-Schema 1 (config.json without ``foundation_schema``) calls the tokens' embedding ``embed``, which is a method of the
-model now. Such checkpoints load, and are written anew with the names of today. Schema 2 did not keep the order of the
-recordings whose units have rows, so that the rows of several cannot be told apart; schema 3 keeps them by their ids.
+Schema 1 (config.json without ``foundation_schema``) calls the tokens' embedding ``embed``, which is now a method of the
+model. Such checkpoints load, and are saved with the present names. Schema 2 lost the order of the recordings whose
+units have rows, so that the rows of several recordings cannot be assigned; schema 3 keeps them by recording id.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""InfoNCE: each row's second view is to be told from the second views of all other rows, and the other way round.
+"""InfoNCE: contrast each row's second view with the second views of all other rows, and vice versa.
 
 Van den Oord et al. 2018 (arXiv 1807.03748), in the symmetric form with cosine similarities of SimCLR and CLIP.
 """
@@ -23,7 +23,7 @@ def infonce_terms(
         same_MM: bool, pairs that are no negatives of each other; the diagonal does not matter. None: all others are.
 
     Returns:
-        ``loss``, and ``accuracy``: the share of rows whose own second view is the nearest of all that it is told from.
+        ``loss``, and ``accuracy``: the share of rows whose own second view is the nearest of all candidates.
 
     Example:
         >>> terms = infonce_terms(torch.eye(2), torch.eye(2), temperature=1.0)
@@ -44,13 +44,13 @@ def infonce_terms(
 def no_negatives(
     item_M: torch.Tensor, recording_M: torch.Tensor, unit_M: torch.Tensor | None, within: bool
 ) -> torch.Tensor:
-    """Pairs of rows that are not to be told apart.
+    """Return the pairs of rows that are not contrasted.
 
     Args:
         item_M: number of each row's window.
         recording_M: number of each row's recording.
         unit_M: place of each row's unit in its recording; None: unknown, and all rows are of different units.
-        within: rows of different windows are not told apart either.
+        within: do not contrast rows of different windows either.
 
     Returns:
         ``(M, M)`` bool.

@@ -46,7 +46,7 @@ class ObjectiveCost:
         parameters: of projectors, predictors and read-outs that are trained.
         frozen: of target networks, the encoder's copy left out.
         work: on this process, forward and backward.
-        singular: FLOPs of the effective rank that tells of collapse.
+        singular: FLOPs of the effective rank, which shows collapse.
         gathered: bytes that this process receives of the others' rows.
         held: bytes kept for the backward pass.
         collectives: messages between all processes.
