@@ -66,8 +66,8 @@ def in_turns(sides: Mapping[str, Callable[[], Any]], *, rounds: int = 20, warmup
     for turn in range(warmup + rounds):
         for name, side in sides.items():
             began = time.perf_counter()
-            said = side()
-            seconds = said if isinstance(said, float) else time.perf_counter() - began
+            returned = side()
+            seconds = returned if isinstance(returned, float) else time.perf_counter() - began
             if turn >= warmup:
                 times[name].append(seconds)
     return {name: np.array(values) for name, values in times.items()}
@@ -115,12 +115,12 @@ def versions(packages: Iterable[str]) -> str:
 
 
 def load() -> str:
-    """How busy the machine is, so that a figure taken beside other work can be told."""
+    """Return the machine's load, which shows figures that were measured beside other work."""
     one, five, _ = os.getloadavg()
-    said = f"load {one:.1f} over the last minute, {five:.1f} over five"
+    text = f"load {one:.1f} over the last minute, {five:.1f} over five"
     if hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR):
-        said += ", in real-time scheduling (before all other work of the machine)"
-    return said
+        text += ", in real-time scheduling (before all other work of the machine)"
+    return text
 
 
 class Page(MarkdownPage):

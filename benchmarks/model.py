@@ -185,9 +185,9 @@ def populations(page: Page, most: int, threads: int, points: int = 32, tokens: i
     for n_units in [n for n in POPULATIONS if n <= most]:
         arguments = [str(n_units), "eit-small", str(points), str(tokens), str(threads)]
         done = subprocess.run([sys.executable, script, *arguments], check=True, capture_output=True, text=True)
-        said = json.loads(done.stdout.splitlines()[-1])
-        found.append((n_units, said["seconds"], said["cpu"], said["mib"]))
-        rows.append([*found[-1], said["cpu"] / n_units * 1e3, said["mib"] / n_units])
+        usage = json.loads(done.stdout.splitlines()[-1])
+        found.append((n_units, usage["seconds"], usage["cpu"], usage["mib"]))
+        rows.append([*found[-1], usage["cpu"] / n_units * 1e3, usage["mib"] / n_units])
     page.table(["units", "s", "CPU s", "MiB above the start", "CPU ms a unit", "MiB a unit"], rows)
     n, *columns = np.array(found).T
     if len(n) > 2:

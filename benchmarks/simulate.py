@@ -62,8 +62,8 @@ def fill(page: Page, rounds: int) -> None:
             [neurons, f"{seconds:g}", synapses, *(round(float(c), 2) for c in core), float(core.sum()), wall, updates]
         )
         if (neurons, seconds) == (2000, 600.0):
-            said = "holds" if max(r["core"].sum() for r in runs) < TARGET else "does not hold"
-            verdicts.append(f"{synapses} synapses: {core.sum():.1f} s, {said} in every round")
+            verdict = "holds" if max(r["core"].sum() for r in runs) < TARGET else "does not hold"
+            verdicts.append(f"{synapses} synapses: {core.sum():.1f} s, {verdict} in every round")
         rate = runs[0]["rate"]
     head = ["neurons", "s", "synapses", "network", "session", "integration", "core s", "wall s", "million updates/s"]
     page.table(head, rows)

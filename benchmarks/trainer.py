@@ -96,7 +96,7 @@ def run_of(
 
 
 class Group:
-    """Processes of a run that wait to be told."""
+    """Processes of a run that wait for requests."""
 
     def __init__(self, settings: PretrainSettings, world: int) -> None:
         file = Path(f"{settings.output}-{world}-{time.monotonic_ns()}.yaml")
@@ -104,7 +104,7 @@ class Group:
         place = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
         self.processes = [
             subprocess.Popen(
-                [sys.executable, SIDES, "told", str(file)],
+                [sys.executable, SIDES, "on_request", str(file)],
                 env=os.environ | (place | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if world > 1 else {}),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -114,15 +114,15 @@ class Group:
             for rank in range(world)
         ]
         for process in self.processes:
-            said(process)
+            read_reply(process)
 
     def tell(self, word: str, first: bool = False) -> list[dict[str, Any]]:
         """What all processes (or the first alone) say to a word."""
-        told = self.processes[:1] if first else self.processes
-        for process in told:
+        asked = self.processes[:1] if first else self.processes
+        for process in asked:
             assert process.stdin is not None
             print(word, file=process.stdin, flush=True)
-        return [said(process) for process in told]
+        return [read_reply(process) for process in asked]
 
     def step(self) -> float:
         """Seconds of a step: of the slowest process."""
@@ -136,7 +136,7 @@ class Group:
             process.communicate("end\n")
 
 
-def said(process: subprocess.Popen) -> dict[str, Any]:
+def read_reply(process: subprocess.Popen) -> dict[str, Any]:
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("@"):
@@ -202,7 +202,7 @@ def two_processes(page: Page, store: str, folder: Path, rounds: int, size: str) 
             for group in alone:
                 (process,) = group.processes
                 print("step", file=process.stdin, flush=True)
-            return float(max(said(group.processes[0])["seconds"] for group in alone))
+            return float(max(read_reply(group.processes[0])["seconds"] for group in alone))
 
         sides = {"one": alone[0].step, "two apart": apart, "two together": together.step}
         parts = [in_turns(sides, rounds=BATCHES, warmup=2)]

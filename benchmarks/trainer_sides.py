@@ -1,7 +1,7 @@
-"""Processes of benchmarks/trainer.py: a trainer that takes a step when it is told to, and one beside a bare loop.
+"""Processes of benchmarks/trainer.py: a trainer that takes a step on request, and one beside a bare loop.
 
-    python benchmarks/trainer_sides.py told SETTINGS.yaml      # RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT set, or none
-    python benchmarks/trainer_sides.py beside SETTINGS.yaml    # the real loop, each step followed by a bare one
+    python benchmarks/trainer_sides.py on_request SETTINGS.yaml   # RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT set, or
+    none python benchmarks/trainer_sides.py beside SETTINGS.yaml       # the real loop, each step followed by a bare one
 
 What it says are lines that begin with ``@`` and go on in JSON.
 """
@@ -89,7 +89,7 @@ def beside(settings: PretrainSettings) -> None:
     say(ours=ours, theirs=trainer.theirs[1:-1], between=trainer.between[1:])
 
 
-def told(settings: PretrainSettings) -> None:
+def on_request(settings: PretrainSettings) -> None:
     trainer = Trainer(settings, Catalog.open(Store(settings.store)))
     batches = [trainer.loader.load(step) for step in range(BATCHES)]
     numbers = itertools.count()
@@ -112,4 +112,4 @@ def told(settings: PretrainSettings) -> None:
 
 
 if __name__ == "__main__":
-    {"told": told, "beside": beside}[sys.argv[1]](settings_of(sys.argv[2]))
+    {"on_request": on_request, "beside": beside}[sys.argv[1]](settings_of(sys.argv[2]))

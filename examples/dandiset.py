@@ -39,7 +39,7 @@ for asset in find_assets(DANDISET, filters, ARCHIVES):
 # ## Ingest
 #
 # Each file becomes a recording of the store, or a line that says why not; no file stops another. Run it again, and
-# what is there is skipped: this is also how an interrupted ingest goes on. `workers=0` reads the files in this
+# finished files are skipped: this is also how an interrupted ingest continues. `workers=0` reads the files in this
 # process; without it, Ray reads one for each CPU.
 
 # %%

@@ -5,8 +5,8 @@
 # looks at what would be read of it, and embeds its neurons with `eit-tiny`, a checkpoint that comes with the package.
 # No GPU, no network, no training.
 #
-# Put the path of your file below. So that the script runs everywhere, it simulates one where there is none: a network
-# of 20 neurons of five firing modes, which reach to targets while awake and then sleep.
+# Put the path of your file below. So that the script runs everywhere, it simulates one if the file is missing: a
+# network of 20 neurons of five firing modes, which reach to targets while awake and then sleep.
 
 # %%
 from pathlib import Path

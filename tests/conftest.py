@@ -208,7 +208,7 @@ def small_store(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def store_digest():
-    """Tells stores apart by their bytes."""
+    """Compares stores by their bytes."""
     return digest_of_store
 
 
@@ -223,7 +223,7 @@ def empty_runs(tmp_path_factory) -> Path:
 
 
 def digest_of_store(path: Path | str, leave_out: tuple[str, ...] = ("ingest-report.json",)) -> dict[str, str]:
-    """Name -> sha256 of every file of a local store, hidden ones too; but not the report, which tells the time."""
+    """Name -> sha256 of every file of a local store, hidden ones too; but not the report, which holds times."""
     root = Path(path)
     files = sorted(p for p in root.rglob("*") if p.is_file() and p.name not in leave_out)
     return {p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
@@ -231,7 +231,7 @@ def digest_of_store(path: Path | str, leave_out: tuple[str, ...] = ("ingest-repo
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real recordings; a test that asks for it is skipped where there is none."""
+    """The folder of real recordings; tests that use it are skipped if it is missing."""
     folder = os.environ.get("FOUNDATION_DATA")
     if not folder:
         pytest.skip("FOUNDATION_DATA is not set: it names the folder of real recordings")
@@ -240,7 +240,7 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory) -> Iterator:
-    """A headless Chromium, driven by Selenium; a test that asks for it is skipped where there is none.
+    """A headless Chromium, driven by Selenium; tests that use it are skipped if it is missing.
 
     Files that pages offer for download land in ``browser.downloads``.
     """
