@@ -54,7 +54,7 @@ def test_embeddings_in_a_store_are_whole_wherever_it_lies(place, checkpoint, mak
         with np.load(tmp_path / "files" / f"{recording.id}.npz") as file:
             assert np.array_equal(found[recording.id], file["z_ND"])
             assert json.loads(str(file["about"]))["recording"] == recording.id
-    assert embed(settings) == done, "what is there is not made again"
+    assert embed(settings) == done, "existing embeddings are not computed again"
     local = {tmp_path / "store"} if place.startswith("/") else set()
     assert set(tmp_path.iterdir()) - set(before) == {tmp_path / "files", *local}, "no folder of a URL's name"
 

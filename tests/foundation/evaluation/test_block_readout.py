@@ -60,9 +60,9 @@ def chosen(block, y_SK):
 
 
 def test_a_second_block_of_noise_adds_nothing_and_one_with_the_signal_takes_over():
-    (told, z_SF), (noise, _) = block_of(5, seed=2), block_of(300, seed=3)
+    (informative, z_SF), (noise, _) = block_of(5, seed=2), block_of(300, seed=3)
     y_SK = z_SF[:, :1].astype(np.float64)
-    alone, other = chosen(told, y_SK), chosen(noise, y_SK)
+    alone, other = chosen(informative, y_SK), chosen(noise, y_SK)
     mixed = choose_weight(alone, other, y_SK, TRAIN, INNER, 0)
     assert mixed.weight == 0.0
     (expected,) = alone[1].path(y_SK, TRAIN, TEST, [alone[2].penalty])

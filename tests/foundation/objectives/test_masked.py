@@ -47,8 +47,8 @@ def test_the_loss_is_the_likelihood_of_hidden_bins_alone(modality):
                         events += sum(bins)
                 total, count = total + loss / (1 if modality else max(math.exp(usual), 1)), count + 1
     assert float(terms["loss"].detach()) == pytest.approx(total / count, rel=1e-10)
-    told = nats / max(events, 1) / math.log(2)
-    assert float(terms["bits_units"]) == pytest.approx(told, rel=1e-8, abs=1e-12)
+    expected_bits = nats / max(events, 1) / math.log(2)
+    assert float(terms["bits_units"]) == pytest.approx(expected_bits, rel=1e-8, abs=1e-12)
 
 
 def test_nothing_is_gained_by_saying_what_units_usually_do():

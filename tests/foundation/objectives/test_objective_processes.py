@@ -13,7 +13,12 @@ from objective_cases import CASES, build, global_batch
 from foundation.training.distributed.rendezvous import free_port
 
 HERE = Path(__file__).parent
-VARIANTS = {"nuclr_released", "ndt_time", "vicreg_population", "sum"}  # of what is there: in the long campaign only
+VARIANTS = {
+    "nuclr_released",
+    "ndt_time",
+    "vicreg_population",
+    "sum",
+}  # variants of others, run in the long campaign only
 
 
 def alone(name: str) -> dict[str, torch.Tensor]:

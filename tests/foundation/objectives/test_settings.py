@@ -1,4 +1,4 @@
-"""Numbers that are none are refused: a NaN is below nothing."""
+"""Non-finite numbers are rejected, NaN included."""
 
 import math
 

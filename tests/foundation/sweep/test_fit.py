@@ -1,4 +1,4 @@
-"""A law is found again where it is known, and its uncertainty is told."""
+"""Fits recover a known power law and report its uncertainty."""
 
 import math
 from dataclasses import replace

@@ -37,13 +37,13 @@ def small(small_store, tmp_path):
 
 def test_four_trials_from_the_command_to_the_page_and_on_from_there(small, tmp_path, capsys):
     config = tmp_path / "sweep.yaml"
-    told = {
+    content = {
         "held_out": small.held_out, "widths": [4, 8], "recordings": [1, 2], "validation_steps": 2, "address": "local",
         "model": {"heads": 2, "individual_layers": 1},
         "data": {"bin_widths": [0.005], "tokens_per_step": 1536, "min_windows": 4, "max_units": 12},
         "objective": {"name": "ndt", "ndt": {"min_tokens": 4, "max_tokens": 12}},
     }  # fmt: skip
-    config.write_text(yaml.safe_dump(told))
+    config.write_text(yaml.safe_dump(content))
     page, folder = tmp_path / "docs" / "scaling.md", tmp_path / "sweep"
     command = ["sweep", "--config", str(config), "--store", small.store, "--output", small.output]
     command += ["--page", str(page), "--tracking_uri", f"sqlite:///{tmp_path}/mlflow.db"]

@@ -90,7 +90,7 @@ def test_every_objective_trains_and_is_watched(of, name):
     settings = of(name, steps=24, checkpoint_every=24)
     folder = pretrain(settings)
     lines = metrics(settings.output)
-    if name != "masked":  # it begins with each unit's rate, and units that are independent are told no better by others
+    if name != "masked":  # it begins with each unit's rate, and other units do not help to predict independent ones
         assert sum(m["loss"] for m in lines[-8:]) < sum(m["loss"] for m in lines[:8])
     assert {"rankme", "std", "similarity", "rows"} <= set(lines[-1])
     model = AutoModel.from_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Classes of one's own by name: where they are found, and what is said where they cannot be."""
+"""Custom classes by name: where they are found, and the messages when they are not."""
 
 import sys
 
@@ -84,18 +84,18 @@ def test_a_class_is_found_by_module_by_file_and_beside_the_yaml(lab):
         find_class("objective", "losses_there:Whole", "objective.name")
     with searching([lab / "elsewhere"]):
         assert find_class("objective", "losses_there:Whole", "objective.name").__name__ == "Whole"
-        told = inherited()
-    assert str(lab / "elsewhere") in told["FOUNDATION_PATH"]
+        variables = inherited()
+    assert str(lab / "elsewhere") in variables["FOUNDATION_PATH"]
 
 
 def test_a_process_that_inherits_nothing_is_told(lab, monkeypatch):
     with searching([lab / "elsewhere"], ["mylab"]):
-        told = inherited()
+        variables = inherited()
     monkeypatch.setenv("FOUNDATION_PATH", "")
     monkeypatch.setenv("FOUNDATION_TRUST", "")
     monkeypatch.chdir("/")
     assert lab not in search_folders()
-    inherit(told)
+    inherit(variables)
     assert {lab, lab / "elsewhere"} <= set(search_folders())
     assert trusts("mylab.models:Own")
 

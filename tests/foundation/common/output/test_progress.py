@@ -57,7 +57,7 @@ def test_no_time_left_is_told_before_a_first_step(caplog, monkeypatch):
     with caplog.at_level(logging.INFO), Progress(400_000_000, "ingesting", "B", every=0.0, scale=True) as shown:
         shown.began -= 2.0
         shown.step(0, note="a.nwb for 2 s")
-        shown.skip(100_000_000)  # what was there before tells nothing of the pace either
+        shown.skip(100_000_000)  # skipped steps do not count for the pace either
         shown.step(0)
         shown.step(100_000_000)
     before, skipped, after = (r.getMessage() for r in caplog.records)

@@ -56,7 +56,7 @@ def test_loops_are_kept_in_the_temporary_folder_where_neither_package_nor_home_c
     assert first.strip().endswith("[[True, True, False]] 0")
     (folder,) = (tmp_path / "tmp").iterdir()
     assert folder.stat().st_mode & 0o777 == 0o700
-    again = read_only()  # nothing is compiled, and nothing said of it
+    again = read_only()  # nothing is compiled, and nothing announced
     assert again.strip().endswith("[[True, True, False]] 1")
     assert "compiling" not in again
 

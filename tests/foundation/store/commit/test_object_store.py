@@ -1,4 +1,4 @@
-"""An object store that fails now and then, that says no, and what is said of it."""
+"""An object store with passing failures and rejected requests, and the messages about them."""
 
 import http.client
 import logging

@@ -59,7 +59,7 @@ def test_a_swap_that_lost_its_race_is_done_again(place, make_recording, monkeypa
     assert len(Catalog.open(Store(place))) == 3
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux tells a handle's file")
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux shows a handle's file")
 def test_what_is_committed_is_on_the_disk_before(tmp_path, make_recording, monkeypatch):
     """As a power cut would need it: every file and folder of a group is synced before its commit record is renamed."""
     synced, order = set(), []

@@ -1,4 +1,4 @@
-"""Checkpoints in a bucket: saved, rotated, gone on from, told when damaged, whole when the server goes away."""
+"""Checkpoints in a bucket: saving, retention, resuming, detection of damage, and outages of the server."""
 
 import json
 import shutil

@@ -156,7 +156,7 @@ def test_asking_hosts_to_stop_matches_training_and_not_its_launchers(tiny):
 
 
 def test_a_stop_before_the_processes_are_there_is_not_lost(tiny, tmp_path, outside):
-    """And a run that was told to stop is not started again by itself."""
+    """A run that was asked to stop is not restarted automatically."""
     settings = tiny(steps=100_000, processes=2, restarts=3)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(asdict(settings)))
     command = [sys.executable, "-m", "foundation", "pretrain", "--config", str(tmp_path / "run.yaml")]

@@ -1,4 +1,4 @@
-"""A run that fails is started again; what is there is cleared once where that is asked for, and never again."""
+"""Restarts of a failed run: `resume: never` clears earlier checkpoints once, before the first start."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from foundation.training.pretrain_settings import SavingSettings
 
 
 class Launches:
-    """Notes what is launched and what lies in the output then, and fails as it is told."""
+    """Records each launch and the output's content at that time, and fails as requested."""
 
     def __init__(self, *errors):
         self.errors, self.seen, self.found = list(errors), [], []
@@ -35,7 +35,7 @@ class Launches:
         ([FoundationError("x"), FoundationError("y"), None], None, [("auto", 0), ("auto", 1), ("auto", 2)]),
         ([FoundationError("x")] * 2 + [FoundationError("last")], "last", [("auto", 0), ("auto", 1), ("auto", 2)]),
         ([ConfigError("bad")], "bad", [("auto", 0)]),
-        ([RequeueError("told to")], "told to", [("auto", 0)]),
+        ([RequeueError("stopped")], "stopped", [("auto", 0)]),
     ],
 )
 def test_a_failed_run_is_started_again_as_often_as_it_says(tiny, monkeypatch, errors, raised, seen):

@@ -32,7 +32,7 @@ def test_held_out_recordings_are_measured_and_never_trained_on(tiny, tmp_path):
     measured = [line for line in found if "validation/loss" in line]
     assert [line["step"] for line in measured] == list(range(3, 61, 3))
     assert measured[-1]["validation/loss"] < measured[0]["validation/loss"]
-    # Rates of fast and slow units differ: a probe on any embedding of activity tells them apart.
+    # Rates of fast and slow units differ: a probe on any embedding of activity separates them.
     assert measured[-1]["validation/cell_type"] > 0.8
     assert measured[-1]["validation/cell_type_chance"] == 0.5
     without = tiny(output=str(tmp_path / "without"), steps=60, checkpoint_every=60, log_every=10)

@@ -154,7 +154,7 @@ def test_what_hosts_lack_is_said_in_plain_words(written, tmp_path):
 @pytest.mark.long
 @pytest.mark.timeout(1000)
 def test_a_process_lost_on_the_other_host_and_a_stop_from_outside(longer, tmp_path):
-    """One run loses a process of host-b and restarts; one is told to stop and started again; both end as one host's."""
+    """A run restarts after losing a process, another resumes after a stop; both give the results of one host."""
     done = on_two_hosts(tmp_path, (FUNCTIONS + LOST).format(folder=tmp_path))
     expected = done.stdout + done.stderr
     for name, status in (("alone", 0), ("lost", 0), ("stopped", 75), ("went on", 0)):
