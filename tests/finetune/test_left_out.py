@@ -71,7 +71,7 @@ def test_a_target_with_too_little_data_is_left_out_and_the_others_are_finished(e
     assert [(r.task, list(r.classes)) for r in evaluation.results] == [("location", [FORMULA, "CA1"])]
     (little,) = evaluation.left_out
     assert (little.task, little.failed) == ("cell_type", False)
-    assert "at least 2 are needed" in little.reason
+    assert "expected at least 2" in little.reason
     assert evaluation.ok
     text = table(evaluation)
     assert "cell_type all is left out: no class has more than 1 units" in text

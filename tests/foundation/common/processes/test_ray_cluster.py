@@ -101,7 +101,7 @@ def test_a_start_that_times_out_is_tried_again_and_then_explained(monkeypatch, c
     ):
         cluster_start.start_ray(slow, 3, None, patience=(2, 5))
     assert [options["num_cpus"] for options in tries] == [3, 3]
-    assert "trying again, for 5 s at most" in caplog.text
+    assert "trying again for at most 5 s" in caplog.text
 
 
 def test_a_long_temporary_folder_is_replaced_by_a_short_one_of_this_user(tmp_path, monkeypatch):
