@@ -29,6 +29,7 @@ from pathlib import Path
 from harness import Page
 from packaging.utils import canonicalize_name
 
+from foundation.cli.commands import COMMANDS
 from foundation.common.files.jsonl_results import put_result, read_results
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +57,7 @@ model = foundation.load_model("eit-tiny")
 table = model.embed(foundation.read_nwb(sys.argv[1]))
 print(f"a table of {table.num_rows} units")
 """
-COMMANDS = """
+IMPORTING = """
 import json
 from foundation.cli.commands import COMMANDS, _load
 found = {}
@@ -186,7 +187,7 @@ def try_case(case: Case, wheel: Path, nwb: Path, uv: str, links: str, work: Path
         result["lines"] = _short(
             run([str(python), "-c", THREE_LINES, str(nwb)], tried | {"FOUNDATION_OFFLINE": "1"}, empty)
         )
-        loaded = run([str(python), "-c", COMMANDS], tried, empty)
+        loaded = run([str(python), "-c", IMPORTING], tried, empty)
         result["commands"] = json.loads(loaded["out"]) if loaded["status"] == 0 else last_line(loaded)
         return json.loads(json.dumps(result).replace(str(place), "<environment>").replace(str(work), "<work>"))
     finally:
@@ -260,12 +261,13 @@ def worked(result: dict) -> list[str]:
 
 
 def missing_commands(result: dict) -> list[str]:
-    """Commands that do not import although the environment has their extra."""
+    """Commands that do not import although the environment has the extra that they name now."""
     commands = result.get("commands")
     if not isinstance(commands, dict):
         return ["all commands"]
     have = extras()[result["extra"]] | {""}
-    return [name for name, (extra, error) in commands.items() if error and extra in have]
+    now = {name: command.extra for name, command in COMMANDS.items()}
+    return [name for name, (extra, error) in commands.items() if error and now.get(name, extra) in have]
 
 
 def lines_text(result: dict) -> tuple[str, bool]:
@@ -289,13 +291,22 @@ def render(command: str) -> None:
         f"The wheel of version 0.1.0 was installed into {len(results)} new environments, each in an empty folder with "
         "an empty home. In each, `pip check`, `import foundation`, `foundation --help`, `foundation doctor` with the "
         "extra as a requirement, and the [three lines](../start.md#three-lines) were run, and the function of every "
-        f"command was imported. {f'{len(bad)} of them' if bad else 'None'} failed in something."
+        f"command was imported. {f'{len(bad)} of them' if bad else 'No environment'} failed in any of these."
     )
     page.say(
         "*As tested* are the versions of `constraints.txt`; *newest* are those that the installer chose without it. "
         "Without the extra `ingest` there is no reader of NWB files, and the three lines ask for it. Seconds are of a "
         "busy machine, with most packages in the installer's cache: they say nothing of the software."
     )
+    moved = sorted(
+        f"`{name}` (extra `{extra}` then, `{COMMANDS[name].extra}` now)"
+        for name, extra in {(n, e) for r in results for n, (e, _) in r.get("commands", {}).items()}
+        if name in COMMANDS and COMMANDS[name].extra != extra
+    )
+    if moved:
+        page.say(
+            f"These named too small an extra in the wheel that was tried, which was mended since: {', '.join(moved)}."
+        )
     rows = []
     for result in sorted(
         results, key=lambda r: (_numbers(r["python"]), r["versions"], r["installer"] == "pip", r["extra"])

@@ -55,7 +55,7 @@ COMMANDS = {
         "ingest.sorting.simulation.voltage_simulation:simulate_voltage",
         "ingest.sorting.simulation.simulated_voltage_settings:VoltageSettings",
         show="ingest.sorting.simulation.voltage_simulation:listing",
-        extra="ingest",
+        extra="sorting",
     ),
     "ingest": Command(
         "read NWB files into a store, in parallel",

@@ -164,6 +164,11 @@ def test_every_command_explains_its_options(name, capsys):
     assert "(type: " in printed
 
 
+def test_commands_of_sorting_name_its_extra():
+    sorting = {name: command.extra for name, command in COMMANDS.items() if ".sorting." in command.function}
+    assert set(sorting.values()) == {"sorting"}, sorting
+
+
 HELPS = """
 import sys
 from foundation.cli.commands import COMMANDS, main
