@@ -104,5 +104,26 @@ def test_figures_of_the_shipped_checkpoint_are_those_of_its_card():
     assert all((rates, frozen) in pairs for rates, frozen in shown)
 
 
+def test_figures_of_decoding_are_those_of_its_page():
+    """The README copies three pairs of figures from docs/results/decoding.md."""
+    page = (README.parent / "docs" / "results" / "decoding.md").read_text()
+    lines = {name: section.splitlines() for name, section in _sections(page).items()}
+    few = [_cells(line) for line in lines["decoding-transfer"] if line.startswith("| velocity, ") and "| 10 |" in line]
+    ours, rates, scratch = ([cells[column] for cells in few] for column in (6, 2, 5))
+    tracks = {_cells(line)[0]: _cells(line)[1] for line in reversed(lines["decoding-tracks"]) if line.startswith("| f")}
+    names = ("firing rates, all lags (the floor)", "frozen, all activity")
+    shown = re.search(
+        r"rates reach (\S+) for the rat's place.* two tracks (\S+)\. .*R² of (\S+) \(Chewie\) or (\S+) \(Mihi\).*reach"
+        r" (\S+) and (\S+) with these trials.*from scratch (\S+) and (\S+)\. ",
+        " ".join(README.read_text().split()),
+    )
+    expected = [float(cell.split()[0]) for cell in (*(tracks[name] for name in names), *ours, *rates, *scratch)]
+    assert [float(number) for number in shown.groups()] == pytest.approx(expected, abs=0.0051)
+
+
+def _sections(page):
+    return {part.split("\n", 1)[0]: part for part in page.split("\n## ")[1:]}
+
+
 def _cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
