@@ -202,11 +202,11 @@ def last_line(error: BaseException) -> str:
         ...     last_line(error).partition(" (")[0]
         'ZeroDivisionError: division by zero'
     """
-    said = " ".join(traceback.format_exception_only(error)[-1].split())
+    summary = " ".join(traceback.format_exception_only(error)[-1].split())
     if isinstance(error, SyntaxError):
-        return f"{said} ({error.filename}:{error.lineno})"
+        return f"{summary} ({error.filename}:{error.lineno})"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-    return f"{said} ({frames[-1].filename}:{frames[-1].lineno})" if frames else said
+    return f"{summary} ({frames[-1].filename}:{frames[-1].lineno})" if frames else summary
 
 
 def _from_module(place: str, about: str) -> ModuleType:

@@ -263,8 +263,8 @@ def run_stage(
     """Parse, run, print what came out, and say how it went.
 
     Returns:
-        0 when what was asked for was done, 1 after a failure, 2 for bad usage, 75 where a run was told to stop and is
-        to be started again, 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP (128 and the signal's number).
+        0 after success, 1 after a failure, 2 for bad usage, 75 if a run was asked to stop and should be
+        started again, 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP (128 and the signal's number).
     """
     path = start_logging()
     try:

@@ -183,7 +183,7 @@ class Tracker:
                 pause = min(2 * pause, MAX_PAUSE)
 
     def _send_some(self) -> bool:
-        """Send the next lines; False if there are none."""
+        """Send the next lines; return False if the queue is empty."""
         lines, end = read_lines(self.queue, self._sent, AT_ONCE)
         if end == self._sent:
             return False

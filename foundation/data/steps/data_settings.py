@@ -50,7 +50,7 @@ class SamplerSettings:
         settings: of it, as its ``settings_class`` has them.
 
     Raises:
-        ConfigError: if the name is none, or there are settings and no sampler of one's own.
+        ConfigError: if the name is not a sampler's, or there are settings without a custom sampler.
     """
 
     name: str = ""
