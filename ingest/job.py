@@ -1,6 +1,6 @@
 """The Ray job that turns NWB files and archives into recordings of a store.
 
-One task per asset: workers read, write the recording into the store and send back a receipt, never data. This one file
+One task per asset: workers read it, write the recording into the store and return a receipt without data. This file
 is also what ``ray submit infra/ingest.yaml ingest/job.py`` copies to a cluster and runs there as a script, hence
 absolute imports of installed packages only.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import sys
 
-# Python searches the folder of a script first, or with `-m` the working folder. There, for example in the home folder
-# that this file was copied into, lie the user's own files, which may have names of installed packages.
+# Python searches the script's folder first (with `-m`, the working folder). The home folder that this file is copied to
+# may hold user files named like installed packages.
 if __name__ == "__main__" and not sys.flags.safe_path:
     _first = os.path.realpath(sys.path[0])
     if _first != os.path.dirname(os.path.dirname(os.path.realpath(__file__))):
@@ -50,20 +50,19 @@ __all__ = ["IngestCommand", "IngestSettings", "ingest", "run_command"]
 log = logging.getLogger(__name__)
 
 REPORT = "ingest-report.json"
-SAVE_EVERY = 30.0  # seconds between two reports while it runs
+SAVE_EVERY = 30.0  # seconds between two saved reports during a run
 
 
 def ingest(settings: IngestSettings) -> IngestReport:
-    """Read every asset of the input into the store. Those that cannot be read are reported and stop nothing.
+    """Read every asset of the input into the store. Unreadable ones are reported and skipped.
 
-    An asset that was ingested before with the same recipe is skipped. The catalog's snapshot is refreshed whatever
-    happens.
+    An asset ingested before with the same recipe is skipped. The catalog's snapshot is always refreshed at the end.
 
     Raises:
         ConfigError: if the recipe, the archive or Ray cannot be used.
         SourceError: if the input names no asset.
-        StoreError: if the store cannot be written; nothing has been read then.
-        Stopped: after Ctrl-C or a signal, with the report of what was committed by then.
+        StoreError: if the store cannot be written; then nothing is read.
+        Stopped: after Ctrl-C or a signal, with the report of what was committed.
     """
     chosen = _chosen(settings)
     assets = find_assets(settings.input, settings.filters, settings.archives, settings.access)
@@ -71,7 +70,7 @@ def ingest(settings: IngestSettings) -> IngestReport:
 
 
 def run_command(command: IngestCommand) -> IngestReport | Explanation | Shipped | str:
-    """Read every asset of the input into the store. Those that cannot be read are reported and stop nothing.
+    """Read every asset of the input into the store. Unreadable ones are reported and skipped.
 
     Returns:
         The report; with ``dry_run`` the list of assets, with ``explain`` what a recipe takes from a file, and with
@@ -84,7 +83,7 @@ def run_command(command: IngestCommand) -> IngestReport | Explanation | Shipped 
             command.explain, _chosen(command), strict=command.strict, archives=command.archives, access=command.access
         )
     if command.dry_run:
-        _chosen(command)  # a recipe that cannot be loaded is refused here too
+        _chosen(command)  # fail here on a recipe that cannot be loaded
         return listing(find_assets(command.input, command.filters, command.archives, command.access))
     return ingest(command)
 
@@ -94,11 +93,11 @@ def _chosen(settings: IngestSettings) -> Recipe | None:
 
 
 def recipe_of(assets: list[Asset]) -> Recipe:
-    """Load the recipe that was written for the assets' dandiset, or else the default."""
+    """Load the recipe for the assets' dandiset, or else the default."""
     dandiset = assets[0].source.dandiset
     name = recipe_for(dandiset, assets[0].numbered_by)
     if dandiset:
-        log.info("dandiset %s is read with the recipe %s", assets[0].namespace, name)
+        log.info("reading dandiset %s with the recipe %s", assets[0].namespace, name)
     return load_recipe(name)
 
 
@@ -115,7 +114,7 @@ def _ingest(settings: IngestSettings, assets: list[Asset], recipe: Recipe) -> In
         store.write_json(REPORT, report_of([], []).to_dict())
     except OSError as error:
         raise StoreError(f"cannot write to {store.name!r}: {error.strerror or error}") from error
-    # Workers may have another working folder.
+    # Workers may have a different working folder.
     place = store.root if store.is_local else store.url
     sort = settings.sorting if settings.sort else None
     work = Work(place, recipe, settings.strict, settings.keep, settings.access, settings.timeout, sort)
@@ -139,7 +138,7 @@ def _ingest(settings: IngestSettings, assets: list[Asset], recipe: Recipe) -> In
         with closing(_receipts(settings, assets, work)) as arriving:
             for receipt in arriving:
                 receipts.append(receipt)
-                if time.monotonic() - saved > pause:  # what a driver that is killed leaves behind
+                if time.monotonic() - saved > pause:  # remains if the driver is killed
                     began_saving = time.monotonic()
                     store.write_json(REPORT, report_of(receipts, []).to_dict())
                     saved = time.monotonic()
@@ -156,7 +155,7 @@ def _ingest(settings: IngestSettings, assets: list[Asset], recipe: Recipe) -> In
 
 
 def _receipts(settings: IngestSettings, assets: list[Asset], work: Work) -> Generator[Receipt, None, None]:
-    """Do the work and yield a receipt for each asset: on Ray, or in this process where Ray is not worth its start."""
+    """Run the work and yield a receipt per asset: on Ray, or in this process where starting Ray would not pay off."""
     alone = settings.workers == 0 or (len(assets) == 1 and settings.address is None and running_cluster() is None)
     with Watch(assets) as watch:
         if alone:
@@ -175,27 +174,29 @@ def _receipts(settings: IngestSettings, assets: list[Asset], work: Work) -> Gene
 
 @contextmanager
 def _cluster(settings: IngestSettings) -> Iterator[Any]:
-    """Ray, connected; where it does not start, the error names the way without it."""
+    """Connect to Ray; if it does not start, the error names the option without Ray."""
     with ExitStack() as stack:
         try:
             ray = stack.enter_context(ray_cluster(settings.workers, settings.address))
         except RayStartError as error:
-            raise RayStartError(f"{error}; or --workers 0, which reads one file after another without Ray") from error
+            raise RayStartError(
+                f"{error}; or use --workers 0, which reads one file after another without Ray"
+            ) from error
         yield ray
 
 
 def _committed_since(
     catalog: Catalog, before: set[str], assets: list[Asset], receipts: list[Receipt]
 ) -> Iterator[Receipt]:
-    """Receipts for assets that workers committed, and whose own receipt did not arrive before the job was stopped."""
-    said = {receipt.path for receipt in receipts}
-    unsaid = {asset.path: asset for asset in assets if asset.path not in said}
+    """Return receipts of assets that were committed but whose own receipt did not arrive before the job stopped."""
+    reported = {receipt.path for receipt in receipts}
+    unreported = {asset.path: asset for asset in assets if asset.path not in reported}
     for record in catalog.records:
-        asset = unsaid.get(record.path)
+        asset = unreported.get(record.path)
         if asset is not None and record.id not in before and _is_of(record.source, asset):
             yield Receipt(
                 asset.path, INGESTED, record.id, record.n_units, record.n_spikes, asset.size,
-                note="committed as the job was stopped",
+                note="committed while the job was stopping",
             )  # fmt: skip
 
 

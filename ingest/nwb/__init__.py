@@ -1,1 +1,1 @@
-"""NWB files read as recordings."""
+"""Read NWB files as recordings."""

@@ -1,4 +1,4 @@
-"""What lies in a file and was not read: named, so that nothing vanishes."""
+"""Report every object of a file that was not read."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from ingest.nwb.file.builder_parts import AnyBuilder, PartManager, path_of
 from ingest.nwb.file.table_rows import column_names, column_parts
 from ingest.nwb.read_log import Notes
 
-# Note paths that are shorter than the places in the file.
+# Shorter note paths for some places in the file.
 SHORT = {"general/extracellular_ephys/electrodes": "electrodes"}
-# Place or type -> why nothing of it is read.
+# Place or type -> why it is not read.
 PLACES = {
     "scratch": "scratch data, which is never read",
-    "stimulus/templates": "a template: what was presented is read from stimulus/presentation",
-    "electrodes": "read for the location and group of units alone, unless units.electrode_columns names it",
-    "general/devices": "a device: what is read of it stands in the units' columns probe and probe_description",
+    "stimulus/templates": "a template: presented stimuli are read from stimulus/presentation",
+    "electrodes": "used only for the location and group of units, unless units.electrode_columns names it",
+    "general/devices": "a device: see the units' columns probe and probe_description",
 }
 TYPES = {
-    "ElectrodeGroup": "what is read of it stands in the units' columns group and probe",
-    "ImagingPlane": "what is read of it stands in the units' columns plane and location",
+    "ElectrodeGroup": "see the units' columns group and probe",
+    "ImagingPlane": "see the units' columns plane and location",
     "LabMetaData": "about the experiment",
     "ImageSegmentation": "cells of a series that is not read",
     "PlaneSegmentation": "cells of a series that is not read",
@@ -30,19 +30,19 @@ TYPES = {
     "ElectricalSeries": "voltage",
     "ImageSeries": "images",
     "TimeSeries": "a series of a file without activity of units",
-    "DynamicTable": "a table without times in its rows, and not the table of the units that are read",
+    "DynamicTable": "a table without times in its rows that is not the units table",
 }
 
 
 def leave_the_rest(nwb: NWBFile, notes: Notes) -> None:
-    """Note every object of a file that no reader has noted as left, with the reason.
+    """Note every object of a file that no reader noted as left, with the reason.
 
-    Objects are what has a type of NWB or of an extension, and what lies where NWB has no place for it. Members of an
-    object that is noted (the data of a series, the columns of a table) are noted with it.
+    Objects are groups and datasets with a type of NWB or of an extension, and groups and datasets at places unknown to
+    NWB. Members of a noted object (a series' data, a table's columns) are not noted separately.
 
     Args:
-        nwb: the open file, after it was read.
-        notes: what was taken and left so far; gets the rest. Nothing is counted: it was left on purpose.
+        nwb: the open file, after reading.
+        notes: the notes so far; gets the rest. Nothing is counted, as these objects are left on purpose.
     """
     io = nwb.read_io
     if io is None or not isinstance(io.manager, PartManager):
@@ -82,23 +82,23 @@ def _look_at_table(table: GroupBuilder, path: str, manager: PartManager, noted: 
             notes.leave(f"{path}/{name}", PLACES.get(path, "not a column that is read"))
     for name in table.datasets:
         if name not in parts and f"{path}/{name}" not in noted:
-            notes.leave(f"{path}/{name}", "not one of the columns that the table names")
+            notes.leave(f"{path}/{name}", "not in the table's colnames")
 
 
 def _objects_in(group: GroupBuilder, manager: PartManager) -> bool:
-    """Whether a group holds groups that are objects of their own."""
+    """Return whether a group holds groups that are separate objects."""
     return any(manager.get_builder_dt(one) or _objects_in(one, manager) for one in group.groups.values())
 
 
 def place_of(nwb: NWBFile, container: Any) -> str:
-    """Return the path under which notes speak of a container; its name if the file was made in memory."""
+    """Return the note path of a container; its name if the file is in memory."""
     manager: Any = getattr(nwb.read_io, "manager", None)
     builder = None if manager is None else manager.get_builder(container)
     return str(container.name) if builder is None else note_path(builder)
 
 
 def note_path(builder: AnyBuilder) -> str:
-    """Return the path under which notes speak of an object."""
+    """Return the note path of an object."""
     path = path_of(builder)
     for place, short in SHORT.items():
         if path == place or path.startswith(f"{place}/"):

@@ -1,4 +1,4 @@
-"""Arrays of NWB files, read whole only where the file holds what it declares."""
+"""Arrays of NWB files, read only if the file can hold their declared shape."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from foundation.common.errors import SourceError
 from foundation.store.format.spill import PIECE_BYTES, empty, let_go
 from ingest.nwb.file.plain_errors import missing_filters_named
 
-# Below this many bytes nothing is asked: reading is cheaper than asking.
+# Below this many bytes an array is read unchecked: reading is cheaper than checking.
 SMALL = 1 << 20
-# An array that is less than a quarter written is taken for a false claim, and so is one packed tighter than this.
+# An array less than a quarter written, or compressed more than this, is rejected.
 LEAST_WRITTEN = 0.25
 MOST_PACKED = 20_000
-# What is worth an attack is judged more strictly: no recording of this size packs so well.
+# Larger arrays, worth an attack, are judged more strictly: no real recording of this size compresses so well.
 LARGE, MOST_PACKED_LARGE = 1 << 30, 2_000
 
 
 def load(data: Any, what: str) -> Any:
-    """All of a column or series: ``data[:]``, after a look at whether the file can hold it.
+    """Read a whole column or series (``data[:]``) after checking that the file can hold it.
 
-    A file of a few kilobytes may declare an array of terabytes; reading it would take the machine down.
+    A file of a few kilobytes may declare an array of terabytes; reading it would exhaust the machine.
 
     Args:
         data: an HDF5 dataset, a Zarr array, a wrapper of hdmf's around one, an array or a list.
-        what: its name, for the error.
+        what: its name for the error.
 
     Raises:
-        SourceError: if the file holds too little of what the array's shape declares, or is compressed by a filter that
+        SourceError: if the file holds too few bytes for the declared shape, or is compressed by a filter that
             is not installed.
 
     Example:
@@ -45,16 +45,16 @@ def load(data: Any, what: str) -> Any:
 
 
 def load_slowly(data: Any, what: str, change: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
-    """All of an array of numbers, some megabytes at a time; a large one lies beside memory (see `scratch.empty`).
+    """Read an array of numbers in pieces of some megabytes; a large one is kept in a file (see `spill.empty`).
 
     Args:
         data: as in `load`.
-        what: its name, for the error.
-        change: applied to each piece: rows stay rows. None takes the values as they are.
+        what: its name for the error.
+        change: applied to each piece, preserving rows. None keeps the values.
 
     Raises:
-        SourceError: if the file holds too little of what the array's shape declares.
-        StoreError: if there is no room for a large one.
+        SourceError: if the file holds too few bytes for the declared shape.
+        StoreError: if there is no disk space for a large one.
 
     Example:
         >>> load_slowly([1, 2, 3], "column", lambda part: part * 2.0).tolist()
@@ -73,7 +73,7 @@ def _loaded(data: Any, change: Callable[[np.ndarray], np.ndarray] | None) -> np.
     row_bytes = dtype.itemsize * math.prod(shape[1:])
     rows = max(1, PIECE_BYTES // max(1, row_bytes))
     chunks = getattr(data, "chunks", None)
-    if chunks:  # no chunk is unpacked twice
+    if chunks:  # decompress each chunk once
         rows = -(-rows // chunks[0]) * chunks[0]
     like = changed(np.asarray(data[:0]))
     loaded = empty((shape[0], *like.shape[1:]), like.dtype)
@@ -88,10 +88,10 @@ def _loaded(data: Any, change: Callable[[np.ndarray], np.ndarray] | None) -> np.
 
 
 def refuse_false_claims(data: Any, what: str) -> None:
-    """Refuse an array whose declared shape cannot be what its file holds.
+    """Raise if the file cannot hold the declared shape of an array.
 
     Raises:
-        SourceError: naming the array, its shape and what there is of it.
+        SourceError: naming the array, its shape and its stored bytes.
     """
     array = getattr(data, "dataset", data)
     shape, dtype = getattr(array, "shape", None), getattr(array, "dtype", None)
@@ -104,17 +104,17 @@ def refuse_false_claims(data: Any, what: str) -> None:
 
 
 def refuse_too_little(what: str, shape: tuple[int, ...], declared: int, written: float, stored: float) -> None:
-    """Refuse an array of which too little was written.
+    """Raise if too few bytes of an array were written.
 
     Args:
-        what: its name, for the error.
-        shape: that it declares.
-        declared: bytes of such a shape.
-        written: bytes that were ever written, unpacked.
-        stored: bytes that they take.
+        what: its name for the error.
+        shape: the declared shape.
+        declared: bytes of that shape.
+        written: written bytes, uncompressed.
+        stored: written bytes, as stored.
 
     Raises:
-        SourceError: naming the array, its shape and what there is of it.
+        SourceError: naming the array, its shape and its stored bytes.
     """
     most_packed = MOST_PACKED if declared < LARGE else MOST_PACKED_LARGE
     if declared > SMALL and (written < LEAST_WRITTEN * declared or declared > most_packed * stored):
@@ -125,13 +125,13 @@ def refuse_too_little(what: str, shape: tuple[int, ...], declared: int, written:
 
 
 def _held(array: Any, declared: int) -> tuple[float, float]:
-    """Bytes that were ever written, unpacked; and the bytes that they take in the file."""
+    """Return the written bytes, uncompressed and as stored."""
     if isinstance(array, h5py.Dataset):
         stored = array.id.get_storage_size()
         if stored > array.file.id.get_filesize():
             return 0, 0
         if array.chunks is None:
-            # A view of other datasets of this file has no bytes of its own.
+            # A virtual dataset has no bytes of its own.
             return (declared, declared) if array.is_virtual else (stored, stored)
         return array.id.get_num_chunks() * math.prod(array.chunks) * array.dtype.itemsize, stored
     if hasattr(array, "held_bytes"):  # of a Zarr asset

@@ -1,4 +1,4 @@
-"""Texts of NWB files as people meant them: one text, without padding."""
+"""Clean texts of NWB files: single texts without padding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LISTS = ("colnames", "experimenter", "file_create_date", "keywords", "related_pu
 
 
 def plain_text(value: Any) -> str:
-    """Return one text without the blanks and NULs around it; '' for None.
+    """Return a text without surrounding blanks and NULs; '' for None.
 
     Args:
         value: a text, bytes, or an array or list that holds one text, as MATLAB writes it.
@@ -30,7 +30,7 @@ def plain_text(value: Any) -> str:
 
 
 def single_text(value: Any) -> Any:
-    """Return the text of an array or list that holds one text and nothing else; any other value as it is."""
+    """Return the text of an array or list with exactly one text; any other value unchanged."""
     if isinstance(value, np.ndarray | list | tuple) and np.size(value) == 1:
         one = np.asarray(value, dtype=object).reshape(-1)[0]
         return one if isinstance(one, str | bytes) else value
@@ -38,10 +38,10 @@ def single_text(value: Any) -> Any:
 
 
 def unwrap_single_texts(root: GroupBuilder) -> None:
-    """Replace arrays of one text, as MATLAB writes them, where NWB wants a text; and a text where NWB wants a list.
+    """Unwrap arrays of one text, as MATLAB writes them, where NWB expects a text; wrap a text where NWB expects a list.
 
-    Looked at are all attributes, and the datasets of the file's root and of ``general`` that are no objects of their
-    own. A list by specification (`LISTS`) stays one; an attribute that is one text becomes a list of it.
+    Covers all attributes, and the datasets of the file's root and of ``general`` that have no type. Lists by
+    specification (`LISTS`) stay lists; a text attribute among them becomes a list.
 
     Args:
         root: the file as hdmf's builders; changed in place.
@@ -77,7 +77,7 @@ def _unwrap_data(builder: DatasetBuilder) -> None:
         return
     one = single_text(np.asarray(data[:], dtype=object))
     if isinstance(one, str | bytes):
-        builder["data"] = _decoded(one)  # the builder's own setter refuses to overwrite
+        builder["data"] = _decoded(one)  # the builder's setter refuses to overwrite
 
 
 def _decoded(value: str | bytes) -> str:

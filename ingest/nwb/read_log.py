@@ -1,4 +1,4 @@
-"""What reading a file took, as what; what it left, and why."""
+"""Log of what reading a file took and left, with reasons."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Note:
     """One line about one object of a file.
 
     Args:
-        path: where it lies in the file, for example ``processing/behavior/Position/hand``.
-        text: what it became, or why it was left.
+        path: its place in the file, for example ``processing/behavior/Position/hand``.
+        text: what it was read as, or why it was left.
     """
 
     path: str
@@ -28,10 +28,10 @@ class Note:
 
 @dataclass(frozen=True)
 class Damage:
-    """A part of a file that was left out because it cannot be read.
+    """An unreadable part of a file.
 
     Args:
-        path: where it lies.
+        path: its place in the file.
         neurodata_type: its type, ``''`` if it has none.
     """
 
@@ -40,7 +40,7 @@ class Damage:
 
 
 class Notes(Quality):
-    """A `Quality` that also knows every object that was taken or left.
+    """A `Quality` that also lists every object taken or left.
 
     Example:
         >>> notes = Notes()
@@ -59,25 +59,25 @@ class Notes(Quality):
         self.damaged: list[Damage] = []
 
     def take(self, path: str, text: str) -> None:
-        """Say what an object of the file became."""
+        """Note what an object of the file is read as."""
         self.taken.append(Note(path, text))
 
     def leave(self, path: str, why: str, counter: str = "") -> None:
-        """Say why an object of the file was left, and count it under ``counter``."""
+        """Note why an object of the file was left, and count it under ``counter``."""
         self.left.append(Note(path, why))
         if counter:
             self[counter] += 1
 
     def lose(self, path: str, why: str, neurodata_type: str = "") -> None:
-        """Say why a part of the file cannot be read, and count it under ``parts_left_out``."""
+        """Note why a part of the file cannot be read, and count it under ``parts_left_out``."""
         self.leave(path, why.removeprefix(f"{path}: "), "parts_left_out")
         self.damaged.append(Damage(path, neurodata_type))
 
     def part(self, path: str, neurodata_type: str = "", *, strict: bool = False) -> Part:
-        """Leave out a part of the file if reading it fails inside the ``with`` block, and go on behind the block.
+        """Note a part of the file as left out if reading it fails inside the ``with`` block, and continue after it.
 
-        What is not the part's fault is raised all the same: memory or disk that runs out, bytes that cannot be had. So
-        is a `SourceError` if ``strict``, as it names what strict refuses.
+        Errors that are not the file's fault are raised: out of memory or disk, failed downloads. With ``strict``, so is
+        a `SourceError`, as it names what strict refuses.
 
         Example:
             >>> notes = Notes()
@@ -91,7 +91,7 @@ class Notes(Quality):
 
 @dataclass(frozen=True)
 class Part:
-    """Reads one part of a file, see `Notes.part`."""
+    """Context of reading one part of a file, see `Notes.part`."""
 
     notes: Notes
     path: str
@@ -99,10 +99,10 @@ class Part:
     strict: bool
 
     def __enter__(self) -> None:
-        """Nothing: reading begins."""
+        """Do nothing."""
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
-        """Return whether the error is one of the part, and noted."""
+        """Note an error of the part and return True; return False for other errors."""
         if error is None or not is_damage(error) or (self.strict and isinstance(error, SourceError)):
             return False
         self.notes.lose(self.path, reason(error), self.neurodata_type)
@@ -110,7 +110,7 @@ class Part:
 
 
 def is_damage(error: BaseException) -> bool:
-    """Return whether an error speaks of the content of a file, and not of the machine or the way to the file."""
+    """Return whether an error is due to a file's content, not to the machine or the connection."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, MemoryError | StoreError | UnreachableError) or not isinstance(cause, Exception):
@@ -120,13 +120,13 @@ def is_damage(error: BaseException) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """Return what is wrong with a part of a file, in a line.
+    """Return a one-line reason for an error in a part of a file.
 
     Example:
         >>> reason(SourceError("no time stamps")), reason(KeyError("x"))
         ('no time stamps', "KeyError: 'x'")
     """
-    if isinstance(error, ConstructError) and len(error.args) == 2:  # as text it is all that it could not construct
+    if isinstance(error, ConstructError) and len(error.args) == 2:  # its text would list the whole object
         error = SourceError(
             re.sub(r"^Could not construct \w+ object due to: (\w+\.__init__: )?", "", str(error.args[1]))
         )

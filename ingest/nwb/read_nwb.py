@@ -1,4 +1,4 @@
-"""NWB files -> recordings, as a recipe says what their tables and series mean."""
+"""Turn NWB files into recordings, guided by a recipe."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class NeedsSorting:
-    """A file that holds raw voltage or detected events, and no activity of units.
+    """A file with raw voltage or detected events but without unit activity.
 
     Args:
         path: the file.
         channels: number of channels; 0 without voltage.
         rate: samples per second.
         duration: seconds.
-        events: what events are there, and the recipe's line that has them read as spikes; ``''`` if there are none.
+        events: detected events, with the recipe line that reads them as spikes; ``''`` without events.
     """
 
     path: str
@@ -77,7 +77,7 @@ class NeedsSorting:
 
 @dataclass(frozen=True)
 class NoActivity:
-    """A file that holds no activity of units and nothing that could be sorted: behaviour or video alone, for example.
+    """A file with neither unit activity nor sortable data, for example only behaviour or video.
 
     Args:
         path: the file.
@@ -99,16 +99,16 @@ class NoActivity:
 
 
 class Sorter(Protocol):
-    """Sorts voltage into units.
+    """Interface of a spike sorter.
 
     Args:
-        instead: sort even if the file has units of its own.
+        instead: sort even if the file has units.
     """
 
     instead: bool
 
     def __call__(self, path: str, voltage: FoundSeries, notes: Notes) -> tuple[Spikes, Interval, Units]:
-        """Return spikes, the time that was sorted, and units with ``channel``, the column of the voltage."""
+        """Return spikes, the sorted time, and units with ``channel``, the column of the voltage."""
         ...
 
 
@@ -128,20 +128,19 @@ def read_nwb(
     Args:
         path: a file, the folder of a Zarr store, or an fsspec URL of either.
         recipe: what columns, tables and series mean; the shipped ``default`` if none is given.
-        strict: refuse what is otherwise mended: unsorted, missing or impossible times.
-        source: where the file comes from; by default its path and the digest of its bytes.
-        namespace: what tells its subject apart from others of the same name (``archive/dandiset``).
+        strict: refuse what is otherwise corrected: unsorted, missing or impossible times.
+        source: provenance of the file; by default its path and the digest of its bytes.
+        namespace: namespace of the subject's name (``archive/dandiset``).
         content: an open, seekable binary file (HDF5) or a read-only Zarr store; by default ``path`` is opened as a
             file. It is left open.
-        notes: gets what became of every object of the file.
+        notes: gets a note on every object of the file.
         sorter: sorts the voltage of a file without units.
 
-    Returns:
-        The recording; ``NoActivity`` for a file with behaviour or video alone; ``NeedsSorting`` for one with voltage or
-        detected events alone, if there is no sorter.
+    The recording; ``NoActivity`` for a file with only behaviour or video; ``NeedsSorting`` for one with only voltage or
+        detected events, if no sorter is given.
 
     Raises:
-        SourceError: if the file is damaged, is no NWB file, holds no activity, or (``strict``) needs mending. The
+        SourceError: if the file is damaged, is not NWB, holds no activity, or (``strict``) needs correction. The
             message begins with the path.
     """
     path = os.fspath(path)
@@ -161,11 +160,11 @@ def read_nwb(
 
 
 def digest_of(path: str, content: BinaryIO | ZarrStore | None = None) -> str:
-    """sha256 of a file's bytes, read as a stream; of a Zarr store, over all its keys and their bytes.
+    """Return the sha256 of a file's bytes; for a Zarr store, over all its keys and their bytes.
 
     Args:
         path: a file, the folder of a Zarr store, or an fsspec URL of either.
-        content: the open file, if it is open already; it is read from its beginning. Or the open store.
+        content: the open file or store, if already open; a file is read from its beginning.
 
     Raises:
         SourceError: if the file cannot be read.
@@ -184,17 +183,17 @@ def digest_of(path: str, content: BinaryIO | ZarrStore | None = None) -> str:
 
 @contextmanager
 def opened_nwb(path: str, content: BinaryIO | ZarrStore | None = None, notes: Notes | None = None) -> Iterator[NWBFile]:
-    """The open file, without the parts that cannot be read. Errors of h5py, hdmf, zarr and pynwb become `SourceError`.
+    """Open the file without its unreadable parts. Errors of h5py, hdmf, zarr and pynwb become `SourceError`.
 
     Args:
         path: a file or an fsspec URL; errors name it.
-        content: what is at that path, if it is open already: a binary file or a Zarr store.
-        notes: gets the parts that are left out.
+        content: the content, if already open: a binary file or a Zarr store.
+        notes: gets the omitted parts.
     """
     notes = Notes() if notes is None else notes
     try:
         with warnings.catch_warnings(), ExitStack() as stack:
-            # Cached namespaces of another version, deprecated fields: nothing that a reader can mend.
+            # Ignore warnings about cached namespaces and deprecated fields: readers cannot correct them.
             warnings.simplefilter("ignore")
             content = zarr_at(path) if content is None else content
             if isinstance(content, ZarrStore):
@@ -215,13 +214,13 @@ def opened_nwb(path: str, content: BinaryIO | ZarrStore | None = None, notes: No
         raise SourceError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
     except (MemoryError, StoreError):
         raise
-    except Exception as error:  # damaged files fail in any layer, in any way
+    except Exception as error:  # damage can raise any error in any layer
         log.debug("reading %s failed", path, exc_info=True)
         raise SourceError(f"{path}: not a readable NWB file: {in_plain_words(error)}") from error
 
 
 def _types(file: h5py.File, notes: Notes) -> Any:
-    """The types of NWB and of the extensions whose definitions are in the file."""
+    """Load the types of NWB and of the extensions defined in the file."""
     place = file.attrs.get(SPECIFICATIONS)
     if not isinstance(place, h5py.Reference) or not place:
         return get_type_map()
@@ -229,7 +228,7 @@ def _types(file: h5py.File, notes: Notes) -> Any:
     try:
         types = get_type_map()
         NWBHDF5IO.load_namespaces(types, file=file)
-    except Exception as error:  # a definition may be damaged in any way
+    except Exception as error:  # damage can raise any error
         if not is_damage(error):
             raise
         notes.lose(file[place].name.strip("/"), f"definitions of types that cannot be used: {reason(error)}")
@@ -339,12 +338,12 @@ def _read(
 
 
 def _shown(source: str) -> str:
-    """A file's path or URL as a log may show it: workers write logs without the formatter of the main process."""
+    """Return a file's path or URL for logs: workers log without the main process's formatter."""
     return printable(without_secrets(source))
 
 
 def _refuse_lost_activity(notes: Notes, recipe: Recipe, sampled: Sequence[FoundSeries] = ()) -> None:
-    """Raise if activity that would be read in the first place is among what cannot be read."""
+    """Raise if the preferred activity is among the unreadable parts."""
     best = min((preference(item.path, recipe.activity) for item in sampled), default=len(recipe.activity.prefer))
     for part in notes.damaged:
         units = part.neurodata_type == "Units" or part.path.rpartition("/")[2] in ("spike_times", "spike_times_index")
@@ -355,7 +354,7 @@ def _refuse_lost_activity(notes: Notes, recipe: Recipe, sampled: Sequence[FoundS
 
 
 def _not_sorted(path: str, found: list[FoundSeries], detected: list[Detected]) -> NeedsSorting | NoActivity:
-    """Say what there is to sort in a file without activity of units, or what there is otherwise."""
+    """Return what a file without unit activity holds."""
     events = "; ".join(f"{item.path}: {item}: {item.advice}" for item in detected)
     raw = voltage([item for item in found if not is_stub(item.series, detected)])
     if raw is None or raw.series.data is None or not np.isfinite(rate_of(raw.series)):

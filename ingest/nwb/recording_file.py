@@ -1,4 +1,4 @@
-"""One NWB file as a recording in memory: `foundation.read_nwb`."""
+"""Read one NWB file into memory: `foundation.read_nwb`."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def read_nwb(path: str | os.PathLike[str], recipe: str | Recipe = "default", *, 
     Args:
         path: a file, the folder of a Zarr store, or an fsspec URL of either.
         recipe: what columns, tables and series mean: a recipe, a shipped one's name, or a YAML file.
-        strict: refuse what is otherwise mended: unsorted, missing or impossible times.
+        strict: refuse what is otherwise corrected: unsorted, missing or impossible times.
 
     Returns:
         The recording, with spikes or sampled activity, units, behaviour and intervals; times are seconds from the
         session's start.
 
     Raises:
-        SourceError: if the file is damaged, is no NWB file, or holds no activity of units; the message begins with the
-            path and says what to do.
-        ConfigError: if there is no such recipe.
+        SourceError: if the file is damaged, is not NWB, or holds no unit activity; the message begins with the path and
+            says what to do.
+        ConfigError: if the recipe does not exist.
     """
     chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
     found = reader.read_nwb(path, chosen, strict=strict)

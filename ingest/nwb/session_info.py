@@ -1,4 +1,4 @@
-"""The session of a file: when it began, its name and its subject, alike on any machine."""
+"""The session of a file: start, name and subject, independent of the machine's time zone."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ingest.nwb.nwb_texts import plain_text
 
 
 def session_start(nwb: NWBFile) -> datetime | None:
-    """Return the session's start, without a time zone where the file gives none; None if it gives no start.
+    """Return the session's start, naive if the file states no time zone; None without a start.
 
-    pynwb adds the time zone of the machine that reads, so the file's own text is looked at.
+    pynwb adds the reading machine's time zone, so this parses the file's own text.
     """
     start: datetime | None = nwb.session_start_time
     text = _text(nwb)
@@ -28,7 +28,7 @@ def session_start(nwb: NWBFile) -> datetime | None:
         return None
     try:
         return datetime.fromisoformat(text)
-    except ValueError:  # pynwb understood it otherwise; the name of a time zone means its machine's own
+    except ValueError:  # pynwb parsed it differently; a named time zone means the writing machine's
         stated = re.search(r"[+-]\d{2}:?\d{2}$|Z$", text, re.IGNORECASE)
         return start if start is None or stated else start.replace(tzinfo=None)
 
@@ -37,7 +37,7 @@ def unix_time(nwb: NWBFile) -> float:
     """Return the session's start in seconds since 1970.
 
     Raises:
-        SourceError: if the file gives no start, or one without a time zone.
+        SourceError: if the file has no start, or one without a time zone.
     """
     start = session_start(nwb)
     if start is None or start.tzinfo is None:
@@ -49,7 +49,7 @@ def unix_time(nwb: NWBFile) -> float:
 
 
 def _text(nwb: NWBFile) -> str:
-    """What the file says, before pynwb; '' for a file that was not read from anywhere."""
+    """Return the file's own text of the start; '' for a file in memory."""
     manager: Any = getattr(nwb.read_io, "manager", None)
     builder = None if manager is None else manager.get_builder(nwb)
     dataset = None if builder is None else builder.get("session_start_time")
@@ -57,7 +57,7 @@ def _text(nwb: NWBFile) -> str:
 
 
 def read_subject(nwb: NWBFile, path: str, namespace: str) -> Subject:
-    """Return the animal; one that the file does not name is called after the file (``sub-...``, or all of its name)."""
+    """Return the animal; if the file does not name it, it is named after the file (``sub-...``, or all of its name)."""
     stem = _stem(path)
     named = re.search(r"sub-([^_/]+)", stem)
     fallback = named.group(1) if named else stem
@@ -69,11 +69,11 @@ def read_subject(nwb: NWBFile, path: str, namespace: str) -> Subject:
 
 
 def _stem(path: str) -> str:
-    """The name of a file or a Zarr store without ``.nwb``, ``.zarr`` or both."""
+    """Return the name of a file or a Zarr store without ``.nwb``, ``.zarr`` or both."""
     return PurePosixPath(PurePosixPath(path).name.removesuffix(".zarr")).stem
 
 
 def session_name(nwb: NWBFile, path: str) -> str:
-    """Return the session's name: the file's session id, or ``ses-...`` of its name, or its identifier."""
+    """Return the session's name: the file's session id, or ``ses-...`` from its name, or its identifier."""
     named = re.search(r"ses-([^_/]+)", _stem(path))
     return plain_text(nwb.session_id) or (named.group(1) if named else plain_text(nwb.identifier) or _stem(path))

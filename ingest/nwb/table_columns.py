@@ -22,16 +22,16 @@ ARRAY_SIZE = 1024
 def read_columns(
     table: Any, path: str, counter: str, notes: Notes, skip: tuple[str, ...] = (), array_size: int = ARRAY_SIZE
 ) -> dict[str, np.ndarray]:
-    """The columns of a table that a recording can hold.
+    """Return the columns of a table that a recording can hold.
 
     Args:
         table: a DynamicTable of K rows.
-        path: where it lies in the file.
-        counter: gets the number of columns that are left out.
-        notes: gets each of them, and why; counts ``values_not_finite``, which become NaN, and
+        path: its place in the file.
+        counter: counts the columns left out.
+        notes: gets each of them with the reason; counts ``values_not_finite``, which become NaN, and
             ``parts_left_out``, columns that cannot be read.
-        skip: columns that are read elsewhere.
-        array_size: arrays of at most so many values a row are kept.
+        skip: columns read elsewhere.
+        array_size: maximum values per row of kept arrays.
 
     Returns:
         name -> ``(K, ...)`` array of numbers or ``(K,)`` text (``''`` where a text is missing). Lists of texts become
@@ -65,7 +65,7 @@ def finite_values(values: np.ndarray, path: str, notes: Notes) -> np.ndarray:
 
 
 def read_column(column: Any, path: str, array_size: int = ARRAY_SIZE) -> np.ndarray | str:
-    """``(K, ...)`` numbers or ``(K,)`` text of one column, or why it is not kept, told from its shape if possible."""
+    """Return ``(K, ...)`` numbers or ``(K,)`` text of a column, or why it is left, from its shape if possible."""
     if isinstance(column, VectorIndex):
         return _lists(column, path, array_size)
     if isinstance(column, DynamicTableRegion):
@@ -83,25 +83,25 @@ def read_column(column: Any, path: str, array_size: int = ARRAY_SIZE) -> np.ndar
 
 
 def _names_of(column: Any) -> Any:
-    """What the numbers of a column stand for: number -> name of an HDF5 enum, names of an EnumData; None if nothing."""
+    """Return the meaning of a column's numbers: number -> name of an HDF5 enum, names of an EnumData; else None."""
     if isinstance(column, EnumData):
         return load(column.elements.data, "the names of an EnumData")
     return enum_names(column.data)
 
 
 def enum_names(data: Any) -> dict[int, str] | None:
-    """Number -> name of an HDF5 enum; None for any other array."""
+    """Return number -> name of an HDF5 enum; None for any other array."""
     dtype = getattr(data, "dtype", None)
     names = h5py.check_enum_dtype(dtype) if isinstance(dtype, np.dtype) else None
     return None if names is None else {int(number): plain_text(name) for name, number in names.items()}
 
 
 def _named(numbers: np.ndarray, names: Any, path: str) -> np.ndarray | str:
-    """The names of numbers; truth values where the names are ``true`` and ``false``; '' where a number has no name."""
+    """Return the names of numbers; booleans for the names ``true`` and ``false``; '' for unnamed numbers."""
     if not isinstance(names, dict):
         texts = as_text(names)
         if texts is None:
-            return "names that are no texts"
+            return "names that are not texts"
         names = dict(enumerate(texts.tolist()))
     if numbers.ndim == 2 and numbers.shape[1] == 1:
         numbers = numbers[:, 0]
@@ -156,7 +156,7 @@ def _joined(texts: np.ndarray, bounds: np.ndarray) -> np.ndarray:
 
 
 def _without_row(column: Any) -> int:
-    """How many values of a ragged column lie behind the end of its last row."""
+    """Return how many values of a ragged column lie after its last row."""
     if not isinstance(column, VectorIndex) or isinstance(column.target, VectorIndex):
         return 0
     total = len(column.target.data)
@@ -164,7 +164,7 @@ def _without_row(column: Any) -> int:
 
 
 def _padded(values: np.ndarray, bounds: np.ndarray, longest: int) -> np.ndarray:
-    """``(K, longest, ...)`` float64, NaN after the end of each row's list."""
+    """Return ``(K, longest, ...)`` float64, padded with NaN."""
     padded = np.full((len(bounds) - 1, longest, *values.shape[1:]), np.nan)
     for row, (start, end) in enumerate(pairwise(bounds)):
         padded[row, : end - start] = values[start:end]
@@ -176,9 +176,9 @@ def _holds_containers(data: list[Any]) -> bool:
 
 
 def as_text(values: Any) -> np.ndarray | None:
-    """Text of an array of texts, bytes, or objects with a name; None if there is something else in it.
+    """Return the texts of an array of texts, bytes or named objects; None for anything else.
 
-    Blanks and NULs around a text are padding and go.
+    Strips blanks and NULs around a text.
 
     Example:
         >>> as_text([b"CA1", "CA3  ", None]).tolist()
@@ -200,10 +200,10 @@ def as_text(values: Any) -> np.ndarray | None:
 
 
 def ragged_bounds(index: np.ndarray, total: int) -> np.ndarray:
-    """``(N + 1,)`` offsets of a ragged column's rows.
+    """Return ``(N + 1,)`` offsets of a ragged column's rows.
 
     Args:
-        index: ``(N,)`` where each row ends.
+        index: ``(N,)`` end of each row.
         total: length of the values.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Write an NWB file whole or not at all, with equal bytes for equal content."""
+"""Write NWB files atomically, with equal bytes for equal content."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from foundation.common.files.locks import whole_file
 
 
 def write_nwb(path: Path, nwb: NWBFile) -> None:
-    """Write a file whose objects have ids that follow from their place.
+    """Write a file with object ids derived from their place.
 
     Args:
-        path: of the file; one that is there is replaced.
-        nwb: what it holds.
+        path: of the file, replaced if it exists.
+        nwb: the content.
 
     Raises:
         SourceError: if the file cannot be written.
@@ -36,7 +36,7 @@ def write_nwb(path: Path, nwb: NWBFile) -> None:
 
 
 def fix_object_ids(nwb: NWBFile) -> None:
-    """Give every object an id made from its place in the file; hdmf draws random ones and offers no setter."""
+    """Set every object's id from its place in the file; hdmf draws random ones and offers no setter."""
     for item in [nwb, *nwb.all_children()]:
         place = [item.name]
         parent = item.parent

@@ -1,1 +1,1 @@
-"""Quality control: figures of units and sessions, and rules that leave some out."""
+"""Quality control: metrics of units and sessions, and rules that drop units."""

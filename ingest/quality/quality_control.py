@@ -1,4 +1,4 @@
-"""Quality control: measure every unit and recording, and drop units by rules, each with its reason."""
+"""Quality control: measure every unit and recording, and drop units by rules, with reasons."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ingest.recipe.recipe_rules import ControlRules
 log = logging.getLogger(__name__)
 
 PREFIX = "qc_"
-# Silence of all units is looked for in recordings of so many units and more.
+# Minimum units of a recording to search for silences of all units.
 LEAST_UNITS = 5
 LEAST = {"min_rate": "rate", "min_presence": "presence_ratio", "min_snr": "snr"}
 MOST = {
@@ -32,11 +32,11 @@ MOST = {
 
 
 def assess(recording: Recording, rules: ControlRules) -> Recording:
-    """The same recording with figures of quality, without the units that break a rule.
+    """Return the recording with quality metrics, without the units that break a rule.
 
     Units get the columns ``qc_rate``, ``qc_presence_ratio``, ``qc_isi_violations``, ``qc_contamination``, and where the
-    file gives them ``qc_snr`` and ``qc_amplitude_cutoff``; a column of the file's own with such a name goes on as
-    ``source_qc_...``. ``control`` says what was found and what was dropped, ``quality`` counts the dropped ones.
+    file gives them ``qc_snr`` and ``qc_amplitude_cutoff``; a column of the file with such a name is renamed to
+    ``source_qc_...``. ``control`` holds the metrics and the dropped units, ``quality`` counts the dropped units.
 
     Example:
         >>> from foundation.store import Interval, Source, Spikes, Subject
@@ -89,9 +89,9 @@ def assess(recording: Recording, rules: ControlRules) -> Recording:
 
 
 def remarks(recording: Recording) -> str:
-    """What reading changed and what quality control found, in a line; ``''`` if there is nothing to say.
+    """Return a line of what reading changed and quality control found; ``''`` if nothing.
 
-    Gaps in observation are no fault and not mentioned.
+    Gaps in observation are normal and not listed.
     """
     counts = recording.control.get("counts", {})
     found = {name: counts.get(name, 0) for name in ("duplicate_spikes", "silences", "clock_jumps")}
@@ -127,7 +127,7 @@ def why_not(recording: Recording, rules: KeepRules) -> str:
 def _apply(
     units: Units, columns: dict[str, np.ndarray], rules: ControlRules
 ) -> tuple[list[dict[str, Any]], dict[str, int], dict[str, str]]:
-    """A row per unit and rule that it breaks; units that a rule could not judge; rules not applied, and why."""
+    """Return a row per unit and broken rule, the units without a metric, and the rules not applied with reasons."""
     dropped: list[dict[str, Any]] = []
     unknown: dict[str, int] = {}
     not_applied: dict[str, str] = {}
@@ -137,7 +137,7 @@ def _apply(
         dropped.append({"unit": unit, "id": identity[unit], "rule": rule, "value": value, "limit": limit})
 
     for key, name in (LEAST | MOST).items():
-        limit, rule = getattr(rules, key), former_name(ControlRules, key)  # records of the store have the former names
+        limit, rule = getattr(rules, key), former_name(ControlRules, key)  # stored records use the former names
         if limit is None:
             continue
         values = columns.get(name, np.full(len(units), np.nan))
@@ -165,7 +165,7 @@ def _apply(
 
 def _session(recording: Recording, rules: ControlRules) -> dict[str, Any]:
     domain = recording.domain
-    # A neuron or two may well rest for minutes, and sampled activity has no silence.
+    # One or two neurons may well rest for minutes, and sampled activity has no silences.
     looked = recording.spikes is not None and recording.n_units >= LEAST_UNITS
     silent = silences(recording.spikes, domain, rules.silence) if looked and recording.spikes is not None else None
     jumps = {name: clock_jumps(series, domain, rules.jump) for name, series in sorted(recording.behavior.items())}
@@ -178,11 +178,11 @@ def _session(recording: Recording, rules: ControlRules) -> dict[str, Any]:
 
 
 def _only(recording: Recording, keep: np.ndarray) -> Recording:
-    """The recording with some of its units."""
+    """Return the recording with a subset of its units."""
     units = Units(int(keep.sum()), {name: values[keep] for name, values in recording.units.items()})
     if recording.spikes is not None:
         return replace(recording, units=units, spikes=recording.spikes.where(keep))
-    assert recording.activity is not None  # a recording has spikes or samples
+    assert recording.activity is not None  # a recording has either spikes or samples
     all_TN = recording.activity.data
     kept_TM = empty((len(all_TN), int(keep.sum())), all_TN.dtype)
     for piece in pieces(all_TN):

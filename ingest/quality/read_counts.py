@@ -1,4 +1,4 @@
-"""What reading a file changed, as numbers with names."""
+"""Named counts of what reading a file changed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from foundation.common.errors import SourceError
 
-# Counters of what reading lost or had to mend; `strict` refuses a recording that has any of them.
+# Counters of losses and corrections; `strict` refuses a recording with any of them.
 LOSSES = frozenset(
     {
         "column_values_dropped",
@@ -39,7 +39,7 @@ LOSSES = frozenset(
 
 
 def refuse_losses(found: Mapping[str, float]) -> None:
-    """Raise if reading lost or mended anything.
+    """Raise if reading lost or corrected anything.
 
     Args:
         found: counter name -> number, as `Quality.found` returns it.
@@ -55,11 +55,11 @@ def refuse_losses(found: Mapping[str, float]) -> None:
     """
     lost = [f"{name} is {number:g}" for name, number in sorted(found.items()) if name in LOSSES and number]
     if lost:
-        raise SourceError(f"{', '.join(lost)}: expected 0 with strict; without strict this is mended")
+        raise SourceError(f"{', '.join(lost)}: expected 0 with strict; without strict this is corrected")
 
 
 class Quality(defaultdict[str, float]):
-    """Name -> number, 0 until something is added.
+    """Counters by name, 0 by default.
 
     Example:
         >>> quality = Quality()
@@ -73,5 +73,5 @@ class Quality(defaultdict[str, float]):
         super().__init__(float)
 
     def found(self) -> dict[str, float]:
-        """The names whose number is not 0, sorted."""
+        """Return the non-zero counters, sorted by name."""
         return {name: float(number) for name, number in sorted(self.items()) if number}

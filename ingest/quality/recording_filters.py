@@ -1,4 +1,4 @@
-"""Which recordings are kept, as settings that are quick to import."""
+"""Filters of recordings, as settings that import quickly."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from foundation.common.settings.setting_limits import Count, Limited, NonNegativ
 
 @dataclass(frozen=True)
 class KeepRules(Limited):
-    """What a recording needs to be kept. One that has less is left out, and its receipt says why.
+    """Minimum requirements of a recording. Others are left out, with the reason in the receipt.
 
     Args:
-        min_units: units that quality control left.
-        min_duration: seconds of observed time.
-        labels: what must be known of it, by the names that ``foundation catalog`` lists: ``cell_type``, ``position``,
+        min_units: minimum units after quality control.
+        min_duration: minimum seconds of observed time.
+        labels: required labels, as listed by ``foundation catalog``: ``cell_type``, ``position``,
             ``states.state``, or the name of a table such as ``trials``.
 
     Raises:
-        ConfigError: if a value is beyond its limit.
+        ConfigError: if a value is out of range.
     """
 
     section = "keep."

@@ -1,4 +1,4 @@
-"""Figures of quality of a whole recording: gaps in observation, silences of all units, clocks that jump."""
+"""Quality metrics of a recording: gaps in observation, silences of all units, clock jumps."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ LISTED = 20
 # A silence must be this many times longer than the mean time between two spikes of the population.
 UNLIKELY = 50.0
 MOST_BINS = 1_000_000
-# Nearly always no more than these trains must be looked at to see that there is no silence.
+# These trains nearly always suffice to rule out a silence.
 TRAINS = 16
-# A series is one of a clock if most of its steps are about as long as their median; a wheel's or a lick's are not.
+# A series is regular if most steps are close to their median; wheel and lick series are not.
 REGULAR, TOLERANCE, PERIODS = 0.9, 0.5, 10.0
 
 
 def spans(interval: Interval) -> dict[str, Any]:
-    """Intervals as JSON can hold them: how many, their seconds, the longest, and the longest 20 in order of time.
+    """Return intervals as JSON values: count, total seconds, the longest, and the longest 20 by time.
 
     Example:
         >>> spans(Interval([0.0, 5.0], [2.0, 6.0]))
@@ -39,7 +39,7 @@ def spans(interval: Interval) -> dict[str, Any]:
 
 
 def gaps(domain: Interval) -> Interval:
-    """The time between observed intervals, from the first to the last of them.
+    """Return the gaps between observed intervals.
 
     Example:
         >>> gaps(Interval([0.0, 10.0, 12.0], [5.0, 12.0, 20.0])).start.tolist()
@@ -50,13 +50,13 @@ def gaps(domain: Interval) -> Interval:
 
 
 def silences(spikes: Spikes, domain: Interval, least: float) -> Interval:
-    """Stretches of observed time in which no unit fires, though the population's rate makes that very unlikely.
+    """Return stretches of observed time without any spike, where the population's rate makes that very unlikely.
 
     Args:
         spikes: of all units.
         domain: the observed time.
-        least: seconds. A silence is longer than this, and than 50 mean times between two spikes of the population (for
-            Poisson spikes: a chance of e^-50).
+        least: minimum seconds of a silence, which must also exceed 50 mean times between two spikes of the population
+            (for Poisson spikes: a chance of e^-50).
 
     Example:
         >>> train = np.concatenate([np.arange(0, 10, 0.1), np.arange(40, 60, 0.1)])
@@ -87,7 +87,7 @@ def silences(spikes: Spikes, domain: Interval, least: float) -> Interval:
 
 
 def _no_bin_is_empty(spikes: Spikes, first: float, last: float, n_bins: int) -> bool:
-    """Whether every one of equal bins of ``[first, last]`` is seen to have a spike in the longest trains alone."""
+    """Return whether the longest trains have a spike in every equal bin of ``[first, last]``."""
     filled = np.zeros(n_bins, dtype=bool)
     for unit in np.argsort(-spikes.counts, kind="stable")[:TRAINS].tolist():
         train = spikes.train(unit)
@@ -101,7 +101,7 @@ def _no_bin_is_empty(spikes: Spikes, first: float, last: float, n_bins: int) -> 
 
 @compiled()
 def _extremes(times: np.ndarray, first: float, last: float, low: np.ndarray, high: np.ndarray) -> None:
-    """The first and the last spike of each of equal bins of ``[first, last]``."""
+    """Return the first and the last spike of each of equal bins of ``[first, last]``."""
     n_bins = len(low)
     for t in times:
         if first <= t <= last:
@@ -111,12 +111,12 @@ def _extremes(times: np.ndarray, first: float, last: float, low: np.ndarray, hig
 
 
 def clock_jumps(series: TimeSeries, domain: Interval, least: float) -> Interval:
-    """Pauses of a series of regular steps, inside observed time: its clock jumped, or samples are gone.
+    """Return pauses of a regular series within observed time: its clock jumped or samples are missing.
 
     Args:
         series: a behaviour. One with a rate cannot jump, and one of events (licks, rewards) has no regular steps.
         domain: the observed time.
-        least: seconds. A jump is longer than this, and than ten median steps.
+        least: minimum seconds of a jump, which must also exceed ten median steps.
 
     Example:
         >>> times = np.concatenate([np.arange(0, 5, 0.01), np.arange(25, 30, 0.01)])

@@ -1,4 +1,4 @@
-"""Figures of quality of each unit, from its spike train or its samples alone."""
+"""Quality metrics of each unit, from its spike train or samples only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from foundation.store import COUNTS, Interval, Recording, RegularTimeSeries, Spi
 from foundation.store.format.spike_ticks import first_not_before
 from foundation.store.format.spill import let_go, runs
 
-# Two times closer than this are called equal to a limit: what is left of 1.5 ms after a subtraction of floats.
+# Tolerance of comparisons with a limit: the rounding error of 1.5 ms after a float subtraction.
 ROUNDING = 1e-9
 MOST_BINS = 1 << 40
 # Nearer than this share of a bin to its end, the bin of a spike is computed; before, it is that of the spike before.
@@ -20,14 +20,14 @@ BORDER = 1e-3
 
 @dataclass(frozen=True)
 class UnitFigures:
-    """What each of N units looks like; NaN where a figure cannot be had.
+    """Quality metrics of N units; NaN if unavailable.
 
     Args:
         rate: ``(N,)`` Hz over the observed time.
         presence_ratio: ``(N,)`` share of equal bins of observed time in which the unit fired.
         isi_violations: ``(N,)`` share of inter-spike intervals below the refractory period.
         contamination: ``(N,)`` estimated share of spikes that other neurons fired.
-        duplicates: ``(N,)`` spikes at the very time of the spike before.
+        duplicates: ``(N,)`` spikes at the same time as the spike before.
     """
 
     rate: np.ndarray
@@ -38,16 +38,16 @@ class UnitFigures:
 
 
 def unit_figures(recording: Recording, presence_bin: float, refractory: float) -> UnitFigures:
-    """Figures of all units of a recording.
+    """Compute the metrics of all units of a recording.
 
     Args:
-        recording: spikes, sampled counts, or sampled values (of which nothing can be said).
-        presence_bin: seconds; observed time is cut into equal bins of about that length.
+        recording: spikes, sampled counts, or sampled values (which have no metrics).
+        presence_bin: seconds; observed time is divided into equal bins of about that length.
         refractory: seconds within which no neuron fires twice.
     """
     if recording.spikes is not None:
         return train_figures(recording.spikes, recording.domain, presence_bin, refractory, recording.resolution)
-    assert recording.activity is not None  # a recording has spikes or samples
+    assert recording.activity is not None  # a recording has either spikes or samples
     if recording.activity_kind == COUNTS:
         return _count_figures(recording.activity, recording.domain, presence_bin)
     unknown = np.full(recording.n_units, np.nan)
@@ -57,12 +57,12 @@ def unit_figures(recording: Recording, presence_bin: float, refractory: float) -
 def train_figures(
     spikes: Spikes, domain: Interval, presence_bin: float = 60.0, refractory: float = 0.0015, resolution: float = 0.0
 ) -> UnitFigures:
-    """Figures of spike trains; only spikes inside the observed time count.
+    """Compute the metrics of spike trains; only spikes inside the observed time count.
 
-    Duplicates are set aside before intervals are looked at. With N spikes left in T seconds of observed time, of which
+    Duplicates are removed before intervals are computed. With N spikes left in T seconds of observed time, of which
     v pairs lie closer than the refractory period r, ``contamination = 1 - sqrt(1 - v T / (N^2 r))`` (Llobet, Wyngaard
-    and Barbour 2022, for spikes of many other neurons at random times), and 1 where there are more such pairs than that
-    could give. Where times mean nothing below a ``resolution`` longer than r, both figures are unknown.
+    and Barbour 2022, for spikes of many other neurons at random times), and 1 if there are more such pairs than that
+    allows. If the ``resolution`` of times is coarser than r, both metrics are unknown.
 
     Example:
         >>> train = np.array([0.0, 0.001, 10.0, 50.0, 50.0, 70.0])
@@ -121,7 +121,7 @@ def _count(
             begin = first_not_before(times, begin, offsets[n + 1], start_K[k])
             end = first_not_before(times, begin, offsets[n + 1], end_K[k])
             inside += end - begin
-            border = -np.inf  # before this time a spike is in the last bin for sure
+            border = -np.inf  # before this time a spike is certainly in the last bin
             left, held = begin, 0  # `held` distinct spikes in times[left:j] are near enough to spike j
             near = -1  # the last spike that was near to the one before it
             previous = -np.inf
@@ -157,7 +157,7 @@ def _count(
 
 
 def _count_figures(series: RegularTimeSeries, domain: Interval, presence_bin: float) -> UnitFigures:
-    """Figures of sampled counts; missing samples are not observed. Reads the samples a bin at a time."""
+    """Compute the metrics of sampled counts, reading bin by bin; missing samples count as unobserved."""
     n_units = series.data.shape[1]
     observed = np.flatnonzero(domain.contains(series.timestamps + 0.5 / series.rate))
     step = max(1, round(presence_bin * series.rate))

@@ -1,1 +1,1 @@
-"""Recipes: which column, table or series of an NWB file means what."""
+"""Recipes: the meaning of the columns, tables and series of an NWB file."""

@@ -1,4 +1,4 @@
-"""Names of columns, tables and series against the expressions of a recipe."""
+"""Match names of columns, tables and series with a recipe's regular expressions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ingest.recipe.pattern_cost import LONGEST_NAME, LONGEST_TEXT
 
 
 def matches(patterns: Iterable[str], name: str) -> bool:
-    """Whether one of the expressions matches the whole name, upper and lower case alike."""
+    """Return whether an expression matches the whole name, ignoring case."""
     name = name[:LONGEST_NAME]
     return any(re.fullmatch(pattern, name, re.IGNORECASE) for pattern in patterns)
 
 
 def first_match(patterns: Iterable[str], names: Iterable[str]) -> str | None:
-    """The name that the first successful expression matches."""
+    """Return the name that the first matching expression matches."""
     names = list(names)
     for pattern in patterns:
         for name in names:
@@ -27,7 +27,7 @@ def first_match(patterns: Iterable[str], names: Iterable[str]) -> str | None:
 
 
 def standard_name(names: dict[str, list[str]], name: str) -> str:
-    """The standard name of ``name``, or ``name`` itself.
+    """Return the standard name of ``name``, or ``name`` itself.
 
     Example:
         >>> standard_name({"nrem": ["nrem", "sws"]}, "SWS"), standard_name({}, "IS")
@@ -37,7 +37,7 @@ def standard_name(names: dict[str, list[str]], name: str) -> str:
 
 
 def search_groups(patterns: Iterable[str], text: str) -> str | None:
-    """The first group of the first expression that is found in ``text``, stripped; None where none is."""
+    """Return the stripped first group of the first expression found in ``text``; None if none matches."""
     for pattern in patterns:
         found = re.search(pattern, text[:LONGEST_TEXT], re.IGNORECASE)
         if found and found.groups() and found.group(1):
@@ -46,7 +46,7 @@ def search_groups(patterns: Iterable[str], text: str) -> str | None:
 
 
 def safe_name(name: str) -> str:
-    """A name that can stand in a store: no path, nothing that a store keeps for itself.
+    """Return a valid store name: no path separators, no reserved prefix.
 
     Example:
         >>> safe_name("cell_type"), safe_name("../../etc/x"), safe_name("__hidden"), safe_name("..")
@@ -58,7 +58,7 @@ def safe_name(name: str) -> str:
 
 
 def free_name(choices: list[str], taken: Container[str]) -> str:
-    """The first choice that is not taken, or else the last with a number.
+    """Return the first free choice, or else the last one with a number.
 
     Example:
         >>> free_name(["a", "b"], {"a"}), free_name(["a"], {"a", "a_2"})

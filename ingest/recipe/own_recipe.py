@@ -1,4 +1,4 @@
-"""Recipes of a lab's own in Python, where a recipe in YAML is not enough: what has to be computed from a file."""
+"""Recipes in Python, for data that YAML rules cannot describe and that must be computed from a file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from foundation.store import Recording
 
 
 class OwnRecipe(ABC):
-    """A recipe of one's own: rules that say what columns, tables and series mean, and Python for what they cannot say.
+    """Base class of a recipe in Python: rules for columns, tables and series, and a method for everything else.
 
-    The rules read the file first; `amend` then gets the recording and the open file, and gives the recording that is
+    The rules read the file first; `amend` then gets the recording and the open file, and returns the recording that is
     stored. ``--recipe mylab.recipes:Class`` (or ``recipes.py:Class``, or an entry point of ``foundation.recipes``)
     ingests with it, in every worker. A file is read again when the Python file of the class changes.
 
@@ -38,9 +38,9 @@ class OwnRecipe(ABC):
 
     @abstractmethod
     def amend(self, recording: Recording, nwb: Any) -> Recording | None:
-        """Return the recording that is stored, or None to leave the file out.
+        """Return the recording to store, or None to leave the file out.
 
         Args:
-            recording: what the rules made of the file.
-            nwb: the open file, a `pynwb.NWBFile`; its data are read when they are asked for.
+            recording: the recording made by the rules.
+            nwb: the open file, a `pynwb.NWBFile`; its data are read on demand.
         """

@@ -1,4 +1,4 @@
-r"""Which regular expressions of a recipe could take long on a text from a file; they are refused when it is loaded.
+r"""Find regular expressions of a recipe that could be slow on some texts; loading the recipe refuses them.
 
 Python's ``re`` tries all ways to share a text among repetitions that can match the same characters: three of them, as
 in ``^\s*([^;]+?)\s*$``, take a time that grows with the third power of the text's length, and one inside the other, as
@@ -38,7 +38,7 @@ _OPPOSITES = {
 
 
 class _SlowError(Exception):
-    """The expression can take long."""
+    """The expression can be slow."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class _Loop:
 
 
 def takes_long(pattern: str, searched: bool = False) -> bool:
-    r"""Return whether there are texts on which an expression takes long.
+    r"""Return whether an expression is slow on some texts.
 
     Args:
         pattern: an expression that `re.compile` takes.
@@ -114,7 +114,7 @@ def _repeated(value: Any, live: list[_Loop], power: float, round: int, inside: b
     chars = _chars(body)
     if most <= FEW:
         through = live
-        for _ in range(min(int(most), 4)):  # as often as tells whether its rounds share a text
+        for _ in range(min(int(most), 4)):  # enough rounds to see whether they share a text
             through = _walk(body, through, power, round, inside)
         taken = max(through, live if least == 0 else through, key=_weight)
         return taken if least == most else _added(_Loop(chars, OPTION, round), taken, power)

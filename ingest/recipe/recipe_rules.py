@@ -1,4 +1,4 @@
-"""The rules of a recipe: which column, table or series means what, and which units are dropped."""
+"""The rules of a recipe: the meaning of columns, tables and series, and which units to drop."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ ShareOrNone = Annotated[float | None, between(0, 1)]
 
 
 class Rules(Limited):
-    """Base of a recipe's rules: ``section`` is where they stand in a recipe.
+    """Base of a recipe's rules; ``section`` is their key in the recipe.
 
     Raises:
-        ConfigError: if a value is beyond its limit, or a text in a list is not a regular expression.
+        ConfigError: if a value is out of range, or a text in a list is not a regular expression.
     """
 
     def __post_init__(self) -> None:
@@ -31,24 +31,24 @@ class Rules(Limited):
 
 @dataclass(frozen=True)
 class UnitRules(Rules):
-    """What the columns of the units table (or of a table of imaged cells) mean.
+    """Meaning of the columns of the units table (or a table of imaged cells).
 
     Args:
-        tables: which table is taken where several have spike times: paths (``processing/ecephys/units``) in order of
+        tables: which table to take if several have spike times: paths (``processing/ecephys/units``) in order of
             preference; empty: the file's own ``units``, else the first.
         events: names or paths of threshold crossings (SpikeEventSeries) and detected events (EventDetection) that are
             read as spikes where a file has no units table.
         cell_type: columns that hold the cell type.
-        location: columns that hold the brain region; where they are silent the electrodes' location counts.
+        location: columns that hold the brain region; if empty, the electrodes' location is used.
         quality: columns that hold the sorting quality.
-        group: columns that hold the shank or electrode group; where they are silent the electrodes' group counts.
-        probe: columns that hold the probe; where they are silent the device of the electrodes' group counts.
-        electrodes: columns that say which electrodes a unit was seen on: rows of the electrodes table, or their ids.
+        group: columns that hold the shank or electrode group; if empty, the electrodes' group is used.
+        probe: columns that hold the probe; if empty, the device of the electrodes' group is used.
+        electrodes: columns with the electrodes of each unit: rows of the electrodes table, or their ids.
         electrode_columns: columns of the electrodes table that units take over from their electrodes: the mean of
             numbers, the most frequent of texts.
-        array_size: columns with an array in each row are kept up to this many values a row.
+        array_size: maximum values per row of kept array columns.
         location_patterns: expressions searched in a location's text; the first group of the first hit is the region.
-        missing: texts that mean "not known" in cell_type, location, quality and group.
+        missing: texts that mean "unknown" in cell_type, location, quality and group.
         drop: columns that are never kept.
     """
 
@@ -70,16 +70,16 @@ class UnitRules(Rules):
 
 @dataclass(frozen=True)
 class SpikeTimeRules(Rules):
-    """How stored spike times become seconds from the session's start: ``time * scale + offset``.
+    """Conversion of stored spike times to seconds from the session's start: ``time * scale + offset``.
 
     Args:
         scale: seconds of a stored 1: 0.001 for milliseconds, 3.3333333333333335e-05 for samples at 30 kHz. Where
             ``1 / scale`` is a whole number, times are divided by it.
-        offset: seconds added after that.
-        since_1970: true for times that count from 1970; the session's start is subtracted.
-        trials: columns that hold the trial of each spike, for times that begin anew in every trial: rows of the table
+        offset: seconds added after scaling.
+        since_1970: true for times since 1970; the session's start is subtracted.
+        trials: columns that hold the trial of each spike, for times that restart in every trial: rows of the table
             of trials, their ids, or their numbers from 1.
-        check: warn of times that are unlikely to be seconds, and refuse them if strict.
+        check: warn about times that are unlikely to be seconds; with strict, refuse them.
     """
 
     section = "spike_times."
@@ -94,7 +94,7 @@ class SpikeTimeRules(Rules):
 
 @dataclass(frozen=True)
 class RegionRules(Rules):
-    """How the names of brain regions become those of an atlas.
+    """Mapping of brain region names to an atlas.
 
     Args:
         atlas: ``auto`` (the Allen CCF for mice, none for other animals), ``allen_ccf`` or ``none``.
@@ -108,16 +108,16 @@ class RegionRules(Rules):
 
 @dataclass(frozen=True)
 class ActivityRules(Rules):
-    """Which series hold sampled activity of a population, (time, unit).
+    """Series with sampled population activity, (time, unit).
 
     Args:
-        types: neurodata types that always do.
-        names: names of plain TimeSeries that do.
-        prefer: where several do: paths (``processing/ophys/DfOverF/...``) in order of preference.
-        join_planes: series that are preferred alike and have cells of their own (imaging planes) become one population
+        types: neurodata types that always hold activity.
+        names: names of plain TimeSeries that hold activity.
+        prefer: preference among several: paths (``processing/ophys/DfOverF/...``) in order of preference.
+        join_planes: equally preferred series with separate cells (imaging planes) become one population
             if they were sampled together.
-        count_units: units of measure that say that samples are counts of events.
-        count_names: names that say so.
+        count_units: units of measure of event counts.
+        count_names: names of series with event counts.
         missing: names of series -> numbers that stand for a missing sample in them, as in `BehaviorRules`.
         location_patterns: expressions searched in the series' comments; the first group is the region of all units.
     """
@@ -139,11 +139,11 @@ class ActivityRules(Rules):
 
 @dataclass(frozen=True)
 class LayoutRules(Rules):
-    """Which axis of a series is time, for files that do not say it.
+    """The time axis of series, for files that do not state it.
 
     Args:
         time_first: paths or names of series of (time, units) or (time, dimensions), as NWB has it.
-        time_last: paths or names of series that lie on their side.
+        time_last: paths or names of series that are transposed.
     """
 
     section = "layout."
@@ -153,11 +153,11 @@ class LayoutRules(Rules):
 
 @dataclass(frozen=True)
 class BehaviorRules(Rules):
-    """Which series are behaviour, and their standard names.
+    """Behaviour series and their standard names.
 
     Args:
-        names: standard name -> names of series; a series that none matches keeps its own name.
-        drop: names of series that are never kept.
+        names: standard name -> names of series; a series without a match keeps its own name.
+        drop: names of series to drop.
         missing: names of series -> numbers that stand for a missing sample in them, as the file stores it (before its
             conversion); they become NaN.
         max_rate: samples per second above which a series is a raw signal rather than behaviour.
@@ -192,12 +192,12 @@ class TrialRules(Rules):
 
 @dataclass(frozen=True)
 class StateRules(Rules):
-    """The table of the animal's states.
+    """The table of behavioural states.
 
     Args:
-        tables: names of tables that hold states, if they have one of ``columns``.
+        tables: names of state tables; they need one of ``columns``.
         columns: columns that hold the state.
-        names: standard name -> texts that mean it; a text that none matches stays as it is.
+        names: standard name -> texts that mean it; a text without a match is kept.
     """
 
     section = "states."
@@ -208,10 +208,10 @@ class StateRules(Rules):
 
 @dataclass(frozen=True)
 class ResolutionRules(Rules):
-    """Below how many seconds spike times mean nothing.
+    """Resolution of spike times in seconds.
 
     Args:
-        seconds: a fixed number for every file; None: what the file says.
+        seconds: fixed for every file; None: from the file.
         patterns: expressions searched in the session's description, with a group named ``s`` or ``ms`` for the number.
     """
 
@@ -229,10 +229,10 @@ class ResolutionRules(Rules):
 
 @dataclass(frozen=True)
 class ControlRules(Rules):
-    """Which units are dropped, and how quality is measured. By default every unit is kept.
+    """Which units to drop, and how to measure quality. Keeps every unit by default.
 
-    A unit whose figure is unknown is kept: it is counted, not dropped. A rule whose figure a file does not have at all
-    is not applied there, and the recording says so.
+    A unit with an unknown metric is kept and counted. A rule whose metric the file lacks altogether is not applied, and
+    the recording says so.
 
     Args:
         min_rate: Hz over the observed time; null for no limit, as for all limits.
@@ -246,10 +246,10 @@ class ControlRules(Rules):
         snr: columns that hold the signal-to-noise ratio.
         amplitude_cutoff: columns that hold the share of spikes missed.
         refractory: seconds within which no neuron fires twice.
-        presence_bin: seconds of a bin of the presence ratio.
-        silence: seconds without a spike of any unit that are reported, if that is unlikely at the population's rate and
-            there are five units or more.
-        jump: seconds that a regular series pauses before that is called a jump of its clock.
+        presence_bin: bin of the presence ratio in seconds.
+        silence: report silences of all units longer than this many seconds, if improbable at the population's rate and
+            with five units or more.
+        jump: report pauses of a regular series longer than this many seconds as clock jumps.
     """
 
     section = "control."
@@ -276,14 +276,14 @@ def check_missing(missing: dict[str, list[str]], key: str) -> None:
             try:
                 float(value)
             except ValueError:
-                raise ConfigError(f"{key}.{name} is {value!r}: allowed are numbers, as texts") from None
+                raise ConfigError(f"{key}.{name} is {value!r}: expected numbers as texts") from None
 
 
 def check_patterns(key: str, rules: Any) -> None:
     """Raise a `ConfigError` unless every text in the lists of some rules is a regular expression.
 
     Args:
-        key: where the rules stand in a recipe.
+        key: key of the rules in the recipe.
         rules: a dataclass with lists of texts, and mappings of names to lists.
     """
     for item in fields(rules):
@@ -297,10 +297,10 @@ def check_patterns(key: str, rules: Any) -> None:
 
 
 def compiled(pattern: str, key: str) -> re.Pattern[str]:
-    """A regular expression.
+    """Compile a regular expression.
 
     Raises:
-        ConfigError: naming the key, if it is none, or if there are texts on which it takes long.
+        ConfigError: naming the key, if it is invalid or slow on some texts.
     """
     try:
         expression = re.compile(pattern)
@@ -308,7 +308,7 @@ def compiled(pattern: str, key: str) -> re.Pattern[str]:
         raise ConfigError(f"{key}: {pattern!r} is not a regular expression ({error})") from error
     if takes_long(pattern, searched=key.endswith("patterns")):
         raise ConfigError(
-            f"{key}: {pattern!r} takes long on some texts: expected no repetitions inside each other or one after "
+            f"{key}: {pattern!r} is slow on some texts: expected no repetitions inside each other or one after "
             r"the other that match the same characters, such as \s*[^;]+\s*"
         )
     return expression

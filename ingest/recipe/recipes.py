@@ -1,8 +1,8 @@
-"""Recipes: which column, table or series of an NWB file means what.
+"""Recipes: the meaning of the columns, tables and series of an NWB file.
 
-Every list of names in a recipe holds regular expressions that must match a whole name, upper and lower case alike.
-Lists are in order of preference: the first expression that finds something wins. A recipe may say ``extends: default``
-(or another recipe's name, or a file beside it) and hold only what differs; ``...`` in a list stands for the items of
+Every list of names in a recipe holds regular expressions that must match a whole name, ignoring case.
+Lists are in order of preference: the first matching expression wins. A recipe can set ``extends: default``
+(or another recipe's name, or a file beside it) and list only the differences; ``...`` in a list stands for the items of
 the recipe that it extends.
 """
 
@@ -39,11 +39,11 @@ from ingest.recipe.recipe_rules import (
 )
 
 _PARSED: dict[str, Recipe] = {}
-# Goes into the digest: a reader that gives other recordings from the same file and recipe takes the next number.
+# Goes into the digest: increase it when the reader makes a different recording of the same file and recipe.
 READER_VERSION = 3
 # In a list of a recipe that extends another, this stands for the items of the other.
 INHERITED = "..."
-# Rules that came later: they go into the digest only where a recipe uses them, as recordings are known by it.
+# Newer rules: part of the digest only in recipes that use them, so that older recording ids stay valid.
 LATER = (
     "activity.missing",
     "layout",
@@ -51,22 +51,22 @@ LATER = (
     "units.events",
     "units.tables",
 )
-# What says nothing of how a file is read.
+# Keys that do not affect reading.
 _ABOUT = ("description", "verified", "dandisets")
-# The archive whose dandisets the shipped recipes were written for.
+# The archive of the shipped recipes' dandisets.
 DANDI = "dandi"
-# Ten times as fast where PyYAML has it.
+# Ten times faster, if PyYAML was built with it.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Which column, table or series of a file means what.
+    """The meaning of the columns, tables and series of a file.
 
     Args:
-        description: a line for people; it does not change what is read, nor do the next two.
-        verified: whether the recipe was tried on the real files of its dandisets.
-        dandisets: the dandisets of the archive ``dandi`` that it was written for.
+        description: one line of documentation; like the next two, it does not affect reading.
+        verified: whether the recipe was tested on the real files of its dandisets.
+        dandisets: the dandisets of the archive ``dandi`` it was written for.
         units, spike_times, regions, activity, layout, behavior, trials, states, resolution, control: the rules.
 
     Example:
@@ -90,7 +90,7 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """Sixteen hexadecimal digits: equal rules, equal digest, however the file is laid out."""
+        """Sixteen hexadecimal digits: equal rules give equal digests, whatever the file's layout."""
         rules = {name: rule for name, rule in former_names(Recipe, asdict(self)).items() if name not in _ABOUT}
         unused = former_names(Recipe, asdict(Recipe()))
         for place, _, name in (key.rpartition(".") for key in LATER):
@@ -100,7 +100,7 @@ class Recipe:
         return json_digest([READER_VERSION, rules])[:16]
 
     def amended(self, recording: Recording, nwb: Any) -> Recording | None:
-        """Return the recording as it is stored: as it was read. Recipes in Python change it; see `CodedRecipe`."""
+        """Return the recording unchanged. Recipes in Python change it; see `CodedRecipe`."""
         return recording
 
 
@@ -118,15 +118,15 @@ class CodedRecipe(Recipe):
 
     @property
     def digest(self) -> str:
-        """Sixteen hexadecimal digits: equal rules and equal Python, equal digest."""
+        """Sixteen hexadecimal digits: equal rules and Python code give equal digests."""
         rules = Recipe(**{f.name: getattr(self, f.name) for f in fields(Recipe)})
         return json_digest([rules.digest, self.source])[:16]
 
     def amended(self, recording: Recording, nwb: Any) -> Recording | None:
-        """Return what the class makes of a recording; None: the file is left out.
+        """Return the recording amended by the class, or None to leave the file out.
 
         Raises:
-            SourceError: if the class fails, or gives something else.
+            SourceError: if the class raises or returns another type.
         """
         try:
             with plain_failure(f"recipe {self.name} fails"):
@@ -142,7 +142,7 @@ def load_recipe(name: str | Path) -> Recipe:
     """Read a recipe.
 
     Args:
-        name: a YAML file, the name of a shipped recipe such as ``default``, or a class of one's own (`OwnRecipe`).
+        name: a YAML file, the name of a shipped recipe such as ``default``, or your own class (`OwnRecipe`).
 
     Raises:
         ConfigError: if there is no such recipe, or a key, a type or a value in it is wrong.
@@ -159,24 +159,24 @@ def load_recipe(name: str | Path) -> Recipe:
 
 
 def _coded(name: str) -> CodedRecipe:
-    """The recipe of a class of one's own.
+    """Return the recipe of a user's class.
 
     Raises:
-        ConfigError: if the class cannot be imported, or is no recipe.
+        ConfigError: if the class cannot be imported, or is not a recipe.
     """
     kind = find_class("recipe", name, "recipe")
     with plain_failure(f"recipe is {name!r}, which cannot be made"):
         rules = load_recipe(kind().extends)
     file = inspect.getsourcefile(kind)
-    assert file is not None  # a class that was imported from a file
+    assert file is not None  # the class was imported from a file
     given = {f.name: getattr(rules, f.name) for f in fields(Recipe)}
     return CodedRecipe(**given, name=name, source=hashlib.sha256(Path(file).read_bytes()).hexdigest())
 
 
 def _parsed(content: Any) -> Recipe:
-    """Return the recipe of a mapping, a copy of its own for each caller.
+    """Return the recipe of a mapping, a separate copy for each caller.
 
-    Parsing takes a tenth of a second, which each file of an ingest would pay again: recipes are kept by their content.
+    Parsing takes a tenth of a second, so parsed recipes are cached by content.
     """
     key = repr(content)
     if key not in _PARSED:
@@ -185,11 +185,11 @@ def _parsed(content: Any) -> Recipe:
 
 
 def recipe_for(dandiset: str, archive: str = DANDI) -> str:
-    """Return the name of the shipped recipe that was written for a dandiset; ``default`` where none was.
+    """Return the name of the shipped recipe for a dandiset, or ``default``.
 
     Args:
         dandiset: its six digits.
-        archive: the archive that the number belongs to; every archive counts its dandisets from 000001.
+        archive: the archive of the number; every archive numbers its dandisets from 000001.
 
     Example:
         >>> recipe_for("000688"), recipe_for("999999"), recipe_for("000688", "lab")
@@ -203,7 +203,7 @@ def recipe_for(dandiset: str, archive: str = DANDI) -> str:
 
 
 def _content(path: Path, above: tuple[Path, ...] = ()) -> Any:
-    """What a recipe's file says, on top of what the one says that it extends."""
+    """Return the content of a recipe's file merged into the recipe that it extends."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _LOADER)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -215,7 +215,7 @@ def _content(path: Path, above: tuple[Path, ...] = ()) -> Any:
     if isinstance(content, dict) and "extends" in content:
         name = content.pop("extends")
         if not isinstance(name, str):
-            raise ConfigError(f"extends is {name!r}: allowed is the name of a recipe or a file")
+            raise ConfigError(f"extends is {name!r}: expected the name of a recipe or a file")
         found = find_config(path.parent / name if (path.parent / name).is_file() else name, "recipes").resolve()
         if found in above or found == path.resolve():
             raise ConfigError(f"extends is {name!r}, which extends this recipe in turn")
@@ -226,7 +226,7 @@ def _content(path: Path, above: tuple[Path, ...] = ()) -> Any:
 
 
 def _merged(base: Any, content: Any) -> Any:
-    """``content`` on top of ``base``: mappings are merged, anything else takes the place of what was there."""
+    """``content`` on top of ``base``: mappings are merged, other values replaced."""
     if isinstance(content, dict):
         known = base if isinstance(base, dict) else {}
         return known | {name: _merged(known.get(name), item) for name, item in content.items()}
@@ -237,9 +237,9 @@ def _merged(base: Any, content: Any) -> Any:
 
 
 def _check_keys(kind: Any, value: Any, key: str = "") -> None:
-    """Raise unless a mapping holds keys of a rules dataclass alone, at every depth."""
+    """Raise unless a mapping holds only keys of a rules dataclass, at every depth."""
     if not isinstance(value, dict):
-        raise ConfigError(f"{key or 'the recipe'} is {value!r}: allowed is a mapping of keys to values")
+        raise ConfigError(f"{key or 'the recipe'} is {value!r}: expected a mapping of keys to values")
     hints = typing.get_type_hints(kind)
     for name, item in value.items():
         place = f"{key}.{name}".lstrip(".")
@@ -250,4 +250,4 @@ def _check_keys(kind: Any, value: Any, key: str = "") -> None:
         elif typing.get_origin(hints[name]) is dict and isinstance(item, dict):
             for key_of_texts, texts in item.items():
                 if not isinstance(texts, list):
-                    raise ConfigError(f"{place}.{key_of_texts} is {texts!r}: allowed is a list of texts")
+                    raise ConfigError(f"{place}.{key_of_texts} is {texts!r}: expected a list of texts")

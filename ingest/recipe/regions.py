@@ -1,4 +1,4 @@
-"""Names of brain regions, as laboratories write them, in the words of an atlas."""
+"""Map laboratories' names of brain regions to an atlas."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIDE = re.compile(
     r"^(left|right|bilateral|lh|rh|l|r)[ _.-]+|[ _.-]+\(?(left|right|bilateral|lh|rh|l|r)\)?$", re.IGNORECASE
 )
 _LAYER = re.compile(r"[ _-]*(layer|lamina|l)?[ _-]*(1|2|2/3|3|4|5|5[ab]|5/6|6|6[ab])$", re.IGNORECASE)
-# Usual words for which the atlas has its own.
+# Common aliases of atlas structures.
 _ALIASES = {
     "VISp": ["v1", "primary visual cortex"],
     "VISl": ["vislm"],
@@ -96,10 +96,10 @@ class Atlas:
         return len(self._by_id)
 
     def find(self, text: str, names: dict[str, list[str]] | None = None) -> Structure | None:
-        """The structure that a text means, without its layer; None if the text is not understood.
+        """Return the structure that a text names, without its layer; None if unknown.
 
         Args:
-            text: an acronym, a name, a usual alias; a side (``left``, ``_R``) and a layer are taken off.
+            text: an acronym, a name, a usual alias; sides (``left``, ``_R``) and layers are removed.
             names: acronym -> expressions for texts that mean it; they come first.
         """
         text = " ".join(text.split())
@@ -116,7 +116,7 @@ class Atlas:
         return found if found is not None and found.id in self._layered else None
 
     def parents(self, structure: Structure) -> list[Structure]:
-        """What a structure is part of, the nearest first, up to the root."""
+        """Return the ancestors of a structure, nearest first."""
         found: list[Structure] = []
         while structure.parent_id is not None:
             structure = self._by_id[structure.parent_id]
@@ -137,7 +137,7 @@ class Atlas:
         return self._by_folded.get(text.lower())
 
     def _whole(self, structure: Structure) -> Structure:
-        """What a layer is a layer of; anything else is itself."""
+        """Return the parent of a layer, or the structure itself."""
         while self._is_layer(structure) and structure.parent_id is not None:
             structure = self._by_id[structure.parent_id]
         return structure
@@ -165,7 +165,7 @@ def allen_ccf() -> Atlas:
 
 
 def atlas_for(rules: RegionRules, species: str) -> Atlas | None:
-    """The atlas that a recipe asks for; by itself, that of the mouse for mice and none for other animals."""
+    """Return the recipe's atlas; ``auto`` gives the mouse atlas for mice and None for other animals."""
     if rules.atlas == "none" or (rules.atlas == "auto" and not _MOUSE.fullmatch(species.strip())):
         return None
     return allen_ccf()

@@ -1,4 +1,4 @@
-"""What a recipe takes from a file, and what it leaves and why."""
+"""Explain what a recipe takes from a file, what it leaves and why."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ingest.sources import AccessSettings, Archive, Asset, find_assets, open_ass
 
 @dataclass(frozen=True)
 class Explanation:
-    """What would come of a file.
+    """What an ingest would make of a file.
 
     Args:
         path: the file.
-        result: a line on the recording, or why there is none.
-        taken: what objects of the file became.
-        left: what was left, and why.
-        quality: what reading changed or left out, as numbers.
-        refused: whether there is no recording because the file cannot be read.
+        result: a one-line summary of the recording, or why the file gives none.
+        taken: objects that are read, and what they become.
+        left: objects that are left, and why.
+        quality: counts of what reading changed or left out.
+        refused: whether the file cannot be read.
     """
 
     path: str
@@ -39,7 +39,7 @@ class Explanation:
 
     @property
     def ok(self) -> bool:
-        """Whether an ingest would not fail; the command ends with status 1 if it would."""
+        """Whether an ingest would succeed; the command exits with status 1 if not."""
         return not self.refused
 
     def __str__(self) -> str:
@@ -62,22 +62,22 @@ def explain(
     archives: Sequence[Archive] = (),
     access: AccessSettings | None = None,
 ) -> Explanation:
-    """Read a file as an ingest would, and say what became of each object in it. Nothing is written.
+    """Read a file as an ingest would and report what becomes of each object in it. Writes nothing.
 
     Args:
         path: a file, an fsspec URL, or an asset of an archive (``dandi://<archive>/<dandiset>[@version]/<path>``).
-        recipe: what columns, tables and series mean; if none is given, the shipped one that was written for the asset's
-            dandiset, or else ``default``.
-        content: what is at that path, if it is open already.
-        strict: as the ingest would be.
-        archives: archives besides the built-in ones.
-        access: how an asset on another machine is read.
+        recipe: what columns, tables and series mean; by default the shipped recipe for the asset's dandiset, or else
+            ``default``.
+        content: the file's content, if already open.
+        strict: apply the ingest's ``strict``.
+        archives: archives in addition to the built-in ones.
+        access: how to read a remote asset.
 
     Returns:
-        What is taken and left. A file that an ingest would refuse gives the reason as its result.
+        What is taken and left; for a file that an ingest would refuse, the reason.
 
     Raises:
-        SourceError: if there is nothing at the path, or more than one asset.
+        SourceError: if the path holds no asset or more than one.
     """
     if content is not None:
         return _explain(Asset(path, path, 0, Source(path, "")), path, recipe, content, strict)
@@ -85,7 +85,7 @@ def explain(
     if len(assets) != 1:
         raise SourceError(f"{path} holds {len(assets)} assets: name one of them, such as {_address(assets[0])}")
     access = access or AccessSettings()
-    if access.mode == "auto" and assets[0].size > access.small:  # little of it is read, and no digest is computed
+    if access.mode == "auto" and assets[0].size > access.small:  # only a small part is read, and no digest is computed
         access = replace(access, mode="stream")
     try:
         with open_asset(assets[0], access) as opened:
@@ -115,7 +115,7 @@ def _refused(error: SourceError, path: str) -> str:
 
 
 def _address(asset: Asset) -> str:
-    """What names one asset of a folder, a dandiset or a glob."""
+    """Return the address of one asset of a folder, a dandiset or a glob."""
     source = asset.source
     if asset.archive is None:
         return asset.url

@@ -1,4 +1,4 @@
-"""What a person sees of a running ingest."""
+"""Progress display of a running ingest."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ingest.run.task_schedule import Running
 from ingest.sources import Asset
 
 SLOW = 20.0
-# Of an asset's bytes, those that come before its receipt: when all are here, there is work to do yet.
+# Share of an asset's bytes counted before its receipt: after reading, work remains.
 MOST_READ = 0.9
 
 
 class Watch:
-    """Assets, units, spikes, bytes a second, time left and failures so far, also while every worker is silent.
+    """Show assets, units, spikes, bytes per second, time left and failures, also between receipts.
 
-    The bytes of an asset count as they come, up to nine tenths of it; the last tenth counts with its receipt.
+    Bytes of an asset count as they arrive, up to nine tenths; the last tenth counts with its receipt.
 
     Args:
-        assets: what will be ingested.
+        assets: the assets to ingest.
 
     Example:
         >>> from foundation.store import Source
@@ -51,19 +51,19 @@ class Watch:
         return ", ".join([*parts, self.slowest] if self.slowest else parts)
 
     def done(self, receipt: Receipt) -> None:
-        """Count an asset that is done."""
+        """Count a finished asset."""
         self.receipts += 1
         self.units += receipt.n_units
         self.spikes += receipt.n_spikes
         self.failed += receipt.status == FAILED
         rest = max(0, receipt.size - self.reading.pop(receipt.path, 0))
-        if receipt.status == SKIPPED:  # took no time, and says nothing about the pace of the rest
+        if receipt.status == SKIPPED:  # takes no time, so it is left out of the pace
             self.progress.skip(rest)
         self.progress.step(0 if receipt.status == SKIPPED else rest, self.note)
 
     def waiting(self, running: list[Running]) -> None:
-        """Show that the work goes on, and what has been running for long."""
-        # Time in Ray's queue, or behind another run on the cluster, is not time that an asset takes.
+        """Refresh the display and name the longest running asset."""
+        # Time in Ray's queue, or behind another run, is not working time of an asset.
         at_work = [(task.since, task.asset.path) for task in running if task.since is not None]
         since, path = min(at_work, default=(time.monotonic(), ""))
         seconds = time.monotonic() - since
@@ -73,7 +73,7 @@ class Watch:
         self.progress.step(sum(self._more(task) for task in running), self.note)
 
     def _more(self, task: Running) -> int:
-        """Bytes of an asset that came since the last time; those that a dead worker read are not counted twice."""
+        """Return the new bytes of an asset; bytes read by a dead worker are not counted twice."""
         path, known = task.asset.path, self.reading.get(task.asset.path, 0)
         self.reading[path] = max(known, min(task.bytes, int(MOST_READ * task.asset.size)))
         return self.reading[path] - known

@@ -1,4 +1,4 @@
-"""What an ingest did: a receipt per asset, and the table that a person reads."""
+"""Report of an ingest: a receipt per asset, and the table."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from foundation.common.output.printable import printable
 
 INGESTED, SKIPPED, LEFT_OUT, NEEDS_SORTING, FAILED = "ingested", "skipped", "left out", "needs sorting", "failed"
 STATUSES = (INGESTED, SKIPPED, LEFT_OUT, NEEDS_SORTING, FAILED)
-# Above this many assets the text names only those with which something is not as hoped for.
+# Above this many assets the text lists only those not ingested or with a note.
 FEW = 60
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of one asset.
+    """The outcome of one asset.
 
     Args:
-        path: the asset, relative to what was asked for.
-        status: ``ingested``, ``skipped`` (it was there), ``left out`` (by the rules of what is kept), ``needs sorting``
-            (voltage alone) or ``failed``.
-        id: the recording's id, ``''`` if there is none.
-        n_units, n_spikes: what was found.
-        size: bytes of the asset, 0 if not known.
-        seconds: time that it took.
-        note: why it failed or was left out, what was mended, or what the voltage is.
+        path: the asset, relative to the input.
+        status: ``ingested``, ``skipped`` (already in the store), ``left out`` (by the ``keep`` rules), ``needs
+            sorting`` (voltage alone) or ``failed``.
+        id: the recording's id, ``''`` if the asset gave none.
+        n_units, n_spikes: numbers of units and spikes.
+        size: bytes of the asset, 0 if unknown.
+        seconds: duration.
+        note: why it failed or was left out, what was corrected, or a summary of the voltage.
     """
 
     path: str
@@ -42,16 +42,17 @@ class Receipt:
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What an ingest did.
+    """Report of an ingest.
 
     Args:
-        input: what was asked for.
-        store: where it went.
+        input: the input.
+        store: the store.
         recipe: digest of the recipe.
         receipts: a receipt per asset, sorted by path.
-        files: how many assets there were; more than receipts if the ingest was stopped.
-        seconds: time in all.
-        outdated: paths of recordings of earlier ingests whose assets the version holds no longer. They still count.
+        files: number of assets; more than receipts if the ingest was stopped.
+        seconds: duration.
+        outdated: paths of recordings of earlier ingests whose assets are no longer in the version; they are still in
+            the catalog
     """
 
     input: str
@@ -63,7 +64,7 @@ class IngestReport:
     outdated: list[str] = field(default_factory=list)
 
     def having(self, status: str) -> list[Receipt]:
-        """The receipts with a status."""
+        """Return the receipts with a status."""
         return [receipt for receipt in self.receipts if receipt.status == status]
 
     @property
@@ -88,11 +89,11 @@ class IngestReport:
 
     @property
     def ok(self) -> bool:
-        """Whether no file failed; the command ends with status 1 if one did."""
+        """Whether all files succeeded; the command exits with status 1 if one failed."""
         return not self.failed
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON can hold it, without secrets in URLs."""
+        """Return the report as JSON values, without secrets in URLs."""
         counts = {status: len(self.having(status)) for status in STATUSES}
         return {**public(asdict(self)), "counts": counts}
 
@@ -100,7 +101,7 @@ class IngestReport:
         return self.text()
 
     def text(self) -> str:
-        """A table with a line per asset (of many: only of those that failed or were not taken), and the counts."""
+        """Return a table with a line per asset (of many: only failed and skipped ones), and the counts."""
         shown = self.receipts
         if len(shown) > FEW:
             shown = [receipt for receipt in shown if receipt.status not in (INGESTED, SKIPPED)]

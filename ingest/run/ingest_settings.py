@@ -1,4 +1,4 @@
-"""Settings of an ingest, and the options that its command adds to them."""
+"""Settings of an ingest, and the options that its command adds."""
 
 from __future__ import annotations
 
@@ -18,30 +18,31 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class IngestSettings(Limited):
-    """What to ingest and where to.
+    """Input and output of an ingest.
 
     Args:
-        input: a file, a folder, a glob, an fsspec URL of NWB files, or ``dandi://<archive>/<dandiset>[@version][/path]``.
-        store: the store's folder or fsspec URL; made if it is not there.
-        recipe: which column, table or series means what: a shipped recipe's name, a YAML file, or a class of one's own
-            (``mylab.recipes:Class``, ``recipes.py:Class``, or an entry point). ``auto`` takes the shipped recipe that
-            was written for the dandiset, or else ``default``.
-        strict: refuse recordings with spike times that would otherwise be mended (sorted, or dropped).
-        filters: which assets are taken, decided before their bytes are read.
-        keep: which recordings are kept, decided when they have been read.
-        access: how bytes that are not on this machine are read.
-        archives: archives of one's own, besides those that the dandi client knows.
-        workers: files that are read at the same time; by default one per CPU of the machine or cluster. With 0 they are
-            read one after another in this process, without Ray, as a single file is.
-        report: a local file for the report; it is also written into the store as ``ingest-report.json``.
-        timeout: seconds that a worker may take over a file, and one more for each megabyte; then it is given up.
+        input: a file, a folder, a glob, an fsspec URL of NWB files, or
+            ``dandi://<archive>/<dandiset>[@version][/path]``.
+        store: the store's folder or fsspec URL; created if missing.
+        recipe: what columns, tables and series mean: a shipped recipe's name, a YAML file, or your own class
+            (``mylab.recipes:Class``, ``recipes.py:Class``, or an entry point). ``auto`` takes the shipped recipe for
+            the dandiset, or else ``default``.
+        strict: refuse recordings whose spike times would otherwise be corrected (sorted or dropped).
+        filters: which assets to take, decided before their bytes are read.
+        keep: which recordings to keep, decided after reading.
+        access: how to read remote files.
+        archives: your own archives, in addition to those of the dandi client.
+        workers: files read in parallel; by default one per CPU of the machine or cluster. With 0, files are read one
+            after another in this process, without Ray, as a single file always is.
+        report: a local file for the report, which is also written into the store as ``ingest-report.json``.
+        timeout: seconds of a worker per file, plus one per megabyte; then the file fails.
         sort: sort the voltage of files that hold no units, instead of listing them as needing sorting.
-        sorting: how, as in `foundation sort`.
+        sorting: its settings, as in `foundation sort`.
         address: the Ray cluster: its address, ``auto`` (the one on this machine) or ``local`` (a new one). By default
-            the one that this machine is part of, or else a new one.
+            the cluster of this machine, or else a new one.
 
     Raises:
-        ConfigError: if a value is beyond its limit, or the input or the store is not given.
+        ConfigError: if a value is out of range, or the input or the store is missing.
     """
 
     input: str = ""
@@ -64,7 +65,7 @@ class IngestSettings(Limited):
         check_local(report=self.report)
         for key in self._needed():
             if not getattr(self, key).strip():
-                raise ConfigError(f"{key} is {getattr(self, key)!r}: allowed is a path or a URL")
+                raise ConfigError(f"{key} is {getattr(self, key)!r}: expected a path or a URL")
 
     def _needed(self) -> list[str]:
         return ["input", "store"]
@@ -72,13 +73,13 @@ class IngestSettings(Limited):
 
 @dataclass(frozen=True)
 class IngestCommand(IngestSettings):
-    """What to ingest and where to; or what to show of it without writing anything, or where to run it.
+    """What to ingest, or a preview of it, and where to run it.
 
     Args:
-        dry_run: print what would be taken, with sizes, and read nothing.
-        explain: a file: print what the recipe takes from it and what it leaves, and write nothing.
-        cluster: a Ray cluster's YAML file, such as infra/ingest.yaml: the job is sent there and run there, with the
-            settings and the recipe of this call.
+        dry_run: list the assets with sizes and read nothing.
+        explain: a file: print what the recipe takes from it and leaves, and write nothing.
+        cluster: a Ray cluster's YAML file, such as infra/ingest.yaml: submit the job there, with the
+            settings and recipe of this call.
     """
 
     dry_run: bool = False

@@ -1,6 +1,6 @@
-"""Comparing what was ingested with what its version of a dandiset still holds.
+"""Compare ingested assets with the current list of their dandiset's version.
 
-An archive goes on serving an asset under its old id after it was replaced or removed: only the version's list tells.
+Archives keep serving a replaced or removed asset under its old id; only the version's list shows the change.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ log = logging.getLogger(__name__)
 def list_again(
     source: str, assets: Sequence[Asset], archives: Sequence[Archive], access: AccessSettings
 ) -> VersionAssets | None:
-    """List the version that assets were found in once more.
+    """List a version of a dandiset again.
 
     Args:
-        source: the address that was asked for.
-        assets: what was found there.
-        archives: archives besides the built-in ones.
-        access: how often and how long the archive is asked.
+        source: the requested address.
+        assets: the assets found there.
+        archives: archives in addition to the built-in ones.
+        access: retries and timeouts of requests.
 
     Returns:
-        The version's assets below the same folder; None outside an archive, for an asset that was named without its
-        dandiset, and where the archive does not answer (the log says so).
+        The version's assets below the same folder; None outside an archive, for an asset named without its dandiset, or
+        if the archive does not answer (then a warning is logged).
     """
     address = parse_address(source, known_archives(archives))
     if address is None or not address.dandiset:
@@ -45,17 +45,17 @@ def list_again(
     try:
         return list_version(replace(address, version=assets[0].source.version, within=within, asset=""), access)
     except SourceError as error:
-        log.warning("whether %s still holds what was ingested is not known: %s", source, error)
+        log.warning("cannot check whether %s still holds the ingested assets: %s", source, error)
         return None
 
 
 def hold_to(listed: VersionAssets, store: Store, assets: Sequence[Asset], receipts: Sequence[Receipt]) -> list[Receipt]:
-    """Turn the receipts of assets that their version holds no longer into failures, and retire their recordings.
+    """Turn receipts of assets that left their version into failures, and retire their recordings.
 
     Args:
-        listed: what the version holds now; it is written into the store.
+        listed: the version's current assets; written into the store.
         store: the store.
-        assets: what was ingested.
+        assets: the ingested assets.
         receipts: a receipt per asset, by path.
 
     Raises:
@@ -78,7 +78,7 @@ def hold_to(listed: VersionAssets, store: Store, assets: Sequence[Asset], receip
 
 
 def outdated(listed: VersionAssets, catalog: Catalog) -> list[str]:
-    """Return the paths of recordings that were read from a version which holds their assets no longer."""
+    """Return the paths of recordings whose version no longer holds their assets."""
     return [r.path for r in catalog.records if r.source.version == listed.version and listed.lacks(r.source)]
 
 
@@ -88,12 +88,12 @@ def _within(path: str, folder: str) -> bool:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What `prune` did.
+    """The result of `prune`.
 
     Args:
         version: the version, for example ``dandi/000003@draft``.
-        paths: of the recordings that were retired.
-        kept: how many recordings of the dandiset count.
+        paths: of the retired recordings.
+        kept: number of the dandiset's recordings that stay in the catalog.
     """
 
     version: str
@@ -107,20 +107,20 @@ class Pruned:
 
 
 def prune(store: Store, source: str, archives: Sequence[Archive] = (), access: AccessSettings | None = None) -> Pruned:
-    """Retire the recordings of a dandiset that a version of it does not hold. Nothing is deleted.
+    """Retire a dandiset's recordings that a version does not hold. Deletes nothing.
 
-    A retired recording is not in the catalog. It stays in the store for whoever named it by id, and counts again when
+    A retired recording is not in the catalog. It stays in the store, readable by id, and returns to the catalog when
     its asset is ingested from a version that holds it.
 
     Args:
         store: the store.
         source: the address of a version (``dandi://<archive>/<dandiset>@<version>``), or of a folder in it.
-        archives: archives besides the built-in ones.
-        access: how often and how long the archive is asked.
+        archives: archives in addition to the built-in ones.
+        access: retries and timeouts of requests.
 
     Raises:
-        ConfigError: if the source is no address of a dandiset.
-        SourceError: if the version cannot be listed; nothing has been retired then.
+        ConfigError: if the source is not the address of a dandiset.
+        SourceError: if the version cannot be listed; then nothing is retired.
         StoreError: if the store cannot be written.
     """
     address = parse_address(source, known_archives(archives))

@@ -1,4 +1,4 @@
-"""The job sent to a Ray cluster that a YAML file describes, with the settings and the recipe of this machine."""
+"""Submit a job to the Ray cluster of a YAML file, with this machine's settings and recipe."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Shipped:
-    """How a job on a cluster ended.
+    """The exit of a job on a cluster.
 
     Args:
         status: its exit status.
@@ -55,7 +55,7 @@ def run_on_cluster(settings: IngestSettings, cluster: str) -> Shipped:
         ConfigError: if there is no such file, or the ``ray`` command is missing or cannot reach the cluster.
     """
     if not Path(cluster).is_file():
-        raise ConfigError(f"cluster is {cluster!r}: allowed is a Ray cluster's YAML file, such as infra/ingest.yaml")
+        raise ConfigError(f"cluster is {cluster!r}: expected a Ray cluster's YAML file, such as infra/ingest.yaml")
     ray = _ray_command()
     with tempfile.TemporaryDirectory() as folder:
         files = _write(settings, Path(folder))
@@ -68,9 +68,9 @@ def run_on_cluster(settings: IngestSettings, cluster: str) -> Shipped:
 
 
 def _write(settings: IngestSettings, folder: Path) -> list[Path]:
-    """The settings as YAML, and the recipe if it is a file of one's own, under names of their content."""
+    """Return the settings as YAML and the user's recipe file, named by their content."""
     files: list[Path] = []
-    if is_class_name("recipe", settings.recipe):  # of a package that the cluster has too
+    if is_class_name("recipe", settings.recipe):  # of a package that is also installed on the cluster
         if ".py:" in settings.recipe:
             raise ConfigError(
                 f"recipe is {settings.recipe!r} and cluster is given: expected a class of a package that is "

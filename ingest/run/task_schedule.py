@@ -1,4 +1,4 @@
-"""Which tasks run when: a bounded number in flight, each with the memory it needs, and again with more if it dies."""
+"""Schedule tasks: bounded in flight, with memory by size, and retried with more after a worker's death."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ingest.sources import Asset
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
-# What a worker takes before it has read anything, and what a file of some size takes while it is read: measured on
+# Memory of an idle worker, and memory per byte of a file while reading it: measured on
 # page docs/benchmarks/ingest.md. Spikes and samples take `scratch.MEMORY` at most; tables of units and trials are held
 # whole.
 BASE_BYTES = 700_000_000
@@ -36,11 +36,11 @@ class Running:
     """A task in flight.
 
     Args:
-        asset: what it works on.
-        attempt: how often it was begun.
-        memory: bytes that it may take.
-        since: when a worker took it up (`time.monotonic`); None while it waits for one.
-        bytes: how many of the asset's bytes have come so far.
+        asset: the asset.
+        attempt: number of starts.
+        memory: reserved bytes.
+        since: start on a worker (`time.monotonic`); None while queued.
+        bytes: bytes of the asset read so far.
     """
 
     asset: Asset
@@ -51,7 +51,7 @@ class Running:
 
 
 def memory_for(size: int) -> int:
-    """Bytes of memory that a worker is given for an asset of ``size`` bytes at first.
+    """Return the memory in bytes of a worker's first attempt at an asset of ``size`` bytes.
 
     Example:
         >>> memory_for(0), memory_for(100_000_000), memory_for(10**12)
@@ -68,24 +68,24 @@ def run_tasks(
     limit: int | None = None,
     waiting: Callable[[list[Running]], None] = lambda running: None,
 ) -> Generator[Receipt, None, None]:
-    """Have Ray's workers do the work on every asset; receipts come as they are done.
+    """Run the work on every asset on Ray's workers; yield receipts as they finish.
 
-    A worker that dies, or runs out of memory, is given its asset again with twice the memory (as much as the largest
-    machine has); after three deaths the asset is reported as failed. Nothing but receipts passes Ray's object store.
-    Tasks that are in flight when the iteration is given up are cancelled.
+    A worker that dies or runs out of memory gets its asset again with twice the memory (at most that of the largest
+    machine); after three deaths the asset fails. Only receipts pass through Ray's object store. Closing the iteration
+    cancels the tasks in flight.
 
     Args:
         ray: the connected module.
-        assets: what to work on; the largest are begun first, so that none is left to a single worker at the end.
-        work: called on a worker with an asset.
-        limit: tasks in flight at most; never more than this run's share of the cluster (`ClusterShare`).
-        waiting: called at least once a second with what is in flight.
+        assets: the assets; the largest start first, so that no single worker runs long at the end.
+        work: called with an asset on a worker.
+        limit: maximum tasks in flight; also bounded by this run's share of the cluster (`ClusterShare`).
+        waiting: called at least once a second with the tasks in flight.
     """
     largest = _largest_machine(ray)
 
     @ray.remote(num_cpus=1, max_retries=0, num_returns="streaming")
     def ingest_asset(asset: Asset) -> Iterator[Receipt | int]:
-        yield 0  # says that a worker has taken it up
+        yield 0  # signals that a worker has started
         yield from _with_bytes(work, asset)
 
     left = deque(sorted(assets, key=lambda asset: (-asset.size, asset.path)))
@@ -119,7 +119,7 @@ def run_tasks(
                             log.info("%s: worker died (%s), %s", was.asset.path, cause, tries)
                             start(was.asset, was.attempt + 1, 2 * was.memory)
                             continue
-                        # Without a cause the work itself failed, and would fail again.
+                        # Without a cause the work itself raised, and would raise again.
                         note = _gave_up(cause, was.memory) if cause else " ".join(str(error).split())[-500:]
                         yield Receipt(was.asset.path, FAILED, size=was.asset.size, note=note)
                         continue
@@ -140,14 +140,14 @@ def run_here(
     work: Callable[[Asset], Receipt],
     waiting: Callable[[list[Running]], None] = lambda running: None,
 ) -> Generator[Receipt, None, None]:
-    """Do the work on one asset after another in this process, without Ray.
+    """Run the work on one asset after another in this process, without Ray.
 
-    Nothing is tried again with more memory, and a file that crashes its reader ends the process.
+    There are no retries with more memory, and a file that crashes its reader ends the process.
 
     Args:
-        assets: what to work on.
+        assets: the assets.
         work: called with an asset.
-        waiting: called about once a second with what is worked on.
+        waiting: called about once a second with the current task.
     """
     for asset in sorted(assets, key=lambda asset: (-asset.size, asset.path)):
         METER.reset()
@@ -166,21 +166,21 @@ def run_here(
 
 
 def _with_bytes(work: Callable[[Asset], Receipt], asset: Asset) -> Iterator[Receipt | int]:
-    """Do the work in a thread; yield the bytes that have come whenever there are more of them, then the receipt."""
+    """Run the work in a thread; yield the number of bytes read when it grows, then the receipt."""
     METER.reset()
-    said = 0
+    reported = 0
     with ThreadPoolExecutor(1) as pool:
         receipt = pool.submit(work, asset)
         while not wait([receipt], timeout=HEARTBEAT).done:
-            if METER.bytes != said:
-                said = METER.bytes
-                yield said
+            if METER.bytes != reported:
+                reported = METER.bytes
+                yield reported
     yield receipt.result()
 
 
 @contextmanager
 def _beating(call: Callable[[], None]) -> Iterator[None]:
-    """Call a function every heartbeat in a thread of its own."""
+    """Call a function every heartbeat in its own thread."""
     over = threading.Event()
 
     def beat() -> None:
@@ -197,12 +197,12 @@ def _beating(call: Callable[[], None]) -> Iterator[None]:
 
 
 def _largest_machine(ray: Any) -> int:
-    """Bytes of memory that Ray may give out on the largest machine; a task that asks for more would wait for ever."""
+    """Return the memory of Ray's largest machine; a task that requests more would wait for ever."""
     return int(max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0))
 
 
 def _cause(error: Exception) -> str:
-    """What a worker died of; ``''`` if it lives, and its work raised an error."""
+    """Return a worker's cause of death; ``''`` if it is alive and its work raised an error."""
     inner = getattr(error, "cause", None)
     if inner is None:
         return type(error).__name__
@@ -210,7 +210,7 @@ def _cause(error: Exception) -> str:
 
 
 def _gave_up(cause: str, memory: int) -> str:
-    reason = "memory ran out" if "Memory" in cause else "the file crashes its reader or takes it too long"
+    reason = "memory ran out" if "Memory" in cause else "the file crashes its reader or exceeds the timeout"
     return f"its worker died {ATTEMPTS} times ({cause}), at last with {memory / 1e9:.1f} GB: {reason}"
 
 
@@ -219,12 +219,12 @@ PREFIX = b"foundation-run:"
 
 
 def fair_share(processors: int, wanted: int, others: Sequence[int] = ()) -> int:
-    """Return how many processors a run gets beside others: equal parts, and what some do not want goes to the rest.
+    """Return a run's share of the processors: equal shares, and unused ones go to the other runs.
 
     Args:
-        processors: of the cluster.
-        wanted: tasks that this run has left.
-        others: those that the others have left.
+        processors: in the cluster.
+        wanted: remaining tasks of this run.
+        others: remaining tasks of the other runs.
 
     Example:
         >>> fair_share(16, 500), fair_share(16, 500, [500]), fair_share(16, 500, [1]), fair_share(2, 9, [9, 9])
@@ -239,7 +239,7 @@ def fair_share(processors: int, wanted: int, others: Sequence[int] = ()) -> int:
 
 
 class ClusterShare:
-    """A run's entry in the list that all runs on a cluster see, for as long as it is entered.
+    """A run's entry in the list shared by all runs on a cluster, while the context is open.
 
     Args:
         ray: the connected module.
@@ -252,21 +252,21 @@ class ClusterShare:
         self._job = ray.get_runtime_context().get_job_id()
 
     def processors(self) -> int:
-        """All processors that the cluster has now."""
+        """Current number of processors of the cluster."""
         return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
     def tasks(self, wanted: int) -> int:
-        """Return how many tasks may be in flight now, where this run has ``wanted`` left.
+        """Return how many tasks may be in flight now, with ``wanted`` tasks remaining.
 
-        A run that is alone puts a quarter more into the queue than there are processors, so that a free worker finds
-        its next task and a cluster that grows by demand sees that there is some.
+        A run that is alone queues a quarter more tasks than processors, so that free workers find their next task and
+        an autoscaling cluster sees demand.
         """
         processors = self.processors()
         others = self._others(wanted)
         return fair_share(processors, wanted, others) if others else processors + max(1, processors // 4)
 
     def _others(self, wanted: int) -> list[int]:
-        """What the other runs that live have left."""
+        """Return the remaining tasks of the other live runs."""
         from ray._private import state
 
         try:
@@ -274,8 +274,8 @@ class ClusterShare:
             living = {job["JobID"] for job in state.jobs() if not job["IsDead"]} - {self._job}
             keys = [key for key in self._table._internal_kv_list(PREFIX) if key[len(PREFIX) :].decode() in living]
             return [int(value) for key in keys if (value := self._table._internal_kv_get(key))]
-        except Exception:  # neither the table nor the list of jobs is a promise of Ray's
-            log.debug("the other runs on the cluster are not known", exc_info=True)
+        except Exception:  # neither the table nor the job list is a stable API of Ray
+            log.debug("cannot list the other runs on the cluster", exc_info=True)
             return []
 
     def __enter__(self) -> ClusterShare:
@@ -286,5 +286,5 @@ class ClusterShare:
     ) -> None:
         try:
             self._table._internal_kv_del(PREFIX + self._job.encode())
-        except Exception:  # as above; the entry of a job that has ended counts for nothing
+        except Exception:  # as above; entries of ended jobs are ignored
             log.debug("the entry of this run was not removed", exc_info=True)

@@ -1,4 +1,4 @@
-"""What a worker does with one asset: read it, write the recording into the store, and return a receipt."""
+"""A worker reads one asset, writes the recording into the store, and returns a receipt."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Work:
-    """How assets become recordings; called with an asset, on a worker.
+    """Turn assets into recordings; called with an asset on a worker.
 
     Args:
-        store: where to.
+        store: the output store.
         recipe: what columns, tables and series mean.
-        strict: refuse what would otherwise be mended.
-        keep: which recordings are kept.
-        access: how bytes are read.
-        timeout: seconds for an asset, and one more for each megabyte; then the process ends itself.
-        sort: how voltage is sorted, in files without units; None leaves them as needing sorting.
-        told: where classes of one's own are searched, for processes that do not inherit it.
+        strict: refuse what would otherwise be corrected.
+        keep: which recordings to keep.
+        access: how to read remote files.
+        timeout: seconds per asset, plus one per megabyte; then the process exits.
+        sort: how to sort voltage in files without units; None reports them as needing sorting.
+        class_paths: where to search for the user's classes, for processes that do not inherit them.
     """
 
     store: str
@@ -67,15 +67,15 @@ class Work:
     access: AccessSettings = field(default_factory=AccessSettings)
     timeout: float = 600.0
     sort: SortSettings | None = None
-    told: dict[str, str] = field(default_factory=inherited)
+    class_paths: dict[str, str] = field(default_factory=inherited)
 
     def __call__(self, asset: Asset) -> Receipt:
-        """The asset's receipt, whatever happens; only a process that dies or runs out of memory gives none."""
+        """Return the asset's receipt; only a dying process or a lack of memory gives none."""
         began = time.monotonic()
         METER.reset()
-        inherit(self.told)
-        # Damaged files can send HDF5 into an endless loop that no exception reaches: this ends the process.
-        with suppress(OSError):  # without Ray, standard error may be no file, and then nothing ends the process
+        inherit(self.class_paths)
+        # Damaged files can send HDF5 into an endless loop: this ends the process.
+        with suppress(OSError):  # needs a real stderr file, which may be missing without Ray
             faulthandler.dump_traceback_later(self.timeout + asset.size / 1e6, exit=True)
         try:
             receipt = self._ingest(asset)
@@ -84,8 +84,8 @@ class Work:
             receipt = {"status": FAILED, "note": note}
         except MemoryError:
             raise
-        except Exception as error:  # one asset must not stop the others, whatever it is
-            # A worker's log has not the formatter of this software, which leaves out what is in URLs.
+        except Exception as error:  # no error of one asset may stop the others
+            # A worker's log lacks our formatter, which removes secrets from URLs.
             log.error("%s failed: %s", printable(asset.path), without_secrets(traceback.format_exc()))
             receipt = {"status": FAILED, "note": f"{type(error).__name__}: {error}"}
         finally:
@@ -124,18 +124,18 @@ class Work:
         return {"status": INGESTED, "id": identity, "note": remarks(recording), **counts}
 
     def _sorted_digest(self) -> str:
-        """Return what stands for the recipe in the id of a recording that was sorted."""
+        """Return the recipe part of a sorted recording's id."""
         assert self.sort is not None
         return sorted_digest(self.recipe.digest, self.sort)
 
     def _known(self, store: Store, asset: Asset, source: Source) -> dict[str, Any] | None:
-        """The receipt of a recording that is in the store already."""
+        """Return the receipt of a recording that is already in the store."""
         identity = recording_id(source, self.recipe.digest)
         record = store.commit(identity)
         if record is None and self.sort is not None:
             identity = recording_id(source, self._sorted_digest())
             record = store.commit(identity)
-        # What strict refuses may have been committed without it: then it is read again, and refused.
+        # A recording that strict refuses may have been committed without strict: read it again and refuse it.
         if record is None or (self.strict and LOSSES & set(record["quality"])):
             return None
         make_current(store, record, place_of(asset))
@@ -143,13 +143,13 @@ class Work:
 
 
 def _sorter(settings: SortSettings) -> Any:
-    from ingest.sorting.output.sorted_recording import NwbSorter  # it needs packages of the extra `sorting`
+    from ingest.sorting.output.sorted_recording import NwbSorter  # needs the extra `sorting`
 
     return NwbSorter(settings)
 
 
 def place_of(asset: Asset) -> str:
-    """Return where a file outside an archive lies: its absolute path, links followed, or its URL; empty in an archive.
+    """Return the resolved path or the URL of a file outside an archive; ``''`` in an archive.
 
     Example:
         >>> place_of(Asset("http://me:secret@host/a.nwb", "a.nwb", 5, Source("a.nwb", "")))
@@ -163,7 +163,7 @@ def place_of(asset: Asset) -> str:
 
 
 def compile_loops() -> None:
-    """Put small recordings through quality control and encoding, so that their loops lie compiled on this disk."""
+    """Compile the loops of quality control and encoding on small recordings; the disk caches them."""
     n = SPIKES_PER_BLOCK  # of each unit: two units have more than one block
     rng = np.random.default_rng(0)
     on_a_grid = [np.arange(1, n) / 30_000.0] * 2

@@ -1,4 +1,4 @@
-"""A hand that follows random targets: no movement is like another, so decoding it takes more than its direction."""
+"""A hand that follows random targets: all movements differ, so decoding needs more than their direction."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def draw_target_trials(spans: Iterable[tuple[float, float]], rng: np.random.Gene
 
     Args:
         spans: start and end of each span in seconds, in order and apart from each other.
-        rng: of everything drawn.
+        rng: the random generator.
 
     Example:
         >>> trials = draw_target_trials([(0.0, 60.0)], np.random.default_rng(0))

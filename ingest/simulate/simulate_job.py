@@ -20,12 +20,12 @@ from ingest.simulate.simulated_network import STEP, Network, make_network
 from ingest.simulate.simulated_session import BEHAVIOR_RATE, Session, integrate, make_session
 
 log = logging.getLogger(__name__)
-START = datetime(2003, 11, 1, tzinfo=UTC)  # the month of Izhikevich's paper: a date that does not move
+START = datetime(2003, 11, 1, tzinfo=UTC)  # the month of Izhikevich's paper: a fixed date
 SESSION = "izhikevich"
 
 
 def simulate_izhikevich(settings: SimulateSettings) -> list[Path]:
-    """Simulate networks of Izhikevich neurons and write an NWB file each.
+    """Simulate networks of Izhikevich neurons and write one NWB file each.
 
     Every file holds units with their firing mode (``cell_type``) and area (``location``), states of sleep and wake, and
     a hand with trials, position and velocity: reaches to eight targets, or random targets that follow each other. A
@@ -59,18 +59,18 @@ def simulate_izhikevich(settings: SimulateSettings) -> list[Path]:
 
 
 def listing(paths: list[Path]) -> str:
-    """The files that were written, a line each."""
+    """Return the written files, a line each."""
     return "\n".join(str(path) for path in paths)
 
 
 def _check_output(root: Path, paths: list[Path]) -> None:
     if root.exists() and not root.is_dir():
-        raise ConfigError(f"output is {str(root)!r}, which is a file: allowed is a folder")
+        raise ConfigError(f"output is {str(root)!r}, which is a file: expected a folder")
     foreign = sorted(set(root.rglob("*.nwb")) - set(paths)) if root.is_dir() else []
     if foreign:
         raise ConfigError(
-            f"output is {str(root)!r}, which holds NWB files that this simulation does not write, such as "
-            f"{str(foreign[0])!r}: allowed is a folder of its own"
+            f"output is {str(root)!r}, which holds other NWB files, such as "
+            f"{str(foreign[0])!r}: expected a separate folder"
         )
 
 
@@ -84,12 +84,12 @@ def write_session(
     text: str,
     tuning: bool = False,
 ) -> None:
-    """Write one session; the file appears whole or not at all.
+    """Write one session; the file is written atomically.
 
     Args:
         path: the file.
         subject: name of the "animal".
-        network, session, trains: what was simulated.
+        network, session, trains: the simulated data.
         seconds: its length.
         text: a line on how it was made.
         tuning: write each unit's tuning to the hand, too.

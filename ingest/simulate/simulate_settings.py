@@ -22,29 +22,29 @@ class SimulateSettings(Limited):
     """Networks of Izhikevich neurons, one NWB file and one "animal" each.
 
     Args:
-        output: the folder that the files go to; made if it is not there.
-        networks: number of networks; each has neurons, synapses and movements of its own.
+        output: output folder, created if missing.
+        networks: number of networks; each has its own neurons, synapses and movements.
         neurons: neurons of a network, a multiple of 10: five firing modes and two areas, evenly.
         seconds: length of each recording.
         jitter: share by which a, b, c and d of a neuron differ at most from those of its mode, 0 to 0.5.
         drive_shift: by how much current, in the units of the model, networks differ at most, up and down.
         synapses: outgoing synapses of a neuron.
-        coupling: strength of all synapses, 1 for the built-in one, 0 for neurons that do not hear each other.
+        coupling: strength of all synapses, 1 for the built-in one, 0 for unconnected neurons.
         states: alternate wake, NREM and REM sleep, which differ in drive; otherwise wake throughout.
         reaches: let the hand move while awake, and tune neurons to it; otherwise there is no hand.
         movement: ``centre-out``, reaches to eight targets and back, or ``random-targets``, from one random target in a
-            square to the next: there the direction of a movement says little of its course.
+            square to the next: there the direction of a movement hardly predicts its course.
         tuning: strength of all tuning to the hand, 0 to 3; 1 for the built-in one, input current of 2 on average per
             30 cm/s along a neuron's preferred direction.
-        untuned: share of the neurons that do not hear the hand, 0 to 1.
+        untuned: share of neurons without tuning to the hand, 0 to 1.
         gain_spread: standard deviation of the logarithm of a neuron's gain, a factor of all of its tuning; 0 to 2.
         lag_spread: seconds by which a neuron's lead over the movement differs at most from its area's, 0 to 0.5.
         position_tuning: input current, on average, per 8 cm of the hand's position along an axis of the neuron's own,
             0 to 5; ``tuning`` is a factor of it as well.
         areas: give the two areas different noise, coupling and lag to movement; otherwise they differ in name only.
         wake, nrem, rem: mean seconds of a bout.
-        name: what subjects' names begin with; simulations with other seeds need other names to be told apart.
-        seed: of everything random. The same settings give the same files, byte for byte.
+        name: prefix of subjects' names; simulations with different seeds need different names.
+        seed: random seed. The same settings give the same files, byte for byte.
 
     Example:
         >>> SimulateSettings("simulated", neurons=7)

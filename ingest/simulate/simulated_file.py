@@ -1,4 +1,4 @@
-"""The header of simulated NWB files. A date that does not move makes equal settings give equal bytes."""
+"""The header of simulated NWB files. A fixed date makes equal settings give equal bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def simulated_file(subject: str, session: str, start: datetime, text: str, **abo
     Args:
         subject: name of the "animal".
         session: name of the session.
-        start: when it is said to have been recorded, and written.
+        start: date of recording and of writing in the file.
         text: a line on how it was made.
         about: more on the subject, as `pynwb.file.Subject` takes it.
 

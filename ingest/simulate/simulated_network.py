@@ -29,7 +29,8 @@ EXCITE, INHIBIT = 1.6, -2.4
 TUNING, SPEED = 2.0, 1.0
 STEP = 0.001  # seconds of a step of the simulation
 
-# What tells the areas apart: scale of the noise, scale of recurrent synapses, by how much the input leads movement (s).
+# Differences between the areas: scale of the noise, scale of recurrent synapses, by how much the input leads movement
+# (s).
 AREA_NOISE, AREA_COUPLING, AREA_LEAD = (1.0, 0.75), (1.0, 1.8), (0.05, 0.2)
 WITHIN_AREA = 0.85
 

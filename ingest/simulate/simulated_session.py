@@ -179,7 +179,7 @@ def integrate(network: Network, session: Session, rng: np.random.Generator) -> l
     Returns:
         N arrays of spike times in seconds, on the grid of milliseconds.
     """
-    # What is heard of the hand has a last row more: at rest, where it stopped.
+    # The hand's input has one more row at the end: at rest, where it stopped.
     velocity_T2 = np.concatenate([session.velocity_T2 / PEAK_SPEED, np.zeros((1, 2))])
     place_T2 = np.concatenate([session.position_T2, session.position_T2[-1:]]) / REACH
     speed_T = np.sqrt(velocity_T2[:, 0] * velocity_T2[:, 0] + velocity_T2[:, 1] * velocity_T2[:, 1])

@@ -1,6 +1,6 @@
-"""What is done with one chunk of a recording: finding spikes, and explaining the voltage by templates.
+"""Work on one chunk of a recording: detect spikes, and match the voltage with templates.
 
-What a chunk gives depends on its own samples and a margin alone, so chunks of any length give the same spikes.
+The result of a chunk depends only on its samples and a margin, so chunks of any length give the same spikes.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class ChunkWork:
     """One recording being sorted.
 
     Args:
-        voltage: what is sorted.
-        settings: how.
+        voltage: the voltage to sort.
+        settings: settings of the sorting.
 
     Raises:
         SourceError: if no channel can be sorted, or the sampling rate is too low.
@@ -61,7 +61,7 @@ class ChunkWork:
         return max(1, round(self.voltage.sampling_rate))
 
     def chunks(self) -> Iterator[Chunk]:
-        """Return the chunks: whole seconds, as many as fit into the memory that is allowed."""
+        """Return the chunks: whole seconds, as many as fit into ``memory``."""
         seconds = self.settings.chunk
         if seconds is None:
             numbers = self.settings.memory * 1e6 / 8 / 4  # float64, and copies of it
@@ -72,7 +72,7 @@ class ChunkWork:
 
     @cached_property
     def quota(self) -> int:
-        """Spikes of a second and a neighbourhood that are kept for clustering."""
+        """Number of spikes per second and neighbourhood kept for clustering."""
         widest = max(len(place.channels) for place in self.places)
         fit = SAMPLE_BYTES / (4 * len(self.places) * widest * self.cutter.length)
         most = min(self.settings.max_spikes, max(1000, fit))
@@ -150,9 +150,9 @@ class ChunkWork:
         return int(np.ceil(self.voltage.n_samples / n)), n
 
     def match(self, chunk: Chunk, templates: Templates, noise: NoiseModel) -> dict[str, np.ndarray]:
-        """Return the spikes of a chunk as templates explain them.
+        """Return the spikes of a chunk by template matching.
 
-        Templates are taken at the middle of each second, whatever chunk it lies in.
+        Templates are taken at the middle of each second, independent of chunks.
         """
         parts = [
             self._match(first, min(first + self.second, chunk.stop), templates, noise)
@@ -182,7 +182,7 @@ class ChunkWork:
 
 
 def _scrambled(number_N: np.ndarray, seed: int) -> np.ndarray:
-    """Return numbers in an order that looks random, each from its own alone (splitmix64)."""
+    """Hash numbers to a pseudorandom order (splitmix64)."""
     with np.errstate(over="ignore"):
         z = number_N.astype(np.uint64) + np.uint64(seed + 1) * np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

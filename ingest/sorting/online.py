@@ -1,8 +1,8 @@
 """Sorting while a recording runs: a causal pipeline that labels a spike some two milliseconds after its peak.
 
-Units are learned from a stretch that was sorted offline. Their templates are then measured anew in voltage that is
-filtered forwards only, as a filter that also runs backwards needs the future. Each block of samples that arrives is
-filtered, searched for peaks, and explained by templates, which are taken out so that overlapping spikes come apart.
+Units are learned from a stretch that was sorted offline. Their templates are then measured again in voltage
+filtered forwards only, as a backward filter needs the future. Each arriving block of samples is
+filtered, searched for peaks and matched with templates, which are subtracted to separate overlapping spikes.
 
     with open_voltage("first-minutes.nwb") as voltage:
         sorter = OnlineSorter.learn(voltage, sort_voltage(voltage, settings), settings)
@@ -35,21 +35,21 @@ from ingest.sorting.templates.unit_templates import (
 )
 from ingest.sorting.voltage.voltage import Voltage
 
-BEFORE, AFTER = 0.5, 1.0  # ms of a template before and after the peak: what comes later is not waited for
+BEFORE, AFTER = 0.5, 1.0  # ms of a template before and after the peak: later samples are not used
 DELAY = 0.001  # seconds within which a forward filter moves a peak
-LEARNED = 1500  # spikes of a unit that its template is made of, at most
-PIECE = 10.0  # seconds of the stretch that are held at a time
-QUIET = 40_000  # samples without spikes that the noise is measured on, about
+LEARNED = 1500  # maximum spikes of a unit for its template
+PIECE = 10.0  # seconds of the stretch in memory at a time
+QUIET = 40_000  # approximate number of samples without spikes for the noise
 TURNS = 3  # searches of a block for spikes below others
 
 
 @dataclass(frozen=True)
 class OnlineSpikes:
-    """Spikes that were labelled.
+    """Labelled spikes.
 
     Args:
-        time_N: seconds from the first sample that was fed; of the peak, as offline sorting gives it.
-        unit_N: unit of the sorting that was learned from.
+        time_N: seconds of the peak from the first sample fed, as in offline sorting.
+        unit_N: unit of the offline sorting.
         amplitude_N: as a share of the unit's template.
     """
 
@@ -74,7 +74,7 @@ class CausalCleaner:
     """Filters blocks of voltage forwards; the same reference and whitening as offline.
 
     Args:
-        clean: how the voltage was cleaned offline.
+        clean: the offline cleaning.
     """
 
     def __init__(self, clean: CleanVoltage) -> None:
@@ -133,23 +133,23 @@ class OnlineSorter:
 
     @property
     def wait(self) -> float:
-        """Seconds of voltage after a peak that a label waits for."""
+        """Seconds of voltage after a peak needed for its label."""
         return self._wait / self.sampling_rate
 
     @classmethod
     def learn(cls, voltage: Voltage, sorting: Sorting, settings: SortSettings) -> OnlineSorter:
-        """Return a sorter for what comes after a stretch that was sorted offline.
+        """Return a sorter for the voltage after a stretch that was sorted offline.
 
         Args:
             voltage: the stretch.
             sorting: its units and spikes.
-            settings: how it was sorted.
+            settings: settings of its sorting.
 
         Raises:
-            SourceError: if there is no unit to learn.
+            SourceError: if the sorting has no units.
         """
         if not sorting.n_units:
-            raise SourceError(f"{voltage.path}: there is no unit to learn: sort a longer stretch")
+            raise SourceError(f"{voltage.path}: the sorting has no units to learn from: sort a longer stretch")
         clean = clean_voltage(voltage, settings.filter, settings.windows)
         detector = make_detector(clean, settings.detection, settings.windows)
         windows = replace(settings.windows, window=BEFORE + AFTER, before=BEFORE)
@@ -165,10 +165,10 @@ class OnlineSorter:
         return cls(CausalCleaner(clean), online, bank, noise, delay_U, voltage.sampling_rate)
 
     def feed(self, raw_TC: np.ndarray) -> OnlineSpikes:
-        """Take a block of voltage in, and return the spikes that can be labelled now.
+        """Feed a block of voltage, and return the spikes that can be labelled now.
 
         Args:
-            raw_TC: ``(T, C)`` µV, what follows the block before.
+            raw_TC: ``(T, C)`` µV, following the previous block.
         """
         n = len(raw_TC)
         x_TC = self._cleaner.feed(raw_TC)
@@ -179,7 +179,7 @@ class OnlineSorter:
         self._white_CT = np.concatenate([self._white_CT[:, -self._kept :], white_CT], axis=1)
         origin = self._fed - self._kept  # sample of the buffer's first column
         self._fed += n
-        # Peaks from `kept - wait` to `wait` before the end have all that they need, and were not looked at before.
+        # Peaks from `kept - wait` to `wait` before the end have all their samples and are new.
         first, last = self._kept - self._wait, self._kept + n - self._wait
         found: list[tuple[np.ndarray, ...]] = []
         for _ in range(TURNS):
@@ -197,7 +197,7 @@ class OnlineSorter:
         return OnlineSpikes(time_N[order], unit_N[order], scale_N[order])
 
     def _explain(self, first: int, last: int, origin: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Explain the peaks of a part of the buffer, and take them out of it."""
+        """Match the peaks in a part of the buffer and subtract them."""
         reach = self._detector.reach
         begin = first - reach
         part_TC = self._x_TC[begin : last + reach]
@@ -233,7 +233,7 @@ class OnlineSorter:
 
 @compiled()
 def _filtered(raw_TC, centre_C, sos, state):  # type: ignore[no-untyped-def]
-    """Return the block through second-order sections (direct form II transposed); ``state`` goes on to the next."""
+    """Return the block through second-order sections (direct form II transposed); ``state`` carries over."""
     n_samples, n_channels = raw_TC.shape
     x_TC = np.empty((n_samples, n_channels), dtype=np.float32)
     for c in range(n_channels):
@@ -252,7 +252,7 @@ def _filtered(raw_TC, centre_C, sos, state):  # type: ignore[no-untyped-def]
 
 @compiled()
 def _white(joined_TC, predictor_K, inverse_C):  # type: ignore[no-untyped-def]
-    """Return ``(C, T)`` white voltage of a block behind the samples that its prediction needs."""
+    """Return ``(C, T)`` white voltage of a block after the samples needed for its prediction."""
     order = len(predictor_K) - 1
     n_samples, n_channels = joined_TC.shape
     white_CT = np.empty((n_channels, n_samples - order), dtype=np.float32)

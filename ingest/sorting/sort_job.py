@@ -31,11 +31,11 @@ PATIENCE = 1.0  # seconds to wait for another run of the same output
 
 @dataclass(frozen=True)
 class SortResult:
-    """What a sorting gave, and where it lies.
+    """The result of a sorting and its files.
 
     Args:
         sorting: units and their spikes.
-        files: what was written.
+        files: the written files.
         stored: id of the recording in the store; ``''`` without one.
     """
 
@@ -68,17 +68,17 @@ class SortResult:
 
 
 def sort(command: SortCommand) -> SortResult:
-    """Sort a recording's voltage into units; the same command goes on where it was stopped.
+    """Sort a recording's voltage into units; the same command resumes a stopped run.
 
     Args:
-        command: what to sort, how, and where to.
+        command: input, settings and output.
 
     Returns:
-        The units and the files that were written.
+        The units and the written files.
 
     Raises:
         SourceError: if the input cannot be read or sorted.
-        ConfigError: if the output cannot be a folder, or what a plain binary file needs is not given.
+        ConfigError: if the output cannot be a folder, or settings of a plain binary file are missing.
         FoundationError: if another run writes to the same output.
     """
     output = Path(command.output)
@@ -115,7 +115,7 @@ def _write(
     write_phy(sorting, output / PHY, command.input if plain else "", dtype, command.raw.header)
     if not command.report:
         return [output / UNITS, output / PHY]
-    from ingest.sorting.output.sorting_report import write_report  # matplotlib, for those who want the page
+    from ingest.sorting.output.sorting_report import write_report  # needs matplotlib
 
     write_report(sorting, settings, output / REPORT, name)
     return [output / UNITS, output / PHY, output / REPORT]

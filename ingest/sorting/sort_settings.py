@@ -1,4 +1,4 @@
-"""What sorting can be told. Imports nothing heavy."""
+"""Settings of spike sorting. Quick to import."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SWITCH = ("auto", "on", "off")
 
 @dataclass(frozen=True)
 class FilterSettings(Limited):
-    """How the voltage is cleaned.
+    """Cleaning of the voltage.
 
     Args:
         low, high: Hz of the band; high is lowered to 0.45 of the sampling rate.
         order: of the Butterworth filter, which runs forwards and backwards.
         reference: subtract the median of all channels of a group: ``auto`` does so from 16 channels on.
-        whiten: take what neighbouring channels share in noise out: ``auto`` does so for groups of two channels or more.
+        whiten: remove noise shared by neighbouring channels: ``auto`` does so for groups of two channels or more.
     """
 
     section = "filter."
@@ -51,13 +51,13 @@ class FilterSettings(Limited):
 
 @dataclass(frozen=True)
 class DetectionSettings(Limited):
-    """Which peaks are spikes.
+    """Detection of spikes.
 
     Args:
         method: ``threshold`` of the voltage, or of the nonlinear ``energy`` operator.
-        threshold: in units of the noise, ``median(|x|) / 0.6745`` (Quiroga et al. 2004).
-        sign: of the peaks; ``auto`` takes the side on which the voltage reaches farther.
-        dead_time: ms around a peak in which no smaller one of the same place counts.
+        threshold: threshold in units of the noise, ``median(|x|) / 0.6745`` (Quiroga et al. 2004).
+        sign: of the peaks; ``auto`` takes the side with the larger deviations.
+        dead_time: ms around a peak in which smaller peaks at the same place are ignored.
     """
 
     section = "detection."
@@ -69,14 +69,14 @@ class DetectionSettings(Limited):
 
 @dataclass(frozen=True)
 class WindowSettings(Limited):
-    """What is cut around a peak.
+    """Windows around peaks.
 
     Args:
         window: ms.
-        before: ms of it before the peak.
-        samples: that a window is resampled to.
-        radius: µm around a channel within which others see its spikes.
-        max_channels: channels of a window, the nearest.
+        before: ms before the peak.
+        samples: number of samples of a resampled window.
+        radius: µm around a channel within which other channels see its spikes.
+        max_channels: maximum channels of a window: the nearest.
     """
 
     section = "windows."
@@ -94,17 +94,17 @@ class WindowSettings(Limited):
 
 @dataclass(frozen=True)
 class MatchingSettings(Limited):
-    """How templates label spikes, and which units are one.
+    """Template matching, and merging of units.
 
     Args:
         overlaps: resolve overlapping spikes by template matching.
-        drift: seconds for which a template holds; templates between are interpolated. 0: one for the whole recording.
+        drift: seconds per template period, with interpolation between periods. 0: one template for the whole recording.
         merge: merge units that are alike and do not fire together.
-        similarity: correlation of templates from which on two units may be one.
-        min_snr: peak of a unit's template over the noise of its channel, at least. Smaller units explain spikes but are
-            left out: just above the threshold, neurons far away cannot be told apart.
-        min_spikes: a unit with fewer is no unit.
-        min_rate: spikes a second that a unit has at least.
+        similarity: minimum correlation of templates for merging two units.
+        min_snr: minimum peak of a unit's template over the noise of its channel. Smaller units take part in matching
+            but are left out: just above the threshold, distant neurons cannot be distinguished.
+        min_spikes: minimum spikes of a unit.
+        min_rate: minimum spikes per second of a unit.
     """
 
     section = "matching."
@@ -119,20 +119,20 @@ class MatchingSettings(Limited):
 
 @dataclass(frozen=True)
 class SortSettings(Limited):
-    """How voltage becomes units.
+    """Settings of a sorting.
 
     Args:
         recipe: of the clustering: v0 to v3, or pca.
-        n_units: units of each neighbourhood, where it is known; null: the recipe finds it.
-        filter: how the voltage is cleaned.
-        detection: which peaks are spikes.
-        windows: what is cut around a peak.
+        n_units: number of units of each neighbourhood; null: the recipe finds it.
+        filter: cleaning of the voltage.
+        detection: detection of spikes.
+        windows: windows around peaks.
         clustering: options of the recipes.
-        matching: how templates label spikes.
-        max_spikes: spikes of a neighbourhood that are clustered, spread over the recording; the others are assigned.
-        chunk: seconds that are read at a time; null: as many as fit into ``memory``.
-        memory: MB of voltage that are held at a time.
-        seed: of everything drawn.
+        matching: template matching and merging.
+        max_spikes: maximum spikes of a neighbourhood to cluster, spread over the recording; the others are assigned.
+        chunk: seconds read at a time; null: as many as fit into ``memory``.
+        memory: MB of voltage in memory at a time.
+        seed: random seed.
     """
 
     recipe: Annotated[str, one_of(*RECIPES)] = "v3"
@@ -149,9 +149,9 @@ class SortSettings(Limited):
 
 
 def sorted_digest(recipe_digest: str, settings: SortSettings) -> str:
-    """Return what stands for the recipe in the id of a sorted recording: with other settings it is another one.
+    """Return the recipe part of a sorted recording's id: other settings give another id.
 
-    How much is read at a time makes no difference to what comes out, so it makes none here.
+    ``chunk`` and ``memory`` do not affect the result and are left out.
     """
     how = {name: value for name, value in asdict(settings).items() if name not in ("chunk", "memory")}
     return json_digest([recipe_digest, how])
@@ -159,9 +159,9 @@ def sorted_digest(recipe_digest: str, settings: SortSettings) -> str:
 
 @dataclass(frozen=True)
 class RawSettings(Limited):
-    """What a plain binary file does not say of itself. All channels of a sample lie together.
+    """Layout of a plain binary file. All channels of a sample are adjacent.
 
-    A file ``info.json`` or ``<file>.json`` beside it with ``sample_rate``, ``shape`` and ``dtype`` serves as well.
+    A file ``info.json`` or ``<file>.json`` beside it with ``sample_rate``, ``shape`` and ``dtype`` works as well.
 
     Args:
         sampling_rate: Hz.
@@ -171,9 +171,9 @@ class RawSettings(Limited):
         offset: µV of a stored 0.
         header: bytes before the first sample.
         cut: leave out an unfinished sample at the end of the file, instead of refusing it.
-        group_size: channels of a group: 1 for single electrodes, 4 for tetrodes; null: all are one group.
-        probe: a probeinterface JSON file that says where channels lie.
-        stream: number of the stream to sort, in formats that neo reads and that hold several.
+        group_size: channels of a group: 1 for single electrodes, 4 for tetrodes; null: one group.
+        probe: a probeinterface JSON file with the positions of the channels.
+        stream: number of the stream to sort, in neo formats with several streams.
         series: path of the ElectricalSeries in an NWB file, such as acquisition/raw; null: the fastest.
     """
 
@@ -193,13 +193,13 @@ class RawSettings(Limited):
 
 @dataclass(frozen=True)
 class SortCommand(SortSettings):
-    """What to sort and where to.
+    """Input and output of a sorting.
 
     Args:
         input: an NWB file, a plain binary file, or a recording in a format that neo reads.
-        output: a folder: units.nwb, phy/, report.html, and work/ while it is unfinished.
-        store: a store that gets the sorted recording too.
-        raw: what a plain binary file does not say of itself.
+        output: a folder: units.nwb, phy/, report.html, and work/ until it is finished.
+        store: a store that also gets the sorted recording.
+        raw: layout of a plain binary file.
         report: write report.html.
     """
 

@@ -1,4 +1,4 @@
-"""What sorting gives: units, their spikes, templates and quality."""
+"""Result of sorting: units, their spikes, templates and quality."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Sorting:
             at ``sampling_rate``.
         peak: sample of the templates at which the spike's time lies.
         sampling_rate: Hz of the voltage.
-        channels: where they lie.
+        channels: positions of the channels.
         noise_C: µV, noise of each channel.
-        start, stop: seconds, what was sorted.
-        waveforms: unit -> ``(n, C', T)`` µV examples, for pictures; on the channels that `near` tells.
-        notes: what was left out or mended, in plain words.
+        start, stop: seconds, the sorted stretch.
+        waveforms: unit -> ``(n, C', T)`` µV examples, for pictures; on the channels of `near`.
+        notes: messages about omissions and corrections.
 
     Example:
         >>> channels = Channels.unknown(1)
@@ -82,18 +82,18 @@ class Sorting:
         )
 
     def near(self, unit: int) -> np.ndarray:
-        """Return the channels of a unit's ``waveforms``: those on which it is largest, in their order."""
+        """Return the channels of a unit's ``waveforms``: those on which it is largest, in channel order."""
         size_C = np.abs(self.templates_UCT[unit]).max(axis=1)
         return np.sort(np.argsort(-size_C, kind="stable")[:AROUND])
 
     def spikes(self) -> Spikes:
-        """Return the spike trains as a recording holds them."""
+        """Return the spike trains in a recording's format."""
         order = np.lexsort((self.time_N, self.unit_N))
         counts = np.bincount(self.unit_N, minlength=self.n_units)
         return Spikes(self.time_N[order], np.concatenate([[0], np.cumsum(counts)]))
 
     def quality(self) -> dict[str, np.ndarray]:
-        """Return columns of U numbers: what a person asks before using a unit.
+        """Return quality metrics as columns of U numbers.
 
         Returns:
             ``snr``: peak of the template over the noise of its channel. ``isi_violations``: share of intervals below

@@ -1,8 +1,8 @@
 """A whole sorting run: two passes over the voltage in chunks, with clustering between them.
 
-The first pass finds spikes and keeps windows of a sample of them, spread over the recording. The sample of each
-neighbourhood is clustered, and its units become templates. The second pass explains the voltage by templates. What a
-chunk or a neighbourhood gives lies in a folder, so a run that was killed goes on with the next one.
+The first pass detects spikes and keeps windows of a sample of them, spread over the recording. The sample of each
+neighbourhood is clustered, and its units become templates. The second pass matches the voltage with templates. The
+result of each chunk or neighbourhood is saved in a folder, so a killed run resumes with the next one.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ from ingest.sorting.templates.unit_templates import (
 from ingest.sorting.voltage.voltage import Voltage
 
 log = logging.getLogger(__name__)
-TEMPLATE_SPIKES = 3000  # windows of a unit that its templates are made of, at most
-NOISE_ENERGY = 1.5  # times the threshold's square that a template's energy is at least
-DUPLICATES = 0.0005  # seconds between spikes of a unit that are one
-NOTHING = "no unit found: no spikes beyond the threshold, or too few alike"
+TEMPLATE_SPIKES = 3000  # maximum windows of a unit for its templates
+NOISE_ENERGY = 1.5  # minimum energy of a template, in squares of the threshold
+DUPLICATES = 0.0005  # seconds within which spikes of a unit are duplicates
+NOTHING = "no unit found: no spikes beyond the threshold, or too few similar ones"
 Arrays = dict[str, np.ndarray]
 
 
@@ -54,9 +54,9 @@ def sort_voltage(voltage: Voltage, settings: SortSettings, folder: Path | None =
     """Sort a recording.
 
     Args:
-        voltage: what is sorted.
-        settings: how.
-        folder: keeps what is done; the same call goes on from there after a kill. None: a temporary one.
+        voltage: the voltage to sort.
+        settings: settings of the sorting.
+        folder: keeps finished work; the same call resumes after a kill. None: a temporary folder.
 
     Returns:
         Units with their spikes; none if the voltage has no spikes.
@@ -90,13 +90,13 @@ def sort_voltage(voltage: Voltage, settings: SortSettings, folder: Path | None =
 
 @dataclass(frozen=True)
 class _RunFolder:
-    """What a run has done, a folder for each piece of work; each appears whole or not at all."""
+    """Finished work of a run, one folder per piece, written atomically."""
 
     path: Path
 
     @classmethod
     def begin(cls, path: Path, work: ChunkWork) -> _RunFolder:
-        """Return the folder of a run, cleared unless what is in it is of the same voltage and settings."""
+        """Return the folder of a run, cleared unless it belongs to the same voltage and settings."""
         voltage = work.voltage
         file = Path(voltage.path)
         stat = file.stat() if file.is_file() else None
@@ -109,14 +109,14 @@ class _RunFolder:
         }
         mark = path / "run.json"
         if mark.is_file() and json.loads(mark.read_text()) != json.loads(json.dumps(identity)):
-            log.info("%s is of other settings or another recording: starting anew", path)
+            log.info("%s belongs to other settings or another recording: starting again", path)
             shutil.rmtree(path)
         path.mkdir(parents=True, exist_ok=True)
         write_whole(mark, json.dumps(identity))
         return cls(path)
 
     def once(self, name: str, make: Callable[[], Arrays], write: Callable[[Path, Arrays], None] | None = None) -> Path:
-        """Do a piece of work unless it is done; return its folder."""
+        """Do a piece of work unless finished; return its folder."""
         target = self.path / name
         if not target.is_dir():
             made = make()
@@ -154,7 +154,7 @@ def _cluster(work: ChunkWork, sample: SpikeSample, number: int, background_SCL: 
 
 
 def _templates(work: ChunkWork, sample: SpikeSample, labels: list[np.ndarray], noise: NoiseModel) -> Templates:
-    """Return the templates of all clusters that are large enough; clusters that are one neuron are joined."""
+    """Return the templates of all clusters that are large enough; clusters of one neuron are merged."""
     period, n_periods = work.period
     cutter, clean = work.cutter, work.clean
     near = neighbours_of(
@@ -204,10 +204,10 @@ def _templates(work: ChunkWork, sample: SpikeSample, labels: list[np.ndarray], n
 
 
 def _above_noise(work: ChunkWork, templates: Templates, noise: NoiseModel) -> Templates:
-    """Leave out units that are peaks of the noise.
+    """Leave out units that are noise peaks.
 
-    The mean of noise around peaks of height v has the energy v^2 once it is made white, whatever the noise's spectrum:
-    just above the threshold's square. The template of a neuron of that height has more.
+    The mean of whitened noise around peaks of height v has energy v^2, whatever the noise's spectrum: just above the
+    threshold's square. The template of a neuron of that height has more energy.
     """
     if not templates.n_units:
         return templates
@@ -217,7 +217,7 @@ def _above_noise(work: ChunkWork, templates: Templates, noise: NoiseModel) -> Te
 
 
 def _large_enough(sorting: Sorting, min_snr: float) -> Sorting:
-    """Leave out units that are small beside the noise; they took part in matching, so others lack their spikes."""
+    """Leave out small units; they took part in matching, so other units do not contain their spikes."""
     low_U = sorting.quality()["snr"] < min_snr
     if not low_U.any():
         return sorting
@@ -228,7 +228,7 @@ def _large_enough(sorting: Sorting, min_snr: float) -> Sorting:
 
 
 def _least(work: ChunkWork) -> float:
-    """Return the spikes of the sample that a unit has at least."""
+    """Return the minimum sampled spikes of a unit."""
     matching = work.settings.matching
     return max(min(matching.min_spikes, 5), 2)
 
@@ -238,7 +238,7 @@ def _dead(work: ChunkWork) -> float:
 
 
 def _joined(templates: Templates, into_U: np.ndarray) -> Templates:
-    """Return the templates of units that stay; those merged into them count by their spikes where channels agree."""
+    """Return the templates of remaining units, with merged ones weighted by their spikes on common channels."""
     kept = np.unique(into_U)
     mean_UPML = templates.mean_UPML.copy()
     count_U = templates.count_U.copy()
@@ -253,7 +253,7 @@ def _joined(templates: Templates, into_U: np.ndarray) -> Templates:
 
 
 def _sorting(work: ChunkWork, templates: Templates, noise: NoiseModel, parts: list[Arrays]) -> Sorting:
-    """Join the chunks' spikes; merge units that are one, and leave out those with too few spikes."""
+    """Join the chunks' spikes, merge split units, and leave out units with too few spikes."""
     matching = work.settings.matching
     quarter_N, unit_N, amplitude_N, gain_N = (
         np.concatenate([part[name] for part in parts]) for name in ("quarter", "unit", "amplitude", "gain")

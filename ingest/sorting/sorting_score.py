@@ -25,7 +25,7 @@ class UnitScores:
         hits_U, spikes_U, found_U: spikes in the matched cluster that are the unit's, all of the unit's true spikes
             whether detected or not, and all spikes of the matched cluster.
         cluster_U: the matched cluster; -1 for none.
-        false_clusters: clusters that match no unit.
+        false_clusters: clusters without a unit.
         ari, ami: adjusted Rand index and adjusted mutual information, over detected spikes of true units.
     """
 
@@ -53,10 +53,10 @@ class UnitScores:
         return self.hits_U / np.maximum(self.spikes_U, 1)
 
     def means(self, chosen_U: np.ndarray | None = None) -> dict[str, float]:
-        """Return mean accuracy, precision and recall over units, NaN if there is none.
+        """Return mean accuracy, precision and recall over units, NaN without units.
 
         Args:
-            chosen_U: bool, the units that count, such as ``snr_U > 4``; None: all.
+            chosen_U: bool, the units to include, such as ``snr_U > 4``; None: all.
         """
         chosen_U = np.ones(len(self.hits_U), dtype=bool) if chosen_U is None else chosen_U
         values = {"accuracy": self.accuracy, "precision": self.precision, "recall": self.recall}

@@ -1,4 +1,4 @@
-"""What recordings there are to be had, and their bytes: folders, objects, and archives of DANDI's kind."""
+"""Sources of recordings: local folders, object stores and DANDI-like archives; they list assets and open them."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""One file of a source: where its bytes are, how many there are, and what its archive or its path says about it."""
+"""One file of a source: its location, its size and its metadata, from the archive or from the path."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ _MODALITIES = frozenset(("ecephys", "icephys", "ophys", "behavior", "ogen", "ima
 
 @dataclass(frozen=True)
 class Asset:
-    """An NWB file that can be ingested: a local file or folder, an object, or an asset of an archive.
+    """An NWB file to ingest: a local file or folder, an object, or an asset of an archive.
 
-    It holds no secret and can be sent to workers.
+    An asset holds no secret and can be sent to workers.
 
     Args:
-        url: where its bytes are: a local path or a URL.
-        path: its name for people and for the store, relative to what was asked for (in an archive: to the dandiset).
-        size: bytes, 0 if that is not known.
-        source: what its recording's provenance says. In an archive ``digest`` is what the archive states, for example
-            ``dandi-etag:<value>``; outside one it is ``''`` until the file has been read.
-        digests: algorithm -> value, as the archive states them (``dandi-etag``, ``sha2-256``, ``dandi-zarr-checksum``).
+        url: location of the bytes: a local path or a URL.
+        path: its displayed and stored name, relative to the input (in an archive: to the dandiset).
+        size: bytes, 0 if unknown.
+        source: the provenance of its recording. In an archive, ``digest`` is the archive's own, for example
+            ``dandi-etag:<value>``; elsewhere it is ``''`` until the file has been read.
+        digests: algorithm -> value, from the archive (``dandi-etag``, ``sha2-256``, ``dandi-zarr-checksum``).
         format: ``hdf5`` or ``zarr``.
-        archive: the archive that it is in, or None.
-        content_url: where an open Zarr asset's entries can be had without asking the archive's API for each; or ``''``.
-        subject: of the animal, from the archive or from the path; ``''`` if not stated.
-        session: likewise.
+        archive: the archive that holds it, or None.
+        content_url: where to read an open Zarr asset's entries without asking the archive's API for each, or ``''``.
+        subject: the animal, from the archive or the path; ``''`` if unknown.
+        session: the session, likewise.
         species: as the archive states it.
         modality: kinds of data, from the archive's metadata and the path (``ecephys``, ``Units``, ...).
-        measured: the types of NWB objects that the archive says are in it (``Units``, ``ElectricalSeries``, ...).
+        measured: NWB types in the file, from the archive's metadata (``Units``, ``ElectricalSeries``, ...).
 
     Example:
         >>> asset = Asset("/data/sub-a/x.nwb", "sub-a/x.nwb", 2, Source("sub-a/x.nwb", ""))
@@ -61,34 +61,34 @@ class Asset:
 
     @property
     def namespace(self) -> str:
-        """Tells its subject apart from others of the same name: ``archive/dandiset``, or ``''`` outside an archive."""
+        """Namespace of the subject, ``archive/dandiset``: distinguishes equal names. ``''`` outside an archive."""
         return f"{self.source.archive}/{self.source.dandiset}".strip("/")
 
     @property
     def numbered_by(self) -> str:
-        """The archive that gave its dandiset the number: its own, or the one that its archive mirrors; or ``''``."""
+        """Name of the archive that numbered the dandiset: this archive, or the one that it mirrors; or ``''``."""
         return "" if self.archive is None else self.archive.mirrors or self.archive.name
 
 
 def check_path(path: str) -> None:
-    """Refuse a name that could lead out of the folder that it belongs into.
+    """Raise if a path could lead out of its folder.
 
     Raises:
-        SourceError: for an absolute path, ``..``, empty parts, backslashes and control characters.
+        SourceError: if the path is absolute or has ``..``, empty parts, backslashes or control characters.
 
     Example:
         >>> check_path("sub-a/../x.nwb")
         Traceback (most recent call last):
         ...
-        foundation.common.errors.SourceError: 'sub-a/../x.nwb' is a name that leads out of its folder: it is not taken
+        foundation.common.errors.SourceError: 'sub-a/../x.nwb' leads out of its folder: expected one without ..
     """
     parts = path.split("/")
     if any(part in ("", ".", "..") for part in parts) or "\\" in path or any(ord(c) < 32 for c in path):
-        raise SourceError(f"{path!r} is a name that leads out of its folder: it is not taken")
+        raise SourceError(f"{path!r} leads out of its folder: expected one without ..")
 
 
 def entity(path: str, key: str) -> str:
-    """The value of an entity such as ``sub`` or ``ses``; of the file's name first, then of its folders; or ``''``.
+    """Return the value of an entity such as ``sub`` or ``ses``, from the file name first, then its folders; or ``''``.
 
     Example:
         >>> path = "sub-Chewie/sub-Chewie_ses-CO-20131003_behavior+ecephys.nwb"
@@ -103,7 +103,7 @@ def entity(path: str, key: str) -> str:
 
 
 def modalities(path: str) -> tuple[str, ...]:
-    """The modalities that a file's name ends in.
+    """Return the modalities at the end of a file name.
 
     Example:
         >>> modalities("sub-Chewie/sub-Chewie_ses-CO-20131003_behavior+ecephys.nwb")

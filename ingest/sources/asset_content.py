@@ -1,4 +1,4 @@
-"""The content of an asset, open for reading: where it is, downloaded, or streamed."""
+"""Open the content of an asset: in place, downloaded, or streamed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ingest.sources.zarr.zarr_remote import RemoteZarr
 
 log = logging.getLogger(__name__)
 
-# Series that make files large and of which ingest reads next to nothing: raw voltage, and pictures.
+# Series that make files large but of which ingest reads little: raw voltage and images.
 BULK = frozenset(
     (
         "ElectricalSeries",
@@ -44,14 +44,14 @@ BULK = frozenset(
 
 @contextmanager
 def open_asset(asset: Asset, access: AccessSettings | None = None) -> Iterator[BinaryIO | ZarrStore]:
-    """The content of an asset: a seekable binary file (HDF5) or a read-only Zarr store.
+    """Open the content of an asset: a seekable binary file (HDF5) or a read-only Zarr store.
 
     Args:
         asset: from `find_assets`.
-        access: how it is read if it is on another machine.
+        access: how to read remote assets.
 
     Raises:
-        SourceError: if it is gone, may not be read, or is not what its archive states.
+        SourceError: if the asset is gone, cannot be read, or differs from its archive's digest.
 
     Example:
         >>> import pathlib, tempfile
@@ -84,16 +84,16 @@ def open_asset(asset: Asset, access: AccessSettings | None = None) -> Iterator[B
 
 
 def is_local(url: str) -> bool:
-    """Whether a file is on this machine."""
+    """Return whether a file is on this machine."""
     return "://" not in url or url.startswith("file://")
 
 
 def how(asset: Asset, size: int, access: AccessSettings) -> str:
-    """Whether an asset is streamed or downloaded.
+    """Return whether to stream or download an asset.
 
-    ``auto`` downloads what is small, for one request is faster than many, and what will be read whole: files outside an
-    archive, whose digest has to be computed, and assets of which the archive says what was measured, if that is neither
-    raw voltage nor pictures. It streams the rest, and what the disk does not take.
+    ``auto`` downloads small assets, as one request is faster than many, and assets that will be read whole: files
+    outside an archive, whose digest has to be computed, and assets whose metadata list types other than raw voltage and
+    images. It streams the rest, and whatever does not fit on the disk.
 
     Example:
         >>> from foundation.store import Source
@@ -142,13 +142,13 @@ def _zarr_folder(asset: Asset) -> ZarrStore:
 
 @contextmanager
 def _zarr(asset: Asset, access: AccessSettings, session: PatientSession) -> Iterator[ZarrStore]:
-    """A Zarr asset of an archive, or a folder of another file system."""
+    """Open a Zarr asset of an archive, or a folder of another file system."""
     if asset.archive is None:
         yield _zarr_folder(asset)
         return
     place = place_of(access, asset.digests, asset.url)
     if asset.digests and (place.is_dir() or access.mode == "download"):
-        # Held while it is read, so that no other process makes room by removing it.
+        # Lock the folder while reading, so that no other process evicts it from the cache.
         with locked(place, asset.path):
             if not place.is_dir():
                 entries = list_entries(asset, session)

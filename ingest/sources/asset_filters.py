@@ -1,4 +1,4 @@
-"""Which assets of a source are taken, decided before a byte of them moves; and globs of paths."""
+"""Select assets by their metadata, before any bytes are transferred; and match paths against globs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ WEB_WILDCARDS = "*["
 
 
 def chosen(assets: Sequence[Asset], filters: AssetFilters, source: str) -> list[Asset]:
-    """The assets that pass, sorted by path.
+    """Return the assets that pass all filters, sorted by path.
 
     Raises:
-        SourceError: if none does; the message says how many each filter left out.
+        SourceError: if none passes; the message counts what each filter excluded.
 
     Example:
         >>> from foundation.store import Source
@@ -39,12 +39,12 @@ def chosen(assets: Sequence[Asset], filters: AssetFilters, source: str) -> list[
     if not taken:
         reasons = ", ".join(f"{count} by {reason}" for reason, count in left_out.items())
         hint = braces_hint(*filters.path)
-        raise SourceError(f"the filters leave nothing of the {len(assets)} assets of {source!r}: {reasons}{hint}")
+        raise SourceError(f"the filters exclude all {len(assets)} assets of {source!r}: {reasons}{hint}")
     return taken[: filters.max_assets]
 
 
 def _reason(asset: Asset, filters: AssetFilters) -> str:
-    """The filter that leaves an asset out, or ``''``."""
+    """Return the filter that excludes an asset, or ``''``."""
     for key in ("subject", "session", "species"):
         patterns, value = getattr(filters, key), getattr(asset, key)
         if patterns and not value:
@@ -71,7 +71,7 @@ def _reason(asset: Asset, filters: AssetFilters) -> str:
 
 
 def is_glob(path: str) -> bool:
-    """Return whether a path has wildcards. On the web ``?`` begins a query, which has none.
+    """Return whether a path has wildcards. In a URL, ``?`` begins the query and is no wildcard.
 
     Example:
         >>> is_glob("sub-?/x.nwb"), is_glob("https://host/x.nwb?sig=a*b"), is_glob("https://host/sub-*/x.nwb?sig=a")
@@ -83,12 +83,12 @@ def is_glob(path: str) -> bool:
 
 
 def on_the_web(path: str) -> bool:
-    """Return whether a path is the URL of a web server."""
+    """Return whether a path is an HTTP URL."""
     return path.lower().startswith(("http://", "https://"))
 
 
 def web_path(url: str) -> str:
-    """Return the path of a web server's URL, without its query.
+    """Return the path of an HTTP URL, without its query.
 
     Example:
         >>> web_path("https://host/a/x.nwb?sig=a/b")
@@ -98,7 +98,7 @@ def web_path(url: str) -> str:
 
 
 def fixed_part(pattern: str) -> str:
-    """The folder before a glob's first wildcard.
+    """Return the folder before a glob's first wildcard.
 
     Example:
         >>> fixed_part("sub-a/ses-*/x.nwb"), fixed_part("*.nwb")
@@ -108,7 +108,7 @@ def fixed_part(pattern: str) -> str:
 
 
 def before_wildcards(pattern: str) -> str:
-    """What every path begins with that has the form of a glob.
+    """Return the fixed beginning of all paths that match a glob.
 
     Example:
         >>> before_wildcards("sub-a/ses-*/x.nwb"), before_wildcards("sub-a/x.nwb")
@@ -118,26 +118,26 @@ def before_wildcards(pattern: str) -> str:
 
 
 def braces_hint(*patterns: str) -> str:
-    """Return the end of an error about globs that fit nothing: shells expand braces, globs here do not; or ``''``.
+    """Return the hint for a glob with braces, which only shells expand; ``''`` without braces.
 
     Example:
         >>> braces_hint("sub-{a,b}/*.nwb")
-        '; braces are no wildcards here: write *, ? or [ab], or give a list of globs (filters.path)'
+        '; braces are not expanded: write *, ? or [ab], or give a list of globs (filters.path)'
         >>> braces_hint("sub-a/*.nwb")
         ''
     """
     if not any("{" in pattern and "}" in pattern for pattern in patterns):
         return ""
-    return "; braces are no wildcards here: write *, ? or [ab], or give a list of globs (filters.path)"
+    return "; braces are not expanded: write *, ? or [ab], or give a list of globs (filters.path)"
 
 
 def matches(path: str, pattern: str, by_name: bool = True) -> bool:
-    """Whether a path, or a folder that it is in, has the form of a glob.
+    """Return whether a path, or one of its parent folders, matches a glob.
 
     Args:
-        path: relative to the folder that the glob begins in.
+        path: relative to the glob's folder.
         pattern: ``*`` stays within a folder, ``**`` does not.
-        by_name: a glob without ``/`` is for the file's name, whatever folder it is in.
+        by_name: match a glob without ``/`` against the file name in any folder.
 
     Example:
         >>> matches("sub-a/ses-1/x.nwb", "sub-?/**"), matches("sub-a/ses-1/x.nwb", "sub-?/*.nwb")

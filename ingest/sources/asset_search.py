@@ -1,4 +1,4 @@
-"""From the input that a person gives to the assets that it names, and their listing as text."""
+"""Find the assets that a user's input names, and list them as text."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def find_assets(
     archives: Sequence[Archive] = (),
     access: AccessSettings | None = None,
 ) -> list[Asset]:
-    """The NWB assets that ``source`` names and ``filters`` leave, sorted by path. No asset's bytes are read.
+    """Return the NWB assets of ``source`` that pass ``filters``, sorted by path. Reads no asset's bytes.
 
     Args:
-        source: ``dandi://<archive>/<dandiset>[@version][/folder, file or glob]``, the address of a dandiset or an asset
-            on an archive's pages or API, a file, a folder (searched to any depth), a glob, or an fsspec URL of these.
-        filters: which of them are taken; by default all.
-        archives: archives besides the built-in ones (DANDI, EMBER, LINC and their sandboxes).
-        access: how often and how long an archive is asked.
+        source: ``dandi://<archive>/<dandiset>[@version][/folder, file or glob]``, the web or API address of a dandiset
+            or an asset, a file, a folder (searched to any depth), a glob, or an fsspec URL of these.
+        filters: which of them to take; by default all.
+        archives: archives in addition to the built-in ones (DANDI, EMBER, LINC and their sandboxes).
+        access: retries and timeouts of requests to an archive.
 
     Raises:
-        ConfigError: for an archive that is not known.
-        SourceError: if nothing is there, it may not be read, or no asset is left.
+        ConfigError: if the archive is unknown.
+        SourceError: if the source is missing or unreadable, or no asset passes.
 
     Example:
         >>> import pathlib, tempfile
@@ -52,7 +52,7 @@ def find_assets(
 
 
 def listing(assets: Sequence[Asset]) -> str:
-    """A table of assets: a line each, and the total.
+    """Return a table with a line per asset and the total.
 
     Example:
         >>> from foundation.store import Source
@@ -69,7 +69,7 @@ def listing(assets: Sequence[Asset]) -> str:
 
 
 def size_text(size: int) -> str:
-    """Bytes for people.
+    """Return a number of bytes in a readable unit.
 
     Example:
         >>> size_text(0), size_text(999), size_text(12_345_678_901)

@@ -1,9 +1,9 @@
-"""The folder of downloads, shared by all processes of a machine; each is checked against the digests of its archive.
+"""The download cache, shared by all processes of a machine; every file is checked against its archive's digests.
 
 ::
 
     <cache>/<key>         complete and checked: a file, or the folder of a Zarr asset
-    <cache>/<key>.part    begun; the next run goes on from there
+    <cache>/<key>.part    partial; the next run resumes it
     <cache>/<key>.lock    held by the process that downloads (or reads a Zarr folder); others wait
 """
 
@@ -28,10 +28,10 @@ from ingest.sources.source_settings import AccessSettings
 log = logging.getLogger(__name__)
 
 SPARE = 64 << 20
-# An archive states the first two with the asset. It computes sha2-256 later: that would give a content two places.
+# Archives state the first two with the asset; sha2-256 comes later and would give equal content a second place.
 KINDS = ("dandi-etag", "dandi-zarr-checksum", "sha2-256")
 BLOCK = 1 << 22
-# The etag of nothing, as S3 gives it for an upload of one empty part.
+# The etag of an empty file, as S3 computes it for one empty part.
 EMPTY_ETAG = "59adb24ef3cdbe0297f05b395827453f-1"
 
 
@@ -43,19 +43,19 @@ def cache_folder(access: AccessSettings) -> Path:
 
 
 def place_of(access: AccessSettings, digests: dict[str, str], identity: str) -> Path:
-    """Where the complete download of a content is, or will be.
+    """Return the path of a content's complete download, existing or not.
 
     Args:
-        access: names the folder.
-        digests: as stated: equal contents are kept once.
-        identity: what stands for the content where no digest is stated.
+        access: holds the cache folder.
+        digests: from the archive: equal contents are stored once.
+        identity: identifies the content where the archive states no digest.
 
     Example:
         >>> place_of(AccessSettings(cache="/c"), {"sha2-256": "../../etc"}, "").as_posix()
         '/c/sha2-256-74ccf3c5b4c19a8167f9a3d1dd63e0e4'
     """
     stated = [(kind, digests[kind].lower()) for kind in KINDS if kind in digests] or [("url", identity)]
-    # The values come from a server: only their own digests become names of files.
+    # The values come from a server, so only their hashes become file names.
     names = [f"{kind}-{hashlib.sha256(value.encode()).hexdigest()[:32]}" for kind, value in stated]
     places = [cache_folder(access) / name for name in names]
     # Earlier releases named a download by its sha2-256, where that was stated.
@@ -63,12 +63,12 @@ def place_of(access: AccessSettings, digests: dict[str, str], identity: str) -> 
 
 
 def part_of(place: Path) -> Path:
-    """Where a download grows before it is complete."""
+    """Return the path of the partial download."""
     return place.with_name(place.name + ".part")
 
 
 def free_bytes(access: AccessSettings) -> int:
-    """Bytes that the cache's disk still takes."""
+    """Return the free bytes on the cache's disk."""
     folder = cache_folder(access)
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -77,12 +77,12 @@ def free_bytes(access: AccessSettings) -> int:
 
 @contextmanager
 def locked(place: Path, name: str, wait: float = math.inf) -> Iterator[None]:
-    """Hold an asset of the cache for this process alone; free again when the process ends, however that ends.
+    """Lock an asset of the cache; the lock is released when the process ends, even if it is killed.
 
     Args:
-        place: of the asset.
+        place: path of the asset.
         name: for messages.
-        wait: seconds until it is given up.
+        wait: seconds to wait for the lock.
 
     Raises:
         SourceError: if the folder cannot be written, or the lock is not free in time.
@@ -93,7 +93,7 @@ def locked(place: Path, name: str, wait: float = math.inf) -> Iterator[None]:
             place.parent.mkdir(parents=True, exist_ok=True)
             is_held = stack.enter_context(file_lock(place.with_name(place.name + ".lock"), wait))
         except Timeout as error:
-            raise SourceError(f"{name}: another process uses it in the cache") from error
+            raise SourceError(f"{name}: another process is using it in the cache: run again later") from error
         except OSError as error:
             raise SourceError(f"{unusable}: {error}") from error
         if not is_held:
@@ -102,11 +102,11 @@ def locked(place: Path, name: str, wait: float = math.inf) -> Iterator[None]:
 
 
 def make_room(access: AccessSettings, keep: Path) -> None:
-    """Remove downloads that were not used for longest until the cache is no larger than it may be.
+    """Evict the least recently used downloads until the cache is within its size.
 
     Args:
-        access: folder and size.
-        keep: a download that stays.
+        access: cache folder and maximum size.
+        keep: a download that must not be evicted.
     """
     found = [path for path in cache_folder(access).iterdir() if path.suffix not in (".lock", ".part", ".tmp")]
     sizes = {path: _size(path) for path in found}
@@ -123,7 +123,7 @@ def make_room(access: AccessSettings, keep: Path) -> None:
             log.debug("%s stays in the cache: %s", path.name, error)
             continue
         total -= sizes[path]
-        log.info("removed %s from the cache, which may hold %d bytes", path.name, access.cache_size)
+        log.info("evicted %s from the cache (cache_size is %d bytes)", path.name, access.cache_size)
 
 
 def _size(path: Path) -> int:
@@ -143,10 +143,10 @@ def _last_use(path: Path) -> float:
 
 
 def check_file(path: Path, digests: dict[str, str], name: str) -> None:
-    """Check a file against every digest that is stated and known: ``sha2-256``, ``dandi-etag``, ``md5``.
+    """Check a file against every known digest of its archive: ``sha2-256``, ``dandi-etag``, ``md5``.
 
     Raises:
-        SourceError: if one differs; it names both.
+        SourceError: if one differs; the message names both.
 
     Example:
         >>> import tempfile
@@ -164,8 +164,7 @@ def check_file(path: Path, digests: dict[str, str], name: str) -> None:
         found = digest.hexdigest() if size or kind != "dandi-etag" else EMPTY_ETAG
         if found != digests[kind].lower():
             raise SourceError(
-                f"{name}: its {kind} is {found}, but {digests[kind]} is stated: the bytes are not the stated ones, and "
-                "are not used"
+                f"{name}: {kind} is {found}: expected {digests[kind]}, the archive's digest; the download was discarded"
             )
 
 

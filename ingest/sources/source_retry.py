@@ -1,4 +1,4 @@
-"""Failures that may pass: tried again with growing waits, within a stated budget."""
+"""Retry transient failures with growing waits, within the configured attempts and time budget."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ T = TypeVar("T")
 
 
 class PassingError(Exception):
-    """A failure that may pass.
+    """A transient failure: worth a retry.
 
     Args:
         reason: what happened.
-        wait: seconds that the server asks to wait, if it does.
+        wait: seconds that the server asks to wait, or None.
     """
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
@@ -33,18 +33,18 @@ class PassingError(Exception):
 
 
 def persistently(call: Callable[[], T], what: str, access: AccessSettings) -> T:
-    """What ``call`` returns, tried again as long as it raises `PassingError` and the budget lasts.
+    """Return the result of ``call``, retried while it raises `PassingError` and the budget lasts.
 
-    Waits are random up to a bound that doubles each time, so that many workers do not return at once; a server's
-    ``Retry-After`` is honoured up to ``max_wait``.
+    Waits are random up to a bound that doubles each time, so that many workers do not retry at the same time; a
+    server's ``Retry-After`` is honoured up to ``max_wait``.
 
     Args:
-        call: does the work once.
-        what: names it in the error.
+        call: makes one attempt.
+        what: describes the call in errors.
         access: holds ``attempts``, ``budget``, ``first_wait`` and ``max_wait``.
 
     Raises:
-        SourceError: when attempts or budget are used up; it names the last cause.
+        SourceError: when attempts or budget are used up; the message names the last cause.
 
     Example:
         >>> persistently(lambda: 3, "counting", AccessSettings())
@@ -75,12 +75,12 @@ def persistently(call: Callable[[], T], what: str, access: AccessSettings) -> T:
         spent = time.monotonic() - began
         times = f"{last.attempt_number} attempt{'' if last.attempt_number == 1 else 's'}"
         raise SourceError(
-            f"{what}: given up after {times} in {spent:.0f} s, the last with: {last.exception()}"
+            f"{what}: gave up after {times} in {spent:.0f} s; last error: {last.exception()}"
         ) from last.exception()
 
 
 def asked_wait(value: str | None) -> float | None:
-    """Seconds that a ``Retry-After`` header asks for, as seconds or as a date; None if it asks for nothing.
+    """Return the seconds of a ``Retry-After`` header, given as seconds or as a date; None if it has neither.
 
     Example:
         >>> asked_wait("7"), asked_wait("Wed, 21 Oct 2015 07:28:00 GMT"), asked_wait("soon"), asked_wait(None)
@@ -99,7 +99,7 @@ def asked_wait(value: str | None) -> float | None:
 
 
 def cause_of(error: BaseException) -> str:
-    """An error in one line. Queries of URLs are left out: presigned ones are keys.
+    """Return an error in one line, without the queries of URLs: a presigned query is a secret.
 
     Example:
         >>> cause_of(ValueError("no answer from http://s3/blob?X-Amz-Signature=abc (port 9)"))

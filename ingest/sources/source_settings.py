@@ -1,4 +1,4 @@
-"""Settings of sources: which assets are taken, and how the bytes of remote ones are read."""
+"""Settings of sources: asset filters, and access to remote files."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ Words = Annotated[
 
 @dataclass(frozen=True)
 class AccessSettings(Limited):
-    """How assets on other machines are read. Local files are read where they are.
+    """How to read remote assets. Local files are read in place.
 
     Args:
         mode: ``stream`` (only the ranges that are asked for), ``download`` (the whole asset into the cache folder,
             checked against its digest), or ``auto``: download what is small or will be read whole, stream the rest.
         cache: folder of downloads; by default ``foundation/assets`` in the user's cache folder.
-        cache_size: bytes that the cache holds at most; what was not used for longest is removed from it.
-        small: bytes up to which ``auto`` downloads whatever the asset holds.
+        cache_size: bytes that the cache holds at most; the least recently used downloads are evicted.
+        small: bytes up to which ``auto`` downloads any asset.
         max_download: bytes above which ``auto`` never downloads.
-        stream_cache: bytes of an asset that are kept in memory while it is streamed.
-        block: bytes that are asked for at a time while streaming.
+        stream_cache: bytes of an asset kept in memory while streaming.
+        block: bytes per request while streaming.
         timeout: seconds without a byte after which a connection counts as broken.
-        attempts: how often a request is tried; a download that made progress starts counting again.
-        budget: seconds that one request and its repetitions may take, waits included.
-        first_wait: seconds before the first repetition; each next wait is up to twice as long (with jitter).
-        max_wait: seconds that a wait takes at most, also where the server asks for more (``Retry-After``).
+        attempts: attempts per request; a download that made progress starts counting again.
+        budget: seconds for one request and its retries, waits included.
+        first_wait: seconds before the first retry; each further wait is up to twice as long (with jitter).
+        max_wait: maximum seconds of one wait, even if the server asks for more (``Retry-After``).
 
     Raises:
-        ConfigError: if a value is beyond its limit, or ``block`` is larger than ``stream_cache``.
+        ConfigError: if a value is out of range, or ``block`` is larger than ``stream_cache``.
     """
 
     section = "access."
@@ -72,21 +72,22 @@ class AccessSettings(Limited):
 
 @dataclass(frozen=True)
 class AssetFilters(Limited):
-    """Which assets are taken: those for which every filter that is given holds.
+    """Select assets: an asset is taken if it passes every given filter.
 
     Args:
-        subject: names of subjects; ``*`` and ``?`` stand for any letters.
-        session: names of sessions, likewise.
-        species: as the archive states it, likewise, capitals or not: ``Mus musculus``, ``*macaque*``. Files outside an
-            archive state no species before they are opened: none is taken.
-        path: globs of paths. ``*`` stays within a folder, ``**`` does not; one without ``/`` is for the file's name.
-        modality: kinds of data, one of which must be there, capitals or not: ``ecephys``, ``ophys``, ``Units``.
-        min_size: bytes that an asset has at least.
-        max_size: bytes that an asset has at most.
-        max_assets: how many are taken at most: the first by path.
+        subject: names of subjects; ``*`` and ``?`` are wildcards.
+        session: names of sessions, with the same wildcards.
+        species: as the archive states it, in any case, with the same wildcards: ``Mus musculus``, ``*macaque*``. Local
+            files have no species before they are opened, so this filter excludes them.
+        path: globs of paths. ``*`` stays within a folder, ``**`` does not; a glob without ``/`` is matched with the
+            file name.
+        modality: kinds of data of which the asset must have one, in any case: ``ecephys``, ``ophys``, ``Units``.
+        min_size: minimum bytes of an asset.
+        max_size: maximum bytes of an asset.
+        max_assets: maximum number of assets: the first by path.
 
     Raises:
-        ConfigError: if a value is beyond its limit, or ``min_size`` is larger than ``max_size``.
+        ConfigError: if a value is out of range, or ``min_size`` is larger than ``max_size``.
     """
 
     section = "filters."

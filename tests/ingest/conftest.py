@@ -1,4 +1,4 @@
-"""NWB files that tests write for themselves, and one Ray for all of them."""
+"""NWB files written by tests, and one Ray for all tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pynwb.ophys import OpticalChannel
 from foundation.common.processes.ray_cluster import ray_cluster
 from ingest.job import IngestSettings, ingest
 
-# Test modules import nothing of each other: the archive's fixtures come from here.
+# Test modules do not import each other: the archive's fixtures come from here.
 sys.path.insert(0, str(Path(__file__).parent / "archive"))
 from archive_fixture import archive_server, asset, lab, quick, stocked  # noqa: F401
 
@@ -58,7 +58,7 @@ def save(nwb: NWBFile, path: Path) -> str:
 
 
 def add_imaging_plane(nwb: NWBFile, name="plane", location="VISp"):
-    """Add an imaging plane, and its microscope if there is none."""
+    """Add an imaging plane, and its microscope if missing."""
     return nwb.create_imaging_plane(
         name=name,
         optical_channel=OpticalChannel(name="c", description="c", emission_lambda=500.0),

@@ -1,1 +1,1 @@
-"""The NWB file itself: damaged, unfinished or unsafe parts are found and left out by name."""
+"""The NWB file itself: damaged, unfinished and unsafe parts are left out and reported."""

@@ -1,4 +1,4 @@
-"""Parts of a file as hdmf's builders: where they lie, and how one is taken out of the tree."""
+"""Find and remove parts of a file in hdmf's tree of builders."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Unread:
     """An object of a file that could not be read.
 
     Args:
-        path: where it lies, for example ``units/depth``; ``@name`` at its end for an attribute.
+        path: its path, for example ``units/depth``; ``@name`` at the end for an attribute.
         why: what is wrong with it.
-        holder: the group, or for an attribute the object, that it is a part of.
+        holder: the group (for an attribute, the object) that contains it.
     """
 
     path: str
@@ -43,7 +43,7 @@ class PartError(SourceError):
 
 
 class PartManager(BuildManager):
-    """A `BuildManager` that says which object cannot be constructed."""
+    """A `BuildManager` that names the object it cannot construct."""
 
     def __init__(self, types: Any) -> None:
         super().__init__(types)
@@ -72,20 +72,20 @@ class PartManager(BuildManager):
             self._under_way.pop()
 
     def is_a(self, builder: Any, neurodata_type: str) -> bool:
-        """Return whether a builder is of a type, or of one derived from it; False for types that are not known."""
+        """Return whether a builder is of a type, or of one derived from it; False for unknown types."""
         try:
             return bool(self.is_sub_data_type(builder, neurodata_type))
-        except Exception:  # a type that is missing is a KeyError, a ValueError or None, depending on where it is missed
+        except Exception:  # a missing type raises KeyError or ValueError or gives None, depending on the place
             return False
 
 
 def path_of(builder: Builder) -> str:
-    """Return where a builder lies, for example ``units/depth``; ``''`` for the file itself."""
+    """Return the path of a builder, for example ``units/depth``; ``''`` for the file itself."""
     return str(builder.path).removeprefix("root").strip("/")
 
 
 def refuse_circle(target: Builder, holder: Builder) -> None:
-    """Raise if a link's target holds the group in which the link lies.
+    """Raise if a link's target contains the link.
 
     Raises:
         SourceError: naming the target.
@@ -106,7 +106,7 @@ def walk(builder: GroupBuilder) -> Iterator[AnyBuilder]:
 
 
 def is_inside(builder: AnyBuilder, doomed: Container[int]) -> bool:
-    """Return whether a builder, or a group in which it lies, is one of those with these ids (as of `id`)."""
+    """Return whether a builder or one of its parents has one of these ids (as of `id`)."""
     here: Builder | None = builder
     while here is not None:
         if id(here) in doomed:
@@ -116,7 +116,7 @@ def is_inside(builder: AnyBuilder, doomed: Container[int]) -> bool:
 
 
 def take_out(root: GroupBuilder, *builders: AnyBuilder) -> None:
-    """Remove builders from the tree, and with them every link and attribute that leads to one, in a single walk."""
+    """Remove builders and all links and attributes that refer to them, in one walk of the tree."""
     if not builders:
         return
     gone = {id(builder) for builder in builders}

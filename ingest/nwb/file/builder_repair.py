@@ -1,4 +1,4 @@
-"""What of a file's builders is mended before pynwb constructs them: types that are not known, ids, tables."""
+"""Repair a file's builders before pynwb constructs them: unknown types, ids, tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ingest.nwb.file.builder_parts import AnyBuilder, PartManager, is_inside, pa
 from ingest.nwb.file.table_rows import drop_column, flatten_columns, mend_rows, pair_indices
 from ingest.nwb.read_log import Notes
 
-# Places of which NWB itself says what lies there: an extension's type that is not known is read as NWB's.
+# Places with a fixed NWB type: an unknown extension type there is read as NWB's.
 PLACES = {
     "units": "Units",
     "general/subject": "Subject",
@@ -21,7 +21,7 @@ PLACES = {
     "intervals/epochs": "TimeIntervals",
     "intervals/invalid_times": "TimeIntervals",
 }
-# Dates that pynwb reads without asking whether they are there; what stands where the file gives none that can be read.
+# Dates that pynwb requires, and their values if the file has none that can be read.
 NO_DATE = "0001-01-01T00:00:00+00:00"
 DATES: dict[str, Any] = {
     "session_start_time": NO_DATE,
@@ -32,7 +32,7 @@ VITAL = ("units", "units/spike_times", "units/spike_times_index")
 
 
 def refuse_if_vital(path: str, why: str) -> None:
-    """Raise if a part that cannot be read holds the units' spike times.
+    """Raise if an unreadable part holds the units' spike times.
 
     Raises:
         SourceError: naming the part and what is wrong with it.
@@ -42,16 +42,16 @@ def refuse_if_vital(path: str, why: str) -> None:
 
 
 def mend(root: GroupBuilder, manager: PartManager, notes: Notes) -> None:
-    """Change a file's builders so that pynwb can construct them, as far as no number has to be made up for it.
+    """Repair a file's builders for pynwb without inventing any number.
 
     Args:
         root: of the whole file.
-        manager: knows the types.
-        notes: gets what is changed or left out; counts ``parts_left_out``, ``texts_filled_in`` and what `mend_rows`
+        manager: the type map.
+        notes: gets the changes and omissions; counts ``parts_left_out``, ``texts_filled_in`` and what `mend_rows`
             counts.
 
     Raises:
-        SourceError: if the units' spike times are lost.
+        SourceError: if the units' spike times are unreadable.
     """
     _leave_unknown(root, manager, notes)
     _mend_tables(root, manager, notes)
@@ -65,7 +65,7 @@ def mend(root: GroupBuilder, manager: PartManager, notes: Notes) -> None:
 
 
 def _why_unknown(builder: AnyBuilder, manager: PartManager) -> str:
-    """Why the type of an object is not known; ``''`` if it is, or if the object has none."""
+    """Return why an object's type is unknown; ``''`` if it is known or the object has none."""
     name, namespace = manager.get_builder_dt(builder), manager.get_builder_ns(builder)
     if name is None or namespace is None:
         return ""
@@ -80,7 +80,7 @@ def _why_unknown(builder: AnyBuilder, manager: PartManager) -> str:
 
 
 def _leave_unknown(root: GroupBuilder, manager: PartManager, notes: Notes) -> None:
-    """Take out all objects whose type is not known; those of which NWB says what they are get NWB's type."""
+    """Remove objects of unknown types; at places with a fixed NWB type, set that type instead."""
     doomed: dict[int, AnyBuilder] = {}
     for builder in list(walk(root)):
         why = _why_unknown(builder, manager)
@@ -101,7 +101,7 @@ def _leave_unknown(root: GroupBuilder, manager: PartManager, notes: Notes) -> No
 
 
 def _is_held(builder: AnyBuilder) -> bool:
-    """Return whether a builder still lies in its group: it may have gone with the column that it indexes."""
+    """Return whether a builder is still in its group: it may have been removed with its column."""
     holder = builder.parent
     return holder is not None and any(
         builder is members.get(builder.name) for members in (holder.groups, holder.datasets)
@@ -109,7 +109,7 @@ def _is_held(builder: AnyBuilder) -> bool:
 
 
 def _mend_tables(root: GroupBuilder, manager: PartManager, notes: Notes) -> None:
-    """Make all tables whole; one of units beside the file's own that cannot be made whole is left out."""
+    """Repair all tables; an additional units table that cannot be repaired is left out."""
     for builder in list(walk(root)):
         if not isinstance(builder, GroupBuilder) or not manager.is_a(builder, "DynamicTable"):
             continue
@@ -126,7 +126,7 @@ def _mend_tables(root: GroupBuilder, manager: PartManager, notes: Notes) -> None
 
 
 def _text_of_number(root: GroupBuilder, path: str, notes: Notes) -> None:
-    """Make a text of a number where NWB wants a text."""
+    """Convert a number to text where NWB expects a text."""
     builder = root.get(path)
     value = getattr(builder, "data", None)
     if isinstance(value, np.ndarray) and value.size == 1:

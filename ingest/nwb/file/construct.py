@@ -1,4 +1,4 @@
-"""An NWBFile of all parts of a file that can be constructed; the others are left out by name."""
+"""Construct an NWBFile from all valid parts of a file; the others are left out and reported."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ from ingest.nwb.series.time_axis import flatten_time_stamps
 
 log = logging.getLogger(__name__)
 
-# Each kind of failure that takes parts out costs another round.
+# Each kind of failure costs another round.
 MOST_ROUNDS = 500
-# Members of a series that neither its values nor its time depend on.
+# Members of a series that its values and times do not depend on.
 REMARKS = ("description", "comments", "control", "control_description")
 IDENTITY = ("namespace", "neurodata_type", "object_id", "nwb_version")
 
 
 def constructed(io: HDMFIO, unread: list[Unread], notes: Notes) -> NWBFile:
-    """Return the file that hdmf's builders describe, without the parts that cannot be read or constructed.
+    """Return the file of hdmf's builders, without parts that cannot be read or constructed.
 
-    pynwb constructs all objects of a file or none: here an object that fails is taken out, and the rest is tried again.
-    Texts that NWB demands and that no number depends on are filled in.
+    pynwb constructs all objects of a file or none: this removes an object that fails and tries the rest again. Missing
+    texts that NWB requires, and that no number depends on, are filled in.
 
     Args:
         io: the open file; its manager is a `PartManager`.
-        unread: what ``io.read_builder()`` could not read.
-        notes: gets each part that is left out, and why; counts ``parts_left_out``, ``texts_filled_in``, and what `mend`
+        unread: parts that ``io.read_builder()`` could not read.
+        notes: gets each omitted part with the reason; counts ``parts_left_out``, ``texts_filled_in``, and what `mend`
             counts.
 
     Raises:
-        SourceError: if the units' spike times cannot be read, or nothing can.
+        SourceError: if the units' spike times, or the whole file, cannot be read.
     """
     root = io.read_builder()
     manager = io.manager
@@ -79,7 +79,7 @@ def constructed(io: HDMFIO, unread: list[Unread], notes: Notes) -> NWBFile:
 
 
 def _leave_unread(item: Unread, manager: PartManager, notes: Notes) -> AnyBuilder | None:
-    """Note a part that could not be read; return the series or column to be taken out whole for want of it."""
+    """Note an unreadable part; return the series or column to remove with it."""
     refuse_if_vital(item.path, item.why)
     holder: Any = item.holder
     while holder is not None and manager.get_builder_dt(holder) is None:
@@ -93,16 +93,16 @@ def _leave_unread(item: Unread, manager: PartManager, notes: Notes) -> AnyBuilde
 
 
 def _lose(builder: AnyBuilder, why: str, manager: PartManager, notes: Notes) -> None:
-    """Note an object that is to be taken out, with all that it holds."""
+    """Note an object to remove, with its content."""
     path = path_of(builder)
     refuse_if_vital(path, why)
     notes.lose(path, why, manager.get_builder_dt(builder) or "")
-    if isinstance(builder, GroupBuilder):  # what it holds is lost with it
+    if isinstance(builder, GroupBuilder):  # its content is lost with it
         notes.damaged += [Damage(path_of(inner), manager.get_builder_dt(inner) or "") for inner in walk(builder)]
 
 
 def _alike(root: GroupBuilder, failure: PartError, manager: PartManager) -> list[PartError]:
-    """Return the failures of the other objects of a type of which one cannot be constructed."""
+    """Return the failures of other objects of the same type."""
     kind = (manager.get_builder_ns(failure.builder), manager.get_builder_dt(failure.builder))
     found = []
     for builder in walk(root):
@@ -117,7 +117,7 @@ def _alike(root: GroupBuilder, failure: PartError, manager: PartManager) -> list
 
 
 def _mend_failures(root: GroupBuilder, failures: list[PartError], manager: PartManager, notes: Notes) -> None:
-    """Mend each of several objects, and take out those that cannot be mended, all in one walk."""
+    """Repair several objects and remove those that cannot be repaired, in one walk."""
     manager.clear_cache()
     doomed: dict[int, AnyBuilder] = {}
     for failure in failures:
@@ -127,10 +127,10 @@ def _mend_failures(root: GroupBuilder, failures: list[PartError], manager: PartM
 
 
 def _mend_failure(root: GroupBuilder, failure: PartError, manager: PartManager, notes: Notes) -> bool:
-    """Fill in a text if that is all that an object lacks; otherwise leave out as little of it as helps.
+    """Fill in missing texts of an object; otherwise remove as little of it as possible.
 
     Returns:
-        Whether the object stays; if not, ``notes`` have it, and it is to be taken out.
+        Whether the object stays; if not, ``notes`` list it and the caller removes it.
     """
     builder, why = failure.builder, reason(failure.error)
     path = path_of(builder)
@@ -156,7 +156,7 @@ def _mend_failure(root: GroupBuilder, failure: PartError, manager: PartManager, 
 
 
 def _constructs(builder: AnyBuilder, manager: PartManager) -> bool:
-    """Return whether an object can be constructed, once texts that it lacks are filled in."""
+    """Return whether an object can be constructed with its missing texts filled in."""
     for _ in range(10):
         try:
             manager.construct(builder)
@@ -171,7 +171,7 @@ def _constructs(builder: AnyBuilder, manager: PartManager) -> bool:
 
 
 def _fill_in(builder: AnyBuilder, why: str, manager: PartManager) -> list[str]:
-    """Give an object the texts that its type demands and that it lacks; return their names."""
+    """Fill in the texts that an object's type requires; return their names."""
     filled = []
     for argument in re.findall(r"missing argument '(\w+)'", why):
         spec = manager.type_map.get_map(builder).get_carg_spec(argument)
@@ -181,7 +181,7 @@ def _fill_in(builder: AnyBuilder, why: str, manager: PartManager) -> list[str]:
         holder, name = place
         value = NO_DATE if spec.dtype == "isodatetime" else ""
         if _value(holder, name) == value:
-            return []  # it was filled in already, and did not help
+            return []  # already filled in, without success
         kind = "attributes" if isinstance(spec, AttributeSpec) else "datasets"
         if isinstance(holder, GroupBuilder) and holder.obj_type.get(name, kind) != kind:
             return []  # something else has the name
@@ -196,14 +196,14 @@ def _fill_in(builder: AnyBuilder, why: str, manager: PartManager) -> list[str]:
 
 
 def _value(holder: AnyBuilder, name: str) -> Any:
-    """Return what a group or dataset has under a name: an attribute, or the data of a dataset; None if nothing."""
+    """Return an attribute, or the data of a dataset, by name; None if missing."""
     dataset = holder.datasets.get(name) if isinstance(holder, GroupBuilder) else None
     value = holder.attributes.get(name) if dataset is None else dataset.data
     return value if isinstance(value, str) else None
 
 
 def _place(builder: AnyBuilder, spec: Any, manager: PartManager) -> tuple[AnyBuilder, str] | None:
-    """Return the group or dataset that holds what a spec describes, and its name there; None if there is no such."""
+    """Return the group or dataset of a spec and its name there; None if missing."""
     top = manager.type_map.get_map(builder).spec
     if not isinstance(spec, AttributeSpec | DatasetSpec) or getattr(spec, "data_type", None) is not None:
         return None
@@ -218,7 +218,7 @@ def _place(builder: AnyBuilder, spec: Any, manager: PartManager) -> tuple[AnyBui
 
 
 def _suspects(builder: AnyBuilder, why: str, manager: PartManager) -> Iterator[list[str]]:
-    """Yield members without which an object may be constructed: those that the error names, then each by itself."""
+    """Yield members to try removing: first those named by the error, then each one."""
     if not isinstance(builder, GroupBuilder):
         return
     if manager.is_a(builder, "DynamicTable"):
@@ -248,7 +248,7 @@ def _remove(builder: AnyBuilder, name: str, manager: PartManager) -> None:
 
 
 def _members(builder: AnyBuilder) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Every dictionary of a group's members that `_remove` may change, with a copy of each."""
+    """Return all member dictionaries that `_remove` may change, with copies."""
     if not isinstance(builder, GroupBuilder):
         return []
     groups = [builder, *([builder.groups["general"]] if "general" in builder.groups else [])]

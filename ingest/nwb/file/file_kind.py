@@ -1,4 +1,4 @@
-"""Refuse what is no NWB 2 file: other kinds, told from their first bytes, and other versions of NWB."""
+"""Reject files that are not NWB 2: other formats, identified by their first bytes, and other NWB versions."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from foundation.common.errors import SourceError
 from ingest.nwb.nwb_texts import plain_text, single_text
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
-# HDF5 looks for its signature here, behind a block of the user's own, as MATLAB writes one of 512 bytes.
+# Possible offsets of HDF5's signature, after a user block such as MATLAB's of 512 bytes.
 MAX_PLACE = 1 << 16
 HEAD = 1024
-# What git-annex leaves in place of the content of an unlocked file, and what to do about it.
+# The pointer of git-annex in place of an unlocked file's content, and the hint.
 ANNEX_POINTER = b"/annex/objects/"
 ANNEX_HINT = "fetch it with `datalad get` or `git annex get`"
-# First bytes, and what a file that begins so is; what to do about it.
+# First bytes -> file type and hint.
 KINDS: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs.github.com/", "is a git-lfs pointer, and not the file: fetch it with `git lfs pull`"),
     (ANNEX_POINTER, f"is a git-annex pointer, and not the file: {ANNEX_HINT}"),
@@ -30,23 +30,23 @@ KINDS: tuple[tuple[bytes, str], ...] = (
     (b"\x28\xb5\x2f\xfd", "is compressed by zstd: unpack it first, with `unzstd`"),
     (b"7z\xbc\xaf\x27\x1c", "is a 7-Zip archive: unpack it first"),
     (b"Rar!", "is a RAR archive: unpack it first"),
-    (b"MATLAB 5.0 MAT-file", "is a MATLAB file of another kind than NWB: write it with matnwb"),
+    (b"MATLAB 5.0 MAT-file", "is a MATLAB file without NWB: write it with matnwb"),
     (b"\x93NUMPY", "is a NumPy array: write it as NWB with pynwb"),
-    (b"CDF\x01", "is a NetCDF file: NWB is read"),
-    (b"CDF\x02", "is a NetCDF file: NWB is read"),
+    (b"CDF\x01", "is a NetCDF file: expected NWB"),
+    (b"CDF\x02", "is a NetCDF file: expected NWB"),
     (b"%PDF", "is a PDF document"),
-    (b"PAR1", "is a Parquet table: NWB is read"),
+    (b"PAR1", "is a Parquet table: expected NWB"),
 )
 
 
 def refuse_other_kinds(file: BinaryIO | RawIOBase) -> None:
-    """Raise unless HDF5 begins in a file, naming what is there instead.
+    """Raise unless a file is HDF5, naming its real format.
 
     Args:
-        file: open and seekable; it is left at its beginning.
+        file: open and seekable; reset to its beginning.
 
     Raises:
-        SourceError: saying what the file is and what to do.
+        SourceError: naming the file's format and what to do.
 
     Example:
         >>> import io
@@ -69,7 +69,7 @@ def refuse_other_kinds(file: BinaryIO | RawIOBase) -> None:
 
 
 def kind_of(head: bytes) -> str:
-    r"""Return what a file that is no HDF5 file is, and what to do about it.
+    r"""Return the format of a file that is not HDF5, with a hint.
 
     Args:
         head: its first kilobyte, or all of it.
@@ -95,15 +95,15 @@ def kind_of(head: bytes) -> str:
     if text.startswith(("{", "[")):
         return "is JSON, such as a server's message of an error, and not the file: fetch it again"
     if "\ufffd" not in text:
-        return f"is text that begins with {' '.join(text.split())[:40]!r}, and no HDF5 file"
-    return f"is no HDF5 file: it begins with the bytes {head[:8].hex(' ')}"
+        return f"is text that begins with {' '.join(text.split())[:40]!r}, not HDF5"
+    return f"is not HDF5: it begins with the bytes {head[:8].hex(' ')}"
 
 
 def refuse_other_versions(version: Any) -> None:
-    """Refuse whatever is not NWB 2.
+    """Raise unless the version is NWB 2.
 
     Args:
-        version: what a file says of its version, for example ``2.6.0`` or ``NWB-1.0.5``; None if it says nothing.
+        version: the file's version, for example ``2.6.0`` or ``NWB-1.0.5``; None if missing.
 
     Raises:
         SourceError: naming the version.
@@ -112,26 +112,26 @@ def refuse_other_versions(version: Any) -> None:
         >>> refuse_other_versions("2.0b")
         >>> refuse_other_versions("NWB-1.0.6")
         Traceback (most recent call last):
-        foundation.common.errors.SourceError: is of version 'NWB-1.0.6': NWB 2 is read; NWB 1 files need ...
+        foundation.common.errors.SourceError: nwb_version is 'NWB-1.0.6': expected 2; NWB 1 files need ...
     """
     version = single_text(version)
     if isinstance(version, str | bytes):
         version = plain_text(version)
     if not isinstance(version, str):
-        raise SourceError("is no NWB file: it does not say its nwb_version; NWB 2 is read")
+        raise SourceError("is not an NWB file: it has no nwb_version; expected NWB 2")
     number = re.search(r"\d+", version)
     if number and int(number.group()) == 2:
         return
     if number and int(number.group()) < 2:
         raise SourceError(
-            f"is of version {version!r}: NWB 2 is read; NWB 1 files need to be converted to NWB 2 first, "
-            "by those who published them or with the tools that the NWB documentation names"
+            f"nwb_version is {version!r}: expected 2; NWB 1 files need to be converted to NWB 2 first, "
+            "by their publishers or with the tools of the NWB documentation"
         )
-    raise SourceError(f"is of version {version!r}: NWB 2 is read; a newer release may know it")
+    raise SourceError(f"nwb_version is {version!r}: expected 2; a newer release may read it")
 
 
 def version_of(file: h5py.File) -> Any:
-    """What an HDF5 file says of its version: an attribute in NWB 2, a dataset in NWB 1; None if nothing."""
+    """Return an HDF5 file's NWB version: an attribute in NWB 2, a dataset in NWB 1; None if missing."""
     if "nwb_version" in file.attrs:
         return file.attrs["nwb_version"]
     found = file.get("nwb_version")

@@ -1,4 +1,4 @@
-"""The tree of an HDF5 file as hdmf's builders, object by object: one that cannot be read leaves the others alone."""
+"""Build hdmf's tree of an HDF5 file object by object, so that an unreadable one does not affect the others."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ REMOVED = "a reference to an object that was removed or is damaged"
 class Hdf5Builders(NWBHDF5IO):
     """hdmf's view of an open HDF5 file.
 
-    hdmf itself reads all objects or none, and follows links into other files. This reader leaves out what cannot be
-    read, and never opens a file.
+    hdmf itself reads all objects or none, and follows links into other files. This reader skips unreadable objects and
+    never opens another file.
 
     Args:
         file: the open file.
         manager: constructs containers from builders.
-        notes: counts ``texts_not_utf8``, texts of which some characters are lost.
+        notes: counts ``texts_not_utf8``, texts with lost characters.
 
     Attributes:
-        unread: what could not be read.
+        unread: the unreadable parts.
     """
 
     def __init__(self, file: h5py.File, manager: BuildManager, notes: Notes) -> None:
@@ -73,7 +73,7 @@ class Hdf5Builders(NWBHDF5IO):
         for member in group:
             try:
                 self._member(group, member, builder, without)
-            except Exception as error:  # damage shows in any layer, in any way
+            except Exception as error:  # damage can raise any error in any layer
                 if not is_damage(error):
                     raise
                 path = posixpath.join(group.name, member)
@@ -100,7 +100,7 @@ class Hdf5Builders(NWBHDF5IO):
             parent.set_dataset(builder)
 
     def _object(self, item: Any, parent: GroupBuilder | None = None) -> GroupBuilder | DatasetBuilder:
-        """The builder of an object, made once, whatever names it has."""
+        """Return the builder of an object, created once for all its names."""
         if item.name is None:
             raise SourceError(REMOVED)
         if item.id not in self._built:
@@ -122,7 +122,7 @@ class Hdf5Builders(NWBHDF5IO):
         self._built[dataset.id] = builder
 
     def _data(self, dataset: h5py.Dataset) -> tuple[Any, Any]:
-        """The values of a dataset as hdmf takes them, and their type: read if single, otherwise where they lie."""
+        """Return a dataset's values for hdmf and their type: a single value is read, an array stays in the file."""
         kind, shape = dataset.dtype.kind, dataset.shape
         if shape is None:  # no dimensions and no value
             return None, dataset.dtype
@@ -164,7 +164,7 @@ class Hdf5Builders(NWBHDF5IO):
                 self.unread.append(Unread(f"{item.name.strip('/')}@{name}", reason(error), builder))
 
     def _text(self, value: Any) -> Any:
-        """A text without the bytes that are not UTF-8; any other value as it is."""
+        """Return a text without bytes that are not UTF-8; any other value unchanged."""
         if not isinstance(value, bytes | str):
             return value
         raw = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
@@ -174,7 +174,7 @@ class Hdf5Builders(NWBHDF5IO):
 
 
 def _target(file: h5py.File, reference: h5py.Reference) -> h5py.Group | h5py.Dataset:
-    """The object that a reference leads to.
+    """Return the object of a reference.
 
     Raises:
         SourceError: if its place in the file holds no object.

@@ -9,14 +9,14 @@ import h5py
 from foundation.common.errors import SourceError
 from ingest.nwb.nwb_arrays import refuse_false_claims
 
-# A single value is read as soon as a file is opened, so its size is looked at before.
+# Single values are read on opening a file, so their size is checked first.
 LARGEST_VALUE = 1 << 24
 
 
 def refuse_outside_links(top: h5py.Group) -> None:
-    """Raise at the first object below a group that leads out of the file, or that the file cannot hold.
+    """Raise at the first object below a group that links out of the file or has an impossible shape.
 
-    For groups that a library reads by itself, such as the cached specifications. Nothing is followed, no data is read.
+    For groups that a library reads, such as the cached specifications. Follows no link and reads no data.
 
     Args:
         top: a group of an open HDF5 file.
@@ -44,29 +44,29 @@ def refuse_outside_links(top: h5py.Group) -> None:
 
 
 def why_not_followed(group: h5py.h5g.GroupID, name: bytes) -> str | None:
-    """Why a link of a group must not be followed; None for a link inside the file.
+    """Return why a link of a group must not be followed; None for a link inside the file.
 
     Soft links stay inside the file as long as no link on their way leaves it (see `resolve`). Names of image files
     (``ImageSeries.external_file``) are texts that are never opened.
 
     Args:
-        group: an open group. Nothing is followed.
-        name: of the link.
+        group: an open group.
+        name: name of the link.
     """
     kind = group.links.get_info(name).type
     if kind == h5py.h5l.TYPE_EXTERNAL:
         target, inside = group.links.get_val(name)
         return _outside("a link", f"{_text(inside)} of {_text(target)!r}")
     if kind not in (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT):
-        return f"a link of an unknown kind ({kind}): allowed are links inside the file"
+        return f"a link of an unknown kind ({kind}): expected a link inside the file"
     return None
 
 
 def why_not_opened(dataset: h5py.h5d.DatasetID) -> str | None:
-    """Why the values of a dataset must not be read; None if they lie in the file and may be what it declares.
+    """Return why a dataset must not be read; None if its values are in the file and fit its shape.
 
-    Looked for are datasets whose bytes lie in other files, virtual datasets over other files, single values of absurd
-    size, and lists of texts that the file cannot hold, as these are read while a file is opened.
+    Rejects datasets with bytes in other files, virtual datasets over other files, single values of absurd size, and
+    lists of texts too large for the file, as these are read on opening.
 
     Args:
         dataset: an open dataset. No data is read.
@@ -92,14 +92,14 @@ def why_not_opened(dataset: h5py.h5d.DatasetID) -> str | None:
 
 
 def resolve(group: h5py.Group, target: str) -> h5py.Group | h5py.Dataset:
-    """The object that a soft link names, found without leaving the file.
+    """Resolve a soft link without leaving the file.
 
     Args:
-        group: where the link lies.
+        group: the link's group.
         target: the link's path, absolute or relative to the group.
 
     Raises:
-        SourceError: if a link on the way leads out of the file, or nothing is there.
+        SourceError: if a link on the way leads out of the file, or its target is missing.
     """
     here: h5py.Group | h5py.Dataset = group.file["/"] if target.startswith("/") else group
     pending = [part for part in reversed(target.split("/")) if part not in ("", ".")]

@@ -1,4 +1,4 @@
-"""Say in plain words what h5py, hdmf and pynwb raise at a file, and which compression filter is not installed."""
+"""Explain errors of h5py, hdmf and pynwb in plain words, and name missing compression filters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAMESPACE = re.compile(r"'([\w.-]+)' not a namespace")
 _TYPE = re.compile(r"No specification for '([\w.-]+)' in namespace '([\w.-]+)'")
 _ATTRIBUTE = re.compile(r"'(\w+)' object has no attribute '(\w+)'")
 MAX_LENGTH = 500
-# Registered numbers of the filters that the package hdf5plugin brings.
+# Registered numbers of the filters in the package hdf5plugin.
 PLUGIN = {
     307: "bzip2",
     32001: "blosc",
@@ -36,7 +36,7 @@ PLUGIN = {
 
 
 def in_plain_words(error: BaseException) -> str:
-    """Return a line on what is wrong with a file.
+    """Return a one-line explanation of an error in a file.
 
     Example:
         >>> in_plain_words(KeyError("'ndx-mine' not a namespace"))
@@ -45,7 +45,7 @@ def in_plain_words(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if found := _TRUNCATED.search(text):
         has, needs = (int(number) for number in found.groups())
-        return f"truncated: {has:,} of its {needs:,} bytes are there; fetch or copy it again"
+        return f"truncated: it has {has:,} of {needs:,} bytes; fetch or copy it again"
     if "already open for write" in text:
         return "it is being written: wait until its writer has closed it"
     if filter_is_missing(error):
@@ -55,12 +55,12 @@ def in_plain_words(error: BaseException) -> str:
     if found := _TYPE.search(text):
         return f"its type {found.group(1)} is unknown; {_extension(found.group(2))}"
     if found := _ATTRIBUTE.search(text):
-        return f"a {found.group(1)} in it is not laid out as NWB has it (no {found.group(2)}); write it anew with pynwb"
+        return f"a {found.group(1)} in it has no {found.group(2)}, which NWB requires; write it again with pynwb"
     return f"{type(error).__name__}: {text}"[:MAX_LENGTH]
 
 
 def filter_is_missing(error: BaseException) -> bool:
-    """Return whether HDF5 failed for want of a compression filter."""
+    """Return whether HDF5 failed because a compression filter is missing."""
     return isinstance(error, OSError) and any(
         words in str(error) for words in ("can't open directory", "required filter")
     )
@@ -79,11 +79,11 @@ def use_plugins() -> None:
 
 @contextmanager
 def missing_filters_named(data: Any, what: str) -> Iterator[None]:
-    """Name the filters that are not installed where reading a dataset fails inside the ``with`` block.
+    """Raise an error naming missing filters if reading a dataset fails inside the ``with`` block.
 
     Args:
-        data: an HDF5 dataset, or a wrapper of hdmf's around one; of anything else errors stay as they are.
-        what: its name, for the error.
+        data: an HDF5 dataset, or a wrapper of hdmf's around one; errors of other objects are unchanged.
+        what: its name for the error.
 
     Raises:
         SourceError: naming the filters and what to install.

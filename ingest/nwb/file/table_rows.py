@@ -1,4 +1,4 @@
-"""Tables as hdmf's builders: columns flattened to vectors, cut to whole rows, or left out where they do not fit."""
+"""Repair tables in hdmf's builders: flatten columns, cut to complete rows, or leave out misfits."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ingest.nwb.file.builder_parts import PartManager, path_of, remove
 from ingest.nwb.nwb_arrays import load
 from ingest.nwb.read_log import Notes, is_damage
 
-# Columns without which a row says nothing.
+# Columns that every row needs.
 ROW_TIMES = ("start_time", "stop_time", "timestamp")
 
 
 def column_names(table: GroupBuilder) -> list[str]:
-    """Return the columns that a table names, in its order."""
+    """Return the columns of a table's ``colnames``, in order."""
     names = table.attributes.get("colnames")
     if names is None:
         return []
@@ -36,7 +36,7 @@ def drop_column(table: GroupBuilder, name: str) -> None:
 
 
 def column_parts(table: GroupBuilder, name: str) -> list[str]:
-    """Return a column's dataset and its indices, the outermost last: the length of that one is its number of rows."""
+    """Return a column's dataset and its indices, the outermost last; its length is the number of rows."""
     parts, index_of = [name], {}
     members: dict[str, Any] = {**table.datasets, **{key: link.builder for key, link in table.links.items()}}
     for key, member in members.items():
@@ -50,20 +50,19 @@ def column_parts(table: GroupBuilder, name: str) -> list[str]:
 
 
 def mend_rows(table: GroupBuilder, manager: PartManager, notes: Notes) -> None:
-    """Make a table whose columns are of one length out of one whose are not.
+    """Make all columns of a table equally long.
 
-    A table of times is cut to the rows that have all their times; of other tables the most common length counts, and of
-    units that of their spike trains. Columns of another length are left out. Rows get numbers if their ids are of
-    another length.
+    A table of times is cut to the rows with all times; other tables get the most common length, and units tables that
+    of their spike trains. Columns of another length are left out. Rows are renumbered if their ids have another length.
 
     Args:
         table: the builder of a DynamicTable.
-        manager: knows the types.
-        notes: gets what became of each column; counts ``table_rows_cut``, ``table_ids_numbered`` and
+        manager: the type map.
+        notes: gets a note on each changed column; counts ``table_rows_cut``, ``table_ids_numbered`` and
             ``parts_left_out``.
 
     Raises:
-        SourceError: if it is the units' spike trains that do not fit all the rest.
+        SourceError: if the units' spike trains do not fit the other columns.
     """
     path = path_of(table)
     for name in column_names(table):
@@ -88,8 +87,8 @@ def mend_rows(table: GroupBuilder, manager: PartManager, notes: Notes) -> None:
             continue
         if not (length == whole and rows < whole and _cut(table, column_parts(table, name)[-1], rows)):
             drop_column(table, name)
-            said = "no values" if length is None else f"{length} values"
-            notes.lose(f"{path}/{name}", f"{said} for {rows} rows")
+            found = "no values" if length is None else f"{length} values"
+            notes.lose(f"{path}/{name}", f"{found} for {rows} rows")
     if rows < whole:
         notes.leave(f"{path}, rows from {rows + 1} on", "not all times are given for them")
         notes["table_rows_cut"] += whole - rows
@@ -101,9 +100,9 @@ def mend_rows(table: GroupBuilder, manager: PartManager, notes: Notes) -> None:
 
 
 def _rows_of_trains(table: GroupBuilder, lengths: dict[str, int | None], ids: int | None) -> int:
-    """The number of spike trains, if another column or the ids agree with it, or no column does not.
+    """Return the number of spike trains if another column or the ids agree with it, or no column disagrees.
 
-    Ids alone do not count against an index that fits the spike times.
+    Ids alone do not outvote an index that fits the spike times.
     """
     trains = lengths["spike_times"]
     assert trains is not None
@@ -116,16 +115,16 @@ def _rows_of_trains(table: GroupBuilder, lengths: dict[str, int | None], ids: in
 
 
 def _index_fits(table: GroupBuilder) -> bool:
-    """Return whether the index of the spike times divides them all among units, the first of which has a spike.
+    """Return whether the index assigns all spike times to units, and the first unit has a spike.
 
-    An index that begins with 0 may be one of starts and ends, which has a row more than there are units.
+    An index that begins with 0 may hold starts and ends, with one row more than units.
     """
     index = column_parts(table, "spike_times")[1:]
     if len(index) != 1 or index[0] not in table.datasets:
         return False
     try:
         ends = np.asarray(load(table.datasets[index[0]].data, f"{path_of(table)}/{index[0]}"))
-    except Exception:  # what cannot be read fits nothing
+    except Exception:  # unreadable values fit nothing
         return False
     if ends.ndim != 1 or not len(ends) or ends.dtype.kind not in "iu":
         return False
@@ -133,7 +132,7 @@ def _index_fits(table: GroupBuilder) -> bool:
 
 
 def _most_common(lengths: list[int], ids: int | None) -> int:
-    """The length of most columns; of several that are alike in number, that of the ids."""
+    """Return the most common column length; on a tie, that of the ids."""
     counts = Counter(lengths)
     return max(counts, key=lambda length: (counts[length], length == ids, length))
 
@@ -150,13 +149,13 @@ def _length(table: GroupBuilder, name: str) -> int | None:
 
 
 def _cut(table: GroupBuilder, name: str, rows: int) -> bool:
-    """Cut a column, or the index of a ragged one, to so many rows; False where that cannot be done."""
+    """Cut a column, or the index of a ragged one, to this many rows; return False if impossible."""
     member = table.datasets.get(name)
     if member is None or isinstance(member.data, ReferenceResolver):
         return False
     try:
         member["data"] = load(member.data, f"{path_of(table)}/{name}")[:rows]
-    except Exception:  # what cannot be read is left out
+    except Exception:  # unreadable columns are left out
         return False
     return True
 
@@ -164,11 +163,11 @@ def _cut(table: GroupBuilder, name: str, rows: int) -> bool:
 def flatten_columns(table: GroupBuilder, manager: PartManager) -> None:
     """Flatten ids, indices and columns of single values that lie in a file as ``(N, 1)`` or ``(1, N)``.
 
-    Intervals stay, and so do spike times without an index, which are a row for each unit.
+    Intervals and spike times without an index (a row per unit) are unchanged.
 
     Args:
         table: the builder of a DynamicTable; changed in place.
-        manager: knows the types.
+        manager: the type map.
     """
     for name, dataset in table.datasets.items():
         if name == "id" or manager.is_a(dataset, "VectorIndex"):
@@ -189,11 +188,11 @@ def flatten_columns(table: GroupBuilder, manager: PartManager) -> None:
 
 
 def pair_indices(table: GroupBuilder, manager: PartManager, notes: Notes) -> None:
-    """Pair an index that does not say of which column it is with the column of its name: ``X_index`` with ``X``.
+    """Pair an index without a target with the column of its name: ``X_index`` with ``X``.
 
     Args:
         table: the builder of a DynamicTable; changed in place.
-        manager: knows the types.
+        manager: the type map.
         notes: gets each pair; counts ``parts_left_out``.
     """
     for name, index in table.datasets.items():
@@ -206,7 +205,7 @@ def pair_indices(table: GroupBuilder, manager: PartManager, notes: Notes) -> Non
 
 
 def _is_row_of(dataset: DatasetBuilder, ids: DatasetBuilder | None) -> bool:
-    """Return whether a column is a single row with a value for each of several ids."""
+    """Return whether a column is a single row with one value per id."""
     rows = 0 if ids is None else np.size(ids.data)
     return rows > 1 and np.shape(dataset.data) == (1, rows)
 
@@ -218,8 +217,8 @@ def _flatten(table: GroupBuilder, name: str) -> None:
         return
     try:
         values = load(dataset.data, f"{path_of(table)}/{name}")
-    except Exception as error:  # a column that cannot be read is left out where it is looked at
+    except Exception as error:  # unreadable columns are left out later
         if not is_damage(error):
             raise
         return
-    dataset["data"] = np.asarray(values).reshape(-1)  # the builder's own setter refuses to overwrite
+    dataset["data"] = np.asarray(values).reshape(-1)  # the builder's setter refuses to overwrite

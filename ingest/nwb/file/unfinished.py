@@ -1,4 +1,4 @@
-"""Files that their writer has not finished: marks of being written, chunks never written, runs of fill values."""
+"""Detect unfinished files: marked as being written, with missing chunks, or ending in fill values."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from foundation.common.errors import SourceError
 from foundation.store.format.spill import pieces
 from ingest.nwb.file.file_kind import HDF5
 
-# What browsers and tools lay beside a file, under its name, for as long as they fetch it.
+# Suffixes of the temporary files of browsers and download tools.
 SIBLINGS = (".part", ".partial", ".crdownload", ".download", ".aria2", ".dandidownload", ".filepart")
-# A run of fill values at the end of whole trains is taken for one never written from this length on.
+# Minimum run of fill values at the end of whole trains that counts as unwritten.
 MIN_RUN = 8
 # A single time of 0 at the end may be a time; two and more are fill values.
 MIN_STAMPS = 2
@@ -24,11 +24,11 @@ BEING_WRITTEN = "the file is being written, or its writer ended before it was do
 
 
 def refuse_unfinished(path: str, file: BinaryIO | RawIOBase) -> None:
-    """Raise if a file says that it is being written or fetched.
+    """Raise if a file is marked as being written or downloaded.
 
     Args:
-        path: where it is; on this machine other files beside it are looked for.
-        file: open and seekable; it is left at its beginning.
+        path: its path; for local files, neighbouring files are checked too.
+        file: open and seekable; reset to its beginning.
 
     Raises:
         SourceError: naming the mark.
@@ -36,11 +36,11 @@ def refuse_unfinished(path: str, file: BinaryIO | RawIOBase) -> None:
     file.seek(0)
     head = file.read(12) or b""
     file.seek(0)
-    # Of the superblock's versions 3 has the mark that a file is open for writing; HDF5 takes it away at closing.
+    # Version 3 of the superblock marks a file open for writing; HDF5 clears the mark on closing.
     if head.startswith(HDF5) and len(head) == 12 and head[8] >= 3 and head[11] & 1:
         raise SourceError(
             "is being written: it is marked as open for writing; wait until its writer has closed it (`h5clear -s` "
-            "takes away the mark that a dead writer left)"
+            "clears the mark of a dead writer)"
         )
     local = path.removeprefix("file://")
     if "://" in local:
@@ -48,11 +48,11 @@ def refuse_unfinished(path: str, file: BinaryIO | RawIOBase) -> None:
     for suffix in SIBLINGS:
         if os.path.exists(local + suffix):
             name = os.path.basename(local) + suffix
-            raise SourceError(f"is being fetched: {name} lies beside it; wait until that is gone, or remove it")
+            raise SourceError(f"is being fetched: {name} exists beside it; wait until it is gone, or remove it")
 
 
 def state_of(path: str) -> tuple[int, int] | None:
-    """Return size and time of change of a file or folder on this machine; None if there is none."""
+    """Return size and modification time of a local file or folder; None if it does not exist."""
     try:
         state = os.stat(path.removeprefix("file://"))
     except (OSError, ValueError):
@@ -61,23 +61,23 @@ def state_of(path: str) -> tuple[int, int] | None:
 
 
 def refuse_changed(path: str, before: tuple[int, int] | None) -> None:
-    """Raise if a file on this machine is not as it was.
+    """Raise if a local file has changed.
 
     Args:
-        path: where it is.
-        before: what `state_of` said.
+        path: of the file.
+        before: its earlier `state_of`.
 
     Raises:
-        SourceError: if its size or its time of change differs.
+        SourceError: if its size or modification time differs.
     """
     if state_of(path) != before:
-        raise SourceError(f"{path}: changed while it was read: wait until its writer has closed it")
+        raise SourceError(f"{path}: changed while being read: wait until its writer has closed it")
 
 
 def unwritten(data: Any) -> str | None:
-    """Return how many chunks of an HDF5 dataset were never written; None if all were, or that cannot be told.
+    """Return how many chunks of an HDF5 dataset were never written; None if all were, or if unknown.
 
-    Zarr leaves out chunks that hold nothing but the fill value, so that a missing one says nothing.
+    Zarr omits chunks of fill values only, so a missing chunk there is no sign of damage.
     """
     array = getattr(data, "dataset", data)
     if not isinstance(array, h5py.Dataset) or array.chunks is None or array.is_virtual or not array.size:
@@ -88,13 +88,13 @@ def unwritten(data: Any) -> str | None:
 
 
 def is_sparse(data: Any) -> bool:
-    """Return whether chunks of samples were never written and read as NaN, so that their samples are merely missing."""
+    """Return whether unwritten chunks read as NaN, so that their samples count as missing."""
     array = getattr(data, "dataset", data)
     return unwritten(array) is not None and array.dtype.kind == "f" and bool(np.isnan(array.fillvalue))
 
 
 def without_value(data: np.ndarray) -> int:
-    """Return how many of ``(T, N)`` samples are NaN in all of their dimensions.
+    """Return how many of ``(T, N)`` samples are NaN in all dimensions.
 
     Example:
         >>> without_value(np.array([[1.0, np.nan], [np.nan, np.nan]]))
@@ -114,13 +114,13 @@ def refuse_unwritten(data: Any, what: str) -> None:
 
 
 def fill_run(values: np.ndarray) -> int:
-    """Return the length of the run of zeros with which values end, if others are above 0 before it; else 0.
+    """Return the length of the run of zeros at the end of values, if earlier ones are above 0; else 0.
 
     Example:
         >>> fill_run(np.array([1.0, 2.0, 0.0, 0.0])), fill_run(np.zeros(3)), fill_run(np.array([0.0, 1.0]))
         (2, 0, 0)
     """
-    # Most end otherwise, and then nothing but the end is read.
+    # Most arrays do not end in 0, and then only the end is read.
     if not len(values) or values[-1] != 0:
         return 0
     others = np.flatnonzero(values)
@@ -128,7 +128,7 @@ def fill_run(values: np.ndarray) -> int:
 
 
 def zero_end(values: np.ndarray, min_run: int = 1) -> str | None:
-    """Return how many values at the end are fill values; None if fewer than ``min_run`` are.
+    """Describe the fill values at the end; None if fewer than ``min_run``.
 
     Example:
         >>> zero_end(np.array([1.0, 2.0, 0.0, 0.0])), zero_end(np.array([1.0, 0.0]), min_run=2)
@@ -142,10 +142,10 @@ def refuse_unfinished_trains(data: Any, times: np.ndarray, bounds: np.ndarray, w
     """Raise if spike times end in fill values.
 
     Args:
-        data: as the file has them.
-        times: ``(S,)`` the same in memory, unit after unit.
-        bounds: ``(N + 1,)`` where each unit's lie.
-        what: their name, for the error.
+        data: values in the file.
+        times: ``(S,)`` the same values in memory, unit after unit.
+        bounds: ``(N + 1,)`` offsets of each unit's times.
+        what: their name for the error.
 
     Raises:
         SourceError: if chunks were never written, or the last times are 0 in a train that was above 0 before, or in

@@ -1,4 +1,4 @@
-"""A binary file that remembers that reading failed, and the count of the bytes that a process has read."""
+"""A binary file that remembers read failures, and a counter of the bytes read by a process."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from foundation.common.errors import UnreachableError
 
 
 class WatchedFile(io.RawIOBase):
-    """A view of a binary file for h5py, which may hide the error with which reading failed.
+    """A view of a binary file that keeps read errors, which h5py may hide.
 
-    After a failure every further read fails at once, so that an outage is not waited for again and again, nor taken for
-    damage of the file.
+    After a failure every further read fails at once, so that an outage is neither waited for repeatedly nor mistaken
+    for a damaged file.
 
     Args:
         file: open and seekable.
@@ -42,19 +42,19 @@ class WatchedFile(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Return where the next byte is read."""
+        """Return the read position."""
         return self._file.tell()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a byte."""
+        """Move to a position."""
         return self._file.seek(offset, whence)
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        """Fill a buffer, or as much of it as the file still holds."""
+        """Fill a buffer as far as the file reaches."""
         self.refuse_failure()
         try:
             n_bytes = self._read_into(buffer)
-        except Exception as error:  # each file system has its own errors
+        except Exception as error:  # each file system raises its own errors
             self._failure = error
             raise
         if self._count is not None:
@@ -69,7 +69,7 @@ class WatchedFile(io.RawIOBase):
         return len(data)
 
     def refuse_failure(self) -> None:
-        """Raise if the file could not be read once.
+        """Raise if any read has failed.
 
         Raises:
             UnreachableError: with the first failure's message.
@@ -98,12 +98,12 @@ class Meter:
         self._lock = threading.Lock()
 
     def reset(self) -> None:
-        """Begin anew, with another asset."""
+        """Reset the counter for another asset."""
         with self._lock:
             self.bytes = 0
 
     def count(self, n: int) -> None:
-        """Count ``n`` bytes more."""
+        """Add ``n`` bytes."""
         with self._lock:
             self.bytes += n
 

@@ -1,4 +1,4 @@
-"""Sampled activity of a population: which series hold it, and several imaging planes of one session as one."""
+"""Sampled activity of a population: find the series, and merge imaging planes of one session."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from ingest.recipe.name_patterns import matches, search_groups
 from ingest.recipe.recipe_rules import ActivityRules, UnitRules
 from ingest.recipe.recipes import Recipe
 
-# Counts of events in all; above this a float64 no longer tells one from the next.
+# Maximum total of event counts: above it, float64 is not exact.
 MOST_COUNTED = 2.0**53
 
 
 @dataclass(frozen=True)
 class Activity:
-    """Sampled activity with what it says about its units.
+    """Sampled activity and the table of its units.
 
     Args:
         series: ``(T, N)`` samples.
@@ -54,14 +54,14 @@ class Activity:
 
 
 def activity_series(found: list[FoundSeries], rules: ActivityRules) -> list[FoundSeries]:
-    """The series that hold sampled activity, the preferred ones first."""
-    # A plain TimeSeries is activity only if it is named so: most are behaviour.
+    """Return the series with sampled activity, preferred ones first."""
+    # A plain TimeSeries is activity only by its name: most are behaviour.
     candidates = [
         f
         for f in found
         if f.neurodata_type in rules.types or (type(f.series) is TimeSeries and matches(rules.names, f.name))
     ]
-    # A single trace is not a population, unless it says that it is that of a cell.
+    # A single trace is a population only if it is marked as a cell's.
     candidates = [f for f in candidates if len(np.shape(f.series.data)) == 2 or (_cells(f) and _is_trace(f))]
     return sorted(candidates, key=lambda f: (preference(f.path, rules), f.path))
 
@@ -71,22 +71,22 @@ def _is_trace(item: FoundSeries) -> bool:
 
 
 def preference(path: str, rules: ActivityRules) -> int:
-    """The place of the first expression that finds the series at a path; lower is better."""
+    """Return the rank of the first expression that matches a path; lower is better."""
     return next((n for n, pattern in enumerate(rules.prefer) if matches([pattern], path)), len(rules.prefer))
 
 
 def read_activity(sampled: list[FoundSeries], recipe: Recipe, nwb: NWBFile, notes: Notes) -> Activity:
-    """Read the preferred series of sampled activity, and with it those of other imaging planes that belong to it.
+    """Read the preferred series of sampled activity, with its other imaging planes.
 
     Args:
         sampled: series, time first, the preferred one first.
         recipe: what makes samples counts, and which columns of the table of imaged cells hold labels.
-        nwb: the file; its units table is used if it has a row per column of the series.
-        notes: gets what became of each series; counts ``samples_missing`` (gaps in regular time stamps, filled with
+        nwb: the open file; its units table is used if it has a row per column of the series.
+        notes: gets a note on each series; counts ``samples_missing`` (gaps in regular time stamps, filled with
             NaN, and samples of chunks that a sparse writer never wrote), ``activity_transposed``, ``rois_unnamed``
             (columns that the region of cells does not name), ``values_not_finite`` (infinite ones, which become NaN),
             ``activity_planes_joined``, ``activity_samples_cut``, ``samples_dropped`` (those without a finite time
-            stamp), ``activity_series_left_out`` (series that do not belong to it) and ``parts_left_out`` (planes that
+            stamp), ``activity_series_left_out`` (other activity series) and ``parts_left_out`` (planes that
             cannot be read).
 
     Returns:
@@ -121,7 +121,7 @@ def read_activity(sampled: list[FoundSeries], recipe: Recipe, nwb: NWBFile, note
 
 
 def _planes(sampled: list[FoundSeries], rules: ActivityRules) -> tuple[list[FoundSeries], list[FoundSeries]]:
-    """The preferred series with those that are preferred alike and have cells of their own; and the others."""
+    """Return the preferred series with its equally preferred planes of other cells; and the rest."""
     first = sampled[0]
     chosen, tables = [first], [_cells(first)]
     for item in sampled[1:]:
@@ -179,12 +179,12 @@ def _refuse_impossible_counts(path: str, data: np.ndarray) -> None:
             below, least = below + negative, min(least, float(np.nanmin(part)))
     if below:
         raise SourceError(
-            f"{path} says that it holds counts, but {below} of its samples are below 0 (the least is {least:g}): "
+            f"{path} holds counts, but {below} of its samples are below 0 (the least is {least:g}): "
             "expected 0 or more; `activity: {missing: {<name of the series>: [<number>]}}` in a recipe names a number "
             "that stands for missing samples"
         )
     if not total < MOST_COUNTED:
-        raise SourceError(f"{path} says that it holds counts, but they sum to {total:g}: expected less than 2**53")
+        raise SourceError(f"{path} holds counts that sum to {total:g}: expected less than 2**53")
 
 
 def _time_first(
@@ -205,7 +205,7 @@ def _time_first(
     if axis is None:
         shape = " x ".join(map(str, data.shape))
         raise SourceError(
-            f"{item.path} is {shape}, and neither time stamps nor a table of cells says which of the two is time; "
+            f"{item.path} is {shape}, and neither time stamps nor a table of cells shows which axis is time; "
             f"{advice(item.path)}"
         )
     notes["activity_transposed"] += axis
@@ -232,7 +232,7 @@ def _on_grid(item: FoundSeries, data: np.ndarray, stamps: Any, unit: str, notes:
         raise SourceError(f"{item.path} has {len(times)} finite time stamps: at least 2 are needed")
     steps = np.diff(times)
     if not (steps > 0).all():
-        raise SourceError(f"{item.path} has time stamps that do not rise")
+        raise SourceError(f"{item.path} has time stamps that do not increase")
     period = float(np.median(steps))
     whole = np.rint(steps / period)
     if (whole < 1).any():
@@ -262,7 +262,7 @@ def _on_grid(item: FoundSeries, data: np.ndarray, stamps: Any, unit: str, notes:
 
 
 def _observed(series: RegularTimeSeries) -> Interval:
-    """The time of samples that hold a number in any unit."""
+    """Return the time of samples with a number in any unit."""
     if series.data.dtype.kind != "f" or not len(series):
         return series.domain
     present = np.concatenate([~np.isnan(series.data[piece]).all(axis=1) for piece in pieces(series.data)])
@@ -297,14 +297,14 @@ def _units(
         location = str(getattr(plane, "location", "") or "")
         if "location" not in columns and location and not matches(unit_rules.missing, location):
             columns["location"] = np.full(n_units, search_groups(unit_rules.location_patterns, location) or location)
-    said = search_groups(rules.location_patterns, str(item.series.comments or ""))
-    if "location" not in columns and said and not matches(unit_rules.missing, said):
-        columns["location"] = np.full(n_units, said)
+    region = search_groups(rules.location_patterns, str(item.series.comments or ""))
+    if "location" not in columns and region and not matches(unit_rules.missing, region):
+        columns["location"] = np.full(n_units, region)
     return Units(n_units, columns)
 
 
 def _padded(values: np.ndarray, n_units: int) -> np.ndarray:
-    """Return a column with ``''``, or NaN, for the last units, which it does not speak of."""
+    """Return a column padded with ``''`` or NaN for the last units."""
     if values.dtype.kind == "U":
         return np.concatenate([values, np.full(n_units - len(values), "", dtype=values.dtype)])
     rest = np.full((n_units - len(values), *values.shape[1:]), np.nan)
@@ -312,7 +312,7 @@ def _padded(values: np.ndarray, n_units: int) -> np.ndarray:
 
 
 def sampled_together(first: RegularTimeSeries, other: RegularTimeSeries) -> str | None:
-    """Why two series cannot share one grid of samples; None if they can.
+    """Return why two series cannot share one grid of samples; None if they can.
 
     They can if, from beginning to end, sample ``i`` of the one is taken less than one sample away from sample ``i`` of
     the other: planes of one microscope take turns within each frame.
@@ -331,11 +331,11 @@ def sampled_together(first: RegularTimeSeries, other: RegularTimeSeries) -> str 
 
 
 def join_series(series: list[RegularTimeSeries], quality: Quality) -> RegularTimeSeries:
-    """``(T, N)`` samples of all planes side by side, on the grid of the plane that is sampled first.
+    """Return ``(T, N)`` samples of all planes side by side, on the grid of the first-sampled plane.
 
     Args:
         series: series that are `sampled_together`.
-        quality: gets ``activity_samples_cut``: samples at the end that not every plane has.
+        quality: gets ``activity_samples_cut``: samples at the end missing in some planes.
     """
     length = min(len(one) for one in series)
     quality["activity_samples_cut"] += sum(len(one) - length for one in series)
@@ -350,7 +350,7 @@ def join_series(series: list[RegularTimeSeries], quality: Quality) -> RegularTim
 
 
 def join_units(tables: list[Units], offsets: list[float]) -> Units:
-    """The units of all planes under one another; where a plane lacks a column, its units have ``''`` or NaN there.
+    """Return the concatenated units of all planes; missing columns are filled with ``''`` or NaN.
 
     Args:
         tables: the units of each plane.
@@ -360,7 +360,7 @@ def join_units(tables: list[Units], offsets: list[float]) -> Units:
     columns = {name: _stacked(name, tables) for name in names}
     sizes = [len(table) for table in tables]
     columns["time_offset"] = np.repeat(np.asarray(offsets, dtype=np.float64), sizes)
-    # A cell's number is its own within its plane alone.
+    # Cell numbers are unique only within a plane.
     columns["source_id"] = columns.get("id", np.arange(sum(sizes)))
     columns["id"] = np.arange(sum(sizes))
     return Units(sum(sizes), columns)

@@ -1,4 +1,4 @@
-"""Series that mark times rather than sample a quantity, as tables of intervals."""
+"""Read series that mark times rather than sample a quantity as tables of intervals."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from ingest.nwb.series.sampled_series import FoundSeries
 from ingest.nwb.table_columns import as_text, enum_names
 from ingest.recipe.name_patterns import free_name, safe_name
 
-# Marks of an IntervalSeries are small whole numbers; a number beyond this is no kind of interval.
+# Marks of an IntervalSeries are small whole numbers; larger ones are invalid.
 MAX_KIND = 2**31
 
 
 def read_events(
     found: list[FoundSeries], domain: Interval, notes: Notes, taken: dict[str, Interval]
 ) -> dict[str, Interval]:
-    """Intervals of IntervalSeries (as BehavioralEpochs hold them) and moments of AnnotationSeries.
+    """Return intervals of IntervalSeries (as in BehavioralEpochs) and moments of AnnotationSeries.
 
     Args:
-        found: series, of which the others are passed over.
+        found: series; other types are skipped.
         domain: an interval that does not end runs to the recording's end.
-        notes: gets what became of each; counts ``parts_left_out`` (series without usable times),
+        notes: gets a note on each series; counts ``parts_left_out`` (series without usable times),
             ``interval_stops_inferred`` and ``intervals_dropped`` (ends without a start, and times or
             marks that are not finite).
-        taken: tables that have their names already.
+        taken: names already used by other tables.
 
     Returns:
         name -> intervals: with the column ``value`` (the kind of interval, where a series holds several), or of no
@@ -72,7 +72,7 @@ def _times(item: FoundSeries) -> np.ndarray | str:
         return "no time stamp for each value"
     times = np.asarray(load(stamps, f"{item.path}/timestamps"))
     if times.ndim != 1 or times.dtype.kind not in "iuf":
-        return "time stamps that are no numbers"
+        return "time stamps that are not numbers"
     return missing_as_nan(times.astype(np.float64))[0]
 
 
@@ -91,17 +91,17 @@ def _moments(item: FoundSeries, domain: Interval, notes: Notes) -> Interval | st
 
 
 def _intervals(item: FoundSeries, domain: Interval, notes: Notes) -> Interval | str:
-    """Read marks: +k opens an interval of kind k and -k ends it; kinds may overlap one another.
+    """Read marks: +k starts an interval of kind k and -k ends it; kinds may overlap.
 
-    A series of 0 and positive marks alone says what goes on from each time to the next: 0 is nothing, and a change ends
-    what went on before.
+    A series of only 0 and positive marks holds states: each mark lasts until the next time, 0 is none, and a change
+    ends the previous state.
     """
     times = _times(item)
     if isinstance(times, str):
         return times
     marks: Any = np.asarray(load(item.series.data, f"{item.path}/data")).reshape(-1)
     if marks.dtype.kind not in "biuf":
-        return "marks that are no numbers"
+        return "marks that are not numbers"
     levels = bool((marks == 0).any()) and not (marks < 0).any() and bool((marks < MAX_KIND).all())
     marks = np.where(np.isfinite(marks) & (np.abs(marks) < MAX_KIND), marks, 0).astype(np.int64)
     if levels:
@@ -132,7 +132,7 @@ def _intervals(item: FoundSeries, domain: Interval, notes: Notes) -> Interval | 
 
 
 def _as_marks(times: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Times and marks of a series of levels: -k where level k ends, +k where it begins."""
+    """Return times and marks of a series of levels: -k where level k ends, +k where it begins."""
     before = np.concatenate([[0], levels[:-1]])
     changes = np.flatnonzero(levels != before)
     marks = np.stack([-before[changes], levels[changes]], axis=1).reshape(-1)

@@ -17,15 +17,15 @@ from ingest.recipe.name_patterns import first_match, free_name, safe_name, stand
 from ingest.recipe.recipe_rules import StateRules, TrialRules
 from ingest.recipe.recipes import Recipe
 
-NO_TIMES = "times that are no numbers"
+NO_TIMES = "times that are not numbers"
 SPECIAL = ("start_time", "stop_time", "timestamp", "duration", "timeseries", "timeseries_index")
 
 
 def find_tables(nwb: NWBFile) -> dict[str, tuple[str, DynamicTable]]:
-    """Every table with times in its rows, by name: intervals, events, and tables in modules, acquisition and stimulus.
+    """Return tables with times in their rows by name: intervals, events, tables in modules, acquisition and stimulus.
 
     Returns:
-        name -> path and table. Of two tables of one name the second bears that of its module as well.
+        name -> path and table. The second of two equal names gets its module's name as prefix.
     """
     found: list[tuple[str, Any]] = [(f"intervals/{name}", table) for name, table in (nwb.intervals or {}).items()]
     found += [(f"intervals/{table.name}", table) for table in (nwb.trials, nwb.epochs, nwb.invalid_times) if table]
@@ -48,16 +48,16 @@ def _has_times(table: DynamicTable) -> bool:
 
 
 def read_intervals(nwb: NWBFile, recipe: Recipe, domain: Interval, notes: Notes, strict: bool) -> dict[str, Interval]:
-    """All tables of intervals under their own names, and ``trials`` and ``states`` where the recipe finds them.
+    """Return all tables of intervals by name, with ``trials`` and ``states`` as found by the recipe.
 
     Args:
         nwb: the open file.
         recipe: which tables are trials and states.
         domain: where the recording was observed; a last trial without an end runs to its end.
-        notes: gets what became of each table; counts ``interval_stops_inferred``, ``intervals_dropped`` (no start, or
+        notes: gets a note on each table; counts ``interval_stops_inferred``, ``intervals_dropped`` (no start, or
             an end before the start), ``interval_columns_left_out``, ``values_not_finite`` (infinite times and values,
-            taken as missing) and ``parts_left_out`` (tables whose times are no numbers).
-        strict: refuse what would be dropped.
+            taken as missing) and ``parts_left_out`` (tables whose times are not numbers).
+        strict: refuse instead of dropping.
 
     Raises:
         SourceError: with ``strict``, if an interval has no start or ends before it.
@@ -93,7 +93,7 @@ def read_intervals(nwb: NWBFile, recipe: Recipe, domain: Interval, notes: Notes,
 
 
 def _move(tables: dict[str, Interval], name: str, standard: str, table: Interval) -> None:
-    """Put a table under its standard name; one that has that name already makes way."""
+    """Store a table under its standard name; a table that already has that name is renamed."""
     del tables[name]
     if standard in tables:
         tables[free_name([f"other_{standard}"], tables)] = tables.pop(standard)
@@ -128,7 +128,7 @@ def _read_table(path: str, table: DynamicTable, domain: Interval, notes: Notes, 
 
 
 def _bounds(path: str, table: DynamicTable, notes: Notes) -> tuple[np.ndarray, np.ndarray] | None:
-    """``(K,)`` starts and ends in seconds; events without a duration end as they start; None if they are no numbers."""
+    """Return ``(K,)`` starts and ends in seconds; events without a duration end at their start; None if not numbers."""
     first, second = ("start_time", "stop_time") if "start_time" in table.colnames else ("timestamp", "duration")
     start = read_column(table[first], f"{path}/{first}")
     end = read_column(table[second], f"{path}/{second}") if second in table.colnames else start
@@ -145,7 +145,7 @@ def _bounds(path: str, table: DynamicTable, notes: Notes) -> tuple[np.ndarray, n
 
 
 def with_direction(trials: Interval, rules: TrialRules) -> Interval:
-    """Trials with the standard column ``direction`` in radians, if they have a numeric one to take it from."""
+    """Return trials with the standard column ``direction`` in radians, if they have a numeric one to take it from."""
     numeric = [name for name, values in trials.columns.items() if values.dtype.kind in "iuf" and values.ndim == 1]
     name = first_match(rules.direction, numeric)
     if name is None:
@@ -156,7 +156,7 @@ def with_direction(trials: Interval, rules: TrialRules) -> Interval:
 
 
 def with_state(states: Interval, column: str, rules: StateRules) -> Interval:
-    """States with the standard column ``state``."""
+    """Return states with the standard column ``state``."""
     names = {text: standard_name(rules.names, text.strip()) for text in states.columns[column].astype(str).tolist()}
     texts = np.array([names[text] for text in states.columns[column].astype(str).tolist()], dtype=str)
     return Interval(states.start, states.end, states.columns | {"state": texts})
@@ -167,10 +167,10 @@ def _state_column(table: Interval, rules: StateRules) -> str | None:
 
 
 def without_invalid_times(nwb: NWBFile, domain: Interval, notes: Notes) -> Interval:
-    """Return the domain without the file's ``invalid_times``; ``notes`` gets ``invalid_seconds`` and what is lost."""
+    """Return the domain without the file's ``invalid_times``; ``notes`` gets ``invalid_seconds`` and the losses."""
     if nwb.invalid_times is None or not len(nwb.invalid_times):
         return domain
-    own = Notes()  # the table is no part of the recording
+    own = Notes()  # the table is not part of the recording
     table = _read_table("intervals/invalid_times", nwb.invalid_times, domain, own, strict=False)
     for loss in ("intervals_dropped", "values_not_finite"):
         notes[loss] += own[loss]

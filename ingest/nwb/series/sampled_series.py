@@ -31,7 +31,7 @@ from ingest.recipe.recipes import Recipe
 
 log = logging.getLogger(__name__)
 
-# Hz; what is slower than a sample in thirty years, or faster than any converter, is no sampling.
+# Hz; lower or higher rates are invalid: a sample in thirty years, or beyond any converter.
 MIN_RATE, MAX_RATE = 1e-9, 1e9
 
 NO_BEHAVIOR = {
@@ -45,7 +45,7 @@ NO_BEHAVIOR = {
 
 @dataclass(frozen=True)
 class FoundSeries:
-    """A series of the file and where it lies, for example ``processing/behavior/Position/hand_position``."""
+    """A series of the file and its path, for example ``processing/behavior/Position/hand_position``."""
 
     path: str
     series: Any
@@ -60,17 +60,17 @@ class FoundSeries:
 
     @property
     def is_events(self) -> bool:
-        """Whether it marks times or intervals, rather than sampling a quantity."""
+        """Whether it marks times or intervals rather than sampling a quantity."""
         return isinstance(self.series, AnnotationSeries | IntervalSeries)
 
 
 @dataclass(frozen=True)
 class Left:
-    """Why a series was left out.
+    """The reason for leaving a series out.
 
     Args:
-        why: the reason, for people.
-        counter: counts it; ``''`` for a damaged one, which `Notes.lose` counts.
+        why: the reason as text.
+        counter: its counter; ``''`` for a damaged one, which `Notes.lose` counts.
     """
 
     why: str
@@ -78,7 +78,7 @@ class Left:
 
 
 def find_series(nwb: NWBFile) -> list[FoundSeries]:
-    """Every TimeSeries among the file's acquired, processed and analysed data and presented stimuli, sorted by path."""
+    """Return each TimeSeries of the file's acquisition, processing, analysis and presented stimuli, sorted by path."""
     return sorted(
         (FoundSeries(path, item) for path, item in find_containers(nwb) if isinstance(item, TimeSeries)),
         key=lambda item: item.path,
@@ -86,7 +86,7 @@ def find_series(nwb: NWBFile) -> list[FoundSeries]:
 
 
 def find_containers(nwb: NWBFile) -> Iterator[tuple[str, Any]]:
-    """Every container of the file's acquired, processed and analysed data and presented stimuli, with its path."""
+    """Return each container of the acquisition, processing, analysis and presented stimuli, with its path."""
     places = {
         "acquisition": nwb.acquisition,
         "processing": nwb.processing,
@@ -108,7 +108,7 @@ def _walk(container: Any, path: str, above: set[int]) -> Iterator[tuple[str, Any
 
 
 def rate_of(series: Any) -> float:
-    """Samples per second: the file's rate, or that of its timestamps; NaN if it has neither."""
+    """Return samples per second: the file's rate, or that of its timestamps; NaN if it has neither."""
     if series.rate is not None:
         return float(series.rate)
     times = series.timestamps
@@ -120,21 +120,21 @@ def rate_of(series: Any) -> float:
 def read_behavior(
     found: list[FoundSeries], recipe: Recipe, notes: Notes, strict: bool, observed: float = 0.0
 ) -> dict[str, StoredSeries]:
-    """The behaviour and stimuli of a file: its series, under standard names where the recipe has one.
+    """Return the behaviour and stimuli of a file under the recipe's standard names.
 
     Args:
-        found: the series that are not something else.
+        found: the candidate series.
         recipe: names of behaviour, and which axis of a series is time.
-        notes: gets what became of each, and counts it. Mended: ``series_sorted`` and ``samples_dropped`` (time stamps
+        notes: gets a note on each, and counts. Corrected: ``series_sorted`` and ``samples_dropped`` (time stamps
             that fall or are not finite), ``values_not_finite`` (samples that are infinite or too large for float32:
             they become NaN), ``samples_missing`` (samples without a value, of chunks that a sparse writer never wrote)
             and ``series_transposed``. A series that is left out is counted once: ``series_left_out`` (no numbers, too
             fast, images, more than two dimensions), ``parts_left_out`` (time stamps that do not fit its samples),
-            ``conversions_impossible`` (a conversion or offset of 0 or not finite), ``layouts_unknown`` (nothing says
-            which axis is time), ``series_unfinished`` (its writer has not finished it) or ``rates_impossible`` (a rate
-            or start that is not finite, or no rate of samples).
+            ``conversions_impossible`` (a conversion or offset of 0 or not finite), ``layouts_unknown`` (the time axis
+            is unknown), ``series_unfinished`` (its writer has not finished it) or ``rates_impossible`` (a rate or start
+            that is not finite, or no rate of samples).
         strict: refuse what would be sorted or dropped.
-        observed: seconds for which the recording was observed, if that is known.
+        observed: observed seconds of the recording, if known.
 
     Returns:
         name -> series of ``(T, D)`` samples in the series' unit, with its conversion and offset applied.
@@ -165,7 +165,7 @@ def read_behavior(
             continue
         name = standard_name(rules.names, item.name)
         parent = item.path.split("/")[-2]
-        # Two series with one standard name: the second keeps its own, or its container's and its own.
+        # Two series with one standard name: the second keeps its own name, or gets its container's name as prefix.
         choices = [name, item.name, f"{parent}_{item.name}", item.path.replace("/", "_")]
         kept = free_name([safe_name(choice) for choice in choices], behavior)
         behavior[kept] = series
@@ -176,7 +176,7 @@ def read_behavior(
 
 
 def why_left(item: FoundSeries, rules: BehaviorRules) -> str | None:
-    """Why a series is no behaviour, as far as it can be told without reading it; None if it may be one."""
+    """Return why a series is not behaviour, from its metadata; None if it may be."""
     series = item.series
     if isinstance(series, ImageSeries) and getattr(series, "external_file", None) is not None:
         return "images in other files, which are never opened"
@@ -195,7 +195,7 @@ def why_left(item: FoundSeries, rules: BehaviorRules) -> str | None:
 
 
 def impossible_conversion(series: Any) -> str | None:
-    """Return which of a series' conversions cannot be, as ``conversion nan: ...``; None if all of them can.
+    """Return the invalid conversion of a series, as ``conversion nan: ...``; None if all are valid.
 
     Example:
         >>> impossible_conversion(TimeSeries(name="x", data=[1], unit="m", rate=1.0, conversion=0.0))
@@ -214,7 +214,7 @@ def impossible_conversion(series: Any) -> str | None:
 
 
 def missing_values(rules: ActivityRules | BehaviorRules, name: str) -> list[float]:
-    """The numbers that stand for a missing sample in a series, in the units of the file."""
+    """Return the numbers that stand for missing samples, in the file's units."""
     return [float(value) for pattern, values in rules.missing.items() if matches([pattern], name) for value in values]
 
 
@@ -226,15 +226,15 @@ def read_series(
     axis: int | None = None,
     observed: float = 0.0,
 ) -> StoredSeries | Left:
-    """Return one series as ``(T, D)`` samples, or why it is left out: it holds no numbers, or no usable time.
+    """Return a series as ``(T, D)`` samples, or why it is left out: no numbers or no usable times.
 
     Args:
         item: the series.
-        quality: counts what was mended or dropped.
+        quality: counts corrections and losses.
         strict: refuse time stamps that fall or are not finite.
         missing: numbers that stand for a missing sample.
-        axis: the axis of time, where a recipe states it.
-        observed: seconds for which the recording was observed; 0 if that is not known.
+        axis: the recipe's time axis, if stated.
+        observed: observed seconds of the recording; 0 if unknown.
     """
     series, stamps = item.series, item.series.timestamps
     unit, shape = unit_of(series), np.shape(series.data)
@@ -246,7 +246,7 @@ def read_series(
         axis = behavior_axis(shape, None if stamps is None else len(stamps), rate, observed)
     if axis is None:
         sides = " x ".join(map(str, shape))
-        return Left(f"{sides}, and nothing says which of the two is time; {advice(item.path)}", "layouts_unknown")
+        return Left(f"{sides}, and the time axis is unknown; {advice(item.path)}", "layouts_unknown")
     axis = min(axis, len(shape) - 1)
     if stamps is not None and len(stamps) != shape[axis]:
         return Left(f"{len(stamps)} time stamps for {shape[axis]} samples", "")
@@ -254,7 +254,7 @@ def read_series(
     if (why := _unfinished(item, stamps, times)) is not None:
         return Left(f"{why}: {BEING_WRITTEN}", "series_unfinished")
     if times is not None and (times.ndim != 1 or times.dtype.kind not in "iuf"):
-        return Left("time stamps that are no numbers", "")
+        return Left("time stamps that are not numbers", "")
     data = read_data(item, missing, quality)
     if data is None:
         return Left("no numbers")
@@ -271,7 +271,7 @@ def read_series(
     if strict and not finite.all():
         raise SourceError(f"{item.path} has time stamps that are not finite; without strict their samples are dropped")
     if strict and falls:
-        raise SourceError(f"{item.path} has time stamps that fall; without strict its samples are sorted")
+        raise SourceError(f"{item.path} has decreasing time stamps; without strict its samples are sorted")
     quality["samples_dropped"] += int((~finite).sum())
     quality["series_sorted"] += falls
     if not finite.all():
@@ -283,7 +283,7 @@ def read_series(
 
 
 def _unfinished(item: FoundSeries, stamps: Any, times: np.ndarray | None) -> str | None:
-    """What of a series its writer has not written yet; None if nothing is seen to lack."""
+    """Return which part of a series is unfinished; None if it looks complete."""
     for data in (item.series.data, stamps):
         if (why := unwritten(data)) is not None and (data is stamps or not is_sparse(data)):
             return why
@@ -302,13 +302,13 @@ def is_sampling(rate: float | None, start: float) -> bool:
 
 
 def unit_of(series: Any) -> str:
-    """The unit of measure, ``''`` where the file does not know it."""
+    """Return the unit of measure, ``''`` if unknown."""
     unit = plain_text(series.unit)
     return "" if unit == "unknown" else unit
 
 
 def infinite_text(count: float) -> str:
-    """Return what `--explain` adds to a series with so many samples that are not finite.
+    """Return the suffix of `--explain` for a number of samples that are not finite.
 
     Example:
         >>> infinite_text(2), infinite_text(0)
@@ -318,7 +318,7 @@ def infinite_text(count: float) -> str:
 
 
 def read_data(item: FoundSeries, missing: Sequence[float] = (), quality: Quality | None = None) -> np.ndarray | None:
-    """``(T, D)`` samples in the series' unit; None unless they are numbers in one or two dimensions.
+    """Return ``(T, D)`` samples in the series' unit; None unless numbers in one or two dimensions.
 
     A value is ``data * conversion * channel_conversion + offset``; without any of the three it stays as it is. Samples
     that the file has as one of ``missing`` are NaN, and so are those that are infinite or too large for float32, which
@@ -340,7 +340,7 @@ def read_data(item: FoundSeries, missing: Sequence[float] = (), quality: Quality
             data = np.where(np.isin(data, missing), np.nan, data)
         if (conversion, offset) != (1.0, 0.0) or channels is not None:
             data = data.astype(np.float64)
-            with np.errstate(over="ignore", invalid="ignore"):  # what overflows is missing
+            with np.errstate(over="ignore", invalid="ignore"):  # overflow counts as missing
                 data *= conversion
                 if channels is not None:
                     data *= channels
@@ -357,6 +357,6 @@ def read_data(item: FoundSeries, missing: Sequence[float] = (), quality: Quality
 
 
 def voltage(found: list[FoundSeries]) -> FoundSeries | None:
-    """The fastest raw voltage of the file, if it has one. Its samples are never read."""
+    """Return the fastest raw voltage of the file, or None. Its samples are not read."""
     raw = [f for f in found if isinstance(f.series, ElectricalSeries) and f.path.startswith("acquisition/")]
     return max(raw, key=lambda f: np.nan_to_num(rate_of(f.series)), default=None)

@@ -1,4 +1,4 @@
-"""Which axis of a series is time: NWB puts it first, but some writers put channels or cells there."""
+"""Find the time axis of a series: NWB puts it first, but some writers put channels or cells there."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ingest.nwb.nwb_arrays import load
 from ingest.recipe.name_patterns import matches
 from ingest.recipe.recipe_rules import LayoutRules
 
-# A behaviour of so few rows and more columns is taken for one that lies on its side.
+# A behaviour with at most this many rows and more columns counts as transposed.
 MAX_FEW = 3
-# Of the observed time: rows that last less and columns that last more speak for time in the columns.
+# Shares of the observed time: shorter rows and longer columns indicate time along the columns.
 MIN_SHARE = 0.1
 
 
 def stated_axis(path: str, name: str, rules: LayoutRules) -> int | None:
-    """Return the axis of time that a recipe states for a series, by its path or name; None if it states none."""
+    """Return a recipe's time axis of a series, by path or name; None if not stated."""
     for axis, patterns in enumerate((rules.time_first, rules.time_last)):
         if matches(patterns, path) or matches(patterns, name):
             return axis
@@ -27,15 +27,15 @@ def stated_axis(path: str, name: str, rules: LayoutRules) -> int | None:
 
 
 def population_axis(shape: tuple[int, ...], stamps: int | None, units: int | None) -> int | None:
-    """Return the axis of time of a population's samples, as far as a file says it.
+    """Return the time axis of a population's samples from the file's metadata.
 
     Args:
         shape: of the samples, two numbers.
-        stamps: number of time stamps; None if there is a rate alone.
-        units: number of units that a table names; None if none does.
+        stamps: number of time stamps; None if it has only a rate.
+        units: number of units in a table; None without a table.
 
     Returns:
-        0 or 1. Where neither number decides, as for a square, the longer axis is time if it comes first; None if not.
+        0 or 1. If neither number decides, as for a square: the first axis if it is longer, else None.
 
     Example:
         >>> population_axis((600, 8), None, None), population_axis((8, 600), None, 8)
@@ -55,11 +55,11 @@ def population_axis(shape: tuple[int, ...], stamps: int | None, units: int | Non
 
 
 def behavior_axis(shape: tuple[int, ...], stamps: int | None, rate: float | None, observed: float) -> int | None:
-    """Return the axis of time of a behaviour's samples, as far as a file says it.
+    """Return the time axis of a behaviour's samples from the file's metadata.
 
     Args:
         shape: of the samples.
-        stamps: number of time stamps; None if there is a rate alone.
+        stamps: number of time stamps; None if it has only a rate.
         rate: samples a second, if there are no time stamps.
         observed: seconds for which the recording was observed; 0 if that is not known.
 

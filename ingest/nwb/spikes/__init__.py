@@ -1,1 +1,1 @@
-"""Spike trains of an NWB file, and the units and electrodes that they belong to."""
+"""Spike trains, units and electrodes of an NWB file."""

@@ -20,25 +20,25 @@ from ingest.nwb.spikes.spike_times import clean_trains
 from ingest.recipe.name_patterns import matches, search_groups
 from ingest.recipe.recipe_rules import UnitRules
 
-# What the column `quality` says of units that are events of electrodes, whatever neurons they come from.
+# Value of the column `quality` for units made of unsorted events of electrodes.
 UNSORTED = "unsorted"
 
 
 @dataclass(frozen=True)
 class Detected:
-    """A SpikeEventSeries or an EventDetection, and where it lies in the file."""
+    """A SpikeEventSeries or an EventDetection, and its path in the file."""
 
     path: str
     container: Any
 
     @property
     def is_series(self) -> bool:
-        """Whether it is a SpikeEventSeries."""
+        """Whether this is a SpikeEventSeries."""
         return isinstance(self.container, SpikeEventSeries)
 
     @property
     def what(self) -> str:
-        """What it is to people."""
+        """Its name in messages."""
         return "threshold crossings" if self.is_series else "detected events"
 
     def __len__(self) -> int:
@@ -50,11 +50,11 @@ class Detected:
 
     @property
     def advice(self) -> str:
-        """The recipe's line that has them read."""
+        """The recipe line that reads the events."""
         return f"`units: {{events: ['{re.escape(self.path)}']}}` in a recipe reads them as spikes"
 
     def is_read(self, rules: UnitRules) -> bool:
-        """Whether a recipe says that they are spikes."""
+        """Return whether a recipe reads the events as spikes."""
         return matches(rules.events, self.path) or matches(rules.events, str(self.container.name))
 
 
@@ -69,7 +69,7 @@ def _is_detected(container: Any) -> bool:
 
 
 def is_stub(series: Any, detected: list[Detected]) -> bool:
-    """Return whether a voltage series only stands for the one in which events were found, and lacks its samples."""
+    """Return whether a voltage series is a placeholder without samples, referenced by events."""
     for item in detected:
         if isinstance(item.container, EventDetection) and item.container.source_electricalseries is series:
             samples = _source_indices(item)[:, 0]
@@ -81,21 +81,21 @@ def is_stub(series: Any, detected: list[Detected]) -> bool:
 def read_detected(
     items: list[Detected], nwb: NWBFile, rules: UnitRules, notes: Notes, strict: bool
 ) -> tuple[Spikes, Interval, Units]:
-    """Read detected events as the spikes of units: one of each series, or of each channel where the file names it.
+    """Read detected events as spikes, one unit per series, or per channel if the file names channels.
 
     Args:
         items: the events.
-        nwb: the file, for its electrodes.
-        rules: what the names of places mean.
-        notes: gets what became of each; counts what `clean_trains` counts.
-        strict: refuse what would be mended.
+        nwb: the open file, for its electrodes.
+        rules: rules for locations.
+        notes: gets a note on each series; counts what `clean_trains` counts.
+        strict: refuse instead of correcting.
 
     Returns:
         Spikes, the time from the first to the last, and units with ``id``, ``events`` (the path), ``quality``
-        (`UNSORTED`), and as far as they are known ``channel``, ``location`` and ``group``.
+        (`UNSORTED`), and, if known, ``channel``, ``location`` and ``group``.
 
     Raises:
-        SourceError: if there is no event at all.
+        SourceError: if there are no events.
     """
     trains: list[np.ndarray] = []
     paths, channels, electrodes = list[str](), list[int](), list[np.ndarray]()
@@ -122,7 +122,7 @@ def read_detected(
 
 
 def _events(item: Detected) -> tuple[np.ndarray, np.ndarray]:
-    """``(E,)`` seconds of events, and the channel of each, -1 where the file does not say it."""
+    """Return ``(E,)`` seconds and channels of events, -1 if unknown."""
     one = item.container
     if isinstance(one, SpikeEventSeries):
         times = np.asarray(load(one.timestamps, f"{item.path}/timestamps"), dtype=np.float64)
@@ -137,14 +137,14 @@ def _events(item: Detected) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _source_indices(item: Detected) -> np.ndarray:
-    """``(E, 1)`` samples of events in their voltage, or ``(E, 2)`` with the channel of each."""
+    """Return ``(E, 1)`` sample indices of events in their voltage, or ``(E, 2)`` with channels."""
     stored = item.container.source_idx
     indices = np.asarray(load(stored, f"{item.path}/source_idx") if stored is not None else []).astype(np.int64)
     return indices if indices.ndim == 2 else indices.reshape(-1, 1)
 
 
 def _seconds(series: Any, samples: np.ndarray, path: str) -> np.ndarray:
-    """Return when samples of a voltage were taken."""
+    """Return the times of voltage samples."""
     stamps = series.timestamps
     if stamps is not None:
         if len(samples) and samples.max() >= len(stamps):
@@ -156,7 +156,7 @@ def _seconds(series: Any, samples: np.ndarray, path: str) -> np.ndarray:
 
 
 def _electrodes(item: Detected, channel: int) -> np.ndarray:
-    """Return rows of the table of electrodes on which a unit's events were seen."""
+    """Return the electrode rows of a unit's events."""
     one = item.container
     series = one if isinstance(one, SpikeEventSeries) else one.source_electricalseries
     region = getattr(series, "electrodes", None)
@@ -165,7 +165,7 @@ def _electrodes(item: Detected, channel: int) -> np.ndarray:
 
 
 def with_places(units: Units, series: Any, nwb: NWBFile, rules: UnitRules) -> Units:
-    """Return units with ``location`` and ``group`` of the electrode of their ``channel``, a column of the voltage."""
+    """Return units with ``location`` and ``group`` of their channel's electrode."""
     region = getattr(series, "electrodes", None)
     rows = np.asarray([] if region is None else load(region.data, f"{series.name}/electrodes")).astype(np.int64)
     if not len(rows) or units["channel"].max(initial=-1) >= len(rows):
@@ -175,7 +175,7 @@ def with_places(units: Units, series: Any, nwb: NWBFile, rules: UnitRules) -> Un
 
 
 def _places(electrodes: list[np.ndarray], nwb: NWBFile, rules: UnitRules) -> dict[str, np.ndarray]:
-    """Return ``location`` and ``group`` of units, as far as their electrodes say them."""
+    """Return ``location`` and ``group`` of units from their electrodes."""
     rows = np.concatenate(electrodes)
     if nwb.electrodes is None or not len(rows) or rows.min() < 0 or rows.max() >= len(nwb.electrodes):
         return {}

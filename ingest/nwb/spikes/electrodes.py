@@ -1,4 +1,4 @@
-"""Which electrodes a unit was seen on, and what they say of it."""
+"""The electrodes of units, and unit properties from electrode columns."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class UnitElectrodes:
     """The electrodes of N units.
 
     Args:
-        column: the column of the units table that names them.
+        column: the column of the units table that refers to them.
         table: the table of E electrodes.
         rows: ``(R,)`` rows of that table, unit after unit.
-        bounds: ``(N + 1,)`` where each unit's rows lie.
+        bounds: ``(N + 1,)`` offsets of each unit's rows.
     """
 
     column: str
@@ -34,7 +34,7 @@ class UnitElectrodes:
     bounds: np.ndarray
 
     def values(self, column: str) -> np.ndarray | None:
-        """``(N,)`` what a unit's electrodes say: the mean of numbers, the most frequent text; None if neither."""
+        """Return ``(N,)`` the mean number or most frequent text of each unit's electrodes; None if neither."""
         found = read_column(self.table[column], f"electrodes/{column}", array_size=1)
         if isinstance(found, str) or found.ndim != 1 or len(found) <= self.rows.max(initial=-1):
             return None
@@ -56,7 +56,7 @@ class UnitElectrodes:
 
 
 def unit_electrodes(table: Any, columns: list[str], electrodes: Any) -> UnitElectrodes | None:
-    """The electrodes of units, from the first column that names some.
+    """Return the electrodes of units, from the first column that refers to electrodes.
 
     Args:
         table: the units table.
@@ -64,7 +64,7 @@ def unit_electrodes(table: Any, columns: list[str], electrodes: Any) -> UnitElec
         electrodes: the file's electrodes, or None.
 
     Raises:
-        ValueError: if a row is named that the table of electrodes does not have.
+        ValueError: if a row is outside the table of electrodes.
     """
     for pattern in columns:
         for name in table.colnames:
@@ -101,7 +101,7 @@ def _from_column(name: str, table: Any, electrodes: Any) -> UnitElectrodes | Non
 
 
 def group_names(table: Any, electrodes: UnitElectrodes | None) -> np.ndarray | None:
-    """``(N,)`` names of the units' electrode groups, from the units table itself or from their electrodes."""
+    """Return ``(N,)`` names of the units' electrode groups, from the units table itself or from their electrodes."""
     if "electrode_group" in table.colnames:
         return as_text(load(table["electrode_group"].data, "units/electrode_group"))
     if electrodes is None:
@@ -112,11 +112,11 @@ def group_names(table: Any, electrodes: UnitElectrodes | None) -> np.ndarray | N
 
 
 def devices(groups: np.ndarray | None, nwb: NWBFile | None) -> dict[str, np.ndarray]:
-    """What is known of the devices that electrode groups belong to.
+    """Return the devices of electrode groups.
 
     Returns:
         ``probe``, the devices' names, and ``probe_description``, their maker, model and description: ``(N,)`` texts
-        each, without those of which nothing is known.
+        each; unknown columns are omitted.
     """
     if groups is None or nwb is None:
         return {}

@@ -1,4 +1,4 @@
-"""What a file says of time besides its spikes: its trials, and where trials, behaviour and other series end."""
+"""Times of a file other than spikes: its trials, and the ends of trials, behaviour and other series."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from ingest.nwb.table_columns import read_column
 from ingest.recipe.name_patterns import first_match, matches
 from ingest.recipe.recipes import Recipe
 
-# Tables of intervals whose rows are no moments of the session.
+# Tables of intervals whose rows are not times of the session.
 NOT_TRIALS = ("invalid_times",)
-# Imaging was taken along with the events of its cells.
+# Imaging, whose detected events are read as spikes.
 IMAGING = (RoiResponseSeries, TwoPhotonSeries, OnePhotonSeries)
-# Of a series so many time stamps are looked at for fractions.
+# Number of time stamps of a series that are checked for fractions.
 MAX_STAMPS = 100
 
 
 def find_trials(nwb: NWBFile, recipe: Recipe, observed: list[Interval]) -> Trials | None:
-    """Return the trials of the table that the recipe names, or else the first unit's intervals of observation.
+    """Return the recipe's table of trials, or else the first unit's intervals of observation.
 
     Args:
         nwb: the open file.
@@ -37,9 +37,9 @@ def find_trials(nwb: NWBFile, recipe: Recipe, observed: list[Interval]) -> Trial
         observed: intervals of observation of each unit.
 
     Returns:
-        None without either, or without numbers in the table.
+        The trials; None without either, or if the table has no numbers.
     """
-    with Notes().part("trials"):  # one that is damaged is noted by its reader
+    with Notes().part("trials"):  # damage is noted by the table's reader
         return _trials(nwb, recipe, observed)
     return None
 
@@ -59,7 +59,7 @@ def _trials(nwb: NWBFile, recipe: Recipe, observed: list[Interval]) -> Trials | 
 
 
 def other_times(nwb: NWBFile, found: list[FoundSeries], recipe: Recipe, observed: list[Interval]) -> OtherTimes:
-    """Return where tables of intervals, behaviour, imaging and voltage end. Of voltage no time stamp is read.
+    """Return the ends of tables of intervals, behaviour, imaging and voltage. Reads no time stamps of voltage.
 
     Args:
         nwb: the open file.
@@ -69,7 +69,7 @@ def other_times(nwb: NWBFile, found: list[FoundSeries], recipe: Recipe, observed
     """
     ends: dict[str, float] = {}
     in_seconds: set[str] = set()
-    damaged = Notes()  # its readers note it
+    damaged = Notes()  # noted by its readers
     for path, table in find_tables(nwb).values():
         for name in ("start_time", "stop_time", "timestamp"):
             with damaged.part(path):
@@ -94,7 +94,7 @@ def other_times(nwb: NWBFile, found: list[FoundSeries], recipe: Recipe, observed
 
 
 def _end(series: Any) -> float:
-    """Seconds of a series' last sample; NaN where it has none, or voltage without a rate."""
+    """Return the time of a series' last sample; NaN if it has none, or voltage without a rate."""
     if series.data is None or not len(np.shape(series.data)) or not len(series.data):
         return np.nan
     if series.timestamps is not None:

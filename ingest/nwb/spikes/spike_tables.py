@@ -1,4 +1,4 @@
-"""The table of a file that holds spike trains: which one it is, its trains, and where its units were observed."""
+"""Read the table of spike trains: find it, read its trains, and find where its units were observed."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SpikeTrains:
-    """The trains of a units table.
+    """The spike trains of a units table.
 
     Args:
         spikes: clean trains, in seconds from the session's start.
-        windows: the trials that times were laid out by, where they began anew in each; else None.
+        windows: the trials used to unfold times that restart in each trial; else None.
     """
 
     spikes: Spikes
@@ -45,13 +45,13 @@ class SpikeTrains:
 
 @dataclass(frozen=True)
 class _Stored:
-    """Times as the file has them, in seconds.
+    """Spike times in seconds, as laid out in the file.
 
     Args:
         times: ``(S,)``, unit after unit.
-        bounds: ``(N + 1,)`` where each unit's lie.
-        lists: ``(S,)`` which of its unit's lists each time is in, where units have a list for each trial.
-        lists_per_unit: ``(N,)`` how many.
+        bounds: ``(N + 1,)`` offsets of each unit's times.
+        lists: ``(S,)`` the list of each time within its unit, if units have one list per trial.
+        lists_per_unit: ``(N,)`` number of lists per unit.
     """
 
     times: np.ndarray
@@ -74,18 +74,18 @@ def read_spikes(
 
     Args:
         table: the units table.
-        path: where it lies in the file.
-        notes: gets what was mended, as `clean_trains` counts it, and ``spike_times_unfolded`` where times began anew in
-            every trial; counts ``spikes_dropped_without_unit`` (those behind the last unit's end) and
-            ``spike_times_suspicious`` where sorted times may begin anew in every trial.
-        strict: refuse what would be mended.
-        rules: which columns name the trial of each spike, and whether times are checked.
-        seconds: makes stored times seconds (see `seconds_of`); None where they are.
+        path: its path in the file.
+        notes: gets the corrections of `clean_trains`, and ``spike_times_unfolded`` if times restart in every trial;
+            counts ``spikes_dropped_without_unit`` (those behind the last unit's end) and ``spike_times_suspicious`` if
+            sorted times may restart in every trial.
+        strict: refuse instead of correcting.
+        rules: columns with the trial of each spike, and whether to check times.
+        seconds: converts stored times to seconds (see `seconds_of`); None if they are seconds.
         trials: the trials of the file.
 
     Raises:
-        SourceError: if the table's index does not fit its spike times, or times begin anew in every trial and the file
-            does not say in which; with ``strict``, if a train needs mending or may be of piled trials.
+        SourceError: if the table's index does not fit its spike times, or times restart in every trial and the trials
+            are unknown; with ``strict``, if a train needs correction or may mix trials.
     """
     stored = _stored_trains(table, path, seconds)
     times, bounds = stored.times, stored.bounds
@@ -125,7 +125,7 @@ def _windows(trials: Trials) -> Interval | None:
 def _trial_of_each_spike(
     table: Any, path: str, rules: SpikeTimeRules, stored: _Stored, trials: Trials
 ) -> np.ndarray | None:
-    """``(S,)`` the row of each spike's trial, from a list of times for each trial or a column; None without either."""
+    """Return ``(S,)`` trial rows of spikes, from lists per trial or a column; None without either."""
     if stored.lists is not None:
         return stored.lists if np.all(stored.lists_per_unit == len(trials)) else None
     for name in table.colnames:
@@ -152,7 +152,7 @@ def _stored_trains(table: Any, path: str, seconds: Change | None) -> _Stored:
     if not isinstance(column, VectorIndex):
         return _without_index(column, path, len(table), seconds)
     lists, inner = None, column.target
-    if isinstance(inner, VectorIndex):  # a list of times for each unit and trial
+    if isinstance(inner, VectorIndex):  # one list of times per unit and trial
         inner, lists = inner.target, inner
     times = load_slowly(inner.data, f"{path}/spike_times")
     times = times.reshape(-1) if times.ndim == 2 and times.shape[1] == 1 else times
@@ -181,12 +181,12 @@ def _without_index(column: Any, path: str, n_units: int, seconds: Change | None)
 
 
 def _unpadded(times_NK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Times of a matrix with a row per unit, without the NaN (or, after a later time, the 0) at the end of each row."""
+    """Return the times of a matrix with a row per unit, without the NaN (or trailing 0) padding of each row."""
     after = np.where(np.isnan(times_NK), 0, times_NK) > 0
     after |= times_NK < 0
     lengths = times_NK.shape[1] - np.argmax(after[:, ::-1], axis=1)
     empty = ~after.any(axis=1)
-    # A time at 0 is a spike where NaN fills the rest of the row, or the row has no rest.
+    # A time of 0 is a spike if the row is padded with NaN or full.
     filled_with_zeros = ~np.isnan(times_NK).any(axis=1) & (times_NK.shape[1] > 1)
     lengths[empty] = ((times_NK[:, 0] == 0) & ~filled_with_zeros)[empty]
     kept = np.arange(times_NK.shape[1]) < lengths[:, None]
@@ -208,18 +208,19 @@ def _bounds(index: VectorIndex, total: int, n_units: int, name: str) -> np.ndarr
 def observed_time(
     per_unit: list[Interval], trains: SpikeTrains, quality: Quality, seconds: Change | None = None
 ) -> Interval:
-    """Where the population was observed.
+    """Return the time in which the population was observed.
 
-    All units alike: their ``obs_intervals``. Differing: the time common to all if that is more than half of the time of
-    any, otherwise the time of any. Without ``obs_intervals``: from the first spike to the last, or the trials where
-    times began anew in each. Intervals are taken in the unit of the spike times where they fit them better so.
+    Equal ``obs_intervals`` of all units are used as they are. If they differ: the time common to all units if that is
+    more than half of the time of any unit, otherwise the time of any unit. Without ``obs_intervals``: from the first
+    spike to the last, or the trials if times restart in each. Intervals are converted like the spike times if they fit
+    better so.
 
     Args:
-        per_unit: what the file says of each unit, as `observation_intervals` returns it.
+        per_unit: intervals of each unit from `observation_intervals`.
         trains: the spike trains.
         quality: gets ``obs_intervals_differ`` (units that differ from the first) and ``spikes_outside_observation``
-            (kept all the same).
-        seconds: what made the stored times seconds.
+            (which are kept).
+        seconds: the conversion of stored times to seconds.
 
     Raises:
         SourceError: if there is neither an observation interval nor a spike.
@@ -233,7 +234,7 @@ def observed_time(
     if not stated:
         if not len(spikes):
             raise SourceError("none of the units has a spike or an observation interval")
-        # Intervals are half open: the last spike is inside.
+        # Intervals are half open: include the last spike.
         first_spike, last_spike = spikes.span
         return Interval.single(first_spike, float(np.nextafter(last_spike, np.inf)))
     for unit, observed in enumerate(per_unit):
@@ -253,7 +254,7 @@ def observed_time(
 
 
 def _in_unit_of_spikes(per_unit: list[Interval], seconds: Change, last: float) -> list[Interval]:
-    """Intervals in seconds: as they are, or converted as the spike times were, whichever ends nearer the last spike."""
+    """Return intervals in seconds: unchanged or converted like spike times, whichever ends nearer the last spike."""
     end = max((float(observed.end.max()) for observed in per_unit if len(observed)), default=0.0)
     converted = float(seconds(np.array([end]))[0])
     if not per_unit or abs(converted - last) >= abs(end - last):
@@ -266,15 +267,15 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def observation_intervals(table: Any, path: str, quality: Quality) -> list[Interval]:
-    """Return each unit's ``obs_intervals`` as the file has them; an empty list where it has none.
+    """Return each unit's ``obs_intervals`` from the file; an empty list if it has none.
 
     Args:
         table: the units table.
-        path: where it lies in the file.
-        quality: gets ``obs_intervals_dropped`` (without an end after their start).
+        path: its path in the file.
+        quality: gets ``obs_intervals_dropped`` (whose end is not after their start).
 
     Raises:
-        SourceError: if they fit the units neither by an index nor one by one.
+        SourceError: if they match the units neither by an index nor one by one.
     """
     if "obs_intervals" not in table.colnames:
         return []
@@ -284,7 +285,7 @@ def observation_intervals(table: Any, path: str, quality: Quality) -> list[Inter
     spans = np.asarray(data, dtype=np.float64).reshape(-1, 2)
     if indexed:
         bounds = _bounds(column, len(spans), len(table), f"{path}.obs_intervals_index")
-    elif len(spans) == len(table):  # an interval for each unit
+    elif len(spans) == len(table):  # one interval per unit
         bounds = np.arange(len(table) + 1)
     else:
         raise SourceError(f"{path}/obs_intervals has {len(spans)} intervals for {len(table)} units and no index")
@@ -302,20 +303,20 @@ def observation_intervals(table: Any, path: str, quality: Quality) -> list[Inter
 def find_units(nwb: NWBFile, rules: UnitRules, notes: Notes) -> tuple[str, Any] | None:
     """Find the table of spike-sorted units.
 
-    The first that an expression of the recipe's ``units.tables`` matches is taken, else the file's own ``units``, else
-    the first by its path.
+    Takes the first table that an expression of the recipe's ``units.tables`` matches, else the file's own ``units``,
+    else the first by path.
 
     Args:
         nwb: the open file.
         rules: which table is preferred.
-        notes: gets every other table with spike times; without a recipe that names one they count as
+        notes: gets every other table with spike times; unless a recipe names one, they count as
             ``units_tables_left_out``.
 
     Returns:
         The path and the table; None if no table has spike times.
 
     Raises:
-        SourceError: if the table that the recipe prefers is damaged, and another would be read in its place.
+        SourceError: if the recipe's preferred table is damaged and another would be read instead.
     """
     found: list[tuple[str, Any]] = [("units", nwb.units)] if has_spikes(nwb.units) else []
     elsewhere = [(path, item) for path, item in find_containers(nwb) if has_spikes(item) and _is_of_units(item)]
@@ -337,18 +338,18 @@ def find_units(nwb: NWBFile, rules: UnitRules, notes: Notes) -> tuple[str, Any] 
 
 
 def _rank(path: str, rules: UnitRules) -> int:
-    """Which expression of the recipe's ``units.tables`` names a table: the first is preferred; their number if none."""
+    """Return the rank of the ``units.tables`` expression that matches a table; the number of expressions if none."""
     named = [matches([pattern], path) for pattern in rules.tables]
     return named.index(True) if True in named else len(named)
 
 
 def has_spikes(table: Any) -> bool:
-    """Whether an object is a table of units with spike times."""
+    """Return whether an object is a table of units with spike times."""
     return isinstance(table, DynamicTable) and len(table) > 0 and "spike_times" in table.colnames
 
 
 def _is_of_units(table: DynamicTable) -> bool:
-    """Whether a table outside ``units`` has a row per unit, and not a row per spike or per trial."""
+    """Return whether a table outside ``units`` has a row per unit, and not a row per spike or per trial."""
     return isinstance(table, Units) or (
         isinstance(table["spike_times"], VectorIndex) and not {"start_time", "timestamp"} & set(table.colnames)
     )

@@ -1,4 +1,4 @@
-"""Spike times as seconds of the session: converted, sorted, counted, and with the resolution that they have."""
+"""Convert spike times to seconds of the session, sort and check them, and find their resolution."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from ingest.recipe.pattern_cost import LONGEST_TEXT
 from ingest.recipe.recipe_rules import ResolutionRules, SpikeTimeRules
 
 Change = Callable[[np.ndarray], np.ndarray]
-# A resolution of so many seconds or more is believed only if no two spikes of a unit lie closer together.
+# A resolution of this many seconds or more counts only if no two spikes of a unit lie closer together.
 DOUBTFUL = 1.0
 
 
 def seconds_of(rules: SpikeTimeRules, unix_start: float = 0.0) -> Change | None:
-    """Return what makes stored times seconds from the session's start; None where they are.
+    """Return the conversion of stored times to seconds from the session's start; None if they are seconds.
 
     Args:
         rules: what the stored times mean.
-        unix_start: the session's start in seconds since 1970, for rules that want it.
+        unix_start: the session's start in seconds since 1970, for rules that use it.
 
     Example:
         >>> change = seconds_of(SpikeTimeRules(scale=1 / 30000, offset=2.0))
@@ -39,7 +39,7 @@ def seconds_of(rules: SpikeTimeRules, unix_start: float = 0.0) -> Change | None:
     shift = rules.offset - (unix_start if rules.since_1970 else 0.0)
     if rules.scale == 1.0 and not shift:
         return None
-    # Dividing by 30,000 gives the very numbers that other readers have; multiplying by 1 / 30,000 does not.
+    # Dividing by 30,000 gives the same numbers as other readers; multiplying by 1 / 30,000 does not.
     whole = round(1 / rules.scale)
     divides = whole >= 1 and abs(1 / rules.scale - whole) <= 1e-9 * whole
 
@@ -54,7 +54,7 @@ def seconds_of(rules: SpikeTimeRules, unix_start: float = 0.0) -> Change | None:
 
 
 def change_slowly(times: np.ndarray, change: Change) -> np.ndarray:
-    """Return changed times, made some megabytes at a time; many lie beside memory (see `scratch.empty`)."""
+    """Convert times in pieces of some megabytes; large ones are kept in a file (see `spill.empty`)."""
     changed = empty(len(times), np.float64)
     for piece in pieces(times):
         changed[piece] = change(times[piece])
@@ -67,12 +67,12 @@ def clean_trains(times: np.ndarray, bounds: np.ndarray, quality: Quality, strict
 
     Args:
         times: ``(S,)`` seconds, unit after unit.
-        bounds: ``(N + 1,)`` where each unit's spikes lie.
+        bounds: ``(N + 1,)`` offsets of each unit's spikes.
         quality: gets ``spikes_dropped_nan``, ``spikes_dropped_out_of_range`` and ``units_sorted``.
-        strict: refuse instead.
+        strict: raise instead.
 
     Raises:
-        SourceError: with ``strict``, at the first unit that is not as it should be.
+        SourceError: with ``strict``, at the first unit that needs correction.
 
     Example:
         >>> quality = Quality()
@@ -89,7 +89,7 @@ def clean_trains(times: np.ndarray, bounds: np.ndarray, quality: Quality, strict
     for unit in range(len(bounds) - 1):
         train = times[bounds[unit] : bounds[unit + 1]]
         missing = np.isnan(train)
-        # Comparing NaN is False, so a missing spike is not out of range as well.
+        # Comparing NaN is False, so a missing spike does not count as out of range.
         out_of_range = ~missing & (~is_finite(train) | (train < 0))
         kept = train[~(missing | out_of_range)]
         unsorted = bool((np.diff(kept) < 0).any())
@@ -106,7 +106,7 @@ def clean_trains(times: np.ndarray, bounds: np.ndarray, quality: Quality, strict
 
 
 def _as_they_are(times: np.ndarray, bounds: np.ndarray) -> Spikes | None:
-    """Trains that need no mending, without a copy of the times, as nearly all files are clean; None if they need it."""
+    """Return trains that need no correction without copying, as in nearly all files; None if they need correction."""
     try:
         spikes = Spikes(times, bounds)
     except ValueError:
@@ -126,7 +126,7 @@ def _refuse(unit: int, missing: int, out_of_range: int, unsorted: bool) -> None:
 
 
 def count_outside(train: np.ndarray, observed: Interval) -> int:
-    """How many spikes of a sorted train lie outside the time in which its unit was observed (its ends are inside).
+    """Return how many spikes of a sorted train lie outside its unit's observed time (ends included).
 
     Example:
         >>> count_outside(np.array([0.5, 2.0, 3.0]), Interval.single(1.0, 2.0))
@@ -141,17 +141,17 @@ def count_outside(train: np.ndarray, observed: Interval) -> int:
 def resolution_of(
     nwb: NWBFile, rules: ResolutionRules, notes: Notes, table: Any = None, spikes: Spikes | None = None
 ) -> float:
-    """Return the resolution of a file's spike times in seconds; 0 where it says nothing.
+    """Return the resolution of a file's spike times in seconds; 0 if unknown.
 
-    The recipe's number counts; without one, the coarser of what the session's description and the ``resolution`` of
-    ``spike_times`` say. A sampling rate that was written there (30000) is no resolution: numbers of 1 s and more are
-    passed over, and counted as ``resolution_ignored``, where spikes of one unit lie closer together.
+    The recipe's number takes precedence; otherwise the coarser of the session description's and ``spike_times``'s
+    ``resolution``. A sampling rate written there (30000) is ignored: numbers of 1 s and more are skipped, and counted
+    as ``resolution_ignored``, if spikes of one unit lie closer together.
 
     Args:
         nwb: the open file.
         rules: the recipe's number and expressions.
-        notes: gets what was said of the resolution.
-        table, spikes: the units table and its trains, if there is one.
+        notes: gets a note on an ignored resolution.
+        table, spikes: the units table and its trains, if any.
     """
     if rules.seconds is not None:
         return rules.seconds
@@ -173,7 +173,7 @@ def _described(text: str, rules: ResolutionRules) -> float:
 
 
 def _shortest_interval(spikes: Spikes) -> float:
-    """Seconds between the two nearest spikes of one unit, those at one time set aside; infinity without any."""
+    """Return the shortest non-zero interval between spikes of one unit; infinity without any."""
     shortest = np.inf
     for unit in range(spikes.n_units):
         steps = np.diff(spikes.train(unit))

@@ -1,4 +1,4 @@
-"""Whether spike times can be seconds from the session's start: as neurons fire, and as the file's other times say."""
+"""Check whether spike times are seconds from the session's start, from firing statistics and the file's other times."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from foundation.store import Spikes
 from foundation.store.format.spike_ticks import SAMPLING_RATES
 from foundation.store.format.spill import let_go
 
-# Of so many units, so many spikes are looked at.
+# Numbers of units and spikes that are checked.
 MAX_UNITS, MAX_SPIKES = 64, 5000
 MIN_INTERVALS = 50
-# Neurons whose times are seconds have intervals below 20 ms, if few: three in all, and one of a thousand.
+# Spike times in seconds have at least a few intervals below 20 ms: three in all, and one in a thousand.
 SHORT, MIN_SHORT, MIN_SHORT_SHARE = 0.02, 3, 0.001
-# No times of a neuron in milliseconds, or a finer unit, look like more than this many spikes a second.
+# Times in milliseconds or finer units never look like more than this many spikes per second.
 MAX_RATE = 0.5
-# A population of five units of which none fires faster than this, Hz, is told from its rates alone.
+# Five or more units that all fire slower than this (Hz) are suspect by their rates alone.
 MAX_SLOW_RATE, MIN_SLOW_UNITS, MIN_SLOW_INTERVALS = 0.05, 5, 100
-# An apparent refractory period of half a second: of random times so many intervals would be shorter, and so few are.
+# An apparent refractory period of half a second: expected and observed counts of shorter intervals.
 REFRACTORY, MIN_EXPECTED, MAX_FOUND_SHARE = 0.5, 20.0, 0.1
-# Other times end near the last spike, or so many times earlier that the unit must differ.
+# Other times end near the last spike, or by this factor earlier, so that the unit must differ.
 AGREEING, MIN_RATIO = 20.0, 500.0
-# Other times are judged by so many spikes of so many seconds.
+# Minimum spikes and seconds for a comparison with other times.
 MIN_OTHERS_SPIKES, MIN_OTHERS_SECONDS = 100, 20.0
 # Without other times that end earlier, only recordings of more than six hours are suspected: in milliseconds a shorter
 # one would be of less than 22 s, while rare spikes and events of slow imaging look the same.
 MIN_LONG = 21_600.0
-# Trains of steps that hardly vary are not a neuron's, and say nothing.
+# Trains of nearly constant steps are not neural and are skipped.
 MIN_SPREAD = 0.05
 # Seconds since 1970 of the years 1989 to 2042.
 UNIX_YEARS = (6e8, 2.3e9)
@@ -40,13 +40,13 @@ TYPICAL_RATE = 3.0
 
 @dataclass(frozen=True)
 class OtherTimes:
-    """What a file says of time besides its spikes.
+    """Times of a file other than spikes.
 
     Args:
         ends: path of trials, behaviour and other series -> their last time, in seconds.
         observed_end: last time of the units' observation, which may be in the unit of the spikes.
         rates: sampling rates of voltage, Hz.
-        in_seconds: paths of those whose times are seconds for certain: fractions, or counted by a rate in Hz.
+        in_seconds: paths whose times are certainly seconds: fractions, or counted by a rate in Hz.
     """
 
     ends: dict[str, float] = field(default_factory=dict)
@@ -55,17 +55,17 @@ class OtherTimes:
     in_seconds: frozenset[str] = frozenset()
 
     def agreeing(self, last: float) -> list[str]:
-        """Return the paths of those that end near a last spike."""
+        """Return the paths of series that end near the last spike."""
         return [path for path, end in self.ends.items() if end > 0 and last / AGREEING <= end <= last * AGREEING]
 
     def is_in_seconds(self, path: str) -> bool:
-        """Return whether the times at a path are no whole numbers of a finer unit."""
+        """Return whether the times at a path are not whole numbers of a finer unit."""
         return path in self.in_seconds or not self.ends[path].is_integer()
 
 
 @dataclass(frozen=True)
 class _Look:
-    """Spike trains at a glance.
+    """Summary of spike trains.
 
     Args:
         intervals: ``(K,)`` seconds between distinct spikes of a unit.
@@ -81,16 +81,17 @@ class _Look:
 
 
 def suspicion(spikes: Spikes, others: OtherTimes, resolution: float = 0.0) -> str | None:
-    """Say why spike times are unlikely to be seconds of the session, and the recipe's line that mends it.
+    """Return why spike times are unlikely to be seconds, with the recipe line that corrects them.
 
     Args:
-        spikes: clean trains, as the file's numbers.
-        others: what else the file says of time.
-        resolution: seconds below which the times mean nothing, where that is known.
+        spikes: clean trains, in the file's numbers.
+        others: the file's other times.
+        resolution: resolution of the times in seconds, if known.
 
     Returns:
-        None where nothing is suspicious. Trains with intervals as short as neurons have are seconds, whatever their
-        rate; few spikes, and trains of regular steps, say nothing.
+        None if nothing is suspicious. Trains with intervals as short as neurons have are in seconds, whatever their
+        rate;
+            few spikes, and trains of regular steps, are inconclusive.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -127,9 +128,9 @@ milliseconds (the last spike then is at 60.0 s); if so, the recipe's line is `sp
 
 
 def timescale_mismatches(spikes: Spikes, others: OtherTimes) -> dict[str, str]:
-    """Return the path of each table and series that goes on far beyond the last spike -> what to say of it.
+    """Return a warning for each table and series that ends far beyond the last spike, by path.
 
-    Their times may be in another unit than the spikes', or count from 1970; no recipe mends them.
+    Their times may be in another unit than the spikes, or since 1970; no recipe corrects them.
 
     Example:
         >>> train = np.arange(0, 60, 0.1)
@@ -149,7 +150,7 @@ def timescale_mismatches(spikes: Spikes, others: OtherTimes) -> dict[str, str]:
 def _reasons(
     look: _Look, last: float, others: OtherTimes, resolution: float, n_units: int
 ) -> tuple[list[str], float | None]:
-    """What speaks against seconds, and how many times earlier the file's other times end, where that is known."""
+    """Return the reasons against seconds, and the ratio of the last spike to the other times' end, if known."""
     ends = [end for end in others.ends.values() if end > 0]
     agree = others.agreeing(last)
     everything = [*ends, *([others.observed_end] if others.observed_end else [])]
@@ -193,7 +194,7 @@ def _look(spikes: Spikes) -> _Look:
 
 
 def _factor(ratio: float | None, look: _Look, rates: list[float]) -> float:
-    """How many of the file's units make a second, as far as that can be told."""
+    """Estimate how many of the file's units make a second."""
     known = [rate for rate in rates if rate > 0]
     if ratio is None:
         typical = TYPICAL_RATE / max(float(np.median(look.rates[look.rates > 0])), 1e-12)
@@ -206,7 +207,7 @@ def _factor(ratio: float | None, look: _Look, rates: list[float]) -> float:
 
 
 def _since_1970(spikes: Spikes, others: OtherTimes) -> str | None:
-    """What to say of times that count from 1970 in a file whose other times do not."""
+    """Return a warning for times since 1970 in a file whose other times are not."""
     first, last = spikes.span
     if any(end >= UNIX_YEARS[0] for end in others.ends.values()):
         return None

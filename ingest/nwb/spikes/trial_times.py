@@ -1,4 +1,4 @@
-"""Spike times that begin anew in every trial: laid out along the session where the file says how, else refused."""
+"""Unfold spike times that restart in every trial along the session, if the file has the trials; else refuse them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from foundation.common.errors import SourceError
 from ingest.nwb.spikes.time_units import MIN_RATIO
 
-# Fewer trials or spikes are no proof that times begin anew.
+# Minimum trials and spikes to detect times that restart.
 MIN_TRIALS, MIN_SPIKES, MIN_TRAIN = 5, 100, 20
-# Times lie inside the longest trial, and trials go on until this many times later.
+# Times lie within the longest trial, and trials extend this many times beyond it.
 LONGER, MIN_LATER = 1.5, 5.0
-# Trains that fall back so often are trials piled upon each other; with this share of intervals below 1 ms they may be.
+# Trains that decrease this often mix trials; with this share of intervals below 1 ms they may.
 MIN_FALLS, TOO_SHORT, MIN_SHORT_SHARE = 3, 0.001, 0.05
-# Spikes fit their trials if this share lies inside, and do not if less than the other share does.
+# Spikes fit their trials if the first share lies inside, and do not if less than the second does.
 FIT, MISFIT = 0.9, 0.5
 MAX_UNITS = 64
 
@@ -27,8 +27,8 @@ class Trials:
 
     Args:
         start, stop: ``(K,)`` seconds.
-        names: numbers that a spike may name a trial by, such as the table's ids; each ``(K,)``.
-        table: the table that holds them, if any: a region of rows names trials only if it is one of this table.
+        names: numbers by which spikes may refer to trials, such as the table's ids; each ``(K,)``.
+        table: the table of trials, if any: a region of rows refers to trials only if it is of this table.
     """
 
     start: np.ndarray
@@ -41,25 +41,25 @@ class Trials:
 
     @property
     def longest(self) -> float:
-        """Seconds of the longest trial; of the longest step between two starts where no trial has an end."""
+        """Seconds of the longest trial; the longest step between starts if no trial has an end."""
         lengths = (self.stop - self.start)[np.isfinite(self.stop - self.start)]
         lengths = lengths if len(lengths) else np.diff(np.unique(self.start[np.isfinite(self.start)]))
         return float(lengths.max(initial=0.0))
 
     @property
     def end(self) -> float:
-        """Seconds at which the last trial begins or ends."""
+        """Time of the last trial's start or end."""
         both = np.concatenate([self.start, self.stop])
         return float(both[np.isfinite(both)].max(initial=-np.inf))
 
     def region_rows(self, rows: np.ndarray, table: Any) -> np.ndarray | None:
-        """Return rows of a region, if it is one of the trials' own table and all of its rows are there; else None."""
+        """Return the rows of a region of the trials' table; None for another table or missing rows."""
         if table is None or table is not self.table or not len(rows):
             return None
         return rows if rows.min() >= 0 and rows.max() < len(self) else None
 
     def rows(self, named: np.ndarray) -> np.ndarray | None:
-        """Rows of the trials that numbers name: as a column of the table, from 1, or from 0; None if they are none."""
+        """Return the trial rows of numbers: values of a column, or counted from 1 or 0; None if they do not match."""
         if not len(named) or not len(self):
             return None
         for names in self.names:
@@ -74,17 +74,17 @@ class Trials:
 
 
 def unfold(times: np.ndarray, bounds: np.ndarray, rows: np.ndarray, trials: Trials) -> np.ndarray | None:
-    """Lay times that begin anew in every trial out along the session.
+    """Unfold times that restart in every trial along the session.
 
     Args:
         times: ``(S,)`` seconds, unit after unit.
-        bounds: ``(N + 1,)`` where each unit's spikes lie.
+        bounds: ``(N + 1,)`` offsets of each unit's spikes.
         rows: ``(S,)`` the trial of each spike.
         trials: the trials.
 
     Returns:
-        ``(S,)`` seconds from the session's start, sorted inside each unit; None where times lie in their trials as they
-        are, or fit them neither way.
+        ``(S,)`` seconds from the session's start, sorted inside each unit; None if times already lie in their trials,
+        or fit them neither way.
 
     Example:
         >>> trials = Trials(np.array([0.0, 10.0, 20.0]), np.array([5.0, 15.0, 25.0]))
@@ -106,18 +106,18 @@ def unfold(times: np.ndarray, bounds: np.ndarray, rows: np.ndarray, trials: Tria
 
 
 def refuse_unlabelled_trials(times: np.ndarray, bounds: np.ndarray, trials: Trials) -> str | None:
-    """Raise if times begin anew in every trial, so that all trials are piled upon the first.
+    """Raise if times restart in every trial, so that all trials overlap the first.
 
-    All times must lie inside one trial's length while trials go on until much later, and trains must fall back again
-    and again.
+    All times must lie within one trial's length while trials extend much further, and trains must decrease again and
+    again.
 
     Returns:
-        What to warn of where trains are sorted but too dense for a neuron: trials that were piled and then sorted, or
-        fast multi-unit activity. None where nothing is suspicious, or where trials go on so long that their times are
-        more likely in another unit.
+        A warning for sorted trains too dense for a neuron: overlapping trials that were sorted, or fast multi-unit
+            activity. None if nothing is suspicious, or if trials extend so far that the times are more likely in
+            another unit.
 
     Raises:
-        SourceError: saying so, and how a recipe names the trial of each spike.
+        SourceError: with the recipe setting for the trial of each spike.
     """
     starts = trials.start[np.isfinite(trials.start)]
     finite = times[np.isfinite(times)]
@@ -131,7 +131,7 @@ def refuse_unlabelled_trials(times: np.ndarray, bounds: np.ndarray, trials: Tria
         f"all lie from {low:.3g} to {high:.3g} s, and the {len(starts)} trials begin from {starts.min():.3g} to "
         f"{starts.max():.3g} s"
     )
-    advice = "the recipe's spike_times.trials names the column that holds the trial of each spike"
+    advice = "set the recipe's spike_times.trials to the column with the trial of each spike"
     if falls >= MIN_FALLS:
         raise SourceError(f"spike times begin anew in every trial: {where}; {advice}")
     if short < MIN_SHORT_SHARE or trials.end >= MIN_RATIO * high:
@@ -140,7 +140,7 @@ def refuse_unlabelled_trials(times: np.ndarray, bounds: np.ndarray, trials: Tria
 
 
 def _falls_and_short_share(times: np.ndarray, bounds: np.ndarray) -> tuple[float, float]:
-    """Return how often the median train falls back, and the share of all intervals below `TOO_SHORT`."""
+    """Return how often the median train decreases, and the share of all intervals below `TOO_SHORT`."""
     lengths = np.diff(bounds)
     units = np.flatnonzero(lengths >= MIN_TRAIN)
     if not len(units):

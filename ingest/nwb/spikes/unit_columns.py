@@ -22,20 +22,19 @@ UNKNOWN_REGION = -1
 
 
 def read_units(table: Any, rules: UnitRules, notes: Notes, path: str = "units", nwb: NWBFile | None = None) -> Units:
-    """The properties of a table with a row per unit (spike-sorted units, or imaged cells).
+    """Return the properties from a table with a row per unit (spike-sorted units, or imaged cells).
 
     Args:
         table: a DynamicTable.
         rules: which columns hold which label.
-        notes: gets what each column became, or why it was left; counts the latter as ``unit_columns_left_out``, and
-            what cannot be read as ``parts_left_out``.
-        path: where the table lies in the file.
-        nwb: the file, for its electrodes and devices.
+        notes: gets a note on each column; counts columns left out as ``unit_columns_left_out`` and unreadable ones as
+            ``parts_left_out``.
+        path: the table's path in the file.
+        nwb: the open file, for its electrodes and devices.
 
     Returns:
-        ``id``; ``cell_type``, ``location``, ``quality``, ``group``, ``probe`` and ``probe_description`` as far as they
-        are known; what the units' electrodes say (``x``, ``y``, ``z``...); and every other column that fits, under its
-        own name.
+        ``id``; ``cell_type``, ``location``, ``quality``, ``group``, ``probe`` and ``probe_description`` if known;
+        values of the units' electrodes (``x``, ``y``, ``z``...); and every other valid column under its own name.
     """
     electrodes, n_damaged = None, len(notes.damaged)
     with notes.part(f"{path}/electrodes"):
@@ -65,22 +64,22 @@ def read_units(table: Any, rules: UnitRules, notes: Notes, path: str = "units", 
     taken: dict[str, list[str]] = {}
     for standard in STANDARD:
         values, name = _standard(standard, found, rules)
-        said = _filled(values, from_electrodes.get(standard))
-        if said is None:
+        label = _filled(values, from_electrodes.get(standard))
+        if label is None:
             continue
         if standard == "location":
-            said = np.array([search_groups(rules.location_patterns, v) or v for v in said.tolist()], dtype=str)
-        if said.dtype.kind == "U":
-            said = np.array(["" if matches(rules.missing, v) else v for v in said.tolist()], dtype=str)
-        columns[standard] = said
+            label = np.array([search_groups(rules.location_patterns, v) or v for v in label.tolist()], dtype=str)
+        if label.dtype.kind == "U":
+            label = np.array(["" if matches(rules.missing, v) else v for v in label.tolist()], dtype=str)
+        columns[standard] = label
         if name:
             taken[name] = [*taken.get(name, []), standard]
-        if values is None or said.tolist() != values.tolist():
-            notes.take(f"{path}/{name or 'electrodes'}", f"{standard}, {_known(said)}")
+        if values is None or label.tolist() != values.tolist():
+            notes.take(f"{path}/{name or 'electrodes'}", f"{standard}, {_known(label)}")
         else:
-            notes.take(f"{path}/{name}", f"{standard}, {_known(said)}")
+            notes.take(f"{path}/{name}", f"{standard}, {_known(label)}")
     for name, values in found.items():
-        # What is a label already is not kept twice, unless it says more than the label does.
+        # A column used as a label is kept again only if it holds more than the label.
         if name in taken:
             continue
         kept = free_name([name, f"source_{name}"], columns)
@@ -97,10 +96,10 @@ def with_regions(units: Units, rules: RegionRules, species: str, notes: Notes) -
     """Add the columns ``region`` (an acronym, or ``''``) and ``region_id`` (or -1) beside ``location``.
 
     Args:
-        units: with the column ``location``; without it they come back as they are.
-        rules: which atlas, and what the file's own names mean.
-        species: as the file says; without a rule the names of other animals than mice are left alone.
-        notes: gets ``regions_unknown``: units whose location says something that the atlas does not know.
+        units: with the column ``location``; without it they are returned unchanged.
+        rules: the atlas, and meanings of the file's names.
+        species: from the file; without a rule, names of animals other than mice are unchanged.
+        notes: gets ``regions_unknown``: units whose location is not in the atlas.
     """
     atlas = atlas_for(rules, species)
     if "location" not in units:
@@ -129,11 +128,11 @@ def with_regions(units: Units, rules: RegionRules, species: str, notes: Notes) -
 
 
 def _standard(standard: str, found: dict[str, np.ndarray], rules: UnitRules) -> tuple[np.ndarray | None, str]:
-    """The first column of a rule that says anything, and its name."""
+    """Return the first non-empty column of a rule, and its name."""
     names = [name for name, values in found.items() if values.ndim == 1]
     while (name := first_match(getattr(rules, standard), names)) is not None:
         values = found[name]
-        # A quality may be a number (an isolation distance); the other labels are names, whatever they look like.
+        # A quality may be a number (an isolation distance); the other labels are always names.
         if standard != "quality" and values.dtype.kind != "U":
             values = values.astype(str)
         if values.dtype.kind != "U" or not all(matches(rules.missing, v) for v in values.tolist()):
@@ -143,7 +142,7 @@ def _standard(standard: str, found: dict[str, np.ndarray], rules: UnitRules) -> 
 
 
 def _filled(values: np.ndarray | None, others: np.ndarray | None) -> np.ndarray | None:
-    """``values``, with ``others`` where a text is missing."""
+    """Return ``values``, filled with ``others`` where a text is missing."""
     if values is None or others is None or values.dtype.kind != "U" or others.dtype.kind != "U":
         return others if values is None else values
     return np.array([a or b for a, b in zip(values.tolist(), others.tolist(), strict=True)], dtype=str)

@@ -1,4 +1,4 @@
-"""Compressed chunks, expanded to no more than they may hold."""
+"""Decompress chunks up to their maximum size."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 def expand(codecs: list[dict[str, Any]], raw: bytes, limit: int) -> bytes:
-    """Undo the compression of a chunk that may have at most ``limit`` bytes in the end.
+    """Decompress a chunk to at most ``limit`` bytes.
 
     Args:
-        codecs: as they are to be undone.
+        codecs: in order of decoding.
         raw: the chunk.
-        limit: bytes of the result. What lies between two codecs may have a little more: nothing shrinks all data.
+        limit: maximum bytes of the result; intermediate results may be slightly larger.
 
     Raises:
         SourceError: if a codec is not supported, the bytes are damaged, or the result would be larger.
@@ -47,7 +47,7 @@ def _expand(name: str, raw: bytes, limit: int) -> bytes:
         raise SourceError(f"a chunk expands to more than the {limit} bytes that it may hold")
     try:
         return bytes(numcodecs.get_codec({"id": name}).decode(raw))
-    except Exception as error:  # each codec has its own errors
+    except Exception as error:  # each codec raises its own errors
         raise SourceError(f"a chunk is damaged: {name} cannot expand it ({error})") from error
 
 
@@ -65,7 +65,7 @@ def _inflate(raw: bytes, window: int, limit: int) -> bytes:
 
 
 def _stated_size(name: str, raw: bytes) -> int:
-    """The size after expansion, as the chunk's first bytes state it."""
+    """Return the decompressed size from the chunk's header."""
     try:
         if name == "blosc":
             expanded, _, compressed = struct.unpack_from("<III", raw, 4)
@@ -82,7 +82,7 @@ def _stated_size(name: str, raw: bytes) -> int:
 
 
 def _zstd_size(raw: bytes) -> int:
-    """Frame content size of a Zstandard frame (RFC 8878, 3.1.1)."""
+    """Return the frame content size of a Zstandard frame (RFC 8878, 3.1.1)."""
     if raw[:4] != _ZSTD_MAGIC:
         raise SourceError("a chunk is damaged: it is no Zstandard frame")
     descriptor = raw[4]

@@ -1,7 +1,7 @@
-"""Arrays of objects in a pickle, read without loading it.
+"""Read arrays of objects from a pickle without loading it.
 
-hdmf-zarr keeps references to other objects as pickled NumPy arrays of dictionaries. Loading a pickle runs whatever it
-names; this reads its instructions, carries out those few that build plain values, and refuses all others by name.
+hdmf-zarr stores references to other objects as pickled NumPy arrays of dictionaries. Loading a pickle can run any code
+that it names; this reader interprets the few instructions that build plain values and refuses all others by name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from foundation.common.errors import SourceError
 
 
 class _Known(Enum):
-    """The only names that a pickle may use. They stand for themselves: nothing is imported or called."""
+    """The names that a pickle may use, as markers: nothing is imported or called."""
 
     RECONSTRUCT = "_reconstruct"
     NDARRAY = "ndarray"
@@ -54,18 +54,18 @@ class _Array:
 
 
 def unpickled_objects(stream: bytes, count: int) -> list[Any]:
-    """The elements of one pickled NumPy array of objects (or of records that hold objects).
+    """Return the elements of one pickled NumPy array of objects (or of records that hold objects).
 
     Args:
         stream: the pickle.
-        count: how many elements there must be.
+        count: expected number of elements.
 
     Returns:
         ``count`` elements: text, bytes, numbers, None, a reference as a dictionary of texts, a record as a tuple, or a
         list of such values.
 
     Raises:
-        SourceError: if the pickle is damaged, holds anything else, or asks for anything to be called.
+        SourceError: if the pickle is damaged, holds anything else, or calls a function.
 
     Example:
         >>> import pickle, numpy
@@ -95,7 +95,7 @@ def unpickled_objects(stream: bytes, count: int) -> list[Any]:
 
 
 class _Reader:
-    """The stack and memo of a pickle, and what each allowed instruction does to them."""
+    """The stack and memo of a pickle, with the effects of the allowed instructions."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
@@ -180,7 +180,7 @@ def _made(what: Any, arguments: Any) -> Any:
             return _Dtype(arguments[0])
     elif what is _Known.REFERENCE and arguments == ():
         return {}
-    raise SourceError("a pickle asks for a call that no array of plain values needs: it is refused")
+    raise SourceError("a pickle calls a function that arrays of plain values do not need: refused")
 
 
 def _build(target: Any, state: Any) -> None:
@@ -192,7 +192,7 @@ def _build(target: Any, state: Any) -> None:
         if objects and isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape):
             target.items = items
             return
-    raise SourceError("a pickle sets the state of something that is no array of objects: it is refused")
+    raise SourceError("a pickle sets the state of an object that is not an array: refused")
 
 
 def _check(value: Any, depth: int) -> None:

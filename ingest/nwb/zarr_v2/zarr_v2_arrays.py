@@ -1,4 +1,4 @@
-"""Arrays of a Zarr v2 store, read when and where they are asked for."""
+"""Arrays of a Zarr v2 store, read on demand."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from ingest.nwb.zarr_v2.compression import expand
 from ingest.nwb.zarr_v2.pickled_objects import unpickled_objects
 from ingest.nwb.zarr_v2.zarr_v2_layout import CHUNK_BYTES, ArrayLayout, fetch, fetch_async, stored_sizes
 
-# What numcodecs does to plain numbers. Any other filter is refused, and so are compressors that `expand` does not know.
+# Filters of plain numbers that numcodecs undoes. Other filters and compressors unknown to `expand` are refused.
 FILTERS = ("delta", "fixedscaleoffset", "quantize", "bitround", "astype", "shuffle", "packbits")
-# Objects of one array: text and references are read whole.
+# Maximum objects of one array: text and references are read whole.
 MOST_OBJECTS = 100_000_000
 
 
 class LazyArray(HDMFDataset):
-    """An array of a store. Numbers come by way of zarr, a slice at a time; text and references whole, at first use.
+    """An array of a store. Numbers are read through zarr by slices; text and references whole, on first use.
 
     Args:
         store: the store.
@@ -82,7 +82,7 @@ class LazyArray(HDMFDataset):
             found = self._array[key]
         except SourceError as error:
             raise SourceError(f"{self.path}: {error}") from error
-        # zarr gives single values as arrays without dimensions.
+        # zarr returns single values as arrays without dimensions.
         return found[()] if isinstance(found, np.ndarray) and found.ndim == 0 else found
 
     def _opened(self) -> Any:
@@ -95,9 +95,9 @@ class LazyArray(HDMFDataset):
         return zarr.open_array(_Chunks(self.store, self.path, self.layout), mode="r", zarr_format=2)
 
     def _refuse_false_claims(self) -> None:
-        """Refuse a shape that the chunks do not bear out: the first and the last must be there, and enough bytes.
+        """Raise unless the chunks support the shape: the first and last must exist, with enough bytes.
 
-        A shape of terabytes is not taken at its word, and neither are chunks that pack thousands of times too well.
+        Guards against false shapes of terabytes, and against chunks compressed thousands of times too well.
         """
         if self.size:
             for chunk in ((0,) * self.ndim, tuple(n - 1 for n in self.layout.grid)):
@@ -109,7 +109,7 @@ class LazyArray(HDMFDataset):
 
     @cached_property
     def held_bytes(self) -> tuple[int, int]:
-        """Bytes of the chunks that are there, unpacked and as they are stored; from one listing."""
+        """Return the bytes of existing chunks, uncompressed and as stored; from one listing."""
         sizes = stored_sizes(self.store, self.path)
         chunks = [size for name, size in sizes.items() if not name.rpartition("/")[2].startswith(".z")]
         return len(chunks) * self.layout.chunk_items * self.layout.dtype.itemsize, sum(chunks)
@@ -134,15 +134,15 @@ class LazyArray(HDMFDataset):
 
 
 def missing(key: str) -> str:
-    """What is said of a chunk that is not there."""
-    return f"chunk {key} is not in the store: its values are unknown, and none are made up for them"
+    """Return the message for a missing chunk."""
+    return f"chunk {key} is missing in the store: its values are unknown"
 
 
 def decoded_objects(raw: bytes, layout: ArrayLayout) -> list[Any]:
-    """The texts, references or records of one chunk: as many as a chunk has.
+    """Return the texts, references or records of one chunk.
 
     Raises:
-        SourceError: if the chunk is damaged, or its objects are kept in a way that is not read.
+        SourceError: if the chunk is damaged, or its objects have an unsupported encoding.
     """
     count = layout.chunk_items
     codec = "+".join(codec["id"] for codec in layout.transforms)
@@ -179,7 +179,7 @@ def _from_json(content: bytes, count: int) -> list[Any]:
 
 
 class _Chunks(WrapperStore[Store]):
-    """One array of a store, as zarr sees it: metadata that were checked, chunks that are whole and already expanded."""
+    """One array of a store for zarr, with checked metadata and decompressed chunks."""
 
     def __init__(self, store: Store, path: str, layout: ArrayLayout) -> None:
         super().__init__(store)
@@ -193,7 +193,7 @@ class _Chunks(WrapperStore[Store]):
             "chunks": list(layout.chunks),
             "dtype": layout.dtype.str if layout.dtype.names is None else _fields(layout.dtype),
             "order": layout.order,
-            # Never used, as a missing chunk is refused; what zarr 3 takes for each dtype differs from zarr 2.
+            # Never used, as missing chunks raise; zarr 3 expects other fill values than zarr 2.
             "fill_value": None,
             "filters": layout.transforms or None,
             "compressor": None,

@@ -1,4 +1,4 @@
-"""What groups and arrays a Zarr v2 store has, checked before anything is made of it."""
+"""The groups and arrays of a Zarr v2 store, with checked metadata."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _PARTS = (".zgroup", ".zarray", ".zattrs")
 
 @dataclass(frozen=True)
 class ArrayLayout:
-    """The metadata of an array (``.zarray``), known to be possible.
+    """The metadata of an array (``.zarray``), checked.
 
     Args:
         shape: its shape.
         chunks: the shape of a chunk.
-        dtype: of its elements; ``object`` for text, references, and records that hold such.
-        order: ``C`` or ``F``: how a chunk's elements follow each other.
-        fill_value: as in the file.
+        dtype: of its elements; ``object`` for text, references, and records with either.
+        order: ``C`` or ``F``, the order of a chunk's elements.
+        fill_value: from the file.
         filters: codecs before compression.
         compressor: the codec of compression.
         separator: between the numbers of a chunk's key.
@@ -61,13 +61,13 @@ class ArrayLayout:
 
     @property
     def transforms(self) -> list[dict[str, Any]]:
-        """The filters before any that compress (hdmf-zarr keeps HDF5's compression among the filters)."""
+        """The filters before any compressing one (hdmf-zarr stores HDF5's compression among the filters)."""
         packed = [k for k, codec in enumerate(self.filters) if codec["id"] in COMPRESSORS]
         return self.filters[: packed[0]] if packed else self.filters
 
     @property
     def packing(self) -> list[dict[str, Any]]:
-        """What to undo first, in this order: the compressor, then the filters from the last to the first that packs."""
+        """The codecs to undo first: the compressor, then the filters from the last to the first compressing one."""
         return [*([self.compressor] if self.compressor else []), *self.filters[len(self.transforms) :][::-1]]
 
     def key(self, chunk: tuple[int, ...]) -> str:
@@ -77,7 +77,7 @@ class ArrayLayout:
 
 @dataclass
 class Node:
-    """A group, or an array, or an object whose metadata are damaged."""
+    """A group, an array, or an object with damaged metadata."""
 
     attributes: dict[str, Any] = field(default_factory=dict)
     array: ArrayLayout | None = None
@@ -85,12 +85,12 @@ class Node:
 
 
 def zarr_at(path: str) -> Store | None:
-    """The Zarr store at a folder or an fsspec URL of one, read-only; None if there is no such folder.
+    """Return the read-only Zarr store at a folder or fsspec URL; None if it is not a folder.
 
-    On other machines only names that end in ``.zarr`` are looked at: asking is slow.
+    For remote paths only names ending in ``.zarr`` are checked, as requests are slow.
 
     Raises:
-        SourceError: if the path cannot be looked at.
+        SourceError: if the path cannot be accessed.
 
     Example:
         >>> import pathlib, tempfile
@@ -110,12 +110,12 @@ def zarr_at(path: str) -> Store | None:
         if not any(fs.exists(f"{root}/{name}") for name in (".zgroup", ".zmetadata", "zarr.json")):
             return None
         return LocalStore(root, read_only=True) if local else FsspecStore.from_url(path, read_only=True)
-    except Exception as error:  # each file system has its own errors
-        raise SourceError(f"{path}: cannot be looked at: {type(error).__name__}: {error}") from error
+    except Exception as error:  # each file system raises its own errors
+        raise SourceError(f"{path}: cannot be accessed: {type(error).__name__}: {error}") from error
 
 
 def digest_of_zarr(store: Store) -> str:
-    """sha256 over the keys of a store, sorted, each with the sha256 of its bytes."""
+    """Return the sha256 over the keys of a store, sorted, each with the sha256 of its bytes."""
     digest = hashlib.sha256()
     for key in sorted(sync(_listed(store.list()))):
         content = fetch(store, key) or b""
@@ -124,12 +124,12 @@ def digest_of_zarr(store: Store) -> str:
 
 
 def fetch(store: Store, key: str) -> bytes | None:
-    """The bytes under a key, or None."""
+    """Return the bytes of a key, or None."""
     return sync(fetch_async(store, key))
 
 
 async def fetch_async(store: Store, key: str) -> bytes | None:
-    """The bytes under a key, or None.
+    """Return the bytes of a key, or None.
 
     Raises:
         SourceError: if the key is a link that leads out of a store on the local disk.
@@ -140,13 +140,13 @@ async def fetch_async(store: Store, key: str) -> bytes | None:
             raise SourceError(f"{key} is a link that leads out of the store: it is not followed")
     try:
         found = await store.get(key, prototype=default_buffer_prototype())
-    except Exception as error:  # each store has its own errors
+    except Exception as error:  # each store raises its own errors
         raise UnreachableError(f"{key}: {error}") from error
     return None if found is None else found.to_bytes()
 
 
 def stored_sizes(store: Store, path: str) -> dict[str, int]:
-    """Bytes of every file below a path of a store, by its key from there, without reading any."""
+    """Return the sizes of all files below a path of a store, by relative key, without reading them."""
     return sync(_stored_sizes(store, path))
 
 
@@ -169,11 +169,11 @@ async def _listed(keys: AsyncIterator[str]) -> list[str]:
 
 
 def read_layout(store: Store) -> dict[str, Node]:
-    """Every group and array of a store by its path (``''`` is the root), from ``.zmetadata`` where it is there.
+    """Return every group and array of a store by path (``''`` is the root), from ``.zmetadata`` if present.
 
     Raises:
-        SourceError: if the store is no Zarr v2 group, if names would lead out of it, or if metadata of the whole are
-            damaged. An object whose own metadata are has the reason as its ``damage``.
+        SourceError: if the store is not a Zarr v2 group, if names lead out of it, or if its root metadata are damaged.
+            An object with damaged metadata has the reason in ``damage``.
     """
     nodes: dict[str, Node] = {}
     metadata = _metadata(store)
@@ -211,7 +211,7 @@ def read_layout(store: Store) -> dict[str, Node]:
 
 
 def _first_missing(path: str, nodes: dict[str, Node]) -> str:
-    """The first group, from the root on, that a path leads through and a store does not hold."""
+    """Return the first group on a path from the root that the store lacks."""
     here = ""
     for name in path.split("/"):
         if here not in nodes:
@@ -243,7 +243,7 @@ def _metadata(store: Store) -> dict[str, Any]:
 
 
 def _json_or_error(store: Store, key: str) -> dict[str, Any] | SourceError | None:
-    """The JSON object under a key, or what is wrong with it."""
+    """Return the JSON object of a key, or an error."""
     try:
         return _json(store, key)
     except UnreachableError:
@@ -262,7 +262,7 @@ def _json(store: Store, key: str) -> dict[str, Any] | None:
         value = json.loads(content)
         if not isinstance(value, dict):
             raise ValueError("it holds no JSON object")
-        if b"\\ud" in content.lower():  # half a character, which no text holds and no table takes
+        if b"\\ud" in content.lower():  # a lone surrogate, invalid in texts and tables
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{key} is damaged: {error}") from error
@@ -270,7 +270,7 @@ def _json(store: Store, key: str) -> dict[str, Any] | None:
 
 
 def array_layout(path: str, meta: dict[str, Any]) -> ArrayLayout:
-    """The metadata of one array, checked.
+    """Parse and check the metadata of one array.
 
     Raises:
         SourceError: if a field is missing or impossible, or a chunk would not fit `CHUNK_BYTES`.
@@ -313,7 +313,7 @@ def _sizes(value: Any, least: int) -> tuple[int, ...]:
 
 
 def _dtype(value: Any) -> np.dtype:
-    """The dtype of a Zarr v2 array; records that hold objects are objects."""
+    """Return the dtype of a Zarr v2 array; records with objects are objects."""
     if isinstance(value, str) and _CODE.fullmatch(value):
         return np.dtype(value)
     if isinstance(value, list) and 0 < len(value) < 256:

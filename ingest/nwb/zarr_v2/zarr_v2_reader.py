@@ -1,4 +1,4 @@
-"""A Zarr v2 store as an NWBFile: its tree and references as hdmf's builders, and pynwb's object mapping on top."""
+"""Read a Zarr v2 store as an NWBFile: its tree and references as hdmf's builders, mapped by pynwb."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from ingest.nwb.zarr_v2.zarr_v2_arrays import LazyArray
 from ingest.nwb.zarr_v2.zarr_v2_layout import Node, read_layout
 
 SPECIFICATIONS = ".specloc"
-# What the layout itself keeps in attributes.
+# Attributes used by the layout itself.
 RESERVED = (SPECIFICATIONS, "zarr_dtype", "zarr_link", "_ARRAY_DIMENSIONS")
 Resolve = Callable[[Any], Any]
 
 
 @contextmanager
 def opened_zarr(store: Store, notes: Notes) -> Iterator[NWBFile]:
-    """The NWB file in a Zarr v2 store, as hdmf-zarr lays it out. Large arrays are read when they are asked for.
+    """Return the NWB file in a Zarr v2 store written by hdmf-zarr. Large arrays are read on demand.
 
     Args:
-        store: open for reading; nothing is written, and nothing outside it is read.
-        notes: gets the parts that cannot be read, which are left out.
+        store: open for reading; nothing outside it is read.
+        notes: gets the unreadable parts, which are left out.
 
     Raises:
-        SourceError: if the store is no NWB file, is damaged, or holds what is not read (see docs/sources.md).
+        SourceError: if the store is not NWB, is damaged, or has unsupported content (see docs/sources.md).
     """
     nodes = read_layout(store)
     refuse_other_versions(nodes[""].attributes.get("nwb_version"))
@@ -50,7 +50,7 @@ def opened_zarr(store: Store, notes: Notes) -> Iterator[NWBFile]:
 
 
 class _ZarrIO(HDMFIO):
-    """hdmf's view of the store: a tree of builders, made once."""
+    """hdmf's view of the store: a tree of builders, created once."""
 
     def __init__(self, store: Store, nodes: dict[str, Node], manager: BuildManager) -> None:
         self._store, self._nodes = store, nodes
@@ -71,7 +71,7 @@ class _ZarrIO(HDMFIO):
             for path, node in self._nodes.items()
             if not isinstance(specifications, str) or f"{path}/".find(f"{specifications.strip('/')}/") != 0
         }
-        # Parents sort before their children, and all objects are there before the first reference is looked up.
+        # Parents sort before children, and all objects exist before the first reference is resolved.
         for path in sorted(kept):
             if path and path.rpartition("/")[0] not in self._builders:
                 self._lose(path, kept[path])
@@ -98,14 +98,14 @@ class _ZarrIO(HDMFIO):
                 )
 
     def _lose(self, path: str, node: Node) -> None:
-        """Remember what lay in a group that could not be read."""
+        """Record the content of an unreadable group."""
         self.lost.append(Damage(path, str(node.attributes.get("neurodata_type", ""))))
 
     def _fenced(self, path: str, holder: Any, read: Callable[[], None]) -> None:
-        """Read one object; if it is damaged, remember that instead."""
+        """Read one object, or record its damage."""
         try:
             read()
-        except Exception as error:  # damage shows in any layer, in any way
+        except Exception as error:  # damage can raise any error in any layer
             if holder is None or not is_damage(error):
                 raise
             self.unread.append(Unread(path, reason(error).removeprefix(f"{path}: "), holder))
@@ -164,13 +164,13 @@ class _ZarrIO(HDMFIO):
         return self.manager.construct(self._target(reference))
 
     def open(self) -> None:
-        """Nothing: the store is open."""
+        """Do nothing: the store is open."""
 
     def close(self) -> None:
-        """Nothing: whoever opened the store closes it."""
+        """Do nothing: the caller closes the store."""
 
     def write_builder(self, **kwargs: Any) -> None:
-        raise UnsupportedOperation("Zarr NWB files are only read")
+        raise UnsupportedOperation("Zarr NWB files are read-only")
 
     @staticmethod
     def can_read(path: str) -> bool:
@@ -185,7 +185,7 @@ class _ZarrIO(HDMFIO):
 
 
 class _Specifications(SpecReader):
-    """One namespace as it is kept in the store: JSON texts, from the store's own arrays alone."""
+    """One namespace cached in the store as JSON texts, read only from the store's arrays."""
 
     def __init__(self, store: Store, nodes: dict[str, Node], path: str) -> None:
         self._store, self._nodes, self._path = store, nodes, path
@@ -203,11 +203,11 @@ class _Specifications(SpecReader):
 
 
 def _types(store: Store, nodes: dict[str, Node], notes: Notes) -> Any:
-    """The types of NWB and of the extensions whose definitions are in the store."""
+    """Load the types of NWB and of the extensions defined in the store."""
     types = get_type_map()
     try:
         _load_namespaces(store, nodes, types)
-    except Exception as error:  # a definition may be damaged in any way
+    except Exception as error:  # damage can raise any error
         if not is_damage(error):
             raise
         notes.lose("specifications", f"definitions of types that cannot be used: {reason(error)}")
@@ -216,7 +216,7 @@ def _types(store: Store, nodes: dict[str, Node], notes: Notes) -> Any:
 
 
 def _load_namespaces(store: Store, nodes: dict[str, Node], types: Any) -> None:
-    """Let the types know what the file's own extensions are."""
+    """Register the file's own extensions with the types."""
     root = nodes[""].attributes.get(SPECIFICATIONS)
     if not isinstance(root, str):
         return
@@ -234,7 +234,7 @@ def _load_namespaces(store: Store, nodes: dict[str, Node], types: Any) -> None:
 
 
 def is_reference(value: Any) -> bool:
-    """Whether a value is a reference as hdmf-zarr writes it: where its object is, and in which store.
+    """Return whether a value is a reference of hdmf-zarr: an object's path and its store.
 
     Example:
         >>> is_reference({"source": ".", "path": "/units"}), is_reference("/units")
@@ -244,19 +244,19 @@ def is_reference(value: Any) -> bool:
 
 
 def find_target(reference: Mapping[str, Any], builders: Mapping[str, Builder], store_id: str | None) -> Builder:
-    """The object that a reference names.
+    """Return the object of a reference.
 
     Args:
-        reference: ``source`` (``.`` for the store itself), ``path``, and perhaps ``source_object_id``.
+        reference: ``source`` (``.`` for the store itself), ``path``, and optionally ``source_object_id``.
         builders: path -> object of the store.
         store_id: the object id of the store's root.
 
     Raises:
-        SourceError: if the object lies in another store, or nowhere.
+        SourceError: if the object is in another store or missing.
     """
     source, path = reference.get("source"), reference.get("path")
     stated = reference.get("source_object_id")
-    # Some versions wrote where the store was when it was made; its id then tells that it is this one.
+    # Some versions wrote the store's original path; then its id identifies this store.
     if source not in (".", None) and (stated is None or stated != store_id):
         raise SourceError(f"a link to {str(path)[:200]!r} in another store, {str(source)[:200]!r}: it is not followed")
     found = builders.get(path.strip("/")) if isinstance(path, str) else None
@@ -266,7 +266,7 @@ def find_target(reference: Mapping[str, Any], builders: Mapping[str, Builder], s
 
 
 class _References(LazyArray):
-    """An array of references (or of records with some): what is read of it are the objects themselves."""
+    """An array of references (or records with references) that reads as the objects themselves."""
 
     def __init__(self, array: LazyArray, resolve: Resolve, inverse: Resolve) -> None:
         super().__init__(array.store, array.path, array.layout)
@@ -304,7 +304,7 @@ class _References(LazyArray):
 
 
 class BuilderReferences(_References, BuilderResolver):
-    """References that are read as builders."""
+    """References resolved to builders."""
 
     @classmethod
     def get_inverse_class(cls) -> type[_References]:
@@ -312,7 +312,7 @@ class BuilderReferences(_References, BuilderResolver):
 
 
 class ContainerReferences(_References, ContainerResolver):
-    """References that are read as containers."""
+    """References resolved to containers."""
 
     @classmethod
     def get_inverse_class(cls) -> type[_References]:

@@ -1,4 +1,4 @@
-"""The page of the sorting tables, from whatever results are there."""
+"""Render the page of the sorting tables from the existing results."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def sorting_page(folder: Path, command: str, min_snr: float) -> str:
     page = MarkdownPage("Spike sorting: recipes and rivals")
     page.code(command)
     if not any(tables.values()):
-        page.say("No run is there yet.")
+        page.say("There are no runs yet.")
         return page.text
     page.say(INTRODUCTION)
     if tables["notebook"]:
@@ -182,7 +182,7 @@ def _unit_values(result: Result, name: str) -> np.ndarray:
 
 
 def _over(result: Result, name: str, min_snr: float) -> float:
-    """Return the mean over units above an SNR; NaN if there is none."""
+    """Return the mean over units above an SNR; NaN if no unit is above it."""
     chosen = np.array(result["snr_U"]) > min_snr
     return float(_unit_values(result, name)[chosen].mean()) if chosen.any() else float("nan")
 
@@ -225,7 +225,7 @@ def _printed(row: str, choice: str) -> str:
 
 
 def _what(results: list[Result]) -> str:
-    """Return which sessions were run."""
+    """Return a sentence on the sessions run."""
     units = sorted({r["units"] for r in results})
     seeds = sorted({r["seed"] for r in results})
     return (
@@ -235,9 +235,9 @@ def _what(results: list[Result]) -> str:
 
 
 def _against(results: list[Result], accuracy: Callable[[Result], float]) -> list[str]:
-    """Return how v3 stands to every other row on the sessions that both have, paired."""
+    """Return paired comparisons of v3 with every other row on their common sessions."""
     by_row = {key: {(r["session"], r["seed"]): r for r in found} for key, found in _grouped(results)}
-    said = []
+    sentences = []
     for choice in ("auto", "gt"):
         ours, parts = by_row.get(("v3", choice), {}), []
         for (row, other), theirs in by_row.items():
@@ -249,5 +249,5 @@ def _against(results: list[Result], accuracy: Callable[[Result], float]) -> list
             low, high = mean_interval(gain)
             parts.append(f"{TITLES[row].split(',')[0]} {gain.mean():+.1f} ({low:+.1f} to {high:+.1f})")
         if parts:
-            said.append(f"Accuracy of v3 ({choice}) less that of others on the same sessions: {'; '.join(parts)}.")
-    return said
+            sentences.append(f"Accuracy of v3 ({choice}) less that of others on the same sessions: {'; '.join(parts)}.")
+    return sentences

@@ -1,4 +1,4 @@
-"""The runs of the sorting tables: each is a line of a JSON Lines file, so that a stopped campaign goes on."""
+"""The runs of the sorting tables: each is a line of a JSON Lines file, so a stopped campaign can resume."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WAVE_CLUS = "wave_clus"
 
 @dataclass(frozen=True)
 class Campaign:
-    """What has been run, and where."""
+    """Summary of the runs."""
 
     folder: Path
     page: Path | None
@@ -50,11 +50,11 @@ class Campaign:
 def reproduce_sorting(settings: SortingTable) -> Campaign:
     """Run the recipes of spike sorting and their rivals on simulated sessions and labelled spikes, and write the page.
 
-    Results that are there are kept: the command goes on where it was stopped. Sessions are simulated anew from their
+    Existing results are kept: the command resumes a stopped campaign. Sessions are simulated again from their
     seeds.
 
     Raises:
-        FoundationError: if a result of other settings is in the way.
+        FoundationError: if a result of other settings exists.
         SourceError: if a file of labelled spikes cannot be read.
     """
     torch.set_num_threads(settings.threads)
@@ -75,7 +75,7 @@ def _write_page(settings: SortingTable, folder: Path) -> None:
 
 
 def choices_of(row: str) -> tuple[str, ...]:
-    """Return whether a row is run with the true number of units (``gt``), or finds it (``auto``), or both."""
+    """Return the choices of a row: the true number of units (``gt``), its own estimate (``auto``), or both."""
     if row == KNOWN:
         return (GIVEN,)
     return (FOUND,) if row in ("isosplit", WAVE_CLUS) else (GIVEN, FOUND)
@@ -89,10 +89,10 @@ class _Table:
         self.found = {tuple(r[name] for name in KEY): r["config"] for r in read_results(path)}
 
     def missing(self, row: str, choice: str, session: str, seed: int) -> bool:
-        """Return True if there is no such result.
+        """Return True if the result is missing.
 
         Raises:
-            FoundationError: if there is one of other settings.
+            FoundationError: if it exists with other settings.
         """
         config = self.found.get((row, choice, session, seed))
         if config is not None and config != self.config:
@@ -108,7 +108,7 @@ class _Table:
 
 
 class _Training:
-    """Training sessions of one seed and task, simulated when they are first needed, and the networks they trained."""
+    """Training sessions of one seed and task, simulated on first use, and the networks they trained."""
 
     def __init__(self, settings: SortingTable, task: str, seed: int) -> None:
         self.settings, self.task, self.seed = settings, task, seed
@@ -139,12 +139,14 @@ class _Training:
 
 
 def _session_runs(settings: SortingTable, task: str, seed: int, path: Path) -> int:
-    """Run all rows on the test sessions of one seed that are not in the table yet, and return how many were made."""
+    """Run all missing rows on the test sessions of one seed; return the number of new results."""
     session = settings.session
     if task == "templates":
         files = [file for file in settings.files if Path(file).is_file()]
         if not files:
-            log.warning("task templates is left out: none of files (%s) is there", ", ".join(settings.files) or "empty")
+            log.warning(
+                "skipping task templates: no file of setting files (%s) exists", ", ".join(settings.files) or "empty"
+            )
             return 0
         session = type(session)(**{**vars(session), "templates": files})
     config = {

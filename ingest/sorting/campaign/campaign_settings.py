@@ -1,4 +1,4 @@
-"""What `foundation reproduce sorting` can be told. Imports nothing heavy."""
+"""Settings of `foundation reproduce sorting`. Quick to import."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from foundation.common.settings.setting_limits import Count, Limited, above
 from ingest.sorting.clustering.cluster_settings import RECIPES, ClusterSettings
 from ingest.sorting.simulation.simulated_voltage_settings import SessionSettings
 
-KNOWN = "known"  # the row that is given each unit's mean waveform
+KNOWN = "known"  # the row with each unit's true mean waveform
 ROWS = (*RECIPES, KNOWN)
 TASKS = ("notebook", "detected", "templates", "files")
 
 
 @dataclass(frozen=True)
 class SortingTable(Limited):
-    """Which runs are made, and where their results go.
+    """Runs to make and output of their results.
 
     Args:
         output: folder of the tables, a JSON Lines file for each task.
-        page: the page that is written from them; null: none.
+        page: the page to write; null: none.
         tasks: ``notebook``: spikes at their true times, of units above ``min_snr`` alone, as the report's notebooks
             have it. ``detected``: detection included, all units. ``templates``: the same with mean waveforms of real
             units, from ``files``, in place of the parametric family. ``files``: labelled spikes in ``files``.
@@ -32,12 +32,12 @@ class SortingTable(Limited):
         train_units: numbers of units of the training sessions, of other seeds, for recipes that train before.
         session: of all sessions.
         min_snr: units above it are counted in the headline figures.
-        threshold: of detection, in units of median(|x|) / 0.6745.
-        files: .npz files of labelled spikes; those that are not there are left out.
+        threshold: detection threshold in units of median(|x|) / 0.6745.
+        files: .npz files of labelled spikes; missing files are skipped.
         clustering: options of the recipes.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     output: str = "results/sorting"

@@ -106,7 +106,7 @@ def train_dense(x_NCT: np.ndarray, seed: int, settings: ClusterSettings) -> Ense
 def train_semi_supervised(
     x_NCT: np.ndarray, labelled_MCT: np.ndarray, class_M: np.ndarray, seed: int, settings: ClusterSettings
 ) -> EnsembleEncoder:
-    """Return v1: convolutional autoencoders whose latents also tell labelled spikes apart.
+    """Return v1: convolutional autoencoders whose latents also classify labelled spikes.
 
     Batches alternate: spikes without labels are reconstructed; labelled ones are reconstructed and classified, each
     member by a perceptron of its own on its latents (cross-entropy).

@@ -1,4 +1,4 @@
-"""What clustering can be told. Imports nothing heavy."""
+"""Settings of clustering. Quick to import."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ CRITERIA = ("bic", "icl")
 
 @dataclass(frozen=True)
 class ClusterSettings(Limited):
-    """Options of all recipes; a recipe reads those that concern it.
+    """Options of all recipes; each recipe reads the ones it uses.
 
     Args:
         latent: features of each autoencoder, and principal components of `pca`.
         epochs: of each autoencoder.
         batch: spikes of a training step.
         learning_rate: of Adam.
-        min_units, max_units: numbers of units that are tried where the number is not given.
+        min_units, max_units: range of numbers of units to try if none is given.
         criterion: of the number of units: ``bic`` or ``icl`` (integrated completed likelihood).
-        max_fit: spikes that a mixture is fitted to, drawn by seed; all spikes are labelled.
-        max_epoch: spikes of an epoch at most, drawn by seed.
+        max_fit: maximum spikes to fit a mixture to, drawn by seed; all spikes are labelled.
+        max_epoch: maximum spikes per epoch, drawn by seed.
         atom_weight: weight of Atom loss beside the reconstruction error.
         start_units: units that v3 begins with, before they die out.
-        unit_cost: what a unit of v3 costs, over the half of a spike for each feature that description length asks.
-        max_features: features of v3 at most.
-        min_variance: of a feature of v3 over spikes, in units of the noise's.
+        unit_cost: cost of a unit of v3, relative to description length's half spike per feature.
+        max_features: maximum features of v3.
+        min_variance: minimum variance of a feature of v3 over spikes, in units of the noise's.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     latent: Count = 3

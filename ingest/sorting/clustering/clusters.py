@@ -1,4 +1,4 @@
-"""What clustering returns: a unit for each spike, and a model that labels further spikes."""
+"""Result of clustering: a unit for each spike, and a model that labels further spikes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features in which the noise of every spike is one: what v3 clusters.
+"""Features with unit noise for every spike, clustered by v3.
 
 A spike is its unit's waveform plus background, and the background is the same for all units. Measured in µV (not
 divided by the spike's amplitude, which would scale the noise of each spike differently) and whitened by the covariance

@@ -47,10 +47,10 @@ class NoUnits:
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """What a recipe learned before it sees the recording that it is to sort.
+    """A recipe's encoder, trained before it sees the recording to sort.
 
     Args:
-        encoder_for: gives the encoder of a recording.
+        encoder_for: returns the encoder for a recording.
     """
 
     encoder_for: Callable[[Waveforms], SpikeEncoder]
@@ -114,14 +114,14 @@ def cluster_waveforms(
         recipe: its name; see the module.
         n_units: number of units; None: the recipe finds it.
         labelled: recordings of known units, with windows of the same shape, for `v1` and `contrastive`. They train on
-            the given waveforms besides. Empty: spikes of one electrode are simulated.
+            the given waveforms too. Empty: spikes of one electrode are simulated.
         trained: an encoder of `train_recipe`, for `v0`, `v1` and `contrastive`; None: it is trained on the given
             waveforms.
-        seed: of everything drawn; the same seed gives the same units.
+        seed: random seed; the same seed gives the same units.
         settings: options of the recipes.
 
     Raises:
-        ConfigError: if there is no such recipe, n_units is below 1, or the recipe lacks labelled spikes.
+        ConfigError: if the recipe is unknown, n_units is below 1, or the recipe lacks labelled spikes.
         SourceError: if a waveform is not finite.
 
     Example:
@@ -136,14 +136,14 @@ def cluster_waveforms(
     if recipe not in RECIPES:
         raise ConfigError(f"recipe is {recipe!r}: one of {', '.join(RECIPES)}")
     if n_units is not None and n_units < 1:
-        raise ConfigError(f"n_units is {n_units}: at least 1, or null to have it found")
+        raise ConfigError(f"n_units is {n_units}: at least 1, or null to estimate it")
     bad_N = ~(np.isfinite(waveforms.x_NCT).all(axis=(1, 2)) & np.isfinite(waveforms.amplitude_N))
     if bad_N.any():
         raise SourceError(f"spike {int(bad_N.argmax())} is not finite: remove NaN and infinity from the voltage")
     if len(waveforms) < MIN_SPIKES:
         return _clusters(waveforms, NoUnits(), NoUnits())
     if not np.ptp(waveforms.x_NCT, axis=0).any() and not np.ptp(waveforms.amplitude_N):
-        n_units = 1  # equal spikes, such as of a test signal: there is nothing to tell apart
+        n_units = 1  # equal spikes, such as of a test signal: nothing to separate
     if recipe in TRAINED:
         if recipe in LABELS and not labelled and trained is None:
             labelled = simulated_labels(recipe, waveforms.x_NCT.shape, seed)
@@ -273,7 +273,7 @@ def _whitening(waveforms: Waveforms, settings: ClusterSettings) -> tuple[Whitene
 
 
 def _v3(waveforms: Waveforms, n_units: int | None, seed: int, settings: ClusterSettings) -> Found:
-    """Return v3; where no background was cut, the spread of a unit is not known, and an ordinary mixture stands in."""
+    """Return v3; without background windows the spread of a unit is unknown, and an ordinary mixture is used."""
     encoder, z_NF = _whitening(waveforms, settings)
     if waveforms.background_SCT is None or len(waveforms.background_SCT) < MIN_BACKGROUND:
         return encoder, choose_mixture(z_NF, n_units, seed, settings).units

@@ -1,1 +1,1 @@
-"""What sorting writes: NWB, Phy, recordings of the store, a report."""
+"""Output of sorting: NWB, Phy, recordings of the store, a report."""

@@ -1,4 +1,4 @@
-"""A folder that Phy and SpikeInterface read: spikes, templates and where channels lie."""
+"""Write a folder for Phy and SpikeInterface: spikes, templates and channel positions."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 from foundation.common.files.locks import whole_folder
 from ingest.sorting.sorted_units import Sorting
 
-PLACED_UM = 20.0  # between channels whose places are not known, so that Phy shows them apart
+PLACED_UM = 20.0  # spacing of channels with unknown positions, so that Phy shows them separately
 
 
 def write_phy(sorting: Sorting, folder: Path, voltage_path: str = "", dtype: str = "int16", header: int = 0) -> None:
-    """Write a sorting as Phy has it (params.py and arrays), whole or not at all; a folder that is there is replaced.
+    """Write a sorting in Phy's format (params.py and arrays), atomically; an existing folder is replaced.
 
     Spike times are samples from the first one of the voltage. Templates are in units of the noise.
 
     Args:
-        sorting: what to write.
-        folder: where to.
-        voltage_path: a plain binary file that Phy shows the voltage of; empty for other formats.
+        sorting: units and spikes.
+        folder: output folder.
+        voltage_path: a plain binary file whose voltage Phy shows; empty for other formats.
         dtype, header: of that file.
     """
     n_channels, n_units = len(sorting.channels), sorting.n_units

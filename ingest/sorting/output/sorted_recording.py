@@ -1,4 +1,4 @@
-"""Sorted units in a store, by the road of every ingested file."""
+"""Store sorted units through the normal ingest of a file."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class NwbSorter:
     """Sorts the voltage of an NWB file while `read_nwb` reads the rest of it.
 
     Args:
-        settings: how.
-        sorting: what was sorted before, instead of sorting now.
-        instead: use it even if the file has units of its own.
+        settings: settings of the sorting.
+        sorting: an earlier sorting to use instead of sorting now.
+        instead: use it even if the file has units.
     """
 
     def __init__(self, settings: SortSettings, sorting: Sorting | None = None, instead: bool = False) -> None:
         self.settings, self.sorting, self.instead, self.used = settings, sorting, instead, False
 
     def __call__(self, path: str, voltage: FoundSeries, notes: Notes) -> tuple[Spikes, Interval, Units]:
-        """Return spikes, the time that was sorted, and units with their figures."""
+        """Return spikes, the sorted time, and units with their metrics."""
         self.used = True
         sorting = self.sorting
         if sorting is None:
@@ -43,9 +43,9 @@ class NwbSorter:
 
 
 def unit_table(sorting: Sorting) -> Units:
-    """Return the units with ``id``, ``channel`` and what `Sorting.quality` tells.
+    """Return the units with ``id``, ``channel`` and the columns of `Sorting.quality`.
 
-    Column names are those of the NWB file that `foundation sort` writes, so both roads give equal recordings.
+    Column names are those of the NWB file that `foundation sort` writes, so both ways give equal recordings.
     """
     columns = {"id": np.arange(sorting.n_units), "channel": sorting.channel_U.astype(np.int64), **sorting.quality()}
     return Units(sorting.n_units, columns)
@@ -56,13 +56,13 @@ def store_sorting(
 ) -> str:
     """Write a sorting into a store as a recording, and return its id.
 
-    An NWB file is read again with the sorted units in place of its own, so that behaviour, trials and subject are there
-    too. Of another format the NWB file with the sorted units is read.
+    An NWB file is read again with the sorted units in place of its own, so that behaviour, trials and subject are kept.
+    For other formats, the NWB file of the sorted units is read.
 
     Args:
-        store: folder or URL; made if it is not there.
-        sorting: what was sorted.
-        settings: how; they are part of the id.
+        store: folder or URL; created if missing.
+        sorting: units and spikes.
+        settings: settings of the sorting; part of the id.
         voltage_path: the recording.
         units_path: the NWB file that `foundation sort` wrote.
         is_nwb: whether the recording is NWB.

@@ -1,4 +1,4 @@
-"""Pictures that a sorter's user looks at: waveforms, correlograms, intervals, amplitudes over time, a map of spikes."""
+"""Pictures of sorted units: waveforms, correlograms, intervals, amplitudes over time, a map of spikes."""
 
 from __future__ import annotations
 

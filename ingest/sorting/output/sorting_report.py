@@ -1,4 +1,4 @@
-"""The page of a sorting: one HTML file that needs nothing beside it."""
+"""The page of a sorting: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ MANY_VIOLATIONS, LITTLE_PRESENCE = 0.01, 0.8
 
 
 def write_report(sorting: Sorting, settings: SortSettings, path: Path, name: str) -> None:
-    """Write the page, whole or not at all.
+    """Write the page atomically.
 
     Args:
-        sorting: what to show.
-        settings: how it was sorted.
+        sorting: units and spikes.
+        settings: settings of the sorting.
         path: the file.
         name: of the recording.
     """
@@ -72,7 +72,7 @@ def _sections(sorting: Sorting) -> list[dict]:
 
 
 def _maps(sorting: Sorting) -> list[dict]:
-    """Return where the spikes lie: by their waveforms on few channels, along the probe on many."""
+    """Return a map of the spikes: by waveform for few channels, along the probe for many."""
     if len(sorting.channels) <= MAPPED:
         png, share = map_picture(sorting)
         alt = "Scatter plot of spikes on two principal components of their waveforms, coloured by unit."

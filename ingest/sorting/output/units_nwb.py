@@ -1,4 +1,4 @@
-"""Sorted units as an NWB file: the recording's session, its electrodes, and a units table."""
+"""Write sorted units as an NWB file: the recording's session, its electrodes, and a units table."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ingest.nwb.nwb_texts import plain_text
 from ingest.nwb.write_nwb import write_nwb
 from ingest.sorting.sorted_units import Sorting
 
-UNKNOWN_START = datetime(1970, 1, 1, tzinfo=UTC)  # of formats that do not say when they were recorded
+UNKNOWN_START = datetime(1970, 1, 1, tzinfo=UTC)  # of formats without a recording date
 VOLTS = 1e-6
 SUBJECT = ("subject_id", "species", "sex", "age", "description", "genotype", "strain")
 
 
 def write_units(sorting: Sorting, path: Path, name: str, like: NWBFile | None = None) -> None:
-    """Write a sorting as NWB; the file appears whole or not at all, and the same sorting gives the same bytes.
+    """Write a sorting as NWB, atomically; the same sorting gives the same bytes.
 
     Args:
-        sorting: what to write.
+        sorting: units and spikes.
         path: the file.
-        name: of the session, for recordings that are no NWB.
-        like: the file with the voltage: session, subject and description are taken from it.
+        name: of the session, for recordings other than NWB.
+        like: the file with the voltage, source of session, subject and description.
 
     Raises:
         SourceError: if the file cannot be written.

@@ -1,4 +1,4 @@
-"""Spikes of simulated sessions and of files, with their truth, as all rows read them."""
+"""Spikes of simulated sessions and of files, with ground truth."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TEST_SEED, TRAIN_SEED = 1_000_000, 2_000_000  # test and training sessions never
 
 @dataclass(frozen=True)
 class KnownSpikes:
-    """Spikes of one session and what is true of them.
+    """Spikes of one session and their ground truth.
 
     Args:
         waveforms: N spikes.
@@ -110,7 +110,7 @@ def _background(x_TC: np.ndarray, found_N: np.ndarray, cutter: WindowCutter) -> 
 
 
 def file_spikes(file: str | Path) -> tuple[KnownSpikes, np.ndarray | None]:
-    """Return the labelled spikes of a file, and the classes that Wave_clus gave them where it holds them.
+    """Return the labelled spikes of a file, and their Wave_clus classes if the file has them.
 
     Spikes without a true class (0 in files that hold ``true_spike_class``) have none here.
 

@@ -55,7 +55,7 @@ def simulate_session(settings: SessionSettings, units: int, seed: int | list[int
     Args:
         settings: electrodes, units and noise.
         units: number of units; 0 gives background alone.
-        seed: of everything random.
+        seed: random seed.
 
     Raises:
         ConfigError: if the template files hold too few units.

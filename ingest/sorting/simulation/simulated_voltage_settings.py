@@ -1,4 +1,4 @@
-"""What simulated voltage can be told. Imports nothing heavy."""
+"""Settings of simulated voltage. Quick to import."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class SessionSettings(Limited):
         min_rate, max_rate: Hz, of a unit; drawn evenly between the two.
         refractory: seconds, the shortest interval of a unit.
         bursting: share of the units that fire bursts of 2 to 5 spikes, each 15 % smaller than the one before.
-        drift: by how much a unit's amplitude changes over the session at most, as a share of it, up or down.
+        drift: maximum relative change of a unit's amplitude over the session, up or down.
         background_units: small distant units that make the background.
         background_rate: Hz, of each of them.
-        near_units, near_snr, near_rate: multi-unit activity: units of one small amplitude that cannot be told apart.
-            They are no units of the truth.
+        near_units, near_snr, near_rate: multi-unit activity: indistinguishable units of one small amplitude. They are
+            not units of the ground truth.
         electronic_noise: white noise, as a share of the background's standard deviation.
         noise: µV, standard deviation of the background.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     section = "session."
@@ -83,12 +83,12 @@ class VoltageSettings(Limited):
     """Sessions of voltage with known units, one NWB file each.
 
     Args:
-        output: the folder that the files go to; made if it is not there.
+        output: output folder, created if missing.
         min_units, max_units: there are sessions of every number of units from one to the other.
         sessions_each: sessions of each number of units; 2 to 20 units and 5 of each are 95 sessions.
         session: of all sessions.
-        name: what subjects' names begin with.
-        seed: of everything random; a session depends on the seed, its number of units and its own number only.
+        name: prefix of subjects' names.
+        seed: random seed; a session depends on the seed, its number of units and its own number only.
 
     Example:
         >>> VoltageSettings("simulated").number_of_sessions

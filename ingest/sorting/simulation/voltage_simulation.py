@@ -19,13 +19,13 @@ from ingest.sorting.simulation.simulated_voltage import SimulatedVoltage, simula
 from ingest.sorting.simulation.simulated_voltage_settings import VoltageSettings
 
 log = logging.getLogger(__name__)
-START = datetime(2012, 10, 1, tzinfo=UTC)  # the month of Pedreira et al.: a date that does not move
+START = datetime(2012, 10, 1, tzinfo=UTC)  # the month of Pedreira et al.: a fixed date
 GAIN = 0.195  # µV a step, of a common amplifier
 SESSION = "voltage"
 
 
 def simulate_voltage(settings: VoltageSettings) -> list[Path]:
-    """Simulate sessions of one electrode, a tetrode or a probe, and write an NWB file each.
+    """Simulate sessions of one electrode, a tetrode or a probe, and write one NWB file each.
 
     A file holds the voltage (int16 and its conversion to volts), the positions of the channels, and the truth: a table
     of units with their spike times, SNR, channel and mean waveform.
@@ -39,7 +39,7 @@ def simulate_voltage(settings: VoltageSettings) -> list[Path]:
     """
     root = Path(settings.output)
     if root.exists() and not root.is_dir():
-        raise ConfigError(f"output is {str(root)!r}, which is a file: allowed is a folder")
+        raise ConfigError(f"output is {str(root)!r}, which is a file: expected a folder")
     sessions = [
         (units, number)
         for units in range(settings.min_units, settings.max_units + 1)
@@ -58,12 +58,12 @@ def simulate_voltage(settings: VoltageSettings) -> list[Path]:
 
 
 def write_voltage(path: Path, subject: str, session: SimulatedVoltage, text: str) -> None:
-    """Write one session; the file appears whole or not at all.
+    """Write one session, atomically.
 
     Args:
         path: the file.
         subject: name of the "animal".
-        session: what was simulated.
+        session: the simulated session.
         text: a line on how it was made.
 
     Raises:
@@ -110,5 +110,5 @@ def _add_truth(nwb: NWBFile, session: SimulatedVoltage) -> None:
 
 
 def listing(paths: list[Path]) -> str:
-    """Return the files that were written, a line each."""
+    """Return the written files, a line each."""
     return "\n".join(str(path) for path in paths)

@@ -12,12 +12,12 @@ from ingest.sorting.spikes.filtering import CleanVoltage, excerpt_bounds
 from ingest.sorting.spikes.neighbourhoods import neighbours_of
 
 ENERGY_WINDOW = 0.0004  # seconds over which the energy operator is averaged
-FAR = 5.0  # noise levels: what reaches farther decides the sign
+FAR = 5.0  # noise levels: the side with more samples beyond it sets the sign
 
 
 @dataclass(frozen=True)
 class Detector:
-    """Finds peaks in clean voltage; what it finds at a moment depends on the voltage nearby alone.
+    """Finds peaks in clean voltage; its result depends only on the nearby voltage.
 
     Args:
         threshold_C: µV (or µV² of energy) that a peak must exceed; infinite for channels that are not used.
@@ -37,7 +37,7 @@ class Detector:
 
     @property
     def reach(self) -> int:
-        """Samples on both sides that decide about a peak."""
+        """Samples on both sides that affect a peak."""
         return self.dead + self.smooth + 2
 
     def find(self, x_TC: np.ndarray, usable_TC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -45,7 +45,7 @@ class Detector:
 
         Args:
             x_TC: µV.
-            usable_TC: False where no spike may be.
+            usable_TC: False where spikes are excluded.
         """
         score_TC = np.abs(x_TC) if self.sign == 0 else self.sign * x_TC
         if self.energy:
@@ -101,7 +101,7 @@ def make_detector(clean: CleanVoltage, settings: DetectionSettings, windows: Win
 
 
 def farther_side(x_TC: np.ndarray, noise_C: np.ndarray) -> int:
-    """Return the side on which spikes are: -1 if troughs reach farther beyond the noise, 1 if peaks do.
+    """Return the sign of spikes: -1 if troughs exceed the noise further, 1 if peaks do.
 
     Example:
         >>> x_TC = np.zeros((1000, 1))

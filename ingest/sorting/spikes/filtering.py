@@ -1,4 +1,4 @@
-"""Cleaning of voltage: band-pass, common reference, whitening; and channels that cannot be used."""
+"""Cleaning of voltage: band-pass, common reference, whitening; and detection of bad channels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ingest.sorting.spikes.neighbourhoods import neighbours_of
 from ingest.sorting.voltage.voltage import Voltage
 
 MARGIN = 0.05  # seconds read on both sides of a stretch: the filter has forgotten what is farther away
-AROUND_MISSING = 0.005  # seconds around samples without value, in which no spike is sought
+AROUND_MISSING = 0.005  # seconds around samples without value, in which no spike is detected
 REFERENCE_FROM, WHITEN_FROM = 16, 2  # channels of a group
 EXCERPTS, EXCERPT_SECONDS = 40, 0.5  # what noise is measured on, spread over the recording
 EXCERPT_NUMBERS = 20_000_000  # of all excerpts together, at most: many channels get shorter ones
@@ -34,9 +34,9 @@ class CleanVoltage:
         used_C: channels that can be used; the others are 0.
         centre_C: µV that stand for samples without a value.
         reference: groups of channels whose median is subtracted, as indices.
-        whitening_CC: applied to the channels of a sample; None: none. It keeps the noise of each channel in µV.
-        noise_C: µV of noise after all of it, median(|x|) / 0.6745; 0 for channels that are not used.
-        notes: what was found, in plain words.
+        whitening_CC: whitening matrix over channels that keeps each channel's noise in µV; None: no whitening.
+        noise_C: µV of noise after cleaning, median(|x|) / 0.6745; 0 for channels that are not used.
+        notes: messages on the channels.
     """
 
     voltage: Voltage
@@ -115,7 +115,7 @@ def band_filter(settings: FilterSettings, sampling_rate: float) -> np.ndarray:
 
 
 def clean_voltage(voltage: Voltage, settings: FilterSettings, windows: WindowSettings) -> CleanVoltage:
-    """Return a recording's voltage as it will be sorted; measures noise on excerpts, the same for all chunk sizes.
+    """Return a recording's cleaned voltage; measures noise on excerpts that do not depend on the chunk size.
 
     Raises:
         SourceError: if no channel can be used, or the band does not fit the sampling rate.

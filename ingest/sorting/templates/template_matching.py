@@ -1,8 +1,8 @@
-"""Template matching: which unit each peak is, and which spikes lie on top of each other.
+"""Template matching: assign peaks to units, and resolve overlapping spikes.
 
-In voltage made white in space and time, the likelihood of a spike of a unit at a moment with an amplitude is the energy
-that taking its template out removes. Peaks are explained one after another, the best first; what they leave is searched
-for further peaks, and spikes that overlap are fitted again with the others taken out.
+In voltage whitened in space and time, the likelihood of a spike of a unit at a time with an amplitude is the energy
+removed by subtracting its template. Peaks are explained one by one, best first; the residual is searched for further
+peaks, and overlapping spikes are fitted again with the others subtracted.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from ingest.sorting.spikes.detection import Detector
 from ingest.sorting.templates.unit_templates import ORDER, QUARTERS, NoiseModel, Templates, shifted, tapered
 
 ROUNDS = 3  # searches for further peaks in what is left
-SWEEPS = 2  # times that overlapping spikes are fitted again
+SWEEPS = 2  # refits of overlapping spikes
 MIN_GAIN = 16.0  # energy, in units of the noise, that a spike must explain
-LEFT_OVER = 0.1  # share of a nearby larger spike's energy that a further spike must explain too
+LEFT_OVER = 0.1  # share of a nearby larger spike's energy that a further spike must exceed
 LEAST, MOST = 0.5, 2.0  # of a spike, as a share of its template
-AT_ONCE = 0.0004  # seconds within which what is left of a larger spike may look like another
+AT_ONCE = 0.0004  # seconds within which the residual of a larger spike may look like another
 REFRACTORY = 0.0008  # seconds between two spikes of a unit
 
 
@@ -92,8 +92,8 @@ def match(
     """Return the spikes of a stretch of clean voltage.
 
     Args:
-        x_TC: µV; changed in place into what is left.
-        usable_TC: False where no spike may be.
+        x_TC: µV; replaced by the residual.
+        usable_TC: False where spikes are excluded.
         detector: finds peaks.
         bank: templates.
         noise: makes the voltage white.
@@ -219,7 +219,7 @@ def _best(white_CT, sample, channel, bank):  # type: ignore[no-untyped-def]
 def explain_peaks(  # type: ignore[no-untyped-def]
     x_TC, white_CT, sample_P, channel_P, bank, old_quarter, old_unit, old_gain, once, dead
 ):
-    """Take the best template out at each peak, the peaks that are explained best first."""
+    """Subtract the best template at each peak, best explained peaks first."""
     n_peaks = len(sample_P)
     gains = np.empty(n_peaks, dtype=np.float64)
     for p in range(n_peaks):
@@ -240,7 +240,7 @@ def explain_peaks(  # type: ignore[no-untyped-def]
             continue
         needed = MIN_GAIN
         allowed = True
-        # What is left of a larger spike at the same moment is no spike unless it explains a share of that one.
+        # The residual of a larger spike at the same time counts as a spike only if it explains a share of that one.
         low = np.searchsorted(old_quarter, quarter - QUARTERS * dead)
         high = np.searchsorted(old_quarter, quarter + QUARTERS * dead, side="right")
         for k in range(low, high):
@@ -293,7 +293,7 @@ def _touches(quarters, unit_N, n, step, length, bank):  # type: ignore[no-untype
 
 @compiled()
 def _refit(x_TC, white_CT, quarters, unit_N, scales, gains, bank):  # type: ignore[no-untyped-def]
-    """Put each overlapping spike back, fit its unit, moment and amplitude again, and take it out; changes arrays."""
+    """Put each overlapping spike back, fit its unit, time and amplitude again, and subtract it; changes arrays."""
     length = bank.white_UQMW.shape[3]
     for n in range(len(quarters)):
         if not (_touches(quarters, unit_N, n, -1, length, bank) or _touches(quarters, unit_N, n, 1, length, bank)):

@@ -11,7 +11,7 @@ from ingest.sorting.spikes.filtering import CleanVoltage
 from ingest.sorting.spikes.spike_windows import WindowCutter
 from ingest.sorting.templates.unit_templates import robust_mean
 
-STRETCHES, SECONDS = 60, 1.0  # that are read, at most
+STRETCHES, SECONDS = 60, 1.0  # maximum number of stretches, and their length
 SHOWN = 200  # windows of a unit that are kept
 FEW = 20  # windows below which a unit's own spikes are read one by one
 QUARTER_SIXTEENTHS = 4

@@ -1,4 +1,4 @@
-"""Units that are one: found in two neighbourhoods, or cut in two by clustering."""
+"""Merge units of one neuron: found in two neighbourhoods or split by clustering."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 from ingest.sorting.templates.unit_templates import NoiseModel, Templates, tapered
 
 SHIFTS = 3  # samples by which two templates may lie apart
-REFRACTORY, SHOULDER = 0.002, 0.025  # seconds: intervals that one neuron does not fire, and those it is compared with
-LEAST_EXPECTED = 5.0  # intervals that chance would give, from which on their absence tells
-MOST_OBSERVED = 0.35  # share of them that may be there in a single unit
-# Where a correlogram cannot tell, two units are one if their templates have this correlation and share of sizes, and
+REFRACTORY, SHOULDER = 0.002, 0.025  # seconds: intervals absent in one neuron, and the compared range
+LEAST_EXPECTED = 5.0  # minimum number of intervals expected by chance, from which on their absence is evidence
+MOST_OBSERVED = 0.35  # maximum share of them in a single unit
+# If the correlogram is inconclusive, two units are one if their templates have this correlation and share of sizes, and
 # lie no farther apart than this, in noise levels.
 SAME, SAME_SIZE, APART = 0.98, 0.9, 7.0
 INDISTINCT = 3.0  # noise levels between two templates below which clusters of spikes overlap
-# On a single channel waveforms of many neurons have one shape, and their size is what tells them apart: units that are
+# On a single channel waveforms of many neurons have one shape, and only their size distinguishes them: units that are
 # one lie nearer there, whatever the correlation. Chosen on simulated sessions of seeds 100 to 108.
 INDISTINCT_ALONE, APART_ALONE = 2.0, 3.0
-MIN_ECHOES = 10  # spikes of a unit from which on its lags tell
+MIN_ECHOES = 10  # minimum spikes of a unit to use its lags
 ECHO_SHARE = 0.5  # of a unit's spikes at the same lag to a larger unit
 ECHO_BINS = np.arange(-0.0025, 0.0026, 0.000125)  # seconds
 SIZES = 0.6  # the smaller of two templates over the larger, at least
@@ -81,8 +81,8 @@ def fire_as_one(time_N: np.ndarray, other_N: np.ndarray, dead: float, by_default
 
     Args:
         time_N, other_N: seconds, rising.
-        dead: seconds within which detection finds no two spikes of one place; these say nothing.
-        by_default: what is said of spikes that are too few to tell.
+        dead: seconds within which detection finds no two spikes of one place; these are ignored.
+        by_default: result for too few spikes.
     """
     gap = intervals_between(time_N, other_N, dead, REFRACTORY)
     shoulder = intervals_between(time_N, other_N, REFRACTORY, SHOULDER)
@@ -95,9 +95,9 @@ def fire_as_one(time_N: np.ndarray, other_N: np.ndarray, dead: float, by_default
 def merges(
     templates: Templates, trains: list[np.ndarray], noise: NoiseModel, similarity: float, dead: float
 ) -> np.ndarray:
-    """Return ``(U,)`` the unit that each unit becomes: its own number, or that of one it is merged into.
+    """Return ``(U,)`` the new unit of each unit: itself, or the one it is merged into.
 
-    Pairs are looked at from the most alike on; merged units are compared anew with the others by all their spikes.
+    Pairs are compared in order of similarity; merged units are compared again with all their spikes.
 
     Args:
         templates: of U units.

@@ -23,7 +23,7 @@ TAPER = 4  # samples at both ends of a template that fade to 0
 
 @dataclass(frozen=True)
 class NoiseModel:
-    """What makes filtered voltage white: divided by the noise of its channel, and predicted from the samples before.
+    """Whitening of filtered voltage: divided by the noise of its channel, and predicted from the samples before.
 
     Args:
         predictor_K: ``(ORDER + 1,)`` weights of a sample and those before; the result has variance 1.
@@ -117,7 +117,7 @@ class Templates:
         return np.asarray(self.mean_UPML[unit].mean(axis=0))
 
     def part(self, units: np.ndarray) -> Templates:
-        """Return the templates of some units."""
+        """Return the templates of a subset of units."""
         return Templates(
             self.mean_UPML[units],
             self.channels_UM[units],

@@ -1,1 +1,1 @@
-"""Voltage, from NWB, plain binary and whatever neo reads."""
+"""Voltage, from NWB, plain binary and all formats that neo reads."""

@@ -20,13 +20,13 @@ TO_MICROVOLTS = {"uV": 1.0, "µV": 1.0, "mV": 1e3, "V": 1e6, "nV": 1e-3}
 
 
 class NeoVoltage(Voltage):
-    """One stream of a recording that neo has opened; its segments must be one.
+    """One stream of a recording that neo has opened; it must have exactly one segment.
 
     Args:
         path: the recording.
         reader: neo's, with its header parsed.
         stream: number of the stream.
-        channels: where they lie.
+        channels: positions of the channels.
     """
 
     def __init__(self, path: str, reader: Any, stream: int, channels: Channels) -> None:
@@ -69,7 +69,7 @@ def opened_neo_voltage(path: str, raw: RawSettings) -> Iterator[Voltage]:
             kind = rawio.get_rawio(path)
             if kind is None:
                 raise SourceError(
-                    f"{path} is in no format that neo reads: for plain binary give --raw.sampling_rate, "
+                    f"{path} has a format unknown to neo: for plain binary give --raw.sampling_rate, "
                     "--raw.dtype and --raw.channels"
                 )
             folder = path if Path(path).is_dir() else str(Path(path).parent)
@@ -78,7 +78,7 @@ def opened_neo_voltage(path: str, raw: RawSettings) -> Iterator[Voltage]:
             reader.parse_header()
     except SourceError:
         raise
-    except Exception as error:  # each reader has errors of its own
+    except Exception as error:  # each reader raises its own errors
         raise SourceError(f"{path}: neo cannot read it: {type(error).__name__}: {error}") from error
     streams = reader.header["signal_streams"]
     if not len(streams):
@@ -103,14 +103,14 @@ def opened_neo_voltage(path: str, raw: RawSettings) -> Iterator[Voltage]:
 
 
 def _channels(path: str, raw: RawSettings, names: np.ndarray) -> Channels:
-    """Return where channels lie: as the settings say, or the probe that SpikeGLX and Open Ephys write beside."""
+    """Return the channel layout: from the settings, or from the probe files of SpikeGLX and Open Ephys."""
     if raw.probe is None and raw.group_size is None and path.endswith(".bin"):
         meta = Path(path).with_suffix(".meta")
         if meta.is_file():
             probeinterface = optional_package("probeinterface", "probe geometry", "sorting")
             try:
                 probe = probeinterface.read_spikeglx(meta)
-            except Exception:  # an old probe: sorted without geometry
+            except Exception:  # an unsupported probe: sort without geometry
                 return read_channels(raw, len(names), names)
             if probe.get_contact_count() == len(names):
                 return channels_of_probes([probe], len(names), str(meta))

@@ -17,7 +17,7 @@ from ingest.nwb.read_nwb import opened_nwb
 from ingest.nwb.series.sampled_series import FoundSeries, find_series, impossible_conversion, rate_of, voltage
 from ingest.sorting.voltage.voltage import Channels, Scale, Voltage
 
-UNEVEN = 0.5  # of a sample: how far time stamps may lie from an even rate before they are used themselves
+UNEVEN = 0.5  # of a sample: maximum deviation of time stamps from a constant rate
 
 
 class NwbVoltage(Voltage):
@@ -25,7 +25,7 @@ class NwbVoltage(Voltage):
 
     Args:
         path: the file.
-        item: the series and where it lies.
+        item: the series and its path.
 
     Raises:
         SourceError: if the series has no usable samples, rate, conversion or layout.
@@ -39,7 +39,7 @@ class NwbVoltage(Voltage):
         refuse_false_claims(series.data, f"{item.path}/data")
         rate = rate_of(series)
         if not np.isfinite(rate):
-            raise SourceError(f"{where} has neither a rate nor rising time stamps")
+            raise SourceError(f"{where} has neither a rate nor increasing time stamps")
         if (why := impossible_conversion(series)) is not None:
             raise SourceError(f"{where} has {why}")
         self._data, self._flat = series.data, len(shape) == 1
@@ -59,7 +59,7 @@ class NwbVoltage(Voltage):
             if len(stamps) != shape[0]:
                 raise SourceError(f"{where} has {len(stamps)} time stamps for {shape[0]} samples")
             if not (np.isfinite(stamps).all() and (np.diff(stamps) > 0).all()):
-                raise SourceError(f"{where} has time stamps that do not rise: spikes would have no time")
+                raise SourceError(f"{where} has time stamps that do not increase: spikes would have no time")
             step = float(np.median(np.diff(stamps)))
             rate, start = 1.0 / step, float(stamps[0])
             if np.abs(stamps - (start + step * np.arange(len(stamps)))).max() > UNEVEN * step:
@@ -73,7 +73,7 @@ class NwbVoltage(Voltage):
         return self._scale(stored[:, None] if self._flat else stored)
 
     def seconds(self, sample_N: np.ndarray) -> np.ndarray:
-        """Return when samples were taken; between time stamps where the file has uneven ones."""
+        """Return the times of samples, interpolated between uneven time stamps."""
         if self._stamps is None:
             return super().seconds(sample_N)
         return np.interp(sample_N, np.arange(len(self._stamps)), self._stamps)
@@ -85,7 +85,7 @@ def opened_nwb_voltage(path: str, series: str | None = None) -> Iterator[NwbVolt
 
     Args:
         path: an NWB file.
-        series: where it lies; None for the fastest ElectricalSeries among what was acquired.
+        series: its path; None for the fastest ElectricalSeries in acquisition.
 
     Raises:
         SourceError: if the file cannot be read or holds no such voltage.
@@ -98,7 +98,7 @@ def choose_series(path: str, nwb: NWBFile, series: str | None = None) -> FoundSe
     """Return the series to sort.
 
     Raises:
-        SourceError: if there is none.
+        SourceError: if the file has no such series.
     """
     found = [
         item
@@ -120,7 +120,7 @@ def choose_series(path: str, nwb: NWBFile, series: str | None = None) -> FoundSe
 
 
 def electrode_channels(series: Any, n_channels: int) -> Channels:
-    """Return where the channels of a series lie, as its electrodes say."""
+    """Return the channel layout of a series from its electrodes."""
     plain = Channels.unknown(n_channels)
     region = series.electrodes
     if region is None or region.table is None or len(region.data) != n_channels:

@@ -1,4 +1,4 @@
-"""Where the channels of a recording lie: as a probe file says, or in groups of a size."""
+"""Channel layout of a recording: from a probe file, or in groups of equal size."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ingest.sorting.voltage.voltage import Channels
 
 
 def read_channels(raw: RawSettings, n_channels: int, names: np.ndarray | None = None) -> Channels:
-    """Return where channels lie: as a probe file says, or in groups of a size.
+    """Return the channel layout from a probe file, or in groups of equal size.
 
     Raises:
         SourceError: if the probe file cannot be read or does not fit the number of channels.
-        ConfigError: if the groups do not.
+        ConfigError: if the groups do not fit.
     """
     if raw.group_size and n_channels % raw.group_size:
         raise ConfigError(f"raw.group_size is {raw.group_size}: expected a divisor of {n_channels} channels")
@@ -27,8 +27,8 @@ def read_channels(raw: RawSettings, n_channels: int, names: np.ndarray | None = 
     probeinterface = optional_package("probeinterface", "a probe file", "sorting")
     try:
         group = probeinterface.read_probeinterface(raw.probe)
-    except Exception as error:  # a file may be damaged in any way
-        raise SourceError(f"raw.probe {raw.probe!r} is no probeinterface file: {error}") from error
+    except Exception as error:  # damage can raise any error
+        raise SourceError(f"raw.probe {raw.probe!r} is not a probeinterface file: {error}") from error
     return channels_of_probes(group.probes, n_channels, raw.probe)
 
 

@@ -1,4 +1,4 @@
-"""Voltage as the sorter reads it: a stretch of samples of all channels at a time, in microvolts."""
+"""Voltage as the sorter reads it: stretches of all channels in microvolts."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ MIN_RATE, MAX_RATE = 1e3, 1e6  # Hz; slower than a spike, faster than any conver
 
 @dataclass(frozen=True)
 class Channels:
-    """Where C channels lie.
+    """Layout of C channels.
 
     Args:
-        names: ``(C,)`` text, as the file has them.
-        positions_C2: ``(C, 2)`` µm along and across the probe; NaN where it is not known.
+        names: ``(C,)`` text, from the file.
+        positions_C2: ``(C, 2)`` µm along and across the probe; NaN if unknown.
         groups: ``(C,)`` text: shank, tetrode or electrode. Channels of different groups do not see the same spikes.
-        known: True if the file says where the channels lie; False for positions that stand for nothing.
+        known: True if the file says where the channels lie; False for placeholder positions.
     """
 
     names: np.ndarray
@@ -51,11 +51,11 @@ class Voltage(ABC):
         path: the file, for messages.
         sampling_rate: Hz.
         n_samples: T.
-        channels: where the C channels lie.
+        channels: layout of the C channels.
         start: seconds of the first sample.
 
     Raises:
-        SourceError: if the rate or the number of samples or channels cannot be.
+        SourceError: if the rate or the number of samples or channels is invalid.
     """
 
     def __init__(self, path: str, sampling_rate: float, n_samples: int, channels: Channels, start: float = 0.0) -> None:
@@ -78,7 +78,7 @@ class Voltage(ABC):
 
     @property
     def positions_C2(self) -> np.ndarray:  # noqa: N802
-        """``(C, 2)`` µm; NaN where it is not known."""
+        """``(C, 2)`` µm; NaN if unknown."""
         return self.channels.positions_C2
 
     @property
@@ -92,7 +92,7 @@ class Voltage(ABC):
         return self.n_samples / self.sampling_rate
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Return ``(stop - start, C)`` float32 µV; a sample that the file lacks is NaN.
+        """Return ``(stop - start, C)`` float32 µV; missing samples are NaN.
 
         Args:
             start, stop: samples, ``0 <= start <= stop <= n_samples``.
@@ -105,7 +105,7 @@ class Voltage(ABC):
     def _read(self, start: int, stop: int) -> np.ndarray: ...
 
     def seconds(self, sample_N: np.ndarray) -> np.ndarray:
-        """Return when samples (they may lie between two) were taken, seconds from the session's start."""
+        """Return the times of (possibly fractional) samples in seconds from the session's start."""
         return self.start + np.asarray(sample_N, dtype=np.float64) / self.sampling_rate
 
     def close(self) -> None:  # noqa: B027  (most hold nothing open)
@@ -158,7 +158,7 @@ class ArrayVoltage(Voltage):
     Args:
         stored_TC: ``(T, C)`` numbers; one dimension is one channel.
         sampling_rate: Hz.
-        channels: where they lie; by default one group without positions.
+        channels: their layout; by default one group without positions.
         scale: stored numbers to µV; by default they are µV.
         start: seconds of the first sample.
         path: a name, for messages.

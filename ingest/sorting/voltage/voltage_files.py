@@ -20,23 +20,23 @@ log = logging.getLogger(__name__)
 DTYPES = ("int16", "uint16", "int32", "uint32", "int8", "uint8", "float32", "float64")
 NWB_SUFFIXES = (".nwb", ".nwb.zarr", ".zarr")
 BINARY_SUFFIXES = (".raw", ".dat", ".bin")
-COMPANIONS = (".meta", ".xml", ".rhd", ".rhs")  # of formats whose samples lie in a plain binary file
+COMPANIONS = (".meta", ".xml", ".rhd", ".rhs")  # companion files of formats with samples in a plain binary file
 
 
 @contextmanager
 def open_voltage(path: str, raw: RawSettings | None = None) -> Iterator[Voltage]:
     """Open the voltage of a file, and close it at the end.
 
-    A name that ends in .nwb or .zarr is NWB. A file of which ``raw`` or a JSON file beside it says the sampling rate,
-    dtype or channels is plain binary. Anything else is for neo.
+    Names ending in .nwb or .zarr are NWB. A file is plain binary if ``raw`` or a JSON file beside it gives its sampling
+    rate, dtype or channels. neo opens everything else.
 
     Args:
         path: a file, or a folder in formats that are folders.
-        raw: what a plain binary file does not say of itself.
+        raw: layout of a plain binary file.
 
     Raises:
-        SourceError: if there is nothing, it is cut short, holds no voltage, or is in no known format.
-        ConfigError: if what a plain binary file needs is not given.
+        SourceError: if the file is missing, truncated, without voltage or of an unknown format.
+        ConfigError: if settings of a plain binary file are missing.
     """
     raw = raw or RawSettings()
     if not Path(path).exists():
@@ -60,16 +60,16 @@ def open_voltage(path: str, raw: RawSettings | None = None) -> Iterator[Voltage]
 
 
 def binary_voltage(path: str, raw: RawSettings, beside: dict[str, Any] | None = None) -> Voltage:
-    """Return the voltage of a plain binary file, which is mapped and never loaded as a whole.
+    """Return the voltage of a plain binary file, memory-mapped rather than loaded.
 
     Args:
         path: the file.
         raw: its layout.
-        beside: the same from a JSON file; ``raw`` wins.
+        beside: layout from a JSON file; ``raw`` takes precedence.
 
     Raises:
-        ConfigError: if sampling rate, dtype or channels are given nowhere, or the dtype is not known.
-        SourceError: if the file is empty, or no whole number of samples long.
+        ConfigError: if sampling rate, dtype or channels are missing, or the dtype is unknown.
+        SourceError: if the file is empty, or its size is not a whole number of samples.
     """
     beside = beside or {}
     shape = beside.get("shape") or [None, None]
@@ -81,7 +81,7 @@ def binary_voltage(path: str, raw: RawSettings, beside: dict[str, Any] | None = 
     ]
     if missing:
         options = " ".join(f"--raw.{name}" for name in missing)
-        raise ConfigError(f"{path} is plain binary, which does not say its {', '.join(missing)}: give {options}")
+        raise ConfigError(f"{path} is plain binary without {', '.join(missing)}: give {options}")
     if str(dtype).lstrip("<>=") not in DTYPES:
         raise ConfigError(f"raw.dtype is {dtype!r}: one of {', '.join(DTYPES)}")
     if not isinstance(channels, int) or channels < 1 or not isinstance(rate, int | float):
@@ -118,7 +118,7 @@ def _is_plain(path: str) -> bool:
 
 
 def _beside(path: str) -> dict[str, Any]:
-    """Return what a JSON file beside a binary one says of it; nothing if there is none."""
+    """Return the layout from a JSON file beside a binary one; empty without such a file."""
     for place in (Path(f"{path}.json"), Path(path).with_suffix(".json"), Path(path).with_name("info.json")):
         if place.is_file() and place != Path(path):
             try:

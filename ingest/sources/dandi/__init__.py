@@ -1,1 +1,1 @@
-"""Archives that run DANDI's software: addresses, listings, metadata and tokens."""
+"""Archives that run the DANDI software: addresses, listings, metadata and tokens."""

@@ -1,4 +1,4 @@
-"""The token of an archive: from its own variable, or else from the keyring. Nobody is ever asked for it."""
+"""The token of an archive: from its environment variable, or else from the keyring; never from a prompt."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 
 
 class ArchiveToken(AuthBase):
-    """Puts an archive's token on requests to that archive's API and on no others, and only once it was asked for.
+    """Adds an archive's token to requests to that archive's API only, and only once the API has asked for it.
 
-    Open dandisets are read without a token, so that a token that is no longer valid harms nothing there.
+    Open dandisets are read without a token, so an expired token does not affect them.
 
     Args:
-        archive: the token belongs to it.
+        archive: the archive that issued the token.
     """
 
     def __init__(self, archive: Archive) -> None:
@@ -32,7 +32,7 @@ class ArchiveToken(AuthBase):
         self._lock = threading.Lock()
 
     def ready(self) -> bool:
-        """From now on requests carry the token; False if there is none."""
+        """Send the token with all further requests; return False if no token is set."""
         with self._lock:
             if self._token is None:
                 self._token, self.where = token_of(self.archive)
@@ -49,10 +49,10 @@ class ArchiveToken(AuthBase):
 
 
 def token_of(archive: Archive) -> tuple[str | None, str]:
-    """The token and the name of the place where it was found, or ``(None, "")``.
+    """Return the token and where it was found, or ``(None, "")``.
 
     Raises:
-        SourceError: if it holds characters that no token has (the message does not show it).
+        SourceError: if it holds invalid characters (the message does not show it).
     """
     token, where = os.environ.get(archive.token_variable, ""), f"the variable {archive.token_variable}"
     if not token.strip():
@@ -61,7 +61,7 @@ def token_of(archive: Archive) -> tuple[str | None, str]:
     if not token:
         return None, ""
     if not re.fullmatch(r"[\x21-\x7e]+", token):
-        raise SourceError(f"the token of archive {archive.name} in {where} holds characters that no token has")
+        raise SourceError(f"the token of archive {archive.name} in {where} holds invalid characters")
     return token, where
 
 
@@ -72,11 +72,11 @@ def _from_keyring(archive: Archive) -> str:
     try:
         backend = keyring.get_keyring()
         for part in backend.backends if isinstance(backend, ChainerBackend) else [backend]:
-            # Encrypted files ask for their password on the terminal.
+            # Encrypted keyring files prompt for their password on the terminal.
             if "Encrypted" not in type(part).__name__ and (
                 found := part.get_password(f"dandi-api-{archive.name}", "key")
             ):
                 return str(found)
-    except Exception as error:  # backends fail in their own ways where there is no desktop
+    except Exception as error:  # without a desktop each backend raises its own errors
         log.debug("no keyring: %s", type(error).__name__)
     return ""

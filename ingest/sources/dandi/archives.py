@@ -1,4 +1,4 @@
-"""Archives of DANDI's kind by name, and the addresses that name a dandiset or an asset in one."""
+"""DANDI-like archives by name, and addresses of dandisets and assets in them."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _API = (
     re.compile(rf"/assets/{_ASSET}(?:/download|/info)?/?"),
 )
 _IDENTIFIER = re.compile(rf"(?P<name>[A-Za-z][A-Za-z0-9.-]*):{_DANDISET}(?:/{_VERSION})?(?P<rest>/.*)?")
-# Paths that name a dandiset, wherever an archive keeps its API and its pages.
+# Paths of a dandiset's page or API endpoint on any archive.
 _DANDISETS = tuple(re.compile(f".*?{pattern.pattern}") for pattern in (_WEB, _API[0]))
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A server of the DANDI archive's kind.
+    """An archive that runs the DANDI software.
 
     Args:
-        name: what it is called in ``dandi://<name>/...``: small letters, digits, ``.``, ``_`` and ``-``.
-        api_url: its API, for example ``https://api.dandiarchive.org/api``.
+        name: its name in ``dandi://<name>/...``: small letters, digits, ``.``, ``_`` and ``-``.
+        api_url: URL of its API, for example ``https://api.dandiarchive.org/api``.
         token_variable: the environment variable with the token for embargoed dandisets; by default the name in capitals
-            with ``_API_KEY``, as ``DANDI_API_KEY``. Where it is not set, the keyring is asked (service
+            with ``_API_KEY``, as ``DANDI_API_KEY``. If it is unset, the keyring is used (service
             ``dandi-api-<name>``, user ``key``, as the dandi command keeps it).
-        web_url: its pages, for example ``https://dandiarchive.org``, so that their addresses can be given as input.
-        mirrors: the archive whose dandisets it holds under the same numbers, such as ``dandi``: they are read with the
-            recipes for those. The numbers of any other archive are its own.
+        web_url: URL of its pages, for example ``https://dandiarchive.org``, whose addresses are then valid input.
+        mirrors: the archive whose dandiset numbers it shares, such as ``dandi``: its dandisets are read with that
+            archive's recipes. Other archives number their dandisets independently.
     """
 
     name: str
@@ -48,9 +48,7 @@ class Archive:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ConfigError(
-                f"an archive's name is {self.name!r}: allowed are small letters, digits, '.', '_' and '-'"
-            )
+            raise ConfigError(f"archives.name is {self.name!r}: allowed are small letters, digits, '.', '_' and '-'")
         for key in ("api_url", "web_url"):
             value = getattr(self, key)
             if not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#\s]*)?", value) and (value or key == "api_url"):
@@ -64,7 +62,7 @@ class Archive:
         object.__setattr__(self, "token_variable", variable)
 
 
-# Those that the dandi client knows, under its names and with its variables for tokens.
+# The archives of the dandi client, with its names and token variables.
 BUILT_IN = (
     Archive("dandi", "https://api.dandiarchive.org/api", web_url="https://dandiarchive.org"),
     Archive("dandi-sandbox", "https://api.sandbox.dandiarchive.org/api", web_url="https://sandbox.dandiarchive.org"),
@@ -80,10 +78,10 @@ BUILT_IN = (
 
 
 def known_archives(own: Sequence[Archive] = ()) -> dict[str, Archive]:
-    """The archives by name: the built-in ones and one's own.
+    """Return the archives by name: the built-in ones and your own.
 
     Raises:
-        ConfigError: if two at different addresses share a name or a token's variable: a token belongs to one archive.
+        ConfigError: if archives at different addresses share a name or a token variable.
 
     Example:
         >>> list(known_archives([Archive("lab", "https://dandi.lab.org/api")]))
@@ -92,7 +90,9 @@ def known_archives(own: Sequence[Archive] = ()) -> dict[str, Archive]:
     known: dict[str, Archive] = {}
     for archive in (*BUILT_IN, *own):
         if archive.name in known and known[archive.name].api_url != archive.api_url:
-            raise ConfigError(f"there are two archives called {archive.name!r}: give one's own another name")
+            raise ConfigError(
+                f"archives.name is {archive.name!r} twice: expected unique names; rename your own archive"
+            )
         known[archive.name] = archive
     variables: dict[str, Archive] = {}
     for archive in known.values():
@@ -106,7 +106,7 @@ def known_archives(own: Sequence[Archive] = ()) -> dict[str, Archive]:
 
 
 def same_origin(url: str, other: str) -> bool:
-    """Whether two URLs have the same scheme, host and port.
+    """Return whether two URLs have the same scheme, host and port.
 
     Example:
         >>> same_origin("https://api.lab.org/api/x", "https://api.lab.org:443/api")
@@ -124,13 +124,13 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 @dataclass(frozen=True)
 class Address:
-    """What is asked of an archive.
+    """An address in an archive.
 
     Args:
-        archive: where.
-        dandiset: its number, or ``''`` where only an asset is named.
+        archive: the archive.
+        dandiset: its number, or ``''`` if only an asset is named.
         version: ``draft``, a published version, or ``''`` for the newest published one, or else the draft.
-        within: a folder, a file or a glob in the dandiset; ``''`` for all of it.
+        within: folder, file or glob in the dandiset; ``''`` for all of it.
         asset: the id of one asset, or ``''``.
     """
 
@@ -142,15 +142,15 @@ class Address:
 
 
 def parse_address(source: str, archives: dict[str, Archive]) -> Address | None:
-    """What a source asks of which archive; None if it is no address of an archive.
+    """Parse the address of a dandiset or an asset; return None for anything else.
 
     Args:
-        source: as a person gives it.
+        source: as the user gave it.
         archives: the known ones by name.
 
     Raises:
-        ConfigError: for an archive that is not known.
-        SourceError: for an address of an archive that is not understood, and for an identifier such as DANDI:000003.
+        ConfigError: if the archive is unknown.
+        SourceError: for a malformed archive address, and for an identifier such as DANDI:000003.
 
     Example:
         >>> from ingest.sources.dandi.archives import known_archives
@@ -189,7 +189,7 @@ def parse_address(source: str, archives: dict[str, Archive]) -> Address | None:
     parts = urlsplit(url)
     if any(pattern.fullmatch(parts.path) for pattern in _DANDISETS):
         raise ConfigError(
-            f"{source!r} names a dandiset at {parts.netloc.rpartition('@')[2]}, which is no known archive: known are "
+            f"{source!r} names a dandiset at {parts.netloc.rpartition('@')[2]}, an unknown archive: expected "
             f"{', '.join(archives)}; give others in the setting archives (name, api_url, web_url, token_variable)"
         )
     return None
@@ -200,7 +200,7 @@ def _short(source: str, archives: dict[str, Archive]) -> Address:
         r"dandi://(?P<name>[^/]+)/(?P<dandiset>[^@/]+)(?:@(?P<version>[^/]+))?(?:/(?P<rest>.*))?", source, re.I
     )
     if found is None:
-        raise SourceError(f"{source!r} is not understood: write {FORM}")
+        raise SourceError(f"{source!r} is not a valid address: expected {FORM}")
     name = found["name"].lower()
     if name not in archives:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""What an archive's metadata say of an asset, in our words."""
+"""Build an asset from an archive's metadata."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEXT = 200
 
 
 def is_nwb(row: dict[str, Any]) -> bool:
-    """Whether a row of an archive's list is an NWB asset, by its name.
+    """Return whether a row of an archive's list names an NWB asset.
 
     Example:
         >>> is_nwb({"path": "sub-a/x.nwb", "blob": "1"}), is_nwb({"path": "x.ome.zarr", "zarr": "2"})
@@ -27,7 +27,7 @@ def is_nwb(row: dict[str, Any]) -> bool:
 
 
 def licence_of(metadata: dict[str, Any]) -> str:
-    """The licences of a dandiset.
+    """Return the licences of a dandiset.
 
     Example:
         >>> licence_of({"license": ["spdx:CC-BY-4.0"]})
@@ -38,10 +38,10 @@ def licence_of(metadata: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class DandisetFacts:
-    """What is the same for all assets of a version of a dandiset.
+    """The metadata that all assets of a dandiset's version share.
 
     Args:
-        version: the version; ``''`` where an asset was named without its dandiset.
+        version: the version; ``''`` if an asset was named without its dandiset.
         licence: its licences.
         embargoed: whether it is not public, or not yet.
     """
@@ -52,21 +52,21 @@ class DandisetFacts:
 
 
 def asset_from(row: dict[str, Any], metadata: dict[str, Any], address: Address, dandiset: DandisetFacts) -> Asset:
-    """An asset from its row in an archive's list and its metadata.
+    """Build an asset from its row in an archive's list and its metadata.
 
     Args:
         row: ``asset_id``, ``path``, ``size``, and ``blob`` or ``zarr``.
-        metadata: of the asset, as the archive keeps them; any part may be missing.
-        address: what was asked for.
-        dandiset: what it shares with the dandiset's other assets.
+        metadata: the archive's metadata of the asset; any part may be missing.
+        address: the requested address.
+        dandiset: the metadata of its dandiset.
 
     Raises:
-        SourceError: if the archive's answer cannot be right, or the path leads out of its folder.
+        SourceError: if the archive's answer is invalid, or the path leads out of its folder.
     """
     archive, path, identity = address.archive, str(row["path"]), str(row["asset_id"])
     zarr = row.get("zarr")
     if not re.fullmatch(r"[0-9a-fA-F-]{1,64}", identity) or not re.fullmatch(r"[0-9a-fA-F-]{0,64}", str(zarr or "")):
-        raise SourceError(f"{path!r}: the archive gives it an id that is none: {identity[:80]!r}")
+        raise SourceError(f"{path!r}: the archive's asset id is {identity[:80]!r}: expected a UUID")
     digests = {
         kind: value
         for key, value in _dict(metadata.get("digest")).items()
@@ -90,7 +90,7 @@ def asset_from(row: dict[str, Any], metadata: dict[str, Any], address: Address, 
         size=int(row["size"]),
         source=Source(
             path=path,
-            # What is not finished has no digest yet; reading it will say so.
+            # Unfinished uploads have no digest yet; reading them raises the error.
             digest=f"{kind}:{stated}" if stated else f"asset:{identity}",
             archive=archive.name,
             dandiset=address.dandiset,
@@ -112,7 +112,7 @@ def asset_from(row: dict[str, Any], metadata: dict[str, Any], address: Address, 
 
 
 def _content_url(metadata: dict[str, Any], api_url: str) -> str:
-    """Where the content is, beside the archive's API; not for embargoed assets, which only the API gives."""
+    """Return the content's URL in the archive's storage; embargoed assets have only the API."""
     if any(status != "dandi:OpenAccess" for status in _access(metadata)):
         return ""
     urls = [url for url in _list(metadata.get("contentUrl")) if isinstance(url, str)]
@@ -128,7 +128,7 @@ def _access(metadata: dict[str, Any]) -> list[Any]:
 
 
 def _names(value: Any) -> list[str]:
-    """The names in a list of texts or of objects with a name or a value."""
+    """Return the names in a list of texts or of objects with a name or a value."""
     found = [
         _text(entry.get("value") or entry.get("name")) if isinstance(entry, dict) else _text(entry)
         for entry in _list(value)

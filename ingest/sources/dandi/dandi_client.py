@@ -1,4 +1,4 @@
-"""The dandi client, set to one archive, with our patience and our care for tokens."""
+"""The dandi client for one archive, with our retries and token handling."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ingest.sources.http.http_session import PatientSession
 from ingest.sources.source_retry import cause_of
 from ingest.sources.source_settings import AccessSettings
 
-# The client asks a service on the internet whether it is the newest one: it must not.
+# Stop the client from asking the internet for its newest version.
 os.environ.setdefault("DANDI_NO_ET", "1")
 
 from dandi.consts import DandiInstance
@@ -26,13 +26,12 @@ logging.getLogger("dandi").setLevel(logging.CRITICAL)
 
 
 def connect(archive: Archive, access: AccessSettings) -> DandiAPIClient:
-    """A client of the archive's API. No token is sent before the archive asks for one.
+    """Return a client of the archive's API. It sends no token until the archive asks for one.
 
-    The API is the one that was configured, whatever address the server gives of itself, and no answer of one archive is
-    kept for another.
+    It uses the configured API URL, whatever URL the server states, and shares no cached answer between archives.
 
     Raises:
-        SourceError: if the server cannot be reached, is no archive, or does not take this version of the client.
+        SourceError: if the server cannot be reached, is not an archive, or rejects this version of the client.
     """
     client = DandiAPIClient(dandi_instance=DandiInstance(archive.name, archive.web_url or None, archive.api_url))
     client.session.close()
@@ -42,8 +41,8 @@ def connect(archive: Archive, access: AccessSettings) -> DandiAPIClient:
         least, bad = Version(info.cli_minimal_version), [Version(version) for version in info.cli_bad_versions]
     except SourceError as error:
         raise SourceError(f"archive {archive.name}: {error}") from error
-    except Exception as error:  # HTML, JSON of something else, a version that is none
-        raise SourceError(f"{archive.api_url} does not answer as an archive does: {cause_of(error)}") from error
+    except Exception as error:  # HTML, JSON of something else, an invalid version
+        raise SourceError(f"{archive.api_url} does not answer like an archive: {cause_of(error)}") from error
     ours = Version(_own_version())
     if ours < least:
         raise SourceError(

@@ -1,4 +1,4 @@
-"""The assets of a dandiset: of the version that is asked for, with what the archive states of each."""
+"""List the assets of a dandiset's version with their metadata."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ THREADS = 4
 
 
 def find_in_archive(address: Address, access: AccessSettings) -> list[Asset]:
-    """The NWB assets that an address names, as its version of the dandiset holds them.
+    """Return the NWB assets at an address.
 
     Raises:
-        SourceError: if there is no such dandiset, version, folder or asset, it may not be read, or holds no NWB asset.
+        SourceError: if the dandiset, version, folder or asset does not exist, is not readable, or holds no NWB asset.
     """
     with connect(address.archive, access) as client, _explained(address):
         if not address.dandiset:
@@ -51,10 +51,10 @@ def find_in_archive(address: Address, access: AccessSettings) -> list[Asset]:
 
 
 def list_version(address: Address, access: AccessSettings) -> VersionAssets:
-    """List the assets of a version of a dandiset: ids and paths, of the folder or glob that the address names.
+    """List the assets of a version of a dandiset: ids and paths below the address's folder or glob.
 
     Raises:
-        SourceError: if there is no such dandiset or version, or it may not be read.
+        SourceError: if the dandiset or version does not exist or is not readable.
     """
     with connect(address.archive, access) as client, _explained(address):
         dandiset = _dandiset(client, address)
@@ -65,7 +65,7 @@ def list_version(address: Address, access: AccessSettings) -> VersionAssets:
 
 
 def _dandiset(client: DandiAPIClient, address: Address) -> RemoteDandiset:
-    """The dandiset at the version that is asked for; never at another one instead."""
+    """Return the dandiset at exactly the requested version."""
     name = f"{address.archive.name}/{address.dandiset}"
     try:
         dandiset = client.get_dandiset(address.dandiset, lazy=False)
@@ -73,8 +73,8 @@ def _dandiset(client: DandiAPIClient, address: Address) -> RemoteDandiset:
         raise SourceError(f"there is no dandiset {address.dandiset} in archive {address.archive.name}") from error
     if not address.version:
         published = dandiset.most_recent_published_version is not None
-        kind = "its newest published version" if published else "as no version is published"
-        log.info("%s: no version was asked for: %s is taken, %s", name, dandiset.version_id, kind)
+        kind = "its newest published version" if published else "no version is published"
+        log.info("%s: no version given: using %s, %s", name, dandiset.version_id, kind)
         return dandiset
     if address.version == dandiset.draft_version.identifier:
         return dandiset.for_version(dandiset.draft_version)
@@ -88,27 +88,27 @@ def _dandiset(client: DandiAPIClient, address: Address) -> RemoteDandiset:
 def _rows(
     client: DandiAPIClient, dandiset: RemoteDandiset, address: Address, metadata: bool = True
 ) -> list[dict[str, Any]]:
-    """Return the archive's list of assets; listed again where a draft changed in the meantime, so that none is missed.
+    """Return the archive's list of assets; repeated if a draft changes meanwhile.
 
-    An asset that changes gets another id. A list is taken if the draft was left alone meanwhile, or if the list before
-    held the same ids.
+    A changed asset gets a new id. The list is accepted if the draft did not change while listing, or if the previous
+    list held the same ids.
     """
-    # The archive knows prefixes, and takes them for capitals and small letters alike: the exact choice is made here.
+    # The archive filters by prefix and ignores case; the exact match is made here.
     prefix = before_wildcards(address.within)
     query = {"path": prefix or None, "order": "path", "metadata": str(metadata).lower()}
     before, known = _state(dandiset), None
     for _ in range(LISTINGS):
-        # The client takes the size of a page from the first one: a server may give fewer than it is asked for.
+        # The client takes the page size from the first page: a server may return fewer rows than requested.
         found = client.paginate(f"{dandiset.version_api_path}assets/", params=dict(query))
         rows = {str(row["asset_id"]): row for row in found}
         after = _state(dandiset)
-        # The server's own validation touches a draft too, and changes no asset of it.
+        # The server's validation also updates a draft's date without changing its assets.
         if before == after or known == rows.keys():
             return list(rows.values())
-        log.info("%s changed while it was listed: it is listed again", dandiset)
+        log.info("%s changed while listing: listing it again", dandiset)
         before, known = after, rows.keys()
     raise SourceError(
-        f"the draft of {address.archive.name}/{address.dandiset} changes faster than it can be listed: try again when "
+        f"the draft of {address.archive.name}/{address.dandiset} changed during every listing: try again when "
         "its upload is finished, or name a published version"
     )
 
@@ -121,7 +121,7 @@ def _state(dandiset: RemoteDandiset) -> tuple[Any, ...]:
 
 
 def _within(rows: list[dict[str, Any]], address: Address, version: str) -> list[dict[str, Any]]:
-    """The rows that are meant: exactly that file, else what is in that folder, else what the glob fits; NWB only."""
+    """Return the NWB rows of an address: exactly that file, else that folder's, else the glob's."""
     within = address.within
     where = f"{address.archive.name}/{address.dandiset}@{version}"
     exact = [row for row in rows if row["path"] == within]
@@ -138,12 +138,12 @@ def _within(rows: list[dict[str, Any]], address: Address, version: str) -> list[
     if not taken:
         raise SourceError(f"none of the {len(meant)} assets in {where}{'/' + within if within else ''} is an NWB asset")
     if len(taken) < len(meant):
-        log.info("%s: %d of %d assets are NWB assets; the others are left", where, len(taken), len(meant))
+        log.info("%s: %d of %d assets are NWB assets; the others are skipped", where, len(taken), len(meant))
     return taken
 
 
 def _metadata(client: DandiAPIClient, dandiset: RemoteDandiset, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The metadata of each asset: from the list, or asked for one by one where a server does not list them."""
+    """Return each asset's metadata: from the list, or one request per asset where the list has none."""
 
     def of(row: dict[str, Any]) -> dict[str, Any]:
         given = row.get("metadata")
@@ -155,13 +155,13 @@ def _metadata(client: DandiAPIClient, dandiset: RemoteDandiset, rows: list[dict[
 
 def _single_asset(client: DandiAPIClient, address: Address) -> Asset:
     row = client.get(f"/assets/{address.asset}/info/")
-    log.info("asset %s was named without its dandiset: its recording will not say which it is in", address.asset)
+    log.info("asset %s was named without its dandiset: its recording will have no dandiset", address.asset)
     return asset_from(row, row.get("metadata") or {}, address, DandisetFacts())
 
 
 @contextmanager
 def _explained(address: Address) -> Iterator[None]:
-    """Whatever the client raises becomes a `SourceError`."""
+    """Turn every error of the client into a `SourceError`."""
     where = f"archive {address.archive.name}, " + (f"dandiset {address.dandiset}" if address.dandiset else "")
     where = where.rstrip(", ")
     try:
@@ -172,7 +172,7 @@ def _explained(address: Address) -> Iterator[None]:
         status = getattr(getattr(error, "response", None), "status_code", 404)
         what = f"asset {address.asset}" if address.asset else f"version {address.version or 'draft'}"
         if status == 404:
-            raise SourceError(f"{where}: there is no {what}: it was never there, or is gone") from error
+            raise SourceError(f"{where}: there is no {what}: it never existed or was deleted") from error
         raise SourceError(f"{where}: the archive answers HTTP {status}") from error
     except (ValidationError, KeyError, TypeError, ValueError, AssertionError, requests.RequestException) as error:
-        raise SourceError(f"{where}: the archive's answer is not understood: {cause_of(error)}") from error
+        raise SourceError(f"{where}: the archive's answer is invalid: {cause_of(error)}") from error

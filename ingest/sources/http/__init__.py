@@ -1,1 +1,1 @@
-"""Remote files over HTTP: downloaded whole, or streamed by ranges."""
+"""Remote files over HTTP: downloaded whole or streamed by ranges."""

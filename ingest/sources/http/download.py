@@ -1,4 +1,4 @@
-"""A whole file in the cache folder. What lies under its final name is complete and checked against its digest."""
+"""Download whole files to the cache. A file with its final name is complete and checked against its digest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def cached_file(access: AccessSettings, digests: dict[str, str], size: int) -> Path | None:
-    """The complete download of a file with stated digests, if it is there."""
+    """Return the complete download of a file with known digests, or None."""
     place = place_of(access, digests, "")
     if not digests or not place.is_file() or place.stat().st_size != size:
         return None
@@ -29,21 +29,21 @@ def cached_file(access: AccessSettings, digests: dict[str, str], size: int) -> P
 
 
 def download(remote: RemoteBytes, digests: dict[str, str], access: AccessSettings) -> Path:
-    """The local path of a file's bytes, downloaded and checked unless they are there already.
+    """Return the local path of a file, downloaded and checked if the cache lacks it.
 
-    A part from an earlier run is gone on from. Bytes that are not the stated ones are downloaded once more as a whole;
-    a second difference is an error, and nothing is kept.
+    A partial download of an earlier run is resumed. If the digest differs, the whole file is downloaded once more; if
+    it differs again, the download is deleted and an error raised.
 
     Args:
-        remote: gives the bytes.
-        digests: as stated; every known one is checked.
-        access: folder and repetitions.
+        remote: the file.
+        digests: from the archive; every known one is checked.
+        access: cache folder and retries.
 
     Raises:
-        SourceError: if the bytes cannot be had, are not the stated ones, or do not fit the disk.
+        SourceError: if the download fails, a digest differs, or the disk is too small.
     """
     place = place_of(access, digests, f"{remote.name} {remote.size} {remote.validator}")
-    # Without a digest, an entity tag or a time of change nobody knows whether an earlier part belongs to these bytes.
+    # Without a digest, ETag or modification time, an earlier partial file cannot be matched with this content.
     vouched = bool(digests or remote.validator)
     part = part_of(place)
     with locked(place, remote.name):
@@ -56,7 +56,7 @@ def download(remote: RemoteBytes, digests: dict[str, str], access: AccessSetting
         try:
             _checked(part, digests, remote.name)
         except SourceError as error:
-            log.info("%s; all of it is downloaded again", error)
+            log.info("%s; downloading the whole file again", error)
             _fill(part, remote, access)
             _checked(part, digests, remote.name)
         put_in_place(part, place)
@@ -73,21 +73,21 @@ def _checked(part: Path, digests: dict[str, str], name: str) -> None:
 
 
 def _fill(part: Path, remote: RemoteBytes, access: AccessSettings) -> None:
-    """Download until the part has all bytes, over as many connections as it takes."""
+    """Download until the part has all bytes, reconnecting as often as needed."""
     name, size = remote.name, remote.size
     try:
         have = part.stat().st_size if part.exists() else 0
         if free_bytes(access) < size - have:
             raise SourceError(
-                f"{name}: {size - have} bytes are to come, and {free_bytes(access)} are free in {str(part.parent)!r}: "
-                "make room, name another folder (access.cache), or stream it (access.mode)"
+                f"{name}: {size - have} bytes needed, {free_bytes(access)} free in {str(part.parent)!r}: "
+                "free space, set another folder (access.cache), or stream (access.mode)"
             )
         with part.open("r+b" if part.exists() else "w+b") as file:
             if have > size:
                 file.truncate(0)
             while file.seek(0, os.SEEK_END) < size:
                 if persistently(lambda: _advance(file, remote), name, access) < size:
-                    # The connection broke after some bytes: soon again, and not at once with all others.
+                    # The connection broke after some bytes: retry soon, with jitter.
                     time.sleep(random.uniform(0, access.first_wait))
             file.flush()
             os.fsync(file.fileno())
@@ -96,15 +96,15 @@ def _fill(part: Path, remote: RemoteBytes, access: AccessSettings) -> None:
 
 
 def _advance(file: BinaryIO, remote: RemoteBytes) -> int:
-    """Write what one connection gives after the bytes that are there; returns how many there are then.
+    """Append the bytes of one connection to the partial file; return its new size.
 
     Raises:
-        PassingError: if there are no more of them than before.
+        PassingError: if no byte was added.
     """
     have = file.seek(0, os.SEEK_END)
     at, pieces = remote.pieces(have)
     if at < have:
-        log.info("%s: its server gives no ranges; it is downloaded from its beginning", remote.name)
+        log.info("%s: the server does not support ranges; downloading from the beginning", remote.name)
         file.truncate(at)
     file.seek(at)
     why = "the connection ended"

@@ -1,4 +1,4 @@
-"""HTTP that bears with servers: every request is tried again when its failure may pass."""
+"""HTTP session that retries every request whose failure may be transient."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ BREAKS = (ConnectionError, Timeout, ChunkedEncodingError, ContentDecodingError)
 
 
 class PatientSession(requests.Session):
-    """A session with timeouts and repetitions; it holds an archive's token back until that archive asks for one.
+    """A session with timeouts and retries; it sends an archive's token only once that archive asks for it.
 
     Args:
-        access: timeout and repetitions.
-        archive: the archive whose API is talked to, if it is one.
+        access: timeout and retries.
+        archive: the archive whose API the session calls, or None.
     """
 
     def __init__(self, access: AccessSettings, archive: Archive | None = None) -> None:
@@ -36,24 +36,24 @@ class PatientSession(requests.Session):
 
     @cached_property
     def bare(self) -> PatientSession:
-        """A session without any token, for hosts that an archive sends us to."""
+        """A session without a token, for hosts that an archive redirects to."""
         return PatientSession(self.access)
 
     def request(self, method: Any, url: Any, **options: Any) -> requests.Response:  # type: ignore[override]
-        """The response, whatever its status, unless that may pass, or is a refusal of the archive.
+        """Return the response. Transient statuses are retried; 401 and 403 of the archive raise SourceError.
 
         Raises:
-            SourceError: if the archive refuses, or when attempts or budget are used up.
+            SourceError: if the archive refuses access, or when attempts or budget are used up.
         """
         what = f"{method} {str(url).partition('?')[0]}"
         return persistently(lambda: self.once(method, url, **options), what, self.access)
 
     def once(self, method: str, url: str, **options: Any) -> requests.Response:
-        """The same, tried once.
+        """Make one attempt of `get`.
 
         Raises:
-            PassingError: if it is worth trying again.
-            SourceError: if it is not.
+            PassingError: if a retry may help.
+            SourceError: if it cannot.
         """
         options.setdefault("timeout", self.access.timeout)
         response = self._answer(method, url, options)
@@ -90,8 +90,8 @@ def _refusal(archive: Archive, where: str, status: int) -> str:
     if status == 403 and where:
         return f"archive {archive.name} refuses: the token in {where} is valid, but its owner is not among the owners"
     if where:
-        return f"archive {archive.name} does not take the token in {where} (401): make a new one on its pages"
+        return f"archive {archive.name} rejects the token in {where} (401): create a new one on its pages"
     return (
-        f"archive {archive.name} wants a token ({status}; embargoed data): put one into the variable "
+        f"archive {archive.name} requires a token ({status}; embargoed data): put one into the variable "
         f"{archive.token_variable}, or into the keyring (service dandi-api-{archive.name}, user key)"
     )

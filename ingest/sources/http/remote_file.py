@@ -1,4 +1,4 @@
-"""One remote file: ranges of its bytes over HTTP or through fsspec, and a seekable view that fetches what is read."""
+"""One remote file: ranges of its bytes over HTTP or through fsspec, and a seekable view that fetches them on demand."""
 
 from __future__ import annotations
 
@@ -21,50 +21,50 @@ from ingest.sources.source_retry import PassingError, cause_of, persistently
 
 PIECE = 1 << 20
 REDIRECTS = 5
-# The entity tag that S3 gives to what was uploaded in parts.
+# The entity tag of S3 for a multipart upload.
 _MULTIPART = re.compile(r'"[0-9a-fA-F]{32}-\d+"')
-# Bytes that one request asks for at most, and how many of them may be a guess: blocks that nobody has asked for yet.
+# Maximum bytes of one request, and of read-ahead in it.
 LONGEST = 16 << 20
 MOST_AHEAD = 4 << 20
 
 
 class RefusedError(SourceError):
-    """A file that its server does not give to us."""
+    """The server refuses access to a file."""
 
 
 class RemoteBytes(Protocol):
-    """A file of known size that gives ranges of its bytes."""
+    """A file of known size whose bytes can be read in ranges."""
 
     name: str
     size: int
 
     @property
     def validator(self) -> str:
-        """What is different when the content is: an entity tag or a time of change; ``''`` if nothing is stated."""
+        """A value that changes with the content: an ETag or a modification time; ``''`` if the server states none."""
 
     def read(self, start: int, stop: int) -> bytes:
-        """The bytes from ``start`` up to ``stop``, tried again where that helps; `SourceError` if nothing does."""
+        """Return the bytes from ``start`` to ``stop``, with retries; raise `SourceError` when they are used up."""
 
     def pieces(self, start: int) -> tuple[int, Iterator[bytes]]:
-        """Bytes from ``start`` to the end over one connection, and where they really begin (0 if ranges are ignored).
+        """Return the bytes from ``start`` on over one connection, and their offset (0 if ranges are ignored).
 
         Both the call and the iteration raise `PassingError` when the connection breaks.
         """
 
 
 class HttpFile:
-    """A file behind a URL, or behind the redirect that an archive's API answers with.
+    """A file at a URL, or at the target of an archive's redirect.
 
-    The redirect is followed once and its target kept; when that no longer answers (presigned URLs expire), it is asked
-    for again.
+    The redirect is followed once and its target kept; when the target expires (presigned URLs do), it is resolved
+    again.
 
     Args:
-        url: where it is.
-        session: holds the archive's token back from all other hosts.
+        url: the file or the redirect.
+        session: sends the archive's token to that archive only.
         name: for messages.
-        size: bytes, if that is known; asked for otherwise, by a range, as presigned URLs refuse HEAD.
-        etag: the ``dandi-etag`` that the archive states. S3 sends the same value as the entity tag of every answer, so
-            content that is not the stated one is refused with the first of them. Empty if none is stated.
+        size: bytes, if known; otherwise requested by a range, as presigned URLs refuse HEAD.
+        etag: the archive's ``dandi-etag``, empty if unknown. S3 sends the same value as the ETag of every answer, so
+            the first answer already shows whether the content differs.
     """
 
     def __init__(self, url: str, session: PatientSession, name: str, size: int | None = None, etag: str = "") -> None:
@@ -75,16 +75,16 @@ class HttpFile:
 
     @property
     def validator(self) -> str:
-        """What is different when the content is."""
+        """A value that changes with the content."""
         return self.tag or self.changed
 
     def read(self, start: int, stop: int) -> bytes:
-        """The bytes from ``start`` up to ``stop``."""
+        """Return the bytes from ``start`` to ``stop``."""
 
         def once() -> bytes:
             with self._get(f"bytes={start}-{stop - 1}") as response:
                 if response.status_code == 200 and self.size > stop - start:
-                    raise SourceError(f"{self.name}: its server gives no ranges; read it with mode download")
+                    raise SourceError(f"{self.name}: the server does not support ranges; set access.mode to download")
                 self._check(response, start)
                 data = b"".join(_body(response, stop - start))
             if len(data) != stop - start:
@@ -94,7 +94,7 @@ class HttpFile:
         return persistently(once, self.name, self.session.access)
 
     def pieces(self, start: int) -> tuple[int, Iterator[bytes]]:
-        """Bytes from ``start`` to the end, and where they really begin."""
+        """Return the bytes from ``start`` on, and their offset."""
         response = self._get(f"bytes={start}-" if start else None)
         begin = start if response.status_code == 206 else 0
         self._check(response, begin)
@@ -105,24 +105,24 @@ class HttpFile:
             with self._get("bytes=0-0") as response:
                 total = re.fullmatch(r"bytes [\d*-]+/(\d+)", response.headers.get("Content-Range", ""))
                 self._remember(response)
-                if total:  # also where the file is empty: 416, and its size
+                if total:  # also for an empty file: 416 with its size
                     return int(total.group(1))
                 length = response.headers.get("Content-Length", "")
                 if response.status_code == 200 and length.isdigit():
                     return int(length)
-                raise SourceError(f"{self.name}: its server does not say how large it is")
+                raise SourceError(f"{self.name}: the server does not state its size")
 
         return persistently(once, self.name, self.session.access)
 
     def _get(self, ranges: str | None) -> requests.Response:
-        # Without compression: ranges are of the bytes as they are kept.
+        # Without compression: ranges count stored bytes.
         headers = {"Accept-Encoding": "identity"} | ({"Range": ranges} if ranges else {})
         if self.tag:
             headers["If-Match"] = self.tag
         kept = self._place is not None
         response = self._follow(headers)
         if response.status_code in (400, 401, 403, 404, 410) and kept:
-            # The target of a redirect is a key that expires.
+            # The target of a redirect is a presigned URL that expires.
             response.close()
             self._place = None
             response = self._follow(headers)
@@ -131,17 +131,15 @@ class HttpFile:
         response.close()
         status = response.status_code
         if status in (404, 410):
-            raise SourceError(
-                f"{self.name}: it is gone from its place ({status}): removed or replaced since it was listed"
-            )
+            raise SourceError(f"{self.name}: not found ({status}): removed or replaced since it was listed")
         if status == 412:
-            raise SourceError(f"{self.name}: it changed while it was read (412)")
-        raise RefusedError(f"{self.name}: its server refuses to give it: HTTP {status} {response.reason}")
+            raise SourceError(f"{self.name}: it changed while being read (412); run again")
+        raise RefusedError(f"{self.name}: the server refuses access: HTTP {status} {response.reason}")
 
     def _follow(self, headers: dict[str, str]) -> requests.Response:
         place = self._place or self.url
         for _ in range(REDIRECTS):
-            # Where an archive sends us to gets no token of the archive, whatever host it is.
+            # The target of a redirect never gets the archive's token.
             session = self.session if place == self.url else self.session.bare
             response = session.once("GET", place, headers=headers, stream=True, allow_redirects=False)
             if not response.is_redirect:
@@ -151,27 +149,29 @@ class HttpFile:
             response.close()
             place = urljoin(place, response.headers["Location"])
             if not re.match(r"https?://", place):
-                raise SourceError(f"{self.name}: it is redirected to {place[:40]!r}, which is not on the web")
+                raise SourceError(f"{self.name}: redirects to {place[:40]!r}: expected an http(s) URL")
         raise SourceError(f"{self.name}: more than {REDIRECTS} redirects")
 
     def _check(self, response: requests.Response, start: int) -> None:
-        """The answer is the part that was asked for, of the content that was asked for."""
+        """Raise unless the answer holds the requested range of the expected content."""
         stated = response.headers.get("Content-Range", "")
         if response.status_code in (206, 416):
             found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", stated)
             if not found or int(found.group(1)) != start:
                 response.close()
-                raise SourceError(f"{self.name}: asked for bytes from {start}, its server answers {stated!r}")
+                raise SourceError(f"{self.name}: requested bytes from {start}, the server answered {stated!r}")
             total = int(found.group(2))
         else:
             length = response.headers.get("Content-Length", "")
             total = int(length) if length.isdigit() else self.size
         if total != self.size:
             response.close()
-            raise SourceError(f"{self.name}: it has {total} bytes where {self.size} were stated: it changed")
+            raise SourceError(
+                f"{self.name}: size is {total} bytes: expected {self.size}; it changed since it was listed"
+            )
         if response.headers.get("Content-Encoding", "identity") != "identity":
             response.close()
-            raise SourceError(f"{self.name}: its server sends it compressed although it was asked not to")
+            raise SourceError(f"{self.name}: the server compresses it although the request forbids that")
         self._remember(response)
 
     def _remember(self, response: requests.Response) -> None:
@@ -180,20 +180,20 @@ class HttpFile:
         if self.etag and _MULTIPART.fullmatch(tag) and found != self.etag:
             response.close()
             raise SourceError(
-                f"{self.name}: its storage has content with dandi-etag {found}, but {self.etag} is stated: the "
-                "bytes are not the stated ones, and are not used"
+                f"{self.name}: dandi-etag is {found}: expected {self.etag}, the archive's digest; the "
+                "content was discarded"
             )
-        if tag.startswith('"'):  # a weak one says nothing about bytes
+        if tag.startswith('"'):  # a weak ETag does not identify bytes
             self.tag = self.tag or tag
         self.changed = self.changed or response.headers.get("Last-Modified", "")
 
 
 class FsspecFile:
-    """An object of any file system that fsspec knows.
+    """An object on any fsspec file system.
 
     Args:
-        url: where it is.
-        session: its settings bound repetitions.
+        url: of the object.
+        session: holds the retry settings.
         name: for messages.
     """
 
@@ -210,23 +210,23 @@ class FsspecFile:
 
     @property
     def validator(self) -> str:
-        """What is different when the content is."""
+        """A value that changes with the content."""
         return self._validator
 
     def read(self, start: int, stop: int) -> bytes:
-        """The bytes from ``start`` up to ``stop``."""
+        """Return the bytes from ``start`` to ``stop``."""
 
         def once() -> bytes:
             data = bytes(self._call(self._fs.cat_file, self._path, start=start, end=stop))
             METER.count(len(data))
             if len(data) != stop - start:
-                raise PassingError(f"{len(data)} bytes came where {stop - start} were asked for")
+                raise PassingError(f"{len(data)} of {stop - start} bytes came")
             return data
 
         return persistently(once, self.name, self.access)
 
     def pieces(self, start: int) -> tuple[int, Iterator[bytes]]:
-        """Bytes from ``start`` to the end."""
+        """Return the bytes from ``start`` on."""
         step = 8 * PIECE
         return start, (self.read(at, min(at + step, self.size)) for at in range(start, self.size, step))
 
@@ -237,12 +237,12 @@ class FsspecFile:
             raise SourceError(f"{self.name}: {cause_of(error)}") from error
         except (OSError, TimeoutError) as error:
             raise PassingError(cause_of(error)) from error
-        except Exception as error:  # each file system's client has errors of its own
+        except Exception as error:  # each file system's client raises its own errors
             raise SourceError(f"{self.name}: {cause_of(error)}") from error
 
 
 def _body(response: requests.Response, most: int) -> Iterator[bytes]:
-    """The bytes of an answer as they come, so that none is lost when the connection breaks; at most ``most``."""
+    """Yield at most ``most`` bytes of an answer as they arrive, so that a broken connection loses none."""
     try:
         with response:
             while most > 0 and (piece := response.raw.read1(min(PIECE, most), decode_content=False)):
@@ -254,15 +254,15 @@ def _body(response: requests.Response, most: int) -> Iterator[bytes]:
 
 
 class RangeReader(io.RawIOBase):
-    """Reads ranges of a remote file, in blocks; the last used blocks stay in memory.
+    """A seekable view of a remote file, read in blocks; the most recently used blocks stay in memory.
 
-    Blocks that are read together come in one request of up to 16 MiB, or a quarter of the cache. Where reads follow
-    each other, a request also brings the next blocks: twice as many each time, up to 4 MiB.
+    Adjacent blocks are fetched in one request of up to 16 MiB, or a quarter of the cache. Sequential reads also fetch
+    the next blocks: twice as many each time, up to 4 MiB.
 
     Args:
-        remote: gives the bytes.
-        block: bytes of a block.
-        cache: bytes that are kept at most.
+        remote: the remote file.
+        block: bytes per block.
+        cache: maximum bytes in memory.
 
     Example:
         >>> class Letters:
@@ -287,7 +287,7 @@ class RangeReader(io.RawIOBase):
 
     @property
     def size(self) -> int:
-        """Bytes of the whole file."""
+        """Size of the file in bytes."""
         return self._remote.size
 
     def readable(self) -> bool:
@@ -299,11 +299,11 @@ class RangeReader(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Where the next byte is read."""
+        """Position of the next read."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a byte."""
+        """Move to a position."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}.get(whence)
         if base is None or base + offset < 0:
             raise ValueError(f"cannot seek to {offset} from {whence}")
@@ -311,7 +311,7 @@ class RangeReader(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        """Fill a buffer, or as much of it as the file still holds."""
+        """Fill a buffer as far as the file reaches."""
         with self._lock, memoryview(buffer).cast("B") as view:
             count = max(0, min(len(view), self.size - self._at))
             done = 0
@@ -325,7 +325,7 @@ class RangeReader(io.RawIOBase):
             return done
 
     def _fetched(self, index: int, last: int) -> bytes:
-        """A block; those up to ``last`` are wanted too, and are fetched with it as far as there is room."""
+        """Return a block; blocks up to ``last`` are fetched with it as far as the cache allows."""
         if index in self._blocks:
             self._blocks.move_to_end(index)
             return self._blocks[index]

@@ -1,1 +1,1 @@
-"""Files and folders of this machine."""
+"""Local files and folders."""

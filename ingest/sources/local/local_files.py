@@ -1,4 +1,4 @@
-"""NWB files by folder, glob, path or fsspec URL."""
+"""Find NWB files by folder, glob, path or fsspec URL."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ log = logging.getLogger(__name__)
 
 
 def find_local(source: str, access: AccessSettings) -> list[Asset]:
-    """The NWB files and Zarr folders of a file system, sorted by path.
+    """Return the NWB files and Zarr folders of a file system, sorted by path.
 
     Args:
         source: a file, a folder (searched to any depth), a glob, or an fsspec URL of any of these.
-        access: how often and how long a web server is asked.
+        access: retries and timeouts of requests to a web server.
 
     Raises:
-        SourceError: if nothing is there, or no NWB file is in it.
+        SourceError: if the source does not exist or holds no NWB file.
     """
     if on_the_web(source) and not is_glob(source) and not web_path(source).endswith("/"):
         return [_on_the_web(source, access)]
@@ -67,14 +67,14 @@ def find_local(source: str, access: AccessSettings) -> list[Asset]:
             raise SourceError(f"there is nothing at {source!r}{hint}")
     except SourceError:
         raise
-    except Exception as error:  # each file system's client has errors of its own
-        raise SourceError(f"cannot look for files at {source!r}: {cause_of(error)}") from error
+    except Exception as error:  # each file system's client raises its own errors
+        raise SourceError(f"cannot list files at {source!r}: {cause_of(error)}") from error
     found = {path: info for path, info in found.items() if info["type"] != "directory"}
     zarrs = _zarr_folders(found, base)
-    if base in zarrs:  # the folder that was named is itself a Zarr asset
+    if base in zarrs:  # the given folder is itself a Zarr asset
         base = base.rpartition("/")[0]
     inside = tuple(f"{folder}/" for folder in zarrs)
-    # A file that was named is taken whatever its name ends in; reading it will tell.
+    # A file given by name is taken whatever its extension; reading it shows its kind.
     files = {
         path: int(info.get("size") or 0)
         for path, info in found.items()
@@ -94,13 +94,13 @@ def find_local(source: str, access: AccessSettings) -> list[Asset]:
 
 
 def _below_local(folders: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """Files in folders of this machine, and what was left out."""
+    """Return the files in local folders, and what was skipped."""
     found = search(folders)
     return found.files, found.remarks()
 
 
 def _below(fs: Any, folders: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """Files in folders of another file system, and what was left out."""
+    """Return the files in folders of another file system, and what was skipped."""
     files: dict[str, Any] = {}
     for folder in folders:
         files |= fs.find(folder, detail=True)
@@ -117,21 +117,21 @@ def _below(fs: Any, folders: list[str]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _hidden(path: str, base: str, pattern: str = "") -> bool:
-    """Whether a file below ``base`` is left out for a name with a dot; not where a glob itself has such a name."""
+    """Return whether to skip a file below ``base`` as hidden; a glob with a dot name finds hidden files."""
     named = is_hidden(pattern.removeprefix(base).lstrip("/"))
     folder, _, name = path.removeprefix(base).lstrip("/").rpartition("/")
     return not named and (is_hidden(folder) or (name.startswith(".") and name not in ZARR_MARKS))
 
 
 def _on_the_web(url: str, access: AccessSettings) -> Asset:
-    """One file behind a URL; asked for its size alone, as listing would fetch all of it."""
+    """Return one file at a URL; requests only its size, as listing would fetch it whole."""
     name = unquote(web_path(url)).rpartition("/")[2] or "asset.nwb"
     with PatientSession(access) as session:
         return asset_of(url, name, HttpFile(url, session, name).size, "hdf5")
 
 
 def asset_of(url: str, path: str, size: int, kind: Format) -> Asset:
-    """An asset outside an archive, with what its name says."""
+    """Build an asset outside an archive, with metadata from its name."""
     path = without_secrets_in_url(path)  # a web page may link to a file on another server
     return Asset(
         url=url,
@@ -146,7 +146,7 @@ def asset_of(url: str, path: str, size: int, kind: Format) -> Asset:
 
 
 def _zarr_folders(found: dict[str, Any], base: str) -> dict[str, int]:
-    """The folders that are Zarr assets -> bytes: those with a group's metadata and the name of one, outermost first."""
+    """Return Zarr assets -> bytes: folders with a Zarr name and group metadata, outermost first."""
     folders: dict[str, int] = {}
     for path in sorted(found):
         folder, _, name = path.rpartition("/")

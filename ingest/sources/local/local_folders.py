@@ -1,4 +1,4 @@
-"""What lies in a folder of this machine: links are followed without loops, and what is left out is said."""
+"""Search local folders: links are followed without loops, and skipped files are reported."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ log = logging.getLogger(__name__)
 SUFFIX = ".nwb"
 ZARR_SUFFIXES = (".nwb", ".nwb.zarr", ".zarr")
 ZARR_MARKS = (".zgroup", ".zmetadata")
-NAMED = 3  # examples in a message
-# Part of the target of a link that git-annex leaves in place of a file that is not here.
+NAMED = 3  # paths listed in a message
+# Part of the target of a git-annex link to content that is not present.
 ANNEX_LINK = "annex/objects"
 
 
 @dataclass
 class Found:
-    """What a search has found, and what it has left out.
+    """The files that a search found and skipped.
 
     Args:
-        files: path -> what fsspec says about a file: its size and type.
-        hidden: NWB files and folders whose names begin with a dot: AppleDouble files, notebook checkpoints, ``.git``.
-        again: links to folders that were searched already, or lead back to where they are.
-        closed: folders that this user may not read.
-        absent: links whose file is not there.
-        special: pipes, sockets and devices with the name of an NWB file.
+        files: path -> fsspec's info: size and type.
+        hidden: skipped NWB files and folders with dot names: AppleDouble files, notebook checkpoints, ``.git``.
+        again: links to folders that were already searched, or to a parent.
+        closed: unreadable folders.
+        absent: links to missing files.
+        special: pipes, sockets and devices named like an NWB file.
     """
 
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -41,19 +41,19 @@ class Found:
     special: list[str] = field(default_factory=list)
 
     def remarks(self) -> list[str]:
-        """Sentences about what was left out, for a person."""
+        """Messages about skipped files."""
         parts = [
-            ("left out, as their names begin with a dot", self.hidden),
-            ("not searched again, as these links lead to folders that were", self.again),
-            ("not searched, as this user may not read them", self.closed),
-            (f"without content, as these links lead to missing files (of git-annex: {ANNEX_HINT})", self.absent),
-            ("left out, as they are no regular files", self.special),
+            ("skipped, hidden by a leading dot", self.hidden),
+            ("skipped, links to folders already searched", self.again),
+            ("skipped, no permission to read", self.closed),
+            (f"skipped, links to missing files (of git-annex: {ANNEX_HINT})", self.absent),
+            ("skipped, not regular files", self.special),
         ]
         return [f"{text}: {_examples(paths)}" for text, paths in parts if paths]
 
 
 def search(roots: list[str]) -> Found:
-    """Find the files below folders, in their links to folders too; each folder is searched once.
+    """Find the files below folders, following links; each folder is searched once.
 
     Args:
         roots: the folders.
@@ -73,7 +73,7 @@ def search(roots: list[str]) -> Found:
     """
     found = Found()
     seen: set[tuple[int, int]] = set()
-    # Folders under their own names first: a link is another name only of what has none of its own here.
+    # Search real folders before links, so that a folder is listed under its own name.
     waiting = sorted(roots, key=os.path.islink)
     while waiting:
         folder = waiting.pop(0)
@@ -87,7 +87,7 @@ def search(roots: list[str]) -> Found:
 
 
 def is_hidden(path: str) -> bool:
-    """Whether a name in a relative path begins with a dot.
+    """Return whether a name in a relative path begins with a dot.
 
     Example:
         >>> is_hidden("sub-a/._x.nwb"), is_hidden(".git/annex/x.nwb"), is_hidden("sub-a/x.nwb")
@@ -97,7 +97,7 @@ def is_hidden(path: str) -> bool:
 
 
 def why_absent(path: str) -> str:
-    """Why a local file has no content, and what to do about it; ``''`` if it has some.
+    """Return why a local file has no content, with a hint; ``''`` if it has content.
 
     Example:
         >>> why_absent(os.devnull)
@@ -106,21 +106,21 @@ def why_absent(path: str) -> str:
     if os.path.islink(path) and not os.path.exists(path):
         target = os.readlink(path)
         if ANNEX_LINK not in target:
-            return f"it is a link to {target!r}, which does not exist"
+            return f"is a link to {target!r}, which does not exist"
     else:
         try:
-            if not os.path.isfile(path):  # a pipe would keep whoever opens it waiting
+            if not os.path.isfile(path):  # opening a pipe would block
                 return ""
             with open(path, "rb") as file:
                 if not file.read(100).startswith(ANNEX_POINTER):
                     return ""
         except OSError:
             return ""
-    return f"its content was not fetched from git-annex: {ANNEX_HINT}"
+    return f"content is not fetched from git-annex: {ANNEX_HINT}"
 
 
 def _scan(folder: str, found: Found, named: bool) -> tuple[list[str], list[str]]:
-    """Note a folder's files; return the folders in it, and the links to folders."""
+    """Record a folder's files; return its subfolders and links to folders."""
     try:
         with os.scandir(folder) as listing:
             entries = sorted(listing, key=lambda entry: entry.name)
@@ -160,7 +160,7 @@ def _take(path: str, entry: os.DirEntry[str], found: Found) -> None:
 
 
 def _take_zarr(folder: str, found: Found) -> None:
-    """Note every file of a Zarr folder; links to folders in it are not followed."""
+    """Record every file of a Zarr folder; links to folders are not followed."""
     for place, _, names in os.walk(folder):
         for name in names:
             path = f"{place}/{name}"
@@ -169,7 +169,7 @@ def _take_zarr(folder: str, found: Found) -> None:
 
 
 def _identity(folder: str) -> tuple[int, int]:
-    """What a folder is, whatever its name; it is (0, 0) for one that has gone meanwhile."""
+    """Return a folder's identity (device, inode); (0, 0) if it no longer exists."""
     try:
         status = os.stat(folder)
     except OSError:

@@ -1,1 +1,1 @@
-"""Zarr assets of an archive: downloaded whole, or read entry by entry."""
+"""Zarr assets of an archive: downloaded whole or read entry by entry."""

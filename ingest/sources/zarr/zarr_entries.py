@@ -40,14 +40,14 @@ class Entry:
 
 
 def list_entries(asset: Asset, session: PatientSession) -> dict[str, Entry]:
-    """Key -> entry, as the archive lists them, known to be those that the asset's checksum stands for.
+    """Return key -> entry from the archive's list, verified against the asset's checksum.
 
     Raises:
-        SourceError: if the listing cannot be had, a key leads out of the asset's folder, or the checksum is another.
+        SourceError: if listing fails, a key leads out of the asset's folder, or the checksum differs.
     """
     stated = asset.digests.get(CHECKSUM)
     if stated is None:
-        raise SourceError(f"{asset.path}: the archive states no checksum of it yet: its upload is not finished")
+        raise SourceError(f"{asset.path}: no checksum in the archive yet: its upload is not finished")
     entries: dict[str, Entry] = {}
     url: str | None = f"{asset.url}files/?limit=1000"
     for _ in range(PAGES):
@@ -61,20 +61,20 @@ def list_entries(asset: Asset, session: PatientSession) -> dict[str, Entry]:
                 entries[key] = Entry(int(row["Size"]), etag)
             following = page["next"]
         except (KeyError, TypeError, ValueError) as error:
-            raise SourceError(f"{asset.path}: the archive's list of its files is not understood: {error!r}") from error
-        # Addresses that a server gives are only followed on that server.
+            raise SourceError(f"{asset.path}: the archive's list of its files is invalid: {error!r}") from error
+        # Follow next-page URLs on the same server only.
         url = f"{asset.url}files/?{following.partition('?')[2]}" if following else None
     found = checksum(entries)
     if found != stated.lower():
         raise SourceError(
-            f"{asset.path}: the {CHECKSUM} of its files is {found}, but {stated} is stated: it changed since it was "
+            f"{asset.path}: {CHECKSUM} is {found}: expected {stated}; it changed since it was "
             "listed, or its upload is not finished; run again"
         )
     return entries
 
 
 def checksum(entries: dict[str, Entry]) -> str:
-    """The checksum that an archive states of a Zarr asset: over the tree of its files' names, sizes and digests.
+    """Return the archive's checksum of a Zarr asset: over the tree of its files' names, sizes and digests.
 
     Example:
         >>> checksum({".zgroup": Entry(24, "e20297935e73dd0154104d4ea53040ab")})
@@ -91,8 +91,8 @@ def checksum(entries: dict[str, Entry]) -> str:
 class EntryFetcher:
     """Fetches the entries of one Zarr asset, each checked against its md5.
 
-    Open assets are read from where the archive says that their content is, without asking its API for each entry. Where
-    that is refused once, the API is asked for this entry and for all that follow.
+    Open assets are read from the archive's storage, without an API request per entry. After the first refusal, this
+    entry and all further ones are requested from the API.
 
     Args:
         asset: the Zarr asset.
@@ -106,10 +106,10 @@ class EntryFetcher:
         self._lock = threading.Lock()
 
     def __call__(self, key: str) -> bytes:
-        """Return the bytes of an entry. Bytes that are not the stated ones are fetched once more.
+        """Return the bytes of an entry; fetch them once more if the md5 differs.
 
         Raises:
-            SourceError: if the bytes cannot be had, or are not the stated ones.
+            SourceError: if fetching fails or the md5 differs again.
         """
         entry, name = self.entries[key], f"{self.asset.path}/{key}"
         if not entry.size:
@@ -118,15 +118,15 @@ class EntryFetcher:
         for _ in range(ATTEMPTS):
             data = self._fetch(key, name, entry.size)
             found = hashlib.md5(data, usedforsecurity=False).hexdigest()
-            # Entries that were uploaded in parts have a digest of digests: their sizes are all that can be checked.
+            # Multipart uploads have a digest of digests: only their sizes can be checked.
             if found == entry.md5 or not re.fullmatch(r"[0-9a-f]{32}", entry.md5):
                 return data
-            log.info("%s: its md5 is %s, but %s is stated", name, found, entry.md5)
-        raise SourceError(f"{name}: its md5 is {found}, but {entry.md5} is stated: the bytes are not used")
+            log.info("%s: md5 is %s, expected %s", name, found, entry.md5)
+        raise SourceError(f"{name}: md5 is {found}: expected {entry.md5}; the content was discarded")
 
     def _fetch(self, key: str, name: str, size: int) -> bytes:
         if self._direct is None:
-            with self._lock:  # one entry finds out, the others wait
+            with self._lock:  # one thread tries, the others wait
                 if self._direct is None:
                     data = self._directly(key, name, size)
                     self._direct = data is not None
@@ -139,12 +139,12 @@ class EntryFetcher:
         return HttpFile(url, self.session, name, size).read(0, size)
 
     def _directly(self, key: str, name: str, size: int) -> bytes | None:
-        """Return the bytes from where the archive says that its content is; None if that is refused."""
+        """Return the bytes from the archive's storage; None if it refuses."""
         url = f"{self.asset.content_url.rstrip('/')}/{quote(key)}"
         try:
             return HttpFile(url, self.session, name, size).read(0, size)
         except RefusedError as error:
-            log.info("%s; the archive's API is asked for the entries of %s instead", error, self.asset.path)
+            log.info("%s; using the archive's API for the entries of %s", error, self.asset.path)
             return None
 
 
@@ -152,15 +152,13 @@ def _page(url: str, asset: Asset, session: PatientSession) -> Any:
     def once() -> Any:
         with session.once("GET", url, headers={"Accept": "application/json"}) as response:
             if response.status_code == 404:
-                raise SourceError(
-                    f"{asset.path}: it is gone from its place (404): removed or replaced since it was listed"
-                )
+                raise SourceError(f"{asset.path}: not found (404): removed or replaced since it was listed")
             if not response.ok:
                 raise SourceError(f"{asset.path}: the archive does not list its files: HTTP {response.status_code}")
             try:
                 return response.json()
             except ValueError as error:
-                raise PassingError("the archive's answer is no JSON") from error
+                raise PassingError("the archive's answer is not JSON") from error
 
     return persistently(once, asset.path, session.access)
 
@@ -168,19 +166,19 @@ def _page(url: str, asset: Asset, session: PatientSession) -> Any:
 def download_zarr(
     place: Path, entries: dict[str, Entry], fetch: Callable[[str], bytes], name: str, access: AccessSettings
 ) -> None:
-    """Bring a Zarr asset to its place in the cache; entries of an earlier run that are as stated are not fetched again.
+    """Download a Zarr asset to the cache; entries of an earlier run with the right md5 are kept.
 
-    The caller holds the asset's lock.
+    The caller must hold the asset's lock.
 
     Args:
-        place: the folder that it will be.
-        entries: key -> size and md5; keys are known to stay in their folder.
-        fetch: gives the bytes of a key, checked.
+        place: destination folder.
+        entries: key -> size and md5; the keys were checked by `check_path`.
+        fetch: returns the checked bytes of a key.
         name: for messages.
         access: the cache.
 
     Raises:
-        SourceError: if an entry cannot be had, is not as stated, or does not fit the disk.
+        SourceError: if an entry cannot be fetched, its md5 differs, or the disk is too small.
     """
     part = part_of(place)
     try:
@@ -188,8 +186,8 @@ def download_zarr(
         needed = sum(entries[key].size for key in missing)
         if free_bytes(access) < needed:
             raise SourceError(
-                f"{name}: {needed} bytes are to come, and {free_bytes(access)} are free in {str(place.parent)!r}: make "
-                "room, name another folder (access.cache), or stream it (access.mode)"
+                f"{name}: {needed} bytes needed, {free_bytes(access)} free in {str(place.parent)!r}: free "
+                "space, set another folder (access.cache), or stream (access.mode)"
             )
         part.mkdir(parents=True, exist_ok=True)
         for stray in [path for path in part.rglob("*") if path.is_file()]:
@@ -221,4 +219,4 @@ def _is_there(path: Path, entry: Entry) -> bool:
 
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)  # half an entry is not as stated, and is fetched again
+    path.write_bytes(data)  # a partial entry fails its md5 and is fetched again

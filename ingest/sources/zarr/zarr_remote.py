@@ -1,4 +1,4 @@
-"""A Zarr asset of an archive as a store of zarr: read-only, entries fetched when they are asked for."""
+"""A Zarr asset of an archive as a read-only zarr store; entries are fetched on demand."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from zarr.core.buffer import Buffer, BufferPrototype
 
 
 class RemoteZarr(Store):
-    """Reads the entries of a Zarr asset by their keys; the last used ones stay in memory, up to a bound.
+    """Reads entries of a Zarr asset by key; the most recently used stay in memory, up to a limit.
 
     Args:
         sizes: key -> bytes of all entries.
-        fetch: gives the bytes of a key, checked.
-        cache: bytes that are kept at most.
+        fetch: returns the checked bytes of a key.
+        cache: maximum bytes in memory.
         name: for messages.
     """
 
@@ -44,7 +44,7 @@ class RemoteZarr(Store):
         return f"RemoteZarr({self.name!r})"
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """The bytes under a key, or None."""
+        """Return the bytes of a key, or None."""
         if key not in self._keys:
             return None
         data = await asyncio.to_thread(self._bytes, key)
@@ -53,23 +53,23 @@ class RemoteZarr(Store):
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
     ) -> list[Buffer | None]:
-        """Parts of the bytes under keys."""
+        """Return parts of the bytes of keys."""
         return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
 
     async def getsize(self, key: str) -> int:
-        """Bytes of an entry, as the archive lists it."""
+        """Return the size of an entry."""
         return self._keys[key]
 
     async def exists(self, key: str) -> bool:
-        """Whether there is such a key."""
+        """Return whether a key exists."""
         return key in self._keys
 
     async def set(self, key: str, value: Buffer) -> None:
-        """Nothing is written to an archive."""
+        """Raise: archives are read-only."""
         self._check_writable()
 
     async def delete(self, key: str) -> None:
-        """Nothing is deleted in an archive."""
+        """Raise: archives are read-only."""
         self._check_writable()
 
     async def list(self) -> AsyncIterator[str]:
@@ -78,13 +78,13 @@ class RemoteZarr(Store):
             yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        """All keys that begin so."""
+        """Yield all keys with a prefix."""
         for key in sorted(self._keys):
             if key.startswith(prefix):
                 yield key
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        """The names directly below a path."""
+        """Yield the names directly below a path."""
         start = prefix.rstrip("/") + "/" if prefix else ""
         names = {key[len(start) :].partition("/")[0] for key in self._keys if key.startswith(start)}
         for name in sorted(names):

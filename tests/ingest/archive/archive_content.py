@@ -1,4 +1,4 @@
-"""What an archive holds: dandisets, their versions, and assets. Digests are computed here, apart from the package."""
+"""The content of the test archive: dandisets, versions and assets. Computes digests independently of the package."""
 
 import hashlib
 import itertools
@@ -72,7 +72,7 @@ class StoredDandiset:
 
 
 class Contents:
-    """Everything that an archive holds. ids are the same in every run."""
+    """The content of an archive. Ids are equal in every run."""
 
     def __init__(self):
         self.dandisets = {}
@@ -85,7 +85,7 @@ class Contents:
         return self.dandisets[identity]
 
     def add(self, dandiset, path, data=b"", files=None, digest=None, **metadata):
-        """Add an asset to a draft. ``digest`` says what the archive states, if that is not the truth."""
+        """Add an asset to a draft. ``digest`` overrides the true digest."""
         content, identity = self._id(), self._id()
         if files is None:
             stated = {"dandi:dandi-etag": etag_of(data), "dandi:sha2-256": hashlib.sha256(data).hexdigest()}
@@ -101,7 +101,7 @@ class Contents:
         return asset
 
     def remove(self, dandiset, path):
-        """Take an asset out of the draft; under its id it is served as before."""
+        """Remove an asset from the draft; its id is still served."""
         draft = self.dandisets[dandiset].versions["draft"]
         (asset,) = [asset for asset in draft if asset.path == path]
         draft.remove(asset)
@@ -109,11 +109,11 @@ class Contents:
         return asset
 
     def purge(self, dandiset, path):
-        """Take an asset out of the draft, and collect the garbage: nothing of it is served any more."""
+        """Remove an asset from the draft and delete its content."""
         del self.assets[self.remove(dandiset, path).identity]
 
     def replace(self, dandiset, path, data):
-        """The same path with other bytes, as an asset with another id."""
+        """Replace the asset at a path by one with other bytes and a new id."""
         self.remove(dandiset, path)
         return self.add(dandiset, path, data)
 
@@ -140,7 +140,7 @@ def etag_of(data, part=64 << 20):
 
 
 def zarr_checksum_of(files):
-    """The checksum over a tree of files: the digest of each folder is that of the list of what is in it."""
+    """The checksum over a tree of files: the digest of a folder covers the list of its entries."""
     digest, count, size = _folder({key: (hashlib.md5(data).hexdigest(), len(data)) for key, data in files.items()})
     return f"{digest}-{count}--{size}"
 

@@ -1,4 +1,4 @@
-"""The archive as a fixture: a server of our own on loopback, and settings with tiny waits."""
+"""The archive as a fixture: a local test server, and settings with tiny waits."""
 
 import keyring
 import numpy as np
@@ -14,7 +14,7 @@ PATH = "sub-a/sub-a.nwb"
 
 @pytest.fixture
 def archive_server(monkeypatch):
-    """A running archive; the name of its variable is ``LAB_TOKEN``, and no keyring is asked."""
+    """A running archive; the name of its variable is ``LAB_TOKEN``, and no keyring is used."""
     monkeypatch.delenv("LAB_TOKEN", raising=False)
     before = keyring.get_keyring()
     keyring.set_keyring(NoKeyring())
@@ -32,7 +32,7 @@ def lab(archive_server):
 
 @pytest.fixture
 def quick(tmp_path):
-    """Builds settings with waits of milliseconds and a cache of the test's own."""
+    """Builds settings with waits of milliseconds and a cache in the test's folder."""
 
     def make(**changes):
         waits = {"first_wait": 0.001, "max_wait": 0.02, "timeout": 5.0, "attempts": 5, "budget": 20.0}
@@ -51,7 +51,7 @@ def stocked(archive_server):
 
 @pytest.fixture
 def asset(stocked, lab, quick):
-    """That file as an asset; the requests that found it are forgotten."""
+    """That file as an asset, with the request log cleared."""
     (found,) = find_assets("dandi://lab/000001", archives=[lab], access=quick())
     stocked.storage.requests.clear()
     stocked.api.requests.clear()
@@ -65,5 +65,5 @@ def content(asset, access):
 
 
 def ranges(server):
-    """The ranges of bytes that were asked for."""
+    """The requested byte ranges."""
     return [request.headers.get("range") for request in server.storage.requests]

@@ -1,4 +1,4 @@
-"""Two small HTTP servers on loopback, which remember every request and can be told to fail."""
+"""Two small HTTP servers on loopback, which record every request and can inject failures."""
 
 import contextlib
 import gzip
@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass
 class Request:
-    """One request as it came."""
+    """One received request."""
 
     method: str
     path: str
@@ -22,10 +22,10 @@ class Request:
 
 @dataclass
 class Fault:
-    """Something that goes wrong, ``times`` times, with requests whose path holds ``match``.
+    """A fault, injected ``times`` times into requests whose path contains ``match``.
 
-    ``status``: answered instead of what was asked for. ``cut``: the body ends after so many bytes. ``flip``: its first
-    byte is another one. ``whole``: ranges are ignored. ``call``: is called before the answer.
+    ``status``: answer with this status. ``cut``: end the body after this many bytes. ``flip``: change its first byte.
+    ``whole``: ignore ranges. ``call``: call this before answering.
     """
 
     match: str
@@ -105,7 +105,7 @@ def _handler(server, respond):
                 self.close_connection = True
                 self.connection.shutdown(2)
                 return
-            with contextlib.suppress(ConnectionError):  # they have read enough
+            with contextlib.suppress(ConnectionError):  # the client closed early
                 self.wfile.write(body)
                 self.wfile.flush()
 

@@ -1,4 +1,4 @@
-"""A server that answers as the DANDI archive does, with a second one for its storage. On loopback only."""
+"""A DANDI-like archive server with a second server for its storage. On loopback only."""
 
 import re
 import uuid
@@ -19,14 +19,14 @@ NO_ROUTE = (404, {"Content-Type": "text/html"}, b"<html><h1>Not Found</h1></html
 
 
 class ArchiveServer:
-    """The archive: ``contents`` is what it holds, ``api`` and ``storage`` are its two servers."""
+    """The archive: ``contents`` holds the assets, ``api`` and ``storage`` are its two servers."""
 
     def __init__(self):
         self.contents = Contents()
         self.page_size, self.zarr_page = 100, 1000
         self.lists_metadata = True
         self.uploads_in_parts = True
-        self.storage_is_private = False  # gives nothing but to presigned addresses, open or not
+        self.storage_is_private = False  # answers only presigned URLs, also for open assets
         self.least_client, self.bad_clients = "0.60.0", []
         self.stated_api = None
         self._signatures = set()
@@ -44,7 +44,7 @@ class ArchiveServer:
         self.storage.faults.append(Fault(match, **what))
 
     def expire(self):
-        """Presigned addresses that were given out are no longer valid."""
+        """Expire all presigned URLs."""
         self._signatures.clear()
 
     def _api(self, request, fault):
@@ -215,7 +215,7 @@ class ArchiveServer:
         if signature not in self._signatures and (signature or closed):
             return 403, {"Content-Type": "application/xml"}, b"<Error><Code>AccessDenied</Code></Error>"
         if request.method == "HEAD":
-            return 403, {}, b""  # a presigned GET address refuses it
+            return 403, {}, b""  # a presigned GET URL refuses HEAD
         data = asset.data if asset.files is None else asset.files.get(found[3])
         if data is None:
             return 404, {}, b""

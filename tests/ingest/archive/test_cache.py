@@ -13,15 +13,15 @@ from ingest.sources import find_assets, open_asset
 from ingest.sources.download_cache import place_of
 
 
-def test_a_disk_that_is_too_small(stocked, asset, quick, monkeypatch):
+def test_download_on_too_small_a_disk_raises(stocked, asset, quick, monkeypatch):
     monkeypatch.setattr("ingest.sources.http.download.free_bytes", lambda access: 1000)
-    with pytest.raises(SourceError, match=rf"{PATH}: {len(DATA)} bytes are to come, and 1000 are free"):
+    with pytest.raises(SourceError, match=rf"{PATH}: {len(DATA)} bytes needed, 1000 free"):
         content(asset, quick(mode="download"))
     monkeypatch.setattr("ingest.sources.asset_content.free_bytes", lambda access: 1000)
     assert content(asset, quick(mode="auto")) == DATA  # streamed
 
 
-def test_a_content_has_one_place_before_and_after_its_sha256_is_known(stocked, asset, quick):
+def test_content_has_one_path_with_and_without_its_sha256(stocked, asset, quick):
     access = quick(mode="download")
     fresh = replace(asset, digests={"dandi-etag": asset.digests["dandi-etag"]})
     assert content(fresh, access) == content(asset, access) == DATA
@@ -48,7 +48,7 @@ def _in_process(asset, access, queue):
         queue.put(hashlib.sha256(file.read()).hexdigest())
 
 
-def test_processes_do_not_harm_each_other(stocked, asset, quick):
+def test_concurrent_processes_share_the_cache(stocked, asset, quick):
     for _ in range(3):
         stocked.fail_storage(cut=50_000)
     spawn = multiprocessing.get_context("fork")

@@ -1,4 +1,4 @@
-"""What a streamed file of voltage costs: the spikes, the tables, and next to nothing of the voltage."""
+"""Streaming a file with voltage fetches its spikes and tables, and hardly any voltage."""
 
 import h5py
 import numpy as np
@@ -40,7 +40,7 @@ def voltage_file(tmp_path, nwb_maker):
     return path
 
 
-def test_a_file_of_voltage_costs_its_spikes_and_three_percent(archive_server, lab, quick, voltage_file):
+def test_voltage_file_fetches_its_spikes_and_three_percent(archive_server, lab, quick, voltage_file):
     archive_server.contents.add_dandiset("000001")
     with open(voltage_file, "rb") as file:
         content = file.read()

@@ -39,18 +39,18 @@ def sent(server):
 
 
 def test_without_a_token(find):
-    with pytest.raises(SourceError, match=r"archive lab wants a token \(401; embargoed data\).* variable LAB_TOKEN"):
+    with pytest.raises(SourceError, match=r"archive lab requires a token \(401; embargoed data\).* variable LAB_TOKEN"):
         find("dandi://lab/000001")
 
 
 def test_with_a_wrong_token(find, monkeypatch):
     monkeypatch.setenv("LAB_TOKEN", "stale-token")
-    with pytest.raises(SourceError, match=r"does not take the token in the variable LAB_TOKEN \(401\)") as caught:
+    with pytest.raises(SourceError, match=r"rejects the token in the variable LAB_TOKEN \(401\)") as caught:
         find("dandi://lab/000001")
     assert "stale-token" not in str(caught.value)
 
 
-def test_with_a_token_of_someone_who_is_no_owner(find, monkeypatch):
+def test_with_the_token_of_another_user(find, monkeypatch):
     monkeypatch.setenv("LAB_TOKEN", "another-valid-token")
     with pytest.raises(SourceError, match="the token in the variable LAB_TOKEN is valid, but its owner is not among"):
         find("dandi://lab/000001")
@@ -61,7 +61,7 @@ def test_with_the_owners_token(find, embargoed, quick, monkeypatch, caplog, mode
     monkeypatch.setenv("LAB_TOKEN", f" {TOKEN}\n")
     caplog.set_level(logging.DEBUG)
     blob, zarr = find("dandi://lab/000001")
-    assert zarr.content_url == ""  # the storage gives embargoed content to presigned addresses alone
+    assert zarr.content_url == ""  # the storage serves embargoed content at presigned URLs only
     with open_asset(blob, quick(mode=mode)) as file:
         assert file.read() == DATA
     with open_asset(zarr, quick(mode=mode)) as store:
@@ -74,7 +74,7 @@ def test_with_the_owners_token(find, embargoed, quick, monkeypatch, caplog, mode
     assert TOKEN.encode() not in pickle.dumps([blob, zarr])
 
 
-def test_every_request_says_who_asks(find, embargoed, quick):
+def test_every_request_has_a_user_agent(find, embargoed, quick):
     for mode in ("stream", "download"):
         with open_asset(find("dandi://lab/000002")[0], quick(mode=mode)) as file:
             file.read(1)
@@ -82,7 +82,7 @@ def test_every_request_says_who_asks(find, embargoed, quick):
     assert agents == {f"neural-foundation/{__version__}"}
 
 
-def test_a_stale_token_is_not_sent_where_none_is_needed(find, embargoed, quick, monkeypatch):
+def test_stale_token_is_not_sent_for_open_dandisets(find, embargoed, quick, monkeypatch):
     monkeypatch.setenv("LAB_TOKEN", "stale-token")
     (asset,) = find("dandi://lab/000002")
     with open_asset(asset, quick()) as file:
@@ -93,11 +93,11 @@ def test_a_stale_token_is_not_sent_where_none_is_needed(find, embargoed, quick, 
 def test_a_token_of_another_archive_is_not_used(find, monkeypatch):
     monkeypatch.setenv("DANDI_API_KEY", TOKEN)
     monkeypatch.setenv("LAB_API_KEY", TOKEN)
-    with pytest.raises(SourceError, match="wants a token"):
+    with pytest.raises(SourceError, match="requires a token"):
         find("dandi://lab/000001")
 
 
-def test_a_page_that_sends_us_to_another_host_gets_no_token(find, embargoed, monkeypatch):
+def test_redirect_to_another_host_gets_no_token(find, embargoed, monkeypatch):
     monkeypatch.setenv("LAB_TOKEN", TOKEN)
     embargoed.fail_api(
         "/assets/?path", status=302, headers={"Location": f"{embargoed.storage.url}/elsewhere/"}, times=9
@@ -139,16 +139,16 @@ def test_the_keyring_is_asked_where_the_variable_is_not_set(find, embargoed, mon
         find("dandi://lab/000001")
 
 
-def test_a_keyring_that_would_ask_a_question_is_left_alone(find):
+def test_keyring_with_a_prompt_is_not_used(find):
     keyring.set_keyring(EncryptedRing())
-    with pytest.raises(SourceError, match="wants a token"):
+    with pytest.raises(SourceError, match="requires a token"):
         find("dandi://lab/000001")
     assert EncryptedRing.asked == 0
 
 
-def test_a_token_with_characters_that_no_token_has_is_not_shown(find, monkeypatch):
+def test_token_with_invalid_characters_is_not_shown(find, monkeypatch):
     monkeypatch.setenv("LAB_TOKEN", "first\nsecond-secret")
-    with pytest.raises(SourceError, match="holds characters that no token has") as caught:
+    with pytest.raises(SourceError, match="holds invalid characters") as caught:
         find("dandi://lab/000001")
     assert "secret" not in str(caught.value)
 
@@ -158,11 +158,11 @@ def test_presigned_addresses_are_in_no_message_and_no_log(find, embargoed, quick
     caplog.set_level(logging.DEBUG, logger="ingest")
     blob = find("dandi://lab/000001/sub-a/a.nwb")[0]
     embargoed.fail_storage(times=9, cut=0)
-    with pytest.raises(SourceError, match="given up") as caught, open_asset(blob, quick(mode="download")):
+    with pytest.raises(SourceError, match="gave up") as caught, open_asset(blob, quick(mode="download")):
         pass
     assert "Signature" not in str(caught.value) + caplog.text
     embargoed.storage.stop()
-    with pytest.raises(SourceError, match="given up") as caught, open_asset(blob, quick(mode="download")):
+    with pytest.raises(SourceError, match="gave up") as caught, open_asset(blob, quick(mode="download")):
         pass
     assert "Signature" not in str(caught.value) + caplog.text
 

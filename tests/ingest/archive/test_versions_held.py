@@ -1,4 +1,4 @@
-"""What a version of a dandiset holds: replaced and removed assets, pruning, versions and embargo in the catalog."""
+"""Assets of a dandiset's version: replaced and removed assets, pruning, versions and embargo in the catalog."""
 
 import pytest
 
@@ -70,7 +70,7 @@ def current(store):
     return sorted(record.path[4] for record in Catalog.open(store).records)
 
 
-def test_assets_that_are_replaced_or_removed_under_way_are_failures_and_do_not_count(archive, take, store, files):
+def test_assets_replaced_or_removed_during_ingest_fail(archive, take, store, files):
     def meanwhile():
         archive.contents.replace("000123", "sub-0/sub-0.nwb", files[3])
         archive.contents.remove("000123", "sub-1/sub-1.nwb")
@@ -81,7 +81,7 @@ def test_assets_that_are_replaced_or_removed_under_way_are_failures_and_do_not_c
     assert "it was removed since it was listed" in receipts["1"].note
     assert current(store) == ["2"]
     assert verify_store(store).ok
-    # The next run reads what is there now.
+    # The next run reads the current asset.
     receipts, _ = take()
     assert {name: receipt.status for name, receipt in receipts.items()} == {"0": "ingested", "2": "skipped"}
     assert current(store) == ["0", "2"]
@@ -91,7 +91,7 @@ def test_assets_that_are_replaced_or_removed_under_way_are_failures_and_do_not_c
     assert current(store) == ["0", "1", "2"]
 
 
-def test_the_job_ends_with_what_its_version_no_longer_holds(archive, lab, quick, tmp_path, ray_session):
+def test_job_reports_assets_that_left_the_version(archive, lab, quick, tmp_path, ray_session):
     archive.fail_storage(call=lambda: archive.contents.remove("000123", "sub-1/sub-1.nwb"))
     settings = IngestSettings("dandi://lab/000123@draft", str(tmp_path / "store"), archives=[lab], access=quick())
     report = ingest(settings)
@@ -106,7 +106,7 @@ def test_the_job_ends_with_what_its_version_no_longer_holds(archive, lab, quick,
     assert "`foundation catalog --prune` retires them" in str(report)
 
 
-def test_prune_retires_what_a_version_does_not_hold(archive, take, store, prune):
+def test_prune_retires_recordings_that_left_the_version(archive, take, store, prune):
     take()
     archive.contents.remove("000123", "sub-1/sub-1.nwb")
     _, old = take()

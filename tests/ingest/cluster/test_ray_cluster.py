@@ -41,13 +41,13 @@ ray down -y {cluster} > {out}/down.log 2>&1
 
 def _missing() -> str:
     if os.geteuid() != 0:
-        return "a cluster over ssh needs root, for namespaces of its own"
+        return "a cluster over ssh needs root, to create network namespaces"
     for tool in ("/usr/sbin/sshd", "ip", "unshare", "rsync", "ssh-keygen"):
         if shutil.which(tool) is None:
             return f"a cluster over ssh needs {tool}, which is not installed"
     name = f"foundation-probe-{os.getpid()}"
     if subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode != 0:
-        return "a cluster over ssh needs network namespaces, which this machine does not give"
+        return "a cluster over ssh needs network namespaces, which this machine does not allow"
     subprocess.run(["ip", "netns", "del", name], check=False)
     return ""
 
@@ -91,17 +91,17 @@ def test_the_job_runs_on_a_cluster_reached_by_ssh(tmp_path, nwb_maker, ways):
         [HERE / "one_machine_cluster.sh", tmp_path / "machine", "bash", script],
         capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=400, check=False,
     )  # fmt: skip
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said[-4000:]
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output[-4000:]
     for name in ("shipped", "submitted", "job") if ways == "all ways" else ("shipped",):
         catalog = Catalog.open(Store(tmp_path / name))
         assert len(catalog) == 3, name
         assert all(stored.verify() == [] for stored in catalog)
-    # The recipe of one's own went along: it finds the cell types in the column `klass`.
+    # The user's recipe was sent along: it finds the cell types in the column `klass`.
     types = [stored.units.text("cell_type").tolist() for stored in Catalog.open(Store(tmp_path / "shipped"))]
     assert types == [["PV", ""]] * 3
     if ways == "all ways":
-        assert "there is nothing at" in said
+        assert "there is nothing at" in output
         assert not (tmp_path / "none").exists()
     tasks = (tmp_path / "tasks.json").read_text()
     assert '"name": "ingest sub-0/sub-0_ses-1.nwb"' in tasks

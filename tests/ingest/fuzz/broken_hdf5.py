@@ -208,7 +208,7 @@ def attribute(file: h5py.File, rng: np.random.Generator, outside: Path) -> None:
     value = pick(rng, values)
     del file[name].attrs[key]
     if isinstance(value, bytes):
-        file[name].attrs.create(key, value, dtype=h5py.string_dtype())  # said to be UTF-8
+        file[name].attrs.create(key, value, dtype=h5py.string_dtype())  # declared as UTF-8
     elif value is not None:
         file[name].attrs[key] = value
 

@@ -60,12 +60,12 @@ class Child:
         code = process.wait()
         self.process = None
         self.reader.join(10)
-        said = "".join(self.errors)
+        stderr = "".join(self.errors)
         answer = {"seed": seed, "what": "", "note": "", "wrong": []}
-        if not hung and code == 1 and "Timeout (" in said and seed % 4 == 0:
+        if not hung and code == 1 and "Timeout (" in stderr and seed % 4 == 0:
             # Bytes that were changed can send HDF5 into an endless loop; the worker's own limit then ends it.
             return answer | {"status": "given up"}
-        wrong = f"took more than {SECONDS:g} s" if hung else f"the process died with status {code}: {said[-2000:]}"
+        wrong = f"took more than {SECONDS:g} s" if hung else f"the process died with status {code}: {stderr[-2000:]}"
         return answer | {"status": "hung" if hung else "died", "wrong": [wrong]}
 
     @staticmethod

@@ -98,7 +98,7 @@ def test_every_object_is_taken_or_left(everything):
     assert left["scratch/thoughts"] == "ScratchData: scratch data, which is never read"
     assert left["processing/behavior/notes"].startswith("DynamicTable: a table without times")
     assert left["processing/behavior/BehavioralEvents"] == "BehavioralEvents: empty"
-    assert left["electrodes/group"].startswith("read for the location and group of units alone")
+    assert left["electrodes/group"].startswith("used only for the location and group of units")
 
 
 def test_groups_and_datasets_without_a_type_are_left_too(everything, tmp_path):

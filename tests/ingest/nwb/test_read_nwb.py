@@ -172,7 +172,7 @@ def test_no_hdf5_at_all(tmp_path, content):
 def test_hdf5_that_is_no_nwb(tmp_path):
     with h5py.File(tmp_path / "a.nwb", "w") as file:
         file["x"] = [1, 2, 3]
-    with pytest.raises(SourceError, match="is no NWB file"):
+    with pytest.raises(SourceError, match="is not an NWB file"):
         read_nwb(str(tmp_path / "a.nwb"))
 
 

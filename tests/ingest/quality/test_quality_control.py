@@ -1,4 +1,4 @@
-"""Rules of quality control: what they drop, what they say, and that nothing is dropped in silence."""
+"""Rules of quality control: which units they drop, and the reported reasons."""
 
 import json
 
@@ -148,7 +148,7 @@ def test_faults_of_the_session_are_reported(make_recording):
     assert remarks(found) == "duplicate_spikes 3, silences 2, clock_jumps 1"
 
 
-def test_of_few_units_silence_says_nothing(recording):
+def test_silence_of_few_units_is_not_reported(recording):
     found = assess(recording, ControlRules(silence=0.1))
     assert found.control["silences"] is None
     assert found.control["counts"]["silences"] == 0
@@ -161,7 +161,7 @@ def test_remarks_name_what_was_changed_and_what_was_not_applied(recording):
     assert remarks(found) == expected
 
 
-def test_what_is_found_is_plain_json_and_comes_back(tmp_path, recording):
+def test_control_is_plain_json_and_round_trips(tmp_path, recording):
     found = assess(recording, ControlRules(min_rate=0.1, min_snr=2.0, max_amplitude_cutoff=0.5))
     assert json.loads(json.dumps(found.control, allow_nan=False)) == found.control
     store = Store(tmp_path / "store", create=True)
@@ -180,15 +180,15 @@ def test_which_recordings_are_kept(make_recording):
     recording = make_recording(0, intervals={"trials": Interval([0.0], [1.0], {"direction": np.array([0.5])})})
     assert why_not(recording, KeepRules(min_units=12, min_duration=60.0, labels=["cell_type", "trials"])) == ""
     assert why_not(recording, KeepRules(labels=["trials.direction"])) == ""
-    said = why_not(recording, KeepRules(min_units=13, min_duration=60.5, labels=["cell_type", "position"]))
-    assert said == (
+    message = why_not(recording, KeepRules(min_units=13, min_duration=60.5, labels=["cell_type", "position"]))
+    assert message == (
         "12 units, min_units is 13; 60 s observed, min_duration is 60.5 s; "
         "no position, it has cell_type, trials.direction"
     )
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"min_presence": 1.5}, "control.min_presence is 1.5: expected 0 to 1"),
         ({"min_rate": -1.0}, "control.min_rate is -1.0: expected a finite number from 0"),
@@ -196,8 +196,8 @@ def test_which_recordings_are_kept(make_recording):
         ({"refractory": 0.0}, "control.refractory is 0.0: expected a finite number above 0"),
     ],
 )
-def test_impossible_rules_are_refused(settings, said):
-    with pytest.raises(ConfigError, match=said):
+def test_impossible_rules_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
         ControlRules(**settings)
     with pytest.raises(ConfigError, match=r"keep\.min_units is 0: expected at least 1"):
         KeepRules(min_units=0)

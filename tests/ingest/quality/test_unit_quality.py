@@ -85,7 +85,7 @@ domains = st.lists(st.tuples(st.integers(0, 90), st.integers(1, 30)), min_size=1
 
 @settings(deadline=None)  # the first call compiles, and machines are shared
 @given(st.lists(times, min_size=1, max_size=4), domains, st.sampled_from([5.0, 20.0]), st.sampled_from([0.5, 1.6]))
-def test_as_the_slow_way_says(trains, spans, presence_bin, refractory):
+def test_metrics_equal_the_slow_implementation(trains, spans, presence_bin, refractory):
     domain = Interval(np.array([s for s, _ in spans], float), np.array([s + d for s, d in spans], float))
     found = figures(trains, domain, presence_bin=presence_bin, refractory=refractory)
     expected = [slowly(train, domain, presence_bin, refractory) for train in trains]
@@ -99,7 +99,7 @@ def test_a_unit_that_was_lost_halfway_is_present_half_the_time():
     assert found.presence_ratio[0] == 0.5
 
 
-def test_intervals_below_the_resolution_say_nothing():
+def test_metrics_below_the_resolution_are_unknown():
     found = figures([[1.0, 1.0005]], Interval.single(0, 10), resolution=0.1)
     assert np.isnan(found.isi_violations[0])
     assert np.isnan(found.contamination[0])
@@ -136,7 +136,7 @@ def test_sampled_counts_by_hand():
     assert np.isnan(found.isi_violations).all()
 
 
-def test_of_sampled_values_nothing_is_said():
+def test_sampled_values_have_no_metrics():
     found = unit_figures(recording_of(np.ones((12, 2)), "values"), presence_bin=60.0, refractory=0.0015)
     assert np.isnan(found.rate).all()
     assert np.isnan(found.presence_ratio).all()

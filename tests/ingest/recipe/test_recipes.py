@@ -144,7 +144,7 @@ def test_a_recipe_extends_another(tmp_path):
     assert own.units.quality == ["grade"]
     assert own.units.location == default.units.location
     assert own.behavior.names == default.behavior.names | {"gaze": ["eye"]}
-    assert own.description == ""  # what a recipe says of itself is its own
+    assert own.description == ""  # the description is not inherited
     assert own.digest != default.digest
     assert recipe_from(tmp_path, "extends: default").digest == default.digest
 
@@ -166,7 +166,7 @@ def test_recipes_that_extend_each_other_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["extends: nothing", "extends: [default]", "extends: 3"])
-def test_what_cannot_be_extended_is_refused(tmp_path, text):
+def test_invalid_extends_raises(tmp_path, text):
     with pytest.raises(ConfigError, match=r"r\.yaml"):
         recipe_from(tmp_path, text)
 

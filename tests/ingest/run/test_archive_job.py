@@ -1,4 +1,4 @@
-"""The whole way from an archive to a store, as `foundation ingest` goes it: other processes, a token, faults."""
+"""End-to-end `foundation ingest` from an archive to a store: processes, a token, faults."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def command(archive, tmp_path):
     return run
 
 
-def test_what_would_be_taken_is_listed_and_nothing_is_read(command, archive, tmp_path):
+def test_dry_run_lists_assets_and_reads_nothing(command, archive, tmp_path):
     done = command("--dry_run", "true", "--filters.subject", "['1', '2']")
     assert done.returncode == 0, done.stderr
     assert "sub-1/sub-1_ses-s1.nwb" in done.stdout
@@ -72,11 +72,11 @@ def test_an_archive_is_ingested_through_faults_and_again_when_its_draft_has_move
     archive.contents.remove("000123", "sub-4/sub-4_ses-s4.nwb")
     done = command()
     assert done.returncode == 1, done.stdout + done.stderr
-    said = done.stdout + done.stderr
-    assert "4 files: 3 ingested" in said
-    assert "1 failed" in said
-    assert "sub-3/sub-3_ses-s3.nwb" in said
-    assert "is stated: the bytes are not the stated ones" in said
+    output = done.stdout + done.stderr
+    assert "4 files: 3 ingested" in output
+    assert "1 failed" in output
+    assert "sub-3/sub-3_ses-s3.nwb" in output
+    assert "the archive's digest; the content was discarded" in output
     catalog = Catalog.open(Store(tmp_path / "store"))
     assert len(catalog) == 3
     first = {record.path: record.id for record in catalog.records}
@@ -105,4 +105,4 @@ def test_an_archive_is_ingested_through_faults_and_again_when_its_draft_has_move
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) > 10
     assert not [path for path in written if TOKEN.encode() in path.read_bytes()]
-    assert TOKEN not in said
+    assert TOKEN not in output

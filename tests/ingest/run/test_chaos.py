@@ -1,4 +1,4 @@
-"""Workers and drivers are killed at random moments: in the end the store has the very bytes of a calm ingest."""
+"""Workers and drivers are killed at random moments: the store ends with the same bytes as an undisturbed ingest."""
 
 from __future__ import annotations
 

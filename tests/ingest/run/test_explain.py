@@ -1,4 +1,4 @@
-"""What a recipe would take from a file and what it would leave."""
+"""Explanations of what a recipe takes from a file and leaves."""
 
 import shutil
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_all_that_is_taken_and_all_that_is_left(path):
     assert found.quality == {"regions_unknown": 1.0, "series_left_out": 1.0, "unit_columns_left_out": 1.0}
 
 
-def test_it_says_what_the_reader_does(path):
+def test_explanation_agrees_with_the_reader(path):
     recording, found = read_nwb(path), explain(path)
     counted = sum(number for name, number in recording.quality.items() if name.endswith("_left_out"))
     assert counted == len([note for note in found.left if not note.path.startswith("location ")])
@@ -104,17 +104,17 @@ def test_an_asset_of_an_archive(archive_server, lab, quick, path):
     assert found.result.startswith("refused: not a readable NWB file")
 
 
-def test_the_command_says_whether_an_ingest_would_fail(path, tmp_path, capsys):
+def test_exit_status_shows_whether_an_ingest_would_fail(path, tmp_path, capsys):
     assert main(["ingest", "--explain", path]) == 0
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "text.nwb").write_text("no NWB")
     assert main(["ingest", "--explain", str(tmp_path / "folder" / "text.nwb")]) == 1
     assert "refused: not a readable NWB file" in capsys.readouterr().out
     shutil.copy(path, tmp_path / "folder" / "good.nwb")
-    for source, said in (
+    for source, message in (
         (tmp_path / "nothing.nwb", "there is nothing at"),
         (tmp_path / "folder", "holds 2 assets: name one of them, such as "),
         ("dandi://nowhere/000003", "archive 'nowhere'"),
     ):
         assert main(["ingest", "--explain", str(source)]) in (1, 2)
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err

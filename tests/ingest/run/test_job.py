@@ -136,7 +136,7 @@ def test_bad_input_makes_no_store(run, tmp_path):
 
 @pytest.mark.parametrize(("key", "value"), [("input", " "), ("store", ""), ("workers", -1), ("timeout", 0.0)])
 def test_impossible_settings(key, value):
-    with pytest.raises(ConfigError, match=f"^{key} is {value!r}: (allowed is a path|at least 0|0 or more|above 0 )"):
+    with pytest.raises(ConfigError, match=f"^{key} is {value!r}: (expected a path|at least 0|0 or more|above 0 )"):
         IngestSettings(**({"input": "a", "store": "b"} | {key: value}))
 
 
@@ -226,7 +226,7 @@ def test_explain_reads_one_file_and_writes_nothing(good_folder, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_what_is_not_worth_keeping_is_left_out_and_said(run, good_folder, tmp_path):
+def test_recordings_below_the_minimum_are_left_out_with_reason(run, good_folder, tmp_path):
     report = run(good_folder, tmp_path / "store", keep=KeepRules(min_units=2))
     assert report.ok
     assert [(r.path, r.note) for r in report.left_out] == [("unsorted.nwb", "1 units, min_units is 2")]

@@ -119,7 +119,7 @@ def test_a_silent_worker_does_not_silence_the_driver(ray_session, tmp_path):
     assert seen[0][0].asset.path == "0.nwb"
 
 
-def test_time_in_the_queue_is_no_time_at_work(ray_session, tmp_path):
+def test_queue_time_is_not_working_time(ray_session, tmp_path):
     seen = []
 
     def note(running):
@@ -176,7 +176,7 @@ with ray_cluster(address=sys.argv[1]) as ray:
 """
 
 
-def test_what_is_in_flight_is_cancelled_when_a_run_is_given_up(ray_session, tmp_path):
+def test_closing_a_run_cancels_tasks_in_flight(ray_session, tmp_path):
     receipts = run_tasks(ray_session, assets(*[1] * 6), partial(slow, tmp_path))
     next(receipts)
     receipts.close()

@@ -83,5 +83,5 @@ def test_the_forward_filter_is_scipys(halves):
 def test_there_must_be_a_unit_to_learn(halves):
     first = halves[0]
     nothing = sort_voltage(first.voltage, replace(PCA, detection=DetectionSettings(threshold=1000.0)))
-    with pytest.raises(SourceError, match="no unit to learn"):
+    with pytest.raises(SourceError, match="no units to learn"):
         OnlineSorter.learn(first.voltage, nothing, PCA)

@@ -206,7 +206,7 @@ def test_a_file_cut_short_is_refused_or_its_last_sample_left_out(binary, tmp_pat
         ("plain.raw", RawSettings(sampling_rate=3e4, dtype="int16", channels=9999), SourceError, "one sample"),
         ("plain.raw", RawSettings(sampling_rate=3e4, dtype="int16", channels=4, group_size=3), ConfigError, "divisor"),
         ("plain.raw", RawSettings(sampling_rate=50.0, dtype="int16", channels=4), SourceError, "rate is 50 Hz"),
-        ("text.txt", RawSettings(), SourceError, "in no format that neo reads"),
+        ("text.txt", RawSettings(), SourceError, "has a format unknown to neo"),
         ("damaged.nwb", RawSettings(), SourceError, "damaged.nwb"),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Which files a folder, a glob, a file or a URL names."""
+"""Find files by folder, glob, path or URL."""
 
 import os
 import threading
@@ -48,7 +48,7 @@ def test_a_glob(folder, pattern, expected):
     assert paths(f"{folder}/{pattern}") == expected
 
 
-def test_one_file_whatever_its_name_ends_in(folder):
+def test_one_file_with_any_extension(folder):
     assert paths(folder / "sub-b/x.nwb") == ["x.nwb"]
     assert paths(folder / "sub-a/notes.txt") == ["notes.txt"]
 
@@ -59,7 +59,7 @@ def test_a_relative_path(folder, monkeypatch):
     assert (asset.url, asset.path, asset.size) == (str(folder / "sub-b/x.nwb"), "x.nwb", 2)
 
 
-def test_a_name_with_the_signs_of_a_glob_is_a_name_first(tmp_path):
+def test_existing_name_with_glob_characters_is_a_path(tmp_path):
     (tmp_path / "run[1]").mkdir()
     (tmp_path / "run[1]" / "a.nwb").write_bytes(b"")
     assert paths(tmp_path / "run[1]") == ["a.nwb"]
@@ -78,7 +78,7 @@ def test_urls(folder):
     assert paths(f"file://{folder}/sub-b") == ["x.nwb"]
 
 
-def test_zarr_folders_are_assets_and_what_is_in_them_is_not(folder):
+def test_zarr_folders_are_assets_but_their_content_is_not(folder):
     for name in ("session.nwb.zarr", "other.zarr/inner.zarr", "plain"):
         (folder / name).mkdir(parents=True)
         (folder / name / ".zgroup").write_text('{"zarr_format": 2}')
@@ -97,7 +97,7 @@ def test_zarr_folders_are_assets_and_what_is_in_them_is_not(folder):
 
 
 @pytest.mark.parametrize("place", ["gone", "*.nwb", "sub-c/*.nwb"])
-def test_nothing_there(folder, place):
+def test_missing_source_raises(folder, place):
     with pytest.raises(SourceError, match=r"no NWB file at|there is nothing at"):
         find_assets(str(folder / place))
 
@@ -112,7 +112,7 @@ def test_an_unknown_protocol():
         find_assets("gopher://x")
 
 
-def test_a_file_that_is_gone_when_it_is_opened(folder):
+def test_opening_a_deleted_file_raises(folder):
     (asset,) = find_assets(str(folder / "sub-b"))
     (folder / "sub-b/x.nwb").unlink()
     with pytest.raises(SourceError, match=r"x\.nwb: cannot be opened"), open_asset(asset):
@@ -128,14 +128,14 @@ def test_links_to_folders_are_followed_once_and_without_loops(folder, tmp_path_f
     (other / "back").symlink_to(folder / "sub-b")
     with caplog.at_level("INFO", "ingest"):
         assert paths(folder) == ["disk/w.nwb", "sub-a/y.nwb", "sub-a/z.nwb", "sub-b/x.nwb"]
-    assert "these links lead to folders that were: " in caplog.text
+    assert "skipped, links to folders already searched: " in caplog.text
     assert "0-first" in caplog.text
     (other / "back").unlink()
     assert paths(f"{folder}/disk") == ["w.nwb"]
     assert paths(f"{folder}/d*") == ["disk/w.nwb"]
 
 
-def test_hidden_files_and_folders_are_left_out_and_said(folder, caplog):
+def test_hidden_files_and_folders_are_skipped_with_a_message(folder, caplog):
     for name in ("sub-a/._y.nwb", ".ipynb_checkpoints/x-checkpoint.nwb", ".git/annex/objects/K.nwb/K.nwb"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"1")
@@ -148,7 +148,7 @@ def test_hidden_files_and_folders_are_left_out_and_said(folder, caplog):
     assert paths(folder / "sub-a" / "._y.nwb") == ["._y.nwb"]
     for name in ("y.nwb", "z.nwb"):
         (folder / "sub-a" / name).unlink()
-    with pytest.raises(SourceError, match=r"no NWB file .*; left out, as their names begin with a dot: .*\._y\.nwb"):
+    with pytest.raises(SourceError, match=r"no NWB file .*; skipped, hidden by a leading dot: .*\._y\.nwb"):
         find_assets(f"{folder}/sub-a")
 
 
@@ -160,7 +160,7 @@ def test_hidden_objects_of_another_file_system_are_left_out():
     assert [asset.size for asset in find_assets("memory://hidden")] == [1, 2]
 
 
-def test_content_that_git_annex_has_not_fetched_is_named(folder, caplog):
+def test_missing_git_annex_content_is_named(folder, caplog):
     (folder / "sub-a" / "locked.nwb").symlink_to("../.git/annex/objects/aa/bb/MD5E-s5--0.nwb/MD5E-s5--0.nwb")
     (folder / "sub-a" / "unlocked.nwb").write_text("/annex/objects/MD5E-s5--0.nwb\n")
     (folder / "sub-a" / "gone.nwb").symlink_to("/nowhere/x.nwb")
@@ -178,15 +178,15 @@ def test_content_that_git_annex_has_not_fetched_is_named(folder, caplog):
         find_assets(str(folder / "sub-a" / "locked.nwb"))
 
 
-def test_a_pipe_is_not_opened_and_a_closed_folder_is_said(folder, caplog):
+def test_pipes_and_unreadable_folders_are_skipped_with_a_message(folder, caplog):
     os.mkfifo(folder / "sub-a" / "pipe.nwb")
     with caplog.at_level("INFO", "ingest"):
         assert paths(folder) == ["sub-a/y.nwb", "sub-a/z.nwb", "sub-b/x.nwb"]
-    assert "no regular files: " in caplog.text
+    assert "skipped, not regular files: " in caplog.text
 
 
 class Presigned(BaseHTTPRequestHandler):
-    """A large object behind a URL that is signed for GET alone; counts the bytes that it has sent."""
+    """A large object at a URL signed for GET only; counts the sent bytes."""
 
     size = 300_000_000
     sent = 0

@@ -44,8 +44,8 @@ KINDS = {
     "tar": (tarred(), "is a tar archive: unpack it first"),
     "zeros": (bytes(5000), "begins with zeros where HDF5 begins: it was copied or fetched in part"),
     "MATLAB": (b"MATLAB 5.0 MAT-file, Platform: GLNXA64" + bytes(200), "is a MATLAB file"),
-    "text": (b"subject,rate\nm1,\x1b[2J5\n", r"is text that begins with 'subject,rate m1,\\x1b\[2J5', and no HDF5"),
-    "noise": (bytes(range(200, 256)) * 20, "is no HDF5 file: it begins with the bytes c8 c9"),
+    "text": (b"subject,rate\nm1,\x1b[2J5\n", r"is text that begins with 'subject,rate m1,\\x1b\[2J5', not HDF5"),
+    "noise": (bytes(range(200, 256)) * 20, "is not HDF5: it begins with the bytes c8 c9"),
 }
 
 
@@ -70,7 +70,7 @@ def test_a_file_that_was_cut_says_how_much_is_there(tmp_path, write, nwb_maker):
     with open(path, "r+b") as file:
         size = file.seek(0, 2)
         file.truncate(size // 2)
-    with pytest.raises(SourceError, match=rf"truncated: {size // 2:,} of its {size:,} bytes are there; fetch or copy"):
+    with pytest.raises(SourceError, match=rf"truncated: it has {size // 2:,} of {size:,} bytes; fetch or copy"):
         read_nwb(path)
 
 
@@ -119,7 +119,10 @@ def test_a_filter_that_is_installed_is_not_missing(tmp_path):
     ("error", "words"),
     [
         (KeyError("'ndx-mine' not a namespace"), "it uses the extension ndx-mine, whose definition is not in it"),
-        (AttributeError("'VectorData' object has no attribute 'target'"), "a VectorData in it is not laid out as NWB"),
+        (
+            AttributeError("'VectorData' object has no attribute 'target'"),
+            "a VectorData in it has no target",
+        ),
         (OSError("Can't read data (can't open directory: /usr/local/hdf5/lib/plugin)"), "pip install hdf5plugin"),
         (ValueError("odd\n\n  thing"), "ValueError: odd thing"),
     ],

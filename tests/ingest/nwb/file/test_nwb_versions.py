@@ -39,14 +39,14 @@ def test_nwb_1_is_refused_by_name(tmp_path, version):
         file["nwb_version"] = version
         file.create_group("processing")
     text = version.decode() if isinstance(version, bytes) else version
-    with pytest.raises(SourceError, match=rf"old\.nwb: is of version '{text}': NWB 2 is read.*converted"):
+    with pytest.raises(SourceError, match=rf"old\.nwb: nwb_version is '{text}': expected 2.*converted"):
         read_nwb(str(path))
 
 
 def test_a_version_that_is_not_known_yet(good):
     with h5py.File(good, "r+") as file:
         file.attrs["nwb_version"] = "3.0.0"
-    with pytest.raises(SourceError, match=r"'3\.0\.0': NWB 2 is read"):
+    with pytest.raises(SourceError, match=r"'3\.0\.0': expected 2"):
         read_nwb(good)
 
 
@@ -54,5 +54,5 @@ def test_hdf5_that_is_no_nwb(tmp_path):
     path = tmp_path / "other.nwb"
     with h5py.File(path, "w") as file:
         file["numbers"] = [1, 2]
-    with pytest.raises(SourceError, match="is no NWB file"):
+    with pytest.raises(SourceError, match="is not an NWB file"):
         read_nwb(str(path))

@@ -156,5 +156,5 @@ def test_a_file_that_changes_while_it_is_read(good, monkeypatch):
         return real(*args)
 
     monkeypatch.setattr(ingest.nwb.read_nwb, "read_subject", touched)
-    with pytest.raises(SourceError, match="changed while it was read"):
+    with pytest.raises(SourceError, match="changed while being read"):
         read_nwb(good)

@@ -229,8 +229,8 @@ def test_cells_first_is_turned_around(write, nwb_maker):
 @pytest.mark.parametrize(
     ("absurd", "why"),
     [
-        (1e30, r"says that it holds counts, but they sum to 2e\+31"),
-        (-1.0, r"says that it holds counts, but 20 of its samples are below 0 \(the least is -1\)"),
+        (1e30, r"holds counts that sum to 2e\+31"),
+        (-1.0, r"holds counts, but 20 of its samples are below 0 \(the least is -1\)"),
         (np.inf, "holds no number: each of its 20 samples is missing or not finite"),
         (1e300, "holds no number"),
     ],

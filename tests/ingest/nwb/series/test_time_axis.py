@@ -152,7 +152,7 @@ def test_behaviour_with_a_rate_is_left_with_the_line_that_mends_it(with_hand, tm
     path = with_hand(data)
     found = explain(path)
     assert found.quality == {"layouts_unknown": 1.0}
-    assert f"{len(data)} x 600, and nothing says which of the two is time" in found.left[0].text
+    assert f"{len(data)} x 600, and the time axis is unknown" in found.left[0].text
     recording = read_nwb(path, recipe_of(tmp_path, found.left[0].text))
     np.testing.assert_array_equal(recording.behavior["hand"].data, data.T)
     with pytest.raises(SourceError, match="layouts_unknown is 1"):

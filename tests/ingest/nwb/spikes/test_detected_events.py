@@ -49,9 +49,9 @@ def test_threshold_crossings_are_named_with_the_line_that_reads_them(write, rig)
     found = read_nwb(path)
     assert isinstance(found, NeedsSorting)
     assert found.channels == 0
-    said = "acquisition/crossings: 3 threshold crossings, which are not sorted into units: `units: {events: "
-    assert str(found).startswith(said)
-    assert explain(path).result.startswith(f"no voltage and no units: {said}")
+    message = "acquisition/crossings: 3 threshold crossings, which are not sorted into units: `units: {events: "
+    assert str(found).startswith(message)
+    assert explain(path).result.startswith(f"no voltage and no units: {message}")
     assert explain(path).ok
 
 

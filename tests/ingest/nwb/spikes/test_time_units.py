@@ -1,4 +1,4 @@
-"""Spike times in another unit: found, said with the recipe's line, mended by it; good files are left in peace."""
+"""Spike times in another unit: detected, reported with the recipe line, and corrected by it; no false alarms."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def neurons(n_units, rate, seconds, refractory=0.002, seed=0):
     return trains
 
 
-def said(trains, others=None, resolution=0.0):
+def reported(trains, others=None, resolution=0.0):
     return suspicion(Spikes.from_trains(trains), others or OtherTimes(), resolution)
 
 
@@ -41,7 +41,7 @@ def said(trains, others=None, resolution=0.0):
 @pytest.mark.parametrize("others", [BESIDE, OtherTimes(), OtherTimes({}, 60.0)], ids=["trials", "alone", "observed"])
 def test_times_in_another_unit_are_found_with_their_factor(factor, whole, name, others):
     trains = [train * factor for train in neurons(20, 5.0, 60.0)]
-    why = said([np.rint(train) for train in trains] if whole else trains, others)
+    why = reported([np.rint(train) for train in trains] if whole else trains, others)
     assert name in why
     assert f"`spike_times: {{scale: {1 / factor!r}}}`" in why
 
@@ -49,25 +49,25 @@ def test_times_in_another_unit_are_found_with_their_factor(factor, whole, name, 
 def test_random_times_without_a_refractory_period_are_found():
     rng = np.random.default_rng(0)
     trains = [np.sort(rng.uniform(0, 60_000, 300)) for _ in range(6)]
-    assert "likely milliseconds" in said(trains, BESIDE)
-    assert "likely milliseconds" in said(trains)
+    assert "likely milliseconds" in reported(trains, BESIDE)
+    assert "likely milliseconds" in reported(trains)
 
 
 def test_samples_at_the_rate_of_the_files_voltage():
     trains = [np.rint(train * 25_000) for train in neurons(20, 5.0, 60.0)]
-    assert "likely samples at 25000 Hz" in said(trains, OtherTimes(rates=[25_000.0]))
+    assert "likely samples at 25000 Hz" in reported(trains, OtherTimes(rates=[25_000.0]))
 
 
 def test_a_whole_file_in_milliseconds_is_found_by_whole_numbers():
     trains = [np.rint(train * 1000) for train in neurons(20, 5.0, 60.0)]
-    assert "are whole numbers" in said(trains, OtherTimes({"trials": 58_000.0}))
+    assert "are whole numbers" in reported(trains, OtherTimes({"trials": 58_000.0}))
 
 
 @pytest.mark.parametrize(("factor", "keys"), [(1.0, "since_1970: true"), (1e3, "scale: 0.001, since_1970: true")])
 def test_times_since_1970_are_found(factor, keys):
     trains = [(train + 1.6e9) * factor for train in neurons(5, 5.0, 60.0)]
-    assert f"`spike_times: {{{keys}}}`" in said(trains, BESIDE)
-    assert said(trains, OtherTimes({"trials": (1.6e9 + 58) * factor})) is None or factor > 1
+    assert f"`spike_times: {{{keys}}}`" in reported(trains, BESIDE)
+    assert reported(trains, OtherTimes({"trials": (1.6e9 + 58) * factor})) is None or factor > 1
 
 
 GOOD = {
@@ -90,16 +90,16 @@ GOOD = {
 
 @pytest.mark.parametrize("kind", GOOD)
 def test_good_times_are_left_in_peace(kind):
-    assert said(*GOOD[kind]) is None
+    assert reported(*GOOD[kind]) is None
 
 
 @pytest.mark.parametrize("hours", [1, 8])
 def test_events_of_slow_imaging(hours):
     trains = [np.floor(train) for train in neurons(50, 0.02, 3600.0 * hours, refractory=2.0)]
     end = 3600.0 * hours - 10
-    assert said(trains, OtherTimes({"trials": end + 0.25})) is None
-    assert said(trains, OtherTimes({"imaging": end}, in_seconds=frozenset({"imaging"}))) is None
-    assert (said(trains) is None) == (hours == 1)
+    assert reported(trains, OtherTimes({"trials": end + 0.25})) is None
+    assert reported(trains, OtherTimes({"imaging": end}, in_seconds=frozenset({"imaging"}))) is None
+    assert (reported(trains) is None) == (hours == 1)
 
 
 @pytest.mark.parametrize("timing", [{"rate": 1.0}, {"timestamps": np.arange(28_800) + 0.25}], ids=["rate", "stamps"])
@@ -118,15 +118,15 @@ def test_imaging_says_that_events_of_its_cells_are_in_seconds(write, nwb_maker, 
 
 
 def test_rare_spikes_of_an_hour_without_other_times():
-    assert said(neurons(8, 0.03, 3600.0)) is None
+    assert reported(neurons(8, 0.03, 3600.0)) is None
     rng = np.random.default_rng(0)
-    assert said([np.sort(rng.uniform(0, 3600, 144)) for _ in range(8)]) is None
+    assert reported([np.sort(rng.uniform(0, 3600, 144)) for _ in range(8)]) is None
 
 
 def test_rare_events_of_imaging_beside_its_behaviour():
     # Events are at least two frames of 1 s apart, and units fire every 50 s.
     trains = [np.floor(train) for train in neurons(50, 0.02, 1800.0, refractory=2.0)]
-    assert said(trains, OtherTimes({"trials": 1790.0})) is None
+    assert reported(trains, OtherTimes({"trials": 1790.0})) is None
 
 
 @pytest.mark.parametrize("end", [58_000.0, 1.6e9 + 58], ids=["milliseconds", "since 1970"])

@@ -87,7 +87,7 @@ def test_references_to_other_stores_and_to_nowhere(copy):
 
 
 def test_a_reference_by_the_place_where_the_store_was_made(copy):
-    """Some versions wrote a path; the id of the store tells that it means this one."""
+    """Some versions wrote a path; the store's id shows that it means this store."""
     table = copy.attributes("units/electrodes/.zattrs")["table"]
     table["value"]["source"] = "../made/here.nwb.zarr"
     copy.change("units/electrodes/.zattrs", table=table)
