@@ -47,7 +47,7 @@ def test_empty_recipe_is_allowed(tmp_path):
         ("units: [a]", ["units", "['a']", "mapping"]),
         ("behavior: {max_rate: fast}", ["behavior.max_rate", "'fast'", "number"]),
         ("behavior: {max_rate: true}", ["behavior.max_rate", "True", "number"]),
-        ("behavior: {max_rate: 0}", ["behavior.max_rate", "0", "above 0"]),
+        ("behavior: {max_rate: 0}", ["behavior.max_rate", "0", "more than 0"]),
         ("behavior: {names: [a]}", ["behavior.names", "['a']", "mapping"]),
         ("behavior: {names: {position: p}}", ["behavior.names.position", "'p'", "list"]),
         ("trials: {direction_unit: turns}", ["trials.direction_unit", "'turns'", "degrees"]),

@@ -136,7 +136,7 @@ def test_bad_input_makes_no_store(run, tmp_path):
 
 @pytest.mark.parametrize(("key", "value"), [("input", " "), ("store", ""), ("workers", -1), ("timeout", 0.0)])
 def test_impossible_settings(key, value):
-    with pytest.raises(ConfigError, match=f"^{key} is {value!r}: (expected a path|at least 0|0 or more|above 0 )"):
+    with pytest.raises(ConfigError, match=f"^{key} is {value!r}: expected (a path|0 or more|more than 0)"):
         IngestSettings(**({"input": "a", "store": "b"} | {key: value}))
 
 

@@ -140,7 +140,7 @@ def test_a_file_that_is_open_for_writing(tmp_path):
 def test_a_file_that_is_being_fetched(good, suffix):
     with open(good + suffix, "wb"):
         pass
-    with pytest.raises(SourceError, match=rf"is being fetched: a\.nwb\{suffix} lies beside it"):
+    with pytest.raises(SourceError, match=rf"is being fetched: a\.nwb\{suffix} exists beside it"):
         read_nwb(good)
     os.remove(good + suffix)
     read_nwb(good)

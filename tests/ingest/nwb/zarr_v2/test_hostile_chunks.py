@@ -32,7 +32,7 @@ GROUPS = "general/extracellular_ephys/electrodes/group"
         ({"shape": "many"}, "is no shape"),
         ({"shape": [315, 1]}, "differ in their dimensions"),
         ({"chunks": [0]}, "is no shape"),
-        ({"chunks": [10]}, "is not in the store"),
+        ({"chunks": [10]}, "is missing in the store"),
         ({"chunks": [400]}, "holds 2520 bytes where 3200 belong"),
         ({"dtype": "O"}, "no dtype that can be read"),
         ({"dtype": "<f8,<f8"}, "no dtype that can be read"),
@@ -77,7 +77,7 @@ def test_other_versions_of_nwb(copy):
 
 def test_a_chunk_that_is_missing_is_not_made_up(copy):
     (copy.place / TIMES / "0").unlink()
-    copy.refused(f"{TIMES}: chunk 0 is not in the store: its values are unknown")
+    copy.refused(f"{TIMES}: chunk 0 is missing in the store: its values are unknown")
 
 
 def test_a_chunk_in_the_middle_that_is_missing(copy):
@@ -85,7 +85,7 @@ def test_a_chunk_in_the_middle_that_is_missing(copy):
     copy.change(f"{path}/.zarray", chunks=[50], compressor=None, filters=None)
     for k in (0, 1, 3):
         copy.chunk(f"{path}/{k}", np.arange(50.0 * k, 50.0 * (k + 1)).tobytes())
-    copy.left_out("processing/behavior/Position/position", "timestamps: chunk 2 is not in the store")
+    copy.left_out("processing/behavior/Position/position", "timestamps: chunk 2 is missing in the store")
 
 
 def blosc_claiming(size):
