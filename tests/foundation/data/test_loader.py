@@ -340,8 +340,8 @@ def test_damaged_blocks_are_named(tmp_path, make_recording):
 def test_what_cannot_be_is_refused(mixed, tmp_path, make_recording):
     sampler = samplers(mixed)["random"]
     for changes, message in (
-        ({"batch_size": 0}, "batch_size=0"),
-        ({"rank": 2, "world": 2}, "rank=2, world=2"),
+        ({"batch_size": 0}, "batch_size is 0: expected at least 1"),
+        ({"rank": 2, "world": 2}, "rank is 2 and world 2"),
         ({"batch_size": 2, "world": 3}, "raise batch_size"),
         ({"cache_bytes": 0}, "cache_bytes is 0"),
         ({"workers": -1}, "workers is -1"),
@@ -349,7 +349,7 @@ def test_what_cannot_be_is_refused(mixed, tmp_path, make_recording):
     ):
         with pytest.raises(ConfigError, match=message):
             Loader(mixed, sampler, **changes)
-    with pytest.raises(ConfigError, match="batch_size is 12: None"):
+    with pytest.raises(ConfigError, match="batch_size is 12: expected None"):
         Loader(mixed, samplers(mixed)["plan"], batch_size=12)
     memory = Store(f"memory://{tmp_path.name}/store", create=True)
     write_recording(memory, make_recording(0))

@@ -37,7 +37,7 @@ def test_what_lies_in_each_part_is_found_there_and_only_there():
         parting(content, style, target, phase, np.zeros(len(trial)))
     for value in (0.1, np.nan):
         still = np.where(trial[:, None] >= 64, value, phase)
-        with pytest.raises(ValueError, match="on the last 16 of 80 trials: each must change"):
+        with pytest.raises(ValueError, match="on the last 16 of 80 trials: expected finite dynamics"):
             parting(content, style, target, np.hstack([phase, still]), trial)
 
 

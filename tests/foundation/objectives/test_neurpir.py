@@ -55,7 +55,7 @@ def test_gradients_reach_encoder_and_projector(pair):
     ("change", "what"),
     [
         ({"projector": []}, "projector is"),
-        ({"min_tokens": 9, "max_tokens": 8}, "min_tokens=9"),
+        ({"min_tokens": 9, "max_tokens": 8}, "min_tokens is 9"),
         ({"min_events": -1.0}, "-1"),
     ],
 )

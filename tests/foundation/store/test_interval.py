@@ -43,7 +43,7 @@ def test_where_and_slice_keep_columns_with_their_rows():
 
 @pytest.mark.parametrize(
     ("start", "end", "what"),
-    [([1.0], [0.5], "ends before it starts"), ([0.0, 1.0], [2.0], "as many starts"), ([np.nan], [1.0], "finite")],
+    [([1.0], [0.5], "ends before it starts"), ([0.0, 1.0], [2.0], "equal numbers"), ([np.nan], [1.0], "finite")],
 )
 def test_impossible_intervals_are_refused(start, end, what):
     with pytest.raises(ValueError, match=what):

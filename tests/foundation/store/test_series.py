@@ -24,5 +24,5 @@ def test_timestamps_that_cannot_be_are_refused(timestamps, what):
 
 
 def test_a_rate_of_zero_is_refused():
-    with pytest.raises(ValueError, match="above 0 Hz"):
+    with pytest.raises(ValueError, match="expected more than 0 Hz"):
         RegularTimeSeries(np.zeros(3), rate=0.0)

@@ -217,7 +217,7 @@ def test_batches_are_told_where_their_units_stand():
     batch = pad_windows([torch.ones(2, 4).numpy(), torch.ones(3, 4).numpy()], bin_widths=[0.1] * 2, starts=[0.0] * 2,
                         modalities=[0] * 2, bins_per_token=4)  # fmt: skip
     places = PopulationPlaces(config, ["b", "unknown", "a"])
-    with pytest.raises(ValueError, match="says which units"):
+    with pytest.raises(ValueError, match="identifies its units"):
         places.placed(batch)
     batch.recording_B, batch.unit_BN = torch.tensor([0, 2]), torch.tensor([[1, 0, -1], [0, 1, 2]])
     assert places.placed(batch).population_row_BN.tolist() == [[4, 3, -1], [0, 1, 2]]
