@@ -50,7 +50,7 @@ class SimulateSettings(Limited):
         >>> SimulateSettings("simulated", neurons=7)
         Traceback (most recent call last):
         ...
-        foundation.common.errors.ConfigError: neurons is 7: a multiple of 10, 10 or more
+        foundation.common.errors.ConfigError: neurons is 7: expected a multiple of 10, 10 or more
     """
 
     output: Folder

@@ -54,9 +54,6 @@ def with_new_rows(
 
     Raises:
         TooLittleError: if the intervals leave no window.
-
-    Example:
-        >>> with_new_rows(model, recording, token_seconds=0.1, tokens=20, held_out=[[0.0, 60.0]])  # doctest: +SKIP
     """
     changed, reader = copy.deepcopy(model), ActivityReader(recording)
     domain = training_time(recording, held_out, gap=token_seconds * tokens) if len(held_out) else reader.domain

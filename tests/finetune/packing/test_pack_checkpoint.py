@@ -142,9 +142,9 @@ def test_what_cannot_be_packed_says_why(settings, made, tmp_path, capsys):
     with pytest.raises(CheckpointError, match="it says what pretraining saw, and `foundation pretrain` writes it"):
         pack(replace(settings, checkpoint=str(other), results=None))
     assert not (tmp_path / "mini").exists()
-    with pytest.raises(ConfigError, match="licence is 'my own': an SPDX name"):
+    with pytest.raises(ConfigError, match="licence is 'my own': expected an SPDX name"):
         replace(settings, licence="my own")
-    with pytest.raises(ConfigError, match=r"sources\.subjects is '\(': a regular expression"):
+    with pytest.raises(ConfigError, match=r"sources\.subjects is '\(': expected a regular expression"):
         SourceRule("(", "x", "MIT")
 
 
