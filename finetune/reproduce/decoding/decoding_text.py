@@ -100,8 +100,8 @@ and bold where the interval is above 0. *From scratch* has the readout of rates 
 that of rates and frozen model, so it is stronger than a network from random weights alone."""
 
 IN_REAL_TIME = """Rows of this table decode in real time: readouts see their own and earlier bins alone
-(`windows.causal`), and the model's population stream sees nothing of the future (`pretrain/population-causal`). The mean
-courses of directions do not: they name the direction from the whole trial."""
+(`windows.causal`), and the model's population stream sees nothing of the future (`pretrain/population-causal`). The
+mean courses of directions do not: they name the direction from the whole trial."""
 
 TRANSFERRED = """As above with few labelled trials, but pretraining saw none of this animal: one model was made of all
 other recordings of the store. The rows of this animal's units in the read-in are fitted by masked modelling of its
