@@ -1,1 +1,1 @@
-"""A pretrained model as a folder to ship or to push: weights, licence, and a card with its data and figures."""
+"""Pack a pretrained model as a folder to share: weights, licence, and a card with its data and figures."""

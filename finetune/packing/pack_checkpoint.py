@@ -1,4 +1,4 @@
-"""`foundation pack`: the output of pretraining as a folder to ship or to push, with its licence and its card."""
+"""`foundation pack`: pack the output of pretraining as a folder to share, with licence and model card."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ RECORD, METRICS, LICENCE = "pretraining.json", "metrics.jsonl", "LICENSE"
 
 @dataclass(frozen=True)
 class Packed:
-    """A folder that was packed.
+    """A packed folder.
 
     Args:
         folder: with config.json, model.safetensors, README.md, LICENSE and pretraining.json.
         sha256: digest of the checkpoint.
         size: bytes of config and weights.
-        figures: how many targets have figures in the card.
+        figures: number of targets with scores in the card.
     """
 
     folder: Path
@@ -44,11 +44,11 @@ class Packed:
 
 
 def pack(settings: PackSettings) -> Packed:
-    """Write a folder to ship or to push: a checkpoint with its licence, a card, and the record of its pretraining.
+    """Write a folder to share: a checkpoint with its licence, a card, and the record of its pretraining.
 
     Raises:
-        CheckpointError: if there is no checkpoint, it does not load, it is too large, it has no record of its
-            pretraining, or the output holds something else.
+        CheckpointError: if the checkpoint is missing, does not load, is too large or lacks the record of its
+            pretraining, or the output has other content.
         FoundationError: if ``results`` has none of this checkpoint.
     """
     source = find_checkpoint(settings.checkpoint)
@@ -62,7 +62,7 @@ def pack(settings: PackSettings) -> Packed:
     results = [] if settings.results is None else read_current(settings.results, made.digest, None).results
     output = Path(settings.output)
     if output.exists() and any(output.iterdir()) and not is_checkpoint(output):
-        raise CheckpointError(f"output is {str(output)!r}, which holds something else: name another folder")
+        raise CheckpointError(f"output is {str(output)!r}, which has other content: expected a new folder")
     table = rows(results)
     granted = f"The weights in this folder are licensed under {settings.licence} by {settings.holder}."
     licence = f"SPDX-License-Identifier: {settings.licence}\n\n{granted}\n"
@@ -76,19 +76,19 @@ def pack(settings: PackSettings) -> Packed:
 
 
 def _made(source: Path) -> Made:
-    """Return how a checkpoint was made, from the files of its run.
+    """Return a checkpoint's provenance from the files of its run.
 
     Raises:
-        CheckpointError: if it has no record of its pretraining.
+        CheckpointError: if the record of its pretraining is missing.
     """
     try:
         record: dict[str, Any] = json.loads((source / RECORD).read_text(encoding="utf-8"))
         if not isinstance(record.get("recordings"), list) or record.get("format") != 1:
-            raise ValueError(f"its format is {record.get('format')!r}, and 1 is read")
+            raise ValueError(f"format is {record.get('format')!r}: expected 1")
     except (OSError, ValueError, AttributeError) as error:
         raise CheckpointError(
-            f"{source / RECORD} cannot be read ({error}): it says what pretraining saw, and `foundation pretrain` "
-            "writes it beside the weights; pretrain with this version"
+            f"{source / RECORD} cannot be read ({error}): it records the data of pretraining; `foundation pretrain` "
+            "writes it beside the weights; pretrain again with this version"
         ) from error
     shapes = weight_shapes(source)
     size = sum((source / file).stat().st_size for file in FILES)

@@ -1,4 +1,4 @@
-"""What `foundation pack` is told. Light to import."""
+"""Settings of `foundation pack`. Quick to import."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ Pattern = Annotated[str, Limit(_is_pattern, "a regular expression")]
 
 @dataclass(frozen=True)
 class SourceRule(Limited):
-    """Where the recordings of some animals come from, for those whose files do not say.
+    """Source and licence of some animals' recordings, if their files do not state them.
 
     Args:
-        subjects: regular expression that matches a whole subject's name, without its namespace.
-        source: in words.
+        subjects: regular expression that matches the whole name of a subject, without its namespace.
+        source: source as text.
         licence: of the recordings.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     section = "sources."
@@ -45,23 +45,23 @@ class SourceRule(Limited):
 
 @dataclass(frozen=True)
 class PackSettings(Limited):
-    """What `foundation pack` writes: a folder with a checkpoint, its licence and its card.
+    """Input and output of `foundation pack`: a folder with a checkpoint, its licence and its card.
 
     Args:
         checkpoint: the output folder of `foundation pretrain`.
-        output: the folder to write; a checkpoint that is there is replaced.
-        name: of the model, for its card; null: that of the folder.
-        results: the output folder of `foundation finetune` with this checkpoint, for the figures; null: none.
+        output: the folder to write; an existing checkpoint is replaced.
+        name: of the model, for its card; null: the folder's name.
+        results: the output folder of `foundation finetune` with this checkpoint, for the scores; null: none.
         licence: of the weights, as SPDX names it.
-        holder: who grants the licence.
-        sources: where recordings come from whose files do not say; the first rule that fits counts.
+        holder: name of the licensor.
+        sources: sources of recordings whose files do not state them; the first matching rule counts.
         commands: the commands that made the checkpoint, for its card.
-        limits: what a user has to know besides, sentence after sentence.
-        watts: power of the machine while it trained, for an estimate of the energy; null: none is made.
-        max_bytes: the weights and config may have at most.
+        limits: further limitations for users, one sentence each.
+        watts: power of the machine while it trained, for an estimate of the energy; null: no estimate.
+        max_bytes: maximum bytes of weights and config.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     checkpoint: str

@@ -1,4 +1,4 @@
-"""The card of a packed checkpoint: what it saw, how it was made, what it scores, and where it ends."""
+"""The card of a packed checkpoint: its data, its training, its scores and its limitations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHOWN = ("probe", "full", "both", "rate", "majority", "shuffled")  # readouts of
 
 @dataclass(frozen=True)
 class Made:
-    """How a checkpoint was made.
+    """The provenance of a checkpoint.
 
     Args:
         record: its pretraining.json.
@@ -48,8 +48,8 @@ def packed_card(settings: PackSettings, name: str, made: Made, rows: Sequence[Ro
     Args:
         settings: of the packing.
         name: of the model.
-        made: how it was made.
-        rows: its results, a row for each target.
+        made: its provenance.
+        rows: its results, a row per target.
     """
     recordings = [_with_source(r, settings.sources) for r in made.record["recordings"]]
     header = {
@@ -80,7 +80,7 @@ def packed_card(settings: PackSettings, name: str, made: Made, rows: Sequence[Ro
 
 
 def data_line(recordings: Sequence[dict[str, Any]]) -> str:
-    """Return what the recordings are, in a line.
+    """Return a one-line summary of the recordings.
 
     Example:
         >>> data_line([{"subject": "m1", "species": "Mus musculus", "units": 20, "hours": 0.5}])
@@ -107,7 +107,7 @@ def figures(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def _with_source(recording: dict[str, Any], rules: Sequence[SourceRule]) -> dict[str, Any]:
-    """Return a recording with ``from`` and ``licence``: as its file says, or as the first rule that fits."""
+    """Return a recording with ``from`` and ``licence``: from its file, or from the first matching rule."""
     source = recording["source"]
     subject = str(recording["subject"]).rpartition("/")[2]
     rule = next((rule for rule in rules if re.fullmatch(rule.subjects, subject)), None)

@@ -1,4 +1,4 @@
-"""Finetuning runs that one report shows side by side: their results by target, and what may be compared."""
+"""Finetuning runs that one report shows side by side: their results by target, and which ones are comparable."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Run:
     """One output folder of `foundation finetune`.
 
     Args:
-        name: what the report calls it.
+        name: name in the report.
         folder: of the results.
         current: its results.
         by_target: its readouts and controls by (task, target).
@@ -41,12 +41,12 @@ class Run:
         return self.current.results[0].checkpoint
 
     def headline(self, target: Target) -> Result | None:
-        """Return the result that stands for the run: of the finetuned model where there is one, else of the probe."""
+        """Return the run's headline result: the finetuned model if there is one, else the probe."""
         row = self.by_target.get(target)
         return None if row is None else row.results.get("full") or row.first
 
     def predictions(self, target: Target, name: str = "") -> Predictions | None:
-        """Return the predictions of the headline, or of another row of the target; None if they are not there."""
+        """Return the predictions of the headline, or of another row of the target; None if missing."""
         result = self.headline(target)
         if result is None:
             return None
@@ -56,7 +56,7 @@ class Run:
         return read_predictions(place / f"{name}.npz", None)
 
     def samples(self, target: Target, predictions: Predictions) -> dict:
-        """Return where the samples of predictions are: ``time_S`` and ``seconds_S``, or recordings and units."""
+        """Return the places of predicted samples: ``time_S`` and ``seconds_S``, or recordings and units."""
         return read_samples(self.folder / target[0] / target[1], len(predictions.y_S))
 
 
@@ -65,14 +65,13 @@ def read_runs(folders: Sequence[str], recordings: Mapping[str, str] | None = Non
 
     Args:
         folders: outputs of `foundation finetune`.
-        recordings: id -> digest of the recordings that a store holds now; None: whether results are still of its
-            recordings is not checked.
+        recordings: id -> digest of the store's current recordings; None: do not check whether results belong to them.
 
     Returns:
         One run a folder, in the order given.
 
     Raises:
-        FoundationError: if a folder holds no results, or none that is current.
+        FoundationError: if a folder holds no current results.
     """
     runs = []
     for folder, name in zip(folders, run_names(folders), strict=True):
@@ -87,7 +86,7 @@ def run_names(folders: Sequence[str]) -> list[str]:
     """Return a short name for each folder: its last part, with the part before where two share one.
 
     Raises:
-        FoundationError: if a folder is named twice.
+        FoundationError: if a folder is given twice.
 
     Example:
         >>> run_names(["out/a", "out/b"]), run_names(["x/finetune", "y/finetune"])
@@ -104,14 +103,14 @@ def run_names(folders: Sequence[str]) -> list[str]:
 
 
 def targets_of(runs: Sequence[Run]) -> list[Target]:
-    """Return the targets that any run has, those of the first run first, task by task."""
+    """Return the targets of all runs, the first run's first, task by task."""
     found = list(dict.fromkeys(target for run in runs for target in run.by_target))
     tasks = list(dict.fromkeys(task for task, _ in found))
     return sorted(found, key=lambda target: tasks.index(target[0]))
 
 
 def difference(ours: Run, theirs: Run, target: Target) -> Gain | str:
-    """Return how much better one run's headline is than another's, with a paired interval, or why that is not said."""
+    """Return the gain of one run's headline over another's with a paired interval, or why they are not comparable."""
     results = [run.headline(target) for run in (ours, theirs)]
     if results[0] is None or results[1] is None:
         return "only one of them has it"
@@ -120,11 +119,11 @@ def difference(ours: Run, theirs: Run, target: Target) -> Gain | str:
         return "scored on other recordings"
     if a.mode != b.mode:
         return "finetuned in one, probed in the other"
-    said = [run.predictions(target) for run in (ours, theirs)]
-    if said[0] is None or said[1] is None:
+    predictions = [run.predictions(target) for run in (ours, theirs)]
+    if predictions[0] is None or predictions[1] is None:
         return "predictions are missing"
     try:
-        value, bounds = gain(said[0], said[1], RESAMPLES, SEED)
+        value, bounds = gain(predictions[0], predictions[1], RESAMPLES, SEED)
     except ValueError:
         return "scored on other samples or folds"
     return Gain(value, *(bounds or (None, None)))

@@ -1,6 +1,6 @@
-"""The report: one HTML file that needs nothing beside it.
+"""The report: one self-contained HTML file.
 
-Its sections come first (what was ingested, what it looks like, how pretraining went), then the scores.
+Sections on ingested data, activity and pretraining come first, then the scores.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Section:
         text: paragraphs.
         head, table: header cells and rows of cells.
         pictures: shown below.
-        folded: the table is hidden until it is asked for.
+        folded: the table is collapsed at first.
     """
 
     title: str
@@ -75,7 +75,7 @@ class Section:
 
 
 def left_out_sections(current: Current) -> list[Section]:
-    """A table of what the report does not show: targets that failed, and results of other checkpoints or settings."""
+    """Return a table of omissions: failed targets, and results of other checkpoints or settings."""
     lines = [[place, f"stale: {reason}"] for place, reason in current.stale]
     lines += [
         [f"{e.task} {e.target}".strip(), f"{'failed' if e.failed else 'left out'}: {e.reason}"]
@@ -88,7 +88,7 @@ def left_out_sections(current: Current) -> list[Section]:
 
 
 def ingested_section(catalog: Catalog) -> Section:
-    """A table of the recordings."""
+    """Return a table of the recordings."""
     records = catalog.records
     head = ["animal", "session", "kind", "units", "spikes", "hours", "labels", "file"]
     lines = [
@@ -115,7 +115,7 @@ def ingested_section(catalog: Catalog) -> Section:
 
 
 def activity_sections(catalog: Catalog, seconds: float) -> list[Section]:
-    """A raster of the recording with most units, from the middle of its longest observed stretch."""
+    """Return a raster of the recording with most units, from the middle of its longest observed stretch."""
     spiking = [r for r in catalog if r.kind == "spikes"]
     candidates = spiking or list(catalog)
     if not candidates:
@@ -126,10 +126,10 @@ def activity_sections(catalog: Catalog, seconds: float) -> list[Section]:
     name = f"{recording.record.subject} {recording.session}".strip()
     start, end = float(domain.start[longest]), float(domain.end[longest])
     if spiking:
-        # Fragments lie close together where trials do: show several rather than one alone.
+        # Show several fragments if trials are close together.
         first = max(start, (start + end - seconds) / 2)
         spikes = recording.load().spikes
-        assert spikes is not None  # of kind spikes
+        assert spikes is not None  # recording of kind spikes
         trains = [spikes.train(n) for n in range(spikes.n_units)]
         times = [t[(t >= first) & (t < first + seconds)] for t in trains]
         count = sum(len(t) for t in times)
@@ -149,7 +149,7 @@ def activity_sections(catalog: Catalog, seconds: float) -> list[Section]:
 
 
 def pretraining_sections(checkpoint: str) -> list[Section]:
-    """Curves from the metrics.jsonl beside the model; none for a model that comes without."""
+    """Return curves from the metrics.jsonl beside the model; none without that file."""
     try:
         text = read_beside(checkpoint, "metrics.jsonl")
     except CheckpointError as error:
@@ -165,7 +165,7 @@ def pretraining_sections(checkpoint: str) -> list[Section]:
     rank = columns.get("rankme")
     if rank is not None:
         text += (
-            f" The embeddings use about {rank[-1, 1]:.1f} dimensions in effect (RankMe); "
+            f" The embeddings use about {rank[-1, 1]:.1f} effective dimensions (RankMe); "
             "a value near 1 would mean that they had collapsed."
         )
     alt = f"Line plots over training steps: the loss, and its terms and diagnostics, a plot per scale. {text}"
@@ -173,7 +173,7 @@ def pretraining_sections(checkpoint: str) -> list[Section]:
 
 
 def maps_sections(folder: Path, results: list[Result]) -> list[Section]:
-    """Where the frozen model puts units, coloured by their labels; of targets that have results."""
+    """Return maps of units in the frozen model's embedding, coloured by label."""
     pictures = []
     shown = {result.task: result.checkpoint for result in results}
     for task in ("cell_type", "location"):
@@ -190,9 +190,9 @@ def maps_sections(folder: Path, results: list[Result]) -> list[Section]:
     if not pictures:
         return []
     text = (
-        "Each point is a unit, placed by the pretrained model without having seen a label. "
-        "What lies close together is alike to the model. A flat picture of many dimensions hides more than it shows: "
-        "the scores below are what counts."
+        "Each point is a unit, placed by the pretrained model without any labels. "
+        "Units close together are similar to the model. Two dimensions hide most of the structure: "
+        "rely on the scores below."
     )
     return [Section("A map of the units", [text], pictures=pictures)]
 
@@ -201,14 +201,14 @@ def report(settings: ReportSettings) -> Path:
     """Write the report of a store, a pretrained model and its results, or of several finetuning runs side by side.
 
     Args:
-        settings: where they are, and what to write; with ``runs``, see `finetune.report.runs_page`.
+        settings: input folders and output; with ``runs``, see `finetune.report.runs_page`.
 
     Returns:
         The HTML file.
 
     Raises:
         StoreError: if the store cannot be read.
-        FoundationError: if there are no results of this checkpoint, or none that is current.
+        FoundationError: if there are no current results of this checkpoint.
     """
     if settings.runs:
         from finetune.report.runs_page import runs_page
@@ -243,7 +243,7 @@ def report(settings: ReportSettings) -> Path:
 
 
 def _digest(checkpoint: str) -> str | None:
-    """The digest of a checkpoint; None with a warning if it cannot be read, and its results can still be shown."""
+    """Return the digest of a checkpoint; warn and return None if it is unreadable, so that results are still shown."""
     try:
         return checkpoint_digest(checkpoint)
     except CheckpointError as error:
@@ -259,12 +259,12 @@ def write_report(
     folder: str | Path | None = None,
     title: str = TITLE,
 ) -> Path:
-    """Write scores, tasks and other sections as one HTML file, whole or not at all.
+    """Write scores, tasks and other sections as one HTML file, atomically.
 
     Args:
-        results: what to show.
+        results: the results to show.
         path: the file.
-        sections: what comes before the scores.
+        sections: sections before the scores.
         folder: of the results, for the pictures of their predictions.
         title: heading.
 
@@ -272,11 +272,11 @@ def write_report(
         The file.
 
     Raises:
-        FoundationError: if the results are of several checkpoints.
+        FoundationError: if the results come from several checkpoints.
     """
     checkpoints = {result.checkpoint[:12] for result in results}
     if len(checkpoints) > 1:
-        raise FoundationError(f"results are of checkpoints {', '.join(sorted(checkpoints))}: a report is of one")
+        raise FoundationError(f"results come from checkpoints {', '.join(sorted(checkpoints))}: expected one")
     made = rows(results)
     tables = [(names, _groups(made, names)) for names in (names_in(made, COLUMNS), names_in(made, CONTROLS))]
     text = html_template("finetune", "report.html.j2").render(
@@ -294,9 +294,9 @@ def write_report(
 
 
 def summary(made: list[Row]) -> str:
-    """One sentence on where the model stands against plain firing rates.
+    """Return one sentence comparing the model with plain firing rates.
 
-    The finetuned model counts where there is one, otherwise the probe: not whichever happened to do better.
+    The finetuned model is compared if there is one, otherwise the probe; not the better of the two.
     """
     counts = {"better": 0, "equal": 0, "worse": 0}
     for row in made:

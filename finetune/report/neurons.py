@@ -1,4 +1,4 @@
-"""Units of a finetuning run as the map of the report shows them, in a file beside the run's results."""
+"""Units of a finetuning run for the report's map, in a file beside the run's results."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ FILE = "embeddings.npz"
 
 
 def write_neurons(path: Path, problem: UnitProblem, z_SD: np.ndarray, checkpoint: str) -> None:
-    """Write labelled units, with what is known of each and their embeddings by a checkpoint, for the map.
+    """Write labelled units, with their properties and their embeddings by a checkpoint, for the map.
 
     Args:
         path: the .npz.
         problem: labelled units.
         z_SD: ``(S, D)`` their embeddings.
-        checkpoint: digest of the model that made them.
+        checkpoint: digest of the embedding model.
     """
     arrays = unit_facts(problem.stored, problem.recording_S, problem.unit_S)
     arrays |= {"z_SD": np.asarray(z_SD, dtype=np.float32), "checkpoint": np.array(checkpoint)}
@@ -36,7 +36,7 @@ def write_neurons(path: Path, problem: UnitProblem, z_SD: np.ndarray, checkpoint
 
 
 def read_neurons(path: Path, checkpoint: str) -> dict[str, np.ndarray] | None:
-    """Return the arrays that `write_neurons` wrote; None if there are none of this checkpoint, or of an older form."""
+    """Return the arrays that `write_neurons` wrote; None if missing, of another checkpoint or in an older format."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             facts = {name: stored[name] for name in stored.files}
@@ -44,6 +44,6 @@ def read_neurons(path: Path, checkpoint: str) -> dict[str, np.ndarray] | None:
         return None
     needed = {"z_SD", "checkpoint", "recording_S", "unit_S", "isi_SB", NUMBER + "unit"}
     if not needed <= facts.keys() or str(facts["checkpoint"]) != checkpoint:
-        log.info("%s holds no units of this version and checkpoint: no map of it", path)
+        log.info("%s has no units of this version and checkpoint: no map", path)
         return None
     return facts

@@ -14,14 +14,14 @@ from foundation.evaluation.metrics import CLASSES, TITLES, Predictions, sums
 
 
 def target_figure(result: Result, predictions: Predictions) -> bytes:
-    """The picture that belongs to a result: a confusion matrix, or predicted against true."""
+    """Draw the picture of a result: a confusion matrix, or predicted against true."""
     if predictions.kind == CLASSES:
         return confusion(predictions, list(result.classes), result.title)
     return predicted_against_true(predictions, result.value_names, result.title)
 
 
 def confusion(predictions: Predictions, classes: list[str], title: str) -> bytes:
-    """Share of each true class that was predicted as each class, and counts."""
+    """Draw the share of each true class predicted as each class, with counts."""
     counts_CC = sums(predictions).sum(axis=0)
     share_CC = counts_CC / np.maximum(counts_CC.sum(axis=1, keepdims=True), 1)
     size = min(7.5, 2.6 + 0.55 * len(classes))
@@ -45,16 +45,16 @@ def confusion(predictions: Predictions, classes: list[str], title: str) -> bytes
 
 
 def predicted_against_true(predictions: Predictions, names: list[str], title: str) -> bytes:
-    """For each dimension: true and predicted over a stretch of tested time, and one against the other."""
+    """Draw true and predicted values over a stretch of tested time, and against each other, per dimension."""
     n_dims = predictions.y_S.shape[1]
     first_fold = np.flatnonzero(predictions.fold_S == predictions.fold_S[0])[:150]
     with drawing(8.4, 2.5 * n_dims + 0.3) as sheet:
         grid = sheet.figure.add_gridspec(n_dims, 2, width_ratios=(2.4, 1))
         for k in range(n_dims):
-            true, said = predictions.y_S[:, k], predictions.predicted_S[:, k]
+            true, predicted = predictions.y_S[:, k], predictions.predicted_S[:, k]
             course = sheet.figure.add_subplot(grid[k, 0])
             course.plot(true[first_fold], color=INK, lw=1.4, label="true")
-            course.plot(said[first_fold], color=COLOURS[1], lw=1.2, ls="--", label="predicted")
+            course.plot(predicted[first_fold], color=COLOURS[1], lw=1.2, ls="--", label="predicted")
             course.set_ylabel(names[k] if k < len(names) else f"dimension {k}")
             course.grid(color=GRID, lw=0.5)
             if k == 0:
@@ -63,7 +63,7 @@ def predicted_against_true(predictions: Predictions, names: list[str], title: st
             if k == n_dims - 1:
                 course.set_xlabel("time bin")
             cloud = sheet.figure.add_subplot(grid[k, 1])
-            cloud.scatter(true, said, s=4, alpha=0.25, color=COLOURS[0], edgecolors="none", rasterized=True)
+            cloud.scatter(true, predicted, s=4, alpha=0.25, color=COLOURS[0], edgecolors="none", rasterized=True)
             low, high = np.percentile(true, (0.5, 99.5))
             cloud.plot([low, high], [low, high], color=INK, lw=1)
             margin = 0.15 * max(high - low, 1e-9)
@@ -75,12 +75,12 @@ def predicted_against_true(predictions: Predictions, names: list[str], title: st
 
 
 def label_curve_figure(result: Result, whole: dict[str, Score], names: dict[str, str]) -> bytes:
-    """The primary metric over the number of labelled trials, a line for each readout; the last place has all trials.
+    """Draw the primary metric over the number of labelled trials, a line per readout; the last point has all trials.
 
     Args:
         result: of ``full``, with a curve.
         whole: readout -> its score with all trials.
-        names: readout -> its title, in the order of the lines; those that no point has are left out.
+        names: readout -> its title, in the order of the lines; readouts without points are left out.
     """
     scores = [*(point.scores for point in result.curve), whole]
     places = np.arange(len(scores))
@@ -109,11 +109,11 @@ def label_curve_figure(result: Result, whole: dict[str, Score], names: dict[str,
 
 
 def raster(times: list[np.ndarray], start: float, seconds: float) -> bytes:
-    """Spikes of all units.
+    """Draw the spikes of all units.
 
     Args:
         times: per unit, seconds from the session's start.
-        start, seconds: the stretch that is shown.
+        start, seconds: the stretch to show.
     """
     with drawing(8.4, min(5.5, 1.6 + 0.05 * len(times))) as sheet:
         axes = sheet.figure.add_subplot()
@@ -127,12 +127,12 @@ def raster(times: list[np.ndarray], start: float, seconds: float) -> bytes:
 
 
 def activity_map(x_NT: np.ndarray, bin_width: float, unit: str) -> bytes:
-    """Sampled activity of all units.
+    """Draw the sampled activity of all units.
 
     Args:
         x_NT: ``(N, T)`` samples.
         bin_width: seconds of a sample.
-        unit: what the samples are.
+        unit: unit of the samples.
     """
     with drawing(8.4, min(5.5, 1.8 + 0.05 * len(x_NT))) as sheet:
         axes = sheet.figure.add_subplot()
@@ -146,7 +146,7 @@ def activity_map(x_NT: np.ndarray, bin_width: float, unit: str) -> bytes:
 
 
 def read_metrics(text: str) -> dict[str, np.ndarray]:
-    """The columns of a metrics.jsonl: name -> ``(L, 2)`` steps and values; lines that cannot be read are left out."""
+    """Return the columns of a metrics.jsonl: name -> ``(L, 2)`` steps and values; invalid lines are skipped."""
     columns: dict[str, list[tuple[float, float]]] = {}
     for line in text.splitlines():
         try:
@@ -164,7 +164,7 @@ ASIDE = {"learning_rate", "seconds", "data_wait", "windows_per_second", "gradien
 
 
 def scales(columns: dict[str, np.ndarray], widest: float = 30.0) -> list[list[str]]:
-    """Names of the terms, those together whose typical sizes lie within a factor of ``widest``; the smallest first.
+    """Group names of terms whose typical sizes lie within a factor of ``widest``; smallest first.
 
     Example:
         >>> near, far = np.array([[0, 0.9], [1, 1.1]]), np.array([[0, 500.0], [1, 500.0]])
@@ -187,7 +187,7 @@ def scales(columns: dict[str, np.ndarray], widest: float = 30.0) -> list[list[st
 
 
 def training_curves(columns: dict[str, np.ndarray]) -> bytes:
-    """The loss, and its terms and diagnostics over steps, a panel for each scale."""
+    """Draw the loss, its terms and diagnostics over steps, a panel for each scale."""
     panels = [["loss"], *scales(columns)]
     n_rows = -(-len(panels) // 2)
     with drawing(8.4, 3.0 * n_rows) as sheet:
@@ -219,7 +219,7 @@ def read_embeddings(folder: Path, task: str, checkpoint: str) -> tuple[np.ndarra
 
 
 def unit_map(z_SD: np.ndarray, label_S: np.ndarray, title: str) -> tuple[bytes, float]:
-    """Embeddings of units on their first two principal components, coloured and marked by label.
+    """Draw embeddings of units on their first two principal components, coloured and marked by label.
 
     Returns:
         The picture, and the share of variance that the two components hold.

@@ -1,4 +1,4 @@
-"""Pictures that put finetuning runs side by side, as PNG bytes: one colour and marker a run, firing rates in grey."""
+"""Pictures comparing finetuning runs, as PNG bytes: one colour and marker a run, firing rates in grey."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from foundation.evaluation.metrics import CLASSES, TITLES, Predictions, sums
 
 FLOOR = "#7A828C"
 PALETTE = 96
-FEWEST_SCORE = -0.25  # where the axis of scores ends; what lies below is drawn at the end
+FEWEST_SCORE = -0.25  # lower end of the score axis; lower scores are drawn there
 MAX_SAMPLES = 160  # of a trace
 
 
@@ -40,7 +40,7 @@ class Line:
 
 
 def overview(lines: Sequence[Line], names: Sequence[str]) -> bytes:
-    """Draw the score of every run at every target, with firing rates and what shuffled labels reach.
+    """Draw the score of every run at every target, with firing rates and shuffled labels.
 
     Args:
         lines: targets.
@@ -89,19 +89,19 @@ def _overview_panel(axes: Axes, lines: Sequence[Line], kind: str, names: Sequenc
     axes.tick_params(axis="y", length=0)
 
 
-def confusions(said: Mapping[str, Predictions], classes: Sequence[str]) -> bytes:
+def confusions(by_run: Mapping[str, Predictions], classes: Sequence[str]) -> bytes:
     """Draw a confusion matrix for each run: the share of each true class that was predicted as each.
 
     Args:
-        said: run -> predictions.
+        by_run: run -> predictions.
         classes: names of the classes.
     """
-    n_columns = min(len(said), 3 if len(classes) <= 8 else 2)
-    n_rows = -(-len(said) // n_columns)
+    n_columns = min(len(by_run), 3 if len(classes) <= 8 else 2)
+    n_rows = -(-len(by_run) // n_columns)
     size = min(4.2, (6.6 / n_columns), 1.1 + 0.26 * len(classes))
     with drawing(n_columns * size + 1.7, n_rows * (size + 0.25) + 0.55, palette=PALETTE) as sheet:
         every = sheet.figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
-        for axes, (name, predictions) in zip(every.ravel(), said.items(), strict=False):
+        for axes, (name, predictions) in zip(every.ravel(), by_run.items(), strict=False):
             counts_CC = sums(predictions).sum(axis=0)
             share_CC = counts_CC / np.maximum(counts_CC.sum(axis=1, keepdims=True), 1)
             shown = axes.imshow(share_CC, vmin=0, vmax=1, cmap=BLUES)
@@ -113,7 +113,7 @@ def confusions(said: Mapping[str, Predictions], classes: Sequence[str]) -> bytes
             axes.set_yticks(range(len(classes)), [_short(name) for name in classes])
             axes.set_title(name, fontsize=10, loc="left")
             axes.tick_params(length=0)
-        for axes in every.ravel()[len(said) :]:
+        for axes in every.ravel()[len(by_run) :]:
             axes.remove()
         for axes in every[:, 0]:
             axes.set_ylabel("true")
@@ -125,23 +125,23 @@ def confusions(said: Mapping[str, Predictions], classes: Sequence[str]) -> bytes
     return sheet.content
 
 
-def class_bars(said: Mapping[str, Predictions], classes: Sequence[str], floor: Predictions | None) -> bytes:
+def class_bars(by_run: Mapping[str, Predictions], classes: Sequence[str], floor: Predictions | None) -> bytes:
     """Draw the share of each class that each run predicts rightly, with 95 % intervals, beside firing rates.
 
     Args:
-        said: run -> predictions.
+        by_run: run -> predictions.
         classes: names of the classes.
-        floor: of firing rates, if they are there.
+        floor: of firing rates, if available.
     """
-    rows = ({"firing rates": floor} if floor is not None else {}) | dict(said)
+    rows = ({"firing rates": floor} if floor is not None else {}) | dict(by_run)
     width = 0.8 / len(rows)
-    names = list(said)
+    names = list(by_run)
     with drawing(min(8.4, 2.4 + len(classes) * (0.35 + 0.2 * len(rows))), 2.9, palette=PALETTE) as sheet:
         axes = sheet.figure.add_subplot()
         for k, (name, predictions) in enumerate(rows.items()):
             recall_C, limits_C2 = recall_intervals(predictions, 1000, 0)
             at = np.arange(len(classes)) + width * (k - (len(rows) - 1) / 2)
-            colour = COLOURS[names.index(name) % 8] if name in said else "#B4BAC2"
+            colour = COLOURS[names.index(name) % 8] if name in by_run else "#B4BAC2"
             axes.bar(at, np.nan_to_num(recall_C), 0.92 * width, color=colour, label=name)
             bars = np.nan_to_num(np.abs(limits_C2.T - recall_C))
             axes.errorbar(at, np.nan_to_num(recall_C), bars, fmt="none", ecolor=INK, elinewidth=0.9, capsize=0)
@@ -157,28 +157,28 @@ def class_bars(said: Mapping[str, Predictions], classes: Sequence[str], floor: P
     return sheet.content
 
 
-def traces(said: Mapping[str, Predictions], value_names: Sequence[str], time_S: np.ndarray | None) -> bytes:
+def traces(by_run: Mapping[str, Predictions], value_names: Sequence[str], time_S: np.ndarray | None) -> bytes:
     """Draw true and decoded values over the first tested stretch of time, a panel a dimension.
 
     Args:
-        said: run -> predictions of the same samples.
+        by_run: run -> predictions of the same samples.
         value_names: of the dimensions, with their unit.
         time_S: seconds of each sample; None: samples are counted.
     """
-    first = next(iter(said.values()))
+    first = next(iter(by_run.values()))
     shown = np.flatnonzero(first.fold_S == first.fold_S[0])[:MAX_SAMPLES]
     if time_S is not None:
         shown = shown[np.argsort(time_S[shown], kind="stable")]
     x = np.arange(len(shown), dtype=float) if time_S is None else time_S[shown] - time_S[shown[0]]
     breaks = np.flatnonzero(np.diff(x) > 1.5 * np.median(np.diff(x))) + 1 if len(x) > 2 else np.empty(0, dtype=int)
     n_dims = first.y_S.shape[1]
-    if time_S is not None and len(breaks):  # time that was not tested is left out
+    if time_S is not None and len(breaks):  # leave out untested time
         x = np.arange(len(x)) * float(np.median(np.diff(x)))
     with drawing(8.4, 0.5 + 1.7 * n_dims, palette=PALETTE) as sheet:
         panels = sheet.figure.subplots(n_dims, 1, squeeze=False, sharex=True)[:, 0]
         for k, axes in enumerate(panels):
             axes.plot(*_broken(x, first.y_S[shown, k], breaks), color=INK, lw=1.8, label="true")
-            for run, (name, predictions) in enumerate(said.items()):
+            for run, (name, predictions) in enumerate(by_run.items()):
                 style = {"color": COLOURS[run % 8], "lw": 1.2, "ls": ("-", "--", "-.", ":")[run % 4]}
                 axes.plot(*_broken(x, predictions.predicted_S[shown, k], breaks), label=name, **style)
             for at in breaks:
@@ -186,7 +186,7 @@ def traces(said: Mapping[str, Predictions], value_names: Sequence[str], time_S: 
             axes.set_ylabel(value_names[k] if k < len(value_names) else f"dimension {k}", fontsize=9)
             axes.margins(x=0.01)
         unit = "time bin" if time_S is None else "tested time (s)"
-        panels[-1].set_xlabel(f"{unit}; lines part trials or gaps" if len(breaks) else unit)
+        panels[-1].set_xlabel(f"{unit}; lines separate trials or gaps" if len(breaks) else unit)
         handles, labels = panels[0].get_legend_handles_labels()
         sheet.figure.legend(handles, labels, loc="outside upper left", ncols=5, frameon=False, fontsize=9)
     return sheet.content
@@ -198,29 +198,30 @@ def _broken(x: np.ndarray, y: np.ndarray, breaks: np.ndarray) -> tuple[np.ndarra
 
 
 def hypnogram(
-    said: Mapping[str, Predictions], classes: Sequence[str], time_S: np.ndarray, seconds_S: np.ndarray
+    by_run: Mapping[str, Predictions], classes: Sequence[str], time_S: np.ndarray, seconds_S: np.ndarray
 ) -> bytes:
     """Draw the true states over time as steps, and below them a band of decoded states for each run.
 
     Args:
-        said: run -> predictions of the same samples; a readout that is smoothed over time may be a run of its own.
+        by_run: run -> predictions of the same samples; a readout that is smoothed over time may be a run of
+            its own.
         classes: names of the states.
-        time_S, seconds_S: the middle of each sample, and how long it is.
+        time_S, seconds_S: middle and length of each sample.
     """
-    first = next(iter(said.values()))
+    first = next(iter(by_run.values()))
     order = np.argsort(time_S, kind="stable")
     start_h, hours = (time_S - seconds_S / 2)[order] / 3600, seconds_S[order] / 3600
     span = float(start_h[-1] + hours[-1] - start_h[0])
-    spread = hours.sum() < 0.6 * span  # over a longer session: what was not decoded is left out
+    spread = hours.sum() < 0.6 * span  # for a longer session, leave out undecoded time
     if spread:
         start_h = np.cumsum(hours) - hours
     ranked = sorted(range(len(classes)), key=lambda c: _depth(classes[c]))
     level = np.empty(len(classes))
     level[ranked] = np.arange(len(classes))[::-1]
     colours = [COLOURS[k % 8] for k in range(len(classes))]
-    with drawing(8.4, 1.5 + 0.3 * len(classes) + 0.42 * len(said), palette=PALETTE) as sheet:
-        ratios = [0.8 + 0.3 * len(classes), *([0.42] * len(said))]
-        panels = sheet.figure.subplots(len(said) + 1, 1, sharex=True, height_ratios=ratios)
+    with drawing(8.4, 1.5 + 0.3 * len(classes) + 0.42 * len(by_run), palette=PALETTE) as sheet:
+        ratios = [0.8 + 0.3 * len(classes), *([0.42] * len(by_run))]
+        panels = sheet.figure.subplots(len(by_run) + 1, 1, sharex=True, height_ratios=ratios)
         y = first.y_S[order]
         panels[0].plot(*_steps(start_h, hours, level[y]), color=FLOOR, lw=0.8, zorder=1)
         for c in range(len(classes)):
@@ -229,7 +230,7 @@ def hypnogram(
         panels[0].set_yticks(level, classes)
         panels[0].set_ylim(-0.6, len(classes) - 0.4)
         panels[0].set_title("true", fontsize=9, loc="left")
-        for axes, (name, predictions) in zip(panels[1:], said.items(), strict=True):
+        for axes, (name, predictions) in zip(panels[1:], by_run.items(), strict=True):
             guessed = predictions.predicted_S[order]
             for c in range(len(classes)):
                 here = guessed == c
@@ -245,7 +246,7 @@ def hypnogram(
 
 
 def _depth(state: str) -> int:
-    """How high a state stands in a hypnogram: wake at the top, REM below it, deep sleep at the bottom."""
+    """Return the height of a state in a hypnogram: wake at the top, REM below it, deep sleep at the bottom."""
     name = state.lower()
     words = ("wake", "awake", "rem", "r", "n1", "n2", "nrem", "sws", "sleep", "n3")
     return words.index(name) if name in words else len(words)

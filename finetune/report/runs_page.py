@@ -1,4 +1,4 @@
-"""The page that puts finetuning runs side by side: scores, pictures of predictions, and a map of neurons."""
+"""Page comparing finetuning runs: scores, pictures of predictions, and a map of neurons."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class TargetPart:
-    """What the page shows of one target.
+    """The part of the page on one target.
 
     Args:
         title, task: its name.
-        head, table: readouts and controls, a column a run.
+        head, table: readouts and controls, one column per run.
         pictures: of predictions.
-        facts, notes: samples and split; what a reader must know.
+        facts, notes: samples and split; warnings for readers.
     """
 
     title: str
@@ -54,17 +54,16 @@ class TargetPart:
 
 
 def runs_page(settings: ReportSettings) -> Path:
-    """Write one page that shows some finetuning runs side by side.
+    """Write one page comparing finetuning runs.
 
     Args:
-        settings: the runs' folders, and where the page goes; with a store, results of recordings that it does not hold
-            any more are left out.
+        settings: the runs' folders, and the output; with a store, results of recordings no longer in it are left out.
 
     Returns:
         The HTML file.
 
     Raises:
-        FoundationError: if a folder holds no results, or none that is current.
+        FoundationError: if a folder holds no current results.
         StoreError: if the store cannot be read.
     """
     recordings = digests(Catalog.open(Store(settings.store))) if settings.store else None
@@ -94,7 +93,7 @@ def runs_page(settings: ReportSettings) -> Path:
 
 
 def heading(runs: Sequence[Run]) -> str:
-    """Return the heading of a page that was given none."""
+    """Return the default heading of a page."""
     names = [run.name for run in runs]
     if len(names) > 3:
         return f"{len(names)} finetuning runs side by side"
@@ -102,14 +101,14 @@ def heading(runs: Sequence[Run]) -> str:
 
 
 def summary(runs: Sequence[Run], targets: Sequence[Target]) -> str:
-    """Say how each run stands against firing rates, and against the first run where there are several."""
-    said = []
+    """Return sentences comparing each run with firing rates, and with the first run if there are several."""
+    sentences = []
     for run in runs:
         results = [result for target in targets if (result := run.headline(target)) is not None]
         verdicts = [result.verdict for result in results]
         text = f"is better than plain firing rates on {verdicts.count('better')} of {count(len(results), 'target')}"
-        said.append(f"{run.name} {text} and worse on {verdicts.count('worse')}")
-    lines = ["; ".join(said) + "."]
+        sentences.append(f"{run.name} {text} and worse on {verdicts.count('worse')}")
+    lines = ["; ".join(sentences) + "."]
     for run in runs[1:]:
         found = [difference(run, runs[0], target) for target in targets]
         gains = [gain for gain in found if isinstance(gain, Gain)]
@@ -131,7 +130,7 @@ def run_facts(run: Run) -> list[str]:
 
 
 def left_out_lines(run: Run) -> list[list[str]]:
-    """Return what a run has without results, or with results that do not count, each with its reason."""
+    """Return targets without results and results left out, each with its reason."""
     lines = [[run.name, f"{e.task} {e.target}".strip(), f"{'failed' if e.failed else 'left out'}: {e.reason}"]
              for e in run.current.left_out]  # fmt: skip
     return lines + [[run.name, place, f"stale: {reason}"] for place, reason in run.current.stale]
@@ -191,7 +190,7 @@ def overview_picture(runs: Sequence[Run], targets: Sequence[Target]) -> Picture:
 
 
 def target_part(runs: Sequence[Run], target: Target) -> TargetPart:
-    """Return the part of one target: every readout of every run, and pictures of the headlines' predictions."""
+    """Return the page part of one target: every readout of every run, and pictures of the headlines' predictions."""
     having = [run for run in runs if target in run.by_target]
     results = {run.name: run.headline(target) for run in having}
     first = next(result for result in results.values() if result is not None)
@@ -208,7 +207,7 @@ def target_part(runs: Sequence[Run], target: Target) -> TargetPart:
                 facts.append((f"{TITLES[name]}, {run.name}", f"{metrics[name]:.2f}"))
     notes = list(dict.fromkeys(note for result in results.values() if result is not None for note in result.notes))
     if len({tuple(sorted(result.recordings.items())) for result in results.values() if result is not None}) > 1:
-        notes.insert(0, "the runs were scored on other recordings: their scores are no comparison")
+        notes.insert(0, "the runs were scored on different recordings: their scores are not comparable")
     part = TargetPart(
         first.title,
         task_title(first.task),
@@ -219,7 +218,7 @@ def target_part(runs: Sequence[Run], target: Target) -> TargetPart:
     )
     try:
         part.pictures = pictures_of(having, target, first)
-    except Exception as error:  # the page is more than one picture
+    except Exception as error:  # one failing picture must not stop the page
         log.warning("no picture of %s: %s: %s", first.target, type(error).__name__, error)
         part.notes.append(f"no picture: {type(error).__name__}")
     return part
@@ -227,8 +226,8 @@ def target_part(runs: Sequence[Run], target: Target) -> TargetPart:
 
 def pictures_of(runs: Sequence[Run], target: Target, first: Result) -> list[Picture]:
     """Draw the predictions of the runs that have them: classes as matrices and bars, values as traces."""
-    said = {run.name: p for run in runs if (p := run.predictions(target)) is not None}
-    comparable = _same_samples(said)
+    by_run = {run.name: p for run in runs if (p := run.predictions(target)) is not None}
+    comparable = _same_samples(by_run)
     pictures = []
     if comparable and first.kind == CLASSES:
         pictures += _class_pictures(runs, target, first, comparable)
@@ -246,46 +245,48 @@ def pictures_of(runs: Sequence[Run], target: Target, first: Result) -> list[Pict
     return pictures
 
 
-def _class_pictures(runs: Sequence[Run], target: Target, first: Result, said: dict[str, Predictions]) -> list[Picture]:
+def _class_pictures(
+    runs: Sequence[Run], target: Target, first: Result, by_run: dict[str, Predictions]
+) -> list[Picture]:
     classes = list(first.classes)
     pictures = []
-    samples = next(run.samples(target, said[run.name]) for run in runs if run.name in said)
+    samples = next(run.samples(target, by_run[run.name]) for run in runs if run.name in by_run)
     if "time_S" in samples and first.part_name == "time blocks":
-        shown = dict(said)
+        shown = dict(by_run)
         for run in runs:  # scored beside the unsmoothed
             smoothed = run.predictions(target, "smoothed")
-            if smoothed is not None and run.name in said and len(smoothed.y_S) == len(said[run.name].y_S):
+            if smoothed is not None and run.name in by_run and len(smoothed.y_S) == len(by_run[run.name].y_S):
                 shown[f"{run.name}, smoothed"] = smoothed
         png = draw.hypnogram(shown, classes, samples["time_S"], samples["seconds_S"])
         alt = f"Hypnogram of {first.title}: true states over time, and those decoded by {', '.join(shown)}."
         pictures.append(Picture(png, alt, "Hypnogram: true states, and the states that each run decodes"))
-    png = draw.confusions(said, classes)
-    alt = f"Confusion matrices of {first.title} for {', '.join(said)}."
+    png = draw.confusions(by_run, classes)
+    alt = f"Confusion matrices of {first.title} for {', '.join(by_run)}."
     pictures.append(Picture(png, alt, "Confusion matrices: counts of samples"))
     floor = next((p for run in runs if (p := run.predictions(target, "rate")) is not None), None)
-    png = draw.class_bars(said, classes, floor)
-    alt = f"Share of each class of {first.title} predicted correctly by {', '.join(said)}, beside firing rates."
+    png = draw.class_bars(by_run, classes, floor)
+    alt = f"Share of each class of {first.title} predicted correctly by {', '.join(by_run)}, beside firing rates."
     pictures.append(Picture(png, alt, "Share of each class predicted correctly; lines are 95 % intervals"))
     return pictures
 
 
-def _same_samples(said: dict[str, Predictions]) -> dict[str, Predictions]:
-    """Those predictions that are of the same samples as the first run's."""
-    first = next(iter(said.values()), None)
+def _same_samples(by_run: dict[str, Predictions]) -> dict[str, Predictions]:
+    """Return predictions of the same samples as the first run's."""
+    first = next(iter(by_run.values()), None)
     if first is None:
         return {}
-    return {name: p for name, p in said.items() if np.array_equal(p.y_S, first.y_S)}
+    return {name: p for name, p in by_run.items() if np.array_equal(p.y_S, first.y_S)}
 
 
-def _training_parts(said: dict[str, Predictions], first: Result) -> float:
-    """Labelled parts (trials) that the training samples of a fold have, on average."""
-    predictions = next(iter(said.values()), None)
+def _training_parts(by_run: dict[str, Predictions], first: Result) -> float:
+    """Return the mean number of labelled parts (trials) in the training samples of a fold."""
+    predictions = next(iter(by_run.values()), None)
     folds = 3 if predictions is None else len(np.unique(predictions.fold_S))
     return first.parts * (folds - 1) / folds
 
 
 def map_of(runs: Sequence[Run]) -> MapParts | None:
-    """Return the map of all units that any run has labels for; None if there are none."""
+    """Return the map of all labelled units of the runs; None without labelled units."""
     placed = []
     for run in runs:
         for target in run.by_target:
@@ -298,7 +299,7 @@ def map_of(runs: Sequence[Run]) -> MapParts | None:
 
 
 def _predicted(run: Run, target: Target, facts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What the run's headline says of each unit, by the words of its classes."""
+    """Return the run's headline prediction of each unit, by class name."""
     result, predictions = run.headline(target), run.predictions(target)
     if result is None or predictions is None or result.kind != CLASSES:
         return {}
@@ -306,7 +307,7 @@ def _predicted(run: Run, target: Target, facts: dict[str, np.ndarray]) -> dict[s
     if "unit_S" not in samples:
         return {}
     classes = np.array(list(result.classes))
-    said = dict(zip(zip(samples["recording_S"].tolist(), samples["unit_S"].tolist(), strict=True),
-                    classes[predictions.predicted_S], strict=True))  # fmt: skip
+    predicted = dict(zip(zip(samples["recording_S"].tolist(), samples["unit_S"].tolist(), strict=True),
+                         classes[predictions.predicted_S], strict=True))  # fmt: skip
     keys = zip(facts["recording_S"].tolist(), facts["unit_S"].tolist(), strict=True)
-    return {task_title(target[0]).lower(): np.array([said.get(key, "") for key in keys], dtype=object)}
+    return {task_title(target[0]).lower(): np.array([predicted.get(key, "") for key in keys], dtype=object)}

@@ -1,4 +1,4 @@
-"""Where the samples of a target are: time, or recording and unit, in the order of its predictions."""
+"""Places of a target's samples: time, or recording and unit, in the order of its predictions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILE = "samples.npz"
 
 
 def write_samples(folder: Path, problem: Problem, split: Split) -> None:
-    """Write where the samples of a target are, beside its results.
+    """Write the places of a target's samples beside its results.
 
     Args:
         folder: of the target.
@@ -30,7 +30,7 @@ def write_samples(folder: Path, problem: Problem, split: Split) -> None:
 
 
 def read_samples(folder: Path, samples: int) -> dict[str, np.ndarray]:
-    """Return what `write_samples` wrote; nothing if it is missing, damaged or of another number of samples."""
+    """Read the output of `write_samples`; empty if missing, damaged or of another number of samples."""
     try:
         with np.load(folder / FILE, allow_pickle=False) as stored:
             found = {name: stored[name] for name in stored.files}

@@ -41,7 +41,7 @@ class Row:
 
     Args:
         results: mode -> result.
-        scores: name -> score, of the readouts and controls that there are.
+        scores: name -> score, of the available readouts and controls.
         best: the name with the highest primary metric among firing rates and the readouts of the model.
     """
 
@@ -51,12 +51,12 @@ class Row:
 
     @property
     def first(self) -> Result:
-        """Any of the results: what it says of the target is the same in all."""
+        """Any of the results: all describe the same target."""
         return next(iter(self.results.values()))
 
 
 def rows(results: list[Result]) -> list[Row]:
-    """Results by target, in the order in which targets come."""
+    """Group results by target, in order of appearance."""
     by_target: dict[tuple[str, str], dict[str, Result]] = {}
     for result in results:
         by_target.setdefault((result.task, result.target), {})[result.mode] = result
@@ -73,12 +73,12 @@ def rows(results: list[Result]) -> list[Row]:
 
 
 def names_in(made: list[Row], names: dict[str, str]) -> list[str]:
-    """Those of some readouts that any target has."""
+    """Return the given readouts that any target has."""
     return [name for name in names if any(name in row.scores for row in made)]
 
 
 def cell(score: Score, metric: str) -> str:
-    """A score with its 95 % interval.
+    """Return a score with its 95 % interval.
 
     Example:
         >>> cell(Score({"r2": 0.5}, 0.4, 0.6), "r2")
@@ -89,12 +89,12 @@ def cell(score: Score, metric: str) -> str:
 
 
 def gain_text(result: Result) -> str:
-    """The model against firing rates, in words with the numbers."""
+    """Return the comparison of model and firing rates in words and numbers."""
     return _gain(result.verdict, result.gain, result.gain_low, result.gain_high)
 
 
 def gain_of_both_text(result: Result) -> str:
-    """Firing rates and the model side by side against firing rates alone."""
+    """Return the comparison of rates plus model with rates alone."""
     return _gain(result.verdict_both, result.gain_both, result.gain_both_low, result.gain_both_high)
 
 
@@ -105,16 +105,16 @@ def _gain(verdict: str, value: float, low: float | None, high: float | None) -> 
 
 
 def sample_text(result: Result) -> str:
-    """How many samples, of how many independent parts."""
+    """Return the numbers of samples and independent parts."""
     parts = "" if result.parts == result.samples else f" in {result.parts} {result.part_name}"
     return f"{result.samples:,} of {result.parts} {result.part_name}" if not parts else f"{result.samples:,}{parts}"
 
 
 def table(evaluation: Evaluation) -> str:
-    """All scores as two tables for the terminal: the model beside firing rates, and what they are read against.
+    """Return all scores as two tables for the terminal: the model beside firing rates, and the controls.
 
-    The best of model and rates is marked with ``*``. Below them: targets without results, and what the tracking server
-    has not got.
+    The best of model and rates is marked with ``*``. Below them: targets without results, and results not yet sent to
+    the tracking server.
     """
     below = [left_out_text(entry) for entry in evaluation.left_out]
     below += [f"tracking waits in {place}: `foundation runs --send {place}` sends it" for place in evaluation.waiting]
@@ -122,7 +122,7 @@ def table(evaluation: Evaluation) -> str:
 
 
 def left_out_text(entry: LeftOut) -> str:
-    """Why a target has no results.
+    """Return why a target has no results.
 
     Example:
         >>> left_out_text(LeftOut("cell_type", "all", "no unit fires"))
@@ -147,7 +147,7 @@ def _tables(made: list[Row]) -> list[str]:
     controls = names_in(made, CONTROLS)
     against = [["task", "target", *(TITLES_OF[name] for name in controls)]]
     against += [[row.first.task, row.first.target, *_cells(row, controls)] for row in made]
-    told = [
+    parts = [
         text_table(lines),
         "[a, b]: 95 % interval; *: the best of firing rates and the model; gain: model minus firing rates, paired",
         "",
@@ -155,11 +155,11 @@ def _tables(made: list[Row]) -> list[str]:
         text_table(against),
     ]
     curves = [row for row in made if "full" in row.results and row.results["full"].curve]
-    return [*told, "", "with few labelled trials:", text_table(curve_lines(curves))] if curves else told
+    return [*parts, "", "with few labelled trials:", text_table(curve_lines(curves))] if curves else parts
 
 
 def curve_lines(curves: list[Row]) -> list[list[str]]:
-    """Readouts and finetuning by the number of labelled trials, a heading first; the last of each target has all.
+    """Return readouts and finetuning by number of labelled trials, with a heading; a target's last row has all.
 
     Args:
         curves: targets that were finetuned with few labels.

@@ -1,4 +1,4 @@
-"""What the report says of one target: its readouts, facts and pictures."""
+"""Details of one target in the report: its readouts, facts and pictures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def readout_lines(row: Row) -> list[list[str]]:
-    """Every readout and control of a target: title, score, R² around the profile, what was chosen."""
+    """Return every readout and control of a target: title, score, R² around the profile, choices."""
     beyond = any("beyond_profile" in score.metrics for score in row.scores.values())
     lines = [["readout", TITLES[row.first.metric], *([TITLES["beyond_profile"]] if beyond else []), "how"]]
     for name, score in row.scores.items():
@@ -34,7 +34,7 @@ def readout_lines(row: Row) -> list[list[str]]:
 
 
 def _listed(chosen: list) -> str:
-    """Return numbers fold after fold, and names once each.
+    """Return numbers per fold, and distinct names.
 
     Example:
         >>> _listed([0.1, 0.1]), _listed(["counts", "counts"])
@@ -45,7 +45,7 @@ def _listed(chosen: list) -> str:
 
 
 def target_facts(result: Result) -> list[tuple[str, str]]:
-    """Samples, split, interval and time of a result, as names and values."""
+    """Return samples, split, interval and time of a result, as names and values."""
     others = ", ".join(
         f"{TITLES[name]} {value:.2f}"
         for name, value in result.score.metrics.items()
@@ -68,7 +68,7 @@ def target_facts(result: Result) -> list[tuple[str, str]]:
 
 
 def curve_picture(row: Row) -> Picture | None:
-    """Readouts over the number of labelled trials, where they were made."""
+    """Return readouts over the number of labelled trials, if available."""
     result = row.results.get("full")
     if result is None or not result.curve:
         return None
@@ -83,7 +83,7 @@ def curve_picture(row: Row) -> Picture | None:
 
 
 def result_picture(result: Result, folder: Path | None, notes: list[str]) -> Picture | None:
-    """The picture of a result; none, with a note, if it cannot be drawn."""
+    """Return the picture of a result; none, with a note, if drawing fails."""
     if folder is None:
         return None
     predictions = read_predictions(folder / result.task / result.target / f"{result.mode}.npz", result.key)
@@ -91,7 +91,7 @@ def result_picture(result: Result, folder: Path | None, notes: list[str]) -> Pic
         return None
     try:
         png = target_figure(result, predictions)
-    except Exception as error:  # the report is more than one picture
+    except Exception as error:  # one failing picture must not stop the report
         log.warning("no picture of %s %s: %s: %s", result.target, result.mode, type(error).__name__, error)
         notes.append(f"no picture: {type(error).__name__}")
         return None

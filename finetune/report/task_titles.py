@@ -1,4 +1,4 @@
-"""Titles of tasks for people."""
+"""Titles of tasks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TASK_TITLES = {
 
 
 def task_title(task: str) -> str:
-    """Return the title of a task; one that is not shipped is called by its name.
+    """Return the title of a task; a task that is not shipped gets its name as title.
 
     Example:
         >>> task_title("cell_type"), task_title("my_task")

@@ -1,4 +1,4 @@
-"""Tables of papers, run by run: a folder for each paper, a file of results for each table, a page of all tables."""
+"""Reproductions of papers' tables: a folder per paper, a results file per table, a page with all tables."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""How CEBRA is fitted."""
+"""Settings of CEBRA."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ ARCHITECTURES = tuple(f"offset{n}-model" for n in (1, 5, 10, 36))
 
 @dataclass(frozen=True)
 class CEBRASettings(Limited):
-    """How CEBRA is fitted.
+    """Settings of CEBRA.
 
     Args:
         architecture: ``offset1-model``, ``offset5-model``, ``offset10-model`` or ``offset36-model``: bins seen at once.
         dim: features of the embedding.
         hidden: hidden features.
-        time_offsets: bins between what counts as near in time.
+        time_offsets: bins between samples that count as near in time.
         temperature: of InfoNCE.
         learning_rate: of Adam.
         batch_size: samples of a step.
@@ -26,7 +26,7 @@ class CEBRASettings(Limited):
         seed: of weights and batches.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     architecture: Annotated[str, one_of(*ARCHITECTURES)] = "offset10-model"

@@ -1,4 +1,4 @@
-"""Fill the tables of a paper, run by run, and write the page of all that are there."""
+"""Fill the tables of a paper, run by run, and write the page with all finished runs."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Experiment:
-    """What makes the tables of a paper.
+    """The functions of an experiment that make and render its tables.
 
     Args:
-        run: fills a table: (settings, catalog, table's file), and ``pictures`` where the experiment draws any.
+        run: fills a table: (settings, catalog, table's file), and ``pictures`` if the experiment draws any.
         page: renders all tables of a folder: (folder, commands), and ``pictures``.
         mark: a key that only the configurations of this experiment's runs have.
-        draws: whether there are pictures.
+        draws: whether the experiment draws pictures.
     """
 
     run: Callable[..., None]
@@ -46,7 +46,7 @@ class Experiment:
     draws: bool = False
 
 
-# By name, which is also the name of the experiment's settings.
+# By name, equal to the name of the experiment's settings.
 EXPERIMENTS = {
     "eit": Experiment(run_eit, eit_page, "bins"),
     "neurpir": Experiment(run_neurpir, neurpir_page, "level"),
@@ -57,7 +57,7 @@ EXPERIMENTS = {
 
 
 def commands(output: Path) -> str:
-    """Return what makes the tables of a folder, a line each: the tables that a shipped config is named for."""
+    """Return the commands that make a folder's tables, one per line: tables with a shipped config of that name."""
     shipped = config_names("reproduce")
     names = [f"reproduce/{table.stem}" for table in tables_of(output)]
     found = [name for name in names if name in shipped] or ["your-table.yaml"]
@@ -65,15 +65,15 @@ def commands(output: Path) -> str:
 
 
 def reproduce(settings: ReproduceSettings) -> Path:
-    """Make the runs of a table that are not there yet, and write the page of all that are.
+    """Make the missing runs of a table, and write the page with all finished runs.
 
     Returns:
         The file of the table's results.
 
     Raises:
         StoreError: if the store is empty.
-        ConfigError: if it does not have the recordings of the table, or the output has tables of another experiment.
-        FoundationError: if a result of another configuration is in the way, or a model does not train.
+        ConfigError: if the store lacks the recordings of the table, or the output has tables of another experiment.
+        FoundationError: if a result of another configuration exists, or training fails.
     """
     catalog = Catalog.open(Store(settings.store))
     if not len(catalog):
@@ -89,7 +89,7 @@ def reproduce(settings: ReproduceSettings) -> Path:
         try:
             _write_page(settings)
         except Exception:
-            log.exception("the page was not written")  # what ended the runs is what is to be told
+            log.exception("the page was not written")  # raise the error that ended the runs
         raise
     _write_page(settings)
     return table
@@ -100,13 +100,13 @@ def _check_tables(output: Path, experiment: str) -> None:
         found = [result for results in read_all(table).values() for result in results]
         if any(EXPERIMENTS[experiment].mark not in result.config for result in found):
             raise ConfigError(
-                f"output is {output}: {table.stem} there is of another experiment than {experiment!r}; give each "
-                "experiment a folder of its own"
+                f"output is {output}: table {table.stem} there belongs to another experiment than {experiment!r}; give "
+                "each experiment a folder of its own"
             )
 
 
 def _pictures(settings: ReproduceSettings) -> Path | None:
-    """The folder of pictures beside the page; None if the experiment draws none or there is no page."""
+    """Return the folder of pictures beside the page; None without pictures or a page."""
     if settings.page is None or not EXPERIMENTS[settings.experiment].draws:
         return None
     return Path(settings.page).with_suffix("")

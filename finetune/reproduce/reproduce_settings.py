@@ -1,4 +1,4 @@
-"""What `foundation reproduce` is told."""
+"""Settings of `foundation reproduce`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ NAMES = ("eit", "neurpir", "myow", "identity", "decoding")
 
 @dataclass(frozen=True)
 class ReproduceSettings(Limited):
-    """Which table is filled up, and where.
+    """The table to fill, and its place.
 
     Args:
         store: the recordings, made by `foundation ingest`.
-        output: folder of all tables of the experiment: a JSON Lines file for each, with a line for each run.
+        output: folder of all tables of the experiment: one JSON Lines file each, with one line per run.
         name: of this table, the file's name without ``.jsonl``.
-        page: the page that is written from all tables in ``output``; null: none. Pictures go into a folder of the
+        page: the page to write from all tables in ``output``; null: none. Pictures go into a folder of the
             page's name beside the page.
         experiment: ``eit``, ``neurpir``, ``myow``, ``identity`` or ``decoding``.
         eit: the EIT table.
@@ -35,7 +35,7 @@ class ReproduceSettings(Limited):
         decoding: the table of decoded behaviour.
 
     Raises:
-        ConfigError: if there is no such experiment.
+        ConfigError: if the experiment is unknown.
     """
 
     store: str
@@ -52,4 +52,4 @@ class ReproduceSettings(Limited):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.name or Path(self.name).name != self.name or self.name.startswith("."):
-            raise ConfigError(f"name is {self.name!r}: a plain name")
+            raise ConfigError(f"name is {self.name!r}: expected a plain name")

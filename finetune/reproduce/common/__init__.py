@@ -1,1 +1,1 @@
-"""What every paper's table shares: results of runs, and the recordings they are made of."""
+"""Parts shared by all papers' tables: results of runs, and their recordings."""

@@ -1,6 +1,6 @@
-"""Runs of a table, and the recordings that they are made of.
+"""Results of a table's runs, and their recordings.
 
-A run is a line of a JSON Lines file, so that a table fills up over days and a stopped one goes on.
+A run is a line of a JSON Lines file, so a table can be filled over days and resumed.
 """
 
 from __future__ import annotations
@@ -21,35 +21,36 @@ from foundation.store.stored import StoredRecording
 
 
 def find_recording(catalog: Catalog, subject: str) -> StoredRecording:
-    """The one recording of an animal.
+    """Return the only recording of an animal.
 
     Raises:
-        ConfigError: if there is none, or more than one.
+        ConfigError: if the store has none or several.
     """
     found = [recording for recording in catalog if recording.subject.id == subject]
     if len(found) != 1:
-        raise ConfigError(f"the store has {len(found)} recordings of subject {subject!r}: one is needed")
+        raise ConfigError(f"the store has {len(found)} recordings of subject {subject!r}: expected one")
     return found[0]
 
 
 def source_digest(recording: StoredRecording) -> str:
-    """Digest of the file that a recording was read from, which stays when the store's schema or a recipe does not."""
+    """Return the digest of a recording's source file, which does not depend on the store's schema or a recipe."""
     return recording.record.source.digest or recording.record.digest
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What one run says.
+    """The result of one run.
 
     Args:
         name: of the row.
         seed: of the run.
-        key: digest of everything that decides the figures.
-        config: what was asked for.
+        key: digest of everything that affects the figures.
+        config: configuration of the run.
         digests: of the data.
-        accuracy: share of time steps told; of decoded behaviour the primary metric, R² or balanced accuracy.
-        right_R: that share for each test trial; of decoded behaviour empty: sums over trials are in ``detail``.
-        detail: what else is to be known (epochs, validation figures, seconds).
+        accuracy: share of time steps classified correctly; for decoded behaviour the primary metric, R² or balanced
+            accuracy.
+        right_R: that share for each test trial; empty for decoded behaviour, whose sums over trials are in ``detail``.
+        detail: further values (epochs, validation figures, seconds).
     """
 
     name: str
@@ -63,7 +64,7 @@ class RunResult:
 
 
 def key_of(config: dict[str, Any], digests: dict[str, str]) -> str:
-    """Digest of what decides a run's figures.
+    """Return the digest of everything that affects a run's figures.
 
     Example:
         >>> key_of({"a": 1}, {}) == key_of({"a": 1}, {}), len(key_of({"a": 1}, {}))
@@ -75,17 +76,17 @@ def key_of(config: dict[str, Any], digests: dict[str, str]) -> str:
 def run_once(
     table: Path, name: str, seed: int, config: dict[str, Any], digests: dict[str, str], run: Callable[[], RunResult]
 ) -> RunResult:
-    """Return the result of an earlier run with the same key, or make the run and add its result to the table.
+    """Return the result of an earlier run with the same key, or make the run and append its result.
 
     Raises:
-        FoundationError: if the table has a result of that name and seed with another key; it is not replaced.
+        FoundationError: if the table has a result with that name and seed but another key.
     """
     key = key_of(config, digests)
     for found in read_all(table).get(name, []):
         if found.seed == seed:
             if found.key != key:
                 raise FoundationError(
-                    f"{name}, seed {seed}, of {table} is of another configuration or other data: move the file away, "
+                    f"{name}, seed {seed}, of {table} was made with other settings or data: move the file away, "
                     "or give another output"
                 )
             return found
@@ -98,19 +99,19 @@ def tables_of(folder: Path) -> list[Path]:
     """Return the tables of a folder, sorted by name.
 
     Raises:
-        FoundationError: if the folder holds results of the former kind, a folder of JSON files for each table.
+        FoundationError: if the folder holds results in the old format, a folder of JSON files per table.
     """
     former = sorted(folder.glob("*/*-seed*.json")) if folder.is_dir() else []
     if former:
         raise FoundationError(
-            f"{former[0]} is a result of an earlier version: expected one {SUFFIX} file for each table in {folder}; "
-            "join the JSON files of each folder, one a line, or give another output"
+            f"{former[0]} is a result of an earlier version: expected one {SUFFIX} file per table in {folder}; "
+            "join the JSON files of each folder, one per line, or give another output"
         )
     return sorted(folder.glob(f"*{SUFFIX}"), key=lambda table: table.stem)
 
 
 def finished(tables: Path, name: str, seed: int, key: str) -> RunResult | None:
-    """Return the result of a run with that key from any table of the folder, or None if there is none."""
+    """Return the result of a run with that key from any table of the folder, or None."""
     found = (result for table in tables_of(tables) for result in read_all(table).get(name, []) if result.seed == seed)
     return next((result for result in found if result.key == key), None)
 
@@ -127,14 +128,14 @@ def read_all(table: Path) -> dict[str, list[RunResult]]:
             result = RunResult(**line)
         except TypeError as error:
             raise FoundationError(
-                f"{table}, line {number}, is not a result ({error}): remove the line, and its run is made again"
+                f"{table}, line {number}, is not a result ({error}): remove the line to make its run again"
             ) from error
         rows.setdefault(result.name, []).append(result)
     return {name: sorted(found, key=lambda r: r.seed) for name, found in rows.items()}
 
 
 def right_by_part(results: list[RunResult]) -> np.ndarray:
-    """Return ``(R,)`` the share of each test trial or network that is right, the mean over seeds.
+    """Return ``(R,)`` the accuracy of each test trial or network, averaged over seeds.
 
     Example:
         >>> right_by_part([RunResult("a", seed, "", {}, {}, 0.5, [0.0, seed]) for seed in (0, 1)]).tolist()

@@ -12,7 +12,7 @@ BITS = "bits"  # of hidden units: nats gained and events of each part
 
 
 def pack_sums(predictions: Predictions) -> dict[str, Any]:
-    """Return the sums over the independent parts of predictions, to six digits, as `unpack_sums` reads them.
+    """Return the sums over the independent parts of predictions, rounded to six digits, for `unpack_sums`.
 
     Example:
         >>> p = Predictions.of_classes(np.array([0, 1]), np.array([0, 0]), 2, np.array([7, 9]))
@@ -28,7 +28,7 @@ def pack_sums(predictions: Predictions) -> dict[str, Any]:
 
 
 def pack_gains(sums_G2: np.ndarray) -> dict[str, Any]:
-    """Return nats gained and events of each part as `unpack_sums` reads them.
+    """Return nats gained and events of each part, for `unpack_sums`.
 
     Example:
         >>> pack_gains(np.array([[0.123456789, 3.0]]))
@@ -42,7 +42,7 @@ def _short(values: list[float]) -> list[float]:
 
 
 def unpack_sums(packed: dict[str, Any]) -> np.ndarray:
-    """Return what `foundation.evaluation.metrics.sums` gave, or ``(G, 2)`` nats gained and events.
+    """Return the sums of `foundation.evaluation.metrics.sums`, or ``(G, 2)`` nats gained and events.
 
     Example:
         >>> unpack_sums({"kind": "classes", "shape": [1, 2, 2], "cells": [[0, 1, 0, 3]]}).tolist()

@@ -1,4 +1,4 @@
-"""Where models that several runs use are kept."""
+"""The cache folder of models shared by several runs."""
 
 from __future__ import annotations
 

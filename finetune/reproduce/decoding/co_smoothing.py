@@ -1,6 +1,6 @@
-"""Tell hidden units from the others (co-smoothing): bits a spike above each unit's mean rate, on held-out time.
+"""Predict hidden units from the others (co-smoothing): bits a spike above each unit's mean rate, on held-out time.
 
-Units are dealt into groups. Each group in turn is hidden throughout the trials of a test block, and its counts are
+Units are split into groups. Each group in turn is hidden throughout the trials of a test block, and its counts are
 predicted from the other units: by a model that was pretrained without the block, or by Poisson regression. The
 likelihood is compared with that of the units' mean rates in the training trials.
 """
@@ -21,13 +21,13 @@ from foundation.evaluation.splits import Fold
 from foundation.models import EIT
 
 GROUPS = 5
-LAGS = 2  # bins before and after that the regression sees
+LAGS = 2  # bins before and after that the regression reads
 PENALTIES = (100.0, 300.0, 1000.0, 3000.0, 10_000.0, 30_000.0)
 
 
 @dataclass(frozen=True)
 class HiddenUnits:
-    """Counts of one recording's units in the time bins of its trials, and which units are hidden together.
+    """Counts of one recording's units in the time bins of its trials, and the groups of units.
 
     Args:
         problem: for the trials.
@@ -41,7 +41,7 @@ class HiddenUnits:
 
     @classmethod
     def of(cls, problem: WindowProblem) -> HiddenUnits:
-        """Deal the units into groups, always alike."""
+        """Split the units into groups, deterministically."""
         count_TN = problem.counts()
         units = np.random.default_rng(0).permutation(count_TN.shape[1])
         return cls(problem, count_TN, [np.sort(group) for group in np.array_split(units, min(GROUPS, len(units)))])
@@ -58,13 +58,13 @@ class HiddenUnits:
 
 
 def gained(hidden: HiddenUnits, folds: Sequence[Fold], expected: Callable[[int, Fold], np.ndarray]) -> np.ndarray:
-    """Return ``(G, 2)`` nats gained over mean rates and events, of each trial.
+    """Return ``(G, 2)`` nats gained over mean rates, and events, per trial.
 
     Args:
         hidden: the units.
         folds: test blocks, as samples of the problem.
-        expected: gives for the number of a block and the block ``(T', N)`` expected counts of all units, each from the
-            units of the other groups, in the bins of the block.
+        expected: maps a block's number and samples to ``(T', N)`` expected counts of all units in its bins, each
+            predicted from the units of other groups.
     """
     windows = hidden.problem.windows
     _, part_W = np.unique(windows.part_W, return_inverse=True)
@@ -82,7 +82,7 @@ def gained(hidden: HiddenUnits, folds: Sequence[Fold], expected: Callable[[int, 
 
 
 def usual_counts(count_TN: np.ndarray) -> np.ndarray:
-    """Return ``(N,)`` the mean count of each unit; half an event for one that is silent.
+    """Return ``(N,)`` the mean count of each unit; half an event for silent units.
 
     Example:
         >>> usual_counts(np.array([[2, 0], [4, 0]])).tolist()
@@ -93,7 +93,7 @@ def usual_counts(count_TN: np.ndarray) -> np.ndarray:
 
 
 def bits_per_spike(sums_G2: np.ndarray) -> float:
-    """Return the bits that an event gains over mean rates.
+    """Return the bits gained per event over mean rates.
 
     Example:
         >>> bits_per_spike(np.array([[math.log(2), 1.0], [0.0, 1.0]]))
@@ -105,7 +105,7 @@ def bits_per_spike(sums_G2: np.ndarray) -> float:
 
 @torch.no_grad()
 def by_model(hidden: HiddenUnits, model: EIT, fold: Fold) -> np.ndarray:
-    """Return ``(T', N)`` the counts that a model expects of each unit from the units of the other groups."""
+    """Return ``(T', N)`` a model's expected counts of each unit from the units of the other groups."""
     problem = hidden.problem
     reader, windows = problem.readers(problem.recording.id), problem.windows
     tested = np.unique(problem.window_S[fold.test])
@@ -128,11 +128,11 @@ def by_model(hidden: HiddenUnits, model: EIT, fold: Fold) -> np.ndarray:
 
 
 def by_regression(hidden: HiddenUnits, fold: Fold, inner: list[Fold]) -> tuple[np.ndarray, list[float]]:
-    """Return ``(T', N)`` the counts that Poisson regression expects from the other units, and its penalties.
+    """Return ``(T', N)`` expected counts by Poisson regression on the other units, and its penalties.
 
-    It reads square roots of counts in the bin itself and in two before and after, inside the trial, standardised by the
-    training bins and clipped as in the readouts. The penalty of each group has the best likelihood on the first inner
-    fold.
+    The features are square roots of counts in the bin and in two before and after, within the trial, standardised by
+    the training bins and clipped as in the readouts. The penalty of each group has the best likelihood on the first
+    inner fold.
 
     Args:
         hidden: the units.
@@ -152,7 +152,7 @@ def by_regression(hidden: HiddenUnits, fold: Fold, inner: list[Fold]) -> tuple[n
         x_TF = torch.as_tensor(lagged_TLN[:, :, others].reshape(len(x_TN), -1))
         y_TU = torch.as_tensor(hidden.count_TN[:, group].astype(np.float64))
         scored, start = {}, None
-        for penalty in sorted(PENALTIES, reverse=True):  # each from the solution of a stronger one
+        for penalty in sorted(PENALTIES, reverse=True):  # warm start from the stronger penalty
             start = PoissonRegression.fit(x_TF[learn_T], y_TU[learn_T], penalty, start)
             scored[penalty] = float(start.nll(x_TF[held_T], y_TU[held_T]))
         best = min(scored, key=lambda penalty: scored[penalty])
@@ -178,7 +178,7 @@ class PoissonRegression:
         return (x_TF @ self.weight_FU + self.bias_U).clamp(max=12).exp()
 
     def nll(self, x_TF: torch.Tensor, y_TU: torch.Tensor) -> torch.Tensor:
-        """Negative log likelihood, summed, without what depends on the counts alone."""
+        """Negative log likelihood, summed, without terms that depend only on the counts."""
         said_TU = self(x_TF)
         return (said_TU - y_TU * said_TU.log()).sum()
 
@@ -191,8 +191,8 @@ class PoissonRegression:
         Args:
             x_TF: standardised features.
             y_TU: counts.
-            penalty: of weights; offsets have none.
-            start: where to begin; None: at the mean rates.
+            penalty: L2 penalty of weights, not of offsets.
+            start: initial values; None: the mean rates.
 
         Example:
             >>> x_TF = torch.tensor([[-1.0], [1.0]], dtype=torch.float64).repeat(50, 1)

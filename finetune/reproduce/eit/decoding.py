@@ -1,4 +1,4 @@
-"""Training of a decoder by one rule for all: how long is found on a validation cut of the training trials."""
+"""Train decoders by one rule for all: the number of epochs is found on a validation part of the training trials."""
 
 from __future__ import annotations
 
@@ -59,21 +59,21 @@ def fit(
     look: Callable[[Model, int], None] | None = None,
     see: Callable[[Cuts], Cuts] = lambda cuts: cuts,
 ) -> tuple[Model, dict]:
-    """A trained decoder, and how it came about (``epochs``, and ``validation``, the figure of every epoch).
+    """A trained decoder, and its training history (``epochs``, and ``validation``, the figure of every epoch).
 
-    ``look`` is shown the model after every epoch of its last training; nothing depends on what it sees. ``see`` gives
-    the windows as the model takes them.
+    ``look`` is called with the model after every epoch of the last training and has no effect on it. ``see`` converts
+    windows to the model's inputs.
 
     Raises:
-        ConfigError: if there are too few trials to hold a fifth out.
-        FoundationError: if the loss is no longer finite.
+        ConfigError: if there are too few trials to hold out a fifth.
+        FoundationError: if the loss becomes non-finite.
     """
     figures: list[float] = []
     epochs = rule.epochs
     if epochs is None:
         n_held = len(trials) // 5
         if not n_held:
-            raise ConfigError(f"{len(trials)} training trials: at least 5, of which one is held out")
+            raise ConfigError(f"{len(trials)} training trials: expected at least 5, one of which is held out")
         learn, held = trials.where(slice(-n_held)), trials.where(slice(-n_held, None))
         epochs = _best_epochs(build, see(cut(learn, n_bins)), see(cut(held, n_bins)), rule, seed, figures)
     model = _start(build, seed)
@@ -118,7 +118,7 @@ class _Training:
         self.order = torch.from_numpy(cuts.by_start()) if rule.order == BY_START else torch.arange(len(cuts))
 
     def epoch(self) -> None:
-        """Every window once; what is left of a batch is dropped if it is a lone window (batch norm needs two)."""
+        """Yield every window once; a last batch of a single window is dropped (batch norm needs two)."""
         self.model.train()
         n = len(self.x)
         order = torch.randperm(n, generator=self.generator) if self.rule.shuffle else self.order
@@ -131,11 +131,11 @@ class _Training:
 
 @torch.no_grad()
 def validate(model: nn.Module, cuts: Cuts) -> float:
-    """Accuracy per time step on windows held out; for a model without labels, minus the loss of masked bins."""
+    """Return the accuracy per time step on held-out windows; for a model without labels, minus the masked loss."""
     model.eval()
     if isinstance(model, NDT) and not model.config.supervised:
         with torch.random.fork_rng():
-            torch.manual_seed(0)  # the same bins are masked after every epoch
+            torch.manual_seed(0)  # mask the same bins after every epoch
             counts = torch.from_numpy(cuts.count_WNT)
             return -float(model(torch.from_numpy(cuts.x_WNT), counts_BNT=counts).loss)
     return float((predict(model, cuts) == cuts.label_W[:, None]).mean())
@@ -149,20 +149,20 @@ def predict(model: nn.Module, cuts: Cuts) -> np.ndarray:
 
 @torch.no_grad()
 def represent(model: nn.Module, cuts: Cuts) -> np.ndarray:
-    """``(W, T, D)`` what the model's last layer reads."""
+    """``(W, T, D)`` inputs of the model's last layer."""
     return model.eval()(torch.from_numpy(cuts.x_WNT)).p_BTD.numpy()
 
 
 def seen_through(model: EITPublished, cuts: Cuts) -> Cuts:
-    """The same windows as ``model``'s individual module gives them: ``x_WNT`` is its number of each unit and bin."""
+    """Return windows passed through ``model``'s individual module: ``x_WNT`` is its output per unit and bin."""
     return replace(cuts, x_WNT=represent(model, cuts).transpose(0, 2, 1).copy())
 
 
 class FrozenHead(nn.Module):
-    """The head of an EIT (T), of windows that its individual module has `seen_through` already.
+    """The head of an EIT (T), for windows that already passed its individual module (`seen_through`).
 
     Args:
-        model: EIT (T); its head is this one's, and trains with it.
+        model: EIT (T); shares its head with this model.
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""The page of the EIT table, from whatever runs are there."""
+"""Render the page of the EIT tables from the existing runs."""
 
 from __future__ import annotations
 
@@ -29,23 +29,22 @@ PUBLISHED = {
 HEAD = ["", "mean", "spread over seeds", "95 % interval over trials", "shuffled", "seeds", "epochs", "published",
         "seconds a run"]  # fmt: skip
 INTRODUCTION = """Accuracy of 8 reach directions per time step, in percent. Protocol of Liu et al. 2022 (arXiv
-2206.06131): 100 ms bins in Hz, the first 8 of each trial, trials split 80/20 in the order in which they were recorded,
-units that do not vary in training left out, each unit's mean taken out of training and test trials separately, windows
-of T bins, Adam with a rate of 1e-4 and 16 windows a batch.
+2206.06131): 100 ms bins in Hz, the first 8 of each trial, trials split 80/20 in order of recording,
+units that do not vary in training left out, each unit's mean subtracted from training and test trials separately,
+windows of T bins, Adam with a rate of 1e-4 and 16 windows a batch.
 
-How long a model trains is one rule for all, fixed before any run: the last fifth of the training trials is held out,
-the epoch of the best figure on it is found (accuracy, or the loss of masked bins for NDT without labels), and the
-model is trained anew on all training trials for as many. Test trials are used once, at the end; but the test accuracy
+One rule, fixed before any run, sets the number of epochs of all models: the last fifth of the training trials is held
+out, the epoch of the best figure on it is found (accuracy, or the loss of masked bins for NDT without labels), and the
+model is trained again on all training trials for as many. Test trials are used once, at the end; but the test accuracy
 of EIT (T) at T = 2 was traced over 200 epochs in search of a fault, with no setting chosen from it (from epoch 50 on
 it moves between 72 and 77). Tables whose name ends in *400* have the published 400 epochs for every model. Those
 whose names end in *in-order* and *by-start* do not shuffle windows: *in-order* takes them trial by trial, the windows
 of a trial one after another; *by-start* takes all trials' first window, then all trials' second, and so on, as the
-released code does at T = 6, so that a batch holds windows of 16 trials at one start. Both were laid out when the
-figures of the others were known. *Shuffled* is the row's first seed made once more with the directions of the training
-trials dealt anew among them; chance is 12.5. The interval is a bootstrap over test trials of the mean over seeds; it
-does not hold what other training trials would change. Each row says how many seeds it rests on. Seconds are those of
-the clock, on one thread of a machine with other work and of code that has become faster meanwhile:
-docs/benchmarks/published-eit.md is about speed."""
+released code does at T = 6, so that a batch holds windows of 16 trials at one start. Both were planned when the
+figures of the others were known. *Shuffled* is the row's first seed with shuffled directions of the training trials, as
+a control; chance is 12.5. The interval is a bootstrap over test trials of the mean over seeds; it does not cover
+variation from other training trials. Each row gives its number of seeds. Seconds are wall-clock time on one thread of a
+shared machine, and the code has become faster since: docs/benchmarks/published-eit.md is about speed."""
 
 
 NOT_RUN = "The table *by-start* (`reproduce/eit-chewie-T6-by-start`) has not been run here."
@@ -61,7 +60,7 @@ def eit_page(folder: Path, command: str) -> str:
     for name, rows in tables.items():
         _add_table(page, name, rows)
     if not tables:
-        page.say("No run is there yet.")
+        page.say("There are no runs yet.")
     if not any(name.endswith("-by-start") for name in tables):
         page.say(NOT_RUN)
     return page.text
@@ -94,19 +93,19 @@ def _add_table(page: MarkdownPage, name: str, every: dict[str, list[RunResult]])
 
 
 def _traced(rows: dict[str, list[RunResult]]) -> str:
-    """What choosing an epoch on the test trials would give, where the test figure was followed."""
-    said = []
+    """Report the best epoch chosen on the test trials, for runs with a test trace."""
+    sentences = []
     for name, title in TITLES.items():
         kept = [r.detail["traced"] for r in rows.get(name, []) if "traced" in r.detail]
         if kept:
             best = [max(curve.items(), key=lambda at: (at[1], -int(at[0]))) for curve in kept]
             figure = 100 * np.mean([value for _, value in best])
-            said.append(f"{title} {figure:.2f} (epoch {', '.join(str(epoch) for epoch, _ in best)})")
-    if not said:
+            sentences.append(f"{title} {figure:.2f} (epoch {', '.join(str(epoch) for epoch, _ in best)})")
+    if not sentences:
         return ""
     return (
-        "The released script logs the test figure after every fifth epoch. The best of these, which is no figure "
-        f"of a model, for it is chosen on the test trials: {'; '.join(said)}."
+        "The released script logs the test figure after every fifth epoch. The best of these, which is not a valid "
+        f"figure, as it is chosen on the test trials: {'; '.join(sentences)}."
     )
 
 
@@ -115,7 +114,7 @@ def _rule(rule: dict[str, Any]) -> str:
     if rule["epochs"] is not None:
         return f" {rule['epochs']} epochs for every model.{order}"
     return (
-        f" Figures on what is held out are means of {rule['smooth']} epochs; {rule['patience']} epochs without a "
+        f" Held-out figures are means of {rule['smooth']} epochs; {rule['patience']} epochs without a "
         f"better one end the search, {rule['most_epochs']} at most.{order}"
     )
 
@@ -144,25 +143,25 @@ def _row(name: str, results: list[RunResult], control: list[RunResult] | None, p
 
 
 def _verdict(rows: dict[str, list[RunResult]], published: dict[str, float]) -> list[str]:
-    """Which rows fall short of the paper or of the floor, and on what that rests."""
+    """Report rows below the paper's figure or the floor, with their evidence."""
     means = {name: float(np.mean([r.accuracy for r in results])) * 100 for name, results in rows.items()}
-    said = []
+    sentences = []
     if "linear" in means:
         below = [_title(n) for n, mean in means.items() if n != "linear" and mean <= means["linear"]]
         if below:
-            said.append(f"Not above the floor: {', '.join(below)}.")
+            sentences.append(f"Not above the floor: {', '.join(below)}.")
     short = [n for n in TITLES if n in published and n in means and means[n] < published[n]]
     if short:
         n_test = len(rows[short[0]][0].right_R)
-        said.append(
+        sentences.append(
             f"Below the published figure (a test trial is {100 / n_test:.1f} points):\n\n"
             + "\n".join(_shortfall(n, rows[n], published[n]) for n in short)
         )
-    return said
+    return sentences
 
 
 def _shortfall(name: str, results: list[RunResult], published: float) -> str:
-    """By how much a row falls short, and what was tried."""
+    """Return by how much a row falls short, and what was tried."""
     gap = published - float(np.mean([r.accuracy for r in results])) * 100
     low, high = trial_interval(results)
     within = "lies within" if 100 * low <= published <= 100 * high else "lies outside"

@@ -30,18 +30,18 @@ VERSION = 1
 
 
 def base_config(subject: str, bins: int) -> dict[str, Any]:
-    """What every run on a recording has in its configuration."""
+    """Return the configuration shared by all runs on a recording."""
     return {"version": VERSION, "subject": subject, "bins": bins}
 
 
 def right_by_trial(predicted_WT: np.ndarray, cuts: Cuts) -> np.ndarray:
-    """``(R,)`` share of each trial's time steps that are told; every trial has as many."""
+    """Return ``(R,)`` the share of correct time steps of each trial; all trials are equally long."""
     right_W = (predicted_WT == cuts.label_W[:, None]).mean(axis=1)
     return np.bincount(cuts.trial_W, right_W) / np.bincount(cuts.trial_W)
 
 
 def floor(train: Trials, test: Trials, n_bins: int) -> tuple[np.ndarray, dict]:
-    """Logistic regression of the whole window, its penalty chosen on the last fifth of the training trials."""
+    """Fit logistic regression of the whole window, with its penalty chosen on the last fifth of the training trials."""
     parts = [cut(part, n_bins) for part in (*_held_out(train), train, test)]
     learn, held, whole, tested = [(part.x_WNT.reshape(len(part), -1), part.label_W) for part in parts]
     strength = choose_strength(*learn, *held)
@@ -52,10 +52,10 @@ def floor(train: Trials, test: Trials, n_bins: int) -> tuple[np.ndarray, dict]:
 def fit_eit(
     settings: EITTable, tables: Path, recording: StoredRecording, train: Trials, seed: int
 ) -> tuple[EITPublished, dict]:
-    """EIT trained on a recording's trials, or as an earlier run of the same configuration and data left it.
+    """Return EIT trained on a recording's trials, or loaded from an earlier run of the same configuration and data.
 
-    Where the weights of such a run are gone but its result is still in one of the ``tables``, the result says how many
-    epochs were best, and these alone are trained again.
+    If only the result of such a run remains in one of the ``tables``, its best number of epochs is trained again
+    without search.
     """
     n_bins, n_units = settings.bins, train.rate_RNT.shape[1]
     subject = recording.subject.id
@@ -82,7 +82,7 @@ def model_run(
     seed: int,
     kept: Callable[[Trials], tuple[EITPublished, dict]] | None = None,
 ) -> tuple[np.ndarray, dict]:
-    """A model from its first weights to what it says of the test windows; ``kept`` takes an EIT trained before."""
+    """Train a model and predict the test windows; ``kept`` is an EIT trained before."""
     n_bins, n_units = settings.bins, train.rate_RNT.shape[1]
     model: Decoder
     tested, traced = cut(test, n_bins), {}
@@ -98,7 +98,7 @@ def model_run(
     detail |= {"traced": traced} if traced else {}
     if name != "ndt":
         return predict(model, tested), detail
-    # What is learned without labels is read by a linear layer of the frozen features of every time step.
+    # Models without labels are read by a linear layer on the frozen features of every time step.
     parts = [cut(part, n_bins) for part in (*_held_out(train), train)]
     learn, held, whole = [_steps(represent(model, part), part) for part in parts]
     detail["strength"] = choose_strength(*learn, *held)
@@ -115,7 +115,7 @@ def transfer_run(
     seed: int,
     trained: Callable[[StoredRecording, Trials, int], tuple[EITPublished, dict]],
 ) -> tuple[np.ndarray, dict]:
-    """EIT trained on another animal; its individual module frozen, and a head trained on this one."""
+    """Transfer EIT from another animal: freeze its individual module and train a head on this animal."""
     n_bins, n_units = settings.bins, train.rate_RNT.shape[1]
     theirs, _ = split(read_trials(source))
     there, first = trained(source, theirs, seed)
@@ -138,7 +138,7 @@ STRENGTHS = tuple(10.0**k for k in np.arange(-5, 1.5, 0.5))
 
 
 def choose_strength(x_SF: np.ndarray, y_S: np.ndarray, held_SF: np.ndarray, held_S: np.ndarray) -> float:
-    """Return the inverse penalty with the best accuracy on the held-out samples; the smallest of equals."""
+    """Return the inverse penalty with the best accuracy on the held-out samples; the smallest on a tie."""
     scored = ((c, float((fit_linear(x_SF, y_S, c).predict(held_SF) == held_S).mean())) for c in STRENGTHS)
     return first_best(scored)[0]
 
@@ -153,7 +153,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Run:
-    """One run that a table asks for: ``made`` gives, of training and test trials, what is said of the test windows."""
+    """One run of a table; ``made`` maps training and test trials to predictions of the test windows."""
 
     name: str
     seed: int
@@ -163,11 +163,11 @@ class Run:
 
 
 def run_eit(settings: EITTable, catalog: Catalog, table: Path) -> None:
-    """Make the runs that are not there yet, seed after seed and controls last, and add them to the table.
+    """Make the missing runs, seed by seed with controls last, and add them to the table.
 
     Raises:
-        ConfigError: if the store has no such recording.
-        FoundationError: if a result of another configuration is in the way.
+        ConfigError: if the store lacks the recording.
+        FoundationError: if a result of another configuration exists.
     """
     torch.set_num_threads(settings.threads)
     train, test = split(read_trials(find_recording(catalog, settings.subject)))
@@ -181,7 +181,7 @@ def run_eit(settings: EITTable, catalog: Catalog, table: Path) -> None:
 
 
 def planned(settings: EITTable, catalog: Catalog, tables: Path, *, control: bool = False) -> Iterator[Run]:
-    """The runs of a table; ``control``: under other names, for training trials whose directions are dealt anew."""
+    """Yield the runs of a table; ``control`` runs shuffle the directions of training trials and have other names."""
     recording = find_recording(catalog, settings.subject)
     source = None if settings.transfer_from is None else find_recording(catalog, settings.transfer_from)
     base = base_config(settings.subject, settings.bins) | ({"directions": "dealt anew"} if control else {})

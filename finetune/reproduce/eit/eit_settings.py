@@ -1,4 +1,4 @@
-"""Settings of the EIT table: its rows, and how long a decoder trains. Light to import."""
+"""Settings of the EIT table: its rows, and the rule for the number of epochs. Quick to import."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from foundation.common.settings.setting_limits import (
 )
 
 FLOOR, TRANSFER = "linear", "transfer"
-CONTROL = "-shuffled"  # ends the name of a row for which the directions of training trials were dealt anew
+CONTROL = "-shuffled"  # suffix of rows with shuffled directions of the training trials
 BY_TRIAL, BY_START = "trial", "start"
 Seeds = Annotated[list[int], Limit(lambda seeds: len(seeds) > 0 and min(seeds) >= 0, "one or more, each 0 or more")]
 NAMES = ("mlp", "gru", "ndt", "ndt-sup", "eit-t", "eit")
@@ -27,27 +27,27 @@ NAMES = ("mlp", "gru", "ndt", "ndt-sup", "eit-t", "eit")
 
 @dataclass(frozen=True)
 class Rule(Limited):
-    """How long a model trains, the same for all.
+    """Rule for the number of epochs, the same for all models.
 
     The last fifth of the training trials is held out, the model is trained on the rest, and after every epoch its
-    figure on what is held out is taken (accuracy; for a model without labels the loss of masked bins), as the mean over
-    the last ``smooth`` epochs. Training ends when that has not become better for ``patience`` epochs, or at
-    ``max_epochs``. Then the model is trained anew on all training trials for as many epochs as the best had.
+    held-out figure is computed (accuracy; for a model without labels the loss of masked bins), as the mean over the
+    last ``smooth`` epochs. Training ends when it has not improved for ``patience`` epochs, or at ``max_epochs``. Then
+    the model is trained again on all training trials for the best number of epochs.
 
     Args:
-        max_epochs: epochs at most.
-        patience: epochs without anything better.
-        smooth: epochs of the mean.
-        epochs: this many instead, and nothing is held out (the published 400, where there is a GPU).
+        max_epochs: maximum epochs.
+        patience: epochs without improvement.
+        smooth: epochs to average over.
+        epochs: fixed number of epochs, without held-out trials (the published 400, if there is a GPU).
         learning_rate: of Adam.
         batch_size: windows of a step.
-        shuffle: windows come in another order each epoch; else in ``order``.
+        shuffle: shuffle windows each epoch; else use ``order``.
         order: of windows that are not shuffled. ``trial``: trial by trial, the windows of a trial one after another.
             ``start``: all trials' first window, then all trials' second, and so on, so that a batch holds windows of
-            as many trials; this is what the released EIT does at T = 6.
+            as many trials, as in the released EIT at T = 6.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     max_epochs: Count = renamed("most_epochs", 400)
@@ -65,42 +65,42 @@ class Rule(Limited):
             raise ConfigError(f"order is {self.order!r} and shuffle is true: set shuffle to false")
 
     def config(self) -> dict[str, Any]:
-        """Return the rule as a run's configuration holds it: without shuffle and order where they are the default.
+        """Return the rule for a run's configuration, without default values of shuffle and order.
 
         Example:
             >>> "shuffle" in Rule().config(), Rule(shuffle=False, order="start").config()["order"]
             (False, 'start')
         """
-        said = former_names(Rule, asdict(self))
-        if said["shuffle"]:
-            del said["shuffle"]
-        if said["order"] == BY_TRIAL:
-            del said["order"]
-        return said
+        values = former_names(Rule, asdict(self))
+        if values["shuffle"]:
+            del values["shuffle"]
+        if values["order"] == BY_TRIAL:
+            del values["order"]
+        return values
 
 
 @dataclass(frozen=True)
 class EITTable(Limited):
-    """Which runs of the EIT table are made.
+    """Runs of the EIT table to make.
 
     Args:
         subject: the animal whose recording is decoded.
         bins: T, the bins of a window: 2 or 6 in the paper.
         models: rows: ``mlp``, ``gru``, ``ndt``, ``ndt-sup``, ``eit-t``, ``eit``; ``linear`` is the floor.
-        seeds: of weights, batches and dropout; each makes a run of every row.
-        transfer_from: another animal: its individual module is trained, frozen, and only a head trained on ``subject``;
+        seeds: of weights, batches and dropout; one run of every row per seed.
+        transfer_from: another animal: train its individual module, freeze it, and train only a head on ``subject``;
             null: no such row.
         threads: of torch.
         weights: folder in which trained EITs are kept for transfers; null: ``foundation/weights`` in the user's cache
             folder.
-        rule: how long a model trains.
-        trace: the test figure after every fifth epoch, which the released script logs, is kept beside the row's own,
-            the last; for models with labels. It shows what choosing an epoch on test trials would give.
-        controls: of this many of the seeds, the first ones, every row is made once more with the directions of the
-            training trials dealt anew: what it tells then, it does not have from them.
+        rule: the rule for the number of epochs.
+        trace: also keep the test figure after every fifth epoch, as logged by the released script; for models with
+            labels. It shows the effect of choosing an epoch on test trials.
+        controls: number of seeds for which every row is also run with shuffled directions of the training trials, as a
+            control.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     subject: str = "Chewie"
@@ -120,6 +120,6 @@ class EITTable(Limited):
         if unknown:
             raise ConfigError(f"models has {unknown[0]!r}: one of {', '.join([FLOOR, *NAMES])}")
         if self.bins == 1 and "ndt" in self.models:
-            raise ConfigError("bins is 1 and models has 'ndt': it masks one bin of a window and reads the others")
+            raise ConfigError("bins is 1 and models has 'ndt': ndt needs at least 2, one to mask and one to read")
         if self.transfer_from == self.subject:
-            raise ConfigError(f"transfer_from is {self.transfer_from!r}: another animal than subject, or null")
+            raise ConfigError(f"transfer_from is {self.transfer_from!r}: expected another animal than subject, or null")

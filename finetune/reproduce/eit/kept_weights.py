@@ -1,4 +1,4 @@
-"""Trained EITs kept in a cache folder, so that a transfer does not train its source again."""
+"""Cache trained EITs, so that a transfer does not train its source again."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ log = logging.getLogger(__name__)
 def trained_eit(
     folder: Path, config: dict, digests: dict[str, str], train: Callable[[], tuple[EITPublished, dict]]
 ) -> tuple[EITPublished, dict]:
-    """The EIT that a run of this configuration and data left here, or what ``train`` makes, which is then kept.
+    """Return the cached EIT of this configuration and data, or train and cache it.
 
     Args:
-        folder: of kept weights; each run has a folder of its own there, ``config.json``, ``model.safetensors`` and
-            ``run.json``, named by the digest of what follows.
+        folder: cache folder; each run has a subfolder with ``config.json``, ``model.safetensors`` and ``run.json``,
+            named by the digest of the next two.
         config: of the run, seed and rule included.
         digests: of its data.
-        train: gives a trained model and how it came about, JSON values.
+        train: returns a trained model and its training history as JSON values.
 
     Raises:
-        FoundationError: if what is kept is damaged.
+        FoundationError: if the cached weights are damaged.
     """
     kept = folder / f"eit-{key_of(config, digests)}"
     if kept.is_dir():

@@ -1,4 +1,4 @@
-"""Reaching trials as the EIT paper cuts them: bins of 100 ms from each trial's start, and windows of T bins."""
+"""Reaching trials, cut as in the EIT paper: bins of 100 ms from each trial's start, and windows of T bins."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LEAST_SPREAD = 1e-3
 
 @dataclass(frozen=True)
 class Trials:
-    """Binned trials, in the order in which they were recorded.
+    """Binned trials, in order of recording.
 
     Args:
         rate_RNT: ``(R, N, T)`` float32 events per second.
@@ -34,23 +34,23 @@ class Trials:
         return len(self.label_R)
 
     def where(self, rows: slice | np.ndarray) -> Trials:
-        """Some of the trials."""
+        """Return a subset of the trials."""
         return Trials(self.rate_RNT[rows], self.label_R[rows])
 
     def units(self, keep_N: np.ndarray) -> Trials:
-        """The same trials of some units."""
+        """Return the trials of a subset of units."""
         return replace(self, rate_RNT=self.rate_RNT[:, keep_N])
 
     def first(self, n_bins: int) -> Trials:
-        """Their first bins."""
+        """Return the first bins of each trial."""
         return replace(self, rate_RNT=self.rate_RNT[..., :n_bins])
 
     def dealt(self, seed: int) -> Trials:
-        """The same trials, whose directions are dealt anew among them."""
+        """Return the trials with shuffled directions."""
         return replace(self, label_R=np.random.default_rng(seed).permutation(self.label_R))
 
     def centred(self) -> Trials:
-        """Each unit without its mean over these trials and their bins."""
+        """Return the trials with each unit's mean over trials and bins subtracted."""
         return replace(self, rate_RNT=self.rate_RNT - self.rate_RNT.mean(axis=(0, 2), keepdims=True))
 
 
@@ -62,7 +62,7 @@ class Cuts:
         x_WNT: ``(W, N, T)`` float32 centred rates.
         count_WNT: ``(W, N, T)`` float32 events.
         label_W: ``(W,)`` direction.
-        trial_W: ``(W,)`` the trial.
+        trial_W: ``(W,)`` index of the trial.
     """
 
     x_WNT: np.ndarray
@@ -74,7 +74,7 @@ class Cuts:
         return len(self.label_W)
 
     def by_start(self) -> np.ndarray:
-        """Return ``(W,)`` indices that put all trials' first window first, then all trials' second, and so on.
+        """Return ``(W,)`` indices ordering all trials' first windows first, then all trials' second, and so on.
 
         Example:
             >>> trials = Trials(np.ones((3, 2, 8), dtype=np.float32), np.array([5, 1, 7]))
@@ -86,19 +86,19 @@ class Cuts:
 
 
 def read_trials(recording: StoredRecording) -> Trials:
-    """The first bins that were observed in a row of every trial, as many as the shortest trial has.
+    """Return the first consecutive observed bins of every trial, as many as the shortest trial has.
 
     Raises:
-        ConfigError: if the recording has no trials with ``target_id``, one of these is no direction from 0 to 7, or a
+        ConfigError: if the recording has no trials with ``target_id``, one is not a direction from 0 to 7, or a
             trial has no observed bin.
     """
     trials = recording.intervals.get("trials")
     if trials is None or "target_id" not in trials.columns or not len(trials.start):
-        raise ConfigError(f"{recording.record.path} has no trials with a target_id: reaching trials are needed")
+        raise ConfigError(f"{recording.record.path} has no trials with a target_id: expected reaching trials")
     label_R = trials.columns["target_id"].astype(np.int64)
     wrong = label_R[(label_R < 0) | (label_R >= DIRECTIONS)]
     if len(wrong):
-        raise ConfigError(f"{recording.record.path} has target_id {wrong[0]}: from 0 to {DIRECTIONS - 1}")
+        raise ConfigError(f"{recording.record.path} has target_id {wrong[0]}: expected 0 to {DIRECTIONS - 1}")
     reader = ActivityReader(recording)
     starts, lengths = [], []
     for start, stop in zip(trials.start, trials.end, strict=True):
@@ -115,7 +115,7 @@ def read_trials(recording: StoredRecording) -> Trials:
 
 
 def split(trials: Trials) -> tuple[Trials, Trials]:
-    """The first four fifths for training and the rest for testing: units that vary in training, 8 bins at most.
+    """Split into the first four fifths for training and the rest for testing; keep units that vary in training, 8 bins.
 
     Example:
         >>> rate_RNT = np.random.default_rng(0).random((10, 3, 8)).astype(np.float32)
@@ -131,12 +131,12 @@ def split(trials: Trials) -> tuple[Trials, Trials]:
 
 
 def cut(trials: Trials, n_bins: int) -> Cuts:
-    """Windows of ``n_bins`` bins, 6 at most from a trial: of 8 bins that makes 6 windows of 2 bins, and 3 of 6.
+    """Return windows of ``n_bins`` bins, at most 6 per trial: 8 bins give 6 windows of 2 bins, or 3 of 6.
 
-    Rates are centred over these trials alone, as the paper does for training and test trials.
+    Rates are centred over these trials only, as the paper does for training and test trials.
 
     Raises:
-        ConfigError: if the trials are shorter than a window, or there is none.
+        ConfigError: if there are no trials or they are shorter than a window.
 
     Example:
         >>> trials = Trials(np.ones((2, 3, 8), dtype=np.float32), np.array([5, 1]))
@@ -145,7 +145,7 @@ def cut(trials: Trials, n_bins: int) -> Cuts:
     """
     length = trials.rate_RNT.shape[-1]
     if length < n_bins or not len(trials):
-        raise ConfigError(f"bins is {n_bins}: at most {length}, the bins of the shortest of {len(trials)} trials")
+        raise ConfigError(f"bins is {n_bins}: expected at most {length}, as in the shortest of {len(trials)} trials")
     starts = range(min(6, length - n_bins + 1))
     centred = trials.centred().rate_RNT
     x = np.stack([centred[..., s : s + n_bins] for s in starts], axis=1)

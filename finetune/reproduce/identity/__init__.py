@@ -1,1 +1,1 @@
-"""The table of firing modes by tokens of the intervals between spikes."""
+"""The table of firing modes from interspike-interval tokens."""

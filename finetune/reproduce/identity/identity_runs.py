@@ -26,11 +26,11 @@ LEAST_TRAIN = 3  # networks: the penalty is chosen on three folds of them
 
 
 def run_identity(settings: IdentityTable, catalog: Catalog, table: Path) -> None:
-    """Make the runs that are not there yet, seed after seed and row after row, and add them to the table.
+    """Make the missing runs, seed by seed and row by row, and add them to the table.
 
     Raises:
         ConfigError: if the store has too few networks.
-        FoundationError: if a result of another configuration is in the way.
+        FoundationError: if a result of another configuration exists.
     """
     torch.set_num_threads(settings.threads)
     found = {
@@ -49,13 +49,16 @@ def _once(
     config: dict[str, Any] = {"version": VERSION, "network_level": level, "row": row, "seed": seed}
     config |= {"test": len(test), "train": len(train)}
     if row not in ("isi", "oracle"):
-        said = find_settings(settings, row, seed).identity()
-        config |= {"tokens": settings.tokens, "recipe": said if row != "tokens" else {k: said[k] for k in ("model",)}}
+        recipe = find_settings(settings, row, seed).identity()
+        config |= {
+            "tokens": settings.tokens,
+            "recipe": recipe if row != "tokens" else {k: recipe[k] for k in ("model",)},
+        }
     run_row(table, level, row, seed, config, (train, test), lambda: make_row(row, train, test, settings, seed))
 
 
 def make_row(row: str, train: Networks, test: Networks, settings: IdentityTable, seed: int) -> Row:
-    """What one row says of the test networks, what it says when its training labels were shuffled, and how it came."""
+    """Return one row's test predictions, those with shuffled training labels, and details."""
     recipe = find_settings(settings, row, seed)
     shuffled_S = permuted(train.y_S, np.random.default_rng(seed))
 
@@ -66,7 +69,7 @@ def make_row(row: str, train: Networks, test: Networks, settings: IdentityTable,
     if row in FIXED:
         train_SF, test_SF = (_fixed(row, part, settings) for part in (train, test))
     elif row == "labels":
-        # What it learns hangs on the labels, so the control learns from shuffled ones.
+        # This row trains on labels, so the control trains on shuffled ones.
         detail["steps"] = recipe.steps
         control_SF = embedded(IdentityTraining(train, recipe, shuffled_S).run())
         said_shuffled_S, _ = read_out(control_SF[0], shuffled_S, train, control_SF[1], seed)

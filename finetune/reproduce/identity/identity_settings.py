@@ -1,4 +1,4 @@
-"""What the table of identity can be told."""
+"""Settings of the identity table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_limits import Count, CountOrNone, Limited
 
-FIXED = ("isi", "tokens", "oracle")  # nothing in them is drawn: one run, seed 0
+FIXED = ("isi", "tokens", "oracle")  # deterministic rows: one run, seed 0
 # row -> the ``objective/...`` config that comes on top of the recipe
 LEARNED = {"infonce": None, "vicreg": "identity-vicreg", "nuclr": "identity-nuclr"}
 ROWS = (*FIXED, "random", *LEARNED, "labels")
@@ -15,23 +15,23 @@ ROWS = (*FIXED, "random", *LEARNED, "labels")
 
 @dataclass(frozen=True)
 class IdentityTable(Limited):
-    """Which runs of the table of identity are made.
+    """Runs of the identity table to make.
 
     Args:
-        levels: difficulty -> what the names of its networks begin with.
+        levels: difficulty -> prefix of its networks' names.
         rows: of every level: ``isi`` (26 interval features), ``tokens`` (the mean of a unit's tokens, nothing learned),
             ``oracle`` (the parameters of the simulation), ``random`` (the recipe's encoder with random weights), the
             recipe itself (``infonce``) and with other objectives (``vicreg``, ``nuclr``), and ``labels`` (the encoder
             learns from the labels of the training networks alone).
-        seeds: of weights and batches; each makes a run of every row.
-        test: networks of each level that are tested, the last ones.
+        seeds: of weights and batches; one run of every row per seed.
+        test: test networks of each level, the last ones.
         recipe: a config of `foundation pretrain`: model, data, objective and optimiser.
-        steps: of training, in place of the recipe's; null: those.
+        steps: training steps instead of the recipe's; null: the recipe's.
         tokens: of the windows that are embedded.
         threads: of torch.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     levels: dict[str, str] = field(
@@ -51,6 +51,6 @@ class IdentityTable(Limited):
         if unknown:
             raise ConfigError(f"rows has {unknown[0]!r}: one of {', '.join(ROWS)}")
         if not self.levels:
-            raise ConfigError("levels is empty: give a name and what the networks' names begin with")
+            raise ConfigError("levels is empty: expected a name and the prefix of the networks' names")
         if not self.seeds or min(self.seeds) < 0:
             raise ConfigError(f"seeds is {self.seeds}: one or more, each 0 or more")

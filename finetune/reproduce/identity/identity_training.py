@@ -1,4 +1,4 @@
-"""A pretraining recipe on simulated networks, and what is read of its encoder."""
+"""Train a pretraining recipe on simulated networks, and read out its encoder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def find_settings(table: IdentityTable, row: str, seed: int) -> PretrainSettings
     """Settings of the table's recipe, with the objective of a row.
 
     Raises:
-        ConfigError: if there is no such recipe.
+        ConfigError: if the recipe is unknown.
 
     Example:
         >>> find_settings(IdentityTable(), "infonce", 0).objective.neurpir.loss
@@ -43,12 +43,12 @@ def find_settings(table: IdentityTable, row: str, seed: int) -> PretrainSettings
 
 
 class IdentityTraining:
-    """An encoder learning from networks, by the recipe's objective or from their labels.
+    """An encoder in training, by the recipe's objective or on labels.
 
     Args:
-        networks: what it learns from.
+        networks: training networks.
         settings: the recipe.
-        y_S: labels of the networks' units; None: it learns without.
+        y_S: labels of the networks' units; None: trained without labels.
     """
 
     def __init__(self, networks: Networks, settings: PretrainSettings, y_S: np.ndarray | None = None) -> None:
@@ -117,7 +117,7 @@ def embed(model: EIT, networks: Networks, settings: PretrainSettings, tokens: in
 
 
 def mean_tokens(networks: Networks, settings: PretrainSettings, tokens: int) -> np.ndarray:
-    """``(S, 223)`` what the encoder is given, without it: the mean of a unit's tokens over all windows."""
+    """``(S, 223)`` the encoder's input: the mean of a unit's tokens over all windows."""
     readers, patch = ReaderCache(networks.catalog), settings.model.patch_length
     [width] = settings.data.bin_widths
     rows = []

@@ -1,4 +1,4 @@
-"""Models that EIT is measured against, one file each. All but CEBRA are transformers models."""
+"""Models compared with EIT, one file each. All but CEBRA are transformers models."""
 
 from finetune.reproduce.cebra_settings import CEBRASettings
 from finetune.reproduce.models.cebra_encoder import CEBRAEncoder

@@ -36,10 +36,10 @@ class CEBRAEncoder:
         self.n_units = 0
 
     def fit(self, x_TN: np.ndarray, behavior_T: np.ndarray | None = None) -> CEBRAEncoder:
-        """Fit to activity ``(T, N)``; with behaviour, ``(T,)`` classes or ``(T, K)`` values, near means near in those.
+        """Fit to activity ``(T, N)``; with behaviour, ``(T,)`` classes or ``(T, K)`` values, near in behaviour.
 
         Raises:
-            FoundationError: if the package is not there.
+            FoundationError: if the package is not installed.
         """
         settings = self.settings
         torch.manual_seed(settings.seed)
@@ -65,13 +65,13 @@ class CEBRAEncoder:
 
     @torch.no_grad()
     def transform(self, x_TN: np.ndarray) -> np.ndarray:
-        """``(T, D)`` float32 embeddings of unit length; the ends see their own edge repeated.
+        """``(T, D)`` float32 embeddings of unit length; the ends are padded by repetition.
 
         Raises:
-            ValueError: if it is not fitted, or the population is another.
+            ValueError: if it is not fitted, or the population differs.
         """
         if self.network is None or x_TN.shape[1] != self.n_units:
-            raise ValueError(f"this CEBRA is fitted to {self.n_units} units and was given {x_TN.shape[1]}")
+            raise ValueError(f"this CEBRA is fitted to {self.n_units} units, not {x_TN.shape[1]}")
         offset = self.network.get_offset()
         if len(offset) == 1:  # the package's models of one bin take bins as rows
             return self.network(torch.from_numpy(np.ascontiguousarray(x_TN, dtype=np.float32))).numpy().copy()
@@ -79,9 +79,9 @@ class CEBRAEncoder:
         return self.network(torch.from_numpy(padded_TN.T.copy())[None])[0].T.numpy().copy()
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json and model.safetensors, each whole or not at all."""
+        """Write config.json and model.safetensors, each atomically."""
         if self.network is None:
-            raise ValueError("this CEBRA is not fitted: there is nothing to save")
+            raise ValueError("this CEBRA is not fitted: call fit before saving")
         folder = Path(folder)
         about = {"model_type": "cebra", "n_units": self.n_units, "settings": asdict(self.settings)}
         write_whole(folder / "config.json", json.dumps(about, indent=1))
@@ -90,7 +90,7 @@ class CEBRAEncoder:
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> CEBRAEncoder:
-        """Read what `save_pretrained` wrote.
+        """Load a model saved by `save_pretrained`.
 
         Raises:
             CheckpointError: if it is damaged or of another model.
@@ -111,7 +111,7 @@ class CEBRAEncoder:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Give the package's samplers a seed: left alone, each takes a new one from the system, whatever it is told."""
+    """Seed the package's samplers: they ignore the given seed and take a new one from the system."""
     from cebra.distributions.base import HasGenerator
 
     begin = HasGenerator.__init__

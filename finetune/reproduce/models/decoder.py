@@ -1,4 +1,4 @@
-"""What every model of one known population shares: windows of its activity in, a class at every time out."""
+"""Base of models of one fixed population: windows of activity in, a class at every time step out."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from foundation.common.settings.setting_checks import check_range, check_whole
 
 @dataclass
 class DecoderOutput(ModelOutput):
-    """What a decoder says of B windows of T bins.
+    """Output of a decoder for B windows of T bins.
 
     Args:
-        loss: of training, where labels are given (or none are needed).
+        loss: training loss, if labels are given or not needed.
         logits_BTC: for each of C classes.
-        p_BTD: the population at every bin, what the last layer reads.
+        p_BTD: population features at every bin, the input of the last layer.
     """
 
     loss: torch.Tensor | None = None
@@ -30,7 +30,7 @@ class DecoderOutput(ModelOutput):
 
 
 class DecoderConfig(PretrainedConfig):
-    """What every decoder must know; each adds its own.
+    """Configuration shared by all decoders.
 
     Args:
         n_units: units of the population.
@@ -39,7 +39,7 @@ class DecoderConfig(PretrainedConfig):
         dropout: see each model.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class Decoder(PreTrainedModel):
         return None if labels_BT is None else F.cross_entropy(logits_BTC.flatten(0, 1), labels_BT.flatten())
 
     def check(self, x_BNT: torch.Tensor) -> None:
-        """Raises: ValueError if the windows are of another population or length."""
+        """Raise ValueError if the windows have another population or length."""
         wanted = (self.config.n_units, self.config.n_bins)
         if tuple(x_BNT.shape[1:]) != wanted:
             raise ValueError(
-                f"windows of {x_BNT.shape[1]} units and {x_BNT.shape[2]} bins: this model takes {wanted[0]} units and "
+                f"windows of {x_BNT.shape[1]} units and {x_BNT.shape[2]} bins: expected {wanted[0]} units and "
                 f"{wanted[1]} bins"
             )
 
@@ -91,7 +91,7 @@ class Table(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the rows anew."""
+        """Reinitialise the rows."""
         nn.init.normal_(self.weight)
 
     def forward(self) -> torch.Tensor:

@@ -1,8 +1,8 @@
-"""LOLCAT (Schneider et al. 2023): a unit's cell type from snippets of its activity, weighed by attention.
+"""LOLCAT (Schneider et al. 2023): a unit's cell type from snippets of its activity, weighted by attention.
 
 Each snippet's interval histogram is embedded; several heads give each snippet a weight, softmax over all snippets of
-the unit whatever their timescale; what the heads take is put side by side and classified. The weights say which
-snippets a call rests on.
+the unit whatever their timescale; the heads' outputs are concatenated and classified. The weights show which
+snippets a prediction rests on.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class LOLCATConfig(PretrainedConfig):
         n_classes: classes.
         dim: features of a snippet.
         heads: attention heads, each with values of ``dim / heads``.
-        dropout: of what the classifier reads.
-        snippet_dropout: in training, a share of a unit's snippets up to this is left out, drawn for each unit.
+        dropout: of the classifier's input.
+        snippet_dropout: maximum share of a unit's snippets left out in training, drawn per unit.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     model_type = "lolcat"
@@ -63,13 +63,13 @@ class LOLCATConfig(PretrainedConfig):
 
 @dataclass
 class LOLCATOutput(ModelOutput):
-    """What LOLCAT says of B units.
+    """Output of LOLCAT for B units.
 
     Args:
         loss: cross-entropy, where labels are given.
         logits_BC: for each class.
-        z_BD: the unit's embedding, the heads side by side.
-        attention_BHS: how much each head took from each of the unit's snippets (timescale after timescale); sums to 1.
+        z_BD: the unit's embedding, the concatenated heads.
+        attention_BHS: weight of each snippet (timescale by timescale) in each head; sums to 1.
     """
 
     loss: torch.Tensor | None = None
@@ -91,7 +91,7 @@ class SnippetEncoder(nn.Module):
         self.layers = nn.Sequential(nn.Linear(n_features, dim), nn.PReLU(), nn.Linear(dim, dim), nn.PReLU())
 
     def fit(self, x_BSF: torch.Tensor, mask_BS: torch.Tensor) -> None:
-        """Take mean and spread from training units; a bin that never varies becomes 0."""
+        """Take mean and spread from training units; constant bins become 0."""
         x_MF = x_BSF[mask_BS].double()
         std_F = x_MF.std(0, unbiased=False)
         self.mean_F.copy_(x_MF.mean(0))
@@ -143,11 +143,11 @@ class LOLCAT(PreTrainedModel):
         """Take the scaling of histograms from training units.
 
         Raises:
-            ValueError: if masks leave no snippet of a timescale.
+            ValueError: if masks exclude all snippets of a timescale.
         """
         for scale, mask_BS in enumerate(masks):
             if not mask_BS.any():
-                raise ValueError(f"masks[{scale}] leaves none of {mask_BS.numel()} snippets: at least one a timescale")
+                raise ValueError(f"masks[{scale}] excludes all {mask_BS.numel()} snippets: expected at least one kept")
         for encoder, x_BSF, mask_BS in zip(self.encoders, histograms, masks, strict=True):
             assert isinstance(encoder, SnippetEncoder)
             encoder.fit(x_BSF, mask_BS)
@@ -163,12 +163,12 @@ class LOLCAT(PreTrainedModel):
 
         Args:
             histograms: ``(B, S, F)`` of each timescale (`snippet_batch`).
-            masks: ``(B, S)`` bool of each, which snippets count; by default all.
+            masks: ``(B, S)`` bool per timescale, the snippets to use; by default all.
             labels_B: int64 classes.
             weight_C: weights of classes in the loss.
 
         Raises:
-            ValueError: if a unit has no snippet that counts.
+            ValueError: if a unit has no unmasked snippet.
         """
         if masks is None:
             masks = [torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) for x in histograms]
@@ -191,7 +191,7 @@ class LOLCAT(PreTrainedModel):
         return LOLCATOutput(loss=loss, logits_BC=logits_BC, z_BD=z_BD, attention_BHS=attention_BHS)
 
     def _leave_out(self, mask_BS: torch.Tensor) -> torch.Tensor:
-        """The mask with some snippets left out in training; a unit keeps one at least."""
+        """Return the mask with some snippets left out in training; a unit keeps at least one."""
         if not self.training or not self.config.snippet_dropout:
             return mask_BS
         share_B1 = torch.rand(len(mask_BS), 1, device=mask_BS.device) * self.config.snippet_dropout

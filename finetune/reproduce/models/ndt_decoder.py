@@ -1,7 +1,7 @@
 """NDT, the neural data transformer (Ye and Pandarinath 2021, arXiv 2108.01210): a token per bin of all units.
 
 Without labels it learns rates: some bins are masked, and their counts are predicted as Poisson. With labels (NDT-Sup)
-it is trained on classes outright. Shape as in EIT's table of rivals.
+it is trained on classes directly. Shape as in EIT's table of rivals.
 """
 
 from __future__ import annotations

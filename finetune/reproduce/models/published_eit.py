@@ -1,8 +1,7 @@
-"""EIT as published (arXiv 2206.06131): a module that all units share, then one with a table of units.
+"""EIT as published (arXiv 2206.06131): a module shared by all units, then one with a table of units.
 
-The first alone is EIT (T). Its peculiarities are kept: the individual module's attention has no residual and no
-position in time, dropout of the interaction is a half, both modules have a head of their own, and the table fixes the
-population.
+The first module alone is EIT (T). Details are as published: the individual module's attention has no residual and no
+time position, the interaction has dropout 0.5, each module has its own head, and the table fixes the population.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from finetune.reproduce.models.decoder import Decoder, DecoderConfig, DecoderOut
 from finetune.reproduce.models.wide_attention import Dropout, WideBlock
 from foundation.common.settings.setting_checks import check_range, check_whole, check_width
 
-REPEATING_BINS = 16  # longer windows of activity are hardly ever the same
+REPEATING_BINS = 16  # longer windows of activity hardly ever repeat
 
 
 class EITPublishedConfig(DecoderConfig):
@@ -31,9 +30,9 @@ class EITPublishedConfig(DecoderConfig):
         individual_layers, interaction_layers: layers of the two modules; no interaction layer makes EIT (T).
         heads, head_dim: attention of both.
         individual_ratio, interaction_ratio: widths of their feed-forward layers over ``dim``.
-        individual_residual: the individual module's attention is added to what comes in (not so as published).
-        head_dropout: of what the heads read.
-        individual_weight: of the individual head's loss beside the interaction head's.
+        individual_residual: adds a residual to the individual module's attention (not as published).
+        head_dropout: of the heads' inputs.
+        individual_weight: weight of the individual head's loss relative to the interaction head's.
     """
 
     model_type = "eit-published"
@@ -69,13 +68,13 @@ class EITPublishedConfig(DecoderConfig):
 
 @dataclass
 class EITPublishedOutput(DecoderOutput):
-    """With ``individual_logits_BTC``, what the individual module's own head says."""
+    """Output with ``individual_logits_BTC``, from the individual module's head."""
 
     individual_logits_BTC: torch.Tensor | None = None
 
 
 def distinct_rows(x_RT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The place of one of each set of equal rows of float32, and which of them every row is.
+    """Return the indices of unique rows of float32, and each row's index into them.
 
     Example:
         >>> place, which = distinct_rows(torch.tensor([[1.0, 2.0], [0.0, 0.0], [1.0, 2.0]]))
@@ -84,17 +83,17 @@ def distinct_rows(x_RT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """
     bits_RT = x_RT.contiguous().view(torch.int32).long() & 0xFFFFFFFF
     which_R = torch.zeros(len(x_RT), dtype=torch.int64, device=x_RT.device)
-    for bits_R in bits_RT.unbind(1):  # rows that are alike so far, told apart by one more column
+    for bits_R in bits_RT.unbind(1):  # split groups of equal rows by one more column
         which_R = torch.unique(which_R << 32 | bits_R, return_inverse=True)[1]
     place = which_R.new_empty(int(which_R.max()) + 1)
     return place.scatter_(0, which_R, torch.arange(len(x_RT), device=x_RT.device)), which_R
 
 
 class IndividualModule(nn.Module):
-    """Each unit alone over time, by weights that all units share: it knows neither their number nor their names.
+    """Processes each unit separately over time with shared weights, independent of the population.
 
-    Nothing is random in it, and bins of few events make many windows of one batch the same to the bit. On a processor
-    each is computed once.
+    It is deterministic, and bins with few events make many windows of a batch equal. On a CPU each distinct window is
+    computed once.
     """
 
     def __init__(self, config: EITPublishedConfig) -> None:
@@ -120,14 +119,14 @@ class IndividualModule(nn.Module):
 
     @staticmethod
     def _repeats(x_RT: torch.Tensor) -> bool:
-        """Whether it pays to look for windows that are the same."""
+        """Whether searching for equal windows pays off."""
         short = len(x_RT) > 1 and x_RT.shape[1] <= REPEATING_BINS
         plain = x_RT.device.type == "cpu" and x_RT.dtype == torch.float32 and not x_RT.requires_grad
         return short and plain and not torch.compiler.is_compiling()
 
 
 class InteractionModule(nn.Module):
-    """Units of one time see each other; a learned row per unit says which it is."""
+    """Units at one time attend to each other; a learned row per unit identifies it."""
 
     def __init__(self, config: EITPublishedConfig) -> None:
         super().__init__()
@@ -178,7 +177,7 @@ class EITPublished(Decoder):
     ) -> EITPublishedOutput:
         """Classes at every bin; see `Decoder`."""
         if x_BNT.shape[1] != self.config.n_units:
-            raise ValueError(f"windows of {x_BNT.shape[1]} units: this model knows {self.config.n_units}")
+            raise ValueError(f"windows of {x_BNT.shape[1]} units: expected {self.config.n_units}")
         h_BNTD, z_BNT = self.individual(x_BNT)
         p_BTD = z_BNT.transpose(1, 2)
         alone_BTC = self.individual_head(p_BTD)
@@ -193,7 +192,7 @@ class EITPublished(Decoder):
         return EITPublishedOutput(loss=loss, logits_BTC=logits_BTC, p_BTD=p_BTD, individual_logits_BTC=alone_BTC)
 
     def transfer(self, n_units: int) -> EITPublished:
-        """EIT (T) for another population: this individual module, frozen, under a new head."""
+        """Return EIT (T) for another population: this individual module, frozen, with a new head."""
         config = EITPublishedConfig(**(self.config.to_dict() | {"n_units": n_units, "interaction_layers": 0}))
         other = EITPublished(config).to(self.device, self.dtype)
         other.individual.load_state_dict(self.individual.state_dict())

@@ -66,8 +66,8 @@ class GRUDecoderConfig(DecoderConfig):
     """Shape of the GRU of EIT's table.
 
     Args:
-        n_units, n_bins, n_classes: as in `DecoderConfig`; windows of other lengths are taken too.
-        dropout: of what the head reads.
+        n_units, n_bins, n_classes: as in `DecoderConfig`; windows of other lengths also work.
+        dropout: of the head's input.
         dim: hidden features in each direction.
     """
 

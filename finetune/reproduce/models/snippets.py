@@ -1,4 +1,4 @@
-"""Snippets of spike trains as histograms of their inter-event intervals, at several timescales: what LOLCAT reads."""
+"""Snippets of spike trains as histograms of their inter-event intervals, at several timescales: the input of LOLCAT."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Timescale:
     Args:
         seconds: length of a snippet.
         bins: linear bins of interval length, from 0 to ``seconds``.
-        step: seconds from one snippet's start to the next one's; None: its length.
+        step: seconds from one snippet's start to the next one's; None: the snippet's length.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     seconds: float = 3.0
@@ -31,20 +31,20 @@ class Timescale:
     def __post_init__(self) -> None:
         for name, value in (("seconds", self.seconds), ("bins", self.bins), ("step", self.step)):
             if value is not None and not value > 0:
-                raise ConfigError(f"{name} is {value}: above 0")
+                raise ConfigError(f"{name} is {value}: expected above 0")
 
     def starts(self, first: float, last: float) -> np.ndarray:
-        """``(S,)`` seconds at which snippets begin that fit in ``first`` to ``last``."""
+        """Return ``(S,)`` start times of snippets that fit in ``first`` to ``last``."""
         step = self.step or self.seconds
         return first + step * np.arange(max(0, int(np.floor((last - first - self.seconds) / step + 1e-9)) + 1))
 
 
 def interval_histograms(times: np.ndarray, starts: np.ndarray, scale: Timescale) -> np.ndarray:
-    """Inter-event intervals of one unit in each snippet, counted.
+    """Count the inter-event intervals of one unit in each snippet.
 
     Args:
         times: ``(E,)`` sorted seconds of events.
-        starts: ``(S,)`` seconds at which snippets begin.
+        starts: ``(S,)`` start times of snippets, seconds.
         scale: their length, and the bins.
 
     Returns:
@@ -67,23 +67,23 @@ def interval_histograms(times: np.ndarray, starts: np.ndarray, scale: Timescale)
 def snippet_batch(
     trains: Sequence[np.ndarray], domain: tuple[float, float], scales: Sequence[Timescale], min_events: int = 1
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Histograms of several units, a tensor per timescale.
+    """Return histograms of several units, a tensor per timescale.
 
     Args:
         trains: sorted event times of each unit, seconds.
         domain: first and last second.
         scales: lengths of snippets.
-        min_events: a snippet with fewer events is masked; the busiest of a unit never is.
+        min_events: snippets with fewer events are masked, except a unit's busiest.
 
     Returns:
         ``(B, S, F)`` histograms and ``(B, S)`` bool masks, per timescale.
 
     Raises:
         ConfigError: if no snippet of some timescale fits.
-        ValueError: if there is no unit or no timescale.
+        ValueError: without units or timescales.
     """
     if not len(trains) or not len(scales):
-        raise ValueError(f"{len(trains)} trains and {len(scales)} scales: at least one of each")
+        raise ValueError(f"{len(trains)} trains and {len(scales)} scales: expected at least one of each")
     histograms, masks = [], []
     for scale in scales:
         starts = scale.starts(*domain)

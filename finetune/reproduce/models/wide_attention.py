@@ -1,4 +1,4 @@
-"""Attention whose heads are wider than what they look at, computed without ever making them; and cheap dropout."""
+"""Attention with heads wider than their inputs, computed without the wide matrices; and fast dropout."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 
 class Dropout(nn.Dropout):
-    """`torch.nn.Dropout`; off an accelerator its mask is drawn as uniform numbers, about 4 times faster there.
+    """`torch.nn.Dropout`; on a CPU its mask is drawn as uniform numbers, about 4 times faster.
 
-    The same share is dropped and what is kept is scaled alike; the masks of a seed are others than torch's.
+    The share and the scaling are the same; the masks of a seed differ from torch's.
 
     Example:
         >>> dropout, x = Dropout(0.25), torch.ones(4, 1000)
@@ -30,9 +30,9 @@ class Dropout(nn.Dropout):
 class WideAttention(nn.Module):
     """Multi-head self-attention with heads of any width; queries, keys and values have no bias.
 
-    With D features and heads of width E, scores are ``x Wq' Wk x'`` and what a head adds is ``Wo Wv x``. Where D < E
-    both products of matrices are D x D: they are multiplied first, once a step, and neither queries, keys nor values of
-    width E are made. The parameters are the same and so is the function, forward and gradient, up to rounding.
+    With D features and heads of width E, scores are ``x Wq' Wk x'`` and a head's output is ``Wo Wv x``. Where D < E
+    both products of matrices are D x D: they are computed first, once per step, and no queries, keys or values of
+    width E are computed. Parameters, outputs and gradients are equal up to rounding.
 
     Args:
         dim: features D.
@@ -57,13 +57,13 @@ class WideAttention(nn.Module):
         return self.folded(x_BLD) if x_BLD.shape[-1] < self.head_dim else self.plain(x_BLD)
 
     def plain(self, x_BLD: torch.Tensor) -> torch.Tensor:
-        """By way of queries, keys and values."""
+        """Compute through queries, keys and values."""
         qkv = self.qkv(x_BLD).unflatten(-1, (3 * self.heads, self.head_dim)).transpose(1, 2)
         mixed = F.scaled_dot_product_attention(*qkv.split(self.heads, dim=1))
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def folded(self, x_BLD: torch.Tensor) -> torch.Tensor:
-        """By way of the products of matrices: every position asks H questions of width D of the same L positions."""
+        """Compute through the matrix products: H queries of width D per position over the L positions."""
         batch, length, dim = x_BLD.shape
         wq, wk, wv = self.qkv.weight.view(3, self.heads, self.head_dim, dim)
         scores_HDD = wk.transpose(-1, -2) @ wq * self.head_dim**-0.5
@@ -81,7 +81,7 @@ class WideBlock(GradientCheckpointingLayer):
         dim, heads, head_dim: as in `WideAttention`.
         mlp_ratio: width of the feed-forward layer over ``dim``.
         dropout: share dropped.
-        residual: attention is added to what comes in; without it, attention replaces it (the feed-forward layer is
+        residual: add attention to its input; otherwise attention replaces it (the feed-forward layer is
             always added).
     """
 

@@ -1,4 +1,4 @@
-"""How encoders of bins are trained for the tables of MYOW."""
+"""Settings of training bin encoders for the MYOW tables."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ TASK_NAMES = ("reach", "sleep")
 
 @dataclass(frozen=True)
 class Training(Limited):
-    """How encoders of bins are trained.
+    """Settings of training bin encoders.
 
     Args:
-        max_steps: steps of a whole run, to which schedules are laid out.
-        every: steps between two looks at what is held out.
-        steps: this many steps instead, and nothing is held out; null: found by the rule.
+        max_steps: maximum steps; schedules span them.
+        every: steps between two evaluations on held-out bins.
+        steps: fixed number of steps, without held-out bins; null: found by the rule.
         batch_size: bins of a step.
-        optimizer: ``adamw``, ``sgd`` or ``lars``, of MYOW and BYOL; of the supervised baseline too, but for ``lars``.
+        optimizer: ``adamw``, ``sgd`` or ``lars``, for MYOW and BYOL; also for the supervised baseline unless ``lars``.
         learning_rate: of that optimizer.
         momentum: of ``sgd`` and ``lars``.
         weight_decay: of that optimizer.
-        adapt_scales: ``lars`` sets a rate for the scales of norms too, and lets them decay: the released script means
-            to leave them out, but looks for a name that they do not have.
-        supervised_learning_rate: of AdamW, for the supervised baseline beside ``lars``.
-        warmup: steps in which MYOW's and BYOL's rate rises, to fall as a cosine to 0 at ``max_steps``; null: it stays.
+        adapt_scales: apply ``lars`` rates and weight decay to norm scales too, as the released script does by mistake
+            (it excludes a parameter name that does not exist).
+        supervised_learning_rate: of AdamW, for the supervised baseline with ``lars``.
+        warmup: warm-up steps of MYOW's and BYOL's rate, followed by cosine decay to 0 at ``max_steps``; null: constant.
         swap_vae_learning_rate: of Adam, for Swap-VAE.
-        myow: settings of MYOW; BYOL is the same without mining. Units are put in.
-        swap_vae: settings of Swap-VAE. Units are put in.
-        cebra: settings of CEBRA; seed and steps are put in.
+        myow: settings of MYOW; BYOL is the same without mining. The number of units is filled in.
+        swap_vae: settings of Swap-VAE. The number of units is filled in.
+        cebra: settings of CEBRA; seed and steps are filled in.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     max_steps: Annotated[int, at_least(1)] = renamed("most_steps", 4000)
@@ -62,19 +62,19 @@ class Training(Limited):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.steps is not None and self.steps > self.max_steps:
-            raise ConfigError(f"steps is {self.steps}: at most max_steps, {self.max_steps}")
+            raise ConfigError(f"steps is {self.steps}: expected at most max_steps, {self.max_steps}")
         if self.warmup is not None and not 0 <= self.warmup <= self.max_steps:
-            raise ConfigError(f"warmup is {self.warmup}: from 0 to max_steps, {self.max_steps}")
+            raise ConfigError(f"warmup is {self.warmup}: expected 0 to max_steps, {self.max_steps}")
         if (self.optimizer == "lars") != (self.supervised_learning_rate is not None):
             raise ConfigError(
-                f"optimizer is {self.optimizer} and supervised_learning_rate {self.supervised_learning_rate}: with "
-                "lars, and with it alone, the supervised baseline needs a rate of its own"
+                f"optimizer is {self.optimizer} and supervised_learning_rate {self.supervised_learning_rate}: expected "
+                "a separate rate for the supervised baseline with lars, and only then"
             )
         if not self.myow.encoder:
-            raise ConfigError("myow.encoder is empty: widths of a perceptron are needed")
+            raise ConfigError("myow.encoder is empty: expected widths of a perceptron")
 
     def for_labels(self) -> Training:
-        """The same, with the supervised baseline's optimiser."""
+        """Return the settings with the supervised baseline's optimiser."""
         if self.supervised_learning_rate is None:
             return self
         rate = self.supervised_learning_rate
@@ -83,19 +83,19 @@ class Training(Limited):
 
 @dataclass(frozen=True)
 class MYOWTable(Limited):
-    """Which runs of a MYOW table are made.
+    """Runs of a MYOW table to make.
 
     Args:
         subject: the animal whose recording is read.
         task: ``reach`` (directions, within pi/8) or ``sleep`` (wake, NREM, REM, weighted F1).
-        models: rows: ``myow``, ``byol``, ``swap_vae``, ``cebra``, ``supervised``; ``linear`` is the floor of events
-            alone, ``shuffled`` the floor with labels of other trials.
-        seeds: of weights and batches; each makes a run of every row but ``linear``.
+        models: rows: ``myow``, ``byol``, ``swap_vae``, ``cebra``, ``supervised``; ``linear`` is the floor from events
+            only, ``shuffled`` the floor with labels of other trials.
+        seeds: of weights and batches; one run of every row but ``linear`` per seed.
         threads: of torch.
-        training: how encoders are trained.
+        training: settings of training.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     subject: str = "Chewie"

@@ -1,4 +1,4 @@
-"""Training of encoders of bins: with the objectives of the platform, with labels, or by CEBRA."""
+"""Train bin encoders: with the platform's objectives, with labels, or by CEBRA."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Encoder = Callable[[Bins], np.ndarray]
 
 
 def train(name: str, bins: Bins, task: str, settings: Training, seed: int, steps: int) -> Iterator[tuple[int, Encoder]]:
-    """Encoders after every ``settings.every`` steps, and after the last; each is good until the next is asked for."""
+    """Yield encoders after every ``settings.every`` steps and after the last; each is valid until the next one."""
     if name == CEBRA:
         yield from _train_cebra(bins, settings, seed, steps)
         return
@@ -48,7 +48,7 @@ def train(name: str, bins: Bins, task: str, settings: Training, seed: int, steps
 
 
 def _train_cebra(bins: Bins, settings: Training, seed: int, steps: int) -> Iterator[tuple[int, Encoder]]:
-    """A fit at all of the steps, at half, and so on to a 64th: the package trains from the start each time."""
+    """Yield fits of all steps, half, and so on down to a 64th: the package always trains from the start."""
     scale_N = bins.count_MN.std(0) + 1e-6
     wanted = {steps} if settings.every >= steps else {max(steps // 2**k, 1) for k in range(7)}
     for count in sorted(wanted):
@@ -66,7 +66,7 @@ class _Data:
 
     def __init__(self, bins: Bins, *, raw: bool, reach: bool, max_distance: float) -> None:
         self.bins, self.width = bins, bins.width
-        # Units are divided by their spread: normalising after dropout, but for a shift that the first layer takes up.
+        # Units are divided by their spread: as after dropout, except for a shift absorbed by the first layer.
         self.scale_N = torch.ones(bins.count_MN.shape[1]) if raw else torch.from_numpy(bins.count_MN.std(0) + 1e-6)
         self.x_MN = torch.from_numpy(bins.count_MN) / self.scale_N
         self.start_M = torch.from_numpy(bins.start_M)
@@ -79,10 +79,10 @@ class _Data:
         if reach:
             group_M = torch.from_numpy(bins.group_M)
             self.allowed_MK &= group_M[self.near_MK] == group_M[:, None]
-        self.allowed_MK |= ~self.allowed_MK.any(1, keepdim=True) & (offset_K == 0)  # a lone bin is its own neighbour
+        self.allowed_MK |= ~self.allowed_MK.any(1, keepdim=True) & (offset_K == 0)  # a single bin is its own neighbour
 
     def partner(self, rows_B: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """For each bin another that is near, all with the same chance."""
+        """Draw a nearby bin for each bin, uniformly."""
         which_B1 = torch.multinomial(self.allowed_MK[rows_B].double(), 1, generator=generator)
         return self.near_MK[rows_B].gather(1, which_B1)[:, 0]
 
@@ -129,7 +129,7 @@ def _optimizer(modules: list[nn.Module], s: Training) -> torch.optim.Optimizer:
 
 
 class _Objective:
-    """Steps of an objective of the platform."""
+    """Training steps of one of the platform's objectives."""
 
     def __init__(self, name: str, data: _Data, settings: Training, seed: int) -> None:
         self.data, self.settings, self.seed = data, settings, seed
@@ -154,7 +154,7 @@ class _Objective:
                 self.schedule = get_cosine_schedule_with_warmup(self.optimizer, settings.warmup, settings.max_steps)
 
     def loss(self, generator: torch.Generator, step: int) -> torch.Tensor:
-        """Return the loss of bins drawn anew, with a partner each and candidates from anywhere."""
+        """Return the loss of a new draw of bins, each with a partner, and of candidates from anywhere."""
         n, size = len(self.data.bins), self.settings.batch_size
         rows_B = torch.randint(n, (size,), generator=generator)
         candidates = [
@@ -168,7 +168,7 @@ class _Objective:
         return loss
 
     def after_update(self) -> None:
-        """Move the schedule of rates and the objective's target network on."""
+        """Advance the rate schedule and the objective's target network."""
         if self.schedule is not None:
             self.schedule.step()
         self.objective.after_step(self.model, self.progress)
@@ -196,36 +196,36 @@ class _Supervised:
             self.weight_M = 1.0 / torch.bincount(self.aim_M[self.rows_M])[self.aim_M[self.rows_M]].double()
 
     def loss(self, generator: torch.Generator, step: int) -> torch.Tensor:
-        """Return the loss of scored bins drawn anew; of states, each is drawn as often."""
+        """Return the loss of a new draw of scored bins; states are drawn equally often."""
         which = torch.multinomial(self.weight_M, self.settings.batch_size, replacement=True, generator=generator)
         rows_B = self.rows_M[which]
-        said = self.head(self.model(**self.data.view(rows_B).model_inputs()).p_BTD[:, 0])
+        output = self.head(self.model(**self.data.view(rows_B).model_inputs()).p_BTD[:, 0])
         aim = self.aim_M[rows_B]
-        return F.mse_loss(said, aim) if self.task == "reach" else F.cross_entropy(said, aim)
+        return F.mse_loss(output, aim) if self.task == "reach" else F.cross_entropy(output, aim)
 
     def after_update(self) -> None:
-        """Leave everything as it is: there is no schedule."""
+        """Do nothing: there is no schedule."""
 
     def encode(self, bins: Bins) -> np.ndarray:
-        """``(M, 2 or 3)`` what its head says."""
+        """``(M, 2 or 3)`` outputs of the head."""
         with torch.no_grad():
-            said: np.ndarray = self.head(_encode(self.model, bins, self.data.scale_N)).numpy()
-        return said
+            output: np.ndarray = self.head(_encode(self.model, bins, self.data.scale_N)).numpy()
+        return output
 
 
 class LARS(torch.optim.Optimizer):
-    """Momentum with a rate for each layer, in proportion to its weights over their gradient.
+    """Momentum with layer-wise rates proportional to the norm of weights over that of gradients.
 
-    You, Gitman and Ginsburg 2017 (arXiv 1708.03888), algorithm 1. As in BYOL (arXiv 2006.07733), biases and the scales
-    of norms take the plain rate and do not decay, unless a group of parameters says otherwise: ``adapted`` is then
-    whether all of it takes the rates of layers.
+    You, Gitman and Ginsburg 2017 (arXiv 1708.03888), algorithm 1. As in BYOL (arXiv 2006.07733), biases and norm scales
+    use the plain rate without decay, unless a parameter group sets ``adapted``: whether all of it uses layer-wise
+    rates.
 
     Args:
-        parameters: that are trained, or groups of them.
+        parameters: to train, or groups of them.
         lr: the global rate.
         momentum: of the update.
         weight_decay: of the weights of layers.
-        trust: how far a layer's weights move, over their own norm, at a global rate of 1.
+        trust: relative change of a layer's weights at a global rate of 1.
 
     Example:
         >>> layer = nn.Linear(4, 2, bias=False)
@@ -249,7 +249,7 @@ class LARS(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Move the weights along their gradients, after a closure that makes these, whose loss is given back."""
+        """Update the weights; an optional closure computes gradients and its loss is returned."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -19,14 +19,14 @@ STATES = ("wake", "nrem", "rem")
 
 @dataclass(frozen=True)
 class Bins:
-    """Bins of one population, in order of time.
+    """Bins of one population in order of time.
 
     Args:
         count_MN: ``(M, N)`` float32 events.
         start_M: ``(M,)`` seconds.
-        group_M: ``(M,)`` trial, or block of ten minutes: what is resampled, and never cut in two by a split of trials.
+        group_M: ``(M,)`` trial, or block of ten minutes: the unit of resampling, never divided by a split of trials.
         label_M: ``(M,)`` direction in radians, or number of the state.
-        scored_M: ``(M,)`` bool, whether a bin counts when labels are read: all are seen without labels.
+        scored_M: ``(M,)`` bool, whether a bin is scored; all bins are used without labels.
         width: seconds of a bin.
     """
 
@@ -41,7 +41,7 @@ class Bins:
         return len(self.start_M)
 
     def where(self, rows_M: np.ndarray) -> Bins:
-        """Some of the bins."""
+        """Return a subset of the bins."""
         names = ("count_MN", "start_M", "group_M", "label_M", "scored_M")
         return replace(self, **{name: getattr(self, name)[rows_M] for name in names})
 
@@ -51,10 +51,10 @@ class Parts:
     """A recording split in time.
 
     Args:
-        learn: what models are trained on while it is found how long.
-        held: what says how long.
-        train: what the model that is tested is trained on.
-        test: used once, at the end.
+        learn: training bins while the number of steps is found.
+            held: held-out bins that determine it.
+            train: training bins of the final model.
+            test: used once, at the end.
         whole: all bins, for the map of states.
     """
 
@@ -66,16 +66,16 @@ class Parts:
 
 
 def read_reaches(recording: StoredRecording) -> Parts:
-    """Bins of 0.1 s that were observed, of every trial; the first four fifths of the trials are for training.
+    """Return the observed bins of 0.1 s of every trial; the first four fifths of the trials are for training.
 
-    Bins in which the hand moves faster than 5 (the recording's unit) count when directions are read.
+    Bins with a hand speed above 5 (the recording's unit) are scored.
 
     Raises:
         ConfigError: if the recording has no trials with a direction, no velocity, or no observed bin in a trial.
     """
     trials, velocity = recording.intervals.get("trials"), recording.behavior.get("velocity")
     if trials is None or "direction" not in trials.columns or velocity is None:
-        raise ConfigError(f"{recording.record.path} has no trials with a direction and velocity: reaches are needed")
+        raise ConfigError(f"{recording.record.path} has no trials with a direction and velocity: expected reaches")
     reader = ActivityReader(recording)
     piece_starts: list[float] = []
     piece_bins: list[int] = []
@@ -108,15 +108,15 @@ def read_reaches(recording: StoredRecording) -> Parts:
 
 
 def read_sleep(recording: StoredRecording) -> Parts:
-    """Bins of 4 s with a state; the first 70 % of the first 80 % are for training and the last 20 % for testing.
+    """Return bins of 4 s with a state; the first 70 % of the first 80 % are for training and the last 20 % for testing.
 
     Raises:
         ConfigError: if the recording has no intervals of states, fewer than two states in its
-            training part, or none in another part.
+            training part, or none in the other parts.
     """
     states = recording.intervals.get("states")
     if states is None or "state" not in states.columns or not len(states.start):
-        raise ConfigError(f"{recording.record.path} has no intervals called states: hours of wake and sleep are needed")
+        raise ConfigError(f"{recording.record.path} has no intervals named states: expected hours of wake and sleep")
     reader = ActivityReader(recording)
     start, end = float(states.start[0]), float(states.end[-1])
     n_bins = round((end - start) / SLEEP_SECONDS)
@@ -135,14 +135,14 @@ def read_sleep(recording: StoredRecording) -> Parts:
     if len(present) < 2 or not (held & bins.scored_M).any() or not bins.scored_M[n_train:].any():
         raise ConfigError(
             f"{recording.record.path} has {', '.join(sorted(present)) or 'no state'} in the first {n_learn} bins of "
-            f"{SLEEP_SECONDS:g} s: at least two states are needed there, one in the other bins of the first {n_train}, "
+            f"{SLEEP_SECONDS:g} s: expected at least two states there, one in the other bins of the first {n_train}, "
             f"and one in the last {n_bins - n_train}"
         )
     return _parts(bins, learn, held, learn, place_M >= n_train)
 
 
 def _speed(velocity: object, start_M: np.ndarray) -> np.ndarray:
-    """Mean speed of the samples of each bin; the sample nearest to its middle where there is none inside."""
+    """Return the mean speed of each bin's samples, or the sample nearest to its middle if it has none."""
     times = np.asarray(velocity.timestamps)  # type: ignore[attr-defined]
     speed = np.linalg.norm(np.asarray(velocity.data, dtype=np.float64), axis=1)  # type: ignore[attr-defined]
     low, high = np.searchsorted(times, start_M - 1e-6), np.searchsorted(times, start_M + REACH_SECONDS - 1e-6)
@@ -155,6 +155,6 @@ def _speed(velocity: object, start_M: np.ndarray) -> np.ndarray:
 
 
 def _parts(bins: Bins, learn: np.ndarray, held: np.ndarray, train: np.ndarray, test: np.ndarray) -> Parts:
-    """The parts, of the units that vary in training."""
+    """Return the parts with the units that vary in training."""
     bins = replace(bins, count_MN=bins.count_MN[:, bins.count_MN[learn].std(0) > LEAST_SPREAD])
     return Parts(bins.where(learn), bins.where(held), bins.where(train), bins.where(test), bins)

@@ -1,4 +1,4 @@
-"""The page of the MYOW tables, from whatever runs are there."""
+"""Render the page of the MYOW tables from the existing runs."""
 
 from __future__ import annotations
 
@@ -31,44 +31,45 @@ regression to cosine and sine of the direction; *right*: off by less than pi/8; 
 Intervals: bootstrap over test trials.
 
 **Wake and sleep**: bins of 4 s; training is the first 70 % of the first 80 %, the last 20 % is the test, as
-released. Class-balanced logistic regression to wake, NREM and REM; F1 weighted by how often each state is
-there. Intervals: bootstrap over blocks of ten minutes. The codes of the states were inferred from their
-transitions by those who put the recording together: a class is a guess, however well it is told.
+released. Class-balanced logistic regression to wake, NREM and REM; F1 weighted by the frequency of each state.
+Intervals: bootstrap over blocks of ten minutes. The codes of the states were inferred from their transitions by the
+authors of the file, so the classes themselves are uncertain.
 
-How long a model trains is one rule for all, laid out before any of these runs: with the last fifth of the training
-trials held out (for sleep, with what lies between training and test), the readout's figure on it is taken every tenth
-of the published length (CEBRA, which cannot be looked at on its way: after a 64th of it, a 32nd, and so on), and the
-model is trained anew on the training part for as many steps as the best had; the readout's penalty is that of the
-best. For sleep that part is the same. Test bins are used once, at the end. Intervals do not hold what other training
-trials would change. In tables whose name ends in *published* every model has the published length instead, and the
-readout's penalty alone is chosen, on the last fifth of the training trials.
+One rule, fixed before these runs, sets the number of steps of all models: with the last fifth of the training
+trials held out (for sleep, with the part between training and test), the readout's figure on it is computed every tenth
+of the published length (CEBRA, which cannot be evaluated during training: after a 64th of it, a 32nd, and so on), and
+the model is trained again on the training part for as many steps as the best had; the readout's penalty is that of the
+best. For sleep that part is the same. Test bins are used once, at the end. Intervals do not cover variation from other
+training trials. In tables whose name ends in *published* every model has the published length instead, and the only the
+readout's penalty is chosen, on the last fifth of the training trials.
 
-Seconds are those of the clock, on one thread of a machine with other work.
+Seconds are wall-clock time on one thread of a shared machine.
 
-**What is as released**: on reaches, LARS with a rate that rises for 10 epochs and falls as a cosine and trusts a layer
-by 0.001, and the scale of a norm too (the script means to leave these out, but looks for a name that they do not
-have), dropout and noise alike for both bins of a pair, candidates augmented by themselves, 1,000 epochs; on sleep, SGD
+**As released**: on reaches, LARS with a rate that rises for 10 epochs and falls as a cosine and trusts a layer
+by 0.001, and also norm scales (the script tries to exclude these, but by a parameter name that does not
+exist), dropout and noise alike for both bins of a pair, candidates augmented by themselves, 1,000 epochs; on sleep, SGD
 with a rate that rises for 100 epochs, no first projector, mined views that count as much as the others from the 10th
 epoch on, a target network that begins as nearly the online one, 800 epochs. An epoch is the training bins once: the
-released reach script reads them once in each of its 4 workers, so that its epochs are 4 of these. **What is not**:
-both directions of a pair are predicted on reaches, and mined views are sought from the pair's first bin instead of a
-third; encoders of sleep see the training part alone, without what lies between it and the test; a partner is never the
+released reach script reads them once in each of its 4 workers, so that its epochs are 4 of these. **Not as released**:
+both directions of a pair are predicted on reaches, and mined views are searched from the pair's first bin instead of a
+third; encoders of sleep see the training part only, without the part between it and the test; a partner is never the
 bin itself; a ridge regression reads features out in place of a linear layer trained for 100 epochs; a unit is divided
-by its spread before all augmentations, which is the released order but for a shift; CEBRA sees one bin at a time, like
-the others, and takes trials as one stretch of time. Figures of the paper are not printed: its tables were not at hand
-when this page was made, and figures from memory are none.
+by its spread before all augmentations, as released except for a shift; CEBRA sees one bin at a time, like
+the others, and takes trials as one stretch of time. The paper's figures are not shown: its tables were not available
+when this page was made.
 
-**What was seen before**: tables of an earlier form, whose test figures were known when these were laid out. With 300
+**Earlier results**: tables of an earlier form, whose test figures were known when these were planned. With 300
 steps of AdamW and noise of its own for each bin of a pair, BYOL, MYOW and Swap-VAE reached 50.9, 48.5 and 57.8 on
 Chewie, and 53.4, 53.8 and 52.7 on Mihi; with 4,000 steps of LARS, BYOL and MYOW reached 61.5 and 60.9, and 64.3 and
 64.5. On sleep, 300 steps of a smaller network with the reaches' weights gave 85.5, 85.8 and 89.7. Swap-VAE's
-reconstruction was a mean over units then, which left its divergence as many times too heavy. They were put aside
-because they were not the released method, and nothing else was changed by what they said. BYOL and MYOW were first
-run on reaches with LARS that leaves the scales of norms out: the tables whose name ends in *scales-apart*, which
-`--name myow-chewie-scales-apart --myow.training.adapt_scales false` goes on with. On held-out training trials the
-released form was about three points better on either monkey, looked at with one seed of BYOL before the rows of the
-other tables were made anew; four times the steps, and a readout trained on augmented bins as released, changed nothing
-there that could be told from chance."""
+reconstruction was a mean over units then, which made its divergence too heavy by a
+factor of the number of units. They were discarded
+because they were not the released method, and led to no other change. BYOL and MYOW were first
+run on reaches with LARS that leaves the scales of norms out: the tables ending in *scales-apart*, continued by
+`--name myow-chewie-scales-apart --myow.training.adapt_scales false`. On held-out training trials the released form was
+about three points better on either monkey, seen with one seed of BYOL before the rows of the other tables were made
+again; four times the steps, and a readout trained on augmented bins as released, changed nothing there beyond chance.
+"""
 
 
 def myow_page(folder: Path, command: str, pictures: Path | None = None) -> str:
@@ -87,7 +88,7 @@ def myow_page(folder: Path, command: str, pictures: Path | None = None) -> str:
         if rows:
             _add_table(page, name, rows, pictures)
     if not any(tables.values()):
-        page.say("No run is there yet.")
+        page.say("There are no runs yet.")
     return page.text
 
 
@@ -167,34 +168,34 @@ def _row(name: str, results: list[RunResult]) -> list[str]:
 
 
 def _verdict(rows: dict[str, list[RunResult]]) -> list[str]:
-    """Which rows fall short of the floor or of the supervised baseline."""
+    """Report rows below the floor or the supervised baseline."""
     means = {name: float(np.mean([r.accuracy for r in results])) for name, results in rows.items()}
     learned = [name for name in TITLES if name in means and name not in ("linear", "shuffled")]
-    said = []
+    sentences = []
     for against, title in (("linear", "the floor"), ("supervised", "the supervised baseline")):
         below = [TITLES[n] for n in learned if n != against and against in means and means[n] <= means[against]]
         if below:
-            said.append(f"Not above {title}: {', '.join(below)}.")
+            sentences.append(f"Not above {title}: {', '.join(below)}.")
     learned_runs = [r for n in learned for r in rows[n] if "training" in r.config]
     if learned_runs:
         published = PUBLISHED_STEPS[learned_runs[0].config["task"]]
         most = learned_runs[0].config["training"]["most_steps"]
         if most < published:
-            said.append(
-                f"A run is of {most} steps at most, and of about {published:,} as published for MYOW: figures that "
-                "fall short may be so for that alone."
+            sentences.append(
+                f"A run is of {most} steps at most, and of about {published:,} as published for MYOW: this alone may "
+                "explain lower figures."
             )
-    return said
+    return sentences
 
 
 def _parted(rows: dict[str, list[RunResult]]) -> str:
-    """How far Swap-VAE's content and style part."""
+    """Report how well Swap-VAE separates content and style."""
     found = [r.detail["parting"] for r in rows.get("swap_vae", []) if "parting" in r.detail]
     if not found:
         return ""
     mean = {key: float(np.mean([one[key] for one in found])) for key in found[0]}
     return (
-        "How far content and style part, in all bins of the test trials: Swap-VAE's content tells the direction of "
+        "Separation of content and style in all bins of the test trials: Swap-VAE's content predicts the direction of "
         f"{100 * mean['content_target']:.1f} % of them and its style of {100 * mean['style_target']:.1f} % (chance "
         f"{100 * mean['chance']:.1f}); of the variance of the time since the trial's first bin, content explains "
         f"{100 * mean['content_dynamics']:.0f} % and style {100 * mean['style_dynamics']:.0f} %."
@@ -205,7 +206,7 @@ def _add_map(page: MarkdownPage, first: RunResult, picture: str) -> None:
     page.heading(f"The map that {TITLES['myow']} finds without labels", level=3)
     page.picture(picture, "Map of states")
     page.say(
-        f"Features of all bins of seed {first.seed}, clustered by k-means; nothing here has seen a label. Agreement of "
+        f"Features of all bins of seed {first.seed}, clustered by k-means; no label was used. Agreement of "
         "clusters and states (adjusted mutual information, 0 as by chance, 1 the same): "
         f"{first.detail['agreement']:.3f}."
     )

@@ -30,17 +30,17 @@ VERSION = 1
 
 
 def run_myow(settings: MYOWTable, catalog: Catalog, table: Path, pictures: Path | None = None) -> None:
-    """Make the runs that are not there yet, seed after seed, and add them to the table.
+    """Make the missing runs, seed by seed, and add them to the table.
 
     Args:
         settings: of the table.
         catalog: the store's recordings.
         table: the JSON Lines file of results.
-        pictures: folder of the maps of states; None: none is drawn.
+        pictures: folder of the maps of states; None: no maps.
 
     Raises:
-        ConfigError: if the store has no such recording.
-        FoundationError: if a result of another configuration is in the way.
+        ConfigError: if the store lacks the recording.
+        FoundationError: if a result of another configuration exists.
     """
     torch.set_num_threads(settings.threads)
     recording = find_recording(catalog, settings.subject)
@@ -58,11 +58,11 @@ def run_myow(settings: MYOWTable, catalog: Catalog, table: Path, pictures: Path 
 
 
 def _said(name: str, training: Training) -> dict[str, Any]:
-    """How a row is trained as its file has it: without a setting that came later, where it changes nothing."""
-    said = former_names(Training, asdict(training))
+    """Return the training settings for the results file, without newer settings at their defaults."""
+    values = former_names(Training, asdict(training))
     if name not in ("myow", "byol") or training.optimizer != "lars" or not training.adapt_scales:
-        del said["adapt_scales"]
-    return said
+        del values["adapt_scales"]
+    return values
 
 
 def _once(
@@ -82,7 +82,7 @@ def _once(
         said_M = read_labels(settings.task, encode, setting, used, parts.test)
         figures = _figures(settings.task, said_M, parts.test)
         if settings.task == "sleep" and name in LEARNED:
-            # The page shows the map of the row's first seed, whichever seeds a command was given.
+            # The page shows the map of the row's first seed, whatever seeds the command has.
             first = all(seed < other.seed for other in read_all(table).get(name, []))
             picture = pictures / f"{name}-map.svg" if pictures is not None and first else None
             detail |= draw_map(encode(parts.whole), parts.whole, picture, seed)
@@ -99,7 +99,7 @@ def _once(
 
 
 def _learned(name: str, parts: Parts, settings: MYOWTable, seed: int) -> tuple[Encoder, float, dict[str, Any]]:
-    """An encoder, the readout's setting, and how they came about: the test part is not seen."""
+    """Return an encoder, the readout's setting, and their history, without using the test part."""
     if name in (FLOOR, SHUFFLED):
         learn = _shuffled(parts.learn, seed) if name == SHUFFLED else parts.learn
         return _events, choose(settings.task, _events, learn, parts.held)[1], {}
@@ -116,12 +116,12 @@ def _learned(name: str, parts: Parts, settings: MYOWTable, seed: int) -> tuple[E
 
 
 def _events(bins: Bins) -> np.ndarray:
-    """The events themselves: the floor."""
+    """Return the events themselves, as the floor."""
     return bins.count_MN
 
 
 def choose(task: str, encode: Encoder, learn: Bins, held: Bins) -> tuple[float, float]:
-    """Return the best figure on the held-out bins, and the readout's setting that has it; the largest of equals."""
+    """Return the best figure on the held-out bins and its readout setting; the largest on a tie."""
     scored = held.scored_M
     x_LF, x_HF = encode(learn)[learn.scored_M], encode(held)[scored]
     found = []
@@ -133,13 +133,13 @@ def choose(task: str, encode: Encoder, learn: Bins, held: Bins) -> tuple[float, 
 
 
 def read_labels(task: str, encode: Encoder, setting: float, train: Bins, test: Bins) -> np.ndarray:
-    """What a linear layer that is fitted to the training bins says of the scored test bins."""
+    """Predict the scored test bins with a linear layer fitted to the training bins."""
     model = fit_readout(task, encode(train)[train.scored_M], train.label_M[train.scored_M], setting)
     return predict(task, model, encode(test)[test.scored_M])
 
 
 def _parting(y_MD: np.ndarray, bins: Bins, content: int) -> dict[str, float]:
-    """What content and style each say of a reach's direction, and of the seconds since the trial's first bin."""
+    """Score direction and time since the trial's first bin, from content and from style."""
     _, direction_M = np.unique(bins.label_M.round(6), return_inverse=True)
     first_M = np.searchsorted(bins.group_M, bins.group_M)  # bins are in order of trials
     since_M1 = (bins.start_M - bins.start_M[first_M])[:, None]
@@ -148,13 +148,13 @@ def _parting(y_MD: np.ndarray, bins: Bins, content: int) -> dict[str, float]:
 
 
 def _shuffled(bins: Bins, seed: int) -> Bins:
-    """Bins with labels of other trials (or blocks), whose order is drawn."""
+    """Return bins with labels of other trials (or blocks) in random order."""
     groups = np.random.default_rng(seed).permutation(np.unique(bins.group_M))
     return replace(bins, label_M=np.concatenate([bins.label_M[bins.group_M == g] for g in groups]))
 
 
 def _figures(task: str, said_M: np.ndarray, test: Bins) -> dict[str, Any]:
-    """Figures of the test part, and by trial (or block) what an interval over these needs."""
+    """Return figures of the test part, and per-trial (or per-block) values for intervals."""
     label_M, group_M = test.label_M[test.scored_M], test.group_M[test.scored_M]
     groups = np.unique(group_M)
     value = score(task, said_M, label_M)
@@ -177,7 +177,7 @@ NEAR, WIDER = np.pi / 8, 3 * np.pi / 16
 
 
 def settings_of(task: str) -> tuple[float, ...]:
-    """Penalties of ridge regression for reaches; inverse penalties of logistic regression for sleep."""
+    """Return penalties of ridge regression for reaches; inverse penalties of logistic regression for sleep."""
     return PENALTIES if task == "reach" else STRENGTHS
 
 
@@ -189,13 +189,13 @@ def fit_readout(task: str, x_MF: np.ndarray, label_M: np.ndarray, setting: float
 
 
 def predict(task: str, model: Pipeline, x_MF: np.ndarray) -> np.ndarray:
-    """Directions in radians, or numbers of states."""
-    said = model.predict(x_MF)
-    return np.arctan2(said[:, 1], said[:, 0]) if task == "reach" else said
+    """Predict directions in radians, or numbers of states."""
+    predicted = model.predict(x_MF)
+    return np.arctan2(predicted[:, 1], predicted[:, 0]) if task == "reach" else predicted
 
 
 def score(task: str, said_M: np.ndarray, label_M: np.ndarray) -> float:
-    """Share of bins within pi/8 of the direction, or F1 weighted by how often each state is there.
+    """Share of bins within pi/8 of the direction, or F1 weighted by the frequency of each state.
 
     Example:
         >>> score("reach", np.array([0.1, 6.2, 3.0]), np.array([0.0, 0.0, 0.0])) == 2 / 3
@@ -207,7 +207,7 @@ def score(task: str, said_M: np.ndarray, label_M: np.ndarray) -> float:
 
 
 def error_of(said_M: np.ndarray, label_M: np.ndarray) -> np.ndarray:
-    """Angle between what is said and what is true, 0 to pi."""
+    """Return the angle between prediction and truth, 0 to pi."""
     return np.abs(np.angle(np.exp(1j * (said_M - label_M))))
 
 

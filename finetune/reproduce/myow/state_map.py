@@ -1,4 +1,4 @@
-"""The map of states that an encoder finds without labels over hours of wake and sleep."""
+"""Map of states that an encoder finds without labels over hours of wake and sleep."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ STATE_COLOURS = (COLOURS[1], COLOURS[0], COLOURS[2])
 
 
 def draw_map(feature_MF: np.ndarray, bins: Bins, picture: Path | None, seed: int) -> dict[str, Any]:
-    """Clusters of all bins, how well they agree with the states, and a picture of both.
+    """Cluster all bins, compare clusters with states, and draw both.
 
     Args:
         feature_MF: features of all bins.
         bins: these bins.
-        picture: an SVG file; None: none is drawn.
+        picture: an SVG file; None: no picture.
         seed: of the clusters.
 
     Returns:
@@ -50,7 +50,7 @@ def _draw(place_M2: np.ndarray, cluster_M: np.ndarray, bins: Bins) -> bytes:
     with drawing(9, 6, dpi=110, text_size=9, kind="svg") as sheet:
         places = [["states", "clusters"], ["time", "time"]]
         axes: dict[str, Any] = sheet.figure.subplot_mosaic(places, height_ratios=[3, 1.3])
-        thin = np.random.default_rng(0).permutation(len(bins))[:3000]  # as many as can be told apart
+        thin = np.random.default_rng(0).permutation(len(bins))[:3000]  # as many as remain distinguishable
         low, high = np.percentile(place_M2, (0.5, 99.5), axis=0)
         for name in ("states", "clusters"):
             axes[name].set(xlabel="first principal component", ylabel="second", xlim=(low[0], high[0]))

@@ -1,4 +1,4 @@
-"""Encoders that learn from unlabelled networks, and LOLCAT, which learns from labels: both step by step."""
+"""Train encoders on unlabelled networks, and LOLCAT on labels, step by step."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from foundation.training.pretrain_settings import OptimizerSettings
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a shipped ``objective/...`` config says.
+    """A shipped ``objective/...`` config.
 
     Args:
-        objective: what is learned.
+        objective: the objective.
         optimizer: AdamW.
     """
 
@@ -38,10 +38,10 @@ class Recipe:
 
 
 def find_recipe(name: str, encoder: FiringEncoder) -> Recipe:
-    """The config ``objective/<name>`` with the changes that the encoder asks for.
+    """Return the config ``objective/<name>`` with the encoder's changes.
 
     Raises:
-        ConfigError: if there is none.
+        ConfigError: if it does not exist.
 
     Example:
         >>> find_recipe("neurpir-no-variance", FiringEncoder()).objective.neurpir.vicreg.variance
@@ -64,11 +64,11 @@ def find_recipe(name: str, encoder: FiringEncoder) -> Recipe:
 
 
 class EncoderTraining:
-    """An encoder learning from networks without their labels.
+    """An encoder in training on networks without labels.
 
     Args:
-        networks: what it learns from.
-        recipe: objective and optimiser; the rate rises over ``warmup_steps`` and stays.
+        networks: training networks.
+        recipe: objective and optimiser; the rate is constant after ``warmup_steps``.
         encoder: its shape.
         seed: of weights and windows.
     """
@@ -97,7 +97,7 @@ class EncoderTraining:
         )
 
     def run(self, steps: int) -> None:
-        """Go on for so many steps."""
+        """Train for this many further steps."""
         self.model.train()
         clip = self.parameters, self.recipe.optimizer.clip
         run_updates(range(self.step, self.step + steps), self._loss, self.optimizer, clip=clip, after=self._after)
@@ -127,9 +127,9 @@ def embed(model: EIT, networks: Networks, encoder: FiringEncoder, windows: int |
 
 
 def criterion(model: EIT, networks: Networks, encoder: FiringEncoder) -> dict[str, float]:
-    """NeurPIR's first criterion: similarity of the two halves of a unit's time, and of halves of different units.
+    """Return NeurPIR's first criterion: similarity of two halves of a unit's time, and of halves of different units.
 
-    Of as many windows as a look has.
+    Uses as many windows as an evaluation.
     """
     readers, halves = ReaderCache(networks.catalog), []
     n_bins = encoder.tokens * encoder.patch_length
@@ -143,15 +143,15 @@ def criterion(model: EIT, networks: Networks, encoder: FiringEncoder) -> dict[st
 
 
 class LOLCATTraining:
-    """LOLCAT learning firing modes from snippets of 3 s, as published.
+    """LOLCAT in training on firing modes from snippets of 3 s, as published.
 
-    Its settings stand here and not in a run's configuration: with others, `neurpir.VERSION` must change.
+    Its settings are constants here, not in a run's configuration: changing them requires a new `neurpir.VERSION`.
 
     Args:
-        networks: what it learns from.
-        y_S: their labels (given apart, so that shuffled ones can be).
+        networks: training networks.
+        y_S: their labels (separate, so that they can be shuffled).
         seed: of weights, batches and dropout.
-        batch: units of a step, each mode as often.
+        batch: units of a step, balanced over modes.
     """
 
     SCALES = (Timescale(),)
@@ -180,7 +180,7 @@ class LOLCATTraining:
         return histograms, [torch.cat([m[k][:, :n] for _, m in parts]) for k, n in enumerate(shortest)]
 
     def run(self, steps: int) -> None:
-        """Go on for so many steps."""
+        """Train for this many further steps."""
         self.model.train()
         drawn = (torch.multinomial(self.weight_S, min(self.batch, len(self.y_S))) for _ in range(steps))
         run_updates(drawn, self._loss, self.optimizer)
@@ -191,6 +191,6 @@ class LOLCATTraining:
 
     @torch.no_grad()
     def say(self, networks: Networks) -> np.ndarray:
-        """``(S,)`` what it calls the units of other networks."""
-        said: np.ndarray = self.model.eval()(*self.snippets(networks)).logits_BC.argmax(-1).numpy()
-        return said
+        """``(S,)`` predicted modes of other networks' units."""
+        predicted_S: np.ndarray = self.model.eval()(*self.snippets(networks)).logits_BC.argmax(-1).numpy()
+        return predicted_S

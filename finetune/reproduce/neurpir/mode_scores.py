@@ -25,7 +25,7 @@ Row = tuple[np.ndarray, np.ndarray, dict[str, Any]]
 def read_out(
     train_SF: np.ndarray, y_S: np.ndarray, train: Networks, test_SF: np.ndarray, seed: int
 ) -> tuple[np.ndarray, float]:
-    """Modes of the test units by a linear readout, its penalty chosen on folds of whole training networks."""
+    """Predict modes of test units by a linear readout, its penalty chosen on folds of whole training networks."""
     basis = make_basis(train_SF, components=train_SF.shape[1], seed=seed)
     scores_SC = basis(train_SF)
     inner = split_by_subject(train.network_S, y_S, 3).folds
@@ -42,29 +42,29 @@ def run_row(
     networks: tuple[Networks, Networks],
     make: Callable[[], Row],
 ) -> None:
-    """Make a row's run, unless the table has it, and add its result to the table.
+    """Make a row's run unless the table has it, and append its result.
 
     Args:
         table: the JSON Lines file.
         level: of the networks.
         row: its name in the settings.
         seed: of the run.
-        config: what decides the figures.
-        networks: those to train on and those to test.
+        config: everything that affects the figures.
+        networks: training and test networks.
         make: makes the row.
 
     Raises:
-        FoundationError: if a result of another configuration is in the way.
+        FoundationError: if a result of another configuration exists.
     """
     train, test = networks
     name, digests = f"{level}-{row}", {level: Networks.of([*train.recordings, *test.recordings]).digest}
 
     def run() -> RunResult:
         began = time.perf_counter()
-        said_S, shuffled_S, detail = make()
-        right_G = right_by_network(said_S, test)
+        predicted_S, shuffled_S, detail = make()
+        right_G = right_by_network(predicted_S, test)
         detail |= {
-            "said": "".join(map(str, said_S)),
+            "said": "".join(map(str, predicted_S)),
             "true": "".join(map(str, test.y_S)),
             "units": np.bincount(test.network_S).tolist(),
             "shuffled": float(right_by_network(shuffled_S, test).mean()),
@@ -79,13 +79,13 @@ def run_row(
 
 def macro_f1(result: RunResult) -> float:
     """Macro F1 over all test neurons, by the evaluation contract."""
-    y_S, said_S = (np.array([int(c) for c in result.detail[key]]) for key in ("true", "said"))
-    predictions = Predictions.of_classes(y_S, said_S, int(y_S.max()) + 1)
+    y_S, predicted_S = (np.array([int(c) for c in result.detail[key]]) for key in ("true", "said"))
+    predictions = Predictions.of_classes(y_S, predicted_S, int(y_S.max()) + 1)
     return float(score(sums(predictions).sum(axis=0), CLASSES)["macro_f1"])
 
 
 def gain_over(ours: list[RunResult], theirs: list[RunResult]) -> tuple[float, tuple[float, float]]:
-    """Return how much better one row is than another, means over seeds, and its interval by a paired bootstrap."""
+    """Return the gain of one row over another, averaged over seeds, and its interval by a paired bootstrap."""
     difference_G = right_by_part(ours) - right_by_part(theirs)
     return float(difference_G.mean()), mean_interval(difference_G)
 
@@ -97,7 +97,7 @@ def gain_cell(ours: list[RunResult], theirs: list[RunResult]) -> str:
 
 
 def score_cells(results: list[RunResult]) -> list[str]:
-    """Return the cells that every row has: balanced accuracy, its spread, its interval, macro F1, shuffled labels."""
+    """Return the cells of every row: balanced accuracy, its spread, its interval, macro F1, shuffled labels."""
     values = np.array([r.accuracy for r in results]) * 100
     low, high = trial_interval(results)
     spread = f"{values.std(ddof=1):.1f} ({values.min():.1f} to {values.max():.1f})" if len(values) > 1 else "-"

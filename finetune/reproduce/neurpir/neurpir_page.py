@@ -1,4 +1,4 @@
-"""The page of the table of firing modes, from whatever runs are there."""
+"""Render the page of the firing mode tables from the existing runs."""
 
 from __future__ import annotations
 
@@ -25,56 +25,55 @@ TITLES = {
     "neurpir-no-variance": "without the variance term",
     "neurpir-no-covariance": "without the covariance term",
     "neurpir-fixed-length": "with segments of one length",
-    "oracle": "a, b, c, d themselves (what is possible)",
+    "oracle": "a, b, c, d themselves (oracle)",
 }
-FURTHER = ("neurpir-first-rule", "neurpir-longer")  # tables that the page speaks of, run or not
+FURTHER = ("neurpir-first-rule", "neurpir-longer")  # tables mentioned on the page even if not run
 HEAD = ["", "balanced accuracy", "spread over seeds", "95 % interval", "macro F1", "shuffled", "against intervals",
         "within / between", "seeds", "steps", "seconds a run"]  # fmt: skip
 INTRODUCTION = """Which of Izhikevich's five firing modes a neuron has, from frozen embeddings of its spike train, in
-networks that no encoder and no readout has seen (arXiv 2502.10425, section on simulated data). Balanced accuracy and
-macro F1 in percent; chance is 20.
+networks unseen by encoder and readout (arXiv 2502.10425, section on simulated data). Balanced accuracy and macro F1 in
+percent; chance is 20.
 
-- **Networks.** Each level has {train} training and {test} test networks of their own synapses, input, movements and
-  noise; the drive changes between wake, NREM and REM. What differs between levels is by how much a, b, c and d of a
-  neuron are jittered, and in `shift20` the drive of whole networks besides. A network stands on one side only.
+- **Networks.** Each level has {train} training and {test} test networks with separate synapses, input, movements and
+  noise; the drive changes between wake, NREM and REM. Levels differ in the jitter of the neurons' a, b, c and d, and in
+  `shift20` also in the drive of whole networks. A network is either for training or for testing.
 - **Readout.** Logistic regression of scaled embeddings, its penalty chosen on folds of whole training networks; scaling
-  and penalty come from training networks alone. LOLCAT learns from the labels and gives its own calls.
-- **How long a model trains** is one rule for all rows of a table, which is given with it; the end of the page says
-  when it was fixed.
+  and penalty come from training networks only. LOLCAT learns from the labels and predicts them itself.
+- **Number of steps** follows one rule for all rows of a table, which is given with it; the end of the page says when it
+  was fixed.
 - **Interval**: a bootstrap over the {test} test networks of the mean over seeds. With so few networks it is rough, and
-  it does not hold what other training networks would change.
-- **Shuffled** is the same row with the training labels dealt anew.
+  it does not cover variation from other training networks.
+- **Shuffled** is the same row with shuffled training labels.
 - **Against intervals** is the gain over the 26 interval features (13 statistics of
   `finetune.tasks.problems.spike_statistics` and the shares of 13 lengths of interval), with a paired bootstrap over
   test networks.
 - **Encoder** of NeurPIR, its ablations and NuCLR:
 {encoder}
 - **Windows** of NeurPIR, its ablations and NuCLR with seed 0 were drawn by an earlier rule of the same distribution:
-  those runs cannot be made again to the digit.
-- No published figure stands beside these: what was at hand of the paper has none for networks never seen."""
-CHOICES = """## What is chosen here and not by the papers
+  those runs cannot be reproduced exactly.
+- No published figures are shown: the available part of the paper has none for unseen networks."""
+CHOICES = """## Choices made here and not by the papers
 
 The encoder sees one neuron at a time (`interaction_layers: 0`), where NuCLR's sees the population. NeurPIR's projector
 is narrower than the released 1024, and its surrounding information is fitted on training networks alone: embedding a
-test network needs none. The encoders have one learning rate, not the published ones, because the runs are hundreds of
-steps and not hundreds of epochs; `rule.steps` and `encoder.learning_rate: null` give published lengths and rates where
-there is a GPU. LOLCAT reads snippets of 3 s alone, the published timescale, though the model takes several; its rate of
-0.001 and its 64 units a step are ours, for none are published.
+test network needs none. The encoders have one learning rate, not the published ones, because the runs have hundreds of
+steps, not hundreds of epochs; `rule.steps` and `encoder.learning_rate: null` give the published lengths and rates, for
+a GPU. LOLCAT reads only snippets of 3 s, the published timescale, though the model takes several; its rate of 0.001 and
+its 64 units a step are ours, as none are published.
 
-## What was tried, and what was seen when
+## What was tried, and when results were seen
 
-- Before the table, twelve short trainings (up to 200 steps, seed 0, `jitter10`) were looked at on the held-out
+- Before the table, twelve short trainings (up to 200 steps, seed 0, `jitter10`) were evaluated on the held-out
   training networks, never on test networks: seven of NeurPIR without surrounding information and five of NuCLR, with
-  bins of 2, 5 and 10 ms, tokens of 10, 20 and 50 bins, rates of 0.001 and 0.003, and once a third layer. The shape
-  that was kept is where NeurPIR did best, so it was chosen more for NeurPIR than for NuCLR. The principal components
-  use the same bins.
-- The rule was first 300 steps at most, a look every 30, ended by 4 looks without a better one. Under it the intervals,
-  the components (of 50 bins of 10 ms), LOLCAT and the parameters were run once on the test networks. It was then made
-  shorter, for want of processor time, before any NeurPIR or NuCLR was tested. This costs LOLCAT, which was better
-  with more steps; `reproduce/neurpir-first-rule` makes that row again under the first rule, and its table stands here
-  where it was run. Where steps reach the most that is allowed, a model might have gone on to improve.
-- `neurpir-longer` asks whether five times the steps close the gap to the intervals. It was laid out when the figures of
-  `neurpir-izhikevich` were known, with nothing else changed and nothing chosen by what it says.
+  bins of 2, 5 and 10 ms, tokens of 10, 20 and 50 bins, rates of 0.001 and 0.003, and once a third layer. The chosen
+  shape is the best for NeurPIR, so it favours NeurPIR over NuCLR. The principal components use the same bins.
+- The rule was first 300 steps at most, an evaluation every 30, ended by 4 evaluations without improvement. Under it the
+  intervals, the components (of 50 bins of 10 ms), LOLCAT and the parameters were run once on the test networks. It was
+  then shortened for lack of processor time, before any NeurPIR or NuCLR was tested. This costs LOLCAT, which was better
+  with more steps; `reproduce/neurpir-first-rule` makes that row again under the first rule, and its table is shown here
+  if it was run. Where steps reach the maximum, a model might have improved further.
+- `neurpir-longer` asks whether five times the steps close the gap to the intervals. It was planned when the figures of
+  `neurpir-izhikevich` were known, with nothing else changed and nothing chosen by its results.
 - One encoder shape serves all levels; nothing was tuned on a level other than `jitter10`."""
 
 
@@ -86,7 +85,7 @@ def neurpir_page(folder: Path, command: str) -> str:
     page = MarkdownPage("NeurPIR: firing modes of simulated neurons")
     if not tables:
         page.code(command)
-        page.say("No run is there yet.")
+        page.say("There are no runs yet.")
         return page.text
     results = [result for rows in tables.values() for found in rows.values() for result in found]
     page.say(introduction(results))
@@ -103,7 +102,7 @@ def neurpir_page(folder: Path, command: str) -> str:
 
 
 def preparation() -> str:
-    """The commands that make the store."""
+    """Return the commands that create the store."""
     levels = ("jitter0", "jitter10", "jitter20", "shift20")
     lines = [
         f"foundation simulate izhikevich --config simulate/neurpir-{level} --output simulated/{level}"
@@ -113,7 +112,7 @@ def preparation() -> str:
 
 
 def introduction(results: list[RunResult]) -> str:
-    """What holds for all tables, from the runs' own settings."""
+    """Return the introduction to all tables, from the runs' settings."""
     first = results[0].config
     encoders = [e for e in _distinct(results, "encoder") if "heads" in e]
     return INTRODUCTION.format(
@@ -136,10 +135,10 @@ def _rule(rule: dict[str, Any], held: int) -> str:
     if rule["steps"] is not None:
         return f"{rule['steps']} steps for every model."
     return (
-        f"{held} of the training networks are held out, and the balanced accuracy on them is taken every "
-        f"{rule['every']} steps as the mean of {rule['smooth']} looks; {rule['patience']} looks without a better one "
-        f"end the search, {rule['most_steps']} steps at most. The model is then trained anew on all training networks "
-        "for as many steps."
+        f"{held} of the training networks are held out, and the balanced accuracy on them is computed every "
+        f"{rule['every']} steps as the mean of {rule['smooth']} evaluations; {rule['patience']} evaluations without "
+        f"a better one end the search, {rule['most_steps']} steps at most. The model is then trained again on all "
+        "training networks for as many steps."
     )
 
 
@@ -180,29 +179,29 @@ def _row(row: str, results: list[RunResult], isi: list[RunResult] | None) -> lis
 
 
 def _verdict(here: dict[str, list[RunResult]]) -> list[str]:
-    """Which rows fall short of the intervals' features, of LOLCAT or of NuCLR."""
+    """Report rows below the interval features, LOLCAT or NuCLR."""
     means = {row: float(np.mean([r.accuracy for r in found])) for row, found in here.items()}
-    said = []
+    sentences = []
     if "isi" in means:
         below = [TITLES[row] for row in TITLES if row in means and row != "isi" and means[row] <= means["isi"]]
         if below:
-            said.append(f"Not above the 26 interval features: {', '.join(below)}.")
+            sentences.append(f"Not above the 26 interval features: {', '.join(below)}.")
     if "neurpir" in means:
         rivals = {row: here[row] for row in TITLES if row in here and row not in ("isi", "oracle", "neurpir")}
-        said += [_against(here["neurpir"], rivals)] if rivals else []
+        sentences += [_against(here["neurpir"], rivals)] if rivals else []
     if "neurpir" in means and len(here["neurpir"]) == 1:
-        said.append("With one seed a row, a difference between learned rows may be chance: see the intervals.")
+        sentences.append("With one seed a row, a difference between learned rows may be chance: see the intervals.")
     missing = [TITLES[row] for row in TITLES if row not in here and row != "nuclr-released"]
     if missing:
-        said.append(f"Not run at this level: {', '.join(missing)}.")
-    return said
+        sentences.append(f"Not run at this level: {', '.join(missing)}.")
+    return sentences
 
 
 def _against(ours: list[RunResult], rivals: dict[str, list[RunResult]]) -> str:
-    """Which rivals a row is ahead of, behind, or not told apart from: by the intervals of the differences."""
-    sides: dict[str, list[str]] = {"ahead of": [], "behind": [], "not told apart from": []}
+    """Return which rivals a row is ahead of, behind, or not distinguishable from, by the differences' intervals."""
+    sides: dict[str, list[str]] = {"ahead of": [], "behind": [], "not distinguishable from": []}
     for row, results in rivals.items():
         gain, (low, high) = gain_over(ours, results)
-        side = "ahead of" if low > 0 else "behind" if high < 0 else "not told apart from"
+        side = "ahead of" if low > 0 else "behind" if high < 0 else "not distinguishable from"
         sides[side].append(f"{TITLES[row]} ({100 * gain:+.1f}, {100 * low:+.1f} to {100 * high:+.1f})")
     return " ".join(f"NeurPIR is {side} {', '.join(found)}." for side, found in sides.items() if found)

@@ -40,7 +40,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Cut:
-    """The networks of one level: ``train`` is ``learn`` and ``held`` together."""
+    """The networks of one level; ``train`` is ``learn`` and ``held`` together."""
 
     level: str
     learn: Networks
@@ -50,10 +50,10 @@ class Cut:
 
     @classmethod
     def of(cls, catalog: Catalog, level: str, table: NeurPIRTable) -> Cut:
-        """Whole networks to each side, in order.
+        """Split whole networks, in order.
 
         Raises:
-            ConfigError: if the store has too few.
+            ConfigError: if the store has too few networks.
         """
         found = find_networks(catalog, table.levels[level], table.test + table.held + 2)
         n_train = len(found) - table.test
@@ -63,11 +63,11 @@ class Cut:
 
 
 def run_neurpir(settings: NeurPIRTable, catalog: Catalog, table: Path) -> None:
-    """Make the runs that are not there yet, seed after seed and row after row, and add them to the table.
+    """Make the missing runs, seed by seed and row by row, and add them to the table.
 
     Raises:
         ConfigError: if the store has too few networks.
-        FoundationError: if a result of another configuration is in the way, or ``cebra`` is not installed.
+        FoundationError: if a result of another configuration exists, or ``cebra`` is not installed.
     """
     torch.set_num_threads(settings.threads)
     cuts = {level: Cut.of(catalog, level, settings) for level in settings.levels}
@@ -80,16 +80,16 @@ def run_neurpir(settings: NeurPIRTable, catalog: Catalog, table: Path) -> None:
 
 
 def _said(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as a run's file has it: without settings that came later, where they change nothing."""
+    """Return a recipe for the results file, without newer settings at their defaults."""
     later: dict[str, Any] = {"apart": False, "condition": None}
     losses = {"loss": "vicreg", "temperature": 0.1}
-    said = former_names(Recipe, asdict(recipe))
+    values = former_names(Recipe, asdict(recipe))
     for name, defaults in (("neurpir", later | losses), ("vicreg", later | {"statistics": "across"})):
-        settings = said["objective"][name]
-        said["objective"][name] = {k: v for k, v in settings.items() if k not in defaults or v != defaults[k]}
-    for unused in ("masked", "settings"):  # no row is trained by it, or by an objective of a user's own
-        del said["objective"][unused]
-    return said
+        settings = values["objective"][name]
+        values["objective"][name] = {k: v for k, v in settings.items() if k not in defaults or v != defaults[k]}
+    for unused in ("masked", "settings"):  # no row uses it, nor a user's own objective
+        del values["objective"][unused]
+    return values
 
 
 def _once(settings: NeurPIRTable, cut: Cut, row: str, seed: int, table: Path) -> None:
@@ -106,7 +106,7 @@ def _once(settings: NeurPIRTable, cut: Cut, row: str, seed: int, table: Path) ->
 
 
 def make_row(row: str, cut: Cut, settings: NeurPIRTable, seed: int) -> Row:
-    """What one row says of the test networks, what it says when its training labels were shuffled, and how it came."""
+    """Return one row's test predictions, those with shuffled training labels, and details."""
     if row == "lolcat":
         return _lolcat(cut, settings.rule, seed)
     detail: dict[str, Any] = {}
@@ -170,9 +170,9 @@ def _lolcat(cut: Cut, rule: StepRule, seed: int) -> tuple[np.ndarray, np.ndarray
         return float(right_by_network(made[-1].say(cut.held), cut.held).mean())
 
     steps, detail = _steps(rule, start, score)
-    said = []
+    predictions = []
     for y_S in (cut.train.y_S, permuted(cut.train.y_S, np.random.default_rng(seed))):
         training = LOLCATTraining(cut.train, y_S, seed)
         training.run(steps)
-        said.append(training.say(cut.test))
-    return said[0], said[1], detail
+        predictions.append(training.say(cut.test))
+    return predictions[0], predictions[1], detail

@@ -1,4 +1,4 @@
-"""What the table of firing modes can be told."""
+"""Settings of the table of firing modes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from finetune.reproduce.neurpir.step_rule import StepRule
 from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_limits import Count, CountOrNone, Limited
 
-FIXED = ("isi", "pca", "oracle")  # nothing in them is drawn: one run, seed 0
+FIXED = ("isi", "pca", "oracle")  # deterministic rows: one run, seed 0
 ABLATIONS = (
     "neurpir-no-cebra",
     "neurpir-no-variance",
@@ -22,25 +22,25 @@ ROWS = (*FIXED, "lolcat", "nuclr", "nuclr-released", "neurpir", *ABLATIONS)
 
 @dataclass(frozen=True)
 class FiringEncoder(Limited):
-    """The encoder of all objectives, how it is fed, and how its frozen embeddings are read.
+    """The encoder of all objectives, its inputs and its readout.
 
     Args:
         dim: features of a token, and of a unit's embedding.
         heads: attention heads.
-        individual_layers: layers that see one unit alone, over time.
-        interaction_layers: layers in which units see each other.
+        individual_layers: layers over time within one unit.
+        interaction_layers: layers across units.
         patch_length: bins of a token.
         bin_width: seconds.
-        max_units: units of a window at most.
-        windows: windows of a step at least; as many more as fit in the same number of tokens.
-        tokens: of a view of NuCLR, and of the windows that are embedded.
-        projector: widths of NeurPIR's projector, in place of those of its config; empty: those.
-        cebra_iterations: steps of CEBRA's training, in place of those of NeurPIR's config; null: those.
-        learning_rate: of AdamW, in place of the config's; null: that.
-        looks: windows of a network that are embedded when the held-out networks are looked at; at the end all are.
+        max_units: maximum units of a window.
+        windows: minimum windows of a step; more if they fit in the same number of tokens.
+        tokens: length of NuCLR's views and of embedded windows.
+        projector: widths of NeurPIR's projector, instead of its config's; empty: the config's.
+        cebra_iterations: steps of CEBRA's training, instead of NeurPIR's config's; null: the config's.
+        learning_rate: of AdamW, instead of the config's; null: the config's.
+        looks: windows per network for evaluations on held-out networks; at the end all are used.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     dim: int = 64
@@ -58,7 +58,7 @@ class FiringEncoder(Limited):
     looks: Count = 8
 
     def model(self) -> Any:
-        """Return a new `EIT`, from torch's seed."""
+        """Return a new `EIT` initialised from torch's seed."""
         from foundation.models import EIT, EITConfig
 
         return EIT(
@@ -74,24 +74,24 @@ class FiringEncoder(Limited):
 
 @dataclass(frozen=True)
 class NeurPIRTable(Limited):
-    """Which runs of the table of firing modes are made.
+    """Runs of the table of firing modes to make.
 
     Args:
-        levels: difficulty -> what the names of its networks begin with.
+        levels: difficulty -> prefix of its networks' names.
         rows: of every level: ``isi``, ``pca``, ``oracle`` (the parameters themselves), ``lolcat``, and names of
             ``objective/...`` configs: ``nuclr``, ``neurpir`` and its ablations.
-        seeds: of weights and batches; each makes a run of every row.
-        ablations: further rows, of one level.
+        seeds: of weights and batches; one run of every row per seed.
+        ablations: additional rows for one level.
         ablation_level: that level.
         ablation_seeds: their seeds.
-        test: networks of each level that are tested, the last ones.
-        held: networks held out of the others for the rule, the last ones.
+        test: test networks of each level, the last ones.
+        held: training networks held out for the rule, the last ones.
         threads: of torch.
-        rule: how long a model trains.
+        rule: the rule for the number of steps.
         encoder: of all objectives.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     levels: dict[str, str] = field(
@@ -115,7 +115,7 @@ class NeurPIRTable(Limited):
             if unknown:
                 raise ConfigError(f"{name} has {unknown[0]!r}: one of {', '.join(ROWS)}")
         if not self.levels:
-            raise ConfigError("levels is empty: give a name and what the networks' names begin with")
+            raise ConfigError("levels is empty: expected a name and the prefix of the networks' names")
         if self.ablations and self.ablation_level not in self.levels:
             raise ConfigError(f"ablation_level is {self.ablation_level!r}: one of {', '.join(self.levels)}")
         if not self.seeds or min([*self.seeds, *self.ablation_seeds]) < 0:

@@ -1,6 +1,6 @@
-"""Simulated networks of a store by difficulty, and what is read from their spike trains without learning.
+"""Simulated networks of a store by difficulty, and features of their spike trains without learning.
 
-Networks are split as wholes: one never stands on both sides. Features are intervals, principal components, and the
+Networks are split as wholes. Features are intervals, principal components, and the
 parameters of the simulation themselves.
 """
 
@@ -28,12 +28,12 @@ MODES = ("RS", "IB", "CH", "FS", "LTS")
 
 @dataclass(frozen=True)
 class Networks:
-    """Some networks of one difficulty, and their S units.
+    """Networks of one difficulty and their S units.
 
     Args:
         recordings: one a network.
         y_S: ``(S,)`` firing mode, an index into `MODES`.
-        network_S: ``(S,)`` which of the recordings.
+        network_S: ``(S,)`` index of the recording.
     """
 
     recordings: list[StoredRecording]
@@ -42,10 +42,10 @@ class Networks:
 
     @classmethod
     def of(cls, recordings: list[StoredRecording]) -> Networks:
-        """Units of some recordings.
+        """Return the units of some recordings.
 
         Raises:
-            ConfigError: if a unit's ``cell_type`` is no firing mode.
+            ConfigError: if a unit's ``cell_type`` is not a firing mode.
         """
         types = [np.asarray(recording.units["cell_type"]).astype(str) for recording in recordings]
         unknown = sorted(set(np.concatenate(types).tolist()) - set(MODES))
@@ -58,29 +58,29 @@ class Networks:
         return len(self.recordings)
 
     def part(self, rows: slice) -> Networks:
-        """Some of the networks."""
+        """Return a subset of the networks."""
         return Networks.of(self.recordings[rows])
 
     @property
     def catalog(self) -> Catalog:
-        """The catalog of these alone."""
+        """Return the catalog of these recordings only."""
         return Catalog(self.recordings[0].store, [r.record for r in self.recordings], whole=False)
 
     @property
     def digest(self) -> str:
-        """Of the files that they were read from."""
+        """Digest of their source files."""
         return hashlib.sha256("".join(source_digest(r) for r in self.recordings).encode()).hexdigest()
 
 
 def find_networks(catalog: Catalog, name: str, least: int) -> Networks:
-    """The networks whose subjects are ``name`` and a number, in order.
+    """Return the networks whose subjects are ``name`` and a number, in order.
 
     Raises:
-        ConfigError: if there are fewer than ``least``.
+        ConfigError: if the store has fewer than ``least``.
     """
     found = [r for r in catalog if re.fullmatch(re.escape(name) + r"\d+", r.subject.id)]
     if len(found) < least:
-        raise ConfigError(f"the store has {len(found)} networks named {name!r} and a number: {least} are needed")
+        raise ConfigError(f"the store has {len(found)} networks named {name!r} and a number: expected at least {least}")
     return Networks.of(sorted(found, key=lambda r: r.subject.id))
 
 
@@ -90,7 +90,7 @@ def right_by_network(said_S: np.ndarray, networks: Networks) -> np.ndarray:
     return score(sums(predictions), CLASSES)["balanced_accuracy"]
 
 
-# Edges in seconds: 13 bins of equal width in the logarithm, from one step of the simulation to what is a pause.
+# Edges in seconds: 13 bins of equal width in the logarithm, from one simulation step to a pause.
 EDGES = np.geomspace(0.001, 10.0, 14)
 
 
@@ -119,7 +119,7 @@ def component_features(
     """Features ``(S, 2 * components)`` by principal components of patches of binned activity.
 
     The components are those of the training networks' patches. A unit's features are the mean of each component's
-    scores, and the logarithm of their mean square, which does not depend on when in a patch something happened.
+    scores, and the logarithm of their mean square, which does not depend on timing within a patch.
     """
     patches = [_patches(networks, bin_width, patch_length) for networks in (train, test)]
     learned = np.concatenate(patches[0]).reshape(-1, patch_length)
@@ -150,6 +150,6 @@ def _patches(networks: Networks, bin_width: float, patch_length: int) -> list[np
 
 
 def parameter_features(networks: Networks) -> np.ndarray:
-    """``(S, 4)`` the parameters a, b, c, d that each neuron was simulated with: what no recording tells."""
+    """``(S, 4)`` the parameters a, b, c, d of the simulation of each neuron, unknown in real recordings."""
     rows = [np.stack([r.units[name] for name in "abcd"], axis=1) for r in networks.recordings]
     return np.concatenate(rows).astype(np.float32)

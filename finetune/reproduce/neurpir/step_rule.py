@@ -1,4 +1,4 @@
-"""How many steps a model trains: one rule for all, on networks held out of the training networks."""
+"""Rule for the number of training steps, on held-out training networks."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StepRule(Limited):
-    """How long a model trains, the same for all.
+    """Rule for the number of steps, the same for all models.
 
-    The model is trained on some of the training networks. After every ``every`` steps the balanced accuracy on the
-    others is taken, as the mean over the last ``smooth`` times; training ends when that has not become better for
-    ``patience`` times, or at ``max_steps``. Then the model is trained anew on all training networks for as many steps
-    as the best had.
+    The model is trained on some of the training networks and evaluated on the others every ``every`` steps: the
+    balanced accuracy is averaged over the last ``smooth`` evaluations. Training ends when it has not improved for
+    ``patience`` evaluations, or at ``max_steps``. Then the model is trained again on all training networks for the best
+    number of steps.
 
     Args:
-        max_steps: steps at most.
-        every: steps between two looks at the held-out networks.
-        patience: looks without anything better.
-        smooth: looks of the mean.
-        steps: this many instead, and nothing is held out (as published, where there is a GPU).
+        max_steps: maximum steps.
+        every: steps between two evaluations.
+        patience: evaluations without improvement.
+        smooth: evaluations to average over.
+        steps: fixed number of steps without held-out networks (as published, for a GPU).
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     max_steps: Annotated[int, at_least(1)] = renamed("most_steps", 200)
@@ -43,22 +43,22 @@ class StepRule(Limited):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.every > self.max_steps:
-            raise ConfigError(f"every is {self.every}: at most max_steps, {self.max_steps}")
+            raise ConfigError(f"every is {self.every}: expected at most max_steps, {self.max_steps}")
 
 
 class Training(Protocol):
     """A model in training."""
 
     def run(self, steps: int) -> None:
-        """Go on for so many steps."""
+        """Train for this many further steps."""
 
 
 def best_steps(training: Training, score: Callable[[], float], rule: StepRule) -> tuple[int, list[float]]:
-    """The steps that the rule finds, and the figure of every look.
+    """Return the number of steps found by the rule, and the score of every evaluation.
 
     Args:
         training: of a new model.
-        score: its figure on what is held out, as it stands.
+        score: the current score on held-out networks.
         rule: the rule.
 
     Example:
@@ -69,7 +69,7 @@ def best_steps(training: Training, score: Callable[[], float], rule: StepRule) -
         >>> best_steps(Nothing(), lambda: next(figures), StepRule(max_steps=50, every=10, patience=2))
         (30, [0.1, 0.5, 0.7, 0.2, 0.2])
     """
-    from finetune.training_loop import LengthSearch  # settings are read without PyTorch
+    from finetune.training_loop import LengthSearch  # settings do not need PyTorch
 
     min_looks = min(rule.smooth, rule.max_steps // rule.every)
     search = LengthSearch(rule.every, rule.patience * rule.every, smooth=rule.smooth, min_looks=min_looks)

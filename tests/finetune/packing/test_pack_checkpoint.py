@@ -117,7 +117,7 @@ def test_it_ships_and_travels(settings, monkeypatch, tmp_path):
 def test_a_checkpoint_is_replaced_and_nothing_else_is(settings, tmp_path):
     (tmp_path / "mini").mkdir()
     (tmp_path / "mini" / "notes.txt").write_text("mine")
-    with pytest.raises(CheckpointError, match="holds something else: name another folder"):
+    with pytest.raises(CheckpointError, match="has other content: expected a new folder"):
         pack(settings)
     assert (tmp_path / "mini" / "notes.txt").read_text() == "mine"
     (tmp_path / "mini" / "notes.txt").unlink()
@@ -139,7 +139,7 @@ def test_what_cannot_be_packed_says_why(settings, made, tmp_path, capsys):
     with pytest.raises(FoundationError, match=r"none of the 1 results .* is of checkpoint"):
         pack(replace(settings, checkpoint=str(other)))
     (other / "pretraining.json").unlink()
-    with pytest.raises(CheckpointError, match="it says what pretraining saw, and `foundation pretrain` writes it"):
+    with pytest.raises(CheckpointError, match="it records the data of pretraining; `foundation pretrain` writes it"):
         pack(replace(settings, checkpoint=str(other), results=None))
     assert not (tmp_path / "mini").exists()
     with pytest.raises(ConfigError, match="licence is 'my own': expected an SPDX name"):

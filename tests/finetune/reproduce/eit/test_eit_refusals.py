@@ -36,7 +36,7 @@ def test_tables_of_another_experiment_are_refused_before_anything_runs(reaching,
     reproduce(base)
     page = (tmp_path / "page.md").read_text()
     for other in ("neurpir", "myow"):
-        with pytest.raises(ConfigError, match=rf"t there is of another experiment than '{other}'"):
+        with pytest.raises(ConfigError, match=rf"table t there belongs to another experiment than '{other}'"):
             reproduce(replace(base, experiment=other, name="u"))
     assert (tmp_path / "page.md").read_text() == page
     assert not list((tmp_path / "o").glob("u*"))
@@ -56,7 +56,7 @@ def test_what_ended_the_runs_is_told_though_the_page_fails_too(reaching, tmp_pat
 
 def test_trials_too_few_or_of_no_direction_are_named(reaching, reaching_recording, tmp_path, quick):
     train, _ = split(read_trials(find_recording(Catalog.open(Store(reaching[0])), "Chewie")))
-    with pytest.raises(ConfigError, match="4 training trials: at least 5"):
+    with pytest.raises(ConfigError, match="4 training trials: expected at least 5"):
         fit(lambda: MLPDecoder(MLPDecoderConfig(n_units=8)), train.where(slice(4)), 2, quick, 0)
     recording, label = reaching_recording("Chewie", 3)
     trials = recording.intervals["trials"]
@@ -64,7 +64,7 @@ def test_trials_too_few_or_of_no_direction_are_named(reaching, reaching_recordin
     store = Store(tmp_path / "store", create=True)
     write_recording(store, replace(recording, intervals={"trials": wrong}))
     Catalog.build(store).save()
-    with pytest.raises(ConfigError, match="has target_id 9: from 0 to 7"):
+    with pytest.raises(ConfigError, match="has target_id 9: expected 0 to 7"):
         read_trials(find_recording(Catalog.open(store), "Chewie"))
 
 
@@ -72,7 +72,7 @@ def test_tables_that_cannot_be_are_refused():
     with pytest.raises(ConfigError, match="bins is 1 and models has 'ndt'"):
         EITTable(bins=1)
     assert EITTable(bins=1, models=["mlp"]).bins == 1
-    with pytest.raises(ConfigError, match="transfer_from is 'Chewie': another animal than subject"):
+    with pytest.raises(ConfigError, match="transfer_from is 'Chewie': expected another animal than subject"):
         EITTable(transfer_from="Chewie")
     with pytest.raises(ConfigError, match="learning_rate is inf: expected a finite number above 0"):
         Rule(learning_rate=float("inf"))

@@ -74,7 +74,7 @@ def test_a_table_goes_on_where_it_was_and_never_mixes(settings_for, forget):
     kept, again = read_all(reproduce(settings))["plain-infonce"]
     assert kept.detail["seconds"] == 987.5 != again.detail["seconds"]
     assert again.detail["said"] == first["plain-infonce"][1].detail["said"]
-    with pytest.raises(FoundationError, match="another configuration"):
+    with pytest.raises(FoundationError, match="was made with other settings or data"):
         reproduce(settings_for(rows=["infonce"], steps=3))
 
 
@@ -86,8 +86,8 @@ def test_a_verdict_goes_by_the_interval_of_the_difference():
     floors = {"isi": row("isi", [0.9, 0.9, 0.9, 0.9]), "tokens": row("tokens", [0.99, 0.9, 0.97, 0.9])}
     said = " ".join(_verdict("jitter20", {"infonce": ours, **floors}))
     assert "InfoNCE is above 26 interval features (+4.5, " in said
-    assert "InfoNCE is not told apart from tokens of intervals, nothing learned (+0.5, " in said
-    assert "The target of 94 is reached: 94.5, the mean of 1 of the 5 seeds that were laid out." in said
+    assert "InfoNCE is not distinguishable from tokens of intervals, nothing learned (+0.5, " in said
+    assert "The target of 94 is reached: 94.5, the mean of 1 of the 5 planned seeds." in said
     assert "The target of 94 is missed: 90.0, the mean of 1 of" in " ".join(
         _verdict("jitter20", {"infonce": floors["isi"]})
     )

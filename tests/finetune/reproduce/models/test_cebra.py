@@ -35,7 +35,7 @@ def test_it_finds_what_the_population_codes_for_and_is_kept_without_a_pickle(wan
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
     assert np.array_equal(CEBRAEncoder.from_pretrained(tmp_path).transform(x_TN), z_TD)
     assert np.array_equal(CEBRAEncoder(QUICK).fit(x_TN[:600], y_TK[:600]).transform(x_TN), z_TD)
-    with pytest.raises(ValueError, match="fitted to 20 units and was given 19"):
+    with pytest.raises(ValueError, match="fitted to 20 units, not 19"):
         encoder.transform(x_TN[:, 1:])
     (tmp_path / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(CheckpointError, match="cannot load a CEBRA"):

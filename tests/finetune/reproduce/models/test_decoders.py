@@ -63,7 +63,7 @@ def test_it_learns_what_can_be_learned(name):
 
 @pytest.mark.parametrize("name", ["mlp", "ndt"])
 def test_another_population_or_window_is_refused(name):
-    with pytest.raises(ValueError, match="windows of 8 units and 3 bins: this model takes 7 units"):
+    with pytest.raises(ValueError, match="windows of 8 units and 3 bins: expected 7 units and 3 bins"):
         build(name)(torch.randn(2, 8, 3))
 
 

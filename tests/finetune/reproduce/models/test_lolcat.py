@@ -134,9 +134,10 @@ def test_a_scale_is_fitted_to_a_snippet_or_more():
     model = LOLCAT(LOLCATConfig(n_features=[4, 5], dim=8, heads=2))
     histograms = [torch.rand(3, 2, 4), torch.rand(3, 2, 5)]
     masks = [torch.ones(3, 2, dtype=torch.bool), torch.zeros(3, 2, dtype=torch.bool)]
-    with pytest.raises(ValueError, match=r"masks\[1\] leaves none of 6 snippets"):
+    with pytest.raises(ValueError, match=r"masks\[1\] excludes all 6 snippets"):
         model.fit_scale(histograms, masks)
     assert model.encoders[0].mean_F.abs().max() == 0  # nothing is fitted by half
     for trains, scales in (([], [Timescale()]), ([np.empty(0)], [])):
-        with pytest.raises(ValueError, match=f"{len(trains)} trains and {len(scales)} scales: at least one of each"):
+        message = f"{len(trains)} trains and {len(scales)} scales: expected at least one of each"
+        with pytest.raises(ValueError, match=message):
             snippet_batch(trains, (0.0, 12.0), scales)

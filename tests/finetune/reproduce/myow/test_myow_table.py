@@ -107,7 +107,7 @@ def test_sleep_of_one_state_and_reaches_that_nobody_saw_are_named(make_recording
     ):
         write_recording(store, recording)
     catalog = Catalog.build(store)
-    with pytest.raises(ConfigError, match=r"has wake in the first \d+ bins of 4 s: at least two states"):
+    with pytest.raises(ConfigError, match=r"has wake in the first \d+ bins of 4 s: expected at least two states"):
         read_sleep(find_recording(catalog, "mouse"))
     with pytest.raises(ConfigError, match=r"no observed bin of 0.1 s in any trial"):
         read_reaches(find_recording(catalog, "Chewie"))
@@ -190,7 +190,7 @@ def test_every_row_is_made_and_its_result_kept(recordings, tmp_path, name, task)
     page = (tmp_path / "page.md").read_text()
     assert str(tmp_path) not in page
     assert ("parting" in result.detail) == (name == "swap_vae" and task == "reach")
-    assert ("Swap-VAE's content tells the direction of" in page) == ("parting" in result.detail)
+    assert ("Swap-VAE's content predicts the direction of" in page) == ("parting" in result.detail)
     if task == "sleep":
         assert np.sum(result.detail["clusters"]) == 400
         assert (tmp_path / f"page/t/{name}-map.svg").is_file()
@@ -227,7 +227,7 @@ def test_a_table_goes_on_where_it_was_and_never_mixes(recordings, tmp_path, forg
     again = read_all(reproduce(settings))
     assert again["byol"][0].detail["seconds"] == 987.5 != again["byol"][1].detail["seconds"]
     assert again["byol"][1].right_R == first["byol"][1].right_R
-    with pytest.raises(FoundationError, match="another configuration"):
+    with pytest.raises(FoundationError, match="was made with other settings or data"):
         reproduce(table(recordings, tmp_path, training=dataclasses.replace(QUICK, every=1)))
     page = (tmp_path / "page.md").read_text()
     assert "Not run yet: supervised baseline, MYOW, Swap-VAE, CEBRA (time)." in page
@@ -271,13 +271,13 @@ def test_what_is_wrong_is_named(recordings):
         MYOWTable(models=["resnet"])
     with pytest.raises(ConfigError, match="optimizer is 'adam': expected one of adamw, sgd, lars"):
         Training(optimizer="adam")
-    with pytest.raises(ConfigError, match="the supervised baseline needs a rate of its own"):
+    with pytest.raises(ConfigError, match="expected a separate rate for the supervised baseline"):
         Training(optimizer="lars")
-    with pytest.raises(ConfigError, match="warmup is 5000: from 0 to max_steps, 4000"):
+    with pytest.raises(ConfigError, match="warmup is 5000: expected 0 to max_steps, 4000"):
         Training(warmup=5000)
-    with pytest.raises(ConfigError, match="reaches are needed"):
+    with pytest.raises(ConfigError, match="expected reaches"):
         read_reaches(found(recordings, "mouse"))
-    with pytest.raises(ConfigError, match="hours of wake and sleep are needed"):
+    with pytest.raises(ConfigError, match="expected hours of wake and sleep"):
         read_sleep(found(recordings, "Chewie"))
 
 

@@ -80,7 +80,7 @@ def test_networks_are_whole_on_one_side_and_every_mode_is_there(catalog):
     assert np.bincount(cut.test.y_S).tolist() == [8] * 5
     assert [MODES[y] for y in cut.test.y_S[:20:4]] == list(MODES)
     assert len({cut.train.digest, cut.test.digest, cut.learn.digest}) == 3
-    with pytest.raises(ConfigError, match="6 networks named 'plainnet' and a number: 9 are needed"):
+    with pytest.raises(ConfigError, match="6 networks named 'plainnet' and a number: expected at least 9"):
         Cut.of(catalog, "plain", small_table(test=5, held=2))
     with pytest.raises(ConfigError, match="0 networks named 'plain'"):
         find_networks(catalog, "plain", 1)
@@ -126,7 +126,7 @@ def test_the_rule_stops_and_takes_the_best_look():
     rule = StepRule(max_steps=60, every=10, patience=2, smooth=2)
     assert best_steps(Counted(), lambda: next(figures), rule) == (30, [0.2, 0.4, 0.6, 0.3, 0.5])
     assert ran == [10] * 5
-    with pytest.raises(ConfigError, match="every is 40: at most max_steps, 30"):
+    with pytest.raises(ConfigError, match="every is 40: expected at most max_steps, 30"):
         StepRule(max_steps=30, every=40)
 
 
@@ -198,7 +198,7 @@ def test_a_table_goes_on_where_it_was_and_never_mixes(networks_store, tmp_path, 
     assert kept.detail["seconds"] == 987.5 != again.detail["seconds"]
     assert again.detail["said"] == first["plain-lolcat"][1].detail["said"]
     whole = folder.read_bytes()
-    with pytest.raises(FoundationError, match="another configuration"):
+    with pytest.raises(FoundationError, match="was made with other settings or data"):
         reproduce(settings_for(networks_store, tmp_path, rows=["lolcat"], rule=replace(QUICK, max_steps=6)))
     assert folder.read_bytes() == whole
 
@@ -219,7 +219,7 @@ def test_the_page_says_what_is_there(networks_store, tmp_path):
     assert "## t: hard" in page
     assert "40 neurons of 2 networks" in page
     assert "4 training and 2 test networks" in page
-    assert "taken every 2 steps as the mean of 1 looks" in page
+    assert "computed every 2 steps as the mean of 1 evaluations" in page
     assert page.count("| LOLCAT (learns from labels) |") == 2
     assert "Not above the 26 interval features: " in page
     assert "Not run at this level: NuCLR, NeurPIR, without CEBRA" in page
@@ -249,7 +249,7 @@ def test_a_row_is_ahead_only_where_the_interval_of_the_difference_says_so():
     said = _against(ours, rivals)
     assert "ahead of principal components of binned activity (+17.5, +12.5 to +20.0)." in said
     assert "behind LOLCAT (learns from labels) (-8.5, " in said
-    assert "not told apart from NuCLR (+0.3, " in said
+    assert "not distinguishable from NuCLR (+0.3, " in said
 
 
 def test_what_is_wrong_is_named():
