@@ -102,7 +102,7 @@ def _read_all(folder: Path) -> tuple[dict[str, Result], list[tuple[str, str]]]:
     """Results by place, and those that another version wrote.
 
     Raises:
-        FoundationError: if there are none of either.
+        FoundationError: if neither has any.
     """
     found: dict[str, Result] = {}
     stale: list[tuple[str, str]] = []

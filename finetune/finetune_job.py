@@ -388,4 +388,4 @@ def _kept(fitted: Fitted) -> str:
 def _control(values: list[float], how: str) -> str:
     level = control_level(len(values))
     fewer = "" if level >= 0.95 else f" (so few that their interval is one of {level:.0%})"
-    return f"labels dealt {len(values)} times {how}{fewer}"
+    return f"labels shuffled {len(values)} times {how}{fewer}"

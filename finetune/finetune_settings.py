@@ -1,4 +1,4 @@
-"""Everything that finetuning and the report are told."""
+"""Settings of finetuning and of the report."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class FinetuneSettings(Limited):
     Args:
         checkpoint: folder, name or URL of a pretrained model.
         store: the recordings, with their labels.
-        output: folder of the results; a run that was interrupted goes on from what is there.
+        output: folder of the results; an interrupted run continues from the results in it.
         tasks: which of behavior, cell_type, coordinates, events, location, sleep_state; tasks of one's own as a YAML
             file or a class (``file.py:Class``); null: all shipped ones that the store has labels for.
         modes: probe (a linear readout of the frozen model), full (the whole model is finetuned), or both.

@@ -1,4 +1,4 @@
-"""What `foundation predict` is told."""
+"""Settings of `foundation predict`."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Score:
-    """Metrics of one readout, and the 95 % interval of the first that counts (None where there is none).
+    """Metrics of one readout, and the 95 % interval of the primary one (None without an interval).
 
     Args:
         metrics: name -> value.
@@ -56,7 +56,7 @@ class CurvePoint:
         trials: labelled trials of a fold.
         scores: of ``rate``, ``probe``, ``both``, ``full`` and, where there is one, ``scratch``.
         over_rate: what ``full`` gains over ``rate``.
-        over_scratch: what ``full`` gains over ``scratch``; None where there is none.
+        over_scratch: gain of ``full`` over ``scratch``; None without both.
     """
 
     trials: int

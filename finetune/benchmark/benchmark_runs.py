@@ -96,9 +96,9 @@ def _run(name: str, benchmark: Benchmark, settings: BenchmarkSettings) -> None:
         log.info("%s, seed %d: %s", name, seed, ", ".join(left))
         began = time.perf_counter()
         work = _work(settings) / name / checkpoint[:12] / f"seed-{seed}"
-        told = _finetuning(benchmark, settings, store, work, left, seed)
-        evaluation = finetune(told)
-        more = lolcat_row(told) if benchmark.lolcat and "probe" in left else {}
+        finetuning = _finetuning(benchmark, settings, store, work, left, seed)
+        evaluation = finetune(finetuning)
+        more = lolcat_row(finetuning) if benchmark.lolcat and "probe" in left else {}
         seconds = round(time.perf_counter() - began, 1)
         for mode in left:
             results = [result for result in evaluation.results if result.mode == mode]
@@ -156,7 +156,7 @@ def _work(settings: BenchmarkSettings) -> Path:
 def _finetuning(
     benchmark: Benchmark, settings: BenchmarkSettings, store: str, work: Path, modes: list[str], seed: int
 ) -> FinetuneSettings:
-    """What `foundation finetune` is told."""
+    """Return the settings for `foundation finetune`."""
     plain = FinetuneSettings(checkpoint=settings.checkpoint, store=store, output=str(work), windows=benchmark.windows)
     return replace(
         plain,

@@ -114,12 +114,12 @@ def targets_of(lines: Iterable[dict[str, Any]]) -> list[Target]:
     """Return the targets of the results of one benchmark, those of each checkpoint apart."""
     found: dict[tuple[str, str, str], Target] = {}
     for line in lines:
-        for told in line["targets"]:
-            place = (line["checkpoint"], told["task"], told["target"])
-            about = {name: value for name, value in told.items() if name not in ("rows", "seconds")}
+        for record in line["targets"]:
+            place = (line["checkpoint"], record["task"], record["target"])
+            about = {name: value for name, value in record.items() if name not in ("rows", "seconds")}
             target = found.setdefault(place, Target(line["benchmark"], line["checkpoint"], about))
-            target.seconds.setdefault(line["mode"], []).append(told["seconds"])
-            for name, row in told["rows"].items():
+            target.seconds.setdefault(line["mode"], []).append(record["seconds"])
+            for name, row in record["rows"].items():
                 target.rows.setdefault(name, {}).setdefault(line["seed"], row)
     return list(found.values())
 

@@ -92,8 +92,8 @@ def _check(head: Head, place: str, catalog: Catalog) -> None:
     """Raise ConfigError unless a head predicts Cosmos regions and was fitted to none of the recordings."""
     others = sorted(set(head.classes) - set(REGIONS))
     if not head.classes or others:
-        said = f"classes {', '.join(others)}" if others else f"values ({head.title})"
-        raise ConfigError(f"heads has {place!r}, which predicts {said}: expected regions among {', '.join(REGIONS)}")
+        output = f"classes {', '.join(others)}" if others else f"values ({head.title})"
+        raise ConfigError(f"heads has {place!r}, which predicts {output}: expected regions among {', '.join(REGIONS)}")
     known = set(head.kept.data.values())
     seen = [recording.record.path for recording in catalog if recording.record.digest in known]
     if seen:

@@ -31,7 +31,7 @@ def lolcat_row(settings: FinetuneSettings) -> dict[str, dict[str, Any]]:
     """Return LOLCAT's score on each target whose samples are units with spikes, on the folds of `finetune`.
 
     Args:
-        settings: as `finetune` was told.
+        settings: those of `finetune`.
 
     Returns:
         ``task/target`` -> ``{"lolcat": row}``, as a run's result holds it.
@@ -50,13 +50,13 @@ def _row(problem: UnitProblem, settings: FinetuneSettings) -> dict[str, Any]:
     x_SWF, mask_SW = unit_snippets(problem)
     y_S, n_classes = torch.from_numpy(problem.labels.y_S), problem.labels.n_classes
     split = problem.split(settings.folds, settings.seed)
-    said = []
+    predicted = []
     for fold in split.folds:
         model = fit_lolcat(x_SWF[fold.train], mask_SW[fold.train], y_S[fold.train], n_classes, settings.seed)
         with torch.no_grad():
             logits_BC = model([x_SWF[fold.test]], [mask_SW[fold.test]]).logits_BC
-        said.append(logits_BC.argmax(-1).numpy())
-    predictions = gather(problem, split, said)
+        predicted.append(logits_BC.argmax(-1).numpy())
+    predictions = gather(problem, split, predicted)
     low, high = interval(predictions, settings.bootstrap, settings.seed) or (None, None)
     detail = f"{SNIPPETS} snippets of {SCALE.seconds:g} s a unit, {STEPS} updates, seed {settings.seed}"
     row = {"value": round(primary(predictions), 6), "low": low, "high": high, "detail": detail}

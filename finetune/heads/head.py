@@ -87,7 +87,7 @@ class Kept:
         interval: how the intervals were made.
         data: recording id -> digest of what it was fitted to.
         checkpoint: name and digest of the frozen model; None if nothing of it is read.
-        adapted: digest of the changed weights beside the head; None if there are none.
+        adapted: digest of the changed weights beside the head; None without changed weights.
         contract: version of the evaluation contract.
         version: of this software.
         key: digest of everything that decides the numbers.
@@ -160,8 +160,8 @@ class HeadBlock:
         step = max(1, PART_BYTES // (8 * max(1, n_features)))
         for first in range(0, len(x_TF), step):
             part = slice(first, first + step)
-            said = self.standardised(x_TF[part]).astype(np.float64) @ weight_FLK
-            out_TLK[part] = said.reshape(-1, n_lags, n_out)
+            products = self.standardised(x_TF[part]).astype(np.float64) @ weight_FLK
+            out_TLK[part] = products.reshape(-1, n_lags, n_out)
         out_SK = np.zeros((len(rows_SL), n_out))
         for lag in range(rows_SL.shape[1]):
             there = rows_SL[:, lag] >= 0

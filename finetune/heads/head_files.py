@@ -77,7 +77,7 @@ def find_head(place: str | Path) -> Path:
     """Return the folder of a head: the one that is named, or the only one whose name goes on after a hyphen.
 
     Raises:
-        HeadError: if there is none, or several.
+        HeadError: if the folder has no head, or several.
 
     Example:
         >>> import tempfile
@@ -107,7 +107,7 @@ def load_head(place: str | Path) -> Head:
         place: its folder, or the beginning of the folder's name (``out/velocity`` for ``out/velocity-mouse1``).
 
     Raises:
-        HeadError: if there is none, or it is damaged, of another schema, or holds what no head holds.
+        HeadError: if the head is missing, damaged, of another schema, or has unknown content.
     """
     folder = find_head(place)
     try:
@@ -129,7 +129,7 @@ def load_head(place: str | Path) -> Head:
 
 
 def read_key(folder: Path) -> str:
-    """Return the key of the head in a folder; empty if there is none that can be loaded."""
+    """Return the key of the head in a folder; empty if the folder has no loadable head."""
     try:
         return load_head(folder).kept.key if (folder / FACTS).is_file() else ""
     except HeadError:

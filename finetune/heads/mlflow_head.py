@@ -93,7 +93,7 @@ def table_recording(head: Head, table: Any, params: Mapping[str, Any]) -> Record
     known = head.population
     ids = np.unique(unit_K) if known is None else np.array(known.unit_ids)
     if strange := sorted(set(unit_K.tolist()) - set(ids.tolist())):
-        raise HeadError(f"unit {strange[0]} is none of the {len(ids)} units of head {head.name}")
+        raise HeadError(f"unit {strange[0]} is not one of the {len(ids)} units of head {head.name}")
     start, end = float(params.get("start", 0.0)), float(params.get("end", -1.0))
     end = end if end > start else float(time_K.max(initial=start)) + 1e-9
     trials = [np.asarray(params.get(name, []), dtype=np.float64).reshape(-1) for name in ("trial_starts", "trial_ends")]

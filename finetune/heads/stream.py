@@ -82,9 +82,9 @@ class HeadStream:
         if not np.isfinite(x_N).all() or (self._counts and (x_N < 0).any()):
             kind = "counts" if self._counts else "values"
             raise HeadError(f"a bin holds {x_N.min():g} to {x_N.max():g}: expected finite {kind}")
-        said = {source: model.step(x_N) for source, model in self._models.items()}
+        features = {source: model.step(x_N) for source, model in self._models.items()}
         for block, weight_FX in zip(self.head.blocks, self._weights, strict=True):
-            x_F = said[block.source] if block.source != RATES else x_N
+            x_F = features[block.source] if block.source != RATES else x_N
             if block.source == RATES and block.features.startswith("square roots"):
                 x_F = np.sqrt(x_F)
             out_LK = (block.standardised(x_F[None]).astype(np.float64) @ weight_FX).reshape(len(block.lags), -1)
@@ -107,7 +107,7 @@ class HeadStream:
         for identity, value in activity.items():
             place = self._place.get(int(identity))
             if place is None:
-                raise HeadError(f"unit {identity} is none of the {self.n_units} units of head {self.head.name}")
+                raise HeadError(f"unit {identity} is not one of the {self.n_units} units of head {self.head.name}")
             x_N[place] = value
         return x_N
 
@@ -198,9 +198,9 @@ def run_lines(head: Head, models: Mapping[str, EIT], lines: Iterable[str], out: 
 
 
 def _answer(head: Head, place: int, out_K: np.ndarray) -> dict[str, Any]:
-    said: dict[str, Any] = {"bin": place, "time": round((place + 0.5) * head.windows.token_seconds, 9)}
+    line: dict[str, Any] = {"bin": place, "time": round((place + 0.5) * head.windows.token_seconds, 9)}
     if head.kind == CLASSES:
         probabilities = {name: round(float(p), 6) for name, p in zip(head.classes, out_K, strict=True)}
-        return said | {"class": head.classes[int(out_K.argmax())], "probabilities": probabilities}
+        return line | {"class": head.classes[int(out_K.argmax())], "probabilities": probabilities}
     values = {name: float(value) for name, value in zip(head.value_names, out_K, strict=True)}
-    return said | {"values": values, "uncertainty": dict(zip(head.value_names, head.spread_K, strict=True))}
+    return line | {"values": values, "uncertainty": dict(zip(head.value_names, head.spread_K, strict=True))}

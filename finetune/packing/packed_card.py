@@ -196,7 +196,7 @@ def _limits(settings: PackSettings, made: Made, rows: Sequence[Row]) -> str:
     for objective, windows in made.record["settings"]["data"].get("own_windows", {}).items():
         if windows.get("bin_widths"):
             seen += f", and for {printable(objective)} activity in bins of {_widths(windows['bin_widths'])}"
-    said = [
+    lines = [
         f"{seen}; nothing else.",
         "Species, regions and recording methods unlike those above were not seen: judge it on your own labels, beside "
         "a baseline on firing rates.",
@@ -204,8 +204,8 @@ def _limits(settings: PackSettings, made: Made, rows: Sequence[Row]) -> str:
     behind = [row for row in rows if row.first.verdict == "worse"]
     if behind:
         names = ", ".join(f"{row.first.task} {row.first.target}" for row in behind)
-        said.append(f"Plain firing rates do better than the frozen model for: {names}.")
-    return "\n## Limits\n\n" + "\n".join(f"- {line}" for line in [*said, *settings.limits])
+        lines.append(f"Plain firing rates do better than the frozen model for: {names}.")
+    return "\n## Limits\n\n" + "\n".join(f"- {line}" for line in [*lines, *settings.limits])
 
 
 def _widths(seconds: Sequence[float]) -> str:

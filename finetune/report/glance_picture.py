@@ -37,12 +37,12 @@ def glance_picture(rows: Sequence[Row], folder: Path) -> Picture | None:
     panels = [bool(course), bool(units), bool(scored)]
     if not any(panels):
         return None
-    said = []
+    captions = []
     with drawing(3.7 * sum(panels), 3.1, dpi=120, text_size=9, tick_size=8, palette=PALETTE) as sheet:
         widths = [width for width, shown in zip((1.25, 1, 1), panels, strict=True) if shown]
         every = iter(sheet.figure.subplots(1, sum(panels), squeeze=False, width_ratios=widths)[0])
         if course:
-            said.append(_draw_course(next(every), *course))
+            captions.append(_draw_course(next(every), *course))
         if units:
             z_SD, label_S, title = units
             axes = next(every)
@@ -53,11 +53,11 @@ def glance_picture(rows: Sequence[Row], folder: Path) -> Picture | None:
             axes.legend(frameon=False, fontsize=7, handletextpad=0.1, columnspacing=0.8, **below)
             axes.set_xticks([])
             axes.set_yticks([])
-            said.append(f"{len(z_SD)} units by {title} on two principal components ({share:.0%} of the variance)")
+            captions.append(f"{len(z_SD)} units by {title} on two principal components ({share:.0%} of the variance)")
         if scored:
             _draw_scores(next(every), scored)
-            said.append(f"scores of {len(scored)} targets from firing rates and from the frozen model")
-    return Picture(sheet.content, f"Panels: {'; '.join(said)}.")
+            captions.append(f"scores of {len(scored)} targets from firing rates and from the frozen model")
+    return Picture(sheet.content, f"Panels: {'; '.join(captions)}.")
 
 
 def _chosen(rows: Sequence[Row]) -> list[Row]:

@@ -95,7 +95,7 @@ class UnitTask(OwnTask):
         """Return the label of each unit of a recording.
 
         Returns:
-            ``(N,)`` texts, ``''`` where there is none; or ``(N,)`` or ``(N, K)`` numbers, NaN where there is none; None
+            ``(N,)`` texts, ``''`` without one; or ``(N,)`` or ``(N, K)`` numbers, NaN without one; None
             if the recording has no such labels.
         """
 
@@ -141,7 +141,7 @@ class TimeTask(OwnTask):
             time_T: ``(T,)`` seconds, the middles of time bins of ``token`` seconds.
 
         Returns:
-            ``(T,)`` texts, ``''`` where there is none; or ``(T,)`` or ``(T, K)`` numbers, NaN where there is none; None
+            ``(T,)`` texts, ``''`` without one; or ``(T,)`` or ``(T, K)`` numbers, NaN without one; None
             if the recording has no such label.
         """
 
@@ -181,7 +181,7 @@ class TrialTask(OwnTask):
 
     @abstractmethod
     def trials(self, recording: StoredRecording) -> tuple[Interval, np.ndarray] | None:
-        """Return trials and the text of each, ``''`` where there is none; None if the recording has none."""
+        """Return trials and the text of each, ``''`` without one; None if the recording has no trials."""
 
     def find(self, sources: Sources) -> Found:
         """Return a target for each recording: populations differ."""

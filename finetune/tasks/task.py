@@ -83,7 +83,7 @@ def recording_name(recording: StoredRecording) -> str:
 
 
 def target_names(recordings: list[StoredRecording]) -> list[str]:
-    """A name for each recording, told apart by its id where two share one."""
+    """Return a name for each recording, with its id where two share one."""
     names = [recording_name(r) for r in recordings]
     shared = Counter(names)
     return [f"{n}-{r.id[:6]}" if shared[n] > 1 else n for n, r in zip(names, recordings, strict=True)]

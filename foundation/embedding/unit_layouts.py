@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-MAX_NEIGHBOURS = 4000  # units up to which neighbours are laid out too: t-SNE of more takes minutes
+MAX_NEIGHBOURS = 4000  # maximum number of units for t-SNE, which takes minutes for more
 
 
 def unit_layouts(z_ND: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:

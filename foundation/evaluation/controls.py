@@ -10,7 +10,7 @@ MIN_WAYS = 40  # to deal labels, the true ones among them: 39 others make an int
 
 
 def permuted(y_S: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Labels dealt anew to the samples, each used once. For samples that are independent of each other.
+    """Return a permutation of the labels, for samples that are independent of each other.
 
     Example:
         >>> sorted(permuted(np.array([1, 2, 3]), np.random.default_rng(0)).tolist())
@@ -20,7 +20,7 @@ def permuted(y_S: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def permuted_over_animals(y_S: np.ndarray, subject_S: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Classes of units dealt anew inside each animal; animals with one class exchange theirs whole.
+    """Return classes of units permuted within each animal; animals with one class exchange theirs whole.
 
     Units of an animal resemble each other whatever their class. A label that is constant in an animal is therefore one
     draw and not as many as the animal has units.
@@ -118,13 +118,13 @@ def turns(y_S: np.ndarray) -> int:
 
 
 def few_ways(ways: int) -> str:
-    """Say that labels can be dealt in few ways only, as the end of a sentence; nothing if there are enough.
+    """Return the end of a sentence that labels have only few orders; empty if they have enough.
 
     Example:
         >>> few_ways(8), few_ways(40)
-        ('; there are only 8 ways to deal them, too few to judge a score by', '')
+        ('; there are only 8 orders of the labels, too few to judge a score by', '')
     """
-    return f"; there are only {ways} ways to deal them, too few to judge a score by" if ways < MIN_WAYS else ""
+    return f"; there are only {ways} orders of the labels, too few to judge a score by" if ways < MIN_WAYS else ""
 
 
 def come_in_runs(y_S: np.ndarray) -> bool:

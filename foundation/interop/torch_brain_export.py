@@ -18,7 +18,7 @@ DAYS = {"Y": 365.25, "M": 30.4375, "W": 7.0, "D": 1.0}
 
 
 def to_torch_brain(recording: Recording) -> Any:
-    """A recording as torch_brain's ``Data``, laid out as its data sets and models expect it.
+    """Return a recording as torch_brain's ``Data``, in the layout of its data sets and models.
 
     Args:
         recording: the recording.

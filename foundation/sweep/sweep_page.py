@@ -31,7 +31,7 @@ LIMITS = """- The models have {least:,} to {most:,} parameters and saw {few:,} t
   brains share, and how fast the loss falls with such data says nothing of recordings.
 - One learning rate and one schedule serve all sizes, and {seeds}.
 - The trial with the least data takes {steps} steps, the one with the most {most_steps:,}. At the short end the loss
-  tells of how fast a model learns as much as of how much there is to learn from.
+  depends on how fast a model learns as much as on the amount of data.
 - The law's form is taken from the literature on language (arXiv 2203.15556, section 3.3). That it fits is no proof of
   it: it has five numbers, and losses here span a factor of {span:.3f} only."""
 

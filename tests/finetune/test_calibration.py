@@ -153,7 +153,7 @@ def test_few_ways_to_deal_the_labels_are_counted(kind):
     make, ways, expected = FEW[kind]
     dealt, how = make().shuffles(39, 0)
     assert len(dealt) == expected
-    assert f"there are only {ways} ways to deal them" in how
+    assert f"there are only {ways} orders of the labels" in how
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -68,7 +68,7 @@ def test_without_a_checkpoint_that_can_be_read_results_must_be_of_one(settings, 
     write(settings, result(settings, "location", "all", checkpoint=B))
     with pytest.raises(FoundationError, match="results of 2 checkpoint"):
         read_current(tmp_path, None, STORE)
-    with pytest.raises(FoundationError, match="a report is of one"):
+    with pytest.raises(FoundationError, match="expected one"):
         write_report([result(settings, "a", "a"), result(settings, "b", "b", checkpoint=B)], tmp_path / "page.html")
 
 

@@ -1,4 +1,4 @@
-"""From a checkpoint and labelled recordings to scores: of labels that activity tells, and of some that say nothing."""
+"""From a checkpoint and labelled recordings to scores: of labels that depend on activity, and of some that do not."""
 
 import json
 from dataclasses import replace
@@ -89,10 +89,10 @@ def results(settings):
     return {(r.task, r.target, r.mode): r for r in finetune(settings).results}
 
 
-def test_what_activity_tells_is_found_and_shuffled_labels_are_not(results):
-    told = {key: r for key, r in results.items() if key[0] != "location"}
-    assert {key[0] for key in told} == {"cell_type", "behavior", "sleep_state"}
-    for key, r in told.items():
+def test_labels_in_activity_are_found_and_shuffled_ones_are_not(results):
+    informative = {key: r for key, r in results.items() if key[0] != "location"}
+    assert {key[0] for key in informative} == {"cell_type", "behavior", "sleep_state"}
+    for key, r in informative.items():
         chance = 0.0 if r.kind == "values" else 0.5
         assert r.value > chance + 0.25, key
         assert r.references["rate"].metrics[r.metric] > chance + 0.25, key
@@ -128,7 +128,7 @@ def test_both_modes_were_scored_on_the_same_samples(results):
             assert probe.gain_scratch is None
 
 
-def test_what_is_there_is_taken_and_other_settings_are_not(settings, results, place):
+def test_results_of_equal_settings_are_reused_and_others_are_not(settings, results, place):
     files = {p: p.stat().st_mtime_ns for p in (place / "results").rglob("*.json")}
     again = finetune(settings).results
     assert [r.score for r in again] == [r.score for r in results.values()]
@@ -215,7 +215,7 @@ def test_impossible_settings_are_refused(settings, change, what):
         replace(settings, **change)
 
 
-def test_what_is_missing_is_named(settings, tmp_path, small_store):
+def test_missing_input_is_named(settings, tmp_path, small_store):
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         finetune(replace(settings, checkpoint=str(tmp_path)))
     with pytest.raises(StoreError, match="there is no store"):

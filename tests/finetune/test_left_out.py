@@ -79,7 +79,7 @@ def test_a_target_with_too_little_data_is_left_out_and_the_others_are_finished(e
     assert (Path(settings.output) / "location/all/probe.json").is_file()
 
 
-def test_what_a_server_that_is_away_has_not_got_waits_and_is_sent_later(evaluation, settings, place):
+def test_records_wait_while_the_server_is_away_and_are_sent_later(evaluation, settings, place):
     (waiting,) = evaluation.waiting
     assert f"`foundation runs --send {waiting}`" in table(evaluation)
     lines = [json.loads(line) for line in (Path(waiting) / "tracking/queue.jsonl").read_text().splitlines()]
@@ -120,7 +120,7 @@ def test_a_database_that_does_not_take_the_run_ends_nothing(evaluation, settings
     assert (Path(waiting) / "tracking/queue.jsonl").stat().st_size
 
 
-def test_the_report_names_what_is_left_out_and_what_the_readouts_see(evaluation, settings, place):
+def test_the_report_names_omissions_and_the_input_of_the_readouts(evaluation, settings, place):
     page = report(ReportSettings(settings.store, settings.checkpoint, settings.output, str(place / "page.html")))
     text = page.read_text()
     assert "left out: no class has more than 1 units" in text

@@ -92,14 +92,14 @@ def probe_and_references(
         _note(problem, "random weights", began)
     y_S = labels.y_S
     if labels.kind == CLASSES:
-        said = [commonest(y_S, len(fold.test)) for fold in split.folds]
-        rows["majority"] = Row(gather(problem, split, said), "always the commonest class")
+        predicted = [commonest(y_S, len(fold.test)) for fold in split.folds]
+        rows["majority"] = Row(gather(problem, split, predicted), "always the commonest class")
     else:
-        said = [training_mean(y_S[fold.train], len(fold.test), 0) for fold in split.folds]
-        rows["majority"] = Row(gather(problem, split, said), "the training mean")
+        predicted = [training_mean(y_S[fold.train], len(fold.test), 0) for fold in split.folds]
+        rows["majority"] = Row(gather(problem, split, predicted), "the training mean")
     if (lab_S := problem.lab_S) is not None:
-        said = [by_laboratory(y_S[fold.train], lab_S[fold.train], lab_S[fold.test]) for fold in split.folds]
-        rows["laboratory"] = Row(gather(problem, split, said), f"{len(np.unique(lab_S))} laboratories")
+        predicted = [by_laboratory(y_S[fold.train], lab_S[fold.train], lab_S[fold.test]) for fold in split.folds]
+        rows["laboratory"] = Row(gather(problem, split, predicted), f"{len(np.unique(lab_S))} laboratories")
     how = problem.shuffles(settings.control_repeats, settings.seed)[1]
     return probes, References(rows, probes.control, how, rates, labels)
 

@@ -32,9 +32,9 @@ def smoothed_states(problem: WindowProblem, fitted: Fitted, seed: int) -> tuple[
     if not labels.n_classes or problem.token_S is None or problem.windows.part_name != "time blocks":
         return None
     time_S, n = problem.places()["time_S"], labels.n_classes
-    said = np.split(fitted.predictions.predicted_S, np.cumsum([len(f.fold.test) for f in fitted.folds])[:-1])
+    predicted = np.split(fitted.predictions.predicted_S, np.cumsum([len(f.fold.test) for f in fitted.folds])[:-1])
     out, smoothed = list[np.ndarray](), 0
-    for part, test_S in zip(fitted.folds, said, strict=True):
+    for part, test_S in zip(fitted.folds, predicted, strict=True):
         if part.held_S is None:
             return None
         train, test = part.fold.train, part.fold.test
@@ -82,7 +82,7 @@ def _shares(from_S: np.ndarray, to_S: np.ndarray, n_classes: int) -> np.ndarray:
 
 
 def _recognised(train_S: np.ndarray, held_S: np.ndarray, says_CC: np.ndarray) -> bool:
-    """Return whether every state of the training labels occurs in held-out ones, and is what is said there most.
+    """Return whether every state of the training labels occurs in held-out ones, and is the commonest prediction there.
 
     Example:
         >>> y = np.array([0, 1])
@@ -94,12 +94,12 @@ def _recognised(train_S: np.ndarray, held_S: np.ndarray, says_CC: np.ndarray) ->
 
 
 def smooth(
-    said_T: np.ndarray, gap_T: np.ndarray, moves_CC: np.ndarray, says_CC: np.ndarray, share_C: np.ndarray
+    predicted_T: np.ndarray, gap_T: np.ndarray, moves_CC: np.ndarray, says_CC: np.ndarray, share_C: np.ndarray
 ) -> np.ndarray:
-    """Return ``(T,)`` the state of each time bin whose chance, given all that was said, is highest over its share.
+    """Return ``(T,)`` the state of each time bin with the highest posterior probability over its share.
 
     Args:
-        said_T: ``(T,)`` classes that a readout said.
+        predicted_T: ``(T,)`` classes predicted by a readout.
         gap_T: ``(T - 1,)`` time bins from each to the next.
         moves_CC: chance of going from a state to another in one time bin.
         says_CC: chance that the readout says a class in a state.
@@ -110,10 +110,10 @@ def smooth(
         >>> smooth(np.array([0, 0, 1, 0, 0, 1, 1, 1]), np.ones(7), sticky, noisy, np.ones(2)).tolist()
         [0, 0, 0, 0, 0, 1, 1, 1]
     """
-    n, length = len(moves_CC), len(said_T)
+    n, length = len(moves_CC), len(predicted_T)
     steps_T = np.clip(np.round(gap_T), 1, MAX_STEPS).astype(int)
     powers = {int(k): np.linalg.matrix_power(moves_CC, int(k)) for k in np.unique(steps_T)}
-    likely_TC = says_CC[:, said_T].T
+    likely_TC = says_CC[:, predicted_T].T
     forward_TC, backward_TC = np.empty((length, n)), np.ones((length, n))
     for t in range(length):
         before = np.full(n, 1 / n) if t == 0 else forward_TC[t - 1] @ powers[int(steps_T[t - 1])]

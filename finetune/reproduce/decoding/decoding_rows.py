@@ -294,7 +294,7 @@ def _frozen(
     how = problem.shuffles(settings.control_repeats, settings.seed)[1]
     dealt = {
         "control": [round(value, 6) for value in probes.control],
-        "said": f"labels dealt {len(probes.control)} times {how}",
+        "said": f"labels shuffled {len(probes.control)} times {how}",
     }
     return {
         f"frozen{end}": _made(probes.model),

@@ -33,7 +33,7 @@ def direction_classes(direction_K: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Angles as classes, by their distinct values.
 
     Args:
-        direction_K: ``(K,)`` radians, NaN where there is none.
+        direction_K: ``(K,)`` radians, NaN for trials without a direction.
 
     Returns:
         ``(K,)`` class indices, -1 for NaN, and names in degrees.
@@ -89,7 +89,7 @@ def classes_of_trials(
         sources: the store, and how it is read.
         recording: the recording.
         trials: K of them.
-        y_K: ``(K,)`` class of each trial, -1 where there is none.
+        y_K: ``(K,)`` class of each trial, -1 for unlabelled trials.
         classes: their names.
         task, target, title: see `Labels`.
         label: what the label is called, in notes.
@@ -153,7 +153,7 @@ def values_over_time(
     Args:
         sources: the store, and how it is read.
         recording: the recording.
-        at: gives the numbers at some times, ``(T,)`` or ``(T, K)``, NaN where there are none.
+        at: gives the numbers at some times, ``(T,)`` or ``(T, K)``, NaN where the series has no value.
         task, target, title: see `Labels`.
         label: what the numbers are called.
         token: seconds of a time bin.

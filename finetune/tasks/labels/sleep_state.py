@@ -47,7 +47,7 @@ def _states(recording: StoredRecording, name: str, sources: Sources) -> Attempt:
     if problem is not None:
         for state in problem.labels.classes:
             if int((states.columns["state"].astype(str) == state).sum()) < 2:
-                slow = "it cannot be told apart from slow changes over time"
+                slow = "it cannot be distinguished from slow changes over time"
                 problem.labels.notes.append(f"state {state!r} occurs in one bout: {slow}")
     return problem, reason
 
@@ -69,7 +69,7 @@ def classes_over_time(
     Args:
         sources: the store, and how it is read.
         recording: the recording.
-        at: gives the text of the class at some times, ``''`` where there is none.
+        at: gives the text of the class at some times, ``''`` at unlabelled times.
         task, target, title: see `Labels`.
         token: seconds of a time bin.
         tokens: time bins of a window, at most.

@@ -20,7 +20,7 @@ def value_at(series: TimeSeries, time_T: np.ndarray) -> np.ndarray:
 
 
 def angle_at(series: TimeSeries, time_T: np.ndarray) -> np.ndarray:
-    """Return ``(T,)`` an angle in radians at some times, interpolated on the circle; NaN where there is none.
+    """Return ``(T,)`` an angle in radians at some times, interpolated on the circle; NaN where the series has no value.
 
     Angles are in degrees if the series says so, or if it says nothing and they leave two turns of the circle.
 

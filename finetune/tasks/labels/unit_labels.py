@@ -67,7 +67,7 @@ def units_with_text(
 ) -> Found:
     """Return the target of a class for each unit, over all units of some recordings that have a text.
 
-    Left out, and said so: recordings whose resolution is coarser than a token or that hold no window, activity of
+    Left out, with a warning: recordings whose resolution is coarser than a token or that hold no window, activity of
     another kind than most, and classes that are found in too few animals to be tested in one not seen (units, if the
     store has but one animal).
 
@@ -75,7 +75,7 @@ def units_with_text(
         sources: the store, and how it is read.
         task, title: see `Labels`.
         recordings: that may have labelled units.
-        text_of: gives the ``(N,)`` texts of a recording's units, ``''`` where there is none.
+        text_of: gives the ``(N,)`` texts of a recording's units, ``''`` for unlabelled ones.
     """
     found = Found()
     recordings, notes = _usable(sources, recordings, lambda r: text_of(r) != "")
@@ -123,7 +123,7 @@ def units_with_values(
         sources: the store, and how it is read.
         task, title, target: see `Labels`.
         recordings: that may have labelled units.
-        values_of: gives ``(N,)`` or ``(N, K)`` numbers of a recording's units, NaN where there is none.
+        values_of: gives ``(N,)`` or ``(N, K)`` numbers of a recording's units, NaN for unlabelled ones.
         value_names: names of the K numbers.
     """
     found = Found()

@@ -98,7 +98,7 @@ class Problem(ABC):
 
     @abstractmethod
     def shuffles(self, repeats: int, seed: int) -> tuple[list[np.ndarray], str]:
-        """``repeats`` times the labels (fewer where few turns exist), dealt anew, and in words over what."""
+        """Return ``repeats`` shufflings of the labels (fewer if few rotations exist) and their description."""
 
     def relabelled(self, y_S: np.ndarray) -> Self:
         """The same samples with other labels."""

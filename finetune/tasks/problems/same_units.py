@@ -20,7 +20,7 @@ class Duplicates:
     """Which of S units are the same neuron.
 
     A copy of a file that was changed, or given another animal's name, has a digest of its own and the same neurons.
-    Two probes of one session may number their units alike: these are told apart by their activity.
+    Two probes of one session may number their units alike: activity distinguishes these.
 
     Args:
         recordings: that hold the units.
@@ -50,7 +50,7 @@ class Duplicates:
         self.recording_S = recording_S
 
     def across(self, train: np.ndarray, test: np.ndarray) -> tuple[int, int] | None:
-        """A training and a test sample that are the same neuron; None if there are none."""
+        """Return a training and a test sample of the same neuron; None if there is no such pair."""
         learned, tested = set(train.tolist()), set(test.tolist())
         for groups, certain in ((self._equal, True), (self._alike, False)):
             for group in groups:

@@ -107,7 +107,7 @@ class UnitProblem(Problem):
         return split_units(y, min(3, int(np.bincount(y).max())), seed).folds
 
     def shuffles(self, repeats: int, seed: int) -> tuple[list[np.ndarray], str]:
-        """Labels dealt anew among the units of each animal, and whole among animals that have one class each."""
+        """Shuffle labels among the units of each animal, and exchange whole animals that have one class each."""
         y_S, subject_S = self.labels.y_S, self.subject_S
         rngs = [np.random.default_rng([seed, 7, repeat]) for repeat in range(repeats)]
         if not self.labels.n_classes:

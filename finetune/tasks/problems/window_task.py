@@ -33,7 +33,7 @@ class WindowProblem(Problem):
         readers: opens a recording's activity by id.
         bins_per_token: bins of a token.
         max_lag: tokens on each side of a sample that readouts see, at most.
-        direction_W: ``(W,)`` class of the direction of each window's trial, -1 where there is none; None: no trials.
+        direction_W: ``(W,)`` class of the direction of each window's trial, -1 without a direction; None: no trials.
         what: what a window is to people, ``trials`` or ``windows``.
         causal: readouts see nothing of the future.
     """
@@ -137,7 +137,7 @@ class WindowProblem(Problem):
         )
 
     def shuffles(self, repeats: int, seed: int) -> tuple[list[np.ndarray], str]:
-        """Trials are dealt anew; a time series is turned, and so are trials whose classes come in runs."""
+        """Shuffle labels of trials; rotate a time series, and trials whose classes come in runs."""
         y_S = self.labels.y_S
         if self.token_S is not None:
             return all_turned(y_S, repeats), f"turned in time{few_ways(turns(y_S))}"

@@ -83,7 +83,7 @@ def check_temporary() -> Finding:
     try:
         folder = Path(tempfile.gettempdir())
     except OSError as error:
-        return Finding("temporary folder", BROKEN, f"there is none ({error.strerror or error})", mend)
+        return Finding("temporary folder", BROKEN, f"no usable temporary folder ({error.strerror or error})", mend)
     if given and why_not_writable(Path(given)):
         text = f"TMPDIR is {given!r}, which cannot be written to ({why_not_writable(Path(given))}): {folder} is used"
         return Finding("temporary folder", WARNING, text, mend)

@@ -36,7 +36,7 @@ class Limits:
         memory_limit: of the container or job; None for no limit.
         cores: on which this process may run.
         core_limit: cores' worth of time that the container or job is given; None for no limit.
-        shared: size of /dev/shm; None where there is none.
+        shared: size of /dev/shm; None on systems without it.
         files, most_files: soft and hard limit of open files.
     """
 

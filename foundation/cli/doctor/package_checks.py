@@ -284,7 +284,7 @@ def package_findings(needed: Iterable[str], imports: bool) -> list[Finding]:
 
 
 def import_environment() -> dict[str, str]:
-    """Return the environment in which packages are imported, where DeepSpeed is told if there is no GPU."""
+    """Return the environment in which packages are imported, which informs DeepSpeed if there is no GPU."""
     try:
         import torch
 

@@ -2,7 +2,7 @@
 
 A config.json of a few bytes can ask for a model of terabytes, for a table of ten million labels, or for an attention
 kernel from elsewhere. Its numbers are therefore compared with the shapes in the header of model.safetensors, which
-the file's size bounds, and the model is laid out without memory before its weights are read.
+the file's size bounds, and the model is built on the meta device before its weights are read.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def _moments(item: FoundSeries, domain: Interval, notes: Notes) -> Interval | st
 def _intervals(item: FoundSeries, domain: Interval, notes: Notes) -> Interval | str:
     """Read marks: +k starts an interval of kind k and -k ends it; kinds may overlap.
 
-    A series of only 0 and positive marks holds states: each mark lasts until the next time, 0 is none, and a change
+    A series of only 0 and positive marks holds states: each mark lasts until the next time, 0 is no state, and a change
     ends the previous state.
     """
     times = _times(item)

@@ -42,7 +42,7 @@ def benchmark_settings(data, tmp_path_factory, empty_runs):
 
 
 @pytest.fixture(scope="package")
-def told(benchmark_settings, tmp_path_factory):
+def benchmarked(benchmark_settings, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setattr("finetune.benchmark.lolcat_row.STEPS", 5)

@@ -32,8 +32,8 @@ def test_recipes_of_benchmarks_are_shipped_ones_of_their_dandisets():
             assert benchmark.recipe == f"dandi-{benchmark.dandiset}", name
 
 
-def test_every_readout_is_a_row_with_sums_over_animals(told, benchmark_settings):
-    (target,) = told.targets
+def test_every_readout_is_a_row_with_sums_over_animals(benchmarked, benchmark_settings):
+    (target,) = benchmarked.targets
     expected = {"rate", "probe", "both", "random", "majority", "shuffled", "lolcat"}
     assert expected <= set(target.rows)
     assert {name: sorted(rows) for name, rows in target.rows.items()} == {name: [43, 44] for name in target.rows}
@@ -42,10 +42,10 @@ def test_every_readout_is_a_row_with_sums_over_animals(told, benchmark_settings)
     figure, gain = target.figure("probe"), target.gain("probe")
     assert figure.low <= figure.value <= figure.high
     assert gain.value == pytest.approx(figure.value - target.figure("rate").value)
-    assert "cell_type all" in str(told)
+    assert "cell_type all" in str(benchmarked)
 
 
-def test_a_second_call_makes_no_run_again(told, benchmark_settings, monkeypatch, tmp_path_factory):
+def test_a_second_call_makes_no_run_again(benchmarked, benchmark_settings, monkeypatch, tmp_path_factory):
     table = Path(benchmark_settings.output) / "cell-type-optotagged.jsonl"
     before = table.read_bytes()
 
@@ -55,17 +55,17 @@ def test_a_second_call_makes_no_run_again(told, benchmark_settings, monkeypatch,
     monkeypatch.setattr("finetune.benchmark.benchmark_runs.finetune", refuse)
     again = run_benchmarks(benchmark_settings)
     assert table.read_bytes() == before
-    assert str(again) == str(told)
+    assert str(again) == str(benchmarked)
     with pytest.raises(AssertionError, match="seed 45 was made again"):
         run_benchmarks(replace(benchmark_settings, seeds=[43, 44, 45]))
 
 
-def test_a_result_of_other_settings_is_not_replaced(told, benchmark_settings):
+def test_a_result_of_other_settings_is_not_replaced(benchmarked, benchmark_settings):
     with pytest.raises(FoundationError, match=r"cell-type-optotagged\.jsonl holds a result of .*, mode probe, seed 43"):
         run_benchmarks(replace(benchmark_settings, control_repeats=3))
 
 
-def test_the_page_shows_results_and_what_was_not_run(told, benchmark_settings):
+def test_the_page_shows_results_and_missing_runs(benchmarked, benchmark_settings):
     text = Path(benchmark_settings.page).read_text()
     assert text == benchmarks_page(Path(benchmark_settings.output))
     section = text[text.index("## cell-type-optotagged") : text.index("## Not yet run")]
@@ -74,11 +74,11 @@ def test_the_page_shows_results_and_what_was_not_run(told, benchmark_settings):
     assert "| mc-maze |" in text[text.index("## Not yet run") :]
 
 
-def test_the_page_of_the_repository_says_what_its_results_say():
+def test_the_page_of_the_repository_matches_its_results():
     assert benchmarks_page(ROOT / "results" / "benchmarks") == (ROOT / "docs/results/benchmarks.md").read_text()
 
 
-def test_all_lists_what_is_missing_and_runs_the_rest(told, benchmark_settings, monkeypatch):
+def test_all_lists_missing_data_and_runs_the_rest(benchmarked, benchmark_settings, monkeypatch):
     monkeypatch.setattr("finetune.benchmark.benchmark_runs._run", lambda *_: None)
     shown = run_benchmarks(replace(benchmark_settings, names=[], all=True))
     assert set(shown.missing) == set(benchmark_names()) - {"cell-type-optotagged", "izhikevich"}
@@ -113,7 +113,7 @@ def test_the_command_takes_names_as_bare_words(capsys):
     assert "data is 'nowhere', which is no folder: reach-mihi needs nwb/reach/sub-Mihi" in capsys.readouterr().err
 
 
-def test_results_of_two_checkpoints_are_two_targets(told, benchmark_settings):
+def test_results_of_two_checkpoints_are_two_targets(benchmarked, benchmark_settings):
     lines = read_results(Path(benchmark_settings.output) / "cell-type-optotagged.jsonl")
     other = [line | {"checkpoint": "another"} for line in lines]
     assert [target.checkpoint for target in targets_of(lines + other)] == [benchmark_settings.checkpoint, "another"]

@@ -145,10 +145,10 @@ def test_the_benchmarks_own_package_scores_the_files(exported, place):
     command = [python, "-c", code, str(place / "predictions"), str(place / "truth")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert tuple(told.pop("labels")) == REGIONS
+    scores = json.loads(done.stdout.splitlines()[-1])
+    assert tuple(scores.pop("labels")) == REGIONS
     right = [load_file(path)["pred_proba"].argmax(axis=1) == targets for path in exported.files]
-    for (name, score), hits in zip(sorted(told.items()), right, strict=True):
+    for (name, score), hits in zip(sorted(scores.items()), right, strict=True):
         assert name.startswith("foundation 4")
         assert (score == 1.0) == bool(hits.all())
         assert 0.0 <= score <= 1.0

@@ -1,4 +1,4 @@
-"""Benchmarks that need a download, on small files that are laid out as their dandisets are publicly described to be.
+"""Benchmarks that need a download, on small files in the publicly described layout of their dandisets.
 
 What is tested: the files are found where the benchmark looks for them, the recipe reads them, and its task has labels.
 """
@@ -122,7 +122,7 @@ def falcon(animal, seed):
     return nwb
 
 
-# benchmark -> how a file is laid out, names of files under the data folder, and what targets begin with
+# benchmark -> layout of a file, names of files under the data folder, and what targets begin with
 LAYOUTS = {
     "mc-maze": (mc_maze, ["000128/sub-Jenkins/sub-Jenkins_ses-full_desc-train_behavior+ecephys.nwb"], {"velocity"}),
     "mc-rtt": (mc_rtt, ["000129/sub-Indy/sub-Indy_desc-train_behavior+ecephys.nwb"], {"velocity"}),

@@ -83,7 +83,7 @@ def test_new_rows_leave_all_other_weights_as_they_are(population_model, other):
     assert population_model.config.population_tables != changed.config.population_tables
 
 
-def test_new_rows_learn_what_units_do(population_model, other):
+def test_new_rows_learn_the_units_activity(population_model, other):
     few, many = (with_new_rows(population_model, other[1], token_seconds=0.1, tokens=15, updates=n) for n in (1, 60))
     moved = (many.population.rows.table_1 - few.population.rows.table_1).abs().mean()
     assert moved > 0.01

@@ -27,12 +27,12 @@ def test_the_model_decodes_spikes_as_the_head_decodes_their_recording(saved, pop
         {"unit": np.repeat(np.arange(12), spikes.counts), "time": np.concatenate([spikes.train(k) for k in range(12)])}
     )
     model = mlflow.pyfunc.load_model(str(saved / "model"))
-    said = model.predict(table, params={"end": 40.0})
+    predicted = model.predict(table, params={"end": 40.0})
     whole = decode(load_head(saved / "velocity"), recording, {"model": population_model})
     first = whole.start_S < 40.0  # the first observed interval
-    np.testing.assert_allclose(said[["velocity x (cm/s)", "velocity y (cm/s)"]], whole.out_SK[first], atol=1e-5)
-    np.testing.assert_allclose(said["start"], whole.start_S[first])
-    assert len(said) == 400
+    np.testing.assert_allclose(predicted[["velocity x (cm/s)", "velocity y (cm/s)"]], whole.out_SK[first], atol=1e-5)
+    np.testing.assert_allclose(predicted["start"], whole.start_S[first])
+    assert len(predicted) == 400
 
 
 def test_its_folder_is_whole_and_holds_no_pickle(saved):
@@ -50,6 +50,6 @@ def test_a_table_that_does_not_fit_is_refused(saved):
     model = _load_pyfunc(str(next((saved / "model").rglob("head.json")).parent))
     with pytest.raises(HeadError, match="expected 'unit' among them"):
         model.predict(pd.DataFrame({"time": [0.5]}))
-    with pytest.raises(HeadError, match="unit 99 is none of the 12 units"):
+    with pytest.raises(HeadError, match="unit 99 is not one of the 12 units"):
         model.predict(pd.DataFrame({"unit": [99], "time": [0.5]}))
     assert torch.is_grad_enabled()

@@ -105,7 +105,7 @@ def test_impossible_settings_are_refused(change, what):
         PredictSettings(**({"head": "h", "input": "i"} | change))
 
 
-def test_what_cannot_be_decoded_is_named_and_nothing_is_written(out, another_day, small_store, tmp_path):
+def test_undecodable_input_is_named_and_nothing_is_written(out, another_day, small_store, tmp_path):
     target = tmp_path / "d.parquet"
     with pytest.raises(HeadError, match=r"of 'mouse0', .* --calibrate .* \(and 3 more\)"):
         predict(PredictSettings(f"{out}/velocity", str(small_store), str(target)))

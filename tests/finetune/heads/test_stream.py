@@ -29,21 +29,21 @@ def causal(causal_problems, causal_model, fitted, tmp_path_factory):
 
 
 @pytest.mark.parametrize("mode", ["rate", "probe", "both"])
-def test_a_stream_says_what_the_whole_recording_says(mode, causal, causal_model, another_day):
+def test_a_stream_gives_the_values_of_the_whole_recording(mode, causal, causal_model, another_day):
     head, recording = load_head(causal / mode), another_day[1]
     assert head.windows.tokens < 40 / TOKEN  # the model's context slides along
     offline = decode(head, recording, {"model": causal_model})
-    stream, reader, said = HeadStream(head, {"model": causal_model}), ActivityReader(recording), []
+    stream, reader, predicted = HeadStream(head, {"model": causal_model}), ActivityReader(recording), []
     for first, last in ((0.0, 40.0), (50.0, 96.0)):
         stream.reset()
         table = reader.table([first], round((last - first) / TOKEN), TOKEN)
         counts_NT = reader.read(table, dtype=torch.float32).x_BNT[0].numpy()
-        said += list(stream.decode(counts_NT.T))
-    assert len(said) == len(offline) == 860
-    np.testing.assert_allclose(np.array(said), offline.out_SK, rtol=0, atol=1e-5)
+        predicted += list(stream.decode(counts_NT.T))
+    assert len(predicted) == len(offline) == 860
+    np.testing.assert_allclose(np.array(predicted), offline.out_SK, rtol=0, atol=1e-5)
 
 
-def test_what_is_decoded_does_not_depend_on_what_comes_later(causal, causal_model):
+def test_decoded_values_do_not_depend_on_later_bins(causal, causal_model):
     head, rng = load_head(causal / "both"), np.random.default_rng(0)
     a_TN = rng.poisson(1.0, (30, 12))
     b_TN = np.concatenate([a_TN[:20], rng.poisson(5.0, (10, 12))])
@@ -74,7 +74,7 @@ def test_lines_are_answered_one_by_one(causal, causal_model):
     ("line", "what"),
     [
         ("[1, 2]", "line 2 of the input cannot be decoded: a bin has shape \\(2,\\): expected 12 numbers"),
-        ('{"counts": {"99": 1}}', "unit 99 is none of the 12 units"),
+        ('{"counts": {"99": 1}}', "unit 99 is not one of the 12 units"),
         ('{"bins": []}', "it has no counts"),
         ("[1,0,0,0,-2,0,0,0,0,0,0,0]", "expected finite counts"),
         ("nonsense", "line 2 of the input cannot be decoded"),

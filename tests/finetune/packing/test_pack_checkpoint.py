@@ -80,7 +80,7 @@ def test_the_folder_is_a_checkpoint_with_licence_card_and_record(settings, made)
     assert (packed.folder / "LICENSE").read_text().startswith("SPDX-License-Identifier: Apache-2.0\n")
 
 
-def test_the_card_says_what_was_seen_made_and_measured(settings, made):
+def test_the_card_gives_data_provenance_and_scores(settings, made):
     root, result = made
     card = (pack(settings).folder / "README.md").read_text()
     seen = json.loads((root / "run" / "model" / "pretraining.json").read_text())["recordings"]
@@ -127,7 +127,7 @@ def test_a_checkpoint_is_replaced_and_nothing_else_is(settings, tmp_path):
     assert (tmp_path / "mini" / "README.md").read_text() == before
 
 
-def test_what_cannot_be_packed_says_why(settings, made, tmp_path, capsys):
+def test_an_unpackable_checkpoint_is_refused_with_the_reason(settings, made, tmp_path, capsys):
     from dataclasses import replace
 
     with pytest.raises(CheckpointError, match=r"bytes of config and weights: expected at most 1000 \(max_bytes\)"):

@@ -31,7 +31,7 @@ def test_every_label_is_shown_before_a_second_recording_of_any():
     assert [row.first.target for row in found] == [*(f"velocity-{k}" for k in range(TARGETS - 2)), "all", "all"]
 
 
-def test_a_panel_is_drawn_for_what_there_is(tmp_path):
+def test_a_panel_is_drawn_for_each_available_result(tmp_path):
     assert glance_picture([], tmp_path) is None
     made = [result("behavior", "velocity-a", 0.5, VALUES), result("cell_type", "all", 0.8)]
     alone = glance_picture(rows(made), tmp_path)

@@ -55,5 +55,5 @@ def test_constant_features_give_a_readout_at_chance(components, samples):
     x_SF = np.full((samples, 20), 3.0, dtype=np.float32)
     basis = make_basis(x_SF, components, seed=0)
     y_S = np.arange(samples) % 2
-    said = fit(basis(x_SF), y_S, 1.0, 2).predict(basis(x_SF))
-    assert len(set(said.tolist())) == 1
+    predicted = fit(basis(x_SF), y_S, 1.0, 2).predict(basis(x_SF))
+    assert len(set(predicted.tolist())) == 1

@@ -28,10 +28,10 @@ def predicted(y_S, right: float, n_classes: int, rng) -> Predictions:
     fold_S, cluster_S = np.arange(n) * 3 // n, np.arange(n) * 12 // n
     if n_classes:
         wrong = rng.random(n) > right
-        said = np.where(wrong, (y_S + 1) % n_classes, y_S)
-        return Predictions(y_S, said, np.empty((n, 0)), fold_S, cluster_S, n_classes)
-    said = y_S + (1 - right) * rng.normal(size=y_S.shape)
-    return Predictions(y_S, said, np.zeros_like(y_S), fold_S, cluster_S, 0)
+        predicted = np.where(wrong, (y_S + 1) % n_classes, y_S)
+        return Predictions(y_S, predicted, np.empty((n, 0)), fold_S, cluster_S, n_classes)
+    predicted = y_S + (1 - right) * rng.normal(size=y_S.shape)
+    return Predictions(y_S, predicted, np.zeros_like(y_S), fold_S, cluster_S, 0)
 
 
 def write_target(folder, task, target, labels, right, checkpoint, seed, curve=(), recordings=None):
@@ -149,7 +149,7 @@ def test_predictions_of_other_samples_are_not_compared(runs, tmp_path):
     assert difference(other, small, ("cell_type", "all")) == "scored on other samples or folds"
 
 
-def test_what_cannot_be_shown_is_refused(runs, tmp_path, capsys):
+def test_invalid_runs_are_refused(runs, tmp_path, capsys):
     with pytest.raises(FoundationError, match="there are no results in"):
         report(ReportSettings(runs=[str(tmp_path)], output=str(tmp_path / "page.html")))
     assert not (tmp_path / "page.html").exists()
@@ -175,14 +175,14 @@ def test_the_command_takes_folders_as_bare_words(runs, tmp_path, monkeypatch, ca
 def test_intervals_of_classes_are_those_of_resampled_parts():
     """By a loop over resamples."""
     rng = np.random.default_rng(3)
-    said = predicted(np.arange(60) % 3, 0.7, 3, rng)
-    recall_C, limits_C2 = recall_intervals(said, 300, seed=5)
+    found = predicted(np.arange(60) % 3, 0.7, 3, rng)
+    recall_C, limits_C2 = recall_intervals(found, 300, seed=5)
     draws = np.random.default_rng([5, 12]).multinomial(12, np.full(12, 1 / 12), size=300)
     loops = []
     for draw in draws:
-        rows = np.concatenate([np.repeat(np.flatnonzero(said.cluster_S == part), n) for part, n in enumerate(draw)])
-        loops.append([np.mean(said.predicted_S[rows][said.y_S[rows] == c] == c) for c in range(3)])
-    assert recall_C == pytest.approx([np.mean(said.predicted_S[said.y_S == c] == c) for c in range(3)])
+        rows = np.concatenate([np.repeat(np.flatnonzero(found.cluster_S == part), n) for part, n in enumerate(draw)])
+        loops.append([np.mean(found.predicted_S[rows][found.y_S[rows] == c] == c) for c in range(3)])
+    assert recall_C == pytest.approx([np.mean(found.predicted_S[found.y_S == c] == c) for c in range(3)])
     assert np.allclose(limits_C2.T, np.percentile(loops, (2.5, 97.5), axis=0))
 
 

@@ -52,8 +52,8 @@ def test_a_result_with_a_curve_is_read_as_it_was_written():
 def test_the_report_draws_a_curve_over_labels_where_there_is_one(tmp_path):
     curved = write_report([replace(RESULT, curve=[POINT])], tmp_path / "curve.html").read_text()
     plain = write_report([RESULT], tmp_path / "plain.html").read_text()
-    said = "with 20 the finetuned model has 0.50 [0.40, 0.60], firing rates 0.30 [0.20, 0.40]"
-    assert said in curved
+    sentence = "with 20 the finetuned model has 0.50 [0.40, 0.60], firing rates 0.30 [0.20, 0.40]"
+    assert sentence in curved
     assert "few labelled trials" not in plain
     assert curved.count("data:image/png") == plain.count("data:image/png") + 1
     assert "from scratch" in plain

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_a_page_says_what_its_results_say(name):
+def test_a_page_matches_its_stored_results(name):
     experiment, output, page = EXPERIMENTS[name], ROOT / "results" / name, ROOT / "docs" / "results" / f"{name}.md"
     drawn = {"pictures": page.with_suffix("")} if experiment.draws else {}
     assert experiment.page(output, commands(output), **drawn) == page.read_text()

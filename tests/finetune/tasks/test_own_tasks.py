@@ -157,9 +157,9 @@ def test_the_parent_is_scored_by_the_division_of_the_predicted_region(place):
     from types import SimpleNamespace
 
     labels = SimpleNamespace(circular=False, parents=("HPF", "HPF", "Isocortex"))
-    y, said = np.array([0, 0, 1, 1, 2, 2]), np.array([1, 0, 0, 2, 2, 0])
+    y, predicted = np.array([0, 0, 1, 1, 2, 2]), np.array([1, 0, 0, 2, 2, 0])
     # HPF: 3 of 4 right, Isocortex: 1 of 2.
-    assert label_metrics(labels, Predictions.of_classes(y, said, 3)) == {
+    assert label_metrics(labels, Predictions.of_classes(y, predicted, 3)) == {
         "parent_accuracy": pytest.approx((3 / 4 + 1 / 2) / 2)
     }
 
@@ -167,8 +167,8 @@ def test_the_parent_is_scored_by_the_division_of_the_predicted_region(place):
 def test_degrees_are_those_of_the_circle():
     from types import SimpleNamespace
 
-    true, said = np.radians([350.0, 10.0, 90.0]), np.radians([10.0, 350.0, 180.0])
-    y, p = (np.stack([np.cos(a), np.sin(a)], axis=1) for a in (true, said))
+    true, predicted = np.radians([350.0, 10.0, 90.0]), np.radians([10.0, 350.0, 180.0])
+    y, p = (np.stack([np.cos(a), np.sin(a)], axis=1) for a in (true, predicted))
     predictions = Predictions(y, 3 * p, np.zeros_like(y), np.zeros(3), np.zeros(3), 0)
     labels = SimpleNamespace(circular=True, parents=())
     assert label_metrics(labels, predictions)["degrees"] == pytest.approx((20 + 20 + 90) / 3)
@@ -178,16 +178,16 @@ def test_smoothing_finds_the_likeliest_state_of_all_courses():
     """By going through every course of six time bins, with gaps between some of them."""
     rng = np.random.default_rng(0)
     moves, says = (rng.dirichlet(np.ones(3), size=3) for _ in range(2))
-    said, gap = rng.integers(0, 3, 6), np.array([1, 1, 4, 1, 2])
+    predicted, gap = rng.integers(0, 3, 6), np.array([1, 1, 4, 1, 2])
     steps = [np.linalg.matrix_power(moves, k) for k in gap]
     posterior = np.zeros((6, 3))
     for course in product(range(3), repeat=6):
-        chance = says[course[0], said[0]] / 3
+        chance = says[course[0], predicted[0]] / 3
         for t in range(1, 6):
-            chance *= steps[t - 1][course[t - 1], course[t]] * says[course[t], said[t]]
+            chance *= steps[t - 1][course[t - 1], course[t]] * says[course[t], predicted[t]]
         posterior[range(6), course] += chance
     for share in (np.ones(3), np.array([0.8, 0.1, 0.1])):
-        assert smooth(said, gap, moves, says, share).tolist() == (posterior / share).argmax(axis=1).tolist()
+        assert smooth(predicted, gap, moves, says, share).tolist() == (posterior / share).argmax(axis=1).tolist()
 
 
 def test_states_are_scored_beside_their_smoothed_selves(place):
@@ -222,7 +222,7 @@ def test_a_file_that_says_something_impossible_is_refused_with_its_name(tmp_path
     assert "own.yaml" in str(error.value)
 
 
-def test_what_is_no_task_is_refused(tmp_path, place):
+def test_an_invalid_task_is_refused(tmp_path, place):
     (tmp_path / "bad.py").write_text("class Other:\n    pass\n\nraise_ = 1\n")
     (tmp_path / "fails.py").write_text("1 / 0\n")
     for name, what in (

@@ -25,12 +25,12 @@ def test_a_recording_has_a_name_that_a_folder_can_have(subject, session, name):
     assert recording_name(recording(subject, session)) == name
 
 
-def test_recordings_that_share_a_name_are_told_apart_by_their_ids():
+def test_recordings_of_one_name_are_distinguished_by_id():
     recordings = [recording("m1", "a", "aaaaaa11"), recording("m1", "b", "bbbbbb11"), recording("m1", "a", "cccccc11")]
     assert target_names(recordings) == ["m1-a-aaaaaa", "m1-b", "m1-a-cccccc"]
 
 
-def test_names_that_differ_only_in_what_a_folder_cannot_have_are_told_apart():
+def test_names_that_differ_only_in_forbidden_characters_stay_distinct():
     names = target_names([recording("m/1", "a", "aaaaaa11"), recording("m 1", "a", "bbbbbb11")])
     assert len(set(names)) == 2
     assert all(name.startswith("m-1-a-") for name in names)

@@ -14,7 +14,7 @@ from foundation.evaluation.linear_readout import fit, make_basis
 
 @pytest.mark.parametrize("components", [3, 40])
 @pytest.mark.parametrize("n_classes", [0, 3])
-def test_finetuning_starts_from_what_the_probe_predicts(n_classes, components):
+def test_finetuning_starts_from_the_predictions_of_the_probe(n_classes, components):
     rng = np.random.default_rng(0)
     x_SF = rng.normal(size=(60, 12)).astype(np.float32)
     y_S = rng.integers(0, 3, 60) if n_classes else 5.0 * rng.normal(size=(60, 2)) + x_SF[:, :2]

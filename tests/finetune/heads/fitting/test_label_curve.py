@@ -31,7 +31,7 @@ def test_a_model_is_read_and_finetuned_with_few_labels(problems, population_mode
     values = []
     for point in points:
         assert list(point.rows) == ["rate", "probe", "both", "full", "scratch"]
-        for said in point.rows.values():
-            np.testing.assert_array_equal(said.y_S, points[0].rows["rate"].y_S)
+        for predicted in point.rows.values():
+            np.testing.assert_array_equal(predicted.y_S, points[0].rows["rate"].y_S)
         values.append(float(score(sums(point.rows["rate"]).sum(axis=0), "values")["r2"]))
     assert values[0] < values[1]

@@ -95,7 +95,7 @@ def test_place_is_decoded_and_continuity_helps(runner):
     assert np.sqrt(((dealt.mean_SK - position_SK[TEST]) ** 2).mean()) > 0.9 * chance
 
 
-def test_what_a_prediction_depends_on(runner):
+def test_continuity_decides_which_bins_a_prediction_depends_on(runner):
     counts_SN, position_SK, start_S = runner
     later_SN, middle = counts_SN.copy(), 200
     later_SN[TEST[middle]] = 9  # another count in one bin of the test set
@@ -123,7 +123,7 @@ def test_a_gap_in_time_ends_a_run(runner):
         np.testing.assert_allclose(parted[part], alone)
 
 
-def test_what_does_not_fit_is_refused(runner):
+def test_mismatched_recordings_are_refused(runner):
     counts_SN, position_SK, start_S = runner
     with pytest.raises(ValueError, match=r"expected \(S, N\), \(S, K\) and \(S,\)"):
         decode_place(counts_SN, position_SK[:, 0], start_S, TRAIN, TEST)

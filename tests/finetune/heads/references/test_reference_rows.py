@@ -62,7 +62,7 @@ def test_rows_that_know_more_do_better(referred):
     assert max(references.control) < 0.2
 
 
-def test_the_true_profile_explains_nothing_of_what_it_leaves(referred):
+def test_the_true_profile_explains_nothing_of_its_own_residual(referred):
     _, _, _, references = referred
     oracle = references.rows["oracle"].predictions
     assert beyond_profile(oracle, oracle) == pytest.approx(0.0, abs=1e-12)

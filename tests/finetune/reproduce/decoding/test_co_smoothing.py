@@ -1,4 +1,4 @@
-"""Hidden units told from the others: the sums, the regression, and that nothing of a hidden unit leaks."""
+"""Hidden units predicted from the others: the sums, the regression, and that nothing of a hidden unit leaks."""
 
 import math
 from dataclasses import replace
@@ -31,8 +31,8 @@ def target(place, settings):
 def test_bits_are_those_of_a_loop_over_trials(target):
     hidden = HiddenUnits.of(target.problem)
     rng = np.random.default_rng(0)
-    said = [rng.uniform(0.5, 3, (len(hidden.bins(fold.test)), 8)) for fold in target.split.folds]
-    found = gained(hidden, target.split.folds, lambda k, fold: said[k])
+    predicted = [rng.uniform(0.5, 3, (len(hidden.bins(fold.test)), 8)) for fold in target.split.folds]
+    found = gained(hidden, target.split.folds, lambda k, fold: predicted[k])
     trials, place = hidden.trial_of_bins, 0
     for k, fold in enumerate(target.split.folds):
         usual = usual_counts(hidden.count_TN[hidden.bins(fold.train)])
@@ -40,7 +40,7 @@ def test_bits_are_those_of_a_loop_over_trials(target):
             nats = events = 0.0
             for row, t in enumerate(hidden.bins(fold.test)):
                 for n in range(8) if trials[t] == trial else ():
-                    true, one = float(hidden.count_TN[t, n]), said[k][row, n]
+                    true, one = float(hidden.count_TN[t, n]), predicted[k][row, n]
                     nats += (true * math.log(one) - one) - (true * math.log(usual[n]) - usual[n])
                     events += true
             assert found[place] == pytest.approx([nats, events])
@@ -48,7 +48,7 @@ def test_bits_are_those_of_a_loop_over_trials(target):
     assert place == len(found) == 48
 
 
-def test_counts_of_hidden_units_do_not_reach_what_is_said_of_them(target):
+def test_counts_of_hidden_units_do_not_reach_their_prediction(target):
     torch.manual_seed(0)
     shape = {"dim": 16, "heads": 2, "patch_length": 1, "population_layers": 1}
     model = EIT(EITConfig(**shape, population_tables=[{target.problem.recording.id: 8}]))
@@ -92,6 +92,6 @@ def test_a_fit_is_where_the_gradient_vanishes():
     assert (x_TF.T @ left_TU + 20.0 * found.weight_FU).abs().max() < 0.05
 
 
-def test_units_that_share_a_drive_are_told_by_regression(rows):
+def test_units_with_a_shared_drive_are_predicted_by_regression(rows):
     found = figure(rows["hidden_units/Ann/others"])
     assert 0 < found.low < found.value < found.high

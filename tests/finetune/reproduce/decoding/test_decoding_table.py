@@ -26,7 +26,7 @@ from foundation.evaluation.metrics import primary, sums
 from foundation.store import Catalog, Interval, Store
 
 
-def test_each_seed_makes_every_row_and_what_is_not_drawn_is_made_once(rows):
+def test_each_seed_makes_every_row_and_deterministic_rows_are_made_once(rows):
     seeds = {name: [r.seed for r in found] for name, found in rows.items()}
     fixed = {"rate", "rate_own", "time", "profile", "oracle"}
     drawn = {f"{row}{end}" for row in ("frozen", "both", "shuffled") for end in ("", "_apart")}
@@ -92,7 +92,7 @@ def test_place_is_decoded_where_it_is_asked_for_and_a_session_can_be_named(setti
     assert len(both.detail["choices"]["walk"]) == 2
 
 
-def test_models_of_a_block_have_not_seen_what_is_tested_there(settings, place):
+def test_models_of_a_block_have_not_seen_its_test_data(settings, place):
     table = settings.decoding
     everything = Catalog.open(Store(place / "store"))
     catalog = everything.select([r.id for r in everything if r.subject.id in table.subjects])

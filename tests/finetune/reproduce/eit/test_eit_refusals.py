@@ -42,7 +42,7 @@ def test_tables_of_another_experiment_are_refused_before_anything_runs(reaching,
     assert not list((tmp_path / "o").glob("u*"))
 
 
-def test_what_ended_the_runs_is_told_though_the_page_fails_too(reaching, tmp_path):
+def test_the_error_of_the_runs_is_raised_although_the_page_fails_too(reaching, tmp_path):
     (tmp_path / "page.md").mkdir()  # cannot be written over
     settings = ReproduceSettings(
         store=str(reaching[0]), output=str(tmp_path / "o"), name="t", page=str(tmp_path / "page.md"),
@@ -78,7 +78,7 @@ def test_tables_that_cannot_be_are_refused():
         Rule(learning_rate=float("inf"))
 
 
-def test_what_is_missing_is_named(table, tmp_path):
+def test_missing_recordings_are_named(table, tmp_path):
     with pytest.raises(ConfigError, match="0 recordings of subject 'Jenkins'"):
         reproduce(table(tmp_path, subject="Jenkins"))
     with pytest.raises(ConfigError, match="models has 'resnet'"):

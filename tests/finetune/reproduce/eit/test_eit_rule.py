@@ -1,4 +1,4 @@
-"""How long a model of the EIT table trains, in which order it sees its windows, and what is told of it meanwhile."""
+"""How long a model of the EIT table trains, in which order it sees its windows, and the progress it reports."""
 
 import numpy as np
 import pytest
@@ -32,8 +32,8 @@ def test_a_trace_changes_nothing_and_is_kept_beside_the_last_figure(reaching, tm
     assert all(0 <= value <= 1 for value in traced.detail["traced"].values())
     assert traced.key != plain.key
     assert "traced" not in found[True]["ndt"][0].detail  # it has no classes of its own
-    said = f"chosen on the test trials: MLP {100 * max(traced.detail['traced'].values()):.2f} (epoch "
-    assert said in (tmp_path / "True.md").read_text()
+    sentence = f"chosen on the test trials: MLP {100 * max(traced.detail['traced'].values()):.2f} (epoch "
+    assert sentence in (tmp_path / "True.md").read_text()
     assert "chosen on the test trials" not in (tmp_path / "False.md").read_text()
 
 
@@ -69,7 +69,7 @@ def test_windows_come_in_the_order_of_the_rule(reaching):
     np.testing.assert_array_equal(np.sort(windows["shuffled"][0], axis=0), np.sort(cuts.x_WNT, axis=0))
 
 
-def test_a_rule_is_said_as_it_was_before_it_could_keep_the_order(reaching, tmp_path):
+def test_a_rule_without_an_order_keeps_its_earlier_key(reaching, tmp_path):
     assert "shuffle" not in Rule().config()  # keys of earlier results stay
     assert Rule(shuffle=False).config() == Rule().config() | {"shuffle": False}
     assert Rule(shuffle=False, order="start").config() == Rule().config() | {"shuffle": False, "order": "start"}

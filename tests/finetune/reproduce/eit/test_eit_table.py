@@ -105,7 +105,7 @@ def test_controls_are_the_first_seed_with_directions_dealt_anew(table, reaching,
         table(tmp_path, controls=-1)
 
 
-def test_the_page_says_what_is_there_and_what_is_not(table, tmp_path):
+def test_the_page_lists_finished_and_missing_runs(table, tmp_path):
     reproduce(table(tmp_path))
     page = (tmp_path / "page.md").read_text()
     assert "32 training and 8 test trials" in page
@@ -117,7 +117,7 @@ def test_the_page_says_what_is_there_and_what_is_not(table, tmp_path):
     assert str(tmp_path) not in page
 
 
-def test_the_page_says_how_far_a_row_falls_short_and_what_was_tried(tmp_path):
+def test_the_page_reports_shortfalls_and_attempts(tmp_path):
     from dataclasses import asdict
 
     config = {"subject": "Chewie", "bins": 2, "rule": Rule(epochs=400).config()}

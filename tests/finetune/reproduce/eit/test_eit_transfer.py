@@ -86,7 +86,7 @@ def test_a_source_whose_weights_are_gone_is_trained_for_the_epochs_its_result_sa
     assert all(torch.equal(again[name], wanted[name]) for name in wanted)
 
 
-def test_a_head_on_what_was_seen_once_is_that_on_the_frozen_module(reaching):
+def test_a_head_on_cached_features_equals_one_on_the_frozen_module(reaching):
     train, _ = split(read_trials(find_recording(Catalog.open(Store(reaching[0])), "Chewie")))
     torch.manual_seed(0)
     there = EITPublished(EITPublishedConfig(n_units=5, n_bins=2)).eval()

@@ -48,8 +48,8 @@ def test_every_row_runs_and_the_page_says_so(settings_for, tmp_path):
     assert set(found) == {f"plain-{row}" for row in ROWS}
     for [result] in found.values():
         assert len(result.right_R) == 2
-        said, true = (np.array(list(map(int, result.detail[key]))) for key in ("said", "true"))
-        assert result.accuracy == pytest.approx((said == true).mean())  # as many of each mode
+        predicted, true = (np.array(list(map(int, result.detail[key]))) for key in ("said", "true"))
+        assert result.accuracy == pytest.approx((predicted == true).mean())  # as many of each mode
     losses = {row: found[f"plain-{row}"][0].config["recipe"]["objective"] for row in ("infonce", "vicreg", "nuclr")}
     assert losses["infonce"]["neurpir"]["loss"] == "infonce"
     assert "loss" not in losses["vicreg"]["neurpir"]
@@ -84,16 +84,16 @@ def test_a_verdict_goes_by_the_interval_of_the_difference():
 
     ours = row("infonce", [0.96, 0.94, 0.95, 0.93])
     floors = {"isi": row("isi", [0.9, 0.9, 0.9, 0.9]), "tokens": row("tokens", [0.99, 0.9, 0.97, 0.9])}
-    said = " ".join(_verdict("jitter20", {"infonce": ours, **floors}))
-    assert "InfoNCE is above 26 interval features (+4.5, " in said
-    assert "InfoNCE is not distinguishable from tokens of intervals, nothing learned (+0.5, " in said
-    assert "The target of 94 is reached: 94.5, the mean of 1 of the 5 planned seeds." in said
+    text = " ".join(_verdict("jitter20", {"infonce": ours, **floors}))
+    assert "InfoNCE is above 26 interval features (+4.5, " in text
+    assert "InfoNCE is not distinguishable from tokens of intervals, nothing learned (+0.5, " in text
+    assert "The target of 94 is reached: 94.5, the mean of 1 of the 5 planned seeds." in text
     assert "The target of 94 is missed: 90.0, the mean of 1 of" in " ".join(
         _verdict("jitter20", {"infonce": floors["isi"]})
     )
 
 
-def test_what_is_wrong_is_named():
+def test_invalid_settings_are_named():
     with pytest.raises(ConfigError, match="rows has 'resnet'"):
         IdentityTable(rows=["resnet"])
     with pytest.raises(ConfigError, match="levels is empty"):

@@ -24,7 +24,7 @@ def readout(z_TD, y_TK):
     return 1 - ((x[600:] @ weights - y_TK[600:]) ** 2).sum() / ((y_TK[600:] - y_TK[:600].mean(0)) ** 2).sum()
 
 
-def test_it_finds_what_the_population_codes_for_and_is_kept_without_a_pickle(wandering, tmp_path):
+def test_it_finds_the_coded_variable_and_is_saved_without_a_pickle(wandering, tmp_path):
     x_TN, y_TK = wandering
     encoder = CEBRAEncoder(QUICK).fit(x_TN[:600], y_TK[:600])
     z_TD = encoder.transform(x_TN)

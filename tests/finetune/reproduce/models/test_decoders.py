@@ -48,7 +48,7 @@ def test_it_gives_classes_and_comes_back_from_a_folder(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(set(EVERY) - {"ndt"}))
-def test_it_learns_what_can_be_learned(name):
+def test_it_learns_separable_directions(name):
     model = build(name, dropout=0.0, **({"head_dropout": 0.0} if name.startswith("eit") else {})).train()
     labels = torch.arange(4).repeat(8)
     x = F.one_hot(labels, 7).float()[..., None].expand(-1, -1, 3) * 2 + torch.randn(32, 7, 3) * 0.1
@@ -155,7 +155,7 @@ def test_the_published_shape_has_the_published_parameters():
     assert sum(p.numel() for p in model.parameters()) == individual + interaction + heads
 
 
-def test_the_individual_module_replaces_what_comes_in_by_attention():
+def test_the_individual_module_replaces_its_input_by_attention():
     model = build("eit").eval()
     block = model.individual.blocks[0]
     for p in block.attention.parameters():

@@ -264,7 +264,7 @@ def test_errors_of_directions_go_round_the_circle():
     assert score("reach", np.array([-0.1, np.pi, 0.5]), np.array([2 * np.pi, -np.pi, 0.0])) == pytest.approx(2 / 3)
 
 
-def test_what_is_wrong_is_named(recordings):
+def test_invalid_settings_and_recordings_are_named(recordings):
     with pytest.raises(ConfigError, match="task is 'maze'"):
         MYOWTable(task="maze")
     with pytest.raises(ConfigError, match="models has 'resnet'"):

@@ -88,17 +88,17 @@ def test_networks_are_whole_on_one_side_and_every_mode_is_there(catalog):
 
 def test_accuracy_by_network_weighs_modes_alike(catalog):
     test = Cut.of(catalog, "plain", small_table()).test
-    said = test.y_S.copy()
-    said[(test.network_S == 1) & (test.y_S == 2)] = 0
-    assert right_by_network(said, test).tolist() == [1.0, 0.8]
+    predicted = test.y_S.copy()
+    predicted[(test.network_S == 1) & (test.y_S == 2)] = 0
+    assert right_by_network(predicted, test).tolist() == [1.0, 0.8]
 
 
 def test_intervals_tell_the_presets_and_the_parameters_do_even_more(catalog):
     cut = Cut.of(catalog, "plain", small_table())
     scores = {}
     for name, features in (("isi", interval_features), ("oracle", parameter_features)):
-        said, _ = read_out(features(cut.train), cut.train.y_S, cut.train, features(cut.test), 0)
-        scores[name] = right_by_network(said, cut.test).mean()
+        predicted, _ = read_out(features(cut.train), cut.train.y_S, cut.train, features(cut.test), 0)
+        scores[name] = right_by_network(predicted, cut.test).mean()
     assert interval_features(cut.test).shape == (40, 26)
     assert scores["isi"] > 0.75
     assert scores["oracle"] == 1.0
@@ -111,8 +111,8 @@ def test_components_come_from_training_networks_and_do_not_see_when(catalog):
     assert train_SF.shape == (80, 10)
     again_SF, _ = component_features(cut.train, cut.held, **shape)
     np.testing.assert_array_equal(train_SF, again_SF)
-    said, _ = read_out(train_SF, cut.train.y_S, cut.train, test_SF, 0)
-    assert right_by_network(said, cut.test).mean() > 0.35
+    predicted, _ = read_out(train_SF, cut.train.y_S, cut.train, test_SF, 0)
+    assert right_by_network(predicted, cut.test).mean() > 0.35
 
 
 def test_the_rule_stops_and_takes_the_best_look():
@@ -132,13 +132,13 @@ def test_the_rule_stops_and_takes_the_best_look():
 
 def test_lolcat_learns_and_the_same_seed_says_the_same(catalog):
     cut = Cut.of(catalog, "plain", small_table())
-    said = []
+    predicted = []
     for _ in range(2):
         training = LOLCATTraining(cut.train, cut.train.y_S, seed=1)
         training.run(60)
-        said.append(training.say(cut.test))
-    np.testing.assert_array_equal(*said)
-    assert right_by_network(said[0], cut.test).mean() > 0.6
+        predicted.append(training.say(cut.test))
+    np.testing.assert_array_equal(*predicted)
+    assert right_by_network(predicted[0], cut.test).mean() > 0.6
 
 
 def test_an_encoder_is_trained_by_its_recipe_and_the_same_seed_gives_the_same(catalog):
@@ -166,8 +166,8 @@ def test_every_encoder_row_runs_and_its_result_is_kept(networks_store, tmp_path,
     assert detail["steps"] in (2, 4)
     assert len(result.right_R) == 2
     assert len(detail["said"]) == len(detail["true"]) == 40
-    said, true = (np.array(list(map(int, detail[key]))) for key in ("said", "true"))
-    assert result.accuracy == pytest.approx((said == true).mean())  # as many of each mode
+    predicted, true = (np.array(list(map(int, detail[key]))) for key in ("said", "true"))
+    assert result.accuracy == pytest.approx((predicted == true).mean())  # as many of each mode
     assert -1 <= detail["similarity_between"] <= detail["similarity_within"] <= 1
     assert result.config["recipe"]["objective"]["name"] == row.split("-")[0]
 
@@ -210,7 +210,7 @@ def test_recipes_are_those_of_the_results_that_are_kept():
         assert _said(find_recipe(row, FiringEncoder())) == kept[f"jitter10-{row}"][0].config["recipe"]
 
 
-def test_the_page_says_what_is_there(networks_store, tmp_path):
+def test_the_page_lists_finished_and_missing_rows(networks_store, tmp_path):
     levels = {"plain": "plainnet", "hard": "hardnet"}
     rows = ["isi", "pca", "oracle", "lolcat"]
     folder = reproduce(settings_for(networks_store, tmp_path, levels=levels, rows=rows))
@@ -246,13 +246,13 @@ def test_a_row_is_ahead_only_where_the_interval_of_the_difference_says_so():
         "lolcat": row("lolcat", [0.95, 0.9, 0.99, 0.9]),
         "nuclr": row("nuclr", [0.8, 0.9, 0.8, 0.89]),
     }
-    said = _against(ours, rivals)
-    assert "ahead of principal components of binned activity (+17.5, +12.5 to +20.0)." in said
-    assert "behind LOLCAT (learns from labels) (-8.5, " in said
-    assert "not distinguishable from NuCLR (+0.3, " in said
+    text = _against(ours, rivals)
+    assert "ahead of principal components of binned activity (+17.5, +12.5 to +20.0)." in text
+    assert "behind LOLCAT (learns from labels) (-8.5, " in text
+    assert "not distinguishable from NuCLR (+0.3, " in text
 
 
-def test_what_is_wrong_is_named():
+def test_invalid_settings_are_named():
     with pytest.raises(ConfigError, match="rows has 'resnet'"):
         NeurPIRTable(rows=["resnet"])
     with pytest.raises(ConfigError, match="ablation_level is 'x'"):

@@ -92,7 +92,7 @@ def test_one_short_trial_does_not_shorten_all(sources):
         (np.linspace(0, 6, 40), "40 different directions are no classes (at most 32)"),
     ],
 )
-def test_what_cannot_be_decoded_is_skipped_with_its_reason(sources, directions, reason):
+def test_undecodable_recordings_are_skipped_with_the_reason(sources, directions, reason):
     found = behavior.find(sources(directions))
     assert found.problems == []
     assert any(reason in skipped for skipped in found.skipped), found.skipped
