@@ -72,7 +72,7 @@ def heads(folder: Path, keep: str, context: int) -> Path:
     model.save_pretrained(folder / "model")
     out = folder / f"{keep}-{context}"
     settings = FinetuneSettings(
-        str(folder / "model"), str(folder / "store"), str(out), tasks=["behavior"], modes=["probe"], folds=3,
+        str(folder / "model"), str(folder / "store"), str(out), tasks=["behavior"], mode="probe", folds=3,
         bootstrap=100, control_repeats=2, random_weights=False, keep=keep, gru=GRUSettings(run=False),
         tracking_uri=f"sqlite:///{folder}/mlflow.db",
         windows=WindowSettings(behavior_tokens=context, max_tokens=2000, causal=True),

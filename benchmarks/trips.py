@@ -132,7 +132,7 @@ def side(tree: Path, folder: Path) -> dict[str, dict[str, int]]:
         store,
         "--checkpoint",
         checkpoint,
-        "--modes",
+        "--mode",
         "[probe]",
     ]
     score += ["--tasks", "[cell_type]", "--tracking_uri", tracking, "--control_repeats", "2", "--bootstrap", "100"]

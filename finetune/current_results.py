@@ -95,7 +95,7 @@ def read_current(folder: str | Path, checkpoint: str | None, recordings: Mapping
             "`foundation finetune` with this checkpoint and store"
         )
     left_out = [LeftOut(**entry) for entry in note.get("left_out", []) if note.get("checkpoint") == checkpoint]
-    return Current(sorted(results, key=lambda r: (r.task, r.target, r.mode != "probe")), sorted(stale), left_out)
+    return Current(sorted(results, key=lambda r: (r.task, r.target, MODES.index(r.mode))), sorted(stale), left_out)
 
 
 def _read_all(folder: Path) -> tuple[dict[str, Result], list[tuple[str, str]]]:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from finetune.current_results import digests, read_current, settings_digest, write_note
-from finetune.finetune_settings import FinetuneSettings
+from finetune.finetune_settings import FINETUNED, FinetuneSettings
 from finetune.finetune_tracking import PATIENCE, log_task
 from finetune.heads.fitting.fit_head import Evaluated, Scored
 from finetune.heads.fitting.full_finetuning import Starts, full
 from finetune.heads.fitting.head_probe import Fitted, Probes
 from finetune.heads.fitting.label_curve import FewLabels, label_curve
+from finetune.heads.fitting.mlp_probe import mlp_probe
 from finetune.heads.fitting.new_rows import with_new_rows
 from finetune.heads.references.reference_rows import References, from_scratch, probe_and_references
 from finetune.heads.references.trial_profile import beyond_profile
@@ -117,11 +119,11 @@ def finetune(settings: FinetuneSettings) -> Evaluation:
     work = _Work(settings, model, named["digest"], named)
     results: list[Result] = []
     waiting: list[str] = []
-    with Progress(len(problems) * len(settings.modes), "finetuning", "result") as shown:
+    with Progress(len(problems) * len(settings.modes_of_run), "finetuning", "result") as shown:
         for name, task in found.items():
             done: list[Result] = []
             for problem in task.problems:
-                left = len(settings.modes)
+                left = len(settings.modes_of_run)
                 try:
                     for result in work.target(problem):
                         done.append(result)
@@ -168,8 +170,8 @@ class _Work:
         """Yield the results of one target, those that are there as they are."""
         labels = problem.labels
         folder = Path(self.settings.output) / labels.task / labels.target
-        keys = {mode: self._key(problem, mode) for mode in self.settings.modes}
-        known = {mode: read_json(folder / f"{mode}.json", keys[mode]) for mode in self.settings.modes}
+        keys = {mode: self._key(problem, mode) for mode in self.settings.modes_of_run}
+        known = {mode: read_json(folder / f"{mode}.json", keys[mode]) for mode in self.settings.modes_of_run}
         heads = KeptHead(problem, self.settings, keys)
         if all(known.values()) and heads.is_kept:
             log.info("%s %s is there already", labels.task, labels.target)
@@ -193,7 +195,8 @@ class _Work:
         write_samples(folder, problem, split)
         made = {"rate": references.rows["rate"].predictions, "both": references.rows["both"].predictions}
         made["probe"] = probes.model.predictions
-        for mode in self.settings.modes:
+        scratch = cache(lambda: self._scratch(problem, model, probes, split))  # once for all modes
+        for mode in self.settings.modes_of_run:
             value = known[mode]
             if value is not None and (mode == "probe" or read_predictions(folder / f"{mode}.npz", keys[mode])):
                 if mode != "probe":
@@ -201,10 +204,14 @@ class _Work:
                 yield from_json(value)
                 continue
             begun, fitted, more = time.perf_counter(), probes.model, _Finetuned()
-            if mode == "full":
-                fitted = full(problem, lambda _: (model, features), probes.both, split, self.settings)
-                given = (problem, model, features, probes, fitted, references, split, folder)
-                more = self._beside_full(*given, keys[mode])
+            if mode == "mlp":
+                fitted = mlp_probe(problem, features, split, self.settings)
+            elif mode == "scratch":
+                fitted = scratch()[1]
+            elif mode in FINETUNED:
+                fitted = full(problem, lambda _: (model, features), probes.both, split, self.settings, mode)
+                given = (problem, model, features, fitted, references, split, folder, scratch)
+                more = self._beside_full(*given, keys.get("scratch", keys[mode]), mode)
             seconds = (probing if mode == "probe" else time.perf_counter() - begun) + embedding
             all_scores, n_features = scores | more.scores, x_TF.shape[1]
             result = self._result(problem, mode, fitted, references, all_scores, split, n_features, seconds, keys[mode])
@@ -241,30 +248,35 @@ class _Work:
         enough = "" if parts >= 2 else " (none: there is only one)"
         return f"95 % bootstrap over {parts} {problem.cluster_name}, {self.settings.bootstrap} resamples{enough}"
 
+    def _scratch(self, problem: Problem, model: EIT, probes: Probes, split: Split) -> tuple[Starts, Fitted]:
+        """Train a model of the same architecture from random weights, with the same budget."""
+        starts = from_scratch(problem, model, self.settings.seed)
+        return starts, full(problem, starts, probes.rate, split, self.settings)
+
     def _beside_full(
         self,
         problem: Problem,
         model: EIT,
         features: Sequence[Features],
-        probes: Probes,
         fitted: Fitted,
         references: References,
         split: Split,
         folder: Path,
+        scratch: Callable[[], tuple[Starts, Fitted]],
         key: str,
+        how: str,
     ) -> _Finetuned:
         """The same training from random weights, and with few labels."""
         settings, found = self.settings, _Finetuned()
         starts: Starts | None = None
         if settings.full.from_scratch:
-            starts = from_scratch(problem, model, settings.seed)
-            scratch = full(problem, starts, probes.rate, split, settings)
-            detail = f"seed {settings.seed}; " + _kept(scratch)
-            found.scores["scratch"] = self._score(scratch.predictions, detail, references)
-            found.over_scratch = self._gain(fitted.predictions, scratch.predictions)
-            write_predictions(folder / "scratch.npz", scratch.predictions, key)
+            starts, untrained = scratch()
+            detail = f"seed {settings.seed}; " + _kept(untrained)
+            found.scores["scratch"] = self._score(untrained.predictions, detail, references)
+            found.over_scratch = self._gain(fitted.predictions, untrained.predictions)
+            write_predictions(folder / "scratch.npz", untrained.predictions, key)
         if settings.full.label_curve and isinstance(problem, WindowProblem) and problem.cluster_name == "trials":
-            for few in label_curve(problem, lambda _: (model, features), starts, split, settings):
+            for few in label_curve(problem, lambda _: (model, features), starts, split, settings, how):
                 found.curve.append(self._point(few, references))
         return found
 

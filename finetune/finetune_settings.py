@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any
 
 from finetune.task_settings import TASK_NAMES, is_own_task
 from foundation.common.errors import ConfigError
+from foundation.common.settings.renamed_settings import renamed, warn
 from foundation.common.settings.setting_checks import check_input, check_local
 from foundation.common.settings.setting_limits import (
     Count,
@@ -20,9 +21,11 @@ from foundation.common.settings.setting_limits import (
     one_of,
 )
 
-MODES = ("probe", "full")
-WEIGHTS = ("all", "gradual", "lora", "rows")
-READOUTS = ("best", "rate", "probe", "both", "full")
+FINETUNED = ("full", "gradual", "lora", "units")  # modes that change weights of the pretrained model
+MODES = ("probe", "mlp", *FINETUNED, "scratch")
+DEFAULT_MODES = ("probe", "full")
+READOUTS = ("best", "rate", "probe", "both", *FINETUNED)
+FORMER_WEIGHTS = {"all": "full", "gradual": "gradual", "lora": "lora", "rows": "units"}  # full.weights -> mode
 MAX_RUNS = 8  # colours that colour-blind readers tell apart
 TokenSeconds = Annotated[float, between(0.001, 3600, "seconds")]
 Rate = Annotated[float, above(0, high=1)]
@@ -82,10 +85,8 @@ class FullSettings(Limited):
         unit_dropout: share of the population that the model does not see in an update, of labels over time.
         from_scratch: whether a model of the same architecture with random weights is trained in the same way too.
         label_curve: numbers of labelled trials of a fold; readouts and finetuning are repeated with so few of them.
-        weights: which weights of the model learn beside the head: all; gradual (all, one layer after another from the
-            top, over the first half of the schedule); lora (low-rank weights beside its matrices, added to them at
-            the end); rows (those of the units in the population stream).
-        lora_rank: rank of these.
+        weights: former setting, for one more version: all, gradual, lora or rows; ``mode`` says it now.
+        lora_rank: rank of the low-rank weights of mode lora.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -104,13 +105,42 @@ class FullSettings(Limited):
     unit_dropout: Annotated[float, below_one] = 0.3
     from_scratch: bool = True
     label_curve: list[int] = field(default_factory=list)
-    weights: Annotated[str, one_of(*WEIGHTS)] = "all"
+    weights: Annotated[str | None, one_of(*FORMER_WEIGHTS)] = None
     lora_rank: Count = 8
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if any(n < 2 for n in self.label_curve) or sorted(set(self.label_curve)) != self.label_curve:
-            raise ConfigError(f"full.label_curve is {self.label_curve}: rising numbers of trials, 2 or more")
+            raise ConfigError(f"full.label_curve is {self.label_curve}: expected rising numbers of trials, 2 or more")
+
+
+@dataclass(frozen=True)
+class MLPSettings(Limited):
+    """A small network on the frozen model's features.
+
+    Args:
+        components: principal components of the features that the network sees, at most.
+        units: of its hidden layer.
+        dropout: of the hidden layer.
+        learning_rate: of AdamW.
+        weight_decay: of weight matrices and biases.
+        batch_samples: samples of an update.
+        max_epochs: passes through the training samples, at most; inner validation decides how many are made.
+        patience: epochs without a better score before a search stops.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    section = "mlp."
+    components: Count = 256
+    units: Count = 64
+    dropout: Annotated[float, below_one] = 0.3
+    learning_rate: Rate = 2e-3
+    weight_decay: Annotated[float, at_least(0)] = 0.01
+    batch_samples: Count = 64
+    max_epochs: Count = 100
+    patience: Count = 15
 
 
 @dataclass(frozen=True)
@@ -148,6 +178,16 @@ class GRUSettings(Limited):
             raise ConfigError(f"gru.dropouts is {self.dropouts}: at least one number from 0 to below 1")
 
 
+def names_of_modes(mode: list[str] | str) -> list[str]:
+    """Return a setting ``mode``, one way or several, as a list with each way once.
+
+    Example:
+        >>> names_of_modes("lora"), names_of_modes(["probe", "full", "probe"])
+        (['lora'], ['probe', 'full'])
+    """
+    return list(dict.fromkeys([mode] if isinstance(mode, str) else mode))
+
+
 @dataclass(frozen=True)
 class FinetuneSettings(Limited):
     """What `foundation finetune` does.
@@ -158,7 +198,11 @@ class FinetuneSettings(Limited):
         output: folder of the results; an interrupted run continues from the results in it.
         tasks: which of behavior, cell_type, coordinates, events, location, sleep_state; tasks of one's own as a YAML
             file or a class (``file.py:Class``); null: all shipped ones that the store has labels for.
-        modes: probe (a linear readout of the frozen model), full (the whole model is finetuned), or both.
+        mode: how the model is adapted, one way or several beside each other: probe (a linear readout of the frozen
+            model), mlp (a small network on the same features), full (all weights are finetuned), gradual (all, one
+            layer after another from the top), lora (low-rank weights beside the model's matrices), units (the
+            embeddings of the units in the population stream alone), scratch (all weights, from random ones, with the
+            same budget).
         folds: parts that the data are split into; each is predicted once by a model that has not seen it.
         seed: of everything drawn.
         bootstrap: resamples behind each 95 % interval.
@@ -166,13 +210,14 @@ class FinetuneSettings(Limited):
         random_weights: whether a model of the same architecture with random weights is probed too.
         heads: whether a head is fitted to all labelled samples of each target and written, to be applied later.
         keep: the readout that becomes the head: best (by its score in cross-validation), rate (of firing rates), probe,
-            both (rates and frozen model), or full.
+            both (rates and frozen model), or full, gradual, lora or units, if it is among the modes.
         experiment: MLflow experiment.
         register: heads become registered models of MLflow, ``<register>-<head>``; null: they are logged with the run.
         alias: that the registered version gets.
         tracking_uri: where MLflow keeps runs; null: $MLFLOW_TRACKING_URI, or an SQLite file beside ``output``.
         windows: windows that labels are decoded from.
-        full: finetuning of the whole model.
+        full: finetuning of the model's weights: modes full, gradual, lora, units and scratch.
+        mlp: the network of mode mlp.
         gru: recurrent decoders of firing rates.
         input: instead of a store: an NWB file, a folder of them or ``dandi://...``, read into a store of the cache.
 
@@ -184,7 +229,7 @@ class FinetuneSettings(Limited):
     store: str = ""
     output: str = ""
     tasks: list[str] | None = None
-    modes: list[str] = field(default_factory=lambda: list(MODES))
+    mode: list[str] | str = renamed("modes", list(DEFAULT_MODES))
     folds: Annotated[int, at_least(2)] = 5
     seed: Natural = 0
     bootstrap: Annotated[int, at_least(100)] = 1000
@@ -198,36 +243,54 @@ class FinetuneSettings(Limited):
     tracking_uri: str | None = None
     windows: WindowSettings = field(default_factory=WindowSettings)
     full: FullSettings = field(default_factory=FullSettings)
+    mlp: MLPSettings = field(default_factory=MLPSettings)
     gru: GRUSettings = field(default_factory=GRUSettings)
     input: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.full.weights is not None:
+            self._take_former_weights(FORMER_WEIGHTS[self.full.weights])
         check_local(output=self.output)
         check_input(self.store, self.input)
         if not self.output:
             raise ConfigError("output is '': expected a folder for the results")
-        for key, names, allowed in (("tasks", self.tasks, TASK_NAMES), ("modes", self.modes, MODES)):
+        for key, names, allowed in (("tasks", self.tasks, TASK_NAMES), ("mode", self.modes_of_run, MODES)):
             for name in names or ():
                 if name not in allowed and not (key == "tasks" and is_own_task(name)):
                     own = ", a YAML file or a class as file.py:Class" if key == "tasks" else ""
                     raise ConfigError(f"{key} has {name!r}: choose from {', '.join(allowed)}{own}")
             if names is not None and not names:
                 raise ConfigError(f"{key} is empty: choose from {', '.join(allowed)}")
-        if self.keep == "full" and "full" not in self.modes:
-            raise ConfigError(f"keep is 'full' and modes {self.modes}: expected modes with full, or another readout")
+        if self.keep in FINETUNED and self.keep not in self.modes_of_run:
+            raise ConfigError(
+                f"keep is {self.keep!r} and mode {', '.join(self.modes_of_run)}: expected a mode with {self.keep}, or "
+                "another readout"
+            )
+
+    @property
+    def modes_of_run(self) -> list[str]:
+        """The ways in which the model is adapted, each once."""
+        return names_of_modes(self.mode)
+
+    def _take_former_weights(self, mode: str) -> None:
+        """Read ``full.weights`` as a mode, with a warning, and forget it."""
+        warn(f"full.weights {self.full.weights}", f"mode {mode}")
+        object.__setattr__(self, "mode", [mode if given == "full" else given for given in self.modes_of_run])
+        object.__setattr__(self, "keep", mode if self.keep == "full" else self.keep)
+        object.__setattr__(self, "full", replace(self.full, weights=None))
 
     def identity(self, mode: str) -> dict[str, Any]:
-        """What decides a result's numbers, beside checkpoint and recordings."""
+        """Return the settings that decide a result's numbers, beside checkpoint and recordings."""
         names = ["folds", "seed", "bootstrap", "control_repeats", "random_weights", "windows", "gru"]
         whole = asdict(self)
         if not self.windows.causal:  # so that results of versions before this setting keep their keys
             whole["windows"].pop("causal")
-        if self.full.weights != "lora":
+        whole["full"].pop("weights")
+        if mode != "lora":
             whole["full"].pop("lora_rank")
-        if self.full.weights == "all":
-            whole["full"].pop("weights")
-        return {name: whole[name] for name in names + (["full"] if mode == "full" else [])}
+        own = {"probe": [], "mlp": ["mlp"]}.get(mode, ["full"])
+        return {name: whole[name] for name in names + own}
 
 
 @dataclass(frozen=True)

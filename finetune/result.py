@@ -77,13 +77,13 @@ class Result:
     """How well one target is predicted in one mode, with everything it is to be read against.
 
     Args:
-        task, target, title, mode: what was predicted, and how (``probe`` or ``full``).
+        task, target, title, mode: what was predicted, and how (``probe``, ``full``, ...).
         kind: ``classes`` or ``values``.
         score: of the model.
         references: ``rate`` (the floor: the same readout of plain firing rates), ``both`` (rates and frozen model side
             by side), ``rate_own`` (rates of the own bin alone), ``random`` (random weights), ``gru`` and
             ``gru_causal`` (recurrent decoders of rates), ``profile`` and ``oracle`` (mean course of the named and of
-            the true direction), ``time`` (time in the trial alone), ``scratch`` (beside ``full``:
+            the true direction), ``time`` (time in the trial alone), ``scratch`` (beside finetuned modes:
             the same training from random weights), ``majority`` (the commonest class, or the training
             mean), ``shuffled`` (the probe on shuffled labels), ``laboratory`` (from the laboratory alone); those that
             the target can have.
@@ -104,8 +104,8 @@ class Result:
         recordings: id -> digest of each recording.
         readout: what of the features the readouts of the model and of firing rates see.
         key: digest of everything that decides the numbers.
-        gain_scratch: of ``full``, over ``scratch``.
-        curve: of ``full``, with few labelled trials.
+        gain_scratch: of finetuned modes, over ``scratch``.
+        curve: of finetuned modes, with few labelled trials.
     """
 
     task: str

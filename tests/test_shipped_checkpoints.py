@@ -60,7 +60,7 @@ def test_a_figure_of_the_card_of_eit_tiny_comes_out_again(tmp_path, real_data):
     file = next((real_data / "nwb" / "reach").rglob("sub-Mihi*.nwb"))
     store, results = tmp_path / "store", tmp_path / "results"
     assert main(["ingest", "--input", str(file), "--store", str(store), "--workers", "0"]) == 0
-    options = ["--modes", "[probe]", "--tasks", "[behavior]", "--control_repeats", "2", "--bootstrap", "100"]
+    options = ["--mode", "[probe]", "--tasks", "[behavior]", "--control_repeats", "2", "--bootstrap", "100"]
     options += ["--tracking_uri", f"sqlite:///{tmp_path}/mlflow.db", "--output", str(results)]
     given = ["--config", "finetune/demo", "--store", str(store), "--checkpoint", "eit-tiny"]
     assert main(["finetune", *given, *options]) == 0

@@ -20,7 +20,7 @@ RULE = (
     "asks for the seeds 43 to 47; each section names those that were run. The floor is the same kind of readout on "
     "plain firing rates. *Random weights* is the architecture of the model without pretraining; *shuffled labels* is "
     "the frozen model with labels that say nothing, with the interval of its shuffles (over several seeds the widest). "
-    "*From scratch* and *model, finetuned* come with `--modes '[full]'`, recurrent decoders with `--gru`; "
+    "*From scratch* and *model, finetuned* come with `--mode full`, recurrent decoders with `--gru`; "
     "[Decoding](decoding.md) has both on the reaching and track recordings."
 )
 INTERVALS = (

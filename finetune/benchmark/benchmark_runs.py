@@ -88,9 +88,10 @@ def _run(name: str, benchmark: Benchmark, settings: BenchmarkSettings) -> None:
     digests = {r.record.path: source_digest(r) for r in Catalog.open(Store(store))}
     checkpoint = checkpoint_digest(settings.checkpoint)
     known = {tuple(line[field] for field in IDENTITY): line for line in read_results(table)}
+    modes = settings.modes_of_run
     for seed in settings.seeds:
-        keys = {mode: key_of(_config(benchmark, settings, checkpoint, mode, seed), digests) for mode in settings.modes}
-        left = [mode for mode in settings.modes if not _is_there(known, settings.checkpoint, mode, seed, keys, table)]
+        keys = {mode: key_of(_config(benchmark, settings, checkpoint, mode, seed), digests) for mode in modes}
+        left = [mode for mode in modes if not _is_there(known, settings.checkpoint, mode, seed, keys, table)]
         if not left:
             continue
         log.info("%s, seed %d: %s", name, seed, ", ".join(left))
@@ -140,7 +141,7 @@ def _config(benchmark: Benchmark, settings: BenchmarkSettings, checkpoint: str, 
     """What decides the figures of a run, beside the recordings."""
     decisive = ("tasks", "recipe", "folds", "windows")
     about = {name: value for name, value in asdict(benchmark).items() if name in decisive}
-    names = ("gru", "bootstrap", "control_repeats", *(("full_steps",) if mode == "full" else ()))
+    names = ("gru", "bootstrap", "control_repeats", *(() if mode in ("probe", "mlp") else ("full_steps",)))
     about |= {name: getattr(settings, name) for name in names}
     if benchmark.lolcat and mode == "probe":
         about["lolcat"] = True
@@ -161,7 +162,7 @@ def _finetuning(
     return replace(
         plain,
         tasks=list(benchmark.tasks),
-        modes=list(modes),
+        mode=list(modes),
         folds=benchmark.folds,
         seed=seed,
         bootstrap=settings.bootstrap,

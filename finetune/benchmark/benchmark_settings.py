@@ -9,10 +9,11 @@ from typing import Annotated
 
 import yaml
 
-from finetune.finetune_settings import MODES, WindowSettings
+from finetune.finetune_settings import MODES, WindowSettings, names_of_modes
 from finetune.task_settings import TASK_NAMES, is_own_task
 from foundation.common.errors import ConfigError
 from foundation.common.settings.command import parse_mapping
+from foundation.common.settings.renamed_settings import renamed
 from foundation.common.settings.resources import config_names, find_config
 from foundation.common.settings.setting_checks import check_local
 from foundation.common.settings.setting_limits import Count, Limited, at_least
@@ -106,7 +107,8 @@ class BenchmarkSettings(Limited):
         all: run all benchmarks whose recordings are in ``data``; the others are listed as not run.
         data: folder of the recordings. Each benchmark says where in the folder its files are.
         checkpoint: folder, name or URL of a pretrained model.
-        modes: probe (the frozen model), full (the whole model finetuned, and one from scratch), or both.
+        mode: how the model is adapted, one way or several, as in `foundation finetune`: probe (a linear readout of the
+            frozen model), mlp, full, gradual, lora, units or scratch. Finetuned ones bring scratch as a reference.
         seeds: of everything drawn; each is a run of its own.
         output: folder of the results: a JSON Lines file for each benchmark, a line for each run. Runs in these files
             are not made again.
@@ -114,7 +116,7 @@ class BenchmarkSettings(Limited):
         gru: also train recurrent decoders of firing rates: minutes for each target and seed.
         bootstrap: resamples behind each 95 % interval of a single run.
         control_repeats: times that the probe is fitted to shuffled labels.
-        full_steps: with mode full, updates of a fold at most.
+        full_steps: updates of a fold at most, where weights of the model learn.
         work: folder of predictions and other files in between; null: in the cache.
         export: with the name brainwidebench alone: folder of the submission that is written for IBL BrainWideBench,
             from ``heads`` of Cosmos regions and the evaluation recordings in ``data``; nothing is scored here.
@@ -129,7 +131,7 @@ class BenchmarkSettings(Limited):
     all: bool = False
     data: str = ""
     checkpoint: str = "eit-tiny"
-    modes: list[str] = field(default_factory=lambda: ["probe"])
+    mode: list[str] | str = renamed("modes", ["probe"])
     seeds: list[int] = field(default_factory=lambda: list(SEEDS))
     output: str = "results/benchmarks"
     page: str | None = None
@@ -155,13 +157,18 @@ class BenchmarkSettings(Limited):
         for name in self.names:
             if name not in known:
                 raise ConfigError(f"names has {name!r}: choose from {', '.join(known)}")
-        for mode in self.modes:
+        for mode in self.modes_of_run:
             if mode not in MODES:
-                raise ConfigError(f"modes has {mode!r}: choose from {', '.join(MODES)}")
-        if not self.modes or not self.seeds:
-            raise ConfigError(f"modes is {self.modes} and seeds {self.seeds}: expected at least one of each")
+                raise ConfigError(f"mode has {mode!r}: choose from {', '.join(MODES)}")
+        if not self.modes_of_run or not self.seeds:
+            raise ConfigError(f"mode is {self.mode} and seeds {self.seeds}: expected at least one of each")
         if len(set(self.seeds)) < len(self.seeds):
             raise ConfigError(f"seeds is {self.seeds}: expected each seed once")
+
+    @property
+    def modes_of_run(self) -> list[str]:
+        """The ways in which the model is adapted, each once."""
+        return names_of_modes(self.mode)
 
     def _check_export(self) -> None:
         if self.export is None or self.names != [EXPORTED] or self.all:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from finetune.finetune_settings import FINETUNED
 from finetune.report.score_table import TITLES_OF
 from finetune.reproduce.common.stored_sums import unpack_sums
 from foundation.common.files.jsonl_results import SUFFIX, read_results
@@ -18,7 +19,8 @@ from foundation.evaluation.metrics import TITLES
 
 FLOOR, SHUFFLED = "rate", "shuffled"
 ROWS = {**TITLES_OF, "probe": "model, frozen", "lolcat": "LOLCAT"}
-SUMMARY = ("rate", "probe", "both", "full", "shuffled")
+MODELS = ("probe", "mlp", "both", *FINETUNED)  # readouts with a gain over firing rates
+SUMMARY = (FLOOR, *MODELS, SHUFFLED)
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def targets_of(lines: Iterable[dict[str, Any]]) -> list[Target]:
 def summary_head(targets: Sequence[Target]) -> list[str]:
     """Return the names of the summary's columns."""
     shown = [name for name in SUMMARY if any(name in target.rows for target in targets)]
-    gains = [f"{ROWS[name]}: gain" for name in ("probe", "both", "full") if name in shown]
+    gains = [f"{ROWS[name]}: gain" for name in MODELS if name in shown]
     return ["benchmark", "target", "metric", "n", *(ROWS[name] for name in shown), *gains, "seeds", "seconds a seed"]
 
 
@@ -135,7 +137,7 @@ def summary_line(target: Target, targets: Sequence[Target]) -> list[str]:
     """Return a target's line of the summary of some targets."""
     shown = [name for name in SUMMARY if any(name in other.rows for other in targets)]
     cells = [target.figure(name).text() if name in target.rows else "-" for name in shown]
-    gains = [target.gain(name) for name in ("probe", "both", "full") if name in shown]
+    gains = [target.gain(name) for name in MODELS if name in shown]
     seeds = max(len(rows) for rows in target.rows.values())
     first = [target.benchmark, f"{target.about['task']} {target.about['target']}", TITLES[target.about["metric"]]]
     texts = ["-" if gain is None else gain.text(signed=True) for gain in gains]

@@ -43,7 +43,7 @@ class Run:
     def headline(self, target: Target) -> Result | None:
         """Return the run's headline result: the finetuned model if there is one, else the probe."""
         row = self.by_target.get(target)
-        return None if row is None else row.results.get("full") or row.first
+        return None if row is None else row.headline
 
     def predictions(self, target: Target, name: str = "") -> Predictions | None:
         """Return the predictions of the headline, or of another row of the target; None if missing."""

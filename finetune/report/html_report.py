@@ -300,8 +300,10 @@ def summary(made: list[Row]) -> str:
     """
     counts = {"better": 0, "equal": 0, "worse": 0}
     for row in made:
-        counts[(row.results.get("full") or row.first).verdict] += 1
-    judged = "the finetuned model" if any("full" in row.results for row in made) else "the probe of the frozen model"
+        counts[row.headline.verdict] += 1
+    judged = (
+        "the finetuned model" if any(row.finetuned is not None for row in made) else "the probe of the frozen model"
+    )
     return (
         f"Of {len(made)} decoding target{'s' if len(made) != 1 else ''}, {judged} is better than plain firing rates on "
         f"{counts['better']} and worse on {counts['worse']}; on {counts['equal']} the difference is not clear "
@@ -325,7 +327,7 @@ def _groups(made: list[Row], columns: list[str]) -> list[dict]:
 def _tasks(made: list[Row], folder: Path | None) -> list[dict]:
     tasks: dict[str, list[dict]] = {}
     for row in progress(made, "drawing", unit="picture"):
-        shown = row.results.get("full") or row.first
+        shown = row.headline
         notes = list(shown.notes)
         target = {
             "title": shown.title,

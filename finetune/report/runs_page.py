@@ -236,7 +236,7 @@ def pictures_of(runs: Sequence[Run], target: Target, first: Result) -> list[Pict
         png = draw.traces(comparable, first.value_names, samples.get("time_S"))
         alt = f"True and decoded {first.title} over the first tested stretch, for {', '.join(comparable)}."
         pictures.append(Picture(png, alt, "True and decoded values over the first stretch of tested time"))
-    curves = {run.name: r for run in runs if (r := run.by_target[target].results.get("full")) is not None and r.curve}
+    curves = {run.name: r for run in runs if (r := run.by_target[target].finetuned) is not None and r.curve}
     if curves:
         floors = {name: result.references["rate"] for name, result in curves.items()}
         png = draw.label_curves(curves, floors, _training_parts(comparable, first))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from finetune.finetune_settings import FINETUNED
 from finetune.result import Evaluation, Gain, LeftOut, Result, Score
 from foundation.common.output.pages import text_table
 from foundation.common.output.printable import printable
@@ -12,8 +13,12 @@ from foundation.evaluation.metrics import TITLES
 COLUMNS = {
     "rate": "firing rates",
     "probe": "model, probe",
+    "mlp": "model, MLP probe",
     "both": "rates and model",
     "full": "model, finetuned",
+    "gradual": "model, unfrozen gradually",
+    "lora": "model, LoRA",
+    "units": "model, unit embeddings",
 }
 CONTROLS = {
     "rate_own": "rates, own bin",
@@ -53,6 +58,16 @@ class Row:
     def first(self) -> Result:
         """Any of the results: all describe the same target."""
         return next(iter(self.results.values()))
+
+    @property
+    def finetuned(self) -> Result | None:
+        """The result of a finetuned model, the first in the order of modes; None if the model stayed frozen."""
+        return next((self.results[mode] for mode in FINETUNED if mode in self.results), None)
+
+    @property
+    def headline(self) -> Result:
+        """The result that stands for the target: of the finetuned model if there is one."""
+        return self.finetuned or self.first
 
 
 def rows(results: list[Result]) -> list[Row]:
@@ -154,7 +169,7 @@ def _tables(made: list[Row]) -> list[str]:
         "read against:",
         text_table(against),
     ]
-    curves = [row for row in made if "full" in row.results and row.results["full"].curve]
+    curves = [row for row in made if row.finetuned is not None and row.finetuned.curve]
     return [*parts, "", "with few labelled trials:", text_table(curve_lines(curves))] if curves else parts
 
 
@@ -164,16 +179,17 @@ def curve_lines(curves: list[Row]) -> list[list[str]]:
     Args:
         curves: targets that were finetuned with few labels.
     """
-    names = [name for name in CURVE if any(name in p.scores for row in curves for p in row.results["full"].curve)]
+    with_curve = [(row, row.finetuned) for row in curves if row.finetuned is not None]
+    names = [name for name in CURVE if any(name in p.scores for _, result in with_curve for p in result.curve)]
     lines = [["task", "target", "trials", *(TITLES_OF[name] for name in names), "finetuned over rates", "over scratch"]]
-    for row in curves:
-        result = row.results["full"]
+    for row, result in with_curve:
         for point in result.curve:
             scores = [cell(point.scores[name], result.metric) if name in point.scores else "-" for name in names]
             gains = [_of_gain(point.over_rate), _of_gain(point.over_scratch)]
             lines.append([result.task, result.target, str(point.trials), *scores, *gains])
         gains = [_of_gain(Gain(result.gain, result.gain_low, result.gain_high)), _of_gain(result.gain_scratch)]
-        whole = [cell(row.scores[name], result.metric) if name in row.scores else "-" for name in names]
+        all_scores = {**row.scores, "full": result.score}
+        whole = [cell(all_scores[name], result.metric) if name in all_scores else "-" for name in names]
         lines.append([result.task, result.target, "all", *whole, *gains])
     return lines
 

@@ -69,7 +69,7 @@ def target_facts(result: Result) -> list[tuple[str, str]]:
 
 def curve_picture(row: Row) -> Picture | None:
     """Return readouts over the number of labelled trials, if available."""
-    result = row.results.get("full")
+    result = row.finetuned
     if result is None or not result.curve:
         return None
     names = {name: TITLES_OF[name] for name in CURVE}
@@ -79,7 +79,7 @@ def curve_picture(row: Row) -> Picture | None:
         f"{cell(first.scores['full'], result.metric)}, firing rates {cell(first.scores['rate'], result.metric)}."
     )
     caption = "With few labelled trials, drawn by the seed; bars are 95 % intervals"
-    return Picture(label_curve_figure(result, row.scores, names), alt, caption)
+    return Picture(label_curve_figure(result, {**row.scores, "full": result.score}, names), alt, caption)
 
 
 def result_picture(result: Result, folder: Path | None, notes: list[str]) -> Picture | None:

@@ -134,8 +134,26 @@ def test_results_of_equal_settings_are_reused_and_others_are_not(settings, resul
     assert [r.score for r in again] == [r.score for r in results.values()]
     assert {p: p.stat().st_mtime_ns for p in (place / "results").rglob("*.json")} == files
     assert place / "results" / "cell_type" / "head.json" in files
-    one = replace(settings, tasks=["cell_type"], modes=["probe"], seed=1, output=str(place / "other"))
+    one = replace(settings, tasks=["cell_type"], mode="probe", seed=1, output=str(place / "other"))
     assert finetune(one).results[0].key != results["cell_type", "all", "probe"].key
+
+
+def test_each_mode_is_a_result_beside_the_others(settings, place):
+    """One run from scratch serves as a result and as the reference of finetuned modes; a bare word is one mode."""
+    few = {"tasks": ["cell_type"], "random_weights": False, "register": None, "output": str(place / "modes")}
+    given = replace(settings, mode=["mlp", "lora", "scratch"], full=FullSettings(steps=2, checks=1), **few)
+    done = {r.mode: r for r in finetune(given).results}
+    assert list(done) == ["mlp", "lora", "scratch"]
+    assert done["mlp"].value > 0.75
+    assert min(done["mlp"].choices["epochs"]) >= 1
+    assert done["lora"].reference("scratch") == done["scratch"].value
+    assert done["lora"].gain_scratch is not None
+    assert done["scratch"].gain_scratch is None
+    shown = table(Evaluation(list(done.values()), []))
+    assert "model, MLP probe" in shown
+    assert "model, LoRA" in shown
+    alone = finetune(replace(given, mode="lora")).results
+    assert [(r.mode, r.score, r.seconds) for r in alone] == [("lora", done["lora"].score, done["lora"].seconds)]
 
 
 def test_a_head_of_each_target_is_kept(results, place):
@@ -207,7 +225,7 @@ def test_the_table_and_the_report_hold_every_score(results, place, settings):
     [
         ({"tasks": ["cell_tpye"]}, "'cell_tpye': choose from"),
         ({"folds": 1}, "folds is 1: expected at least 2"),
-        ({"modes": []}, "modes is empty"),
+        ({"mode": []}, "mode is empty"),
     ],
 )
 def test_impossible_settings_are_refused(settings, change, what):
@@ -230,14 +248,14 @@ def test_a_population_gets_rows_whatever_the_tokens_of_the_model(settings, tmp_p
     model = EIT(EITConfig(**shape, patch_length=1))
     model.add_populations({"another": torch.zeros(3)})
     model.save_pretrained(tmp_path / "model")
-    few = {"tasks": ["behavior"], "modes": ["probe"], "random_weights": False, "heads": False}
+    few = {"tasks": ["behavior"], "mode": "probe", "random_weights": False, "heads": False}
     own = replace(settings, checkpoint=str(tmp_path / "model"), output=str(tmp_path / "out"), **few)
     for result in finetune(own).results:
         assert any(note.startswith("the population is new to the model") for note in result.notes)
 
 
 def test_a_population_that_is_new_to_the_model_gets_rows_which_go_with_its_head(settings, tmp_path):
-    few = {"tasks": ["behavior"], "modes": ["probe"], "random_weights": False, "keep": "probe", "register": None}
+    few = {"tasks": ["behavior"], "mode": "probe", "random_weights": False, "keep": "probe", "register": None}
     own = replace(settings, checkpoint="eit-tiny", output=str(tmp_path / "out"), alias=None, **few)
     results = finetune(own).results
     assert len(results) == 4

@@ -51,7 +51,7 @@ def settings(place):
         checkpoint=str(place / "model"),
         store=str(place / "store"),
         output=str(place / "results"),
-        modes=["probe"],
+        mode="probe",
         tasks=["cell_type", "location"],
         folds=2,
         bootstrap=100,
@@ -171,7 +171,7 @@ def test_a_run_that_leaves_every_target_out_says_why(settings, tmp_path):
 
 def command(settings):
     given = ["--checkpoint", settings.checkpoint, "--store", settings.store, "--output", settings.output]
-    given += ["--modes", "[probe]", "--tasks", "[cell_type, location]", "--folds", "2", "--bootstrap", "100"]
+    given += ["--mode", "[probe]", "--tasks", "[cell_type, location]", "--folds", "2", "--bootstrap", "100"]
     given += ["--control_repeats", "3", "--windows.unit_token", "0.1", "--windows.unit_tokens", "16"]
     given += ["--windows.unit_windows", "4", "--tracking_uri", AWAY]
     return given

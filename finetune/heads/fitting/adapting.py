@@ -1,4 +1,4 @@
-"""Which weights of a pretrained model learn from labels: all, one layer after another, low-rank ones, or rows alone."""
+"""Which weights of a pretrained model learn from labels: all, layer after layer, low-rank ones, or those of units."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Adaptation:
 
     Args:
         model: with the weights that learn, and no others, taking gradients.
-        how: ``all``, ``gradual``, ``lora`` or ``rows``.
+        how: mode of finetuning: ``full``, ``gradual``, ``lora`` or ``units``.
         stages: of ``gradual``: weights that join at a time, the topmost layer first.
     """
 
@@ -36,7 +36,7 @@ class Adaptation:
     def groups(self, settings: FullSettings) -> list[dict]:
         """Return groups of parameters for AdamW; only matrices decay, and rows of units do not."""
         named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad or self.stages]
-        decaying = [p for name, p in named if p.ndim > 1 and not (self.how == "rows" and name.startswith(ROWS))]
+        decaying = [p for name, p in named if p.ndim > 1 and not (self.how == "units" and name.startswith(ROWS))]
         known = {id(p) for p in decaying}
         others = [p for _, p in named if id(p) not in known]
         found = [(decaying, settings.weight_decay), (others, 0.0)]
@@ -59,33 +59,34 @@ class Adaptation:
         return self.model.requires_grad_(True)
 
 
-def adapt(model: EIT, settings: FullSettings) -> Adaptation:
+def adapt(model: EIT, settings: FullSettings, how: str = "full") -> Adaptation:
     """Set a model up to learn; it is changed in place.
 
     Args:
         model: a copy.
-        settings: which of its weights learn, and how.
+        settings: of the finetuning.
+        how: which of its weights learn: ``full`` (all), ``gradual`` (all, one layer after another from the top),
+            ``lora`` (low-rank weights beside its matrices) or ``units`` (the rows of units in the population stream).
 
     Raises:
-        ConfigError: if rows are to learn and the model has none, it has no layers for low-rank weights, or peft is not
-            installed.
+        ConfigError: if rows of units are to learn and the model has none, it has no layers for low-rank weights, or
+            peft is not installed.
 
     Example:
         >>> from foundation.models import EITConfig
         >>> model = EIT(EITConfig(dim=16, heads=2))
-        >>> frozen = {name for name, p in adapt(model, FullSettings(weights="lora")).model.named_parameters()
+        >>> frozen = {name for name, p in adapt(model, FullSettings(), "lora").model.named_parameters()
         ...           if not p.requires_grad}
         >>> all("lora_" not in name for name in frozen) and len(frozen) > 0
         True
     """
-    how = settings.weights
     if how == "lora":
         _add_low_rank(model, settings)
-    elif how == "rows":
+    elif how == "units":
         if model.population is None or not model.population.rows.tables:
             raise ConfigError(
-                "full.weights is 'rows' and the model has no rows of units: expected a model with a population stream, "
-                "or full.weights all, gradual or lora"
+                "mode is 'units' and the model has no rows of units: expected a model with a population stream, or "
+                "mode full, gradual or lora"
             )
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith(ROWS))
@@ -116,7 +117,7 @@ def stages_of(model: EIT) -> list[list[nn.Parameter]]:
 
 def _add_low_rank(model: EIT, settings: FullSettings) -> None:
     """Put low-rank weights beside the matrices of attention and feed-forward layers (Hu et al. 2021, LoRA)."""
-    peft = optional_package("peft", "full.weights 'lora'", "finetune")
+    peft = optional_package("peft", "mode 'lora'", "finetune")
     given = peft.LoraConfig(
         r=settings.lora_rank, lora_alpha=2 * settings.lora_rank, lora_dropout=0.0, target_modules=LORA_TARGETS
     )
@@ -124,8 +125,8 @@ def _add_low_rank(model: EIT, settings: FullSettings) -> None:
         peft.inject_adapter_in_model(given, model)
     except ValueError as error:  # a model of one's own, with layers of other names
         raise ConfigError(
-            f"full.weights is 'lora' and {type(model).__name__} has no layers called {', '.join(LORA_TARGETS)}: "
-            "expected all or gradual"
+            f"mode is 'lora' and {type(model).__name__} has no layers called {', '.join(LORA_TARGETS)}: "
+            "expected full or gradual"
         ) from error
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)
@@ -133,7 +134,7 @@ def _add_low_rank(model: EIT, settings: FullSettings) -> None:
 
 def _merge(model: nn.Module) -> None:
     """Put each layer back in its place, its low-rank weights added to its own."""
-    layer_kind = optional_package("peft.tuners.tuners_utils", "full.weights 'lora'", "finetune").BaseTunerLayer
+    layer_kind = optional_package("peft.tuners.tuners_utils", "mode 'lora'", "finetune").BaseTunerLayer
     for name, layer in list(model.named_modules()):
         if isinstance(layer, layer_kind):
             layer.merge()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from finetune.finetune_settings import READOUTS, FinetuneSettings
+from finetune.finetune_settings import FINETUNED, READOUTS, FinetuneSettings
 from finetune.heads.fitting.full_finetuning import Finetuned, finetune_on
 from finetune.heads.fitting.head_probe import Best, best_readout, predict_test
 from finetune.heads.head import (
@@ -65,7 +65,7 @@ class Evaluated:
         model: the frozen model; None where the head is of plain activity.
         ours: its features.
         rates: features of plain activity.
-        scored: readout (``rate``, ``probe``, ``both``, ``full``) -> how it did in cross-validation.
+        scored: readout (``rate``, ``probe``, ``both``, ``full``, ...) -> how it did in cross-validation.
         split, interval: how the scores were made, in words.
         checkpoint: name and digest of the frozen model.
         key: digest of all that decides the numbers.
@@ -84,7 +84,8 @@ class Evaluated:
 def chosen_mode(scored: Mapping[str, Scored], kind: str, keep: str) -> str:
     """Return the readout that becomes the head: the one that was asked for, or the one with the best score.
 
-    The simpler one wins a tie: rates, then the model, then both, then the finetuned model.
+    The simpler one wins a tie: rates, then the model, then both, then finetuned models. A network on frozen features
+    and a model from scratch become no head.
     """
     if keep != "best":
         return keep
@@ -113,11 +114,11 @@ def fit_head(problem: Problem, about: Evaluated, settings: FinetuneSettings) -> 
     if linear.weight is not None:
         choices["weight_of_model"] = linear.weight
     readout, tuned = "logistic regression, classes balanced" if labels.n_classes else "ridge regression", None
-    if mode == "full":
+    if mode in FINETUNED:
         assert about.model is not None  # a finetuned model starts from it
         held = Fold(everyone[inner[0].train], everyone[inner[0].test])
         held_S = predict_test(problem, linear.readout, held, linear.choice)
-        found = finetune_on(problem, about.model, about.ours, everyone, held_S, settings, settings.seed)
+        found = finetune_on(problem, about.model, about.ours, everyone, held_S, settings, settings.seed, mode)
         choices |= {"updates": found.updates, "share_of_network": found.share}
         blocks, bias_K = _with_network(problem, found, blocks, bias_K)
         tuned = None if found.tuned is None else found.tuned.model

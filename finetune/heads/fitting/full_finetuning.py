@@ -95,8 +95,10 @@ class Tuned:
 Starts = Callable[[int], tuple[EIT, Sequence[Features]]]  # of an outer fold: a model, and its features
 
 
-def full(problem: Problem, starts: Starts, beside: Fitted, split: Split, settings: FinetuneSettings) -> Fitted:
-    """All weights finetuned, fold by fold, from a linear head (Kumar et al. 2022, arXiv 2202.10054, LP-FT).
+def full(
+    problem: Problem, starts: Starts, beside: Fitted, split: Split, settings: FinetuneSettings, how: str = "full"
+) -> Fitted:
+    """Weights of a model finetuned, fold by fold, from a linear head (Kumar et al. 2022, arXiv 2202.10054, LP-FT).
 
     The head sees each sample's own token, or all tokens of a trial. Inside the training samples the first inner fold is
     held out: a run on the others says after how many updates the score there is best. A second run on all training
@@ -111,6 +113,7 @@ def full(problem: Problem, starts: Starts, beside: Fitted, split: Split, setting
         beside: the linear readout on the same folds.
         split: the outer folds.
         settings: of the finetuning.
+        how: which weights learn, see `adapt`.
 
     Returns:
         Predictions, and by fold the updates that were made and the share of the network.
@@ -121,7 +124,9 @@ def full(problem: Problem, starts: Starts, beside: Fitted, split: Split, setting
     for k, fitted in enumerate(beside.folds):
         model, features = starts(k)
         assert fitted.held_S is not None
-        found = finetune_on(problem, model, features, fitted.fold.train, fitted.held_S, settings, settings.seed + k)
+        found = finetune_on(
+            problem, model, features, fitted.fold.train, fitted.held_S, settings, settings.seed + k, how
+        )
         choices["updates"].append(found.updates)
         choices["share"].append(found.share)
         if found.tuned is not None:
@@ -156,6 +161,7 @@ def finetune_on(
     held_S: np.ndarray,
     settings: FinetuneSettings,
     seed: int,
+    how: str = "full",
 ) -> Finetuned:
     """Finetune a copy of a model on training samples, for as long as their first inner fold says.
 
@@ -167,8 +173,9 @@ def finetune_on(
         held_S: what the linear readout beside it says of the test samples of the first inner fold.
         settings: of the finetuning.
         seed: of draws and dropout.
+        how: which weights learn, see `adapt`.
     """
-    start = _Start(problem, *problem.head_rows(features[-1].x_TF), settings.full, settings.seed)
+    start = _Start(problem, *problem.head_rows(features[-1].x_TF), settings.full, settings.seed, how)
     found = _search(problem, model, start, train, held_S, settings, seed)
     if not found.updates:
         return Finetuned(None, 0, found.share)
@@ -193,6 +200,7 @@ class _Start:
         row_S: the row of each sample in them.
         settings: principal components that the head sees, and dropout.
         seed: of the components' search.
+        how: which weights of the model learn.
     """
 
     problem: Problem
@@ -200,6 +208,7 @@ class _Start:
     row_S: np.ndarray
     settings: FullSettings
     seed: int
+    how: str = "full"
 
     def strength(self, train: np.ndarray, inner: list[Fold]) -> float:
         """The penalty of the head that does best on the inner folds."""
@@ -219,7 +228,7 @@ class _Start:
             for layer in copied.modules():
                 if isinstance(layer, nn.Dropout):
                     layer.p = self.settings.dropout
-        return Tuned(adapt(copied, self.settings), LinearHead(basis, readout, spread_K), spread_K)
+        return Tuned(adapt(copied, self.settings, self.how), LinearHead(basis, readout, spread_K), spread_K)
 
 
 @dataclass(frozen=True)

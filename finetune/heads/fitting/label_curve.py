@@ -33,7 +33,12 @@ class FewLabels:
 
 
 def label_curve(
-    problem: WindowProblem, pretrained: Starts, untrained: Starts | None, split: Split, settings: FinetuneSettings
+    problem: WindowProblem,
+    pretrained: Starts,
+    untrained: Starts | None,
+    split: Split,
+    settings: FinetuneSettings,
+    how: str = "full",
 ) -> Iterator[FewLabels]:
     """Read and finetune a model anew with so few of each fold's training trials.
 
@@ -46,6 +51,7 @@ def label_curve(
         untrained: the same of a model with random weights; None: there is no row ``scratch``.
         split: the outer folds.
         settings: with the numbers of trials in ``full.label_curve``.
+        how: which weights of the pretrained model learn, see `adapt`.
     """
     rates = problem.rate_features()
     for trials in settings.full.label_curve:
@@ -54,7 +60,7 @@ def label_curve(
             log.info("%s: %d labelled trials are left out: a fold has fewer", problem.labels.target, trials)
             continue
         try:
-            rows = _rows(problem, pretrained, untrained, rates, few, settings)
+            rows = _rows(problem, pretrained, untrained, rates, few, settings, how)
         except TooLittleError as error:
             log.info("%s: %d labelled trials are left out: %s", problem.labels.target, trials, error)
             continue
@@ -80,10 +86,11 @@ def _rows(
     rates: Sequence[Features],
     few: Split,
     settings: FinetuneSettings,
+    how: str,
 ) -> dict[str, Predictions]:
     probes = probe_with_rates(problem, rates, lambda k: pretrained(k)[1], few, settings, shuffled=False)
     fitted = {"rate": probes.rate, "probe": probes.model, "both": probes.both}
-    fitted["full"] = full(problem, pretrained, probes.both, few, settings)
+    fitted["full"] = full(problem, pretrained, probes.both, few, settings, how)
     if untrained is not None:
         fitted["scratch"] = full(problem, untrained, probes.rate, few, settings)
     return {name: found.predictions for name, found in fitted.items()}

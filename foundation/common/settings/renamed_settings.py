@@ -27,6 +27,8 @@ FORMER = "former_name"
 
 def renamed(former: str, default: Any) -> Any:
     """Return a field of a settings dataclass that was called ``former`` in the previous version."""
+    if isinstance(default, list):
+        return field(default_factory=default.copy, metadata={FORMER: former})
     return field(default=default, metadata={FORMER: former})
 
 

@@ -99,7 +99,7 @@ def test_missing_data_names_folder_and_files(tmp_path):
         ({"names": ["reach-chewy"]}, "names has 'reach-chewy': choose from allen-cell-type, .*reach-chewie"),
         ({"names": []}, "no benchmark is named: expected --all, or one or more of allen-cell-type"),
         ({"all": True}, "names and all are both given"),
-        ({"modes": ["best"]}, "modes has 'best': choose from probe, full"),
+        ({"mode": ["best"]}, "mode has 'best': choose from probe, mlp, full"),
         ({"seeds": [43, 43]}, r"seeds is \[43, 43\]: expected each seed once"),
     ],
 )

@@ -45,7 +45,7 @@ def place(tmp_path_factory, make_recording, empty_runs):
     EIT(EITConfig(dim=16, heads=2, individual_layers=1, interaction_layers=0)).save_pretrained(folder / "model")
     (folder / "cosmos.yaml").write_text("task: cosmos\nlabel: units.cosmos_location\nkind: classes\n")
     settings = FinetuneSettings(
-        checkpoint=str(folder / "model"), store=str(folder / "known"), output=str(folder / "out"), modes=["probe"],
+        checkpoint=str(folder / "model"), store=str(folder / "known"), output=str(folder / "out"), mode="probe",
         tasks=[str(folder / "cosmos.yaml")], folds=2, bootstrap=100, control_repeats=2, random_weights=False,
         windows=WindowSettings(unit_token=0.1, unit_tokens=16, unit_windows=4), tracking_uri=f"sqlite:///{empty_runs}",
     )  # fmt: skip

@@ -44,7 +44,7 @@ def made(small_store, tmp_path_factory, empty_runs):
         store=str(small_store),
         output=str(root / "finetune"),
         tasks=["cell_type"],
-        modes=["probe"],
+        mode="probe",
         bootstrap=100,
         control_repeats=2,
         windows=WindowSettings(unit_token=0.08, unit_tokens=8, unit_windows=8),

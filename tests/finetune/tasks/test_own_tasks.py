@@ -83,7 +83,7 @@ def files_of_the_page() -> dict[str, str]:
 def run(place, *tasks, **changes):
     settings = FinetuneSettings(
         checkpoint=str(place / "model"), store=str(place / "store"), output=str(place / "results"), tasks=list(tasks),
-        modes=["probe"], folds=3, bootstrap=100, control_repeats=3, random_weights=False, gru=GRUSettings(run=False),
+        mode="probe", folds=3, bootstrap=100, control_repeats=3, random_weights=False, gru=GRUSettings(run=False),
         windows=WindowSettings(unit_token=0.1, unit_tokens=16, unit_windows=8, max_tokens=400), **changes,
     )  # fmt: skip
     evaluation = finetune(settings)

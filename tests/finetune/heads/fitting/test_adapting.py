@@ -12,6 +12,7 @@ from finetune.heads.fitting import full_finetuning
 from finetune.heads.fitting.adapting import adapt, stages_of
 from finetune.heads.fitting.full_finetuning import _Start, _train, finetune_on
 from foundation.common.errors import ConfigError
+from foundation.common.settings.command import build_parser, parse
 from foundation.models import EIT, EITConfig
 from foundation.models.parts.population_stream import population_places
 
@@ -20,10 +21,11 @@ def full_of(**changes):
     return FullSettings(steps=4, checks=1, tokens_per_step=512, weight_decay=0.1, **changes)
 
 
-def trained(problem, model, settings, updates=3):
+def trained(problem, model, how, settings=None, updates=3):
     """A model that has learned from labels, before anything is merged, and as it was."""
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    start = _Start(problem, *problem.head_rows(problem.features(model)[-1].x_TF), settings, 0)
+    settings = settings or full_of()
+    start = _Start(problem, *problem.head_rows(problem.features(model)[-1].x_TF), settings, 0, how)
     train = np.arange(len(problem.labels.y_S))
     tuned = start.tuned(model, train, 1e-2)
     _train(problem, tuned, train, settings, updates, 0)
@@ -38,7 +40,7 @@ def changed(tuned, before):
 
 
 def test_low_rank_weights_alone_learn_and_are_added_at_the_end(problems, unit_model):
-    tuned, before = trained(problems["velocity"], unit_model, full_of(weights="lora", lora_rank=2))
+    tuned, before = trained(problems["velocity"], unit_model, "lora", full_of(lora_rank=2))
     assert not changed(tuned, before)
     low = {name: p for name, p in tuned.model.named_parameters() if "lora_B" in name}
     assert low
@@ -56,7 +58,7 @@ def test_low_rank_weights_alone_learn_and_are_added_at_the_end(problems, unit_mo
 def test_rows_alone_learn_and_those_of_other_recordings_stay(problems, population_model):
     model = copy.deepcopy(population_model)
     model.add_populations({"another": torch.zeros(5)})
-    tuned, before = trained(problems["velocity"], model, full_of(weights="rows"))
+    tuned, before = trained(problems["velocity"], model, "units")
     assert changed(tuned, before) == {"population.rows.table_0"}
 
 
@@ -65,7 +67,7 @@ def test_rows_of_other_recordings_in_one_table_stay(problems):
     torch.manual_seed(0)
     model = EIT(EITConfig(dim=16, heads=2, patch_length=5, population_layers=1))
     model.add_populations({"another": torch.zeros(5), identity: torch.zeros(12)})
-    tuned, before = trained(problems["velocity"], model, full_of(weights="rows"))
+    tuned, before = trained(problems["velocity"], model, "units")
     table, old = tuned.model.population.rows.table_0, before["population.rows.table_0"]
     places = population_places(model.config)
     others, own = (slice(places[name][0], sum(places[name])) for name in ("another", identity))
@@ -77,8 +79,8 @@ def test_layers_join_one_after_another_from_the_top(problems, unit_model):
     n_stages = len(stages_of(unit_model))
     seen = []
     for updates in (1, 4, 40):
-        settings = replace(full_of(weights="gradual"), steps=2 * 2 * n_stages)
-        tuned, before = trained(problems["velocity"], unit_model, settings, updates)
+        settings = replace(full_of(), steps=2 * 2 * n_stages)
+        tuned, before = trained(problems["velocity"], unit_model, "gradual", settings, updates)
         seen.append(changed(tuned, before))
     assert not seen[0]  # the head alone
     assert seen[1] == {"norm.weight", "norm.bias"}
@@ -86,28 +88,50 @@ def test_layers_join_one_after_another_from_the_top(problems, unit_model):
     assert seen[1] < seen[2]
 
 
-@pytest.mark.parametrize("weights", ["gradual", "lora", "rows"])
-def test_a_finetuned_model_is_a_plain_one(weights, problems, population_model, settings, monkeypatch, tmp_path):
+@pytest.mark.parametrize("how", ["gradual", "lora", "units"])
+def test_a_finetuned_model_is_a_plain_one(how, problems, population_model, settings, monkeypatch, tmp_path):
     problem, everyone = problems["velocity"], np.arange(len(problems["velocity"].labels.y_S))
     monkeypatch.setattr(full_finetuning, "_search", lambda *_: full_finetuning._Found(1e-2, 2, 1.0))
-    given = replace(settings, full=full_of(weights=weights))
+    given = replace(settings, full=full_of())
     ours = problem.features(population_model)
-    found = finetune_on(problem, population_model, ours, everyone, everyone, given, seed=0)
+    found = finetune_on(problem, population_model, ours, everyone, everyone, given, 0, how)
     found.tuned.model.save_pretrained(tmp_path)
     again = EIT.from_pretrained(tmp_path)
     assert again.state_dict().keys() == population_model.state_dict().keys()
     assert all(p.requires_grad for p in found.tuned.model.parameters())
 
 
-def test_rows_need_a_population_stream(unit_model):
-    with pytest.raises(ConfigError, match=r"full.weights is 'rows' and the model has no rows"):
-        adapt(copy.deepcopy(unit_model), full_of(weights="rows"))
-    with pytest.raises(ConfigError, match=r"full.weights is 'some': expected one of all, gradual, lora, rows"):
-        full_of(weights="some")
+def test_unit_embeddings_need_a_population_stream(unit_model):
+    with pytest.raises(ConfigError, match=r"mode is 'units' and the model has no rows of units"):
+        adapt(copy.deepcopy(unit_model), full_of(), "units")
 
 
 def test_results_of_earlier_versions_keep_their_keys():
-    identity = FinetuneSettings("c", "s", "o").identity("full")
-    assert not {"weights", "lora_rank"} & identity["full"].keys()
-    lora = FinetuneSettings("c", "s", "o", full=FullSettings(weights="lora")).identity("full")
-    assert (lora["full"]["weights"], lora["full"]["lora_rank"]) == ("lora", 8)
+    settings = FinetuneSettings("c", "s", "o", mode=["full", "lora"])
+    assert not {"weights", "lora_rank"} & settings.identity("full")["full"].keys()
+    assert settings.identity("lora")["full"]["lora_rank"] == 8
+    assert not {"full", "mlp"} & settings.identity("probe").keys()
+
+
+@pytest.mark.parametrize(
+    ("given", "mode", "named"),
+    [
+        ({"modes": "[probe]"}, ["probe"], "modes was renamed to mode"),
+        ({"full.weights": "rows"}, ["probe", "units"], "full.weights rows was renamed to mode units"),
+        ({"full.weights": "all"}, ["probe", "full"], "full.weights all was renamed to mode full"),
+        ({"mode": "lora"}, ["lora"], ""),
+    ],
+)
+def test_former_settings_are_read_with_a_warning(given, mode, named, caplog):
+    arguments = ["--checkpoint", "c", "--store", "s", "--output", "o"] + [f"--{k}={v}" for k, v in given.items()]
+    settings = parse(build_parser("finetune", FinetuneSettings, FinetuneSettings), FinetuneSettings, arguments)
+    assert (settings.modes_of_run, settings.full.weights) == (mode, None)
+    assert named in caplog.text
+    assert replace(settings, seed=1).modes_of_run == mode
+
+
+def test_contradictions_are_refused():
+    with pytest.raises(ConfigError, match=r"full.weights is 'some': expected one of all, gradual, lora, rows"):
+        full_of(weights="some")
+    with pytest.raises(ConfigError, match="keep is 'lora' and mode probe, full: expected a mode with lora"):
+        FinetuneSettings("c", "s", "o", keep="lora")
