@@ -48,6 +48,9 @@ class EITConfig(PretrainedConfig):
             population (see `foundation.models.parts.population_stream`); 0: no such stream, and the population is the
             mean over its units.
         causal: the population stream sees nothing of the future.
+        made_rows: the rows of units in the population stream are their own and, added to these, rows that a small
+            network makes from each unit's identity (see `foundation.embedding.unit_identity`), so that a model says
+            something of a population it never saw.
         context_channels: names of channels of context that may join the interaction, for example
             ``[stimulus/contrast, behavior/wheel, session/a]``; their places in this list are their ids.
         unit_tables: how many known units each session's table holds; `EIT.add_units` makes them.
@@ -90,6 +93,7 @@ class EITConfig(PretrainedConfig):
         inducing_points: int = 0,
         population_layers: int = 0,
         causal: bool = False,
+        made_rows: bool = False,
         context_channels: list[str] | None = None,
         unit_tables: list[int] | None = None,
         unit_names: list[str] | None = None,
@@ -119,6 +123,7 @@ class EITConfig(PretrainedConfig):
             inducing_points=inducing_points,
             population_layers=population_layers,
             causal=causal,
+            made_rows=made_rows,
         )
         channels = listed_names("context_channels", context_channels or [])
         tables = listed_wholes(0, "unit_tables", unit_tables or [])
@@ -155,6 +160,7 @@ class EITConfig(PretrainedConfig):
         self.inducing_points = inducing_points
         self.population_layers = population_layers
         self.causal = causal
+        self.made_rows = made_rows
         self.context_channels = channels
         self.unit_tables = tables
         self.unit_names = names

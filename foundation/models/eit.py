@@ -24,7 +24,13 @@ from foundation.common.lazy import named
 from foundation.models.config import EITConfig
 from foundation.models.parts.attention import BranchEnd, Phases, phases, rotary_angles
 from foundation.models.parts.interval_tokens import IntervalTokens
-from foundation.models.parts.population_stream import PopulationRows, PopulationStream, new_table
+from foundation.models.parts.made_rows import INNER, MadeOut
+from foundation.models.parts.population_stream import (
+    PopulationRows,
+    PopulationStream,
+    joined_identities,
+    new_table,
+)
 from foundation.models.parts.tokens import ContextEmbedding, ContextIn, ReadIn, TokenEmbedding, blank
 from foundation.models.parts.transformer_blocks import Block, Gather, InducedBlock, in_parts
 from foundation.models.parts.unit_embeddings import UnitEmbedding
@@ -141,6 +147,8 @@ class EIT(PreTrainedModel):
                 std = 1.0  # most bins hold no event, so what comes in is far smaller than the number of bins says
             elif isinstance(module, ContextIn):
                 std *= 0.1
+            elif isinstance(module, MadeOut):
+                std = 0.2 * INNER**-0.5
             nn.init.normal_(module.weight, std=std)
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
@@ -151,8 +159,8 @@ class EIT(PreTrainedModel):
             for table_ND in module.tables:
                 nn.init.normal_(table_ND, std=0.1)
         elif isinstance(module, PopulationRows):
-            for table_NX, sizes in zip(module.parameters(), self.config.population_tables, strict=True):
-                module.start(table_NX, list(sizes.values()))
+            for k, sizes in enumerate(self.config.population_tables):
+                module.start(module.get_parameter(f"table_{k}"), list(sizes.values()))
         elif isinstance(module, nn.LayerNorm):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
@@ -221,16 +229,27 @@ class EIT(PreTrainedModel):
         self.config.unit_names = known.unit_names
         return torch.arange(first, first + len(names))
 
-    def add_populations(self, log_rates: Mapping[str, torch.Tensor], *, freeze_rest: bool = False) -> None:
+    def add_populations(
+        self,
+        log_rates: Mapping[str, torch.Tensor],
+        identities: Mapping[str, torch.Tensor] | None = None,
+        *,
+        freeze_rest: bool = False,
+        blank: bool = False,
+    ) -> None:
         """Rows in the population stream for the units of more recordings; those of earlier ones stay as they are.
 
         Args:
             log_rates: recording id -> ``(N,)`` log of each unit's events a second (see
                 `foundation.models.parts.population_stream.log_rates`).
+            identities: recording id -> ``(N, F)`` identities of its units (see `foundation.embedding.unit_identity`);
+                for a model with ``made_rows``, which makes rows from them.
             freeze_rest: nothing but the new rows takes gradients from now on.
+            blank: the new rows are 0, so that a model with ``made_rows`` has made rows alone for these units.
 
         Raises:
-            ConfigError: if the model has no population stream, a recording is known already, or none is given.
+            ConfigError: if the model has no population stream, a recording is known already, none is given, or
+                identities are missing or given to a model that makes no rows.
 
         Example:
             >>> model = EIT(EITConfig(dim=16, heads=2, population_layers=1))
@@ -241,9 +260,10 @@ class EIT(PreTrainedModel):
         if self.population is None:
             raise ConfigError("population_layers is 0: expected at least 1 for a model that keeps rows of populations")
         table, log_rate_N = new_table(self.config, log_rates)
+        identity_NF = joined_identities(self.config, table, identities)
         if freeze_rest:
             self.requires_grad_(False)
-        self.population.rows.add(log_rate_N, like=self.norm.weight, sizes=list(table.values()))
+        self.population.rows.add(log_rate_N, identity_NF, self.norm.weight, list(table.values()), blank)
         self.config.population_tables = [*self.config.population_tables, table]
 
     def forward(
@@ -260,6 +280,7 @@ class EIT(PreTrainedModel):
         population_row_BN: torch.Tensor | None = None,
         hidden_BN: torch.Tensor | None = None,
         hidden_BT: torch.Tensor | None = None,
+        made_B: torch.Tensor | None = None,
         units: bool = True,
     ) -> EITOutput:
         """Embed windows.
@@ -281,6 +302,8 @@ class EIT(PreTrainedModel):
                 does not know and does not read. Without it that stream is not run.
             hidden_BN, hidden_BT: ``(B, N)`` and ``(B, P)`` bool, units and tokens that the population stream may not
                 see, and yet says something of; P tokens of ``config.population_patch`` bins.
+            made_B: ``(B,)`` bool, windows in which the population stream puts the units' own rows aside and takes the
+                rows that are made from their identities alone; for a model with ``made_rows``.
             units: whether the unit stream is run; without it there is no ``h_BNTD`` and ``z_BND``.
 
         Raises:
@@ -322,6 +345,7 @@ class EIT(PreTrainedModel):
             population_row_BN,
             hidden_BT,
             turn_BT,
+            made_B,
         )
         return EITOutput(found.h_BNTD, found.z_BND, p_BTD, expected_BNT, usual_BN)
 

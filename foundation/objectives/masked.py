@@ -48,7 +48,7 @@ class Masked(Objective):
         model: must have a population stream (``population_layers``).
 
     Raises:
-        ConfigError: if the model has none.
+        ConfigError: if the model has none, or windows of made rows are asked for and the model makes no rows.
     """
 
     stream = "population"
@@ -61,6 +61,11 @@ class Masked(Objective):
             raise ConfigError(
                 "objective masked needs a population stream: set model.population_layers to at least 1, as "
                 "--config objective/masked does"
+            )
+        if settings.made_windows and not config.made_rows:
+            raise ConfigError(
+                f"objective.masked.made_windows is {settings.made_windows} and model.made_rows false: expected 0, or a "
+                "model that makes rows"
             )
         self.bins, self.value_transform = config.population_patch, config.value_transform
 
@@ -92,6 +97,13 @@ class Masked(Objective):
         time_BT = _some(draws.child("time").uniform(tokens_BT.shape[1]), tokens_BT, self.settings.hide_time)
         return unit_BN, time_BT
 
+    def made(self, view: WindowBatch, context: StepContext) -> torch.Tensor | None:
+        """Draw ``(B,)`` windows whose units have made rows alone; None where no window has."""
+        if not self.settings.made_windows:
+            return None
+        drawn_B: torch.Tensor = context.draws("masked").child("made").uniform(1)[:, 0]
+        return drawn_B < self.settings.made_windows
+
     def losses(
         self, model: nn.Module, views: list[WindowBatch], context: StepContext
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
@@ -109,6 +121,7 @@ class Masked(Objective):
         if view.population_row_BN is None:
             raise ConfigError("objective masked: the batch has no population_row_BN; set it with `PopulationPlaces`")
         unit_BN, time_BT = self.hidden(view, context)
+        made_B = self.made(view, context)
         sums_BX = view.x_BNT.new_zeros(len(view), 7)
         embeddings: list[tuple[torch.Tensor, torch.Tensor]] = []
         parts, idle = parts_for_all(view)
@@ -116,7 +129,8 @@ class Masked(Objective):
             rows, part = bucket.rows_B, bucket.windows
             n_units, n_tokens = part.mask_BN.shape[1], part.mask_BT.shape[1] // self.bins
             units_BN, moments_BT = unit_BN[rows, :n_units], time_BT[rows, :n_tokens]
-            out = model(**bucket.model_inputs(), hidden_BN=units_BN, hidden_BT=moments_BT, units=False)
+            made = {} if made_B is None else {"made_B": made_B[rows]}
+            out = model(**bucket.model_inputs(), hidden_BN=units_BN, hidden_BT=moments_BT, **made, units=False)
             tokens_BT = part.mask_BT.unflatten(1, (n_tokens, -1)).all(-1)
             found_BX = self._sums(part, out, units_BN, moments_BT, tokens_BT)
             sums_BX = sums_BX.to(found_BX.dtype).index_put((rows.to(found_BX.device),), found_BX)

@@ -315,6 +315,8 @@ class MaskedSettings(MethodSettings):
         min_tokens, max_tokens: tokens of a window.
         hide_units: share of a window's units that are hidden throughout.
         hide_time: share of a window's tokens of which no unit is seen.
+        made_windows: share of windows in which units have the rows made from their identities alone, for a model with
+            ``made_rows``, which learns so what a population without rows of its own does.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -324,6 +326,7 @@ class MaskedSettings(MethodSettings):
     max_tokens: int = 32
     hide_units: Annotated[float, finite(below=1)] = 0.3
     hide_time: Annotated[float, finite(below=1)] = 0.25
+    made_windows: Annotated[float, finite()] = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -332,6 +335,8 @@ class MaskedSettings(MethodSettings):
             raise ConfigError(
                 "hide_units is 0 and hide_time 0: expected at least one above 0, or there is nothing to predict"
             )
+        if self.made_windows > 1:
+            raise ConfigError(f"made_windows is {self.made_windows}: expected a share of windows, 0 to 1")
 
 
 @dataclass(frozen=True)

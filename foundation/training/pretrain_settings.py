@@ -60,6 +60,8 @@ class ModelSettings:
         inducing_points: units see each other through this many learned points; 0: every unit sees every unit.
         population_layers: layers over time of the population stream, which has one token per time; 0: no such stream.
         causal: the population stream sees nothing of the future.
+        made_rows: rows of units in the population stream are also made from the units' identities, by a small network;
+    needs ``objective.masked.made_windows`` above 0 to be trained on its own.
     """
 
     name: str = EIT_NAME
@@ -84,6 +86,7 @@ class ModelSettings:
     inducing_points: int = 0
     population_layers: int = 0
     causal: bool = False
+    made_rows: bool = False
 
     def __post_init__(self) -> None:
         check_shape(**self.shape())
@@ -424,6 +427,10 @@ class PretrainSettings(Limited):
         # Newer settings are left out if a run does not use them, so that earlier runs can be resumed.
         if not self.model.population_layers:
             del whole["model"]["population_layers"], whole["model"]["causal"]
+        if not self.model.made_rows:
+            del whole["model"]["made_rows"]
+        if not self.objective.masked.made_windows:
+            del whole["objective"]["masked"]["made_windows"]
         if self.model.tokens == "bins":
             del whole["model"]["tokens"]
         if self.objective.neurpir.loss == "vicreg":

@@ -21,7 +21,12 @@ from foundation.training.distributed.process_messages import Control
 from foundation.training.inputs.batches import Batches
 from foundation.training.inputs.run_plan import run_plan
 from foundation.training.inputs.surround_fitting import fit_surroundings
-from foundation.training.inputs.training_recordings import choose_recordings, measured_rates, recordings_digest
+from foundation.training.inputs.training_recordings import (
+    choose_recordings,
+    measured_identities,
+    measured_rates,
+    recordings_digest,
+)
 from foundation.training.launch.stop_signals import training_stops
 from foundation.training.monitor.stopping import Best, stop_if_asked
 from foundation.training.monitor.training_reports import Reports
@@ -52,7 +57,8 @@ class Trainer:
         self.folder = RunFolder(settings.output)
         self.rank, self.world = start_distributed(settings.safety.timeout, settings.safety.joining)
         self.control = Control(settings.safety.timeout)
-        build = partial(build_module, settings, measured_rates(settings, self.catalog))
+        rates, identities = measured_rates(settings, self.catalog), measured_identities(settings, self.catalog)
+        build = partial(build_module, settings, rates, identities)
         module = build()
         self.together = len(module.objective.sharing)
         name_windows(module.model.config, settings, module.objective, self.catalog)

@@ -14,6 +14,7 @@ from finetune.training_loop import run_updates
 from foundation.data.reading.reader import ActivityReader
 from foundation.data.steps.held_out_time import Spans, training_time
 from foundation.data.steps.step import StepContext
+from foundation.embedding.unit_identity import unit_identity
 from foundation.evaluation.splits import TooLittleError
 from foundation.models import EIT
 from foundation.models.parts.population_stream import PopulationPlaces, log_rates
@@ -40,7 +41,8 @@ def with_new_rows(
 
     The new rows are trained by masked modelling of the recording's activity, without labels: hidden units and moments
     must be told from the rest, as in pretraining. Every other weight, the rows of earlier recordings among them, stays
-    as it is, bit for bit.
+    as it is, bit for bit. A model with ``made_rows`` makes rows from the identities of the units first, and what is
+    trained is added to these; without updates the made rows stand alone.
 
     Args:
         model: with a population stream that does not know the recording.
@@ -48,7 +50,7 @@ def with_new_rows(
         token_seconds: seconds of a token.
         tokens: of a window, at most.
         seed: of rows, windows and what is hidden.
-        updates: of the rows.
+        updates: of the rows; 0 for made rows alone.
         held_out: ``[start, end]`` seconds of intervals whose activity the rows must not be fitted to; windows also keep
             the length of the longest window away from them.
 
@@ -61,7 +63,11 @@ def with_new_rows(
         torch.manual_seed(seed)
         measured = rates_within(recording, domain) if len(held_out) else recording.firing_rates()
         rates = log_rates(measured, recording.is_counts)
-        changed.add_populations({recording.id: rates}, freeze_rest=True)
+        made = model.config.made_rows
+        identities = {recording.id: unit_identity(recording, domain)} if made else None
+        changed.add_populations({recording.id: rates}, identities, freeze_rest=True, blank=made)
+        if not updates:
+            return changed.requires_grad_(True).eval()
         starts, tokens_W, _ = cut_windows(domain, token_seconds, tokens)
         if not len(starts):
             raise TooLittleError(f"held_out is {held_out}: it leaves no window of {recording.record.path}")

@@ -12,7 +12,7 @@ import yaml
 from finetune.reproduce.common.run_results import RunResult, read_all, tables_of
 from finetune.reproduce.common.stored_sums import BITS, unpack_sums
 from finetune.reproduce.decoding.decoding_aims import AIMS, FLOOR, Aim
-from finetune.reproduce.decoding.decoding_settings import FEW, LABELS, TRANSFER, VARIANT, WORK
+from finetune.reproduce.decoding.decoding_settings import FEW, LABELS, MADE, TRANSFER, VARIANT, WORK
 from finetune.reproduce.decoding.decoding_text import (
     AIMED,
     CONTROLS,
@@ -20,6 +20,8 @@ from finetune.reproduce.decoding.decoding_text import (
     FEW_LABELS,
     HIDDEN,
     IN_REAL_TIME,
+    MADE_COLUMNS,
+    MADE_OF_IDENTITY,
     OF_HIDDEN,
     PREPARATION,
     RULE,
@@ -166,6 +168,7 @@ def _add_behavior(page: MarkdownPage, name: str, targets: dict[str, Rows]) -> No
         )  # fmt: skip
     _add_few_labels(page, targets)
     _add_transfer(page, targets)
+    _add_made(page, targets)
     _add_variants(page, targets)
     _add_aims(page, AIMS.get(name, ()), targets)
     page.heading("Verdicts", 3)
@@ -202,6 +205,25 @@ def _add_transfer(page: MarkdownPage, targets: dict[str, Rows]) -> None:
         page.say(TRANSFERRED)
         gains = ["over rates", "over from scratch", "random trunk", "frozen over random trunk"]
         page.table(["", "trials", *FEW_COLUMNS.values(), *gains, "seeds"], lines)
+
+
+def _add_made(page: MarkdownPage, targets: dict[str, Rows]) -> None:
+    """Add what models of other animals reach that make rows from the identities of units."""
+    lines = []
+    for target, rows in targets.items():
+        for trials in MADE:
+            ours = f"made_{trials}"
+            if ours not in rows:
+                continue
+            scores = [_score(rows, ours + end) for end in MADE_COLUMNS]
+            compared = (("", "_dealt"), ("", "_fitted"), ("_tuned", "_fitted"))
+            gains = [_gain(rows, ours + one, ours + other) for one, other in compared]
+            lines.append([target.replace("/", ", "), str(trials), *scores, *gains, str(len(rows[ours]))])
+    if lines:
+        page.heading("Rows made from identity", 3)
+        page.say(MADE_OF_IDENTITY)
+        gains = ["made over dealt", "made over fitted", "tuned over fitted"]
+        page.table(["", "trials", *MADE_COLUMNS.values(), *gains, "seeds"], lines)
 
 
 def _add_variants(page: MarkdownPage, targets: dict[str, Rows]) -> None:

@@ -12,18 +12,20 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from finetune.finetune_settings import FinetuneSettings
 from finetune.heads.fitting.full_finetuning import Starts, full
 from finetune.heads.fitting.head_probe import ByFold, Fitted, gather, probe, probe_with_rates
 from finetune.heads.fitting.label_curve import fewer_trials, label_curve
-from finetune.heads.fitting.new_rows import with_new_rows
+from finetune.heads.fitting.new_rows import UPDATES, with_new_rows
 from finetune.heads.references.gru_decoder import decode_with_gru
 from finetune.heads.references.place_decoder import CAUSAL, SMOOTHED, decode_place
 from finetune.heads.references.reference_rows import from_scratch, random_weights, rows_over_time
 from finetune.reproduce.common.stored_sums import pack_gains, pack_sums
 from finetune.reproduce.decoding.co_smoothing import HiddenUnits, bits_per_spike, by_model, by_regression, gained
-from finetune.reproduce.decoding.decoding_settings import FEW, TRANSFER, VARIANT, DecodingTable
+from finetune.reproduce.decoding.decoding_by_others import decode_by_others
+from finetune.reproduce.decoding.decoding_settings import FEW, MADE, TRANSFER, VARIANT, DecodingTable
 from finetune.reproduce.decoding.pretrained_models import PretrainedModels
 from finetune.tasks.problems.window_task import WindowProblem
 from foundation.evaluation.metrics import Predictions, primary
@@ -41,12 +43,14 @@ class Target:
         subject: the animal.
         problem: labelled samples of its recording.
         split: the test blocks.
+        others: the same label of the other animals of the table.
     """
 
     label: str
     subject: str
     problem: WindowProblem
     split: Split
+    others: tuple[WindowProblem, ...] = ()
 
     @property
     def name(self) -> str:
@@ -167,6 +171,37 @@ def make_untrained(
     return {f"untrained_{trials}": _made(probes.model)}
 
 
+def make_made(trials: int, target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
+    """Frozen models of the other animals whose rows for this one are made from the identities of its units.
+
+    Made rows alone, with the identities dealt to other units as a control, and with rows of their own fitted on top;
+    beside them the rows fitted from nothing, of a model that makes no rows. Without labelled trials, the readout is
+    fitted to the trials of the other animals.
+    """
+    problem, seed = target.problem, settings.seed
+    model = replace(models, changes=MADE_ROWS).without(problem.recording.id)(seed)
+    plain = models.without(problem.recording.id)(seed)
+    kinds = {
+        "": (model, _grown(target, model, models, settings, updates=0)),
+        "_dealt": (model, _grown(target, model, models, settings, updates=0, dealt=True)),
+        "_tuned": (model, _grown(target, model, models, settings)),
+        "_fitted": (plain, _grown(target, plain, models, settings)),
+    }
+    name = f"made_{trials}"
+    if not trials:
+        return {
+            f"{name}{end}": Made.of(decode_by_others(problem, target.others, trunk, starts, target.split, seed))
+            for end, (trunk, starts) in kinds.items()
+        }
+    few, rates = _fewer(target, trials, settings), problem.rate_features()
+    rows: dict[str, Made] = {}
+    for end, (_, starts) in kinds.items():
+        probes = probe_with_rates(problem, rates, partial(_features_of, starts), few, settings, shuffled=False)
+        rows[f"{name}{end}"] = _made(probes.model)
+        rows.setdefault(f"{name}_rate", _made(probes.rate))
+    return rows
+
+
 def make_variant(
     name: str, changes: Mapping[str, Any], target: Target, models: PretrainedModels, settings: FinetuneSettings
 ) -> dict[str, Made]:
@@ -216,6 +251,8 @@ def make_place_causal(target: Target, models: PretrainedModels, settings: Finetu
     return {"place_causal": _place(target, CAUSAL)}
 
 
+# Changes of pretraining that make rows from identities too.
+MADE_ROWS = {"model.made_rows": True, "objective.masked.made_windows": 0.5}
 VALUES, BEHAVIOR, HIDDEN = ("velocity", "position"), ("velocity", "position", "direction"), ("hidden_units",)
 WORK: dict[str, Work] = {
     "rates": Work(make_rates, BEHAVIOR),
@@ -228,6 +265,10 @@ WORK: dict[str, Work] = {
     **{
         f"untrained_{trials}": Work(partial(make_untrained, trials), ("velocity",), uses="others")
         for trials in TRANSFER
+    },
+    **{
+        f"made_{trials}": Work(partial(make_made, trials), ("velocity",), uses="others", changes=MADE_ROWS)
+        for trials in MADE
     },
     "others": Work(make_others, HIDDEN),
     "co_smoothing": Work(make_co_smoothing, HIDDEN, uses="apart"),
@@ -248,8 +289,19 @@ def planned_work(table: DecodingTable) -> dict[str, Work]:
     }
 
 
-def _grown(target: Target, model: EIT, models: PretrainedModels, settings: FinetuneSettings) -> Starts:
-    """For each test block the model with rows that were fitted to the animal's activity outside it, and features."""
+def _grown(
+    target: Target,
+    model: EIT,
+    models: PretrainedModels,
+    settings: FinetuneSettings,
+    *,
+    updates: int = UPDATES,
+    dealt: bool = False,
+) -> Starts:
+    """For each test block the model with rows that were fitted to the animal's activity outside it, and features.
+
+    With ``dealt`` the identities that rows are made from are those of other units.
+    """
     problem = target.problem
 
     @cache
@@ -260,11 +312,21 @@ def _grown(target: Target, model: EIT, models: PretrainedModels, settings: Finet
             token_seconds=problem.token_seconds,
             tokens=int(problem.windows.tokens_W.max()),
             seed=settings.seed,
+            updates=updates,
             held_out=models.held_out[block][problem.recording.id],
         )
+        if dealt:
+            assert grown.population is not None
+            identity_NF = grown.population.rows.get_buffer(f"identity_{grown.population.rows.tables - 1}")
+            order_N = np.random.default_rng([settings.seed, 29]).permutation(len(identity_NF))
+            identity_NF.copy_(identity_NF[torch.from_numpy(order_N)].clone())
         return grown, problem.features(grown)
 
     return of_block
+
+
+def _features_of(starts: Starts, block: int) -> Sequence[Features]:
+    return starts(block)[1]
 
 
 def _fewer(target: Target, trials: int, settings: FinetuneSettings) -> Split:

@@ -116,11 +116,17 @@ def find_targets(settings: DecodingTable, catalog: Catalog, bins_per_token: int)
             if fits and subject not in known:
                 known.add(subject)
                 targets.append(Target(label, subject, problem, problem.split(settings.folds, 0)))
+    targets = [replace(one, others=_same_label(one, targets)) for one in targets]
     for subject in settings.subjects:
         if not any(target.subject == subject for target in targets):
             why = "; ".join(found.skipped) or "its recording has none"
             raise ConfigError(f"decoding.labels is {settings.labels}: {subject} has none of them ({why})")
     return targets
+
+
+def _same_label(one: Target, targets: list[Target]) -> tuple[WindowProblem, ...]:
+    """Return the problems of other animals with the label of a target."""
+    return tuple(other.problem for other in targets if other.label == one.label and other.subject != one.subject)
 
 
 def held_out_blocks(targets: list[Target], folds: int) -> list[dict[str, list[list[float]]]]:
@@ -173,7 +179,8 @@ def planned(settings: DecodingTable, targets: list[Target], models: PretrainedMo
                     **own,
                 }
                 if work.uses == "others":
-                    config["pretraining"] = models.without(target.problem.recording.id).about(seed, None)
+                    others = replace(models, changes=work.changes).without(target.problem.recording.id)
+                    config["pretraining"] = others.about(seed, None)
                 used = digests if work.uses else {target.subject: digests[target.subject]}
                 yield Run(target, name, 0 if name in FIXED else seed, config, used)
 

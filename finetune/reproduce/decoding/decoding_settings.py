@@ -18,7 +18,11 @@ WORK = (
     *("others", "co_smoothing", "random", "gru", "gru_causal"),
 )
 TRANSFER = (10, 20)  # labelled trials of a fold for a model of other animals
-FROM_OTHERS = tuple(f"{kind}_{trials}" for kind in ("transfer", "untrained") for trials in TRANSFER)
+MADE = (0, *TRANSFER)  # the same for a model that makes rows from identities; 0: the readout is that of other animals
+FROM_OTHERS = (
+    *(f"{kind}_{trials}" for kind in ("transfer", "untrained") for trials in TRANSFER),
+    *(f"made_{trials}" for trials in MADE),
+)
 PLACE = ("place", "place_causal")  # for animals in mazes and on tracks: made where they are asked for
 VARIANT = "variant_"  # begins the names of rows of variants
 FIXED = ("rates", "others", *PLACE)  # nothing in them is drawn: made once, under the first seed
@@ -41,7 +45,9 @@ class DecodingTable(Limited):
             pretrained without the test block); of an animal's place ``place`` and ``place_causal``, Bayesian decoders;
             ``transfer_10`` and ``transfer_20``, as ``few_20``, by models that were pretrained on all other recordings
             of the store and have rows for this one, fitted to its activity outside the test block; ``untrained_10`` and
-            ``untrained_20``, their control: such rows, and a trunk of random weights.
+            ``untrained_20``, their control: such rows, and a trunk of random weights; ``made_0``, ``made_10`` and
+            ``made_20``, frozen models of the other recordings whose rows for this one are made from the identities of
+            its units, beside rows that are fitted.
         seeds: of pretraining, random weights and recurrent networks; each makes a run of every row.
         pretrain: a config of `foundation pretrain`: its file, or the name of a shipped one.
         models: folder in which pretrained models are kept; null: ``foundation/weights`` in the user's cache folder.
@@ -83,5 +89,10 @@ class DecodingTable(Limited):
                 raise ConfigError(f"decoding.variants has {name!r}: lower-case letters, digits and underscores")
         if not self.subjects or len(set(self.subjects)) < len(self.subjects):
             raise ConfigError(f"decoding.subjects is {self.subjects}: one animal or more, each once")
+        if "made_0" in self.work and len(self.subjects) < 2:
+            raise ConfigError(
+                "decoding.work has made_0 and decoding.subjects one animal: expected two or more, as its readout is "
+                "fitted to another's labels"
+            )
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             raise ConfigError(f"decoding.seeds is {self.seeds}: one or more, each 0 or more and each once")

@@ -33,6 +33,14 @@ FEW_COLUMNS = {
     "": "finetuned",
 }
 
+MADE_COLUMNS = {
+    "_rate": "firing rates",
+    "": "made rows",
+    "_dealt": "identities dealt",
+    "_tuned": "made, then fitted",
+    "_fitted": "fitted from nothing",
+}
+
 # What makes the store of a table, by the table's name.
 PREPARATION = {
     "decoding-reach": 'foundation ingest --input "$FOUNDATION_DATA/nwb/reach" --store store',
@@ -41,6 +49,7 @@ foundation ingest --input simulated/random-targets --store store""",
     "decoding-reach-causal": 'foundation ingest --input "$FOUNDATION_DATA/nwb/reach" --store store',
     "decoding-variants": 'foundation ingest --input "$FOUNDATION_DATA/nwb/reach" --store store',
     "decoding-transfer": 'foundation ingest --input "$FOUNDATION_DATA/nwb/reach" --store store',
+    "decoding-made-rows": 'foundation ingest --input "$FOUNDATION_DATA/nwb/reach" --store store',
     "decoding-transfer-networks": """foundation simulate izhikevich --config simulate/demo --networks 7 \\
     --output simulated/seven
 foundation ingest --input simulated/seven --store store""",
@@ -108,6 +117,15 @@ other recordings of the store. The rows of this animal's units in the read-in ar
 activity outside the test block, without labels (300 updates; every other weight stays as it is). *Random trunk* is the
 control: a frozen model whose rows were fitted in the same way and whose other weights are random, so that any gain over
 it comes from the other animals. Bold where a paired interval is above 0."""
+
+MADE_OF_IDENTITY = """Frozen models that were pretrained on the other animal alone. *Made rows*: a network makes the
+rows of this animal's units from their identities (`model.made_rows`), measured outside the test block; nothing is
+fitted to the animal. In pretraining, half of the windows are read by made rows alone
+(`objective.masked.made_windows`). *Identities dealt* is the control: each unit has the identity of another. *Made, then
+fitted* adds rows of its own to the made ones, by the 300 updates of masked modelling of the table of transfer, and
+*fitted from nothing* is that table's frozen model, which makes no rows. Without labelled trials, the readout (ridge
+regression, all lags) is fitted to the other animal's trials, its penalty is chosen inside them, and features are
+standardised within each animal, outside the test block. Gains are paired, and bold where the interval is above 0."""
 
 VARIANTS = """Frozen models, pretrained on all activity, each with one thing changed in the settings (the config of this
 table lists the changes); the readout is the same. Differences to the recipe are paired over trials, and bold where the

@@ -153,6 +153,7 @@ def check_shape(
     inducing_points: int,
     population_layers: int,
     causal: bool,
+    made_rows: bool,
 ) -> None:
     """Raise unless an EIT can have this shape; see `foundation.models.EITConfig`.
 
@@ -170,6 +171,8 @@ def check_shape(
         )
     if causal and not population_layers:
         raise ConfigError("causal is true and population_layers 0: expected population_layers of at least 1")
+    if made_rows and not population_layers:
+        raise ConfigError("made_rows is true and population_layers 0: expected population_layers of at least 1")
     if dim % heads or (dim // heads) % 2:
         raise ConfigError(f"dim is {dim} and heads {heads}: expected an even number of features per head")
     if individual_layers + interaction_layers < 1:

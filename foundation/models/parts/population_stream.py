@@ -4,6 +4,9 @@ Each unit has a row of weights of its own. A token is the sum over units of a un
 linear read-in of LFADS and NDT, for each population its own), so that a window costs units x features + time x trunk
 and not units x time x trunk. A read-out with another row of each unit says how much every unit, seen or not, is
 expected to fire: what the objective ``masked`` trains, and what a user reads as denoised rates.
+
+With ``made_rows`` a unit's row is the sum of its own row and one that a network makes from the unit's identity (see
+`foundation.models.parts.made_rows`); the rows of a population that is new to a model are then not blank.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from foundation.common.errors import ConfigError
 from foundation.data.batch import WindowBatch
 from foundation.models.config import EITConfig
 from foundation.models.parts.attention import Hidden, Phases
+from foundation.models.parts.made_rows import IDENTITY, MadeRows
 from foundation.models.parts.tokens import WindowContext, scaled
 from foundation.models.parts.transformer_blocks import Block
 
@@ -37,6 +41,7 @@ class PopulationRows(nn.Module):
     Args:
         sizes: units of each table.
         dim: features D.
+        made: rows made from the identities of units are added to the units' own.
 
     Example:
         >>> rows = PopulationRows([3, 2], dim=4)
@@ -45,27 +50,41 @@ class PopulationRows(nn.Module):
         (torch.Size([1, 3, 4]), [[True, True, False]])
     """
 
-    def __init__(self, sizes: list[int], dim: int) -> None:
+    def __init__(self, sizes: list[int], dim: int, made: bool = False) -> None:
         super().__init__()
         self.dim, self.tables = dim, 0
+        self.made = MadeRows(2 * dim + 1) if made else None
         for size in sizes:
-            self.add(torch.zeros(size))
+            self.add(torch.zeros(size), torch.zeros(size, IDENTITY) if made else None)
 
     def add(
-        self, log_rate_N: torch.Tensor, like: torch.Tensor | None = None, sizes: Sequence[int] | None = None
+        self,
+        log_rate_N: torch.Tensor,
+        identity_NF: torch.Tensor | None = None,
+        like: torch.Tensor | None = None,
+        sizes: Sequence[int] | None = None,
+        blank: bool = False,
     ) -> None:
         """Add a table, with rows drawn anew.
 
         Args:
             log_rate_N: ``(N,)`` log of each unit's events a second; 0 for units of sampled values.
+            identity_NF: ``(N, F)`` identities of the units, which made rows are made from.
             like: a tensor whose type and device the table gets.
             sizes: units of each population in the table, one after another; by default all are one population.
+            blank: rows are 0 instead, so that a unit's row is the made one alone.
         """
         like = log_rate_N.float() if like is None else like
         table_NX = torch.empty(len(log_rate_N), 2 * self.dim + 1, dtype=like.dtype, device=like.device)
-        self.start(table_NX, sizes)
+        if blank:
+            table_NX.zero_()
+        else:
+            self.start(table_NX, sizes)
         self.register_parameter(f"table_{self.tables}", nn.Parameter(table_NX))
         self.register_buffer(f"log_rate_{self.tables}", log_rate_N.to(like))
+        if self.made is not None:
+            assert identity_NF is not None
+            self.register_buffer(f"identity_{self.tables}", identity_NF.to(like))
         self.tables += 1
 
     def start(self, table_NX: torch.Tensor, sizes: Sequence[int] | None = None) -> None:
@@ -90,12 +109,18 @@ class PopulationRows(nn.Module):
         """Units of each table."""
         return [len(self.get_parameter(f"table_{k}")) for k in range(self.tables)]
 
-    def forward(self, row_BN: torch.Tensor) -> UnitRows:
-        """``(B, N)`` places of units among all rows, -1 for units that are not known.
+    def forward(self, row_BN: torch.Tensor, made_B: torch.Tensor | None = None) -> UnitRows:
+        """Return the rows of units.
+
+        Args:
+            row_BN: ``(B, N)`` places of units among all rows, -1 for units that are not known.
+            made_B: ``(B,)`` bool, windows whose units have their made rows alone; None: no window.
 
         Raises:
-            ValueError: if a place is beyond the last row.
+            ValueError: if a place is beyond the last row, or rows are not made.
         """
+        if made_B is not None and self.made is None:
+            raise ValueError("made_B is given, and the model makes no rows: expected None (made_rows is false)")
         known_BN = row_BN >= 0
         sizes = self.sizes
         if not torch.compiler.is_compiling() and row_BN.numel() and int(row_BN.max()) >= sum(sizes):
@@ -110,6 +135,10 @@ class PopulationRows(nn.Module):
         rates = [self.get_buffer(f"log_rate_{k}") for k in range(self.tables)]
         place_BN = row_BN.clamp(min=0)
         row_BNX = F.embedding(place_BN, tables[0] if len(tables) == 1 else torch.cat(tables)) * known_BN[..., None]
+        if self.made is not None:
+            identities = torch.cat([self.get_buffer(f"identity_{k}") for k in range(self.tables)])
+            made_BNX = self.made(identities)[place_BN] * known_BN[..., None]
+            row_BNX = made_BNX + (row_BNX if made_B is None else row_BNX * ~made_B[:, None, None])
         read_in_BND, read_out_BND, offset_BN1 = row_BNX.split([self.dim, self.dim, 1], dim=-1)
         log_rate_BN = (rates[0] if len(rates) == 1 else torch.cat(rates))[place_BN] * known_BN
         return UnitRows(read_in_BND, read_out_BND, offset_BN1[..., 0], log_rate_BN, known_BN)
@@ -144,7 +173,7 @@ class PopulationStream(nn.Module):
         super().__init__()
         self.dim, self.patch_length = config.dim, config.population_patch
         self.count_transform, self.value_transform = config.count_transform, config.value_transform
-        self.rows = PopulationRows(config.population_sizes, config.dim)
+        self.rows = PopulationRows(config.population_sizes, config.dim, config.made_rows)
         self.about = WindowContext(config.dim)
         self.hidden = nn.Embedding(1, config.dim)
         self.dropout = nn.Dropout(config.dropout)
@@ -162,6 +191,7 @@ class PopulationStream(nn.Module):
         row_BN: torch.Tensor,
         hidden_BT: torch.Tensor | None,
         turn: Phases,
+        made_B: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Embed the population over time, and say what every known unit is expected to do.
 
@@ -174,13 +204,14 @@ class PopulationStream(nn.Module):
             row_BN: ``(B, N)`` places of units among the rows, -1 for unknown ones, which are not read.
             hidden_BT: ``(B, T)`` bool, tokens whose activity the stream may not see; None: none.
             turn: ``(B, T, pairs)`` phases of the tokens' times.
+            made_B: ``(B,)`` bool, windows whose units have their made rows alone; None: no window.
 
         Returns:
             ``(B, T, D)`` the population; ``(B, N, T)`` the log of the events that each unit is expected to have in a
             token, or for sampled values the expected value after ``value_transform``; and ``(B, N)`` the same by the
             unit's measured rate alone, which is what a prediction has to be better than (0 for sampled values).
         """
-        unit = self.rows(row_BN)
+        unit = self.rows(row_BN, made_B)
         a_BNT = self.activity(x_BNT, modality_B)
         seen_BN = seen_BN & unit.known_BN
         a_BNT = a_BNT * seen_BN[:, :, None]
@@ -309,3 +340,30 @@ def new_table(config: EITConfig, log_rates: Mapping[str, torch.Tensor]) -> tuple
         raise ConfigError(f"populations {what}: expected each recording once, with the log rates of its units")
     names = sorted(log_rates)
     return {name: len(log_rates[name]) for name in names}, torch.cat([log_rates[name] for name in names])
+
+
+def joined_identities(
+    config: EITConfig, table: Mapping[str, int], identities: Mapping[str, torch.Tensor] | None
+) -> torch.Tensor | None:
+    """Return ``(N, F)`` identities of the units of a table, one recording after another; None where rows are not made.
+
+    Args:
+        config: of the model.
+        table: recording id -> its number of units.
+        identities: recording id -> ``(N, F)`` identities of its units.
+
+    Raises:
+        ConfigError: if they are missing, of another shape, or given to a model that makes no rows.
+    """
+    if not config.made_rows:
+        if identities:
+            raise ConfigError("identities are given and made_rows is false: expected a model with made_rows, or none")
+        return None
+    for name, size in table.items():
+        found = tuple(identities[name].shape) if identities and name in identities else "missing"
+        if found != (size, IDENTITY):
+            raise ConfigError(
+                f"identities of {name!r} are {found}: expected {(size, IDENTITY)} for a model of made_rows"
+            )
+    assert identities is not None
+    return torch.cat([identities[name] for name in table])

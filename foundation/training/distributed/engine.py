@@ -78,17 +78,22 @@ class PretrainModule(nn.Module):
         return terms
 
 
-def build_module(settings: PretrainSettings, log_rates: Mapping[str, torch.Tensor] | None = None) -> PretrainModule:
+def build_module(
+    settings: PretrainSettings,
+    log_rates: Mapping[str, torch.Tensor] | None = None,
+    identities: Mapping[str, torch.Tensor] | None = None,
+) -> PretrainModule:
     """Return encoder and objective of a run, with weights drawn from its seed.
 
     Args:
         settings: settings of the run.
         log_rates: recording id -> log rates of its units, which get rows in a model with a population stream.
+        identities: recording id -> identities of its units, which rows are made from in a model with ``made_rows``.
     """
     torch.manual_seed(settings.seed)
     model: Any = own_model(settings.objective) or settings.model.build()
     if log_rates and isinstance(model, EIT):
-        model.add_populations(log_rates)
+        model.add_populations(log_rates, identities)
     dim = getattr(model.config, "dim", settings.model.dim)
     objective = build_objective(settings.objective, dim, model, settings.data.own_windows)
     if settings.engine.activation_checkpointing:

@@ -11,9 +11,11 @@ import torch
 from foundation.common.errors import ConfigError
 from foundation.common.output.progress import progress
 from foundation.data.steps.held_out_time import as_interval, check_held_out_time
+from foundation.embedding.unit_identity import unit_identity
 from foundation.models.parts.population_stream import log_rates
 from foundation.store.catalog import Catalog
 from foundation.store.catalog_row import CatalogRows
+from foundation.store.interval import Interval
 from foundation.store.stored import StoredRecording
 from foundation.store.stored_spikes import rates_within
 from foundation.training.pretrain_settings import PretrainSettings
@@ -69,12 +71,31 @@ def measured_rates(settings: PretrainSettings, catalog: Catalog) -> dict[str, to
     return {recording.id: log_rates(_rates(settings, recording), recording.is_counts) for recording in shown}
 
 
+def measured_identities(settings: PretrainSettings, catalog: Catalog) -> dict[str, torch.Tensor]:
+    """Return recording id -> ``(N, F)`` identities of its units for a model with made rows, otherwise ``{}``.
+
+    They are measured outside held-out time.
+    """
+    if not settings.model.made_rows or settings.objective.own_config() is not None:
+        return {}
+    recordings = (StoredRecording(catalog.store, row) for row in catalog.records if row.n_units)
+    shown = progress(recordings, "measuring identities of units", unit="recording", total=len(catalog))
+    return {
+        recording.id: unit_identity(recording, _free_time(settings, recording) or recording.observed)
+        for recording in shown
+    }
+
+
+def _free_time(settings: PretrainSettings, recording: StoredRecording) -> Interval | None:
+    """Return the observed time outside a recording's held-out time; None if it has none."""
+    held_out = settings.data.held_out_time.get(recording.id)
+    return None if held_out is None else recording.observed.without(as_interval(held_out))
+
+
 def _rates(settings: PretrainSettings, recording: StoredRecording) -> np.ndarray:
     """Return ``(N,)`` rates of units outside the held-out time."""
-    held_out = settings.data.held_out_time.get(recording.id)
-    if held_out is None:
-        return recording.firing_rates()
-    return rates_within(recording, recording.observed.without(as_interval(held_out)))
+    free = _free_time(settings, recording)
+    return recording.firing_rates() if free is None else rates_within(recording, free)
 
 
 def _with_spikes(catalog: Catalog) -> Catalog:

@@ -11,6 +11,7 @@ from finetune.heads.head import HeadError
 from finetune.heads.head_files import load_head, save_head
 from finetune.heads.head_models import head_models
 from foundation.evaluation.splits import TooLittleError
+from foundation.models import EIT, EITConfig
 from foundation.store import Catalog, Source, Spikes, Store, Subject, Units, write_recording
 
 OTHER = 9
@@ -87,6 +88,18 @@ def test_new_rows_learn_the_units_activity(population_model, other):
     few, many = (with_new_rows(population_model, other[1], token_seconds=0.1, tokens=15, updates=n) for n in (1, 60))
     moved = (many.population.rows.table_1 - few.population.rows.table_1).abs().mean()
     assert moved > 0.01
+
+
+def test_a_model_that_makes_rows_needs_no_fitting_and_keeps_what_makes_them(other):
+    torch.manual_seed(0)
+    shape = {"dim": 16, "heads": 2, "individual_layers": 1, "interaction_layers": 0, "patch_length": 5}
+    model = EIT(EITConfig(**shape, population_layers=1, made_rows=True))
+    how = {"token_seconds": 0.1, "tokens": 15}
+    made, fitted = (with_new_rows(model, other[1], **how, updates=updates) for updates in (0, 5))
+    assert made.population.rows.table_0.abs().sum() == 0
+    assert fitted.population.rows.table_0.abs().sum() > 0
+    before = made.state_dict()
+    assert all(torch.equal(fitted.state_dict()[name], before[name]) for name in before if not name.endswith("table_0"))
 
 
 def test_new_rows_do_not_depend_on_time_that_is_held_out(population_model, problems, other, tmp_path):

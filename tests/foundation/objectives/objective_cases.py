@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from foundation.data.covariate_settings import SurroundSettings
 from foundation.data.steps.step import StepContext
 from foundation.models import EIT, EITConfig
 from foundation.models.batch_norm import GlobalBatchNorm
+from foundation.models.parts.made_rows import IDENTITY
 from foundation.objectives import (
     MaskedSettings,
     MYOWSettings,
@@ -46,7 +48,8 @@ class Case:
     """An objective and the encoder it is tried with."""
 
     settings: ObjectiveSettings
-    encoder: str = "tokens"  # tokens; mlp: batch norm inside, one number of units; or streams: EIT with rows of units
+    # tokens; mlp: batch norm inside, one number of units; streams: EIT with rows of units; streams_made: made rows too
+    encoder: str = "tokens"
 
 
 CASES = {
@@ -97,6 +100,9 @@ CASES = {
         ObjectiveSettings("nuclr", nuclr=NuCLRSettings(2, 4, hidden=9, out=7, released_form=True, augmentations=[HALF]))
     ),
     "masked": Case(ObjectiveSettings("masked", masked=MaskedSettings(2, 4)), encoder="streams"),
+    "masked_made": Case(
+        ObjectiveSettings("masked", masked=MaskedSettings(2, 4, made_windows=0.5)), encoder="streams_made"
+    ),
     "sum": Case(
         ObjectiveSettings(
             weights={"neurpir": 1.0, "ndt": 0.5},
@@ -143,15 +149,21 @@ class PopulationEncoder(nn.Module):
         return SimpleNamespace(p_BTD=self.last(h).unflatten(0, x_BTN.shape[:2]))
 
 
-def two_streams() -> EIT:
+def two_streams(made_rows: bool = False) -> EIT:
     """A small EIT with a population stream that knows ten units of two recordings each."""
     model = EIT(EITConfig(dim=DIM, heads=2, individual_layers=1, interaction_layers=0, patch_length=PATCH,
-                          population_layers=1))  # fmt: skip
-    model.add_populations({"a": torch.linspace(-1, 2, 10), "b": torch.linspace(1, 3, 10)})
+                          population_layers=1, made_rows=made_rows))  # fmt: skip
+    identities = {"a": torch.randn(10, IDENTITY), "b": torch.randn(10, IDENTITY)} if made_rows else None
+    model.add_populations({"a": torch.linspace(-1, 2, 10), "b": torch.linspace(1, 3, 10)}, identities)
     return model
 
 
-ENCODERS = {"tokens": TokenEncoder, "mlp": PopulationEncoder, "streams": two_streams}
+ENCODERS = {
+    "tokens": TokenEncoder,
+    "mlp": PopulationEncoder,
+    "streams": two_streams,
+    "streams_made": partial(two_streams, made_rows=True),
+}
 
 
 def build(case: Case, dtype: torch.dtype = torch.float32, seed: int = 0) -> tuple[nn.Module, Objective]:
@@ -199,7 +211,7 @@ def global_batch(
         views[-1].x_BNT = views[-1].x_BNT.to(dtype)
         units_BN = torch.arange(views[-1].mask_BN.shape[1]).expand_as(views[-1].mask_BN)
         views[-1].unit_BN = units_BN.masked_fill(~views[-1].mask_BN, -1).int()
-        if case.encoder == "streams":
+        if case.encoder.startswith("streams"):
             row_BN = 10 * RECORDING_B[:, None] + torch.arange(views[-1].mask_BN.shape[1])
             views[-1].population_row_BN = row_BN.masked_fill(~views[-1].mask_BN, -1)
     surround = None

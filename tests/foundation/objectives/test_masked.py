@@ -106,6 +106,21 @@ def test_a_model_or_windows_without_rows_are_refused():
         MaskedSettings(hide_time=1)
 
 
+def test_own_rows_are_put_aside_in_a_share_of_windows():
+    _, objective = build(CASES["masked_made"])
+    views, context = global_batch(objective, CASES["masked_made"], 0)
+    drawn = [
+        objective.made(views[0], StepContext(context.item_B, context.recording_B, seed=1, step=step))
+        for step in range(200)
+    ]
+    assert float(torch.stack(drawn).float().mean()) == pytest.approx(0.5, abs=0.05)
+    assert build(CASE)[1].made(views[0], context) is None
+    with pytest.raises(ConfigError, match=r"made_windows is 0\.5 and model\.made_rows false"):
+        build_objective(ObjectiveSettings("masked", masked=MaskedSettings(2, 4, made_windows=0.5)), 8, build(CASE)[0])
+    with pytest.raises(ConfigError, match=r"made_windows is 1\.5: expected a share"):
+        MaskedSettings(made_windows=1.5)
+
+
 def test_short_trials_are_drawn_as_often_as_long_ones():
     rng = np.random.default_rng(0)
     trials = Interval([0.0, 2.0, 4.0, 6.0], [0.4, 3.0, 4.15, 6.8])

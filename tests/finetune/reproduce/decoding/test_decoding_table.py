@@ -11,6 +11,7 @@ from finetune.heads.fitting.head_probe import probe_with_rates
 from finetune.reproduce import DecodingTable, ReproduceSettings, reproduce
 from finetune.reproduce.common.run_results import read_all
 from finetune.reproduce.common.stored_sums import pack_sums, unpack_sums
+from finetune.reproduce.decoding.decoding_by_others import decode_by_others
 from finetune.reproduce.decoding.decoding_page import decoding_page, figure, gain
 from finetune.reproduce.decoding.decoding_rows import WORK
 from finetune.reproduce.decoding.decoding_runs import find_targets, held_out_blocks, planned
@@ -168,29 +169,56 @@ def test_models_of_other_animals_and_variants_are_read(settings, place):
         settings.decoding,
         subjects=["Ann"],
         labels=["velocity"],
-        work=["rates", "transfer_10", "untrained_10"],
+        work=["rates", "transfer_10", "untrained_10", "made_10"],
         seeds=[0],
         variants={"recipe": {}, "one_step": {"steps": 1, "checkpoint_every": 1}},
     )
     one = replace(settings, name="from-others", page=None, output=str(place / "from-others"), decoding=table)
     rows = read_all(reproduce(one))
+    made = {name: found[0] for name, found in rows.items() if "/made_10" in name}
+    assert {name.removeprefix("velocity/Ann/made_10") for name in made} == {"", "_rate", "_dealt", "_tuned", "_fitted"}
+    assert len({str(result.detail["sums"]) for result in made.values()}) == 5
     ends = ("", "_rate", "_frozen", "_both", "_scratch")
     assert {name for name in rows if "transfer" in name} == {f"velocity/Ann/transfer_10{end}" for end in ends}
-    (run,) = [
-        path for path in (place / "models").glob("decoding-seed0-all-*") if "Ann" not in subjects_of(path, catalog)
-    ]
-    assert subjects_of(run, catalog) == {"Bob", "Cleo"}
+    runs = [path for path in (place / "models").glob("decoding-seed0-all-*") if "Ann" not in subjects_of(path, catalog)]
+    assert [subjects_of(run, catalog) for run in runs] == [{"Bob", "Cleo"}] * 2
+    assert sorted(json.loads((run / "model/config.json").read_text())["made_rows"] for run in runs) == [False, True]
     frozen, untrained = rows["velocity/Ann/transfer_10_frozen"][0], rows["velocity/Ann/untrained_10"][0]
     assert frozen.detail["sums"] != untrained.detail["sums"]
     few, whole = rows["velocity/Ann/transfer_10_rate"][0], rows["velocity/Ann/rate"][0]
     assert few.accuracy < whole.accuracy
     page = decoding_page(place / "from-others", "")
     assert "### From other animals" in page
+    assert "### Rows made from identity" in page
+    scores = [figure(rows[f"velocity/Ann/made_10{end}"]).text() for end in ("_rate", "")]
+    assert f"| velocity, Ann | 10 | {' | '.join(scores)} | " in page
     assert "| velocity, Ann | 10 | " in page
     assert f"| {figure([few]).text()} | " in page
     plain, other = (rows[f"velocity/Ann/variant_{name}"][0] for name in ("recipe", "one_step"))
     assert plain.detail["sums"] != other.detail["sums"]
     assert page.index("| recipe | ") < page.index("| one step | ")
+
+
+def test_the_labels_of_another_animal_decode_one_without_labels(settings, place):
+    catalog = Catalog.open(Store(place / "store"))
+    chosen = catalog.select([r.id for r in catalog if r.subject.id in ("Ann", "Bob")])
+    ann, bob = find_targets(replace(settings.decoding, labels=["velocity"]), chosen, 1)
+    assert [one.recording.id for one in ann.others] == [bob.problem.recording.id]
+    bob.problem.features = lambda _: bob.problem.rate_features()  # units of the two animals are tuned alike
+
+    def decoded(ours):
+        return decode_by_others(ann.problem, ann.others, None, lambda _: (None, ours), ann.split, 0)
+
+    rates = ann.problem.rate_features()
+    found = decoded(rates)
+    assert primary(found) > 0.4
+    assert len(found.y_S) == sum(len(fold.test) for fold in ann.split.folds)
+    turned = [replace(rates[0], x_TF=np.roll(rates[0].x_TF, 4, axis=1))]  # units that prefer the other way
+    assert primary(decoded(turned)) < 0
+    with pytest.raises(ValueError, match="others has 0 problems: expected one or more"):
+        decode_by_others(ann.problem, (), None, lambda _: (None, rates), ann.split, 0)
+    with pytest.raises(ConfigError, match=r"work has made_0 and decoding\.subjects one animal"):
+        replace(settings.decoding, subjects=["Ann"], work=["made_0"])
 
 
 def subjects_of(run, catalog):

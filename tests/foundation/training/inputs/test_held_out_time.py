@@ -18,15 +18,24 @@ HELD = [[20.0, 30.0]]
 TRIALS = Interval(np.arange(1.0, 60.0, 4.0), np.arange(1.0, 60.0, 4.0) + 1.25)
 
 
-def population_run(tiny, folder, store, **data):
+def population_run(tiny, folder, store, made_windows=0.0, **data):
     """Settings of a short masked run."""
     return tiny(
         store=str(store),
         output=str(folder),
         steps=3,
-        model=ModelSettings(dim=16, heads=2, individual_layers=1, interaction_layers=0, population_layers=1),
+        model=ModelSettings(
+            dim=16,
+            heads=2,
+            individual_layers=1,
+            interaction_layers=0,
+            population_layers=1,
+            made_rows=bool(made_windows),
+        ),
         data=DataSettings(bin_widths=[0.025], tokens_per_step=2048, min_windows=4, max_units=12, **data),
-        objective=ObjectiveSettings("masked", masked=MaskedSettings(min_tokens=2, max_tokens=10)),
+        objective=ObjectiveSettings(
+            "masked", masked=MaskedSettings(min_tokens=2, max_tokens=10, made_windows=made_windows)
+        ),
     )
 
 
@@ -78,12 +87,15 @@ def test_weights_do_not_depend_on_held_out_spikes(tiny, tmp_path, make_recording
             store, make_recording(0, spikes=Spikes.from_trains(spikes), source=Source(path="a.nwb", digest="0" * 64))
         )
         catalog = Catalog.build(store)
-        for data in ({}, {"held_out_time": {catalog.ids[0]: HELD}}):
+        held = {"held_out_time": {catalog.ids[0]: HELD}}
+        for data in ({}, held, held | {"made_windows": 0.5}):
             folder = pretrain(population_run(tiny, tmp_path / f"{name}-{len(data)}", tmp_path / name, **data))
             weights[name, len(data)] = load_file(folder / "model.safetensors")
             assert ("10 s in all were held out" in (folder / "README.md").read_text()) == bool(data)
     assert not all((weights["plain", 0][k] == weights["other", 0][k]).all() for k in weights["plain", 0])
-    assert all((weights["plain", 1][k] == weights["other", 1][k]).all() for k in weights["plain", 1])
+    for kind in (1, 2):
+        assert all((weights["plain", kind][k] == weights["other", kind][k]).all() for k in weights["plain", kind])
+    assert weights["plain", 2]["population.rows.identity_0"].abs().sum() > 0
 
 
 def test_a_run_without_held_out_time_is_the_run_that_it_was(tiny):
