@@ -2,7 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from finetune.finetune_settings import FinetuneSettings, FullSettings, GRUSettings, ReportSettings, WindowSettings
+from finetune.finetune_settings import (
+    FinetuneSettings,
+    FullSettings,
+    GRUSettings,
+    MLPSettings,
+    ReportSettings,
+    WindowSettings,
+)
 from finetune.predict_settings import PredictSettings
 from foundation.common.lazy import lazy_attributes
 
@@ -22,6 +29,7 @@ __all__ = [
     "Head",
     "HeadError",
     "HeadStream",
+    "MLPSettings",
     "PredictSettings",
     "ReportSettings",
     "WindowSettings",

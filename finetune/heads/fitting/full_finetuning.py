@@ -120,7 +120,7 @@ def full(
     """
     predicted = []
     choices: dict[str, list] = {"updates": [], "share": []}
-    said = np.split(beside.predictions.predicted_S, np.cumsum([len(fold.test) for fold in split.folds])[:-1])
+    beside_k = np.split(beside.predictions.predicted_S, np.cumsum([len(fold.test) for fold in split.folds])[:-1])
     for k, fitted in enumerate(beside.folds):
         model, features = starts(k)
         assert fitted.held_S is not None
@@ -130,11 +130,14 @@ def full(
         choices["updates"].append(found.updates)
         choices["share"].append(found.share)
         if found.tuned is not None:
-            predicted.append(_blend(found.tuned.predict(problem, fitted.fold.test), said[k], found.share))
+            predicted.append(_blend(found.tuned.predict(problem, fitted.fold.test), beside_k[k], found.share))
         else:
-            predicted.append(said[k])
-        kept = (problem.labels.target, k + 1, len(beside.folds), found.updates, found.share)
-        log.info("%s: fold %d of %d, %d updates kept, share of the network %g", *kept)
+            predicted.append(beside_k[k])
+        where = (problem.labels.target, k + 1, len(beside.folds))
+        if found.tuned is not None:
+            log.info("%s: fold %d of %d, %d updates; weight of the network %g", *where, found.updates, found.share)
+        else:
+            log.info("%s: fold %d of %d, training further did not help: the linear readout predicts", *where)
     return Fitted(gather(problem, split, predicted), choices)
 
 

@@ -54,7 +54,7 @@ def direction_classes(direction_K: np.ndarray) -> tuple[np.ndarray, list[str]]:
 def _attempt(recording: StoredRecording, label: str, name: str, sources: Sources) -> Attempt:
     token = sources.windows.behavior_token
     if recording.resolution > token + 1e-9:
-        return None, f"its resolution of {recording.resolution:g} s is coarser than a token of {token:g} s"
+        return None, f"the recording's resolution of {recording.resolution:g} s is coarser than a token of {token:g} s"
     if label == "trials.direction":
         trials = recording.intervals["trials"]
         y_K, classes = direction_classes(trials.columns["direction"])
@@ -98,7 +98,7 @@ def classes_of_trials(
     if len(classes) > MOST_DIRECTIONS:
         return None, f"{len(classes)} different {label}s are no classes (at most {MOST_DIRECTIONS})"
     if recording.resolution > token + 1e-9:
-        return None, f"its resolution of {recording.resolution:g} s is coarser than a token of {token:g} s"
+        return None, f"the recording's resolution of {recording.resolution:g} s is coarser than a token of {token:g} s"
     pieces, trial = observed_trials(trials, recording.domain)
     _, first = np.unique(trial, return_index=True)  # the first observed piece of each trial
     start, trial = pieces.start[first], trial[first]
@@ -164,7 +164,7 @@ def values_over_time(
     """
     settings = sources.windows
     if recording.resolution > token + 1e-9:
-        return None, f"its resolution of {recording.resolution:g} s is coarser than a token of {token:g} s"
+        return None, f"the recording's resolution of {recording.resolution:g} s is coarser than a token of {token:g} s"
     trials = recording.intervals.get("trials")
     inside_trials = trials is not None and len(trials) >= 2 * sources.folds
     if trials is not None and inside_trials:

@@ -179,7 +179,7 @@ def _usable(
     for recording in recordings:
         reason = _unfit(recording, sources)
         if reason:
-            notes.append(f"{recording.record.path} is left out: {reason}")
+            notes.append(f"units of {recording.record.path} are left out: {reason}")
         else:
             kept.append(recording)
     kept, dropped = _one_kind(kept, labelled)
@@ -188,9 +188,10 @@ def _usable(
 
 def _unfit(recording: StoredRecording, sources: Sources) -> str:
     windows = sources.windows
-    if recording.resolution > windows.unit_token + 1e-9:
-        return f"its resolution of {recording.resolution:g} s is coarser than a token of {windows.unit_token:g} s"
-    seconds = windows.unit_token * windows.unit_tokens
+    token = windows.unit_token
+    if recording.resolution > token + 1e-9:
+        return f"the recording's resolution of {recording.resolution:g} s is coarser than a token of {token:g} s"
+    seconds = token * windows.unit_tokens
     if not len(spread_starts(sources.readers(recording.id), seconds, 1, 0)):
         return f"no window of {seconds:g} s fits its observed time"
     return ""
@@ -208,7 +209,7 @@ def _one_kind(
     kind = units.most_common(1)[0][0]
     others = [r for r in recordings if r.kind != kind]
     return [r for r in recordings if r.kind == kind], [
-        f"{r.record.path} is left out: it holds {r.kind}, and most labelled units have {kind}" for r in others
+        f"units of {r.record.path} are left out: it holds {r.kind}, and most labelled units have {kind}" for r in others
     ]
 
 
