@@ -24,7 +24,7 @@ NEEDS = {
 
 @dataclass(frozen=True)
 class Augmentation(Limited):
-    """One augmentation; a list of them is applied in order.
+    """Settings of one augmentation; a list of augmentations is applied in order.
 
     Args:
         name: ``neuron_dropout`` sets units to 0 (chance ``share`` each; with ``random`` each window draws its chance

@@ -1,4 +1,4 @@
-"""Windows as tensors: padded, or packed."""
+"""Batches of windows as tensors: padded or packed."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ class WindowBatch:
     population_row_BN: torch.Tensor | None = None
 
     def model_inputs(self) -> dict[str, torch.Tensor]:
-        """The arguments of a model's forward; counts become float32 on the device where they are."""
+        """Return the arguments of a model's forward; counts become float32 on their device."""
         names = ("mask_BN", "mask_BT", "dt_B", "modality_B")
         x_BNT = self.x_BNT if self.x_BNT.is_floating_point() else self.x_BNT.float()
         inputs = {"x_BNT": x_BNT, **{name: getattr(self, name) for name in names}}
         return inputs if self.population_row_BN is None else {**inputs, "population_row_BN": self.population_row_BN}
 
     def cast(self, dtype: torch.dtype = torch.float32) -> WindowBatch:
-        """The same batch with activity of another type: what objectives and augmentations calculate with."""
+        """Return the batch with activity of another type, for objectives and augmentations."""
         return replace(self, x_BNT=self.x_BNT.to(dtype))
 
     def to(self, device: torch.device | str) -> WindowBatch:
-        """The same batch on a device."""
+        """Return the batch on a device."""
         return _each(self, lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> WindowBatch:
-        """The same batch in memory from which a GPU copies while both go on."""
+        """Return the batch in pinned memory, for asynchronous copies to a GPU."""
         return _each(self, torch.Tensor.pin_memory)
 
     def __len__(self) -> int:
@@ -85,11 +85,11 @@ class PackedBatch:
     label_B: torch.Tensor
 
     def to(self, device: torch.device | str) -> PackedBatch:
-        """The same batch on a device."""
+        """Return the batch on a device."""
         return _each(self, lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> PackedBatch:
-        """The same batch in memory from which a GPU copies while both go on."""
+        """Return the batch in pinned memory, for asynchronous copies to a GPU."""
         return _each(self, torch.Tensor.pin_memory)
 
     def __len__(self) -> int:
@@ -108,7 +108,7 @@ def _each(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch
 def pad_windows(
     x_NT: list[np.ndarray], *, bin_widths: list[float], starts: list[float], modalities: list[int], bins_per_token: int
 ) -> WindowBatch:
-    """Windows of any shape as one batch; time is padded to whole tokens.
+    """Return windows of any shape as one batch, with time padded to whole tokens.
 
     Example:
         >>> batch = pad_windows([np.ones((2, 4)), np.ones((1, 8))], bin_widths=[0.1, 0.1], starts=[0.0, 0.0],

@@ -1,4 +1,4 @@
-"""A batch in parts of windows of like size, so that little of what a model computes is padding."""
+"""Splits of a batch into windows of similar size, so that a model computes little padding."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ class Bucket:
     all_bins: bool
 
     def model_inputs(self) -> dict[str, torch.Tensor | None]:
-        """As `WindowBatch.model_inputs`, with None for a mask that hides nothing: attention is fastest without."""
+        """Return `WindowBatch.model_inputs`, with None for masks that hide nothing: attention is faster without."""
         inputs: dict[str, torch.Tensor | None] = dict(self.windows.model_inputs())
         hides = {"mask_BN": not self.all_units, "mask_BT": not self.all_bins}
         return {name: value if hides.get(name, True) else None for name, value in inputs.items()}
 
     def first(self) -> Bucket:
-        """The first of the windows alone."""
+        """Return the first windows alone."""
         known = {f.name: getattr(self.windows, f.name) for f in fields(self.windows)}
         one = replace(self.windows, **{name: tensor[:1] for name, tensor in known.items() if tensor is not None})
         return replace(self, rows_B=self.rows_B[:1], windows=one)
 
 
 def buckets(batch: WindowBatch, waste: float = 0.3) -> list[Bucket]:
-    """The batch in parts; every window is in one of them.
+    """Return the parts of the batch; each window is in exactly one.
 
     Args:
         batch: B windows.
@@ -94,6 +94,6 @@ def _bucket(batch: WindowBatch, rows: list[int], sizes_4B: list[list[int]]) -> B
 
 
 def _sizes(mask_BL: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """``(B,)`` up to where something is there, and how much: a mask inside a window does not cut its end off."""
+    """Return ``(B,)`` the end of the last unmasked entry, and the number of unmasked entries."""
     places = torch.arange(1, mask_BL.shape[1] + 1, device=mask_BL.device)
     return (mask_BL * places).amax(1), mask_BL.sum(1)

@@ -1,4 +1,4 @@
-"""How surrounding information is made; what makes it is `foundation.data.covariates`."""
+"""Settings of surrounding information, which `foundation.data.covariates` computes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KINDS = ("raw", "cebra")
 
 @dataclass(frozen=True)
 class SurroundSettings(Limited):
-    """How surrounding information is made.
+    """Settings of surrounding information.
 
     Args:
         kind: ``cebra``: the channels through CEBRA-Time; ``raw``: their first principal components.
@@ -47,5 +47,5 @@ class SurroundSettings(Limited):
 
     @property
     def features(self) -> int:
-        """Numbers that describe one segment: pooled features, and whether there are any."""
+        """Return the number of values per segment: pooled features, and a flag for their presence."""
         return self.dim * self.pool + 1

@@ -1,4 +1,4 @@
-"""Surrounding information: what a unit's circumstances were (stimulus, behaviour, session), as NeurPIR takes them in.
+"""Surrounding information of NeurPIR: the stimulus, behaviour and session during a unit's activity.
 
 Behaviour and intervals of a recording become channels on a regular grid; CEBRA (arXiv 2204.00673) embeds them, once per
 recording, and the embedding is kept under the store's ``derived/``. A segment's surrounding information is the
@@ -68,7 +68,7 @@ def _series_channels(series: Any, times_T: np.ndarray) -> list[np.ndarray]:
 
 
 def _finite_or_zero(values: np.ndarray) -> np.ndarray:
-    """Values with 0 for those that are missing, infinite or too large for float32."""
+    """Return values with 0 for missing, infinite or too large ones (float32)."""
     return np.where(is_finite(values), values, 0.0)
 
 
@@ -91,7 +91,7 @@ def _interval_channels(table: Any, times_T: np.ndarray) -> list[np.ndarray]:
 
 
 def _innermost(starts: np.ndarray, ends: np.ndarray, times_T: np.ndarray) -> np.ndarray:
-    """``(T,)`` the row that holds at each time, -1 for none; of several the one that begins last, then the shortest.
+    """Return ``(T,)`` the interval at each time, -1 for none; of several the one that starts last, then the shortest.
 
     Args:
         starts, ends: of the rows, in any order; rows may overlap and lie inside each other.
@@ -105,7 +105,7 @@ def _innermost(starts: np.ndarray, ends: np.ndarray, times_T: np.ndarray) -> np.
 
 
 def principal_components(x_TC: np.ndarray, dim: int) -> np.ndarray:
-    """``(T, dim)`` first principal components, each of standard deviation 1; 0 where there are fewer."""
+    """Return ``(T, dim)`` first principal components of standard deviation 1, with zeros for missing components."""
     out = np.zeros((len(x_TC), dim), np.float32)
     if x_TC.shape[1]:
         u, s, vt = np.linalg.svd(x_TC.astype(np.float64), full_matrices=False)
@@ -116,7 +116,7 @@ def principal_components(x_TC: np.ndarray, dim: int) -> np.ndarray:
 
 
 def cebra_embedding(x_TC: np.ndarray, settings: SurroundSettings) -> np.ndarray:
-    """``(T, dim)`` CEBRA-Time embedding of channels; the same settings give the same numbers on one machine.
+    """Return the ``(T, dim)`` CEBRA-Time embedding of channels; equal settings give equal numbers on one machine.
 
     Zeros where there is nothing to embed, or too little of it.
 
@@ -185,11 +185,11 @@ class Surroundings:
         return self.records[place]
 
     def missing(self) -> list[str]:
-        """Ids of recordings that have not been fitted."""
+        """Return the ids of recordings that have not been fitted."""
         return [record.id for record in self.records if not self._derived(record).exists()]
 
     def fit(self, name: str) -> None:
-        """Make and keep the surrounding information of one recording, unless it is there."""
+        """Compute and keep the surrounding information of one recording, unless it is already kept."""
         record = self._record(name)
         derived = self._derived(record)
         if derived.exists():
@@ -237,7 +237,7 @@ class Surroundings:
 
 
 def pooled(e_TK: np.ndarray, bins: int) -> np.ndarray:
-    """Adaptive average pooling over time: bin ``b`` is the mean of samples ``floor(bT/bins)`` to ``ceil((b+1)T/bins)``.
+    """Pool averages over time: bin ``b`` is the mean of samples ``floor(bT/bins)`` to ``ceil((b+1)T/bins)``.
 
     Example:
         >>> pooled(np.array([[0.0], [1.0], [2.0], [3.0]]), 2).tolist()

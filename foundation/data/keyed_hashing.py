@@ -20,7 +20,7 @@ def _mix(key: np.uint64, position: np.uint64) -> np.uint64:
 
 @compiled()
 def mix(key_R: np.ndarray, position_P: np.ndarray, mixed_RP: np.ndarray) -> None:
-    """A key for each of P positions of each of R keys.
+    """Return a key for each of P positions of each of R keys.
 
     Args:
         key_R: ``(R,)`` uint64.
@@ -38,7 +38,7 @@ def mix(key_R: np.ndarray, position_P: np.ndarray, mixed_RP: np.ndarray) -> None
 
 @compiled()
 def mix_on(key_R: np.ndarray, position_P: np.ndarray, mixed_R: np.ndarray) -> None:
-    """A key for each of R keys, mixed with P numbers one after another.
+    """Return R keys, each mixed with P numbers in turn.
 
     Args:
         key_R: ``(R,)`` uint64.
@@ -53,7 +53,7 @@ def mix_on(key_R: np.ndarray, position_P: np.ndarray, mixed_R: np.ndarray) -> No
 
 @compiled()
 def to_unit(key_R: np.ndarray, u_R: np.ndarray) -> None:
-    """A number in [0, 1) of 24 bits for each key.
+    """Return a number in [0, 1) of 24 bits for each key.
 
     Args:
         key_R: ``(R,)`` uint64.

@@ -27,7 +27,7 @@ def _shifted(x: torch.Tensor, bits: int) -> torch.Tensor:
 
 
 def _mixed(key: torch.Tensor, position_P: torch.Tensor) -> torch.Tensor:
-    """``(..., P)`` keys of P positions of each key."""
+    """Return ``(..., P)`` keys of P positions of each key."""
     if key.device.type == "cpu":
         mixed = torch.empty(*key.shape, len(position_P), dtype=torch.int64)
         hashing.mix(_bits(key), _bits(position_P), _bits(mixed).reshape(key.numel(), len(position_P)))
@@ -36,7 +36,7 @@ def _mixed(key: torch.Tensor, position_P: torch.Tensor) -> torch.Tensor:
 
 
 def _mixed_on(key: torch.Tensor, *positions: int) -> torch.Tensor:
-    """Keys of the same shape, mixed with numbers one after another."""
+    """Return keys of the same shape, mixed with numbers in turn."""
     if key.device.type == "cpu":
         mixed = torch.empty(key.shape, dtype=torch.int64)
         hashing.mix_on(_bits(key), np.array(positions, dtype=np.int64).view(np.uint64), _bits(mixed))
@@ -54,7 +54,7 @@ def _split_mix(key: torch.Tensor, position: torch.Tensor | int) -> torch.Tensor:
 
 
 def _unit(key: torch.Tensor) -> torch.Tensor:
-    """Float32 numbers in [0, 1)."""
+    """Return float32 numbers in [0, 1)."""
     if key.device.type == "cpu":
         u = torch.empty(key.shape)
         hashing.to_unit(_bits(key), u.view(-1).numpy())
@@ -63,7 +63,7 @@ def _unit(key: torch.Tensor) -> torch.Tensor:
 
 
 def _bits(key: torch.Tensor) -> np.ndarray:
-    """Memory of a tensor of the processor, as a flat array of uint64."""
+    """Return the memory of a CPU tensor as a flat array of uint64."""
     return key.contiguous().view(-1).numpy().view(np.uint64)
 
 
@@ -88,22 +88,22 @@ class Draws:
 
     @classmethod
     def of(cls, *, seed: int, step: int, item_B: torch.Tensor) -> Draws:
-        """The draws of some items of a step."""
+        """Return the random numbers of some items of a step."""
         run = _mixed_on(torch.zeros((), dtype=torch.int64, device=item_B.device), seed, step)
         return cls(_mixed(run, item_B))
 
     def child(self, purpose: str, number: int = 0) -> Draws:
-        """Other draws of the same items, for a named purpose."""
+        """Return independent random numbers of the same items, for a named purpose."""
         return Draws(_mixed_on(self.key_B, zlib.crc32(purpose.encode()), number))
 
     def uniform(self, *shape: int) -> torch.Tensor:
-        """``(B, *shape)`` float32 numbers, uniform in [0, 1)."""
+        """Return ``(B, *shape)`` float32 numbers, uniform in [0, 1)."""
         key = self.key_B
         for size in shape:
             key = _mixed(key, torch.arange(size, device=key.device))
         return _unit(key)
 
     def normal(self, *shape: int) -> torch.Tensor:
-        """``(B, *shape)`` float32 numbers of a standard normal distribution (Box and Muller)."""
+        """Return ``(B, *shape)`` float32 numbers of a standard normal distribution (Box and Muller)."""
         radius = (-2 * (1 - self.child("radius").uniform(*shape)).log()).sqrt()
         return radius * (2 * math.pi * self.child("angle").uniform(*shape)).cos()

@@ -1,4 +1,4 @@
-"""How far an order of windows is from a uniform one."""
+"""Measures of how uniform an order of windows is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from foundation.data.windows import WindowTable
 
 
 def distance_from_uniform(table: WindowTable) -> float:
-    r"""How much nearer in the order windows are that are neighbours in time, from 0 (uniform) to 1 (by time).
+    r"""Return how much closer in the order temporal neighbours are, from 0 (uniform) to 1 (sorted by time).
 
     For windows of one recording that follow each other in time, let g be the mean distance of their places in the
     order. A uniform order of n windows has
@@ -40,7 +40,7 @@ def distance_from_uniform(table: WindowTable) -> float:
 
 
 def places_in_batches(table: WindowTable, batch_size: int, seconds: float) -> tuple[float, float]:
-    """How many different stretches of time a batch comes from, and how many it would in a uniform order.
+    """Return the number of distinct stretches of time in a batch, and its expectation in a uniform order.
 
     Args:
         table: windows in their order.

@@ -1,4 +1,4 @@
-"""Windows as flat arrays: what a sampler gives and a reader takes."""
+"""Windows as flat arrays, from samplers to readers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NANOSECONDS = 1_000_000_000
 
 
 def to_nanoseconds(seconds: np.ndarray | float) -> np.ndarray:
-    """Seconds as int64 nanoseconds, rounded to the nearest.
+    """Return seconds as int64 nanoseconds, rounded to the nearest.
 
     Example:
         >>> int(to_nanoseconds(0.1 * 3))
@@ -22,7 +22,7 @@ def to_nanoseconds(seconds: np.ndarray | float) -> np.ndarray:
 
 
 def bins_of(duration: float, bin_width: float) -> tuple[int, int]:
-    """Number of bins, and nanoseconds of one, of a window of ``duration`` seconds.
+    """Return the number of bins of a window of ``duration`` seconds, and the nanoseconds of a bin.
 
     Raises:
         ConfigError: if the duration is not a whole number of bins, or a bin is shorter than a microsecond.
@@ -71,7 +71,7 @@ class WindowTable:
         return len(self.recording_B)
 
     def part(self, rows: slice) -> WindowTable:
-        """Some of the windows.
+        """Return some of the windows.
 
         Example:
             >>> one = np.arange(4)

@@ -1,4 +1,4 @@
-"""Augmentations of neural activity: on the device of the batch, drawn per window or alike for all its views.
+"""Augmentations of neural activity, on the batch's device, drawn per window or shared by all of its views.
 
 Every draw is keyed by (seed, step, item, view, place in the list), so the same windows get the same augmentations on
 any number of processes.
@@ -33,7 +33,7 @@ AUGMENTATIONS: dict[str, Callable[..., WindowBatch]] = {
 def augment(
     view: WindowBatch, augmentations: list[Augmentation], context: StepContext, number: int, tokens: int = 1
 ) -> WindowBatch:
-    """A view with augmentations, in order; the batch that comes in stays as it is.
+    """Return a view with augmentations applied in order; the input batch is not changed.
 
     Args:
         view: B windows.
@@ -60,7 +60,7 @@ def augment(
 
 
 def _for_some(before: WindowBatch, after: WindowBatch, draws: Draws, chance: float) -> WindowBatch:
-    """Windows with the augmentation where a draw says so, and as they were elsewhere."""
+    """Return windows with the augmentation applied to the drawn ones; the others are unchanged."""
     if chance >= 1:
         return after
     on_B = draws.child("chance").uniform() < chance

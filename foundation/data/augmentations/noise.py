@@ -1,4 +1,4 @@
-"""Augmentations that change numbers: normal noise, and pepper."""
+"""Augmentations of values: normal noise and pepper noise."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def _there(view: WindowBatch) -> torch.Tensor:
 
 
 def noise(view: WindowBatch, draws: Draws, settings: Augmentation, tokens: int) -> WindowBatch:
-    """Normal noise on every bin that is there; in the unit of the activity, so counts become real numbers."""
+    """Add normal noise to every observed bin, in the unit of the activity: counts become real numbers."""
     added = draws.normal(*view.x_BNT.shape[1:]) * float(settings.size or 0.0)
     return replace(view, x_BNT=view.x_BNT + (added * _there(view)).to(view.x_BNT.dtype))
 
 
 def pepper(view: WindowBatch, draws: Draws, settings: Augmentation, tokens: int) -> WindowBatch:
-    """A fixed number added to a share of the bins that are there."""
+    """Add a fixed number to a share of the observed bins."""
     hit = draws.uniform(*view.x_BNT.shape[1:]) < float(settings.share or 0.0)
     return replace(view, x_BNT=view.x_BNT + float(settings.size or 0.0) * (hit & _there(view)))

@@ -1,4 +1,4 @@
-"""Augmentations of time: a window moved, cut short, or running faster or slower."""
+"""Augmentations of time: windows shifted, cropped, or played faster or slower."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def _whole_tokens(view: WindowBatch, tokens: int) -> torch.Tensor:
-    """``(B, T / tokens)`` which tokens have all their bins."""
+    """Return ``(B, T / tokens)`` true for tokens with all of their bins."""
     return view.mask_BT.unflatten(1, (-1, tokens)).all(-1)
 
 
 def _longest_run(view: WindowBatch, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """``(B,)`` the first bin of a token from which most bins follow without a gap, and how many these are."""
+    """Return ``(B,)`` the first bin of the longest stretch of tokens without a gap, and its number of bins."""
     length = view.mask_BT.shape[1]
     bins = torch.arange(length, device=view.mask_BT.device)
     gap_BT = torch.where(view.mask_BT, length, bins).flip(1).cummin(1).values.flip(1)  # the next one
@@ -30,7 +30,7 @@ def _longest_run(view: WindowBatch, tokens: int) -> tuple[torch.Tensor, torch.Te
 
 
 def temporal_jitter(view: WindowBatch, draws: Draws, settings: Augmentation, tokens: int) -> WindowBatch:
-    """A window moved by a whole number of bins, up to ``size`` either way; what it has no bins for is masked.
+    """Shift each window by a whole number of bins, up to ``size`` either way; bins without data are masked.
 
     At least one token of each window stays whole, if one was: a window moves by less than its longest run of whole
     tokens, so one whose tokens are whole only by themselves, or not at all, stays where it is. Views at other times
@@ -49,7 +49,7 @@ def temporal_jitter(view: WindowBatch, draws: Draws, settings: Augmentation, tok
 
 
 def segment_length(view: WindowBatch, draws: Draws, settings: Augmentation, tokens: int) -> WindowBatch:
-    """A stretch of each window: from ``share`` to all of its tokens, at a place drawn; the rest is masked."""
+    """Crop each window to a random stretch of ``share`` to all of its tokens; the rest is masked."""
     least = float(settings.share or 0.0)
     there_BK = _whole_tokens(view, tokens)
     count_B = there_BK.sum(1)
@@ -63,7 +63,7 @@ def segment_length(view: WindowBatch, draws: Draws, settings: Augmentation, toke
 
 
 def time_scaling(view: WindowBatch, draws: Draws, settings: Augmentation, tokens: int) -> WindowBatch:
-    """Time ``s`` times as fast, with log s uniform in +-log(size); a bin gets what fell into the time that it spans.
+    """Speed time up by ``s``, with log s uniform in +-log(size); a bin sums the activity of the time that it spans.
 
     Counts are spread evenly over their bin and summed; values are averaged. Time runs from the first bin, or where
     bins are masked from the first token of the longest run of bins that are there; the speed is such that this token
@@ -86,7 +86,7 @@ def time_scaling(view: WindowBatch, draws: Draws, settings: Augmentation, tokens
 
 
 def _between(x_BNT: torch.Tensor, edges_BT: torch.Tensor) -> torch.Tensor:
-    """Sums of ``x_BNT`` between consecutive edges, given in bins; a bin's content is spread evenly over it."""
+    """Return sums of ``x_BNT`` between consecutive edges, in bins; activity is spread evenly over its bin."""
     length = x_BNT.shape[-1]
     total_BNT = F.pad(x_BNT.cumsum(-1), (1, 0))
     whole_BT = edges_BT.long().clamp(max=length - 1)

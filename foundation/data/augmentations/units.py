@@ -1,4 +1,4 @@
-"""Augmentations that take units away: set to 0, or out of the window altogether."""
+"""Augmentations that drop units: set to 0, or removed from the window."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def neuron_dropout(view: WindowBatch, draws: Draws, settings: Augmentation, tokens: int) -> WindowBatch:
-    """Whole units set to 0, each with a fixed chance, or with one that the window draws (MYOW, arXiv 2102.10106)."""
+    """Set whole units to 0 with a fixed probability, or with one drawn per window (MYOW, arXiv 2102.10106)."""
     share_B1 = torch.full((len(view), 1), float(settings.share or 0.0), device=view.x_BNT.device)
     if settings.random:
         share_B1 = share_B1 * draws.child("share").uniform(1)
@@ -24,7 +24,7 @@ def neuron_dropout(view: WindowBatch, draws: Draws, settings: Augmentation, toke
 
 
 def unit_subsampling(view: WindowBatch, draws: Draws, settings: Augmentation, tokens: int) -> WindowBatch:
-    """Some units only, as if the others had not been recorded: a share from ``share`` to 1, at least one unit."""
+    """Keep a random share of the units, from ``share`` to 1 and at least one, as if no others had been recorded."""
     least = float(settings.share or 0.0)
     n_units_B = view.mask_BN.sum(1)
     share_B = least + (1 - least) * draws.child("share").uniform()

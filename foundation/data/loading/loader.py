@@ -103,7 +103,7 @@ class Loader:
         self.surroundings = None if surround is None else Surroundings(catalog.store, self.records, surround)
 
     def load(self, step: int) -> StepBatch:
-        """Return this process's share of one step, read here and now."""
+        """Read this process's share of one step in the calling thread."""
         return self._batch(*self.share.read(self.reader, self.plan, step))
 
     def steps(self, first: int, last: int | None = None) -> Iterator[StepBatch]:
@@ -111,7 +111,7 @@ class Loader:
         yield from self._steps(self.plan, first, last)
 
     def __iter__(self) -> Iterator[StepBatch]:
-        """Read one epoch of a sampler that has epochs, its last batch cut short; go on without end for others."""
+        """Read one epoch, with a shorter last batch, of a sampler with epochs; read without end otherwise."""
         plan, last = self.plan.epoch() or (self.plan, None)
         yield from self._steps(plan, 0, last)
 

@@ -1,4 +1,4 @@
-"""Batches made by other processes, and handed over in shared memory.
+"""Worker processes that read batches and hand them over in shared memory.
 
 PyTorch's own `DataLoader` starts the processes, keeps their batches in order, hands tensors over in shared memory, and
 notices when a process dies. Processes are started by a fork server, never forked from this one, whose threads and open
@@ -30,7 +30,7 @@ STEPS_TOGETHER = 4
 
 @dataclass(frozen=True)
 class Share:
-    """The share of a step that one process reads, and the form in which it does.
+    """The share of a step that one process reads, and its form.
 
     Args:
         rank, world: which of how many processes this is.
@@ -73,7 +73,7 @@ class Steps(Dataset):
 
 
 class Runs:
-    """Pairs ``(first, last)`` of steps that follow each other."""
+    """Return pairs ``(first, last)`` of consecutive steps."""
 
     def __init__(self, first: int, last: int | None, run: int) -> None:
         self.first, self.last, self.run = first, last, run

@@ -1,4 +1,4 @@
-"""Compiled loops: which blocks a window needs, and its spikes or samples in bins.
+"""Compiled loops that find a window's blocks and bin its spikes or samples.
 
 Times are integer nanoseconds, so a spike never moves to a neighbouring bin; the lock of the interpreter is released.
 A decoded block of spikes is one sorted array of integers: the nanoseconds since the block's first spike, shifted left,
@@ -19,7 +19,7 @@ from foundation.common.processes.compiled import compiled
 
 @intrinsic
 def _pointer(typing_context: Any, address: Any) -> Any:
-    """An address as a pointer."""
+    """Return an address as a pointer."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
@@ -29,7 +29,7 @@ def _pointer(typing_context: Any, address: Any) -> Any:
 
 @compiled()
 def spike_keys(ticks: np.ndarray, rate: float, base: int, ends_N: np.ndarray, shift: int, keys: np.ndarray) -> None:
-    """Keys of a block's spikes, unit after unit; times are rounded to nanoseconds as `to_nanoseconds` does.
+    """Return keys of a block's spikes, unit by unit; times are rounded like `to_nanoseconds`.
 
     Args:
         ticks: ``(S,)`` times; seconds are ticks over ``rate``.
@@ -58,7 +58,7 @@ def locate(
     from_B: np.ndarray,
     to_B: np.ndarray,
 ) -> bool:
-    """Which blocks ``from_B[b] .. to_B[b] - 1`` each window needs; they are marked as used now.
+    """Return the blocks ``from_B[b] .. to_B[b] - 1`` of each window, and mark them as used now.
 
     Returns:
         Whether all of them are decoded.
@@ -179,7 +179,7 @@ def rebin_samples(
     x: np.ndarray,
     n_columns: int,
 ) -> None:
-    """Add the samples of windows to the bins of ``x``; a sample is spread evenly over the bins that it spans.
+    """Add the samples of windows to the bins of ``x``, each spread evenly over the bins that it spans.
 
     Args:
         position_B: where each window starts, in samples from the recording's first.
@@ -208,7 +208,7 @@ def rebin_samples(
 
 @compiled()
 def fill_masks(n_units_B: np.ndarray, n_bins_B: np.ndarray, mask_BN: np.ndarray, mask_BT: np.ndarray) -> None:
-    """True for the units and the bins that each window has."""
+    """Return masks of each window's units and bins."""
     for b in range(len(n_units_B)):
         for n in range(mask_BN.shape[1]):
             mask_BN[b, n] = n < n_units_B[b]

@@ -1,4 +1,4 @@
-"""Blocks of stored recordings: decoded as the compiled loops want them, kept up to a size, and added to bins."""
+"""A bounded cache of decoded blocks of stored recordings, in the form of the compiled loops."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Source(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """Bytes held beside the blocks."""
+        """Return the bytes held beside the blocks."""
 
     def decode(self, k: int) -> np.ndarray:
-        """Block ``k``: ``(S,)`` int64 keys of spikes, or ``(rows, N)`` float32 samples."""
+        """Return block ``k``: ``(S,)`` int64 keys of spikes, or ``(rows, N)`` float32 samples."""
 
 
 def open_source(recording: StoredRecording) -> Source:
-    """What reads the blocks of a recording."""
+    """Reader of a recording's blocks."""
     return SpikeSource(recording) if recording.kind == "spikes" else SampleSource(recording)
 
 
@@ -164,7 +164,7 @@ class BlockCache:
         self._coming: dict[int, Future[np.ndarray]] = {}
 
     def open(self, recordings: np.ndarray) -> None:
-        """Know the blocks of these recordings."""
+        """Register the blocks of these recordings."""
         new_B = self.first_R[recordings] < 0
         if not new_B.any():
             return
@@ -209,7 +209,7 @@ class BlockCache:
             self._source_bytes -= self._sources.popitem(last=False)[1].nbytes
 
     def ask_for(self, blocks: Sequence[int]) -> None:
-        """Begin to read the next blocks that will be needed, where the store is not on this machine."""
+        """Start reading the next blocks in advance, if the store is remote."""
         if self._pool is None:
             return
         for k in blocks:
@@ -227,7 +227,7 @@ class BlockCache:
         return source.decode(k)
 
     def decode(self, k: int, kept: set[int]) -> bool:
-        """Decode a block if it is not, and drop others for it.
+        """Decode a block unless it is cached, and evict others for it.
 
         Args:
             k: which block.
@@ -257,7 +257,7 @@ class BlockCache:
         return self.drop(kept)
 
     def drop(self, kept: set[int]) -> bool:
-        """Drop the least recently used blocks until the allowed bytes are kept to; False if ``kept`` alone exceeds."""
+        """Evict the least recently used blocks down to the allowed bytes; False if ``kept`` alone exceeds them."""
         passed: list[tuple[int, int]] = []
         while self.held > self.max_bytes and self._order:
             since, k = self._order[0]

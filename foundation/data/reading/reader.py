@@ -47,7 +47,7 @@ class WindowReader:
         self._lock = threading.Lock()
 
     def read(self, table: WindowTable, *, bins_per_token: int = 1, dtype: torch.dtype | None = None) -> WindowBatch:
-        """Windows as a batch padded to the most units and the most bins among them.
+        """Return windows as a batch, padded to their largest number of units and bins.
 
         Args:
             table: the windows.
@@ -69,7 +69,7 @@ class WindowReader:
     def read_packed(
         self, table: WindowTable, *, bins_per_token: int = 1, dtype: torch.dtype | None = None
     ) -> PackedBatch:
-        """Windows with their units one after another, none padded; see `PackedBatch`."""
+        """Return windows as a batch with concatenated units and no padding; see `PackedBatch`."""
         n_units_B, n_columns = self._units_of(table), _columns(table, bins_per_token)
         offsets = np.concatenate([[0], np.cumsum(n_units_B)])
         x = self._fill(table, n_units_B, n_columns, dtype)
@@ -96,7 +96,7 @@ class WindowReader:
         }
 
     def _fill(self, table: WindowTable, rows_B: np.ndarray, n_columns: int, dtype: torch.dtype | None) -> torch.Tensor:
-        """The windows' bins, flat: ``rows_B[b]`` rows of ``n_columns`` for each window after the one before."""
+        """Return the windows' bins, flat: ``rows_B[b]`` rows of ``n_columns`` for each window in turn."""
         with self._lock:
             cache, began = self.cache, time.perf_counter()
             cache.open(table.recording_B)
@@ -121,7 +121,7 @@ class WindowReader:
                 dtype = torch.int32
 
     def _bin(self, target: Target, x: np.ndarray, from_B: np.ndarray, to_B: np.ndarray, decoded: bool) -> bool:
-        """Bin all windows; decode what is not decoded, a few blocks at a time if they do not fit together."""
+        """Bin all windows, decoding a few blocks at a time if they do not fit into memory together."""
         windows = np.arange(len(from_B))
         if decoded:
             return self._timed("binning", target.add, self.cache, x, windows, from_B, to_B, True)
@@ -155,7 +155,7 @@ class WindowReader:
         return result
 
     def _unit_rows(self, table: WindowTable) -> tuple[np.ndarray, np.ndarray]:
-        """Where each window's rows by unit begin in a flat array, and that array; -1 where all units are shown."""
+        """Return the start of each window's unit rows in a flat array, and the array; -1 for windows of all units."""
         if table.unit_offsets is None or table.unit_index is None:
             return np.full(len(table), -1, dtype=np.int64), NO_UNITS
         sizes = self.cache.n_units_R[table.recording_B]

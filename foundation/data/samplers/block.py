@@ -16,7 +16,7 @@ LEAST_WINDOWS = 10  # windows side by side in a segment, at least
 
 
 class BlockSampler(EpochSampler):
-    """Every window once in an epoch, shuffled over a buffer of some segments at a time.
+    """Sampler of every window once an epoch, shuffled within buffers of several segments.
 
     A segment is a stored block, or as many neighbouring ones as hold ten windows. Each epoch shuffles the segments,
     takes ``buffer`` of them at a time, and shuffles the windows of those together: a segment is decoded once an epoch
@@ -100,12 +100,12 @@ class BlockSampler(EpochSampler):
         return self._size
 
     def steps_together(self, batch_size: int) -> int:
-        """Steps that read the same segments, about: one worker makes them all, so that no other decodes those again."""
+        """Return about how many steps read the same segments: one worker reads them all and decodes once."""
         windows = self.buffer * self._size / len(self._windows_S)
         return min(max(round(windows / batch_size), 1), 32)
 
     def windows(self, first: int, last: int) -> WindowTable:
-        """Windows number ``first`` to ``last - 1``."""
+        """Return windows number ``first`` to ``last - 1``."""
         recording, start = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
         while first < last:
             epoch, place = divmod(first, self._size)
@@ -120,7 +120,7 @@ class BlockSampler(EpochSampler):
         return self.shape.table(np.concatenate(recording), np.concatenate(start))
 
     def _order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """The segments in an epoch's order, and where in the epoch each buffer ends."""
+        """Return the segments in an epoch's order, and the end of each buffer in the epoch."""
         if epoch not in self._orders:
             order = np.random.default_rng([self.seed, epoch]).permutation(len(self._windows_S))
             ends = np.cumsum(self._windows_S[order])
@@ -129,7 +129,7 @@ class BlockSampler(EpochSampler):
         return self._orders[epoch]
 
     def _buffer(self, epoch: int, g: int) -> tuple[np.ndarray, np.ndarray]:
-        """Recordings and starts of the windows of a buffer, in its order."""
+        """Return the recordings and starts of a buffer's windows, in order."""
         if (epoch, g) not in self._buffers:
             order, _ = self._order(epoch)
             i = np.concatenate([self._pieces_S[s] for s in order[g * self.buffer : (g + 1) * self.buffer]])
@@ -154,7 +154,7 @@ def _keep(kept: OrderedDict, key: object, value: tuple[np.ndarray, np.ndarray]) 
 
 
 def _segments(blocks: Spans, observed: Spans, least: int) -> list[tuple[int, int]]:
-    """Runs of neighbouring blocks, each at least ``least`` long if the recording is; they cover all observed time."""
+    """Return runs of neighbouring blocks that cover all observed time, each at least ``least`` long if possible."""
     if not len(observed.low_I):
         return []
     # Time before the first spike and after the last is observed too.

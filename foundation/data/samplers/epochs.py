@@ -1,4 +1,4 @@
-"""A finite list of windows, gone through epoch after epoch."""
+"""Epochs over a finite list of windows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Epochs:
         self._kept: tuple[int, np.ndarray] | None = None
 
     def items(self, first: int, last: int) -> list[tuple[int, np.ndarray]]:
-        """The items at positions ``first`` to ``last - 1``, an entry for each epoch that they touch."""
+        """Return the items at positions ``first`` to ``last - 1``, one entry per epoch."""
         parts = []
         while first < last:
             epoch, place = divmod(first, self.size)

@@ -1,4 +1,4 @@
-"""Windows side by side over all the observed time."""
+"""Adjacent windows over all observed time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from foundation.store.interval import Interval
 
 
 class FixedSampler(EpochSampler):
-    r"""Windows that tile each interval, in order of time or shuffled; each comes once in an epoch.
+    r"""Sampler of windows that tile each interval, in order or shuffled, once an epoch.
 
     An interval of length L holds
 
@@ -84,7 +84,7 @@ class FixedSampler(EpochSampler):
         return np.random.default_rng([self.seed, epoch]).permutation(len(self))
 
     def windows(self, first: int, last: int) -> WindowTable:
-        """Windows number ``first`` to ``last - 1``."""
+        """Return windows number ``first`` to ``last - 1``."""
         recording, start = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
         for epoch, items in self._epochs.items(first, last):
             i = self._interval_W[items]

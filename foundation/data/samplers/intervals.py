@@ -1,4 +1,4 @@
-"""Where windows may lie: what samplers are given, read from the recordings of a catalog."""
+"""Sampling intervals of recordings, read from a catalog."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from foundation.store.interval import Interval
 
 
 def sampling_intervals(catalog: Catalog, table: str | None = None, *, clip: bool = True) -> dict[str, Interval]:
-    """Recording id -> observed time, or a table of intervals.
+    """Return recording id -> observed time, or a table of intervals.
 
     Args:
         catalog: the recordings.
@@ -28,7 +28,7 @@ def sampling_intervals(catalog: Catalog, table: str | None = None, *, clip: bool
 
 
 def clipped(rows: Interval, domain: Interval) -> Interval:
-    """The pieces of intervals inside a domain, each with its interval's columns.
+    """Return the parts of intervals inside a domain, each with its interval's columns.
 
     Example:
         >>> pieces = clipped(Interval([0.0], [9.0], {"state": np.array(["nrem"])}), Interval([1.0, 5.0], [2.0, 20.0]))
@@ -45,7 +45,7 @@ def clipped(rows: Interval, domain: Interval) -> Interval:
 
 
 def block_spans(catalog: Catalog) -> dict[str, Interval]:
-    """Recording id -> the time of each stored block of its activity, in order; for `BlockSampler`."""
+    """Return recording id -> the time of each stored block of its activity, in order; for `BlockSampler`."""
     found = {}
     for recording in catalog:
         source = open_source(recording)

@@ -22,7 +22,7 @@ from foundation.store.interval import Interval
 
 
 class LabelSampler(WindowSampler):
-    """Windows drawn independently from the intervals of each label; none reaches out of its interval.
+    """Sampler of windows drawn independently within the intervals of each label.
 
     Args:
         intervals: recording id -> intervals with the column (`sampling_intervals(catalog, "states")`).
@@ -79,6 +79,6 @@ class LabelSampler(WindowSampler):
             raise no_window(f"interval with {column} {' or '.join(short) or 'that is not empty'}", self.shape.length)
 
     def windows(self, first: int, last: int) -> WindowTable:
-        """Windows number ``first`` to ``last - 1``."""
+        """Return windows number ``first`` to ``last - 1``."""
         recording_B, start_B, label_B = self.places.draw(uniforms(self.seed, first, last))
         return self.shape.table(recording_B, start_B, label_B)

@@ -1,4 +1,4 @@
-"""Windows anywhere, every start equally likely."""
+"""Windows with uniformly random starts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from foundation.store.interval import Interval
 
 
 class RandomSampler(WindowSampler):
-    r"""Windows drawn independently, with replacement: the truly uniform order.
+    r"""Sampler of windows drawn independently and uniformly, with replacement.
 
     Without weights every start on the grid of every interval is equally likely, so recording r comes up with
 
@@ -76,6 +76,6 @@ class RandomSampler(WindowSampler):
             raise no_window("interval", self.shape.length)
 
     def windows(self, first: int, last: int) -> WindowTable:
-        """Windows number ``first`` to ``last - 1``."""
+        """Return windows number ``first`` to ``last - 1``."""
         recording_B, start_B, _ = self.places.draw(uniforms(self.seed, first, last))
         return self.shape.table(recording_B, start_B)

@@ -1,4 +1,4 @@
-"""What a sampler is, and what samplers share."""
+"""The interface of samplers, and their shared parts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DRAWN_TOGETHER = 16  # steps whose windows are drawn at once: drawing few costs 
 
 
 class Sampler(Protocol):
-    """What the loader takes: something that gives the windows of every step."""
+    """The loader's input: an object that gives the windows of every step."""
 
     def plan(self, batch_size: int | None = None) -> Plan:
         """Return the windows of every step.
@@ -37,7 +37,7 @@ class Sampler(Protocol):
 
 
 class WindowSampler(ABC):
-    """A sampler that is an endless numbered sequence of windows of one length.
+    """Sampler of an endless numbered sequence of windows of one length.
 
     Attributes:
         recordings: ids of the recordings that its tables count.
@@ -58,17 +58,17 @@ class WindowSampler(ABC):
         return WindowPlan(self, BATCH_SIZE if batch_size is None else batch_size)
 
     def steps_together(self, batch_size: int) -> int | None:
-        """Return how many steps read about the same blocks; None: it does not matter."""
+        """Return how many consecutive steps read about the same blocks; None without a preference."""
         return None
 
     @property
     def epoch_size(self) -> int | None:
-        """Windows of an epoch; None: it has none."""
+        """Return the windows of an epoch; None for samplers without epochs."""
         return None
 
 
 class EpochSampler(WindowSampler):
-    """A sampler that goes through epochs of `len` windows, each drawn once in an epoch."""
+    """Sampler of epochs of `len` windows, each drawn once an epoch."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -109,7 +109,7 @@ class WindowPlan:
         return self.sampler.steps_together(self.batch_size)
 
     def check(self, records: CatalogRows, rank: int, world: int) -> None:
-        """Raise ConfigError if ``world`` processes cannot share a step; warn about times that are coarser than bins."""
+        """Raise ConfigError if ``world`` processes cannot share a step; warn about times coarser than bins."""
         if self.batch_size < 1:
             raise ConfigError(f"batch_size is {self.batch_size}: expected at least 1")
         if not 0 <= rank < world:
@@ -130,7 +130,7 @@ class WindowPlan:
             )
 
     def windows(self, step: int, rank: int = 0, world: int = 1) -> StepWindows:
-        """Draw the windows that one of ``world`` processes has in a step, as the only view."""
+        """Draw one process's windows of a step, of ``world`` processes, as the only view."""
         first = step - step % DRAWN_TOGETHER
         if not self._drawn or self._drawn[0][0] != first:
             numbers = [first * self.batch_size, (first + DRAWN_TOGETHER) * self.batch_size]
@@ -160,11 +160,11 @@ class Shape:
 
     @property
     def length(self) -> int:
-        """Nanoseconds of a window."""
+        """Return the nanoseconds of a window."""
         return self.n_bins * self.width
 
     def table(self, recording_B: np.ndarray, start_B: np.ndarray, label_B: np.ndarray | None = None) -> WindowTable:
-        """Windows of this shape."""
+        """Return windows of this shape."""
         n = len(recording_B)
         return WindowTable(
             recording_B=recording_B,
@@ -186,7 +186,7 @@ class Spans:
 
     @classmethod
     def of(cls, intervals: Mapping[str, Interval]) -> Spans:
-        """Recordings in the order of their ids."""
+        """Return recordings in the order of their ids."""
         names = tuple(sorted(intervals))
         sizes = [len(intervals[name]) for name in names]
         starts = [np.zeros(0), *(intervals[name].start for name in names)]
@@ -200,7 +200,7 @@ class Spans:
 
 
 def grid_of(grid: float | None) -> int:
-    """Nanoseconds between two possible starts.
+    """Return the nanoseconds between two possible starts.
 
     Raises:
         ConfigError: if the grid is not above 0.
@@ -226,12 +226,12 @@ def check_seed(seed: int) -> int:
 
 
 def no_window(what: str, length: int) -> ConfigError:
-    """The error of a sampler that has nothing to draw from."""
+    """Return the error of a sampler without any window to draw."""
     return ConfigError(f"no {what} holds a window of {length / 1e9:g} s: give a shorter duration or other intervals")
 
 
 def uniforms(seed: int, first: int, last: int) -> np.ndarray:
-    """``(last - first, 4)`` numbers in [0, 1) that belong to the items ``first`` to ``last - 1`` of a sequence.
+    """Return ``(last - first, 4)`` numbers in [0, 1) of the items ``first`` to ``last - 1`` of a sequence.
 
     The generator counts (Philox): item i has the four numbers of count i, whatever was drawn before.
 
@@ -244,7 +244,7 @@ def uniforms(seed: int, first: int, last: int) -> np.ndarray:
 
 
 class Places:
-    """Starts on the grids of intervals, drawn uniformly inside groups that are drawn with given shares.
+    """Starts on the grids of intervals, uniform within groups, which are drawn with given probabilities.
 
     Args:
         spans: the intervals.
@@ -271,7 +271,7 @@ class Places:
         self.cumulative_G = np.cumsum(share_G / share_G.sum()) if share_G.sum() > 0 else np.zeros(n_groups)
 
     def draw(self, u_B4: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Recording, start in nanoseconds, and group of each draw, from two uniform numbers a draw."""
+        """Return recording, start in nanoseconds and group of each draw, from two uniform numbers per draw."""
         last = int(np.flatnonzero(self.places_G)[-1])
         group_B = np.minimum(np.searchsorted(self.cumulative_G, u_B4[:, 0], side="right"), last)
         places_B = self.places_G[group_B]

@@ -1,4 +1,4 @@
-"""Windows at an event of each trial."""
+"""Windows aligned to an event of each trial."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from foundation.store.interval import Interval
 
 
 class TrialSampler(EpochSampler):
-    """One window for each trial, at a time that the trial table gives; each comes once in an epoch.
+    """Sampler of one window per trial, aligned to a column of the trial table, once an epoch.
 
     Args:
         trials: recording id -> a table of trials or of any other intervals (`sampling_intervals(catalog, "trials",
@@ -84,14 +84,14 @@ class TrialSampler(EpochSampler):
         return np.random.default_rng([self.seed, epoch]).permutation(len(self))
 
     def windows(self, first: int, last: int) -> WindowTable:
-        """Windows number ``first`` to ``last - 1``."""
+        """Return windows number ``first`` to ``last - 1``."""
         parts = [items for _, items in self._epochs.items(first, last)]
         items = np.concatenate([*parts, np.empty(0, dtype=np.int64)])
         return self.shape.table(self._recording_W[items], self._start_W[items], self._row_W[items])
 
 
 def _times(name: str, trials: Interval, column: str) -> np.ndarray:
-    """``(K,)`` seconds of the event in each trial."""
+    """Return ``(K,)`` seconds of the event in each trial."""
     if column in ("start", "end"):
         return trials.start if column == "start" else trials.end
     if not len(trials):

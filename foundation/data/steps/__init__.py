@@ -1,1 +1,1 @@
-"""Which windows each step draws, the same for any number of processes."""
+"""Plans that draw the windows of each step, equal for any number of processes."""

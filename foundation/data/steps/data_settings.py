@@ -1,4 +1,4 @@
-"""Which windows a step of pretraining draws."""
+"""Settings of the windows that a step of pretraining draws."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WINDOWS = 3  # raised whenever a seed draws other windows than before: a run tha
 
 @dataclass(frozen=True)
 class OwnWindows(Limited):
-    """Windows of one objective among several; what is null is as in `DataSettings`.
+    """Settings of one objective's own windows; null settings are those of `DataSettings`.
 
     Args:
         bin_widths: seconds of a bin.
@@ -42,7 +42,7 @@ class OwnWindows(Limited):
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """A sampler of one's own: which recordings and which times windows are drawn from.
+    """Settings of your own sampler, which chooses recordings and times of windows.
 
     Args:
         name: a subclass of `foundation.data.StepPlan` as ``mylab.sampling:Trials`` or ``sampling.py:Trials``, or the
@@ -65,7 +65,7 @@ class SamplerSettings:
 
 @dataclass(frozen=True)
 class DataSettings(Limited):
-    """Which windows a step draws.
+    """Settings of the windows that a step draws.
 
     Args:
         bin_widths: seconds of a bin. A recording uses those at which a token is no shorter than its own resolution and

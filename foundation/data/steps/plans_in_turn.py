@@ -1,4 +1,4 @@
-"""Several plans in one run: the windows of each objective that reads windows of its own."""
+"""Several plans in one run, for objectives with their own windows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from foundation.store.catalog_row import CatalogRows
 
 
 class PlansInTurn:
-    """P plans of the same recordings, read by one loader: batch ``step * P + k`` is that of plan k in that step.
+    """P plans of the same recordings in one loader: batch ``step * P + k`` belongs to plan k.
 
     Windows keep the number of their training step, and their own number of bins in a token.
 
@@ -63,7 +63,7 @@ class PlansInTurn:
         """Return None: steps go on without end."""
 
     def windows(self, step: int, rank: int = 0, world: int = 1) -> StepWindows:
-        """Draw the windows that one of ``world`` processes has in a batch."""
+        """Draw one process's windows of a batch, of ``world`` processes."""
         number, place = divmod(step, len(self.plans))
         plan = self.plans[place]
         return replace(plan.windows(number, rank, world), bins_per_token=plan.bins_per_token)

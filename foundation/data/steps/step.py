@@ -45,7 +45,7 @@ class StepWindows:
 
     @property
     def recordings(self) -> np.ndarray:
-        """``(B,)`` int64, the place of each window's recording in the plan's recordings."""
+        """Return ``(B,)`` int64, the index of each window's recording in the plan's recordings."""
         return self.tables[0].recording_B
 
     def __len__(self) -> int:
@@ -79,14 +79,14 @@ class Plan(Protocol):
     def steps_together(self) -> int | None: ...
 
     def check(self, records: CatalogRows, rank: int, world: int) -> None:
-        """Check that the plan fits its recordings and processes, and warn about bins that are finer than times mean.
+        """Raise if the plan does not fit its recordings or processes; warn about bins finer than time resolution.
 
         Raises:
             ConfigError: if ``world`` processes cannot share a step.
         """
 
     def windows(self, step: int, rank: int = 0, world: int = 1) -> StepWindows:
-        """Draw the windows that one of ``world`` processes has in a step."""
+        """Draw one process's windows of a step, of ``world`` processes."""
 
     def epoch(self) -> tuple[Plan, int] | None:
         """Return a plan that ends with the first epoch, and its number of steps; None if there are no epochs."""
@@ -121,21 +121,21 @@ class StepContext:
 
     @classmethod
     def alone(cls, view: WindowBatch) -> StepContext:
-        """Windows that are the whole batch, of one recording."""
+        """Return windows of one recording that are the whole batch."""
         item_B = torch.arange(len(view), device=view.x_BNT.device)
         return cls(item_B, torch.zeros_like(item_B))
 
     @property
     def progress(self) -> float:
-        """Share of the run that is done, 0 at the first step and 1 at the last."""
+        """Return the finished share of the run, 0 at the first step and 1 at the last."""
         return min(self.step / max(self.steps - 1, 1), 1.0) if self.steps else 0.0
 
     def draws(self, purpose: str, number: int = 0) -> Draws:
-        """Random numbers of these windows, for a named purpose."""
+        """Return random numbers of these windows, for a named purpose."""
         return Draws.of(seed=self.seed, step=self.step, item_B=self.item_B).child(purpose, number)
 
     def to(self, device: torch.device | str) -> StepContext:
-        """The same context on a device."""
+        """Return the context on a device."""
         surround = None if self.surround_VBS is None else self.surround_VBS.to(device)
         return replace(
             self, item_B=self.item_B.to(device), recording_B=self.recording_B.to(device), surround_VBS=surround
@@ -162,11 +162,11 @@ class StepBatch:
         return self.windows.step
 
     def to(self, device: torch.device | str) -> StepBatch:
-        """Return the same batch on a device."""
+        """Return the batch on a device."""
         return replace(self, views=[view.to(device) for view in self.views], context=self.context.to(device))
 
     def pin_memory(self) -> StepBatch:
-        """Return the same batch in memory from which a GPU copies while both go on."""
+        """Return the batch in pinned memory, for asynchronous copies to a GPU."""
         return replace(self, views=[view.pin_memory() for view in self.views])
 
     def __getattr__(self, name: str) -> torch.Tensor:

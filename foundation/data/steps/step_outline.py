@@ -1,4 +1,4 @@
-"""What the windows of a step are before any is drawn: recording, bin width and lengths, which its budget depends on."""
+"""Outline of a step's windows before their times are drawn: recording, bin width and lengths, for the budget."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Outline:
 
 
 def deal(cost_M: np.ndarray, world: int) -> np.ndarray:
-    """Which of ``world`` processes has each window.
+    """Return the process of each window, of ``world`` processes.
 
     Windows are dealt from the largest to the smallest, there and back, so that no process has much more to do than
     another: all wait for the one with most. Each has as many windows as another, or one more.
@@ -51,7 +51,7 @@ def deal(cost_M: np.ndarray, world: int) -> np.ndarray:
 
 
 def fitted(cost_M: np.ndarray, budget: int, largest: int) -> int:
-    """Return how many windows, one after another, a step takes of an endless list of random ones.
+    """Return how many consecutive windows of an endless random list a step takes.
 
     A step ends with the window after which the largest possible one would no longer fit. The decision never looks at
     the next window: stopping before the first window that exceeds the budget would drop large windows more often than
@@ -97,13 +97,13 @@ class Outlines:
 
     @cached_property
     def largest(self) -> int:
-        """The most units x tokens that one window can have."""
+        """Return the largest units x tokens of one window."""
         most_R = np.minimum(np.where(self.fits_RW, self.longest_RW, 0).max(axis=1), self.max_tokens)
         drawn_R = np.diff(self.cumulative_R, prepend=0.0) > 0
         return int((self.units_R * most_R)[drawn_R].max()) * self.views
 
     def __call__(self, step: int) -> Outline:
-        """The windows of a step; see `fitted`."""
+        """Return the windows of a step; see `fitted`."""
         parts: list[Outline] = []
         spent = 0
         while spent <= self.budget:

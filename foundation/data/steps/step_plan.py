@@ -166,7 +166,7 @@ class StepPlan:
         return self._records
 
     def chances(self, chance_R: np.ndarray) -> np.ndarray:
-        """Return how often each recording is drawn, relative to the others; a sampler of one's own may say otherwise.
+        """Return relative probabilities of the recordings; your own sampler may override this.
 
         Args:
             chance_R: ``(R,)`` by size (``weight_power``); 0 where no window fits.
@@ -174,7 +174,7 @@ class StepPlan:
         return chance_R
 
     def times(self, recording: StoredRecording, observed: Interval) -> Interval:
-        """Return the time that windows are drawn from; a sampler of one's own may take less than all.
+        """Return the time that windows are drawn from; your own sampler may restrict it.
 
         Where no interval of it holds a window, the window begins with the longest and goes on beyond it.
 
@@ -185,7 +185,7 @@ class StepPlan:
         return observed
 
     def _chosen(self, weight_R: np.ndarray) -> np.ndarray:
-        """`chances`, checked; 0 where no window fits.
+        """Return `chances`, checked, with 0 for recordings that fit no window.
 
         Raises:
             ConfigError: unless it gives a finite number of 0 or more for each recording.
@@ -204,7 +204,7 @@ class StepPlan:
     def _hold_out(
         self, seconds_R: np.ndarray, interval_R: np.ndarray, token_W: np.ndarray, fits_RW: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Keep windows out of held-out time; return how long each recording and its longest interval are then.
+        """Exclude held-out time; return the remaining length of each recording and of its longest interval.
 
         Raises:
             ConfigError: if the views have surrounding information, or a recording has no window left.
@@ -261,7 +261,7 @@ class StepPlan:
         return self.draw(step, *self.share(step, rank, world))
 
     def share(self, step: int, rank: int = 0, world: int = 1) -> tuple[Outline, np.ndarray]:
-        """Return what all windows of a step are, and the numbers of those that one of ``world`` processes has.
+        """Return the outline of a step, and the numbers of one process's windows.
 
         Raises:
             ConfigError: if there are more processes than a step has windows for.
@@ -271,11 +271,11 @@ class StepPlan:
         return outline, np.flatnonzero(deal(outline.cost_M, world) == rank)
 
     def draw(self, step: int, outline: Outline, numbers: np.ndarray) -> list[Window]:
-        """Return the windows of a step that have these numbers."""
+        """Return the windows of a step with these numbers."""
         return [self._draw(step, outline, int(number)) for number in numbers]
 
     def windows(self, step: int, rank: int = 0, world: int = 1) -> StepWindows:
-        """Draw the windows that one of ``world`` processes has in a step."""
+        """Draw one process's windows of a step, of ``world`` processes."""
         outline, numbers = self.share(step, rank, world)
         drawn = self.draw(step, outline, numbers)
         start_VB = np.array([[view.start for view in window.views] for window in drawn]).T
@@ -322,7 +322,7 @@ class StepPlan:
         return Window(self.recordings[index], units, width, tuple(views))
 
     def _taken(self, index: int, views: list[View], width: float) -> Interval | None:
-        """Time that the next view of a window leaves out: that of earlier ones, and that under the first's label."""
+        """Return the time excluded from the next view: that of earlier views, and that of the first view's label."""
         taken: list[Interval] = []
         if self.spec.apart:
             taken += [Interval.single(view.start, view.start + view.n_bins * width) for view in views]
@@ -343,7 +343,7 @@ class StepPlan:
         near: tuple[float, float] | None,
         taken: Interval | None,
     ) -> float:
-        """A start; where nothing is near enough one from further away, and where nothing else is left from anywhere."""
+        """Return a start: near if possible, else further away, else anywhere."""
         for bound, barred in ((near, taken), (None, taken), (None, None)):
             start = draw_start(rng, domain, length, grid, bound, barred)
             if start is not None:

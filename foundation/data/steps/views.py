@@ -1,4 +1,4 @@
-"""What an objective asks of the data: views of the same units, how many, how long, how far apart; where they start."""
+"""Views that an objective needs: how many of the same units, how long, how far apart, and their starts."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class ViewSpec:
 
     @property
     def tokens(self) -> int:
-        """Tokens of one unit over all views and candidates, at most."""
+        """Return the maximum tokens of one unit over all views and candidates."""
         return (self.views + self.candidates) * self.max_tokens
 
 
@@ -76,7 +76,7 @@ def draw_start(
     near: tuple[float, float] | None = None,
     taken: Interval | None = None,
 ) -> float | None:
-    """A start of a segment, all starts alike that keep it inside one interval and on that interval's grid.
+    """Return a uniformly random start of a segment inside one interval and on its grid.
 
     Args:
         rng: draws one number, if there is a start at all.
@@ -119,7 +119,7 @@ def draw_start(
 def draw_cut(
     rng: np.random.Generator, domain: Interval, tokens: int, min_tokens: int, token: float, grid: float
 ) -> tuple[float, int] | None:
-    """A segment of ``tokens`` tokens, or of a whole interval that has fewer of them.
+    """Return a segment of ``tokens`` tokens, or a whole shorter interval.
 
     Every start on an interval's grid that leaves room for all tokens is as likely as any other; an interval that is
     shorter counts as one start, its own.
@@ -152,7 +152,7 @@ def draw_cut(
 
 
 def check_condition(condition: str | None) -> None:
-    """Refuse what is not ``table.column``.
+    """Raise ConfigError unless a text has the form ``table.column``.
 
     Raises:
         ConfigError: if it is not.
@@ -165,7 +165,7 @@ def check_condition(condition: str | None) -> None:
 
 
 def same_condition(intervals: dict[str, Interval], condition: str, time: float) -> Interval | None:
-    """The time that has the label which holds at a time; empty where none does.
+    """Return the time with the label of a given time; empty without a label.
 
     Args:
         intervals: tables of a recording.
