@@ -82,7 +82,7 @@ class Between:
         self.turn: Phases = phases(rotary_angles(seconds_BT, dim // config.heads // 2, 0.04, 256.0))
 
     def __call__(self) -> None:
-        """One pass each way."""
+        """Return the cost of one pass each way."""
         h_BNTD = self.x_BNTD
         for block in self.blocks:
             h_BNTD = block(h_BNTD, self.mask_BT, self.turn)
@@ -90,7 +90,7 @@ class Between:
         self.x_BNTD.grad = None
 
     def counted(self) -> Moved:
-        """What it moves and starts."""
+        """Return the bytes that it moves and the operations that it starts."""
         with Moved() as moved:
             self()
         return moved

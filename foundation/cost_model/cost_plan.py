@@ -50,23 +50,23 @@ class Plan:
 
     @property
     def fits(self) -> bool:
-        """Whether a step fits into the memory of a device and of its node."""
+        """Return whether a step fits into the memory of a device and of its node."""
         return self.cost.memory <= self.hardware.memory and self.cost.host_memory <= self.hardware.host_memory
 
     @property
     def rate(self) -> float:
-        """Neuron-tokens per second of all devices."""
+        """Return the neuron-tokens per second of all devices."""
         return self.neuron_tokens / self.seconds.step
 
     @property
     def utilisation(self) -> float:
-        """FLOPs of the model (nothing counted twice) over what the device's products could do in a step's time."""
+        """Return the model's FLOPs, without recomputation, over the device's peak FLOPs in a step's time."""
         peak = self.hardware.matmul_bf16 if self.run.precision == "bf16" else self.hardware.matmul_fp32
         return self.cost.model_flops / self.seconds.step / peak
 
 
 def plan(settings: PlanSettings) -> Plan:
-    """What a training step costs on so many devices, and what would hold it up.
+    """Estimate the cost of a training step on a number of devices, and its bottleneck.
 
     Args:
         settings: see `PlanSettings`.
@@ -98,7 +98,7 @@ def plan(settings: PlanSettings) -> Plan:
 
 
 def _shared(run: PretrainSettings, unknown: list[str]) -> list[tuple[str, ObjectiveSettings, Objective, int]]:
-    """Windows that objectives share: their name, the objectives, the same without weights, and bins of a token.
+    """Return windows shared by objectives: their name, the objectives with and without weights, and bins per token.
 
     Names of classes without a cost model are added to ``unknown``.
     """

@@ -39,7 +39,7 @@ class ArchiveSettings(Limited):
 
     @property
     def block_seconds(self) -> float:
-        """Seconds that one block of spikes spans."""
+        """Return the seconds of one block of spikes."""
         from foundation.store.format.spike_blocks import SPIKES_PER_BLOCK
 
         return min(SPIKES_PER_BLOCK / (self.units * self.rate), self.seconds)
@@ -77,7 +77,7 @@ class PlanSettings(PretrainSettings):
             raise ConfigError(f"nodes is {self.nodes} and gpus {self.gpus}: expected at most 65536 devices in all")
 
     def run(self) -> PretrainSettings:
-        """The run as it would be trained: its step is that of all devices."""
+        """Return the run with the global step of all devices."""
         world = self.nodes * self.gpus
         plain = {f.name: getattr(self, f.name) for f in fields(PretrainSettings)}
         if self.batch == "device":
@@ -93,6 +93,6 @@ class PlanSettings(PretrainSettings):
 
 
 def _times(settings: Any, world: int) -> Any:
-    """`DataSettings` or `OwnWindows` with the budget of so many devices."""
+    """Return `DataSettings` or `OwnWindows` with the budget of a number of devices."""
     numbers = {name: getattr(settings, name) for name in ("tokens_per_step", "min_windows")}
     return replace(settings, **{name: None if n is None else n * world for name, n in numbers.items()})

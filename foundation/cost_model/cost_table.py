@@ -13,7 +13,7 @@ Row = tuple[str, str, str]
 
 
 def table(plan: Plan) -> str:
-    """What a step costs, a line each; the bottleneck is named at the end."""
+    """Return the costs of a step as lines, with the bottleneck at the end."""
     settings, run, hardware = plan.settings, plan.run, plan.hardware
     world = plan.cost.world
     places = f"{settings.nodes} {_many(settings.nodes, 'node')} of {settings.gpus} x {hardware.name}"
@@ -120,7 +120,7 @@ def _verdict(plan: Plan) -> list[str]:
 
 
 def si(value: float, unit: str) -> str:
-    """A number with three figures and a prefix.
+    """Return a number with three digits and a prefix.
 
     Example:
         >>> si(12_345_678, "B"), si(0.00123, "s"), si(0, "B"), si(math.nan, "B")

@@ -44,22 +44,22 @@ class EncoderCost:
 
     @property
     def inner(self) -> int:
-        """Features inside a feed-forward layer."""
+        """Return the features inside a feed-forward layer."""
         return int(self.config.dim * self.config.mlp_ratio)
 
     @property
     def low(self) -> int:
-        """Bytes of a number that products take and give."""
+        """Return the bytes of a number in matrix products."""
         return 2 if self.precision == "bf16" else FULL
 
     @property
     def over_time(self) -> int:
-        """Blocks that see one unit's time."""
+        """Return the blocks over the time of one unit."""
         return self.config.individual_layers + self.config.interaction_layers * self.config.time_layers
 
     @property
     def tensors(self) -> int:
-        """Tensors that hold the weights, about."""
+        """Return about how many tensors hold the weights."""
         return TENSORS * (self.over_time + self.config.interaction_layers) + 10
 
     @property
@@ -78,15 +78,15 @@ class EncoderCost:
         return self.over_time * block + c.interaction_layers * across + embed + 2 * d
 
     def forward(self, part: Part) -> Work:
-        """The whole encoder, once."""
+        """Return the cost of one forward pass."""
         return self._whole(part, backward=False)
 
     def backward(self, part: Part) -> Work:
-        """The backward pass, without what is computed again."""
+        """Return the cost of the backward pass, without recomputation."""
         return self._whole(part, backward=True)
 
     def recomputed(self, part: Part) -> Work:
-        """What checkpointing computes again: blocks, each up to the last thing that its backward pass needs."""
+        """Return the cost of recomputation by checkpointing: blocks, each up to the last input of its backward pass."""
         if not self.checkpointing:
             return Work()
         rows, d = part[0] * part[1] * part[2], self.config.dim
@@ -95,7 +95,7 @@ class EncoderCost:
         return total([self._blocks(part, backward=False), spared * -blocks])
 
     def held(self, part: Part) -> float:
-        """Bytes kept from the forward to the backward pass; weights are left out, their copies in bf16 are not."""
+        """Return the bytes kept from forward to backward pass, without weights but with their bf16 copies."""
         rows, d = part[0] * part[1] * part[2], self.config.dim
         ends = rows * (d * FULL + self._held_read_in)
         turned, plain = rows * self._held_row(True), rows * self._held_row(False)
@@ -104,7 +104,7 @@ class EncoderCost:
         return rows * (self.over_time + self.config.interaction_layers) * d * FULL + ends
 
     def held_again(self, part: Part) -> float:
-        """Bytes of the one block (of its part, see `in_parts`) that is being computed again, with checkpointing."""
+        """Return the bytes of the block (or its part, see `in_parts`) that checkpointing recomputes at a time."""
         rows = part[0] * part[1] * part[2]
         if not self.checkpointing:
             return 0.0
@@ -113,7 +113,7 @@ class EncoderCost:
 
     @property
     def _held_read_in(self) -> float:
-        """Bytes of a row that the read-in keeps."""
+        """Return the bytes that the read-in keeps per row."""
         if self.config.tokens == "intervals":
             return FEATURES * FULL + 2 * int(self.config.dim * self.config.mlp_ratio) * self.low
         return self.config.patch_length * FULL
@@ -123,7 +123,7 @@ class EncoderCost:
         return 0.0 if self.low == FULL else float(self.low * self.parameters)
 
     def _held_row(self, turned: bool) -> float:
-        """Bytes that a block keeps of a row: inputs of norms, of products, of attention and of GELU."""
+        """Return the bytes that a block keeps per row: inputs of norms, products, attention and GELU."""
         d, f = self.config.dim, self.inner
         norms = 2 * d * FULL + 2 * d * self.low
         # Values are a view of what the first product gave, which therefore stays as a whole.
@@ -211,7 +211,7 @@ class EncoderCost:
         return Work(0.0, rows * (moved * d * FULL + cast))
 
     def _induced(self, part: Part, backward: bool) -> Work:
-        """Points take from units, units from points."""
+        """Return the cost of attention from points to units and from units to points."""
         batch, units, tokens = part
         d, points = self.config.dim, self.config.inducing_points
         rows, point_rows = batch * units * tokens, batch * tokens * points

@@ -93,7 +93,7 @@ class Hardware:
 
 
 def hardware_names() -> list[str]:
-    """Names of the shipped descriptions, and ``this-machine``.
+    """Return the names of the shipped descriptions, and ``this-machine``.
 
     Example:
         >>> "h100" in hardware_names()
@@ -103,7 +103,7 @@ def hardware_names() -> list[str]:
 
 
 def load_hardware(name: str) -> Hardware:
-    """A description by the name of a shipped one, or from a YAML file; for ``this-machine`` see `measure`.
+    """Return a shipped description by name, or one from a YAML file; for ``this-machine`` see `measure`.
 
     Raises:
         ConfigError: if there is no hardware of that name, a key is unknown, or a value is invalid.

@@ -35,7 +35,7 @@ ROUNDS = 5
 
 
 def measure(devices: int = 1, dim: int = 256) -> Hardware:
-    """This machine, with ``devices`` processes at work at once as in a step; takes some ten seconds.
+    """Measure this machine with ``devices`` processes in parallel, as in a step; takes about ten seconds.
 
     Without a GPU a device is a process with the threads that it would train with (OMP_NUM_THREADS).
 
@@ -99,7 +99,7 @@ def _settle(device: torch.device) -> None:
 
 
 def products(device: torch.device, dtype: torch.dtype, dim: int) -> float:
-    """FLOP/s of a feed-forward layer's products: forward, and for the gradients of its input and its weight."""
+    """Measure FLOP/s of a feed-forward layer's products: forward, and for gradients of input and weight."""
     rows = ROWS[device.type]
     x, w = torch.randn(rows, dim, device=device, dtype=dtype), torch.randn(4 * dim, dim, device=device, dtype=dtype)
     y, bias = torch.randn(rows, 4 * dim, device=device, dtype=dtype), torch.zeros(4 * dim, device=device, dtype=dtype)
@@ -115,20 +115,20 @@ def products(device: torch.device, dtype: torch.dtype, dim: int) -> float:
 
 
 def moves(device: torch.device, dim: int) -> float:
-    """Bytes/s that the operations between the products of blocks read and write."""
+    """Measure bytes/s read and written by the operations between the products of blocks."""
     rows = ROWS[device.type] * 256 // max(256, dim)
     work = Between(rows, dim, device)
     return work.counted().bytes / _timed(work, device)
 
 
 def calls(device: torch.device) -> float:
-    """Seconds to start an operation: of blocks so small that there is nothing else to do."""
+    """Measure the seconds to start an operation, with blocks so small that all else is negligible."""
     work = Between(LENGTH, 4, device)
     return _timed(work, device, 20) / work.counted().calls
 
 
 def messages(device: torch.device) -> tuple[float, float]:
-    """Bytes/s that a process sends while all sum a large tensor, and seconds of a small one; alone: memory's own."""
+    """Measure bytes/s per process in an all-reduce of a large tensor, and seconds of a small one; alone: of memory."""
     world = distributed.get_world_size()
     big, small = torch.ones(MESSAGE // 4, device=device), torch.ones(1, device=device)
     took = _timed(lambda: distributed.all_reduce(big), device)
@@ -137,7 +137,7 @@ def messages(device: torch.device) -> tuple[float, float]:
 
 
 def reads(folder: Path) -> dict[str, float]:
-    """Bytes/s of a store's files in the page cache and of decoding; seconds to open a recording and to draw windows."""
+    """Measure bytes/s of cached store files and of decoding; seconds to open a recording and to draw windows."""
     rng, seconds = np.random.default_rng(0), 600.0
     trains = [np.sort(np.round(rng.uniform(0, seconds, rng.poisson(5 * seconds)), 4)) for _ in range(163)]
     store = Store(folder / f"store-{os.getpid()}", create=True)
@@ -174,7 +174,7 @@ def reads(folder: Path) -> dict[str, float]:
 
 
 def main(dim: int, folder: str) -> None:
-    """One process of `measure`: prints its rates as a line of JSON."""
+    """Run one process of `measure`, which prints its rates as a line of JSON."""
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     device = torch.device("cuda", rank) if torch.cuda.is_available() else torch.device("cpu")
     if world > 1:

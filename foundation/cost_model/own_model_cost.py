@@ -41,29 +41,29 @@ class OwnModelCost:
 
     @property
     def is_known(self) -> bool:
-        """Whether the class has a cost model."""
+        """Return whether the class has a cost model."""
         return self._cost((1, 1, 1)) is not None
 
     def forward(self, part: Part) -> Work:
-        """The whole model, once."""
+        """Return the cost of one forward pass."""
         cost = self._cost(part)
         return Work(NAN, NAN, NAN) if cost is None else cost.forward
 
     def backward(self, part: Part) -> Work:
-        """The backward pass: a product for the input and one for the weights, for each of the forward pass."""
+        """Return the cost of the backward pass: two products (input, weights) per product of the forward pass."""
         return self.forward(part) * 2
 
     def recomputed(self, part: Part) -> Work:
-        """What checkpointing computes again."""
+        """Return the cost of recomputation by checkpointing."""
         return self.forward(part) if self.checkpointing else Work()
 
     def held(self, part: Part) -> float:
-        """Bytes kept from the forward to the backward pass."""
+        """Return the bytes kept from forward to backward pass."""
         cost = self._cost(part)
         return NAN if cost is None else cost.held
 
     def held_again(self, part: Part) -> float:
-        """Bytes of what is being computed again: unknown parts of it are in `held`."""
+        """Return the bytes of recomputation at a time; its unknown parts are in `held`."""
         return 0.0
 
     def _cost(self, part: Part) -> ModelCost | None:

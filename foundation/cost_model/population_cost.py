@@ -34,7 +34,7 @@ class PopulationCost:
 
     @property
     def trunk(self) -> EncoderCost:
-        """The blocks over time, as those of a single unit."""
+        """Return the blocks over time, as the blocks of a single unit."""
         config = self.config
         shape = {name: getattr(config, name) for name in ("dim", "heads", "mlp_ratio", "gated_mlp", "dropout")}
         shape |= {name: getattr(config, name) for name in ("rotary_share", "rotate_values")}
@@ -51,24 +51,24 @@ class PopulationCost:
         return self.trunk.parameters - read_in_of_a_unit + d + d * d + d
 
     def forward(self, part: Part) -> Work:
-        """The stream, once."""
+        """Return the cost of one forward pass of the stream."""
         return self._whole(part, backward=False)
 
     def backward(self, part: Part) -> Work:
-        """The backward pass, without what is computed again."""
+        """Return the cost of the backward pass, without recomputation."""
         return self._whole(part, backward=True)
 
     def recomputed(self, part: Part) -> Work:
-        """What checkpointing computes again."""
+        """Return the cost of recomputation by checkpointing."""
         return self.trunk.recomputed((part[0], 1, part[2]))
 
     def held(self, part: Part) -> float:
-        """Bytes kept from the forward to the backward pass."""
+        """Return the bytes kept from forward to backward pass."""
         batch, units, tokens = part
         return self.trunk.held((batch, 1, tokens)) + FULL * batch * units * (4 * self.config.dim + 3 * tokens)
 
     def held_again(self, part: Part) -> float:
-        """Bytes of the one block that is being computed again, with checkpointing."""
+        """Return the bytes of the block that checkpointing recomputes at a time."""
         return self.trunk.held_again((part[0], 1, part[2]))
 
     def _whole(self, part: Part, backward: bool) -> Work:

@@ -18,7 +18,7 @@ RECORD_BYTES = 450  # of a recording's row of the catalog and of its place in th
 
 @dataclass(frozen=True)
 class Reading:
-    """What one process reads for a step.
+    """Return what one process reads for a step.
 
     Args:
         outlined: windows of the step, of which it learns whose they are and what they cost.
@@ -62,7 +62,7 @@ class Reading:
 
 
 def reading(archive: ArchiveSettings, own: StepShape, windows: int, data: DataSettings) -> Reading:
-    """What one process reads for a step.
+    """Return what one process reads for a step.
 
     Args:
         archive: the recordings.

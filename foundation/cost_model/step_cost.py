@@ -63,12 +63,12 @@ class StepCost:
 
     @property
     def memory(self) -> float:
-        """Bytes of a device."""
+        """Return the bytes of a device."""
         return self.states.device + self.activations
 
     @property
     def host_memory(self) -> float:
-        """Bytes of a node's memory, for each of its devices: what is offloaded, and the catalog."""
+        """Return the bytes of a node's memory per device: offloaded state and the catalog."""
         return self.states.host + self.reading.catalog
 
     @property
@@ -106,19 +106,19 @@ class StepSeconds:
 
     @property
     def compute(self) -> float:
-        """Seconds that the device works."""
+        """Return the seconds of work on the device."""
         return self.encoder + self.objective + self.optimizer
 
     @property
     def step(self) -> float:
-        """Seconds of a step: that of the device with what it waits for, or of the store where that takes longer."""
+        """Return the seconds of a step: those of the device and its waits, or of the store if it takes longer."""
         if math.isnan(self.compute + self.network):
             return math.nan
         return max(max(self.compute, self.hidden) + self.network + self.drawing, self.store)
 
     @property
     def bottleneck(self) -> str:
-        """What takes longest: ``compute`` (and which part), ``network``, ``drawing``, ``store``; or ``not known``."""
+        """Return the bottleneck: ``compute`` (with the part), ``network``, ``drawing``, ``store``; or ``not known``."""
         if math.isnan(self.step):
             return NOT_KNOWN
         seconds = {"compute": self.compute, "network": self.network + self.hidden}
@@ -133,7 +133,7 @@ class StepSeconds:
 
 
 def encoder_cost(settings: PretrainSettings) -> EncoderCost | OwnModelCost:
-    """The encoder of a run; of one's own what its class says."""
+    """Return the cost model of a run's encoder; your own class brings its own."""
     if settings.model.is_own:
         with torch.device("meta"):
             return OwnModelCost.of(settings.model.build(), settings.engine.activation_checkpointing)
@@ -229,7 +229,7 @@ def step_cost(
 
 
 def _accumulated(parts: list[Part], pieces: int) -> list[Part]:
-    """The same windows, each part cut into ``pieces``."""
+    """Return the windows with each part cut into ``pieces``."""
     if pieces == 1:
         return parts
     cut: list[Part] = []
@@ -240,7 +240,7 @@ def _accumulated(parts: list[Part], pieces: int) -> list[Part]:
 
 
 def _update(stage: int, parameters: int, frozen: int, world: int, fused: bool, offload: bool) -> tuple[float, float]:
-    """Bytes that the update of the weights moves on a device, and between device and node."""
+    """Return the bytes that the update of the weights moves on a device, and between device and node."""
     mine = parameters / (world if stage else 1)
     moved = mine * (FUSED if fused else ADAM) + parameters * 12.0  # and the gradient's norm, and clipping by it
     if world > 1 or stage:
@@ -252,7 +252,7 @@ def _update(stage: int, parameters: int, frozen: int, world: int, fused: bool, o
 
 
 def step_seconds(cost: StepCost, settings: PretrainSettings, hardware: Hardware, devices: int) -> StepSeconds:
-    """How long a step takes.
+    """Return the time of a step.
 
     Args:
         cost: of the step.

@@ -35,12 +35,12 @@ class StepShape:
         return len(self.units_B)
 
     def share(self, rank: int, world: int) -> StepShape:
-        """The windows of one of ``world`` processes, dealt as training deals them."""
+        """Return one process's windows, of ``world`` processes, assigned as in training."""
         mine = deal(self.costs, world) == rank
         return StepShape(self.units_B[mine], self.tokens_BV[mine], self.seconds_BV[mine])
 
     def parts(self, view: int) -> list[Part]:
-        """A view as the encoder gets it: windows of like size together, padded (`WindowBatch.buckets`)."""
+        """Return a view in the encoder's form: padded windows of similar size together (`WindowBatch.buckets`)."""
         n, t = int(self.units_B.max()), int(self.tokens_BV[:, view].max())
         batch = len(self)
         there = WindowBatch(
@@ -56,22 +56,22 @@ class StepShape:
 
     @property
     def costs(self) -> np.ndarray:
-        """Units x tokens of each window over all views, without padding."""
+        """Return units x tokens of each window over all views, without padding."""
         return self.units_B * self.tokens_BV.sum(1)
 
     @property
     def neuron_tokens(self) -> int:
-        """Units x tokens over all windows and views, without padding."""
+        """Return units x tokens over all windows and views, without padding."""
         return int(self.costs.sum())
 
     @property
     def rows(self) -> int:
-        """Units over all windows."""
+        """Return units over all windows."""
         return int(self.units_B.sum())
 
 
 def drawn(settings: DataSettings, spec: ViewSpec, *, units: int, bins_per_token: int, seed: int) -> StepShape:
-    """A step as `StepPlan` fills it to its budget, from recordings that are all long enough for any view.
+    """Return a step that `StepPlan` fills to its budget, from recordings long enough for any view.
 
     Args:
         settings: budget and bin widths.
@@ -96,7 +96,7 @@ def drawn(settings: DataSettings, spec: ViewSpec, *, units: int, bins_per_token:
 
 
 def planned(plan: StepPlan, step: int) -> StepShape:
-    """A step of a store, as it would be trained."""
+    """Return a training step of a store."""
     outline = plan.outline(step)
     token_B = np.array(plan.settings.bin_widths)[outline.width_M] * plan.bins_per_token
     units_B = plan.outline.units_R[outline.recording_M]
@@ -104,6 +104,6 @@ def planned(plan: StepPlan, step: int) -> StepShape:
 
 
 def slowest(shape: StepShape, world: int) -> tuple[int, float]:
-    """The process with the most neuron-tokens, for which all others wait, and how many more it has than the mean."""
+    """Return the process with the most neuron-tokens, which all others wait for, and its excess over the mean."""
     each_R = np.bincount(deal(shape.costs, world), weights=shape.costs, minlength=world)
     return int(each_R.argmax()), float(each_R.max() / each_R.mean())

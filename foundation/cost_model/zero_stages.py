@@ -48,7 +48,7 @@ class States:
 
     @property
     def device(self) -> float:
-        """Bytes of the device."""
+        """Return the bytes of the device."""
         return self.weights + self.gradients + self.optimizer + self.frozen + self.buffers
 
 
@@ -89,7 +89,7 @@ def states(parameters: int, stage: int, world: int, *, frozen: int = 0, offload:
 
 
 def sent(parameters: int, stage: int, world: int, frozen: int = 0, gloo: bool = False) -> float:
-    """Bytes that each process sends (and receives) in a step for weights and gradients.
+    """Return the bytes that each process sends (and receives) in a step for weights and gradients.
 
     With ``gloo``, which CPUs use, stage 3 sends gradients twice: it scatters what it has reduced for everyone.
 

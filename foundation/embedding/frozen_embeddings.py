@@ -61,7 +61,7 @@ def embed_windows(
     n_bins: int,
     units: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Embeddings of every unit at every token.
+    """Return embeddings of every unit at every token.
 
     Args:
         model: a pretrained model; it is put into evaluation mode.
@@ -171,7 +171,7 @@ def embed_units(
     max_windows: int = 64,
     seed: int = 0,
 ) -> np.ndarray:
-    """One embedding per unit: the mean over windows in which the unit was active (over all, if it never was).
+    """Return one embedding per unit: the mean over windows in which the unit is active (over all, if never active).
 
     Returns:
         ``(N, D)`` float32.
@@ -312,12 +312,12 @@ class Misfit:
 
     @property
     def fitting_tokens(self) -> int:
-        """Tokens that a window may have at most."""
+        """Return the maximum tokens of a window."""
         return math.floor((self.longest + 1e-6) / (self.width * self.patch))
 
     @property
     def fitting_width(self) -> float:
-        """Seconds that a bin may have at most, rounded down to two digits."""
+        """Return the maximum bin width in seconds, rounded down to two digits."""
         exact = self.longest / (self.tokens * self.patch)
         unit = 10.0 ** (math.floor(math.log10(exact)) - 1) if exact > 0 else 1.0
         return round(math.floor(exact / unit + 1e-9) * unit, 12)
@@ -353,7 +353,7 @@ def _nothing(store: str, misfits: list[Misfit], refused: list[str]) -> str:
 
 
 def _placed(recording: StoredRecording, z_ND: np.ndarray) -> Placed:
-    """All units of a recording, for the map."""
+    """Return all units of a recording, for the map."""
     everyone = np.arange(len(z_ND))
     return Placed("", {**unit_facts([recording], np.zeros_like(everyone), everyone), "z_SD": z_ND})
 

@@ -52,7 +52,7 @@ def unit_facts(
 
 
 def _other_columns(recordings: Iterable[StoredRecording]) -> dict[str, str]:
-    """Columns of the units tables with one text or number a unit, and which of the two; at most `MAX_COLUMNS`."""
+    """Return at most `MAX_COLUMNS` columns of the units tables with a text or a number per unit, and their kind."""
     found: dict[str, str] = {}
     for recording in recordings:
         for name in recording.units:
@@ -66,7 +66,7 @@ def _other_columns(recordings: Iterable[StoredRecording]) -> dict[str, str]:
 
 
 def _activity(recording: StoredRecording, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rates in Hz (NaN for sampled values), and intervals of units that have spike times."""
+    """Return rates in Hz (NaN for sampled values), and intervals of units with spike times."""
     isi_SB = np.zeros((len(rows), len(ISI_EDGES) - 1), dtype=np.uint8)
     seconds = max(recording.domain.duration, 1e-9)
     if recording.activity is not None:

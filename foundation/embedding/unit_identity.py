@@ -81,7 +81,7 @@ def _activity(recording: StoredRecording, time: Interval) -> list[np.ndarray]:
 
 
 def _windows(time: Interval, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Starts of windows within spans of time and how many bins each has; of many windows some, evenly spread."""
+    """Return starts and numbers of bins of windows within spans of time, evenly thinned if there are many."""
     starts: list[float] = []
     bins: list[int] = []
     for start, end in zip(time.start.tolist(), time.end.tolist(), strict=True):
@@ -94,14 +94,14 @@ def _windows(time: Interval, width: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _spread(x_WNT: np.ndarray, mean_N: np.ndarray, there_WT: np.ndarray, count: int) -> np.ndarray:
-    """``(N,)`` standard deviation over the bins that are there."""
+    """Return ``(N,)`` standard deviations over unmasked bins."""
     left_WNT = (x_WNT - mean_N[:, None]) * there_WT[:, None, :]
     spread_N: np.ndarray = np.sqrt((left_WNT**2).sum(axis=(0, 2)) / count)
     return spread_N
 
 
 def _lagged(a_WNT: np.ndarray, b_WNT: np.ndarray, there_WT: np.ndarray, lag: int) -> np.ndarray:
-    """``(N,)`` mean product of a unit's activity with other activity that is so many bins later; 0 without a pair."""
+    """Return ``(N,)`` mean products of a unit's activity with other activity at a lag in bins; 0 without a pair."""
     n_bins = there_WT.shape[1]
     if abs(lag) >= n_bins:
         return np.zeros(a_WNT.shape[1])
@@ -129,7 +129,7 @@ def _trains(recording: StoredRecording, time: Interval) -> list[tuple[np.ndarray
 
 
 def _intervals(trains: list[tuple[np.ndarray, np.ndarray]] | None, n_units: int) -> list[np.ndarray]:
-    """``(N, 40)`` and ``(N, 38)`` roots of shares of intervals and lags between a unit's spikes in one span."""
+    """Return ``(N, 40)`` and ``(N, 38)`` roots of shares of a unit's interspike intervals and lags in one span."""
     intervals_NF, lags_NF = np.zeros((n_units, INTERVALS)), np.zeros((n_units, len(LAGS) - 1))
     for unit, (train, span) in enumerate(trains or []):
         for order in range(1, len(train)):

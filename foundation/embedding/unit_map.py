@@ -86,7 +86,7 @@ def neuron_table(placed: Sequence[Placed]) -> NeuronTable | None:
 
 
 def _names(columns: dict[str, np.ndarray]) -> np.ndarray:
-    """A name for each unit: animal, session and its id in the file."""
+    """Return a name for each unit: animal, session and its id in the file."""
     parts = zip(columns["animal"], columns["session"], columns["unit"], strict=True)
     return np.array([f"{session or animal} · {int(unit)}" for animal, session, unit in parts])
 

@@ -26,7 +26,7 @@ def interval(predictions: Predictions, resamples: int, seed: int) -> tuple[float
 
 
 def gain(ours: Predictions, theirs: Predictions, resamples: int, seed: int) -> tuple[float, tuple[float, float] | None]:
-    """How much better one readout is than another on the same samples, with a paired interval.
+    """Return the gain of one readout over another on the same samples, with a paired interval.
 
     Raises:
         ValueError: if the two did not predict the same samples.
@@ -165,7 +165,7 @@ def middle_95(values: np.ndarray | Sequence[float]) -> tuple[float, float]:
 
 
 def _resampled(parts: np.ndarray, kind: str, resamples: int, seed: int) -> np.ndarray | None:
-    """``(resamples,)`` the primary metric; the same seed and number of parts draw the same parts."""
+    """Return ``(resamples,)`` primary metrics; equal seeds and numbers of parts draw equal parts."""
     n = len(parts)
     if n < 2:
         return None

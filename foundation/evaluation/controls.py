@@ -80,7 +80,7 @@ def orders(y: np.ndarray) -> int:
 
 
 def turned(y_S: np.ndarray, repeat: int, repeats: int) -> np.ndarray:
-    """A time series turned by ``repeat + 1`` of ``repeats + 1`` equal parts of its course, by one sample at least.
+    """Return a time series rotated by ``repeat + 1`` of ``repeats + 1`` equal parts, and by one sample at least.
 
     Its course is its length, or its period if it repeats itself exactly: no turn gives the true labels. It stays as
     smooth as it was. The turns are as far from each other, and from no turn at all, as that many can be: a series whose
@@ -141,12 +141,12 @@ def come_in_runs(y_S: np.ndarray) -> bool:
 
 
 def commonest(y_S: np.ndarray, n: int) -> np.ndarray:
-    """``(n,)`` the class that there is most of. Always the same, so that its balanced accuracy is 1 / classes."""
+    """Return ``(n,)`` the commonest class, whose balanced accuracy is 1 / classes."""
     return np.full(n, int(np.bincount(y_S).argmax()))
 
 
 def by_laboratory(y_train: np.ndarray, lab_train: np.ndarray, lab_test: np.ndarray) -> np.ndarray:
-    """The class that is most over-represented in each sample's laboratory: what can be predicted without any activity.
+    """Return the most over-represented class of each sample's laboratory: a prediction without any activity.
 
     Each class counts the same, however many samples it has, because the metric does so too. Laboratories not seen in
     training get the commonest class.

@@ -12,7 +12,7 @@ from foundation.evaluation.ridge_readout import solve_ridge
 
 
 def _fit(x_MD: np.ndarray, y_MK: np.ndarray, penalty: float) -> np.ndarray:
-    """``(D + 1, K)`` weights of a linear readout with an intercept that is not penalised."""
+    """Return ``(D + 1, K)`` weights of a linear readout with an unpenalised intercept."""
     mean_D, mean_K = x_MD.mean(axis=0), y_MK.mean(axis=0)
     weights = solve_ridge(x_MD - mean_D, y_MK - mean_K, penalty * len(x_MD))
     return np.concatenate([weights, (mean_K - mean_D @ weights)[None]])

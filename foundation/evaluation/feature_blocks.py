@@ -42,7 +42,7 @@ class Block:
 
     @property
     def inner_products(self) -> np.ndarray:
-        """``(S, S)`` inner products; made from the features where those are held."""
+        """Return ``(S, S)`` inner products, from the features if those are held."""
         if self.gram_SS is not None:
             return self.gram_SS
         assert self.z_SC is not None

@@ -128,7 +128,7 @@ def fit(
 
 
 def inner_score(y_S: np.ndarray, predicted_S: np.ndarray, mean_S: np.ndarray, n_classes: int) -> float:
-    """The primary metric on inner validation data."""
+    """Return the primary metric on inner validation data."""
     one = np.zeros(len(y_S))
     predictions = Predictions(y_S, predicted_S, mean_S, one, one, n_classes)
     return float(score(sums(predictions).sum(axis=0), predictions.kind)[PRIMARY[predictions.kind]])
@@ -153,7 +153,7 @@ def choose_strength(scores_SC: np.ndarray, y_S: np.ndarray, inner: list[Fold], n
 
 
 def training_mean(y_train: np.ndarray, n_test: int, n_classes: int) -> np.ndarray:
-    """``(n_test, K)`` the mean of the training values; empty for classes."""
+    """Return ``(n_test, K)`` the mean of the training values; empty for classes."""
     if n_classes:
         return np.empty((n_test, 0))
     return np.repeat(y_train.mean(axis=0, keepdims=True), n_test, axis=0)

@@ -56,7 +56,7 @@ class Predictions:
 
 
 def sums(predictions: Predictions) -> np.ndarray:
-    """Sums per cluster: ``(G, C, C)`` counts of (true, predicted) class, or ``(G, K, 2)`` squared errors.
+    """Return sums per cluster: ``(G, C, C)`` counts of (true, predicted) class, or ``(G, K, 2)`` squared errors.
 
     Example:
         >>> empty = np.empty(0)
@@ -80,7 +80,7 @@ def sums(predictions: Predictions) -> np.ndarray:
 
 
 def score(sums_: np.ndarray, kind: str) -> dict[str, np.ndarray]:
-    """Metrics of sums ``(..., C, C)`` or ``(..., K, 2)``; the leading axes stay.
+    """Return metrics of sums ``(..., C, C)`` or ``(..., K, 2)``, with the same leading axes.
 
     Classes that do not occur are left out of balanced accuracy, and of macro F1 if they are not predicted either, as in
     scikit-learn. R² is 1 - sum of squared errors / sum of squared errors of the training mean, averaged over the K
@@ -114,6 +114,6 @@ def _mean(x: np.ndarray) -> np.ndarray:
 
 
 def primary(predictions: Predictions) -> float:
-    """The one number by which readouts are compared."""
+    """Return the primary metric, which readouts are compared by."""
     kind = predictions.kind
     return float(score(sums(predictions).sum(axis=0), kind)[PRIMARY[kind]])

@@ -69,7 +69,7 @@ class WindowRows:
 
     @property
     def first(self) -> np.ndarray:
-        """``(W,)`` the row of each window's first bin."""
+        """Return ``(W,)`` the row of each window's first bin."""
         return np.cumsum(self.length_W) - self.length_W
 
     def own_bin(self, window_S: np.ndarray, bin_S: np.ndarray) -> Reading:

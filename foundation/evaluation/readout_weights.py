@@ -40,7 +40,7 @@ class Side:
 
     @property
     def lags(self) -> list[np.ndarray]:
-        """``(S, 1)`` rows of each lag; all rows together where their mean is read."""
+        """Return ``(S, 1)`` rows of each lag, or all rows together if their mean is read."""
         rows_SL = self.reading.rows_SL
         return [rows_SL] if self.reading.mean else [rows_SL[:, lag : lag + 1] for lag in range(rows_SL.shape[1])]
 

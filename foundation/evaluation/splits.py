@@ -74,7 +74,7 @@ def split_by_subject(subject_S: np.ndarray, y_S: np.ndarray, folds: int) -> Spli
 
 
 def split_units(y_S: np.ndarray, folds: int, seed: int) -> Split:
-    """Units of one animal, each class spread evenly: says nothing of other animals.
+    """Split the units of one animal with each class spread evenly; scores do not generalise to other animals.
 
     Raises:
         TooLittleError: if no class has as many units as there are folds, or there are fewer than two folds.
@@ -94,7 +94,7 @@ def split_units(y_S: np.ndarray, folds: int, seed: int) -> Split:
 
 
 def split_by_time(start_W: np.ndarray, end_W: np.ndarray, folds: int, gap: float, what: str = "windows") -> Split:
-    """Contiguous blocks of time, equally many windows each; training windows near the tested block are dropped.
+    """Split time into contiguous blocks of equally many windows, without training windows near the tested block.
 
     Args:
         start_W, end_W: ``(W,)`` seconds, windows in any order.

@@ -65,7 +65,7 @@ class RegistryEntry:
 
     @property
     def pinned_url(self) -> str:
-        """The URL with the revision, where it has none of its own."""
+        """Return the URL with the revision appended, unless the URL has one."""
         if not self.revision or "@" in self.url.partition(":/")[2]:
             return self.url
         if self.url.startswith("hf://"):

@@ -55,7 +55,7 @@ class Resolved:
 
     @property
     def size(self) -> int:
-        """Bytes of config.json and model.safetensors."""
+        """Return the bytes of config.json and model.safetensors."""
         return sum((self.folder / file).stat().st_size for file in FILES)
 
     def __str__(self) -> str:

@@ -85,7 +85,7 @@ def load_model(
 def _architecture(
     asked: type[PreTrainedModel] | str | None, path: Any, shown: str, folder: Path
 ) -> type[PreTrainedModel]:
-    """The class of a checkpoint.
+    """Return the class of a checkpoint's model.
 
     Args:
         asked: the class that the caller wants, or its name; None: the checkpoint's own.

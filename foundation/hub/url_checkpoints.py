@@ -75,7 +75,7 @@ class RemoteFolder:
 
     @property
     def folder(self) -> str:
-        """``''``, or ``model`` where that holds the files."""
+        """Return ``''``, or ``model`` if that folder holds the files."""
         if self._folder is None:
             for folder in ("", "model"):
                 if all(self.fs.exists(self.path(folder, file)) for file in FILES):

@@ -22,7 +22,7 @@ NOT_INTERVALS = ("start_time", "stop_time", "tags", "timeseries", "id")
 
 
 def to_nwb(recording: Recording) -> Any:
-    """A recording as a ``pynwb.NWBFile``, to be written with ``pynwb.NWBHDF5IO(path, "w")``.
+    """Return a recording as a ``pynwb.NWBFile``, to be written with ``pynwb.NWBHDF5IO(path, "w")``.
 
     Spikes and the units' columns become the units table, with the domain as every unit's ``obs_intervals``. Sampled
     activity is a TimeSeries ``spike_counts`` or ``dff`` of a processing module ``activity``, with a row of the units
@@ -100,7 +100,7 @@ def _add_units(nwb: Any, recording: Recording) -> None:
 
 
 def _columns(units: dict[str, np.ndarray], reserved: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Columns under names that NWB leaves free; whole ids are the table's own."""
+    """Return columns under names that NWB does not reserve; integer ids are the table's own."""
     own_id = "id" in units and np.asarray(units["id"]).dtype.kind in "iu"
     columns = {name: values for name, values in units.items() if not (name == "id" and own_id)}
     return {f"source_{name}" if name in reserved else name: values for name, values in columns.items()}
@@ -127,7 +127,7 @@ def _add_table(pynwb: Any, nwb: Any, name: str, table: Interval) -> None:
 
 
 def _without(whole: Interval, part: Interval) -> Interval:
-    """The time of ``whole``, one interval, that ``part`` does not cover."""
+    """Return the time of ``whole``, one interval, that ``part`` does not cover."""
     inside = whole.intersect(part)
     edges = np.concatenate([whole.start, np.stack([inside.start, inside.end], axis=1).reshape(-1), whole.end])
     start, end = edges[::2], edges[1::2]

@@ -14,7 +14,7 @@ from foundation.store.series import TimeSeries
 
 
 def to_pynapple(recording: Recording) -> dict[str, Any]:
-    """A recording as pynapple's objects, by name.
+    """Return a recording as pynapple's objects, by name.
 
     Args:
         recording: the recording.
@@ -80,5 +80,5 @@ def _table(nap: Any, table: Interval) -> Any:
 
 
 def _plain(values: np.ndarray) -> Any:
-    """A column as metadata takes it: one value a row, or a list of arrays."""
+    """Return a column as pynapple's metadata: one value per row, or a list of arrays."""
     return values if values.ndim == 1 else list(values)

@@ -81,7 +81,7 @@ def _subject(tb: Any, recording: Recording) -> Any:
 
 
 def age_in_days(age: str) -> float | None:
-    """Days of an age as NWB writes it (ISO 8601, ``P90D``); None if it is anything else.
+    """Return the days of an ISO 8601 age such as ``P90D``; None for any other text.
 
     Example:
         >>> age_in_days("P90D"), age_in_days("P2W"), age_in_days("adult")
@@ -124,7 +124,7 @@ def _free(name: str, prefix: str, taken: dict[str, Any]) -> str:
 
 
 def _key(name: str) -> str:
-    """A name as an attribute of torch_brain's objects: those that begin with ``_`` are its own."""
+    """Return a name for an attribute of torch_brain's objects, which reserve names that begin with ``_``."""
     name = re.sub(r"\W", "_", name).lstrip("_") or "column"
     return f"column_{name}" if name in ("start", "end", "domain", "keys", "timestamps") else name
 

@@ -45,7 +45,7 @@ class Law:
     error: float
 
     def __call__(self, parameters: float, tokens: float) -> float:
-        """The loss that it foretells.
+        """Return the predicted loss.
 
         Example:
             >>> Law(0.1, 2.0, 3.0, 0.5, 1.0, 0.0)(4.0, 3.0)
@@ -73,7 +73,7 @@ class Fit:
 
 
 def fit_with_intervals(measured: Sequence[Measured], *, resamples: int, seed: int) -> Fit | None:
-    """A law and its uncertainty; None where trials, sizes or amounts are too few to tell five numbers from.
+    """Return a law and its uncertainty; None if trials, sizes or amounts are too few for five parameters.
 
     The bootstrap draws whole trials with replacement, so it holds the noise of training and the law's misfit, but
     neither what other held-out recordings nor what larger models would change.
@@ -99,7 +99,7 @@ def fit_with_intervals(measured: Sequence[Measured], *, resamples: int, seed: in
 
 
 def fit_law(measured: Sequence[Measured], near: Law | None = None) -> Law:
-    """The law that fits trials best; ``near`` is one to start from as well."""
+    """Return the best fit to trials; ``near`` is an additional starting point."""
     log_n = np.log([m.parameters for m in measured])
     log_d = np.log([m.tokens for m in measured])
     log_loss = np.log([m.loss for m in measured])

@@ -30,7 +30,7 @@ class Outcome:
 
 
 def trial_table(measured: Sequence[Measured], fit: Fit | None) -> str:
-    """A line for each trial, in Markdown."""
+    """Return a line for each trial, in Markdown."""
     head = ["width", "parameters", "recordings", "neuron-tokens", "seed", "steps", "loss", "law"]
     rows = []
     for m in sorted(measured, key=lambda m: (m.parameters, m.tokens, m.trial.seed)):
@@ -43,7 +43,7 @@ def trial_table(measured: Sequence[Measured], fit: Fit | None) -> str:
 
 
 def law_text(fit: Fit | None) -> str:
-    """The law in words and numbers."""
+    """Return the law in words and numbers."""
     if fit is None:
         return (
             "Too few trials for a law: it has five numbers, and needs eight points, of three sizes and three amounts."

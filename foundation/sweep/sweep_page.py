@@ -46,7 +46,7 @@ def write_page(outcome: Outcome) -> Path:
 
 
 def render(outcome: Outcome, shown: str) -> str:
-    """The page, in Markdown; ``shown`` is the picture's place, from the page's."""
+    """Return the page in Markdown; ``shown`` is the picture's path relative to the page."""
     settings, measured = outcome.settings, outcome.measured
     sizes, amounts = [m.parameters for m in measured], [m.tokens for m in measured]
     losses, seeds = [m.loss for m in measured], len(settings.seeds)

@@ -16,7 +16,7 @@ SHADES = ("#000000", *COLOURS[:6])
 
 
 def picture(measured: Sequence[Measured], fit: Fit | None) -> bytes:
-    """Loss against data, a line for each size, and against size, a line for each amount; lines are the law's."""
+    """Draw loss against data, a line per size, and against size, a line per amount; lines show the law."""
     with drawing(9.0, 3.6, dpi=132, tick_size=8, formulas=True) as sheet:
         left, right = sheet.figure.subplots(1, 2, sharey=True)
         sizes, amounts = sorted({m.parameters for m in measured}), sorted({m.tokens for m in measured})

@@ -46,7 +46,7 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """What its files are called."""
+        """Return the name of the trial's files."""
         return f"width{self.width}-recordings{self.recordings}-seed{self.seed}"
 
 
@@ -76,13 +76,13 @@ class Measured:
 
 
 def trials(settings: SweepSettings) -> list[Trial]:
-    """All points, the cheap ones first."""
+    """Return all points, the cheapest first."""
     found = [Trial(w, r, s) for w in settings.widths for r in settings.recordings for s in settings.seeds]
     return sorted(found, key=lambda t: (t.width**2 * t.recordings, t.seed))
 
 
 def prepare(settings: SweepSettings, trial: Trial) -> tuple[PretrainSettings, Catalog, int]:
-    """A trial's run, its recordings (held-out ones too), and the neuron-tokens of those that it trains on.
+    """Return a trial's run, its recordings with held-out ones, and the neuron-tokens of its training recordings.
 
     Raises:
         ConfigError: if there are too few recordings.
