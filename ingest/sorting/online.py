@@ -322,7 +322,7 @@ def _templates(
     cut_units: list[np.ndarray], cutter: WindowCutter, sorting: Sorting, detector: Detector, noise_C: np.ndarray
 ) -> tuple[Templates, np.ndarray]:
     """Return templates whose peak, moved by the filter, lies at the same sample, and the delay of each unit."""
-    near_CM = detector.near_CM
+    near_CM = detector.near_CM[:, : cutter.settings.max_channels]  # nearest first
     means, spreads, counts, delays = [], [], [], []
     channels_UM = near_CM[sorting.channel_U]
     for unit, cut_NCL in enumerate(cut_units):

@@ -199,7 +199,7 @@ def _templates(work: ChunkWork, sample: SpikeSample, labels: list[np.ndarray], n
     )
     if not work.settings.matching.merge or templates.n_units < 2:
         return templates
-    into_U = merges(templates, trains, noise, work.settings.matching.similarity, _dead(work))
+    into_U = merges(templates, trains, noise, work.settings.matching.similarity, _dead(work), complete=False)
     return _joined(templates, into_U)
 
 

@@ -93,8 +93,9 @@ def make_detector(clean: CleanVoltage, settings: DetectionSettings, windows: Win
         if energy:
             mean_C = np.concatenate([energy_of(x_TC, smooth) for x_TC in excerpts]).mean(axis=0)
             level_C = np.where(clean.used_C, settings.threshold * np.maximum(mean_C, 1e-12), np.inf)
-    near = neighbours_of(clean.voltage.channels, clean.used_C, windows.radius, windows.max_channels)
-    near_CM = np.full((clean.voltage.n_channels, windows.max_channels), -1, dtype=np.int64)
+    # All channels within the radius, not only those of a window: whitening leaves side lobes of large spikes there.
+    near = neighbours_of(clean.voltage.channels, clean.used_C, windows.radius, clean.voltage.n_channels)
+    near_CM = np.full((clean.voltage.n_channels, max(map(len, near.values()))), -1, dtype=np.int64)
     for channel, others in near.items():
         near_CM[channel, : len(others)] = others
     return Detector(level_C.astype(np.float32), sign, dead, near_CM, energy, smooth)

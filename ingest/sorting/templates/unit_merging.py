@@ -9,6 +9,7 @@ import numpy as np
 from ingest.sorting.templates.unit_templates import NoiseModel, Templates, tapered
 
 SHIFTS = 3  # samples by which two templates may lie apart
+FINE = 16  # steps of a sample in which the shift is sought: a large unit's templates differ by much less than a sample
 REFRACTORY, SHOULDER = 0.002, 0.025  # seconds: intervals absent in one neuron, and the compared range
 LEAST_EXPECTED = 5.0  # minimum number of intervals expected by chance, from which on their absence is evidence
 MOST_OBSERVED = 0.35  # maximum share of them in a single unit
@@ -51,12 +52,11 @@ def likeness(one: np.ndarray, other: np.ndarray) -> Alike:
         >>> round(likeness(wave, 0.5 * wave).correlation, 3), likeness(wave, 0.5 * wave).size
         (1.0, 0.5)
     """
-    product = -np.inf
-    length = one.shape[1]
-    for shift in range(-SHIFTS, SHIFTS + 1):
-        a = one[:, max(0, shift) : length + min(0, shift)]
-        b = other[:, max(0, -shift) : length + min(0, -shift)]
-        product = max(product, float((a * b).sum()))
+    padded = 2 * one.shape[1]
+    spectrum_F = (np.fft.rfft(one, padded) * np.fft.rfft(other, padded).conj()).sum(axis=0)
+    product_S = np.fft.irfft(spectrum_F, padded * FINE) * FINE
+    reach = SHIFTS * FINE
+    product = float(max(product_S[: reach + 1].max(), product_S[-reach:].max()))
     small, large = sorted((float(np.linalg.norm(one)), float(np.linalg.norm(other))))
     distance = float(np.sqrt(max(small**2 + large**2 - 2 * product, 0.0)))
     return Alike(product / max(small * large, 1e-12), small / max(large, 1e-12), distance)
@@ -93,7 +93,12 @@ def fire_as_one(time_N: np.ndarray, other_N: np.ndarray, dead: float, by_default
 
 
 def merges(
-    templates: Templates, trains: list[np.ndarray], noise: NoiseModel, similarity: float, dead: float
+    templates: Templates,
+    trains: list[np.ndarray],
+    noise: NoiseModel,
+    similarity: float,
+    dead: float,
+    complete: bool = True,
 ) -> np.ndarray:
     """Return ``(U,)`` the new unit of each unit: itself, or the one it is merged into.
 
@@ -105,6 +110,8 @@ def merges(
         noise: makes templates white.
         similarity: correlation of templates from which on two may be one.
         dead: seconds within which detection finds no two spikes of one place.
+        complete: the trains include overlapping spikes. Without them, as before matching, any two units have a gap in
+            their cross-correlogram; only units whose templates are nearly the same are merged then.
     """
     n_units = templates.n_units
     into_U = np.arange(n_units)
@@ -126,7 +133,7 @@ def merges(
             near = alike.distance**2 - chance < (INDISTINCT_ALONE if alone else INDISTINCT) ** 2
             apart = APART_ALONE if alone else APART
             near |= alike.correlation >= SAME and alike.size >= SAME_SIZE and alike.distance < apart
-            may_be = alike.correlation >= similarity and alike.size >= SIZES
+            may_be = complete and alike.correlation >= similarity and alike.size >= SIZES
             if near or (may_be and not (alone and alike.distance >= APART_ALONE)):
                 pairs.append((alike.distance, one, other, near))
     for _, one, other, near in sorted(pairs):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ingest.sorting.templates.unit_merging import merges
+from ingest.sorting.templates.unit_merging import likeness, merges
 from ingest.sorting.templates.unit_templates import NoiseModel, Templates
 
 WAVE = -np.exp(-0.5 * (np.arange(-20, 28) / 3.0) ** 2) + 0.4 * np.exp(-0.5 * ((np.arange(-20, 28) - 9) / 5.0) ** 2)
@@ -45,3 +45,17 @@ def test_units_that_fire_within_each_others_refractory_period_are_two():
     rng = np.random.default_rng(1)
     trains = [np.sort(rng.uniform(0, 40, 800)) for _ in range(2)]
     assert merges(templates([[100.0], [101.0]]), trains, noise(1), 0.95, 0.0005).tolist() == [0, 1]
+
+
+def test_templates_half_a_sample_apart_are_the_same():
+    at_T = np.arange(-20, 28)
+    one, other = (np.exp(-0.5 * ((at_T - shift) / 3.0) ** 2)[None] * 100 for shift in (0.0, 0.5))
+    assert likeness(one, other).distance < 0.05
+    assert likeness(other, one).correlation > 0.99999
+
+
+def test_a_gap_between_clusters_without_overlapping_spikes_proves_nothing():
+    two = templates([[100.0] * 4, [75.0] * 4])
+    trains = one_neuron_cut_in_two()
+    assert len(set(merges(two, trains, noise(4), 0.95, 0.0005).tolist())) == 1
+    assert merges(two, trains, noise(4), 0.95, 0.0005, complete=False).tolist() == [0, 1]
