@@ -4,5 +4,5 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 python3 -m venv "$here/.venv"
-"$here/.venv/bin/python" -m pip install --quiet 'spikeinterface[full]==0.105.*' mountainsort5 hdbscan
+"$here/.venv/bin/python" -m pip install --quiet 'spikeinterface[full]==0.105.*' mountainsort5 hdbscan torch 'kilosort==4.*'
 "$here/.venv/bin/python" -c 'import spikeinterface; print("spikeinterface", spikeinterface.__version__)'

@@ -1,18 +1,24 @@
 """What runs in SpikeInterface's environment: make a recording, sort it, compare sortings. Files are .npz of arrays.
 
     python spikeinterface_side.py record OUT.npz CHANNELS UNITS SECONDS SEED
-    python spikeinterface_side.py sort SORTER RECORDING.npz SORTING.npz
-    python spikeinterface_side.py compare RECORDING.npz SORTING.npz
+    python spikeinterface_side.py sort SORTER RECORDING.npz SORTING.npz [RECORDING.npz SORTING.npz ...]
+    python spikeinterface_side.py compare RECORDING.npz SORTING.npz [RECORDING.npz SORTING.npz ...]
+    python spikeinterface_side.py versions
 
 A recording holds ``x_TC`` (float32, µV), ``rate``, ``positions_C2`` (µm), ``sample_N`` and ``unit_N`` of the true
-spikes. A sorting holds ``sample_N`` and ``unit_N``, ``seconds`` and ``peak_mb``. `compare` prints a JSON object.
+spikes. A sorting holds ``sample_N`` and ``unit_N``, ``seconds`` of the wall clock, ``processor_seconds`` and
+``peak_mb``. `sort` prints a JSON
+object for each, with the error where one failed, and `compare` one with the scores.
 """
 
 import json
+import os
 import resource
 import sys
 import tempfile
 import time
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -67,18 +73,27 @@ def sort(sorter, file, out):
     recording, _ = read(file)
     with tempfile.TemporaryDirectory() as folder:
         saved = recording.save(folder=Path(folder) / "recording", format="binary", **THREADS)
-        began = time.perf_counter()
+        began, used = time.perf_counter(), processor_seconds()
         if sorter == "mountainsort5":
             filtered = si.bandpass_filter(saved, 300, 6000)
             found = si.run_sorter(sorter, filtered, folder=Path(folder) / "out", remove_existing_folder=True,
                                   filter=False, scheme="2" if recording.get_num_channels() > 1 else "1")  # fmt: skip
         else:
-            found = si.run_sorter(sorter, saved, folder=Path(folder) / "out", remove_existing_folder=True)
-        seconds = time.perf_counter() - began
+            extra = {"torch_device": "cpu"} if sorter == "kilosort4" else {}
+            found = si.run_sorter(sorter, saved, folder=Path(folder) / "out", remove_existing_folder=True, **extra)
+        seconds, used = time.perf_counter() - began, processor_seconds() - used
         vector = found.to_spike_vector()
         sample_N, unit_N = vector["sample_index"].copy(), vector["unit_index"].copy()
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
-    np.savez(out, sample_N=sample_N, unit_N=unit_N, seconds=seconds, peak_mb=peak)
+    cost = {"seconds": seconds, "processor_seconds": used, "peak_mb": peak}
+    np.savez(out, sample_N=sample_N, unit_N=unit_N, **cost)
+    return compare(file, out) | cost
+
+
+def processor_seconds():
+    """Return processor time of this process and of its finished children."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def compare(file, sorting):
@@ -89,12 +104,27 @@ def compare(file, sorting):
         tested = si.NumpySorting.from_samples_and_labels([arrays["sample_N"]], [arrays["unit_N"]], rate)
     result = si.compare_sorter_to_ground_truth(truth, tested, delta_time=0.5, exhaustive_gt=True)
     values = result.get_performance()[["accuracy", "precision", "recall"]].to_numpy(dtype=float)
-    print(json.dumps({
+    return {
         "accuracy": float(values[:, 0].mean()), "precision": float(values[:, 1].mean()),
         "recall": float(values[:, 2].mean()), "units": len(values), "found": len(tested.unit_ids),
         "well_detected": int(result.count_well_detected_units(0.8)), "false": int(result.count_false_positive_units()),
         "redundant": int(result.count_redundant_units()), "accuracy_U": values[:, 0].round(4).tolist(),
-    }))  # fmt: skip
+    }  # fmt: skip
+
+
+def versions():
+    names = ("spikeinterface", "mountainsort5", "kilosort", "torch", "numpy")
+    print(", ".join(f"{name} {version(name)}" for name in names))
+
+
+def each(job, files):
+    """Do a job for each pair of files and print what it returns, or why it failed."""
+    for recording, sorting in zip(files[::2], files[1::2], strict=True):
+        try:
+            found = job(recording, sorting)
+        except Exception as error:  # the other recordings are sorted
+            found = {"failed": (str(error).strip().splitlines() or [type(error).__name__])[-1][:200]}
+        print("RESULT " + json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":
@@ -102,5 +132,9 @@ if __name__ == "__main__":
     si.set_global_job_kwargs(**THREADS)
     if job == "record":
         record(words[0], *map(int, words[1:]))
+    elif job == "sort":
+        each(partial(sort, words[0]), words[1:])
+    elif job == "compare":
+        each(compare, words)
     else:
-        {"sort": sort, "compare": compare}[job](*words)
+        versions()
