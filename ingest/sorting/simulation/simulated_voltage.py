@@ -49,13 +49,16 @@ class SimulatedVoltage:
     noise_C: np.ndarray
 
 
-def simulate_session(settings: SessionSettings, units: int, seed: int | list[int]) -> SimulatedVoltage:
+def simulate_session(
+    settings: SessionSettings, units: int, seed: int | list[int], trains: list[np.ndarray] | None = None
+) -> SimulatedVoltage:
     """Return a session with so many units; the same seed gives the same session.
 
     Args:
         settings: electrodes, units and noise.
         units: number of units; 0 gives background alone.
         seed: random seed.
+        trains: seconds, rising, of each unit's spikes, such as those of a simulated network; None: they are drawn.
 
     Raises:
         ConfigError: if the template files hold too few units.
@@ -86,6 +89,8 @@ def simulate_session(settings: SessionSettings, units: int, seed: int | list[int
     for u in range(units):
         hz = rng.uniform(settings.min_rate, settings.max_rate)
         time_N, size_N = spike_train(settings, hz, rng.random() < settings.bursting, rng)
+        if trains is not None:
+            time_N, size_N = trains[u], np.ones(len(trains[u]))
         phase = rng.uniform(0, 2 * np.pi)
         course_N = np.sin(np.pi * time_N / settings.seconds + phase)
         add_spikes(x_CT, time_N * rate, shape_UPT[u], gain_UC[u], size_N * (1 + settings.drift * course_N))

@@ -36,6 +36,15 @@ def test_voltage_holds_the_units_at_their_times():
         assert np.abs(around - template).max() < spread
 
 
+def test_given_trains_take_the_place_of_drawn_ones():
+    trains = [np.arange(0.5, 19.0, 0.25), np.array([])]
+    session = simulate_session(QUICK, 2, 2, trains)
+    assert [train.tolist() for train in session.times] == [train.tolist() for train in trains]
+    peak, at_N = peak_sample(QUICK.sampling_rate), np.rint(trains[0] * QUICK.sampling_rate).astype(int)
+    around = session.x_TC[at_N[:, None] + np.arange(-peak, peak), 0].mean(axis=0)
+    assert np.corrcoef(around, session.template_UCT[0, 0, : 2 * peak])[0, 1] > 0.9
+
+
 @pytest.mark.parametrize("bursts", [False, True])
 def test_refractory_period_and_rate_are_kept(bursts):
     settings = SessionSettings(seconds=2000.0, refractory=0.004)
