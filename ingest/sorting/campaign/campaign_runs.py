@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -148,7 +148,11 @@ def _session_runs(settings: SortingTable, task: str, seed: int, path: Path) -> i
                 "skipping task templates: no file of setting files (%s) exists", ", ".join(settings.files) or "empty"
             )
             return 0
-        session = type(session)(**{**vars(session), "templates": files})
+        session = replace(session, templates=files)
+    if task == "drift":
+        session = replace(session, drift=settings.drift)
+    if task == "bursts":
+        session = replace(session, bursting=settings.bursting)
     config = {
         "version": VERSION,
         "session": {**asdict(session), "templates": [Path(f).name for f in session.templates]},

@@ -7,13 +7,13 @@ from typing import Annotated
 
 from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_checks import check_local
-from foundation.common.settings.setting_limits import Count, Limited, above
+from foundation.common.settings.setting_limits import Count, Limited, Share, above, between
 from ingest.sorting.clustering.cluster_settings import RECIPES, ClusterSettings
 from ingest.sorting.simulation.simulated_voltage_settings import SessionSettings
 
 KNOWN = "known"  # the row with each unit's true mean waveform
 ROWS = (*RECIPES, KNOWN)
-TASKS = ("notebook", "detected", "templates", "files")
+TASKS = ("notebook", "detected", "templates", "drift", "bursts", "files")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,9 @@ class SortingTable(Limited):
         page: the page to write; null: none.
         tasks: ``notebook``: spikes at their true times, of units above ``min_snr`` alone, as the report's notebooks
             have it. ``detected``: detection included, all units. ``templates``: the same with mean waveforms of real
-            units, from ``files``, in place of the parametric family. ``files``: labelled spikes in ``files``.
+            units, from ``files``, in place of the parametric family. ``drift`` and ``bursts``: the sessions of
+            ``detected`` with amplitudes that drift, or with units that fire bursts. ``files``: labelled spikes in
+            ``files``.
         rows: recipes, and `known`, which is given each unit's mean waveform: what is possible.
         seeds: of test sessions, training sessions, weights and starts.
         test_units: numbers of units of the test sessions, one session of each for every seed.
@@ -33,6 +35,8 @@ class SortingTable(Limited):
         session: of all sessions.
         min_snr: units above it are counted in the headline figures.
         threshold: detection threshold in units of median(|x|) / 0.6745.
+        drift: of the task ``drift``: maximum relative change of a unit's amplitude over the session.
+        bursting: of the task ``bursts``: share of the units that fire bursts.
         files: .npz files of labelled spikes; missing files are skipped.
         clustering: options of the recipes.
 
@@ -50,6 +54,8 @@ class SortingTable(Limited):
     session: SessionSettings = field(default_factory=SessionSettings)
     min_snr: Annotated[float, above(0)] = 4.0
     threshold: Annotated[float, above(0)] = 4.0
+    drift: Annotated[float, between(0, 0.9)] = 0.3
+    bursting: Share = 0.5
     files: list[str] = field(default_factory=list)
     clustering: ClusterSettings = field(default_factory=lambda: ClusterSettings(max_fit=3000, max_epoch=4000))
     threads: Count = 1

@@ -61,6 +61,17 @@ def test_campaign_makes_all_rows_and_goes_on(table, tmp_path):
         reproduce_sorting(replace(table, threshold=5.0))
 
 
+def test_drift_and_bursts_are_compared_with_the_same_sessions_without(table, tmp_path):
+    few = replace(table, rows=["pca"], test_units=[2], tasks=["detected", "drift", "bursts"], bursting=1.0)
+    assert reproduce_sorting(few).made == 3 * 2
+    results = tmp_path / "results"
+    spikes = {task: read_results(results / f"{task}.jsonl")[0]["spikes_U"] for task in few.tasks}
+    assert spikes["drift"] == spikes["detected"] != spikes["bursts"]
+    lines = (tmp_path / "page" / "sorting.md").read_text().splitlines()
+    rows = [line.split("|")[1:5] for line in lines if line.startswith("| PCA") and ("drift" in line or "burst" in line)]
+    assert [row[2].strip() for row in rows] == ["drift", "drift", "bursts", "bursts"]
+
+
 def _line(result):
     import json
 
