@@ -1,6 +1,7 @@
 """The wheel and the sdist: what they hold, and the command of the wheel installed where there is no clone.
 
-They are built here, or taken from the folder $FOUNDATION_DIST (`make dist`).
+They are built here, or taken from the folder $FOUNDATION_DIST (`make dist`). The shipped checkpoint must work where
+there is no network.
 """
 
 import os
@@ -96,28 +97,65 @@ def test_the_versions_of_the_release_agree():
     assert f"\nversion: {__version__}\n" in citation
 
 
-def test_the_installed_command_runs_with_its_shipped_configs(wheel, tmp_path):
-    site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
-    elsewhere.mkdir()
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory) -> tuple[Path, dict[str, str], Path]:
+    """The folder of the installed wheel, an environment that uses it, and a folder outside the clone."""
+    site, elsewhere = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("elsewhere")
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
     subprocess.run([*install, "--target", str(site), str(wheel)], check=True)
-    environment = os.environ | {"PYTHONPATH": str(site), "FOUNDATION_LOG": str(tmp_path / "log")}
+    own = {"PYTHONPATH": site, "FOUNDATION_LOG": elsewhere / "log", "XDG_CACHE_HOME": elsewhere / "cache"}
+    return site, os.environ | {name: str(path) for name, path in own.items()}, elsewhere
 
-    def run(*words: str) -> str:
-        command = [sys.executable, "-m", "foundation", *words]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=elsewhere, env=environment, timeout=300
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
+def run(installed: tuple[Path, dict[str, str], Path], *command: str) -> str:
+    _, environment, elsewhere = installed
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=elsewhere, env=environment, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def foundation(installed: tuple[Path, dict[str, str], Path], *words: str) -> str:
+    return run(installed, sys.executable, "-m", "foundation", *words)
+
+
+@pytest.fixture(scope="module")
+def simulated(installed) -> str:
+    """The path of one simulated NWB file of 30 units, below the folder outside the clone."""
+    small = ["--networks", "1", "--neurons", "30", "--seconds", "60", "--wake", "40", "--nrem", "10", "--rem", "10"]
+    foundation(installed, "simulate", "izhikevich", "--config", "simulate/demo", "--output", "nwb", *small)
+    (path,) = (installed[2] / "nwb").rglob("*.nwb")
+    return str(path)
+
+
+def test_the_installed_command_runs_with_its_shipped_configs(installed, simulated):
     where = "import foundation, ingest, finetune; print(foundation.__file__, ingest.__file__, finetune.__file__)"
-    found = subprocess.check_output([sys.executable, "-c", where], text=True, cwd=elsewhere, env=environment)
-    assert found.count(str(site)) == 3
-    assert str(site / "foundation" / "configs") in run("doctor")
-    small = ["--networks", "1", "--neurons", "20", "--seconds", "30", "--wake", "20", "--nrem", "6", "--rem", "4"]
-    run("simulate", "izhikevich", "--config", "simulate/demo", "--output", "nwb", *small)
-    run("ingest", "--input", "nwb", "--store", "store")
-    assert "1 recording of 1 subject, 20 units" in run("catalog", "store")
-    printed = run("pretrain", "--config", "pretrain/demo", "--store", "store", "--output", "out", "--print_config")
+    assert run(installed, sys.executable, "-c", where).count(str(installed[0])) == 3
+    assert str(installed[0] / "foundation" / "configs") in foundation(installed, "doctor")
+    foundation(installed, "ingest", "--input", simulated, "--store", "store")
+    assert "1 recording of 1 subject, 30 units" in foundation(installed, "catalog", "store")
+    words = ("pretrain", "--config", "pretrain/demo", "--store", "store", "--output", "out", "--print_config")
+    printed = foundation(installed, *words)
     assert "tokens_per_step: 16384" in printed
+
+
+NO_NETWORK = ("unshare", "--user", "--map-root-user", "--net")
+
+
+def test_the_shipped_checkpoint_embeds_and_decodes_without_a_network(installed, simulated):
+    if subprocess.run([*NO_NETWORK, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("unshare cannot make a network namespace here")
+    lines = f"""
+import foundation
+model = foundation.load_model("eit-tiny")
+table = model.embed(foundation.read_nwb({simulated!r}))
+print(table.num_rows, len(table["embedding"][0]) == model.config.dim)
+"""
+    assert run(installed, *NO_NETWORK, sys.executable, "-c", lines) == "30 True\n"
+    command = (*NO_NETWORK, sys.executable, "-m", "foundation")
+    quick = ("--mode", "probe", "--tasks", "[cell_type]")
+    run(installed, *command, "finetune", "--checkpoint", "eit-tiny", "--input", simulated, "--output", "heads", *quick)
+    head = ("--head", "heads/cell_type", "--output", "decoded.nwb")
+    assert "30 units of 1 recording in decoded.nwb" in run(installed, *command, "predict", *head, "--input", simulated)
+    assert (installed[2] / "decoded.nwb").is_file()
