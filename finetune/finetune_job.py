@@ -50,16 +50,19 @@ from foundation.common.digests import json_digest
 from foundation.common.errors import ConfigError, StoreError
 from foundation.common.output.progress import Progress
 from foundation.data.reading.reader import ReaderCache
+from foundation.embedding.feature_cache import FeatureCache
 from foundation.evaluation import CONTRACT_VERSION
 from foundation.evaluation.confidence_intervals import control_interval, control_level, gain, interval
 from foundation.evaluation.metrics import PRIMARY, Predictions, score, sums
 from foundation.evaluation.readings import Features
 from foundation.evaluation.splits import Split, TooLittleError
-from foundation.hub.checkpoints import checkpoint_digest, load_model
+from foundation.hub.checkpoint_resolver import resolve
+from foundation.hub.checkpoints import load_model
 from foundation.models import EIT
 from foundation.models.parts.population_stream import population_places
 from foundation.store import Catalog, Store
 from foundation.store.input_store import ingested
+from foundation.store.result_cache import ResultCache
 
 log = logging.getLogger(__name__)
 NEW_ROWS = "the population is new to the model: its units got rows from all of the recording's activity, without labels"
@@ -84,7 +87,8 @@ def finetune(settings: FinetuneSettings) -> Evaluation:
         ConfigError: if a task was asked for by name and the store has no labels for it.
     """
     tasks = load_tasks(settings.tasks)
-    model = load_model(settings.checkpoint)
+    checkpoint = resolve(settings.checkpoint)
+    model = load_model(checkpoint)
     if settings.input is not None:
         settings = replace(settings, store=ingested(settings.input), input=None)
     sources = Sources(
@@ -115,7 +119,10 @@ def finetune(settings: FinetuneSettings) -> Evaluation:
     if not problems and not left_out:
         why = "; ".join(line for task in found.values() for line in task.skipped) or "no recording has any"
         raise StoreError(f"{catalog.store.name!r} has no labels that can be decoded ({why})")
-    named = {"name": lasting_name(settings.checkpoint), "digest": checkpoint_digest(settings.checkpoint)}
+    named = {"name": lasting_name(settings.checkpoint), "digest": checkpoint.digest}
+    kept = FeatureCache(model, checkpoint.digest, ResultCache(catalog.store, settings.cache_size))
+    for problem in problems:
+        problem.cache = kept
     work = _Work(settings, model, named["digest"], named)
     results: list[Result] = []
     waiting: list[str] = []

@@ -219,6 +219,8 @@ class FinetuneSettings(Limited):
         full: finetuning of the model's weights: modes full, gradual, lora, units and scratch.
         mlp: the network of mode mlp.
         gru: recurrent decoders of firing rates.
+        cache_size: bytes of the checkpoint's features that a store on a local disk keeps for later runs, at most; the
+            least recently used are removed first. 0: none are read or kept.
         input: instead of a store: an NWB file, a folder of them or ``dandi://...``, read into a store of the cache.
 
     Raises:
@@ -245,6 +247,7 @@ class FinetuneSettings(Limited):
     full: FullSettings = field(default_factory=FullSettings)
     mlp: MLPSettings = field(default_factory=MLPSettings)
     gru: GRUSettings = field(default_factory=GRUSettings)
+    cache_size: Natural = 10 << 30
     input: str | None = None
 
     def __post_init__(self) -> None:

@@ -78,7 +78,14 @@ ALLOWED: dict[str, set[str]] = {
         "finetune.heads",
     },
     "finetune": LEARNING
-    | {"foundation.hub", "foundation.training", "finetune.tasks", "finetune.heads", "finetune.report"},
+    | {
+        "foundation.embedding",
+        "foundation.hub",
+        "foundation.training",
+        "finetune.tasks",
+        "finetune.heads",
+        "finetune.report",
+    },
 }
 
 

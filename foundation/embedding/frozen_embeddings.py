@@ -21,9 +21,11 @@ from foundation.common.output.progress import progress
 from foundation.data.batch import WindowBatch
 from foundation.data.reading.reader import ActivityReader
 from foundation.embedding.embed_settings import EmbedSettings
+from foundation.embedding.feature_cache import FeatureCache
 from foundation.embedding.unit_facts import unit_facts
 from foundation.embedding.unit_map import Placed, check_packages, write_map_page
-from foundation.hub.checkpoints import checkpoint_digest, load_model
+from foundation.hub.checkpoint_resolver import resolve
+from foundation.hub.checkpoints import load_model
 from foundation.models import EIT
 from foundation.models.saved.preprocessing import Preprocessing
 from foundation.store.catalog import Catalog
@@ -36,6 +38,7 @@ log = logging.getLogger(__name__)
 TOKENS_PER_BATCH = 32768
 BINS_PER_BATCH = 1 << 25  # matters where a token has more than a thousand bins
 KIND = "unit-embedding-1"  # of `Derived`; the number changes with what it holds
+CACHED_KIND = "unit-features-1"  # of `FeatureCache`
 SHOWN = 5  # recordings named in an error
 
 
@@ -170,8 +173,18 @@ def embed_units(
     n_bins: int,
     max_windows: int = 64,
     seed: int = 0,
+    cache: FeatureCache | None = None,
 ) -> np.ndarray:
     """Return one embedding per unit: the mean over windows in which the unit is active (over all, if never active).
+
+    Args:
+        model: a pretrained model; it is put into evaluation mode.
+        recording: stored, or already open.
+        bin_width: seconds of a bin.
+        n_bins: bins of a window; whole tokens.
+        max_windows: windows averaged.
+        seed: of the choice of windows.
+        cache: where the embeddings of its own model are kept; None: they are computed.
 
     Returns:
         ``(N, D)`` float32.
@@ -180,6 +193,9 @@ def embed_units(
         NoWindowError: if no window fits the recording's observed time.
     """
     reader = recording if isinstance(recording, ActivityReader) else ActivityReader(recording)
+    if cache is not None:
+        given: dict[str, Any] = {"bin_width": bin_width, "n_bins": n_bins, "max_windows": max_windows, "seed": seed}
+        return cache.get(model, CACHED_KIND, given, reader.recording, lambda: embed_units(model, reader, **given))
     starts = spread_starts(reader, n_bins * bin_width, max_windows, seed)
     if not len(starts):
         longest = float(np.max(reader.domain.end - reader.domain.start, initial=0.0))
@@ -226,10 +242,10 @@ def embed(settings: EmbedSettings) -> Embedded:
         CheckpointError, StoreError: if the model or the store cannot be read.
         FoundationError: if no recording has a window that fits.
     """
-    model = load_model(settings.checkpoint)
+    checkpoint = resolve(settings.checkpoint)
+    model = load_model(checkpoint)
     patch, own = model.config.patch_length, Preprocessing.of(model.config)
     catalog = Catalog.open(Store(settings.store or ingested(str(settings.input))))
-    digest = checkpoint_digest(settings.checkpoint)
     written: list[str] = []
     misfits: list[Misfit] = []
     refused: list[str] = []
@@ -244,7 +260,7 @@ def embed(settings: EmbedSettings) -> Embedded:
         if tokens is None:
             longest = float(np.max(recording.observed.end - recording.observed.start, initial=0.0))
             tokens = own.tokens_of(longest, width * patch)
-        made_by = {"checkpoint": digest, "bin_width": width, "tokens": tokens}
+        made_by = {"checkpoint": checkpoint.digest, "bin_width": width, "tokens": tokens}
         made_by |= {"max_windows": settings.max_windows, "seed": settings.seed}
         derived = Derived(catalog.store, KIND, made_by, [recording.record.digest])
         if settings.output is None and derived.exists():
@@ -278,7 +294,7 @@ def embed(settings: EmbedSettings) -> Embedded:
             written.append(derived.folder)
         else:
             written.append(
-                _write_file(Path(settings.output), z_ND, {**about, "checkpoint": digest, "bin_width": width})
+                _write_file(Path(settings.output), z_ND, {**about, "checkpoint": checkpoint.digest, "bin_width": width})
             )
     if not written:
         raise FoundationError(_nothing(catalog.store.name, misfits, refused))

@@ -15,7 +15,7 @@ from foundation.common.errors import CheckpointError, ConfigError
 from foundation.common.extensions.trusted_names import trusted_class
 from foundation.hub.checkpoint_cache import is_offline
 from foundation.hub.checkpoint_files import shown as _shown
-from foundation.hub.checkpoint_resolver import resolve
+from foundation.hub.checkpoint_resolver import Resolved, resolve
 from foundation.hub.url_checkpoints import RemoteFolder
 from foundation.models import EIT
 from foundation.models.encoder import CLASS, check_architecture, model_class, register
@@ -25,20 +25,28 @@ Model = TypeVar("Model", bound=PreTrainedModel)
 
 
 @overload
-def load_model(name: str | Path, *, registry: str | Path | None = None) -> EIT: ...
+def load_model(name: str | Path | Resolved, *, registry: str | Path | None = None) -> EIT: ...
 @overload
-def load_model(name: str | Path, architecture: type[Model], *, registry: str | Path | None = None) -> Model: ...
-@overload
-def load_model(name: str | Path, architecture: str, *, registry: str | Path | None = None) -> PreTrainedModel: ...
 def load_model(
-    name: str | Path, architecture: type[PreTrainedModel] | str | None = None, *, registry: str | Path | None = None
+    name: str | Path | Resolved, architecture: type[Model], *, registry: str | Path | None = None
+) -> Model: ...
+@overload
+def load_model(
+    name: str | Path | Resolved, architecture: str, *, registry: str | Path | None = None
+) -> PreTrainedModel: ...
+def load_model(
+    name: str | Path | Resolved,
+    architecture: type[PreTrainedModel] | str | None = None,
+    *,
+    registry: str | Path | None = None,
 ) -> PreTrainedModel:
     """Return a pretrained model, in evaluation mode on the CPU.
 
     Args:
         name: a folder with config.json and model.safetensors, the output folder of `foundation pretrain`, the name of a
             checkpoint that ships or stands in a registry file, ``models:/name@alias``, ``hf://org/name@revision``, or
-            any fsspec URL (``s3://...``); see `foundation.hub.checkpoint_resolver`.
+            any fsspec URL (``s3://...``); see `foundation.hub.checkpoint_resolver`. Or what `resolve` returned, so that
+            model and digest are of the same revision even if a branch moves meanwhile.
         architecture: of the model: `EIT`; one that an objective brings (`PopulationMLP`, `SwapVAEModel`); or a class of
             one's own, or its name (``mylab.models:Rates``). None: EIT, or the class that the checkpoint names, if
             somebody here has named it too (see `foundation.common.extensions.trusted_names`).
@@ -57,28 +65,27 @@ def load_model(
         >>> load_model(folder, PopulationMLP).config.dim
         8
     """
-    folder = resolve(name, registry).folder
+    found = name if isinstance(name, Resolved) else resolve(name, registry)
+    folder, shown = found.folder, _shown(found.name)
     given = read_config(folder)
-    architecture = _architecture(architecture, given.get(CLASS), _shown(name), folder)
+    architecture = _architecture(architecture, given.get(CLASS), shown, folder)
     kind, needed = given.get("model_type"), architecture.config_class.model_type
     if kind != needed:
         raise CheckpointError(
-            f"{_shown(name)} holds a model of type {kind!r}, and {needed!r} is needed: give a checkpoint of that "
+            f"{shown} holds a model of type {kind!r}, and {needed!r} is needed: give a checkpoint of that "
             "type, or in Python the architecture that this one has, as load_model's second argument"
         )
     check_config(folder, architecture)
     transformers_logging.disable_progress_bar()
     try:
-        model, found = architecture.from_pretrained(
+        model, report = architecture.from_pretrained(
             folder, output_loading_info=True, use_safetensors=True, local_files_only=True
         )
     except (OSError, SafetensorError, ConfigError, RuntimeError, ValueError) as error:
-        raise CheckpointError(f"cannot load {_shown(name)}: {error}") from error
-    wrong = sorted({*found["missing_keys"], *found["unexpected_keys"], *(k[0] for k in found["mismatched_keys"])})
+        raise CheckpointError(f"cannot load {shown}: {error}") from error
+    wrong = sorted({*report["missing_keys"], *report["unexpected_keys"], *(k[0] for k in report["mismatched_keys"])})
     if wrong:
-        raise CheckpointError(
-            f"{_shown(name)} does not fit its config.json: {', '.join(wrong[:5])} ({len(wrong)} weights)"
-        )
+        raise CheckpointError(f"{shown} does not fit its config.json: {', '.join(wrong[:5])} ({len(wrong)} weights)")
     return model.eval()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import zarr
@@ -16,6 +16,8 @@ from foundation.store.format.encode import EncodedArray, decode_column, encode_c
 from foundation.store.format.finite import is_finite
 from foundation.store.format.zarr_arrays import GROUP_FILE, group_objects, read_array
 from foundation.store.storage import Store
+
+CACHED = "cache-"  # names of results that are removed when their space is needed begin with it
 
 
 class Derived:
@@ -45,6 +47,8 @@ class Derived:
         ((3, 2), 0.5)
     """
 
+    prefix: ClassVar[str] = ""  # of the folder's name, before the digest
+
     def __init__(self, store: Store, kind: str, settings: Mapping[str, Any], inputs: Sequence[str]) -> None:
         self.store, self.kind = store, kind
         try:
@@ -56,7 +60,7 @@ class Derived:
 
     @property
     def folder(self) -> str:
-        return f"derived/{self.digest}"
+        return f"derived/{self.prefix}{self.digest}"
 
     def exists(self) -> bool:
         """Return True if the result has been written."""
@@ -121,13 +125,18 @@ class Derived:
     def find(cls, store: Store, kind: str | None = None) -> list[Derived]:
         """Return all derived results, or all of a kind, sorted by digest (lists a folder)."""
         found = []
-        for digest in store.names("derived"):
-            about = None if is_part(digest) else store.read_json(f"derived/{digest}/{GROUP_FILE}")
+        for name in derived_names(store):
+            about = store.read_json(f"derived/{name}/{GROUP_FILE}")
             if about is not None:
                 made_by = about["attributes"]["made_by"]
                 if kind in (None, made_by["kind"]):
                     found.append(cls(store, made_by["kind"], made_by["settings"], made_by["inputs"]))
         return found
+
+
+def derived_names(store: Store) -> list[str]:
+    """Return the sorted names of the folders of finished results, without those of a cache."""
+    return [name for name in store.names("derived") if not is_part(name) and not name.startswith(CACHED)]
 
 
 def made_by_digest(made_by: dict[str, Any]) -> str:

@@ -138,6 +138,15 @@ def test_results_of_equal_settings_are_reused_and_others_are_not(settings, resul
     assert finetune(one).results[0].key != results["cell_type", "all", "probe"].key
 
 
+def test_results_are_the_same_without_the_cache(settings, results, place):
+    kept = Store(place / "store").names("derived")
+    assert any(name.startswith("cache-") for name in kept)
+    one = replace(settings, tasks=["cell_type"], mode="probe", cache_size=0, output=str(place / "uncached"))
+    (found,) = finetune(one).results
+    assert found.score == results["cell_type", "all", "probe"].score
+    assert Store(place / "store").names("derived") == kept
+
+
 def test_each_mode_is_a_result_beside_the_others(settings, place):
     """One run from scratch serves as a result and as the reference of finetuned modes; a bare word is one mode."""
     few = {"tasks": ["cell_type"], "random_weights": False, "register": None, "output": str(place / "modes")}

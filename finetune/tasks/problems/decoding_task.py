@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from foundation.data.batch import WindowBatch
+from foundation.embedding.feature_cache import FeatureCache
 from foundation.embedding.population_tokens import token_features
 from foundation.evaluation.metrics import CLASSES, VALUES
 from foundation.evaluation.readings import Features
@@ -70,6 +71,7 @@ class Problem(ABC):
         recordings: (id, digest) of each recording.
         lab_S: ``(S,)`` laboratory of each sample, or None.
         view: what else the readouts see or do not see, as the end of a sentence.
+        cache: where features of the unchanged checkpoint are kept; None: they are computed each time.
     """
 
     labels: Labels
@@ -79,6 +81,7 @@ class Problem(ABC):
     recordings: list[tuple[str, str]]
     lab_S: np.ndarray | None = None
     view: str = ""
+    cache: FeatureCache | None = None
 
     @abstractmethod
     def split(self, folds: int, seed: int) -> Split:

@@ -145,6 +145,7 @@ class UnitProblem(Problem):
                 n_bins=self.n_bins,
                 max_windows=self.windows,
                 seed=self.seed,
+                cache=self.cache,
             )
             out_SD[here] = z_ND[self.unit_S[samples[here]]]
         return out_SD

@@ -10,6 +10,7 @@ import torch
 
 from finetune.tasks.problems.decoding_task import Labels, Picked, Problem
 from finetune.tasks.problems.trial_windows import Windows
+from foundation.common.digests import json_digest
 from foundation.data.batch import WindowBatch
 from foundation.data.reading.reader import VALUES_MODALITY, ActivityReader
 from foundation.embedding.population_tokens import check_causal, token_inputs, token_parts
@@ -18,6 +19,8 @@ from foundation.evaluation.readings import Features, Reading, WindowRows
 from foundation.evaluation.splits import Fold, Split, split_by_time
 from foundation.models import EIT
 from foundation.store import StoredRecording
+
+CACHED_KIND = "token-features-1"  # of `FeatureCache`
 
 
 class WindowProblem(Problem):
@@ -182,7 +185,14 @@ class WindowProblem(Problem):
         return x_TF[rows.own_bin(window_S, self.token_S[samples]).rows_SL[:, 0]]
 
     def _tokens(self, model: EIT, chosen: np.ndarray) -> np.ndarray:
-        """``(T, F)`` tokens of some windows, one window after another."""
+        """Return ``(T, F)`` tokens of some windows, one window after another; the checkpoint's may be in the cache."""
+        if self.cache is None:
+            return self._computed_tokens(model, chosen)
+        windows = [self.windows.start_W[chosen].tolist(), self.windows.tokens_W[chosen].tolist()]
+        given = {"bin_width": self.bin_width, "bins_per_token": self.patch, "windows": json_digest(windows)}
+        return self.cache.get(model, CACHED_KIND, given, self.recording, lambda: self._computed_tokens(model, chosen))
+
+    def _computed_tokens(self, model: EIT, chosen: np.ndarray) -> np.ndarray:
         reader, length_W = self.readers(self.recording.id), self.windows.tokens_W[chosen]
         first_W, x_TF = WindowRows(length_W).first, None
         for tokens in np.unique(length_W):

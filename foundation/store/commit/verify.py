@@ -15,7 +15,7 @@ from foundation.store.commit.commit_record import Held, differences, recording_i
 from foundation.store.commit.garbage_collection import left_parts
 from foundation.store.commit.group_files import stray_files, what_is_wrong
 from foundation.store.commit.snapshot import read_records
-from foundation.store.derived import made_by_digest
+from foundation.store.derived import derived_names, made_by_digest
 from foundation.store.format.encode import group_digest
 from foundation.store.format.zarr_arrays import GROUP_FILE, read_array
 from foundation.store.recording import Source
@@ -78,7 +78,7 @@ def verify_store(store: Store, threads: int = THREADS) -> Verification:
         every array has its digest: 0 recordings, 0 arrays, 0.0 MB
     """
     groups = [name for name in store.names("recordings") if not is_part(name)]
-    derived = [name for name in store.names("derived") if not is_part(name)]
+    derived = derived_names(store)
     findings, records = _read_commits(store)
     arrays, size, left = 0, 0, _stray_names(store)
     with ThreadPoolExecutor(threads) as pool:

@@ -1,0 +1,64 @@
+"""Features of an unchanged checkpoint, computed once for a recording and its windows."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from foundation.models import EIT
+from foundation.store.result_cache import ResultCache
+from foundation.store.stored import StoredRecording
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """Features of one checkpoint, kept in the store that holds the recordings.
+
+    The features of any other model, such as a finetuned copy or one with rows for new units, are neither read nor kept.
+
+    Args:
+        model: the model as the checkpoint holds it; nobody may change it in place.
+        checkpoint: digest of the checkpoint.
+        results: where features are kept.
+    """
+
+    model: EIT
+    checkpoint: str
+    results: ResultCache
+
+    def get(
+        self,
+        model: EIT,
+        kind: str,
+        settings: Mapping[str, Any],
+        recording: StoredRecording,
+        compute: Callable[[], np.ndarray],
+    ) -> np.ndarray:
+        """Return features of a recording, from the cache if they are those of the checkpoint.
+
+        Args:
+            model: that the features are of.
+            kind: what they are, with a version of the code that computes them.
+            settings: everything else that decides them, as JSON values.
+            recording: that is embedded.
+            compute: computes them.
+        """
+        if model is not self.model:
+            return compute()
+        about = {**settings, "checkpoint": self.checkpoint, **_machine(model)}
+        return self.results.get(kind, about, [recording.record.digest], compute)
+
+
+def _machine(model: EIT) -> dict[str, Any]:
+    """Return what the last bits of a result depend on."""
+    return {
+        "torch": torch.__version__,
+        "device": model.device.type,
+        "machine": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        "threads": torch.get_num_threads(),
+    }
