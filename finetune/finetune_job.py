@@ -60,11 +60,13 @@ from foundation.hub.checkpoint_resolver import resolve
 from foundation.hub.checkpoints import load_model
 from foundation.models import EIT
 from foundation.models.parts.population_stream import population_places
+from foundation.models.saved.preprocessing import Preprocessing
 from foundation.store import Catalog, Store
 from foundation.store.input_store import ingested
 from foundation.store.result_cache import ResultCache
 
 log = logging.getLogger(__name__)
+UNTRAINED = "pretraining did not train the unit stream, which embeds units: the probe reads random weights"
 NEW_ROWS = "the population is new to the model: its units got rows from all of the recording's activity, without labels"
 
 
@@ -223,6 +225,8 @@ class _Work:
             all_scores, n_features = scores | more.scores, x_TF.shape[1]
             result = self._result(problem, mode, fitted, references, all_scores, split, n_features, seconds, keys[mode])
             notes = [*result.notes, *([] if model is self.model else [NEW_ROWS])]
+            if isinstance(problem, UnitProblem) and not Preprocessing.of(model.config).units_trained:
+                notes.append(UNTRAINED)
             result = replace(result, gain_scratch=more.over_scratch, curve=more.curve, notes=notes)
             made[mode] = fitted.predictions
             write_predictions(folder / f"{mode}.npz", fitted.predictions, keys[mode])

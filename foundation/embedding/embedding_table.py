@@ -11,7 +11,7 @@ import tempfile
 import numpy as np
 import pyarrow as pa
 
-from foundation.embedding.frozen_embeddings import check_kind, embed_units
+from foundation.embedding.frozen_embeddings import check_kind, check_units_trained, embed_units
 from foundation.models import EIT
 from foundation.models.saved.preprocessing import Preprocessing
 from foundation.store.commit.recording_writer import write_recording
@@ -47,7 +47,8 @@ def unit_table(
         for sampled values their mean) and ``embedding`` (``(D,)`` float32).
 
     Raises:
-        CheckpointError: if the model does not read recordings of this kind, or its embeddings are not finite.
+        CheckpointError: if the model does not read recordings of this kind, its unit stream was not trained, or its
+            embeddings are not finite.
         NoWindowError: if no window fits the recording's observed time.
         ConfigError: if a setting is impossible.
 
@@ -67,6 +68,7 @@ def unit_table(
             store = Store(f"{folder}/store", create=True)
             stored = StoredRecording(store, write_recording(store, recording))
             return unit_table(model, stored, bin_width=bin_width, tokens=tokens, max_windows=max_windows, seed=seed)
+    check_units_trained(model)
     check_kind(model, recording)
     own, patch = Preprocessing.of(model.config), model.config.patch_length
     width = own.bin_width(recording.resolution, patch) if bin_width is None else bin_width

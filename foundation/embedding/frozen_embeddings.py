@@ -105,6 +105,21 @@ def check_kind(model: EIT, recording: StoredRecording) -> None:
         )
 
 
+def check_units_trained(model: EIT) -> None:
+    """Raise if pretraining did not train the unit stream, whose embeddings then say nothing about units.
+
+    Raises:
+        CheckpointError: saying what to do.
+    """
+    if not Preprocessing.of(model.config).units_trained:
+        raise CheckpointError(
+            "the model was pretrained by masked modelling of the population alone, so its unit stream, which embeds "
+            "units, still has random weights: choose a model that was pretrained with an objective of units "
+            "(`foundation models`, or `foundation pretrain --config pretrain/two-streams`); `foundation finetune` "
+            "reads this model's population stream"
+        )
+
+
 @torch.no_grad()
 def embedded_parts(
     model: EIT,
@@ -244,6 +259,7 @@ def embed(settings: EmbedSettings) -> Embedded:
     """
     checkpoint = resolve(settings.checkpoint)
     model = load_model(checkpoint)
+    check_units_trained(model)
     patch, own = model.config.patch_length, Preprocessing.of(model.config)
     catalog = Catalog.open(Store(settings.store or ingested(str(settings.input))))
     written: list[str] = []

@@ -195,7 +195,7 @@ class EIT(PreTrainedModel):
             ``recording``, ``unit``, ``id``, ``location``, ``region``, ``cell_type``, ``rate`` and ``embedding``.
 
         Raises:
-            CheckpointError: if the model does not read recordings of this kind.
+            CheckpointError: if the model does not read recordings of this kind, or its unit stream was not trained.
             NoWindowError: if no window fits the recording's observed time.
         """
         return named("foundation.embedding.embedding_table:unit_table")(self, recording, **options)

@@ -26,6 +26,7 @@ class Preprocessing:
         tokens: of the longest window.
         kinds: of the recordings: ``spikes``, ``counts``, ``values``; empty: not known, and none is refused.
         min_tokens: of the shortest window.
+        units_trained: whether pretraining trained the unit stream; False for masked modelling of the population alone.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -42,6 +43,7 @@ class Preprocessing:
     tokens: int = 32
     kinds: tuple[str, ...] = ()
     min_tokens: int = 1
+    units_trained: bool = True
 
     def __post_init__(self) -> None:
         widths = self.bin_widths
@@ -56,6 +58,8 @@ class Preprocessing:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= high:
                 raise ConfigError(f"preprocessing.{name} is {value!r}: expected a whole number from 1 to {words}")
+        if not isinstance(self.units_trained, bool):
+            raise ConfigError(f"preprocessing.units_trained is {self.units_trained!r}: expected true or false")
         for kind in self.kinds:
             if kind not in KINDS:
                 raise ConfigError(f"preprocessing.kinds has {kind!r}: expected one of {', '.join(KINDS)}")
@@ -73,7 +77,8 @@ class Preprocessing:
         widths, kinds = given.get("bin_widths", [0.005]), given.get("kinds", [])
         if not isinstance(widths, list | tuple) or not isinstance(kinds, list | tuple):
             raise ConfigError(f"preprocessing is {given!r}: expected lists for bin_widths and kinds")
-        return cls(tuple(widths), given.get("tokens", 32), tuple(kinds), given.get("min_tokens", 1))
+        lengths = given.get("tokens", 32), tuple(kinds), given.get("min_tokens", 1)
+        return cls(tuple(widths), *lengths, given.get("units_trained", True))
 
     @classmethod
     def of(cls, config: Any) -> Preprocessing:
@@ -84,8 +89,9 @@ class Preprocessing:
         return cls((0.001,), tokens=8) if getattr(config, "tokens", "bins") == "intervals" else cls()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the mapping that config.json holds."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """Return the mapping that config.json holds; ``units_trained`` is in it only if it is false."""
+        found = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {name: value for name, value in found.items() if name != "units_trained" or not value}
 
     def bin_width(self, resolution: float, patch_length: int) -> float:
         """Return the seconds of a bin for a recording: the shortest whose token is no shorter than its resolution.

@@ -29,7 +29,8 @@ RECORD, FORMAT = "pretraining.json", 1
 def name_windows(config: Any, settings: PretrainSettings, objective: Objective, catalog: Catalog) -> None:
     """Write bin widths, tokens and kinds of recordings of the windows of units into a model's configuration.
 
-    If no objective reads tokens of units, the windows are those of the population.
+    If no objective reads tokens of units, the windows are those of the population, and the configuration says that the
+    unit stream was not trained.
 
     Args:
         config: configuration of the model; that of an objective's own encoder stays unchanged.
@@ -44,7 +45,8 @@ def name_windows(config: Any, settings: PretrainSettings, objective: Objective, 
     kinds = set(catalog.records.texts("kind"))
     if getattr(config, "tokens", "bins") == "intervals" and part.stream == "units":
         kinds = {"spikes"}  # other kinds have no intervals and are left out
-    own = Preprocessing(tuple(sorted(data.bin_widths)), spec.max_tokens, tuple(sorted(kinds)), spec.min_tokens)
+    lengths = spec.max_tokens, tuple(sorted(kinds)), spec.min_tokens
+    own = Preprocessing(tuple(sorted(data.bin_widths)), *lengths, units_trained=part.stream == "units")
     config.preprocessing = own.to_dict()
 
 

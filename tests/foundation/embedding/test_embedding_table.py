@@ -68,6 +68,20 @@ def values(make_recording):
     return make_recording(3, units=Units(3), spikes=None, activity=series, activity_kind="values")
 
 
+def test_a_model_whose_unit_stream_was_not_trained_is_refused(small_store, tmp_path):
+    own = OWN | {"units_trained": False}
+    model = EIT(EITConfig(dim=8, heads=2, individual_layers=1, population_layers=1, preprocessing=own))
+    assert model.config.preprocessing == own
+    message = (
+        "pretrained by masked modelling of the population alone.*choose a model that was pretrained with an objective"
+    )
+    with pytest.raises(CheckpointError, match=message):
+        model.embed(next(iter(Catalog.open(Store(small_store)))))
+    model.save_pretrained(tmp_path / "model")
+    with pytest.raises(CheckpointError, match=message):
+        embed(EmbedSettings(str(tmp_path / "model"), str(small_store), output=str(tmp_path / "out")))
+
+
 def test_activity_that_pretraining_did_not_see_is_refused(model, make_recording):
     with pytest.raises(CheckpointError, match=r"holds values, and the model was pretrained on spikes alone: choose"):
         model.embed(values(make_recording))

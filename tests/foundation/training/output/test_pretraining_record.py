@@ -14,7 +14,7 @@ from foundation.training.output.pretraining_record import name_windows
     [
         ("pretrain/demo", {"bin_widths": [0.005, 0.2], "tokens": 32, "min_tokens": 6}),
         ("pretrain/identity", {"bin_widths": [0.001], "tokens": 10, "min_tokens": 3}),
-        ("pretrain/population", {"bin_widths": [0.1], "tokens": 24, "min_tokens": 2}),
+        ("pretrain/population", {"bin_widths": [0.1], "tokens": 24, "min_tokens": 2, "units_trained": False}),
         ("pretrain/eit-tiny", {"bin_widths": [0.001], "tokens": 10, "min_tokens": 3}),
     ],
 )
