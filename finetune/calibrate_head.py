@@ -63,7 +63,7 @@ def calibrate_head(
         HeadError: if the head needs no calibration, or the recording has too few labels.
     """
     if head.population is None:
-        raise HeadError(f"calibrate is {minutes:g} and head {head.name} reads any unit: apply it as it is")
+        raise HeadError(f"calibrate is {minutes:g} and head {head.name} reads any population: apply it as it is")
     problem = _within(_problem(head, catalog, recording), head, minutes)
     trunk = models.get(ADAPTED) or models.get(MODEL)
     changed = models.get(ADAPTED)

@@ -15,17 +15,20 @@ import numpy as np
 from finetune.current_results import digests, read_current, settings_digest, write_note
 from finetune.finetune_settings import FINETUNED, FinetuneSettings
 from finetune.finetune_tracking import PATIENCE, log_task
+from finetune.heads.fitting.any_population import Averages, kept_average, read_averages
 from finetune.heads.fitting.fit_head import Evaluated, Scored
 from finetune.heads.fitting.full_finetuning import Starts, full
 from finetune.heads.fitting.head_probe import Fitted, Probes
 from finetune.heads.fitting.label_curve import FewLabels, label_curve
 from finetune.heads.fitting.mlp_probe import mlp_probe
 from finetune.heads.fitting.new_rows import with_new_rows
-from finetune.heads.references.reference_rows import References, from_scratch, probe_and_references
+from finetune.heads.head import ANY_POPULATION
+from finetune.heads.references.reference_rows import References, Row, from_scratch, probe_and_references
 from finetune.heads.references.trial_profile import beyond_profile
-from finetune.keep_head import KeptHead, lasting_name
+from finetune.keep_head import KeptHead, keep_any_population, lasting_name
 from finetune.report.neurons import FILE, write_neurons
 from finetune.report.sample_places import write_samples
+from finetune.report.score_table import TITLES_OF
 from finetune.result import (
     CurvePoint,
     Evaluation,
@@ -197,6 +200,7 @@ class _Work:
         embedding = time.perf_counter() - begun
         begun = time.perf_counter()
         probes, references = probe_and_references(problem, model, features, split, self.settings)
+        averages = self._averages(problem, references, split)
         probing = time.perf_counter() - begun
         scores = self._references(problem, references, folder)
         if isinstance(problem, UnitProblem):
@@ -235,8 +239,24 @@ class _Work:
         if not heads.is_kept:
             scored = {name: Scored(said, self._score(said, "", references)) for name, said in made.items()}
             about = (split.description, self._interval(problem))
+            if averages is not None and isinstance(problem, WindowProblem):
+                read = {name: Scored(p, self._score(p, "", references)) for name, p in averages.predictions.items()}
+                key = json_digest([heads.key, ANY_POPULATION])
+                of_any = Evaluated(self.model, averages.ours, averages.rates, read, *about, self.named, key)
+                keep_any_population(problem, of_any, self.settings)
             evaluated = Evaluated(model, features, references.rates, scored, *about, self.named, heads.key)
             heads.keep(evaluated, None if model is self.model else model)
+
+    def _averages(self, problem: Problem, references: References, split: Split) -> Averages | None:
+        """Read a state from averages over units too, and add the better readout to the references."""
+        if not (problem.is_state and isinstance(problem, WindowProblem)) or problem.causal:
+            return None
+        averages = read_averages(problem, self.model, split, self.settings)
+        scored = {name: Scored(p, self._score(p, "", references)) for name, p in averages.predictions.items()}
+        kept = kept_average(scored, problem.labels.kind, self.settings.keep)
+        detail = f"averages over units, {TITLES_OF[kept]}; its head reads any population"
+        references.rows[ANY_POPULATION] = Row(averages.predictions[kept], detail)
+        return averages
 
     def _knowing(self, problem: Problem) -> EIT:
         """The model; where it has a population stream, with rows for a new population."""

@@ -10,10 +10,12 @@ from functools import cached_property
 from pathlib import Path
 
 from finetune.finetune_settings import FinetuneSettings
+from finetune.heads.fitting.any_population import fit_any_population
 from finetune.heads.fitting.fit_head import Evaluated, fit_head, read_from
-from finetune.heads.head import SCHEMA, head_name
+from finetune.heads.head import ANY_POPULATION, SCHEMA, head_name
 from finetune.heads.head_files import read_key, save_head
 from finetune.tasks.problems.decoding_task import Problem
+from finetune.tasks.problems.window_task import WindowProblem
 from foundation.common.credentials import without_secrets_in_url
 from foundation.common.digests import json_digest
 from foundation.models import EIT
@@ -64,6 +66,20 @@ class KeptHead:
             head, adapted = read_from(head, grown)
         save_head(head, self.folder, adapted)
         log.info("%s: head (%s) in %s, %.1f s", head.name, head.kept.mode, self.folder, time.perf_counter() - began)
+
+
+def keep_any_population(problem: WindowProblem, about: Evaluated, settings: FinetuneSettings) -> None:
+    """Fit the head of a state that reads any population, and write it to ``<output>/any_population/<head>``.
+
+    Args:
+        problem: the state.
+        about: what was evaluated, with averages over units as features.
+        settings: of the evaluation.
+    """
+    head = fit_any_population(problem, about, settings)
+    folder = Path(settings.output) / ANY_POPULATION / head.name
+    save_head(head, folder)
+    log.info("%s: head of any population (%s) in %s", head.name, head.kept.mode, folder)
 
 
 def lasting_name(checkpoint: str) -> str:

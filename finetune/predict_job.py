@@ -46,7 +46,7 @@ class Predicted:
         return not self.refused
 
     def __str__(self) -> str:
-        samples, kind = sum(map(len, self.decoded)), "unit" if self.head.population is None else "sample"
+        samples, kind = sum(map(len, self.decoded)), "unit" if self.head.of_units else "sample"
         what = f"{count(samples, kind)} of {count(len(self.decoded), 'recording')}"
         lines = [f"{self.head.title}: {what} in {', '.join(self.written)}"]
         return "\n".join([*lines, *(f"  left out: {reason}" for _, reason in self.refused)])

@@ -83,10 +83,10 @@ class Result:
         references: ``rate`` (the floor: the same readout of plain firing rates), ``both`` (rates and frozen model side
             by side), ``rate_own`` (rates of the own bin alone), ``random`` (random weights), ``gru`` and
             ``gru_causal`` (recurrent decoders of rates), ``profile`` and ``oracle`` (mean course of the named and of
-            the true direction), ``time`` (time in the trial alone), ``scratch`` (beside finetuned modes:
-            the same training from random weights), ``majority`` (the commonest class, or the training
-            mean), ``shuffled`` (the probe on shuffled labels), ``laboratory`` (from the laboratory alone); those that
-            the target can have.
+            the true direction), ``any_population`` (averages over units), ``time`` (time in the trial alone),
+            ``scratch`` (beside finetuned modes: the same training from random weights), ``majority`` (the commonest
+            class, or the training mean), ``shuffled`` (the probe on shuffled labels), ``laboratory`` (from the
+            laboratory alone); those that the target can have.
         gain, gain_low, gain_high: the model's primary metric minus that of ``rate``, with a paired 95 % interval.
         gain_both, gain_both_low, gain_both_high: the same of ``both``.
         samples, subjects: how many were predicted, and from how many animals.

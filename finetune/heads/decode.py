@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from finetune.heads.fitting.fit_head import unit_ids
-from finetune.heads.head import LAGS, MEAN, RATES, UNIT, Head, HeadBlock, HeadError
+from finetune.heads.head import ANY_POPULATION, LAGS, MEAN, RATES, UNIT, Head, HeadBlock, HeadError
+from finetune.heads.head_files import FACTS
 from finetune.tasks.problems.spike_statistics import interval_statistics, unit_statistics
 from finetune.tasks.problems.trial_windows import cut_windows, observed_trials
-from foundation.data.reading.reader import ActivityReader
+from finetune.tasks.problems.unit_averages import averaged_activity, averaged_tokens
+from foundation.common.errors import CheckpointError
+from foundation.data.reading.reader import VALUES_MODALITY, ActivityReader
 from foundation.embedding.frozen_embeddings import NoWindowError, embed_units
 from foundation.embedding.population_tokens import token_parts
 from foundation.evaluation.metrics import CLASSES
@@ -83,9 +87,9 @@ def decode(head: Head, recording: StoredRecording, models: Mapping[str, EIT] | N
             f"finer, which is a token of head {head.name}"
         )
     reader = ActivityReader(recording)
-    if head.population is None:
+    if head.of_units:
         return _decode_units(head, recording, reader, models)
-    units = matched_units(head, recording)
+    units = np.arange(recording.n_units) if head.population is None else matched_units(head, recording)
     starts, tokens_W, window_S, bin_S = _samples(head, recording)
     over_time = _OverTime(head, reader, units, starts, tokens_W)
     features = [over_time.features(block, window_S, bin_S, models) for block in head.blocks]
@@ -139,6 +143,8 @@ def matched_units(head: Head, recording: StoredRecording) -> np.ndarray:
     population = head.population
     assert population is not None  # a head of labels over time
     name, hint = recording.record.path, "--calibrate fits the head anew to labelled minutes of this recording"
+    if (other := any_population_folder(head)) is not None:
+        hint = f"{other} reads any population, and {hint}"
     if recording.record.subject != population.subject:
         raise HeadError(
             f"{name} is of {recording.record.subject!r}, and head {head.name} was fitted to units of "
@@ -153,6 +159,14 @@ def matched_units(head: Head, recording: StoredRecording) -> np.ndarray:
             f"expected the same population; {hint}"
         )
     return np.array([place[identity] for identity in population.unit_ids], dtype=np.int64)
+
+
+def any_population_folder(head: Head) -> Path | None:
+    """Return the folder of the head of the same labels that reads any population; None if there is none."""
+    if head.folder is None:
+        return None
+    folder = head.folder.parent / ANY_POPULATION / head.name
+    return folder if (folder / FACTS).is_file() else None
 
 
 def _samples(head: Head, recording: StoredRecording) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -198,7 +212,10 @@ class _OverTime:
         self, block: HeadBlock, window_S: np.ndarray, bin_S: np.ndarray, models: Mapping[str, EIT]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Features for a block, and the rows that each sample reads."""
-        x_TF = self.counts(block.features) if block.source == RATES else self.tokens(models[block.source])
+        if self.head.population is None:
+            x_TF = self.averages(block, models)
+        else:
+            x_TF = self.counts(block.features) if block.source == RATES else self.tokens(models[block.source])
         rows = WindowRows(self.tokens_W)
         if block.reading == UNIT:
             raise HeadError(f"head {self.head.name} reads units one by one and names a population: it is damaged")
@@ -207,6 +224,18 @@ class _OverTime:
         if block.reading == MEAN:
             return x_TF, rows.all_bins(window_S).rows_SL
         return x_TF.reshape(len(self.starts), -1), window_S[:, None]
+
+    def averages(self, block: HeadBlock, models: Mapping[str, EIT]) -> np.ndarray:
+        """Return ``(T, F)`` averages over all units, of activity or of a model's tokens."""
+        if block.source == RATES:
+            return averaged_activity(self.counts("counts"), self.reader.modality != VALUES_MODALITY)
+        seconds = self.head.windows.token_seconds
+        try:
+            return averaged_tokens(models[block.source], self.reader, self.starts, self.tokens_W, seconds)
+        except CheckpointError as error:
+            raise HeadError(
+                f"head {self.head.name} cannot read {self.reader.recording.record.path}: {error}"
+            ) from error
 
     def counts(self, name: str) -> np.ndarray:
         """``(T, N)`` activity of each unit in each token."""

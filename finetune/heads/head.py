@@ -18,6 +18,7 @@ SOURCES = {RATES: "plain activity", MODEL: "the frozen checkpoint", ADAPTED: "th
 UNIT, LAGS, MEAN, WINDOW = "unit", "lags", "mean", "window"
 READINGS = (UNIT, LAGS, MEAN, WINDOW)
 PART_BYTES = 1 << 25
+ANY_POPULATION = "any_population"  # folder of heads that read averages over units
 
 
 class HeadError(FoundationError):
@@ -182,7 +183,7 @@ class Head:
         blocks: weights on each kind of features.
         bias_K: ``(K,)`` float64.
         windows: what it reads.
-        population: the units that it was fitted to; None if any unit of any recording can be read.
+        population: the units that it was fitted to; None if it reads any: single units, or averages over all units.
         kept: where it comes from, and how good it is.
         spread_K: of values: root mean squared error in cross-validation; empty for classes.
         temperature: what logits are divided by, so that probabilities fit the inner folds of the fit.
@@ -209,6 +210,11 @@ class Head:
     def name(self) -> str:
         """Name of its folder."""
         return head_name(self.task, self.target)
+
+    @property
+    def of_units(self) -> bool:
+        """Whether it labels units; otherwise it labels time."""
+        return self.windows.part == "units"
 
     @property
     def columns(self) -> list[str]:

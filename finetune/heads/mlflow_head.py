@@ -156,7 +156,7 @@ def save_mlflow_head(folder: str | Path, target: str | Path, checkpoint: str) ->
     inputs = [ColSpec("long", "unit"), ColSpec("double", "time")]
     if head.windows.activity != "spikes":
         inputs.append(ColSpec("double", "value"))
-    outputs = [ColSpec("long", "unit")] if head.population is None else [ColSpec("double", x) for x in ("start", "end")]
+    outputs = [ColSpec("long", "unit")] if head.of_units else [ColSpec("double", x) for x in ("start", "end")]
     if head.kind == CLASSES:
         outputs += [ColSpec("string", series_name(head)), *(ColSpec("double", f"p({c})") for c in head.classes)]
     else:

@@ -40,7 +40,8 @@ class HeadStream:
 
     def __init__(self, head: Head, models: Mapping[str, EIT] | None = None) -> None:
         if head.population is None:
-            raise HeadError(f"head {head.name} reads units one by one: expected a head of labels over time")
+            what = "units one by one" if head.of_units else "averages over the whole recording"
+            raise HeadError(f"head {head.name} reads {what}: expected a head over time of one population")
         if head.windows.whole or any(b.reading != LAGS or max(b.lags) > 0 for b in head.blocks):
             raise HeadError(f"head {head.name} reads the future of a bin: expected a causal head; {AGAIN}")
         self.head, self.n_units = head, len(head.population.unit_ids)

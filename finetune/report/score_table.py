@@ -31,6 +31,7 @@ CONTROLS = {
     "scratch": "from scratch",
     "rate_smoothed": "rates, smoothed",
     "smoothed": "probe, smoothed",
+    "any_population": "any population",
     "majority": "always the same",
     "shuffled": "shuffled labels",
     "laboratory": "laboratory alone",

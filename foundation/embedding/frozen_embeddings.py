@@ -152,7 +152,10 @@ def embedded_parts(
     for first in range(0, len(starts_B), at_once):
         some = starts_B[first : first + at_once]
         batch = reader.read(reader.table(some, n_bins, bin_width, units), bins_per_token=patch)
-        h_PNTD = model(**batch.to(model.device).model_inputs()).h_BNTD.float().cpu().numpy()
+        out = model(**batch.to(model.device).model_inputs())
+        if out.h_BNTD is None:
+            raise CheckpointError("the model gives no h_BNTD: it embeds no units")
+        h_PNTD = out.h_BNTD.float().cpu().numpy()
         if wrong := int((~np.isfinite(h_PNTD)).sum()):
             raise CheckpointError(
                 f"recording {reader.recording.id}: {wrong} of {h_PNTD.size} values of its embeddings are not finite; "

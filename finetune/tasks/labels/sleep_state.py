@@ -45,6 +45,7 @@ def _states(recording: StoredRecording, name: str, sources: Sources) -> Attempt:
         title=f"State, {name}", token=settings.sleep_token, tokens=settings.sleep_tokens, label="state",
     )  # fmt: skip
     if problem is not None:
+        problem.is_state = True
         for state in problem.labels.classes:
             if int((states.columns["state"].astype(str) == state).sum()) < 2:
                 slow = "it cannot be distinguished from slow changes over time"

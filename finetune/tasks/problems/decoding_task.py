@@ -71,6 +71,7 @@ class Problem(ABC):
         recordings: (id, digest) of each recording.
         lab_S: ``(S,)`` laboratory of each sample, or None.
         view: what else the readouts see or do not see, as the end of a sentence.
+        is_state: whether labels are a state of the whole animal, which any population may show.
         cache: where features of the unchanged checkpoint are kept; None: they are computed each time.
     """
 
@@ -81,6 +82,7 @@ class Problem(ABC):
     recordings: list[tuple[str, str]]
     lab_S: np.ndarray | None = None
     view: str = ""
+    is_state: bool = False
     cache: FeatureCache | None = None
 
     @abstractmethod

@@ -10,6 +10,7 @@ import torch
 
 from finetune.tasks.problems.decoding_task import Labels, Picked, Problem
 from finetune.tasks.problems.trial_windows import Windows
+from finetune.tasks.problems.unit_averages import ACTIVITY, TOKENS, averaged_activity, averaged_tokens
 from foundation.common.digests import json_digest
 from foundation.data.batch import WindowBatch
 from foundation.data.reading.reader import VALUES_MODALITY, ActivityReader
@@ -20,7 +21,7 @@ from foundation.evaluation.splits import Fold, Split, split_by_time
 from foundation.models import EIT
 from foundation.store import StoredRecording
 
-CACHED_KIND = "token-features-1"  # of `FeatureCache`
+CACHED_KIND, AVERAGES_KIND = "token-features-1", "average-features-1"  # of `FeatureCache`
 
 
 class WindowProblem(Problem):
@@ -218,6 +219,27 @@ class WindowProblem(Problem):
         if self.readers(self.recording.id).modality == VALUES_MODALITY:
             return self._features("activity", x_TN)
         return [*self._features("square roots of counts", np.sqrt(x_TN)), *self._features("counts", x_TN)]
+
+    def averaged_rates(self) -> list[Features]:
+        """Return averages of activity over units, which any other population has too."""
+        counts = self.readers(self.recording.id).modality != VALUES_MODALITY
+        return self._features(ACTIVITY, averaged_activity(self.counts(), counts))
+
+    def averaged_features(self, model: EIT) -> list[Features]:
+        """Return the model's tokens of units, averaged over units.
+
+        Raises:
+            CheckpointError: if the model gives no embeddings of the recording's units.
+        """
+        windows = self.windows.start_W, self.windows.tokens_W
+
+        def computed() -> np.ndarray:
+            return averaged_tokens(model, self.readers(self.recording.id), *windows, self.token_seconds)
+
+        if self.cache is None:
+            return self._features(TOKENS, computed())
+        given = {"token_seconds": self.token_seconds, "windows": json_digest([part.tolist() for part in windows])}
+        return self._features(TOKENS, self.cache.get(model, AVERAGES_KIND, given, self.recording, computed))
 
     def model_inputs(self, model: EIT, batch: WindowBatch) -> dict[str, Any]:
         """What `features` give it too: the population stream alone, where it has one for the recording."""
