@@ -31,7 +31,7 @@ TETRODE = 4  # channels
 FOUND = 0.5  # accuracy from which on a neuron counts as found
 STORES = ("true", "kept", "sorted")
 FOUNDATION = str(Path(sys.executable).with_name("foundation"))
-KEY = ("store", "networks", "seconds", "seed")
+KEY = ("store", "networks", "seconds", "each", "seed")
 
 
 def main():
@@ -55,8 +55,13 @@ def main():
         foundation("ingest", "--input", files, "--store", true)
     about = write_stores(given, work, true)
     for name in STORES:
-        key = {"store": name, "networks": given.networks, "seconds": given.seconds, "seed": given.seed}
-        about["each"] = given.each
+        key = {
+            "store": name,
+            "networks": given.networks,
+            "seconds": given.seconds,
+            "each": given.each,
+            "seed": given.seed,
+        }
         if any(all(r[k] == key[k] for k in KEY) for r in read_results(given.results)):
             continue
         out = work / f"finetuned-{name}"

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from foundation.common.errors import ConfigError, FoundationError, SourceError
-from foundation.common.files.jsonl_results import read_results
+from foundation.common.files.jsonl_results import put_result, read_results
+from ingest.sorting.campaign.campaign_page import sorting_page
 from ingest.sorting.campaign.campaign_runs import reproduce_sorting
 from ingest.sorting.campaign.campaign_settings import SortingTable
 from ingest.sorting.clustering.cluster_settings import ClusterSettings
@@ -70,6 +71,17 @@ def test_drift_and_bursts_are_compared_with_the_same_sessions_without(table, tmp
     lines = (tmp_path / "page" / "sorting.md").read_text().splitlines()
     rows = [line.split("|")[1:5] for line in lines if line.startswith("| PCA") and ("drift" in line or "burst" in line)]
     assert [row[2].strip() for row in rows] == ["drift", "drift", "bursts", "bursts"]
+
+
+def test_the_page_shows_what_sorting_leaves_of_a_head(tmp_path):
+    score = {"value": 0.8, "low": 0.7, "high": 0.9}
+    run = {"networks": 2, "seconds": 30.0, "each": 5, "seed": 0, "neurons": 20, "found": 15, "well_detected": 12,
+           "accuracy": 0.7, "units": 16, "false": 1, "rate": score, "probe": score, "both": score}  # fmt: skip
+    put_result(tmp_path / "cell_types.jsonl", {"store": "sorted", "samples": 15, **run}, ("store",))
+    page = sorting_page(tmp_path, "command", 4.0)
+    assert "--networks 2 --neurons 10 --seconds 30 --each 5 --seed 0" in page
+    assert "| sorted trains | 15 | 0.800 (0.700 to 0.900) |" in page
+    assert "| 0.600 | 0.600 |" in page  # the neurons that were not found count as errors
 
 
 def _line(result):
