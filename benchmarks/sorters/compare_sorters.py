@@ -63,6 +63,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--channels", type=int, nargs="+", default=[1, 4, 32])
+    parser.add_argument("--sources", nargs="+", default=list(SOURCES), choices=SOURCES)
     parser.add_argument("--sorters", nargs="+", default=[*OURS, *RIVALS])
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/sorters.md"))
     parser.add_argument("--results", type=Path, default=Path("results/sorting/sorters.jsonl"))
@@ -72,7 +73,9 @@ def main():
     given.work.mkdir(parents=True, exist_ok=True)
     table = given.results
     versions = run(given.python, HERE / "spikeinterface_side.py", "versions").strip()
-    kinds = [(source, channels, seed) for seed in given.seeds for channels in given.channels for source in SOURCES]
+    kinds = [
+        (source, channels, seed) for seed in given.seeds for channels in given.channels for source in given.sources
+    ]
     for sorter in given.sorters:
         keys = [dict(zip(KEY, (*kind, sorter), strict=True)) for kind in kinds]
         done = read_results(table)
@@ -139,13 +142,15 @@ def page(results, versions):
                 continue
             origin = "SpikeInterface's" if source == "spikeinterface" else "our"
             seeds = ", ".join(str(seed) for seed in sorted({r["seed"] for r in mine}))
-            made.say(f"**{kind}, {channels} channels, {units} units, {origin} simulation**, {mine[0]['length']} s, "
-                     f"seeds {seeds}:")  # fmt: skip
+            many = "1 channel" if channels == 1 else f"{channels} channels"
+            made.say(f"**{kind}, {many}, {units} units, {origin} simulation**, {mine[0]['length']} s, "
+                     f"seed {seeds}:")  # fmt: skip
             ours = [r for r in mine if r["sorter"] == OURS[0]]
             made.table(["", "accuracy", "precision", "recall", "well detected", "found", "false", "processor s",
                         "wall s", "MB", "runs", "v3 less this"],
                        [row_of(s, [r for r in mine if r["sorter"] == s], ours) for s in (*OURS, *RIVALS)
                         if any(r["sorter"] == s for r in mine)])  # fmt: skip
+            made.say(best_of(mine))
     failed = sorted({f"{r['sorter']} on {r['channels']} channels ({r['source']}): {r['failed']}" for r in results
                      if "failed" in r})  # fmt: skip
     if failed:
@@ -168,6 +173,16 @@ def row_of(sorter, results, ours):
     return [sorter, *shares, f"{mean('well_detected'):.1f} of {units}", f"{mean('found'):.1f}", f"{mean('false'):.1f}",
             f"{mean('processor_seconds'):.1f}", f"{mean('seconds'):.1f}", f"{mean('peak_mb'):.0f}", len(done),
             gain_of(done, ours)]  # fmt: skip
+
+
+def best_of(results):
+    """Return a sentence on the highest mean accuracy, and on the sorters that have not run."""
+    names = [s for s in (*OURS, *RIVALS) if any(r["sorter"] == s and "failed" not in r for r in results)]
+    mean = {s: np.mean([r["accuracy"] for r in results if r["sorter"] == s and "failed" not in r]) for s in names}
+    best = max(mean, key=mean.get)
+    text = f"Highest accuracy: {best}, {mean[best]:.3f}."
+    absent = [s for s in RIVALS if not any(r["sorter"] == s for r in results)]
+    return text + (f" Not run: {', '.join(absent)}." if absent else "")
 
 
 def gain_of(theirs, ours):
