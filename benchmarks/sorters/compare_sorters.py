@@ -86,6 +86,7 @@ def main():
             print(key, found.get("accuracy", found), flush=True)
             put_result(table, key | {"length": given.seconds} | found, KEY)
             write_whole(given.out, page(read_results(table), versions).encode())
+    write_whole(given.out, page(read_results(table), versions).encode())
 
 
 def measure(sorter, recordings, work, theirs):
@@ -180,7 +181,7 @@ def best_of(results):
     names = [s for s in (*OURS, *RIVALS) if any(r["sorter"] == s and "failed" not in r for r in results)]
     mean = {s: np.mean([r["accuracy"] for r in results if r["sorter"] == s and "failed" not in r]) for s in names}
     best = max(mean, key=mean.get)
-    text = f"Highest accuracy: {best}, {mean[best]:.3f}."
+    text = f"Highest accuracy: {best}, {mean[best]:.3f}." if set(mean) - set(OURS) else "No other sorter has run yet."
     absent = [s for s in RIVALS if not any(r["sorter"] == s for r in results)]
     return text + (f" Not run: {', '.join(absent)}." if absent else "")
 

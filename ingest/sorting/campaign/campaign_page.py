@@ -106,12 +106,12 @@ units."""
 TEMPLATES = """As above, but each unit has the mean waveform of a real unit, drawn from the labelled files.
 The training sessions stay those of the parametric family, so v0, v1 and InfoNCE are tested on waveforms of another
 origin."""
-CHANGED = """The sessions of *Table 1 as it should be* with amplitudes that drift (by up to 30 % of a unit's amplitude,
-up and down once in the session), and with bursts: half of the units fire 2 to 5 spikes in a row, each 15 % smaller than
+CHANGED = """The sessions of *Table 1 as it should be* with amplitudes that drift (by up to 30 % to either side, along
+half a period of a sine wave), and with bursts: half of the units fire 2 to 5 spikes in a row, each 15 % smaller than
 the one before. With drift, spike times, units and background are those of the sessions without; with bursts, times
-differ. Accuracy over units above SNR {min_snr:g}; the difference is between the same sessions with and without, with a
-95 % interval. v3 is the clustering alone here: the templates of the whole sorter, which follow a drifting unit, are not
-used."""
+differ. Accuracy over units above SNR {min_snr:g}; the difference is between the same sessions with and without, with
+a 95 % interval. v3 is the clustering alone here: the templates of the whole sorter, which follow a drifting unit, are
+not used."""
 CELL_TYPES = """Simulated Izhikevich networks: neurons are dealt to tetrodes, their spikes become voltage, the voltage
 is sorted by `foundation sort`'s default settings, and `foundation finetune` scores the firing mode of each neuron
 (`cell_type`, five classes, chance 0.2) in networks that were left out, with the checkpoint `eit-tiny` (pretrained on
