@@ -27,6 +27,11 @@ class WindowBatch:
         unit_BN: int32, the place of each unit in its recording, -1 where padded; None likewise.
         population_row_BN: int64, places of units among the rows of a model's population stream, -1 for those without;
             None where a model's population stream is not to be run.
+        session_B: int64, which of the labelled recordings of a run, -1 for others; None, as the next three, where no
+            labels were placed (see `foundation.data.labels`).
+        value_BTK: float32, z-scored values of K label columns at each of T tokens, NaN where there is none.
+        class_BTC: int64, classes of C label columns at each token, -1 where there is none.
+        weight_BT: float32, weights of tokens in a loss of labels.
     """
 
     x_BNT: torch.Tensor
@@ -39,6 +44,10 @@ class WindowBatch:
     label_B: torch.Tensor | None = None
     unit_BN: torch.Tensor | None = None
     population_row_BN: torch.Tensor | None = None
+    session_B: torch.Tensor | None = None
+    value_BTK: torch.Tensor | None = None
+    class_BTC: torch.Tensor | None = None
+    weight_BT: torch.Tensor | None = None
 
     def model_inputs(self) -> dict[str, torch.Tensor]:
         """Return the arguments of a model's forward; counts become float32 on their device."""

@@ -8,8 +8,10 @@ if TYPE_CHECKING:
     from foundation.objectives.base import Objective
     from foundation.objectives.build import OBJECTIVES, build_objective, objective_cost, own_model
     from foundation.objectives.combined import WeightedSum
+    from foundation.objectives.decoding import Decoding
     from foundation.objectives.masked import Masked
     from foundation.objectives.method_settings import (
+        DecodingSettings,
         MaskedSettings,
         MYOWSettings,
         NDTSettings,
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BYOL",
+    "Decoding",
+    "DecodingSettings",
     "MYOW",
     "MYOWSettings",
     "Masked",
@@ -65,8 +69,10 @@ __getattr__ = lazy_attributes(
         "foundation.objectives.base": ["Objective"],
         "foundation.objectives.build": ["OBJECTIVES", "build_objective", "objective_cost", "own_model"],
         "foundation.objectives.combined": ["WeightedSum"],
+        "foundation.objectives.decoding": ["Decoding"],
         "foundation.objectives.masked": ["Masked"],
         "foundation.objectives.method_settings": [
+            "DecodingSettings",
             "MaskedSettings",
             "MYOWSettings",
             "NDTSettings",

@@ -14,6 +14,7 @@ from foundation.common.work import Work
 from foundation.data.steps.views import ViewSpec
 from foundation.objectives.base import Objective
 from foundation.objectives.combined import OwnWindowsSum, WeightedSum
+from foundation.objectives.decoding import Decoding
 from foundation.objectives.masked import Masked
 from foundation.objectives.myow import BYOL, MYOW
 from foundation.objectives.ndt import NDT
@@ -33,6 +34,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "ndt": NDT,
     "nuclr": NuCLR,
     "masked": Masked,
+    "decoding": Decoding,
 }
 
 

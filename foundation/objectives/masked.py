@@ -52,6 +52,8 @@ class Masked(Objective):
     """
 
     stream = "population"
+    title = "masked"
+    sums = 7  # of each window, that `_sums` makes
 
     def __init__(self, settings: MaskedSettings, dim: int, model: nn.Module | None = None) -> None:
         super().__init__()
@@ -59,13 +61,13 @@ class Masked(Objective):
         config: Any = getattr(model, "config", None)
         if not getattr(config, "population_layers", 0):
             raise ConfigError(
-                "objective masked needs a population stream: set model.population_layers to at least 1, as "
-                "--config objective/masked does"
+                f"objective {self.title} needs a population stream: set model.population_layers to at least 1, as "
+                f"--config objective/{self.title} does"
             )
         if settings.made_windows and not config.made_rows:
             raise ConfigError(
-                f"objective.masked.made_windows is {settings.made_windows} and model.made_rows false: expected 0, or a "
-                "model that makes rows"
+                f"objective.{self.title}.made_windows is {settings.made_windows} and model.made_rows false: expected "
+                "0, or a model that makes rows"
             )
         self.bins, self.value_transform = config.population_patch, config.value_transform
 
@@ -119,10 +121,13 @@ class Masked(Objective):
         """
         view = views[0]
         if view.population_row_BN is None:
-            raise ConfigError("objective masked: the batch has no population_row_BN; set it with `PopulationPlaces`")
+            raise ConfigError(
+                f"objective {self.title}: the batch has no population_row_BN; set it with `PopulationPlaces`"
+            )
         unit_BN, time_BT = self.hidden(view, context)
         made_B = self.made(view, context)
-        sums_BX = view.x_BNT.new_zeros(len(view), 7)
+        sums_BX = view.x_BNT.new_zeros(len(view), self.sums)
+        heads = self._heads(view)
         embeddings: list[tuple[torch.Tensor, torch.Tensor]] = []
         parts, idle = parts_for_all(view)
         for bucket in parts:
@@ -132,23 +137,46 @@ class Masked(Objective):
             made = {} if made_B is None else {"made_B": made_B[rows]}
             out = model(**bucket.model_inputs(), hidden_BN=units_BN, hidden_BT=moments_BT, **made, units=False)
             tokens_BT = part.mask_BT.unflatten(1, (n_tokens, -1)).all(-1)
-            found_BX = self._sums(part, out, units_BN, moments_BT, tokens_BT)
+            found_BX = torch.cat(
+                [
+                    self._sums(part, out, units_BN, moments_BT, tokens_BT),
+                    *self._label_sums(view, rows, out, tokens_BT, heads),
+                ],
+                dim=1,
+            )
             sums_BX = sums_BX.to(found_BX.dtype).index_put((rows.to(found_BX.device),), found_BX)
             mean_BD = (out.p_BTD * tokens_BT[..., None]).sum(1) / tokens_BT.sum(1).clamp(min=1)[:, None]
             embeddings.append((rows, mean_BD.detach()))
         for _ in range(idle):
             one = parts[-1].first()
-            sums_BX = sums_BX + 0.0 * model(**one.model_inputs(), units=False).expected_BNT.sum()
+            sums_BX = sums_BX + 0.0 * self._used(model(**one.model_inputs(), units=False))
         total_X = gather_rows(sums_BX).sum(0)
+        y_BD = torch.cat([y for _, y in embeddings])[torch.cat([r for r, _ in embeddings]).argsort()]
+        return self._terms(total_X), gather_rows(y_BD)
+
+    def _used(self, out: EITOutput) -> torch.Tensor:
+        """Return the sum of all outputs that the loss uses, as ZeRO 3 needs the same backward pass everywhere."""
+        assert out.expected_BNT is not None
+        return out.expected_BNT.sum()
+
+    def _heads(self, view: WindowBatch) -> Any:
+        """Return what label sums need of all windows at once; called once a step by every process."""
+
+    def _label_sums(
+        self, view: WindowBatch, rows: torch.Tensor, out: EITOutput, tokens_BT: torch.Tensor, heads: Any
+    ) -> list[torch.Tensor]:
+        """Return ``(B, X)`` further sums over some of the windows, where an objective has labels too."""
+        return []
+
+    def _terms(self, total_X: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the loss and the logged figures from the sums over the global batch."""
         sums_X = total_X.detach()
-        terms = {
+        return {
             "loss": total_X[0] / total_X[1].clamp(min=1),
             "hidden": sums_X[1] / sums_X[2].clamp(min=1),
             "bits_units": sums_X[4] / sums_X[3].clamp(min=1) / math.log(2),
             "bits_time": sums_X[6] / sums_X[5].clamp(min=1) / math.log(2),
         }
-        y_BD = torch.cat([y for _, y in embeddings])[torch.cat([r for r, _ in embeddings]).argsort()]
-        return terms, gather_rows(y_BD)
 
     def _sums(
         self, part: WindowBatch, out: EITOutput, unit_BN: torch.Tensor, time_BT: torch.Tensor, tokens_BT: torch.Tensor

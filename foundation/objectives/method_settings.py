@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -337,6 +338,46 @@ class MaskedSettings(MethodSettings):
             )
         if self.made_windows > 1:
             raise ConfigError(f"made_windows is {self.made_windows}: expected a share of windows, 0 to 1")
+
+
+@dataclass(frozen=True)
+class DecodingSettings(MaskedSettings):
+    """Settings of supervised decoding over many sessions.
+
+    Args:
+        min_tokens, max_tokens: tokens of a window.
+        hide_units: share of a window's units that are hidden throughout, also from the decoded labels.
+        hide_time: share of a window's tokens of which no unit is seen.
+        made_windows: share of windows in which units have the rows made from their identities alone.
+        series: behaviour that is decoded at every token, where a recording has it; z-scored over its training time.
+        classes: columns of tables of intervals whose classes are decoded, where a recording has them.
+        interval_weights: table of intervals -> weight of the tokens inside its intervals, such as
+            ``{movement: 5, hold: 0.1}``; all other tokens weigh 1.
+        class_weight: of the cross-entropy of classes, beside the squared error of series.
+        masked_weight: of the likelihood of hidden activity.
+
+    Raises:
+        ConfigError: if a value is impossible.
+    """
+
+    min_tokens: int = 2
+    max_tokens: int = 24
+    series: list[str] = field(default_factory=lambda: ["velocity", "position"])
+    classes: list[str] = field(default_factory=lambda: ["trials.direction"])
+    interval_weights: dict[str, float] = field(default_factory=dict)
+    class_weight: NonNegative = 0.3
+    masked_weight: NonNegative = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.series and not self.classes:
+            raise ConfigError("series and classes are empty: expected at least one label, or the objective masked")
+        for name in self.classes:
+            if not all(name.partition(".")):
+                raise ConfigError(f"classes has {name!r}: expected table.column, such as trials.direction")
+        for name, weight in self.interval_weights.items():
+            if not 0 <= weight < math.inf:
+                raise ConfigError(f"interval_weights.{name} is {weight}: expected a finite number, 0 or more")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from foundation.common.extensions.named_classes import (
 from foundation.common.settings.own_settings import read_own_settings
 from foundation.common.settings.setting_limits import Limited
 from foundation.objectives.method_settings import (
+    DecodingSettings,
     MaskedSettings,
     MYOWSettings,
     NDTSettings,
@@ -35,6 +36,7 @@ SETTINGS_OF = {
     "ndt": "ndt",
     "nuclr": "nuclr",
     "masked": "masked",
+    "decoding": "decoding",
 }
 
 
@@ -58,6 +60,7 @@ class ObjectiveSettings(Limited):
         ndt: settings of NDT's masked modelling.
         nuclr: settings of NuCLR's contrastive loss.
         masked: settings of masked modelling of the population.
+        decoding: settings of supervised decoding over many sessions.
 
     Raises:
         ConfigError: if there is no objective of that name, or a weight is impossible.
@@ -73,6 +76,7 @@ class ObjectiveSettings(Limited):
     ndt: NDTSettings = field(default_factory=NDTSettings)
     nuclr: NuCLRSettings = field(default_factory=NuCLRSettings)
     masked: MaskedSettings = field(default_factory=MaskedSettings)
+    decoding: DecodingSettings = field(default_factory=DecodingSettings)
 
     def __post_init__(self) -> None:
         super().__post_init__()

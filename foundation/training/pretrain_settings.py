@@ -439,6 +439,8 @@ class PretrainSettings(Limited):
             del whole["model"]["name"], whole["model"]["settings"]
         if not self.objective.settings:
             del whole["objective"]["settings"]
+        if "decoding" not in (self.objective.weights or [self.objective.name]):
+            del whole["objective"]["decoding"]
         if "masked" not in (self.objective.weights or [self.objective.name]):
             del whole["objective"]["masked"]
         if not self.data.sampler.name:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from foundation.common.output.progress import Progress
-from foundation.data import Loader, StepBatch
+from foundation.data import Loader, StepBatch, WindowBatch
 from foundation.models.parts.population_stream import PopulationPlaces
 from foundation.store.catalog import Catalog
 from foundation.training.checkpoint.checkpoint import select
@@ -19,12 +19,13 @@ from foundation.training.distributed.deepspeed_state import weights
 from foundation.training.distributed.engine import build_engine, build_module, is_launched, start_distributed
 from foundation.training.distributed.process_messages import Control
 from foundation.training.inputs.batches import Batches
-from foundation.training.inputs.run_plan import run_plan
+from foundation.training.inputs.run_plan import bins_per_token, run_plan
 from foundation.training.inputs.surround_fitting import fit_surroundings
 from foundation.training.inputs.training_recordings import (
     choose_recordings,
     measured_identities,
     measured_rates,
+    read_labels,
     recordings_digest,
 )
 from foundation.training.launch.stop_signals import training_stops
@@ -58,7 +59,9 @@ class Trainer:
         self.rank, self.world = start_distributed(settings.safety.timeout, settings.safety.joining)
         self.control = Control(settings.safety.timeout)
         rates, identities = measured_rates(settings, self.catalog), measured_identities(settings, self.catalog)
-        build = partial(build_module, settings, rates, identities)
+        self.labels = read_labels(settings, self.catalog)
+        shape = None if self.labels is None else self.labels.shape
+        build = partial(build_module, settings, rates, identities, shape)
         module = build()
         self.together = len(module.objective.sharing)
         name_windows(module.model.config, settings, module.objective, self.catalog)
@@ -236,7 +239,7 @@ class Trainer:
         Raises:
             FoundationError: if too many steps in a row were skipped.
         """
-        views = [[self.places.placed(view.to(self.engine.device).cast()) for view in b.views] for b in batches]
+        views = [[self._placed(view.to(self.engine.device).cast()) for view in b.views] for b in batches]
         contexts = [batch.context.to(self.engine.device) for batch in batches]
         metrics, moved = update(self.engine, list(zip(views, contexts, strict=True)), self.settings, self.rank)
         if moved:
@@ -252,6 +255,14 @@ class Trainer:
                 batches[0].step, metrics, *suspects, folder=self.folder if self.rank == 0 else None, quiet=quiet
             )
         return metrics | {"skipped_steps": float(self.skips.total)}
+
+    def _placed(self, view: WindowBatch) -> WindowBatch:
+        """Return a batch with the rows of its units, and its labels where the objective decodes them."""
+        view = self.places.placed(view)
+        if self.labels is None:
+            return view
+        patch = bins_per_token(self.engine.module.model.config, "population")
+        return self.labels.placed(view, self.plan.recordings, patch)
 
     def _save(self, step: int) -> None:
         """Save the state after ``step`` steps, unless it is saved already."""

@@ -22,6 +22,7 @@ from finetune.reproduce.decoding.decoding_text import (
     IN_REAL_TIME,
     MADE_COLUMNS,
     MADE_OF_IDENTITY,
+    NOTES,
     OF_HIDDEN,
     PREPARATION,
     RULE,
@@ -129,6 +130,8 @@ def _add_table(page: MarkdownPage, name: str, targets: dict[str, Rows]) -> None:
     )
     if any(r.config["windows"].get("causal") for rows in targets.values() for found in rows.values() for r in found):
         page.say(IN_REAL_TIME)
+    if name in NOTES:
+        page.say(NOTES[name])
     hidden = {target: rows for target, rows in targets.items() if set(rows) & set(OF_HIDDEN)}
     targets = {target: rows for target, rows in targets.items() if target not in hidden}
     if targets:

@@ -17,12 +17,14 @@ from torch import nn
 from foundation.common.errors import ConfigError, FoundationError
 from foundation.common.private_names import set_timeouts, skip_shared_memory_collectives
 from foundation.data.batch import WindowBatch
+from foundation.data.labels import LabelShape
 from foundation.data.steps.step import StepContext
 from foundation.models import EIT
 from foundation.models.batch_norm import GlobalBatchNorm
 from foundation.models.learning_rates import param_groups
 from foundation.objectives import Objective, build_objective, own_model
 from foundation.objectives.combined import OwnWindowsSum, Share
+from foundation.objectives.decoding import Decoding
 from foundation.objectives.parts.rows import TooFewRowsError
 from foundation.training.distributed.rendezvous import Joining, free_port, leave_store_of_torchrun
 from foundation.training.pretrain_settings import PretrainSettings
@@ -82,6 +84,7 @@ def build_module(
     settings: PretrainSettings,
     log_rates: Mapping[str, torch.Tensor] | None = None,
     identities: Mapping[str, torch.Tensor] | None = None,
+    labels: LabelShape | None = None,
 ) -> PretrainModule:
     """Return encoder and objective of a run, with weights drawn from its seed.
 
@@ -89,6 +92,7 @@ def build_module(
         settings: settings of the run.
         log_rates: recording id -> log rates of its units, which get rows in a model with a population stream.
         identities: recording id -> identities of its units, which rows are made from in a model with ``made_rows``.
+        labels: sizes of the labels that the objective ``decoding`` gets heads for.
     """
     torch.manual_seed(settings.seed)
     model: Any = own_model(settings.objective) or settings.model.build()
@@ -96,6 +100,10 @@ def build_module(
         model.add_populations(log_rates, identities)
     dim = getattr(model.config, "dim", settings.model.dim)
     objective = build_objective(settings.objective, dim, model, settings.data.own_windows)
+    if labels is not None:
+        for part in objective.modules():
+            if isinstance(part, Decoding):
+                part.add_sessions(labels)
     if settings.engine.activation_checkpointing:
         if not getattr(model, "supports_gradient_checkpointing", False):
             raise ConfigError(

@@ -10,6 +10,7 @@ import torch
 
 from foundation.common.errors import ConfigError
 from foundation.common.output.progress import progress
+from foundation.data.labels import LabelNames, RunLabels
 from foundation.data.steps.held_out_time import as_interval, check_held_out_time
 from foundation.embedding.unit_identity import unit_identity
 from foundation.models.parts.population_stream import log_rates
@@ -46,10 +47,10 @@ def choose_recordings(settings: PretrainSettings, catalog: Catalog) -> tuple[Cat
     if intervals and not settings.data.own_windows:
         catalog = _with_spikes(catalog)
     training, held_out = split(catalog, settings.validation.held_out)
-    if settings.objective.title == "masked" and settings.validation.every:
+    if settings.objective.title in ("masked", "decoding") and settings.validation.every:
         raise ConfigError(
-            f"validation.every is {settings.validation.every}: expected 0 with objective masked, or a sum with another "
-            "objective, since units of held-out recordings have no rows in the model"
+            f"validation.every is {settings.validation.every}: expected 0 with objective {settings.objective.title}, "
+            "or a sum with another objective, since units of held-out recordings have no rows in the model"
         )
     for name, units in settings.objective.own_units().items():
         _check_population(
@@ -84,6 +85,19 @@ def measured_identities(settings: PretrainSettings, catalog: Catalog) -> dict[st
         recording.id: unit_identity(recording, _free_time(settings, recording) or recording.observed)
         for recording in shown
     }
+
+
+def read_labels(settings: PretrainSettings, catalog: Catalog) -> RunLabels | None:
+    """Return the labels of a run for the objective ``decoding``, without those of held-out time; otherwise None.
+
+    Raises:
+        ConfigError: if no recording has any of them.
+    """
+    if "decoding" not in (settings.objective.weights or [settings.objective.name]):
+        return None
+    asked = settings.objective.decoding
+    names = LabelNames(tuple(asked.series), tuple(asked.classes), asked.interval_weights)
+    return RunLabels(catalog, names, settings.data.held_out_time)
 
 
 def _free_time(settings: PretrainSettings, recording: StoredRecording) -> Interval | None:

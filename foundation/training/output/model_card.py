@@ -102,9 +102,9 @@ def _streams(settings: PretrainSettings, model: PreTrainedModel) -> str:
 The population stream (`p_BTD`) knows the units of the recordings above, and reads no others until they have rows
 (`add_populations`).
 """
-    if settings.objective.title != "masked":
+    if settings.objective.title not in ("masked", "decoding"):
         return known
     return f"""{known}
-The unit stream was not trained: `masked` alone trains the population stream, and embeddings of units (`z_BND` and
-`h_BNTD`) are those of random weights. Sum it with an objective of units, such as NeurPIR, for both.
+The unit stream was not trained: `{settings.objective.title}` alone trains the population stream, and embeddings of
+units (`z_BND` and `h_BNTD`) are those of random weights. Sum it with an objective of units, such as NeurPIR, for both.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from types import SimpleNamespace
 
@@ -13,11 +13,14 @@ from torch import nn
 from foundation.data import WindowBatch, pad_windows
 from foundation.data.augmentations import Augmentation
 from foundation.data.covariate_settings import SurroundSettings
+from foundation.data.labels import LabelShape
 from foundation.data.steps.step import StepContext
 from foundation.models import EIT, EITConfig
 from foundation.models.batch_norm import GlobalBatchNorm
 from foundation.models.parts.made_rows import IDENTITY
 from foundation.objectives import (
+    Decoding,
+    DecodingSettings,
     MaskedSettings,
     MYOWSettings,
     NDTSettings,
@@ -32,6 +35,7 @@ from foundation.objectives import (
 )
 
 DIM, PATCH, WINDOWS, UNITS = 8, 2, 7, 6
+LABELS = LabelShape(sessions=2, values=3, classes=(4, 2))
 RECORDING_B = torch.tensor([0, 0, 1, 0, 1, 1, 0])
 DROPOUT = Augmentation("neuron_dropout", share=0.3)
 HALF = Augmentation("unit_subsampling", share=0.5)
@@ -103,6 +107,7 @@ CASES = {
     "masked_made": Case(
         ObjectiveSettings("masked", masked=MaskedSettings(2, 4, made_windows=0.5)), encoder="streams_made"
     ),
+    "decoding": Case(ObjectiveSettings("decoding", decoding=DecodingSettings(min_tokens=2, max_tokens=4)), "streams"),
     "sum": Case(
         ObjectiveSettings(
             weights={"neurpir": 1.0, "ndt": 0.5},
@@ -171,7 +176,10 @@ def build(case: Case, dtype: torch.dtype = torch.float32, seed: int = 0) -> tupl
     torch.manual_seed(seed)
     model = own_model(case.settings) or ENCODERS[case.encoder]()
     model = model.to(torch.float64)
-    objective = build_objective(case.settings, DIM, model).to(torch.float64)
+    objective = build_objective(case.settings, DIM, model)
+    if isinstance(objective, Decoding):
+        objective.add_sessions(LABELS)
+    objective = objective.to(torch.float64)
     for module in (model, objective):  # the same numbers in every dtype
         for p in module.parameters():
             if p.requires_grad:
@@ -214,6 +222,8 @@ def global_batch(
         if case.encoder.startswith("streams"):
             row_BN = 10 * RECORDING_B[:, None] + torch.arange(views[-1].mask_BN.shape[1])
             views[-1].population_row_BN = row_BN.masked_fill(~views[-1].mask_BN, -1)
+        if case.settings.name == "decoding":
+            add_labels(views[-1], rng)
     surround = None
     if spec.surround is not None:
         e = rng.normal(size=(spec.views, WINDOWS, spec.surround.features))
@@ -230,6 +240,21 @@ def global_batch(
     return views, context
 
 
+def add_labels(view: WindowBatch, rng: np.random.Generator) -> None:
+    """Labels of two sessions: some are missing, one window is of no labelled session, and tokens weigh differently."""
+    size = len(view), view.mask_BT.shape[1] // PATCH
+    value_BTK = rng.normal(size=(*size, LABELS.values)).astype(np.float32)
+    value_BTK[rng.random(value_BTK.shape) < 0.2] = np.nan
+    class_BTC = np.stack([rng.integers(-1, count, len(view)) for count in LABELS.classes], axis=-1)
+    session_B = RECORDING_B.clone()
+    session_B[3] = -1
+    view.session_B, view.value_BTK = session_B, torch.from_numpy(value_BTK).to(view.x_BNT.dtype)
+    view.value_BTK[3] = torch.nan
+    class_BTC[3] = -1
+    view.class_BTC = torch.from_numpy(class_BTC)[:, None].repeat(1, size[1], 1)
+    view.weight_BT = torch.from_numpy(rng.choice([0.1, 1.0, 5.0], size)).to(view.x_BNT.dtype)
+
+
 def share(
     views: list[WindowBatch], context: StepContext, rank: int, world: int
 ) -> tuple[list[WindowBatch], StepContext]:
@@ -237,9 +262,8 @@ def share(
     rows = torch.arange(WINDOWS)[rank::world]
 
     def of(view: WindowBatch) -> WindowBatch:
-        names = ("x_BNT", "mask_BN", "mask_BT", "dt_B", "modality_B", "start_B", "unit_BN")
-        row_BN = None if view.population_row_BN is None else view.population_row_BN[rows]
-        return WindowBatch(**{name: getattr(view, name)[rows] for name in names}, population_row_BN=row_BN)
+        known = {f.name: getattr(view, f.name) for f in fields(view)}
+        return WindowBatch(**{name: value[rows] for name, value in known.items() if value is not None})
 
     surround = None if context.surround_VBS is None else context.surround_VBS[:, rows]
     mine = StepContext(

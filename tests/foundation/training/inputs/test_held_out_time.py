@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from foundation.common.errors import ConfigError
 from foundation.data import DataSettings, StepPlan, ViewSpec
 from foundation.data.covariate_settings import SurroundSettings
-from foundation.objectives import MaskedSettings, NeurPIRSettings, ObjectiveSettings
-from foundation.store import Catalog, Interval, Source, Spikes, Store, write_recording
+from foundation.objectives import DecodingSettings, MaskedSettings, NeurPIRSettings, ObjectiveSettings
+from foundation.store import Catalog, Interval, IrregularTimeSeries, Source, Spikes, Store, write_recording
 from foundation.training import ModelSettings, pretrain
 from foundation.training.inputs.training_recordings import choose_recordings, measured_rates
 
@@ -96,6 +96,25 @@ def test_weights_do_not_depend_on_held_out_spikes(tiny, tmp_path, make_recording
     for kind in (1, 2):
         assert all((weights["plain", kind][k] == weights["other", kind][k]).all() for k in weights["plain", kind])
     assert weights["plain", 2]["population.rows.identity_0"].abs().sum() > 0
+
+
+def test_weights_do_not_depend_on_held_out_labels(tiny, tmp_path, make_recording):
+    times = np.arange(0.0, 60.0, 0.05)
+    plain = np.stack([np.sin(times), np.cos(times)], axis=1)
+    other = np.where(((times >= 20) & (times < 30))[:, None], 50.0, plain)
+    weights = {}
+    for name, velocity in (("plain", plain), ("other", other)):
+        store = Store(tmp_path / name, create=True)
+        behavior = {"velocity": IrregularTimeSeries(times, velocity)}
+        write_recording(store, make_recording(0, behavior=behavior, source=Source(path="a.nwb", digest="0" * 64)))
+        catalog = Catalog.build(store)
+        for data in ({}, {"held_out_time": {catalog.ids[0]: HELD}}):
+            settings = population_run(tiny, tmp_path / f"{name}-{len(data)}", tmp_path / name, **data)
+            decoding = ObjectiveSettings("decoding", decoding=DecodingSettings(min_tokens=2, max_tokens=10))
+            folder = pretrain(replace(settings, objective=decoding))
+            weights[name, len(data)] = load_file(folder / "model.safetensors")
+    assert not all((weights["plain", 0][k] == weights["other", 0][k]).all() for k in weights["plain", 0])
+    assert all((weights["plain", 1][k] == weights["other", 1][k]).all() for k in weights["plain", 1])
 
 
 def test_a_run_without_held_out_time_is_the_run_that_it_was(tiny):
