@@ -35,8 +35,7 @@ class ModelSettings:
 
     Args:
         name: ``eit``, or a custom model: a class as ``mylab.models:Rates`` or ``models.py:Rates``, or the entry point
-            of
-    an installed package.
+            of an installed package.
         settings: for a custom model, arguments of its configuration; all settings below are for EIT.
         dim: features of a token.
         heads: attention heads; ``dim / heads`` must be even.
@@ -47,9 +46,9 @@ class ModelSettings:
         gated_mlp: feed-forward layers are GEGLU instead of GELU.
         patch_length: bins of one token.
         population_patch_length: bins of one token of the population stream, a divisor of ``patch_length``; 0: as
-    many as a unit's token.
+            many as a unit's token.
         tokens: what the unit stream reads of a token: ``bins``, its bins; ``intervals``, the intervals between its
-    events, for tokens of seconds and bins of about 1 ms.
+            events, for tokens of seconds and bins of about 1 ms.
         dropout: share of each branch's output dropped in training.
         rotary_shortest: seconds, the shortest rotary period.
         rotary_longest: seconds, the longest rotary period.
@@ -61,7 +60,7 @@ class ModelSettings:
         population_layers: layers over time of the population stream, which has one token per time; 0: no such stream.
         causal: the population stream sees nothing of the future.
         made_rows: rows of units in the population stream are also made from the units' identities, by a small network;
-    needs ``objective.masked.made_windows`` above 0 to be trained on its own.
+            needs ``objective.masked.made_windows`` above 0 to be trained on its own.
     """
 
     name: str = EIT_NAME
