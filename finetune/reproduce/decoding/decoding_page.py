@@ -225,7 +225,7 @@ def _add_made(page: MarkdownPage, targets: dict[str, Rows]) -> None:
     if lines:
         page.heading("Rows made from identity", 3)
         page.say(MADE_OF_IDENTITY)
-        gains = ["made over dealt", "made over fitted", "tuned over fitted"]
+        gains = ["made over shuffled", "made over fitted", "tuned over fitted"]
         page.table(["", "trials", *MADE_COLUMNS.values(), *gains, "seeds"], lines)
 
 
@@ -258,7 +258,7 @@ def _lines_of_few(target: str, rows: Rows, names: Sequence[str]) -> list[list[st
 
 
 def _add_hidden(page: MarkdownPage, targets: dict[str, Rows]) -> None:
-    """Add what is told of units that are hidden."""
+    """Add the predictions of hidden units."""
     ours, theirs = OF_HIDDEN
     page.heading("Hidden units (co-smoothing), bits a spike", 3)
     page.say(HIDDEN)
@@ -356,9 +356,9 @@ def _aim(aim: Aim, rows: Rows) -> list[str]:
 
 
 def _verdicts(targets: dict[str, Rows], compared: list[str]) -> list[str]:
-    """For each row: on which targets it is above the floor, below it, and not told apart from it."""
-    above, below, neither = "above the floor", "below it", "not told apart from it"
-    said = []
+    """For each row: on which targets it is above the floor, below it, and not distinguishable from it."""
+    above, below, neither = "above the floor", "below it", "not distinguishable from it"
+    sentences = []
     for row in compared:
         sides: dict[str, list[str]] = {above: [], below: [], neither: []}
         for target, rows in targets.items():
@@ -368,15 +368,15 @@ def _verdicts(targets: dict[str, Rows], compared: list[str]) -> list[str]:
                 sides[side].append(target.replace("/", " of "))
         text = "; ".join(f"{side}: {', '.join(names)}" for side, names in sides.items() if names)
         if text:
-            said.append(f"*{TITLES[row]}*: {text}.")
+            sentences.append(f"*{TITLES[row]}*: {text}.")
     seen = [
         f"{target.replace('/', ' of ')} {_gain(rows, 'frozen', 'frozen_apart')}"
         for target, rows in targets.items()
         if "frozen" in rows and "frozen_apart" in rows
     ]
     if seen:
-        said.append(f"What a frozen model gains by having seen the test block's activity: {', '.join(seen)}.")
-    return said
+        sentences.append(f"Gain of a frozen model from seeing the test block's activity: {', '.join(seen)}.")
+    return sentences
 
 
 def _mean_of_directions(targets: dict[str, Rows], row: str) -> Figure | None:

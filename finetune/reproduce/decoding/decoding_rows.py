@@ -174,7 +174,7 @@ def make_untrained(
 def make_made(trials: int, target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
     """Frozen models of the other animals whose rows for this one are made from the identities of its units.
 
-    Made rows alone, with the identities dealt to other units as a control, and with rows of their own fitted on top;
+    Made rows alone, with identities shuffled over units as a control, and with rows of their own fitted on top;
     beside them the rows fitted from nothing, of a model that makes no rows. Without labelled trials, the readout is
     fitted to the trials of the other animals.
     """
@@ -221,7 +221,7 @@ def make_gru_causal(target: Target, models: PretrainedModels, settings: Finetune
 
 
 def make_others(target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
-    """Hidden units told from the others by Poisson regression."""
+    """Predict hidden units from the others by Poisson regression."""
     problem, chosen = target.problem, []
     hidden = HiddenUnits.of(problem)
 
@@ -235,7 +235,7 @@ def make_others(target: Target, models: PretrainedModels, settings: FinetuneSett
 
 
 def make_co_smoothing(target: Target, models: PretrainedModels, settings: FinetuneSettings) -> dict[str, Made]:
-    """Hidden units told from the others by models that were pretrained without the test block."""
+    """Predict hidden units from the others by models pretrained without the test block."""
     hidden = HiddenUnits.of(target.problem)
     sums_G2 = gained(hidden, target.split.folds, lambda k, fold: by_model(hidden, models(settings.seed, k), fold))
     return {"co_smoothing": Made(bits_per_spike(sums_G2), {"sums": pack_gains(sums_G2)})}
@@ -300,7 +300,7 @@ def _grown(
 ) -> Starts:
     """For each test block the model with rows that were fitted to the animal's activity outside it, and features.
 
-    With ``dealt`` the identities that rows are made from are those of other units.
+    With ``dealt``, rows are made from shuffled identities.
     """
     problem = target.problem
 

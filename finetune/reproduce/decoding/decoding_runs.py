@@ -84,7 +84,7 @@ def find_named(catalog: Catalog, name: str) -> StoredRecording:
     """Return the recording of an animal and session, joined by a hyphen, or the only one of an animal.
 
     Raises:
-        ConfigError: if there is none, or an animal has several.
+        ConfigError: if no recording matches, or an animal has several.
     """
     found = [recording for recording in catalog if recording_name(recording) == name]
     return found[0] if len(found) == 1 else find_recording(catalog, name)

@@ -1,4 +1,4 @@
-"""What the table of decoded behaviour can be told. Light to import."""
+"""Settings of the table of decoded behaviour. Quick to import."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class DecodingTable(Limited):
         subjects: animals with one recording in the store, or animal and session such as ``rat-w-maze``; one model is
             pretrained on all of them together.
         labels: ``velocity``, ``position``, ``direction`` (of trials), and ``hidden_units``, of which the counts are
-            told from the other units; an animal without one of them has no such target.
+            predicted from the other units; an animal without one of them has no such target.
         work: ``rates`` (the floor and all controls without a model), ``frozen`` (pretrained on all activity),
             ``frozen_apart`` (for each test block a model that was pretrained without it), ``finetuned`` (such models
             finetuned), ``scratch`` (the same training from random weights), ``few_20``, ``few_40`` and ``few_80`` (all

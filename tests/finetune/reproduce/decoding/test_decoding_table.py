@@ -159,7 +159,7 @@ def test_the_page_renders_with_no_seed_with_one_and_with_several(rows, place, tm
     assert "| velocity, Ann | 20 | " in several
     assert "over from scratch" in several
     assert "| direction, mean of the animals | frozen, without the test block | above firing rates" in several
-    assert "having seen the test block's activity: velocity of Ann " in several
+    assert "from seeing the test block's activity: velocity of Ann " in several
     assert str(place) not in several
 
 
