@@ -88,7 +88,7 @@ def test_a_class_is_found_by_module_by_file_and_beside_the_yaml(lab):
     assert str(lab / "elsewhere") in variables["FOUNDATION_PATH"]
 
 
-def test_a_process_that_inherits_nothing_is_told(lab, monkeypatch):
+def test_search_folders_reach_a_process_that_inherits_nothing(lab, monkeypatch):
     with searching([lab / "elsewhere"], ["mylab"]):
         variables = inherited()
     monkeypatch.setenv("FOUNDATION_PATH", "")
@@ -112,6 +112,7 @@ def test_a_process_that_inherits_nothing_is_told(lab, monkeypatch):
         ),
         ("broken_d:A", r"importing broken_d fails: SystemExit"),
         ("losses_e:Whol", r"losses_e.py has no 'Whol'; did you mean 'Whole'\?"),
+        ("losses_e.py:Whol", r"losses_e.py has no 'Whol'; did you mean 'Whole'\?"),
         ("losses_e:Nothing", r"has no 'Nothing'; it has Whole, Half, Other"),
         (
             "losses_e:Half",
@@ -124,7 +125,7 @@ def test_a_process_that_inherits_nothing_is_told(lab, monkeypatch):
         ("neurpri", r"'neurpri': expected package.module:Class, .*foundation.objectives \(none is installed\)"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(lab, name, message):
+def test_errors_are_reported_in_one_line(lab, name, message):
     write(lab, "broken_a.py", "x = 1\nx / 0\n")
     write(lab, "broken_b.py", "def :\n")
     write(lab, "broken_c.py", "import no_such_package\n")
