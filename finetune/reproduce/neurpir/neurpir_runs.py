@@ -87,7 +87,7 @@ def _said(recipe: Recipe) -> dict[str, Any]:
     for name, defaults in (("neurpir", later | losses), ("vicreg", later | {"statistics": "across"})):
         settings = values["objective"][name]
         values["objective"][name] = {k: v for k, v in settings.items() if k not in defaults or v != defaults[k]}
-    for unused in ("masked", "settings"):  # no row uses it, nor a user's own objective
+    for unused in ("masked", "decoding", "settings"):  # no row uses it, nor a user's own objective
         del values["objective"][unused]
     return values
 

@@ -125,7 +125,8 @@ def find_class(kind: str, name: str, setting: str) -> Any:
     module = _from_file(place, about) if place.endswith(".py") else _from_module(place, about)
     found = getattr(module, attribute, None)
     if found is None:
-        classes = [n for n, item in vars(module).items() if isinstance(item, type) and item.__module__ == module.__name__]
+        own = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
+        classes = [item.__name__ for item in own]
         near = difflib.get_close_matches(attribute, classes, n=1)
         has = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(classes) or 'no class'}"
         raise ConfigError(f"{about}: {getattr(module, '__file__', place)} has no {attribute!r}; {has}")

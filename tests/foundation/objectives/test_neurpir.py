@@ -65,5 +65,5 @@ def test_impossible_settings_are_refused(change, what):
 
 
 def test_an_unknown_objective_is_refused_with_those_there_are():
-    with pytest.raises(ConfigError, match="'neurpear': expected one of byol, masked, myow, ndt, neurpir"):
+    with pytest.raises(ConfigError, match="'neurpear': expected one of byol, decoding, masked, myow"):
         ObjectiveSettings(name="neurpear")
