@@ -177,11 +177,14 @@ def row_of(sorter, results, ours):
 
 
 def best_of(results):
-    """Return a sentence on the highest mean accuracy, and on the sorters that have not run."""
-    names = [s for s in (*OURS, *RIVALS) if any(r["sorter"] == s and "failed" not in r for r in results)]
-    mean = {s: np.mean([r["accuracy"] for r in results if r["sorter"] == s and "failed" not in r]) for s in names}
+    """Return a sentence on the highest mean accuracy over all recordings, and on the sorters that have not run."""
+    found = {s: [r["accuracy"] for r in results if r["sorter"] == s and "failed" not in r] for s in (*OURS, *RIVALS)}
+    most = max(len(accuracies) for accuracies in found.values())
+    mean = {s: np.mean(accuracies) for s, accuracies in found.items() if len(accuracies) == most}
     best = max(mean, key=mean.get)
     text = f"Highest accuracy: {best}, {mean[best]:.3f}." if set(mean) - set(OURS) else "No other sorter has run yet."
+    if fewer := [s for s, accuracies in found.items() if 0 < len(accuracies) < most]:
+        text += f" Not compared, with fewer runs: {', '.join(fewer)}."
     absent = [s for s in RIVALS if not any(r["sorter"] == s for r in results)]
     return text + (f" Not run: {', '.join(absent)}." if absent else "")
 
