@@ -244,7 +244,7 @@ def _outside(table: Interval, held_out: Interval) -> Interval:
 
 
 def _row_at(table: Interval, times_T: np.ndarray) -> np.ndarray:
-    """``(T,)`` the interval that began last before each time, if it still holds; else -1."""
+    """Return ``(T,)`` the interval that started last before each time, if it has not ended; else -1."""
     if not len(table):
         return np.full(len(times_T), -1, dtype=np.int64)
     row_T = np.searchsorted(table.start, times_T, side="right") - 1

@@ -76,27 +76,27 @@ class Decoding(Masked):
         if heads is None:
             return [p_BTD.new_zeros(len(p_BTD), 6)]
         head_BDX = heads[rows].to(p_BTD.dtype)
-        said_BTX = p_BTD @ head_BDX[:, :-1] + head_BDX[:, -1:]
+        predicted_BTX = p_BTD @ head_BDX[:, :-1] + head_BDX[:, -1:]
         if view.value_BTK is None or view.class_BTC is None or view.weight_BT is None:
-            return [p_BTD.new_zeros(len(p_BTD), 6) + 0.0 * said_BTX.sum()]
+            return [p_BTD.new_zeros(len(p_BTD), 6) + 0.0 * predicted_BTX.sum()]
         n_tokens, n_values = tokens_BT.shape[1], self.shape.values
         weight_BT = view.weight_BT[rows, :n_tokens].to(p_BTD.dtype) * tokens_BT
         true_BTK = view.value_BTK[rows, :n_tokens].to(p_BTD.dtype)
         weight_BTK = weight_BT[..., None] * true_BTK.isfinite()
         true_BTK = true_BTK.nan_to_num()
-        error_BTK = (said_BTX[..., :n_values] - true_BTK) ** 2
+        error_BTK = (predicted_BTX[..., :n_values] - true_BTK) ** 2
         values = [(x_BTK * weight_BTK).sum((1, 2)) for x_BTK in (error_BTK, torch.ones_like(error_BTK), true_BTK**2)]
-        classes = self._class_sums(view.class_BTC[rows, :n_tokens], weight_BT, said_BTX[..., n_values:])
+        classes = self._class_sums(view.class_BTC[rows, :n_tokens], weight_BT, predicted_BTX[..., n_values:])
         return [torch.stack([*values, *classes], dim=1)]
 
     def _class_sums(
-        self, class_BTC: torch.Tensor, weight_BT: torch.Tensor, said_BTM: torch.Tensor
+        self, class_BTC: torch.Tensor, weight_BT: torch.Tensor, predicted_BTM: torch.Tensor
     ) -> list[torch.Tensor]:
         """Cross-entropy, weights, and weights of right classes: of each window the class at its middle labelled token.
 
         It is read from the mean over the tokens that have this class.
         """
-        sums_3B = [said_BTM.new_zeros(len(said_BTM)) for _ in range(3)]
+        sums_3B = [predicted_BTM.new_zeros(len(predicted_BTM)) for _ in range(3)]
         first = 0
         for column, count in enumerate(self.shape.classes):
             class_BT, there_BT = class_BTC[..., column], (class_BTC[..., column] >= 0) & (weight_BT > 0)
@@ -107,7 +107,7 @@ class Decoding(Masked):
                 share_BT = weight_BT * (there_BT & (class_BT == class_B[:, None]))
                 there_B = there_BT.any(1)
                 total_B = share_BT.sum(1)
-                mean_BM = (said_BTM[..., first : first + count] * share_BT[..., None]).sum(1)
+                mean_BM = (predicted_BTM[..., first : first + count] * share_BT[..., None]).sum(1)
                 mean_BM = mean_BM / total_B.clamp(min=1e-6)[:, None]
                 weight_B = there_B * total_B / share_BT.count_nonzero(1).clamp(min=1)
                 loss_B = F.cross_entropy(mean_BM, class_B.clamp(min=0), reduction="none")

@@ -72,8 +72,8 @@ def gained(hidden: HiddenUnits, folds: Sequence[Fold], expected: Callable[[int, 
     for k, fold in enumerate(folds):
         train_T, test_T = hidden.bins(fold.train), hidden.bins(fold.test)
         usual_N = usual_counts(hidden.count_TN[train_T])
-        true_TN, said_TN = hidden.count_TN[test_T].astype(np.float64), expected(k, fold)
-        nats_TN = usual_N - said_TN + true_TN * np.log(said_TN / usual_N)
+        true_TN, predicted_TN = hidden.count_TN[test_T].astype(np.float64), expected(k, fold)
+        nats_TN = usual_N - predicted_TN + true_TN * np.log(predicted_TN / usual_N)
         part_T = part_W[hidden.trial_of_bins[test_T]]
         np.add.at(sums_G2, part_T, np.stack([nats_TN.sum(axis=1), true_TN.sum(axis=1)], axis=1))
     tested = np.unique(np.concatenate([part_W[hidden.trial_of_bins[hidden.bins(fold.test)]] for fold in folds]))
@@ -109,7 +109,7 @@ def by_model(hidden: HiddenUnits, model: EIT, fold: Fold) -> np.ndarray:
     problem = hidden.problem
     reader, windows = problem.readers(problem.recording.id), problem.windows
     tested = np.unique(problem.window_S[fold.test])
-    said_TN = np.empty((int(windows.tokens_W[tested].sum()), hidden.count_TN.shape[1]))
+    predicted_TN = np.empty((int(windows.tokens_W[tested].sum()), hidden.count_TN.shape[1]))
     first_W = np.cumsum(windows.tokens_W[tested]) - windows.tokens_W[tested]
     model.eval()
     for tokens in np.unique(windows.tokens_W[tested]):
@@ -119,12 +119,12 @@ def by_model(hidden: HiddenUnits, model: EIT, fold: Fold) -> np.ndarray:
         inputs = token_inputs(model, problem.recording.id, batch)
         rows = first_W[here][:, None] + np.arange(tokens)
         for group in hidden.groups:
-            hidden_BN = torch.zeros(len(here), said_TN.shape[1], dtype=torch.bool)
+            hidden_BN = torch.zeros(len(here), predicted_TN.shape[1], dtype=torch.bool)
             hidden_BN[:, group] = True
             out = model(**inputs, hidden_BN=hidden_BN)
             assert out.expected_BNT is not None  # a model with a population stream gives it
-            said_TN[rows[:, :, None], group] = out.expected_BNT[:, group].double().exp().transpose(1, 2).numpy()
-    return said_TN
+            predicted_TN[rows[:, :, None], group] = out.expected_BNT[:, group].double().exp().transpose(1, 2).numpy()
+    return predicted_TN
 
 
 def by_regression(hidden: HiddenUnits, fold: Fold, inner: list[Fold]) -> tuple[np.ndarray, list[float]]:
@@ -146,7 +146,7 @@ def by_regression(hidden: HiddenUnits, fold: Fold, inner: list[Fold]) -> tuple[n
     mean_N, spread_N = x_TN[train_T].mean(axis=0), x_TN[train_T].std(axis=0)
     z_TN = np.clip((x_TN - mean_N) / np.where(spread_N < 1e-6, np.inf, spread_N), -CLIP, CLIP)
     lagged_TLN = _lagged(z_TN, hidden.trial_of_bins)
-    said_TN, penalties = np.empty((len(test_T), x_TN.shape[1])), []
+    predicted_TN, penalties = np.empty((len(test_T), x_TN.shape[1])), []
     for group in hidden.groups:
         others = np.setdiff1d(np.arange(x_TN.shape[1]), group)
         x_TF = torch.as_tensor(lagged_TLN[:, :, others].reshape(len(x_TN), -1))
@@ -156,9 +156,9 @@ def by_regression(hidden: HiddenUnits, fold: Fold, inner: list[Fold]) -> tuple[n
             start = PoissonRegression.fit(x_TF[learn_T], y_TU[learn_T], penalty, start)
             scored[penalty] = float(start.nll(x_TF[held_T], y_TU[held_T]))
         best = min(scored, key=lambda penalty: scored[penalty])
-        said_TN[:, group] = PoissonRegression.fit(x_TF[train_T], y_TU[train_T], best, start)(x_TF[test_T]).numpy()
+        predicted_TN[:, group] = PoissonRegression.fit(x_TF[train_T], y_TU[train_T], best, start)(x_TF[test_T]).numpy()
         penalties.append(best)
-    return said_TN, penalties
+    return predicted_TN, penalties
 
 
 @dataclass(frozen=True)
@@ -179,8 +179,8 @@ class PoissonRegression:
 
     def nll(self, x_TF: torch.Tensor, y_TU: torch.Tensor) -> torch.Tensor:
         """Negative log likelihood, summed, without terms that depend only on the counts."""
-        said_TU = self(x_TF)
-        return (said_TU - y_TU * said_TU.log()).sum()
+        predicted_TU = self(x_TF)
+        return (predicted_TU - y_TU * predicted_TU.log()).sum()
 
     @classmethod
     def fit(

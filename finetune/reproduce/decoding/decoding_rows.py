@@ -226,9 +226,9 @@ def make_others(target: Target, models: PretrainedModels, settings: FinetuneSett
     hidden = HiddenUnits.of(problem)
 
     def expected(_: int, fold: Fold) -> np.ndarray:
-        said_TN, penalties = by_regression(hidden, fold, problem.inner(fold.train, settings.seed))
+        predicted_TN, penalties = by_regression(hidden, fold, problem.inner(fold.train, settings.seed))
         chosen.append(penalties)
-        return said_TN
+        return predicted_TN
 
     sums_G2 = gained(hidden, target.split.folds, expected)
     return {"others": Made(bits_per_spike(sums_G2), {"sums": pack_gains(sums_G2), "penalties": chosen})}

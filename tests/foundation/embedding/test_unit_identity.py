@@ -37,7 +37,7 @@ def trains(n_units=6, seed=0, seconds=60.0):
     return found
 
 
-def test_it_goes_with_the_units_in_any_order_and_number(stored):
+def test_identities_follow_units_in_any_order_and_number(stored):
     plain, order = trains(), [3, 0, 5, 1, 4, 2]
     found_NF = unit_identity(stored(plain))
     other_NF = unit_identity(stored([plain[unit] for unit in order], "b"))
@@ -57,13 +57,13 @@ def test_intervals_and_lags_are_those_of_tokens_of_intervals(stored):
     torch.testing.assert_close(found_NF[:, INTERVALS:], wanted_NF[:, -N_LAGS:], atol=0.05, rtol=0)
 
 
-def test_units_that_go_together_are_told_from_units_that_do_not(stored):
+def test_correlated_units_are_distinguished_from_others(stored):
     found_NF = unit_identity(stored(trains(6, seconds=120.0), domain=Interval.single(0.0, 120.0)))
     coupling_N = found_NF[:, 2 + 5 + 3]  # correlation with the others' mean at lag 0
     assert coupling_N[5] > coupling_N[0] + 0.5
 
 
-def test_time_that_is_left_out_does_not_count(stored):
+def test_held_out_time_does_not_count(stored):
     plain, free = trains(), Interval([0.0, 40.0], [20.0, 60.0])
     rng = np.random.default_rng(7)
     other = [np.sort(np.append(t[(t < 20) | (t >= 40)], rng.uniform(20, 40, 300).round(3))) for t in plain]

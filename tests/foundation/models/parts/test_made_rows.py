@@ -80,7 +80,7 @@ def test_padded_units_and_units_without_a_row_change_nothing():
         assert close(found.expected_BNT[:, :UNITS], model(**given).expected_BNT)
 
 
-def test_hidden_activity_cannot_reach_what_is_said_of_it_through_an_identity():
+def test_hidden_activity_cannot_reach_its_prediction_through_an_identity():
     model, given = build(), inputs()
     hidden_BN = torch.zeros(2, UNITS, dtype=torch.bool)
     hidden_BN[:, [1, 4]] = True

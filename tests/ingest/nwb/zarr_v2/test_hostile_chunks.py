@@ -46,7 +46,7 @@ GROUPS = "general/extracellular_ephys/electrodes/group"
         ({"compressor": 7}, "a codec has no id"),
     ],
 )
-def test_metadata_that_cannot_be(copy, values, message):
+def test_impossible_metadata(copy, values, message):
     copy.change(f"{TIMES}/.zarray", **values)
     copy.refused(message)
     assert copy.peak_of_reading_times() < 20e6
@@ -55,7 +55,7 @@ def test_metadata_that_cannot_be(copy, values, message):
 @pytest.mark.parametrize(
     "content", [b"", b"[", b"[]", b"7", b'{"metadata": 3}', b"[" * 10**6, b"\xff\xfe", b'{"metadata": {}}']
 )
-def test_consolidated_metadata_that_are_none(copy, content):
+def test_invalid_consolidated_metadata(copy, content):
     copy.chunk(".zmetadata", content)
     copy.refused("damaged|neither an array nor a group|not a readable NWB file")
 
@@ -123,7 +123,7 @@ def test_chunks_that_would_fill_the_memory(copy, codec, content):
     assert copy.peak_of_reading_times() < 20e6
 
 
-def test_text_that_claims_to_be_more(copy):
+def test_text_with_a_false_size(copy):
     copy.objects("units/cell_type", struct.pack("<I", 2**32 - 1) + b"\x01\x00\x00\x00a")
     copy.left_out("units/cell_type", "a chunk is damaged: it does not hold 6 texts")
     copy.objects("units/cell_type", struct.pack("<II", 6, 2**31 - 1))
@@ -135,13 +135,13 @@ def test_text_that_claims_to_be_more(copy):
 @pytest.mark.parametrize(
     "content", [b"[]", b"{}", b'["a", "|O", [6]]', b"[" * 10**6, b'[1, "|O", [[[2]]]]', b'["|O", 3]']
 )
-def test_json_that_is_no_list_of_values(copy, content):
+def test_json_without_a_list_of_values(copy, content):
     copy.change("units/cell_type/.zarray", filters=[{"id": "json2"}])
     copy.objects("units/cell_type", content)
     copy.left_out("units/cell_type", "a chunk is damaged")
 
 
-def test_references_that_are_none(copy):
+def test_invalid_references(copy):
     copy.change(f"{GROUPS}/.zarray", filters=[{"id": "vlen-utf8"}])
     copy.objects(GROUPS, bytes(numcodecs.VLenUTF8().encode(np.array(["a"] * 4, dtype=object))))
     copy.change("units/electrode_group/.zarray", filters=[{"id": "vlen-utf8"}])
