@@ -31,8 +31,17 @@ def commands(page, *programs):
     blocks = "\n".join(re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ")
     inline = re.findall(r"`([^`\n]+ [^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
     lines = [re.sub(r"^(?:[A-Z_]+=\S* )+", "", line.strip()) for line in [*blocks.splitlines(), *inline]]
-    found = [shlex.split(line, comments=True) for line in lines if line.startswith(tuple(f"{p} " for p in programs))]
+    lines = [line for line in lines if line.startswith(tuple(f"{program} " for program in ("sbatch", *programs)))]
+    found = [shlex.split(line, comments=True) for line in lines]
+    found = [wrapped(words) if "--wrap" in words else words for words in found]
+    found = [words for words in found if words[0] in programs]
     return [words for words in found if "..." not in words and "<command>" not in words]
+
+
+def wrapped(words):
+    """The command that `sbatch --wrap` runs, without the folder of its program."""
+    program, *rest = shlex.split(words[words.index("--wrap") + 1])
+    return [Path(program).name, *rest]
 
 
 def cases(*programs):
@@ -109,4 +118,5 @@ def test_there_are_commands_to_look_at():
     assert len(CASES) > 40
     assert {page for page, _ in CASES} >= {"README.md", "infra/README.md"}
     assert {words[0] for _, words in LAUNCHED} == set(LAUNCHERS)
+    assert [name_of(words) for page, words in CASES if page == "infra/README.md"].count("finetune") == 1  # of --wrap
     assert {name_of(words) for _, words in CASES} >= {"ingest", "catalog", "pretrain", "finetune"}

@@ -32,8 +32,8 @@ class IngestSettings(Limited):
         keep: which recordings to keep, decided after reading.
         access: how to read remote files.
         archives: your own archives, in addition to those of the dandi client.
-        workers: files read in parallel; by default one per CPU of the machine or cluster. With 0, files are read one
-            after another in this process, without Ray, as a single file always is.
+        workers: files read in parallel; by default one per core that this process may use, or per CPU of the cluster.
+            With 0, files are read one after another in this process, without Ray, as a single file always is.
         report: a local file for the report, which is also written into the store as ``ingest-report.json``.
         timeout: seconds of a worker per file, plus one per megabyte; then the file fails.
         sort: sort the voltage of files that hold no units, instead of listing them as needing sorting.

@@ -25,6 +25,7 @@ from foundation.cli.doctor.network_checks import network_findings
 from foundation.cli.doctor.package_checks import installed_version, package_findings, read_requirements
 from foundation.common.errors import ConfigError
 from foundation.common.output.pages import text_table
+from foundation.common.processes.cores import usable_cores
 from foundation.common.settings.resources import config_folder, config_names
 from foundation.version import __version__
 
@@ -117,9 +118,9 @@ def _machine(folder: Path) -> str:
         memory = psutil.virtual_memory()
         free = shutil.disk_usage(existing(folder)).free
     except (OSError, RuntimeError) as error:
-        return f"{os.cpu_count()} cores; memory and disk could not be read ({error})"
+        return f"{usable_cores()} cores; memory and disk could not be read ({error})"
     return (
-        f"{os.cpu_count()} cores, {memory.total / 2**30:.0f} GiB memory ({memory.available / 2**30:.0f} GiB free), "
+        f"{usable_cores()} cores, {memory.total / 2**30:.0f} GiB memory ({memory.available / 2**30:.0f} GiB free), "
         f"{free / 2**30:.0f} GiB disk free here"
     )
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 
 from foundation.cli.doctor.finding import BROKEN, NOTE, OK, WARNING, Finding
+from foundation.common.processes.cores import CGROUP, allowed_cores, core_limit
 
 GIB = 2**30
-CGROUP = Path("/sys/fs/cgroup")
 SHARED_MEMORY = Path("/dev/shm")
 # Docker gives a container 64 MiB, too few for NCCL and Ray.
 LEAST_SHARED = 1 * GIB
@@ -67,8 +67,8 @@ def read_limits() -> Limits:
         memory=memory.total,
         free_memory=memory.available,
         memory_limit=_memory_limit(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        core_limit=_core_limit(),
+        cores=allowed_cores(),
+        core_limit=core_limit(),
         shared=shutil.disk_usage(SHARED_MEMORY).total if SHARED_MEMORY.is_dir() else None,
         files=files[0] if files[0] >= 0 else sys.maxsize,
         most_files=files[1] if files[1] >= 0 else sys.maxsize,
@@ -85,14 +85,6 @@ def _memory_limit(cgroup: Path = CGROUP) -> int | None:
         if text.isdigit() and int(text) < 2**60:  # version 1 states no limit as a number near 2^63
             return int(text)
     return None
-
-
-def _core_limit(cgroup: Path = CGROUP) -> float | None:
-    try:
-        quota, period = (cgroup / "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return None
-    return int(quota) / int(period) if quota.isdigit() else None
 
 
 def limit_findings(limits: Limits) -> list[Finding]:

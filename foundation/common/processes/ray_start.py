@@ -18,6 +18,7 @@ import psutil
 
 from foundation.common.errors import FoundationError
 from foundation.common.files.private_folder import is_short, short_folder
+from foundation.common.processes.cores import usable_cores
 from foundation.common.processes.environment import safe_path
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def start_ray(ray: Any, workers: int | None, job: Any, patience: tuple[int, ...]
 
     Args:
         ray: the module.
-        workers: processes; by default one per CPU core.
+        workers: processes; by default one per core that this process may use.
         job: Ray's `JobConfig`.
         patience: seconds for each try.
 
@@ -48,7 +49,7 @@ def start_ray(ray: Any, workers: int | None, job: Any, patience: tuple[int, ...]
         RayStartError: if Ray does not start.
     """
     options: dict[str, Any] = {
-        "num_cpus": workers or os.cpu_count() or 1,
+        "num_cpus": workers or usable_cores(),
         "include_dashboard": False,
         "object_store_memory": OBJECT_STORE_BYTES,
         "log_to_driver": False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from foundation.common.errors import ConfigError
@@ -31,11 +32,11 @@ def find_config(name: str | Path, folder: str = "") -> Path:
 
     Args:
         name: a path to a file, or a shipped name such as ``pretrain/demo`` (with or without ``.yaml`` and a leading
-    ``configs/``).
+            ``configs/``).
         folder: folder of shipped configs that is also searched for a bare name, such as ``recipes``.
 
     Raises:
-        ConfigError: if there is no such file or name; the message lists the shipped names.
+        ConfigError: if there is no such file or name; the message has the nearest name.
     """
     given = Path(name)
     if given.is_file():
@@ -45,5 +46,22 @@ def find_config(name: str | Path, folder: str = "") -> Path:
     for candidate in (root / f"{bare}.yaml", root / folder / f"{bare}.yaml"):
         if candidate.is_file() and candidate.resolve().is_relative_to(root):
             return candidate
-    allowed = ", ".join(config_names(folder)) or "none"
-    raise ConfigError(f"no config {str(name)!r}: expected a file, or one of the shipped names: {allowed}")
+    raise ConfigError(f"no config {str(name)!r}, neither a file nor a shipped name.{_expected(given, bare, folder)}")
+
+
+def _expected(given: Path, bare: str, folder: str) -> str:
+    """Return what may stand in place of a name: the nearest ones, and the shipped names of its folder."""
+    files = [path.name for pattern in ("*.yaml", "*.yml") for path in given.parent.glob(pattern)]
+    beside = [(given.parent / name).as_posix() for name in get_close_matches(given.name, files, n=1)]
+    family = folder or next(iter(Path(bare).parts), "")
+    names = config_names(family) if family else []
+    whole = bool(names) and Path(bare) == Path(family)
+    near = beside or get_close_matches(bare, [] if whole else config_names(), n=1)
+    meant = f" Did you mean {near[0]!r}?" if near else ""
+    if names:
+        return f"{meant} Shipped under {family}/: {', '.join(names)}"
+    families = sorted({Path(shipped).parts[0] for shipped in config_names()})
+    return (
+        f"{meant} Shipped configs are in {'/, '.join(families)}/; a name such as {families[-1]}/ lists those of "
+        "one folder"
+    )

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from foundation.common.errors import StoreError
 from foundation.common.files.locks import whole_file
+from foundation.common.processes.cores import usable_cores
 from foundation.store.catalog_row import CatalogRows, join_columns, map_columns, to_columns, write_columns
 from foundation.store.commit.commit_record import origin
 from foundation.store.commit.membership import retired
@@ -35,7 +36,7 @@ ATTEMPTS = 50
 COLUMNS = 1  # version of the cached columns; increase it when their form changes
 LARGE = 4 << 20  # bytes of a snapshot whose columns are kept in a file
 BATCH = 1 << 14
-THREADS = min(8, os.cpu_count() or 1)
+THREADS = min(8, usable_cores())
 UNUSED = 30 * 24 * 3600.0
 
 Record = dict[str, Any]

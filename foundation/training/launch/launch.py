@@ -18,6 +18,7 @@ from foundation.common.credentials import holds_secret
 from foundation.common.errors import ConfigError, FoundationError, RequeueError
 from foundation.common.extensions.search_folders import inherited
 from foundation.common.files.locks import write_whole
+from foundation.common.processes.cores import usable_cores
 from foundation.common.processes.environment import SAFE_PATH
 from foundation.training.checkpoint.resuming import checkpoints_of, clear
 from foundation.training.distributed.engine import ALONE
@@ -187,7 +188,7 @@ def launch_environment(settings: PretrainSettings, output: Path) -> dict[str, st
     """
     environment = {name: value for name, value in os.environ.items() if name not in PLACED}
     if not torch.cuda.is_available():
-        share = max(1, (os.cpu_count() or 1) // settings.processes)
+        share = max(1, usable_cores() // settings.processes)
         environment.setdefault("OMP_NUM_THREADS", str(share))
     environment[SAFE_PATH] = "1"
     environment.update(inherited())

@@ -6,7 +6,6 @@ checked.
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ import psutil
 import torch
 
 from foundation.common.credentials import public
+from foundation.common.processes.cores import usable_cores
 from foundation.models.config import EITConfig
 from foundation.models.saved.preprocessing import Preprocessing
 from foundation.objectives import Objective
@@ -86,7 +86,7 @@ def pretraining_record(settings: PretrainSettings, catalog: Catalog, steps: int,
 
 
 def hardware() -> dict[str, Any]:
-    """Return the hardware and software of this process.
+    """Return the hardware and software that this process uses.
 
     Example:
         >>> sorted(hardware())
@@ -95,7 +95,7 @@ def hardware() -> dict[str, Any]:
     processor = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
     return {
         "processor": processor,
-        "cores": os.cpu_count(),
+        "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9),
         "python": platform.python_version(),

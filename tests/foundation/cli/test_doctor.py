@@ -245,15 +245,11 @@ def test_how_to_mend_limits():
     assert mend(files=2048, most_files=2048) == "raise nofile in /etc/security/limits.conf"
 
 
-def test_limits_of_a_control_group_are_read(tmp_path):
+def test_the_memory_limit_of_a_control_group_is_read(tmp_path):
     (tmp_path / "memory.max").write_text("2147483648\n")
-    (tmp_path / "cpu.max").write_text("150000 100000\n")
     assert machine_checks._memory_limit(tmp_path) == 2 * GIB
-    assert machine_checks._core_limit(tmp_path) == 1.5
     (tmp_path / "memory.max").write_text("max\n")
-    (tmp_path / "cpu.max").write_text("max 100000\n")
     assert machine_checks._memory_limit(tmp_path) is None
-    assert machine_checks._core_limit(tmp_path) is None
 
 
 @pytest.mark.parametrize(("free", "state"), [(50 * GIB, OK), (2 * GIB, WARNING), (GIB // 8, BROKEN)])
