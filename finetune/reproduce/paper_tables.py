@@ -51,7 +51,7 @@ EXPERIMENTS = {
     "eit": Experiment(run_eit, eit_page, "bins"),
     "neurpir": Experiment(run_neurpir, neurpir_page, "level"),
     "myow": Experiment(run_myow, myow_page, "task", draws=True),
-    "identity": Experiment(run_identity, identity_page, "network_level"),
+    "identity": Experiment(run_identity, identity_page, "network_level", draws=True),
     "decoding": Experiment(run_decoding, decoding_page, "target"),
 }
 

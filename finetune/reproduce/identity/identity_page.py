@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from finetune.reproduce.common.run_results import RunResult, read_all, tables_of
-from finetune.reproduce.identity.identity_settings import ROWS
+from finetune.reproduce.identity.identity_settings import ROWS, VARIANT
+from finetune.reproduce.identity.identity_variants import PICTURE, add_variants
 from finetune.reproduce.neurpir.mode_scores import gain_cell, gain_over, score_cells
 from foundation.common.output.pages import MarkdownPage
 
@@ -24,6 +26,7 @@ TITLES = {
 }
 HEAD = ["", "balanced accuracy", "spread over seeds", "95 % interval", "macro F1", "shuffled", "against 26 features",
         "against the tokens", "seeds", "seconds a run"]  # fmt: skip
+MANY = "identity-networks"  # the table of up to 64 networks
 TARGETS, SEEDS = {"jitter20": 94.0}, 5  # what the recipe was to reach, on the mean of so many seeds
 INTRODUCTION = """Which of Izhikevich's five firing modes a neuron has, in networks unseen by encoder and readout,
 from tokens of the intervals between spikes ([models.md](../models.md#tokens-of-intervals)). The networks are
@@ -68,8 +71,14 @@ Figures of this table cannot be compared with those of [neurpir.md](neurpir.md) 
 was chosen on held-out networks, here it is the recipe's."""
 
 
-def identity_page(folder: Path, command: str) -> str:
-    """Return the page in Markdown: a section for each level of each table under ``folder``."""
+def identity_page(folder: Path, command: str, pictures: Path | None = None) -> str:
+    """Return the page in Markdown, with a section for each level of each table.
+
+    Args:
+        folder: of the tables.
+        command: makes them.
+        pictures: the folder beside the page that holds a folder of pictures for each table; None: no pictures.
+    """
     tables = {table.stem: read_all(table) for table in tables_of(folder)}
     tables = {name: rows for name, rows in tables.items() if rows}
     page = MarkdownPage("Identity: firing modes from tokens of intervals")
@@ -78,21 +87,32 @@ def identity_page(folder: Path, command: str) -> str:
         page.say("There are no runs yet.")
         return page.text
     page.say(introduction([r for rows in tables.values() for found in rows.values() for r in found]))
-    page.code(preparation() + command)
+    page.code(preparation(tables) + command)
     for name, rows in tables.items():
         levels = list(dict.fromkeys(found[0].config["network_level"] for found in rows.values()))
         for level in sorted(levels, key=lambda level: ("shift" in level, level)):
-            _add_level(page, name, level, rows)
+            drawn = pictures is not None and (pictures / name / PICTURE).is_file()
+            _add_level(page, name, level, rows, f"{pictures.name}/{name}/{PICTURE}" if pictures and drawn else None)
     page.say(CHOICES)
     return page.text
 
 
-def preparation() -> str:
-    """Return the commands that create the store."""
+def preparation(tables: Iterable[str] = ()) -> str:
+    """Return the commands that create the store of some tables.
+
+    Example:
+        >>> "many20net" in preparation(["identity-networks"])
+        True
+    """
     lines = [
         f"foundation simulate izhikevich --config simulate/neurpir-{level} --output simulated/{level}"
         for level in ("jitter10", "jitter20", "shift20")
     ]
+    if MANY in tables:
+        lines.append(
+            "foundation simulate izhikevich --config simulate/neurpir-jitter20 --networks 70 --name many20net "
+            "--seed 200 --output simulated/many20"
+        )
     return "\n".join([*lines, "foundation ingest --input simulated --store store\n"])
 
 
@@ -116,7 +136,9 @@ def _recipe(recipe: dict[str, Any]) -> str:
     )
 
 
-def _add_level(page: MarkdownPage, table: str, level: str, rows: dict[str, list[RunResult]]) -> None:
+def _add_level(
+    page: MarkdownPage, table: str, level: str, rows: dict[str, list[RunResult]], picture: str | None
+) -> None:
     here = {found[0].config["row"]: found for found in rows.values() if found[0].config["network_level"] == level}
     first = next(iter(here.values()))[0]
     page.heading(f"{table}: {level}")
@@ -124,7 +146,10 @@ def _add_level(page: MarkdownPage, table: str, level: str, rows: dict[str, list[
         f"{sum(first.detail['units'])} neurons of {first.config['test']} networks; files {first.digests[level][:12]}."
     )
     page.table(HEAD, [_row(row, here) for row in TITLES if row in here])
-    page.say(*_verdict(level, here))
+    if any(row.startswith(VARIANT) for row in here):
+        add_variants(page, here, picture)
+    else:
+        page.say(*_verdict(level, here))
 
 
 def _row(row: str, here: dict[str, list[RunResult]]) -> list[str]:

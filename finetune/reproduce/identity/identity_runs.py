@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from finetune.reproduce.identity.identity_settings import FIXED, IdentityTable
+from finetune.reproduce.common.run_results import read_all
+from finetune.reproduce.identity.identity_settings import FIXED, NETWORKS, VARIANT, IdentityTable
 from finetune.reproduce.identity.identity_training import IdentityTraining, embed, find_settings, mean_tokens
+from finetune.reproduce.identity.identity_variants import draw_networks
 from finetune.reproduce.neurpir.mode_scores import Row, read_out, run_row
 from finetune.reproduce.neurpir.simulated_networks import (
     Networks,
@@ -17,6 +19,7 @@ from finetune.reproduce.neurpir.simulated_networks import (
     interval_features,
     parameter_features,
 )
+from foundation.common.errors import ConfigError
 from foundation.evaluation.controls import permuted
 from foundation.models import EIT
 from foundation.store.catalog import Catalog
@@ -25,8 +28,14 @@ VERSION = 1
 LEAST_TRAIN = 3  # networks: the penalty is chosen on three folds of them
 
 
-def run_identity(settings: IdentityTable, catalog: Catalog, table: Path) -> None:
+def run_identity(settings: IdentityTable, catalog: Catalog, table: Path, pictures: Path | None = None) -> None:
     """Make the missing runs, seed by seed and row by row, and add them to the table.
+
+    Args:
+        settings: of the table.
+        catalog: of the store.
+        table: the JSON Lines file.
+        pictures: folder of the picture of variants that differ in their number of networks; None: no picture.
 
     Raises:
         ConfigError: if the store has too few networks.
@@ -37,28 +46,57 @@ def run_identity(settings: IdentityTable, catalog: Catalog, table: Path) -> None
         level: find_networks(catalog, name, settings.test + LEAST_TRAIN) for level, name in settings.levels.items()
     }
     for seed in settings.seeds:
-        for row in settings.rows:
+        for row in settings.all_rows():
             for level, networks in found.items():
-                parts = networks.part(slice(-settings.test)), networks.part(slice(-settings.test, None))
-                _once(settings, level, *parts, row, 0 if row in FIXED else seed, table)
+                _once(settings, level, _parts(settings, row, networks), row, 0 if row in FIXED else seed, table)
+    if pictures is not None:
+        draw_networks(read_all(table), pictures)
 
 
-def _once(
-    settings: IdentityTable, level: str, train: Networks, test: Networks, row: str, seed: int, table: Path
-) -> None:
+class Parts(NamedTuple):
+    """The networks that an encoder learns from, those that its readout is fitted to, and those of the test."""
+
+    learn: Networks
+    train: Networks
+    test: Networks
+
+
+def _parts(settings: IdentityTable, row: str, networks: Networks) -> Parts:
+    most = len(networks) - settings.test
+    wanted = settings.changes(row).get(NETWORKS, most)
+    for name, count in (("labelled", settings.labelled or most), (f"networks of {row}", wanted)):
+        if count > most:
+            raise ConfigError(
+                f"{name} is {count}: the store has {most} networks beside the {settings.test} test networks"
+            )
+    if settings.labelled is not None and settings.labelled < LEAST_TRAIN:
+        raise ConfigError(f"labelled is {settings.labelled}: expected at least {LEAST_TRAIN}")
+    return Parts(
+        networks.part(slice(wanted)),
+        networks.part(slice(settings.labelled or most)),
+        networks.part(slice(most, None)),
+    )
+
+
+def _once(settings: IdentityTable, level: str, parts: Parts, row: str, seed: int, table: Path) -> None:
     config: dict[str, Any] = {"version": VERSION, "network_level": level, "row": row, "seed": seed}
-    config |= {"test": len(test), "train": len(train)}
+    config |= {"test": len(parts.test), "train": len(parts.train)}
+    read = parts.train
+    if row.startswith(VARIANT):
+        config[NETWORKS] = len(parts.learn)
+        read = max(parts.learn, parts.train, key=len)
     if row not in ("isi", "oracle"):
         recipe = find_settings(settings, row, seed).identity()
         config |= {
             "tokens": settings.tokens,
             "recipe": recipe if row != "tokens" else {k: recipe[k] for k in ("model",)},
         }
-    run_row(table, level, row, seed, config, (train, test), lambda: make_row(row, train, test, settings, seed))
+    run_row(table, level, row, seed, config, (read, parts.test), lambda: make_row(row, parts, settings, seed))
 
 
-def make_row(row: str, train: Networks, test: Networks, settings: IdentityTable, seed: int) -> Row:
+def make_row(row: str, parts: Parts, settings: IdentityTable, seed: int) -> Row:
     """Return one row's test predictions, those with shuffled training labels, and details."""
+    learn, train, test = parts
     recipe = find_settings(settings, row, seed)
     shuffled_S = permuted(train.y_S, np.random.default_rng(seed))
 
@@ -77,10 +115,10 @@ def make_row(row: str, train: Networks, test: Networks, settings: IdentityTable,
         said_S, strength = read_out(train_SF, train.y_S, train, test_SF, seed)
         return said_S, said_shuffled_S, detail | {"strength": strength}
     elif row == "random":
-        train_SF, test_SF = embedded(IdentityTraining(train, recipe).model)
+        train_SF, test_SF = embedded(IdentityTraining(learn, recipe).model)
     else:
         detail["steps"] = recipe.steps
-        train_SF, test_SF = embedded(IdentityTraining(train, recipe).run())
+        train_SF, test_SF = embedded(IdentityTraining(learn, recipe).run())
     said_S, strength = read_out(train_SF, train.y_S, train, test_SF, seed)
     said_shuffled_S, _ = read_out(train_SF, shuffled_S, train, test_SF, seed)
     return said_S, said_shuffled_S, detail | {"strength": strength}

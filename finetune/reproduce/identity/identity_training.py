@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from finetune.reproduce.identity.identity_settings import LEARNED, IdentityTable
+from finetune.reproduce.identity.identity_settings import LEARNED, NETWORKS, IdentityTable
 from finetune.reproduce.neurpir.simulated_networks import MODES, Networks
 from finetune.training_loop import run_updates
 from foundation.common.settings.command import build_parser, parse
@@ -23,7 +25,7 @@ from foundation.training.update.schedule import learning_rate
 
 
 def find_settings(table: IdentityTable, row: str, seed: int) -> PretrainSettings:
-    """Settings of the table's recipe, with the objective of a row.
+    """Return the settings of the table's recipe, with the objective or the changes of a row.
 
     Raises:
         ConfigError: if the recipe is unknown.
@@ -37,6 +39,9 @@ def find_settings(table: IdentityTable, row: str, seed: int) -> PretrainSettings
         arguments += ["--config", f"objective/{LEARNED[row]}"]
     if table.steps is not None:
         arguments += ["--steps", str(table.steps)]
+    for key, value in table.changes(row).items():
+        if key != NETWORKS:
+            arguments += [f"--{key}", json.dumps(value) if isinstance(value, (list, dict)) else str(value)]
     parser = build_parser("recipe", PretrainSettings, PretrainSettings)
     settings: PretrainSettings = parse(parser, PretrainSettings, arguments)
     return settings

@@ -59,6 +59,16 @@ class Stopped(KeyboardInterrupt):
         self.result = result
 
 
+def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Return the interrupt that compiled code reported as a SystemError; None for other errors."""
+    if not isinstance(error, SystemError):
+        return None
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__
+    return cause
+
+
 def _no_reason() -> str:
     return ""
 
@@ -114,6 +124,9 @@ class StopRequests:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._handled.__exit__(None, None, None)
+        stop = _interrupt_behind(error)
+        if stop is not None:
+            raise stop from error
 
     def _note(self, number: signal.Signals) -> None:
         first = self.signal is None

@@ -22,6 +22,8 @@ RECIPE = {
     "objective": {"neurpir": {"min_tokens": 3, "max_tokens": 6, "loss": "infonce", "projector": [16]}},
 }  # fmt: skip
 
+PROJECTOR = "objective.neurpir.projector"
+
 
 @pytest.fixture
 def settings_for(networks_store, tmp_path):
@@ -78,6 +80,27 @@ def test_a_table_goes_on_where_it_was_and_never_mixes(settings_for, forget):
         reproduce(settings_for(rows=["infonce"], steps=3))
 
 
+def test_variants_change_the_recipe_and_its_networks(settings_for, tmp_path):
+    variants = {"recipe": {}, "one_network": {"networks": 1, "model.dim": 8}, "narrow_projector": {PROJECTOR: [8]}}
+    folder = reproduce(settings_for(rows=["tokens"], variants=variants, labelled=3))
+    found = read_all(folder)
+    recipe, small, plain = (found[f"plain-variant_{name}"][0] for name in variants)
+    assert [run.config["networks"] for run in (recipe, small, plain)] == [4, 1, 4]
+    assert [run.config["train"] for run in (found["plain-tokens"][0], recipe, small)] == [3, 3, 3]
+    assert [run.config["recipe"]["model"]["dim"] for run in (recipe, small)] == [16, 8]
+    assert plain.config["recipe"]["objective"]["neurpir"]["projector"] == [8]
+    assert recipe.detail["said"] != small.detail["said"]
+    page = (tmp_path / "page.md").read_text()
+    assert "| one network | 1 | 8 | 2 | " in page
+    assert "![Balanced accuracy against the number of networks" in page
+    assert "(page/t/networks.svg)" in page
+    assert (tmp_path / "page" / "t" / "networks.svg").read_text().startswith("<?xml")
+    with pytest.raises(ConfigError, match="networks of variant_many is 5: the store has 4 networks beside the 2 test"):
+        reproduce(settings_for(rows=["tokens"], variants={"many": {"networks": 5}}, labelled=3))
+    with pytest.raises(ConfigError, match="labelled is 2: expected at least 3"):
+        reproduce(settings_for(labelled=2))
+
+
 def test_a_verdict_goes_by_the_interval_of_the_difference():
     def row(name, right_R):
         return [RunResult(name, 0, "", {}, {}, float(np.mean(right_R)), right_R, {})]
@@ -96,6 +119,10 @@ def test_a_verdict_goes_by_the_interval_of_the_difference():
 def test_invalid_settings_are_named():
     with pytest.raises(ConfigError, match="rows has 'resnet'"):
         IdentityTable(rows=["resnet"])
+    with pytest.raises(ConfigError, match="variants has 'no tokens': lower-case letters"):
+        IdentityTable(variants={"no tokens": {}})
+    with pytest.raises(ConfigError, match=r"variants\.none\.networks is 0: a whole number, 1 or more"):
+        IdentityTable(variants={"none": {"networks": 0}})
     with pytest.raises(ConfigError, match="levels is empty"):
         IdentityTable(levels={})
 
@@ -107,3 +134,12 @@ def test_the_shipped_table_is_settings_and_its_recipe_is_shipped():
     assert settings.experiment == "identity"
     recipe = find_settings(settings.identity, "vicreg", 3)
     assert (recipe.seed, recipe.model.tokens, recipe.objective.neurpir.loss) == (3, "intervals", "vicreg")
+
+
+@pytest.mark.parametrize("name", ["identity-variants", "identity-networks"])
+def test_the_variants_of_a_shipped_table_are_settings_of_pretraining(name):
+    given = ["--config", f"reproduce/{name}", "--store", "s"]
+    table = parse(build_parser("reproduce", reproduce, ReproduceSettings), ReproduceSettings, given).identity
+    recipes = [find_settings(table, row, 0).identity() for row in table.all_rows() if row.startswith("variant")]
+    networks = [changes.get("networks") for changes in table.variants.values()]
+    assert len({str(each) for each in zip(recipes, networks, strict=True)}) == len(table.variants)
