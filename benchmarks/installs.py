@@ -505,6 +505,8 @@ def main() -> None:
     cases += [Case(case.python, "all", *how) for case in cases[:1] for how in (("pip",), ("uv", "newest"))]
     cases += [Case(python, extra) for extra in given.extras if extra != "all" for python in given.pythons]
     done = {tuple(result[name] for name in KEY) for result in read_results(RESULTS)}
+    if given.work:
+        given.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=given.work) as folder:
         work = Path(folder)
         nwb = simulated_file(work)
