@@ -1,4 +1,4 @@
-"""Batch norm over the global batch, on any device. (torch's SyncBatchNorm refuses tensors of the CPU.)"""
+"""Batch norm over the global batch, on any device (torch's SyncBatchNorm refuses CPU tensors)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch.nn import functional as F
 
 
 def several_processes() -> bool:
-    """Whether this is one process of a group of two or more."""
+    """Return whether this process belongs to a group of two or more."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """The sum over processes; what each process's loss owes to the sum, all processes owe together."""
+    """Sum over processes, with the gradients of all processes summed in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
@@ -32,7 +32,7 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 def sum_over_processes(x: torch.Tensor) -> torch.Tensor:
-    """The sum of a tensor over all processes, with gradients; the tensor itself outside a process group."""
+    """Return the sum of a tensor over all processes, with gradients; without a process group, the tensor itself."""
     if not several_processes():
         return x
     total: torch.Tensor = _SumOverProcesses.apply(x.contiguous())
@@ -42,8 +42,8 @@ def sum_over_processes(x: torch.Tensor) -> torch.Tensor:
 class GlobalBatchNorm(nn.Module):
     """Normalise each feature by its mean and variance over the rows of all processes (arXiv 1502.03167).
 
-    Every process must call it, also one that has no rows. Gradients flow through the statistics, so that N processes
-    get the gradients of one that has all rows.
+    Every process must call it, even without rows. Gradients flow through the statistics, so that N processes get the
+    same gradients as one process with all rows.
 
     Args:
         features: D.
@@ -71,7 +71,7 @@ class GlobalBatchNorm(nn.Module):
         self.register_buffer("running_var_D", torch.ones(features))
 
     def forward(self, x_MD: torch.Tensor) -> torch.Tensor:
-        """``(M, D)`` to the same shape."""
+        """Normalise ``(M, D)``; the shape stays the same."""
         if not self.training:
             scale_D = self.weight * (self.running_var_D + self.eps).rsqrt()
             return (x_MD - self.running_mean_D) * scale_D + self.bias
@@ -80,7 +80,7 @@ class GlobalBatchNorm(nn.Module):
             return F.batch_norm(
                 wide, self.running_mean_D, self.running_var_D, self.weight, self.bias, True, self.momentum, self.eps
             ).to(x_MD.dtype)
-        # Two sums, one after the other: the variance from squared distances loses no digits to a large mean.
+        # Two sums, one after the other: a variance from squared distances keeps its precision when the mean is large.
         count = torch.full((1,), float(len(wide)), dtype=wide.dtype, device=wide.device)
         sums = sum_over_processes(torch.cat([wide.sum(0), count]))
         total = sums[-1].detach()

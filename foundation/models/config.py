@@ -1,4 +1,4 @@
-"""The configuration of EIT: what its folder's config.json holds."""
+"""The configuration of EIT, stored in config.json."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from foundation.models.saved.weight_names import OLDEST, SCHEMA, check_schema
 
 
 class EITConfig(PretrainedConfig):
-    """Shape of an EIT.
+    """Configuration of an EIT.
 
     Args:
         dim: features of a token.
@@ -32,37 +32,37 @@ class EITConfig(PretrainedConfig):
         mlp_ratio: width of feed-forward layers over ``dim``.
         gated_mlp: feed-forward layers are GEGLU instead of GELU.
         patch_length: bins that make one token.
-        population_patch_length: bins that make one token of the population stream, a divisor of ``patch_length``; 0: as
-            many as make a unit's token.
-        tokens: what the unit stream reads of a token: ``bins``, its bins one by one; ``intervals``, what lies between
-            its events (see `foundation.models.parts.interval_tokens`), for tokens of seconds and bins of about 1 ms.
+        population_patch_length: bins that make one token of the population stream, a divisor of ``patch_length``; 0:
+            the same number as for a unit's token.
+        tokens: content of the unit stream's tokens: ``bins``, one by one; ``intervals`` between events (see
+            `foundation.models.parts.interval_tokens`), for tokens of seconds and bins of about 1 ms.
         dropout: share of each branch's output dropped in training.
         rotary_shortest, rotary_longest: seconds, the range of rotary periods.
         rotary_share: share of a head's features that turn with time.
-        rotate_values: values turn too, not only queries and keys.
+        rotate_values: also rotate values, not only queries and keys.
         count_transform: of counts before the read-in: ``log1p``, ``sqrt`` or ``none``.
         value_transform: of sampled activity such as dF/F: ``asinh`` or ``none``.
-        inducing_points: units see each other through this many learned points, so that cost grows linearly with units;
-            0: every unit sees every unit.
+        inducing_points: units attend to each other through this many learned points, so that cost grows linearly with
+            units; 0: every unit attends to every unit.
         population_layers: layers over time of the population stream, which has one token per time for the whole
-            population (see `foundation.models.parts.population_stream`); 0: no such stream, and the population is the
+            population (see `foundation.models.parts.population_stream`); 0: without this stream, the population is the
             mean over its units.
-        causal: the population stream sees nothing of the future.
-        made_rows: the rows of units in the population stream are their own and, added to these, rows that a small
-            network makes from each unit's identity (see `foundation.embedding.unit_identity`), so that a model says
-            something of a population it never saw.
-        context_channels: names of channels of context that may join the interaction, for example
-            ``[stimulus/contrast, behavior/wheel, session/a]``; their places in this list are their ids.
-        unit_tables: how many known units each session's table holds; `EIT.add_units` makes them.
+        causal: tokens of the population stream do not see later tokens.
+        made_rows: add to each unit's own row in the population stream a row that a small network makes from the unit's
+            identity (see `foundation.embedding.unit_identity`), so that the model can read a population that is new to
+            it.
+        context_channels: names of context channels that may join the interaction, for example
+            ``[stimulus/contrast, behavior/wheel, session/a]``; a channel's id is its place in this list.
+        unit_tables: number of known units in each session's table; `EIT.add_units` extends it.
         unit_names: the known units, table after table.
-        population_tables: the recordings whose units have rows in the population stream, and their numbers of units,
-            table after table, each table in the order of its recordings' ids, as config.json keeps no other;
-            `EIT.add_populations` makes them.
-        preprocessing: the windows that pretraining saw (see `foundation.models.saved.preprocessing`); None: not known.
-        foundation_schema: of the names of weights; what is written has the current one.
+        population_tables: recordings whose units have rows in the population stream, with their numbers of units, table
+            after table; within a table in the order of the recordings' ids, because config.json keeps no other order;
+            `EIT.add_populations` extends it.
+        preprocessing: the windows of pretraining (see `foundation.models.saved.preprocessing`); None: unknown.
+        foundation_schema: schema of the weights' names; new files get the current one.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
 
     Example:
         >>> EITConfig(dim=32, heads=4).patch_length
@@ -132,7 +132,7 @@ class EITConfig(PretrainedConfig):
             raise ConfigError(f"context_channels is {channels}: expected different names")
         if sum(tables) != len(names) or len(set(names)) < len(names):
             raise ConfigError(
-                f"unit_tables hold {sum(tables)} units and unit_names {len(set(names))} names: expected a distinct "
+                f"unit_tables holds {sum(tables)} units and unit_names {len(set(names))} names: expected a distinct "
                 "name per unit"
             )
         populations = _listed_tables(population_tables or [])
@@ -172,7 +172,7 @@ class EITConfig(PretrainedConfig):
 
     @classmethod
     def named(cls, name: str, **changes: Any) -> EITConfig:
-        """The shape of a shipped config, ``configs/model/<name>.yaml``, with changes.
+        """Return the configuration of a shipped config, ``configs/model/<name>.yaml``, with changes.
 
         Raises:
             ConfigError: if there is no model of that name, or a change is invalid.
@@ -188,7 +188,7 @@ class EITConfig(PretrainedConfig):
 
     @property
     def branches(self) -> int:
-        """Residual branches that a token passes."""
+        """Number of residual branches that a token passes."""
         return 2 * (self.individual_layers + (1 + self.time_layers) * self.interaction_layers)
 
     @property
@@ -204,10 +204,10 @@ class EITConfig(PretrainedConfig):
 
 
 def _listed_tables(tables: Any) -> list[dict[str, int]]:
-    """The population stream's tables, each recording in one of them, by their ids.
+    """Return the population stream's tables, each sorted by recording id.
 
     Raises:
-        ConfigError: if a table is no mapping to whole numbers, or a recording is named twice.
+        ConfigError: if a table is not a mapping to whole numbers, or a recording is named twice.
     """
     found = [
         dict(sorted(table.items())) if isinstance(table, dict) else table

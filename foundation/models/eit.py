@@ -1,9 +1,9 @@
-"""EIT, the embedded interaction transformer: each unit's dynamics first, then the population.
+"""EIT, the embedded interaction transformer: first each unit's dynamics, then the population.
 
 Liu et al. 2022 (arXiv 2206.06131) embed every neuron's activity over time with a module that all neurons share, then
 let neurons interact at each time. Here the interaction module has no table of neurons: it is equivariant to their
-order and blind to their number, so one checkpoint serves every population. What may join it: tokens of context, and
-embeddings of known units. A second stream may stand beside it, with one token a time for the whole population
+order and independent of their number, so one checkpoint serves every population. Context tokens and embeddings of known
+units can join the interaction. A second, optional stream has one token per time for the whole population
 (`foundation.models.parts.population_stream`).
 """
 
@@ -46,15 +46,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class EITOutput(ModelOutput):
-    """What EIT says of B windows of N units and T tokens.
+    """Output of EIT for B windows of N units and T tokens.
 
     Args:
         h_BNTD: every unit at every token; 0 where padded.
         z_BND: every unit, the mean over its tokens.
-        p_BTD: the population at every token: of the population stream where that is run, else the mean over units.
-        expected_BNT: of the population stream: the log of the events that each known unit is expected to have in a
-            token, or for sampled values the expected value after ``value_transform``.
-        usual_BN: the same by each unit's measured rate alone, which an expectation has to be better than.
+        p_BTD: the population at every token: from the population stream if it runs, otherwise the mean over units.
+        expected_BNT: from the population stream: the log of each known unit's expected events in a token, or for
+            sampled values the expected value after ``value_transform``.
+        usual_BN: the same from each unit's measured rate alone, the baseline for predictions.
     """
 
     h_BNTD: torch.Tensor | None = None
@@ -65,7 +65,7 @@ class EITOutput(ModelOutput):
 
 
 class Interaction(nn.Module):
-    """Units see each other at each time, then each sees its own time again."""
+    """Attention across units at each time, then over the time of each unit."""
 
     def __init__(self, config: EITConfig) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class Interaction(nn.Module):
     def forward(
         self, h_BNTD: torch.Tensor, mask_BN: torch.Tensor | None, mask_BT: torch.Tensor | None, turn: Phases
     ) -> torch.Tensor:
-        """Same shape in and out."""
+        """Return a tensor of the same shape."""
         h_BTND = self.across_units(h_BNTD.transpose(1, 2), _each(mask_BN, h_BNTD.shape[2]))
         h_BNTD = h_BTND.transpose(1, 2)
         for block in self.across_time:
@@ -84,7 +84,7 @@ class Interaction(nn.Module):
 
 
 def over_time(block: nn.Module, h_BNTD: torch.Tensor, mask_BT: torch.Tensor | None, turn: Phases) -> torch.Tensor:
-    """Run a block over the time of every unit by itself; ``turn`` holds ``(B, 1, T, pairs)``."""
+    """Run a block over the time of every unit separately; ``turn`` holds ``(B, 1, T, pairs)``."""
     return in_parts(block, lambda part_BNTD: block(part_BNTD, _each(mask_BT, part_BNTD.shape[1]), turn), h_BNTD, dim=1)
 
 
@@ -93,7 +93,7 @@ def _each(mask_BL: torch.Tensor | None, times: int) -> torch.Tensor | None:
 
 
 def whole_tokens(mask_BT: torch.Tensor | None, patch: int) -> torch.Tensor | None:
-    """``(B, T)`` whether all bins of a token are there; None: all are.
+    """Return ``(B, T)``, whether all bins of a token are valid; None: all are.
 
     Example:
         >>> whole_tokens(torch.tensor([[True, True, True, False]]), 2).tolist()
@@ -107,7 +107,7 @@ def _all(like: torch.Tensor) -> torch.Tensor:
 
 
 class EIT(PreTrainedModel):
-    """The foundation model: `from_pretrained`, `save_pretrained` and AutoModel work as for any transformers model.
+    """The foundation model; `from_pretrained`, `save_pretrained` and AutoModel work as for any transformers model.
 
     Args:
         config: its shape.
@@ -140,11 +140,11 @@ class EIT(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear):
-            # What a residual branch adds is scaled down, so that the sum of all keeps its size whatever the depth.
+            # Residual branches are scaled down, so that the size of their sum does not depend on the depth.
             scale = self.config.branches**-0.5 if isinstance(module, BranchEnd) else 1.0
             std = scale * module.in_features**-0.5
             if isinstance(module, ReadIn):
-                std = 1.0  # most bins hold no event, so what comes in is far smaller than the number of bins says
+                std = 1.0  # most bins hold no event, so the input is far smaller than the number of bins suggests
             elif isinstance(module, ContextIn):
                 std *= 0.1
             elif isinstance(module, MadeOut):
@@ -167,14 +167,14 @@ class EIT(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *args: Any, **options: Any) -> Any:
-        """Return a pretrained model: as for any transformers model, and by the names that `load_model` takes as well.
+        """Return a pretrained model, as for any transformers model or by a name that `load_model` takes.
 
         Args:
-            name: a local folder, ``org/name`` of a hub, or one of the names of docs/checkpoints.md.
-            args, options: those of `transformers.PreTrainedModel.from_pretrained`.
+            name: a local folder, ``org/name`` of a hub, or a name described in docs/checkpoints.md.
+            args, options: as for `transformers.PreTrainedModel.from_pretrained`.
 
         Raises:
-            CheckpointError: if a name of ours cannot be fetched or checked.
+            CheckpointError: if a named checkpoint cannot be fetched or fails a check.
         """
         if not Path(str(name)).is_dir() and named("foundation.hub.checkpoint_resolver:is_known_name")(str(name)):
             name = named("foundation.hub.checkpoint_resolver:resolve")(str(name)).folder
@@ -188,8 +188,8 @@ class EIT(PreTrainedModel):
         """Return an embedding of every unit of a recording, as a table with a row for each unit.
 
         Args:
-            recording: in memory (`foundation.read_nwb`) or of a store.
-            options: of `foundation.embedding.unit_table`; by default windows are those that pretraining saw.
+            recording: in memory (`foundation.read_nwb`) or from a store.
+            options: of `foundation.embedding.unit_table`; by default the windows of pretraining.
 
         Returns:
             ``recording``, ``unit``, ``id``, ``location``, ``region``, ``cell_type``, ``rate`` and ``embedding``.
@@ -201,17 +201,17 @@ class EIT(PreTrainedModel):
         return named("foundation.embedding.embedding_table:unit_table")(self, recording, **options)
 
     def add_units(self, names: Sequence[str], *, freeze_rest: bool = True) -> torch.Tensor:
-        """Embeddings for the units of one more session; those of earlier units stay as they are.
+        """Add embeddings for the units of another session; earlier embeddings do not change.
 
         Args:
             names: of the new units, for example ``<recording>/<unit>``.
-            freeze_rest: nothing but the new embeddings takes gradients from now on.
+            freeze_rest: from now on only the new embeddings are trained.
 
         Returns:
             ``(M,)`` their ids, for ``unit_id_BN``.
 
         Raises:
-            ConfigError: if a name is known already, none is given, or a plain string is.
+            ConfigError: if a name is already known, no name is given, or ``names`` is a string.
 
         Example:
             >>> model = EIT(EITConfig(dim=16, heads=2))
@@ -237,19 +237,19 @@ class EIT(PreTrainedModel):
         freeze_rest: bool = False,
         blank: bool = False,
     ) -> None:
-        """Rows in the population stream for the units of more recordings; those of earlier ones stay as they are.
+        """Add rows in the population stream for the units of more recordings; earlier rows do not change.
 
         Args:
             log_rates: recording id -> ``(N,)`` log of each unit's events a second (see
                 `foundation.models.parts.population_stream.log_rates`).
             identities: recording id -> ``(N, F)`` identities of its units (see `foundation.embedding.unit_identity`);
-                for a model with ``made_rows``, which makes rows from them.
-            freeze_rest: nothing but the new rows takes gradients from now on.
-            blank: the new rows are 0, so that a model with ``made_rows`` has made rows alone for these units.
+                for a model with ``made_rows``.
+            freeze_rest: from now on only the new rows are trained.
+            blank: the new rows are 0, so that in a model with ``made_rows`` these units have made rows alone.
 
         Raises:
-            ConfigError: if the model has no population stream, a recording is known already, none is given, or
-                identities are missing or given to a model that makes no rows.
+            ConfigError: if the model has no population stream, a recording is already known, none is given, or
+                identities are missing or are given to a model without ``made_rows``.
 
         Example:
             >>> model = EIT(EITConfig(dim=16, heads=2, population_layers=1))
@@ -286,31 +286,31 @@ class EIT(PreTrainedModel):
         """Embed windows.
 
         Args:
-            x_BNT: ``(B, N, T * patch_length)`` activity in bins; what is masked may hold anything. Without the unit
-                stream whole tokens of the population are enough.
-            mask_BN: ``(B, N)`` bool, which units are there; of a window of none all is 0. None: all, without a mask,
-                which is what flash attention on a GPU needs.
-            mask_BT: ``(B, T * patch_length)`` bool, which bins are there; a token is there if all its bins are. None:
-                all, without a mask.
+            x_BNT: ``(B, N, T * patch_length)`` activity in bins; masked bins may hold anything. Without the unit
+                stream, whole tokens of the population suffice.
+            mask_BN: ``(B, N)`` bool, valid units; the output of a window without units is 0. None: all units, without a
+                mask, as flash attention on a GPU requires.
+            mask_BT: ``(B, T * patch_length)`` bool, valid bins; a token is valid if all its bins are. None: all bins,
+                without a mask.
             dt_B: ``(B,)`` seconds, the width of a bin.
             modality_B: ``(B,)`` 0 for counts, 1 for values.
             unit_id_BN: ``(B, N)`` ids of known units (`add_units`), -1 for unknown ones.
             context_BCT: ``(B, C, T * patch_length)`` channels of stimulus, behaviour and session in the same bins.
             context_id_BC: ``(B, C)`` places of the channels in ``config.context_channels``.
-            mask_BC: ``(B, C)`` bool, which channels are there; by default all.
-            population_row_BN: ``(B, N)`` places of units among the rows of the population stream, -1 for units that it
-                does not know and does not read. Without it that stream is not run.
-            hidden_BN, hidden_BT: ``(B, N)`` and ``(B, P)`` bool, units and tokens that the population stream may not
-                see, and yet says something of; P tokens of ``config.population_patch`` bins.
-            made_B: ``(B,)`` bool, windows in which the population stream puts the units' own rows aside and takes the
-                rows that are made from their identities alone; for a model with ``made_rows``.
-            units: whether the unit stream is run; without it there is no ``h_BNTD`` and ``z_BND``.
+            mask_BC: ``(B, C)`` bool, valid channels; by default all.
+            population_row_BN: ``(B, N)`` places of units among the rows of the population stream, -1 for unknown units,
+                which are not read. If None, the population stream does not run.
+            hidden_BN, hidden_BT: ``(B, N)`` and ``(B, P)`` bool, units and tokens that are hidden from the population
+                stream and that it predicts; P tokens of ``config.population_patch`` bins.
+            made_B: ``(B,)`` bool, windows in which the population stream uses only the rows made from the units'
+                identities, without the units' own rows; for a model with ``made_rows``.
+            units: whether the unit stream runs; if not, ``h_BNTD`` and ``z_BND`` are None.
 
         Raises:
-            ValueError: if there is no bin, or no unit and no ``mask_BN``, bins do not make whole tokens, neither stream
-                is run, or context or rows are given to a model that has none; and, on the CPU, if a width, modality or
-                channel is impossible, or sampled values are given to a model whose tokens are of intervals.
-            TypeError: if there is no argument of a name.
+            ValueError: if there are no bins, no units without ``mask_BN``, or partial tokens; if neither stream runs;
+                if context or rows are given to a model without them; and, on the CPU, if a width, modality or channel
+                is invalid, or sampled values are given to a model with tokens of intervals.
+            TypeError: if an argument is unknown.
         """
         if population_row_BN is not None and self.population is None:
             raise ValueError(
@@ -362,7 +362,7 @@ class EIT(PreTrainedModel):
         context_id_BC: torch.Tensor | None,
         mask_BC: torch.Tensor | None,
     ) -> EITOutput:
-        """The unit stream; arguments are those of `forward`."""
+        """Run the unit stream; arguments are those of `forward`."""
         h_BNTD = self.token_embedding(x_BNT, dt_B, modality_B, mask_BN, mask_BT)
         turn = self._turn(
             h_BNTD.shape[2], self.config.patch_length, dt_B, torch.promote_types(h_BNTD.dtype, torch.float32)

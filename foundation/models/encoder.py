@@ -1,4 +1,4 @@
-"""Models of a lab's own: what one has to be, a base class that saves most of the work, and how a run makes one."""
+"""Base classes for your own models, and how a run creates such a model."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
     from foundation.store.recording import Recording
     from foundation.store.stored import StoredRecording
 
-CLASS = "foundation_class"  # field of config.json that says whose class a model is
+CLASS = "foundation_class"  # field of config.json that names the class of your own model
 EIT_NAME = "eit"
 
 
 class EncoderConfig(PretrainedConfig):
-    """Base of the configuration of a model of one's own: what config.json holds.
+    """Base configuration of your own model, stored in config.json.
 
-    A subclass has a ``model_type`` of its own and adds its fields, as a dataclass does.
+    A subclass sets its own ``model_type`` and adds fields, as a dataclass does.
 
     Args:
         dim: features of an embedding.
         patch_length: bins that make one token.
-        preprocessing: the windows that pretraining saw; written by `foundation pretrain`.
+        preprocessing: the windows of pretraining; written by `foundation pretrain`.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
 
     Example:
         >>> class LabConfig(EncoderConfig):
@@ -52,7 +52,7 @@ class EncoderConfig(PretrainedConfig):
     """
 
     model_type = "encoder"
-    population_layers, causal = 0, False  # of EIT's population stream, which such a model does not have
+    population_layers, causal = 0, False  # EIT's population stream does not exist here
     dim: int = 64
     patch_length: int = 4
     preprocessing: dict[str, Any] | None = None
@@ -70,13 +70,13 @@ class EncoderConfig(PretrainedConfig):
 
     @property
     def population_tables(self) -> list[dict[str, int]]:
-        """Recordings whose units have rows in a population stream: none."""
+        """Recordings whose units have rows in a population stream: empty."""
         return []
 
 
 @dataclass(frozen=True)
 class ModelCost:
-    """What one forward pass of a model costs.
+    """Cost of one forward pass of a model.
 
     Args:
         forward: FLOPs, bytes moved and operations.
@@ -88,11 +88,11 @@ class ModelCost:
 
 
 class Encoder(PreTrainedModel):
-    """Base of a model of one's own, for objectives of units and of populations.
+    """Base of your own model, for objectives of units and of populations.
 
     ``--model.name mylab.models:Rates --model.settings '{"dim": 16}'`` trains it; ``model.settings`` are the arguments
-    of its configuration. A subclass of `EIT` will do as well, and any `transformers.PreTrainedModel` whose
-    ``config_class`` is an `EncoderConfig` and whose forward takes and gives what this one's does; the base adds
+    of its configuration. You can also subclass `EIT`, or use any `transformers.PreTrainedModel` whose
+    ``config_class`` is an `EncoderConfig` and whose forward has the arguments and outputs of this one; the base adds
     `embed`, `output` and the registration with transformers' ``AutoModel``. A checkpoint holds safetensors and
     config.json, in which ``foundation_class`` names the class.
 
@@ -117,14 +117,14 @@ class Encoder(PreTrainedModel):
     config_class = EncoderConfig
     base_model_prefix = "encoder"
     main_input_name = "x_BNT"
-    population = None  # EIT's population stream
+    population = None  # EIT's population stream does not exist here
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         register(cls)
 
     def _init_weights(self, module: torch.nn.Module) -> None:
-        """Leave torch's own initialisation as it is; a subclass may do otherwise."""
+        """Keep torch's own initialisation; a subclass may override this."""
 
     def forward(
         self,
@@ -137,14 +137,14 @@ class Encoder(PreTrainedModel):
         """Embed windows.
 
         Args:
-            x_BNT: ``(B, N, T * patch_length)`` float activity in bins; what is masked may hold anything.
-            mask_BN: ``(B, N)`` bool, which units are there; None: all.
-            mask_BT: ``(B, T * patch_length)`` bool, which bins are there; None: all.
+            x_BNT: ``(B, N, T * patch_length)`` float activity in bins; masked bins may hold anything.
+            mask_BN: ``(B, N)`` bool, valid units; None: all.
+            mask_BT: ``(B, T * patch_length)`` bool, valid bins; None: all.
             dt_B: ``(B,)`` seconds, the width of a bin.
             modality_B: ``(B,)`` 0 for counts, 1 for values.
 
         Returns:
-            ``h_BNTD`` and ``z_BND`` of units, ``p_BTD`` of the population: what `output` gives.
+            ``h_BNTD`` and ``z_BND`` of units, ``p_BTD`` of the population, as returned by `output`.
         """
         raise NotImplementedError
 
@@ -152,8 +152,8 @@ class Encoder(PreTrainedModel):
         """Return embeddings of every unit at every token with their means: over tokens, and over units.
 
         Args:
-            h_BNTD: ``(B, N, T, D)``; what is masked may hold anything.
-            mask_BN, mask_BT: as `forward` takes them.
+            h_BNTD: ``(B, N, T, D)``; masked entries may hold anything.
+            mask_BN, mask_BT: as for `forward`.
         """
         batch, units, tokens, _ = h_BNTD.shape
         tokens_BT = whole_tokens(mask_BT, self.config.patch_length)
@@ -166,23 +166,23 @@ class Encoder(PreTrainedModel):
 
     @classmethod
     def cost(cls, config: Any, windows: int, units: int, tokens: int) -> ModelCost | None:
-        """Return what one forward pass costs, for `foundation plan`; None: it is not known.
+        """Return the cost of one forward pass, for `foundation plan`; None: unknown.
 
         Args:
             config: of the model.
-            windows, units, tokens: of a batch.
+            windows, units, tokens: size of a batch.
         """
         return None
 
     def embed(self, recording: Recording | StoredRecording, **options: Any) -> pa.Table:
-        """Return an embedding of every unit of a recording, a row a unit; see `foundation.models.EIT.embed`."""
+        """Return an embedding of every unit of a recording, one row per unit; see `foundation.models.EIT.embed`."""
         return named("foundation.embedding.embedding_table:unit_table")(self, recording, **options)
 
 
 def register(kind: type[PreTrainedModel]) -> None:
-    """Make a model class known to transformers' ``AutoConfig`` and ``AutoModel``, if it has a type of its own."""
+    """Register a model class with transformers' ``AutoConfig`` and ``AutoModel``, if it has its own type."""
     config = kind.config_class
-    # A class inside a function goes when the function ends; the first of a type that is left counts otherwise.
+    # A class inside a function disappears with the function; the first live class of a type is used.
     if config is None or config is EncoderConfig or getattr(config, "model_type", "") in ("", "encoder", EIT_NAME):
         return
     AutoConfig.register(config.model_type, config, exist_ok=True)
@@ -190,10 +190,10 @@ def register(kind: type[PreTrainedModel]) -> None:
 
 
 def model_class(name: str, setting: str = "model.name") -> type[PreTrainedModel]:
-    """Return a model class of one's own.
+    """Return the class of your own model.
 
     Raises:
-        ConfigError: if it cannot be imported, or is no model.
+        ConfigError: if it cannot be imported, or is not a model.
     """
     found: type[PreTrainedModel] = find_class("model", name, setting)
     check_architecture(found, f"{setting} is {name!r}")
@@ -201,14 +201,14 @@ def model_class(name: str, setting: str = "model.name") -> type[PreTrainedModel]
 
 
 def check_architecture(kind: type[PreTrainedModel], about: str) -> None:
-    """Raise unless a model takes the windows of a batch, and has a configuration with a type of its own.
+    """Raise unless a model takes the windows of a batch, and has a configuration with its own type.
 
     Args:
         kind: the class.
         about: begins the message.
 
     Raises:
-        ConfigError: naming what is missing.
+        ConfigError: names the missing part.
     """
     config = kind.config_class
     if not (isinstance(config, type) and issubclass(config, EncoderConfig | EITConfig)):
@@ -218,7 +218,7 @@ def check_architecture(kind: type[PreTrainedModel], about: str) -> None:
     if config.model_type == EncoderConfig.model_type:
         raise ConfigError(
             f"{about}, whose config_class has model_type {config.model_type!r}: expected a subclass of EncoderConfig "
-            "with a model_type of its own"
+            "with its own model_type"
         )
     taken = inspect.signature(kind.forward).parameters
     needed = [name for name in inspect.signature(Encoder.forward).parameters if name != "self"]
@@ -228,10 +228,10 @@ def check_architecture(kind: type[PreTrainedModel], about: str) -> None:
 
 
 def own_config(name: str, given: dict[str, Any]) -> Any:
-    """Return the configuration of a model of one's own, which names its class.
+    """Return the configuration of your own model, which names its class.
 
     Args:
-        name: of the model, as ``model.name`` has it.
+        name: of the model, as in ``model.name``.
         given: ``model.settings``, arguments of the configuration.
 
     Raises:
@@ -250,17 +250,17 @@ def own_config(name: str, given: dict[str, Any]) -> Any:
 
 
 def own_model_of(name: str, config: Any) -> PreTrainedModel:
-    """Return a model of one's own with random weights.
+    """Return your own model with random weights.
 
     Raises:
-        ConfigError: if it cannot be made.
+        ConfigError: if the model cannot be created.
     """
     with plain_failure(f"model.name is {name!r}, which cannot be made"):
         return model_class(name)(config)
 
 
 def _fields(config: type) -> list[str]:
-    """The fields of a configuration that are not transformers' own, and the arguments of an ``__init__`` of its own."""
+    """Return the fields that a configuration adds to transformers' own, and the arguments of its ``__init__``."""
     found = [f.name for f in dataclasses.fields(config)]
     for part in config.__mro__[: config.__mro__.index(PretrainedConfig)]:
         if "__init__" in vars(part):

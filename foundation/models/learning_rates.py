@@ -1,4 +1,4 @@
-"""Learning rates that carry over from one width of a model to another."""
+"""Learning rates that transfer from one width of a model to another."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ BASE_WIDTH = 64
 
 
 def param_groups(module: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters in groups for Adam or AdamW.
+    """Return parameters in groups for Adam or AdamW.
 
     Under Adam each entry of a matrix moves by about the learning rate, so what a matrix adds to its output grows with
-    the number of its inputs. The rate of matrices whose inputs grow in number with the width is therefore
-    ``BASE_WIDTH / width`` of the rest's (maximal update parametrisation, arXiv 2203.03466, table 8): a rate that is
-    found at a small width holds at a large one. What decays per step stays the same. Norms, biases and embeddings do
-    not decay.
+    the number of its inputs. Matrices whose number of inputs grows with the width therefore get
+    ``BASE_WIDTH / width`` of the learning rate (maximal update parametrisation, arXiv 2203.03466, table 8): a rate
+    tuned at a small width also works at a large one. Weight decay per step stays the same. Norms, biases and
+    embeddings do not decay.
 
     Args:
-        module: holds EITs somewhere, and whatever else is trained. Frozen parameters are left out.
+        module: contains EITs and any other trained modules. Frozen parameters are left out.
         learning_rate: of models of ``BASE_WIDTH`` features or fewer.
         weight_decay: of matrices.
 
     Returns:
-        Groups with ``params``, ``lr``, ``weight_decay``, and ``lr_scale``, the share of the nominal rate that a
+        Groups with ``params``, ``lr``, ``weight_decay``, and ``lr_scale``, the share of the nominal rate, which a
         schedule must keep. No group is empty.
 
     Example:

@@ -1,4 +1,4 @@
-"""The encoder that MYOW was published with: a perceptron over the neurons of one population, bin by bin."""
+"""The encoder of the published MYOW: a perceptron over the neurons of one population, bin by bin."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from foundation.models.batch_norm import GlobalBatchNorm
 
 
 class PopulationMLPConfig(PretrainedConfig):
-    """Shape of the perceptron.
+    """Configuration of the perceptron.
 
     Args:
-        units: neurons N of the one population that it is for.
-        widths: of its layers; batch norm and ReLU after each but the last.
+        units: neurons N of its one population.
+        widths: of its layers; batch norm and ReLU after each except the last.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     model_type = "population_mlp"
@@ -39,7 +39,7 @@ class PopulationMLPConfig(PretrainedConfig):
 
 @dataclass
 class PopulationMLPOutput(ModelOutput):
-    """What the perceptron says of B windows.
+    """Output of the perceptron for B windows.
 
     Args:
         p_BTD: the population at every bin.
@@ -49,7 +49,7 @@ class PopulationMLPOutput(ModelOutput):
 
 
 class PopulationMLP(PreTrainedModel):
-    """The perceptron; batch norm is over all bins of the global batch, so all windows must be of one length.
+    """The perceptron; batch norm is over all bins of the global batch, so all windows must have the same length.
 
     Args:
         config: its shape.
@@ -76,7 +76,7 @@ class PopulationMLP(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """torch's own initialisation, as in the released code."""
+        """Keep torch's own initialisation, as the released code does."""
 
     def forward(
         self,
@@ -86,10 +86,10 @@ class PopulationMLP(PreTrainedModel):
         dt_B: torch.Tensor | None = None,
         modality_B: torch.Tensor | None = None,
     ) -> PopulationMLPOutput:
-        """Embed every bin; see `EIT.forward` for the arguments. Of bin width and modality nothing is seen.
+        """Embed every bin; see `EIT.forward` for the arguments. Bin width and modality are ignored.
 
         Raises:
-            ValueError: if windows have another number of units, or differ in length while it is trained.
+            ValueError: if windows have another number of units, or differ in length during training.
         """
         if x_BNT.shape[1] != self.config.units:
             raise ValueError(f"windows have {x_BNT.shape[1]} units: expected {self.config.units}, the model's units")

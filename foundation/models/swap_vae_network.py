@@ -1,4 +1,4 @@
-"""Swap-VAE's network: a population's bin as content, which two views share, and style, in which they differ.
+"""Swap-VAE's network: encodes a population's bin into content, which two views share, and style, in which they differ.
 
 Liu et al. 2021 (arXiv 2111.02338), with the widths of the released code.
 """
@@ -18,17 +18,17 @@ from foundation.models.batch_norm import GlobalBatchNorm
 
 
 class SwapVAEConfig(PretrainedConfig):
-    """Shape of a Swap-VAE.
+    """Configuration of a Swap-VAE.
 
     Args:
-        units: neurons N of the one population that it is for.
+        units: neurons N of its one population.
         content: features of the content.
         style: features of the style.
-        hidden: width of the inner layers beside those of N.
-        hertz: whether it sees rates in events a second; otherwise events in the window.
+        hidden: width of the inner layers other than those of width N.
+        hertz: whether the input is rates in events a second; otherwise events in the window.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     model_type = "swap_vae"
@@ -43,7 +43,7 @@ class SwapVAEConfig(PretrainedConfig):
 
 @dataclass
 class SwapVAEOutput(ModelOutput):
-    """What Swap-VAE says of B windows.
+    """Output of Swap-VAE for B windows.
 
     Args:
         p_BTD: content and the mean of the style, as one token.
@@ -91,10 +91,10 @@ class SwapVAEModel(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """torch's own initialisation, as in the released code."""
+        """Keep torch's own initialisation, as the released code does."""
 
     def activity(self, x_BNT: torch.Tensor, mask_BT: torch.Tensor, dt_B: torch.Tensor) -> torch.Tensor:
-        """``(B, N)`` what it sees of a window: events, or events a second.
+        """Return ``(B, N)`` the network's input of a window: events, or events a second.
 
         Raises:
             ValueError: if windows have another number of units.
@@ -123,7 +123,7 @@ class SwapVAEModel(PreTrainedModel):
         return SwapVAEOutput(p_BTD=p_BTD, content_BC=content, mean_BS=mean, log_var_BS=log_var)
 
     def decode(self, content_BC: torch.Tensor, style_BS: torch.Tensor) -> torch.Tensor:
-        """``(B, N)`` rates, above 0."""
+        """Return ``(B, N)`` rates, above 0."""
         return self.decoder(torch.cat([content_BC, style_BS], dim=-1))
 
 

@@ -1,4 +1,4 @@
-"""The contract of an objective."""
+"""The interface of an objective."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from foundation.objectives.parts.objective_cost import ObjectiveCost, StepRows
 
 @dataclass(frozen=True)
 class NoSettings(MethodSettings):
-    """Settings of an objective of one's own that has none."""
+    """Settings of your own objective that needs none."""
 
 
 class Objective(nn.Module):
-    """What is learned: a module that owns its projectors, predictors and target networks.
+    """A pretraining objective: a module that owns its projectors, predictors and target networks.
 
-    It is wrapped with the encoder in one module, so that DeepSpeed sees every parameter. Statistics are over the global
-    batch: on N processes the loss is the one of the same windows on one process, and so are its gradients once they are
-    averaged over processes (`foundation.objectives.embed_rows` gives the embeddings of all processes).
+    It is wrapped in one module with the encoder, so that DeepSpeed sees every parameter. Statistics are over the global
+    batch: on N processes, the loss and the gradients (averaged over processes) equal those of one process with the same
+    windows (`foundation.objectives.embed_rows` returns the embeddings of all processes).
 
-    An objective of one's own is a subclass that is made as ``Class(settings, dim, model)`` and defines `view_spec` and
-    `losses`; `after_step` and `cost` are optional. ``--objective.name mylab.losses:Class`` trains it, and its
-    attribute ``settings_class``, a dataclass, says what ``objective.settings`` may hold.
+    Your own objective is a subclass with a constructor ``Class(settings, dim, model)`` that defines `view_spec` and
+    `losses`; `after_step` and `cost` are optional. ``--objective.name mylab.losses:Class`` trains it. The attribute
+    ``settings_class`` is a dataclass with the allowed fields of ``objective.settings``.
 
     Attributes:
-        stream: ``units`` or ``population``, whose tokens it counts the lengths of its views in.
+        stream: ``units`` or ``population``: the stream whose tokens the lengths of views are counted in.
 
     Example:
         >>> import numpy as np
@@ -59,13 +59,13 @@ class Objective(nn.Module):
 
     @classmethod
     def cost(cls, settings: Any, dim: int, patch: int, rows: StepRows) -> ObjectiveCost:
-        """Return the cost of one step beside the encoder's passes, for `foundation plan`.
+        """Return the cost of one step without the encoder's passes, for `foundation plan`.
 
         Args:
             settings: of the objective.
             dim: features D of an embedding.
             patch: bins of a token.
-            rows: of a step.
+            rows: number of embeddings in a step.
 
         Raises:
             ConfigError: unless the objective has a cost model.
@@ -74,48 +74,48 @@ class Objective(nn.Module):
 
     @property
     def view_spec(self) -> ViewSpec:
-        """The views that it asks of the data; a property, or an attribute of the class."""
+        """The views that the objective needs; a property, or an attribute of the class."""
         raise NotImplementedError
 
     @property
     def sharing(self) -> list[tuple[str, Objective]]:
-        """Its parts that read the same windows, each with the name of windows of its own; one, for most objectives."""
+        """The parts that read the same windows, each with the name of its windows; for most objectives, one part."""
         return [("", self)]
 
     def losses(
         self, model: nn.Module, views: list[WindowBatch], context: StepContext
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """Return named terms, and ``(M, D)`` embeddings of the global batch to watch for collapse.
+        """Return named terms, and ``(M, D)`` embeddings of the global batch, in which collapse is monitored.
 
         Args:
             model: the encoder.
             views: one batch per view of `view_spec`, then one per candidate; row b of each shows the same units.
-            context: whose windows these are, and random numbers for them (``context.draws``).
+            context: position of the windows in the run, and random numbers for them (``context.draws``).
 
         Returns:
-            Scalars by name, ``loss`` among them with a gradient; the others are logged.
+            Scalars by name, among them ``loss`` with a gradient; the others are logged.
         """
         raise NotImplementedError
 
     def after_step(self, model: nn.Module, progress: float) -> None:
-        """Called after each step of the optimiser, for moving averages; ``progress`` is the share of the run done."""
+        """Update moving averages after a step of the optimiser; ``progress`` is the completed share of the run."""
 
     def forward(
         self, model: nn.Module, views: list[WindowBatch], context: StepContext | None = None
     ) -> dict[str, torch.Tensor]:
-        """Loss, its terms, and figures of collapse.
+        """Return the loss, its terms, and collapse metrics.
 
         Args:
             model: the encoder.
             views: one batch per view, then one per candidate; row b of each shows the same units.
-            context: whose windows these are; by default they are the whole batch of one recording.
+            context: position of the windows in the run; by default they are the whole batch, from one recording.
 
         Returns:
-            ``loss`` with a gradient; without one the terms and ``rankme``, ``std`` and ``similarity``.
+            ``loss`` with a gradient; the terms and ``rankme``, ``std`` and ``similarity`` without.
         """
         if context is None:
             context = StepContext.alone(views[0])
-        # Counts come as small integers; augmentations and sums over them need real numbers.
+        # Counts arrive as small integers; augmentations and sums need floats.
         views = [view if view.x_BNT.is_floating_point() else view.cast() for view in views]
         terms, z_MD = self.losses(model, views, context)
         if "loss" not in terms:
@@ -126,6 +126,6 @@ class Objective(nn.Module):
 def two_views(
     views: list[WindowBatch], spec: ViewSpec, augmentations: list[Augmentation], context: StepContext
 ) -> list[WindowBatch]:
-    """Two augmented views: of two segments, or of one segment where the spec asks for one."""
+    """Return two augmented views: of two segments, or of one segment if the spec has only one."""
     pair = [views[0], views[min(1, spec.views - 1)]]
     return [augment(view, augmentations, context, k, context.bins_per_token) for k, view in enumerate(pair)]

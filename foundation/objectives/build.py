@@ -1,4 +1,4 @@
-"""From an objective's settings to the objective."""
+"""Build an objective from its settings."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ OBJECTIVES: dict[str, type[Objective]] = {
 
 
 def objective_class(name: str) -> type[Objective]:
-    """Return the class of an objective: a shipped one by its name, or one's own.
+    """Return the class of an objective: one that ships with the package, or your own.
 
     Raises:
-        ConfigError: if one's own cannot be imported, or is no objective.
+        ConfigError: if your own class cannot be imported or is not an objective.
 
     Example:
         >>> objective_class("vicreg").__name__
@@ -61,13 +61,13 @@ def own_model(settings: ObjectiveSettings) -> nn.Module | None:
 def build_objective(
     settings: ObjectiveSettings, dim: int, model: nn.Module | None = None, own_windows: Collection[str] = ()
 ) -> Objective:
-    """Return the objective that the settings name.
+    """Return the objective that the settings describe.
 
     Args:
-        settings: which.
+        settings: of the objective.
         dim: features of the model's embeddings.
-        model: the encoder, for those that keep a copy of it or read tokens of it.
-        own_windows: names of those among ``settings.weights`` that read windows of their own.
+        model: the encoder, for objectives that copy it or read its tokens.
+        own_windows: names in ``settings.weights`` of objectives that read separate windows.
     """
 
     def build(name: str) -> Objective:
@@ -101,7 +101,7 @@ def has_cost(kind: type[Objective]) -> bool:
 
 
 def unknown_cost(objective: Objective) -> ObjectiveCost:
-    """Return the known costs of an objective without a cost model: its views and weights; all else is NaN."""
+    """Return the cost of an objective without a cost model: its views and weights are counted; all else is NaN."""
     views = tuple(range(objective.view_spec.views))
     sizes = {True: 0, False: 0}
     for parameter in objective.parameters():
@@ -121,17 +121,17 @@ def unknown_cost(objective: Objective) -> ObjectiveCost:
 def objective_cost(
     settings: ObjectiveSettings, dim: int, patch: int, rows: StepRows, built: Objective | None = None
 ) -> ObjectiveCost:
-    """Return the cost of a run's objective in one step; NaN for what is not known of one without a cost model.
+    """Return the cost of a run's objective in one step; values without a cost model are NaN.
 
     Args:
         settings: of the objective.
         dim: features D of an embedding.
         patch: bins of a token.
-        rows: of a step.
-        built: the objective itself, whose views and weights are counted where it has no cost model.
+        rows: number of embeddings in a step.
+        built: the objective itself, whose views and weights are counted if it has no cost model.
 
     Raises:
-        ConfigError: if the objective brings its own encoder: the cost model is of EIT.
+        ConfigError: if the objective brings its own encoder; the cost model covers EIT only.
     """
     if settings.own_config() is not None:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Several objectives at once: a weighted sum over the same views, or each over windows of its own."""
+"""Sums of several objectives: over the same views, or each over separate windows."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ class WeightedSum(Objective):
         self.weights = dict(weights)
         streams = {part.stream for part in parts.values()}
         self.stream = "units" if "units" in streams else "population"
-        self.view_spec  # noqa: B018  (refuse what does not fit before any work)
+        self.view_spec  # noqa: B018  (raise for incompatible parts before any work)
 
     @property
     def view_spec(self) -> ViewSpec:
-        """Views that serve all parts."""
+        """Views that suit all parts."""
         specs = {name: part.view_spec for name, part in self._objectives()}
         for what in ("min_tokens", "max_tokens", "max_distance", "apart", "condition"):
             length = what in ("min_tokens", "max_tokens")
             asked = {name: getattr(spec, what) for name, spec in specs.items() if spec.views > 1 or length}
             if len(set(asked.values())) > 1:
                 given = ", ".join(f"{name}.{what}={value}" for name, value in asked.items())
-                raise ConfigError(f"{given}: objectives that are summed share their views; give them one value")
+                raise ConfigError(f"{given}: summed objectives share their views: give them one value")
         surround = {spec.surround for spec in specs.values() if spec.surround is not None}
         if len(surround) > 1:
-            raise ConfigError("surround differs between the objectives that are summed: give them one")
+            raise ConfigError("surround differs between summed objectives: expected the same value for all")
         first = max(specs.values(), key=lambda spec: spec.views)
         return ViewSpec(
             views=first.views,
@@ -65,7 +65,7 @@ class WeightedSum(Objective):
     def losses(
         self, model: nn.Module, views: list[WindowBatch], context: StepContext
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """``loss``, and every part's terms under its name; embeddings are the first part's."""
+        """Return ``loss``, and every part's terms under its name; embeddings are those of the first part."""
         shared = self.view_spec.views
         terms: dict[str, torch.Tensor] = {}
         watched: list[torch.Tensor] = []
@@ -82,20 +82,20 @@ class WeightedSum(Objective):
         return {"loss": total, **terms}, watched[0]
 
     def after_step(self, model: nn.Module, progress: float) -> None:
-        """Each part's own."""
+        """Call ``after_step`` of each part."""
         for _, part in self._objectives():
             part.after_step(model, progress)
 
 
-Share = tuple[list[WindowBatch], StepContext]  # windows in their views, and whose they are
+Share = tuple[list[WindowBatch], StepContext]  # windows of each view, and their position in the run
 
 
 class OwnWindowsSum(Objective):
-    """The sum of weighted sums of objectives, each over windows of its own.
+    """The sum of weighted sums of objectives, each over separate windows.
 
     Args:
-        sums: name of the windows -> the objectives that share them; the first are those that a run's settings describe
-            for all that have none of their own.
+        sums: name of the windows -> the sum that reads them; the first reads the run's own windows, for all objectives
+            without windows of their own.
     """
 
     def __init__(self, sums: dict[str, WeightedSum]) -> None:
@@ -110,11 +110,11 @@ class OwnWindowsSum(Objective):
 
     @property
     def view_spec(self) -> ViewSpec:
-        """Of the first windows."""
+        """The views of the first windows."""
         return self.sharing[0][1].view_spec
 
     def over(self, model: nn.Module, shares: Sequence[Share]) -> dict[str, torch.Tensor]:
-        """Return ``loss``, and the terms of each objective under its name; figures of collapse are those of the first.
+        """Return ``loss`` and the terms of each objective under its name; collapse metrics are those of the first sum.
 
         Args:
             model: the encoder.
@@ -125,6 +125,6 @@ class OwnWindowsSum(Objective):
         return {**terms, "loss": torch.stack([sum_of_one["loss"] for sum_of_one in found]).sum()}
 
     def after_step(self, model: nn.Module, progress: float) -> None:
-        """Each part's own."""
+        """Call ``after_step`` of each sum."""
         for _, part in self.sharing:
             part.after_step(model, progress)

@@ -1,9 +1,9 @@
 """Supervised decoding over many sessions and tasks, with masked modelling of the population beside it.
 
-A linear head of each session reads the population stream: at every token the values of behaviour (squared error of
-z-scored series), and over the tokens of a trial its class (cross-entropy). All sessions share the trunk. The hidden
-units and moments of masked modelling are hidden here too, which is the dropout of units that decoders across sessions
-need, and their likelihood is added with a small weight.
+Each session has a linear head on the population stream. It predicts the values of behaviour at every token (squared
+error of z-scored series), and the class of a trial from the trial's tokens (cross-entropy). All sessions share the
+trunk. The hidden units and times of masked modelling are hidden from the heads too, which acts as the dropout of units
+that decoders across sessions need; the likelihood of the hidden activity is added with a small weight.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from foundation.objectives.parts.projector import wide
 
 
 class Decoding(Masked):
-    """The objective; `add_sessions` gives it the heads before it is trained.
+    """Supervised decoding; `add_sessions` creates its heads before training.
 
     Args:
         settings: see `DecodingSettings`.
@@ -31,7 +31,7 @@ class Decoding(Masked):
         model: must have a population stream (``population_layers``).
 
     Raises:
-        ConfigError: if the model has none.
+        ConfigError: if the model has no population stream.
     """
 
     title = "decoding"
@@ -44,13 +44,13 @@ class Decoding(Masked):
         self.heads: nn.Embedding | None = None
 
     def add_sessions(self, shape: LabelShape) -> None:
-        """Add a linear head for each session and label; it starts at 0, and predicts the mean of every series."""
+        """Add a linear head for each session and label. Heads start at 0 and so predict the mean of every series."""
         self.shape = shape
         self.heads = nn.Embedding(shape.sessions, (self.dim + 1) * (shape.values + sum(shape.classes)))
         nn.init.zeros_(self.heads.weight)
 
     def _heads(self, view: WindowBatch) -> torch.Tensor | None:
-        """``(B, D + 1, K + M)`` heads of the windows' sessions, those of values first; 0 for others."""
+        """Return ``(B, D + 1, K + M)`` heads of the windows' sessions, heads of values first; 0 for other sessions."""
         if self.heads is None:
             return None
         none_B = torch.full((len(view),), -1, dtype=torch.int64, device=view.x_BNT.device)
@@ -59,17 +59,17 @@ class Decoding(Masked):
         return weights_BX.unflatten(1, (self.dim + 1, -1))
 
     def _used(self, out: EITOutput) -> torch.Tensor:
-        """Return the sum of the outputs that the loss uses; labels are decoded from the population itself."""
+        """Return the sum of the outputs that the loss uses; labels are decoded from the population tokens."""
         assert out.p_BTD is not None
         return super()._used(out) + out.p_BTD.sum()
 
     def _label_sums(
         self, view: WindowBatch, rows: torch.Tensor, out: EITOutput, tokens_BT: torch.Tensor, heads: Any
     ) -> list[torch.Tensor]:
-        """``(B, 6)`` sums over each window.
+        """Return ``(B, 6)`` sums over each window.
 
-        They are: weighted squared error of values, their weights, and their squares; weighted cross-entropy of classes,
-        the weights, and the weights of those that are right.
+        Columns: weighted squared error of values, their weights, their squares; weighted cross-entropy of classes, the
+        weights, and the weights of correctly predicted classes.
         """
         assert out.p_BTD is not None
         p_BTD = wide(out.p_BTD)
@@ -92,9 +92,9 @@ class Decoding(Masked):
     def _class_sums(
         self, class_BTC: torch.Tensor, weight_BT: torch.Tensor, predicted_BTM: torch.Tensor
     ) -> list[torch.Tensor]:
-        """Cross-entropy, weights, and weights of right classes: of each window the class at its middle labelled token.
+        """Return cross-entropy, weights and weights of correct classes, for the class at the middle of each window.
 
-        It is read from the mean over the tokens that have this class.
+        The class is predicted from the mean over the tokens that have this class.
         """
         sums_3B = [predicted_BTM.new_zeros(len(predicted_BTM)) for _ in range(3)]
         first = 0
@@ -120,7 +120,7 @@ class Decoding(Masked):
     def _terms(self, total_X: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return ``loss`` and its parts: ``values`` (mean squared error), ``classes`` and ``masked``.
 
-        ``r2`` is the share of the values' variance that is explained, ``accuracy`` the share of right classes.
+        ``r2`` is the explained share of the values' variance, ``accuracy`` the share of correct classes.
         """
         masked = super()._terms(total_X)
         error, weight, squares, entropy, of_classes, right = total_X[Masked.sums :]

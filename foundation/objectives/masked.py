@@ -40,20 +40,20 @@ from foundation.objectives.parts.rows import parts_for_all
 
 
 class Masked(Objective):
-    """The objective. What it trains is the model's own population stream, with that stream's read-out.
+    """Masked modelling; trains the model's population stream with its read-out.
 
     Args:
         settings: see `MaskedSettings`.
-        dim: features of the model's tokens; not needed.
+        dim: features of the model's tokens; unused.
         model: must have a population stream (``population_layers``).
 
     Raises:
-        ConfigError: if the model has none, or windows of made rows are asked for and the model makes no rows.
+        ConfigError: if the model has no population stream, or ``made_windows`` needs ``made_rows``.
     """
 
     stream = "population"
     title = "masked"
-    sums = 7  # of each window, that `_sums` makes
+    sums = 7  # columns of `_sums`
 
     def __init__(self, settings: MaskedSettings, dim: int, model: nn.Module | None = None) -> None:
         super().__init__()
@@ -88,11 +88,11 @@ class Masked(Objective):
 
     @property
     def view_spec(self) -> ViewSpec:
-        """One window, of a whole trial where trials are short."""
+        """One window; a whole trial if trials are short."""
         return ViewSpec(1, self.settings.min_tokens, self.settings.max_tokens, cut=True)
 
     def hidden(self, view: WindowBatch, context: StepContext) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw ``(B, N)`` units that are hidden throughout, and ``(B, T)`` tokens; one of each is always seen."""
+        """Draw ``(B, N)`` units to hide throughout and ``(B, T)`` tokens; at least one of each stays visible."""
         tokens_BT = view.mask_BT.unflatten(1, (-1, self.bins)).all(-1)
         draws = context.draws("masked")
         unit_BN = _some(draws.child("units").uniform(view.mask_BN.shape[1]), view.mask_BN, self.settings.hide_units)
@@ -100,7 +100,7 @@ class Masked(Objective):
         return unit_BN, time_BT
 
     def made(self, view: WindowBatch, context: StepContext) -> torch.Tensor | None:
-        """Draw ``(B,)`` windows whose units have made rows alone; None where no window has."""
+        """Draw ``(B,)`` windows in which units have only their made rows; None if there are none."""
         if not self.settings.made_windows:
             return None
         drawn_B: torch.Tensor = context.draws("masked").child("made").uniform(1)[:, 0]
@@ -112,9 +112,9 @@ class Masked(Objective):
         """Return the mean loss over the hidden bins of the global batch.
 
         Returns:
-            ``loss``; ``hidden``, the share of hidden bins; ``bits_units`` and ``bits_time``, bits a spike by which
-            events of hidden units, and events at hidden times, are predicted better than by each unit's measured rate;
-            and ``(B, D)`` embeddings of the windows.
+            ``loss``; ``hidden``, the share of hidden bins; ``bits_units`` and ``bits_time``, the gain in bits per spike
+            over each unit's measured rate, for hidden units and for hidden times; and ``(B, D)`` embeddings of the
+            windows.
 
         Raises:
             ConfigError: if the batch has no ``population_row_BN``.
@@ -155,17 +155,17 @@ class Masked(Objective):
         return self._terms(total_X), gather_rows(y_BD)
 
     def _used(self, out: EITOutput) -> torch.Tensor:
-        """Return the sum of all outputs that the loss uses, as ZeRO 3 needs the same backward pass everywhere."""
+        """Return the sum of all outputs that the loss uses: ZeRO 3 needs the same backward pass in every process."""
         assert out.expected_BNT is not None
         return out.expected_BNT.sum()
 
     def _heads(self, view: WindowBatch) -> Any:
-        """Return what label sums need of all windows at once; called once a step by every process."""
+        """Return the data that label sums need for all windows together; every process calls this once per step."""
 
     def _label_sums(
         self, view: WindowBatch, rows: torch.Tensor, out: EITOutput, tokens_BT: torch.Tensor, heads: Any
     ) -> list[torch.Tensor]:
-        """Return ``(B, X)`` further sums over some of the windows, where an objective has labels too."""
+        """Return ``(B, X)`` further sums over a part of the windows, for objectives that have labels too."""
         return []
 
     def _terms(self, total_X: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -181,10 +181,10 @@ class Masked(Objective):
     def _sums(
         self, part: WindowBatch, out: EITOutput, unit_BN: torch.Tensor, time_BT: torch.Tensor, tokens_BT: torch.Tensor
     ) -> torch.Tensor:
-        """``(B, 7)`` sums over each window.
+        """Return ``(B, 7)`` sums over each window.
 
-        They are: the loss over hidden bins, hidden bins, all bins; events of hidden units and nats gained on them;
-        events of the other units at hidden moments and nats gained on these.
+        Columns: loss over hidden bins, hidden bins, all bins; events of hidden units and nats gained on them; events of
+        the other units at hidden times and nats gained on these.
         """
         assert out.expected_BNT is not None
         assert out.usual_BN is not None
@@ -209,9 +209,9 @@ class Masked(Objective):
 
 
 def _some(u_BL: torch.Tensor, there_BL: torch.Tensor, share: float) -> torch.Tensor:
-    """``(B, L)`` those that drew less than a share, of those that are there; one of them is always left out."""
+    """Return ``(B, L)`` valid entries whose draw is below a share; at least one valid entry is always left out."""
     if not share:
         return torch.zeros_like(there_BL)
     drawn_BL = u_BL.masked_fill(~there_BL, -1.0)
-    most_B1 = drawn_BL.amax(1, keepdim=True)  # what drew most is seen, whatever chance says
+    most_B1 = drawn_BL.amax(1, keepdim=True)  # the entry with the largest draw always stays visible
     return there_BL & (u_BL < share) & (drawn_BL < most_B1)

@@ -30,21 +30,21 @@ Level = Annotated[str, one_of("units", "population")]
 
 
 class MethodSettings:
-    """Base of an objective's settings, whose limits stand in their annotations.
+    """Base of an objective's settings, whose annotations hold the limits.
 
     Raises:
-        ConfigError: if a value is beyond its limit.
+        ConfigError: if a value is outside its limits.
     """
 
     def __post_init__(self) -> None:
         check_limits(self)
 
     def own_config(self) -> Any:
-        """Return the configuration of an encoder that takes the place of the run's model; None: any model fits."""
+        """Return the configuration of an encoder that replaces the run's model; None: any model fits."""
         return None
 
     def own_units(self) -> int | None:
-        """Return the units of the one population that the objective is made for; None: any population fits."""
+        """Return the number of units of the single population that the objective needs; None: any population fits."""
         units: int | None = getattr(self.own_config(), "units", None)
         return units
 
@@ -55,9 +55,9 @@ class VICRegWeights(Limited):
 
     Args:
         invariance: weight of the mean squared distance between views.
-        variance: weight of the hinge on each feature's standard deviation.
+        variance: weight of the hinge loss on each feature's standard deviation.
         covariance: weight of the squared covariances between features.
-        target: the standard deviation below which a feature is pushed apart.
+        target: standard deviation below which the variance term is above 0.
         eps: added to variances before the root.
 
     Raises:
@@ -76,25 +76,25 @@ class NeurPIRSettings(MethodSettings):
     """Settings of NeurPIR.
 
     Args:
-        min_tokens, max_tokens: tokens of a segment; each draws its own length between the two.
-        max_distance: seconds between two segments of a unit at most; null: anywhere in its recording.
-        apart: the two segments do not overlap in time, where the recording has room for that.
-        condition: ``table.column`` of intervals, such as ``states.state``: the second segment has another label than
-            the first, where the recording has such a table; null: whatever holds.
+        min_tokens, max_tokens: range of a segment's length in tokens; each segment draws its own length.
+        max_distance: largest distance in seconds between two segments of a unit; null: anywhere in its recording.
+        apart: the two segments do not overlap in time, if the recording is long enough.
+        condition: ``table.column`` of intervals, such as ``states.state``: the second segment has a different label
+            from the first, if the recording has the table; null: no condition.
         projector: widths of the projector's layers (ReLU between them).
         batch_norm: normalise the projector's inner layers over the global batch, as VICReg's expander does; NeurPIR's
-            released code has none.
+            released code does not.
         min_events: a unit counts in a step only if each of its segments has at least this much activity (events, or
             the sum of absolute values).
         loss: ``vicreg`` brings the two segments of a unit together and keeps features spread; ``infonce`` contrasts a
             unit's second segment with those of all other units.
         temperature: of InfoNCE's similarities.
         statistics: ``across``: variance and covariance of all units of the batch; ``within``: the same after each
-            window's mean is subtracted, so that differences between recordings do not count. InfoNCE contrasts units
-            with all others of the batch, or with those of their window.
+            window's mean is subtracted, so that differences between recordings do not count. With InfoNCE: negatives
+            are all other units of the batch, or of the window.
         vicreg: weights of VICReg's terms.
         surround: surrounding information; null: none.
-        augmentations: of each segment, in order, beside its length.
+        augmentations: of each segment, in order, in addition to its length.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -126,19 +126,19 @@ class VICRegSettings(MethodSettings):
     """Settings of VICReg.
 
     Args:
-        level: ``units`` or ``population``: what has two views.
+        level: ``units`` or ``population``: whose embeddings are compared.
         segments: 2: two segments of time; 1: one segment, augmented twice.
         min_tokens, max_tokens: tokens of a segment.
-        max_distance: seconds between two segments at most; null: anywhere in the recording.
-        apart: the two segments do not overlap in time, where the recording has room for that.
-        condition: ``table.column`` of intervals, such as ``states.state``: the second segment has another label than
-            the first, where the recording has such a table; null: whatever holds.
+        max_distance: largest distance in seconds between two segments; null: anywhere in the recording.
+        apart: the two segments do not overlap in time, if the recording is long enough.
+        condition: ``table.column`` of intervals, such as ``states.state``: the second segment has a different label
+            from the first, if the recording has the table; null: no condition.
         augmentations: of each view, in order.
         expander: widths of the expander's layers (batch norm and ReLU between them).
         batch_norm: normalise the expander's inner layers over the global batch.
         min_events: a unit counts only if each of its segments has at least this much activity; for ``units``.
-        statistics: ``across``: variance and covariance of all rows of the batch; ``within``: of what is left when each
-            window's mean is taken out, so that telling recordings apart earns nothing; ``within`` is for ``units``.
+        statistics: ``across``: variance and covariance of all rows of the batch; ``within``: the same after each
+            window's mean is subtracted, so that differences between recordings do not count; only for ``units``.
         weights: of the terms.
 
     Raises:
@@ -176,25 +176,25 @@ class MYOWSettings(MethodSettings):
     """Settings of MYOW and BYOL.
 
     Args:
-        level: ``population`` or ``units``: what is predicted.
-        encoder: widths of a perceptron over the neurons of one population that takes the place of the run's model, as
-            MYOW was published with; empty: the run's model.
-        units: neurons of that population; a run draws from the one recording that has exactly these.
+        level: ``population`` or ``units``: whose embeddings are predicted.
+        encoder: widths of a perceptron over the neurons of one population, which replaces the run's model as in the
+            published MYOW; empty: the run's model.
+        units: neurons of that population; the run uses the one recording with exactly this number.
         min_tokens, max_tokens: tokens of a view.
-        max_distance: seconds between the two views at most; null: anywhere in the recording.
+        max_distance: largest distance in seconds between the two views; null: anywhere in the recording.
         augmentations: of each view, in order.
         projector: widths of the projector's layers; empty: the identity.
         predictor: width of the predictor's hidden layer.
-        mined_projector: widths of the second projector, which stands on the first.
+        mined_projector: widths of the second projector, applied to the first projector's output.
         mined_predictor: width of its predictor's hidden layer.
         batch_norm: normalise inner layers over the global batch.
         mined_weight: weight w of the mined loss: the losses count 1 / (1 + w) and w / (1 + w); 0: BYOL.
         mined_from, mined_until: shares of the run between which w rises from 0.
-        candidates: candidate segments per window; all of the global batch's make up the pool.
+        candidates: candidate segments per window; the candidates of the global batch form the pool.
         candidate_augmentations: of candidates.
-        neighbours: one of so many nearest candidates is taken, at random.
-        exclusion: seconds; a candidate of the same recording must be at least so far away.
-        across_recordings: candidates of other recordings may be taken.
+        neighbours: number of nearest candidates from which one is chosen at random.
+        exclusion: smallest distance in seconds from the window to a candidate of the same recording.
+        across_recordings: also mine candidates from other recordings.
         momentum: of the target network at the start.
         momentum_schedule: ``cosine``: rises to 1 along half a cosine; ``constant``.
         min_events: a unit counts only if each view has at least this much activity; for ``units``.
@@ -283,11 +283,11 @@ class NDTSettings(MethodSettings):
 
     Args:
         min_tokens, max_tokens: tokens of a window.
-        hide: what is hidden together: ``tokens`` (each unit's tokens by themselves), ``time`` (a token of all units) or
-            ``units`` (a unit throughout).
-        share: of it that is hidden.
-        units: 0: each unit's counts are read from that unit's own tokens; above 0: from the population's, for a model
-            that has no tokens of units; a run then draws from the one recording that has exactly so many units.
+        hide: what is hidden together: ``tokens`` (single tokens of a unit), ``time`` (a token of all units) or
+            ``units`` (a unit in the whole window).
+        share: share of these that is hidden.
+        units: 0: each unit's counts are predicted from its own tokens; above 0: from the population's tokens, for a
+            model without tokens of units; the run uses the one recording with exactly this number of units.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -304,7 +304,7 @@ class NDTSettings(MethodSettings):
         ViewSpec(1, self.min_tokens, self.max_tokens)
 
     def own_units(self) -> int | None:
-        """Return the units of the population that counts are read for; None where ``units`` is 0."""
+        """Return the units of the population whose counts are predicted; None if ``units`` is 0."""
         return self.units or None
 
 
@@ -315,9 +315,9 @@ class MaskedSettings(MethodSettings):
     Args:
         min_tokens, max_tokens: tokens of a window.
         hide_units: share of a window's units that are hidden throughout.
-        hide_time: share of a window's tokens of which no unit is seen.
-        made_windows: share of windows in which units have the rows made from their identities alone, for a model with
-            ``made_rows``, which learns so what a population without rows of its own does.
+        hide_time: share of a window's tokens that are hidden for all units.
+        made_windows: share of windows in which units have only the rows made from their identities, for a model with
+            ``made_rows``; the model then learns to read populations without rows of their own.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -347,14 +347,14 @@ class DecodingSettings(MaskedSettings):
     Args:
         min_tokens, max_tokens: tokens of a window.
         hide_units: share of a window's units that are hidden throughout, also from the decoded labels.
-        hide_time: share of a window's tokens of which no unit is seen.
-        made_windows: share of windows in which units have the rows made from their identities alone.
-        series: behaviour that is decoded at every token, where a recording has it; z-scored over its training time.
-        classes: columns of tables of intervals whose classes are decoded, where a recording has them.
+        hide_time: share of a window's tokens that are hidden for all units.
+        made_windows: share of windows in which units have only the rows made from their identities.
+        series: behaviour that is decoded at every token, if a recording has it; z-scored over its training time.
+        classes: columns of tables of intervals whose classes are decoded, if a recording has them.
         interval_weights: table of intervals -> weight of the tokens inside its intervals, such as
             ``{movement: 5, hold: 0.1}``; all other tokens weigh 1.
-        class_weight: of the cross-entropy of classes, beside the squared error of series.
-        masked_weight: of the likelihood of hidden activity.
+        class_weight: weight of the cross-entropy of classes relative to the squared error of series.
+        masked_weight: weight of the likelihood of hidden activity.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -371,7 +371,7 @@ class DecodingSettings(MaskedSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.series and not self.classes:
-            raise ConfigError("series and classes are empty: expected at least one label, or the objective masked")
+            raise ConfigError("series and classes are empty: expected at least one label, or objective.name masked")
         for name in self.classes:
             if not all(name.partition(".")):
                 raise ConfigError(f"classes has {name!r}: expected table.column, such as trials.direction")
@@ -386,12 +386,12 @@ class NuCLRSettings(MethodSettings):
 
     Args:
         min_tokens, max_tokens: tokens of a view.
-        max_distance: seconds between two views at most; null: anywhere in the recording.
+        max_distance: largest distance in seconds between two views; null: anywhere in the recording.
         augmentations: of each view; the paper keeps 50 to 100 % of the units (``unit_subsampling``, share 0.5).
         hidden, out: widths of the projector (layer norm, linear, ReLU, linear).
         temperature: of the similarities.
-        released_form: as the released code has it: similarities inside a view are not divided by the temperature.
-        min_events: a unit is in a view only if it has at least so much activity there.
+        released_form: omit the temperature from similarities inside a view, as the released code does.
+        min_events: a unit counts in a view only if it has at least this much activity there.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -417,12 +417,12 @@ class SwapVAESettings(MethodSettings):
     """Settings of Swap-VAE.
 
     Args:
-        units: neurons of the one population; a run draws from the one recording that has exactly these.
+        units: neurons of the single population; the run uses the one recording with exactly this number.
         content, style: features of each.
         hidden: width of the inner layers.
-        hertz: rates in events a second instead of events, as in the released code.
-        max_distance: seconds between two views at most.
-        augmentations: of each view; the reconstruction is of what was there before them.
+        hertz: read rates in events a second instead of events, as the released code does.
+        max_distance: largest distance in seconds between two views.
+        augmentations: of each view; reconstructions are compared with the activity before augmentation.
         divergence: weight of the style's divergence from a standard normal.
         alignment: weight of the distance between the contents of two views.
 

@@ -1,7 +1,7 @@
-"""MYOW, mine your own view: predict another view of a window, and another window whose representation is near.
+"""MYOW, mine your own view: predict another view of a window, and another window with a similar representation.
 
-Azabou et al. 2021 (arXiv 2102.10106), on top of BYOL (Grill et al. 2020, arXiv 2006.07733). With a mined weight of 0 it
-is BYOL, by the same code.
+Azabou et al. 2021 (arXiv 2102.10106), on top of BYOL (Grill et al. 2020, arXiv 2006.07733). With ``mined_weight`` 0 the
+same code is BYOL.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from foundation.objectives.parts.rows import Rows, check_rows, counted_units, em
 
 
 def distance(a_MD: torch.Tensor, b_MD: torch.Tensor) -> torch.Tensor:
-    """Mean squared distance of the rows' directions, ``2 - 2 cos`` (BYOL, eq. 2).
+    """Return the mean squared distance between the normalised rows, ``2 - 2 cos`` (BYOL, eq. 2).
 
     Example:
         >>> float(distance(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 3.0]])))
@@ -45,12 +45,12 @@ def distance(a_MD: torch.Tensor, b_MD: torch.Tensor) -> torch.Tensor:
 
 
 class MYOW(Objective):
-    """The objective, with its projectors, predictors and target networks.
+    """MYOW with its projectors, predictors and target networks.
 
     Args:
         settings: see `MYOWSettings`.
         dim: features of the model's embeddings.
-        model: the encoder, of which the target is a copy.
+        model: the encoder; the target network starts as its copy.
     """
 
     mines = True
@@ -115,7 +115,7 @@ class MYOW(Objective):
     def losses(
         self, model: nn.Module, views: list[WindowBatch], context: StepContext
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """``augmented`` and ``mined`` losses and their sum, with figures of what was mined.
+        """Return ``augmented`` and ``mined`` losses and their sum, with metrics of mining.
 
         Raises:
             TooFewRowsError: if the global batch has fewer than two rows.
@@ -146,7 +146,7 @@ class MYOW(Objective):
     def _mined(
         self, rows: Rows, anchors: Pool, z_MD: torch.Tensor, candidates: list[WindowBatch], context: StepContext
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Loss of predicting, from the first view, a candidate that is near it."""
+        """Return the loss of predicting a mined candidate from the first view."""
         s = self.settings
         with torch.no_grad():
             pool = Pool.joined([self._candidate(view, context, k) for k, view in enumerate(candidates)])
@@ -167,7 +167,7 @@ class MYOW(Objective):
         return loss, {"mined_found": found_M.float().mean(), "mined_similarity": similar}
 
     def _candidate(self, view: WindowBatch, context: StepContext, number: int) -> Pool:
-        """Representations of a view's windows by the target network, of all processes."""
+        """Return the target network's representations of a view's windows, of all processes."""
         s = self.settings
         changed = augment(view, s.candidate_augmentations, context, 2 + number, context.bins_per_token)
         counted_BN = counted_units([view], s.min_events) & changed.mask_BN

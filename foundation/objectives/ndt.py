@@ -1,7 +1,7 @@
-"""NDT's masked modelling: say how many events fell into bins that were hidden.
+"""NDT's masked modelling: predict the number of events in hidden bins.
 
-Ye and Pandarinath 2021 (arXiv 2108.01210): a share of the input is set to 0, and the Poisson likelihood of what was
-there is maximised. Sampled values, which are no counts, are predicted by their mean squared error.
+Ye and Pandarinath 2021 (arXiv 2108.01210): a share of the input is set to 0, and the Poisson likelihood of the hidden
+counts is maximised. Sampled values are not counts and are predicted by their mean squared error.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from foundation.objectives.parts.rows import parts_for_all
 
 
 def poisson_nll(log_rate: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-    """``exp(log_rate) - count * log_rate``: minus the log-likelihood, but for what the rate does not change.
+    """Return ``exp(log_rate) - count * log_rate``: the negative log-likelihood up to a constant.
 
     Example:
         >>> float(poisson_nll(torch.tensor(0.0), torch.tensor(3.0)))
@@ -42,12 +42,12 @@ def poisson_nll(log_rate: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
 
 
 class NDT(Objective):
-    """The objective, with its read-out.
+    """Masked modelling with its read-out.
 
     Args:
         settings: see `NDTSettings`.
         dim: features of the model's tokens.
-        model: gives the number of bins of a token (``config.patch_length``, 1 without).
+        model: sets the number of bins of a token (``config.patch_length``; 1 if it has none).
     """
 
     def __init__(self, settings: NDTSettings, dim: int, model: nn.Module | None = None) -> None:
@@ -80,7 +80,7 @@ class NDT(Objective):
         return ViewSpec(1, self.settings.min_tokens, self.settings.max_tokens)
 
     def hidden(self, view: WindowBatch, context: StepContext) -> torch.Tensor:
-        """``(B, N, T)`` which bins are hidden; only bins that are there, and of every window at least one."""
+        """Return ``(B, N, T)``, which bins are hidden: only valid bins, and at least one in every window."""
         share, hide = self.settings.share, self.settings.hide
         n_units, n_tokens = view.mask_BN.shape[1], view.mask_BT.shape[1] // self.bins
         draws = context.draws("hidden")
@@ -92,7 +92,7 @@ class NDT(Objective):
             u_BNT = draws.uniform(n_tokens)[:, None, :].expand(there_BNT.shape)
         else:
             u_BNT = draws.uniform(n_units)[:, :, None].expand(there_BNT.shape)
-        # Where chance hides nothing of a window, what drew the least number is hidden.
+        # If nothing is drawn in a window, the entry with the smallest draw is hidden.
         least_B = u_BNT.masked_fill(~there_BNT, 2.0).amin((1, 2))
         hidden_BNT = there_BNT & (u_BNT <= torch.maximum(least_B, least_B.new_tensor(share))[:, None, None])
         return hidden_BNT.repeat_interleave(self.bins, dim=2)
@@ -100,10 +100,10 @@ class NDT(Objective):
     def losses(
         self, model: nn.Module, views: list[WindowBatch], context: StepContext
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """The mean over the hidden bins of the global batch; ``hidden`` is their share.
+        """Return the mean loss over the hidden bins of the global batch; ``hidden`` is their share.
 
         Raises:
-            ValueError: if the population's read-out is for another number of units.
+            ValueError: if the population's read-out has another number of units.
         """
         view = views[0]
         hidden_BNT = self.hidden(view, context)
@@ -134,7 +134,7 @@ class NDT(Objective):
         return {"loss": total[0] / total[1], "hidden": (total[1] / bins).detach()}, gather_rows(y_BD)
 
     def _read(self, out: object, n_units: int) -> torch.Tensor:
-        """``(B, N, T)`` log rates (or values) of every bin."""
+        """Return ``(B, N, T)`` log rates (or values) of every bin."""
         if not self.settings.units:
             return self.readout(out.h_BNTD).flatten(2)  # type: ignore[attr-defined]
         if n_units != self.settings.units:

@@ -1,10 +1,10 @@
 """NeurPIR: align the representations of one unit's segments at different times.
 
-Wu et al. 2025 (arXiv 2502.10425): a unit's intrinsic properties do not change between two segments of its activity, so
-the two are a positive pair, brought together by VICReg, or by InfoNCE, which contrasts them with other units' segments.
-Segment length is the augmentation. What surrounds the unit at the time of a segment (stimulus, behaviour, session) goes
-to the projector beside the segment's embedding, so that the embedding need not hold it. Written from the paper; the
-released code's settings for the projector and the weights are the defaults, and InfoNCE is ours.
+Wu et al. 2025 (arXiv 2502.10425): a unit's intrinsic properties are the same in two segments of its activity. The
+segments are therefore a positive pair, aligned by VICReg, or by InfoNCE, which contrasts them with other units'.
+Segment length is the augmentation. Surrounding information at the time of a segment (stimulus, behaviour, session) goes
+to the projector with the segment's embedding, so that the embedding need not encode it. Written from the paper, with
+the projector and weights of the released code as defaults; InfoNCE is our addition.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from foundation.objectives.parts.vicreg_terms import vicreg_terms
 
 
 class NeurPIR(Objective):
-    """The objective, with its projector.
+    """NeurPIR with its projector.
 
     Args:
         settings: see `NeurPIRSettings`.
         dim: features of the model's unit embeddings.
-        model: not needed.
+        model: unused.
 
     Example:
         >>> objective = NeurPIR(NeurPIRSettings(projector=[8]), dim=4)
@@ -52,7 +52,7 @@ class NeurPIR(Objective):
 
     @property
     def view_spec(self) -> ViewSpec:
-        """Two segments of the same units, and what surrounds them."""
+        """Two segments of the same units, with surrounding information."""
         s = self.settings
         return ViewSpec(
             2, s.min_tokens, s.max_tokens, s.max_distance, surround=s.surround, apart=s.apart, condition=s.condition
@@ -61,13 +61,13 @@ class NeurPIR(Objective):
     def losses(
         self, model: nn.Module, views: list[WindowBatch], context: StepContext
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """VICReg's terms, or InfoNCE's, over the units of all windows of all processes.
+        """Return the terms of VICReg or InfoNCE over the units of all windows of all processes.
 
-        With ``similarity_within`` and ``similarity_between`` (the paper's first criterion) and ``units`` that counted.
+        Also ``similarity_within`` and ``similarity_between`` (the paper's first criterion) and the number of ``units``.
 
         Raises:
             TooFewRowsError: if fewer than two units of the global batch were active in both segments.
-            ValueError: if there is no surrounding information where the settings ask for it.
+            ValueError: if surrounding information is missing although the settings require it.
         """
         s = self.settings
         counted_BN = counted_units(views[:2], s.min_events)
@@ -86,7 +86,7 @@ class NeurPIR(Objective):
                 torch.cat([z, rows.of_windows(e_BS).to(z.dtype)], dim=1)
                 for z, e_BS in zip(inputs, context.surround_VBS, strict=False)
             ]
-        # The projector runs on the rows of all processes: its gradient is then whole on each of them.
+        # The projector runs on the rows of all processes, so its gradient is complete on each of them.
         a_MD, b_MD = (wide(self.projector(z)) for z in inputs)
         within = s.statistics == "within"
         if s.loss == "infonce":

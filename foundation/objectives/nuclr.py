@@ -1,7 +1,7 @@
-"""NuCLR: tell each unit from the others of its population, by two views of the whole population.
+"""NuCLR: distinguish each unit from the others of its population, in two views of the whole population.
 
 Arora et al. 2025 (arXiv 2512.01199): a sample-wise decoupled contrastive loss (DCL, arXiv 2110.06848). Negatives are
-only units of the same window, from both views; the positive pair stays out of the denominator.
+the other units of the same window, in both views; the positive pair is not in the denominator.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def decoupled_terms(
     temperature: float,
     released_form: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sum of the loss over the matched units of each window, both views as anchors, and their number.
+    """Return the loss summed over the matched units of each window, both views as anchors, and the number of terms.
 
     For unit i of view a: ``-a_i.b_i / tau + log sum_{j != i} (exp(a_i.b_j / tau) + exp(a_i.a_j / tau))``, with j over
     the units of each view; a unit without negatives does not count.
@@ -48,7 +48,7 @@ def decoupled_terms(
         a_BND, b_BND: projections; row n of both is the same unit.
         in_a_BN, in_b_BN: which units each view has.
         temperature: tau.
-        released_form: leave tau out of the similarities inside a view.
+        released_form: omit tau from similarities inside a view.
 
     Returns:
         ``(B,)`` sums and ``(B,)`` counts of (unit, anchor view).
@@ -64,7 +64,7 @@ def decoupled_terms(
         negatives = torch.cat([other_NN & in_y_BN[:, None, :], other_NN & in_x_BN[:, None, :]], dim=-1)
         logits = torch.cat([cross_BNN, inside_BNN], dim=-1).masked_fill(~negatives, -torch.inf)
         counted_BN = matched_BN & negatives.any(-1)
-        # A row without negatives is given one before the logarithm: its gradient would be no number.
+        # Avoid a NaN gradient: a row without negatives gets one before the logarithm.
         log_sum_BN = logits.masked_fill(~counted_BN[..., None], 0.0).logsumexp(-1)
         each_BN = log_sum_BN - cross_BNN.diagonal(dim1=1, dim2=2)
         losses_B = losses_B + (each_BN * counted_BN).sum(1)
@@ -73,12 +73,12 @@ def decoupled_terms(
 
 
 class NuCLR(Objective):
-    """The objective, with its projector.
+    """NuCLR with its projector.
 
     Args:
         settings: see `NuCLRSettings`.
         dim: features of the model's unit embeddings.
-        model: not needed.
+        model: unused.
     """
 
     def __init__(self, settings: NuCLRSettings, dim: int, model: nn.Module | None = None) -> None:
@@ -91,7 +91,7 @@ class NuCLR(Objective):
     @classmethod
     def cost(cls, settings: NuCLRSettings, dim: int, patch: int, rows: StepRows) -> ObjectiveCost:
         """Return the cost of a step; see `Objective.cost`."""
-        # The projector sees this process's rows only; similarities are of the units of one window.
+        # The projector sees only this process's rows; similarities are between units of one window.
         work, held, count = perceptron_work([dim, settings.hidden, settings.out], rows.own)
         pairs = float(rows.own) * rows.units
         alike = Work(4 * 6.0 * pairs * settings.out, pairs * FULL * 60, 160)
@@ -114,7 +114,7 @@ class NuCLR(Objective):
     def losses(
         self, model: nn.Module, views: list[WindowBatch], context: StepContext
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """The mean over all matched units of the global batch, each an anchor in both views.
+        """Return the mean over all matched units of the global batch, each an anchor in both views.
 
         Raises:
             TooFewRowsError: if no window has a matched unit with negatives.

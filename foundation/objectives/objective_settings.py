@@ -41,18 +41,18 @@ SETTINGS_OF = {
 
 
 def _none() -> None:
-    """What settings of an objective of one's own say that are a plain dataclass: any model and population fit."""
+    """Stands in for `own_config` and `own_units` of a plain dataclass: any model and population fit."""
 
 
 @dataclass(frozen=True)
 class ObjectiveSettings(Limited):
-    """Which objective, and its settings.
+    """The objective of a run, and its settings.
 
     Args:
-        name: one of the names below, ``byol`` (MYOW without mined views), or an objective of one's own: a class as
+        name: one of the names below, ``byol`` (MYOW without mined views), or your own objective: a class such as
             ``mylab.losses:Contrast`` or ``losses.py:Contrast``, or the entry point of an installed package.
-        weights: name -> weight; if given, their weighted sum is the objective instead of ``name``.
-        settings: settings of an objective of one's own; where several objectives are summed, name -> its settings.
+        weights: name -> weight; if given, the objective is this weighted sum and ``name`` is ignored.
+        settings: settings of your own objective; for a sum, name -> settings.
         neurpir: settings of NeurPIR.
         vicreg: settings of VICReg.
         myow: settings of MYOW and BYOL.
@@ -63,7 +63,7 @@ class ObjectiveSettings(Limited):
         decoding: settings of supervised decoding over many sessions.
 
     Raises:
-        ConfigError: if there is no objective of that name, or a weight is impossible.
+        ConfigError: if there is no objective of that name, or a weight is invalid.
     """
 
     name: str = "neurpir"
@@ -95,7 +95,7 @@ class ObjectiveSettings(Limited):
             )
 
     def _check_names(self) -> None:
-        """Raise unless each name is a shipped one or has the form of a class; nothing is imported."""
+        """Raise unless each name ships with the package or has the form of a class; nothing is imported."""
         if not self.name:
             raise ConfigError("name is '': expected one objective")
         names = [self.name, *(self.weights or ())]
@@ -113,10 +113,10 @@ class ObjectiveSettings(Limited):
             raise ConfigError(f"settings has {wrong[0]!r}: expected {where}")
 
     def of(self, name: str) -> Any:
-        """Return the settings of one of the objectives; the class of one's own is imported for them.
+        """Return the settings of one of the objectives; your own class is imported for this.
 
         Raises:
-            ConfigError: if it cannot be, or has no such settings.
+            ConfigError: if the class cannot be imported, or has no such settings.
         """
         if name not in SETTINGS_OF:
             kind = find_class("objective", name, "objective.name")
@@ -129,12 +129,12 @@ class ObjectiveSettings(Limited):
         return getattr(self.of(next(iter(self.weights or [self.name]))), "own_config", _none)()
 
     def own_units(self) -> dict[str, int]:
-        """Return the units of the one population that the objective is made for, by setting; empty: any."""
+        """Return the possible numbers of units of a single-population objective; empty: any population fits."""
         names = self.weights or [self.name]
         found = {SETTINGS_OF.get(n, "settings"): getattr(self.of(n), "own_units", _none)() for n in names}
         return {f"{key}.units": units for key, units in found.items() if units is not None}
 
     @property
     def title(self) -> str:
-        """Its name, or those of the sum."""
+        """The objective's name, or the names of a sum."""
         return " + ".join(map(short_name, self.weights or [self.name]))

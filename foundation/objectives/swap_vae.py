@@ -1,4 +1,4 @@
-"""Swap-VAE: two bins near each other share their content, so it can be swapped between them; the style cannot.
+"""Swap-VAE: two bins near each other share their content, so it can be swapped between them; their styles differ.
 
 Liu et al. 2021 (arXiv 2111.02338). It brings its own encoder, `foundation.models.swap_vae_network.SwapVAEModel`.
 """
@@ -20,17 +20,17 @@ from foundation.objectives.parts.projector import wide
 
 
 def poisson_of_rates(rate: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-    """``rate - count log(rate)``: minus the log-likelihood, but for what the rate does not change."""
+    """Return ``rate - count log(rate)``: the negative log-likelihood up to a constant."""
     return rate - count * (rate + 1e-8).log()
 
 
 class SwapVAE(Objective):
-    """The objective; all that is learned is in the network that it brings.
+    """Swap-VAE; all its parameters are in its own network.
 
     Args:
         settings: see `SwapVAESettings`.
-        dim: not needed.
-        model: not needed.
+        dim: unused.
+        model: unused.
     """
 
     def __init__(self, settings: SwapVAESettings, dim: int = 0, model: nn.Module | None = None) -> None:
@@ -45,7 +45,7 @@ class SwapVAE(Objective):
     def losses(
         self, model: nn.Module, views: list[WindowBatch], context: StepContext
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """``reconstruction``, ``swapped``, ``divergence``, ``alignment``: means over the windows of the global batch.
+        """Return ``reconstruction``, ``swapped``, ``divergence``, ``alignment``: means over the global batch's windows.
 
         Reconstructions are sums over units, the divergence is a sum over features; both are means of the two views.
         """
@@ -78,6 +78,6 @@ class SwapVAE(Objective):
 
     @staticmethod
     def _sample(mean_BS: torch.Tensor, log_var_BS: torch.Tensor, context: StepContext, number: int) -> torch.Tensor:
-        """A style drawn for each window."""
+        """Draw a style for each window."""
         noise = context.draws("style", number).normal(mean_BS.shape[1]).to(mean_BS.dtype)
         return mean_BS + (0.5 * log_var_BS).exp() * noise

@@ -1,4 +1,4 @@
-"""VICReg: two augmented views of a unit, or of a population, are to have one representation.
+"""VICReg: align two augmented views of a unit or of a population.
 
 Bardes, Ponce and LeCun 2022 (arXiv 2105.04906). The terms are in `foundation.objectives.parts.vicreg_terms`.
 """
@@ -21,12 +21,12 @@ from foundation.objectives.parts.vicreg_terms import vicreg_terms
 
 
 class VICReg(Objective):
-    """The objective, with its expander.
+    """VICReg with its expander.
 
     Args:
         settings: see `VICRegSettings`.
         dim: features of the model's embeddings.
-        model: not needed.
+        model: unused.
 
     Example:
         >>> VICReg(VICRegSettings(expander=[8]), dim=4).view_spec.views
@@ -53,7 +53,7 @@ class VICReg(Objective):
     def losses(
         self, model: nn.Module, views: list[WindowBatch], context: StepContext
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """VICReg's terms over the global batch, with ``similarity_within`` and ``similarity_between``.
+        """Return VICReg's terms over the global batch, with ``similarity_within`` and ``similarity_between``.
 
         Raises:
             TooFewRowsError: if the global batch has fewer than two units (or windows) to compare.

@@ -11,17 +11,17 @@ from torch.nn import functional as F
 
 
 class Phases(NamedTuple):
-    """Cosine and sine of the angles by which pairs of features turn, ``(..., T, pairs)`` each."""
+    """Cosine and sine of the angles by which pairs of features rotate, ``(..., T, pairs)`` each."""
 
     cos: torch.Tensor
     sin: torch.Tensor
 
 
 def rotary_angles(seconds_BT: torch.Tensor, n_pairs: int, shortest: float, longest: float) -> torch.Tensor:
-    """Angles by which pairs of features turn with time.
+    """Return the angles by which pairs of features rotate with time.
 
-    Pair ``k`` turns once in a period that runs geometrically from ``shortest`` to ``longest`` seconds. Attention then
-    depends on time differences alone: moving all times by the same amount changes phases only (RoFormer,
+    Pair ``k`` rotates once in a period; periods are spaced geometrically from ``shortest`` to ``longest`` seconds.
+    Attention therefore depends only on time differences: a shift of all times changes phases alone (RoFormer,
     arXiv 2104.09864, eq. 34, with seconds for positions).
 
     Args:
@@ -38,12 +38,12 @@ def rotary_angles(seconds_BT: torch.Tensor, n_pairs: int, shortest: float, longe
 
 
 def phases(angles: torch.Tensor, dtype: torch.dtype = torch.float32) -> Phases:
-    """Cosine and sine of angles, computed once for all layers."""
+    """Return cosine and sine of angles; computed once for all layers."""
     return Phases(angles.cos().to(dtype), angles.sin().to(dtype))
 
 
 def rotate(x_THD: torch.Tensor, turn_TP: Phases) -> torch.Tensor:
-    """Turn pairs of features ``(d, d + P)`` of every head by the angles of their time; the rest stays.
+    """Rotate pairs of features ``(d, d + P)`` of every head by the angles of their time; other features stay.
 
     Args:
         x_THD: ``(..., T, H, D)`` features of H heads.
@@ -64,14 +64,14 @@ def rotate(x_THD: torch.Tensor, turn_TP: Phases) -> torch.Tensor:
 
 
 def key_mask(mask_BL: torch.Tensor | None) -> torch.Tensor | None:
-    """``(B, 1, 1, L)`` for attention; a row in which nothing is there sees everything, for no row may see nothing."""
+    """Return a ``(B, 1, 1, L)`` mask; a row without valid keys attends to everything, as an empty row gives NaN."""
     if mask_BL is None:
         return None
     return (mask_BL | ~mask_BL.any(-1, keepdim=True))[:, None, None, :]
 
 
 def past_mask(mask_BL: torch.Tensor | None, length: int, device: torch.device) -> torch.Tensor:
-    """``(B or 1, 1, L, L)`` for attention to no later position: each position sees itself and those that are there.
+    """Return a ``(B or 1, 1, L, L)`` mask: each position attends to itself and to valid earlier positions.
 
     Example:
         >>> past_mask(torch.tensor([[False, True]]), 2, torch.device("cpu")).int().tolist()
@@ -85,22 +85,22 @@ def past_mask(mask_BL: torch.Tensor | None, length: int, device: torch.device) -
 
 
 class Hidden(nn.Linear):
-    """A matrix whose inputs grow in number with the width of the model: its rate falls with width (`param_groups`)."""
+    """A matrix whose number of inputs, and so its learning rate, depends on the model's width (`param_groups`)."""
 
 
 class BranchEnd(Hidden):
-    """The last layer of a residual branch: the model starts it smaller, the more branches there are."""
+    """The last layer of a residual branch; its initial weights are smaller the more branches there are."""
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over one axis, with keys that may be masked and times that may turn.
+    """Multi-head self-attention over one axis, with optional masked keys and rotary times.
 
     Args:
         dim: features D.
         heads: heads; must divide ``dim``.
-        rotate_values: values are turned too, and turned back where they arrive, so that what is brought over depends on
-            the time between the two as well.
-        causal: a position sees itself and earlier ones alone.
+        rotate_values: also rotate values, and rotate them back at the query, so that the output depends on the time
+            between the two as well.
+        causal: a position attends only to itself and earlier ones.
     """
 
     def __init__(self, dim: int, heads: int, rotate_values: bool = False, causal: bool = False) -> None:
@@ -110,7 +110,7 @@ class Attention(nn.Module):
         self.out = BranchEnd(dim, dim)
 
     def forward(self, x_BLD: torch.Tensor, mask_BL: torch.Tensor | None, turn: Phases | None = None) -> torch.Tensor:
-        """Mix L positions; keys where ``mask_BL`` is false are not seen."""
+        """Mix L positions; keys with ``mask_BL`` false are ignored."""
         qkv = self.qkv(x_BLD).unflatten(-1, (3 * self.heads, -1))
         turned, kept = qkv.split([n * self.heads for n in ((3, 0) if self.rotate_values else (2, 1))], dim=-2)
         if turn is not None:
@@ -125,7 +125,7 @@ class Attention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention of some rows to others.
+    """Multi-head attention from some rows to others.
 
     Args:
         dim: features D.
@@ -140,7 +140,7 @@ class CrossAttention(nn.Module):
         self.out = BranchEnd(dim, dim)
 
     def forward(self, x_BLD: torch.Tensor, y_BMD: torch.Tensor, mask_BM: torch.Tensor | None = None) -> torch.Tensor:
-        """What L rows take from M rows; those where ``mask_BM`` is false are not seen."""
+        """Return the attention output of L rows over M rows; rows with ``mask_BM`` false are ignored."""
         q = self.q(x_BLD).unflatten(-1, (self.heads, -1)).flatten(0, -4).transpose(1, 2)
         kv = self.kv(y_BMD).unflatten(-1, (2 * self.heads, -1)).flatten(0, -4).transpose(1, 2)
         k, v = kv.split(self.heads, dim=1)

@@ -1,9 +1,9 @@
 """Tokens of a unit's spike train that describe the intervals between its spikes, successive intervals, and lags.
 
 A patch of a few bins of 5 ms shows when a unit fired, but hardly its firing pattern: firing modes and cell types differ
-in intervals, in pairs of successive intervals, and in the lags at which a unit fires again. Such a token is seconds
-long and counted from bins so narrow (1 ms) that hardly any holds two spikes. Work grows with bins and with pairs of
-spikes that are less than `LAGS` apart; nothing goes over units one by one.
+in intervals, in pairs of successive intervals, and in the lags at which a unit fires again. These tokens are seconds
+long and computed from bins so narrow (1 ms) that hardly any holds two spikes. Work grows with bins and with pairs of
+spikes that are less than `LAGS` apart; there is no loop over units.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from foundation.models.config import EITConfig
 from foundation.models.parts.attention import Hidden
 from foundation.models.parts.tokens import ReadIn, WindowContext
 
-SHORTEST, DECADES = 1e-3, 4  # intervals from 1 ms to 10 s; what is shorter or longer counts at the ends
-INTERVALS, SUCCESSIVE = 40, 12  # lengths of interval; lengths of two successive ones
+SHORTEST, DECADES = 1e-3, 4  # intervals from 1 ms to 10 s; shorter and longer ones count in the first and last class
+INTERVALS, SUCCESSIVE = 40, 12  # classes of intervals; classes of two successive intervals
 # Borders of lags in seconds: 10 of 2 ms, 12 of 5 ms, 16 of 20 ms.
 LAGS = (*(0.002 * k for k in range(10)), *(0.02 + 0.005 * k for k in range(12)), *(0.08 + 0.02 * k for k in range(17)))
 FEATURES = 1 + INTERVALS + SUCCESSIVE**2 + len(LAGS) - 1
-PAIRS = 1 << 22  # of events that are kept until they are counted
-# A length that is a border, such as 10 ms of 1 ms bins, counts above it however it is rounded.
+PAIRS = 1 << 22  # pairs of events that are held at a time
+# A length equal to a border, such as 10 ms of 1 ms bins, counts above it regardless of rounding.
 ROUNDING = 1e-3
 
 
 class IntervalTokens(nn.Module):
-    """Patches of fine bins as tokens, by what lies between events, and a perceptron of one hidden layer.
+    """Patches of fine bins as tokens, from the intervals between events, by a perceptron with one hidden layer.
 
     Args:
         config: of the model; ``patch_length`` bins make a token.
@@ -48,7 +48,7 @@ class IntervalTokens(nn.Module):
         mask_BN: torch.Tensor | None = None,
         mask_BT: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """``(B, N, T * patch_length)`` bins, anything where masked, to ``(B, N, T, D)``; see `interval_features`."""
+        """Map ``(B, N, T * patch_length)`` bins, anything where masked, to ``(B, N, T, D)`` tokens."""
         features_BNTF = interval_features(x_BNT, dt_B, self.patch_length, mask_BN, mask_BT)
         features_BNTF = features_BNTF.to(self.read_in.weight.dtype)
         h_BNTD: torch.Tensor = self.down(nn.functional.gelu(self.read_in(features_BNTF)))
@@ -63,22 +63,22 @@ def interval_features(
     mask_BN: torch.Tensor | None = None,
     mask_BT: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """What lies between the events of each unit in each token.
+    """Return features of the intervals between the events of each unit in each token.
 
     An interval belongs to the token in which it ends; it may have begun in an earlier token of the window. Intervals
-    and lags that reach over masked bins are not counted.
+    and lags that span masked bins are not counted.
 
     Args:
-        x_BNT: ``(B, N, T * patch_length)`` events in each bin, rounded to whole ones; anything where masked.
+        x_BNT: ``(B, N, T * patch_length)`` events in each bin, rounded to whole numbers; anything where masked.
         dt_B: ``(B,)`` seconds, the width of a bin.
         patch_length: bins of a token.
-        mask_BN: ``(B, N)`` bool, which units are there; None: all.
-        mask_BT: ``(B, T * patch_length)`` bool, which bins are there; None: all.
+        mask_BN: ``(B, N)`` bool, valid units; None: all.
+        mask_BT: ``(B, T * patch_length)`` bool, valid bins; None: all.
 
     Returns:
-        ``(B, N, T, 223)`` float32: a quarter of the logarithm of 1 + events, to be of the size of the others; square
-        roots of the shares of 40 lengths of interval, evenly spaced in the logarithm from 1 ms to 10 s; of the shares
-        of 12 x 12 lengths of two successive intervals, the earlier one first; and of the shares of 38 lags between any
+        ``(B, N, T, 223)`` float32: a quarter of the logarithm of 1 + events, on the scale of the others; square roots
+        of the shares of 40 interval lengths, evenly spaced in the logarithm from 1 ms to 10 s; of the shares of
+        12 x 12 lengths of two successive intervals, the earlier one first; and of the shares of 38 lags between any
         two events, up to 400 ms.
 
     Example:
@@ -102,7 +102,7 @@ def interval_features(
     row_E, token_E = place_E // n_bins, place_E // patch_length
     window_E = row_E // n_units
     dt_E = dt_B.float()[window_E]
-    # Events of one number lie in one stretch of bins of one unit.
+    # Events with the same number lie in one unbroken run of bins of one unit.
     stretch_E = row_E
     if mask_BT is not None:
         stretch_E = row_E * (n_bins + 1) + (~mask_BT).cumsum(1)[window_E, place_E - row_E * n_bins]
@@ -122,32 +122,32 @@ def interval_features(
 
 
 def _length(seconds: torch.Tensor, number: int) -> torch.Tensor:
-    """Which of ``number`` lengths of interval each is of."""
+    """Return the class of each interval among ``number`` classes of length."""
     steps = (seconds.clamp(min=SHORTEST / 2) / SHORTEST).log10() * (number / DECADES)
     return (steps + ROUNDING).floor().long().clamp(0, number - 1)
 
 
 def _counts(token: torch.Tensor, kind: torch.Tensor, n_tokens: int, n_kinds: int) -> torch.Tensor:
-    """``(n_tokens, n_kinds)`` float32, how often each token has each kind."""
+    """Return ``(n_tokens, n_kinds)`` float32, how often each kind occurs in each token."""
     return torch.bincount(token * n_kinds + kind, minlength=n_tokens * n_kinds).view(n_tokens, n_kinds).float()
 
 
 def _root_shares(counts: torch.Tensor) -> torch.Tensor:
-    """Square roots of shares of each row; they spread alike whether a share is small or large. 0 for an empty row."""
+    """Return square roots of the shares of each row, whose spread does not depend on the share; 0 for an empty row."""
     return (counts / counts.sum(1, keepdim=True).clamp(min=1)).sqrt()
 
 
 def _lag_counts(
     place_E: torch.Tensor, stretch_E: torch.Tensor, token_E: torch.Tensor, dt_E: torch.Tensor, n_tokens: int
 ) -> torch.Tensor:
-    """``(n_tokens, 38)`` lags from each event to those before it, counted in the token of the later one.
+    """Count ``(n_tokens, 38)`` lags from each event to earlier ones, in the token of the later event.
 
-    Neighbours first, then second neighbours, and so on, each time of those events alone that have one near enough.
+    First between neighbours, then second neighbours, and so on, keeping only events with an earlier one near enough.
     """
     n_lags = len(LAGS) - 1
     borders = torch.tensor(LAGS, device=place_E.device)
     counts = place_E.new_zeros(n_tokens * n_lags)
-    later = torch.arange(1, max(len(place_E), 1), device=place_E.device)  # no event at all: none
+    later = torch.arange(1, max(len(place_E), 1), device=place_E.device)  # empty if there are no events
     found: list[torch.Tensor] = []
     waiting = 0
     for order in range(1, len(place_E)):

@@ -1,8 +1,8 @@
-"""Rows of the population stream that a network makes from what is known of a unit before any window is read.
+"""Rows of the population stream that a network makes from measured properties of each unit.
 
-A row of its own has to be fitted to a unit. A made row is computed from the unit's identity: numbers that are measured
-once, over the recording's time (`foundation.embedding.unit_identity`), and kept beside the rows. The network is shared
-by all units, so that it serves populations that pretraining never saw.
+A unit's own row must be fitted. A made row is computed from the unit's identity: numbers that are measured once over
+the recording's time (`foundation.embedding.unit_identity`) and kept beside the rows. All units share the network, so it
+serves populations that pretraining never saw.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ INNER = 128
 
 
 class MadeRows(nn.Module):
-    """A perceptron from the identity of units to their rows.
+    """A perceptron from the identities of units to their rows.
 
     Args:
         width: numbers of a row.
@@ -35,10 +35,10 @@ class MadeRows(nn.Module):
         self.inner, self.out = nn.Linear(IDENTITY, INNER), MadeOut(INNER, width)
 
     def forward(self, identity_BNF: torch.Tensor) -> torch.Tensor:
-        """``(B, N, F)`` identities to ``(B, N, X)`` rows."""
+        """Map ``(B, N, F)`` identities to ``(B, N, X)`` rows."""
         rows_BNX: torch.Tensor = self.out(nn.functional.gelu(self.inner(identity_BNF)))
         return rows_BNX
 
 
 class MadeOut(nn.Linear):
-    """The last layer; starts so small that made rows have the size of new rows."""
+    """The last layer; initialised so small that made rows have the size of new rows."""

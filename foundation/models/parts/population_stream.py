@@ -1,12 +1,12 @@
-"""The population stream of EIT: one token a time for the whole population, and a trunk over time.
+"""The population stream of EIT: one token per time for the whole population, and a trunk over time.
 
-Each unit has a row of weights of its own. A token is the sum over units of a unit's row times the unit's activity (the
-linear read-in of LFADS and NDT, for each population its own), so that a window costs units x features + time x trunk
-and not units x time x trunk. A read-out with another row of each unit says how much every unit, seen or not, is
-expected to fire: what the objective ``masked`` trains, and what a user reads as denoised rates.
+Each unit has its own row of weights. A token is the sum over units of a unit's row times the unit's activity (the
+linear read-in of LFADS and NDT, separate for each population), so that a window costs units x features + time x trunk
+and not units x time x trunk. A read-out with a second row per unit predicts the activity of every unit, seen or hidden:
+the objective ``masked`` trains this prediction, and users read it as denoised rates.
 
-With ``made_rows`` a unit's row is the sum of its own row and one that a network makes from the unit's identity (see
-`foundation.models.parts.made_rows`); the rows of a population that is new to a model are then not blank.
+With ``made_rows`` a unit's row is the sum of its own row and a row that a network makes from the unit's identity (see
+`foundation.models.parts.made_rows`); the rows of a new population are then not blank.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from foundation.models.parts.made_rows import IDENTITY, MadeRows
 from foundation.models.parts.tokens import WindowContext, scaled
 from foundation.models.parts.transformer_blocks import Block
 
-MIN_RATE = 1e-2  # events a second of a unit that was silent in what its rate was measured on
+MIN_RATE = 1e-2  # events a second that are assumed for a unit that was silent when its rate was measured
 
 
 class PopulationRows(nn.Module):
-    """Rows of known units, table after table; every `add` makes tables of their own, so that what is frozen stays.
+    """Rows of known units, table after table; every `add` creates separate tables, so that frozen rows do not change.
 
-    A row has D features for the read-in, D for the read-out, and an offset of the log rate, beside the unit's measured
-    rate, which is not trained.
+    A row has D features for the read-in, D for the read-out, and an offset of the log rate, which is added to the
+    unit's measured rate. The measured rate is not trained.
 
     Args:
         sizes: units of each table.
         dim: features D.
-        made: rows made from the identities of units are added to the units' own.
+        made: add rows made from the units' identities to their own rows.
 
     Example:
         >>> rows = PopulationRows([3, 2], dim=4)
@@ -65,14 +65,14 @@ class PopulationRows(nn.Module):
         sizes: Sequence[int] | None = None,
         blank: bool = False,
     ) -> None:
-        """Add a table, with rows drawn anew.
+        """Add a table with newly drawn rows.
 
         Args:
             log_rate_N: ``(N,)`` log of each unit's events a second; 0 for units of sampled values.
-            identity_NF: ``(N, F)`` identities of the units, which made rows are made from.
-            like: a tensor whose type and device the table gets.
-            sizes: units of each population in the table, one after another; by default all are one population.
-            blank: rows are 0 instead, so that a unit's row is the made one alone.
+            identity_NF: ``(N, F)`` identities of the units, from which rows are made.
+            like: a tensor whose dtype and device the table gets.
+            sizes: units of each population in the table, one after another; by default one population.
+            blank: rows are 0 instead, so that a unit has only its made row.
         """
         like = log_rate_N.float() if like is None else like
         table_NX = torch.empty(len(log_rate_N), 2 * self.dim + 1, dtype=like.dtype, device=like.device)
@@ -88,10 +88,10 @@ class PopulationRows(nn.Module):
         self.tables += 1
 
     def start(self, table_NX: torch.Tensor, sizes: Sequence[int] | None = None) -> None:
-        """Draw the rows of a table anew; offsets are 0.
+        """Draw new rows of a table; offsets are 0.
 
-        Rows of the read-in are orthogonal within a population, as far as there are features for its units: what single
-        units do then stays apart in a token, which rows drawn one by one would mix beyond what a readout can undo.
+        Rows of the read-in are orthogonal within a population, as far as there are enough features: the activity of
+        single units then stays apart in a token; independent rows would mix it beyond what a readout can undo.
         """
         if table_NX.is_meta:
             return
@@ -100,27 +100,27 @@ class PopulationRows(nn.Module):
             table_NX[:, -1] = 0
             for rows_ND in table_NX[:, : self.dim].split(list(sizes or [len(table_NX)])):
                 if len(rows_ND):
-                    drawn_ND = torch.empty(rows_ND.shape)  # QR knows no half precision
+                    drawn_ND = torch.empty(rows_ND.shape)  # QR does not support half precision
                     nn.init.orthogonal_(drawn_ND, gain=0.1 * math.sqrt(max(rows_ND.shape)))
                     rows_ND.copy_(drawn_ND)
 
     @property
     def sizes(self) -> list[int]:
-        """Units of each table."""
+        """Number of units in each table."""
         return [len(self.get_parameter(f"table_{k}")) for k in range(self.tables)]
 
     def forward(self, row_BN: torch.Tensor, made_B: torch.Tensor | None = None) -> UnitRows:
         """Return the rows of units.
 
         Args:
-            row_BN: ``(B, N)`` places of units among all rows, -1 for units that are not known.
-            made_B: ``(B,)`` bool, windows whose units have their made rows alone; None: no window.
+            row_BN: ``(B, N)`` places of units among all rows, -1 for unknown units.
+            made_B: ``(B,)`` bool, windows whose units have only their made rows; None: no window.
 
         Raises:
-            ValueError: if a place is beyond the last row, or rows are not made.
+            ValueError: if a place is beyond the last row, or ``made_B`` is given to a model without made rows.
         """
         if made_B is not None and self.made is None:
-            raise ValueError("made_B is given, and the model makes no rows: expected None (made_rows is false)")
+            raise ValueError("made_B is given and made_rows is false: expected None")
         known_BN = row_BN >= 0
         sizes = self.sizes
         if not torch.compiler.is_compiling() and row_BN.numel() and int(row_BN.max()) >= sum(sizes):
@@ -145,7 +145,7 @@ class PopulationRows(nn.Module):
 
 
 class UnitRows(NamedTuple):
-    """Rows of the units of B windows; 0 for units that are not known.
+    """Rows of the units of B windows; 0 for unknown units.
 
     Args:
         read_in_BND: weights of the read-in.
@@ -166,7 +166,7 @@ class PopulationStream(nn.Module):
     """Tokens of whole populations over time.
 
     Args:
-        config: of the model; ``population_layers`` blocks see the tokens' time.
+        config: of the model; ``population_layers`` blocks over the tokens' time.
     """
 
     def __init__(self, config: EITConfig) -> None:
@@ -193,23 +193,23 @@ class PopulationStream(nn.Module):
         turn: Phases,
         made_B: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Embed the population over time, and say what every known unit is expected to do.
+        """Embed the population over time, and predict every known unit.
 
         Args:
-            x_BNT: ``(B, N, T * patch_length)`` activity, 0 where nothing is there.
-            seen_BN: ``(B, N)`` bool, units that are read.
-            tokens_BT: ``(B, T)`` bool, tokens that are there; None: all.
+            x_BNT: ``(B, N, T * patch_length)`` activity, 0 where masked.
+            seen_BN: ``(B, N)`` bool, visible units.
+            tokens_BT: ``(B, T)`` bool, valid tokens; None: all.
             dt_B: ``(B,)`` seconds, width of a bin.
             modality_B: ``(B,)`` 0 for counts, 1 for values.
             row_BN: ``(B, N)`` places of units among the rows, -1 for unknown ones, which are not read.
-            hidden_BT: ``(B, T)`` bool, tokens whose activity the stream may not see; None: none.
+            hidden_BT: ``(B, T)`` bool, tokens whose activity is hidden from the stream; None: none.
             turn: ``(B, T, pairs)`` phases of the tokens' times.
-            made_B: ``(B,)`` bool, windows whose units have their made rows alone; None: no window.
+            made_B: ``(B,)`` bool, windows whose units have only their made rows; None: no window.
 
         Returns:
-            ``(B, T, D)`` the population; ``(B, N, T)`` the log of the events that each unit is expected to have in a
-            token, or for sampled values the expected value after ``value_transform``; and ``(B, N)`` the same by the
-            unit's measured rate alone, which is what a prediction has to be better than (0 for sampled values).
+            ``(B, T, D)`` the population; ``(B, N, T)`` the log of each unit's expected events in a token, or for
+            sampled values the expected value after ``value_transform``; and ``(B, N)`` the same from the unit's
+            measured rate alone, the baseline for predictions (0 for sampled values).
         """
         unit = self.rows(row_BN, made_B)
         a_BNT = self.activity(x_BNT, modality_B)
@@ -217,7 +217,7 @@ class PopulationStream(nn.Module):
         a_BNT = a_BNT * seen_BN[:, :, None]
         if hidden_BT is not None:
             a_BNT = a_BNT * ~hidden_BT[:, None, :]
-        # Rows start with features of 0.1. Their sum over units is brought to the size of one, whatever their number.
+        # Rows start with features of 0.1. Their sum is scaled to the same size for any number of units.
         gain_B = math.sqrt(self.dim) / seen_BN.sum(1).clamp(min=1).to(a_BNT.dtype).sqrt()
         p_BTD = a_BNT.to(unit.read_in_BND.dtype).transpose(1, 2) @ (unit.read_in_BND * gain_B[:, None, None])
         p_BTD = p_BTD + self.about(dt_B * self.patch_length, modality_B)[:, None, :]
@@ -235,13 +235,13 @@ class PopulationStream(nn.Module):
         return p_BTD, expected_BNT + usual_BN[:, :, None], usual_BN
 
     def activity(self, x_BNT: torch.Tensor, modality_B: torch.Tensor) -> torch.Tensor:
-        """``(B, N, T)`` scaled activity of tokens, as the read-in takes it."""
+        """Return ``(B, N, T)`` scaled activity of tokens for the read-in."""
         sums_BNT = token_sums(x_BNT, modality_B, self.patch_length)
         return scaled(sums_BNT, modality_B, self.count_transform, self.value_transform)
 
 
 def token_sums(x_BNT: torch.Tensor, modality_B: torch.Tensor, patch_length: int) -> torch.Tensor:
-    """``(B, N, T)`` events in each token, or the mean of sampled values.
+    """Return ``(B, N, T)`` events in each token, or the mean of sampled values.
 
     Example:
         >>> token_sums(torch.tensor([[[1.0, 2.0, 0.0, 4.0]]]), torch.tensor([0]), 2).tolist()
@@ -254,11 +254,11 @@ def token_sums(x_BNT: torch.Tensor, modality_B: torch.Tensor, patch_length: int)
 
 
 def log_rates(rate_N: np.ndarray, counts: bool) -> torch.Tensor:
-    """Measured rates as a table of rows keeps them.
+    """Return the log rates for a table of rows.
 
     Args:
         rate_N: ``(N,)`` events a second.
-        counts: whether the activity is events; of sampled values there is no rate.
+        counts: whether the activity is events; sampled values have no rate.
 
     Example:
         >>> log_rates(np.array([1.0, 0.0]), counts=True).exp().tolist()
@@ -270,7 +270,7 @@ def log_rates(rate_N: np.ndarray, counts: bool) -> torch.Tensor:
 
 
 def population_places(config: EITConfig) -> dict[str, tuple[int, int]]:
-    """Recording id -> place of its first unit among all rows, and its number of units.
+    """Return, by recording id, the place of its first unit among all rows and its number of units.
 
     Example:
         >>> population_places(EITConfig(population_layers=1, population_tables=[{"a": 3, "b": 2}, {"c": 4}]))
@@ -285,10 +285,10 @@ def population_places(config: EITConfig) -> dict[str, tuple[int, int]]:
 
 
 class PopulationPlaces:
-    """Where the units of recordings stand among the rows of a model's population stream.
+    """Lookup of the rows of units in a model's population stream.
 
     Args:
-        config: of the model; one of another kind than `EITConfig` has no population stream.
+        config: of the model; only `EITConfig` has a population stream.
         recordings: ids of the recordings that batches count.
 
     Example:
@@ -306,10 +306,10 @@ class PopulationPlaces:
         self.first_R = torch.tensor([places.get(name, (-1, 0))[0] for name in recordings], dtype=torch.int64)
 
     def placed(self, batch: WindowBatch) -> WindowBatch:
-        """The batch with ``population_row_BN``; as it is, where the model has no population stream.
+        """Return the batch with ``population_row_BN``; unchanged if the model has no population stream.
 
         Raises:
-            ValueError: if the batch does not say which units of which recordings it shows.
+            ValueError: if the batch does not identify its units and recordings.
         """
         if not self.runs:
             return batch
@@ -321,18 +321,18 @@ class PopulationPlaces:
 
 
 def new_table(config: EITConfig, log_rates: Mapping[str, torch.Tensor]) -> tuple[dict[str, int], torch.Tensor]:
-    """What one more table holds.
+    """Return the contents of another table.
 
     Args:
         config: of the model.
         log_rates: recording id -> ``(N,)`` log rates of its units.
 
     Returns:
-        Recording id -> units, and the log rates of all of them one after another, by the recordings' ids, which is the
-        order that config.json keeps.
+        Recording id -> units, and the log rates of all units one after another, sorted by recording id as config.json
+        keeps them.
 
     Raises:
-        ConfigError: if a recording is known already, or none is given.
+        ConfigError: if a recording is already known, or none is given.
     """
     known = sorted(set(log_rates) & set(population_places(config)))
     if known or not log_rates:
@@ -345,7 +345,7 @@ def new_table(config: EITConfig, log_rates: Mapping[str, torch.Tensor]) -> tuple
 def joined_identities(
     config: EITConfig, table: Mapping[str, int], identities: Mapping[str, torch.Tensor] | None
 ) -> torch.Tensor | None:
-    """Return ``(N, F)`` identities of the units of a table, one recording after another; None where rows are not made.
+    """Return ``(N, F)`` identities of the units of a table, one recording after another; None without ``made_rows``.
 
     Args:
         config: of the model.
@@ -353,11 +353,11 @@ def joined_identities(
         identities: recording id -> ``(N, F)`` identities of its units.
 
     Raises:
-        ConfigError: if they are missing, of another shape, or given to a model that makes no rows.
+        ConfigError: if identities are missing, have another shape, or are given to a model without ``made_rows``.
     """
     if not config.made_rows:
         if identities:
-            raise ConfigError("identities are given and made_rows is false: expected a model with made_rows, or none")
+            raise ConfigError("identities are given and made_rows is false: expected none, or a model with made_rows")
         return None
     for name, size in table.items():
         found = tuple(identities[name].shape) if identities and name in identities else "missing"

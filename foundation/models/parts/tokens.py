@@ -1,4 +1,4 @@
-"""Patches of bins as tokens, of units and of context."""
+"""Patches of bins as tokens, for units and for context."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from foundation.models.config import EITConfig
 
 
 class ReadIn(nn.Linear):
-    """From the bins of a token to its features."""
+    """Linear layer from the bins of a token to its features."""
 
 
 class ContextIn(nn.Linear):
-    """From what holds for a whole window; starts small, so that it does not drown what differs between units."""
+    """Linear layer for values of a whole window; initialised small, so as not to drown differences between units."""
 
 
 FREQUENCIES = 8  # sines and cosines that encode a bin width
 
 
 def scaled(x_BNT: torch.Tensor, modality_B: torch.Tensor, count_transform: str, value_transform: str) -> torch.Tensor:
-    """Counts and sampled values brought to numbers of moderate size; same shape in and out.
+    """Return counts and sampled values transformed to a moderate size; the shape stays the same.
 
     Args:
         x_BNT: activity.
         modality_B: 0 for counts, 1 for values.
         count_transform: ``log1p``, ``sqrt`` or ``none``: counts span decades and are never negative.
-        value_transform: ``asinh`` or ``none``: sampled values may be either side of 0.
+        value_transform: ``asinh`` or ``none``: sampled values may have either sign.
 
     Example:
         >>> scaled(torch.tensor([[[4.0, 9.0]]]), torch.tensor([0]), "sqrt", "asinh").tolist()
@@ -42,14 +42,14 @@ def scaled(x_BNT: torch.Tensor, modality_B: torch.Tensor, count_transform: str, 
 
 
 def blank(x_BNT: torch.Tensor, mask_BN: torch.Tensor | None, mask_BT: torch.Tensor | None) -> torch.Tensor:
-    """Activity with 0 where nothing is there, whatever stood there: a NaN times 0 is one."""
+    """Return activity with 0 where masked; multiplying by 0 would keep a NaN."""
     if mask_BN is not None:
         x_BNT = x_BNT.masked_fill(~mask_BN[:, :, None], 0)
     return x_BNT if mask_BT is None else x_BNT.masked_fill(~mask_BT[:, None, :], 0)
 
 
 def width_features(dt_B: torch.Tensor) -> torch.Tensor:
-    """``(B, 2 * FREQUENCIES)`` of widths in seconds: sines and cosines of their decade."""
+    """Return ``(B, 2 * FREQUENCIES)`` features of widths in seconds: sines and cosines of their decade."""
     decades = torch.log10(dt_B.float())[:, None]
     k = torch.arange(FREQUENCIES, device=dt_B.device, dtype=torch.float32)
     angles = decades * (2.0**k) * (math.pi / 8)
@@ -57,7 +57,7 @@ def width_features(dt_B: torch.Tensor) -> torch.Tensor:
 
 
 class TokenEmbedding(nn.Module):
-    """Patches of bins as tokens. The bin width and what the numbers are (events or values) are inputs, not guesses."""
+    """Patches of bins as tokens. The bin width and the modality (events or values) are inputs."""
 
     def __init__(self, config: EITConfig) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class TokenEmbedding(nn.Module):
         mask_BN: torch.Tensor | None = None,
         mask_BT: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """``(B, N, T * patch_length)`` bins, anything where masked, to ``(B, N, T, D)`` tokens."""
+        """Map ``(B, N, T * patch_length)`` bins, anything where masked, to ``(B, N, T, D)`` tokens."""
         x_BNT = blank(x_BNT, mask_BN, mask_BT)
         scaled_BNT = scaled(x_BNT, modality_B, self.count_transform, self.value_transform)
         patches = scaled_BNT.unflatten(-1, (-1, self.patch_length))
@@ -85,7 +85,7 @@ class TokenEmbedding(nn.Module):
 
 
 class WindowContext(nn.Module):
-    """What all tokens of a window have in common: seconds of a token, and whether numbers are events or values.
+    """Embedding that all tokens of a window share: seconds of a token, and events or values.
 
     Args:
         dim: features D.
@@ -97,14 +97,14 @@ class WindowContext(nn.Module):
         self.width = ContextIn(2 * FREQUENCIES, dim)
 
     def forward(self, token_B: torch.Tensor, modality_B: torch.Tensor) -> torch.Tensor:
-        """``(B, D)`` of seconds and modalities."""
+        """Return ``(B, D)`` from seconds and modalities."""
         return self.modality(modality_B) + self.width(width_features(token_B).to(self.width.weight.dtype))
 
 
 class ContextEmbedding(nn.Module):
     """Channels of stimulus, behaviour and session as tokens: a channel's bins, and which channel it is.
 
-    What does not change over time (a session) is a channel of ones.
+    A constant property (a session) is a channel of ones.
     """
 
     def __init__(self, config: EITConfig) -> None:
@@ -114,6 +114,6 @@ class ContextEmbedding(nn.Module):
         self.channel = nn.Embedding(len(config.context_channels), config.dim)
 
     def forward(self, context_BCT: torch.Tensor, context_id_BC: torch.Tensor) -> torch.Tensor:
-        """``(B, C, T * patch_length)`` bins to ``(B, C, T, D)`` tokens."""
+        """Map ``(B, C, T * patch_length)`` bins to ``(B, C, T, D)`` tokens."""
         patches = torch.asinh(context_BCT).unflatten(-1, (-1, self.patch_length))
         return self.read_in(patches.to(self.read_in.weight.dtype)) + self.channel(context_id_BC)[:, :, None]

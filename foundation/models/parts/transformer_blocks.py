@@ -1,4 +1,4 @@
-"""Pre-norm blocks that the modules of EIT are made of."""
+"""Pre-norm blocks of EIT's modules."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FeedForward(nn.Module):
         self.down = BranchEnd(hidden, config.dim)
 
     def forward(self, x_BLD: torch.Tensor) -> torch.Tensor:
-        """Same shape in and out."""
+        """Return a tensor of the same shape."""
         h = self.up(x_BLD)
         if not self.gated:
             return self.down(F.gelu(h))
@@ -35,11 +35,11 @@ class FeedForward(nn.Module):
 
 
 class Block(GradientCheckpointingLayer):
-    """Attention and a feed-forward layer, each added to what comes in after a layer norm (pre-norm).
+    """Attention and a feed-forward layer, each with layer norm before it and a residual connection (pre-norm).
 
     Args:
         config: of the model.
-        causal: a position sees itself and earlier ones alone.
+        causal: a position attends only to itself and earlier ones.
     """
 
     def __init__(self, config: EITConfig, causal: bool = False) -> None:
@@ -51,19 +51,19 @@ class Block(GradientCheckpointingLayer):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x_BLD: torch.Tensor, mask_BL: torch.Tensor | None, turn: Phases | None = None) -> torch.Tensor:
-        """Same shape in and out.
+        """Return a tensor of the same shape.
 
         Args:
-            x_BLD: ``(..., L, D)``; rows of the leading axes do not see each other.
-            mask_BL: ``(rows, L)`` with the leading axes as one; which of the L are seen. None: all.
-            turn: ``(..., L, pairs)`` phases of their times, or None if they have none.
+            x_BLD: ``(..., L, D)``; rows of the leading axes do not attend to each other.
+            mask_BL: ``(rows, L)`` with the leading axes flattened; valid positions. None: all.
+            turn: ``(..., L, pairs)`` phases of their times, or None.
         """
         x_BLD = x_BLD + self.dropout(self.attention(self.attention_norm(x_BLD), mask_BL, turn))
         return x_BLD + self.dropout(self.mlp(self.mlp_norm(x_BLD)))
 
 
 class Gather(GradientCheckpointingLayer):
-    """Learned points take from rows."""
+    """Attention from learned points to rows."""
 
     def __init__(self, config: EITConfig) -> None:
         super().__init__()
@@ -72,13 +72,13 @@ class Gather(GradientCheckpointingLayer):
         self.attention = CrossAttention(config.dim, config.heads)
 
     def forward(self, x_BLD: torch.Tensor, mask_BL: torch.Tensor | None) -> torch.Tensor:
-        """``(..., I, D)`` points."""
+        """Return ``(..., I, D)`` points."""
         points_BID = self.points.expand(*x_BLD.shape[:-2], -1, -1)
         return points_BID + self.attention(self.points_norm(points_BID), self.rows_norm(x_BLD), mask_BL)
 
 
 class Give(GradientCheckpointingLayer):
-    """Rows take from points, each row alone."""
+    """Attention from rows to points, each row separately."""
 
     def __init__(self, config: EITConfig) -> None:
         super().__init__()
@@ -89,16 +89,16 @@ class Give(GradientCheckpointingLayer):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x_BLD: torch.Tensor, points_BID: torch.Tensor) -> torch.Tensor:
-        """Rows, same shape in and out."""
+        """Return rows of the same shape."""
         x_BLD = x_BLD + self.dropout(self.attention(self.rows_norm(x_BLD), self.points_norm(points_BID)))
         return x_BLD + self.dropout(self.mlp(self.mlp_norm(x_BLD)))
 
 
 class InducedBlock(nn.Module):
-    """Rows see each other through a few learned points: time and memory grow linearly with the number of rows.
+    """Rows attend to each other through a few learned points: time and memory grow linearly with the number of rows.
 
     Points attend to rows, then rows to points (the induced set attention of Set Transformer, arXiv 1810.00825, with
-    pre-norm). Equivariant to the order of rows, as `Block` without phases is.
+    pre-norm). Equivariant to the order of rows, like `Block` without phases.
     """
 
     def __init__(self, config: EITConfig) -> None:
@@ -106,19 +106,19 @@ class InducedBlock(nn.Module):
         self.gather, self.give = Gather(config), Give(config)
 
     def forward(self, x_BLD: torch.Tensor, mask_BL: torch.Tensor | None) -> torch.Tensor:
-        """As `Block`, without phases."""
+        """Return a tensor of the same shape, as `Block` without phases."""
         points_BID = self.gather(x_BLD, mask_BL)
         return in_parts(self.give, lambda part_BLD: self.give(part_BLD, points_BID), x_BLD, dim=-2)
 
 
 def in_parts(layer: nn.Module, run: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, dim: int) -> torch.Tensor:
-    """``run(x)``, in parts along an axis where what a layer holds while it works may be let go part by part.
+    """Return ``run(x)``, computed in parts along an axis if a layer's intermediate values need not be kept.
 
-    That is where it is checkpointed, or no gradients are asked for. What is held is then that of one part.
+    That is the case with checkpointing or without gradients. Memory is then that of one part.
 
     Args:
         layer: what ``run`` calls.
-        run: gives for each place along ``dim`` what it would give alone.
+        run: maps each place along ``dim`` independently of the others.
         x: ``(..., D)`` tokens.
         dim: the axis.
     """

@@ -1,4 +1,4 @@
-"""Embeddings of known units, in one table per session, so that a new session changes no earlier one."""
+"""Embeddings of known units, one table per session, so that a new session does not change earlier ones."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 
 class UnitEmbedding(nn.Module):
-    """Rows of known units. Each session's rows are a parameter of their own: what is frozen stays to the bit, whatever
-    the optimiser does with the rest.
+    """Embeddings of known units. Each session has its own parameter, so that frozen embeddings stay equal bit for bit
+    with any optimiser.
 
     Args:
         sizes: units per table.
@@ -36,16 +36,16 @@ class UnitEmbedding(nn.Module):
         return list(self.parameters())
 
     def add(self, size: int, like: torch.Tensor | None = None) -> None:
-        """A table for ``size`` more units, beginning at zero: a unit that is new behaves as an unknown one does."""
+        """Add a table for ``size`` more units, initialised to zero: a new unit behaves like an unknown one."""
         zeros_ND = torch.zeros(size, self.dim)
         table_ND = nn.Parameter(zeros_ND if like is None else zeros_ND.to(like))
         self.register_parameter(f"table_{len(self._parameters)}", table_ND)
 
     def forward(self, unit_id_BN: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """``(B, N)`` ids to ``(B, N, D)``; 0 for -1. Without tables ``dtype`` is that of the zeros.
+        """Map ``(B, N)`` ids to ``(B, N, D)``; 0 for -1. Without tables ``dtype`` is that of the zeros.
 
         Raises:
-            ValueError: if there are no known units, or an id is beyond the last.
+            ValueError: if there are no known units, or an id is out of range.
         """
         n_known = sum(len(table) for table in self.tables)
         if not torch.compiler.is_compiling() and int(unit_id_BN.max()) >= n_known:

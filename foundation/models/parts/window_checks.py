@@ -1,4 +1,4 @@
-"""What tensors a model's forward takes."""
+"""Checks of the tensors that a model's forward receives."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 def check_windows(
     x_BNT: torch.Tensor, mask_BN: torch.Tensor | None, patch_length: int, dt_B: torch.Tensor, modality_B: torch.Tensor
 ) -> None:
-    """Refuse windows that no EIT can embed. What tensors hold is looked at on the CPU alone: a GPU would be waited for.
+    """Raise if no EIT can embed the windows. Values are checked only on the CPU, to avoid waiting for a GPU.
 
     Raises:
-        ValueError: if the bins do not make whole tokens, there is no bin, or no unit and no ``mask_BN`` that says so (a
-            recording may have none), or a width or modality is impossible.
+        ValueError: if there are partial tokens, no bins, no units without ``mask_BN`` (a recording may have none), or a
+            width or modality is invalid.
     """
     if x_BNT.ndim != 3 or not x_BNT.shape[2] or (mask_BN is None and not x_BNT.shape[1]):
         raise ValueError(
@@ -33,7 +33,7 @@ def check_events(modality_B: torch.Tensor) -> None:
     """Raise, on the CPU, if a window holds sampled values, which have no intervals.
 
     Raises:
-        ValueError: if one does.
+        ValueError: if a window holds sampled values.
     """
     if 1 in seen(modality_B):
         raise ValueError(
@@ -43,10 +43,10 @@ def check_events(modality_B: torch.Tensor) -> None:
 
 
 def check_ids(name: str, ids: torch.Tensor, number: int, allowed: str) -> None:
-    """Refuse, on the CPU, ids that are not from 0 to below ``number``.
+    """Raise, on the CPU, if ids are outside 0 to ``number - 1``.
 
     Raises:
-        ValueError: with the first of them.
+        ValueError: names the first wrong id.
     """
     wrong = [value for value in seen(ids) if not 0 <= value < number]
     if wrong:
@@ -54,5 +54,5 @@ def check_ids(name: str, ids: torch.Tensor, number: int, allowed: str) -> None:
 
 
 def seen(tensor: torch.Tensor) -> list[Any]:
-    """Its values, where looking costs next to nothing and breaks no compiled graph; elsewhere none."""
+    """Return the tensor's values if reading them is cheap and breaks no compiled graph; otherwise an empty list."""
     return tensor.flatten().tolist() if tensor.device.type == "cpu" and not torch.compiler.is_compiling() else []

@@ -1,1 +1,1 @@
-"""What stands in a model's folder: names of weights, preprocessing, and checks before anything is built."""
+"""Content of a model's folder: names of weights, preprocessing, and checks before anything is built."""

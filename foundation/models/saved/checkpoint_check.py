@@ -1,4 +1,4 @@
-"""What a config.json may say, judged by the weights beside it before anything is built.
+"""Checks of config.json against the weights beside it, before anything is built.
 
 A config.json of a few bytes can ask for a model of terabytes, for a table of ten million labels, or for an attention
 kernel from elsewhere. Its numbers are therefore compared with the shapes in the header of model.safetensors, which
@@ -22,17 +22,17 @@ from foundation.common.errors import CheckpointError, ConfigError
 from foundation.models.saved.weight_names import KEEPS_ROWS, OLDEST, current_name, with_current_names
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-CONFIG_BYTES = 1 << 24  # names of units are in it
-# A number of this size asks for nothing dear, whatever it counts.
+CONFIG_BYTES = 1 << 24  # includes names of units
+# A number up to this size cannot request anything expensive.
 HARMLESS = 1024
 LONGEST_TOKEN = 1 << 20  # bins
 ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
-# Fields of transformers that have it fetch, import or run what another file names.
+# Fields with which transformers would fetch, import or run code named in another file.
 REFUSED = ("auto_map", "quantization_config", "use_kernels", "kernel_config", "adapter_config", "distributed_config")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return what config.json says.
+    """Return the content of config.json.
 
     Raises:
         CheckpointError: if it is damaged or too large.
@@ -64,7 +64,7 @@ def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def older_weights(folder: Path) -> dict[str, torch.Tensor] | None:
-    """Return the weights of a checkpoint under their current names, if an earlier version wrote it; else None.
+    """Return the weights under their current names if an earlier version wrote the checkpoint; otherwise None.
 
     Raises:
         CheckpointError: if the file is damaged.
@@ -78,14 +78,14 @@ def older_weights(folder: Path) -> dict[str, torch.Tensor] | None:
 
 
 def check_config(folder: Path, architecture: type[PreTrainedModel]) -> None:
-    """Raise unless config.json asks for the model whose weights lie beside it.
+    """Raise unless config.json describes the model whose weights lie beside it.
 
     Args:
         folder: with config.json and model.safetensors.
         architecture: of the model.
 
     Raises:
-        CheckpointError: naming the field or the weight.
+        CheckpointError: names the field or the weight.
     """
     path, given, shapes = folder / CONFIG, read_config(folder), weight_shapes(folder)
     for name in REFUSED:
@@ -94,14 +94,14 @@ def check_config(folder: Path, architecture: type[PreTrainedModel]) -> None:
     for key, name in _attention(given):
         if name not in (None, *ATTENTION):
             raise CheckpointError(f"{path}: {key} is {name!r}: expected one of {', '.join(ATTENTION)}")
-    # A class of one's own may count what no weight has a size of, such as seconds; its weights are compared as ever.
+    # Your own class may count things that no weight has a size of, such as seconds; its weights are compared as usual.
     check_numbers(path, given, shapes, LONGEST_TOKEN if given.get("foundation_class") else HARMLESS)
     _check_rows(path, given)
     try:
         config = architecture.config_class(**given)
         layers = int(getattr(config, "branches", 0))
         if layers > len(shapes):
-            raise CheckpointError(f"{path} asks for {layers} branches of layers, and there are {len(shapes)} weights")
+            raise CheckpointError(f"{path} has {layers} branches of layers: expected at most its {len(shapes)} weights")
         if len(getattr(config, "widths", ())) > len(shapes):
             raise CheckpointError(f"{path}: widths has {len(config.widths)} layers for {len(shapes)} weights")
         with torch.device("meta"):
@@ -116,7 +116,7 @@ def check_config(folder: Path, architecture: type[PreTrainedModel]) -> None:
 
 
 def _check_rows(path: Path, given: dict[str, Any]) -> None:
-    """Raise if nobody can tell any more which rows of the weights are of which recording."""
+    """Raise if the recordings of the rows among the weights are unknown."""
     schema, tables = given.get("foundation_schema", OLDEST), given.get("population_tables") or []
     mixed = isinstance(tables, list) and any(isinstance(table, dict) and len(table) > 1 for table in tables)
     if mixed and isinstance(schema, int) and schema < KEEPS_ROWS:
@@ -129,24 +129,24 @@ def _check_rows(path: Path, given: dict[str, Any]) -> None:
 def check_numbers(
     path: Path, given: dict[str, Any], shapes: dict[str, tuple[int, ...]], harmless: int = HARMLESS
 ) -> None:
-    """Raise if a number of a config.json is larger than any size of the weights, or than their number.
+    """Raise if a number of a config.json exceeds every size of the weights and their number.
 
     Args:
         path: of the config.json, for the error.
-        given: what it says.
+        given: content of config.json.
         shapes: of the weights.
-        harmless: numbers up to this are allowed whatever the weights.
+        harmless: numbers up to this are always allowed.
 
     Raises:
-        CheckpointError: naming the field.
+        CheckpointError: names the field.
     """
     most = max([harmless, len(shapes), *(size for shape in shapes.values() for size in shape)])
     for key, number in _numbers(given):
         long = key == "population_patch_length" or (key == "patch_length" and given.get("tokens") == "intervals")
         if long and 0 <= number <= LONGEST_TOKEN:
-            continue  # no weight has this size, and nothing is built of it
+            continue  # no weight has this size, and nothing is built from it
         if key.startswith("preprocessing."):
-            continue  # the configuration has limits of its own for them
+            continue  # the configuration checks these limits
         if not abs(number) <= most:
             raise CheckpointError(
                 f"{path}: {key} is {number}: expected at most {most}, as the largest of its {len(shapes)} weights has"
@@ -154,7 +154,7 @@ def check_numbers(
 
 
 def _attention(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every name of an attention implementation, however deep it lies, and under which key."""
+    """Yield every name of an attention implementation at any depth, with its key."""
     if isinstance(value, dict):
         for name, item in value.items():
             if "attn_implementation" in name and isinstance(item, dict):
@@ -169,7 +169,7 @@ def _attention(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
-    """Every number, however deep it lies, and under which key; NaN counts as infinite."""
+    """Yield every number at any depth, with its key; NaN counts as infinite."""
     if isinstance(value, dict):
         for name, item in value.items():
             yield from _numbers(item, f"{key}.{name}" if key else name)

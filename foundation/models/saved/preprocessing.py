@@ -1,8 +1,8 @@
-"""What a model expects of the activity that it reads: it stands in config.json and travels with the weights.
+"""The activity that a model expects; stored in config.json with the weights.
 
-How counts and values are scaled (``count_transform``, ``value_transform``) and how many bins make a token
-(``patch_length``) are fields of the configuration itself. What is here says which windows pretraining saw, so that
-nobody has to know it to embed a recording.
+The scaling of counts and values (``count_transform``, ``value_transform``) and the bins of a token (``patch_length``)
+are fields of the configuration itself. `Preprocessing` describes the windows of pretraining, so that a user can embed a
+recording without knowing them.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ LONGEST = 1 << 16  # tokens of a window
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Windows that pretraining saw.
+    """The windows of pretraining.
 
     Args:
         bin_widths: seconds of a bin.
         tokens: of the longest window.
-        kinds: of the recordings: ``spikes``, ``counts``, ``values``; empty: not known, and none is refused.
+        kinds: of the recordings: ``spikes``, ``counts``, ``values``; empty: unknown, and every kind is accepted.
         min_tokens: of the shortest window.
         units_trained: whether pretraining trained the unit stream; False for masked modelling of the population alone.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
 
     Example:
         >>> own = Preprocessing((0.005, 0.2), tokens=32, kinds=("spikes",))
@@ -66,10 +66,10 @@ class Preprocessing:
 
     @classmethod
     def read(cls, given: Any) -> Preprocessing:
-        """Return what a mapping of config.json says.
+        """Return the preprocessing from a mapping of config.json.
 
         Raises:
-            ConfigError: if it is no such mapping.
+            ConfigError: if the mapping is invalid.
         """
         if not isinstance(given, dict) or given.keys() - set(cls.__dataclass_fields__):
             names = ", ".join(cls.__dataclass_fields__)
@@ -82,32 +82,32 @@ class Preprocessing:
 
     @classmethod
     def of(cls, config: Any) -> Preprocessing:
-        """Return what a model's configuration says; usual values for one that was written without."""
+        """Return the preprocessing of a model's configuration; defaults if the configuration has none."""
         given = getattr(config, "preprocessing", None)
         if given is not None:
             return cls.read(given)
         return cls((0.001,), tokens=8) if getattr(config, "tokens", "bins") == "intervals" else cls()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the mapping that config.json holds; ``units_trained`` is in it only if it is false."""
+        """Return the mapping for config.json; it has ``units_trained`` only if that is false."""
         found = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
         return {name: value for name, value in found.items() if name != "units_trained" or not value}
 
     def bin_width(self, resolution: float, patch_length: int) -> float:
-        """Return the seconds of a bin for a recording: the shortest whose token is no shorter than its resolution.
+        """Return the bin width in seconds for a recording: the shortest whose token is no shorter than its resolution.
 
         Args:
-            resolution: seconds below which the recording has no detail.
+            resolution: seconds; the recording has no finer detail.
             patch_length: bins that make a token.
         """
         fitting = [width for width in sorted(self.bin_widths) if width * patch_length >= resolution]
         return fitting[0] if fitting else resolution / patch_length
 
     def tokens_of(self, longest: float, token: float) -> int:
-        """Return the tokens of a window for a recording: as many as fit, between the least and the most of pretraining.
+        """Return the tokens of a window for a recording: as many as fit, within the range of pretraining.
 
         Args:
-            longest: seconds that were observed without a gap.
+            longest: seconds of the longest observed stretch.
             token: seconds of a token.
 
         Example:

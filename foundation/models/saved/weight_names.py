@@ -1,4 +1,4 @@
-"""Names of weights and schemas of config.json, of this version and earlier ones.
+"""Names of weights and schemas of config.json, current and earlier.
 
 Schema 1 (config.json without ``foundation_schema``) calls the tokens' embedding ``embed``, which is now a method of the
 model. Such checkpoints load, and are saved with the present names. Schema 2 lost the order of the recordings whose
@@ -22,7 +22,7 @@ def check_schema(schema: Any) -> None:
     """Raise unless this version reads checkpoints of a schema.
 
     Raises:
-        ConfigError: naming the schema and what to do.
+        ConfigError: names the schema and what to do.
 
     Example:
         >>> check_schema(7)
@@ -37,7 +37,7 @@ def check_schema(schema: Any) -> None:
 
 
 def current_name(name: str) -> str:
-    """Return the name that a weight has now.
+    """Return the current name of a weight.
 
     Example:
         >>> current_name("embed.read_in.weight"), current_name("model.embed.read_in.weight/exp_avg/0")
@@ -49,5 +49,5 @@ def current_name(name: str) -> str:
 
 
 def with_current_names(weights: Mapping[str, T]) -> dict[str, T]:
-    """Return the same weights under the names that they have now."""
+    """Return the same weights under their current names."""
     return {current_name(name): value for name, value in weights.items()}

@@ -1,4 +1,4 @@
-"""Figures that tell whether embeddings still tell things apart; logged for every objective."""
+"""Collapse metrics, logged for every objective: whether embeddings still differ."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ROWS = 1 << 16
 
 @torch.no_grad()
 def rank_me(z_MD: torch.Tensor) -> torch.Tensor:
-    """Effective rank of M embeddings: exponential of the entropy of their singular values (arXiv 2210.02885, eq. 1).
+    """Return the effective rank of M embeddings: exp of the entropy of their singular values (arXiv 2210.02885, eq. 1).
 
     Example:
         >>> round(float(rank_me(torch.eye(4))), 2), round(float(rank_me(torch.ones(4, 4))), 2)
@@ -18,8 +18,8 @@ def rank_me(z_MD: torch.Tensor) -> torch.Tensor:
     """
     if not bool(z_MD.isfinite().all()):
         return z_MD.new_tensor(torch.nan)
-    # Squares of singular values are eigenvalues of the products of columns: in float64 as exact as singular values are
-    # in float32, and many times faster. A part at a time, since a global batch may be large.
+    # Squares of singular values are eigenvalues of the products of columns: in float64 as accurate as singular values
+    # in float32, and many times faster. Processed in parts, because a global batch may be large.
     tall_MD = z_MD if len(z_MD) >= z_MD.shape[1] else z_MD.T
     gram_DD = tall_MD.new_zeros(tall_MD.shape[1], tall_MD.shape[1], dtype=torch.float64)
     for part in map(torch.Tensor.double, tall_MD.split(ROWS)):
@@ -31,7 +31,7 @@ def rank_me(z_MD: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def mean_similarity(z_MD: torch.Tensor) -> torch.Tensor:
-    """Mean cosine similarity of two different rows; 1 where all embeddings have become one.
+    """Return the mean cosine similarity of two different rows; 1 if all embeddings are equal.
 
     Example:
         >>> float(mean_similarity(torch.eye(3))), float(mean_similarity(torch.ones(3, 2)))
@@ -40,13 +40,13 @@ def mean_similarity(z_MD: torch.Tensor) -> torch.Tensor:
     count = len(z_MD)
     rows = F.normalize(z_MD, dim=1)
     alone = rows.square().sum(dtype=torch.float64)
-    total = rows.sum(0, dtype=torch.float64).square().sum() - alone  # of all pairs, without each row with itself
+    total = rows.sum(0, dtype=torch.float64).square().sum() - alone  # over all pairs, without each row with itself
     return (total / max(count * (count - 1), 1)).to(z_MD.dtype)
 
 
 @torch.no_grad()
 def collapse_figures(z_MD: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What is watched for every objective, from the embeddings of the global batch.
+    """Return the metrics that are logged for every objective, from the embeddings of the global batch.
 
     Args:
         z_MD: ``(M, D)`` embeddings, one a row.
@@ -66,9 +66,9 @@ def collapse_figures(z_MD: torch.Tensor) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def similarity_gap(a_MD: torch.Tensor, b_MD: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Mean cosine similarity of two views of one unit, and of views of different units.
+    """Return the mean cosine similarity of two views of one unit, and of views of different units.
 
-    NeurPIR's first criterion (arXiv 2502.10425): the first is to be higher than the second.
+    NeurPIR's first criterion (arXiv 2502.10425): the first should be higher than the second.
 
     Example:
         >>> gap = similarity_gap(torch.eye(2), torch.eye(2))

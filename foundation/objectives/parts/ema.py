@@ -14,12 +14,12 @@ from foundation.common.private_names import is_cut
 
 
 def frozen_copy(module: nn.Module) -> nn.Module:
-    """A copy of a module that takes no gradients: a target network."""
+    """Return a copy of a module that takes no gradients: a target network."""
     return copy.deepcopy(module).requires_grad_(False)
 
 
 def whole(parameters: list[nn.Parameter], changed_by: int | None) -> Any:
-    """A context in which parameters are whole on every process, and keep what one process makes of them, if any."""
+    """Gather parameters on every process within a context; changes by rank ``changed_by`` are kept."""
     if not any(is_cut(p) for p in parameters):
         return nullcontext()
     from deepspeed.runtime.zero import GatheredParameters
@@ -29,7 +29,7 @@ def whole(parameters: list[nn.Parameter], changed_by: int | None) -> Any:
 
 @torch.no_grad()
 def move_towards(target: nn.Module, online: nn.Module, momentum: float) -> None:
-    """``target = momentum * target + (1 - momentum) * online``, parameter by parameter; all processes call it.
+    """Set ``target = momentum * target + (1 - momentum) * online`` for every parameter; all processes call it.
 
     Example:
         >>> online, target = nn.Linear(1, 1), nn.Linear(1, 1)
@@ -45,7 +45,7 @@ def move_towards(target: nn.Module, online: nn.Module, momentum: float) -> None:
 
 
 def momentum_at(progress: float, start: float, schedule: str) -> float:
-    """Momentum of a target network when a share of the run is done; BYOL (arXiv 2006.07733, section 3.3).
+    """Return the momentum of a target network at a share of the run (BYOL, arXiv 2006.07733, section 3.3).
 
     Example:
         >>> [round(momentum_at(p, 0.9, "cosine"), 3) for p in (0.0, 0.5, 1.0)]

@@ -11,10 +11,10 @@ from foundation.models.batch_norm import several_processes
 
 
 class _GatherRows(torch.autograd.Function):
-    """Every process computes the same loss from the gathered rows, and gradients are then averaged over processes.
+    """Gather rows of all processes, for a loss that every process computes, with averaged gradients.
 
-    So the gradient that a process owes to its own rows is theirs from its own copy of the loss, times the number of
-    processes; nothing needs to be sent back.
+    The gradient of a process's own rows is that from its own copy of the loss, times the number of processes; nothing
+    needs to be sent back.
     """
 
     @staticmethod
@@ -38,9 +38,9 @@ class _GatherRows(torch.autograd.Function):
 
 
 def gather_rows(rows_MD: torch.Tensor) -> torch.Tensor:
-    """``(M, D)`` rows of this process -> rows of all processes, in the order of ranks; M may differ between them.
+    """Gather ``(M, D)`` rows of all processes in the order of ranks; M may differ between processes.
 
-    Outside a process group the rows come back as they are. The loss must be the same function of the gathered rows on
+    Without a process group the rows are returned unchanged. The loss must be the same function of the gathered rows on
     every process, and gradients must be averaged over processes, as DeepSpeed and DDP do.
 
     Example:

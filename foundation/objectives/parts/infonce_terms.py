@@ -15,12 +15,12 @@ def infonce_terms(
     temperature: float,
     same_MM: torch.Tensor | None = None,
 ) -> dict[str, torch.Tensor]:
-    """Mean over rows of ``-a_i.b_i / tau + log sum_j exp(a_i.b_j / tau)`` and of the same with the views exchanged.
+    """Return the mean over rows of ``-a_i.b_i / tau + log sum_j exp(a_i.b_j / tau)``, also with the views exchanged.
 
     Args:
-        a_MD, b_MD: two views of the same M things, over the whole global batch.
+        a_MD, b_MD: two views of the same M items, over the whole global batch.
         temperature: tau.
-        same_MM: bool, pairs that are no negatives of each other; the diagonal does not matter. None: all others are.
+        same_MM: bool, pairs that are not negatives of each other; the diagonal does not matter. None: all others are.
 
     Returns:
         ``loss``, and ``accuracy``: the share of rows whose own second view is the nearest of all candidates.
@@ -49,8 +49,8 @@ def no_negatives(
     Args:
         item_M: number of each row's window.
         recording_M: number of each row's recording.
-        unit_M: place of each row's unit in its recording; None: unknown, and all rows are of different units.
-        within: do not contrast rows of different windows either.
+        unit_M: index of each row's unit in its recording; None: unknown, and all rows count as different units.
+        within: also exclude rows of different windows.
 
     Returns:
         ``(M, M)`` bool.

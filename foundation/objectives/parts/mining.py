@@ -10,12 +10,12 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Pool:
-    """P representations, and where they are from.
+    """P representations with their recordings and times.
 
     Args:
         y_PD: representations.
         recording_P: number of each one's recording.
-        start_P: seconds from its session's start.
+        start_P: seconds from the session's start.
     """
 
     y_PD: torch.Tensor
@@ -24,7 +24,7 @@ class Pool:
 
     @classmethod
     def joined(cls, pools: list[Pool]) -> Pool:
-        """Several pools as one."""
+        """Join several pools into one."""
         return cls(
             torch.cat([p.y_PD for p in pools]),
             torch.cat([p.recording_P for p in pools]),
@@ -42,18 +42,18 @@ def mine(
     exclusion: float,
     across_recordings: bool,
 ) -> torch.Tensor:
-    """For each anchor one of its nearest candidates by cosine similarity.
+    """Return for each anchor one of its nearest candidates by cosine similarity.
 
     Args:
         anchors: M of them.
         pool: P candidates.
-        u_M: numbers in [0, 1) that choose among the nearest.
-        neighbours: among how many.
-        exclusion: seconds; a candidate of the anchor's recording that starts less than this away is no candidate.
-        across_recordings: candidates of other recordings count.
+        u_M: numbers in [0, 1) that choose among the nearest candidates.
+        neighbours: number of nearest candidates to choose from.
+        exclusion: seconds; a candidate from the anchor's recording that starts less than this away is excluded.
+        across_recordings: also use candidates from other recordings.
 
     Returns:
-        ``(M,)`` index into the pool, -1 where an anchor has no candidate.
+        ``(M,)`` index into the pool, -1 for an anchor without candidates.
 
     Example:
         >>> anchor = Pool(torch.tensor([[1.0, 0.0]]), torch.tensor([0]), torch.tensor([5.0]))
@@ -62,7 +62,7 @@ def mine(
         >>> int(mine(anchor, pool, torch.zeros(1), neighbours=1, exclusion=1.0, across_recordings=False))
         1
     """
-    if not len(pool.y_PD):  # then in every process: the pool is of all of them
+    if not len(pool.y_PD):  # empty in every process, because the pool is global
         return torch.full((len(anchors.y_PD),), -1, device=pool.y_PD.device)
     cosine_MP = F.normalize(anchors.y_PD, dim=1) @ F.normalize(pool.y_PD, dim=1).T
     same_MP = anchors.recording_P[:, None] == pool.recording_P[None, :]

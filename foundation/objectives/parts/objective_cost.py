@@ -1,7 +1,7 @@
-"""Pieces of an objective's cost: what it asks of the encoder, and what it does with the rows of all processes.
+"""Pieces of an objective's cost: its passes through the encoder, and its work on the rows of all processes.
 
-Losses are taken over the global batch: every process gathers the embeddings of all and puts all of them through its own
-projector. That part of a step does not shrink with the number of processes.
+Losses are computed over the global batch: every process gathers all embeddings and puts them through its own projector.
+The cost of that part does not shrink with the number of processes.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ class StepRows:
 
 @dataclass(frozen=True)
 class ObjectiveCost:
-    """Cost of an objective beside the encoder's passes.
+    """Cost of an objective without the encoder's passes.
 
     Args:
-        trained: views that the encoder's unit stream sees, with gradients.
-        population: views that its population stream sees, with gradients.
-        targets: views and candidates that a target network sees, without.
-        parameters: of projectors, predictors and read-outs that are trained.
-        frozen: of target networks, the encoder's copy left out.
+        trained: views that pass through the encoder's unit stream with gradients.
+        population: views that pass through its population stream with gradients.
+        targets: views and candidates that pass through a target network without gradients.
+        parameters: trained parameters of projectors, predictors and read-outs.
+        frozen: parameters of target networks, without the encoder's copy.
         work: on this process, forward and backward.
         singular: FLOPs of the effective rank, which shows collapse.
-        gathered: bytes that this process receives of the others' rows.
+        gathered: bytes of other processes' rows that this process receives.
         held: bytes kept for the backward pass.
         collectives: messages between all processes.
     """
@@ -71,7 +71,7 @@ class ObjectiveCost:
             self.parameters + other.parameters,
             self.frozen + other.frozen,
             self.work + other.work,
-            self.singular,  # of the first alone
+            self.singular,  # of the first part alone
             self.gathered + other.gathered,
             self.held + other.held,
             self.collectives + other.collectives,
@@ -79,7 +79,7 @@ class ObjectiveCost:
 
 
 def perceptron_work(sizes: list[int], rows: float, batch_norm: bool = False) -> tuple[Work, float, int]:
-    """Return forward and backward work, bytes held, and parameters of a perceptron on so many rows."""
+    """Return forward and backward work, held bytes, and parameters of a perceptron on this many rows."""
     parts, held, count = [], rows * sizes[0] * FULL, 0
     inner = len(sizes) - 2
     for i, (into, out) in enumerate(pairwise(sizes)):
@@ -104,17 +104,17 @@ def infonce_work(rows: float, width: int) -> tuple[Work, float]:
 
 
 def singular_values(rows: float, dim: int) -> float:
-    """Return the FLOPs of the singular values of ``(rows, dim)``, as many in fp32 as take the time of these in fp64.
+    """Return the FLOPs of singular values of ``(rows, dim)`` in fp64, as the fp32 FLOPs that take the same time.
 
-    Products of columns with columns, at half the rate; then eigenvalues, most of which goes a column at a time: taken
-    to be at a tenth of the rate.
+    Products of columns run at half the rate; eigenvalues, mostly computed a column at a time, are assumed to run at a
+    tenth of it.
     """
     tall, narrow = max(rows, dim), min(rows, dim)
     return 2 * 2.0 * tall * narrow**2 + 10 * 4 / 3 * narrow**3
 
 
 def collapse_work(rows: float, dim: int) -> Work:
-    """Return the work of the figures of collapse: standard deviation and similarity of all embeddings."""
+    """Return the work of the collapse metrics: standard deviation and similarity of all embeddings."""
     return Work(0.0, rows * dim * FULL * 14, COLLAPSE_CALLS)
 
 

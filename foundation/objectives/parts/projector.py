@@ -9,13 +9,13 @@ from torch import nn
 
 
 def perceptron(dim: int, widths: list[int], *, batch_norm: bool) -> nn.Sequential:
-    """Linear layers with ReLU between them; no widths make the identity.
+    """Return linear layers with ReLU between them; without widths, the identity.
 
-    It is to see the rows of all processes, as `gather_rows` gives them: a plain batch norm is then one over the global
-    batch, and its gradient is whole on each process.
+    Apply it to the rows of all processes from `gather_rows`: a plain batch norm then covers the global batch, and its
+    gradient is complete on each process.
 
     Args:
-        dim: features that come in.
+        dim: input features.
         widths: of each layer.
         batch_norm: normalise the inner layers.
 
@@ -36,5 +36,5 @@ def perceptron(dim: int, widths: list[int], *, batch_norm: bool) -> nn.Sequentia
 
 
 def wide(z_MD: torch.Tensor) -> torch.Tensor:
-    """At least float32, for a loss: bf16 has too few digits for statistics over a batch."""
+    """Return a tensor in at least float32: bf16 has too few digits for statistics over a batch."""
     return z_MD.float() if z_MD.dtype in (torch.bfloat16, torch.float16) else z_MD

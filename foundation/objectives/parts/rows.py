@@ -16,14 +16,14 @@ from foundation.objectives.parts.gather import gather_rows
 
 
 class TooFewRowsError(ValueError):
-    """A step whose global batch holds too little to compare. All processes find the same, and raise it alike."""
+    """Raised if the global batch of a step holds too little to compare; all processes raise it together."""
 
 
 def parts_for_all(view: WindowBatch) -> tuple[list[Bucket], int]:
-    """A batch in parts of like size, and how often the model must run besides to run equally often everywhere.
+    """Return parts of similar size of a batch, and the extra model runs that make the number equal on all processes.
 
-    Under ZeRO-3 every run of a model gathers its weights from all processes, and a batch norm over the global batch its
-    statistics: processes whose parts differ in number would wait for each other for ever.
+    Under ZeRO-3 every run of a model gathers its weights from all processes, and a batch norm over the global batch
+    gathers its statistics: processes with different numbers of runs would wait for each other endlessly.
     """
     parts = buckets(view)
     if not several_processes():
@@ -34,7 +34,7 @@ def parts_for_all(view: WindowBatch) -> tuple[list[Bucket], int]:
 
 
 def unit_embeddings(model: nn.Module, view: WindowBatch) -> torch.Tensor:
-    """``(B, N, D)`` embeddings of a batch's units, computed in parts of like size; 0 where padded."""
+    """Return ``(B, N, D)`` embeddings of a batch's units, computed in parts of similar size; 0 where padded."""
     parts, idle = parts_for_all(replace(view, population_row_BN=None))
     z_parts = [(part.rows_B, model(**part.model_inputs()).z_BND) for part in parts]
     batch, n_units = view.mask_BN.shape
@@ -47,7 +47,7 @@ def unit_embeddings(model: nn.Module, view: WindowBatch) -> torch.Tensor:
 
 
 def population_embeddings(model: nn.Module, view: WindowBatch) -> torch.Tensor:
-    """``(B, D)`` embeddings of a batch's populations: the mean over the tokens that are there."""
+    """Return ``(B, D)`` embeddings of a batch's populations: the mean over valid tokens."""
     y_BD: torch.Tensor | None = None
     parts, idle = parts_for_all(view)
     alone = {} if view.population_row_BN is None else {"units": False}
@@ -79,19 +79,19 @@ class Rows:
     counted_BN: torch.Tensor | None
 
     def of_windows(self, value_B: torch.Tensor) -> torch.Tensor:
-        """What holds for this process's windows ``(B, ...)``, for the rows of all processes ``(M, ...)``."""
+        """Gather a tensor of this process's windows ``(B, ...)`` for the rows of all processes ``(M, ...)``."""
         if self.counted_BN is None:
             return gather_rows(value_B)
         return gather_rows(value_B[self.counted_BN.nonzero(as_tuple=True)[0]])
 
     def of_units(self, value_BN: torch.Tensor) -> torch.Tensor:
-        """What holds for units ``(B, N)``, for the rows of all processes ``(M,)``."""
+        """Gather a tensor of units ``(B, N)`` for the rows of all processes ``(M,)``."""
         assert self.counted_BN is not None
         return gather_rows(value_BN[self.counted_BN])
 
 
 def counted_units(views: list[WindowBatch], min_events: float) -> torch.Tensor:
-    """``(B, N)`` units that are there in all views, with at least so much activity in each."""
+    """Return ``(B, N)`` units that are valid in all views and have at least this much activity in each."""
     counted_BN = views[0].mask_BN.clone()
     for view in views:
         counted_BN &= view.mask_BN & (view.x_BNT.abs().sum(-1) >= min_events)
@@ -105,12 +105,12 @@ def embed_rows(
     level: str,
     counted_BN: torch.Tensor | None = None,
 ) -> Rows:
-    """Rows of all processes for views of the same windows.
+    """Return the rows of all processes for views of the same windows.
 
     Args:
-        model: gives ``z_BND`` or ``p_BTD``.
+        model: returns ``z_BND`` or ``p_BTD``.
         views: batches that show the same units row by row.
-        context: whose windows these are.
+        context: position of the windows in the run.
         level: ``units`` or ``population``.
         counted_BN: the units that get a row (see `counted_units`); for the level ``units`` only.
     """
@@ -125,10 +125,10 @@ def embed_rows(
 
 
 def check_rows(count: int, level: str) -> None:
-    """Refuse a step that has nothing to compare.
+    """Raise unless a step has rows to compare.
 
     Raises:
-        TooFewRowsError: if fewer than two rows are there.
+        TooFewRowsError: if there are fewer than two rows.
     """
     if count < 2:
         what = "units were active in both segments" if level == "units" else "windows are in the global batch"

@@ -1,7 +1,7 @@
-"""VICReg: bring two views of a thing together, keep every feature spread, and keep features apart.
+"""VICReg: align two views, keep every feature spread, and decorrelate features.
 
-Bardes, Ponce and LeCun 2022 (arXiv 2105.04906), as the authors released it: the distance is a mean over features where
-the paper's equation sums them, and the variance term is the mean of the two views where it adds them.
+Bardes, Ponce and LeCun 2022 (arXiv 2105.04906), in the released form: the distance is a mean over features where the
+paper's equation has a sum, and the variance term is the mean of the two views instead of their sum.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from foundation.objectives.method_settings import VICRegWeights
 def vicreg_terms(
     a_MD: torch.Tensor, b_MD: torch.Tensor, settings: VICRegWeights, group_M: torch.Tensor | None = None
 ) -> dict[str, torch.Tensor]:
-    """The three terms, unweighted, and their weighted sum as ``loss``.
+    """Return the three terms, unweighted, and their weighted sum as ``loss``.
 
     Args:
-        a_MD, b_MD: ``(M, D)`` two views of the same M things, over the whole global batch; M at least 2.
+        a_MD, b_MD: ``(M, D)`` two views of the same M items, over the whole global batch; M at least 2.
         settings: weights.
-        group_M: ``(M,)`` integers; if given, each group's mean is taken out before variance and covariance.
+        group_M: ``(M,)`` integers; if given, each group's mean is subtracted before variance and covariance.
 
     Returns:
         ``invariance``: mean squared difference. ``variance``: mean hinge below the target, averaged over the views.
@@ -42,7 +42,7 @@ def vicreg_terms(
 
 
 def centred_by_group(x_MD: torch.Tensor, group_M: torch.Tensor) -> torch.Tensor:
-    """Rows without the mean of their group; a row that is alone in its group stays as it is.
+    """Return rows minus the mean of their group; a row alone in its group stays unchanged.
 
     Example:
         >>> centred_by_group(torch.tensor([[1.0], [3.0], [9.0]]), torch.tensor([7, 7, 2])).ravel().tolist()

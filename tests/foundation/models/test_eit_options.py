@@ -254,7 +254,7 @@ def test_the_compiled_model_is_the_model(backend):
         ({"rotary_share": 0.0}, "rotary_share is 0.0"),
         ({"inducing_points": -1}, "inducing_points is -1"),
         ({"context_channels": ["a", "a"]}, "expected different names"),
-        ({"unit_tables": [2], "unit_names": ["a"]}, "unit_tables hold 2"),
+        ({"unit_tables": [2], "unit_names": ["a"]}, "unit_tables holds 2"),
     ],
 )
 def test_impossible_options_are_refused(change, what):

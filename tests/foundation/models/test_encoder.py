@@ -82,7 +82,7 @@ def saved(folder, model, **changes):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        (NoType, "expected a subclass of EncoderConfig with a model_type of its own"),
+        (NoType, "expected a subclass of EncoderConfig with its own model_type"),
         (NoMasks, "forward does not take mask_BN, mask_BT, dt_B, modality_B"),
         (Foreign, "expected a subclass of foundation.models.EncoderConfig"),
     ],

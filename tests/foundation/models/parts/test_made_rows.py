@@ -131,5 +131,5 @@ def test_impossible_settings_and_calls_are_refused():
     with pytest.raises(ConfigError, match=rf"identities of 'b' are \(2, {IDENTITY}\): expected \(3, {IDENTITY}\)"):
         model.add_populations({"b": torch.zeros(3)}, {"b": torch.zeros(2, IDENTITY)})
     plain.add_populations({"a": torch.zeros(UNITS)})
-    with pytest.raises(ValueError, match="made_B is given, and the model makes no rows"):
+    with pytest.raises(ValueError, match="made_B is given and made_rows is false"):
         plain(**inputs(), made_B=torch.tensor([True, True]))

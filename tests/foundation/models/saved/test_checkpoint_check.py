@@ -35,8 +35,8 @@ def changed(folder, **fields):
     [
         ({"num_labels": 10_000_000}, "num_labels is 10000000: expected at most 1024"),
         ({"individual_layers": 100_000}, "individual_layers is 100000: expected at most 1024"),
-        ({"individual_layers": 900}, "asks for 1804 branches"),
-        ({"interaction_layers": 500, "time_layers": 500}, "asks for 501004 branches"),
+        ({"individual_layers": 900}, "has 1804 branches"),
+        ({"interaction_layers": 500, "time_layers": 500}, "has 501004 branches"),
         ({"dim": 1 << 40}, "dim is 1099511627776"),
         ({"mlp_ratio": 1e9}, r"mlp_ratio is 1000000000\.0"),
         ({"mlp_ratio": 1e300}, "mlp_ratio is 1e"),
