@@ -12,7 +12,7 @@ from typing import Any
 
 HIDDEN = "***"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
-# Start of the next URL of a line: a password may hold ``://``, but hardly after one of these.
+# Start of the next URL in a line: a password may hold ``://``, but hardly after one of these characters.
 _NEXT = re.compile(r"(?<=[\s'\"(<\[{,;|])[A-Za-z][A-Za-z0-9+.\-]*://|(?<=::)[A-Za-z][A-Za-z0-9+.\-]*://")
 _NAMED, _NAMED_WHOLE = re.compile(r"[^/?#\s@:]*:"), re.compile(r"[^/?#@:]*:")
 _USER = re.compile(r"[^/?#\s]*@")
@@ -49,7 +49,7 @@ def without_secrets_in_url(value: str) -> str:
     """
     if not _SCHEME.match(value):
         return without_secrets(value)
-    # Chained URLs (``zip://a.nwb::https://host/b.zip``), and several in one value, hold secrets of their own.
+    # Chained URLs (``zip://a.nwb::https://host/b.zip``), and several URLs in one value, each hold secrets.
     starts = [0, *(following.start() for following in _NEXT.finditer(value, 1))]
     parts = [value[start:stop] for start, stop in zip(starts, [*starts[1:], len(value)], strict=True)]
     return "".join(map(_url_without_secrets, parts))

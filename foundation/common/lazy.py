@@ -58,7 +58,7 @@ def lazy_attributes(package: str, names: Mapping[str, Sequence[str]]) -> Callabl
 
 
 def _extra_of(module: str) -> str:
-    """The extra that installs what a module imports; an empty text for one that needs none.
+    """Return the extra that installs what a module imports; an empty text if it needs none.
 
     Example:
         >>> _extra_of("ingest.sorting.sort_job"), _extra_of("ingest.job"), _extra_of("foundation.store.catalog")

@@ -1,4 +1,4 @@
-"""Work of a device: FLOPs, bytes moved and operations started."""
+"""Work of a device: FLOPs, bytes moved and operations launched."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Work:
     """Work of one device in a step or a part of it.
 
     Args:
-        flops: of products of matrices and of attention; a product of (m, k) and (k, n) is 2 m k n.
-        moved: bytes that every other operation reads and writes.
-        calls: operations started.
+        flops: FLOPs of matrix products and attention; a product of (m, k) and (k, n) has 2 m k n.
+        moved: bytes that all other operations read and write.
+        calls: number of operations launched.
     """
 
     flops: float = 0.0

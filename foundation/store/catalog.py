@@ -21,7 +21,7 @@ class Catalog:
 
     Args:
         store: the store.
-        records: rows of the recordings that count, sorted by subject, session and id.
+        records: rows of the current recordings, sorted by subject, session and id.
         superseded: rows of recordings that a newer recording of the same asset replaced, and of recordings that were
     retired because their dandiset's version no longer holds them.
         whole: True if the rows cover the whole store; a selection is never saved as the store's catalog.
@@ -63,7 +63,7 @@ class Catalog:
         return cls(store, CatalogRows.of_records(current), CatalogRows.of_records(superseded))
 
     def save(self) -> None:
-        """Write the snapshot anew from the commit records.
+        """Rewrite the snapshot from the commit records.
 
         Raises:
             StoreError: if this catalog is a selection (see `where`).

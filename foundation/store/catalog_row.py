@@ -1,7 +1,7 @@
-"""Commit records in memory: a typed row for each, and all of them as Arrow columns.
+"""Commit records in memory: a typed row for each, or all of them as Arrow columns.
 
 A million records as dicts take 3.5 GB in every process. As columns they take a tenth of a kilobyte of shared pages for
-each record that is looked at, since the columns may lie in a memory-mapped file; see `commit.snapshot`.
+each record in use, since the columns may lie in a memory-mapped file; see `commit.snapshot`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from foundation.store.recording import Source
 TEXTS = ("id", "digest", "recipe", "subject", "species", "session", "path", "kind", "lab")
 SOURCE = tuple(entry.name for entry in fields(Source))
 PARTS = ("source", "quality", "control")
-# Columns in which most texts occur often.
+# Columns in which most texts repeat.
 REPEATED = (
     "recipe", "subject", "species", "kind", "lab",
     "source.archive", "source.dandiset", "source.version", "source.licence", "source.embargo",
@@ -37,14 +37,14 @@ SCHEMA = pa.schema(
     + [("labels", pa.list_(pa.string())), ("observed", pa.list_(pa.list_(pa.float64())))]
     + [("source", pa.struct([(name, pa.string()) for name in SOURCE]))]
 )
-BLOCK = 1 << 20  # bytes of JSON that Arrow takes apart at a time: what fits into a processor's cache
-AT_ONCE = 1024  # rows made together during iteration
+BLOCK = 1 << 20  # bytes of JSON that Arrow parses at a time; they fit into a processor's cache
+AT_ONCE = 1024  # rows that iteration creates together
 SENT = 1 << 16  # most rows whose columns are sent to another process; above it, the name of their file is sent
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogRow:
-    """One recording of a catalog, as its commit record describes it.
+    """One recording of a catalog, as described by its commit record.
 
     Args:
         id: the recording's id.
@@ -59,8 +59,8 @@ class CatalogRow:
         resolution: seconds below which the activity has no detail.
         labels: names of the labels and covariates; see `Recording.labels`.
         observed: start and end of each observed interval; None if the record does not hold them.
-        source: where the recording came from.
-        quality: what reading the file changed, by name.
+        source: origin of the recording.
+        quality: number of corrections made when the file was read, by name.
         control: counts of quality control, by name.
     """
 
@@ -97,7 +97,7 @@ class CatalogRow:
 
     @property
     def units_dropped(self) -> int:
-        """Units that quality control dropped."""
+        """Number of units that quality control dropped."""
         return int(self.control.get("units_dropped", 0))
 
     def observed_time(self) -> Interval | None:
@@ -121,8 +121,8 @@ class CatalogRows(Sequence[CatalogRow]):
 
     Args:
         table: the columns of all rows.
-        index_R: ``(R,)`` int64: which rows of the table these are; None: all.
-        file: where the table lies, if it is memory-mapped from a file of `write_columns`, and its first row there.
+        index_R: ``(R,)`` int64, rows of the table; None: all.
+        file: the file of the table and its first row there, if it is memory-mapped from a file of `write_columns`.
 
     Example:
         >>> rows = CatalogRows.of([CatalogRow("a", n_units=3), CatalogRow("b", n_units=5)])
@@ -184,7 +184,7 @@ class CatalogRows(Sequence[CatalogRow]):
 
     @property
     def names(self) -> list[str]:
-        """Names of the columns that hold a value in some row."""
+        """Names of the columns with a value in at least one row."""
         table = self._table
         return [name for name in table.schema.names if table[name].null_count < max(1, table.num_rows)]
 
@@ -203,7 +203,7 @@ class CatalogRows(Sequence[CatalogRow]):
         return values
 
     def texts(self, name: str) -> list[str]:
-        """Return a column of texts; ``''`` where a row has none."""
+        """Return a column of texts; ``''`` for a row without one."""
         if name not in self._table.schema.names:
             return [""] * len(self)
         return ["" if text is None else text for text in self.column(name).to_pylist()]
@@ -215,7 +215,7 @@ class CatalogRows(Sequence[CatalogRow]):
 
     @property
     def units_dropped(self) -> int:
-        """Units that quality control dropped from all of these."""
+        """Number of units that quality control dropped, over all rows."""
         name = "control.units_dropped"
         return int(pc.sum(self.column(name)).as_py() or 0) if name in self._table.schema.names else 0
 
@@ -239,7 +239,7 @@ class CatalogRows(Sequence[CatalogRow]):
         """Return some rows, by a mask or by their places. The columns are shared.
 
         Args:
-            chosen: ``(R,)`` bool, or places in the order that is wanted.
+            chosen: ``(R,)`` bool, or places in the order of the result.
         """
         places = np.flatnonzero(chosen) if chosen.dtype == bool else np.asarray(chosen, dtype=np.int64)
         return CatalogRows(self._table, places if self._index_R is None else self._index_R[places], self._file)
@@ -284,7 +284,7 @@ def to_columns(texts: Sequence[str] | pa.StringArray) -> pa.Table:
         StoreError: if Arrow cannot read them as commit records.
     """
     records = pa.array(["{}"] if not len(texts) else texts, pa.string())
-    block = max(BLOCK, pc.max(pc.binary_length(records)).as_py() + 1)  # a record lies in one block or in two
+    block = max(BLOCK, pc.max(pc.binary_length(records)).as_py() + 1)  # a record lies in one block or spans two
     joined = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(records)], pa.int32()), records), "\n")
     try:
         table = pyarrow.json.read_json(
@@ -310,7 +310,7 @@ def to_columns(texts: Sequence[str] | pa.StringArray) -> pa.Table:
 
 
 def join_columns(tables: Sequence[pa.Table]) -> pa.Table:
-    """Return the rows of several tables of `to_columns`, one table after another."""
+    """Concatenate the rows of several tables of `to_columns`."""
     paths = any("source.path" in table.schema.names for table in tables)
     tables = [
         table.append_column("source.path", table["path"])

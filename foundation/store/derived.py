@@ -17,7 +17,7 @@ from foundation.store.format.finite import is_finite
 from foundation.store.format.zarr_arrays import GROUP_FILE, group_objects, read_array
 from foundation.store.storage import Store
 
-CACHED = "cache-"  # names of results that are removed when their space is needed begin with it
+CACHED = "cache-"  # prefix of the names of cached results, which are removed when space is needed
 
 
 class Derived:
@@ -123,7 +123,7 @@ class Derived:
 
     @classmethod
     def find(cls, store: Store, kind: str | None = None) -> list[Derived]:
-        """Return all derived results, or all of a kind, sorted by digest (lists a folder)."""
+        """Return all derived results, or all results of a kind, sorted by digest (lists a folder)."""
         found = []
         for name in derived_names(store):
             about = store.read_json(f"derived/{name}/{GROUP_FILE}")

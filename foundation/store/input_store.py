@@ -1,4 +1,4 @@
-"""Inputs named by a file, a folder or an archive, which are ingested into a cached store first.
+"""Inputs that are a file, a folder or an archive; they are first ingested into a cached store.
 
 Only `foundation.cli` and this file refer to `ingest`, and both by strings: a machine that trains or predicts from
 stores does not need it installed.
@@ -24,7 +24,7 @@ from foundation.store.catalog import Catalog
 from foundation.store.storage import MARKER, Store
 
 log = logging.getLogger(__name__)
-AUTO = "auto"  # the recipe written for the dandiset, or else the default one
+AUTO = "auto"  # the recipe for the dandiset, or the default recipe
 PATIENCE = 3600.0  # seconds to wait for another process that ingests the same input
 
 
@@ -84,7 +84,7 @@ def ingested(given: str, recipe: str = AUTO) -> str:
 
 
 def simulated(config: str) -> str:
-    """Return a folder of NWB files with the networks of a shipped simulation; in the cache, made once.
+    """Return a folder of NWB files with the networks of a shipped simulation; it is cached and simulated once.
 
     Args:
         config: a YAML file or a shipped name, such as ``simulate/demo``.

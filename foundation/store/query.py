@@ -44,7 +44,7 @@ def matching(rows: CatalogRows, expression: str, versions: Callable[[], pa.Array
     Args:
         rows: the rows.
         expression: for example ``'cell_type' in labels and not (hours < 0.5 or subject in ['m1', 'm2'])``.
-        versions: returns the column ``versions``; called only if the expression asks for it.
+        versions: returns the column ``versions``; called only if the expression uses it.
 
     Raises:
         ConfigError: if the expression is invalid; the message marks the place and lists the columns.
@@ -139,7 +139,7 @@ def _mask(values: Any, missing: bool) -> np.ndarray:
 
 
 class _Reader:
-    """Finds the rows for which an expression is true."""
+    """A parser that finds the rows for which an expression is true."""
 
     def __init__(self, expression: str, columns: _Columns) -> None:
         self.text = " ".join(expression.split("\n")).strip()

@@ -101,7 +101,7 @@ class Spikes:
         return len(self.times)
 
     def train(self, unit: int) -> np.ndarray:
-        """Return ``(S_n,)`` the sorted spike times of one unit, in seconds."""
+        """Return ``(S_n,)`` sorted spike times of one unit, in seconds."""
         return self.times[self.offsets[unit] : self.offsets[unit + 1]]
 
 
@@ -140,7 +140,7 @@ class Units(Mapping[str, np.ndarray]):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a recording came from: the fields for its identity and its citation.
+    """Origin of a recording: the fields for its identity and its citation.
 
     ``archive`` is ``''`` for files outside an archive; ``digest`` is the sha256 of the file's bytes. ``embargo`` is
     ``embargoed`` if the asset was not public when it was read, and ``''`` otherwise.
@@ -156,7 +156,7 @@ class Source:
     embargo: str = ""
 
     def to_dict(self) -> dict[str, str]:
-        """Return the fields as the store keeps them: ``embargo`` only if it is set."""
+        """Return the fields in stored form: ``embargo`` only if it is set."""
         return {name: value for name, value in asdict(self).items() if value or name != "embargo"}
 
 
@@ -182,8 +182,8 @@ class Recording:
     Args:
         source, subject, session: identity.
         units: the table of N units.
-        domain: where the population was observed.
-        spikes: events of N units, or None when the source has only sampled activity.
+        domain: intervals in which the population was observed.
+        spikes: events of N units, or None if the source has only sampled activity.
         activity: ``(T, N)`` sampled activity (dF/F, binned counts), or None. Exactly one of the two is set.
         activity_kind: ``counts`` (events per sample) or ``values``.
         behavior: name -> series.
@@ -234,7 +234,7 @@ class Recording:
 
     @property
     def labels(self) -> list[str]:
-        """Names of its labels: ``cell_type``, ``location``, each behaviour, and each column of an interval table."""
+        """Names of the labels: ``cell_type``, ``location``, each behaviour, and each column of an interval table."""
         known = [name for name in ("cell_type", "location") if (self.units.text(name) != "").any()]
         tables = sorted(self.intervals.items())
         return known + sorted(self.behavior) + [f"{name}.{c}" for name, table in tables for c in sorted(table.columns)]

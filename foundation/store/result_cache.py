@@ -1,4 +1,4 @@
-"""Results that are kept in a store while there is space, and computed again when they are gone."""
+"""Results that are kept in a store while there is space, and computed again once they have been removed."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class CachedResult(Derived):
 class ResultCache:
     """Arrays that were computed from recordings, in ``derived/`` of a store on a local disk.
 
-    When they take more than ``max_bytes``, those that were not used for the longest time are removed. Any number of
-    processes may use one cache at once: an entry appears whole or not at all, and an entry that another process removes
-    or that is damaged is computed again. A store at a URL, or one that cannot be written, keeps nothing.
+    If they take more than ``max_bytes``, the least recently used ones are removed. Any number of processes may use one
+    cache at once: an entry appears whole or not at all, and an entry that another process removed or that is damaged is
+    computed again. A store at a URL, or without write access, keeps nothing.
 
     Args:
         store: the store.
@@ -58,7 +58,7 @@ class ResultCache:
 
         Args:
             kind, settings, inputs: everything that decides the array; see `Derived`.
-            compute: gives the array.
+            compute: returns the array.
         """
         if not self.max_bytes or not self.store.is_local:
             return compute()
@@ -74,19 +74,19 @@ class ResultCache:
             return None
         try:
             found = entry.read(ARRAY)
-        except (StoreError, OSError) as error:  # it is damaged, or another process has just removed it
+        except (StoreError, OSError) as error:  # the entry is damaged, or another process has just removed it
             log.info("%s cannot be read and is computed again: %s", entry.folder, error)
             _remove(self._path(entry))
             return None
         try:
-            os.utime(self._path(entry))  # it was used now
-        except OSError:  # removed meanwhile, or a store that cannot be written
+            os.utime(self._path(entry))  # mark the entry as used now
+        except OSError:  # removed meanwhile, or no write access
             log.debug("%s was not marked as used", entry.folder)
         return found
 
     def _write(self, entry: CachedResult, found: np.ndarray) -> None:
         if found.nbytes > self.max_bytes:
-            log.info("an array of %d bytes is not kept: the cache holds %d", found.nbytes, self.max_bytes)
+            log.info("an array of %d bytes is not kept: max_bytes is %d", found.nbytes, self.max_bytes)
             return
         try:
             entry.write({ARRAY: found})
@@ -95,7 +95,7 @@ class ResultCache:
             log.info("%s is not kept: %s", entry.folder, error)
 
     def _make_room(self, newest: Path) -> None:
-        """Remove entries, the least recently used first, until all together are small enough; ``newest`` stays."""
+        """Remove the least recently used entries until the rest is small enough; ``newest`` stays."""
         entries = []
         for path in newest.parent.iterdir():
             if path.name.startswith(CACHED) and not is_part(path.name):
@@ -120,7 +120,7 @@ def _last_use(path: Path) -> float:
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of all files of a folder; those that another process removes meanwhile do not count."""
+    """Return the bytes of all files of a folder; files that another process removes meanwhile do not count."""
     total = 0
     for folder, _, names in os.walk(path):
         for name in names:
@@ -136,6 +136,6 @@ def _remove(path: Path) -> None:
     gone = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PART}")
     try:
         os.rename(path, gone)
-    except OSError:  # another process was faster, or the store cannot be written
+    except OSError:  # another process was faster, or there is no write access
         return
     shutil.rmtree(gone, ignore_errors=True)

@@ -11,7 +11,7 @@ from foundation.store.interval import Interval
 
 @dataclass(frozen=True)
 class RegularTimeSeries:
-    """Samples at a fixed rate; sample ``i`` stands for ``[start + i / rate, start + (i + 1) / rate)``.
+    """Samples at a fixed rate; sample ``i`` covers ``[start + i / rate, start + (i + 1) / rate)``.
 
     Args:
         data: ``(T, ...)`` samples, NaN where one is missing.
@@ -121,7 +121,7 @@ class IrregularTimeSeries:
         share = np.divide(times - self.timestamps[left], gap, out=np.zeros_like(times), where=gap > 0)
         shape = (-1, *[1] * (data.ndim - 1))
         value = data[left] + (data[right] - data[left]) * share.reshape(shape)
-        # A time that falls on a sample takes that sample, even next to a NaN.
+        # A time equal to a sample's takes that sample, even next to a NaN.
         value = np.where((share == 0).reshape(shape), data[left], value)
         value = np.where((share == 1).reshape(shape), data[right], value)
         on_sample = (share == 0) | (share == 1)

@@ -24,7 +24,7 @@ class Session:
 
     @property
     def n_units(self) -> int:
-        """Units of all its recordings."""
+        """Number of units of all its recordings."""
         return sum(row.n_units for row in self.records)
 
     @property

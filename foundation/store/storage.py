@@ -1,12 +1,12 @@
-"""Where recordings live: a folder or any fsspec URL, with one Zarr v3 group per recording.
+"""Location of recordings: a folder or any fsspec URL, with one Zarr v3 group per recording.
 
 ::
 
     store.json                    marks the folder as a store, with its schema
     recordings/<content digest>/  one Zarr group each
     commits/<recording id>.json   makes a group visible; written last
-    current/<origin>.json         which recording of an asset, or of a place, counts, where there are several
-    superseded/<id>.json          which recording replaces one that was read from the same place
+    current/<origin>.json         the current recording of an asset, or of a place, if there are several
+    superseded/<id>.json          the recording that replaces one read from the same place
     catalog.parquet               a snapshot of all commits
     derived/<digest>/             results computed from recordings (embeddings, fits)
 
@@ -41,7 +41,7 @@ class Store(Files):
 
     Args:
         url: a local folder, or ``s3://...``, ``gs://...``, ``memory://...``.
-        create: make the store if it does not exist.
+        create: create the store if it does not exist.
 
     Raises:
         StoreError: if there is no store and ``create`` is false, if it cannot be written, or if its schema differs.
@@ -58,7 +58,7 @@ class Store(Files):
         marker = self._marker()
         if marker is None:
             if not create:
-                raise StoreError(f"there is no store at {self.name!r}: make one with `foundation ingest`")
+                raise StoreError(f"there is no store at {self.name!r}: create one with `foundation ingest`")
             self._create()
         else:
             check_schema(self.name, marker)
@@ -68,7 +68,7 @@ class Store(Files):
             return self.read_json(MARKER)
         except StoreError:
             raise
-        except Exception as error:  # whatever an object store's client answers: no credentials, no such host, ...
+        except Exception as error:  # a client of an object store may raise anything: no credentials, no such host, ...
             raise StoreError(f"cannot read {self.name!r}: {type(error).__name__}: {error}") from error
 
     def _create(self) -> None:
@@ -149,8 +149,8 @@ class Store(Files):
     def open_arrays(self, digest: str, paths: Iterable[str]) -> dict[str, zarr.Array]:
         """Open the named arrays of a recording for reading; arrays that it lacks are left out.
 
-        The group's own file describes all of its arrays. It is read in the calling thread, because zarr hands every
-        step to its event loop and waits for it, which takes many times longer than reading.
+        The group's own file describes all its arrays. It is read in the calling thread, because zarr hands every
+        step to its event loop and waits for it, which takes many times longer than the read itself.
 
         Raises:
             StoreError: if the recording's group is missing.
@@ -188,7 +188,7 @@ def check_schema(name: str, marker: dict[str, Any]) -> None:
     if isinstance(schema, int) and schema < SCHEMA_VERSION:
         what = "ingest its files again into a new store"
     else:
-        what = "it was made by a newer version of this software: install that"
+        what = "it was created by a newer version of this software: install that version"
     raise StoreError(f"the store at {name!r} has schema {schema!r}, this version reads {SCHEMA_VERSION}: {what}")
 
 

@@ -27,7 +27,7 @@ class StoredSpikes:
     """
 
     def __init__(self, recording: StoredRecording) -> None:
-        # The group itself is not kept: its metadata are many times larger than that of three arrays.
+        # The group itself is not kept: its metadata are many times larger than the metadata of three arrays.
         digest = recording.record.digest
         arrays = recording.store.open_arrays(digest, ARRAYS)
         name = "spikes/ticks" if "spikes/ticks" in arrays else "spikes/times"
@@ -51,7 +51,7 @@ class StoredSpikes:
 
     @cached_property
     def offsets(self) -> np.ndarray:
-        """``(K, N + 1)`` int64: where each unit's spikes lie in each block."""
+        """``(K, N + 1)`` int64: positions of each unit's spikes in each block."""
         return np.asarray(self._offsets.whole(), dtype=np.int64)
 
     def ticks(self, k: int) -> np.ndarray:

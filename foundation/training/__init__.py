@@ -1,4 +1,4 @@
-"""The DeepSpeed trainer. Needs no package of ingest or finetuning."""
+"""The DeepSpeed trainer. It imports neither `ingest` nor `finetune`."""
 
 from typing import TYPE_CHECKING
 

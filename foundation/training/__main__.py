@@ -14,7 +14,7 @@ from foundation.training.pretrain_settings import PretrainSettings
 
 
 def train(settings: PretrainSettings) -> None:
-    """Pretrain a model on a store, as one of the processes that a launcher started."""
+    """Pretrain a model on a store, in one of the processes that a launcher started."""
     pretrain(settings)
     # Without this a process may end, and abort, while others still communicate with it.
     distributed.barrier()

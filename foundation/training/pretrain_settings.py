@@ -31,12 +31,12 @@ HOST = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(@[A-Za-z0-9_][A-Za-z0-9_.-]*)?$
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Shape of the EIT (see `EITConfig`), or a custom model (see `foundation.models.encoder`).
+    """Settings of EIT (see `EITConfig`), or of your own model (see `foundation.models.encoder`).
 
     Args:
-        name: ``eit``, or a custom model: a class as ``mylab.models:Rates`` or ``models.py:Rates``, or the entry point
-            of an installed package.
-        settings: for a custom model, arguments of its configuration; all settings below are for EIT.
+        name: ``eit``, or your own model: a class such as ``mylab.models:Rates`` or ``models.py:Rates``, or the entry
+            point of an installed package.
+        settings: for your own model, arguments of its configuration; all settings below are for EIT.
         dim: features of a token.
         heads: attention heads; ``dim / heads`` must be even.
         individual_layers: layers that see one unit alone, over time.
@@ -45,22 +45,22 @@ class ModelSettings:
         mlp_ratio: width of feed-forward layers over ``dim``.
         gated_mlp: feed-forward layers are GEGLU instead of GELU.
         patch_length: bins of one token.
-        population_patch_length: bins of one token of the population stream, a divisor of ``patch_length``; 0: as
-            many as a unit's token.
-        tokens: what the unit stream reads of a token: ``bins``, its bins; ``intervals``, the intervals between its
-            events, for tokens of seconds and bins of about 1 ms.
+        population_patch_length: bins of one token of the population stream, a divisor of ``patch_length``; 0: the
+            same number as for a unit's token.
+        tokens: content of the unit stream's tokens: ``bins``, or ``intervals`` between events, for tokens of seconds
+            and bins of about 1 ms.
         dropout: share of each branch's output dropped in training.
         rotary_shortest: seconds, the shortest rotary period.
         rotary_longest: seconds, the longest rotary period.
         rotary_share: share of a head's features that turn with time.
-        rotate_values: values turn too, not only queries and keys.
+        rotate_values: also rotate values, not only queries and keys.
         count_transform: transform of counts before the read-in: ``log1p``, ``sqrt`` or ``none``.
         value_transform: transform of sampled activity such as dF/F: ``asinh`` or ``none``.
-        inducing_points: units see each other through this many learned points; 0: every unit sees every unit.
+        inducing_points: units attend to each other through this many learned points; 0: every unit to every unit.
         population_layers: layers over time of the population stream, which has one token per time; 0: no such stream.
-        causal: the population stream sees nothing of the future.
-        made_rows: rows of units in the population stream are also made from the units' identities, by a small network;
-            needs ``objective.masked.made_windows`` above 0 to be trained on its own.
+        causal: tokens of the population stream do not see later tokens.
+        made_rows: add rows that a small network makes from the units' identities to their rows in the population
+            stream; needs ``objective.masked.made_windows`` above 0, so that made rows are also trained alone.
     """
 
     name: str = EIT_NAME
@@ -109,21 +109,21 @@ class ModelSettings:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("name", "settings")}
 
     def with_dim(self, dim: int) -> ModelSettings:
-        """Return the same model with embeddings of ``dim`` features."""
+        """Return the same model with ``dim`` features per embedding."""
         if self.is_own:
             return replace(self, settings={**self.settings, "dim": dim})
         return replace(self, dim=dim)
 
     @property
     def is_own(self) -> bool:
-        """True for a custom model, False for EIT."""
+        """True for your own model, False for EIT."""
         return self.name != EIT_NAME
 
     def config(self) -> Any:
-        """Return the model's configuration, an `EITConfig` or a custom one; imports take seconds.
+        """Return the model's configuration, an `EITConfig` or your own; imports take seconds.
 
         Raises:
-            ConfigError: if a custom class cannot be imported, or lacks a setting.
+            ConfigError: if your own class cannot be imported, or lacks a setting.
         """
         if self.is_own:
             return named("foundation.models.encoder:own_config")(self.name, self.settings)
@@ -135,7 +135,7 @@ class ModelSettings:
         """Return the model with random weights.
 
         Raises:
-            ConfigError: as `config`, or if a custom model cannot be made.
+            ConfigError: as for `config`, or if your own model cannot be created.
         """
         config = self.config()
         if self.is_own:
@@ -197,7 +197,7 @@ class SavingSettings(Limited):
     Args:
         place: a folder or fsspec URL (``s3://...``) that all machines share; null: ``checkpoints`` in the output.
         asynchronous: write in a thread while training goes on; training waits only while the state is copied.
-        keep_hours: also keep one checkpoint every so many hours; 0: none.
+        keep_hours: also keep one checkpoint for every period of this many hours; 0: none.
         best: also keep the checkpoint with the best value of this metric, such as ``validation/loss``; empty: none.
         highest: the best value is the highest, not the lowest.
         patience: seconds to wait for the other processes' parts of a checkpoint.
@@ -352,7 +352,7 @@ class PretrainSettings(Limited):
         tracking_uri: where MLflow keeps runs; null: $MLFLOW_TRACKING_URI, or an SQLite file beside ``output``.
         experiment: MLflow experiment.
         model: shape of the model.
-        data: which windows a step draws.
+        data: windows of a step.
         objective: the loss, and its settings.
         optimizer: learning rate and the rest of AdamW.
         saving: where checkpoints are written, and which are kept besides the newest.

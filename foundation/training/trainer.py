@@ -99,7 +99,7 @@ class Trainer:
             ended = first >= self.settings.steps or first == self.folder.finished_at()
             # The first process decides, as other machines may see a removed file a little longer.
             if self.control.of_first(ended and (self.folder.model / "config.json").is_file()):
-                log.info("%s is trained already (%d steps)", self.folder.path, first)
+                log.info("%s is already trained (%d steps)", self.folder.path, first)
                 return self.folder.model
             if self.rank == 0:
                 self.reports.open(self.settings)
@@ -119,7 +119,7 @@ class Trainer:
         if self.settings.resume == "never" and self.rank == 0:
             clear(self.folder, self.checkpoints)
         first, state = resume(self.checkpoints, self.control, self.identity, self.engine)
-        self.saver.clean()  # only after the place is known to be this run's
+        self.saver.clean()  # only once the place is known to belong to this run
         if state:
             self.skips.total, self.skips.in_row = state["skipped"], state["skipped_in_row"]
             self.reports.load(state["metrics"], state["run_id"])
@@ -187,7 +187,7 @@ class Trainer:
     def _is_better(self, done: int, validated: dict[str, float]) -> bool:
         """Return True if the weights are the best so far; called after a validation or with a checkpoint.
 
-        All processes call it; the first process's figures count, as rates differ between processes.
+        All processes call it and use the first process's values, because rates differ between processes.
 
         Raises:
             ConfigError: if the metric is unknown.
@@ -257,7 +257,7 @@ class Trainer:
         return metrics | {"skipped_steps": float(self.skips.total)}
 
     def _placed(self, view: WindowBatch) -> WindowBatch:
-        """Return a batch with the rows of its units, and its labels where the objective decodes them."""
+        """Return a batch with the rows of its units, and with its labels if the objective decodes them."""
         view = self.places.placed(view)
         if self.labels is None:
             return view
@@ -265,7 +265,7 @@ class Trainer:
         return self.labels.placed(view, self.plan.recordings, patch)
 
     def _save(self, step: int) -> None:
-        """Save the state after ``step`` steps, unless it is saved already."""
+        """Save the state after ``step`` steps, unless it is already saved."""
         if step == self.saver.saved_step:
             return
         state = {

@@ -1,4 +1,4 @@
-"""How many processor cores this process may use, which in a job or container is fewer than the machine has."""
+"""Number of processor cores that this process may use; a job or container may have fewer than the machine."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ CGROUP = Path("/sys/fs/cgroup")
 def usable_cores(cgroup: Path = CGROUP) -> int:
     """Return the number of cores that this process may use, at least 1.
 
-    The lowest of: the machine's cores, the cores that the scheduler gave to this process, the time that a container
-    was given in cores, and Slurm's ``--cpus-per-task``.
+    This is the smallest of: the machine's cores, the cores that the scheduler allows this process, a container's limit
+    in cores, and Slurm's ``--cpus-per-task``.
 
     Args:
         cgroup: folder of the container's control group.
@@ -32,7 +32,7 @@ def usable_cores(cgroup: Path = CGROUP) -> int:
 
 
 def allowed_cores() -> int:
-    """Return the number of cores on which the scheduler may run this process; all cores where it cannot be asked.
+    """Return the number of cores on which the scheduler may run this process; all cores if the system cannot tell.
 
     Example:
         >>> allowed_cores() >= 1
@@ -44,7 +44,7 @@ def allowed_cores() -> int:
 
 
 def core_limit(cgroup: Path = CGROUP) -> float | None:
-    """Return the processor time that a container may take, in cores; None without a limit.
+    """Return the limit of a container's processor time, in cores; None without a limit.
 
     Args:
         cgroup: folder of the container's control group, of version 2.

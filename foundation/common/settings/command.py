@@ -101,7 +101,7 @@ def parse(parser: ArgumentParser, settings: type, arguments: list[str], first: s
         first: the settings that positional words set, in order.
 
     Raises:
-        ConfigError: for an unknown key, a wrong type or an impossible value.
+        ConfigError: for an unknown key, a wrong type or an invalid value.
         SystemExit: after ``--help`` and ``--print_config``.
     """
     return parse_command(parser, settings, arguments, first)[0]
@@ -145,7 +145,7 @@ def parse_mapping(settings: type, content: dict[str, Any]) -> Any:
     """Return settings from a mapping, such as a YAML file's, with the types and messages of a command line.
 
     Raises:
-        ConfigError: for an unknown key, a wrong type or an impossible value.
+        ConfigError: for an unknown key, a wrong type or an invalid value.
 
     Example:
         >>> from foundation.catalog.catalog_settings import CatalogSettings
@@ -203,7 +203,7 @@ def spell_out(arguments: list[str], settings: type, first: str = "") -> list[str
 
 
 def resolve_configs(arguments: list[str]) -> list[str]:
-    """The same arguments with names of shipped configs replaced by their files.
+    """Return the arguments with names of shipped configs replaced by their files.
 
     Example:
         >>> resolve_configs(["--steps", "3"])
@@ -221,13 +221,13 @@ def resolve_configs(arguments: list[str]) -> list[str]:
 def with_current_names(arguments: list[str], settings: type) -> list[str]:
     """Return the arguments with current names in place of old ones, in options and in YAML; see `renamed_settings`.
 
-    A YAML file with an old name is replaced by its content, which jsonargparse takes as well.
+    A YAML file with an old name is replaced by its content, which jsonargparse also accepts.
 
     Raises:
         ConfigError: if a setting is given under both names.
     """
     renamed: list[str] = []
-    key = ""  # the option whose value comes next
+    key = ""  # the option that the next value belongs to
     for word in arguments:
         if word.startswith("--"):
             name, equals, value = word.removeprefix("--").partition("=")
@@ -246,7 +246,7 @@ def _current_value(settings: type, key: str, text: str) -> str:
         return text
     try:
         content = yaml.safe_load(Path(text).read_text(encoding="utf-8") if key == "config" else text)
-    except (OSError, ValueError, yaml.YAMLError):  # jsonargparse says what is wrong
+    except (OSError, ValueError, yaml.YAMLError):  # jsonargparse reports the error
         return text
     current = current_names(kind, content, "" if key == "config" else f"{key}.")
     return text if current == content else yaml.safe_dump(current, sort_keys=False)
@@ -260,10 +260,10 @@ def run_stage(
     show: Callable[[Any], str] | None = None,
     first: str = "",
 ) -> int:
-    """Parse, run, print what came out, and say how it went.
+    """Parse the arguments, run the stage, print its result, and return the exit status.
 
     Returns:
-        0 after success, 1 after a failure, 2 for bad usage, 75 if a run was asked to stop and should be
+        0 after success, 1 after a failure, 2 for invalid arguments, 75 if a run was asked to stop and should be
         started again, 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP (128 and the signal's number).
     """
     path = start_logging()

@@ -50,7 +50,7 @@ def find_config(name: str | Path, folder: str = "") -> Path:
 
 
 def _expected(given: Path, bare: str, folder: str) -> str:
-    """Return what may stand in place of a name: the nearest ones, and the shipped names of its folder."""
+    """Return a hint of valid names: the nearest ones, and the shipped names of the folder."""
     files = [path.name for pattern in ("*.yaml", "*.yml") for path in given.parent.glob(pattern)]
     beside = [(given.parent / name).as_posix() for name in get_close_matches(given.name, files, n=1)]
     family = folder or next(iter(Path(bare).parts), "")

@@ -76,7 +76,7 @@ def check_range(low: float = 0.0, high: float = math.inf, /, *, low_too: bool = 
 
 
 def check_width(dim: int, **ratios: Any) -> None:
-    """Raise if a ratio gives a feed-forward layer over ``dim`` features no feature at all."""
+    """Raise if a ratio leaves a feed-forward layer over ``dim`` features without any feature."""
     check_range(low_too=False, **ratios)
     for name, ratio in ratios.items():
         if int(dim * ratio) < 1:
@@ -115,7 +115,7 @@ def listed_names(name: str, values: Any) -> list[str]:
 
 
 def check_widths(name: str, widths: list[int], least: int = 1) -> None:
-    """Raise unless the widths make a perceptron.
+    """Raise unless the widths describe a perceptron.
 
     Raises:
         ConfigError: if there are fewer than ``least`` widths, or one is below 1.
@@ -128,7 +128,7 @@ def check_widths(name: str, widths: list[int], least: int = 1) -> None:
 COUNT_TRANSFORMS = ("log1p", "sqrt", "none")
 VALUE_TRANSFORMS = ("asinh", "none")
 TOKENS = ("bins", "intervals")
-INTERVAL_BINS = 100  # fewest bins of an interval token: hardly any interval ends within a shorter one
+INTERVAL_BINS = 100  # fewest bins of an interval token: in a shorter one hardly any interval ends
 
 
 def check_shape(
@@ -155,7 +155,7 @@ def check_shape(
     causal: bool,
     made_rows: bool,
 ) -> None:
-    """Raise unless an EIT can have this shape; see `foundation.models.EITConfig`.
+    """Raise unless the shape of an EIT is valid; see `foundation.models.EITConfig`.
 
     Raises:
         ConfigError: if a value is outside its limits, or two values contradict each other.

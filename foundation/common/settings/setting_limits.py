@@ -57,7 +57,7 @@ def between(low: float, high: float, unit: str = "") -> Limit:
 
 
 def one_of(*choices: Any) -> Limit:
-    """Return the limit of values that are listed."""
+    """Return the limit of values that must be one of the choices."""
     return Limit(lambda value: value in choices, f"one of {', '.join(map(str, choices))}")
 
 
@@ -96,7 +96,7 @@ Seconds = Annotated[float, above(0, "seconds")]
 class Limited:
     """Settings with limits in their annotations, checked when an instance is made.
 
-    ``section`` comes before the name of a setting in messages, such as ``engine.``.
+    ``section`` precedes the name of a setting in messages, such as ``engine.``.
 
     Raises:
         ConfigError: if a value is outside its limit. The message names the setting, the value and the allowed values.
@@ -113,7 +113,7 @@ class Limited:
         foundation.common.errors.ConfigError: training.steps is 0: expected at least 1
     """
 
-    section = ""  # without annotation, so it is no field
+    section = ""  # without annotation, so it is not a field
 
     def __post_init__(self) -> None:
         check_limits(self, self.section)
@@ -124,7 +124,7 @@ def check_limits(settings: Any, section: str = "") -> None:
 
     Args:
         settings: a dataclass.
-        section: stands before the name of a setting in messages, such as ``engine.``.
+        section: precedes the name of a setting in messages, such as ``engine.``.
 
     Raises:
         ConfigError: if a setting is outside its limit.

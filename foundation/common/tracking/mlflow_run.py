@@ -49,7 +49,7 @@ def accepted_name(name: str) -> str:
         ('validation/type -A-B--1fc7c9aa', 'validation/type -A-B--d6cd3f15')
     """
     like = re.sub(r"[^\w/.\- :]", "-", name)
-    if posixpath.normpath(like) != like or like == "." or like.startswith(("..", "/")):  # a path to somewhere else
+    if posixpath.normpath(like) != like or like == "." or like.startswith(("..", "/")):  # another path
         like = "-" + like.lstrip(".").replace("/", "-")
     if like == name and len(name) <= LONGEST_NAME:
         return name

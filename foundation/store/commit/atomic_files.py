@@ -22,8 +22,8 @@ from foundation.common.credentials import without_secrets
 from foundation.common.errors import StoreError
 from foundation.common.files.locks import file_lock, write_whole
 
-# botocore then repeats requests that failed by throttling, 5xx, timeouts and broken connections, with backoff and
-# jitter. Listings must not come from a cache.
+# botocore then repeats requests that failed because of throttling, 5xx, timeouts and broken connections, with backoff
+# and jitter. Listings must not come from a cache.
 S3_OPTIONS = {
     "config_kwargs": {"retries": {"mode": "standard", "max_attempts": 8}, "connect_timeout": 20, "read_timeout": 60},
     "use_listings_cache": False,
@@ -98,12 +98,12 @@ class Files:
         if self.is_local:
             write_whole(Path(self.path(name)), content)
             return
-        if not self.is_s3:  # which has no folders
+        if not self.is_s3:  # S3 has no folders
             self.fs.makedirs(self.path(name).rsplit("/", 1)[0], exist_ok=True)
         self.fs.pipe_file(self.path(name), content)
 
     def version(self, name: str) -> str:
-        """Return what `swap` compares: the ETag on S3, the content's digest elsewhere; ``''`` for a missing file."""
+        """Return the version that `swap` compares: the ETag on S3, else the content's digest; ``''`` without a file."""
         if self.is_s3:
             try:
                 return str(self.fs.info(self.path(name), refresh=True)["ETag"])
@@ -169,5 +169,5 @@ class Files:
 
 
 def to_json(value: dict[str, Any]) -> bytes:
-    """Return a JSON object as the store writes it: equal objects give equal bytes."""
+    """Return the bytes of a JSON object in the store: equal objects give equal bytes."""
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()

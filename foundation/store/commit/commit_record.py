@@ -18,7 +18,7 @@ from foundation.store.recording import COUNTS, Source, Subject
 
 
 def recording_id(source: Source, recipe_digest: str, schema: int = SCHEMA_VERSION) -> str:
-    """Return a recording's id: a digest of its archive's asset, or else its file's content, the recipe and the schema.
+    """Return a recording's id: a digest of its source (asset or file content), its recipe and the schema.
 
     The dandiset's version does not enter the id: an asset that two versions share is one recording.
 
@@ -33,7 +33,7 @@ def recording_id(source: Source, recipe_digest: str, schema: int = SCHEMA_VERSIO
 
 
 def origin(source: Source) -> str:
-    """Return the origin of a recording, a path of a dandiset or a file's content; one recording per origin counts.
+    """Return a recording's origin: a path of a dandiset, or a file's content. Each origin has one current recording.
 
     A newer asset at the same path of a dandiset supersedes the older one in every version.
 
@@ -49,7 +49,7 @@ def origin(source: Source) -> str:
 
 
 def place_key(place: str, subject: str, session: str) -> str:
-    """Return the key of a place, subject and session; the newest recording with a key counts.
+    """Return the key of a place, subject and session; the newest recording with a key is current.
 
     A file that each session overwrites gives each session its own key.
 

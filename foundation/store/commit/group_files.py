@@ -30,19 +30,19 @@ def chunk_names(array: zarr.Array) -> Iterator[str]:
 
 
 def what_is_wrong(store: Store, folder: str, group: zarr.Group, path: str) -> str:
-    """Describe what is wrong with an array whose digest differs, naming the damaged files where they can be found.
+    """Describe the damage of an array whose digest differs, and name the damaged files if they can be found.
 
     Args:
         store: the store.
         folder: of the group.
-        group: opened.
-        path: the array's.
+        group: the opened group.
+        path: path of the array.
     """
     array = group[path]
     assert isinstance(array, zarr.Array)
     sizes = array.shards or array.chunks
     described: dict[str, Any] = array.metadata.to_dict()
-    plain = described["codecs"][-1]["name"] == "blosc"  # no shards, which have an index of their own
+    plain = described["codecs"][-1]["name"] == "blosc"  # without shards, which have an index of their own
     absent, broken = [], []
     for name in chunk_names(array):
         if not store.fs.exists(store.path(folder, path, name)):
@@ -54,10 +54,10 @@ def what_is_wrong(store: Store, folder: str, group: zarr.Group, path: str) -> st
                 broken.append(name)
                 continue
             array[tuple(slice(i * size, (i + 1) * size) for i, size in zip(index, sizes, strict=True))]
-        except Exception:  # any way in which damaged bytes fail to decode
+        except Exception:  # damaged bytes fail to decode in many ways
             broken.append(name)
     reasons = [f"{few(names)} {how}" for names, how in ((absent, "not there"), (broken, "cannot be decoded")) if names]
-    return f"{path}: {', '.join(reasons) or 'other values than those it was written with'}"
+    return f"{path}: {', '.join(reasons) or 'values differ from those that were written'}"
 
 
 def stray_files(store: Store, folder: str, members: dict[str, Any], group: zarr.Group) -> list[str]:
@@ -67,7 +67,7 @@ def stray_files(store: Store, folder: str, members: dict[str, Any], group: zarr.
         store: the store.
         folder: of the group.
         members: its consolidated metadata.
-        group: opened.
+        group: the opened group.
     """
     known = {GROUP_FILE, *(f"{path}/{GROUP_FILE}" for path in members)}
     root = store.path(folder).lstrip("/")

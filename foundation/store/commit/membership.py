@@ -1,7 +1,7 @@
 """Which version of a dandiset holds which assets, and which recordings are retired because their asset was withdrawn.
 
-Commits never change and name only the version that a recording was first read from. The last known assets of each
-version are in ``versions/``, the retired recordings in ``retired/``.
+Commits never change and name only the version that a recording was first read from. ``versions/`` holds the last known
+assets of each version, ``retired/`` the retired recordings.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class VersionAssets:
     Args:
         archive, dandiset, version: identify the version.
         assets: asset id -> path, of every asset below ``prefix``.
-        prefix: what the paths of all listed assets begin with, upper and lower case alike; ``''`` for a whole version.
+        prefix: common beginning of the paths of all listed assets, ignoring case; ``''`` for a whole version.
     """
 
     archive: str
@@ -72,7 +72,7 @@ def note_version(store: Store, listed: VersionAssets) -> None:
 def versions_column(store: Store, rows: CatalogRows) -> pa.Array:
     """Return ``(R,)`` lists of texts: the versions of each row's dandiset that are known to hold its asset.
 
-    A version that was never listed to its end is known by the recordings that were first read from it.
+    A version whose listing was never completed is known from the recordings that were first read from it.
     """
     names = [f"{VERSIONS}/{name}" for name in store.names(VERSIONS) if name.endswith(".json")]
     known: dict[tuple[str, str], dict[str, Mapping[str, str]]] = {}

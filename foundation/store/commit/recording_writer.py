@@ -58,7 +58,7 @@ def _commit(store: Store, record: dict[str, Any]) -> None:
     found = store.read_json(name)
     if found is not None and found["digest"] != record["digest"]:
         # Commits are never overwritten, so that readers find the same content again.
-        log.warning("%s: keeping the committed recording, although reading the file now gives another", record["path"])
+        log.warning("%s: keeping the committed recording; reading the file now gives a different one", record["path"])
 
 
 def make_current(store: Store, record: dict[str, Any], place: str = "") -> None:
@@ -93,7 +93,7 @@ def _point(store: Store, name: str, identity: str) -> None:
 
 
 def summarise(recording: Recording) -> dict[str, Any]:
-    """Return the catalog's row of a recording, flat text and numbers."""
+    """Return the catalog's row of a recording, as flat text and numbers."""
     sampled = recording.activity is not None
     return {
         "subject": recording.subject.key,

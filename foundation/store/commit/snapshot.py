@@ -43,7 +43,7 @@ Record = dict[str, Any]
 
 
 def open_snapshot(store: Store) -> tuple[CatalogRows, CatalogRows] | None:
-    """Return the snapshot's current and superseded rows; None without a snapshot.
+    """Return the snapshot's current and superseded rows; None if there is no snapshot.
 
     The columns of a large snapshot are cached in a file named by the snapshot's digest and mapped into memory: the file
     is made once per machine, and processes share its pages.
@@ -87,7 +87,7 @@ def _drop_old(folder: Path) -> None:
 
 
 def _content(store: Store) -> pa.Buffer | None:
-    """Return the snapshot's bytes, memory-mapped if the store is a folder; None without a snapshot."""
+    """Return the snapshot's bytes, memory-mapped if the store is a folder; None if there is no snapshot."""
     if store.is_local:
         try:
             return pa.memory_map(store.path(SNAPSHOT)).read_buffer()
@@ -124,7 +124,7 @@ def _columns(store: Store, content: pa.Buffer) -> pa.Table:
         return to_columns(texts).append_column("current", pa.array(counts))
 
     parts: list[pa.Table] = []
-    with ThreadPoolExecutor(THREADS) as pool:  # Arrow takes JSON apart without holding Python's lock
+    with ThreadPoolExecutor(THREADS) as pool:  # Arrow parses JSON without holding Python's lock
         waiting: deque[Future[pa.Table]] = deque()
         for batch in _batches(store, content):
             waiting.append(pool.submit(part, *batch))
@@ -144,7 +144,7 @@ def _parted(rows: CatalogRows) -> tuple[CatalogRows, CatalogRows]:
 
 
 def read_records(store: Store) -> tuple[list[Record], list[Record]] | None:
-    """Return the snapshot's current and superseded records, unchanged; None without a snapshot.
+    """Return the snapshot's current and superseded records, unchanged; None if there is no snapshot.
 
     Raises:
         StoreError: if the snapshot is damaged.

@@ -39,11 +39,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify_store` found.
+    """Result of `verify_store`.
 
     Args:
-        recordings, arrays, bytes: numbers checked; bytes are decoded bytes.
-        findings: data that a reader would miss or read wrongly.
+        recordings, arrays, bytes: numbers that were checked; bytes are decoded bytes.
+        findings: data that a reader would miss or misread.
         left: files left behind by killed processes, and other files that do not belong to a store; readers ignore them.
     """
 
@@ -136,7 +136,7 @@ def _read_group(store: Store, folder: str) -> _Group:
 
 
 def _says(store: Store, name: str, copy: dict[str, Any]) -> bool:
-    """Return True if a member's own metadata file equals the group's copy of it."""
+    """Return True if a member's own metadata file equals the copy in the group."""
     try:
         own = store.read_json(name)
     except (StoreError, UnicodeDecodeError):
@@ -181,7 +181,7 @@ def _check_recording(store: Store, record: dict[str, Any]) -> Verification:
         damaged.append("its attributes, or its list of arrays")
     if not damaged:
         differ = differences(record, group.attributes, group.held)
-        damaged += [f"its commit record says another {name} than its group" for name in differ]
+        damaged += [f"its commit record has a different {name} from its group" for name in differ]
     findings = [Finding(where, what) for what in damaged]
     return Verification(1, len(group.digests), group.bytes, findings, group.stray)
 
@@ -213,7 +213,7 @@ def _check_catalog(store: Store, records: list[dict[str, Any]]) -> list[Finding]
         for i in sorted(rows.keys() - commits)
     ]
     findings += [
-        Finding("catalog.parquet", f"says of {rows[i]['path']} what its commit does not: {mend}")
+        Finding("catalog.parquet", f"describes {rows[i]['path']} differently from its commit: {mend}")
         for i in sorted(rows.keys() & commits)
         if rows[i] != commits[i]
     ]

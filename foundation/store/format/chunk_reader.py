@@ -1,6 +1,6 @@
-"""Chunks of a stored array, read and decoded in the thread that asks.
+"""Chunks of a stored array, read and decoded in the calling thread.
 
-zarr reads through an event loop in a thread of its own and hands each step to a pool: about a millisecond per chunk,
+zarr reads through an event loop in a separate thread and hands each step to a pool: about a millisecond per chunk,
 ten times what decoding takes. The loader reads single chunks at random, so this module reads the store's own layout
 (blosc, with or without shards, whole rows per chunk) directly; zarr reads any other layout.
 """
@@ -18,7 +18,7 @@ from foundation.common.errors import StoreError
 from foundation.store.storage import Store
 
 ABSENT = (1 << 64) - 1
-BLOSC_HEADER = 16  # bytes, of which the last four are the length of all, the header included
+BLOSC_HEADER = 16  # bytes; the last four are the total length, the header included
 SHARDED = ["sharding_indexed"]
 PLAIN = ["bytes", "blosc"]
 INDEX = ["bytes", "crc32c"]
@@ -60,7 +60,7 @@ class Chunks:
             if content is None:
                 return np.full(shape, self._array.fill_value, dtype=self._dtype)[: self._array.shape[0] - first]
             if is_cut(content):
-                raise ValueError(f"it is cut short, after {len(content)} bytes")
+                raise ValueError(f"it ends early, after {len(content)} bytes")
             rows = np.frombuffer(blosc.decompress(content), dtype=self._dtype).reshape(shape)
             return rows[: self._array.shape[0] - first]
         except Exception as error:  # damaged bytes fail in many ways
@@ -98,7 +98,7 @@ class Chunks:
 
 
 def is_cut(content: bytes) -> bool:
-    """Return True if blosc's bytes end too early; blosc itself does not check, and would read past them."""
+    """Return True if blosc's bytes end too early; blosc does not check this and would read beyond them."""
     return len(content) < BLOSC_HEADER or len(content) < int.from_bytes(content[12:BLOSC_HEADER], "little")
 
 

@@ -3,13 +3,13 @@
 ====================  =====================================================================================
 ``spikes/ticks``      (S,) integers, seconds = ticks / rate; or ``spikes/times`` (S,) float64 seconds
 ``spikes/edges``      (K + 1,) seconds: the borders of the blocks of time
-``spikes/offsets``    (K, N + 1): where each unit's spikes lie in each block
+``spikes/offsets``    (K, N + 1): positions of each unit's spikes in each block
 ``spikes/counts``     (N,) spikes of each unit
 ``units/<column>``    (N, ...) properties of units
 ``activity/data``     (T, N) sampled activity; its attributes hold rate, start and kind
 ``behavior/<name>/``  ``data`` (T, ...), and ``timestamps`` (T,) unless it has a rate
 ``intervals/<name>/`` ``start``, ``end`` and one array a column
-``domain/``           ``start``, ``end``: where the population was observed
+``domain/``           ``start``, ``end``: intervals in which the population was observed
 ====================  =====================================================================================
 
 Text is stored as integer codes with the list of texts in the array's attributes; code -1 is a missing text.
@@ -165,7 +165,7 @@ def decode_blocks(arrays: dict[str, EncodedArray]) -> SpikeBlocks:
 
 
 def encode_column(values: np.ndarray) -> EncodedArray:
-    """Return a column as the store holds it: text as codes, with the texts in its attributes."""
+    """Return a column in stored form: text as codes, with the texts in its attributes."""
     values = np.asarray(values)
     if values.dtype.kind in "USOT":
         texts = values.astype(str)

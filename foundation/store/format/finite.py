@@ -22,7 +22,7 @@ def is_finite(values: np.ndarray) -> np.ndarray:
 
 
 def missing_as_nan(values: np.ndarray) -> tuple[np.ndarray, int]:
-    """Replace values that are infinite or too large for float32 by NaN; return the array and how many were replaced.
+    """Return an array with infinite and too large values (float32) replaced by NaN, and the number of replacements.
 
     Existing NaN are not counted. If nothing is replaced, the array itself is returned, not a copy.
 
@@ -33,7 +33,7 @@ def missing_as_nan(values: np.ndarray) -> tuple[np.ndarray, int]:
     """
     if values.dtype.kind != "f" or not values.size:
         return values, 0
-    # Reductions that ignore NaN: the usual array costs two reads and no copy.
+    # Reductions that ignore NaN: a typical array costs two reads and no copy.
     high, low = np.fmax.reduce(values, axis=None), np.fmin.reduce(values, axis=None)
     if is_finite(high) | np.isnan(high) and is_finite(low) | np.isnan(low):
         return values, 0

@@ -2,8 +2,8 @@
 
 Every block but the last has the same number of spikes, a power of two, so that a chunk of the stored array holds whole
 blocks and a block is read without its neighbours. Inside a block spikes are sorted by (unit, time), and each block
-knows where each unit's spikes lie. A window of all units touches the blocks it overlaps; one unit touches a short run
-in every block. Trains are sorted already, so the layout sorts no spikes.
+records where each unit's spikes lie. A window of all units touches the blocks it overlaps; one unit touches a short run
+in every block. Trains are already sorted, so no spikes are sorted here.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class SpikeBlocks:
 
     Args:
         times: ``(S,)`` seconds, block after block, inside a block unit after unit.
-        edges: ``(K + 1,)`` seconds; the spikes of block ``k`` lie in ``[edges[k], edges[k + 1]]``. Spikes of one time
-            may lie on both sides of an edge.
+        edges: ``(K + 1,)`` seconds; the spikes of block ``k`` lie in ``[edges[k], edges[k + 1]]``. Spikes at the same
+            time may lie on both sides of an edge.
         offsets: ``(K, N + 1)`` int64; unit ``n`` of block ``k`` has ``times[offsets[k, n]:offsets[k, n + 1]]``.
     """
 
@@ -40,16 +40,16 @@ class SpikeBlocks:
         return self.offsets.shape[1] - 1
 
     def to_spikes(self) -> Spikes:
-        """Return the same spikes unit after unit, as a `Recording` holds them."""
+        """Return the same spikes unit after unit, as in a `Recording`."""
         counts_KN = np.diff(self.offsets, axis=1)
         unit = np.concatenate([np.repeat(np.arange(self.n_units), row) for row in counts_KN] or [np.empty(0, int)])
-        # A stable sort keeps blocks, and so time, in order inside each unit.
+        # A stable sort keeps blocks, and therefore time, in order inside each unit.
         order = np.argsort(unit, kind="stable")
         return Spikes(self.times[order], np.concatenate([[0], np.cumsum(counts_KN.sum(axis=0))]))
 
 
 def to_blocks(spikes: Spikes, spikes_per_block: int = SPIKES_PER_BLOCK) -> SpikeBlocks:
-    """Lay spikes out in blocks.
+    """Arrange spikes in blocks.
 
     Example:
         >>> blocks = to_blocks(Spikes.from_trains([[1.0, 15.0], [2.0]]), spikes_per_block=2)
@@ -60,22 +60,22 @@ def to_blocks(spikes: Spikes, spikes_per_block: int = SPIKES_PER_BLOCK) -> Spike
     return SpikeBlocks(gather(spikes.times, spikes.offsets, offsets_KN), edges, offsets_KN)
 
 
-# Slices of time per block in the first, rough count; the spikes of one slice are then put in order.
+# Slices of time per block in the first, rough count; spikes of one slice are then put in order.
 SLICES_PER_BLOCK = 128
 BLOCKS_AT_ONCE = 16
 
 
 def layout(times: np.ndarray, offsets_N: np.ndarray, spikes_per_block: int) -> tuple[np.ndarray, np.ndarray]:
-    """Blocks of ``spikes_per_block`` spikes in order of time; spikes of one time in the order of their units.
+    """Return blocks of ``spikes_per_block`` spikes in order of time; simultaneous spikes in the order of their units.
 
     Args:
         times: ``(S,)`` seconds or ticks, unit after unit, sorted inside each unit.
-        offsets_N: ``(N + 1,)`` where each unit's spikes begin.
-        spikes_per_block: spikes of every block but the last.
+        offsets_N: ``(N + 1,)`` position of each unit's first spike.
+        spikes_per_block: spikes of every block except the last.
 
     Returns:
-        ``edges (K + 1,)``: the first spike of every block, and the last of all. ``offsets_KN (K, N + 1)``: where each
-        unit's spikes lie when block follows block, and unit follows unit inside a block.
+        ``edges (K + 1,)``: the first spike of every block, and the last of all. ``offsets_KN (K, N + 1)``: positions of
+        each unit's spikes when block follows block, and unit follows unit inside a block.
 
     Example:
         >>> edges, offsets_KN = layout(np.array([1.0, 15.0, 2.0]), np.array([0, 2, 3]), 2)
@@ -131,7 +131,7 @@ def gather(values: np.ndarray, offsets_N: np.ndarray, offsets_KN: np.ndarray) ->
     """Reorder values from unit after unit to the order of the blocks.
 
     Args:
-        values: ``(S,)`` one a spike, unit after unit.
+        values: ``(S,)`` one per spike, unit after unit.
         offsets_N, offsets_KN: as in `layout`.
 
     Returns:
@@ -161,9 +161,9 @@ def _slice(time: float, smallest: float, scale: float, n_slices: int) -> int:
 
 @compiled()
 def _count(times: np.ndarray, smallest: float, scale: float, apart_4S: np.ndarray) -> None:
-    """Add the spikes of every slice of time to four counts in turn: neighbours of a train need not wait for each other.
+    """Count the spikes of every slice of time, in four counters: neighbouring spikes need not wait for each other.
 
-    They mostly fall into the same slice.
+    Neighbours mostly fall into the same slice.
     """
     for i in range(len(times)):
         apart_4S[i % 4, _slice(times[i], smallest, scale, apart_4S.shape[1])] += 1
@@ -182,16 +182,16 @@ def _cut(
     cuts_KN: np.ndarray,
     first: np.ndarray,
 ) -> None:
-    """Fill ``cuts_KN (K + 1, N)``, where each train is cut into blocks, and the first time of each of some blocks.
+    """Fill ``cuts_KN (K + 1, N)``, the cut of each train at each block, and the first time of some blocks.
 
-    ``reached`` is the slice of time that the blocks have come to and the spikes before it, ``start_N`` where it begins
-    in every train: they go on from one call to the next.
+    ``reached`` holds the current slice of time and the number of spikes before it, ``start_N`` the position of that
+    slice in every train; both carry over from one call to the next.
     """
     n_units, n_slices = len(offsets_N) - 1, len(counts)
     smallest, scale = grid
     slice_, before = reached
-    end_N = np.empty(n_units, dtype=np.int64)  # where the slice ends in every train
-    ahead_N = np.zeros(n_units, dtype=np.int64)  # how far the last slice was from the one before
+    end_N = np.empty(n_units, dtype=np.int64)  # position of the slice's end in every train
+    ahead_N = np.zeros(n_units, dtype=np.int64)  # distance of the last slice from the one before
     for k in range(blocks[0], blocks[1]):
         rank = k * spikes_per_block
         while before + counts[slice_] <= rank:
@@ -202,8 +202,8 @@ def _cut(
         filled = 0
         for n in range(n_units):
             low, high = start_N[n], offsets_N[n + 1]
-            # Trains are sorted and so are slices: skip what lies in slices before. First nearly as far as last time,
-            # then in steps that double, so that only what is near is looked at.
+            # Trains and slices are sorted: skip spikes of earlier slices. Start about as far ahead as last time,
+            # then double the steps, so that only nearby spikes are examined.
             begin, step = low, max(1, ahead_N[n] - ahead_N[n] // 8)
             if low + step <= high and _slice(times[low + step - 1], smallest, scale, n_slices) < slice_:
                 low += step
@@ -226,7 +226,7 @@ def _cut(
             end_N[n] = low
         edge = np.sort(inside)[rank - before]
         first[k] = edge
-        # Spikes before the edge are in earlier blocks; of those at the edge, so many as are missing, unit after unit.
+        # Spikes before the edge are in earlier blocks; spikes at the edge fill the block, unit after unit.
         missing = rank
         for n in range(n_units):
             cuts_KN[k, n] = first_not_before(times, start_N[n], end_N[n], edge)
@@ -240,7 +240,7 @@ def _cut(
 
 @compiled()
 def _gather(values: np.ndarray, offsets_KN: np.ndarray, place_N: np.ndarray, out: np.ndarray) -> None:
-    """Fill in some blocks of ``out``; ``place_N`` is where each unit's next value lies, and moves on."""
+    """Fill some blocks of ``out``; ``place_N`` holds the position of each unit's next value and is advanced."""
     for k in range(len(offsets_KN)):
         for n in range(len(place_N)):
             begin, end = offsets_KN[k, n], offsets_KN[k, n + 1]

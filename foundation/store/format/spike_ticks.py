@@ -1,6 +1,6 @@
 """Checks of spike times (sorted, finite) and their conversion to integer ticks before they are stored.
 
-Ticks are stored only if they give the source's float64 times back bit for bit.
+Ticks are stored only if they reproduce the source's float64 times bit for bit.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _first_wrong(times: np.ndarray, offsets: np.ndarray, low: int, high: int) ->
 SAMPLING_RATES = (30000.0, 20000.0, 25000.0, 24414.0625, 24000.0, 32000.0, 32552.0, 40000.0, 48828.125, 15000.0)
 RATES = (*SAMPLING_RATES, 1e4, 1e3, 1e5, 1e6, 1e7, 1e8, 1e9)
 LATEST = 1e9
-# Number of spikes on which a rate is tried before it is tried on all.
+# Number of spikes on which a rate is tested before it is tested on all.
 FIRST = 4096
 
 
@@ -124,7 +124,7 @@ def _fill_slowly(times: np.ndarray, rate: float, ticks: np.ndarray) -> bool:
 
 @compiled()
 def _fill(times: np.ndarray, rate: float, ticks: np.ndarray) -> bool:
-    """Write ticks and return True if they give every time back."""
+    """Write ticks; return True if they reproduce every time."""
     wrong = 0
     for i in range(len(times)):  # branch-free, so that it compiles to vector code
         tick = np.rint(times[i] * rate)

@@ -1,6 +1,6 @@
 """Large arrays that spill to unnamed temporary files and are read and released piece by piece.
 
-Code works on ordinary arrays, however large the recording's file is. Arrays of `LARGE` bytes and more share `MEMORY`
+Code works on ordinary arrays, however large the recording's file. Arrays of `LARGE` bytes and more share `MEMORY`
 bytes of memory; further arrays lie in a temporary file (``$TMPDIR``) without a name, which disappears with the last
 array on it, even if the process is killed. Released pages stay in the file and no longer count as the process's memory.
 """

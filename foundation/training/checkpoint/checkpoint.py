@@ -221,7 +221,8 @@ def check_identity(where: str, found: dict[str, Any], wanted: dict[str, Any]) ->
         CheckpointError: if they differ; the message names the first differences.
     """
     a, b = flatten(found), flatten(json.loads(json.dumps(wanted)))
-    other = [f"{k}: {a.get(k)!r} there, {b.get(k)!r} here" for k in sorted({*a, *b}) if a.get(k) != b.get(k)]
+    keys = [key for key in sorted({*a, *b}) if a.get(key) != b.get(key)]
+    other = [f"{key}: {a.get(key)!r} in the checkpoint, {b.get(key)!r} in the settings" for key in keys]
     if other:
         raise CheckpointError(
             f"{where} is of a run with other settings or recordings ({'; '.join(other[:4])}): name another output, "

@@ -88,7 +88,7 @@ class Lease:
         while version and self._holder() != self.holder and time.monotonic() < end:
             time.sleep(self.every / 10)
             now = self.place.version(LEASE)
-            if now and now != version:  # its holder is alive
+            if now and now != version:  # the holder is alive
                 raise FoundationError(self.refusal)
             version = now
         if not self._write(version):

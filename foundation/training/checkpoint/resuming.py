@@ -91,7 +91,7 @@ def resume(place: Checkpoints, control: Control, identity: dict[str, Any], engin
         return 0, {}
     name, steps = chosen
     state = load_checkpoint(place, name, engine, None if found is None else found[1])
-    log.info("going on from step %d (%s)", steps, place.where(name))
+    log.info("resuming from step %d (%s)", steps, place.where(name))
     return int(steps), state
 
 

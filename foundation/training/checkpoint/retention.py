@@ -76,7 +76,7 @@ class Rotation:
     def rotate(self, *left: str) -> None:
         """Remove the checkpoints that are not kept, and the files ``left`` over from saving."""
         self._unwanted |= {*left}
-        self._attempt(self._look, f"looking which checkpoints stay in {self.place.files.name}")
+        self._attempt(self._look, f"choosing the checkpoints to keep in {self.place.files.name}")
         for name in sorted(self._unwanted):
             what = f"removing {self.place.where(name)}"
             if self._attempt(partial(self.place.sure, partial(self.place.remove, name), what), what):

@@ -162,7 +162,7 @@ def _sorted_out(shards: list[dict[str, torch.Tensor]]) -> tuple[torch.Tensor, di
             moment, _, start = name.rpartition("/")
             pieces.setdefault(moment, {})[int(start)] = tensor
     if count is None:
-        raise CheckpointError("the checkpoint lacks updates, the number of optimiser steps")
+        raise CheckpointError("the checkpoint lacks updates (the number of optimiser steps)")
     return count, pieces
 
 

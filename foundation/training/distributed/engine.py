@@ -91,8 +91,8 @@ def build_module(
     Args:
         settings: settings of the run.
         log_rates: recording id -> log rates of its units, which get rows in a model with a population stream.
-        identities: recording id -> identities of its units, which rows are made from in a model with ``made_rows``.
-        labels: sizes of the labels that the objective ``decoding`` gets heads for.
+        identities: recording id -> identities of its units, from which a model with ``made_rows`` makes rows.
+        labels: sizes of the labels that the objective ``decoding`` needs heads for.
     """
     torch.manual_seed(settings.seed)
     model: Any = own_model(settings.objective) or settings.model.build()
@@ -129,7 +129,7 @@ def deepspeed_config(settings: PretrainSettings) -> dict[str, Any]:
         # A batch is a list of windows under a token budget; DeepSpeed only needs a batch size of 1.
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
-        # Under ZeRO 0 `take_step` clips, which gives the norm before the update.
+        # Under ZeRO 0 `take_step` clips, because it needs the norm before the update.
         "gradient_clipping": optimizer.clip if settings.zero_stage else 0.0,
         "optimizer": {
             "type": "AdamW",
@@ -176,7 +176,7 @@ def start_distributed(timeout: float = 1800.0, joining: float = 300.0) -> tuple[
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     if not torch.cuda.is_available():
         skip_shared_memory_collectives()  # training does not use them
-    inherited = ALONE in os.environ and not torch.distributed.is_initialized()  # from a process that was alone, too
+    inherited = ALONE in os.environ and not torch.distributed.is_initialized()  # also from a process that was alone
     if "RANK" not in os.environ or inherited:
         alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", ALONE: "1"}
         os.environ.update(alone | {"MASTER_PORT": str(free_port())})
@@ -227,7 +227,7 @@ def set_learning_rate(engine: Any, rate: float) -> None:
 def take_step(engine: Any, clip: float) -> tuple[float, bool]:
     """Update the weights with the current gradients; change nothing if the gradients are not finite.
 
-    The norm is of the whole gradient, so all processes decide alike.
+    The norm covers the whole gradient, so all processes make the same decision.
 
     Args:
         engine: DeepSpeed's engine, after its backward pass.

@@ -60,10 +60,10 @@ def choose_recordings(settings: PretrainSettings, catalog: Catalog) -> tuple[Cat
 
 
 def measured_rates(settings: PretrainSettings, catalog: Catalog) -> dict[str, torch.Tensor]:
-    """Return recording id -> ``(N,)`` log rates of its units for a model with a population stream, otherwise ``{}``.
+    """Return recording id -> ``(N,)`` log rates of its units for a model with a population stream; otherwise ``{}``.
 
-    Each recording is opened once, for its spike counts alone; if it has held-out time, all spikes are read and those
-    outside that time counted.
+    Each recording is opened once, to read only its spike counts; with held-out time, all spikes are read and those
+    outside that time are counted.
     """
     if not settings.model.population_layers or settings.objective.own_config() is not None:
         return {}
@@ -73,9 +73,9 @@ def measured_rates(settings: PretrainSettings, catalog: Catalog) -> dict[str, to
 
 
 def measured_identities(settings: PretrainSettings, catalog: Catalog) -> dict[str, torch.Tensor]:
-    """Return recording id -> ``(N, F)`` identities of its units for a model with made rows, otherwise ``{}``.
+    """Return recording id -> ``(N,)`` identities of its units for a model with made rows; otherwise ``{}``.
 
-    They are measured outside held-out time.
+    Identities are measured outside held-out time.
     """
     if not settings.model.made_rows or settings.objective.own_config() is not None:
         return {}
@@ -88,10 +88,10 @@ def measured_identities(settings: PretrainSettings, catalog: Catalog) -> dict[st
 
 
 def read_labels(settings: PretrainSettings, catalog: Catalog) -> RunLabels | None:
-    """Return the labels of a run for the objective ``decoding``, without those of held-out time; otherwise None.
+    """Return the labels of a run for the objective ``decoding``, without labels in held-out time; otherwise None.
 
     Raises:
-        ConfigError: if no recording has any of them.
+        ConfigError: if no recording has any of the labels.
     """
     if "decoding" not in (settings.objective.weights or [settings.objective.name]):
         return None
@@ -141,7 +141,7 @@ def _check_population(settings: PretrainSettings, name: str, units: int, records
         shown = [f"{r.path} ({r.n_units} units)" for r in records[:SHOWN]]
         shown += [f"{len(records) - SHOWN} more"] * (len(records) > SHOWN)
         raise ConfigError(
-            f"{name} is {units}: expected a single recording, and there are {len(records)}: "
+            f"{name} is {units}: expected a single recording, found {len(records)}: "
             f"{', '.join(shown)}. Choose one by holding out the others, such as with "
             f"--validation.held_out \"id != '{one.id}'\" for {one.path}, and give its number of units"
         )

@@ -43,7 +43,7 @@ class RunsSettings:
 
 
 def list_runs(settings: RunsSettings) -> list[dict[str, Any]]:
-    """List runs with their state and figures, the newest first.
+    """List runs with their state and metrics, the newest first.
 
     Returns:
         For each run ``name``, ``id``, ``experiment``, ``state``, ``step``, ``started`` and ``ended`` (seconds since

@@ -11,7 +11,7 @@ from collections import deque
 from pathlib import Path
 
 log = logging.getLogger(__name__)
-REMEMBERED, LEAST = 101, 3  # most and fewest steps for the median
+REMEMBERED, LEAST = 101, 3  # largest and smallest number of steps for the median
 
 
 class Watchdog:
@@ -43,7 +43,7 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def beat(self, step: int) -> None:
-        """Mark the begin of a step, and so the end of the previous one."""
+        """Mark the beginning of a step, and so the end of the previous one."""
         now = time.monotonic()
         if self._step >= 0:
             self._seconds.append(now - self._began)

@@ -134,7 +134,7 @@ class RunFolder:
             write_whole(file, "".join(line + "\n" for line in kept))
 
     def write_model(self, model: Any, tensors: Tensors, card: str, record: dict[str, Any]) -> Path:
-        """Write the folder of the trained model, with its card and the record of its pretraining."""
+        """Write the folder of the trained model, with its card and the record of its training data."""
         for part in self.path.glob(f".*{PART}"):  # left by a run that was killed while writing
             remove_if_left(part)
         with whole_folder(self.model, replace=True) as part:

@@ -25,8 +25,8 @@ def update(
 
     Args:
         engine: DeepSpeed's engine around a `PretrainModule`.
-        shares: this process's windows of the step on the device, with their context; further ones for objectives that
-    read windows of their own.
+        shares: this process's windows of the step on the device, with their context; one for each set of objectives
+            that shares windows.
         settings: settings of the run.
         rank: rank of this process.
 
@@ -42,11 +42,11 @@ def update(
     buffers = [(buffer, buffer.detach().clone()) for buffer in engine.module.buffers()]
     terms = engine(views, context, others)
     loss = terms["loss"]
-    if engine.module.quiet:  # the same in every process, as rows are of the global batch
+    if engine.module.quiet:  # equal in every process, because rows come from the global batch
         engine.empty_partition_cache()  # under ZeRO 3, release what the backward pass would have released
         _put_back(buffers)
         return {"loss": math.nan, "learning_rate": rate, "gradient_norm": math.nan}, False
-    # A non-finite loss makes every gradient non-finite in every process, so all decide alike by the norm.
+    # A non-finite loss makes every gradient non-finite in every process, so the norm gives all the same answer.
     engine.backward(loss * torch.where(loss.detach().isfinite(), 1.0, math.nan))
     norm, moved = take_step(engine, settings.optimizer.clip)
     if moved:

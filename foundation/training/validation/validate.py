@@ -75,7 +75,7 @@ class Validator:
         self.build = build
         self._module = build()
         self.together = len(self._module.objective.sharing)
-        # Another seed than training's, so that the windows differ from it and are the same at every validation.
+        # A different seed from training's: windows differ from training's, and are the same at every validation.
         own = run_plan(
             held_out, settings.data, self._module.objective, self._module.model.config, seed=settings.seed + 1
         )
@@ -126,7 +126,7 @@ class Validator:
         except UnreadError as unread:
             log.warning("skipping a validation: %s", unread)
             return {}
-        # Use the first process's values, so that all decide alike.
+        # Use the first process's values, so that all make the same decision.
         return {name: float(value) for name, value in self.control.of_first(found).items()}
 
     def _load(self, step: int) -> list[StepBatch]:

@@ -65,7 +65,7 @@ def test_a_finished_run_is_not_trained_again(tiny, caplog):
     before = (Path(settings.output) / "model" / "model.safetensors").stat().st_mtime_ns
     with caplog.at_level("INFO"):
         pretrain(settings)
-    assert "trained already" in caplog.text
+    assert "already trained" in caplog.text
     assert (Path(settings.output) / "model" / "model.safetensors").stat().st_mtime_ns == before
 
 
@@ -118,7 +118,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(tiny, caplog):
     with caplog.at_level("INFO"):
         pretrain(settings)
     assert "step-00000006 is damaged (optimizer/00000-of-00001.safetensors has other bytes" in caplog.text
-    assert "going on from step 4" in caplog.text
+    assert "resuming from step 4" in caplog.text
     assert model_bytes(settings.output) == expected
 
 
@@ -126,7 +126,7 @@ def test_a_run_whose_seed_drew_other_windows_is_refused(tiny, monkeypatch):
     settings = tiny()
     pretrain(settings)
     monkeypatch.setattr("foundation.training.pretrain_settings.WINDOWS", WINDOWS + 1)
-    with pytest.raises(CheckpointError, match=rf"windows: {WINDOWS} there, {WINDOWS + 1} here"):
+    with pytest.raises(CheckpointError, match=rf"windows: {WINDOWS} in the checkpoint, {WINDOWS + 1} in the settings"):
         pretrain(settings)
 
 
@@ -134,7 +134,7 @@ def test_a_run_with_other_settings_is_refused(tiny):
     settings = tiny(steps=2)
     pretrain(settings)
     other = replace(settings, model=replace(settings.model, dim=32))
-    with pytest.raises(CheckpointError, match=r"model\.dim: 16 there, 32 here"):
+    with pytest.raises(CheckpointError, match=r"model\.dim: 16 in the checkpoint, 32 in the settings"):
         pretrain(other)
     pretrain(replace(other, resume="never"))
     assert load_model(settings.output).config.dim == 32

@@ -149,7 +149,7 @@ def test_a_preempted_job_goes_back_into_the_queue_and_ends_as_one_left_alone(slu
         "JobState=COMPLETED Restarts=0 ExitCode=0:0 ",
         "JobState=COMPLETED Restarts=1 ExitCode=0:0 ",
     ], log
-    assert "going on from step" in log
+    assert "resuming from step" in log
     steps_before = int((tmp_path / "urgent.log").read_text().split(": ")[1])
     assert 12 <= steps_before < 60
     assert len(losses(tmp_path / "alone")) == 60
@@ -165,4 +165,4 @@ def test_a_job_whose_time_is_nearly_up_goes_back_and_a_cancelled_one_does_not(sl
     log = (tmp_path / "signalled.log").read_text()
     assert message[0].startswith("JobState=CANCELLED Restarts=1 "), log
     assert "stopped by SIGUSR1" in log
-    assert "going on from step" in log
+    assert "resuming from step" in log

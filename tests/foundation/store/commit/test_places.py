@@ -143,7 +143,11 @@ def test_derived_data_lie_beside_recordings_and_change_none(place, make_recordin
 
 @pytest.mark.parametrize(
     ("schema", "advice"),
-    [(1, "ingest its files again into a new store"), (99, "it was made by a newer version"), (None, "newer version")],
+    [
+        (1, "ingest its files again into a new store"),
+        (99, "it was created by a newer version"),
+        (None, "newer version"),
+    ],
 )
 def test_a_store_of_another_schema_is_refused(place, schema, advice):
     store = Store(place, create=True)

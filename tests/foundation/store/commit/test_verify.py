@@ -56,7 +56,7 @@ def test_a_flipped_byte_in_any_array(store, name):
     ((where, what),) = found(store)
     array, chunk = name.split("/c/")
     assert where == "sub-1.nwb"
-    assert what in (f"{array}: c/{chunk} cannot be decoded", f"{array}: other values than those it was written with")
+    assert what in (f"{array}: c/{chunk} cannot be decoded", f"{array}: values differ from those that were written")
 
 
 @pytest.mark.parametrize("name", ["spikes/ticks/c/0", "spikes/offsets/c/0/0", "units/cell_type/c/0", "domain/end/c/0"])
@@ -158,7 +158,7 @@ def test_a_group_that_is_gone_or_unreadable(store):
 def test_commit_records(store):
     first, second = store.commit_ids()
     edit_json(store, f"commits/{first}.json", lambda record: record.update(n_units=99))
-    assert any("another n_units than its group" in what for _, what in found(store))
+    assert any("different n_units from its group" in what for _, what in found(store))
     store.write_bytes(f"commits/{first}.json", b"\xff\x00")
     assert found(store)[0][0] == f"commits/{first}.json"
     edit_json(store, f"commits/{second}.json", lambda record: record.update(recipe="other"))
@@ -167,10 +167,10 @@ def test_commit_records(store):
 
 @pytest.mark.parametrize("field", ["subject", "species", "kind", "path", "session", "lab"])
 def test_a_word_of_a_commit_record(store, field):
-    """A flipped bit in it may leave JSON that reads well, and gives a recording to another animal."""
+    """A flipped bit can leave valid JSON that assigns the recording to another animal."""
     first = store.commit_ids()[0]
     edit_json(store, f"commits/{first}.json", lambda record: record.update({field: record[field] + "x"}))
-    assert any(what == f"its commit record says another {field} than its group" for _, what in found(store))
+    assert any(what == f"its commit record has a different {field} from its group" for _, what in found(store))
 
 
 @pytest.mark.parametrize("field", ["n_units", "n_spikes", "duration", "longest_interval", "resolution"])
@@ -178,7 +178,7 @@ def test_a_number_of_a_commit_record(store, field):
     first = store.commit_ids()[0]
     edit_json(store, f"commits/{first}.json", lambda record: record.update({field: record[field] + 1}))
     Catalog.refresh(store, full=True)
-    assert [what for _, what in found(store)] == [f"its commit record says another {field} than its group"]
+    assert [what for _, what in found(store)] == [f"its commit record has a different {field} from its group"]
 
 
 def test_observed_time_of_a_commit_record(store):
@@ -189,11 +189,11 @@ def test_observed_time_of_a_commit_record(store):
     assert found(store) == []
     edit_json(store, f"commits/{first}.json", lambda record: record.update(observed=[[0.0, 1e6]]))
     Catalog.refresh(store, full=True)
-    assert [what for _, what in found(store)] == ["its commit record says another observed than its group"]
+    assert [what for _, what in found(store)] == ["its commit record has a different observed from its group"]
 
 
 def test_labels_and_counts_of_a_commit_record(tmp_path, make_recording):
-    """What the record says is taken from the group in another way than when it was written: both agree."""
+    """Values are read from the group in a different way from when they were written: both agree."""
     store = Store(tmp_path / "labels", create=True)
     tables = {name: Interval([0.0], [9.0], {"b": np.array(["x"]), "a": np.ones(1)}) for name in ("trials", "epochs")}
     series = {name: RegularTimeSeries(np.ones((9, 2)), rate=1.0, start=0.0, unit="m") for name in ("position", "lick")}
@@ -204,7 +204,7 @@ def test_labels_and_counts_of_a_commit_record(tmp_path, make_recording):
         write_recording(store, make_recording(seed, n_units=2, **changes))
     assert verify_store(store).ok
     edit_json(store, f"commits/{identity}.json", lambda record: record["labels"].pop())
-    assert [what for _, what in found(store)] == ["its commit record says another labels than its group"]
+    assert [what for _, what in found(store)] == ["its commit record has a different labels from its group"]
 
 
 def test_a_commit_record_that_is_gone(store):
@@ -231,7 +231,7 @@ def test_the_catalog(store, make_recording):
     what = [what for where, what in found(store) if where == "catalog.parquet"]
     assert what == ["lists sub-5.nwb, which has no commit: run `foundation catalog --refresh`"]
     store.write_json(f"commits/{identity}.json", record | {"n_spikes": 1})
-    assert any(w == "catalog.parquet" and "says of sub-5.nwb" in what for w, what in found(store))
+    assert any(w == "catalog.parquet" and "describes sub-5.nwb" in what for w, what in found(store))
     store.write_bytes("catalog.parquet", b"no parquet")
     assert any(w == "catalog.parquet" and "damaged" in what for w, what in found(store))
 

@@ -104,7 +104,7 @@ def test_a_chunk_that_is_cut_short_is_not_decoded_from_what_follows_it_in_memory
     content = path.read_bytes()
     for length in (0, 15, 16, len(content) // 2, len(content) - 1):
         path.write_bytes(content[:length])
-        with pytest.raises(StoreError, match=f"cut short, after {length} bytes"):
+        with pytest.raises(StoreError, match=f"ends early, after {length} bytes"):
             chunks[0]
 
 

@@ -75,7 +75,7 @@ def test_a_read_that_fails_once_is_tried_again_and_no_file_is_read_twice(trained
     with caplog.at_level("INFO"):
         pretrain(settings)
     assert "model.safetensors failed (TimeoutError: timed out): retrying in 0.01 s" in caplog.text
-    assert "going on from step 4" in caplog.text
+    assert "resuming from step 4" in caplog.text
     assert {file: counted[f"{WHOLE}/{file}"] for file in files} == {
         file: 1 + file.endswith("model.safetensors") for file in files
     }
@@ -116,7 +116,7 @@ def test_a_checkpoint_without_deepspeed_json_loads(trained, caplog):
     place.files.remove(f"{WHOLE}/deepspeed.json")
     with caplog.at_level("INFO"):
         pretrain(settings)
-    assert "going on from step 4" in caplog.text
+    assert "resuming from step 4" in caplog.text
     assert model_bytes(settings.output) == place.files.read_bytes(f"{WHOLE}/model/model.safetensors")
 
 

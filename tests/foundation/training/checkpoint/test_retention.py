@@ -113,7 +113,7 @@ def test_a_list_that_cannot_be_had_leaves_the_checkpoint_good(build, monkeypatch
 
     monkeypatch.setattr(saver.place, "names", flaky)
     assert save(saver, 20) == [20, 10]
-    assert "looking which checkpoints stay" in caplog.text
+    assert "choosing the checkpoints to keep" in caplog.text
     assert save(saver, 30) == [30]
 
 

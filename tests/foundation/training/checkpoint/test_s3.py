@@ -51,7 +51,7 @@ def test_saved_rotated_and_gone_on_from_on_another_machine(tiny, tmp_path, place
     assert (
         f"{place}/step-00000006 is damaged (model/model.safetensors has other bytes than were written)" in caplog.text
     )
-    assert f"going on from step 5 ({place}/step-00000005)" in caplog.text
+    assert f"resuming from step 5 ({place}/step-00000005)" in caplog.text
     assert model_bytes(cut.output) == expected
     assert logged(cut.output) == [6]
     assert there.damage("step-00000006") == ""
@@ -67,7 +67,7 @@ def test_what_was_not_committed_is_removed_from_the_bucket(tiny, place, caplog):
     with caplog.at_level("INFO"):
         pretrain(settings)
     assert f"removing the unfinished checkpoint {place}/step-00000006" in caplog.text
-    assert "going on from step 4" in caplog.text
+    assert "resuming from step 4" in caplog.text
     assert model_bytes(settings.output) == expected
 
 

@@ -50,7 +50,7 @@ def test_another_number_of_units_is_refused_and_the_right_one_named(tiny):
 def test_populations_of_as_many_units_are_not_one(tiny, processes):
     for key, objective in of(units=12):
         settings = tiny(objective=objective, processes=processes)
-        message = refused(settings, rf"^objective\.{key}\.units is 12: .* there are 4: sub-0\.nwb \(12 units\), sub-1")
+        message = refused(settings, rf"^objective\.{key}\.units is 12: .* found 4: sub-0\.nwb \(12 units\), sub-1")
         # What it says leads on.
         chosen = ValidationSettings(held_out=re.search(r'--validation.held_out "(.*?)"', message)[1])
         training, _ = choose_recordings(replace(settings, validation=chosen), Catalog.open(Store(settings.store)))
@@ -87,6 +87,6 @@ def test_a_run_that_is_refused_removes_nothing(tiny):
     pretrain(settings)
     other = replace(settings, validation=ValidationSettings(), resume="never")
     for processes in (1, 2):
-        with pytest.raises(ConfigError, match="expected a single recording, and there are 4"):
+        with pytest.raises(ConfigError, match="expected a single recording, found 4"):
             pretrain(replace(other, processes=processes))
     assert (Path(settings.output) / "finished.json").is_file()

@@ -106,11 +106,11 @@ def test_what_torchrun_or_slurm_start_again_goes_on_under_never(tiny, monkeypatc
     caplog.set_level("INFO")
     for _ in range(2):
         pretrain(settings)
-    assert "trained already" not in caplog.text
+    assert "already trained" not in caplog.text
     monkeypatch.setenv(name, "1")
     pretrain(settings)
     assert f"resume is never, but {name} is 1: resuming" in caplog.text
-    assert "trained already" in caplog.text
+    assert "already trained" in caplog.text
     launches = Launches(None)
     monkeypatch.setattr(launching, "launch", launches)
     trained_before(settings)

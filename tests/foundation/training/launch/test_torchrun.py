@@ -55,7 +55,7 @@ def test_torchrun_goes_on_from_the_last_checkpoint_after_a_process_is_killed(tin
     victim = next(p for p in psutil.Process(run.pid).children(recursive=True) if p.environ().get("RANK") == "1")
     victim.kill()
     assert run.wait(300) == 0, (tmp_path / "log.txt").read_text()
-    assert "going on from step" in (tmp_path / "log.txt").read_text()
+    assert "resuming from step" in (tmp_path / "log.txt").read_text()
     assert losses(cut) == losses(alone)
     assert model(cut) == model(alone)
 

@@ -76,7 +76,7 @@ def test_the_best_checkpoint_stays_and_a_run_that_gets_no_better_ends(tiny, stag
     assert lines(settings) == found
     with caplog.at_level("INFO"):
         pretrain(settings)
-    assert "is trained already" in caplog.text
+    assert "is already trained" in caplog.text
 
 
 def test_what_cannot_be_validated_is_refused(tiny):
@@ -162,5 +162,5 @@ def test_all_processes_take_what_the_first_one_measured_and_saw(tiny, tmp_path, 
         processes = ranks(settings, PYTHONPATH=f"{tmp_path}:{Path(__file__).parents[4]}")
         assert [p.wait(200) for p in processes] == [0, 0], (tmp_path / "rank-1.err").read_text()
     assert "flop_utilisation has not improved" not in (tmp_path / "rank-0.err").read_text()
-    assert "is trained already" in (tmp_path / "rank-0.err").read_text()
+    assert "is already trained" in (tmp_path / "rank-0.err").read_text()
     assert len(lines(settings)) < 400

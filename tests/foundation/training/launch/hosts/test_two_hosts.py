@@ -175,7 +175,7 @@ def test_torchrun_on_two_hosts_goes_on_after_a_process_is_lost(longer, tmp_path)
     expected = done.stdout + done.stderr
     for name in ("alone", "host-a", "host-b"):
         assert f"{name}: 0\n" in done.stdout, expected[-6000:]
-    assert "going on from step" in done.stderr
+    assert "resuming from step" in done.stderr
     assert losses(tmp_path / "torchrun") == losses(tmp_path / "alone")
     models = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("torchrun", "alone")]
     assert models[0] == models[1]
@@ -190,5 +190,5 @@ def test_a_host_that_vanishes_ends_the_run_within_the_stated_time(longer, tmp_pa
     assert "ended with status" in done.stderr
     took = int(re.search(r"after (\d+) s", done.stderr)[1])
     assert 30 < took < 60 + 60 + 60, done.stderr  # safety.timeout, the launcher's patience with ssh, and a slow machine
-    assert "going on from step" in done.stderr
+    assert "resuming from step" in done.stderr
     assert len(losses(tmp_path / "run")) == 60
