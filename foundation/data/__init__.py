@@ -1,4 +1,4 @@
-"""From a store to batches: samplers, plan of a step, windows, views, loader.
+"""From a store to batches: samplers, plans of steps, windows, views, loader.
 
 catalog = Catalog.open(Store("store"))
 sampler = RandomSampler(intervals=sampling_intervals(catalog), duration=1.0, bin_width=0.01, seed=0)

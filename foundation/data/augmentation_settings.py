@@ -10,7 +10,7 @@ from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_checks import check_range
 from foundation.common.settings.setting_limits import Limited, Share, one_of
 
-# name -> (whether it asks for a share, whether it asks for a size)
+# name -> (whether it needs a share, whether it needs a size)
 NEEDS = {
     "neuron_dropout": (True, False),
     "unit_subsampling": (True, False),
@@ -28,16 +28,16 @@ class Augmentation(Limited):
 
     Args:
         name: ``neuron_dropout`` sets units to 0 (chance ``share`` each; with ``random`` each window draws its chance
-            from 0 to ``share``); ``unit_subsampling`` takes units out of the window and keeps a share of at least
+            from 0 to ``share``); ``unit_subsampling`` removes units from the window and keeps a share of at least
             ``share``; ``noise`` adds normal noise of standard deviation ``size``; ``pepper`` adds ``size`` to a share
             ``share`` of all bins; ``temporal_jitter`` moves a window by up to ``size`` bins; ``segment_length`` keeps a
             stretch of at least ``share`` of a window's tokens; ``time_scaling`` lets time run up to ``size`` times
             faster or slower.
-        chance: the share of windows that get it.
+        chance: share of the windows that are augmented.
         share: see above.
         size: see above.
         random: see above.
-        same: the same draw for all views of a window, so that views do not differ by the augmentation.
+        same: use the same draw for all views of a window, so that views do not differ by the augmentation.
 
     Raises:
         ConfigError: if there is no such augmentation, or a value is impossible.

@@ -16,21 +16,21 @@ class WindowBatch:
 
     Args:
         x_BNT: events (or mean value) of each unit in each bin; 0 where padded. Counts are small integers (uint8, or
-            int32 where a bin holds more than 255) until `cast` or `model_inputs`, so that little moves to the device.
-        mask_BN: bool, which units are there.
-        mask_BT: bool, which bins are there.
+            int32 if a bin holds more than 255) until `cast` or `model_inputs`, so that little data moves to the device.
+        mask_BN: bool, valid units.
+        mask_BT: bool, valid bins.
         dt_B: float32 seconds, the width of a bin.
         modality_B: int64, 0 counts, 1 values.
-        start_B: float64 seconds from the session's start; for the reader of results, not for the model.
-        recording_B: int64, which of the plan's recordings; None where windows were put together by hand.
-        label_B: int64, what the sampler says of a window (row of the trial, code of the label), or -1; None likewise.
-        unit_BN: int32, the place of each unit in its recording, -1 where padded; None likewise.
-        population_row_BN: int64, places of units among the rows of a model's population stream, -1 for those without;
-            None where a model's population stream is not to be run.
-        session_B: int64, which of the labelled recordings of a run, -1 for others; None, as the next three, where no
-            labels were placed (see `foundation.data.labels`).
-        value_BTK: float32, z-scored values of K label columns at each of T tokens, NaN where there is none.
-        class_BTC: int64, classes of C label columns at each token, -1 where there is none.
+        start_B: float64 seconds from the session's start; for evaluation, not for the model.
+        recording_B: int64, index of the plan's recording; None if windows were assembled by hand.
+        label_B: int64, the sampler's label of a window (row of the trial, code of the label), or -1; None likewise.
+        unit_BN: int32, the index of each unit in its recording, -1 where padded; None likewise.
+        population_row_BN: int64, places of units among the rows of a model's population stream, -1 for units without a
+            row; None if the population stream should not run.
+        session_B: int64, index of the run's labelled recording, -1 for others; None, like the next three, without
+            labels (see `foundation.data.labels`).
+        value_BTK: float32, z-scored values of K label columns at each of T tokens, NaN where missing.
+        class_BTC: int64, classes of C label columns at each token, -1 where missing.
         weight_BT: float32, weights of tokens in a loss of labels.
     """
 
@@ -57,7 +57,7 @@ class WindowBatch:
         return inputs if self.population_row_BN is None else {**inputs, "population_row_BN": self.population_row_BN}
 
     def cast(self, dtype: torch.dtype = torch.float32) -> WindowBatch:
-        """Return the batch with activity of another type, for objectives and augmentations."""
+        """Return the batch with activity of another dtype, for objectives and augmentations."""
         return replace(self, x_BNT=self.x_BNT.to(dtype))
 
     def to(self, device: torch.device | str) -> WindowBatch:
@@ -74,12 +74,12 @@ class WindowBatch:
 
 @dataclass
 class PackedBatch:
-    """B windows of activity whose units lie one after another: M units in all, none of them padding.
+    """B windows of activity whose units are concatenated: M units in total, without padding.
 
     Args:
         x_MT: as in `WindowBatch`; ``x_MT[offsets[b]:offsets[b + 1]]`` are the units of window b.
         offsets: ``(B + 1,)`` int64.
-        window_M: int64, which window each unit is of.
+        window_M: int64, the window of each unit.
         mask_BT, dt_B, modality_B, start_B, recording_B, label_B: as in `WindowBatch`.
     """
 

@@ -14,9 +14,9 @@ class Bucket:
     """Some windows of a batch, with padding cut off.
 
     Args:
-        rows_B: int64, which windows of the batch these are.
+        rows_B: int64, indices of these windows in the batch.
         windows: the windows.
-        all_units, all_bins: whether all are known to be there, so that a model needs no mask.
+        all_units, all_bins: whether all are known to be valid, so that a model needs no mask.
     """
 
     rows_B: torch.Tensor
@@ -31,7 +31,7 @@ class Bucket:
         return {name: value if hides.get(name, True) else None for name, value in inputs.items()}
 
     def first(self) -> Bucket:
-        """Return the first windows alone."""
+        """Return only the first windows."""
         known = {f.name: getattr(self.windows, f.name) for f in fields(self.windows)}
         one = replace(self.windows, **{name: tensor[:1] for name, tensor in known.items() if tensor is not None})
         return replace(self, rows_B=self.rows_B[:1], windows=one)
@@ -42,7 +42,7 @@ def buckets(batch: WindowBatch, waste: float = 0.3) -> list[Bucket]:
 
     Args:
         batch: B windows.
-        waste: most padding, relative to the real content, before another part is begun.
+        waste: largest padding relative to the real content; beyond it another part begins.
 
     Example:
         >>> import numpy as np
@@ -52,7 +52,7 @@ def buckets(batch: WindowBatch, waste: float = 0.3) -> list[Bucket]:
         >>> [(b.rows_B.tolist(), tuple(b.windows.x_BNT.shape), b.all_units) for b in buckets(batch)]
         [([0, 2], (2, 9, 8), False), ([1], (1, 1, 8), True)]
     """
-    sizes_4B = torch.stack([*_sizes(batch.mask_BN), *_sizes(batch.mask_BT)]).tolist()  # one look at the device
+    sizes_4B = torch.stack([*_sizes(batch.mask_BN), *_sizes(batch.mask_BT)]).tolist()  # one read from the device
     units, _, bins, _ = sizes_4B
     if units and min(units) == max(units) and min(bins) == max(bins):
         return [_bucket(batch, list(range(len(batch))), sizes_4B)]
@@ -61,7 +61,7 @@ def buckets(batch: WindowBatch, waste: float = 0.3) -> list[Bucket]:
     longest = there = 0
     for b in order:
         size = units[b] * bins[b]
-        if groups:  # the first of a part has the most units
+        if groups:  # the first window of a part has the most units
             padded = (len(groups[-1]) + 1) * units[groups[-1][0]] * max(longest, bins[b])
             if padded <= (1 + waste) * (there + size):
                 groups[-1].append(b)
@@ -75,7 +75,7 @@ def buckets(batch: WindowBatch, waste: float = 0.3) -> list[Bucket]:
 def _bucket(batch: WindowBatch, rows: list[int], sizes_4B: list[list[int]]) -> Bucket:
     units, units_there, bins, bins_there = ([size[r] for r in rows] for size in sizes_4B)
     n, t = max(units), max(bins)
-    some = slice(None) if rows == list(range(len(batch))) else rows  # all of them, as they are: nothing is copied
+    some = slice(None) if rows == list(range(len(batch))) else rows  # all windows unchanged: nothing is copied
     recording_B, label_B = (None if v is None else v[some] for v in (batch.recording_B, batch.label_B))
     unit_BN, row_BN = (None if v is None else v[some, :n] for v in (batch.unit_BN, batch.population_row_BN))
     windows = WindowBatch(

@@ -22,12 +22,12 @@ class SurroundSettings(Limited):
         pool: bins of a segment's pooled information.
         architecture: of CEBRA's encoder; ``offset10-model`` sees 10 bins.
         iterations: steps of CEBRA's training.
-        time_offset: bins between the two of CEBRA's positive pairs.
+        time_offset: bins between the two samples of CEBRA's positive pairs.
         batch_size: of CEBRA's training.
         seed: of CEBRA's training.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     kind: Annotated[str, one_of(*KINDS)] = "cebra"
@@ -43,7 +43,7 @@ class SurroundSettings(Limited):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.kind == "cebra" and self.dim < 2:
-            raise ConfigError("dim is 1: expected at least 2, as CEBRA's embeddings lie on a sphere")
+            raise ConfigError("dim is 1: expected at least 2, because CEBRA's embeddings lie on a sphere")
 
     @property
     def features(self) -> int:

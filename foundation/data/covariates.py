@@ -2,7 +2,7 @@
 
 Behaviour and intervals of a recording become channels on a regular grid; CEBRA (arXiv 2204.00673) embeds them, once per
 recording, and the embedding is kept under the store's ``derived/``. A segment's surrounding information is the
-embedding over its time, pooled to a few bins of equal length, whatever the segment's own.
+embedding over its time, pooled to a few bins of equal length, for segments of any length.
 """
 
 from __future__ import annotations
@@ -25,17 +25,16 @@ from foundation.store.storage import Store
 from foundation.store.stored import StoredRecording
 
 log = logging.getLogger(__name__)
-VERSION = 2  # raised whenever a recording's information changes
-SHORTEST = 20  # bins: CEBRA cannot be fitted to fewer than its receptive field
+VERSION = 2  # increased whenever a recording's information changes
+SHORTEST = 20  # bins; CEBRA cannot be fitted to fewer than its receptive field
 
 
 def channels(recording: StoredRecording, bin_width: float) -> tuple[np.ndarray, float]:
-    """Surrounding information of a recording on a grid over its observed time.
+    """Return the surrounding information of a recording as channels on a grid over its observed time.
 
-    Behaviour: every regular or irregular series, its value at the middle of each bin. Stimulus: of every table of
-    intervals, whether one is going on, and its columns of numbers while it does; text columns as one channel per value
-    (12 at most). Session: the share of it that has passed. Each channel has mean 0 and standard deviation 1; constant
-    ones are left out.
+    Behaviour: the value of every series at the middle of each bin. Stimulus: for every table of intervals, whether an
+    interval is in progress, and its numeric columns during that time; text columns become one channel per value (12
+    at most). Session: its elapsed share. Each channel has mean 0 and standard deviation 1; constant ones are left out.
 
     Returns:
         ``(T, C)`` float32, and the time of the first bin's start.
@@ -68,7 +67,7 @@ def _series_channels(series: Any, times_T: np.ndarray) -> list[np.ndarray]:
 
 
 def _finite_or_zero(values: np.ndarray) -> np.ndarray:
-    """Return values with 0 for missing, infinite or too large ones (float32)."""
+    """Return values with 0 in place of missing, infinite or too large ones (float32)."""
     return np.where(is_finite(values), values, 0.0)
 
 
@@ -91,15 +90,15 @@ def _interval_channels(table: Any, times_T: np.ndarray) -> list[np.ndarray]:
 
 
 def _innermost(starts: np.ndarray, ends: np.ndarray, times_T: np.ndarray) -> np.ndarray:
-    """Return ``(T,)`` the interval at each time, -1 for none; of several the one that starts last, then the shortest.
+    """Return ``(T,)`` the interval at each time, -1 for none; of several, the one that starts last, then the shortest.
 
     Args:
-        starts, ends: of the rows, in any order; rows may overlap and lie inside each other.
+        starts, ends: of the rows, in any order; rows may overlap and contain each other.
         times_T: sorted times.
     """
     row_T = np.full(len(times_T), -1, dtype=np.int64)
     first, last = np.searchsorted(times_T, starts), np.searchsorted(times_T, ends)
-    for row in np.lexsort((-ends, starts)):  # later ones over earlier ones
+    for row in np.lexsort((-ends, starts)):  # later intervals over earlier ones
         row_T[first[row] : last[row]] = row
     return row_T
 
@@ -118,7 +117,7 @@ def principal_components(x_TC: np.ndarray, dim: int) -> np.ndarray:
 def cebra_embedding(x_TC: np.ndarray, settings: SurroundSettings) -> np.ndarray:
     """Return the ``(T, dim)`` CEBRA-Time embedding of channels; equal settings give equal numbers on one machine.
 
-    Zeros where there is nothing to embed, or too little of it.
+    The result is 0 if there is nothing to embed, or too little.
 
     Raises:
         FoundationError: if the package ``cebra`` is not installed.
@@ -128,7 +127,7 @@ def cebra_embedding(x_TC: np.ndarray, settings: SurroundSettings) -> np.ndarray:
     except ImportError as error:
         raise FoundationError(
             f"surrounding information by CEBRA needs its package ({error}): pip install 'neural-foundation[cebra]', "
-            "or take surround.kind=raw"
+            "or set surround.kind=raw"
         ) from error
     import torch
 
@@ -162,9 +161,9 @@ class Surroundings:
     """Surrounding information of the recordings of a store.
 
     Args:
-        store: the store; what is fitted is kept in its ``derived/``.
+        store: the store; fitted information is kept in its ``derived/``.
         records: rows of the recordings.
-        settings: how it is made.
+        settings: of the surrounding information.
     """
 
     def __init__(self, store: Store, records: Sequence[CatalogRow], settings: SurroundSettings) -> None:
@@ -189,7 +188,7 @@ class Surroundings:
         return [record.id for record in self.records if not self._derived(record).exists()]
 
     def fit(self, name: str) -> None:
-        """Compute and keep the surrounding information of one recording, unless it is already kept."""
+        """Compute and keep the surrounding information of one recording, unless it is already there."""
         record = self._record(name)
         derived = self._derived(record)
         if derived.exists():
@@ -202,10 +201,10 @@ class Surroundings:
         derived.write({"e": e_TK}, {"start": start, "channels": int(x_TC.shape[1])})
 
     def __call__(self, name: str, start: float, seconds: float) -> np.ndarray:
-        """Return ``(features,)`` pooled information of a segment; zeros where the recording has none.
+        """Return ``(features,)`` pooled information of a segment; zeros if the recording has none.
 
         Raises:
-            StoreError: if what was fitted is damaged, or holds values that are not finite.
+            StoreError: if the fitted information is damaged, or holds values that are not finite.
         """
         if name not in self._held:
             self.fit(name)
@@ -213,7 +212,7 @@ class Surroundings:
             e_TK = derived.read("e")
             if not is_finite(e_TK).all():
                 raise StoreError(
-                    f"{derived.folder}/e has values that are not finite: remove the folder, and make it again"
+                    f"{derived.folder}/e has values that are not finite: remove the folder, and fit it again"
                 )
             self._held[name] = e_TK, float(derived.attributes["start"])
         e_TK, first = self._held[name]
@@ -228,7 +227,7 @@ class Surroundings:
         """Return ``(V, B, features)`` pooled information of each view of each window.
 
         Args:
-            recordings: ids of the recordings that the windows count.
+            recordings: ids of the recordings that the windows refer to.
             windows: one process's share of a step.
         """
         names = [recordings[r] for r in windows.recordings.tolist()]

@@ -1,4 +1,4 @@
-"""Compiled loops behind `foundation.data.keyed_random`: SplitMix64 in one pass, where torch makes eleven."""
+"""Compiled loops behind `foundation.data.keyed_random`: SplitMix64 in one pass, where torch needs eleven."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def mix(key_R: np.ndarray, position_P: np.ndarray, mixed_RP: np.ndarray) -> None
         position_P: ``(P,)`` uint64.
         mixed_RP: ``(R, P)`` uint64, written.
     """
-    if len(position_P) == 1:  # the longer loop goes inside
+    if len(position_P) == 1:  # the longer loop is the inner one
         for r in range(len(key_R)):
             mixed_RP[r, 0] = _mix(key_R[r], position_P[0])
         return

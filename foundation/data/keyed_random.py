@@ -1,7 +1,7 @@
-"""Random numbers that belong to a place in the training run, not to a generator that is passed around.
+"""Random numbers keyed by their place in the training run, without a generator that is passed around.
 
-A number is a hash of (seed, step, item, what it is for, position): the same for any number of processes and workers, on
-any device, whatever else a step draws, and however far a batch is padded.
+A number is a hash of (seed, step, item, purpose, position): the same for any number of processes and workers, on
+any device, independent of other draws in the step and of the batch's padding.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 
 from foundation.data import keyed_hashing as hashing
 
-# SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), in wrapping 64-bit arithmetic: compiled on a processor, by torch
+# SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), in wrapping 64-bit arithmetic: compiled on a CPU, by torch
 # elsewhere, with the same bits.
 GAMMA, FIRST, SECOND = (
     constant - (1 << 64 if constant >> 63 else 0) for constant in (hashing.GAMMA, hashing.FIRST, hashing.SECOND)
@@ -72,7 +72,7 @@ class Draws:
     """A source of random numbers for each of B items.
 
     Args:
-        key_B: ``(B,)`` int64, one key an item.
+        key_B: ``(B,)`` int64, one key per item.
 
     Example:
         >>> draws = Draws.of(seed=0, step=3, item_B=torch.tensor([5, 6]))

@@ -1,8 +1,8 @@
 """Labels of a run's recordings at the tokens of any window: sampled behaviour, and classes of trials.
 
-Labels are read apart from activity: a batch says which recordings and times it shows, and `RunLabels.placed` adds what
-was measured then. Each series is z-scored over the recording's training time. Samples and trials of held-out time are
-taken out before anything is computed of them.
+Labels are read separately from activity: a batch names its recordings and times, and `RunLabels.placed` adds what was
+measured at these times. Each series is z-scored over the recording's training time. Samples and trials of held-out time
+are removed before anything is computed from them.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ MOST_CLASSES = 32
 
 @dataclass(frozen=True)
 class LabelNames:
-    """Which labels are read.
+    """Names of the labels to read.
 
     Args:
         series: names of behaviour, such as ``velocity``.
         classes: columns of tables of intervals, such as ``trials.direction``.
-        interval_weights: table of intervals -> weight in a loss of the tokens inside one of its intervals; the weight
-            of all other tokens is 1; of several tables the last named decides.
+        interval_weights: table of intervals -> weight in a loss of the tokens inside one of its intervals; all other
+            tokens have weight 1; if tables overlap, the last named one decides.
     """
 
     series: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class LabelShape:
     Args:
         sessions: S recordings with labels.
         values: K columns of values, all series together.
-        classes: the most classes that a session has, for each of C columns of classes.
+        classes: for each of C columns of classes, the largest number of classes in a session.
     """
 
     sessions: int
@@ -66,8 +66,8 @@ class SessionLabels:
         held_out: ``[start, end]`` seconds of intervals whose labels must not be read.
 
     Attributes:
-        values: for each series its z-scored samples, None where there is none that changes.
-        tables: for each column of classes the intervals, and the class of each; None where there are no classes.
+        values: for each series its z-scored samples; None if there are none, or they are constant.
+        tables: for each column of classes the intervals, and the class of each; None without classes.
     """
 
     def __init__(self, recording: StoredRecording, names: LabelNames, held_out: Spans = ()) -> None:
@@ -84,23 +84,23 @@ class SessionLabels:
 
     @property
     def widths(self) -> list[int]:
-        """Columns of each series."""
+        """Number of columns of each series."""
         return [0 if series is None else series.data.shape[1] for series in self.values]
 
     @property
     def counts(self) -> list[int]:
-        """Classes of each column of classes."""
+        """Number of classes of each column of classes."""
         return [0 if found is None else int(found[1].max()) + 1 for found in self.tables]
 
     def at(self, times_T: np.ndarray, widths: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return labels at some times.
+        """Return labels at given times.
 
         Args:
             times_T: seconds, rising.
-            widths: columns that each series takes.
+            widths: number of columns for each series.
 
         Returns:
-            ``(T, K)`` z-scored values, NaN where there is none; ``(T, C)`` classes, -1 where there is none; and the
+            ``(T, K)`` z-scored values, NaN where missing; ``(T, C)`` classes, -1 where missing; and the
             ``(T,)`` weights.
         """
         value_TK = np.full((len(times_T), sum(widths)), np.nan, dtype=np.float32)
@@ -168,11 +168,11 @@ class RunLabels:
 
         Args:
             batch: B windows on any device.
-            recordings: ids of the recordings that the batch counts.
+            recordings: ids of the recordings that the batch refers to.
             bins_per_token: bins of a token.
 
         Raises:
-            ValueError: if the batch does not say which recordings it shows.
+            ValueError: if the batch does not identify its recordings.
         """
         if batch.recording_B is None:
             raise ValueError("recording_B is None: expected a batch that identifies its recordings")
@@ -194,7 +194,7 @@ class RunLabels:
 
 
 def _scaled(recording: StoredRecording, name: str, time: Interval, held_out: Interval) -> IrregularTimeSeries | None:
-    """Return a series z-scored over some time, NaN in held-out time; None if there is none that changes."""
+    """Return a series z-scored over a given time, NaN in held-out time; None if it is constant or empty there."""
     series = recording.behavior.get(name)
     if series is None or not len(series):
         return None
@@ -214,7 +214,7 @@ def _scaled(recording: StoredRecording, name: str, time: Interval, held_out: Int
 
 
 def _classes(recording: StoredRecording, name: str, held_out: Interval) -> tuple[Interval, np.ndarray] | None:
-    """Return intervals with the class of each; None if a recording has not two classes, or far too many."""
+    """Return intervals with the class of each; None if a recording has fewer than two classes, or far too many."""
     table, _, column = name.partition(".")
     found = recording.intervals.get(table)
     if found is None or column not in found.columns or np.asarray(found.columns[column]).ndim != 1:
@@ -244,7 +244,7 @@ def _outside(table: Interval, held_out: Interval) -> Interval:
 
 
 def _row_at(table: Interval, times_T: np.ndarray) -> np.ndarray:
-    """Return ``(T,)`` the interval that started last before each time, if it has not ended; else -1."""
+    """Return ``(T,)`` the interval that started last before each time and has not ended; otherwise -1."""
     if not len(table):
         return np.full(len(times_T), -1, dtype=np.int64)
     row_T = np.searchsorted(table.start, times_T, side="right") - 1

@@ -10,12 +10,12 @@ from foundation.data.windows import WindowTable
 def distance_from_uniform(table: WindowTable) -> float:
     r"""Return how much closer in the order temporal neighbours are, from 0 (uniform) to 1 (sorted by time).
 
-    For windows of one recording that follow each other in time, let g be the mean distance of their places in the
+    For windows of one recording that are neighbours in time, let g be the mean distance of their places in the
     order. A uniform order of n windows has
 
     .. math:: E[g] = (n + 1) / 3,
 
-    an order by time has g = 1. The statistic is 1 - (g - 1) / (E[g] - 1), cut to 0 at least.
+    and an order by time has g = 1. The statistic is 1 - (g - 1) / (E[g] - 1), at least 0.
 
     Args:
         table: n windows in their order, for example ``sampler.windows(0, len(sampler))``.

@@ -37,7 +37,7 @@ def bins_of(duration: float, bin_width: float) -> tuple[int, int]:
         raise ConfigError(f"duration is {duration}: expected more than 0 and at most 1000000 seconds")
     length, width = int(to_nanoseconds(duration)), int(to_nanoseconds(bin_width))
     n_bins = max(1, round(length / width))
-    if abs(n_bins * width - length) > n_bins:  # a nanosecond a bin, for widths such as a third of a second
+    if abs(n_bins * width - length) > n_bins:  # a nanosecond per bin, for widths such as a third of a second
         raise ConfigError(
             f"duration is {duration} and bin_width {bin_width}: expected a whole number of bins per window"
         )
@@ -49,11 +49,11 @@ class WindowTable:
     """B windows.
 
     Args:
-        recording_B: int64, which of the plan's recordings.
+        recording_B: int64, index of the plan's recording.
         start_B: int64 nanoseconds from the session's start.
         n_bins_B: int64 bins.
         width_B: int64 nanoseconds of a bin.
-        label_B: int64, what the sampler says of a window: the row of its trial, the code of its state, or -1.
+        label_B: int64, the sampler's label of a window: the row of its trial, the code of its state, or -1.
         unit_offsets: ``(B + 1,)`` int64, window b shows units ``unit_index[unit_offsets[b]:unit_offsets[b + 1]]``;
             None: all units of its recording.
         unit_index: int64.

@@ -1,6 +1,6 @@
-"""The evaluation contract: splits, metrics, intervals and controls, frozen apart from the models.
+"""The evaluation contract: splits, metrics, intervals and controls, versioned separately from the models.
 
-Change a number that any of these gives, and `CONTRACT_VERSION` goes up: results of different versions are not compared.
+If a change moves any score, increase `CONTRACT_VERSION`: results of different versions are not compared.
 """
 
 CONTRACT_VERSION = 4

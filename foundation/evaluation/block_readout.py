@@ -1,4 +1,4 @@
-"""Ridge and logistic regression of blocks of features, in whichever of the two exact forms is smaller."""
+"""Ridge and logistic regression on blocks of features, in whichever of the two exact forms is smaller."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ PENALTIES = {
 WEIGHTS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 MARGIN = 1e-6  # a weaker penalty or a larger weight must be better by more
 PATIENCE = 2
-SMALLEST_POWER = 1e-7  # of an axis, as a share of the strongest: what float32 inner products cannot tell from 0
+SMALLEST_POWER = 1e-7  # of an axis, relative to the strongest: float32 inner products cannot distinguish less from 0
 
 
 @dataclass(frozen=True)
 class Solution:
-    """What was fitted to some samples: the output of a sample is ``c . coef_CK + bias_K``.
+    """A fit to some samples: the output for a sample is ``c . coef_CK + bias_K``.
 
     Args:
         coef_CK: coefficients in float64.
-        bias_K: the output of the mean sample.
-        dual: whether ``c`` are the sample's inner products with the centred samples of the fit, and not its own
-            features; either way features are centred by the mean of these samples.
+        bias_K: the output for the mean sample.
+        dual: whether ``c`` are the sample's inner products with the centred training samples, instead of its own
+            features; in both cases features are centred by the mean of the training samples.
     """
 
     coef_CK: np.ndarray
@@ -46,17 +46,17 @@ class BlockReadout(Protocol):
     def path(
         self, y_S: np.ndarray, learn: np.ndarray, test: np.ndarray, penalties: Sequence[float]
     ) -> Iterator[np.ndarray]:
-        """Yield the predictions for the samples ``test`` of fits to the samples ``learn``, one for each penalty."""
+        """Yield predictions for the samples ``test`` from fits to the samples ``learn``, one for each penalty."""
         ...
 
     def solution(self, y_S: np.ndarray, learn: np.ndarray, penalty: float) -> Solution:
-        """Return the fit to the samples ``learn``, which for classes must be those that the readout was made of."""
+        """Return the fit to the samples ``learn``; for classes, these must be the readout's own training samples."""
         ...
 
 
 @dataclass(frozen=True)
 class RidgeReadout:
-    """Ridge regression with an intercept that is not penalised.
+    """Ridge regression with an unpenalised intercept.
 
     ``penalty`` is that of scikit-learn's ``Ridge(alpha=penalty)`` on the features of the block. With more features than
     samples it is solved by inner products (Saunders et al. 1998), otherwise by the normal equations.
@@ -98,15 +98,15 @@ class RidgeReadout:
 
 @dataclass(frozen=True)
 class LogisticReadout:
-    """Class-balanced logistic regression on the axes that the training samples span, which loses nothing.
+    """Class-balanced logistic regression on the axes that the training samples span, which loses no information.
 
-    The strongest axis has unit variance; a penalty is the inverse one, C.
+    The strongest axis has unit variance; the penalty is the inverse, C.
 
     Args:
         scores_SC: ``(S, C)`` samples along the axes.
         n_classes: number of classes.
-        scale: what centred features were multiplied by.
-        dual: whether axes were found from inner products.
+        scale: factor of the centred features.
+        dual: whether axes were computed from inner products.
     """
 
     scores_SC: np.ndarray
@@ -129,7 +129,7 @@ class LogisticReadout:
             keep[-1], power_C[-1] = (
                 True,
                 max(power_C[-1], 1e-12),
-            )  # constant features: one axis along which nothing moves
+            )  # constant features: one axis without any variance
             scores_SC = all_SN @ (u_NC[:, keep] / np.sqrt(power_C[keep]))
             power = float(power_C[-1])
         scale = np.sqrt(len(train) / max(power, 1e-12))
@@ -138,14 +138,14 @@ class LogisticReadout:
     def path(
         self, y_S: np.ndarray, learn: np.ndarray, test: np.ndarray, penalties: Sequence[float]
     ) -> Iterator[np.ndarray]:
-        """Yield ``(len(test),)`` classes for each penalty; every fit begins at the one before it."""
+        """Yield ``(len(test),)`` classes for each penalty; every fit starts from the one before."""
         warm: Readout | None = None
         for penalty in penalties:
             warm = fit(self.scores_SC[learn], y_S[learn], penalty, self.n_classes, warm)
             yield warm.predict(self.scores_SC[test])
 
     def solution(self, y_S: np.ndarray, learn: np.ndarray, penalty: float) -> Solution:
-        """Return the fit to the samples ``learn``, all that the axes were made of."""
+        """Return the fit to the samples ``learn``, which must be all samples that the axes were made from."""
         fitted = fit(self.scores_SC[learn], y_S[learn], penalty, self.n_classes)
         if not self.dual:
             return Solution(fitted.weight_CK * self.scale, fitted.bias_K, dual=False)
@@ -163,18 +163,18 @@ class LogisticReadout:
 
 
 def readout_of(block: Block, train: np.ndarray, n_classes: int) -> BlockReadout:
-    """Return the readout of a block: logistic regression, or ridge regression where there are no classes."""
+    """Return the readout of a block: logistic regression, or ridge regression if there are no classes."""
     return LogisticReadout.of(block, train, n_classes) if n_classes else RidgeReadout(block)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What inner validation chose.
+    """The choice of inner validation.
 
     Args:
         penalty: of the readout.
         value: the primary metric on all inner folds together.
-        first_value: on the first of them.
+        first_value: the primary metric on the first inner fold.
     """
 
     penalty: float
@@ -190,9 +190,9 @@ def choose_penalty(
     n_classes: int,
     penalties: Sequence[float] | None = None,
 ) -> Choice:
-    """Return the penalty that does best on the inner folds; the stronger one wins a tie.
+    """Return the penalty with the best result on the inner folds; the stronger one wins a tie.
 
-    Penalties are tried from the strongest on, until ``PATIENCE`` in a row have done worse than the best before them.
+    Penalties are tried from the strongest on, until ``PATIENCE`` in a row were worse than the best so far.
 
     Args:
         readout: of a block.
@@ -200,7 +200,7 @@ def choose_penalty(
         train: indices of the training samples.
         inner: folds of these, as indices into ``train``.
         n_classes: number of classes, 0 for values.
-        penalties: to choose from, the strongest first; by default `PENALTIES`.
+        penalties: candidates, the strongest first; by default `PENALTIES`.
     """
     penalties = tuple(PENALTIES[CLASSES if n_classes else VALUES] if penalties is None else penalties)
     paths = [readout.path(y_S, train[fold.train], train[fold.test], penalties) for fold in inner]
@@ -225,7 +225,7 @@ class Mixed:
     """Two blocks read together.
 
     Args:
-        weight: share of the second block in the squared norm of a sample: 0 means that it added nothing.
+        weight: share of the second block in the squared norm of a sample; 0 if it added nothing.
         choice: penalty at this weight.
         readout: of the two blocks at this weight.
     """
@@ -244,14 +244,14 @@ def choose_weight(
     n_classes: int,
     weights: Sequence[float] = WEIGHTS,
 ) -> Mixed:
-    """Return the weight between two blocks that does best on the inner folds; the smaller weight wins a tie.
+    """Return the weight between two blocks with the best result on the inner folds; the smaller weight wins a tie.
 
-    A block's penalty has been chosen before. Between them, the penalties from one's to the other's are tried.
+    Each block's penalty was chosen before; only penalties between these two are tried.
 
     Args:
-        a, b: each a block, its readout, and the choice of its penalty.
+        a, b: for each block: the block, its readout, and the choice of its penalty.
         y_S, train, inner, n_classes: as for `choose_penalty`.
-        weights: to choose from, rising.
+        weights: candidates, in rising order.
     """
     penalties = PENALTIES[CLASSES if n_classes else VALUES]
     first, last = sorted(penalties.index(choice.penalty) for _, _, choice in (a, b))

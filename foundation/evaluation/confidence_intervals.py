@@ -12,13 +12,13 @@ LEVEL = (2.5, 97.5)
 
 
 def interval(predictions: Predictions, resamples: int, seed: int) -> tuple[float, float] | None:
-    """Interval of the primary metric; None with fewer than two independent parts.
+    """Return the interval of the primary metric; None with fewer than two independent parts.
 
-    Efron's percentile bootstrap (1979): parts are drawn with replacement, as many as there are, ``resamples`` times.
+    Efron's percentile bootstrap (1979): parts are drawn with replacement, ``resamples`` times.
 
     Args:
         predictions: with the part of each sample in ``cluster_S``.
-        resamples: how many bootstrap samples.
+        resamples: number of bootstrap samples.
         seed: of the draws.
     """
     drawn = _resampled(sums(predictions), predictions.kind, resamples, seed)
@@ -29,7 +29,7 @@ def gain(ours: Predictions, theirs: Predictions, resamples: int, seed: int) -> t
     """Return the gain of one readout over another on the same samples, with a paired interval.
 
     Raises:
-        ValueError: if the two did not predict the same samples.
+        ValueError: if the two readouts predicted different samples.
     """
     if not np.array_equal(ours.cluster_S, theirs.cluster_S) or not np.array_equal(ours.y_S, theirs.y_S):
         raise ValueError("the two readouts have different samples: expected the same samples")
@@ -44,15 +44,15 @@ def gain(ours: Predictions, theirs: Predictions, resamples: int, seed: int) -> t
 
 
 def recall_intervals(predictions: Predictions, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the share of each class that was predicted rightly, and its 95 % interval over independent parts.
+    """Return the correctly predicted share of each class, with its 95 % interval over independent parts.
 
     Args:
         predictions: of classes.
-        resamples: how many bootstrap samples.
+        resamples: number of bootstrap samples.
         seed: of the draws.
 
     Returns:
-        ``(C,)`` shares, and ``(C, 2)`` limits; NaN where a class does not occur or there is but one part.
+        ``(C,)`` shares, and ``(C, 2)`` limits; NaN for a class that does not occur, or with only one part.
 
     Example:
         >>> y = np.array([0, 0, 1, 1])
@@ -80,15 +80,15 @@ def _recall(counts_CC: np.ndarray) -> np.ndarray:
 
 
 def resampled_mean(sums_R: Sequence[np.ndarray], kind: str, resamples: int = 1000, seed: int = 0) -> np.ndarray:
-    """Return ``(resamples,)`` the primary metric, the mean over runs, of resampled parts.
+    """Return ``(resamples,)`` values of the primary metric of resampled parts, averaged over runs.
 
-    All runs are resampled alike, and so are those of another readout with as many parts: the difference of two results
-    is paired.
+    All runs are resampled alike, and so are those of another readout with the same number of parts: the difference of
+    two results is paired.
 
     Args:
-        sums_R: for each run (of another seed) its sums over parts, see `foundation.evaluation.metrics.sums`.
+        sums_R: for each run (one per seed) its sums over parts, see `foundation.evaluation.metrics.sums`.
         kind: ``classes`` or ``values``.
-        resamples: how many bootstrap samples.
+        resamples: number of bootstrap samples.
         seed: of the draws.
 
     Raises:
@@ -108,10 +108,10 @@ def resampled_mean(sums_R: Sequence[np.ndarray], kind: str, resamples: int = 100
 
 
 def control_interval(values: list[float]) -> tuple[float, float]:
-    """Interval that holds the score of the true labels in 95 % of cases if these say nothing.
+    """Return the interval that holds the score of the true labels in 95 % of cases if the labels are uninformative.
 
-    The score is then as likely to have any rank among those of the shuffles. With 39 shuffles the interval reaches from
-    the lowest to the highest; with fewer it does too, and holds less than 95 % (`control_level`).
+    The score then has any rank among the scores of the shuffles with equal chance. With 39 shuffles the interval
+    reaches from the lowest to the highest; with fewer it does too, but holds less than 95 % (`control_level`).
 
     Example:
         >>> control_interval([float(k) for k in range(39)])
@@ -122,7 +122,7 @@ def control_interval(values: list[float]) -> tuple[float, float]:
 
 
 def control_level(repeats: int) -> float:
-    """Share of cases that `control_interval` of this many shuffles holds.
+    """Return the share of cases that `control_interval` of this many shuffles holds.
 
     Example:
         >>> control_level(39), control_level(9)
@@ -132,7 +132,7 @@ def control_level(repeats: int) -> float:
 
 
 def draw_parts(n: int, resamples: int, seed: int | Sequence[int]) -> np.ndarray:
-    """Return ``(resamples, n)`` how often each of n independent parts is drawn: n draws with replacement in each row.
+    """Return ``(resamples, n)``, how often each of n independent parts is drawn: n draws with replacement in each row.
 
     Example:
         >>> draw_parts(4, 3, seed=0).sum(axis=1).tolist()
@@ -142,7 +142,7 @@ def draw_parts(n: int, resamples: int, seed: int | Sequence[int]) -> np.ndarray:
 
 
 def mean_interval(value_R: np.ndarray, resamples: int = 10_000) -> tuple[float, float]:
-    """Return the 95 % interval of the mean of R independent values; equally many values are always drawn alike.
+    """Return the 95 % interval of the mean of R independent values; equal R give equal draws.
 
     Example:
         >>> low, high = mean_interval(np.array([0.0, 1.0] * 50))

@@ -1,4 +1,4 @@
-"""What a score is read against: labels that say nothing, the commonest class, and the laboratory alone."""
+"""Controls that a score is compared with: uninformative labels, the commonest class, and the laboratory alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-MIN_WAYS = 40  # to deal labels, the true ones among them: 39 others make an interval of 95 %
+MIN_WAYS = 40  # permutations of labels, including the true one: 39 others give an interval of 95 %
 
 
 def permuted(y_S: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -22,8 +22,8 @@ def permuted(y_S: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def permuted_over_animals(y_S: np.ndarray, subject_S: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return classes of units permuted within each animal; animals with one class exchange theirs whole.
 
-    Units of an animal resemble each other whatever their class. A label that is constant in an animal is therefore one
-    draw and not as many as the animal has units.
+    Units of an animal resemble each other in any class. A label that is constant in an animal is therefore a single
+    draw, and not one draw for each of the animal's units.
 
     Example:
         >>> y, subject = np.array([0, 0, 0, 1, 1]), np.array(["a", "a", "a", "b", "b"])
@@ -44,7 +44,7 @@ def permuted_over_animals(y_S: np.ndarray, subject_S: np.ndarray, rng: np.random
 
 
 def permuted_inside(groups: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """Return an order of samples in which those of each group have changed places among themselves.
+    """Return an order of samples that permutes the samples within each group.
 
     Example:
         >>> order = permuted_inside([np.array([0, 2]), np.array([1])], np.random.default_rng(0))
@@ -80,12 +80,12 @@ def orders(y: np.ndarray) -> int:
 
 
 def turned(y_S: np.ndarray, repeat: int, repeats: int) -> np.ndarray:
-    """Return a time series rotated by ``repeat + 1`` of ``repeats + 1`` equal parts, and by one sample at least.
+    """Return a time series rotated by ``repeat + 1`` of ``repeats + 1`` equal parts, and by at least one sample.
 
-    Its course is its length, or its period if it repeats itself exactly: no turn gives the true labels. It stays as
-    smooth as it was. The turns are as far from each other, and from no turn at all, as that many can be: a series whose
-    course repeats within a part of its length would otherwise meet itself. Together with no turn they are a group,
-    which makes the true labels' rank among them exact for a series that is as likely to begin at any of its moments.
+    The series is rotated within its length, or within its period if it repeats exactly, so no rotation gives the true
+    labels; its smoothness is kept. Rotations are spaced as far from each other, and from none at all, as their number
+    allows: otherwise a nearly periodic series could meet itself. With the identity they form a group, which makes the
+    true labels' rank exact for a series that is equally likely to begin at any of its samples.
 
     Example:
         >>> [turned(np.arange(4), repeat, 3).tolist() for repeat in range(3)]
@@ -96,7 +96,7 @@ def turned(y_S: np.ndarray, repeat: int, repeats: int) -> np.ndarray:
 
 
 def all_turned(y_S: np.ndarray, repeats: int) -> list[np.ndarray]:
-    """Return a series turned ``repeats`` times, or once by each of its turns if there are fewer.
+    """Return a series rotated ``repeats`` times, or once by each possible rotation if there are fewer.
 
     Example:
         >>> [y.tolist() for y in all_turned(np.arange(3), 39)]
@@ -107,7 +107,7 @@ def all_turned(y_S: np.ndarray, repeats: int) -> list[np.ndarray]:
 
 
 def turns(y_S: np.ndarray) -> int:
-    """Count the different series that turning gives, no turn among them.
+    """Count the different series that rotation gives, without the original.
 
     Example:
         >>> turns(np.array([0, 0, 1, 1, 1])), turns(np.array([0, 1, 1, 0, 1, 1]))
@@ -118,17 +118,17 @@ def turns(y_S: np.ndarray) -> int:
 
 
 def few_ways(ways: int) -> str:
-    """Return the end of a sentence that labels have only few orders; empty if they have enough.
+    """Return the end of a sentence for labels with too few orders; empty if there are enough.
 
     Example:
         >>> few_ways(8), few_ways(40)
         ('; there are only 8 orders of the labels, too few to judge a score by', '')
     """
-    return f"; there are only {ways} orders of the labels, too few to judge a score by" if ways < MIN_WAYS else ""
+    return f"; there are only {ways} orders of the labels, too few to judge a score" if ways < MIN_WAYS else ""
 
 
 def come_in_runs(y_S: np.ndarray) -> bool:
-    """True if neighbouring samples share their class more often than in 99 of 100 random orders.
+    """Return True if neighbouring samples share their class more often than in 99 of 100 random orders.
 
     Example:
         >>> come_in_runs(np.repeat([0, 1], 20)), come_in_runs(np.tile([0, 1, 1, 0], 10))
@@ -148,8 +148,8 @@ def commonest(y_S: np.ndarray, n: int) -> np.ndarray:
 def by_laboratory(y_train: np.ndarray, lab_train: np.ndarray, lab_test: np.ndarray) -> np.ndarray:
     """Return the most over-represented class of each sample's laboratory: a prediction without any activity.
 
-    Each class counts the same, however many samples it has, because the metric does so too. Laboratories not seen in
-    training get the commonest class.
+    Each class counts equally, regardless of its number of samples, as in the metric. Laboratories that training did not
+    see get the commonest class.
 
     Example:
         >>> y, lab = np.array([0, 0, 0, 1, 0]), np.array(["p", "p", "p", "q", "q"])

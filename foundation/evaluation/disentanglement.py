@@ -1,6 +1,6 @@
-"""How far content and style part: what a linear read-out finds of a target, and of the dynamics, in each of them.
+"""Disentanglement of content and style: how well a linear readout finds the target and the dynamics in each of them.
 
-Swap-VAE (arXiv 2111.02338) is to leave what an animal aims at in the content, and how it gets there in the style.
+Swap-VAE (arXiv 2111.02338) should encode an animal's target in the content, and the way it gets there in the style.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ def parting(
     train_share: float = 0.8,
     penalty: float = 1e-3,
 ) -> dict[str, float]:
-    """Accuracy for the target and variance explained of the dynamics, from content and from style.
+    """Return accuracy for the target and explained variance of the dynamics, from content and from style.
 
     Args:
         content_MC, style_MS: of M windows.
-        target_M: what the trial was aimed at, one of some classes.
-        dynamics_MK: what changes within a trial, for example velocity, or the time since the movement's start.
+        target_M: the trial's target, a class.
+        dynamics_MK: values that change within a trial, such as velocity, or the time since the movement's start.
         trial_M: number of each window's trial, in order of time.
         train_share: share of the trials, the first ones, that the read-outs are fitted to.
         penalty: of the ridge regression, on features of standard deviation 1.
 
     Returns:
         ``content_target``, ``style_target`` (balanced accuracy; ``chance`` beside them), ``content_dynamics`` and
-        ``style_dynamics`` (R2, the mean over K), on the last trials; and ``parting``: what content has more of the
-        target than style, in accuracy, plus what style has more of the dynamics than content, in R2.
+        ``style_dynamics`` (R2, the mean over K), on the last trials; and ``parting``: the accuracy for the target from
+        content minus that from style, plus the R2 of the dynamics from style minus that from content.
 
     Raises:
-        ValueError: if there are too few trials for both parts, or the dynamics do not change on the last ones.
+        ValueError: if there are too few trials for both parts, or the dynamics do not change on the last trials.
     """
     trials = np.unique(trial_M)
     cut = round(train_share * len(trials))
@@ -55,7 +55,7 @@ def parting(
     if not (np.isfinite(range_K) & (range_K > 0)).all():
         raise ValueError(
             f"the dynamics range over {range_K.tolist()} on the last {len(trials) - cut} of {len(trials)} trials: "
-            "expected finite dynamics that vary there, or there is no variance to explain"
+            "expected finite dynamics that vary on these trials"
         )
     classes, code_M = np.unique(target_M, return_inverse=True)
     one_hot_MC = np.eye(len(classes))[code_M]

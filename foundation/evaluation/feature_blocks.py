@@ -1,8 +1,8 @@
-"""Features of all samples as a readout takes them: standardised, clipped, and as inner products where they are many.
+"""Features of all samples in the form for a readout: standardised, clipped, and as inner products if there are many.
 
-With more features than training samples, ridge and logistic regression need inner products only, and lose nothing: the
+With more features than training samples, ridge and logistic regression need only inner products and stay exact: the
 weights lie in the span of the training samples. The inner products of lagged features are sums of those of single bins,
-so lagged features are never made.
+so lagged features are never built.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Block:
     Exactly one of the first two is given.
 
     Args:
-        z_SC: ``(S, C)`` the features, where there are no more of them than training samples.
-        gram_SS: ``(S, S)`` their inner products, where there are.
-        scale: what standardised features were multiplied by.
-        standard: how features were standardised; None for a mixture of two blocks.
+        z_SC: ``(S, C)`` the features, if there are no more of them than training samples.
+        gram_SS: ``(S, S)`` their inner products, if there are more.
+        scale: factor of the standardised features.
+        standard: standardisation of the features; None for a mixture of two blocks.
     """
 
     z_SC: np.ndarray | None = None
@@ -42,7 +42,7 @@ class Block:
 
     @property
     def inner_products(self) -> np.ndarray:
-        """Return ``(S, S)`` inner products, from the features if those are held."""
+        """Return ``(S, S)`` inner products; computed if the block holds features."""
         if self.gram_SS is not None:
             return self.gram_SS
         assert self.z_SC is not None
@@ -53,7 +53,7 @@ def blocks(features: Features, train: np.ndarray) -> Iterator[tuple[Reading, Blo
     """Yield each reading of some features as a block.
 
     A feature is standardised by its mean and standard deviation over all bins that training samples read, and clipped
-    at ``CLIP`` standard deviations; features that never change there are 0. A lag outside the window is 0.
+    at ``CLIP`` standard deviations; features that are constant in these bins are 0. A lag outside the window is 0.
 
     Args:
         features: of all samples.
@@ -82,12 +82,12 @@ def blocks(features: Features, train: np.ndarray) -> Iterator[tuple[Reading, Blo
 
 
 def mix(a: Block, b: Block, weight: float) -> Block:
-    """Return the block of both sets of features side by side, the squared norm of ``b`` having a share of ``weight``.
+    """Return the block of both sets of features side by side; ``b`` gets a share ``weight`` of the squared norm.
 
-    With a weight of 0 it is ``a`` itself, with 1 it is ``b``.
+    With a weight of 0 the block is ``a``, with 1 it is ``b``.
 
     Raises:
-        ValueError: if the weight is not from 0 to 1.
+        ValueError: if the weight is outside 0 to 1.
     """
     if not 0 <= weight <= 1:
         raise ValueError(f"weight is {weight}: expected 0 to 1")
@@ -102,12 +102,11 @@ def mix(a: Block, b: Block, weight: float) -> Block:
 
 @dataclass(frozen=True)
 class Standard:
-    """Standardised and clipped features, made a few columns at a time.
+    """Standardised and clipped features, computed a few columns at a time.
 
     Args:
-        x_TF: features as they are.
-        mean_F, scale_F: ``(F,)`` float32, of the bins that training samples read; infinite for features that never
-            change there.
+        x_TF: raw features.
+        mean_F, scale_F: ``(F,)`` float32, over the bins that training samples read; infinite for constant features.
     """
 
     x_TF: np.ndarray
@@ -147,7 +146,7 @@ def _parts(n_columns: int, height: int) -> Iterator[slice]:
 
 
 def read(z_TF: np.ndarray, reading: Reading) -> np.ndarray:
-    """Return ``(S, C)`` what samples read of standardised features."""
+    """Return ``(S, C)`` samples' readings of standardised features."""
     rows_SL = reading.rows_SL
     padded = np.concatenate([z_TF, np.zeros((1, z_TF.shape[1]), z_TF.dtype)])  # row -1
     if reading.mean:
@@ -156,7 +155,7 @@ def read(z_TF: np.ndarray, reading: Reading) -> np.ndarray:
 
 
 def _read_gram(gram_TT: np.ndarray, reading: Reading, overwrite: bool) -> np.ndarray:
-    """Return ``(S, S)`` inner products of what samples read, from those of single bins."""
+    """Return ``(S, S)`` inner products of the samples' readings, from those of single bins."""
     rows_SL = reading.rows_SL
     n_samples, n_lags = rows_SL.shape
     if n_lags == 1 and overwrite and np.array_equal(rows_SL[:, 0], np.arange(len(gram_TT))):

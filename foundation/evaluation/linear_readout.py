@@ -26,8 +26,8 @@ class Basis:
 
     Args:
         mean_F, scale_F: ``(F,)`` of the training inputs.
-        components_FC: ``(F, C)`` principal axes; None where all F features are kept as they are.
-        gain: one number that gives the strongest component unit variance.
+        components_FC: ``(F, C)`` principal axes; None if all F features are kept unchanged.
+        gain: factor that gives the strongest component unit variance.
     """
 
     mean_F: np.ndarray
@@ -36,7 +36,7 @@ class Basis:
     gain: float
 
     def __call__(self, x_SF: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-        """Return ``(S, C)`` scores of some rows of ``x_SF``, by default of all, a part after another."""
+        """Return ``(S, C)`` scores of some rows of ``x_SF`` (by default all), computed in parts."""
         standard = Standardised(x_SF, self.mean_F, self.scale_F, rows)
         width = len(self.mean_F) if self.components_FC is None else self.components_FC.shape[1]
         scores_SC = np.empty((len(standard), width), dtype=np.float32)
@@ -50,8 +50,8 @@ class Basis:
 def make_basis(x_SF: np.ndarray, components: int, seed: int, rows: np.ndarray | None = None) -> Basis:
     """Return a basis of at most ``components`` axes for training inputs: some rows of ``x_SF``, by default all.
 
-    Where the samples span no more axes than that, nothing of the training inputs is lost. The inputs are read in parts
-    and never copied whole: features of many units take gigabytes.
+    If the samples span no more axes than that, no information is lost. The inputs are read in parts and never copied as
+    a whole: features of many units take gigabytes.
     """
     standard = Standardised.of(x_SF, rows)
     n_samples, n_features = len(standard), x_SF.shape[1]
@@ -99,7 +99,7 @@ def fit(
         y_S: ``(S,)`` class indices, or ``(S, K)`` values.
         strength: inverse penalty C of the logistic regression; penalty per sample of the ridge regression.
         n_classes: number of classes, 0 for values.
-        start: a readout of the same samples with another strength, from which the search begins.
+        start: a readout of the same samples with another strength, from which the search starts.
     """
     n_components = scores_SC.shape[1]
     if not n_classes:
@@ -121,7 +121,7 @@ def fit(
         warnings.simplefilter("ignore", ConvergenceWarning)
         logistic.fit(scores_SC, y_S)
     coef_KC, bias = logistic.coef_, logistic.intercept_
-    if len(seen) == 2:  # one row for two classes: half for and half against is the same decision
+    if len(seen) == 2:  # one row for two classes: half for and half against give the same decision
         coef_KC, bias = np.concatenate([-coef_KC, coef_KC]) / 2, np.concatenate([-bias, bias]) / 2
     weight_CK[:, seen], bias_K[seen] = coef_KC.T, bias
     return Readout(weight_CK, bias_K, CLASSES)
@@ -135,9 +135,9 @@ def inner_score(y_S: np.ndarray, predicted_S: np.ndarray, mean_S: np.ndarray, n_
 
 
 def choose_strength(scores_SC: np.ndarray, y_S: np.ndarray, inner: list[Fold], n_classes: int) -> tuple[float, float]:
-    """Return the strength that does best on the inner folds, and how well it does; the stronger penalty wins a tie.
+    """Return the strength with the best result on the inner folds, and the result; the stronger penalty wins a tie.
 
-    The basis comes from all of the training inputs; labels of an inner test part are not seen by the fit it scores.
+    The basis comes from all training inputs; the fit never sees the labels of the inner test part that scores it.
     """
     strengths = STRENGTHS[CLASSES if n_classes else VALUES]
     by_strength = [list[np.ndarray]() for _ in strengths]
@@ -160,11 +160,11 @@ def training_mean(y_train: np.ndarray, n_test: int, n_classes: int) -> np.ndarra
 
 
 def first_best(scored: Iterable[tuple[float, float]], margin: float = 0.0) -> tuple[float, float]:
-    """Return the setting with the best score, and the score; the first of those that are equal within ``margin``.
+    """Return the setting with the best score, and the score; the first of settings that are equal within ``margin``.
 
     Args:
         scored: pairs of a setting and its score, at least one.
-        margin: how much better a later setting must be than the best before it.
+        margin: a later setting must exceed the best before it by this much.
 
     Example:
         >>> first_best([(0.1, 0.5), (1.0, 0.7), (10.0, 0.7)])

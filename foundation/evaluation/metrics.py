@@ -1,6 +1,6 @@
-"""Metrics from sums over independent parts, so that a bootstrap resamples sums and not samples.
+"""Metrics from sums over independent parts, so that a bootstrap resamples sums instead of samples.
 
-The sums of classes are confusion counts; those of values are squared errors of the prediction and of the training mean.
+Sums of classes are confusion counts; sums of values are squared errors of the prediction and of the training mean.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Predictions:
-    """What was predicted of S samples, each by a readout that did not see it.
+    """Predictions of S samples, each by a readout that was not fitted to it.
 
     Args:
         y_S: ``(S,)`` class indices, or ``(S, K)`` values.
         predicted_S: the same shape.
         mean_S: ``(S, K)`` the mean of the training values of the sample's fold (values only, otherwise empty).
-        fold_S: ``(S,)`` which fold tested it.
-        cluster_S: ``(S,)`` the independent part (animal, trial, time block) that it belongs to.
+        fold_S: ``(S,)`` the fold that tested the sample.
+        cluster_S: ``(S,)`` the independent part (animal, trial, time block) of the sample.
         n_classes: number of classes, 0 for values.
     """
 
@@ -84,7 +84,7 @@ def score(sums_: np.ndarray, kind: str) -> dict[str, np.ndarray]:
 
     Classes that do not occur are left out of balanced accuracy, and of macro F1 if they are not predicted either, as in
     scikit-learn. R² is 1 - sum of squared errors / sum of squared errors of the training mean, averaged over the K
-    dimensions: 0 is what the training mean reaches.
+    dimensions: the training mean has an R² of 0.
 
     Example:
         >>> float(score(np.array([[8, 2], [1, 1]]), "classes")["balanced_accuracy"])
@@ -108,12 +108,12 @@ def score(sums_: np.ndarray, kind: str) -> dict[str, np.ndarray]:
 
 
 def _mean(x: np.ndarray) -> np.ndarray:
-    """Mean over the last axis without NaN; NaN where all are."""
+    """Return the mean over the last axis without NaN; NaN if all are NaN."""
     there = np.isfinite(x)
     return np.where(there, x, 0.0).sum(axis=-1) / np.maximum(there.sum(axis=-1), 1)
 
 
 def primary(predictions: Predictions) -> float:
-    """Return the primary metric, which readouts are compared by."""
+    """Return the primary metric, by which readouts are compared."""
     kind = predictions.kind
     return float(score(sums(predictions).sum(axis=0), kind)[PRIMARY[kind]])

@@ -1,4 +1,4 @@
-"""Principal axes of standardised features that are larger than the memory that is left: they are read in parts."""
+"""Principal axes of standardised features that may exceed the memory; they are read in parts."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def _parts(n_rows: int, width: int) -> Iterator[slice]:
 
 @dataclass(frozen=True)
 class Standardised:
-    """Some rows of features, each feature with mean 0 and standard deviation 1 over them; made when it is asked for.
+    """Some rows of features, each feature with mean 0 and standard deviation 1 over these rows; computed on demand.
 
     Args:
-        x_SF: ``(S, F)`` features as they are.
+        x_SF: ``(S, F)`` raw features.
         mean_F, scale_F: ``(F,)`` float32.
         rows: indices of the rows; None: all.
     """
@@ -46,7 +46,7 @@ class Standardised:
 
     @classmethod
     def of(cls, x_SF: np.ndarray, rows: np.ndarray | None = None) -> Standardised:
-        """Standardise by the rows' own mean and standard deviation; features that never change are left as they are."""
+        """Standardise by the rows' own mean and standard deviation; constant features are left unchanged."""
         zero_F, one_F = np.zeros(x_SF.shape[1], np.float32), np.ones(x_SF.shape[1], np.float32)
         plain = cls(x_SF, zero_F, one_F, rows)
         sum_F = np.zeros(x_SF.shape[1])
@@ -64,11 +64,11 @@ class Standardised:
         return len(self.x_SF) if self.rows is None else len(self.rows)
 
     def parts(self) -> Iterator[slice]:
-        """Go through the rows, a few megabytes at a time."""
+        """Yield the rows, a few megabytes at a time."""
         return _parts(len(self), self.x_SF.shape[1])
 
     def taken(self, part: slice) -> np.ndarray:
-        """Return ``(P, F)`` rows as they are."""
+        """Return ``(P, F)`` raw rows."""
         return self.x_SF[part] if self.rows is None else self.x_SF[self.rows[part]]
 
     def rows_of(self, part: slice) -> np.ndarray:
@@ -100,7 +100,7 @@ class Standardised:
 def exact_axes(standard: Standardised, kept: int) -> tuple[np.ndarray, float]:
     """Return ``(F, kept)`` the strongest principal axes, and the standard deviation along the first.
 
-    With fewer samples than features they come exactly, and sooner, from the samples' inner products.
+    With fewer samples than features they come exactly, and faster, from the samples' inner products.
     """
     n_samples, n_features = len(standard), standard.x_SF.shape[1]
     gram_SS = np.zeros((n_samples, n_samples), np.float32)
@@ -109,12 +109,12 @@ def exact_axes(standard: Standardised, kept: int) -> tuple[np.ndarray, float]:
         x_SP = standard.columns_of(slice(first, first + step))
         gram_SS += x_SP @ x_SP.T
         del x_SP
-    wide_SS = gram_SS.astype(np.float64).T  # in the order of LAPACK, so that it works in place: the matrix is symmetric
+    wide_SS = gram_SS.astype(np.float64).T  # in LAPACK's order, so that it works in place: the matrix is symmetric
     del gram_SS
     power, u_SC = eigh(wide_SS, subset_by_index=[n_samples - kept, n_samples - 1], overwrite_a=True)
     del wide_SS
     keep = power > max(power[-1], 1e-12) * 1e-6
-    if not keep.any():  # constant features: one axis along which nothing moves
+    if not keep.any():  # constant features: one axis without any variance
         return np.eye(n_features, 1, dtype=np.float32), 0.0
     power, u_SC = power[keep][::-1], u_SC[:, keep][:, ::-1]
     axes_FC = standard.transposed_times((u_SC / np.sqrt(power)).astype(np.float32))

@@ -1,4 +1,4 @@
-"""How samples read the features of time bins: their own bin, all lags around it, or the mean of their window."""
+"""Readings of samples from features of time bins: their own bin, all lags around it, or the mean of their window."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Reading:
-    """Which rows of a table of time bins each sample reads.
+    """The rows of a table of time bins that each sample reads.
 
     Args:
-        name: what is read, in words.
-        rows_SL: ``(S, L)`` rows of the table, -1 where a lag lies outside the sample's window.
-        mean: take the mean over the rows that are there; otherwise the L rows stand beside each other, and zeros (the
-            mean of standardised features) where a row is missing.
-        lags: of each row, the bin relative to the sample's own, where that is what rows are.
+        name: description of the reading.
+        rows_SL: ``(S, L)`` rows of the table, -1 for a lag outside the sample's window.
+        mean: take the mean over the valid rows; otherwise the L rows are concatenated, with zeros (the mean of
+            standardised features) for missing rows.
+        lags: the lag of each row relative to the sample's own bin, if rows are lags.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Reading:
     lags: tuple[int, ...] = ()
 
     def width(self, n_features: int) -> int:
-        """Return how many features a sample has when a bin has ``n_features``."""
+        """Return the number of features of a sample if a bin has ``n_features``."""
         return n_features if self.mean else n_features * self.rows_SL.shape[1]
 
 
@@ -34,9 +34,9 @@ class Features:
     """Features of time bins (or of units), and the ways in which samples may read them.
 
     Args:
-        name: what the features are, in words.
+        name: description of the features.
         x_TF: ``(T, F)`` float32, a row for each bin of each window, one window after another.
-        readings: alternatives; the inner folds choose one of them.
+        readings: alternatives, one of which the inner folds choose.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Features:
 
 
 def each_row(n_samples: int, name: str = "") -> Reading:
-    """Return the reading of samples that each have a row of their own.
+    """Return the reading of samples that each have their own row.
 
     Example:
         >>> each_row(3).rows_SL.tolist()
@@ -56,7 +56,7 @@ def each_row(n_samples: int, name: str = "") -> Reading:
 
 @dataclass(frozen=True)
 class WindowRows:
-    """Where the bins of W windows lie in a table that holds one window after another.
+    """Positions of the bins of W windows in a table of consecutive windows.
 
     Args:
         length_W: ``(W,)`` bins of each window.
@@ -84,7 +84,7 @@ class WindowRows:
     def all_lags(self, window_S: np.ndarray, bin_S: np.ndarray, max_lag: int, causal: bool = False) -> Reading:
         """Return the reading of the bins around each sample, from ``-max_lag`` to ``max_lag``, inside its window.
 
-        Lags that reach outside every sample's window are left out. A causal reading ends with the sample's own bin.
+        Lags that lie outside every sample's window are left out. A causal reading ends with the sample's own bin.
 
         Example:
             >>> WindowRows(np.array([2, 3])).all_lags(np.array([0, 1]), np.array([1, 2]), 9).rows_SL.tolist()

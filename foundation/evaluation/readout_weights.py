@@ -1,7 +1,7 @@
-"""A fitted readout as weights on standardised features: what can be kept, and applied to samples to come.
+"""A fitted readout as weights on standardised features, in a form that can be kept and applied to new samples.
 
-Readouts are fitted to inner products where features are many. The weights lie in the span of the training samples and
-come back as a sum over these, a few features at a time.
+With many features, readouts are fitted to inner products. The weights then lie in the span of the training samples and
+are computed as a sum over these, a few features at a time.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ PART = 512  # features at a time
 
 @dataclass(frozen=True)
 class Side:
-    """One kind of features that a readout sees.
+    """One kind of features of a readout.
 
     Args:
         standard: the features, and how they are standardised.
-        reading: which rows of them a sample reads.
-        gain: what standardised features are multiplied by.
+        reading: the rows that a sample reads.
+        gain: factor of the standardised features.
     """
 
     standard: Standard
@@ -34,7 +34,7 @@ class Side:
 
     @classmethod
     def of(cls, block: Block, reading: Reading, share: float = 1.0) -> Side:
-        """Return the side of a block that has a share of the squared norm of a sample."""
+        """Return the side of a block with a given share of the squared norm of a sample."""
         assert block.standard is not None  # a block of one kind of features
         return cls(block.standard, reading, block.scale * share**0.5)
 
@@ -48,7 +48,7 @@ class Side:
 def readout_weights(
     solution: Solution, sides: Sequence[Side], train: np.ndarray
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return a fitted readout as weights on standardised, clipped features that lags outside the window make 0.
+    """Return a fitted readout as weights on standardised, clipped features, which are 0 at lags outside the window.
 
     Args:
         solution: of a readout of these sides, side by side.
@@ -56,7 +56,7 @@ def readout_weights(
         train: the samples of the fit.
 
     Returns:
-        ``(L, F, K)`` float32 weights for each side (L is 1 where the mean over a window is read), and ``(K,)`` biases
+        ``(L, F, K)`` float32 weights for each side (L is 1 if the mean over a window is read), and ``(K,)`` biases
         in float64.
 
     Example:
@@ -102,7 +102,7 @@ def _from_samples(side: Side, coef_NK: np.ndarray, train: np.ndarray) -> np.ndar
 
 
 def _mean_output(side: Side, weight_LFK: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Return ``(K,)`` the mean over the training samples of what a side adds."""
+    """Return ``(K,)`` the mean contribution of a side over the training samples."""
     height, out_K = len(side.standard.x_TF), np.zeros(weight_LFK.shape[2])
     one_N1 = np.full((len(train), 1), 1 / len(train))
     spread = [_over_rows(rows_SL[train], one_N1, height)[:, 0] for rows_SL in side.lags]
@@ -114,7 +114,7 @@ def _mean_output(side: Side, weight_LFK: np.ndarray, train: np.ndarray) -> np.nd
 
 
 def _over_rows(rows_NL: np.ndarray, coef_NK: np.ndarray, height: int) -> np.ndarray:
-    """Return ``(T, K)`` the coefficients of samples, added up over the rows that each reads in equal parts."""
+    """Return ``(T, K)`` the coefficients of samples, divided equally among the rows that each reads."""
     out_TK = np.zeros((height, coef_NK.shape[1]))
     there_NL = rows_NL >= 0
     share_N = 1 / np.maximum(there_NL.sum(axis=1), 1)

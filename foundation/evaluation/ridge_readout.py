@@ -1,4 +1,4 @@
-"""Readouts in closed form: ridge regression of values and of classes, fast enough for the middle of training."""
+"""Readouts in closed form: ridge regression of values and of classes, fast enough to run during training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PENALTY = 1e-2
 
 
 def solve_ridge(x_NF: np.ndarray, y_NK: np.ndarray, penalty: float, weight_N: np.ndarray | None = None) -> np.ndarray:
-    """Return ``(F, K)`` weights of the least squared error, ``penalty`` times their own squares added.
+    """Return ``(F, K)`` weights with the least squared error plus ``penalty`` times the squared weights.
 
     Args:
         x_NF: features; centre them, or append a column of ones, for an intercept.
@@ -32,7 +32,7 @@ def ridge_accuracy(
 ) -> tuple[float, int]:
     """Return the balanced accuracy of one-against-all ridge regression, and the number of classes.
 
-    Every class weighs the same; features are standardised by the training rows. Test rows whose class has no training
+    Every class has equal weight; features are standardised by the training rows. Test rows whose class has no training
     row are left out. Chance is one over the number of classes.
 
     Args:
@@ -40,7 +40,7 @@ def ridge_accuracy(
         test_MD, test_M: features and labels to score.
 
     Returns:
-        NaN as the accuracy where fewer than two classes are left.
+        NaN as the accuracy if fewer than two classes are left.
 
     Example:
         >>> rng = np.random.default_rng(0)

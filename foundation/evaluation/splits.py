@@ -1,4 +1,4 @@
-"""Splits into folds: by animal where there are several, otherwise by contiguous time with a gap. Never shuffled."""
+"""Splits into folds: by animal if there are several, otherwise by contiguous time with a gap. Never shuffled."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from foundation.common.errors import FoundationError
 
 
 class TooLittleError(FoundationError):
-    """A target with too little data for its outer or inner folds: it is left out, which is no failure."""
+    """A target with too little data for its outer or inner folds: it is left out, which is not a failure."""
 
 
 @dataclass(frozen=True)
 class Fold:
-    """Indices of the samples (or windows) to learn from, and of those to be predicted."""
+    """Indices of the samples (or windows) to learn from and to predict."""
 
     train: np.ndarray
     test: np.ndarray
@@ -23,22 +23,22 @@ class Fold:
 
 @dataclass(frozen=True)
 class Split:
-    """Folds, and in words how they were made."""
+    """Folds, and a description of how they were made."""
 
     folds: list[Fold]
     description: str
 
 
 def split_by_subject(subject_S: np.ndarray, y_S: np.ndarray, folds: int) -> Split:
-    """Whole animals per fold; the animals of each class are spread over as many folds as there are.
+    """Split by whole animals; the animals of each class are spread over as many folds as possible.
 
-    Animals are placed one by one, those with the rarest class first, each where its classes have the fewest animals.
-    With no more animals than ``folds``, one animal is left out at a time.
+    Animals are placed one by one, those with the rarest class first, each in the fold where its classes have the fewest
+    animals. With no more animals than ``folds``, one animal is left out at a time.
 
     Args:
         subject_S: ``(S,)`` the animal of each sample.
         y_S: ``(S,)`` class indices.
-        folds: number of folds, at most.
+        folds: largest number of folds.
 
     Raises:
         TooLittleError: if there are fewer than two animals.
@@ -99,11 +99,11 @@ def split_by_time(start_W: np.ndarray, end_W: np.ndarray, folds: int, gap: float
     Args:
         start_W, end_W: ``(W,)`` seconds, windows in any order.
         folds: number of blocks.
-        gap: seconds that must lie between a training window and any tested one.
-        what: what a window is, for the description.
+        gap: minimum seconds between a training window and any tested one.
+        what: noun for a window, for the description.
 
     Raises:
-        TooLittleError: if there are fewer windows than folds, or a fold would have nothing to learn from.
+        TooLittleError: if there are fewer windows than folds, or a fold would have no training samples.
 
     Example:
         >>> split = split_by_time(np.arange(6.0), np.arange(6.0) + 1.0, folds=2, gap=1.0)

@@ -37,10 +37,10 @@ def augment(
 
     Args:
         view: B windows.
-        augmentations: what to do.
-        context: whose windows these are.
-        number: which of the objective's views this is.
-        tokens: bins of a token; stretches of time are cut to whole ones.
+        augmentations: settings, in order.
+        context: position of the windows in the run.
+        number: index of the view among the objective's views.
+        tokens: bins of a token; stretches of time are cut to whole tokens.
 
     Example:
         >>> from foundation.data import pad_windows

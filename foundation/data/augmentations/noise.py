@@ -19,7 +19,7 @@ def _there(view: WindowBatch) -> torch.Tensor:
 
 
 def noise(view: WindowBatch, draws: Draws, settings: Augmentation, tokens: int) -> WindowBatch:
-    """Add normal noise to every observed bin, in the unit of the activity: counts become real numbers."""
+    """Add normal noise to every observed bin, in the unit of the activity; counts are no longer whole numbers."""
     added = draws.normal(*view.x_BNT.shape[1:]) * float(settings.size or 0.0)
     return replace(view, x_BNT=view.x_BNT + (added * _there(view)).to(view.x_BNT.dtype))
 

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 def _whole_tokens(view: WindowBatch, tokens: int) -> torch.Tensor:
-    """Return ``(B, T / tokens)`` true for tokens with all of their bins."""
+    """Return ``(B, T / tokens)``, True for tokens whose bins are all valid."""
     return view.mask_BT.unflatten(1, (-1, tokens)).all(-1)
 
 
 def _longest_run(view: WindowBatch, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ``(B,)`` the first bin of the longest stretch of tokens without a gap, and its number of bins."""
+    """Return ``(B,)`` the first bin of the longest unbroken stretch of tokens, and its number of bins."""
     length = view.mask_BT.shape[1]
     bins = torch.arange(length, device=view.mask_BT.device)
-    gap_BT = torch.where(view.mask_BT, length, bins).flip(1).cummin(1).values.flip(1)  # the next one
+    gap_BT = torch.where(view.mask_BT, length, bins).flip(1).cummin(1).values.flip(1)  # the next gap
     run_BK = (gap_BT - bins)[:, ::tokens]
     return run_BK.argmax(1) * tokens, run_BK.amax(1)
 
@@ -32,9 +32,9 @@ def _longest_run(view: WindowBatch, tokens: int) -> tuple[torch.Tensor, torch.Te
 def temporal_jitter(view: WindowBatch, draws: Draws, settings: Augmentation, tokens: int) -> WindowBatch:
     """Shift each window by a whole number of bins, up to ``size`` either way; bins without data are masked.
 
-    At least one token of each window stays whole, if one was: a window moves by less than its longest run of whole
-    tokens, so one whose tokens are whole only by themselves, or not at all, stays where it is. Views at other times
-    altogether are not an augmentation: the objective's ``max_distance`` draws them from the data.
+    At least one token of each window stays whole, if one was whole before: a window moves by less than its longest run
+    of whole tokens, so a window without two neighbouring whole tokens stays in place. To compare windows at different
+    times, use the objective's ``max_distance`` instead.
     """
     most_B = (_longest_run(view, tokens)[1] // tokens - 1).clamp(min=0) * tokens
     length = view.x_BNT.shape[-1]
@@ -65,9 +65,9 @@ def segment_length(view: WindowBatch, draws: Draws, settings: Augmentation, toke
 def time_scaling(view: WindowBatch, draws: Draws, settings: Augmentation, tokens: int) -> WindowBatch:
     """Speed time up by ``s``, with log s uniform in +-log(size); a bin sums the activity of the time that it spans.
 
-    Counts are spread evenly over their bin and summed; values are averaged. Time runs from the first bin, or where
-    bins are masked from the first token of the longest run of bins that are there; the speed is such that this token
-    stays whole, if it was. Where ``s`` is above 1 the window ends early, and what is past its end is masked.
+    Counts are spread evenly over their bin and summed; values are averaged. Time runs from the first bin, or if bins
+    are masked from the first token of the longest run of valid bins; the speed is limited so that this token stays
+    whole, if it was. If ``s`` is above 1, the window ends early, and the bins after its end are masked.
     """
     most = torch.tensor(float(settings.size or 1.0), device=view.x_BNT.device).log()
     speed_B = ((2 * draws.uniform() - 1) * most).exp()
@@ -77,7 +77,7 @@ def time_scaling(view: WindowBatch, draws: Draws, settings: Augmentation, tokens
     from_first_BT = torch.arange(length + 1, device=speed_B.device) - first_B[:, None]
     edges_BT = (first_B[:, None] + from_first_BT * speed_B[:, None]).clamp(min=0.0, max=float(length))
     x_BNT = _between(view.x_BNT, edges_BT)
-    # A bin is there if all of the time that it spans was observed.
+    # A bin is valid if all of the time that it spans was observed.
     seen_BT = _between(view.mask_BT[:, None].to(x_BNT.dtype), edges_BT)[:, 0]
     mask_BT = (seen_BT >= speed_B[:, None] * (1 - 1e-3)) & view.mask_BT
     values_B = view.modality_B == 1

@@ -21,30 +21,30 @@ from foundation.store.catalog import Catalog
 
 
 class Loader:
-    """Batches of windows: the share of one process in each step of a plan.
+    """Batches of windows: one process's share in each step of a plan.
 
     Reading and binning run in a thread beside the training step (both release Python's lock), or in ``workers``
-    processes, which open the store themselves and are started anew (forkserver), never forked from this one. Order and
-    content are the same for any number of processes, workers and batches ahead.
+    processes, which open the store themselves and are started by a fork server, never forked from this one. Order and
+    content are the same for any number of processes, workers and prefetched batches.
 
     Args:
         catalog: the recordings.
         sampler: which windows, in which order.
         batch_size: windows of a step, over all processes; None: the sampler's own choice.
-        rank, world: which of how many processes this is.
+        rank, world: this process's rank, and the number of processes.
         workers: processes that read and bin; 0: a thread.
-        prefetch: batches prepared ahead, by each worker; 0 without workers: each is made when it is asked for.
-        cache_bytes: decoded activity held in memory, by each worker; see `BlockCache`.
-        packed: units one after another instead of padded; see `PackedBatch`.
-        bins_per_token: time is padded to a multiple of this; None: the sampler's own choice.
-        device: where batches are put; on a GPU the next is copied while this one is used.
-        total_steps: steps of the whole run, for schedules (see `StepContext`); 0: no end in sight.
+        prefetch: batches prepared in advance, by each worker; 0 without workers: each is read when requested.
+        cache_bytes: bytes of decoded activity that each worker holds; see `BlockCache`.
+        packed: concatenate units instead of padding; see `PackedBatch`.
+        bins_per_token: time is padded to a multiple of this; None: the sampler's own value.
+        device: device of the batches; on a GPU the next batch is copied while this one is used.
+        total_steps: steps of the whole run, for schedules (see `StepContext`); 0: unlimited.
 
     Attributes:
-        surroundings: surrounding information of the recordings, where the sampler asks for it; otherwise None.
+        surroundings: surrounding information of the recordings if the sampler needs it; otherwise None.
 
     Raises:
-        ConfigError: if a setting is impossible, or the sampler names a recording that the catalog has not.
+        ConfigError: if a setting is invalid, or the sampler names a recording that is not in the catalog.
 
     Example:
         >>> import tempfile
@@ -95,7 +95,7 @@ class Loader:
         places_R = catalog.records.places(self.plan.recordings)
         if (places_R < 0).any():
             unknown = self.plan.recordings[int(np.argmin(places_R))]
-            raise ConfigError(f"the catalog has no recording {unknown}: open the catalog that the sampler was made of")
+            raise ConfigError(f"the catalog has no recording {unknown}: open the catalog of the sampler's recordings")
         self.records = catalog.records.select(places_R)
         self.plan.check(self.records, rank, world)
         self.reader = WindowReader(catalog.store, self.records, cache_bytes)
@@ -107,11 +107,11 @@ class Loader:
         return self._batch(*self.share.read(self.reader, self.plan, step))
 
     def steps(self, first: int, last: int | None = None) -> Iterator[StepBatch]:
-        """Read the steps ``first`` to ``last - 1`` in order, without end if ``last`` is None, and nothing before."""
+        """Read only the steps ``first`` to ``last - 1`` in order, endlessly if ``last`` is None."""
         yield from self._steps(self.plan, first, last)
 
     def __iter__(self) -> Iterator[StepBatch]:
-        """Read one epoch, with a shorter last batch, of a sampler with epochs; read without end otherwise."""
+        """Read one epoch of a sampler with epochs, with a shorter last batch; otherwise read endlessly."""
         plan, last = self.plan.epoch() or (self.plan, None)
         yield from self._steps(plan, 0, last)
 
@@ -160,8 +160,8 @@ class Loader:
 def ahead_on(batches: Iterator[StepBatch], device: torch.device) -> Iterator[StepBatch]:
     """Yield batches on a device, in order.
 
-    For a GPU, each is copied from pinned memory on a stream of its own, one batch ahead of the one that is used; the
-    current stream waits for the copy of the batch that it is given. Elsewhere batches are just moved.
+    For a GPU, batches are copied from pinned memory on a separate stream, one batch ahead of the batch in use; the
+    current stream waits for the copy of its batch. On other devices batches are simply moved.
     """
     if device.type != "cuda":
         for batch in batches:
@@ -172,7 +172,7 @@ def ahead_on(batches: Iterator[StepBatch], device: torch.device) -> Iterator[Ste
     for batch in batches:
         with torch.cuda.stream(stream):
             pinned = batch.pin_memory()
-            # The pinned memory is held until its copy has been waited for.
+            # Hold the pinned memory until its copy is complete.
             coming = (pinned, pinned.to(device))
         if before is not None:
             torch.cuda.current_stream(device).wait_stream(stream)

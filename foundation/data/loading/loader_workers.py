@@ -1,9 +1,9 @@
 """Worker processes that read batches and hand them over in shared memory.
 
 PyTorch's own `DataLoader` starts the processes, keeps their batches in order, hands tensors over in shared memory, and
-notices when a process dies. Processes are started by a fork server, never forked from this one, whose threads and open
-store they would not survive (zarr-python 171, anndata 2021); each opens the store itself. The batches of a worker are
-one piece of shared memory, as each piece costs both processes a file and a mapping.
+notices when a process dies. Processes are started by a fork server: threads and an open store do not survive a fork
+(zarr-python 171, anndata 2021). Each worker opens the store itself. The batches of a worker share one piece of shared
+memory, because each piece costs both processes a file and a mapping.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Share:
     """The share of a step that one process reads, and its form.
 
     Args:
-        rank, world: which of how many processes this is.
-        packed: units one after another instead of padded.
+        rank, world: the process's rank, and the number of processes.
+        packed: concatenate units instead of padding.
         bins_per_token: time is padded to a multiple of this.
     """
 
@@ -52,14 +52,14 @@ class Share:
 
 
 class Steps(Dataset):
-    """The steps of a plan, read in the process that asks for one.
+    """The steps of a plan, read in the requesting process.
 
     Args:
         url: of the store.
         records: commit records of the plan's recordings.
-        plan: the plan that is gone through.
+        plan: the plan to read.
         share: of this process's group.
-        cache_bytes: of decoded activity held by each worker.
+        cache_bytes: bytes of decoded activity that each worker holds.
     """
 
     def __init__(self, url: str, records: CatalogRows, plan: Plan, share: Share, cache_bytes: int) -> None:
@@ -94,10 +94,10 @@ def in_workers(
     """Read the steps ``first`` to ``last - 1``, in order, in ``workers`` processes.
 
     Args:
-        steps: what is read.
-        first, last: steps; without end if ``last`` is None.
-        workers: how many processes.
-        prefetch: steps that each reads ahead.
+        steps: what to read.
+        first, last: steps; endless if ``last`` is None.
+        workers: number of processes.
+        prefetch: steps that each worker reads ahead.
 
     Raises:
         ConfigError: if the store is in the memory of this process.
@@ -133,8 +133,8 @@ class Parcel:
 
     Args:
         buffer: uint8, all tensors one after another.
-        steps: for each step its windows and its views; a view is its class, and for each field where in the buffer it
-            begins, its type and shape, or None.
+        steps: for each step its windows and its views; a view is its class, and for each field its place in the buffer,
+            its type and shape, or None.
     """
 
     buffer: torch.Tensor
@@ -166,7 +166,7 @@ def pack(steps: list[tuple[StepWindows, list[Any]]]) -> Parcel:
                     place += -(-tensor.numel() * tensor.element_size() // ALIGNED) * ALIGNED
             layouts.append((type(view), layout))
         described.append((windows, layouts))
-    # Made in shared memory, as PyTorch's own collation in workers does, so that nothing is copied on its way there.
+    # Created in shared memory, as PyTorch's own collation does in workers, to avoid a copy.
     storage = torch.UntypedStorage._new_shared(place)
     buffer = torch.empty(0, dtype=torch.uint8).set_(storage)
     for at, tensor in pieces:

@@ -1,8 +1,8 @@
 """Compiled loops that find a window's blocks and bin its spikes or samples.
 
-Times are integer nanoseconds, so a spike never moves to a neighbouring bin; the lock of the interpreter is released.
+Times are integer nanoseconds, so a spike never moves to a neighbouring bin; the interpreter's lock is released.
 A decoded block of spikes is one sorted array of integers: the nanoseconds since the block's first spike, shifted left,
-and the unit in the low bits. A window is then one run of the array, whatever the number of units.
+and the unit in the low bits. A window is then one run of the array, for any number of units.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def spike_keys(ticks: np.ndarray, rate: float, base: int, ends_N: np.ndarray, sh
     Args:
         ticks: ``(S,)`` times; seconds are ticks over ``rate``.
         base: nanoseconds of the block's first spike.
-        ends_N: ``(N + 1,)`` unit n has ``ticks[ends_N[n]:ends_N[n + 1]]``.
+        ends_N: ``(N + 1,)``; unit n has ``ticks[ends_N[n]:ends_N[n + 1]]``.
         shift: bits of a unit.
         keys: ``(S,)`` int64, written.
     """
@@ -61,7 +61,7 @@ def locate(
     """Return the blocks ``from_B[b] .. to_B[b] - 1`` of each window, and mark them as used now.
 
     Returns:
-        Whether all of them are decoded.
+        True if all of them are decoded.
     """
     decoded = True
     for b in range(len(recording_B)):
@@ -106,18 +106,18 @@ def count_spikes(
     """Count the spikes of windows in the bins of ``x``, ``(rows x n_columns,)``, where rows are units of windows.
 
     Args:
-        window_I: which window each item is of; ``from_I``, ``to_I``: the decoded blocks that it takes from.
-        cleared_I: how many rows from the window's first are set to 0 before.
+        window_I: the window of each item; ``from_I``, ``to_I``: the decoded blocks that it reads.
+        cleared_I: number of rows, from the window's first, that are set to 0 before counting.
         start_B, width_B: nanoseconds; ``n_bins_B``: bins.
         row_B: each window's first row of ``x``, that of its first unit.
-        map_B: where in ``unit_row`` the window's rows by unit begin (-1: not shown); -1: row is unit.
+        map_B: position in ``unit_row`` where the window's rows by unit begin (-1 there: not shown); -1: row is unit.
         address_K, length_K, base_K, shift_K: decoded blocks.
-        most: the most that ``x`` can count to.
+        most: the largest count that ``x`` can hold.
 
     Returns:
-        Whether a bin held more.
+        True if a bin held more.
     """
-    # Unsigned places, for which numba leaves out the test for negative ones.
+    # Unsigned indices, for which numba leaves out the test for negative values.
     one, columns = np.uint64(1), np.uint64(n_columns)
     over = False
     for i in range(len(window_I)):
@@ -139,7 +139,7 @@ def count_spikes(
                     else:
                         high = middle
             place = np.uint64(corner)
-            for _ in range(n_bins):  # spikes come in order, so bins do, and no time is divided by a width
+            for _ in range(n_bins):  # spikes and bins are in order, so no time is divided by a width
                 border += width
                 if border > 0:
                     until = border << shift_K[k]
@@ -182,10 +182,10 @@ def rebin_samples(
     """Add the samples of windows to the bins of ``x``, each spread evenly over the bins that it spans.
 
     Args:
-        position_B: where each window starts, in samples from the recording's first.
-        step_B: samples of a bin, below 1 where bins are finer than samples; ``scale_B``: what a sum is multiplied by.
+        position_B: start of each window, in samples from the recording's first.
+        step_B: samples of a bin, below 1 if bins are finer than samples; ``scale_B``: factor for the sums.
         base_K: the first sample of each block of ``length_K`` samples of ``units_K`` units, float32.
-        the others: as in `count_spikes`.
+        others: as in `count_spikes`.
     """
     for i in range(len(window_I)):
         b = window_I[i]
@@ -193,7 +193,7 @@ def rebin_samples(
             data = numba.carray(_pointer(address_K[k]), (length_K[k], units_K[k]), np.float32)
             first, last = float(base_K[k]), float(base_K[k] + length_K[k])
             for column in range(n_bins_B[b]):
-                # Rounded, so that a bin whose border falls on a sample's takes no crumb of its neighbour.
+                # Rounded, so that a bin whose border falls on a sample's border takes nothing of its neighbour.
                 low = max(np.rint((position_B[b] + column * step_B[b]) * 1e9) / 1e9, first)
                 high = min(np.rint((position_B[b] + (column + 1) * step_B[b]) * 1e9) / 1e9, last)
                 if high <= low:

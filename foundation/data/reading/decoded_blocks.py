@@ -1,4 +1,4 @@
-"""A bounded cache of decoded blocks of stored recordings, in the form of the compiled loops."""
+"""A bounded cache of decoded blocks of stored recordings, in a form for the compiled loops."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from foundation.store.storage import Store
 from foundation.store.stored import StoredRecording
 from foundation.store.stored_spikes import StoredSpikes
 
-FEW_UNITS = 6  # measured on blocks of 65,536 spikes: 1 to 6 units are 1 to 18 times faster merged, 31 half as fast
+# Measured on blocks of 65,536 spikes: merging is 1 to 18 times faster with 1 to 6 units, half as fast with 31.
+FEW_UNITS = 6
 
 
 class Source(Protocol):
     """A recording's activity in K blocks of time.
 
-    ``low_K`` and ``high_K`` are int64 nanoseconds: what a block holds lies in ``[low_K[k], high_K[k]]``. ``shift_K`` is
-    how far times are shifted in the keys of spikes; ``base_K`` is the time 0 of a block of spikes, in nanoseconds, or
-    the first sample of a block of samples.
+    ``low_K`` and ``high_K`` are int64 nanoseconds: the contents of a block lie in ``[low_K[k], high_K[k]]``.
+    ``shift_K`` is the shift of times in the keys of spikes; ``base_K`` is the time 0 of a block of spikes, in
+    nanoseconds, or the first sample of a block of samples.
     """
 
     low_K: np.ndarray
@@ -39,14 +40,14 @@ class Source(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes held beside the blocks."""
+        """Return the bytes held in addition to the blocks."""
 
     def decode(self, k: int) -> np.ndarray:
         """Return block ``k``: ``(S,)`` int64 keys of spikes, or ``(rows, N)`` float32 samples."""
 
 
 def open_source(recording: StoredRecording) -> Source:
-    """Reader of a recording's blocks."""
+    """Open the reader of a recording's blocks."""
     return SpikeSource(recording) if recording.kind == "spikes" else SampleSource(recording)
 
 
@@ -75,7 +76,7 @@ class SpikeSource:
         ticks, ends_N = self.spikes.ticks(k), self.spikes.offsets[k] - self.spikes.offsets[k, 0]
         keys = np.empty(len(ticks), dtype=np.int64)
         spike_keys(ticks, self.spikes.rate, self.base_K[k], ends_N, self.shift, keys)
-        # The keys of a unit are sorted already: a stable sort merges a few such runs faster than any sort from scratch.
+        # The keys of a unit are already sorted: a stable sort merges a few such runs faster than any other sort.
         keys.sort(kind="stable" if len(ends_N) - 1 <= FEW_UNITS else None)
         return keys
 
@@ -83,7 +84,7 @@ class SpikeSource:
 class SampleSource:
     """Blocks of samples, one for each chunk of the stored array.
 
-    Missing samples are 0, and so are those that are not finite in float32 and counts below 0, which stores of earlier
+    Missing samples are 0, and so are samples that are not finite in float32 and counts below 0, which stores of earlier
     releases may hold.
     """
 
@@ -100,7 +101,7 @@ class SampleSource:
         rows = self._chunks.rows
         self.base_K = np.arange(0, stored.shape[0], rows, dtype=np.int64)
         last = np.minimum(self.base_K + rows, stored.shape[0])
-        # A microsecond more on both sides, since a border need not be a whole nanosecond.
+        # A microsecond more on both sides, because a border need not fall on a whole nanosecond.
         self.low_K = to_nanoseconds(self.start + self.base_K / self.rate) - 1000
         self.high_K = to_nanoseconds(self.start + last / self.rate) + 1000
         self.shift = 0
@@ -117,23 +118,23 @@ class SampleSource:
 
 
 COUNTS_MODALITY, VALUES_MODALITY = 0, 1
-# Requests that wait for a store on other machines at a time: it answers in tens of milliseconds.
+# Requests in flight to a remote store, which answers in tens of milliseconds.
 AT_ONCE = 16
 
 
 class BlockCache:
     """Blocks decoded when a window needs them; the least recently used are dropped first.
 
-    Recordings are opened when a window first needs them. What is known of blocks lies in flat arrays over all blocks of
-    all opened recordings (about 60 bytes a block), which the compiled loops read; ``address_K`` is 0 where a block is
+    Recordings are opened when a window first needs them. Properties of blocks lie in flat arrays over all blocks of
+    all open recordings (about 60 bytes a block), which the compiled loops read; ``address_K`` is 0 for a block that is
     not decoded.
 
     Args:
-        store: where recordings lie.
+        store: store of the recordings.
         records: their rows of the catalog.
-        max_bytes: of decoded blocks (or one block, if that is larger), exceeded by one block while it is decoded, and
-            where the store is not on this machine by 16 that are read ahead. What open recordings need beside their
-            blocks may take an eighth of this more.
+        max_bytes: of decoded blocks (or one block, if that is larger). While a block is decoded, the cache holds one
+            more; for a remote store, up to 16 blocks that are read ahead. Open recordings may take an eighth of this in
+            addition.
 
     Raises:
         ConfigError: if ``max_bytes`` is not above 0.
@@ -155,9 +156,9 @@ class BlockCache:
         empty = np.zeros(0, dtype=np.int64)
         self.low_K, self.high_K, self.base_K, self.shift_K = empty, empty, empty, empty
         self.recording_K, self.units_K, self.address_K, self.length_K, self.used_K = empty, empty, empty, empty, empty
-        self._known = 0  # blocks of all opened recordings; the arrays over blocks may be longer
+        self._known = 0  # blocks of all open recordings; the arrays over blocks may be longer
         self._blocks: dict[int, np.ndarray] = {}
-        self._order: list[tuple[int, int]] = []  # a heap: when a decoded block was used, at the earliest, and the block
+        self._order: list[tuple[int, int]] = []  # a heap of decoded blocks, by the earliest time of last use
         self._sources: OrderedDict[int, Source] = OrderedDict()
         self._source_bytes = 0
         self._pool = None if store.is_local else ThreadPoolExecutor(AT_ONCE, thread_name_prefix="store")
@@ -186,7 +187,7 @@ class BlockCache:
             for name, values in new.items():
                 parts.setdefault(name, []).append(values)
         for name, arrays in parts.items():
-            if known > len(getattr(self, name)):  # twice as long: each block is then copied about once in all
+            if known > len(getattr(self, name)):  # double the size: each block is then copied about once in total
                 setattr(self, name, np.resize(getattr(self, name), 2 * known))
             getattr(self, name)[self._known : known] = np.concatenate(arrays)
         self._known = known
@@ -231,11 +232,11 @@ class BlockCache:
 
         Args:
             k: which block.
-            kept: blocks that must stay; ``k`` joins them.
+            kept: blocks that must not be evicted; ``k`` is added to them.
 
         Returns:
-            Whether what must stay is within the allowed bytes. If not, it is over by less than block ``k``, and the
-            caller uses what it has before it asks for more.
+            True if the kept blocks are within the allowed bytes. If False, they exceed it by less than block ``k``, and
+            the caller uses its blocks before it requests more.
         """
         kept.add(k)
         self.now += 1
@@ -246,7 +247,7 @@ class BlockCache:
         try:
             block = self._decoded(*self._where(k)) if coming is None else coming.result()
         except Exception:
-            self._coming.clear()  # of a batch that there will not be
+            self._coming.clear()  # of a batch that was abandoned
             raise
         self.decodes += 1
         self._blocks[k] = block
@@ -262,7 +263,7 @@ class BlockCache:
         while self.held > self.max_bytes and self._order:
             since, k = self._order[0]
             used = int(self.used_K[k])
-            if since < used:  # it was used again since: its place in the order is further back
+            if since < used:  # used again since: it belongs further back in the order
                 heapq.heapreplace(self._order, (used, k))
                 continue
             heapq.heappop(self._order)
@@ -273,7 +274,7 @@ class BlockCache:
             self.address_K[k] = 0
         for place in passed:
             heapq.heappush(self._order, place)
-        # A single block may be larger than all that is allowed.
+        # A single block may be larger than the limit.
         return self.held <= self.max_bytes or (len(kept) == 1 and len(self._blocks) == 1)
 
 
@@ -287,9 +288,9 @@ class Target:
     Args:
         table: the windows.
         row_B: int64, each window's first row; windows lie one after another.
-        rows_B: int64, the rows that each has, padding included.
-        n_columns: columns of a row, no fewer than any window has bins.
-        map_B, unit_row: which row of its window each unit is in; see `count_spikes`.
+        rows_B: int64, number of rows of each window, padding included.
+        n_columns: columns of a row, at least the bins of any window.
+        map_B, unit_row: the row of each unit in its window; see `count_spikes`.
     """
 
     table: WindowTable
@@ -311,13 +312,13 @@ class Target:
         """Add blocks ``from_I[i] .. to_I[i] - 1`` to window ``window_I[i]``.
 
         Args:
-            cache: holds those blocks decoded.
+            cache: holds these blocks decoded.
             x: the rows, flat.
             window_I, from_I, to_I: the items.
-            clear: set all bins to 0 before; then the items are the windows, in order.
+            clear: set all bins to 0 first; then the items are the windows, in order.
 
         Returns:
-            Whether a bin held more spikes than ``x`` can count to.
+            True if a bin held more spikes than ``x`` can hold.
         """
         table = self.table
         sampled_I = cache.sampled_R[table.recording_B[window_I]]

@@ -29,15 +29,15 @@ NO_UNITS = np.zeros(0, dtype=np.int64)
 class WindowReader:
     """Reads tables of windows of many recordings through one bounded cache of decoded blocks.
 
-    Counts of spikes are uint8, or int32 where a bin of the batch holds more than 255. A batch with a window of sampled
+    Counts of spikes are uint8, or int32 if a bin of the batch holds more than 255. A batch with a window of sampled
     activity is float32. Threads may share a reader; they take turns.
 
     Args:
-        store: where recordings lie.
-        records: commit records; windows name them by their place in this list.
-        max_bytes: of decoded blocks held; see `BlockCache`.
+        store: store of the recordings.
+        records: commit records; windows refer to them by their index in this list.
+        max_bytes: bytes of decoded blocks; see `BlockCache`.
 
-    ``seconds`` holds what was spent in ``decoding`` blocks, in ``binning``, and in ``collation`` (all the rest).
+    ``seconds`` holds the time spent in ``decoding`` blocks, in ``binning``, and in ``collation`` (everything else).
     """
 
     def __init__(self, store: Store, records: Sequence[CatalogRow], max_bytes: int = 1 << 30) -> None:
@@ -52,7 +52,7 @@ class WindowReader:
         Args:
             table: the windows.
             bins_per_token: time is padded to a multiple of this.
-            dtype: of ``x_BNT``; by default the smallest that holds it.
+            dtype: of ``x_BNT``; by default the smallest sufficient one.
         """
         n_units_B, n_columns, n = self._units_of(table), _columns(table, bins_per_token), len(table)
         n_rows = int(n_units_B.max(initial=0))
@@ -129,7 +129,7 @@ class WindowReader:
         counts = to_B - from_B
         window_I = np.repeat(windows, counts)
         block_I = np.arange(len(window_I)) - np.repeat(np.cumsum(counts) - counts - from_B, counts)
-        # Blocks that are there come first, before others take their place.
+        # Cached blocks come first, before others evict them.
         order = np.lexsort((block_I, self.cache.address_K[block_I] == 0))
         window_I, block_I = window_I[order], block_I[order]
         full, first, kept = False, 0, set[int]()
@@ -190,7 +190,7 @@ def window_table(
     """Return a table of windows with bins of one width.
 
     Args:
-        recording_B: ``(B,)`` the place of each window's recording in the reader's records.
+        recording_B: ``(B,)`` the index of each window's recording in the reader's records.
         starts_B: ``(B,)`` seconds from the session's start.
         n_bins: bins of every window, or ``(B,)`` bins of each.
         bin_width: seconds.
@@ -216,7 +216,7 @@ class ActivityReader:
 
     Args:
         recording: a committed recording, with spikes or sampled activity.
-        reader: a reader to share, and the recording's place in it; by default one of its own.
+        reader: a reader to share, and the recording's index in it; by default a new one.
     """
 
     def __init__(self, recording: StoredRecording, reader: WindowReader | None = None, place: int = 0) -> None:
@@ -248,7 +248,7 @@ class ReaderCache:
 
     Args:
         catalog: the recordings.
-        max_bytes: decoded bytes held; see `BlockCache`.
+        max_bytes: bytes of decoded blocks; see `BlockCache`.
     """
 
     def __init__(self, catalog: Catalog, max_bytes: int = 1 << 30) -> None:
@@ -258,7 +258,7 @@ class ReaderCache:
         self._readers: dict[str, ActivityReader] = {}
 
     def __call__(self, recording_id: str) -> ActivityReader:
-        """Return the reader of a recording, opened if it is not open."""
+        """Return the reader of a recording; open it if needed."""
         if recording_id not in self._readers:
             place = self._place[recording_id]
             recording = StoredRecording(self._catalog.store, self._catalog.records[place])

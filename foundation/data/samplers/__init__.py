@@ -1,10 +1,10 @@
-"""Which windows, in which order: one sampler a file.
+"""Samplers choose windows and their order; one sampler per file.
 
-A sampler gives the loader the windows of every step (`Sampler.plan`), from the seed and the number of the step alone.
-So a run goes on at any step without what came before, and the order is the same whoever reads it. The samplers here
-are endless numbered sequences of windows of one length (`WindowSampler`): ``windows(first, last)`` gives any part. One
-with a length (`len`) goes through epochs of that many windows, each drawn once in an epoch. The sampler of pretraining,
-whose steps hold windows of many lengths in several views, is `foundation.data.StepPlan`.
+A sampler gives the loader the windows of every step (`Sampler.plan`), from the seed and the step number alone. A run
+can therefore resume at any step, and the order is the same for all readers. The samplers here are endless numbered
+sequences of windows of one length (`WindowSampler`): ``windows(first, last)`` returns any part. A sampler with a length
+(`len`) goes through epochs of that many windows, each drawn once in an epoch. The sampler of pretraining, whose steps
+hold windows of many lengths in several views, is `foundation.data.StepPlan`.
 """
 
 from foundation.data.samplers.block import BlockSampler

@@ -12,18 +12,18 @@ from foundation.data.samplers.sampler import EpochSampler, Shape, Spans, check_s
 from foundation.data.windows import WindowTable
 from foundation.store.interval import Interval
 
-LEAST_WINDOWS = 10  # windows side by side in a segment, at least
+LEAST_WINDOWS = 10  # minimum number of adjacent windows in a segment
 
 
 class BlockSampler(EpochSampler):
     """Sampler of every window once an epoch, shuffled within buffers of several segments.
 
-    A segment is a stored block, or as many neighbouring ones as hold ten windows. Each epoch shuffles the segments,
+    A segment is a stored block, or as many neighbouring blocks as hold ten windows. Each epoch shuffles the segments,
     takes ``buffer`` of them at a time, and shuffles the windows of those together: a segment is decoded once an epoch
     as long as ``buffer`` segments fit the loader's cache. Windows tile the observed time inside a segment and do not
-    reach into the next, so the last part of a segment that is shorter than a window is left out (`left_out`, a share of
-    the observed time); with jitter each epoch shifts the tiling, as in `FixedSampler`. How far this order is from a
-    uniform one is what `foundation.data.shuffle_quality.distance_from_uniform` measures.
+    cross into the next, so a remainder at the end of a segment is left out (`left_out`, a share of the observed time);
+    with jitter each epoch shifts the tiling, as in `FixedSampler`. To measure how far this order is from a uniform one,
+    use `foundation.data.shuffle_quality.distance_from_uniform`.
 
     Args:
         intervals: recording id -> where windows may lie (`sampling_intervals`).
@@ -36,7 +36,7 @@ class BlockSampler(EpochSampler):
         seed: of order and jitter.
 
     Raises:
-        ConfigError: if a value is impossible, or no segment holds a window.
+        ConfigError: if a value is invalid, or no segment holds a window.
 
     Example:
         >>> blocks = {"a": Interval([0.0, 20.0, 40.0], [20.0, 40.0, 60.0])}
@@ -74,7 +74,7 @@ class BlockSampler(EpochSampler):
             spans = Spans.of({name: intervals[name].union()})
             observed += int((spans.high_I - spans.low_I).sum())
             for low, high in _segments(Spans.of({name: blocks[name]}), spans, length * LEAST_WINDOWS):
-                # A nanosecond later, so that no window touches the end of the block before.
+                # A nanosecond later, so that no window touches the end of the previous block.
                 late = np.maximum(low + 1 - spans.low_I, 0)
                 first, last = spans.low_I + -(-late // self.grid) * self.grid, np.minimum(spans.high_I, high)
                 fits = last - first >= length
@@ -147,7 +147,7 @@ class BlockSampler(EpochSampler):
 
 
 def _keep(kept: OrderedDict, key: object, value: tuple[np.ndarray, np.ndarray]) -> None:
-    """The newest two are kept."""
+    """Keep the newest two."""
     kept[key] = value
     while len(kept) > 2:
         kept.popitem(last=False)
@@ -157,7 +157,7 @@ def _segments(blocks: Spans, observed: Spans, least: int) -> list[tuple[int, int
     """Return runs of neighbouring blocks that cover all observed time, each at least ``least`` long if possible."""
     if not len(observed.low_I):
         return []
-    # Time before the first spike and after the last is observed too.
+    # Time before the first spike and after the last was also observed.
     start = min(int(observed.low_I.min()), int(blocks.low_I[0])) - 1
     end = max(int(observed.high_I.max()), int(blocks.high_I[-1]))
     segments, low = [], start

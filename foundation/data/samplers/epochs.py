@@ -12,7 +12,7 @@ class Epochs:
 
     Args:
         size: items of an epoch.
-        order: epoch -> ``(size,)`` the items in that epoch's order. The newest order is kept, 8 bytes an item.
+        order: epoch -> ``(size,)`` the items in that epoch's order. The newest order is kept, 8 bytes per item.
     """
 
     def __init__(self, size: int, order: Callable[[int], np.ndarray]) -> None:

@@ -20,21 +20,21 @@ class FixedSampler(EpochSampler):
 
     .. math:: n = \lfloor (L - d) / s \rfloor + 1
 
-    windows of duration d and stride s. With jitter it holds one less (but one at least), and each epoch shifts the
-    tiling of each interval by what is then free, drawn anew, so that epochs see different windows.
+    windows of duration d and stride s. With jitter it holds one less (but at least one), and each epoch shifts the
+    tiling of each interval by a random part of the remaining time, so that epochs see different windows.
 
     Args:
         intervals: recording id -> where windows may lie (`sampling_intervals`).
         duration: seconds of a window.
-        bin_width: seconds of a bin.
+        intervals: recording id -> where windows may lie (`sampling_intervals`).
         stride: seconds from one window's start to the next's; None: the duration.
         shuffle: a new order every epoch; otherwise by recording and time.
         jitter: shift the windows of each interval anew every epoch.
-        grid: seconds; shifts are multiples of this. None: of a nanosecond.
+        grid: seconds; shifts are multiples of this. None: multiples of a nanosecond.
         seed: of order and jitter.
 
     Raises:
-        ConfigError: if a value is impossible, or no interval holds a window.
+        ConfigError: if a value is invalid, or no interval holds a window.
 
     Example:
         >>> sampler = FixedSampler(intervals={"a": Interval([0.0], [3.5])}, duration=1.0, bin_width=0.1)

@@ -26,16 +26,16 @@ class LabelSampler(WindowSampler):
 
     Args:
         intervals: recording id -> intervals with the column (`sampling_intervals(catalog, "states")`).
-        column: which column holds the label.
-        labels: which labels; None: all that are there but ``''``. A window's ``label_B`` is its place in `labels`.
+        column: the column that holds the label.
+        labels: labels to draw; None: all except ``''``. A window's ``label_B`` is its index in `labels`.
         duration: seconds of a window.
         bin_width: seconds of a bin.
-        balance: every label is equally likely; otherwise each by its time.
+        balance: every label is equally likely; otherwise labels are weighted by their time.
         grid: seconds between two possible starts, counted from each interval's own start; None: any nanosecond.
         seed: of the order.
 
     Raises:
-        ConfigError: if a value is impossible, a column is missing, or a label has no interval that holds a window.
+        ConfigError: if a value is invalid, a column is missing, or a label has no interval that holds a window.
 
     Example:
         >>> states = Interval([0.0, 50.0], [50.0, 60.0], {"state": np.array(["wake", "rem"])})

@@ -24,7 +24,7 @@ from foundation.store.interval import Interval
 class RandomSampler(WindowSampler):
     r"""Sampler of windows drawn independently and uniformly, with replacement.
 
-    Without weights every start on the grid of every interval is equally likely, so recording r comes up with
+    Without weights every start on the grid of every interval is equally likely; recording r is drawn with probability
 
     .. math:: p_r = P_r / \sum_s P_s, \quad P_r = \sum_i \left(\lfloor (L_{ri} - d) / g \rfloor + 1\right)
 
@@ -39,7 +39,7 @@ class RandomSampler(WindowSampler):
         seed: of the order.
 
     Raises:
-        ConfigError: if a value is impossible, or no interval holds a window.
+        ConfigError: if a value is invalid, or no interval holds a window.
 
     Example:
         >>> sampler = RandomSampler(intervals={"a": Interval([0.0], [10.0])}, duration=1.0, bin_width=0.1, seed=0)

@@ -19,7 +19,7 @@ from foundation.store.interval import Interval
 
 log = logging.getLogger(__name__)
 BATCH_SIZE = 64
-DRAWN_TOGETHER = 16  # steps whose windows are drawn at once: drawing few costs as much as drawing many
+DRAWN_TOGETHER = 16  # steps whose windows are drawn together: drawing few costs as much as drawing many
 
 
 class Sampler(Protocol):
@@ -40,9 +40,9 @@ class WindowSampler(ABC):
     """Sampler of an endless numbered sequence of windows of one length.
 
     Attributes:
-        recordings: ids of the recordings that its tables count.
+        recordings: ids of the recordings that its tables refer to.
         shape: the length of its windows.
-        seed: of everything drawn.
+        seed: of all draws.
     """
 
     recordings: tuple[str, ...]
@@ -86,7 +86,7 @@ class WindowPlan:
     Args:
         sampler: the windows.
         batch_size: windows of a step, over all processes.
-        end: the window at which the last step is cut short; None: steps go on over epochs.
+        end: the window at which the last step is cut short; None: steps continue over epochs.
     """
 
     sampler: WindowSampler
@@ -215,10 +215,10 @@ def grid_of(grid: float | None) -> int:
 
 
 def check_seed(seed: int) -> int:
-    """The seed.
+    """Return the seed.
 
     Raises:
-        ConfigError: if it is no integer from 0 to 2^64 - 1.
+        ConfigError: if it is not an integer from 0 to 2^64 - 1.
     """
     if not 0 <= int(seed) < 1 << 64:
         raise ConfigError(f"seed is {seed}: expected an integer from 0 to 2^64 - 1")
@@ -233,7 +233,7 @@ def no_window(what: str, length: int) -> ConfigError:
 def uniforms(seed: int, first: int, last: int) -> np.ndarray:
     """Return ``(last - first, 4)`` numbers in [0, 1) of the items ``first`` to ``last - 1`` of a sequence.
 
-    The generator counts (Philox): item i has the four numbers of count i, whatever was drawn before.
+    The generator is counter-based (Philox): item i has the four numbers of counter i, independent of earlier draws.
 
     Example:
         >>> bool((uniforms(7, 0, 10)[4:6] == uniforms(7, 4, 6)).all())
@@ -248,10 +248,10 @@ class Places:
 
     Args:
         spans: the intervals.
-        length: nanoseconds of a window; intervals that hold none have no place.
+        length: nanoseconds of a window; shorter intervals have no place.
         grid: nanoseconds between two starts.
         group_I: group of each interval.
-        share_G: the share of each group; None: by its number of places, so that every start is equally likely.
+        share_G: the share of each group; None: by number of places, so that every start is equally likely.
     """
 
     def __init__(

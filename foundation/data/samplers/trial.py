@@ -23,14 +23,14 @@ class TrialSampler(EpochSampler):
         offset: seconds from that time to the window's start; may be negative.
         duration: seconds of a window.
         bin_width: seconds of a bin.
-        domain: recording id -> observed time; windows that are not all inside are left out. None: all are taken.
+        domain: recording id -> observed time; windows that are not entirely inside are left out. None: all are used.
         shuffle: a new order every epoch; otherwise by recording and row.
         seed: of the order.
 
-    `left_out` is how many trials have no time or are not observed all through.
+    `left_out` is the number of trials without a time or that were not fully observed.
 
     Raises:
-        ConfigError: if a value is impossible, a column is missing or holds no times, or no trial is left.
+        ConfigError: if a value is invalid, a column is missing or holds no times, or no trial is left.
 
     Example:
         >>> trials = Interval([1.0, 4.0], [3.0, 6.0], {"cue": np.array([1.5, np.nan])})

@@ -1,4 +1,4 @@
-"""Settings of the windows that a step of pretraining draws."""
+"""Settings of the windows in a step of pretraining."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from foundation.common.errors import ConfigError
 from foundation.common.extensions.named_classes import allowed_forms, is_class_name
 from foundation.common.settings.setting_limits import Count, Limited, at_least, between
 
-WINDOWS = 3  # raised whenever a seed draws other windows than before: a run that was begun before does not go on
+WINDOWS = 3  # increased whenever a seed draws different windows than before: older runs cannot be resumed
 
 
 @dataclass(frozen=True)
 class OwnWindows(Limited):
-    """Settings of one objective's own windows; null settings are those of `DataSettings`.
+    """Settings of one objective's separate windows; null settings are those of `DataSettings`.
 
     Args:
         bin_widths: seconds of a bin.
-        tokens_per_step: budget of the objective's windows, beside that of the others.
-        min_windows: windows in a batch at least.
-        max_units: units of a window at most.
-        min_units: recordings of fewer units are not drawn, unless all have fewer.
+        tokens_per_step: budget of the objective's windows, in addition to that of the others.
+        min_windows: minimum number of windows in a batch.
+        max_units: maximum number of units of a window.
+        min_units: recordings with fewer units are not drawn, unless all have fewer.
         weight_power: a recording is drawn with (units x observed seconds) to this power,
         unit_power: times its units to this power: 1 with a ``weight_power`` of 0 draws it by its units alone.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     section = "data.own_windows."
@@ -47,7 +47,7 @@ class SamplerSettings:
     Args:
         name: a subclass of `foundation.data.StepPlan` as ``mylab.sampling:Trials`` or ``sampling.py:Trials``, or the
             entry point of an installed package; empty: `StepPlan` itself.
-        settings: of it, as its ``settings_class`` has them.
+        settings: of that class, the fields of its ``settings_class``.
 
     Raises:
         ConfigError: if the name is not a sampler's, or there are settings without a custom sampler.
@@ -65,30 +65,30 @@ class SamplerSettings:
 
 @dataclass(frozen=True)
 class DataSettings(Limited):
-    """Settings of the windows that a step draws.
+    """Settings of the windows in a step.
 
     Args:
         bin_widths: seconds of a bin. A recording uses those at which a token is no shorter than its own resolution and
             the shortest view fits its observed time.
         tokens_per_step: budget of the global batch: units x tokens, summed over windows and views.
-        min_windows: windows in a batch at least; no more processes than this can share a step.
-        max_units: units of a window at most; a larger population is subsampled, anew each time.
-        min_units: recordings of fewer units are not drawn, unless all have fewer: two units say nothing of what a
-            population does together.
+        min_windows: minimum number of windows in a batch; at most this many processes can share a step.
+        max_units: maximum number of units of a window; larger populations are subsampled, anew each time.
+        min_units: recordings with fewer units are not drawn, unless all have fewer: two units say little about a
+            population.
         weight_power: a recording is drawn with (units x observed seconds) to this power,
         unit_power: times its units to this power: 1 with a ``weight_power`` of 0 draws it by its units alone.
-        cache_bytes: decoded activity held in memory, per process (and per worker); see docs/data.md.
-        prefetch: batches prepared ahead (by each worker).
+        cache_bytes: bytes of decoded activity held in memory, per process (and per worker); see docs/data.md.
+        prefetch: batches prepared in advance (by each worker).
         workers: processes that read and bin; 0: a thread beside the training step.
         held_out_time: recording id -> ``[start, end]`` seconds of each interval that training leaves out: no window
             touches it, and rates of units are measured without it.
         held_out_gap: seconds that windows keep from held-out time; null: the longest window of the recording.
-        own_windows: name of an objective -> its own windows, where objectives are summed: those of seconds of single
-            units, for example, beside those of whole populations. The others share the windows described above.
-        sampler: a sampler of one's own.
+        own_windows: name of an objective -> its separate windows, if objectives are summed: for example windows of
+            seconds for single units beside those for whole populations. Other objectives share the windows above.
+        sampler: your own sampler.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     bin_widths: list[float] = field(default_factory=lambda: [0.005, 0.025, 1.0])
@@ -125,7 +125,7 @@ class DataSettings(Limited):
             self.of(name)
 
     def of(self, name: str) -> DataSettings:
-        """Return the settings of an objective's own windows.
+        """Return the settings of an objective's separate windows.
 
         Example:
             >>> settings = DataSettings(own_windows={"masked": OwnWindows(bin_widths=[0.1])})

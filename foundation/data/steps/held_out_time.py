@@ -1,4 +1,4 @@
-"""Time of recordings that training leaves out, so that a model can be judged on time whose activity it never saw."""
+"""Time of recordings that training leaves out, so that a model can be evaluated on unseen time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Spans = Sequence[Sequence[float]]
 
 
 def as_interval(spans: Spans, gap: float = 0.0) -> Interval:
-    """Return ``[start, end]`` pairs as intervals, each longer by ``gap`` seconds on either side.
+    """Return ``[start, end]`` pairs as intervals, each extended by ``gap`` seconds on either side.
 
     Example:
         >>> as_interval([[5.0, 6.0]], gap=0.5).end.tolist()
@@ -29,7 +29,7 @@ def check_held_out_time(held_out: Mapping[str, Spans], catalog: Catalog) -> None
     """Raise unless every recording is in the catalog, and was observed in each of its held-out intervals.
 
     Raises:
-        ConfigError: naming the recording, the interval and the time that was observed.
+        ConfigError: names the recording, the interval and the observed time.
     """
     for name, place in zip(held_out, catalog.records.places(list(held_out)), strict=True):
         if place < 0:
@@ -42,19 +42,19 @@ def check_held_out_time(held_out: Mapping[str, Spans], catalog: Catalog) -> None
         for start, end in held_out[name]:
             if not len(observed.slice(start, end)):
                 raise ConfigError(
-                    f"data.held_out_time has [{start:g}, {end:g}] for {recording.record.path}: expected seconds in "
-                    f"which it was observed, between {observed.start.min():g} and {observed.end.max():g}"
+                    f"data.held_out_time has [{start:g}, {end:g}] for {recording.record.path}: expected seconds within "
+                    f"its observed time, between {observed.start.min():g} and {observed.end.max():g}"
                 )
 
 
 def training_time(recording: StoredRecording, spans: Spans, gap: float) -> Interval:
     """Return the observed time without the held-out intervals and ``gap`` seconds on either side of each.
 
-    An interval that is cut begins again on its own grid of the recording's resolution, so that bins keep their place.
+    An interval that is cut starts again on the recording's grid of resolution, so that bins keep their place.
 
     Args:
         recording: the recording.
-        spans: ``[start, end]`` seconds of what is held out.
+        spans: ``[start, end]`` seconds of held-out time.
         gap: seconds.
     """
     observed = recording.observed

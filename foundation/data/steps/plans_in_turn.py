@@ -20,7 +20,7 @@ class PlansInTurn:
         plans: at least one.
 
     Raises:
-        ConfigError: if there is no plan, or several ask for surrounding information.
+        ConfigError: if there is no plan, or several need surrounding information.
 
     Example:
         >>> from foundation.data.samplers import FixedSampler
@@ -40,7 +40,7 @@ class PlansInTurn:
         self.bins_per_token = plans[0].bins_per_token
         asked = [plan.surround for plan in plans if plan.surround is not None]
         if len(asked) > 1:
-            raise ConfigError("surround is asked for by several objectives with windows of their own: expected one")
+            raise ConfigError("surround is set for several objectives with separate windows: expected one")
         self.surround: SurroundSettings | None = asked[0] if asked else None
         self.steps_together: int | None = None
 
@@ -51,7 +51,7 @@ class PlansInTurn:
             ConfigError: if a batch size is given: each plan has its own.
         """
         if batch_size is not None:
-            raise ConfigError(f"batch_size is {batch_size}: expected None, as each plan fills its own steps")
+            raise ConfigError(f"batch_size is {batch_size}: expected None, because each plan fills its own steps")
         return self
 
     def check(self, records: CatalogRows, rank: int, world: int) -> None:
@@ -60,7 +60,7 @@ class PlansInTurn:
             plan.check(records, rank, world)
 
     def epoch(self) -> None:
-        """Return None: steps go on without end."""
+        """Return None: steps continue endlessly."""
 
     def windows(self, step: int, rank: int = 0, world: int = 1) -> StepWindows:
         """Draw one process's windows of a batch, of ``world`` processes."""

@@ -1,4 +1,4 @@
-"""One process's share of a step: the windows, their place in the run, and the batch that is read from them."""
+"""One process's share of a step: the windows, their place in the run, and the batch that is read."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from foundation.store.catalog_row import CatalogRows
 
 @dataclass(frozen=True)
 class StepWindows:
-    """The B windows that one process has in a step, in V views.
+    """The B windows of one process in a step, in V views.
 
     Args:
-        step: its number, from 0.
+        step: number of the step, from 0.
         item_B: ``(B,)`` int64, the windows' numbers in the global batch.
         tables: V tables, one for each view.
-        start_VB: ``(V, B)`` float64 seconds, as they were drawn: before they were rounded to nanoseconds.
+        start_VB: ``(V, B)`` float64 seconds, before they are rounded to nanoseconds.
         seconds_VB: ``(V, B)`` float64, the length of each view.
-        bins_per_token: time is padded to a multiple of this; 0: of the loader's own number.
+        bins_per_token: time is padded to a multiple of this; 0: to a multiple of the loader's value.
     """
 
     step: int
@@ -53,14 +53,14 @@ class StepWindows:
 
 
 class Plan(Protocol):
-    """The windows of every step, a function of the step's number alone.
+    """The windows of every step, as a function of the step number alone.
 
     Attributes:
-        recordings: ids of the recordings that tables count.
-        seed: of everything drawn.
-        bins_per_token: time is padded to a multiple of this, unless the loader is given another number.
+        recordings: ids of the recordings that tables refer to.
+        seed: of all draws.
+        bins_per_token: time is padded to a multiple of this, unless the loader has another value.
         surround: the surrounding information that a step's context holds, or None.
-        steps_together: steps that one worker makes one after another, as they read the same blocks; None: any number.
+        steps_together: number of consecutive steps that one worker should read, as they use the same blocks; None: any.
     """
 
     @property
@@ -101,7 +101,7 @@ class StepContext:
         recording_B: int64, a number per recording.
         seed: of the run.
         step: from 0.
-        steps: of the whole run; 0 where there is no end in sight.
+        steps: of the whole run; 0 if unlimited.
         surround_VBS: surrounding information of each view's windows (V views), or None.
         bins_per_token: bins that make one token of the model.
 
@@ -121,7 +121,7 @@ class StepContext:
 
     @classmethod
     def alone(cls, view: WindowBatch) -> StepContext:
-        """Return windows of one recording that are the whole batch."""
+        """Return the context of windows of one recording that form a whole batch."""
         item_B = torch.arange(len(view), device=view.x_BNT.device)
         return cls(item_B, torch.zeros_like(item_B))
 
@@ -131,7 +131,7 @@ class StepContext:
         return min(self.step / max(self.steps - 1, 1), 1.0) if self.steps else 0.0
 
     def draws(self, purpose: str, number: int = 0) -> Draws:
-        """Return random numbers of these windows, for a named purpose."""
+        """Return random numbers for these windows, for a named purpose."""
         return Draws.of(seed=self.seed, step=self.step, item_B=self.item_B).child(purpose, number)
 
     def to(self, device: torch.device | str) -> StepContext:
@@ -144,11 +144,11 @@ class StepContext:
 
 @dataclass
 class StepBatch:
-    """One process's share of a step, read.
+    """One process's share of a step, with its data.
 
     Args:
-        views: a `WindowBatch` (or `PackedBatch`) per view; ``batch.x_BNT`` and so on are those of the first.
-        windows: what was read.
+        views: a `WindowBatch` (or `PackedBatch`) per view; ``batch.x_BNT`` and so on are those of the first view.
+        windows: the windows of the batch.
         context: the place of the windows in the run.
     """
 

@@ -15,10 +15,10 @@ class Outline:
     """The M windows of a step.
 
     Args:
-        recording_M: place of the recording in the catalog.
-        width_M: place of the bin width in the settings.
+        recording_M: index of the recording in the catalog.
+        width_M: index of the bin width in the settings.
         tokens_MV: tokens of each view and candidate.
-        cost_M: units x tokens over all of them.
+        cost_M: units x tokens over all views and candidates.
     """
 
     recording_M: np.ndarray
@@ -33,8 +33,8 @@ class Outline:
 def deal(cost_M: np.ndarray, world: int) -> np.ndarray:
     """Return the process of each window, of ``world`` processes.
 
-    Windows are dealt from the largest to the smallest, there and back, so that no process has much more to do than
-    another: all wait for the one with most. Each has as many windows as another, or one more.
+    Windows are dealt from the largest to the smallest, forwards and then backwards, so that all processes have about
+    the same work: all wait for the slowest. The numbers of windows differ by at most one.
 
     Args:
         cost_M: units x tokens of each window.
@@ -61,7 +61,7 @@ def fitted(cost_M: np.ndarray, budget: int, largest: int) -> int:
     Args:
         cost_M: units x tokens of each window.
         budget: units x tokens of a step.
-        largest: the most that one window can cost.
+        largest: the largest possible cost of one window.
 
     Example:
         >>> fitted(np.array([3, 1, 3, 3]), budget=8, largest=3), fitted(np.array([2, 2, 2, 2, 2]), budget=8, largest=2)
@@ -75,14 +75,14 @@ class Outlines:
     """``outlines(step)`` is the `Outline` of a step, a function of seed and step alone.
 
     Args:
-        cumulative_R: chance of each recording and all before it; 1 from the last that may be drawn.
+        cumulative_R: cumulative chance of the recordings; 1 from the last recording that may be drawn.
         units_R: units of a window of each recording.
         fits_RW: whether a window of each recording may have each bin width.
-        longest_RW: tokens of its longest segment.
+        longest_RW: tokens of the longest possible segment.
         min_tokens, max_tokens: tokens of a view.
-        views: how many, candidates included.
+        views: number of views, candidates included.
         budget: units x tokens of a step.
-        seed: of everything drawn.
+        seed: of all draws.
     """
 
     cumulative_R: np.ndarray
@@ -117,7 +117,7 @@ class Outlines:
         u_MK = np.random.default_rng([self.seed, step, number]).random((BLOCK, 2 + self.views))
         recording_M = np.searchsorted(self.cumulative_R, u_MK[:, 0], side="right")  # below 1, as u is
         fits_MW = self.fits_RW[recording_M]
-        chosen_M = (u_MK[:, 1] * fits_MW.sum(1)).astype(np.int64)  # which of those that fit
+        chosen_M = (u_MK[:, 1] * fits_MW.sum(1)).astype(np.int64)  # index among the widths that fit
         width_M = (np.cumsum(fits_MW, axis=1) > chosen_M[:, None]).argmax(1)
         most_M1 = np.minimum(self.max_tokens, self.longest_RW[recording_M, width_M])[:, None]
         tokens_MV = self.min_tokens + (u_MK[:, 2:] * (most_M1 - self.min_tokens + 1)).astype(np.int64)

@@ -1,8 +1,7 @@
-"""The global batch of every step, as a list of windows, from a seed: the same for any number of processes.
+"""The global batch of every step, as a list of windows drawn from a seed: the same for any number of processes.
 
-Recording, bin width and lengths of its windows are all that the budget of a step depends on. They are drawn for the
-windows of all processes at once, in arrays (`Outline`), so that each process learns which windows are its own, and
-draws where they start and which units they have of these alone.
+The budget of a step depends only on recording, bin width and lengths of its windows. These are drawn for the windows
+of all processes together, in arrays (`Outline`). Each process then draws start and units of its own windows only.
 """
 
 from __future__ import annotations
@@ -51,25 +50,25 @@ class Window:
 class StepPlan:
     """The sampler of pretraining: ``plan(step)`` is the global batch of a step, a function of seed and step alone.
 
-    A sampler of one's own is a subclass that overrides `chances` (how often a recording is drawn) or `times` (from
-    which time of it), and no more: ``--data.sampler.name mylab.sampling:Class`` trains with it. Both must give the same
-    whenever they are asked, as every process and every worker of a loader asks for itself.
+    Your own sampler is a subclass that overrides only `chances` (how often a recording is drawn) or `times` (which
+    time of a recording is used): ``--data.sampler.name mylab.sampling:Class`` trains with it. Both methods must always
+    return the same values, because every process and every worker of a loader calls them.
 
     Attributes:
-        settings_class: dataclass of the settings of a sampler of one's own, which `own` holds.
+        settings_class: dataclass of the settings of your own sampler; `own` holds an instance.
 
     Args:
         catalog: the recordings to draw from.
         settings: budget, bin widths and weights.
-        spec: the views that the objective asks for.
+        spec: the views that the objective needs.
         bins_per_token: bins that make one token.
-        seed: of everything drawn.
-        spike_times: only recordings of spike times that are no coarser than a bin, as tokens of intervals need them.
-        own: settings of a sampler of one's own.
+        seed: of all draws.
+        spike_times: draw only recordings with spike times no coarser than a bin, as tokens of intervals require.
+        own: settings of your own sampler.
 
     Raises:
-        ConfigError: if the budget cannot hold the least number of windows, or time is held out that leaves nothing of
-            a recording, or together with surrounding information.
+        ConfigError: if the budget cannot hold the minimum number of windows, or if held-out time leaves no window of a
+            recording or is combined with surrounding information.
         StoreError: if no recording has a window that fits.
 
     Example:
@@ -162,7 +161,7 @@ class StepPlan:
 
     @property
     def records(self) -> CatalogRows:
-        """Rows of the catalog, one a recording: ``records.texts("subject")``, ``records.numbers("n_units")``."""
+        """Rows of the catalog, one per recording: ``records.texts("subject")``, ``records.numbers("n_units")``."""
         return self._records
 
     def chances(self, chance_R: np.ndarray) -> np.ndarray:
@@ -176,11 +175,11 @@ class StepPlan:
     def times(self, recording: StoredRecording, observed: Interval) -> Interval:
         """Return the time that windows are drawn from; your own sampler may restrict it.
 
-        Where no interval of it holds a window, the window begins with the longest and goes on beyond it.
+        If no interval of it holds a window, the window starts at the beginning of the longest and extends beyond it.
 
         Args:
-            recording: one of the store.
-            observed: its observed time, without what is held out.
+            recording: a recording of the store.
+            observed: its observed time without held-out time.
         """
         return observed
 
@@ -188,7 +187,7 @@ class StepPlan:
         """Return `chances`, checked, with 0 for recordings that fit no window.
 
         Raises:
-            ConfigError: unless it gives a finite number of 0 or more for each recording.
+            ConfigError: unless it returns a finite number of 0 or more for each recording.
         """
         if type(self).chances is StepPlan.chances:
             return weight_R
@@ -217,7 +216,7 @@ class StepPlan:
             )
         names = list(settings.held_out_time)
         for name, index in zip(names, self._records.places(names).tolist(), strict=True):
-            if index < 0 or not fits_RW[index].any():  # held out as a whole, or too short for a window in any case
+            if index < 0 or not fits_RW[index].any():  # entirely held out, or too short for a window in any case
                 continue
             longest = min(float(interval_R[index]), float(token_W[fits_RW[index]].max()) * spec.max_tokens)
             gap = longest if settings.held_out_gap is None else settings.held_out_gap
@@ -237,7 +236,7 @@ class StepPlan:
         """Return itself.
 
         Raises:
-            ConfigError: if a batch size is given: the budget says how many windows a step has.
+            ConfigError: if a batch size is given: the budget determines the number of windows of a step.
         """
         if batch_size is not None:
             raise ConfigError(
@@ -254,7 +253,7 @@ class StepPlan:
             )
 
     def epoch(self) -> None:
-        """Return None: steps go on without end."""
+        """Return None: steps continue endlessly."""
 
     def __call__(self, step: int, rank: int = 0, world: int = 1) -> list[Window]:
         """Return one process's windows of a step, in order; the whole step is within the budget."""
@@ -264,7 +263,7 @@ class StepPlan:
         """Return the outline of a step, and the numbers of one process's windows.
 
         Raises:
-            ConfigError: if there are more processes than a step has windows for.
+            ConfigError: if there are more processes than windows in a step.
         """
         self.check(self._records, rank, world)
         outline = self.outline(step)
@@ -311,7 +310,7 @@ class StepPlan:
                     views.append(View(drawn[0], drawn[1] * self.bins_per_token))
                     continue
             n_bins = n_tokens * self.bins_per_token
-            bound = 0 < place < self.spec.views  # candidates are from anywhere
+            bound = 0 < place < self.spec.views  # candidates come from anywhere
             near = (views[0].start, self.spec.max_distance) if bound and self.spec.max_distance is not None else None
             taken = self._taken(index, views, width) if bound else None
             views.append(View(self._draw_start(rng, domain, n_bins * width, grid, near, taken), n_bins))
@@ -343,19 +342,19 @@ class StepPlan:
         near: tuple[float, float] | None,
         taken: Interval | None,
     ) -> float:
-        """Return a start: near if possible, else further away, else anywhere."""
+        """Return a start: near if possible, otherwise further away, otherwise anywhere."""
         for bound, barred in ((near, taken), (None, taken), (None, None)):
             start = draw_start(rng, domain, length, grid, bound, barred)
             if start is not None:
                 return start
-        return float(domain.start[np.argmax(domain.end - domain.start)])  # an interval that fits but for rounding
+        return float(domain.start[np.argmax(domain.end - domain.start)])  # an interval that fits except for rounding
 
     def _intervals(self, index: int) -> dict[str, Interval]:
         if index not in self._tables:
             table, column = (self.spec.condition or ".").split(".")
             found = StoredRecording(self._store, self._records[index]).intervals.get(table)
             if found is None or column not in found.columns:
-                log.info("%s has no %s: its views have whatever condition", self._records[index].path, table)
+                log.info("%s has no %s: its views ignore the condition", self._records[index].path, table)
                 found = None
             self._tables[index] = {} if found is None else {table: found}
         return self._tables[index]

@@ -1,4 +1,4 @@
-"""Views that an objective needs: how many of the same units, how long, how far apart, and their starts."""
+"""Views that an objective needs: number of segments of the same units, lengths, distances and starts."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ class ViewSpec:
     """Views of one window: segments of the same units at different times.
 
     Args:
-        views: how many segments.
+        views: number of segments.
         min_tokens: tokens of the shortest segment.
-        max_tokens: tokens of the longest; each view draws its own length between the two.
-        max_distance: seconds between the starts of two views at most; None: anywhere in the recording.
-        candidates: further segments from anywhere in the recording, that an objective may choose among.
+        max_tokens: tokens of the longest; each view draws its own length in this range.
+        max_distance: largest distance in seconds between the starts of two views; None: anywhere in the recording.
+        candidates: number of further segments from anywhere in the recording, from which an objective may choose.
         surround: surrounding information of each view; None: none.
-        apart: views do not overlap in time, where the recording has room for that.
-        condition: ``table.column`` of intervals, such as ``states.state``: later views have another label than the
-            first has in its middle, where the recording has such a table and time enough; None: whatever holds.
-        cut: the first view may begin in an interval that is shorter than it, and is then cut to that interval's whole
-            tokens, so that short trials are seen as often as long ones; never to fewer than ``min_tokens``.
+        apart: views do not overlap in time, if the recording is long enough.
+        condition: ``table.column`` of intervals, such as ``states.state``: later views have a different label from the
+            middle of the first view, if the recording has such a table and enough time; None: no condition.
+        cut: the first view may begin in an interval that is shorter than the view, and is then cut to the interval's
+            whole tokens, so that short trials are seen as often as long ones; never to fewer than ``min_tokens``.
 
     Raises:
-        ConfigError: if a number is impossible.
+        ConfigError: if a number is invalid.
 
     Example:
         >>> ViewSpec(views=2, min_tokens=8, max_tokens=32).tokens
@@ -79,15 +79,15 @@ def draw_start(
     """Return a uniformly random start of a segment inside one interval and on its grid.
 
     Args:
-        rng: draws one number, if there is a start at all.
-        domain: where the recording was observed.
+        rng: draws one number, if there is a possible start.
+        domain: observed time of the recording.
         length: seconds of the segment.
-        grid: seconds between two possible starts, from each interval's own start on.
-        near: a time, and the seconds that the start is away from it at most.
-        taken: time that the segment leaves out.
+        grid: seconds between two possible starts, counted from each interval's own start.
+        near: a time, and the largest distance of the start from it in seconds.
+        taken: time that the segment must avoid.
 
     Returns:
-        Seconds; None where nothing fits.
+        Seconds; None if nothing fits.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -121,19 +121,19 @@ def draw_cut(
 ) -> tuple[float, int] | None:
     """Return a segment of ``tokens`` tokens, or a whole shorter interval.
 
-    Every start on an interval's grid that leaves room for all tokens is as likely as any other; an interval that is
-    shorter counts as one start, its own.
+    Every start on an interval's grid that leaves room for all tokens is equally likely; a shorter interval counts as
+    one start, its own.
 
     Args:
-        rng: draws one number, if there is a start at all.
-        domain: where the recording was observed.
-        tokens: of the segment, at most.
-        min_tokens: of the segment, at least.
+        rng: draws one number, if there is a possible start.
+        domain: observed time of the recording.
+        tokens: largest number of tokens of the segment.
+        min_tokens: smallest number of tokens of the segment.
         token: seconds of a token.
         grid: seconds between two possible starts.
 
     Returns:
-        Start in seconds and number of tokens; None where no interval holds ``min_tokens``.
+        Start in seconds and number of tokens; None if no interval holds ``min_tokens``.
 
     Example:
         >>> trials = Interval([0.0, 5.0, 9.0], [0.4, 5.6, 9.1])
@@ -155,7 +155,7 @@ def check_condition(condition: str | None) -> None:
     """Raise ConfigError unless a text has the form ``table.column``.
 
     Raises:
-        ConfigError: if it is not.
+        ConfigError: if it does not.
     """
     if condition is not None and (condition.count(".") != 1 or not all(condition.split("."))):
         raise ConfigError(
@@ -173,7 +173,7 @@ def same_condition(intervals: dict[str, Interval], condition: str, time: float) 
         time: seconds.
 
     Returns:
-        None, if the recording has no such table or column.
+        None if the recording has no such table or column.
 
     Example:
         >>> states = Interval([0.0, 10.0, 20.0], [10.0, 20.0, 30.0], {"state": np.array(["wake", "nrem", "wake"])})
