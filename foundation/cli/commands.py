@@ -21,10 +21,10 @@ HELP = ("-h", "--help")
 
 @dataclass(frozen=True)
 class Command:
-    """Where a command's function, its settings and the printing of its result are defined, as ``module:name``.
+    """Location of a command's function, its settings and the printing of its result, as ``module:name``.
 
     Settings are in modules that import quickly; the modules of functions are imported when the command runs, so that
-    ``--help`` and bad usage get an immediate answer.
+    ``--help`` and invalid arguments get an immediate answer.
 
     Args:
         summary: one line for the overview.
@@ -172,7 +172,7 @@ COMMANDS = {
         extra="finetune",
     ),
     "doctor": Command(
-        "say what is installed, what is wrong with it or the machine, and how to mend it",
+        "say what is installed, what is wrong with it or the machine, and how to fix it",
         "foundation.cli.doctor.examination:examine",
         "foundation.cli.doctor.doctor_settings:DoctorSettings",
     ),
@@ -180,7 +180,7 @@ COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command line and return its exit status: 0 done, 1 failed, 2 bad usage."""
+    """Run a command line and return its exit status: 0 done, 1 failed, 2 invalid arguments."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments[:1] == ["--version"]:
         print(f"foundation {__version__}")

@@ -1,4 +1,4 @@
-"""What a training step costs on hardware that need not be there: `foundation plan`."""
+"""The cost of a training step on hardware that need not be available: `foundation plan`."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What lies between the products of a model: blocks whose products are replaced by copies, to be counted and timed."""
+"""The operations between a model's products: blocks whose products are replaced by copies, to be counted and timed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LENGTH = 16  # tokens of a unit
 
 
 class Moved(TorchDispatchMode):
-    """Counts the operations that are run and the bytes that those read and write which are no products.
+    """Counts operations other than products, and the bytes that they read and write.
 
     Example:
         >>> with Moved() as moved:
@@ -46,25 +46,25 @@ class Moved(TorchDispatchMode):
 
 
 class Copied(nn.Module):
-    """Stands for a linear layer: as many features come out, copies of those that come in."""
+    """Replaces a linear layer: outputs are copies of inputs, with the layer's number of features."""
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
         self.out, self.times = layer.out_features, -(-layer.out_features // layer.in_features)
 
     def forward(self, x_BLD: torch.Tensor) -> torch.Tensor:
-        """``(..., out)``."""
+        """Return ``(..., out)``."""
         return torch.cat([x_BLD] * self.times, dim=-1) if self.times > 1 else x_BLD[..., : self.out]
 
 
 class Between:
-    """The forward and backward pass of blocks over time, one after another, without their products.
+    """The forward and backward pass of consecutive blocks over time, without their products.
 
     Args:
         rows: tokens.
         dim: features.
-        device: where.
-        blocks: how many; what they keep for the backward pass is to be more than a cache holds.
+        device: device to run on.
+        blocks: number of blocks; their saved tensors should exceed the cache.
     """
 
     def __init__(self, rows: int, dim: int, device: torch.device, blocks: int = 4) -> None:
@@ -90,7 +90,7 @@ class Between:
         self.x_BNTD.grad = None
 
     def counted(self) -> Moved:
-        """Return the bytes that it moves and the operations that it starts."""
+        """Return the bytes moved and the operations launched."""
         with Moved() as moved:
             self()
         return moved

@@ -1,4 +1,4 @@
-"""`foundation plan`: what a training step costs on hardware that need not be there."""
+"""`foundation plan`: the cost of a training step on hardware that need not be available."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan.
+    """An estimate of the cost of a step.
 
     Args:
-        settings: what was asked.
-        run: the run as it would be trained.
+        settings: of the plan.
+        run: settings of the planned run.
         hardware: of each device.
-        cost: of a step on the device that has most to do.
-        seconds: where its time goes.
+        cost: of a step on the device with the most work.
+        seconds: time of the parts of a step.
         windows: of a step.
         neuron_tokens: of a step, all devices.
-        imbalance: neuron-tokens of the device that has most over the mean.
-        unknown: models and objectives of one's own without a cost model: what they cost is NaN.
+        imbalance: neuron-tokens of the device with the most, over the mean.
+        unknown: your own models and objectives without a cost model; their costs are NaN.
     """
 
     settings: PlanSettings
@@ -72,7 +72,7 @@ def plan(settings: PlanSettings) -> Plan:
         settings: see `PlanSettings`.
 
     Raises:
-        ConfigError: if hardware or objective are not known here, or there are more devices than windows.
+        ConfigError: if the hardware or objective is unknown, or there are more devices than windows.
     """
     run, world = settings.run(), settings.nodes * settings.gpus
     here = settings.hardware == HERE

@@ -12,17 +12,17 @@ from foundation.training.pretrain_settings import PretrainSettings
 
 @dataclass(frozen=True)
 class ArchiveSettings(Limited):
-    """Recordings that are alike, which a run draws from.
+    """Settings of an archive of similar recordings, from which a run draws.
 
     Args:
-        recordings: how many.
-        units: of each.
-        seconds: of each.
+        recordings: number of recordings.
+        units: units of each recording.
+        seconds: duration of each recording.
         rate: spikes per second of a unit.
         bytes_per_spike: in the store, compressed (docs/benchmarks/store-layout.md has 1.9 to 5.3).
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     section = "archive."
@@ -34,7 +34,7 @@ class ArchiveSettings(Limited):
 
     @property
     def spikes(self) -> float:
-        """Of one recording."""
+        """Number of spikes of one recording."""
         return self.units * self.rate * self.seconds
 
     @property
@@ -47,20 +47,20 @@ class ArchiveSettings(Limited):
 
 @dataclass(frozen=True)
 class PlanSettings(PretrainSettings):
-    """What `foundation plan` prints: the settings of a run (`PretrainSettings`), and where it would run.
+    """Settings of `foundation plan`: the settings of a run (`PretrainSettings`), and the hardware to plan for.
 
     Args:
-        store: not read; an archive is described by ``archive``.
-        output: not written.
-        nodes: machines.
-        gpus: devices of each; a process runs on each device.
+        store: ignored; ``archive`` describes the recordings.
+        output: ignored.
+        nodes: number of machines.
+        gpus: devices per machine; one process runs on each device.
         hardware: name of a description, such as ``h100``, a YAML file, or ``this-machine``, which is measured now.
-        batch: what ``data.tokens_per_step`` is: ``device``: each device's share, so that a step grows with the number
-            of devices; ``step``: the whole step's, as `foundation pretrain` takes it.
-        archive: the recordings that are drawn from.
+        batch: ``device``: ``data.tokens_per_step`` is each device's share, so that a step grows with the number of
+            devices; ``step``: it is the total of the step, as in `foundation pretrain`.
+        archive: the recordings.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     store: str = ""

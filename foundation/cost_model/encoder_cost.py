@@ -1,8 +1,8 @@
 """Work and memory of EIT's forward and backward pass, from its configuration and the shape of its input.
 
-R rows are tokens of units, D features of a row, F features inside a feed-forward layer. Products are counted as torch's
-FLOP counter counts them. What other operations move is counted operation by operation, in features of a row that are
-read or written; tests compare both, and what is held for the backward pass, with what torch does.
+R is rows (tokens of units), D features of a row, F features inside a feed-forward layer. Products are counted like
+torch's FLOP counter does. For other operations, the features of a row that are read or written are counted one by one;
+tests compare both counts, and the bytes held for the backward pass, with torch.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from foundation.models.parts.transformer_blocks import TOKENS_PER_PART
 
 TENSORS = 12  # of a block
 FULL = 4  # bytes of a float32
-# Operations that do work, started in one block (views not counted), forward and backward; attention over time has more.
+# Operations of one block with work (views not counted), forward and backward; attention over time has more.
 CALLS, TURN_CALLS, CAST_CALLS = (10, 24), (12, 14), (10, 12)
 
 
 @dataclass(frozen=True)
 class EncoderCost:
-    """What an EIT costs.
+    """Cost of an EIT.
 
     Args:
         config: its shape.
         precision: ``fp32``, or ``bf16`` for products in bf16 (autocast; weights stay fp32).
-        checkpointing: blocks are computed again in the backward pass.
+        checkpointing: blocks are recomputed in the backward pass.
 
     Example:
         >>> cost = EncoderCost(EITConfig(dim=64, heads=2))
@@ -59,12 +59,12 @@ class EncoderCost:
 
     @property
     def tensors(self) -> int:
-        """Return about how many tensors hold the weights."""
+        """Return the approximate number of weight tensors."""
         return TENSORS * (self.over_time + self.config.interaction_layers) + 10
 
     @property
     def parameters(self) -> int:
-        """Weights."""
+        """Number of weights."""
         d, f, c = self.config.dim, self.inner, self.config
         up = f * (2 if c.gated_mlp else 1)
         attention, mlp = 4 * d * d + 4 * d, d * up + up + f * d + d
@@ -126,7 +126,7 @@ class EncoderCost:
         """Return the bytes that a block keeps per row: inputs of norms, products, attention and GELU."""
         d, f = self.config.dim, self.inner
         norms = 2 * d * FULL + 2 * d * self.low
-        # Values are a view of what the first product gave, which therefore stays as a whole.
+        # Values are a view of the first product's output, which is therefore kept whole.
         attention = (3 + (0 if not turned else 1 if self.config.rotate_values else 2) + 1) * d * self.low
         dropped = 2 * d * FULL * (self.config.dropout > 0)  # masks, as a CPU keeps them
         return norms + dropped + attention + (4 if self.config.gated_mlp else 2) * f * self.low
@@ -135,12 +135,12 @@ class EncoderCost:
         batch, units, tokens = part
         rows, d, patch = batch * units * tokens, self.config.dim, self.config.patch_length
         width = 2 * FREQUENCIES
-        # The input takes no gradient, so that the read-in has one product in each direction.
+        # The input takes no gradient, so the read-in has one product in each direction.
         read_in = Work(2.0 * rows * patch * d + 2.0 * batch * width * d, rows * FULL * (2 * d + 8 * patch), 30)
         if self.config.tokens == "intervals":
             inner = int(d * self.config.mlp_ratio)
             products = 2.0 * rows * inner * (FEATURES + (2 if backward else 1) * d)
-            # Bins are read a few times in the forward pass alone; what is gathered of events is little beside them.
+            # Bins are read a few times in the forward pass only; data gathered for events are negligible beside them.
             moved = rows * FULL * (2 * d + 5 * inner + (0 if backward else 4 * patch + 12 * FEATURES))
             read_in = Work(products + 2.0 * batch * width * d, moved, 30 if backward else 150)
         ends = Work(0.0, rows * d * FULL * (9 if backward else 6) + 3 * self._cast_weights, 20)
@@ -155,7 +155,7 @@ class EncoderCost:
         return total([*parts, *[across] * config.interaction_layers])
 
     def _linear(self, rows: float, into: int, out: int, backward: bool) -> Work:
-        # Backward: gradients of the input and of the weight, and the bias's as a sum over rows.
+        # Backward: gradients of the input and the weight, and that of the bias as a sum over rows.
         flops = 2.0 * rows * into * out
         return Work(2 * flops, rows * out * self.low, 0) if backward else Work(flops)
 
@@ -176,7 +176,7 @@ class EncoderCost:
         )
 
     def _branch(self, rows: float, backward: bool) -> Work:
-        """Norm, dropout and sum around a layer."""
+        """Return the work of norm, dropout and sum around a layer."""
         d = self.config.dim
         norm, added = (3 * FULL, 3 * FULL) if backward else (2 * FULL, 2 * FULL + self.low)
         cast = 0 if self.low == FULL else (FULL + self.low)
@@ -197,11 +197,11 @@ class EncoderCost:
             Work(0.0, 0.0, calls * pieces),
         ]
         if backward:
-            parts.append(Work(0.0, rows * 12 * d * self.low))  # gradients of q, k and v put together
+            parts.append(Work(0.0, rows * 12 * d * self.low))  # gradients of q, k and v concatenated
         if over_time:
             parts.append(self._turn(rows, backward))
         else:
-            parts.append(Work(0.0, rows * 4 * d * FULL, 2 * backward))  # units and time change places
+            parts.append(Work(0.0, rows * 4 * d * FULL, 2 * backward))  # transposes of units and time
         return total(parts)
 
     def _turn(self, rows: float, backward: bool) -> Work:

@@ -1,4 +1,4 @@
-"""What a device, a node and the network between nodes can do."""
+"""Rates of a device, a node and the network between nodes."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ Rate = Annotated[float, finite(low_too=False)]
 
 @dataclass(frozen=True)
 class Hardware:
-    """Rates, each in the unit that its data sheet has: FLOP/s, bytes, bytes per second, seconds.
+    """Rates in the units of a data sheet: FLOP/s, bytes, bytes per second, seconds.
 
     Args:
         name: of the device.
-        source: where the figures come from.
+        source: source of the figures.
         kind: ``gpu``, or ``cpu`` (a device is then one process).
-        matmul_fp32: FLOP/s of matrix products in fp32, without TF32, as training does them.
+        matmul_fp32: FLOP/s of matrix products in fp32, without TF32, as in training.
         matmul_bf16: FLOP/s of dense matrix products in bf16.
-        share: of the rates of products and memory that training reaches; 1 where they were measured.
+        share: share of the rates of products and memory that training reaches; 1 if they were measured.
         memory: bytes of a device.
         memory_bandwidth: bytes/s between a device and its memory.
         call_seconds: seconds to start one operation.
         host_bandwidth: bytes/s between a device and the memory of its node, each way; for offload.
-        host_memory: bytes of a node, for each of its devices.
-        host_memory_bandwidth: bytes/s of a node's memory, for each of its devices.
-        node_bandwidth: bytes/s that a device sends to others of its node while it receives as much.
-        network_bandwidth: the same to other nodes, for each device.
+        host_memory: bytes of a node, per device.
+        host_memory_bandwidth: bytes/s of a node's memory, per device.
+        node_bandwidth: bytes/s that a device sends to others of its node while it receives at the same rate.
+        network_bandwidth: the same to other nodes, per device.
         network_seconds: seconds for one message to reach another node.
-        store_bandwidth: bytes/s that a device's process reads of the store, compressed.
+        store_bandwidth: bytes/s that a device's process reads from the store, compressed.
         store_seconds: seconds to the first byte of a read.
-        store_reads: reads in flight of each process.
+        store_reads: concurrent reads of each process.
         decode_bandwidth: decoded bytes/s of one process that reads recordings.
-        open_seconds: seconds of a processor to open a recording.
-        outline_seconds: seconds of a processor to draw what a window of a step is: recording, bin width, lengths.
-        draw_seconds: seconds of a processor to draw the rest of a window: where it starts, which units.
+        open_seconds: CPU seconds to open a recording.
+        outline_seconds: CPU seconds to draw the outline of a window: recording, bin width, lengths.
+        draw_seconds: CPU seconds to draw the rest of a window: start and units.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     name: str
@@ -78,8 +78,8 @@ class Hardware:
     def seconds(self, work: Work, precision: str = "fp32") -> float:
         """Return the seconds that one device needs for a piece of work.
 
-        A GPU starts operations while it works on earlier ones, so the longer of the two times counts. A CPU starts what
-        it works on, so the times add up.
+        A GPU launches operations while it works on earlier ones, so the longer of the two times counts. A CPU does not,
+        so the times add up.
 
         Example:
             >>> machine = Hardware("x", "none", matmul_fp32=1e12, matmul_bf16=2e12, memory_bandwidth=1e11)
@@ -133,7 +133,7 @@ def load_hardware(name: str) -> Hardware:
 
 
 def _number(value: Any) -> Any:
-    """YAML takes 1e12 for a text, as it has no sign in its exponent."""
+    """Convert a text such as 1e12, which YAML does not read as a number because its exponent has no sign."""
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:

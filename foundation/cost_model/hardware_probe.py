@@ -1,4 +1,4 @@
-"""Hardware as it is measured: a process for each device, all at work at once, for some seconds."""
+"""Measurement of hardware: one process per device, all working at once for some seconds."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from foundation.store.stored import StoredRecording
 from foundation.training.distributed.rendezvous import free_port
 
 ROWS = {"cpu": 4096, "cuda": 65_536}
-MESSAGE = 16 << 20  # bytes of what is summed over processes
+MESSAGE = 16 << 20  # bytes of a tensor that is summed over processes
 ROUNDS = 5
 
 
 def measure(devices: int = 1, dim: int = 256) -> Hardware:
     """Measure this machine with ``devices`` processes in parallel, as in a step; takes about ten seconds.
 
-    Without a GPU a device is a process with the threads that it would train with (OMP_NUM_THREADS).
+    Without a GPU a device is a process with its number of training threads (OMP_NUM_THREADS).
 
     Args:
-        devices: processes.
-        dim: features of the model that is planned: products are those of its feed-forward layers.
+        devices: number of processes.
+        dim: features of the planned model; products are those of its feed-forward layers.
 
     Raises:
         FoundationError: if a process fails.
@@ -62,7 +62,7 @@ def measure(devices: int = 1, dim: int = 256) -> Hardware:
     if any(process.returncode for process in started):
         raise FoundationError("this machine could not be measured: a process of the probe failed (see above)")
     found = [json.loads(text.splitlines()[-1]) for text in outputs]
-    # The slowest process is the one that the others wait for.
+    # All processes wait for the slowest one.
     rates: dict[str, Any] = {name: min(one[name] for one in found) for name in found[0] if name != "kind"}
     rates |= {name: max(one[name] for one in found) for name in rates if name.endswith("_seconds")}
     memory = psutil.virtual_memory().total / devices
@@ -80,7 +80,7 @@ def measure(devices: int = 1, dim: int = 256) -> Hardware:
 
 
 def _timed(action: Callable[[], Any], device: torch.device, rounds: int = ROUNDS) -> float:
-    """Median seconds, all processes beginning together."""
+    """Return the median seconds, with all processes starting together."""
     took = []
     for _ in range(rounds + 1):
         if distributed.is_initialized():
@@ -122,13 +122,13 @@ def moves(device: torch.device, dim: int) -> float:
 
 
 def calls(device: torch.device) -> float:
-    """Measure the seconds to start an operation, with blocks so small that all else is negligible."""
+    """Measure the seconds to launch an operation, with blocks so small that all else is negligible."""
     work = Between(LENGTH, 4, device)
     return _timed(work, device, 20) / work.counted().calls
 
 
 def messages(device: torch.device) -> tuple[float, float]:
-    """Measure bytes/s per process in an all-reduce of a large tensor, and seconds of a small one; alone: of memory."""
+    """Measure bytes/s per process in an all-reduce of a large tensor, and seconds of a small one; alone, of memory."""
     world = distributed.get_world_size()
     big, small = torch.ones(MESSAGE // 4, device=device), torch.ones(1, device=device)
     took = _timed(lambda: distributed.all_reduce(big), device)

@@ -1,4 +1,4 @@
-"""What a model of one's own costs, as far as its class says; what it does not say is NaN."""
+"""Cost of your own model, as far as its class defines it; unknown parts are NaN."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class OwnModelCost:
-    """What a model of one's own costs; see `foundation.models.Encoder.cost`.
+    """Cost of your own model; see `foundation.models.Encoder.cost`.
 
     Args:
         kind: its class.
         config: its configuration.
-        parameters: of it.
-        tensors: that hold them.
-        checkpointing: everything is computed again in the backward pass.
+        parameters: number of weights.
+        tensors: number of tensors that hold them.
+        checkpointing: everything is recomputed in the backward pass.
     """
 
     kind: Any
@@ -35,7 +35,7 @@ class OwnModelCost:
 
     @classmethod
     def of(cls, model: nn.Module, checkpointing: bool) -> OwnModelCost:
-        """Return what a model costs; its weights need not hold anything."""
+        """Return the cost of a model; its weights may be on the meta device."""
         sizes = [parameter.numel() for parameter in model.parameters()]
         return cls(type(model), model.config, sum(sizes), len(sizes), checkpointing)
 

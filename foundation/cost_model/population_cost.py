@@ -12,14 +12,14 @@ from foundation.models.config import EITConfig
 
 @dataclass(frozen=True)
 class PopulationCost:
-    """What a population stream costs: units x features x time at its two ends, and a trunk of one token a time.
+    """Cost of a population stream: units x features x time at its two ends, and a trunk of one token per time.
 
-    Rows of units are left out of its weights: how many there are, a store says and not a model.
+    Rows of units are not counted as weights, because their number depends on the store and not on the model.
 
     Args:
         config: of the model.
         precision: ``fp32`` or ``bf16``.
-        checkpointing: blocks are computed again in the backward pass.
+        checkpointing: blocks are recomputed in the backward pass.
 
     Example:
         >>> cost = PopulationCost(EITConfig(dim=64, heads=4, population_layers=2))
@@ -43,11 +43,11 @@ class PopulationCost:
 
     @property
     def parameters(self) -> int:
-        """Weights, without rows of units."""
+        """Number of weights, without rows of units."""
         if not self.config.population_layers:
             return 0
         d = self.config.dim
-        read_in_of_a_unit = 2 * d  # the trunk's own read-in of one bin, which is not there
+        read_in_of_a_unit = 2 * d  # the trunk's own read-in of one bin, which does not exist here
         return self.trunk.parameters - read_in_of_a_unit + d + d * d + d
 
     def forward(self, part: Part) -> Work:
@@ -77,7 +77,7 @@ class PopulationCost:
         blocks = trunk.backward((batch, 1, tokens)) if backward else trunk.forward((batch, 1, tokens))
         spared = Work(-2.0 * batch * tokens * d)  # the trunk's own read-in of one bin
         rows, cells = batch * units, batch * units * tokens
-        # Backward the counts take no gradient: the read-in has one product there, the read-out two.
+        # Counts take no gradient: in the backward pass the read-in has one product, the read-out two.
         ends = Work(2.0 * cells * d * (3 if backward else 2), FULL * (rows * 6 * d + cells * 8) * times, 40.0 * times)
         out = Work(2.0 * batch * tokens * d * d * times)
         return total([blocks, spared, ends, out])

@@ -1,4 +1,4 @@
-"""What a step reads of the store: recordings that are opened, and blocks of spikes that are decoded."""
+"""Reads of a step from the store: opened recordings, and decoded blocks of spikes."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from foundation.store.format.spike_blocks import SPIKES_PER_BLOCK
 
 DECODED = 8  # bytes of a spike in memory
 OPENED_READS, BLOCK_READS = 3, 2  # metadata, edges and offsets; a shard's index and a chunk
-OPENED_BYTES = 8_500  # of metadata, most of it
-RECORD_BYTES = 450  # of a recording's row of the catalog and of its place in the plan, in memory
+OPENED_BYTES = 8_500  # mostly metadata
+RECORD_BYTES = 450  # of a recording's row of the catalog and its place in the plan, in memory
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Return what one process reads for a step.
+    """Reads of one process for a step.
 
     Args:
-        outlined: windows of the step, of which it learns whose they are and what they cost.
-        drawn: windows that it draws whole: its own.
-        opened: recordings that it opens to read its own windows.
-        blocks: that it decodes.
+        outlined: windows of the step whose outline the process draws.
+        drawn: windows that it draws completely: its own.
+        opened: recordings that it opens for its own windows.
+        blocks: blocks that it decodes.
         stored: bytes that it reads.
-        decoded: bytes that these become.
+        decoded: decoded bytes.
         reads: requests to the store.
-        catalog: bytes of its node's memory in which it and its workers know the recordings.
+        catalog: bytes of the node's memory for the catalog of the process and its workers.
     """
 
     outlined: float = 0.0
@@ -41,12 +41,12 @@ class Reading:
     catalog: float = 0.0
 
     def beside(self, other: Reading) -> Reading:
-        """Return what is read of both kinds of windows; the catalog is one."""
+        """Return the reads for both kinds of windows; the catalog counts once."""
         whole = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Reading)}
         return Reading(**whole | {"catalog": max(self.catalog, other.catalog)})
 
     def seconds(self, hardware: Hardware, workers: int) -> float:
-        """Waiting for the store, and working on what comes, by ``workers`` processes (0: a thread)."""
+        """Return the seconds of waiting for the store and of decoding, by ``workers`` processes (0: a thread)."""
         hands = max(workers, 1)
         waiting = max(
             self.stored / hardware.store_bandwidth,
@@ -62,7 +62,7 @@ class Reading:
 
 
 def reading(archive: ArchiveSettings, own: StepShape, windows: int, data: DataSettings) -> Reading:
-    """Return what one process reads for a step.
+    """Return the reads of one process for a step.
 
     Args:
         archive: the recordings.

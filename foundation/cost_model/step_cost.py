@@ -23,27 +23,27 @@ from foundation.training.pretrain_settings import PretrainSettings
 
 NOT_KNOWN = "not known"
 AnyCost = EncoderCost | PopulationCost | OwnModelCost
-STAGE_0_BUCKET = 500_000_000  # gradients that DeepSpeed sends together without ZeRO, whatever its settings say
-ADAM, FUSED = 84, 28  # bytes that AdamW moves for a parameter, operation by operation, and in one
+STAGE_0_BUCKET = 500_000_000  # size of DeepSpeed's gradient messages without ZeRO, regardless of its settings
+ADAM, FUSED = 84, 28  # bytes that AdamW moves per parameter, operation by operation, and fused
 
 
 @dataclass(frozen=True)
 class StepCost:
-    """One step on the process that has most to do.
+    """Cost of one step on the process with the most work.
 
-    Args:
-        world: processes.
+    world: number of processes.
+        parameters: number of trained parameters.
         parameters: that are trained.
         forward, backward, recomputed: the encoder's, in all parts and views.
-        objective: what the objective adds.
+        objective: cost of the objective.
         optimizer: the update of the weights.
         states: memory of weights, gradients and optimiser.
         activations: bytes kept for the backward pass.
-        gradients_sent: bytes that weights and gradients cost on the network, each way.
-        rows_sent: the same of the objective's rows.
+        gradients_sent: bytes of weights and gradients on the network, each way.
+        rows_sent: the same for the objective's rows.
         collectives: messages between all processes.
-        reading: what it reads of the store.
-        offloaded: bytes between device and node, for an optimiser that is offloaded.
+        reading: reads from the store.
+        offloaded: bytes between device and node for an offloaded optimiser.
     """
 
     world: int
@@ -73,27 +73,27 @@ class StepCost:
 
     @property
     def flops(self) -> float:
-        """Of everything that a step computes, but for the effective rank."""
+        """Return the FLOPs of all computations of a step, without the effective rank."""
         return (self.forward + self.backward + self.recomputed + self.objective.work).flops
 
     @property
     def model_flops(self) -> float:
-        """Without what is computed twice: what FLOP utilisation is counted by."""
+        """Return the FLOPs without recomputation, which FLOP utilisation is based on."""
         return self.flops - self.recomputed.flops
 
 
 @dataclass(frozen=True)
 class StepSeconds:
-    """Where the time of a step goes.
+    """Time of the parts of a step.
 
     Args:
         encoder: forward and backward passes.
         objective: projectors and losses on the rows of all processes.
         optimizer: the update.
-        network: messages that nothing else goes on beside.
-        hidden: messages that go on beside the backward pass.
-        drawing: which windows the step has, and which of them are a process's own: before it begins.
-        store: drawing, reading and decoding what comes next, beside everything else.
+        network: messages that overlap with nothing.
+        hidden: messages that overlap with the backward pass.
+        drawing: drawing the step's windows and those of the process, before the step begins.
+        store: drawing, reading and decoding the next windows, in parallel with everything else.
     """
 
     encoder: float
@@ -111,7 +111,7 @@ class StepSeconds:
 
     @property
     def step(self) -> float:
-        """Return the seconds of a step: those of the device and its waits, or of the store if it takes longer."""
+        """Return the seconds of a step: those of the device and its waits, or those of the store if they are longer."""
         if math.isnan(self.compute + self.network):
             return math.nan
         return max(max(self.compute, self.hidden) + self.network + self.drawing, self.store)
@@ -125,7 +125,7 @@ class StepSeconds:
         seconds |= {"drawing": self.drawing, "store": self.store}
         slowest = max(seconds, key=lambda name: seconds[name])
         if slowest == "store" and self.drawing > self.store / 2:
-            return "drawing"  # which is most of what the loader does, too
+            return "drawing"  # most of the loader's work is drawing, too
         if slowest != "compute":
             return slowest
         parts = {"encoder": self.encoder, "objective": self.objective, "optimizer": self.optimizer}
@@ -145,10 +145,10 @@ class Windows:
     """Windows of a step that some objectives share.
 
     Args:
-        objective: which.
-        own: those of this process.
+        objective: settings of the objectives.
+        own: windows of this process.
         rows: units over the windows of all processes.
-        bins: that make one token.
+        bins: bins of a token.
         built: the objectives, without weights.
     """
 
@@ -162,17 +162,17 @@ class Windows:
 def step_cost(
     settings: PretrainSettings, shared: Sequence[Windows], world: int, read: Reading, gpu: bool = True
 ) -> StepCost:
-    """Return what a step costs the process with these windows.
+    """Return the cost of a step for the process with these windows.
 
     Args:
         settings: of the run.
-        shared: its windows; several where objectives read windows of their own.
-        world: processes.
-        read: what it reads of the store.
-        gpu: whether devices are GPUs: their optimiser is one operation, and NCCL sends.
+        shared: its windows; several if objectives read separate windows.
+        world: number of processes.
+        read: its reads from the store.
+        gpu: whether devices are GPUs, with a fused optimiser and NCCL.
     """
     encoder, engine = encoder_cost(settings), settings.engine
-    stream: AnyCost = encoder  # a model of one's own makes tokens of populations as it makes those of units
+    stream: AnyCost = encoder  # your own model makes tokens of populations in the same way as tokens of units
     if isinstance(encoder, EncoderCost):
         stream = PopulationCost(encoder.config, settings.precision, engine.activation_checkpointing)
     passes: list[tuple[AnyCost, Part]] = []
@@ -242,9 +242,9 @@ def _accumulated(parts: list[Part], pieces: int) -> list[Part]:
 def _update(stage: int, parameters: int, frozen: int, world: int, fused: bool, offload: bool) -> tuple[float, float]:
     """Return the bytes that the update of the weights moves on a device, and between device and node."""
     mine = parameters / (world if stage else 1)
-    moved = mine * (FUSED if fused else ADAM) + parameters * 12.0  # and the gradient's norm, and clipping by it
+    moved = mine * (FUSED if fused else ADAM) + parameters * 12.0  # including the gradient's norm, and clipping
     if world > 1 or stage:
-        moved += parameters * 16.0  # gradients put together for the network and taken apart again
+        moved += parameters * 16.0  # gradients concatenated for the network and split again
     if stage:
         moved += mine * 16.0  # the fp32 part that is updated, and back
     moved += frozen * 12.0 * 2
@@ -274,7 +274,7 @@ def step_seconds(cost: StepCost, settings: PretrainSettings, hardware: Hardware,
         rate = min(rate, hardware.network_bandwidth * devices)
     waiting = cost.collectives * hardware.network_seconds * 2 * math.log2(max(cost.world, 2)) if cost.world > 1 else 0.0
     gradients, rows = cost.gradients_sent / rate, cost.rows_sent / rate
-    beside = settings.zero_stage == 3 and hardware.kind == "gpu"  # `overlap_comm` is on for stage 3 alone
+    beside = settings.zero_stage == 3 and hardware.kind == "gpu"  # `overlap_comm` is on only for stage 3
     return StepSeconds(
         encoder=encoder,
         objective=objective,

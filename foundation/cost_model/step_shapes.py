@@ -1,4 +1,4 @@
-"""What the windows of a step look like, before any is read."""
+"""Shapes of the windows of a step, before any is read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from foundation.data.steps.step_outline import deal, fitted
 from foundation.data.steps.step_plan import StepPlan
 from foundation.data.steps.views import ViewSpec
 
-Part = tuple[int, int, int]  # windows, units and tokens, with padding
+Part = tuple[int, int, int]  # number of windows, units and tokens, padding included
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class StepShape:
 
     Args:
         units_B: units of each window.
-        tokens_BV: tokens of each of its views and candidates.
-        seconds_BV: their length in seconds.
+        tokens_BV: tokens of each view and candidate.
+        seconds_BV: length of each in seconds.
     """
 
     units_B: np.ndarray
@@ -71,12 +71,12 @@ class StepShape:
 
 
 def drawn(settings: DataSettings, spec: ViewSpec, *, units: int, bins_per_token: int, seed: int) -> StepShape:
-    """Return a step that `StepPlan` fills to its budget, from recordings long enough for any view.
+    """Return a step of `StepPlan` filled to its budget, from recordings long enough for any view.
 
     Args:
         settings: budget and bin widths.
         spec: the views.
-        units: of each recording; of a window at most ``max_units``.
+        units: units of each recording; of a window at most ``max_units``.
         bins_per_token: bins that make one token.
         seed: of the lengths.
 

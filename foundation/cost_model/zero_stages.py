@@ -1,6 +1,6 @@
-"""What DeepSpeed's ZeRO stages keep on a device and send between devices, with the settings that training gives it.
+"""Memory of DeepSpeed's ZeRO stages on a device and messages between devices, with training's settings.
 
-P parameters in fp32 (4 bytes), as gradients and both of Adam's moments are; bf16 is of products only. N processes.
+P parameters in fp32 (4 bytes), like gradients and both of Adam's moments; only products are in bf16. N processes.
 
 ====== ============================ ================================================= =============================
 stage  weights and gradients        optimiser                                          sent by each process a step
@@ -12,10 +12,10 @@ stage  weights and gradients        optimiser                                   
 ====== ============================ ================================================= =============================
 
 Rajbhandari et al. 2020 (arXiv 1910.02054), sections 5 and 7, have 2 (N - 1) / N for the stages 1 and 2: gradients
-reduced to their owners, weights gathered. DeepSpeed 0.19 reduces gradients to everyone first
+reduced to their owners, weights gathered. DeepSpeed 0.19 reduces gradients to all processes first
 (``use_multi_rank_bucket_allreduce``), which is half as much again. A model below ``MAX_LIVE`` parameters stays gathered
-from the forward to the backward pass under stage 3, so that its weights come once instead of twice. From stage 1 on
-there is a buffer of ``BUCKET`` numbers for gradients on their way; memory that a CPU has not touched yet costs nothing.
+from the forward to the backward pass under stage 3, so that its weights are sent once instead of twice. From stage 1 on
+there is a buffer of ``BUCKET`` numbers for gradients in transit; memory that a CPU has not touched yet costs nothing.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ MAX_LIVE = 1_000_000_000  # parameters that may stay gathered; `stage3_max_live_
 
 @dataclass(frozen=True)
 class States:
-    """Bytes of what a step leaves in memory, on the device, and in the memory of its node.
+    """Bytes that remain allocated between steps, on the device and in the memory of its node.
 
     Args:
         weights, gradients, optimizer: on the device.
         frozen: target networks, on the device.
-        buffers: of gradients on their way, and of weights that are gathered for the moment.
-        host: of the node's memory, where the optimiser is offloaded.
+        buffers: of gradients in transit, and of weights that are gathered for the moment.
+        host: bytes of the node's memory, if the optimiser is offloaded.
     """
 
     weights: float
@@ -53,13 +53,13 @@ class States:
 
 
 def states(parameters: int, stage: int, world: int, *, frozen: int = 0, offload: bool = False) -> States:
-    """Memory of weights, gradients and optimiser.
+    """Return the memory of weights, gradients and optimiser.
 
     Args:
-        parameters: that are trained.
-        stage: of ZeRO, 0 to 3.
-        world: processes.
-        frozen: parameters that are not (target networks).
+        parameters: number of trained parameters.
+        stage: ZeRO stage, 0 to 3.
+        world: number of processes.
+        frozen: number of frozen parameters (target networks).
         offload: the optimiser's state lies in the node's memory.
 
     Example:
@@ -73,7 +73,7 @@ def states(parameters: int, stage: int, world: int, *, frozen: int = 0, offload:
     buffers = 0.0
     if stage:
         moments, master = moments / world, whole / world
-        buffers = float(FULL * BUCKET)  # allocated whole, however small the model
+        buffers = float(FULL * BUCKET)  # allocated whole, even for a small model
     if stage >= 2:
         gradients = whole / world
     if stage == 3:
@@ -81,7 +81,7 @@ def states(parameters: int, stage: int, world: int, *, frozen: int = 0, offload:
         buffers += FULL * min(parameters, MAX_LIVE)
     host = 0.0
     if offload:
-        host = moments + master + whole / world  # and gradients where they are used
+        host = moments + master + whole / world  # and gradients for the update
         moments = master = 0.0
     return States(
         weights, gradients, moments + master, float(FULL * frozen / (world if stage == 3 else 1)), buffers, host
@@ -91,7 +91,7 @@ def states(parameters: int, stage: int, world: int, *, frozen: int = 0, offload:
 def sent(parameters: int, stage: int, world: int, frozen: int = 0, gloo: bool = False) -> float:
     """Return the bytes that each process sends (and receives) in a step for weights and gradients.
 
-    With ``gloo``, which CPUs use, stage 3 sends gradients twice: it scatters what it has reduced for everyone.
+    With ``gloo``, which CPUs use, stage 3 sends gradients twice: it reduces them for all processes, then scatters them.
 
     Example:
         >>> [sent(1000, stage, 2) / 4000 for stage in (0, 1, 2, 3)]

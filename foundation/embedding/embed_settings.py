@@ -12,22 +12,21 @@ from foundation.common.settings.setting_limits import Count, CountOrNone, Limite
 
 @dataclass(frozen=True)
 class EmbedSettings(Limited):
-    """What `foundation embed` writes: one embedding per unit of every recording.
+    """Settings of `foundation embed`, which writes an embedding of every unit of every recording.
 
     Args:
-        checkpoint: name, folder or URL of a pretrained model; docs/checkpoints.md says what names there are.
+        checkpoint: name, folder or URL of a pretrained model; docs/checkpoints.md explains names.
         store: the recordings.
         output: a local folder for one .npz per recording; null: the store itself, under derived/ (see `Derived`).
-        bin_width: seconds of a bin; null: the shortest that the checkpoint was pretrained with and a recording has
-            detail for.
+        bin_width: seconds of a bin; null: the shortest of pretraining for which the recording has enough detail.
         tokens: tokens of a window; null: as many as fit, between the shortest and the longest window of pretraining.
         max_windows: windows averaged per recording.
         seed: of the choice of windows.
-        page: an HTML file with a map of all units, coloured by what is known of them; null: none.
+        page: an HTML file with a map of all units, coloured by their properties; null: none.
         input: instead of a store: an NWB file, a folder of them or ``dandi://...``, read into a store of the cache.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     checkpoint: str

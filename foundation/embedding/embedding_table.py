@@ -1,7 +1,7 @@
-"""An embedding of every unit as a table: what `model.embed(recording)` gives.
+"""An embedding of every unit as a table, the result of `model.embed(recording)`.
 
-The table is Arrow's, which the store needs anyway; pandas is no dependency, and ``.to_pandas()`` is there where it is
-installed.
+The table is an Arrow table, because the store needs Arrow anyway; pandas is not a dependency, but ``.to_pandas()``
+works if it is installed.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ def unit_table(
 
     Args:
         model: a pretrained model; it is put into evaluation mode.
-        recording: in memory, or of a store.
-        bin_width: seconds of a bin; None: the shortest that pretraining saw and the recording has detail for.
+        recording: in memory, or from a store.
+        bin_width: seconds of a bin; None: the shortest of pretraining for which the recording has enough detail.
         tokens: of a window; None: as many as fit, between the shortest and the longest window of pretraining.
-        max_windows: windows averaged.
+        max_windows: largest number of windows to average.
         seed: of the choice of windows.
 
     Returns:
         A row for each unit: ``recording`` (its session), ``unit`` (its row in the units table), ``id`` (as in the
-        source), ``location``, ``region`` and ``cell_type`` (null where they are not known), ``rate`` (events a second,
-        for sampled values their mean) and ``embedding`` (``(D,)`` float32).
+        source), ``location``, ``region`` and ``cell_type`` (null if unknown), ``rate`` (events a second; for sampled
+        values their mean) and ``embedding`` (``(D,)`` float32).
 
     Raises:
         CheckpointError: if the model does not read recordings of this kind, its unit stream was not trained, or its
             embeddings are not finite.
         NoWindowError: if no window fits the recording's observed time.
-        ConfigError: if a setting is impossible.
+        ConfigError: if a setting is invalid.
 
     Example:
         >>> from foundation.models import EITConfig

@@ -1,4 +1,4 @@
-"""Features of an unchanged checkpoint, computed once for a recording and its windows."""
+"""Features of an unchanged checkpoint, computed once for each recording and its windows."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from foundation.store.stored import StoredRecording
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """Features of one checkpoint, kept in the store that holds the recordings.
+    """Features of one checkpoint, kept in the store of the recordings.
 
-    The features of any other model, such as a finetuned copy or one with rows for new units, are neither read nor kept.
+    Features of any other model, such as a finetuned copy or one with rows for new units, are neither read nor kept.
 
     Args:
-        model: the model as the checkpoint holds it; nobody may change it in place.
+        model: the checkpoint's model; it must not be changed in place.
         checkpoint: digest of the checkpoint.
-        results: where features are kept.
+        results: cache for the features.
     """
 
     model: EIT
@@ -39,14 +39,14 @@ class FeatureCache:
         recording: StoredRecording,
         compute: Callable[[], np.ndarray],
     ) -> np.ndarray:
-        """Return features of a recording, from the cache if they are those of the checkpoint.
+        """Return features of a recording, from the cache if the model is the checkpoint's.
 
         Args:
-            model: that the features are of.
-            kind: what they are, with a version of the code that computes them.
-            settings: everything else that decides them, as JSON values.
-            recording: that is embedded.
-            compute: computes them.
+            model: the model that computes the features.
+            kind: kind of features, with a version of the code that computes them.
+            settings: all other settings that decide the features, as JSON values.
+            recording: the recording.
+            compute: returns the features.
         """
         if model is not self.model:
             return compute()
@@ -55,7 +55,7 @@ class FeatureCache:
 
 
 def _machine(model: EIT) -> dict[str, Any]:
-    """Return what the last bits of a result depend on."""
+    """Return the properties of the machine that decide the last bits of a result."""
     return {
         "torch": torch.__version__,
         "device": model.device.type,

@@ -36,9 +36,9 @@ from foundation.store.stored import StoredRecording
 
 log = logging.getLogger(__name__)
 TOKENS_PER_BATCH = 32768
-BINS_PER_BATCH = 1 << 25  # matters where a token has more than a thousand bins
-KIND = "unit-embedding-1"  # of `Derived`; the number changes with what it holds
-CACHED_KIND = "unit-features-1"  # of `FeatureCache`
+BINS_PER_BATCH = 1 << 25  # matters if a token has more than a thousand bins
+KIND = "unit-embedding-1"  # kind for `Derived`; the number changes with the content
+CACHED_KIND = "unit-features-1"  # kind for `FeatureCache`
 SHOWN = 5  # recordings named in an error
 
 
@@ -78,8 +78,8 @@ def embed_windows(
         ``(B, M, n_bins / patch_length, D)`` float32.
 
     Raises:
-        ConfigError: if ``n_bins`` is no multiple of the model's ``patch_length``.
-        CheckpointError: if the model gives embeddings that are not finite, or reads intervals between spikes and the
+        ConfigError: if ``n_bins`` is not a multiple of the model's ``patch_length``.
+        CheckpointError: if the model's embeddings are not finite, or the model reads intervals between spikes and the
             recording has none.
     """
     reader = recording if isinstance(recording, ActivityReader) else ActivityReader(recording)
@@ -92,10 +92,10 @@ def embed_windows(
 
 
 def check_kind(model: EIT, recording: StoredRecording) -> None:
-    """Raise if a recording holds events and pretraining saw sampled values alone, or the other way round.
+    """Raise if a recording holds events and pretraining saw only sampled values, or vice versa.
 
     Raises:
-        CheckpointError: naming both kinds and what to do.
+        CheckpointError: names both kinds and what to do.
     """
     kinds = Preprocessing.of(model.config).kinds
     if kinds and (recording.kind == "values") not in {kind == "values" for kind in kinds}:
@@ -106,10 +106,10 @@ def check_kind(model: EIT, recording: StoredRecording) -> None:
 
 
 def check_units_trained(model: EIT) -> None:
-    """Raise if pretraining did not train the unit stream, whose embeddings then say nothing about units.
+    """Raise if pretraining did not train the unit stream, whose embeddings are then uninformative about units.
 
     Raises:
-        CheckpointError: saying what to do.
+        CheckpointError: says what to do.
     """
     if not Preprocessing.of(model.config).units_trained:
         raise CheckpointError(
@@ -130,12 +130,12 @@ def embedded_parts(
     n_bins: int,
     units: np.ndarray | None = None,
 ) -> Iterator[tuple[slice, WindowBatch, np.ndarray]]:
-    """Read and embed windows a batch after another, for callers that do not hold the embeddings of all.
+    """Yield embeddings of windows batch by batch, for callers that do not hold all embeddings in memory.
 
-    Arguments and errors are those of `embed_windows`.
+    Arguments and errors are as in `embed_windows`.
 
     Yields:
-        Which windows, their batch, and their ``(P, M, n_bins / patch_length, D)`` float32 embeddings.
+        The indices of windows, their batch, and their ``(P, M, n_bins / patch_length, D)`` float32 embeddings.
     """
     patch = model.config.patch_length
     if n_bins % patch:
@@ -165,7 +165,7 @@ def embedded_parts(
 
 
 def spread_starts(reader: ActivityReader, length: float, count: int, seed: int) -> np.ndarray:
-    """Up to ``count`` starts of windows of ``length`` seconds spread over the observed time, drawn without overlap.
+    """Return up to ``count`` starts of windows of ``length`` seconds, spread over the observed time without overlap.
 
     Returns:
         ``(B,)`` sorted seconds; empty if no interval holds a window.
@@ -176,7 +176,7 @@ def spread_starts(reader: ActivityReader, length: float, count: int, seed: int) 
         [s + length * np.arange(k) for s, k in zip(domain.start, places, strict=True)] or [np.empty(0)]
     )
     if len(starts) > count:
-        # One from each of `count` equal parts of the list: spread, and yet not on a fixed grid.
+        # One from each of `count` equal parts of the list: spread out, but not on a fixed grid.
         edges = np.linspace(0, len(starts), count + 1).astype(int)
         rng = np.random.default_rng([seed, len(starts)])
         starts = starts[[int(rng.integers(a, b)) for a, b in pairwise(edges)]]
@@ -200,9 +200,9 @@ def embed_units(
         recording: stored, or already open.
         bin_width: seconds of a bin.
         n_bins: bins of a window; whole tokens.
-        max_windows: windows averaged.
+        max_windows: largest number of windows to average.
         seed: of the choice of windows.
-        cache: where the embeddings of its own model are kept; None: they are computed.
+        cache: cache for embeddings of its model; None: no cache.
 
     Returns:
         ``(N, D)`` float32.
@@ -232,11 +232,11 @@ def embed_units(
 
 @dataclass(frozen=True)
 class Embedded:
-    """What `embed` wrote.
+    """Result of `embed`.
 
     Args:
         where: the folder, or the store's name.
-        names: of the files in it, or of the folders of the store (``derived/<digest>``).
+        names: names of the files in the folder, or of folders in the store (``derived/<digest>``).
     """
 
     where: str
@@ -248,13 +248,13 @@ class Embedded:
 
 
 def embed(settings: EmbedSettings) -> Embedded:
-    """Write an embedding of every unit of every recording that has a window, and where it came from.
+    """Write an embedding of every unit of every recording that has a window, with its provenance.
 
-    With ``output`` each recording gets a file ``<recording>.npz`` there: ``z_ND`` (float32), and as JSON ``about``.
-    Otherwise it is something derived of the store: kind `KIND`, array ``z_ND``, found by ``Derived.find(store, KIND)``.
-    Windows are those of the checkpoint's pretraining unless settings say otherwise (see `Preprocessing`); a bin is
-    widened to the recording's own resolution where that is coarser. Recordings without a fitting window are
-    named in the log, with settings that would fit, and so are those whose embeddings are not finite.
+    With ``output`` each recording gets a file ``<recording>.npz`` there: ``z_ND`` (float32), and ``about`` as JSON.
+    Otherwise the embeddings are derived data of the store: kind `KIND`, array ``z_ND``, found by
+    ``Derived.find(store, KIND)``. Windows are those of the checkpoint's pretraining unless settings differ (see
+    `Preprocessing`); a bin is widened to the recording's resolution if that is coarser. Recordings without a fitting
+    window are named in the log, with settings that would fit, and so are those whose embeddings are not finite.
 
     Raises:
         CheckpointError, StoreError: if the model or the store cannot be read.
@@ -270,7 +270,7 @@ def embed(settings: EmbedSettings) -> Embedded:
     refused: list[str] = []
     placed: list[Placed] = []
     if settings.page is not None:
-        check_packages()  # before the work
+        check_packages()  # before any work
     for recording in progress(list(catalog), "embedding units", unit="recording"):
         width = own.bin_width(recording.resolution, patch)
         if settings.bin_width is not None:
@@ -301,7 +301,7 @@ def embed(settings: EmbedSettings) -> Embedded:
             misfits.append(Misfit(recording.record.path, error.longest, width, tokens, patch))
             log.warning("%s is left out: %s", recording.record.path, misfits[-1])
             continue
-        except CheckpointError as error:  # its embeddings are not finite, or the model cannot read it
+        except CheckpointError as error:  # the embeddings are not finite, or the model cannot read the recording
             log.warning("%s is left out: %s", recording.record.path, error)
             refused.append(f"{recording.record.path}: {error}")
             continue
@@ -325,7 +325,7 @@ def embed(settings: EmbedSettings) -> Embedded:
 
 @dataclass(frozen=True)
 class Misfit:
-    """A recording that is too short for a window, and the settings under which it would not be.
+    """A recording that is too short for a window, and settings that would fit.
 
     Args:
         path: of the recording.
@@ -367,7 +367,7 @@ class Misfit:
 
 
 def _nothing(store: str, misfits: list[Misfit], refused: list[str]) -> str:
-    """Why nothing was embedded, and what would be."""
+    """Return why nothing was embedded, and which settings would fit."""
     if not misfits and not refused:
         return f"{store!r} holds no recording: there is nothing to embed"
     if not misfits:

@@ -1,4 +1,4 @@
-"""What a model says of a population in each time bin, whichever of its outputs holds it."""
+"""Features of a population in each time bin, from whichever of the model's outputs holds them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from foundation.models.parts.population_stream import PopulationPlaces, populati
 
 
 def token_features(out: EITOutput) -> torch.Tensor:
-    """Return ``(B, T, F)`` all that a model says of the population at each token.
+    """Return ``(B, T, F)`` all features of the population at each token.
 
-    A model with a token for each unit and time gives the tokens of all its units side by side (F = N * D); one whose
-    population stream stands alone gives that stream's token (F = D). Nothing is averaged or projected.
+    For a model with a token for each unit and time, these are the tokens of all units side by side (F = N * D); for a
+    population stream alone, its token (F = D). Nothing is averaged or projected.
 
     Raises:
-        CheckpointError: if the model gives neither.
+        CheckpointError: if the model has neither output.
 
     Example:
         >>> token_features(EITOutput(h_BNTD=torch.zeros(2, 3, 5, 4))).shape
@@ -41,16 +41,16 @@ def token_features(out: EITOutput) -> torch.Tensor:
 
 
 def token_inputs(model: EIT, recording_id: str, batch: WindowBatch) -> dict[str, Any]:
-    """Return what a model is given to be read over time: windows that show all units of one recording.
+    """Return the model's inputs for reading over time: windows that show all units of one recording.
 
-    A model whose population stream has rows for the recording runs that stream alone; any other runs its units.
+    If the population stream has rows for the recording, only that stream runs; otherwise the unit stream runs.
 
     Raises:
-        CheckpointError: if the model reads populations in shorter tokens than units, and has no rows for this one.
+        CheckpointError: if the population's tokens are shorter than the units', and the recording has no rows.
 
     Args:
         model: a pretrained model.
-        recording_id: the recording that all windows are of, whatever place it has in the reader of the batch.
+        recording_id: the recording of all windows, regardless of its index in the batch's reader.
         batch: the windows.
     """
     places = PopulationPlaces(model.config, [recording_id])
@@ -58,7 +58,7 @@ def token_inputs(model: EIT, recording_id: str, batch: WindowBatch) -> dict[str,
         if model.config.population_patch != model.config.patch_length:
             raise CheckpointError(
                 f"recording {recording_id} has no rows in the model's population stream: expected one that the model "
-                "was pretrained on, or a model that has got rows for it (EIT.add_populations)"
+                "was pretrained on, or a model with rows for it (EIT.add_populations)"
             )
         return batch.model_inputs()
     of_one = replace(batch, recording_B=torch.zeros(len(batch), dtype=torch.int64))
@@ -66,10 +66,10 @@ def token_inputs(model: EIT, recording_id: str, batch: WindowBatch) -> dict[str,
 
 
 def check_causal(model: EIT, recording_id: str) -> None:
-    """Raise unless what a model says of a recording over time depends on nothing of the future.
+    """Raise unless a model's features of a recording over time are independent of later activity.
 
     Raises:
-        ConfigError: naming what would have to be otherwise.
+        ConfigError: names what would have to differ.
     """
     if not (model.config.causal and model.config.population_layers):
         raise ConfigError(
@@ -95,7 +95,7 @@ def token_parts(
     units: np.ndarray | None = None,
     rows_of: str | None = None,
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Read windows a batch after another, and give what the model says of each of their tokens.
+    """Yield the model's features of each token, batch by batch.
 
     Args:
         model: a pretrained model; it is put into evaluation mode.
@@ -103,16 +103,16 @@ def token_parts(
         starts_B: ``(B,)`` seconds at which windows begin.
         bin_width: seconds of a bin.
         n_bins: bins of a window; whole tokens.
-        units: ``(N,)`` units that are shown, in this order; by default all.
-        rows_of: id of the recording whose rows in the population stream the shown units have, one after another, as on
-            another day of the same population; by default of the reader's own.
+        units: ``(N,)`` units to show, in this order; by default all.
+        rows_of: id of the recording whose rows in the population stream the shown units use, one after another, for
+            example on another day with the same population; by default the reader's own recording.
 
     Yields:
-        Which windows, and their ``(P, n_bins / population_patch, F)`` float32 features; see `token_features`.
+        The indices of windows, and their ``(P, n_bins / population_patch, F)`` float32 features; see `token_features`.
 
     Raises:
-        ConfigError: if ``n_bins`` is no multiple of the model's ``population_patch``.
-        CheckpointError: if the model gives features that are not finite.
+        ConfigError: if ``n_bins`` is not a multiple of the model's ``population_patch``.
+        CheckpointError: if the model's features are not finite.
     """
     patch = model.config.population_patch
     if n_bins % patch:

@@ -1,4 +1,4 @@
-"""What is known of units beside their embeddings: labels, properties, rates, intervals between spikes."""
+"""Properties of units beside their embeddings: labels, columns, rates, intervals between spikes."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from foundation.store import Interval, StoredRecording
 
 ISI_EDGES = np.geomspace(1e-3, 10.0, 21)  # s
 KNOWN = {"cell_type": "cell type", "location": "region"}
-MAX_COLUMNS = 8  # other columns of the units table that are kept, at most
+MAX_COLUMNS = 8  # maximum number of other columns of the units table
 TEXT, NUMBER = "text:", "number:"
 
 
 def unit_facts(
     recordings: Sequence[StoredRecording], recording_S: np.ndarray, unit_S: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Return what is known of some units, a row each: recording, row, columns of text and of numbers, intervals.
+    """Return properties of some units, one row each: recording, row, columns of text and of numbers, intervals.
 
-    Columns are animal, session, cell type, region, rate in Hz, and the other columns of the units tables that hold one
-    text or number a unit.
+    Columns are animal, session, cell type, region, rate in Hz, and the other columns of the units tables with one text
+    or number per unit.
 
     Args:
-        recordings: that hold the units.
-        recording_S, unit_S: the recording and the row of each.
+        recordings: the recordings of the units.
+        recording_S, unit_S: the recording and the row of each unit.
     """
     n = len(unit_S)
     found = {"recording_S": np.array([recordings[k].id for k in recording_S]), "unit_S": np.asarray(unit_S)}
@@ -80,12 +80,12 @@ def _activity(recording: StoredRecording, rows: np.ndarray) -> tuple[np.ndarray,
         times, part = within(spikes.train(int(unit)), recording.domain)
         rates[row] = len(times) / seconds
         isi_SB[row] = interval_shares(np.diff(times)[np.diff(part) == 0])
-    recording.__dict__.pop("spike_blocks", None)  # read again if it is needed again
+    recording.__dict__.pop("spike_blocks", None)  # read again when needed
     return rates, isi_SB
 
 
 def interval_shares(isi: np.ndarray) -> np.ndarray:
-    """Return ``(20,)`` uint8: how many intervals are in each of `ISI_EDGES`' bins, relative to the fullest (255).
+    """Return ``(20,)`` uint8: number of intervals in each of `ISI_EDGES`' bins, relative to the fullest bin (255).
 
     Example:
         >>> interval_shares(np.array([0.0012, 0.0012, 0.5])).nonzero()[0].tolist()

@@ -1,13 +1,13 @@
-"""The identity of units: what is known of a unit before any window is read, as numbers that rows are made from.
+"""The identity of units: measured properties of a unit, as numbers from which a model can make the unit's rows.
 
-It describes when a unit fires after itself, and how its activity goes with that of the others: log rate and log
+It describes when a unit fires after itself, and how its activity covaries with the others': log rate and log
 variability, the intervals between its spikes and its lags up to 400 ms (as `interval_tokens` counts them), the
 autocorrelation of its activity in bins of 0.1 s, its correlation with the mean of the other units at lags to 0.3 s, and
-the sizes of its loadings on the five principal axes of the population. It does not depend on the order of units, and of
-a recording without spike times the parts of intervals are 0.
+the sizes of its loadings on the five principal axes of the population. It does not depend on the order of units; for
+recordings without spike times the entries for intervals are 0.
 
-It is measured once over a recording's time and kept in the model, so that it is the same number whatever a window shows
-or hides. Time whose activity must not be seen has to be left out of ``time``.
+It is measured once over a recording's time and kept in the model, so it does not depend on what a window shows or
+hides. Leave time whose activity must not be seen out of ``time``.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from foundation.store import StoredRecording
 from foundation.store.interval import Interval
 from foundation.store.stored_spikes import StoredSpikes
 
-BIN = 0.1  # seconds, or more where a recording is coarser
-LONGEST, MOST = 100, 400  # bins of a window, and windows that are read, evenly over the time
+BIN = 0.1  # seconds, or more if a recording is coarser
+LONGEST, MOST = 100, 400  # bins of a window, and number of windows, evenly over the time
 SIZE = 4.0  # brings square roots of shares to the size of the other numbers
 
 
@@ -32,10 +32,10 @@ def unit_identity(recording: StoredRecording, time: Interval | None = None) -> t
 
     Args:
         recording: of a store.
-        time: seconds that are looked at, spans in order; by default all observed time.
+        time: intervals to read, in order; by default all observed time.
 
     Returns:
-        ``(N, F)`` float32, `foundation.models.parts.made_rows.IDENTITY` numbers a unit; finite whatever the activity.
+        ``(N, F)`` float32, `foundation.models.parts.made_rows.IDENTITY` numbers per unit; always finite.
     """
     time = recording.observed if time is None else time
     trains = _trains(recording, time) if recording.record.kind == "spikes" else None
@@ -45,7 +45,7 @@ def unit_identity(recording: StoredRecording, time: Interval | None = None) -> t
 
 
 def _activity(recording: StoredRecording, time: Interval) -> list[np.ndarray]:
-    """Rate, variability, autocorrelation, coupling and loadings of units, from their activity in bins."""
+    """Return rate, variability, autocorrelation, coupling and loadings of units, from their activity in bins."""
     reader, n_units = ActivityReader(recording), recording.n_units
     sampled = recording.record.kind != "spikes" and recording.resolution
     width = recording.resolution * max(1, round(BIN / recording.resolution)) if sampled else BIN
@@ -112,7 +112,7 @@ def _lagged(a_WNT: np.ndarray, b_WNT: np.ndarray, there_WT: np.ndarray, lag: int
 
 
 def _trains(recording: StoredRecording, time: Interval) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each unit the times of its spikes within some time, and which span each is in."""
+    """Return for each unit its spike times within given intervals, and the interval of each spike."""
     spikes = StoredSpikes(recording)
     parts: list[list[np.ndarray]] = [[] for _ in range(recording.n_units)]
     for k in range(spikes.n_blocks):

@@ -1,4 +1,4 @@
-"""Places of units in the plane, from their embeddings."""
+"""Positions of units in the plane, from their embeddings."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ MAX_NEIGHBOURS = 4000  # maximum number of units for t-SNE, which takes minutes 
 
 
 def unit_layouts(z_ND: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
-    """Return places of units in the plane by name: principal components, and neighbours where there are few units.
+    """Return positions of units in the plane by method: principal components, and neighbours if there are few units.
 
-    Embeddings are standardised first. The principal components keep distances as well as a plane can, and their name
-    holds the share of the variance that they keep; neighbours (t-SNE, van der Maaten and Hinton 2008) show who is
-    next to whom and say nothing of distances.
+    Embeddings are standardised first. Principal components keep distances as well as a plane can, and their name
+    contains the share of the variance that they keep; neighbours (t-SNE, van der Maaten and Hinton 2008) show which
+    units are similar, but not distances.
 
     Args:
         z_ND: ``(N, D)`` an embedding of each unit.

@@ -1,4 +1,4 @@
-"""Units on a map: where one model or several put them, with what is known of each."""
+"""A map of units: their positions by one model or several, with their properties."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Placed:
-    """Units that one model placed, by recording and row.
+    """Units with their embeddings by one model, by recording and row.
 
     Args:
         name: of the model or run.
-        facts: what `unit_facts` gives, and ``z_SD``, an embedding of each unit.
-        predicted: task -> ``(S,)`` what was predicted of each unit, ``''`` where nothing was.
+        facts: the result of `unit_facts`, and ``z_SD``, an embedding of each unit.
+        predicted: task -> ``(S,)`` prediction for each unit, ``''`` if there is none.
     """
 
     name: str
@@ -41,9 +41,9 @@ class Placed:
 
 
 def neuron_table(placed: Sequence[Placed]) -> NeuronTable | None:
-    """Return all units of some runs as a map: a row a unit, a layout a run and method; None if no run has units.
+    """Return all units of some runs as a map: a row per unit, a layout per run and method; None if no run has units.
 
-    Units that a run did not place lie at its middle.
+    Units without a position in a run lie at its middle.
     """
     from foundation.common.output.neuron_table import NeuronTable
 
@@ -96,12 +96,12 @@ def _has_any(values: np.ndarray) -> bool:
 
 
 def write_map_page(placed: Sequence[Placed], path: Path, title: str) -> None:
-    """Write a page with the map of some units, whole or not at all.
+    """Write a page with the map of some units, atomically.
 
     Args:
         placed: the units.
         path: the HTML file.
-        title: its heading.
+        title: heading of the page.
     """
     from foundation.common.output.neuron_map import neuron_map
     from foundation.common.output.pages import html_template
@@ -117,7 +117,7 @@ def check_packages() -> None:
     """Raise unless the packages that a map needs are installed.
 
     Raises:
-        FoundationError: naming the first that is missing.
+        FoundationError: names the first missing package.
     """
     for name in ("matplotlib", "jinja2", "bokeh", "sklearn"):
         if importlib.util.find_spec(name) is None:

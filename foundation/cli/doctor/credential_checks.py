@@ -1,4 +1,4 @@
-"""Credentials: which are there, and which cannot be right. Their values are never printed."""
+"""Credentials that are set, and those that cannot be right. Their values are never printed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from foundation.cli.doctor.finding import OK, WARNING, Finding
 from foundation.cli.doctor.folder_checks import home
 
-# Variables -> what they open.
+# Variables -> what they give access to.
 SECRETS = {
     "AWS_ACCESS_KEY_ID": "S3",
     "AWS_SECRET_ACCESS_KEY": "S3",
@@ -43,11 +43,11 @@ def token_files(environment: Mapping[str, str], own: Path | None) -> list[Path]:
 
 
 def credential_findings(environment: Mapping[str, str], files: list[Path] | None = None) -> list[Finding]:
-    """Judge credentials by their names, their ends and who can read their files.
+    """Judge credentials by their names, their first and last characters, and the permissions of their files.
 
     Args:
         environment: variables.
-        files: that hold credentials; by default those of the libraries that read them.
+        files: files with credentials; by default those of the libraries that read them.
     """
     findings = []
     present = [name for name in SECRETS if environment.get(name)]
@@ -58,7 +58,7 @@ def credential_findings(environment: Mapping[str, str], files: list[Path] | None
     for one, other in PAIRS:
         if bool(environment.get(one)) != bool(environment.get(other)):
             there, absent = (one, other) if environment.get(one) else (other, one)
-            text = f"{there} is set, and {absent} is not"
+            text = f"{there} is set and {absent} is not"
             findings.append(Finding("credentials", WARNING, text, f"set both for {SECRETS[one]}, or neither"))
     kept = [file for file in (token_files(environment, home()) if files is None else files) if file.is_file()]
     for file in kept:

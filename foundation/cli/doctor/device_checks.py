@@ -1,4 +1,4 @@
-"""PyTorch and the GPU: whether they fit each other, and what DeepSpeed needs."""
+"""PyTorch and the GPU: whether they are compatible, and what DeepSpeed needs."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ READ = ("CUDA_VISIBLE_DEVICES", "DS_ACCELERATOR", "RANK", "OMPI_COMM_WORLD_SIZE"
 
 @dataclass(frozen=True)
 class Device:
-    """What PyTorch and the system say of GPUs.
+    """PyTorch's and the system's information about GPUs.
 
     Args:
         error: why PyTorch does not import; empty if it does.
         torch: its version.
-        cuda, rocm: the version for which PyTorch was built; empty for none.
+        cuda, rocm: the version for which PyTorch was built; empty if none.
         names, capabilities, memory: of each GPU that PyTorch can use; ``(8, 0)``; bytes.
         architectures: for which PyTorch holds code, such as ``sm_80``.
-        driver: version of NVIDIA's driver; empty for none.
+        driver: version of NVIDIA's driver; empty without one.
         amd: whether the system has an AMD GPU.
         threads: of PyTorch on the CPU.
     """
@@ -79,7 +79,7 @@ def read_device() -> Device:
 
 
 def _driver() -> str:
-    """The version of NVIDIA's driver, ``unknown`` if only its devices are there, or an empty text."""
+    """Return the version of NVIDIA's driver, ``unknown`` if only its devices exist, or an empty text."""
     try:
         found = re.search(r"Kernel Module\D*([\d.]+)", DRIVER.read_text())
     except OSError:
@@ -88,7 +88,7 @@ def _driver() -> str:
 
 
 def device_findings(device: Device) -> list[Finding]:
-    """Judge what PyTorch and the system say of GPUs."""
+    """Judge PyTorch's and the system's information about GPUs."""
     if device.error:
         reason = " ".join(device.error.split())[:200]
         return [Finding("torch", BROKEN, f"does not import ({reason})", "pip install --force-reinstall torch")]
@@ -97,7 +97,7 @@ def device_findings(device: Device) -> list[Finding]:
 
 
 def _deepspeed(device: Device) -> Finding:
-    """Judge what DeepSpeed finds in the environment; it needs no compiler, as optimisers are PyTorch's, and no MPI."""
+    """Judge DeepSpeed's environment; it needs no compiler, because optimisers are PyTorch's, and no MPI."""
     accelerator = device.environment.get("DS_ACCELERATOR", "")
     launched = next((name for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE") if name in device.environment), "")
     if launched and "RANK" not in device.environment:
@@ -153,7 +153,7 @@ def _gpu(device: Device) -> list[Finding]:
 
 
 def _has_code(major: int, minor: int, architectures: tuple[str, ...]) -> bool:
-    """Whether PyTorch runs on a GPU: with code for its generation, or with code that the driver compiles for it.
+    """Return True if PyTorch runs on a GPU: with code for its generation, or code that the driver compiles for it.
 
     Example:
         >>> _has_code(8, 6, ("sm_80",)), _has_code(7, 0, ("sm_80",)), _has_code(9, 0, ("compute_80",))

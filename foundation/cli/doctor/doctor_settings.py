@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class DoctorSettings:
-    """Which checks `foundation doctor` makes, and how it prints what it finds.
+    """Settings of `foundation doctor`: its checks, and the form of its output.
 
     Args:
         json: print JSON for programs instead of lines for people.
         extras: extras that this machine must have, such as ``[train, ingest]``; a missing one counts as broken.
         imports: import every installed package, which takes some seconds and finds damaged ones.
-        folder: where stores and runs will be; space, locks and clock are checked there.
+        folder: place for stores and runs; space, locks and clock are checked there.
         tracking_uri: MLflow store to try; null: $MLFLOW_TRACKING_URI.
         patience: seconds to wait for a server.
     """

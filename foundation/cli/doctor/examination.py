@@ -34,12 +34,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Examination:
-    """What `examine` found.
+    """Result of `examine`.
 
     Args:
-        lines: about the machine and this installation.
-        packages: extra -> package -> version, empty for a package that is not installed; the extra ``core`` is what all
-            commands need.
+        lines: description of the machine and this installation.
+        packages: extra -> package -> version, empty for a package that is not installed; the extra ``core`` holds the
+            packages of all commands.
         findings: of all checks.
         as_json: print JSON.
     """
@@ -51,18 +51,18 @@ class Examination:
 
     @property
     def ok(self) -> bool:
-        """True if nothing is broken; the command's exit status is 0 then and 1 otherwise."""
+        """True if nothing is broken; the command's exit status is then 0, otherwise 1."""
         return not any(finding.state == BROKEN for finding in self.findings)
 
     @property
     def summary(self) -> str:
-        """How many findings are broken, warnings and notes."""
+        """Number of findings that are broken, warnings and notes."""
         count = Counter(finding.state for finding in self.findings)
         broken = f"{count[BROKEN]} broken" if count[BROKEN] else "nothing is broken"
         return f"{broken}, {_plural(count[WARNING], 'warning')}, {_plural(count[NOTE], 'note')}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as values of JSON."""
+        """Return the result as JSON values."""
         return {
             "foundation": __version__,
             "python": platform.python_version(),
@@ -88,7 +88,7 @@ class Examination:
 
 
 def _plural(count: int, noun: str) -> str:
-    """A number with its noun.
+    """Return a number with its noun.
 
     Example:
         >>> _plural(1, "note"), _plural(2, "note"), _plural(0, "note")
@@ -98,7 +98,7 @@ def _plural(count: int, noun: str) -> str:
 
 
 def guarded(name: str, check: Callable[[], list[Finding]]) -> list[Finding]:
-    """Return the findings of a check; one that fails, as on a system without /proc, is a finding itself.
+    """Return the findings of a check; a check that fails, as on a system without /proc, becomes a finding.
 
     Example:
         >>> print(guarded("machine", lambda: [Finding("disk", OK, "")["size"]])[0])
@@ -113,7 +113,7 @@ def guarded(name: str, check: Callable[[], list[Finding]]) -> list[Finding]:
 
 
 def _machine(folder: Path) -> str:
-    """Cores, memory and disk, in a line."""
+    """Return cores, memory and disk, in a line."""
     try:
         memory = psutil.virtual_memory()
         free = shutil.disk_usage(existing(folder)).free
@@ -126,10 +126,10 @@ def _machine(folder: Path) -> str:
 
 
 def examine(settings: DoctorSettings | None = None) -> Examination:
-    """Check this installation and this machine, and say how to mend what is wrong.
+    """Check this installation and this machine, and say how to fix problems.
 
     Args:
-        settings: which checks, and how to print.
+        settings: checks to run, and form of the output.
 
     Raises:
         ConfigError: for an extra that the package does not have.

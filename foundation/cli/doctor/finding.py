@@ -1,4 +1,4 @@
-"""What a check found: in order or not, and how to mend it."""
+"""Findings of checks: their state, and how to fix a problem."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Finding:
         subject: what was checked, in a word or two.
         state: ``ok``; ``note``: something optional is missing; ``warning``: some work is slower or will fail;
             ``broken``: commands fail.
-        text: what was found.
-        mend: what to do about it; empty if and only if the state is ``ok``.
+        text: the finding.
+        mend: what to do; empty if and only if the state is ``ok``.
 
     Raises:
         ValueError: if the state is unknown, or if a finding that is not ``ok`` has no `mend`.

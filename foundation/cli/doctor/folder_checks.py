@@ -44,7 +44,7 @@ def home() -> Path | None:
 
 
 def written_folders() -> dict[str, tuple[Path, str, str]]:
-    """Return the folders that commands write: name -> folder, state if that fails, and how to mend it."""
+    """Return the folders that commands write: name -> folder, state if writing fails, and how to fix it."""
     own = home() or Path("/nonexistent")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or own / ".cache")
     state = Path(os.environ.get("XDG_STATE_HOME") or own / ".local" / "state")
@@ -103,12 +103,12 @@ def check_compiled(package: Path = ROOT / "foundation") -> Finding:
     places += [package, *([own / ".cache" / "numba"] if own else []), Path(tempfile.gettempdir())]
     found = next((place for place in places if not why_not_writable(place)), None)
     if found is None:
-        return Finding("numba cache", WARNING, "no folder for compiled loops: each process compiles them anew", mend)
+        return Finding("numba cache", WARNING, "no folder for compiled loops: each process compiles them again", mend)
     return Finding("numba cache", OK, str(found))
 
 
 def check_locks(folder: Path) -> Finding:
-    """Judge whether file locks work where stores and runs will be."""
+    """Judge whether file locks work in the folder for stores and runs."""
     try:
         import fcntl
     except ImportError:  # not a Unix: another kind of lock is used
@@ -143,7 +143,7 @@ def folder_findings(folder: Path) -> list[Finding]:
     """Check folders.
 
     Args:
-        folder: where stores and runs will be.
+        folder: place for stores and runs.
     """
     findings = [check_folder(name, *found) for name, found in written_folders().items()]
     return [*findings, check_temporary(), check_compiled(), check_locks(folder), *check_hidden(Path.cwd())]

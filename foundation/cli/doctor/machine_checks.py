@@ -18,24 +18,24 @@ from foundation.common.processes.cores import CGROUP, allowed_cores, core_limit
 
 GIB = 2**30
 SHARED_MEMORY = Path("/dev/shm")
-# Docker gives a container 64 MiB, too few for NCCL and Ray.
+# Docker gives a container 64 MiB, too little for NCCL and Ray.
 LEAST_SHARED = 1 * GIB
 LEAST_MEMORY, LEAST_DISK = 4 * GIB, 5 * GIB
 LEAST_FILES, FEW_FILES = 1024, 4096
-# No clock that is right shows an earlier time.
+# A correct clock shows no earlier time.
 RELEASED = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
 SKEW_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the system grants this process; bytes.
+    """Limits of this process by the system, in bytes.
 
     Args:
         memory, free_memory: of the machine.
         memory_limit: of the container or job; None for no limit.
-        cores: on which this process may run.
-        core_limit: cores' worth of time that the container or job is given; None for no limit.
+        cores: number of cores on which this process may run.
+        core_limit: processor time of the container or job, in cores; None without a limit.
         shared: size of /dev/shm; None on systems without it.
         files, most_files: soft and hard limit of open files.
     """
@@ -51,7 +51,7 @@ class Limits:
 
     @property
     def usable_memory(self) -> int:
-        """Memory that this process may take in all."""
+        """Memory that this process may take in total."""
         return min(self.memory, self.memory_limit or self.memory)
 
 
@@ -76,7 +76,7 @@ def read_limits() -> Limits:
 
 
 def _memory_limit(cgroup: Path = CGROUP) -> int | None:
-    """The limit of this container's or job's control group, of either version."""
+    """Return the limit of this container's or job's control group, of either version."""
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
             text = (cgroup / name).read_text().strip()
@@ -108,7 +108,7 @@ def _memory(limits: Limits) -> Finding:
 
 def _cores(limits: Limits) -> Finding:
     if limits.core_limit is not None and limits.core_limit < 0.9 * limits.cores:
-        text = f"{limits.cores} cores are seen, and this container or job is given the time of {limits.core_limit:g}"
+        text = f"{limits.cores} cores are visible, but this container or job has the time of {limits.core_limit:g}"
         return Finding("cores", WARNING, text, f"export OMP_NUM_THREADS={max(1, round(limits.core_limit))}")
     return Finding("cores", OK, f"{limits.cores}")
 
@@ -143,7 +143,7 @@ def check_space(folder: Path, subject: str = "disk") -> Finding:
 
 
 def existing(folder: Path) -> Path:
-    """Return the folder, or the nearest one above it that exists.
+    """Return the folder, or its nearest existing parent.
 
     Example:
         >>> existing(Path("/tmp/no/such/folder"))
@@ -154,23 +154,23 @@ def existing(folder: Path) -> Path:
 
 
 def check_clock(now: float, file_time: float | None) -> Finding:
-    """Judge the clock: against the release of this version, and against the file system's.
+    """Judge the clock by comparison with the release date of this version and with the file system's clock.
 
     Args:
         now: seconds since 1970.
-        file_time: the time that a file written now has; None if none can be written.
+        file_time: time of a file written now; None if none can be written.
     """
     if now < RELEASED:
-        text = f"it shows {datetime.fromtimestamp(now, UTC):%Y-%m-%d}, which is past; HTTPS and S3 will refuse it"
+        text = f"it shows {datetime.fromtimestamp(now, UTC):%Y-%m-%d}, which is past; HTTPS and S3 will reject it"
         return Finding("clock", BROKEN, text, "set the clock, such as with `timedatectl set-ntp true`")
     if file_time is not None and abs(file_time - now) > SKEW_SECONDS:
-        text = f"the file system's differs by {file_time - now:+.0f} s, so that files in use may look abandoned"
+        text = f"the file system's clock differs by {file_time - now:+.0f} s, so that files in use may look abandoned"
         return Finding("clock", WARNING, text, "set both clocks by NTP: on this machine and on the file server")
     return Finding("clock", OK, f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M} UTC")
 
 
 def file_time(folder: Path) -> float | None:
-    """Return the time that a file written in a folder now has; None if none can be written."""
+    """Return the time of a file written in a folder now; None if none can be written."""
     try:
         with tempfile.NamedTemporaryFile(dir=existing(folder), prefix=".foundation-doctor-") as file:
             file.write(b"1")
@@ -184,7 +184,7 @@ def machine_findings(folder: Path) -> list[Finding]:
     """Check this machine.
 
     Args:
-        folder: where stores and runs will be.
+        folder: place for stores and runs.
     """
     findings = limit_findings(read_limits())
     places = {"disk": folder, "temporary disk": Path(tempfile.gettempdir())}

@@ -25,7 +25,7 @@ Which = Callable[[str], str | None]
 
 
 def check_proxies(environment: Mapping[str, str]) -> list[Finding]:
-    """Judge proxies: MLflow, Ray and S3 servers on this machine must be reached without them."""
+    """Judge proxies: connections to MLflow, Ray and S3 servers on this machine must bypass them."""
     given = {
         name: value for name, value in environment.items() if name.lower() in ("http_proxy", "https_proxy") and value
     }
@@ -62,7 +62,7 @@ def check_offline(environment: Mapping[str, str]) -> list[Finding]:
     on = [name for name in OFFLINE if environment.get(name, "").upper() in ("1", "ON", "YES", "TRUE")]
     if not on:
         return []
-    text = f"{', '.join(on)} {'is' if len(on) == 1 else 'are'} on: checkpoints come from the cache and from files alone"
+    text = f"{', '.join(on)} {'is' if len(on) == 1 else 'are'} on: checkpoints come only from the cache and from files"
     return [Finding("offline", NOTE, text, f"unset {' '.join(on)} to fetch others")]
 
 
@@ -70,7 +70,7 @@ def check_tracking(uri: str, patience: float) -> Finding:
     """Try an MLflow store: an SQLite file, a database server, a folder or a server.
 
     Args:
-        uri: as MLflow takes it; empty if none is named.
+        uri: MLflow's URI; empty if none is set.
         patience: seconds to wait for a server.
     """
     if not uri:
@@ -99,7 +99,7 @@ def check_tracking(uri: str, patience: float) -> Finding:
 
 
 def _tracking_server(uri: str, shown: str, patience: float) -> Finding:
-    """Ask a tracking server for its health, without a password: that it refuses also shows that it answers."""
+    """Ask a tracking server for its health, without a password: a refusal also shows that it answers."""
     parts = urlsplit(uri)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
     port = f":{parts.port}" if parts.port else ""
@@ -146,7 +146,7 @@ def _port(subject: str, shown: str, host: str, port: int, patience: float) -> Fi
 
 
 def check_ray(environment: Mapping[str, str], patience: float) -> list[Finding]:
-    """Try the Ray cluster that the environment names, and judge how Ray's processes trust each other."""
+    """Try the Ray cluster that the environment names, and judge how Ray's processes authenticate."""
     findings = []
     mode = environment.get("RAY_AUTH_MODE", "")
     if mode and mode.lower() != "token":
@@ -174,14 +174,14 @@ def check_hosts(which: Which = shutil.which) -> Finding:
 
 
 def check_slurm(environment: Mapping[str, str], which: Which = shutil.which) -> list[Finding]:
-    """Judge Slurm where there is one: whether jobs can be sent, and a job can start its processes."""
+    """Judge Slurm if it is installed: whether jobs can be submitted, and whether a job can start its processes."""
     job = environment.get("SLURM_JOB_ID", "")
     if job and not which("srun"):
         text = f"this is job {job}, and srun is not found, which starts the processes of a run"
         return [Finding("slurm", BROKEN, text, "load Slurm's module, or mount its programs into the container")]
     if job:
         return [Finding("slurm", OK, f"job {job}")]
-    return [Finding("slurm", OK, "jobs are sent with infra/slurm/pretrain.sbatch")] if which("sbatch") else []
+    return [Finding("slurm", OK, "jobs are submitted with infra/slurm/pretrain.sbatch")] if which("sbatch") else []
 
 
 def network_findings(environment: Mapping[str, str], tracking_uri: str | None, patience: float) -> list[Finding]:

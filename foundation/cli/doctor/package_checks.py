@@ -22,11 +22,11 @@ from foundation.cli.doctor.finding import BROKEN, NOTE, OK, WARNING, Finding
 from foundation.common.processes.environment import ROOT, SAFE_PATH
 
 DISTRIBUTION = "neural-foundation"
-# Extras that only developers install, and the one that stands for all others.
+# Extras for developers only, and the extra that includes all others.
 UNCHECKED = ("all", "bench", "dev", "docs")
-# Extras that no command of its own needs.
+# Extras that no command needs by itself.
 USES = {"cebra": "surrounding information for NeurPIR", "interop": "recordings for pynapple and torch_brain"}
-# Packages that load compiled code, or that break with other versions of what they use: distribution -> module.
+# Packages with compiled code, or that break with other versions of their dependencies: distribution -> module.
 IMPORTED = {
     "numpy": "numpy",
     "torch": "torch",
@@ -81,19 +81,19 @@ def installed_version(name: str) -> str:
 
 @dataclass(frozen=True)
 class Requirements:
-    """What the package requires: Python, and the packages of each extra; the extra ``""`` is what all need."""
+    """The package's requirements: Python, and packages by extra; the extra ``""`` holds those of all commands."""
 
     python: str
     packages: dict[str, list[Requirement]]
 
     @property
     def extras(self) -> list[str]:
-        """The extras that are checked."""
+        """The extras to check."""
         return [name for name in self.packages if name and name not in UNCHECKED]
 
 
 def read_requirements() -> Requirements | None:
-    """Return the requirements of the installed package; None if only its files are there."""
+    """Return the requirements of the installed package; None if it runs from its files without being installed."""
     try:
         found = importlib.metadata.metadata(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
@@ -111,7 +111,7 @@ def read_requirements() -> Requirements | None:
 
 
 def check_python(wanted: str, version: str = "") -> Finding:
-    """Compare the version of Python with what the package requires, such as ``>=3.11,<3.14``.
+    """Compare the version of Python with the package's requirement, such as ``>=3.11,<3.14``.
 
     Example:
         >>> check_python(">=3.11,<3.14", "3.10.2").state
@@ -121,7 +121,7 @@ def check_python(wanted: str, version: str = "") -> Finding:
     if SpecifierSet(wanted).contains(version, prereleases=True):
         return Finding("python", OK, version)
     return Finding(
-        "python", BROKEN, f"this is {version}, required is {wanted}", "make an environment with such a Python"
+        "python", BROKEN, f"this is {version}, required is {wanted}", "create an environment with such a Python"
     )
 
 
@@ -130,7 +130,7 @@ def check_requirements(requirements: Requirements, needed: Iterable[str], instal
 
     Args:
         requirements: of the package.
-        needed: extras of which a missing package counts as broken.
+        needed: extras whose missing packages count as broken.
         installed: package -> its version, or an empty text.
     """
     findings = []
@@ -149,7 +149,7 @@ def check_requirements(requirements: Requirements, needed: Iterable[str], instal
             users = _users(extra)
             text = f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not installed"
             findings.append(Finding(subject, state, text + (f" (for {users})" if users else ""), install))
-        # An extra that is not installed as a whole may hold packages that are here for something else.
+        # An extra that is not fully installed may share packages with something else.
         if wrong and (not extra or not absent):
             findings.append(Finding(subject, BROKEN, ", ".join(wrong), install))
         elif not absent:
@@ -158,7 +158,7 @@ def check_requirements(requirements: Requirements, needed: Iterable[str], instal
 
 
 def _users(extra: str) -> str:
-    """The commands that need an extra."""
+    """Return the commands that need an extra."""
     commands = [name for name, command in COMMANDS.items() if extra and command.extra == extra]
     return f"`foundation` {', '.join(commands)}" if commands else USES.get(extra, "")
 
@@ -173,7 +173,7 @@ def check_constraints(file: Path, names: Iterable[str], installed: Installed) ->
     """Compare the installed versions of some packages with those that were tested together.
 
     Args:
-        file: lines ``name==version``; others are left out.
+        file: lines ``name==version``; other lines are ignored.
         names: of the packages.
         installed: package -> its version, or an empty text.
     """
@@ -194,7 +194,7 @@ def check_constraints(file: Path, names: Iterable[str], installed: Installed) ->
 
 
 def check_conflicts(names: Iterable[str], installed: Installed) -> list[Finding]:
-    """Find packages whose own requirements are not met, as ``pip check`` does, among some and all that they need."""
+    """Find packages whose requirements are not met, like ``pip check``, among some packages and their dependencies."""
     open_names, seen, found = [canonicalize_name(name) for name in names], set[str](), []
     while open_names:
         name = open_names.pop()
@@ -219,12 +219,12 @@ def check_conflicts(names: Iterable[str], installed: Installed) -> list[Finding]
 def check_imports(
     modules: dict[str, str], seconds: float = 300.0, environment: dict[str, str] | None = None
 ) -> list[Finding]:
-    """Import modules in a process of their own, so that one that crashes does not end this process.
+    """Import modules in a separate process, so that a crash does not end this process.
 
     Args:
         modules: package -> module.
-        seconds: after which importing them all is given up.
-        environment: of the process; by default this one's.
+        seconds: time limit for importing all of them.
+        environment: of that process; by default this one's.
     """
     command = [sys.executable, "-c", IMPORTING, *modules.values()]
     given = (os.environ if environment is None else environment) | {SAFE_PATH: "1"}
@@ -263,7 +263,7 @@ def package_findings(needed: Iterable[str], imports: bool) -> list[Finding]:
     """Check Python and packages.
 
     Args:
-        needed: extras of which a missing package counts as broken.
+        needed: extras whose missing packages count as broken.
         imports: also import every installed package.
     """
     requirements = read_requirements()
@@ -284,11 +284,11 @@ def package_findings(needed: Iterable[str], imports: bool) -> list[Finding]:
 
 
 def import_environment() -> dict[str, str]:
-    """Return the environment in which packages are imported, which informs DeepSpeed if there is no GPU."""
+    """Return the environment for importing packages; it tells DeepSpeed if there is no GPU."""
     try:
         import torch
 
         gpu = torch.cuda.is_available()
-    except Exception:  # `check_imports` says what is wrong with torch
+    except Exception:  # `check_imports` reports the problem with torch
         gpu = False
     return dict(os.environ) | ({} if gpu else {"DS_ACCELERATOR": os.environ.get("DS_ACCELERATOR") or "cpu"})

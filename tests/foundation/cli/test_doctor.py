@@ -223,7 +223,7 @@ def test_a_device_and_the_pytorch_for_it(device, state, said):
         ({"memory": 2 * GIB}, WARNING, "memory", "2.0 GiB may be used;"),
         ({"memory_limit": 2 * GIB}, WARNING, "memory", "2.0 GiB may be used by the limit of this container or job"),
         ({"free_memory": GIB}, WARNING, "memory", "1.0 GiB of 64 are free"),
-        ({"core_limit": 2.0}, WARNING, "cores", "8 cores are seen"),
+        ({"core_limit": 2.0}, WARNING, "cores", "8 cores are visible"),
         ({"shared": 64 * 2**20}, WARNING, "shared memory", "64 MiB"),
         ({"shared": None}, OK, "", ""),
         ({"files": 2048}, NOTE, "open files", "2,048 files"),
@@ -440,7 +440,7 @@ def test_credentials_that_cannot_be_right(tmp_path):
     assert states(findings) == {WARNING: ["credentials"] * 3}
     blank, half, readable = findings
     assert blank.mend == "set DANDI_API_KEY without it"
-    assert half.text == "AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not"
+    assert half.text == "AWS_ACCESS_KEY_ID is set and AWS_SECRET_ACCESS_KEY is not"
     assert readable.mend == f"chmod 600 {file}"
     assert "secret" not in "".join(map(str, findings)).lower().replace("aws_secret_access_key", "")
 
