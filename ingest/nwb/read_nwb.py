@@ -35,7 +35,7 @@ from ingest.nwb.nwb_texts import plain_text
 from ingest.nwb.read_log import Notes, is_damage, reason
 from ingest.nwb.series.activity import activity_series, preference, read_activity
 from ingest.nwb.series.event_series import read_events
-from ingest.nwb.series.interval_tables import read_intervals, without_invalid_times
+from ingest.nwb.series.interval_tables import read_intervals, without_excluded, without_invalid_times
 from ingest.nwb.series.sampled_series import FoundSeries, find_series, rate_of, read_behavior, voltage
 from ingest.nwb.session_info import read_subject, session_name, session_start, unix_time
 from ingest.nwb.spikes.detected_events import Detected, find_detected, is_stub, read_detected, with_places
@@ -314,6 +314,7 @@ def _read(
         notes.take("general/subject", f"subject {subject.key}")
     intervals = read_intervals(nwb, recipe, domain, notes, strict)
     intervals |= read_events(found, domain, notes, intervals)
+    domain = without_excluded(intervals, recipe.observed, domain, notes)
     rest = [item for item in found if not item.is_events and not any(item is other for other in sampled)]
     start = session_start(nwb)
     recording = Recording(

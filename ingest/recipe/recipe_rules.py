@@ -207,6 +207,21 @@ class StateRules(Rules):
 
 
 @dataclass(frozen=True)
+class ObservedRules(Rules):
+    """Which intervals do not count as observed, beside the file's ``invalid_times``.
+
+    Args:
+        exclude: tables of intervals or events, by the names that they have in the recording, that are taken out of the
+            observed time: pulses of light that units were tagged with, for example.
+        margin: seconds before and after each of them that are taken out too.
+    """
+
+    section = "observed."
+    exclude: list[str] = field(default_factory=list)
+    margin: Annotated[float, finite(0)] = 0.0
+
+
+@dataclass(frozen=True)
 class ResolutionRules(Rules):
     """Resolution of spike times in seconds.
 

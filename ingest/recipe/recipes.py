@@ -30,6 +30,7 @@ from ingest.recipe.recipe_rules import (
     BehaviorRules,
     ControlRules,
     LayoutRules,
+    ObservedRules,
     RegionRules,
     ResolutionRules,
     SpikeTimeRules,
@@ -47,6 +48,7 @@ INHERITED = "..."
 LATER = (
     "activity.missing",
     "layout",
+    "observed",
     "spike_times",
     "units.events",
     "units.tables",
@@ -67,7 +69,8 @@ class Recipe:
         description: one line of documentation; like the next two, it does not affect reading.
         verified: whether the recipe was tested on the real files of its dandisets.
         dandisets: the dandisets of the archive ``dandi`` it was written for.
-        units, spike_times, regions, activity, layout, behavior, trials, states, resolution, control: the rules.
+        units, spike_times, regions, activity, layout, behavior, trials, states, observed, resolution,
+            control: the rules.
 
     Example:
         >>> load_recipe("default").trials.tables
@@ -85,6 +88,7 @@ class Recipe:
     behavior: BehaviorRules = field(default_factory=BehaviorRules)
     trials: TrialRules = field(default_factory=TrialRules)
     states: StateRules = field(default_factory=StateRules)
+    observed: ObservedRules = field(default_factory=ObservedRules)
     resolution: ResolutionRules = field(default_factory=ResolutionRules)
     control: ControlRules = field(default_factory=ControlRules)
 

@@ -13,8 +13,8 @@ from foundation.store import Interval
 from ingest.nwb.read_log import Notes
 from ingest.nwb.series.sampled_series import find_containers
 from ingest.nwb.table_columns import finite_values, read_column, read_columns
-from ingest.recipe.name_patterns import first_match, free_name, safe_name, standard_name
-from ingest.recipe.recipe_rules import StateRules, TrialRules
+from ingest.recipe.name_patterns import first_match, free_name, matches, safe_name, standard_name
+from ingest.recipe.recipe_rules import ObservedRules, StateRules, TrialRules
 from ingest.recipe.recipes import Recipe
 
 NO_TIMES = "times that are not numbers"
@@ -186,3 +186,26 @@ def without_invalid_times(nwb: NWBFile, domain: Interval, notes: Notes) -> Inter
         raise SourceError("invalid_times cover all of the observed time")
     notes["invalid_seconds"] += domain.duration - valid.duration
     return valid
+
+
+def without_excluded(intervals: dict[str, Interval], rules: ObservedRules, domain: Interval, notes: Notes) -> Interval:
+    """Return the domain without the intervals that a recipe takes out; ``notes`` gets ``excluded_seconds``.
+
+    Args:
+        intervals: tables of the recording by name; they stay as they are.
+        rules: which of them are taken out, and how much around each.
+        domain: where the recording was observed.
+        notes: of the reader.
+
+    Raises:
+        SourceError: if nothing is left.
+    """
+    names = [name for name in intervals if matches(rules.exclude, name)]
+    if not names:
+        return domain
+    start, end = (np.concatenate([getattr(intervals[name], side) for name in names]) for side in ("start", "end"))
+    left = domain.without(Interval(start - rules.margin, end + rules.margin))
+    if not len(left):
+        raise SourceError(f"observed.exclude takes out all of the observed time ({', '.join(names)})")
+    notes["excluded_seconds"] += domain.duration - left.duration
+    return left

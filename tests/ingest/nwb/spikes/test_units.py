@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from pynwb.epoch import TimeIntervals
 
+from foundation.common.errors import SourceError
 from ingest.nwb.read_nwb import read_nwb
 from ingest.recipe.recipes import load_recipe
 
@@ -163,6 +165,25 @@ def test_invalid_times_are_not_observed(write, nwb_maker):
     assert recording.domain.end.tolist() == [2.0, 9.5]
     assert recording.quality == {"invalid_seconds": 1.5}
     assert "invalid_times" not in recording.intervals
+
+
+def test_intervals_that_a_recipe_excludes_are_not_observed(write, nwb_maker, tmp_path):
+    (tmp_path / "own.yaml").write_text("observed: {exclude: ['light.*'], margin: 0.5}")
+    nwb = nwb_maker.add_trains(nwb_maker.new(), TRAINS, [[[0.0, 10.0]]] * 3)
+    pulses = TimeIntervals(name="light_pulses", description="pulses")
+    for start in (2.0, 2.25, 9.75):
+        pulses.add_interval(start_time=start, stop_time=start + 0.25)
+    nwb.create_processing_module("optotagging", "tagging").add(pulses)
+    path = write(nwb)
+    recording = read_nwb(path, load_recipe(tmp_path / "own.yaml"))
+    assert recording.domain.start.tolist() == [0.0, 3.0]
+    assert recording.domain.end.tolist() == [1.5, 9.25]
+    assert recording.quality == {"excluded_seconds": 2.25}
+    assert len(recording.intervals["light_pulses"]) == 3
+    assert read_nwb(path).domain.duration == 10.0
+    (tmp_path / "all.yaml").write_text("observed: {exclude: ['light.*'], margin: 20}")
+    with pytest.raises(SourceError, match=r"observed\.exclude takes out all of the observed time \(light_pulses\)"):
+        read_nwb(path, load_recipe(tmp_path / "all.yaml"))
 
 
 def test_a_recipe_of_ones_own(write, nwb_maker, tmp_path):
