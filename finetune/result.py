@@ -13,6 +13,7 @@ import numpy as np
 
 from foundation.common.errors import FoundationError
 from foundation.common.files.locks import write_whole
+from foundation.evaluation.coverage import CoveragePoint
 from foundation.evaluation.metrics import PRIMARY, Predictions
 
 log = logging.getLogger(__name__)
@@ -81,9 +82,11 @@ class Result:
         kind: ``classes`` or ``values``.
         score: of the model.
         references: ``rate`` (the floor: the same readout of plain firing rates), ``both`` (rates and frozen model side
-            by side), ``rate_own`` (rates of the own bin alone), ``random`` (random weights), ``gru`` and
-            ``gru_causal`` (recurrent decoders of rates), ``profile`` and ``oracle`` (mean course of the named and of
-            the true direction), ``any_population`` (averages over units), ``time`` (time in the trial alone),
+            by side), ``statistics`` (rates, intervals, bursts and autocorrelograms of spikes), ``statistics_both``
+            (these beside the frozen model), ``rate_own`` (rates of the own bin alone), ``random`` (random weights),
+            ``gru`` and ``gru_causal`` (recurrent decoders of rates), ``profile`` and ``oracle`` (mean course of the
+            named and of the true direction), ``any_population`` (averages over units), ``time`` (time in the trial
+            alone),
             ``scratch`` (beside finetuned modes: the same training from random weights), ``majority`` (the commonest
             class, or the training mean), ``shuffled`` (the probe on shuffled labels), ``laboratory`` (from the
             laboratory alone); those that the target can have.
@@ -106,6 +109,8 @@ class Result:
         key: digest of everything that decides the numbers.
         gain_scratch: of finetuned modes, over ``scratch``.
         curve: of finetuned modes, with few labelled trials.
+        gain_statistics: over ``statistics``; None without that row.
+        coverage: readout -> its accuracy over the share of units that are classified, for classes of units.
     """
 
     task: str
@@ -140,6 +145,8 @@ class Result:
     key: str = field(default="")
     gain_scratch: Gain | None = None
     curve: list[CurvePoint] = field(default_factory=list)
+    gain_statistics: Gain | None = None
+    coverage: dict[str, list[CoveragePoint]] = field(default_factory=dict)
 
     @property
     def metric(self) -> str:
@@ -244,16 +251,9 @@ def write_predictions(path: Path, predictions: Predictions, key: str) -> None:
 
     buffer = io.BytesIO()
     p = predictions
-    np.savez_compressed(
-        buffer,
-        y_S=p.y_S,
-        predicted_S=p.predicted_S,
-        mean_S=p.mean_S,
-        fold_S=p.fold_S,
-        cluster_S=p.cluster_S,
-        n_classes=np.array(p.n_classes),
-        key=np.array(key),
-    )
+    names = ("y_S", "predicted_S", "mean_S", "fold_S", "cluster_S", *(["confidence_S"] if len(p.confidence_S) else []))
+    arrays: dict[str, Any] = {name: getattr(p, name) for name in names}
+    np.savez_compressed(buffer, **arrays, n_classes=np.array(p.n_classes), key=np.array(key))
     write_whole(path, buffer.getvalue())
 
 
@@ -285,12 +285,14 @@ def from_json(value: dict[str, Any]) -> Result:
     """
     try:
         scores = {name: Score(**score) for name, score in value["references"].items()}
-        scratch = value.get("gain_scratch")
+        gains = {name: value.get(name) for name in ("gain_scratch", "gain_statistics")}
+        coverage = value.get("coverage", {})
         nested = {
             "score": Score(**value["score"]),
             "references": scores,
-            "gain_scratch": None if scratch is None else Gain(**scratch),
+            **{name: None if gain is None else Gain(**gain) for name, gain in gains.items()},
             "curve": [CurvePoint.of(point) for point in value.get("curve", [])],
+            "coverage": {name: [CoveragePoint(**point) for point in points] for name, points in coverage.items()},
         }
         return Result(**{**value, **nested})
     except (KeyError, TypeError) as error:

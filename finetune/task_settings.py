@@ -14,6 +14,7 @@ from foundation.common.extensions.named_classes import is_class_name
 from foundation.common.settings.setting_limits import Limited, between, one_of
 
 TASK_NAMES = ("behavior", "cell_type", "coordinates", "events", "location", "sleep_state")
+UNIT_TASKS = ("cell_type", "coordinates", "location")
 METRICS = {
     "classes": "balanced_accuracy",
     "events": "balanced_accuracy",

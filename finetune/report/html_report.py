@@ -35,7 +35,7 @@ from finetune.report.score_table import (
     rows,
     sample_text,
 )
-from finetune.report.target_details import curve_picture, readout_lines, result_picture, target_facts
+from finetune.report.target_details import coverage_picture, curve_picture, readout_lines, result_picture, target_facts
 from finetune.report.task_titles import task_title
 from finetune.result import Result
 from foundation.common.errors import CheckpointError, ConfigError, FoundationError
@@ -338,7 +338,11 @@ def _tasks(made: list[Row], folder: Path | None) -> list[dict]:
             "readouts": readout_lines(row),
             "facts": target_facts(shown),
             "notes": notes,
-            "pictures": [p for p in (result_picture(shown, folder, notes), curve_picture(row)) if p is not None],
+            "pictures": [
+                p
+                for p in (result_picture(shown, folder, notes), curve_picture(row), coverage_picture(row))
+                if p is not None
+            ],
         }
         tasks.setdefault(shown.task, []).append(target)
     return [{"title": task_title(task), "targets": targets} for task, targets in tasks.items()]

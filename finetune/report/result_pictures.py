@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 
 from finetune.result import Result, Score
 from foundation.common.output.pictures import BLUES, COLOURS, GRID, INK, MARKERS, drawing
+from foundation.evaluation.coverage import CoveragePoint
 from foundation.evaluation.metrics import CLASSES, TITLES, Predictions, sums
 
 
@@ -103,6 +105,30 @@ def label_curve_figure(result: Result, whole: dict[str, Score], names: dict[str,
         axes.set_xlabel("labelled trials of a fold")
         axes.set_ylabel(TITLES[result.metric])
         axes.set_title(result.title, fontsize=10, loc="left")
+        axes.grid(color=GRID, lw=0.5)
+        axes.legend(frameon=False, fontsize=8)
+    return sheet.content
+
+
+def coverage_figure(curves: Mapping[str, Sequence[CoveragePoint]], title: str) -> bytes:
+    """Draw the accuracy over the share of samples that are classified, a line per readout with its 95 % interval.
+
+    Args:
+        curves: title of the readout -> its curve.
+        title: of the target.
+    """
+    with drawing(6.4, 3.6) as sheet:
+        axes = sheet.figure.add_subplot()
+        for k, (name, points) in enumerate(curves.items()):
+            share = 100 * np.array([point.share for point in points])
+            colour, marker = COLOURS[k % 8], MARKERS[k % len(MARKERS)]
+            axes.plot(share, [p.accuracy for p in points], label=name, color=colour, marker=marker, ms=4, lw=1.4)
+            limits = np.array([(p.low, p.high) if p.low is not None else (np.nan, np.nan) for p in points], dtype=float)
+            axes.fill_between(share, *limits.T, color=colour, alpha=0.12, lw=0)
+        axes.set_xlabel("share of units classified, the most confident first (%)")
+        axes.set_ylabel("accuracy")
+        axes.set_ylim(top=1.02)
+        axes.set_title(title, fontsize=10, loc="left")
         axes.grid(color=GRID, lw=0.5)
         axes.legend(frameon=False, fontsize=8)
     return sheet.content

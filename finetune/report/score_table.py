@@ -12,9 +12,11 @@ from foundation.evaluation.metrics import TITLES
 
 COLUMNS = {
     "rate": "firing rates",
+    "statistics": "spike statistics",
     "probe": "model, probe",
     "mlp": "model, MLP probe",
     "both": "rates and model",
+    "statistics_both": "statistics and model",
     "full": "model, finetuned",
     "gradual": "model, unfrozen gradually",
     "lora": "model, LoRA",
@@ -186,16 +188,22 @@ def curve_lines(curves: list[Row]) -> list[list[str]]:
     for row, result in with_curve:
         for point in result.curve:
             scores = [cell(point.scores[name], result.metric) if name in point.scores else "-" for name in names]
-            gains = [_of_gain(point.over_rate), _of_gain(point.over_scratch)]
+            gains = [gain_figures(point.over_rate), gain_figures(point.over_scratch)]
             lines.append([result.task, result.target, str(point.trials), *scores, *gains])
-        gains = [_of_gain(Gain(result.gain, result.gain_low, result.gain_high)), _of_gain(result.gain_scratch)]
+        gains = [gain_figures(Gain(result.gain, result.gain_low, result.gain_high)), gain_figures(result.gain_scratch)]
         all_scores = {**row.scores, "full": result.score}
         whole = [cell(all_scores[name], result.metric) if name in all_scores else "-" for name in names]
         lines.append([result.task, result.target, "all", *whole, *gains])
     return lines
 
 
-def _of_gain(gain: Gain | None) -> str:
+def gain_figures(gain: Gain | None) -> str:
+    """Return a gain with its 95 % interval.
+
+    Example:
+        >>> gain_figures(Gain(0.1, -0.02, 0.2)), gain_figures(None)
+        ('+0.10 [-0.02, +0.20]', '-')
+    """
     return "-" if gain is None else _short(gain.value, gain.low, gain.high)
 
 

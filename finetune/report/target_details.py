@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from finetune.report.result_pictures import label_curve_figure, target_figure
-from finetune.report.score_table import CURVE, TITLES_OF, Row, cell, sample_text
+from finetune.report.result_pictures import coverage_figure, label_curve_figure, target_figure
+from finetune.report.score_table import CURVE, TITLES_OF, Row, cell, gain_figures, sample_text
 from finetune.result import Result, read_predictions
 from foundation.common.output.pictures import Picture
 from foundation.evaluation.metrics import TITLES
@@ -61,6 +61,8 @@ def target_facts(result: Result) -> list[tuple[str, str]]:
         facts.insert(1, ("classes", ", ".join(f"{name} {n:,}" for name, n in result.classes.items())))
     else:
         facts.insert(1, ("values", ", ".join(result.value_names)))
+    if (over := result.gain_statistics) is not None:
+        facts.append((f"{TITLES_OF[result.mode]} minus {TITLES_OF['statistics']}", gain_figures(over)))
     if others:
         facts.append((f"other metrics, {TITLES_OF[result.mode]}", others))
     facts.append(("time", f"{result.seconds:.0f} s"))
@@ -80,6 +82,19 @@ def curve_picture(row: Row) -> Picture | None:
     )
     caption = "With few labelled trials, drawn by the seed; bars are 95 % intervals"
     return Picture(label_curve_figure(result, {**row.scores, "full": result.score}, names), alt, caption)
+
+
+def coverage_picture(row: Row) -> Picture | None:
+    """Return accuracy over the share of units that are classified, if available."""
+    curves = {name: points for result in row.results.values() for name, points in result.coverage.items()}
+    shown = {TITLES_OF[name]: curves[name] for name in TITLES_OF if name in curves}
+    if not shown:
+        return None
+    half = {name: next(point for point in points if point.share >= 0.5) for name, points in shown.items()}
+    said = ", ".join(f"{name} {point.accuracy:.2f}" for name, point in half.items())
+    alt = f"{row.first.title}: accuracy over the share of units classified. At half of the units: {said}."
+    caption = "Accuracy of the units that a readout is most confident of; bands are 95 % intervals"
+    return Picture(coverage_figure(shown, row.first.title), alt, caption)
 
 
 def result_picture(result: Result, folder: Path | None, notes: list[str]) -> Picture | None:

@@ -21,7 +21,18 @@ def interval(predictions: Predictions, resamples: int, seed: int) -> tuple[float
         resamples: number of bootstrap samples.
         seed: of the draws.
     """
-    drawn = _resampled(sums(predictions), predictions.kind, resamples, seed)
+    return interval_of(predictions, PRIMARY[predictions.kind], resamples, seed)
+
+
+def interval_of(predictions: Predictions, metric: str, resamples: int, seed: int) -> tuple[float, float] | None:
+    """Return the interval of any metric that `foundation.evaluation.metrics.score` gives; see `interval`.
+
+    Example:
+        >>> y_S = np.array([0, 0, 1, 1])
+        >>> interval_of(Predictions.of_classes(y_S, y_S, 2, np.arange(4)), "accuracy", 200, seed=0)
+        (1.0, 1.0)
+    """
+    drawn = _resampled(sums(predictions), predictions.kind, resamples, seed, metric)
     return None if drawn is None or not np.isfinite(drawn).any() else middle_95(drawn)
 
 
@@ -164,11 +175,11 @@ def middle_95(values: np.ndarray | Sequence[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _resampled(parts: np.ndarray, kind: str, resamples: int, seed: int) -> np.ndarray | None:
-    """Return ``(resamples,)`` primary metrics; equal seeds and numbers of parts draw equal parts."""
+def _resampled(parts: np.ndarray, kind: str, resamples: int, seed: int, metric: str | None = None) -> np.ndarray | None:
+    """Return ``(resamples,)`` values of a metric, by default the primary one; equal seeds draw equal parts."""
     n = len(parts)
     if n < 2:
         return None
     weights = draw_parts(n, resamples, [seed, n])
     drawn = np.tensordot(weights.astype(np.float64), parts.astype(np.float64), axes=1)
-    return score(drawn, kind)[PRIMARY[kind]]
+    return score(drawn, kind)[metric or PRIMARY[kind]]

@@ -5,7 +5,7 @@ Sums of classes are confusion counts; sums of values are squared errors of the p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class Predictions:
         fold_S: ``(S,)`` the fold that tested the sample.
         cluster_S: ``(S,)`` the independent part (animal, trial, time block) of the sample.
         n_classes: number of classes, 0 for values.
+        confidence_S: ``(S,)`` the probability of the predicted class; empty where the readout gives none.
     """
 
     y_S: np.ndarray
@@ -41,6 +42,7 @@ class Predictions:
     fold_S: np.ndarray
     cluster_S: np.ndarray
     n_classes: int
+    confidence_S: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @classmethod
     def of_classes(

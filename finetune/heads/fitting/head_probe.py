@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from scipy.special import softmax
 
 from finetune.finetune_settings import FinetuneSettings
 from finetune.tasks.problems.decoding_task import Problem
@@ -14,6 +15,7 @@ from foundation.evaluation.block_readout import (
     MARGIN,
     BlockReadout,
     Choice,
+    LogisticReadout,
     choose_penalty,
     choose_weight,
     readout_of,
@@ -120,7 +122,7 @@ def probe(problem: Problem, features: Sequence[Features], split: Split, settings
     fitted, predicted = [], []
     for fold in split.folds:
         best = best_readout(problem, features, fold, problem.inner(fold.train, settings.seed))
-        predicted.append(predict_test(problem, best.readout, fold, best.choice))
+        predicted.append(_said(problem, best.readout, fold, best.choice))
         fitted.append(FittedFold(fold, best.name, best.choice))
     return _fitted(problem, split, predicted, fitted)
 
@@ -158,7 +160,7 @@ def probe_with_rates(
     control: list[list[np.ndarray]] = [[] for _ in dealt]
     kinds = ("rate", "model", "both")
     fitted: dict[str, list[FittedFold]] = {kind: [] for kind in kinds}
-    predicted: dict[str, list[np.ndarray]] = {kind: [] for kind in kinds}
+    predicted: dict[str, list[_Said]] = {kind: [] for kind in kinds}
     places, n_classes = [], problem.labels.n_classes
     for k, fold in enumerate(split.folds):
         inner = problem.inner(fold.train, settings.seed)
@@ -169,10 +171,10 @@ def probe_with_rates(
         both = choose_weight(rate.triple, ours.triple, problem.labels.y_S, fold.train, inner, n_classes)
         first = Fold(fold.train[inner[0].train], fold.train[inner[0].test])
         for kind, best in (("rate", rate), ("model", ours)):
-            predicted[kind].append(predict_test(problem, best.readout, fold, best.choice))
+            predicted[kind].append(_said(problem, best.readout, fold, best.choice))
             held = predict_test(problem, best.readout, first, best.choice)
             fitted[kind].append(FittedFold(fold, best.name, best.choice, held_S=held))
-        predicted["both"].append(predict_test(problem, both.readout, fold, both.choice))
+        predicted["both"].append(_said(problem, both.readout, fold, both.choice))
         held = predict_test(problem, both.readout, first, both.choice)
         fitted["both"].append(FittedFold(fold, f"{rate.name}, and {ours.name}", both.choice, both.weight, held))
         places.append(ours.place)
@@ -200,8 +202,17 @@ def probe_with_rates(
     return Probes(made["rate"], made["model"], made["both"], values)
 
 
-def gather(problem: Problem, split: Split, predicted: Sequence[np.ndarray]) -> Predictions:
-    """Predictions of all folds, fold after fold."""
+def gather(
+    problem: Problem, split: Split, predicted: Sequence[np.ndarray], confidence: Sequence[np.ndarray] = ()
+) -> Predictions:
+    """Return predictions of all folds, fold after fold.
+
+    Args:
+        problem: what is predicted.
+        split: the outer folds.
+        predicted: classes or values of each fold's test samples.
+        confidence: the probability of each predicted class; empty if there is none.
+    """
     y_S, n_classes = problem.labels.y_S, problem.labels.n_classes
     test = [fold.test for fold in split.folds]
     together = np.concatenate(test)
@@ -212,6 +223,7 @@ def gather(problem: Problem, split: Split, predicted: Sequence[np.ndarray]) -> P
         fold_S=np.concatenate([np.full(len(t), k) for k, t in enumerate(test)]),
         cluster_S=problem.cluster_S[together],
         n_classes=n_classes,
+        confidence_S=np.concatenate(list(confidence)) if confidence else np.empty(0),
     )
 
 
@@ -234,6 +246,21 @@ def predict_test(problem: Problem, readout: BlockReadout, fold: Fold, choice: Ch
     return next(readout.path(problem.labels.y_S, fold.train, fold.test, [choice.penalty]))
 
 
+@dataclass(frozen=True)
+class _Said:
+    """Predictions for the test samples of a fold, and the probabilities of predicted classes (empty for values)."""
+
+    predicted_S: np.ndarray
+    confidence_S: np.ndarray
+
+
+def _said(problem: Problem, readout: BlockReadout, fold: Fold, choice: Choice) -> _Said:
+    if not isinstance(readout, LogisticReadout):
+        return _Said(predict_test(problem, readout, fold, choice), np.empty(0))
+    logits_MK = readout.logits(problem.labels.y_S, fold.train, fold.test, choice.penalty)
+    return _Said(logits_MK.argmax(axis=1), softmax(logits_MK, axis=1).max(axis=1))
+
+
 def _dealt(
     again: list[Problem], which: list[int], readout: BlockReadout, fold: Fold, choice: Choice
 ) -> list[np.ndarray]:
@@ -247,11 +274,12 @@ def _dealt(
     return np.split(said_MK, len(which), axis=1)
 
 
-def _fitted(problem: Problem, split: Split, predicted: list[np.ndarray], folds: list[FittedFold]) -> Fitted:
+def _fitted(problem: Problem, split: Split, predicted: list[_Said], folds: list[FittedFold]) -> Fitted:
     choices: dict[str, list] = {"penalty": [f.choice.penalty for f in folds], "features": [f.name for f in folds]}
     if folds[0].weight is not None:
         choices["weight"] = [f.weight for f in folds]
-    return Fitted(gather(problem, split, predicted), choices, folds)
+    confidence = [said.confidence_S for said in predicted] if problem.labels.n_classes else []
+    return Fitted(gather(problem, split, [said.predicted_S for said in predicted], confidence), choices, folds)
 
 
 def _of_fold(features: Sequence[Features] | ByFold, fold: int) -> Sequence[Features]:

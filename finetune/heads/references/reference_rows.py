@@ -17,6 +17,7 @@ from finetune.heads.references.gru_decoder import decode_with_gru
 from finetune.heads.references.state_smoothing import smoothed_states
 from finetune.heads.references.trial_profile import profile_rows
 from finetune.tasks.problems.decoding_task import Labels, Problem
+from finetune.tasks.problems.unit_task import UnitProblem
 from finetune.tasks.problems.window_task import WindowProblem
 from foundation.evaluation.controls import by_laboratory, commonest
 from foundation.evaluation.linear_readout import training_mean
@@ -77,6 +78,8 @@ def probe_and_references(
     probes = probe_with_rates(problem, rates, ours, split, settings)
     rows = {"rate": Row(probes.rate.predictions, probes.rate.names), "both": _both(probes)}
     _note(problem, "rates, model and both", began)
+    if isinstance(problem, UnitProblem):
+        rows |= _statistics_rows(problem, ours, split, settings)
     if isinstance(problem, WindowProblem):
         rows |= rows_over_time(problem, rates, split, settings)
         for name, fitted in (("rate_smoothed", probes.rate), ("smoothed", probes.model)):
@@ -102,6 +105,18 @@ def probe_and_references(
         rows["laboratory"] = Row(gather(problem, split, predicted), f"{len(np.unique(lab_S))} laboratories")
     how = problem.shuffles(settings.control_repeats, settings.seed)[1]
     return probes, References(rows, probes.control, how, rates, labels)
+
+
+def _statistics_rows(
+    problem: UnitProblem, ours: Sequence[Features], split: Split, settings: FinetuneSettings
+) -> dict[str, Row]:
+    """Read what a careful person measures of spikes, alone and beside the model."""
+    began, patterns = time.perf_counter(), problem.pattern_features()
+    if not patterns:
+        return {}
+    probes = probe_with_rates(problem, patterns, ours, split, settings, shuffled=False)
+    _note(problem, "spike statistics, and beside the model", began)
+    return {"statistics": Row(probes.rate.predictions, probes.rate.names), "statistics_both": _both(probes)}
 
 
 def random_weights(model: EIT, seed: int) -> EIT:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from finetune.tasks.problems.decoding_task import Labels, Picked, Problem
+from finetune.tasks.problems.firing_patterns import GROUPS, unit_patterns
 from finetune.tasks.problems.same_units import Duplicates
 from finetune.tasks.problems.spike_statistics import interval_statistics, unit_statistics
 from foundation.common.errors import StoreError
@@ -166,6 +167,23 @@ class UnitProblem(Problem):
         if shares_SF is not None:
             found.append(Features("intervals, successive intervals and autocorrelogram", shares_SF, reading))
         return found
+
+    def pattern_features(self) -> list[Features]:
+        """Return what a careful person measures of spikes (`firing_patterns`), as alternatives; none without spikes.
+
+        The first group of features alone, with the second, with the third, and with both.
+        """
+        if any(recording.kind != "spikes" for recording in self.stored):
+            return []
+        x_SF = np.zeros((len(self.unit_S), sum(GROUPS.values())), dtype=np.float32)
+        for k, recording in enumerate(self.stored):
+            here = np.flatnonzero(self.recording_S == k)
+            x_SF[here] = unit_patterns(recording, self.unit_S[here])
+        first, second, third = np.split(x_SF, np.cumsum(list(GROUPS.values()))[:-1], axis=1)
+        a, b, c = GROUPS
+        made = [(a, [first]), (f"{a}; {b}", [first, second]), (f"{a}; {c}", [first, third]), ("all", [x_SF])]
+        reading = (each_row(len(x_SF)),)
+        return [Features(name, np.concatenate(parts, axis=1), reading) for name, parts in made]
 
     def _interval_shares(self) -> np.ndarray | None:
         """``(S, 223)`` of `interval_statistics`; None unless all recordings have them."""
