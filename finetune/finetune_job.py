@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ from finetune.result import (
     write_json,
     write_predictions,
 )
+from finetune.shared_sessions import SharedSessions, shared_sessions
 from finetune.tasks import Found, Sources
 from finetune.tasks.problems.decoding_task import Problem
 from finetune.tasks.problems.label_metrics import label_metrics
@@ -56,6 +57,7 @@ from foundation.data.reading.reader import ReaderCache
 from foundation.embedding.feature_cache import FeatureCache
 from foundation.evaluation import CONTRACT_VERSION
 from foundation.evaluation.confidence_intervals import control_interval, control_level, gain, interval
+from foundation.evaluation.coverage import CoveragePoint, coverage_curve
 from foundation.evaluation.metrics import PRIMARY, Predictions, score, sums
 from foundation.evaluation.readings import Features
 from foundation.evaluation.splits import Split, TooLittleError
@@ -69,7 +71,9 @@ from foundation.store.input_store import ingested
 from foundation.store.result_cache import ResultCache
 
 log = logging.getLogger(__name__)
+STATISTICS = ("rate", "statistics", "both", "statistics_both")  # rows with a curve of coverage
 UNTRAINED = "pretraining did not train the unit stream, which embeds units: the probe reads random weights"
+SPIKE_STATISTICS = 1  # version of the row of spike statistics, which results of units have beside contract 4
 NEW_ROWS = "the population is new to the model: its units got rows from all of the recording's activity, without labels"
 
 
@@ -134,6 +138,7 @@ def finetune(settings: FinetuneSettings) -> Evaluation:
     with Progress(len(problems) * len(settings.modes_of_run), "finetuning", "result") as shown:
         for name, task in found.items():
             done: list[Result] = []
+            work.shared = shared_sessions(task.problems, model, settings)
             for problem in task.problems:
                 left = len(settings.modes_of_run)
                 try:
@@ -170,13 +175,14 @@ class _Finetuned:
     curve: list[CurvePoint] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Work:
     settings: FinetuneSettings
     model: EIT
     checkpoint: str
     named: dict[str, str]
     grown: dict[tuple[str, float], EIT] = field(default_factory=dict)
+    shared: dict[str, SharedSessions] = field(default_factory=dict)  # target -> the recordings finetuned with it
 
     def target(self, problem: Problem) -> Iterator[Result]:
         """Yield the results of one target, those that are there as they are."""
@@ -222,13 +228,20 @@ class _Work:
             elif mode == "scratch":
                 fitted = scratch()[1]
             elif mode in FINETUNED:
-                fitted = full(problem, lambda _: (model, features), probes.both, split, self.settings, mode)
+                if (group := self.shared.get(labels.target)) is not None:
+                    fitted = group.fitted(problem, mode)
+                else:
+                    fitted = full(problem, lambda _: (model, features), probes.both, split, self.settings, mode)
                 given = (problem, model, features, fitted, references, split, folder, scratch)
                 more = self._beside_full(*given, keys.get("scratch", keys[mode]), mode)
             seconds = (probing if mode == "probe" else time.perf_counter() - begun) + embedding
             all_scores, n_features = scores | more.scores, x_TF.shape[1]
             result = self._result(problem, mode, fitted, references, all_scores, split, n_features, seconds, keys[mode])
+            if isinstance(problem, UnitProblem):
+                result = self._beside_statistics(result, fitted.predictions, references)
             notes = [*result.notes, *([] if model is self.model else [NEW_ROWS])]
+            if mode in FINETUNED and labels.target in self.shared:
+                notes.append(self.shared[labels.target].note)
             if isinstance(problem, UnitProblem) and not Preprocessing.of(model.config).units_trained:
                 notes.append(UNTRAINED)
             result = replace(result, gain_scratch=more.over_scratch, curve=more.curve, notes=notes)
@@ -244,7 +257,9 @@ class _Work:
                 key = json_digest([heads.key, ANY_POPULATION])
                 of_any = Evaluated(self.model, averages.ours, averages.rates, read, *about, self.named, key)
                 keep_any_population(problem, of_any, self.settings)
-            evaluated = Evaluated(model, features, references.rates, scored, *about, self.named, heads.key)
+            group = self.shared.get(labels.target)
+            network = None if group is None else partial(group.final, problem)
+            evaluated = Evaluated(model, features, references.rates, scored, *about, self.named, heads.key, network)
             heads.keep(evaluated, None if model is self.model else model)
 
     def _averages(self, problem: Problem, references: References, split: Split) -> Averages | None:
@@ -310,6 +325,16 @@ class _Work:
             for few in label_curve(problem, lambda _: (model, features), starts, split, settings, how):
                 found.curve.append(self._point(few, references))
         return found
+
+    def _beside_statistics(self, result: Result, ours: Predictions, references: References) -> Result:
+        """Add what a target of units has beside the others: the gain over spike statistics, and curves of coverage."""
+        rows = {name: references.rows[name].predictions for name in STATISTICS if name in references.rows}
+        curves = {name: self._coverage(p) for name, p in {**rows, result.mode: ours}.items()}
+        over = self._gain(ours, rows["statistics"]) if "statistics" in rows else None
+        return replace(result, gain_statistics=over, coverage={name: curve for name, curve in curves.items() if curve})
+
+    def _coverage(self, predictions: Predictions) -> list[CoveragePoint]:
+        return coverage_curve(predictions, self.settings.bootstrap, self.settings.seed)
 
     def _point(self, few: FewLabels, references: References) -> CurvePoint:
         scores = {name: self._score(said, "", references) for name, said in few.rows.items()}
@@ -406,6 +431,10 @@ class _Work:
             "target": [labels.task, labels.target, mode],
             "settings": self.settings.identity(mode),
         }
+        if mode in FINETUNED and labels.target in self.shared:
+            about["sessions"] = self.shared[labels.target].recordings
+        if isinstance(problem, UnitProblem):
+            about["spike_statistics"] = SPIKE_STATISTICS
         if labels.defined_by:
             about["task"] = labels.defined_by
         return json_digest(about)

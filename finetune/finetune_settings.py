@@ -25,6 +25,7 @@ FINETUNED = ("full", "gradual", "lora", "units")  # modes that change weights of
 MODES = ("probe", "mlp", *FINETUNED, "scratch")
 DEFAULT_MODES = ("probe", "full")
 READOUTS = ("best", "rate", "probe", "both", *FINETUNED)
+SESSIONS = ("apart", "heads", "head")
 FORMER_WEIGHTS = {"all": "full", "gradual": "gradual", "lora": "lora", "rows": "units"}  # full.weights -> mode
 MAX_RUNS = 8  # colours that colour-blind readers tell apart
 TokenSeconds = Annotated[float, between(0.001, 3600, "seconds")]
@@ -87,6 +88,9 @@ class FullSettings(Limited):
         label_curve: numbers of labelled trials of a fold; readouts and finetuning are repeated with so few of them.
         weights: former setting, for one more version: all, gradual, lora or rows; ``mode`` says it now.
         lora_rank: rank of the low-rank weights of mode lora.
+        sessions: how recordings with the same label over time are finetuned: apart (a model for each), heads (one
+            model learns from all of them, with a head for each) or head (one model and one head, where all have the
+            same values or classes and the model has a population stream).
 
     Raises:
         ConfigError: if a value is impossible.
@@ -107,9 +111,14 @@ class FullSettings(Limited):
     label_curve: list[int] = field(default_factory=list)
     weights: Annotated[str | None, one_of(*FORMER_WEIGHTS)] = None
     lora_rank: Count = 8
+    sessions: Annotated[str, one_of(*SESSIONS)] = "apart"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.label_curve and self.sessions != "apart":
+            raise ConfigError(
+                f"full.label_curve is {self.label_curve} and full.sessions {self.sessions!r}: expected one of the two"
+            )
         if any(n < 2 for n in self.label_curve) or sorted(set(self.label_curve)) != self.label_curve:
             raise ConfigError(f"full.label_curve is {self.label_curve}: expected rising numbers of trials, 2 or more")
 
@@ -290,6 +299,8 @@ class FinetuneSettings(Limited):
         if not self.windows.causal:  # so that results of versions before this setting keep their keys
             whole["windows"].pop("causal")
         whole["full"].pop("weights")
+        if self.full.sessions == "apart":
+            whole["full"].pop("sessions")
         if mode != "lora":
             whole["full"].pop("lora_rank")
         own = {"probe": [], "mlp": ["mlp"]}.get(mode, ["full"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,6 +69,8 @@ class Evaluated:
         split, interval: how the scores were made, in words.
         checkpoint: name and digest of the frozen model.
         key: digest of all that decides the numbers.
+        network: gives for a mode what was finetuned on all labelled samples of this recording and of others; None: it
+            is finetuned on this one when the head is fitted.
     """
 
     model: EIT | None
@@ -79,6 +81,7 @@ class Evaluated:
     interval: str
     checkpoint: dict[str, str]
     key: str
+    network: Callable[[str], Finetuned] | None = None
 
 
 def chosen_mode(scored: Mapping[str, Scored], kind: str, keep: str) -> str:
@@ -117,8 +120,11 @@ def fit_head(problem: Problem, about: Evaluated, settings: FinetuneSettings) -> 
     if mode in FINETUNED:
         assert about.model is not None  # a finetuned model starts from it
         held = Fold(everyone[inner[0].train], everyone[inner[0].test])
-        held_S = predict_test(problem, linear.readout, held, linear.choice)
-        found = finetune_on(problem, about.model, about.ours, everyone, held_S, settings, settings.seed, mode)
+        if about.network is not None:
+            found = about.network(mode)
+        else:
+            held_S = predict_test(problem, linear.readout, held, linear.choice)
+            found = finetune_on(problem, about.model, about.ours, everyone, held_S, settings, settings.seed, mode)
         choices |= {"updates": found.updates, "share_of_network": found.share}
         blocks, bias_K = _with_network(problem, found, blocks, bias_K)
         tuned = None if found.tuned is None else found.tuned.model

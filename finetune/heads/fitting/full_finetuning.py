@@ -130,7 +130,7 @@ def full(
         choices["updates"].append(found.updates)
         choices["share"].append(found.share)
         if found.tuned is not None:
-            predicted.append(_blend(found.tuned.predict(problem, fitted.fold.test), beside_k[k], found.share))
+            predicted.append(blend(found.tuned.predict(problem, fitted.fold.test), beside_k[k], found.share))
         else:
             predicted.append(beside_k[k])
         where = (problem.labels.target, k + 1, len(beside.folds))
@@ -178,7 +178,7 @@ def finetune_on(
         seed: of draws and dropout.
         how: which weights learn, see `adapt`.
     """
-    start = _Start(problem, *problem.head_rows(features[-1].x_TF), settings.full, settings.seed, how)
+    start = Start(problem, *problem.head_rows(features[-1].x_TF), settings.full, settings.seed, how)
     found = _search(problem, model, start, train, held_S, settings, seed)
     if not found.updates:
         return Finetuned(None, 0, found.share)
@@ -188,13 +188,13 @@ def finetune_on(
     return Finetuned(tuned, found.updates, found.share)
 
 
-def _blend(network_S: np.ndarray, linear_S: np.ndarray, share: float) -> np.ndarray:
+def blend(network_S: np.ndarray, linear_S: np.ndarray, share: float) -> np.ndarray:
     """Predictions of the network and of a linear readout together."""
     return network_S if share == 1 else share * network_S + (1 - share) * linear_S
 
 
 @dataclass(frozen=True)
-class _Start:
+class Start:
     """Makes a model and the linear head that finetuning begins from.
 
     Args:
@@ -222,16 +222,26 @@ class _Start:
 
     def tuned(self, model: EIT, train: np.ndarray, strength: float) -> Tuned:
         """A copy of the model with a head fitted to the training samples."""
+        head, spread_K = self.head(train, strength)
+        return Tuned(adaptation_of(model, self.settings, self.how), head, spread_K)
+
+    def head(self, train: np.ndarray, strength: float) -> tuple[LinearHead, np.ndarray]:
+        """A head fitted to the training samples, and the standard deviation of their values."""
         labels, rows = self.problem.labels, self.row_S[train]
         basis = make_basis(self.x_RF, self.settings.components, self.seed, rows=rows)
         readout = fit(basis(self.x_RF, rows=rows), labels.y_S[train], strength, labels.n_classes)
         spread_K = np.ones(labels.n_classes) if labels.n_classes else np.maximum(labels.y_S[train].std(axis=0), 1e-9)
-        copied = copy.deepcopy(model)
-        if self.settings.dropout is not None:
-            for layer in copied.modules():
-                if isinstance(layer, nn.Dropout):
-                    layer.p = self.settings.dropout
-        return Tuned(adapt(copied, self.settings, self.how), LinearHead(basis, readout, spread_K), spread_K)
+        return LinearHead(basis, readout, spread_K), spread_K
+
+
+def adaptation_of(model: EIT, settings: FullSettings, how: str) -> Adaptation:
+    """Return a copy of a model that is set up to learn, with the dropout of finetuning."""
+    copied = copy.deepcopy(model)
+    if settings.dropout is not None:
+        for layer in copied.modules():
+            if isinstance(layer, nn.Dropout):
+                layer.p = settings.dropout
+    return adapt(copied, settings, how)
 
 
 @dataclass(frozen=True)
@@ -252,7 +262,7 @@ class _Found:
 def _search(
     problem: Problem,
     model: EIT,
-    start: _Start,
+    start: Start,
     train: np.ndarray,
     linear_S: np.ndarray,
     settings: FinetuneSettings,
@@ -268,14 +278,14 @@ def _search(
     mean = training_mean(y[learn], len(held), n_classes)
     strength = start.strength(train, inner)
     linear = inner_score(y[held], linear_S, mean, n_classes)
-    search = LengthSearch(0, settings.full.patience * _every(settings.full), best=linear, margin=1e-6)
+    search = LengthSearch(0, settings.full.patience * updates_between_looks(settings.full), best=linear, margin=1e-6)
     tuned = start.tuned(model, learn, strength)
     share_of = {0: 0.0}
 
     def look(updates: int) -> bool:
         network_S = tuned.predict(problem, held)
         shares = (1.0,) if n_classes else SHARES
-        values = [inner_score(y[held], _blend(network_S, linear_S, share), mean, n_classes) for share in shares]
+        values = [inner_score(y[held], blend(network_S, linear_S, share), mean, n_classes) for share in shares]
         share_of[updates] = shares[int(np.argmax(values))]
         return search.ends(updates, max(values))
 
@@ -295,26 +305,59 @@ def _train(
     seed: int,
     look: Callable[[int], bool] | None = None,
 ) -> None:
+    train_together([Part(problem, tuned, samples)], settings, updates, seed, look)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Samples of one problem that a model learns from, with the head that reads them.
+
+    Args:
+        problem: what is to be predicted.
+        tuned: the model and the head; all parts have the same model, and may have the same head.
+        samples: indices of the problem's samples.
+    """
+
+    problem: Problem
+    tuned: Tuned
+    samples: np.ndarray
+
+
+def train_together(
+    parts: Sequence[Part],
+    settings: FullSettings,
+    updates: int,
+    seed: int,
+    look: Callable[[int], bool] | None = None,
+) -> None:
     """Make ``updates`` updates of the schedule that ``settings.steps`` spans; ``look`` may end it.
+
+    Each update shows windows of one part, which is drawn in proportion to its samples.
 
     Raises:
         DivergedError: if a loss is infinite or NaN.
     """
-    labels = problem.labels
-    model, head = tuned.model, tuned.head
+    adaptation = parts[0].tuned.adaptation
+    model = adaptation.model
     rng = np.random.default_rng([seed, 11])
     torch.manual_seed(seed)
-    own = {"params": list(head.linear.parameters()), "lr": settings.head_learning_rate, "weight_decay": 0.0}
-    groups = [*tuned.adaptation.groups(settings), own]
-    tuned.adaptation.unfreeze(0, settings.steps)
+    heads = list({id(part.tuned.head): part.tuned.head for part in parts}.values())
+    weights = [weight for head in heads for weight in head.linear.parameters()]
+    own = {"params": weights, "lr": settings.head_learning_rate, "weight_decay": 0.0}
+    groups = [*adaptation.groups(settings), own]
+    adaptation.unfreeze(0, settings.steps)
+    share = np.array([len(part.samples) for part in parts], dtype=np.float64)
+    share /= share.sum()
     optimizer = torch.optim.AdamW(groups)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings.steps))
 
     def loss_of(_: int) -> torch.Tensor:
         model.train()
-        batch, picked = problem.draw(samples, settings.tokens_per_step, rng)
+        part = parts[0] if len(parts) == 1 else parts[int(rng.choice(len(parts), p=share))]
+        problem, tuned, labels = part.problem, part.tuned, part.problem.labels
+        batch, picked = problem.draw(part.samples, settings.tokens_per_step, rng)
         given = _with_fewer_units(problem.model_inputs(model, batch), picked.how, settings.unit_dropout, rng)
-        out_RK = head(picked.features(model(**given)))
+        out_RK = tuned.head(picked.features(model(**given)))
         target = labels.y_S[picked.samples]
         if labels.n_classes:
             loss_R = F.cross_entropy(out_RK, torch.as_tensor(target), reduction="none")
@@ -326,10 +369,10 @@ def _train(
 
     def after(update: int) -> bool:
         schedule.step()
-        tuned.adaptation.unfreeze(update, settings.steps)
-        return look is not None and update % _every(settings) == 0 and look(update)
+        adaptation.unfreeze(update, settings.steps)
+        return look is not None and update % updates_between_looks(settings) == 0 and look(update)
 
-    clip = [*model.parameters(), *head.parameters()], 1.0
+    clip = [*model.parameters(), *(weight for head in heads for weight in head.parameters())], 1.0
     run_updates(range(updates), loss_of, optimizer, clip=clip, after=after)
 
 
@@ -349,7 +392,7 @@ def _with_fewer_units(given: dict[str, Any], how: str, share: float, rng: np.ran
     return {**given, "mask_BN": there_BN & ~gone_BN}
 
 
-def _every(settings: FullSettings) -> int:
+def updates_between_looks(settings: FullSettings) -> int:
     """Updates between two looks at the inner validation samples."""
     return max(1, settings.steps // settings.checks)
 

@@ -10,7 +10,7 @@ import torch
 from finetune.finetune_settings import FinetuneSettings, FullSettings
 from finetune.heads.fitting import full_finetuning
 from finetune.heads.fitting.adapting import adapt, stages_of
-from finetune.heads.fitting.full_finetuning import _Start, _train, finetune_on
+from finetune.heads.fitting.full_finetuning import Start, _train, finetune_on
 from foundation.common.errors import ConfigError
 from foundation.common.settings.command import build_parser, parse
 from foundation.models import EIT, EITConfig
@@ -25,7 +25,7 @@ def trained(problem, model, how, settings=None, updates=3):
     """A model that has learned from labels, before anything is merged, and as it was."""
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     settings = settings or full_of()
-    start = _Start(problem, *problem.head_rows(problem.features(model)[-1].x_TF), settings, 0, how)
+    start = Start(problem, *problem.head_rows(problem.features(model)[-1].x_TF), settings, 0, how)
     train = np.arange(len(problem.labels.y_S))
     tuned = start.tuned(model, train, 1e-2)
     _train(problem, tuned, train, settings, updates, 0)

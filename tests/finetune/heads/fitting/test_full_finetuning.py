@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from finetune.finetune_settings import FullSettings
-from finetune.heads.fitting.full_finetuning import LinearHead, _blend, _rate, _with_fewer_units
+from finetune.heads.fitting.full_finetuning import LinearHead, _rate, _with_fewer_units, blend
 from foundation.common.errors import ConfigError
 from foundation.evaluation.linear_readout import fit, make_basis
 
@@ -68,9 +68,9 @@ def test_an_update_leaves_out_units_and_keeps_one(known):
 
 def test_a_share_of_one_is_the_network_alone_and_of_none_the_readout():
     network_S, linear_S = np.array([1.0, 2.0]), np.array([3.0, 6.0])
-    assert _blend(network_S, linear_S, 1.0).tolist() == [1.0, 2.0]
-    assert _blend(network_S, linear_S, 0.0).tolist() == [3.0, 6.0]
-    assert _blend(network_S, linear_S, 0.25).tolist() == [2.5, 5.0]
+    assert blend(network_S, linear_S, 1.0).tolist() == [1.0, 2.0]
+    assert blend(network_S, linear_S, 0.0).tolist() == [3.0, 6.0]
+    assert blend(network_S, linear_S, 0.25).tolist() == [2.5, 5.0]
 
 
 @pytest.mark.parametrize("wrong", [{"dropout": 1.0}, {"unit_dropout": -0.1}, {"label_curve": [40, 20]}])

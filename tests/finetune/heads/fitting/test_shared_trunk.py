@@ -1,0 +1,182 @@
+"""One trunk that learns from several recordings: shared weights, a head each or one, test blocks that stay unseen."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from finetune.finetune_job import finetune
+from finetune.finetune_settings import FullSettings
+from finetune.heads.fitting.full_finetuning import finetune_on
+from finetune.heads.fitting.shared_trunk import Learned, finetune_together
+from finetune.heads.head_files import load_head
+from finetune.shared_sessions import SharedSessions, family, shared_sessions
+from finetune.tasks.labels import behavior
+from finetune.tasks.task import Sources
+from foundation.common.errors import ConfigError
+from foundation.data.reading.reader import ReaderCache
+from foundation.models import EIT, EITConfig
+from foundation.store import Catalog, Source, Spikes, Store, Units, write_recording
+
+FULL = FullSettings(steps=4, checks=2, tokens_per_step=512, from_scratch=False)
+
+
+@pytest.fixture(scope="module")
+def two_sessions(problems, tmp_path_factory):
+    """A store of two sessions of one animal: the second has two units fewer, and other noise."""
+    first = problems["velocity"].recording.load()
+    rng = np.random.default_rng(3)
+    trains = [np.sort(first.spikes.train(unit) + rng.normal(0, 0.01, first.spikes.counts[unit])) for unit in range(10)]
+    inside = [train[(train > 0) & (train < first.domain.end[0])] for train in trains]
+    second = replace(
+        first, source=Source("b.nwb", "1" * 64), session="t", units=Units(10), spikes=Spikes.from_trains(inside)
+    )
+    store = Store(str(tmp_path_factory.mktemp("two") / "store"), create=True)
+    for recording in (first, second):
+        write_recording(store, recording)
+    catalog = Catalog.build(store)
+    catalog.save()
+    return catalog
+
+
+@pytest.fixture(scope="module")
+def model(two_sessions):
+    """A small model with a population stream that knows both sessions."""
+    torch.manual_seed(0)
+    shape = {"dim": 16, "heads": 2, "individual_layers": 1, "interaction_layers": 1, "patch_length": 5}
+    made = EIT(EITConfig(**shape, population_layers=1))
+    made.add_populations({recording.id: torch.zeros(recording.n_units) for recording in two_sessions})
+    return made
+
+
+@pytest.fixture(scope="module")
+def velocities(two_sessions, sources):
+    found = behavior.find(
+        Sources(two_sessions, ReaderCache(two_sessions), sources.windows, 5, 5, folds=3, seed=0)
+    ).problems
+    return [problem for problem in found if problem.labels.target.startswith("velocity")]
+
+
+def learned(problems, model, train=None):
+    """All samples of each problem, or some; the linear readout beside them knows nothing."""
+    made = []
+    for k, problem in enumerate(problems):
+        rows = np.arange(len(problem.labels.y_S)) if train is None else train[k]
+        held = problem.inner(rows, 0)[0].test
+        said = np.zeros(len(held), int) if problem.labels.n_classes else np.zeros((len(held), 2))
+        made.append(Learned(problem, problem.features(model), rows, said))
+    return made
+
+
+@pytest.fixture(scope="module")
+def tuned(velocities, model, settings):
+    settings = replace(settings, full=FULL)
+    return {
+        one: finetune_together(learned(velocities, model), model, settings, 0, "full", one) for one in (False, True)
+    }
+
+
+def test_the_trunk_is_one_and_heads_are_each_sessions_own(tuned):
+    first, second = tuned[False]
+    assert first.updates == second.updates > 0
+    assert first.tuned.model is second.tuned.model
+    assert not torch.equal(first.tuned.head.linear.weight, second.tuned.head.linear.weight)
+    one, other = tuned[True]
+    assert one.tuned.head is other.tuned.head
+    assert one.tuned.model is other.tuned.model
+
+
+def test_the_trunk_learns_from_every_session(velocities, model, settings, tuned):
+    alone = finetune_together(learned(velocities[:1], model), model, replace(settings, full=FULL), 0, "full", False)
+    ours = dict(tuned[False][0].tuned.model.named_parameters())
+    theirs = dict(alone[0].tuned.model.named_parameters())
+    assert any(not torch.equal(ours[name], theirs[name]) for name in ours if "trunk" in name)
+
+
+def test_of_one_session_it_is_the_same_as_finetuning_it_alone(velocities, model, settings, monkeypatch):
+    settings = replace(settings, full=FULL)
+    (one,) = learned(velocities[:1], model)
+    apart = finetune_on(one.problem, model, one.features, one.train, one.held_S, settings, 0)
+    (together,) = finetune_together([one], model, settings, 0, "full", False)
+    assert (together.updates, together.share) == (apart.updates, apart.share)
+    for name, weight in apart.tuned.model.named_parameters():
+        assert torch.equal(weight, together.tuned.model.get_parameter(name)), name
+
+
+def test_test_blocks_of_all_sessions_are_unseen(velocities, model, settings):
+    settings = replace(settings, full=FULL)
+    folds = [problem.split(3, 0).folds[1] for problem in velocities]
+    found = []
+    for spoil in (False, True):
+        problems = []
+        for problem, fold in zip(velocities, folds, strict=True):
+            y_SK = problem.labels.y_S.copy()
+            if spoil:
+                y_SK[fold.test] = 1e6
+            problems.append(problem.relabelled(y_SK))
+        train = [fold.train for fold in folds]
+        made = finetune_together(learned(problems, model, train), model, settings, 0, "full", False)
+        found.append([one.tuned.predict(p, f.test) for one, p, f in zip(made, problems, folds, strict=True)])
+    for clean, spoilt in zip(*found, strict=True):
+        np.testing.assert_array_equal(clean, spoilt)
+
+
+def test_low_rank_weights_are_shared_too(velocities, model, settings):
+    found = finetune_together(learned(velocities, model), model, replace(settings, full=FULL), 0, "lora", False)
+    assert found[0].tuned.model is found[1].tuned.model
+    assert not any("lora_" in name for name, _ in found[0].tuned.model.named_parameters())
+
+
+def test_one_head_needs_equal_features(velocities, unit_model, settings):
+    with pytest.raises(
+        ConfigError, match=r"full\.sessions is 'head' and velocity-.* features where .*: expected a model"
+    ):
+        finetune_together(learned(velocities, unit_model), unit_model, replace(settings, full=FULL), 0, "full", True)
+
+
+def test_labels_of_the_same_name_are_a_group(velocities, model, settings):
+    together = replace(settings, full=replace(FULL, sessions="heads"))
+    groups = shared_sessions(velocities, model, together)
+    assert set(groups) == {problem.labels.target for problem in velocities}
+    assert len({id(group) for group in groups.values()}) == 1
+    assert {family(problem) for problem in velocities} == {("behavior", "velocity-", "values")}
+    assert shared_sessions(velocities, model, settings) == {}
+    assert shared_sessions(velocities[:1], model, together) == {}
+
+
+def test_the_command_scores_and_keeps_a_head_of_each_session(two_sessions, model, settings, tmp_path, monkeypatch):
+    """Both heads come with the same trunk."""
+    model.save_pretrained(tmp_path / "model")
+    everything = SharedSessions._everything
+
+    def beside_a_bad_readout(self, session):
+        one = everything(self, session)
+        return replace(one, held_S=(one.held_S + 1) % 4 if one.problem.labels.n_classes else one.held_S + 100)
+
+    monkeypatch.setattr(SharedSessions, "_everything", beside_a_bad_readout)  # so that the network always helps
+    run = replace(
+        settings,
+        checkpoint=str(tmp_path / "model"),
+        store=two_sessions.store.name,
+        output=str(tmp_path / "out"),
+        tasks=["behavior"],
+        mode=["full"],
+        random_weights=False,
+        bootstrap=100,
+        control_repeats=2,
+        keep="full",
+        gru=replace(settings.gru, run=False),
+        full=replace(FULL, sessions="heads", steps=2, checks=1),
+    )
+    results = {result.target: result for result in finetune(run).results}
+    assert {name.split("-")[0] for name in results} == {"velocity", "direction"}
+    note = "finetuned on 2 recordings at once: one trunk, a head each"
+    assert all(note in result.notes for result in results.values())
+    heads = [load_head(str(tmp_path / "out" / name)) for name in results if name.startswith("velocity")]
+    assert len(heads) == 2
+    assert len({head.kept.adapted for head in heads}) == 1
+    assert heads[0].kept.adapted
+    apart = replace(run, full=replace(run.full, sessions="apart"))
+    assert run.identity("full") != apart.identity("full")
+    assert "sessions" not in apart.identity("full")["full"]
