@@ -7,7 +7,17 @@ from typing import Any
 
 from finetune.benchmark.benchmark_data import how_to_get
 from finetune.benchmark.benchmark_settings import SEEDS, Benchmark, benchmark_names, read_benchmark
-from finetune.benchmark.benchmark_tables import FLOOR, ROWS, SHUFFLED, Target, summary_head, summary_line, targets_of
+from finetune.benchmark.benchmark_tables import (
+    FLOOR,
+    ROWS,
+    SHARES,
+    SHUFFLED,
+    STATISTICS,
+    Target,
+    summary_head,
+    summary_line,
+    targets_of,
+)
 from foundation.common.files.jsonl_results import SUFFIX, read_results
 from foundation.common.output.pages import MarkdownPage
 from foundation.evaluation.metrics import TITLES
@@ -18,7 +28,9 @@ RULE = (
     "`foundation benchmark` reads the recordings into a store and scores every readout with the machinery of "
     "[foundation finetune](../finetune.md). Fixed before the runs: no setting was chosen by these scores. The protocol "
     "asks for the seeds 43 to 47; each section names those that were run. The floor is the same kind of readout on "
-    "plain firing rates. *Random weights* is the architecture of the model without pretraining; *shuffled labels* is "
+    "plain firing rates. *Spike statistics* of units are what a careful person would measure of their spikes: rates, "
+    "intervals, bursts, refractoriness, the return map, and autocorrelograms in log lags, also by deciles of the local "
+    "rate. *Random weights* is the architecture of the model without pretraining; *shuffled labels* is "
     "the frozen model with labels that say nothing, with the interval of its shuffles (over several seeds the widest). "
     "*From scratch* and *model, finetuned* come with `--mode full`, recurrent decoders with `--gru`; "
     "[Decoding](decoding.md) has both on the reaching and track recordings."
@@ -113,8 +125,44 @@ def _add_target(page: MarkdownPage, target: Target) -> None:
     for name in target.names:
         figure, gain = target.figure(name), target.gain(name) if name not in (FLOOR, SHUFFLED) else None
         spread = "-" if figure.spread is None else f"{figure.spread:.3f}"
-        rows.append([ROWS[name], figure.text(), spread, "-" if gain is None else gain.text(signed=True),
-                     str(len(target.rows[name]))])  # fmt: skip
-    page.table(["readout", "score", "spread", "gain over firing rates", "seeds"], rows)
+        beside = target.gain(name, over=STATISTICS) if name not in (STATISTICS, SHUFFLED) else None
+        gains = [gain, *([beside] if STATISTICS in target.rows else [])]
+        texts = ["-" if found is None else found.text(signed=True) for found in gains]
+        rows.append([ROWS[name], figure.text(), spread, *texts, str(len(target.rows[name]))])
+    more = ["gain over spike statistics"] if STATISTICS in target.rows else []
+    page.table(["readout", "score", "spread", "gain over firing rates", *more, "seeds"], rows)
+    _add_coverage(page, target)
+    _add_seconds(page, target)
     seconds = [f"{mode} {sum(found) / len(found):.0f}" for mode, found in target.seconds.items()]
     page.say(f"Seconds a seed: {', '.join(seconds)}.")
+
+
+def _add_coverage(page: MarkdownPage, target: Target) -> None:
+    """Add the accuracy of each readout on the units that it is most confident of."""
+    names = [name for name in target.names if target.accuracy(name, 1.0) is not None]
+    if not names:
+        return
+    page.say(
+        "Accuracy (the plain share of right answers) on the share of units that a readout is most confident of; over "
+        "several seeds the interval reaches from the lowest limit to the highest."
+    )
+    rows = []
+    for name in names:
+        figures = [target.accuracy(name, share) for share in SHARES]
+        rows.append([ROWS[name], *("-" if figure is None else figure.text() for figure in figures)])
+    page.table(["readout", *(f"{share:.0%} of units" for share in SHARES)], rows)
+
+
+def _add_seconds(page: MarkdownPage, target: Target) -> None:
+    """Add the score of each readout over the seconds that were recorded."""
+    if not target.by_seconds:
+        return
+    page.say("The same scores where only the first seconds of each recording are there.")
+    first = next(iter(target.by_seconds.values()))
+    names = [name for name in first.names if name not in (SHUFFLED, "majority", "laboratory")]
+    lengths = sorted(target.by_seconds, key=float)
+    rows = []
+    for name in names:
+        shorter = [target.by_seconds[seconds].figure(name).text() for seconds in lengths]
+        rows.append([ROWS[name], *shorter, target.figure(name).text()])
+    page.table(["readout", *(f"{seconds} s" for seconds in lengths), "all"], rows)

@@ -16,12 +16,14 @@ from finetune.benchmark.benchmark_page import benchmarks_page
 from finetune.benchmark.benchmark_settings import Benchmark, BenchmarkSettings, read_benchmark
 from finetune.benchmark.benchmark_tables import Shown, shown
 from finetune.benchmark.brainwidebench import Exported, export_regions
-from finetune.benchmark.lolcat_row import lolcat_row
-from finetune.finetune_job import finetune
+from finetune.benchmark.lolcat_row import LOLCAT_VERSION, lolcat_row
+from finetune.benchmark.seconds_curve import seconds_curve
+from finetune.finetune_job import SPIKE_STATISTICS, finetune
 from finetune.finetune_settings import FinetuneSettings
 from finetune.reproduce.common.run_results import key_of, source_digest
 from finetune.reproduce.common.stored_sums import pack_sums
 from finetune.result import Result, Score, read_predictions
+from finetune.task_settings import UNIT_TASKS
 from foundation.common.errors import FoundationError
 from foundation.common.files.jsonl_results import SUFFIX, put_result, read_results
 from foundation.common.files.locks import write_whole
@@ -100,6 +102,7 @@ def _run(name: str, benchmark: Benchmark, settings: BenchmarkSettings) -> None:
         finetuning = _finetuning(benchmark, settings, store, work, left, seed)
         evaluation = finetune(finetuning)
         more = lolcat_row(finetuning) if benchmark.lolcat and "probe" in left else {}
+        curve = seconds_curve(finetuning, benchmark.seconds) if "probe" in left else {}
         seconds = round(time.perf_counter() - began, 1)
         for mode in left:
             results = [result for result in evaluation.results if result.mode == mode]
@@ -114,7 +117,10 @@ def _run(name: str, benchmark: Benchmark, settings: BenchmarkSettings) -> None:
                 "recordings": digests,
                 "seen": _seen(settings.checkpoint, digests.values()),
                 "seconds": seconds,
-                "targets": [_target(result, work, more if mode == "probe" else {}) for result in results],
+                "targets": [
+                    _target(result, work, more if mode == "probe" else {}, curve if mode == "probe" else {})
+                    for result in results
+                ],
                 "left_out": [f"{e.task} {e.target}: {e.reason}" for e in evaluation.left_out],
             }
             put_result(table, line, key=IDENTITY)
@@ -144,7 +150,11 @@ def _config(benchmark: Benchmark, settings: BenchmarkSettings, checkpoint: str, 
     names = ("gru", "bootstrap", "control_repeats", *(() if mode in ("probe", "mlp") else ("full_steps",)))
     about |= {name: getattr(settings, name) for name in names}
     if benchmark.lolcat and mode == "probe":
-        about["lolcat"] = True
+        about["lolcat"] = LOLCAT_VERSION
+    if set(benchmark.tasks) & set(UNIT_TASKS):
+        about["spike_statistics"] = SPIKE_STATISTICS
+    if benchmark.seconds and mode == "probe":
+        about["seconds"] = benchmark.seconds
     return about | {"version": VERSION, "contract": CONTRACT_VERSION, "model": checkpoint, "mode": mode, "seed": seed}
 
 
@@ -175,14 +185,29 @@ def _finetuning(
     )
 
 
-def _target(result: Result, work: Path, more: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """One target of a run: what it is, and each readout with its score and its sums over independent parts."""
+def _target(
+    result: Result, work: Path, more: dict[str, dict[str, Any]], curve: dict[str, list[Result]]
+) -> dict[str, Any]:
+    """Return one target of a run: what it is, and each readout with its score and its sums over independent parts."""
     folder = work / result.task / result.target
     rows = {name: _row(score, result.metric, folder / f"{name}.npz") for name, score in result.references.items()}
     rows[result.mode] = _row(result.score, result.metric, folder / f"{result.mode}.npz")
+    for name, points in result.coverage.items():
+        rows[name]["coverage"] = [_rounded(asdict(point)) for point in points]
     names = ("task", "target", "title", "kind", "metric", "samples", "subjects", "parts", "part_name", "split", "notes")
     about = {name: getattr(result, name) for name in names}
+    by_seconds: dict[str, dict[str, Any]] = {}
+    for seconds, results in curve.items():
+        of_length = work / f"first-{seconds}s" / "results"
+        for cut in results:
+            if (cut.task, cut.target) == (result.task, result.target):
+                by_seconds[seconds] = _target(cut, of_length, {}, {})["rows"]
+    about |= {"by_seconds": by_seconds} if by_seconds else {}
     return about | {"seconds": result.seconds, "rows": rows | more.get(f"{result.task}/{result.target}", {})}
+
+
+def _rounded(point: dict[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in point.items()}
 
 
 def _row(score: Score, metric: str, place: Path) -> dict[str, Any]:

@@ -40,6 +40,8 @@ class Benchmark(Limited):
         download: whether the files have to be fetched first.
         folds: parts that the data are split into; 1000 leaves one animal out.
         lolcat: whether LOLCAT, trained on the same folds, is a row.
+        seconds: of the beginning of each recording; the frozen model and the floors are also scored on each of these
+            lengths alone, for tasks of units.
         windows: windows that labels are decoded from.
 
     Raises:
@@ -57,12 +59,15 @@ class Benchmark(Limited):
     download: bool = False
     folds: Annotated[int, at_least(2)] = 5
     lolcat: bool = False
+    seconds: list[float] = field(default_factory=list)
     windows: WindowSettings = field(default_factory=WindowSettings)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if bool(self.files) == bool(self.simulate):
             raise ConfigError(f"files is {self.files!r} and simulate {self.simulate!r}: expected one of the two")
+        if any(seconds <= 0 for seconds in self.seconds) or sorted(set(self.seconds)) != self.seconds:
+            raise ConfigError(f"seconds is {self.seconds}: expected rising numbers above 0")
         wrong = [name for name in self.tasks if name not in TASK_NAMES and not is_own_task(name)]
         if wrong or not self.tasks:
             raise ConfigError(f"tasks is {self.tasks}: expected some of {', '.join(TASK_NAMES)}, or file.py:Class")

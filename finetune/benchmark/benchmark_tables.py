@@ -17,10 +17,11 @@ from foundation.common.output.pages import text_table
 from foundation.evaluation.confidence_intervals import middle_95, resampled_mean
 from foundation.evaluation.metrics import TITLES
 
-FLOOR, SHUFFLED = "rate", "shuffled"
+FLOOR, STATISTICS, SHUFFLED = "rate", "statistics", "shuffled"
 ROWS = {**TITLES_OF, "probe": "model, frozen", "lolcat": "LOLCAT"}
 MODELS = ("probe", "mlp", "both", *FINETUNED)  # readouts with a gain over firing rates
-SUMMARY = (FLOOR, *MODELS, SHUFFLED)
+SUMMARY = (FLOOR, STATISTICS, *MODELS, SHUFFLED)
+SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)  # of the units that are classified
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Target:
         about: task, target, title, metric, samples, parts, split, notes.
         rows: readout -> seed -> score with sums.
         seconds: mode -> seconds of each seed.
+        by_seconds: seconds that were recorded -> the same target with the readouts of recordings of this length.
     """
 
     benchmark: str
@@ -57,6 +59,7 @@ class Target:
     about: dict[str, Any]
     rows: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=dict)
+    by_seconds: dict[str, Target] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -90,6 +93,20 @@ class Target:
             return Figure(value)
         return Figure(value, *middle_95(drawn - their_drawn))
 
+    def accuracy(self, name: str, share: float) -> Figure | None:
+        """Return the accuracy of a readout on the share of samples that it is most confident of.
+
+        The interval reaches from the lowest limit of a seed to the highest. None if the readout has no such curve.
+        """
+        curves = [row["coverage"] for row in self.rows[name].values() if "coverage" in row]
+        points = [point for curve in curves for point in curve if abs(point["share"] - share) < 1e-6]
+        if not points:
+            return None
+        values = [point["accuracy"] for point in points]
+        lows, highs = ([p[end] for p in points if p[end] is not None] for end in ("low", "high"))
+        spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        return Figure(float(np.mean(values)), min(lows, default=None), max(highs, default=None), spread)
+
     @property
     def samples(self) -> str:
         """How many samples, in how many independent parts."""
@@ -118,11 +135,16 @@ def targets_of(lines: Iterable[dict[str, Any]]) -> list[Target]:
     for line in lines:
         for record in line["targets"]:
             place = (line["checkpoint"], record["task"], record["target"])
-            about = {name: value for name, value in record.items() if name not in ("rows", "seconds")}
+            about = {name: value for name, value in record.items() if name not in ("rows", "seconds", "by_seconds")}
             target = found.setdefault(place, Target(line["benchmark"], line["checkpoint"], about))
             target.seconds.setdefault(line["mode"], []).append(record["seconds"])
             for name, row in record["rows"].items():
                 target.rows.setdefault(name, {}).setdefault(line["seed"], row)
+            for seconds, rows in record.get("by_seconds", {}).items():
+                shorter = Target(line["benchmark"], line["checkpoint"], about)
+                shorter = target.by_seconds.setdefault(seconds, shorter)
+                for name, row in rows.items():
+                    shorter.rows.setdefault(name, {}).setdefault(line["seed"], row)
     return list(found.values())
 
 

@@ -45,5 +45,6 @@ def benchmark_settings(data, tmp_path_factory, empty_runs):
 def benchmarked(benchmark_settings, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr("finetune.benchmark.lolcat_row.STEPS", 5)
+        patch.setattr("finetune.benchmark.lolcat_row.STEPS", 10)
+        patch.setattr("finetune.benchmark.lolcat_row.EVERY", 5)
         yield run_benchmarks(benchmark_settings)

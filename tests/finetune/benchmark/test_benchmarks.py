@@ -3,15 +3,19 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from finetune.benchmark import BenchmarkSettings, benchmark_names, benchmarks_page, read_benchmark, run_benchmarks
-from finetune.benchmark.benchmark_data import MissingDataError, find_files
+from finetune.benchmark.benchmark_data import MissingDataError, find_files, store_of
+from finetune.benchmark.benchmark_runs import _finetuning
 from finetune.benchmark.benchmark_tables import targets_of
+from finetune.benchmark.seconds_curve import beginning, seconds_curve
 from foundation.cli.commands import main
 from foundation.common.errors import ConfigError, FoundationError
 from foundation.common.files.jsonl_results import read_results
 from foundation.common.settings.resources import config_names
+from foundation.store import Catalog, Interval, Store
 
 ROOT = Path(__file__).parents[3]
 LOCAL = {
@@ -34,7 +38,7 @@ def test_recipes_of_benchmarks_are_shipped_ones_of_their_dandisets():
 
 def test_every_readout_is_a_row_with_sums_over_animals(benchmarked, benchmark_settings):
     (target,) = benchmarked.targets
-    expected = {"rate", "probe", "both", "random", "majority", "shuffled", "lolcat"}
+    expected = {"rate", "statistics", "probe", "both", "statistics_both", "random", "majority", "shuffled", "lolcat"}
     assert expected <= set(target.rows)
     assert {name: sorted(rows) for name, rows in target.rows.items()} == {name: [43, 44] for name in target.rows}
     assert target.about["split"] == "leave one animal out, 4 animals"
@@ -43,6 +47,32 @@ def test_every_readout_is_a_row_with_sums_over_animals(benchmarked, benchmark_se
     assert figure.low <= figure.value <= figure.high
     assert gain.value == pytest.approx(figure.value - target.figure("rate").value)
     assert "cell_type all" in str(benchmarked)
+    curves = {name for name in target.rows if target.accuracy(name, 0.2) is not None}
+    assert curves == {"rate", "statistics", "probe", "both", "statistics_both", "lolcat"}
+    assert target.accuracy("rate", 1.0).value == pytest.approx(target.figure("rate").value)  # classes of equal size
+
+
+def test_scores_over_seconds_are_those_of_recordings_that_were_cut(benchmark_settings, benchmarked, tmp_path):
+    benchmark = replace(read_benchmark("izhikevich"), folds=2, seconds=[20.0])
+    work = tmp_path / "work"
+    work.mkdir()
+    store = store_of("cell-type-optotagged", read_benchmark("cell-type-optotagged"), benchmark_settings.data)
+    settings = _finetuning(benchmark, benchmark_settings, store, work, ["probe"], 43)
+    ((seconds, (result,)),) = seconds_curve(settings, benchmark.seconds).items()
+    assert seconds == "20"
+    assert {"rate", "statistics", "both", "statistics_both"} <= set(result.references)
+    assert "random" not in result.references
+    for recording in Catalog.open(Store(work / "first-20s" / "store")):
+        assert recording.domain.duration == pytest.approx(20.0)
+        assert recording.load().spikes.span[1] < recording.domain.start[0] + 20.0
+
+
+def test_the_beginning_is_of_observed_time(make_recording):
+    made = make_recording(0, seconds=60.0, domain=Interval(np.array([0.0, 30.0]), np.array([10.0, 60.0])))
+    cut = beginning(made, 15.0)
+    assert cut.domain.start.tolist() == [0.0, 30.0]
+    assert cut.domain.end.tolist() == [10.0, 35.0]
+    assert len(cut.spikes) == int(cut.domain.contains(made.spikes.times).sum())
 
 
 def test_a_second_call_makes_no_run_again(benchmarked, benchmark_settings, monkeypatch, tmp_path_factory):
@@ -70,6 +100,8 @@ def test_the_page_shows_results_and_missing_runs(benchmarked, benchmark_settings
     assert text == benchmarks_page(Path(benchmark_settings.output))
     section = text[text.index("## cell-type-optotagged") : text.index("## Not yet run")]
     assert "| LOLCAT |" in section
+    assert "gain over spike statistics" in section
+    assert "| readout | 20% of units |" in section
     assert "does not say what pretraining saw" in section
     assert "| mc-maze |" in text[text.index("## Not yet run") :]
 
