@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.signal import butter, sosfiltfilt
+from scipy.signal import butter, sosfilt_zi
 
 from foundation.common.errors import SourceError
 from foundation.common.output.printable import count
+from foundation.common.processes.compiled import compiled
 from ingest.sorting.sort_settings import FilterSettings, WindowSettings
 from ingest.sorting.spikes.neighbourhoods import neighbours_of
 from ingest.sorting.voltage.voltage import Voltage
@@ -81,9 +82,21 @@ class CleanVoltage:
             usable_TC = usable_TC & ~_widened(missing_TC, int(AROUND_MISSING * self.voltage.sampling_rate))
         x_TC = band_passed(raw_TC, self.sos)
         for group in self.reference:
-            x_TC[:, group] -= np.median(x_TC[:, group], axis=1, keepdims=True)
+            x_TC[:, group] -= median_of_channels(x_TC[:, group])
         x_TC[:, ~self.used_C] = 0.0
         return x_TC, usable_TC
+
+
+def median_of_channels(x_TC: np.ndarray) -> np.ndarray:
+    """Return ``(T, 1)`` the median over channels; sorting short rows is several times faster than `numpy.median`.
+
+    Example:
+        >>> median_of_channels(np.array([[3.0, 1.0, 2.0, 10.0]])).tolist()
+        [[2.5]]
+    """
+    sorted_TC, last = np.sort(x_TC, axis=1), x_TC.shape[1] - 1
+    median_T1: np.ndarray = 0.5 * (sorted_TC[:, last // 2, None] + sorted_TC[:, (last + 1) // 2, None])
+    return median_T1.astype(x_TC.dtype)
 
 
 def band_passed(raw_TC: np.ndarray, sos: np.ndarray) -> np.ndarray:
@@ -94,8 +107,38 @@ def band_passed(raw_TC: np.ndarray, sos: np.ndarray) -> np.ndarray:
         >>> bool(np.abs(band_passed(slow_T1, band_filter(FilterSettings(), 24_000.0)))[2400:-2400].max() < 1e-3)
         True
     """
-    padding = min(3 * (2 * len(sos) + 1), len(raw_TC) - 1)
-    return sosfiltfilt(sos, raw_TC.astype(np.float64), axis=0, padlen=max(padding, 0)).astype(np.float32)
+    padding = max(min(3 * (2 * len(sos) + 1), len(raw_TC) - 1), 0)
+    x_TC = np.empty((len(raw_TC) + 2 * padding, raw_TC.shape[1]))
+    x_TC[padding : padding + len(raw_TC)] = raw_TC
+    x_TC[:padding] = 2.0 * x_TC[padding] - x_TC[2 * padding : padding : -1]  # turned about its ends, as scipy does
+    x_TC[len(x_TC) - padding :] = 2.0 * x_TC[-padding - 1] - x_TC[-padding - 2 : -2 * padding - 2 : -1]
+    start_S2 = sosfilt_zi(sos)
+    for direction in (1, -1):
+        _run_sections(x_TC[::direction], sos, start_S2)
+    return x_TC[padding : padding + len(raw_TC)].astype(np.float32)
+
+
+@compiled()
+def _run_sections(x_TC, sos, start_S2):  # type: ignore[no-untyped-def]
+    """Filter in place (direct form II transposed), from the steady state of the first sample.
+
+    Channels are the inner loop: they lie side by side in memory, and the processor filters several at once. That takes
+    a fifth of the time of `scipy.signal.sosfiltfilt`, which filters one channel after another.
+    """
+    n_samples, n_channels = x_TC.shape
+    first_SC, second_SC = np.empty((len(sos), n_channels)), np.empty((len(sos), n_channels))
+    for s in range(len(sos)):
+        for c in range(n_channels):
+            first_SC[s, c], second_SC[s, c] = start_S2[s, 0] * x_TC[0, c], start_S2[s, 1] * x_TC[0, c]
+    for t in range(n_samples):
+        for s in range(len(sos)):
+            b0, b1, b2, a1, a2 = sos[s, 0], sos[s, 1], sos[s, 2], sos[s, 4], sos[s, 5]
+            for c in range(n_channels):
+                value = x_TC[t, c]
+                out = b0 * value + first_SC[s, c]
+                first_SC[s, c] = b1 * value - a1 * out + second_SC[s, c]
+                second_SC[s, c] = b2 * value - a2 * out
+                x_TC[t, c] = out
 
 
 def band_filter(settings: FilterSettings, sampling_rate: float) -> np.ndarray:
