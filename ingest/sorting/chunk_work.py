@@ -6,7 +6,7 @@ The result of a chunk depends only on its samples and a margin, so chunks of any
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -49,6 +49,10 @@ class ChunkWork:
         self.voltage, self.settings = voltage, settings
         self.clean: CleanVoltage = clean_voltage(voltage, settings.filter, settings.windows)
         self.detector: Detector = make_detector(self.clean, settings.detection, settings.windows)
+        lower = min(1.0, settings.matching.threshold / settings.detection.threshold)
+        alone_C = (self.detector.near_CM >= 0).sum(axis=1) <= 1
+        low_C = self.detector.threshold_C * np.where(alone_C, np.float32(1.0), np.float32(lower))
+        self.low_detector: Detector = replace(self.detector, threshold_C=low_C)  # for matching
         self.cutter = WindowCutter(voltage.sampling_rate, settings.windows, self.detector.sign)
         self.places: list[Neighbourhood] = neighbourhoods(voltage.channels, self.clean.used_C, settings.windows)
         self.place_C = np.full(voltage.n_channels, -1)
@@ -167,7 +171,7 @@ class ChunkWork:
         middle = 0.5 * (start + stop)
         bank = make_bank(templates, middle, noise, self.voltage.n_channels)
         found = match(
-            x_TC, usable_TC, self.detector, bank, noise, self.voltage.sampling_rate, self.settings.matching.overlaps
+            x_TC, usable_TC, self.low_detector, bank, noise, self.voltage.sampling_rate, self.settings.matching.overlaps
         )
         quarter_N = found.quarter_N + begin * QUARTERS
         mine = (quarter_N >= start * QUARTERS) & (quarter_N < stop * QUARTERS)

@@ -48,8 +48,8 @@ class SortResult:
         seconds = sorting.stop - sorting.start
         lines = [f"{count(sorting.n_units, 'unit')}, {count(len(sorting), 'spike')} in {seconds:.1f} s"]
         if sorting.n_units:
-            quality = sorting.quality()
-            head = ["unit", "channel", "spikes", "Hz", "SNR", "intervals < 1.5 ms", "presence"]
+            quality, labels = sorting.quality(), sorting.labels()
+            head = ["unit", "channel", "spikes", "Hz", "SNR", "intervals < 1.5 ms", "presence", "label"]
             rows = [
                 [
                     str(unit),
@@ -59,10 +59,11 @@ class SortResult:
                     f"{quality['snr'][unit]:.1f}",
                     f"{quality['isi_violations'][unit]:.2%}",
                     f"{quality['presence'][unit]:.0%}",
+                    str(labels[unit]),
                 ]
                 for unit in range(sorting.n_units)
             ]
-            lines += ["", text_table([head, *rows], right=set(range(2, len(head))))]
+            lines += ["", text_table([head, *rows], right=set(range(2, len(head) - 1)))]
         lines += [*([""] if sorting.notes else []), *sorting.notes, "", *map(str, self.files)]
         return "\n".join([*lines, *([f"recording {self.stored} in the store"] if self.stored else [])])
 

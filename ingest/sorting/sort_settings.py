@@ -101,8 +101,13 @@ class MatchingSettings(Limited):
         drift: seconds per template period, with interpolation between periods. 0: one template for the whole recording.
         merge: merge units that are alike and do not fire together.
         similarity: minimum correlation of templates for merging two units.
+        threshold: of the peaks that templates are compared with, in units of the noise, where a channel has
+            neighbours: a unit that several channels see is certain although its peak on each is below the threshold of
+            detection. A channel of its own keeps the threshold of detection.
         min_snr: minimum peak of a unit's template over the noise of its channel. Smaller units take part in matching
-            but are left out: just above the threshold, distant neurons cannot be distinguished.
+            but are left out.
+        min_detectability: minimum norm of a unit's template in white voltage; smaller units are left out too: distant
+            neurons cannot be distinguished there.
         min_spikes: minimum spikes of a unit.
         min_rate: minimum spikes per second of a unit.
     """
@@ -112,7 +117,9 @@ class MatchingSettings(Limited):
     drift: NonNegative = 60.0
     merge: bool = True
     similarity: Annotated[float, above(0, high=1)] = 0.95
-    min_snr: NonNegative = 4.5
+    threshold: Positive = 3.0
+    min_snr: NonNegative = 3.0
+    min_detectability: NonNegative = 6.0
     min_spikes: Natural = 20
     min_rate: NonNegative = 0.02
 

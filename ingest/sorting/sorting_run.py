@@ -25,7 +25,7 @@ from foundation.common.output.progress import progress
 from foundation.version import __version__
 from ingest.sorting.chunk_work import ChunkWork
 from ingest.sorting.clustering import cluster_waveforms
-from ingest.sorting.sort_settings import SortSettings
+from ingest.sorting.sort_settings import MatchingSettings, SortSettings
 from ingest.sorting.sorted_units import Sorting
 from ingest.sorting.spikes.neighbourhoods import neighbours_of
 from ingest.sorting.spikes.spike_sample import SpikeSample, write_found
@@ -85,7 +85,7 @@ def sort_voltage(voltage: Voltage, settings: SortSettings, folder: Path | None =
     for chunk in progress(chunks, "matching templates", unit="chunk"):
         matched.append(files.once(f"matched-{chunk.number:06d}", partial(work.match, chunk, templates, noise)))
     sorting = _sorting(work, templates, noise, [_read(place) for place in matched])
-    return _large_enough(add_examples(work.clean, work.cutter, sorting), settings.matching.min_snr)
+    return _large_enough(add_examples(work.clean, work.cutter, sorting), settings.matching)
 
 
 @dataclass(frozen=True)
@@ -211,17 +211,28 @@ def _above_noise(work: ChunkWork, templates: Templates, noise: NoiseModel) -> Te
     """
     if not templates.n_units:
         return templates
-    bank = make_bank(templates, 0.5 * work.voltage.n_samples, noise, work.voltage.n_channels)
     least = NOISE_ENERGY * max(work.settings.detection.threshold, 3.0) ** 2
-    return templates.part(np.flatnonzero(bank.energy_UQ[:, 0] >= least))
+    return templates.part(np.flatnonzero(_detectability(work, templates, noise) ** 2 >= least))
 
 
-def _large_enough(sorting: Sorting, min_snr: float) -> Sorting:
+def _detectability(work: ChunkWork, templates: Templates, noise: NoiseModel) -> np.ndarray:
+    """Return ``(U,)`` norms of the white templates in the middle of the recording."""
+    if not templates.n_units:
+        return np.zeros(0)
+    bank = make_bank(templates, 0.5 * work.voltage.n_samples, noise, work.voltage.n_channels)
+    return np.sqrt(bank.energy_UQ[:, 0])
+
+
+def _large_enough(sorting: Sorting, matching: MatchingSettings) -> Sorting:
     """Leave out small units; they took part in matching, so other units do not contain their spikes."""
-    low_U = sorting.quality()["snr"] < min_snr
+    low_U = (sorting.quality()["snr"] < matching.min_snr) | (sorting.detectability_U < matching.min_detectability)
     if not low_U.any():
         return sorting
-    notes = [*sorting.notes, f"{count(int(low_U.sum()), 'unit')} with an SNR below {min_snr:g}: left out"]
+    notes = [
+        *sorting.notes,
+        f"{count(int(low_U.sum()), 'unit')} with an SNR below {matching.min_snr:g} or a detectability below "
+        f"{matching.min_detectability:g}: left out",
+    ]
     if low_U.all():
         notes.append(NOTHING)
     return replace(sorting.part(np.flatnonzero(~low_U)), notes=notes)
@@ -295,5 +306,6 @@ def _sorting(work: ChunkWork, templates: Templates, noise: NoiseModel, parts: li
         work.clean.noise_C,
         work.voltage.start,
         work.voltage.start + work.voltage.duration,
+        detectability_U=_detectability(work, templates, noise)[kept_U],
         notes=notes,
     )

@@ -61,7 +61,7 @@ def write_phy(sorting: Sorting, folder: Path, voltage_path: str = "", dtype: str
         }
         lines = [f"{name} = {value!r}" for name, value in parameters.items()]
         (part / "params.py").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        for name, values in {"group": ["unsorted"] * n_units, "ch": sorting.channel_U.tolist(), **quality}.items():
+        for name, values in {"group": sorting.labels(), "ch": sorting.channel_U.tolist(), **quality}.items():
             rows = [f"{unit}\t{_shown(value)}" for unit, value in enumerate(values)]
             (part / f"cluster_{name}.tsv").write_text("\n".join([f"cluster_id\t{name}", *rows]) + "\n")
 

@@ -43,11 +43,16 @@ class NwbSorter:
 
 
 def unit_table(sorting: Sorting) -> Units:
-    """Return the units with ``id``, ``channel`` and the columns of `Sorting.quality`.
+    """Return the units with ``id``, ``channel``, the columns of `Sorting.quality`, and ``quality``, the label.
 
     Column names are those of the NWB file that `foundation sort` writes, so both ways give equal recordings.
     """
-    columns = {"id": np.arange(sorting.n_units), "channel": sorting.channel_U.astype(np.int64), **sorting.quality()}
+    columns = {
+        "id": np.arange(sorting.n_units),
+        "channel": sorting.channel_U.astype(np.int64),
+        **sorting.quality(),
+        "quality": sorting.labels(),
+    }
     return Units(sorting.n_units, columns)
 
 

@@ -15,7 +15,7 @@ from foundation.common.output.progress import progress
 from foundation.version import __version__
 from ingest.sorting.output.sorting_pictures import cross_picture, map_picture, place_picture, unit_picture
 from ingest.sorting.sort_settings import SortSettings
-from ingest.sorting.sorted_units import Sorting
+from ingest.sorting.sorted_units import GOOD, Sorting
 
 CARDS, CROSSED, MAPPED = 60, 10, 8  # units drawn one by one, units of cross-correlograms, channels of the map
 MANY_VIOLATIONS, LITTLE_PRESENCE = 0.01, 0.8
@@ -30,19 +30,20 @@ def write_report(sorting: Sorting, settings: SortSettings, path: Path, name: str
         path: the file.
         name: of the recording.
     """
-    quality = sorting.quality()
-    head = ["unit", "channel", "spikes", "Hz", "SNR", "amplitude (µV)", "intervals < 1.5 ms", "presence"]
-    rows = [{"unit": unit, "cells": _cells(sorting, quality, unit)} for unit in range(sorting.n_units)]
+    quality, labels = sorting.quality(), sorting.labels()
+    head = ["unit", "channel", "spikes", "Hz", "SNR", "amplitude (µV)", "intervals < 1.5 ms", "presence", "label"]
+    rows = [{"unit": unit, "cells": _cells(sorting, quality, labels, unit)} for unit in range(sorting.n_units)]
     cards = [
-        {"unit": unit, "text": _words(sorting, quality, unit), "picture": _card(sorting, unit)}
+        {"unit": unit, "text": _words(sorting, quality, labels, unit), "picture": _card(sorting, unit)}
         for unit in progress(range(min(sorting.n_units, CARDS)), "drawing", unit="unit")
     ]
     seconds = sorting.stop - sorting.start
     text = html_template("ingest", "sorting.html.j2").render(
         title=f"Units of {name}",
         summary=(
-            f"{count(sorting.n_units, 'unit')} with {count(len(sorting), 'spike')} in {seconds:,.1f} s of "
-            f"{count(len(sorting.channels), 'channel')} at {sorting.sampling_rate:g} Hz."
+            f"{count(sorting.n_units, 'unit')} ({int((labels == GOOD).sum())} good) with "
+            f"{count(len(sorting), 'spike')} in {seconds:,.1f} s of {count(len(sorting.channels), 'channel')} at "
+            f"{sorting.sampling_rate:g} Hz."
         ),
         notes=sorting.notes,
         head=head,
@@ -93,7 +94,7 @@ def _card(sorting: Sorting, unit: int) -> Picture:
     return Picture(unit_picture(sorting, unit), alt)
 
 
-def _cells(sorting: Sorting, quality: dict[str, np.ndarray], unit: int) -> list[dict]:
+def _cells(sorting: Sorting, quality: dict[str, np.ndarray], labels: np.ndarray, unit: int) -> list[dict]:
     values = [
         (str(sorting.channels.names[sorting.channel_U[unit]]), False),
         (f"{int((sorting.unit_N == unit).sum()):,}", False),
@@ -102,14 +103,15 @@ def _cells(sorting: Sorting, quality: dict[str, np.ndarray], unit: int) -> list[
         (f"{quality['amplitude_median'][unit]:.0f}", False),
         (f"{quality['isi_violations'][unit]:.2%}", bool(quality["isi_violations"][unit] > MANY_VIOLATIONS)),
         (f"{quality['presence'][unit]:.0%}", bool(quality["presence"][unit] < LITTLE_PRESENCE)),
+        (str(labels[unit]), bool(labels[unit] != GOOD)),
     ]
     return [{"text": text, "bad": bad} for text, bad in values]
 
 
-def _words(sorting: Sorting, quality: dict[str, np.ndarray], unit: int) -> str:
+def _words(sorting: Sorting, quality: dict[str, np.ndarray], labels: np.ndarray, unit: int) -> str:
     return (
         f"{count(int((sorting.unit_N == unit).sum()), 'spike')} at {quality['firing_rate'][unit]:.2f} Hz, SNR "
-        f"{quality['snr'][unit]:.1f} on channel {sorting.channels.names[sorting.channel_U[unit]]}"
+        f"{quality['snr'][unit]:.1f} on channel {sorting.channels.names[sorting.channel_U[unit]]}, {labels[unit]}"
     )
 
 

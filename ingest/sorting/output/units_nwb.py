@@ -84,10 +84,14 @@ def _add_units(nwb: NWBFile, sorting: Sorting) -> None:
         "presence": "share of 20 equal parts of the recording with a spike",
         "amplitude_median": "of the spikes' peaks, microvolts",
         "firing_rate": "Hz",
+        "detectability": "norm of the template in white voltage, in units of the noise",
+        "contamination": "estimated share of spikes of other neurons",
     }
     nwb.add_unit_column("channel", "channel on which the unit is largest")
     for column, description in words.items():
         nwb.add_unit_column(column, description)
+    nwb.add_unit_column("quality", "good: a single unit; mua: multi-unit activity")
+    labels = sorting.labels()
     nwb.add_unit_column("spike_amplitudes", "of each spike's peak, microvolts", index=True)
     for unit in range(sorting.n_units):
         mine = sorting.unit_N == unit
@@ -97,6 +101,7 @@ def _add_units(nwb: NWBFile, sorting: Sorting) -> None:
             electrodes=[int(sorting.channel_U[unit])],
             waveform_mean=sorting.templates_UCT[unit].T * VOLTS,
             channel=int(sorting.channel_U[unit]),
+            quality=str(labels[unit]),
             spike_amplitudes=sorting.amplitude_N[mine].astype(np.float64),
             **{column: float(quality[column][unit]) for column in words},
         )

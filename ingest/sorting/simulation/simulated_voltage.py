@@ -7,7 +7,7 @@ in their manner, not theirs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -37,6 +37,7 @@ class SimulatedVoltage:
         snr_U: size of the template's peak over the background's standard deviation, on the unit's channel.
         channel_U: where the unit is largest.
         noise_C: µV, standard deviation of the background and the multi-unit activity, without the units.
+        near_times: seconds of the spikes of each unit of the multi-unit activity, which is not in the truth.
     """
 
     x_TC: np.ndarray
@@ -47,6 +48,7 @@ class SimulatedVoltage:
     snr_U: np.ndarray
     channel_U: np.ndarray
     noise_C: np.ndarray
+    near_times: list[np.ndarray] = field(default_factory=list)
 
 
 def simulate_session(
@@ -80,6 +82,7 @@ def simulate_session(
         shape_UPT = file_templates(means, units, rate, rng) if units else np.zeros((0, PHASES, 1))
         pool_KPT = file_templates(means, len(means), rate, rng)
     x_CT = make_background(settings, positions_C2, pool_KPT, samples, rng)
+    near_times = add_near_units(x_CT, settings, positions_C2, pool_KPT, rng)
     noise_C = robust_std(x_CT)
     snr_U = np.exp(rng.uniform(np.log(settings.min_snr), np.log(settings.max_snr), units))
     gain_UC = _gains(positions_C2, units, rng)
@@ -96,9 +99,8 @@ def simulate_session(
         add_spikes(x_CT, time_N * rate, shape_UPT[u], gain_UC[u], size_N * (1 + settings.drift * course_N))
         times.append(time_N)
     template_UCT = gain_UC[:, :, None] * shape_UPT[:, None, 0]
-    return SimulatedVoltage(
-        np.ascontiguousarray(x_CT.T), rate, positions_C2, times, template_UCT, snr_U, channel_U, noise_C
-    )
+    x_TC = np.ascontiguousarray(x_CT.T)
+    return SimulatedVoltage(x_TC, rate, positions_C2, times, template_UCT, snr_U, channel_U, noise_C, near_times)
 
 
 def electrode_positions(settings: SessionSettings) -> np.ndarray:
@@ -176,9 +178,7 @@ def _add(x_CT, first_N, phase_N, shape_PT, near_C, gain_C, size_N):  # type: ign
 def make_background(
     settings: SessionSettings, positions_C2: np.ndarray, pool_KPT: np.ndarray, samples: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return ``(C, samples)`` µV: many small distant units, white noise, and multi-unit activity of a stated size.
-
-    The background is scaled to the standard deviation that the settings state, and multi-unit activity added after.
+    """Return ``(C, samples)`` µV: many small distant units and white noise, scaled to the settings' standard deviation.
 
     Args:
         settings: numbers, rates and sizes.
@@ -201,12 +201,32 @@ def make_background(
     if settings.electronic_noise > 0:
         x_CT += settings.electronic_noise * rng.standard_normal(x_CT.shape, dtype=np.float32)
     x_CT *= (settings.noise / robust_std(x_CT))[:, None]
-    near = settings.near_units
+    return x_CT
+
+
+def add_near_units(
+    x_CT: np.ndarray,
+    settings: SessionSettings,
+    positions_C2: np.ndarray,
+    pool_KPT: np.ndarray,
+    rng: np.random.Generator,
+) -> list[np.ndarray]:
+    """Add multi-unit activity of a stated size to voltage, and return the seconds of each of its units' spikes.
+
+    Args:
+        x_CT: float32 µV, changed in place.
+        settings: numbers, rates and sizes.
+        positions_C2: µm.
+        pool_KPT: waveforms to draw from.
+        rng: draws.
+    """
+    near, samples, times = settings.near_units, x_CT.shape[1], []
     for gain_C in _gains(positions_C2, near, rng) * settings.near_snr * settings.noise:
         count = rng.poisson(settings.near_rate * settings.seconds)
         at_N = np.sort(rng.uniform(0, samples, count))
         add_spikes(x_CT, at_N, pool_KPT[rng.integers(len(pool_KPT))], gain_C, np.ones(count))
-    return x_CT
+        times.append(at_N / settings.sampling_rate)
+    return times
 
 
 def robust_std(x_CT: np.ndarray) -> np.ndarray:

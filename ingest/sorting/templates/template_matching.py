@@ -19,6 +19,7 @@ from ingest.sorting.templates.unit_templates import ORDER, QUARTERS, NoiseModel,
 ROUNDS = 3  # searches for further peaks in what is left
 SWEEPS = 2  # refits of overlapping spikes
 MIN_GAIN = 16.0  # energy, in units of the noise, that a spike must explain
+MIN_SHARE = 0.25  # of its unit's energy that a spike must explain
 LEFT_OVER = 0.1  # share of a nearby larger spike's energy that a further spike must exceed
 LEAST, MOST = 0.5, 2.0  # of a spike, as a share of its template
 AT_ONCE = 0.0004  # seconds within which the residual of a larger spike may look like another
@@ -224,7 +225,8 @@ def explain_peaks(  # type: ignore[no-untyped-def]
     gains = np.empty(n_peaks, dtype=np.float64)
     for p in range(n_peaks):
         gains[p] = _best(white_CT, sample_P[p], channel_P[p], bank)[0]
-    order = np.argsort(-gains, kind="mergesort")
+    likely = np.flatnonzero(gains > MIN_GAIN)  # most low peaks are noise
+    order = likely[np.argsort(-gains[likely], kind="mergesort")]
     quarters = np.empty(n_peaks, dtype=np.int64)
     found = np.empty(n_peaks, dtype=np.int64)
     scales = np.empty(n_peaks, dtype=np.float32)
@@ -238,7 +240,7 @@ def explain_peaks(  # type: ignore[no-untyped-def]
         gain, quarter, scale, unit = _best(white_CT, sample_P[p], channel_P[p], bank)
         if unit < 0 or gain <= MIN_GAIN:
             continue
-        needed = MIN_GAIN
+        needed = max(MIN_GAIN, MIN_SHARE * bank.energy_UQ[unit, 0])
         allowed = True
         # The residual of a larger spike at the same time counts as a spike only if it explains a share of that one.
         low = np.searchsorted(old_quarter, quarter - QUARTERS * dead)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ingest.sorting.sorted_units import Sorting
 from ingest.sorting.spikes.filtering import CleanVoltage
+from ingest.sorting.spikes.neighbourhoods import neighbours_of
 from ingest.sorting.spikes.spike_windows import WindowCutter
 from ingest.sorting.templates.unit_templates import robust_mean
 
@@ -15,10 +16,14 @@ STRETCHES, SECONDS = 60, 1.0  # maximum number of stretches, and their length
 SHOWN = 200  # windows of a unit that are kept
 FEW = 20  # windows below which a unit's own spikes are read one by one
 QUARTER_SIXTEENTHS = 4
+WIDE = 64  # nearest channels of a template
 
 
 def add_examples(clean: CleanVoltage, cutter: WindowCutter, sorting: Sorting) -> Sorting:
-    """Return a sorting with templates of the voltage that is not whitened, and windows for pictures."""
+    """Return a sorting with templates of the voltage that is not whitened, and windows for pictures.
+
+    On probes of many channels, templates are measured on the nearest 64 of a group and are 0 elsewhere.
+    """
     rate, n_samples = clean.voltage.sampling_rate, clean.voltage.n_samples
     place_N = np.round((sorting.time_N - clean.voltage.start) * rate * QUARTER_SIXTEENTHS).astype(np.int64)
     sample_N = place_N // QUARTER_SIXTEENTHS
@@ -26,22 +31,26 @@ def add_examples(clean: CleanVoltage, cutter: WindowCutter, sorting: Sorting) ->
     length = int(SECONDS * rate)
     starts = np.unique(np.linspace(0, max(n_samples - length, 0), min(STRETCHES, n_samples // length + 1)).astype(int))
     spans = [(int(start), min(int(start) + length, n_samples)) for start in starts]
-    _take(clean, cutter, sorting, sample_N, place_N, spans, windows)
+    everyone = np.ones(clean.voltage.n_channels, dtype=bool)
+    near = neighbours_of(clean.voltage.channels, everyone, np.inf, WIDE)
+    wide = [np.sort(near[int(channel)]) for channel in sorting.channel_U]
+    _take(clean, cutter, sorting, sample_N, place_N, spans, windows, wide)
     for unit in range(sorting.n_units):
         if sum(map(len, windows[unit])) < FEW:
             mine = sample_N[sorting.unit_N == unit]
             some = mine[np.unique(np.linspace(0, len(mine) - 1, FEW).astype(int))]
-            _take(clean, cutter, sorting, sample_N, place_N, [(int(s), int(s) + 1) for s in some], windows, unit)
+            _take(clean, cutter, sorting, sample_N, place_N, [(int(s), int(s) + 1) for s in some], windows, wide, unit)
     templates = sorting.templates_UCT.copy()
     shown = {}
     for unit, parts in enumerate(windows):
         if not parts:
             continue
         cut_NCL = np.concatenate(parts)
-        templates[unit] = robust_mean(cut_NCL)
+        templates[unit, wide[unit]] = robust_mean(cut_NCL)
         shown[unit] = cut_NCL[:: max(1, len(cut_NCL) // SHOWN)][:SHOWN]
     made = replace(sorting, templates_UCT=templates)
-    return replace(made, waveforms={unit: cut_NCL[:, made.near(unit)] for unit, cut_NCL in shown.items()})
+    rows = {unit: np.searchsorted(wide[unit], made.near(unit)) for unit in shown}
+    return replace(made, waveforms={unit: cut_NCL[:, rows[unit]] for unit, cut_NCL in shown.items()})
 
 
 def _take(
@@ -52,10 +61,10 @@ def _take(
     place_N: np.ndarray,
     spans: list[tuple[int, int]],
     windows: list[list[np.ndarray]],
+    wide: list[np.ndarray],
     only: int | None = None,
 ) -> None:
     reach = cutter.reach
-    everywhere = np.arange(clean.voltage.n_channels)
     for start, stop in spans:
         mine = np.flatnonzero((sample_N >= start) & (sample_N < stop))
         mine = mine[[_wanted(windows[u], only, int(u)) for u in sorting.unit_N[mine]]] if len(mine) else mine
@@ -69,7 +78,7 @@ def _take(
                     x_TC,
                     sample_N[rows] - start + reach,
                     place_N[rows] % QUARTER_SIXTEENTHS * QUARTER_SIXTEENTHS,
-                    everywhere,
+                    wide[unit],
                 )
             )
 

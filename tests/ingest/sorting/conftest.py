@@ -11,6 +11,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from known_voltage import Made, make_voltage
 
+from ingest.sorting.clustering import ClusterSettings
+from ingest.sorting.sort_settings import SortSettings
+from ingest.sorting.sorting_run import sort_voltage
+
 
 @pytest.fixture(scope="session")
 def single() -> Made:
@@ -34,3 +38,9 @@ def probe() -> Made:
     away = np.hypot(*(positions_C2[None] - centres[:, None]).transpose(2, 0, 1))
     sizes = np.linspace(110, 160, 8)[:, None] * np.exp(-((away / 35.0) ** 2))
     return make_voltage(2, seconds=12.0, n_channels=24, sizes=sizes, positions_C2=positions_C2)
+
+
+@pytest.fixture(scope="session")
+def sorted_tetrode(tetrode):
+    """The tetrode sorted by principal components."""
+    return sort_voltage(tetrode.voltage, SortSettings(recipe="pca", clustering=ClusterSettings(max_units=6)))

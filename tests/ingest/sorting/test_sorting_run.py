@@ -14,11 +14,6 @@ from ingest.sorting.sorting_run import sort_voltage
 PCA = SortSettings(recipe="pca", clustering=ClusterSettings(max_units=6))
 
 
-@pytest.fixture(scope="module")
-def sorted_tetrode(tetrode):
-    return sort_voltage(tetrode.voltage, PCA)
-
-
 def same(one, other) -> bool:
     return all(
         np.array_equal(getattr(one, name), getattr(other, name))
