@@ -26,7 +26,7 @@ from ingest.sorting.simulation.simulated_voltage_settings import SessionSettings
 HERE = Path(__file__).parent
 THEIRS = HERE / ".venv" / "bin" / "python"  # made by make_environment.sh
 RIVALS = ("simple", "tridesclous2", "spykingcircus2", "lupin", "mountainsort5", "kilosort4")
-OURS = ("ours, v3", "ours, pca")
+OURS = ("ours, v3", "ours, v3, good", "ours, pca")
 KINDS = {1: ("electrode", 6), 4: ("tetrode", 8), 32: ("probe", 20)}  # channels -> name, units
 SOURCES = ("spikeinterface", "ours")
 KEY = ("source", "channels", "seed", "sorter")
@@ -46,12 +46,14 @@ def make_recording(source, channels, seed, seconds, work, theirs):
     order = np.argsort(time_N)
     unit_N = np.repeat(np.arange(units), [len(t) for t in session.times])[order]
     sample_N = np.rint(time_N[order] * session.sampling_rate).astype(np.int64)
+    small = session.near_times  # of the multi-unit activity, which is not in the truth
     np.savez(file, x_TC=session.x_TC, rate=session.sampling_rate, positions_C2=session.positions_C2,
-             sample_N=sample_N, unit_N=unit_N)  # fmt: skip
+             sample_N=sample_N, unit_N=unit_N, small_sample_N=np.rint(np.concatenate(small) * session.sampling_rate),
+             small_unit_N=np.repeat(np.arange(len(small)), [len(t) for t in small]))  # fmt: skip
     return file
 
 
-def run(*words, timeout=400):
+def run(*words, timeout=3000):
     done = subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=timeout, check=False)
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or ["no message"])[-1][:300])
@@ -96,7 +98,7 @@ def measure(sorter, recordings, work, theirs):
     pairs = [word for file in recordings for word in (file, work / f"{file.stem}-{sorter.replace(', ', '-')}.npz")]
     side = HERE / "spikeinterface_side.py"
     if sorter in OURS:
-        run(sys.executable, HERE / "our_side.py", sorter.split()[-1], *pairs)
+        run(sys.executable, HERE / "our_side.py", *sorter.split(", ")[1:2], str(sorter.endswith("good")), *pairs)
         command = [theirs, side, "compare", *pairs]
     else:
         command = [theirs, side, "sort", sorter, *pairs]

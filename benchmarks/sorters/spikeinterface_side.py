@@ -6,8 +6,8 @@
     python spikeinterface_side.py versions
 
 A recording holds ``x_TC`` (float32, µV), ``rate``, ``positions_C2`` (µm), ``sample_N`` and ``unit_N`` of the true
-spikes. A sorting holds ``sample_N`` and ``unit_N``, ``seconds`` of the wall clock, ``processor_seconds`` and
-``peak_mb``. `sort` prints a JSON
+spikes; ours also ``small_sample_N`` and ``small_unit_N`` of units that are not in the truth. A sorting holds
+``sample_N`` and ``unit_N``, ``seconds`` of the wall clock, ``processor_seconds`` and ``peak_mb``. `sort` prints a JSON
 object for each, with the error where one failed, and `compare` one with the scores.
 """
 
@@ -104,12 +104,27 @@ def compare(file, sorting):
         tested = si.NumpySorting.from_samples_and_labels([arrays["sample_N"]], [arrays["unit_N"]], rate)
     result = si.compare_sorter_to_ground_truth(truth, tested, delta_time=0.5, exhaustive_gt=True)
     values = result.get_performance()[["accuracy", "precision", "recall"]].to_numpy(dtype=float)
+    small = small_ones(found, tested, result.get_false_positive_units())
     return {
         "accuracy": float(values[:, 0].mean()), "precision": float(values[:, 1].mean()),
         "recall": float(values[:, 2].mean()), "units": len(values), "found": len(tested.unit_ids),
         "well_detected": int(result.count_well_detected_units(0.8)), "false": int(result.count_false_positive_units()),
         "redundant": int(result.count_redundant_units()), "accuracy_U": values[:, 0].round(4).tolist(),
+        **({} if small is None else {"small": small}),
     }  # fmt: skip
+
+
+def small_ones(found, tested, false):
+    """Return how many of the false units are small simulated units that are not in the truth; None without such."""
+    if "small_sample_N" not in found:
+        return None
+    if not len(false):
+        return 0
+    rate = float(found["rate"])
+    units = [found["small_sample_N"].astype(np.int64)], [found["small_unit_N"]]
+    truth = si.NumpySorting.from_samples_and_labels(*units, rate)
+    result = si.compare_sorter_to_ground_truth(truth, tested.select_units(false), delta_time=0.5)
+    return int((result.get_performance()["accuracy"].to_numpy(dtype=float) >= 0.5).sum())
 
 
 def versions():
