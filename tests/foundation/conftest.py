@@ -19,7 +19,7 @@ PLACED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "FOU
 
 
 class Forked:
-    """A process of the server, with what tests use of `subprocess.Popen`."""
+    """A process of the server, with the part of `subprocess.Popen` that tests use."""
 
     def __init__(self, pid: int, status: Path) -> None:
         self.pid, self._status = pid, status
@@ -48,7 +48,7 @@ class Forked:
 
 @pytest.fixture(scope="session")
 def fork(tmp_path_factory):
-    """Starts Python processes that have the packages imported: words of a command line, environment, file of errors.
+    """Start Python processes with imported packages: words of a command line, environment, file of errors.
 
     What their command line itself does is for tests that start one with `subprocess`.
     """

@@ -60,7 +60,7 @@ def note_ends(folder: Path, numbers: dict[int, int]) -> None:
 
 
 def become(order: dict) -> NoReturn:
-    """Run what is wanted in this process, as a new Python would."""
+    """Run the request in this process, as a new Python would."""
     os.environ.clear()
     os.environ.update(order["environment"])
     nothing, errors = os.open(os.devnull, os.O_RDWR), os.open(order["errors"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)

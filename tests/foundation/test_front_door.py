@@ -1,4 +1,4 @@
-"""`import foundation`: quick, without PyTorch, and with the names that its type checker's block has."""
+"""`import foundation`: fast, without PyTorch, and with the names of its type-checking block."""
 
 import ast
 import subprocess
@@ -14,12 +14,12 @@ HEAVY = ("torch", "numpy", "transformers", "pynwb", "ray", "mlflow", "deepspeed"
 
 
 @pytest.mark.parametrize("name", foundation.__all__)
-def test_every_name_is_there(name):
+def test_every_name_exists(name):
     assert getattr(foundation, name) is not None
     assert name in dir(foundation)
 
 
-def test_the_names_are_those_that_a_type_checker_sees():
+def test_names_match_the_type_checking_block():
     block = next(node for node in TREE.body if isinstance(node, ast.If))
     seen = {alias.name: node.module for node in block.body for alias in node.names}
     assert {*seen, "__version__"} == set(foundation.__all__)
@@ -27,7 +27,7 @@ def test_the_names_are_those_that_a_type_checker_sees():
         assert getattr(foundation, name) is getattr(sys.modules[module], name)
 
 
-def test_a_name_that_is_none_is_an_attribute_error():
+def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'foundation' has no attribute 'nothing'"):
         foundation.nothing  # noqa: B018
 
@@ -43,13 +43,13 @@ except ModuleNotFoundError as error:
 """
 
 
-def test_a_name_whose_extra_is_not_installed_says_how_to_install_it():
+def test_name_without_its_extra_says_how_to_install_it():
     printed = subprocess.check_output([sys.executable, "-c", WITHOUT], text=True).strip()
     wanted = "foundation.read_nwb needs the package 'h5py': pip install 'neural-foundation[ingest]'"
     assert printed == f"h5py; {wanted}"
 
 
-def test_importing_takes_no_time_and_nothing_heavy():
+def test_import_is_fast_and_light():
     code = (
         "import time; began = time.perf_counter(); import foundation; print(time.perf_counter() - began);"
         f"import sys; print([m for m in {HEAVY!r} if m in sys.modules])"

@@ -1,4 +1,4 @@
-"""`foundation catalog`: what it prints, and its exit status."""
+"""`foundation catalog`: its output and exit status."""
 
 import shutil
 from pathlib import Path
@@ -13,12 +13,12 @@ def store(small_store, tmp_path):
     return Path(shutil.copytree(small_store, tmp_path / "store"))
 
 
-def test_where_lists_a_part(store, capsys):
+def test_where_lists_matching_recordings(store, capsys):
     assert main(["catalog", str(store), "--where", "subject == 'mouse2' and n_units > 3"]) == 0
     assert "1 recording of 1 subject, 12 units" in capsys.readouterr().out
 
 
-def test_a_wrong_expression_is_bad_usage_and_shows_the_place(store, capsys):
+def test_wrong_expression_exits_2_and_marks_the_place(store, capsys):
     assert main(["catalog", str(store), "--where", "species == 'Mus musculus' and n_unit > 3"]) == 2
     output = capsys.readouterr().err
     assert "species == 'Mus musculus' and n_unit > 3\n                                ^^^^^^\n" in output
@@ -27,7 +27,7 @@ def test_a_wrong_expression_is_bad_usage_and_shows_the_place(store, capsys):
 
 
 @pytest.mark.parametrize(("option", "value"), [("--where", " "), ("--page", ""), ("--limit", "-1")])
-def test_settings_that_cannot_be_are_bad_usage(store, capsys, option, value):
+def test_invalid_settings_exit_2(store, capsys, option, value):
     assert main(["catalog", str(store), option, value]) == 2
     assert option[2:] in capsys.readouterr().err
 
@@ -46,7 +46,7 @@ def test_settings_that_cannot_be_are_bad_usage(store, capsys, option, value):
         (["bogus://x"], "cannot use 'bogus://x' as a store"),
     ],
 )
-def test_wrong_words_give_one_clear_line(store, capsys, words, output):
+def test_wrong_arguments_give_a_one_line_error(store, capsys, words, output):
     assert main(["catalog", *(word.format(store=store) for word in words)]) in (1, 2)
     message = capsys.readouterr().err
     assert output in message
@@ -54,7 +54,7 @@ def test_wrong_words_give_one_clear_line(store, capsys, words, output):
     assert len(message.splitlines()) <= 4
 
 
-def test_damage_is_named_and_ends_with_status_1(store, capsys):
+def test_verify_names_damage_and_exits_1(store, capsys):
     assert main(["catalog", str(store), "--verify"]) == 0
     assert "every array has its digest" in capsys.readouterr().out
     chunk = next((store / "recordings").rglob("units/cell_type/c/0"))
@@ -63,7 +63,7 @@ def test_damage_is_named_and_ends_with_status_1(store, capsys):
     assert "units/cell_type" in capsys.readouterr().out
 
 
-def test_the_page_is_written_where_it_was_asked_for(store, tmp_path, capsys):
+def test_page_is_written_to_the_given_file(store, tmp_path, capsys):
     page = tmp_path / "out" / "page.html"
     where = "subject in ['mouse0', 'mouse1', 'mouse2']"
     assert main(["catalog", str(store), "--where", where, "--page", str(page), "--limit", "2"]) == 0
@@ -71,7 +71,7 @@ def test_the_page_is_written_where_it_was_asked_for(store, tmp_path, capsys):
     assert page.read_text().count("<article") == 2
 
 
-def test_refresh_reads_the_commits_again(store, capsys):
+def test_refresh_reads_commits_again(store, capsys):
     (store / "catalog.parquet").write_bytes(b"broken")
     assert main(["catalog", str(store)]) == 1
     assert "--refresh" in capsys.readouterr().err
@@ -80,7 +80,7 @@ def test_refresh_reads_the_commits_again(store, capsys):
     assert main(["catalog", str(store)]) == 0
 
 
-def test_a_store_of_another_schema_is_refused(store, capsys):
+def test_store_with_another_schema_is_refused(store, capsys):
     (store / "store.json").write_text('{"format": "foundation-store", "schema": 1}')
     for option in ([], ["--verify"], ["--refresh"]):
         assert main(["catalog", str(store), *option]) == 1

@@ -1,4 +1,4 @@
-"""The catalog's page: what is on it, that a file's text never becomes markup, and that it reads only what it shows."""
+"""The catalog's page: contents, escaping of text from files, and reading of only the blocks that it shows."""
 
 import base64
 import io
@@ -75,7 +75,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def catalog(tmp_path, make_recording):
-    """A recording whose every text is markup, one of counts, one of values."""
+    """A recording whose texts are all markup, one of counts, and one of values."""
     store = Store(tmp_path / "store", create=True)
     evil = make_recording(
         0,
@@ -113,7 +113,7 @@ def pictures(page):
     return found
 
 
-def test_texts_of_files_stay_texts(catalog):
+def test_text_from_files_is_escaped(catalog):
     text = render(catalog)
     page = Page(text)
     assert len(page.of("script")) == 1  # the page's own
@@ -123,7 +123,7 @@ def test_texts_of_files_stay_texts(catalog):
     assert "&lt;script&gt;alert" in text
 
 
-def test_nothing_is_fetched_from_elsewhere(catalog):
+def test_page_loads_nothing_from_the_network(catalog):
     text = render(catalog)
     assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", text)
     assert "@import" not in text
@@ -132,7 +132,7 @@ def test_nothing_is_fetched_from_elsewhere(catalog):
     assert policy["content"].startswith("default-src 'none'")
 
 
-def test_every_recording_has_pictures_with_words(catalog):
+def test_every_recording_has_pictures_with_alt_text(catalog):
     page = Page(render(catalog))
     assert len(page.of("article")) == 3
     shown = pictures(page)
@@ -144,7 +144,7 @@ def test_every_recording_has_pictures_with_words(catalog):
     assert sum("Histogram of the firing rates" in alt for alt in alts) == 2
 
 
-def test_what_was_dropped_and_found_is_said(catalog):
+def test_page_lists_dropped_units_and_findings(catalog):
     text = Page(render(catalog)).text
     for message in (
         "12 kept of 82",
@@ -165,7 +165,7 @@ def test_equal_stores_give_equal_pages(catalog):
     assert render(catalog) == render(Catalog.build(catalog.store))
 
 
-def test_a_limit_leaves_the_table_whole(catalog):
+def test_limit_keeps_the_full_table(catalog):
     page = Page(render(catalog, limit=1))
     assert len(page.of("article")) == 1
     assert len(page.of("tr")) >= 4
@@ -174,7 +174,7 @@ def test_a_limit_leaves_the_table_whole(catalog):
     assert len(Page(render(catalog.where("n_units > 1000"))).of("article")) == 0
 
 
-def test_only_blocks_that_are_shown_are_read(tmp_path, monkeypatch, make_recording):
+def test_only_shown_blocks_are_read(tmp_path, monkeypatch, make_recording):
     rng = np.random.default_rng(0)
     trains = [np.sort(rng.uniform(0, 600, 60_000)) for _ in range(10)]
     recording = make_recording(0, spikes=Spikes.from_trains(trains), units=Units(10), domain=Interval.single(0, 600))
@@ -193,7 +193,7 @@ def test_only_blocks_that_are_shown_are_read(tmp_path, monkeypatch, make_recordi
     catalog_card.make_card(stored, "")
 
 
-def test_a_raster_shows_spikes_where_they_are():
+def test_raster_shows_spikes_at_their_times():
     spikes = (np.array([5.0]), np.array([0]), np.array(["a", "b"]), 0.0, 10.0)
     shown = Image.open(io.BytesIO(catalog_figures.raster(*spikes, Interval.single(0, 10)))).convert("RGB")
     pixels = np.asarray(shown).astype(int)
@@ -207,7 +207,7 @@ def test_a_raster_shows_spikes_where_they_are():
     assert 0.1 < greys.mean() < 0.25  # a fifth of the axes
 
 
-def test_a_damaged_recording_does_not_spoil_the_page(catalog):
+def test_damaged_recording_does_not_break_the_page(catalog):
     record = catalog.records[0]
     Path(catalog.store.path("recordings", record.digest, "domain/start/c/0")).write_bytes(b"torn")
     page = Page(render(catalog))
@@ -215,7 +215,7 @@ def test_a_damaged_recording_does_not_spoil_the_page(catalog):
     assert len(page.of("article")) == 3
 
 
-def test_a_page_that_cannot_be_written_leaves_nothing(tmp_path, catalog):
+def test_failed_write_leaves_no_page(tmp_path, catalog):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="page cannot be written"):
         write_page(catalog, tmp_path / "file" / "page.html")
@@ -224,7 +224,7 @@ def test_a_page_that_cannot_be_written_leaves_nothing(tmp_path, catalog):
     assert "n_units &lt; 3" in written.read_text()
 
 
-def test_without_its_packages_the_page_names_the_extra(small_store, tmp_path):
+def test_missing_packages_name_the_extra(small_store, tmp_path):
     code = (
         "import sys; sys.modules['jinja2'] = None; from foundation.cli.commands import main; "
         f"sys.exit(main(['catalog', {str(small_store)!r}, '--page', {str(tmp_path / 'page.html')!r}]))"
@@ -235,7 +235,7 @@ def test_without_its_packages_the_page_names_the_extra(small_store, tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
-def test_the_table_is_found_in_and_sorted_by_keyboard_or_mouse(small_store, tmp_path):
+def test_table_can_be_searched_and_sorted_by_keyboard_or_mouse(small_store, tmp_path):
     text = render(Catalog.open(Store(small_store)))
     after = """<script>
     const find = document.getElementById("find");

@@ -19,7 +19,7 @@ def settings_of(*arguments: str) -> PretrainSettings:
 NEEDED = ("--store", "s", "--output", "o")
 
 
-def test_an_option_beats_the_file_which_beats_the_default(tmp_path):
+def test_option_overrides_file_and_file_overrides_default(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("steps: 7\nseed: 3\nmodel:\n  dim: 32\n  heads: 2\n")
     settings = settings_of(*NEEDED, "--config", str(file), "--model.dim", "128", "--steps=9")
@@ -27,7 +27,7 @@ def test_an_option_beats_the_file_which_beats_the_default(tmp_path):
     assert (settings.model.dim, settings.model.heads, settings.model.patch_length) == (128, 2, 4)
 
 
-def test_a_yaml_float_in_exponent_form_is_a_float(tmp_path):
+def test_yaml_float_in_exponent_form_is_a_float(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("optimizer:\n  learning_rate: 1e-4\n  clip: 5e0\n")
     settings = settings_of(*NEEDED, "--config", str(file))
@@ -35,7 +35,7 @@ def test_a_yaml_float_in_exponent_form_is_a_float(tmp_path):
     assert settings_of(*NEEDED, "--optimizer.learning_rate", "3e-4").optimizer.learning_rate == 3e-4
 
 
-def test_a_shipped_config_is_found_by_name_with_and_without_its_folder_and_ending():
+def test_shipped_config_is_found_with_and_without_folder_and_extension():
     plain = settings_of(*NEEDED, "--config", "pretrain/demo")
     assert plain == settings_of(*NEEDED, "--config", "configs/pretrain/demo.yaml")
     assert plain == settings_of(*NEEDED, "--config=pretrain/demo.yaml")
@@ -56,7 +56,7 @@ def test_a_shipped_config_is_found_by_name_with_and_without_its_folder_and_endin
         (["--config", "pretrain/nothing"], ["'pretrain/nothing'", "pretrain/demo"]),
     ],
 )
-def test_bad_usage_is_refused_before_any_work_with_key_value_and_what_is_allowed(tmp_path, capsys, arguments, expected):
+def test_invalid_settings_name_key_value_and_allowed_values(tmp_path, capsys, arguments, expected):
     store, output = tmp_path / "store", tmp_path / "output"
     status = main(["pretrain", "--store", str(store), "--output", str(output), *arguments])
     message = capsys.readouterr().err
@@ -68,24 +68,24 @@ def test_bad_usage_is_refused_before_any_work_with_key_value_and_what_is_allowed
     assert not output.exists()
 
 
-def test_hyphens_in_the_name_of_an_option_are_taken():
+def test_hyphens_in_option_names_are_accepted():
     settings = settings_of(*NEEDED, "--optimizer.learning-rate", "3e-4", "--log-every=7")
     assert (settings.optimizer.learning_rate, settings.log_every) == (3e-4, 7)
 
 
-def test_an_unknown_key_in_a_file_is_refused(tmp_path, capsys):
+def test_unknown_key_in_a_file_is_refused(tmp_path, capsys):
     file = tmp_path / "mine.yaml"
     file.write_text("model:\n  dimm: 32\n")
     assert main(["pretrain", *NEEDED, "--config", str(file)]) == 2
     assert "dimm" in capsys.readouterr().err
 
 
-def test_a_missing_option_is_named(capsys):
+def test_missing_option_is_named(capsys):
     assert main(["pretrain", "--store", "s"]) == 2
     assert "output" in capsys.readouterr().err
 
 
-def test_print_config_prints_what_would_run_and_can_be_given_back(tmp_path, capsys):
+def test_print_config_output_can_be_used_as_config(tmp_path, capsys):
     assert main(["pretrain", *NEEDED, "--config", "pretrain/demo", "--seed", "5", "--print_config"]) == 0
     printed = capsys.readouterr().out
     assert yaml.safe_load(printed)["seed"] == 5
@@ -94,7 +94,7 @@ def test_print_config_prints_what_would_run_and_can_be_given_back(tmp_path, caps
     assert again == settings_of(*NEEDED, "--config", "pretrain/demo", "--seed", "5")
 
 
-def test_a_failure_is_one_line_and_status_1_with_the_traceback_in_the_log(tmp_path, capsys, monkeypatch):
+def test_failure_prints_one_line_and_logs_the_traceback(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("FOUNDATION_LOG", str(tmp_path / "log.txt"))
     assert main(["catalog", str(tmp_path / "nothing")]) == 1
     lines = capsys.readouterr().err.strip().splitlines()
@@ -103,14 +103,14 @@ def test_a_failure_is_one_line_and_status_1_with_the_traceback_in_the_log(tmp_pa
     assert "Traceback" in (tmp_path / "log.txt").read_text()
 
 
-def test_the_catalog_is_listed_and_verified(small_store, capsys):
+def test_catalog_lists_and_verifies_a_store(small_store, capsys):
     assert main(["catalog", "--verify", str(small_store)]) == 0
     printed = capsys.readouterr().out
     assert "4 recordings of 4 subjects, 48 units" in printed
     assert "every array has its digest" in printed
 
 
-def test_no_command_and_a_wrong_one(capsys):
+def test_missing_and_unknown_command_exit_2(capsys):
     assert main([]) == 2
     assert main(["--help"]) == 0
     printed = capsys.readouterr().out
@@ -123,7 +123,7 @@ def test_no_command_and_a_wrong_one(capsys):
     assert "simulate izhikevich" in capsys.readouterr().err
 
 
-def test_help_is_a_command(capsys):
+def test_help_works_as_a_command(capsys):
     assert main(["help"]) == 0
     assert capsys.readouterr().out.strip() == overview(COMMANDS)
     assert main(["help", "catalog"]) == 0
@@ -133,7 +133,7 @@ def test_help_is_a_command(capsys):
 
 
 @pytest.mark.parametrize("words", [["simulate", "--help"], ["simulate", "-h"], ["help", "simulate"]])
-def test_a_group_of_commands_lists_what_it_holds(words, capsys):
+def test_group_of_commands_lists_its_members(words, capsys):
     assert main(words) == 0
     printed = capsys.readouterr().out
     assert "simulate izhikevich  simulate labelled populations" in printed
@@ -151,20 +151,20 @@ def test_a_group_of_commands_lists_what_it_holds(words, capsys):
         (["help", "docter"], "doctor"),
     ],
 )
-def test_a_mistyped_command_is_told_the_nearest(words, meant, capsys):
+def test_misspelt_command_suggests_the_nearest(words, meant, capsys):
     assert main(words) == 2
     assert f"did you mean `foundation {meant}`?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_explains_its_options(name, capsys):
+def test_every_command_describes_its_options(name, capsys):
     assert main([*name.split(), "--help"]) == 0
     printed = capsys.readouterr().out
     assert f"usage: foundation {name}" in printed
     assert "(type: " in printed
 
 
-def test_commands_of_sorting_name_its_extra():
+def test_sorting_commands_name_their_extra():
     sorting = {name: command.extra for name, command in COMMANDS.items() if ".sorting." in command.function}
     assert set(sorting.values()) == {"sorting"}, sorting
 
@@ -179,7 +179,7 @@ for name in COMMANDS:
 """
 
 
-def test_no_help_imports_what_takes_seconds():
+def test_help_imports_no_slow_packages():
     done = subprocess.run([sys.executable, "-P", "-c", HELPS], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines() == list(COMMANDS)
@@ -191,7 +191,7 @@ def test_help_begins_with_the_docstring_of_the_function(name):
     assert docstring(command.function) == inspect.getdoc(_load(command.function))
 
 
-def test_python_m_foundation_is_the_command():
+def test_python_m_foundation_runs_the_command():
     command = [sys.executable, "-m", "foundation", "doctor", "--imports", "false"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -199,7 +199,7 @@ def test_python_m_foundation_is_the_command():
         assert word in done.stdout
 
 
-def test_names_do_not_lead_out_of_the_shipped_configs():
+def test_config_names_cannot_leave_the_config_folder():
     with pytest.raises(ConfigError, match="no config"):
         find_config("../pyproject")
     assert "pretrain/demo" in config_names()
@@ -214,7 +214,7 @@ SETTINGS |= {"simulate/voltage": "simulate voltage", "reproduce/sorting": "repro
 @pytest.mark.parametrize(
     "name", [n for n in config_names() if not n.startswith(("recipes/", "hardware/", "checkpoints/", "benchmark/"))]
 )
-def test_every_shipped_config_is_taken_by_its_command(name, capsys):
+def test_every_shipped_config_is_accepted_by_its_command(name, capsys):
     taker = SETTINGS.get(name) or SETTINGS[name.split("/")[0]]
     rest = {"pretrain": NEEDED, "finetune": ("--checkpoint", "c", *NEEDED), "ingest": ("--input", "i", "--store", "s")}
     rest |= {"reproduce": ("--store", "s", "--output", "o", "--name", "n"), "sweep": NEEDED}

@@ -1,4 +1,4 @@
-"""Each kind of finding of `foundation doctor`, provoked: on this machine where that can be done, or on one made up."""
+"""Each kind of finding of `foundation doctor`, produced on this machine if possible, otherwise from made-up data."""
 
 import errno
 import http.server
@@ -68,7 +68,7 @@ HERE = {"numpy": "2.4.6", "torch": "2.13.0+cpu", "deepspeed": "0.19.8", "mlflow-
 
 
 def states(findings) -> dict[str, list[str]]:
-    """Subjects of the findings of each state, those in order left out."""
+    """Subjects of the findings by state; findings that are ok come last."""
     found: dict[str, list[str]] = {}
     for finding in findings:
         if finding.state != OK:
@@ -110,23 +110,23 @@ def server():
 
 
 @pytest.mark.parametrize("version", ["3.10.14", "3.14.0"])
-def test_a_python_outside_the_requirement_is_broken(version):
+def test_python_outside_the_requirement_is_broken(version):
     assert package_checks.check_python("<3.14,>=3.11", version).state == BROKEN
     assert package_checks.check_python("<3.14,>=3.11", "3.13.0").state == OK
 
 
-def test_requirements_in_order():
+def test_fulfilled_requirements_are_ok():
     findings = package_checks.check_requirements(WANTED, [], installed())
     assert [(finding.subject, finding.state) for finding in findings] == [("packages", OK), ("extra train", OK)]
 
 
-def test_a_missing_core_package_is_broken():
+def test_missing_core_package_is_broken():
     (finding, _) = package_checks.check_requirements(WANTED, [], installed(numpy=""))
     assert (finding.state, finding.mend) == (BROKEN, "pip install neural-foundation")
     assert finding.text == "numpy is not installed"
 
 
-def test_a_missing_extra_is_a_note_that_names_its_commands_and_broken_where_it_is_needed():
+def test_missing_extra_is_a_note_or_broken_if_required():
     check = partial(package_checks.check_requirements, WANTED, installed=installed(deepspeed=""))
     finding = check([])[1]
     assert (finding.state, finding.mend) == (NOTE, "pip install 'neural-foundation[train]'")
@@ -135,13 +135,13 @@ def test_a_missing_extra_is_a_note_that_names_its_commands_and_broken_where_it_i
     assert check(["train"])[1].state == BROKEN
 
 
-def test_a_version_out_of_bounds_is_broken_and_states_the_bounds():
+def test_version_out_of_bounds_is_broken_and_states_the_bounds():
     findings = package_checks.check_requirements(WANTED, [], installed(deepspeed="0.20.1"))
     assert states(findings) == {BROKEN: ["extra train"]}
     assert findings[1].text in (f"deepspeed 0.20.1 (required {s})" for s in (">=0.19,<0.20", "<0.20,>=0.19"))
 
 
-def test_versions_other_than_the_tested_ones_are_a_note(tmp_path):
+def test_untested_versions_are_a_note(tmp_path):
     file = tmp_path / "constraints.txt"
     file.write_text("# tested\ntorch==2.13.0\nnumpy==2.4.6\nabsent==1\n")
     check = partial(package_checks.check_constraints, file, HERE)
@@ -152,7 +152,7 @@ def test_versions_other_than_the_tested_ones_are_a_note(tmp_path):
     assert str(file) in finding.mend
 
 
-def test_packages_whose_own_requirements_are_not_met_are_warnings():
+def test_unmet_requirements_of_packages_are_warnings():
     real = package_checks.installed_version
     assert package_checks.check_conflicts(["zarr", "transformers"], real) == []
     old = package_checks.check_conflicts(["zarr"], lambda name: "1.0" if name == "numpy" else real(name))
@@ -180,7 +180,7 @@ def test_imports_that_fail_crash_or_hang_are_broken(tmp_path):
     assert hung.text == "hanging takes longer than 2 s to import"
 
 
-def test_a_package_that_runs_from_its_files_is_a_warning(monkeypatch):
+def test_package_that_is_not_installed_is_a_warning(monkeypatch):
     monkeypatch.setattr(package_checks, "DISTRIBUTION", "neural-foundation-that-is-not-installed")
     assert states(package_checks.package_findings([], imports=False)) == {WARNING: ["packages"]}
 
@@ -207,7 +207,7 @@ def test_a_package_that_runs_from_its_files_is_a_warning(monkeypatch):
         (replace(CPU, environment={"OMPI_COMM_WORLD_SIZE": "4", "RANK": "0"}), OK, "no GPU"),
     ],
 )
-def test_a_device_and_the_pytorch_for_it(device, state, said):
+def test_device_and_pytorch_build(device, state, said):
     findings = device_findings(device)
     assert list(states(findings)) == ([] if state == OK else [state])
     assert any(said in finding.text for finding in findings if finding.state == state)
@@ -230,13 +230,13 @@ def test_a_device_and_the_pytorch_for_it(device, state, said):
         ({"files": 256}, WARNING, "open files", "256 files"),
     ],
 )
-def test_limits_of_the_machine(changed, state, subject, said):
+def test_machine_limits(changed, state, subject, said):
     findings = limit_findings(replace(GOOD, **changed))
     assert states(findings) == ({} if state == OK else {state: [subject]})
     assert any(said in finding.text for finding in findings)
 
 
-def test_how_to_mend_limits():
+def test_machine_limits_have_remedies():
     def mend(**changed):
         return next(f.mend for f in limit_findings(replace(GOOD, **changed)) if f.state != OK)
 
@@ -245,7 +245,7 @@ def test_how_to_mend_limits():
     assert mend(files=2048, most_files=2048) == "raise nofile in /etc/security/limits.conf"
 
 
-def test_the_memory_limit_of_a_control_group_is_read(tmp_path):
+def test_memory_limit_of_a_control_group_is_read(tmp_path):
     (tmp_path / "memory.max").write_text("2147483648\n")
     assert machine_checks._memory_limit(tmp_path) == 2 * GIB
     (tmp_path / "memory.max").write_text("max\n")
@@ -253,13 +253,13 @@ def test_the_memory_limit_of_a_control_group_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(("free", "state"), [(50 * GIB, OK), (2 * GIB, WARNING), (GIB // 8, BROKEN)])
-def test_a_full_disk(free, state, tmp_path, monkeypatch):
+def test_full_disk(free, state, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(machine_checks.shutil, "disk_usage", lambda _: usage(100 * GIB, 0, free))
     assert check_space(tmp_path / "not" / "yet").state == state
 
 
-def test_a_wrong_clock(tmp_path):
+def test_wrong_clock(tmp_path):
     now = 1.8e9
     assert check_clock(now, now + 1).state == OK
     assert check_clock(now, None).state == OK
@@ -275,7 +275,7 @@ def test_a_wrong_clock(tmp_path):
 
 @pytest.fixture
 def blocked(tmp_path):
-    """A folder that not even root can make: a file is in its way."""
+    """A folder that not even root can create, because a file is in its place."""
     (tmp_path / "file").write_text("")
     return tmp_path / "file" / "folder"
 
@@ -291,7 +291,7 @@ def blocked(tmp_path):
         ("NUMBA_CACHE_DIR", "numba cache"),
     ],
 )
-def test_a_folder_that_cannot_be_written_to(variable, subject, blocked, tmp_path, monkeypatch):
+def test_folder_without_write_access(variable, subject, blocked, tmp_path, monkeypatch):
     for name in ("FOUNDATION_LOG", "FOUNDATION_CHECKPOINT_CACHE", "HF_HOME", "HF_HUB_CACHE", "NUMBA_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "TMPDIR"):
@@ -312,7 +312,7 @@ def test_no_temporary_folder_is_broken(monkeypatch):
     assert folder_checks.check_temporary().state == BROKEN
 
 
-def test_nowhere_to_keep_compiled_loops(blocked, monkeypatch):
+def test_no_folder_for_compiled_loops(blocked, monkeypatch):
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setenv("HOME", str(blocked))
     assert folder_checks.check_compiled(blocked).state == OK  # with temporary files
@@ -323,7 +323,7 @@ def test_nowhere_to_keep_compiled_loops(blocked, monkeypatch):
 @pytest.mark.parametrize(
     ("number", "subject"), [(errno.ENOLCK, "locks"), (errno.ENOTSUP, "locks"), (errno.EROFS, "folder")]
 )
-def test_a_file_system_without_locks_is_broken(number, subject, tmp_path, monkeypatch):
+def test_file_system_without_locks_is_broken(number, subject, tmp_path, monkeypatch):
     import fcntl
 
     def refuse(*_):
@@ -335,7 +335,7 @@ def test_a_file_system_without_locks_is_broken(number, subject, tmp_path, monkey
     assert (finding.state, finding.subject) == (BROKEN, subject)
 
 
-def test_a_file_that_hides_a_package_is_a_warning(tmp_path):
+def test_file_that_hides_a_package_is_a_warning(tmp_path):
     assert folder_checks.check_hidden(tmp_path) == []
     (tmp_path / "random.py").write_text("")
     (finding,) = folder_checks.check_hidden(tmp_path)
@@ -369,7 +369,7 @@ def test_certificates_and_offline_switches(tmp_path):
     assert (finding.state, finding.mend) == (NOTE, "unset FOUNDATION_OFFLINE HF_HUB_OFFLINE to fetch others")
 
 
-def test_an_mlflow_file(tmp_path, blocked):
+def test_mlflow_file(tmp_path, blocked):
     file = tmp_path / "mlflow.db"
     check = partial(check_tracking, patience=1.0)
     assert check("").state == OK
@@ -387,7 +387,7 @@ def test_an_mlflow_file(tmp_path, blocked):
     assert check("databricks").state == NOTE
 
 
-def test_an_mlflow_server(server, no_port, monkeypatch):
+def test_mlflow_server(server, no_port, monkeypatch):
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(name, raising=False)
     check = partial(check_tracking, patience=2.0)
@@ -402,7 +402,7 @@ def test_an_mlflow_server(server, no_port, monkeypatch):
     assert "password" not in "".join(map(str, [*found.values(), away, database, undriven]))
 
 
-def test_a_ray_cluster_that_is_away_and_one_without_a_token(no_port):
+def test_unreachable_ray_cluster_and_cluster_without_token(no_port):
     assert check_ray({}, 1.0) == []
     assert check_ray({"RAY_ADDRESS": "auto", "RAY_AUTH_MODE": "token"}, 1.0) == []
     assert states(check_ray({"RAY_ADDRESS": f"127.0.0.1:{no_port}"}, 1.0)) == {WARNING: ["ray"]}
@@ -423,7 +423,7 @@ def test_programs_for_several_hosts_and_slurm():
 # Credentials
 
 
-def test_credentials_are_named_and_their_values_are_not(tmp_path):
+def test_credentials_are_named_without_their_values(tmp_path):
     file = tmp_path / "token"
     file.write_text("hf_secret")
     file.chmod(0o600)
@@ -432,7 +432,7 @@ def test_credentials_are_named_and_their_values_are_not(tmp_path):
     assert credential_findings({}, [])[0].state == OK
 
 
-def test_credentials_that_cannot_be_right(tmp_path):
+def test_invalid_credentials(tmp_path):
     file = tmp_path / "token"
     file.write_text("hf_secret")
     file.chmod(0o644)
@@ -448,7 +448,7 @@ def test_credentials_that_cannot_be_right(tmp_path):
 # The command
 
 
-def test_every_finding_but_one_in_order_says_how_to_mend_it():
+def test_every_problem_has_a_remedy():
     with pytest.raises(ValueError, match="mend is ''"):
         Finding("disk", WARNING, "full")
     with pytest.raises(ValueError, match="mend is 'buy one'"):
@@ -457,7 +457,7 @@ def test_every_finding_but_one_in_order_says_how_to_mend_it():
         Finding("disk", "bad", "full", "buy one")
 
 
-def test_the_exit_status_says_whether_anything_is_broken():
+def test_exit_status_is_1_if_anything_is_broken():
     note, broken = Finding("a", NOTE, "b", "c"), Finding("d", BROKEN, "e", "f")
     assert Examination([], {}, [note]).ok
     assert not Examination([], {}, [note, broken]).ok
@@ -466,7 +466,7 @@ def test_the_exit_status_says_whether_anything_is_broken():
     assert text.endswith("1 broken, no warnings, 1 note")
 
 
-def test_a_check_that_fails_is_a_finding_and_the_others_run(monkeypatch):
+def test_failing_check_becomes_a_finding_and_others_run(monkeypatch):
     def no_proc(*_):
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", "/proc/meminfo")
 
@@ -478,12 +478,12 @@ def test_a_check_that_fails_is_a_finding_and_the_others_run(monkeypatch):
     assert "credentials" in {finding.subject for finding in examination.findings}
 
 
-def test_an_unknown_extra_is_refused():
+def test_unknown_extra_is_refused():
     with pytest.raises(ConfigError, match=r"extras holds 'trian': expected some of .*train"):
         examine(DoctorSettings(extras=["trian"], imports=False))
 
 
-def test_the_command_prints_json_and_its_status_follows_what_is_broken(tmp_path, blocked, capsys, monkeypatch):
+def test_json_output_has_the_same_exit_status(tmp_path, blocked, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["doctor", "--json", "--imports", "false", "--folder", str(tmp_path)]
     status = main(words)
@@ -498,8 +498,8 @@ def test_the_command_prints_json_and_its_status_follows_what_is_broken(tmp_path,
     assert [finding["subject"] for finding in broken] == ["mlflow"]
 
 
-def test_doctor_runs_where_torch_does_not_import(tmp_path):
-    """A damaged PyTorch is what people call the doctor for."""
+def test_doctor_runs_without_an_importable_torch(tmp_path):
+    """A damaged PyTorch is a common reason to run the doctor."""
     (tmp_path / "torch.py").write_text("raise OSError('libtorch_cpu.so: cannot open shared object file')")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from foundation.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "doctor", "--imports", "false"]

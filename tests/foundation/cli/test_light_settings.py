@@ -1,4 +1,4 @@
-"""Settings know names of things that they do not import; these are the things that there are."""
+"""Settings name things that they do not import; these tests compare the names with the things."""
 
 import inspect
 
@@ -19,7 +19,7 @@ from foundation.training import ModelSettings
 OF_UNITS = {"context_channels", "unit_tables", "unit_names", "population_tables", "preprocessing", "foundation_schema"}
 
 
-def test_the_names_of_settings_are_those_of_what_they_choose():
+def test_names_in_settings_match_the_registries():
     assert set(AUGMENTATIONS) == set(NEEDS)
     assert set(OBJECTIVES) == set(settings.SETTINGS_OF)
     assert tuple(MODELS) == eit_settings.NAMES
@@ -27,7 +27,7 @@ def test_the_names_of_settings_are_those_of_what_they_choose():
     assert tuple(EXPERIMENTS) == NAMES
 
 
-def test_the_settings_of_the_model_are_fields_of_its_configuration_with_the_same_defaults():
+def test_model_settings_match_the_configuration_and_its_defaults():
     config = EITConfig()
     assert ModelSettings().shape() == {name: getattr(config, name) for name in ModelSettings().shape()}
     assert ModelSettings().shape().keys() == inspect.signature(EITConfig).parameters.keys() - OF_UNITS - {"kwargs"}

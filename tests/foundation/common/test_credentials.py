@@ -1,4 +1,4 @@
-"""Secrets in URLs and control characters never reach what others read, wherever in a URL or a message they stand."""
+"""Secrets in URLs and control characters never reach others, wherever they stand in a URL or a message."""
 
 import dataclasses
 import logging
@@ -46,7 +46,7 @@ def leaks(text: str) -> bool:
 @example("http", "QX5/XQ")
 @example("postgresql", "QX#a?b c/XQ")
 @example("s3", "QX@/@XQ")
-def test_a_password_in_a_url_is_in_no_message(scheme, secret):
+def test_password_in_a_url_is_removed_from_messages(scheme, secret):
     url = f"{scheme}://me:{secret}@host:5000/folder"
     for text in (url, f"{url} is away", f"cannot reach {url!r}: HTTP 403", f"a\nfetching {url}, then s3://bucket/b"):
         assert not leaks(without_secrets(text)), text
@@ -55,7 +55,7 @@ def test_a_password_in_a_url_is_in_no_message(scheme, secret):
     assert holds_secret({"store": {"place": url}})
 
 
-def test_every_url_of_a_chain_and_of_a_list_is_without_secrets():
+def test_every_url_of_a_chain_and_of_a_list_is_cleaned():
     for url, shown in (
         ("zip://dir/a.nwb::https://me:QX@host/x.zip", "zip://dir/a.nwb::https://host/x.zip"),
         ("zip://a.nwb::https://host/x.zip?token=QX", "zip://a.nwb::https://host/x.zip?***"),
@@ -68,14 +68,14 @@ def test_every_url_of_a_chain_and_of_a_list_is_without_secrets():
 
 @QUICK
 @given(SECRETS)
-def test_a_user_name_that_is_a_token_is_in_no_message(secret):
+def test_token_as_user_name_is_removed_from_messages(secret):
     token = quote(secret, safe="")
     assert without_secrets(f"cloning https://{token}@host/a failed") == "cloning https://host/a failed"
 
 
 @QUICK
 @given(st.sampled_from(["http", "https", "s3", "abfs", "postgresql"]), NAMES, SECRETS)
-def test_a_value_in_a_query_is_in_no_message(scheme, name, secret):
+def test_query_value_is_removed_from_messages(scheme, name, secret):
     url = f"{scheme}://host/a.nwb?{name}={secret}&other={secret}"
     for text in (
         url,
@@ -90,7 +90,7 @@ def test_a_value_in_a_query_is_in_no_message(scheme, name, secret):
 
 @QUICK
 @given(SPACED)
-def test_a_query_with_blanks_is_hidden_where_a_value_or_quotes_end_it(secret):
+def test_query_with_blanks_is_hidden_up_to_its_end(secret):
     url = f"https://host/a.nwb?password={secret}"
     assert public(url) == "https://host/a.nwb?***"
     assert not leaks(without_secrets(f"cannot read {url!r}: HTTP 403"))
@@ -98,7 +98,7 @@ def test_a_query_with_blanks_is_hidden_where_a_value_or_quotes_end_it(secret):
 
 @QUICK
 @given(SECRETS)
-def test_a_query_without_a_name_is_hidden_on_the_web_and_a_wildcard_stays(secret):
+def test_query_without_a_name_is_hidden_on_the_web_but_wildcards_stay(secret):
     assert not leaks(without_secrets(f"https://host/a.nwb?{secret} is away"))
     for place in ("s3://bucket/sub-?/*.nwb", "memory://a/sub-?", "dandi://dandi/000003@0.230629.1955/sub-?"):
         assert without_secrets(place) == place == public(place)
@@ -106,7 +106,7 @@ def test_a_query_without_a_name_is_hidden_on_the_web_and_a_wildcard_stays(secret
 
 @settings(max_examples=200, deadline=None)
 @given(SCHEMES.filter(lambda s: ":" not in s), st.text(string.printable.replace("\n", ""), max_size=40))
-def test_what_the_libraries_that_use_a_url_take_for_a_secret_is_not_shown(scheme, rest):
+def test_secrets_as_libraries_parse_them_are_hidden(scheme, rest):
     url, hidden = f"{scheme}://{rest}", []
     for parse in (make_url, urlsplit):
         try:
@@ -118,7 +118,7 @@ def test_what_the_libraries_that_use_a_url_take_for_a_secret_is_not_shown(scheme
     assert not any(len(secret) > 3 and secret in shown for secret in hidden), (url, shown)
 
 
-def test_urls_without_secrets_and_other_texts_stay_as_they_are():
+def test_urls_without_secrets_and_other_texts_stay_unchanged():
     for text in (
         "http://localhost:5000/#/experiments/1 is away",
         "https://gui.dandiarchive.org/#/dandiset/000003/draft",
@@ -131,12 +131,12 @@ def test_urls_without_secrets_and_other_texts_stay_as_they_are():
         assert not holds_secret(text)
 
 
-def test_two_urls_in_one_line_are_told_apart():
+def test_two_urls_in_one_line_are_separated():
     text = "copied http://a:b@one/x?c=d to 's3://e:f@two/y' and gs://three/z"
     assert without_secrets(text) == "copied http://one/x?*** to 's3://two/y' and gs://three/z"
 
 
-def test_settings_with_a_token_in_a_query_reach_the_processes_in_a_file_of_their_owner(tmp_path):
+def test_settings_with_a_token_reach_processes_in_a_private_file(tmp_path):
     run = PretrainSettings(store="https://host/store?sig=QX a", output=str(tmp_path), tracking_uri="http://u:Q/X@host")
     write_config(run, tmp_path / "launch.yaml")
     assert stat.S_IMODE((tmp_path / "launch.yaml").stat().st_mode) == 0o600
@@ -149,7 +149,7 @@ def test_settings_with_a_token_in_a_query_reach_the_processes_in_a_file_of_their
     assert stat.S_IMODE((tmp_path / "launch.yaml").stat().st_mode) == 0o644, "others may read what has no secret"
 
 
-def test_a_report_holds_no_secret_of_its_input_or_its_notes():
+def test_report_holds_no_secret_of_its_input_or_notes():
     url = "https://me:QX/y@host/a.nwb?token=QXy"
     receipt = Receipt(path="a.nwb", status=FAILED, note=f"{url}: Max retries exceeded with url: /a.nwb?token=QXy (x)")
     report = IngestReport(url, "s3://key:QX@bucket/store", "r", [receipt], 1)
@@ -159,7 +159,7 @@ def test_a_report_holds_no_secret_of_its_input_or_its_notes():
 HOSTILE = "m\x1b[2J\x07\r\n\x9b31m\u202etxt\ud800"
 
 
-def test_control_characters_of_files_reach_neither_terminal_nor_page(caplog, capsys):
+def test_control_characters_of_files_are_escaped_on_terminal_and_page(caplog, capsys):
     row = CatalogRow("f00d", subject=HOSTILE, session=HOSTILE, path="a.nwb", n_units=3, n_spikes=12, labels=[HOSTILE])
     receipt = Receipt(path=HOSTILE, status=FAILED, note=HOSTILE)
     texts = {

@@ -1,4 +1,4 @@
-"""Names of DeepSpeed and torch that they do not document: what each is needed for, and what to do if it is gone."""
+"""Undocumented names of DeepSpeed and torch: the use of each, and what to do if one disappears."""
 
 import json
 import os
@@ -58,7 +58,7 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """What an engine of each stage has under these names; a process of its own, as each takes part in a group."""
+    """Values of these names on an engine of each stage; in a separate process, because each joins a process group."""
     place = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
     environment = os.environ | place | {"MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -69,8 +69,8 @@ def found(tmp_path_factory):
 
 
 @pytest.mark.parametrize("stage", ["0", "1", "2", "3"])
-def test_ds_id_and_hp_mapping_tell_how_a_parameter_is_partitioned(found, stage):
-    """`is_cut`, `is_partitioned`: which of DeepSpeed's calls sets and gets the weights and moments of a parameter."""
+def test_ds_id_and_hp_mapping_show_how_a_parameter_is_partitioned(found, stage):
+    """`is_cut`, `is_partitioned`: they choose DeepSpeed's calls for weights and moments of a parameter."""
     assert found[stage]["cut"] == [stage == "3"] * 3, "ds_id no longer marks the parameters of ZeRO 3"
     assert found[stage]["partitioned"] == [stage != "0"] * 3, "_hp_mapping no longer marks those of ZeRO 1 and 2"
 
@@ -82,40 +82,40 @@ def test_ds_shape_is_the_shape_before_cutting(found, stage):
 
 
 def test_ds_tensor_has_the_size_of_a_piece(found):
-    """`piece_size`: where a process's piece of a parameter begins and ends."""
+    """`piece_size`: the bounds of a process's piece of a parameter."""
     assert found["3"]["pieces"] == [15, 5, 10], "ds_tensor.ds_numel no longer is the size of a process's piece"
 
 
 @pytest.mark.parametrize("stage", ["0", "1", "2", "3"])
-def test_the_optimizer_of_torch_stands_inside_that_of_zero(found, stage):
-    """`torch_optimizer`: the number of updates is counted there."""
+def test_torch_optimizer_is_inside_the_zero_optimizer(found, stage):
+    """`torch_optimizer`: it counts the updates."""
     assert found[stage]["torch"], "engine.optimizer.optimizer is no longer torch's AdamW"
 
 
 @pytest.mark.parametrize(("stage", "groups"), [("0", 0), ("1", 3), ("2", 3), ("3", 3)])
-def test_the_flat_partitions_are_what_the_optimizer_steps(found, stage, groups):
-    """`flat_partitions`: they must have moments before any are loaded."""
+def test_flat_partitions_are_the_parameters_of_the_optimizer(found, stage, groups):
+    """`flat_partitions`: they must have moments before moments are loaded."""
     assert found[stage]["partitions"] == [True] * groups, "the list of flat fp32 partitions has another name"
 
 
 @pytest.mark.parametrize("stage", ["1", "2"])
-def test_hp_mapping_holds_this_process_s_moments_once_they_are_linked(found, stage):
-    """`own_moment` and `link_moments`: what a process writes into a checkpoint."""
+def test_hp_mapping_holds_this_process_s_moments_after_linking(found, stage):
+    """`own_moment` and `link_moments`: the data that a process writes into a checkpoint."""
     assert found[stage]["moments"] == [True] * 3, "_hp_mapping or lazy_init_hp_params_optimizer_state has changed"
 
 
-def test_the_timeout_of_all_groups_can_be_set(found):
-    """`set_timeouts`: else a lost process is noticed after half an hour."""
+def test_timeout_of_all_groups_can_be_set(found):
+    """`set_timeouts`: otherwise a lost process is noticed after half an hour."""
     assert found["timeouts"] == [77.0], "distributed_c10d._world.pg_map or _set_pg_timeout has changed"
 
 
 def test_collectives_over_shared_memory_can_be_left_out(found):
-    """`skip_shared_memory_collectives`: else DeepSpeed compiles them at every first start on a CPU."""
+    """`skip_shared_memory_collectives`: otherwise DeepSpeed compiles them at every first start on a CPU."""
     assert found["shared memory"] is False, "deepspeed.ops.__compatible_ops__ has changed"
 
 
-def test_attention_on_the_cpu_goes_through_the_counted_operations():
-    """`CPU_ATTENTION`: else the FLOPs of attention are missing in the throughput of runs on a CPU."""
+def test_cpu_attention_uses_the_counted_operations():
+    """`CPU_ATTENTION`: otherwise FLOPs of attention are missing in the throughput of CPU runs."""
     import torch
 
     from foundation.common.private_names import CPU_ATTENTION, CPU_ATTENTION_BACKWARD, TorchDispatchMode, tree_leaves

@@ -1,4 +1,4 @@
-"""The command: what it prints, what it refuses, and what it says of more devices."""
+"""The command: its output, refused settings, and plans for more devices."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ from foundation.training.pretrain_settings import EngineSettings
 LARGE = ModelSettings(dim=1024, heads=16, individual_layers=8, interaction_layers=8)
 
 
-def test_every_shipped_run_is_planned_and_its_bottleneck_named(capsys):
+def test_every_shipped_run_is_planned_with_a_bottleneck(capsys):
     for name in config_names("pretrain"):
         assert main(["plan", "--config", name, "--nodes", "16", "--gpus", "8"]) == 0
         printed = capsys.readouterr().out
@@ -47,7 +47,7 @@ def test_every_shipped_run_is_planned_and_its_bottleneck_named(capsys):
         (["--config", "hardware/nothing"], ["'hardware/nothing'"]),
     ],
 )
-def test_what_makes_no_plan_is_refused_with_what_is_allowed(capsys, arguments, expected):
+def test_invalid_plans_are_refused_with_allowed_values(capsys, arguments, expected):
     assert main(["plan", "--config", "pretrain/demo", *arguments]) == 2
     message = capsys.readouterr().err
     for part in expected:
@@ -70,14 +70,14 @@ def test_what_makes_no_plan_is_refused_with_what_is_allowed(capsys, arguments, e
         ("name: [", "is not a YAML file"),
     ],
 )
-def test_a_description_that_cannot_be_is_refused(tmp_path, text, expected):
+def test_invalid_description_is_refused(tmp_path, text, expected):
     file = tmp_path / "mine.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError, match=expected.replace("[", r"\[")):
         load_hardware(str(file))
 
 
-def test_every_shipped_description_names_its_source_and_is_taken(tmp_path):
+def test_every_shipped_description_names_its_source_and_loads(tmp_path):
     names = hardware_names()
     assert {"a100", "h100", "h200", "this-machine"} <= set(names)
     for name in set(names) - {"this-machine"}:
@@ -90,7 +90,7 @@ def test_every_shipped_description_names_its_source_and_is_taken(tmp_path):
     assert load_hardware(str(file)).memory == 1e9
 
 
-def test_more_devices_share_out_memory_and_send_more():
+def test_more_devices_share_memory_and_send_more():
     one = PlanSettings(model=LARGE, zero_stage=3, precision="bf16", nodes=1, gpus=8)
     few, many = plan(one), plan(replace(one, nodes=16))
     assert many.cost.states.weights == few.cost.states.weights / 16
@@ -101,7 +101,7 @@ def test_more_devices_share_out_memory_and_send_more():
     assert many.run.data.tokens_per_step == 16 * few.run.data.tokens_per_step
 
 
-def test_a_step_that_does_not_fit_is_told():
+def test_step_that_does_not_fit_is_reported():
     settings = PlanSettings(model=LARGE, gpus=1)
     small = plan(settings)
     assert small.fits
@@ -128,7 +128,7 @@ def test_a_step_that_does_not_fit_is_told():
         ({"draw_seconds": 10.0}, "store"),
     ],
 )
-def test_the_slowest_part_is_named(tmp_path, changes, bottleneck):
+def test_slowest_part_is_the_bottleneck(tmp_path, changes, bottleneck):
     base = {"name": "mine", "source": "me", "kind": "gpu", "matmul_fp32": 1e12, "memory": 1e15}
     base |= {"store_bandwidth": 1e12, "decode_bandwidth": 1e12, "open_seconds": 0.0}
     base |= {"draw_seconds": 0.0, "outline_seconds": 0.0}
@@ -139,7 +139,7 @@ def test_the_slowest_part_is_named(tmp_path, changes, bottleneck):
     assert found.seconds.step >= max(found.seconds.compute, found.seconds.store)
 
 
-def test_a_gpu_starts_operations_beside_its_work_and_a_cpu_does_not():
+def test_gpu_launches_overlap_with_work_and_cpu_launches_add_up():
     machine = Hardware("x", "none", matmul_fp32=1e12, matmul_bf16=2e12, memory_bandwidth=1e12, call_seconds=0.01)
     work = Work(flops=1e12, moved=1e12, calls=100)
     assert machine.seconds(work) == 2.0
@@ -149,7 +149,7 @@ def test_a_gpu_starts_operations_beside_its_work_and_a_cpu_does_not():
     assert machine.seconds(Work(flops=1e6, calls=100)) == 1.0
 
 
-def test_this_machine_is_measured_with_as_many_processes_as_it_has_devices():
+def test_this_machine_is_measured_with_one_process_per_device():
     found = plan(PlanSettings(gpus=2, hardware="this-machine"))
     assert "2 processes" in found.hardware.source
     assert found.hardware.kind == ("gpu" if torch.cuda.is_available() else "cpu")

@@ -46,7 +46,7 @@ def passes(model, given, counter, bf16=False):
 
 @pytest.mark.parametrize("changes", SHAPES)
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_flops_are_those_that_torch_counts(changes, checkpointing):
+def test_flops_equal_torch_s_count(changes, checkpointing):
     model, given = pair(checkpointing, **changes)
     forward, backward = passes(model, given, lambda: FlopCounterMode(display=False, custom_mapping=ATTENTION))
     cost = EncoderCost(model.config, checkpointing=checkpointing)
@@ -61,7 +61,7 @@ def test_flops_are_those_that_torch_counts(changes, checkpointing):
 
 @pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize("changes", SHAPES[:5])
-def test_bytes_and_calls_beside_products_are_those_that_torch_makes(changes, bf16):
+def test_bytes_and_calls_of_other_operations_equal_torch_s(changes, bf16):
     model, given = pair(**changes)
     cost = EncoderCost(model.config, "bf16" if bf16 else "fp32")
     for found, estimate in zip(
@@ -74,7 +74,7 @@ def test_bytes_and_calls_beside_products_are_those_that_torch_makes(changes, bf1
 @pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("changes", SHAPES[:5])
-def test_what_is_held_for_the_backward_pass_is_what_torch_saves(changes, checkpointing, bf16):
+def test_held_bytes_equal_torch_s_saved_tensors(changes, checkpointing, bf16):
     model, given = pair(checkpointing, **changes)
     held: dict[int, int] = {}
 
@@ -102,7 +102,7 @@ def test_what_is_held_for_the_backward_pass_is_what_torch_saves(changes, checkpo
     assert estimate == pytest.approx(found, rel=0.07)
 
 
-def test_more_layers_units_and_tokens_cost_more_in_the_known_way():
+def test_cost_grows_with_layers_units_and_tokens_as_expected():
     cost = EncoderCost(EITConfig(dim=64, heads=2, individual_layers=1, interaction_layers=0))
     one, windows = cost.forward((1, 10, 20)).flops, cost.forward((3, 10, 20)).flops
     assert windows == 3 * one
@@ -110,7 +110,7 @@ def test_more_layers_units_and_tokens_cost_more_in_the_known_way():
     assert one == linear + 4 * 10 * 20**2 * 64
 
 
-def test_tokens_of_intervals_have_the_products_that_torch_counts():
+def test_products_of_interval_tokens_equal_torch_s_count():
     torch.manual_seed(0)
     model = EIT(EITConfig.named("eit-tiny-intervals", patch_length=100)).train()
     batch, units, tokens = 2, 8, 6

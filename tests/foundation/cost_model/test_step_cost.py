@@ -1,4 +1,4 @@
-"""A whole step of each objective on a store: its FLOPs, parameters and time against what happens."""
+"""A whole step of each objective on a store: estimated FLOPs, parameters and time against measured ones."""
 
 import tracemalloc
 from dataclasses import replace
@@ -66,7 +66,7 @@ def run_of(store, objective: ObjectiveSettings, **changes) -> PretrainSettings:
 
 
 def step_of(settings: PretrainSettings):
-    """The module, and what runs a step's forward pass."""
+    """The module, and a function that runs a step's forward pass."""
     module = build_module(settings).train()
     catalog = Catalog.open(Store(settings.store))
     plan = StepPlan(catalog, settings.data, module.objective.view_spec, bins_per_token=4, seed=0)
@@ -77,7 +77,7 @@ def step_of(settings: PretrainSettings):
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_flops_and_parameters_of_a_step_are_those_that_torch_counts(small_store, name, accumulate):
+def test_flops_and_parameters_of_a_step_equal_torch_s_count(small_store, name, accumulate):
     settings = run_of(small_store, OBJECTIVES[name], engine=EngineSettings(accumulate=accumulate))
     module, plan, forward = step_of(settings)
     shape = planned(plan, 3)
@@ -96,14 +96,14 @@ def test_flops_and_parameters_of_a_step_are_those_that_torch_counts(small_store,
         assert cost.recomputed.flops > 0.2 * cost.forward.flops
 
 
-def test_what_an_objective_with_its_own_encoder_costs_is_not_known(small_store):
+def test_cost_of_an_objective_with_its_own_encoder_is_unknown(small_store):
     settings = run_of(small_store, ObjectiveSettings("swap_vae", swap_vae=SwapVAESettings()))
     shape = drawn(settings.data, SPEC, units=12, bins_per_token=4, seed=0)
     with pytest.raises(ConfigError, match="swap_vae"):
         step_cost(settings, [Windows(settings.objective, shape, shape.rows, 4)], 1, NOTHING)
 
 
-def test_the_shape_of_a_step_is_that_of_its_batch(small_store):
+def test_step_shape_equals_its_batch(small_store):
     settings = run_of(small_store, OBJECTIVES["neurpir"])
     catalog = Catalog.open(Store(settings.store))
     module = build_module(settings)
@@ -117,7 +117,7 @@ def test_the_shape_of_a_step_is_that_of_its_batch(small_store):
         assert shape.neuron_tokens == sum(int((v.mask_BN.sum(1) * v.mask_BT.sum(1)).sum()) // 4 for v in batch.views)
 
 
-def test_a_drawn_step_is_like_one_of_a_store(small_store):
+def test_drawn_step_resembles_one_of_a_store(small_store):
     settings = run_of(small_store, OBJECTIVES["neurpir"])
     catalog = Catalog.open(Store(settings.store))
     plan = StepPlan(catalog, settings.data, SPEC, bins_per_token=4, seed=0)
@@ -129,7 +129,7 @@ def test_a_drawn_step_is_like_one_of_a_store(small_store):
     assert all(shape.neuron_tokens <= 3000 for shape in ours)
 
 
-def test_windows_are_dealt_as_processes_take_them(small_store):
+def test_windows_are_dealt_as_in_training(small_store):
     shape = drawn(DataSettings(tokens_per_step=40_000), SPEC, units=64, bins_per_token=4, seed=1)
     shares = [shape.share(rank, 3) for rank in range(3)]
     assert sum(len(share) for share in shares) == len(shape)
@@ -139,7 +139,7 @@ def test_windows_are_dealt_as_processes_take_them(small_store):
     assert more == pytest.approx(max(tokens) * 3 / sum(tokens))
 
 
-def test_a_step_is_outlined_by_every_process_and_drawn_and_read_by_one():
+def test_every_process_outlines_a_step_and_one_draws_and_reads_each_window():
     archive, data = ArchiveSettings(recordings=100_000, units=50, seconds=100.0), DataSettings(cache_bytes=1)
     shape = drawn(data, SPEC, units=50, bins_per_token=4, seed=0)
     few, many = (reading(archive, shape, windows, data) for windows in (len(shape), 8 * len(shape)))
@@ -152,8 +152,8 @@ def test_a_step_is_outlined_by_every_process_and_drawn_and_read_by_one():
     assert helped == 4 * alone
 
 
-def test_the_catalog_in_memory_is_as_large_as_it_is_taken_to_be(small_store):
-    """Rows that differ, as those of an archive do, and their plan."""
+def test_catalog_in_memory_has_the_assumed_size(small_store):
+    """Rows that differ, like those of an archive, and their plan."""
     catalog = Catalog.open(Store(small_store))
     row, count = catalog.records[0], 5000
 

@@ -27,25 +27,25 @@ def test_memory_is_that_of_the_paper_with_everything_in_fp32(world):
         assert found.device == found.weights + found.gradients + found.optimizer + found.buffers
 
 
-def test_an_offloaded_optimiser_lies_in_the_memory_of_the_node():
+def test_offloaded_optimiser_is_in_the_memory_of_the_node():
     here, there = states(P, 2, 4), states(P, 2, 4, offload=True)
     assert there.optimizer == 0
     assert there.host == here.optimizer + 4 * P / 4
     assert there.weights == here.weights
 
 
-def test_a_target_network_has_weights_alone():
+def test_target_network_has_only_weights():
     assert states(P, 0, 4, frozen=P).device - states(P, 0, 4).device == 4 * P
     assert states(P, 3, 4, frozen=P).frozen == P
 
 
 @pytest.mark.parametrize("stage", range(4))
-def test_nothing_is_sent_by_one_process(stage):
+def test_one_process_sends_nothing(stage):
     assert sent(P, stage, 1) == 0
 
 
 @pytest.mark.parametrize("world", [2, 3, 1000])
-def test_bytes_on_the_network_are_those_of_rings(world):
+def test_network_bytes_are_those_of_rings(world):
     once = (world - 1) / world * 4 * P  # gathering or scattering P numbers
     assert sent(P, 0, world) == pytest.approx(2 * once)  # all-reduce
     assert sent(P, 1, world) == sent(P, 2, world) == pytest.approx(3 * once)  # all-reduce, and gathering the weights
@@ -56,14 +56,14 @@ def test_bytes_on_the_network_are_those_of_rings(world):
     assert sent(large, 3, world) == pytest.approx(3 * (world - 1) / world * 4 * large)
 
 
-def test_the_buffer_of_gradients_is_allocated_whole():
+def test_gradient_buffer_is_allocated_whole():
     assert states(P, 0, 4).buffers == 0
     assert states(P, 1, 4).buffers == states(P, 2, 4).buffers == 4 * BUCKET
     assert states(P, 3, 4).buffers == 4 * BUCKET + 4 * P
 
 
 def held() -> int:
-    """Bytes of all tensors that there are, but for the ones without data that torch.compile leaves behind."""
+    """Bytes of all existing tensors, without the empty ones that torch.compile leaves behind."""
     gc.collect()
     tensors = [t for t in gc.get_objects() if type(t) in (torch.Tensor, torch.nn.Parameter)]
     tensors = [t for t in tensors if not torch._is_functional_tensor(t) and t.device.type != "meta"]
@@ -73,7 +73,7 @@ def held() -> int:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("stage", range(4))
-def test_what_an_engine_holds_between_two_steps_is_what_the_model_says(small_store, tmp_path, stage):
+def test_engine_holds_the_predicted_bytes_between_two_steps(small_store, tmp_path, stage):
     settings = PretrainSettings(
         store=str(small_store),
         output=str(tmp_path / "run"),

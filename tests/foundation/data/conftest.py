@@ -1,4 +1,4 @@
-"""Recordings of all kinds, and what a plain loop says of their windows."""
+"""Recordings of all kinds, and windows computed by a plain loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from foundation.store import (
 
 
 def spikes_recording(seed: int, trains: list[np.ndarray], seconds: float, **changes) -> Recording:
-    """A recording of trains of integer nanoseconds."""
+    """A recording of spike trains in integer nanoseconds."""
     parts = {
         "source": Source(f"{seed}.nwb", f"{seed:064x}"),
         "subject": Subject(f"m{seed}"),

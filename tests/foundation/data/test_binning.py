@@ -37,7 +37,7 @@ def stored(tmp_path, **parts) -> StoredRecording:
 
 
 def plain(trains, start, n_bins, width):
-    """Spikes at integer times counted one bin after another."""
+    """Spikes at integer times, counted bin by bin."""
     return np.array(
         [[((t >= start + k * width) & (t < start + (k + 1) * width)).sum() for k in range(n_bins)] for t in trains]
     )
@@ -52,7 +52,7 @@ def table(recording, start, n_bins, width, units=None) -> WindowTable:
     return WindowTable(*columns, -np.ones(len(recording), dtype=np.int64), offsets, index)
 
 
-def test_bins_hold_what_a_plain_loop_counts(tmp_path):
+def test_bins_equal_a_plain_loop(tmp_path):
     rng = np.random.default_rng(1)
     # On a 1 ms grid, so that spikes fall on borders of bins: each belongs to the bin that it opens.
     ticks = [np.sort(rng.integers(0, 60_000, n)) for n in (0, 50, 4000, 90_000)]
@@ -90,7 +90,7 @@ window = st.tuples(
     data=st.data(),
 )
 @settings(max_examples=60, deadline=None)
-def test_any_batch_is_what_a_plain_loop_counts(catalog, windows, subset, packed, cache, data):
+def test_any_batch_equals_a_plain_loop(catalog, windows, subset, packed, cache, data):
     catalog, trains = catalog
     spikes = [r for r in catalog.records if r.kind == "spikes"]
     reader = WindowReader(catalog.store, spikes, cache)
@@ -123,7 +123,7 @@ def test_any_batch_is_what_a_plain_loop_counts(catalog, windows, subset, packed,
     assert max(n_bins) <= batch.mask_BT.shape[1] < max(n_bins) + 4
 
 
-def test_windows_that_begin_or_end_where_a_block_does(tmp_path):
+def test_windows_that_start_or_end_at_a_block_border(tmp_path):
     rng = np.random.default_rng(0)
     trains = [np.sort(rng.integers(0, 5_000, 45_000)) * 1_000_000 for _ in range(3)]
     spikes = Spikes.from_trains([t / 1e9 for t in trains])
@@ -180,7 +180,7 @@ def test_samples_are_spread_and_merged_without_loss(tmp_path):
     assert not one_window(reader, 160.0, 3, 4.0).any()
 
 
-def test_values_are_averaged_and_missing_ones_are_none(tmp_path):
+def test_values_are_averaged_and_missing_samples_ignored(tmp_path):
     values = np.array([[1.0, 5.0], [3.0, np.nan], [5.0, 7.0], [7.0, 9.0]])
     reader = ActivityReader(
         stored(
@@ -214,7 +214,7 @@ def test_rebinning_conserves_counts_in_any_blocks(position, samples_per_bin, n_b
     np.testing.assert_allclose(out, exact, atol=1e-6)
 
 
-def test_blocks_hold_equally_many_spikes_and_decode_in_order_of_time(tmp_path):
+def test_blocks_hold_equal_numbers_of_spikes_in_order_of_time(tmp_path):
     rng = np.random.default_rng(0)
     trains = [np.sort(rng.integers(0, 5_000, 45_000)) / 1000 for _ in range(3)]  # many spikes of one time
     source = SpikeSource(

@@ -13,7 +13,7 @@ def windows(*sizes):
     return pad_windows(x, bin_widths=[0.1] * n, starts=[0.0] * n, modalities=[0] * n, bins_per_token=4)
 
 
-def test_a_window_with_units_and_bins_taken_out_keeps_its_end():
+def test_window_with_masked_units_and_bins_keeps_its_end():
     batch = windows((9, 8), (2, 8), (8, 8))
     sizes = [9, 2, 8]
     batch.mask_BN[0, :5] = False
@@ -26,7 +26,7 @@ def test_a_window_with_units_and_bins_taken_out_keeps_its_end():
             assert torch.equal(part.x_BNT[k, : sizes[row]], batch.x_BNT[row, : sizes[row]])
 
 
-def test_every_window_is_in_one_bucket_and_windows_of_one_size_are_in_order():
+def test_every_window_is_in_one_bucket():
     batch = windows(*[(n, t) for n in (3, 30, 4) for t in (8, 80)])
     rows = torch.cat([bucket.rows_B for bucket in buckets(batch)])
     assert sorted(rows.tolist()) == list(range(len(batch)))
@@ -44,7 +44,7 @@ def test_every_window_is_in_one_bucket_and_windows_of_one_size_are_in_order():
         ((5, 5), (8, 8), "mask_BT", (True, False)),
     ],
 )
-def test_a_mask_that_hides_nothing_is_none_and_no_other_is(units, bins, out, expected):
+def test_only_masks_that_hide_nothing_become_none(units, bins, out, expected):
     batch = windows(*zip(units, bins, strict=True))
     if out:
         getattr(batch, out)[1, 0] = False  # inside, so the window's end stays

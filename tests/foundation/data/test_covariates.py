@@ -1,4 +1,4 @@
-"""Surrounding information: channels of a recording, CEBRA's embedding of them, what a segment gets of it."""
+"""Surrounding information: channels of a recording, their CEBRA embedding, and the part for a segment."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ RAW = SurroundSettings(kind="raw", dim=3, pool=2)
 
 @pytest.fixture
 def store(tmp_path, make_recording):
-    """Two recordings: one with a hand that turns and trials, one with nothing around it."""
+    """Two recordings: one with a turning hand and trials, one without behaviour or intervals."""
     store = Store(tmp_path / "store", create=True)
     angle = np.arange(0, 60, 0.01) * 2 * np.pi / 7
     starts = np.arange(5.0, 60.0, 10.0)
@@ -61,7 +61,7 @@ def test_channels_are_behaviour_trials_and_session(store):
     assert len(np.unique(target[on > 0].round(4))) == 6
 
 
-def test_an_interval_goes_on_after_one_inside_it_has_ended(tmp_path, make_recording):
+def test_interval_continues_after_a_nested_one_ends(tmp_path, make_recording):
     """Outer [0, 50) with 7, inner [10, 20) with 9, another [45, 55) with 8, and [45, 48) with 5, given in any order."""
     start, end = np.array([10.0, 45.0, 0.0, 45.0]), np.array([20.0, 48.0, 50.0, 55.0])
     table = Interval(start, end, {"level": np.array([9.0, 5.0, 7.0, 8.0])})
@@ -85,7 +85,7 @@ def test_raw_information_is_principal_components(store):
     assert abs(np.corrcoef(e[:, 0], x[:, 0])[0, 1]) > 0.98
 
 
-def test_segments_are_pooled_and_a_recording_without_any_says_so(store):
+def test_segments_are_pooled_and_missing_information_is_flagged(store):
     records = by_subject(store)
     around = Surroundings(store, list(records.values()), RAW)
     with_hand = next(r.id for k, r in records.items() if k.endswith("mouse0"))
@@ -108,7 +108,7 @@ def records_digest(records, name):
     return next(r.digest for r in records.values() if r.id == name)
 
 
-def test_contexts_give_every_view_its_own_whatever_the_process(store):
+def test_contexts_have_every_view_s_information_in_any_process(store):
     catalog = Catalog.build(store)
     spec = ViewSpec(2, 2, 4, surround=RAW)
     settings = DataSettings(bin_widths=[0.1], tokens_per_step=600, min_windows=3, max_units=12)
@@ -127,8 +127,8 @@ def test_contexts_give_every_view_its_own_whatever_the_process(store):
         assert torch.equal(part.recording_B, context.recording_B[part.item_B])
 
 
-def test_cebra_brings_out_what_changes_slowly_and_is_kept(store):
-    """A hand that turns slowly, among channels of noise: CEBRA-Time says where it is, and nothing of noise."""
+def test_cebra_finds_the_slow_variable_and_is_kept(store):
+    """A slowly turning hand among channels of noise: CEBRA-Time encodes its angle and not the noise."""
     pytest.importorskip("cebra")
     rng = np.random.default_rng(0)
     phase = np.arange(2000) * 2 * np.pi / 400
@@ -149,7 +149,7 @@ def test_cebra_brings_out_what_changes_slowly_and_is_kept(store):
     assert torch.equal(torch.rand(1), before)  # the run's own random numbers go on as they were
 
 
-def test_impossible_settings_are_refused():
+def test_invalid_settings_are_refused():
     for change, what in [({"kind": "pca"}, "one of raw, cebra"), ({"dim": 0}, "dim is 0"), ({"pool": 0}, "pool is 0")]:
         with pytest.raises(ConfigError, match=what):
             SurroundSettings(**change)

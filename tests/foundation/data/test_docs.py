@@ -1,4 +1,4 @@
-"""The examples of docs/data.md run, one after another, on a store with trials and states."""
+"""The examples of docs/data.md run one after another, on a store with trials and states."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "data.md"
 
 @pytest.fixture
 def store_here(tmp_path, make_recording, monkeypatch):
-    """A store named ``store`` in the folder that the test runs in."""
+    """A store named ``store`` in the test's working folder."""
     store = Store(tmp_path / "store", create=True)
     for seed in range(3):
         onset = np.arange(2.0, 58.0, 4.0)

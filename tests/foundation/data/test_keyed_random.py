@@ -1,4 +1,4 @@
-"""Random numbers that belong to a place in the run."""
+"""Random numbers keyed by a place in the run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MASK = (1 << 64) - 1
 
 
 def split_mix(key: int, position: int) -> int:
-    """SplitMix64 in Python's own integers."""
+    """SplitMix64 in Python integers."""
     x = (key + (position + 1) * 0x9E3779B97F4A7C15) & MASK
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & MASK
     x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & MASK
@@ -24,7 +24,7 @@ def signed(x: int) -> int:
 
 
 @pytest.mark.parametrize("position", [0, 1, 7, 2**31, 2**62])
-def test_keys_are_those_of_split_mix_compiled_and_by_torch(position):
+def test_keys_equal_split_mix_compiled_and_in_torch(position):
     keys = [0, 1, 5, 2**40, MASK, 0x123456789ABCDEF0]
     key_R = torch.tensor([signed(k) for k in keys])
     expected = [signed(split_mix(k, position)) for k in keys]
@@ -43,7 +43,7 @@ def test_numbers_are_the_first_24_bits_of_a_key():
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (4, 5), (2, 3, 4), (0,), (3, 1)])
-def test_draws_of_any_shape_are_between_0_and_1_and_of_the_items_alone(shape):
+def test_draws_of_any_shape_depend_only_on_the_item(shape):
     draws = Draws.of(seed=3, step=9, item_B=torch.arange(11))
     u = draws.child("a", 2).uniform(*shape)
     assert u.shape == (11, *shape)
@@ -65,7 +65,7 @@ def test_draws_are_uniform_and_differ_by_seed_step_purpose_and_number():
     assert len(set(seen)) == len(seen)
 
 
-def test_a_view_that_is_not_contiguous_gives_the_same_keys():
+def test_non_contiguous_view_gives_the_same_keys():
     key_B = torch.arange(20)[::2]
     assert torch.equal(_mixed_on(key_B, 4), _mixed_on(key_B.clone(), 4))
     assert torch.equal(Draws(key_B).uniform(3), Draws(key_B.clone()).uniform(3))

@@ -1,4 +1,4 @@
-"""Labels at the tokens of windows: which values and classes, and nothing of held-out time."""
+"""Labels at the tokens of windows: values and classes, without those of held-out time."""
 
 from dataclasses import replace
 
@@ -54,7 +54,7 @@ def windows(starts, recordings):
     return batch
 
 
-def test_tokens_have_the_values_and_classes_of_their_middles(make_recording, catalog_of):
+def test_tokens_have_the_labels_at_their_middles(make_recording, catalog_of):
     catalog = catalog_of(labelled(make_recording), make_recording(1))
     known = next(r.id for r in catalog if r.behavior)
     ids = [known, next(name for name in catalog.ids if name != known)]
@@ -99,7 +99,7 @@ def test_held_out_labels_are_not_read(make_recording, catalog_of):
     assert not torch.equal(found["plain", False][1].value_BTK, found["other", False][1].value_BTK)
 
 
-def test_labels_that_nobody_has_are_refused(make_recording, catalog_of):
+def test_labels_that_no_recording_has_are_refused(make_recording, catalog_of):
     catalog = catalog_of(labelled(make_recording))
     with pytest.raises(ConfigError, match=r"none of 1 recordings has labels wheel, trials\.colour: expected"):
         RunLabels(catalog, LabelNames(("wheel",), ("trials.colour",)))

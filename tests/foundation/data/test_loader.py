@@ -1,4 +1,4 @@
-"""The loader: order and content for any number of processes, workers and batches ahead; memory; what goes wrong."""
+"""The loader: order and content for any number of processes, workers and prefetched batches; memory; errors."""
 
 import os
 import subprocess
@@ -48,12 +48,12 @@ def samplers(catalog):
 
 
 def sized(sampler) -> dict:
-    """The batch size that a sampler takes."""
+    """The batch size for a sampler."""
     return {} if isinstance(sampler, StepPlan) else {"batch_size": 12}
 
 
 def window_bytes(batch) -> list:
-    """All of a batch's windows, each as bytes that do not depend on the padding of the others."""
+    """Each window of a batch as bytes that do not depend on the padding."""
     windows = []
     for b in range(len(batch.views[0])):
         parts = []
@@ -93,7 +93,7 @@ def test_processes_and_workers_change_neither_order_nor_content(mixed, name):
                     assert part[k] == [step[number] for number in mine[k]]
 
 
-def test_a_run_goes_on_at_any_step_without_what_came_before(mixed, monkeypatch):
+def test_run_continues_at_any_step_without_earlier_ones(mixed, monkeypatch):
     for sampler in samplers(mixed).values():
         whole = {b.step: window_bytes(b) for b in Loader(mixed, sampler, **sized(sampler)).steps(0, 9)}
         loader = Loader(mixed, sampler, **sized(sampler))
@@ -115,7 +115,7 @@ def test_a_run_goes_on_at_any_step_without_what_came_before(mixed, monkeypatch):
     assert loader.reader.cache.decodes <= 4
 
 
-def test_an_epoch_has_every_window_once_and_ends(mixed):
+def test_epoch_has_every_window_once_and_ends(mixed):
     sampler = FixedSampler(intervals=sampling_intervals(mixed), shuffle=True, **WINDOW)
     loader = Loader(mixed, sampler, batch_size=50)
     batches = list(loader)
@@ -145,7 +145,7 @@ def test_batches_of_one_corpus_keep_kind_width_and_masks(mixed):
     assert {width for path, width in kinds if path in ("3.nwb", "4.nwb")} == {1.0}
 
 
-def test_packed_batches_hold_what_padded_ones_do_and_no_padding(mixed):
+def test_packed_batches_equal_padded_ones_without_padding(mixed):
     sampler = samplers(mixed)["random"]
     padded = Loader(mixed, sampler, batch_size=16, bins_per_token=4).load(0).views[0]
     packed = Loader(mixed, sampler, batch_size=16, bins_per_token=4, packed=True).load(0).views[0]
@@ -164,7 +164,7 @@ def big_store(folder, make_recording):
 
 
 @pytest.mark.parametrize("budget", [1, 600_000, 2_000_000])
-def test_decoded_blocks_never_take_more_than_was_allowed_and_one_block(tmp_path, make_recording, budget):
+def test_decoded_blocks_stay_within_the_limit_and_one_block(tmp_path, make_recording, budget):
     catalog = big_store(tmp_path / "store", make_recording)
     sampler = RandomSampler(intervals=sampling_intervals(catalog), duration=100.0, bin_width=1.0, seed=0)
     loader = Loader(catalog, sampler, batch_size=8, prefetch=0, cache_bytes=budget)
@@ -192,7 +192,7 @@ class CountedReads(np.ndarray):
 
 @pytest.fixture
 def many_small(tmp_path, make_recording):
-    """A cache that holds 100 blocks of 200 recordings, which are one recording, of one block, under 200 names."""
+    """A cache for 100 blocks, and 200 names of one recording with one block."""
     store = Store(tmp_path / "store", create=True)
     write_recording(store, make_recording(0, n_units=2, seconds=20.0))
     record = Catalog.build(store).records[0]
@@ -202,7 +202,7 @@ def many_small(tmp_path, make_recording):
     return BlockCache(store, [record] * 200, 100 * size.held)
 
 
-def test_opening_a_recording_does_not_look_at_all_that_are_open(many_small, monkeypatch):
+def test_opening_a_recording_does_not_scan_the_open_ones(many_small, monkeypatch):
     looks = []
     size = SpikeSource.nbytes.fget
     monkeypatch.setattr(SpikeSource, "nbytes", property(lambda source: looks.append(1) or size(source)))
@@ -212,7 +212,7 @@ def test_opening_a_recording_does_not_look_at_all_that_are_open(many_small, monk
     assert sum(size(source) for source in many_small._sources.values()) <= many_small.max_bytes // 8
 
 
-def test_the_least_recently_used_block_is_dropped_without_looking_at_all(many_small):
+def test_dropping_the_oldest_block_does_not_scan_all(many_small):
     cache, rng = many_small, np.random.default_rng(0)
     cache.open(np.arange(200))
     cache.used_K = cache.used_K.view(CountedReads)
@@ -293,7 +293,7 @@ def in_a_program(tmp_path, store, what) -> tuple[str, list[list[str]]]:
     return done.stdout + done.stderr[-2000:], [line.split() for line in log.read_text().splitlines()]
 
 
-def test_workers_are_never_forked_from_the_process_that_asks(tmp_path, mixed_store):
+def test_workers_are_never_forked(tmp_path, mixed_store):
     output, log = in_a_program(tmp_path, mixed_store[0], "work")
     assert "windows 2000" in output, output
     asked = output.split()[2]
@@ -302,19 +302,19 @@ def test_workers_are_never_forked_from_the_process_that_asks(tmp_path, mixed_sto
     assert asked not in workers | {parent for _, parent, _ in log}  # children of the fork server
 
 
-def test_a_worker_that_dies_is_an_error_and_no_wait_without_end(tmp_path, mixed_store):
+def test_dead_worker_raises_instead_of_hanging(tmp_path, mixed_store):
     output, _ = in_a_program(tmp_path, mixed_store[0], "die")
     assert "FoundationError a worker of the loader died" in output, output
     assert "lower cache_bytes" in output
 
 
-def test_a_fault_in_a_worker_comes_through(tmp_path, mixed_store):
+def test_error_in_a_worker_is_raised(tmp_path, mixed_store):
     output, _ = in_a_program(tmp_path, mixed_store[0], "fail")
     assert "ValueError" in output
     assert "a fault of its own" in output
 
 
-def test_a_batch_moves_to_a_device_whole(mixed):
+def test_batch_moves_to_a_device_completely(mixed):
     loader = Loader(mixed, samplers(mixed)["plan"], device="cpu")
     for here, there in zip(Loader(mixed, samplers(mixed)["plan"]).steps(0, 3), loader.steps(0, 3), strict=True):
         assert window_bytes(here) == window_bytes(there)
@@ -337,7 +337,7 @@ def test_damaged_blocks_are_named(tmp_path, make_recording):
         list(islice(loader.steps(0), 2))
 
 
-def test_what_cannot_be_is_refused(mixed, tmp_path, make_recording):
+def test_invalid_settings_are_refused(mixed, tmp_path, make_recording):
     sampler = samplers(mixed)["random"]
     for changes, message in (
         ({"batch_size": 0}, "batch_size is 0: expected at least 1"),
@@ -362,7 +362,7 @@ def test_what_cannot_be_is_refused(mixed, tmp_path, make_recording):
         next(Loader(other, own, batch_size=4, workers=1).steps(0))
 
 
-def test_bins_finer_than_the_resolution_are_warned_of(mixed, caplog):
+def test_bins_finer_than_the_resolution_cause_a_warning(mixed, caplog):
     intervals = sampling_intervals(mixed)
     Loader(mixed, FixedSampler(intervals=intervals, duration=0.4, bin_width=0.05), batch_size=4)
     (record,) = caplog.records

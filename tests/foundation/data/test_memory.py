@@ -1,4 +1,4 @@
-"""What a loader holds, as docs/data.md states it."""
+"""Memory of a loader, as stated in docs/data.md."""
 
 import gc
 import tracemalloc
@@ -9,7 +9,7 @@ from foundation.data.reading.decoded_blocks import open_source
 from foundation.store import RegularTimeSeries, Store, StoredRecording, Units, write_recording
 
 
-def test_an_open_recording_takes_ten_kilobytes_whatever_else_is_stored_of_it(tmp_path, make_recording):
+def test_open_recording_takes_ten_kilobytes(tmp_path, make_recording):
     """Its columns, behaviours and intervals have metadata too, which a reader of spikes or samples need not hold."""
     store = Store(tmp_path / "store", create=True)
     columns = {f"column{k}": np.arange(3.0) for k in range(40)}

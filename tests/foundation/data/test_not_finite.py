@@ -19,7 +19,7 @@ ABSURD = [np.inf, -np.inf, np.nan, 1e300]
 
 @pytest.fixture(params=["float64 values", "float32 values", "counts"])
 def recording(request, tmp_path, make_recording):
-    """Sampled activity, behaviour, trials and a column of units with all kinds of absurd numbers among good ones."""
+    """Sampled activity, behaviour, trials and a unit column with infinite and huge numbers among good ones."""
     rng = np.random.default_rng(0)
     kind = request.param.split()[-1]
     data = rng.poisson(3.0, (600, 5)).astype(np.float64 if "64" in request.param or kind == "counts" else np.float32)
@@ -57,7 +57,7 @@ def test_windows_and_embeddings_are_finite(recording):
     assert np.isfinite(embed_units(tiny_model(), recording, bin_width=0.1, n_bins=60)).all()
 
 
-def test_what_is_read_of_a_stored_recording_is_finite_or_nan(recording):
+def test_stored_recording_reads_as_finite_or_nan(recording):
     written = recording.load()
     assert np.isinf(written.activity.data).any()
     for values in (
@@ -72,7 +72,7 @@ def test_what_is_read_of_a_stored_recording_is_finite_or_nan(recording):
     assert np.isfinite(unit_statistics(recording, np.arange(5))).all()
 
 
-def test_surrounding_information_and_what_is_kept_of_it_are_finite(recording):
+def test_surrounding_information_and_its_cache_are_finite(recording):
     x_TC, _ = channels(recording, 0.1)
     assert x_TC.shape[1] >= 4
     assert np.isfinite(x_TC).all()
@@ -81,7 +81,7 @@ def test_surrounding_information_and_what_is_kept_of_it_are_finite(recording):
     assert np.isfinite(around._derived(recording.record).read("e")).all()
 
 
-def test_derived_takes_no_value_that_is_not_finite(tmp_path):
+def test_derived_refuses_values_that_are_not_finite(tmp_path):
     store = Store(tmp_path / "store", create=True)
     derived = Derived(store, "embedding", {}, ["x"])
     for absurd in ABSURD:
@@ -90,7 +90,7 @@ def test_derived_takes_no_value_that_is_not_finite(tmp_path):
     assert not derived.exists()
 
 
-def test_surroundings_that_an_earlier_release_left_are_named(recording, monkeypatch):
+def test_surroundings_of_an_earlier_release_are_named(recording, monkeypatch):
     around = Surroundings(recording.store, [recording.record], SurroundSettings(kind="raw", dim=3))
     derived = around._derived(recording.record)
     with monkeypatch.context() as patch:  # an earlier release did not look
@@ -100,7 +100,7 @@ def test_surroundings_that_an_earlier_release_left_are_named(recording, monkeypa
         around(recording.id, 0.0, 10.0)
 
 
-def test_a_model_that_diverged_embeds_nothing(make_recording, tmp_path):
+def test_diverged_model_embeds_nothing(make_recording, tmp_path):
     store = Store(tmp_path / "store", create=True)
     stored = StoredRecording(store, write_recording(store, make_recording(0)))
     model = tiny_model()

@@ -1,4 +1,4 @@
-"""Samplers of one's own: which recordings and which times windows come from."""
+"""Your own samplers: choice of recordings and of times of windows."""
 
 from dataclasses import dataclass
 
@@ -49,12 +49,12 @@ def test_windows_come_from_the_chosen_recordings_and_times(small_store):
     ],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_impossible_chances_are_refused(small_store, chances, error, message):
+def test_invalid_chances_are_refused(small_store, chances, error, message):
     with pytest.raises(error, match=message):
         plan(type("Bad", (StepPlan,), {"chances": chances}), small_store)
 
 
-def test_impossible_times_are_refused(small_store):
+def test_invalid_times_are_refused(small_store):
     for times, message in (
         (lambda self, recording, observed: [0, 1], r"times of Bad gave \[0, 1\]: expected a foundation"),
         (lambda self, recording, observed: {}["a"], "times of Bad fails for sub-"),
@@ -63,6 +63,6 @@ def test_impossible_times_are_refused(small_store):
             plan(type("Bad", (StepPlan,), {"times": times}), small_store)(0)
 
 
-def test_no_time_at_all_means_all_of_it(small_store):
+def test_empty_times_mean_all_observed_time(small_store):
     none = type("None_", (StepPlan,), {"times": lambda self, recording, observed: Interval([], [])})
     assert len(plan(none, small_store)(0)) == len(plan(StepPlan, small_store)(0))

@@ -18,7 +18,7 @@ def plan_of(store, settings=SETTINGS, spec=SPEC, seed=0) -> StepPlan:
     return StepPlan(Catalog.open(Store(store)), settings, spec, bins_per_token=4, seed=seed)
 
 
-def test_a_step_is_a_function_of_seed_and_step(small_store):
+def test_step_is_a_function_of_seed_and_step(small_store):
     def windows_of(plan, step):
         return [(w.recording, w.units.tolist(), w.bin_width, w.views) for w in plan(step)]
 
@@ -61,14 +61,14 @@ def test_starts_lie_on_the_grid_of_a_coarse_recording(tmp_path, make_recording):
             assert np.allclose(steps, np.rint(steps), atol=1e-6)
 
 
-def test_views_stay_as_near_as_asked(small_store):
+def test_views_stay_within_max_distance(small_store):
     plan = plan_of(small_store, spec=replace(SPEC, max_distance=2.0))
     distances = [abs(w.views[0].start - w.views[1].start) for step in range(20) for w in plan(step)]
     assert max(distances) <= 2.0 + 1e-9
     assert max(distances) > 1.0
 
 
-def test_candidates_are_from_anywhere(small_store):
+def test_candidates_come_from_anywhere(small_store):
     plan = plan_of(small_store, spec=replace(SPEC, max_distance=2.0, candidates=1, max_tokens=10))
     windows = [w for step in range(20) for w in plan(step)]
     assert {len(w.views) for w in windows} == {3}
@@ -76,7 +76,7 @@ def test_candidates_are_from_anywhere(small_store):
     assert max(abs(w.views[0].start - w.views[2].start) for w in windows) > 30.0
 
 
-def test_larger_recordings_are_drawn_more_often_as_the_power_says(tmp_path, make_recording):
+def test_recordings_are_drawn_by_size_to_a_power(tmp_path, make_recording):
     store = Store(tmp_path / "store", create=True)
     write_recording(store, make_recording(0, n_units=16, seconds=100.0))
     write_recording(store, make_recording(1, n_units=4, seconds=100.0))
@@ -98,7 +98,7 @@ def test_processes_share_a_step_without_overlap(small_store):
         assert {len(part) for part in parts} <= {len(windows) // world, -(-len(windows) // world)}
 
 
-def test_a_process_draws_its_own_windows_alone(small_store, monkeypatch):
+def test_process_draws_only_its_own_windows(small_store, monkeypatch):
     """With a thousand processes a step has tens of thousands of windows: each is drawn once, not a thousand times."""
     plan = plan_of(small_store, replace(SETTINGS, tokens_per_step=1 << 16, min_windows=50))
     drawn = []
@@ -111,14 +111,14 @@ def test_a_process_draws_its_own_windows_alone(small_store, monkeypatch):
     assert [repr(plan(0)[n]) for n in drawn[: len(share)]] == [repr(w) for w in share]
 
 
-def test_a_share_that_cannot_be_is_refused(small_store):
+def test_invalid_share_is_refused(small_store):
     for rank, world in ((2, 2), (-1, 2), (0, 5)):
         with pytest.raises(ConfigError, match="at most as many processes as min_windows, 4"):
             plan_of(small_store)(0, rank, world)
 
 
-def test_a_recording_that_may_not_be_drawn_never_is(tmp_path, make_recording):
-    """The last one above all: sums of weights end a little below or above 1."""
+def test_recording_with_zero_chance_is_never_drawn(tmp_path, make_recording):
+    """The last one is critical: sums of weights end a little below or above 1."""
     store = Store(tmp_path / "store", create=True)
     for seed in range(3):
         write_recording(store, make_recording(seed, seconds=100.0))
@@ -130,8 +130,8 @@ def test_a_recording_that_may_not_be_drawn_never_is(tmp_path, make_recording):
     assert not any((plan.outline(step).recording_M == last).any() for step in range(50))
 
 
-def test_segments_that_are_to_be_apart_never_overlap(small_store):
-    """Anywhere else in the recording, though; and where there is no room, anywhere at all."""
+def test_segments_with_apart_never_overlap(small_store):
+    """They may lie anywhere else in the recording, and anywhere at all if there is no room."""
     plan, alike = plan_of(small_store, spec=replace(SPEC, apart=True)), plan_of(small_store)
     overlaps, distance = {True: 0, False: 0}, []
     for step in range(30):
@@ -152,7 +152,7 @@ def test_segments_that_are_to_be_apart_never_overlap(small_store):
     assert abs(a.start - b.start) <= 20
 
 
-def test_a_second_segment_is_of_another_condition(tmp_path, make_recording):
+def test_second_segment_has_another_condition(tmp_path, make_recording):
     store = Store(tmp_path / "store", create=True)
     starts = np.array([0.0, 20.0, 30.0])
     states = Interval(starts, np.array([20.0, 30.0, 50.0]), {"state": np.array(["wake", "nrem", "wake"])})
@@ -179,7 +179,7 @@ def test_a_second_segment_is_of_another_condition(tmp_path, make_recording):
 
 
 def test_windows_are_dealt_evenly(small_store):
-    """All processes wait for the one that has most to do."""
+    """All processes wait for the one with the most work."""
     outline = plan_of(small_store, replace(SETTINGS, tokens_per_step=1 << 15)).outline(0)
     cost_M = outline.cost_M
     owner_M = deal(cost_M, 16)
@@ -189,8 +189,8 @@ def test_windows_are_dealt_evenly(small_store):
     assert np.ptp(np.bincount(owner_M)) <= 1
 
 
-def test_all_that_an_outline_may_hold_comes_up(tmp_path, make_recording):
-    """Recordings by their weights, each bin width that fits alike, each length alike."""
+def test_outlines_cover_all_possible_values(tmp_path, make_recording):
+    """Recordings by their weights, fitting bin widths with equal chance, lengths with equal chance."""
     store = Store(tmp_path / "store", create=True)
     write_recording(store, make_recording(0, n_units=16, seconds=100.0))
     write_recording(store, make_recording(1, n_units=4, seconds=100.0))
@@ -210,7 +210,7 @@ def test_all_that_an_outline_may_hold_comes_up(tmp_path, make_recording):
     assert lengths / lengths.sum() == pytest.approx([1 / 13] * 13, abs=0.02)
 
 
-def test_recordings_of_too_few_units_are_not_drawn(tmp_path, make_recording, caplog):
+def test_recordings_with_too_few_units_are_not_drawn(tmp_path, make_recording, caplog):
     store = Store(tmp_path / "store", create=True)
     for seed, n_units in enumerate((16, 4, 7)):
         write_recording(store, make_recording(seed, n_units=n_units, seconds=100.0))
@@ -225,8 +225,8 @@ def test_recordings_of_too_few_units_are_not_drawn(tmp_path, make_recording, cap
     assert len({window.recording for step in range(40) for window in everything(step)}) == 3
 
 
-def test_the_budget_takes_no_share_from_large_populations(tmp_path, make_recording):
-    """Two recordings that are drawn alike have half of the windows each, whatever their size."""
+def test_budget_does_not_reduce_the_share_of_large_populations(tmp_path, make_recording):
+    """Two recordings with equal chances get half of the windows each, whatever their size."""
     store = Store(tmp_path / "store", create=True)
     write_recording(store, make_recording(0, n_units=64))
     write_recording(store, make_recording(1, n_units=2))
@@ -241,7 +241,7 @@ def test_the_budget_takes_no_share_from_large_populations(tmp_path, make_recordi
     assert abs(share - 0.5) < 4 * np.sqrt(0.25 / windows)
 
 
-def test_the_loader_gives_the_plan_in_order_whatever_the_prefetch(small_store):
+def test_loader_follows_the_plan_for_any_prefetch(small_store):
     def batches(prefetch, first):
         settings = replace(SETTINGS, prefetch=prefetch)
         plan = plan_of(small_store, settings)
@@ -257,7 +257,7 @@ def test_the_loader_gives_the_plan_in_order_whatever_the_prefetch(small_store):
     assert all(torch.equal(a.x_BNT, b.x_BNT) for step in one for a, b in zip(one[step], three[step], strict=True))
 
 
-def test_a_step_is_never_shared_by_more_processes_than_it_has_windows(small_store):
+def test_step_has_at_most_one_process_per_window(small_store):
     with pytest.raises(ValueError, match="raise min_windows"):
         Loader(Catalog.open(Store(small_store)), plan_of(small_store), rank=0, world=5)
 
@@ -290,7 +290,7 @@ def test_mixed_recordings_keep_their_bin_width_and_kind(tmp_path, make_recording
     assert seen == {(0.005, 0), (1.0, 0), (1.0, 1)}
 
 
-def test_what_cannot_be_is_refused(small_store):
+def test_invalid_settings_are_refused(small_store):
     with pytest.raises(ConfigError, match="tokens_per_step is 100"):
         plan_of(small_store, replace(SETTINGS, tokens_per_step=100))
     with pytest.raises(StoreError, match="none of the 4 recordings"):
@@ -301,8 +301,8 @@ def test_what_cannot_be_is_refused(small_store):
         ViewSpec(2, 5, 4)
 
 
-def test_a_step_is_drawn_without_opening_a_recording(tmp_path, make_recording):
-    """A thousand processes that each opened all recordings of a step would wait for the store alone."""
+def test_step_is_drawn_without_opening_a_recording(tmp_path, make_recording):
+    """A thousand processes that each opened all recordings of a step would mostly wait for the store."""
     store = Store(tmp_path / "store", create=True)
     gaps = Interval([0.0, 30.0, 40.0], [20.0, 40.0, 55.25])
     for seed, domain in enumerate((None, gaps)):

@@ -1,4 +1,4 @@
-"""A store on other machines answers slowly: what a batch needs of it is asked for at the same time."""
+"""A remote store answers slowly: reads of a batch are requested at the same time."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ from foundation.store import Catalog, Spikes, Store, write_recording
 
 
 class SlowFileSystem(MemoryFileSystem):
-    """Answers each request after a while, as an object store does, and counts those that wait at the same time."""
+    """Answers each request after a delay, like an object store, and counts concurrent requests."""
 
     protocol = "slow"
     store: dict = {}  # noqa: RUF012 - as the base has it
@@ -37,7 +37,7 @@ class SlowFileSystem(MemoryFileSystem):
 
 @pytest.fixture
 def stores(tmp_path, make_recording):
-    """The same recordings on this machine and far away; each has several blocks."""
+    """The same recordings on this machine and in a remote store; each has several blocks."""
     fsspec.register_implementation("slow", SlowFileSystem, clobber=True)
     SlowFileSystem.store.clear()
     SlowFileSystem.pseudo_dirs[:] = [""]
@@ -61,7 +61,7 @@ def table() -> WindowTable:
     return WindowTable(rng.integers(0, 5, 60), starts, full * 100, full * width, -full, None, None)
 
 
-def test_many_requests_wait_at_a_time_and_the_batch_is_the_same(stores):
+def test_concurrent_requests_give_the_same_batch(stores):
     near, far = (WindowReader(store, Catalog.open(store).records) for store in stores)
     expected = near.read(table())
     SlowFileSystem.most = 0
@@ -72,7 +72,7 @@ def test_many_requests_wait_at_a_time_and_the_batch_is_the_same(stores):
     assert SlowFileSystem.requests == requests  # all of it is held
 
 
-def test_a_cache_of_one_block_gives_the_same(stores):
+def test_cache_of_one_block_gives_the_same_batch(stores):
     near, far = (WindowReader(store, Catalog.open(store).records, max_bytes=1) for store in stores)
     for _ in range(2):
         assert (far.read(table()).x_BNT == near.read(table()).x_BNT).all()
@@ -80,7 +80,7 @@ def test_a_cache_of_one_block_gives_the_same(stores):
     assert not far.cache._coming
 
 
-def test_a_chunk_that_is_damaged_is_named_and_the_reader_goes_on(stores):
+def test_damaged_chunk_is_named_and_the_reader_continues(stores):
     far = stores[1]
     reader = WindowReader(far, Catalog.open(far).records)
     (name, *_) = [name for name in SlowFileSystem.store if "/spikes/times/c/" in name]

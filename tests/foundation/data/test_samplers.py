@@ -1,4 +1,4 @@
-"""Where windows fall, how often, and in which order."""
+"""Positions, frequencies and order of windows."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def all_samplers() -> list[WindowSampler]:
 
 
 @pytest.mark.parametrize("k", range(8))
-def test_any_part_of_the_sequence_is_what_the_whole_has_there(k):
+def test_part_of_the_sequence_equals_the_whole(k):
     sampler, again = all_samplers()[k], all_samplers()[k]
     assert isinstance(sampler, WindowSampler)
     whole = sampler.windows(0, 500)
@@ -63,7 +63,7 @@ def test_windows_lie_in_one_interval(k):
     assert (table.n_bins_B * table.width_B == 1_000_000_000).all()
 
 
-def test_random_starts_are_uniform_over_all_places():
+def test_random_starts_are_uniform():
     sampler = RandomSampler(intervals=PIECES, **FAST)
     table = sampler.windows(0, 20_000)
     # All possible starts laid end to end: 9 s and 39 s of a, 19 s of b; half a second is too short for a window.
@@ -74,7 +74,7 @@ def test_random_starts_are_uniform_over_all_places():
     assert (seeds.start_B != table.start_B).mean() > 0.99
 
 
-def test_weights_say_how_often_a_recording_comes_and_the_grid_where():
+def test_weights_set_recordings_and_grid_sets_starts():
     sampler = RandomSampler(intervals=PIECES, weights={"a": 1.0, "b": 3.0}, grid=0.25, **FAST)
     table = sampler.windows(0, 20_000)
     assert (table.recording_B == 1).mean() == pytest.approx(0.75, abs=0.015)
@@ -84,7 +84,7 @@ def test_weights_say_how_often_a_recording_comes_and_the_grid_where():
 
 
 @pytest.mark.parametrize("jitter", [False, True])
-def test_an_epoch_of_fixed_windows_has_each_once_without_overlap(jitter):
+def test_epoch_of_fixed_windows_has_each_once_without_overlap(jitter):
     sampler = FixedSampler(intervals=PIECES, shuffle=True, jitter=jitter, **FAST)
     assert len(sampler) == (9 + 39 + 19 if jitter else 10 + 40 + 20)
     epochs = [sampler.windows(e * len(sampler), (e + 1) * len(sampler)) for e in range(2)]
@@ -114,7 +114,7 @@ def test_trials_are_cut_at_their_event_and_only_where_observed():
         TrialSampler(trials=trials, column="go", **FAST)
 
 
-def test_labels_are_balanced_or_as_long_as_they_last():
+def test_labels_are_balanced_or_weighted_by_time():
     balanced = LabelSampler(intervals=STATES, column="state", **FAST)
     assert balanced.labels == ("nrem", "rem", "wake")
     share = np.bincount(balanced.windows(0, 9000).label_B) / 9000
@@ -129,7 +129,7 @@ def test_labels_are_balanced_or_as_long_as_they_last():
 
 
 @pytest.mark.parametrize("jitter", [False, True])
-def test_an_epoch_of_blocks_has_each_window_once_and_few_blocks_at_a_time(jitter):
+def test_epoch_of_blocks_has_each_window_once_and_few_blocks_at_a_time(jitter):
     intervals = {"a": Interval([0.0], [1000.0]), "b": Interval([0.0], [500.0])}
     blocks = {
         n: Interval(np.arange(0.0, i.end[0], 20), np.arange(20.0, i.end[0] + 20, 20)) for n, i in intervals.items()
@@ -156,7 +156,7 @@ def test_an_epoch_of_blocks_has_each_window_once_and_few_blocks_at_a_time(jitter
     assert one.tolist() != sampler.windows(n, 2 * n).start_B.tolist()
 
 
-def test_how_far_an_order_is_from_uniform():
+def test_distance_from_a_uniform_order():
     intervals = {str(k): Interval([0.0], [2000.0]) for k in range(4)}
     blocks = {n: Interval(np.arange(0.0, 2000, 50), np.arange(50.0, 2050, 50)) for n in intervals}
     by_time = FixedSampler(intervals=intervals, **FAST)
@@ -177,7 +177,7 @@ def test_how_far_an_order_is_from_uniform():
     assert distance[1] > distance[16] > distance[160]
 
 
-def test_blocks_too_short_for_ten_windows_are_taken_together():
+def test_short_blocks_are_joined():
     blocks = {"a": Interval(np.arange(0.0, 100), np.arange(1.0, 101))}
     sampler = BlockSampler(intervals={"a": Interval([0.0], [100.0])}, blocks=blocks, buffer=1, **FAST)
     assert len(sampler) >= 90
@@ -203,6 +203,6 @@ def test_pieces_of_states_keep_their_label():
         ({"seed": -1}, "seed is -1"),
     ],
 )
-def test_what_cannot_be_is_refused(changes, message):
+def test_invalid_settings_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         RandomSampler(intervals=PIECES, **(FAST | changes))

@@ -1,4 +1,4 @@
-"""`foundation embed`: what it writes into a store is whole, and it says what would fit where nothing does."""
+"""`foundation embed`: complete output in a store, and suggestions if no window fits."""
 
 import json
 
@@ -38,7 +38,7 @@ def filled(place: str, make_recording) -> Store:
     return store
 
 
-def test_embeddings_in_a_store_are_whole_wherever_it_lies(place, checkpoint, make_recording, tmp_path, monkeypatch):
+def test_embeddings_in_any_store_are_complete(place, checkpoint, make_recording, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.iterdir())
     store = filled(place, make_recording)
@@ -59,7 +59,7 @@ def test_embeddings_in_a_store_are_whole_wherever_it_lies(place, checkpoint, mak
     assert set(tmp_path.iterdir()) - set(before) == {tmp_path / "files", *local}, "no folder of a URL's name"
 
 
-def test_where_nothing_fits_the_command_fails_and_says_what_would(checkpoint, make_recording, tmp_path, capsys):
+def test_command_fails_with_suggestions_if_nothing_fits(checkpoint, make_recording, tmp_path, capsys):
     store = filled(str(tmp_path / "store"), make_recording)
     longest = max(float(np.max(r.domain.end - r.domain.start)) for r in Catalog.open(store))
     arguments = ["embed", "--checkpoint", checkpoint, "--store", str(tmp_path / "store"), "--bin_width", "1.0"]
@@ -73,13 +73,13 @@ def test_where_nothing_fits_the_command_fails_and_says_what_would(checkpoint, ma
 
 
 @pytest.mark.parametrize(("longest", "width", "tokens"), [(0.5, 0.005, 32), (59.97, 0.2, 1000), (3.0, 1.0, 7)])
-def test_the_settings_that_are_named_do_fit(longest, width, tokens):
+def test_suggested_settings_fit(longest, width, tokens):
     misfit = Misfit("a", longest, width, tokens, 4)
     assert 0 <= misfit.fitting_tokens * 4 * width <= longest + 1e-6 < (misfit.fitting_tokens + 1) * 4 * width
     assert 0.9 * longest < misfit.fitting_width * tokens * 4 <= longest
 
 
-def test_an_empty_store_is_no_success(checkpoint, tmp_path):
+def test_empty_store_fails(checkpoint, tmp_path):
     Store(tmp_path / "store", create=True)
     with pytest.raises(FoundationError, match="holds no recording"):
         embed(EmbedSettings(checkpoint, str(tmp_path / "store")))
@@ -94,6 +94,6 @@ def test_an_empty_store_is_no_success(checkpoint, tmp_path):
         lambda url: CatalogSettings("s", page=url),
     ],
 )
-def test_a_url_is_no_local_folder(make):
+def test_output_cannot_be_a_url(make):
     with pytest.raises(ConfigError, match=r"is 's3://bucket/a': expected a local path, not a URL"):
         make("s3://bucket/a")

@@ -1,4 +1,4 @@
-"""`model.embed(recording)`: a row for each unit, in windows that the checkpoint itself names."""
+"""`model.embed(recording)`: one row per unit, in the windows of the checkpoint's pretraining."""
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ def model():
     return EIT(EITConfig(dim=8, heads=2, individual_layers=1, patch_length=2, preprocessing=OWN)).eval()
 
 
-def test_a_row_for_each_unit_with_what_is_known_of_it(model, make_recording):
+def test_table_has_a_row_of_properties_for_each_unit(model, make_recording):
     recording = make_recording(
         1, units=Units(12, {"id": np.arange(12) + 40, "location": np.array(["CA1"] * 6 + [""] * 6)})
     )
@@ -33,13 +33,13 @@ def test_a_row_for_each_unit_with_what_is_known_of_it(model, make_recording):
     assert np.stack(table.column("embedding").to_pylist()).shape == (12, 8)
 
 
-def test_a_stored_recording_and_one_in_memory_give_the_same_to_the_bit(model, small_store, make_recording):
+def test_stored_and_in_memory_recordings_give_equal_bits(model, small_store, make_recording):
     stored = next(iter(Catalog.open(Store(small_store))))
     seed = int(stored.session.removeprefix("session"))
     assert model.embed(stored).equals(model.embed(make_recording(seed)))
 
 
-def test_windows_are_those_of_pretraining_unless_others_are_named(model, small_store):
+def test_windows_are_those_of_pretraining_by_default(model, small_store):
     stored = next(iter(Catalog.open(Store(small_store))))
 
     def expected(width, n_bins):
@@ -53,7 +53,7 @@ def test_windows_are_those_of_pretraining_unless_others_are_named(model, small_s
     assert not np.array_equal(found(), found(bin_width=0.5))
 
 
-def test_the_command_takes_the_same_windows(model, small_store, tmp_path):
+def test_command_uses_the_same_windows(model, small_store, tmp_path):
     model.save_pretrained(tmp_path / "model")
     embed(EmbedSettings(str(tmp_path / "model"), str(small_store), output=str(tmp_path / "out")))
     for stored in Catalog.open(Store(small_store)):
@@ -68,7 +68,7 @@ def values(make_recording):
     return make_recording(3, units=Units(3), spikes=None, activity=series, activity_kind="values")
 
 
-def test_a_model_whose_unit_stream_was_not_trained_is_refused(small_store, tmp_path):
+def test_model_with_an_untrained_unit_stream_is_refused(small_store, tmp_path):
     own = OWN | {"units_trained": False}
     model = EIT(EITConfig(dim=8, heads=2, individual_layers=1, population_layers=1, preprocessing=own))
     assert model.config.preprocessing == own
@@ -82,7 +82,7 @@ def test_a_model_whose_unit_stream_was_not_trained_is_refused(small_store, tmp_p
         embed(EmbedSettings(str(tmp_path / "model"), str(small_store), output=str(tmp_path / "out")))
 
 
-def test_activity_that_pretraining_did_not_see_is_refused(model, make_recording):
+def test_kind_of_activity_new_to_the_model_is_refused(model, make_recording):
     with pytest.raises(CheckpointError, match=r"holds values, and the model was pretrained on spikes alone: choose"):
         model.embed(values(make_recording))
     other = EIT(EITConfig(dim=8, heads=2, individual_layers=1, preprocessing=OWN | {"kinds": ["values"]}))
@@ -91,7 +91,7 @@ def test_activity_that_pretraining_did_not_see_is_refused(model, make_recording)
         other.embed(make_recording(1))
 
 
-def test_a_short_recording_has_shorter_windows(model, make_recording):
+def test_short_recording_gets_shorter_windows(model, make_recording):
     recording = make_recording(1, seconds=0.3)
     assert model.embed(recording).equals(model.embed(recording, tokens=7))
     with pytest.raises(NoWindowError, match=r"a window of 12 bins of 0\.02 s does not fit 0\.200 s"):

@@ -1,4 +1,4 @@
-"""What a model says of a population over time, whichever recording of a store it is."""
+"""A model's features of a population over time, for any recording of a store."""
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ def tokens(model, reader):
     return x_PTF
 
 
-def test_every_recording_of_a_store_is_read_with_its_own_rows(tmp_path, make_recording):
+def test_every_recording_is_read_with_its_own_rows(tmp_path, make_recording):
     store = Store(str(tmp_path / "store"), create=True)
     for seed in (1, 2):
         write_recording(store, make_recording(seed), "recipe")

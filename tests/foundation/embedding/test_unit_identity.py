@@ -1,4 +1,4 @@
-"""The identity of units: what it is made of, and what it does not depend on."""
+"""The identity of units: its contents and its invariances."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ N_LAGS = len(LAGS) - 1
 
 @pytest.fixture
 def stored(tmp_path, make_recording):
-    """Writes a recording of some trains to a store of its own."""
+    """Write a recording of spike trains to a new store."""
 
     def store_of(trains, name="a", **changes):
         store = Store(tmp_path / name, create=True)
@@ -27,7 +27,7 @@ def stored(tmp_path, make_recording):
 
 
 def trains(n_units=6, seed=0, seconds=60.0):
-    """Units that follow one slow signal more or less, with a rate of their own; on whole milliseconds."""
+    """Units that follow one slow signal more or less, each with its own rate; on whole milliseconds."""
     rng = np.random.default_rng(seed)
     times = np.arange(0, seconds, 0.001)
     found = []
@@ -37,7 +37,7 @@ def trains(n_units=6, seed=0, seconds=60.0):
     return found
 
 
-def test_identities_follow_units_in_any_order_and_number(stored):
+def test_identities_do_not_depend_on_order_and_number_of_units(stored):
     plain, order = trains(), [3, 0, 5, 1, 4, 2]
     found_NF = unit_identity(stored(plain))
     other_NF = unit_identity(stored([plain[unit] for unit in order], "b"))
@@ -46,7 +46,7 @@ def test_identities_follow_units_in_any_order_and_number(stored):
     assert unit_identity(stored(plain[:1], "c")).isfinite().all()
 
 
-def test_intervals_and_lags_are_those_of_tokens_of_intervals(stored):
+def test_intervals_and_lags_equal_those_of_interval_tokens(stored):
     plain = trains(2)
     found_NF = unit_identity(stored(plain))[:, -INTERVALS - N_LAGS :] / SIZE
     x_BNT = torch.zeros(1, 2, 60000)
@@ -72,7 +72,7 @@ def test_held_out_time_does_not_count(stored):
     assert not torch.equal(unit_identity(one), unit_identity(two))
 
 
-def test_silent_units_and_no_time_at_all_are_finite(stored):
+def test_silent_units_and_empty_time_are_finite(stored):
     recording = stored([*trains(2), np.array([])])
     assert unit_identity(recording).isfinite().all()
     assert unit_identity(recording, Interval([], [])).isfinite().all()

@@ -1,4 +1,4 @@
-"""What the map of units shows: facts of each unit, one row for a unit of several models, and the page of a store."""
+"""The map of units: properties of each unit, one row per unit for several models, and the page of a store."""
 
 from itertools import pairwise
 
@@ -20,7 +20,7 @@ def recordings(small_store):
     return list(Catalog.open(Store(small_store)))
 
 
-def test_facts_are_those_of_the_spikes(recordings):
+def test_facts_match_the_spikes(recordings):
     pick = np.array([0, 0, 1]), np.array([3, 11, 5])
     facts = unit_facts(recordings[:2], *pick)
     for row, (k, unit) in enumerate(zip(*pick, strict=True)):
@@ -33,7 +33,7 @@ def test_facts_are_those_of_the_spikes(recordings):
         assert facts["text:animal"][row] == recording.record.subject
 
 
-def test_a_unit_of_two_models_is_one_row_with_two_places(recordings):
+def test_unit_of_two_models_is_one_row_with_two_positions(recordings):
     rng = np.random.default_rng(0)
     first, second = np.arange(12), np.arange(6, 12)
     placed = [

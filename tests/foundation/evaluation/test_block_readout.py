@@ -1,4 +1,4 @@
-"""Readouts of blocks: equal to scikit-learn's on a small case, in both forms, and pure at weights 0 and 1."""
+"""Readouts of blocks: equal to scikit-learn's in both forms, and to single blocks at weights 0 and 1."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def block_of(n_features, seed=0):
 
 
 @pytest.mark.parametrize("n_features", [4, 200])
-def test_ridge_equals_that_of_scikit_learn(n_features):
+def test_ridge_equals_scikit_learn(n_features):
     block, z_SF = block_of(n_features)
     assert (block.z_SC is None) == (n_features == 200)
     y_SK = np.random.default_rng(1).normal(size=(SAMPLES, 2)) + 3.0
@@ -42,7 +42,7 @@ def test_ridge_equals_that_of_scikit_learn(n_features):
 
 
 @pytest.mark.parametrize("n_features", [4, 200])
-def test_logistic_regression_on_the_training_axes_equals_that_on_all_features(n_features):
+def test_logistic_regression_on_training_axes_equals_all_features(n_features):
     block, z_SF = block_of(n_features)
     y_S = (z_SF[:, 0] + z_SF[:, 1] > 0).astype(np.int64) + 2 * (np.arange(SAMPLES) % 2)
     readout = LogisticReadout.of(block, TRAIN, 4)
@@ -59,7 +59,7 @@ def chosen(block, y_SK):
     return block, readout, choose_penalty(readout, y_SK, TRAIN, INNER, 0)
 
 
-def test_a_second_block_of_noise_adds_nothing_and_one_with_the_signal_takes_over():
+def test_second_block_of_noise_gets_weight_0_and_one_of_signal_weight_1():
     (informative, z_SF), (noise, _) = block_of(5, seed=2), block_of(300, seed=3)
     y_SK = z_SF[:, :1].astype(np.float64)
     alone, other = chosen(informative, y_SK), chosen(noise, y_SK)
@@ -86,13 +86,13 @@ def test_blocks_with_half_of_the_signal_each_are_better_together():
     assert inner_score(y_SK[TEST], predicted, mean, 0) > inner_score(y_SK[TEST], alone, mean, 0) + 0.3
 
 
-def test_the_weight_of_equal_blocks_is_0():
+def test_weight_of_equal_blocks_is_0():
     block, z_SF = block_of(5, seed=6)
     same = chosen(block, z_SF[:, :1].astype(np.float64))
     assert choose_weight(same, same, z_SF[:, :1].astype(np.float64), TRAIN, INNER, 0).weight == 0.0
 
 
-def test_labels_that_say_nothing_get_a_strong_penalty():
+def test_uninformative_labels_get_a_strong_penalty():
     block, _ = block_of(200)
     penalties = [
         chosen(block, np.random.default_rng([8, seed]).normal(size=(SAMPLES, 1)))[2].penalty for seed in range(9)
@@ -109,7 +109,7 @@ def test_constant_features_give_the_training_mean_or_one_class():
         assert len(set(classes.tolist())) == 1
 
 
-def test_penalties_span_decades_from_strong_to_weak_and_weights_rise_from_0_to_1():
+def test_penalties_and_weights_are_ordered_and_span_their_range():
     assert PENALTIES["values"][0] / PENALTIES["values"][-1] > 1e6
     assert list(PENALTIES["values"]) == sorted(PENALTIES["values"], reverse=True)
     assert list(PENALTIES["classes"]) == sorted(PENALTIES["classes"])

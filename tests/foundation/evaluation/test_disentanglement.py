@@ -10,7 +10,7 @@ from foundation.objectives import SwapVAE, SwapVAESettings
 
 
 def reaches(seed=0, trials=80, bins=12, units=20):
-    """Trials of a population whose rates say where a reach goes and how far it has come."""
+    """Trials of a population whose rates encode the target of a reach and its progress."""
     rng = np.random.default_rng(seed)
     trial = np.repeat(np.arange(trials), bins)
     target = rng.integers(0, 4, trials)[trial]
@@ -20,7 +20,7 @@ def reaches(seed=0, trials=80, bins=12, units=20):
     return counts, trial, target, phase[:, None]
 
 
-def test_what_lies_in_each_part_is_found_there_and_only_there():
+def test_information_is_found_only_in_the_part_that_holds_it():
     _, trial, target, phase = reaches()
     rng = np.random.default_rng(1)
     content = np.eye(4)[target] + 0.1 * rng.normal(size=(len(trial), 4))
@@ -41,8 +41,8 @@ def test_what_lies_in_each_part_is_found_there_and_only_there():
             parting(content, style, target, np.hstack([phase, still]), trial)
 
 
-def test_a_trained_swap_vae_parts_the_target_from_the_dynamics():
-    """Two bins of one trial share where the reach goes, not how far it has come. The weights are the published ones."""
+def test_trained_swap_vae_separates_target_and_dynamics():
+    """Two bins of one trial share the reach's target, not its progress. The weights are the published ones."""
     counts, trial, target, phase = reaches()
     torch.manual_seed(0)
     settings = SwapVAESettings(units=20, content=8, style=4, hidden=32, hertz=True)

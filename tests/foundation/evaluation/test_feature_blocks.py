@@ -1,4 +1,4 @@
-"""Features as readouts take them: standardised, clipped, lagged inside a window, and the same in both forms."""
+"""Features of readouts: standardised, clipped, lagged inside a window, and equal in both forms."""
 
 import tracemalloc
 
@@ -22,7 +22,7 @@ READINGS = {
 
 
 def by_hand(x_TF, reading):
-    """What samples read, made bin by bin."""
+    """Readings of samples, computed bin by bin."""
     z_TF = np.clip((x_TF - x_TF[TRAIN].mean(axis=0)) / x_TF[TRAIN].std(axis=0), -CLIP, CLIP)
     rows = []
     for sample in reading.rows_SL:
@@ -35,7 +35,7 @@ def by_hand(x_TF, reading):
 
 @pytest.mark.parametrize("name", READINGS)
 @pytest.mark.parametrize("n_features", [3, 300])
-def test_inner_products_are_those_of_features_made_bin_by_bin(name, n_features):
+def test_inner_products_equal_features_computed_bin_by_bin(name, n_features):
     x_TF = np.random.default_rng(0).standard_t(2, size=(len(ROWS), n_features)).astype(np.float32)  # some far out
     ((_, block),) = blocks(Features("noise", x_TF, (READINGS[name],)), TRAIN)
     assert (block.z_SC is None) == (READINGS[name].width(n_features) > len(TRAIN))
@@ -44,7 +44,7 @@ def test_inner_products_are_those_of_features_made_bin_by_bin(name, n_features):
     np.testing.assert_allclose(block.inner_products, expected @ expected.T, atol=2e-5)
 
 
-def test_readings_of_one_table_are_those_of_each_by_itself():
+def test_readings_of_one_table_equal_separate_ones():
     x_TF = np.random.default_rng(0).normal(size=(len(ROWS), 200)).astype(np.float32)
     together = blocks(Features("noise", x_TF, tuple(READINGS.values())), TRAIN)
     for reading, block in together:
@@ -52,7 +52,7 @@ def test_readings_of_one_table_are_those_of_each_by_itself():
         np.testing.assert_allclose(block.inner_products, alone.inner_products, rtol=1e-4, atol=1e-5)
 
 
-def test_test_samples_do_not_move_the_features_of_training_samples():
+def test_test_samples_do_not_change_features_of_training_samples():
     x_TF = np.random.default_rng(0).normal(size=(len(ROWS), 5)).astype(np.float32)
     other = x_TF.copy()
     other[TEST] += 100.0
@@ -60,7 +60,7 @@ def test_test_samples_do_not_move_the_features_of_training_samples():
     np.testing.assert_array_equal(a.z_SC[TRAIN], b.z_SC[TRAIN])
 
 
-def test_lags_reach_to_both_ends_of_the_longest_window_and_not_beyond():
+def test_lags_reach_both_ends_of_the_longest_window():
     reading = READINGS["all lags"]
     assert reading.rows_SL.shape[1] == 2 * 7 - 1
     first_of_second = reading.rows_SL[4]
@@ -68,7 +68,7 @@ def test_lags_reach_to_both_ends_of_the_longest_window_and_not_beyond():
     assert (WINDOW_S[np.maximum(reading.rows_SL, 0)] == WINDOW_S[:, None])[reading.rows_SL >= 0].all()
 
 
-def test_features_that_never_change_in_training_say_nothing():
+def test_constant_training_features_are_ignored():
     x_TF = np.zeros((len(ROWS), 2), np.float32)
     x_TF[TEST, 0] = 7.0
     x_TF[:, 1] = BIN_S
@@ -77,7 +77,7 @@ def test_features_that_never_change_in_training_say_nothing():
 
 
 @pytest.mark.parametrize(("wide", "narrow"), [(300, 3), (3, 300), (3, 4), (300, 310)])
-def test_weights_0_and_1_are_the_blocks_themselves_and_others_lie_between(wide, narrow):
+def test_weights_0_and_1_give_the_single_blocks(wide, narrow):
     rng = np.random.default_rng(0)
     a, b = (
         next(blocks(Features("", rng.normal(size=(len(ROWS), n)).astype(np.float32), (READINGS["own bin"],)), TRAIN))[1]
@@ -91,7 +91,7 @@ def test_weights_0_and_1_are_the_blocks_themselves_and_others_lie_between(wide, 
         mix(a, b, 1.5)
 
 
-def test_a_wide_block_needs_little_memory_beside_the_features():
+def test_wide_block_needs_little_extra_memory():
     x_TF = np.random.default_rng(0).normal(size=(600, 40_000)).astype(np.float32)
     rows = WindowRows(np.full(60, 10))
     lags = rows.all_lags(np.repeat(np.arange(60), 10), np.tile(np.arange(10), 60), 9)
@@ -105,7 +105,7 @@ def test_a_wide_block_needs_little_memory_beside_the_features():
     assert peak < 0.2 * x_TF.nbytes, f"{peak / x_TF.nbytes:.2f} times the features, beside them"
 
 
-def test_units_have_a_row_each():
+def test_each_unit_has_a_row():
     x_SF = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
     ((_, block),) = blocks(Features("", x_SF, (each_row(20),)), np.arange(12))
     np.testing.assert_allclose(block.z_SC[:12].mean(axis=0), 0.0, atol=1e-6)

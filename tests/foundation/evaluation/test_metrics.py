@@ -11,7 +11,7 @@ def classes(y, predicted, cluster=None, n=3) -> Predictions:
     return Predictions(np.asarray(y), np.asarray(predicted), np.empty(0), np.zeros(len(y)), np.asarray(cluster), n)
 
 
-def test_class_metrics_are_those_of_scikit_learn():
+def test_class_metrics_equal_scikit_learn():
     rng = np.random.default_rng(0)
     y, predicted = rng.integers(0, 3, 200), rng.integers(0, 3, 200)
     found = score(sums(classes(y, predicted, rng.integers(0, 9, 200))).sum(axis=0), "classes")
@@ -20,7 +20,7 @@ def test_class_metrics_are_those_of_scikit_learn():
     assert float(found["macro_f1"]) == pytest.approx(sk.f1_score(y, predicted, average="macro"))
 
 
-def test_r2_is_against_the_training_mean_of_each_fold():
+def test_r2_is_relative_to_the_training_mean_of_each_fold():
     rng = np.random.default_rng(0)
     y = rng.normal(size=(100, 2)) + 3
     predicted = y + rng.normal(size=(100, 2)) * 0.5
@@ -31,7 +31,7 @@ def test_r2_is_against_the_training_mean_of_each_fold():
     assert primary(Predictions(y, mean, mean, np.zeros(100), np.arange(100), 0)) == 0
 
 
-def test_an_interval_covers_the_truth_as_often_as_it_says():
+def test_interval_covers_the_truth_at_its_nominal_rate():
     rng = np.random.default_rng(0)
     covered = 0
     for k in range(200):
@@ -42,8 +42,8 @@ def test_an_interval_covers_the_truth_as_often_as_it_says():
     assert 0.90 <= covered / 200 <= 0.99
 
 
-def test_samples_that_belong_together_are_drawn_together():
-    """Ten animals of twenty alike units each are ten observations, not two hundred."""
+def test_dependent_samples_are_drawn_together():
+    """Ten animals with twenty similar units each are ten observations, not two hundred."""
     rng = np.random.default_rng(0)
     right = np.repeat(rng.random(10) < 0.5, 20)
     y = np.tile([0, 1], 100)
@@ -53,11 +53,11 @@ def test_samples_that_belong_together_are_drawn_together():
     assert together[1] - together[0] > 3 * (apart[1] - apart[0])
 
 
-def test_one_part_has_no_interval():
+def test_single_part_has_no_interval():
     assert interval(classes([0, 1], [0, 1], [0, 0], n=2), 100, 0) is None
 
 
-def test_a_paired_gain_is_narrower_than_two_intervals():
+def test_paired_gain_is_narrower_than_two_intervals():
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 400)
     theirs = np.where(rng.random(400) < 0.7, y, 1 - y)

@@ -9,7 +9,7 @@ from foundation.evaluation.linear_readout import make_basis
 
 
 @pytest.mark.parametrize(("n_samples", "n_features"), [(200, 300), (300, 40)])
-def test_axes_are_those_of_all_rows_at_once(n_samples, n_features, monkeypatch):
+def test_axes_in_parts_equal_axes_of_all_rows(n_samples, n_features, monkeypatch):
     monkeypatch.setattr(principal_axes, "PART_BYTES", 1 << 14)  # many parts
     rng = np.random.default_rng(0)
     x_SF = (rng.normal(size=(n_samples, 6)) * [9, 7, 5, 4, 3, 2] @ rng.normal(size=(6, n_features))).astype(np.float32)
@@ -26,7 +26,7 @@ def test_axes_are_those_of_all_rows_at_once(n_samples, n_features, monkeypatch):
 
 
 @pytest.mark.parametrize("n_samples", [600, 3600])
-def test_a_basis_needs_little_memory_beside_the_features(n_samples):
+def test_basis_needs_little_extra_memory(n_samples):
     x_SF = np.random.default_rng(0).normal(size=(n_samples, 24_000_000 // n_samples)).astype(np.float32)
     rows = np.arange(0, n_samples, 2) if n_samples < 1000 else np.arange(n_samples - 100)
     tracemalloc.start()

@@ -1,4 +1,4 @@
-"""Weights of a readout on its features say of new samples what the readout says by inner products."""
+"""Weights of a readout predict new samples as the readout does with inner products."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def side_of(n_features, reading, seed):
 
 
 def outputs(sides, weights, bias_K):
-    """What the weights say of all samples, from standardised features alone."""
+    """Outputs of all samples from the weights and standardised features alone."""
     out_SK = np.zeros((len(WINDOW_S), len(bias_K))) + bias_K
     for side, weight_LFK in zip(sides, weights, strict=True):
         z_SC = read(side.standard.columns(slice(None)), side.reading)
@@ -38,7 +38,7 @@ def outputs(sides, weights, bias_K):
 @pytest.mark.parametrize("reading", READINGS)
 @pytest.mark.parametrize("n_features", [5, 120])
 @pytest.mark.parametrize("n_classes", [0, 3])
-def test_the_weights_predict_as_the_readout_does(reading, n_features, n_classes):
+def test_weights_predict_as_the_readout_does(reading, n_features, n_classes):
     block, read_as = side_of(n_features, reading, seed=1)
     rng = np.random.default_rng(2)
     y_S = rng.integers(0, 3, len(WINDOW_S)) if n_classes else rng.normal(size=(len(WINDOW_S), 2)) + 5
@@ -55,7 +55,7 @@ def test_the_weights_predict_as_the_readout_does(reading, n_features, n_classes)
 
 
 @pytest.mark.parametrize("sizes", [(5, 6), (120, 6), (120, 90)])
-def test_two_sides_are_weighted_as_their_mixture_is(sizes):
+def test_two_sides_are_weighted_as_their_mixture(sizes):
     (a, read_a), (b, read_b) = (side_of(n, "lags", seed) for seed, n in enumerate(sizes))
     y_SK = np.random.default_rng(3).normal(size=(len(WINDOW_S), 2))
     readout = readout_of(mix(a, b, 0.25), TRAIN, 0)

@@ -33,7 +33,7 @@ def test_no_animal_is_on_both_sides(pairs, folds):
         assert not set(subject[fold.train]) & set(subject[fold.test])
 
 
-def test_the_animals_of_a_rare_class_are_spread_over_folds():
+def test_animals_of_a_rare_class_are_spread_over_folds():
     subject = np.repeat([f"m{k}" for k in range(12)], 2)
     y = np.repeat([0] * 9 + [1] * 3, 2)
     split = split_by_subject(subject, y, 3)
@@ -59,14 +59,14 @@ def test_blocks_of_time_keep_their_gap(starts, length, gap):
         assert not ((others > inside[0]) & (others < inside[-1])).any()  # a block, not a shuffle
 
 
-def test_what_cannot_be_split_is_refused():
+def test_targets_that_cannot_be_split_are_refused():
     with pytest.raises(TooLittleError, match="folds is 5: expected at most 3"):
         split_by_time(np.arange(3.0), np.arange(3.0) + 1, 5, 0.0)
     with pytest.raises(TooLittleError, match="folds is 4"):
         split_units(np.array([0, 0, 1, 1]), 4, 0)
 
 
-def test_controls_keep_the_labels_and_lose_their_place():
+def test_controls_permute_the_labels():
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1], 50)
     for other in (permuted(y, rng), turned(y, 3, 39)):
@@ -78,7 +78,7 @@ def test_controls_keep_the_labels_and_lose_their_place():
 
 
 @pytest.mark.parametrize("n", [2, 8, 10, 19, 20, 21, 39, 40, 100])
-def test_the_true_labels_are_not_among_the_turns_of_a_short_series(n):
+def test_rotations_of_a_short_series_exclude_the_original(n):
     y = np.arange(n)
     for repeat in range(39):
         assert (turned(y, repeat, 39) != y).any()
@@ -87,14 +87,14 @@ def test_the_true_labels_are_not_among_the_turns_of_a_short_series(n):
     assert turns(y) == n
 
 
-def test_a_series_that_repeats_itself_is_turned_inside_its_period():
+def test_periodic_series_is_rotated_within_its_period():
     y = np.tile([0, 0, 0, 1, 1], 20)
     assert turns(y) == 5
     assert len(all_turned(y, 39)) == 4
     assert all((other != y).any() for other in all_turned(y, 39))
 
 
-def test_animals_with_one_class_are_dealt_whole_and_others_inside():
+def test_animals_with_one_class_exchange_labels_whole():
     subject = np.repeat(["a", "b", "c", "d"], [5, 3, 4, 6])
     y = np.concatenate([np.zeros(5), np.ones(3), np.zeros(4), [0, 0, 0, 1, 1, 2]]).astype(int)
     seen = set()
@@ -108,7 +108,7 @@ def test_animals_with_one_class_are_dealt_whole_and_others_inside():
     assert len(seen) > 20
 
 
-def test_the_laboratory_alone_tells_what_is_nested_in_it():
+def test_laboratory_alone_predicts_nested_labels():
     y = np.array([0, 0, 0, 1, 1])
     lab = np.array(["a", "a", "a", "b", "b"])
     assert by_laboratory(y, lab, np.array(["b", "a", "elsewhere"])).tolist() == [1, 0, 0]

@@ -1,4 +1,4 @@
-"""A checkpoint, a cache of its own for each test, and servers with faults."""
+"""A checkpoint, a separate cache for each test, and servers with faults."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def contents(saved):
 
 @pytest.fixture(scope="session")
 def sha256(saved):
-    """The digest of the small model, computed another way than the product does."""
+    """The digest of the small model, computed independently of the product."""
     return hashlib.sha256(b"".join((saved / name).read_bytes() for name in FILES)).hexdigest()
 
 
@@ -114,7 +114,7 @@ def web(contents):
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """A hub, and the client's cache and token in a folder of the test."""
+    """A hub, with the client's cache and token in the test's folder."""
     server = _stand_in.Hub()
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub-cache"))

@@ -15,7 +15,7 @@ LARGE = (".safetensors", ".bin")
 
 
 class Hub:
-    """Repositories, and which requests came."""
+    """Repositories, and a list of the received requests."""
 
     def __init__(self):
         self.repos = {}  # name -> {"commits": {sha: {path: bytes}}, "refs": {branch: sha}}
@@ -29,7 +29,7 @@ class Hub:
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def commit(self, repo, files, branch="main"):
-        """Make a commit of files and return its hash."""
+        """Commit files and return the commit's hash."""
         known = self.repos.setdefault(repo, {"commits": {}, "refs": {}})
         sha = hashlib.sha1(json.dumps([repo, len(known["commits"]), sorted(files)]).encode()).hexdigest()
         known["commits"][sha] = dict(files)
@@ -185,7 +185,7 @@ class Hub:
 
 
 def entry(name, content):
-    """Return a file as a listing has it: with git's digest, and the sha256 of a large one."""
+    """Return a file's entry in a listing: with git's digest, and the sha256 of a large file."""
     about = {"type": "file", "path": name, "size": len(content)}
     about["oid"] = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
     if name.endswith(LARGE):

@@ -1,4 +1,4 @@
-"""One way from a name to a folder and a digest: the order of names, and what is refused."""
+"""From a name to a folder and a digest: the order of names, and refused names."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from foundation.hub.checkpoints import read_beside
 
 @pytest.fixture
 def site(tmp_path, saved, monkeypatch):
-    """A folder of a site's own checkpoints, looked into before the package's."""
+    """A folder of a site's own checkpoints, searched before the package's."""
     folder = tmp_path / "site"
     shutil.copytree(saved, folder / "eit-mini")
     monkeypatch.setenv("FOUNDATION_CHECKPOINTS", str(folder))
@@ -31,7 +31,7 @@ def registry(tmp_path, monkeypatch=None, **checkpoints):
     return path
 
 
-def test_a_shipped_name_is_found_and_a_folder_of_that_name_comes_first(site, saved, sha256, tmp_path, monkeypatch):
+def test_shipped_name_is_found_but_a_local_folder_takes_precedence(site, saved, sha256, tmp_path, monkeypatch):
     found = resolve("eit-mini")
     assert (found.kind, found.folder, found.digest) == ("shipped", site / "eit-mini", sha256)
     assert load_model("eit-mini").config.dim == 32
@@ -40,7 +40,7 @@ def test_a_shipped_name_is_found_and_a_folder_of_that_name_comes_first(site, sav
     assert (resolve("eit-mini").kind, resolve("eit-mini").folder.name) == ("folder", "model")
 
 
-def test_a_folder_that_is_no_checkpoint_hides_no_name(site, tmp_path, monkeypatch):
+def test_folder_without_a_checkpoint_hides_no_name(site, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "eit-mini").mkdir()
     (tmp_path / "eit-mini" / "notes.txt").write_text("mine")
@@ -50,7 +50,7 @@ def test_a_folder_that_is_no_checkpoint_hides_no_name(site, tmp_path, monkeypatc
         resolve("data")
 
 
-def test_a_shipped_name_comes_before_one_of_a_registry(site, saved, sha256, tmp_path, monkeypatch):
+def test_shipped_name_takes_precedence_over_a_registry(site, saved, sha256, tmp_path, monkeypatch):
     entry = {"url": str(saved), "sha256": sha256}
     registry(tmp_path, monkeypatch, **{"eit-mini": entry, "eit-lab": entry})
     assert resolve("eit-mini").folder == site / "eit-mini"
@@ -59,7 +59,7 @@ def test_a_shipped_name_comes_before_one_of_a_registry(site, saved, sha256, tmp_
     assert load_model("eit-lab").config.dim == 32
 
 
-def test_a_registry_of_ones_own_is_given_by_argument(saved, sha256, tmp_path):
+def test_own_registry_is_given_by_argument(saved, sha256, tmp_path):
     path = registry(tmp_path, mine={"url": str(saved), "sha256": sha256})
     assert resolve("mine", registry=path).digest == checkpoint_digest("mine", path) == sha256
     assert load_model("mine", registry=path).config.dim == 32
@@ -67,7 +67,7 @@ def test_a_registry_of_ones_own_is_given_by_argument(saved, sha256, tmp_path):
         resolve("mine")
 
 
-def test_a_digest_that_is_pinned_is_checked(saved, sha256, tmp_path):
+def test_pinned_digest_is_checked(saved, sha256, tmp_path):
     path = registry(tmp_path, mine={"url": str(saved), "sha256": "0" * 64})
     with pytest.raises(CheckpointError, match=rf"mine has sha256 {sha256}: expected 000.*write the new digest there"):
         load_model("mine", registry=path)
@@ -83,19 +83,19 @@ def test_a_digest_that_is_pinned_is_checked(saved, sha256, tmp_path):
         ("hf://a/b", "is 'hf://a/b': expected a mapping"),
     ],
 )
-def test_a_damaged_registry_is_refused_with_the_key(entry, what, tmp_path):
+def test_damaged_registry_is_refused_with_the_key(entry, what, tmp_path):
     with pytest.raises(ConfigError, match=what):
         resolve("mine", registry=registry(tmp_path, mine=entry))
 
 
-def test_a_registry_that_is_missing_is_named(tmp_path, monkeypatch):
+def test_missing_registry_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("FOUNDATION_REGISTRY", str(tmp_path / "none.yaml"))
     with pytest.raises(ConfigError, match=r"no registry of checkpoints at .*none\.yaml"):
         resolve("mine")
 
 
 @pytest.mark.usefixtures("site")
-def test_a_name_that_is_none_is_told_the_nearest():
+def test_unknown_name_suggests_the_nearest():
     with pytest.raises(CheckpointError, match=r"no checkpoint at 'eit-mine': did you mean 'eit-mini'\?"):
         load_model("eit-mine")
     with pytest.raises(CheckpointError, match=r"no checkpoint at 'not/there': a folder with config.json"):
@@ -112,12 +112,12 @@ def test_a_name_that_is_none_is_told_the_nearest():
         ("nothing://a/b", "cannot fetch nothing://a/b"),
     ],
 )
-def test_names_of_no_form_are_refused(name, what):
+def test_malformed_names_are_refused(name, what):
     with pytest.raises(CheckpointError, match=what):
         resolve(name)
 
 
-def test_a_digest_changes_with_the_files(saved, tmp_path):
+def test_digest_changes_with_the_files(saved, tmp_path):
     folder = shutil.copytree(saved, tmp_path / "a")
     before = checkpoint_digest(folder)
     config = json.loads((folder / "config.json").read_text())
@@ -127,7 +127,7 @@ def test_a_digest_changes_with_the_files(saved, tmp_path):
     assert checkpoint_digest(folder) == hashlib.sha256(whole).hexdigest()
 
 
-def test_curves_are_read_beside_a_run_and_not_beside_a_shipped_checkpoint(site, saved, tmp_path):
+def test_curves_are_read_beside_a_run_only(site, saved, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(saved, run / "model")
     for folder in (run, site):

@@ -1,4 +1,4 @@
-"""Checkpoints on a hub, through huggingface_hub's own client and a hub on this machine that speaks to it."""
+"""Checkpoints on a hub, through huggingface_hub's own client and a local hub."""
 
 import os
 import socket
@@ -21,7 +21,7 @@ def commit(hub, contents):
 
 
 def watched_sockets(monkeypatch):
-    """The addresses that are connected to from now on; each connection fails."""
+    """Addresses of connections from now on; each connection fails."""
     opened = []
 
     def connect(self, address):
@@ -32,7 +32,7 @@ def watched_sockets(monkeypatch):
     return opened
 
 
-def test_a_branch_is_resolved_to_its_commit(hub, commit, sha256, contents):
+def test_branch_is_resolved_to_its_commit(hub, commit, sha256, contents):
     found = resolve(f"hf://{REPO}")
     assert (found.kind, found.revision, found.digest) == ("huggingface", commit, sha256)
     assert (found.folder / "README.md").is_file()
@@ -42,7 +42,7 @@ def test_a_branch_is_resolved_to_its_commit(hub, commit, sha256, contents):
     assert resolve(f"hf://{REPO}@{commit}").digest == sha256
 
 
-def test_a_pinned_commit_in_the_cache_opens_no_socket(commit, sha256, monkeypatch):
+def test_pinned_commit_in_the_cache_opens_no_socket(commit, sha256, monkeypatch):
     resolve(f"hf://{REPO}@{commit}")
     opened = watched_sockets(monkeypatch)
     assert resolve(f"hf://{REPO}@{commit}").digest == sha256
@@ -51,7 +51,7 @@ def test_a_pinned_commit_in_the_cache_opens_no_socket(commit, sha256, monkeypatc
 
 
 @pytest.mark.parametrize("switch", ["HF_HUB_OFFLINE", "FOUNDATION_OFFLINE"])
-def test_the_cache_is_looked_into_before_being_offline_is_an_error(commit, sha256, monkeypatch, switch):
+def test_cache_is_searched_before_an_offline_error(commit, sha256, monkeypatch, switch):
     monkeypatch.setenv(switch, "1")
     with pytest.raises(CheckpointError, match=rf"hf://{REPO}@main is not in the cache .*foundation pull"):
         resolve(f"hf://{REPO}")
@@ -65,13 +65,13 @@ def test_the_cache_is_looked_into_before_being_offline_is_an_error(commit, sha25
     assert opened == []
 
 
-def test_a_hub_that_is_away_leaves_the_commit_of_the_last_time(hub, commit):
+def test_unreachable_hub_uses_the_last_known_commit(hub, commit):
     resolve(f"hf://{REPO}")
     hub.close()
     assert resolve(f"hf://{REPO}").revision == commit
 
 
-def test_a_connection_that_breaks_is_gone_on_with(hub, commit, sha256):
+def test_broken_download_resumes(hub, commit, sha256):
     hub.cuts = 2
     assert resolve(f"hf://{REPO}@{commit}").digest == sha256
     assert hub.cuts == 0
@@ -85,7 +85,7 @@ def test_wrong_bytes_are_refused_and_not_kept(hub, commit, sha256):
     assert resolve(f"hf://{REPO}@{commit}").digest == sha256
 
 
-def test_small_files_are_checked_too(hub, commit, monkeypatch):
+def test_small_files_are_also_verified(hub, commit, monkeypatch):
     real = type(hub).files
 
     def files(self, repo, revision):
@@ -99,21 +99,21 @@ def test_small_files_are_checked_too(hub, commit, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "training_args.PT", "modeling_eit.py", "sub/head.pkl"])
-def test_a_repository_with_pickles_or_code_is_refused(hub, contents, name):
+def test_repository_with_pickles_or_code_is_refused(hub, contents, name):
     hub.commit(REPO, contents | {name: b"x"})
     with pytest.raises(CheckpointError, match=rf"holds {name} .*without pickles and code.*copy those two"):
         resolve(f"hf://{REPO}")
     assert not any(path.name == "model.safetensors" for path in hub_cache().rglob("*"))
 
 
-def test_a_config_with_remote_code_is_refused(hub, contents):
+def test_config_with_remote_code_is_refused(hub, contents):
     config = contents["config.json"].replace(b"{", b'{"auto_map": {"AutoModel": "evil--code"},', 1)
     hub.commit(REPO, contents | {"config.json": config})
     with pytest.raises(CheckpointError, match="auto_map is not allowed"):
         load_model(f"hf://{REPO}")
 
 
-def test_what_is_not_there_is_said(hub, commit, contents):
+def test_missing_files_are_named(hub, commit, contents):
     hub.commit("lab/empty", {"README.md": b"# nothing"})
     with pytest.raises(CheckpointError, match=r"holds no checkpoint: .* it has README\.md"):
         resolve("hf://lab/empty")
@@ -123,14 +123,14 @@ def test_what_is_not_there_is_said(hub, commit, contents):
         resolve("hf://lab/none")
 
 
-def test_a_model_in_a_folder_of_a_repository(hub, contents, sha256):
+def test_model_in_a_subfolder_of_a_repository(hub, contents, sha256):
     hub.commit(REPO, {f"large/model/{name}": content for name, content in contents.items()})
     found = resolve(f"hf://{REPO}/large")
     assert (found.digest, found.folder.parts[-2:]) == (sha256, ("large", "model"))
     assert found.revision in hub.repos[REPO]["commits"]
 
 
-def test_the_clients_lock_is_waited_for_and_its_owner_named(commit, monkeypatch, contents):
+def test_lock_of_the_client_is_awaited_and_its_owner_named(commit, monkeypatch, contents):
     import hashlib
 
     monkeypatch.setenv("FOUNDATION_LOCK_SECONDS", "0.05")
@@ -141,7 +141,7 @@ def test_the_clients_lock_is_waited_for_and_its_owner_named(commit, monkeypatch,
         resolve(f"hf://{REPO}@{commit}")
 
 
-def test_two_processes_pull_at_once_and_one_fetches(hub, commit, sha256):
+def test_concurrent_pulls_fetch_once(hub, commit, sha256):
     code = "import sys; from foundation.hub import resolve; print(resolve(sys.argv[1]).digest)"
     words = [sys.executable, "-c", code, f"hf://{REPO}@{commit}"]
     running = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=os.environ) for _ in range(2)]
@@ -149,7 +149,7 @@ def test_two_processes_pull_at_once_and_one_fetches(hub, commit, sha256):
     assert sum(asked.startswith("GET") and asked.endswith("model.safetensors") for asked in hub.asked) == 1
 
 
-def test_what_is_in_the_clients_cache_can_be_read_by_others(commit):
+def test_files_in_the_client_s_cache_are_readable_by_others(commit):
     before = os.umask(0o022)
     try:
         folder = resolve(f"hf://{REPO}@{commit}").folder

@@ -1,4 +1,4 @@
-"""Checkpoints in an MLflow registry on this machine: pushed, found by alias and version, and there without it."""
+"""Checkpoints in a local MLflow registry: pushed, found by alias and version, and available without the server."""
 
 import os
 import shutil
@@ -38,7 +38,7 @@ def artifacts(uri):
 
 
 @pytest.mark.usefixtures("tracking")
-def test_an_alias_is_resolved_to_its_version(sha256, cache):
+def test_alias_is_resolved_to_its_version(sha256, cache):
     found = resolve("models:/eit@production")
     assert (found.kind, found.revision, found.digest) == ("mlflow", "2", sha256)
     assert found.folder == cache / sha256
@@ -47,7 +47,7 @@ def test_an_alias_is_resolved_to_its_version(sha256, cache):
 
 
 @pytest.mark.usefixtures("tracking")
-def test_a_version_in_the_cache_needs_no_registry(sha256, monkeypatch, tmp_path):
+def test_version_in_the_cache_needs_no_registry(sha256, monkeypatch, tmp_path):
     resolve("models:/eit@production")
     monkeypatch.setattr("foundation.hub.mlflow_checkpoints.client_of", lambda uri: 1 / 0)
     assert resolve("models:/eit/2").digest == sha256
@@ -59,7 +59,7 @@ def test_a_version_in_the_cache_needs_no_registry(sha256, monkeypatch, tmp_path)
 
 
 @pytest.mark.usefixtures("tracking")
-def test_what_is_not_there_is_said():
+def test_missing_models_are_named():
     with pytest.raises(CheckpointError, match="has no models:/eit/9"):
         resolve("models:/eit/9")
     with pytest.raises(CheckpointError, match="has no models:/eit@none"):
@@ -68,7 +68,7 @@ def test_what_is_not_there_is_said():
         push(PushSettings("models:/eit/1", "models:/eit/7"))
 
 
-def test_a_registry_that_nobody_names_is_asked_for(monkeypatch, tmp_path):
+def test_missing_registry_uri_is_an_error(monkeypatch, tmp_path):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -77,7 +77,7 @@ def test_a_registry_that_nobody_names_is_asked_for(monkeypatch, tmp_path):
     assert os.listdir(tmp_path) in ([], ["cache"])
 
 
-def test_bytes_that_were_changed_in_the_artifacts_are_refused(saved, tmp_path, tracking, cache):
+def test_changed_artifacts_are_refused(saved, tmp_path, tracking, cache):
     before = set(artifacts(tracking).rglob("model.safetensors"))
     push(PushSettings(str(saved), "models:/other"))
     (weights,) = set(artifacts(tracking).rglob("model.safetensors")) - before

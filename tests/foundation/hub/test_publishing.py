@@ -18,7 +18,7 @@ def token(monkeypatch):
 
 
 @pytest.mark.usefixtures("token")
-def test_a_push_to_a_hub_comes_back_with_a_pinned_name(hub, saved, sha256, contents):
+def test_push_to_a_hub_returns_a_pinned_name(hub, saved, sha256, contents):
     pushed = push(PushSettings(str(saved), "hf://lab/new"))
     commit = pushed.name.partition("@")[2]
     assert hub.repos["lab/new"]["commits"][commit] == contents
@@ -27,7 +27,7 @@ def test_a_push_to_a_hub_comes_back_with_a_pinned_name(hub, saved, sha256, conte
     assert resolve("hf://lab/new").revision == commit
 
 
-def test_a_push_to_a_hub_without_a_login_says_what_to_do(hub, saved, monkeypatch):
+def test_push_to_a_hub_without_login_says_what_to_do(hub, saved, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "wrong-secret")
     with pytest.raises(CheckpointError, match=r"cannot push to hf://lab/new: .*hf auth login") as caught:
         push(PushSettings(str(saved), "hf://lab/new"))
@@ -35,7 +35,7 @@ def test_a_push_to_a_hub_without_a_login_says_what_to_do(hub, saved, monkeypatch
     assert "lab/new" not in hub.repos
 
 
-def test_a_push_to_a_bucket_and_back(bucket, saved, sha256):
+def test_push_to_a_bucket_and_back(bucket, saved, sha256):
     assert push(PushSettings(str(saved), f"{bucket}/models/eit")).sha256 == sha256
     assert sorted(p.rpartition("/")[2] for p in fsspec.filesystem("s3").ls(f"{bucket}/models/eit")) == [
         "README.md",
@@ -48,7 +48,7 @@ def test_a_push_to_a_bucket_and_back(bucket, saved, sha256):
     push(PushSettings(str(saved), f"{bucket}/models/eit", replace=True))
 
 
-def test_a_push_to_a_folder(saved, sha256, tmp_path):
+def test_push_to_a_folder(saved, sha256, tmp_path):
     target = tmp_path / "a" / "eit"
     assert push(PushSettings(str(saved), str(target))).name == str(target)
     assert resolve(target).digest == sha256
@@ -65,13 +65,13 @@ def test_a_push_to_a_folder(saved, sha256, tmp_path):
     assert (tmp_path / "notes" / "mine.txt").read_text() == "keep"
 
 
-def test_nothing_is_pushed_where_connections_are_switched_off(saved, monkeypatch):
+def test_push_is_refused_offline(saved, monkeypatch):
     monkeypatch.setenv("FOUNDATION_OFFLINE", "1")
     with pytest.raises(CheckpointError, match="cannot be written: connections are switched off"):
         push(PushSettings(str(saved), "hf://lab/new"))
 
 
-def test_a_pull_is_listed_and_copied(web, sha256, tmp_path, capsys):
+def test_pull_is_listed_and_copied(web, sha256, tmp_path, capsys):
     url = f"{web.url}/eit"
     assert main(["pull", url, "--output", str(tmp_path / "copy")]) == 0
     assert sha256 in capsys.readouterr().out
@@ -97,21 +97,21 @@ def test_shipped_and_registered_checkpoints_are_listed_with_data_and_figures(sav
 
 
 @pytest.mark.usefixtures("token")
-def test_what_was_pulled_from_a_hub_is_listed(hub, contents, sha256):
+def test_pulled_hub_checkpoints_are_listed(hub, contents, sha256):
     commit = hub.commit("lab/eit", contents)
     pull(PullSettings("hf://lab/eit"))
     names = {m.name: m.sha256 for m in list_models(ModelsSettings()).models}
     assert names[f"hf://lab/eit@{commit}"] == sha256
 
 
-def test_a_damaged_note_or_folder_of_the_cache_is_passed_over(web, cache):
+def test_damaged_cache_entries_are_skipped(web, cache):
     resolve(f"{web.url}/eit")
     (cache / "names" / "x").write_text("{")
     (cache / ("a" * 64)).mkdir()
     assert [m.kind for m in list_models(ModelsSettings()).models if m.name.startswith("http")] == ["cached"]
 
 
-def test_commands_say_what_is_wrong(capsys, tmp_path):
+def test_commands_name_the_problem(capsys, tmp_path):
     assert main(["pull"]) == 2
     assert main(["push", str(tmp_path / "a")]) == 2
     assert main(["push", str(tmp_path / "a"), str(tmp_path / "b"), "c"]) == 2

@@ -1,4 +1,4 @@
-"""Checkpoints behind URLs: fetched once, gone on with, checked, and there without a network."""
+"""Checkpoints behind URLs: fetched once, resumed, verified, and available without a network."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def weights_asked(web):
     return [span for verb, path, span in web.asked if verb == "GET" and path.endswith(".safetensors") and span]
 
 
-def test_a_url_is_fetched_once_and_works_without_its_server(web, sha256, cache):
+def test_url_is_fetched_once_and_works_offline(web, sha256, cache):
     url = f"{web.url}/eit"
     found = resolve(url)
     assert (found.kind, found.digest, found.folder) == ("url", sha256, cache / sha256)
@@ -39,7 +39,7 @@ def test_a_url_is_fetched_once_and_works_without_its_server(web, sha256, cache):
     assert load_model(url).config.dim == 32
 
 
-def test_the_server_is_not_asked_when_connections_are_switched_off(web, sha256, monkeypatch):
+def test_offline_mode_sends_no_request(web, sha256, monkeypatch):
     url = f"{web.url}/eit"
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(
@@ -55,7 +55,7 @@ def test_the_server_is_not_asked_when_connections_are_switched_off(web, sha256, 
     assert web.asked == []
 
 
-def test_a_pinned_digest_in_the_cache_asks_nobody(web, sha256, tmp_path):
+def test_pinned_digest_in_the_cache_sends_no_request(web, sha256, tmp_path):
     registry = tmp_path / "lab.yaml"
     registry.write_text(f"checkpoints: {{lab: {{url: '{web.url}/eit', sha256: '{sha256}'}}}}")
     assert resolve("lab", registry).digest == sha256
@@ -64,7 +64,7 @@ def test_a_pinned_digest_in_the_cache_asks_nobody(web, sha256, tmp_path):
     assert web.asked == []
 
 
-def test_a_file_that_changes_is_fetched_again(web, sha256):
+def test_changed_file_is_fetched_again(web, sha256):
     url = f"{web.url}/eit"
     resolve(url)
     config = json.loads(web.files["eit/config.json"])
@@ -74,7 +74,7 @@ def test_a_file_that_changes_is_fetched_again(web, sha256):
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_connection_that_breaks_is_gone_on_with(web, sha256, ranges, monkeypatch):
+def test_broken_download_resumes(web, sha256, ranges, monkeypatch):
     monkeypatch.setattr(url_checkpoints, "BLOCK", 1 << 14)
     web.cut_from = 100_000 if ranges else 0
     web.cuts, web.ranges = (3, True) if ranges else (1, False)
@@ -85,7 +85,7 @@ def test_a_connection_that_breaks_is_gone_on_with(web, sha256, ranges, monkeypat
         assert web.sent < 2 * size, "what had come was not fetched again"
 
 
-def test_the_next_process_goes_on_where_one_was_killed(web, sha256, monkeypatch):
+def test_next_process_resumes_a_killed_download(web, sha256, monkeypatch):
     weights = web.files["eit/model.safetensors"]
     monkeypatch.setattr(url_checkpoints, "BLOCK", 1 << 12)
     monkeypatch.setattr(url_checkpoints, "ATTEMPTS", 1)
@@ -121,7 +121,7 @@ def test_wrong_bytes_are_refused_and_not_kept(web, sha256, tmp_path, contents):
     assert resolve("lab", registry).digest == sha256
 
 
-def test_bytes_that_change_in_the_cache_are_found(web, sha256, cache):
+def test_changed_bytes_in_the_cache_are_detected(web, sha256, cache):
     found = resolve(f"{web.url}/eit")
     weights = found.folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
@@ -133,7 +133,7 @@ def test_bytes_that_change_in_the_cache_are_found(web, sha256, cache):
     assert not (cache / f".{sha256}.00.part").exists()
 
 
-def test_an_error_of_the_server_is_no_missing_checkpoint(web):
+def test_server_error_is_not_a_missing_checkpoint(web):
     web.status = 503
     with pytest.raises(CheckpointError, match=r"cannot fetch http://.*: .*503"):
         resolve(f"{web.url}/eit")
@@ -153,7 +153,7 @@ def test_secrets_of_a_url_are_neither_shown_nor_kept(web, cache):
         assert path.is_dir() or "hunter2" not in path.read_text()
 
 
-def test_two_processes_pull_at_once_and_one_fetches(web, sha256, cache):
+def test_concurrent_pulls_fetch_once(web, sha256, cache):
     url, size = f"{web.url}/eit", len(web.files["eit/model.safetensors"])
     words = [sys.executable, "-c", PULL, url]
     running = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=os.environ) for _ in range(2)]
@@ -162,7 +162,7 @@ def test_two_processes_pull_at_once_and_one_fetches(web, sha256, cache):
     assert [path.name for path in cache.iterdir() if len(path.name) == 64] == [sha256]
 
 
-def test_a_lock_that_is_not_free_in_time_names_its_owner(web, cache, monkeypatch):
+def test_lock_timeout_names_the_owner(web, cache, monkeypatch):
     monkeypatch.setenv("FOUNDATION_LOCK_SECONDS", "0.05")
     lock = cache / "locks" / key_of(f"{web.url}/eit")
     lock.parent.mkdir(parents=True)
@@ -179,7 +179,7 @@ def test_a_lock_that_is_not_free_in_time_names_its_owner(web, cache, monkeypatch
     assert resolve(f"{web.url}/eit").kind == "url"
 
 
-def test_what_is_in_the_cache_is_read_by_whoever_may_read_its_folder(web, cache, sha256):
+def test_cache_files_are_readable_like_their_folder(web, cache, sha256):
     cache.mkdir()
     cache.chmod(0o775)
     before = os.umask(0o077)
@@ -192,7 +192,7 @@ def test_what_is_in_the_cache_is_read_by_whoever_may_read_its_folder(web, cache,
     assert {path.stat().st_mode & 0o777 for path in cache.rglob("*") if path.is_file()} == {0o664}
 
 
-def test_a_cache_that_others_wrote_is_read_without_writing(web, cache, sha256):
+def test_cache_of_other_users_is_read_without_writing(web, cache, sha256):
     url = f"{web.url}/eit"
     resolve(url)
     folders = [cache, *(path for path in cache.rglob("*") if path.is_dir())]
@@ -212,14 +212,14 @@ def test_a_cache_that_others_wrote_is_read_without_writing(web, cache, sha256):
     assert held_digests() == [sha256]
 
 
-def test_a_cache_that_is_a_file_is_named(web, tmp_path, monkeypatch):
+def test_cache_path_that_is_a_file_is_named(web, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("FOUNDATION_CHECKPOINT_CACHE", str(tmp_path / "file"))
     with pytest.raises(CheckpointError, match=r"the cache of checkpoints, '.*file', cannot be written"):
         resolve(f"{web.url}/eit")
 
 
-def test_a_bucket_is_fetched_and_works_without_it(bucket, contents, sha256, monkeypatch):
+def test_bucket_is_fetched_and_works_offline(bucket, contents, sha256, monkeypatch):
     fs = fsspec.filesystem("s3", skip_instance_cache=True)
     for name, content in contents.items():
         fs.pipe_file(f"{bucket}/run/model/{name}", content)

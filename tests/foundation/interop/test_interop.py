@@ -1,4 +1,4 @@
-"""Recordings as other programs have them, and back."""
+"""Conversion of recordings to other programs and back."""
 
 import sys
 from pathlib import Path
@@ -82,7 +82,7 @@ def write_and_read(one: Recording, folder: Path) -> Recording:
 
 
 def measured(name: str) -> bool:
-    """Whether a column of units is what reading adds: measures of quality, and regions of an atlas."""
+    """Return whether a unit column is added while reading: measures of quality, and regions of an atlas."""
     return name.startswith(("qc_", "region"))
 
 
@@ -125,12 +125,12 @@ def assert_same_series(a, b) -> None:
 
 
 @pytest.mark.parametrize("kind", ["spikes", "counts", "values"])
-def test_nwb_and_back(tmp_path, kind):
+def test_nwb_round_trip(tmp_path, kind):
     one = recording(kind)
     assert_equal(one, write_and_read(one, tmp_path))
 
 
-def test_nwb_that_was_written_is_valid(tmp_path):
+def test_written_nwb_is_valid(tmp_path):
     pynwb = pytest.importorskip("pynwb")
     for kind in ("spikes", "counts", "values"):
         path = str(tmp_path / f"{kind}.nwb")
@@ -139,7 +139,7 @@ def test_nwb_that_was_written_is_valid(tmp_path):
         assert pynwb.validate(path=path) == []
 
 
-def test_names_that_nwb_keeps_for_itself_get_another(tmp_path):
+def test_reserved_names_of_nwb_are_renamed(tmp_path):
     one = recording(
         units=Units(N, {"electrodes": np.arange(N), "quality": np.full(N, "good")}),
         intervals={"trials": Interval([0.0], [1.0], {"tags": np.array(["a"])}), "empty": Interval([], [])},
@@ -152,7 +152,7 @@ def test_names_that_nwb_keeps_for_itself_get_another(tmp_path):
 
 @pytest.mark.real_data
 @pytest.mark.parametrize("folder", ["head-direction", "reach", "sleep", "alm"])
-def test_real_recordings_as_nwb_and_back(real_data, tmp_path, folder):
+def test_real_recordings_round_trip_through_nwb(real_data, tmp_path, folder):
     pytest.importorskip("pynwb")
     from ingest.nwb.read_nwb import read_nwb
 
@@ -197,7 +197,7 @@ def test_pynapple(tmp_path, kind):
 
 
 @pytest.mark.filterwarnings("ignore:Some starts and ends are equal")
-def test_pynapple_keeps_time_support_where_all_spikes_are_observed():
+def test_pynapple_keeps_time_support_if_all_spikes_are_observed():
     pytest.importorskip("pynapple")
     one = recording(domain=Interval([0.0], [55.0]))
     support = to_pynapple(one)["units"].time_support
@@ -240,7 +240,7 @@ def test_torch_brain(tmp_path, kind):
 @pytest.mark.parametrize(
     ("package", "export"), [("pynapple", to_pynapple), ("torch_brain.data", to_torch_brain), ("pynwb", to_nwb)]
 )
-def test_a_missing_package_is_named_with_its_extra(monkeypatch, package, export):
+def test_missing_package_is_named_with_its_extra(monkeypatch, package, export):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigError, match=r"neural-foundation\[interop\]"):
         export(recording())

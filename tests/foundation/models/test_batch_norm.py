@@ -5,8 +5,8 @@ from torch import nn
 from foundation.models.batch_norm import GlobalBatchNorm
 
 
-def test_it_is_torchs_batch_norm_where_there_is_one_process():
-    """Outputs, gradients and running statistics. (Across processes: the tests of objectives, whose encoder has one.)"""
+def test_one_process_equals_torch_s_batch_norm():
+    """Compares outputs, gradients and running statistics. (Tests of objectives cover several processes.)"""
     torch.manual_seed(0)
     ours, theirs = GlobalBatchNorm(5).double(), nn.BatchNorm1d(5).double()
     for norm in (ours, theirs):
@@ -24,6 +24,6 @@ def test_it_is_torchs_batch_norm_where_there_is_one_process():
     assert torch.allclose(ours.eval()(x), theirs.eval()(x))
 
 
-def test_one_row_has_no_variance():
+def test_one_row_is_refused():
     with pytest.raises(ValueError, match="over 1 rows: expected at least 2"):
         GlobalBatchNorm(3)(torch.ones(1, 3))

@@ -26,7 +26,7 @@ def inputs(batch=2, n_units=5, n_tokens=6, seed=0):
     }
 
 
-def test_permuting_units_permutes_the_output_and_nothing_else(model):
+def test_permuting_units_permutes_only_the_output(model):
     given = inputs()
     order = torch.tensor([3, 0, 4, 1, 2])
     plain, moved = model(**given), model(**given | {"x_BNT": given["x_BNT"][:, order]})
@@ -37,7 +37,7 @@ def test_permuting_units_permutes_the_output_and_nothing_else(model):
 
 
 @pytest.mark.parametrize("value", [7.0, -3.0, float("nan"), float("inf")])
-def test_padding_changes_nothing_whatever_it_holds(model, value):
+def test_padding_changes_nothing(model, value):
     given = inputs()
     plain = model(**given)
     junk = torch.full((2, 8, 40), value, dtype=torch.float64)
@@ -53,7 +53,7 @@ def test_padding_changes_nothing_whatever_it_holds(model, value):
     assert padded.h_BNTD[:, :, 6:].abs().max() == 0
 
 
-def test_the_individual_module_sees_one_unit_alone():
+def test_individual_module_sees_one_unit_alone():
     torch.manual_seed(0)
     alone = EIT(EITConfig(dim=16, heads=2, individual_layers=2, interaction_layers=0)).double().eval()
     together = EIT(EITConfig(dim=16, heads=2, individual_layers=1, interaction_layers=1)).double().eval()
@@ -64,7 +64,7 @@ def test_the_individual_module_sees_one_unit_alone():
     assert (together(**given).h_BNTD[:, :4] - together(**other).h_BNTD[:, :4]).abs().max() > 1e-6
 
 
-def test_bin_width_modality_and_order_in_time_are_seen(model):
+def test_output_depends_on_bin_width_modality_and_order_in_time(model):
     given = inputs()
     z = model(**given).z_BND
     flipped = {"x_BNT": given["x_BNT"].unflatten(-1, (-1, 4)).flip(2).flatten(2)}
@@ -72,7 +72,7 @@ def test_bin_width_modality_and_order_in_time_are_seen(model):
         assert (model(**given | change).z_BND - z).abs().max() > 1e-3
 
 
-def test_shifting_time_changes_phases_only():
+def test_time_shift_changes_only_phases():
     torch.manual_seed(0)
     q, k = torch.randn(2, 1, 7, 3, 16, dtype=torch.float64)
     times = torch.rand(1, 7).cumsum(1) * 5
@@ -85,7 +85,7 @@ def test_shifting_time_changes_phases_only():
     assert (scores(0.0) - torch.einsum("blhd,bmhd->bhlm", q, k)).abs().max() > 0.1
 
 
-def test_shifting_time_changes_phases_only_to_the_last_bit_that_counts():
+def test_time_shift_changes_only_phases_bit_for_bit():
     angles = torch.rand(1, 7, 8, dtype=torch.float64) * 6
     x = torch.randn(1, 7, 3, 16, dtype=torch.float64)
     shift = torch.rand(8, dtype=torch.float64)
@@ -128,7 +128,7 @@ def test_heads_permuted_in_the_weights_change_nothing(model):
     assert (attention(x, mask) - plain).abs().max() > 1e-3
 
 
-def test_the_start_of_training_has_one_size_at_any_depth():
+def test_initial_size_does_not_depend_on_depth():
     torch.manual_seed(0)
     given = {k: v.float() if v.is_floating_point() else v for k, v in inputs(4, 8, 16).items()}
     for layers in (1, 4, 12):
@@ -138,7 +138,7 @@ def test_the_start_of_training_has_one_size_at_any_depth():
         assert 0.3 < out.std() < 3.0, (layers, out.std())
 
 
-def test_saved_and_loaded_weights_are_the_same(model, tmp_path):
+def test_saved_weights_load_unchanged(model, tmp_path):
     model.float().save_pretrained(tmp_path)
     given = {k: v.float() if v.is_floating_point() else v for k, v in inputs().items()}
     expected = model(**given).z_BND
@@ -148,7 +148,7 @@ def test_saved_and_loaded_weights_are_the_same(model, tmp_path):
     model.double()
 
 
-def test_other_checkpoints_are_refused(tmp_path, model):
+def test_foreign_checkpoints_are_refused(tmp_path, model):
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         load_model(tmp_path / "nothing")
     EIT(EITConfig(dim=16, heads=2)).save_pretrained(tmp_path / "a")
@@ -168,7 +168,7 @@ def test_other_checkpoints_are_refused(tmp_path, model):
         load_model(tmp_path / "a")
 
 
-def test_a_checkpoint_is_found_by_url(tmp_path):
+def test_checkpoint_is_found_by_url(tmp_path):
     import fsspec
 
     EIT(EITConfig(dim=16, heads=2)).save_pretrained(tmp_path / "a")
@@ -185,11 +185,11 @@ def test_a_checkpoint_is_found_by_url(tmp_path):
         ({"individual_layers": 0, "interaction_layers": 0}, "at least one"),
     ],
 )
-def test_impossible_shapes_are_refused(change, what):
+def test_invalid_shapes_are_refused(change, what):
     with pytest.raises(ConfigError, match=what):
         EITConfig(**change)
 
 
-def test_half_tokens_are_refused(model):
+def test_partial_tokens_are_refused(model):
     with pytest.raises(ValueError, match="22 bins: expected a multiple of patch_length, 4"):
         model(**inputs() | {"x_BNT": torch.zeros(2, 5, 22)})

@@ -1,4 +1,4 @@
-"""What may be switched on: context, known units, inducing points, transforms; and the ways to run it."""
+"""Optional features: context, known units, inducing points, transforms; and ways to run the model."""
 
 import copy
 
@@ -39,7 +39,7 @@ EVERYTHING = {"inducing_points": 3, "context_channels": ["stimulus/contrast", "b
 
 
 @pytest.mark.parametrize("changes", [{"inducing_points": 3}, EVERYTHING, {"time_layers": 0}, {"time_layers": 2}])
-def test_permuting_units_permutes_the_output_whatever_is_on(changes):
+def test_permuting_units_permutes_the_output_with_any_option(changes):
     model, given = build(**changes), inputs(channels=len(changes.get("context_channels", [])))
     order = torch.tensor([3, 0, 4, 1, 2])
     plain, moved = model(**given), model(**given | {"x_BNT": given["x_BNT"][:, order]})
@@ -51,7 +51,7 @@ def test_permuting_units_permutes_the_output_whatever_is_on(changes):
 
 
 @pytest.mark.parametrize("changes", [{"inducing_points": 3}, EVERYTHING])
-def test_padding_changes_nothing_whatever_is_on(changes):
+def test_padding_changes_nothing_with_any_option(changes):
     channels = len(changes.get("context_channels", []))
     model, given = build(**changes), inputs(channels=channels)
     plain = model(**given)
@@ -74,7 +74,7 @@ def test_padding_changes_nothing_whatever_is_on(changes):
 
 
 @pytest.mark.parametrize("changes", [{}, EVERYTHING])
-def test_no_mask_is_a_mask_of_everything(changes):
+def test_no_mask_equals_a_full_mask(changes):
     model, given = build(**changes), inputs(channels=len(changes.get("context_channels", [])))
     plain = model(**given)
     for missing in (("mask_BN",), ("mask_BT",), ("mask_BN", "mask_BT")):
@@ -84,7 +84,7 @@ def test_no_mask_is_a_mask_of_everything(changes):
         torch.testing.assert_close(found.p_BTD, plain.p_BTD, rtol=0, atol=1e-12)
 
 
-def test_a_window_of_which_nothing_is_there_is_zero_and_not_nan():
+def test_empty_window_gives_zero_and_not_nan():
     model, given = build(), inputs()
     plain = model(**given)
     given["mask_BT"] = given["mask_BT"].clone()
@@ -94,7 +94,7 @@ def test_a_window_of_which_nothing_is_there_is_zero_and_not_nan():
     assert torch.equal(out.h_BNTD[0], plain.h_BNTD[0])
 
 
-def test_context_is_seen_by_channel_and_in_any_order():
+def test_context_is_identified_by_channel_in_any_order():
     names = EVERYTHING["context_channels"]
     model, given = build(context_channels=names), inputs(channels=3)
     plain = model(**given).z_BND
@@ -111,7 +111,7 @@ def test_context_is_seen_by_channel_and_in_any_order():
         build()(**given)
 
 
-def test_new_units_leave_everything_old_as_it_was_to_the_bit(tmp_path):
+def test_new_units_keep_old_embeddings_bit_for_bit(tmp_path):
     model = build()
     model.add_units([f"a/{i}" for i in range(5)], freeze_rest=False)
     known = torch.arange(5).expand(2, -1)
@@ -146,7 +146,7 @@ def train(model, given, steps=3):
     model.zero_grad()
 
 
-def test_an_unknown_unit_is_one_without_an_embedding():
+def test_unknown_unit_equals_one_without_an_embedding():
     model = build()
     model.add_units(["a/0"])
     given = inputs()
@@ -164,7 +164,7 @@ def test_counts_are_transformed_as_configured(transform, by_hand):
     torch.testing.assert_close(model(**given).z_BND, plain(**given | {"x_BNT": by_hand(given["x_BNT"])}).z_BND)
 
 
-def test_values_are_transformed_as_configured_and_may_be_negative():
+def test_values_are_transformed_and_may_be_negative():
     given = inputs() | {"modality_B": torch.ones(2, dtype=torch.int64), "x_BNT": torch.randn(2, 5, 16).double() * 3}
     raw, squeezed = build(value_transform="none"), build(count_transform="none")
     torch.testing.assert_close(squeezed(**given).z_BND, raw(**given | {"x_BNT": given["x_BNT"].asinh()}).z_BND)
@@ -178,7 +178,7 @@ def flops(model, n_units):
     return counter.get_total_flops()
 
 
-def test_with_inducing_points_cost_is_a_straight_line_in_units():
+def test_inducing_points_make_cost_linear_in_units():
     linear, square = build(inducing_points=4), build()
     few, some, more = (flops(linear, n) for n in (50, 100, 150))
     assert more - some == some - few
@@ -187,7 +187,7 @@ def test_with_inducing_points_cost_is_a_straight_line_in_units():
 
 
 @pytest.mark.parametrize("changes", [{}, {"inducing_points": 3}, {"gated_mlp": True, "rotate_values": True}])
-def test_checkpointed_gradients_are_the_same(changes):
+def test_checkpointing_gives_the_same_gradients(changes):
     model, given = build(**changes).train(), inputs()
     expected = gradients(model, given)
     model.gradient_checkpointing_enable()
@@ -195,7 +195,7 @@ def test_checkpointed_gradients_are_the_same(changes):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
 
-def test_large_populations_go_in_parts_and_nothing_changes(monkeypatch):
+def test_large_populations_in_parts_give_the_same_output(monkeypatch):
     model, given = build(inducing_points=3).train(), inputs(n_units=7)
     expected, out = gradients(model, given), model(**given).h_BNTD
     monkeypatch.setattr("foundation.models.parts.transformer_blocks.TOKENS_PER_PART", 9)
@@ -215,7 +215,7 @@ def gradients(model, given):
     return [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
 
-def test_values_that_turn_depend_on_time_differences_alone():
+def test_rotated_values_depend_only_on_time_differences():
     model, given = build(rotate_values=True, rotary_share=0.5), inputs(n_tokens=6)
     given["mask_BT"] = given["mask_BT"].clone()
     given["mask_BT"][:, :8] = False  # the window proper begins at its third token
@@ -237,7 +237,7 @@ def test_bf16_is_close_to_fp32():
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.long)])
-def test_the_compiled_model_is_the_model(backend):
+def test_compiled_model_equals_the_model(backend):
     """The model is one graph, with any batch; inductor compiles that graph with a C++ compiler for half a minute."""
     torch._dynamo.reset()
     model, given = build(dim=16, heads=2).float(), inputs()
@@ -257,6 +257,6 @@ def test_the_compiled_model_is_the_model(backend):
         ({"unit_tables": [2], "unit_names": ["a"]}, "unit_tables holds 2"),
     ],
 )
-def test_impossible_options_are_refused(change, what):
+def test_invalid_options_are_refused(change, what):
     with pytest.raises(ConfigError, match=what):
         EITConfig(**change)

@@ -1,4 +1,4 @@
-"""Models of one's own: what a setting, a checkpoint and a plan ask of their class."""
+"""Your own models: requirements of settings, checkpoints and plans."""
 
 import json
 
@@ -41,7 +41,7 @@ class Linear(Encoder):
 
 
 class Louder(EIT):
-    """An EIT of one's own."""
+    """A custom subclass of EIT."""
 
 
 class OtherConfig(LinearConfig):
@@ -66,7 +66,7 @@ class Foreign(PreTrainedModel):
 
 @pytest.fixture
 def named(monkeypatch):
-    """This file under the name that settings have for it."""
+    """The name of this file's classes in settings."""
     import sys
 
     monkeypatch.setitem(sys.modules, __name__, sys.modules[Linear.__module__])
@@ -87,7 +87,7 @@ def saved(folder, model, **changes):
         (Foreign, "expected a subclass of foundation.models.EncoderConfig"),
     ],
 )
-def test_a_class_that_cannot_be_trained_is_refused(kind, message):
+def test_class_that_cannot_be_trained_is_refused(kind, message):
     with pytest.raises(ConfigError, match=f"model.name is 'x', whose .*{message}"):
         check_architecture(kind, "model.name is 'x'")
 
@@ -119,7 +119,7 @@ def test_masked_units_and_tokens_do_not_count():
         assert torch.equal(one[name], other[name])
 
 
-def test_a_checkpoint_loads_by_the_name_that_it_holds_and_by_the_class(named, tmp_path):
+def test_checkpoint_loads_by_its_stored_name_and_by_class(named, tmp_path):
     model = Linear(LinearConfig(dim=8))
     folder = saved(tmp_path / "model", model, **{CLASS: HERE})
     with searching([], [HERE]):
@@ -132,7 +132,7 @@ def test_a_checkpoint_loads_by_the_name_that_it_holds_and_by_the_class(named, tm
     assert type(AutoModel.from_pretrained(folder)) is Linear
 
 
-def test_a_subclass_of_eit_is_one_of_its_own(named, tmp_path):
+def test_subclass_of_eit_counts_as_a_custom_model(named, tmp_path):
     settings = ModelSettings(name=f"{__name__}:Louder", settings={"dim": 16, "heads": 2})
     model = settings.build()
     model.save_pretrained(tmp_path)
@@ -151,13 +151,13 @@ def test_a_subclass_of_eit_is_one_of_its_own(named, tmp_path):
         ({"auto_map": {"AutoModel": "evil.Net"}}, "auto_map is not allowed"),
     ],
 )
-def test_a_hostile_config_is_refused(named, tmp_path, changes, message):
+def test_hostile_config_is_refused(named, tmp_path, changes, message):
     folder = saved(tmp_path / "model", Linear(LinearConfig(dim=8)), **({CLASS: HERE} | changes))
     with searching([], [HERE]), pytest.raises(CheckpointError, match=message):
         load_model(folder)
 
 
-def test_a_plan_of_a_model_with_a_cost_knows_it_all(named):
+def test_plan_of_a_model_with_a_cost_has_no_unknowns(named):
     cost = OwnModelCost.of(Linear(LinearConfig(dim=8)), checkpointing=True)
     assert (cost.parameters, cost.tensors, cost.is_known) == (8 * 4 + 8, 2, True)
     assert cost.forward((2, 3, 5)).flops == 2 * 30 * 4 * 8

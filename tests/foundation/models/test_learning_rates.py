@@ -1,4 +1,4 @@
-"""A coordinate check: whatever the width, activations and updates are of one size."""
+"""A coordinate check: activations and updates have the same size at every width."""
 
 import math
 
@@ -23,7 +23,7 @@ def inputs():
 
 
 def streams(model):
-    """The residual stream after each block, in a fixed set of coordinates or not: ``(blocks, ...)``."""
+    """The residual stream after each block, optionally in a fixed set of coordinates: ``(blocks, ...)``."""
     found = []
     blocks = [*model.individual, *(b for i in model.interaction for b in (i.across_units, *i.across_time))]
     hooks = [block.register_forward_hook(lambda _m, _i, out: found.append(out.detach().clone())) for block in blocks]
@@ -34,7 +34,7 @@ def streams(model):
 
 
 def coordinate_check(width, groups_of, inducing_points=0):
-    """Root mean square of what each block puts out at the start, and of how far five steps move it."""
+    """Root mean square of each block's output at the start, and of its change after five steps."""
     torch.manual_seed(0)
     config = EITConfig(
         dim=width, heads=width // 32, individual_layers=1, interaction_layers=1, inducing_points=inducing_points
@@ -56,14 +56,14 @@ def coordinate_check(width, groups_of, inducing_points=0):
 
 
 def slopes(values_WL):
-    """How fast each block's figure grows with width: 0 is not at all, 0.5 is like its square root."""
+    """Growth of each block's size with width: 0 is none, 0.5 is a square root."""
     log_width = torch.tensor([math.log(w) for w in WIDTHS])
     log_width = log_width - log_width.mean()
     return (log_width[:, None] * values_WL.log()).sum(0) / log_width.square().sum()
 
 
 @pytest.mark.parametrize("inducing_points", [0, 4])
-def test_activations_and_updates_are_of_one_size_at_every_width(inducing_points):
+def test_activations_and_updates_have_one_size_at_every_width(inducing_points):
     found = [coordinate_check(w, lambda m: param_groups(m, 2e-3, 0.01), inducing_points) for w in WIDTHS]
     size, moved = (torch.stack(part) for part in zip(*found, strict=True))
     assert slopes(size).abs().max() < 0.1, size
@@ -73,7 +73,7 @@ def test_activations_and_updates_are_of_one_size_at_every_width(inducing_points)
     assert moved.min() > 0.01
 
 
-def test_one_rate_for_all_would_not_carry_over():
+def test_single_rate_does_not_transfer():
     found = [coordinate_check(w, lambda m: [{"params": m.parameters(), "lr": 2e-3}]) for w in WIDTHS]
     assert slopes(torch.stack([moved for _, moved in found])).max() > 0.3
 

@@ -1,4 +1,4 @@
-"""What models refuse: arguments that there are not, tensors and shapes that cannot be."""
+"""Inputs that models refuse: unknown arguments, invalid tensors and shapes."""
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ MODELS = [
 
 
 @pytest.mark.parametrize(("model", "given"), MODELS, ids=lambda value: type(value).__name__)
-def test_an_argument_that_there_is_not_is_refused(model, given):
+def test_unknown_argument_is_refused(model, given):
     assert model(**given) is not None
     with pytest.raises(TypeError, match="unexpected keyword argument 'unit_ids_BN'"):
         model(**given, unit_ids_BN=torch.zeros(3, 2))
@@ -73,7 +73,7 @@ def test_an_argument_that_there_is_not_is_refused(model, given):
         ({"context_id_BC": torch.tensor([[0, -1]] * 3)}, "context_id_BC holds -1"),
     ],
 )
-def test_windows_that_cannot_be_are_refused(change, what):
+def test_invalid_windows_are_refused(change, what):
     model = EIT(EITConfig(dim=16, heads=2, context_channels=["a", "b"]))
     context = {"context_BCT": torch.ones(3, 2, 4), "context_id_BC": torch.tensor([[1, 0]] * 3)}
     assert model(**WINDOWS, **context).z_BND.isfinite().all()
@@ -82,7 +82,7 @@ def test_windows_that_cannot_be_are_refused(change, what):
 
 
 @pytest.mark.parametrize("mask_BT", [None, WINDOWS["mask_BT"]])
-def test_a_recording_without_units_has_no_embeddings(mask_BT):
+def test_recording_without_units_has_no_embeddings(mask_BT):
     nothing = {"x_BNT": torch.ones(3, 0, 4), "mask_BN": torch.ones(3, 0, dtype=torch.bool), "mask_BT": mask_BT}
     out = EIT(EITConfig(dim=16, heads=2))(**WINDOWS | nothing)
     assert out.z_BND.shape == (3, 0, 16)
@@ -132,13 +132,13 @@ def test_a_recording_without_units_has_no_embeddings(mask_BT):
         (SwapVAEConfig, {"content": 0.5}, r"content is 0\.5"),
     ],
 )
-def test_shapes_that_cannot_be_are_refused(config, change, what):
+def test_invalid_shapes_are_refused(config, change, what):
     with pytest.raises(ConfigError, match=what):
         config(**change)
 
 
 @pytest.mark.parametrize("model", [model for model, _ in MODELS], ids=lambda model: type(model).__name__)
-def test_a_config_comes_back_from_its_folder_and_from_nothing(model, tmp_path):
+def test_config_round_trips_through_a_folder_and_the_default(model, tmp_path):
     kind = type(model.config)
     model.config.save_pretrained(tmp_path)
     assert kind.from_pretrained(tmp_path).to_dict() | {"architectures": None} == model.config.to_dict() | {

@@ -18,7 +18,7 @@ from foundation.training import PretrainSettings, pretrain
         ("eit-large", 300.0),
     ],
 )
-def test_sizes_have_the_parameters_that_they_say(name, millions):
+def test_sizes_have_the_documented_parameters(name, millions):
     with torch.device("meta"):
         model = EIT(EITConfig.named(name))
     found = sum(p.numel() for p in model.parameters()) / 1e6
@@ -26,7 +26,7 @@ def test_sizes_have_the_parameters_that_they_say(name, millions):
 
 
 @pytest.mark.parametrize("name", ["eit-tiny", "eit-tiny-population", "eit-tiny-intervals", "eit-small", "nuclr"])
-def test_a_run_takes_its_size_from_a_shipped_config(name):
+def test_run_takes_its_size_from_a_shipped_config(name):
     given = ["--store", "s", "--output", "o", "--config", "pretrain/demo", "--config", f"model/{name}"]
     settings = parse(build_parser("pretrain", pretrain, PretrainSettings), PretrainSettings, given)
     shape = EITConfig.named(name, **({} if "intervals" in name else {"patch_length": settings.model.patch_length}))
@@ -48,6 +48,6 @@ def test_small_sizes_run():
         assert out.z_BND.isfinite().all()
 
 
-def test_an_unknown_size_is_refused_by_name():
+def test_unknown_size_is_refused_by_name():
     with pytest.raises(ConfigError, match="no model 'eit-huge': expected one of eit-base, eit-large"):
         EITConfig.named("eit-huge")

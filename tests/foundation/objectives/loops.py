@@ -1,4 +1,4 @@
-"""The pieces of a loss in plain loops over float64 numbers, and checks of gradients by central differences."""
+"""Pieces of a loss as plain loops over float64 numbers, and gradient checks by central differences."""
 
 import math
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ STEP = 1e-6
 
 
 def perceptron(layers: nn.Sequential, rows: list[list[float]]) -> list[list[float]]:
-    """A projector by loops: linear layers, batch norm over the rows, layer norm, ReLU."""
+    """A projector as loops: linear layers, batch norm over the rows, layer norm, ReLU."""
     for layer in layers:
         if isinstance(layer, nn.Linear):
             w, b = layer.weight.detach().tolist(), layer.bias.detach().tolist()
@@ -44,7 +44,7 @@ def cosine(a: list[float], b: list[float]) -> float:
 
 
 def slopes_agree(loss_of, x: torch.Tensor, grad: torch.Tensor, n: int = 6, seed: int = 0) -> None:
-    """Central differences of ``loss_of`` at some places against a gradient."""
+    """Compare central differences of ``loss_of`` at some places with a gradient."""
     rng = np.random.default_rng(seed)
     for flat in rng.choice(x.numel(), min(n, x.numel()), replace=False):
         place = np.unravel_index(flat, x.shape)
@@ -56,7 +56,7 @@ def slopes_agree(loss_of, x: torch.Tensor, grad: torch.Tensor, n: int = 6, seed:
 
 
 def weights_agree(loss_of, module: nn.Module, n: int = 8, seed: int = 0) -> None:
-    """Central differences of the loops, which read the module's weights anew, against the weights' own gradients."""
+    """Compare central differences of the loops, which read the module's weights again, with the weights' gradients."""
     rng = np.random.default_rng(seed)
     learned = [p for p in module.parameters() if p.requires_grad and p.grad is not None]
     assert learned
@@ -71,7 +71,7 @@ def weights_agree(loss_of, module: nn.Module, n: int = 8, seed: int = 0) -> None
 
 
 class Given(nn.Module):
-    """An encoder whose embeddings are its input, so that gradients arrive at what it is given."""
+    """An encoder whose embeddings are its input, so that gradients arrive at the input."""
 
     def __init__(self, **outputs):
         super().__init__()

@@ -1,4 +1,4 @@
-"""A small global batch and every objective on it: what the golden losses and the tests across processes are made of."""
+"""A small global batch and every objective on it, for golden losses and for tests across processes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SMALL_MYOW = {
 
 @dataclass(frozen=True)
 class Case:
-    """An objective and the encoder it is tried with."""
+    """An objective and its test encoder."""
 
     settings: ObjectiveSettings
     # tokens; mlp: batch norm inside, one number of units; streams: EIT with rows of units; streams_made: made rows too
@@ -119,7 +119,7 @@ CASES = {
 
 
 class TokenEncoder(nn.Module):
-    """An encoder with the interface of EIT, small enough that its figures are pinned here and nowhere else."""
+    """An encoder with the interface of EIT, so small that its golden losses concern only these tests."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ class TokenEncoder(nn.Module):
 
 
 class PopulationEncoder(nn.Module):
-    """A perceptron over one population, with a batch norm inside; one token a window."""
+    """A perceptron over one population, with a batch norm inside; one token per window."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class PopulationEncoder(nn.Module):
 
 
 def two_streams(made_rows: bool = False) -> EIT:
-    """A small EIT with a population stream that knows ten units of two recordings each."""
+    """A small EIT with a population stream for ten units of each of two recordings."""
     model = EIT(EITConfig(dim=DIM, heads=2, individual_layers=1, interaction_layers=0, patch_length=PATCH,
                           population_layers=1, made_rows=made_rows))  # fmt: skip
     identities = {"a": torch.randn(10, IDENTITY), "b": torch.randn(10, IDENTITY)} if made_rows else None
@@ -172,7 +172,7 @@ ENCODERS = {
 
 
 def build(case: Case, dtype: torch.dtype = torch.float32, seed: int = 0) -> tuple[nn.Module, Objective]:
-    """Encoder and objective with weights of a seed."""
+    """Encoder and objective with weights from a seed."""
     torch.manual_seed(seed)
     model = own_model(case.settings) or ENCODERS[case.encoder]()
     model = model.to(torch.float64)
@@ -190,7 +190,7 @@ def build(case: Case, dtype: torch.dtype = torch.float32, seed: int = 0) -> tupl
 def global_batch(
     objective: Objective, case: Case, step: int, dtype: torch.dtype = torch.float32
 ) -> tuple[list[WindowBatch], StepContext]:
-    """Seven windows of two recordings, of unequal sizes where the encoder allows it."""
+    """Seven windows of two recordings, of unequal sizes if the encoder allows it."""
     spec = objective.view_spec
     rng = np.random.default_rng([5, step])
     same = case.encoder == "mlp" or case.settings.name == "swap_vae"
@@ -241,7 +241,7 @@ def global_batch(
 
 
 def add_labels(view: WindowBatch, rng: np.random.Generator) -> None:
-    """Labels of two sessions: some are missing, one window is of no labelled session, and tokens weigh differently."""
+    """Labels of two sessions: some are missing, one window has no labelled session, tokens have different weights."""
     size = len(view), view.mask_BT.shape[1] // PATCH
     value_BTK = rng.normal(size=(*size, LABELS.values)).astype(np.float32)
     value_BTK[rng.random(value_BTK.shape) < 0.2] = np.nan
@@ -274,7 +274,7 @@ def share(
 
 
 def train(case: Case, steps: int, dtype: torch.dtype) -> list[float]:
-    """Losses of some steps by AdamW, with moving averages."""
+    """Losses of some AdamW steps with moving averages."""
     model, objective = build(case, dtype)
     trained = [p for p in [*model.parameters(), *objective.parameters()] if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=3e-3)

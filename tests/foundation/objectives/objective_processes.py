@@ -23,7 +23,7 @@ from foundation.training.distributed.engine import (
 
 
 def two_steps(name: str, stage: int, rank: int, world: int) -> dict[str, torch.Tensor]:
-    """First loss and its gradients, the loss of a second step, and by how much targets are off their moving average."""
+    """First loss and its gradients, the loss of a second step, and the targets' deviation from their moving average."""
     from deepspeed.utils import safe_get_full_grad
 
     case = CASES[name]
@@ -54,7 +54,7 @@ def two_steps(name: str, stage: int, rank: int, world: int) -> dict[str, torch.T
 
 
 def off_average(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor], momentum: float) -> float:
-    """The largest difference of a target's weight from what its moving average should be."""
+    """The largest deviation of a target's weight from its moving average."""
     worst, moved = 0.0, 0.0
     for key, value in after.items():
         if "target_" in key and "running" not in key:

@@ -21,7 +21,7 @@ from foundation.objectives.parts.mining import Pool, mine
 
 
 def equal_windows(case: Case, objective, step=0):
-    """The cases' batch, but with windows of one size, so that the encoder runs once a view."""
+    """The cases' batch with windows of one size, so that the encoder runs once per view."""
     return global_batch(objective, Case(case.settings, "mlp"), step, torch.float64)
 
 
@@ -62,7 +62,7 @@ def test_nuclr(released):
     slopes_agree(by_loops, a, a.grad)
 
 
-def test_nuclrs_objective_is_that_of_its_projections():
+def test_nuclr_objective_equals_that_of_its_projections():
     settings = ObjectiveSettings("nuclr", nuclr=NuCLRSettings(2, 2, hidden=6, out=5, augmentations=[]))
     torch.manual_seed(0)
     objective = NuCLR(settings.nuclr, 4).double()
@@ -94,7 +94,7 @@ def byol_by_loops(objective, y, t) -> float:
 
 
 def test_byol_and_myow():
-    """Two views, a pool, and the target's own representations; the candidate of each row is found by loops too."""
+    """Two views, a pool, and the target's own representations; loops also find each row's candidate."""
     myow = MYOWSettings(
         projector=[6, 4], predictor=5, mined_projector=[5, 3], mined_predictor=4, mined_weight=0.5, mined_from=0.0,
         mined_until=0.0, candidates=2, neighbours=2, exclusion=5.0,
@@ -140,14 +140,14 @@ def test_byol_and_myow():
         weights_agree(lambda by_loops=by_loops, y=y: by_loops(y.detach()), objective)
 
 
-def test_the_weight_of_mined_views_rises_between_two_shares_of_the_run():
+def test_mined_weight_rises_between_two_shares_of_the_run():
     rising = MYOWSettings(mined_weight=0.4, mined_from=0.2, mined_until=0.6)
     assert [rising.weight_at(p) for p in (0.0, 0.2, 0.3, 0.5, 0.6, 1.0)] == pytest.approx([0, 0, 0.1, 0.3, 0.4, 0.4])
     at_once = MYOWSettings(mined_weight=0.4, mined_from=0.5, mined_until=0.5)
     assert [at_once.weight_at(p) for p in (0.0, 0.49, 0.5, 0.9)] == [0, 0, 0.4, 0.4]
 
 
-def test_mining_leaves_out_what_is_near_in_time_and_other_recordings():
+def test_mining_excludes_nearby_times_and_other_recordings():
     rng = np.random.default_rng(0)
     y, c = torch.tensor(rng.normal(size=(20, 3))), torch.tensor(rng.normal(size=(40, 3)))
     anchors = Pool(y, torch.tensor(rng.integers(0, 3, 20)), torch.tensor(rng.uniform(0, 60, 20)))
@@ -213,7 +213,7 @@ def test_ndt(hide, modality):
     weights_agree(lambda: by_loops(h.detach()), objective)
 
 
-def test_ndt_hides_its_share_whole():
+def test_ndt_hides_its_share_of_whole_tokens():
     for hide, axis in (("tokens", None), ("time", 1), ("units", 2)):
         objective = NDT(NDTSettings(8, 8, hide=hide, share=0.25), 8, build(CASES["ndt"])[0])
         case = Case(ObjectiveSettings("ndt", ndt=objective.settings))
@@ -267,7 +267,7 @@ def test_swap_vae():
 
 @pytest.mark.parametrize("name", ["neurpir", "neurpir_surround", "vicreg_units", "vicreg_population"])
 def test_vicreg_and_neurpir(name):
-    """Which units count, what the projector sees beside them, and VICReg's terms of what it makes of them."""
+    """Which units count, the projector's extra inputs, and VICReg's terms of its outputs."""
     case = CASES[name]
     _, objective = build(case, torch.float64)
     views, context = equal_windows(case, objective)
@@ -305,8 +305,8 @@ def test_vicreg_and_neurpir(name):
     weights_agree(lambda: by_loops(e.detach()), objective, n=4)
 
 
-def test_a_weighted_sum_is_one():
-    """Loss and gradient are those of the parts by themselves: first views for all, candidates for who mines them."""
+def test_weighted_sum_equals_its_parts():
+    """Loss and gradient equal those of the separate parts: first views for all, candidates for parts that mine."""
     weights = {"ndt": 0.5, "myow": 2.0, "vicreg": 0.1}
     myow = CASES["myow_units"].settings.myow
     vicreg = VICRegSettings(min_tokens=2, max_tokens=4, expander=[8], max_distance=myow.max_distance)

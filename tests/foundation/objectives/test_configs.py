@@ -1,4 +1,4 @@
-"""Every shipped objective config is a run: it parses, says what its name says, and builds."""
+"""Every shipped objective config parses, matches its name, and builds."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +24,7 @@ def settings_of(*configs: str, **more: str) -> PretrainSettings:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_parses_beside_a_run_builds_and_survives_being_written(name, tmp_path):
+def test_config_parses_beside_a_run_builds_and_survives_writing(name, tmp_path):
     settings = settings_of("pretrain/demo", f"objective/{name}")
     assert settings.steps == 300  # the run's own settings stay
     model = own_model(settings.objective)
@@ -39,7 +39,7 @@ def test_it_parses_beside_a_run_builds_and_survives_being_written(name, tmp_path
     assert settings_of(str(written)) == settings
 
 
-def test_ablations_differ_from_neurpir_in_one_thing():
+def test_ablations_differ_from_neurpir_in_one_setting():
     def flat(name: str) -> dict:
         whole = asdict(settings_of("pretrain/demo", f"objective/{name}").objective.neurpir)
         weights = whole.pop("vicreg")

@@ -1,4 +1,4 @@
-"""Supervised decoding: the loss written out in loops, and labels that reach nothing where there are none."""
+"""Supervised decoding: the loss computed by loops, and windows without labels."""
 
 import math
 
@@ -13,7 +13,7 @@ from foundation.objectives import Decoding, DecodingSettings, Masked, MaskedSett
 CASE = CASES["decoding"]
 
 
-def test_the_loss_is_squared_error_cross_entropy_and_likelihood():
+def test_loss_is_squared_error_cross_entropy_and_likelihood():
     model, objective = build(CASE, torch.float64)
     views, context = global_batch(objective, CASE, 0, torch.float64)
     view, terms = views[0], objective(model, views, context)
@@ -56,7 +56,7 @@ def test_the_loss_is_squared_error_cross_entropy_and_likelihood():
     assert float(terms["loss"].detach()) == pytest.approx(whole, rel=1e-9)
 
 
-def test_a_class_is_that_of_the_middle_of_the_window():
+def test_class_is_that_of_the_middle_of_the_window():
     _, objective = build(CASE)
     class_BTC = torch.tensor([[[-1, -1], [1, -1], [1, -1], [2, -1]]])
     said_BTM = torch.zeros(1, 4, 6)
@@ -79,7 +79,7 @@ def test_windows_without_labels_are_masked_modelling_alone():
     assert objective.heads.weight.grad.abs().sum() == 0
 
 
-def test_heads_of_a_session_learn_from_its_windows_alone():
+def test_heads_of_a_session_learn_only_from_its_windows():
     model, objective = build(CASE)
     views, context = global_batch(objective, CASE, 0)
     views[0].session_B[views[0].session_B == 1] = -1
@@ -90,7 +90,7 @@ def test_heads_of_a_session_learn_from_its_windows_alone():
     assert grad_SX[1].abs().sum() == 0
 
 
-def test_impossible_settings_are_refused():
+def test_invalid_settings_are_refused():
     with pytest.raises(ConfigError, match="objective decoding needs a population stream: set model"):
         build_objective(ObjectiveSettings("decoding"), 8, EIT(EITConfig(dim=8, heads=2)))
     with pytest.raises(ConfigError, match="series and classes are empty"):

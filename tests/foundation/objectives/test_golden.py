@@ -56,7 +56,7 @@ def test_neurpir_in_float32_at_the_first_step(catalog):
 
 
 def write_golden(folder: Path) -> None:
-    """Pin today's losses, on the same store as the fixture `small_store` makes."""
+    """Pin the current losses, on the same store as the fixture `small_store`."""
     import importlib.util
 
     from foundation.store import Catalog, Store, write_recording

@@ -26,12 +26,12 @@ def test_twenty_steps_in_float64(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_first_step_in_float32(name):
+def test_first_step_in_float32(name):
     assert train(CASES[name], 1, torch.float32)[0] == pytest.approx(pinned(name)[0], rel=1e-5)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_learning_lowers_the_loss_of_a_batch(name):
+def test_training_lowers_the_loss_of_a_batch(name):
     model, objective = build(CASES[name])
     optimizer = torch.optim.Adam(
         [p for p in [*model.parameters(), *objective.parameters()] if p.requires_grad], lr=0.01
@@ -48,8 +48,8 @@ def test_learning_lowers_the_loss_of_a_batch(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_collapse_is_watched(name):
-    """The same three figures for every objective, without a gradient; a collapsed encoder shows in each."""
+def test_collapse_is_monitored(name):
+    """Every objective logs the same three metrics, without a gradient; a collapsed encoder shows in each."""
     model, objective = build(CASES[name])
     views, context = global_batch(objective, CASES[name], 0)
     figures = objective(model, views, context)
@@ -60,7 +60,7 @@ def test_collapse_is_watched(name):
     assert -1 < float(watched["similarity"]) < 0.999
 
 
-def test_there_is_a_file_for_each_and_no_other():
+def test_each_objective_has_one_golden_file():
     assert {path.stem for path in GOLDEN.iterdir()} == set(CASES)
 
 

@@ -25,7 +25,7 @@ def by_loops(a_MD, b_MD, temperature, same_MM) -> float:
 
 
 @pytest.mark.parametrize("within", [False, True])
-def test_the_loss_is_that_of_the_formula(within):
+def test_loss_equals_the_formula(within):
     torch.manual_seed(0)
     a_MD, b_MD = torch.randn(2, 5, 3, dtype=torch.float64)
     same_MM = no_negatives(torch.tensor([0, 0, 1, 1, 1]), torch.zeros(5), torch.tensor([0, 1, 1, 2, 3]), within)
@@ -43,7 +43,7 @@ def test_golden_value():
     assert float(infonce_terms(a_MD, b_MD.flip(0), 0.1)["loss"]) == pytest.approx(10 + math.log1p(math.exp(-10)))
 
 
-def test_impossible_settings_are_refused():
+def test_invalid_settings_are_refused():
     with pytest.raises(ConfigError, match="loss is 'nce': expected one of vicreg, infonce"):
         NeurPIRSettings(loss="nce")
     with pytest.raises(ConfigError, match="temperature"):

@@ -1,4 +1,4 @@
-"""Masked modelling of the population, against the likelihood written out in loops."""
+"""Masked modelling of the population, compared with a likelihood computed by loops."""
 
 import math
 
@@ -20,7 +20,7 @@ CASE = CASES["masked"]
 
 
 @pytest.mark.parametrize("modality", [0, 1])
-def test_the_loss_is_the_likelihood_of_hidden_bins_alone(modality):
+def test_loss_is_the_likelihood_of_hidden_bins_alone(modality):
     model, objective = build(CASE, torch.float64)
     views, context = global_batch(objective, CASE, 0, torch.float64)
     view = views[0]
@@ -51,7 +51,7 @@ def test_the_loss_is_the_likelihood_of_hidden_bins_alone(modality):
     assert float(terms["bits_units"]) == pytest.approx(expected_bits, rel=1e-8, abs=1e-12)
 
 
-def test_nothing_is_gained_by_saying_what_units_usually_do():
+def test_predicting_usual_rates_gains_nothing():
     model, objective = build(CASE)
     with torch.no_grad():
         model.population.rows.table_0[:, 8:] = 0
@@ -61,7 +61,7 @@ def test_nothing_is_gained_by_saying_what_units_usually_do():
     assert float(terms["bits_time"]) == pytest.approx(0, abs=1e-6)
 
 
-def test_shares_are_hidden_and_something_is_always_seen():
+def test_shares_are_hidden_and_something_stays_visible():
     model, _ = build(CASE)
     views, context = global_batch(build(CASE)[1], CASE, 0)
     view = views[0]
@@ -80,7 +80,7 @@ def test_shares_are_hidden_and_something_is_always_seen():
     assert not all_of_it[1].any()
 
 
-def test_units_without_a_row_are_neither_read_nor_told():
+def test_units_without_a_row_are_neither_read_nor_predicted():
     model, objective = build(CASE)
     views, context = global_batch(objective, CASE, 0)
     plain = objective(model, views, context)
@@ -92,7 +92,7 @@ def test_units_without_a_row_are_neither_read_nor_told():
     assert float(again["loss"]) == float(changed["loss"])
 
 
-def test_a_model_or_windows_without_rows_are_refused():
+def test_models_and_windows_without_rows_are_refused():
     with pytest.raises(ConfigError, match="needs a population stream: set model"):
         build_objective(ObjectiveSettings("masked"), 8, EIT(EITConfig(dim=8, heads=2)))
     model, objective = build(CASE)
@@ -106,7 +106,7 @@ def test_a_model_or_windows_without_rows_are_refused():
         MaskedSettings(hide_time=1)
 
 
-def test_own_rows_are_put_aside_in_a_share_of_windows():
+def test_own_rows_are_unused_in_a_share_of_windows():
     _, objective = build(CASES["masked_made"])
     views, context = global_batch(objective, CASES["masked_made"], 0)
     drawn = [
@@ -148,7 +148,7 @@ def test_windows_of_a_store_lie_within_observed_time(small_store):
 
 
 def windows(n_windows: int, seed: int, shared: bool) -> WindowBatch:
-    """Twelve units that follow one slow signal; or, if it is not shared, each a signal of its own."""
+    """Twelve units that follow one slow signal or, if it is not shared, separate signals."""
     rng = np.random.default_rng(seed)
     phase = rng.uniform(0, 2 * np.pi, (n_windows, 1 if shared else 12, 1))
     signal_BNT = np.sin(phase + np.arange(12) * 0.7) * np.where(np.arange(12) % 2, 1.2, -1.2)[:, None]
@@ -160,7 +160,7 @@ def windows(n_windows: int, seed: int, shared: bool) -> WindowBatch:
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_hidden_units_are_told_from_others_that_share_a_signal_and_only_then(shared):
+def test_hidden_units_are_predicted_only_from_units_that_share_a_signal(shared):
     torch.manual_seed(0)
     model = EIT(EITConfig(dim=16, heads=2, interaction_layers=0, patch_length=1, population_layers=1))
     mean = float(windows(200, 9, shared).x_BNT.mean())

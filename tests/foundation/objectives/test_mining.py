@@ -4,14 +4,14 @@ from objective_cases import CASES, build, global_batch
 from foundation.objectives.parts.mining import Pool, mine
 
 
-def test_of_no_candidates_none_is_taken():
+def test_empty_pool_gives_no_candidate():
     anchors = Pool(torch.ones(3, 2), torch.zeros(3), torch.zeros(3))
     nothing = Pool(torch.ones(0, 2), torch.zeros(0), torch.zeros(0))
     found = mine(anchors, nothing, torch.zeros(3), neighbours=3, exclusion=1.0, across_recordings=True)
     assert found.tolist() == [-1, -1, -1]
 
 
-def test_where_all_candidates_are_silent_nothing_is_mined():
+def test_silent_candidates_are_not_mined():
     case = CASES["myow_units"]
     model, objective = build(case)
     views, context = global_batch(objective, case, step=9)

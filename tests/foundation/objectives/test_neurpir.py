@@ -59,11 +59,11 @@ def test_gradients_reach_encoder_and_projector(pair):
         ({"min_events": -1.0}, "-1"),
     ],
 )
-def test_impossible_settings_are_refused(change, what):
+def test_invalid_settings_are_refused(change, what):
     with pytest.raises(ConfigError, match=what):
         NeurPIRSettings(**change)
 
 
-def test_an_unknown_objective_is_refused_with_those_there_are():
+def test_unknown_objective_is_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match="'neurpear': expected one of byol, decoding, masked, myow"):
         ObjectiveSettings(name="neurpear")

@@ -47,7 +47,7 @@ def alone(name: str) -> dict[str, torch.Tensor]:
 
 
 def together(fork, folder: Path, world: int, stages: list[int], cases: list[str]) -> dict[str, dict[str, torch.Tensor]]:
-    """What a group of processes finds, for each case and stage."""
+    """Results of a group of processes, for each case and stage."""
     result, port = folder / f"world{world}.pt", str(free_port())
     kept = {k: v for k, v in os.environ.items() if k != "FOUNDATION_ALONE"}
     started = []

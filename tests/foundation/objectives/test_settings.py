@@ -28,19 +28,19 @@ from foundation.objectives import (
         (NuCLRSettings, ["min_events", "temperature"]),
     ],
 )
-def test_what_is_no_number_of_things_is_refused(kind, names, value):
+def test_non_finite_numbers_are_refused(kind, names, value):
     for name in names:
         with pytest.raises(ConfigError, match=f"^{name} is {value}: expected a finite number"):
             kind(**{name: value})
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1.0, 0.0])
-def test_weights_of_a_sum_are_numbers_above_nothing(value):
+def test_weights_of_a_sum_are_positive_numbers(value):
     with pytest.raises(ConfigError, match=rf"weights\.ndt is {value}: expected a finite number above 0, or leave"):
         ObjectiveSettings(weights={"neurpir": 1.0, "ndt": value})
 
 
-def test_an_objective_says_which_population_it_is_made_for():
+def test_objective_names_the_population_it_needs():
     perceptron = MYOWSettings(encoder=[8], units=7)
     for settings, units in [
         (ObjectiveSettings("myow", myow=perceptron), {"myow.units": 7}),

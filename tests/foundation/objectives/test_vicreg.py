@@ -9,7 +9,7 @@ from foundation.objectives.parts.vicreg_terms import vicreg_terms
 
 
 def by_loops(a, b, s: VICRegWeights) -> float:
-    """VICReg, as its authors released it, written out element by element."""
+    """VICReg as released, element by element."""
     m, d = a.shape
     invariance = sum((a[i, j] - b[i, j]) ** 2 for i in range(m) for j in range(d)) / (m * d)
     variance = covariance = 0.0
@@ -24,7 +24,7 @@ def by_loops(a, b, s: VICRegWeights) -> float:
     return s.invariance * invariance + s.variance * variance + s.covariance * covariance
 
 
-def test_terms_are_the_papers_forward_and_backward():
+def test_terms_equal_the_papers_forward_and_backward():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, 7, 4)) * np.array([0.2, 1.0, 2.0, 0.8])
     settings = VICRegWeights(invariance=3.0, variance=2.0, covariance=0.5, target=1.1)
@@ -41,7 +41,7 @@ def test_terms_are_the_papers_forward_and_backward():
         assert float(t.grad[i, j]) == pytest.approx(slope, rel=1e-5, abs=1e-8)
 
 
-def test_each_term_says_what_it_is_for():
+def test_each_term_measures_its_property():
     settings = VICRegWeights()
     rng = torch.Generator().manual_seed(0)
     spread = torch.randn(500, 6, generator=rng) * 1.5
@@ -54,7 +54,7 @@ def test_each_term_says_what_it_is_for():
     assert float(vicreg_terms(copies, copies, settings)["covariance"]) > 20 * float(good["covariance"])
 
 
-def test_impossible_weights_are_refused():
+def test_invalid_weights_are_refused():
     with pytest.raises(ConfigError, match="covariance is -1"):
         VICRegWeights(covariance=-1.0)
     with pytest.raises(ConfigError, match=r"target is 0\.0"):

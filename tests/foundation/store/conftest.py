@@ -1,4 +1,4 @@
-"""Places that hold stores: a folder, memory, and a bucket of a real S3 protocol served on this machine."""
+"""Places for stores: a folder, memory, and a bucket of a real S3 protocol served on this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(params=["folder", "memory", "s3"])
 def place(request, tmp_path):
-    """Where a store can be: a folder, memory, a bucket."""
+    """A place for a store: a folder, memory, or a bucket."""
     if request.param == "folder":
         return str(tmp_path / "store")
     if request.param == "memory":

@@ -1,4 +1,4 @@
-"""Commit records as columns: nothing is lost, a large catalog is mapped from one file, other processes get it."""
+"""Commit records as columns: no loss, large catalogs mapped from one file, and transfer to other processes."""
 
 import json
 import multiprocessing
@@ -42,7 +42,7 @@ def same(rows, expected):
     return [str(row) for row in rows] == [str(row) for row in expected]
 
 
-def test_rows_come_back_as_they_were():
+def test_rows_round_trip():
     rows = CatalogRows.of([ROW, *OTHERS])
     assert same(rows, [replace(ROW, control={"units_dropped": 2, "gaps": 1.0}), *OTHERS])
     assert rows[0].observed_time().end.tolist() == [0.1 + 0.2, 1.0000000000000002]
@@ -52,7 +52,7 @@ def test_rows_come_back_as_they_were():
         rows[4]
 
 
-def test_tables_are_joined_and_parts_are_chosen():
+def test_tables_are_joined_and_parts_selected():
     rows = CatalogRows(
         join_columns([to_columns([json.dumps({"id": "a", "path": "p"})]), CatalogRows.of(OTHERS)._table])
     )
@@ -68,7 +68,7 @@ def test_tables_are_joined_and_parts_are_chosen():
     assert (CatalogRows.of([ROW, ROW]).units_dropped, rows.units_dropped) == (4, 0)
 
 
-def test_a_snapshot_in_many_batches_and_blocks_has_the_rows_of_one(tmp_path, monkeypatch):
+def test_snapshot_in_many_batches_has_the_same_rows(tmp_path, monkeypatch):
     records = [asdict(replace(row, id=f"{n}-{row.id}")) for n in range(5) for row in (ROW, *OTHERS)]
     store = Store(tmp_path / "store", create=True)
     store.swap(snapshot.SNAPSHOT, snapshot.to_parquet(records, []), "")
@@ -78,7 +78,7 @@ def test_a_snapshot_in_many_batches_and_blocks_has_the_rows_of_one(tmp_path, mon
     assert same(Catalog.open(store).records, expected)
 
 
-def test_no_rows_are_rows():
+def test_empty_rows():
     rows = CatalogRows.of([])
     assert (len(rows), list(rows), rows.ids, rows.numbers("n_units").tolist()) == (0, [], [], [])
     assert pickle.loads(pickle.dumps(rows)) == rows
@@ -91,14 +91,14 @@ def test_records_that_arrow_cannot_read_are_refused():
 
 @pytest.fixture
 def columns_in_files(tmp_path, monkeypatch):
-    """Even small catalogs are mapped from files, and sent to other processes by their name."""
+    """Map even small catalogs from files, and send them to other processes by file name."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(snapshot, "LARGE", 0)
     monkeypatch.setattr("foundation.store.catalog_row.SENT", 0)
     return tmp_path / "cache" / "foundation" / "catalogs"
 
 
-def test_a_mapped_catalog_is_the_same_catalog(small_store, columns_in_files):
+def test_mapped_catalog_equals_the_catalog(small_store, columns_in_files):
     expected = list(Catalog.build(Store(small_store)).records)
     for _ in range(2):
         catalog = Catalog.open(Store(small_store))
@@ -114,7 +114,7 @@ def test_a_mapped_catalog_is_the_same_catalog(small_store, columns_in_files):
     assert list(catalog.records) == expected  # whoever has mapped it keeps it
 
 
-def test_damaged_columns_are_made_anew(small_store, columns_in_files):
+def test_damaged_columns_are_rebuilt(small_store, columns_in_files):
     expected = list(Catalog.open(Store(small_store)).records)
     (file,) = columns_in_files.iterdir()
     file.write_bytes(file.read_bytes()[:100])
@@ -123,7 +123,7 @@ def test_damaged_columns_are_made_anew(small_store, columns_in_files):
     assert list(Catalog.open(Store(small_store)).records) == expected
 
 
-def test_another_snapshot_has_columns_of_its_own(tmp_path, make_recording, columns_in_files):
+def test_other_snapshot_has_its_own_columns(tmp_path, make_recording, columns_in_files):
     store = Store(tmp_path / "store", create=True)
     for seed in range(2):
         write_recording(store, make_recording(seed))
@@ -138,7 +138,7 @@ def test_another_snapshot_has_columns_of_its_own(tmp_path, make_recording, colum
     assert files[0] not in columns_in_files.iterdir(), "nobody has opened it for a month"
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(small_store, columns_in_files, monkeypatch):
+def test_unwritable_cache_is_skipped(small_store, columns_in_files, monkeypatch):
     columns_in_files.parent.parent.write_text("a file")
     assert len(Catalog.open(Store(small_store))) == 4
 
@@ -149,7 +149,7 @@ def _open(url, start, found):
     found.put(Catalog.open(Store(url)).ids)
 
 
-def test_processes_that_open_a_catalog_together(small_store, columns_in_files):
+def test_processes_can_open_a_catalog_together(small_store, columns_in_files):
     context = multiprocessing.get_context("spawn")
     start, found = context.Event(), context.Queue()
     processes = [context.Process(target=_open, args=(str(small_store), start, found)) for _ in range(3)]
@@ -164,7 +164,7 @@ def test_processes_that_open_a_catalog_together(small_store, columns_in_files):
     assert [file.suffix for file in columns_in_files.iterdir()] == [".arrow"]
 
 
-def test_superseded_recordings_come_after_those_that_count(tmp_path, make_recording, columns_in_files):
+def test_superseded_recordings_come_after_current_ones(tmp_path, make_recording, columns_in_files):
     store = Store(tmp_path / "store", create=True)
     first, second = (write_recording(store, make_recording(0), recipe) for recipe in ("one", "two"))
     Catalog.refresh(store)
@@ -181,7 +181,7 @@ def test_selected_recordings_keep_the_order_of_the_catalog(small_store):
         catalog.select([catalog.ids[0], "nobody"])
 
 
-def test_a_file_of_columns_is_mapped_not_read(tmp_path):
+def test_file_of_columns_is_mapped_not_read(tmp_path):
     table = CatalogRows.of([replace(ROW, id=f"{k:020d}") for k in range(100_000)])._table
     write_columns(tmp_path / "rows.arrow", table)
     before = pa.total_allocated_bytes()

@@ -1,4 +1,4 @@
-"""What quality control found travels with a recording."""
+"""Results of quality control are stored with a recording."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ CONTROL = {
 }
 
 
-def test_what_control_found_comes_back_from_the_store(tmp_path, make_recording):
+def test_control_round_trips_through_the_store(tmp_path, make_recording):
     store = Store(tmp_path / "store", create=True)
     recording = make_recording(0, control=CONTROL)
     stored = StoredRecording(store, write_recording(store, recording))
@@ -21,7 +21,7 @@ def test_what_control_found_comes_back_from_the_store(tmp_path, make_recording):
     assert stored.attributes["control"] == CONTROL
 
 
-def test_a_recording_without_control_is_stored_as_before(make_recording):
+def test_recording_without_control_is_stored_as_before(make_recording):
     recording = make_recording(0)
     encoded = encode(recording)
     assert "control" not in encoded.attributes
@@ -29,7 +29,7 @@ def test_a_recording_without_control_is_stored_as_before(make_recording):
     assert encode(dataclasses.replace(recording, control=CONTROL)).digest != encoded.digest
 
 
-def test_the_catalog_has_the_counts_and_the_labels(tmp_path, make_recording):
+def test_catalog_has_counts_and_labels(tmp_path, make_recording):
     store = Store(tmp_path / "store", create=True)
     identity = write_recording(store, make_recording(0, control={**CONTROL, "counts": {"units_dropped": 1, "gaps": 1}}))
     record = store.commit(identity)

@@ -2,8 +2,8 @@ import subprocess
 import sys
 
 
-def test_a_process_that_has_read_the_catalog_ends_well(small_store):
-    """Arrow's threads, left over from reading a Python file object, aborted two processes of five at their end."""
+def test_process_that_read_the_catalog_exits_cleanly(small_store):
+    """Arrow's threads, left over from reading a Python file object, aborted two of five processes on exit."""
     code = f"""
 from foundation.store import Catalog, Store
 assert len(Catalog.open(Store({str(small_store)!r}))) == 4

@@ -1,4 +1,4 @@
-"""Files and folders that stand for a store: read into the cache once, and again when they change."""
+"""Files and folders as inputs: read into the cache once, and again if they change."""
 
 import pynwb
 import pytest
@@ -32,7 +32,7 @@ def subjects(store):
     return sorted(row.subject for row in Catalog.open(Store(store)).records)
 
 
-def test_a_file_is_read_once(write, tmp_path):
+def test_file_is_read_once(write, tmp_path):
     path = write("a.nwb", 1)
     store = ingested(str(path))
     assert store.startswith(str(tmp_path / "cache"))
@@ -42,7 +42,7 @@ def test_a_file_is_read_once(write, tmp_path):
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").rglob("zarr.json")} == times
 
 
-def test_a_folder_that_changes_is_read_as_it_is_now(write, tmp_path):
+def test_changed_folder_is_read_again(write, tmp_path):
     write("a.nwb", 1), write("b.nwb", 2)
     store = ingested(str(tmp_path / "mine"))
     assert subjects(store) == ["mouse1", "mouse2"]
@@ -52,12 +52,12 @@ def test_a_folder_that_changes_is_read_as_it_is_now(write, tmp_path):
     assert subjects(store) == ["mouse3"]
 
 
-def test_a_store_stands_for_itself(small_store):
+def test_store_is_used_directly(small_store):
     assert is_store(str(small_store))
     assert ingested(str(small_store)) == str(small_store)
 
 
-def test_what_cannot_be_read_is_named_and_leaves_nothing(tmp_path):
+def test_unreadable_input_is_named_and_leaves_nothing(tmp_path):
     (tmp_path / "broken.nwb").write_bytes(b"\x89HDF\r\n\x1a\nno more")
     with pytest.raises(SourceError, match=r"none of its files can be read; broken.nwb"):
         ingested(str(tmp_path / "broken.nwb"))
@@ -65,7 +65,7 @@ def test_what_cannot_be_read_is_named_and_leaves_nothing(tmp_path):
         ingested(str(tmp_path / "nothing"))
 
 
-def test_embeddings_are_of_the_file_that_is_given(write, tmp_path):
+def test_embeddings_match_the_given_file(write, tmp_path):
     EIT(EITConfig(dim=16, heads=2)).save_pretrained(tmp_path / "model")
     given = {"checkpoint": str(tmp_path / "model"), "output": str(tmp_path / "z")}
     done = embed(EmbedSettings(input=str(write("a.nwb", 1)), **given))

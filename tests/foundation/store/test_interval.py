@@ -13,13 +13,13 @@ def build(pairs) -> Interval:
 
 
 def on_grid(interval: Interval) -> np.ndarray:
-    """Which half-integers are covered: an independent way to say what an interval holds."""
+    """Covered half-integers, an independent way to describe intervals."""
     points = np.arange(0.5, 80)
     return np.array([any(s <= p < e for s, e in zip(interval.start, interval.end, strict=True)) for p in points])
 
 
 @given(spans, spans)
-def test_union_and_intersection_cover_what_sets_would(a, b):
+def test_union_and_intersection_equal_those_of_sets(a, b):
     first, second = build(a), build(b)
     assert np.array_equal(on_grid(first.union()), on_grid(first))
     assert np.array_equal(on_grid(first.intersect(second)), on_grid(first) & on_grid(second))
@@ -45,6 +45,6 @@ def test_where_and_slice_keep_columns_with_their_rows():
     ("start", "end", "what"),
     [([1.0], [0.5], "ends before it starts"), ([0.0, 1.0], [2.0], "equal numbers"), ([np.nan], [1.0], "finite")],
 )
-def test_impossible_intervals_are_refused(start, end, what):
+def test_invalid_intervals_are_refused(start, end, what):
     with pytest.raises(ValueError, match=what):
         Interval(start, end)

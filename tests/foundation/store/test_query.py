@@ -1,4 +1,4 @@
-"""Choosing recordings by an expression: what it means, what is refused and how, and that nothing is ever executed."""
+"""Choosing recordings by an expression: meaning, refusals and their messages, and that nothing is executed."""
 
 import re
 import time
@@ -87,7 +87,7 @@ ROWS = CatalogRows.of_records(RECORDS)
         ("subject < 'm9'", "ac"),
     ],
 )
-def test_what_expressions_mean(expression, found):
+def test_meaning_of_expressions(expression, found):
     assert "".join(ROWS.select(matching(ROWS, expression)).ids) == found
 
 
@@ -123,7 +123,7 @@ def test_what_expressions_mean(expression, found):
         ("species == 'Mus", None, "unterminated string"),
     ],
 )
-def test_what_is_refused_and_where(expression, place, problem):
+def test_refusals_mark_their_place(expression, place, problem):
     with pytest.raises(ConfigError) as caught:
         matching(ROWS, expression)
     first, text, carets, *rest = str(caught.value).split("\n")
@@ -135,12 +135,12 @@ def test_what_is_refused_and_where(expression, place, problem):
 
 
 @pytest.mark.parametrize("expression", ["", "   ", "(" * 900, "n_units == " + "1" * 5000, "\0"])
-def test_absurd_expressions_end_with_a_line(expression):
+def test_absurd_expressions_give_a_one_line_error(expression):
     with pytest.raises(ConfigError, match="where"):
         matching(ROWS, expression)
 
 
-def test_a_long_chain_is_no_trouble():
+def test_long_chain_is_accepted():
     assert matching(ROWS, "not " * 400 + "True").all()
 
 
@@ -166,7 +166,7 @@ def test_a_hundred_thousand_rows_take_well_under_a_second():
     assert found.sum() == sum(k % 3 != 1 and k > 50 for k in range(100_000))
 
 
-def test_a_chosen_part_is_a_catalog_that_is_never_saved_as_the_whole(small_store):
+def test_selection_cannot_be_saved_as_the_whole_catalog(small_store):
     catalog = Catalog.open(Store(small_store))
     part = catalog.where("subject in ['mouse1', 'mouse3']")
     assert [recording.session for recording in part] == ["session1", "session3"]
@@ -176,7 +176,7 @@ def test_a_chosen_part_is_a_catalog_that_is_never_saved_as_the_whole(small_store
     assert len(Catalog.open(Store(small_store))) == 4
 
 
-def test_the_expressions_of_the_documentation_are_understood():
+def test_expressions_of_the_documentation_are_valid():
     text = (Path(__file__).parents[3] / "docs" / "quality.md").read_text()
     shown = re.findall(r'--where "([^"]+)"', text)
     assert len(shown) >= 4

@@ -1,4 +1,4 @@
-"""Results kept in a store: read again to the bit, removed when space is needed, safe between processes."""
+"""Results cached in a store: equal bits when read again, removed when space is needed, safe between processes."""
 
 import multiprocessing
 import os
@@ -32,7 +32,7 @@ def entries(store):
     return sorted(name for name in store.names("derived") if name.startswith("cache-"))
 
 
-def test_an_array_is_computed_once_and_read_again_to_the_bit(store):
+def test_array_is_computed_once_and_read_back_bit_for_bit(store):
     cache = ResultCache(store, 1 << 20)
     first, computed = get(cache, 1)
     again, computed_again = get(ResultCache(Store(store.url), 1 << 20), 1)
@@ -43,7 +43,7 @@ def test_an_array_is_computed_once_and_read_again_to_the_bit(store):
     assert other
 
 
-def test_the_least_recently_used_entries_are_removed_first(store):
+def test_least_recently_used_entries_are_removed_first(store):
     cache = ResultCache(store, 1 << 20)
     for n in range(3):
         get(cache, n)
@@ -59,7 +59,7 @@ def test_the_least_recently_used_entries_are_removed_first(store):
     assert len(entries(store)) == 2
 
 
-def test_results_that_are_no_cache_are_never_removed(store):
+def test_other_derived_results_are_never_removed(store):
     fit = Derived(store, "fit", {"dim": 2}, ["recording"])
     fit.write({"z": array_of(0)})
     os.utime(store.path(fit.folder), (1, 1))
@@ -72,7 +72,7 @@ def test_results_that_are_no_cache_are_never_removed(store):
     assert verify_store(store).ok
 
 
-def test_a_damaged_entry_is_computed_again(store):
+def test_damaged_entry_is_computed_again(store):
     cache = ResultCache(store, 1 << 20)
     first, _ = get(cache, 1)
     (name,) = entries(store)
@@ -89,13 +89,13 @@ def test_size_0_turns_the_cache_off(store):
     assert not entries(store)
 
 
-def test_a_store_at_a_url_keeps_nothing(tmp_path):
+def test_store_at_a_url_keeps_nothing(tmp_path):
     cache = ResultCache(Store(f"memory://{tmp_path.name}/store", create=True), 1 << 20)
     assert [get(cache, 1)[1] for _ in range(2)] == [True, True]
 
 
 @pytest.mark.parametrize("error", [PermissionError("read-only"), StoreError("cannot write")])
-def test_a_store_that_cannot_be_written_keeps_nothing(store, monkeypatch, error):
+def test_store_without_write_access_keeps_nothing(store, monkeypatch, error):
     def write_objects(*_):
         raise error
 

@@ -76,7 +76,7 @@ TRAINS = [[0.1, 0.2, 0.2, 55.0], [], [0.05, 89.99]]
 
 
 @pytest.mark.parametrize("kind", ["folder", "memory"])
-def test_what_is_read_is_what_was_written(tmp_path, kind):
+def test_read_equals_written(tmp_path, kind):
     url = tmp_path / "store" if kind == "folder" else f"memory://{tmp_path.name}"
     store = Store(url, create=True)
     recording = full_recording([np.array(t) for t in TRAINS])
@@ -85,7 +85,7 @@ def test_what_is_read_is_what_was_written(tmp_path, kind):
     assert StoredRecording(Store(url), identity).verify() == []
 
 
-def test_sampled_activity_comes_back(tmp_path):
+def test_sampled_activity_round_trips(tmp_path):
     counts = np.random.default_rng(0).poisson(1.0, (50, 3)).astype(np.uint8)
     recording = Recording(
         Source("x.nwb", "x"),
@@ -102,7 +102,7 @@ def test_sampled_activity_comes_back(tmp_path):
     assert back.n_spikes == counts.sum()
 
 
-def test_the_same_recording_again_writes_nothing_new(tmp_path):
+def test_same_recording_again_writes_nothing(tmp_path):
     store = Store(tmp_path / "store", create=True)
     recording = full_recording([np.array(t) for t in TRAINS])
     write_recording(store, recording, "recipe")
@@ -111,7 +111,7 @@ def test_the_same_recording_again_writes_nothing_new(tmp_path):
     assert {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in (tmp_path / "store").rglob("*")} == before
 
 
-def test_a_group_without_a_commit_is_not_there(tmp_path, monkeypatch):
+def test_group_without_a_commit_is_invisible(tmp_path, monkeypatch):
     store = Store(tmp_path / "store", create=True)
     monkeypatch.setattr(Store, "swap", lambda *_, **__: (_ for _ in ()).throw(OSError("power cut")))
     with pytest.raises(StoreError, match="power cut"):
@@ -127,7 +127,7 @@ def test_two_writers_of_one_catalog_entry_leave_one(tmp_path):
     assert len(Catalog.build(store)) == 1
 
 
-def test_a_changed_recipe_is_a_new_recording(tmp_path):
+def test_changed_recipe_is_a_new_recording(tmp_path):
     store = Store(tmp_path / "store", create=True)
     recording = full_recording([np.array(t) for t in TRAINS])
     one = write_recording(store, recording, "one")
@@ -140,7 +140,7 @@ def test_a_changed_recipe_is_a_new_recording(tmp_path):
     assert [r.id for r in Catalog.build(store).records] == [one]
 
 
-def test_a_flipped_byte_is_named(tmp_path):
+def test_flipped_byte_is_named(tmp_path):
     store = Store(tmp_path / "store", create=True)
     identity = write_recording(store, full_recording([np.array(t) for t in TRAINS]))
     chunk = next(p for p in (tmp_path / "store" / "recordings").rglob("spikes/ticks/c/0"))
@@ -150,7 +150,7 @@ def test_a_flipped_byte_is_named(tmp_path):
     assert StoredRecording(store, identity).verify() == ["spikes/ticks"]
 
 
-def test_stores_that_cannot_be_are_refused(tmp_path):
+def test_invalid_stores_are_refused(tmp_path):
     with pytest.raises(StoreError, match="there is no store"):
         Store(tmp_path / "nothing")
     (tmp_path / "file").write_text("x")
@@ -166,13 +166,13 @@ def test_stores_that_cannot_be_are_refused(tmp_path):
         Store(tmp_path / "store")
 
 
-def test_the_catalog_snapshot_says_what_the_commits_say(small_store):
+def test_snapshot_equals_the_commits(small_store):
     store = Store(small_store)
     assert Catalog.open(store).records == Catalog.build(store).records
     assert "4 recordings of 4 subjects, 48 units" in catalog_table(Catalog.open(store).records)
 
 
-def test_a_damaged_catalog_is_named(tmp_path):
+def test_damaged_catalog_is_named(tmp_path):
     store = Store(tmp_path / "store", create=True)
     store.write_bytes("catalog.parquet", b"not parquet")
     with pytest.raises(StoreError, match="damaged"):
@@ -193,14 +193,14 @@ def test_blocks_hold_each_spike_once_in_its_block(trains, per_block):
 
 
 @given(st.lists(st.integers(-(10**9), 10**9), max_size=50), st.sampled_from([30000.0, 24414.0625, 1e4, 1e6]))
-def test_ticks_give_the_same_float_back(numbers, rate):
+def test_ticks_reproduce_floats(numbers, rate):
     times = np.array(numbers, dtype=np.float64) / rate
     found = to_ticks(times)
     assert found is not None
     assert np.array_equal(from_ticks(*found), times)
 
 
-def test_times_on_no_grid_stay_floats():
+def test_times_off_any_grid_stay_floats():
     assert to_ticks(np.random.default_rng(0).random(100)) is None
 
 
@@ -208,10 +208,10 @@ def test_times_on_no_grid_stay_floats():
     ("times", "offsets", "what"),
     [([0.2, 0.1], [0, 2], "unit 0 are not sorted"), ([np.nan], [0, 1], "finite"), ([0.1], [0, 2], "offsets")],
 )
-def test_spikes_that_cannot_be_are_refused(times, offsets, what):
+def test_invalid_spikes_are_refused(times, offsets, what):
     with pytest.raises(ValueError, match=what):
         Spikes(np.array(times), np.array(offsets))
 
 
-def test_a_fall_between_units_is_no_fault():
+def test_decrease_between_units_is_valid():
     Spikes(np.array([5.0, 1.0, 3.0]), np.array([0, 1, 1, 3]))

@@ -4,7 +4,7 @@ import pytest
 from foundation.store import IrregularTimeSeries, RegularTimeSeries
 
 
-def test_at_interpolates_and_leaves_gaps_and_missing_samples_open():
+def test_at_interpolates_but_not_over_gaps_and_missing_samples():
     times = np.concatenate([np.arange(0, 1, 0.1), [5.0, 5.1]])
     data = times.copy()
     data[3] = np.nan
@@ -18,11 +18,11 @@ def test_at_interpolates_and_leaves_gaps_and_missing_samples_open():
 @pytest.mark.parametrize(
     ("timestamps", "what"), [([0.0, 2.0, 1.0], "decrease"), ([0.0, np.nan, 1.0], "finite"), ([0.0], "1 timestamps")]
 )
-def test_timestamps_that_cannot_be_are_refused(timestamps, what):
+def test_invalid_timestamps_are_refused(timestamps, what):
     with pytest.raises(ValueError, match=what):
         IrregularTimeSeries(timestamps, np.zeros(3))
 
 
-def test_a_rate_of_zero_is_refused():
+def test_rate_of_zero_is_refused():
     with pytest.raises(ValueError, match="expected more than 0 Hz"):
         RegularTimeSeries(np.zeros(3), rate=0.0)

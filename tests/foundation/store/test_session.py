@@ -1,4 +1,4 @@
-"""A session that is spread over several assets is one session."""
+"""A session spread over several assets is one session."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from foundation.store import Catalog, Source, Store, Subject, write_recording
 
 @pytest.fixture
 def catalog(tmp_path, make_recording):
-    """Two probes of one session, the animal's next session, and an animal of the same name in another dandiset."""
+    """Two probes of one session, the animal's next session, and an animal with the same name in another dandiset."""
     store = Store(tmp_path / "store", create=True)
     for k, (namespace, session, probe) in enumerate(
         [
@@ -35,7 +35,7 @@ def test_probes_of_a_session_are_joined_by_session_and_subject(catalog):
     assert sorted(i for s in sessions for i in s.ids) == sorted(r.id for r in catalog.records)
 
 
-def test_the_table_says_which_part_of_a_session_a_recording_is(catalog):
+def test_table_shows_the_part_of_a_session(catalog):
     lines = catalog_table(catalog.records).splitlines()
     part = lines[0].index("part")
     assert [line[part : part + 6].strip() for line in lines[1:5]].count("1 of 2") == 1

@@ -1,4 +1,4 @@
-"""Trials of a law that is known."""
+"""Trials of a known power law."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def true_law() -> Law:
 
 @pytest.fixture
 def trials_of(true_law):
-    """Builds trials of five sizes and five amounts (or fewer), whose log loss is off by so much noise."""
+    """Build trials of five sizes and five amounts (or fewer), with a given noise on the log loss."""
 
     def build(noise=0.0, seed=0, sizes=5, amounts=5) -> list[Measured]:
         rng = np.random.default_rng(seed)

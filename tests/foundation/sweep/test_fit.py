@@ -12,14 +12,14 @@ from foundation.sweep.power_law import HUBER, Law, fit_law, fit_with_intervals
 NUMBERS = ("floor", "model_scale", "data_scale", "alpha", "beta")
 
 
-def test_a_law_without_noise_is_found_again(true_law, trials_of):
+def test_law_without_noise_is_recovered(true_law, trials_of):
     law = fit_law(trials_of())
     for name in NUMBERS:
         assert getattr(law, name) == pytest.approx(getattr(true_law, name), rel=1e-3)
     assert law.error < 1e-6
 
 
-def test_the_fit_is_the_least_there_is(true_law, trials_of):
+def test_fit_has_the_smallest_error(true_law, trials_of):
     measured = trials_of(noise=0.01)
     law = fit_law(measured)
 
@@ -32,7 +32,7 @@ def test_the_fit_is_the_least_there_is(true_law, trials_of):
             assert cost(replace(law, **{name: getattr(law, name) * factor})) >= cost(law)
 
 
-def test_a_trial_that_came_out_badly_hardly_moves_the_law(true_law, trials_of):
+def test_outlier_hardly_moves_the_law(true_law, trials_of):
     measured = trials_of(noise=0.002)
     measured[0] = replace(measured[0], loss=3 * measured[0].loss)
     law = fit_law(measured)
@@ -41,7 +41,7 @@ def test_a_trial_that_came_out_badly_hardly_moves_the_law(true_law, trials_of):
     assert law.floor == pytest.approx(true_law.floor, rel=0.05)
 
 
-def test_the_interval_holds_the_truth_about_as_often_as_it_says(true_law, trials_of):
+def test_interval_covers_the_truth_at_its_nominal_rate(true_law, trials_of):
     held = {"floor": 0, "alpha": 0, "beta": 0}
     for seed in range(3):
         fit = fit_with_intervals(trials_of(noise=0.005, seed=seed), resamples=20, seed=seed)
@@ -53,7 +53,7 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says(true_law, trials
     assert min(held.values()) >= 2
 
 
-def test_more_noise_widens_the_interval_and_the_largest_trial_is_foretold(trials_of):
+def test_noise_widens_the_interval_and_the_largest_trial_is_predicted(trials_of):
     quiet, loud = (fit_with_intervals(trials_of(noise=noise), resamples=20, seed=0) for noise in (0.002, 0.02))
     assert quiet is not None
     assert loud is not None

@@ -1,4 +1,4 @@
-"""A sweep of four trials, from the command to the page; what is done is not done again."""
+"""A sweep of four trials, from the command to the page; finished trials are not repeated."""
 
 import re
 from dataclasses import asdict, replace
@@ -20,7 +20,7 @@ from foundation.training import ModelSettings
 
 @pytest.fixture
 def small(small_store, tmp_path):
-    """Settings of four trials of a second on the small store: two of its recordings are trained on, one is held out."""
+    """Settings of four trials of a second on the small store: two recordings for training, one held out."""
     return SweepSettings(
         store=str(small_store),
         output=str(tmp_path / "sweep"),
@@ -35,7 +35,7 @@ def small(small_store, tmp_path):
     )
 
 
-def test_four_trials_from_the_command_to_the_page_and_on_from_there(small, tmp_path, capsys):
+def test_sweep_of_four_trials_runs_and_resumes(small, tmp_path, capsys):
     config = tmp_path / "sweep.yaml"
     content = {
         "held_out": small.held_out, "widths": [4, 8], "recordings": [1, 2], "validation_steps": 2, "address": "local",
@@ -83,7 +83,7 @@ def test_four_trials_from_the_command_to_the_page_and_on_from_there(small, tmp_p
     assert here.loss == pytest.approx(found["width8-recordings1-seed0"]["loss"], rel=1e-6)
 
 
-def test_what_is_there_needs_no_ray(small, tmp_path, trials_of):
+def test_finished_sweep_needs_no_ray(small, tmp_path, trials_of):
     for trial in trials(small):
         run, catalog, _ = prepare(small, trial)
         write(tmp_path / "sweep", replace(trials_of()[0], trial=trial, digest=digest_of(run, catalog)))
@@ -113,7 +113,7 @@ def test_trials_of_an_earlier_version_are_named(small, tmp_path):
         sweep(small)
 
 
-def test_a_law_stands_on_the_page_with_its_intervals_and_its_limits(small, true_law, trials_of):
+def test_page_shows_the_law_with_intervals_and_limits(small, true_law, trials_of):
     measured = trials_of(noise=0.01)
     fit = fit_with_intervals(measured, resamples=10, seed=0)
     page = render(Outcome(small, measured, fit), "scaling.png")
@@ -130,7 +130,7 @@ def test_a_law_stands_on_the_page_with_its_intervals_and_its_limits(small, true_
     assert "these trials do not tell how fast the loss falls with data" in page
 
 
-def test_the_cheap_trials_come_first(small):
+def test_cheap_trials_run_first(small):
     found = trials(replace(small, seeds=[1, 0]))
     assert found[0] == Trial(4, 1, 0)
     assert found[-1] == Trial(8, 2, 1)
@@ -154,12 +154,12 @@ def test_the_cheap_trials_come_first(small):
         ),
     ],
 )
-def test_impossible_settings_are_refused(small, change, what):
+def test_invalid_settings_are_refused(small, change, what):
     with pytest.raises(ConfigError, match=what):
         replace(small, **change)
 
 
-def test_too_few_recordings_are_told_before_any_work(small, tmp_path):
+def test_too_few_recordings_are_refused_before_any_work(small, tmp_path):
     with pytest.raises(ConfigError, match="recordings names 4: expected at most 3, the recordings that"):
         sweep(replace(small, recordings=[1, 4]))
     assert not (tmp_path / "sweep").exists()

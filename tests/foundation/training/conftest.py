@@ -19,7 +19,7 @@ from foundation.training.distributed.rendezvous import free_port
 
 @pytest.fixture(scope="session")
 def short_run(small_store):
-    """Builds settings of a short run on the small store, with an output; keyword arguments change them."""
+    """Build settings of a short run on the small store, with an output; keyword arguments change them."""
 
     def build(output: Path | str, **changes) -> PretrainSettings:
         base = {
@@ -40,14 +40,14 @@ def short_run(small_store):
 
 @pytest.fixture
 def tiny(short_run, tmp_path, empty_runs):
-    """Builds settings of a short run whose output is in the test's folder; keyword arguments change them."""
+    """Build settings of a short run in the test's folder; keyword arguments change them."""
     shutil.copy(empty_runs, tmp_path / "mlflow.db")
     return lambda **changes: short_run(**({"output": tmp_path / "run"} | changes))
 
 
 @pytest.fixture(scope="module")
 def left_alone(short_run, tmp_path_factory, empty_runs) -> Path:
-    """The output of a short run that nothing disturbed. Tests compare theirs with it, and only read it.
+    """The output of an undisturbed short run. Tests compare with it, and only read it.
 
     One for each module: once an engine of ZeRO stage 3 was made in a process, its later runs differ in their last bits.
     """
@@ -62,7 +62,7 @@ PLACED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "FOU
 
 @pytest.fixture
 def outside(tmp_path):
-    """Environment of a process of its own: of this one, without what places it in a process group."""
+    """Environment for a separate process: this one's, without its place in a process group."""
 
     def build(**changes) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name not in PLACED}
@@ -73,7 +73,7 @@ def outside(tmp_path):
 
 @pytest.fixture
 def ranks(tmp_path, outside, fork):
-    """Starts the processes of a run without a launcher; what still lives at the end is killed.
+    """Start the processes of a run without a launcher; kill the remaining ones at the end.
 
     ``program`` is what a process runs, a module or a script.
     """
@@ -98,7 +98,7 @@ def ranks(tmp_path, outside, fork):
 
 @pytest.fixture
 def until():
-    """Waits for something to become true."""
+    """Wait until a condition is true."""
 
     def wait(what, seconds=120.0, every=0.02):
         end = time.monotonic() + seconds

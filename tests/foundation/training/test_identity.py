@@ -1,4 +1,4 @@
-"""A short run of the shipped recipe for the identity of units, and which recordings it takes."""
+"""A short run of the shipped identity config, and the recordings that it uses."""
 
 import logging
 from dataclasses import replace
@@ -36,7 +36,7 @@ def settings_of(store: str, output: str, *more: str) -> PretrainSettings:
     return parse(build_parser("pretrain", pretrain, PretrainSettings), PretrainSettings, given)
 
 
-def test_the_shipped_run_trains_on_spikes_and_its_model_embeds_them(mixed_store, tmp_path, caplog):
+def test_shipped_run_trains_on_spikes_and_its_model_embeds_them(mixed_store, tmp_path, caplog):
     settings = settings_of(mixed_store.store.name, str(tmp_path / "run"))
     with caplog.at_level(logging.WARNING):
         model = load_model(pretrain(settings))
@@ -50,7 +50,7 @@ def test_the_shipped_run_trains_on_spikes_and_its_model_embeds_them(mixed_store,
         embed_units(model, values, bin_width=0.01, n_bins=model.config.patch_length)
 
 
-def test_a_store_without_spike_times_is_refused(mixed_store):
+def test_store_without_spike_times_is_refused(mixed_store):
     settings = settings_of("s", "o")
     values = mixed_store.where("kind == 'values'")
     with pytest.raises(ConfigError, match=r"model\.tokens is 'intervals' and none of 1 recordings has spike times"):

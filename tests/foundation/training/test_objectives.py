@@ -1,4 +1,4 @@
-"""Every objective in the trainer: it learns, its target networks are in the checkpoint, and it goes on exactly."""
+"""Every objective in the trainer: it learns, saves its target networks, and resumes exactly."""
 
 import json
 import re
@@ -71,7 +71,7 @@ def metrics(output) -> list[dict]:
 
 @pytest.fixture
 def of(tiny, small_store, tmp_path):
-    """Settings of a short run with an objective, on a store of its own: surrounding information is written there."""
+    """Settings of a short run with an objective, on a separate store, where surrounding information is written."""
     shutil.copytree(small_store, tmp_path / "store")
 
     def build(name, **changes):
@@ -86,7 +86,7 @@ def of(tiny, small_store, tmp_path):
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_every_objective_trains_and_is_watched(of, name):
+def test_every_objective_trains_and_logs_collapse(of, name):
     settings = of(name, steps=24, checkpoint_every=24)
     folder = pretrain(settings)
     lines = metrics(settings.output)
@@ -107,7 +107,7 @@ def test_every_objective_trains_and_is_watched(of, name):
 @pytest.mark.parametrize(
     ("name", "stage"), [("myow", 0), ("myow", 3), ("swap_vae", 0), ("neurpir", 2), ("both_streams", 1)]
 )
-def test_a_resumed_run_ends_in_the_same_weights_target_and_all(of, name, stage):
+def test_resumed_run_ends_with_the_same_weights_and_targets(of, name, stage):
     settings = of(name, zero_stage=stage, keep_checkpoints=9)
     pretrain(settings)
     folder = Path(settings.output)
@@ -129,7 +129,7 @@ def test_a_resumed_run_ends_in_the_same_weights_target_and_all(of, name, stage):
     } == kept
 
 
-def test_swap_vaes_running_statistics_are_in_its_model(of):
+def test_swap_vae_running_statistics_are_in_its_model(of):
     settings = of("swap_vae", steps=4)
     tensors = load_file(pretrain(settings) / "model.safetensors")
     running = [t for name, t in tensors.items() if name.endswith("running_mean_D")]
@@ -137,7 +137,7 @@ def test_swap_vaes_running_statistics_are_in_its_model(of):
     assert all(t.abs().sum() > 0 for t in running)
 
 
-def test_what_cannot_be_summed_is_refused():
+def test_invalid_sums_are_refused():
     with pytest.raises(ConfigError, match=r"weights names 'neurpire': expected one of byol"):
         ObjectiveSettings(weights={"neurpire": 1.0})
     with pytest.raises(ConfigError, match=r"weights\.ndt is 0\.0: expected a finite number above 0"):
@@ -146,7 +146,7 @@ def test_what_cannot_be_summed_is_refused():
         ObjectiveSettings(weights={"swap_vae": 1.0, "ndt": 1.0})
 
 
-def test_objectives_that_ask_for_other_views_are_refused_before_any_work(of, tmp_path):
+def test_objectives_with_different_views_are_refused_before_any_work(of, tmp_path):
     settings = of("sum")
     other = ObjectiveSettings(
         weights={"neurpir": 1.0, "ndt": 1.0}, neurpir=NeurPIRSettings(4, 8), ndt=NDTSettings(4, 9)
@@ -155,7 +155,7 @@ def test_objectives_that_ask_for_other_views_are_refused_before_any_work(of, tmp
         pretrain(type(settings)(**{**settings.__dict__, "objective": other}))
 
 
-def test_every_unit_of_the_training_recordings_has_a_row_that_starts_from_its_rate(of, small_store):
+def test_every_training_unit_has_a_row_that_starts_from_its_rate(of, small_store):
     settings = of("masked", steps=2, validation=ValidationSettings(held_out="session == 'session0'"))
     model = AutoModel.from_pretrained(pretrain(settings))
     recordings = {r.id: r for r in Catalog.open(Store(small_store)) if r.record.session != "session0"}
@@ -174,8 +174,8 @@ def test_validation_of_units_without_rows_is_refused_or_leaves_them_out(of):
     assert metrics(settings.output)[-1]["validation/loss"] > 0
 
 
-def test_an_earlier_run_is_gone_on_with(of):
-    """Settings that came later are no part of a run that does not use them."""
+def test_earlier_run_resumes(of):
+    """Settings that were added later are not part of a run that does not use them."""
     identity = of("ndt").identity()
     assert "masked" not in identity["objective"]
     assert not {"population_layers", "causal", "tokens"} & set(identity["model"])

@@ -28,7 +28,7 @@ def model_bytes(output) -> bytes:
     return (Path(output) / "model" / "model.safetensors").read_bytes()
 
 
-def test_a_run_leaves_model_metrics_settings_and_an_mlflow_run(tiny):
+def test_run_leaves_model_metrics_settings_and_an_mlflow_run(tiny):
     settings = tiny()
     folder = pretrain(settings)
     assert load_model(folder).config.dim == 16
@@ -59,7 +59,7 @@ def test_a_run_leaves_model_metrics_settings_and_an_mlflow_run(tiny):
     assert config["optimizer"]["params"]["lr"] == settings.optimizer.learning_rate
 
 
-def test_a_finished_run_is_not_trained_again(tiny, caplog):
+def test_finished_run_is_not_trained_again(tiny, caplog):
     settings = tiny(steps=2)
     pretrain(settings)
     before = (Path(settings.output) / "model" / "model.safetensors").stat().st_mtime_ns
@@ -70,8 +70,8 @@ def test_a_finished_run_is_not_trained_again(tiny, caplog):
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
-def test_a_resumed_run_ends_in_the_same_weights(tiny, tmp_path, stage):
-    """Stop after the checkpoint of step 4 by taking the later one away; go on; twice."""
+def test_resumed_run_ends_with_the_same_weights(tiny, tmp_path, stage):
+    """Remove the last checkpoint so that the run resumes from step 4; do this twice."""
     whole = tiny(output=str(tmp_path / "whole"), zero_stage=stage, keep_checkpoints=9)
     pretrain(whole)
     expected, losses = model_bytes(whole.output), [m["loss"] for m in metrics(whole.output)]
@@ -106,7 +106,7 @@ def test_bf16_trains_fp32_weights(tiny, tmp_path):
     assert {t.dtype for t in tensors.values()} == {torch.float32}
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(tiny, caplog):
+def test_damaged_checkpoint_is_named_and_the_previous_one_used(tiny, caplog):
     settings = tiny()
     pretrain(settings)
     expected = model_bytes(settings.output)
@@ -122,7 +122,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(tiny, caplog):
     assert model_bytes(settings.output) == expected
 
 
-def test_a_run_whose_seed_drew_other_windows_is_refused(tiny, monkeypatch):
+def test_run_with_other_window_draws_is_refused(tiny, monkeypatch):
     settings = tiny()
     pretrain(settings)
     monkeypatch.setattr("foundation.training.pretrain_settings.WINDOWS", WINDOWS + 1)
@@ -130,7 +130,7 @@ def test_a_run_whose_seed_drew_other_windows_is_refused(tiny, monkeypatch):
         pretrain(settings)
 
 
-def test_a_run_with_other_settings_is_refused(tiny):
+def test_run_with_other_settings_is_refused(tiny):
     settings = tiny(steps=2)
     pretrain(settings)
     other = replace(settings, model=replace(settings.model, dim=32))
@@ -164,13 +164,13 @@ def test_stores_without_recordings_are_refused(tiny, tmp_path):
         ({"processes": 9}, "processes is 9: expected at most data.min_windows=4"),
     ],
 )
-def test_impossible_settings_are_refused(tiny, change, what):
+def test_invalid_settings_are_refused(tiny, change, what):
     with pytest.raises(ConfigError, match=what):
         tiny(**change)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
-def test_numbers_that_are_none_are_refused(value):
+def test_non_finite_settings_are_refused(value):
     for kind, name in (
         (OptimizerSettings, "learning_rate"),
         (OptimizerSettings, "weight_decay"),
@@ -181,7 +181,7 @@ def test_numbers_that_are_none_are_refused(value):
             kind(**{name: value})
 
 
-def test_the_rate_rises_then_falls_along_a_cosine():
+def test_learning_rate_rises_then_falls_along_a_cosine():
     settings = OptimizerSettings(learning_rate=2.0, warmup_steps=10, final_share=0.05)
     rates = [learning_rate(step, 110, settings) for step in range(110)]
     assert rates[:10] == pytest.approx([0.2 * k for k in range(1, 11)])

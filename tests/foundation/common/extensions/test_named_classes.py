@@ -1,4 +1,4 @@
-"""Custom classes by name: where they are found, and the messages when they are not."""
+"""Custom classes by name: where they are found, and the errors if they are not."""
 
 import sys
 
@@ -54,7 +54,7 @@ class Own(Encoder):
 
 @pytest.fixture
 def lab(tmp_path, monkeypatch):
-    """A working folder of a lab; its modules and its place on the import path are forgotten afterwards."""
+    """A lab's working folder; its modules and its import path are removed afterwards."""
     for module in (search_folders.__module__, named_classes.__name__):
         for name in ("_added", "_asked", "_files"):
             if hasattr(sys.modules[module], name):
@@ -75,7 +75,7 @@ def write(folder, name, text):
     return path
 
 
-def test_a_class_is_found_by_module_by_file_and_beside_the_yaml(lab):
+def test_class_is_found_by_module_by_file_and_beside_the_yaml(lab):
     write(lab, "losses_here.py", OBJECTIVE)
     write(lab, "elsewhere/losses_there.py", OBJECTIVE)
     for name in ("losses_here:Whole", "losses_here.py:Whole", f"{lab}/losses_here.py:Whole"):
@@ -88,7 +88,7 @@ def test_a_class_is_found_by_module_by_file_and_beside_the_yaml(lab):
     assert str(lab / "elsewhere") in variables["FOUNDATION_PATH"]
 
 
-def test_search_folders_reach_a_process_that_inherits_nothing(lab, monkeypatch):
+def test_search_folders_reach_a_process_without_inherited_environment(lab, monkeypatch):
     with searching([lab / "elsewhere"], ["mylab"]):
         variables = inherited()
     monkeypatch.setenv("FOUNDATION_PATH", "")
@@ -138,7 +138,7 @@ def test_errors_are_reported_in_one_line(lab, name, message):
     assert "\n" not in str(raised.value)
 
 
-def test_a_file_of_the_working_folder_never_takes_the_place_of_a_package(lab):
+def test_file_in_the_working_folder_never_replaces_a_package(lab):
     write(lab, "random.py", "raise RuntimeError('the wrong one')\n")
     write(lab, "foundation.py", "raise RuntimeError('the wrong one')\n")
     write(lab, "losses_f.py", f"import random\nrandom.random()\n{OBJECTIVE}")
@@ -146,12 +146,12 @@ def test_a_file_of_the_working_folder_never_takes_the_place_of_a_package(lab):
 
 
 def install(folder, point, value, group):
-    """Write what pip leaves of a package with an entry point."""
+    """Write the files that pip creates for a package with an entry point."""
     write(folder, "mylab-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: mylab\nVersion: 1.0\n")
     write(folder, "mylab-1.0.dist-info/entry_points.txt", f"[{group}]\n{point} = {value}\n")
 
 
-def test_installed_packages_register_classes_and_the_working_folder_none(lab):
+def test_installed_packages_register_classes_but_the_working_folder_does_not(lab):
     site = lab / "site-packages"
     write(site, "losses_g.py", OBJECTIVE)
     install(site, "whole", "losses_g:Whole", "foundation.objectives")
@@ -163,7 +163,7 @@ def test_installed_packages_register_classes_and_the_working_folder_none(lab):
     assert entry_points("objective") == {"whole": "losses_g:Whole"}
 
 
-def test_a_checkpoint_has_no_class_imported_that_nobody_here_has_named(lab):
+def test_untrusted_class_of_a_checkpoint_is_not_imported(lab):
     mark = lab / "mark"
     write(lab, "models_h.py", MODEL.format(mark=str(mark), kind="models_h"))
     folder = lab / "downloaded"
@@ -189,7 +189,7 @@ def test_a_checkpoint_has_no_class_imported_that_nobody_here_has_named(lab):
     load()  # settings of this process would have named it: it is there
 
 
-def test_what_is_trusted_and_not_there_is_named(lab):
+def test_trusted_class_that_is_missing_is_named(lab):
     with searching([], ["models_i"]), pytest.raises(CheckpointError, match="cannot be imported; there is no module"):
         trusted_class("model", "models_i:Own", "downloaded", lab / "downloaded")
 
@@ -206,7 +206,7 @@ def test_code_inside_a_checkpoint_is_never_run(lab, monkeypatch):
     assert not mark.exists()
 
 
-def test_an_entry_point_of_an_installed_package_is_trusted(lab):
+def test_entry_point_of_an_installed_package_is_trusted(lab):
     site = lab / "site-packages"
     write(site, "models_l.py", MODEL.format(mark=str(lab / "mark"), kind="models_l"))
     install(site, "own", "models_l:Own", "foundation.models")

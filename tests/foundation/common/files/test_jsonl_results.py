@@ -18,14 +18,14 @@ for seed in range(20):
 """
 
 
-def test_processes_that_fill_one_table_lose_no_line(tmp_path):
+def test_concurrent_processes_lose_no_line(tmp_path):
     table = tmp_path / "deep" / "table.jsonl"
     writers = [subprocess.Popen([sys.executable, "-c", FILL, str(table), name]) for name in ("b", "a")]
     assert [writer.wait(60) for writer in writers] == [0, 0]
     assert [(line["name"], line["seed"]) for line in read_results(table)] == [(n, s) for n in "ab" for s in range(20)]
 
 
-def test_a_result_replaces_its_own_line_alone(tmp_path):
+def test_result_replaces_only_the_line_with_its_key(tmp_path):
     table = tmp_path / "table.jsonl"
     for seed, score in ((2, 0.1), (1, 0.2), (2, 0.3)):
         put_result(table, {"seed": seed, "score": score}, key=("seed",))
@@ -34,7 +34,7 @@ def test_a_result_replaces_its_own_line_alone(tmp_path):
 
 
 @pytest.mark.parametrize("line", ['{"seed": 1', "[1, 2]"])
-def test_a_damaged_line_is_named(tmp_path, line):
+def test_damaged_line_is_named(tmp_path, line):
     table = tmp_path / "table.jsonl"
     table.write_text(json.dumps({"seed": 0}) + f"\n{line}\n")
     with pytest.raises(FoundationError, match=r"table\.jsonl, line 2, is not a result .* remove the line"):

@@ -10,7 +10,7 @@ from foundation.common.files import locks
 from foundation.common.files.locks import file_lock, put_in_place, whole_folder, write_whole
 
 
-def test_one_holder_at_a_time_and_the_next_gets_the_lock_once_it_is_free(tmp_path):
+def test_lock_has_one_holder_and_passes_to_the_next(tmp_path):
     path, order = tmp_path / "lock", []
     path.write_bytes(b"content")
 
@@ -30,14 +30,14 @@ def test_one_holder_at_a_time_and_the_next_gets_the_lock_once_it_is_free(tmp_pat
     assert path.read_bytes() == b"content"
 
 
-def test_a_missing_file_is_made_only_if_asked_for(tmp_path):
+def test_missing_file_is_created_only_on_request(tmp_path):
     with pytest.raises(FileNotFoundError), file_lock(tmp_path / "none", create=False):
         pass
     with file_lock(tmp_path / "none"):
         assert (tmp_path / "none").is_file()
 
 
-def test_a_file_system_without_locks_holds_nothing(tmp_path, monkeypatch):
+def test_file_system_without_locks_yields_false(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise OSError(errno.ENOLCK, "no locks available")
 
@@ -46,7 +46,7 @@ def test_a_file_system_without_locks_holds_nothing(tmp_path, monkeypatch):
         assert not is_held
 
 
-def test_a_folder_comes_whole_or_not_at_all(tmp_path):
+def test_folder_appears_complete_or_not_at_all(tmp_path):
     target = tmp_path / "made" / "model"
     with pytest.raises(IsADirectoryError), whole_folder(target) as part:
         part.write_text("a folder takes no text")
@@ -58,7 +58,7 @@ def test_a_folder_comes_whole_or_not_at_all(tmp_path):
         assert [path.name for path in target.parent.iterdir()] == ["model"]
 
 
-def test_a_part_is_put_in_place_of_an_earlier_file(tmp_path):
+def test_part_replaces_an_earlier_file(tmp_path):
     for name, content in (("a.part", "old"), ("b.part", "new")):
         (tmp_path / name).write_text(content)
         put_in_place(tmp_path / name, tmp_path / "file")
@@ -66,7 +66,7 @@ def test_a_part_is_put_in_place_of_an_earlier_file(tmp_path):
     assert (tmp_path / "file").read_text() == "new"
 
 
-def test_a_private_file_replaces_an_open_one(tmp_path):
+def test_private_file_replaces_a_readable_one(tmp_path):
     write_whole(tmp_path / "settings", "nothing secret")
     assert (tmp_path / "settings").stat().st_mode & 0o044
     write_whole(tmp_path / "settings", "s3cret", private=True)

@@ -1,4 +1,4 @@
-"""The map of neurons, tried out in a browser: hover, colours, legend, lasso, CSV; no error and no request."""
+"""The map of neurons in a browser: hover, colours, legend, lasso, CSV; no errors and no requests."""
 
 import csv
 import time
@@ -52,14 +52,14 @@ def page(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def shown(browser, open_page, page):
-    """The page, once Bokeh has drawn it."""
+    """The page after Bokeh has drawn it."""
     wrong = open_page(page)
     wait_for(browser, "return Bokeh.documents.length && Bokeh.documents[0].is_idle")
     return wrong
 
 
 def wait_for(browser, script: str, seconds: float = 20.0):
-    """What a script gives once it is true."""
+    """Wait until a script returns a true value, and return the value."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         found = browser.execute_script(script)
@@ -70,7 +70,7 @@ def wait_for(browser, script: str, seconds: float = 20.0):
 
 
 def place_on_screen(browser, row: int) -> list[float]:
-    """Where a unit is drawn, in pixels of the window."""
+    """Position of a unit in pixels of the window."""
     return browser.execute_script(
         FIGURE
         + """
@@ -97,7 +97,7 @@ def move(chain, place: list[float]):
 
 
 def in_shadows(browser, selector: str):
-    """Elements under the page's shadow roots, in which Bokeh puts its own."""
+    """Elements under the page's shadow roots, where Bokeh puts its own."""
     return browser.execute_script(
         """
         const found = [], look = root => { found.push(...root.querySelectorAll(arguments[0]));
@@ -123,14 +123,14 @@ def lasso(browser, rows: list[int], margin: float = 14.0) -> None:
     chain.perform()
 
 
-def test_the_page_asks_for_nothing_and_has_no_errors(shown, wrong_in_page, browser):
+def test_page_makes_no_requests_and_has_no_errors(shown, wrong_in_page, browser):
     assert shown == []
     time.sleep(0.5)
     assert wrong_in_page() == []
     assert not browser.execute_script("return 'MathJax' in window")
 
 
-def test_pointing_at_a_unit_names_it_and_draws_its_intervals(shown, browser):
+def test_hover_names_a_unit_and_draws_its_intervals(shown, browser):
     chain = pointer(browser)
     move(chain, place_on_screen(browser, 27))
     chain.perform()
@@ -145,7 +145,7 @@ def test_pointing_at_a_unit_names_it_and_draws_its_intervals(shown, browser):
     assert bars == pytest.approx([0, 100, 27 / 2.55, 0], abs=0.1)
 
 
-def test_the_menu_colours_by_another_column(shown, browser):
+def test_menu_colours_by_another_column(shown, browser):
     from selenium.webdriver.support.ui import Select
 
     visible = FIGURE + "return figure.below.filter(b => b.type == 'Legend' && b.visible).map(b => b.title)"
@@ -160,7 +160,7 @@ def test_the_menu_colours_by_another_column(shown, browser):
     assert browser.execute_script(visible)[0].startswith("kind ")
 
 
-def test_the_other_menu_places_units_elsewhere(shown, browser):
+def test_menu_switches_the_layout(shown, browser):
     from selenium.webdriver.support.ui import Select
 
     before = place_on_screen(browser, 0)
@@ -174,7 +174,7 @@ def test_the_other_menu_places_units_elsewhere(shown, browser):
     assert after[1] < before[1] - 50
 
 
-def test_a_click_on_the_legend_hides_a_class(shown, browser):
+def test_legend_click_hides_a_class(shown, browser):
     count = FIGURE + "return figure.renderers.filter(r => r.visible).length"
     assert browser.execute_script(count) == 3
     entries = [e for e in in_shadows(browser, ".bk-item, .bk-label") if "CA1" in e.text]
@@ -185,7 +185,7 @@ def test_a_click_on_the_legend_hides_a_class(shown, browser):
     assert sorted(rows) == [0, 2]  # 1 is hidden
 
 
-def test_a_loop_lists_units_and_saves_them(shown, browser, wrong_in_page):
+def test_lasso_lists_units_and_saves_them(shown, browser, wrong_in_page):
     lasso(browser, [10, 11, 12])
     read_text = "for (const r of Bokeh.documents[0].roots()) if (r.text && r.text.includes('chosen')) return r.text"
     assert wait_for(browser, read_text) == "3 of 60 units chosen"
@@ -206,7 +206,7 @@ def test_a_loop_lists_units_and_saves_them(shown, browser, wrong_in_page):
     assert wrong_in_page() == []
 
 
-def test_it_fits_a_phone_and_shows_a_picture_without_scripts(browser, open_page, page):
+def test_map_fits_a_phone_and_shows_a_picture_without_scripts(browser, open_page, page):
     assert open_page(page, width=390, height=844) == []
     wait_for(browser, "return Bokeh.documents.length && Bokeh.documents[0].is_idle")
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
@@ -221,8 +221,8 @@ def test_it_fits_a_phone_and_shows_a_picture_without_scripts(browser, open_page,
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
-def test_fifty_thousand_units_stay_below_seven_and_a_half_megabytes(tmp_path):
-    """So that the page around the map stays below 8 MB."""
+def test_fifty_thousand_units_stay_below_7_5_megabytes(tmp_path):
+    """This keeps the page around the map below 8 MB."""
     n_units = 50_000
     table = table_of(n_units)
     region = np.array([f"region {k}" for k in range(40)])[np.arange(n_units) % 40]
@@ -236,12 +236,12 @@ def test_fifty_thousand_units_stay_below_seven_and_a_half_megabytes(tmp_path):
     assert "column 7" not in page.read_text()  # what does not fit is left out, from the end
 
 
-def test_a_column_of_another_length_is_refused():
+def test_column_of_another_length_is_refused():
     with pytest.raises(FoundationError, match="layout 'plane' has 2 rows: expected 3"):
         NeuronTable({"plane": np.zeros((2, 2))}, {"neuron": np.array(["a", "b", "c"])})
 
 
-def test_many_classes_share_a_group_of_others():
+def test_rare_classes_share_one_group():
     names = [f"c{k:02d}" for k in range(MAX_CLASSES + 5)]
     found = classes_of(np.array(names))
     assert [name for name, *_ in found] == [*names[:MAX_CLASSES], "other"]

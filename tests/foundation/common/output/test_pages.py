@@ -1,11 +1,11 @@
-"""Tables and pages: cells stay in their columns, whatever is in them, and a page is written whole."""
+"""Tables and pages: cells stay in their columns, whatever their text, and pages are written atomically."""
 
 from foundation.common.output.pages import MarkdownPage, html_template, markdown_table, text_table
 
 HOSTILE = "a|b\n\x1b[2J"
 
 
-def test_a_cell_never_breaks_its_row():
+def test_cell_never_breaks_its_row():
     rows = markdown_table(["name", ""], [[HOSTILE, 3], ["", None]]).splitlines()
     assert rows == ["| name | |", "|---|---|", r"| a\|b\n\x1b[2J | 3 |", "| | None |"]
     lines = text_table([["name", "units"], [HOSTILE, "3"], ["short"]], right={1}).splitlines()
@@ -13,7 +13,7 @@ def test_a_cell_never_breaks_its_row():
     assert text_table([]) == ""
 
 
-def test_a_page_is_its_parts_with_a_blank_line_between(tmp_path):
+def test_parts_of_a_page_are_separated_by_blank_lines(tmp_path):
     page = MarkdownPage("Title")
     page.heading("Part", level=3)
     page.say("one", "", "two")
@@ -27,7 +27,7 @@ def test_a_page_is_its_parts_with_a_blank_line_between(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["page.md"]
 
 
-def test_texts_in_html_are_escaped_once():
+def test_html_text_is_escaped_once():
     for package, name in (("foundation", "catalog.html.j2"), ("finetune", "report.html.j2")):
         page = html_template(package, name).render(name=f"<{HOSTILE}>", title=f"<{HOSTILE}>", records=[], cards=[])
         assert "&lt;a|b\n\\x1b[2J&gt;" in page

@@ -1,4 +1,4 @@
-"""Pictures in one style: equal bytes for equal data, and texts of files as they are."""
+"""Pictures in one style: equal bytes for equal data, and literal text from files."""
 
 import io
 
@@ -23,7 +23,7 @@ def test_equal_data_give_equal_bytes(settings):
     assert drawn(**settings) != drawn("spikes", **settings)
 
 
-def test_a_picture_has_the_size_that_was_asked_for():
+def test_picture_has_the_requested_size():
     for settings in ({"dpi": 100}, {"dpi": 100, "palette": 16}):
         picture = Image.open(io.BytesIO(drawn(**settings)))
         assert picture.size == (300, 200)
@@ -31,7 +31,7 @@ def test_a_picture_has_the_size_that_was_asked_for():
     assert len(drawn(palette=48)) < len(drawn()) / 2
 
 
-def test_a_dollar_sign_is_no_formula_unless_asked_for():
+def test_dollar_sign_is_literal_unless_formulas_are_on():
     assert drawn(r"$\foo{$").startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="foo"):
         drawn(r"$\foo{$", formulas=True)

@@ -9,7 +9,7 @@ import termios
 from foundation.common.output.progress import Progress, progress
 
 
-def test_a_log_gets_plain_lines_with_count_and_time_left(caplog, monkeypatch):
+def test_log_gets_plain_lines_with_count_and_time_left(caplog, monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with caplog.at_level(logging.INFO), Progress(3, "reading", "file", every=0.0) as shown:
         for name in ("a.nwb", "b.nwb", "c.nwb"):
@@ -19,14 +19,14 @@ def test_a_log_gets_plain_lines_with_count_and_time_left(caplog, monkeypatch):
     assert lines[-1].endswith("0 s left, c.nwb")
 
 
-def test_a_log_is_not_flooded_and_the_last_step_is_always_there(caplog, monkeypatch):
+def test_log_is_not_flooded_and_the_last_step_is_logged(caplog, monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with caplog.at_level(logging.INFO):
         assert list(progress(range(5000), "counting")) == list(range(5000))
     assert [r.getMessage().split(" item")[0] for r in caplog.records] == ["counting: 5000/5000"]
 
 
-def test_a_terminal_gets_a_bar(monkeypatch, caplog):
+def test_terminal_gets_a_bar(monkeypatch, caplog):
     leader, follower = pty.openpty()
     termios.tcsetwinsize(follower, (24, 100))
     with os.fdopen(follower, "w") as terminal:
@@ -44,15 +44,15 @@ def test_a_terminal_gets_a_bar(monkeypatch, caplog):
     assert not caplog.records
 
 
-def test_a_resumed_piece_of_work_begins_where_it_was(caplog, monkeypatch):
+def test_resumed_work_starts_at_its_position(caplog, monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with caplog.at_level(logging.INFO), Progress(10, "pretraining", "steps", every=0.0, start=8) as shown:
         shown.step()
     assert caplog.records[0].getMessage().startswith("pretraining: 9/10 steps")
 
 
-def test_no_time_left_is_told_before_a_first_step(caplog, monkeypatch):
-    """Of 400 MB none is there after 2 s: a pace of 2 s a byte would be years."""
+def test_no_time_left_is_shown_before_the_first_step(caplog, monkeypatch):
+    """None of 400 MB is done after 2 s: a pace of 2 s a byte would take years."""
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with caplog.at_level(logging.INFO), Progress(400_000_000, "ingesting", "B", every=0.0, scale=True) as shown:
         shown.began -= 2.0
@@ -66,7 +66,7 @@ def test_no_time_left_is_told_before_a_first_step(caplog, monkeypatch):
     assert re.fullmatch(r"ingesting: 200M/400M B at (50\.0|49\.\d)MB/s, 2 s spent, 4 s left", after)
 
 
-def test_work_that_is_all_done_has_no_time_left(caplog, monkeypatch):
+def test_completed_work_has_no_time_left(caplog, monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with caplog.at_level(logging.INFO), Progress(3, "reading", "file", start=3) as shown:
         shown.step(0)

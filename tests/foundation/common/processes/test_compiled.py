@@ -1,4 +1,4 @@
-"""Compiled loops where no folder can be written, where another user owns the temporary one, and what a person sees."""
+"""Compiled loops without writable folders, with a temporary folder of another user, and their log messages."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ print(foundation.__file__, mask.tolist(), sum(fill_masks.stats.cache_hits.values
 
 @pytest.fixture
 def read_only(tmp_path):
-    """What runs Python with a package beside which nothing can be written, and a home that is not there.
+    """Run Python with a package folder without write access and a missing home folder.
 
     Tests may run as root, whom no mode of a folder binds: a file lies where numba would make its folder.
     """
@@ -50,7 +50,7 @@ def read_only(tmp_path):
     return call
 
 
-def test_loops_are_kept_in_the_temporary_folder_where_neither_package_nor_home_can_be_written(read_only, tmp_path):
+def test_loops_are_cached_in_the_temporary_folder_without_a_writable_package_or_home(read_only, tmp_path):
     first = read_only()
     assert "foundation.common.processes.compiled compiling loops" in first
     assert first.strip().endswith("[[True, True, False]] 0")
@@ -61,12 +61,12 @@ def test_loops_are_kept_in_the_temporary_folder_where_neither_package_nor_home_c
     assert "compiling" not in again
 
 
-def test_loops_are_compiled_where_there_is_no_folder_at_all(read_only, tmp_path):
+def test_loops_are_compiled_without_any_folder(read_only, tmp_path):
     (tmp_path / "tmp" / f"foundation-numba-{os.getuid()}").touch()
     assert read_only().strip().endswith("[[True, True, False]] 0")
 
 
-def test_a_folder_that_others_can_write_is_not_taken(tmp_path, monkeypatch):
+def test_folder_that_others_can_write_is_not_used(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     folder = temporary_folder()
     assert folder == tmp_path / f"foundation-numba-{os.getuid()}"

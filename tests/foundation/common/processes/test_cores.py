@@ -16,7 +16,7 @@ def four_cores(monkeypatch):
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
 
 
-def test_the_limit_of_a_control_group_is_read(tmp_path):
+def test_control_group_limit_is_read(tmp_path):
     (tmp_path / "cpu.max").write_text("150000 100000\n")
     assert core_limit(tmp_path) == 1.5
     (tmp_path / "cpu.max").write_text("max 100000\n")
@@ -37,7 +37,7 @@ def test_the_limit_of_a_control_group_is_read(tmp_path):
         ("max 100000", "many", 4),
     ],
 )
-def test_the_lowest_limit_counts(cpu_max, slurm, cores, four_cores, tmp_path, monkeypatch):
+def test_smallest_limit_is_used(cpu_max, slurm, cores, four_cores, tmp_path, monkeypatch):
     (tmp_path / "cpu.max").write_text(f"{cpu_max}\n")
     if slurm is not None:
         monkeypatch.setenv("SLURM_CPUS_PER_TASK", slurm)
@@ -45,7 +45,7 @@ def test_the_lowest_limit_counts(cpu_max, slurm, cores, four_cores, tmp_path, mo
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not bind processes to cores")
-def test_a_process_bound_to_one_core_counts_one():
+def test_process_bound_to_one_core_counts_one():
     count = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
     count += "from foundation.common.processes.cores import usable_cores; print(usable_cores())"
     done = subprocess.run([sys.executable, "-c", count], capture_output=True, text=True, check=True)

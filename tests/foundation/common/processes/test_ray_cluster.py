@@ -1,4 +1,4 @@
-"""Which Ray is joined, and what people see where it does not start."""
+"""The Ray cluster to join, and the errors if Ray does not start."""
 
 import logging
 import multiprocessing
@@ -27,7 +27,7 @@ def listening():
 
 @pytest.fixture
 def note(tmp_path, monkeypatch, listening):
-    """What `ray start` leaves behind: the address of a cluster that answers."""
+    """The file that `ray start` leaves: the address of a running cluster."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     file = tmp_path / "ray" / "ray_current_cluster"
@@ -36,7 +36,7 @@ def note(tmp_path, monkeypatch, listening):
     return file
 
 
-def test_the_cluster_of_this_machine_is_joined_if_this_user_or_root_noted_it(note, listening, caplog):
+def test_cluster_in_a_file_of_this_user_or_root_is_joined(note, listening, caplog):
     assert cluster.running_cluster() == listening
     note.chmod(0o666)
     with caplog.at_level(logging.WARNING):
@@ -46,7 +46,7 @@ def test_the_cluster_of_this_machine_is_joined_if_this_user_or_root_noted_it(not
     assert cluster.running_cluster() is None
 
 
-def test_a_note_of_another_user_and_a_link_are_not_followed(note, listening, tmp_path):
+def test_file_of_another_user_and_link_are_ignored(note, listening, tmp_path):
     (tmp_path / "elsewhere").write_text(listening)
     note.unlink()
     note.symlink_to(tmp_path / "elsewhere")
@@ -59,7 +59,7 @@ def test_a_note_of_another_user_and_a_link_are_not_followed(note, listening, tmp
 
 
 @pytest.mark.parametrize("environment", [True, False])
-def test_a_cluster_that_the_environment_names_is_not_taken_for_one_of_this_machine(note, monkeypatch, environment):
+def test_cluster_from_the_environment_counts_as_named_by_the_user(note, monkeypatch, environment):
     import ray
 
     joined = []
@@ -72,7 +72,7 @@ def test_a_cluster_that_the_environment_names_is_not_taken_for_one_of_this_machi
     assert joined == [("remote:6379", False) if environment else (note.read_text(), True)]
 
 
-def test_auto_without_a_cluster_is_bad_usage(tmp_path, monkeypatch):
+def test_auto_without_a_cluster_is_an_error(tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     import ray
@@ -85,7 +85,7 @@ def test_auto_without_a_cluster_is_bad_usage(tmp_path, monkeypatch):
         pass
 
 
-def test_a_start_that_times_out_is_tried_again_and_then_explained(monkeypatch, caplog):
+def test_start_that_times_out_is_retried_and_explained(monkeypatch, caplog):
     tries = []
 
     def init(*_: object, **options: object) -> None:
@@ -104,7 +104,7 @@ def test_a_start_that_times_out_is_tried_again_and_then_explained(monkeypatch, c
     assert "trying again for at most 5 s" in caplog.text
 
 
-def test_a_long_temporary_folder_is_replaced_by_a_short_one_of_this_user(tmp_path, monkeypatch):
+def test_long_temporary_folder_is_replaced_by_a_short_private_one(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")
     assert cluster_start._socket_folder() == {}
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("d" * 120)))
@@ -113,14 +113,14 @@ def test_a_long_temporary_folder_is_replaced_by_a_short_one_of_this_user(tmp_pat
     assert os.stat(short).st_uid == os.getuid()
 
 
-def test_a_second_start_of_ray_finds_the_short_folder_private(tmp_path, monkeypatch):
+def test_second_start_of_ray_uses_the_same_short_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("d" * 120)))
     (short,) = cluster_start._socket_folder().values()
     try_make_directory_shared(short)  # as Ray does with the folder that it is given
     assert cluster_start._socket_folder() == {"_temp_dir": short}
 
 
-def test_processes_of_the_loader_meet_in_a_short_folder_too(tmp_path, monkeypatch):
+def test_loader_processes_also_use_a_short_folder(tmp_path, monkeypatch):
     config = vars(multiprocessing.current_process())["_config"]
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("d" * 120)))
     monkeypatch.delitem(config, "tempdir", raising=False)
@@ -130,7 +130,7 @@ def test_processes_of_the_loader_meet_in_a_short_folder_too(tmp_path, monkeypatc
     del config["tempdir"]
 
 
-def test_the_working_folder_is_left_out_of_imports(tmp_path, monkeypatch):
+def test_working_folder_is_not_on_the_import_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), "/elsewhere"])
     drop_working_folder()

@@ -1,4 +1,4 @@
-"""Settings that were renamed: old keys work with a warning, and digests are made of the old names."""
+"""Renamed settings: old keys work with a warning, and digests use the old names."""
 
 import hashlib
 import json
@@ -65,7 +65,7 @@ def test_old_keys_work_on_the_command_line_and_in_yaml_with_a_warning(tmp_path, 
     assert output == old
 
 
-def test_new_keys_give_no_warning_and_a_later_option_counts_more(tmp_path, caplog):
+def test_new_keys_give_no_warning_and_later_options_win(tmp_path, caplog):
     file = tmp_path / "settings.yaml"
     file.write_text("limits: {min_rate: 2.0}\nmore: {max_size: 5}\n")
     assert settings_of("--config", str(file), "--max_count", "1") == Outer(Inner(2.0), Inner(0.5, 5), 1)
@@ -74,21 +74,21 @@ def test_new_keys_give_no_warning_and_a_later_option_counts_more(tmp_path, caplo
     assert settings_of("--config", str(file), "--limits.min_rate", "3.0").limits.min_rate == 3.0
 
 
-def test_a_setting_under_both_names_is_an_error(tmp_path):
+def test_setting_under_both_names_is_an_error(tmp_path):
     file = tmp_path / "settings.yaml"
     file.write_text("limits: {least_rate: 2.0, min_rate: 2.0}\n")
     with pytest.raises(ConfigError, match=r"limits\.least_rate and limits\.min_rate are both set"):
         settings_of("--config", str(file))
 
 
-def test_an_unknown_key_in_a_file_with_old_names_is_still_an_error(tmp_path):
+def test_unknown_key_beside_old_names_is_an_error(tmp_path):
     file = tmp_path / "settings.yaml"
     file.write_text("limits: {least_rate: 2.0, rate: 1}\n")
     with pytest.raises(ConfigError, match="rate"):
         settings_of("--config", str(file))
 
 
-def test_former_names_are_those_of_the_version_before():
+def test_former_names_are_those_of_the_previous_version():
     values = asdict(Outer(more=Inner()))
     inner = {"least_rate": 0.5, "most_size": None}
     assert former_names(Outer, values) == {"limits": inner, "more": inner, "most": 3}
@@ -98,8 +98,8 @@ def test_former_names_are_those_of_the_version_before():
 OLD_IDENTITY = "dcf49d77cbb016439f0e40affa77758eab9a36eb9c529e488fddaa36bcc1ef20"
 
 
-def test_the_identity_of_a_run_is_what_it_was_before_settings_were_renamed(tmp_path):
-    """Checkpoints hold it: a run that was written under the old names must resume."""
+def test_run_identity_is_unchanged_by_renamed_settings(tmp_path):
+    """Checkpoints store the identity: a run that was written under the old names must resume."""
     file = tmp_path / "settings.yaml"
     file.write_text(yaml.safe_dump({"store": "s", "output": "o", "objective": {"neurpir": {"shortest": 6}}}))
     settings = parse(

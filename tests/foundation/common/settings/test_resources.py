@@ -1,4 +1,4 @@
-"""Configs by name, and what a wrong name is answered with."""
+"""Configs by name, and the errors for wrong names."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from foundation.common.settings.resources import config_names, find_config
 
 @pytest.fixture
 def own_folder(tmp_path, monkeypatch):
-    """The working folder, with one config of the user's."""
+    """The working folder, with one config of the user."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my-run.yaml").write_text("steps: 3\n")
     return tmp_path
@@ -21,11 +21,11 @@ def message(name: str, folder: str = "") -> str:
 
 
 @pytest.mark.parametrize("name", ["pretrain/demo", "pretrain/demo.yaml", "configs/pretrain/demo.yaml"])
-def test_a_shipped_config_is_found_from_any_folder(name, own_folder):
+def test_shipped_config_is_found_from_any_folder(name, own_folder):
     assert find_config(name).name == "demo.yaml"
 
 
-def test_a_file_of_ones_own_comes_first(own_folder):
+def test_own_file_takes_precedence(own_folder):
     assert find_config("my-run.yaml").read_text() == "steps: 3\n"
 
 
@@ -37,23 +37,23 @@ def test_a_file_of_ones_own_comes_first(own_folder):
         ("two-streams", "Did you mean 'pretrain/two-streams'?"),
     ],
 )
-def test_a_misspelt_name_is_answered_with_the_nearest_one(name, meant, own_folder):
+def test_misspelt_name_suggests_the_nearest(name, meant, own_folder):
     assert meant in message(name)
 
 
-def test_a_folder_of_shipped_configs_is_answered_with_its_names(own_folder):
+def test_folder_of_shipped_configs_lists_its_names(own_folder):
     listed = message("pretrain/")
     assert all(name in listed for name in config_names("pretrain"))
     assert "Did you mean" not in listed
     assert "recipes/" not in listed
 
 
-def test_any_other_name_is_answered_with_the_folders_alone(own_folder):
+def test_other_names_list_the_folders(own_folder):
     listed = message("qqqqqqqq")
     assert "benchmark/, " in listed
     assert "pretrain/demo" not in listed
 
 
-def test_a_name_does_not_leave_the_folder_of_configs(own_folder):
+def test_name_cannot_leave_the_config_folder(own_folder):
     (own_folder / "outside.yaml").write_text("steps: 3\n")
     assert "neither a file nor a shipped name" in message("pretrain/../../outside")

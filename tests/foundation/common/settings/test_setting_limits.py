@@ -1,4 +1,4 @@
-"""Limits in annotations: what passes, what is refused and in which words, from Python and from a command line."""
+"""Limits in annotations: accepted and refused values, and their messages, from Python and the command line."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Training(Limited):
     engine: Engine = field(default_factory=Engine)
 
 
-def test_values_at_their_limits_pass():
+def test_values_at_their_limits_are_accepted():
     edges = {"steps": 1, "seed": 0, "rate": 0.999, "clip": math.inf, "decay": 0.0, "share": 1.0, "resamples": 100}
     assert asdict(Training(**edges)) == asdict(Training()) | edges
     assert Engine(port=65535).port == 65535
@@ -126,7 +126,7 @@ def test_limits_of_a_class_that_is_not_limited_are_checked_on_demand():
         check_limits(Plain(steps=0), "the plan: ")
 
 
-def test_a_command_line_is_checked_alike_and_shows_plain_types(capsys):
+def test_command_line_checks_limits_and_shows_plain_types(capsys):
     parser = build_parser("train", lambda settings: None, Training)
     assert parse(parser, Training, ["--engine.port", "22"]).engine.port == 22
     with pytest.raises(ConfigError, match=r"engine\.port is 0: expected 1 to 65535"):

@@ -1,4 +1,4 @@
-"""Every augmentation does what it says, as often as it says, and the same however a step is spread."""
+"""Every augmentation has its documented effect and frequency, and does not depend on the number of processes."""
 
 from dataclasses import replace
 
@@ -58,7 +58,7 @@ def test_draws_are_uniform_normal_and_independent():
 
 
 @pytest.mark.parametrize("settings", EACH, ids=lambda s: s.name + "-random" * s.random)
-def test_the_same_windows_whatever_the_process_and_the_padding(settings):
+def test_draws_do_not_depend_on_process_or_padding(settings):
     rng = np.random.default_rng(0)
     view = batch(7, 5, 16, make=lambda shape: rng.poisson(1.0, shape))
     context = StepContext(torch.arange(7), torch.zeros(7, dtype=torch.int64), seed=3, step=9)
@@ -80,7 +80,7 @@ def test_the_same_windows_whatever_the_process_and_the_padding(settings):
 
 
 @pytest.mark.parametrize("settings", EACH, ids=lambda s: s.name + "-random" * s.random)
-def test_views_share_a_draw_only_if_told_to_and_a_token_always_stays(settings):
+def test_views_share_a_draw_only_on_request_and_keep_a_token(settings):
     rng = np.random.default_rng(0)
     view = batch(40, make=lambda shape: rng.poisson(1.0, shape))
     a, b = (done(view, settings, number=k) for k in (0, 1))
@@ -102,7 +102,7 @@ def test_chance_is_the_share_of_windows():
     assert float(hit.float().mean()) == pytest.approx(0.3, abs=0.04)
 
 
-def test_fixed_dropout_drops_that_share_of_units_whole():
+def test_fixed_dropout_drops_its_share_of_whole_units():
     x = done(batch(2000), Augmentation("neuron_dropout", share=0.4)).x_BNT
     assert set(x.sum(-1).unique().tolist()) == {0.0, 32.0}
     dropped_B = (x[:, :, 0] == 0).float().mean(1)
@@ -119,7 +119,7 @@ def test_random_dropout_draws_its_share_for_each_window():
     assert float(dropped_B.var()) == pytest.approx(spread + (0.4 - 0.4**2 - spread) / 20, rel=0.1)
 
 
-def test_subsampling_takes_units_out_evenly():
+def test_subsampling_removes_units_evenly():
     view = done(batch(2000), Augmentation("unit_subsampling", share=0.5))
     kept_B = view.mask_BN.sum(1)
     assert int(kept_B.min()) == 10
@@ -130,7 +130,7 @@ def test_subsampling_takes_units_out_evenly():
     assert float(view.mask_BN.float().mean(0).max()) < 0.8
 
 
-def test_noise_has_its_size_and_leaves_padding_alone():
+def test_noise_has_its_size_and_skips_padding():
     view = batch(100)
     view.mask_BT[:, 16:] = False
     view.mask_BN[:, 15:] = False
@@ -150,7 +150,7 @@ def test_pepper_adds_its_value_to_its_share():
     assert float((added > 0).float().mean()) == pytest.approx(0.3, abs=0.01)
 
 
-def test_jitter_moves_evenly_and_masks_what_is_not_there():
+def test_jitter_is_uniform_and_masks_missing_bins():
     view = batch(3000, 1, 32, make=lambda shape: np.arange(1.0, 33.0)[None])
     moved = done(view, Augmentation("temporal_jitter", size=3))
     shift_B = moved.x_BNT[:, 0, 16] - 17
@@ -165,7 +165,7 @@ def test_jitter_moves_evenly_and_masks_what_is_not_there():
         assert torch.equal(moved.mask_BT[row], wanted > 0)
 
 
-def test_segments_have_every_length_and_place():
+def test_segments_have_every_length_and_position():
     view = batch(4000, 1, 32, make=lambda shape: np.arange(1.0, 33.0)[None])
     cut = done(view, Augmentation("segment_length", share=0.5))
     kept_B = cut.mask_BT.sum(1) // 4
@@ -182,7 +182,7 @@ def test_segments_have_every_length_and_place():
     assert not cut.x_BNT[row, 0, first + 20 :].any()
 
 
-def test_time_runs_faster_and_slower():
+def test_time_scaling_is_faster_and_slower():
     rng = np.random.default_rng(0)
     counts = batch(2000, 1, 32, make=lambda shape: rng.poisson(3.0, shape))
     scaled = done(counts, Augmentation("time_scaling", size=1.5))
@@ -210,7 +210,7 @@ def a_token_stays(view, changed):
 
 @pytest.mark.parametrize("size", [2.0, 5.0])
 @pytest.mark.parametrize("name", ["time_scaling", "temporal_jitter"])
-def test_a_token_stays_in_a_chain_and_where_there_are_gaps(name, size):
+def test_token_survives_chains_and_gaps(name, size):
     last = Augmentation(name, size=size if name == "time_scaling" else 4 * size)
     view = batch(400, 2)
     for chain in (
@@ -232,7 +232,7 @@ def test_a_token_stays_in_a_chain_and_where_there_are_gaps(name, size):
         assert a_token_stays(gaps, done(gaps, last))
 
 
-def test_time_runs_from_the_first_token_of_the_longest_stretch():
+def test_time_scaling_starts_at_the_longest_stretch():
     view = batch(500, 1, 32, modality=1, make=lambda shape: np.arange(0.5, 32.5)[None])
     view.mask_BT[:, :12] = view.mask_BT[:, 28:] = False
     scaled = done(view, Augmentation("time_scaling", size=9.0))
@@ -244,7 +244,7 @@ def test_time_runs_from_the_first_token_of_the_longest_stretch():
     assert torch.allclose((scaled.x_BNT[:, 0, 12] - step_B / 2)[fast_B], torch.tensor(12.0), atol=0.2)
 
 
-def test_impossible_settings_are_refused_with_what_is_allowed():
+def test_invalid_settings_are_refused_with_allowed_values():
     for change, what in [
         ({"name": "blur"}, "'blur': expected one of neuron_dropout"),
         ({"name": "noise"}, "size of noise is missing"),

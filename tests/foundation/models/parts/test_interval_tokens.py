@@ -29,7 +29,7 @@ def length_of(seconds: float, number: int) -> int:
 
 
 def by_loops(x_T: np.ndarray, dt: float, missing_T: np.ndarray) -> np.ndarray:
-    """The features of one unit, event by event and pair by pair."""
+    """Features of one unit, computed event by event and pair by pair."""
     n_tokens = len(x_T) // PATCH
     events = [t for t, count in enumerate(x_T) for _ in range(round(float(count)))]
     whole = [np.zeros((n_tokens, size)) for size in (1, 40, 144, 38)]
@@ -55,7 +55,7 @@ def by_loops(x_T: np.ndarray, dt: float, missing_T: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_features_are_those_of_plain_loops(dtype):
+def test_features_equal_plain_loops(dtype):
     x_BNT, dt_B = trains(), torch.tensor([BIN, 0.0025])
     mask_BT = torch.ones(2, x_BNT.shape[2], dtype=torch.bool)
     mask_BT[1, 450:520] = False  # a gap, over which nothing is counted
@@ -69,7 +69,7 @@ def test_features_are_those_of_plain_loops(dtype):
 
 
 @pytest.mark.parametrize("events", [0, 1, 2])
-def test_windows_of_next_to_no_event_have_features_all_the_same(events):
+def test_nearly_empty_windows_have_features(events):
     x_BNT = torch.zeros(2, 3, 2 * PATCH)
     x_BNT[1, 2, 5 : 5 + events] = 1.0
     features_BNTF = interval_features(x_BNT, torch.full((2,), BIN), PATCH)
@@ -116,14 +116,14 @@ def test_padding_changes_nothing(model):
     assert (padded.z_BND[:, 4:] == 0).all()
 
 
-def test_the_order_of_units_is_that_of_their_embeddings(model):
+def test_embeddings_follow_the_order_of_units(model):
     given, order = inputs(trains()), torch.tensor([2, 0, 3, 1])
     shuffled = given | {"x_BNT": given["x_BNT"][:, order]}
     torch.testing.assert_close(model(**shuffled).z_BND, model(**given).z_BND[:, order], rtol=0, atol=1e-10)
 
 
-def test_when_a_unit_fires_within_a_token_is_all_that_changes_it(model):
-    """The same number of events, evenly spaced or in bursts, makes another embedding."""
+def test_embedding_depends_on_times_within_a_token(model):
+    """The same number of events, evenly spaced or in bursts, gives another embedding."""
     even, burst = torch.zeros(1, 1, 3 * PATCH), torch.zeros(1, 1, 3 * PATCH)
     even[..., ::40], burst[..., ::PATCH] = 1.0, 1.0
     for k in range(1, 10):
@@ -132,7 +132,7 @@ def test_when_a_unit_fires_within_a_token_is_all_that_changes_it(model):
     assert (model(**inputs(even)).z_BND - model(**inputs(burst)).z_BND).abs().max() > 0.1
 
 
-def test_every_weight_takes_a_gradient():
+def test_every_weight_has_a_gradient():
     config = EITConfig(dim=16, heads=2, individual_layers=1, patch_length=PATCH, tokens="intervals")
     model = EIT(config)
     target = torch.linspace(-1, 1, 16)
@@ -147,14 +147,14 @@ def test_sampled_values_are_refused(model):
         model(**given)
 
 
-def test_impossible_tokens_are_refused():
+def test_invalid_tokens_are_refused():
     with pytest.raises(ConfigError, match="tokens is 'spikes': expected one of bins, intervals"):
         EITConfig(tokens="spikes")
     with pytest.raises(ConfigError, match="patch_length is 4 and tokens 'intervals': expected at least 100"):
         EITConfig(tokens="intervals")
 
 
-def test_a_checkpoint_comes_back_and_an_earlier_config_reads_bins(tmp_path):
+def test_checkpoint_round_trip_and_earlier_config_reads_bins(tmp_path):
     torch.manual_seed(0)
     model = EIT(EITConfig(dim=16, heads=2, patch_length=5000, tokens="intervals")).eval()
     model.save_pretrained(tmp_path)
@@ -168,7 +168,7 @@ def test_a_checkpoint_comes_back_and_an_earlier_config_reads_bins(tmp_path):
     assert EITConfig(**earlier).tokens == "bins"
 
 
-def test_a_checkpoint_may_not_ask_for_bins_without_end(tmp_path):
+def test_checkpoint_cannot_request_unlimited_bins(tmp_path):
     EIT(EITConfig(dim=16, heads=2, patch_length=5000, tokens="intervals")).save_pretrained(tmp_path)
     path = tmp_path / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"patch_length": 1 << 40}))

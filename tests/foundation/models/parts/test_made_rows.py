@@ -1,4 +1,4 @@
-"""Rows made from the identity of units: what they depend on, and what they leave as it was."""
+"""Rows made from the identity of units: what they depend on, and what they do not change."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ def close(found, wanted):
     return torch.allclose(found, wanted, rtol=1e-10, atol=1e-10)
 
 
-def test_a_new_population_is_read_by_made_rows_alone_in_any_order_and_number():
+def test_new_population_is_read_by_made_rows_in_any_order_and_number():
     model, identity_NF = build(), torch.randn(9, IDENTITY)
     order = torch.tensor([4, 0, 8, 2, 1, 7, 3, 6, 5])
     model.add_populations({"b": torch.zeros(9)}, {"b": identity_NF}, blank=True)
@@ -52,7 +52,7 @@ def test_a_new_population_is_read_by_made_rows_alone_in_any_order_and_number():
     assert close(aside.p_BTD, plain.p_BTD)  # they have no rows of their own
 
 
-def test_own_rows_are_put_aside_in_the_chosen_windows_alone():
+def test_own_rows_are_unused_only_in_chosen_windows():
     model, given = build(), inputs()
     made_B = torch.tensor([True, False])
     before, chosen = model(**given), model(**given, made_B=made_B)
@@ -80,7 +80,7 @@ def test_padded_units_and_units_without_a_row_change_nothing():
         assert close(found.expected_BNT[:, :UNITS], model(**given).expected_BNT)
 
 
-def test_hidden_activity_cannot_reach_its_prediction_through_an_identity():
+def test_hidden_activity_does_not_reach_predictions_through_an_identity():
     model, given = build(), inputs()
     hidden_BN = torch.zeros(2, UNITS, dtype=torch.bool)
     hidden_BN[:, [1, 4]] = True
@@ -92,7 +92,7 @@ def test_hidden_activity_cannot_reach_its_prediction_through_an_identity():
     assert torch.equal(plain.p_BTD, changed.p_BTD)
 
 
-def test_it_is_saved_and_loaded_with_its_identities(tmp_path):
+def test_identities_are_saved_and_loaded(tmp_path):
     model = build().float()
     model.add_populations({"b": torch.zeros(3)}, {"b": torch.randn(3, IDENTITY)}, blank=True)
     model.save_pretrained(tmp_path)
@@ -104,7 +104,7 @@ def test_it_is_saved_and_loaded_with_its_identities(tmp_path):
     assert torch.equal(again.population.rows.identity_1, model.population.rows.identity_1)
 
 
-def test_made_rows_learn_with_the_model_and_new_own_rows_learn_alone():
+def test_made_rows_train_with_the_model_and_new_own_rows_train_alone():
     model, given = build(), inputs()
     model(**given, made_B=torch.tensor([True, True])).expected_BNT.square().sum().backward()
     assert model.population.rows.made.inner.weight.grad.abs().sum() > 0
@@ -114,13 +114,13 @@ def test_made_rows_learn_with_the_model_and_new_own_rows_learn_alone():
     assert model.population.rows.table_1.abs().sum() == 0
 
 
-def test_a_model_without_made_rows_has_the_weights_that_it_had():
+def test_model_without_made_rows_has_the_same_weights_as_before():
     model = build(made_rows=False)
     model.add_populations({"a": torch.zeros(3)})
     assert not [name for name in model.state_dict() if "made" in name or "identity" in name]
 
 
-def test_impossible_settings_and_calls_are_refused():
+def test_invalid_settings_and_calls_are_refused():
     with pytest.raises(ConfigError, match="made_rows is true and population_layers 0: expected"):
         EITConfig(made_rows=True)
     plain, model = build(made_rows=False), build()

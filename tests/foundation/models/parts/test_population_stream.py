@@ -1,4 +1,4 @@
-"""The population stream: what it sees, what it may not see, and what stays when more populations come."""
+"""The population stream: its inputs, what is hidden from it, and rows for more populations."""
 
 import json
 
@@ -40,7 +40,7 @@ def close(found: torch.Tensor, wanted: torch.Tensor) -> bool:
     return torch.allclose(found, wanted, rtol=1e-10, atol=1e-10)
 
 
-def test_the_order_of_units_changes_nothing_but_the_order_of_what_is_expected():
+def test_unit_order_only_permutes_the_predictions():
     model, given = build(), inputs()
     order = torch.tensor([3, 0, 5, 4, 1, 2])
     moved = given | {name: given[name][:, order] for name in ("x_BNT", "mask_BN", "population_row_BN")}
@@ -52,7 +52,7 @@ def test_the_order_of_units_changes_nothing_but_the_order_of_what_is_expected():
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("value", [7.0, float("nan"), float("inf")])
-def test_padding_changes_nothing_whatever_it_holds(value, causal):
+def test_padding_changes_nothing(value, causal):
     model, given = build(causal=causal), inputs()
     junk = torch.full((2, 9, 20), value, dtype=torch.float64)
     junk[:, :UNITS, : TOKENS * PATCH] = given["x_BNT"]
@@ -68,7 +68,7 @@ def test_padding_changes_nothing_whatever_it_holds(value, causal):
     assert padded.p_BTD[:, TOKENS:].abs().max() == 0
 
 
-def test_what_is_hidden_cannot_reach_what_is_said_of_it():
+def test_hidden_activity_does_not_reach_its_prediction():
     model, given = build(), inputs()
     hidden_BN, hidden_BT = torch.zeros(2, UNITS, dtype=torch.bool), torch.zeros(2, TOKENS, dtype=torch.bool)
     hidden_BN[:, [1, 4]], hidden_BT[:, [0, 3]] = True, True
@@ -82,7 +82,7 @@ def test_what_is_hidden_cannot_reach_what_is_said_of_it():
     assert not close(plain.p_BTD, model(**given, units=False).p_BTD)
 
 
-def test_a_causal_stream_sees_nothing_of_the_future_and_another_does():
+def test_causal_stream_ignores_the_future_and_the_default_does_not():
     given = inputs()
     for later in range(1, TOKENS):
         changed = given["x_BNT"].clone()
@@ -95,7 +95,7 @@ def test_a_causal_stream_sees_nothing_of_the_future_and_another_does():
             assert close(plain.expected_BNT[..., :later], other.expected_BNT[..., :later]) == causal
 
 
-def test_units_that_are_not_known_are_not_read():
+def test_unknown_units_are_not_read():
     model, given = build(), inputs()
     row_BN = given["population_row_BN"].clone()
     row_BN[:, 2] = -1
@@ -109,7 +109,7 @@ def test_units_that_are_not_known_are_not_read():
     assert close(plain.p_BTD, model(**given | without).p_BTD)
 
 
-def test_more_populations_leave_earlier_ones_as_they_were_to_the_bit():
+def test_more_populations_keep_earlier_rows_bit_for_bit():
     model, given = build(), inputs()
     before = model(**given)
     model.add_populations({"c": torch.zeros(3)}, freeze_rest=True)
@@ -126,7 +126,7 @@ def test_more_populations_leave_earlier_ones_as_they_were_to_the_bit():
     assert not close(model(**new).p_BTD, start)
 
 
-def test_it_is_saved_and_loaded_with_its_rows(tmp_path):
+def test_rows_are_saved_and_loaded(tmp_path):
     model, given = build(), inputs()
     model.add_populations({"c": torch.full((2,), 3.0)})
     model.float().save_pretrained(tmp_path)
@@ -137,7 +137,7 @@ def test_it_is_saved_and_loaded_with_its_rows(tmp_path):
         assert again.population.rows.log_rate_1.tolist() == [3.0, 3.0]
 
 
-def test_recordings_find_their_rows_again_in_whatever_order_they_came(tmp_path):
+def test_recordings_find_their_rows_in_any_order(tmp_path):
     """config.json sorts the keys of a table, so the rows must be sorted alike."""
     model = EIT(EITConfig(dim=16, heads=2, population_layers=1))
     rates = {"c": torch.full((2,), 3.0), "a": torch.full((4,), 1.0), "b": torch.full((3,), 2.0)}
@@ -150,7 +150,7 @@ def test_recordings_find_their_rows_again_in_whatever_order_they_came(tmp_path):
     assert population_places(changed) == {"a": (0, 4), "c": (4, 2)}
 
 
-def test_a_checkpoint_that_lost_the_order_of_its_recordings_is_refused(tmp_path):
+def test_checkpoint_without_recording_order_is_refused(tmp_path):
     build().float().save_pretrained(tmp_path)
     path = tmp_path / "config.json"
     given = json.loads(path.read_text())
@@ -159,7 +159,7 @@ def test_a_checkpoint_that_lost_the_order_of_its_recordings_is_refused(tmp_path)
         load_model(tmp_path)
 
 
-def test_a_units_activity_stays_apart_in_a_token_where_there_are_features_for_it():
+def test_single_units_stay_apart_in_a_token_with_enough_features():
     model = EIT(EITConfig(dim=16, heads=2, population_layers=1))
     model.add_populations({"few": torch.zeros(5), "many": torch.zeros(40), "none": torch.zeros(0)})
     few_ND, many_ND = model.population.rows.table_0.detach()[:, :16].split([5, 40])
@@ -176,7 +176,7 @@ def test_tables_that_do_not_fit_the_weights_are_refused(tmp_path):
         load_model(tmp_path)
 
 
-def test_without_rows_it_is_eit_as_it_was():
+def test_model_without_rows_is_unchanged_eit():
     model, given = build(), inputs()
     rows = given.pop("population_row_BN")
     alone = model(**given)
@@ -187,7 +187,7 @@ def test_without_rows_it_is_eit_as_it_was():
     assert model(**given, population_row_BN=rows, units=False).z_BND is None
 
 
-def test_a_unit_without_weights_is_expected_to_do_what_it_usually_does():
+def test_unit_without_weights_is_predicted_at_its_usual_rate():
     model, given = build(), inputs()
     with torch.no_grad():
         model.population.rows.table_0[:, 16:] = 0  # read-out and offset
@@ -199,7 +199,7 @@ def test_a_unit_without_weights_is_expected_to_do_what_it_usually_does():
 
 
 @pytest.mark.parametrize("n_units", [1, 40])
-def test_the_size_of_a_token_does_not_grow_with_the_number_of_units(n_units):
+def test_token_size_does_not_grow_with_the_number_of_units(n_units):
     torch.manual_seed(0)
     model = EIT(EITConfig(dim=16, heads=2, patch_length=PATCH, population_layers=1))
     model.add_populations({"a": torch.zeros(n_units)})
@@ -212,7 +212,7 @@ def test_the_size_of_a_token_does_not_grow_with_the_number_of_units(n_units):
     assert 0.1 < float(token_BTD.square().mean().sqrt()) < 1.0
 
 
-def test_batches_are_told_where_their_units_stand():
+def test_batches_get_the_rows_of_their_units():
     config = EITConfig(population_layers=1, population_tables=[{"a": 3, "b": 2}])
     batch = pad_windows([torch.ones(2, 4).numpy(), torch.ones(3, 4).numpy()], bin_widths=[0.1] * 2, starts=[0.0] * 2,
                         modalities=[0] * 2, bins_per_token=4)  # fmt: skip
@@ -226,7 +226,7 @@ def test_batches_are_told_where_their_units_stand():
     assert PopulationPlaces(EITConfig(), ["b"]).placed(batch) is batch
 
 
-def test_silent_units_and_missing_rates_have_a_rate_that_a_logarithm_takes():
+def test_silent_units_and_missing_rates_have_finite_log_rates():
     found = log_rates(torch.tensor([0.0, float("nan"), 20.0]).numpy(), counts=True)
     assert found.exp().tolist() == pytest.approx([0.01, 0.01, 20.0])
     assert log_rates(torch.tensor([0.3]).numpy(), counts=False).tolist() == [0.0]
@@ -243,12 +243,12 @@ def test_silent_units_and_missing_rates_have_a_rate_that_a_logarithm_takes():
         ({"population_layers": 1, "population_tables": [{"a": 1.5}]}, "is 1.5: expected a whole number"),
     ],
 )
-def test_impossible_shapes_are_refused(change, message):
+def test_invalid_shapes_are_refused(change, message):
     with pytest.raises(ConfigError, match=message):
         EITConfig(**change)
 
 
-def test_impossible_calls_are_refused():
+def test_invalid_calls_are_refused():
     model, given = build(), inputs()
     with pytest.raises(ConfigError, match="names 'a', which has rows already"):
         model.add_populations({"a": torch.zeros(2)})

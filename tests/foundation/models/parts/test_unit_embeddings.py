@@ -1,4 +1,4 @@
-"""Known units: what joins the model, and what is refused before anything changes."""
+"""Known units: their effect on the model, and refusals before any change."""
 
 import copy
 
@@ -27,7 +27,7 @@ def inputs():
 
 
 @pytest.mark.parametrize("names", [[], ["a/0"]])
-def test_unknown_units_change_nothing_in_bf16_with_tables_and_without(names):
+def test_unknown_units_change_nothing_in_bf16_with_and_without_tables(names):
     model, unknown = build(), torch.full((2, 3), -1)
     if names:
         model.add_units(names)
@@ -51,7 +51,7 @@ def test_unknown_units_change_nothing_in_bf16_with_tables_and_without(names):
         (["b", 1], "unit_names holds 1: expected strings"),
     ],
 )
-def test_names_that_cannot_be_are_refused_and_nothing_changes(names, what):
+def test_invalid_names_are_refused_without_any_change(names, what):
     model = build()
     model.add_units(["a"], freeze_rest=False)
     config, state = copy.deepcopy(model.config.to_dict()), {k: v.clone() for k, v in model.state_dict().items()}
@@ -62,7 +62,7 @@ def test_names_that_cannot_be_are_refused_and_nothing_changes(names, what):
     assert all(p.requires_grad for p in model.parameters())
 
 
-def test_a_table_is_added_without_looking_at_those_before(monkeypatch):
+def test_table_is_added_without_touching_earlier_ones(monkeypatch):
     units = UnitEmbedding([1] * 3, dim=2)
     monkeypatch.setattr(UnitEmbedding, "tables", property(lambda _: pytest.fail("all tables were listed")))
     units.add(4)

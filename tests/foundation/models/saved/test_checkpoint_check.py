@@ -1,4 +1,4 @@
-"""A config.json is judged by the weights beside it before anything is built, and a checkpoint is fetched once."""
+"""config.json is checked against the weights before anything is built, and a checkpoint is fetched once."""
 
 import hashlib
 import json
@@ -55,7 +55,7 @@ def changed(folder, **fields):
         ({"heads": "2"}, "cannot build|heads is '2'"),
     ],
 )
-def test_a_config_that_asks_for_more_than_its_weights_is_refused_at_once(saved, fields, what):
+def test_config_that_exceeds_its_weights_is_refused_at_once(saved, fields, what):
     changed(saved, **fields)
     tracemalloc.start()
     began = time.thread_time()
@@ -69,7 +69,7 @@ def test_a_config_that_asks_for_more_than_its_weights_is_refused_at_once(saved, 
     assert peak < 50e6, "nothing of the size that was asked for is built"
 
 
-def test_other_architectures_are_judged_alike(tmp_path):
+def test_other_architectures_are_checked_too(tmp_path):
     PopulationMLP(PopulationMLPConfig(units=12, widths=[16, 8])).save_pretrained(tmp_path)
     assert load_model(tmp_path, PopulationMLP).config.dim == 8
     changed(tmp_path, widths=[8] * 20_000)
@@ -83,7 +83,7 @@ def test_allowed_attention_still_loads(saved):
 
 
 class Counting(SimpleHTTPRequestHandler):
-    """Serves a folder and notes which paths were asked for, queries and all."""
+    """Serves a folder and records the requested paths with their queries."""
 
     asked: ClassVar[list[str]] = []
 
@@ -106,7 +106,7 @@ def served(tmp_path):
 
 
 def run_folder(saved, tmp_path):
-    """A run's output: the model, and much beside it."""
+    """A run's output: the model, and many other files."""
     run = tmp_path / "run"
     (run / "checkpoints" / "step-00000001").mkdir(parents=True)
     saved.rename(run / "model")
@@ -115,7 +115,7 @@ def run_folder(saved, tmp_path):
     return run
 
 
-def test_a_model_behind_a_url_is_fetched_once_and_nothing_else_is(saved, tmp_path, monkeypatch):
+def test_model_behind_a_url_is_fetched_once_without_other_files(saved, tmp_path, monkeypatch):
     run = run_folder(saved, tmp_path)
     memory = fsspec.filesystem("memory")
     memory.put(str(run), f"/{tmp_path.name}", recursive=True)
@@ -141,7 +141,7 @@ def test_a_model_behind_a_url_is_fetched_once_and_nothing_else_is(saved, tmp_pat
     memory.rm(f"/{tmp_path.name}", recursive=True)
 
 
-def test_a_fetched_checkpoint_is_compared_with_the_digests_of_its_run(saved, tmp_path):
+def test_fetched_checkpoint_is_compared_with_its_run_s_digests(saved, tmp_path):
     step = tmp_path / "step-00000002"
     step.mkdir()
     saved.rename(step / "model")
@@ -162,7 +162,7 @@ def test_a_fetched_checkpoint_is_compared_with_the_digests_of_its_run(saved, tmp
     memory.rm(f"/{tmp_path.name}", recursive=True)
 
 
-def test_a_model_behind_a_url_with_a_query_is_found(saved, tmp_path, served):
+def test_model_behind_a_url_with_a_query_is_found(saved, tmp_path, served):
     run = run_folder(saved, tmp_path)
     assert load_model(f"{served}/run?token=abc").config.dim == 16
     assert checkpoint_digest(f"{served}/run?token=abc") == checkpoint_digest(run)

@@ -1,4 +1,4 @@
-"""Checkpoints of an earlier schema load with their weights; others that this version cannot read say what to do."""
+"""Checkpoints of an earlier schema load with their weights; errors for other schemas say what to do."""
 
 import json
 
@@ -22,7 +22,7 @@ def saved(tmp_path):
 
 @pytest.fixture
 def older(saved, tmp_path):
-    """The same model as schema 1 has it: other names, and a config.json that says nothing of it."""
+    """The same model in schema 1: other names, and a config.json without a schema."""
     folder = saved[1]
     (tmp_path / "older").mkdir()
     weights = load_file(folder / "model.safetensors")
@@ -39,7 +39,7 @@ def same(a, b):
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
-def test_a_checkpoint_of_schema_1_loads_and_is_written_as_the_newest(saved, older, tmp_path):
+def test_checkpoint_of_schema_1_loads_and_is_written_as_the_newest(saved, older, tmp_path):
     for load in (load_model, EIT.from_pretrained, AutoModel.from_pretrained):
         assert same(load(older).eval(), saved[0])
     load_model(older).save_pretrained(tmp_path / "again")
@@ -52,7 +52,7 @@ def test_a_checkpoint_of_schema_1_loads_and_is_written_as_the_newest(saved, olde
     ("schema", "advice"),
     [(0, "install the version that wrote the checkpoint, or pretrain again"), (4, "install a newer one"), ("2", "or")],
 )
-def test_another_schema_is_refused_with_what_to_do(saved, schema, advice):
+def test_unknown_schema_is_refused_with_advice(saved, schema, advice):
     path = saved[1] / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"foundation_schema": schema}))
     with pytest.raises(
@@ -61,7 +61,7 @@ def test_another_schema_is_refused_with_what_to_do(saved, schema, advice):
         load_model(saved[1])
 
 
-def test_the_windows_of_pretraining_travel_with_the_weights(tmp_path):
+def test_windows_of_pretraining_are_saved_with_the_weights(tmp_path):
     own = {"bin_widths": [0.01, 1.0, 3600.0], "tokens": 5000, "kinds": ["spikes"], "min_tokens": 8}
     EIT(EITConfig(dim=16, heads=2, preprocessing=own)).save_pretrained(tmp_path)
     for load in (load_model, AutoModel.from_pretrained):
@@ -82,12 +82,12 @@ def test_the_windows_of_pretraining_travel_with_the_weights(tmp_path):
         ({"width": 1}, "expected a mapping with bin_widths, tokens, kinds, min_tokens"),
     ],
 )
-def test_impossible_windows_are_refused(own, what):
+def test_invalid_windows_are_refused(own, what):
     with pytest.raises(ConfigError, match=what):
         EITConfig(preprocessing=own)
 
 
-def test_a_model_is_loaded_by_name(saved, tmp_path, monkeypatch):
+def test_model_is_loaded_by_name(saved, tmp_path, monkeypatch):
     monkeypatch.setenv("FOUNDATION_CHECKPOINTS", str(tmp_path))
     monkeypatch.chdir("/")
     assert same(EIT.from_pretrained("now").eval(), saved[0])

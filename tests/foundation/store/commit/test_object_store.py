@@ -1,4 +1,4 @@
-"""An object store with passing failures and rejected requests, and the messages about them."""
+"""An object store with transient failures and rejected requests, and the error messages."""
 
 import http.client
 import logging
@@ -15,7 +15,7 @@ from foundation.store.commit.atomic_files import Files
 
 
 class Unreliable(BaseHTTPRequestHandler):
-    """Passes requests on to the server behind; every fourth is answered 503 or cut off, before or after it was done."""
+    """Passes requests on to the real server; every fourth gets a 503 or is cut off, before or after it is done."""
 
     protocol_version = "HTTP/1.1"
     behind = ""
@@ -79,7 +79,7 @@ def unreliable(bucket, s3_server, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_failures_that_pass_are_not_seen(unreliable, make_recording):
+def test_transient_failures_are_hidden(unreliable, make_recording):
     url, server = unreliable
     store = Store(f"{url}/store", create=True)
     recording = make_recording(0, n_units=3, seconds=20.0)
@@ -97,7 +97,7 @@ def test_failures_that_pass_are_not_seen(unreliable, make_recording):
     assert server.failed > 10
 
 
-def test_a_store_that_cannot_be_reached_is_an_error_of_a_line(bucket, monkeypatch):
+def test_unreachable_store_gives_a_one_line_error(bucket, monkeypatch):
     with pytest.raises(StoreError, match="there is no store at 's3://no-such-bucket/store'"):
         Store("s3://no-such-bucket/store")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -123,7 +123,7 @@ def test_credentials_are_not_logged_nor_stored(bucket, make_recording, caplog):
         assert secret.encode() not in stored
 
 
-def test_a_password_in_a_url_is_not_shown(tmp_path):
+def test_password_in_a_url_is_not_shown(tmp_path):
     files = Files(tmp_path)
     files.url = "ftp://user:very-secret@host/store"
     assert files.name == "ftp://host/store"

@@ -1,4 +1,4 @@
-"""All that a store does, on a local folder, in memory and in an object store."""
+"""All operations of a store, on a local folder, in memory and in an object store."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def full(make_recording, seed=0, **changes):
     return make_recording(seed, **(parts | changes))
 
 
-def test_what_is_written_is_read_and_verifies(place, make_recording):
+def test_written_recordings_are_read_and_verify(place, make_recording):
     store = Store(place, create=True)
     recording = full(make_recording)
     identity = write_recording(store, recording, "recipe")
@@ -59,7 +59,7 @@ def test_what_is_written_is_read_and_verifies(place, make_recording):
     assert verification.arrays == 17
 
 
-def test_a_recording_without_its_commit_is_not_there(place, make_recording, monkeypatch):
+def test_recording_without_a_commit_is_invisible(place, make_recording, monkeypatch):
     store = Store(place, create=True)
     with monkeypatch.context() as patch:
         patch.setattr(Store, "swap", lambda *_, **__: (_ for _ in ()).throw(OSError("cut")))
@@ -74,8 +74,8 @@ def test_a_recording_without_its_commit_is_not_there(place, make_recording, monk
     assert verify_store(store).left == []
 
 
-def test_what_was_left_half_written_is_completed(place, make_recording):
-    """A writer that died between two arrays leaves no group, and the next one makes it whole."""
+def test_half_written_group_is_completed(place, make_recording):
+    """A writer that died between two arrays leaves no group, and the next writer completes it."""
     store = Store(place, create=True)
     whole = Store(f"{place}-whole", create=True)
     write_recording(whole, make_recording(0))
@@ -93,7 +93,7 @@ def test_what_was_left_half_written_is_completed(place, make_recording):
     assert len(store.fs.find(target)) == len(store.fs.find(source))
 
 
-def test_what_is_damaged_is_named(place, make_recording):
+def test_damage_is_named(place, make_recording):
     store = Store(place, create=True)
     write_recording(store, make_recording(0))
     write_recording(store, make_recording(1))
@@ -109,7 +109,7 @@ def test_what_is_damaged_is_named(place, make_recording):
     assert "damaged: sub-1.nwb: spikes/ticks" in str(verification)
 
 
-def test_derived_data_lie_beside_recordings_and_change_none(place, make_recording):
+def test_derived_data_do_not_change_recordings(place, make_recording):
     store = Store(place, create=True)
     identity = write_recording(store, make_recording(0))
     before = StoredRecording(store, identity).record
@@ -149,7 +149,7 @@ def test_derived_data_lie_beside_recordings_and_change_none(place, make_recordin
         (None, "newer version"),
     ],
 )
-def test_a_store_of_another_schema_is_refused(place, schema, advice):
+def test_store_with_another_schema_is_refused(place, schema, advice):
     store = Store(place, create=True)
     marker = {"format": "foundation-store", "schema": schema}
     store.write_json("store.json", marker)
@@ -159,7 +159,7 @@ def test_a_store_of_another_schema_is_refused(place, schema, advice):
     assert store.read_json("store.json") == marker
 
 
-def test_a_newer_asset_at_a_path_supersedes_the_older(place, make_recording):
+def test_newer_asset_at_a_path_supersedes_the_older(place, make_recording):
     def asset(number, version, path="sub-a/a.nwb", archive="dandi"):
         source = Source(path, f"dandi-etag:{number}", archive, "000001", version, f"asset{number}")
         return make_recording(number, source=source)

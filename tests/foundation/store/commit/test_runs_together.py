@@ -1,4 +1,4 @@
-"""Runs on one store do not harm each other, and what killed ones leave is cleared up."""
+"""Concurrent runs on one store do no harm, and leftovers of killed runs are removed."""
 
 import json
 import multiprocessing
@@ -19,8 +19,8 @@ from foundation.store import Catalog, Source, Store, clean_store, verify_store, 
 from foundation.store.commit import snapshot
 
 
-def test_catalogs_that_are_refreshed_together_lose_nothing(place, make_recording):
-    """Each writer commits and refreshes; whoever is last, every commit is in the snapshot."""
+def test_concurrent_refreshes_lose_nothing(place, make_recording):
+    """Each writer commits and refreshes; at the end every commit is in the snapshot."""
     Store(place, create=True)
     start = threading.Barrier(4)
 
@@ -37,7 +37,7 @@ def test_catalogs_that_are_refreshed_together_lose_nothing(place, make_recording
     assert verify_store(Store(place)).ok
 
 
-def test_a_swap_that_lost_its_race_is_done_again(place, make_recording, monkeypatch):
+def test_swap_that_lost_its_race_is_repeated(place, make_recording, monkeypatch):
     store = Store(place, create=True)
     write_recording(store, make_recording(0, n_units=2))
     Catalog.refresh(store)
@@ -60,8 +60,8 @@ def test_a_swap_that_lost_its_race_is_done_again(place, make_recording, monkeypa
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux shows a handle's file")
-def test_what_is_committed_is_on_the_disk_before(tmp_path, make_recording, monkeypatch):
-    """As a power cut would need it: every file and folder of a group is synced before its commit record is renamed."""
+def test_group_is_synced_before_its_commit(tmp_path, make_recording, monkeypatch):
+    """For power cuts: every file and folder of a group is synced before its commit record is renamed."""
     synced, order = set(), []
     sync, replace = os.fsync, os.replace
 
@@ -85,7 +85,7 @@ def test_what_is_committed_is_on_the_disk_before(tmp_path, make_recording, monke
     assert group.parent in before
 
 
-def test_a_file_is_swapped_only_if_it_is_what_it_was(place):
+def test_file_is_swapped_only_if_unchanged(place):
     store = Store(place, create=True)
     assert store.version("x") == ""
     assert store.swap("x", b"one", "")
@@ -98,7 +98,7 @@ def test_a_file_is_swapped_only_if_it_is_what_it_was(place):
     assert store.swap("x", b"two", version) == store.is_s3
 
 
-def test_what_is_committed_is_not_overwritten(place, make_recording, caplog):
+def test_committed_recordings_are_not_overwritten(place, make_recording, caplog):
     store = Store(place, create=True)
     identity = write_recording(store, make_recording(0))
     before = store.commit(identity)
@@ -107,7 +107,7 @@ def test_what_is_committed_is_not_overwritten(place, make_recording, caplog):
     assert "keeping the committed recording" in caplog.text
 
 
-def test_the_order_of_writing_leaves_no_trace(tmp_path, make_recording, store_digest):
+def test_order_of_writing_leaves_no_trace(tmp_path, make_recording, store_digest):
     recordings = [make_recording(seed, n_units=3, seconds=20.0) for seed in range(5)]
     for name, order in {"a": [0, 1, 2, 3, 4], "b": [3, 1, 4, 0, 2]}.items():
         store = Store(tmp_path / name, create=True)
@@ -120,7 +120,7 @@ def test_the_order_of_writing_leaves_no_trace(tmp_path, make_recording, store_di
 
 
 def test_large_arrays_give_the_same_bytes_from_any_thread(tmp_path, make_recording, store_digest):
-    """Blosc compresses with threads only if asked from the main one, and then its blocks come in any order."""
+    """Blosc uses threads only if called from the main thread, and its blocks then come in any order."""
     recording = make_recording(0, n_units=100, seconds=200.0)
     assert recording.n_spikes > 150_000
     digests = []
@@ -156,14 +156,14 @@ write_recording(store, recording)
 
 @contextmanager
 def writer_at_half(store, seconds):
-    """A process that stops for so long in the middle of writing a recording."""
+    """A process that pauses in the middle of writing a recording."""
     command = [sys.executable, "-c", WRITER, store, str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout.readline() == "half\n"
         yield writer
 
 
-def test_what_a_killed_writer_left_is_removed(tmp_path, store_digest):
+def test_leftovers_of_a_killed_writer_are_removed(tmp_path, store_digest):
     store = Store(tmp_path / "store", create=True)
     with writer_at_half(store.url, 60) as writer:
         writer.send_signal(signal.SIGKILL)
@@ -173,7 +173,7 @@ def test_what_a_killed_writer_left_is_removed(tmp_path, store_digest):
     assert set(store_digest(store.url)) == {"store.json"}
 
 
-def test_what_a_living_writer_needs_is_not_removed(tmp_path):
+def test_files_of_a_living_writer_are_kept(tmp_path):
     store = Store(tmp_path / "store", create=True)
     with writer_at_half(store.url, 3) as writer:
         for _ in range(10):
@@ -184,7 +184,7 @@ def test_what_a_living_writer_needs_is_not_removed(tmp_path):
     assert (verification.ok, verification.recordings, verification.left) == (True, 1, [])
 
 
-def test_a_part_of_a_file_is_removed_too(tmp_path):
+def test_half_written_file_is_removed_too(tmp_path):
     (tmp_path / ".x.json.abc.part").write_text("{")
     assert remove_if_left(tmp_path / ".x.json.abc.part")
     assert not remove_if_left(tmp_path / ".x.json.abc.part")
@@ -203,8 +203,8 @@ def _write_and_clear(path, number, stop):
             assert (part / "a").read_text() == "a"
 
 
-def test_clearing_up_never_takes_from_a_writer(tmp_path):
-    """Writers that begin and end all the time beside someone who clears up all the time."""
+def test_cleaning_never_harms_a_writer(tmp_path):
+    """Writers start and end all the time while another process cleans all the time."""
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     writers = [context.Process(target=_write_and_clear, args=(str(tmp_path), n, stop)) for n in range(2)]
@@ -224,7 +224,7 @@ def test_clearing_up_never_takes_from_a_writer(tmp_path):
 
 
 def records(n):
-    """Commit records as a store of ``n`` recordings has them."""
+    """Commit records of a store of ``n`` recordings."""
     for i in range(n):
         source = Source(
             f"sub-{i % 500}/sub-{i % 500}_ses-{i}.nwb", f"dandi-etag:{i:032x}-1", "dandi", "000001", "draft"
@@ -237,7 +237,7 @@ def records(n):
         }  # fmt: skip
 
 
-def test_a_catalog_of_ten_thousand_opens_in_a_second_and_lists_nothing(place, monkeypatch):
+def test_catalog_of_ten_thousand_opens_in_a_second_without_listing(place, monkeypatch):
     store = Store(place, create=True)
     assert store.swap(snapshot.SNAPSHOT, snapshot.to_parquet(list(records(10_000)), []), "")
     monkeypatch.setattr(type(store.fs), "ls", lambda *_, **__: pytest.fail("listed"))
@@ -251,7 +251,7 @@ def test_a_catalog_of_ten_thousand_opens_in_a_second_and_lists_nothing(place, mo
     assert min(took) < 1.0
 
 
-def test_a_refresh_reads_only_what_is_new(tmp_path, make_recording, monkeypatch):
+def test_refresh_reads_only_new_commits(tmp_path, make_recording, monkeypatch):
     store = Store(tmp_path / "store", create=True)
     store.fs.makedirs(store.path("commits"))
     for record in records(50):

@@ -1,4 +1,4 @@
-"""Each kind of damage is found and named, and nothing that is whole is."""
+"""Each kind of damage is found and named, and intact data are not reported."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ def edit_json(store, name, change):
 
 
 @pytest.mark.parametrize("name", ["spikes/ticks/c/0", "spikes/offsets/c/0/0", "units/cell_type/c/0", "domain/end/c/0"])
-def test_a_flipped_byte_in_any_array(store, name):
+def test_flipped_byte_in_any_array(store, name):
     digest = group_of(store)
     content = bytearray(store.read_bytes(f"recordings/{digest}/{name}"))
     content[len(content) // 2] ^= 0x10
@@ -60,14 +60,14 @@ def test_a_flipped_byte_in_any_array(store, name):
 
 
 @pytest.mark.parametrize("name", ["spikes/ticks/c/0", "spikes/offsets/c/0/0", "units/cell_type/c/0", "domain/end/c/0"])
-def test_a_chunk_that_is_gone(store, name):
-    """zarr reads it as zeros, without a word."""
+def test_missing_chunk(store, name):
+    """zarr silently reads it as zeros."""
     store.remove(f"recordings/{group_of(store)}/{name}")
     array, chunk = name.split("/c/")
     assert found(store) == [("sub-1.nwb", f"{array}: c/{chunk} not there")]
 
 
-def test_one_of_several_shards_that_is_gone_or_cut_short(tmp_path, make_recording):
+def test_missing_or_short_shard_among_several(tmp_path, make_recording):
     store = Store(tmp_path / "large", create=True)
     rate = np.random.default_rng(0).random((9_000_000, 1), np.float32)
     series = RegularTimeSeries(rate, rate=1e5, start=0.0, unit="V")
@@ -84,21 +84,21 @@ def test_one_of_several_shards_that_is_gone_or_cut_short(tmp_path, make_recordin
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
-def test_a_chunk_that_is_cut_short(store, share):
+def test_chunk_that_ends_early(store, share):
     name = f"recordings/{group_of(store)}/spikes/ticks/c/0"
     content = store.read_bytes(name)
     store.write_bytes(name, content[: int(len(content) * share)])
     assert found(store) == [("sub-1.nwb", "spikes/ticks: c/0 cannot be decoded")]
 
 
-def test_a_column_of_zeros_has_no_file_and_is_whole(tmp_path, make_recording):
+def test_column_of_zeros_without_a_file_is_intact(tmp_path, make_recording):
     store = Store(tmp_path / "zeros", create=True)
     write_recording(store, make_recording(1, n_units=3, units=Units(3, {"depth": np.zeros(3)})))
     assert store.names(f"recordings/{group_of(store)}/units/depth") == ["zarr.json"]
     assert verify_store(store).ok
 
 
-def test_stray_files_are_named_and_harm_nobody(store):
+def test_stray_files_are_named_and_harmless(store):
     digest = group_of(store)
     (derived,) = Derived.find(store)
     strays = [
@@ -127,8 +127,8 @@ def test_metadata_of_an_array(store):
     assert found(store) == [("sub-1.nwb", "spikes/ticks/zarr.json")]
 
 
-def test_a_length_that_no_memory_holds(store):
-    """Nothing is read of an array whose two descriptions differ: nobody knows how large it is."""
+def test_length_beyond_any_memory(store):
+    """An array whose two descriptions differ is not read, because its size is unknown."""
     name = f"recordings/{group_of(store)}/zarr.json"
     huge = {"shape": [10**15]}
     edit_json(store, name, lambda v: v["consolidated_metadata"]["metadata"]["spikes/ticks"].update(huge))
@@ -140,13 +140,13 @@ def test_attributes_of_a_group(store):
     assert found(store) == [("sub-1.nwb", "its attributes, or its list of arrays")]
 
 
-def test_an_array_that_the_group_forgot(store):
+def test_array_missing_from_the_group_s_list(store):
     name = f"recordings/{group_of(store)}/zarr.json"
     edit_json(store, name, lambda value: value["consolidated_metadata"]["metadata"].pop("units/cell_type"))
     assert found(store) == [("sub-1.nwb", "its attributes, or its list of arrays")]
 
 
-def test_a_group_that_is_gone_or_unreadable(store):
+def test_missing_or_unreadable_group(store):
     digest = group_of(store)
     store.write_bytes(f"recordings/{digest}/zarr.json", b"{")
     assert found(store)[0][0] == "sub-1.nwb"
@@ -166,7 +166,7 @@ def test_commit_records(store):
 
 
 @pytest.mark.parametrize("field", ["subject", "species", "kind", "path", "session", "lab"])
-def test_a_word_of_a_commit_record(store, field):
+def test_text_of_a_commit_record(store, field):
     """A flipped bit can leave valid JSON that assigns the recording to another animal."""
     first = store.commit_ids()[0]
     edit_json(store, f"commits/{first}.json", lambda record: record.update({field: record[field] + "x"}))
@@ -174,7 +174,7 @@ def test_a_word_of_a_commit_record(store, field):
 
 
 @pytest.mark.parametrize("field", ["n_units", "n_spikes", "duration", "longest_interval", "resolution"])
-def test_a_number_of_a_commit_record(store, field):
+def test_number_of_a_commit_record(store, field):
     first = store.commit_ids()[0]
     edit_json(store, f"commits/{first}.json", lambda record: record.update({field: record[field] + 1}))
     Catalog.refresh(store, full=True)
@@ -182,7 +182,7 @@ def test_a_number_of_a_commit_record(store, field):
 
 
 def test_observed_time_of_a_commit_record(store):
-    """Windows are drawn by what the record says, so that it must be what the group says; older records have none."""
+    """Windows are drawn from the record, so it must equal the group; older records have no observed time."""
     first = store.commit_ids()[0]
     edit_json(store, f"commits/{first}.json", lambda record: record.pop("observed"))
     Catalog.refresh(store, full=True)
@@ -207,8 +207,8 @@ def test_labels_and_counts_of_a_commit_record(tmp_path, make_recording):
     assert [what for _, what in found(store)] == ["its commit record has a different labels from its group"]
 
 
-def test_a_commit_record_that_is_gone(store):
-    """Its group is left, and what names it is found, also when the catalog was made anew since."""
+def test_missing_commit_record(store):
+    """Its group remains, and entries that name it are found, even after the catalog is rebuilt."""
     first = store.commit_ids()[0]
     digest = store.commit(first)["digest"]
     store.remove(f"commits/{first}.json")
@@ -222,7 +222,7 @@ def test_a_commit_record_that_is_gone(store):
     assert f"recordings/{digest}" in verify_store(store).left
 
 
-def test_the_catalog(store, make_recording):
+def test_catalog(store, make_recording):
     identity = write_recording(store, make_recording(5, n_units=2, seconds=5.0))
     assert found(store) == [("catalog.parquet", "lacks sub-5.nwb: run `foundation catalog --refresh`")]
     Catalog.refresh(store)
@@ -236,7 +236,7 @@ def test_the_catalog(store, make_recording):
     assert any(w == "catalog.parquet" and "damaged" in what for w, what in found(store))
 
 
-def test_a_pointer_to_nothing(store, make_recording):
+def test_pointer_to_nothing(store, make_recording):
     recording = make_recording(0)
     make_current(store, {"id": "0" * 20, **summarise(recording)})
     ((where, what),) = found(store)
@@ -250,7 +250,7 @@ def test_derived_data(store):
     assert found(store) == [(derived.folder, "its attributes")]
 
 
-def test_the_command_says_so_and_fails(store):
+def test_command_reports_damage_and_fails(store):
     listing = list_catalog(CatalogSettings(store.url, verify=True))
     assert listing.ok
     assert "every array has its digest: 2 recordings" in str(listing)

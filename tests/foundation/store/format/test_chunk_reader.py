@@ -1,4 +1,4 @@
-"""Chunks read without zarr's event loop are those that zarr reads."""
+"""Chunks read without zarr's event loop equal those that zarr reads."""
 
 import json
 
@@ -28,7 +28,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("dtype", ["<i4", ">i4", "f8", "u1"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_chunks_are_those_that_zarr_reads(tmp_path, layout, dtype):
+def test_chunks_equal_those_of_zarr(tmp_path, layout, dtype):
     settings, shape, direct = LAYOUTS[layout]
     store = Store(tmp_path / "store", create=True)
     folder = tmp_path / "store" / "recordings" / "x"
@@ -59,7 +59,7 @@ def test_spikes_of_a_store_anywhere(place, make_recording):
         np.testing.assert_array_equal(np.concatenate(trains[n]), recording.spikes.train(n))
 
 
-def test_spikes_are_opened_and_read_without_zarr_waiting_for_its_own_thread(tmp_path, make_recording, monkeypatch):
+def test_spikes_are_read_without_waiting_for_zarr_s_thread(tmp_path, make_recording, monkeypatch):
     store = Store(tmp_path / "store", create=True)
     recording = make_recording(0, n_units=40, seconds=400.0)
     identity = write_recording(store, recording)
@@ -73,7 +73,7 @@ def test_spikes_are_opened_and_read_without_zarr_waiting_for_its_own_thread(tmp_
     assert len(spikes.edges) == spikes.n_blocks + 1 == len(spikes.offsets) + 1
 
 
-def test_a_recording_without_one_of_its_arrays_says_which(tmp_path, make_recording):
+def test_recording_with_a_missing_array_names_it(tmp_path, make_recording):
     store = Store(tmp_path / "store", create=True)
     identity = write_recording(store, make_recording(0))
     path = tmp_path / "store" / "recordings" / store.commit(identity)["digest"] / "zarr.json"
@@ -84,7 +84,7 @@ def test_a_recording_without_one_of_its_arrays_says_which(tmp_path, make_recordi
         StoredSpikes(StoredRecording(store, identity))
 
 
-def test_a_group_that_does_not_describe_its_arrays_is_read_array_by_array(tmp_path, make_recording):
+def test_group_without_consolidated_metadata_is_read_array_by_array(tmp_path, make_recording):
     store = Store(tmp_path / "store", create=True)
     recording = make_recording(0)
     identity = write_recording(store, recording)
@@ -94,7 +94,7 @@ def test_a_group_that_does_not_describe_its_arrays_is_read_array_by_array(tmp_pa
     assert sum(len(spikes.block(k)[0]) for k in range(spikes.n_blocks)) == recording.n_spikes
 
 
-def test_a_chunk_that_is_cut_short_is_not_decoded_from_what_follows_it_in_memory(tmp_path):
+def test_short_chunk_is_not_decoded_beyond_its_end(tmp_path):
     store = Store(tmp_path / "store", create=True)
     array = zarr.create_array(str(tmp_path / "store" / "a"), shape=(64,), chunks=(64,), dtype="<i8", **BLOSC)
     array[:] = np.random.default_rng(0).integers(0, 1 << 60, 64)

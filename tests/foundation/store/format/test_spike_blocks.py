@@ -1,4 +1,4 @@
-"""Laying spikes out in blocks, against sorting all of them."""
+"""Arranging spikes in blocks, compared with sorting all of them."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from foundation.store.format.spike_blocks import gather, layout
 
 
 def by_sorting(times, offsets_N, size):
-    """The same by three sorts."""
+    """The same result by three sorts."""
     n_spikes, n_units = len(times), len(offsets_N) - 1
     n_blocks = max(1, -(-n_spikes // size))
     in_time = np.argsort(times, kind="stable")
@@ -33,7 +33,7 @@ trains = st.lists(
 
 @settings(max_examples=200, deadline=None)
 @given(trains, st.integers(1, 20))
-def test_blocks_are_those_that_sorting_gives(trains, size):
+def test_blocks_equal_those_of_sorting(trains, size):
     times = np.concatenate([np.array(train, dtype=float) for train in trains])
     offsets_N = np.concatenate([[0], np.cumsum([len(train) for train in trains])])
     edges, offsets_KN = layout(times, offsets_N, size)
@@ -48,7 +48,7 @@ def test_blocks_are_those_that_sorting_gives(trains, size):
 
 
 @pytest.mark.parametrize("power", [1, 8])
-def test_spikes_crowded_in_time_are_laid_out_too(power):
+def test_spikes_crowded_in_time_are_arranged_too(power):
     rng = np.random.default_rng(0)
     trains = [np.sort(rng.uniform(0, 1, 3000) ** power) for _ in range(7)]
     times, offsets_N = np.concatenate(trains), np.arange(8) * 3000

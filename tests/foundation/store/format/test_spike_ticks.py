@@ -1,4 +1,4 @@
-"""The compiled check of trains finds what a plain loop finds, wherever pieces begin."""
+"""The compiled check of trains agrees with a plain loop at any piece border."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def by_hand(times: np.ndarray, offsets: np.ndarray) -> int | None:
 
 
 @pytest.mark.parametrize("piece_bytes", [8, 24, 1 << 23])
-def test_it_finds_the_first_spike_that_is_wrong(monkeypatch, piece_bytes):
+def test_check_finds_the_first_wrong_spike(monkeypatch, piece_bytes):
     monkeypatch.setattr(scratch, "PIECE_BYTES", piece_bytes)
     rng = np.random.default_rng(0)
     found = []

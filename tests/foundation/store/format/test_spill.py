@@ -1,4 +1,4 @@
-"""Arrays beside memory: the same values, no file left, and memory that is given back."""
+"""Arrays that spill to files: the same values, no files left behind, and memory released."""
 
 import mmap
 import os
@@ -17,7 +17,7 @@ from foundation.store.format.spill import LARGE, empty, let_go, pieces, runs
 
 @pytest.fixture
 def no_room(monkeypatch):
-    """No large array may lie in memory."""
+    """Limit memory for large arrays to 0."""
     monkeypatch.setattr(spill, "MEMORY", 0)
 
 
@@ -28,7 +28,7 @@ def in_a_file(array: np.ndarray) -> bool:
     return isinstance(base, memoryview | mmap.mmap)
 
 
-def test_large_arrays_share_memory_and_the_rest_lies_in_files(monkeypatch):
+def test_large_arrays_share_memory_and_the_rest_spill_to_files(monkeypatch):
     monkeypatch.setattr(spill, "MEMORY", 3 * LARGE)
     monkeypatch.setattr(spill._Block, "in_use", 0)
     monkeypatch.setattr(spill._Block, "spare", [])
@@ -51,7 +51,7 @@ def test_large_arrays_share_memory_and_the_rest_lies_in_files(monkeypatch):
     assert not in_a_file(empty(2 * LARGE, np.uint8))
 
 
-def test_a_small_array_is_in_memory_and_a_large_one_is_not(tmp_path, monkeypatch, no_room):
+def test_only_large_arrays_spill(tmp_path, monkeypatch, no_room):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert empty(10, np.int32).base is None
     large = empty((LARGE // 8 + 1, 1), np.float64)
@@ -60,7 +60,7 @@ def test_a_small_array_is_in_memory_and_a_large_one_is_not(tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []  # the file has no name: nothing is left behind
 
 
-def test_what_is_let_go_is_still_there_and_takes_no_memory():
+def test_released_arrays_keep_their_values_and_take_no_memory():
     code = """
 import numpy as np
 from foundation.store.format import spill
@@ -82,13 +82,13 @@ assert total == 40_000_000 * 39_999_999 // 2
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-def test_a_view_of_memory_is_left_alone():
+def test_view_of_memory_is_left_alone():
     array = np.arange(10)
     let_go(array[2:5])
     assert array.tolist() == list(range(10))
 
 
-def test_a_full_disk_is_an_error_and_not_a_death(monkeypatch, no_room):
+def test_full_disk_is_an_error_and_not_a_crash(monkeypatch, no_room):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -98,13 +98,13 @@ def test_a_full_disk_is_an_error_and_not_a_death(monkeypatch, no_room):
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (1, 3), (3_000_000,), (10, 0)])
-def test_pieces_are_all_rows_once(shape):
+def test_pieces_cover_all_rows_once(shape):
     array = np.zeros(shape, np.float64)
     covered = [row for piece in pieces(array) for row in range(piece.start, piece.stop)]
     assert covered == list(range(shape[0]))
 
 
-def test_runs_are_all_units_once(monkeypatch):
+def test_runs_cover_all_units_once(monkeypatch):
     rng = np.random.default_rng(0)
     for _ in range(50):
         counts = rng.integers(0, 6, rng.integers(0, 12))

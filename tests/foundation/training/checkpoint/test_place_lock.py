@@ -1,4 +1,4 @@
-"""A run asks whose place it is before it touches anything there."""
+"""A run locks its place before it changes anything there."""
 
 import errno
 import json
@@ -27,7 +27,7 @@ from foundation.training.trainer import Trainer
 
 
 class Slow(Checkpoints):
-    """A place whose first moments are written when they may be."""
+    """A place where writing waits for permission."""
 
     def __init__(self, place: str) -> None:
         super().__init__(place)
@@ -62,7 +62,7 @@ def in_flight(settings, stack: ExitStack, locked: bool = True) -> tuple[Trainer,
 
 
 @pytest.mark.parametrize("change", ["settings", "nothing", "never"])
-def test_a_refused_run_leaves_anothers_checkpoint_in_flight_alone(tiny, tmp_path, change, monkeypatch):
+def test_refused_run_leaves_a_checkpoint_in_progress_alone(tiny, tmp_path, change, monkeypatch):
     monkeypatch.setattr(place_lock, "PATIENCE", 0.5)
     saving = SavingSettings(place=str(tmp_path / "shared"))
     other = {
@@ -82,7 +82,7 @@ def test_a_refused_run_leaves_anothers_checkpoint_in_flight_alone(tiny, tmp_path
     assert (tmp_path / "shared" / "step-00000001" / "deepspeed.json").is_file()
 
 
-def test_a_run_with_other_settings_is_refused_before_it_removes_what_is_not_finished(tiny, tmp_path):
+def test_run_with_other_settings_is_refused_before_it_removes_anything(tiny, tmp_path):
     place = Checkpoints(tmp_path / "shared")
     manifest = {"step": 2, "files": {}, "identity": {"steps": 7}, "state": {}}
     place.files.write_json(f"step-00000002/{MANIFEST}", manifest)
@@ -92,7 +92,7 @@ def test_a_run_with_other_settings_is_refused_before_it_removes_what_is_not_fini
     assert place.unfinished() == ["step-00000004"]
 
 
-def test_a_checkpoint_that_lost_a_file_in_flight_does_not_count(tiny, tmp_path):
+def test_checkpoint_that_lost_a_file_does_not_count(tiny, tmp_path):
     with ExitStack() as stack:
         settings = tiny(output=str(tmp_path / "a"), saving=SavingSettings(place=str(tmp_path / "shared")))
         first, place = in_flight(settings, stack)
@@ -103,7 +103,7 @@ def test_a_checkpoint_that_lost_a_file_in_flight_does_not_count(tiny, tmp_path):
     assert place.names() == []
 
 
-def test_one_lease_at_a_time_and_one_that_is_left_is_taken_over(memory):
+def test_one_lease_at_a_time_and_an_abandoned_one_is_taken_over(memory):
     place = Checkpoints(memory).files
     with Lease(place, "a", "held by another", every=0.2) as first:
         with pytest.raises(FoundationError, match="held by another"), Lease(place, "b", "held by another", every=0.2):
@@ -117,7 +117,7 @@ def test_one_lease_at_a_time_and_one_that_is_left_is_taken_over(memory):
             assert json.loads(place.read_bytes(LEASE))["holder"] == again.holder == first.holder
 
 
-def test_a_lease_that_was_taken_over_stops_saving(memory):
+def test_lost_lease_stops_saving(memory):
     place = Checkpoints(memory)
     place.files.write_bytes("step-00000001/a", b"1")
     with Lease(place.files, "a", "held by another", every=0.05) as lease:
@@ -130,7 +130,7 @@ def test_a_lease_that_was_taken_over_stops_saving(memory):
     assert json.loads(place.files.read_bytes(LEASE)) == {"holder": "b"}, "what is another's stays"
 
 
-def test_a_file_system_without_locks_gets_a_lease(tmp_path, monkeypatch):
+def test_file_system_without_locks_gets_a_lease(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise OSError(errno.ENOLCK, "no locks available")
 
@@ -142,7 +142,7 @@ def test_a_file_system_without_locks_gets_a_lease(tmp_path, monkeypatch):
     assert not (tmp_path / LEASE).exists()
 
 
-def test_what_a_run_is_writing_is_not_sent_by_another_process(tmp_path):
+def test_queue_of_a_running_run_is_not_sent_by_another_process(tmp_path):
     tracker = Tracker(tmp_path, f"sqlite:///{tmp_path}/mlflow.db", "e", "run")
     with RunFolder(tmp_path).held(), pytest.raises(FoundationError, match="another run is writing"):
         send_rest(Path(tmp_path))
@@ -150,7 +150,7 @@ def test_what_a_run_is_writing_is_not_sent_by_another_process(tmp_path):
 
 
 class Unreliable(Files):
-    """A place that loses one answer, or answers only when it may."""
+    """A place that loses one answer, or answers only when allowed."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -180,7 +180,7 @@ class Unreliable(Files):
 
 
 @pytest.mark.parametrize("question", ["version", "swap"])
-def test_a_lost_answer_does_not_lose_the_lease(memory, until, question):
+def test_lost_answer_does_not_lose_the_lease(memory, until, question):
     place = Unreliable(memory)
     with Lease(place, "a", "held by another", every=0.02) as lease:
         place.loses = question
@@ -192,7 +192,7 @@ def test_a_lost_answer_does_not_lose_the_lease(memory, until, question):
     assert place.read_bytes(LEASE) is None
 
 
-def test_a_place_that_does_not_answer_holds_up_no_end(memory, monkeypatch):
+def test_unresponsive_place_does_not_block_the_end(memory, monkeypatch):
     monkeypatch.setattr(place_lock, "PARTING", 0.1)
     place = Unreliable(memory)
     with Lease(place, "a", "held by another", every=0.02) as lease:
@@ -206,14 +206,14 @@ def test_a_place_that_does_not_answer_holds_up_no_end(memory, monkeypatch):
     assert place.read_bytes(LEASE) is None, "it is given back once the place answers"
 
 
-def test_a_lease_that_was_taken_over_unseen_is_not_removed(memory):
+def test_lease_taken_over_unnoticed_is_not_removed(memory):
     place = Checkpoints(memory).files
     with Lease(place, "a", "held by another", every=60):
         place.write_bytes(LEASE, b'{"holder": "b"}')
     assert json.loads(place.read_bytes(LEASE)) == {"holder": "b"}
 
 
-def test_a_run_that_lost_its_lease_leaves_the_new_holders_checkpoints_alone(tiny, tmp_path, memory, until):
+def test_run_that_lost_its_lease_leaves_the_new_holder_s_checkpoints_alone(tiny, tmp_path, memory, until):
     settings = tiny(output=str(tmp_path / "a"), saving=SavingSettings(place=memory))
     theirs = Checkpoints(memory)
 
@@ -242,7 +242,7 @@ def test_a_run_that_lost_its_lease_leaves_the_new_holders_checkpoints_alone(tiny
             place.remove("step-00000002")
 
 
-def test_the_output_may_be_the_place_of_the_checkpoints(tmp_path):
+def test_output_may_be_the_place_of_the_checkpoints(tmp_path):
     folder = RunFolder(tmp_path / "run")
     place = Checkpoints(folder.path)
     with folder.held(), place.held("a", patience=0.1):
@@ -251,7 +251,7 @@ def test_the_output_may_be_the_place_of_the_checkpoints(tmp_path):
             pass
 
 
-def test_starting_anew_removes_nothing_from_a_place_that_another_run_holds(tiny, tmp_path, monkeypatch):
+def test_restart_from_0_removes_nothing_from_a_place_of_another_run(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(place_lock, "PATIENCE", 0.1)
     place = Checkpoints(tmp_path / "shared")
     place.files.write_bytes(f"step-00000002/{MANIFEST}", b"{}")

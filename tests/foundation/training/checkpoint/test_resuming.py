@@ -1,4 +1,4 @@
-"""What a run makes of checkpoints that are damaged, and of ones that cannot be read just now."""
+"""Resuming with damaged and with temporarily unreadable checkpoints."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ def model_bytes(output) -> bytes:
 
 @pytest.fixture
 def trained(tiny):
-    """A run of four steps that has lost its model and goes on from checkpoints."""
+    """A run of four steps that has lost its model and resumes from checkpoints."""
     settings = tiny(steps=4, safety=SafetySettings(retries=1, pause=0.01))
     pretrain(settings)
     shutil.rmtree(Path(settings.output) / "model")
@@ -31,7 +31,7 @@ def trained(tiny):
 
 
 def away(monkeypatch, times: int, error: Exception) -> Counter:
-    """Have reads of weights fail so often with an error; returns how often each file was read."""
+    """Make reads of weights fail a number of times; return how often each file was read."""
     read, counted = Files.read_bytes, Counter()
 
     def flaky(files, name):
@@ -45,7 +45,7 @@ def away(monkeypatch, times: int, error: Exception) -> Counter:
 
 
 @pytest.mark.parametrize("error", [TimeoutError("timed out"), OSError(5, "Input/output error"), MemoryError("full")])
-def test_what_cannot_be_read_is_not_damaged(trained, monkeypatch, error):
+def test_unreadable_is_not_damaged(trained, monkeypatch, error):
     _, place = trained
     counted = away(monkeypatch, times=9, error=error)
     with pytest.raises(type(error), match=str(error.args[-1])):
@@ -55,7 +55,7 @@ def test_what_cannot_be_read_is_not_damaged(trained, monkeypatch, error):
     }
 
 
-def test_a_place_that_cannot_be_read_stops_the_run_and_nothing_is_lost(trained, monkeypatch, caplog):
+def test_unreadable_place_stops_the_run_without_loss(trained, monkeypatch, caplog):
     settings, place = trained
     expected = place.read(WHOLE)
     counted = away(monkeypatch, times=9, error=TimeoutError("timed out"))
@@ -68,7 +68,7 @@ def test_a_place_that_cannot_be_read_stops_the_run_and_nothing_is_lost(trained, 
     assert place.read(WHOLE) == expected
 
 
-def test_a_read_that_fails_once_is_tried_again_and_no_file_is_read_twice(trained, monkeypatch, caplog):
+def test_failed_read_is_retried_and_no_file_is_read_twice(trained, monkeypatch, caplog):
     settings, place = trained
     files = place.manifest(WHOLE)["files"]
     counted = away(monkeypatch, times=1, error=TimeoutError("timed out"))
@@ -81,7 +81,7 @@ def test_a_read_that_fails_once_is_tried_again_and_no_file_is_read_twice(trained
     }
 
 
-def test_where_all_checkpoints_are_damaged_the_run_does_not_begin_anew(trained):
+def test_run_with_only_damaged_checkpoints_does_not_restart(trained):
     settings, place = trained
     place.files.remove(f"{WHOLE}/objective.safetensors")
     place.files.write_bytes("step-00000002/checkpoint.json", b"{")
@@ -99,7 +99,7 @@ def test_where_all_checkpoints_are_damaged_the_run_does_not_begin_anew(trained):
     assert place.damage(WHOLE) == ""
 
 
-def test_what_deepspeed_was_given_lies_beside_the_weights(trained):
+def test_deepspeed_configuration_is_saved_with_the_weights(trained):
     settings, place = trained
     manifest = place.manifest(WHOLE)
     content = place.files.read_bytes(f"{WHOLE}/deepspeed.json")
@@ -108,7 +108,7 @@ def test_what_deepspeed_was_given_lies_beside_the_weights(trained):
     assert content == (Path(settings.output) / "deepspeed.json").read_bytes()
 
 
-def test_a_checkpoint_without_deepspeed_json_loads(trained, caplog):
+def test_checkpoint_without_deepspeed_json_loads(trained, caplog):
     settings, place = trained
     manifest = place.manifest(WHOLE)
     del manifest["files"]["deepspeed.json"], manifest["zero_stage"]
@@ -120,7 +120,7 @@ def test_a_checkpoint_without_deepspeed_json_loads(trained, caplog):
     assert model_bytes(settings.output) == place.files.read_bytes(f"{WHOLE}/model/model.safetensors")
 
 
-def test_a_run_that_an_earlier_version_began_goes_on(tiny, left_alone):
+def test_run_of_an_earlier_version_resumes(tiny, left_alone):
     """Schema 1 called the tokens' embedding ``embed``; weights, moments and target networks have its names."""
     settings = tiny(steps=6)
     checkpoints = Path(settings.output) / "checkpoints"

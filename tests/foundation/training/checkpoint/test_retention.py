@@ -1,4 +1,4 @@
-"""Old checkpoints go, whatever storage does meanwhile; new ones never do."""
+"""Old checkpoints are removed despite failures of storage; new ones never are."""
 
 from types import SimpleNamespace
 
@@ -12,7 +12,7 @@ from foundation.training.pretrain_settings import SafetySettings
 
 
 class FakeControl:
-    """Stands for the channel between processes: this one is the first, and agrees with itself."""
+    """Replaces the messages between processes: this process is the first and agrees with itself."""
 
     rank = 0
 
@@ -28,7 +28,7 @@ class FakeControl:
 
 @pytest.fixture
 def build(tiny, tmp_path, monkeypatch):
-    """Builds what saves the checkpoints of a run whose weights are one tensor; all other processes answer at once."""
+    """Build the saver of a run whose weights are one tensor; all other processes answer at once."""
 
     def built(world=1, **changes) -> Saver:
         settings = tiny(safety=SafetySettings(retries=1, pause=0.01), **changes)
@@ -48,7 +48,7 @@ def build(tiny, tmp_path, monkeypatch):
 
 
 def save(saver: Saver, *steps: int) -> list[int]:
-    """Steps of the checkpoints that are there after saving."""
+    """Return the steps of the checkpoints that exist after saving."""
     for step in steps:
         saver.save(SimpleNamespace(step=step, module=SimpleNamespace(model=None)), step, {})
         saver.wait()
@@ -57,7 +57,7 @@ def save(saver: Saver, *steps: int) -> list[int]:
 
 
 def failing(saver: Saver, monkeypatch, name: str, times: int) -> list[str]:
-    """Have the removal of ``name`` fail so often; returns the list to which failures are added."""
+    """Make the removal of ``name`` fail a number of times; return the list of failures."""
     remove, failed = saver.place.files.remove, []
 
     def flaky(other):
@@ -71,7 +71,7 @@ def failing(saver: Saver, monkeypatch, name: str, times: int) -> list[str]:
 
 
 @pytest.mark.parametrize("what", ["step-00000010", "step-00000010/checkpoint.json"])
-def test_what_cannot_be_removed_goes_after_the_next_checkpoint(build, monkeypatch, caplog, what):
+def test_failed_removal_is_repeated_after_the_next_checkpoint(build, monkeypatch, caplog, what):
     saver = build(keep_checkpoints=1)
     save(saver, 10)
     failing(saver, monkeypatch, what, times=2)
@@ -82,7 +82,7 @@ def test_what_cannot_be_removed_goes_after_the_next_checkpoint(build, monkeypatc
     assert saver.place.files.names("") == ["step-00000030"]
 
 
-def test_a_removal_that_fails_once_is_tried_again(build, monkeypatch):
+def test_removal_that_fails_once_is_retried(build, monkeypatch):
     saver = build(keep_checkpoints=1)
     save(saver, 10)
     failed = failing(saver, monkeypatch, "step-00000010", times=1)
@@ -91,7 +91,7 @@ def test_a_removal_that_fails_once_is_tried_again(build, monkeypatch):
     assert saver.place.files.names("") == ["step-00000020"]
 
 
-def test_receipts_that_cannot_be_removed_leave_the_checkpoint_good(build, monkeypatch):
+def test_undeletable_receipts_leave_the_checkpoint_intact(build, monkeypatch):
     saver = build(world=2)
     failing(saver, monkeypatch, "step-00000010/receipts", times=2)
     assert save(saver, 10) == [10]
@@ -101,7 +101,7 @@ def test_receipts_that_cannot_be_removed_leave_the_checkpoint_good(build, monkey
     assert "receipts" not in saver.place.files.names("step-00000020")
 
 
-def test_a_list_that_cannot_be_had_leaves_the_checkpoint_good(build, monkeypatch, caplog):
+def test_failed_listing_leaves_the_checkpoint_intact(build, monkeypatch, caplog):
     saver = build(keep_checkpoints=1)
     save(saver, 10)
     names, left = saver.place.names, iter([TimeoutError("timed out")] * 2)
@@ -117,7 +117,7 @@ def test_a_list_that_cannot_be_had_leaves_the_checkpoint_good(build, monkeypatch
     assert save(saver, 30) == [30]
 
 
-def test_newer_checkpoints_that_are_damaged_take_no_place_of_good_ones(build):
+def test_damaged_newer_checkpoints_do_not_count_as_kept(build):
     saver = build(keep_checkpoints=3)
     save(saver, 10, 90, 100)
     for step in (90, 100):

@@ -25,13 +25,13 @@ def logged(output) -> list[int]:
 
 @pytest.fixture
 def place(bucket):
-    """A folder of a bucket in which other runs are."""
+    """A folder of a bucket with other runs."""
     Checkpoints(f"{bucket}/runs/other").files.write_bytes("step-00000099/checkpoint.json", b"{}")
     yield f"{bucket}/runs/mine"
     assert Checkpoints(f"{bucket}/runs/other").names() == ["step-00000099"]
 
 
-def test_saved_rotated_and_gone_on_from_on_another_machine(tiny, tmp_path, place, left_alone, caplog):
+def test_saved_rotated_and_resumed_on_another_machine(tiny, tmp_path, place, left_alone, caplog):
     cut = tiny(output=str(tmp_path / "cut"), saving=SavingSettings(place=place, best="loss"), checkpoint_every=1)
     pretrain(cut)
     assert not (tmp_path / "cut" / "checkpoints").exists()
@@ -57,7 +57,7 @@ def test_saved_rotated_and_gone_on_from_on_another_machine(tiny, tmp_path, place
     assert there.damage("step-00000006") == ""
 
 
-def test_what_was_not_committed_is_removed_from_the_bucket(tiny, place, caplog):
+def test_uncommitted_files_are_removed_from_the_bucket(tiny, place, caplog):
     settings = tiny(saving=SavingSettings(place=place))
     pretrain(settings)
     expected = model_bytes(settings.output)
@@ -71,7 +71,7 @@ def test_what_was_not_committed_is_removed_from_the_bucket(tiny, place, caplog):
     assert model_bytes(settings.output) == expected
 
 
-def test_two_processes_save_one_checkpoint_that_one_goes_on_from(tiny, tmp_path, place, ranks, left_alone):
+def test_two_processes_save_a_checkpoint_and_one_resumes(tiny, tmp_path, place, ranks, left_alone):
     saving = SavingSettings(place=place)
     two = tiny(output=str(tmp_path / "two"), saving=saving, zero_stage=2)
     started = ranks(two)
@@ -90,7 +90,7 @@ def test_two_processes_save_one_checkpoint_that_one_goes_on_from(tiny, tmp_path,
     assert after == pytest.approx(losses[4:], rel=1e-4)
 
 
-def test_a_server_that_goes_away_stops_the_run_which_goes_on_when_it_is_back(tiny, tmp_path, left_alone, monkeypatch):
+def test_server_outage_stops_the_run_and_it_resumes_afterwards(tiny, tmp_path, left_alone, monkeypatch):
     moto, boto3 = pytest.importorskip("moto.server"), pytest.importorskip("boto3")
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()

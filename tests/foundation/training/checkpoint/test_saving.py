@@ -1,4 +1,4 @@
-"""Where checkpoints lie, which of them stay, and what is left of one that was cut short."""
+"""Location and retention of checkpoints, and leftovers of interrupted ones."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def bucket():
 
 
 @pytest.mark.parametrize("asynchronous", [True, False])
-def test_checkpoints_under_a_url_are_gone_on_from(tiny, tmp_path, bucket, left_alone, asynchronous):
+def test_checkpoints_under_a_url_resume(tiny, tmp_path, bucket, left_alone, asynchronous):
     saving = SavingSettings(place=bucket, asynchronous=asynchronous)
     cut = tiny(output=str(tmp_path / "cut"), saving=saving)
     pretrain(cut)
@@ -44,7 +44,7 @@ def test_checkpoints_under_a_url_are_gone_on_from(tiny, tmp_path, bucket, left_a
     assert [json.loads(line)["step"] for line in lines] == [5, 6]
 
 
-def test_what_was_not_committed_is_no_checkpoint_and_is_removed(tiny, caplog):
+def test_uncommitted_checkpoint_is_ignored_and_removed(tiny, caplog):
     settings = tiny()
     pretrain(settings)
     expected = model_bytes(settings.output)
@@ -58,7 +58,7 @@ def test_what_was_not_committed_is_no_checkpoint_and_is_removed(tiny, caplog):
     assert model_bytes(settings.output) == expected
 
 
-def test_what_stays_besides_the_newest():
+def test_retention_keeps_best_and_periodic_checkpoints():
     saved = [Saved(f"s{k}", k, 1800.0 * k, metric=float((k - 5) ** 2)) for k in range(10)]
     assert to_keep(saved, newest=1) == {"s9", "s5"}
     assert to_keep(saved, newest=1, highest=True) == {"s9", "s0"}
@@ -67,7 +67,7 @@ def test_what_stays_besides_the_newest():
     assert to_keep(without, newest=3) == {"s7", "s8", "s9"}
 
 
-def test_moments_that_are_not_whole_are_refused(tiny):
+def test_incomplete_moments_are_refused(tiny):
     from foundation.store import Catalog, Store
     from foundation.training.distributed.deepspeed_state import own_moments
     from foundation.training.trainer import Trainer
@@ -85,7 +85,7 @@ def test_moments_that_are_not_whole_are_refused(tiny):
         set_moments(trainer.engine, [{n: t for n, t in moments.items() if n != "updates"}])
 
 
-def test_two_runs_do_not_write_to_one_folder(tmp_path):
+def test_two_runs_cannot_write_to_one_folder(tmp_path):
     folder = RunFolder(tmp_path / "run")
     with folder.held(), pytest.raises(FoundationError, match="another run is writing to"), folder.held(patience=0.2):
         pass
@@ -93,7 +93,7 @@ def test_two_runs_do_not_write_to_one_folder(tmp_path):
         pass
 
 
-def test_a_place_that_cannot_be_written_stops_the_run(tiny, tmp_path):
+def test_unwritable_place_stops_the_run(tiny, tmp_path):
     (tmp_path / "file").touch()
     settings = tiny(
         saving=SavingSettings(place=str(tmp_path / "file" / "below")), safety=SafetySettings(retries=1, pause=0.01)

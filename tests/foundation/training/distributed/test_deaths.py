@@ -1,4 +1,4 @@
-"""Runs that lose a process, their launcher or both, at any moment, end in the weights of one left alone."""
+"""Runs that lose a process, their launcher or both at any moment end with the weights of an undisturbed run."""
 
 import json
 import random
@@ -23,7 +23,7 @@ STATED = 45.0  # seconds within which nothing of a run is left after one of its 
 
 
 class Started:
-    """A run of two processes: as ``foundation pretrain --processes 2``, or its processes by themselves."""
+    """A run of two processes: by ``foundation pretrain --processes 2``, or by separate processes."""
 
     def __init__(self, settings, folder: Path, outside, fork, launcher: bool) -> None:
         config = folder / f"{Path(settings.output).name}.yaml"
@@ -53,7 +53,7 @@ class Started:
         return psutil.Process(self.processes[name == "rank 1"].pid)
 
     def end(self, seconds: float, known: list[psutil.Process]) -> list[int]:
-        """Statuses of what was started, once that and everything ``known`` besides is gone.
+        """Return statuses of the started processes, once they and everything ``known`` have ended.
 
         Fails if that takes longer than ``seconds``.
         """
@@ -68,7 +68,7 @@ def steps_done(settings) -> int:
 
 
 def is_writing(settings) -> bool:
-    """Whether there is a checkpoint that is begun and not committed."""
+    """Return True while a checkpoint is begun and not committed."""
     folder = Path(settings.output) / "checkpoints"
     return folder.is_dir() and any(not (p / MANIFEST).exists() for p in folder.iterdir())
 
@@ -112,12 +112,12 @@ def campaign(tiny, tmp_path, outside, fork, seed: int, victims: tuple[str, ...] 
 
 
 @pytest.mark.timeout(1500)
-def test_two_kills_and_the_weights_of_a_run_left_alone(tiny, tmp_path, outside, fork):
+def test_two_kills_end_with_the_weights_of_an_undisturbed_run(tiny, tmp_path, outside, fork):
     campaign(tiny, tmp_path, outside, fork, seed=0, victims=SAMPLE, steps=48)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("seed", range(7))
-def test_thirty_five_kills_and_the_weights_of_runs_left_alone(tiny, tmp_path, outside, fork, seed):
+def test_thirty_five_kills_end_with_the_weights_of_undisturbed_runs(tiny, tmp_path, outside, fork, seed):
     campaign(tiny, tmp_path, outside, fork, seed)

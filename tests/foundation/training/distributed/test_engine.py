@@ -1,4 +1,4 @@
-"""What fits a step into less memory changes nothing of what is learned."""
+"""Options that save memory do not change what is learned."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def plain(short_run, tmp_path_factory) -> list[float]:
         (3, EngineSettings(offload="cpu")),
     ],
 )
-def test_less_memory_and_the_same_losses(tiny, plain, tmp_path, stage, engine):
+def test_memory_options_give_the_same_losses(tiny, plain, tmp_path, stage, engine):
     saved = tiny(output=str(tmp_path / "saved"), steps=4, zero_stage=stage, engine=engine)
     assert losses(saved) == pytest.approx(plain, rel=1e-4)
     config = json.loads((tmp_path / "saved" / "deepspeed.json").read_text())
@@ -56,8 +56,8 @@ def test_accumulation_is_exact_for_a_masked_objective(tiny, tmp_path):
     assert b == pytest.approx(a, rel=1e-4)
 
 
-def test_accumulation_keeps_less(tiny, tmp_path):
-    """Bytes held for the backward pass when the loss is there."""
+def test_accumulation_holds_less(tiny, tmp_path):
+    """Bytes held for the backward pass once the loss is computed."""
 
     def kept(engine: EngineSettings) -> int:
         settings = tiny(output=str(tmp_path / str(engine.accumulate)), engine=engine)
@@ -86,6 +86,6 @@ def test_accumulation_keeps_less(tiny, tmp_path):
         ),
     ],
 )
-def test_what_does_not_go_together_is_refused(tiny, change, what):
+def test_incompatible_options_are_refused(tiny, change, what):
     with pytest.raises(ConfigError, match=what):
         tiny(**change)

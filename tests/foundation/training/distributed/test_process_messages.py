@@ -1,4 +1,4 @@
-"""Surrounding information is fitted by all processes together, and none gives up on another one that works."""
+"""All processes fit surrounding information together, and none times out while another works."""
 
 import threading
 import time
@@ -18,13 +18,13 @@ PATIENCE = 2.0  # seconds for which a process waits for a message of the other o
 
 @dataclass
 class Two:
-    """Two processes, as threads, that give up on each other soon."""
+    """Two processes, as threads, with short timeouts."""
 
     barrier: threading.Barrier = field(default_factory=lambda: threading.Barrier(2, timeout=PATIENCE))
     values: list = field(default_factory=lambda: [None, None])
 
     def run(self, action) -> list:
-        """What ``action(control)`` came to in each: an exception, or what it returned."""
+        """Return the result of ``action(control)`` in each process: a value or an exception."""
         found = [None, None]
 
         def own(rank):
@@ -43,7 +43,7 @@ class Two:
 
 @dataclass
 class Side:
-    """What `Control` is to one of them."""
+    """Replaces `Control` for one of them."""
 
     both: Two
     rank: int
@@ -65,7 +65,7 @@ class Side:
 
 @pytest.fixture
 def surrounded(tmp_path, make_recording):
-    """A store of five recordings without surrounding information yet."""
+    """A store of five recordings without surrounding information."""
     from foundation.store import write_recording
 
     store = Store(tmp_path / "store", create=True)
@@ -78,7 +78,7 @@ def surroundings_of(catalog: Catalog) -> Surroundings:
     return Surroundings(catalog.store, catalog.records, SurroundSettings(kind="raw", dim=2))
 
 
-def test_each_process_fits_its_own_recordings_and_all_are_there_at_the_end(surrounded, monkeypatch):
+def test_each_process_fits_its_recordings_and_all_are_fitted_at_the_end(surrounded, monkeypatch):
     fitted, fit = [], Surroundings.fit
     first = surroundings_of(surrounded)
     done_before = first.missing()[0]
@@ -103,7 +103,7 @@ def test_each_process_fits_its_own_recordings_and_all_are_there_at_the_end(surro
     assert sorted(name for _, name in fitted) == sorted(names)
 
 
-def test_the_wait_for_a_long_part_is_longer_than_that_for_a_message():
+def test_wait_for_long_work_exceeds_the_message_timeout():
     def work(control):
         do_own_part(lambda: time.sleep(2.5 * PATIENCE * control.rank), control, every=0.05)
         return time.monotonic()
@@ -113,7 +113,7 @@ def test_the_wait_for_a_long_part_is_longer_than_that_for_a_message():
     assert abs(ended[0] - ended[1]) < 1.0
 
 
-def test_a_part_that_fails_ends_the_wait_of_all():
+def test_failing_work_ends_the_wait_of_all():
     stop = threading.Event()
 
     def work(control):

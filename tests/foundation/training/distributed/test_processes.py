@@ -1,4 +1,4 @@
-"""Real processes: launched by DeepSpeed, killed, started where there is no compiler."""
+"""Real processes: launched by DeepSpeed, killed, and started without a compiler."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from foundation.training import pretrain
 
 
 def environment(tmp_path, **changes) -> dict[str, str]:
-    """This process's environment without what places it in a process group."""
+    """This process's environment without its place in a process group."""
     group = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "FOUNDATION_ALONE")
     kept = {name: value for name, value in os.environ.items() if name not in group}
     return kept | {"FOUNDATION_LOG": str(tmp_path / "log"), "OMP_NUM_THREADS": "1"} | changes
@@ -49,7 +49,7 @@ def test_two_processes_take_the_steps_of_one(tiny, tmp_path, poisoned_folder):
     assert len(note["run_id"]) == 32  # one run, kept by the first process
 
 
-def test_an_error_in_a_launched_process_is_an_error_of_the_command(tiny, tmp_path):
+def test_error_in_a_launched_process_is_an_error_of_the_command(tiny, tmp_path):
     settings = tiny(output=str(tmp_path / "bad"), processes=2)
     shutil.copytree(settings.store, tmp_path / "store")
     for group in (tmp_path / "store" / "recordings").iterdir():

@@ -1,4 +1,4 @@
-"""How the processes of a run find each other, and what happens where one never comes."""
+"""How the processes of a run find each other, and what happens if one never arrives."""
 
 import os
 import signal
@@ -20,12 +20,12 @@ from foundation.training.pretrain_settings import SafetySettings
 
 
 def own_addresses() -> list[tuple[str, str]]:
-    """Addresses of this machine that others could use, and their interfaces."""
+    """Addresses of this machine that others can reach, and their interfaces."""
     every = [(name, a) for name, addresses in psutil.net_if_addrs().items() for a in addresses]
     return [(name, a.address) for name, a in every if a.family == socket.AF_INET and not a.address.startswith("127.")]
 
 
-def test_the_interface_is_the_one_that_has_the_address():
+def test_interface_has_the_address():
     addresses = own_addresses()
     if not addresses:
         pytest.skip("this machine has no network besides the loopback")
@@ -36,19 +36,19 @@ def test_the_interface_is_the_one_that_has_the_address():
     assert done.stdout.strip() in [name for name, own in addresses if own == address]
 
 
-def test_the_loopback_is_no_way_to_others():
+def test_loopback_is_not_used_towards_others():
     assert interface_towards("localhost") == ""
     assert interface_towards("no-such-machine.invalid") == ""
 
 
-def test_what_a_person_names_is_kept(monkeypatch):
+def test_user_setting_is_kept(monkeypatch):
     monkeypatch.setenv("MASTER_ADDR", (own_addresses() or [("", "127.0.0.1")])[0][1])
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "mine")
     with Joining(60):
         assert os.environ["GLOO_SOCKET_IFNAME"] == "mine"
 
 
-def test_a_process_does_not_wait_for_ever_for_another(tiny, tmp_path, outside):
+def test_process_does_not_wait_endlessly_for_another(tiny, tmp_path, outside):
     settings = replace(tiny(), safety=SafetySettings(joining=2))
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(asdict(settings)))
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
@@ -71,7 +71,7 @@ print(os.environ["MASTER_PORT"], os.environ["TORCHELASTIC_USE_AGENT_STORE"])
 """
 
 
-def test_processes_that_torchrun_starts_again_do_not_meet_where_the_lost_ones_did(outside):
+def test_processes_restarted_by_torchrun_use_a_new_rendezvous(outside):
     agent = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     agent.set(MEETING, str(free_port()))  # where nobody listens any more
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(agent.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
@@ -88,8 +88,8 @@ def test_processes_that_torchrun_starts_again_do_not_meet_where_the_lost_ones_di
 
 
 @pytest.mark.parametrize("stage", [0, 2])
-def test_all_groups_wait_as_long_as_it_says(tiny, stage):
-    """DeepSpeed's own too, in which gradients are summed."""
+def test_timeout_applies_to_all_groups(tiny, stage):
+    """Including DeepSpeed's own groups, which sum gradients."""
     settings = replace(tiny(zero_stage=stage), safety=SafetySettings(timeout=77))
     start_distributed()
     build_engine(build_module(settings), settings)
@@ -98,8 +98,8 @@ def test_all_groups_wait_as_long_as_it_says(tiny, stage):
     assert {g._get_backend(torch.device("cpu")).options._timeout for g in groups} == {timedelta(seconds=77)}
 
 
-def test_nobody_waits_for_ever_for_a_process_that_does_not_answer(tiny, ranks, tmp_path, until):
-    """A stopped process keeps its connections open, as a machine that has vanished does."""
+def test_unresponsive_process_times_out(tiny, ranks, tmp_path, until):
+    """A stopped process keeps its connections open, like a machine that has vanished."""
     settings = replace(tiny(steps=100_000), safety=SafetySettings(timeout=15))
     lines = tmp_path / "run" / "metrics.jsonl"
     waiting, stopped = ranks(settings)

@@ -36,7 +36,7 @@ def losses(trainer: Trainer, first: int, last: int) -> list[float]:
 
 
 def written(settings: PretrainSettings, place: Path) -> list[float]:
-    """Save after some steps, and the losses of the steps after it."""
+    """Save after some steps, and return the losses of the steps after it."""
     trainer = trainer_of(settings, place)
     losses(trainer, 0, SAVED_AT)
     trainer.saver.save(trainer.engine, SAVED_AT, {})
@@ -49,7 +49,7 @@ def written(settings: PretrainSettings, place: Path) -> list[float]:
 
 
 def loaded(settings: PretrainSettings, place: Path) -> list[float]:
-    """The losses of the same steps after loading it; a new model has others."""
+    """Return the losses of the same steps after loading; a new model has different losses."""
     trainer = trainer_of(settings, place)
     with torch.no_grad():
         for parameter in trainer.engine.module.parameters():

@@ -1,4 +1,4 @@
-"""Time that is held out of pretraining: no window touches it, no rate is measured on it, no weight depends on it."""
+"""Held-out time: no window touches it, no rate is measured in it, and no weight depends on it."""
 
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ def population_run(tiny, folder, store, made_windows=0.0, **data):
     )
 
 
-def test_no_window_comes_near_held_out_time(tmp_path, make_recording):
+def test_windows_stay_away_from_held_out_time(tmp_path, make_recording):
     store = Store(tmp_path / "store", create=True)
     write_recording(store, make_recording(0, domain=TRIALS, resolution=0.1))
     write_recording(store, make_recording(1))
@@ -117,7 +117,7 @@ def test_weights_do_not_depend_on_held_out_labels(tiny, tmp_path, make_recording
     assert all((weights["plain", 1][k] == weights["other", 1][k]).all() for k in weights["plain", 1])
 
 
-def test_a_run_without_held_out_time_is_the_run_that_it_was(tiny):
+def test_run_without_held_out_time_is_unchanged(tiny):
     plain = tiny().identity()["data"]
     assert not {"held_out_time", "held_out_gap"} & set(plain)
     held = tiny(data=replace(tiny().data, held_out_time={"a": HELD})).identity()["data"]
@@ -125,12 +125,12 @@ def test_a_run_without_held_out_time_is_the_run_that_it_was(tiny):
 
 
 @pytest.mark.parametrize("spans", [[[3.0, 2.0]], [[1.0]], [[0.0, float("inf")]], []])
-def test_impossible_intervals_are_refused(spans):
+def test_invalid_intervals_are_refused(spans):
     with pytest.raises(ConfigError, match=r"data\.held_out_time has .* for 'a': expected"):
         DataSettings(held_out_time={"a": spans})
 
 
-def test_time_that_is_not_there_and_surrounding_information_are_refused(tiny, small_store, tmp_path):
+def test_unobserved_time_and_surrounding_information_are_refused(tiny, small_store, tmp_path):
     catalog = Catalog.open(Store(small_store))
     one = catalog.ids[0]
 

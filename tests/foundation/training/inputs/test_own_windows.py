@@ -1,4 +1,4 @@
-"""Objectives that are summed, each over windows of its own: units in tokens of seconds, populations in short ones."""
+"""Summed objectives with separate windows: units in tokens of seconds, populations in short ones."""
 
 import json
 import shutil
@@ -46,7 +46,7 @@ DATA = DataSettings(
 
 @pytest.fixture
 def two_scales(tiny):
-    """Builds settings of a run over windows of two kinds."""
+    """Build settings of a run over two kinds of windows."""
     return lambda **changes: tiny(**({"model": MODEL, "objective": OBJECTIVE, "data": DATA} | changes))
 
 
@@ -54,7 +54,7 @@ def metrics(run):
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_each_objective_reads_windows_of_its_own(two_scales):
+def test_each_objective_reads_its_own_windows(two_scales):
     settings = two_scales()
     module = build_module(settings)
     catalog = Catalog.open(Store(settings.store))
@@ -83,7 +83,7 @@ def test_workers_read_the_same_windows(two_scales):
         assert all(torch.equal(x.x_BNT, y.x_BNT) for x, y in zip(a.views, b.views, strict=True))
 
 
-def test_a_run_trains_both_streams_and_goes_on_where_it_was(two_scales, tmp_path):
+def test_run_trains_both_streams_and_resumes(two_scales, tmp_path):
     whole = pretrain(two_scales(output=tmp_path / "whole"))
     last = metrics(tmp_path / "whole")[-1]
     assert last["loss"] == pytest.approx(last["neurpir/loss"] + 0.5 * last["masked/loss"], rel=1e-5)
@@ -154,12 +154,12 @@ def test_population_tokens_are_shorter_than_those_of_units():
     assert torch.equal(plain.p_BTD, both.p_BTD)
 
 
-def test_a_population_token_divides_a_units():
+def test_population_patch_length_must_divide_the_unit_patch_length():
     with pytest.raises(ConfigError, match=r"^population_patch_length is 3 and patch_length 20"):
         EITConfig(patch_length=20, population_patch_length=3)
 
 
-def test_recordings_without_fine_spike_times_serve_the_population_alone(two_scales, tmp_path, make_recording):
+def test_recordings_without_fine_spike_times_serve_only_the_population(two_scales, tmp_path, make_recording):
     store = Store(tmp_path / "store", create=True)
     write_recording(store, make_recording(0))
     write_recording(store, make_recording(1, resolution=0.1))

@@ -1,4 +1,4 @@
-"""An objective that is made for one population learns from that one alone: checked before anything is made."""
+"""A single-population objective accepts exactly one population, checked before any file is written."""
 
 import re
 from dataclasses import replace
@@ -18,7 +18,7 @@ ONE = ValidationSettings(held_out="session != 'session0'")
 
 
 def of(units):
-    """Settings of every objective that is made for one population, and the option that says for which."""
+    """Settings of every single-population objective, and the option with its number of units."""
     myow = MYOWSettings(encoder=[8], units=units, projector=[8], mined_projector=[8])
     ndt = NDTSettings(4, 8, hide="time", units=units)
     return [
@@ -37,7 +37,7 @@ def refused(settings, what):
     return str(caught.value)
 
 
-def test_another_number_of_units_is_refused_and_the_right_one_named(tiny):
+def test_wrong_number_of_units_is_refused_with_the_right_one(tiny):
     for key, objective in of(units=1):
         name = f"objective.{key}.units"
         refused(
@@ -47,7 +47,7 @@ def test_another_number_of_units_is_refused_and_the_right_one_named(tiny):
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_populations_of_as_many_units_are_not_one(tiny, processes):
+def test_populations_of_equal_size_are_not_one(tiny, processes):
     for key, objective in of(units=12):
         settings = tiny(objective=objective, processes=processes)
         message = refused(settings, rf"^objective\.{key}\.units is 12: .* found 4: sub-0\.nwb \(12 units\), sub-1")
@@ -57,7 +57,7 @@ def test_populations_of_as_many_units_are_not_one(tiny, processes):
         assert len(training) == 1
 
 
-def test_the_recording_that_fits_is_the_one_that_is_named(tiny, tmp_path, make_recording):
+def test_matching_recording_is_named(tiny, tmp_path, make_recording):
     store = Store(tmp_path / "store", create=True)
     for seed, n_units in enumerate((8, 10, 12, 9, 7, 6)):
         write_recording(store, make_recording(seed, n_units=n_units))
@@ -82,7 +82,7 @@ def test_held_out_recordings_are_other_populations(tiny):
     )
 
 
-def test_a_run_that_is_refused_removes_nothing(tiny):
+def test_refused_run_removes_nothing(tiny):
     settings = tiny(objective=of(12)[3][1], validation=ONE, steps=2)
     pretrain(settings)
     other = replace(settings, validation=ValidationSettings(), resume="never")

@@ -1,4 +1,4 @@
-"""What is started where, how often, and what is refused before anything is."""
+"""Commands and processes of a launch, and refusals before anything starts."""
 
 import logging
 import subprocess
@@ -33,14 +33,14 @@ from foundation.training.pretrain_settings import LaunchSettings, SavingSettings
         ({"restarts": -1}, "restarts is -1: expected 0 or more"),
     ],
 )
-def test_impossible_settings_are_refused(tiny, changes, expected):
+def test_invalid_settings_are_refused(tiny, changes, expected):
     with pytest.raises(ConfigError, match=expected):
         tiny(**changes)
     with pytest.raises(ConfigError, match=r"launching.port is 0: expected 1 to 65535"):
         LaunchSettings(port=0)
 
 
-def test_the_command_for_several_machines(tiny, tmp_path):
+def test_command_for_several_machines(tiny, tmp_path):
     settings = tiny(hosts="a,me@10.0.0.2", processes=2, launching=LaunchSettings(ssh_port=2222, address="10.0.0.1"))
     hostfile = write_hostfile(settings, tmp_path / "hostfile")
     assert hostfile.read_text() == "a slots=2\nme@10.0.0.2 slots=2\n"
@@ -64,7 +64,7 @@ def test_deepspeed_reads_the_command_and_the_hostfile(tiny, tmp_path):
     assert dict(shipped) == {"node-1": 8, "node-2": 8}
 
 
-def test_where_a_run_is_started_is_no_part_of_what_it_is(tiny):
+def test_place_of_a_run_is_not_part_of_its_identity(tiny):
     here, there = tiny(), tiny(hosts="a,b", processes=2, restarts=3, launching=LaunchSettings(port=4000))
     assert here.identity() == there.identity()
 
@@ -82,9 +82,7 @@ def test_secrets_stay_on_this_machine(tiny, tmp_path, monkeypatch):
     assert launch_environment(tiny(processes=2), tmp_path)["MLFLOW_TRACKING_TOKEN"] == "abc"
 
 
-def test_a_password_in_a_url_is_a_secret_that_reaches_the_processes_in_a_file_of_their_owner(
-    tiny, tmp_path, monkeypatch
-):
+def test_password_in_a_url_reaches_processes_in_a_private_file(tiny, tmp_path, monkeypatch):
     uri = "http://me:s3cret@mlflow:5000"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("HF_ENDPOINT", uri)
@@ -108,7 +106,7 @@ def test_a_password_in_a_url_is_a_secret_that_reaches_the_processes_in_a_file_of
     assert (tmp_path / "open.yaml").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
-def test_the_settings_that_are_shared_hold_no_password_and_a_run_is_the_same_under_another(tiny, tmp_path):
+def test_shared_settings_hold_no_password_and_identity_ignores_it(tiny, tmp_path):
     settings = tiny(store="s3://key:s3cret@bucket/store", tracking_uri="http://me:s3cret@mlflow:5000")
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
@@ -119,7 +117,7 @@ def test_the_settings_that_are_shared_hold_no_password_and_a_run_is_the_same_und
     assert settings.identity() == tiny().identity()
 
 
-def test_what_the_command_line_says_and_logs_holds_no_password(tmp_path, monkeypatch, capsys):
+def test_command_line_and_log_hold_no_password(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FOUNDATION_LOG", str(tmp_path / "log"))
     store = "memory://me:s3cret@host/store"
     assert main(["pretrain", "--store", store, "--output", str(tmp_path / "run")]) == 1
@@ -133,7 +131,7 @@ def test_what_the_command_line_says_and_logs_holds_no_password(tmp_path, monkeyp
     assert "s3cret" not in expected
 
 
-def test_a_missing_program_and_missing_gpus_are_said(tiny, monkeypatch):
+def test_missing_program_and_missing_gpus_are_reported(tiny, monkeypatch):
     monkeypatch.setenv("PATH", "/none")
     with pytest.raises(FoundationError, match="reached by ssh, which is not installed here: apt-get install"):
         check_here(tiny(hosts="a,b"))
@@ -142,7 +140,7 @@ def test_a_missing_program_and_missing_gpus_are_said(tiny, monkeypatch):
         check_here(tiny(processes=2))
 
 
-def test_asking_hosts_to_stop_matches_training_and_not_its_launchers(tiny):
+def test_stop_pattern_matches_training_and_not_its_launchers(tiny):
     import re
     import shlex
 
@@ -155,7 +153,7 @@ def test_asking_hosts_to_stop_matches_training_and_not_its_launchers(tiny):
     assert not re.search(pattern, expected[6])
 
 
-def test_a_stop_before_the_processes_are_there_is_not_lost(tiny, tmp_path, outside):
+def test_stop_before_the_processes_start_is_not_lost(tiny, tmp_path, outside):
     """A run that was asked to stop is not restarted automatically."""
     settings = tiny(steps=100_000, processes=2, restarts=3)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(asdict(settings)))

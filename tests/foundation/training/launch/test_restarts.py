@@ -38,7 +38,7 @@ class Launches:
         ([RequeueError("stopped")], "stopped", [("auto", 0)]),
     ],
 )
-def test_a_failed_run_is_started_again_as_often_as_it_says(tiny, monkeypatch, errors, raised, seen):
+def test_failed_run_is_restarted_the_given_number_of_times(tiny, monkeypatch, errors, raised, seen):
     launches = Launches(*errors)
     monkeypatch.setattr(launching, "launch", launches)
     settings = tiny(restarts=2)
@@ -64,8 +64,8 @@ def left_in(settings) -> list[str]:
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
-def test_never_clears_once_before_the_first_start_however_early_that_fails(tiny, monkeypatch, tmp_path, elsewhere):
-    """The second start finds what the first one left, and nothing older."""
+def test_never_clears_once_even_if_the_first_start_fails_early(tiny, monkeypatch, tmp_path, elsewhere):
+    """The second start finds the files of the first, and nothing older."""
     place = tmp_path / "elsewhere"
     saving = SavingSettings(place=str(place)) if elsewhere else SavingSettings()
     settings = tiny(restarts=1, resume="never", saving=saving)
@@ -88,7 +88,7 @@ def test_never_clears_once_before_the_first_start_however_early_that_fails(tiny,
     assert len(list(place.glob("step-*"))) == (0 if elsewhere else 2)
 
 
-def test_never_clears_nothing_for_a_run_that_cannot_be_started(tiny, monkeypatch, tmp_path):
+def test_never_clears_nothing_if_the_run_cannot_start(tiny, monkeypatch, tmp_path):
     settings = tiny(processes=2, resume="never")
     trained_before(settings)
     with pytest.raises(StoreError, match="there is no store"):
@@ -100,7 +100,7 @@ def test_never_clears_nothing_for_a_run_that_cannot_be_started(tiny, monkeypatch
 
 
 @pytest.mark.parametrize("name", ["TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"])
-def test_what_torchrun_or_slurm_start_again_goes_on_under_never(tiny, monkeypatch, caplog, name):
+def test_restarts_by_torchrun_or_slurm_resume_under_never(tiny, monkeypatch, caplog, name):
     settings = tiny(steps=2, resume="never")
     monkeypatch.setenv(name, "0")
     caplog.set_level("INFO")
@@ -121,8 +121,8 @@ def test_what_torchrun_or_slurm_start_again_goes_on_under_never(tiny, monkeypatc
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_a_killed_process_is_restarted_and_ends_in_the_weights_of_a_run_left_alone(tiny, tmp_path):
-    """A process that kills itself once: a wrapper around the module stands in for a machine that fails."""
+def test_killed_process_is_restarted_and_ends_with_the_weights_of_an_undisturbed_run(tiny, tmp_path):
+    """A process that kills itself once: a wrapper around the module acts as a failing machine."""
     (tmp_path / "sitecustomize.py").write_text(KILLED_ONCE)
     settings = tiny(output=str(tmp_path / "run"), steps=8, restarts=1)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(asdict(settings)))

@@ -12,7 +12,7 @@ from foundation.training.launch.stop_signals import training_stops
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
-def test_each_asks_the_run_to_stop(number):
+def test_each_signal_asks_the_run_to_stop(number):
     with training_stops() as stops:
         os.kill(os.getpid(), number)
         assert stops.asked == signal.Signals(number).name
@@ -20,7 +20,7 @@ def test_each_asks_the_run_to_stop(number):
         assert stops.asked == signal.Signals(number).name  # the first one counts
 
 
-def test_a_signal_that_is_ignored_stays_so():
+def test_ignored_signal_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as below nohup
     try:
         with training_stops() as stops:
@@ -43,8 +43,8 @@ with training_stops(launched=True) as stops:
 
 
 @pytest.mark.parametrize("killed", ["foundation", "deepspeed.launcher.launch"])
-def test_the_end_of_a_launcher_above_asks_a_launched_process_to_stop(killed):
-    """Stand-ins for the command and for DeepSpeed's launcher, known by their names, above a real watch."""
+def test_end_of_a_launcher_asks_a_launched_process_to_stop(killed):
+    """Replacements for the command and DeepSpeed's launcher, recognised by name, above the real check."""
     command = [sys.executable, "-c", RUN, "foundation", sys.executable, "-c", RUN, "deepspeed.launcher.launch"]
     with subprocess.Popen([*command, sys.executable, "-c", WATCH], stdout=subprocess.PIPE, text=True) as outer:
         assert outer.stdout.readline() == "watching\n"

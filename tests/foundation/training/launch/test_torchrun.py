@@ -1,4 +1,4 @@
-"""Runs that torchrun starts: it starts all processes again when one is lost, and hands on a stop."""
+"""Runs under torchrun: it restarts all processes if one is lost, and passes on a stop."""
 
 import json
 import signal
@@ -14,7 +14,7 @@ import yaml
 
 @pytest.fixture
 def torchrun(tmp_path, outside):
-    """Starts a run of two processes under torchrun; what still lives at the end is killed."""
+    """Start a run of two processes under torchrun; kill the remaining ones at the end."""
     started = []
 
     def start(settings) -> subprocess.Popen:
@@ -46,7 +46,7 @@ def model(settings) -> bytes:
 
 
 @pytest.mark.long
-def test_torchrun_goes_on_from_the_last_checkpoint_after_a_process_is_killed(tiny, tmp_path, ranks, torchrun, until):
+def test_torchrun_resumes_from_the_last_checkpoint_after_a_kill(tiny, tmp_path, ranks, torchrun, until):
     shape = {"steps": 60, "checkpoint_every": 5}
     alone, cut = tiny(output=str(tmp_path / "alone"), **shape), tiny(output=str(tmp_path / "cut"), **shape)
     assert [process.wait(200) for process in ranks(alone)] == [0, 0]
@@ -60,7 +60,7 @@ def test_torchrun_goes_on_from_the_last_checkpoint_after_a_process_is_killed(tin
     assert model(cut) == model(alone)
 
 
-def test_a_stop_that_torchrun_gets_saves_the_run(tiny, tmp_path, torchrun, until):
+def test_stop_of_torchrun_saves_the_run(tiny, tmp_path, torchrun, until):
     settings = tiny(steps=400, checkpoint_every=1000)
     run = torchrun(settings)
     until(lambda: len(losses(settings)) >= 3 or run.poll() is not None, seconds=300)

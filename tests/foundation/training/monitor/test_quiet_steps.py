@@ -1,4 +1,4 @@
-"""Steps in which too little is active to compare are skipped and counted, in all processes alike."""
+"""Steps with too little activity to compare are skipped and counted, in all processes alike."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ def lines(settings, name="metrics.jsonl") -> list[dict]:
 
 @pytest.fixture
 def silence(monkeypatch):
-    """Makes the windows of some steps silent, in this process."""
+    """Make the windows of some steps silent, in this process."""
     load = Batches.next
 
     def start(steps) -> None:
@@ -54,7 +54,7 @@ def silence(monkeypatch):
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
-def test_a_quiet_step_changes_nothing_and_says_why(tiny, silence, stage, caplog):
+def test_quiet_step_changes_nothing_and_gives_the_reason(tiny, silence, stage, caplog):
     silence(QUIET)
     settings = tiny(zero_stage=stage, checkpoint_every=1, keep_checkpoints=9)
     pretrain(settings)
@@ -99,7 +99,7 @@ def test_too_many_quiet_steps_in_a_row_end_the_run(tiny, silence):
     assert len(lines(settings, "skipped.jsonl")) == 4
 
 
-def test_a_run_in_which_no_step_counted_fails_and_leaves_no_model(tiny, silence):
+def test_run_with_only_skipped_steps_fails_and_leaves_no_model(tiny, silence):
     settings = tiny(steps=3)
     folder = Path(settings.output)
     silence(range(3))
@@ -113,7 +113,7 @@ def test_a_run_in_which_no_step_counted_fails_and_leaves_no_model(tiny, silence)
     pretrain(tiny(steps=3, output=f"{folder}-2"))  # one is enough
 
 
-def test_a_run_whose_losses_were_never_finite_fails(tiny, monkeypatch):
+def test_run_with_only_non_finite_losses_fails(tiny, monkeypatch):
     load = Batches.next
 
     def poisoned(self):

@@ -1,4 +1,4 @@
-"""Runs that are asked to stop, that meet values that are not finite, that hang, or that cannot write."""
+"""Runs that are asked to stop, meet non-finite values, hang, or cannot write."""
 
 import json
 import resource
@@ -37,7 +37,7 @@ def model_bytes(output) -> bytes:
     return (Path(output) / "model" / "model.safetensors").read_bytes()
 
 
-def test_asked_to_stop_it_finishes_the_step_saves_and_says_so(tiny, tmp_path, ranks, until):
+def test_stop_request_finishes_the_step_saves_and_exits_75(tiny, tmp_path, ranks, until):
     """SIGTERM to one process of two stops both; with a stopped process the others give up after the timeout."""
     settings = tiny(steps=4000, checkpoint_every=4000, safety=SafetySettings(timeout=10.0, watchdog_seconds=1.0))
     processes = ranks(settings)
@@ -61,7 +61,7 @@ def test_asked_to_stop_it_finishes_the_step_saves_and_says_so(tiny, tmp_path, ra
     assert any("training/trainer.py" in path.read_text() for path in stacks)
 
 
-def test_usr1_in_the_middle_of_a_run_and_the_weights_of_one_left_alone(tiny, tmp_path, monkeypatch):
+def test_usr1_and_resume_give_the_weights_of_an_undisturbed_run(tiny, tmp_path, monkeypatch):
     whole, cut = tiny(output=str(tmp_path / "whole")), tiny(output=str(tmp_path / "cut"))
     before = signal.getsignal(signal.SIGUSR1)
     pretrain(whole)
@@ -84,7 +84,7 @@ def test_usr1_in_the_middle_of_a_run_and_the_weights_of_one_left_alone(tiny, tmp
 
 @pytest.fixture
 def poisoned(small_store, tmp_path, make_recording):
-    """A store whose recording of sampled activity holds numbers that are finite, but too large for the model."""
+    """A store whose recording of sampled activity holds finite numbers that are too large for the model."""
     shutil.copytree(small_store, tmp_path / "poisoned")
     store = Store(tmp_path / "poisoned")
     values = np.random.default_rng(0).normal(size=(1200, 12)).astype(np.float32)
@@ -96,7 +96,7 @@ def poisoned(small_store, tmp_path, make_recording):
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
-def test_a_step_that_is_not_finite_changes_nothing_and_its_windows_are_named(tiny, poisoned, stage, caplog, tmp_path):
+def test_non_finite_step_changes_nothing_and_its_windows_are_named(tiny, poisoned, stage, caplog, tmp_path):
     shape = ModelSettings(dim=16, heads=2, individual_layers=1, interaction_layers=1, value_transform="none")
     settings = tiny(
         store=poisoned, zero_stage=stage, steps=STEPS, checkpoint_every=1, keep_checkpoints=STEPS, model=shape
@@ -117,7 +117,7 @@ def test_a_step_that_is_not_finite_changes_nothing_and_its_windows_are_named(tin
     assert all(np.isfinite(line.get("loss", 0.0)) for line in lines(settings))
 
 
-def test_two_processes_skip_what_one_would_though_one_alone_has_the_bad_windows(tiny, poisoned, ranks, tmp_path):
+def test_two_processes_skip_the_same_non_finite_step(tiny, poisoned, ranks, tmp_path):
     shape = ModelSettings(dim=16, heads=2, individual_layers=1, interaction_layers=1, value_transform="none")
     one, two = (
         tiny(store=poisoned, zero_stage=2, steps=STEPS, model=shape, output=str(tmp_path / name), log_every=1)
@@ -131,7 +131,7 @@ def test_two_processes_skip_what_one_would_though_one_alone_has_the_bad_windows(
     assert kept[1] == pytest.approx(kept[0], rel=1e-4)
 
 
-def test_a_window_whose_input_is_not_finite_is_named(tiny, monkeypatch):
+def test_window_with_non_finite_input_is_named(tiny, monkeypatch):
     settings = tiny()
     load = Batches.next
 
@@ -153,7 +153,7 @@ def test_a_window_whose_input_is_not_finite_is_named(tiny, monkeypatch):
     assert len(skipped["windows"]) == 1
 
 
-def test_too_many_steps_that_are_not_finite_stop_the_run(tiny, tmp_path):
+def test_too_many_non_finite_steps_stop_the_run(tiny, tmp_path):
     bad = OptimizerSettings(learning_rate=1e30, warmup_steps=0, clip=1e9)
     settings = tiny(steps=60, checkpoint_every=100, optimizer=bad, safety=SafetySettings(max_skipped=3))
     with pytest.raises(FoundationError, match=r"4 steps in a row up to step \d+ were not finite .*lower optimizer"):
@@ -164,8 +164,8 @@ def test_too_many_steps_that_are_not_finite_stop_the_run(tiny, tmp_path):
     assert "sub-" in skipped[0]["windows"][0]
 
 
-def test_a_full_disk_stops_the_run_with_the_last_checkpoint_whole(tiny, tmp_path, ranks, until):
-    """A limit on the size of files stands for the disk: model and moments do not fit, lines of metrics do."""
+def test_full_disk_stops_the_run_and_keeps_the_last_checkpoint(tiny, tmp_path, ranks, until):
+    """A limit on file size replaces the full disk: model and moments do not fit, lines of metrics do."""
     settings = tiny(
         steps=2000,
         checkpoint_every=10,
@@ -188,8 +188,8 @@ def test_a_full_disk_stops_the_run_with_the_last_checkpoint_whole(tiny, tmp_path
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
-def test_lines_that_find_no_room_wait_and_the_run_goes_on(tiny, caplog):
-    """A disk that is full when metrics are written, and has room again at the last of them."""
+def test_metrics_wait_for_disk_space_and_the_run_continues(tiny, caplog):
+    """A disk that is full when metrics are written, and has space again for the last of them."""
     settings = tiny(steps=6, log_every=1)
     file = Path(settings.output) / "metrics.jsonl"
     file.parent.mkdir(parents=True)
@@ -209,7 +209,7 @@ def test_lines_that_find_no_room_wait_and_the_run_goes_on(tiny, caplog):
     assert caplog.text.count("cannot be written ([Errno 28] No space left on device): keeping its lines") == 1
 
 
-def test_a_batch_that_cannot_be_read_at_first_is_read_again(tiny, monkeypatch):
+def test_unreadable_batch_is_read_again(tiny, monkeypatch):
     settings = tiny()
     trainer = Trainer(settings, Catalog.open(Store(settings.store)))
     plain = [trainer.loader.load(step) for step in range(4)]
@@ -232,7 +232,7 @@ def test_a_batch_that_cannot_be_read_at_first_is_read_again(tiny, monkeypatch):
     assert batches.failure is None
 
 
-def test_surrounding_information_that_is_read_late_changes_nothing(tiny, tmp_path, monkeypatch):
+def test_late_surrounding_information_changes_nothing(tiny, tmp_path, monkeypatch):
     """It is read with the step's windows, and again with them."""
     objective = ObjectiveSettings("neurpir", neurpir=NeurPIRSettings(4, 8, surround=SurroundSettings("raw", dim=2)))
     whole, late = (
@@ -254,9 +254,7 @@ def test_surrounding_information_that_is_read_late_changes_nothing(tiny, tmp_pat
     assert model_bytes(late.output) == model_bytes(whole.output)
 
 
-def test_a_store_that_goes_away_stops_the_run_and_one_that_comes_back_does_not(
-    tiny, small_store, tmp_path, until, caplog
-):
+def test_lost_store_stops_the_run_but_a_short_outage_does_not(tiny, small_store, tmp_path, until, caplog):
     whole = tiny(output=str(tmp_path / "whole"), steps=12)
     pretrain(whole)
     shutil.copytree(small_store, tmp_path / "store")

@@ -1,4 +1,4 @@
-"""Tracking that training never waits for: a real server that is stopped and started, and one that never comes."""
+"""Tracking that training never waits for: a real server that stops and starts, and one that never answers."""
 
 import json
 import os
@@ -79,8 +79,8 @@ def history(uri: str, run: str, name: str) -> dict[int, float]:
     return {m.step: m.value for m in found}
 
 
-def test_a_server_that_is_stopped_and_started_misses_no_metric(tiny, server, monkeypatch):
-    """Away from step 10 to step 30 of one run and then resumed: one MLflow run, every metric of every step."""
+def test_server_restart_loses_no_metric(tiny, server, monkeypatch):
+    """Down from step 10 to step 30 of a run that is then resumed: one MLflow run, every metric of every step."""
     settings = tiny(steps=40, checkpoint_every=5, tracking_uri=server.uri)
     server.wait()
     step = Trainer.step
@@ -119,7 +119,7 @@ def test_a_server_that_is_stopped_and_started_misses_no_metric(tiny, server, mon
         assert json.loads((Path(settings.output) / "run.json").read_text())["run_id"] == run
 
 
-def test_training_ends_without_the_server_and_the_rest_is_sent_later(tmp_path, caplog):
+def test_training_ends_without_the_server_and_sends_the_rest_later(tmp_path, caplog):
     uri = f"sqlite:///{tmp_path}/away/mlflow.db"
     (tmp_path / "away").touch()  # a file where the database's folder should be
     tracker = Tracker(tmp_path / "run", uri, "pretrain", "run", patience=0.1)
@@ -144,7 +144,7 @@ def logged(folder: Path, uri: str):
     return MlflowClient(uri).get_run(json.loads((folder / "run.json").read_text())["run_id"])
 
 
-def test_names_that_mlflow_refuses_arrive_under_names_of_their_own(tmp_path):
+def test_names_that_mlflow_refuses_arrive_under_other_names(tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     names = ["validation/type (A|B)", "validation/type [A|B]", "../up", "/root", "a//b", "", "x" * 300, "y/" * 200]
     with_values = {name: float(k) for k, name in enumerate(names)}
@@ -159,8 +159,8 @@ def test_names_that_mlflow_refuses_arrive_under_names_of_their_own(tmp_path):
     assert found.info.status == "FINISHED"
 
 
-def test_a_line_added_just_before_the_end_is_sent(tmp_path, monkeypatch):
-    """The thread has read an empty queue; the last lines and the end come before it asks whether it should stop."""
+def test_line_added_just_before_the_end_is_sent(tmp_path, monkeypatch):
+    """The thread has read an empty queue; the last lines and the end arrive before it checks whether to stop."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     send_some, read_empty, ended = Tracker._send_some, threading.Event(), threading.Event()
 
@@ -181,8 +181,8 @@ def test_a_line_added_just_before_the_end_is_sent(tmp_path, monkeypatch):
     assert logged(tmp_path / "run", uri).data.metrics == {"loss": 1.0}
 
 
-def test_what_the_server_refuses_for_good_is_named_once_and_holds_up_nothing(tmp_path, caplog, monkeypatch):
-    """Of several batches: of a line that is refused, the values that are not arrive."""
+def test_rejected_values_are_named_once_and_block_nothing(tmp_path, caplog, monkeypatch):
+    """In several batches: the accepted values of a rejected line arrive."""
     monkeypatch.setattr("foundation.common.tracking.mlflow_run.accepted_name", lambda name: name)
     monkeypatch.setattr(tracker_module, "AT_ONCE", 5)
     files = Run.files
@@ -212,7 +212,7 @@ def test_what_the_server_refuses_for_good_is_named_once_and_holds_up_nothing(tmp
     assert "away" not in caplog.text
 
 
-def test_lines_for_a_run_that_was_deleted_go_to_a_new_one(tmp_path, until):
+def test_lines_for_a_deleted_run_go_to_a_new_one(tmp_path, until):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     tracker = Tracker(tmp_path / "run", uri, "pretrain", "run", patience=0.1)
     tracker.metrics({"loss": 1.0}, step=1)
@@ -227,20 +227,20 @@ def test_lines_for_a_run_that_was_deleted_go_to_a_new_one(tmp_path, until):
 
 
 def answer(status: int) -> requests.HTTPError:
-    """What sending a file raises."""
+    """The error that sending a file raises."""
     response = requests.Response()
     response.status_code = status
     return requests.HTTPError(response=response)
 
 
 @pytest.mark.parametrize(("status", "refused"), [(400, True), (413, True), (401, False), (429, False), (503, False)])
-def test_a_file_is_left_out_only_where_the_answer_will_not_change(status, refused):
+def test_file_is_left_out_only_after_a_permanent_error(status, refused):
     assert is_refusal(answer(status)) == refused
     assert not is_refusal(requests.ConnectionError())
     assert not is_refusal(OSError(28, "No space left on device"))
 
 
-def test_an_experiment_that_was_deleted_loses_nothing(tmp_path, caplog):
+def test_deleted_experiment_loses_nothing(tmp_path, caplog):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     client = MlflowClient(uri)
     client.delete_experiment(experiment := client.create_experiment("pretrain"))
@@ -253,7 +253,7 @@ def test_an_experiment_that_was_deleted_loses_nothing(tmp_path, caplog):
     assert logged(tmp_path / "run", uri).data.metrics == {"loss": 1.0}
 
 
-def test_a_password_in_the_servers_url_is_in_no_log_and_in_no_file_that_others_read(tmp_path, caplog, monkeypatch):
+def test_password_in_the_server_url_is_in_no_log_and_no_readable_file(tmp_path, caplog, monkeypatch):
     uri = f"http://me:s3cret@127.0.0.1:{free_port()}"
     caplog.set_level("DEBUG", logger="foundation")
     tracker = Tracker(tmp_path, uri, "pretrain", "run", patience=0.1)

@@ -1,4 +1,4 @@
-"""What a model's configuration says of its windows, for objectives with one kind of window and with several."""
+"""A model's record of its windows, for objectives with one kind of window and with several."""
 
 import pytest
 
@@ -18,7 +18,7 @@ from foundation.training.output.pretraining_record import name_windows
         ("pretrain/eit-tiny", {"bin_widths": [0.001], "tokens": 10, "min_tokens": 3}),
     ],
 )
-def test_the_windows_are_those_of_units_where_an_objective_reads_units(config, own, small_store):
+def test_windows_are_those_of_units_if_an_objective_reads_units(config, own, small_store):
     words = ["--config", config, "--store", str(small_store), "--output", "out"]
     settings = parse(build_parser("pretrain", pretrain, PretrainSettings), PretrainSettings, words)
     module = build_module(settings)

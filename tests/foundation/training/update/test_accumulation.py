@@ -1,4 +1,4 @@
-"""Accumulation over several processes: each goes through its windows in parts, and the step is that of the whole."""
+"""Accumulation over several processes: each computes its windows in parts, and the step equals the whole."""
 
 import json
 from pathlib import Path
@@ -22,8 +22,8 @@ WIDE = ModelSettings(dim=256, heads=2, individual_layers=1, interaction_layers=1
 
 
 @pytest.mark.parametrize(("world", "stage"), [pytest.param(2, 0, marks=pytest.mark.long), (3, 3)])
-def test_processes_that_accumulate_take_the_same_steps(tiny, tmp_path, ranks, world, stage):
-    """Of three processes some have fewer windows than parts."""
+def test_accumulating_processes_take_the_same_steps(tiny, tmp_path, ranks, world, stage):
+    """Some of three processes have fewer windows than parts."""
     plain = tiny(output=str(tmp_path / "plain"), steps=2, model=WIDE, checkpoint_every=9)
     pretrain(plain)
     parts = tiny(
@@ -35,7 +35,7 @@ def test_processes_that_accumulate_take_the_same_steps(tiny, tmp_path, ranks, wo
     assert steps(parts) == pytest.approx(steps(plain), rel=1e-3)
 
 
-def test_an_encoder_whose_statistics_are_over_the_batch_is_refused(tiny):
+def test_encoder_with_batch_statistics_is_refused(tiny):
     swap_vae = ObjectiveSettings("swap_vae", swap_vae=SwapVAESettings(units=12))
     with pytest.raises(ConfigError, match=r"engine\.accumulate is 2: expected 1 for SwapVAEModel, whose batch norm"):
         build_module(tiny(objective=swap_vae, engine=EngineSettings(accumulate=2)))

@@ -1,4 +1,4 @@
-"""Training by kernels that sum in a fixed order."""
+"""Training with kernels that sum in a fixed order."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ def model_bytes(output) -> bytes:
     return (Path(output) / "model" / "model.safetensors").read_bytes()
 
 
-def test_what_sums_in_any_order_is_refused_while_training_and_only_then(tiny, tmp_path, monkeypatch):
+def test_nondeterministic_operations_are_refused_only_while_training(tiny, tmp_path, monkeypatch):
     step = Trainer.step
 
     def with_another(self, batch):
@@ -41,7 +41,7 @@ def test_what_sums_in_any_order_is_refused_while_training_and_only_then(tiny, tm
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_what_was_chosen_before_holds_again_afterwards():
+def test_previous_setting_is_restored():
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         with deterministic():
@@ -51,7 +51,7 @@ def test_what_was_chosen_before_holds_again_afterwards():
         torch.use_deterministic_algorithms(False)
 
 
-def test_a_cpu_run_is_the_same_with_it(tiny, tmp_path):
+def test_cpu_run_is_unchanged(tiny, tmp_path):
     plain, strict = tiny(output=str(tmp_path / "a")), tiny(output=str(tmp_path / "b"), deterministic=True)
     pretrain(plain)
     pretrain(strict)
@@ -61,7 +61,7 @@ def test_a_cpu_run_is_the_same_with_it(tiny, tmp_path):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that CUDA can use")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_a_resumed_run_on_cuda_ends_in_the_same_weights(tiny, tmp_path, name, precision):
+def test_resumed_cuda_run_ends_with_the_same_weights(tiny, tmp_path, name, precision):
     settings = tiny(
         objective=OBJECTIVES[name], precision=precision, deterministic=True, steps=20, checkpoint_every=5,
         keep_checkpoints=9,

@@ -1,4 +1,4 @@
-"""A wide model's matrices learn at their share of the rate, under every way that DeepSpeed holds parameters."""
+"""Matrices of a wide model get their share of the learning rate under every ZeRO stage."""
 
 import json
 
@@ -12,7 +12,7 @@ from foundation.training.distributed.engine import PretrainModule, build_engine,
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
-def test_the_schedule_keeps_each_groups_share(tiny, stage):
+def test_schedule_keeps_each_group_s_share(tiny, stage):
     shape = ModelSettings(dim=128, heads=4, individual_layers=1, interaction_layers=1)
     settings = tiny(model=shape, zero_stage=stage)
     start_distributed()
@@ -27,7 +27,7 @@ def test_the_schedule_keeps_each_groups_share(tiny, stage):
     assert {(g["lr"], g["weight_decay"]) for g in found} == {(g["lr"], g["weight_decay"]) for g in wanted}
 
 
-def test_inducing_points_are_spread_over_processes_as_the_rest_is(tiny, tmp_path):
+def test_inducing_points_are_partitioned_like_other_parameters(tiny, tmp_path):
     shape = ModelSettings(dim=128, heads=4, individual_layers=1, interaction_layers=1, inducing_points=3)
     losses = []
     for stage in (0, 3):

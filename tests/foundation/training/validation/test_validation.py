@@ -1,4 +1,4 @@
-"""Validation on held-out recordings, the best checkpoint, and the end of a run that no longer gets better."""
+"""Validation on held-out recordings, the best checkpoint, and early stopping."""
 
 import json
 import shutil
@@ -51,8 +51,8 @@ def test_held_out_recordings_are_measured_and_never_trained_on(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("stage", [0, 3])
-def test_the_best_checkpoint_stays_and_a_run_that_gets_no_better_ends(tiny, stage, caplog):
-    """With a rate that only destroys, the first validation is the best one."""
+def test_best_checkpoint_is_kept_and_early_stopping_ends_the_run(tiny, stage, caplog):
+    """The learning rate only does harm, so the first validation is the best."""
     settings = tiny(
         steps=60, checkpoint_every=2, keep_checkpoints=1, zero_stage=stage, log_every=1,
         optimizer=OptimizerSettings(learning_rate=0.0625, warmup_steps=0, final_share=1.0),
@@ -79,15 +79,15 @@ def test_the_best_checkpoint_stays_and_a_run_that_gets_no_better_ends(tiny, stag
     assert "is already trained" in caplog.text
 
 
-def test_what_cannot_be_validated_is_refused(tiny):
+def test_invalid_validation_is_refused(tiny):
     with pytest.raises(ConfigError, match=r"held_out is \"subject == 'nobody'\": it chooses 0 of 4 recordings"):
         pretrain(tiny(validation=ValidationSettings(every=1, held_out="subject == 'nobody'")))
     with pytest.raises(ConfigError, match=r"patience needs saving\.best"):
         tiny(validation=ValidationSettings(every=1, held_out="n_units > 0", patience=1))
 
 
-def test_a_validation_that_cannot_be_read_is_left_out_and_one_that_is_read_late_is_not(tiny, monkeypatch, caplog):
-    """Training needs neither, and goes on."""
+def test_unreadable_validation_is_skipped_and_late_reads_are_not(tiny, monkeypatch, caplog):
+    """Training continues in both cases."""
     whole = tiny(steps=9, validation=HELD_OUT)
     pretrain(whole)
     load, asked = Loader.load, []
@@ -120,7 +120,7 @@ def test_a_validation_that_cannot_be_read_is_left_out_and_one_that_is_read_late_
         ("validation/loss", ValidationSettings(), "loss, neuron_tokens"),
     ],
 )
-def test_a_metric_that_is_not_measured_is_refused_when_it_should_be_judged(tiny, best, validation, message):
+def test_unmeasured_metric_is_refused_at_the_first_comparison(tiny, best, validation, message):
     settings = tiny(steps=60, checkpoint_every=4, saving=SavingSettings(best=best), validation=validation)
     with pytest.raises(
         ConfigError, match=f"saving.best is '{best}', which is not measured: expected one of .*{message}"
@@ -129,7 +129,7 @@ def test_a_metric_that_is_not_measured_is_refused_when_it_should_be_judged(tiny,
     assert len(lines(settings)) == (3 if validation.every else 4)
 
 
-def test_a_metric_of_training_is_judged_with_each_checkpoint_beside_validations(tiny):
+def test_training_metric_is_compared_at_each_checkpoint(tiny):
     validation = ValidationSettings(every=2, held_out="subject == 'mouse3'", steps=1, patience=3)
     constant = OptimizerSettings(learning_rate=0.0625, warmup_steps=0, final_share=1.0)
     settings = tiny(
@@ -151,8 +151,8 @@ if os.environ.get("RANK") == "1":
 """
 
 
-def test_all_processes_take_what_the_first_one_measured_and_saw(tiny, tmp_path, ranks):
-    """Only the first one knows its utilisation; and the other one does not see yet that the run has ended."""
+def test_all_processes_use_the_first_one_s_values(tiny, tmp_path, ranks):
+    """Only the first process knows its utilisation, and the other does not yet see that the run has ended."""
     (tmp_path / "sitecustomize.py").write_text(BLIND)
     settings = tiny(
         steps=400, checkpoint_every=1, saving=SavingSettings(best="flop_utilisation"),

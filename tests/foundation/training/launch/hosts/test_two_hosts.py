@@ -1,4 +1,4 @@
-"""Training on two hosts that are reached by ssh."""
+"""Training on two hosts over ssh."""
 
 import json
 import re
@@ -103,7 +103,7 @@ def written(tiny, tmp_path):
 
 @pytest.fixture
 def longer(tiny, tmp_path):
-    """Settings of a run that is long enough to be broken off, in run.yaml."""
+    """Settings of a run that is long enough to interrupt, in run.yaml."""
     if reason := missing():
         pytest.skip(reason)
     tracking = f"sqlite:///{tmp_path}/machine/home/mlflow.db"
@@ -117,7 +117,7 @@ def losses(folder: Path) -> list[float]:
 
 @pytest.mark.timeout(1000)
 def test_two_hosts_take_the_steps_of_one(written, tmp_path):
-    """By the command that infra/README.md shows, with infra/hostfile, and by `foundation pretrain --hosts`."""
+    """By the command in infra/README.md, with infra/hostfile, and by `foundation pretrain --hosts`."""
     text = (ROOT / "infra" / "hostfile").read_text()
     for name, host in (("node-1 slots=8", "host-a slots=1"), ("node-2 slots=8", "host-b slots=1")):
         assert name in text
@@ -140,7 +140,7 @@ def test_two_hosts_take_the_steps_of_one(written, tmp_path):
 
 
 @pytest.mark.long
-def test_what_hosts_lack_is_said_in_plain_words(written, tmp_path):
+def test_missing_requirements_of_hosts_are_reported(written, tmp_path):
     done = on_two_hosts(tmp_path, REFUSED.format(folder=tmp_path))
     assert done.stdout.splitlines() == ["status 1", "status 1", "status 1"], done.stderr
     expected = [line for line in done.stderr.splitlines() if line.startswith("foundation pretrain: ")]
@@ -153,7 +153,7 @@ def test_what_hosts_lack_is_said_in_plain_words(written, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.timeout(1000)
-def test_a_process_lost_on_the_other_host_and_a_stop_from_outside(longer, tmp_path):
+def test_lost_remote_process_and_external_stop(longer, tmp_path):
     """A run restarts after losing a process, another resumes after a stop; both give the results of one host."""
     done = on_two_hosts(tmp_path, (FUNCTIONS + LOST).format(folder=tmp_path))
     expected = done.stdout + done.stderr
@@ -169,8 +169,8 @@ def test_a_process_lost_on_the_other_host_and_a_stop_from_outside(longer, tmp_pa
 
 @pytest.mark.long
 @pytest.mark.timeout(1000)
-def test_torchrun_on_two_hosts_goes_on_after_a_process_is_lost(longer, tmp_path):
-    """As infra/k8s/pretrain.yaml has it: a torchrun on each machine, which starts its own processes again."""
+def test_torchrun_on_two_hosts_resumes_after_a_lost_process(longer, tmp_path):
+    """As in infra/k8s/pretrain.yaml: a torchrun on each machine, which restarts its own processes."""
     done = on_two_hosts(tmp_path, (FUNCTIONS + TORCHRUN).format(folder=tmp_path))
     expected = done.stdout + done.stderr
     for name in ("alone", "host-a", "host-b"):
@@ -183,8 +183,8 @@ def test_torchrun_on_two_hosts_goes_on_after_a_process_is_lost(longer, tmp_path)
 
 @pytest.mark.long
 @pytest.mark.timeout(1000)
-def test_a_host_that_vanishes_ends_the_run_within_the_stated_time(longer, tmp_path):
-    """Its cable is pulled: no connection is closed, nobody answers."""
+def test_vanished_host_ends_the_run_within_the_stated_time(longer, tmp_path):
+    """Its network disappears: no connection is closed, nobody answers."""
     done = on_two_hosts(tmp_path, (FUNCTIONS + VANISHED).format(folder=tmp_path))
     assert done.stdout.count("vanished: 1\n") == done.stdout.count("went on: 0\n") == 1, done.stdout + done.stderr
     assert "ended with status" in done.stderr

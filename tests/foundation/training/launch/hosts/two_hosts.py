@@ -22,7 +22,7 @@ SOURCES = Path(foundation.__file__).parents[1]
 
 
 def missing() -> str:
-    """Why there can be no two hosts here; empty if there can."""
+    """Return why two hosts cannot run here; empty if they can."""
     if os.geteuid() != 0:
         return "two hosts need root, for network namespaces"
     for tool in ("/usr/sbin/sshd", "ip", "unshare", "pdsh", "ssh", "ssh-keygen"):
@@ -35,7 +35,7 @@ def missing() -> str:
 
 
 def on_two_hosts(folder: Path, commands: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
-    """Runs lines of bash on host-a, in a folder of their own, with the `foundation` and `deepspeed` of this Python."""
+    """Run lines of bash on host-a, in a separate folder, with the `foundation` and `deepspeed` of this Python."""
     machine = folder / "machine"
     machine.mkdir()
     (machine / "bin").mkdir()
