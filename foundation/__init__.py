@@ -1,6 +1,6 @@
 """Pretrain once on the world's neural recordings, finetune anywhere.
 
-The names below are imported when they are first used, so that ``import foundation`` takes no time and no PyTorch.
+The names below are imported on first use, so that ``import foundation`` is fast and does not import PyTorch.
 
     model = foundation.load_model("eit-tiny")
     table = model.embed(foundation.read_nwb("mine.nwb"))
@@ -106,5 +106,5 @@ __getattr__ = lazy_attributes(
 
 
 def __dir__() -> list[str]:
-    """Return what there is, so that completion shows names that were not imported yet."""
+    """Return all names, so that completion shows names that were not imported yet."""
     return sorted({*globals(), *__all__})

@@ -103,7 +103,7 @@ def _activity(recording: StoredRecording, rates: np.ndarray) -> Picture:
 
 
 def _row_labels(recording: StoredRecording, shown: int) -> tuple[np.ndarray, str]:
-    """Return ``(M,)`` the labels that colour the rows, and words for them."""
+    """Return ``(M,)`` labels that colour the rows, and a description of them."""
     for name, words in (("location", "region"), ("cell_type", "cell type"), ("group", "probe or shank")):
         values = column_of(recording, name)
         if values is not None and (values[:shown].astype(str) != "").any():

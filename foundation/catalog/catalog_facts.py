@@ -1,4 +1,4 @@
-"""A recording in words, for the catalog's page."""
+"""Descriptions of a recording for the catalog's page."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def spread_of(recording: StoredRecording, name: str) -> tuple[str, str, str, str
 
 
 def known_of(recording: StoredRecording) -> list[str]:
-    """Return a line for each label, behaviour and table. No samples are read."""
+    """Return a line for each label, behaviour and table, without reading samples."""
     known = []
     for name in ("cell_type", "location"):
         values = column_of(recording, name)

@@ -15,7 +15,7 @@ from foundation.store.storage import Store
 
 @dataclass(frozen=True)
 class Listing:
-    """The catalog as text; ``ok`` is false when damage was found."""
+    """The catalog as text; ``ok`` is false if damage was found."""
 
     text: str
     ok: bool = True
@@ -25,7 +25,7 @@ class Listing:
 
 
 def _prune(store: Store, version: str, archives: list[dict[str, str]]) -> str:
-    """Retire the recordings that a dandiset's version lacks. Uses `ingest`, as it asks the archive."""
+    """Retire the recordings that a dandiset's version lacks. Uses `ingest` to ask the archive."""
     try:
         ingest = importlib.import_module("ingest.run.relist")
         known = importlib.import_module("ingest.sources.dandi.archives")

@@ -29,7 +29,7 @@ def write_page(catalog: Catalog, path: str | Path, limit: int = 100, chosen_by: 
     Args:
         catalog: the recordings.
         path: the HTML file.
-        limit: most recordings that get a card; the table lists all.
+        limit: largest number of recordings with a card; the table lists all.
         chosen_by: the expression that selected the recordings, or ``''``.
 
     Returns:
@@ -51,7 +51,7 @@ def write_page(catalog: Catalog, path: str | Path, limit: int = 100, chosen_by: 
 
 
 def render(catalog: Catalog, limit: int = 100, chosen_by: str = "") -> str:
-    """The page as text. Equal stores give equal pages."""
+    """Return the page as text. Equal stores give equal pages."""
     template = html_template("foundation", "catalog.html.j2")
     template.environment.filters["count"] = count
     parts: dict[str, str] = {}

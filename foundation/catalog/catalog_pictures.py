@@ -18,13 +18,13 @@ small_drawing = partial(drawing, dpi=132, tick_size=8.0, palette=48)
 def raster(
     times: np.ndarray, unit: np.ndarray, labels: np.ndarray, start: float, end: float, observed: Interval
 ) -> bytes:
-    """Spikes of M units, coloured by label.
+    """Draw spikes of M units, coloured by label.
 
     Args:
         times: ``(S,)`` seconds from the session's start.
         unit: ``(S,)`` the row, 0 to M - 1, of each spike.
         labels: ``(M,)`` text of each row, ``''`` for none; rows with one label lie together.
-        start, end: the stretch that is shown.
+        start, end: the shown stretch.
         observed: time outside it is shaded.
     """
     names = [name for name in dict.fromkeys(labels.tolist()) if name]
@@ -57,13 +57,13 @@ def raster(
 
 
 def activity_map(x_TM: np.ndarray, start: float, rate: float, label: str) -> bytes:
-    """Sampled activity of M units.
+    """Draw sampled activity of M units.
 
     Args:
         x_TM: ``(T, M)`` samples; NaN stay white.
         start: seconds of the first.
         rate: samples per second.
-        label: what the samples are.
+        label: description of the samples.
     """
     with small_drawing(7.4, float(np.clip(1.1 + 0.045 * x_TM.shape[1], 1.7, 4.6))) as sheet:
         axes = sheet.figure.add_subplot()
@@ -93,7 +93,7 @@ def _whole_ticks(axes: object, n_units: int) -> None:
 
 
 def rate_histogram(rates: np.ndarray) -> bytes:
-    """How many units fire how fast, on a logarithmic axis; silent units are counted in the title.
+    """Draw a histogram of firing rates on a logarithmic axis; the title counts silent units.
 
     Args:
         rates: ``(N,)`` Hz; NaN are left out.

@@ -14,14 +14,14 @@ class CatalogSettings(Limited):
 
     Args:
         store: folder or URL of the store.
-        where: which recordings to list, for example "species == 'Mus musculus' and n_units > 50"; see docs/quality.md.
-        page: an HTML file to write, with a raster and a histogram of rates of each recording.
-        limit: most recordings with pictures on the page.
-        refresh: read all commit records again and write the snapshot anew.
+        where: query for recordings to list, such as "species == 'Mus musculus' and n_units > 50"; see docs/quality.md.
+        page: an HTML file to write, with a raster and a histogram of rates for each recording.
+        limit: largest number of recordings with pictures on the page.
+        refresh: read all commit records again and rewrite the snapshot.
         verify: read every array and compare it with its digest; list the damage and then exit with status 1.
         prune: a version of a dandiset, ``dandi://<archive>/<dandiset>@<version>``: retire the dandiset's recordings
             that this version does not hold. Nothing is deleted.
-        archives: for ``prune``: archives besides the built-in ones, as the settings of an ingest have them (name,
+        archives: for ``prune``: archives besides the built-in ones, as in the settings of an ingest (name,
             api_url, token_variable, web_url).
     """
 

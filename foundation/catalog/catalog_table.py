@@ -11,9 +11,9 @@ from foundation.store.session import join_sessions
 
 
 def catalog_table(rows: Iterable[CatalogRow]) -> str:
-    """A line per recording, and the sums.
+    """Return a line per recording, and the totals.
 
-    ``part`` is there if a session is spread over several recordings; ``dropped`` if quality control dropped units.
+    A column ``part`` appears if a session is spread over several recordings; ``dropped`` if units were dropped.
 
     Example:
         >>> row = CatalogRow("f00d", subject="m", session="s", path="a.nwb", n_units=3, n_spikes=1200,

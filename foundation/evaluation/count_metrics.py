@@ -1,4 +1,4 @@
-"""How well expected counts of units tell their counts: bits a spike (co-smoothing) and Poisson D²."""
+"""How well expected counts predict units' counts: bits per spike (co-smoothing) and Poisson D²."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def co_smoothing_bits(expected_TN: np.ndarray, count_TN: np.ndarray, usual_N: np
     Args:
         expected_TN: ``(T, N)`` expected counts.
         count_TN: ``(T, N)`` counts.
-        usual_N: ``(N,)`` mean counts to compare with; None: those of ``count_TN`` itself, as that benchmark has it.
+        usual_N: ``(N,)`` mean counts to compare with; None: those of ``count_TN`` itself, as in that benchmark.
 
     Raises:
-        ValueError: if nothing is counted or shapes differ.
+        ValueError: if there are no events or shapes differ.
 
     Example:
         >>> counts = np.array([[0.0], [2.0]])
@@ -64,7 +64,7 @@ def poisson_d2(expected_TN: np.ndarray, count_TN: np.ndarray) -> float:
 
 
 def _log_likelihood(expected_TN: np.ndarray, count_TN: np.ndarray) -> np.ndarray:
-    """``(T, N)`` Poisson log likelihood, without the factorial."""
+    """Return ``(T, N)`` Poisson log likelihood, without the factorial."""
     expected_TN = np.maximum(expected_TN, SMALLEST)
     likelihood_TN: np.ndarray = count_TN * np.log(expected_TN) - expected_TN
     return likelihood_TN

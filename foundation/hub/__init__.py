@@ -1,4 +1,4 @@
-"""Checkpoints by name, folder or URL: found, fetched, checked, listed and published."""
+"""Checkpoints by name, folder or URL: finding, fetching, checking, listing and publishing."""
 
 from typing import TYPE_CHECKING
 

@@ -1,13 +1,13 @@
-"""The cache of checkpoints that were fetched: by digest, for all processes of a machine, and for a lab if it is shared.
+"""The cache of fetched checkpoints, by digest; all processes of a machine share it, and a lab can share it too.
 
 ::
 
-    <cache>/<digest>/       config.json, model.safetensors, README.md: whole and checked, never changed
-    <cache>/names/<key>     JSON: which digest a URL or a registered version had, and under which version of its files
-    <cache>/parts/<key>/    a download that was begun; the next process goes on from there
-    <cache>/locks/<key>     held by the process that downloads, with its name in it
+    <cache>/<digest>/       config.json, model.safetensors, README.md: complete, verified and never changed
+    <cache>/names/<key>     JSON: the digest of a URL or a registered version, and the version of its files
+    <cache>/parts/<key>/    an unfinished download; the next process resumes it
+    <cache>/locks/<key>     held by the process that downloads, whose name it contains
 
-Whoever may read the cache's folder may read all that is in it, whatever the umask of the process that wrote it was.
+All files are readable by everyone who can read the cache's folder, regardless of the writing process's umask.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ def cache_folder() -> Path:
 
 
 def is_offline() -> bool:
-    """Return True if $FOUNDATION_OFFLINE, $HF_HUB_OFFLINE or $TRANSFORMERS_OFFLINE forbids to open a connection."""
+    """Return True if $FOUNDATION_OFFLINE, $HF_HUB_OFFLINE or $TRANSFORMERS_OFFLINE forbids connections."""
     names = (OFFLINE, "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in names)
 
 
 def offline_error(name: str, where: str = "the cache") -> CheckpointError:
-    """Return the error for a checkpoint that is not at hand while connections are switched off."""
+    """Return the error for a checkpoint that is not available locally while connections are switched off."""
     return CheckpointError(
         f"{name} is not in {where}, and connections are switched off (FOUNDATION_OFFLINE or HF_HUB_OFFLINE): run "
         "`foundation pull` with them on, or name a local folder"
@@ -62,7 +62,7 @@ def lock_patience() -> float:
     """Return the seconds to wait for another process's download: $FOUNDATION_LOCK_SECONDS, or half an hour.
 
     Raises:
-        CheckpointError: if the variable holds no number of seconds.
+        CheckpointError: if the variable does not hold a number of seconds.
     """
     given = os.environ.get(PATIENCE, "")
     try:
@@ -75,7 +75,7 @@ def lock_patience() -> float:
 
 
 def key_of(*parts: str) -> str:
-    """Return a file name for a URL or the like; nothing of it, such as a password, can be read from the name.
+    """Return a file name for a URL or the like, from which no part of it, such as a password, can be read.
 
     Example:
         >>> key_of("s3://bucket/model")
@@ -85,7 +85,7 @@ def key_of(*parts: str) -> str:
 
 
 def held_checkpoint(digest: str) -> Path | None:
-    """Return the folder of a checkpoint that the cache holds, or None. Nothing is written, and no lock is taken."""
+    """Return the folder of a cached checkpoint, or None. Nothing is written or locked."""
     folder = cache_folder() / digest
     return folder if digest and is_checkpoint(folder) else None
 
@@ -98,7 +98,7 @@ def held_digests() -> list[str]:
 
 
 def note_of(key: str) -> dict[str, Any] | None:
-    """Return what the cache knows of a name, or None; a damaged note counts as none."""
+    """Return the cache's note about a name, or None; a damaged note counts as missing."""
     try:
         note = json.loads((cache_folder() / "names" / key).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -114,7 +114,7 @@ def notes() -> list[dict[str, Any]]:
 
 
 def write_note(key: str, note: Mapping[str, Any]) -> None:
-    """Write what the cache knows of a name, with the time.
+    """Write the cache's note about a name, with the time.
 
     Raises:
         CheckpointError: if the cache cannot be written.
@@ -131,22 +131,22 @@ def put_checkpoint(folder: Path, name: str, wanted: str = "", source: str = "") 
     """Move a checkpoint's files into the cache, under their digest.
 
     Args:
-        folder: holds the files; they are moved, or removed where the cache has them.
+        folder: holds the files; they are moved, or removed if the cache has them.
         name: of the checkpoint, for messages.
-        wanted: the sha256 that it must have; ``''``: any.
-        source: where that is pinned.
+        wanted: the required sha256; ``''``: any.
+        source: where the sha256 is pinned.
 
     Returns:
-        Its digest, and its folder in the cache.
+        The digest, and the folder in the cache.
 
     Raises:
-        CheckpointError: if the digest is another, or the cache cannot be written.
+        CheckpointError: if the digest differs, or the cache cannot be written.
     """
     digest = digest_of(folder)
     check_digest(name, digest, wanted, source)
     target = cache_folder() / digest
     with _writable():
-        for left in target.parent.glob(f".*{PART}"):  # by a process that was killed
+        for left in target.parent.glob(f".*{PART}"):  # left by a process that was killed
             remove_if_left(left)
         if held_checkpoint(digest) is None:
             with whole_folder(target, replace=target.exists()) as part:
@@ -160,9 +160,9 @@ def put_checkpoint(folder: Path, name: str, wanted: str = "", source: str = "") 
 
 
 def share(path: Path) -> None:
-    """Let a file or folder of the cache be read, and written, by whom the cache's own folder is.
+    """Give a file or folder of the cache the permissions of the cache's own folder.
 
-    A file that another account owns stays as it is.
+    Files of other accounts stay unchanged.
     """
     root = cache_folder().stat().st_mode & 0o777
     wanted = root if path.is_dir() else root & 0o666
@@ -173,7 +173,7 @@ def share(path: Path) -> None:
 
 @contextmanager
 def part_of(key: str) -> Iterator[Path]:
-    """Yield the folder in which a download grows, held for this process alone.
+    """Yield the folder of a growing download, locked for this process.
 
     Raises:
         CheckpointError: if another process holds it for too long, or the cache cannot be written.
@@ -189,10 +189,10 @@ def part_of(key: str) -> Iterator[Path]:
 
 @contextmanager
 def held_lock(key: str) -> Iterator[None]:
-    """Hold one of the cache's locks; who holds it stands in its file.
+    """Hold one of the cache's locks; its file names the holder.
 
     Raises:
-        CheckpointError: if another process holds it for longer than `lock_patience`; the message says which.
+        CheckpointError: if another process holds it for longer than `lock_patience`; the message names the holder.
     """
     path = cache_folder() / "locks" / key
     with ExitStack() as stack:
@@ -209,7 +209,7 @@ def held_lock(key: str) -> Iterator[None]:
 
 
 def held_by(path: Path) -> str:
-    """Return the message for a lock that was not free in time: who holds it, and what to do."""
+    """Return the message for a lock that was not released in time: its holder, and what to do."""
     try:
         owner = json.loads(path.read_text(encoding="utf-8"))
         who = f"process {owner['pid']} of {owner['user']} on {owner['host']}, since {owner['since']}"
@@ -222,7 +222,7 @@ def held_by(path: Path) -> str:
 
 
 def _holder(path: Path) -> str:
-    """Return which process of this machine holds a lock that is not ours, as far as the kernel says (Linux)."""
+    """Return the process of this machine that holds a lock, if the kernel shows it (Linux) and it is not ours."""
     try:
         inode = path.stat().st_ino
         rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]

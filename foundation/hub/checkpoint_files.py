@@ -1,4 +1,4 @@
-"""The files of a checkpoint, their digest, and the files that its repository may not hold. Light to import."""
+"""The files of a checkpoint, their digest, and the files that its repository must not hold. Imports quickly."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from foundation.common.credentials import without_secrets, without_secrets_in_ur
 from foundation.common.errors import CheckpointError
 
 FILES = ("config.json", "model.safetensors")
-BESIDE = ("README.md", "LICENSE", "pretraining.json")  # small files of a checkpoint that come along where there are any
-MANIFEST = "checkpoint.json"  # of a checkpoint of a run, beside its folder ``model``
+BESIDE = ("README.md", "LICENSE", "pretraining.json")  # optional small files of a checkpoint
+MANIFEST = "checkpoint.json"  # of a run's checkpoint, beside its folder ``model``
 PICKLES = (".bin", ".ckpt", ".dill", ".joblib", ".pickle", ".pkl", ".pt", ".pt2", ".pth")
 CODE = (".ipynb", ".py", ".pyc", ".pyd", ".sh", ".so")
-_digests: dict[tuple[str, ...], str] = {}  # of folders whose files have not changed since
+_digests: dict[tuple[str, ...], str] = {}  # of folders whose files are unchanged
 
 
 def find_checkpoint(name: str | Path) -> Path:
-    """Return the local folder that holds config.json and model.safetensors: the one that is named, or its ``model``.
+    """Return the local folder with config.json and model.safetensors: the given folder, or its ``model``.
 
     Raises:
         CheckpointError: if the folder holds no checkpoint.
@@ -49,14 +49,14 @@ def missing(name: str | Path) -> str:
 
 
 def shown(name: str | Path) -> str:
-    """Return a checkpoint's name for messages: without secrets."""
+    """Return a checkpoint's name for messages, without secrets."""
     return without_secrets_in_url(str(name))
 
 
 def digest_of(folder: Path) -> str:
     """Return the sha256 of a checkpoint: of the bytes of config.json, followed by those of model.safetensors.
 
-    ``cat config.json model.safetensors | sha256sum`` gives the same. Files that have not changed are read once.
+    ``cat config.json model.safetensors | sha256sum`` gives the same. Unchanged files are read only once.
 
     Example:
         >>> import tempfile
@@ -91,12 +91,12 @@ def file_digest(path: Path) -> str:
 
 
 def check_digest(name: str, found: str, wanted: str, source: str) -> None:
-    """Raise unless a checkpoint has the digest that is pinned.
+    """Raise unless a checkpoint has the pinned digest.
 
     Args:
         name: of the checkpoint, for the message.
-        found: the sha256 of the files that are there.
-        wanted: the sha256 that is pinned; ``''`` for none.
+        found: the sha256 of the files.
+        wanted: the pinned sha256; ``''``: none.
         source: where it is pinned.
 
     Raises:
@@ -110,12 +110,12 @@ def check_digest(name: str, found: str, wanted: str, source: str) -> None:
 
 
 def folder_in(name: str, files: Iterable[str], top: str = "") -> str:
-    """Return the folder of a repository that holds a checkpoint: the one that is named, or its ``model``.
+    """Return the folder of a repository that holds a checkpoint: the given folder, or its ``model``.
 
     Args:
         name: of the checkpoint, for the message.
         files: paths in the repository.
-        top: the folder that is named; ``''`` for the top of the repository.
+        top: the given folder; ``''``: the top of the repository.
 
     Raises:
         CheckpointError: if neither holds config.json and model.safetensors.
@@ -140,7 +140,7 @@ def path_in(folder: str, file: str) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Return the kind and the first line of an error of a client, without secrets.
+    """Return the kind and the first line of a client's error, without secrets.
 
     Example:
         >>> reason_of(OSError("no such host"))
@@ -150,14 +150,14 @@ def reason_of(error: Exception) -> str:
 
 
 def check_names(name: str, files: Iterable[str]) -> None:
-    """Raise if a repository holds pickles or code, which a checkpoint has no need of.
+    """Raise if a repository holds pickles or code, which a checkpoint does not need.
 
     Args:
         name: of the checkpoint, for the message.
         files: paths in the repository.
 
     Raises:
-        CheckpointError: naming the files and what to do.
+        CheckpointError: names the files and what to do.
 
     Example:
         >>> check_names("hf://a/b", ["config.json", "model.safetensors", "README.md"])

@@ -1,4 +1,4 @@
-"""Checkpoints by a short name, as a registry file says: where they are, their digest, their data and their figures.
+"""Checkpoints by a short name from a registry file: their location, digest, data and figures.
 
 A registry is YAML::
 
@@ -12,9 +12,9 @@ A registry is YAML::
         figures: {cell type: "0.71 [0.66, 0.76]"}
         licence: CC-BY-4.0
 
-There is a shipped one (configs/checkpoints/registry.yaml). A lab's own come from a setting, from $FOUNDATION_REGISTRY
-(paths with ``:`` between), and from ``foundation/checkpoints.yaml`` in ``$XDG_CONFIG_HOME`` or ``~/.config``; the first
-file that has a name counts.
+One registry is shipped (configs/checkpoints/registry.yaml). A lab's own files come from a setting, from
+$FOUNDATION_REGISTRY (paths separated by ``:``), and from ``foundation/checkpoints.yaml`` in ``$XDG_CONFIG_HOME`` or
+``~/.config``; the first file that defines a name counts.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ TEXTS = ("url", "revision", "sha256", "data", "licence")
 
 @dataclass(frozen=True)
 class RegistryEntry:
-    """What a registry says of a checkpoint.
+    """Entry of a registry.
 
     Args:
         name: of the checkpoint.
-        url: where it is.
+        url: location.
         sha256: its digest (see `checkpoint_files.digest_of`).
         revision: a commit, branch or version.
-        size: bytes; 0: not given.
-        data: what it was trained on.
+        size: bytes; 0: unknown.
+        data: training data.
         figures: name of a figure -> its value, with its interval.
         licence: of the weights.
         source: the registry file.
@@ -76,13 +76,13 @@ class RegistryEntry:
 
 
 def registry_files(given: str | Path | None = None) -> list[Path]:
-    """Return the registry files in the order in which names are looked up.
+    """Return the registry files in lookup order.
 
     Args:
         given: a lab's own file, which comes first.
 
     Raises:
-        ConfigError: if a file that is named is missing.
+        ConfigError: if a named file is missing.
     """
     named = [Path(given).expanduser()] if given else []
     named += [Path(part).expanduser() for part in os.environ.get(REGISTRY, "").split(os.pathsep) if part]
@@ -99,7 +99,7 @@ def read_registry(path: Path) -> dict[str, RegistryEntry]:
     """Return the checkpoints of a registry file by name.
 
     Raises:
-        ConfigError: naming the file, the checkpoint and the key.
+        ConfigError: names the file, the checkpoint and the key.
 
     Example:
         >>> read_registry(find_config("checkpoints/registry"))
@@ -118,7 +118,7 @@ def read_registry(path: Path) -> dict[str, RegistryEntry]:
 def _entry(name: str, given: Any, path: Path) -> RegistryEntry:
     where = f"{path}: {name}"
     if not NAME.fullmatch(name):
-        raise ConfigError(f"{where} is no name of a checkpoint: expected letters, digits, '.', '-' and '_'")
+        raise ConfigError(f"{where} is not a valid name of a checkpoint: expected letters, digits, '.', '-' and '_'")
     if not isinstance(given, dict):
         raise ConfigError(f"{where} is {given!r}: expected a mapping with url and sha256")
     allowed = (*TEXTS, "size", "figures")
@@ -132,7 +132,7 @@ def _entry(name: str, given: Any, path: Path) -> RegistryEntry:
         raise ConfigError(
             f"{where}.sha256 is {texts['sha256']!r}: expected 64 hexadecimal digits, as `foundation pull` prints them"
         )
-    if ":/" not in texts["url"]:  # a folder, beside the registry
+    if ":/" not in texts["url"]:  # a folder, relative to the registry
         texts["url"] = str((path.parent / Path(texts["url"]).expanduser()).resolve())
     texts["sha256"] = texts["sha256"].lower()
     size, figures = given.get("size") or 0, given.get("figures") or {}
@@ -145,7 +145,7 @@ def _entry(name: str, given: Any, path: Path) -> RegistryEntry:
 
 
 def registered(given: str | Path | None = None) -> dict[str, RegistryEntry]:
-    """Return the checkpoints of all registry files by name; the first file that has a name counts.
+    """Return the checkpoints of all registry files by name; the first file that defines a name counts.
 
     Raises:
         ConfigError: if a file is damaged or missing.
@@ -157,5 +157,5 @@ def registered(given: str | Path | None = None) -> dict[str, RegistryEntry]:
 
 
 def describe(entry: RegistryEntry) -> str:
-    """Return where an entry points, for messages."""
+    """Return the location of an entry, for messages."""
     return f"{shown(entry.pinned_url)} (registry {entry.source})"

@@ -1,8 +1,8 @@
-"""From the name of a checkpoint to a local folder and a digest: one way for everything that takes a checkpoint.
+"""From the name of a checkpoint to a local folder and a digest, for everything that takes a checkpoint.
 
 A name means, in this order: a local folder; a checkpoint that ships with the package (``eit-tiny``); a version in an
 MLflow registry (``models:/name@alias``); a repository of a Hugging Face hub (``hf://org/name@revision``); any fsspec
-URL (``s3://...``); a name of a registry file. Light to import: no torch.
+URL (``s3://...``); a name in a registry file. Imports quickly, without torch.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class Resolved:
     """A checkpoint on this machine.
 
     Args:
-        name: as it was asked for, without secrets.
+        name: the requested name, without secrets.
         kind: ``folder``, ``shipped``, ``mlflow``, ``huggingface`` or ``url``.
-        folder: holds config.json and model.safetensors. A folder of a cache must not be written to.
+        folder: holds config.json and model.safetensors. A folder in a cache must not be changed.
         digest: sha256 of config.json followed by model.safetensors.
-        revision: the commit of a hub or the version of a registry; ``''`` elsewhere.
-        registry: the registry file that knew the name; ``''`` for none.
+        revision: the commit on a hub or the version in a registry; otherwise ``''``.
+        registry: the registry file that defines the name; ``''`` for none.
     """
 
     name: str
@@ -64,15 +64,15 @@ class Resolved:
 
 
 def resolve(name: str | Path, registry: str | Path | None = None) -> Resolved:
-    """Return where a checkpoint lies on this machine, once it is fetched and its digest is known.
+    """Return a checkpoint's local folder and digest; fetch it if necessary.
 
     Args:
-        name: see the head of this file.
-        registry: a lab's own registry file, looked into before the others.
+        name: see the module's docstring.
+        registry: a lab's own registry file, searched first.
 
     Raises:
-        CheckpointError: if there is no such checkpoint, it cannot be fetched, its digest is not the pinned one, or its
-            repository holds pickles or code. The message says what to do.
+        CheckpointError: if there is no such checkpoint, it cannot be fetched, its digest differs from the pinned one,
+            or its repository holds pickles or code. The message says what to do.
         ConfigError: if a registry file is damaged or missing.
 
     Example:
@@ -97,7 +97,7 @@ def resolve(name: str | Path, registry: str | Path | None = None) -> Resolved:
 
 
 def is_known_name(name: str) -> bool:
-    """Return True if a text that is no local folder looks like a name that `resolve` takes.
+    """Return True if a text that is not a local folder looks like a name for `resolve`.
 
     Example:
         >>> is_known_name("hf://lab/eit@main"), is_known_name("lab/eit")
@@ -111,7 +111,7 @@ def _local(name: str, kind: str, folder: Path) -> Resolved:
 
 
 def _elsewhere(url: str, wanted: str, source: str) -> Resolved:
-    """Fetch what a name with a scheme means; ``wanted`` is the digest that ``source`` pins."""
+    """Fetch a name with a scheme; ``wanted`` is the digest that ``source`` pins."""
     if url.startswith(MLFLOW):
         version, digest, folder = fetch_registered(RegisteredName.parse(url))
         _check_held(folder, digest)
@@ -131,7 +131,7 @@ def _elsewhere(url: str, wanted: str, source: str) -> Resolved:
 
 
 def _check_held(folder: Path, digest: str) -> None:
-    """Raise if a checkpoint of the cache has other bytes than when it was put there; each process looks once."""
+    """Raise if a cached checkpoint no longer has its original bytes; each process checks once."""
     if digest_of(folder) != digest:
         raise CheckpointError(
             f"{folder} has other bytes than when it was fetched (sha256 {digest}): it is damaged; remove that "
@@ -151,7 +151,7 @@ def _of_registry(entry: RegistryEntry) -> Resolved:
 
 
 def _unknown(name: str, registry: str | Path | None) -> str:
-    """Return the message for a name that means nothing, with the nearest one that does."""
+    """Return the message for an unknown name, with the most similar known one."""
     if not NAME.fullmatch(name):
         return missing(name)
     known = [*shipped_checkpoints(), *registered(registry)]

@@ -44,17 +44,17 @@ def load_model(
 
     Args:
         name: a folder with config.json and model.safetensors, the output folder of `foundation pretrain`, the name of a
-            checkpoint that ships or stands in a registry file, ``models:/name@alias``, ``hf://org/name@revision``, or
-            any fsspec URL (``s3://...``); see `foundation.hub.checkpoint_resolver`. Or what `resolve` returned, so that
-            model and digest are of the same revision even if a branch moves meanwhile.
-        architecture: of the model: `EIT`; one that an objective brings (`PopulationMLP`, `SwapVAEModel`); or a class of
-            one's own, or its name (``mylab.models:Rates``). None: EIT, or the class that the checkpoint names, if
-            somebody here has named it too (see `foundation.common.extensions.trusted_names`).
+            shipped or registered checkpoint, ``models:/name@alias``, ``hf://org/name@revision``, or
+            any fsspec URL (``s3://...``); see `foundation.hub.checkpoint_resolver`. Or the result of `resolve`, so that
+            model and digest belong to the same revision even if a branch moves meanwhile.
+        architecture: class of the model: `EIT`, the encoder of an objective (`PopulationMLP`, `SwapVAEModel`), or your
+            own class, or its name (``mylab.models:Rates``). None: EIT, or the class that the checkpoint names, if it is
+            trusted on this machine (see `foundation.common.extensions.trusted_names`).
         registry: a lab's own registry file.
 
     Raises:
-        CheckpointError: if there is no such checkpoint, it cannot be fetched, it is damaged, its digest is not the
-            pinned one, it has another architecture, or its class is not trusted.
+        CheckpointError: if the checkpoint does not exist, cannot be fetched, is damaged, differs from its pinned
+            digest, has another architecture, or its class is not trusted.
         ConfigError: if ``architecture`` names a class that cannot be imported.
 
     Example:
@@ -72,8 +72,8 @@ def load_model(
     kind, needed = given.get("model_type"), architecture.config_class.model_type
     if kind != needed:
         raise CheckpointError(
-            f"{shown} holds a model of type {kind!r}, and {needed!r} is needed: give a checkpoint of that "
-            "type, or in Python the architecture that this one has, as load_model's second argument"
+            f"{shown} holds a model of type {kind!r}: expected {needed!r}; give a checkpoint of that "
+            "type, or in Python its architecture as load_model's second argument"
         )
     check_config(folder, architecture)
     transformers_logging.disable_progress_bar()
@@ -96,7 +96,7 @@ def _architecture(
 
     Args:
         asked: the class that the caller wants, or its name; None: the checkpoint's own.
-        path: what config.json says, ``module:Class``; None: it is one of ours.
+        path: the class in config.json, ``module:Class``; None: one of ours.
         shown: name of the checkpoint, for messages.
         folder: of the checkpoint.
     """
@@ -114,10 +114,10 @@ def _architecture(
 
 @contextmanager
 def local_checkpoint(name: str | Path, registry: str | Path | None = None) -> Iterator[Path]:
-    """Yield a local folder with config.json and model.safetensors, which must not be written to.
+    """Yield a local folder with config.json and model.safetensors, which must not be changed.
 
     Raises:
-        CheckpointError: if there is no such checkpoint, it cannot be fetched, or its digest is not the pinned one.
+        CheckpointError: if the checkpoint does not exist, cannot be fetched, or differs from its pinned digest.
     """
     yield resolve(name, registry).folder
 

@@ -13,13 +13,13 @@ Name = Annotated[str, Limit(lambda text: bool(str.strip(text)), "a name, a folde
 
 @dataclass(frozen=True)
 class ModelsSettings(Limited):
-    """What `foundation models` lists.
+    """Settings of `foundation models`.
 
     Args:
-        registry: a registry file of one's own, besides $FOUNDATION_REGISTRY and the shipped one.
+        registry: your own registry file, in addition to $FOUNDATION_REGISTRY and the shipped one.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     registry: str | None = None
@@ -27,15 +27,15 @@ class ModelsSettings(Limited):
 
 @dataclass(frozen=True)
 class PullSettings(Limited):
-    """What `foundation pull` fetches.
+    """Settings of `foundation pull`.
 
     Args:
-        name: of the checkpoint: a known name, hf://org/name@revision, models:/name@alias, or any fsspec URL.
+        name: a known name of a checkpoint, hf://org/name@revision, models:/name@alias, or any fsspec URL.
         output: a local folder to copy the checkpoint into; null: it stays in the cache.
-        registry: a registry file of one's own, besides $FOUNDATION_REGISTRY and the shipped one.
+        registry: your own registry file, in addition to $FOUNDATION_REGISTRY and the shipped one.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     name: Name
@@ -49,16 +49,16 @@ class PullSettings(Limited):
 
 @dataclass(frozen=True)
 class PushSettings(Limited):
-    """What `foundation push` publishes, and where.
+    """Settings of `foundation push`.
 
     Args:
         checkpoint: the folder of a model, the output of `foundation pretrain`, or any other name of a checkpoint.
         target: hf://org/name[@branch], models:/name[@alias], an fsspec URL such as s3://bucket/folder, or a folder.
-        replace: overwrite another checkpoint that is at an fsspec URL or in a folder.
-        private: a repository that is made on a hub can be read by its owners alone.
+        replace: overwrite another checkpoint at an fsspec URL or in a folder.
+        private: only its owners can read a repository that is created on a hub.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     checkpoint: Name

@@ -1,7 +1,7 @@
 """Checkpoints on a Hugging Face hub: ``hf://org/name@revision``, through the cache and the client of `huggingface_hub`.
 
-What is in the cache is found without a connection: a commit that is pinned by its hash opens no socket, and a branch or
-tag is resolved to its commit once, then fetched as that commit. The hub's own digests of files are checked.
+Cached checkpoints are found without a connection: a commit that is pinned by its hash opens no socket, and a branch or
+tag is resolved to its commit once and then fetched as that commit. The hub's own digests of files are checked.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class HubName:
     Args:
         repo: ``org/name``.
         revision: a commit's hash, a branch or a tag.
-        folder: in the repository; ``''`` for its top, where ``model`` is looked into as well.
+        folder: in the repository; ``''``: its top, where ``model`` is searched too.
 
     Example:
         >>> HubName.parse("hf://lab/eit@v1")
@@ -49,16 +49,16 @@ class HubName:
 
     @classmethod
     def parse(cls, name: str) -> HubName:
-        """Read ``hf://org/name[@revision]`` or ``hf://org/name/folder[@revision]``.
+        """Parse ``hf://org/name[@revision]`` or ``hf://org/name/folder[@revision]``.
 
         Raises:
-            CheckpointError: if the name is not of that form.
+            CheckpointError: if the name has another form.
         """
         place, _, revision = name.removeprefix(SCHEME).partition("@")
         parts = place.strip("/").split("/")
         pattern = re.compile(r"[\w.-]+(/[\w.-]+)*")
         if not name.startswith(SCHEME) or len(parts) < 2 or not pattern.fullmatch("/".join(parts)):
-            raise CheckpointError(f"{name!r} is no name on a hub: expected hf://org/name or hf://org/name@revision")
+            raise CheckpointError(f"{name!r} is not a name on a hub: expected hf://org/name or hf://org/name@revision")
         if revision and not pattern.fullmatch(revision):
             raise CheckpointError(
                 f"{name!r} has the revision {revision!r}: expected a commit's hash, a branch or a tag"
@@ -87,7 +87,7 @@ def hub_cache() -> Path:
 
 
 def endpoint() -> str | None:
-    """Return $HF_ENDPOINT as it is now; None: the hub's own."""
+    """Return the current $HF_ENDPOINT; None: the hub's own."""
     return os.environ.get("HF_ENDPOINT") or None
 
 
@@ -125,7 +125,7 @@ def fetch_hub(name: HubName) -> tuple[str, Path]:
 
 
 def _cached(name: HubName) -> tuple[str, Path] | None:
-    """Return commit and folder of what the cache holds; nothing is asked, and nothing written."""
+    """Return commit and folder of a cached checkpoint, without any request or write."""
     from huggingface_hub import try_to_load_from_cache
 
     for folder in dict.fromkeys((name.folder, path_in(name.folder, "model"))):
@@ -169,17 +169,17 @@ def _fetch(name: HubName) -> tuple[str, Path]:
             _wait_for_others(name.repo, digest)
             path = Path(hf_hub_download(name.repo, inside, revision=commit, cache_dir=hub_cache(), endpoint=endpoint()))
             if _digest_like(digest, path) != digest:
-                blob = path.resolve()  # before the link goes
+                blob = path.resolve()  # resolve the link before it is removed
                 for wrong in (path, blob):
                     wrong.unlink(missing_ok=True)
                 raise CheckpointError(
                     f"{file} of {name} has other bytes than the hub states ({digest}): it was damaged on its way and "
-                    "has been removed; pull it again, and if that does not help tell its owner"
+                    "has been removed; pull it again, and if that does not help, contact its owner"
                 )
     local = _cached(pinned)
     if local is None:
         raise CheckpointError(
-            f"{pinned} is not in {hub_cache()} after its download: look at what else clears that folder"
+            f"{pinned} is not in {hub_cache()} after its download: check whether another program clears that folder"
         )
     return local
 
@@ -193,7 +193,7 @@ def _stated(api: Any, name: HubName) -> dict[str, str]:
 
 
 def _digest_like(digest: str, path: Path) -> str:
-    """Return a file's digest of the kind that another one is: a sha256, or git's sha1 of a blob."""
+    """Return a file's digest of the same kind as another: a sha256, or git's sha1 of a blob."""
     if len(digest) == 64:
         return file_digest(path)
     content = path.read_bytes()
@@ -201,10 +201,10 @@ def _digest_like(digest: str, path: Path) -> str:
 
 
 def _wait_for_others(repo: str, blob: str) -> None:
-    """Wait for another program that downloads the same file; `huggingface_hub` itself would wait for ever.
+    """Wait for another program that downloads the same file; `huggingface_hub` itself would wait endlessly.
 
     Raises:
-        CheckpointError: if the hub client's lock is not free in time; the message says who holds it.
+        CheckpointError: if the hub client's lock is not released in time; the message names the holder.
     """
     path = hub_cache() / ".locks" / f"models--{repo.replace('/', '--')}" / f"{blob}.lock"
     if not blob or not path.is_file():

@@ -1,7 +1,7 @@
 """Checkpoints in an MLflow model registry: ``models:/name@alias`` and ``models:/name/3``.
 
-A version never changes, so it is fetched once and found in the cache afterwards. An alias is resolved to its version at
-each use; where the registry cannot be reached, the version that it was the last time is used.
+A version never changes, so it is fetched once and then found in the cache. An alias is resolved to its version at each
+use; if the registry is unreachable, the last known version is used.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _NAME = re.compile(r"models:/(?P<model>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version
 
 @dataclass(frozen=True)
 class RegisteredName:
-    """A registered model and which of its versions.
+    """A registered model with an alias or a version.
 
     Example:
         >>> RegisteredName.parse("models:/eit@production")
@@ -52,15 +52,15 @@ class RegisteredName:
 
     @classmethod
     def parse(cls, name: str) -> RegisteredName:
-        """Read ``models:/name@alias`` or ``models:/name/version``.
+        """Parse ``models:/name@alias`` or ``models:/name/version``.
 
         Raises:
-            CheckpointError: if the name is not of that form.
+            CheckpointError: if the name has another form.
         """
         found = _NAME.fullmatch(name)
         if found is None:
             raise CheckpointError(
-                f"{name!r} is no name in a model registry: expected models:/name@alias or models:/name/3"
+                f"{name!r} is not a name in a model registry: expected models:/name@alias or models:/name/3"
             )
         return cls(found["model"], found["alias"] or "", found["version"] or "")
 
@@ -69,10 +69,10 @@ class RegisteredName:
 
 
 def registry_uri() -> str:
-    """Return where the registry is: $MLFLOW_REGISTRY_URI, $MLFLOW_TRACKING_URI, or what the program has set in MLflow.
+    """Return the registry's URI: $MLFLOW_REGISTRY_URI, $MLFLOW_TRACKING_URI, or the URI set in MLflow by the program.
 
     Raises:
-        CheckpointError: if nothing says where.
+        CheckpointError: if none is set.
         ConfigError: if MLflow is not installed.
     """
     mlflow = optional_package("mlflow", "models:/", "train")
@@ -81,14 +81,14 @@ def registry_uri() -> str:
         given = mlflow.get_registry_uri()
     if not given:
         raise CheckpointError(
-            "MLFLOW_TRACKING_URI is not set: it says where the model registry of models:/ names is, such as "
+            "MLFLOW_TRACKING_URI is not set: expected the model registry for models:/ names, such as "
             "http://host:5000 or sqlite:///folder/mlflow.db"
         )
     return str(given)
 
 
 def client_of(uri: str) -> Any:
-    """Return MLflow's client of a registry."""
+    """Return MLflow's client for a registry."""
     mlflow = optional_package("mlflow", "models:/", "train")
     for noisy in ("alembic", "mlflow", "mlflow.store.db.utils"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -115,7 +115,7 @@ def fetch_registered(name: RegisteredName) -> tuple[str, str, Path]:
         return _fetch(name, uri, key)
     except CheckpointError:
         raise
-    except Exception as error:  # MLflow's own, those of its servers, stores of artifacts and databases
+    except Exception as error:  # errors of MLflow, its servers, artifact stores and databases
         why = reason_of(error)
         if getattr(error, "error_code", "") in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise CheckpointError(f"the model registry {without_secrets(uri)} has no {name}: {why}") from error
@@ -164,11 +164,11 @@ def _fetch(name: RegisteredName, uri: str, key: str) -> tuple[str, str, Path]:
 
 
 def _files(root: str, tracking_uri: str, inside: str = "") -> list[str]:
-    """Return the paths of all files of a version, below its root."""
+    """Return the paths of all files of a version, relative to its root."""
     from mlflow.artifacts import list_artifacts
 
     found: list[str] = []
-    # MLflow gives paths from the root of the run's artifacts; a name is all that is used of each.
+    # MLflow returns paths from the root of the run's artifacts; only the file name is used.
     for entry in list_artifacts(artifact_uri=f"{root}/{inside}".rstrip("/"), tracking_uri=tracking_uri):
         path = f"{inside}{entry.path.rstrip('/').rpartition('/')[2]}"
         found += _files(root, tracking_uri, f"{path}/") if entry.is_dir else [path]

@@ -1,4 +1,4 @@
-"""`foundation models` and `foundation pull`: which checkpoints there are, and one of them on this machine."""
+"""`foundation models` and `foundation pull`: list the known checkpoints, and fetch one to this machine."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ LONGEST_FIGURES = 60  # characters of a row
 
 @dataclass(frozen=True)
 class Known:
-    """A checkpoint that can be named.
+    """A checkpoint with a name.
 
     Args:
-        name: that every ``--checkpoint`` takes.
+        name: accepted by every ``--checkpoint``.
         kind: ``shipped``, ``registry`` or ``cached``.
         sha256: its digest.
-        size: bytes; 0: not known.
-        data: what it was trained on.
+        size: bytes; 0: unknown.
+        data: training data.
         figures: name of a figure -> its value, with its interval.
         licence: of the weights.
-        where: its folder, or where a registry says that it is.
+        where: its folder, or its location in a registry.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Listing:
-    """All checkpoints that have a name on this machine."""
+    """All checkpoints with a name on this machine."""
 
     models: list[Known]
 
@@ -69,7 +69,7 @@ class Listing:
 
 
 def list_models(settings: ModelsSettings) -> Listing:
-    """List the checkpoints that ship, those of registry files, and those in the caches.
+    """List the shipped checkpoints, those of registry files, and those in the caches.
 
     Raises:
         ConfigError: if a registry file is damaged or missing.
@@ -90,13 +90,13 @@ def list_models(settings: ModelsSettings) -> Listing:
 
 
 def pull(settings: PullSettings) -> Resolved:
-    """Fetch a checkpoint into the cache, so that it loads without a network from then on.
+    """Fetch a checkpoint into the cache, so that it later loads without a network.
 
     Returns:
-        Its folder, its digest, and the commit or version that a branch or alias was resolved to.
+        Its folder, its digest, and the commit or version of a branch or alias.
 
     Raises:
-        CheckpointError: if there is no such checkpoint, or it cannot be fetched, checked or written.
+        CheckpointError: if there is no such checkpoint, or it cannot be fetched, verified or written.
         ConfigError: if a registry file is damaged or missing.
     """
     found = resolve(settings.name, settings.registry)
@@ -107,7 +107,7 @@ def pull(settings: PullSettings) -> Resolved:
 
 
 def card_header(folder: Path) -> dict[str, Any]:
-    """Return the YAML at the head of a model card, as hubs read it; empty if it has none.
+    """Return the YAML header of a model card, as hubs read it; empty if it has none.
 
     Example:
         >>> import tempfile
@@ -125,7 +125,7 @@ def card_header(folder: Path) -> dict[str, Any]:
 
 
 def _described(name: str, kind: str, folder: Path) -> Known:
-    """Return what a folder's files and the head of its card say."""
+    """Return the description in a folder's files and the header of its card."""
     header = card_header(folder)
     own = header.get("foundation")
     metadata: dict[str, Any] = own if isinstance(own, dict) else {}

@@ -1,4 +1,5 @@
-"""`foundation push`: config, weights and card of a checkpoint to a hub, a model registry, an fsspec URL or a folder."""
+"""`foundation push`: publish config, weights and card of a checkpoint to a hub, a model registry, an fsspec URL or a
+folder."""
 
 from __future__ import annotations
 
@@ -25,10 +26,10 @@ EXPERIMENT = "checkpoints"
 
 @dataclass(frozen=True)
 class Pushed:
-    """A checkpoint that was published.
+    """A published checkpoint.
 
     Args:
-        name: under which it loads from now on; a revision or version is pinned where there is one.
+        name: under which it loads from now on, with a pinned revision or version if there is one.
         sha256: its digest.
         size: bytes.
     """
@@ -45,7 +46,7 @@ class Pushed:
 
 
 def push(settings: PushSettings) -> Pushed:
-    """Publish a checkpoint: config.json, model.safetensors, and its card and licence where there are any.
+    """Publish a checkpoint: config.json, model.safetensors, and its card and licence if it has them.
 
     Returns:
         The name under which it loads, with its digest.
@@ -69,7 +70,7 @@ def push(settings: PushSettings) -> Pushed:
             name = _to_folder(found, Path(target), settings.replace)
     except CheckpointError:
         raise
-    except Exception as error:  # whatever the target's client answers
+    except Exception as error:  # any error of the target's client
         why = reason_of(error)
         advice = "; log in with `hf auth login` or HF_TOKEN" if target.startswith(HUB) else ""
         raise CheckpointError(f"cannot push to {shown(target)}: {why}{advice}") from error
@@ -103,8 +104,8 @@ def _to_mlflow(found: Resolved, target: str) -> str:
     model, _, alias = target.removeprefix(MLFLOW).partition("@")
     if not model or "/" in model:
         raise CheckpointError(
-            f"{target!r} is no target in a model registry: expected models:/name or models:/name@alias; the registry "
-            "counts versions itself"
+            f"{target!r} is not a target in a model registry: expected models:/name or models:/name@alias; the "
+            "registry counts versions itself"
         )
     from mlflow.exceptions import MlflowException
 
@@ -131,9 +132,9 @@ def _to_url(found: Resolved, url: str, replace: bool) -> str:
     fs, root = fsspec.core.url_to_fs(url)
     root = root.rstrip("/")
     if not replace and any(fs.exists(f"{root}/{file}") for file in FILES):
-        raise CheckpointError(f"{shown(url)} holds a checkpoint already: name another place, or give --replace")
+        raise CheckpointError(f"{shown(url)} already holds a checkpoint: name another place, or give --replace")
     fs.makedirs(root, exist_ok=True)
-    for path in _files(found):  # config.json and the weights come last: until then there is no checkpoint
+    for path in _files(found):  # config.json and the weights come last; until then the checkpoint is invisible
         fs.put_file(str(path), f"{root}/{path.name}")
     return shown(url)
 

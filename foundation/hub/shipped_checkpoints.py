@@ -1,4 +1,4 @@
-"""Checkpoints that are part of the installed package, and folders in which a site keeps more of them."""
+"""Checkpoints inside the installed package, and in a site's own folders."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ SHIPPED = Path(__file__).resolve().parents[1] / "checkpoints"
 
 
 def shipped_folders() -> list[Path]:
-    """Return where checkpoints lie by name: the folders of $FOUNDATION_CHECKPOINTS, then the package's own."""
+    """Return the folders of named checkpoints: those of $FOUNDATION_CHECKPOINTS, then the package's own."""
     named = [Path(part).expanduser() for part in os.environ.get(PATH, "").split(os.pathsep) if part]
     return [*named, SHIPPED]
 
 
 def shipped_checkpoints() -> dict[str, Path]:
-    """Return the folder of each shipped checkpoint by name; of two with one name, the first counts."""
+    """Return the folder of each shipped checkpoint by name; for duplicate names, the first counts."""
     found: dict[str, Path] = {}
     for folder in shipped_folders():
         inside = sorted(folder.iterdir()) if folder.is_dir() else []

@@ -1,7 +1,7 @@
-"""Checkpoints behind an fsspec URL: fetched once, checked, and found in the cache afterwards, without a network too.
+"""Checkpoints behind an fsspec URL: fetched once, verified, and then available from the cache without a network.
 
-A URL says nothing of what is behind it, so each use asks the server for the version of the files (etag, time of change,
-size). The same version is the copy in the cache; a server that is away leaves the copy of the last time, and says so.
+A URL does not identify its content, so each use asks the server for the version of the files (etag, modification time,
+size). If the version is unchanged, or the server is unreachable, the cached copy is used; the latter is logged.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from foundation.hub.checkpoint_files import BESIDE, FILES, MANIFEST, file_digest
 
 log = logging.getLogger(__name__)
 BLOCK = 1 << 20
-ATTEMPTS = 5  # that bring nothing, in a row
+ATTEMPTS = 5  # attempts in a row without progress
 FIRST_PAUSE = 0.2  # seconds
 VERSION_FIELDS = (
     "etag",
@@ -70,7 +70,7 @@ class RemoteFolder:
         self._folder: str | None = None
 
     def path(self, *parts: str) -> str:
-        """Return the path of a file below the folder."""
+        """Return the path of a file in the folder."""
         return "/".join([self.root.rstrip("/"), *filter(None, parts)]) + self.query
 
     @property
@@ -86,7 +86,7 @@ class RemoteFolder:
         return self._folder
 
     def versions(self) -> dict[str, dict[str, str]]:
-        """Return for each file what changes when its content does, as far as the server says.
+        """Return for each file a version that changes with its content, if the server has one.
 
         Raises:
             CheckpointError: if there is no checkpoint.
@@ -96,7 +96,7 @@ class RemoteFolder:
         try:
             found = {file: self.fs.info(self.path(self._folder or "", file)) for file in FILES}
         except FileNotFoundError as error:
-            # fsspec says so of any failure of HTTP, also of a server that is away.
+            # fsspec raises this for any HTTP failure, including an unreachable server.
             cause = error.__cause__
             if cause is not None and self.url.startswith("http") and not 400 <= getattr(cause, "status", 0) < 500:
                 raise cause from None
@@ -125,12 +125,12 @@ class RemoteFolder:
 
 
 def fetch_url(url: str, wanted: str = "", source: str = "") -> tuple[str, Path]:
-    """Return the digest and the local folder of the checkpoint behind a URL; see the head of this file.
+    """Return the digest and the local folder of the checkpoint behind a URL; see the module's docstring.
 
     Args:
-        url: any that fsspec opens.
-        wanted: the sha256 that is pinned; the cache is looked into first, and nothing is asked where it is there.
-        source: where it is pinned, for messages.
+        url: any URL that fsspec opens.
+        wanted: the pinned sha256; if the cache holds it, no request is sent.
+        source: where the sha256 is pinned, for messages.
 
     Raises:
         CheckpointError: if there is no such checkpoint, it cannot be fetched, or its bytes differ from the stated ones.
@@ -153,7 +153,7 @@ def fetch_url(url: str, wanted: str = "", source: str = "") -> tuple[str, Path]:
         return _fetch(place, key, versions, wanted, source)
     except CheckpointError:
         raise
-    except Exception as error:  # whatever a file system's client answers: no such host, no credentials, no package
+    except Exception as error:  # any error of a file system's client: no such host, no credentials, no package
         why = reason_of(error)
         if note is None or known is None:
             raise CheckpointError(f"cannot fetch {shown(url)}: {why}") from error
@@ -165,7 +165,7 @@ def _fetch(
     place: RemoteFolder, key: str, versions: dict[str, dict[str, str]], wanted: str, source: str
 ) -> tuple[str, Path]:
     with part_of(key) as folder:
-        note = note_of(key)  # another process may have been quicker
+        note = note_of(key)  # another process may have been faster
         known = held_checkpoint(note["digest"]) if note and _same(note.get("versions"), versions) else None
         if note is not None and known is not None and wanted in ("", note["digest"]):
             return note["digest"], known
@@ -188,17 +188,17 @@ def _fetch(
         try:
             digest, target = put_checkpoint(folder, place.url, wanted, source)
         except CheckpointError:
-            shutil.rmtree(folder, ignore_errors=True)  # what is wrong is not gone on with
+            shutil.rmtree(folder, ignore_errors=True)  # do not resume from wrong bytes
             raise
         write_note_of(key, {"name": shown(place.url), "digest": digest, "versions": versions})
         return digest, target
 
 
 def _download(place: RemoteFolder, path: str, target: Path, size: int | None) -> None:
-    """Fetch a file, from where an earlier attempt came to; a connection that breaks is opened again.
+    """Fetch a file, resuming an earlier attempt; a broken connection is opened again.
 
     Raises:
-        OSError: or another error of the file system, after `ATTEMPTS` attempts that brought nothing.
+        OSError: or another error of the file system, after `ATTEMPTS` attempts without progress.
     """
     failures, pause = 0, FIRST_PAUSE
     while True:
@@ -207,7 +207,7 @@ def _download(place: RemoteFolder, path: str, target: Path, size: int | None) ->
             if size is None or have != size:
                 _advance(place, path, target, have)
             break
-        except Exception as error:  # each file system has its own
+        except Exception as error:  # each file system has its own errors
             came = (target.stat().st_size if target.exists() else 0) - have
             failures, pause = (0, FIRST_PAUSE) if came > 0 else (failures + 1, 2 * pause)
             if isinstance(error, FileNotFoundError | PermissionError) or failures >= ATTEMPTS:
@@ -241,12 +241,12 @@ def _fetch_beside(place: RemoteFolder, file: str, target: Path) -> None:
         path = place.path(place.folder, file)
         if place.fs.exists(path) and int(place.fs.info(path).get("size") or 0) <= LONGEST_BESIDE:
             target.write_bytes(place.fs.cat_file(path))
-    except Exception as error:  # nothing depends on it
+    except Exception as error:  # optional file
         log.debug("%s of %s is left out: %s", file, shown(place.url), without_secrets(str(error)))
 
 
 def _persistently(action: Any, url: str) -> Any:
-    """Return the result of an action; a connection that breaks is opened again, a refused one is not."""
+    """Return the result of an action; a broken connection is opened again, a refused one is not."""
     for attempt in range(ATTEMPTS):
         try:
             return action()
@@ -259,12 +259,12 @@ def _persistently(action: Any, url: str) -> Any:
 
 
 def _same(known: Any, versions: dict[str, dict[str, str]]) -> bool:
-    """Return True if the files have not changed; a server that says nothing of that may have changed them."""
+    """Return True if the files are unchanged; False if the server does not show it."""
     return bool(known == versions and all(versions.values()))
 
 
 def _version(info: dict[str, Any]) -> dict[str, str]:
-    """Return of a file's description what changes with its content, and its size; empty if only the size is known."""
+    """Return the version in a file's description, and its size; empty if only the size is known."""
     found = {name.lower(): str(value) for name, value in info.items() if name.lower() in VERSION_FIELDS and value}
     return found | {"size": str(info["size"])} if found and info.get("size") is not None else found
 

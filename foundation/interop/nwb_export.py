@@ -14,9 +14,9 @@ from foundation.store.series import RegularTimeSeries, TimeSeries
 
 UNKNOWN = "unknown"
 NO_DATE = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-# Columns that NWB defines and that are something else than a value a unit.
+# Columns that NWB defines with another meaning than one value per unit.
 NOT_UNITS = ("spike_times", "obs_intervals", "electrodes", "electrode_group", "waveforms", "id")
-# What ingest adds to the columns of the file: it would do so again.
+# Columns that ingest adds, and would add again.
 MADE = ("qc_", "region")
 NOT_INTERVALS = ("start_time", "stop_time", "tags", "timeseries", "id")
 
@@ -28,9 +28,9 @@ def to_nwb(recording: Recording) -> Any:
     activity is a TimeSeries ``spike_counts`` or ``dff`` of a processing module ``activity``, with a row of the units
     table for each of its columns; time inside it that was not observed is in ``invalid_times``. Behaviour is in a
     processing module ``behavior``, tables of intervals are under their own names. A column whose name NWB needs for
-    something else gets ``source_`` before it, and an empty table is left out. Measures of quality (``qc_...``) and
-    regions of an atlas are not written: whoever reads the file makes them anew. Neither is the recipe. Where the
-    recording came from is in ``notes``.
+    another purpose gets ``source_`` before it, and an empty table is left out. Measures of quality (``qc_...``) and
+    regions of an atlas are not written, because reading the file computes them again. The recipe is not written either.
+    ``notes`` holds the origin of the recording.
 
     Args:
         recording: the recording.

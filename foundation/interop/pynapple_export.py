@@ -1,4 +1,4 @@
-"""A recording as pynapple's objects."""
+"""Export of a recording to pynapple's objects."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def to_pynapple(recording: Recording) -> dict[str, Any]:
         ``domain``: IntervalSet. ``units``: TsGroup of the spike trains with the units' columns as metadata, or, of
         sampled activity, ``activity``: TsdFrame with a column per unit and the units' columns as metadata. Each
         behaviour: Tsd, TsdFrame or TsdTensor. Each table of intervals: IntervalSet with its columns as metadata; a
-        table that overlaps itself or is not in order, which no IntervalSet can be, is a pandas DataFrame with ``start``
-        and ``end``. A name that occurs twice is preceded by ``behavior_`` or ``intervals_``.
+        table that overlaps itself or is unsorted, which an IntervalSet cannot hold, is a pandas DataFrame with
+        ``start`` and ``end``. A name that occurs twice is preceded by ``behavior_`` or ``intervals_``.
 
-        pynapple keeps times to 9 decimals, and takes a microsecond from an interval that another one follows at once.
+        pynapple keeps times to 9 decimals, and shortens an interval by a microsecond if another follows at once.
         Spikes outside the domain are kept: the time support of the units then runs
         from the first to the last of both.
 

@@ -1,4 +1,4 @@
-"""A recording as torch_brain's Data."""
+"""Export of a recording to torch_brain's Data."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def to_torch_brain(recording: Recording) -> Any:
         ``torch_brain.data.Data`` with ``brainset``, ``subject`` and ``session``; ``units`` with ``id`` (text) and the
         units' columns; ``spikes`` with ``timestamps`` in order and ``unit_index``, or, of sampled activity,
         ``activity.data``; each behaviour and each table of intervals under its own name (``behavior_`` or
-        ``intervals_`` before it where it is taken). Text is ASCII with ``?`` for other characters, because torch_brain
-        saves no other.
+        ``intervals_`` before it if that is taken). Text is ASCII with ``?`` for other characters, because torch_brain
+        saves only ASCII.
 
     Raises:
         ConfigError: if torch_brain is not installed.

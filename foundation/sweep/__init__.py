@@ -1,4 +1,4 @@
-"""Sweeps over size of model and amount of data, and the power law that fits what comes out."""
+"""Sweeps over model size and amount of data, and a power law fitted to the results."""
 
 from typing import TYPE_CHECKING
 

@@ -28,8 +28,8 @@ def sweep(settings: SweepSettings) -> Outcome:
 
     Raises:
         ConfigError: if there are too few recordings, or ``output`` holds trials of another sweep.
-        KeyboardInterrupt: if it was interrupted; trials that are done are kept.
-        FoundationError: if trials failed; those that did not are kept, and the same command goes on.
+        KeyboardInterrupt: if it was interrupted; finished trials are kept.
+        FoundationError: if trials failed; the other trials are kept, and the same command resumes.
     """
     folder = Path(settings.output)
     wanted = trials(settings)
@@ -47,7 +47,7 @@ def sweep(settings: SweepSettings) -> Outcome:
 
 
 def _take(settings: SweepSettings, left: list[Trial], folder: Path) -> None:
-    """Run trials on Ray, a process each, and write each result when it comes in."""
+    """Run trials on Ray, one process each, and write each result as it arrives."""
     with (
         ray_cluster(settings.workers, settings.address) as ray,
         Progress(len(left), "sweep", unit="trial") as progress,
@@ -75,7 +75,7 @@ def _take(settings: SweepSettings, left: list[Trial], folder: Path) -> None:
     if failed:
         raise FoundationError(
             f"{len(failed)} of {len(left)} trials failed: {'; '.join(failed[:3])}; the others are in {folder}, and the "
-            "same command goes on"
+            "same command resumes"
         )
 
 

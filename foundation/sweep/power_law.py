@@ -1,9 +1,9 @@
 """A power law of the loss: ``L(N, D) = E + A / N^alpha + B / D^beta``.
 
-The form of Hoffmann et al. 2022 (arXiv 2203.15556, section 3.3): E is what no model can foretell, the second term what
-a model of N parameters misses, the third what D tokens of data leave unlearnt. It is fitted on the
-logarithm of the loss, by least squares with Huber's loss for errors beyond 0.001, as there: trials that came out badly
-then pull no harder than others.
+The form of Hoffmann et al. 2022 (arXiv 2203.15556, section 3.3): E is the irreducible loss, the second term the loss of
+a model with N parameters, the third the loss from learning on only D tokens. It is fitted on the logarithm of the loss,
+by least squares with Huber's loss for errors beyond 0.001, as in the paper: outliers then have no more influence than
+other trials.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ HIGH = np.array([10.0, 10.0, STEEPEST, 10.0, STEEPEST])
 
 @dataclass(frozen=True)
 class Law:
-    """A fitted law.
+    """A fitted power law.
 
     Args:
         floor, model_scale, data_scale: E, A and B.
         alpha, beta: the exponents of model and data.
-        error: median of how far off it is, of log loss, either way.
+        error: median absolute error of the log loss.
     """
 
     floor: float
@@ -62,8 +62,8 @@ class Fit:
         law: fitted to all trials.
         intervals: name of a field of the law -> the middle 95 % over the bootstrap.
         resamples: draws of the bootstrap.
-        largest: the trial with most parameters and tokens, foretold by a law that was fitted without every trial of
-            that size or that amount; None if the others are too few.
+        largest: the trial with most parameters and tokens, predicted by a law that was fitted without all trials of
+            that size or that amount; None if too few others remain.
     """
 
     law: Law
@@ -75,12 +75,12 @@ class Fit:
 def fit_with_intervals(measured: Sequence[Measured], *, resamples: int, seed: int) -> Fit | None:
     """Return a law and its uncertainty; None if trials, sizes or amounts are too few for five parameters.
 
-    The bootstrap draws whole trials with replacement, so it holds the noise of training and the law's misfit, but
-    neither what other held-out recordings nor what larger models would change.
+    The bootstrap draws whole trials with replacement. It covers the noise of training and the law's misfit, but not the
+    choice of held-out recordings, and not larger models.
 
     Args:
         measured: the trials.
-        resamples: draws.
+        resamples: number of draws.
         seed: of the draws.
     """
     if not _enough(measured):

@@ -1,4 +1,4 @@
-"""What a sweep comes to."""
+"""Result of a sweep."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Outcome:
     Args:
         settings: of the sweep.
         measured: the trials.
-        fit: the law; None where they are too few.
+        fit: the law; None if there are too few trials.
     """
 
     settings: SweepSettings
@@ -30,7 +30,7 @@ class Outcome:
 
 
 def trial_table(measured: Sequence[Measured], fit: Fit | None) -> str:
-    """Return a line for each trial, in Markdown."""
+    """Return a table in Markdown with a line for each trial."""
     head = ["width", "parameters", "recordings", "neuron-tokens", "seed", "steps", "loss", "law"]
     rows = []
     for m in sorted(measured, key=lambda m: (m.parameters, m.tokens, m.trial.seed)):

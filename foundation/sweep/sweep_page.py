@@ -1,4 +1,4 @@
-"""The page of a sweep: what was run, what came out, and how little it says."""
+"""The page of a sweep: its runs, results and limits."""
 
 from __future__ import annotations
 

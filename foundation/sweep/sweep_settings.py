@@ -15,34 +15,34 @@ from foundation.training.pretrain_settings import ModelSettings, OptimizerSettin
 
 @dataclass(frozen=True)
 class SweepSettings(Limited):
-    """What `foundation sweep` does: a short pretraining run for every width, number of recordings and seed.
+    """Settings of `foundation sweep`: a short pretraining run for every width, number of recordings and seed.
 
     Args:
-        store: the recordings, a folder or URL that `foundation ingest` made.
-        output: folder of what comes out: a JSON Lines file with a line for each trial, and a page with a picture. The
-            same command goes on where it was.
-        held_out: which recordings the loss is measured on, as in `foundation catalog --where`; never trained on.
+        store: the recordings, a folder or URL created by `foundation ingest`.
+        output: folder of the results: a JSON Lines file with a line for each trial, and a page with a picture. The same
+            command resumes.
+        held_out: query for the recordings to measure the loss on, as in `foundation catalog --where`; never trained on.
         widths: ``model.dim`` of the trials.
-        recordings: on how many recordings a trial trains: the first ones of those that are not held out.
-        seeds: of weights and data order; a trial for each.
-        passes: how often a trial goes through its recordings; its steps follow from that.
-        validation_steps: steps' worth of held-out windows over which the loss is averaged.
-        resamples: draws of the bootstrap.
+        recordings: number of training recordings of a trial: the first ones that are not held out.
+        seeds: of weights and data order; one trial for each.
+        passes: number of passes of a trial over its recordings, which sets its steps.
+        validation_steps: number of steps whose held-out windows the loss is averaged over.
+        resamples: number of bootstrap draws.
         page: file of the page; empty: ``scaling.md`` in the output.
-        runs: folder of the runs while they train, removed when they are done; empty: ``runs`` in the output.
+        runs: folder of the runs while they train, removed at their end; empty: ``runs`` in the output.
         tracking_uri: where MLflow keeps the runs; null: $MLFLOW_TRACKING_URI, or an SQLite file beside ``runs``.
-        workers: trials at the same time; each has one CPU core.
+        workers: number of concurrent trials; each has one CPU core.
         gpus: share of a GPU that a trial needs; 0: none.
         address: a Ray cluster's address, ``auto`` (the one on this machine) or ``local`` (a new one); null: the one
-            that this machine is part of, or else a new one.
+            that this machine belongs to, or else a new one.
         precision: ``fp32`` or ``bf16``, of every trial.
-        model: shape of the models, but for ``dim``.
-        data: which windows a step draws; with a single bin width, so that tokens are of one length.
-        objective: what is learned; its loss must be above 0.
-        optimizer: how. The warm-up is a tenth of a trial's steps.
+        model: shape of the models, except ``dim``.
+        data: windows of a step; with a single bin width, so that all tokens have the same length.
+        objective: the objective; its loss must be above 0.
+        optimizer: settings of AdamW. The warm-up is a tenth of a trial's steps.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     store: str
@@ -79,7 +79,7 @@ class SweepSettings(Limited):
             )
         if self.objective.own_config() is not None:
             raise ConfigError(
-                f"objective is {self.objective.title}: expected an objective without an encoder of its own, as trials "
+                f"objective is {self.objective.title}: expected an objective without its own encoder, because trials "
                 "set the encoder's width"
             )
         if len(self.data.bin_widths) != 1:

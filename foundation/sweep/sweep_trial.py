@@ -32,7 +32,7 @@ class Trial:
 
     Args:
         width: ``model.dim``.
-        recordings: trained on.
+        recordings: number of training recordings.
         seed: of weights and data order.
 
     Example:
@@ -52,16 +52,16 @@ class Trial:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a trial came to, as its line of the results holds it.
+    """Result of a trial, a line of the results.
 
     Args:
-        trial: which one.
+        trial: the trial.
         parameters: of the encoder.
-        tokens: neuron-tokens that its recordings hold.
-        held_out: recordings that the loss is measured on.
-        steps: that it was trained.
+        tokens: neuron-tokens of its recordings.
+        held_out: number of recordings that the loss is measured on.
+        steps: number of training steps.
         loss: on held-out recordings, at the end.
-        seconds: that it took.
+        seconds: duration.
         digest: of settings and recordings.
     """
 
@@ -120,7 +120,7 @@ def prepare(settings: SweepSettings, trial: Trial) -> tuple[PretrainSettings, Ca
 
 
 def digest_of(run: PretrainSettings, catalog: Catalog) -> str:
-    """Digest of what decides a trial's loss."""
+    """Return a digest of everything that decides a trial's loss."""
     whole = [run.identity(), asdict(run.validation), recordings_digest(catalog)]
     return json_digest(whole)
 
@@ -138,7 +138,7 @@ def measure(settings: SweepSettings, trial: Trial) -> Measured:
     loss = trainer.reports.latest.get(LOSS, math.nan)
     if not 0 < loss < math.inf:
         raise FoundationError(
-            f"trial {trial.name}: {LOSS} is {loss}, and a power law is of losses above 0: take another objective"
+            f"trial {trial.name}: {LOSS} is {loss}, and a power law needs losses above 0: choose another objective"
         )
     parameters = sum(math.prod(whole_shape(p)) for p in trainer.engine.module.model.parameters())
     trainer.engine.destroy()
@@ -155,16 +155,16 @@ def measure_in_worker(settings: SweepSettings, trial: Trial, inherited_variables
 
 
 def write(folder: Path, measured: Measured) -> None:
-    """Add what a trial came to, in place of an earlier line of the same trial."""
+    """Write the result of a trial, in place of an earlier line of the same trial."""
     put_result(folder / TRIALS, asdict(measured) | {"name": measured.trial.name}, key=("name",))
 
 
 def read_trials(folder: Path) -> dict[Trial, Measured]:
-    """Return what every trial in a folder came to.
+    """Return the results of all trials in a folder.
 
     Raises:
-        ConfigError: if a line of the results is damaged, or the folder holds trials of an earlier version, a JSON file
-            for each.
+        ConfigError: if a line of the results is damaged, or the folder holds trials of an earlier version, one JSON
+            file each.
     """
     former = sorted(folder.glob("width*-recordings*-seed*.json"))
     if former:
@@ -186,7 +186,7 @@ def read_trials(folder: Path) -> dict[Trial, Measured]:
 
 
 def read(folder: Path, trial: Trial, digest: str) -> Measured | None:
-    """Return what a trial came to, or None if it has not been run.
+    """Return the result of a trial, or None if it has not been run.
 
     Raises:
         ConfigError: if it was run with other settings or recordings, or its line is damaged.

@@ -36,7 +36,7 @@ class OwnWindows(Limited):
     min_windows: Annotated[int | None, at_least(1)] = None
     max_units: Annotated[int | None, at_least(1)] = None
     min_units: Annotated[int | None, at_least(1)] = None
-    weight_power: Annotated[float | None, between(0, 1, "(0: all alike, 1: by size)")] = None
+    weight_power: Annotated[float | None, between(0, 1, "(0: equal chances, 1: by size)")] = None
     unit_power: Annotated[float | None, between(0, 2)] = None
 
 
@@ -96,7 +96,7 @@ class DataSettings(Limited):
     min_windows: Count = 4
     max_units: Count = 64
     min_units: Count = 1
-    weight_power: Annotated[float, between(0, 1, "(0: all alike, 1: by size)")] = 0.5
+    weight_power: Annotated[float, between(0, 1, "(0: equal chances, 1: by size)")] = 0.5
     unit_power: Annotated[float, between(0, 2)] = 0.0
     cache_bytes: Count = 1 << 30
     prefetch: Count = 2

@@ -211,7 +211,7 @@ class StepPlan:
         settings, spec = self.settings, self.spec
         if spec.surround is not None:
             raise ConfigError(
-                f"data.held_out_time names {len(settings.held_out_time)} recordings: expected none where the objective "
+                f"data.held_out_time names {len(settings.held_out_time)} recordings: expected none if the objective "
                 "has surrounding information (surround), which is fitted to whole recordings"
             )
         names = list(settings.held_out_time)

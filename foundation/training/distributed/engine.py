@@ -60,7 +60,7 @@ class PretrainModule(nn.Module):
         Args:
             views: windows of the step.
             context: context of the windows.
-            others: windows and contexts of the objectives that read windows of their own.
+            others: windows and contexts of the objectives that read separate windows.
         """
         terms: dict[str, torch.Tensor]
         kind = next(self.parameters()).device.type

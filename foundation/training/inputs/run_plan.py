@@ -1,4 +1,4 @@
-"""The windows of a run: one plan, or one for each objective that reads windows of its own."""
+"""The windows of a run: one plan, or one for each objective that reads separate windows."""
 
 from __future__ import annotations
 

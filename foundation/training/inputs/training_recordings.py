@@ -35,7 +35,7 @@ def recordings_digest(catalog: Catalog) -> str:
 def choose_recordings(settings: PretrainSettings, catalog: Catalog) -> tuple[Catalog, Catalog]:
     """Return the recordings to train on and the held-out recordings.
 
-    A model with interval tokens uses only recordings with spike times, unless objectives read windows of their own;
+    A model with interval tokens uses only recordings with spike times, unless objectives read separate windows;
     then each plan of windows chooses.
 
     Raises:

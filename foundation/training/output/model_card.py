@@ -67,8 +67,8 @@ last step:
 
 ## Limits
 
-The embedding says what pretraining on these recordings made of it. Recordings, species or bin widths unlike those above
-were not seen: judge it on your own labels, beside a baseline on firing rates.
+The model has not seen recordings, species or bin widths unlike those above. Evaluate it on your own labels, beside a
+baseline on firing rates.
 {_streams(settings, model)}"""
 
 
@@ -106,5 +106,6 @@ The population stream (`p_BTD`) knows the units of the recordings above, and rea
         return known
     return f"""{known}
 The unit stream was not trained: `{settings.objective.title}` alone trains the population stream, and embeddings of
-units (`z_BND` and `h_BNTD`) are those of random weights. Sum it with an objective of units, such as NeurPIR, for both.
+units (`z_BND` and `h_BNTD`) come from random weights. To train both streams, sum it with an objective of units, such as
+NeurPIR.
 """

@@ -43,7 +43,7 @@ def test_push_to_a_bucket_and_back(bucket, saved, sha256):
         "model.safetensors",
     ]
     assert resolve(f"{bucket}/models/eit").digest == sha256
-    with pytest.raises(CheckpointError, match="holds a checkpoint already: name another place, or give --replace"):
+    with pytest.raises(CheckpointError, match="already holds a checkpoint: name another place, or give --replace"):
         push(PushSettings(str(saved), f"{bucket}/models/eit"))
     push(PushSettings(str(saved), f"{bucket}/models/eit", replace=True))
 

@@ -150,7 +150,7 @@ def test_cheap_trials_run_first(small):
         ({"objective": ObjectiveSettings("swap_vae", swap_vae=SwapVAESettings(units=4))}, "without an encoder"),
         (
             {"objective": ObjectiveSettings("myow", myow=MYOWSettings(encoder=[8], units=4))},
-            "without an encoder of its own",
+            "without its own encoder",
         ),
     ],
 )

@@ -144,5 +144,5 @@ def test_unobserved_time_and_surrounding_information_are_refused(tiny, small_sto
     with pytest.raises(ConfigError, match="leaves no window of 2 tokens of sub"):
         pretrain(run({one: [[1.0, 59.5]]}))
     around = ObjectiveSettings(neurpir=NeurPIRSettings(4, 12, projector=[32], surround=SurroundSettings("raw")))
-    with pytest.raises(ConfigError, match=r"expected none where the objective has surrounding information"):
+    with pytest.raises(ConfigError, match=r"expected none if the objective has surrounding information"):
         pretrain(tiny(objective=around, data=replace(tiny().data, held_out_time={one: HELD})))
