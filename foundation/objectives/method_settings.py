@@ -266,7 +266,7 @@ class MYOWSettings(MethodSettings):
         return PopulationMLPConfig(units=self.units, widths=self.encoder) if self.encoder else None
 
     def weight_at(self, progress: float) -> float:
-        """The mined weight when a share of the run is done."""
+        """Return the mined weight at a share of the run."""
         if progress >= self.mined_until:
             return self.mined_weight
         if progress <= self.mined_from:

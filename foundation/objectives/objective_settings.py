@@ -41,7 +41,7 @@ SETTINGS_OF = {
 
 
 def _none() -> None:
-    """Stands in for `own_config` and `own_units` of a plain dataclass: any model and population fit."""
+    """Return None, as `own_config` and `own_units` of a plain dataclass: any model and population fit."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-PAUSE = 0.02  # seconds between two looks at what has ended
+PAUSE = 0.02  # seconds between two checks for ended processes
 
 
 def main(folder: Path) -> None:
@@ -80,7 +80,7 @@ def become(order: dict) -> NoReturn:
     except BaseException:
         traceback.print_exc()
         status = 1
-    # What Python does at its end, but for taking all modules apart, which takes a second.
+    # Python's own exit, without clearing all modules, which takes a second.
     threading._shutdown()
     atexit._run_exitfuncs()
     logging.shutdown()

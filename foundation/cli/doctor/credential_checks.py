@@ -43,7 +43,7 @@ def token_files(environment: Mapping[str, str], own: Path | None) -> list[Path]:
 
 
 def credential_findings(environment: Mapping[str, str], files: list[Path] | None = None) -> list[Finding]:
-    """Judge credentials by their names, their first and last characters, and the permissions of their files.
+    """Check credentials by their names, their first and last characters, and the permissions of their files.
 
     Args:
         environment: variables.

@@ -88,7 +88,7 @@ def _driver() -> str:
 
 
 def device_findings(device: Device) -> list[Finding]:
-    """Judge PyTorch's and the system's information about GPUs."""
+    """Check PyTorch's and the system's information about GPUs."""
     if device.error:
         reason = " ".join(device.error.split())[:200]
         return [Finding("torch", BROKEN, f"does not import ({reason})", "pip install --force-reinstall torch")]
@@ -97,7 +97,7 @@ def device_findings(device: Device) -> list[Finding]:
 
 
 def _deepspeed(device: Device) -> Finding:
-    """Judge DeepSpeed's environment; it needs no compiler, because optimisers are PyTorch's, and no MPI."""
+    """Check DeepSpeed's environment; it needs no compiler, because optimisers are PyTorch's, and no MPI."""
     accelerator = device.environment.get("DS_ACCELERATOR", "")
     launched = next((name for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE") if name in device.environment), "")
     if launched and "RANK" not in device.environment:

@@ -69,7 +69,7 @@ def written_folders() -> dict[str, tuple[Path, str, str]]:
 
 
 def check_folder(name: str, folder: Path, state: str, mend: str) -> Finding:
-    """Judge whether a folder can be written to."""
+    """Check whether a folder can be written to."""
     reason = why_not_writable(folder)
     if reason:
         return Finding(name, state, f"{folder} cannot be written to ({reason})", mend)
@@ -77,7 +77,7 @@ def check_folder(name: str, folder: Path, state: str, mend: str) -> Finding:
 
 
 def check_temporary() -> Finding:
-    """Judge the folder of temporary files, which every command needs."""
+    """Check the folder of temporary files, which every command needs."""
     mend = "set TMPDIR to a folder that you can write to"
     given = os.environ.get("TMPDIR")
     try:
@@ -91,7 +91,7 @@ def check_temporary() -> Finding:
 
 
 def check_compiled(package: Path = ROOT / "foundation") -> Finding:
-    """Judge where numba keeps compiled loops: $NUMBA_CACHE_DIR, the package, home or temporary files."""
+    """Check where numba keeps compiled loops: $NUMBA_CACHE_DIR, the package, home or temporary files."""
     mend = "set NUMBA_CACHE_DIR to a folder that you can write to"
     given = os.environ.get("NUMBA_CACHE_DIR")
     if given and (reason := why_not_writable(Path(given))):
@@ -108,7 +108,7 @@ def check_compiled(package: Path = ROOT / "foundation") -> Finding:
 
 
 def check_locks(folder: Path) -> Finding:
-    """Judge whether file locks work in the folder for stores and runs."""
+    """Check whether file locks work in the folder for stores and runs."""
     try:
         import fcntl
     except ImportError:  # not a Unix: another kind of lock is used

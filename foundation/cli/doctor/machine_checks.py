@@ -88,7 +88,7 @@ def _memory_limit(cgroup: Path = CGROUP) -> int | None:
 
 
 def limit_findings(limits: Limits) -> list[Finding]:
-    """Judge memory, cores, /dev/shm and open files."""
+    """Check memory, cores, /dev/shm and open files."""
     return [_memory(limits), _cores(limits), *_shared(limits), _files(limits)]
 
 
@@ -133,7 +133,7 @@ def _files(limits: Limits) -> Finding:
 
 
 def check_space(folder: Path, subject: str = "disk") -> Finding:
-    """Judge the free space where a folder is, or will be."""
+    """Check the free space where a folder is, or will be."""
     there = existing(folder)
     free = shutil.disk_usage(there).free
     if free >= LEAST_DISK:
@@ -154,7 +154,7 @@ def existing(folder: Path) -> Path:
 
 
 def check_clock(now: float, file_time: float | None) -> Finding:
-    """Judge the clock by comparison with the release date of this version and with the file system's clock.
+    """Check the clock by comparison with the release date of this version and with the file system's clock.
 
     Args:
         now: seconds since 1970.

@@ -25,7 +25,7 @@ Which = Callable[[str], str | None]
 
 
 def check_proxies(environment: Mapping[str, str]) -> list[Finding]:
-    """Judge proxies: connections to MLflow, Ray and S3 servers on this machine must bypass them."""
+    """Check proxies: connections to MLflow, Ray and S3 servers on this machine must bypass them."""
     given = {
         name: value for name, value in environment.items() if name.lower() in ("http_proxy", "https_proxy") and value
     }
@@ -163,7 +163,7 @@ def check_ray(environment: Mapping[str, str], patience: float) -> list[Finding]:
 
 
 def check_hosts(which: Which = shutil.which) -> Finding:
-    """Judge whether pretraining can be started on several hosts by ssh."""
+    """Check whether pretraining can be started on several hosts by ssh."""
     absent = [
         (program, package) for program, package in (("ssh", "openssh-client"), ("pdsh", "pdsh")) if not which(program)
     ]
@@ -174,7 +174,7 @@ def check_hosts(which: Which = shutil.which) -> Finding:
 
 
 def check_slurm(environment: Mapping[str, str], which: Which = shutil.which) -> list[Finding]:
-    """Judge Slurm if it is installed: whether jobs can be submitted, and whether a job can start its processes."""
+    """Check Slurm if it is installed: whether jobs can be submitted, and whether a job can start its processes."""
     job = environment.get("SLURM_JOB_ID", "")
     if job and not which("srun"):
         text = f"this is job {job}, and srun is not found, which starts the processes of a run"

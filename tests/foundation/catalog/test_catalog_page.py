@@ -136,7 +136,7 @@ def test_every_recording_has_pictures_with_alt_text(catalog):
     page = Page(render(catalog))
     assert len(page.of("article")) == 3
     shown = pictures(page)
-    assert len(shown) == 5  # of sampled values no rates are known
+    assert len(shown) == 5  # sampled values have no rates
     assert all(len(alt) > 40 and picture.width > 300 for picture, alt in shown)
     alts = [alt for _, alt in shown]
     assert sum(alt.startswith("Raster of all 12 units, ") for alt in alts) == 1
@@ -198,7 +198,7 @@ def test_raster_shows_spikes_at_their_times():
     shown = Image.open(io.BytesIO(catalog_figures.raster(*spikes, Interval.single(0, 10)))).convert("RGB")
     pixels = np.asarray(shown).astype(int)
     blue = np.argwhere((pixels[..., 2] > 120) & (pixels[..., 0] < 60))
-    drawn = blue[blue[:, 1] < 0.9 * shown.width]  # right of it stands the label's name
+    drawn = blue[blue[:, 1] < 0.9 * shown.width]  # the label's name is to the right of it
     assert drawn[:, 1].std() < 2
     assert 0.4 < drawn[:, 1].mean() / shown.width < 0.6
     assert drawn[:, 0].max() < 0.55 * shown.height  # the upper of two rows

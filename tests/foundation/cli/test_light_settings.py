@@ -15,7 +15,7 @@ from foundation.objectives import OBJECTIVES
 from foundation.objectives import objective_settings as settings
 from foundation.training import ModelSettings
 
-# What a configuration holds besides the shape: written when units are added to a model, and when it is trained.
+# Fields of a configuration besides the shape: written when units are added to a model, and after training.
 OF_UNITS = {"context_channels", "unit_tables", "unit_names", "population_tables", "preprocessing", "foundation_schema"}
 
 

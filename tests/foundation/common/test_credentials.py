@@ -24,7 +24,7 @@ from ingest.nwb.read_log import Note
 from ingest.run.explain import Explanation
 from ingest.run.ingest_report import FAILED, IngestReport, Receipt
 
-# Begins and ends with a mark that stands in no other part of a URL, so that any piece of a secret can be searched for.
+# Starts and ends with a mark that occurs in no other part of a URL, so that tests can search for any piece of a secret.
 PIECES = st.text(string.ascii_letters + string.digits + "/#?@:%&=+;,._~-", max_size=12)
 SECRETS = PIECES.map(lambda middle: f"QX{middle}XQ")
 SPACED = st.text(string.ascii_letters + string.digits + "/#?@:%&=+ '", max_size=12).map(lambda m: f"QX{m}XQ")

@@ -9,7 +9,7 @@ import pytest
 
 from foundation.training.distributed.rendezvous import free_port
 
-# An engine of one process for each ZeRO stage; prints for each check what came out.
+# An engine of one process for each ZeRO stage; prints the result of each check.
 CHECKS = """
 import json
 from datetime import timedelta

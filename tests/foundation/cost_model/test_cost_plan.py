@@ -86,7 +86,7 @@ def test_every_shipped_description_names_its_source_and_loads(tmp_path):
         assert "data sheet" in found.source
         assert found.matmul_bf16 > found.matmul_fp32
     file = tmp_path / "mine.yaml"
-    file.write_text(yaml.safe_dump({"name": "mine", "source": "me"}) + "memory: 1e9\n")  # YAML takes 1e9 for a text
+    file.write_text(yaml.safe_dump({"name": "mine", "source": "me"}) + "memory: 1e9\n")  # YAML reads 1e9 as text
     assert load_hardware(str(file)).memory == 1e9
 
 
@@ -95,7 +95,7 @@ def test_more_devices_share_memory_and_send_more():
     few, many = plan(one), plan(replace(one, nodes=16))
     assert many.cost.states.weights == few.cost.states.weights / 16
     assert many.cost.rows_sent > 10 * few.cost.rows_sent
-    assert many.cost.objective.work.flops > 10 * few.cost.objective.work.flops  # every process does it for all
+    assert many.cost.objective.work.flops > 10 * few.cost.objective.work.flops  # every process computes it for all
     assert many.cost.forward.flops < 2 * few.cost.forward.flops
     assert many.neuron_tokens == pytest.approx(16 * few.neuron_tokens, rel=0.05)
     assert many.run.data.tokens_per_step == 16 * few.run.data.tokens_per_step

@@ -55,7 +55,7 @@ def test_flops_equal_torch_s_count(changes, checkpointing):
     again = cost.recomputed(PART).flops
     assert (again > 0) == checkpointing
     if checkpointing and changes.get("inducing_points"):
-        return  # of its two checkpointed layers the first is computed to its end
+        return  # the first of its two checkpointed layers is recomputed completely
     assert cost.backward(PART).flops + again == backward.get_total_flops()
 
 
@@ -83,7 +83,7 @@ def test_held_bytes_equal_torch_s_saved_tensors(changes, checkpointing, bf16):
         held[storage.data_ptr()] = storage.nbytes()
         return x
 
-    # Inputs that stay (checkpointing holds them as arguments, not as saved tensors) are seen by what a block is given.
+    # Inputs that are held as arguments (by checkpointing), not as saved tensors, are found through the blocks' inputs.
     handles = []
     if checkpointing:
         blocks = [m for m in model.modules() if type(m).__name__ in ("Block", "Gather", "Give")]

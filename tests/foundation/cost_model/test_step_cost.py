@@ -84,14 +84,14 @@ def test_flops_and_parameters_of_a_step_equal_torch_s_count(small_store, name, a
     with FlopCounterMode(display=False, custom_mapping=ATTENTION) as counter:
         terms = forward()
         terms["loss"].backward()
-    # Units without an event have no row; the model does not know of them.
+    # Units without events have no row; the cost model does not know this.
     rows = int(terms["rows"]) if name in ("neurpir", "vicreg units", "sum") else shape.rows
     cost = step_cost(settings, [Windows(settings.objective, shape, rows, 4)], 1, NOTHING)
     trained = [p for p in module.parameters() if p.requires_grad]
     assert cost.parameters == sum(p.numel() for p in trained)
     assert cost.states.frozen == 4 * (sum(p.numel() for p in module.parameters()) - cost.parameters)
     assert cost.flops == pytest.approx(counter.get_total_flops(), rel=0.02)
-    assert cost.objective.work.flops > 0.25 * cost.flops or name == "ndt"  # which is seen, then
+    assert cost.objective.work.flops > 0.25 * cost.flops or name == "ndt"  # which shows that it is counted
     if accumulate == 2:
         assert cost.recomputed.flops > 0.2 * cost.forward.flops
 
@@ -145,7 +145,7 @@ def test_every_process_outlines_a_step_and_one_draws_and_reads_each_window():
     few, many = (reading(archive, shape, windows, data) for windows in (len(shape), 8 * len(shape)))
     assert many.outlined == 8 * few.outlined
     assert (many.drawn, many.blocks, many.opened, many.stored) == (few.drawn, few.blocks, few.opened, few.stored)
-    assert few.blocks > 1.99 * len(shape)  # a block at least for each view of each window
+    assert few.blocks > 1.99 * len(shape)  # at least one block for each view of each window
     warm = reading(archive, shape, len(shape), replace(data, cache_bytes=1 << 40))
     assert (warm.blocks, warm.opened, warm.stored) == (0, 0, 0)
     alone, helped = few.catalog, reading(archive, shape, 1, replace(data, workers=3)).catalog

@@ -89,7 +89,7 @@ def test_engine_holds_the_predicted_bytes_between_two_steps(small_store, tmp_pat
     count = sum(getattr(p, "ds_numel", p.numel()) for p in trainer.engine.module.parameters())
     found = held() - before - sum(view.x_BNT.nbytes for view in batch.views)
     estimate = states(count, stage, 1)
-    # Gradients are let go after a step, and so is the buffer, which stage 3 alone keeps.
+    # Gradients are released after a step, and so is the buffer, except in stage 3.
     kept = estimate.weights + estimate.optimizer + (estimate.buffers if stage == 3 else 0)
     trainer.engine.destroy()
     assert found - (4 * BUCKET if stage == 3 else 0) == pytest.approx(

@@ -54,10 +54,10 @@ def table(recording, start, n_bins, width, units=None) -> WindowTable:
 
 def test_bins_equal_a_plain_loop(tmp_path):
     rng = np.random.default_rng(1)
-    # On a 1 ms grid, so that spikes fall on borders of bins: each belongs to the bin that it opens.
+    # On a 1 ms grid, so that spikes fall on borders of bins: each belongs to the later bin.
     ticks = [np.sort(rng.integers(0, 60_000, n)) for n in (0, 50, 4000, 90_000)]
     spikes = Spikes.from_trains([t / 1000 for t in ticks])
-    assert len(to_blocks(spikes).edges) > 2  # windows cross blocks
+    assert len(to_blocks(spikes).edges) > 2  # windows span blocks
     reader = ActivityReader(stored(tmp_path, units=Units(4), domain=Interval.single(0, 60), spikes=spikes))
     for start, n_bins, width in [(0, 50, 10), (12_345, 7, 3), (29_990, 40, 25), (59_000, 100, 20), (-500, 60, 10)]:
         expected = plain(ticks, start, n_bins, width)

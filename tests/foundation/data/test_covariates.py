@@ -146,7 +146,7 @@ def test_cebra_finds_the_slow_variable_and_is_kept(store):
     before = torch.rand(1)
     torch.manual_seed(5)
     cebra_embedding(x[:300], replace(settings, iterations=2))
-    assert torch.equal(torch.rand(1), before)  # the run's own random numbers go on as they were
+    assert torch.equal(torch.rand(1), before)  # the run's own random numbers are unaffected
 
 
 def test_invalid_settings_are_refused():

@@ -67,7 +67,7 @@ def test_tokens_have_the_labels_at_their_middles(make_recording, catalog_of):
     true_TK = np.stack([np.sin(middle_T), 3 + 2 * np.cos(middle_T)], axis=1)
     np.testing.assert_allclose(batch.value_BTK[0].numpy(), (true_TK - data.mean(0)) / data.std(0), atol=1e-3)
     assert batch.class_BTC[0, :, 0].tolist() == [2] * 5 + [-1] * 5  # the third trial, then none
-    assert batch.class_BTC[0, :, 1].tolist() == [-1] * 10  # its kind is missing
+    assert batch.class_BTC[0, :, 1].tolist() == [-1] * 10  # series of this kind are missing
     assert batch.weight_BT[0].tolist() == pytest.approx([0.1] + [5.0] * 4 + [1.0] * 5)
     assert batch.value_BTK[1].isnan().all()
     assert (batch.class_BTC[1] == -1).all()
@@ -78,7 +78,7 @@ def test_held_out_labels_are_not_read(make_recording, catalog_of):
     other_velocity = np.stack([np.sin(TIMES), 3 + 2 * np.cos(TIMES)], axis=1)
     other_velocity[(TIMES >= 20) & (TIMES < 30)] = 1000.0
     other_direction = np.arange(30) % 4 * np.pi / 2
-    other_direction[10:15] = 3.0  # a class that is nowhere else
+    other_direction[10:15] = 3.0  # a class that occurs nowhere else
     source = Source("a.nwb", "0" * 64)
     found = {}
     for name, changes in (("plain", {}), ("other", {"velocity": other_velocity, "direction": other_direction})):

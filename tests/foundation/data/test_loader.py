@@ -99,7 +99,7 @@ def test_run_continues_at_any_step_without_earlier_ones(mixed, monkeypatch):
         loader = Loader(mixed, sampler, **sized(sampler))
         late = {b.step: window_bytes(b) for b in loader.steps(7, 9)}
         assert late == {step: whole[step] for step in (7, 8)}
-    # Nothing of the steps before is drawn or read: a million steps on, a batch costs two windows' worth of decoding.
+    # Earlier steps are neither drawn nor read: after a million steps, a batch costs the decoding of two windows.
     random = samplers(mixed)["random"]
     drawn = []
     real = Shape.table
@@ -111,7 +111,7 @@ def test_run_continues_at_any_step_without_earlier_ones(mixed, monkeypatch):
     monkeypatch.setattr(Shape, "table", table)
     loader = Loader(mixed, random, batch_size=2, prefetch=0)
     assert next(loader.steps(1_000_000)).step == 1_000_000
-    assert drawn == [32]  # those of sixteen steps are drawn at once
+    assert drawn == [32]  # sixteen steps are drawn together
     assert loader.reader.cache.decodes <= 4
 
 
@@ -141,7 +141,7 @@ def test_batches_of_one_corpus_keep_kind_width_and_masks(mixed):
             kinds[record.path, round(float(dt), 3)] += 1
             assert int(modality) == (record.kind == "values")
     assert {path for path, _ in kinds} == {f"{k}.nwb" for k in range(6)}
-    # 4 s counts only at bins of a second (a token is four), 100 ms counts never finer than their samples.
+    # 4 s counts only at bins of 1 s (a token is four), 100 ms counts never finer than their samples.
     assert {width for path, width in kinds if path in ("3.nwb", "4.nwb")} == {1.0}
 
 
@@ -176,7 +176,7 @@ def test_decoded_blocks_stay_within_the_limit_and_one_block(tmp_path, make_recor
         assert cache.held <= max(budget, 65536 * 8)
     assert cache.largest_held <= max(budget, 65536 * 8) + 65536 * 8
     whole = expected.reader.cache
-    assert whole.held > 4_000_000  # what was kept in bounds did not fit by itself
+    assert whole.held > 4_000_000  # the whole did not fit into the cache
     assert whole.decodes == len(whole._blocks) < cache.decodes
 
 
@@ -226,7 +226,7 @@ def test_dropping_the_oldest_block_does_not_scan_all(many_small):
             expected.pop(next(iter(expected)))
         assert set(cache._blocks) == set(expected)
     assert cache.decodes > 400
-    assert CountedReads.reads < 5 * 1000  # sorting 100 blocks each time would be 100 times the decodes
+    assert CountedReads.reads < 5 * 1000  # sorting 100 blocks each time would take 100 times as many comparisons
 
 
 def test_block_aligned_windows_decode_each_block_once_an_epoch(tmp_path, make_recording):

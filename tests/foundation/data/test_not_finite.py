@@ -93,7 +93,7 @@ def test_derived_refuses_values_that_are_not_finite(tmp_path):
 def test_surroundings_of_an_earlier_release_are_named(recording, monkeypatch):
     around = Surroundings(recording.store, [recording.record], SurroundSettings(kind="raw", dim=3))
     derived = around._derived(recording.record)
-    with monkeypatch.context() as patch:  # an earlier release did not look
+    with monkeypatch.context() as patch:  # an earlier release did not check
         patch.setattr("foundation.store.derived.is_finite", lambda values: np.ones(np.shape(values), dtype=bool))
         derived.write({"e": np.full((600, 3), np.nan, np.float32)}, {"start": 0.0})
     with pytest.raises(StoreError, match=f"{derived.folder}/e has values that are not finite: remove the folder"):

@@ -45,7 +45,7 @@ def test_windows_keep_to_budget_lengths_and_observed_time(tmp_path, make_recordi
                 assert 16 <= view.n_bins <= 64
                 assert pieces.covers([view.start], [view.start + view.n_bins * w.bin_width])[0]
                 used.add((w.bin_width, int(view.start // 10)))
-    # Every bin width, and every interval that holds a window, comes up.
+    # Every bin width occurs, and every interval that holds a window.
     assert used == {(w, k) for w in (0.005, 0.025) for k in (0, 1, 3)}
 
 
@@ -82,7 +82,7 @@ def test_recordings_are_drawn_by_size_to_a_power(tmp_path, make_recording):
     write_recording(store, make_recording(1, n_units=4, seconds=100.0))
     settings = replace(SETTINGS, weight_power=0.5)
     plan = plan_of(tmp_path / "store", settings)
-    # The first window of a step is drawn before the budget has a say.
+    # The first window of a step is drawn before the budget matters.
     drawn = Counter(plan(step)[0].recording for step in range(1500))
     sizes = {r.id: r.n_units for r in plan._records}
     share = sum(n for name, n in drawn.items() if sizes[name] == 16) / 1500
@@ -172,7 +172,7 @@ def test_second_segment_has_another_condition(tmp_path, make_recording):
             assert not middle or middle not in where
             seen.add((middle, where[0]))
     assert seen >= {("wake", "nrem"), ("wake", ""), ("nrem", "wake"), ("nrem", ""), ("", "wake"), ("", "nrem")}
-    other = plan_of(tmp_path / "store", spec=replace(SPEC, condition="trials.stimulus"))  # a table that is not there
+    other = plan_of(tmp_path / "store", spec=replace(SPEC, condition="trials.stimulus"))  # a missing table
     assert [w.views for w in other(0)] == [w.views for w in plan_of(tmp_path / "store")(0)]
     with pytest.raises(ConfigError, match="condition is 'states': expected the name of a table of intervals and"):
         ViewSpec(condition="states")
@@ -197,7 +197,7 @@ def test_outlines_cover_all_possible_values(tmp_path, make_recording):
     write_recording(store, make_recording(2, n_units=4, seconds=100.0, resolution=0.1))  # 5 ms would be too fine
     plan = plan_of(tmp_path / "store", replace(SETTINGS, weight_power=0.0))
     steps = [plan.outline(step) for step in range(600)]
-    # The first windows of a step are drawn before the budget has a say.
+    # The first windows of a step are drawn before the budget matters.
     recording, width, tokens = (
         np.concatenate([getattr(step, name)[:4] for step in steps]) for name in ("recording_M", "width_M", "tokens_MV")
     )
@@ -309,7 +309,7 @@ def test_step_is_drawn_without_opening_a_recording(tmp_path, make_recording):
         write_recording(store, make_recording(seed, **({} if domain is None else {"domain": domain})))
     catalog = Catalog.refresh(store)
     drawn = [plan_of(tmp_path / "store")(step) for step in range(20)]
-    # As older software wrote it: the recordings are opened.
+    # Written by older software: the recordings are opened.
     catalog = Catalog(store, [replace(row, observed=None) for row in catalog.records])
     opened = [StepPlan(catalog, SETTINGS, SPEC, bins_per_token=4, seed=0)(step) for step in range(20)]
     shutil.rmtree(tmp_path / "store" / "recordings")

@@ -106,7 +106,7 @@ def test_trials_are_cut_at_their_event_and_only_where_observed():
     }
     sampler = TrialSampler(trials=trials, column="cue", offset=-0.25, domain=PIECES, **FAST)
     table = sampler.windows(0, len(sampler))
-    # Trial 1 of a has no cue; the windows of its trial 2 and of b's trial reach out of the observed time.
+    # Trial 1 of a has no cue; windows of its trial 2 and of b's trial extend beyond the observed time.
     assert (table.start_B / 1e9).tolist() == [1.25, 60.0]
     assert table.label_B.tolist() == [0, 3]
     assert sampler.left_out == 3
@@ -136,7 +136,7 @@ def test_epoch_of_blocks_has_each_window_once_and_few_blocks_at_a_time(jitter):
     }
     sampler = BlockSampler(intervals=intervals, blocks=blocks, buffer=5, jitter=jitter, **FAST)
     n = len(sampler)
-    # The first window of a segment after the first begins just behind its border, so 19 of 20 fit.
+    # The first window of a segment (except the first) starts just after its border, so 19 of 20 fit.
     assert n == (18 * 73 + 2 * 19 if jitter else 19 * 73 + 2 * 20)
     assert sampler.left_out == pytest.approx(1 - n / 1500)
     for epoch in range(2):
@@ -151,7 +151,7 @@ def test_epoch_of_blocks_has_each_window_once_and_few_blocks_at_a_time(jitter):
         assert max(runs) <= 10  # two buffers at most
         assert np.mean(runs) > 5
         seen = [np.flatnonzero(block == b) for b in np.unique(block)]
-        assert max(np.ptp(s) for s in seen) < 5 * 20  # a block comes in one buffer, and never again
+        assert max(np.ptp(s) for s in seen) < 5 * 20  # a block is in one buffer only
     one = sampler.windows(0, n).start_B
     assert one.tolist() != sampler.windows(n, 2 * n).start_B.tolist()
 
@@ -168,7 +168,7 @@ def test_distance_from_a_uniform_order():
         distance[buffer] = distance_from_uniform(table)
         found, uniform = places_in_batches(table, 64, 50.0)
         assert uniform == pytest.approx(160 * (1 - (1 - 1 / 160) ** 64), rel=0.03)
-        # A batch holds windows of the buffer's blocks, and at a buffer's end of the next one's too.
+        # A batch holds windows of the buffer's blocks, and at the buffer's end also of the next one's.
         assert found <= min(2 * max(buffer, 2), uniform + 1)
     assert distance_from_uniform(by_time.windows(0, len(by_time))) == 1
     assert distance_from_uniform(shuffled.windows(0, len(shuffled))) < 0.03

@@ -45,7 +45,7 @@ def test_unit_of_two_models_is_one_row_with_two_positions(recordings):
     assert table.n_units == 12
     assert [name.split(":")[0] for name in table.layouts] == ["small", "small", "large"]
     large = table.layouts[list(table.layouts)[-1]]
-    assert len(np.unique(large[:6], axis=0)) == 1  # those it did not place
+    assert len(np.unique(large[:6], axis=0)) == 1  # units without a position
     assert len(np.unique(large[6:], axis=0)) == 6
     assert table.columns["cell type by small"].tolist() == ["fast"] * 12
     assert next(iter(table.columns)) == "neuron"

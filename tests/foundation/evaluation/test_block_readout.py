@@ -34,7 +34,7 @@ def test_ridge_equals_scikit_learn(n_features):
     block, z_SF = block_of(n_features)
     assert (block.z_SC is None) == (n_features == 200)
     y_SK = np.random.default_rng(1).normal(size=(SAMPLES, 2)) + 3.0
-    learn = TRAIN[10:50]  # as an inner fold does: centred by fewer samples than it was standardised by
+    learn = TRAIN[10:50]  # as in an inner fold: centred by fewer samples than were standardised
     for penalty in (1e-3, 0.1, 10.0):
         expected = Ridge(alpha=penalty, solver="svd").fit(z_SF[learn].astype(np.float64), y_SK[learn])
         (got,) = RidgeReadout(block).path(y_SK, learn, TEST, [penalty])

@@ -46,7 +46,7 @@ def test_blocks_of_time_keep_their_gap(starts, length, gap):
     end = start + length
     spaced = np.sort(start)
     thirds = np.array_split(spaced, 3)
-    # Every block leaves something to learn from: the outer two are far enough from the one between.
+    # Every block leaves training samples: the outer two are far enough from the middle one.
     assume(thirds[2][-1] - thirds[1][-1] > length + gap and thirds[1][0] - thirds[0][0] > length + gap)
     split = split_by_time(start, end, 3, gap)
     assert covers_each_sample_once(split, len(start))

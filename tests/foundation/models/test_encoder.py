@@ -125,7 +125,7 @@ def test_checkpoint_loads_by_its_stored_name_and_by_class(named, tmp_path):
     with searching([], [HERE]):
         loaded = load_model(folder)
     assert torch.equal(loaded.read_in.weight, model.read_in.weight)
-    assert loaded.config.seconds == 5000.0  # a number that no weight has a size of
+    assert loaded.config.seconds == 5000.0  # a number that equals no size of a weight
     assert type(load_model(folder, Linear)) is Linear
     assert type(load_model(folder, HERE)) is Linear
     assert AutoConfig.for_model("test_encoder_linear").model_type == "test_encoder_linear"

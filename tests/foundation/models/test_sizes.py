@@ -31,7 +31,7 @@ def test_run_takes_its_size_from_a_shipped_config(name):
     settings = parse(build_parser("pretrain", pretrain, PretrainSettings), PretrainSettings, given)
     shape = EITConfig.named(name, **({} if "intervals" in name else {"patch_length": settings.model.patch_length}))
     assert settings.model.config().to_dict() == shape.to_dict()
-    assert settings.steps == 300  # what the size does not say stays
+    assert settings.steps == 300  # settings outside the size stay
 
 
 def test_small_sizes_run():

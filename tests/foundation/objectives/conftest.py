@@ -1,5 +1,5 @@
 import sys
 from pathlib import Path
 
-# Tests are no package, and what several of them share lies beside them.
+# Tests are not a package; shared modules lie beside them.
 sys.path.insert(0, str(Path(__file__).parent))

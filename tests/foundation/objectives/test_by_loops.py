@@ -168,7 +168,9 @@ def test_mining_excludes_nearby_times_and_other_recordings():
             wanted = [best[int(u * len(best))] if best else -1 for u in taken]
             assert [int(t[i]) for t in taken.values()] == wanted
         assert not across or all((t >= 0).all() for t in taken.values())
-        assert across or (taken[0.0][anchors.recording_P == 2] == -1).all()  # the pool has nothing of that recording
+        assert (
+            across or (taken[0.0][anchors.recording_P == 2] == -1).all()
+        )  # the pool has no such candidate
 
 
 @pytest.mark.parametrize(("hide", "modality"), [("tokens", 0), ("time", 0), ("units", 0), ("tokens", 1)])
@@ -205,7 +207,7 @@ def test_ndt(hide, modality):
             return super().forward(x_BNT, **rest)
 
     loss = objective(Spy(views=[{"h_BNTD": h, "p_BTD": h.mean(1)}]), views, context)["loss"]
-    assert not seen[0][hidden].any()  # the encoder never sees what is hidden
+    assert not seen[0][hidden].any()  # the encoder never sees hidden tokens
     assert torch.equal(seen[0][~hidden], view.x_BNT[~hidden])
     assert float(loss.detach()) == pytest.approx(by_loops(h.detach()), rel=1e-12)
     loss.backward()

@@ -20,7 +20,7 @@ def pinned(name: str) -> list[float]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_twenty_steps_in_float64(name):
-    # Swap-VAE alone makes 3e-8 of what processors round in another way.
+    # Only Swap-VAE amplifies different rounding of processors to 3e-8.
     rel = 1e-7 if name == "swap_vae" else 1e-8
     assert train(CASES[name], 20, torch.float64) == pytest.approx(pinned(name), rel=rel)
 

@@ -111,7 +111,7 @@ def test_mapped_catalog_equals_the_catalog(small_store, columns_in_files):
     next(columns_in_files.iterdir()).unlink()
     with pytest.raises(StoreError, match="removed meanwhile"):
         pickle.loads(pickle.dumps(catalog.records))
-    assert list(catalog.records) == expected  # whoever has mapped it keeps it
+    assert list(catalog.records) == expected  # processes that have mapped the file keep it
 
 
 def test_damaged_columns_are_rebuilt(small_store, columns_in_files):

@@ -76,7 +76,7 @@ ROWS = CatalogRows.of_records(RECORDS)
         ("dandiset == '000001' and path != 'c.nwb'", "a"),
         ("quality.units_sorted > 0", "a"),
         ("quality.units_sorted == 0", "bc"),
-        ("units_dropped == 0", "c"),  # of b it is not known
+        ("units_dropped == 0", "c"),  # unknown for b
         ("units_dropped != 0", "ab"),
         ("units_dropped < 5", "ac"),
         ("n_units > -1", "abc"),

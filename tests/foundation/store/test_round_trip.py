@@ -133,7 +133,7 @@ def test_changed_recipe_is_a_new_recording(tmp_path):
     one = write_recording(store, recording, "one")
     two = write_recording(store, recording, "two")
     assert one != two
-    # The catalog lists the newer; the older is still there for whoever named it; and it can be made current again.
+    # The catalog lists the newer one; the older one can still be opened by id, and made current again.
     assert [r.id for r in Catalog.build(store).records] == [two]
     assert StoredRecording(store, one).n_units == 3
     write_recording(store, recording, "one")

@@ -11,7 +11,7 @@ def test_at_interpolates_but_not_over_gaps_and_missing_samples():
     series = IrregularTimeSeries(times, data)
     assert np.allclose(series.at(np.array([0.05, 0.1, 5.05])), [0.05, 0.1, 5.05])
     assert np.isnan(series.at(np.array([-0.1, 0.25, 0.3, 0.35, 3.0, 5.2]))).all()
-    # A time that falls on a good sample takes it, though its neighbour is missing or far away.
+    # A time equal to a good sample's takes that sample, although its neighbour is missing or far away.
     assert np.allclose(series.at(np.array([0.2, 0.4, 0.9, 5.0])), [0.2, 0.4, 0.9, 5.0])
 
 

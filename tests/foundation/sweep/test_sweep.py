@@ -47,7 +47,7 @@ def test_sweep_of_four_trials_runs_and_resumes(small, tmp_path, capsys):
     page, folder = tmp_path / "docs" / "scaling.md", tmp_path / "sweep"
     command = ["sweep", "--config", str(config), "--store", small.store, "--output", small.output]
     command += ["--page", str(page), "--tracking_uri", f"sqlite:///{tmp_path}/mlflow.db"]
-    # One trial is there already, and one cannot be run.
+    # One trial is already finished, and one cannot run.
     known = replace(measure(replace(small, runs=str(tmp_path / "before")), Trial(4, 1, 0)), seconds=999.0)
     write(folder, known)
     blocked = folder / "runs" / "width8-recordings2-seed0"
@@ -58,7 +58,7 @@ def test_sweep_of_four_trials_runs_and_resumes(small, tmp_path, capsys):
     assert len(read_trials(folder)) == 3
     assert not page.exists()
     blocked.unlink()
-    # The rest needs no Ray: what failed is done here.
+    # The rest needs no Ray: the failed trial is run here.
     write(folder, measure(small, Trial(8, 2, 0)))
     assert main([*command, "--address", "127.0.0.1:9"]) == 0
     assert "Too few trials for a law" in capsys.readouterr().out
@@ -78,7 +78,7 @@ def test_sweep_of_four_trials_runs_and_resumes(small, tmp_path, capsys):
     assert all(f"| {one['loss']:.4f} |" in text for one in found.values())
     assert small.store not in text
     assert page.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
-    # What Ray ran comes to the same loss here, where torch may have other threads and so other sums.
+    # Trials on Ray give the same loss as here, where torch may use other threads and so other sums.
     here = measure(replace(small, runs=str(tmp_path / "again")), Trial(8, 1, 0))
     assert here.loss == pytest.approx(found["width8-recordings1-seed0"]["loss"], rel=1e-6)
 

@@ -90,7 +90,7 @@ def test_every_objective_trains_and_logs_collapse(of, name):
     settings = of(name, steps=24, checkpoint_every=24)
     folder = pretrain(settings)
     lines = metrics(settings.output)
-    if name != "masked":  # it begins with each unit's rate, and other units do not help to predict independent ones
+    if name != "masked":  # it starts with each unit's rate, and other units do not help to predict independent ones
         assert sum(m["loss"] for m in lines[-8:]) < sum(m["loss"] for m in lines[:8])
     assert {"rankme", "std", "similarity", "rows"} <= set(lines[-1])
     model = AutoModel.from_pretrained(folder)
@@ -99,7 +99,7 @@ def test_every_objective_trains_and_logs_collapse(of, name):
     assert f"# {type(model).__name__} pretrained with {settings.objective.title}" in card
     assert ("The unit stream was not trained" in card) == (name == "masked")
     assert ("reads no others until they have rows" in card) == ("masked" in settings.objective.title)
-    # What the card says of loading it is so.
+    # The loading instructions in the card work.
     exec(re.search(r"```python\n(.*?)```", card, re.S)[1].replace("path/to/this/folder", str(folder)), message := {})
     assert type(message["model"]) is type(model)
 

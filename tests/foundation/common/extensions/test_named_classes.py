@@ -186,7 +186,7 @@ def test_untrusted_class_of_a_checkpoint_is_not_imported(lab):
     with searching([], ["models_h"]):
         assert load().__name__ == "Own"
     assert mark.read_text() == "ran"
-    load()  # settings of this process would have named it: it is there
+    load()  # as if settings of this process had named it
 
 
 def test_trusted_class_that_is_missing_is_named(lab):

@@ -233,7 +233,7 @@ def test_fifty_thousand_units_stay_below_7_5_megabytes(tmp_path):
     layouts = {f"run {k}": table.layouts["plane"] for k in range(4)}
     page = write_page(NeuronTable(layouts, columns, isi_NB, np.geomspace(1e-3, 10, 21)), tmp_path / "map.html")
     assert page.stat().st_size < 7.5e6
-    assert "column 7" not in page.read_text()  # what does not fit is left out, from the end
+    assert "column 7" not in page.read_text()  # columns that do not fit are left out, from the end
 
 
 def test_column_of_another_length_is_refused():

@@ -36,7 +36,7 @@ def test_terminal_gets_a_bar(monkeypatch, caplog):
             shown.step(note="loss 1.2")
         terminal.flush()
         drawn = ""
-        while "loss 1.2" not in drawn:  # a terminal hands out what is written in pieces
+        while "loss 1.2" not in drawn:  # a terminal returns output in pieces
             drawn += os.read(leader, 65536).decode()
     os.close(leader)
     assert "pretraining: 100%" in drawn
@@ -57,7 +57,7 @@ def test_no_time_left_is_shown_before_the_first_step(caplog, monkeypatch):
     with caplog.at_level(logging.INFO), Progress(400_000_000, "ingesting", "B", every=0.0, scale=True) as shown:
         shown.began -= 2.0
         shown.step(0, note="a.nwb for 2 s")
-        shown.skip(100_000_000)  # skipped steps do not count for the pace either
+        shown.skip(100_000_000)  # skipped steps do not count towards the pace
         shown.step(0)
         shown.step(100_000_000)
     before, skipped, after = (r.getMessage() for r in caplog.records)

@@ -56,7 +56,7 @@ def test_loops_are_cached_in_the_temporary_folder_without_a_writable_package_or_
     assert first.strip().endswith("[[True, True, False]] 0")
     (folder,) = (tmp_path / "tmp").iterdir()
     assert folder.stat().st_mode & 0o777 == 0o700
-    again = read_only()  # nothing is compiled, and nothing announced
+    again = read_only()  # nothing is compiled or announced
     assert again.strip().endswith("[[True, True, False]] 1")
     assert "compiling" not in again
 

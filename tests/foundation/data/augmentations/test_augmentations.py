@@ -172,7 +172,7 @@ def test_segments_have_every_length_and_position():
     lengths, counts = kept_B.unique(return_counts=True)
     assert lengths.tolist() == [4, 5, 6, 7, 8]
     assert float(counts.min()) > 650
-    first_B = cut.mask_BT.long().argmax(1)  # of the bins that are there
+    first_B = cut.mask_BT.long().argmax(1)  # of the valid bins
     starts, counts = (first_B[kept_B == 4] / 4).unique(return_counts=True)
     assert starts.tolist() == [0, 1, 2, 3, 4]
     assert float(counts.min()) > 100
@@ -238,7 +238,7 @@ def test_time_scaling_starts_at_the_longest_stretch():
     scaled = done(view, Augmentation("time_scaling", size=9.0))
     assert scaled.mask_BT[:, 12:16].all()
     step_B = scaled.x_BNT[:, 0, 13] - scaled.x_BNT[:, 0, 12]
-    assert float(step_B.max()) == pytest.approx(4.0, abs=0.01)  # 16 bins are there, and a token is 4
+    assert float(step_B.max()) == pytest.approx(4.0, abs=0.01)  # 16 valid bins, in tokens of 4
     fast_B = step_B > 1
     assert int(fast_B.sum()) > 200
     assert torch.allclose((scaled.x_BNT[:, 0, 12] - step_B / 2)[fast_B], torch.tensor(12.0), atol=0.2)

@@ -148,7 +148,7 @@ def test_fetched_checkpoint_is_compared_with_its_run_s_digests(saved, tmp_path):
     weights = hashlib.sha256((step / "model" / "model.safetensors").read_bytes()).hexdigest()
     memory = fsspec.filesystem("memory")
     memory.put(str(step), f"/{tmp_path.name}", recursive=True)
-    for digest in ("0" * 64, weights):  # what is refused is not kept
+    for digest in ("0" * 64, weights):  # refused files are not kept
         manifest = json.dumps({"files": {"model/model.safetensors": digest}})
         memory.pipe_file(f"/{tmp_path.name}/checkpoint.json", manifest.encode())
         for url in (f"memory://{tmp_path.name}", f"memory://{tmp_path.name}/model"):

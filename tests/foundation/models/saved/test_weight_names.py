@@ -91,5 +91,5 @@ def test_model_is_loaded_by_name(saved, tmp_path, monkeypatch):
     monkeypatch.setenv("FOUNDATION_CHECKPOINTS", str(tmp_path))
     monkeypatch.chdir("/")
     assert same(EIT.from_pretrained("now").eval(), saved[0])
-    with pytest.raises(OSError, match="cached files"):  # org/name is transformers' own affair
+    with pytest.raises(OSError, match="cached files"):  # transformers itself handles org/name
         EIT.from_pretrained("nowhere/at-all", local_files_only=True)

@@ -41,7 +41,7 @@ class Unreliable(BaseHTTPRequestHandler):
         connection.request(self.command, self.path, body, headers)
         response = connection.getresponse()
         content = response.read()
-        if turn % 12 == 8:  # done, but nobody hears of it
+        if turn % 12 == 8:  # done, but the answer is lost
             cls.failed += 1
             self.close_connection = True
             return

@@ -68,7 +68,7 @@ def test_recording_without_a_commit_is_invisible(place, make_recording, monkeypa
     assert len(Catalog.refresh(store)) == 0
     left = verify_store(store).left
     assert len(left) == 1
-    # It may be committed yet: only its age says that nobody will.
+    # It may still be committed; only its age shows that it will not be.
     assert clean_store(store).groups == []
     assert [f"recordings/{digest}" for digest in clean_store(store, older_than=0.0).groups] == left
     assert verify_store(store).left == []
@@ -81,7 +81,7 @@ def test_half_written_group_is_completed(place, make_recording):
     write_recording(whole, make_recording(0))
     (digest,) = whole.names("recordings")
     source, target = whole.path("recordings", digest), store.path("recordings", digest)
-    if not store.is_local:  # where a folder only ever appears whole
+    if not store.is_local:  # on a local disk folders always appear complete
         for path in store.fs.find(source):
             if not path.endswith(f"{digest}/zarr.json") and "/spikes/" not in path:
                 store.fs.pipe_file(path.replace(source, target), store.fs.cat_file(path))

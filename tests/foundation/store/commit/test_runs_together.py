@@ -47,7 +47,7 @@ def test_swap_that_lost_its_race_is_repeated(place, make_recording, monkeypatch)
     def gather(store, known=None):
         found = real(store, known)
         calls.append(len(found[0]))
-        if len(calls) == 1:  # between this run's look at the commits and its swap, another run commits and swaps
+        if len(calls) == 1:  # another run commits and swaps between this run's listing and its swap
             other = Store(place)
             write_recording(other, make_recording(2, n_units=2))
             other.write_bytes("catalog.parquet", snapshot.to_parquet(*real(other)))
@@ -94,7 +94,7 @@ def test_file_is_swapped_only_if_unchanged(place):
     assert store.swap("x", b"two", version)
     assert not store.swap("x", b"three", version)
     assert store.read_bytes("x") == b"two"
-    # A request that is repeated because its answer got lost has won all the same.
+    # A request that is repeated because its answer was lost has still succeeded.
     assert store.swap("x", b"two", version) == store.is_s3
 
 
@@ -262,6 +262,6 @@ def test_refresh_reads_only_new_commits(tmp_path, make_recording, monkeypatch):
     monkeypatch.setattr(Store, "read_json", lambda self, name: (read.append(name), real(self, name))[1])
     assert len(Catalog.refresh(store)) == 51
     assert len(read) == 1
-    # Everything again on demand: a record that was removed is gone, one that was mended is read.
+    # On demand everything is read again: a removed record is gone, a repaired one is read.
     (tmp_path / "store" / "commits" / f"{0:020x}.json").unlink()
     assert len(Catalog.refresh(store, full=True)) == 50

@@ -39,7 +39,7 @@ def test_large_arrays_share_memory_and_the_rest_spill_to_files(monkeypatch):
     assert not in_a_file(third)
     assert in_a_file(empty(LARGE, np.uint8))
     second[:] = 7
-    let_go(second)  # nothing is lost where nothing can be brought back
+    let_go(second)  # nothing to release
     assert (second == 7).all()
     del first
     again = empty((LARGE // 16, 2), np.float64)  # the memory of the first one
@@ -47,7 +47,7 @@ def test_large_arrays_share_memory_and_the_rest_spill_to_files(monkeypatch):
     again[:] = 1.5
     assert (second == 7).all()
     assert (again == 1.5).all()
-    del second, third  # a view held all of it
+    del second, third  # a view kept all of it
     assert not in_a_file(empty(2 * LARGE, np.uint8))
 
 
@@ -57,7 +57,7 @@ def test_only_large_arrays_spill(tmp_path, monkeypatch, no_room):
     large = empty((LARGE // 8 + 1, 1), np.float64)
     assert in_a_file(large)
     assert large.flags.writeable
-    assert list(tmp_path.iterdir()) == []  # the file has no name: nothing is left behind
+    assert list(tmp_path.iterdir()) == []  # the file has no name, so nothing is left behind
 
 
 def test_released_arrays_keep_their_values_and_take_no_memory():

@@ -127,6 +127,6 @@ def test_damaged_newer_checkpoints_do_not_count_as_kept(build):
     assert name == "step-00000010"
     assert save(again, 20, 30) == [100, 90, 30, 20]
     assert again.place.resumable({})[0] == "step-00000030"
-    assert save(again, 90) == [100, 90, 30]  # written anew
+    assert save(again, 90) == [100, 90, 30]  # rewritten
     assert again.place.damage("step-00000090") == ""
     assert save(again, 110) == [110, 90]

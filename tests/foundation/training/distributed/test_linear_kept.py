@@ -9,7 +9,7 @@ from foundation.training.distributed import engine
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_linear_layers_are_restored_after_a_run(tiny, monkeypatch, kept):
-    # As in a new process: an earlier test may have built an engine by itself. Put back after the test.
+    # As in a new process: an earlier test may have built an engine. Restored after the test.
     monkeypatch.setattr(torch.nn.functional, "linear", torch._C._nn.linear)
     before, build = torch.nn.functional.linear, engine.build_engine
     seen = []

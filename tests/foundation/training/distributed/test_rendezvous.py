@@ -31,7 +31,7 @@ def test_interface_has_the_address():
         pytest.skip("this machine has no network besides the loopback")
     address = addresses[0][1]
     asked = f"from foundation.training.distributed.rendezvous import interface_towards as i; print(i({address!r}))"
-    # A process of its own: here, tests may connect to the loopback alone.
+    # A separate process: here, tests may connect only to the loopback.
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert done.stdout.strip() in [name for name, own in addresses if own == address]
 
@@ -73,7 +73,7 @@ print(os.environ["MASTER_PORT"], os.environ["TORCHELASTIC_USE_AGENT_STORE"])
 
 def test_processes_restarted_by_torchrun_use_a_new_rendezvous(outside):
     agent = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    agent.set(MEETING, str(free_port()))  # where nobody listens any more
+    agent.set(MEETING, str(free_port()))  # where nobody listens any longer
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(agent.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
     started = [
         subprocess.Popen(

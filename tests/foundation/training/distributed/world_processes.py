@@ -53,7 +53,7 @@ def loaded(settings: PretrainSettings, place: Path) -> list[float]:
     trainer = trainer_of(settings, place)
     with torch.no_grad():
         for parameter in trainer.engine.module.parameters():
-            parameter.data.mul_(1.5)  # what loading leaves as it is would show
+            parameter.data.mul_(1.5)  # shows anything that loading leaves unchanged
     (name,) = Checkpoints(place).names()
     load_checkpoint(trainer.checkpoints, name, trainer.engine)
     found = losses(trainer, SAVED_AT, LAST)

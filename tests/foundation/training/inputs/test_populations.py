@@ -51,7 +51,7 @@ def test_populations_of_equal_size_are_not_one(tiny, processes):
     for key, objective in of(units=12):
         settings = tiny(objective=objective, processes=processes)
         message = refused(settings, rf"^objective\.{key}\.units is 12: .* found 4: sub-0\.nwb \(12 units\), sub-1")
-        # What it says leads on.
+        # Following the message works.
         chosen = ValidationSettings(held_out=re.search(r'--validation.held_out "(.*?)"', message)[1])
         training, _ = choose_recordings(replace(settings, validation=chosen), Catalog.open(Store(settings.store)))
         assert len(training) == 1

@@ -17,11 +17,11 @@ def test_each_signal_asks_the_run_to_stop(number):
         os.kill(os.getpid(), number)
         assert stops.asked == signal.Signals(number).name
         os.kill(os.getpid(), signal.SIGTERM)
-        assert stops.asked == signal.Signals(number).name  # the first one counts
+        assert stops.asked == signal.Signals(number).name  # the first signal counts
 
 
 def test_ignored_signal_stays_ignored():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as below nohup
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
     try:
         with training_stops() as stops:
             os.kill(os.getpid(), signal.SIGHUP)

@@ -65,7 +65,7 @@ def test_stop_of_torchrun_saves_the_run(tiny, tmp_path, torchrun, until):
     run = torchrun(settings)
     until(lambda: len(losses(settings)) >= 3 or run.poll() is not None, seconds=300)
     run.send_signal(signal.SIGTERM)
-    assert run.wait(100) != 0  # what started it starts it again
+    assert run.wait(100) != 0  # its starter starts it again
     message = (tmp_path / "log.txt").read_text()
     assert "stopped by SIGTERM after" in message
     assert len(list((Path(settings.output) / "checkpoints").glob("step-*"))) == 1

@@ -103,14 +103,14 @@ def test_run_with_only_skipped_steps_fails_and_leaves_no_model(tiny, silence):
     settings = tiny(steps=3)
     folder = Path(settings.output)
     silence(range(3))
-    for _ in range(2):  # the second one goes on from a checkpoint
+    for _ in range(2):  # the second run resumes from a checkpoint
         with pytest.raises(FoundationError, match=r"none of 3 steps counted.*the last one: only 0 units were active"):
             pretrain(settings)
         assert not (folder / "model").exists()
         assert not (folder / "finished.json").exists()
         assert len(lines(settings, "skipped.jsonl")) == 3
     silence(range(2))
-    pretrain(tiny(steps=3, output=f"{folder}-2"))  # one is enough
+    pretrain(tiny(steps=3, output=f"{folder}-2"))  # a single one suffices
 
 
 def test_run_with_only_non_finite_losses_fails(tiny, monkeypatch):

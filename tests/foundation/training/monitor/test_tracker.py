@@ -37,7 +37,7 @@ class Server:
             "--backend-store-uri", f"sqlite:///{self.folder}/server.db",
             "--artifacts-destination", str(self.folder / "files"),
         ]  # fmt: skip
-        # Without this the server starts eight processes more, for jobs that it is not asked to do.
+        # Without this the server starts eight more processes for jobs, which are not needed here.
         env = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with open(self.folder / "server.log", "a") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True, env=env)
@@ -112,7 +112,7 @@ def test_server_restart_loses_no_metric(tiny, server, monkeypatch):
         state = MlflowClient(server.uri).get_run(run)
         assert state.info.status == "FINISHED"
         assert state.data.params["steps"] == "40"
-        # Once more, from an earlier checkpoint: the same run goes on and no step is logged twice.
+        # Once more, from an earlier checkpoint: the same run continues and no step is logged twice.
         shutil.rmtree(Path(settings.output) / "checkpoints" / "step-00000040")
         shutil.rmtree(Path(settings.output) / "model")
         pretrain(settings)

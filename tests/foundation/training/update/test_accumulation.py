@@ -17,7 +17,7 @@ def steps(settings) -> list[float]:
     return [line[name] for line in lines for name in ("loss", "gradient_norm")]
 
 
-# Under ZeRO 3 matrices of 100,000 entries and more are spread; smaller ones every process keeps.
+# Under ZeRO 3 matrices of 100,000 entries and more are partitioned; every process keeps smaller ones.
 WIDE = ModelSettings(dim=256, heads=2, individual_layers=1, interaction_layers=1)
 
 

@@ -68,7 +68,7 @@ def test_best_checkpoint_is_kept_and_early_stopping_ends_the_run(tiny, stage, ca
     assert "validation/loss has not improved in 4 validations" in caplog.text
     names = [p.name for p in list_checkpoints(Path(settings.output) / "checkpoints")]
     assert names == [f"step-{len(values):08d}", f"step-{best + 1:08d}"]
-    # It is at its end, and one that was killed before it had written its model is as well.
+    # The run is complete, and so is one that was killed before it wrote its model.
     weights = (Path(settings.output) / "model/model.safetensors").read_bytes()
     shutil.rmtree(Path(settings.output) / "model")
     pretrain(settings)
@@ -94,7 +94,7 @@ def test_unreadable_validation_is_skipped_and_late_reads_are_not(tiny, monkeypat
 
     def away(self, step):
         asked.append(step)
-        if len(asked) == 1 or 3 <= len(asked) <= 5:  # once, and then for good
+        if len(asked) == 1 or 3 <= len(asked) <= 5:  # first once, then always
             raise TimeoutError("no answer")
         return load(self, step)
 

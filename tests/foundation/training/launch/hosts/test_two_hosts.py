@@ -33,7 +33,7 @@ echo "status $?"
 """
 FUNCTIONS = """
 pretrain=(foundation pretrain --config run.yaml --launching.patience 600 --output)
-steps() {{  # waits until the run that was started last has done so many, or ended
+steps() {{  # waits until the run started last has done this many steps, or ended
   until [ "$(wc -l 2> /dev/null < "$1"/metrics.jsonl || echo 0)" -ge "$2" ] || ! kill -0 $!; do sleep 0.1; done
 }}
 kill_on_host_b() {{  # the training process

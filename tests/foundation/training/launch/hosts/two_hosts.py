@@ -10,7 +10,7 @@ from pathlib import Path
 
 import foundation
 
-# What two_hosts.sh does first; some containers allow namespaces and then refuse one of these.
+# The first commands of two_hosts.sh; some containers allow namespaces and then refuse one of these.
 PROBE = """
 mount --make-rprivate / && mount -t tmpfs tmpfs /run && mkdir /run/netns &&
 ip netns add host-a && ip netns add host-b && ip link add eth0 netns host-a type veth peer name eth0 netns host-b &&
