@@ -110,7 +110,7 @@ def _count(
     refractory: float,
     out_N6: np.ndarray,
 ) -> None:
-    """Per unit: spikes inside, bins with a spike, duplicates, intervals, short intervals, pairs closer than refractory.
+    """Count spikes, bins with a spike, duplicates, intervals, short intervals, and pairs below the refractory period.
 
     Intervals and pairs lie inside one observed interval. ``before_K``: observed seconds before each interval.
     """

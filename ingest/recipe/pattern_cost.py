@@ -77,7 +77,7 @@ def takes_long(pattern: str, searched: bool = False) -> bool:
 
 
 def _walk(items: Iterable[Any], live: list[_Loop], power: float, round: int, inside: bool = False) -> list[_Loop]:
-    """Go through a part of an expression.
+    """Walk through a part of an expression.
 
     Args:
         items: of the parser.
@@ -140,7 +140,7 @@ def _branched(branches: Sequence[Any], live: list[_Loop], power: float, round: i
 
 
 def _added(loop: _Loop, live: list[_Loop], power: float) -> list[_Loop]:
-    """One repetition more, unless it shares a text with too many, or with one of the round before."""
+    """Add a repetition, unless it shares a text with too many others, or with one of the previous round."""
     shared = [other for other in live if other.chars & loop.chars]
     if any(0 < other.round < loop.round for other in shared) or _weight([*shared, loop]) > power + 0.99:
         raise _SlowError
@@ -148,7 +148,7 @@ def _added(loop: _Loop, live: list[_Loop], power: float) -> list[_Loop]:
 
 
 def _crossing(live: list[_Loop], chars: Chars) -> list[_Loop]:
-    """What is still live after one of these characters: a repetition that matches none of them has found its end."""
+    """Return the repetitions that are live after one of these characters: those that match none of them have ended."""
     return [loop for loop in live if loop.chars & chars]
 
 
@@ -168,7 +168,7 @@ def _is_one_character(body: Any) -> bool:
 
 
 def _without_last_loop(items: list[Any]) -> list[Any]:
-    """An expression without the repetition that ends it: nothing follows that could fail, so it is taken once."""
+    """Return an expression without its final repetition: nothing after it can fail, so it is tried only once."""
     if not items:
         return items
     op, value = items[-1]
@@ -180,7 +180,7 @@ def _without_last_loop(items: list[Any]) -> list[Any]:
 
 
 def _first(items: Iterable[Any]) -> Chars:
-    """The characters that a part of an expression can begin with."""
+    """Return the characters that a part of an expression can begin with."""
     found: Chars = frozenset()
     for op, value in items:
         if op in _REPEATS:
@@ -200,7 +200,7 @@ def _first(items: Iterable[Any]) -> Chars:
 
 
 def _chars(items: Iterable[Any]) -> Chars:
-    """All characters that a part of an expression can match, upper and lower case alike."""
+    """Return all characters that a part of an expression can match, ignoring case."""
     found: set[str] = set()
     for op, value in items:
         if op is ops.LITERAL:

@@ -230,7 +230,7 @@ def _content(path: Path, above: tuple[Path, ...] = ()) -> Any:
 
 
 def _merged(base: Any, content: Any) -> Any:
-    """``content`` on top of ``base``: mappings are merged, other values replaced."""
+    """Return ``content`` on top of ``base``: mappings are merged, other values replaced."""
     if isinstance(content, dict):
         known = base if isinstance(base, dict) else {}
         return known | {name: _merged(known.get(name), item) for name, item in content.items()}

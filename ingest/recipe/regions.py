@@ -155,7 +155,7 @@ def _plain_name(name: str) -> str:
 
 @lru_cache(maxsize=1)
 def allen_ccf() -> Atlas:
-    """The Allen Mouse Brain Common Coordinate Framework's structures (configs/regions/allen_ccf.csv)."""
+    """Return the structures of the Allen Mouse Brain Common Coordinate Framework (configs/regions/allen_ccf.csv)."""
     with (config_folder() / "regions" / "allen_ccf.csv").open(encoding="utf-8", newline="") as file:
         rows = [
             Structure(row["acronym"], row["name"], int(row["id"]), int(row["parent_id"]) if row["parent_id"] else None)

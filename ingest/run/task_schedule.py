@@ -197,7 +197,7 @@ def _beating(call: Callable[[], None]) -> Iterator[None]:
 
 
 def _largest_machine(ray: Any) -> int:
-    """Return the memory of Ray's largest machine; a task that requests more would wait for ever."""
+    """Return the memory of Ray's largest machine; a task that requests more would wait endlessly."""
     return int(max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0))
 
 
@@ -252,7 +252,7 @@ class ClusterShare:
         self._job = ray.get_runtime_context().get_job_id()
 
     def processors(self) -> int:
-        """Current number of processors of the cluster."""
+        """Return the current number of processors of the cluster."""
         return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
     def tasks(self, wanted: int) -> int:

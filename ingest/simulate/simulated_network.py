@@ -112,7 +112,7 @@ def make_network(settings: SimulateSettings, rng: np.random.Generator) -> Networ
 def _varied_tuning(
     settings: SimulateSettings, area_N: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gain of each neuron (0 for untuned ones), its lead in steps, and its tuning to position.
+    """Return the gain of each neuron (0 for untuned ones), its lead in steps, and its tuning to position.
 
     ``rng`` is a child of the network's own, so that nothing else changes with these settings.
     """
@@ -128,7 +128,7 @@ def _varied_tuning(
 def _synapses(
     settings: SimulateSettings, excitatory_N: np.ndarray, area_N: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each neuron's targets: mostly of its own area, never itself, none twice."""
+    """Return each neuron's targets: mostly in its own area, never itself, none twice."""
     n, k = settings.neurons, settings.synapses
     same_NN = area_N[:, None] == area_N[None, :]
     chance_NN = np.where(same_NN, WITHIN_AREA, 1.0 - WITHIN_AREA)

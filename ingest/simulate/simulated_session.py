@@ -92,7 +92,7 @@ def make_session(settings: SimulateSettings, rng: np.random.Generator) -> Sessio
 
 
 def draw_bouts(settings: SimulateSettings, rng: np.random.Generator) -> list[Bout]:
-    """Wake, NREM, REM, wake ... to the end, each bout within 25 % of its mean length."""
+    """Draw wake, NREM, REM, wake ... to the end, each bout within 25 % of its mean length."""
     if not settings.states:
         return [Bout("wake", 0.0, settings.seconds)]
     bouts: list[Bout] = []
@@ -108,7 +108,7 @@ def draw_bouts(settings: SimulateSettings, rng: np.random.Generator) -> list[Bou
 
 
 def draw_trials(bouts: list[Bout], rng: np.random.Generator) -> list[Trial]:
-    """Reaches one after another while awake; of every eight, one to each target."""
+    """Draw consecutive reaches while awake; of every eight, one to each target."""
     trials: list[Trial] = []
     deck: list[int] = []
     for bout in bouts:
@@ -127,7 +127,7 @@ def draw_trials(bouts: list[Bout], rng: np.random.Generator) -> list[Trial]:
 
 
 def _hand(trials: list[Trial], n_steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Minimum-jerk reaches (Flash and Hogan 1985): the speed is bell-shaped, the hand comes to rest at the target."""
+    """Return minimum-jerk reaches (Flash and Hogan 1985): a bell-shaped speed, and rest at the target."""
     position_T2, velocity_T2 = np.zeros((n_steps, 2)), np.zeros((n_steps, 2))
     for trial in trials:
         heading = REACH * np.array([np.cos(trial.direction), np.sin(trial.direction)])
@@ -145,7 +145,7 @@ def _hand(trials: list[Trial], n_steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _drive(bouts: list[Bout], n_steps: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Shared current and scale of the noise. NREM: slow waves between up and down; REM: less input, theta waves."""
+    """Return shared current and scale of the noise. NREM: slow waves, up and down; REM: less input, theta waves."""
     drive_T, noise_T = np.zeros(n_steps), np.ones(n_steps)
     for bout in bouts:
         rows = slice(round(bout.start / STEP), round(bout.end / STEP))

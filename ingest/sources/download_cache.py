@@ -36,7 +36,7 @@ EMPTY_ETAG = "59adb24ef3cdbe0297f05b395827453f-1"
 
 
 def cache_folder(access: AccessSettings) -> Path:
-    """The folder of downloads; by default in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    """Return the folder of downloads; by default in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     if access.cache is not None:
         return Path(access.cache).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foundation" / "assets"

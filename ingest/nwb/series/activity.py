@@ -135,7 +135,7 @@ def _planes(sampled: list[FoundSeries], rules: ActivityRules) -> tuple[list[Foun
 
 
 def _cells(item: FoundSeries) -> Any:
-    """The table of the series' imaged cells, or None."""
+    """Return the table of the series' imaged cells, or None."""
     return getattr(getattr(item.series, "rois", None), "table", None)
 
 

@@ -102,7 +102,7 @@ def read_spikes(
         elif rules.check:
             _warn(refuse_unlabelled_trials(times, bounds, trials), f"{path}/spike_times", notes, strict)
     spikes = clean_trains(times, bounds, notes, strict)
-    how = "" if windows is None else f", which began anew in each of {len(trials or ())} trials"
+    how = "" if windows is None else f", which restarted in each of {len(trials or ())} trials"
     notes.take(f"{path}/spike_times", f"{len(spikes)} spikes of {spikes.n_units} units{how}")
     return SpikeTrains(spikes, windows)
 

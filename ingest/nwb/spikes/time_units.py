@@ -173,7 +173,7 @@ def _reasons(
     ):
         reasons.append(f"of a unit lie {look.intervals.min():.2g} s apart at the least")
     if n_units >= MIN_SLOW_UNITS and len(look.intervals) >= MIN_SLOW_INTERVALS and look.rates.max() < MAX_SLOW_RATE:
-        reasons.append(f"go on to {last:.0f} s")
+        reasons.append(f"extend to {last:.0f} s")
     return reasons, ratio
 
 

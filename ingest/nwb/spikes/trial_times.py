@@ -133,10 +133,10 @@ def refuse_unlabelled_trials(times: np.ndarray, bounds: np.ndarray, trials: Tria
     )
     advice = "set the recipe's spike_times.trials to the column with the trial of each spike"
     if falls >= MIN_FALLS:
-        raise SourceError(f"spike times begin anew in every trial: {where}; {advice}")
+        raise SourceError(f"spike times restart in every trial: {where}; {advice}")
     if short < MIN_SHORT_SHARE or trials.end >= MIN_RATIO * high:
         return None
-    return f"spike times may begin anew in every trial: {where}, and {short:.0%} of intervals are below 1 ms; {advice}"
+    return f"spike times may restart in every trial: {where}, and {short:.0%} of intervals are below 1 ms; {advice}"
 
 
 def _falls_and_short_share(times: np.ndarray, bounds: np.ndarray) -> tuple[float, float]:

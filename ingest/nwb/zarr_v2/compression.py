@@ -84,7 +84,7 @@ def _stated_size(name: str, raw: bytes) -> int:
 def _zstd_size(raw: bytes) -> int:
     """Return the frame content size of a Zstandard frame (RFC 8878, 3.1.1)."""
     if raw[:4] != _ZSTD_MAGIC:
-        raise SourceError("a chunk is damaged: it is no Zstandard frame")
+        raise SourceError("a chunk is damaged: it is not a Zstandard frame")
     descriptor = raw[4]
     single, flag, dictionary = descriptor >> 5 & 1, descriptor >> 6, descriptor & 3
     if not single and not flag:

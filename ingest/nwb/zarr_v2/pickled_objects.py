@@ -200,7 +200,7 @@ def _check(value: Any, depth: int) -> None:
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise SourceError(f"a pickle is damaged: it holds what is no text ({error})") from error
+            raise SourceError(f"a pickle is damaged: it holds something that is not text ({error})") from error
     if value is None or type(value) in (str, bytes, int, float, bool):
         return
     if type(value) is dict and len(value) <= 8 and depth > 0:
@@ -212,4 +212,4 @@ def _check(value: Any, depth: int) -> None:
         for part in value:
             _check(part, depth - 1)
         return
-    raise SourceError("a pickle holds objects that are no plain values: only text, numbers and references are read")
+    raise SourceError("a pickle holds objects that are not plain values: only text, numbers and references are read")

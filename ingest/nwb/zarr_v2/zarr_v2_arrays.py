@@ -165,7 +165,7 @@ def decoded_objects(raw: bytes, layout: ArrayLayout) -> list[Any]:
 
 
 def _from_json(content: bytes, count: int) -> list[Any]:
-    """numcodecs' ``json2``: the values as one list, then the dtype and the shape."""
+    """Return values from numcodecs' ``json2``: the values as one list, then the dtype and the shape."""
     try:
         *values, dtype, shape = json.loads(content)
         json.dumps(values, ensure_ascii=False).encode()

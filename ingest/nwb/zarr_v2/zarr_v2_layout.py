@@ -71,7 +71,7 @@ class ArrayLayout:
         return [*([self.compressor] if self.compressor else []), *self.filters[len(self.transforms) :][::-1]]
 
     def key(self, chunk: tuple[int, ...]) -> str:
-        """The key of a chunk below its array."""
+        """Return the key of a chunk below its array."""
         return self.separator.join(map(str, chunk)) or "0"
 
 
@@ -180,7 +180,7 @@ def read_layout(store: Store) -> dict[str, Node]:
     for key in sorted(metadata):
         path, _, part = key.rpartition("/")
         if key.encode("utf-8", "replace") != key.encode("utf-8", "surrogateescape"):
-            raise SourceError(f"{key!r} is a name that is no text")
+            raise SourceError(f"{key!r} is a name that is not text")
         if any(name in ("", ".", "..") or "\\" in name or "\0" in name for name in path.split("/")) and path:
             raise SourceError(f"{key!r} is a name that leads out of the store")
         value = metadata[key]
@@ -308,7 +308,7 @@ def array_layout(path: str, meta: dict[str, Any]) -> ArrayLayout:
 
 def _sizes(value: Any, least: int) -> tuple[int, ...]:
     if not isinstance(value, list) or not all(type(n) is int and least <= n < 2**63 for n in value) or len(value) > 32:
-        raise ValueError(f"{str(value)[:100]} is no shape")
+        raise ValueError(f"{str(value)[:100]} is not a shape")
     return tuple(value)
 
 
@@ -320,4 +320,4 @@ def _dtype(value: Any) -> np.dtype:
         fields = [(str(part[0]), _dtype(part[1]), *map(tuple, part[2:3])) for part in value]
         dtype = np.dtype(fields)
         return np.dtype(object) if dtype.hasobject else dtype
-    raise ValueError(f"{str(value)[:100]} is no dtype that can be read")
+    raise ValueError(f"{str(value)[:100]} is not a readable dtype")

@@ -288,14 +288,14 @@ class _References(LazyArray):
         if isinstance(value, tuple):
             return [self._resolved(part) if is_reference(part) else part for part in value]
         if not is_reference(value):
-            raise SourceError(f"{self.path}: {str(value)[:100]!r} is no reference")
+            raise SourceError(f"{self.path}: {str(value)[:100]!r} is not a reference")
         try:
             return self._resolve(value)
         except SourceError as error:
             raise SourceError(f"{self.path}: {error}") from error
 
     def invert(self) -> Any:
-        """The same references, resolved to the other kind of object."""
+        """Return the same references, resolved to the other kind of object."""
         return self.get_inverse_class()(self, self._inverse, self._resolve)
 
     @classmethod

@@ -100,7 +100,7 @@ def known_archives(own: Sequence[Archive] = ()) -> dict[str, Archive]:
         if other.api_url != archive.api_url:
             raise ConfigError(
                 f"archives {other.name} and {archive.name} share the token variable {archive.token_variable}: "
-                "a token is sent to one archive alone, so give each a variable of its own"
+                "a token is sent to only one archive: give each archive its own variable"
             )
     return known
 
@@ -208,10 +208,10 @@ def _short(source: str, archives: dict[str, Archive]) -> Address:
             "archives (name, api_url, token_variable)"
         )
     if not re.fullmatch(_DANDISET, found["dandiset"]):
-        raise SourceError(f"{found['dandiset']!r} of {source!r} is no dandiset: allowed are six digits, such as 000003")
+        raise SourceError(f"{found['dandiset']!r} of {source!r} is not a dandiset: expected six digits, such as 000003")
     version = found["version"] or ""
     if version and not re.fullmatch(_VERSION, version):
-        raise SourceError(f"{version!r} of {source!r} is no version: allowed are draft and such as 0.230629.1955")
+        raise SourceError(f"{version!r} of {source!r} is not a version: expected draft or such as 0.230629.1955")
     return Address(archives[name], found["dandiset"], version, _clean(unquote(found["rest"] or "")))
 
 

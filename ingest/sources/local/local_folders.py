@@ -41,7 +41,7 @@ class Found:
     special: list[str] = field(default_factory=list)
 
     def remarks(self) -> list[str]:
-        """Messages about skipped files."""
+        """Return messages about skipped files."""
         parts = [
             ("skipped, hidden by a leading dot", self.hidden),
             ("skipped, links to folders already searched", self.again),

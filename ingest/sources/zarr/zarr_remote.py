@@ -73,7 +73,7 @@ class RemoteZarr(Store):
         self._check_writable()
 
     async def list(self) -> AsyncIterator[str]:
-        """All keys."""
+        """Return all keys."""
         for key in sorted(self._keys):
             yield key
 

@@ -168,9 +168,7 @@ def test_mining_excludes_nearby_times_and_other_recordings():
             wanted = [best[int(u * len(best))] if best else -1 for u in taken]
             assert [int(t[i]) for t in taken.values()] == wanted
         assert not across or all((t >= 0).all() for t in taken.values())
-        assert (
-            across or (taken[0.0][anchors.recording_P == 2] == -1).all()
-        )  # the pool has no such candidate
+        assert across or (taken[0.0][anchors.recording_P == 2] == -1).all()  # the pool has no such candidate
 
 
 @pytest.mark.parametrize(("hide", "modality"), [("tokens", 0), ("time", 0), ("units", 0), ("tokens", 1)])

@@ -1,4 +1,4 @@
-"""Spike times that begin anew in every trial: laid out where the file says how, else refused."""
+"""Spike times that restart in every trial: unfolded if the file names the trials, otherwise refused."""
 
 import h5py
 import numpy as np
@@ -85,9 +85,7 @@ def test_piled_trials_are_refused(write, nwb_maker):
     nwb = with_trials(nwb_maker.new())
     for unit in in_trials():
         nwb.add_unit(spike_times=np.concatenate(unit))
-    with pytest.raises(
-        SourceError, match=r"begin anew in every trial: .* 8 trials begin from 0 to 70 s; .*spike_times"
-    ):
+    with pytest.raises(SourceError, match=r"restart in every trial: .* 8 trials begin from 0 to 70 s; .*spike_times"):
         read_nwb(write(nwb))
 
 
@@ -98,8 +96,8 @@ def test_piled_trials_that_were_sorted_are_warned_of(write, nwb_maker, caplog):
         nwb.add_unit(spike_times=np.sort(np.repeat(train, 4) + np.tile([0, 1e-4, 2e-4, 3e-4], len(train))))
     path = write(nwb)
     assert read_nwb(path).quality == {"spike_times_suspicious": 1.0}
-    assert "may begin anew in every trial" in caplog.text
-    with pytest.raises(SourceError, match="units/spike_times: spike times may begin anew in every trial"):
+    assert "may restart in every trial" in caplog.text
+    with pytest.raises(SourceError, match="units/spike_times: spike times may restart in every trial"):
         read_nwb(path, strict=True)
 
 

@@ -123,14 +123,14 @@ def test_names_and_texts_with_half_characters(copy):
     copy.refused("zmetadata is damaged: .*surrogates")
     (copy.place / ".zmetadata").unlink()
     (copy.place / "processing/behavior/speed").rename(copy.place / "processing/behavior/sp\udcff")
-    copy.refused("is a name that is no text")
+    copy.refused("is a name that is not text")
 
 
 def test_pickled_and_json_texts_with_half_characters(copy):
     array = np.array(["a\ud800"] * 6, dtype=object)
     copy.change("units/cell_type/.zarray", filters=[{"id": "pickle"}])
     copy.objects("units/cell_type", pickle.dumps(array))
-    copy.left_out("units/cell_type", "a pickle is damaged: it holds what is no text")
+    copy.left_out("units/cell_type", "a pickle is damaged: it holds something that is not text")
     copy.change("units/cell_type/.zarray", filters=[{"id": "json2"}])
     copy.objects("units/cell_type", json.dumps([*array, "|O", [6]]).encode())
     copy.left_out("units/cell_type", "a chunk is damaged")

@@ -26,17 +26,17 @@ GROUPS = "general/extracellular_ephys/electrodes/group"
     [
         ({"shape": [10**12]}, "units/spike_times declares 1000000000000 values"),
         ({"shape": [10**12], "chunks": [10**12]}, "a chunk of .* is larger than 1 GiB"),
-        ({"shape": [10**30]}, "is no shape"),
-        ({"shape": [-1]}, "is no shape"),
-        ({"shape": [1.5]}, "is no shape"),
-        ({"shape": "many"}, "is no shape"),
+        ({"shape": [10**30]}, "is not a shape"),
+        ({"shape": [-1]}, "is not a shape"),
+        ({"shape": [1.5]}, "is not a shape"),
+        ({"shape": "many"}, "is not a shape"),
         ({"shape": [315, 1]}, "differ in their dimensions"),
-        ({"chunks": [0]}, "is no shape"),
+        ({"chunks": [0]}, "is not a shape"),
         ({"chunks": [10]}, "is missing in the store"),
         ({"chunks": [400]}, "holds 2520 bytes where 3200 belong"),
-        ({"dtype": "O"}, "no dtype that can be read"),
-        ({"dtype": "<f8,<f8"}, "no dtype that can be read"),
-        ({"dtype": "V1000000000"}, "no dtype|larger than"),
+        ({"dtype": "O"}, "is not a readable dtype"),
+        ({"dtype": "<f8,<f8"}, "is not a readable dtype"),
+        ({"dtype": "V1000000000"}, "not a readable dtype|larger than"),
         ({"dtype": [["a"]]}, "damaged|not a readable"),
         ({"dtype": "<f4"}, "expands to more than the 1260 bytes"),
         ({"order": "X"}, "order"),
@@ -146,7 +146,7 @@ def test_invalid_references(copy):
     copy.objects(GROUPS, bytes(numcodecs.VLenUTF8().encode(np.array(["a"] * 4, dtype=object))))
     copy.change("units/electrode_group/.zarray", filters=[{"id": "vlen-utf8"}])
     copy.objects("units/electrode_group", bytes(numcodecs.VLenUTF8().encode(np.array(["a"] * 6, dtype=object))))
-    copy.left_out("electrodes, groups of", "electrode_group: 'a' is no reference")
+    copy.left_out("electrodes, groups of", "electrode_group: 'a' is not a reference")
 
 
 @pytest.mark.parametrize("read", ["whole", "part"])

@@ -155,7 +155,7 @@ def test_one_damaged_part_costs_that_part_alone(copy):
     assert "ndx-mine, whose definition is not in the file" in left["processing/behavior/speed"]
     assert "wavpack" in left["units/depth"]
     assert left["units/nowhere"] == "named as a column, but not in the file"
-    assert "is no shape" in left["general/subject/age"]
+    assert "is not a shape" in left["general/subject/age"]
     assert recording.quality["parts_left_out"] == 4
     with pytest.raises(SourceError, match="parts_left_out is 4: expected 0 with strict"):
         read_nwb(str(copy), strict=True)
