@@ -26,7 +26,7 @@ UNITS = 64
 
 
 def plan_for(world: int) -> StepPlan:
-    """A plan over a store of one recording, with a step's windows for so many processes."""
+    """Return a plan over a store of one recording, with a step's windows for this many processes."""
     store = Store(tempfile.mkdtemp() + "/store", create=True)
     trains = [np.arange(0.5, 600, 50.0)] * 163
     recording = Recording(
@@ -45,7 +45,7 @@ def plan_for(world: int) -> StepPlan:
 
 
 def widened(plan: StepPlan) -> None:
-    """Let the plan's outlines be over 10^6 recordings of unequal weights (which are in no catalog)."""
+    """Let the plan's outlines cover 10^6 recordings of unequal weights (which are in no catalog)."""
     rng = np.random.default_rng(0)
     cumulative_R = np.cumsum(rng.uniform(0.5, 2.0, RECORDINGS))
     one = plan.outline

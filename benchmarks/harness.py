@@ -44,7 +44,7 @@ class Ratio:
     pairs: int
 
     def holds(self, target: float) -> bool:
-        """Whether even the lower end reaches the target."""
+        """Return True if even the lower end reaches the target."""
         return self.low >= target
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class Ratio:
 
 
 def in_turns(sides: Mapping[str, Callable[[], Any]], *, rounds: int = 20, warmup: int = 1) -> dict[str, np.ndarray]:
-    """Seconds of each side in each round; the sides take turns.
+    """Return the seconds of each side in each round; the sides take turns.
 
     Args:
         sides: name -> what is timed. Where it returns a float, that is the time (a side that leaves out its set-up).
@@ -74,7 +74,7 @@ def in_turns(sides: Mapping[str, Callable[[], Any]], *, rounds: int = 20, warmup
 
 
 def ratio_of(above: np.ndarray, below: np.ndarray) -> Ratio:
-    """``median(above) / median(below)`` of measurements taken in pairs, with a bootstrap interval over the pairs."""
+    """Return ``median(above) / median(below)`` of paired measurements, with a bootstrap interval over the pairs."""
     if len(above) != len(below) or len(above) < 2:
         raise ValueError(f"a ratio needs two or more pairs, got {len(above)} and {len(below)} measurements")
     found = bootstrap(
@@ -92,7 +92,7 @@ def ratio_of(above: np.ndarray, below: np.ndarray) -> Ratio:
 
 
 def hardware() -> str:
-    """The machine, in a line."""
+    """Return a description of the machine, in a line."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
@@ -104,7 +104,7 @@ def hardware() -> str:
 
 
 def versions(packages: Iterable[str]) -> str:
-    """Python and the installed versions of packages, in a line."""
+    """Return the versions of Python and installed packages, in a line."""
     parts = [f"Python {platform.python_version()}"]
     for package in packages:
         try:
@@ -140,11 +140,11 @@ class Page(MarkdownPage):
         self.items([today, hardware(), versions(packages), f"{load()} when it began"])
 
     def table(self, head: Sequence[object], rows: Iterable[Sequence[object]], right: int = 0) -> None:
-        """A table; numbers are rounded to three figures."""
+        """Return a table; numbers are rounded to three figures."""
         super().table(head, [[_shown(cell) for cell in row] for row in rows], right)
 
     def not_measured(self, items: Iterable[str]) -> None:
-        """What a reader may take these figures for and they do not say."""
+        """Return conclusions that these figures do not support."""
         self.left_out += items
 
     @property

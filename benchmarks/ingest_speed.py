@@ -45,7 +45,7 @@ PLAIN_ROWS = 1 << 21
 
 
 def write_file(path: Path, spikes: int, units: int, seconds: float, seed: int, behavior: bool = True) -> None:
-    """An NWB file of units with uniform spike times on a 30 kHz grid, and a position at 100 Hz.
+    """Write an NWB file of units with uniform spike times on a 30 kHz grid, and a position at 100 Hz.
 
     Many spikes are written beside pynwb, which would hold each as an object.
     """
@@ -81,7 +81,7 @@ def _train(rng: np.random.Generator, count: int, seconds: float) -> np.ndarray:
 
 
 def plain_loop(source: Path, target: Path) -> None:
-    """Every array of a file through h5py and zarr, as simply as can be."""
+    """Copy every array of a file through h5py and zarr, as simply as possible."""
     shutil.rmtree(target, ignore_errors=True)
     group = zarr.create_group(target)
     codec = BloscCodec(cname="zstd", clevel=5, shuffle="shuffle")

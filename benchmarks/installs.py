@@ -120,7 +120,7 @@ def last_line(done: dict) -> str:
 
 
 def size(folder: Path) -> int:
-    """Bytes of the files in a folder."""
+    """Return the bytes of the files in a folder."""
     return int(subprocess.check_output(["du", "-sb", str(folder)], text=True).split()[0])
 
 
@@ -252,7 +252,7 @@ def simulated_file(work: Path) -> Path:
 
 
 def worked(result: dict) -> list[str]:
-    """What failed in an environment: empty if all went as it should."""
+    """Return what failed in an environment: empty if everything worked."""
     failed = [
         name for name in ("install", "check", "import", "help", "doctor") if result.get(name, {"status": 1})["status"]
     ]
@@ -261,7 +261,7 @@ def worked(result: dict) -> list[str]:
 
 
 def missing_commands(result: dict) -> list[str]:
-    """Commands that do not import although the environment has the extra that they name now."""
+    """Return the commands that do not import although the environment has the extra that they name."""
     commands = result.get("commands")
     if not isinstance(commands, dict):
         return ["all commands"]
@@ -271,7 +271,7 @@ def missing_commands(result: dict) -> list[str]:
 
 
 def lines_text(result: dict) -> tuple[str, bool]:
-    """What the three lines did, and whether that is right: a table, or an error that names the missing extra."""
+    """Return the outcome of the three lines and whether it is right: a table, or an error that names the extra."""
     lines = result.get("lines")
     if lines is None:
         return "not run", False
@@ -380,7 +380,7 @@ def _doctor(doctor: dict | None) -> str:
 
 
 def _problems(page: Page, results: list[dict]) -> None:
-    """What failed, in the words of the commands, and the warnings of the doctor."""
+    """Return failures, in the words of the commands, and the warnings of the doctor."""
     texts: dict[str, list[str]] = {}
     for result in results:
         place = f"{result['python']} {result['extra']} ({result['installer']}, {result['versions']})"
@@ -404,7 +404,7 @@ def _problems(page: Page, results: list[dict]) -> None:
 
 
 def _missing(results: list[dict]) -> list[str]:
-    """Say which environments were not tried."""
+    """Return the environments that were not tried."""
     pythons = sorted({result["python"] for result in results}, key=_numbers)
     tried = {(result["python"], result["extra"]) for result in results if result["versions"] == "constraints"}
     texts = []
@@ -418,7 +418,7 @@ def _missing(results: list[dict]) -> list[str]:
 
 
 def _resolved(page: Page) -> None:
-    """For which extras versions were found, on each Python."""
+    """Return the extras for which versions were found, on each Python."""
     results = read_results(RESOLVED)
     if not results:
         return
@@ -438,7 +438,7 @@ def _resolved(page: Page) -> None:
 
 
 def _images(page: Page) -> None:
-    """The image of infra/docker: how it was built, and what ran in it."""
+    """Return how the image of infra/docker was built, and what ran in it."""
     for result in read_results(IMAGES):
         page.heading("The image")
         built = result["build"]
@@ -453,7 +453,7 @@ def _images(page: Page) -> None:
 
 
 def _newest(page: Page) -> None:
-    """Packages of which the newest version that fits differs from constraints.txt."""
+    """Return packages whose newest suitable version differs from constraints.txt."""
     tested = {}
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         name, _, version = line.partition("==")

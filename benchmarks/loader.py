@@ -35,12 +35,12 @@ BUFFER = 2
 
 
 def rate(seconds: Any, batches: int) -> float:
-    """Windows a second: the median over rounds."""
+    """Return windows a second: the median over rounds."""
     return BATCH * batches / float(torch.as_tensor(seconds).median())
 
 
 def verdict(ratio: Ratio, target: float) -> str:
-    """Whether a claim holds: by the lower end of its interval."""
+    """Return whether a claim holds, by the lower end of its interval."""
     return f"{ratio} times: at least {target:g} {'holds' if ratio.holds(target) else 'does not hold'}"
 
 
@@ -54,14 +54,14 @@ def aligned(catalog: Catalog, buffer: int = BUFFER) -> BlockSampler:
 
 
 def alone(catalog: Catalog, sampler: Sampler, cache_bytes: int = 1 << 30) -> Steps:
-    """A loader without thread or workers, compiled and with its recordings open."""
+    """Return a loader without thread or workers, compiled and with its recordings open."""
     steps = Steps(Loader(catalog, sampler, batch_size=BATCH, prefetch=0, cache_bytes=cache_bytes))
     steps(1)
     return steps
 
 
 def shares(steps: Steps, batches: int) -> str:
-    """Where the time went."""
+    """Return the share of time of each part."""
     spent = steps.loader.reader.seconds
     spent.update(dict.fromkeys(spent, 0.0))
     whole = steps(batches)
@@ -70,7 +70,7 @@ def shares(steps: Steps, batches: int) -> str:
 
 
 def warm(page: Page, folder: Path, catalog: Catalog, rounds: int) -> int:
-    """All blocks fit the cache. Returns the bytes of all decoded blocks."""
+    """Measure with all blocks in the cache; return the bytes of all decoded blocks."""
     page.heading("The working set fits the cache")
     steps = alone(catalog, uniform(catalog))
     for _ in range(30):
@@ -98,7 +98,7 @@ def warm(page: Page, folder: Path, catalog: Catalog, rounds: int) -> int:
 
 
 def small_cache(page: Page, folder: Path, catalog: Catalog, held: int, rounds: int) -> None:
-    """The working set is 20 times the cache."""
+    """Measure with a working set of 20 times the cache."""
     page.heading("The working set is 20 times the cache")
     cache = held // 20
     near, far = alone(catalog, aligned(catalog), cache), alone(catalog, uniform(catalog), cache)
@@ -115,7 +115,7 @@ def small_cache(page: Page, folder: Path, catalog: Catalog, held: int, rounds: i
 
 
 def order(page: Page, catalog: Catalog, cache: int) -> None:
-    """Windows per decode, and how far the order is from uniform."""
+    """Measure windows per decode, and the distance of the order from uniform."""
     page.heading("Windows per decode, and the order")
     n_blocks, rows = sum(len(spans) for spans in block_spans(catalog).values()), []
     for buffer in (1, BUFFER, 8, 32):
@@ -155,7 +155,7 @@ def order(page: Page, catalog: Catalog, cache: int) -> None:
 
 
 def workers(page: Page, catalog: Catalog, rounds: int) -> None:
-    """A thread, and two processes."""
+    """Measure a thread, and two processes."""
     page.heading("A thread beside, and two worker processes")
     rows = []
     for name, settings in (("a thread ahead", {"prefetch": 2}), ("2 workers", {"workers": 2, "prefetch": 4})):
@@ -174,7 +174,7 @@ def workers(page: Page, catalog: Catalog, rounds: int) -> None:
 
 
 def cold(page: Page, folder: Path, catalog: Catalog, rounds: int) -> None:
-    """The first epoch, from the disk and from an object store."""
+    """Measure the first epoch, from the disk and from an object store."""
     page.heading("The first epoch")
     found: dict[str, list[float]] = {"disk, pages dropped": [], "s3 (moto on loopback)": []}
     url, server = on_s3(folder / "store")
@@ -195,7 +195,7 @@ def cold(page: Page, folder: Path, catalog: Catalog, rounds: int) -> None:
 
 
 def on_s3(folder: Path) -> tuple[str, Any]:
-    """The same store in a bucket that moto serves: its URL, and the server."""
+    """Return the same store in a bucket that moto serves: its URL, and the server."""
     import boto3
     import fsspec
     from moto.server import ThreadedMotoServer
@@ -211,7 +211,7 @@ def on_s3(folder: Path) -> tuple[str, Any]:
 
 
 def real(page: Page, folder: Path, rounds: int) -> None:
-    """Recordings of $FOUNDATION_DATA, through ingest's own reader."""
+    """Return recordings of $FOUNDATION_DATA, through ingest's own reader."""
     data = os.environ.get("FOUNDATION_DATA")
     if not data:
         page.not_measured(["real recordings: $FOUNDATION_DATA was not set"])

@@ -19,7 +19,7 @@ BINS = round(DURATION / BIN)
 
 
 def recordings() -> Iterator[Recording]:
-    """Eight populations of 163 Poisson units of 5 Hz, 600 s, sampled at 30 kHz."""
+    """Return eight populations of 163 Poisson units of 5 Hz, 600 s, sampled at 30 kHz."""
     for seed in range(RECORDINGS):
         rng = np.random.default_rng(seed)
         counts = rng.poisson(RATE * SECONDS, UNITS)
@@ -35,7 +35,7 @@ def recordings() -> Iterator[Recording]:
 
 
 def write_both(folder: Path) -> Catalog:
-    """The spikes as a store, and as torch_brain's files with nothing in them but spikes and units."""
+    """Write the spikes as a store, and as torch_brain's files with only spikes and units."""
     from torch_brain import data as tb
 
     store = Store(folder / "store", create=True)
@@ -66,7 +66,7 @@ class TorchBrain:
         self.rng = np.random.default_rng(0)
 
     def __call__(self, batches: int) -> float:
-        """Seconds."""
+        """Return the seconds of a round."""
         names = self.dataset.recording_ids
         began = time.perf_counter()
         for _ in range(batches):
@@ -98,7 +98,7 @@ class Slices:
             self.counts.append(np.ascontiguousarray(counts.T if bins_first else counts))
 
     def __call__(self, batches: int) -> float:
-        """Seconds."""
+        """Return the seconds of a round."""
         last = self.counts[0].shape[0 if self.bins_first else 1] - BINS
         began = time.perf_counter()
         for _ in range(batches):
@@ -122,7 +122,7 @@ class Steps:
         self.loader, self.step = loader, 0
 
     def __call__(self, batches: int) -> float:
-        """Seconds."""
+        """Return the seconds of a round."""
         began = time.perf_counter()
         for batch in self.loader.steps(self.step, self.step + batches):
             assert batch.x_BNT.dtype == torch.uint8

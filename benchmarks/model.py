@@ -30,7 +30,7 @@ POPULATIONS = (100, 300, 1000, 3000, 10_000, 20_000)
 
 
 def verdict(ratio: Ratio, target: float) -> str:
-    """Whether a claim holds: by the lower end of its interval."""
+    """Return whether a claim holds, by the lower end of its interval."""
     return f"{'holds' if ratio.holds(target) else 'does not hold'} (at least {target:g})"
 
 
@@ -66,7 +66,7 @@ def shares(page: Page, rounds: int, sizes: list[str]) -> None:
 
 
 def published_shape(page: Page, rounds: int) -> None:
-    """EIT as published, with attention as drawn and folded."""
+    """Measure the published EIT, with attention as drawn and folded."""
     page.heading("The published shape")
     ours, drawn = published(drawn=False), published(drawn=True)
     torch.manual_seed(1)
@@ -101,7 +101,7 @@ def published_shape(page: Page, rounds: int) -> None:
 
 
 def against_poyo(page: Page, rounds: int) -> None:
-    """POYO of equal parameters on the same windows."""
+    """Measure POYO with the same number of parameters on the same windows."""
     page.heading("POYO")
     rows = []
     paper = published(drawn=False)
@@ -129,7 +129,7 @@ def against_poyo(page: Page, rounds: int) -> None:
 def beside(
     name: str, ours: Any, given: dict[str, Any], width: float, seconds: float, dim: int, tokens: int, rounds: int
 ) -> list[Any]:
-    """A row: EIT and a POYO of as many parameters on the same windows."""
+    """Return a row: EIT and a POYO with as many parameters on the same windows."""
     batch, count = len(given["x_BNT"]), sum(p.numel() for p in ours.parameters())
     theirs, depth = poyo(count, 163, seconds, dim, 16)
     inputs, their_tokens = poyo_inputs(theirs, given["x_BNT"], width, seconds)
@@ -161,7 +161,7 @@ def beside(
 
 
 def compiled(page: Page, rounds: int, names: tuple[str, ...] = ("eit-tiny", "eit-small")) -> None:
-    """`torch.compile` beside the model as it is."""
+    """Measure `torch.compile` beside the plain model."""
     page.heading("torch.compile")
     given, rows = windows(1, UNITS, TOKENS * PATCH, BIN), []
     for name in names:

@@ -26,7 +26,7 @@ MEAN_RATE = 3.0  # Hz, of the units of Chewie's recording
 def windows(
     batch: int, n_units: int, n_bins: int, bin_width: float, seed: int = 0, rate: float = RATE
 ) -> dict[str, Any]:
-    """Poisson counts of units of one rate, as EIT takes them: all there, so without masks, as objectives pass them."""
+    """Return Poisson counts of units with one rate, as EIT's input: all valid, so without masks."""
     generator = torch.Generator().manual_seed(seed)
     return {
         "x_BNT": torch.poisson(torch.full((batch, n_units, n_bins), rate * bin_width), generator=generator),
@@ -49,14 +49,14 @@ def step(model: nn.Module, given: dict[str, Any], bf16: bool = False) -> Callabl
 
 
 def flops(model: nn.Module, given: dict[str, Any]) -> int:
-    """Of forward and backward, counted as they run: matrix products and attention, nothing recomputed."""
+    """Count FLOPs of forward and backward as they run: matrix products and attention, without recomputation."""
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         step(model, given)()
     return counter.get_total_flops()
 
 
 def eit(name: str, **changes: Any) -> EIT:
-    """A shipped size, in training mode."""
+    """Return a shipped size, in training mode."""
     torch.manual_seed(0)
     return EIT(EITConfig.named(name, **changes)).train()
 
@@ -78,7 +78,7 @@ class Drawn(nn.Module):
 
 
 def published(drawn: bool, dropout: float = 0.0) -> EITPublished:
-    """EIT as published, 163 units and T = 2; with attention as it is drawn, or as it is here."""
+    """Return the published EIT, 163 units and T = 2; with attention as drawn, or as implemented here."""
     torch.manual_seed(0)
     model = EITPublished(EITPublishedConfig(n_units=163, n_bins=2, dropout=dropout, head_dropout=dropout))
     if drawn:
@@ -88,7 +88,7 @@ def published(drawn: bool, dropout: float = 0.0) -> EITPublished:
 
 
 def training_step(drawn: bool) -> Callable[[], None]:
-    """A step of Adam of the published EIT on spike counts, with dropout: as drawn by hand, or as it is here."""
+    """Time an Adam step of the published EIT on spike counts, with dropout: as drawn, or as implemented here."""
     model = published(drawn, dropout=0.5)
     if drawn:
         model.individual._repeats = lambda x_RT: False
@@ -110,7 +110,7 @@ def training_step(drawn: bool) -> Callable[[], None]:
 
 
 def poyo(parameters: int, n_units: int, seconds: float, dim: int, latents: int) -> tuple[nn.Module, int]:
-    """A POYO of about as many parameters: a set of latents each 1/8 s (or half window), depth as it takes."""
+    """Return a POYO with about as many parameters: a set of latents each 1/8 s (or half window)."""
     from torch_brain.models import POYO
 
     def build(depth: int) -> nn.Module:
@@ -137,7 +137,7 @@ def poyo(parameters: int, n_units: int, seconds: float, dim: int, latents: int) 
 
 
 def poyo_inputs(model: Any, x_BNT: torch.Tensor, bin_width: float, seconds: float) -> tuple[dict[str, Any], float]:
-    """The same windows as POYO takes them: a token per spike, two per unit; and tokens per window."""
+    """Return the same windows as POYO's input: a token per spike, two per unit; and tokens per window."""
     import numpy as np
     from torch_brain.batching import collate
     from torch_brain.data import ArrayDict, Data, IrregularTimeSeries

@@ -31,12 +31,12 @@ figures are a little high. *Half a session off*: ridge on 5 bins, with movements
 
 
 def explained(y_SK: np.ndarray, predicted_SK: np.ndarray) -> float:
-    """R2 of both dimensions together."""
+    """Return R2 of both dimensions together."""
     return float(1 - ((y_SK - predicted_SK) ** 2).sum() / ((y_SK - y_SK.mean(axis=0)) ** 2).sum())
 
 
 def profile(session: Session, velocity_T2: np.ndarray) -> float:
-    """R2 of the mean course of the movement's direction."""
+    """Return R2 of the mean course of the movement's direction."""
     trials = session.trials or session.targets
     go_R, stop_R = np.array([t.go for t in trials]), np.array([t.stop for t in trials])
     direction_R = np.round(np.array([t.direction for t in trials]) / (np.pi / 4)).astype(int) % 8
@@ -55,7 +55,7 @@ def profile(session: Session, velocity_T2: np.ndarray) -> float:
 
 
 def ridge(counts_TN: np.ndarray, y_T2: np.ndarray, lags: int) -> float:
-    """R2 of the best of three penalties."""
+    """Return R2 of the best of three penalties."""
     padded = np.pad(np.sqrt(counts_TN), ((lags, lags), (0, 0)))
     x_TF = np.concatenate([padded[k : k + len(y_T2)] for k in range(2 * lags + 1)], axis=1)
     predicted = {penalty: np.zeros_like(y_T2) for penalty in PENALTIES}
@@ -70,7 +70,7 @@ def ridge(counts_TN: np.ndarray, y_T2: np.ndarray, lags: int) -> float:
 
 
 def row(settings: SimulateSettings, k: int) -> list:
-    """One network of one movement."""
+    """Return the row of one network and one movement."""
     rng = np.random.default_rng([settings.seed, k])
     network, session = make_network(settings, rng), make_session(settings, rng)
     trains = integrate(network, session, rng)

@@ -34,7 +34,7 @@ TIMES = ["GPUs", "encoder", "objective", "optimiser", "network", "drawing", "sto
 
 
 def planned(options: str, nodes: int) -> Plan:
-    """What ``foundation plan`` makes of its options."""
+    """Return the plan of ``foundation plan`` for some options."""
     arguments = [*options.split(), "--nodes", str(nodes)]
     return plan(parse(build_parser("plan", plan, PlanSettings), PlanSettings, arguments))
 
@@ -65,7 +65,7 @@ def times(found: Plan) -> list[str]:
 
 
 def tables() -> MarkdownPage:
-    """The piece of the page that is made anew."""
+    """Return the rendered part of the page."""
     page = MarkdownPage()
     for name, options in RUNS.items():
         found = [planned(f"{COMMON} {options}", nodes) for nodes in NODES]
@@ -98,7 +98,7 @@ def tables() -> MarkdownPage:
 
 
 def rendered() -> str:
-    """The page with its tables made anew."""
+    """Return the page with new tables."""
     text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n{tables().text}\n{END}{rest.split(END)[1]}"

@@ -28,7 +28,7 @@ below). Figures are medians over rounds ({rounds})."""
 
 
 def once(neurons: int, seconds: float, synapses: int) -> dict[str, Any]:
-    """Processor and wall seconds of each part, and what was fired."""
+    """Return processor and wall seconds of each part, and the spikes."""
     settings = SimulateSettings("x", neurons=neurons, seconds=seconds, synapses=synapses)
     rng = np.random.default_rng(0)
     marks = [(time.process_time(), time.perf_counter())]

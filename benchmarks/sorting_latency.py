@@ -70,7 +70,7 @@ class Case:
 
 
 def waveform(unit: int) -> np.ndarray:
-    """A trough of 1 at 1 ms and a hump after it; 3 ms."""
+    """Return a trough of 1 at 1 ms and a hump after it; 3 ms."""
     t = np.arange(int(0.003 * RATE)) / RATE - 0.001
     width, after = 0.00008 + 0.00002 * (unit % 5), 0.2 + 0.15 * (unit % 4)
     return -np.exp(-0.5 * (t / width) ** 2) + after * np.exp(-0.5 * ((t - 3 * width) / (1.5 * width)) ** 2)
@@ -117,7 +117,7 @@ def opened(path: Path, case: Case) -> ArrayVoltage:
 
 
 def hits(found: np.ndarray, true: np.ndarray) -> int:
-    """How many true times have a found one of their own nearby."""
+    """Count the true times with a matching found time nearby."""
     if not len(found):
         return 0
     k = np.clip(np.searchsorted(found, true), 0, len(found) - 1)
@@ -127,7 +127,7 @@ def hits(found: np.ndarray, true: np.ndarray) -> int:
 
 
 def accuracy(trains: list[np.ndarray], found: list[np.ndarray]) -> float:
-    """Mean over true units of hits / (hits + misses + false spikes), each with the best unit found."""
+    """Return the mean over true units of hits / (hits + misses + false spikes), each with the best unit found."""
     scores = []
     for true in trains:
         pairs = [(hits(one, true), len(one)) for one in found]
@@ -140,7 +140,7 @@ def by_unit(sorting: Sorting) -> list[np.ndarray]:
 
 
 def live(sorter: OnlineSorter, voltage: ArrayVoltage, first: int, block: int) -> dict[str, Any]:
-    """Feed the rest of a recording: spikes, seconds from peak to label, and seconds of processor time a block."""
+    """Feed the rest of a recording; return spikes, seconds from peak to label, and processor seconds per block."""
     now = 0.0  # seconds since the live part began, at which the sorter is free
     spent, late, times, units = [], [], [], []
     gc.collect()
@@ -252,7 +252,7 @@ def measured(case: Case, recipe: str, folder: Path) -> dict[str, Any]:
 
 
 def straight(x: list[float], y: list[float]) -> str:
-    """A line through figures, and how far they lie from it."""
+    """Fit a line to figures; return it and their distance from it."""
     slope, start = np.polyfit(x, y, 1)
     away = np.abs(np.array(y) - (start + slope * np.array(x))) / np.array(y)
     r2 = 1 - np.var(np.array(y) - (start + slope * np.array(x))) / max(np.var(y), 1e-12)

@@ -25,7 +25,7 @@ class Data:
 
 
 def simulated_spikes(n_units: int = 163, seconds: float = 600.0, rate: float = 5.0) -> Iterator[Spikes]:
-    """Eight populations of Poisson units of log-normal rates whose mean is ``rate``, sampled at 30 kHz."""
+    """Return eight populations of Poisson units of log-normal rates with mean ``rate``, sampled at 30 kHz."""
     for seed in range(8):
         rng = np.random.default_rng(seed)
         rates = rng.lognormal(0, 1, n_units)
@@ -35,7 +35,7 @@ def simulated_spikes(n_units: int = 163, seconds: float = 600.0, rate: float = 5
 
 
 def spikes_data(name: str, recordings: list[Spikes]) -> Data:
-    """Ticks as the store holds them, where their times lie on a grid; a part is a block."""
+    """Return ticks in stored form, if the times lie on a grid; a part is a block."""
     arrays, parts = [], []
     for i, spikes in enumerate(recordings):
         blocks = to_blocks(spikes)
@@ -46,13 +46,13 @@ def spikes_data(name: str, recordings: list[Spikes]) -> Data:
 
 
 def sampled_data(name: str, array: np.ndarray, rows: int) -> Data:
-    """Samples; a part is ``rows`` of them."""
+    """Return samples; a part has ``rows`` of them."""
     starts = np.linspace(0, max(len(array) - rows, 0), 500).astype(int)
     return Data(f"{name} {array.shape} {array.dtype}", [array], [(0, int(a), int(a) + rows) for a in starts], "value")
 
 
 def calcium(n_units: int = 500, n_frames: int = 30_000) -> np.ndarray:
-    """dF/F of units with events that decay within a second at 30 Hz, and noise: ``(T, N)`` float32."""
+    """Return dF/F of units with events that decay within a second at 30 Hz, and noise: ``(T, N)`` float32."""
     from scipy.signal import lfilter
 
     rng = np.random.default_rng(0)

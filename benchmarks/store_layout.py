@@ -63,7 +63,7 @@ class Layout:
 
 
 def codecs(name: str, dtype: np.dtype) -> dict[str, Any]:
-    """Arguments of `zarr.create_array`."""
+    """Return arguments of `zarr.create_array`."""
     # Differences of floats do not give the floats back bit for bit.
     filters = [Delta(dtype=dtype.str)] if name.startswith("delta+") and dtype.kind in "iu" else []
     name = name.removeprefix("delta+")
@@ -97,7 +97,7 @@ def write(folder: Path, data: Data, layout: Layout) -> None:
 
 
 def measure(page: Page, data: Data, layouts: list[Layout], rounds: int) -> None:
-    """A table with a row per layout; each layout's bytes are checked against the arrays."""
+    """Return a table with a row per layout; each layout's bytes are checked against the arrays."""
     n_values, megabytes = sum(a.size for a in data.arrays), sum(a.nbytes for a in data.arrays) / 1e6
     with tempfile.TemporaryDirectory() as root:
         folders = {layout: Path(root) / str(number) for number, layout in enumerate(layouts)}

@@ -21,7 +21,7 @@ ROUNDS = 5
 
 
 def recording(seed: int, n_units: int, seconds: float) -> Recording:
-    """Poisson units of 10 Hz."""
+    """Return a recording of Poisson units of 10 Hz."""
     rng = np.random.default_rng(seed)
     trains = [np.sort(np.round(rng.uniform(0, seconds, rng.poisson(10 * seconds)), 4)) for _ in range(n_units)]
     domain, spikes = Interval.single(0.0, seconds), Spikes.from_trains(trains)

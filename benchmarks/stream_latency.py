@@ -48,7 +48,7 @@ MEDIAN, TAIL = 2.0, 10.0  # ms, targets
 
 
 def recording() -> Recording:
-    """Two hundred units that follow a hand."""
+    """Return two hundred units that follow a hand."""
     rng = np.random.default_rng(0)
     times = np.arange(0.0, SECONDS, 0.02)
     velocity = np.stack([np.sin(times / 1.7), np.cos(times / 2.3)], axis=1)
@@ -62,7 +62,7 @@ def recording() -> Recording:
 
 
 def heads(folder: Path, keep: str, context: int) -> Path:
-    """A causal head of the shipped small model with a population stream, weights as pretraining begins."""
+    """Return a causal head of the shipped small model with a population stream, with initial weights."""
     store = Store(folder / "store", create=True)
     write_recording(store, recording())
     (stored,) = Catalog.refresh(store)
@@ -95,7 +95,7 @@ def stepper(stream: HeadStream, counts_TN: np.ndarray):
 
 
 def by_lines(head: Path, counts_TN: np.ndarray) -> np.ndarray:
-    """Seconds from a line written to its answer, by the command itself."""
+    """Return the seconds from a written line to its answer, by the command itself."""
     command = [sys.executable, "-m", "foundation", "predict", "--head", str(head), "--stream", "true"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None

@@ -35,7 +35,7 @@ MOST = 0.03
 
 
 def write_file(path: Path, megabytes: int) -> None:
-    """An NWB file of voltage in chunks of 32 kB, and 6 MB of spikes."""
+    """Write an NWB file of voltage in chunks of 32 kB, and 6 MB of spikes."""
     rng = np.random.default_rng(0)
     steps = max(1, round(megabytes * 1e6 / (2 * ROWS * CHANNELS)))
     seconds = steps * ROWS / RATE
@@ -67,7 +67,7 @@ def write_file(path: Path, megabytes: int) -> None:
 
 
 def stream(server: ArchiveServer, archive: Archive, block: int) -> tuple[int, int, float]:
-    """Requests, bytes and seconds of reading the archive's only asset."""
+    """Return requests, bytes and seconds of reading the archive's only asset."""
     access = AccessSettings(mode="stream", block=block)
     (asset,) = find_assets("dandi://bench/000001", archives=[archive], access=access)
     server.storage.requests.clear()

@@ -50,7 +50,7 @@ MINUTE = 60.0
 
 
 def make_store(folder: Path) -> str:
-    """Eight populations of 163 units, 600 s, 5 Hz a unit."""
+    """Write eight populations of 163 units, 600 s, 5 Hz a unit."""
     store = Store(folder / "store", create=True)
     for i, spikes in enumerate(simulated_spikes()):
         recording = Recording(
@@ -69,7 +69,7 @@ def make_store(folder: Path) -> str:
 def run_of(
     store: str, folder: Path, size: str, *, world: int = 1, stage: int = 0, steps: int = 1000
 ) -> PretrainSettings:
-    """A run in which every process has the same work: windows of one shape."""
+    """Return a run in which every process has the same work: windows of one shape."""
     shape = EITConfig.named(size, patch_length=20).to_dict()
     named = {f.name: shape[f.name] for f in fields(ModelSettings)}
     return PretrainSettings(
@@ -117,7 +117,7 @@ class Group:
             read_reply(process)
 
     def tell(self, word: str, first: bool = False) -> list[dict[str, Any]]:
-        """What all processes (or the first alone) say to a word."""
+        """Return the answers of all processes (or of the first alone) to a request."""
         asked = self.processes[:1] if first else self.processes
         for process in asked:
             assert process.stdin is not None
@@ -125,7 +125,7 @@ class Group:
         return [read_reply(process) for process in asked]
 
     def step(self) -> float:
-        """Seconds of a step: of the slowest process."""
+        """Return the seconds of a step of the slowest process."""
         return float(max(one["seconds"] for one in self.tell("step")))
 
     def __enter__(self) -> Group:
@@ -183,7 +183,7 @@ def overhead(page: Page, store: str, folder: Path, rounds: int, size: str) -> No
 
 
 def verdict(ratio: Ratio, target: float, below: bool = False) -> str:
-    """Whether a claim holds: by the end of its interval that is against it."""
+    """Return whether a claim holds, by the unfavourable end of its interval."""
     holds = ratio.high <= target if below else ratio.holds(target)
     return f"{'holds' if holds else 'does not hold'} (at {'most' if below else 'least'} {target:g})"
 
@@ -234,7 +234,7 @@ def two_processes(page: Page, store: str, folder: Path, rounds: int, size: str) 
 def check(
     page: Page, store: str, folder: Path, size: str, times: dict[str, np.ndarray], probed: dict[int, list[Hardware]]
 ) -> None:
-    """What the model says of the steps that were measured."""
+    """Return the cost model's estimates for the measured steps."""
     rows = []
     for world, side in ((1, "one"), (2, "two together")):
         settings = run_of(store, folder, size, world=world)
@@ -275,7 +275,7 @@ def cost_of(settings: PretrainSettings, world: int) -> Any:
 
 
 def middle(found: list[Hardware]) -> Hardware:
-    """The median of each rate."""
+    """Return the median of each rate."""
     names = [f.name for f in fields(Hardware) if f.name not in ("name", "source", "kind")]
     return replace(found[0], **{name: statistics.median(getattr(one, name) for one in found) for name in names})
 

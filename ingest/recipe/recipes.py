@@ -69,8 +69,9 @@ class Recipe:
         description: one line of documentation; like the next two, it does not affect reading.
         verified: whether the recipe was tested on the real files of its dandisets.
         dandisets: the dandisets of the archive ``dandi`` it was written for.
-        units, spike_times, regions, activity, layout, behavior, trials, states, observed, resolution,
-            control: the rules.
+        units, spike_times, regions, activity, layout: rules of units and activity.
+        behavior, trials, states, observed: rules of behaviour, intervals and observed time.
+        resolution, control: rules of time resolution and quality control.
 
     Example:
         >>> load_recipe("default").trials.tables
