@@ -147,7 +147,7 @@ def test_cheap_trials_run_first(small):
         ({"resamples": 10}, "resamples is 10: expected at least 100"),
         ({"held_out": " "}, "held_out is empty"),
         ({"data": DataSettings()}, r"data\.bin_widths is .*: expected one value"),
-        ({"objective": ObjectiveSettings("swap_vae", swap_vae=SwapVAESettings(units=4))}, "without an encoder"),
+        ({"objective": ObjectiveSettings("swap_vae", swap_vae=SwapVAESettings(units=4))}, "without its own encoder"),
         (
             {"objective": ObjectiveSettings("myow", myow=MYOWSettings(encoder=[8], units=4))},
             "without its own encoder",
