@@ -1,4 +1,4 @@
-"""What every test shares: no way out to the network, a log of its own, small recordings, and a bucket of S3."""
+"""Shared by all tests: no network, separate logs, small recordings, and an S3 bucket."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ BEGIN_FIRST = (
 
 
 def group_of(file: str) -> str:
-    """Return the group of a file's tests, which run in one process: the file, or services that there is one of."""
+    """Return the group of a file's tests, which run in one process: the file, or the shared service that it uses."""
     return next((name for folder, name in IN_TURN.items() if file.startswith(f"{folder}/")), file)
 
 
@@ -78,14 +78,14 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(items):
-    """Put the groups that take longest first (``--no-loadscope-reorder`` keeps them there)."""
+    """Put the slowest groups first (``--no-loadscope-reorder`` keeps them there)."""
     place_of = {group: place for place, group in enumerate(BEGIN_FIRST)}
     items.sort(key=lambda item: place_of.get(group_of(item.nodeid.split("::", 1)[0]), len(place_of)))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Write what a test printed in plain text, as processes of xdist hand on no lone surrogate."""
+    """Write a test's output in plain text, because xdist processes cannot pass on lone surrogates."""
     report = yield
     report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
     return report
@@ -93,7 +93,7 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(autouse=True, scope="session")
 def no_network():
-    """A connection to anything but this machine is an error."""
+    """Make a connection to any other machine an error."""
     real = socket.socket.connect
 
     def connect(self, address):
@@ -110,7 +110,7 @@ def no_network():
 
 @pytest.fixture(autouse=True)
 def no_server_left_behind():
-    """A test that leaves the address of an MLflow server behind fails: others in its process would send runs there."""
+    """Fail tests that leave the address of an MLflow server behind, to which others in the process would send runs."""
     names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
     before = [os.environ.get(name) for name in names]
     yield
@@ -127,7 +127,7 @@ def own_log(tmp_path_factory):
 
 @pytest.fixture(autouse=True, scope="session")
 def own_checkpoint_cache(tmp_path_factory):
-    """Checkpoints that tests fetch go nowhere else, and no registry of the user's own is read."""
+    """Keep fetched checkpoints in the test's folder, and ignore the user's own registry."""
     folder = tmp_path_factory.mktemp("checkpoints")
     os.environ["FOUNDATION_CHECKPOINT_CACHE"] = str(folder)
     os.environ["XDG_CONFIG_HOME"] = str(folder / "config")
@@ -153,7 +153,7 @@ def poisson_recording(seed: int, n_units: int = 12, seconds: float = 60.0, **cha
 
 @pytest.fixture
 def poisoned_folder(tmp_path) -> Path:
-    """A working folder with files of the packages' names; importing any of them leaves a file ``imported``."""
+    """A working folder with files named like the packages; importing one creates a file ``imported``."""
     folder = tmp_path / "my_analysis"
     folder.mkdir()
     for name in ("foundation", "ingest", "finetune"):
@@ -174,7 +174,7 @@ def s3_server():
 
 @pytest.fixture
 def bucket(s3_server, monkeypatch):
-    """The URL of a new bucket. No connection that another test opened to another server is used for it."""
+    """The URL of a new bucket, without connections that another test opened to another server."""
     boto3 = pytest.importorskip("boto3", reason="boto3 is not installed: pip install 'moto[server]'")
     import s3fs
 
@@ -191,7 +191,7 @@ def bucket(s3_server, monkeypatch):
 
 @pytest.fixture(scope="session")
 def make_recording():
-    """Builds recordings of Poisson units."""
+    """Build recordings of Poisson units."""
     return poisson_recording
 
 
@@ -208,13 +208,13 @@ def small_store(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def store_digest():
-    """Compares stores by their bytes."""
+    """Compare stores by their bytes."""
     return digest_of_store
 
 
 @pytest.fixture(scope="session")
 def empty_runs(tmp_path_factory) -> Path:
-    """An MLflow database without runs: laying out its tables takes two seconds, copying it none."""
+    """An MLflow database without runs: creating its tables takes two seconds, copying it none."""
     from mlflow import MlflowClient
 
     path = tmp_path_factory.mktemp("runs") / "mlflow.db"
@@ -223,7 +223,7 @@ def empty_runs(tmp_path_factory) -> Path:
 
 
 def digest_of_store(path: Path | str, leave_out: tuple[str, ...] = ("ingest-report.json",)) -> dict[str, str]:
-    """Name -> sha256 of every file of a local store, hidden ones too; but not the report, which holds times."""
+    """Name -> sha256 of every file of a local store, hidden ones too; except the report, which holds times."""
     root = Path(path)
     files = sorted(p for p in root.rglob("*") if p.is_file() and p.name not in leave_out)
     return {p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
@@ -264,7 +264,7 @@ def browser(tmp_path_factory) -> Iterator:
 
 @pytest.fixture
 def open_page(browser):
-    """Opens a page in a window of some size, and gives what went wrong: errors on the console, requests that left."""
+    """Open a page in a window of a given size; return console errors and requests that left the page."""
 
     def opened(page: Path, width: int = 1440, height: int = 1000) -> list[str]:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
@@ -279,7 +279,7 @@ def open_page(browser):
 
 @pytest.fixture
 def wrong_in_page(browser):
-    """Gives errors on the console and requests that left the page since it was asked last."""
+    """Return console errors and requests that left the page since the last call."""
     return lambda: wrong_in(browser)
 
 

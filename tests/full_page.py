@@ -1,4 +1,4 @@
-"""Writes the page of a full test run from pytest's XML: date, commit, counts, times, and what did not run."""
+"""Write the page of a full test run from pytest's XML: date, commit, counts, times, and tests that did not run."""
 
 from __future__ import annotations
 

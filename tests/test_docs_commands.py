@@ -26,7 +26,7 @@ OWN = {
 
 
 def commands(page, *programs):
-    """Lines of blocks of shell, and what stands in backticks in the text; without variables that are set before."""
+    """Lines of shell blocks, and text in backticks; without preceding variables."""
     text = page.read_text(encoding="utf-8")
     blocks = "\n".join(re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ")
     inline = re.findall(r"`([^`\n]+ [^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
@@ -39,7 +39,7 @@ def commands(page, *programs):
 
 
 def wrapped(words):
-    """The command that `sbatch --wrap` runs, without the folder of its program."""
+    """The command that `sbatch --wrap` runs, without its program's folder."""
     program, *rest = shlex.split(words[words.index("--wrap") + 1])
     return [Path(program).name, *rest]
 
@@ -69,7 +69,7 @@ def name_of(words):
 
 @pytest.mark.parametrize(("page", "words"), CASES, ids=names(CASES))
 @pytest.mark.usefixtures("own_files")
-def test_the_command_is_one_that_there_is(page, words):
+def test_command_parses(page, words):
     name = name_of(words)
     assert name is not None or words == ["--version"], f"{page}: no command {words[0]}"
     if name is None:
@@ -89,7 +89,7 @@ def test_the_command_is_one_that_there_is(page, words):
 
 
 def started(words):
-    """The module that a launcher starts, and the arguments that it gets."""
+    """The module that a launcher starts, and its arguments."""
     if words[0] == "deepspeed":
         from deepspeed.launcher.runner import parse_args
 
@@ -107,14 +107,14 @@ def started(words):
 
 @pytest.mark.parametrize(("page", "words"), LAUNCHED, ids=names(LAUNCHED))
 @pytest.mark.usefixtures("own_files")
-def test_the_launched_command_is_one_that_training_takes(page, words):
+def test_launched_command_is_accepted_by_training(page, words):
     module, arguments = started(words)
     assert module == "foundation.training", page
     settings = parse(build_parser(module, print, PretrainSettings), PretrainSettings, arguments)
     assert settings.store
 
 
-def test_there_are_commands_to_look_at():
+def test_commands_are_found():
     assert len(CASES) > 40
     assert {page for page, _ in CASES} >= {"README.md", "infra/README.md"}
     assert {words[0] for _, words in LAUNCHED} == set(LAUNCHERS)

@@ -1,4 +1,4 @@
-"""Which rooms of the house may import which: arrows run one way, and no files import each other in a ring."""
+"""Allowed imports between folders: dependencies go one way, and no files import each other in a cycle."""
 
 import ast
 from graphlib import CycleError, TopologicalSorter
@@ -12,9 +12,9 @@ EVERYWHERE = {"foundation.version", "foundation.common"}
 DATA = {"foundation.store", "foundation.data"}
 LEARNING = DATA | {"foundation.models", "foundation.objectives", "foundation.evaluation"}
 
-# room -> the other rooms that its files may import, beside those of `EVERYWHERE`
+# folder -> the other folders that its files may import, in addition to those of `EVERYWHERE`
 ALLOWED: dict[str, set[str]] = {
-    # the front door shows names of all rooms, and `python -m foundation` is the command
+    # `import foundation` exports names of all folders, and `python -m foundation` is the command
     "foundation": {
         "foundation.cli",
         "foundation.data",
@@ -44,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "foundation.training": LEARNING | {"foundation.hub", "foundation.embedding"},
     "foundation.cost_model": LEARNING | {"foundation.training"},
     "foundation.sweep": LEARNING | {"foundation.training"},
-    "foundation.cli": set(),  # names functions of all rooms by text, and imports the one that is called
+    "foundation.cli": set(),  # names functions of all folders by strings, and imports the one that is called
     "ingest.recipe": {"foundation.store"},
     "ingest.quality": {"foundation.store", "ingest.recipe"},
     "ingest.nwb": {"foundation.store", "ingest.recipe", "ingest.quality"},
@@ -103,14 +103,14 @@ MODULES = modules()
 
 
 def room_of(module: str) -> str:
-    """Return the room of a module: its package and the folder under that."""
+    """Return the folder group of a module: its package and the folder below it."""
     parts = module.split(".")
     is_folder = MODULES[module].name == "__init__.py"
     return ".".join(parts[:2]) if len(parts) > 2 or (is_folder and len(parts) == 2) else parts[0]
 
 
 def imported(module: str) -> set[str]:
-    """Return the modules of the house that a module imports anywhere in it, also inside functions."""
+    """Return our modules that a module imports anywhere, also inside functions."""
     found = set()
     for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -124,12 +124,12 @@ def imported(module: str) -> set[str]:
 ARROWS = {module: imported(module) for module in MODULES}
 
 
-def test_every_room_is_named_here():
+def test_every_folder_is_listed():
     assert {room_of(module) for module in MODULES} - {"foundation.version"} == set(ALLOWED)
 
 
 @pytest.mark.parametrize("room", ALLOWED)
-def test_a_room_imports_only_the_rooms_below_it(room):
+def test_folders_import_only_lower_folders(room):
     known = EVERYWHERE | {room} | ALLOWED[room]
     wrong = [
         f"{module} imports {target}"
@@ -141,8 +141,8 @@ def test_a_room_imports_only_the_rooms_below_it(room):
     assert not wrong
 
 
-def test_no_files_import_each_other_in_a_ring():
-    """Packages' ``__init__`` are left out: they re-export lazily what lies below them."""
+def test_no_import_cycles_between_files():
+    """``__init__`` files are left out: they re-export lower names lazily."""
     graph = {
         module: {target for target in ARROWS[module] if MODULES[target].name != "__init__.py"}
         for module in MODULES
@@ -154,7 +154,7 @@ def test_no_files_import_each_other_in_a_ring():
         pytest.fail(f"import cycle: {' -> '.join(error.args[1])}")
 
 
-def test_rooms_form_no_ring():
-    """Single files at the top of `ingest` and `finetune` (settings, jobs) stand on both sides of their rooms."""
+def test_no_import_cycles_between_folders():
+    """Single files at the top of `ingest` and `finetune` (settings, jobs) are both above and below their folders."""
     rooms = {room: {r for r in ALLOWED[room] if r not in PACKAGES} for room in ALLOWED if room not in PACKAGES}
     TopologicalSorter(rooms).prepare()

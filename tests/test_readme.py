@@ -1,4 +1,4 @@
-"""The README's own commands, in its order and in an empty folder: from simulated recordings to a report."""
+"""The README's commands, in their order and in an empty folder: from simulated recordings to a report."""
 
 import re
 import shlex
@@ -20,7 +20,7 @@ SMALLER = {
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """All commands run; exit status and what each printed, by name."""
+    """All commands run; exit status and output of each, by name."""
     import contextlib
     import io
 
@@ -36,7 +36,7 @@ def done(tmp_path_factory):
     return folder, results
 
 
-def test_every_command_ends_well(done):
+def test_every_command_succeeds(done):
     _, results = done
     assert list(results) == [
         "simulate",
@@ -52,7 +52,7 @@ def test_every_command_ends_well(done):
     assert {name: status for name, (status, _) in results.items() if status} == {}
 
 
-def test_the_catalog_names_what_was_simulated(done):
+def test_catalog_names_the_simulated_recordings(done):
     _, results = done
     assert "2 recordings of 2 subjects, 40 units" in results["catalog"][1]
     assert "cell_type, location, position, velocity" in results["catalog"][1]
@@ -73,7 +73,7 @@ def test_every_task_has_a_score_beside_its_baselines(done):
         assert word in results["finetune"][1]
 
 
-def test_the_report_is_one_page_with_pictures(done):
+def test_report_is_one_page_with_pictures(done):
     folder, _ = done
     html = (folder / "demo" / "report.html").read_text()
     for word in ("Cell type", "Brain region", "Behaviour", "Sleep and wake", "data:image", "alt="):
@@ -81,7 +81,7 @@ def test_the_report_is_one_page_with_pictures(done):
     assert "http://" not in re.sub(r'xmlns[^"]*"http://[^"]*"', "", html).replace("http://www.w3.org", "")
 
 
-def test_the_python_of_the_readme_runs(done, monkeypatch):
+def test_python_examples_run(done, monkeypatch):
     folder, _ = done
     monkeypatch.chdir(folder)
     names = {}
@@ -94,7 +94,7 @@ def test_the_python_of_the_readme_runs(done, monkeypatch):
     assert names["batch"].x_BNT.shape == (64, 20, 100)
 
 
-def test_figures_of_the_shipped_checkpoint_are_those_of_its_card():
+def test_figures_of_the_shipped_checkpoint_equal_its_card():
     card = (README.parent / "foundation" / "checkpoints" / "eit-tiny" / "README.md").read_text()
     of_card = [_cells(line) for line in card.splitlines() if line.startswith("| ")]
     pairs = {(cells[6], cells[4]) for cells in of_card if len(cells) == 9}  # firing rates, the frozen model
@@ -104,7 +104,7 @@ def test_figures_of_the_shipped_checkpoint_are_those_of_its_card():
     assert all((rates, frozen) in pairs for rates, frozen in shown)
 
 
-def test_figures_of_decoding_are_those_of_its_page():
+def test_figures_of_decoding_equal_its_page():
     """The README copies three pairs of figures from docs/results/decoding.md."""
     page = (README.parent / "docs" / "results" / "decoding.md").read_text()
     lines = {name: section.splitlines() for name, section in _sections(page).items()}

@@ -1,4 +1,4 @@
-"""Checkpoints that ship: small, licensed, whole, and made by commands that there are."""
+"""Shipped checkpoints: small, licensed, complete, and made by existing commands."""
 
 import json
 import re
@@ -20,7 +20,7 @@ FOLDERS = sorted(path for path in SHIPPED.iterdir() if path.is_dir() and path.na
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=[path.name for path in FOLDERS])
-def test_a_shipped_checkpoint_is_small_licensed_and_described(folder, monkeypatch):
+def test_shipped_checkpoint_is_small_licensed_and_described(folder, monkeypatch):
     monkeypatch.setenv("FOUNDATION_OFFLINE", "1")
     found = resolve(folder.name)
     assert (found.kind, found.folder) == ("shipped", folder)
@@ -35,7 +35,7 @@ def test_a_shipped_checkpoint_is_small_licensed_and_described(folder, monkeypatc
     assert all(len(r["digest"]) == 64 for r in json.loads((folder / "pretraining.json").read_text())["recordings"])
 
 
-def test_make_checkpoint_runs_commands_that_there_are_with_its_inputs(tmp_path):
+def test_make_checkpoint_runs_existing_commands_with_its_inputs(tmp_path):
     given = ["CHECKPOINT=mini", "CONFIG=pretrain/demo", "DATA=my/nwb", "NETWORKS=3", f"WORK={tmp_path}", "WATTS=65"]
     given += ["PRETRAIN=--steps 7 --seed 5", "FINETUNING=--folds 5"]
     printed = subprocess.check_output(["make", "-n", "checkpoint", *given], text=True, cwd=ROOT).replace("\\\n", " ")
@@ -56,7 +56,7 @@ def test_make_checkpoint_runs_commands_that_there_are_with_its_inputs(tmp_path):
 
 
 @pytest.mark.real_data
-def test_a_figure_of_the_card_of_eit_tiny_comes_out_again(tmp_path, real_data):
+def test_figure_of_the_eit_tiny_card_is_reproduced(tmp_path, real_data):
     file = next((real_data / "nwb" / "reach").rglob("sub-Mihi*.nwb"))
     store, results = tmp_path / "store", tmp_path / "results"
     assert main(["ingest", "--input", str(file), "--store", str(store), "--workers", "0"]) == 0

@@ -1,4 +1,4 @@
-"""The wheel and the sdist: what they hold, and the command of the wheel installed where there is no clone.
+"""The wheel and the sdist: their contents, and the command of the wheel installed without a clone.
 
 They are built here, or taken from the folder $FOUNDATION_DIST (`make dist`). The shipped checkpoint must work where
 there is no network.
@@ -57,7 +57,7 @@ def in_clone(*places: str) -> set[str]:
     return {name for name in done.stdout.splitlines() if (ROOT / name).is_file()}
 
 
-def test_the_wheel_holds_the_packages_configs_and_constraints_and_nothing_else(wheel):
+def test_wheel_holds_only_packages_configs_and_constraints(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if not name.endswith("/")}
     info = f"neural_foundation-{__version__}.dist-info"
@@ -70,7 +70,7 @@ def test_the_wheel_holds_the_packages_configs_and_constraints_and_nothing_else(w
     assert {f"{package}/py.typed" for package in PACKAGES} <= names
 
 
-def test_the_sdist_holds_what_the_wheel_is_built_from_and_nothing_else(dist):
+def test_sdist_holds_only_the_sources_of_the_wheel(dist):
     (path,) = dist.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         members = archive.getmembers()
@@ -81,7 +81,7 @@ def test_the_sdist_holds_what_the_wheel_is_built_from_and_nothing_else(dist):
     assert names == in_clone(*PACKAGES, "configs", *BESIDE) | {".gitignore", "PKG-INFO"}
 
 
-def test_the_metadata_state_version_licence_pythons_and_extras(metadata):
+def test_metadata_state_version_licence_pythons_and_extras(metadata):
     assert (metadata["Name"], metadata["Version"]) == ("neural-foundation", __version__)
     assert (metadata["License-Expression"], metadata["License-File"]) == ("Apache-2.0", "LICENSE")
     assert set(metadata["Requires-Python"].split(",")) == {">=3.11", "<3.14"}
@@ -92,7 +92,7 @@ def test_the_metadata_state_version_licence_pythons_and_extras(metadata):
     assert text == (ROOT / "README.md").read_text()
 
 
-def test_the_versions_of_the_release_agree():
+def test_versions_of_the_release_agree():
     citation = (ROOT / "CITATION.cff").read_text()
     assert f"\nversion: {__version__}\n" in citation
 
@@ -122,14 +122,14 @@ def foundation(installed: tuple[Path, dict[str, str], Path], *words: str) -> str
 
 @pytest.fixture(scope="module")
 def simulated(installed) -> str:
-    """The path of one simulated NWB file of 30 units, below the folder outside the clone."""
+    """The path of one simulated NWB file of 30 units, outside the clone."""
     small = ["--networks", "1", "--neurons", "30", "--seconds", "60", "--wake", "40", "--nrem", "10", "--rem", "10"]
     foundation(installed, "simulate", "izhikevich", "--config", "simulate/demo", "--output", "nwb", *small)
     (path,) = (installed[2] / "nwb").rglob("*.nwb")
     return str(path)
 
 
-def test_the_installed_command_runs_with_its_shipped_configs(installed, simulated):
+def test_installed_command_runs_with_its_shipped_configs(installed, simulated):
     where = "import foundation, ingest, finetune; print(foundation.__file__, ingest.__file__, finetune.__file__)"
     assert run(installed, sys.executable, "-c", where).count(str(installed[0])) == 3
     assert str(installed[0] / "foundation" / "configs") in foundation(installed, "doctor")
@@ -143,7 +143,7 @@ def test_the_installed_command_runs_with_its_shipped_configs(installed, simulate
 NO_NETWORK = ("unshare", "--user", "--map-root-user", "--net")
 
 
-def test_the_shipped_checkpoint_embeds_and_decodes_without_a_network(installed, simulated):
+def test_shipped_checkpoint_embeds_and_decodes_without_a_network(installed, simulated):
     if subprocess.run([*NO_NETWORK, "true"], capture_output=True, check=False).returncode:
         pytest.skip("unshare cannot make a network namespace here")
     lines = f"""

@@ -26,7 +26,7 @@ def test_sides_take_turns_and_the_warm_up_does_not_count():
     assert slow["message"].tolist() == [7.0, 7.0]
 
 
-def test_the_bound_of_a_ratio_covers_it_as_often_as_it_says():
+def test_bound_of_a_ratio_has_its_nominal_coverage():
     rng = np.random.default_rng(0)
     covered = 0
     for _ in range(60):
@@ -42,7 +42,7 @@ def test_the_bound_of_a_ratio_covers_it_as_often_as_it_says():
         harness.ratio_of(np.ones(3), np.ones(2))
 
 
-def test_a_page_names_no_path_of_this_machine_and_says_what_is_missing(tmp_path, monkeypatch):
+def test_page_has_no_local_paths_and_lists_missing_results(tmp_path, monkeypatch):
     monkeypatch.setenv("FOUNDATION_DATA", "/srv/recordings")
     page = harness.Page("Speed", "python benchmarks/speed.py", ["numpy", "no-such-package"])
     page.table(["what", "per second"], [["read", 12345.6], ["write", 0.0123]])

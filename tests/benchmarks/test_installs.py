@@ -1,4 +1,4 @@
-"""How a result of benchmarks/installs.py is judged."""
+"""Assessment of the results of benchmarks/installs.py."""
 
 import importlib.util
 import sys
@@ -32,7 +32,7 @@ TABLE = {"status": 0, "said": "a table of 20 units"}
 ASKS = {"status": 1, "said": "ModuleNotFoundError: ... pip install 'neural-foundation[ingest]'"}
 
 
-def test_extras_hold_each_other_and_those_of_developers_are_left_out(installs):
+def test_extras_contain_each_other_and_developer_extras_are_left_out(installs):
     held = installs.extras()
     assert held["none"] == set()
     assert held["sweep"] == {"sweep", "train"}
@@ -41,7 +41,7 @@ def test_extras_hold_each_other_and_those_of_developers_are_left_out(installs):
     assert not {"dev", "docs", "bench"} & set(held)
 
 
-def test_what_should_work_and_does_fails_in_nothing(installs):
+def test_working_environment_has_no_failures(installs):
     assert installs.worked(result("ingest", TABLE)) == []
     assert installs.worked(result("train", ASKS)) == []
 
@@ -61,13 +61,13 @@ def test_what_should_work_and_does_fails_in_nothing(installs):
         ),
     ],
 )
-def test_what_failed_is_named(installs, given, failed):
+def test_failures_are_named(installs, given, failed):
     found = installs.worked(given)
     assert found[: len(failed)] == failed
     assert bool(found) == bool(failed)
 
 
-def test_an_environment_that_was_not_tried_is_named(installs):
+def test_untested_environment_is_named(installs):
     tried = [{"python": "3.11.7", "extra": extra, "versions": "constraints"} for extra in installs.extras()]
     assert installs._missing(tried) == []
     (text,) = installs._missing(tried[1:])

@@ -1,4 +1,4 @@
-"""The documentation site: it builds without a warning, needs no network to be read, and no link in it is broken."""
+"""The documentation site: builds without warnings, needs no network, and has no broken links."""
 
 import importlib
 import re
@@ -20,7 +20,7 @@ MODULES = [
 
 
 class Links(HTMLParser):
-    """What a page loads, what it links to, and the places in it that can be linked to."""
+    """What a page loads, its links, and its link targets."""
 
     def __init__(self):
         super().__init__()
@@ -71,7 +71,7 @@ def test_pages_load_nothing_from_the_network(site, pages):
         assert re.findall(r"@import[^;]*//|url\(\s*['\"]?(?:https?:)?//[^)]*", text) == [], sheet.name
 
 
-def test_links_between_pages_lead_somewhere(site, pages):
+def test_links_between_pages_resolve(site, pages):
     broken = set()
     for path, page in pages.items():
         for link in page.linked:
@@ -85,7 +85,7 @@ def test_links_between_pages_lead_somewhere(site, pages):
     assert broken == set()
 
 
-def test_drawings_are_what_their_script_draws(tmp_path, monkeypatch):
+def test_drawings_equal_their_script_s_output(tmp_path, monkeypatch):
     script = DOCS / "drawings" / "draw.py"
     names = {"__name__": "drawing", "__file__": str(script)}
     exec(compile(script.read_text(encoding="utf-8"), script, "exec"), names)
@@ -96,7 +96,7 @@ def test_drawings_are_what_their_script_draws(tmp_path, monkeypatch):
         assert path.read_text(encoding="utf-8") == (script.parent / path.name).read_text(encoding="utf-8"), path.name
 
 
-def test_the_citation_file_is_valid_and_of_this_version():
+def test_citation_file_is_valid_and_of_this_version():
     import yaml
 
     from foundation.version import __version__
@@ -108,7 +108,7 @@ def test_the_citation_file_is_valid_and_of_this_version():
     assert yaml.safe_load(path.read_text(encoding="utf-8"))["version"] == __version__
 
 
-def test_messages_of_the_troubleshooting_page_are_ones_that_the_packages_print():
+def test_messages_of_the_troubleshooting_page_exist_in_the_code():
     code = "".join(
         path.read_text() for name in ("foundation", "ingest", "finetune") for path in (ROOT / name).rglob("*.py")
     )

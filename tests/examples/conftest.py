@@ -1,4 +1,4 @@
-"""The archive on this machine that a tutorial reads a dandiset from."""
+"""The local archive from which a tutorial reads a dandiset."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The Python examples of docs/extend.md run, and its classes are what their settings take."""
+"""The Python examples of docs/extend.md run, and their classes fit their settings."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from foundation.data import pad_windows
 PAGE = Path(__file__).parents[2] / "docs" / "extend.md"
 
 
-def test_the_examples_of_the_page_run():
+def test_examples_of_the_page_run():
     names = {}
     for example in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
         exec(compile(example, "example", "exec"), names)

@@ -1,4 +1,4 @@
-"""The example of examples/own_model_and_objective, each command of its script in a process of its own."""
+"""The example of examples/own_model_and_objective, with each command of its script in a separate process."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def run(folder, words, **changes):
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory, empty_runs):
-    """A copy of the example after its script, and what each command printed."""
+    """A copy of the example after its script has run, and the output of each command."""
     folder = tmp_path_factory.mktemp("lab") / "lab"
     shutil.copytree(EXAMPLE, folder)
     shutil.copy(empty_runs, folder / "runs.db")
@@ -45,7 +45,7 @@ def lab(tmp_path_factory, empty_runs):
     return folder, printed
 
 
-def test_two_processes_train_the_model_with_the_objective_and_the_sampler(lab):
+def test_two_processes_train_the_model_with_objective_and_sampler(lab):
     folder, _ = lab
     config = json.loads((folder / "run" / "model" / "config.json").read_text())
     assert (config["foundation_class"], config["dim"]) == ("mylab:Recurrent", 16)
@@ -60,20 +60,20 @@ def test_two_processes_train_the_model_with_the_objective_and_the_sampler(lab):
     assert 'load_model("path/to/this/folder", "mylab:Recurrent")' in card
 
 
-def test_the_recipe_adds_its_column(lab):
+def test_recipe_adds_its_column(lab):
     folder, _ = lab
     units = next(iter(Catalog.open(Store(folder / "store")))).units
     assert units["half"][:2].tolist() == ["even", "odd"]
 
 
-def test_a_plan_says_what_it_cannot_say(lab):
+def test_plan_names_unknown_costs(lab):
     plan = lab[1]["plan"]
     assert "model mylab:Recurrent and objective mylab:Redundancy without a cost model" in plan
     assert re.search(r"time of a step +not known", plan)
     assert re.search(r"weights +[\d.]+ kB", plan)
 
 
-def test_embeddings_scores_and_predictions_come_out(lab):
+def test_embeddings_scores_and_predictions_are_written(lab):
     folder, printed = lab
     embedded = sorted((folder / "embeddings").glob("*.npz"))
     assert len(embedded) == 2
@@ -83,7 +83,7 @@ def test_embeddings_scores_and_predictions_come_out(lab):
     assert pq.read_table(folder / "busy.parquet").num_rows == 40
 
 
-def test_a_checkpoint_whose_class_nobody_named_is_refused(lab, capsys, tmp_path, monkeypatch):
+def test_untrusted_checkpoint_class_is_refused(lab, capsys, tmp_path, monkeypatch):
     folder, _ = lab
     monkeypatch.chdir(tmp_path)
     command = ["embed", "--checkpoint", str(folder / "run"), "--store", str(folder / "store"), "--output", "out"]
@@ -96,7 +96,7 @@ def test_a_checkpoint_whose_class_nobody_named_is_refused(lab, capsys, tmp_path,
     assert "which cannot be imported; there is no module 'mylab'" in capsys.readouterr().err
 
 
-def test_a_checkpoint_is_published_and_listed_without_its_class(lab, capsys, tmp_path):
+def test_checkpoint_is_published_and_listed_without_its_class(lab, capsys, tmp_path):
     folder, _ = lab
     assert main(["push", str(folder / "run"), str(tmp_path / "published")]) == 0
     assert main(["pull", str(tmp_path / "published")]) == 0
@@ -104,7 +104,7 @@ def test_a_checkpoint_is_published_and_listed_without_its_class(lab, capsys, tmp
     assert json.loads((tmp_path / "published" / "config.json").read_text())["foundation_class"] == "mylab:Recurrent"
 
 
-def test_python_and_transformers_load_it_in_a_new_process(lab):
+def test_python_and_transformers_load_the_model_in_a_new_process(lab):
     folder, _ = lab
     code = """
 import foundation, sys

@@ -24,13 +24,13 @@ def shown(name):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """One folder for all tutorials, so that each uses the recordings that the first has simulated."""
+    """One folder for all tutorials, so that each uses the recordings simulated by the first."""
     return tmp_path_factory.mktemp("tutorials")
 
 
 @pytest.fixture
 def run(folder, monkeypatch):
-    """Runs a tutorial; returns the names that it has defined."""
+    """Run a tutorial; return the names that it defined."""
     import matplotlib.pyplot as plt
 
     monkeypatch.chdir(folder)
@@ -52,13 +52,13 @@ def run(folder, monkeypatch):
     return execute
 
 
-def test_a_file_of_your_own(run):
+def test_own_file(run):
     names = run("own_nwb_file")
     assert names["embedding_ND"].shape == (20, 96)
     assert names["table"]["cell_type"].to_pylist().count("RS") == 4
 
 
-def test_a_dandiset_from_an_archive_on_this_machine(run, folder, archive_server):
+def test_dandiset_from_a_local_archive(run, folder, archive_server):
     run_first = not (folder / "nwb").exists()
     if run_first:
         run("own_nwb_file")
@@ -86,7 +86,7 @@ def test_a_decoder_to_take_home(run):
     assert Path("report.html").stat().st_size > 100_000
 
 
-def test_the_site_has_a_page_and_the_pictures_of_each():
+def test_every_tutorial_has_a_page_and_its_pictures():
     pages = (ROOT / "docs" / "tutorials" / "gallery.md").read_text(encoding="utf-8")
     for name in NAMES:
         assert shown(name), name

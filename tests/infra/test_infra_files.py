@@ -18,7 +18,7 @@ SCRIPTS = [INFRA / "slurm" / "pretrain.sbatch", *ROOT.glob("tests/**/*.sh")]
 
 
 def accepted(*command) -> str:
-    """What a validator says; nothing if it has nothing to say."""
+    """Return a validator's messages; empty if it accepts the file."""
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
@@ -28,7 +28,7 @@ def containers(spec: dict) -> list[dict]:
 
 
 def pods(manifest: dict) -> list[dict]:
-    """The pod templates of a manifest of a kind that Kubernetes itself does not know."""
+    """Return the pod templates of a manifest of a kind that Kubernetes itself does not know."""
     spec = manifest["spec"]
     if manifest["kind"] == "PyTorchJob":
         return [replica["template"] for replica in spec["pytorchReplicaSpecs"].values()]
@@ -45,13 +45,13 @@ def test_scripts_pass_shellcheck(script):
     assert accepted(BIN / "shellcheck", script) == ""
 
 
-def test_the_image_is_well_formed():
+def test_image_is_well_formed():
     if not (BIN / "hadolint").exists():
         pytest.skip("hadolint has no wheel for this machine")
     assert accepted(BIN / "hadolint", INFRA / "docker" / "Dockerfile") == ""
 
 
-def test_the_compose_file_is_well_formed():
+def test_compose_file_is_well_formed():
     compose = INFRA / "docker" / "compose.yaml"
     assert accepted(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", compose) == ""
     services = yaml.safe_load(compose.read_text())["services"]
@@ -60,7 +60,7 @@ def test_the_compose_file_is_well_formed():
     assert named <= set(services)
 
 
-def test_the_pretraining_service_is_a_command_that_parses_with_the_arguments_that_are_shown():
+def test_pretraining_service_parses_with_the_documented_arguments():
     from foundation.common.settings.command import build_parser, parse
     from foundation.training import PretrainSettings
 
@@ -74,8 +74,8 @@ def test_the_pretraining_service_is_a_command_that_parses_with_the_arguments_tha
     assert "runs:/runs" in service["volumes"]
 
 
-def test_the_image_holds_what_the_mlflow_server_needs_for_files_on_s3():
-    """MLflow brings no boto3, and its server imports it where files go to S3."""
+def test_image_has_the_mlflow_server_s_packages_for_s3():
+    """MLflow does not depend on boto3, but its server imports it if files go to S3."""
     services = yaml.safe_load((INFRA / "docker" / "compose.yaml").read_text())["services"]
     assert "--artifacts-destination s3://" in services["mlflow"]["command"]
     installed = re.search(r"pip install (.+?)(?: \\)?\n", (INFRA / "docker" / "Dockerfile").read_text())[1]
@@ -83,8 +83,8 @@ def test_the_image_holds_what_the_mlflow_server_needs_for_files_on_s3():
     assert re.search(r"^boto3==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
 
 
-def test_pods_that_mount_a_volume_may_write_to_it():
-    """The image's user is not root, to whom a fresh volume belongs."""
+def test_pods_can_write_to_their_volumes():
+    """The image's user is not root, who owns a fresh volume."""
     user = int(re.search(r"^USER (\d+)$", (INFRA / "docker" / "Dockerfile").read_text(), re.MULTILINE)[1])
     found = [pod["spec"] for m in manifests() if m["kind"] in ("PyTorchJob", "RayJob") for pod in pods(m)]
     mounting = [spec for spec in found if any("persistentVolumeClaim" in volume for volume in spec.get("volumes", []))]
@@ -107,7 +107,7 @@ def test_manifests_fit_the_schemas_of_kubernetes():
     assert sorted(kinds) == ["ConfigMap", "PersistentVolumeClaim", "PyTorchJob", "RayJob"]
 
 
-def test_the_validator_refuses_a_wrong_pod():
+def test_validator_refuses_a_wrong_pod():
     import kubernetes_validate
 
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{"imagee": "x"}]}}
@@ -115,7 +115,7 @@ def test_the_validator_refuses_a_wrong_pod():
         kubernetes_validate.validate(pod, "1.30", strict=True)
 
 
-def test_the_jobs_of_the_manifests_are_commands_that_parse(tmp_path, capsys):
+def test_jobs_of_the_manifests_parse(tmp_path, capsys):
     from foundation.common.settings.command import build_parser, parse
     from foundation.training import PretrainSettings
     from ingest.job import IngestCommand
@@ -134,8 +134,8 @@ def test_the_jobs_of_the_manifests_are_commands_that_parse(tmp_path, capsys):
     parse(build_parser("test", print, IngestCommand), IngestCommand, words[4:])
 
 
-def test_the_slurm_script_starts_each_task_as_a_process_of_the_group(tmp_path):
-    """With stand-ins for srun and scontrol that say what they are given; a status of 75 goes back into the queue."""
+def test_slurm_script_starts_each_task_as_a_process_of_the_group(tmp_path):
+    """With replacements for srun and scontrol that print their arguments; a status of 75 is requeued."""
     programs = {
         "srun": 'while [ "$1" != bash ]; do shift; done\nSLURM_PROCID=3 SLURM_LOCALID=1 SLURM_NTASKS=4 "$@"',
         "scontrol": f'if [ "$1" = show ]; then printf "n1\\nn2\\n"; else echo "$@" >> {tmp_path}/queue; fi',

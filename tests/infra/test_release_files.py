@@ -17,7 +17,7 @@ licences = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(licences)
 
 
-def test_the_citation_fits_its_schema():
+def test_citation_fits_its_schema():
     command = [str(Path(sys.executable).parent / "check-jsonschema"), "--builtin-schema", "vendor.citation-file-format"]
     done = subprocess.run(
         [*command, "--default-filetype", "yaml", str(ROOT / "CITATION.cff")],
@@ -28,7 +28,7 @@ def test_the_citation_fits_its_schema():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_page_of_licences_lists_every_dependency_for_users():
+def test_page_of_licences_lists_every_user_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"].items()
     lines = project["dependencies"] + [n for extra, names in extras if extra not in licences.DEVELOPMENT for n in names]
@@ -49,11 +49,11 @@ def test_the_page_of_licences_lists_every_dependency_for_users():
         ("UNKNOWN", licences.UNKNOWN),
     ],
 )
-def test_the_family_of_a_licence(licence, family):
+def test_licence_families(licence, family):
     assert licences.family(licence) == family
 
 
-def test_packages_of_all_installations_and_of_extras_are_told_apart():
+def test_packages_of_all_installations_and_of_extras_are_distinguished():
     brought = licences.closure()
     assert brought["torch"] == brought["tokenizers"] == {"core"}  # tokenizers through transformers
     assert brought["pynwb"] == {"ingest", "interop", "sorting"}

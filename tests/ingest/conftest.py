@@ -50,7 +50,7 @@ def add_trains(nwb: NWBFile, trains, obs_intervals=None, **columns) -> NWBFile:
 
 
 def save(nwb: NWBFile, path: Path) -> str:
-    """Write a file, making its folder."""
+    """Write a file; create its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file, NWBHDF5IO(file=file, mode="w") as io:
         io.write(nwb)
@@ -92,20 +92,20 @@ def write(tmp_path):
 
 @pytest.fixture(scope="session")
 def ray_session():
-    """One Ray of two processes for all tests."""
+    """One Ray with two processes for all tests."""
     with ray_cluster(2, "local") as ray:
         yield ray
 
 
 @pytest.fixture
 def run(ray_session):
-    """Runs the job."""
+    """Run the job."""
     return lambda folder, store, **changes: ingest(IngestSettings(str(folder), str(store), **changes))
 
 
 @pytest.fixture
 def folder(tmp_path, nwb_maker):
-    """Two good files, one with unsorted spikes, one cut short, one that is text, one with voltage alone."""
+    """Two good files, one with unsorted spikes, one truncated, one that is text, one with only voltage."""
     root = tmp_path / "nwb"
     for k in range(2):
         nwb = nwb_maker.add_trains(nwb_maker.new(session_id=f"good{k}"), [[0.5 + k, 1.0 + k], [2.0]])

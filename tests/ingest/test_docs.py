@@ -1,4 +1,4 @@
-"""The commands and examples of docs/ingest.md, run in their order in a folder with two files."""
+"""The commands and examples of docs/ingest.md, run in order in a folder with two files."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ TEXT = PAGE.read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, ray_session, nwb_maker):
-    """Status and output of each command of the page's only block of commands, and the folder."""
+    """Status and output of each command of the page's only command block, and the folder."""
     import contextlib
     import io
 
@@ -35,7 +35,7 @@ def done(tmp_path_factory, ray_session, nwb_maker):
     return folder, results
 
 
-def test_every_command_ends_well_and_does_what_its_comment_says(done):
+def test_every_command_does_what_its_comment_says(done):
     folder, results = done
     assert [status for status, _ in results] == [0] * 8
     listed, explained, first, again, third, strict, table, verified = [text for _, text in results]
@@ -50,7 +50,7 @@ def test_every_command_ends_well_and_does_what_its_comment_says(done):
     assert (folder / "report.json").is_file()
 
 
-def test_the_python_runs(done, monkeypatch, capsys):
+def test_python_examples_run(done, monkeypatch, capsys):
     folder, _ = done
     monkeypatch.chdir(folder)
     names: dict = {}
@@ -62,7 +62,7 @@ def test_the_python_runs(done, monkeypatch, capsys):
     assert (names["report"].ok, len(names["report"].skipped)) == (True, 2)
 
 
-def test_every_link_of_the_documentation_leads_somewhere():
+def test_every_link_of_the_documentation_resolves():
     missing = []
     for page in PAGE.parent.glob("*.md"):
         text = page.read_text(encoding="utf-8")
@@ -76,7 +76,7 @@ def test_every_link_of_the_documentation_leads_somewhere():
 
 
 def anchors(page):
-    """As they are made of headings where the pages are shown, of pages that a page includes too."""
+    """Anchors made of the pages' headings, including those of included pages."""
     text = page.read_text(encoding="utf-8")
     for included in re.findall(r"^```\{include\} (\S+)$", text, re.MULTILINE):
         text += (page.parent / included).read_text(encoding="utf-8")

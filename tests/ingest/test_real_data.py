@@ -1,4 +1,4 @@
-"""All of the real recordings through the job, against what pynwb itself reads from each file."""
+"""All of the real recordings through the job, compared with pynwb's reading of each file."""
 
 import warnings
 
@@ -44,7 +44,7 @@ def test_all_files_are_ingested(report, stored, real_data):
     assert sorted(stored) == files == [r.path for r in report.ingested]
 
 
-def test_every_animal_and_session_is_the_files_own(stored, originals):
+def test_every_animal_and_session_equals_the_file_s(stored, originals):
     for path, nwb in originals.items():
         got = stored[path]
         assert (got.subject.id, got.subject.species) == (nwb.subject.subject_id, nwb.subject.species)
@@ -54,7 +54,7 @@ def test_every_animal_and_session_is_the_files_own(stored, originals):
         assert got.session == nwb.session_id or not nwb.session_id
 
 
-def test_every_spike_time_is_the_files_own(stored, originals):
+def test_every_spike_time_equals_the_file_s(stored, originals):
     compared = 0
     for path, nwb in originals.items():
         if nwb.units is None:
@@ -75,7 +75,7 @@ def frames_of_electrodes(units, n):
     return units["electrodes"][n]
 
 
-def test_every_label_and_column_is_the_files_own(stored, originals):
+def test_every_label_and_column_equals_the_file_s(stored, originals):
     labelled = 0
     for path, nwb in originals.items():
         if nwb.units is None:
@@ -117,8 +117,8 @@ def test_every_label_and_column_is_the_files_own(stored, originals):
     assert labelled == 1_600
 
 
-def test_every_region_is_known_and_is_the_mouses_alone(stored):
-    """No location of these recordings of mice is a mystery to the atlas, and none of other animals is put into it."""
+def test_every_mouse_region_is_known_and_other_animals_have_none(stored):
+    """All locations of these mice are in the atlas, and none of other animals is mapped to it."""
     for path, recording in stored.items():
         assert ("region" in recording.units) == (recording.subject.species == "Mus musculus"), path
         if "region" in recording.units:
@@ -127,7 +127,7 @@ def test_every_region_is_known_and_is_the_mouses_alone(stored):
             assert np.array_equal(known, recording.units["region_id"] > 0), path
 
 
-def test_observed_time_is_the_files_own(stored, originals):
+def test_observed_time_equals_the_file_s(stored, originals):
     for path, nwb in originals.items():
         if nwb.units is None:
             continue
@@ -145,7 +145,7 @@ def test_observed_time_is_the_files_own(stored, originals):
         np.testing.assert_allclose(got.domain.duration, (spans[:, 1] - spans[:, 0]).sum(), rtol=1e-12)
 
 
-def test_counts_are_the_files_own(stored, originals):
+def test_counts_equal_the_file_s(stored, originals):
     (path,) = [path for path, nwb in originals.items() if nwb.units is None]
     series = originals[path].processing["ecephys"]["binned_spike_counts"]
     got = stored[path]
@@ -155,7 +155,7 @@ def test_counts_are_the_files_own(stored, originals):
     assert set(got.units["location"]) == {"CA1"}
 
 
-def test_states_are_the_files_own(stored, originals):
+def test_states_equal_the_file_s(stored, originals):
     found = 0
     for path, nwb in originals.items():
         if "sleep_states" not in nwb.intervals:
@@ -170,7 +170,7 @@ def test_states_are_the_files_own(stored, originals):
     assert found == 2
 
 
-def test_trials_are_the_files_own(stored, originals):
+def test_trials_equal_the_file_s(stored, originals):
     found = 0
     for path, nwb in originals.items():
         if nwb.trials is None:
@@ -199,13 +199,13 @@ def test_trials_are_the_files_own(stored, originals):
     assert found == 4
 
 
-def test_no_table_is_made_up_or_lost(stored, originals):
+def test_no_table_is_invented_or_lost(stored, originals):
     standard = {"trials": "trials", "sleep_states": "states"}
     for path, nwb in originals.items():
         assert sorted(stored[path].intervals) == sorted(standard[name] for name in nwb.intervals), path
 
 
-def test_behaviour_samples_are_the_files_own(stored, originals):
+def test_behaviour_samples_equal_the_file_s(stored, originals):
     standard = {"position": "position", "hand_position": "position", "hand_velocity": "velocity"}
     found = 0
     for path, nwb in originals.items():
@@ -234,7 +234,7 @@ def test_resolution_of_binned_sources(stored):
     }
 
 
-def test_what_was_mended_is_known(stored):
+def test_corrections_are_counted(stored):
     mended = {path: recording.quality for path, recording in stored.items() if recording.quality}
     assert set(mended) == {p for p in stored if p.startswith("alm/")} | {
         "rat-track/sub-rat/sub-rat_ses-linear-track_ecephys.nwb"

@@ -76,7 +76,7 @@ ended "$job"
 
 
 def missing() -> str:
-    """Why there can be no Slurm here; empty if there can."""
+    """Return why Slurm cannot run here; empty if it can."""
     if os.geteuid() != 0:
         return "a Slurm of its own needs root, for namespaces"
     for tool in ("slurmctld", "slurmd", "sbatch", "munged", "unshare", "ip"):
@@ -91,7 +91,7 @@ def missing() -> str:
 
 @pytest.fixture
 def slurm(small_store, tmp_path):
-    """Runs lines of bash on a Slurm of one node; settings of a short run are in run.yaml."""
+    """Run lines of bash on a Slurm of one node; settings of a short run are in run.yaml."""
     if reason := missing():
         pytest.skip(reason)
     (tmp_path / "slurm").mkdir()
@@ -131,8 +131,8 @@ def losses(folder: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_all_processes_have_the_time_to_save(slurm, tmp_path):
-    """With a stand-in for Python: one process is still writing when the other has ended; a signal comes very early."""
+def test_all_processes_have_time_to_save(slurm, tmp_path):
+    """With a replacement for Python: one process still writes when the other has ended; a signal comes very early."""
     message = slurm(SLOW, timeout=180).splitlines()
     logs = [(tmp_path / name).read_text() for name in ("slow.log", "early.log")]
     assert message == ["JobState=COMPLETED Restarts=1 ExitCode=0:0 "] * 2, logs
@@ -141,7 +141,7 @@ def test_all_processes_have_the_time_to_save(slurm, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.timeout(1000)
-def test_a_preempted_job_goes_back_into_the_queue_and_ends_as_one_left_alone(slurm, tmp_path):
+def test_preempted_job_is_requeued_and_ends_like_an_undisturbed_one(slurm, tmp_path):
     message = slurm(PREEMPTED).splitlines()
     log = (tmp_path / "preempted.log").read_text()
     assert message == [
@@ -160,7 +160,7 @@ def test_a_preempted_job_goes_back_into_the_queue_and_ends_as_one_left_alone(slu
 
 @pytest.mark.long
 @pytest.mark.timeout(1000)
-def test_a_job_whose_time_is_nearly_up_goes_back_and_a_cancelled_one_does_not(slurm, tmp_path):
+def test_job_near_its_time_limit_is_requeued_and_a_cancelled_one_is_not(slurm, tmp_path):
     message = slurm(SIGNALLED).splitlines()
     log = (tmp_path / "signalled.log").read_text()
     assert message[0].startswith("JobState=CANCELLED Restarts=1 "), log

@@ -108,7 +108,7 @@ def test_partial_file_with_other_bytes_is_downloaded_again(stocked, asset, quick
 
 
 @pytest.mark.parametrize("had", [len(DATA), len(DATA) + 5])
-def test_a_part_that_is_complete_or_too_long(stocked, asset, quick, had):
+def test_part_that_is_complete_or_too_long(stocked, asset, quick, had):
     access = quick(mode="download")
     part = part_of(place_of(access, asset.digests, ""))
     part.parent.mkdir(parents=True)
@@ -117,7 +117,7 @@ def test_a_part_that_is_complete_or_too_long(stocked, asset, quick, had):
     assert ranges(stocked) == ([] if had == len(DATA) else [None])
 
 
-def test_a_server_that_ignores_ranges_is_not_appended_to(stocked, asset, quick):
+def test_server_that_ignores_ranges_is_not_appended_to(stocked, asset, quick):
     stocked.fail_storage(cut=100_000)
     stocked.fail_storage(whole=True, cut=150_000)
     stocked.fail_storage(whole=True)
@@ -125,7 +125,7 @@ def test_a_server_that_ignores_ranges_is_not_appended_to(stocked, asset, quick):
     assert ranges(stocked) == [None, "bytes=100000-", "bytes=150000-"]
 
 
-def test_a_server_that_answers_with_another_range_is_refused(stocked, asset, quick):
+def test_server_that_answers_with_another_range_is_refused(stocked, asset, quick):
     stocked.fail_storage(cut=100_000)
     stocked.fail_storage(status=206, headers={"Content-Range": f"bytes 5-{len(DATA) - 1}/{len(DATA)}"})
     with pytest.raises(SourceError, match="requested bytes from 100000, the server answered 'bytes 5-"):
@@ -180,7 +180,7 @@ def test_expired_presigned_urls_are_renewed(stocked, asset, quick):
     assert sum("/download/" in request.path for request in stocked.api.requests) == 2
 
 
-def test_an_empty_asset(stocked, lab, quick):
+def test_empty_asset(stocked, lab, quick):
     stocked.contents.add("000001", "empty.nwb", b"")
     (asset,) = find_assets("dandi://lab/000001/empty.nwb", archives=[lab], access=quick())
     for mode in ("download", "stream"):

@@ -12,7 +12,7 @@ VERSION = "0.240101.1200"
 
 @pytest.fixture
 def filled(archive_server):
-    """Dandiset 000001: eleven assets, of which two are no NWB; one published version of the first seven."""
+    """Dandiset 000001: eleven assets, two of them not NWB; one published version with the first seven."""
     contents = archive_server.contents
     contents.add_dandiset("000001")
     for n in range(1, 8):
@@ -44,7 +44,7 @@ def paths(assets):
     return [asset.path for asset in assets]
 
 
-def test_all_pages_of_the_draft_are_taken_and_each_asset_once(find, filled):
+def test_all_pages_of_the_draft_are_read_and_each_asset_once(find, filled):
     found = find("dandi://lab/000001@draft")
     assert len(found) == len(set(paths(found))) == 9
     assert paths(found) == sorted(paths(found))
@@ -67,7 +67,7 @@ def test_asset_metadata(find, filled, lab):
     assert asset.archive == lab
 
 
-def test_requested_version_is_taken(find, filled, caplog):
+def test_requested_version_is_used(find, filled, caplog):
     filled.contents.publish("000001", "0.240202.1200")
     assert len(find(f"dandi://lab/000001@{VERSION}")) == 7
     assert {a.source.version for a in find(f"dandi://lab/000001@{VERSION}")} == {VERSION}
@@ -79,7 +79,7 @@ def test_requested_version_is_taken(find, filled, caplog):
         find("dandi://lab/000001@0.240101.1201")
 
 
-def test_without_a_published_version_the_draft_is_taken(find, filled, caplog):
+def test_draft_is_used_without_a_published_version(find, filled, caplog):
     filled.contents.add_dandiset("000002")
     filled.contents.add("000002", "x.nwb", b"1")
     with caplog.at_level("INFO", logger="ingest"):
@@ -99,7 +99,7 @@ def test_without_a_published_version_the_draft_is_taken(find, filled, caplog):
         ("sub-1/notes.txt", ["sub-1/notes.txt"]),
     ],
 )
-def test_folders_files_and_globs_are_exact_where_the_archive_knows_prefixes(find, within, expected):
+def test_folders_files_and_globs_match_exactly(find, within, expected):
     assert paths(find(f"dandi://lab/000001@draft/{within}")) == expected
 
 
@@ -123,7 +123,7 @@ def test_missing_paths_raise_with_similar_ones(find):
         ({"max_assets": 2}, ["Sub-1/x.nwb", "sub-1/sub-1_ses-a_ecephys.nwb"]),
     ],
 )
-def test_filters_before_a_byte_moves(find, filled, filters, expected):
+def test_filters_apply_before_any_download(find, filled, filters, expected):
     assert paths(find("dandi://lab/000001@draft", **filters)) == expected
     assert filled.storage.requests == []
     assert not [r for r in filled.api.requests if "download" in r.path]
@@ -213,12 +213,12 @@ def test_braces_in_globs_raise(find, tmp_path):
         find("dandi://lab/000001@draft", path=["sub-{1,2}/*.nwb"])
 
 
-def test_a_server_that_lists_no_metadata_is_asked_for_each(find, filled):
+def test_server_that_lists_no_metadata_is_asked_for_each_asset(find, filled):
     filled.lists_metadata = False
     assert len(find(f"dandi://lab/000001@{VERSION}", species=["mus musculus"])) == 3
 
 
-def test_a_draft_that_changes_while_it_is_listed_is_listed_again(find, filled):
+def test_draft_that_changes_during_listing_is_listed_again(find, filled):
     new = b"new bytes"
     filled.fail_api("page=2", call=lambda: filled.contents.replace("000001", "sub-7/sub-7_ses-a_ecephys.nwb", new))
     (changed,) = find("dandi://lab/000001@draft", subject=["7"])
@@ -247,7 +247,7 @@ def test_draft_that_keeps_changing_raises(find, filled):
         find("dandi://lab/000001@draft")
 
 
-def test_the_plan_as_text(find):
+def test_plan_as_text(find):
     text = listing(find(f"dandi://lab/000001@{VERSION}", max_assets=2))
     assert "lab/000001, version 0.240101.1200, licence CC-BY-4.0" in text
     assert "sub-2/sub-2_ses-a_ecephys.nwb  20 B  hdf5" in text

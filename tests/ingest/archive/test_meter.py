@@ -1,4 +1,4 @@
-"""The bytes of an asset are counted as they come, however it is read."""
+"""The bytes of an asset are counted as they arrive, however it is read."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def find(lab, quick):
     return lambda path: find_assets(f"dandi://lab/000001/{path}", archives=[lab], access=quick())[0]
 
 
-def test_bytes_of_a_download_count_while_it_is_under_way(stocked, find, quick):
+def test_bytes_of_a_download_count_during_the_download(stocked, find, quick):
     seen = []
     asset = find("a.nwb")
     for _ in range(3):
@@ -33,7 +33,7 @@ def test_bytes_of_a_download_count_while_it_is_under_way(stocked, find, quick):
     assert seen == [0, 100_000, 200_000]
 
 
-def test_bytes_that_are_streamed_or_read_from_a_disk_count(stocked, find, quick, tmp_path):
+def test_streamed_and_local_bytes_count(stocked, find, quick, tmp_path):
     METER.reset()
     with open_asset(find("a.nwb"), quick(mode="stream", block=1 << 14)) as file:
         file.read(10)

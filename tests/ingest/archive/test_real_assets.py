@@ -9,7 +9,7 @@ from ingest.sources import find_assets, open_asset
 
 @pytest.mark.real_data
 @pytest.mark.parametrize("mode", ["stream", "download"])
-def test_a_real_recording_is_the_same_from_the_archive(real_data, archive_server, lab, quick, mode):
+def test_real_recording_from_the_archive_is_identical(real_data, archive_server, lab, quick, mode):
     path = min((real_data / "nwb" / "head-direction").rglob("*.nwb"))
     archive_server.contents.add_dandiset("000056")
     archive_server.contents.add("000056", path.name, path.read_bytes())

@@ -25,7 +25,7 @@ def find(filled, lab, quick):
 
 
 @pytest.mark.parametrize("path", ["../x.nwb", "/etc/x.nwb", "a/../../x.nwb", "a\\..\\x.nwb", "a//x.nwb", "a/\x00.nwb"])
-def test_paths_that_lead_out_of_their_folder(find, filled, path):
+def test_paths_that_leave_their_folder_are_refused(find, filled, path):
     filled.contents.add_dandiset("000003")
     filled.contents.add("000003", path, b"1")
     with pytest.raises(SourceError, match="leads out of its folder"):
@@ -41,7 +41,7 @@ def test_rejected_client_versions_raise(find, filled):
         find("dandi://lab/000001")
 
 
-def test_configured_api_url_is_used_over_the_servers(find, filled, caplog):
+def test_configured_api_url_overrides_the_server_s(find, filled, caplog):
     filled.stated_api = "http://127.0.0.1:9/api"
     assert len(find(f"dandi://lab/000001@{VERSION}")) == 7
     assert "says its API is at http://127.0.0.1:9/api" in caplog.text

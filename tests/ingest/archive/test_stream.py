@@ -40,7 +40,7 @@ def fetched(server):
     return sum(int(stop) - int(start) + 1 for start, stop in spans)
 
 
-def test_any_read_gives_the_files_bytes(asset, stream):
+def test_any_read_equals_the_file_s_bytes(asset, stream):
     rng = np.random.default_rng(1)
     with open_asset(asset, stream) as file:
         assert (file.seekable(), file.readable(), file.writable()) == (True, True, False)
@@ -53,7 +53,7 @@ def test_any_read_gives_the_files_bytes(asset, stream):
         assert file.read() == DATA
 
 
-def test_only_what_is_read_is_fetched(stocked, asset, stream):
+def test_only_requested_bytes_are_fetched(stocked, asset, stream):
     with open_asset(asset, stream) as file:
         file.seek(500_000)
         file.read(10)
@@ -67,7 +67,7 @@ def test_only_what_is_read_is_fetched(stocked, asset, stream):
     assert not place_of(stream, asset.digests, "").exists()
 
 
-def test_the_cache_is_bounded_and_the_redirect_is_followed_once(stocked, asset, stream):
+def test_cache_is_bounded_and_the_redirect_is_followed_once(stocked, asset, stream):
     with open_asset(asset, stream) as file:
         assert file.read() == DATA
         assert sum(map(len, file._blocks.values())) <= stream.stream_cache
@@ -100,7 +100,7 @@ def test_permanent_failures_name_the_asset(stocked, asset, stream):
             file.read(50_000)
 
 
-def test_a_server_without_ranges(stocked, asset, stream):
+def test_server_without_ranges(stocked, asset, stream):
     stocked.fail_storage(times=9, whole=True)
     with (
         open_asset(asset, stream) as file,
@@ -109,7 +109,7 @@ def test_a_server_without_ranges(stocked, asset, stream):
         file.read(10)
 
 
-def test_content_that_changes_while_it_is_read(stocked, asset, stream):
+def test_content_that_changes_during_the_read(stocked, asset, stream):
     with open_asset(asset, stream) as file:
         file.read(10)
         next(iter(stocked.contents.assets.values())).data = bytes(len(DATA))
@@ -118,7 +118,7 @@ def test_content_that_changes_while_it_is_read(stocked, asset, stream):
             file.read(10)
 
 
-def test_a_recording_is_the_same_streamed_downloaded_and_from_disk(stocked, lab, quick, write, nwb_maker):
+def test_recording_is_identical_streamed_downloaded_and_from_disk(stocked, lab, quick, write, nwb_maker):
     trains = [np.sort(np.random.default_rng(n).uniform(0, 50, 400)) for n in range(3)]
     path = write(nwb_maker.add_trains(nwb_maker.new(), trains))
     with open(path, "rb") as file:
@@ -132,7 +132,7 @@ def test_a_recording_is_the_same_streamed_downloaded_and_from_disk(stocked, lab,
         assert (read.subject.key, read.source.digest) == ("lab/000001/m1", asset.source.digest)
 
 
-def test_h5py_reads_through_it(stocked, lab, stream, tmp_path):
+def test_h5py_reads_a_streamed_file(stocked, lab, stream, tmp_path):
     values = np.random.default_rng(0).normal(size=(1000, 50))
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file.create_dataset("a", data=values, chunks=(100, 50))
@@ -144,7 +144,7 @@ def test_h5py_reads_through_it(stocked, lab, stream, tmp_path):
     assert fetched(stocked) < 1_000_000  # most of the file was not fetched
 
 
-def test_a_url_of_one_file(stocked, quick):
+def test_url_of_one_file(stocked, quick):
     stored = next(iter(stocked.contents.assets.values()))
     url = f"{stocked.storage.url}/blobs/{stored.content}"
     (asset,) = find_assets(url, access=quick())
@@ -189,7 +189,7 @@ def test_objects_of_other_file_systems(quick):
         (10**12, ("Units",), "stream"),
     ],
 )
-def test_auto_goes_by_size_and_by_what_will_be_read(quick, asset, size, measured, expected):
+def test_auto_decides_by_size_and_share_read(quick, asset, size, measured, expected):
     big = Asset("https://x/a.nwb", "a.nwb", size, asset.source, measured=measured)
     assert how(big, size, quick(mode="auto", max_download=10**11)) == expected
     assert how(big, size, quick(mode="stream")) == "stream"
@@ -212,7 +212,7 @@ def test_content_with_another_digest_raises_at_the_first_answer(stocked, asset, 
     assert store.commit_ids() == []
 
 
-def test_an_entity_tag_of_another_kind_is_not_compared(stocked, asset, stream):
+def test_entity_tag_of_another_kind_is_not_compared(stocked, asset, stream):
     stocked.uploads_in_parts = False  # S3's entity tag is then the md5 of the bytes
     with open_asset(asset, stream) as file:
         assert file.read(10) == DATA[:10]

@@ -1,4 +1,4 @@
-"""Embargoed dandisets: the token goes to its archive's API, and nowhere else."""
+"""Embargoed dandisets: the token goes only to its archive's API."""
 
 import logging
 import pickle
@@ -90,7 +90,7 @@ def test_stale_token_is_not_sent_for_open_dandisets(find, embargoed, quick, monk
     assert sent(embargoed.api) == []
 
 
-def test_a_token_of_another_archive_is_not_used(find, monkeypatch):
+def test_token_of_another_archive_is_not_used(find, monkeypatch):
     monkeypatch.setenv("DANDI_API_KEY", TOKEN)
     monkeypatch.setenv("LAB_API_KEY", TOKEN)
     with pytest.raises(SourceError, match="requires a token"):
@@ -131,7 +131,7 @@ class EncryptedRing(Ring):
         type(self).asked += 1  # it would ask for a password on the terminal
 
 
-def test_the_keyring_is_asked_where_the_variable_is_not_set(find, embargoed, monkeypatch):
+def test_keyring_is_used_if_the_variable_is_not_set(find, embargoed, monkeypatch):
     keyring.set_keyring(Ring())
     assert len(find("dandi://lab/000001")) == 2
     monkeypatch.setenv("LAB_TOKEN", "stale-token")
@@ -168,7 +168,7 @@ def test_presigned_addresses_are_in_no_message_and_no_log(find, embargoed, quick
 
 
 @pytest.mark.parametrize("stated", ["http://127.0.0.1:1/api/x", "https://127.0.0.1/api", "http://api.example.org/api"])
-def test_a_token_is_put_on_requests_to_its_archive_alone(embargoed, lab, monkeypatch, stated):
+def test_token_is_sent_to_its_archive_only(embargoed, lab, monkeypatch, stated):
     monkeypatch.setenv("LAB_TOKEN", TOKEN)
     token = ArchiveToken(lab)
     assert token.ready()

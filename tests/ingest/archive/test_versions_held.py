@@ -45,7 +45,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def take(archive, lab, quick, store):
-    """Ingests a version without Ray; ``meanwhile`` is called when everything has been read."""
+    """Ingest a version without Ray; ``meanwhile`` is called after everything has been read."""
 
     def run(version="draft", meanwhile=lambda: None):
         source = f"dandi://lab/000123@{version}"
@@ -61,7 +61,7 @@ def take(archive, lab, quick, store):
 
 @pytest.fixture
 def prune(archive, store):
-    """Runs ``foundation catalog STORE --prune``."""
+    """Run ``foundation catalog STORE --prune``."""
     own = {"name": "lab", "api_url": archive.api_url, "token_variable": "LAB_TOKEN"}
     return lambda source: list_catalog(CatalogSettings(store.root, prune=source, archives=[own])).text
 
@@ -128,7 +128,7 @@ def test_prune_retires_recordings_that_left_the_version(archive, take, store, pr
         prune("/data")
 
 
-def test_the_catalog_answers_which_recordings_belong_to_a_version(archive, take, store, files):
+def test_catalog_knows_the_recordings_of_a_version(archive, take, store, files):
     take(PUBLISHED)
     archive.contents.replace("000123", "sub-0/sub-0.nwb", files[3])
     archive.contents.remove("000123", "sub-1/sub-1.nwb")

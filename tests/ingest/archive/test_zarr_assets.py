@@ -55,7 +55,7 @@ def test_store_has_exactly_the_listed_entries(stocked, asset, quick, mode):
             sync(store.delete("units/x/0.0"))
 
 
-def test_a_session_written_by_hdmf_zarr_reads_the_same_from_the_archive(stocked, lab, quick, tmp_path):
+def test_session_written_by_hdmf_zarr_reads_the_same_from_the_archive(stocked, lab, quick, tmp_path):
     with tarfile.open(PACKED) as packed:
         packed.extractall(tmp_path, filter="data")
     folder = min((path.parent for path in tmp_path.rglob(".zgroup")), key=lambda path: len(path.parts))
@@ -72,7 +72,7 @@ def test_a_session_written_by_hdmf_zarr_reads_the_same_from_the_archive(stocked,
         assert read.subject.key.startswith("lab/000001/")
 
 
-def test_open_assets_are_read_from_storage_without_asking_the_api_for_each(stocked, asset, quick):
+def test_open_assets_are_read_from_storage_without_api_requests(stocked, asset, quick):
     with open_asset(asset, quick(mode="stream")) as store:
         before = len(stocked.api.requests)
         fetch(store, "units/x/0.0")
@@ -81,7 +81,7 @@ def test_open_assets_are_read_from_storage_without_asking_the_api_for_each(stock
     assert len(stocked.storage.requests) == 1  # the second came from memory
 
 
-def test_refusal_of_the_storage_falls_back_to_the_api(stocked, asset, quick):
+def test_refusal_by_the_storage_falls_back_to_the_api(stocked, asset, quick):
     stocked.fail_storage("/zarr/", status=403)
     with open_asset(asset, quick(mode="stream")) as store:
         assert fetch(store, "units/x/0.0") == b"12345"
@@ -96,7 +96,7 @@ def test_failures_are_retried(stocked, asset, quick, mode, fault):
 
 
 @pytest.mark.parametrize("mode", ["stream", "download"])
-def test_a_storage_that_refuses_open_entries_is_asked_once_for_an_asset(stocked, asset, quick, mode):
+def test_storage_that_refuses_open_entries_is_asked_once_per_asset(stocked, asset, quick, mode):
     stocked.storage_is_private = True
     with open_asset(asset, quick(mode=mode)) as store:
         assert {key: fetch(store, key) for key in SMALL} == SMALL
@@ -105,13 +105,13 @@ def test_a_storage_that_refuses_open_entries_is_asked_once_for_an_asset(stocked,
     assert len(stocked.storage.requests) == 1 + len(SMALL)
 
 
-def test_an_entry_of_other_bytes_is_fetched_once_more(stocked, asset, quick):
+def test_entry_with_wrong_bytes_is_fetched_again(stocked, asset, quick):
     with open_asset(asset, quick(mode="stream")) as store:
         stocked.fail_storage("0.0", flip=True)
         assert fetch(store, "units/x/0.0") == b"12345"
 
 
-def test_an_entry_of_other_bytes_is_refused(stocked, asset, quick):
+def test_entry_with_wrong_bytes_twice_is_refused(stocked, asset, quick):
     stocked.fail_storage("0.0", times=9, flip=True)
     with (
         open_asset(asset, quick(mode="stream")) as store,
@@ -158,14 +158,14 @@ def test_entries_that_differ_from_the_checksum_raise(stocked, asset, quick):
 
 @pytest.mark.parametrize("key", ["../../x", "/etc/x", "units/../../x", "a\\..\\x"])
 @pytest.mark.parametrize("mode", ["stream", "download"])
-def test_keys_that_lead_out_of_their_folder(stocked, lab, quick, key, mode):
+def test_keys_that_leave_their_folder_are_refused(stocked, lab, quick, key, mode):
     stocked.contents.add("000001", "sub-b/b.nwb.zarr", files={".zgroup": b"{}", key: b"1"})
     (asset,) = find_assets("dandi://lab/000001/sub-b", archives=[lab], access=quick())
     with pytest.raises(SourceError, match="leads out of its folder"), open_asset(asset, quick(mode=mode)):
         pass
 
 
-def test_an_upload_that_is_not_finished(stocked, lab, quick):
+def test_unfinished_upload_is_refused(stocked, lab, quick):
     stocked.contents.add("000001", "sub-b/b.nwb.zarr", files={}, digest={})
     (asset,) = find_assets("dandi://lab/000001/sub-b", archives=[lab], access=quick())
     assert asset.source.digest == f"asset:{asset.source.asset}"

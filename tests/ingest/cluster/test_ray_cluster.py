@@ -54,7 +54,7 @@ def _missing() -> str:
 
 @pytest.mark.timeout(420)
 @pytest.mark.parametrize("ways", ["one way", pytest.param("all ways", marks=pytest.mark.long)])
-def test_the_job_runs_on_a_cluster_reached_by_ssh(tmp_path, nwb_maker, ways):
+def test_job_runs_on_a_cluster_over_ssh(tmp_path, nwb_maker, ways):
     if reason := _missing():
         pytest.skip(reason)
     for k in range(3):

@@ -1,4 +1,4 @@
-"""Every object of a file is taken or left: none vanishes."""
+"""Every object of a file is either taken or left."""
 
 import shutil
 
@@ -32,7 +32,7 @@ def objects_of(path):
 
 
 def unaccounted(path):
-    """Objects that neither stand in a list themselves, nor with what they are a part of, nor by their parts."""
+    """Objects that are not listed themselves, with their parent, or by their parts."""
     explanation = explain(path)
     assert explanation.ok, explanation.result
     noted = {note.path.partition(", ")[0] for note in (*explanation.taken, *explanation.left)}
@@ -47,7 +47,7 @@ def unaccounted(path):
 
 @pytest.fixture(scope="module")
 def everything(nwb_maker, tmp_path_factory):
-    """A file with an object of every kind that files hold beside activity."""
+    """A file with every kind of object that files hold beside activity."""
     nwb = nwb_maker.new()
     device = nwb.create_device("probe")
     group = nwb.create_electrode_group("shank", "a shank", "CA1", device)
@@ -101,7 +101,7 @@ def test_every_object_is_taken_or_left(everything):
     assert left["electrodes/group"].startswith("used only for the location and group of units")
 
 
-def test_groups_and_datasets_without_a_type_are_left_too(everything, tmp_path):
+def test_untyped_groups_and_datasets_are_left_too(everything, tmp_path):
     path = shutil.copy(everything, tmp_path / "a.nwb")
     with h5py.File(path, "r+") as file:
         file["processing/behavior/mine/numbers"] = np.arange(3.0)
@@ -110,7 +110,7 @@ def test_groups_and_datasets_without_a_type_are_left_too(everything, tmp_path):
     assert left["processing/behavior/mine"] == left["numbers"] == "not a part of NWB"
 
 
-def test_a_file_without_activity_lists_its_objects_too(everything, tmp_path):
+def test_file_without_activity_lists_its_objects_too(everything, tmp_path):
     path = shutil.copy(everything, tmp_path / "a.nwb")
     with h5py.File(path, "r+") as file:
         del file["units"]
@@ -118,7 +118,7 @@ def test_a_file_without_activity_lists_its_objects_too(everything, tmp_path):
     assert unaccounted(str(path)) == []
 
 
-def test_spikes_and_values_behind_the_last_row_are_counted(everything, tmp_path):
+def test_spikes_and_values_after_the_last_row_are_counted(everything, tmp_path):
     path = shutil.copy(everything, tmp_path / "a.nwb")
     with h5py.File(path, "r+") as file:
         file["units/spike_times_index"][...] = [1, 2, 3]

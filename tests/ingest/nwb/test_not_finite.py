@@ -27,7 +27,7 @@ def dff(n_samples=50, n_units=4):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("absurd", ABSURD)
-def test_one_absurd_sample_of_activity_is_missing(write, nwb_maker, absurd, dtype):
+def test_absurd_sample_of_activity_is_missing(write, nwb_maker, absurd, dtype):
     data = dff().astype(dtype)
     with np.errstate(over="ignore"):
         data[3, 2] = absurd
@@ -44,20 +44,20 @@ def test_one_absurd_sample_of_activity_is_missing(write, nwb_maker, absurd, dtyp
         read_nwb(path, strict=True)
 
 
-def test_nan_alone_is_no_loss(write, nwb_maker):
+def test_nan_alone_is_not_counted(write, nwb_maker):
     data = dff()
     data[3, 2] = np.nan
     assert read_nwb(write(with_activity(nwb_maker.new(), data)), strict=True).quality == {}
 
 
-def test_a_conversion_that_overflows_makes_missing_samples(write, nwb_maker):
+def test_conversion_that_overflows_gives_missing_samples(write, nwb_maker):
     data = np.array([[1, 2], [4, 3], [0, 5]], dtype=np.int16)
     recording = read_nwb(write(with_activity(nwb_maker.new(), data, conversion=1e38)))
     np.testing.assert_array_equal(recording.activity.data, [[1e38, 2e38], [np.nan, 3e38], [0.0, np.nan]])
     assert recording.quality == {"values_not_finite": 2.0}
 
 
-def test_a_sample_without_a_time_is_dropped_and_its_place_is_a_gap(write, nwb_maker):
+def test_sample_without_a_time_is_dropped_and_leaves_a_gap(write, nwb_maker):
     data, times = dff(20), np.arange(20.0) / 10
     times[[4, 19]] = np.nan, np.inf
     recording = read_nwb(write(with_activity(nwb_maker.new(), data, timestamps=times)))
@@ -111,7 +111,7 @@ def test_columns_of_units_and_of_intervals(write, spiking, absurd):
     assert lines == ["1 of its values are not finite: missing"]
 
 
-def test_intervals_of_absurd_times(write, spiking):
+def test_intervals_with_absurd_times(write, spiking):
     nwb = spiking()
     for start, stop in [(1.0, np.inf), (np.inf, 5.0), (6.0, 1e300)]:
         nwb.add_trial(start_time=start, stop_time=stop)
@@ -128,7 +128,7 @@ def test_intervals_of_absurd_times(write, spiking):
     assert recording.quality == lost
 
 
-def test_invalid_times_that_do_not_end(write, spiking):
+def test_invalid_times_without_an_end(write, spiking):
     nwb = spiking()
     nwb.add_invalid_time_interval(start_time=7.0, stop_time=np.inf)
     recording = read_nwb(write(nwb))
@@ -150,7 +150,7 @@ def test_spikes_and_observed_time(write, nwb_maker, absurd):
 @pytest.mark.parametrize(
     "change", [{"rate": np.nan}, {"rate": 1e300}, {"rate": 1e-300}, {"rate": 10.0, "start": 1e300}]
 )
-def test_rates_that_cannot_be(write, nwb_maker, spiking, change):
+def test_invalid_rates(write, nwb_maker, spiking, change):
     def written(nwb, name):
         path = write(nwb, f"{name}.nwb")
         with h5py.File(path, "r+") as file:
@@ -181,7 +181,7 @@ def test_rates_that_cannot_be(write, nwb_maker, spiking, change):
         ({"offset": np.nan}, "offset nan: expected a finite number"),
     ],
 )
-def test_conversions_that_cannot_be(write, nwb_maker, spiking, change, why):
+def test_invalid_conversions(write, nwb_maker, spiking, change, why):
     with pytest.raises(SourceError, match=f"dff has an impossible {why}"):
         read_nwb(write(with_activity(nwb_maker.new(), dff(), **change), "activity.nwb"))
     nwb = spiking()

@@ -1,4 +1,4 @@
-"""Labels and times as people write them: padded, as enums, with levels, without a time zone."""
+"""Labels and times in human forms: padded, as enums, with levels, without a time zone."""
 
 import time
 
@@ -95,7 +95,7 @@ def test_resolution_of_spike_times_is_kept(write, nwb_maker):
 
 
 @pytest.mark.parametrize(("stated", "count"), [(30000.0, {"resolution_ignored": 1.0}), (-1.0, {}), (np.nan, {})])
-def test_what_is_no_resolution_is_ignored(write, nwb_maker, stated, count):
+def test_invalid_resolution_is_ignored(write, nwb_maker, stated, count):
     nwb = nwb_maker.add_trains(nwb_maker.new(), TRAINS)
     nwb.units.resolution = stated
     recording = read_nwb(write(nwb))
@@ -107,7 +107,7 @@ def test_what_is_no_resolution_is_ignored(write, nwb_maker, stated, count):
 
 @pytest.fixture
 def in_zone(monkeypatch):
-    """Sets the machine's time zone."""
+    """Set the machine's time zone."""
 
     def set_zone(name):
         monkeypatch.setenv("TZ", name)
@@ -126,7 +126,7 @@ def in_zone(monkeypatch):
         ("2021-03-04T05:06:07Z", "2021-03-04T05:06:07+00:00"),
     ],
 )
-def test_the_sessions_start_is_the_same_in_every_time_zone(write, nwb_maker, in_zone, stored, expected):
+def test_session_start_is_the_same_in_every_time_zone(write, nwb_maker, in_zone, stored, expected):
     path = write(nwb_maker.add_trains(nwb_maker.new(), TRAINS))
     with h5py.File(path, "r+") as file:
         replace(file, "session_start_time", stored)

@@ -1,4 +1,4 @@
-"""What a file says of its animal and session, and files that are damaged or hold no activity."""
+"""Animal and session of a file, and files that are damaged or hold no activity."""
 
 import hashlib
 import io
@@ -41,14 +41,14 @@ def test_every_text_of_the_file(write, good):
     assert recording.spikes.times.tolist() == [0.5, 1.0, 2.0]
 
 
-def test_source_and_namespace_are_the_callers(write, good):
+def test_source_and_namespace_come_from_the_caller(write, good):
     source = Source(path="x.nwb", digest="d", archive="dandi", dandiset="000001", asset="a")
     recording = read_nwb(write(good), source=source, namespace="dandi/000001")
     assert recording.source == source
     assert recording.subject.key == "dandi/000001/m1"
 
 
-def test_names_come_from_the_file_name_where_the_file_is_silent(write, nwb_maker):
+def test_names_fall_back_to_the_file_name(write, nwb_maker):
     silent = {"subject": None, "session_id": None, "lab": None, "institution": None}
     nwb = nwb_maker.add_trains(nwb_maker.new(**silent), [[0.5]])
     recording = read_nwb(write(nwb, "sub-rat7_ses-day2_ecephys.nwb"))
@@ -66,19 +66,19 @@ def test_names_come_from_the_file_name_where_the_file_is_silent(write, nwb_maker
         ("spikes at 30 kHz", 0.0),
     ],
 )
-def test_resolution_as_the_description_says(write, nwb_maker, text, seconds):
+def test_resolution_from_the_description(write, nwb_maker, text, seconds):
     nwb = nwb_maker.add_trains(nwb_maker.new(session_description=text), [[0.5]])
     assert read_nwb(write(nwb)).resolution == seconds
 
 
-def test_a_file_by_url_reads_the_same(write, good):
+def test_file_by_url_reads_the_same(write, good):
     path = write(good)
     local, remote = read_nwb(path), read_nwb(f"file://{path}")
     assert local.spikes.times.tolist() == remote.spikes.times.tolist()
     assert local.source.digest == remote.source.digest == digest_of(path)
 
 
-def test_an_open_file_reads_as_its_path_does_and_stays_open(write, good):
+def test_open_file_reads_like_its_path_and_stays_open(write, good):
     path = write(good)
     with open(path, "rb") as file:
         file.seek(100)
@@ -129,12 +129,12 @@ def test_voltage_is_never_loaded(write, nwb_maker):
     assert peak < 16e6
 
 
-def test_voltage_beside_units_is_no_reason_to_sort(write, nwb_maker):
+def test_voltage_beside_units_needs_no_sorting(write, nwb_maker):
     recording = read_nwb(write(nwb_maker.add_trains(voltage(nwb_maker.new()), [[0.5]])))
     assert recording.n_units == 1
 
 
-def test_behaviour_alone_is_left_out_and_no_failure(write, nwb_maker, tmp_path):
+def test_file_with_only_behaviour_is_left_out_without_failure(write, nwb_maker, tmp_path):
     nwb = nwb_maker.new()
     nwb.add_acquisition(TimeSeries(name="lick", data=[1.0, 2.0], unit="V", rate=10.0))
     path = write(nwb)
@@ -162,14 +162,14 @@ def test_no_such_file(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"plain text", b"\x89HDF\r\n\x1a\n" + bytes(100)])
-def test_no_hdf5_at_all(tmp_path, content):
+def test_file_that_is_not_hdf5(tmp_path, content):
     path = tmp_path / "a.nwb"
     path.write_bytes(content)
     with pytest.raises(SourceError, match="not a readable NWB file"):
         read_nwb(str(path))
 
 
-def test_hdf5_that_is_no_nwb(tmp_path):
+def test_hdf5_that_is_not_nwb(tmp_path):
     with h5py.File(tmp_path / "a.nwb", "w") as file:
         file["x"] = [1, 2, 3]
     with pytest.raises(SourceError, match="is not an NWB file"):
@@ -196,7 +196,7 @@ def test_index_that_does_not_fit_the_spike_times(write, good, index, message):
         read_nwb(path)
 
 
-def test_what_cannot_be_constructed_is_named_in_a_line(write, good):
+def test_unconstructible_object_is_named_in_one_line(write, good):
     path = write(good)
     with h5py.File(path, "r+") as file:
         del file["general/subject/age"].attrs["reference"]
@@ -226,6 +226,6 @@ def test_warnings_show_neither_control_characters_nor_secrets(write, nwb_maker, 
     assert not [word for word in ("\x1b", "password", "abc") if word in caplog.text]
 
 
-def test_a_path_object_is_read_as_its_text_is(write, good):
+def test_path_object_reads_like_its_text(write, good):
     path = write(good)
     assert read_nwb(Path(path)).source == read_nwb(path).source

@@ -44,7 +44,7 @@ def recording(make_recording):
     )
 
 
-def test_without_rules_every_unit_stays_and_is_measured(recording):
+def test_without_rules_every_unit_is_kept_and_measured(recording):
     found = assess(recording, ControlRules())
     assert found.n_units == 4
     assert found.spikes is recording.spikes
@@ -80,7 +80,7 @@ def test_each_dropped_unit_is_named_with_rule_value_and_limit(recording):
     }
 
 
-def test_kept_trains_are_the_right_ones(recording):
+def test_right_trains_are_kept(recording):
     found = assess(recording, ControlRules(quality=["noise", ""]))
     assert found.units["id"].tolist() == [12, 13]
     for n, original in enumerate((2, 3)):
@@ -101,7 +101,7 @@ def test_rules_one_by_one(recording, rules, left):
     assert assess(recording, ControlRules(**rules)).units["id"].tolist() == left
 
 
-def test_a_rule_without_a_figure_is_not_applied_and_says_so(recording):
+def test_rule_without_a_figure_is_reported_as_not_applied(recording):
     found = assess(recording, ControlRules(max_amplitude_cutoff=0.1))
     assert found.n_units == 4
     assert found.control["not_applied"] == {"most_amplitude_cutoff": "amplitude_cutoff is not known of any unit"}
@@ -123,7 +123,7 @@ def test_units_of_sampled_activity_are_dropped_with_their_column(make_recording)
     assert found.control["dropped"][0]["unit"] == 1
 
 
-def test_faults_of_the_session_are_reported(make_recording):
+def test_problems_of_the_session_are_reported(make_recording):
     times = np.concatenate([np.arange(0, 20, 0.01), np.arange(50, 60, 0.01)])
     train = np.sort(np.concatenate([times, [5.0, 5.0, 5.5]]))
     recording = make_recording(
@@ -154,7 +154,7 @@ def test_silence_of_few_units_is_not_reported(recording):
     assert found.control["counts"]["silences"] == 0
 
 
-def test_remarks_name_what_was_changed_and_what_was_not_applied(recording):
+def test_remarks_name_changes_and_unapplied_rules(recording):
     assert remarks(recording) == "units_sorted 1"
     found = assess(recording, ControlRules(min_rate=0.1, max_amplitude_cutoff=0.5))
     expected = "units_sorted 1, units_dropped 1, units_dropped_least_rate 1, most_amplitude_cutoff not applied"
@@ -170,13 +170,13 @@ def test_control_is_plain_json_and_round_trips(tmp_path, recording):
     np.testing.assert_array_equal(back.units["qc_snr"], found.units["qc_snr"])
 
 
-def test_all_units_may_go_and_then_the_recording_is_not_kept(recording):
+def test_recording_without_units_is_left_out(recording):
     found = assess(recording, ControlRules(min_rate=50.0))
     assert found.n_units == found.n_spikes == 0
     assert why_not(found, KeepRules()) == "0 units, min_units is 1 (quality control dropped 4)"
 
 
-def test_which_recordings_are_kept(make_recording):
+def test_recordings_to_keep(make_recording):
     recording = make_recording(0, intervals={"trials": Interval([0.0], [1.0], {"direction": np.array([0.5])})})
     assert why_not(recording, KeepRules(min_units=12, min_duration=60.0, labels=["cell_type", "trials"])) == ""
     assert why_not(recording, KeepRules(labels=["trials.direction"])) == ""
@@ -196,7 +196,7 @@ def test_which_recordings_are_kept(make_recording):
         ({"refractory": 0.0}, "control.refractory is 0.0: expected a finite number above 0"),
     ],
 )
-def test_impossible_rules_are_refused(settings, message):
+def test_invalid_rules_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         ControlRules(**settings)
     with pytest.raises(ConfigError, match=r"keep\.min_units is 0: expected at least 1"):
@@ -207,7 +207,7 @@ def test_the_shipped_recipe_has_the_defaults():
     assert load_recipe("default").control == ControlRules()
 
 
-def test_a_recipe_drops_units_of_a_file(tmp_path, write, nwb_maker):
+def test_recipe_drops_units_of_a_file(tmp_path, write, nwb_maker):
     path = write(nwb_maker.add_trains(nwb_maker.new(), [[1.0, 2.0, 9.0], [5.0]], quality=["good", "mua"]))
     assert read_nwb(path).units["qc_rate"].tolist() == pytest.approx([3 / 8, 1 / 8], rel=1e-6)
     recipe = tmp_path / "mine.yaml"

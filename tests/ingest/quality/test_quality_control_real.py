@@ -1,4 +1,4 @@
-"""Quality control of the real recordings, against figures taken from the files in another way."""
+"""Quality control of the real recordings, compared with figures computed from the files independently."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_figures_of_a_real_population(real_data):
     assert recording.control["counts"]["units_dropped"] == 0
 
 
-def test_counts_laid_out_as_spikes_have_no_violations_to_speak_of(real_data):
+def test_binned_counts_as_spikes_have_hardly_any_violations(real_data):
     recording = read_nwb(str(real_data / "nwb" / "reach/sub-Chewie/sub-Chewie_ses-20131003_ecephys.nwb"))
     assert np.isnan(recording.units["qc_isi_violations"]).all()
     assert np.isfinite(recording.units["qc_rate"]).all()

@@ -1,4 +1,4 @@
-"""Gaps, silences and clock jumps against recordings in which they were put."""
+"""Gaps, silences and clock jumps in recordings with known ones."""
 
 from itertools import pairwise
 
@@ -31,7 +31,7 @@ def poisson(rate, spans_, seed=0):
     return np.sort(np.concatenate([rng.uniform(a, b, rng.poisson(rate * (b - a))) for a, b in spans_]))
 
 
-def test_a_dropout_of_all_units_is_found_to_the_spike():
+def test_dropout_of_all_units_is_found_exactly():
     parts = [(0.0, 300.0), (340.0, 600.0)]
     spikes = Spikes.from_trains([poisson(5, parts, n) for n in range(10)])
     found = silences(spikes, Interval.single(0, 600), least=10.0)
@@ -65,7 +65,7 @@ def series(*parts):
     return IrregularTimeSeries(times, np.zeros((len(times), 1)))
 
 
-def test_a_jump_of_a_regular_clock_is_found():
+def test_jump_of_a_regular_clock_is_found():
     jumped = series(np.arange(0, 100, 1 / 60), np.arange(130, 200, 1 / 60))
     found = clock_jumps(jumped, Interval.single(0, 200), least=1.0)
     assert (round(found.start[0], 2), found.end.tolist()) == (99.98, [130.0])

@@ -46,7 +46,7 @@ def test_contamination_by_hand():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.2])
-def test_a_neuron_with_foreign_spikes_is_estimated_to_have_them(share):
+def test_contamination_of_a_contaminated_neuron_is_estimated(share):
     rng = np.random.default_rng(0)
     seconds, rate = 3600.0, 10.0
     own = np.cumsum(0.003 + rng.exponential(1 / rate, int(seconds * rate)))
@@ -93,7 +93,7 @@ def test_metrics_equal_the_slow_implementation(trains, spans, presence_bin, refr
     np.testing.assert_allclose(np.array(columns), np.array(expected).T, rtol=1e-9, atol=1e-12)
 
 
-def test_a_unit_that_was_lost_halfway_is_present_half_the_time():
+def test_unit_lost_halfway_is_present_half_the_time():
     rng = np.random.default_rng(1)
     found = figures([np.sort(rng.uniform(0, 1800, 9000))], Interval.single(0, 3600))
     assert found.presence_ratio[0] == 0.5
@@ -152,7 +152,7 @@ def test_ten_million_spikes_of_a_thousand_units_take_seconds():
     np.testing.assert_allclose(found.rate, 10_000 / 3600)
 
 
-def test_a_train_of_one_time_is_not_slow():
+def test_train_of_equal_times_is_not_slow():
     began = time.process_time()
     found = figures([np.full(2_000_000, 5.0), 5 + np.arange(2_000_000) * 1e-10], Interval.single(0, 10))
     assert time.process_time() - began < 5.0

@@ -34,7 +34,7 @@ HOSTILE = (f"a{BLANKS};", f"{BLANKS};", "a " * (LONGEST_TEXT // 2) + ";", "locat
         r"(?=(\w+\s*)+;)x",
     ],
 )
-def test_a_recipe_with_a_pattern_that_takes_long_is_refused(tmp_path, pattern):
+def test_recipe_with_a_slow_pattern_is_refused(tmp_path, pattern):
     recipe = tmp_path / "r.yaml"
     recipe.write_text(yaml.safe_dump({"units": {"location_patterns": [pattern]}}))
     began = time.monotonic()
@@ -47,7 +47,7 @@ def test_a_recipe_with_a_pattern_that_takes_long_is_refused(tmp_path, pattern):
     "pattern",
     [r"(\w+\s+)*x", r"(,\s*\w+)*;", r"(foo|bar)*", r"(ab?)*c", r"\d+(?:\.\d+)?", r"(?:\w|\s)*", r"[^;]*;\s*(\w+)"],
 )
-def test_a_pattern_that_takes_no_longer_is_taken(pattern):
+def test_fast_pattern_is_accepted(pattern):
     assert not takes_long(pattern, searched=True)
     for text in HOSTILE:
         began = time.thread_time()
@@ -65,7 +65,7 @@ def test_every_shipped_pattern_is_quick_on_hostile_texts():
         assert time.thread_time() - began < 0.5, name
 
 
-def test_the_shipped_location_pattern_finds_what_it_found():
+def test_shipped_location_pattern_matches_as_before():
     patterns = load_recipe("default").units.location_patterns
     before = r"^\s*([^;]+?)\s*$"
     texts = ("CA1", "  CA1 ", "Anterior  nucleus", "a; b", ";", "a", " \n CA1\n", "x" * 600, "brain_region: ALM; 5")
@@ -75,7 +75,7 @@ def test_the_shipped_location_pattern_finds_what_it_found():
         assert search_groups(patterns, text) == (expected or None)
 
 
-def test_names_are_cut_where_no_name_is_so_long():
+def test_names_are_cut_at_the_longest_allowed_length():
     assert LONGEST_NAME < LONGEST_TEXT
     began = time.thread_time()
     search_groups([r"x\s*\s*y"], "x" + " " * 1_000_000)

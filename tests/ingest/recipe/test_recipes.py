@@ -1,4 +1,4 @@
-"""Recipes: what is refused and how, and what the default one finds."""
+"""Recipes: refusals and their messages, and matches of the default recipe."""
 
 import pytest
 import yaml
@@ -61,7 +61,7 @@ def test_empty_recipe_is_allowed(tmp_path):
         ("units: {a: [", ["YAML"]),
     ],
 )
-def test_wrong_recipe_is_refused_with_key_value_and_what_is_allowed(tmp_path, text, parts):
+def test_wrong_recipe_names_key_value_and_allowed_values(tmp_path, text, parts):
     with pytest.raises(ConfigError) as caught:
         recipe_from(tmp_path, text)
     for part in [*parts, "r.yaml"]:
@@ -79,7 +79,7 @@ def test_unknown_name_lists_the_shipped_ones():
         load_recipe("defalt")
 
 
-def test_digest_is_of_the_rules_not_of_the_text(tmp_path):
+def test_digest_depends_on_the_rules_not_on_the_text(tmp_path):
     plain = recipe_from(tmp_path, "units:\n  cell_type: [a, b]\nresolution: {seconds: 1}\n")
     other = recipe_from(
         tmp_path, "# words\ndescription: x\nresolution:\n  seconds: 1.0\nunits: {cell_type: ['a', b]}\n"
@@ -96,7 +96,7 @@ def test_digest_survives_a_yaml_round_trip_of_the_default(tmp_path):
     assert again.digest == load_recipe("default").digest
 
 
-def test_order_of_expressions_wins_over_order_of_columns():
+def test_order_of_expressions_precedes_order_of_columns():
     assert first_match(["b", "a.*"], ["a1", "a2", "B"]) == "B"
     assert first_match(["a.*", "b"], ["a1", "a2", "B"]) == "a1"
     assert first_match(["a"], ["a1"]) is None  # whole names only
@@ -127,13 +127,13 @@ def test_regions_are_found_in_texts(text, region):
     assert search_groups(load_recipe("default").units.location_patterns, text) == region
 
 
-def test_a_recipe_that_a_caller_changes_is_read_as_it_was():
+def test_changing_a_loaded_recipe_does_not_affect_later_loads():
     digest = load_recipe("default").digest
     load_recipe("default").units.drop.append("a column of the caller")
     assert load_recipe("default").digest == digest
 
 
-def test_a_recipe_extends_another(tmp_path):
+def test_recipe_extends_another(tmp_path):
     default = load_recipe("default")
     own = recipe_from(
         tmp_path,
@@ -149,7 +149,7 @@ def test_a_recipe_extends_another(tmp_path):
     assert recipe_from(tmp_path, "extends: default").digest == default.digest
 
 
-def test_a_recipe_extends_a_file_beside_it(tmp_path):
+def test_recipe_extends_a_file_beside_it(tmp_path):
     (tmp_path / "lab.yaml").write_text("extends: default\nunits: {drop: [secret]}")
     (tmp_path / "task.yaml").write_text("extends: lab.yaml\nunits: {drop: ['...', private]}")
     assert load_recipe(tmp_path / "task.yaml").units.drop == ["secret", "private"]
@@ -205,14 +205,14 @@ def test_recipe_for_a_dandiset():
         (Archive("mirror", "https://mirror.lab.org/api", mirrors="dandi"), "dandi-000003"),
     ],
 )
-def test_a_dandiset_of_another_archive_has_a_number_of_its_own(archive, recipe):
+def test_dandiset_number_counts_only_in_its_archive(archive, recipe):
     source = Source("sub-a/a.nwb", "", archive=archive.name, dandiset="000003")
     asset = Asset("https://x", "sub-a/a.nwb", 5, source, archive=archive)
     assert recipe_of([asset]) == load_recipe(recipe)
 
 
-def test_a_recipe_with_old_names_is_the_same_recipe_and_its_digest_what_it_was(tmp_path, caplog):
-    """Recordings of a store are known by the digest of their recipe."""
+def test_recipe_with_old_names_has_the_same_digest(tmp_path, caplog):
+    """Recordings of a store are identified by the digest of their recipe."""
     (tmp_path / "old.yaml").write_text("extends: default\ncontrol: {least_rate: 0.1, most_contamination: 0.2}\n")
     (tmp_path / "new.yaml").write_text("extends: default\ncontrol: {min_rate: 0.1, max_contamination: 0.2}\n")
     new = load_recipe(tmp_path / "new.yaml")

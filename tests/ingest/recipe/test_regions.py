@@ -64,16 +64,16 @@ def test_every_structure_leads_to_the_root():
         ("IV", "IV"),
     ],
 )
-def test_names_that_are_understood(text, acronym):
+def test_known_names_are_recognised(text, acronym):
     assert allen_ccf().find(text).acronym == acronym
 
 
 @pytest.mark.parametrize("text", ["", "moon", "VISp/VISl", "CA4", "cM", "void", "layer 5", "Left", "7"])
-def test_what_is_not_understood_stays_unknown(text):
+def test_unknown_names_stay_unknown(text):
     assert allen_ccf().find(text) is None
 
 
-def test_names_of_a_recipe_come_first():
+def test_names_of_a_recipe_take_precedence():
     assert allen_ccf().find("area 51", {"VISp": ["area 51"]}).acronym == "VISp"
     assert allen_ccf().find("CA1", {"DG": ["ca1"]}).acronym == "DG"
 
@@ -87,7 +87,7 @@ def test_mice_have_the_atlas(species):
 
 
 @pytest.mark.parametrize("species", ["", "Rattus norvegicus", "Macaca mulatta", "deer mouse", "NCBITaxon_100901"])
-def test_other_animals_are_not_forced_on_it(species):
+def test_other_animals_are_not_mapped_to_it(species):
     assert atlas_for(RegionRules(), species) is None
     assert atlas_for(RegionRules(atlas="allen_ccf"), species) is not None
 
@@ -109,14 +109,14 @@ def test_regions_of_a_rat_stay_as_they_are(write, nwb_maker):
     assert recording.quality == {}
 
 
-def test_a_recipe_says_what_its_names_mean(write, nwb_maker, tmp_path):
+def test_recipe_maps_its_own_names(write, nwb_maker, tmp_path):
     (tmp_path / "own.yaml").write_text("extends: default\nregions: {names: {VISp: [striate]}}")
     nwb = nwb_maker.add_trains(nwb_maker.new(), TRAINS, location=["striate"] * 4)
     units = read_nwb(write(nwb), load_recipe(tmp_path / "own.yaml")).units
     assert units["region"].tolist() == ["VISp"] * 4
 
 
-def test_columns_of_these_names_make_way():
+def test_columns_with_reserved_names_are_renamed():
     units = Units(1, {"location": np.array(["CA1"]), "region": np.array(["mine"]), "region_id": np.array([7])})
     found = with_regions(units, RegionRules(), "Mus musculus", Notes())
     assert (found["region"].tolist(), found["source_region"].tolist()) == (["CA1"], ["mine"])

@@ -1,4 +1,4 @@
-"""Each shipped recipe on a small file that is laid out as its dandiset is publicly described to be."""
+"""Each shipped recipe on a small file with the publicly described layout of its dandiset."""
 
 import numpy as np
 import pytest
@@ -225,7 +225,7 @@ FILES = {
 
 @pytest.fixture
 def read(write, nwb_maker):
-    """Reads the file of a dandiset by the recipe that was written for it."""
+    """Read the file of a dandiset by its recipe."""
 
     def make(dandiset):
         fill, species = FILES[dandiset]

@@ -14,7 +14,7 @@ TOKEN = "0123456789abcdef-the-owners"
 
 @pytest.fixture
 def archive(archive_server, nwb_maker, tmp_path):
-    """Five assets of an embargoed dandiset: good ones, and one whose digest is not that of its bytes."""
+    """Five assets of an embargoed dandiset: good ones, and one with a wrong digest."""
     contents = archive_server.contents
     contents.tokens[TOKEN] = "owner"
     contents.add_dandiset("000123", embargoed=True, owners=("owner",))
@@ -30,7 +30,7 @@ def archive(archive_server, nwb_maker, tmp_path):
 
 @pytest.fixture
 def command(archive, tmp_path):
-    """Runs `foundation ingest` on the archive, with waits of milliseconds."""
+    """Run `foundation ingest` on the archive, with waits of milliseconds."""
     config = tmp_path / "lab.yaml"
     config.write_text(
         json.dumps(
@@ -65,7 +65,7 @@ def test_dry_run_lists_assets_and_reads_nothing(command, archive, tmp_path):
     assert not (tmp_path / "store").exists()
 
 
-def test_an_archive_is_ingested_through_faults_and_again_when_its_draft_has_moved(command, archive, tmp_path):
+def test_archive_is_ingested_despite_faults_and_again_after_its_draft_changed(command, archive, tmp_path):
     archive.fail_storage(status=503, times=3)
     archive.fail_storage(cut=1000, times=2)
     archive.fail_api("/assets/", status=429, times=2)

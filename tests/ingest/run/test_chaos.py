@@ -21,13 +21,13 @@ FILES = 8
 
 
 def bytes_of(store: Path) -> dict[str, str]:
-    """sha256 of every file, but for the report, which holds times."""
+    """Return the sha256 of every file, except the report, which holds times."""
     files = [path for path in sorted(store.rglob("*")) if path.is_file() and path.name != "ingest-report.json"]
     return {path.relative_to(store).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 class Ingest:
-    """`foundation ingest` as a process of its own."""
+    """`foundation ingest` as a separate process."""
 
     def __init__(self, folder: Path, store: Path, log: Path) -> None:
         words = ["ingest", "--input", str(folder), "--store", str(store), "--workers", "2", "--address", "local"]
@@ -63,7 +63,7 @@ class Ingest:
 
 
 def kill_once(run: Ingest, rng: random.Random, longest: float) -> str:
-    """Kill the driver at a random moment, or a worker as soon after it as one works; what was killed."""
+    """Kill the driver at a random moment, or a worker as soon as one works; return what was killed."""
     victim = rng.choice(["driver", "worker", "worker"])
     moment = time.monotonic() + rng.uniform(0.0, longest)
     while run.process.poll() is None:
@@ -96,7 +96,7 @@ def recordings(tmp_path_factory, nwb_maker) -> Path:
 
 @pytest.fixture(scope="module")
 def calm(recordings, tmp_path_factory) -> tuple[dict[str, str], float]:
-    """The bytes of an ingest of one process, without Ray and without a death, and how long it took."""
+    """The bytes and the duration of an undisturbed ingest in one process, without Ray."""
     store = tmp_path_factory.mktemp("calm") / "store"
     began = time.monotonic()
     assert ingest(IngestSettings(str(recordings), str(store), workers=0)).ok
@@ -110,8 +110,8 @@ def check_whole(store: Path, expected: dict[str, str]) -> None:
     assert all(stored.verify() == [] for stored in catalog)
 
 
-def test_a_killed_driver_leaves_nothing_running_and_the_next_run_ends_in_the_same_bytes(recordings, calm, tmp_path):
-    """The next run loses a worker besides, and makes up for it."""
+def test_killed_driver_leaves_no_processes_and_the_next_run_gives_the_same_bytes(recordings, calm, tmp_path):
+    """The next run also loses a worker, and recovers."""
     expected, seconds = calm
     rng = random.Random(0)
     run = Ingest(recordings, tmp_path / "store", tmp_path / "log")
@@ -129,7 +129,7 @@ def test_a_killed_driver_leaves_nothing_running_and_the_next_run_ends_in_the_sam
 
 @pytest.mark.long
 @pytest.mark.timeout(3000)
-def test_killed_at_random_moments_the_store_ends_in_the_same_bytes(recordings, calm, tmp_path):
+def test_random_kills_give_the_same_bytes(recordings, calm, tmp_path):
     kills, (expected, seconds) = 50, calm
     log = tmp_path / "log"
     rng = random.Random(kills)

@@ -1,4 +1,4 @@
-"""Files outside an archive that were edited, copied, moved, linked to or split by probe, and what counts then."""
+"""Files outside an archive that were edited, copied, moved, linked or split by probe."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from ingest.sources import find_assets
 
 @pytest.fixture
 def taken(tmp_path, write, nwb_maker):
-    """A folder of one file, and what ingests a place and returns the trains that the catalog then lists."""
+    """A folder of one file, and a function that ingests a place and returns the trains of the catalog."""
 
     class Taken:
         store = Store(tmp_path / "store", create=True)
@@ -40,7 +40,7 @@ def taken(tmp_path, write, nwb_maker):
     return made
 
 
-def test_an_edited_file_counts_once_and_what_it_was_is_kept(taken):
+def test_edited_file_counts_once_and_the_old_recording_is_kept(taken):
     first = Catalog.open(taken.store).records[0]
     taken.file("a.nwb", [2.0])
     assert taken.ingest() == [[2.0]]
@@ -55,7 +55,7 @@ def test_an_edited_file_counts_once_and_what_it_was_is_kept(taken):
     assert verification.left == []
 
 
-def test_a_file_that_is_edited_back_counts_again(taken, tmp_path):
+def test_file_edited_back_counts_again(taken, tmp_path):
     shutil.copy(tmp_path / "nwb" / "a.nwb", tmp_path / "before.nwb")
     taken.file("a.nwb", [2.0])
     taken.ingest()
@@ -65,7 +65,7 @@ def test_a_file_that_is_edited_back_counts_again(taken, tmp_path):
 
 
 @pytest.mark.parametrize("place", ["nwb/a.nwb", "link/a.nwb", "nwb/../nwb/*.nwb"])
-def test_a_place_is_the_same_however_it_is_named(taken, tmp_path, place):
+def test_place_is_the_same_under_any_name(taken, tmp_path, place):
     os.symlink(tmp_path / "nwb", tmp_path / "link")
     taken.file("a.nwb", [2.0])
     assert taken.ingest(place) == [[2.0]]
@@ -82,7 +82,7 @@ def test_copies_and_links_are_one_recording(taken, tmp_path):
     assert taken.ingest("nwb/copy.nwb") == [[2.0]]
 
 
-def test_two_probes_of_one_session_in_two_files_both_count(taken):
+def test_two_probes_of_one_session_both_count(taken):
     taken.file("probe-b.nwb", [2.0])
     assert taken.ingest() == [[1.0], [2.0]]
 
@@ -92,7 +92,7 @@ def test_another_session_at_the_same_place_replaces_nothing(taken):
     assert taken.ingest() == [[1.0], [2.0]]
 
 
-def test_without_the_newer_recording_the_older_counts_again(taken):
+def test_older_recording_counts_if_the_newer_one_is_gone(taken):
     taken.file("a.nwb", [2.0])
     taken.ingest()
     taken.store.remove(f"commits/{Catalog.open(taken.store).records[0].id}.json")

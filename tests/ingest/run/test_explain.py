@@ -28,7 +28,7 @@ def path(write, nwb_maker):
     return write(nwb)
 
 
-def test_all_that_is_taken_and_all_that_is_left(path):
+def test_everything_taken_and_left_is_listed(path):
     found = explain(path)
     taken = {note.path: note.text for note in found.taken}
     left = {note.path: note.text for note in found.left}
@@ -67,7 +67,7 @@ def test_as_text(path):
     assert "  regions_unknown 1" in lines
 
 
-def test_a_file_that_is_refused(tmp_path):
+def test_refused_file(tmp_path):
     (tmp_path / "text.nwb").write_text("no NWB")
     found = explain(str(tmp_path / "text.nwb"))
     assert found.result.startswith("refused: not a readable NWB file")
@@ -86,7 +86,7 @@ def test_voltage_alone(write, nwb_maker):
     assert found.result == "voltage alone, which needs sorting first: 1 channels at 20000 Hz for 0.0 s"
 
 
-def test_an_asset_of_an_archive(archive_server, lab, quick, path):
+def test_asset_of_an_archive(archive_server, lab, quick, path):
     contents = archive_server.contents
     contents.add_dandiset("000003")
     for name in ("sub-a/a.nwb", "sub-b/b.nwb"):

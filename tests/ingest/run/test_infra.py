@@ -1,4 +1,4 @@
-"""Shipped files: the cluster's description is one that Ray takes, and configs fit their settings."""
+"""Shipped files: Ray accepts the cluster's description, and configs fit their settings."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from ingest.sorting.simulation.simulated_voltage_settings import VoltageSettings
 ROOT = Path(__file__).parents[3]
 
 
-def test_cluster_description_is_one_that_ray_takes(tmp_path):
+def test_ray_accepts_the_cluster_description(tmp_path):
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     text = (ROOT / "infra" / "ingest.yaml").read_text()

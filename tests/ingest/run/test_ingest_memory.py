@@ -1,4 +1,4 @@
-"""Large files: read and written piece by piece, to the same bytes as in one, in memory that does not grow with them."""
+"""Large files: read and written in pieces, with the same bytes as at once, in bounded memory."""
 
 import json
 import subprocess
@@ -67,7 +67,7 @@ def test_memory_does_not_grow_with_the_file(nwb_maker, tmp_path):
 
 @pytest.fixture
 def tiny_pieces(monkeypatch):
-    """Every array is large, and every piece has a few rows."""
+    """Make every array count as large, and every piece a few rows."""
 
     def shrink():
         monkeypatch.setattr(spill, "LARGE", 0)
@@ -83,7 +83,7 @@ def bytes_of(recording, folder) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_piece_by_piece_gives_the_bytes_of_one_piece(nwb_maker, tmp_path, tiny_pieces):
+def test_pieces_give_the_same_bytes(nwb_maker, tmp_path, tiny_pieces):
     rng = np.random.default_rng(0)
     # Sorted, unsorted and missing spikes; a behaviour in other units; names.
     trains = [np.sort(rng.uniform(0, 900, 3000)) for _ in range(5)] + [rng.uniform(0, 900, 500), np.empty(0)]

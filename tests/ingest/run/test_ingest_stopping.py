@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP end an ingest as Ctrl-C does: what was committed is in the catalog, the report and the table."""
+"""SIGTERM and SIGHUP end an ingest like Ctrl-C: committed recordings are in the catalog, the report and the table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from foundation.store import Catalog, Store
 
 @pytest.fixture
 def many(tmp_path, nwb_maker):
-    """Files enough for a signal to come between the first and the last."""
+    """Enough files for a signal to arrive between the first and the last."""
     folder = tmp_path / "nwb"
     first = nwb_maker.save(nwb_maker.add_trains(nwb_maker.new(), [[0.5, 1.0], [2.0]]), folder / "000.nwb")
     content = Path(first).read_bytes()
@@ -30,7 +30,7 @@ def many(tmp_path, nwb_maker):
 
 @pytest.fixture
 def harmless():
-    """A signal that comes too late does not end the tests."""
+    """Ignore a signal that comes too late, so that it does not end the tests."""
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in before.items():
@@ -42,7 +42,7 @@ def commits_in(store: Path) -> int:
 
 
 def send_after(store, commits: int, number: int) -> threading.Thread:
-    """Send this process a signal when the store has so many recordings."""
+    """Send this process a signal once the store has this many recordings."""
 
     def wait() -> None:
         deadline = time.monotonic() + 200
@@ -58,7 +58,7 @@ def send_after(store, commits: int, number: int) -> threading.Thread:
 
 
 @pytest.mark.parametrize(("workers", "number", "status"), [(0, signal.SIGHUP, 129), (1, signal.SIGTERM, 143)])
-def test_what_was_committed_is_reported(many, tmp_path, capsys, harmless, ray_session, workers, number, status):
+def test_committed_recordings_are_reported(many, tmp_path, capsys, harmless, ray_session, workers, number, status):
     store = tmp_path / "store"
     sender = send_after(store, 3, number)
     words = ["ingest", "--input", str(many), "--store", str(store), "--workers", str(workers)]
@@ -76,7 +76,7 @@ def test_what_was_committed_is_reported(many, tmp_path, capsys, harmless, ray_se
     assert re.search(rf"\n40 files: {40 - committed} ingested, {committed} skipped", capsys.readouterr().out)
 
 
-def test_a_second_signal_does_not_disturb_the_end_and_an_ignored_one_stays_so(harmless):
+def test_second_signal_is_ignored_and_ignored_signals_stay_so(harmless):
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as below nohup
     with StopRequests() as requests:
         os.kill(os.getpid(), signal.SIGHUP)

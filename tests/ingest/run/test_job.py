@@ -1,4 +1,4 @@
-"""The job: what is committed, skipped, refused, and what is left behind."""
+"""The job: recordings that are committed, skipped or refused, and leftovers."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def test_second_run_skips_without_reading(run, good_folder, tmp_path):
     assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "store" / "recordings").rglob("*") if p.is_file()}
 
 
-def test_a_moved_file_is_the_same_recording_and_a_changed_one_another(run, good_folder, tmp_path, nwb_maker):
+def test_moved_file_is_the_same_recording_and_a_changed_one_another(run, good_folder, tmp_path, nwb_maker):
     run(good_folder, tmp_path / "store")
     shutil.move(good_folder / "unsorted.nwb", good_folder / "moved.nwb")
     nwb = nwb_maker.add_trains(nwb_maker.new(session_id="new"), [[7.0]])
@@ -87,7 +87,7 @@ def test_two_runs_give_the_same_bytes(run, good_folder, tmp_path):
     assert one == two  # records hold the digest of all content
 
 
-def test_strict_refuses_what_would_be_mended_also_if_it_was_ingested_before(run, good_folder, tmp_path):
+def test_strict_refuses_corrected_recordings_even_if_ingested_before(run, good_folder, tmp_path):
     strict = run(good_folder, tmp_path / "strict", strict=True)
     assert [r.path for r in strict.failed] == ["unsorted.nwb"]
     assert "unit 0 are not sorted" in strict.failed[0].note
@@ -97,7 +97,7 @@ def test_strict_refuses_what_would_be_mended_also_if_it_was_ingested_before(run,
     assert len(again.skipped) == 2
 
 
-def test_voltage_alone_is_no_failure(run, tmp_path, nwb_maker):
+def test_file_with_only_voltage_is_not_a_failure(run, tmp_path, nwb_maker):
     from pynwb.ecephys import ElectricalSeries
 
     nwb = nwb_maker.new()
@@ -113,7 +113,7 @@ def test_voltage_alone_is_no_failure(run, tmp_path, nwb_maker):
     assert len(Catalog.open(Store(tmp_path / "store"))) == 0
 
 
-def test_nothing_is_read_if_the_store_cannot_be_written(run, good_folder, tmp_path, monkeypatch):
+def test_unwritable_store_stops_before_reading(run, good_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(ingest.job, "ray_cluster", lambda *_: pytest.fail("work was begun"))
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="file/store"):
@@ -125,7 +125,7 @@ def test_nothing_is_read_if_the_store_cannot_be_written(run, good_folder, tmp_pa
     assert sorted(p.name for p in (tmp_path / "full").iterdir()) == ["thesis.txt"]
 
 
-def test_bad_input_makes_no_store(run, tmp_path):
+def test_bad_input_creates_no_store(run, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="no NWB file"):
         run(tmp_path / "empty", tmp_path / "store")
@@ -135,12 +135,12 @@ def test_bad_input_makes_no_store(run, tmp_path):
 
 
 @pytest.mark.parametrize(("key", "value"), [("input", " "), ("store", ""), ("workers", -1), ("timeout", 0.0)])
-def test_impossible_settings(key, value):
+def test_invalid_settings(key, value):
     with pytest.raises(ConfigError, match=f"^{key} is {value!r}: expected (a path|0 or more|more than 0)"):
         IngestSettings(**({"input": "a", "store": "b"} | {key: value}))
 
 
-def test_the_catalog_is_refreshed_also_when_the_job_is_stopped(run, good_folder, tmp_path, monkeypatch):
+def test_catalog_is_refreshed_if_the_job_is_stopped(run, good_folder, tmp_path, monkeypatch):
     whole = ingest.job.run_tasks
 
     def stopped(*arguments, **others):
@@ -160,8 +160,8 @@ def test_the_catalog_is_refreshed_also_when_the_job_is_stopped(run, good_folder,
     assert len(Catalog.open(Store(tmp_path / "store"))) == 3
 
 
-def test_as_a_script_copied_elsewhere(good_folder, tmp_path):
-    """What `ray submit` does: the one file, copied to a home folder and run there, with a Ray of its own."""
+def test_script_runs_when_copied_elsewhere(good_folder, tmp_path):
+    """As `ray submit` does: the single file is copied to a home folder and run there, with a new Ray."""
     (good_folder / "text.nwb").write_text("no NWB")
     script = tmp_path / "home" / "job.py"
     script.parent.mkdir()
@@ -180,7 +180,7 @@ def test_as_a_script_copied_elsewhere(good_folder, tmp_path):
     assert not (script.parent / ".ray").exists()  # Ray's token is not left in the home folder
 
 
-def test_ray_that_is_not_installed(run, good_folder, tmp_path, monkeypatch):
+def test_missing_ray(run, good_folder, tmp_path, monkeypatch):
     real = foundation.common.processes.ray_cluster.importlib.util.find_spec
     monkeypatch.setattr(
         foundation.common.processes.ray_cluster.importlib.util,
@@ -199,7 +199,7 @@ def test_no_cluster_at_the_address():
     assert "no Ray cluster answers at address '127.0.0.1:9'" in done.stderr
 
 
-def test_of_many_files_only_those_that_were_not_taken_are_listed():
+def test_long_table_lists_only_files_that_were_not_ingested():
     receipts = [Receipt(f"{k:03d}.nwb", "ingested", id="x", size=10**6) for k in range(100)]
     report = IngestReport("in", "store", "r", [*receipts, Receipt("bad.nwb", "failed", note="why")], 101, seconds=2.0)
     text = str(report)
@@ -233,12 +233,12 @@ def test_recordings_below_the_minimum_are_left_out_with_reason(run, good_folder,
     assert len(Catalog.open(Store(tmp_path / "store"))) == 2
 
 
-def test_filters_decide_before_bytes_are_read(run, good_folder, tmp_path):
+def test_filters_apply_before_reading(run, good_folder, tmp_path):
     report = run(good_folder, tmp_path / "store", filters=AssetFilters(subject=["1"]))
     assert [r.path for r in report.receipts] == ["sub-1/good.nwb"]
 
 
-def test_strict_skips_what_it_would_not_refuse(run, good_folder, tmp_path):
+def test_strict_skips_recordings_that_it_would_accept(run, good_folder, tmp_path):
     first = run(good_folder, tmp_path / "store")
     assert len(first.ingested) == 3
     second = run(good_folder, tmp_path / "store", strict=True)

@@ -1,4 +1,4 @@
-"""What the job does when workers die, and when files crash or hang whatever reads them."""
+"""The job when workers die, and when files crash or hang any reader."""
 
 import os
 import threading
@@ -13,7 +13,7 @@ from foundation.store import Catalog, Store
 from ingest.simulate import SimulateSettings, simulate_izhikevich
 
 
-def test_a_killed_worker_loses_nothing(run, tmp_path, nwb_maker):
+def test_killed_worker_loses_nothing(run, tmp_path, nwb_maker):
     rng = np.random.default_rng(0)
     for k in range(8):
         trains = [np.sort(rng.uniform(0, 600, 40_000)) for _ in range(8)]
@@ -49,7 +49,7 @@ def test_a_killed_worker_loses_nothing(run, tmp_path, nwb_maker):
 
 
 @pytest.mark.parametrize("count", [10, pytest.param(40, marks=pytest.mark.long)])
-def test_damaged_files_are_refused_and_harm_nothing(run, tmp_path, nwb_maker, count):
+def test_damaged_files_are_refused_and_do_no_harm(run, tmp_path, nwb_maker, count):
     """Bytes flipped anywhere: some of these files crash HDF5 itself, and with it the worker."""
     settings = SimulateSettings(
         str(tmp_path / "nwb"), networks=1, neurons=10, synapses=5, seconds=5.0, wake=2, nrem=2, rem=2
@@ -72,7 +72,7 @@ def test_damaged_files_are_refused_and_harm_nothing(run, tmp_path, nwb_maker, co
     assert all(stored.verify() == [] for stored in catalog)
 
 
-def test_a_file_that_never_ends_is_given_up(run, good_folder, tmp_path, monkeypatch):
+def test_file_that_never_ends_is_given_up(run, good_folder, tmp_path, monkeypatch):
     endless = good_folder / "endless.nwb"
     endless.write_bytes(b"a regular file, or it would be left out")
     find = ingest.job.find_assets

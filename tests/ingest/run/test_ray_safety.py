@@ -1,4 +1,4 @@
-"""A Ray that an ingest starts: heard by this machine alone, deaf without its token, blind to the user's own files."""
+"""A Ray started by an ingest: it listens only on this machine, requires its token, and ignores the user's own files."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from foundation.store import Catalog, Store
 
 
-def test_ray_listens_on_the_loopback_device_alone(ray_session):
+def test_ray_listens_only_on_the_loopback_device(ray_session):
     ours = {child.pid for child in psutil.Process().children(recursive=True)}
     hosts = {
         connection.laddr.ip.removeprefix("::ffff:")
@@ -22,7 +22,7 @@ def test_ray_listens_on_the_loopback_device_alone(ray_session):
 
 
 @pytest.mark.parametrize("metadata", [(), (("authorization", f"Bearer {'0' * 64}"),)])
-def test_a_client_without_the_token_is_refused(ray_session, metadata):
+def test_client_without_the_token_is_refused(ray_session, metadata):
     grpc = pytest.importorskip("grpc")
     address = ray_session.get_runtime_context().gcs_address
     with grpc.insecure_channel(address) as channel:
@@ -34,7 +34,7 @@ def test_a_client_without_the_token_is_refused(ray_session, metadata):
         assert call(b"", timeout=30, metadata=token)
 
 
-def test_files_named_like_the_packages_are_not_run_and_a_long_temporary_folder_is_no_obstacle(
+def test_files_named_like_packages_are_not_run_even_with_a_long_temporary_folder(
     good_folder, tmp_path, poisoned_folder
 ):
     long = tmp_path / ("temporary" * 14)

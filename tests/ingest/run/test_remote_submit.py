@@ -1,4 +1,4 @@
-"""The files that a job on a cluster is sent with."""
+"""The files sent with a job on a cluster."""
 
 import yaml
 
@@ -8,7 +8,7 @@ from ingest.recipe.recipes import load_recipe
 from ingest.run.remote_submit import _write
 
 
-def test_settings_and_recipe_arrive_as_they_were_given(tmp_path, monkeypatch):
+def test_settings_and_recipe_arrive_unchanged(tmp_path, monkeypatch):
     (tmp_path / "own.yaml").write_text("units: {cell_type: [klass]}\n")
     command = IngestCommand("nwb", "store", str(tmp_path / "own.yaml"), strict=True, cluster="cluster.yaml")
     out = tmp_path / "out"

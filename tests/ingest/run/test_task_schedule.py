@@ -1,4 +1,4 @@
-"""Tasks in flight: bounded, named, given memory by size, and again with more when their worker dies."""
+"""Tasks in flight: bounded, named, with memory by size, and repeated with more memory if their worker dies."""
 
 import os
 import signal
@@ -56,28 +56,28 @@ def given(folder: Path, path: str) -> list[int]:
     return [int(line) for line in (folder / path).read_text().split()]
 
 
-def test_memory_is_asked_for_by_size(ray_session, tmp_path):
+def test_memory_is_requested_by_size(ray_session, tmp_path):
     receipts = list(run_tasks(ray_session, assets(0, 10**8), partial(note_memory, tmp_path)))
     assert sorted(receipt.path for receipt in receipts) == ["0.nwb", "1.nwb"]
     assert given(tmp_path, "0.nwb") == [memory_for(0)]
     assert given(tmp_path, "1.nwb") == [memory_for(10**8)]
 
 
-def test_a_dead_worker_is_replaced_by_one_with_more_memory(ray_session, tmp_path):
+def test_dead_worker_is_replaced_with_more_memory(ray_session, tmp_path):
     first = memory_for(0)
     (receipt,) = run_tasks(ray_session, assets(0), partial(die_below, tmp_path, 2 * first))
     assert receipt.status == INGESTED
     assert given(tmp_path, "0.nwb") == [first, 2 * first]
 
 
-def test_memory_that_never_suffices_is_reported_and_stops_nothing(ray_session, tmp_path):
+def test_insufficient_memory_is_reported_and_stops_nothing(ray_session, tmp_path):
     receipts = list(run_tasks(ray_session, assets(0, 5), partial(out_of_memory, tmp_path)))
     assert [receipt.status for receipt in receipts] == ["failed", "failed"]
     assert all("memory ran out" in receipt.note and "3 times (MemoryError)" in receipt.note for receipt in receipts)
     assert len(given(tmp_path, "0.nwb")) == ATTEMPTS
 
 
-def test_no_machine_is_asked_for_more_memory_than_it_has(ray_session, tmp_path):
+def test_request_never_exceeds_a_machine_s_memory(ray_session, tmp_path):
     largest = max(node["Resources"]["memory"] for node in ray_session.nodes())
     huge = assets(10**15)
     (receipt,) = run_tasks(ray_session, huge, partial(note_memory, tmp_path))
@@ -85,7 +85,7 @@ def test_no_machine_is_asked_for_more_memory_than_it_has(ray_session, tmp_path):
     assert given(tmp_path, "0.nwb")[0] <= largest
 
 
-def test_an_error_of_the_work_itself_is_reported_at_once(ray_session, tmp_path):
+def test_error_in_the_work_is_reported_at_once(ray_session, tmp_path):
     (receipt,) = run_tasks(ray_session, assets(0), partial(broken, tmp_path))
     assert receipt.status == "failed"
     assert "a bug" in receipt.note
@@ -99,7 +99,7 @@ def slow(folder: Path, asset: Asset) -> Receipt:
     return Receipt(asset.path, INGESTED)
 
 
-def test_work_in_flight_is_bounded_and_silence_is_seen(ray_session, tmp_path):
+def test_work_in_flight_is_bounded_and_silence_is_noticed(ray_session, tmp_path):
     seen = []
     receipts = list(run_tasks(ray_session, assets(*[1] * 5), partial(slow, tmp_path), limit=1, waiting=seen.append))
     assert len(receipts) == 5
@@ -108,7 +108,7 @@ def test_work_in_flight_is_bounded_and_silence_is_seen(ray_session, tmp_path):
     assert all(first[1] <= second[0] for first, second in pairwise(spans))
 
 
-def test_a_silent_worker_does_not_silence_the_driver(ray_session, tmp_path):
+def test_silent_worker_does_not_silence_the_driver(ray_session, tmp_path):
     def long(asset: Asset) -> Receipt:
         time.sleep(2.5)
         return Receipt(asset.path, INGESTED)
@@ -134,7 +134,7 @@ def test_queue_time_is_not_working_time(ray_session, tmp_path):
             assert time.time() - (time.monotonic() - since) - began < 1.5
 
 
-def test_a_second_run_gets_its_share_while_the_first_goes_on(ray_session, tmp_path):
+def test_second_run_gets_its_share_while_the_first_continues(ray_session, tmp_path):
     (tmp_path / "first").mkdir()
     driver = subprocess.Popen(
         [sys.executable, "-c", FIRST_RUN, ray_session.get_runtime_context().gcs_address, str(tmp_path / "first")],
@@ -186,7 +186,7 @@ def test_closing_a_run_cancels_tasks_in_flight(ray_session, tmp_path):
     assert receipt.status == INGESTED
 
 
-def test_without_ray_an_asset_after_the_other_is_done_here(tmp_path):
+def test_without_ray_assets_are_read_one_after_another(tmp_path):
     def work(asset: Asset) -> Receipt:
         if asset.size == 2:
             raise MemoryError
@@ -210,7 +210,7 @@ def read_by_halves(asset: Asset) -> Receipt:
 
 
 @pytest.mark.parametrize("where", ["on Ray", "here"])
-def test_bytes_inside_an_asset_count_as_they_come(ray_session, where):
+def test_bytes_inside_an_asset_count_as_they_arrive(ray_session, where):
     (asset,) = assets(1000)
     watch, seen = Watch([asset]), []
 

@@ -10,7 +10,7 @@ from ingest.run.worker import compile_loops
 LOOPS = (_count, _cut, _gather, _fill, _first_wrong, unit_quality._count)
 
 
-def test_after_the_warm_up_a_recording_compiles_nothing(tmp_path, make_recording):
+def test_nothing_is_compiled_after_the_warm_up(tmp_path, make_recording):
     assert type(compiled()(lambda x: x)) is type(_count)
     compile_loops()
     known = [set(loop.signatures) for loop in LOOPS]

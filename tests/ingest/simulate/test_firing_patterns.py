@@ -1,4 +1,4 @@
-"""Each mode's answer to a step of current, against the patterns that Izhikevich published (2003, figure 2)."""
+"""Each mode's response to a step of current, compared with Izhikevich's published patterns (2003, figure 2)."""
 
 import time
 
@@ -35,13 +35,13 @@ def test_regular_spiking_adapts(at_ten):
     assert gaps.min() > 20
 
 
-def test_intrinsically_bursting_begins_with_a_burst_and_goes_on_with_single_spikes(at_ten):
+def test_intrinsically_bursting_starts_with_a_burst_and_continues_with_single_spikes(at_ten):
     gaps = at_ten["IB"]
     assert gaps[0] < 6
     assert gaps[1:].min() > 25
 
 
-def test_chattering_bursts_again_and_again(at_ten):
+def test_chattering_bursts_repeatedly(at_ten):
     gaps = at_ten["CH"]
     short = gaps < 6
     assert 0.5 < short.mean() < 0.9

@@ -58,7 +58,7 @@ def test_step_follows_the_published_equations():
         assert trains[n].tolist() == expected
 
 
-def test_a_spike_arrives_at_its_targets_a_step_later():
+def test_spike_arrives_at_its_targets_a_step_later():
     settings = SimulateSettings("x", neurons=10, seconds=1.0, synapses=1, states=False, reaches=False)
     network = make_network(settings, np.random.default_rng(0))
     session = make_session(settings, np.random.default_rng(0))
@@ -140,7 +140,7 @@ def test_nrem_swings_slowly_and_rem_in_theta(recordings):
         assert power(recording, "rem", 5.5, 8.5) > 2 * power(recording, "nrem", 5.5, 8.5)
 
 
-def test_reaches_are_awake_and_balanced(recordings):
+def test_reaches_happen_awake_and_are_balanced(recordings):
     for recording in recordings:
         trials, states = recording.intervals["trials"], recording.intervals["states"]
         awake = states.where(states.columns["state"] == "wake")
@@ -150,7 +150,7 @@ def test_reaches_are_awake_and_balanced(recordings):
         np.testing.assert_allclose(trials.columns["direction"], trials.columns["target_id"] * np.pi / 4)
 
 
-def test_hand_goes_to_the_target_and_velocity_is_the_slope_of_position(recordings):
+def test_hand_reaches_the_target_and_velocity_is_the_slope_of_position(recordings):
     for recording in recordings:
         position, velocity, trials = (
             recording.behavior["position"],
@@ -189,7 +189,7 @@ def test_neurons_are_tuned_to_the_direction_of_reaches(recordings):
         assert explained(direction) > 2 * explained(rng.permutation(direction))
 
 
-def test_areas_differ_when_asked_to_and_only_then(tmp_path):
+def test_areas_differ_only_on_request(tmp_path):
     def rates(areas):
         settings = SimulateSettings("x", seconds=60.0, areas=areas, states=False, reaches=False)
         rng = np.random.default_rng(0)
@@ -235,12 +235,12 @@ def test_files_hold_exact_milliseconds(recordings):
         ("wake", 0.0), ("rem", float("inf")), ("name", "a/b"), ("name", ""), ("seed", -1),
     ],
 )  # fmt: skip
-def test_impossible_settings(key, value):
+def test_invalid_settings(key, value):
     with pytest.raises(ConfigError, match=f"^{key} is {value!r}: "):
         SimulateSettings(**({"output": "x"} | {key: value}))
 
 
-def test_a_folder_of_other_recordings_is_left_alone(tmp_path):
+def test_folder_of_other_recordings_is_left_alone(tmp_path):
     (tmp_path / "mine.nwb").write_text("mine")
     with pytest.raises(ConfigError, match=r"mine\.nwb"):
         simulate_izhikevich(SimulateSettings(str(tmp_path), **SMALL))

@@ -1,4 +1,4 @@
-"""The simulated hand that follows random targets: its movement, its file, and what can be decoded of it."""
+"""The simulated hand that follows random targets: its movement, its file, and its decodability."""
 
 import os
 import subprocess
@@ -58,7 +58,7 @@ def explained(y_TK, predicted_TK):
 
 
 def profile_by_direction(recording, folds=5):
-    """R2 of velocity for one who knows when each movement begins and in which of eight directions it goes."""
+    """R2 of velocity if the beginning of each movement and its direction, one of eight, are known."""
     trials, velocity_T2 = recording.intervals["trials"], binned(recording, "velocity")
     go_R = trials.columns["go_time"]
     direction_R = np.round(trials.columns["direction"] / (np.pi / 4)).astype(int) % 8
@@ -91,7 +91,7 @@ def ridge_on_lags(counts_TN, y_T2, lags=5, folds=5, penalty=1000.0):
     return explained(y_T2, predicted_T2)
 
 
-def test_the_hand_moves_smoothly_from_target_to_target_inside_the_square(recording):
+def test_hand_moves_smoothly_from_target_to_target_inside_the_square(recording):
     position, velocity = recording.behavior["position"], recording.behavior["velocity"]
     assert position.rate == velocity.rate == 100.0
     assert position.data.shape == velocity.data.shape == (30_000, 2)
@@ -131,7 +131,7 @@ def test_no_two_movements_are_alike():
     assert (pause_R > 0.2).mean() > 0.1
 
 
-def test_the_mean_course_of_a_direction_explains_little_here_and_almost_all_of_centre_out(recording, tmp_path):
+def test_mean_course_explains_little_here_and_almost_all_of_centre_out(recording, tmp_path):
     assert profile_by_direction(recording) < 0.4
     centre_out = SimulateSettings(str(tmp_path), **(TARGETS | {"movement": "centre-out"}))
     reaches = read_nwb(str(simulate_izhikevich(centre_out)[0]))
@@ -146,7 +146,7 @@ def test_ridge_on_lags_is_above_chance_and_leaves_room(recording, name):
     assert ridge_on_lags(counts_TN, np.roll(y_T2, len(y_T2) // 2, axis=0)) < 0.05
 
 
-def test_units_follow_the_tuning_that_the_file_names(recording):
+def test_units_follow_the_tuning_in_the_file(recording):
     """Counts against the hand's velocity along each unit's own axis, at the unit's own lead."""
     units = recording.units
     counts_TN, velocity_T2 = counts_of(recording), binned(recording, "velocity")
@@ -198,7 +198,7 @@ def test_tuning_changes_nothing_else_of_a_network():
     assert not one.place_N2.any()
 
 
-def test_the_hand_rests_while_the_animal_sleeps():
+def test_hand_rests_during_sleep():
     settings = SimulateSettings("x", **(TARGETS | {"states": True, "wake": 20.0, "nrem": 12.0, "rem": 8.0}))
     session = make_session(settings, np.random.default_rng(0))
     wake = [(bout.start, bout.end) for bout in session.bouts if bout.state == "wake"]
@@ -209,7 +209,7 @@ def test_the_hand_rests_while_the_animal_sleeps():
         assert part.any() == (bout.state == "wake")
 
 
-def test_the_same_settings_give_the_same_bytes_in_any_process_and_beside_any_number_of_networks(tmp_path):
+def test_same_settings_give_the_same_bytes_in_any_process_and_number_of_networks(tmp_path):
     small = TARGETS | {"neurons": 20, "seconds": 30.0}
     here = simulate_izhikevich(SimulateSettings(str(tmp_path / "here"), **small))
     there = SimulateSettings(str(tmp_path / "there"), **(small | {"networks": 3}))
@@ -222,13 +222,13 @@ def test_the_same_settings_give_the_same_bytes_in_any_process_and_beside_any_num
     assert len({digest_of(str(p)) for p in [*files, *other]}) == 4
 
 
-def test_the_file_is_valid_nwb(path):
+def test_file_is_valid_nwb(path):
     import pynwb
 
     assert pynwb.validate(path=str(path)) == []
 
 
-def test_the_shipped_config_is_one_of_random_targets():
+def test_shipped_config_has_random_targets():
     import yaml
 
     settings = SimulateSettings(**yaml.safe_load(find_config("simulate/random-targets").read_text()))
@@ -244,6 +244,6 @@ def test_the_shipped_config_is_one_of_random_targets():
         ("position_tuning", float("nan")),
     ],
 )  # fmt: skip
-def test_impossible_settings(key, value):
+def test_invalid_settings(key, value):
     with pytest.raises(ConfigError, match=f"^{key} is {value!r}: "):
         SimulateSettings(**({"output": "x"} | {key: value}))

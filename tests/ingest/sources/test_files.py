@@ -25,7 +25,7 @@ def paths(source, **filters):
     return [asset.path for asset in find_assets(str(source), AssetFilters(**filters))]
 
 
-def test_a_folder_is_searched_to_any_depth_and_sorted(folder):
+def test_folder_is_searched_to_any_depth_and_sorted(folder):
     found = find_assets(str(folder))
     assert [asset.path for asset in found] == ["sub-a/y.nwb", "sub-a/z.nwb", "sub-b/x.nwb"]
     source = Source("sub-a/y.nwb", "")
@@ -48,7 +48,7 @@ def test_a_glob(folder, pattern, expected):
     assert paths(f"{folder}/{pattern}") == expected
 
 
-def test_one_file_with_any_extension(folder):
+def test_single_file_with_any_extension(folder):
     assert paths(folder / "sub-b/x.nwb") == ["x.nwb"]
     assert paths(folder / "sub-a/notes.txt") == ["notes.txt"]
 
@@ -216,7 +216,7 @@ class Presigned(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_presigned_url_is_listed_without_its_bytes_and_named_without_its_secret():
+def test_presigned_url_is_listed_without_its_bytes_and_named_without_its_secret():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Presigned)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

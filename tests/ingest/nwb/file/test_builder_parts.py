@@ -1,4 +1,4 @@
-"""Files of which one part is damaged: the part is left out by name, and the rest is read."""
+"""Files with one damaged part: the part is left out and named, and the rest is read."""
 
 import shutil
 
@@ -56,7 +56,7 @@ def replace(file, path, value, **options):
 
 
 def missing_filter(file, path):
-    """Make a dataset say that it is compressed by a filter that nobody has."""
+    """Make a dataset claim compression by a filter that is not installed."""
     values, attributes = file[path][...], dict(file[path].attrs)
     parent, name = file[path].parent, path.rpartition("/")[2]
     del parent[name]
@@ -196,7 +196,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_one_damaged_part_costs_that_part_alone(whole, tmp_path, name):
+def test_one_damaged_part_costs_only_that_part(whole, tmp_path, name):
     damage, path, counter = DAMAGES[name]
     file_path = str(shutil.copy(whole, tmp_path / "sub-x.nwb"))
     with h5py.File(file_path, "r+") as file:

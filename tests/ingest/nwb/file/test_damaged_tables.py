@@ -1,4 +1,4 @@
-"""Tables of which a part is damaged, in a file whose spike trains are whole."""
+"""Damaged tables in a file with intact spike trains."""
 
 import h5py
 import numpy as np
@@ -33,7 +33,7 @@ def replaced(path, changes):
 
 @pytest.fixture
 def two_tables(write, nwb_maker, tmp_path):
-    """A file with a whole table ``units`` beside one whose index is a row short."""
+    """A file with an intact table ``units`` beside one whose index is a row short."""
     nwb = nwb_maker.add_trains(nwb_maker.new(), TRAINS)
     raw = Units(name="raw_units", description="before curation")
     for train in TRAINS:
@@ -42,7 +42,7 @@ def two_tables(write, nwb_maker, tmp_path):
     return replaced(write(nwb), {"processing/ecephys/raw_units/spike_times_index": [3, 4]})
 
 
-def test_a_damaged_second_table_of_units_is_left_out(two_tables):
+def test_damaged_second_units_table_is_left_out(two_tables):
     notes = Notes()
     assert trains_of(read_nwb(two_tables, notes=notes)) == TRAINS
     left = {note.path: note.text for note in notes.left}
@@ -52,20 +52,20 @@ def test_a_damaged_second_table_of_units_is_left_out(two_tables):
         read_nwb(two_tables, strict=True)
 
 
-def test_a_damaged_table_that_the_recipe_names_is_refused(two_tables, tmp_path):
+def test_damaged_table_named_by_the_recipe_is_refused(two_tables, tmp_path):
     (tmp_path / "own.yaml").write_text("extends: default\nunits: {tables: ['.*/raw_units']}")
     with pytest.raises(SourceError, match=r"raw_units, which the recipe's units\.tables names, cannot be read"):
         read_nwb(two_tables, load_recipe(tmp_path / "own.yaml"))
 
 
-def test_a_damaged_table_without_another_is_refused(two_tables):
+def test_damaged_single_units_table_is_refused(two_tables):
     with h5py.File(two_tables, "r+") as file:
         del file["units"]
     with pytest.raises(SourceError, match="2 rows for 3 units"):
         read_nwb(two_tables)
 
 
-def test_objects_of_unknown_types_are_taken_out_in_a_single_walk(write, nwb_maker, monkeypatch):
+def test_objects_of_unknown_types_are_removed_in_one_walk(write, nwb_maker, monkeypatch):
     nwb = nwb_maker.add_trains(nwb_maker.new(), TRAINS, depth=[1.0, 2.0, 3.0])
     for n in range(20):
         nwb.add_acquisition(TimeSeries(name=f"odd{n}", data=np.zeros(3), unit="V", rate=1.0))
@@ -89,7 +89,7 @@ def test_objects_of_unknown_types_are_taken_out_in_a_single_walk(write, nwb_make
 
 
 @pytest.mark.parametrize("damage", ["no description", "no device"])
-def test_failures_of_a_kind_are_mended_in_one_round(write, nwb_maker, monkeypatch, damage):
+def test_failures_of_a_kind_are_repaired_in_one_round(write, nwb_maker, monkeypatch, damage):
     nwb = nwb_maker.add_trains(nwb_maker.new(), TRAINS)
     device = nwb.create_device("probe")
     for n in range(12):

@@ -1,4 +1,4 @@
-"""Files that are no NWB files, or lack what reading needs: messages say what they are and what to do."""
+"""Files that are not NWB, or lack something: messages say what they are and what to do."""
 
 import gzip
 import io
@@ -50,14 +50,14 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_of_another_kind_is_named(tmp_path, kind):
+def test_file_of_another_kind_is_named(tmp_path, kind):
     content, message = KINDS[kind]
     (tmp_path / "a.nwb").write_bytes(content)
     with pytest.raises(SourceError, match=rf"a\.nwb: not a readable NWB file: it {message}"):
         read_nwb(str(tmp_path / "a.nwb"))
 
 
-def test_hdf5_behind_a_block_of_the_user(tmp_path):
+def test_hdf5_with_a_user_block(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w", userblock_size=1024):
         pass
     with (tmp_path / "a.h5").open("rb") as file:
@@ -65,7 +65,7 @@ def test_hdf5_behind_a_block_of_the_user(tmp_path):
         assert file.tell() == 0
 
 
-def test_a_file_that_was_cut_says_how_much_is_there(tmp_path, write, nwb_maker):
+def test_truncated_file_states_its_size(tmp_path, write, nwb_maker):
     path = write(nwb_maker.add_trains(nwb_maker.new(), [[0.5, 1.0]]))
     with open(path, "r+b") as file:
         size = file.seek(0, 2)
@@ -76,7 +76,7 @@ def test_a_file_that_was_cut_says_how_much_is_there(tmp_path, write, nwb_maker):
 
 @pytest.fixture
 def unreadable(tmp_path):
-    """Makes a dataset whose chunk says that a filter was applied which is not there."""
+    """Make a dataset whose chunk claims a filter that is not installed."""
     files = []
 
     def make(number):
@@ -104,12 +104,12 @@ def unreadable(tmp_path):
         (301, r"HDF5 filter 301 \(.*\), which is not installed: ask who wrote the file which package has it"),
     ],
 )
-def test_a_filter_that_is_not_installed_is_named(unreadable, read, number, message):
+def test_missing_filter_is_named(unreadable, read, number, message):
     with pytest.raises(SourceError, match=message):
         read(unreadable(number), "units/spike_times")
 
 
-def test_a_filter_that_is_installed_is_not_missing(tmp_path):
+def test_installed_filter_is_not_reported(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         packed = file.create_dataset("x", data=np.arange(100.0), chunks=(10,), compression="gzip", shuffle=True)
         assert missing_filters(packed) == {}
@@ -127,5 +127,5 @@ def test_a_filter_that_is_installed_is_not_missing(tmp_path):
         (ValueError("odd\n\n  thing"), "ValueError: odd thing"),
     ],
 )
-def test_errors_of_the_libraries_in_plain_words(error, words):
+def test_library_errors_in_plain_words(error, words):
     assert words in in_plain_words(error)

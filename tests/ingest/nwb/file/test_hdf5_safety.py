@@ -1,4 +1,4 @@
-"""Files that reach for other files, and files that declare what they do not hold."""
+"""Files that refer to other files, and files that declare more than they hold."""
 
 import io
 
@@ -65,7 +65,7 @@ def test_spike_times_outside_the_file_are_refused(good, secret, name):
         read_nwb(good)
 
 
-def test_a_link_hidden_behind_a_group_that_is_linked_twice(good, secret):
+def test_link_hidden_behind_a_group_that_is_linked_twice(good, secret):
     with h5py.File(good, "r+") as file:
         file.create_group("processing/a/b")
         file["processing/again"] = file["processing/a"]
@@ -76,7 +76,7 @@ def test_a_link_hidden_behind_a_group_that_is_linked_twice(good, secret):
             refuse_outside_links(file)
 
 
-def test_links_inside_the_file_are_fine(good):
+def test_links_inside_the_file_are_allowed(good):
     with h5py.File(good, "r+") as file:
         file["scratch_target"] = 1.0
         file["soft"] = h5py.SoftLink("/scratch_target")
@@ -88,7 +88,7 @@ def test_links_inside_the_file_are_fine(good):
 
 
 @pytest.mark.parametrize("layout", [{}, {"chunks": (1 << 20,)}, {"chunks": (1 << 20,), "compression": "gzip"}])
-def test_a_small_file_that_declares_terabytes_of_spikes(good, layout):
+def test_small_file_that_declares_terabytes_of_spikes(good, layout):
     with h5py.File(good, "r+") as file:
         attributes = dict(file["units/spike_times"].attrs)
         del file["units/spike_times"]
@@ -99,7 +99,7 @@ def test_a_small_file_that_declares_terabytes_of_spikes(good, layout):
 
 
 @pytest.mark.parametrize("name", ["file_create_date", "general/keywords"])
-def test_terabytes_of_texts_that_are_read_while_a_file_is_opened(good, name):
+def test_terabytes_of_texts_read_while_a_file_is_opened(good, name):
     with h5py.File(good, "r+") as file:
         if name in file:
             del file[name]
@@ -110,7 +110,7 @@ def test_terabytes_of_texts_that_are_read_while_a_file_is_opened(good, name):
     assert "declares 1000000000000 values" in {note.path: note.text for note in notes.left}[name]
 
 
-def test_a_bomb_of_well_packed_zeros(tmp_path):
+def test_bomb_of_well_compressed_zeros(tmp_path):
     with h5py.File(tmp_path / "bomb.h5", "w") as file:
         packed = file.create_dataset("zeros", (1 << 27,), "f8", chunks=(1 << 26,))
         # Chunks of half a gigabyte that claim to be packed to ten bytes.
@@ -120,7 +120,7 @@ def test_a_bomb_of_well_packed_zeros(tmp_path):
             load(packed, "zeros")
 
 
-def test_what_a_file_holds_is_read(tmp_path):
+def test_existing_content_is_read(tmp_path):
     numbers = np.random.default_rng(0).normal(size=300_000)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         plain = file.create_dataset("plain", data=numbers)
@@ -129,7 +129,7 @@ def test_what_a_file_holds_is_read(tmp_path):
         assert not load(packed, "packed").any()
 
 
-def test_a_single_value_of_absurd_size(good):
+def test_single_value_of_absurd_size(good):
     with h5py.File(good, "r+") as file:
         kind = h5py.h5t.array_create(h5py.h5t.NATIVE_DOUBLE, (1 << 24,))
         h5py.h5d.create(file["processing"].id, b"huge", kind, h5py.h5s.create(h5py.h5s.SCALAR))
@@ -137,7 +137,7 @@ def test_a_single_value_of_absurd_size(good):
             refuse_outside_links(file)
 
 
-def test_links_are_checked_without_reading_the_index_of_chunks(tmp_path):
+def test_links_are_checked_without_reading_the_chunk_index(tmp_path):
     class Counted(io.FileIO):
         count = 0
 

@@ -1,4 +1,4 @@
-"""Tables as MATLAB and others lay them out: vectors as matrices, one name as a text, indices without a target."""
+"""Tables in the layout of MATLAB and others: vectors as matrices, one name as a text, indices without a target."""
 
 import h5py
 import numpy as np
@@ -58,7 +58,7 @@ def test_vectors_of_units_as_matrices(write, nwb_maker, index, times):
     assert recording.intervals["trials"].start.tolist() == [0.0, 1.0, 2.0]
 
 
-def test_one_unit_keeps_its_interval_and_its_row_of_times(write, nwb_maker):
+def test_single_unit_keeps_its_interval_and_spike_times(write, nwb_maker):
     nwb = nwb_maker.add_trains(nwb_maker.new(), TRAINS[:1], OBSERVED[:1])
     path = write(nwb)
     with h5py.File(path, "r+") as file:
@@ -68,7 +68,7 @@ def test_one_unit_keeps_its_interval_and_its_row_of_times(write, nwb_maker):
     assert recording.domain.end.tolist() == [10.0]
 
 
-def test_one_name_of_a_column_as_a_text(write, nwb_maker):
+def test_single_column_name_as_a_text(write, nwb_maker):
     nwb = nwb_maker.add_trains(nwb_maker.new(keywords=["sleep"]), TRAINS)
     nwb.add_trial_column("cue", "cue")
     nwb.add_trial(start_time=1.0, stop_time=2.0, cue="a")
@@ -80,7 +80,7 @@ def test_one_name_of_a_column_as_a_text(write, nwb_maker):
     assert "trials" in recording.intervals
 
 
-def test_ids_one_short_beside_an_index_that_fits(write, nwb_maker):
+def test_ids_one_short_beside_a_fitting_index(write, nwb_maker):
     path = write(nwb_maker.add_trains(nwb_maker.new(), TRAINS))
 
     def ids(count):
@@ -102,7 +102,7 @@ def test_ids_one_short_beside_an_index_that_fits(write, nwb_maker):
         read_nwb(path)
 
 
-def test_an_index_without_a_target_is_paired_by_its_name(write, nwb_maker):
+def test_index_without_a_target_is_paired_by_its_name(write, nwb_maker):
     path = write(nwb_maker.add_trains(nwb_maker.new(), TRAINS))
     with h5py.File(path, "r+") as file:
         del file["units/spike_times_index"].attrs["target"]
@@ -112,7 +112,7 @@ def test_an_index_without_a_target_is_paired_by_its_name(write, nwb_maker):
     assert notes.found() == {"parts_left_out": 1.0}
 
 
-def test_a_reference_to_a_removed_object_is_named_so(write, nwb_maker):
+def test_reference_to_a_removed_object_is_named(write, nwb_maker):
     path = write(nwb_maker.add_trains(nwb_maker.new(), TRAINS))
     with h5py.File(path, "r+") as file:
         file["gone"] = [1.0]

@@ -1,4 +1,4 @@
-"""NWB 2 of every version, and what is no NWB 2."""
+"""NWB 2 of every version, and files that are not NWB 2."""
 
 import h5py
 import pytest
@@ -33,7 +33,7 @@ def test_every_version_of_nwb_2(good, version, cached):
 
 
 @pytest.mark.parametrize("version", ["NWB-1.0.6", "1.0.5_beta", b"NWB-1.0.2"])
-def test_nwb_1_is_refused_by_name(tmp_path, version):
+def test_nwb_1_is_refused(tmp_path, version):
     path = tmp_path / "old.nwb"
     with h5py.File(path, "w") as file:
         file["nwb_version"] = version
@@ -43,14 +43,14 @@ def test_nwb_1_is_refused_by_name(tmp_path, version):
         read_nwb(str(path))
 
 
-def test_a_version_that_is_not_known_yet(good):
+def test_unknown_future_version(good):
     with h5py.File(good, "r+") as file:
         file.attrs["nwb_version"] = "3.0.0"
     with pytest.raises(SourceError, match=r"'3\.0\.0': expected 2"):
         read_nwb(good)
 
 
-def test_hdf5_that_is_no_nwb(tmp_path):
+def test_hdf5_that_is_not_nwb(tmp_path):
     path = tmp_path / "other.nwb"
     with h5py.File(path, "w") as file:
         file["numbers"] = [1, 2]

@@ -24,7 +24,7 @@ def good(write, nwb_maker):
 
 
 def rewrite(path, name, change, **settings):
-    """Put other values, or another layout, in the place of a dataset."""
+    """Replace a dataset by other values or another layout."""
     with h5py.File(path, "r+") as file:
         values, attributes = file[name][:], dict(file[name].attrs)
         del file[name]
@@ -40,17 +40,17 @@ def half(made, values):
     made[: len(values) // 2] = values[: len(values) // 2]
 
 
-def test_a_finished_file_is_read(good):
+def test_finished_file_is_read(good):
     assert read_nwb(good, strict=True).n_spikes == 1000
 
 
 @pytest.mark.parametrize("settings", [{}, {"chunks": (100,)}, {"chunks": (1000,)}, {"chunks": (64,), "compression": 4}])
-def test_spike_times_of_which_half_is_written(good, settings):
+def test_half_written_spike_times(good, settings):
     with pytest.raises(SourceError, match=r"units/spike_times: .*: the file is being written, or its writer ended"):
         read_nwb(rewrite(good, "units/spike_times", half, **settings))
 
 
-def test_a_chunk_in_the_middle_that_was_never_written(good):
+def test_chunk_in_the_middle_that_was_never_written(good):
     def all_but_one(made, values):
         made[:300], made[400:] = values[:300], values[400:]
 
@@ -59,12 +59,12 @@ def test_a_chunk_in_the_middle_that_was_never_written(good):
         read_nwb(path)
 
 
-def test_an_index_of_which_half_is_written(good):
+def test_half_written_index(good):
     with pytest.raises(SourceError, match=r"spike_times_index: the last 10 of 20 are 0: the file is being written"):
         read_nwb(rewrite(good, "units/spike_times_index", half))
 
 
-def test_a_spike_at_the_session_start_is_no_sign(good):
+def test_spike_at_the_session_start_is_not_a_sign_of_damage(good):
     times = np.array([1.0, 2.0, 0.0, 0.0])
     refuse_unfinished_trains(times, times, np.array([0, 2, 3, 4]), "spike_times")  # two units, each with a spike at 0
     with pytest.raises(SourceError, match="the last 2 of 4 are 0"):
@@ -73,7 +73,7 @@ def test_a_spike_at_the_session_start_is_no_sign(good):
 
 
 @pytest.mark.parametrize(("name", "why"), [("timestamps", "the last 50"), ("data", "1 of its 2 chunks")])
-def test_behaviour_that_is_not_finished_is_left_and_named(good, name, why):
+def test_unfinished_behaviour_is_left_out_and_named(good, name, why):
     path = rewrite(good, f"acquisition/speed/{name}", half, **({"chunks": (50,)} if name == "data" else {}))
     found = explain(path)
     left = {note.path: note.text for note in found.left}["acquisition/speed"]
@@ -88,14 +88,14 @@ def all_but_the_middle(made, values):
     made[:25], made[50:] = values[:25], values[50:]
 
 
-def test_behaviour_of_which_a_sparse_writer_left_out_chunks(good):
+def test_sparse_behaviour_with_missing_chunks(good):
     path = rewrite(good, "acquisition/speed/data", all_but_the_middle, chunks=(25,), fillvalue=np.nan)
     recording = read_nwb(path, strict=True)
     assert np.flatnonzero(np.isnan(recording.behavior["speed"].data[:, 0])).tolist() == list(range(25, 50))
     assert recording.quality == {"samples_missing": 25.0}
 
 
-def test_activity_of_which_a_sparse_writer_left_out_chunks(write, nwb_maker):
+def test_sparse_activity_with_missing_chunks(write, nwb_maker):
     nwb = nwb_maker.new()
     data = np.random.default_rng(0).normal(size=(100, 3))
     nwb.add_acquisition(TimeSeries(name="dff", data=data, unit="dF/F", rate=10.0))
@@ -105,7 +105,7 @@ def test_activity_of_which_a_sparse_writer_left_out_chunks(write, nwb_maker):
     assert recording.quality == {"samples_missing": 25.0}
 
 
-def test_times_that_were_never_written_are_unfinished_whatever_their_fill_value(good):
+def test_times_that_were_never_written_are_unfinished_for_any_fill_value(good):
     path = rewrite(good, "acquisition/speed/timestamps", all_but_the_middle, chunks=(25,), fillvalue=np.nan)
     assert read_nwb(path).quality == {"series_unfinished": 1.0}
     path = rewrite(good, "units/spike_times", half, chunks=(500,), fillvalue=np.nan)
@@ -113,7 +113,7 @@ def test_times_that_were_never_written_are_unfinished_whatever_their_fill_value(
         read_nwb(path)
 
 
-def test_activity_that_is_not_finished(write, nwb_maker):
+def test_unfinished_activity(write, nwb_maker):
     nwb = nwb_maker.new()
     data, times = np.random.default_rng(0).normal(size=(100, 3)), np.arange(100.0) + 1
     nwb.add_acquisition(TimeSeries(name="dff", data=data, unit="dF/F", timestamps=times))
@@ -124,7 +124,7 @@ def test_activity_that_is_not_finished(write, nwb_maker):
         read_nwb(rewrite(path, "acquisition/dff/data", half, chunks=(50, 3)))
 
 
-def test_a_file_that_is_open_for_writing(tmp_path):
+def test_file_that_is_open_for_writing(tmp_path):
     """The mark is that of HDF5 itself, taken from a file while it is open, as of a writer that died."""
     with h5py.File(tmp_path / "a.h5", "w", libver="latest") as file:
         file.attrs["nwb_version"] = "2.6.0"
@@ -137,7 +137,7 @@ def test_a_file_that_is_open_for_writing(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", SIBLINGS)
-def test_a_file_that_is_being_fetched(good, suffix):
+def test_file_that_is_being_fetched(good, suffix):
     with open(good + suffix, "wb"):
         pass
     with pytest.raises(SourceError, match=rf"is being fetched: a\.nwb\{suffix} exists beside it"):
@@ -146,7 +146,7 @@ def test_a_file_that_is_being_fetched(good, suffix):
     read_nwb(good)
 
 
-def test_a_file_that_changes_while_it_is_read(good, monkeypatch):
+def test_file_that_changes_during_reading(good, monkeypatch):
     import ingest.nwb.read_nwb
 
     real = ingest.nwb.session_info.read_subject

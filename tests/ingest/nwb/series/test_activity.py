@@ -28,7 +28,7 @@ def counts(name="binned_spike_counts", **changes):
 
 
 def imaged(nwb_maker, nwb, n_cells=4, rois=None):
-    """Adds fluorescence and dF/F of imaged cells; returns the dF/F samples."""
+    """Add fluorescence and dF/F of imaged cells; return the dF/F samples."""
     plane = nwb_maker.add_imaging_plane(nwb)
     cells = ImageSegmentation().create_plane_segmentation(name="cells", description="cells", imaging_plane=plane)
     cells.add_column("cell_type", "type")
@@ -65,7 +65,7 @@ def test_binned_counts(write, nwb_maker):
     ("name", "unit", "kind"),
     [("binned_spikes", "x", COUNTS), ("firing_rates", "count", COUNTS), ("firing_rates", "Hz", VALUES)],
 )
-def test_counts_are_told_from_values(write, nwb_maker, name, unit, kind):
+def test_counts_and_values_are_distinguished(write, nwb_maker, name, unit, kind):
     assert read_nwb(write(with_series(nwb_maker.new(), counts(name, unit=unit)))).activity_kind == kind
 
 
@@ -88,7 +88,7 @@ def test_df_over_f_is_preferred_to_raw_fluorescence(write, nwb_maker):
     assert recording.quality["activity_series_left_out"] == 1
 
 
-def test_spikes_win_over_sampled_activity(write, nwb_maker):
+def test_spikes_take_precedence_over_sampled_activity(write, nwb_maker):
     nwb = nwb_maker.add_trains(with_series(nwb_maker.new(), counts()), [[101.0]])
     recording = read_nwb(write(nwb))
     assert recording.activity is None
@@ -110,7 +110,7 @@ def test_regular_time_stamps_with_jitter_and_a_gap(write, nwb_maker):
     np.testing.assert_allclose(recording.domain.end, [5.8, 7.3], atol=0.02)
 
 
-def test_a_slow_drift_of_the_clock_is_not_a_gap(write, nwb_maker):
+def test_slow_clock_drift_is_not_a_gap(write, nwb_maker):
     times = np.cumsum(np.full(20, 0.1) * (1 + np.linspace(-1e-3, 1e-3, 20)))
     recording = read_nwb(write(with_series(nwb_maker.new(), counts(timestamps=times))))
     assert recording.activity.data.tolist() == COUNTS_TN.tolist()
@@ -153,7 +153,7 @@ def plane(nwb_maker, nwb, number, n_cells, rate=10.0, start=0.0, samples=30, uni
     return values
 
 
-def test_imaging_planes_that_take_turns_become_one_population(write, nwb_maker):
+def test_alternating_imaging_planes_become_one_population(write, nwb_maker):
     nwb = nwb_maker.new()
     first = plane(nwb_maker, nwb, 0, 3, start=5.0)
     second = plane(nwb_maker, nwb, 1, 2, start=5.05, samples=29, location="VISl")
@@ -177,7 +177,7 @@ def test_imaging_planes_that_take_turns_become_one_population(write, nwb_maker):
     "changes",
     [{"rate": 30.0}, {"start": 100.0}, {"rate": 10.05, "samples": 300}, {"unit": "a.u."}],
 )
-def test_planes_that_were_not_sampled_together_are_left_and_counted(write, nwb_maker, changes):
+def test_planes_not_sampled_together_are_left_out_and_counted(write, nwb_maker, changes):
     nwb = nwb_maker.new()
     first = plane(nwb_maker, nwb, 0, 3, samples=changes.get("samples", 30))
     plane(nwb_maker, nwb, 1, 2, **changes)
@@ -187,7 +187,7 @@ def test_planes_that_were_not_sampled_together_are_left_and_counted(write, nwb_m
     assert recording.quality == {"activity_series_left_out": 1.0}
 
 
-def test_a_damaged_second_plane_is_counted_and_refused_with_strict(write, nwb_maker):
+def test_damaged_second_plane_is_counted_and_refused_with_strict(write, nwb_maker):
     nwb = nwb_maker.new()
     first = plane(nwb_maker, nwb, 0, 3)
     plane(nwb_maker, nwb, 1, 2)
@@ -201,7 +201,7 @@ def test_a_damaged_second_plane_is_counted_and_refused_with_strict(write, nwb_ma
         read_nwb(path, strict=True)
 
 
-def test_a_recipe_may_keep_planes_apart(write, nwb_maker, tmp_path):
+def test_recipe_can_keep_planes_apart(write, nwb_maker, tmp_path):
     (tmp_path / "r.yaml").write_text("extends: default\nactivity: {join_planes: false, prefer: ['.*dff1', '...']}")
     nwb = nwb_maker.new()
     plane(nwb_maker, nwb, 0, 3)
@@ -211,7 +211,7 @@ def test_a_recipe_may_keep_planes_apart(write, nwb_maker, tmp_path):
     assert recording.quality == {"activity_series_left_out": 1.0}
 
 
-def test_cells_first_is_turned_around(write, nwb_maker):
+def test_transposed_activity_is_turned(write, nwb_maker):
     nwb = nwb_maker.new()
     values = plane(nwb_maker, nwb, 0, 3)
     path = write(nwb)
@@ -235,7 +235,7 @@ def test_cells_first_is_turned_around(write, nwb_maker):
         (1e300, "holds no number"),
     ],
 )
-def test_counts_that_no_neurons_make(write, nwb_maker, absurd, why):
+def test_impossible_counts(write, nwb_maker, absurd, why):
     nwb = nwb_maker.new()
     data = np.full((10, 2), absurd)
     nwb.add_acquisition(TimeSeries(name="binned_spike_counts", data=data, unit="counts", rate=1.0))

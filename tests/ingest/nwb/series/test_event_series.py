@@ -1,4 +1,4 @@
-"""Events and epochs that are kept as series or as tables of moments."""
+"""Events and epochs stored as series or as tables of times."""
 
 import h5py
 import numpy as np
@@ -61,11 +61,11 @@ def test_marks_without_a_time_each_are_counted_and_refused_with_strict(write, nw
         read_nwb(path, strict=True)
 
 
-def test_a_series_without_marks_is_no_loss(write, nwb):
+def test_series_without_marks_is_not_counted(write, nwb):
     assert read_nwb(write(epochs(nwb, marks("m", [], []))), strict=True).quality == {}
 
 
-def test_annotations_are_moments(write, nwb):
+def test_annotations_have_no_length(write, nwb):
     nwb.add_stimulus(AnnotationSeries(name="ripple", data=["start", "peak"], timestamps=[3.0, 3.1]))
     found = read_nwb(write(nwb)).intervals["ripple"]
     assert found.start.tolist() == found.end.tolist() == [3.0, 3.1]
@@ -112,7 +112,7 @@ def test_tags_become_one_text(write, nwb):
     assert read_nwb(write(nwb)).intervals["epochs"].columns["tags"].tolist() == ["run; maze", "sleep"]
 
 
-def test_a_table_that_is_named_trials_beside_the_trials_of_the_recipe(write, nwb, tmp_path):
+def test_second_table_named_trials(write, nwb, tmp_path):
     (tmp_path / "r.yaml").write_text("trials: {tables: [task]}")
     nwb.add_trial(start_time=0.0, stop_time=1.0)
     task = TimeIntervals(name="task", description="t")

@@ -57,12 +57,12 @@ def test_direction_in_degrees_becomes_radians(write, nwb, tmp_path):
     assert columns["angle"].tolist() == [90, 180]
 
 
-def test_a_direction_in_words_is_no_angle(write, nwb):
+def test_direction_in_words_is_not_an_angle(write, nwb):
     add_trials(nwb, [(1.0, 2.0), (5.0, 6.0)], direction=["left", "right"])
     assert read_nwb(write(nwb)).intervals["trials"].columns["direction"].tolist() == ["left", "right"]
 
 
-def test_trials_without_an_end_run_to_the_next_start(write, nwb):
+def test_trials_without_an_end_last_until_the_next_start(write, nwb):
     add_trials(nwb, [(1.0, np.nan), (9.0, np.nan), (5.0, 6.0), (30.0, np.nan)])
     recording = read_nwb(write(nwb))
     assert recording.intervals["trials"].end.tolist() == [5.0, 30.0, 6.0, 40.0]
@@ -95,7 +95,7 @@ def test_states_from_their_usual_names(write, nwb, name, column):
     assert intervals["states"].end.tolist() == [10.0, 20.0, 25.0, 40.0]
 
 
-def test_states_in_a_processing_module_and_other_tables_beside(write, nwb):
+def test_states_in_a_processing_module(write, nwb):
     nwb.create_processing_module("behavior", "b").add(table("sleep_states", [(0.0, 10.0)], ["NREM"]))
     nwb.add_epoch(0.0, 20.0, ["before"])
     nwb.add_time_intervals(table("light_pulses", [(3.0, 3.1)], [7], column="power"))
@@ -104,7 +104,7 @@ def test_states_in_a_processing_module_and_other_tables_beside(write, nwb):
     assert intervals["light_pulses"].columns["power"].tolist() == [7]
 
 
-def test_lists_are_rows_of_one_length_and_lists_of_lists_are_left_out_and_counted(write, nwb):
+def test_lists_become_rows_and_lists_of_lists_are_left_out_and_counted(write, nwb):
     nwb.add_trial_column("licks", "times", index=True)
     nwb.add_trial_column("targets", "positions", index=True)
     nwb.add_trial_column("bouts", "lists of times", index=2)

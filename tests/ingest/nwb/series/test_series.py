@@ -30,7 +30,7 @@ TIMES = np.array([0.0, 0.1, 0.25, 0.5, 1.5, 1.5])
 
 @pytest.fixture
 def file_with(write, nwb_maker):
-    """Writes a file of one unit whose behaviour module holds the given containers."""
+    """Write a file of one unit whose behaviour module holds the given containers."""
 
     def make(*containers, acquisition=()):
         nwb = nwb_maker.add_trains(nwb_maker.new(), [[0.5, 1.0]])
@@ -54,7 +54,7 @@ def spatial(name="x", **changes):
     return SpatialSeries(name=name, data=DATA, reference_frame="centre", timestamps=TIMES, **changes)
 
 
-def test_time_stamps_and_samples_come_over_bit_for_bit(file_with):
+def test_time_stamps_and_samples_are_read_bit_for_bit(file_with):
     recording = read_nwb(file_with(Position(spatial_series=spatial("hand_position", unit="cm"))))
     position = recording.behavior["position"]
     assert isinstance(position, IrregularTimeSeries)
@@ -65,14 +65,14 @@ def test_time_stamps_and_samples_come_over_bit_for_bit(file_with):
     assert recording.quality == {}
 
 
-def test_a_rate_makes_a_regular_series(file_with):
+def test_rate_gives_a_regular_series(file_with):
     velocity = read_nwb(file_with(series("hand_velocity", rate=30.0, starting_time=2.5))).behavior["velocity"]
     assert isinstance(velocity, RegularTimeSeries)
     assert (velocity.rate, velocity.start) == (30.0, 2.5)
     assert velocity.timestamps[:2].tolist() == [2.5, 2.5 + 1 / 30]
 
 
-def test_a_regular_series_starts_at_zero_unless_it_says_otherwise(file_with):
+def test_regular_series_starts_at_zero_by_default(file_with):
     assert read_nwb(file_with(series(rate=30.0))).behavior["x"].start == 0.0
 
 
@@ -97,7 +97,7 @@ def test_containers_of_any_kind_and_acquisition_are_searched(file_with):
     assert set(read_nwb(path).behavior) == {"hd", "speed", "lick"}
 
 
-def test_of_two_series_with_one_standard_name_both_are_kept(file_with):
+def test_two_series_with_one_standard_name_are_both_kept(file_with):
     path = file_with(
         Position(name="P1", spatial_series=spatial("position")),
         Position(name="P2", spatial_series=spatial("position")),
@@ -112,7 +112,7 @@ def test_shared_time_stamps_and_data_are_followed(file_with):
     assert got["second"].timestamps.tolist() == TIMES.tolist()
 
 
-def test_what_is_no_behaviour_is_left_out_and_counted(file_with):
+def test_non_behaviour_is_left_out_and_counted(file_with):
     path = file_with(
         series("fast", data=np.zeros(3000), rate=30000.0),
         series("movie", data=np.zeros((6, 2, 2))),
@@ -141,7 +141,7 @@ def test_strict_refuses_bad_time_stamps(file_with, times):
 
 
 def shorten(path, name):
-    """Cut two values off a dataset; pynwb itself refuses to write such a file."""
+    """Remove two values from a dataset; pynwb itself refuses to write such a file."""
     with h5py.File(path, "r+") as file:
         values, attributes = file[name][:-2], dict(file[name].attrs)
         del file[name]
@@ -214,7 +214,7 @@ def test_numbers_in_the_units_that_the_file_states(file_with):
     np.testing.assert_array_equal(read_nwb(path).behavior["wheel"].data, given.get_data_in_units())
 
 
-def test_channels_with_a_conversion_of_their_own(nwb_maker):
+def test_channels_with_their_own_conversion(nwb_maker):
     nwb = nwb_maker.new()
     group = nwb.create_electrode_group("g", "g", "CA1", nwb.create_device("probe"))
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Series that lie on their side: decided by what the file says, else refused with the recipe's line."""
+"""Transposed series: decided from the file if possible, otherwise refused with the recipe line."""
 
 import hashlib
 import json
@@ -50,7 +50,7 @@ def recipe_of(tmp_path, error):
     return load_recipe(tmp_path / "recipe.yaml")
 
 
-def test_counts_as_units_by_time_are_refused_with_the_line_that_mends_it(write, nwb_maker, tmp_path):
+def test_counts_as_units_by_time_are_refused_with_the_recipe_line(write, nwb_maker, tmp_path):
     path = write(counts(nwb_maker.new(), COUNTS_TN.T))
     with pytest.raises(SourceError, match="spike_counts is 8 x 60, and neither time stamps nor a table") as refused:
         read_nwb(path)
@@ -60,7 +60,7 @@ def test_counts_as_units_by_time_are_refused_with_the_line_that_mends_it(write, 
 
 
 def lay_on_its_side(path, series):
-    """Turn the samples of a series in a file; pynwb itself writes no such file."""
+    """Transpose the samples of a series in a file; pynwb itself writes no such file."""
     with h5py.File(path, "r+") as file:
         data, attributes = file[series]["data"][:], dict(file[series]["data"].attrs)
         del file[series]["data"]
@@ -69,13 +69,13 @@ def lay_on_its_side(path, series):
     return path
 
 
-def test_time_stamps_say_which_axis_is_time(write, nwb_maker):
+def test_time_stamps_determine_the_time_axis(write, nwb_maker):
     path = write(counts(nwb_maker.new(), COUNTS_TN, timestamps=np.arange(60.0)))
     recording = read_nwb(lay_on_its_side(path, "acquisition/spike_counts"))
     assert recording.activity.data.tolist() == COUNTS_TN.tolist()
 
 
-def test_rows_of_the_units_table_say_which_axis_is_units(write, nwb_maker):
+def test_rows_of_the_units_table_determine_the_unit_axis(write, nwb_maker):
     nwb = counts(nwb_maker.new(), COUNTS_TN.T)
     nwb.add_unit_column("cell_type", "type")
     for k in range(8):
@@ -85,13 +85,13 @@ def test_rows_of_the_units_table_say_which_axis_is_units(write, nwb_maker):
     assert recording.units["cell_type"].tolist() == [f"type{k}" for k in range(8)]
 
 
-def test_fewer_samples_than_units_are_taken_where_the_file_says_so(write, nwb_maker):
+def test_fewer_samples_than_units_are_accepted_if_the_file_shows_it(write, nwb_maker):
     data = np.random.default_rng(0).normal(size=(5, 9))
     recording = read_nwb(write(cells(nwb_maker, data, 9)))
     np.testing.assert_array_equal(recording.activity.data, data)
 
 
-def test_a_square_is_refused_until_a_recipe_says_what_it_is(write, nwb_maker, tmp_path):
+def test_square_is_refused_until_a_recipe_names_its_axis(write, nwb_maker, tmp_path):
     data = np.random.default_rng(0).normal(size=(9, 9))
     path = write(cells(nwb_maker, data, 9))
     with pytest.raises(SourceError, match="dff is 9 x 9, and neither") as refused:
@@ -101,14 +101,14 @@ def test_a_square_is_refused_until_a_recipe_says_what_it_is(write, nwb_maker, tm
     np.testing.assert_array_equal(read_nwb(path, load_recipe(tmp_path / "first.yaml")).activity.data, data)
 
 
-def test_one_cell_may_have_a_flat_trace(write, nwb_maker):
+def test_single_cell_may_have_a_flat_trace(write, nwb_maker):
     trace = np.random.default_rng(0).normal(size=60)
     recording = read_nwb(write(cells(nwb_maker, trace, 3, rois=[1])))
     np.testing.assert_array_equal(recording.activity.data, trace[:, None])
     assert recording.units["depth"].tolist() == [1.0]
 
 
-def test_columns_that_the_region_does_not_name_stay_without_labels(write, nwb_maker):
+def test_columns_without_a_region_have_no_labels(write, nwb_maker):
     data = np.random.default_rng(0).normal(size=(60, 5))
     path = write(cells(nwb_maker, data, 5, rois=[4, 0, 2]))
     recording = read_nwb(path)
@@ -128,7 +128,7 @@ def test_more_rois_than_columns_are_refused(write, nwb_maker):
 
 @pytest.fixture
 def with_hand(write, nwb_maker):
-    """Writes a file of a unit that was observed for 60 s, with the position of a hand."""
+    """Write a file of a unit that was observed for 60 s, with the position of a hand."""
 
     def make(data, **changes):
         nwb = nwb_maker.add_trains(nwb_maker.new(), [[0.5, 1.0]], [[[0.0, 60.0]]])
@@ -139,7 +139,7 @@ def with_hand(write, nwb_maker):
     return make
 
 
-def test_behaviour_with_time_stamps_is_turned(with_hand):
+def test_transposed_behaviour_with_time_stamps_is_turned(with_hand):
     path = lay_on_its_side(with_hand(HAND_TD, timestamps=np.arange(600.0) / 10), "acquisition/hand")
     recording = read_nwb(path)
     np.testing.assert_array_equal(recording.behavior["hand"].data, HAND_TD)
@@ -148,7 +148,7 @@ def test_behaviour_with_time_stamps_is_turned(with_hand):
 
 
 @pytest.mark.parametrize("data", [HAND_TD.T, HAND_TD[:, :1].T, np.tile(HAND_TD, 17).T], ids=["2", "1", "34"])
-def test_behaviour_with_a_rate_is_left_with_the_line_that_mends_it(with_hand, tmp_path, data):
+def test_transposed_behaviour_with_a_rate_is_left_out_with_the_recipe_line(with_hand, tmp_path, data):
     path = with_hand(data)
     found = explain(path)
     assert found.quality == {"layouts_unknown": 1.0}
@@ -159,7 +159,7 @@ def test_behaviour_with_a_rate_is_left_with_the_line_that_mends_it(with_hand, tm
         read_nwb(path, strict=True)
 
 
-def test_a_short_series_of_many_dimensions_is_as_it_says(with_hand):
+def test_short_series_with_many_dimensions_keeps_its_layout(with_hand):
     data = np.random.default_rng(0).normal(size=(30, 50))
     np.testing.assert_array_equal(read_nwb(with_hand(data)).behavior["hand"].data, data)
 
@@ -187,7 +187,7 @@ def test_time_stamps_as_a_column_or_a_row(with_hand, write, nwb_maker, shape):
     assert recording.activity.data.tolist() == COUNTS_TN.tolist()
 
 
-def test_rules_that_are_not_used_are_no_part_of_the_digest(tmp_path):
+def test_unused_rules_are_not_part_of_the_digest(tmp_path):
     def digest_with(line):
         (tmp_path / "recipe.yaml").write_text(f"extends: default\n{line}\n", encoding="utf-8")
         return load_recipe(tmp_path / "recipe.yaml").digest

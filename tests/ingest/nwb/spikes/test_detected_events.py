@@ -1,4 +1,4 @@
-"""Threshold crossings and detected events are no voltage; a recipe has them read as spikes."""
+"""Threshold crossings and detected events are not voltage; a recipe can read them as spikes."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from ingest.run.explain import explain
 
 @pytest.fixture
 def rig(nwb_maker):
-    """A file with six electrodes, three in CA1 and three in CA3; makes regions of them."""
+    """A file with six electrodes, three in CA1 and three in CA3; creates regions of them."""
     nwb = nwb_maker.new()
     device = nwb.create_device("probe")
     for place in ("CA1", "CA3"):
@@ -28,7 +28,7 @@ def crossings(region, name="crossings", times=(1.0, 2.5, 4.0), channels=3):
 
 
 def detection(nwb, region, indices, samples=1):
-    """Detected events of a voltage that the file has only in part."""
+    """Detected events of a voltage that is only partly in the file."""
     voltage = ElectricalSeries(name="raw", data=np.zeros((samples, 6)), electrodes=region, rate=30000.0)
     nwb.add_acquisition(voltage)
     indices = np.array(indices)
@@ -42,7 +42,7 @@ def recipe_with(tmp_path, events):
     return load_recipe(tmp_path / "recipe.yaml")
 
 
-def test_threshold_crossings_are_named_with_the_line_that_reads_them(write, rig):
+def test_threshold_crossings_are_named_with_the_recipe_line(write, rig):
     nwb, region = rig
     nwb.add_acquisition(crossings(region([0, 1, 2])))
     path = write(nwb)
@@ -69,7 +69,7 @@ def test_threshold_crossings_as_spikes(write, rig, tmp_path):
     assert (recording.domain.start[0], recording.domain.end[0]) == (0.5, pytest.approx(4.0))
 
 
-def test_detected_events_of_a_voltage_that_is_not_there(write, rig, tmp_path):
+def test_detected_events_of_a_missing_voltage(write, rig, tmp_path):
     nwb, region = rig
     detection(nwb, region([0, 1, 2, 3, 4, 5]), [[30000, 4], [60000, 1], [90000, 4]])
     path = write(nwb)
@@ -89,7 +89,7 @@ def test_detected_events_beside_their_voltage(write, rig):
     assert "6 channels at 30000 Hz for 0.0 s; processing/ecephys/detected: 3 detected events" in str(found)
 
 
-def test_detected_events_beside_units_are_left(write, rig, nwb_maker, tmp_path):
+def test_detected_events_beside_units_are_left_out(write, rig, nwb_maker, tmp_path):
     nwb, region = rig
     nwb.add_acquisition(crossings(region([0, 1, 2])))
     path = write(nwb_maker.add_trains(nwb, [[0.5, 1.0]]))
@@ -100,7 +100,7 @@ def test_detected_events_beside_units_are_left(write, rig, nwb_maker, tmp_path):
     assert read_nwb(path).spikes.times.tolist() == [0.5, 1.0]
 
 
-def test_events_without_a_time_are_refused(write, rig, tmp_path):
+def test_events_without_times_are_refused(write, rig, tmp_path):
     nwb, region = rig
     nwb.add_acquisition(crossings(region([0, 1, 2]), times=(np.nan, np.inf)))
     with pytest.raises(SourceError, match="acquisition/crossings has no event with a time"):

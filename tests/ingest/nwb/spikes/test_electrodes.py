@@ -1,4 +1,4 @@
-"""What units take over from their electrodes: regions, coordinates, groups, probes."""
+"""Properties that units get from their electrodes: regions, coordinates, groups, probes."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def two_probes(nwb_maker):
     return nwb
 
 
-def test_units_of_two_probes_know_theirs(write, two_probes):
+def test_units_of_two_probes_have_their_probe(write, two_probes):
     two_probes.add_unit(spike_times=[0.5], electrodes=[0, 1])
     two_probes.add_unit(spike_times=[0.5], electrodes=[6])
     two_probes.add_unit(spike_times=[0.5], electrodes=[3])
@@ -45,7 +45,7 @@ def test_units_of_two_probes_know_theirs(write, two_probes):
     assert recording.quality == {}
 
 
-def test_a_probe_by_the_groups_alone(write, two_probes):
+def test_probe_from_the_groups_alone(write, two_probes):
     groups = two_probes.electrode_groups
     for name in ("p0s1", "p1s0"):
         two_probes.add_unit(spike_times=[0.5], electrode_group=groups[name])
@@ -54,7 +54,7 @@ def test_a_probe_by_the_groups_alone(write, two_probes):
     assert units["group"].tolist() == ["p0s1", "p1s0"]
 
 
-def test_electrodes_by_their_ids(write, two_probes):
+def test_electrodes_by_id(write, two_probes):
     two_probes.add_unit_column("peak_channel_id", "id of an electrode")
     for one in (57, 50, 999):
         two_probes.add_unit(spike_times=[0.5], peak_channel_id=one)
@@ -64,7 +64,7 @@ def test_electrodes_by_their_ids(write, two_probes):
     np.testing.assert_array_equal(units["z"], [1.0, 0.0, np.nan])
 
 
-def test_coordinates_of_the_units_own_stay(write, two_probes):
+def test_unit_s_own_coordinates_take_precedence(write, two_probes):
     two_probes.add_unit_column("x", "the unit's own")
     two_probes.add_unit(spike_times=[0.5], electrodes=[7], x=3.5)
     units = read_nwb(write(two_probes)).units
@@ -72,7 +72,7 @@ def test_coordinates_of_the_units_own_stay(write, two_probes):
     assert units["electrode_x"].tolist() == [100.0]
 
 
-def test_a_recipe_names_other_columns_of_electrodes(write, two_probes, tmp_path):
+def test_recipe_names_other_electrode_columns(write, two_probes, tmp_path):
     (tmp_path / "own.yaml").write_text("extends: default\nunits: {electrode_columns: [pin]}")
     two_probes.add_unit(spike_times=[0.5], electrodes=[1])
     units = read_nwb(write(two_probes), load_recipe(tmp_path / "own.yaml")).units
@@ -80,7 +80,7 @@ def test_a_recipe_names_other_columns_of_electrodes(write, two_probes, tmp_path)
     assert "x" not in units
 
 
-def test_small_mean_waveforms_are_kept_and_large_ones_left(write, two_probes):
+def test_small_mean_waveforms_are_kept_and_large_ones_left_out(write, two_probes):
     for n in range(2):
         two_probes.add_unit(spike_times=[0.5], electrodes=[n], waveform_mean=np.full((40, 2), float(n)))
     path = write(two_probes)
@@ -93,7 +93,7 @@ def test_small_mean_waveforms_are_kept_and_large_ones_left(write, two_probes):
     assert recording.quality == {"unit_columns_left_out": 1.0}
 
 
-def test_electrodes_that_are_not_there(write, two_probes):
+def test_missing_electrodes(write, two_probes):
     import h5py
 
     two_probes.add_unit(spike_times=[0.5], electrodes=[1])

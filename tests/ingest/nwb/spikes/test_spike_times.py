@@ -1,4 +1,4 @@
-"""Bad spikes: mended and counted, or refused."""
+"""Bad spikes: corrected and counted, or refused."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def clean(trains, strict=False):
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_bad_spikes_are_mended_and_counted(kind):
+def test_bad_spikes_are_corrected_and_counted(kind):
     given_, expected, key, number, _ = BAD[kind]
     spikes, quality = clean([[0.1, 0.2], given_, []])
     assert spikes.train(1).tolist() == expected
@@ -52,7 +52,7 @@ def test_good_trains_pass_strict_bit_for_bit():
 
 
 @given(st.lists(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=20), min_size=1, max_size=5))
-def test_what_comes_out_is_the_good_part_of_what_went_in(trains):
+def test_result_is_the_valid_part_of_the_input(trains):
     spikes, quality = clean(trains)
     for unit, train in enumerate(trains):
         good = sorted(t for t in train if 0 <= t <= LARGEST)

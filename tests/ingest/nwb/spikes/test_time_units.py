@@ -53,12 +53,12 @@ def test_random_times_without_a_refractory_period_are_found():
     assert "likely milliseconds" in reported(trains)
 
 
-def test_samples_at_the_rate_of_the_files_voltage():
+def test_samples_at_the_rate_of_the_file_s_voltage():
     trains = [np.rint(train * 25_000) for train in neurons(20, 5.0, 60.0)]
     assert "likely samples at 25000 Hz" in reported(trains, OtherTimes(rates=[25_000.0]))
 
 
-def test_a_whole_file_in_milliseconds_is_found_by_whole_numbers():
+def test_file_in_milliseconds_is_found_by_whole_numbers():
     trains = [np.rint(train * 1000) for train in neurons(20, 5.0, 60.0)]
     assert "are whole numbers" in reported(trains, OtherTimes({"trials": 58_000.0}))
 
@@ -89,7 +89,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize("kind", GOOD)
-def test_good_times_are_left_in_peace(kind):
+def test_good_times_cause_no_warning(kind):
     assert reported(*GOOD[kind]) is None
 
 
@@ -103,7 +103,7 @@ def test_events_of_slow_imaging(hours):
 
 
 @pytest.mark.parametrize("timing", [{"rate": 1.0}, {"timestamps": np.arange(28_800) + 0.25}], ids=["rate", "stamps"])
-def test_imaging_says_that_events_of_its_cells_are_in_seconds(write, nwb_maker, timing):
+def test_imaging_shows_that_events_are_in_seconds(write, nwb_maker, timing):
     trains = [np.floor(train) for train in neurons(5, 0.02, 28_800.0, refractory=2.0)]
     nwb = nwb_maker.add_trains(nwb_maker.new(), trains)
     imaging = nwb_maker.add_imaging_plane(nwb)
@@ -117,7 +117,7 @@ def test_imaging_says_that_events_of_its_cells_are_in_seconds(write, nwb_maker, 
     assert read_nwb(write(nwb), strict=True).quality == {"activity_series_left_out": 1.0}
 
 
-def test_rare_spikes_of_an_hour_without_other_times():
+def test_rare_spikes_in_an_hour_without_other_times():
     assert reported(neurons(8, 0.03, 3600.0)) is None
     rng = np.random.default_rng(0)
     assert reported([np.sort(rng.uniform(0, 3600, 144)) for _ in range(8)]) is None
@@ -153,7 +153,7 @@ def in_milliseconds(write, nwb_maker):
     return make
 
 
-def test_a_suspicious_file_is_warned_of_counted_and_explained(in_milliseconds, caplog):
+def test_suspicious_file_is_warned_about_counted_and_explained(in_milliseconds, caplog):
     path = in_milliseconds()
     recording = read_nwb(path)
     assert recording.quality == {"spike_times_suspicious": 1.0}
@@ -168,7 +168,7 @@ def test_strict_refuses_a_suspicious_file(in_milliseconds):
         read_nwb(in_milliseconds(), strict=True)
 
 
-def test_the_recipes_line_mends_it(in_milliseconds, tmp_path):
+def test_suggested_recipe_line_corrects_the_times(in_milliseconds, tmp_path):
     (tmp_path / "own.yaml").write_text("extends: default\nspike_times: {scale: 0.001}")
     recipe = load_recipe(tmp_path / "own.yaml")
     recording = read_nwb(in_milliseconds(), recipe, strict=True)
@@ -178,13 +178,13 @@ def test_the_recipes_line_mends_it(in_milliseconds, tmp_path):
     assert recipe.digest != load_recipe("default").digest
 
 
-def test_a_recipe_may_say_that_times_are_right(in_milliseconds, tmp_path):
+def test_recipe_can_disable_the_check(in_milliseconds, tmp_path):
     (tmp_path / "own.yaml").write_text("extends: default\nspike_times: {check: false}")
     assert read_nwb(in_milliseconds(), load_recipe(tmp_path / "own.yaml"), strict=True).quality == {}
 
 
 @pytest.mark.parametrize(("end", "expected"), [(20_000.0, 20.0), (20.0, 20.0)])
-def test_observation_is_in_the_unit_that_fits_the_spikes(write, nwb_maker, tmp_path, end, expected):
+def test_observed_time_uses_the_unit_that_fits_the_spikes(write, nwb_maker, tmp_path, end, expected):
     (tmp_path / "own.yaml").write_text("extends: default\nspike_times: {scale: 0.001}")
     trains = [train * 1000 for train in neurons(3, 8.0, 20.0)]
     path = write(nwb_maker.add_trains(nwb_maker.new(), trains, [[[0.0, end]]] * 3))
@@ -205,7 +205,7 @@ def test_times_since_1970_count_from_the_sessions_start(write, nwb_maker, tmp_pa
 
 
 @pytest.mark.parametrize("line", ["scale: 0", "scale: -1", "offset: .inf", "scale: fast"])
-def test_impossible_rules_are_refused(tmp_path, line):
+def test_invalid_rules_are_refused(tmp_path, line):
     (tmp_path / "own.yaml").write_text(f"spike_times: {{{line}}}")
     with pytest.raises(ConfigError, match=r"spike_times\."):
         load_recipe(tmp_path / "own.yaml")

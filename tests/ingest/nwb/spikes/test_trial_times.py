@@ -53,16 +53,16 @@ def assert_laid_out(recording):
     ],
     ids=["rows", "numbers from 1", "ids"],
 )
-def test_a_column_with_the_trial_of_each_spike(write, nwb_maker, ids, names, column):
+def test_column_with_the_trial_of_each_spike(write, nwb_maker, ids, names, column):
     assert_laid_out(read_nwb(write(named(with_trials(nwb_maker.new(), ids), names, column)), strict=True))
 
 
-def test_names_of_trials_from_a_column_of_their_table(write, nwb_maker):
+def test_trial_names_from_a_column_of_their_table(write, nwb_maker):
     nwb = with_trials(nwb_maker.new(), trial_number=np.arange(50, 58))
     assert_laid_out(read_nwb(write(named(nwb, np.arange(50, 58))), strict=True))
 
 
-def test_a_list_of_times_for_each_trial(write, nwb_maker):
+def test_list_of_times_for_each_trial(write, nwb_maker):
     nwb = with_trials(nwb_maker.new())
     for unit in in_trials():
         nwb.add_unit(spike_times=np.concatenate(unit))
@@ -81,7 +81,7 @@ def test_a_list_of_times_for_each_trial(write, nwb_maker):
     assert_laid_out(read_nwb(path, strict=True))
 
 
-def test_piled_trials_are_refused(write, nwb_maker):
+def test_restarting_times_are_refused(write, nwb_maker):
     nwb = with_trials(nwb_maker.new())
     for unit in in_trials():
         nwb.add_unit(spike_times=np.concatenate(unit))
@@ -89,7 +89,7 @@ def test_piled_trials_are_refused(write, nwb_maker):
         read_nwb(write(nwb))
 
 
-def test_piled_trials_that_were_sorted_are_warned_of(write, nwb_maker, caplog):
+def test_sorted_restarting_times_cause_a_warning(write, nwb_maker, caplog):
     nwb = with_trials(nwb_maker.new())
     for unit in in_trials():
         train = np.concatenate(unit)
@@ -106,14 +106,14 @@ def fast(seconds, rate, seed=0):
     return np.sort(np.random.default_rng(seed).uniform(0, seconds, int(rate * seconds)))
 
 
-def test_fast_units_beside_trials_in_milliseconds_are_no_pile(write, nwb_maker):
+def test_fast_units_with_trials_in_milliseconds_do_not_restart(write, nwb_maker):
     nwb = nwb_maker.add_trains(nwb_maker.new(), [fast(80, 60, seed) for seed in range(3)])
     for start in STARTS:
         nwb.add_trial(start_time=1000 * start, stop_time=1000 * (start + LENGTH))
     assert read_nwb(write(nwb)).quality == {"other_times_suspicious": 1.0}
 
 
-def test_fast_units_that_were_recorded_in_the_first_block_are_read(write, nwb_maker):
+def test_fast_units_recorded_in_the_first_block_are_read(write, nwb_maker):
     nwb = nwb_maker.add_trains(nwb_maker.new(), [fast(30, 60, seed) for seed in range(3)])
     for start in 30.0 * np.arange(12):
         nwb.add_trial(start_time=start, stop_time=start + 30.0)
@@ -123,7 +123,7 @@ def test_fast_units_that_were_recorded_in_the_first_block_are_read(write, nwb_ma
 
 
 def in_region(nwb, rows, table):
-    """Units of which a region of a table names the trial of each spike."""
+    """Units whose trial of each spike is named by a region of a table."""
     for unit in in_trials(1):
         times = np.concatenate(unit)
         nwb.add_unit_column("trials", "trial of each spike", index=True, table=table)
@@ -131,7 +131,7 @@ def in_region(nwb, rows, table):
     return nwb
 
 
-def test_a_region_that_names_the_trial_of_each_spike(write, nwb_maker):
+def test_region_that_names_the_trial_of_each_spike(write, nwb_maker):
     nwb = with_trials(nwb_maker.new())
     times = np.concatenate(in_trials(1)[0])
     order = np.argsort(times)
@@ -142,7 +142,7 @@ def test_a_region_that_names_the_trial_of_each_spike(write, nwb_maker):
 
 
 @pytest.mark.parametrize("wrong", [8, 2**31 - 1, -1])
-def test_a_region_with_a_row_that_is_no_trial_is_passed_over(write, nwb_maker, wrong):
+def test_region_with_an_invalid_trial_is_ignored(write, nwb_maker, wrong):
     nwb = with_trials(nwb_maker.new())
     path = write(in_region(nwb, np.repeat(np.arange(8), 12).tolist(), nwb.trials))
     with h5py.File(path, "r+") as file:
@@ -152,7 +152,7 @@ def test_a_region_with_a_row_that_is_no_trial_is_passed_over(write, nwb_maker, w
     assert "spike_times_unfolded" not in recording.quality
 
 
-def test_a_region_of_another_table_names_no_trials(write, nwb_maker):
+def test_region_of_another_table_names_no_trials(write, nwb_maker):
     nwb = with_trials(nwb_maker.new())
     for k in range(8):
         nwb.add_epoch(start_time=float(k), stop_time=k + 1.0)
@@ -161,7 +161,7 @@ def test_a_region_of_another_table_names_no_trials(write, nwb_maker):
 
 
 @pytest.mark.parametrize("absolute", [True, False], ids=["in their trials", "unsorted"])
-def test_times_of_the_session_are_left_as_they_are(write, nwb_maker, absolute):
+def test_session_times_are_unchanged(write, nwb_maker, absolute):
     nwb = with_trials(nwb_maker.new())
     nwb.add_unit_column("trials", "trial of each spike", index=True)
     for unit in in_trials():
@@ -173,7 +173,7 @@ def test_times_of_the_session_are_left_as_they_are(write, nwb_maker, absolute):
     assert recording.quality == ({} if absolute else {"units_sorted": 3.0})
 
 
-def test_unsorted_trains_early_in_a_session_are_no_proof(write, nwb_maker):
+def test_unsorted_trains_early_in_a_session_do_not_count_as_restarting(write, nwb_maker):
     nwb = with_trials(nwb_maker.new())
     rng = np.random.default_rng(0)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Spike trains in every place and layout in which files hold them."""
+"""Spike trains in every place and layout that files use."""
 
 import h5py
 import numpy as np
@@ -46,7 +46,7 @@ def in_processing(nwb, name, trains, **columns):
     return nwb
 
 
-def test_a_units_table_in_processing_is_read(write, nwb_maker):
+def test_units_table_in_processing_is_read(write, nwb_maker):
     notes = Notes()
     nwb = in_processing(nwb_maker.new(), "sorted", TRAINS, cell_type=["PV", "SST", ""])
     recording = read_nwb(write(nwb), strict=True, notes=notes)
@@ -58,7 +58,7 @@ def test_a_units_table_in_processing_is_read(write, nwb_maker):
     ]
 
 
-def test_a_second_units_table_is_left_by_name(write, nwb_maker, tmp_path):
+def test_second_units_table_is_left_out_and_named(write, nwb_maker, tmp_path):
     nwb = nwb_maker.add_trains(nwb_maker.new(), TRAINS)
     path, notes = write(in_processing(nwb, "curated", TRAINS[:2])), Notes()
     assert trains_of(read_nwb(path, notes=notes)) == TRAINS
@@ -72,7 +72,7 @@ def test_a_second_units_table_is_left_by_name(write, nwb_maker, tmp_path):
     assert [n.path for n in notes.left] == ["units"]
 
 
-def test_an_interval_for_each_unit_without_an_index(write, nwb_maker):
+def test_interval_for_each_unit_without_an_index(write, nwb_maker):
     def drop_index(file):
         del file["units/obs_intervals_index"]
 
@@ -82,7 +82,7 @@ def test_an_interval_for_each_unit_without_an_index(write, nwb_maker):
     assert recording.domain.end.tolist() == [10.0]
 
 
-def test_obs_intervals_that_fit_no_unit_are_left(write, nwb_maker):
+def test_obs_intervals_that_fit_no_unit_are_left_out(write, nwb_maker):
     def drop_index(file):
         del file["units/obs_intervals_index"]
 

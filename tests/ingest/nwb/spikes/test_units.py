@@ -1,4 +1,4 @@
-"""Labels, groups, other columns, and where units were observed."""
+"""Labels, groups, other columns, and the observed time of units."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_location_from_its_usual_names(write, nwb_maker, column):
     assert recording.units["location"].tolist() == ["CA1", "CA3", ""]
 
 
-def test_an_empty_column_gives_way_to_the_next(write, nwb_maker):
+def test_empty_column_falls_back_to_the_next(write, nwb_maker):
     nwb = nwb_maker.add_trains(
         nwb_maker.new(), TRAINS, location=["unknown", "", "n/a"], brain_area=["CA1", "CA3", "DG"]
     )
@@ -56,7 +56,7 @@ def test_location_and_group_from_most_of_a_units_electrodes(write, nwb_maker):
     assert units["group"].tolist() == ["shank0", "shank1", "shank1"]
 
 
-def test_electrodes_fill_what_a_location_column_leaves_open(write, nwb_maker):
+def test_electrodes_fill_gaps_of_a_location_column(write, nwb_maker):
     nwb = with_electrodes(nwb_maker.new(), ["CA1", "CA3"], [[0], [1], [1]], location=["ADn", "", "ADn"])
     assert read_nwb(write(nwb)).units["location"].tolist() == ["ADn", "CA3", "ADn"]
 
@@ -70,7 +70,7 @@ def test_group_from_references_to_electrode_groups(write, nwb_maker):
     assert read_nwb(write(nwb)).units["group"].tolist() == ["g0", "g1", "g2"]
 
 
-def test_numbers_as_shanks_are_names(write, nwb_maker):
+def test_numbers_as_shanks_become_names(write, nwb_maker):
     nwb = nwb_maker.add_trains(nwb_maker.new(), TRAINS, shank_id=[1, 1, 2], quality=[0.5, 0.25, np.nan])
     units = read_nwb(write(nwb)).units
     assert units["group"].tolist() == ["1", "1", "2"]
@@ -115,7 +115,7 @@ def test_scalar_columns_are_kept_and_others_counted(write, nwb_maker):
     assert recording.quality == {"unit_columns_left_out": 2.0}
 
 
-def test_observed_time_is_the_units_own(write, nwb_maker):
+def test_observed_time_is_that_of_the_units(write, nwb_maker):
     spans = [[0.0, 1.4000000000000001], [2.0, 10.0]]
     recording = read_nwb(write(nwb_maker.add_trains(nwb_maker.new(), TRAINS, [spans] * 3)))
     assert recording.domain.start.tolist() == [0.0, 2.0]
@@ -186,7 +186,7 @@ def test_intervals_that_a_recipe_excludes_are_not_observed(write, nwb_maker, tmp
         read_nwb(path, load_recipe(tmp_path / "all.yaml"))
 
 
-def test_a_recipe_of_ones_own(write, nwb_maker, tmp_path):
+def test_custom_recipe(write, nwb_maker, tmp_path):
     (tmp_path / "own.yaml").write_text("units: {cell_type: [klass], drop: [secret]}")
     nwb = nwb_maker.add_trains(
         nwb_maker.new(), TRAINS, klass=["a", "b", "c"], secret=[1, 2, 3], cell_type=["x", "y", "z"]
