@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ingest.sorting.clustering.noise_whitening import MIN_BACKGROUND
 from ingest.sorting.sort_settings import SortSettings
 from ingest.sorting.spikes.detection import Detector, make_detector
 from ingest.sorting.spikes.filtering import CleanVoltage, clean_voltage, excerpt_bounds
@@ -21,7 +22,7 @@ from ingest.sorting.templates.unit_templates import QUARTERS, NoiseModel, Templa
 from ingest.sorting.voltage.voltage import Voltage
 
 SAMPLE_BYTES = 2e9  # of windows of the sample on the disk
-BACKGROUND = 1000  # windows without spikes of a neighbourhood
+BACKGROUND, BACKGROUND_BYTES = 1000, 2e8  # windows without spikes of a neighbourhood, and bytes of all
 REACH = 0.01  # seconds beyond a chunk that matching looks at, beside its windows
 
 
@@ -125,25 +126,38 @@ class ChunkWork:
         return np.sort(order[np.arange(len(order)) - begin < self.quota])
 
     def background(self) -> tuple[NoiseModel, list[np.ndarray]]:
-        """Return a model of the noise, and ``(S, C, L)`` windows without spikes for each neighbourhood."""
-        length = self.cutter.length
-        pieces: list[np.ndarray] = []
-        for start, stop in excerpt_bounds(self.voltage):
-            x_TC, usable_TC = self.clean.read(start, stop)
-            sample_P, _ = self.detector.find(x_TC, usable_TC)
-            free_T = np.ones(len(x_TC), dtype=bool)
-            for sample in sample_P:
-                free_T[max(0, sample - self.cutter.before) : sample + length - self.cutter.before] = False
-            firsts = np.arange(0, len(x_TC) - length, length)
-            clear = np.array([free_T[first : first + length].all() for first in firsts], dtype=bool)
-            pieces += [x_TC[first : first + length] for first in firsts[clear]]
-            if sum(piece.nbytes for piece in pieces) > 4e8:
-                break
+        """Return a model of the noise, and ``(S, C, L)`` windows without spikes for each neighbourhood.
+
+        A window is free if no channel near those of the neighbourhood has a spike in it: on a long probe there is
+        always a spike somewhere.
+        """
+        length, before = self.cutter.length, self.cutter.before
+        widest = max(len(place.channels) for place in self.places)
+        most = int(min(BACKGROUND, max(MIN_BACKGROUND, BACKGROUND_BYTES / (4 * len(self.places) * widest * length))))
+        bounds = excerpt_bounds(self.voltage)
+        each = int(np.ceil(2 * most / len(bounds)))  # windows of an excerpt, so that they are of the whole recording
         rng = np.random.default_rng(self.settings.seed)
-        kept = [pieces[k] for k in np.sort(rng.permutation(len(pieces))[:BACKGROUND])]
-        noise = NoiseModel.fit(kept, self.clean.noise_C)
-        stacked = np.array(kept, dtype=np.float32).reshape(len(kept), length, self.voltage.n_channels)
-        return noise, [np.ascontiguousarray(stacked[:, :, p.channels].transpose(0, 2, 1)) for p in self.places]
+        found: list[list[np.ndarray]] = [[] for _ in self.places]
+        for start, stop in bounds:
+            x_TC, usable_TC = self.clean.read(start, stop)
+            firsts = np.arange(0, len(x_TC) - length, length)
+            busy_WC = np.zeros((len(firsts), x_TC.shape[1]), dtype=bool)
+            sample_P, channel_P = self.detector.find(x_TC, usable_TC)
+            for sample, channel in zip(sample_P, channel_P, strict=True):
+                near = self.detector.near_CM[channel]
+                first, last = (sample - before) // length, (sample + length - before) // length
+                busy_WC[max(first, 0) : last + 1, near[near >= 0]] = True
+            for place, windows in zip(self.places, found, strict=True):
+                free = firsts[~busy_WC[:, place.channels].any(axis=1)]
+                chosen = np.sort(rng.permutation(free)[:each])
+                windows += [x_TC[k : k + length, place.channels].T for k in chosen]
+        kept = [[windows[k] for k in np.sort(rng.permutation(len(windows))[:most])] for windows in found]
+        pairs = [(x_CL.T, p.channels) for p, windows in zip(self.places, kept, strict=True) for x_CL in windows]
+        noise = NoiseModel.fit([x_LC for x_LC, _ in pairs], self.clean.noise_C, [c for _, c in pairs])
+        shapes = [(len(windows), len(p.channels), length) for p, windows in zip(self.places, kept, strict=True)]
+        return noise, [
+            np.array(windows, dtype=np.float32).reshape(shape) for windows, shape in zip(kept, shapes, strict=True)
+        ]
 
     @property
     def period(self) -> tuple[int, int]:

@@ -118,7 +118,7 @@ class MatchingSettings(Limited):
     merge: bool = True
     similarity: Annotated[float, above(0, high=1)] = 0.95
     threshold: Positive = 3.0
-    min_snr: NonNegative = 3.0
+    min_snr: NonNegative = 2.5
     min_detectability: NonNegative = 6.0
     min_spikes: Natural = 20
     min_rate: NonNegative = 0.02

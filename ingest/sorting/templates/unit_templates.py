@@ -34,20 +34,22 @@ class NoiseModel:
     noise_C: np.ndarray
 
     @classmethod
-    def fit(cls, pieces: list[np.ndarray], noise_C: np.ndarray) -> NoiseModel:
+    def fit(cls, pieces: list[np.ndarray], noise_C: np.ndarray, channels: list[np.ndarray] | None = None) -> NoiseModel:
         """Return the model of stretches without spikes.
 
         Args:
             pieces: ``(T, C)`` µV each.
             noise_C: µV; 0 for channels that are not used.
+            channels: those of each piece; None: all.
         """
-        used_C = noise_C > 0
+        everything = np.arange(len(noise_C))
         power_K = np.zeros(ORDER + 1)
         n = 0
-        for x_TC in pieces:
+        for k, x_TC in enumerate(pieces):
             if len(x_TC) <= 2 * ORDER:
                 continue
-            z_TC = x_TC[:, used_C] / noise_C[used_C]
+            level_C = noise_C[everything if channels is None else channels[k]]
+            z_TC = x_TC[:, level_C > 0] / level_C[level_C > 0]
             for lag in range(ORDER + 1):
                 power_K[lag] += float((z_TC[ORDER:] * z_TC[ORDER - lag : len(z_TC) - lag]).sum())
             n += z_TC[ORDER:].size
