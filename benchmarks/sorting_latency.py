@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -24,6 +25,8 @@ import numpy as np
 import one_thread  # noqa: F401  (before NumPy)
 from harness import Page
 
+from foundation.common.files.jsonl_results import put_result, read_results
+from foundation.common.output.pictures import COLOURS, drawing
 from ingest.sorting.online import OnlineSorter
 from ingest.sorting.sort_settings import SortSettings
 from ingest.sorting.sorted_units import Sorting
@@ -35,7 +38,8 @@ TARGET = 0.005  # seconds from a spike's peak to its label
 WITHIN = 0.0005  # seconds between a true and a found spike
 LEARNED, LIVE = 60.0, 60.0
 BLOCKS = (12, 24, 48)  # samples that arrive at a time
-DURATIONS, CHANNELS = (60, 120, 240, 480), (8, 16, 32, 64)
+DURATIONS, CHANNELS = (60, 240, 960, 3600), (8, 32, 128, 384)
+PROBE, PROBE_DURATIONS = 384, (10, 20, 40, 80)
 SECONDS = 20
 PIECE = 10.0  # seconds that are simulated at a time
 WHAT = """Simulated units of a parametric family (a trough and a hump, amplitudes of 6 to 15 times the noise, 3 to 10
@@ -48,7 +52,9 @@ spike's peak to its label; *wait* is the voltage after the peak that a label nee
 The units were learned from {learned:g} s, and {live:g} s came live. Accuracy is hits / (hits + misses + false spikes),
 the mean of the units; *offline* sorts the live stretch by itself, with its future."""
 COST = """Each case is a process of its own. *Processor s* is its time from the open file to the units, without
-compiling; *peak MB* is the most that the process held, {base:.0f} MB of it before sorting begins."""
+compiling; *peak MB* is the most that the process held, {base:.0f} MB of it before sorting begins. Cases were measured at
+different times while the machine had other work, and processor time rises with it, as processors share caches."""
+ALT = "Processor time and memory against seconds of a tetrode and of a probe, and against channels."
 
 
 @dataclass(frozen=True)
@@ -259,39 +265,74 @@ def straight(x: list[float], y: list[float]) -> str:
     return f"{start:.2f} s + {slope:.4f} s for each, R2 {r2:.4f}, no figure farther than {away.max():.0%} from the line"
 
 
-def cost(page: Page, recipe: str, folder: Path) -> None:
+def costs(cases: list[Case], recipe: str, folder: Path, results: Path) -> list[dict[str, Any]]:
+    """Return the cost of each case: the kept result, or a new one, which is kept."""
+    found = []
+    for case in cases:
+        key = {"seconds": case.seconds, "channels": case.channels, "recipe": recipe}
+        kept = [one for one in read_results(results) if all(one.get(name) == value for name, value in key.items())]
+        if not kept:
+            made = measured(case, recipe, folder)
+            made.pop("trains")
+            kept = [key | made | {"load": os.getloadavg()[0]}]
+            put_result(results, kept[0], tuple(key))
+            print(key, f"{made['cpu']:.1f} s, {made['peak']:.0f} MB", flush=True)
+        found.append(kept[0])
+    return found
+
+
+def cost(page: Page, recipe: str, folder: Path, results: Path, picture: Path) -> None:
     head = ["seconds", "channels", "processor s", "wall s", "recorded s a processor s", "peak MB", "spikes", "units"]
     kinds = {
         "Seconds of a tetrode": [Case(s, 4) for s in DURATIONS],
+        f"Seconds of a probe of {PROBE} channels": [Case(s, PROBE) for s in PROBE_DURATIONS],
         f"Channels of a probe, {SECONDS} s": [Case(SECONDS, c) for c in CHANNELS],
     }
-    lines, tables, base = [], [], 0.0
-    for title, cases in kinds.items():
-        done = [measured(case, recipe, folder) for case in cases]
-        base = done[0]["base"]
+    done = {title: costs(cases, recipe, folder, results) for title, cases in kinds.items()}
+    page.heading("Cost")
+    base = float(np.mean([one["base"] for ones in done.values() for one in ones]))
+    page.say(COST.format(base=base), f"![{ALT}]({picture.name})")
+    for title, ones in done.items():
+        page.heading(title, 3)
         rows = [
             [
-                f"{case.seconds:g}",
-                case.channels,
+                f"{one['seconds']:,.0f}",
+                one["channels"],
                 f"{one['cpu']:.1f}",
                 f"{one['wall']:.1f}",
-                f"{case.seconds / one['cpu']:.1f}",
-                f"{one['peak']:.0f}",
+                f"{one['seconds'] / one['cpu']:.2g}",
+                f"{one['peak']:,.0f}",
                 one["spikes"],
                 f"{one['units']} of {one['true']}",
                 f"{one['accuracy']:.3f}",
             ]
-            for case, one in zip(cases, done, strict=True)
+            for one in ones
         ]
-        what = [case.seconds if "Seconds" in title else case.channels for case in cases]
-        lines.append(straight([float(w) for w in what], [one["cpu"] for one in done]))
-        tables.append((title, rows))
-    page.heading("Cost")
-    page.say(COST.format(base=base))
-    for (title, rows), line in zip(tables, lines, strict=True):
-        page.heading(title, 3)
         page.table([*head, "accuracy"], rows, right=9)
-        page.say(f"Processor time on a straight line: {line}.")
+        what = [float(one["seconds" if "Seconds" in title else "channels"]) for one in ones]
+        page.say(f"Processor time on a straight line: {straight(what, [one['cpu'] for one in ones])}.")
+    draw(done, picture)
+
+
+def draw(done: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """Draw processor seconds and memory against seconds and channels."""
+    with drawing(10.5, 5.0) as sheet:
+        grid = sheet.figure.subplots(2, len(done))
+        for column, (title, ones) in enumerate(done.items()):
+            name = "seconds" if "Seconds" in title else "channels"
+            x_K = np.array([float(one[name]) for one in ones])
+            for row, (value, label) in enumerate((("cpu", "processor s"), ("peak", "peak MB"))):
+                axes = grid[row, column]
+                y_K = np.array([one[value] for one in ones])
+                axes.plot(x_K, y_K, "o", color=COLOURS[row])
+                if value == "cpu":
+                    axes.plot(x_K, np.polyval(np.polyfit(x_K, y_K, 1), x_K), color=COLOURS[row], lw=1.0)
+                    axes.set_title(title, fontsize=9, loc="left")
+                axes.set_ylim(0, 1.15 * y_K.max())
+                axes.set_xlim(0, 1.05 * x_K.max())
+                axes.set_xlabel(name)
+                axes.set_ylabel(label)
+    path.write_bytes(sheet.content)
 
 
 def main() -> None:
@@ -301,19 +342,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", default="v3")
     parser.add_argument("--page", default="docs/benchmarks/sorting.md", help="where the page goes")
+    parser.add_argument("--results", default="results/sorting/cost.jsonl", help="costs; kept ones are not made again")
+    parser.add_argument("--only", type=int, nargs=2, help="measure one case: seconds and channels")
     arguments = parser.parse_args()
+    if arguments.only:
+        with tempfile.TemporaryDirectory() as place:
+            costs([Case(*arguments.only)], arguments.recipe, Path(place), Path(arguments.results))
+        return
     command = f"python benchmarks/sorting_latency.py --recipe {arguments.recipe}"
     page = Page("Spike sorting", command, ("numpy", "scipy", "scikit-learn", "numba"))
     page.say(WHAT.format(recipe=arguments.recipe))
     with tempfile.TemporaryDirectory() as place:
         online(page, arguments.recipe, Path(place))
-        cost(page, arguments.recipe, Path(place))
+        picture = Path(arguments.page).with_name("sorting-cost.png")
+        cost(page, arguments.recipe, Path(place), Path(arguments.results), picture)
     page.not_measured(
         [
             "real voltage: background of distant neurons, drift, bursts",
             "reading from an amplifier, and latency on the clock of a machine without other work",
             "other sorters, and other processors than this one",
-            "probes of more than 64 channels, and hours",
+            "hours of a probe of 384 channels",
         ]
     )
     page.write(arguments.page)
