@@ -9,7 +9,7 @@ from pathlib import Path
 
 from finetune.calibrate_head import calibrate_head
 from finetune.heads.decode import Decoded, decode
-from finetune.heads.head import ADAPTED, Head, HeadError
+from finetune.heads.head import ADAPTED, MODEL, Head, HeadError
 from finetune.heads.head_files import load_head, save_head
 from finetune.heads.head_models import head_models
 from finetune.heads.write_decoded import check_one, is_hdf5, write_derived, write_nwb, write_parquet
@@ -17,9 +17,11 @@ from finetune.predict_settings import PredictSettings
 from foundation.common.errors import ConfigError
 from foundation.common.output.printable import count
 from foundation.common.output.progress import progress
+from foundation.embedding.feature_cache import FeatureCache
 from foundation.models import EIT
 from foundation.store import Catalog, Store, StoredRecording
 from foundation.store.input_store import ingested, is_store
+from foundation.store.result_cache import ResultCache
 
 log = logging.getLogger(__name__)
 
@@ -89,10 +91,10 @@ def predict(settings: PredictSettings) -> Predicted | None:
         )
     if settings.calibrate is not None:
         head, models = _calibrated(settings, head, models, catalog, recordings)
-    predicted = Predicted(head, [])
+    predicted, cache = Predicted(head, []), _cache(settings, head, models, catalog)
     for recording in progress(recordings, "decoding", unit="recording"):
         try:
-            predicted.decoded.append(decode(head, recording, models))
+            predicted.decoded.append(decode(head, recording, models, cache))
         except HeadError as error:
             log.debug("%s", recording.record.path, exc_info=error)
             predicted.refused.append((recording.record.path, str(error)))
@@ -116,6 +118,13 @@ def _calibrated(
     if settings.calibrated is not None:
         save_head(found.head, settings.calibrated, found.changed)
     return found.head, models if found.changed is None else {ADAPTED: found.changed}
+
+
+def _cache(settings: PredictSettings, head: Head, models: dict[str, EIT], catalog: Catalog) -> FeatureCache | None:
+    """Return the cache of features of the head's checkpoint; None if it reads no unchanged checkpoint."""
+    if MODEL not in models or head.kept.checkpoint is None:
+        return None
+    return FeatureCache(models[MODEL], head.kept.checkpoint["digest"], ResultCache(catalog.store, settings.cache_size))
 
 
 def _write(settings: PredictSettings, decoded: list[Decoded]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_checks import check_local
-from foundation.common.settings.setting_limits import Limited, above
+from foundation.common.settings.setting_limits import Limited, Natural, above
 
 SUFFIXES = (".nwb", ".parquet")
 
@@ -26,6 +26,8 @@ class PredictSettings(Limited):
         calibrate: minutes of the recording, from its start, to whose labels a head of labels over time is fitted anew
             first, with the model as it is: for another population.
         calibrated: folder for the head that calibration fits.
+        cache_size: bytes of the checkpoint's features that a store on a local disk keeps for later runs, at most; the
+            least recently used are removed first. 0: none are read or kept.
         stream: decode bins that come as JSON lines on standard input, and print a line for each.
 
     Raises:
@@ -39,6 +41,7 @@ class PredictSettings(Limited):
     checkpoint: str | None = None
     calibrate: Annotated[float | None, above(0, "minutes")] = None
     calibrated: str | None = None
+    cache_size: Natural = 10 << 30
     stream: bool = False
 
     def __post_init__(self) -> None:

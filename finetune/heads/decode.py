@@ -15,8 +15,10 @@ from finetune.heads.head_files import FACTS
 from finetune.tasks.problems.spike_statistics import interval_statistics, unit_statistics
 from finetune.tasks.problems.trial_windows import cut_windows, observed_trials
 from finetune.tasks.problems.unit_averages import averaged_activity, averaged_tokens
+from foundation.common.digests import json_digest
 from foundation.common.errors import CheckpointError
 from foundation.data.reading.reader import VALUES_MODALITY, ActivityReader
+from foundation.embedding.feature_cache import FeatureCache
 from foundation.embedding.frozen_embeddings import NoWindowError, embed_units
 from foundation.embedding.population_tokens import token_parts
 from foundation.evaluation.metrics import CLASSES
@@ -25,6 +27,7 @@ from foundation.models import EIT
 from foundation.store import StoredRecording
 
 SHOWN = 5  # units named in an error
+CACHED_KIND = "head-tokens-1"  # of `FeatureCache`
 INTERVALS = "intervals, successive intervals and autocorrelogram"
 
 
@@ -63,13 +66,19 @@ class Decoded:
         return np.array(self.head.classes)[self.out_SK.argmax(axis=1)]
 
 
-def decode(head: Head, recording: StoredRecording, models: Mapping[str, EIT] | None = None) -> Decoded:
+def decode(
+    head: Head,
+    recording: StoredRecording,
+    models: Mapping[str, EIT] | None = None,
+    cache: FeatureCache | None = None,
+) -> Decoded:
     """Apply a head to a recording.
 
     Args:
         head: loaded, or just fitted.
         recording: of a store.
         models: what `head_models` found; none are needed by a head that reads plain activity alone.
+        cache: of features of the unchanged checkpoint; None: they are computed each time.
 
     Raises:
         HeadError: if the head does not fit the recording, with the reason.
@@ -88,10 +97,10 @@ def decode(head: Head, recording: StoredRecording, models: Mapping[str, EIT] | N
         )
     reader = ActivityReader(recording)
     if head.of_units:
-        return _decode_units(head, recording, reader, models)
+        return _decode_units(head, recording, reader, models, cache)
     units = np.arange(recording.n_units) if head.population is None else matched_units(head, recording)
     starts, tokens_W, window_S, bin_S = _samples(head, recording)
-    over_time = _OverTime(head, reader, units, starts, tokens_W)
+    over_time = _OverTime(head, reader, units, starts, tokens_W, cache)
     features = [over_time.features(block, window_S, bin_S, models) for block in head.blocks]
     out_SK = head.outputs(features)
     seconds = windows.token_seconds
@@ -103,7 +112,13 @@ def _final(head: Head, out_SK: np.ndarray) -> np.ndarray:
     return head.probabilities(out_SK) if head.kind == CLASSES else out_SK
 
 
-def _decode_units(head: Head, recording: StoredRecording, reader: ActivityReader, models: Mapping[str, EIT]) -> Decoded:
+def _decode_units(
+    head: Head,
+    recording: StoredRecording,
+    reader: ActivityReader,
+    models: Mapping[str, EIT],
+    cache: FeatureCache | None,
+) -> Decoded:
     windows, everyone = head.windows, np.arange(recording.n_units)
     features = []
     for block in head.blocks:
@@ -116,6 +131,7 @@ def _decode_units(head: Head, recording: StoredRecording, reader: ActivityReader
                     n_bins=windows.tokens * windows.bins_per_token,
                     max_windows=windows.max_windows,
                     seed=windows.seed,
+                    cache=cache,
                 )
             except NoWindowError as error:
                 raise HeadError(f"head {head.name} cannot read {recording.record.path}: {error}") from error
@@ -207,6 +223,7 @@ class _OverTime:
     units: np.ndarray
     starts: np.ndarray
     tokens_W: np.ndarray
+    cache: FeatureCache | None = None
 
     def features(
         self, block: HeadBlock, window_S: np.ndarray, bin_S: np.ndarray, models: Mapping[str, EIT]
@@ -247,6 +264,21 @@ class _OverTime:
         return np.sqrt(x_TN) if name.startswith("square roots") else x_TN
 
     def tokens(self, model: EIT) -> np.ndarray:
+        """Return ``(T, F)`` a model's output for each token, from the cache if it is there."""
+        if self.cache is None:
+            return self.computed_tokens(model)
+        windows, population = self.head.windows, self.head.population
+        assert population is not None  # checked by `decode`
+        given = {
+            "bin_width": windows.bin_width,
+            "bins_per_token": windows.bins_per_token,
+            "context": windows.tokens,
+            "rows_of": population.recording,
+            "windows": json_digest([self.starts.tolist(), self.tokens_W.tolist(), self.units.tolist()]),
+        }
+        return self.cache.get(model, CACHED_KIND, given, self.reader.recording, lambda: self.computed_tokens(model))
+
+    def computed_tokens(self, model: EIT) -> np.ndarray:
         """``(T, F)`` what a model says of each token; of a causal one after as many tokens as the fit had at most."""
         windows, x_TF = self.head.windows, np.empty((0, 0), np.float32)
         for here, tokens in self._by_length():

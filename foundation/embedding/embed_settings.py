@@ -7,7 +7,7 @@ from typing import Annotated
 
 from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_checks import check_input, check_local
-from foundation.common.settings.setting_limits import Count, CountOrNone, Limited, between
+from foundation.common.settings.setting_limits import Count, CountOrNone, Limited, Natural, between
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class EmbedSettings(Limited):
         max_windows: windows averaged per recording.
         seed: of the choice of windows.
         page: an HTML file with a map of all units, coloured by their properties; null: none.
+        cache_size: bytes of the checkpoint's features that a store on a local disk keeps for later runs, at most; the
+            least recently used are removed first. 0: none are read or kept.
         input: instead of a store: an NWB file, a folder of them or ``dandi://...``, read into a store of the cache.
 
     Raises:
@@ -36,6 +38,7 @@ class EmbedSettings(Limited):
     tokens: CountOrNone = None
     max_windows: Count = 64
     seed: int = 0
+    cache_size: Natural = 10 << 30
     input: str | None = None
     page: str | None = None
 

@@ -31,6 +31,7 @@ from foundation.models.saved.preprocessing import Preprocessing
 from foundation.store.catalog import Catalog
 from foundation.store.derived import Derived
 from foundation.store.input_store import ingested
+from foundation.store.result_cache import ResultCache
 from foundation.store.storage import Store
 from foundation.store.stored import StoredRecording
 
@@ -265,6 +266,8 @@ def embed(settings: EmbedSettings) -> Embedded:
     check_units_trained(model)
     patch, own = model.config.patch_length, Preprocessing.of(model.config)
     catalog = Catalog.open(Store(settings.store or ingested(str(settings.input))))
+    size = 0 if settings.output is None else settings.cache_size  # what is written into the store itself is kept there
+    cache = FeatureCache(model, checkpoint.digest, ResultCache(catalog.store, size))
     written: list[str] = []
     misfits: list[Misfit] = []
     refused: list[str] = []
@@ -296,6 +299,7 @@ def embed(settings: EmbedSettings) -> Embedded:
                 n_bins=tokens * patch,
                 max_windows=settings.max_windows,
                 seed=settings.seed,
+                cache=cache,
             )
         except NoWindowError as error:
             misfits.append(Misfit(recording.record.path, error.longest, width, tokens, patch))

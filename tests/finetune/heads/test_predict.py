@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +76,26 @@ def test_a_table_and_a_store_get_the_same(out, another_day, tmp_path):
     out_SK = derived.read("out_SK")
     np.testing.assert_allclose(out_SK[:, 1], table["velocity y (cm/s)"].to_numpy(), atol=1e-6)
     np.testing.assert_allclose(derived.read("start_S"), table["start"].to_numpy())
+
+
+def test_features_of_the_checkpoint_are_computed_once(
+    problems, population_model, fitted, another_day, tmp_path, monkeypatch
+):
+    fitted(problems["velocity"], population_model, "probe", tmp_path / "velocity-m-s")
+    store = tmp_path / "store"
+    shutil.copytree(another_day[0] / "store", store)
+    settings = PredictSettings(str(tmp_path / "velocity"), str(store), str(tmp_path / "d.parquet"))
+    first = predict(settings)
+    assert list(store.glob("derived/cache-*"))
+
+    def refuse(*_, **__):
+        raise AssertionError("the model was run again")
+
+    monkeypatch.setattr("finetune.heads.decode.token_parts", refuse)
+    again = predict(replace(settings, output=str(tmp_path / "again.parquet")))
+    np.testing.assert_array_equal(again.decoded[0].out_SK, first.decoded[0].out_SK)
+    with pytest.raises(AssertionError, match="the model was run again"):
+        predict(replace(settings, cache_size=0))
 
 
 def test_trials_become_a_table_of_their_directions(out, problems, tmp_path):

@@ -1,6 +1,7 @@
 """`foundation embed`: complete output in a store, and suggestions if no window fits."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,6 +58,23 @@ def test_embeddings_in_any_store_are_complete(place, checkpoint, make_recording,
     assert embed(settings) == done, "existing embeddings are not computed again"
     local = {tmp_path / "store"} if place.startswith("/") else set()
     assert set(tmp_path.iterdir()) - set(before) == {tmp_path / "files", *local}, "no folder of a URL's name"
+
+
+def test_files_come_from_the_cache_of_features(checkpoint, make_recording, tmp_path, monkeypatch):
+    filled(str(tmp_path / "store"), make_recording)
+    settings = EmbedSettings(checkpoint, str(tmp_path / "store"), output=str(tmp_path / "a"), tokens=4, max_windows=2)
+    embed(settings)
+
+    def refuse(*_, **__):
+        raise AssertionError("the model was run again")
+
+    monkeypatch.setattr("foundation.embedding.frozen_embeddings.embedded_parts", refuse)
+    embed(replace(settings, output=str(tmp_path / "b")))
+    for path in (tmp_path / "a").glob("*.npz"):
+        with np.load(path) as one, np.load(tmp_path / "b" / path.name) as other:
+            np.testing.assert_array_equal(one["z_ND"], other["z_ND"])
+    with pytest.raises(AssertionError, match="the model was run again"):
+        embed(replace(settings, cache_size=0))
 
 
 def test_command_fails_with_suggestions_if_nothing_fits(checkpoint, make_recording, tmp_path, capsys):
