@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from finetune.finetune_settings import FinetuneSettings
-from finetune.heads.head import head_name
+from finetune.heads.head import ANY_POPULATION, head_name
 from finetune.heads.head_files import read_key
 from finetune.heads.mlflow_head import save_mlflow_head
 from finetune.report.result_pictures import target_figure
@@ -42,8 +42,9 @@ def log_task(settings: FinetuneSettings, task: str, results: list[Result], patie
     folder = Path(settings.output)
     uri = settings.tracking_uri or default_tracking_uri(folder.resolve().parent)
     where = without_secrets(uri)
-    heads = {name: read_key(folder / name) for name in sorted({head_name(task, r.target) for r in results})}
-    heads = {name: found for name, found in heads.items() if found and settings.heads}
+    names = sorted({head_name(task, result.target) for result in results})
+    names += [f"{ANY_POPULATION}/{name}" for name in names]
+    heads = {name: found for name in names if settings.heads and (found := read_key(folder / name))}
     asked = [settings.register, settings.alias] if settings.register else []
     key = json_digest([where, settings.experiment, *sorted(r.key for r in results), heads, asked])
     note = folder / task / "mlflow.json"
@@ -88,7 +89,7 @@ def _register(uri: str, run_id: str, heads: Mapping[str, str], settings: Finetun
 
     client = MlflowClient(tracking_uri=uri)
     for head, key in heads.items():
-        name = f"{settings.register}-{head}"
+        name = f"{settings.register}-{head.replace('/', '-')}"
         if not client.search_registered_models(filter_string=f"name = '{name}'"):
             client.create_registered_model(name, description=f"head {head} of foundation finetune")
         known = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")

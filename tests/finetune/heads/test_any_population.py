@@ -1,10 +1,14 @@
 """A head of sleep that reads averages over units: fitted to one population, applied to another."""
 
+import json
 from dataclasses import replace
 
+import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from mlflow import MlflowClient
 
 from finetune.finetune_job import finetune
 from finetune.finetune_settings import FinetuneSettings, WindowSettings
@@ -105,3 +109,14 @@ def test_averages_depend_on_neither_order_nor_scale_of_units():
     np.testing.assert_allclose(averages, averaged_activity(x_TN * scale_N, counts=True), atol=1e-5)
     assert np.corrcoef(averages[:, 0], np.arange(40))[0, 1] > 0.9
     assert not standardised(np.full((5, 2), 3.0)).any()
+
+
+def test_the_head_is_logged_with_the_run_of_its_task(place):
+    note = json.loads((place[0] / "rate" / "sleep_state" / "mlflow.json").read_text())
+    client = MlflowClient(note["tracking_uri"])
+    (head,) = client.list_artifacts(note["run_id"], "heads/any_population")
+    folder = client.download_artifacts(note["run_id"], head.path, str(place[0]))
+    spikes = pd.DataFrame({"unit": np.repeat([3, 5], 400), "time": np.tile(np.linspace(0.01, 79.9, 400), 2)})
+    table = mlflow.pyfunc.load_model(folder).predict(spikes, params={"end": 80.0})
+    assert set(table["sleep_state"]) <= {"wake", "nrem"}
+    assert len(table) == 20  # of 4 s
