@@ -9,7 +9,6 @@ from typing import Any, TextIO
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from finetune.heads.head import LAGS, RATES, Head, HeadError
 from foundation.common.errors import ConfigError
@@ -19,6 +18,7 @@ from foundation.evaluation.metrics import CLASSES
 from foundation.models import EIT
 from foundation.models.parts.attention import Phases, phases, rotary_angles
 from foundation.models.parts.population_stream import population_places
+from foundation.models.parts.tokens import scaled_counts, scaled_values
 
 AGAIN = "fit one with `foundation finetune --windows.causal true`"
 
@@ -58,6 +58,7 @@ class HeadStream:
             block.weight_LFK.transpose(1, 0, 2).reshape(len(block.mean_F), -1).astype(np.float64)
             for block in head.blocks
         ]
+        self._places = [-np.array(block.lags) for block in head.blocks]  # in what is to come; each lag stands once
         self._ahead = 1 - min(min(b.lags) for b in head.blocks)
         self._place = {identity: k for k, identity in enumerate(head.population.unit_ids)}
         self.reset()
@@ -84,12 +85,12 @@ class HeadStream:
             kind = "counts" if self._counts else "values"
             raise HeadError(f"a bin holds {x_N.min():g} to {x_N.max():g}: expected finite {kind}")
         features = {source: model.step(x_N) for source, model in self._models.items()}
-        for block, weight_FX in zip(self.head.blocks, self._weights, strict=True):
+        for block, weight_FX, places in zip(self.head.blocks, self._weights, self._places, strict=True):
             x_F = features[block.source] if block.source != RATES else x_N
             if block.source == RATES and block.features.startswith("square roots"):
                 x_F = np.sqrt(x_F)
             out_LK = (block.standardised(x_F[None]).astype(np.float64) @ weight_FX).reshape(len(block.lags), -1)
-            np.add.at(self._coming_AK, -np.array(block.lags), out_LK)
+            self._coming_AK[places] += out_LK
         out_K = self._coming_AK[0] + self.head.bias_K
         self._coming_AK = np.concatenate([self._coming_AK[1:], np.zeros((1, len(out_K)))])
         return self.head.probabilities(out_K[None])[0] if self.head.kind == CLASSES else out_K
@@ -125,13 +126,14 @@ class _CausalModel:
         assert model.population is not None
         self._stream, config = model.eval().population, model.config
         first = population_places(config)[head.population.recording][0]
-        self._most, self._counts, self._patch = head.windows.tokens, counts, config.population_patch
+        self._most, self._counts = head.windows.tokens, counts
+        self._transform = config.count_transform if counts else config.value_transform
         dt_B = torch.tensor([head.windows.bin_width], dtype=torch.float32)
-        self._modality_B = torch.tensor([COUNTS_MODALITY if counts else VALUES_MODALITY])
+        modality_B = torch.tensor([COUNTS_MODALITY if counts else VALUES_MODALITY])
         with torch.inference_mode():
             rows = self._stream.rows(first + torch.arange(n_units)[None])
             self._read_in_ND = rows.read_in_BND[0] * math.sqrt(config.dim / n_units)
-            self._about_D = self._stream.about(dt_B * config.population_patch, self._modality_B)[0]
+            self._about_D = self._stream.about(dt_B * config.population_patch, modality_B)[0]
             seconds_BT = torch.arange(self._most) * dt_B[:, None] * config.population_patch
             pairs = int(config.dim // config.heads * config.rotary_share) // 2
             self._turn = phases(rotary_angles(seconds_BT, pairs, config.rotary_shortest, config.rotary_longest))
@@ -143,21 +145,26 @@ class _CausalModel:
 
     @torch.inference_mode()
     def step(self, x_N: np.ndarray) -> np.ndarray:
-        """``(D,)`` what the model says of the newest token."""
-        x_N1 = torch.from_numpy(x_N)[:, None]
-        # The events of a token, wherever in it they are; of values their mean.
-        x_NT = F.pad(x_N1, (0, self._patch - 1)) if self._counts else x_N1.expand(-1, self._patch)
-        activity_N = self._stream.activity(x_NT[None], self._modality_B)[0, :, 0]
+        """Return ``(D,)`` the model's output for the newest token.
+
+        Args:
+            x_N: ``(N,)`` float32 events in the token, or the mean of sampled values.
+        """
+        given_N = torch.from_numpy(x_N)
+        scale = scaled_counts if self._counts else scaled_values
+        activity_N = scale(given_N, self._transform)
         if self._tokens == self._most:
             self._p_1TD = self._p_1TD.roll(-1, dims=1)
         else:
             self._tokens += 1
         self._p_1TD[0, self._tokens - 1] = activity_N @ self._read_in_ND + self._about_D
-        p_1TD = self._p_1TD[:, : self._tokens]
-        turn = Phases(*(part[:, : self._tokens] for part in self._turn))
-        for block in self._stream.trunk:
+        p_1TD = self._p_1TD[:, : self._tokens]  # what the trunk reads
+        full = self._tokens == self._most
+        turn = self._turn if full else Phases(*(part[:, : self._tokens] for part in self._turn))
+        *before, last = self._stream.trunk
+        for block in before:
             p_1TD = block(p_1TD, None, turn)
-        newest: np.ndarray = self._stream.norm(p_1TD[0, -1]).numpy()
+        newest: np.ndarray = self._stream.norm(last.newest(p_1TD, turn)[0, -1]).numpy()
         return newest
 
 

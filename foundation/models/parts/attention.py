@@ -111,17 +111,30 @@ class Attention(nn.Module):
 
     def forward(self, x_BLD: torch.Tensor, mask_BL: torch.Tensor | None, turn: Phases | None = None) -> torch.Tensor:
         """Mix L positions; keys with ``mask_BL`` false are ignored."""
-        qkv = self.qkv(x_BLD).unflatten(-1, (3 * self.heads, -1))
-        turned, kept = qkv.split([n * self.heads for n in ((3, 0) if self.rotate_values else (2, 1))], dim=-2)
-        if turn is not None:
-            turned = rotate(turned, turn)
-        heads_first = [part.flatten(0, -4).transpose(1, 2) for part in (turned, kept)]
-        q, k, v = [piece for part in heads_first for piece in part.split(self.heads, dim=1) if piece.shape[1]]
+        q, k, v = self._heads(x_BLD, turn)
         seen = past_mask(mask_BL, q.shape[2], q.device) if self.causal else key_mask(mask_BL)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen).transpose(1, 2)
         if turn is not None and self.rotate_values:
             mixed = rotate(mixed.reshape(*x_BLD.shape[:-1], self.heads, -1), Phases(turn.cos, -turn.sin))
         return self.out(mixed.reshape(x_BLD.shape))
+
+    def newest(self, x_BLD: torch.Tensor, turn: Phases | None = None) -> torch.Tensor:
+        """Return ``(..., 1, D)``: what `forward` gives for the last position, without computing the others."""
+        q, k, v = self._heads(x_BLD, turn)
+        mixed = F.scaled_dot_product_attention(q[:, :, -1:], k, v).transpose(1, 2)
+        if turn is not None and self.rotate_values:
+            back = Phases(turn.cos[..., -1:, :], -turn.sin[..., -1:, :])
+            mixed = rotate(mixed.reshape(*x_BLD.shape[:-2], 1, self.heads, -1), back)
+        return self.out(mixed.reshape(*x_BLD.shape[:-2], 1, x_BLD.shape[-1]))
+
+    def _heads(self, x_BLD: torch.Tensor, turn: Phases | None) -> list[torch.Tensor]:
+        """Return queries, keys and values, ``(rows, H, L, D / H)`` each."""
+        qkv = self.qkv(x_BLD).unflatten(-1, (3 * self.heads, -1))
+        turned, kept = qkv.split([n * self.heads for n in ((3, 0) if self.rotate_values else (2, 1))], dim=-2)
+        if turn is not None:
+            turned = rotate(turned, turn)
+        heads_first = [part.flatten(0, -4).transpose(1, 2) for part in (turned, kept)]
+        return [piece for part in heads_first for piece in part.split(self.heads, dim=1) if piece.shape[1]]
 
 
 class CrossAttention(nn.Module):

@@ -34,11 +34,20 @@ def scaled(x_BNT: torch.Tensor, modality_B: torch.Tensor, count_transform: str, 
         >>> scaled(torch.tensor([[[4.0, 9.0]]]), torch.tensor([0]), "sqrt", "asinh").tolist()
         [[[2.0, 3.0]]]
     """
-    counts_BNT = x_BNT
-    if count_transform != "none":
-        counts_BNT = torch.log1p(x_BNT.clamp(min=0)) if count_transform == "log1p" else x_BNT.clamp(min=0).sqrt()
-    values_BNT = torch.asinh(x_BNT) if value_transform == "asinh" else x_BNT
+    counts_BNT, values_BNT = scaled_counts(x_BNT, count_transform), scaled_values(x_BNT, value_transform)
     return torch.where(modality_B[:, None, None] == 1, values_BNT, counts_BNT)
+
+
+def scaled_counts(x: torch.Tensor, transform: str) -> torch.Tensor:
+    """Return counts of any shape, transformed by ``log1p``, ``sqrt`` or ``none``."""
+    if transform == "none":
+        return x
+    return torch.log1p(x.clamp(min=0)) if transform == "log1p" else x.clamp(min=0).sqrt()
+
+
+def scaled_values(x: torch.Tensor, transform: str) -> torch.Tensor:
+    """Return sampled values of any shape, transformed by ``asinh`` or ``none``."""
+    return torch.asinh(x) if transform == "asinh" else x
 
 
 def blank(x_BNT: torch.Tensor, mask_BN: torch.Tensor | None, mask_BT: torch.Tensor | None) -> torch.Tensor:

@@ -61,6 +61,11 @@ class Block(GradientCheckpointingLayer):
         x_BLD = x_BLD + self.dropout(self.attention(self.attention_norm(x_BLD), mask_BL, turn))
         return x_BLD + self.dropout(self.mlp(self.mlp_norm(x_BLD)))
 
+    def newest(self, x_BLD: torch.Tensor, turn: Phases | None = None) -> torch.Tensor:
+        """Return ``(..., 1, D)``: what `forward` gives for the last position if all positions are valid."""
+        newest = x_BLD[..., -1:, :] + self.dropout(self.attention.newest(self.attention_norm(x_BLD), turn))
+        return newest + self.dropout(self.mlp(self.mlp_norm(newest)))
+
 
 class Gather(GradientCheckpointingLayer):
     """Attention from learned points to rows."""
