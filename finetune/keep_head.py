@@ -12,7 +12,7 @@ from pathlib import Path
 from finetune.finetune_settings import FinetuneSettings
 from finetune.heads.fitting.any_population import fit_any_population
 from finetune.heads.fitting.fit_head import Evaluated, fit_head, read_from
-from finetune.heads.head import ANY_POPULATION, SCHEMA, head_name
+from finetune.heads.head import ANY_POPULATION, MODEL, SCHEMA, head_name
 from finetune.heads.head_files import read_key, save_head
 from finetune.tasks.problems.decoding_task import Problem
 from finetune.tasks.problems.window_task import WindowProblem
@@ -62,9 +62,12 @@ class KeptHead:
         """
         began = time.perf_counter()
         head, adapted = fit_head(self.problem, about, self.settings)
-        if adapted is None and grown is not None:
+        frozen = None
+        if grown is not None and adapted is None:
             head, adapted = read_from(head, grown)
-        save_head(head, self.folder, adapted)
+        elif grown is not None and MODEL in head.sources:
+            frozen = grown  # the finetuned model stands beside a readout of it
+        save_head(head, self.folder, adapted, frozen)
         log.info("%s: head (%s) in %s, %.1f s", head.name, head.kept.mode, self.folder, time.perf_counter() - began)
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -50,13 +51,15 @@ AGAIN = "fit it again with `foundation finetune`"
 Part = TypeVar("Part", HeadWindows, Population, Kept)
 
 
-def save_head(head: Head, folder: str | Path, adapted: EIT | None = None) -> None:
+def save_head(head: Head, folder: str | Path, adapted: EIT | None = None, frozen: EIT | None = None) -> None:
     """Write a head into a folder; head.json is written last and holds the digests of all else.
 
     Args:
         head: the head.
         folder: made if it is not there; an earlier head in it is replaced.
         adapted: the changed model, if the head reads one.
+        frozen: the model that the head reads beside it, if that is not the checkpoint itself: the checkpoint with rows
+            for a new population.
     """
     folder = Path(folder)
     tensors = {"bias": np.asarray(head.bias_K, dtype=np.float64)}
@@ -69,6 +72,12 @@ def save_head(head: Head, folder: str | Path, adapted: EIT | None = None) -> Non
         with whole_folder(folder / CHANGED, replace=True) as part:
             adapted.save_pretrained(part)
         facts["adapted"] = checkpoint_digest(folder / CHANGED)
+    if frozen is not None:
+        with whole_folder(folder / CHECKPOINT, replace=True) as part:
+            frozen.save_pretrained(part)
+        facts["checkpoint"] = {**facts["checkpoint"], "digest": checkpoint_digest(folder / CHECKPOINT)}
+    else:
+        shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)  # of an earlier head
     write_whole(folder / WEIGHTS, content)
     write_whole(folder / FACTS, json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 

@@ -176,7 +176,9 @@ def save_mlflow_head(folder: str | Path, target: str | Path, checkpoint: str) ->
             shutil.copyfile(Path(folder) / name, data / name)
         if (Path(folder) / CHANGED).is_dir() and head.kept.adapted is not None:
             shutil.copytree(Path(folder) / CHANGED, data / CHANGED)
-        if MODEL in head.sources:
+        if (Path(folder) / CHECKPOINT).is_dir():
+            shutil.copytree(Path(folder) / CHECKPOINT, data / CHECKPOINT)
+        elif MODEL in head.sources:
             with local_checkpoint(checkpoint) as source:
                 (data / CHECKPOINT).mkdir()
                 for name in ("config.json", "model.safetensors"):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import mlflow
 import numpy as np
@@ -13,6 +14,7 @@ from mlflow import MlflowClient
 
 from finetune.finetune_job import finetune
 from finetune.finetune_settings import FinetuneSettings, FullSettings, GRUSettings, WindowSettings
+from finetune.heads.fitting import full_finetuning
 from finetune.heads.head import HeadError, head_name
 from finetune.heads.head_files import load_head
 from finetune.predict_job import predict
@@ -21,6 +23,7 @@ from finetune.report.html_report import ReportSettings, report
 from finetune.report.score_table import table
 from finetune.result import Evaluation
 from foundation.common.errors import CheckpointError, ConfigError, StoreError
+from foundation.evaluation.block_readout import choose_weight
 from foundation.models import EIT, EITConfig
 from foundation.store import Catalog, Interval, IrregularTimeSeries, Spikes, Store, Units, write_recording
 
@@ -276,3 +279,25 @@ def test_a_population_that_is_new_to_the_model_gets_rows_which_go_with_its_head(
     where = f"id == '{recording.id}'"
     predict(PredictSettings(head=str(head.folder), input=settings.store, output=str(table), where=where))
     assert len(pq.read_table(table)) > 100
+
+
+def test_a_finetuned_head_of_a_new_population_brings_both_of_its_models(settings, tmp_path, monkeypatch):
+    """The network stands beside a readout of the frozen model, which got rows too."""
+    search = full_finetuning._search
+
+    def keep_half(*given):
+        return replace(search(*given), updates=1, share=0.5)
+
+    monkeypatch.setattr(full_finetuning, "_search", keep_half)
+    monkeypatch.setattr("finetune.heads.fitting.fit_head.choose_weight", partial(choose_weight, weights=(0.5,)))
+    few = {"tasks": ["behavior"], "mode": "full", "random_weights": False, "keep": "full", "register": None}
+    own = replace(settings, checkpoint="eit-tiny", output=str(tmp_path / "out"), alias=None, **few)
+    one = tmp_path / "store"
+    store, catalog = Store(one, create=True), Catalog.open(Store(settings.store))
+    write_recording(store, next(iter(catalog)).load())
+    Catalog.build(store).save()
+    (result,) = finetune(replace(own, store=str(one), full=replace(own.full, from_scratch=False))).results
+    head = load_head(tmp_path / "out" / head_name("behavior", result.target))
+    assert head.sources == {"rates", "model", "adapted"}
+    predict(PredictSettings(head=str(head.folder), input=str(one), output=str(tmp_path / "decoded.parquet")))
+    assert len(pq.read_table(tmp_path / "decoded.parquet")) > 100
