@@ -15,6 +15,7 @@ from finetune.finetune_settings import ReportSettings
 from finetune.report import run_pictures as draw
 from finetune.report.finetune_runs import Run, Target, difference, read_runs, targets_of
 from finetune.report.neurons import FILE, read_neurons
+from finetune.report.result_pictures import coverage_figure
 from finetune.report.score_table import TITLES_OF, cell, sample_text
 from finetune.report.task_titles import task_title
 from finetune.result import Gain, Result
@@ -26,6 +27,7 @@ from foundation.common.output.printable import count
 from foundation.common.output.progress import progress
 from foundation.embedding.unit_map import Placed, neuron_table
 from foundation.evaluation import CONTRACT_VERSION
+from foundation.evaluation.coverage import CoveragePoint
 from foundation.evaluation.metrics import CLASSES, TITLES, Predictions
 from foundation.store import Catalog, Store
 from foundation.version import __version__
@@ -236,6 +238,7 @@ def pictures_of(runs: Sequence[Run], target: Target, first: Result) -> list[Pict
         png = draw.traces(comparable, first.value_names, samples.get("time_S"))
         alt = f"True and decoded {first.title} over the first tested stretch, for {', '.join(comparable)}."
         pictures.append(Picture(png, alt, "True and decoded values over the first stretch of tested time"))
+    pictures += _coverage_pictures(runs, target, first)
     curves = {run.name: r for run in runs if (r := run.by_target[target].finetuned) is not None and r.curve}
     if curves:
         floors = {name: result.references["rate"] for name, result in curves.items()}
@@ -243,6 +246,23 @@ def pictures_of(runs: Sequence[Run], target: Target, first: Result) -> list[Pict
         alt = f"{first.title}: score over the share of labelled trials, for {', '.join(curves)} and firing rates."
         pictures.append(Picture(png, alt, "With a share of the labelled trials; bars are 95 % intervals"))
     return pictures
+
+
+def _coverage_pictures(runs: Sequence[Run], target: Target, first: Result) -> list[Picture]:
+    """Draw accuracy over the share of units that are classified: of each run's model, and of the floors."""
+    shown: dict[str, Sequence[CoveragePoint]] = {}
+    for run in runs:
+        for result in run.by_target[target].results.values():
+            if result.mode in result.coverage:
+                shown[f"{run.name}, {TITLES_OF[result.mode]}"] = result.coverage[result.mode]
+            for name in ("rate", "statistics"):
+                if name in result.coverage:
+                    shown.setdefault(TITLES_OF[name], result.coverage[name])
+    if not shown:
+        return []
+    alt = f"{first.title}: accuracy over the share of units classified, for {', '.join(shown)}."
+    caption = "Accuracy of the units that a readout is most confident of; bands are 95 % intervals"
+    return [Picture(coverage_figure(shown, first.title), alt, caption)]
 
 
 def _class_pictures(

@@ -1,15 +1,19 @@
 """Pictures of whatever names and numbers there are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from finetune.report.result_pictures import (
     confusion,
+    coverage_figure,
     predicted_against_true,
     scales,
     training_curves,
     unit_map,
 )
+from foundation.evaluation.coverage import CoveragePoint
 from foundation.evaluation.linear_readout import fit, make_basis
 from foundation.evaluation.metrics import Predictions
 
@@ -27,6 +31,13 @@ def test_a_name_that_looks_like_a_formula_is_drawn_as_it_is():
     values = np.random.default_rng(0).normal(size=(9, 1))
     assert predicted_against_true(predictions(values, 0), [FORMULA], FORMULA).startswith(PNG)
     assert unit_map(np.eye(4), np.array([FORMULA, "b"] * 2), FORMULA)[0].startswith(PNG)
+
+
+@pytest.mark.filterwarnings("error")
+def test_accuracy_over_coverage_is_drawn_with_and_without_intervals():
+    points = [CoveragePoint(share / 10, share, 2, 1 - share / 40, 0.5, 1.0, 0.7) for share in range(1, 11)]
+    without = [replace(point, low=None, high=None) for point in points]
+    assert coverage_figure({"firing rates": points, FORMULA: without}, FORMULA).startswith(PNG)
 
 
 @pytest.mark.filterwarnings("error")

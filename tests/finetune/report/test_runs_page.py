@@ -16,6 +16,7 @@ from foundation.common.errors import ConfigError, FoundationError
 from foundation.embedding.unit_facts import ISI_EDGES
 from foundation.evaluation import CONTRACT_VERSION
 from foundation.evaluation.confidence_intervals import recall_intervals
+from foundation.evaluation.coverage import coverage_curve
 from foundation.evaluation.metrics import PRIMARY, Predictions, primary
 
 STATES = ("nrem", "rem", "wake")
@@ -58,6 +59,9 @@ def write_target(folder, task, target, labels, right, checkpoint, seed, curve=()
     for mode in ("probe", "full"):
         result = replace(base, mode=mode, score=scores[mode], key=f"{task}{target}{mode}")
         result = result if mode == "full" else replace(result, curve=[])
+        if task == "cell_type" and mode == "probe":
+            sure = {name: replace(rows[name], confidence_S=rng.uniform(size=len(y_S))) for name in ("rate", "probe")}
+            result = replace(result, coverage={name: coverage_curve(p, 100, 0) for name, p in sure.items()})
         write_json(place / f"{mode}.json", to_json(result))
         write_predictions(place / f"{mode}.npz", rows[mode], result.key)
     write_predictions(place / "rate.npz", rows["rate"], "references")
@@ -121,9 +125,10 @@ def test_the_page_holds_every_run_with_intervals_and_paired_differences(page, ru
             score = run.headline(target).score
             assert f"[{score.low:.2f}, {score.high:.2f}]" in text
     assert "large beats small on 3 of 3 targets" in text
-    # overview, hypnogram, matrices and bars of two targets, traces, curve, and the map as a still
-    assert text.count('<img src="data:image/png') == 9
-    for word in ("Hypnogram", "Confusion", "True and decoded", "share of the labelled trials"):
+    # overview, hypnogram, matrices and bars of two targets, coverage, traces, curve, and the map as a still
+    assert text.count('<img src="data:image/png') == 10
+    words = ("Hypnogram", "Confusion", "True and decoded", "share of the labelled trials", "share of units classified")
+    for word in words:
         assert word in text
     assert "&lt;b&gt;a note&lt;/b&gt;" in text
     assert "no unit &lt;has&gt; one" in text
