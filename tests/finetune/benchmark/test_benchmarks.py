@@ -20,7 +20,7 @@ from foundation.store import Catalog, Interval, Store
 ROOT = Path(__file__).parents[3]
 LOCAL = {
     *("reach-chewie", "reach-mihi", "sleep-mouse", "cell-type-optotagged", "location-head-direction", "position-rat"),
-    "izhikevich",
+    *("izhikevich", "cell-type-one-laboratory"),
 }
 
 
