@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Pretraining, from a laptop to a cluster
 #
-# The same settings train on one process, on the processes of a machine, and on many machines. This run is small enough
-# for a laptop, two processes and a dozen steps; what changes for a cluster is the number of processes and the names of
-# the machines.
+# The same settings train in one process, in several processes on one machine, and on many machines. This run is small
+# enough for a laptop: two processes and a dozen steps. For a cluster you change only the number of processes and the
+# names of the machines.
 
 # %%
 import json
@@ -26,9 +26,9 @@ foundation.ingest(foundation.IngestSettings(input="nwb", store="store", workers=
 # %% [markdown]
 # ## Settings
 #
-# Every field can stand in a YAML file instead; `foundation pretrain --config pretrain/demo --print_config` prints one.
-# Impossible values are refused here, before anything starts. `tokens_per_step` is the budget of a step over all
-# processes: its windows do not depend on how many there are.
+# You can also set every field in a YAML file; `foundation pretrain --config pretrain/demo --print_config` prints one.
+# Invalid values are refused here, before anything starts. `tokens_per_step` is the budget of a step over all processes;
+# the windows of a step do not depend on the number of processes.
 
 # %%
 settings = foundation.PretrainSettings(
@@ -54,8 +54,8 @@ settings = foundation.PretrainSettings(
 # foundation pretrain --config my-run.yaml --hosts node-1,node-2 --processes 8 --restarts 3
 # ```
 #
-# [Clusters](../clusters.md) has Slurm, Kubernetes and the clouds. A run that is killed goes on from its newest whole
-# checkpoint when the same command is given again; one that has come to its end says so and does nothing.
+# [Clusters](../clusters.md) describes Slurm, Kubernetes and the clouds. To resume a killed run from its newest intact
+# checkpoint, give the same command again; for a finished run, the command logs this and does nothing.
 
 # %%
 folder = foundation.pretrain(settings)
@@ -64,8 +64,8 @@ print(folder, sorted(path.name for path in folder.iterdir()))
 # %% [markdown]
 # ## Did it learn, or collapse?
 #
-# The loss alone does not say. `rankme` is the effective number of dimensions of the embeddings: near 1, every unit has
-# the same embedding, and the run has collapsed.
+# The loss alone does not show this. `rankme` is the effective number of dimensions of the embeddings: near 1, every
+# unit has the same embedding, and the run has collapsed.
 
 # %%
 lines = [json.loads(line) for line in Path("run", "metrics.jsonl").read_text().splitlines()]
@@ -82,13 +82,13 @@ figure.savefig("cluster.png", dpi=90)
 #
 # ## Before the large run
 #
-# `foundation plan` says what a step costs on machines that are not there yet, and what would hold it up:
+# `foundation plan` estimates the cost of a step on machines that you do not have yet, and its bottleneck:
 #
 # ```bash
 # foundation plan --config pretrain/demo --nodes 16 --gpus 8
 # ```
 #
-# The checkpoint works on any number of processes, and without any of this: it is a folder with a config and weights.
+# The checkpoint works with any number of processes, and without any of this: it is a folder with a config and weights.
 
 # %%
 model = foundation.load_model("run")

@@ -1,13 +1,13 @@
 # %% [markdown]
 # # A dandiset
 #
-# From an archive to a store: list what a dandiset holds, take a part of it, look at what came. The address names an
-# archive, a dandiset, a version and, where not all of it is wanted, a folder, a file or a glob.
+# From an archive to a store: list the files of a dandiset, ingest some of them, and look at the result. The address
+# names an archive, a dandiset, a version and, for a part of the dandiset, a folder, a file or a glob.
 #
-# This one has recordings of monkeys that reach to targets. An archive of your own laboratory is described by its name
-# and the address of its API ([sources](../sources.md#your-own-archives)); the tests of this script write such a
-# description into `archive.json`, of an archive on the same machine, so that they need no network. The pictures on
-# this page are of that.
+# This dandiset has recordings of monkeys that reach to targets. You can describe an archive of your own laboratory by
+# its name and the address of its API ([sources](../sources.md#your-own-archives)). The tests of this script run without
+# a network: they write such a description into `archive.json`, for an archive on the same machine. The pictures on this
+# page are from that archive.
 
 # %%
 import json
@@ -25,9 +25,9 @@ if Path("archive.json").exists():
     DANDISET, ARCHIVES = described.pop("dandiset"), [Archive(**described)]
 
 # %% [markdown]
-# ## What is there?
+# ## List the files
 #
-# Nothing is downloaded to list assets. Filters work on what the archive says of them: subject, session, species, size.
+# Listing downloads nothing. Filters use the archive's metadata: subject, session, species, size.
 # On the command line: `foundation ingest --dry_run --input dandi://...`.
 
 # %%
@@ -38,9 +38,9 @@ for asset in find_assets(DANDISET, filters, ARCHIVES):
 # %% [markdown]
 # ## Ingest
 #
-# Each file becomes a recording of the store, or a line that says why not; no file stops another. Run it again, and
-# finished files are skipped: this is also how an interrupted ingest continues. `workers=0` reads the files in this
-# process; without it, Ray reads one for each CPU.
+# Each file becomes a recording in the store, or a line with the reason why not; a failed file does not stop the others.
+# Run it again, and finished files are skipped: an interrupted ingest continues in the same way. `workers=0` reads the
+# files in this process; without it, Ray reads one file per CPU.
 
 # %%
 settings = foundation.IngestSettings(
@@ -50,9 +50,9 @@ report = foundation.ingest(settings)
 print(report)
 
 # %% [markdown]
-# ## What came?
+# ## Look at the catalog
 #
-# The catalog has a row for each recording. `where` takes the expressions of `foundation catalog --where`. Archive,
+# The catalog has a row for each recording. `where` takes the same expressions as `foundation catalog --where`. Archive,
 # version and licence stay with each recording, for the citation.
 
 # %%
@@ -64,11 +64,11 @@ for record in catalog.records:
 print(len(catalog.where("n_units > 10 and duration > 60")), "of them are large enough")
 
 # %% [markdown]
-# ## A first look at all of it
+# ## Plot all recordings
 #
-# A store is read by windows, so nothing has to fit into memory. Here: how fast units fire in each recording, and where
-# `eit-tiny` puts them. Recordings that lie apart differ in something, if only in their rates or in who recorded them:
-# a split by animal, as `foundation finetune` makes it, is the way to find out whether it matters.
+# A store is read in windows, so nothing has to fit into memory as a whole. The plot shows the firing rates of each
+# recording, and the embeddings of its units. Recordings that lie apart differ in something, perhaps only in their rates
+# or in the laboratory; to find out whether it matters, split by animal, as `foundation finetune` does.
 
 # %%
 model = foundation.load_model("eit-tiny")
@@ -93,8 +93,8 @@ figure.savefig("dandiset.png", dpi=90)
 # %% [markdown]
 # ![Firing rates of each recording, and two components of the embeddings of all units.](pictures/dandiset.png)
 #
-# ## Where to go on
+# ## Next steps
 #
-# [Ingest](../ingest.md) has clusters, retries and reports; [recipes](../recipes.md) what to do where a column has a
-# name of its own; [quality](../quality.md) how units and recordings are chosen. The store is what
-# [pretraining](cluster.md) reads.
+# [Ingest](../ingest.md) describes clusters, retries and reports, [recipes](../recipes.md) describe columns with other
+# names, and [quality](../quality.md) explains how to choose units and recordings. [Pretraining](cluster.md) reads the
+# store.

@@ -1,12 +1,12 @@
 # %% [markdown]
-# # A file of your own
+# # Your own file
 #
-# You have an NWB file with sorted units and want to know what a pretrained model makes of them. This takes a file,
-# looks at what would be read of it, and embeds its neurons with `eit-tiny`, a checkpoint that comes with the package.
-# No GPU, no network, no training.
+# You have an NWB file with sorted units and want to see how a pretrained model represents them. This tutorial shows
+# what is read from the file, and embeds its neurons with `eit-tiny`, a checkpoint that comes with the package. It needs
+# no GPU, no network and no training.
 #
-# Put the path of your file below. So that the script runs everywhere, it simulates one if the file is missing: a
-# network of 20 neurons of five firing modes, which reach to targets while awake and then sleep.
+# Put the path of your file below. If there is no file, the script simulates one, so that it runs everywhere: a network
+# of 20 neurons of five firing modes, whose animal reaches to targets while awake and then sleeps.
 
 # %%
 from pathlib import Path
@@ -25,10 +25,10 @@ if not FOLDER.exists():
 path = sorted(FOLDER.rglob("*.nwb"))[0]
 
 # %% [markdown]
-# ## What would be read?
+# ## What is read?
 #
-# NWB leaves much to a laboratory: which table holds the units, what a column is called. `explain` lists every object
-# of the file, what it becomes, and what is left out and why. Where something of yours is missing, [a
+# NWB leaves much to the laboratory: which table holds the units, and how columns are called. `explain` lists every
+# object of the file with its meaning, or with the reason why it is left out. If something of yours is missing, [a
 # recipe](../recipes.md) of a few lines names it. On the command line: `foundation ingest --explain mine.nwb`.
 
 # %%
@@ -59,8 +59,8 @@ figure.savefig("own_nwb_file_activity.png", dpi=90)
 #
 # ## Embed every neuron
 #
-# `load_model` takes a name, a folder or a URL. The model knows its bin width, the length of its windows and what it
-# does to counts, so there is nothing to choose. The table has a row for each unit.
+# `load_model` takes a name, a folder or a URL. The checkpoint stores its bin width, the length of its windows and its
+# transform of counts, so there is nothing to choose. The table has a row for each unit.
 
 # %%
 model = foundation.load_model("eit-tiny")
@@ -70,8 +70,8 @@ print(table.drop(["recording", "embedding"]).to_pandas().head())
 # %% [markdown]
 # ## What do neighbours have in common?
 #
-# Two principal components of the embeddings, coloured by what the file says of each unit. Look for what separates, and
-# be suspicious: firing rate alone separates a lot, so the second panel is coloured by it.
+# Two principal components of the embeddings, coloured by cell type from the file. Look for clusters, and be suspicious:
+# firing rate alone separates many units, so the second panel is coloured by rate.
 
 # %%
 embedding_ND = np.array(table["embedding"].to_pylist())
@@ -92,7 +92,7 @@ figure.savefig("own_nwb_file_embedding.png", dpi=90)
 # %% [markdown]
 # ![Two components of the embeddings, coloured by cell type and by firing rate.](pictures/own_nwb_file_embedding.png)
 #
-# ## Where to go on
+# ## Next steps
 #
-# A picture is no result. [A decoder to take home](take_home.md) scores what can be read from embeddings beside firing
-# rates and shuffled labels. The card of [eit-tiny](../eit-tiny.md) says what the model has seen.
+# A picture is not a result. [A decoder to take home](take_home.md) scores decoding from embeddings beside firing rates
+# and shuffled labels. The card of [eit-tiny](../eit-tiny.md) describes its training data.

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # A decoder to take home
 #
-# Fit heads on a pretrained model, read what their scores mean, and apply one to a recording that it has not seen. The
-# labels here are the firing mode of each neuron; with your own files, whatever your units table and behaviour hold.
+# Fit heads on a pretrained model, read their scores, and apply one to a new recording. The labels here are the firing
+# modes of the neurons; with your own files, they are the labels in your units table and behaviour.
 
 # %%
 from pathlib import Path
@@ -22,8 +22,8 @@ foundation.ingest(foundation.IngestSettings(input="nwb", store="store", workers=
 # %% [markdown]
 # ## Fit and score
 #
-# `tasks` chooses what is decoded; without it, everything that the store has labels for. Two folds and few resamples
-# keep this short: the defaults take longer and give narrower intervals. On the command line: `foundation finetune
+# `tasks` chooses what is decoded; by default, everything that the store has labels for. Two folds and few resamples
+# keep this short; the defaults take longer and give narrower intervals. On the command line: `foundation finetune
 # --checkpoint eit-tiny --input mine.nwb --output heads`.
 
 # %%
@@ -40,12 +40,12 @@ settings = foundation.FinetuneSettings(
 evaluation = foundation.finetune(settings)
 
 # %% [markdown]
-# ## What is the score worth?
+# ## What does the score mean?
 #
-# A score is read against what needs no model. *Firing rates* are the floor: rate and intervals between spikes, by the
-# same readout. *Shuffled labels* say what labels without any meaning would give; *always the same* is the commonest
-# class. Where the interval of the model reaches down to the floor, the model adds nothing that this test can show. Two
-# animals are two independent samples, so the intervals here are wide whatever the method.
+# A score is compared with baselines that need no model. *Firing rates* are the floor: rate and intervals between
+# spikes, with the same readout. *Shuffled labels* show the score of meaningless labels; *always the same* is the
+# commonest class. If the interval of the model reaches down to the floor, this test does not show that the model adds
+# anything. Two animals are two independent samples, so the intervals here are wide for any method.
 
 # %%
 result = evaluation.results[0]
@@ -66,8 +66,8 @@ figure.savefig("take_home_scores.png", dpi=90)
 #
 # ## Take it home
 #
-# Cross-validation has made the scores; the head itself is then fitted to all labelled neurons and kept as two files,
-# with no code in them. It holds the digest of its checkpoint, and refuses another one.
+# The scores come from cross-validation; the head itself is then fitted to all labelled neurons and saved as two files
+# without code. It stores the digest of its checkpoint, and refuses another one.
 
 # %%
 head = foundation.load_head("heads/cell_type")
@@ -75,11 +75,11 @@ print(head.title, head.classes, "read from:", [block.source for block in head.bl
 print(sorted(path.name for path in Path("heads/cell_type").iterdir()))
 
 # %% [markdown]
-# ## Apply it to a recording that it has not seen
+# ## Apply it to a new recording
 #
-# Another network, as if recorded tomorrow. A head of neurons reads any recording; one of labels over time fits the
-# population that it was fitted to, or is [calibrated](../heads.md#another-population). On the command line:
-# `foundation predict --head heads/cell_type --input tomorrow.nwb --output cell-types.parquet`.
+# This is another network, as if recorded tomorrow. A head of neurons reads any recording; a head of labels over time
+# fits only the population that it was fitted to, unless it is [calibrated](../heads.md#another-population). On the
+# command line: `foundation predict --head heads/cell_type --input tomorrow.nwb --output cell-types.parquet`.
 
 # %%
 if not Path("tomorrow").exists():
@@ -93,8 +93,8 @@ predicted = pq.read_table("cell-types.parquet")
 print(predicted.to_pandas().head())
 
 # %% [markdown]
-# This file knows the truth, so the prediction can be checked. Twenty neurons are few: the picture says more than the
-# share.
+# This file contains the truth, so the prediction can be checked. Twenty neurons are few: look at the picture rather
+# than the percentage.
 
 # %%
 truth = foundation.read_nwb(next(Path("tomorrow").rglob("*.nwb"))).units.text("cell_type")
@@ -112,9 +112,9 @@ figure.savefig("take_home_confusion.png", dpi=90)
 # %% [markdown]
 # ![True and predicted firing modes of 20 neurons.](pictures/take_home_confusion.png)
 #
-# ## A page for others
+# ## A page to share
 #
-# One HTML file with scores, controls and a map of the neurons; it needs neither a network nor a file beside it.
+# One HTML file with scores, controls and a map of the neurons; it needs neither a network nor other files.
 
 # %%
 foundation.report(foundation.ReportSettings(runs=["heads"], output="report.html"))

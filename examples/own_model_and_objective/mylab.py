@@ -1,4 +1,4 @@
-"""A model, an objective, a sampler, a task and a recipe of one's own: nothing in here is part of the packages."""
+"""Your own model, objective, sampler, task and recipe; nothing here is part of the packages."""
 
 from dataclasses import dataclass, replace
 
@@ -15,14 +15,14 @@ from ingest.recipe.own_recipe import OwnRecipe
 
 
 class RecurrentConfig(EncoderConfig):
-    """The tokens of the base, and the layers of the GRU."""
+    """The fields of the base, and the number of layers of the GRU."""
 
     model_type = "mylab_recurrent"
     layers: int = 1
 
 
 class Recurrent(Encoder):
-    """A GRU over the tokens of each unit, by itself."""
+    """A GRU over the tokens of each unit separately."""
 
     config_class = RecurrentConfig
 
@@ -45,7 +45,7 @@ class RedundancySettings:
 
     Args:
         min_tokens, max_tokens: tokens of a segment.
-        weight: of correlations between different features.
+        weight: weight of correlations between different features.
     """
 
     min_tokens: int = 4
@@ -54,7 +54,7 @@ class RedundancySettings:
 
 
 class Redundancy(Objective):
-    """Two segments of a unit agree in every feature, and features do not repeat each other (Barlow twins)."""
+    """Two segments of a unit agree in every feature, and different features are uncorrelated (Barlow twins)."""
 
     settings_class = RedundancySettings
 
@@ -69,7 +69,7 @@ class Redundancy(Objective):
 
     def losses(self, model, views, context):
         counted_BN = counted_units(views, min_events=1)
-        rows = embed_rows(model, views, context, "units", counted_BN)  # of all processes
+        rows = embed_rows(model, views, context, "units", counted_BN)  # embeddings of all processes
         check_rows(len(rows.item_M), "units")
         a_MD, b_MD = (self.project(z_MD) for z_MD in rows.z_VMD)
         a_MD, b_MD = ((z - z.mean(0)) / (z.std(0) + 1e-4) for z in (a_MD, b_MD))
@@ -84,14 +84,14 @@ class FirstMinutesSettings:
     """Settings of the sampler.
 
     Args:
-        seconds: that windows are drawn from, from the beginning of each recording.
+        seconds: length of the beginning of each recording from which windows are drawn.
     """
 
     seconds: float = 600.0
 
 
 class FirstMinutes(StepPlan):
-    """Windows of the beginning of each recording alone, and every recording as often as another."""
+    """Windows from the beginning of each recording, with equal chances for all recordings."""
 
     settings_class = FirstMinutesSettings
 

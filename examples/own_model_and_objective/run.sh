@@ -1,5 +1,5 @@
 #!/bin/sh
-# A model, an objective, a sampler, a task and a recipe of one's own, from simulated files to decoded labels.
+# Your own model, objective, sampler, task and recipe, from simulated files to decoded labels.
 # Run it in this folder, which holds mylab.py; `foundation` finds it here in every process that it starts.
 set -e
 export FOUNDATION_TRUST=mylab # this lab's own code: its models may be loaded from checkpoints

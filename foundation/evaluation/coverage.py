@@ -14,15 +14,15 @@ SHARES = tuple(k / 10 for k in range(1, 11))
 
 @dataclass(frozen=True)
 class CoveragePoint:
-    """How well a readout does on the samples that it is most confident of.
+    """Accuracy of a readout on its most confident samples.
 
     Args:
-        share: of the samples that are classified.
-        samples: how many these are.
-        classes: how many classes they are of.
-        accuracy: share of these samples that are predicted rightly.
+        share: share of samples that are classified.
+        samples: number of these samples.
+        classes: number of their classes.
+        accuracy: share of these samples that are predicted correctly.
         low, high: 95 % interval of the accuracy; None with fewer than two independent parts.
-        balanced: balanced accuracy over the classes that are left.
+        balanced: balanced accuracy over the remaining classes.
     """
 
     share: float
@@ -38,11 +38,11 @@ def coverage_curve(predictions: Predictions, resamples: int, seed: int) -> list[
     """Return the accuracy of the most confident 10 %, 20 %, ... 100 % of samples (risk and coverage).
 
     Samples of all folds are ordered together by the probability of their predicted class. The interval resamples
-    independent parts of the samples that are classified; the threshold of confidence stays.
+    independent parts of the classified samples; the confidence threshold stays fixed.
 
     Args:
         predictions: of classes.
-        resamples: behind each interval.
+        resamples: number of bootstrap samples of each interval.
         seed: of the draws.
 
     Returns:
@@ -50,8 +50,8 @@ def coverage_curve(predictions: Predictions, resamples: int, seed: int) -> list[
 
     Example:
         >>> y_S = np.array([0, 1, 0, 1])
-        >>> said = Predictions.of_classes(y_S, np.array([0, 1, 1, 1]), 2)
-        >>> points = coverage_curve(replace(said, confidence_S=np.array([0.9, 0.8, 0.6, 0.7])), 100, seed=0)
+        >>> predictions = Predictions.of_classes(y_S, np.array([0, 1, 1, 1]), 2)
+        >>> points = coverage_curve(replace(predictions, confidence_S=np.array([0.9, 0.8, 0.6, 0.7])), 100, seed=0)
         >>> [(point.share, point.accuracy) for point in points if point.share in (0.5, 1.0)]
         [(0.5, 1.0), (1.0, 0.75)]
     """

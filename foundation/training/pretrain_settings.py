@@ -196,7 +196,7 @@ class SavingSettings(Limited):
 
     Args:
         place: a folder or fsspec URL (``s3://...``) that all machines share; null: ``checkpoints`` in the output.
-        asynchronous: write in a thread while training goes on; training waits only while the state is copied.
+        asynchronous: write in a thread while training continues; training waits only while the state is copied.
         keep_hours: also keep one checkpoint for every period of this many hours; 0: none.
         best: also keep the checkpoint with the best value of this metric, such as ``validation/loss``; empty: none.
         highest: the best value is the highest, not the lowest.

@@ -32,7 +32,7 @@ class BlockSampler(EpochSampler):
         bin_width: seconds of a bin.
         buffer: segments whose windows are shuffled together. A block of spikes is decoded to half a megabyte.
         grid: seconds between two possible starts, counted from each interval's own start; None: any nanosecond.
-        jitter: shift the windows of each segment anew every epoch.
+        jitter: shift the windows of each segment in every epoch.
         seed: of order and jitter.
 
     Raises:

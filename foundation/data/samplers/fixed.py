@@ -29,7 +29,7 @@ class FixedSampler(EpochSampler):
         intervals: recording id -> where windows may lie (`sampling_intervals`).
         stride: seconds from one window's start to the next's; None: the duration.
         shuffle: a new order every epoch; otherwise by recording and time.
-        jitter: shift the windows of each interval anew every epoch.
+        jitter: shift the windows of each interval in every epoch.
         grid: seconds; shifts are multiples of this. None: multiples of a nanosecond.
         seed: of order and jitter.
 

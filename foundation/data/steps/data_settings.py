@@ -72,7 +72,7 @@ class DataSettings(Limited):
             the shortest view fits its observed time.
         tokens_per_step: budget of the global batch: units x tokens, summed over windows and views.
         min_windows: minimum number of windows in a batch; at most this many processes can share a step.
-        max_units: maximum number of units of a window; larger populations are subsampled, anew each time.
+        max_units: maximum number of units of a window; a new subset is drawn from larger populations each time.
         min_units: recordings with fewer units are not drawn, unless all have fewer: two units say little about a
             population.
         weight_power: a recording is drawn with (units x observed seconds) to this power,
