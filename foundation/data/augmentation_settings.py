@@ -40,7 +40,7 @@ class Augmentation(Limited):
         same: use the same draw for all views of a window, so that views do not differ by the augmentation.
 
     Raises:
-        ConfigError: if there is no such augmentation, or a value is impossible.
+        ConfigError: if there is no such augmentation, or a value is invalid.
     """
 
     name: Annotated[str, one_of(*sorted(NEEDS))]

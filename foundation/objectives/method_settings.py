@@ -97,7 +97,7 @@ class NeurPIRSettings(MethodSettings):
         augmentations: of each segment, in order, in addition to its length.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     min_tokens: int = renamed("shortest", 8)
@@ -142,7 +142,7 @@ class VICRegSettings(MethodSettings):
         weights: of the terms.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     level: Level = "units"
@@ -200,7 +200,7 @@ class MYOWSettings(MethodSettings):
         min_events: a unit counts only if each view has at least this much activity; for ``units``.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     level: Level = "population"
@@ -290,7 +290,7 @@ class NDTSettings(MethodSettings):
             model without tokens of units; the run uses the one recording with exactly this number of units.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     min_tokens: int = renamed("shortest", 8)
@@ -320,7 +320,7 @@ class MaskedSettings(MethodSettings):
             ``made_rows``; the model then learns to read populations without rows of their own.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     min_tokens: int = 8
@@ -357,7 +357,7 @@ class DecodingSettings(MaskedSettings):
         masked_weight: weight of the likelihood of hidden activity.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     min_tokens: int = 2
@@ -394,7 +394,7 @@ class NuCLRSettings(MethodSettings):
         min_events: a unit counts in a view only if it has at least this much activity there.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     min_tokens: int = renamed("shortest", 10)
@@ -427,7 +427,7 @@ class SwapVAESettings(MethodSettings):
         alignment: weight of the distance between the contents of two views.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     units: Annotated[int, whole(1)] = 1

@@ -157,7 +157,7 @@ class OptimizerSettings(Limited):
         clip: maximum of the global gradient norm.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     learning_rate: Annotated[float, finite(low_too=False)] = 1e-3
@@ -181,7 +181,7 @@ class EngineSettings(Limited):
     gradient is that of the whole step. Encoders with a batch norm need 1.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     section = "engine."
@@ -203,7 +203,7 @@ class SavingSettings(Limited):
         patience: seconds to wait for the other processes' parts of a checkpoint.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     place: str | None = None
@@ -230,7 +230,7 @@ class SafetySettings(Limited):
         joining: seconds after which a process exits at the start of a run if the others have not all joined.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     max_skipped: Annotated[int, finite()] = 10
@@ -260,7 +260,7 @@ class ValidationSettings(Limited):
         patience: stop after this many validations in which ``saving.best`` did not improve; 0: never.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     section = "validation."
@@ -293,7 +293,7 @@ class LaunchSettings(Limited):
         patience: seconds to wait for a machine's answer before anything is started.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     section = "launching."
@@ -362,7 +362,7 @@ class PretrainSettings(Limited):
         launching: how the machines of ``hosts`` are reached.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     store: str

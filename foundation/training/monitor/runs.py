@@ -29,7 +29,7 @@ class RunsSettings:
         send: first send the entries of the run in this output folder that its tracking server did not receive.
 
     Raises:
-        ConfigError: if a value is impossible.
+        ConfigError: if a value is invalid.
     """
 
     place: str | None = None
