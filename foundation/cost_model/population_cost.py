@@ -8,13 +8,15 @@ from foundation.common.work import Work, total
 from foundation.cost_model.encoder_cost import FULL, EncoderCost
 from foundation.cost_model.step_shapes import Part
 from foundation.models.config import EITConfig
+from foundation.models.parts.made_rows import IDENTITY, INNER
 
 
 @dataclass(frozen=True)
 class PopulationCost:
     """Cost of a population stream: units x features x time at its two ends, and a trunk of one token per time.
 
-    Rows of units are not counted as weights, because their number depends on the store and not on the model.
+    Rows of units are not counted as weights, because their number depends on the store and not on the model. Rows that
+    are made from identities are counted for the units of every window, although units that windows share are made once.
 
     Args:
         config: of the model.
@@ -48,7 +50,13 @@ class PopulationCost:
             return 0
         d = self.config.dim
         read_in_of_a_unit = 2 * d  # the trunk's own read-in of one bin, which does not exist here
-        return self.trunk.parameters - read_in_of_a_unit + d + d * d + d
+        made = IDENTITY * INNER + INNER + INNER * self._row + self._row if self.config.made_rows else 0
+        return self.trunk.parameters - read_in_of_a_unit + d + d * d + d + made
+
+    @property
+    def _row(self) -> int:
+        """Return the numbers of a unit's row."""
+        return 2 * self.config.dim + 1
 
     def forward(self, part: Part) -> Work:
         """Return the cost of one forward pass of the stream."""
@@ -80,4 +88,10 @@ class PopulationCost:
         # Counts take no gradient: in the backward pass the read-in has one product, the read-out two.
         ends = Work(2.0 * cells * d * (3 if backward else 2), FULL * (rows * 6 * d + cells * 8) * times, 40.0 * times)
         out = Work(2.0 * batch * tokens * d * d * times)
-        return total([blocks, spared, ends, out])
+        return total([blocks, spared, ends, out, *([self._made_rows(rows, backward)] if self.config.made_rows else [])])
+
+    def _made_rows(self, rows: int, backward: bool) -> Work:
+        """Return the cost of making rows from identities. Identities take no gradient."""
+        products = IDENTITY * INNER * rows, INNER * self._row * rows
+        flops = 2.0 * (products[0] + 2 * products[1] if backward else sum(products))
+        return Work(flops, FULL * rows * (IDENTITY + 4 * INNER + 2 * self._row) * (2 if backward else 1), 12.0)

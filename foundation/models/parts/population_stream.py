@@ -136,12 +136,23 @@ class PopulationRows(nn.Module):
         place_BN = row_BN.clamp(min=0)
         row_BNX = F.embedding(place_BN, tables[0] if len(tables) == 1 else torch.cat(tables)) * known_BN[..., None]
         if self.made is not None:
-            identities = torch.cat([self.get_buffer(f"identity_{k}") for k in range(self.tables)])
-            made_BNX = self.made(identities)[place_BN] * known_BN[..., None]
-            row_BNX = made_BNX + (row_BNX if made_B is None else row_BNX * ~made_B[:, None, None])
+            own_BNX = row_BNX if made_B is None else row_BNX * ~made_B[:, None, None]
+            row_BNX = own_BNX + self._made(place_BN) * known_BN[..., None]
         read_in_BND, read_out_BND, offset_BN1 = row_BNX.split([self.dim, self.dim, 1], dim=-1)
         log_rate_BN = (rates[0] if len(rates) == 1 else torch.cat(rates))[place_BN] * known_BN
         return UnitRows(read_in_BND, read_out_BND, offset_BN1[..., 0], log_rate_BN, known_BN)
+
+    def _made(self, place_BN: torch.Tensor) -> torch.Tensor:
+        """Return the ``(B, N, X)`` made rows of units; each unit of the windows is computed once."""
+        assert self.made is not None
+        tables = [self.get_buffer(f"identity_{k}") for k in range(self.tables)]
+        identities = tables[0] if len(tables) == 1 else torch.cat(tables)
+        if torch.compiler.is_compiling():  # the number of different units is not known in advance
+            made_BNX: torch.Tensor = self.made(identities[place_BN])
+            return made_BNX
+        places, of_place_BN = torch.unique(place_BN, return_inverse=True)
+        made_BNX = self.made(identities[places])[of_place_BN]
+        return made_BNX
 
 
 class UnitRows(NamedTuple):

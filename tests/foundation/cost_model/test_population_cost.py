@@ -6,16 +6,22 @@ from foundation.cost_model.copied_products import Moved
 from foundation.cost_model.encoder_cost import EncoderCost
 from foundation.cost_model.population_cost import PopulationCost
 from foundation.models import EIT, EITConfig
+from foundation.models.parts.made_rows import IDENTITY
 from foundation.training.monitor.throughput import ATTENTION
 
 PART = (4, 48, 20)  # windows, units, tokens
 
 
-def pair(**changes) -> tuple[EIT, dict]:
+def config_of(**changes) -> EITConfig:
+    return EITConfig.named("eit-tiny-population", **{"patch_length": 2, "dropout": 0.0} | changes)
+
+
+def pair(part=PART, **changes) -> tuple[EIT, dict]:
     torch.manual_seed(0)
-    model = EIT(EITConfig.named("eit-tiny-population", **{"patch_length": 2, "dropout": 0.0} | changes)).train()
-    batch, units, tokens = PART
-    model.add_populations({"a": torch.zeros(units)})
+    model = EIT(config_of(**changes)).train()
+    batch, units, tokens = part
+    identities = {"identities": {"a": torch.rand(units, IDENTITY)}} if model.config.made_rows else {}
+    model.add_populations({"a": torch.zeros(units)}, **identities)
     given = {
         "x_BNT": torch.poisson(torch.full((batch, units, tokens * 2), 0.4)),
         "mask_BN": torch.ones(batch, units, dtype=torch.bool),
@@ -50,6 +56,27 @@ def test_flops_and_weights_are_those_that_torch_counts(changes):
     )
     assert cost.forward(PART).flops == forward.get_total_flops()
     assert cost.backward(PART).flops == backward.get_total_flops()
+
+
+def test_made_rows_are_those_of_the_units_of_a_window():
+    part = (1, 48, 20)
+    model, given = pair(part, made_rows=True)
+    forward, backward = passes(model, given, lambda: FlopCounterMode(display=False, custom_mapping=ATTENTION))
+    cost, plain = (PopulationCost(config_of(made_rows=made)) for made in (True, False))
+    rows = model.population.rows
+    assert cost.parameters - plain.parameters == sum(p.numel() for p in rows.made.parameters())
+    assert cost.forward(part).flops == forward.get_total_flops() > 1.2 * plain.forward(part).flops
+    assert cost.backward(part).flops == backward.get_total_flops()
+
+
+def test_units_that_windows_share_are_made_once():
+    model, given = pair(made_rows=True)
+    other = torch.zeros(500), torch.rand(500, IDENTITY)
+    model.add_populations({"b": other[0]}, identities={"b": other[1]})  # not in these windows
+    forward, _ = passes(model, given, lambda: FlopCounterMode(display=False, custom_mapping=ATTENTION))
+    cost, plain = (PopulationCost(config_of(made_rows=made)) for made in (True, False))
+    made = cost.forward(PART).flops - plain.forward(PART).flops
+    assert forward.get_total_flops() == plain.forward(PART).flops + made / PART[0]
 
 
 def test_bytes_beside_products_are_near_those_that_torch_makes():
