@@ -51,7 +51,7 @@ class SwapVAE(Objective):
         """
         s = self.settings
         if not isinstance(model, SwapVAEModel):
-            raise TypeError(f"Swap-VAE brings its own encoder, and was given a {type(model).__name__}")
+            raise TypeError(f"model is a {type(model).__name__}: expected the SwapVAEModel that the objective brings")
         pair = two_views(views, self.view_spec, s.augmentations, context)
         true = [wide(model.activity(v.x_BNT, v.mask_BT, v.dt_B)) for v in views[:2]]
         outs = [model(**view.model_inputs()) for view in pair]

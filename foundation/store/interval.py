@@ -37,14 +37,14 @@ class Interval:
         if start.shape != end.shape:
             raise ValueError(f"an Interval has {len(start)} starts and {len(end)} ends: expected equal numbers")
         if not (np.isfinite(start).all() and np.isfinite(end).all()):
-            raise ValueError("an Interval's starts and ends are finite seconds, got NaN or infinity")
+            raise ValueError("an Interval has starts or ends that are NaN or infinite: expected finite seconds")
         if (end < start).any():
             k = int(np.argmax(end < start))
-            raise ValueError(f"interval {k} ends before it starts: [{start[k]}, {end[k]})")
+            raise ValueError(f"interval {k} ends before it starts: [{start[k]}, {end[k]}): expected end >= start")
         columns = {name: np.asarray(values) for name, values in self.columns.items()}
         for name, values in columns.items():
             if len(values) != len(start):
-                raise ValueError(f"column {name!r} has {len(values)} values for {len(start)} intervals")
+                raise ValueError(f"column {name!r} has {len(values)} values: expected {len(start)}, one per interval")
         object.__setattr__(self, "start", start)
         object.__setattr__(self, "end", end)
         object.__setattr__(self, "columns", columns)

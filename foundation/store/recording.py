@@ -41,11 +41,13 @@ class Spikes:
         times = np.ascontiguousarray(self.times, dtype=np.float64)
         offsets = np.ascontiguousarray(self.offsets, dtype=np.int64)
         if len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != len(times) or (np.diff(offsets) < 0).any():
-            raise ValueError(f"offsets must rise from 0 to the {len(times)} spikes, got {offsets[:3]}...{offsets[-1:]}")
+            raise ValueError(
+                f"offsets are {offsets[:3]}...{offsets[-1:]}: expected them to rise from 0 to {len(times)} spikes"
+            )
         wrong = first_wrong(times, offsets)
         if wrong is not None:
             if not np.isfinite(times[wrong]):
-                raise ValueError(f"spike times must be finite seconds, got {times[wrong]}")
+                raise ValueError(f"spike times hold {times[wrong]}: expected finite seconds")
             unit = int(np.searchsorted(offsets, wrong, side="right") - 1)
             raise ValueError(f"spike times of unit {unit} are not sorted: expected rising times")
         object.__setattr__(self, "times", times)
@@ -75,7 +77,7 @@ class Spikes:
             ValueError: if the recording has no spikes.
         """
         if not len(self):
-            raise ValueError("the recording has no spikes")
+            raise ValueError("the recording has no spikes: expected at least one")
         fired = self.counts > 0
         first_N, last_N = self.times[self.offsets[:-1][fired]], self.times[self.offsets[1:][fired] - 1]
         let_go(self.times)
@@ -122,7 +124,9 @@ class Units(Mapping[str, np.ndarray]):
         self._columns = {name: np.asarray(values) for name, values in (columns or {}).items()}
         for name, values in self._columns.items():
             if len(values) != self.n_units:
-                raise ValueError(f"units column {name!r} has {len(values)} values for {self.n_units} units")
+                raise ValueError(
+                    f"units column {name!r} has {len(values)} values: expected {self.n_units}, one per unit"
+                )
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self._columns[name]
@@ -219,10 +223,12 @@ class Recording:
         if (self.spikes is None) == (self.activity is None):
             raise ValueError("spikes and activity are both given or both None: expected exactly one")
         if self.spikes is not None and self.spikes.n_units != len(self.units):
-            raise ValueError(f"{self.spikes.n_units} spike trains for {len(self.units)} units")
+            raise ValueError(f"spikes have {self.spikes.n_units} trains: expected {len(self.units)}, one per unit")
         if self.activity is not None:
             if self.activity.data.ndim != 2 or self.activity.data.shape[1] != len(self.units):
-                raise ValueError(f"activity of shape {self.activity.data.shape} for {len(self.units)} units")
+                raise ValueError(
+                    f"activity has shape {self.activity.data.shape}: expected (T, {len(self.units)}), a column per unit"
+                )
             if self.activity_kind not in (COUNTS, VALUES):
                 raise ValueError(f"activity_kind is {self.activity_kind!r}: expected {COUNTS!r} or {VALUES!r}")
             self.resolution = max(self.resolution, 1.0 / self.activity.rate)

@@ -77,13 +77,15 @@ class IrregularTimeSeries:
     def __post_init__(self) -> None:
         timestamps = np.asarray(self.timestamps, dtype=np.float64)
         if len(timestamps) != len(self.data):
-            raise ValueError(f"{len(timestamps)} timestamps for {len(self.data)} samples")
+            raise ValueError(f"timestamps have {len(timestamps)} values: expected {len(self.data)}, one per sample")
         if not np.isfinite(timestamps).all():
-            raise ValueError("timestamps must be finite seconds, got NaN or infinity")
+            raise ValueError("timestamps hold NaN or infinity: expected finite seconds")
         falls = timestamps[1:] < timestamps[:-1]
         if falls.any():
             k = int(np.argmax(falls))
-            raise ValueError(f"timestamps decrease after sample {k}: {timestamps[k]} -> {timestamps[k + 1]}")
+            raise ValueError(
+                f"timestamps decrease after sample {k}, {timestamps[k]} -> {timestamps[k + 1]}: expected rising times"
+            )
         object.__setattr__(self, "timestamps", timestamps)
 
     def __len__(self) -> int:
