@@ -52,8 +52,8 @@ spike's peak to its label; *wait* is the voltage after the peak that a label nee
 The units were learned from {learned:g} s, and {live:g} s came live. Accuracy is hits / (hits + misses + false spikes),
 the mean of the units; *offline* sorts the live stretch by itself, with its future."""
 COST = """Each case is a process of its own. *Processor s* is its time from the open file to the units, without
-compiling; *peak MB* is the most that the process held, {base:.0f} MB of it before sorting begins. Cases were measured at
-different times while the machine had other work, and processor time rises with it, as processors share caches."""
+compiling; *peak MB* is the most that the process held, {base:.0f} MB of it before sorting begins. Cases were measured
+at different times while the machine had other work, and processor time rises with it, as processors share caches."""
 ALT = "Processor time and memory against seconds of a tetrode and of a probe, and against channels."
 
 

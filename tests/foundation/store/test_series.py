@@ -16,7 +16,8 @@ def test_at_interpolates_but_not_over_gaps_and_missing_samples():
 
 
 @pytest.mark.parametrize(
-    ("timestamps", "what"), [([0.0, 2.0, 1.0], "decrease"), ([0.0, np.nan, 1.0], "finite"), ([0.0], "timestamps have 1 values")]
+    ("timestamps", "what"),
+    [([0.0, 2.0, 1.0], "decrease"), ([0.0, np.nan, 1.0], "finite"), ([0.0], "timestamps have 1 values")],
 )
 def test_invalid_timestamps_are_refused(timestamps, what):
     with pytest.raises(ValueError, match=what):
