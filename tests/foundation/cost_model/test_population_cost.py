@@ -45,7 +45,7 @@ def passes(model, given, counter):
 
 
 @pytest.mark.parametrize("changes", [{}, {"gated_mlp": True}, {"population_layers": 1, "causal": True}])
-def test_flops_and_weights_are_those_that_torch_counts(changes):
+def test_flops_and_weights_equal_torch_s_count(changes):
     model, given = pair(**changes)
     forward, backward = passes(model, given, lambda: FlopCounterMode(display=False, custom_mapping=ATTENTION))
     cost = PopulationCost(model.config)
@@ -58,7 +58,7 @@ def test_flops_and_weights_are_those_that_torch_counts(changes):
     assert cost.backward(PART).flops == backward.get_total_flops()
 
 
-def test_made_rows_are_those_of_the_units_of_a_window():
+def test_made_rows_are_counted_for_the_units_of_a_window():
     part = (1, 48, 20)
     model, given = pair(part, made_rows=True)
     forward, backward = passes(model, given, lambda: FlopCounterMode(display=False, custom_mapping=ATTENTION))
@@ -69,7 +69,7 @@ def test_made_rows_are_those_of_the_units_of_a_window():
     assert cost.backward(part).flops == backward.get_total_flops()
 
 
-def test_units_that_windows_share_are_made_once():
+def test_shared_units_have_their_rows_made_once():
     model, given = pair(made_rows=True)
     other = torch.zeros(500), torch.rand(500, IDENTITY)
     model.add_populations({"b": other[0]}, identities={"b": other[1]})  # not in these windows
@@ -79,14 +79,14 @@ def test_units_that_windows_share_are_made_once():
     assert forward.get_total_flops() == plain.forward(PART).flops + made / PART[0]
 
 
-def test_bytes_beside_products_are_near_those_that_torch_makes():
+def test_bytes_of_other_operations_are_near_torch_s():
     model, given = pair()
     cost = PopulationCost(model.config)
     for found, estimate in zip(passes(model, given, Moved), (cost.forward(PART), cost.backward(PART)), strict=True):
         assert estimate.moved == pytest.approx(found.bytes, rel=0.35)
 
 
-def test_cost_grows_with_units_at_the_ends_alone():
+def test_units_add_cost_only_at_the_ends():
     cost = PopulationCost(EITConfig(dim=64, heads=4, population_layers=2))
     few, many, more = (cost.forward((1, units, 20)).flops for units in (10, 20, 30))
     assert more - many == many - few == 2 * 2 * 10 * 20 * 64

@@ -26,7 +26,7 @@ def store_here(tmp_path, make_recording, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_the_examples_run(store_here):
+def test_examples_run(store_here):
     examples = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert len(examples) == 4
     names: dict = {}

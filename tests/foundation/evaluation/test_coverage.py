@@ -24,7 +24,7 @@ def test_confident_samples_are_predicted_better():
     assert all(point.low <= point.accuracy <= point.high for point in points)
 
 
-def test_the_last_point_is_the_accuracy_of_all_samples():
+def test_last_point_is_the_accuracy_of_all_samples():
     predictions = said()
     last = coverage_curve(predictions, 200, seed=0)[-1]
     assert last.accuracy == (predictions.y_S == predictions.predicted_S).mean()
@@ -33,7 +33,7 @@ def test_the_last_point_is_the_accuracy_of_all_samples():
     assert np.isclose(last.balanced, np.mean(recalls))
 
 
-def test_the_order_of_samples_changes_nothing():
+def test_order_of_samples_changes_nothing():
     predictions = said()
     order = np.random.default_rng(1).permutation(200)
     arrays = ("y_S", "predicted_S", "mean_S", "fold_S", "cluster_S", "confidence_S")

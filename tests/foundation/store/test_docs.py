@@ -13,7 +13,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), 
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=["zarr", "package", "derived"])
-def test_the_example_runs(example, small_store, make_recording, tmp_path):
+def test_example_runs(example, small_store, make_recording, tmp_path):
     shutil.copytree(small_store, tmp_path / "store")
     done = subprocess.run(
         [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120

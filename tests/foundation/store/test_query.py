@@ -158,7 +158,7 @@ def test_any_text_gives_recordings_or_a_plain_error(expression):
     assert found.shape == (3,)
 
 
-def test_a_hundred_thousand_rows_take_well_under_a_second():
+def test_query_over_a_hundred_thousand_rows_is_fast():
     rows = CatalogRows.of_records([{**RECORDS[k % 3], "id": str(k), "n_units": k} for k in range(100_000)])
     began = time.process_time()
     found = matching(rows, "species == 'Mus musculus' and n_units > 50 and 'position' in labels and hours < 10")

@@ -1,4 +1,4 @@
-"""Requests to stop, also those that compiled code reports in its own way."""
+"""Requests to stop, also during compiled code."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ def compiled_loop():
         raise SystemError("CPUDispatcher(<function _run>) returned a result with an exception set") from error
 
 
-def test_an_interrupt_in_compiled_code_is_a_request_to_stop():
+def test_interrupt_in_compiled_code_is_a_request_to_stop():
     with pytest.raises(Stopped), StopRequests() as requests:
         compiled_loop()
     assert (requests.asked, requests.status) == ("SIGTERM", 143)
