@@ -124,7 +124,7 @@ def few_ways(ways: int) -> str:
         >>> few_ways(8), few_ways(40)
         ('; there are only 8 orders of the labels, too few to judge a score by', '')
     """
-    return f"; there are only {ways} orders of the labels, too few to judge a score" if ways < MIN_WAYS else ""
+    return f"; there are only {ways} orders of the labels, too few to judge a score by" if ways < MIN_WAYS else ""
 
 
 def come_in_runs(y_S: np.ndarray) -> bool:
