@@ -123,3 +123,20 @@ def test_amplitudes_that_drift_are_followed():
     assert sorting.n_units == 1
     assert recall > 0.97
     assert np.median(amplitude[-30:]) / np.median(amplitude[:30]) == pytest.approx(0.5, abs=0.06)
+
+
+def test_a_long_probe_on_which_something_always_fires_has_background_everywhere():
+    row = np.arange(48) // 2
+    positions_C2 = np.stack([20.0 * (np.arange(48) % 2), 40.0 * row], axis=1)
+    centres = np.stack([np.full(16, 10.0), np.linspace(10, 910, 16)], axis=1)
+    away = np.hypot(*(positions_C2[None] - centres[:, None]).transpose(2, 0, 1))
+    sizes = 120.0 * np.exp(-((away / 30.0) ** 2))
+    made = make_voltage(9, seconds=6.0, n_channels=48, sizes=sizes, positions_C2=positions_C2, firing=80.0)
+    work = ChunkWork(made.voltage, PCA)
+    _, backgrounds = work.background()
+    assert min(map(len, backgrounds)) >= 200
+    # Windows of background have the noise's size and no spike.
+    for place, windows_SCL in zip(work.places, backgrounds, strict=True):
+        scaled = windows_SCL / work.clean.noise_C[place.channels][:, None]
+        assert scaled.std() == pytest.approx(1.0, abs=0.1)
+        assert np.abs(scaled).max() < 7.0
