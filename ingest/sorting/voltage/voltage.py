@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from foundation.common.errors import SourceError
+from foundation.store.format.spill import let_go
 
 MIN_RATE, MAX_RATE = 1e3, 1e6  # Hz; slower than a spike, faster than any converter
 
@@ -185,4 +186,6 @@ class ArrayVoltage(Voltage):
         super().__init__(path, sampling_rate, n_samples, channels or Channels.unknown(n_channels), start)
 
     def _read(self, start: int, stop: int) -> np.ndarray:
-        return self._scale(self._stored_TC[start:stop])
+        read_TC = self._scale(self._stored_TC[start:stop])
+        let_go(self._stored_TC)  # pages of a mapped file that has been read would stay in memory
+        return read_TC
