@@ -351,6 +351,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="v3")
     parser.add_argument("--page", default="docs/benchmarks/sorting.md", help="where the page goes")
     parser.add_argument("--results", default="results/sorting/cost.jsonl", help="costs; kept ones are not made again")
+    parser.add_argument("--keep-online", action="store_true", help="keep the page's section on labels online")
     parser.add_argument("--only", type=int, nargs=2, help="measure one case: seconds and channels")
     arguments = parser.parse_args()
     if arguments.only:
@@ -361,7 +362,11 @@ def main() -> None:
     page = Page("Spike sorting", command, ("numpy", "scipy", "scikit-learn", "numba"))
     page.say(WHAT.format(recipe=arguments.recipe))
     with tempfile.TemporaryDirectory() as place:
-        online(page, arguments.recipe, Path(place))
+        if arguments.keep_online:
+            text = Path(arguments.page).read_text()
+            page.parts.append(text[text.index("## Online") : text.index("## Cost")].strip())
+        else:
+            online(page, arguments.recipe, Path(place))
         picture = Path(arguments.page).with_name("sorting-cost.png")
         cost(page, arguments.recipe, Path(place), Path(arguments.results), picture)
     page.not_measured(

@@ -13,6 +13,7 @@ object for each, with the error where one failed, and `compare` one with the sco
 
 import json
 import os
+import re
 import resource
 import sys
 import tempfile
@@ -132,13 +133,23 @@ def versions():
     print(", ".join(f"{name} {version(name)}" for name in names))
 
 
+def reason(error):
+    """Return the last line of the sorter's own error, without paths of this machine."""
+    text = str(error)
+    log = re.search(r"\S+spikeinterface_log\.json", text)
+    if log and Path(log[0]).is_file():
+        text = str(json.loads(Path(log[0]).read_text()).get("error_trace") or text)
+    last = (text.strip().splitlines() or [type(error).__name__])[-1]
+    return re.sub(r"/\S+/", ".../", last)[:200]
+
+
 def each(job, files):
     """Do a job for each pair of files and print what it returns, or why it failed."""
     for recording, sorting in zip(files[::2], files[1::2], strict=True):
         try:
             found = job(recording, sorting)
         except Exception as error:  # the other recordings are sorted
-            found = {"failed": (str(error).strip().splitlines() or [type(error).__name__])[-1][:200]}
+            found = {"failed": reason(error)}
         print("RESULT " + json.dumps(found), flush=True)
 
 
