@@ -134,13 +134,10 @@ def versions():
 
 
 def reason(error):
-    """Return the last line of the sorter's own error, without paths of this machine."""
-    text = str(error)
-    log = re.search(r"\S+spikeinterface_log\.json", text)
-    if log and Path(log[0]).is_file():
-        text = str(json.loads(Path(log[0]).read_text()).get("error_trace") or text)
-    last = (text.strip().splitlines() or [type(error).__name__])[-1]
-    return re.sub(r"/\S+/", ".../", last)[:200]
+    """Return the last error that the sorter's trace names, without paths of this machine."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    named = [line.strip() for line in lines if re.match(r"\s*[\w.]+(Error|Exception):", line)]
+    return re.sub(r"/\S+/", ".../", (named or lines)[-1])[:200]
 
 
 def each(job, files):
