@@ -284,7 +284,7 @@ def _sorting(work: ChunkWork, templates: Templates, noise: NoiseModel, parts: li
     least = max(matching.min_spikes, matching.min_rate * work.voltage.duration)
     kept_U = np.flatnonzero(count_U >= max(least, 1))
     kept_N &= np.isin(unit_N, kept_U)
-    notes = list(work.clean.notes)
+    notes = [*work.voltage.notes, *work.clean.notes]
     few = int(((count_U > 0) & (count_U < least)).sum())
     if few:
         notes.append(f"{count(few, 'unit')} of fewer than {least:g} spikes: left out")

@@ -55,6 +55,9 @@ class Voltage(ABC):
         channels: layout of the C channels.
         start: seconds of the first sample.
 
+    Attributes:
+        notes: messages for those who look at the result.
+
     Raises:
         SourceError: if the rate or the number of samples or channels is invalid.
     """
@@ -71,6 +74,7 @@ class Voltage(ABC):
             raise SourceError(f"{path}: voltage has {n_samples} samples: expected at least one")
         self.path, self.sampling_rate, self.n_samples = path, float(sampling_rate), int(n_samples)
         self.channels, self.start = channels, float(start)
+        self.notes: list[str] = []
 
     @property
     def n_channels(self) -> int:

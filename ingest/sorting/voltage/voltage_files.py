@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from foundation.common.errors import ConfigError, SourceError
+from foundation.common.output.printable import count
 from ingest.sorting.sort_settings import RawSettings
 from ingest.sorting.voltage.probe_layout import read_channels
 from ingest.sorting.voltage.voltage import ArrayVoltage, Scale, Voltage
 
-log = logging.getLogger(__name__)
 DTYPES = ("int16", "uint16", "int32", "uint32", "int8", "uint8", "float32", "float64")
 NWB_SUFFIXES = (".nwb", ".nwb.zarr", ".zarr")
 BINARY_SUFFIXES = (".raw", ".dat", ".bin")
@@ -95,15 +94,17 @@ def binary_voltage(path: str, raw: RawSettings, beside: dict[str, Any] | None = 
             f"{path} holds {size:,} bytes of samples, no multiple of {step} ({channels} channels of {number.name}): "
             "it is cut short, or channels, dtype or header are wrong; --raw.cut leaves out the unfinished sample"
         )
+    notes = []
     if size % step:
-        log.warning("%s is cut short: its last %d bytes are left out", path, size % step)
+        notes.append(f"the file is cut short: its last {count(size % step, 'byte')} left out")
     stored_TC = np.memmap(path, number, "r", raw.header, (size // step, channels))
     gain = raw.gain if raw.gain is not None else float(beside.get("gain", 1.0))
     offset = raw.offset or float(beside.get("offset", 0.0))
     if raw.gain is None and "gain" not in beside and number.kind in "iu":
-        log.info("%s: no gain is given, so a step of the converter counts as 1 microvolt (--raw.gain)", path)
-    channels_known = read_channels(raw, channels)
-    return ArrayVoltage(stored_TC, float(rate), channels_known, Scale(gain, offset), path=path)
+        notes.append("no gain is given (--raw.gain): µV are steps of the converter")
+    voltage = ArrayVoltage(stored_TC, float(rate), read_channels(raw, channels), Scale(gain, offset), path=path)
+    voltage.notes += notes
+    return voltage
 
 
 def _is_plain(path: str) -> bool:

@@ -112,6 +112,20 @@ def test_voltage_without_spikes_gives_files_and_says_so(tmp_path):
     assert len(np.load(tmp_path / "out" / "phy" / "spike_times.npy")) == 0
 
 
+def test_the_page_tells_of_missing_gain_and_a_cut_file(tmp_path):
+    noise = np.random.default_rng(0).normal(0, 10, 100_000).astype("<i2").tobytes()
+    (tmp_path / "noise.raw").write_bytes(noise[:-1])
+    raw = RawSettings(sampling_rate=2e4, dtype="int16", channels=1, cut=True)
+    given = command(input=str(tmp_path / "noise.raw"), output=str(tmp_path / "out"), raw=raw)
+    result = sort(replace(given, report=True))
+    page = (tmp_path / "out" / "report.html").read_text()
+    for note in ("no gain is given (--raw.gain): µV are steps of the converter", "its last 1 byte left out"):
+        assert note in str(result)
+        assert note in page
+    scaled = replace(given, output=str(tmp_path / "scaled"), raw=replace(raw, gain=0.5))
+    assert "no gain" not in str(sort(scaled))
+
+
 def test_the_command_prints_units_and_files(binary, tmp_path, capsys):
     words = f"sort --input {binary} --output {tmp_path / 'out'} --recipe pca --clustering.max_units 6 --report false"
     assert main(words.split()) == 0
