@@ -144,6 +144,22 @@ def right_by_part(results: list[RunResult]) -> np.ndarray:
     return np.mean([result.right_R for result in results], axis=0)
 
 
+def same_seeds(ours: list[RunResult], theirs: list[RunResult]) -> tuple[list[RunResult], list[RunResult]]:
+    """Return the runs of the seeds that two rows share; all runs, where the second row has only one.
+
+    Example:
+        >>> runs = [RunResult("a", seed, "", {}, {}, 0.5, []) for seed in (0, 1)]
+        >>> [[run.seed for run in row] for row in same_seeds(runs[1:], runs)]
+        [[1], [1]]
+        >>> [[run.seed for run in row] for row in same_seeds(runs, runs[:1])]
+        [[0, 1], [0]]
+    """
+    if len(theirs) == 1:
+        return ours, theirs
+    seeds = {run.seed for run in ours} & {run.seed for run in theirs}
+    return [run for run in ours if run.seed in seeds], [run for run in theirs if run.seed in seeds]
+
+
 def trial_interval(results: list[RunResult]) -> tuple[float, float]:
     """Return the 95 % interval of the mean over seeds, by a bootstrap over test trials or networks."""
     return mean_interval(right_by_part(results))

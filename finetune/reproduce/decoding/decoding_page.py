@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from finetune.reproduce.common.run_results import RunResult, read_all, tables_of
+from finetune.reproduce.common.run_results import RunResult, read_all, same_seeds, tables_of
 from finetune.reproduce.common.stored_sums import BITS, unpack_sums
 from finetune.reproduce.decoding.decoding_aims import AIMS, FLOOR, Aim
 from finetune.reproduce.decoding.decoding_settings import FEW, LABELS, MADE, TRANSFER, VARIANT, WORK
@@ -241,7 +241,7 @@ def _add_variants(page: MarkdownPage, targets: dict[str, Rows]) -> None:
     lines = []
     for row in sorted(order, key=lambda row: (row != recipe, row)):
         scores = [_score(rows, row) for rows in targets.values()]
-        gains = [_gain(rows, row, recipe) if row != recipe else "" for rows in targets.values()]
+        gains = [_gain_of_same_seeds(rows, row, recipe) if row != recipe else "" for rows in targets.values()]
         lines.append([row.removeprefix(VARIANT).replace("_", " "), *scores, *gains, _seeds(targets, row)])
     page.table(["", *columns, *(f"{column}: over the recipe" for column in columns), "seeds"], lines)
 
@@ -296,6 +296,12 @@ def _gain(rows: Rows, row: str, over: str) -> str:
     if row not in rows or over not in rows:
         return ""
     return gain(rows[row], rows[over]).text(signed=True)
+
+
+def _gain_of_same_seeds(rows: Rows, row: str, over: str) -> str:
+    if row not in rows or over not in rows:
+        return ""
+    return gain(*same_seeds(rows[row], rows[over])).text(signed=True)
 
 
 def _title(row: str) -> str:

@@ -147,8 +147,9 @@ and *fitted from nothing* is that table's frozen model, which makes no rows. Wit
 are standardised within each animal, outside the test block. Gains are paired, bold where the interval is above 0."""
 
 VARIANTS = """Frozen models, pretrained on all activity, each with one thing changed in the settings (the config of
-this table lists the changes); the readout is the same. Differences to the recipe are paired over trials, and bold
-where the interval is above 0. These runs were made after the recipe was fixed, and nothing was chosen by them."""
+this table lists the changes); the readout is the same. Differences are to the recipe's runs of the same seeds, paired
+over trials, and bold where the interval is above 0. These runs were made after the recipe was fixed, and nothing was
+chosen by them."""
 
 HIDDEN = """Units are divided into five groups. Each group in turn is hidden throughout the trials of a test block, and
 its counts in bins of 0.1 s (0.25 s on tracks) are predicted from the other units. Bits per spike are relative to the

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from finetune.reproduce.common.run_results import RunResult, trial_interval
+from finetune.reproduce.common.run_results import RunResult, same_seeds, trial_interval
 from finetune.reproduce.identity.identity_settings import NETWORKS, VARIANT
 from finetune.reproduce.neurpir.mode_scores import gain_cell
 from foundation.common.files.locks import write_whole
@@ -38,7 +38,7 @@ def add_variants(page: MarkdownPage, here: Mapping[str, list[RunResult]], pictur
     for row, runs in rows.items():
         low, high = trial_interval(runs)
         gains = [
-            gain_cell(*_paired(runs, other)) if other is not None and other is not runs else "-"
+            gain_cell(*same_seeds(runs, other)) if other is not None and other is not runs else "-"
             for other in (floor, recipe)
         ]
         model = runs[0].config["recipe"]["model"]
@@ -54,14 +54,6 @@ def add_variants(page: MarkdownPage, here: Mapping[str, list[RunResult]], pictur
     )  # fmt: skip
     if picture is not None:
         page.picture(picture, "Balanced accuracy against the number of networks of pretraining, a line for each width")
-
-
-def _paired(ours: list[RunResult], theirs: list[RunResult]) -> tuple[list[RunResult], list[RunResult]]:
-    """Return the runs of the seeds that both rows have; a row with one run is compared with every seed."""
-    if len(theirs) == 1:
-        return ours, theirs
-    seeds = {run.seed for run in ours} & {run.seed for run in theirs}
-    return [run for run in ours if run.seed in seeds], [run for run in theirs if run.seed in seeds]
 
 
 def draw_networks(rows: Mapping[str, list[RunResult]], folder: Path) -> None:
