@@ -258,7 +258,7 @@ def main() -> None:
     page.say(
         "Random windows of 1 s binned at 10 ms from 8 recordings of 163 units, 600 s, 5 Hz a unit; spikes are binned "
         "when a window is read. Batches of 64 with uint8 counts and mask, through the iterator of `Loader`. One thread "
-        f"of one process, except where said. Sides take turns, {given.rounds} rounds; figures are medians, intervals "
+        f"of one process, except where noted. Sides take turns, {given.rounds} rounds; figures are medians, intervals "
         "are of 95 %."
     )
     with tempfile.TemporaryDirectory() as name:

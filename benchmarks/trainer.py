@@ -306,7 +306,7 @@ def network(page: Page, store: str, folder: Path, rounds: int, size: str) -> Non
         "loopback "
         "interface, which count what other programs send as well, and headers."
     )
-    page.table(["ZeRO", "the model says", "measured", "measured over said", "s a step"], rows)
+    page.table(["ZeRO", "the model says", "measured", "measured over model", "s a step"], rows)
     page.say(
         "A checkpoint of it: seconds until it is written with digests and committed, and for how long training "
         "stands still "

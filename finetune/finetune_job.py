@@ -250,7 +250,7 @@ class _Work:
             write_json(folder / f"{mode}.json", to_json(result))
             yield result
         if not heads.is_kept:
-            scored = {name: Scored(said, self._score(said, "", references)) for name, said in made.items()}
+            scored = {name: Scored(fitted, self._score(fitted, "", references)) for name, fitted in made.items()}
             about = (split.description, self._interval(problem))
             if averages is not None and isinstance(problem, WindowProblem):
                 read = {name: Scored(p, self._score(p, "", references)) for name, p in averages.predictions.items()}
@@ -337,7 +337,7 @@ class _Work:
         return coverage_curve(predictions, self.settings.bootstrap, self.settings.seed)
 
     def _point(self, few: FewLabels, references: References) -> CurvePoint:
-        scores = {name: self._score(said, "", references) for name, said in few.rows.items()}
+        scores = {name: self._score(fitted, "", references) for name, fitted in few.rows.items()}
         scratch = few.rows.get("scratch")
         return CurvePoint(
             few.trials,

@@ -26,7 +26,7 @@ class Score:
     Args:
         metrics: name -> value.
         low, high: 95 % interval of the primary metric.
-        detail: what else is to be known, for example the chosen features.
+        detail: further facts, such as the chosen features.
     """
 
     metrics: dict[str, float]
@@ -75,7 +75,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Result:
-    """How well one target is predicted in one mode, with everything it is to be read against.
+    """How well one target is predicted in one mode, with the scores to compare it with.
 
     Args:
         task, target, title, mode: what was predicted, and how (``probe``, ``full``, ...).

@@ -147,7 +147,7 @@ def page(results, versions):
     made.say(
         "Our sorter beside those that SpikeInterface runs on the CPU, each with its own defaults, one process and one "
         "thread, on recordings with known spikes, of `generate_ground_truth_recording` (SpikeInterface) and of our "
-        "simulator. MountainSort 5 gets band-passed voltage and scheme 2 (1 on a single channel); Kilosort 4 is told "
+        "simulator. MountainSort 5 gets band-passed voltage and scheme 2 (1 on a single channel); Kilosort 4 is set "
         "to use the CPU. "
         "`compare_sorter_to_ground_truth` scores all of them. Accuracy, precision and recall are means over true "
         "units, a unit counting 0 where no found unit agrees with it. *Well detected*: accuracy of 0.8 or more. "

@@ -62,7 +62,7 @@ def export_regions(heads: Sequence[str], seeds: Sequence[int], data: str, folder
 
     Raises:
         ConfigError: if heads and seeds do not match, a head predicts something else, or it was fitted to a recording
-            that is to be predicted.
+            of the test.
         SourceError: if a recording has no UUID in its session id, or its units have none.
         HeadError: if a head cannot be loaded, or does not fit a recording.
     """

@@ -91,8 +91,8 @@ def coverage_picture(row: Row) -> Picture | None:
     if not shown:
         return None
     half = {name: next(point for point in points if point.share >= 0.5) for name, points in shown.items()}
-    said = ", ".join(f"{name} {point.accuracy:.2f}" for name, point in half.items())
-    alt = f"{row.first.title}: accuracy over the share of units classified. At half of the units: {said}."
+    points = ", ".join(f"{name} {point.accuracy:.2f}" for name, point in half.items())
+    alt = f"{row.first.title}: accuracy over the share of units classified. At half of the units: {points}."
     caption = "Accuracy of the units that a readout is most confident of; bands are 95 % intervals"
     return Picture(coverage_figure(shown, row.first.title), alt, caption)
 

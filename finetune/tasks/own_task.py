@@ -19,7 +19,7 @@ from foundation.store import Interval, StoredRecording
 
 
 class OwnTask(ABC):
-    """A task: what is to be predicted, found in a store.
+    """A task: a target of prediction that is found in a store.
 
     A subclass of `UnitTask`, `TimeTask` or `TrialTask` gives a name and one method; it needs no other.
 

@@ -18,7 +18,7 @@ Attempt = tuple[Problem | None, str]
 
 @dataclass(frozen=True)
 class Sources:
-    """The store and how it is to be read.
+    """The store, and how to read it.
 
     Args:
         catalog: the recordings.

@@ -136,8 +136,8 @@ class Sorting:
     def labels(self) -> np.ndarray:
         """Return ``good`` for single units and ``mua`` for multi-unit activity.
 
-        A unit is multi-unit activity if its spikes cannot be told from smaller ones (detectability below 7), or if its
-        short intervals show that more than a tenth of its spikes are of other neurons.
+        A unit is multi-unit activity if its spikes cannot be distinguished from smaller ones (detectability below 7),
+        or if its short intervals show that more than a tenth of its spikes are of other neurons.
         """
         small_U = self._detectability() < MIN_DETECTABILITY
         seconds = self.stop - self.start

@@ -107,7 +107,7 @@ def full(
     never helps, the readout's predictions stay.
 
     Args:
-        problem: what is to be predicted.
+        problem: samples and labels of the target.
         starts: gives for an outer fold the model that its network starts from, which stays as it is, and the frozen
             model's features, which the head starts from; the same for all folds, unless each has a model of its own.
         beside: the linear readout on the same folds.
@@ -169,7 +169,7 @@ def finetune_on(
     """Finetune a copy of a model on training samples, for as long as their first inner fold says.
 
     Args:
-        problem: what is to be predicted.
+        problem: samples and labels of the target.
         model: where it starts; stays as it is.
         features: of the frozen model, which the head starts from.
         train: indices of the training samples.
@@ -198,7 +198,7 @@ class Start:
     """Makes a model and the linear head that finetuning begins from.
 
     Args:
-        problem: what is to be predicted.
+        problem: samples and labels of the target.
         x_RF: frozen features.
         row_S: the row of each sample in them.
         settings: principal components that the head sees, and dropout.
@@ -313,7 +313,7 @@ class Part:
     """Samples of one problem that a model learns from, with the head that reads them.
 
     Args:
-        problem: what is to be predicted.
+        problem: samples and labels of the target.
         tuned: the model and the head; all parts have the same model, and may have the same head.
         samples: indices of the problem's samples.
     """

@@ -110,7 +110,7 @@ def probe(problem: Problem, features: Sequence[Features], split: Split, settings
     """A linear readout per fold, chosen inside the training samples and applied once to the test samples.
 
     Args:
-        problem: what is to be predicted.
+        problem: samples and labels of the target.
         features: alternatives; the inner folds choose one, how it is read, and the strength of the penalty.
         split: the outer folds.
         settings: for the seed.
@@ -122,7 +122,7 @@ def probe(problem: Problem, features: Sequence[Features], split: Split, settings
     fitted, predicted = [], []
     for fold in split.folds:
         best = best_readout(problem, features, fold, problem.inner(fold.train, settings.seed))
-        predicted.append(_said(problem, best.readout, fold, best.choice))
+        predicted.append(_predict_fold(problem, best.readout, fold, best.choice))
         fitted.append(FittedFold(fold, best.name, best.choice))
     return _fitted(problem, split, predicted, fitted)
 
@@ -143,7 +143,7 @@ def probe_with_rates(
     the true labels chose them.
 
     Args:
-        problem: what is to be predicted.
+        problem: samples and labels of the target.
         rates: alternatives of firing rates; the inner folds choose one.
         model: the same of the frozen model, or of the model of each outer fold by its number.
         split: the outer folds.
@@ -160,7 +160,7 @@ def probe_with_rates(
     control: list[list[np.ndarray]] = [[] for _ in dealt]
     kinds = ("rate", "model", "both")
     fitted: dict[str, list[FittedFold]] = {kind: [] for kind in kinds}
-    predicted: dict[str, list[_Said]] = {kind: [] for kind in kinds}
+    predicted: dict[str, list[_FoldPredictions]] = {kind: [] for kind in kinds}
     places, n_classes = [], problem.labels.n_classes
     for k, fold in enumerate(split.folds):
         inner = problem.inner(fold.train, settings.seed)
@@ -171,16 +171,16 @@ def probe_with_rates(
         both = choose_weight(rate.triple, ours.triple, problem.labels.y_S, fold.train, inner, n_classes)
         first = Fold(fold.train[inner[0].train], fold.train[inner[0].test])
         for kind, best in (("rate", rate), ("model", ours)):
-            predicted[kind].append(_said(problem, best.readout, fold, best.choice))
+            predicted[kind].append(_predict_fold(problem, best.readout, fold, best.choice))
             held = predict_test(problem, best.readout, first, best.choice)
             fitted[kind].append(FittedFold(fold, best.name, best.choice, held_S=held))
-        predicted["both"].append(_said(problem, both.readout, fold, both.choice))
+        predicted["both"].append(_predict_fold(problem, both.readout, fold, both.choice))
         held = predict_test(problem, both.readout, first, both.choice)
         fitted["both"].append(FittedFold(fold, f"{rate.name}, and {ours.name}", both.choice, both.weight, held))
         places.append(ours.place)
         same = [r for r, other in enumerate(splits) if len(other.folds) > k and _equal(other.folds[k], fold)]
-        said = _dealt(again, same, ours.readout, fold, ours.choice)
-        for r, predicted_S in zip(same, said, strict=True):
+        dealt = _dealt(again, same, ours.readout, fold, ours.choice)
+        for r, predicted_S in zip(same, dealt, strict=True):
             control[r].append(predicted_S)
         del rate, ours, both  # before the next fold's are made
     for r, (other, its_split) in enumerate(zip(again, splits, strict=True)):
@@ -196,7 +196,8 @@ def probe_with_rates(
             readout = readout_of(block, fold.train, n_classes)
             control[r].append(predict_test(other, readout, fold, chosen.choice))
     values = [
-        primary(gather(other, its_split, said)) for other, its_split, said in zip(again, splits, control, strict=True)
+        primary(gather(other, its_split, shuffled))
+        for other, its_split, shuffled in zip(again, splits, control, strict=True)
     ]
     made = {kind: _fitted(problem, split, predicted[kind], fitted[kind]) for kind in kinds}
     return Probes(made["rate"], made["model"], made["both"], values)
@@ -247,18 +248,18 @@ def predict_test(problem: Problem, readout: BlockReadout, fold: Fold, choice: Ch
 
 
 @dataclass(frozen=True)
-class _Said:
+class _FoldPredictions:
     """Predictions for the test samples of a fold, and the probabilities of predicted classes (empty for values)."""
 
     predicted_S: np.ndarray
     confidence_S: np.ndarray
 
 
-def _said(problem: Problem, readout: BlockReadout, fold: Fold, choice: Choice) -> _Said:
+def _predict_fold(problem: Problem, readout: BlockReadout, fold: Fold, choice: Choice) -> _FoldPredictions:
     if not isinstance(readout, LogisticReadout):
-        return _Said(predict_test(problem, readout, fold, choice), np.empty(0))
+        return _FoldPredictions(predict_test(problem, readout, fold, choice), np.empty(0))
     logits_MK = readout.logits(problem.labels.y_S, fold.train, fold.test, choice.penalty)
-    return _Said(logits_MK.argmax(axis=1), softmax(logits_MK, axis=1).max(axis=1))
+    return _FoldPredictions(logits_MK.argmax(axis=1), softmax(logits_MK, axis=1).max(axis=1))
 
 
 def _dealt(
@@ -270,16 +271,16 @@ def _dealt(
     if again[0].labels.n_classes:
         return [predict_test(again[r], readout, fold, choice) for r in which]
     y_SK = np.concatenate([again[r].labels.y_S for r in which], axis=1)
-    said_MK = next(readout.path(y_SK, fold.train, fold.test, [choice.penalty]))
-    return np.split(said_MK, len(which), axis=1)
+    predicted_MK = next(readout.path(y_SK, fold.train, fold.test, [choice.penalty]))
+    return np.split(predicted_MK, len(which), axis=1)
 
 
-def _fitted(problem: Problem, split: Split, predicted: list[_Said], folds: list[FittedFold]) -> Fitted:
+def _fitted(problem: Problem, split: Split, predicted: list[_FoldPredictions], folds: list[FittedFold]) -> Fitted:
     choices: dict[str, list] = {"penalty": [f.choice.penalty for f in folds], "features": [f.name for f in folds]}
     if folds[0].weight is not None:
         choices["weight"] = [f.weight for f in folds]
-    confidence = [said.confidence_S for said in predicted] if problem.labels.n_classes else []
-    return Fitted(gather(problem, split, [said.predicted_S for said in predicted], confidence), choices, folds)
+    confidence = [one.confidence_S for one in predicted] if problem.labels.n_classes else []
+    return Fitted(gather(problem, split, [one.predicted_S for one in predicted], confidence), choices, folds)
 
 
 def _of_fold(features: Sequence[Features] | ByFold, fold: int) -> Sequence[Features]:

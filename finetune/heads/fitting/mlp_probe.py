@@ -33,7 +33,7 @@ def mlp_probe(problem: Problem, features: Sequence[Features], split: Split, sett
     samples for that many epochs.
 
     Args:
-        problem: what is to be predicted.
+        problem: samples and labels of the target.
         features: of the frozen model; the inner folds choose among them.
         split: the outer folds.
         settings: of the network, and the seed.
@@ -103,7 +103,7 @@ class _Network:
     """A network and the samples that it learns from.
 
     Args:
-        problem: what is to be predicted.
+        problem: samples and labels of the target.
         x_SC: features of all samples.
         samples: indices of the samples whose labels the network sees.
         settings: of the network.

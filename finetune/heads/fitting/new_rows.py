@@ -40,9 +40,9 @@ def with_new_rows(
     """Return a copy of a model whose population stream knows a recording too.
 
     The new rows are trained by masked modelling of the recording's activity, without labels: hidden units and moments
-    must be told from the rest, as in pretraining. Every other weight, the rows of earlier recordings among them, stays
-    as it is, bit for bit. A model with ``made_rows`` makes rows from the identities of the units first, and what is
-    trained is added to these; without updates the made rows stand alone.
+    must be distinguished from the rest, as in pretraining. Every other weight, also of the rows of earlier recordings,
+    stays as it is, bit for bit. A model with ``made_rows`` makes rows from the identities of the units first, and adds
+    the trained rows to these; without updates the made rows stand alone.
 
     Args:
         model: with a population stream that does not know the recording.
@@ -86,7 +86,7 @@ def _train(
 ) -> None:
     objective = Masked(MaskedSettings(), model.config.dim, model)
     places = PopulationPlaces(model.config, [reader.recording.id])
-    rng, told = np.random.default_rng([seed, 23]), list[float]()
+    rng, bits = np.random.default_rng([seed, 23]), list[float]()
     rows = [weights for weights in model.parameters() if weights.requires_grad]
     optimizer = torch.optim.AdamW(rows, lr=LEARNING_RATE, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 0.5 * (1 + math.cos(math.pi * n / updates)))
@@ -107,12 +107,12 @@ def _train(
             bins_per_token=model.config.population_patch,
         )
         terms, _ = objective.losses(model, [view], context)
-        told.append(float(terms["bits_units"]))
+        bits.append(float(terms["bits_units"]))
         return terms["loss"]
 
     def after(_: int) -> None:
         schedule.step()
 
     run_updates(range(updates), loss_of, optimizer, clip=(rows, 1.0), after=after)
-    last = float(np.mean(told[-20:]))
+    last = float(np.mean(bits[-20:]))
     log.info("rows of %s: %d updates, %.3f bits a spike of hidden units", reader.recording.record.path, updates, last)

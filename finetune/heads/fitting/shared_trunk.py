@@ -37,7 +37,7 @@ class Session:
     """One recording of several that share a trunk.
 
     Args:
-        problem: what is to be predicted of it.
+        problem: samples and labels of the target.
         features: of the model that all sessions start from.
         beside: the linear readout on the same folds.
         split: the outer folds.
@@ -102,16 +102,16 @@ def full_together(
         found = finetune_together(learned, model, settings, settings.seed + k, how, one_head)
         for i, (session, one) in enumerate(zip(sessions, found, strict=True)):
             test = session.split.folds[k].test
-            said_S = _beside(session, k)
+            predicted_S = _beside(session, k)
             if one.tuned is not None:
-                said_S = blend(one.tuned.predict(session.problem, test), said_S, one.share)
-            predicted[i].append(said_S)
+                predicted_S = blend(one.tuned.predict(session.problem, test), predicted_S, one.share)
+            predicted[i].append(predicted_S)
             choices[i]["updates"].append(one.updates)
             choices[i]["share"].append(one.share)
         log.info("%d recordings: fold %d, %d updates", len(sessions), k + 1, max(one.updates for one in found))
     return [
-        Fitted(gather(session.problem, session.split, said), chosen)
-        for session, said, chosen in zip(sessions, predicted, choices, strict=True)
+        Fitted(gather(session.problem, session.split, folds), chosen)
+        for session, folds, chosen in zip(sessions, predicted, choices, strict=True)
     ]
 
 
@@ -144,9 +144,9 @@ def finetune_together(
         for one, rows, test in zip(learned, learn, held, strict=True)
     ]
 
-    def score(k: int, said_S: np.ndarray) -> float:
+    def score(k: int, predicted_S: np.ndarray) -> float:
         labels = learned[k].problem.labels
-        return inner_score(labels.y_S[held[k]], said_S, means[k], labels.n_classes)
+        return inner_score(labels.y_S[held[k]], predicted_S, means[k], labels.n_classes)
 
     linear = [score(k, one.held_S) for k, one in enumerate(learned)]
     patience = settings.full.patience * updates_between_looks(settings.full)
@@ -188,8 +188,8 @@ def _mixed(network_S: np.ndarray, linear_S: np.ndarray, share: float) -> np.ndar
 def _beside(session: Session, fold: int) -> np.ndarray:
     """Return what the linear readout says of the test samples of a fold."""
     lengths = [len(one.test) for one in session.split.folds]
-    said: np.ndarray = np.split(session.beside.predictions.predicted_S, np.cumsum(lengths)[:-1])[fold]
-    return said
+    predicted_S: np.ndarray = np.split(session.beside.predictions.predicted_S, np.cumsum(lengths)[:-1])[fold]
+    return predicted_S
 
 
 def _parts(

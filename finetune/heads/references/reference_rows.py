@@ -67,7 +67,7 @@ def probe_and_references(
     """Read a frozen model, firing rates and both, and everything that they are read against.
 
     Args:
-        problem: what is to be predicted.
+        problem: samples and labels of the target.
         model: pretrained.
         ours: its features of the samples.
         split: the outer folds.
@@ -145,7 +145,7 @@ def rows_over_time(
     """Return the rows of samples that are time bins of a window, without those of recurrent decoders.
 
     Args:
-        problem: what is to be predicted; there are no such rows if a sample is a whole window.
+        problem: samples and labels of the target; there are no such rows if a sample is a whole window.
         rates: features of firing rates.
         split: the outer folds.
         settings: for the seed.

@@ -16,9 +16,9 @@ class Aim:
     Args:
         label, subject, row: which.
         at_least: the least figure; None: a paired interval above ``over``.
-        over: the row that it is to be above.
+        over: the row that it should exceed.
         not_below: the row may also be as good as ``over``: its paired interval is not below 0.
-        by: how much better than ``over`` it is to be, at least.
+        by: the least gain over ``over``.
     """
 
     label: str

@@ -64,7 +64,7 @@ class Problem(ABC):
     """Labelled samples of one target. Subclasses know where the samples' activity is.
 
     Attributes:
-        labels: what is to be predicted.
+        labels: of the target.
         cluster_S: ``(S,)`` the part of the data that each sample belongs to; parts are independent of each other.
         cluster_name: what such a part is: animals, trials, time blocks, units.
         subjects: animals.

@@ -189,7 +189,7 @@ def test_package_that_is_not_installed_is_a_warning(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("device", "state", "said"),
+    ("device", "state", "text"),
     [
         (CPU, OK, "no GPU"),
         (GPU, OK, "1 GPU: NVIDIA H200 (CUDA 13.0)"),
@@ -207,17 +207,17 @@ def test_package_that_is_not_installed_is_a_warning(monkeypatch):
         (replace(CPU, environment={"OMPI_COMM_WORLD_SIZE": "4", "RANK": "0"}), OK, "no GPU"),
     ],
 )
-def test_device_and_pytorch_build(device, state, said):
+def test_device_and_pytorch_build(device, state, text):
     findings = device_findings(device)
     assert list(states(findings)) == ([] if state == OK else [state])
-    assert any(said in finding.text for finding in findings if finding.state == state)
+    assert any(text in finding.text for finding in findings if finding.state == state)
 
 
 # Machine
 
 
 @pytest.mark.parametrize(
-    ("changed", "state", "subject", "said"),
+    ("changed", "state", "subject", "text"),
     [
         ({}, OK, "", ""),
         ({"memory": 2 * GIB}, WARNING, "memory", "2.0 GiB may be used;"),
@@ -230,10 +230,10 @@ def test_device_and_pytorch_build(device, state, said):
         ({"files": 256}, WARNING, "open files", "256 files"),
     ],
 )
-def test_machine_limits(changed, state, subject, said):
+def test_machine_limits(changed, state, subject, text):
     findings = limit_findings(replace(GOOD, **changed))
     assert states(findings) == ({} if state == OK else {state: [subject]})
-    assert any(said in finding.text for finding in findings)
+    assert any(text in finding.text for finding in findings)
 
 
 def test_machine_limits_have_remedies():

