@@ -93,8 +93,8 @@ def main() -> None:
     packages = ("neural-foundation", "jsonargparse", "torch", "zarr", "numba")
     page = Page("Before and after", f"python benchmarks/before_after.py --before <{commit}>", packages)
     page.say(
-        f"Commit {commit} (*before*) beside this one, the same lines in fresh processes, in turns "
-        f"({given.rounds} pairs). The ratio is before over after, of medians, with its 95 % interval."
+        f"Commit {commit} (*before*) against this one: the same code in fresh processes, in turns "
+        f"({given.rounds} pairs). The ratio is the median before divided by the median after, with its 95 % interval."
     )
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -118,9 +118,9 @@ def main() -> None:
     page.table(["", "before", "after", "ratio"], rows)
     page.not_measured(
         [
-            "Stores on other machines, where the network is most of the time to open a recording.",
+            "Stores on other machines, where the network takes most of the time to open a recording.",
             "More than 2,000 open recordings.",
-            "What memory the probe of `foundation finetune` takes.",
+            "The memory that the probe of `foundation finetune` takes.",
         ]
     )
     page.write(given.output)

@@ -167,8 +167,8 @@ def main() -> None:
     page.say(
         f"A snapshot of {given.recordings:,} recordings ({size / 1e6:,.0f} MB), opened by commit {commit} (*before*) "
         f"and by this one in fresh processes, in turns ({given.rounds} of each); medians. Memory is what opening the "
-        "catalog and one query add to a process. PSS counts a shared page in parts, one for each process that shares "
-        "it; USS counts only what is a process's own."
+        "catalog and one query add to a process. PSS divides a shared page among the processes that share it; USS "
+        "counts only pages that no other process has."
     )
     page.table(
         ["", "before", "after"],
@@ -181,7 +181,7 @@ def main() -> None:
         ],
     )
     page.say(
-        f"The first process that opens a new snapshot on a machine makes the file of columns ({columns / 1e6:,.0f} MB, "
+        f"The first process that opens a new snapshot on a machine writes a file of columns ({columns / 1e6:,.0f} MB, "
         f"in the cache folder): it took {new.measured['open']:.1f} s and {new.measured['rss'] / 1e6:,.0f} MB."
     )
     page.not_measured(["Object stores, where the snapshot is downloaded each time it is opened."])

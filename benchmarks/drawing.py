@@ -65,10 +65,10 @@ def main() -> None:
     args = parser.parse_args()
     page = Page("Drawing the windows of a step", "python benchmarks/drawing.py", ["numpy"])
     page.say(
-        "Every process has to know which windows of a step are its own, and to draw these. *Outline*: recording, bin "
-        f"width and lengths of all windows of the step, over {RECORDINGS:,} recordings, and whose they are. *Own*: "
-        "where a process's own windows start, and which units they have. *All*: what it would take to draw the "
-        f"windows of all whole. One thread, medians of {args.rounds} rounds in turns; every recording is known already."
+        "Every process must know which windows of a step are its own, and draw those. *Outline*: recording, bin width "
+        f"and lengths of all windows of the step, over {RECORDINGS:,} recordings, and the process of each window. "
+        "*Own*: starts and units of a process's own windows. *All*: drawing the windows of all processes completely. "
+        f"One thread, medians of {args.rounds} rounds in turns; the catalog has been read before."
     )
     rows = []
     for world in WORLDS:
@@ -87,7 +87,7 @@ def main() -> None:
         ms = {name: float(np.median(values)) * 1e3 for name, values in times.items()}
         each = ms["outline"] / len(narrow) * 1e3
         rows.append([world, len(narrow), ms["outline"], each, ms["own"], ms["all"], str(ratio)])
-    head = ["processes", "windows", "outline, ms", "µs a window of it", "own, ms", "all, ms", "times faster (95 %)"]
+    head = ["processes", "windows", "outline, ms", "outline, µs a window", "own, ms", "all, ms", "times faster (95 %)"]
     page.table(head, rows)
     page.not_measured(["the time to build the plan, and the memory of a catalog of 10^6 records"])
     page.write(args.page)

@@ -145,8 +145,8 @@ def large_files(page: Page, folder: Path, rounds: int) -> None:
         f"Files of {size:.0f} MB: {LARGE_SPIKES:,} spikes of {LARGE_UNITS} units and a position at 100 Hz, "
         "uncompressed as pynwb writes them, in the page cache. Ingest also takes the sha256 of the file and of every "
         "array, checks every spike, and sorts the spikes into blocks of time. Ray's start is not counted. "
-        "Two plain loops at once, each of a process and a file of its own, show what this machine gives to two of "
-        "anything."
+        "Two plain loops at once, each in its own process on its own file, show how far two processes slow each other "
+        "down on this machine."
     )
     rows = [
         ["plain loop", float(np.median(alone["plain"])), size / float(np.median(alone["plain"])), "1"],
@@ -205,7 +205,10 @@ def small_files(page: Page, folder: Path, rounds: int) -> None:
 
 def growth(page: Page, folder: Path) -> None:
     page.heading("Cost as work grows")
-    page.say("Small recordings, 2 workers, Ray's start not counted; then the same command again, when all is there.")
+    page.say(
+        "Small recordings, 2 workers, Ray's start not counted; then the same command again, with every recording "
+        "in the store."
+    )
     rows = []
     one = folder / "one.nwb"
     write_file(one, 2000, 20, 60.0, 0, behavior=False)
@@ -265,8 +268,7 @@ def memory(page: Page, folder: Path) -> None:
     page.heading("Memory")
     page.say(
         "Peak resident memory of a process that ingests one file. Imports alone take 220 MB. Large arrays share 512 "
-        "MiB (`foundation.store.format.spill`); those that do not fit there lie meanwhile in a file without a name in "
-        "$TMPDIR."
+        "MiB (`foundation.store.format.spill`); those that do not fit are kept in an unnamed temporary file in $TMPDIR."
     )
     page.table(["file", "MB", "peak MB", "seconds"], rows)
 
@@ -291,7 +293,7 @@ def main() -> None:
             memory(page, folder)
     page.not_measured(
         [
-            "Files on a network file system or an object store, and archives: their speed is the network's.",
+            "Files on a network file system or an object store, and archives: there the network limits the speed.",
             "More than two workers, more than one machine.",
             "Files that are not in the page cache.",
         ]

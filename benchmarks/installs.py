@@ -295,8 +295,8 @@ def render(command: str) -> None:
     )
     page.say(
         "*As tested* are the versions of `constraints.txt`; *newest* are those that the installer chose without it. "
-        "Without the extra `ingest` there is no reader of NWB files, and the three lines ask for it. Seconds are of a "
-        "busy machine, with most packages in the installer's cache: they say nothing of the software."
+        "Without the extra `ingest` no NWB file can be read, and the three lines ask for it. Seconds were taken on a "
+        "busy machine with most packages in the installer's cache, so they do not measure the software."
     )
     moved = sorted(
         f"`{name}` (extra `{extra}` then, `{COMMANDS[name].extra}` now)"
@@ -305,7 +305,8 @@ def render(command: str) -> None:
     )
     if moved:
         page.say(
-            f"These named too small an extra in the wheel that was tried, which was mended since: {', '.join(moved)}."
+            "These commands asked for an extra that was not enough, which has been fixed since this wheel: "
+            f"{', '.join(moved)}."
         )
     rows = []
     for result in sorted(
@@ -354,7 +355,7 @@ def render(command: str) -> None:
         [
             *_missing(results),
             "`infra/docker/compose.yaml` as a whole: it pulls an image of MinIO from a registry, and needs Docker.",
-            "macOS, Windows and processors other than x86-64: no such machine was at hand.",
+            "macOS, Windows and processors other than x86-64: no such machine was available.",
             "A machine with a GPU: where PyTorch is built for CUDA, it ran on the CPU.",
             "conda, poetry and pdm.",
             "The extras `dev`, `docs` and `bench`, which are for developers: `make install` brings the first two.",
@@ -414,7 +415,8 @@ def _missing(results: list[dict]) -> list[str]:
             texts.append(f"{extra} on {', '.join(lacking)}")
     if not texts:
         return []
-    return [f"Installed alone, for want of time on a busy machine; the versions do fit (above): {'; '.join(texts)}."]
+    why = "for lack of time on a busy machine, although suitable versions exist (above)"
+    return [f"Extras not installed alone, {why}: {'; '.join(texts)}."]
 
 
 def _resolved(page: Page) -> None:

@@ -145,18 +145,18 @@ def order(page: Page, catalog: Catalog, cache: int) -> None:
     rows.append(["uniform", 3 * BATCH / decodes, distance_from_uniform(table), found, expected])
     page.table(["order", "windows per decode", "distance", "places in a batch", "in a uniform batch"], rows)
     page.say(
-        f"{n_blocks} blocks, each as large as 65,536 spikes. Distance: 0 for a uniform order, 1 for the order of time "
-        "(`foundation.data.shuffle_quality.distance_from_uniform`: how near in the order windows are that follow each "
-        "other in time). Places: different stretches of 80 s in a batch of 64. The cache holds a twentieth of all "
-        "blocks, or one more than the buffer where that is more. An epoch of this order leaves out the ends of "
+        f"{n_blocks} blocks, each of 65,536 spikes. Distance: 0 for a uniform order, 1 for the order of time "
+        "(`foundation.data.shuffle_quality.distance_from_uniform`: how close together the order keeps windows that are "
+        "neighbours in time). Places: different stretches of 80 s in a batch of 64. The cache holds a twentieth of all "
+        "blocks, or one block more than the buffer if that is larger. An epoch of this order leaves out the ends of "
         f"blocks that are shorter than a window ({100 * aligned(catalog).left_out:.1f} % of the time, with jitter), "
-        "and no window reaches over a block's end; every nanosecond can be a start for `RandomSampler`."
+        "and no window crosses the end of a block; with `RandomSampler` a window can start at every nanosecond."
     )
 
 
 def workers(page: Page, catalog: Catalog, rounds: int) -> None:
     """Measure a thread, and two processes."""
-    page.heading("A thread beside, and two worker processes")
+    page.heading("A background thread, and two worker processes")
     rows = []
     for name, settings in (("a thread ahead", {"prefetch": 2}), ("2 workers", {"workers": 2, "prefetch": 4})):
         for order_name, sampler in (("uniform", uniform(catalog)), ("block-aligned", aligned(catalog, 16))):
@@ -170,7 +170,7 @@ def workers(page: Page, catalog: Catalog, rounds: int) -> None:
                     seconds.append(time.perf_counter())
             rows.append([name, order_name, BATCH * (len(seconds) - 1) / (seconds[-1] - seconds[0]), first])
     page.table(["", "order", "windows/s", "s to the first batch"], rows)
-    page.say("One run each; working set in the cache of each worker. Batches are handed over in shared memory.")
+    page.say("One run each; working set in the cache of each worker. Batches travel through shared memory.")
 
 
 def cold(page: Page, folder: Path, catalog: Catalog, rounds: int) -> None:
@@ -243,7 +243,10 @@ def real(page: Page, folder: Path, rounds: int) -> None:
         f"{hours:.0f} h."
     )
     page.table(["order", "windows/s, first 100 batches", "windows/s, later", "share of time"], rows)
-    page.say("Drawn by observed time, so that most windows show the one or few units of a long session.")
+    page.say(
+        "Windows are drawn in proportion to observed time, so most of them come from long sessions with one or "
+        "few units."
+    )
 
 
 def main() -> None:
@@ -258,8 +261,8 @@ def main() -> None:
     page.say(
         "Random windows of 1 s binned at 10 ms from 8 recordings of 163 units, 600 s, 5 Hz a unit; spikes are binned "
         "when a window is read. Batches of 64 with uint8 counts and mask, through the iterator of `Loader`. One thread "
-        f"of one process, except where noted. Sides take turns, {given.rounds} rounds; figures are medians, intervals "
-        "are of 95 %."
+        f"of one process, except where noted. Sides take turns, {given.rounds} rounds; figures are medians with 95 % "
+        "intervals."
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -91,13 +91,14 @@ def published_shape(page: Page, rounds: int) -> None:
         rows.append([kind, *medians, str(ratio), verdict(ratio, 2.0)])
     page.say(
         "Batch 16, T = 2, 163 units, width 16, 6 heads of 64: the whole model, both modules and heads, dropout off, "
-        "random numbers for activity. As drawn, attention makes queries, keys and values of 3 x 384; here its products "
-        f"of matrices come first (`WideAttention`). The same parameters; outputs differ by {apart:.1e} at most. A step "
-        f"of training has dropout and Adam and windows of spike counts of {MEAN_RATE:g} Hz, about that of the "
-        "recordings of the table: most of the windows of single units in such a batch are the same as another, and "
-        "the individual module is computed once for each; masks of dropout are drawn faster, and Adam is fused."
+        "random numbers for activity. In the published form, attention computes queries, keys and values of width 3 x "
+        "384; here the weight matrices are multiplied first (`WideAttention`). The parameters are the same, and "
+        f"outputs differ by {apart:.1e} at most. A training "
+        f"step has dropout, Adam and windows of spike counts at {MEAN_RATE:g} Hz, about the rate of the recordings in "
+        "the results. At that rate most single-unit windows of a batch repeat, so the individual module is computed "
+        "once for each distinct window; dropout masks are drawn faster, and Adam is fused."
     )
-    page.table(["", "as drawn, ms", "here, ms", "times faster (95 % interval)", "target 2"], rows)
+    page.table(["", "as published, ms", "here, ms", "times faster (95 % interval)", "target 2"], rows)
 
 
 def against_poyo(page: Page, rounds: int) -> None:
@@ -114,12 +115,12 @@ def against_poyo(page: Page, rounds: int) -> None:
         rows.append(beside(f"{name}, patch {patch}", ours, given, BIN, 1.0, dim, tokens, rounds))
     page.say(
         "Forward and backward on the same simulated windows of 163 units of 8 Hz: 16 of 2 bins of 0.1 s for EIT as "
-        "published, which is what the results on reaching use, and 4 of 1 s for the others. EIT makes a token per unit "
+        "published (the shape in the results on reaching), and 4 of 1 s for the others. EIT makes a token per unit "
         "and patch and gives an embedding of each; POYO makes a token per spike, two per unit, and squeezes them into "
-        "latents (16 each 1/8 s, or each half of 0.2 s), so that its layers see far fewer positions: the two do not "
-        "compute the same thing. *At most* is what EIT's own FLOPs allow at the machine's best rate of products of two "
-        f"{EDGE} x {EDGE} matrices, measured in the same turns, over POYO's rate: what is below 3 there cannot reach 3 "
-        "by faster code in fp32, only by other arithmetic."
+        "latents (16 each 1/8 s, or each half of 0.2 s), so its layers see far fewer positions: the two do not compute "
+        "the same thing. *At most* is the ratio that EIT would reach if its FLOPs ran at the machine's best rate for "
+        f"products of two {EDGE} x {EDGE} matrices, measured in the same turns. Where it is below 3, faster code "
+        "cannot reach 3 in fp32; only fewer operations can."
     )
     head = ["EIT", "M parameters, EIT / POYO", "EIT's tokens a window", "POYO's tokens a window", "EIT, GFLOP a window"]
     head += ["EIT, windows/s", "POYO, windows/s", "EIT over POYO (95 % interval)", "at most", "target 3"]
@@ -174,7 +175,7 @@ def compiled(page: Page, rounds: int, names: tuple[str, ...] = ("eit-tiny", "eit
         medians = [float(np.median(times[side])) * 1e3 for side in ("as it is", "compiled")]
         rows.append([name, *medians, str(ratio_of(times["as it is"], times["compiled"])), first])
     page.say("Forward and backward of the windows of the first table, in fp32; the first step compiles, with gcc.")
-    page.table(["size", "as it is, ms", "compiled, ms", "times faster (95 % interval)", "first step, s"], rows)
+    page.table(["size", "not compiled, ms", "compiled, ms", "times faster (95 % interval)", "first step, s"], rows)
 
 
 def populations(page: Page, most: int, threads: int, points: int = 32, tokens: int = 10) -> None:
@@ -231,7 +232,7 @@ def main() -> None:
         [
             "GPUs: bf16, compiled, FLOP utilisation and peak memory of `base` and `large` on one",
             "eit-large",
-            "windows of other lengths and batches than these",
+            "other window lengths and batch sizes",
         ]
     )
     page.write(arguments.page)

@@ -24,10 +24,11 @@ from ingest.simulate.simulated_session import Session, integrate, make_session
 BIN, FOLDS, LAGS = 0.1, 5, (0, 3, 5)
 PENALTIES = (300.0, 1000.0, 3000.0)
 WHAT = """Networks of `configs/simulate/random-targets.yaml`, and the same with `movement: centre-out`. R² in bins of
-100 ms, in 5 contiguous folds. *Direction's mean course* knows when each movement begins and in which of 8 directions it
-goes, and plays the mean velocity of other movements in that direction at that time (within trials alone). *Ridge* reads
-square roots of counts of all neurons in so many bins before and after; its penalty is the best of three, so that the
-figures are a little high. *Half a session off*: ridge on 5 bins, with movements of half a session later."""
+100 ms, in 5 contiguous folds. *Direction's mean course* is given the onset and the direction (one of 8) of each
+movement, and predicts the mean velocity of other movements in that direction at that time, inside trials only.
+*Ridge k* reads square roots of the counts of all neurons from k bins before to k bins after; its penalty is the
+best of three on the same folds, so its figures are slightly optimistic. *Half a session off*, a control: ridge on 5
+bins, with movements from half a session later."""
 
 
 def explained(y_SK: np.ndarray, predicted_SK: np.ndarray) -> float:
@@ -106,7 +107,7 @@ def main() -> None:
     head += [f"{name}, ridge {lags}" for name in ("velocity", "position") for lags in LAGS] + ["half a session off"]
     both = [settings, replace(settings, movement="centre-out")]
     page.table(head, [row(s, k) for s in both for k in range(arguments.networks)])
-    page.not_measured(["decoders that are not linear", "other seeds", "networks with sleep"])
+    page.not_measured(["nonlinear decoders", "other seeds", "networks with sleep"])
     page.write(arguments.page)
 
 

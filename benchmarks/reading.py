@@ -145,8 +145,9 @@ def main() -> None:
         rows.append([title, *medians, str(ratio), "yes" if ratio.holds(3) else "no"])
         print(*rows[-1], flush=True)
     page.say(
-        f"Commit {commit} (*before*) beside this one: CPU seconds of a process of each, in turns "
-        f"({given.rounds} pairs). The ratio is before over after, of medians, with its 95 % interval; the aim is 3. "
+        f"Commit {commit} (*before*) against this one: CPU seconds of one process each, in turns "
+        f"({given.rounds} pairs). The ratio is the median before divided by the median after, with its 95 % interval; "
+        "the target is 3. "
         "The store holds the recordings of $FOUNDATION_DATA, read with the default settings of `foundation embed` and "
         "`foundation finetune`. An encoder that adds up the bins of each token stands for the model. Both sides give "
         "the same numbers, bit for bit."
@@ -158,14 +159,14 @@ def main() -> None:
         "into one batch, of small integers."
     )
     page.say(
-        "The first row misses the aim. It opens the recordings and decodes their blocks, which both sides must do and "
-        "which is most of its time; the second row is the reading of windows alone."
+        "The first row misses the target. It opens the recordings and decodes their blocks, which both sides must do "
+        "and which takes most of its time; the second row is the reading of windows alone."
     )
     page.not_measured(
         [
-            "Features of frozen models and firing rates of the earlier checkout: it computed others, so there is "
-            "nothing to compare. Both read their windows as batches of finetuning do.",
-            "The model, which is most of the time of embedding and finetuning as a whole.",
+            "Features of frozen models and firing rates: the earlier checkout computed different ones, so the two "
+            "cannot be compared. Both read their windows as finetuning reads its batches.",
+            "The model, which takes most of the time of embedding and finetuning.",
             "Stores on other machines, and recordings that do not fit the cache of decoded blocks (1 GiB).",
             "Waiting for the disk: CPU seconds leave it out.",
         ]

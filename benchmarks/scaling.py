@@ -1,7 +1,7 @@
 """Plans for 8, 64 and 1,024 GPUs on an archive of 10^6 recordings: the tables of docs/scaling.md.
 
 python benchmarks/scaling.py                  # writes them into docs/scaling.md
-python benchmarks/scaling.py --check          # says whether they are what the model says
+python benchmarks/scaling.py --check          # compares them with the prediction
 """
 
 from __future__ import annotations

@@ -22,9 +22,9 @@ from ingest.simulate.simulated_session import integrate, make_session
 
 TARGET = 60.0  # seconds of one core for 2,000 neurons and 10 minutes
 CASES = ((500, 60.0, 10), (2000, 60.0, 10), (2000, 600.0, 10), (2000, 600.0, 20))
-WHAT = """A step is 1 ms, the voltage takes two half steps in it. *Core seconds* are processor time of the whole process
-while a network is drawn, its session is made, and it is integrated; compiling is left out (it is measured by itself
-below). Figures are medians over rounds ({rounds})."""
+WHAT = """A step is 1 ms; the voltage is integrated in two half steps. *Core seconds* are processor time of the whole
+process while a network is drawn, its session is made, and it is integrated; compilation is excluded (it is measured
+separately below). Figures are medians over rounds ({rounds})."""
 
 
 def once(neurons: int, seconds: float, synapses: int) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def fill(page: Page, rounds: int) -> None:
     head = ["neurons", "s", "synapses", "network", "session", "integration", "core s", "wall s", "million updates/s"]
     page.table(head, rows)
     page.say(f"2,000 neurons and 10 minutes in less than {TARGET:g} s of one core: {'; '.join(verdicts)}.")
-    page.say(f"Compiling takes {compiling:.1f} s of one core, once a process.")
+    page.say(f"Compilation takes {compiling:.1f} s of one core, once per process.")
     page.say("Spikes a second in the last case: " + ", ".join(f"{mode} {value:.1f}" for mode, value in rate.items()))
 
 
@@ -80,7 +80,7 @@ def main() -> None:
     page = Page("Simulated networks", f"python benchmarks/simulate.py --rounds {arguments.rounds}", ("numpy", "numba"))
     page.say(WHAT.format(rounds=arguments.rounds))
     fill(page, arguments.rounds)
-    page.not_measured(["writing NWB files", "several networks at once", "memory", "other processors than this one"])
+    page.not_measured(["writing NWB files", "several networks at once", "memory", "other processors"])
     page.write(arguments.page)
 
 

@@ -46,11 +46,12 @@ WHAT = """Simulated units of a parametric family (a trough and a hump, amplitude
 Hz, no interval below 3 ms) over white noise, int16 at 24 kHz: a unit for each channel of an electrode or a tetrode, one
 for every four channels of a probe (two columns, 20 µm apart, a row each 40 µm). Recipe {recipe}. One process, one
 thread."""
-LATE = """A block is there when its last sample has been taken. Work on it begins when the block before is done, and its
-labels are out when its work is done; work is counted in processor time of one core. *Latency* is from the moment of a
-spike's peak to its label; *wait* is the voltage after the peak that a label needs. Garbage collection is off meanwhile.
+LATE = """A block is complete when its last sample has been recorded. Work on it begins when the previous block is
+finished, and its labels are out when that work ends; work is counted in processor time of one core. *Latency* is from
+the moment of a spike's peak to its label; *wait* is the voltage after the peak that a label needs. Garbage collection
+is off during the measurement.
 The units were learned from {learned:g} s, and {live:g} s came live. Accuracy is hits / (hits + misses + false spikes),
-the mean of the units; *offline* sorts the live stretch by itself, with its future."""
+the mean of the units; *offline* sorts the live stretch by itself, with access to later spikes."""
 COST = """Each case is a process of its own. *Processor s* is its time from the open file to the units, without
 compiling; *peak MB* is the most that the process held, {base:.0f} MB of it before sorting begins. Cases were measured
 at different times while the machine had other work, and processor time rises with it, as processors share caches."""
@@ -221,8 +222,8 @@ def online(page: Page, recipe: str, folder: Path) -> None:
         f"Every label within {1e3 * TARGET:g} ms of its peak: "
         + ("holds in every row." if all(holds) else f"holds in {sum(holds)} of {len(holds)} rows.")
         + f" 99 % of the labels: holds in {sum(most)} of {len(most)} rows.",
-        f"The longest that one block took was {longest:.2f} ms. On the clock it can be later: a loop that did nothing "
-        f"with blocks of 1 ms woke up {1e3 * idle(10.0, 24):.2f} ms late at worst in 10 s on this machine, which is "
+        f"The longest that one block took was {longest:.2f} ms. By the wall clock a label can be later: an empty loop "
+        f"over blocks of 1 ms woke up {1e3 * idle(10.0, 24):.2f} ms late at worst in 10 s on this machine, which is "
         "shared.",
     )
 
@@ -270,7 +271,7 @@ def straight(x: list[float], y: list[float]) -> str:
     slope, start = np.polyfit(x, y, 1)
     away = np.abs(np.array(y) - (start + slope * np.array(x))) / np.array(y)
     r2 = 1 - np.var(np.array(y) - (start + slope * np.array(x))) / max(np.var(y), 1e-12)
-    return f"{start:.2f} s + {slope:.4f} s for each, R2 {r2:.4f}, no figure farther than {away.max():.0%} from the line"
+    return f"{start:.2f} s + {slope:.4f} s for each, R2 {r2:.4f}, every figure within {away.max():.0%} of the line"
 
 
 def costs(cases: list[Case], recipe: str, folder: Path, results: Path) -> list[dict[str, Any]]:
@@ -318,7 +319,7 @@ def cost(page: Page, recipe: str, folder: Path, results: Path, picture: Path) ->
         ]
         page.table([*head, "accuracy"], rows, right=9)
         what = [float(one["seconds" if "Seconds" in title else "channels"]) for one in ones]
-        page.say(f"Processor time on a straight line: {straight(what, [one['cpu'] for one in ones])}.")
+        page.say(f"Processor time fits a straight line: {straight(what, [one['cpu'] for one in ones])}.")
     draw(done, picture)
 
 
@@ -372,8 +373,8 @@ def main() -> None:
     page.not_measured(
         [
             "real voltage: background of distant neurons, drift, bursts",
-            "reading from an amplifier, and latency on the clock of a machine without other work",
-            "other sorters, and other processors than this one",
+            "reading from an amplifier, and wall-clock latency on an idle machine",
+            "other sorters, and other processors",
             "hours of a probe of 384 channels",
         ]
     )

@@ -39,16 +39,16 @@ CHOICE = """Chosen (`foundation/store/format/zarr_arrays.py`): blosc with zstd a
 (ticks, counts, codes), and with shuffled bits, level 5, for floats; chunks of 65,536 rows, which are one block of
 spikes, and of at most 512 KiB; 64 chunks a shard.
 
-- pcodec makes spikes a fifth to three tenths smaller and time stamps a third as large. It is not taken: its name is not
-  one that the Zarr v3 specification lists, and a reader needs a package more. blosc is part of the specification, and
+- pcodec makes spikes a fifth to three tenths smaller and time stamps a third as large. It is not used: the Zarr v3
+  specification does not list it, and a reader would need one more package. blosc is part of the specification, and
   every Zarr v3 reader decodes it.
 - Differences (`delta+`) make spikes an eighth to a quarter smaller. They are not in the specification either, are
-  slower to read, shut out the faster pipeline, and do not give floats back bit for bit.
+  slower to read, rule out the faster pipeline, and do not restore floats bit for bit.
 - Level 2 writes integers 1.4 to 1.6 times as fast as level 5 and up to a tenth faster than level 3, for three to eight
   percent of size against 5 and none to five against 3. Shuffled bits beat shuffled bytes for sampled floats in size,
   and are hardly slower.
-- A shard costs about half a millisecond a part against one file a chunk, and makes 64 times fewer objects.
-- The pipeline of `zarrs` reads a part in about half the time. The bytes are the same, so whoever reads may take it
+- Against one file a chunk, a shard costs about half a millisecond a part and makes 64 times fewer objects.
+- The pipeline of `zarrs` reads a part in about half the time. The bytes are the same, so a reader may use it
   (`zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"})`); the store does not need it."""
 
 
@@ -183,7 +183,7 @@ def fill(page: Page, rounds: int) -> None:
     layouts = [Layout(c, rows[1]) for c in SAMPLE_CODECS]
     layouts += [Layout("blosc-zstd5-bitshuffle", n) for n in (rows[0], rows[2])]
     measure(page, sampled_data("simulated dF/F", dff, 300), layouts, rounds)
-    left_out = ["a cold cache, and object stores", "memory that each takes", "other processors than this one"]
+    left_out = ["a cold cache, and object stores", "the memory of each codec", "other processors"]
     folder = os.environ.get("FOUNDATION_DATA")
     if folder:
         page.heading("Real recordings ($FOUNDATION_DATA)")

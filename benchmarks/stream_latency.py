@@ -137,16 +137,15 @@ def main() -> None:
         if given.real_time:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
         command = "python benchmarks/stream_latency.py" + (" --real_time" if given.real_time else "")
-        page = Page("Decoding bins as they come", command, ["torch", "numpy"])
+        page = Page("Decoding from a stream of bins", command, ["torch", "numpy"])
         times = in_turns(sides, rounds=given.bins, warmup=100)
         lines = f"the command, lines on standard input; model, the last {head.windows.tokens} tokens"
         times[lines] = by_lines(place, np.tile(counts_TN, (2, 1)))
     page.say(
         f"{UNITS} units, a token of {TOKEN:g} s, velocity in two dimensions, by causal heads with lags of up to 3.2 s; "
-        f"one core. The model is `eit-tiny-population` with causal attention, of {weights:,} weights, as pretraining "
-        "begins: what a step takes does not depend on their values. A model reads its last tokens anew at each step, "
-        "so that every bin has equally much before it. "
-        f"Wanted: a median under {MEDIAN:g} ms and a 99th percentile under {TAIL:g} ms."
+        f"one core. The model is `eit-tiny-population` with causal attention, of {weights:,} random weights: the time "
+        "of a step does not depend on their values. The model reads its last tokens again at each step, so every bin "
+        f"has the same amount of context. Target: a median under {MEDIAN:g} ms and a 99th percentile under {TAIL:g} ms."
     )
     rows = []
     for name, seconds in times.items():
@@ -163,7 +162,7 @@ def main() -> None:
         "held",
     ]
     page.table(columns, rows, 6)
-    left_out = ["a GPU", "an acquisition system beside it", "finetuned heads, which may run two models"]
+    left_out = ["a GPU", "an acquisition system on the same machine", "finetuned heads, which may run two models"]
     page.not_measured(left_out if given.real_time else [*left_out, "a quiet machine"])
     page.write(given.page)
     print(page.text)

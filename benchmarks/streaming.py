@@ -96,8 +96,8 @@ def main() -> None:
     page.say(
         f"NWB files with {CHANNELS} channels of int16 voltage at 30 kHz in chunks of {CHUNK[0]} x {CHUNK[1]} samples, "
         f"and {UNITS * SPIKES:,} spikes of {UNITS} units, read from an archive on loopback by `access.mode: stream`. "
-        "*Beside the spikes* is all that was fetched but the bytes that the file takes for its spike times, as a share "
-        f"of the file; at most {MOST:.0%} is wanted with the default block of 256 KiB. A download would be one request "
+        "*Overhead* is the bytes fetched beyond the spike times themselves, as a share of the file; the target is at "
+        f"most {MOST:.0%} with the default block of 256 KiB. A download would be one request "
         "for the whole file."
     )
     rows, holds = [], True
@@ -119,12 +119,12 @@ def main() -> None:
                 rows.append([size / 1e6, block >> 10, requests, fetched / 1e6, f"{beside:.1%}", seconds])
             server.stop()
             path.unlink()
-    page.table(["file, MB", "block, KiB", "requests", "fetched, MB", "beside the spikes", "seconds"], rows)
+    page.table(["file, MB", "block, KiB", "requests", "fetched, MB", "overhead", "seconds"], rows)
     page.say(f"- 256 KiB: at most {MOST:.0%} of the file {'holds' if holds else 'does not hold'}")
     page.not_measured(
         [
             "The public archive: its latency is added to each request.",
-            "Files whose metadata lie scattered: each part that lies apart costs a block.",
+            "Files with scattered metadata: each separate part costs a block.",
             "Zarr assets, which are fetched entry by entry.",
         ]
     )

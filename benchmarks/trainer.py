@@ -146,7 +146,7 @@ def read_reply(process: subprocess.Popen) -> dict[str, Any]:
 
 
 def overhead(page: Page, store: str, folder: Path, rounds: int, size: str) -> None:
-    page.heading("Beside a bare PyTorch loop")
+    page.heading("Against a bare PyTorch loop")
     rows = []
     for stage in range(4):
         settings = run_of(store, folder, size, stage=stage, steps=rounds + 4)
@@ -168,13 +168,14 @@ def overhead(page: Page, store: str, folder: Path, rounds: int, size: str) -> No
     page.say(
         f"{size}, patches of 20 bins, NeurPIR, {WINDOWS} windows of {UNITS} units and two views of {TOKENS} tokens, "
         "fp32, one process of one thread. The trainer's own loop with everything in it (the loader's thread, watchdog, "
-        "signals, tracking every 5 steps); after each step the same module takes one on the same batch in a loop of "
-        f"forward, backward, clipping, AdamW. {rounds} pairs. *Between* is what the trainer does between two steps."
+        "signals, tracking every 5 steps); after each step the same module takes a step on the same batch in a bare "
+        f"loop of forward, backward, clipping and AdamW. {rounds} pairs. *Between steps* is the trainer's own work "
+        "between two steps."
     )
     head = [
         "ZeRO",
         "trainer, s a step",
-        "of it between, s",
+        "between steps, s",
         "bare, s a step",
         "trainer over bare (95 % interval)",
         "target",
@@ -189,7 +190,7 @@ def verdict(ratio: Ratio, target: float, below: bool = False) -> str:
 
 
 def two_processes(page: Page, store: str, folder: Path, rounds: int, size: str) -> None:
-    page.heading("Two processes of one thread, and what the cost model says")
+    page.heading("Two processes of one thread, and the cost model's prediction")
     with ExitStack() as stack:
         together = stack.enter_context(Group(run_of(store, folder, size, world=2), 2))
         alone = [
@@ -226,7 +227,7 @@ def two_processes(page: Page, store: str, folder: Path, rounds: int, size: str) 
     fair = ratio_of(times["two apart"], times["two together"])
     page.say(
         f"Weak scaling, one over two together: {weak}: {verdict(weak, 0.85)}. Two apart over two together, which "
-        f"leaves out that the two share the machine: {fair}."
+        f"cancels the effect of sharing one machine: {fair}."
     )
     check(page, store, folder, size, times, probed)
 
@@ -249,9 +250,8 @@ def check(
              seconds.objective, seconds.optimizer, seconds.network, seconds.step, measured, holds]
         )  # fmt: skip
     page.say(
-        "The cost model (`foundation plan --hardware this-machine`): rates are measured by a probe that knows "
-        "nothing of the trainer, in turns with the steps, with as many processes at once; nothing is "
-        "fitted to the steps."
+        "The cost model (`foundation plan --hardware this-machine`): rates are measured by a probe that does not use "
+        "the trainer, in turns with the steps and with as many processes at once; nothing is fitted to the steps."
     )
     head = [
         "",
@@ -302,15 +302,13 @@ def network(page: Page, store: str, folder: Path, rounds: int, size: str) -> Non
         whole = statistics.median(max(one["seconds"] for one in turn) for turn in saved)
         saves.append([world, stage, whole, stall, f"{stall / MINUTE:.2%}"])
     page.say(
-        f"{size}, two processes, gloo over loopback. Measured is the least of {rounds} steps by the counters of the "
-        "loopback "
-        "interface, which count what other programs send as well, and headers."
+        f"{size}, two processes, gloo over loopback. *Measured* is the smallest of {rounds} steps by the "
+        "counters of the loopback interface, which also count headers and other programs."
     )
-    page.table(["ZeRO", "the model says", "measured", "measured over model", "s a step"], rows)
+    page.table(["ZeRO", "predicted", "measured", "measured / predicted", "s a step"], rows)
     page.say(
-        "A checkpoint of it: seconds until it is written with digests and committed, and for how long training "
-        "stands still "
-        "(the first waits for nothing; target: less than 2 % of a minute). Medians of 3."
+        "A checkpoint of it: seconds until it is written with digests and committed, and how long training waits for "
+        "it (target: less than 2 % of a minute; the first checkpoint waits for no earlier one). Medians of 3."
     )
     page.table(["processes", "ZeRO", "written, s", "stall, s", "of a minute"], saves)
 
@@ -329,9 +327,8 @@ def waiting(page: Page, store: str, folder: Path, size: str, steps: int) -> None
         [line["step"], line["seconds"], f"{line['data_wait_share']:.3%}", line["windows_per_second"]] for line in lines
     ]
     page.say(
-        f"{size}, {steps} steps from the Zarr store, nothing in the loader's cache at the start; as the run's own "
-        "metrics have it "
-        "(`data_wait_share`). The first row holds the first step, which waits for the recordings to be opened. "
+        f"{size}, {steps} steps from the Zarr store, with an empty loader cache at the start; from the run's metric "
+        "`data_wait_share`. The first row includes the first step, which waits until the recordings are open. "
         "Target: below 2 %: "
         f"{'holds' if max(line['data_wait_share'] for line in lines[1:]) < 0.02 else 'does not hold'} from the "
         "second row on."
@@ -349,7 +346,8 @@ def main() -> None:
     page = Page("The trainer on the CPU", command, ("torch", "deepspeed", "transformers", "mlflow-skinny"))
     if os.getloadavg()[0] > 1:
         page.say(
-            "**The machine was busy with other work: times are rough, and what does not hold may hold without it.**"
+            "**The machine was busy with other work: times are rough, and a target that is missed here may be met on "
+            "an idle machine.**"
         )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

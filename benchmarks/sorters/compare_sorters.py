@@ -145,24 +145,25 @@ def page(results, versions):
                 ("neural-foundation", "numpy", "torch", "scikit-learn"))  # fmt: skip
     made.say(f"In the environment of the other sorters: {versions}.")
     made.say(
-        "Our sorter beside those that SpikeInterface runs on the CPU, each with its own defaults, one process and one "
-        "thread, on recordings with known spikes, of `generate_ground_truth_recording` (SpikeInterface) and of our "
+        "Our sorter and those that SpikeInterface runs on the CPU, each with its own defaults, in one process with one "
+        "thread, on recordings with known spikes from `generate_ground_truth_recording` (SpikeInterface) and from our "
         "simulator. MountainSort 5 gets band-passed voltage and scheme 2 (1 on a single channel); Kilosort 4 is set "
         "to use the CPU. "
         "`compare_sorter_to_ground_truth` scores all of them. Accuracy, precision and recall are means over true "
-        "units, a unit counting 0 where no found unit agrees with it. *Well detected*: accuracy of 0.8 or more. "
-        "*False*: found units that agree with no true one. Our simulator also has 20 small units, meant as multi-unit "
-        "activity, which are not in the truth and count as false for every sorter. *Small*: false units that agree "
-        "with one of these by an accuracy of 0.5 or more, so they are neurons, sorted correctly, and only missing in "
-        "the truth: on a probe each of the 20 lies alone, and the band-pass and the reference take the background "
-        "away. *Good*: only the units that our sorter labels as single units. *Processor s* are seconds of one "
+        "units; a unit that no found unit matches counts 0. *Well detected*: accuracy of 0.8 or more. "
+        "*False*: found units that match no true unit. Our simulator also has 20 small units, meant as multi-unit "
+        "activity, which are not in the truth and count as false for every sorter. *Small*: false units that match one "
+        "of these with an accuracy of 0.5 or more. They are correctly sorted neurons that the truth omits: on a probe "
+        "the 20 are far apart, and the band-pass and the reference remove the background. *Good*: only the units that "
+        "our sorter labels as single units. *Processor s* are seconds of one "
         "core; *wall s* is longer because the machine had other work. A sorter sorts all recordings in one process, in "
-        "the order of these tables: what it compiles counts in its first recording (ours keeps compiled code on the "
-        "disk), and memory is the peak of the process so far."
+        "the order of these tables: compilation counts in its first recording (ours caches compiled code on disk), and "
+        "memory is the peak of the process so far."
     )
     made.say(
         "Parameters of our sorter were chosen on recordings of other seeds (100 and up) than those below. The last "
-        "column is the accuracy of our v3 less that of the row, over units of recordings that both sorted, with a 95 % "
+        "column is the accuracy of our v3 minus that of the row, over units of recordings that both sorted, with a 95 "
+        "% "
         "interval (bootstrap over units)."
     )
     for source, (origin, _) in SOURCES.items():

@@ -28,18 +28,18 @@ RULE = (
     "`foundation benchmark` reads the recordings into a store and scores every readout with the machinery of "
     "[foundation finetune](../finetune.md). Fixed before the runs: no setting was chosen by these scores. The protocol "
     "asks for the seeds 43 to 47; each section names those that were run. The floor is the same kind of readout on "
-    "plain firing rates. *Spike statistics* of units are what a careful person would measure of their spikes: rates, "
+    "plain firing rates. *Spike statistics* are classical measures of a unit's spike train: rates, "
     "intervals, bursts, refractoriness, the return map, and autocorrelograms in log lags, also by deciles of the local "
-    "rate. *Random weights* is the architecture of the model without pretraining; *shuffled labels* is "
-    "the frozen model with labels that say nothing, with the interval of its shuffles (over several seeds the widest). "
+    "rate. *Random weights* is the architecture of the model without pretraining; *shuffled labels* is the frozen "
+    "model fitted to permuted labels, with the interval over its shuffles (over several seeds the widest). "
     "*From scratch* and *model, finetuned* come with `--mode full`, recurrent decoders with `--gru`; "
     "[Decoding](decoding.md) has both on the reaching and track recordings."
 )
 INTERVALS = (
     "Scores are means over the seeds; *spread* is the standard deviation over seeds. Intervals of 95 % resample "
     "independent parts (animals, trials, blocks of time, units), the same for all readouts, so gains over the floor "
-    "are paired; bold where the interval is above 0. *Seconds* are those of one seed, all readouts of the target "
-    "together, on a machine that ran other work too."
+    "are paired; bold where the interval is above 0. *Seconds* are for one seed and all readouts of the target "
+    "together, on a machine that also ran other work."
 )
 
 
@@ -67,7 +67,7 @@ def benchmarks_page(results: Path) -> str:
     waiting = {name: read_benchmark(name) for name in benchmark_names() if name not in targets}
     if waiting:
         page.heading("Not yet run")
-        page.say("These benchmarks are written, and no result is there yet. Most need a download.")
+        page.say("These benchmarks are defined but have no results yet. Most need a download.")
         page.table(
             ["benchmark", "recordings", "files", "recipe", "tasks", "protocol"],
             [_waiting(name, benchmark) for name, benchmark in waiting.items()],
@@ -109,7 +109,7 @@ def _seen(lines: list[dict[str, Any]]) -> str:
         elif line["seen"]:
             texts.append(
                 f"`{checkpoint}` ({digest}) saw the activity of {line['seen']} of the {n} recordings in pretraining, "
-                "that of test samples too, and no label: the split is transductive."
+                f"including test samples, but no labels: the split is transductive."
             )
         else:
             texts.append(f"`{checkpoint}` ({digest}) saw none of the {n} recordings in pretraining.")
@@ -143,8 +143,8 @@ def _add_coverage(page: MarkdownPage, target: Target) -> None:
     if not names:
         return
     page.say(
-        "Accuracy (the plain share of right answers) on the share of units that a readout is most confident of; over "
-        "several seeds the interval reaches from the lowest limit to the highest."
+        "Accuracy (the share of correct answers) on the units that a readout is most confident of; over several seeds "
+        "the interval runs from the lowest limit to the highest."
     )
     rows = []
     for name in names:
@@ -157,7 +157,7 @@ def _add_seconds(page: MarkdownPage, target: Target) -> None:
     """Add the score of each readout over the seconds that were recorded."""
     if not target.by_seconds:
         return
-    page.say("The same scores where only the first seconds of each recording are there.")
+    page.say("The same scores from only the first seconds of each recording.")
     first = next(iter(target.by_seconds.values()))
     names = [name for name in first.names if name not in (SHUFFLED, "majority", "laboratory")]
     lengths = sorted(target.by_seconds, key=float)

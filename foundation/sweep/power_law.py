@@ -95,7 +95,7 @@ def fit_with_intervals(measured: Sequence[Measured], *, resamples: int, seed: in
     intervals = {}
     for name in ("floor", "alpha", "beta"):
         intervals[name] = middle_95([getattr(one, name) for one in drawn])
-    return Fit(law, intervals, resamples, _foretold(measured))
+    return Fit(law, intervals, resamples, _predicted(measured))
 
 
 def fit_law(measured: Sequence[Measured], near: Law | None = None) -> Law:
@@ -147,7 +147,7 @@ def _enough(measured: Sequence[Measured]) -> bool:
     return len(points) >= LEAST_TRIALS and min(len(sizes), len(amounts)) >= LEAST_VALUES
 
 
-def _foretold(measured: Sequence[Measured]) -> tuple[Measured, float] | None:
+def _predicted(measured: Sequence[Measured]) -> tuple[Measured, float] | None:
     most_n, most_d = max(m.parameters for m in measured), max(m.tokens for m in measured)
     rest = [m for m in measured if m.parameters < most_n and m.tokens < most_d]
     largest = next((m for m in measured if m.parameters == most_n and m.tokens == most_d), None)

@@ -18,22 +18,21 @@ from foundation.sweep.sweep_trial import Measured
 from foundation.version import __version__
 
 PLACES = ("store", "output", "page", "runs", "tracking_uri", "workers", "gpus", "address")
-WHAT = """Each row is a model trained from nothing: N is the number of parameters of its encoder, D the number of
-neuron-tokens (one token of one neuron) of the recordings that it was trained on. Every trial goes through its
-recordings {passes}, so that steps grow with data. The loss is that of the objective `{objective}` on
-{held_out} held-out recordings, the same windows for every trial of a seed; for masked modelling that is the Poisson
-loss of a hidden bin in nats, but for a term that no model can change. `law` is what the fitted law says in its
-place."""
+WHAT = """Each row is a model trained from random weights. N is the number of parameters of its encoder, D the number of
+neuron-tokens (one token of one neuron) in its training recordings. Every trial goes through its recordings {passes},
+so the number of steps grows with the data. The loss is that of the objective `{objective}` on
+{held_out} held-out recordings, on the same windows for every trial of a seed. For masked modelling it is the Poisson
+loss per hidden bin, in nats, up to a constant that no model can change. `law` is the loss of the fitted law."""
 LIMITS = """- The models have {least:,} to {most:,} parameters and saw {few:,} to {many:,} neuron-tokens. Foundation
-  models are thousands of times larger. Nothing here says that the law, or its exponents, hold there, and it is no
-  ground for planning them.
-- The populations are simulated: at most {recordings} small networks of one kind. What they share is simpler than what
-  brains share, and how fast the loss falls with such data says nothing of recordings.
+  models are thousands of times larger. These trials do not show that the law or its exponents hold for
+  them; do not plan large models by it.
+- The populations are simulated: at most {recordings} small networks of one kind. Real populations vary more,
+  so the loss may fall at another rate with real recordings.
 - One learning rate and one schedule serve all sizes, and {seeds}.
 - The trial with the least data takes {steps} steps, the one with the most {most_steps:,}. At the short end the loss
   depends on how fast a model learns as much as on the amount of data.
-- The law's form is taken from the literature on language (arXiv 2203.15556, section 3.3). That it fits is no proof of
-  it: it has five numbers, and losses here span a factor of {span:.3f} only."""
+- The law's form is taken from the literature on language (arXiv 2203.15556, section 3.3). A good fit is no proof of
+  this form: it has five parameters, and the losses here span only a factor of {span:.3f}."""
 
 
 def write_page(outcome: Outcome) -> Path:
@@ -72,7 +71,7 @@ def render(outcome: Outcome, shown: str) -> str:
     page.picture(shown, "Loss against neuron-tokens and against parameters")
     page.heading("The law")
     page.say(law_text(outcome.fit), *_remarks(outcome.fit, measured))
-    page.heading("How little this says")
+    page.heading("Limits of these results")
     page.say(limits)
     page.heading("Trials")
     page.say(trial_table(measured, outcome.fit))
@@ -87,10 +86,9 @@ def _remarks(fit: Fit | None, measured: Sequence[Measured]) -> list[str]:
         return []
     found = [
         f"Fitted on the logarithm of the loss, by least squares with Huber's loss for errors beyond {HUBER:g}, as in "
-        "arXiv 2203.15556; chosen after plain least squares had been seen to follow the smallest trial of a first "
-        "campaign. Half of "
-        f"the trials lie within {100 * fit.law.error:.1f} % of it. The interval is the middle 95 % of {fit.resamples} "
-        "fits to trials drawn with replacement."
+        "arXiv 2203.15556. It was chosen because plain least squares followed the smallest trial of a first campaign. "
+        f"Half of the trials lie within {100 * fit.law.error:.1f} % of the law. The interval is the middle 95 % of "
+        f"{fit.resamples} fits to trials drawn with replacement."
     ]
     law = fit.law
     terms = (
@@ -101,16 +99,16 @@ def _remarks(fit: Fit | None, measured: Sequence[Measured]) -> list[str]:
         low, high = fit.intervals[name]
         drop = max(parts) - min(parts)
         if drop < max(law.error, 0.001) * law.floor:
-            found.append(f"By the law the loss hardly changes with {what}: {name} says nothing.")
+            found.append(f"By the law the loss hardly changes with {what}: {name} is not determined.")
         elif high - low > getattr(law, name):
             found.append(
-                f"The interval of {name} is wider than {name} itself: these trials do not tell how fast the loss falls "
+                f"The interval of {name} is wider than {name} itself: these trials cannot show how fast the loss falls "
                 f"with {what}."
             )
     if fit.largest is not None:
-        one, foretold = fit.largest
+        one, predicted = fit.largest
         found.append(
-            f"Fitted without the largest size and the largest amount, the law foretells {foretold:.4f} for the trial "
-            f"that has both; it came to {one.loss:.4f} ({100 * (foretold / one.loss - 1):+.2f} %)."
+            f"Fitted without the largest size and the largest amount, the law predicts {predicted:.4f} for the trial "
+            f"that has both; its loss was {one.loss:.4f} ({100 * (predicted / one.loss - 1):+.2f} %)."
         )
     return found

@@ -74,7 +74,7 @@ def test_sweep_of_four_trials_runs_and_resumes(small, tmp_path, capsys):
     assert not list((folder / "runs").glob("width*"))
     text = page.read_text()
     assert "](scaling.png)" in text
-    assert "## How little this says" in text
+    assert "## Limits of these results" in text
     assert all(f"| {one['loss']:.4f} |" in text for one in found.values())
     assert small.store not in text
     assert page.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
@@ -120,14 +120,14 @@ def test_page_shows_the_law_with_intervals_and_limits(small, true_law, trials_of
     low, high = fit.intervals["alpha"]
     assert f"| alpha, of parameters | {fit.law.alpha:.4f} | {low:.4f} to {high:.4f} |" in page
     assert "the middle 95 % of 10 fits" in page
-    assert "do not tell" not in page
-    assert "says nothing." not in page
+    assert "cannot show" not in page
+    assert "is not determined." not in page
     flat = [replace(m, loss=true_law(16_000, m.tokens)) for m in measured]  # size changes nothing
     page = render(Outcome(small, flat, fit_with_intervals(flat, resamples=10, seed=0)), "scaling.png")
-    assert "hardly changes with size: alpha says nothing" in page
+    assert "hardly changes with size: alpha is not determined" in page
     loud = trials_of(noise=0.2)
     page = render(Outcome(small, loud, fit_with_intervals(loud, resamples=10, seed=0)), "scaling.png")
-    assert "these trials do not tell how fast the loss falls with data" in page
+    assert "these trials cannot show how fast the loss falls with data" in page
 
 
 def test_cheap_trials_run_first(small):
